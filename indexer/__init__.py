@@ -1,0 +1,1 @@
+"""The application: from files to predictions to answers. Imports neither SQL nor torch."""

@@ -1,0 +1,170 @@
+"""The nouns of the application, as frozen dataclasses. Imports only the standard library and numpy's types."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Pixels = npt.NDArray[np.uint8]
+    Floats = npt.NDArray[np.float32]
+    Halves = npt.NDArray[np.float16]
+    Ids = npt.NDArray[np.int64]
+
+WHOLE_IMAGE = 0
+"""The region number of the picture as a whole; faces found in it count from 1."""
+
+
+class FileState(StrEnum):
+    """What the database knows of a file."""
+
+    DONE = "done"
+    FAILED = "failed"
+    PENDING = "pending"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class FileStamp:
+    """What a file looked like from outside: enough to decide whether to look inside again.
+
+    `size` is in bytes, `mtime_ns` in nanoseconds since the epoch.
+    """
+
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """How a picture becomes a model's input: decoded to RGB on white, fitted into a square, left as uint8.
+
+    `size` is the square's side in pixels. The picture keeps its shape and is centred on `background` (0-255, all channels);
+    resizing is Pillow's bicubic. The model normalises as (x - mean) / std, x in 0-255.
+    """
+
+    size: int
+    mean: float
+    std: float
+    background: int = 255
+
+    def __post_init__(self) -> None:
+        if not 16 <= self.size <= 1024 or self.std <= 0 or not 0 <= self.background <= 255:
+            raise ValueError(f"not a usable model input: {self}")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What must be known of a model to use it and to trust it.
+
+    `weights_digest` is the BLAKE3 hex digest of the weights' bytes; `labels` are canonical emotions in the order of the model's
+    outputs. Calibration is part of the weights (the last layer is divided by the temperature), so that the digest covers it.
+    `about` holds what people read: training data, credits, measured accuracy.
+    """
+
+    name: str
+    architecture: str
+    weights_digest: str
+    labels: tuple[str, ...]
+    input: InputSpec
+    embedding_size: int
+    about: dict[str, Any] = field(default_factory=dict, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.name or not self.labels or len(set(self.labels)) != len(self.labels) or self.embedding_size < 1:
+            raise ValueError(f"not a usable model card: {self.name!r}")
+
+    @property
+    def key(self) -> str:
+        """Hex digest of everything that decides a model's outputs: predictions of different keys never mix."""
+        facts = [self.architecture, self.weights_digest, list(self.labels), asdict(self.input), self.embedding_size]
+        return hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedImage:
+    """One picture, ready for a model.
+
+    `digest` is the BLAKE3 digest (32 bytes) of the file's bytes; `pixels` is uint8, (size, size, 3), RGB;
+    `width` and `height` are the picture's own, in pixels, after EXIF rotation; `format` is the decoder's name, as "PNG".
+    """
+
+    digest: bytes
+    pixels: Pixels = field(repr=False, compare=False)
+    width: int
+    height: int
+    format: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What a classifier says of a batch of N pictures.
+
+    `probabilities` is float32, (N, labels), rows sum to 1; `embeddings` is float32, (N, embedding size), rows of length 1.
+    """
+
+    probabilities: Floats
+    embeddings: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What one model says of one region of a picture.
+
+    `probabilities` are calibrated, in the order of the model's labels; `embedding` is float16, (embedding size,), of length 1.
+    """
+
+    probabilities: tuple[float, ...]
+    embedding: Halves = field(repr=False, compare=False)
+    region: int = WHOLE_IMAGE
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a file has no prediction: `kind` is an ImageError's, `reason` a sentence."""
+
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is asked of the index. Emotions are canonical.
+
+    `emotions` (empty: any) and `excluded` select by a picture's emotion, children included unless `exact_label`; `min_score` is
+    the least probability (0-1) of that emotion; `like` orders by similarity to a vector of float32, (embedding size,), of length 1;
+    `under` is an absolute folder as bytes; `limit` and `offset` page through the hits; `dedupe` shows one of several equal or
+    nearly equal pictures.
+    """
+
+    emotions: frozenset[str] = frozenset()
+    excluded: frozenset[str] = frozenset()
+    exact_label: bool = False
+    min_score: float = 0.0
+    like: Floats | None = field(default=None, repr=False, compare=False)
+    under: bytes | None = None
+    limit: int = 20
+    offset: int = 0
+    dedupe: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One file that answers a query.
+
+    `image_id` is the hex BLAKE3 digest of its bytes; `emotion` its most probable one and `score` that probability; `emotions`
+    all of them; `similarity` the cosine to the picture asked for, None where none was.
+    """
+
+    path: bytes
+    image_id: str
+    emotion: str
+    score: float
+    emotions: dict[str, float]
+    similarity: float | None = None
