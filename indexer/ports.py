@@ -1,11 +1,29 @@
-"""What the application asks of the world outside it. Adapters live in `models`, `db` and `render`; tests have their own."""
+"""What the application asks of the world outside it, and the records that cross that line.
+
+Adapters live in `models`, `db` and `render`; `tests/contracts` has one suite per port that every implementation passes.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from indexer.domain import ModelCard, Pixels, Scores
+    from indexer.domain import (
+        DecodedImage,
+        Failure,
+        FileState,
+        FileStamp,
+        Floats,
+        Halves,
+        Hit,
+        Ids,
+        ModelCard,
+        Pixels,
+        Prediction,
+        Scores,
+    )
 
 
 class Classifier(Protocol):
@@ -28,3 +46,268 @@ class Classifier(Protocol):
 
         Out of device memory halves the batch until it fits; raises DeviceUnavailable when even one picture does not.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFile:
+    """What the store knows of a path. `predicted`: its picture has a prediction by the model asked about."""
+
+    id: int
+    stamp: FileStamp
+    state: FileState
+    failure: Failure | None
+    predicted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FolderNote:
+    """What a scan found in one folder that has to be looked into (`pending`) or cannot be a picture (`failed`), by file name."""
+
+    folder: bytes
+    pending: Mapping[bytes, FileStamp]
+    failed: Mapping[bytes, tuple[FileStamp, Failure]]
+
+
+@dataclass(frozen=True, slots=True)
+class PendingFile:
+    """A file that waits to be read."""
+
+    id: int
+    path: bytes
+    stamp: FileStamp
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """A picture with what a model says of it, and the files that hold it, each with its stamp when it was read."""
+
+    image: DecodedImage
+    prediction: Prediction
+    files: tuple[PendingFile, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one transaction makes true: new predictions, files whose picture (by digest) is known, files that failed."""
+
+    predicted: tuple[Predicted, ...] = ()
+    linked: tuple[tuple[PendingFile, bytes], ...] = ()
+    failed: tuple[tuple[PendingFile, Failure], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One indexing job. Times are seconds since the epoch; `outcome` is running, done, failed or interrupted."""
+
+    id: int
+    started_at: float
+    ended_at: float | None
+    roots: tuple[bytes, ...]
+    outcome: str
+    counts: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class VectorRows:
+    """N predictions as the vector index needs them.
+
+    `ids` is int64, (N,), ascending; `emotions` is uint8, (N,), the position of each one's emotion in the model's labels; `scores`
+    float32, (N,), its probability; `vectors` float16, (N, embedding size).
+    """
+
+    ids: Ids
+    emotions: Pixels
+    scores: Floats
+    vectors: Halves
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A state of the predictions of one model: the last one's id, and a token that no other state has."""
+
+    last_id: int
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which predictions a search may find: by emotion (positions in the model's labels; None: any), least score, or id."""
+
+    emotions: frozenset[int] | None = None
+    min_score: float = 0.0
+    ids: Ids | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which hits may be shown: the emotions (None: any), the least score, the folder they lie under."""
+
+    emotions: frozenset[str] | None = None
+    min_score: float = 0.0
+    under: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RankedHit:
+    """A hit, with the id of the prediction behind it."""
+
+    prediction_id: int
+    hit: Hit
+
+
+@dataclass(frozen=True, slots=True)
+class StoredModel:
+    """A model that the store holds predictions for, and how many."""
+
+    id: int
+    card: ModelCard
+    pictures: int
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How much the store holds: files by state, and distinct pictures."""
+
+    files: Mapping[FileState, int] = field(default_factory=dict)
+    images: int = 0
+
+
+class Catalog(Protocol):
+    """The half of the store that indexing writes. Every method is one transaction; safe to call from several threads."""
+
+    def register_model(self, card: ModelCard) -> int:
+        """The id of the model with this card's key, added if it is new."""
+
+    def begin_run(self, roots: Sequence[bytes], model_id: int) -> int:
+        """Record that a run has started; its id."""
+
+    def finish_run(self, run_id: int, outcome: str, counts: Mapping[str, int]) -> None:
+        """Record how a run ended."""
+
+    def known_files(self, folder: bytes, model_id: int) -> dict[bytes, KnownFile]:
+        """What is known of the files directly in a folder, by name; one indexed query."""
+
+    def known_folders(self, root: bytes) -> list[bytes]:
+        """The folders at or below a root that hold known files."""
+
+    def count_files(self, root: bytes) -> int:
+        """How many files at or below a root are known and not gone."""
+
+    def note_scan(self, run_id: int, notes: Sequence[FolderNote]) -> None:
+        """Remember what a scan found. A file that is already indexed stays in every search until it has been read again."""
+
+    def count_pending(self, roots: Sequence[bytes]) -> int:
+        """How many files under the roots wait to be read."""
+
+    def pending(self, roots: Sequence[bytes], after: int, limit: int) -> list[PendingFile]:
+        """The next files that wait, by id."""
+
+    def is_predicted(self, digest: bytes, model_id: int) -> bool:
+        """Whether the model has already seen these bytes."""
+
+    def commit(self, run_id: int, model_id: int, batch: Batch) -> None:
+        """Make a batch true, all of it or nothing; when this returns it survives a power cut.
+
+        A prediction that is already there for the same picture and model is replaced.
+        """
+
+    def settle_moves(self, run_id: int, missing: Sequence[int]) -> list[int]:
+        """Forget the missing files whose picture this run found at a new path; the ids of those that moved."""
+
+    def mark_gone(self, file_ids: Sequence[int]) -> None:
+        """Note that files vanished. Their pictures and predictions stay, should they come back."""
+
+
+class Shelf(Protocol):
+    """The half of the store that searching reads."""
+
+    def models(self) -> list[StoredModel]:
+        """Every model known to the store, oldest first."""
+
+    def counts(self) -> Counts:
+        """How much the store holds."""
+
+    def runs(self, limit: int) -> list[RunRecord]:
+        """The latest runs, newest first."""
+
+    def failures(self, limit: int) -> list[tuple[bytes, Failure]]:
+        """Failed files with their reasons, by path."""
+
+    def ranked(self, model_id: int, chosen: Filter, limit: int, offset: int) -> list[RankedHit]:
+        """Live files by score, best first; ties by age of the prediction, then of the file."""
+
+    def hits(self, model_id: int, prediction_ids: Sequence[int], under: bytes | None) -> dict[int, list[Hit]]:
+        """The live files of each prediction, oldest first; a prediction without any is left out."""
+
+    def prediction_ids(self, model_id: int, chosen: Filter) -> Ids:
+        """The ids of all live predictions that the filter lets through: int64, ascending."""
+
+    def find(self, model_id: int, digest_prefix: str) -> list[int]:
+        """The predictions whose picture's hex digest starts so; at most two are looked for."""
+
+    def predicted_at(self, model_id: int, path: bytes) -> RankedHit | None:
+        """The live hit of one path."""
+
+    def predicted_as(self, model_id: int, digest: bytes) -> int | None:
+        """The prediction of a picture by its digest, whether a file still holds it or not."""
+
+    def vectors(self, model_id: int, after: int = 0) -> Iterator[VectorRows]:
+        """Every prediction's vector with an id above `after`, in chunks by id."""
+
+    def vectors_of(self, prediction_ids: Sequence[int]) -> dict[int, Halves]:
+        """The vectors of some predictions: float16, (embedding size,) each."""
+
+    def generation(self, model_id: int) -> Generation | None:
+        """The present state of a model's predictions; None before the first."""
+
+    def had_generation(self, model_id: int, generation: Generation) -> bool:
+        """Whether the present state grew out of that one."""
+
+
+class Store(Catalog, Shelf, Protocol):
+    """The truth: files, pictures, models, predictions, embeddings, runs."""
+
+
+class VectorIndex(Protocol):
+    """Vectors by similarity."""
+
+    def __len__(self) -> int:
+        """How many vectors it holds."""
+
+    def search(self, query: Floats, k: int, within: Selection) -> tuple[Ids, Floats]:
+        """The k nearest by inner product among those selected, best first: ids int64 (n,), similarities float32 (n,), n <= k.
+
+        `query` is float32, (embedding size,). n < k only if fewer are selected. Exact up to float32 rounding.
+        """
+
+
+class VectorFiles(Protocol):
+    """Where vector indexes are kept between runs. What is kept is derived: losing it costs time only."""
+
+    def load(self, card: ModelCard) -> tuple[VectorIndex, Generation] | None:
+        """The kept index of a model and the state it was built from; None where it is missing or damaged in any way."""
+
+    def save(self, card: ModelCard, rows: VectorRows, generation: Generation) -> None:
+        """Keep an index of these rows, replacing the old one atomically."""
+
+    def over(self, rows: VectorRows) -> VectorIndex:
+        """An index of these rows in memory."""
+
+
+class Progress(Protocol):
+    """Somebody who watches long work."""
+
+    def scanning(self, found: int) -> None:
+        """So many picture files were found so far."""
+
+    def start(self, total: int) -> None:
+        """The work begins: so many files wait."""
+
+    def advance(self, done: int, failed: int) -> None:
+        """So many more files were finished, of them so many failed."""
+
+    def finish(self) -> None:
+        """The work ended, one way or another."""
+
+    def warn(self, sentence: str) -> None:
+        """Something the user should know, now."""

@@ -1,0 +1,166 @@
+"""Folders to stamps: which picture files lie under a root, and what they look like from outside. Opens no file."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from pathspec import PathSpec
+
+from indexer.domain import Failure, FileStamp
+from indexer.errors import UsageError
+
+EXTENSIONS: frozenset[bytes] = frozenset(
+    b".jpg .jpeg .jpe .jfif .png .apng .webp .gif .bmp .dib .tif .tiff .avif .avifs .heic .heif".split()
+)
+"""What a file is called when it is taken for a picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file that is a picture by its name. `problem` says why it cannot be one."""
+
+    name: bytes
+    stamp: FileStamp
+    problem: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScannedFolder:
+    """The picture files directly in one folder, sorted by name.
+
+    `whole` is False where only some of the folder was looked at, so that a name that is not here may still exist.
+    `problem` says why the folder could not be listed; then nothing is known of what lies below it.
+    """
+
+    path: bytes
+    files: tuple[Found, ...] = ()
+    whole: bool = True
+    problem: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScanOptions:
+    """What a scan passes over. `exclude` are gitignore patterns relative to the root; `own_folder` is the program's data folder."""
+
+    exclude: tuple[str, ...] = ()
+    follow_symlinks: bool = False
+    own_folder: bytes | None = None
+
+
+def resolve_roots(paths: Sequence[bytes]) -> list[bytes]:
+    """Absolute real paths, each once, none inside another. Raises UsageError where one does not exist."""
+    for path in paths:
+        if not os.path.exists(path):
+            raise UsageError(f"{os.fsdecode(path)!r} does not exist; nothing was indexed.")
+    roots: list[bytes] = []
+    for root in sorted({os.path.realpath(path) for path in paths}):
+        if not any(is_under(root, kept) for kept in roots):
+            roots.append(root)
+    return roots
+
+
+def is_under(path: bytes, folder: bytes) -> bool:
+    """Whether `path` is `folder` or lies below it; both absolute."""
+    return path == folder or path.startswith(folder.rstrip(b"/") + b"/")
+
+
+def scan(root: bytes, options: ScanOptions) -> Iterator[ScannedFolder]:
+    """Every folder under a root, a folder before its subfolders; for a root that is a file, that file alone.
+
+    Hidden files and folders, links (unless followed) and the program's own data folder are passed over. Links that lead round in
+    circles are followed once.
+    """
+    if not os.path.isdir(root):
+        name = os.path.basename(root)
+        found = _look(name, root, follow=True)
+        yield ScannedFolder(os.path.dirname(root), (found,), whole=False)
+        return
+    yield from _Walk(root, options).folders()
+
+
+@dataclass(slots=True)
+class _Walk:
+    root: bytes
+    options: ScanOptions
+    excluded: PathSpec = field(init=False)
+    own: tuple[int, int] | None = field(init=False)
+    visited: set[tuple[int, int]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.excluded = PathSpec.from_lines("gitignore", self.options.exclude)
+        self.own = _identity(self.options.own_folder) if self.options.own_folder else None
+
+    def folders(self) -> Iterator[ScannedFolder]:
+        waiting = [self.root]
+        while waiting:
+            folder = waiting.pop()
+            if not self._enter(folder):
+                continue
+            scanned, subfolders = self._list(folder)
+            yield scanned
+            waiting.extend(reversed(subfolders))
+
+    def _enter(self, folder: bytes) -> bool:
+        if self.own is None and not self.options.follow_symlinks:
+            return True
+        identity = _identity(folder)
+        if identity is None:
+            return True  # listing it will say what is wrong
+        if identity == self.own or identity in self.visited:
+            return False
+        if self.options.follow_symlinks:
+            self.visited.add(identity)
+        return True
+
+    def _list(self, folder: bytes) -> tuple[ScannedFolder, list[bytes]]:
+        files: list[Found] = []
+        subfolders: list[bytes] = []
+        follow = self.options.follow_symlinks
+        try:
+            with os.scandir(folder) as entries:
+                for entry in sorted(entries, key=lambda entry: entry.name):
+                    if entry.name.startswith(b".") or (entry.is_symlink() and not follow):
+                        continue
+                    is_folder = entry.is_dir(follow_symlinks=follow)
+                    if self.options.exclude and self._is_excluded(entry.path, is_folder):
+                        continue
+                    if is_folder:
+                        subfolders.append(entry.path)
+                    if os.path.splitext(entry.name)[1].lower() in EXTENSIONS:
+                        files.append(_look(entry.name, entry.path, follow))
+        except OSError as error:
+            return ScannedFolder(folder, problem=_failure(f"the folder cannot be listed: {error.strerror}")), []
+        return ScannedFolder(folder, tuple(files)), subfolders
+
+    def _is_excluded(self, path: bytes, is_folder: bool) -> bool:
+        relative = os.fsdecode(os.path.relpath(path, self.root))
+        return self.excluded.match_file(relative + "/" if is_folder else relative)
+
+
+def _look(name: bytes, path: bytes, follow: bool) -> Found:
+    try:
+        status = os.stat(path, follow_symlinks=follow)
+    except OSError as error:
+        return Found(name, FileStamp(0, 0), _failure(f"it cannot be looked at: {error.strerror}"))
+    stamp = FileStamp(status.st_size, status.st_mtime_ns)
+    if stat.S_ISDIR(status.st_mode):
+        # Its own size and time change with its content and say nothing of a picture.
+        return Found(name, FileStamp(0, 0), Failure("damaged", "it is a folder, not a picture"))
+    if not stat.S_ISREG(status.st_mode):
+        return Found(name, stamp, Failure("damaged", "it is a pipe, socket or device, not a picture"))
+    return Found(name, stamp)
+
+
+def _failure(reason: str) -> Failure:
+    return Failure("unreadable", reason)
+
+
+def _identity(folder: bytes) -> tuple[int, int] | None:
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
