@@ -1,0 +1,258 @@
+#!/usr/bin/env python3
+"""The command line: parse, make one call, render, exit. Commands import what they need, so that `--help` costs next to nothing."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from indexer.emotions import EMOTIONS
+from indexer.errors import MoodexError, UsageError
+
+if TYPE_CHECKING:
+    from indexer.settings import Settings
+
+app = typer.Typer(
+    name="moodex",
+    help="Find drawn pictures by feeling: index folders of cartoons, manga, emoji and avatars, and search them by emotion.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+models_app = typer.Typer(help="The models that tell emotions.", no_args_is_help=True)
+app.add_typer(models_app, name="models")
+
+
+class Format(StrEnum):
+    """How search results are written."""
+
+    TABLE = "table"
+    JSON = "json"
+    JSONL = "jsonl"
+    CSV = "csv"
+    PATHS = "paths"
+    HTML = "html"
+
+
+def _emotion_names(incomplete: str) -> Iterable[str]:
+    return [emotion for emotion in EMOTIONS if emotion.startswith(incomplete.lower())]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            print(f"moodex {version('moodex')}")  # noqa: T201
+        except PackageNotFoundError:
+            print("moodex (not installed)")  # noqa: T201
+        raise typer.Exit
+
+
+Home = Annotated[Path | None, typer.Option("--home", help="Where the database lives. [env: MOODEX_HOME]", show_default=False)]
+Model = Annotated[str | None, typer.Option("--model", help="A model's name, or a .safetensors file. [env: MOODEX_MODEL]")]
+Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps. [env: MOODEX_DEVICE]")]
+RequireGpu = Annotated[bool | None, typer.Option("--require-gpu", help="Fail rather than run on the CPU.", show_default=False)]
+BatchSize = Annotated[str | None, typer.Option("--batch-size", help="Pictures a batch: auto or a number.")]
+Workers = Annotated[str | None, typer.Option("--workers", help="Threads that read and decode: auto or a number.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Emotion = Annotated[
+    list[str] | None,
+    typer.Option("--emotion", "-e", help="An emotion to find, by any name; may be repeated.", autocompletion=_emotion_names),
+]
+Not = Annotated[list[str] | None, typer.Option("--not", help="An emotion to leave out.", autocompletion=_emotion_names)]
+
+
+@app.callback()
+def common(
+    context: typer.Context,
+    home: Home = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show a trace with unexpected errors.", envvar="MOODEX_DEBUG")] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Options of every command."""
+    context.obj = home
+
+
+def _settings(context: typer.Context, **flags: Any) -> Settings:
+    from indexer.settings import load_settings
+
+    flags["home"] = flags.get("home") or context.obj
+    return load_settings(flags)
+
+
+@app.command("index")
+def index_command(
+    context: typer.Context,
+    paths: Annotated[list[Path], typer.Argument(help="Folders and picture files.", metavar="PATH...")],
+    model: Model = None,
+    device: Device = None,
+    require_gpu: RequireGpu = None,
+    batch_size: BatchSize = None,
+    workers: Workers = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="Skip what matches, as in .gitignore; may be repeated.")] = None,
+    follow_symlinks: Annotated[bool, typer.Option("--follow-symlinks", help="Follow links to files and folders.")] = False,
+    prune: Annotated[
+        bool | None,
+        typer.Option("--prune/--no-prune", help="Forget vanished files: always, or never. [default: where it is safe]"),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Look at every file anew.")] = False,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> NoReturn:
+    """Look at every picture under the given paths and remember what it feels like."""
+    from indexer import bootstrap
+    from indexer.pipeline import IndexOptions
+    from indexer.scan import ScanOptions
+    from render.progress import TerminalProgress
+    from render.summary import write_summary
+
+    settings = _settings(
+        context, home=home, model=model, device=device, require_gpu=require_gpu, batch_size=batch_size, workers=workers
+    )
+    scan = ScanOptions(exclude=tuple(exclude or ()), follow_symlinks=follow_symlinks)
+    options = IndexOptions(scan=scan, prune=prune, force=force)
+    summary = bootstrap.index(settings, [os.fsencode(path) for path in paths], options, TerminalProgress())
+    write_summary(summary, as_json, sys.stdout)
+    raise typer.Exit(summary.exit_code)
+
+
+@app.command("search")
+def search_command(
+    context: typer.Context,
+    image: Annotated[Path | None, typer.Argument(help="A picture that the results must resemble.", show_default=False)] = None,
+    emotion: Emotion = None,
+    excluded: Not = None,
+    min_score: Annotated[float, typer.Option("--min-score", help="The least probability, 0 to 1.")] = 0.0,
+    like: Annotated[str | None, typer.Option("--like", help="As IMAGE, but an indexed picture, by id or path.")] = None,
+    under: Annotated[Path | None, typer.Option("--under", help="Only pictures below this folder.")] = None,
+    limit: Annotated[int, typer.Option("-k", help="How many results.")] = 20,
+    offset: Annotated[int, typer.Option("--offset", help="How many results to skip.")] = 0,
+    exact_label: Annotated[bool, typer.Option("--exact-label", help="'sad' no longer finds 'crying'.")] = False,
+    dedupe: Annotated[bool, typer.Option("--dedupe", help="Show equal and nearly equal pictures once.")] = False,
+    form: Annotated[Format, typer.Option("--format", "-f", help="How to write the results.")] = Format.TABLE,
+    null: Annotated[bool, typer.Option("-0", "--null", help="End paths with NUL, for xargs -0; implies --format paths.")] = False,
+    open_sheet: Annotated[bool, typer.Option("--open", help="Show a contact sheet in the browser; implies --format html.")] = False,
+    model: Model = None,
+    device: Device = None,
+    require_gpu: RequireGpu = None,
+    home: Home = None,
+) -> None:
+    """Find pictures by what they feel like, by what they look like, or both at once."""
+    from indexer import bootstrap
+    from indexer.ask import Question
+
+    settings = _settings(context, home=home, model=model, device=device, require_gpu=require_gpu)
+    question = Question(
+        image=os.fsencode(image) if image else None,
+        like=os.fsencode(like) if like else None,
+        emotions=tuple(emotion or ()),
+        excluded=tuple(excluded or ()),
+        exact_label=exact_label,
+        min_score=min_score,
+        under=os.fsencode(under) if under else None,
+        limit=limit,
+        offset=offset,
+        dedupe=dedupe,
+    )
+    hits = bootstrap.search(settings, question)
+    if open_sheet or form is Format.HTML:
+        from render.sheet import show_sheet
+
+        show_sheet(hits, question, bootstrap.thumbnail, settings.home, open_sheet, sys.stdout)
+    else:
+        from render.hits import write_hits
+
+        write_hits(hits, "paths" if null else form.value, "\0" if null else "\n", sys.stdout)
+
+
+@app.command("show")
+def show_command(
+    context: typer.Context,
+    path: Annotated[Path, typer.Argument(help="A picture, indexed or not.")],
+    as_json: AsJson = False,
+    model: Model = None,
+    device: Device = None,
+    require_gpu: RequireGpu = None,
+    home: Home = None,
+) -> None:
+    """Show how probable every emotion is for one picture."""
+    from indexer import bootstrap
+    from render.bars import write_bars
+
+    settings = _settings(context, home=home, model=model, device=device, require_gpu=require_gpu)
+    write_bars(bootstrap.show(settings, os.fsencode(path)), as_json, sys.stdout)
+
+
+@app.command("status")
+def status_command(
+    context: typer.Context,
+    failures: Annotated[int, typer.Option("--failures", help="How many failed files to list.")] = 5,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """Show what is indexed, with which models, what failed and why."""
+    from indexer import bootstrap
+    from render.status import write_status
+
+    write_status(bootstrap.status(_settings(context, home=home), failures), as_json, sys.stdout)
+
+
+@models_app.command("list")
+def models_list_command(context: typer.Context, as_json: AsJson = False, home: Home = None) -> None:
+    """List the models that --model knows, with what is indexed by each."""
+    from indexer import bootstrap
+    from render.models import write_models
+
+    write_models(bootstrap.list_models(_settings(context, home=home)), as_json, sys.stdout)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code: errors become one sentence on stderr."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    debug = "--debug" in (sys.argv[1:] if arguments is None else arguments) or bool(os.environ.get("MOODEX_DEBUG"))
+    try:
+        app(arguments, prog_name="moodex")
+        sys.stdout.flush()
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
+    except BrokenPipeError:
+        # Whoever read the results has had enough; the interpreter must not try to flush the rest.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return _report("Interrupted.", 130)
+    except MoodexError as error:
+        if debug and not isinstance(error, UsageError):
+            raise
+        return _report(str(error), error.exit_code)
+    except Exception as error:
+        if debug:
+            raise
+        return _report(f"Unexpected {type(error).__name__}: {error}. Please report it; moodex --debug ... shows where.", 1)
+    return 0
+
+
+def _report(sentence: str, code: int) -> int:
+    from render.text import printable
+
+    print(f"moodex: {printable(sentence)}", file=sys.stderr)  # noqa: T201
+    return code
+
+
+def main() -> NoReturn:
+    """The entry point of the installed `moodex`."""
+    sys.exit(run())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,321 @@
+"""The half of the SQLite store that indexing writes: scans, pending work, batches, moves."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import struct
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from itertools import islice
+from typing import TYPE_CHECKING, TypeVar
+
+from sqlalchemy import ColumnElement, Connection, Engine, and_, bindparam, delete, exists, func, insert, or_, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from db.tables import EmbeddingRow, FileRow, FolderRow, GenerationRow, ImageRow, ModelRow, PredictionRow, RunRow
+from indexer.domain import Failure, FileStamp, FileState
+from indexer.ports import Batch, FolderNote, KnownFile, PendingFile, Predicted
+
+if TYPE_CHECKING:
+    from indexer.domain import ModelCard
+
+T = TypeVar("T")
+_CHUNK = 500
+
+
+class SqliteCatalog:
+    """Implements `indexer.ports.Catalog`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def register_model(self, card: ModelCard) -> int:
+        with self._engine.begin() as connection:
+            connection.execute(
+                upsert(ModelRow)
+                .values(
+                    key=card.key,
+                    name=card.name,
+                    architecture=card.architecture,
+                    weights_digest=card.weights_digest,
+                    labels=list(card.labels),
+                    input=asdict(card.input),
+                    embedding_size=card.embedding_size,
+                )
+                .on_conflict_do_update(index_elements=["key"], set_={"name": card.name})
+            )
+            return connection.execute(select(ModelRow.id).where(ModelRow.key == card.key)).scalar_one()
+
+    def begin_run(self, roots: Sequence[bytes], model_id: int) -> int:
+        with self._engine.begin() as connection:
+            run = insert(RunRow).values(
+                started_at=time.time(),
+                roots=[os.fsdecode(root) for root in roots],
+                model_id=model_id,
+                pid=os.getpid(),
+                outcome="running",
+                counts={},
+            )
+            return connection.execute(run.returning(RunRow.id)).scalar_one()
+
+    def finish_run(self, run_id: int, outcome: str, counts: Mapping[str, int]) -> None:
+        with self._engine.begin() as connection:
+            done = update(RunRow).where(RunRow.id == run_id)
+            connection.execute(done.values(ended_at=time.time(), outcome=outcome, counts=dict(counts)))
+
+    def known_files(self, folder: bytes, model_id: int) -> dict[bytes, KnownFile]:
+        predicted = exists().where(PredictionRow.image_id == FileRow.image_id, PredictionRow.model_id == model_id)
+        query = (
+            select(
+                FileRow.name,
+                FileRow.id,
+                FileRow.size,
+                FileRow.mtime_ns,
+                FileRow.state,
+                FileRow.failure_kind,
+                FileRow.failure_reason,
+                predicted,
+            )
+            .join(FolderRow, FolderRow.id == FileRow.folder_id)
+            .where(FolderRow.path == folder)
+        )
+        with self._engine.connect() as connection:
+            return {
+                name: KnownFile(file_id, FileStamp(size, mtime), FileState(state), Failure(kind, why) if kind else None, has)
+                for name, file_id, size, mtime, state, kind, why, has in connection.execute(query)
+            }
+
+    def known_folders(self, root: bytes) -> list[bytes]:
+        with self._engine.connect() as connection:
+            return list(connection.execute(select(FolderRow.path).where(_folder_under(root))).scalars())
+
+    def count_files(self, root: bytes) -> int:
+        query = select(func.count()).select_from(FileRow).join(FolderRow).where(file_under(root), FileRow.state != FileState.GONE)
+        with self._engine.connect() as connection:
+            return connection.execute(query).scalar_one()
+
+    def note_scan(self, run_id: int, notes: Sequence[FolderNote]) -> None:
+        with self._engine.begin() as connection:
+            folders = _folder_ids(connection, [note.folder for note in notes])
+            rows = [row for note in notes for row in _noted(folders[note.folder], run_id, note)]
+            if not rows:
+                return
+            statement = upsert(FileRow)
+            new = statement.excluded
+            failed = new.state == FileState.FAILED
+            connection.execute(
+                statement.on_conflict_do_update(
+                    index_elements=["folder_id", "name"],
+                    set_={
+                        "size": new.size,
+                        "mtime_ns": new.mtime_ns,
+                        "state": new.state,
+                        "failure_kind": new.failure_kind,
+                        "failure_reason": new.failure_reason,
+                        "image_id": func.iif(failed, None, FileRow.image_id),
+                        "appeared_run_id": func.iif(FileRow.state == FileState.GONE, run_id, FileRow.appeared_run_id),
+                    },
+                ),
+                rows,
+            )
+
+    def count_pending(self, roots: Sequence[bytes]) -> int:
+        query = select(func.count()).select_from(FileRow).join(FolderRow).where(_waiting(roots))
+        with self._engine.connect() as connection:
+            return connection.execute(query).scalar_one()
+
+    def pending(self, roots: Sequence[bytes], after: int, limit: int) -> list[PendingFile]:
+        query = (
+            select(FileRow.id, FolderRow.path, FileRow.name, FileRow.size, FileRow.mtime_ns)
+            .join(FolderRow, FolderRow.id == FileRow.folder_id)
+            .where(_waiting(roots), FileRow.id > after)
+            .order_by(FileRow.id)
+            .limit(limit)
+        )
+        with self._engine.connect() as connection:
+            return [
+                PendingFile(file_id, os.path.join(folder, name), FileStamp(size, mtime))
+                for file_id, folder, name, size, mtime in connection.execute(query)
+            ]
+
+    def is_predicted(self, digest: bytes, model_id: int) -> bool:
+        query = (
+            select(PredictionRow.id)
+            .join(ImageRow, ImageRow.id == PredictionRow.image_id)
+            .where(ImageRow.digest == digest, PredictionRow.model_id == model_id)
+        )
+        with self._engine.connect() as connection:
+            return connection.execute(query.limit(1)).first() is not None
+
+    def commit(self, run_id: int, model_id: int, batch: Batch) -> None:
+        with self._engine.begin() as connection:
+            images = _image_ids(connection, batch)
+            if batch.predicted:
+                _write_predictions(connection, model_id, images, batch.predicted)
+            done = [(file, images[entry.image.digest]) for entry in batch.predicted for file in entry.files]
+            done += [(file, images[digest]) for file, digest in batch.linked]
+            _settle_files(connection, done, batch.failed)
+
+    def settle_moves(self, run_id: int, missing: Sequence[int]) -> list[int]:
+        with self._engine.begin() as connection:
+            lost: list[tuple[int, int]] = []
+            appeared: Counter[int] = Counter()
+            for chunk in chunks(missing, _CHUNK):
+                held = select(FileRow.id, FileRow.image_id).where(FileRow.id.in_(chunk), FileRow.image_id.is_not(None))
+                lost += [(file_id, image_id) for file_id, image_id in connection.execute(held) if image_id is not None]
+            for chunk in chunks(sorted({image_id for _, image_id in lost}), _CHUNK):
+                found = (
+                    select(FileRow.image_id, func.count())
+                    .where(
+                        FileRow.image_id.in_(chunk), FileRow.appeared_run_id == run_id, FileRow.state == FileState.DONE
+                    )
+                    .group_by(FileRow.image_id)
+                )
+                appeared.update({image_id: n for image_id, n in connection.execute(found) if image_id is not None})
+            moved: list[int] = []
+            for file_id, image_id in lost:
+                if appeared[image_id] > 0:
+                    appeared[image_id] -= 1
+                    moved.append(file_id)
+            for chunk in chunks(moved, _CHUNK):
+                connection.execute(delete(FileRow).where(FileRow.id.in_(chunk)))
+            return moved
+
+    def mark_gone(self, file_ids: Sequence[int]) -> None:
+        with self._engine.begin() as connection:
+            for chunk in chunks(file_ids, _CHUNK):
+                gone = update(FileRow).where(FileRow.id.in_(chunk))
+                connection.execute(gone.values(state=FileState.GONE, failure_kind=None, failure_reason=None))
+
+
+def chunks(values: Iterable[T], size: int) -> Iterator[list[T]]:
+    """The values in lists of at most `size`: SQLite limits the parameters of one statement."""
+    iterator = iter(values)
+    while chunk := list(islice(iterator, size)):
+        yield chunk
+
+
+def file_under(root: bytes) -> ColumnElement[bool]:
+    """Whether a file (joined to its folder) is the root itself or lies below it."""
+    itself = and_(FolderRow.path == os.path.dirname(root), FileRow.name == os.path.basename(root))
+    return or_(_folder_under(root), itself)
+
+
+def _folder_under(root: bytes) -> ColumnElement[bool]:
+    # Every path below the root starts with it and a slash; blobs compare byte by byte and "0" follows "/".
+    stem = root.rstrip(b"/")
+    return or_(FolderRow.path == root, and_(FolderRow.path > stem + b"/", FolderRow.path < stem + b"0"))
+
+
+def _waiting(roots: Sequence[bytes]) -> ColumnElement[bool]:
+    return and_(FileRow.state == FileState.PENDING, or_(*(file_under(root) for root in roots)))
+
+
+def _folder_ids(connection: Connection, paths: Sequence[bytes]) -> dict[bytes, int]:
+    connection.execute(upsert(FolderRow).on_conflict_do_nothing(), [{"path": path} for path in paths])
+    ids: dict[bytes, int] = {}
+    for chunk in chunks(paths, _CHUNK):
+        rows = connection.execute(select(FolderRow.path, FolderRow.id).where(FolderRow.path.in_(chunk)))
+        ids.update({path: folder_id for path, folder_id in rows})
+    return ids
+
+
+def _noted(folder_id: int, run_id: int, note: FolderNote) -> Iterator[dict[str, object]]:
+    entries: list[tuple[bytes, FileStamp, Failure | None]] = [(name, stamp, None) for name, stamp in note.pending.items()]
+    entries += [(name, stamp, failure) for name, (stamp, failure) in note.failed.items()]
+    for name, stamp, failure in entries:
+        yield {
+            "folder_id": folder_id,
+            "name": name,
+            "size": stamp.size,
+            "mtime_ns": stamp.mtime_ns,
+            "state": FileState.FAILED if failure else FileState.PENDING,
+            "failure_kind": failure.kind if failure else None,
+            "failure_reason": failure.reason if failure else None,
+            "appeared_run_id": run_id,
+        }
+
+
+def _image_ids(connection: Connection, batch: Batch) -> dict[bytes, int]:
+    new = [entry.image for entry in batch.predicted]
+    if new:
+        connection.execute(
+            upsert(ImageRow).on_conflict_do_nothing(),
+            [{"digest": i.digest, "width": i.width, "height": i.height, "format": i.format} for i in new],
+        )
+    digests = {image.digest for image in new} | {digest for _, digest in batch.linked}
+    ids: dict[bytes, int] = {}
+    for chunk in chunks(sorted(digests), _CHUNK):
+        rows = connection.execute(select(ImageRow.digest, ImageRow.id).where(ImageRow.digest.in_(chunk)))
+        ids.update({digest: image_id for digest, image_id in rows})
+    return ids
+
+
+def _write_predictions(
+    connection: Connection, model_id: int, images: Mapping[bytes, int], entries: Sequence[Predicted]
+) -> None:
+    labels = connection.execute(select(ModelRow.labels).where(ModelRow.id == model_id)).scalar_one()
+    image_ids = [images[entry.image.digest] for entry in entries]
+    for chunk in chunks(image_ids, _CHUNK):
+        connection.execute(delete(PredictionRow).where(PredictionRow.image_id.in_(chunk), PredictionRow.model_id == model_id))
+    rows = []
+    for image_id, entry in zip(image_ids, entries, strict=True):
+        packed = struct.pack(f"<{len(labels)}f", *entry.prediction.probabilities)
+        best = max(range(len(labels)), key=entry.prediction.probabilities.__getitem__)
+        rows.append(
+            {
+                "image_id": image_id,
+                "model_id": model_id,
+                "region": entry.prediction.region,
+                "emotion": labels[best],
+                # The stored float32, so that the score equals the emotion's entry among the probabilities.
+                "score": min(1.0, struct.unpack_from("<f", packed, 4 * best)[0]),
+                "probabilities": packed,
+            }
+        )
+    ids = connection.execute(insert(PredictionRow).returning(PredictionRow.id, sort_by_parameter_order=True), rows).scalars().all()
+    connection.execute(
+        insert(EmbeddingRow),
+        [
+            {"prediction_id": prediction_id, "vector": entry.prediction.embedding.astype("<f2").tobytes()}
+            for prediction_id, entry in zip(ids, entries, strict=True)
+        ],
+    )
+    generation = {"model_id": model_id, "last_prediction_id": max(ids), "token": secrets.token_hex(16)}
+    connection.execute(insert(GenerationRow), [generation])
+
+
+def _settle_files(
+    connection: Connection, done: Sequence[tuple[PendingFile, int]], failed: Sequence[tuple[PendingFile, Failure]]
+) -> None:
+    settle = (
+        update(FileRow.__table__)  # type: ignore[arg-type]
+        .where(FileRow.id == bindparam("file_id"))
+        .values(
+            size=bindparam("new_size"),
+            mtime_ns=bindparam("new_mtime_ns"),
+            state=bindparam("new_state"),
+            image_id=bindparam("new_image_id"),
+            failure_kind=bindparam("new_kind"),
+            failure_reason=bindparam("new_reason"),
+        )
+    )
+    rows = [_settled(file, FileState.DONE, image_id, None) for file, image_id in done]
+    rows += [_settled(file, FileState.FAILED, None, failure) for file, failure in failed]
+    if rows:
+        connection.execute(settle, rows)
+
+
+def _settled(file: PendingFile, state: FileState, image_id: int | None, failure: Failure | None) -> dict[str, object]:
+    return {
+        "file_id": file.id,
+        "new_size": file.stamp.size,
+        "new_mtime_ns": file.stamp.mtime_ns,
+        "new_state": state,
+        "new_image_id": image_id,
+        "new_kind": failure.kind if failure else None,
+        "new_reason": failure.reason if failure else None,
+    }

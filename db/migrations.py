@@ -1,0 +1,94 @@
+"""The schema's history: small named steps, each applied once, in one transaction with its line in the ledger."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from sqlalchemy import Connection, text
+
+from indexer.errors import MoodexError
+
+_FIRST_SCHEMA = """
+CREATE TABLE folders (id INTEGER PRIMARY KEY, path BLOB NOT NULL UNIQUE);
+CREATE TABLE images (
+    id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, width INTEGER NOT NULL, height INTEGER NOT NULL, format TEXT NOT NULL
+);
+CREATE TABLE models (
+    id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, name TEXT NOT NULL, architecture TEXT NOT NULL,
+    weights_digest TEXT NOT NULL, labels JSON NOT NULL, input JSON NOT NULL, embedding_size INTEGER NOT NULL
+);
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY, started_at REAL NOT NULL, ended_at REAL, roots JSON NOT NULL,
+    model_id INTEGER NOT NULL REFERENCES models(id), pid INTEGER NOT NULL, outcome TEXT NOT NULL, counts JSON NOT NULL
+);
+CREATE TABLE files (
+    id INTEGER PRIMARY KEY, folder_id INTEGER NOT NULL REFERENCES folders(id), name BLOB NOT NULL,
+    size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('done', 'failed', 'pending', 'gone')),
+    failure_kind TEXT, failure_reason TEXT,
+    image_id INTEGER REFERENCES images(id), appeared_run_id INTEGER NOT NULL REFERENCES runs(id),
+    CHECK (state != 'done' OR image_id IS NOT NULL),
+    CHECK ((state = 'failed') = (failure_kind IS NOT NULL))
+);
+CREATE UNIQUE INDEX files_by_path ON files (folder_id, name);
+CREATE INDEX files_by_image ON files (image_id);
+CREATE INDEX files_waiting ON files (id) WHERE state = 'pending';
+CREATE INDEX files_failed ON files (id) WHERE state = 'failed';
+CREATE TABLE predictions (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, image_id INTEGER NOT NULL REFERENCES images(id),
+    model_id INTEGER NOT NULL REFERENCES models(id), region INTEGER NOT NULL,
+    "left" REAL, top REAL, "right" REAL, bottom REAL,
+    emotion TEXT NOT NULL, score REAL NOT NULL CHECK (score BETWEEN 0 AND 1), probabilities BLOB NOT NULL,
+    CHECK ((region = 0) = ("left" IS NULL))
+);
+CREATE UNIQUE INDEX predictions_by_image ON predictions (image_id, model_id, region);
+CREATE INDEX predictions_by_score ON predictions (model_id, emotion, score DESC, id);
+CREATE TABLE embeddings (
+    prediction_id INTEGER PRIMARY KEY REFERENCES predictions(id) ON DELETE CASCADE, vector BLOB NOT NULL
+);
+CREATE TABLE generations (
+    id INTEGER PRIMARY KEY, model_id INTEGER NOT NULL REFERENCES models(id),
+    last_prediction_id INTEGER NOT NULL, token TEXT NOT NULL
+);
+CREATE INDEX generations_by_model ON generations (model_id, last_prediction_id);
+"""
+
+
+def _first_schema(connection: Connection) -> None:
+    for statement in _FIRST_SCHEMA.split(";"):
+        if statement.strip():
+            connection.execute(text(statement))
+
+
+STEPS: tuple[tuple[str, Callable[[Connection], None]], ...] = (("0001_first_schema", _first_schema),)
+
+
+def is_current(connection: Connection) -> bool:
+    """Whether a database has had every step, and no other; reads only.
+
+    Raises MoodexError for one that a newer program has written.
+    """
+    had = _applied(connection)
+    unknown = sorted(had - {name for name, _ in STEPS})
+    if unknown:
+        raise MoodexError(f"This database was written by a newer moodex (schema step {unknown[-1]}); update moodex to use it.")
+    return len(had) == len(STEPS)
+
+
+def migrate(connection: Connection) -> None:
+    """Apply the steps that a database has not had, inside the caller's transaction."""
+    connection.execute(text("CREATE TABLE IF NOT EXISTS migrations (name TEXT PRIMARY KEY, applied_at REAL NOT NULL)"))
+    had = _applied(connection)
+    for name, step in STEPS:
+        if name not in had:
+            step(connection)
+            connection.execute(
+                text("INSERT INTO migrations (name, applied_at) VALUES (:name, :now)"), {"name": name, "now": time.time()}
+            )
+
+
+def _applied(connection: Connection) -> set[str]:
+    if not connection.execute(text("SELECT 1 FROM sqlite_master WHERE name = 'migrations'")).scalar():
+        return set()
+    return set(connection.execute(text("SELECT name FROM migrations")).scalars())

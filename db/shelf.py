@@ -1,0 +1,252 @@
+"""The half of the SQLite store that searching reads. Imports numpy only where vectors are asked for."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnElement, Engine, Row, Select, and_, func, select, union_all
+
+from db.catalog import chunks, file_under
+from db.tables import EmbeddingRow, FileRow, FolderRow, GenerationRow, ImageRow, ModelRow, PredictionRow, RunRow
+from indexer.domain import WHOLE_IMAGE, Failure, FileState, Hit, InputSpec, ModelCard
+from indexer.errors import NotIndexed
+from indexer.ports import Counts, Filter, Generation, RankedHit, RunRecord, StoredModel, VectorRows
+
+if TYPE_CHECKING:
+    from indexer.domain import Halves, Ids
+
+_CHUNK = 500
+_VECTOR_CHUNK = 8192
+
+
+class SqliteShelf:
+    """Implements `indexer.ports.Shelf`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def models(self) -> list[StoredModel]:
+        pictures = (
+            select(func.count()).select_from(PredictionRow).where(PredictionRow.model_id == ModelRow.id).scalar_subquery()
+        )
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(ModelRow.__table__, pictures.label("pictures")).order_by(ModelRow.id))
+            return [StoredModel(row.id, _card(row), row.pictures) for row in rows]
+
+    def counts(self) -> Counts:
+        with self._engine.connect() as connection:
+            states = connection.execute(select(FileRow.state, func.count()).group_by(FileRow.state))
+            files = {FileState(state): n for state, n in states}
+            return Counts(files, connection.execute(select(func.count()).select_from(ImageRow)).scalar_one())
+
+    def runs(self, limit: int) -> list[RunRecord]:
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(RunRow.__table__).order_by(RunRow.id.desc()).limit(limit))
+            return [
+                RunRecord(
+                    row.id,
+                    row.started_at,
+                    row.ended_at,
+                    tuple(os.fsencode(root) for root in row.roots),
+                    row.outcome,
+                    row.counts,
+                )
+                for row in rows
+            ]
+
+    def failures(self, limit: int) -> list[tuple[bytes, Failure]]:
+        query = (
+            select(FolderRow.path, FileRow.name, FileRow.failure_kind, FileRow.failure_reason)
+            .join(FolderRow, FolderRow.id == FileRow.folder_id)
+            .where(FileRow.state == FileState.FAILED)
+            .order_by(FolderRow.path, FileRow.name)
+            .limit(limit)
+        )
+        with self._engine.connect() as connection:
+            return [
+                (os.path.join(folder, name), Failure(kind or "", reason or ""))
+                for folder, name, kind, reason in connection.execute(query)
+            ]
+
+    def ranked(self, model_id: int, chosen: Filter, limit: int, offset: int) -> list[RankedHit]:
+        with self._engine.connect() as connection:
+            labels = self._labels(model_id)
+            # One ordered slice of the index an emotion; their best are merged, so that no slice is sorted as a whole.
+            slices = [
+                _live_hits(model_id, under=chosen.under)
+                .where(PredictionRow.emotion == emotion, PredictionRow.score >= chosen.min_score)
+                .order_by(PredictionRow.score.desc(), PredictionRow.id, FileRow.id)
+                .limit(limit + offset)
+                .subquery()
+                for emotion in labels
+                if chosen.emotions is None or emotion in chosen.emotions
+            ]
+            if not slices:
+                return []
+            best = union_all(*(select(part) for part in slices)).subquery()
+            query = select(best).order_by(best.c.score.desc(), best.c.prediction_id, best.c.file_id).limit(limit).offset(offset)
+            return [_ranked_hit(row, labels) for row in connection.execute(query)]
+
+    def hits(self, model_id: int, prediction_ids: Sequence[int], under: bytes | None) -> dict[int, list[Hit]]:
+        found: dict[int, list[Hit]] = defaultdict(list)
+        labels = self._labels(model_id)
+        with self._engine.connect() as connection:
+            for chunk in chunks(prediction_ids, _CHUNK):
+                query = _live_hits(model_id, under).where(PredictionRow.id.in_(chunk)).order_by(FileRow.id)
+                for row in connection.execute(query):
+                    ranked = _ranked_hit(row, labels)
+                    found[ranked.prediction_id].append(ranked.hit)
+        return dict(found)
+
+    def prediction_ids(self, model_id: int, chosen: Filter) -> Ids:
+        import numpy as np
+
+        query = (
+            select(PredictionRow.id)
+            .select_from(PredictionRow)
+            .join(FileRow, FileRow.image_id == PredictionRow.image_id)
+            .join(FolderRow, FolderRow.id == FileRow.folder_id)
+            .where(PredictionRow.model_id == model_id, _is_live(), PredictionRow.score >= chosen.min_score)
+            .distinct()
+            .order_by(PredictionRow.id)
+        )
+        if chosen.emotions is not None:
+            query = query.where(PredictionRow.emotion.in_(sorted(chosen.emotions)))
+        if chosen.under is not None:
+            query = query.where(file_under(chosen.under))
+        with self._engine.connect() as connection:
+            return np.fromiter(connection.execute(query).scalars(), dtype=np.int64)
+
+    def find(self, model_id: int, digest_prefix: str) -> list[int]:
+        low = bytes.fromhex(digest_prefix + "0" * (len(digest_prefix) % 2))
+        high = bytes.fromhex(digest_prefix + "f" * (len(digest_prefix) % 2)).ljust(32, b"\xff")
+        query = (
+            select(PredictionRow.id)
+            .join(ImageRow, ImageRow.id == PredictionRow.image_id)
+            .where(PredictionRow.model_id == model_id, PredictionRow.region == WHOLE_IMAGE)
+            .where(ImageRow.digest >= low, ImageRow.digest <= high)
+            .limit(2)
+        )
+        with self._engine.connect() as connection:
+            return list(connection.execute(query).scalars())
+
+    def predicted_at(self, model_id: int, path: bytes) -> RankedHit | None:
+        query = _live_hits(model_id, under=None).where(
+            FolderRow.path == os.path.dirname(path), FileRow.name == os.path.basename(path)
+        )
+        with self._engine.connect() as connection:
+            row = connection.execute(query).first()
+            return _ranked_hit(row, self._labels(model_id)) if row is not None else None
+
+    def predicted_as(self, model_id: int, digest: bytes) -> int | None:
+        found = self.find(model_id, digest.hex())
+        return found[0] if found else None
+
+    def vectors(self, model_id: int, after: int = 0) -> Iterator[VectorRows]:
+        import numpy as np
+
+        positions = {emotion: position for position, emotion in enumerate(self._labels(model_id))}
+        while True:
+            query = (
+                select(PredictionRow.id, PredictionRow.emotion, PredictionRow.score, EmbeddingRow.vector)
+                .join(EmbeddingRow, EmbeddingRow.prediction_id == PredictionRow.id)
+                .where(PredictionRow.model_id == model_id, PredictionRow.id > after)
+                .order_by(PredictionRow.id)
+                .limit(_VECTOR_CHUNK)
+            )
+            with self._engine.connect() as connection:
+                rows = connection.execute(query).all()
+            if not rows:
+                return
+            ids, emotions, scores, vectors = zip(*rows, strict=True)
+            yield VectorRows(
+                np.array(ids, dtype=np.int64),
+                np.array([positions[emotion] for emotion in emotions], dtype=np.uint8),
+                np.array(scores, dtype=np.float32),
+                np.frombuffer(b"".join(vectors), dtype="<f2").reshape(len(rows), -1),
+            )
+            after = ids[-1]
+
+    def vectors_of(self, prediction_ids: Sequence[int]) -> dict[int, Halves]:
+        import numpy as np
+
+        found: dict[int, Halves] = {}
+        with self._engine.connect() as connection:
+            for chunk in chunks(prediction_ids, _CHUNK):
+                query = select(EmbeddingRow.prediction_id, EmbeddingRow.vector).where(EmbeddingRow.prediction_id.in_(chunk))
+                found.update({row_id: np.frombuffer(vector, dtype="<f2") for row_id, vector in connection.execute(query)})
+        return found
+
+    def generation(self, model_id: int) -> Generation | None:
+        query = select(GenerationRow.last_prediction_id, GenerationRow.token).where(GenerationRow.model_id == model_id)
+        with self._engine.connect() as connection:
+            row = connection.execute(query.order_by(GenerationRow.last_prediction_id.desc()).limit(1)).first()
+            return Generation(row.last_prediction_id, row.token) if row is not None else None
+
+    def had_generation(self, model_id: int, generation: Generation) -> bool:
+        query = select(GenerationRow.id).where(
+            GenerationRow.model_id == model_id,
+            GenerationRow.last_prediction_id == generation.last_id,
+            GenerationRow.token == generation.token,
+        )
+        with self._engine.connect() as connection:
+            return connection.execute(query).first() is not None
+
+    def _labels(self, model_id: int) -> list[str]:
+        with self._engine.connect() as connection:
+            labels = connection.execute(select(ModelRow.labels).where(ModelRow.id == model_id)).scalar_one_or_none()
+            if labels is None:
+                raise NotIndexed(f"The database holds no model number {model_id}.")
+            return labels
+
+
+def _is_live() -> ColumnElement[bool]:
+    return and_(FileRow.image_id.is_not(None), FileRow.state.in_([FileState.DONE, FileState.PENDING]))
+
+
+def _live_hits(model_id: int, under: bytes | None) -> Select[Any]:
+    query = (
+        select(
+            PredictionRow.id.label("prediction_id"),
+            PredictionRow.emotion.label("emotion"),
+            PredictionRow.score.label("score"),
+            PredictionRow.probabilities.label("probabilities"),
+            ImageRow.digest.label("digest"),
+            FolderRow.path.label("folder"),
+            FileRow.name.label("name"),
+            FileRow.id.label("file_id"),
+        )
+        .select_from(PredictionRow)
+        .join(ImageRow, ImageRow.id == PredictionRow.image_id)
+        .join(FileRow, FileRow.image_id == PredictionRow.image_id)
+        .join(FolderRow, FolderRow.id == FileRow.folder_id)
+        .where(PredictionRow.model_id == model_id, PredictionRow.region == WHOLE_IMAGE, _is_live())
+    )
+    return query if under is None else query.where(file_under(under))
+
+
+def _ranked_hit(row: Row[Any], labels: Sequence[str]) -> RankedHit:
+    probabilities = struct.unpack(f"<{len(labels)}f", row.probabilities)
+    hit = Hit(
+        path=os.path.join(row.folder, row.name),
+        image_id=row.digest.hex(),
+        emotion=row.emotion,
+        score=row.score,
+        emotions=dict(zip(labels, probabilities, strict=True)),
+    )
+    return RankedHit(row.prediction_id, hit)
+
+
+def _card(row: Row[Any]) -> ModelCard:
+    return ModelCard(
+        name=row.name,
+        architecture=row.architecture,
+        weights_digest=row.weights_digest,
+        labels=tuple(row.labels),
+        input=InputSpec(**row.input),
+        embedding_size=row.embedding_size,
+    )

@@ -1,0 +1,25 @@
+"""The SQLite store: one object for both halves, and the lock that lets one process write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from db.catalog import SqliteCatalog
+from db.engine import open_engine
+from db.shelf import SqliteShelf
+
+
+class SqliteStore(SqliteCatalog, SqliteShelf):
+    """Implements `indexer.ports.Store` over one SQLite file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._engine: Engine = open_engine(path)
+        SqliteCatalog.__init__(self, self._engine)
+        SqliteShelf.__init__(self, self._engine)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._engine.dispose()

@@ -1,0 +1,153 @@
+"""What a user asks, in the user's words, to a Query: emotions by any synonym, a picture by path or id, the model by name."""
+
+from __future__ import annotations
+
+import os
+import string
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from indexer.domain import Hit, Query
+from indexer.emotions import EMOTIONS, canonical
+from indexer.errors import ImageError, NotIndexed, UsageError
+
+if TYPE_CHECKING:
+    from indexer.domain import Floats, Halves
+    from indexer.ports import Classifier, Shelf, StoredModel
+
+_SHORTEST_ID = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A search as it was typed: `image` is a picture file, `like` an indexed id or path."""
+
+    image: bytes | None = None
+    like: bytes | None = None
+    emotions: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
+    exact_label: bool = False
+    min_score: float = 0.0
+    under: bytes | None = None
+    limit: int = 20
+    offset: int = 0
+    dedupe: bool = False
+
+
+def choose_model(shelf: Shelf, name: str, key: str | None) -> StoredModel:
+    """The model to search with: of those called `name` the one with `key`, else the newest. Raises NotIndexed where none is stored."""
+    stored = shelf.models()
+    named = [model for model in stored if model.card.name == name]
+    if not named:
+        others = sorted({model.card.name for model in stored})
+        hint = f" There are pictures indexed with {', '.join(others)}; choose one with --model." if others else ""
+        raise NotIndexed(f"No pictures are indexed with the model {name!r} yet; run: moodex index FOLDER.{hint}")
+    return next((model for model in named if model.card.key == key), named[-1])
+
+
+def check(question: Question) -> None:
+    """Raise UsageError for a question that cannot be meant, before anything is opened."""
+    if question.image is not None and question.like is not None:
+        raise UsageError("Give either an IMAGE or --like, not both: both say what the hits must resemble.")
+    if not 0 <= question.min_score <= 1:
+        raise UsageError(f"--min-score is {question.min_score}; it must lie between 0 and 1.")
+    if question.limit < 1 or question.offset < 0:
+        raise UsageError("-k must be at least 1 and --offset at least 0.")
+    asked = (question.image, question.like, question.under, question.emotions, question.excluded, question.min_score)
+    if not any(asked):
+        raise UsageError("Say what to look for: an IMAGE, --emotion, --not, --like, --min-score or --under.")
+    if question.image is not None and not os.path.exists(question.image):
+        raise UsageError(f"The picture {os.fsdecode(question.image)!r} does not exist.")
+    for word in (*question.emotions, *question.excluded):
+        canonical(word, EMOTIONS)
+
+
+def to_query(question: Question, shelf: Shelf, model: StoredModel, open_classifier: Callable[[], Classifier]) -> Query:
+    """The query that a question means. `open_classifier` is called only for a picture that the model has never seen.
+
+    Raises UnknownEmotion, NotIndexed for an id or path that is not there, UsageError for a picture that cannot be read.
+    """
+    labels = model.card.labels
+    return Query(
+        emotions=frozenset(canonical(word, labels) for word in question.emotions),
+        excluded=frozenset(canonical(word, labels) for word in question.excluded),
+        exact_label=question.exact_label,
+        min_score=question.min_score,
+        like=_vector(question, shelf, model, open_classifier),
+        under=None if question.under is None else os.path.realpath(question.under),
+        limit=question.limit,
+        offset=question.offset,
+        dedupe=question.dedupe,
+    )
+
+
+def look_at(path: bytes, classifier: Classifier) -> Hit:
+    """What a model says of a picture that is looked at now. Raises UsageError for one that cannot be read."""
+    image_digest, probabilities, _ = _look(path, classifier)
+    emotions = dict(zip(classifier.card.labels, probabilities, strict=True))
+    best = max(emotions, key=emotions.__getitem__)
+    return Hit(os.path.realpath(path), image_digest.hex(), best, emotions[best], emotions)
+
+
+def _vector(question: Question, shelf: Shelf, model: StoredModel, open_classifier: Callable[[], Classifier]) -> Floats | None:
+    if question.like is not None:
+        return _widened(_stored(shelf, _indexed(question.like, shelf, model)))
+    if question.image is None:
+        return None
+    # Decoding needs numpy and Pillow: a search by emotion alone does without.
+    from indexer.decode import digest
+    from indexer.read import read
+
+    try:
+        known = shelf.predicted_as(model.id, digest(read(question.image)[0]))
+    except (OSError, ImageError) as error:
+        raise _unreadable(question.image, error) from error
+    if known is not None:
+        return _widened(_stored(shelf, known))
+    return _look(question.image, open_classifier())[2]
+
+
+def _indexed(like: bytes, shelf: Shelf, model: StoredModel) -> int:
+    """The prediction that a path or an id means; a path goes first."""
+    by_path = shelf.predicted_at(model.id, os.path.realpath(like))
+    if by_path:
+        return by_path.prediction_id
+    text = os.fsdecode(like)
+    if len(text) >= _SHORTEST_ID and len(text) <= 64 and all(c in string.hexdigits for c in text):
+        match shelf.find(model.id, text.lower()):
+            case [only]:
+                return only
+            case [_, _]:
+                raise UsageError(f"Several indexed pictures have an id that begins with {text!r}; give more of it.")
+    if os.path.exists(like):
+        raise NotIndexed(f"{text!r} is not indexed. To search with it anyway: moodex search {text!r}")
+    raise NotIndexed(f"No indexed picture has the path or id {text!r}.")
+
+
+def _stored(shelf: Shelf, prediction_id: int) -> Halves:
+    return shelf.vectors_of([prediction_id])[prediction_id]
+
+
+def _widened(vector: Halves) -> Floats:
+    import numpy as np
+
+    return vector.astype(np.float32)
+
+
+def _look(path: bytes, classifier: Classifier) -> tuple[bytes, tuple[float, ...], Floats]:
+    """Digest, probabilities and embedding of a picture that is looked at now."""
+    from indexer.decode import decode
+    from indexer.read import read
+
+    try:
+        image = decode(read(path)[0], classifier.card.input)
+    except (OSError, ImageError) as error:
+        raise _unreadable(path, error) from error
+    scores = classifier.classify(image.pixels[None])
+    return image.digest, tuple(float(p) for p in scores.probabilities[0]), scores.embeddings[0]
+
+
+def _unreadable(path: bytes, error: Exception) -> UsageError:
+    reason = error.strerror if isinstance(error, OSError) else str(error)
+    return UsageError(f"The picture {os.fsdecode(path)!r} cannot be used: {reason}.")

@@ -1,0 +1,266 @@
+"""The composition root: joins the application to its adapters, one function a command, and imports each adapter only when it is needed.
+
+Nothing else in the application imports `db` or `models`; a search by emotion never reaches torch or FAISS.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from indexer.ask import Question, check, choose_model, look_at, to_query
+from indexer.errors import Interrupted, ModelUnavailable, NotIndexed
+from models import zoo
+
+if TYPE_CHECKING:
+    from db.store import SqliteStore
+    from indexer.domain import Failure, Hit, ModelCard
+    from indexer.pipeline import IndexOptions, Summary
+    from indexer.ports import Classifier, Counts, Progress, RunRecord, StoredModel, VectorIndex
+    from indexer.settings import Settings
+
+ClassifierFactory = Callable[["Settings"], "Classifier"]
+
+
+def open_classifier(settings: Settings) -> Classifier:
+    """The chosen model on the chosen device. Raises ModelUnavailable and DeviceUnavailable."""
+    from models.classifier import TorchClassifier
+
+    return TorchClassifier.open(
+        checkpoint_path(settings), device=settings.device, require_gpu=settings.require_gpu, batch_size=settings.batch_size
+    )
+
+
+def model_name(settings: Settings) -> str:
+    """The name under which the chosen model's predictions are stored."""
+    chosen = settings.model or zoo.DEFAULT
+    return Path(chosen).stem if chosen.endswith(".safetensors") else chosen
+
+
+def checkpoint_path(settings: Settings) -> Path:
+    """The weights file of the chosen model: a shipped one, one of the user's, or a file. Raises ModelUnavailable."""
+    name = settings.model or zoo.DEFAULT
+    shipped = zoo.checkpoints()
+    if name in shipped:
+        return shipped[name]
+    own = settings.models / f"{name}.safetensors"
+    if own.exists():
+        return own
+    if name.endswith(".safetensors") and Path(name).exists():
+        return Path(name)
+    known = sorted({*shipped, *(path.stem for path in settings.models.glob("*.safetensors"))})
+    raise ModelUnavailable(f"There is no model {name!r}; known are {', '.join(known) or 'none'}, or give a .safetensors file.")
+
+
+def index(
+    settings: Settings,
+    paths: Sequence[bytes],
+    options: IndexOptions,
+    progress: Progress,
+    classifier_factory: ClassifierFactory = open_classifier,
+) -> Summary:
+    """Index folders and files, then bring the vector index up to date. The only writer, for as long as it runs."""
+    from db.lock import writer_lock
+    from db.store import SqliteStore
+    from db.vector_files import FaissFiles
+    from indexer import pipeline
+    from indexer.reconcile import keep_vectors
+    from indexer.scan import resolve_roots
+
+    roots = resolve_roots(paths)
+    settings.home.mkdir(parents=True, exist_ok=True)
+    options = replace(
+        options,
+        scan=replace(options.scan, own_folder=os.fsencode(settings.home)),
+        workers=settings.workers or min(8, os.cpu_count() or 1),
+    )
+    with writer_lock(settings.home), _stoppable() as check_stop:
+        classifier = classifier_factory(settings)
+        store = SqliteStore(settings.database)
+        try:
+            summary = pipeline.index(roots, store, classifier, options, progress, check_stop)
+            model = choose_model(store, classifier.card.name, classifier.card.key)
+            keep_vectors(store, FaissFiles(settings.vectors), model)
+        finally:
+            store.close()
+    return summary
+
+
+def search(settings: Settings, question: Question, classifier_factory: ClassifierFactory = open_classifier) -> list[Hit]:
+    """The hits for a question."""
+    from indexer.search import search as answer
+
+    check(question)
+    with _reading(settings) as (store, model):
+        query = to_query(question, store, model, lambda: _same(classifier_factory(settings), model))
+        return answer(store, model, query, lambda: _vectors(settings, store, model))
+
+
+def show(settings: Settings, path: bytes, classifier_factory: ClassifierFactory = open_classifier) -> Hit:
+    """What the model says of one picture, indexed or not."""
+    if settings.database.exists():
+        with _store(settings) as store:
+            for model in reversed(store.models()):
+                if model.card.name == model_name(settings):
+                    known = store.predicted_at(model.id, os.path.realpath(path))
+                    if known:
+                        return known.hit
+    return look_at(path, classifier_factory(settings))
+
+
+def thumbnail(path: bytes) -> bytes | None:
+    """A picture of at most 192 x 192 pixels as PNG; None where the file cannot be read any more."""
+    from io import BytesIO
+
+    from PIL import Image
+
+    from indexer.decode import decode
+    from indexer.domain import InputSpec
+    from indexer.errors import ImageError
+    from indexer.read import read
+
+    try:
+        pixels = decode(read(path)[0], InputSpec(size=192, mean=0, std=1)).pixels
+    except (OSError, ImageError):
+        return None
+    small = BytesIO()
+    Image.fromarray(pixels).save(small, "PNG")
+    return small.getvalue()
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What there is: `disk_bytes` by part of the data folder, the latest runs, the first failures."""
+
+    home: Path
+    counts: Counts
+    models: list[StoredModel]
+    runs: list[RunRecord]
+    failures: list[tuple[bytes, Failure]]
+    disk_bytes: dict[str, int]
+
+
+def status(settings: Settings, failures: int) -> Status:
+    """The state of the database; an empty one where nothing was indexed yet."""
+    from indexer.ports import Counts
+
+    disk = {part.name: _size(part) for part in (settings.database, settings.vectors, settings.models)}
+    if not settings.database.exists():
+        return Status(settings.home, Counts(), [], [], [], disk)
+    with _store(settings) as store:
+        return Status(settings.home, store.counts(), store.models(), store.runs(5), store.failures(failures), disk)
+
+
+@dataclass(frozen=True, slots=True)
+class ListedModel:
+    """A model that can be used. `origin` is "shipped" or "yours"; `pictures` counts those indexed with it."""
+
+    card: ModelCard
+    origin: str
+    default: bool
+    pictures: int
+
+
+def list_models(settings: Settings) -> list[ListedModel]:
+    """Every model that `--model` finds by name."""
+    from models.card import read_card
+
+    pictures: dict[str, int] = {}
+    if settings.database.exists():
+        with _store(settings) as store:
+            pictures = {model.card.key: model.pictures for model in store.models()}
+    found = [(path, "shipped") for path in zoo.checkpoints().values()]
+    found += [(path, "yours") for path in sorted(settings.models.glob("*.safetensors"))]
+    return [
+        ListedModel(card, origin, card.name == model_name(settings), pictures.get(card.key, 0))
+        for card, origin in ((read_card(path), origin) for path, origin in found)
+    ]
+
+
+@contextmanager
+def _store(settings: Settings) -> Iterator[SqliteStore]:
+    from db.engine import plain_errors
+    from db.store import SqliteStore
+
+    store = SqliteStore(settings.database)
+    try:
+        with plain_errors(settings.database):
+            yield store
+    finally:
+        store.close()
+
+
+@contextmanager
+def _reading(settings: Settings) -> Iterator[tuple[SqliteStore, StoredModel]]:
+    if not settings.database.exists():
+        raise NotIndexed(f"Nothing is indexed yet in {settings.home}; run: moodex index FOLDER")
+    with _store(settings) as store:
+        yield store, choose_model(store, model_name(settings), _key_of(settings))
+
+
+def _key_of(settings: Settings) -> str | None:
+    from models.card import read_card
+
+    try:
+        return read_card(checkpoint_path(settings)).key
+    except ModelUnavailable:
+        return None  # its predictions can be searched without it
+
+
+def _same(classifier: Classifier, model: StoredModel) -> Classifier:
+    if classifier.card.key != model.card.key:
+        raise ModelUnavailable(
+            f"The model {classifier.card.name!r} has changed since the pictures were indexed; run moodex index again."
+        )
+    return classifier
+
+
+def _vectors(settings: Settings, store: SqliteStore, model: StoredModel) -> VectorIndex:
+    """The vectors to search; what is kept of them is mended on the way, unless somebody is writing just now."""
+    from db.lock import writer_lock
+    from db.vector_files import FaissFiles
+    from indexer.errors import MoodexError
+    from indexer.reconcile import keep_vectors, open_vectors
+
+    files = FaissFiles(settings.vectors)
+    if files.load(model.card) is None:
+        try:
+            with writer_lock(settings.home):
+                keep_vectors(store, files, model)
+        except (MoodexError, OSError):
+            pass  # a writer is at work and will keep it, or the folder is read-only: the store answers
+    return open_vectors(store, files, model)
+
+
+@contextmanager
+def _stoppable() -> Iterator[Callable[[], None]]:
+    """While inside, Ctrl-C and SIGTERM ask the work to stop at its next safe point; a second Ctrl-C stops at once."""
+    received: list[int] = []
+
+    def note(number: int, _frame: Any) -> None:
+        received.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def check_stop() -> None:
+        if received:
+            name = signal.Signals(received[0]).name
+            raise Interrupted(f"Stopped by {name}; what was indexed so far is kept, and the next run goes on from there.", received[0])
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield check_stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _size(part: Path) -> int:
+    if part.is_dir():
+        return sum(file.stat().st_size for file in part.rglob("*") if file.is_file())
+    beside = [part, part.with_name(part.name + "-wal"), part.with_name(part.name + "-shm")]
+    return sum(file.stat().st_size for file in beside if file.exists())

@@ -1,0 +1,192 @@
+"""One indexing run: scan the roots, read and decode what is new, classify it in batches, commit batch by batch.
+
+Work waits in the store, not in memory: the scan notes what has to be looked at, the workers take it from there, so that a run of
+any size needs the same memory and an interrupted one goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from indexer.domain import FileStamp, FileState
+from indexer.plan import plan_folder
+from indexer.ports import FolderNote
+from indexer.scan import ScanOptions, ScannedFolder, is_under, scan
+from indexer.work import Work
+
+if TYPE_CHECKING:
+    from indexer.ports import Catalog, Classifier, KnownFile, Progress
+
+_NOTED_AT_ONCE = 2000
+_WORTH_KEEPING = 0.5
+"""A scan that misses more than this share of a root's files is taken for an unmounted disk, not for a deletion."""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexOptions:
+    """How to index. `prune`: None marks vanished files gone where that is safe, True always, False never."""
+
+    scan: ScanOptions = field(default_factory=ScanOptions)
+    prune: bool | None = None
+    force: bool = False
+    workers: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run did, in files. `kept` are files that are missing on disk but were not marked gone, to be on the safe side."""
+
+    scanned: int
+    indexed: int
+    reused: int
+    unchanged: int
+    moved: int
+    removed: int
+    failed: int
+    kept: int
+    seconds: float
+    images_per_second: float
+    device: str
+    model: str
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 3 where some files failed."""
+        return 3 if self.failed else 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields by name."""
+        return asdict(self)
+
+
+def index(
+    roots: Sequence[bytes],
+    catalog: Catalog,
+    classifier: Classifier,
+    options: IndexOptions,
+    progress: Progress,
+    check_stop: Callable[[], None],
+) -> Summary:
+    """Index roots (absolute, real, none inside another) with one model.
+
+    `check_stop` is called between steps and raises to end the run early; what was committed stays, and the run's record says how
+    it ended.
+    """
+    started = time.monotonic()
+    model_id = catalog.register_model(classifier.card)
+    run_id = catalog.begin_run(roots, model_id)
+    counts: Counter[str] = Counter()
+    outcome = "failed"
+    try:
+        surveys = [_survey(root, catalog, model_id, run_id, options, progress, check_stop) for root in roots]
+        for survey in surveys:
+            counts.update(scanned=survey.scanned, unchanged=survey.unchanged, failed=survey.failed)
+        progress.start(catalog.count_pending(roots))
+        work = Work(catalog, classifier, model_id, run_id, options.workers, options.force)
+        for done, failed in work.through(roots, check_stop):
+            progress.advance(done, failed)
+        counts.update(work.counts)
+        for survey in surveys:
+            counts.update(_settle_missing(survey, catalog, run_id, options.prune, progress))
+        counts["reused"] -= counts["moved"]
+        outcome = "done"
+    except BaseException as error:
+        outcome = "interrupted" if getattr(error, "exit_code", 1) > 128 or isinstance(error, KeyboardInterrupt) else "failed"
+        raise
+    finally:
+        progress.finish()
+        catalog.finish_run(run_id, outcome, dict(counts))
+    seconds = time.monotonic() - started
+    return Summary(
+        **{name: counts[name] for name in ("scanned", "indexed", "reused", "unchanged", "moved", "removed", "failed", "kept")},
+        seconds=round(seconds, 3),
+        images_per_second=round(counts["indexed"] / seconds, 2) if seconds else 0.0,
+        device=classifier.device,
+        model=classifier.card.name,
+    )
+
+
+@dataclass(slots=True)
+class _Survey:
+    """What the scan of one root came to."""
+
+    root: bytes
+    known: int
+    scanned: int = 0
+    unchanged: int = 0
+    failed: int = 0
+    missing: set[int] = field(default_factory=set)
+
+
+def _survey(
+    root: bytes,
+    catalog: Catalog,
+    model_id: int,
+    run_id: int,
+    options: IndexOptions,
+    progress: Progress,
+    check_stop: Callable[[], None],
+) -> _Survey:
+    survey = _Survey(root, known=catalog.count_files(root))
+    unvisited = set(catalog.known_folders(root))
+    notes: list[FolderNote] = []
+    noted = 0
+    for scanned in scan(root, options.scan):
+        check_stop()
+        unvisited.discard(scanned.path)
+        if scanned.problem:
+            unvisited -= {folder for folder in unvisited if is_under(folder, scanned.path)}
+            note = _blocked(scanned, survey, catalog, model_id)
+        else:
+            plan = plan_folder(scanned, catalog.known_files(scanned.path, model_id), options.force)
+            survey.scanned += plan.scanned
+            survey.unchanged += plan.unchanged
+            survey.failed += plan.still_failed + len(plan.note.failed)
+            survey.missing.update(plan.missing)
+            note = plan.note
+        if note.pending or note.failed:
+            notes.append(note)
+            noted += len(note.pending) + len(note.failed)
+        if noted >= _NOTED_AT_ONCE:
+            catalog.note_scan(run_id, notes)
+            notes, noted = [], 0
+        progress.scanning(survey.scanned)
+    catalog.note_scan(run_id, notes)
+    for folder in unvisited:
+        survey.missing.update(_present(catalog.known_files(folder, model_id)))
+    return survey
+
+
+def _blocked(scanned: ScannedFolder, survey: _Survey, catalog: Catalog, model_id: int) -> FolderNote:
+    """A folder that cannot be listed is itself the failed file; nothing below it counts as missing."""
+    parent, name = os.path.split(scanned.path)
+    earlier = catalog.known_files(parent, model_id).get(name)
+    if earlier:
+        survey.missing.discard(earlier.id)
+    survey.failed += 1
+    return FolderNote(parent, {}, {name: (FileStamp(0, 0), scanned.problem)} if scanned.problem else {})
+
+
+def _present(known: dict[bytes, KnownFile]) -> Iterator[int]:
+    return (file.id for file in known.values() if file.state is not FileState.GONE)
+
+
+def _settle_missing(survey: _Survey, catalog: Catalog, run_id: int, prune: bool | None, progress: Progress) -> Counter[str]:
+    """Moved files are forgotten at their old path; the others are marked gone, where that is safe."""
+    moved = catalog.settle_moves(run_id, sorted(survey.missing))
+    lost = sorted(survey.missing - set(moved))
+    suspicious = survey.scanned == 0 or len(lost) > _WORTH_KEEPING * survey.known
+    if prune or (prune is None and not suspicious):
+        catalog.mark_gone(lost)
+        return Counter(moved=len(moved), removed=len(lost))
+    if lost and prune is None:
+        progress.warn(
+            f"{os.fsdecode(survey.root)!r}: {len(lost)} of {survey.known} known files are missing. Nothing was removed, in case a "
+            "disk is not mounted; if they are really gone, run again with --prune."
+        )
+    return Counter(moved=len(moved), kept=len(lost))

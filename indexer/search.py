@@ -1,0 +1,134 @@
+"""Query to hits. By emotion alone the store answers; by likeness the vector index proposes and the store decides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from indexer.emotions import with_children
+from indexer.ports import Filter, RankedHit, Selection
+
+if TYPE_CHECKING:
+    from indexer.domain import Floats, Halves, Hit, Query
+    from indexer.ports import Shelf, StoredModel, VectorIndex
+
+NEARLY_EQUAL = 0.995
+"""Cosine similarity from which `dedupe` takes two pictures for one."""
+
+_PAGE = 256
+_SLACK = 16
+_ROUNDING = 1e-4
+"""How far the index's similarities, computed in another order, may be from the store's."""
+
+
+def search(shelf: Shelf, model: StoredModel, query: Query, open_vectors: Callable[[], VectorIndex]) -> list[Hit]:
+    """The hits that answer a query, best first: exactly `query.limit` after `query.offset`, where so many exist.
+
+    By emotion alone hits are ordered by score; with `query.like` by similarity. `open_vectors` is called only in the second case.
+    """
+    chosen = Filter(_emotions(query, model.card.labels), query.min_score, query.under)
+    if query.like is None:
+        if not query.dedupe:
+            return [ranked.hit for ranked in shelf.ranked(model.id, chosen, query.limit, query.offset)]
+        return _page(_distinct(shelf, model.id, chosen), query)
+    return _page(_similar(shelf, model, query, query.like, chosen, open_vectors()), query)
+
+
+def _emotions(query: Query, labels: tuple[str, ...]) -> frozenset[str] | None:
+    """The labels that a query lets through; None for all of them."""
+
+    def meant(emotions: Iterable[str]) -> frozenset[str]:
+        return frozenset(emotions) if query.exact_label else frozenset().union(*map(with_children, emotions))
+
+    wanted = meant(query.emotions) if query.emotions else frozenset(labels)
+    left = (wanted - meant(query.excluded)) & frozenset(labels)
+    return None if left == frozenset(labels) else left
+
+
+def _page(hits: Iterable[Hit], query: Query) -> list[Hit]:
+    page: list[Hit] = []
+    for position, hit in enumerate(hits):
+        if len(page) == query.limit:
+            break
+        if position >= query.offset:
+            page.append(hit)
+    return page
+
+
+def _similar(
+    shelf: Shelf, model: StoredModel, query: Query, vector: Floats, chosen: Filter, index: VectorIndex
+) -> Iterator[Hit]:
+    """All hits by falling similarity, fetched in growing portions."""
+    import numpy as np
+
+    vector = vector.astype(np.float16).astype(np.float32)  # as the stored ones are, so that a stored picture finds itself at 1
+    like = vector.astype(np.float64)
+    within = _selection(shelf, model, chosen)
+    seen: set[int] = set()
+    distinct = Distinct()
+    k = query.limit + query.offset + _SLACK
+    while True:
+        ids, similarities = index.search(vector, k, within)
+        exhausted = len(ids) < k
+        vectors = shelf.vectors_of([int(i) for i in ids if i not in seen])
+        exact = {i: round(min(1.0, float(np.einsum("i,i->", v.astype(np.float64), like))), 6) for i, v in vectors.items()}
+        # What lies below the last one found is unknown; what is clearly above it is settled.
+        floor = -np.inf if exhausted else float(similarities[-1]) + _ROUNDING
+        settled = sorted((i for i, similarity in exact.items() if similarity > floor), key=lambda i: (-exact[i], i))
+        files = shelf.hits(model.id, settled, query.under)
+        for prediction_id in settled:
+            seen.add(prediction_id)
+            live = files.get(prediction_id, [])
+            if query.dedupe and live:
+                live = live[:1] if distinct.take(vectors[prediction_id]) else []
+            for hit in live:
+                yield replace(hit, similarity=exact[prediction_id])
+        if exhausted:
+            return
+        k *= 4
+
+
+def _selection(shelf: Shelf, model: StoredModel, chosen: Filter) -> Selection:
+    positions = None
+    if chosen.emotions is not None:
+        positions = frozenset(position for position, label in enumerate(model.card.labels) if label in chosen.emotions)
+    ids = shelf.prediction_ids(model.id, chosen) if chosen.under is not None else None
+    return Selection(positions, chosen.min_score, ids)
+
+
+def _distinct(shelf: Shelf, model_id: int, chosen: Filter) -> Iterator[Hit]:
+    """All hits by falling score, of nearly equal pictures the best."""
+    distinct = Distinct()
+    shown: set[int] = set()
+    offset = 0
+    while page := shelf.ranked(model_id, chosen, _PAGE, offset):
+        offset += len(page)
+        vectors = shelf.vectors_of([entry.prediction_id for entry in page])
+        for entry in page:
+            if entry.prediction_id not in shown and distinct.take(vectors[entry.prediction_id]):
+                yield entry.hit
+            shown.add(entry.prediction_id)
+
+
+class Distinct:
+    """Remembers vectors and says whether another one is new, that is, not nearly equal to any of them."""
+
+    def __init__(self) -> None:
+        self._kept: Floats | None = None
+        self._count = 0
+
+    def take(self, vector: Halves) -> bool:
+        """Whether the vector (float16, of length 1) is new; it is remembered then."""
+        import numpy as np
+
+        candidate = vector.astype(np.float32)
+        if self._kept is None:
+            self._kept = np.empty((_PAGE, len(candidate)), dtype=np.float32)
+        if self._count and float(np.max(self._kept[: self._count] @ candidate)) >= NEARLY_EQUAL:
+            return False
+        if self._count == len(self._kept):
+            self._kept = np.concatenate([self._kept, np.empty_like(self._kept)])
+        self._kept[self._count] = candidate
+        self._count += 1
+        return True

@@ -1,0 +1,94 @@
+"""The settings: each from its flag, else its environment variable, else the configuration file, else its default."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from platformdirs import user_config_path, user_data_path
+
+from indexer.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What every command may need to know. `batch_size` and `workers` of 0 mean: chosen for the machine."""
+
+    home: Path
+    model: str | None = None
+    device: str = "auto"
+    require_gpu: bool = False
+    batch_size: int = 0
+    workers: int = 0
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file."""
+        return self.home / "moodex.sqlite"
+
+    @property
+    def vectors(self) -> Path:
+        """The folder of derived vector indexes."""
+        return self.home / "vectors"
+
+    @property
+    def models(self) -> Path:
+        """The folder of the user's own checkpoints."""
+        return self.home / "models"
+
+
+def load_settings(flags: Mapping[str, object], environ: Mapping[str, str] = os.environ) -> Settings:
+    """The settings in force. `flags` that are None were not given.
+
+    The file is `MOODEX_CONFIG`, or `config.toml` in the platform's folder for configuration. Raises UsageError for a file that is not
+    TOML, a key nobody knows, or a value of the wrong kind.
+    """
+    path = Path(environ.get("MOODEX_CONFIG") or user_config_path("moodex") / "config.toml")
+    written = _read(path)
+    values: dict[str, object] = {"home": user_data_path("moodex")}
+    for name, kind in _KINDS.items():
+        variable = f"MOODEX_{name.upper()}"
+        if flags.get(name) is not None:
+            values[name] = _as(kind, flags[name], f"--{name.replace('_', '-')}")
+        elif environ.get(variable):
+            values[name] = _as(kind, environ[variable], variable)
+        elif name in written:
+            values[name] = _as(kind, written[name], f"{name} in {path}")
+    values["home"] = Path(str(values["home"])).expanduser().absolute()
+    return Settings(**values)  # type: ignore[arg-type]
+
+
+_KINDS: dict[str, str] = {field.name: str(field.type) for field in fields(Settings)}
+
+
+def _read(path: Path) -> dict[str, object]:
+    if not path.exists():
+        return {}
+    try:
+        written = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise UsageError(f"The configuration file {path} cannot be read as TOML: {error}.") from error
+    unknown = sorted(set(written) - set(_KINDS))
+    if unknown:
+        raise UsageError(f"The configuration file {path} sets {unknown[0]!r}, which is no setting; known are {', '.join(_KINDS)}.")
+    return written
+
+
+def _as(kind: str, value: object, source: str) -> object:
+    text = str(value).strip()
+    match kind:
+        case "int":
+            if text == "auto":
+                return 0
+            if not text.isdecimal() or not int(text):
+                raise UsageError(f"{source} is {text!r}; it must be 'auto' or a number of at least 1.")
+            return int(text)
+        case "bool":
+            if text.lower() not in ("true", "false", "1", "0", "yes", "no"):
+                raise UsageError(f"{source} is {text!r}; it must be true or false.")
+            return text.lower() in ("true", "1", "yes")
+        case _:
+            return text

@@ -1,0 +1,232 @@
+"""Pending files to committed predictions: workers read, hash and decode; the model classifies batches; each batch is one commit.
+
+No bytes are classified twice: a digest is claimed by the first worker that meets it, and other files that hold the same bytes wait
+for its result.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from indexer.decode import decode, digest
+from indexer.domain import DecodedImage, Failure, Prediction
+from indexer.errors import ImageError
+from indexer.ports import Batch, PendingFile, Predicted
+from indexer.read import read
+
+if TYPE_CHECKING:
+    from indexer.ports import Catalog, Classifier
+
+_COMMIT_AT = 512
+_PAGE = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A picture that has to be classified; its digest is claimed."""
+
+    file: PendingFile
+    image: DecodedImage
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A file whose bytes the model has already seen."""
+
+    file: PendingFile
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Twin:
+    """A file whose bytes somebody else has claimed."""
+
+    file: PendingFile
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """A file that is no readable picture. `digest` is set where the bytes were read, and is claimed."""
+
+    file: PendingFile
+    failure: Failure
+    digest: bytes | None
+
+
+_Outcome = _Ready | _Known | _Twin | _Failed | None
+
+
+@dataclass(slots=True)
+class _Claims:
+    """Which digests are being worked on, and, where everything is computed anew, which are finished."""
+
+    remember: bool
+    _held: set[bytes] = field(default_factory=set)
+    _finished: set[bytes] = field(default_factory=set)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def take(self, key: bytes) -> bool:
+        with self._lock:
+            if key in self._held:
+                return False
+            self._held.add(key)
+            return True
+
+    def release(self, key: bytes, finished: bool = False) -> None:
+        with self._lock:
+            self._held.discard(key)
+            if finished and self.remember:
+                self._finished.add(key)
+
+    def finished(self, key: bytes) -> bool:
+        return key in self._finished
+
+    def holds(self, key: bytes) -> bool:
+        return key in self._held
+
+
+class Work:
+    """The work of one run. `counts` holds indexed, reused and failed files so far, all of them committed."""
+
+    def __init__(
+        self, catalog: Catalog, classifier: Classifier, model_id: int, run_id: int, workers: int, recompute: bool
+    ) -> None:
+        self.counts: Counter[str] = Counter()
+        self._catalog = catalog
+        self._classifier = classifier
+        self._model_id = model_id
+        self._run_id = run_id
+        self._workers = workers
+        self._recompute = recompute
+        self._claims = _Claims(remember=recompute)
+        self._ready: list[_Ready] = []
+        self._linked: list[_Known] = []
+        self._failed: list[_Failed] = []
+        self._twins: dict[bytes, list[PendingFile]] = defaultdict(list)
+
+    def through(self, roots: Sequence[bytes], check_stop: Callable[[], None]) -> Iterator[tuple[int, int]]:
+        """Work through everything that waits under the roots; yields (files finished, of them failed) after every commit."""
+        batch_size = self._classifier.batch_size
+        lookahead = 2 * (batch_size + self._workers)
+        finished: SimpleQueue[Future[_Outcome]] = SimpleQueue()
+        waiting = self._pages(roots)
+        again: list[PendingFile] = []
+        running = 0
+        with ThreadPoolExecutor(self._workers, thread_name_prefix="decode") as pool:
+            try:
+                while True:
+                    while running < lookahead and (file := again.pop() if again else next(waiting, None)):
+                        pool.submit(self._look_into, file).add_done_callback(finished.put)
+                        running += 1
+                    if running == 0 and not self._held_back():
+                        return
+                    if running:
+                        outcome = finished.get().result()
+                        running -= 1
+                        again += self._sort(outcome)
+                    drained = running == 0 and not again
+                    if len(self._ready) >= batch_size or self._settled() >= _COMMIT_AT or (drained and self._held_back()):
+                        yield self._commit(again)
+                        check_stop()
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+    def _pages(self, roots: Sequence[bytes]) -> Iterator[PendingFile]:
+        after = 0
+        while page := self._catalog.pending(roots, after, _PAGE):
+            yield from page
+            after = page[-1].id
+
+    def _look_into(self, file: PendingFile) -> _Outcome:
+        """Runs in the workers: read, hash, decode."""
+        key = None
+        try:
+            data, stamp = read(file.path)
+            file = replace(file, stamp=stamp)
+            key = digest(data)
+            if not self._claims.take(key):
+                return _Twin(file, key)
+            if self._claims.finished(key) or (not self._recompute and self._catalog.is_predicted(key, self._model_id)):
+                self._claims.release(key)
+                return _Known(file, key)
+            return _Ready(file, decode(data, self._classifier.card.input))
+        except FileNotFoundError:
+            return None  # deleted since the scan: the next scan will say so
+        except ImageError as error:
+            return _Failed(file, Failure(error.kind, str(error)), key)
+
+    def _sort(self, outcome: _Outcome) -> list[PendingFile]:
+        """Take in one outcome; returns files that have to be looked into again."""
+        match outcome:
+            case _Ready():
+                self._ready.append(outcome)
+            case _Known(_, key):
+                self._linked.append(outcome)
+                return self._twins.pop(key, [])
+            case _Failed():
+                self._failed.append(outcome)
+                if outcome.digest:
+                    self._claims.release(outcome.digest)
+                    return self._twins.pop(outcome.digest, [])
+            case _Twin(file, key):
+                if not self._claims.holds(key):
+                    return [file]
+                self._twins[key].append(file)
+            case None:
+                pass
+        return []
+
+    def _settled(self) -> int:
+        return len(self._linked) + len(self._failed)
+
+    def _held_back(self) -> bool:
+        return bool(self._ready or self._linked or self._failed)
+
+    def _commit(self, again: list[PendingFile]) -> tuple[int, int]:
+        """Classify and commit what is ready; files that turned out to be twins of a failure go to `again`."""
+        predicted: list[Predicted] = []
+        ready, self._ready = self._ready, []
+        for entry, prediction in self._classify(ready):
+            if prediction is None:
+                failure = Failure("damaged", "the model gives no finite answer for it")
+                again += self._sort(_Failed(entry.file, failure, entry.image.digest))
+            else:
+                twins = self._twins.pop(entry.image.digest, [])
+                predicted.append(Predicted(entry.image, prediction, (entry.file, *twins)))
+        linked, self._linked = self._linked, []
+        failed, self._failed = self._failed, []
+        self._catalog.commit(
+            self._run_id,
+            self._model_id,
+            Batch(
+                tuple(predicted),
+                tuple((known.file, known.digest) for known in linked),
+                tuple((failure.file, failure.failure) for failure in failed),
+            ),
+        )
+        # Only now: whoever meets these bytes from here on finds them in the store.
+        for entry in predicted:
+            self._claims.release(entry.image.digest, finished=True)
+        twins_linked = sum(len(entry.files) - 1 for entry in predicted)
+        self.counts.update(indexed=len(predicted), reused=len(linked) + twins_linked, failed=len(failed))
+        return len(predicted) + twins_linked + len(linked) + len(failed), len(failed)
+
+    def _classify(self, ready: Sequence[_Ready]) -> Iterator[tuple[_Ready, Prediction | None]]:
+        if not ready:
+            return
+        scores = self._classifier.classify(np.stack([entry.image.pixels for entry in ready]))
+        finite = np.isfinite(scores.probabilities).all(axis=1) & np.isfinite(scores.embeddings).all(axis=1)
+        for entry, ok, probabilities, embedding in zip(ready, finite, scores.probabilities, scores.embeddings, strict=True):
+            if ok:
+                yield entry, Prediction(tuple(float(p) for p in probabilities), embedding.astype(np.float16))
+            else:
+                yield entry, None

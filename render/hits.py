@@ -1,0 +1,94 @@
+"""Search results as text: a table for people, JSON, JSON Lines, CSV and bare paths for programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TextIO
+
+from render.text import shown_path
+
+if TYPE_CHECKING:
+    from indexer.domain import Hit
+
+
+def write_hits(hits: Sequence[Hit], form: str, end: str, out: TextIO) -> None:
+    """Write hits as `form`: table, json, jsonl, csv or paths; `end` follows every path of the last."""
+    if form == "paths":
+        _write_paths(hits, end, out)
+    else:
+        _FORMS[form](hits, out)
+
+
+def hit_as_dict(hit: Hit) -> dict[str, Any]:
+    """A hit as programs read it. The path of a file that is not valid text holds surrogates, as os.fsdecode makes them."""
+    return {
+        "path": os.fsdecode(hit.path),
+        "image_id": hit.image_id,
+        "emotion": hit.emotion,
+        "score": round(hit.score, 6),
+        "emotions": {emotion: round(probability, 6) for emotion, probability in hit.emotions.items()},
+        "similarity": hit.similarity,
+    }
+
+
+def _write_table(hits: Sequence[Hit], out: TextIO) -> None:
+    if not hits:
+        out.write("No pictures match.\n")
+        return
+    similar = any(hit.similarity is not None for hit in hits)
+    width = max(len(hit.emotion) for hit in hits)
+    out.write(f"{'SCORE':<6} {'EMOTION':<{max(width, 7)}}{'  ALIKE ' if similar else ''}  ID        PATH\n")
+    for hit in hits:
+        alike = f"  {hit.similarity:5.3f} " if hit.similarity is not None else ""
+        emotion = f"{hit.emotion:<{max(width, 7)}}"
+        out.write(f"{hit.score:<6.3f} {emotion}{alike}  {hit.image_id[:8]}  {shown_path(hit.path)}\n")
+
+
+def _write_json(hits: Sequence[Hit], out: TextIO) -> None:
+    # ASCII only: any file name survives, and nothing in it can reach a terminal.
+    json.dump([hit_as_dict(hit) for hit in hits], out, indent=2)
+    out.write("\n")
+
+
+def _write_jsonl(hits: Sequence[Hit], out: TextIO) -> None:
+    for hit in hits:
+        out.write(json.dumps(hit_as_dict(hit)) + "\n")
+
+
+def _write_csv(hits: Sequence[Hit], out: TextIO) -> None:
+    emotions = list(hits[0].emotions) if hits else []
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["path", "image_id", "emotion", "score", "similarity", *emotions])
+    for hit in hits:
+        shown = hit_as_dict(hit)
+        row = [shown["path"], hit.image_id, hit.emotion, shown["score"], "" if hit.similarity is None else hit.similarity]
+        writer.writerow([*row, *(shown["emotions"][emotion] for emotion in emotions)])
+    _write_bytes(os.fsencode(text.getvalue()), out)
+
+
+def _write_paths(hits: Sequence[Hit], end: str, out: TextIO) -> None:
+    if out.isatty():
+        for hit in hits:
+            out.write(shown_path(hit.path) + "\n")
+    else:
+        _write_bytes(b"".join(hit.path + end.encode() for hit in hits), out)
+
+
+def _write_bytes(data: bytes, out: TextIO) -> None:
+    """File names as the bytes they are, past the stream's own encoding."""
+    out.flush()
+    out.buffer.write(data)
+    out.buffer.flush()
+
+
+_FORMS: dict[str, Callable[[Sequence[Hit], TextIO], None]] = {
+    "table": _write_table,
+    "json": _write_json,
+    "jsonl": _write_jsonl,
+    "csv": _write_csv,
+}

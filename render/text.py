@@ -1,0 +1,33 @@
+"""Text that is safe on a terminal, whatever the file names."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_JOINER = "\u200d"
+"""Holds together emoji that are drawn as one; harmless, though not printable by itself."""
+
+
+def printable(text: str) -> str:
+    """The text with control characters, text direction changes and undecodable bytes written as escapes."""
+    return "".join(c if c.isprintable() or c == _JOINER else _escape(c) for c in text)
+
+
+def shown_path(path: bytes) -> str:
+    """A path for people: relative where it lies below the current folder, and printable."""
+    text = os.fsdecode(path)
+    here = str(Path.cwd()) + os.sep
+    return printable(text.removeprefix(here))
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def counted(number: int, noun: str) -> str:
+    """"1 file", "1,234 files"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
