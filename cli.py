@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The command line: parse, make one call, render, exit. Commands import what they need, so that `--help` costs next to nothing."""
+"""The command line: parse, make one call, render, exit. Commands import what they need, so that `--help` costs little."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def search_command(
     dedupe: Annotated[bool, typer.Option("--dedupe", help="Show equal and nearly equal pictures once.")] = False,
     form: Annotated[Format, typer.Option("--format", "-f", help="How to write the results.")] = Format.TABLE,
     null: Annotated[bool, typer.Option("-0", "--null", help="End paths with NUL, for xargs -0; implies --format paths.")] = False,
-    open_sheet: Annotated[bool, typer.Option("--open", help="Show a contact sheet in the browser; implies --format html.")] = False,
+    open_sheet: Annotated[bool, typer.Option("--open", help="Show a contact sheet in the browser; implies html.")] = False,
     model: Model = None,
     device: Device = None,
     require_gpu: RequireGpu = None,

@@ -84,7 +84,9 @@ class SqliteCatalog:
         )
         with self._engine.connect() as connection:
             return {
-                name: KnownFile(file_id, FileStamp(size, mtime), FileState(state), Failure(kind, why) if kind else None, has)
+                name: KnownFile(
+                    file_id, FileStamp(size, mtime), FileState(state), Failure(kind, why or "") if kind else None, has
+                )
                 for name, file_id, size, mtime, state, kind, why, has in connection.execute(query)
             }
 
@@ -169,9 +171,7 @@ class SqliteCatalog:
             for chunk in chunks(sorted({image_id for _, image_id in lost}), _CHUNK):
                 found = (
                     select(FileRow.image_id, func.count())
-                    .where(
-                        FileRow.image_id.in_(chunk), FileRow.appeared_run_id == run_id, FileRow.state == FileState.DONE
-                    )
+                    .where(FileRow.image_id.in_(chunk), FileRow.appeared_run_id == run_id, FileRow.state == FileState.DONE)
                     .group_by(FileRow.image_id)
                 )
                 appeared.update({image_id: n for image_id, n in connection.execute(found) if image_id is not None})
@@ -219,7 +219,7 @@ def _folder_ids(connection: Connection, paths: Sequence[bytes]) -> dict[bytes, i
     ids: dict[bytes, int] = {}
     for chunk in chunks(paths, _CHUNK):
         rows = connection.execute(select(FolderRow.path, FolderRow.id).where(FolderRow.path.in_(chunk)))
-        ids.update({path: folder_id for path, folder_id in rows})
+        ids.update((path, folder_id) for path, folder_id in rows)
     return ids
 
 
@@ -250,13 +250,11 @@ def _image_ids(connection: Connection, batch: Batch) -> dict[bytes, int]:
     ids: dict[bytes, int] = {}
     for chunk in chunks(sorted(digests), _CHUNK):
         rows = connection.execute(select(ImageRow.digest, ImageRow.id).where(ImageRow.digest.in_(chunk)))
-        ids.update({digest: image_id for digest, image_id in rows})
+        ids.update((digest, image_id) for digest, image_id in rows)
     return ids
 
 
-def _write_predictions(
-    connection: Connection, model_id: int, images: Mapping[bytes, int], entries: Sequence[Predicted]
-) -> None:
+def _write_predictions(connection: Connection, model_id: int, images: Mapping[bytes, int], entries: Sequence[Predicted]) -> None:
     labels = connection.execute(select(ModelRow.labels).where(ModelRow.id == model_id)).scalar_one()
     image_ids = [images[entry.image.digest] for entry in entries]
     for chunk in chunks(image_ids, _CHUNK):
@@ -276,7 +274,9 @@ def _write_predictions(
                 "probabilities": packed,
             }
         )
-    ids = connection.execute(insert(PredictionRow).returning(PredictionRow.id, sort_by_parameter_order=True), rows).scalars().all()
+    ids = (
+        connection.execute(insert(PredictionRow).returning(PredictionRow.id, sort_by_parameter_order=True), rows).scalars().all()
+    )
     connection.execute(
         insert(EmbeddingRow),
         [

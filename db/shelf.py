@@ -30,9 +30,7 @@ class SqliteShelf:
         self._engine = engine
 
     def models(self) -> list[StoredModel]:
-        pictures = (
-            select(func.count()).select_from(PredictionRow).where(PredictionRow.model_id == ModelRow.id).scalar_subquery()
-        )
+        pictures = select(func.count()).select_from(PredictionRow).where(PredictionRow.model_id == ModelRow.id).scalar_subquery()
         with self._engine.connect() as connection:
             rows = connection.execute(select(ModelRow.__table__, pictures.label("pictures")).order_by(ModelRow.id))
             return [StoredModel(row.id, _card(row), row.pictures) for row in rows]
@@ -208,7 +206,7 @@ def _is_live() -> ColumnElement[bool]:
     return and_(FileRow.image_id.is_not(None), FileRow.state.in_([FileState.DONE, FileState.PENDING]))
 
 
-def _live_hits(model_id: int, under: bytes | None) -> Select[Any]:
+def _live_hits(model_id: int, under: bytes | None) -> Select[*tuple[Any, ...]]:
     query = (
         select(
             PredictionRow.id.label("prediction_id"),

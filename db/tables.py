@@ -90,8 +90,8 @@ class ModelRow(Base):
 class PredictionRow(Base):
     """What one model says of one region of a picture. Ids are never used again, so a greater one is newer.
 
-    `probabilities` are little-endian float32 in the order of the model's labels; `emotion` is the most probable label, `score` its
-    probability. Region 0 is the whole picture and has no box; boxes are fractions of width and height.
+    `probabilities` are little-endian float32 in the order of the model's labels; `emotion` is the most probable label and
+    `score` its probability. Region 0 is the whole picture and has no box; boxes are fractions of width and height.
     """
 
     __tablename__ = "predictions"

@@ -1,4 +1,4 @@
-"""Kept vector indexes: for each model a FAISS file, and beside it the rows' ids, emotions and scores with the facts to trust it by.
+"""Kept vector indexes: for each model a FAISS file, and beside it its rows' ids, emotions, scores and the facts to trust it by.
 
 The two are replaced one after the other; a pair that does not belong together is told by the digest and is as good as none.
 """

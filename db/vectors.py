@@ -51,10 +51,13 @@ class Layout:
             if stop > start:
                 yield int(start), int(stop)
 
-    def rows_of(self, within: Selection) -> npt.NDArray[np.int64]:
-        """The rows that a selection with ids lets through."""
-        allowed = np.isin(self.ids, within.ids)
-        rows = [np.flatnonzero(allowed[start:stop]) + start for start, stop in self.slices(within)]
+    def rows(self, within: Selection) -> npt.NDArray[np.int64]:
+        """The rows that a selection lets through, ascending."""
+        if within.ids is None:
+            rows = [np.arange(start, stop) for start, stop in self.slices(within)]
+        else:
+            allowed = np.isin(self.ids, within.ids)
+            rows = [np.flatnonzero(allowed[start:stop]) + start for start, stop in self.slices(within)]
         return np.concatenate([np.empty(0, dtype=np.int64), *rows])
 
 
@@ -70,11 +73,7 @@ class NumpyVectors:
         return len(self._layout)
 
     def search(self, query: Floats, k: int, within: Selection) -> tuple[Ids, Floats]:
-        if within.ids is None:
-            ranges = [np.arange(start, stop) for start, stop in self._layout.slices(within)]
-            rows = np.concatenate([np.empty(0, dtype=np.int64), *ranges])
-        else:
-            rows = self._layout.rows_of(within)
+        rows = self._layout.rows(within)
         similarities = self._vectors[rows].astype(np.float32) @ query
         best = np.argsort(-similarities, kind="stable")[:k]
         return self._layout.ids[rows[best]], similarities[best]
@@ -112,7 +111,7 @@ class FaissVectors:
     def _selectors(self, within: Selection) -> Iterator[tuple[Any, int]]:
         """FAISS selectors, each with the number of rows it lets through."""
         if within.ids is not None:
-            rows = self.layout.rows_of(within)
+            rows = self.layout.rows(within)
             if len(rows):
                 yield faiss.IDSelectorBatch(rows), len(rows)
             return
@@ -121,7 +120,8 @@ class FaissVectors:
 
     def _search(self, query: Floats, k: int, selected: tuple[Any, int]) -> tuple[npt.NDArray[np.int64], Floats]:
         selector, size = selected
+        parameters = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]  # faiss sets attributes from keywords
         similarities, rows = self.index.search(
-            np.ascontiguousarray(query[None], dtype=np.float32), min(k, size), params=faiss.SearchParameters(sel=selector)
+            np.ascontiguousarray(query[None], dtype=np.float32), min(k, size), params=parameters
         )
         return rows[0], similarities[0]

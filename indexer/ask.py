@@ -36,7 +36,7 @@ class Question:
 
 
 def choose_model(shelf: Shelf, name: str, key: str | None) -> StoredModel:
-    """The model to search with: of those called `name` the one with `key`, else the newest. Raises NotIndexed where none is stored."""
+    """The model to search with: of those called `name` the one with `key`, else the newest. Raises NotIndexed for none."""
     stored = shelf.models()
     named = [model for model in stored if model.card.name == name]
     if not named:

@@ -1,4 +1,4 @@
-"""The composition root: joins the application to its adapters, one function a command, and imports each adapter only when it is needed.
+"""The composition root: joins the application to its adapters, one function a command, each adapter imported when needed.
 
 Nothing else in the application imports `db` or `models`; a search by emotion never reaches torch or FAISS.
 """
@@ -249,7 +249,9 @@ def _stoppable() -> Iterator[Callable[[], None]]:
     def check_stop() -> None:
         if received:
             name = signal.Signals(received[0]).name
-            raise Interrupted(f"Stopped by {name}; what was indexed so far is kept, and the next run goes on from there.", received[0])
+            raise Interrupted(
+                f"Stopped by {name}; what was indexed so far is kept, and the next run goes on from there.", received[0]
+            )
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -138,8 +138,8 @@ class Query:
     """What is asked of the index. Emotions are canonical.
 
     `emotions` (empty: any) and `excluded` select by a picture's emotion, children included unless `exact_label`; `min_score` is
-    the least probability (0-1) of that emotion; `like` orders by similarity to a vector of float32, (embedding size,), of length 1;
-    `under` is an absolute folder as bytes; `limit` and `offset` page through the hits; `dedupe` shows one of several equal or
+    the least probability (0-1) of that emotion; `like` orders by similarity to a vector: float32, (embedding size,), of length
+    1; `under` is an absolute folder as bytes; `limit` and `offset` page through the hits; `dedupe` shows one of several equal or
     nearly equal pictures.
     """
 

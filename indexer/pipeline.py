@@ -9,18 +9,20 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from indexer.domain import FileStamp, FileState
+from indexer.errors import Interrupted
 from indexer.plan import plan_folder
 from indexer.ports import FolderNote
-from indexer.scan import ScanOptions, ScannedFolder, is_under, scan
+from indexer.scan import ScanOptions, is_under, scan
 from indexer.work import Work
 
 if TYPE_CHECKING:
-    from indexer.ports import Catalog, Classifier, KnownFile, Progress
+    from indexer.domain import Failure
+    from indexer.ports import Catalog, Classifier, Progress
 
 _NOTED_AT_ONCE = 2000
 _WORTH_KEEPING = 0.5
@@ -79,28 +81,28 @@ def index(
     """
     started = time.monotonic()
     model_id = catalog.register_model(classifier.card)
-    run_id = catalog.begin_run(roots, model_id)
+    run = _Run(catalog, model_id, catalog.begin_run(roots, model_id), options, progress, check_stop)
     counts: Counter[str] = Counter()
     outcome = "failed"
     try:
-        surveys = [_survey(root, catalog, model_id, run_id, options, progress, check_stop) for root in roots]
+        surveys = [run.survey(root) for root in roots]
         for survey in surveys:
             counts.update(scanned=survey.scanned, unchanged=survey.unchanged, failed=survey.failed)
         progress.start(catalog.count_pending(roots))
-        work = Work(catalog, classifier, model_id, run_id, options.workers, options.force)
+        work = Work(catalog, classifier, model_id, run.id, options.workers, options.force)
         for done, failed in work.through(roots, check_stop):
             progress.advance(done, failed)
         counts.update(work.counts)
         for survey in surveys:
-            counts.update(_settle_missing(survey, catalog, run_id, options.prune, progress))
+            counts.update(run.settle_missing(survey))
         counts["reused"] -= counts["moved"]
         outcome = "done"
-    except BaseException as error:
-        outcome = "interrupted" if getattr(error, "exit_code", 1) > 128 or isinstance(error, KeyboardInterrupt) else "failed"
+    except (Interrupted, KeyboardInterrupt):
+        outcome = "interrupted"
         raise
     finally:
         progress.finish()
-        catalog.finish_run(run_id, outcome, dict(counts))
+        catalog.finish_run(run.id, outcome, dict(counts))
     seconds = time.monotonic() - started
     return Summary(
         **{name: counts[name] for name in ("scanned", "indexed", "reused", "unchanged", "moved", "removed", "failed", "kept")},
@@ -123,70 +125,71 @@ class _Survey:
     missing: set[int] = field(default_factory=set)
 
 
-def _survey(
-    root: bytes,
-    catalog: Catalog,
-    model_id: int,
-    run_id: int,
-    options: IndexOptions,
-    progress: Progress,
-    check_stop: Callable[[], None],
-) -> _Survey:
-    survey = _Survey(root, known=catalog.count_files(root))
-    unvisited = set(catalog.known_folders(root))
-    notes: list[FolderNote] = []
-    noted = 0
-    for scanned in scan(root, options.scan):
-        check_stop()
-        unvisited.discard(scanned.path)
-        if scanned.problem:
-            unvisited -= {folder for folder in unvisited if is_under(folder, scanned.path)}
-            note = _blocked(scanned, survey, catalog, model_id)
-        else:
-            plan = plan_folder(scanned, catalog.known_files(scanned.path, model_id), options.force)
-            survey.scanned += plan.scanned
-            survey.unchanged += plan.unchanged
-            survey.failed += plan.still_failed + len(plan.note.failed)
-            survey.missing.update(plan.missing)
-            note = plan.note
-        if note.pending or note.failed:
-            notes.append(note)
-            noted += len(note.pending) + len(note.failed)
-        if noted >= _NOTED_AT_ONCE:
-            catalog.note_scan(run_id, notes)
-            notes, noted = [], 0
-        progress.scanning(survey.scanned)
-    catalog.note_scan(run_id, notes)
-    for folder in unvisited:
-        survey.missing.update(_present(catalog.known_files(folder, model_id)))
-    return survey
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What all steps of one run share."""
 
+    catalog: Catalog
+    model_id: int
+    id: int
+    options: IndexOptions
+    progress: Progress
+    check_stop: Callable[[], None]
 
-def _blocked(scanned: ScannedFolder, survey: _Survey, catalog: Catalog, model_id: int) -> FolderNote:
-    """A folder that cannot be listed is itself the failed file; nothing below it counts as missing."""
-    parent, name = os.path.split(scanned.path)
-    earlier = catalog.known_files(parent, model_id).get(name)
-    if earlier:
-        survey.missing.discard(earlier.id)
-    survey.failed += 1
-    return FolderNote(parent, {}, {name: (FileStamp(0, 0), scanned.problem)} if scanned.problem else {})
+    def survey(self, root: bytes) -> _Survey:
+        """Scan a root and note in the store what has to be looked at."""
+        survey = _Survey(root, known=self.catalog.count_files(root))
+        unvisited = set(self.catalog.known_folders(root))
+        notes: list[FolderNote] = []
+        noted = 0
+        for scanned in scan(root, self.options.scan):
+            self.check_stop()
+            unvisited.discard(scanned.path)
+            if scanned.problem:
+                unvisited -= {folder for folder in unvisited if is_under(folder, scanned.path)}
+                note = self._blocked(scanned.path, scanned.problem, survey)
+            else:
+                known = self.catalog.known_files(scanned.path, self.model_id)
+                plan = plan_folder(scanned, known, self.options.force)
+                survey.scanned += plan.scanned
+                survey.unchanged += plan.unchanged
+                survey.failed += plan.still_failed + len(plan.note.failed)
+                survey.missing.update(plan.missing)
+                note = plan.note
+            if note.pending or note.failed:
+                notes.append(note)
+                noted += len(note.pending) + len(note.failed)
+            if noted >= _NOTED_AT_ONCE:
+                self.catalog.note_scan(self.id, notes)
+                notes, noted = [], 0
+            self.progress.scanning(survey.scanned)
+        self.catalog.note_scan(self.id, notes)
+        for folder in unvisited:
+            known = self.catalog.known_files(folder, self.model_id)
+            survey.missing.update(file.id for file in known.values() if file.state is not FileState.GONE)
+        return survey
 
+    def _blocked(self, folder: bytes, problem: Failure, survey: _Survey) -> FolderNote:
+        """A folder that cannot be listed is itself the failed file; nothing below it counts as missing."""
+        parent, name = os.path.split(folder)
+        earlier = self.catalog.known_files(parent, self.model_id).get(name)
+        if earlier:
+            survey.missing.discard(earlier.id)
+        survey.failed += 1
+        return FolderNote(parent, {}, {name: (FileStamp(0, 0), problem)})
 
-def _present(known: dict[bytes, KnownFile]) -> Iterator[int]:
-    return (file.id for file in known.values() if file.state is not FileState.GONE)
-
-
-def _settle_missing(survey: _Survey, catalog: Catalog, run_id: int, prune: bool | None, progress: Progress) -> Counter[str]:
-    """Moved files are forgotten at their old path; the others are marked gone, where that is safe."""
-    moved = catalog.settle_moves(run_id, sorted(survey.missing))
-    lost = sorted(survey.missing - set(moved))
-    suspicious = survey.scanned == 0 or len(lost) > _WORTH_KEEPING * survey.known
-    if prune or (prune is None and not suspicious):
-        catalog.mark_gone(lost)
-        return Counter(moved=len(moved), removed=len(lost))
-    if lost and prune is None:
-        progress.warn(
-            f"{os.fsdecode(survey.root)!r}: {len(lost)} of {survey.known} known files are missing. Nothing was removed, in case a "
-            "disk is not mounted; if they are really gone, run again with --prune."
-        )
-    return Counter(moved=len(moved), kept=len(lost))
+    def settle_missing(self, survey: _Survey) -> Counter[str]:
+        """Moved files are forgotten at their old path; the others are marked gone, where that is safe."""
+        moved = self.catalog.settle_moves(self.id, sorted(survey.missing))
+        lost = sorted(survey.missing - set(moved))
+        prune = self.options.prune
+        suspicious = survey.scanned == 0 or len(lost) > _WORTH_KEEPING * survey.known
+        if prune or (prune is None and not suspicious):
+            self.catalog.mark_gone(lost)
+            return Counter(moved=len(moved), removed=len(lost))
+        if lost and prune is None:
+            self.progress.warn(
+                f"{os.fsdecode(survey.root)!r}: {len(lost)} of {survey.known} known files are missing. Nothing was removed, in "
+                "case a disk is not mounted; if they are really gone, run again with --prune."
+            )
+        return Counter(moved=len(moved), kept=len(lost))

@@ -32,9 +32,7 @@ def plan_folder(scanned: ScannedFolder, known: Mapping[bytes, KnownFile], force:
     settled = [known[found.name] for found in sound if found.name not in waiting]
     still_failed = sum(file.state is FileState.FAILED for file in settled)
     seen = {found.name for found in scanned.files}
-    missing = [
-        file.id for name, file in known.items() if scanned.whole and name not in seen and file.state is not FileState.GONE
-    ]
+    missing = [file.id for name, file in known.items() if scanned.whole and name not in seen and file.state is not FileState.GONE]
     return FolderPlan(
         note=FolderNote(scanned.path, waiting, broken),
         scanned=len(scanned.files),

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from indexer.domain import (
         DecodedImage,
         Failure,
-        FileState,
         FileStamp,
+        FileState,
         Floats,
         Halves,
         Hit,

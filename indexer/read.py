@@ -15,7 +15,7 @@ MAX_BYTES = 1 << 29
 def read(path: bytes) -> tuple[bytes, FileStamp]:
     """The bytes of a regular file and its stamp.
 
-    Raises FileNotFoundError where it is gone, Unreadable where it cannot be read or changed meanwhile (both worth another try), and
+    Raises FileNotFoundError where it is gone, Unreadable where it cannot be read or changed meanwhile (worth another try), and
     Damaged where it is no regular file or too large.
     """
     try:

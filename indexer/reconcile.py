@@ -1,4 +1,4 @@
-"""Keeps the derived vector index true to the store: takes what is kept as far as it can be trusted, and the rest from the store."""
+"""Keeps the derived vector index true to the store: takes what is kept as far as it can be trusted, the rest from the store."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from pathspec import PathSpec
+from pathspec import GitIgnoreSpec
 
 from indexer.domain import Failure, FileStamp
 from indexer.errors import UsageError
@@ -43,7 +43,7 @@ class ScannedFolder:
 
 @dataclass(frozen=True, slots=True)
 class ScanOptions:
-    """What a scan passes over. `exclude` are gitignore patterns relative to the root; `own_folder` is the program's data folder."""
+    """What a scan passes over. `exclude` are gitignore patterns below the root, `own_folder` is the program's data folder."""
 
     exclude: tuple[str, ...] = ()
     follow_symlinks: bool = False
@@ -85,12 +85,12 @@ def scan(root: bytes, options: ScanOptions) -> Iterator[ScannedFolder]:
 class _Walk:
     root: bytes
     options: ScanOptions
-    excluded: PathSpec = field(init=False)
+    excluded: GitIgnoreSpec = field(init=False)
     own: tuple[int, int] | None = field(init=False)
     visited: set[tuple[int, int]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.excluded = PathSpec.from_lines("gitignore", self.options.exclude)
+        self.excluded = GitIgnoreSpec.from_lines(self.options.exclude)
         self.own = _identity(self.options.own_folder) if self.options.own_folder else None
 
     def folders(self) -> Iterator[ScannedFolder]:

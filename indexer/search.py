@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from indexer.emotions import with_children
-from indexer.ports import Filter, RankedHit, Selection
+from indexer.ports import Filter, Selection
 
 if TYPE_CHECKING:
     from indexer.domain import Floats, Halves, Hit, Query
@@ -56,9 +56,7 @@ def _page(hits: Iterable[Hit], query: Query) -> list[Hit]:
     return page
 
 
-def _similar(
-    shelf: Shelf, model: StoredModel, query: Query, vector: Floats, chosen: Filter, index: VectorIndex
-) -> Iterator[Hit]:
+def _similar(shelf: Shelf, model: StoredModel, query: Query, vector: Floats, chosen: Filter, index: VectorIndex) -> Iterator[Hit]:
     """All hits by falling similarity, fetched in growing portions."""
     import numpy as np
 

@@ -43,8 +43,8 @@ class Settings:
 def load_settings(flags: Mapping[str, object], environ: Mapping[str, str] = os.environ) -> Settings:
     """The settings in force. `flags` that are None were not given.
 
-    The file is `MOODEX_CONFIG`, or `config.toml` in the platform's folder for configuration. Raises UsageError for a file that is not
-    TOML, a key nobody knows, or a value of the wrong kind.
+    The file is `MOODEX_CONFIG`, or `config.toml` in the platform's folder for configuration. Raises UsageError for a file that is
+    not TOML, a key nobody knows, or a value of the wrong kind.
     """
     path = Path(environ.get("MOODEX_CONFIG") or user_config_path("moodex") / "config.toml")
     written = _read(path)
@@ -73,7 +73,7 @@ def _read(path: Path) -> dict[str, object]:
         raise UsageError(f"The configuration file {path} cannot be read as TOML: {error}.") from error
     unknown = sorted(set(written) - set(_KINDS))
     if unknown:
-        raise UsageError(f"The configuration file {path} sets {unknown[0]!r}, which is no setting; known are {', '.join(_KINDS)}.")
+        raise UsageError(f"The configuration file {path} sets {unknown[0]!r}, which is no setting ({', '.join(_KINDS)} are).")
     return written
 
 

@@ -1,7 +1,7 @@
 """Pending files to committed predictions: workers read, hash and decode; the model classifies batches; each batch is one commit.
 
-No bytes are classified twice: a digest is claimed by the first worker that meets it, and other files that hold the same bytes wait
-for its result.
+No bytes are classified twice: a digest is claimed by the first worker that meets it, and files that hold the same bytes wait for
+its result.
 """
 
 from __future__ import annotations
@@ -214,9 +214,9 @@ class Work:
             ),
         )
         # Only now: whoever meets these bytes from here on finds them in the store.
-        for entry in predicted:
-            self._claims.release(entry.image.digest, finished=True)
-        twins_linked = sum(len(entry.files) - 1 for entry in predicted)
+        for computed in predicted:
+            self._claims.release(computed.image.digest, finished=True)
+        twins_linked = sum(len(computed.files) - 1 for computed in predicted)
         self.counts.update(indexed=len(predicted), reused=len(linked) + twins_linked, failed=len(failed))
         return len(predicted) + twins_linked + len(linked) + len(failed), len(failed)
 
@@ -224,9 +224,8 @@ class Work:
         if not ready:
             return
         scores = self._classifier.classify(np.stack([entry.image.pixels for entry in ready]))
-        finite = np.isfinite(scores.probabilities).all(axis=1) & np.isfinite(scores.embeddings).all(axis=1)
-        for entry, ok, probabilities, embedding in zip(ready, finite, scores.probabilities, scores.embeddings, strict=True):
-            if ok:
+        for entry, probabilities, embedding in zip(ready, scores.probabilities, scores.embeddings, strict=True):
+            if np.isfinite(probabilities).all() and np.isfinite(embedding).all():
                 yield entry, Prediction(tuple(float(p) for p in probabilities), embedding.astype(np.float16))
             else:
                 yield entry, None

@@ -43,7 +43,12 @@ def _as_dict(status: Status) -> dict[str, Any]:
         "files": {state.value: n for state, n in status.counts.files.items()},
         "images": status.counts.images,
         "models": [
-            {"name": model.card.name, "key": model.card.key, "weights_digest": model.card.weights_digest, "images": model.pictures}
+            {
+                "name": model.card.name,
+                "key": model.card.key,
+                "weights_digest": model.card.weights_digest,
+                "images": model.pictures,
+            }
             for model in status.models
         ],
         "runs": [

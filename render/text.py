@@ -29,5 +29,5 @@ def _escape(character: str) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """"1 file", "1,234 files"."""
+    """ "1 file", "1,234 files"."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

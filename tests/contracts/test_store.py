@@ -1,0 +1,306 @@
+"""What every store promises, whichever it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from db.store import SqliteStore
+from indexer.domain import Failure, FileStamp, FileState
+from indexer.errors import NotIndexed
+from indexer.ports import Batch, Filter, FolderNote, Generation, PendingFile, Predicted, Store
+from tests.support.builders import card, image, prediction
+from tests.support.memory_store import MemoryStore
+
+STAMP = FileStamp(10, 1_000)
+OTHER = FileStamp(11, 2_000)
+ANY = Filter()
+
+
+@pytest.fixture(params=["sqlite", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    if request.param == "memory":
+        yield MemoryStore()
+    else:
+        sqlite = SqliteStore(tmp_path / "moodex.sqlite")
+        yield sqlite
+        sqlite.close()
+
+
+class Scene:
+    """A store with a model and a run, and words for what tests do to it."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.model = store.register_model(card())
+        self.run = store.begin_run([b"/a"], self.model)
+
+    def note(self, *paths: bytes, stamp: FileStamp = STAMP) -> list[PendingFile]:
+        for path in paths:
+            folder, _, name = path.rpartition(b"/")
+            self.store.note_scan(self.run, [FolderNote(folder, {name: stamp}, {})])
+        waiting = {file.path: file for file in self.store.pending([b"/"], 0, 100)}
+        return [waiting[path] for path in paths]
+
+    def add(self, name: str, *paths: bytes, p: tuple[float, ...] = (0.7, 0.2, 0.1), seed: int = 0) -> None:
+        entry = Predicted(image(name), prediction(*p, seed=seed), tuple(self.note(*paths)))
+        self.store.commit(self.run, self.model, Batch(predicted=(entry,)))
+
+    def known(self, path: bytes) -> tuple[FileState, bool]:
+        folder, _, name = path.rpartition(b"/")
+        file = self.store.known_files(folder, self.model)[name]
+        return file.state, file.predicted
+
+    def paths(self, chosen: Filter = ANY, limit: int = 100, offset: int = 0) -> list[bytes]:
+        return [ranked.hit.path for ranked in self.store.ranked(self.model, chosen, limit, offset)]
+
+
+@pytest.fixture
+def scene(store: Store) -> Scene:
+    return Scene(store)
+
+
+def test_a_model_is_registered_once(scene: Scene) -> None:
+    assert scene.store.register_model(card()) == scene.model
+    assert scene.store.register_model(card(digest="11")) != scene.model
+    assert [model.card.key for model in scene.store.models()] == [card().key, card(digest="11").key]
+
+
+def test_a_noted_file_waits_and_is_not_found(scene: Scene) -> None:
+    (file,) = scene.note(b"/a/1.png")
+    assert (file.path, file.stamp) == (b"/a/1.png", STAMP)
+    assert scene.known(b"/a/1.png") == (FileState.PENDING, False)
+    assert scene.paths() == []
+
+
+def test_committing_makes_a_file_done_and_found(scene: Scene) -> None:
+    scene.add("one", b"/a/1.png")
+    assert scene.known(b"/a/1.png") == (FileState.DONE, True)
+    assert scene.store.count_pending([b"/a"]) == 0
+    (ranked,) = scene.store.ranked(scene.model, ANY, 10, 0)
+    hit = ranked.hit
+    assert (hit.path, hit.emotion, hit.image_id) == (b"/a/1.png", "happy", image("one").digest.hex())
+    assert hit.score == hit.emotions["happy"] == pytest.approx(0.7)
+    assert list(hit.emotions) == ["happy", "sad", "crying"]
+    assert hit.similarity is None
+
+
+def test_several_files_may_hold_one_picture(scene: Scene) -> None:
+    scene.add("one", b"/a/1.png", b"/b/copy.png")
+    (file,) = scene.note(b"/a/later.png")
+    scene.store.commit(scene.run, scene.model, Batch(linked=((file, image("one").digest),)))
+    assert scene.paths() == [b"/a/1.png", b"/b/copy.png", b"/a/later.png"]
+    assert scene.store.counts().images == 1
+    (model,) = scene.store.models()
+    assert model.pictures == 1
+
+
+def test_a_failure_keeps_its_reason_and_hides_the_file(scene: Scene) -> None:
+    scene.add("one", b"/a/1.png")
+    (file,) = scene.note(b"/a/1.png", stamp=OTHER)
+    scene.store.commit(scene.run, scene.model, Batch(failed=((file, Failure("damaged", "it is empty")),)))
+    assert scene.paths() == []
+    assert scene.store.failures(10) == [(b"/a/1.png", Failure("damaged", "it is empty"))]
+    known = scene.store.known_files(b"/a", scene.model)[b"1.png"]
+    assert (known.state, known.stamp, known.failure) == (FileState.FAILED, OTHER, Failure("damaged", "it is empty"))
+
+
+def test_a_file_that_failed_in_the_scan_is_failed_at_once(scene: Scene) -> None:
+    scene.add("one", b"/a/x.png")
+    failure = Failure("damaged", "it is a folder")
+    scene.store.note_scan(scene.run, [FolderNote(b"/a", {}, {b"x.png": (FileStamp(0, 0), failure)})])
+    assert scene.known(b"/a/x.png") == (FileState.FAILED, False)
+    assert scene.paths() == []
+
+
+def test_a_file_that_waits_again_is_still_found(scene: Scene) -> None:
+    scene.add("one", b"/a/1.png")
+    scene.note(b"/a/1.png", stamp=OTHER)
+    assert scene.known(b"/a/1.png") == (FileState.PENDING, True)
+    assert scene.paths() == [b"/a/1.png"]
+
+
+def test_gone_files_are_not_found_and_come_back(scene: Scene) -> None:
+    scene.add("one", b"/a/1.png")
+    file_id = scene.store.known_files(b"/a", scene.model)[b"1.png"].id
+    scene.store.mark_gone([file_id])
+    assert scene.paths() == []
+    assert scene.store.count_files(b"/a") == 0
+    assert scene.store.is_predicted(image("one").digest, scene.model)
+    (file,) = scene.note(b"/a/1.png")
+    scene.store.commit(scene.run, scene.model, Batch(linked=((file, image("one").digest),)))
+    assert scene.paths() == [b"/a/1.png"]
+
+
+def test_a_picture_that_reappears_elsewhere_in_this_run_has_moved(scene: Scene) -> None:
+    scene.add("one", b"/a/1.png", b"/a/2.png")
+    scene.add("two", b"/a/3.png")
+    old = {name: known.id for name, known in scene.store.known_files(b"/a", scene.model).items()}
+    scene.run = scene.store.begin_run([b"/a"], scene.model)
+    (new,) = scene.note(b"/a/new.png")
+    scene.store.commit(scene.run, scene.model, Batch(linked=((new, image("one").digest),)))
+    moved = scene.store.settle_moves(scene.run, sorted(old.values()))
+    assert moved == [old[b"1.png"]]  # one new path explains one missing file
+    assert sorted(scene.paths()) == [b"/a/2.png", b"/a/3.png", b"/a/new.png"]
+    assert b"1.png" not in scene.store.known_files(b"/a", scene.model)
+
+
+def test_a_copy_of_an_earlier_run_is_no_move(scene: Scene) -> None:
+    scene.add("one", b"/a/1.png", b"/a/2.png")
+    first = scene.store.known_files(b"/a", scene.model)[b"1.png"].id
+    later = scene.store.begin_run([b"/a"], scene.model)
+    assert scene.store.settle_moves(later, [first]) == []
+
+
+def test_predictions_of_models_do_not_mix(scene: Scene) -> None:
+    scene.add("one", b"/a/1.png")
+    other = scene.store.register_model(card("other", digest="22"))
+    assert not scene.store.known_files(b"/a", other)[b"1.png"].predicted
+    assert not scene.store.is_predicted(image("one").digest, other)
+    assert scene.store.ranked(other, ANY, 10, 0) == []
+    assert list(scene.store.vectors(other)) == []
+    assert scene.store.generation(other) is None
+
+
+def test_a_new_prediction_replaces_the_old_one(scene: Scene) -> None:
+    scene.add("one", b"/a/1.png")
+    (old,) = scene.store.ranked(scene.model, ANY, 10, 0)
+    scene.add("one", b"/a/1.png", p=(0.1, 0.8, 0.1), seed=5)
+    (new,) = scene.store.ranked(scene.model, ANY, 10, 0)
+    assert (new.hit.emotion, new.prediction_id > old.prediction_id) == ("sad", True)
+    assert scene.store.vectors_of([old.prediction_id]) == {}
+
+
+def test_ranking_filters_and_pages(scene: Scene) -> None:
+    for i in range(9):
+        high, low = 0.5 + i / 20, (0.5 - i / 20) / 2
+        p = [(high, low, low), (low, high, low), (low, low, high)][i % 3]
+        scene.add(f"n{i}", b"/a/%d.png" % i, p=p, seed=i)
+    assert scene.paths() == [b"/a/%d.png" % i for i in reversed(range(9))]
+    assert scene.paths(limit=2, offset=3) == [b"/a/5.png", b"/a/4.png"]
+    assert scene.paths(limit=5, offset=9) == []
+    sad = Filter(emotions=frozenset({"sad", "crying"}))
+    assert scene.paths(sad) == [b"/a/%d.png" % i for i in (8, 7, 5, 4, 2, 1)]
+    assert scene.paths(sad, limit=2, offset=1) == [b"/a/7.png", b"/a/5.png"]
+    assert scene.paths(Filter(min_score=0.84)) == [b"/a/8.png", b"/a/7.png"]
+    assert scene.paths(Filter(emotions=frozenset())) == []
+
+
+def test_equal_scores_are_ordered_by_age(scene: Scene) -> None:
+    for i in (3, 1, 2):
+        scene.add(f"n{i}", b"/a/%d.png" % i)
+    assert scene.paths() == [b"/a/3.png", b"/a/1.png", b"/a/2.png"]
+
+
+@pytest.mark.parametrize(
+    ("under", "found"),
+    [
+        (b"/a", [b"/a/1.png", b"/a/b/2.png"]),
+        (b"/a/b", [b"/a/b/2.png"]),
+        (b"/a/b/2.png", [b"/a/b/2.png"]),
+        (b"/", [b"/a/1.png", b"/a/b/2.png", b"/a-c/3.png", b"/a0/4.png", b"/\xff/5.png"]),
+        (b"/\xff", [b"/\xff/5.png"]),
+        (b"/none", []),
+    ],
+)
+def test_under_means_the_folder_and_what_is_below_it(scene: Scene, under: bytes, found: list[bytes]) -> None:
+    for i, path in enumerate([b"/a/1.png", b"/a/b/2.png", b"/a-c/3.png", b"/a0/4.png", b"/\xff/5.png"]):
+        scene.add(f"n{i}", path, seed=i)
+    assert scene.paths(Filter(under=under)) == found
+    assert scene.store.count_files(under) == len(found)
+    ids = scene.store.prediction_ids(scene.model, Filter(under=under))
+    assert sorted(path for hits in scene.store.hits(scene.model, ids.tolist(), under).values() for path in [hits[0].path]) == sorted(
+        found
+    )
+
+
+def test_known_folders_lie_at_or_below_the_root(scene: Scene) -> None:
+    scene.note(b"/a/1.png", b"/a/b/2.png", b"/ab/3.png")
+    assert sorted(scene.store.known_folders(b"/a")) == [b"/a", b"/a/b"]
+    assert scene.store.count_pending([b"/a/b", b"/ab"]) == 2
+    assert [file.path for file in scene.store.pending([b"/a"], 0, 1)] == [b"/a/1.png"]
+
+
+def test_names_of_any_bytes_come_back_as_they_were(scene: Scene) -> None:
+    names = [b"/a/new\nline.png", b"/a/\xff\xfe.png", "/a/\U0001f600.png".encode(), b"/a/-rf.png", b"/a/" + b"x" * 251 + b".png"]
+    for i, name in enumerate(names):
+        scene.add(f"n{i}", name, seed=i)
+    assert scene.paths() == names
+
+
+def test_vectors_come_by_id_and_only_the_newer_ones(scene: Scene) -> None:
+    scene.add("one", b"/a/1.png", p=(0.2, 0.7, 0.1), seed=1)
+    scene.add("two", b"/a/2.png", seed=2)
+    (both,) = scene.store.vectors(scene.model)
+    assert both.ids.dtype == np.int64
+    assert both.vectors.dtype == np.float16
+    assert both.emotions.tolist() == [1, 0]
+    assert both.scores.tolist() == pytest.approx([0.7, 0.7])
+    assert np.array_equal(both.vectors[0], prediction(seed=1).embedding)
+    (newer,) = scene.store.vectors(scene.model, after=int(both.ids[0]))
+    assert newer.ids.tolist() == [both.ids[1]]
+    assert np.array_equal(scene.store.vectors_of([int(both.ids[1])])[int(both.ids[1])], both.vectors[1])
+
+
+def test_hits_of_predictions_leave_out_the_dead(scene: Scene) -> None:
+    scene.add("one", b"/a/1.png", b"/a/copy.png")
+    scene.add("two", b"/a/2.png")
+    files = scene.store.known_files(b"/a", scene.model)
+    scene.store.mark_gone([files[b"2.png"].id])
+    ids = [int(i) for chunk in scene.store.vectors(scene.model) for i in chunk.ids]
+    hits = scene.store.hits(scene.model, [*ids, 999], None)
+    assert {i: [hit.path for hit in found] for i, found in hits.items()} == {ids[0]: [b"/a/1.png", b"/a/copy.png"]}
+    assert scene.store.prediction_ids(scene.model, ANY).tolist() == [ids[0]]
+
+
+def test_pictures_are_found_by_path_digest_and_id_prefix(scene: Scene) -> None:
+    scene.add("ant", b"/a/1.png")
+    scene.add("ape", b"/a/2.png")
+    ranked = scene.store.predicted_at(scene.model, b"/a/2.png")
+    assert ranked is not None
+    assert ranked.hit.image_id == image("ape").digest.hex()
+    assert scene.store.predicted_as(scene.model, image("ape").digest) == ranked.prediction_id
+    assert scene.store.find(scene.model, image("ape").digest.hex()[:5]) == [ranked.prediction_id]
+    assert len(scene.store.find(scene.model, b"a".hex())) == 2
+    assert scene.store.find(scene.model, "ffff") == []
+    assert scene.store.predicted_at(scene.model, b"/a/none.png") is None
+    assert scene.store.predicted_as(scene.model, b"\x00" * 32) is None
+
+
+def test_every_commit_of_predictions_is_a_generation(scene: Scene) -> None:
+    assert scene.store.generation(scene.model) is None
+    scene.add("one", b"/a/1.png")
+    first = scene.store.generation(scene.model)
+    scene.add("two", b"/a/2.png")
+    second = scene.store.generation(scene.model)
+    assert first is not None
+    assert second is not None
+    assert first.last_id < second.last_id
+    assert scene.store.had_generation(scene.model, first)
+    assert scene.store.had_generation(scene.model, second)
+    assert not scene.store.had_generation(scene.model, Generation(first.last_id, second.token))
+    (file,) = scene.note(b"/a/3.png")
+    scene.store.commit(scene.run, scene.model, Batch(linked=((file, image("one").digest),)))
+    assert scene.store.generation(scene.model) == second
+
+
+def test_runs_are_remembered_newest_first(scene: Scene) -> None:
+    scene.store.finish_run(scene.run, "done", {"indexed": 3})
+    later = scene.store.begin_run([b"/b", b"/\xff"], scene.model)
+    newest, oldest = scene.store.runs(5)
+    assert (newest.id, newest.outcome, newest.roots, newest.ended_at) == (later, "running", (b"/b", b"/\xff"), None)
+    assert (oldest.outcome, oldest.counts) == ("done", {"indexed": 3})
+
+
+def test_counts_by_state(scene: Scene) -> None:
+    scene.add("one", b"/a/1.png", b"/a/2.png")
+    scene.note(b"/a/3.png")
+    assert scene.store.counts().files == {FileState.DONE: 2, FileState.PENDING: 1}
+
+
+def test_asking_for_an_unknown_model_is_an_error(store: Store) -> None:
+    with pytest.raises(NotIndexed):
+        store.ranked(7, ANY, 1, 0)

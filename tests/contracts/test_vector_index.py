@@ -1,0 +1,120 @@
+"""What every vector index promises, whichever it is: exact answers under any selection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from db.vector_files import FaissFiles
+from db.vectors import FaissVectors, NumpyVectors
+from indexer.ports import Generation, Selection, VectorIndex, VectorRows
+from indexer.reconcile import Layers
+from tests.support.builders import card, rows, unit_vectors
+
+
+def _layers(all_rows: VectorRows) -> VectorIndex:
+    half = len(all_rows.ids) // 2
+    parts = [
+        VectorRows(all_rows.ids[part], all_rows.emotions[part], all_rows.scores[part], all_rows.vectors[part])
+        for part in (slice(None, half), slice(half, None))
+    ]
+    return Layers([FaissVectors.build(parts[0]), NumpyVectors(parts[1])])
+
+
+def _kept(folder: Path) -> Callable[[VectorRows], VectorIndex]:
+    def build(all_rows: VectorRows) -> VectorIndex:
+        files = FaissFiles(folder)
+        model = card(size=all_rows.vectors.shape[1])
+        files.save(model, all_rows, Generation(int(all_rows.ids[-1]), "t"))
+        loaded = files.load(model)
+        assert loaded is not None
+        return loaded[0]
+
+    return build
+
+
+@pytest.fixture(params=["numpy", "faiss", "faiss from a file", "layers of both"])
+def build(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[VectorRows], VectorIndex]:
+    builders: dict[str, Callable[[VectorRows], VectorIndex]] = {
+        "numpy": NumpyVectors,
+        "faiss": FaissVectors.build,
+        "faiss from a file": _kept(tmp_path),
+        "layers of both": _layers,
+    }
+    return builders[request.param]
+
+
+def brute_force(all_rows: VectorRows, query: np.ndarray, k: int, within: Selection) -> np.ndarray:
+    """The k best similarities, the slow and obvious way."""
+    allowed = all_rows.scores >= np.float32(within.min_score)
+    if within.emotions is not None:
+        allowed &= np.isin(all_rows.emotions, sorted(within.emotions))
+    if within.ids is not None:
+        allowed &= np.isin(all_rows.ids, within.ids)
+    similarities = all_rows.vectors[allowed].astype(np.float64) @ query.astype(np.float64)
+    return np.sort(similarities)[::-1][:k]
+
+
+SELECTIONS = [
+    Selection(),
+    Selection(emotions=frozenset({1})),
+    Selection(emotions=frozenset({0, 2})),
+    Selection(emotions=frozenset({9})),
+    Selection(emotions=frozenset()),
+    Selection(min_score=0.7),
+    Selection(emotions=frozenset({1, 2}), min_score=0.9),
+    Selection(min_score=1.1),
+    Selection(ids=np.array([3, 50, 51, 99], dtype=np.int64)),
+    Selection(ids=np.array([3, 50, 51, 99, 12345], dtype=np.int64), emotions=frozenset({0, 1}), min_score=0.3),
+    Selection(ids=np.empty(0, dtype=np.int64)),
+]
+
+
+@pytest.mark.parametrize("within", SELECTIONS, ids=range(len(SELECTIONS)))
+@pytest.mark.parametrize("k", [1, 10, 500])
+def test_search_finds_exactly_the_nearest_of_the_selected(
+    build: Callable[[VectorRows], VectorIndex], within: Selection, k: int
+) -> None:
+    all_rows = rows(300)
+    index = build(all_rows)
+    query = unit_vectors(1, 16, seed=77)[0].astype(np.float32)
+    ids, similarities = index.search(query, k, within)
+    expected = brute_force(all_rows, query, k, within)
+    assert ids.dtype == np.int64
+    assert len(set(ids.tolist())) == len(ids)
+    np.testing.assert_allclose(similarities, expected, atol=1e-5)
+    vectors = all_rows.vectors[ids - 1].astype(np.float32)
+    np.testing.assert_allclose(vectors @ query, similarities, atol=1e-5)
+
+
+def test_a_vector_finds_itself(build: Callable[[VectorRows], VectorIndex]) -> None:
+    all_rows = rows(50, size=32)
+    index = build(all_rows)
+    assert len(index) == 50
+    for i in (0, 17, 49):
+        ids, similarities = index.search(all_rows.vectors[i].astype(np.float32), 1, Selection())
+        assert ids.tolist() == [i + 1]
+        assert similarities[0] == pytest.approx(1, abs=1e-3)
+
+
+@given(
+    seed=st.integers(0, 2**16),
+    count=st.integers(2, 60),
+    k=st.integers(1, 70),
+    emotions=st.none() | st.frozensets(st.integers(0, 4)),
+    min_score=st.floats(0, 1.2),
+)
+@settings(max_examples=60, deadline=None)
+def test_faiss_agrees_with_brute_force(
+    seed: int, count: int, k: int, emotions: frozenset[int] | None, min_score: float
+) -> None:
+    all_rows = rows(count, seed=seed, emotions=4)
+    query = unit_vectors(1, 16, seed=seed + 1)[0].astype(np.float32)
+    within = Selection(emotions, min_score)
+    _, similarities = FaissVectors.build(all_rows).search(query, k, within)
+    np.testing.assert_allclose(similarities, brute_force(all_rows, query, k, within), atol=1e-5)

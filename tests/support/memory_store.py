@@ -1,0 +1,248 @@
+"""A store that forgets: the same promises as the SQLite one, in plain dictionaries. Implements `indexer.ports.Store`."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from indexer.domain import DecodedImage, Failure, FileStamp, FileState, Hit, ModelCard, Prediction
+from indexer.errors import NotIndexed
+from indexer.ports import (
+    Batch,
+    Counts,
+    Filter,
+    FolderNote,
+    Generation,
+    KnownFile,
+    PendingFile,
+    RankedHit,
+    RunRecord,
+    StoredModel,
+    VectorRows,
+)
+from indexer.scan import is_under
+
+if TYPE_CHECKING:
+    from indexer.domain import Halves, Ids
+
+
+@dataclass(frozen=True)
+class _File:
+    id: int
+    stamp: FileStamp
+    state: FileState
+    failure: Failure | None
+    digest: bytes | None
+    appeared: int
+
+
+@dataclass(frozen=True)
+class _Row:
+    id: int
+    digest: bytes
+    prediction: Prediction
+
+
+class MemoryStore:
+    def __init__(self) -> None:
+        self._cards: list[ModelCard] = []
+        self._runs: list[RunRecord] = []
+        self._files: dict[bytes, _File] = {}
+        self._images: dict[bytes, DecodedImage] = {}
+        self._rows: dict[int, dict[bytes, _Row]] = {}
+        self._generations: dict[int, list[Generation]] = {}
+        self._last = Counter[str]()
+
+    def _next(self, kind: str) -> int:
+        self._last[kind] += 1
+        return self._last[kind]
+
+    def register_model(self, card: ModelCard) -> int:
+        keys = [known.key for known in self._cards]
+        if card.key not in keys:
+            self._cards.append(card)
+            return len(self._cards)
+        position = keys.index(card.key)
+        self._cards[position] = card
+        return position + 1
+
+    def begin_run(self, roots: Sequence[bytes], model_id: int) -> int:
+        run_id = self._next("run")
+        self._runs.append(RunRecord(run_id, float(run_id), None, tuple(roots), "running", {}))
+        return run_id
+
+    def finish_run(self, run_id: int, outcome: str, counts: Mapping[str, int]) -> None:
+        self._runs[run_id - 1] = replace(self._runs[run_id - 1], ended_at=float(run_id), outcome=outcome, counts=dict(counts))
+
+    def known_files(self, folder: bytes, model_id: int) -> dict[bytes, KnownFile]:
+        return {
+            os.path.basename(path): KnownFile(
+                file.id, file.stamp, file.state, file.failure, file.digest in self._rows.get(model_id, {})
+            )
+            for path, file in self._files.items()
+            if os.path.dirname(path) == folder
+        }
+
+    def known_folders(self, root: bytes) -> list[bytes]:
+        return sorted({os.path.dirname(path) for path in self._files if is_under(os.path.dirname(path), root)})
+
+    def count_files(self, root: bytes) -> int:
+        return sum(is_under(path, root) and file.state is not FileState.GONE for path, file in self._files.items())
+
+    def note_scan(self, run_id: int, notes: Sequence[FolderNote]) -> None:
+        for note in notes:
+            entries: list[tuple[bytes, FileStamp, Failure | None]] = [(n, s, None) for n, s in note.pending.items()]
+            entries += [(name, stamp, failure) for name, (stamp, failure) in note.failed.items()]
+            for name, stamp, failure in entries:
+                path = os.path.join(note.folder, name)
+                state = FileState.FAILED if failure else FileState.PENDING
+                old = self._files.get(path)
+                if old is None:
+                    self._files[path] = _File(self._next("file"), stamp, state, failure, None, run_id)
+                else:
+                    self._files[path] = replace(
+                        old,
+                        stamp=stamp,
+                        state=state,
+                        failure=failure,
+                        digest=None if failure else old.digest,
+                        appeared=run_id if old.state is FileState.GONE else old.appeared,
+                    )
+
+    def count_pending(self, roots: Sequence[bytes]) -> int:
+        return len(self.pending(roots, 0, len(self._files)))
+
+    def pending(self, roots: Sequence[bytes], after: int, limit: int) -> list[PendingFile]:
+        waiting = [
+            PendingFile(file.id, path, file.stamp)
+            for path, file in self._files.items()
+            if file.state is FileState.PENDING and file.id > after and any(is_under(path, root) for root in roots)
+        ]
+        return sorted(waiting, key=lambda file: file.id)[:limit]
+
+    def is_predicted(self, digest: bytes, model_id: int) -> bool:
+        return digest in self._rows.get(model_id, {})
+
+    def commit(self, run_id: int, model_id: int, batch: Batch) -> None:
+        for entry in batch.predicted:
+            self._images[entry.image.digest] = entry.image
+            row = _Row(self._next("prediction"), entry.image.digest, entry.prediction)
+            self._rows.setdefault(model_id, {})[entry.image.digest] = row
+            for file in entry.files:
+                self._settle(file, FileState.DONE, entry.image.digest, None)
+        for file, digest in batch.linked:
+            self._settle(file, FileState.DONE, digest, None)
+        for file, failure in batch.failed:
+            self._settle(file, FileState.FAILED, None, failure)
+        if batch.predicted:
+            generations = self._generations.setdefault(model_id, [])
+            generations.append(Generation(self._last["prediction"], f"{id(self)}-{len(generations)}"))
+
+    def _settle(self, file: PendingFile, state: FileState, digest: bytes | None, failure: Failure | None) -> None:
+        old = self._files[file.path]
+        self._files[file.path] = replace(old, stamp=file.stamp, state=state, digest=digest, failure=failure)
+
+    def settle_moves(self, run_id: int, missing: Sequence[int]) -> list[int]:
+        appeared = Counter(
+            file.digest for file in self._files.values() if file.appeared == run_id and file.state is FileState.DONE and file.digest
+        )
+        moved = []
+        for path, file in sorted(self._files.items(), key=lambda item: item[1].id):
+            if file.id in set(missing) and file.digest and appeared[file.digest] > 0:
+                appeared[file.digest] -= 1
+                moved.append(file.id)
+                del self._files[path]
+        return moved
+
+    def mark_gone(self, file_ids: Sequence[int]) -> None:
+        for path, file in self._files.items():
+            if file.id in set(file_ids):
+                self._files[path] = replace(file, state=FileState.GONE, failure=None)
+
+    def models(self) -> list[StoredModel]:
+        return [StoredModel(i, card, len(self._rows.get(i, {}))) for i, card in enumerate(self._cards, start=1)]
+
+    def counts(self) -> Counts:
+        return Counts(dict(Counter(file.state for file in self._files.values())), len(self._images))
+
+    def runs(self, limit: int) -> list[RunRecord]:
+        return self._runs[::-1][:limit]
+
+    def failures(self, limit: int) -> list[tuple[bytes, Failure]]:
+        failed = [(path, file.failure) for path, file in self._files.items() if file.failure]
+        return sorted(failed, key=lambda item: os.path.split(item[0]))[:limit]
+
+    def _labels(self, model_id: int) -> tuple[str, ...]:
+        if not 1 <= model_id <= len(self._cards):
+            raise NotIndexed(f"no model {model_id}")
+        return self._cards[model_id - 1].labels
+
+    def _hits(self, model_id: int, under: bytes | None) -> list[RankedHit]:
+        labels = self._labels(model_id)
+        hits = []
+        for path, file in sorted(self._files.items(), key=lambda item: item[1].id):
+            live = file.digest is not None and file.state in (FileState.DONE, FileState.PENDING)
+            row = self._rows.get(model_id, {}).get(file.digest or b"")
+            if live and row and (under is None or is_under(path, under)):
+                emotions = {label: float(np.float32(p)) for label, p in zip(labels, row.prediction.probabilities, strict=True)}
+                best = max(emotions, key=emotions.__getitem__)
+                hits.append(RankedHit(row.id, Hit(path, row.digest.hex(), best, min(1.0, emotions[best]), emotions)))
+        return hits
+
+    def ranked(self, model_id: int, chosen: Filter, limit: int, offset: int) -> list[RankedHit]:
+        hits = [
+            ranked
+            for ranked in self._hits(model_id, chosen.under)
+            if (chosen.emotions is None or ranked.hit.emotion in chosen.emotions) and ranked.hit.score >= chosen.min_score
+        ]
+        return sorted(hits, key=lambda ranked: (-ranked.hit.score, ranked.prediction_id))[offset : offset + limit]
+
+    def hits(self, model_id: int, prediction_ids: Sequence[int], under: bytes | None) -> dict[int, list[Hit]]:
+        found: dict[int, list[Hit]] = {}
+        for ranked in self._hits(model_id, under):
+            if ranked.prediction_id in prediction_ids:
+                found.setdefault(ranked.prediction_id, []).append(ranked.hit)
+        return found
+
+    def prediction_ids(self, model_id: int, chosen: Filter) -> Ids:
+        hits = self.ranked(model_id, chosen, len(self._files), 0)
+        return np.array(sorted({ranked.prediction_id for ranked in hits}), dtype=np.int64)
+
+    def find(self, model_id: int, digest_prefix: str) -> list[int]:
+        rows = self._rows.get(model_id, {}).values()
+        return [row.id for row in rows if row.digest.hex().startswith(digest_prefix)][:2]
+
+    def predicted_at(self, model_id: int, path: bytes) -> RankedHit | None:
+        return next((ranked for ranked in self._hits(model_id, None) if ranked.hit.path == path), None)
+
+    def predicted_as(self, model_id: int, digest: bytes) -> int | None:
+        row = self._rows.get(model_id, {}).get(digest)
+        return row.id if row else None
+
+    def vectors(self, model_id: int, after: int = 0) -> Iterator[VectorRows]:
+        labels = self._labels(model_id)
+        rows = sorted((row for row in self._rows.get(model_id, {}).values() if row.id > after), key=lambda row: row.id)
+        if rows:
+            probabilities = np.array([row.prediction.probabilities for row in rows], dtype=np.float32)
+            yield VectorRows(
+                np.array([row.id for row in rows], dtype=np.int64),
+                probabilities.argmax(axis=1).astype(np.uint8),
+                probabilities.max(axis=1),
+                np.stack([row.prediction.embedding for row in rows]),
+            )
+        assert labels
+
+    def vectors_of(self, prediction_ids: Sequence[int]) -> dict[int, Halves]:
+        rows = [row for rows in self._rows.values() for row in rows.values()]
+        return {row.id: row.prediction.embedding for row in rows if row.id in prediction_ids}
+
+    def generation(self, model_id: int) -> Generation | None:
+        return self._generations.get(model_id, [None])[-1]  # type: ignore[list-item]
+
+    def had_generation(self, model_id: int, generation: Generation) -> bool:
+        return generation in self._generations.get(model_id, [])
