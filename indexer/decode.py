@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MAX_PIXELS = 128_000_000
 """The largest picture that is decoded: beyond any page scan, and about half a gigabyte as RGBA."""
 
-FORMATS: tuple[str, ...] = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 """Pillow's decoders that are used. The others (among them ones that start other programs) stay shut."""
 
 _PLUGINS = {"WEBP": "WebP"}

@@ -124,7 +124,7 @@ class _Walk:
                 for entry in sorted(entries, key=lambda entry: entry.name):
                     if entry.name.startswith(b".") or (entry.is_symlink() and not follow):
                         continue
-                    is_folder = entry.is_dir(follow_symlinks=follow)
+                    is_folder = _is_folder(entry, follow)
                     if self.options.exclude and self._is_excluded(entry.path, is_folder):
                         continue
                     if is_folder:
@@ -138,6 +138,13 @@ class _Walk:
     def _is_excluded(self, path: bytes, is_folder: bool) -> bool:
         relative = os.fsdecode(os.path.relpath(path, self.root))
         return self.excluded.match_file(relative + "/" if is_folder else relative)
+
+
+def _is_folder(entry: os.DirEntry[bytes], follow: bool) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=follow)
+    except OSError:  # a link to itself, say; if it is called like a picture, _look tells what is wrong with it
+        return False
 
 
 def _look(name: bytes, path: bytes, follow: bool) -> Found:

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import pytest
+
+from indexer.emotions import EMOTIONS, PARENTS, SYNONYMS, canonical, with_children
+from indexer.errors import UnknownEmotion
+
+
+@pytest.mark.parametrize(
+    ("word", "emotion"),
+    [("happy", "happy"), ("Joy", "happy"), ("JOYFUL", "happy"), ("shock", "surprise"), (" sadness ", "sad"), ("fearful", "fear")],
+)
+def test_any_vocabulary_in_any_case(word: str, emotion: str) -> None:
+    assert canonical(word) == emotion
+
+
+@pytest.mark.parametrize("word", ["anger", "disgust", "fear", "joy", "neutral", "sadness", "surprise"])
+def test_all_words_of_ferg_db_are_known(word: str) -> None:
+    assert canonical(word) in EMOTIONS
+
+
+@pytest.mark.parametrize("word", ["angry", "crying", "embarrassed", "happy", "pleased", "sad", "shock"])
+def test_all_words_of_the_manga_set_are_known(word: str) -> None:
+    assert canonical(word) in EMOTIONS
+
+
+def test_a_typo_gets_a_suggestion() -> None:
+    with pytest.raises(UnknownEmotion, match="'hapy' is not an emotion.*Did you mean 'happy'"):
+        canonical("hapy")
+
+
+def test_nonsense_gets_the_list() -> None:
+    with pytest.raises(UnknownEmotion, match="It knows: happy, sad") as caught:
+        canonical("qqqq")
+    assert "Did you mean" not in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_only_emotions_that_the_model_knows_can_be_meant() -> None:
+    assert canonical("smug", ["smug", "happy"]) == "smug"
+    with pytest.raises(UnknownEmotion):
+        canonical("crying", ["happy"])
+    with pytest.raises(UnknownEmotion):
+        canonical("tears", ["happy"])
+
+
+def test_parents_find_their_children() -> None:
+    assert with_children("sad") == {"sad", "crying"}
+    assert with_children("crying") == {"crying"}
+
+
+def test_the_tables_name_only_canonical_emotions() -> None:
+    assert set(SYNONYMS.values()) <= set(EMOTIONS)
+    assert {*PARENTS, *PARENTS.values()} <= set(EMOTIONS)
+    assert not set(SYNONYMS) & set(EMOTIONS)

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from indexer.errors import UsageError
+from indexer.scan import ScanOptions, is_under, resolve_roots, scan
+
+
+def found(root: Path, **options: object) -> dict[str, str | None]:
+    """Every file found, by its path below the root, with what is wrong with it."""
+    files = {}
+    for folder in scan(os.fsencode(root), ScanOptions(**options)):  # type: ignore[arg-type]
+        for file in folder.files:
+            path = os.path.relpath(os.path.join(folder.path, file.name), os.fsencode(root))
+            files[os.fsdecode(path)] = file.problem.reason if file.problem else None
+    return files
+
+
+def touch(path: Path, data: bytes = b"x") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def test_pictures_are_found_by_their_extension_in_any_case(tmp_path: Path) -> None:
+    for name in ("a.png", "b.JPG", "sub/c.WebP", "sub/deep/d.avif", "notes.txt", "png", "e.png.bak"):
+        touch(tmp_path / name)
+    assert found(tmp_path) == dict.fromkeys(["a.png", "b.JPG", "sub/c.WebP", "sub/deep/d.avif"])
+
+
+def test_stamps_are_size_and_time(tmp_path: Path) -> None:
+    path = touch(tmp_path / "a.png", b"12345")
+    os.utime(path, ns=(1, 1_234_567_890_123_456_789))
+    (folder,) = scan(os.fsencode(tmp_path), ScanOptions())
+    assert (folder.files[0].stamp.size, folder.files[0].stamp.mtime_ns) == (5, 1_234_567_890_123_456_789)
+
+
+def test_hidden_files_and_folders_are_passed_over_but_not_a_hidden_root(tmp_path: Path) -> None:
+    root = tmp_path / ".hidden"
+    for name in ("a.png", ".b.png", ".cache/c.png"):
+        touch(root / name)
+    assert found(root) == {"a.png": None}
+
+
+def test_the_programs_own_folder_is_passed_over(tmp_path: Path) -> None:
+    touch(tmp_path / "a.png")
+    touch(tmp_path / "home/b.png")
+    assert found(tmp_path, own_folder=os.fsencode(tmp_path / "home")) == {"a.png": None}
+
+
+def test_excludes_are_gitignore_patterns_below_the_root(tmp_path: Path) -> None:
+    for name in ("a.png", "a.gif", "thumbs/b.png", "x/thumbs/c.png", "x/keep/d.png", "only/here/e.png", "y/only/here/f.png"):
+        touch(tmp_path / name)
+    assert set(found(tmp_path, exclude=("thumbs/", "*.gif", "/only/here"))) == {"a.png", "x/keep/d.png", "y/only/here/f.png"}
+
+
+def test_links_are_passed_over_unless_followed(tmp_path: Path) -> None:
+    touch(tmp_path / "real/a.png")
+    (tmp_path / "link").symlink_to("real")
+    (tmp_path / "b.png").symlink_to("real/a.png")
+    (tmp_path / "dangling.png").symlink_to("nowhere.png")
+    assert set(found(tmp_path)) == {"real/a.png"}
+    followed = found(tmp_path, follow_symlinks=True)
+    assert followed["b.png"] is None
+    assert "cannot be looked at" in str(followed["dangling.png"])
+    assert len([path for path in followed if path.endswith("/a.png")]) == 1
+
+
+def test_circles_of_links_end(tmp_path: Path) -> None:
+    touch(tmp_path / "a/b/c.png")
+    (tmp_path / "a/b/up").symlink_to(tmp_path / "a")
+    (tmp_path / "a/self").symlink_to(tmp_path / "a/self")
+    assert set(found(tmp_path, follow_symlinks=True)) == {"a/b/c.png"}
+
+
+def test_what_is_no_file_is_a_failure_and_a_folder_is_still_walked(tmp_path: Path) -> None:
+    touch(tmp_path / "x.png/inside.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "socket.png"))
+    assert found(tmp_path) == {
+        "x.png": "it is a folder, not a picture",
+        "x.png/inside.png": None,
+        "pipe.png": "it is a pipe, socket or device, not a picture",
+        "socket.png": "it is a pipe, socket or device, not a picture",
+    }
+
+
+def test_names_of_any_bytes_are_found(tmp_path: Path) -> None:
+    names = [b"new\nline.png", b"\xff\xfe.png", "\U0001f600.png".encode(), b"-rf.png", b"x" * 251 + b".png", b" .png", b"a\x1b[31m.png"]
+    for name in names:
+        Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), name))).write_bytes(b"x")
+    (folder,) = scan(os.fsencode(tmp_path), ScanOptions())
+    assert [file.name for file in folder.files] == sorted(names)
+
+
+def test_a_deep_tree_is_walked_without_recursion(tmp_path: Path) -> None:
+    # Deeper than any recursion limit would allow, made step by step because the whole path is too long for one call.
+    here = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(1200):
+        os.mkdir("d", dir_fd=here)
+        below = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+    assert sum(1 for _ in scan(os.fsencode(tmp_path), ScanOptions())) == 1201
+
+
+def test_a_folder_that_cannot_be_listed_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path / "a/b.png")
+    touch(tmp_path / "c/d.png")
+    listed = os.scandir
+
+    def scandir(folder: bytes) -> os._ScandirIterator[bytes]:
+        if folder.endswith(b"/a"):
+            raise PermissionError(13, "Permission denied")
+        return listed(folder)
+
+    monkeypatch.setattr("os.scandir", scandir)
+    folders = {os.path.basename(folder.path): folder for folder in scan(os.fsencode(tmp_path), ScanOptions())}
+    problem = folders[b"a"].problem
+    assert problem is not None
+    assert (problem.kind, problem.reason) == ("unreadable", "the folder cannot be listed: Permission denied")
+    assert len(folders[b"c"].files) == 1
+
+
+def test_a_single_file_is_a_root_whatever_its_name(tmp_path: Path) -> None:
+    path = touch(tmp_path / ".odd name")
+    touch(tmp_path / "other.png")
+    (folder,) = scan(os.fsencode(path), ScanOptions())
+    assert [file.name for file in folder.files] == [b".odd name"]
+    assert not folder.whole
+
+
+def test_roots_are_real_and_none_lies_in_another(tmp_path: Path) -> None:
+    touch(tmp_path / "a/b/c.png")
+    touch(tmp_path / "ab/d.png")
+    (tmp_path / "link").symlink_to("a")
+    paths = [os.fsencode(tmp_path / name) for name in ("a/b", "link", "a", "ab", "a/../ab")]
+    assert resolve_roots(paths) == [os.fsencode(tmp_path / "a"), os.fsencode(tmp_path / "ab")]
+
+
+def test_a_root_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="'.*/none' does not exist"):
+        resolve_roots([os.fsencode(tmp_path), os.fsencode(tmp_path / "none")])
+
+
+def test_under() -> None:
+    assert is_under(b"/a/b", b"/a")
+    assert is_under(b"/a", b"/a")
+    assert is_under(b"/a", b"/")
+    assert not is_under(b"/ab", b"/a")

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from indexer.errors import UsageError
+from indexer.settings import load_settings
+
+
+def environment(tmp_path: Path, text: str = "", **variables: str) -> dict[str, str]:
+    file = tmp_path / "config.toml"
+    file.write_text(text)
+    return {"MOODEX_CONFIG": str(file), **variables}
+
+
+def test_a_flag_beats_a_variable_beats_the_file_beats_the_default(tmp_path: Path) -> None:
+    environ = environment(tmp_path, 'device = "mps"\nmodel = "of-file"\nworkers = 3', MOODEX_MODEL="of-variable", MOODEX_DEVICE="cpu")
+    settings = load_settings({"device": "cuda:1", "model": None}, environ)
+    assert (settings.device, settings.model, settings.workers, settings.batch_size) == ("cuda:1", "of-variable", 3, 0)
+
+
+def test_home_is_absolute_and_knows_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert load_settings({"home": Path("~/x")}, {}).home == tmp_path / "x"
+    assert load_settings({}, environment(tmp_path, MOODEX_HOME="data")).home == tmp_path / "data"
+    assert load_settings({}, {"MOODEX_CONFIG": "none"}).home.is_absolute()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("colour = 1", "sets 'colour', which is no setting"),
+        ("= 1", "cannot be read as TOML"),
+        ("workers = -1", "workers in .* is '-1'; it must be 'auto' or a number"),
+        ('require_gpu = "maybe"', "require_gpu in .* must be true or false"),
+    ],
+)
+def test_a_bad_file_is_named_with_what_is_wrong(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        load_settings({}, environment(tmp_path, text))
+
+
+@pytest.mark.parametrize("value", ["0", "-3", "many", "1.5"])
+def test_a_bad_flag_is_named(value: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--batch-size is"):
+        load_settings({"batch_size": value}, environment(tmp_path))
+
+
+def test_auto_is_for_the_program_to_choose(tmp_path: Path) -> None:
+    assert load_settings({"batch_size": "auto", "workers": "5"}, environment(tmp_path)).batch_size == 0
