@@ -100,11 +100,12 @@ class SqliteCatalog:
             return connection.execute(query).scalar_one()
 
     def note_scan(self, run_id: int, notes: Sequence[FolderNote]) -> None:
+        notes = [note for note in notes if note.pending or note.failed]
+        if not notes:
+            return
         with self._engine.begin() as connection:
             folders = _folder_ids(connection, [note.folder for note in notes])
             rows = [row for note in notes for row in _noted(folders[note.folder], run_id, note)]
-            if not rows:
-                return
             statement = upsert(FileRow)
             new = statement.excluded
             failed = new.state == FileState.FAILED

@@ -1,4 +1,4 @@
-"""The SQLite store: one object for both halves, and the lock that lets one process write."""
+"""The SQLite store: both halves in one object."""
 
 from __future__ import annotations
 
@@ -19,6 +19,12 @@ class SqliteStore(SqliteCatalog, SqliteShelf):
         self._engine: Engine = open_engine(path)
         SqliteCatalog.__init__(self, self._engine)
         SqliteShelf.__init__(self, self._engine)
+
+    def __enter__(self) -> SqliteStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Let go of the file."""

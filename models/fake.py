@@ -1,0 +1,51 @@
+"""A classifier that needs no weights and no torch: for tests, and for trying the rest of the program out.
+
+It feels by colour: a fixed projection of a coarse picture decides, so that equal pictures get equal answers, similar ones similar
+answers, and different ones different answers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from indexer.domain import InputSpec, ModelCard, Scores
+from indexer.emotions import EMOTIONS
+
+if TYPE_CHECKING:
+    from indexer.domain import Pixels
+
+_GRID = 8
+_EMBEDDING = 64
+
+
+class FakeClassifier:
+    """Implements `indexer.ports.Classifier`. `classified` counts the pictures it was given."""
+
+    def __init__(self, size: int = 32, name: str = "fake", batch_size: int = 8) -> None:
+        self.card = ModelCard(
+            name=name,
+            architecture="fake",
+            weights_digest=hashlib.blake2b(name.encode()).hexdigest(),
+            labels=EMOTIONS,
+            input=InputSpec(size=size, mean=127.5, std=127.5),
+            embedding_size=_EMBEDDING,
+        )
+        self.device = "cpu"
+        self.batch_size = batch_size
+        self.classified = 0
+        random = np.random.default_rng(int(self.card.weights_digest[:8], 16))
+        self._project = random.normal(size=(_GRID * _GRID * 3, _EMBEDDING)).astype(np.float32)
+        self._decide = random.normal(size=(_EMBEDDING, len(EMOTIONS))).astype(np.float32) / 2
+
+    def classify(self, pixels: Pixels) -> Scores:
+        self.classified += len(pixels)
+        block = self.card.input.size // _GRID
+        coarse = pixels.reshape(len(pixels), _GRID, block, _GRID, block, 3).mean(axis=(2, 4)) / 127.5 - 1
+        embeddings = coarse.reshape(len(pixels), -1).astype(np.float32) @ self._project + 1e-3
+        embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+        logits = 8 * embeddings @ self._decide
+        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return Scores((odds / odds.sum(axis=1, keepdims=True)).astype(np.float32), embeddings.astype(np.float32))

@@ -1,0 +1,40 @@
+"""Makes the demo pictures: copies those that examples.csv names, in the format their name asks for.
+
+    node render.mjs OUT --seed 100000 --per-class 14
+    python examples.py OUT ../../examples
+
+The seed gives other characters than the training pictures have; react-kawaii repeats itself, so examples.csv names only
+things that the training pictures lack. The red panda and gopher pictures come from their own projects (see
+examples/images/ATTRIBUTION.md); without a folder OUT/mascots_open they stay as they are.
+"""
+
+import csv
+import sys
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+SAVE_OPTIONS: dict[str, dict[str, Any]] = {".jpg": {"quality": 88}, ".webp": {"quality": 85}}
+
+
+def main(rendered: Path, examples: Path) -> None:
+    with open(Path(__file__).with_name("examples.csv"), newline="") as table:
+        rows = list(csv.DictReader(table))
+    for row in rows:
+        source, target = rendered / row["source"], examples / "images" / row["path"]
+        if source.parts[-3] == "mascots_open" and not source.exists():
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        options = SAVE_OPTIONS.get(target.suffix, {"optimize": True})
+        Image.open(source).convert("RGB").resize((256, 256)).save(target, **options)
+    with open(examples / "labels.csv", "w", newline="") as table:
+        writer = csv.writer(table, lineterminator="\n")
+        writer.writerow(["path", "emotion"])
+        writer.writerows((row["path"], row["emotion"]) for row in rows)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit("usage: python examples.py RENDERED EXAMPLES")
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

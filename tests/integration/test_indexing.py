@@ -1,0 +1,353 @@
+"""What an indexing run does with new, changed, renamed, copied, touched, vanished, reappeared and failed files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from indexer.domain import FileState, Scores
+from indexer.errors import Interrupted, UsageError, WriterBusy
+from indexer.scan import ScanOptions
+from tests.integration.conftest import Library, counts
+from tests.support.builders import encoded, picture, write_pictures
+
+if TYPE_CHECKING:
+    from indexer.domain import Pixels
+
+
+def test_new_pictures_are_indexed_and_found(library: Library) -> None:
+    write_pictures(library.folder / "a", 13)
+    summary = library.index()
+    assert counts(summary) == {"scanned": 13, "indexed": 13}
+    assert (summary.exit_code, summary.device, summary.model) == (0, "cpu", "fake")
+    assert (library.progress.total, library.progress.done, library.progress.finished) == (13, 13, True)
+    assert len(library.paths()) == 13
+
+
+def test_an_unchanged_folder_is_neither_read_nor_classified(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_pictures(library.folder, 9)
+    library.index()
+    monkeypatch.setattr("indexer.work.read", lambda path: pytest.fail(f"{path} was read"))
+    assert counts(library.index()) == {"scanned": 9, "unchanged": 9}
+    assert library.classifier.classified == 9
+
+
+def test_renamed_files_are_moved_without_inference(library: Library) -> None:
+    paths = write_pictures(library.folder, 10)
+    library.index()
+    before = {hit.image_id: (hit.emotion, hit.score) for hit in library.everything()}
+    for path in paths[:5]:
+        path.rename(path.with_name("renamed-" + path.name))
+    assert counts(library.index()) == {"scanned": 10, "unchanged": 5, "moved": 5}
+    assert library.classifier.classified == 10
+    assert {hit.image_id: (hit.emotion, hit.score) for hit in library.everything()} == before
+    assert {path for path in library.paths() if path.startswith("renamed-")} == {f"renamed-{i:03d}.png" for i in range(5)}
+    assert counts(library.index()) == {"scanned": 10, "unchanged": 10}
+
+
+def test_a_renamed_folder_is_moved(library: Library) -> None:
+    write_pictures(library.folder / "a/b", 4)
+    library.index()
+    (library.folder / "a").rename(library.folder / "z")
+    assert counts(library.index()) == {"scanned": 4, "moved": 4}
+    assert library.classifier.classified == 4
+    assert library.paths() == {f"z/b/{i:03d}.png" for i in range(4)}
+
+
+def test_copies_are_reused_and_all_of_them_found(library: Library) -> None:
+    (one,) = write_pictures(library.folder, 1)
+    library.index()
+    shutil.copy(one, library.folder / "copy.png")
+    assert counts(library.index()) == {"scanned": 2, "unchanged": 1, "reused": 1}
+    assert library.classifier.classified == 1
+    assert library.paths() == {"000.png", "copy.png"}
+
+
+def test_equal_bytes_in_one_run_are_computed_once(library: Library) -> None:
+    data = encoded(picture(1))
+    for i in range(40):
+        (library.folder / f"{i}.png").write_bytes(data)
+    assert counts(library.index()) == {"scanned": 40, "indexed": 1, "reused": 39}
+    assert library.classifier.classified == 1
+    assert len(library.paths()) == 40
+
+
+def test_a_touched_file_costs_a_hash(library: Library) -> None:
+    paths = write_pictures(library.folder, 3)
+    library.index()
+    os.utime(paths[0], ns=(1, 1))
+    assert counts(library.index()) == {"scanned": 3, "unchanged": 2, "reused": 1}
+    assert library.classifier.classified == 3
+    assert counts(library.index()) == {"scanned": 3, "unchanged": 3}
+
+
+def test_a_changed_file_is_looked_at_anew(library: Library) -> None:
+    paths = write_pictures(library.folder, 3)
+    library.index()
+    paths[1].write_bytes(encoded(picture(99)))
+    os.utime(paths[1], ns=(5, 5))
+    assert counts(library.index()) == {"scanned": 3, "unchanged": 2, "indexed": 1}
+    (hit,) = [hit for hit in library.everything() if hit.path.endswith(b"001.png")]
+    fresh = library.with_model("fake")
+    assert hit.image_id == bootstrap_show(fresh, paths[1])
+
+
+def bootstrap_show(library: Library, path: Path) -> str:
+    from indexer.ask import look_at
+
+    return look_at(os.fsencode(path), library.classifier).image_id
+
+
+def test_vanished_files_are_gone_and_come_back_without_inference(library: Library) -> None:
+    paths = write_pictures(library.folder, 6)
+    library.index()
+    aside = library.folder.parent / "aside"
+    aside.mkdir()
+    for path in paths[:2]:
+        path.rename(aside / path.name)
+    assert counts(library.index()) == {"scanned": 4, "unchanged": 4, "removed": 2}
+    assert len(library.paths()) == 4
+    assert counts(library.index()) == {"scanned": 4, "unchanged": 4}
+    for path in paths[:2]:
+        (aside / path.name).rename(path)
+    assert counts(library.index()) == {"scanned": 6, "unchanged": 4, "reused": 2}
+    assert library.classifier.classified == 6
+    assert len(library.paths()) == 6
+
+
+def test_an_emptied_root_is_not_pruned_unless_told_to(library: Library) -> None:
+    paths = write_pictures(library.folder, 6)
+    library.index()
+    for path in paths:
+        path.unlink()
+    summary = library.index()
+    assert counts(summary) == {"kept": 6}
+    assert "6 of 6 known files are missing" in library.progress.warnings[0]
+    assert len(library.paths()) == 6
+    assert counts(library.index(prune=True)) == {"removed": 6}
+    assert library.paths() == set()
+
+
+def test_far_fewer_files_are_not_pruned_but_a_few_are(library: Library) -> None:
+    paths = write_pictures(library.folder / "sub", 10)
+    library.index()
+    shutil.move(paths[0], library.folder.parent / "away.png")
+    assert counts(library.index(prune=False)) == {"scanned": 9, "unchanged": 9, "kept": 1}
+    assert library.progress.warnings == []
+    for path in paths[1:7]:
+        path.unlink()
+    assert counts(library.index()) == {"scanned": 3, "unchanged": 3, "kept": 7}
+    assert counts(library.index(prune=True)) == {"scanned": 3, "unchanged": 3, "removed": 7}
+
+
+def test_a_vanished_subfolder_is_gone_and_others_stay(library: Library) -> None:
+    write_pictures(library.folder / "a", 3)
+    write_pictures(library.folder / "b/c", 2, first_seed=50)
+    library.index()
+    shutil.rmtree(library.folder / "b")
+    assert counts(library.index()) == {"scanned": 3, "unchanged": 3, "removed": 2}
+
+
+def test_indexing_one_root_leaves_the_others_alone(library: Library) -> None:
+    write_pictures(library.folder / "a", 3)
+    write_pictures(library.folder / "b", 3, first_seed=50)
+    library.index()
+    shutil.rmtree(library.folder / "b")
+    assert counts(library.index(library.folder / "a")) == {"scanned": 3, "unchanged": 3}
+    assert len(library.paths()) == 6
+
+
+def test_one_bad_picture_costs_one_failure(library: Library) -> None:
+    paths = write_pictures(library.folder, 12)
+    alone = library.with_model("fake")
+    library.index()
+    labels = {hit.path: (hit.emotion, hit.score) for hit in library.everything()}
+    shutil.rmtree(library.settings.home)
+    (library.folder / "bad.png").write_bytes(b"no picture")
+    (library.folder / "0-first.png").write_bytes(b"")
+    summary = alone.index()
+    assert counts(summary) == {"scanned": 14, "indexed": 12, "failed": 2}
+    assert summary.exit_code == 3
+    assert {hit.path: (hit.emotion, hit.score) for hit in alone.everything()} == labels
+    assert len(labels) == len(paths)
+
+
+def test_a_damaged_file_is_not_read_again_until_it_changes(library: Library) -> None:
+    bad = library.folder / "bad.png"
+    bad.write_bytes(b"no picture")
+    assert counts(library.index()) == {"scanned": 1, "failed": 1}
+    assert counts(library.index()) == {"scanned": 1, "failed": 1}
+    assert library.progress.total == 0
+    bad.write_bytes(encoded(picture(1)))
+    assert counts(library.index()) == {"scanned": 1, "indexed": 1}
+    with library.store() as store:
+        assert store.failures(5) == []
+
+
+def test_an_unreadable_file_is_tried_again(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    (path,) = write_pictures(library.folder, 1)
+    opened = os.open
+
+    def refuse(name: object, *arguments: object, **options: object) -> int:
+        if name == os.fsencode(path):
+            raise PermissionError(13, "Permission denied")
+        return opened(name, *arguments, **options)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr("indexer.read.os.open", refuse)
+        assert counts(library.index()) == {"scanned": 1, "failed": 1}
+        with library.store() as store:
+            assert [failure.reason for _, failure in store.failures(5)] == ["it cannot be read: Permission denied"]
+    assert counts(library.index()) == {"scanned": 1, "indexed": 1}
+
+
+def test_a_folder_that_cannot_be_listed_loses_nothing(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_pictures(library.folder / "a/b", 3)
+    write_pictures(library.folder / "c", 3, first_seed=50)
+    library.index()
+    listed = os.scandir
+
+    def refuse(folder: bytes) -> object:
+        if folder == os.fsencode(library.folder / "a"):
+            raise PermissionError(13, "Permission denied")
+        return listed(folder)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.scandir", refuse)
+        for _ in range(2):
+            assert counts(library.index()) == {"scanned": 3, "unchanged": 3, "failed": 1}
+            assert len(library.paths()) == 6
+    assert counts(library.index()) == {"scanned": 6, "unchanged": 6, "removed": 1}
+    with library.store() as store:
+        assert store.failures(5) == []
+
+
+def test_force_computes_everything_anew_but_equal_bytes_once(library: Library) -> None:
+    paths = write_pictures(library.folder, 4)
+    shutil.copy(paths[0], library.folder / "copy.png")
+    library.index()
+    assert counts(library.index(force=True)) == {"scanned": 5, "indexed": 4, "reused": 1}
+    assert library.classifier.classified == 8
+    assert len(library.paths()) == 5
+
+
+def test_a_second_model_stands_beside_the_first(library: Library) -> None:
+    write_pictures(library.folder, 5)
+    library.index()
+    other = library.with_model("other")
+    assert counts(other.index()) == {"scanned": 5, "indexed": 5}
+    assert len(other.everything()) == len(library.everything()) == 5
+    assert [hit.score for hit in other.everything()] != [hit.score for hit in library.everything()]
+    assert counts(library.index()) == {"scanned": 5, "unchanged": 5}
+
+
+def test_several_roots_single_files_and_nested_roots(library: Library) -> None:
+    write_pictures(library.folder / "a/deep", 2)
+    (single,) = write_pictures(library.folder / "b", 1, first_seed=50)
+    write_pictures(library.folder / "c", 1, first_seed=60)
+    summary = library.index(library.folder / "a", library.folder / "a/deep", single)
+    assert counts(summary) == {"scanned": 3, "indexed": 3}
+    assert library.paths() == {"a/deep/000.png", "a/deep/001.png", "b/050.png"}
+
+
+def test_an_empty_folder_is_fine_and_a_missing_one_is_not(library: Library) -> None:
+    assert counts(library.index()) == {}
+    with pytest.raises(UsageError, match="does not exist; nothing was indexed"):
+        library.index(library.folder / "none")
+
+
+def test_excluded_files_are_not_indexed(library: Library) -> None:
+    write_pictures(library.folder / "thumbs", 2)
+    write_pictures(library.folder / "keep", 2, first_seed=50)
+    assert counts(library.index(scan=ScanOptions(exclude=("thumbs/",)))) == {"scanned": 2, "indexed": 2}
+
+
+def test_the_data_folder_inside_the_pictures_is_not_indexed(library: Library) -> None:
+    write_pictures(library.folder, 2)
+    library.settings = type(library.settings)(home=library.folder / "data", model="fake")
+    library.settings.home.mkdir()
+    write_pictures(library.settings.home / "inside", 1, first_seed=50)
+    assert counts(library.index()) == {"scanned": 2, "indexed": 2}
+
+
+def test_sources_are_left_as_they_are(library: Library) -> None:
+    paths = write_pictures(library.folder, 3)
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in paths}
+    library.index()
+    library.index(force=True)
+    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in paths} == before
+
+
+class Stopping:
+    """A classifier that gets a signal while it works on a later batch."""
+
+    def __init__(self, library: Library, number: int) -> None:
+        self._inner = library.classifier
+        self._number = number
+        self.card, self.device, self.batch_size = self._inner.card, "cpu", 4
+
+    def classify(self, pixels: Pixels) -> Scores:
+        if self._inner.classified >= 4:
+            os.kill(os.getpid(), self._number)
+        return self._inner.classify(pixels)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_keeps_its_batches_and_goes_on(library: Library, number: signal.Signals) -> None:
+    write_pictures(library.folder, 30)
+    whole = library.classifier
+    library.classifier = Stopping(library, number)  # type: ignore[assignment]
+    with pytest.raises(Interrupted) as caught:
+        library.index()
+    assert caught.value.exit_code == 128 + number
+    library.classifier = whole
+    assert len(library.paths()) == 8
+    with library.store() as store:
+        assert store.runs(1)[0].outcome == "interrupted"
+        assert store.counts().files == {FileState.DONE: 8, FileState.PENDING: 22}
+    assert counts(library.index()) == {"scanned": 30, "unchanged": 8, "indexed": 22}
+    assert whole.classified == 30
+    assert len(library.paths()) == 30
+
+
+def test_a_picture_the_model_cannot_judge_costs_one_failure(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_pictures(library.folder, 5)
+    honest = library.classifier.classify
+
+    def classify(pixels: Pixels) -> Scores:
+        scores = honest(pixels)
+        scores.embeddings[2] = float("nan")
+        return scores
+
+    monkeypatch.setattr(library.classifier, "classify", classify)
+    assert counts(library.index()) == {"scanned": 5, "indexed": 4, "failed": 1}
+
+
+def test_one_writer_at_a_time_and_the_other_learns_who(library: Library) -> None:
+    from db.lock import writer_lock
+
+    write_pictures(library.folder, 1)
+    library.settings.home.mkdir()
+    with writer_lock(library.settings.home), pytest.raises(WriterBusy, match=f"process {os.getpid()}, since"):
+        library.index()
+    assert counts(library.index()) == {"scanned": 1, "indexed": 1}
+
+
+def test_a_file_that_vanishes_before_it_is_read_is_no_failure(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = write_pictures(library.folder, 4)
+    from indexer import work
+
+    def vanish(path: bytes) -> object:
+        if path == os.fsencode(paths[1]):
+            paths[1].unlink(missing_ok=True)
+        return honest(path)
+
+    honest = work.read
+    monkeypatch.setattr(work, "read", vanish)
+    assert counts(library.index()) == {"scanned": 4, "indexed": 3}
+    assert counts(library.index()) == {"scanned": 3, "unchanged": 3, "removed": 1}
