@@ -73,7 +73,7 @@ class FaissFiles:
         return self._folder / f"{card.key}.faiss", self._folder / f"{card.key}.rows.npz"
 
     def _load(self, card: ModelCard, vectors: Path, rows: Path) -> tuple[VectorIndex, Generation]:
-        with np.load(rows, allow_pickle=False) as kept:
+        with rows.open("rb") as file, np.load(file, allow_pickle=False) as kept:
             layout = Layout(kept["ids"], kept["emotions"], kept["scores"])
             facts: dict[str, Any] = json.loads(str(kept["facts"]))
         if facts["version"] != _VERSION or facts["model"] != card.key:

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import json
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from blake3 import blake3
+from safetensors.torch import save as serialise
+
+from indexer.errors import ModelUnavailable
+from models import checkpoint
+from models.card import card_path, read_card
+from tests.unit.models.conftest import lite0_card, lite0_state
+
+
+def alter_card(path: Path, **changes: object) -> None:
+    facts = json.loads(card_path(path).read_text())
+    card_path(path).write_text(json.dumps({**facts, **changes}))
+
+
+def replace_weights(path: Path, data: bytes) -> None:
+    """Other bytes, and a card that vouches for them."""
+    path.write_bytes(data)
+    alter_card(path, weights_digest=blake3(data).hexdigest())
+
+
+def test_what_was_saved_is_loaded(saved: Path) -> None:
+    card, state = checkpoint.load(saved)
+    written = lite0_state()
+    assert card.labels == lite0_card().labels
+    assert card.weights_digest == blake3(saved.read_bytes()).hexdigest()
+    assert state.keys() == written.keys()
+    for name, tensor in written.items():
+        assert state[name].dtype == torch.float32
+        assert torch.allclose(state[name], tensor, rtol=1e-3, atol=1e-6), name
+
+
+def test_is_small_and_leaves_nothing_else_behind(saved: Path) -> None:
+    assert saved.stat().st_size < 10_000_000
+    assert sorted(path.name for path in saved.parent.iterdir()) == ["tiny.json", "tiny.safetensors"]
+
+
+def test_saving_again_replaces(saved: Path) -> None:
+    before = read_card(saved)
+    checkpoint.save(saved.parent, lite0_card(), lite0_state(seed=1))
+    after, _ = checkpoint.load(saved)
+    assert after.key != before.key
+
+
+def without(name: str) -> bytes:
+    return serialise({other: tensor for other, tensor in lite0_state().items() if other != name})
+
+
+def with_tensor(name: str, tensor: torch.Tensor) -> bytes:
+    return serialise({**lite0_state(), name: tensor})
+
+
+BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no weights": (lambda path: path.unlink(), "cannot be read"),
+    "no card": (lambda path: card_path(path).unlink(), "has no card"),
+    "card not JSON": (lambda path: card_path(path).write_text("{"), "cannot be read as JSON"),
+    "card a list": (lambda path: card_path(path).write_text("[]"), "is not a model card"),
+    "card without labels": (lambda path: card_path(path).write_text('{"name": "tiny"}'), "lacks 'labels'"),
+    "odd labels": (lambda path: alter_card(path, labels=["Happy "]), "not a list of lower-case words"),
+    "altered": (lambda path: path.write_bytes(path.read_bytes()[:-1] + b"\x7f"), "digests differ"),
+    "truncated": (lambda path: path.write_bytes(path.read_bytes()[:-100]), "digests differ"),
+    "truncated before its card": (lambda path: replace_weights(path, path.read_bytes()[:-100]), "not a safetensors file"),
+    "pickle": (lambda path: replace_weights(path, pickle.dumps({"a": 1})), "is a pickle"),
+    "torch.save": (lambda path: torch.save({"a": torch.ones(1)}, path), "is a pickle"),
+    "unknown architecture": (lambda path: alter_card(path, architecture="resnet9000"), "no architecture 'resnet9000'"),
+    "wrong embedding": (lambda path: alter_card(path, embedding_size=512), "512 numbers"),
+    "missing tensor": (lambda path: replace_weights(path, without("head.conv.weight")), "lacks 1 tensors.*head.conv.weight"),
+    "extra tensor": (lambda path: replace_weights(path, with_tensor("more", torch.ones(1))), "beyond its architecture, 1 tensors"),
+    "too few labels": (lambda path: alter_card(path, labels=["happy", "sad"]), "classifier.weight has shape"),
+    "not finite": (
+        lambda path: replace_weights(path, with_tensor("classifier.bias", torch.full((10,), torch.nan))),
+        "classifier.bias holds values that are not finite",
+    ),
+    "whole numbers": (
+        lambda path: replace_weights(path, with_tensor("classifier.bias", torch.ones(10, dtype=torch.int32))),
+        "classifier.bias holds values that are not finite",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_says_what_is_wrong(saved: Path, fault: str) -> None:
+    damage, sentence = BROKEN[fault]
+    damage(saved)
+    with pytest.raises(ModelUnavailable, match=sentence):
+        checkpoint.load(saved)
+
+
+def test_a_failed_write_leaves_the_old_file(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = saved.read_bytes()
+
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        checkpoint.save(saved.parent, lite0_card(), lite0_state(seed=1))
+    assert saved.read_bytes() == before
+    assert len(list(saved.parent.iterdir())) == 2
+
+
+def test_listing_models_needs_no_torch(saved: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from models import zoo; from models.card import read_card\n"
+        f"print(read_card(Path({str(saved)!r})).name, zoo.DEFAULT, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["tiny", "moodex-lite0", "False"]

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from indexer.domain import Pixels, Scores
+from indexer.errors import DeviceUnavailable
+from models import checkpoint
+from models.classifier import TorchClassifier
+from models.device import choose_device
+from models.registry import architecture
+from tests.unit.models.conftest import lite0_card, lite0_state
+
+
+def pictures(count: int, size: int = 64) -> Pixels:
+    return np.random.default_rng(3).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+
+
+def test_equals_the_plain_network(saved: Path) -> None:
+    classifier = TorchClassifier.open(saved, "cpu")
+    given = pictures(3)
+    scores = classifier.classify(given)
+
+    network = architecture("efficientnet_lite0").build(10)
+    network.load_state_dict(checkpoint.load(saved)[1])
+    x = (torch.from_numpy(given).permute(0, 3, 1, 2).float() - 127) / 128
+    with torch.inference_mode():
+        logits, features = network.eval()(x)
+    embeddings = features / features.norm(dim=1, keepdim=True)
+    assert np.allclose(scores.probabilities, logits.softmax(dim=1), atol=1e-4)
+    assert np.allclose(scores.embeddings, embeddings, atol=1e-4)
+
+
+def test_scores_are_probabilities_and_unit_vectors(saved: Path) -> None:
+    scores = TorchClassifier.open(saved, "cpu").classify(pictures(2))
+    assert scores.probabilities.dtype == scores.embeddings.dtype == np.float32
+    assert scores.probabilities.shape == (2, 10) and scores.embeddings.shape == (2, 1280)
+    assert np.allclose(scores.probabilities.sum(axis=1), 1, atol=1e-5)
+    assert np.allclose(np.linalg.norm(scores.embeddings, axis=1), 1, atol=1e-5)
+
+
+def test_batches_do_not_change_answers(saved: Path) -> None:
+    given = pictures(5)
+    one = TorchClassifier.open(saved, "cpu", batch_size=1).classify(given)
+    many = TorchClassifier.open(saved, "cpu", batch_size=4).classify(given)
+    assert np.allclose(one.embeddings, many.embeddings, atol=1e-5)
+
+
+def test_does_not_write_to_its_input(saved: Path) -> None:
+    given = pictures(2)
+    before = given.copy()
+    TorchClassifier.open(saved, "cpu").classify(given)
+    assert np.array_equal(given, before)
+
+
+def test_reads_views_and_read_only_pictures(saved: Path) -> None:
+    classifier = TorchClassifier.open(saved, "cpu")
+    given = pictures(4)
+    given.flags.writeable = False
+    assert np.allclose(classifier.classify(given[::-1]).embeddings, classifier.classify(given).embeddings[::-1], atol=1e-5)
+
+
+class Cramped(TorchClassifier):
+    """Has room for `room` pictures at a time."""
+
+    room = 2
+
+    def _forward(self, pixels: Pixels) -> Scores:
+        if len(pixels) > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super()._forward(pixels)
+
+
+def test_out_of_memory_halves_and_loses_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    given = pictures(11)
+    cramped = Cramped(lite0_card(), lite0_state(), torch.device("cpu"), batch_size=8)
+    with caplog.at_level(logging.WARNING):
+        scores = cramped.classify(given)
+    roomy = TorchClassifier(lite0_card(), lite0_state(), torch.device("cpu"), batch_size=11).classify(given)
+    assert np.allclose(scores.embeddings, roomy.embeddings, atol=1e-5)
+    assert cramped.batch_size == 2
+    assert [record.args for record in caplog.records] == [("cpu", 4), ("cpu", 2)]
+
+
+def test_no_room_for_one_picture_is_an_error() -> None:
+    cramped = Cramped(lite0_card(), lite0_state(), torch.device("cpu"), batch_size=8)
+    cramped.room = 0
+    with pytest.raises(DeviceUnavailable, match="even one picture"):
+        cramped.classify(pictures(3))
+
+
+def test_auto_prefers_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert str(choose_device("auto")) == "cuda:0"
+    assert str(choose_device("cuda")) == "cuda:0"
+    assert str(choose_device("cuda:1")) == "cuda:1"
+    with pytest.raises(DeviceUnavailable, match=r"cuda:7 is not on this machine.*cuda:0, cuda:1, cpu"):
+        choose_device("cuda:7")
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:3", "mps", "meta", "gpu", "tpu:x"])
+def test_an_absent_device_is_an_error(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    with pytest.raises(DeviceUnavailable, match=name):
+        choose_device(name)
+
+
+def test_a_required_gpu_rules_the_cpu_out(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    with pytest.raises(DeviceUnavailable, match="GPU is required"):
+        TorchClassifier.open(saved, "auto", require_gpu=True)
+
+
+def test_needs_no_torchvision() -> None:
+    import subprocess
+    import sys
+
+    script = "import sys, models.classifier; print('torchvision' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "False\n"
