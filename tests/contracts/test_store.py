@@ -212,9 +212,9 @@ def test_under_means_the_folder_and_what_is_below_it(scene: Scene, under: bytes,
     assert scene.paths(Filter(under=under)) == found
     assert scene.store.count_files(under) == len(found)
     ids = scene.store.prediction_ids(scene.model, Filter(under=under))
-    assert sorted(path for hits in scene.store.hits(scene.model, ids.tolist(), under).values() for path in [hits[0].path]) == sorted(
-        found
-    )
+    assert sorted(
+        path for hits in scene.store.hits(scene.model, ids.tolist(), under).values() for path in [hits[0].path]
+    ) == sorted(found)
 
 
 def test_known_folders_lie_at_or_below_the_root(scene: Scene) -> None:

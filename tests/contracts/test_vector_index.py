@@ -110,9 +110,7 @@ def test_a_vector_finds_itself(build: Callable[[VectorRows], VectorIndex]) -> No
     min_score=st.floats(0, 1.2),
 )
 @settings(max_examples=60, deadline=None)
-def test_faiss_agrees_with_brute_force(
-    seed: int, count: int, k: int, emotions: frozenset[int] | None, min_score: float
-) -> None:
+def test_faiss_agrees_with_brute_force(seed: int, count: int, k: int, emotions: frozenset[int] | None, min_score: float) -> None:
     all_rows = rows(count, seed=seed, emotions=4)
     query = unit_vectors(1, 16, seed=seed + 1)[0].astype(np.float32)
     within = Selection(emotions, min_score)

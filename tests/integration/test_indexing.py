@@ -13,8 +13,8 @@ import pytest
 from indexer.domain import FileState, Scores
 from indexer.errors import Interrupted, UsageError, WriterBusy
 from indexer.scan import ScanOptions
-from tests.integration.conftest import Library, counts
 from tests.support.builders import encoded, picture, write_pictures
+from tests.support.library import Library, counts
 
 if TYPE_CHECKING:
     from indexer.domain import Pixels

@@ -15,8 +15,8 @@ from PIL import Image
 from indexer.domain import Hit
 from indexer.emotions import with_children
 from indexer.errors import NotIndexed, UnknownEmotion, UsageError
-from tests.integration.conftest import Library
 from tests.support.builders import encoded, picture, write_pictures
+from tests.support.library import Library
 
 
 @pytest.fixture
@@ -199,9 +199,7 @@ def _scribble(vectors: Path, rows: Path) -> None:
     rows.write_bytes(os.urandom(5000))
 
 
-@pytest.mark.parametrize(
-    "damage", [_delete, _delete_one, _delete_the_other, _truncate, _truncate_rows, _empty, _flip, _scribble]
-)
+@pytest.mark.parametrize("damage", [_delete, _delete_one, _delete_the_other, _truncate, _truncate_rows, _empty, _flip, _scribble])
 @pytest.mark.parametrize("mended", [True, False], ids=["mended on the way", "nobody may write"])
 def test_a_damaged_index_changes_no_answer(
     stocked: Library, damage: Damage, mended: bool, monkeypatch: pytest.MonkeyPatch

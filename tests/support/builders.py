@@ -15,7 +15,9 @@ from indexer.ports import VectorRows
 SPEC = InputSpec(size=32, mean=127.0, std=128.0)
 
 
-def card(name: str = "test", labels: tuple[str, ...] = ("happy", "sad", "crying"), size: int = 8, digest: str = "00") -> ModelCard:
+def card(
+    name: str = "test", labels: tuple[str, ...] = ("happy", "sad", "crying"), size: int = 8, digest: str = "00"
+) -> ModelCard:
     return ModelCard(name, "none", digest, labels, SPEC, size)
 
 

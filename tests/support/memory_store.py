@@ -149,7 +149,9 @@ class MemoryStore:
 
     def settle_moves(self, run_id: int, missing: Sequence[int]) -> list[int]:
         appeared = Counter(
-            file.digest for file in self._files.values() if file.appeared == run_id and file.state is FileState.DONE and file.digest
+            file.digest
+            for file in self._files.values()
+            if file.appeared == run_id and file.state is FileState.DONE and file.digest
         )
         moved = []
         for path, file in sorted(self._files.items(), key=lambda item: item[1].id):

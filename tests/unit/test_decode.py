@@ -117,9 +117,7 @@ def test_interlaced_png_equals_the_plain_one() -> None:
 
     pixels = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4
     passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
-    lines = b"".join(
-        b"\0" + pixels[row, left::step].tobytes() for top, left, down, step in passes for row in range(top, 8, down)
-    )
+    lines = b"".join(b"\0" + pixels[row, left::step].tobytes() for top, left, down, step in passes for row in range(top, 8, down))
     header = struct.pack(">IIBBBBB", 8, 8, 8, 0, 0, 0, 1)
     data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
     plain = encoded(Image.fromarray(pixels))

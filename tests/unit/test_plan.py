@@ -10,7 +10,9 @@ from indexer.scan import Found, ScannedFolder
 STAMP = FileStamp(10, 1)
 
 
-def known(state: FileState = FileState.DONE, stamp: FileStamp = STAMP, predicted: bool = True, kind: str = "damaged") -> KnownFile:
+def known(
+    state: FileState = FileState.DONE, stamp: FileStamp = STAMP, predicted: bool = True, kind: str = "damaged"
+) -> KnownFile:
     failure = Failure(kind, "why") if state is FileState.FAILED else None
     return KnownFile(7, stamp, state, failure, predicted)
 

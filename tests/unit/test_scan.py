@@ -91,7 +91,15 @@ def test_what_is_no_file_is_a_failure_and_a_folder_is_still_walked(tmp_path: Pat
 
 
 def test_names_of_any_bytes_are_found(tmp_path: Path) -> None:
-    names = [b"new\nline.png", b"\xff\xfe.png", "\U0001f600.png".encode(), b"-rf.png", b"x" * 251 + b".png", b" .png", b"a\x1b[31m.png"]
+    names = [
+        b"new\nline.png",
+        b"\xff\xfe.png",
+        "\U0001f600.png".encode(),
+        b"-rf.png",
+        b"x" * 251 + b".png",
+        b" .png",
+        b"a\x1b[31m.png",
+    ]
     for name in names:
         Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), name))).write_bytes(b"x")
     (folder,) = scan(os.fsencode(tmp_path), ScanOptions())

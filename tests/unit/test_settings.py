@@ -15,7 +15,9 @@ def environment(tmp_path: Path, text: str = "", **variables: str) -> dict[str, s
 
 
 def test_a_flag_beats_a_variable_beats_the_file_beats_the_default(tmp_path: Path) -> None:
-    environ = environment(tmp_path, 'device = "mps"\nmodel = "of-file"\nworkers = 3', MOODEX_MODEL="of-variable", MOODEX_DEVICE="cpu")
+    environ = environment(
+        tmp_path, 'device = "mps"\nmodel = "of-file"\nworkers = 3', MOODEX_MODEL="of-variable", MOODEX_DEVICE="cpu"
+    )
     settings = load_settings({"device": "cuda:1", "model": None}, environ)
     assert (settings.device, settings.model, settings.workers, settings.batch_size) == ("cuda:1", "of-variable", 3, 0)
 

@@ -75,7 +75,10 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "unknown architecture": (lambda path: alter_card(path, architecture="resnet9000"), "no architecture 'resnet9000'"),
     "wrong embedding": (lambda path: alter_card(path, embedding_size=512), "512 numbers"),
     "missing tensor": (lambda path: replace_weights(path, without("head.conv.weight")), "lacks 1 tensors.*head.conv.weight"),
-    "extra tensor": (lambda path: replace_weights(path, with_tensor("more", torch.ones(1))), "beyond its architecture, 1 tensors"),
+    "extra tensor": (
+        lambda path: replace_weights(path, with_tensor("more", torch.ones(1))),
+        "beyond its architecture, 1 tensors",
+    ),
     "too few labels": (lambda path: alter_card(path, labels=["happy", "sad"]), "classifier.weight has shape"),
     "not finite": (
         lambda path: replace_weights(path, with_tensor("classifier.bias", torch.full((10,), torch.nan))),

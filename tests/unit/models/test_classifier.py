@@ -2,18 +2,22 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
 
-from indexer.domain import Pixels, Scores
+from indexer.domain import Scores
 from indexer.errors import DeviceUnavailable
 from models import checkpoint
 from models.classifier import TorchClassifier
 from models.device import choose_device
 from models.registry import architecture
 from tests.unit.models.conftest import lite0_card, lite0_state
+
+if TYPE_CHECKING:
+    from indexer.domain import Pixels
 
 
 def pictures(count: int, size: int = 64) -> Pixels:

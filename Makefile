@@ -1,0 +1,54 @@
+# Everything a newcomer needs: `make demo` and `make test` set up what they use.
+VENV ?= .venv
+PYTHON ?= python3
+BIN = $(VENV)/bin
+DEMO = $(BIN)/moodex --home moodex-demo
+
+.PHONY: demo test lint docs bench faces model clean
+
+demo: $(VENV)/.run
+	$(DEMO) index examples/images
+	@echo
+	@echo '$$ moodex search --emotion happy -k 10'
+	@$(DEMO) search --emotion happy -k 10
+	@echo
+	@echo '$$ moodex search examples/images/bigheads/head-01.png --emotion sad -k 5    (this character, but sad)'
+	@$(DEMO) search examples/images/bigheads/head-01.png --emotion sad -k 5
+	@$(DEMO) search --emotion happy -k 10 --format html > moodex-demo/happy.html
+	@echo
+	@echo 'The happy ones as a contact sheet: moodex-demo/happy.html'
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: $(VENV)/.dev
+	$(BIN)/python docs/generate_cli.py
+
+bench: $(VENV)/.dev
+	$(BIN)/python bench/startup.py
+
+# The training pictures, drawn from public npm packages (needs Node.js), and the shipped model, trained on them.
+faces:
+	cd recipes/faces && npm ci && node render.mjs ../../build/faces
+
+model: $(VENV)/.dev
+	$(BIN)/moodex train build/faces --name moodex-lite0 --output models/zoo
+
+$(VENV)/.run: pyproject.toml
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $@ $(VENV)/.run
+
+clean:
+	rm -rf $(VENV) moodex-demo build

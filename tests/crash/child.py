@@ -1,0 +1,31 @@
+"""An indexing run in a process of its own, which says after every commit how many files survive its death."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from indexer import bootstrap
+from indexer.pipeline import IndexOptions
+from indexer.settings import Settings
+from models.fake import FakeClassifier
+from tests.support.quiet import Remembered
+
+
+class Told(Remembered):
+    def advance(self, done: int, failed: int) -> None:
+        super().advance(done, failed)
+        sys.stdout.write(f"{self.done}\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    pictures, home = sys.argv[1:]
+    bootstrap.index(
+        Settings(home=Path(home), model="fake"),
+        [os.fsencode(pictures)],
+        IndexOptions(),
+        Told(),
+        lambda settings: FakeClassifier(batch_size=4),
+    )

@@ -1,0 +1,38 @@
+"""The torture folder: every good picture done, every bad one failed for the right reason, none in another's way."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from indexer.ask import look_at
+from indexer.domain import FileState
+from tests.support.library import Library
+from tests.support.torture import build
+
+
+def test_the_torture_folder(tmp_path: Path, home: Path) -> None:
+    torture = build(tmp_path / "torture")
+    library = Library(torture.folder, home)
+    summary = library.index()
+    assert summary.scanned == len(torture.good) + len(torture.bad)
+    assert (summary.indexed, summary.failed, summary.exit_code) == (len(torture.good), len(torture.bad), 3)
+    with library.store() as store:
+        assert store.counts().files == {FileState.DONE: len(torture.good), FileState.FAILED: len(torture.bad)}
+        reasons = {path: failure.reason for path, failure in store.failures(100)}
+    assert reasons.keys() == torture.bad.keys()
+    for path, piece in torture.bad.items():
+        assert piece in reasons[path], os.fsdecode(path)
+    hits = {hit.path: hit for hit in library.everything()}
+    assert hits.keys() == torture.good
+    for path, hit in hits.items():
+        assert hit == look_at(path, library.classifier), os.fsdecode(path)
+
+
+def test_indexing_it_again_reads_only_what_may_have_healed(tmp_path: Path, home: Path) -> None:
+    torture = build(tmp_path / "torture")
+    library = Library(torture.folder, home)
+    library.index()
+    summary = library.index()
+    assert (summary.unchanged, summary.failed, summary.indexed) == (len(torture.good), len(torture.bad), 0)
+    assert library.classifier.classified == len(torture.good)

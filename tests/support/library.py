@@ -1,0 +1,64 @@
+"""A whole library on disk: pictures, a store, a classifier without weights."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from db.store import SqliteStore
+from indexer import bootstrap
+from indexer.ask import Question
+from indexer.domain import Hit
+from indexer.pipeline import IndexOptions, Summary
+from indexer.scan import ScanOptions
+from indexer.settings import Settings
+from models.fake import FakeClassifier
+from tests.support.quiet import Remembered
+
+
+class Library:
+    """A folder of pictures and a data folder, with words for what tests do to them."""
+
+    def __init__(self, folder: Path, home: Path) -> None:
+        self.folder = folder
+        self.settings = Settings(home=home, model="fake")
+        self.classifier = FakeClassifier()
+        self.progress = Remembered()
+
+    def index(self, *paths: Path, scan: ScanOptions | None = None, **options: Any) -> Summary:
+        self.progress = Remembered()
+        return bootstrap.index(
+            self.settings,
+            [os.fsencode(path) for path in paths or (self.folder,)],
+            IndexOptions(scan=scan or ScanOptions(), **options),
+            self.progress,
+            lambda settings: self.classifier,
+        )
+
+    def search(self, **question: Any) -> list[Hit]:
+        asked = Question(**{"limit": 1000, **question})
+        return bootstrap.search(self.settings, asked, lambda settings: self.classifier)
+
+    def everything(self, **question: Any) -> list[Hit]:
+        return self.search(under=b"/", **question)
+
+    def paths(self) -> set[str]:
+        return {os.path.relpath(os.fsdecode(hit.path), self.folder) for hit in self.everything()}
+
+    def store(self) -> SqliteStore:
+        return SqliteStore(self.settings.database)
+
+    def with_model(self, name: str) -> Library:
+        other = Library(self.folder, self.settings.home)
+        other.settings = replace(self.settings, model=name)
+        other.classifier = FakeClassifier(name=name)
+        return other
+
+
+def counts(summary: Summary) -> dict[str, int]:
+    """The counts of a run that are not zero."""
+    names: Sequence[str] = ("scanned", "indexed", "reused", "unchanged", "moved", "removed", "failed", "kept")
+    return {name: getattr(summary, name) for name in names if getattr(summary, name)}

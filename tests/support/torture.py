@@ -1,0 +1,98 @@
+"""A folder with everything that picture folders should not contain, and good pictures among it."""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from tests.support.builders import encoded, picture
+
+GOOD_NAMES = (
+    b"plain.png",
+    b"new\nline.png",
+    b"\xff\xfe bytes.png",
+    "\U0001f600 \u200b.png".encode(),
+    b"-rf.png",
+    b"x" * 251 + b".png",
+)
+
+
+@dataclass(frozen=True)
+class Torture:
+    """The folder, and what must come of it: `good` file names by path, and for `bad` ones a piece of the reason."""
+
+    folder: Path
+    good: frozenset[bytes]
+    bad: dict[bytes, str]
+
+
+def png(width: int, height: int, body: bytes) -> bytes:
+    """An RGB PNG whose header says what it likes."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(body)) + chunk(b"IEND", b"")
+
+
+def build(folder: Path) -> Torture:
+    """Make the folder."""
+    folder.mkdir(parents=True)
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    base = picture(1, (120, 90))
+    greys = Image.fromarray(np.asarray(picture(2).convert("L")).astype(np.uint16) * 257)
+    good: dict[bytes, bytes] = {name: encoded(picture(100 + i)) for i, name in enumerate(GOOD_NAMES)}
+    good |= {
+        b"cmyk.jpg": encoded(base.convert("CMYK"), "JPEG"),
+        b"progressive.jpeg": encoded(base, "JPEG", progressive=True),
+        b"turned.jpg": encoded(base, "JPEG", exif=exif),
+        b"palette.png": encoded(base.quantize(16)),
+        b"alpha.png": encoded(picture(3).convert("RGBA").rotate(30, expand=True)),
+        b"deep.png": encoded(greys),
+        b"still.webp": encoded(base, "WEBP"),
+        b"moving.webp": encoded(base, "WEBP", save_all=True, append_images=[picture(4, (120, 90))]),
+        b"moving.gif": encoded(base, "GIF", save_all=True, append_images=[picture(4, (120, 90))]),
+        b"moving.apng": encoded(picture(5), "PNG", save_all=True, append_images=[picture(6)]),
+        b"flat.bmp": encoded(base, "BMP"),
+        b"pages.tiff": encoded(base, "TIFF", save_all=True, append_images=[picture(4, (120, 90))]),
+        b"modern.avif": encoded(base, "AVIF"),
+        b"LOUD.PNG": encoded(picture(7)),
+        b"truly a jpeg.png": encoded(picture(8), "JPEG"),
+        b"x.png/inside.png": encoded(picture(9)),
+    }
+    bad: dict[bytes, tuple[bytes | None, str]] = {
+        b"bomb.png": (png(30_000, 30_000, b"\0" * 1000), "more than the limit"),
+        b"truncated.jpg": (encoded(picture(1, (400, 400)), "JPEG")[:900], "cannot be decoded"),
+        b"truncated.png": (encoded(picture(1, (400, 400)))[:-40], "cannot be decoded"),
+        b"lying header.png": (png(50, 50, b"\0" * 10), "cannot be decoded"),
+        b"empty.png": (b"", "the file is empty"),
+        b"words.jpg": (b"these are words", "not a picture in a supported format"),
+        b"x.png": (None, "it is a folder"),
+        b"pipe.png": (None, "it is a pipe"),
+    }
+    for name, data in {**good, **{name: data for name, (data, _) in bad.items() if data is not None}}.items():
+        path = Path(os.fsdecode(os.path.join(os.fsencode(folder), name)))
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
+    os.mkfifo(folder / "pipe.png")
+    (folder / "notes.txt").write_text("not looked at")
+    (folder / ".hidden.png").write_bytes(b"not looked at either")
+    (folder / "round").symlink_to(folder)
+    if os.geteuid() != 0:  # for root every file is readable
+        (folder / "secret.png").write_bytes(encoded(picture(10)))
+        (folder / "secret.png").chmod(0)
+        bad[b"secret.png"] = (None, "it cannot be read: Permission denied")
+    root = os.fsencode(os.path.realpath(folder))
+    return Torture(
+        folder,
+        frozenset(os.path.join(root, name) for name in good),
+        {os.path.join(root, name): reason for name, (_, reason) in bad.items()},
+    )

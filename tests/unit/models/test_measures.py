@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from models.training.calibrate import fit_temperature, fold_temperature, scaled
+from models.training.evaluate import among, calibration_error, evaluate
+
+LABELS = ("happy", "sad", "angry")
+
+
+def sure(*guesses: int) -> np.ndarray:
+    return np.eye(3, dtype=np.float32)[list(guesses)]
+
+
+def test_measures_of_a_hand_made_case() -> None:
+    found = evaluate(sure(0, 0, 0, 1, 0, 2), np.array([0, 0, 0, 1, 1, 2]), LABELS)
+    assert found.accuracy == pytest.approx(5 / 6)
+    assert found.recall == {"happy": 1.0, "sad": 0.5, "angry": 1.0}
+    assert found.balanced_accuracy == pytest.approx(2.5 / 3)
+    assert found.macro_f1 == pytest.approx((6 / 7 + 2 / 3 + 1) / 3)
+    assert found.chance == pytest.approx(1 / 3)
+    assert found.ece == pytest.approx(1 / 6)
+
+
+def test_labels_that_do_not_occur_do_not_count() -> None:
+    found = evaluate(sure(0, 2), np.array([0, 0]), LABELS)
+    assert found.recall == {"happy": 0.5} and found.chance == 1
+
+
+def test_among_guesses_only_what_is_allowed_and_occurs() -> None:
+    probabilities = np.array([[0.1, 0.2, 0.7], [0.3, 0.6, 0.1], [0.2, 0.2, 0.6]], dtype=np.float32)
+    found = among(probabilities, np.array([1, 1, 2]), LABELS, ("happy", "sad"))
+    assert found.pictures == 2 and found.recall == {"sad": 1.0}
+    found = among(probabilities, np.array([1, 0, 2]), LABELS, ("happy", "sad"))
+    assert found.recall == {"sad": 1.0, "happy": 0.0}
+    with pytest.raises(ValueError, match="disgust"):
+        among(probabilities, np.array([1, 0, 2]), LABELS, ("disgust",))
+
+
+def test_calibration_error_of_known_gaps() -> None:
+    probabilities = np.array([[0.8, 0.2, 0], [0.8, 0.2, 0], [0.0, 0.5, 0.5], [0.0, 0.55, 0.45]], dtype=np.float32)
+    truth = np.array([0, 1, 1, 2])
+    assert calibration_error(probabilities, truth) == pytest.approx((abs(1 - 1.6) + abs(1 - 0.5) + abs(0 - 0.55)) / 4)
+
+
+@pytest.mark.parametrize("temperature", [0.4, 1.0, 3.0])
+def test_finds_the_temperature_that_made_the_labels(temperature: float) -> None:
+    random = np.random.default_rng(5)
+    logits = random.normal(size=(20_000, 4)).astype(np.float32) * 2
+    odds = scaled(logits, temperature)
+    truth = (odds.cumsum(axis=1) < random.random((len(odds), 1))).sum(axis=1).clip(0, 3)
+    assert fit_temperature(logits, truth) == pytest.approx(temperature, rel=0.08)
+    assert calibration_error(scaled(logits, temperature), truth) < 0.02
+
+
+def test_log_probabilities_serve_as_logits() -> None:
+    logits = np.random.default_rng(6).normal(size=(5, 3)).astype(np.float32)
+    assert np.allclose(scaled(np.log(scaled(logits, 1.0)), 2.5), scaled(logits, 2.5), atol=1e-6)
+
+
+def test_folding_divides_the_last_layer_only() -> None:
+    state = {"classifier.weight": torch.full((2, 2), 4.0), "classifier.bias": torch.ones(2), "stem": torch.ones(1)}
+    folded = fold_temperature(state, 2.0)
+    assert folded["classifier.weight"].unique().item() == 2.0
+    assert folded["classifier.bias"].unique().item() == 0.5
+    assert folded["stem"].item() == 1.0
