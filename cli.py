@@ -147,7 +147,7 @@ def search_command(
 ) -> None:
     """Find pictures by what they feel like, by what they look like, or both at once."""
     from indexer import bootstrap
-    from indexer.ask import Question
+    from indexer.messages import Question
 
     settings = _settings(context, home=home, model=model, device=device, require_gpu=require_gpu)
     question = Question(

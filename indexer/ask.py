@@ -5,34 +5,18 @@ from __future__ import annotations
 import os
 import string
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from indexer.domain import Hit, Query
 from indexer.emotions import EMOTIONS, canonical
 from indexer.errors import ImageError, NotIndexed, UsageError
+from indexer.messages import Question
 
 if TYPE_CHECKING:
     from indexer.domain import Floats, Halves
     from indexer.ports import Classifier, Shelf, StoredModel
 
 _SHORTEST_ID = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A search as it was typed: `image` is a picture file, `like` an indexed id or path."""
-
-    image: bytes | None = None
-    like: bytes | None = None
-    emotions: tuple[str, ...] = ()
-    excluded: tuple[str, ...] = ()
-    exact_label: bool = False
-    min_score: float = 0.0
-    under: bytes | None = None
-    limit: int = 20
-    offset: int = 0
-    dedupe: bool = False
 
 
 def choose_model(shelf: Shelf, name: str, key: str | None) -> StoredModel:

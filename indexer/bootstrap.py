@@ -9,19 +9,21 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from indexer.ask import Question, check, choose_model, look_at, to_query
+from indexer.ask import check, choose_model, look_at, to_query
 from indexer.errors import Interrupted, ModelUnavailable, NotIndexed
+from indexer.messages import ListedModel, Question, Status
 from models import zoo
 
 if TYPE_CHECKING:
     from db.store import SqliteStore
-    from indexer.domain import Failure, Hit, ModelCard
-    from indexer.pipeline import IndexOptions, Summary
-    from indexer.ports import Classifier, Counts, Progress, RunRecord, StoredModel, VectorIndex
+    from indexer.domain import Hit
+    from indexer.messages import Summary
+    from indexer.pipeline import IndexOptions
+    from indexer.ports import Classifier, Progress, StoredModel, VectorIndex
     from indexer.settings import Settings
 
 ClassifierFactory = Callable[["Settings"], "Classifier"]
@@ -133,18 +135,6 @@ def thumbnail(path: bytes) -> bytes | None:
     return small.getvalue()
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
-    """What there is: `disk_bytes` by part of the data folder, the latest runs, the first failures."""
-
-    home: Path
-    counts: Counts
-    models: list[StoredModel]
-    runs: list[RunRecord]
-    failures: list[tuple[bytes, Failure]]
-    disk_bytes: dict[str, int]
-
-
 def status(settings: Settings, failures: int) -> Status:
     """The state of the database; an empty one where nothing was indexed yet."""
     from indexer.ports import Counts
@@ -154,16 +144,6 @@ def status(settings: Settings, failures: int) -> Status:
         return Status(settings.home, Counts(), [], [], [], disk)
     with _store(settings) as store:
         return Status(settings.home, store.counts(), store.models(), store.runs(5), store.failures(failures), disk)
-
-
-@dataclass(frozen=True, slots=True)
-class ListedModel:
-    """A model that can be used. `origin` is "shipped" or "yours"; `pictures` counts those indexed with it."""
-
-    card: ModelCard
-    origin: str
-    default: bool
-    pictures: int
 
 
 def list_models(settings: Settings) -> list[ListedModel]:

@@ -10,11 +10,12 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from indexer.domain import FileStamp, FileState
 from indexer.errors import Interrupted
+from indexer.messages import Summary
 from indexer.plan import plan_folder
 from indexer.ports import FolderNote
 from indexer.scan import ScanOptions, is_under, scan
@@ -37,33 +38,6 @@ class IndexOptions:
     prune: bool | None = None
     force: bool = False
     workers: int = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """What a run did, in files. `kept` are files that are missing on disk but were not marked gone, to be on the safe side."""
-
-    scanned: int
-    indexed: int
-    reused: int
-    unchanged: int
-    moved: int
-    removed: int
-    failed: int
-    kept: int
-    seconds: float
-    images_per_second: float
-    device: str
-    model: str
-
-    @property
-    def exit_code(self) -> int:
-        """0, or 3 where some files failed."""
-        return 3 if self.failed else 0
-
-    def as_dict(self) -> dict[str, Any]:
-        """The fields by name."""
-        return asdict(self)
 
 
 def index(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 from render.text import counted, printable
 
 if TYPE_CHECKING:
-    from indexer.bootstrap import ListedModel
+    from indexer.messages import ListedModel
 
 
 def write_models(models: Sequence[ListedModel], as_json: bool, out: TextIO) -> None:

@@ -15,8 +15,8 @@ from urllib.parse import quote_from_bytes
 from render.text import counted, printable, shown_path
 
 if TYPE_CHECKING:
-    from indexer.ask import Question
     from indexer.domain import Hit
+    from indexer.messages import Question
 
 _PAGE = """<!doctype html>
 <html lang="en">

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from render.text import counted, printable, shown_path
 
 if TYPE_CHECKING:
-    from indexer.bootstrap import Status
+    from indexer.messages import Status
 
 
 def write_status(status: Status, as_json: bool, out: TextIO) -> None:

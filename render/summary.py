@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TextIO
 from render.text import counted
 
 if TYPE_CHECKING:
-    from indexer.pipeline import Summary
+    from indexer.messages import Summary
 
 _PARTS = (
     ("indexed", "indexed"),

@@ -10,9 +10,9 @@ from typing import Any
 
 from db.store import SqliteStore
 from indexer import bootstrap
-from indexer.ask import Question
 from indexer.domain import Hit
-from indexer.pipeline import IndexOptions, Summary
+from indexer.messages import Question, Summary
+from indexer.pipeline import IndexOptions
 from indexer.scan import ScanOptions
 from indexer.settings import Settings
 from models.fake import FakeClassifier

@@ -1,0 +1,76 @@
+"""What goes into commands and comes out of them: a question, a run's summary, a status, a list of models."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from indexer.domain import Failure, ModelCard
+    from indexer.ports import Counts, RunRecord, StoredModel
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A search as it was typed: `image` is a picture file, `like` an indexed id or path."""
+
+    image: bytes | None = None
+    like: bytes | None = None
+    emotions: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
+    exact_label: bool = False
+    min_score: float = 0.0
+    under: bytes | None = None
+    limit: int = 20
+    offset: int = 0
+    dedupe: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run did, in files. `kept` are files that are missing on disk but were not marked gone, to be on the safe side."""
+
+    scanned: int
+    indexed: int
+    reused: int
+    unchanged: int
+    moved: int
+    removed: int
+    failed: int
+    kept: int
+    seconds: float
+    images_per_second: float
+    device: str
+    model: str
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 3 where some files failed."""
+        return 3 if self.failed else 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields by name."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What there is: `disk_bytes` by part of the data folder, the latest runs, the first failures."""
+
+    home: Path
+    counts: Counts
+    models: list[StoredModel]
+    runs: list[RunRecord]
+    failures: list[tuple[bytes, Failure]]
+    disk_bytes: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ListedModel:
+    """A model that can be used. `origin` is "shipped" or "yours"; `pictures` counts those indexed with it."""
+
+    card: ModelCard
+    origin: str
+    default: bool
+    pictures: int
