@@ -54,9 +54,9 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-Home = Annotated[Path | None, typer.Option("--home", help="Where the database lives. [env: MOODEX_HOME]", show_default=False)]
-Model = Annotated[str | None, typer.Option("--model", help="A model's name, or a .safetensors file. [env: MOODEX_MODEL]")]
-Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps. [env: MOODEX_DEVICE]")]
+Home = Annotated[Path | None, typer.Option("--home", help="Where the database lives. (MOODEX_HOME)", show_default=False)]
+Model = Annotated[str | None, typer.Option("--model", help="A model's name, or a .safetensors file. (MOODEX_MODEL)")]
+Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps. (MOODEX_DEVICE)")]
 RequireGpu = Annotated[bool | None, typer.Option("--require-gpu", help="Fail rather than run on the CPU.", show_default=False)]
 BatchSize = Annotated[str | None, typer.Option("--batch-size", help="Pictures a batch: auto or a number.")]
 Workers = Annotated[str | None, typer.Option("--workers", help="Threads that read and decode: auto or a number.")]
@@ -72,7 +72,7 @@ Not = Annotated[list[str] | None, typer.Option("--not", help="An emotion to leav
 def common(
     context: typer.Context,
     home: Home = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show a trace with unexpected errors.", envvar="MOODEX_DEBUG")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show a trace with errors; may stand anywhere. (MOODEX_DEBUG)")] = False,
     _version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
@@ -101,7 +101,7 @@ def index_command(
     follow_symlinks: Annotated[bool, typer.Option("--follow-symlinks", help="Follow links to files and folders.")] = False,
     prune: Annotated[
         bool | None,
-        typer.Option("--prune/--no-prune", help="Forget vanished files: always, or never. [default: where it is safe]"),
+        typer.Option("--prune/--no-prune", help="Forget vanished files: always, or never. (default: where it is safe)"),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Look at every file anew.")] = False,
     as_json: AsJson = False,
@@ -127,7 +127,7 @@ def index_command(
 @app.command("search")
 def search_command(
     context: typer.Context,
-    image: Annotated[Path | None, typer.Argument(help="A picture that the results must resemble.", show_default=False)] = None,
+    image: Annotated[Path | None, typer.Argument(help="A picture that results must resemble.", metavar="[IMAGE]")] = None,
     emotion: Emotion = None,
     excluded: Not = None,
     min_score: Annotated[float, typer.Option("--min-score", help="The least probability, 0 to 1.")] = 0.0,
@@ -176,7 +176,7 @@ def search_command(
 @app.command("show")
 def show_command(
     context: typer.Context,
-    path: Annotated[Path, typer.Argument(help="A picture, indexed or not.")],
+    path: Annotated[Path, typer.Argument(help="A picture, indexed or not.", metavar="PATH")],
     as_json: AsJson = False,
     model: Model = None,
     device: Device = None,
@@ -205,6 +205,47 @@ def status_command(
     write_status(bootstrap.status(_settings(context, home=home), failures), as_json, sys.stdout)
 
 
+@app.command("train")
+def train_command(
+    context: typer.Context,
+    datasets: Annotated[list[Path], typer.Argument(help="Folders of SET/EMOTION/FILE or EMOTION/FILE.", metavar="DATASET...")],
+    name: Annotated[str, typer.Option("--name", help="What the model will be called.")],
+    output: Annotated[Path | None, typer.Option("--output", help="Where to put it. (default: where --model finds it)")] = None,
+    architecture: Annotated[str | None, typer.Option("--architecture", help="The network. (default: efficientnet_lite0)")] = None,
+    weights: Annotated[str | None, typer.Option("--weights", help="Start from imagenet, none, or a checkpoint.")] = None,
+    size: Annotated[int | None, typer.Option("--size", min=32, max=512, help="The input's side in pixels.")] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="How often to go through the pictures.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Same seed, same machine: same weights.")] = None,
+    hold_out: Annotated[
+        list[str] | None, typer.Option("--hold-out", help="An artist or set to measure on, not to train on; may be repeated.")
+    ] = None,
+    temperature: Annotated[
+        float | None,
+        typer.Option("--temperature", min=0.05, max=20, help="Calibrate by this. (default: fitted on the held-out)"),
+    ] = None,
+    device: Device = None,
+    home: Home = None,
+) -> None:
+    """Fine-tune a model on labelled pictures; index --model NAME uses it at once."""
+    from indexer import bootstrap
+    from render.text import printable
+
+    path = bootstrap.train(
+        _settings(context, home=home, device=device),
+        datasets,
+        name,
+        output,
+        architecture=architecture,
+        weights=weights,
+        size=size,
+        epochs=epochs,
+        seed=seed,
+        hold_out=tuple(hold_out or ()),
+        temperature=temperature,
+    )
+    print(printable(str(path)))  # noqa: T201
+
+
 @models_app.command("list")
 def models_list_command(context: typer.Context, as_json: AsJson = False, home: Home = None) -> None:
     """List the models that --model knows, with what is indexed by each."""
@@ -219,9 +260,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    debug = "--debug" in (sys.argv[1:] if arguments is None else arguments) or bool(os.environ.get("MOODEX_DEBUG"))
+    words, debug = _without_debug(sys.argv[1:] if arguments is None else arguments)
     try:
-        app(arguments, prog_name="moodex")
+        app(words, prog_name="moodex")
         sys.stdout.flush()
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
@@ -240,6 +281,13 @@ def run(arguments: Sequence[str] | None = None) -> int:
             raise
         return _report(f"Unexpected {type(error).__name__}: {error}. Please report it; moodex --debug ... shows where.", 1)
     return 0
+
+
+def _without_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
+    """`--debug` is about the program, not about a command: it may stand anywhere before a bare `--`."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    words = [word for word in arguments[:end] if word != "--debug"]
+    return [*words, *arguments[end:]], len(words) < end or bool(os.environ.get("MOODEX_DEBUG"))
 
 
 def _report(sentence: str, code: int) -> int:

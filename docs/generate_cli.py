@@ -1,0 +1,77 @@
+"""Writes docs/cli.md from the program itself; a test fails where the two differ."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import typer  # noqa: E402
+
+from cli import app  # noqa: E402
+
+EXIT_CODES = """## Exit codes
+
+| code | meaning |
+|---|---|
+| 0 | done |
+| 1 | something unexpected; `--debug` shows where |
+| 2 | the command line asks for something that cannot be meant |
+| 3 | finished, but some files failed; `moodex status --failures 100` says why |
+| 4 | another process is writing to this database |
+| 5 | the database is damaged |
+| 6 | the device or the model is not there |
+| 130, 143 | stopped by Ctrl-C or SIGTERM; what was committed stays |
+"""
+
+
+def reference() -> str:
+    """The whole page."""
+    root = typer.main.get_command(app)
+    parts = ["# Command line", "Made by `make docs` from the program itself.", _options(root)]
+    parts += [_command(path, command) for path, command in _commands("moodex", root)]
+    return "\n\n".join([*parts, EXIT_CODES])
+
+
+def _commands(path: str, group: Any) -> Iterator[tuple[str, Any]]:
+    for name, command in sorted(group.commands.items()):
+        if hasattr(command, "commands"):
+            yield from _commands(f"{path} {name}", command)
+        else:
+            yield f"{path} {name}", command
+
+
+def _command(path: str, command: Any) -> str:
+    arguments = [p for p in command.params if p.param_type_name == "argument"]
+    usage = " ".join([path, *(_argument(argument) for argument in arguments), "[OPTIONS]"])
+    lines = [f"## {path}", command.help.strip(), f"```\n{usage}\n```"]
+    lines += ["\n".join(f"- `{_argument(argument)}`: {argument.help}" for argument in arguments)] if arguments else []
+    return "\n\n".join([*lines, _options(command)])
+
+
+def _argument(argument: Any) -> str:
+    return str(argument.metavar)
+
+
+def _options(command: Any) -> str:
+    rows = ["| option | meaning | default |", "|---|---|---|"]
+    for option in command.params:
+        if option.param_type_name == "option" and "completion" not in option.name:
+            names = ", ".join(f"`{name}`" for name in [*option.opts, *option.secondary_opts])
+            meaning, _, default = option.help.partition(" (default: ")
+            rows.append(f"| {names} | {meaning} | {default.rstrip(')') or _shown(option.default)} |")
+    return "\n".join(rows)
+
+
+def _shown(default: Any) -> str:
+    if default is None or default is False or callable(default) or default in ([], ()) or "Sentinel" in type(default).__name__:
+        return ""
+    return f"{getattr(default, 'value', default)}"
+
+
+if __name__ == "__main__":
+    (ROOT / "docs/cli.md").write_text(reference() + "\n", encoding="utf-8")
