@@ -165,7 +165,7 @@ def test_commands_import_no_more_than_they_need(examples_home: Path, words: list
 
 
 def test_an_image_query_needs_no_torch_when_its_bytes_are_known(examples_home: Path, tmp_path: Path) -> None:
-    copy = shutil.copy(EXAMPLES / "noto/noto-01.png", tmp_path / "copy.png")
+    copy = str(shutil.copy(EXAMPLES / "noto/noto-01.png", tmp_path / "copy.png"))
     code = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r}); import cli\n"
         f"code = cli.run(['--home', {str(examples_home)!r}, 'search', {copy!r}])\n"
