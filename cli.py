@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TextIO
 
 import typer
 
@@ -68,6 +69,17 @@ Emotion = Annotated[
 Not = Annotated[list[str] | None, typer.Option("--not", help="An emotion to leave out.", autocompletion=_emotion_names)]
 
 
+@contextmanager
+def _stdout() -> Iterator[TextIO]:
+    """Where results go; a reader that has had enough of them is no error."""
+    try:
+        yield sys.stdout
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The interpreter must not try to flush the rest either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 @app.callback()
 def common(
     context: typer.Context,
@@ -120,7 +132,8 @@ def index_command(
     scan = ScanOptions(exclude=tuple(exclude or ()), follow_symlinks=follow_symlinks)
     options = IndexOptions(scan=scan, prune=prune, force=force)
     summary = bootstrap.index(settings, [os.fsencode(path) for path in paths], options, TerminalProgress())
-    write_summary(summary, as_json, sys.stdout)
+    with _stdout() as out:
+        write_summary(summary, as_json, out)
     raise typer.Exit(summary.exit_code)
 
 
@@ -166,11 +179,13 @@ def search_command(
     if open_sheet or form is Format.HTML:
         from render.sheet import show_sheet
 
-        show_sheet(hits, question, bootstrap.thumbnail, settings.home, open_sheet, sys.stdout)
+        with _stdout() as out:
+            show_sheet(hits, question, bootstrap.thumbnail, settings.home, open_sheet, out)
     else:
         from render.hits import write_hits
 
-        write_hits(hits, "paths" if null else form.value, "\0" if null else "\n", sys.stdout)
+        with _stdout() as out:
+            write_hits(hits, "paths" if null else form.value, "\0" if null else "\n", out)
 
 
 @app.command("show")
@@ -188,7 +203,9 @@ def show_command(
     from render.bars import write_bars
 
     settings = _settings(context, home=home, model=model, device=device, require_gpu=require_gpu)
-    write_bars(bootstrap.show(settings, os.fsencode(path)), as_json, sys.stdout)
+    hit = bootstrap.show(settings, os.fsencode(path))
+    with _stdout() as out:
+        write_bars(hit, as_json, out)
 
 
 @app.command("status")
@@ -202,7 +219,9 @@ def status_command(
     from indexer import bootstrap
     from render.status import write_status
 
-    write_status(bootstrap.status(_settings(context, home=home), failures), as_json, sys.stdout)
+    status = bootstrap.status(_settings(context, home=home), failures)
+    with _stdout() as out:
+        write_status(status, as_json, out)
 
 
 @app.command("train")
@@ -252,7 +271,9 @@ def models_list_command(context: typer.Context, as_json: AsJson = False, home: H
     from indexer import bootstrap
     from render.models import write_models
 
-    write_models(bootstrap.list_models(_settings(context, home=home)), as_json, sys.stdout)
+    models = bootstrap.list_models(_settings(context, home=home))
+    with _stdout() as out:
+        write_models(models, as_json, out)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -263,13 +284,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     words, debug = _without_debug(sys.argv[1:] if arguments is None else arguments)
     try:
         app(words, prog_name="moodex")
-        sys.stdout.flush()
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
-    except BrokenPipeError:
-        # Whoever read the results has had enough; the interpreter must not try to flush the rest.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except KeyboardInterrupt:
         return _report("Interrupted.", 130)
     except MoodexError as error:

@@ -30,12 +30,24 @@ ClassifierFactory = Callable[["Settings"], "Classifier"]
 
 
 def open_classifier(settings: Settings) -> Classifier:
-    """The chosen model on the chosen device. Raises ModelUnavailable and DeviceUnavailable."""
-    from models.classifier import TorchClassifier
+    """The chosen model on the chosen device, opened when it is first needed; at once where the device is not left to the program,
+    so that a missing one is an error even where there is nothing to compute.
 
-    return TorchClassifier.open(
-        checkpoint_path(settings), device=settings.device, require_gpu=settings.require_gpu, batch_size=settings.batch_size
-    )
+    Raises ModelUnavailable and DeviceUnavailable.
+    """
+    from models.card import read_card
+    from models.lazy import LazyClassifier
+
+    path = checkpoint_path(settings)
+
+    def load() -> Classifier:
+        from models.classifier import TorchClassifier
+
+        return TorchClassifier.open(path, settings.device, settings.require_gpu, settings.batch_size)
+
+    if settings.device != "auto" or settings.require_gpu:
+        return load()
+    return LazyClassifier(read_card(path), load)
 
 
 def model_name(settings: Settings) -> str:
@@ -160,6 +172,33 @@ def list_models(settings: Settings) -> list[ListedModel]:
         ListedModel(card, origin, card.name == model_name(settings), pictures.get(card.key, 0))
         for card, origin in ((read_card(path), origin) for path, origin in found)
     ]
+
+
+def train(settings: Settings, datasets: Sequence[Path], name: str, output: Path | None, **choices: Any) -> Path:
+    """Train a model and put its checkpoint where `--model` finds it; returns the weights' path.
+
+    `choices` are fields of `models.training.run.TrainOptions` and `models.training.train.Recipe`; those that are None keep their
+    defaults.
+    """
+    from dataclasses import fields
+
+    from indexer.decode import decode_file
+    from models.training.run import TrainOptions
+    from models.training.run import train as run
+    from models.training.train import Recipe
+
+    chosen = {choice: value for choice, value in choices.items() if value is not None}
+    recipe = Recipe(**{field.name: chosen.pop(field.name) for field in fields(Recipe) if field.name in chosen})
+    options = TrainOptions(
+        tuple(datasets),
+        name,
+        output or settings.models,
+        device=settings.device,
+        workers=settings.workers,
+        recipe=recipe,
+        **chosen,
+    )
+    return run(options, decode_file)
 
 
 @contextmanager

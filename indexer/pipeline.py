@@ -62,11 +62,13 @@ def index(
         surveys = [run.survey(root) for root in roots]
         for survey in surveys:
             counts.update(scanned=survey.scanned, unchanged=survey.unchanged, failed=survey.failed)
-        progress.start(catalog.count_pending(roots))
-        work = Work(catalog, classifier, model_id, run.id, options.workers, options.force)
-        for done, failed in work.through(roots, check_stop):
-            progress.advance(done, failed)
-        counts.update(work.counts)
+        waiting = catalog.count_pending(roots)
+        progress.start(waiting)
+        if waiting:
+            work = Work(catalog, classifier, model_id, run.id, options.workers, options.force)
+            for done, failed in work.through(roots, check_stop):
+                progress.advance(done, failed)
+            counts.update(work.counts)
         for survey in surveys:
             counts.update(run.settle_missing(survey))
         counts["reused"] -= counts["moved"]

@@ -40,6 +40,17 @@ def test_index_prints_one_object_last(moodex: Run, tmp_path: Path) -> None:
     assert "5 picture files: 5 unchanged." in moodex("index", tmp_path / "pictures").stdout.decode()
 
 
+def test_a_run_that_finds_nothing_new_never_loads_torch(home: Path, tmp_path: Path) -> None:
+    write_pictures(tmp_path / "pictures", 3)
+    run_cli(home, "index", tmp_path / "pictures")
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); import cli\n"
+        f"code = cli.run(['--home', {str(home)!r}, 'index', {str(tmp_path / 'pictures')!r}])\n"
+        "assert code == 0 and 'torch' not in sys.modules"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
 def test_some_files_failed_is_3_and_says_why(moodex: Run, tmp_path: Path) -> None:
     torture = build(tmp_path / "torture")
     done = moodex("index", torture.folder, "--json")
