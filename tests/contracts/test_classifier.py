@@ -1,0 +1,73 @@
+"""What every classifier promises, whichever it is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from indexer.domain import ModelCard
+from indexer.ports import Classifier
+from models import zoo
+from models.card import read_card
+from models.classifier import TorchClassifier
+from models.fake import FakeClassifier
+from models.lazy import LazyClassifier
+
+
+@pytest.fixture(scope="module", params=["fake", "torch", "lazy"])
+def classifier(request: pytest.FixtureRequest) -> Classifier:
+    weights = zoo.checkpoints()[zoo.DEFAULT]
+    match request.param:
+        case "fake":
+            return FakeClassifier()
+        case "torch":
+            return TorchClassifier.open(weights, device="cpu")
+        case _:
+            return LazyClassifier(read_card(weights), lambda: TorchClassifier.open(weights, device="cpu", batch_size=3))
+
+
+def pixels(card: ModelCard, count: int) -> np.ndarray:
+    blocks = np.random.default_rng(count).integers(0, 256, (count, 4, 4, 3), dtype=np.uint8)
+    return blocks.repeat(card.input.size // 4, axis=1).repeat(card.input.size // 4, axis=2)
+
+
+def test_it_knows_its_card_and_its_batch_size(classifier: Classifier) -> None:
+    assert isinstance(classifier.card, ModelCard)
+    assert classifier.batch_size >= 1
+
+
+@pytest.mark.parametrize("count", [1, 2, 33])
+def test_probabilities_sum_to_one_and_embeddings_have_length_one(classifier: Classifier, count: int) -> None:
+    scores = classifier.classify(pixels(classifier.card, count))
+    assert scores.probabilities.shape == (count, len(classifier.card.labels))
+    assert scores.embeddings.shape == (count, classifier.card.embedding_size)
+    assert scores.probabilities.dtype == scores.embeddings.dtype == np.float32
+    np.testing.assert_allclose(scores.probabilities.sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(scores.embeddings, axis=1), 1, atol=1e-5)
+
+
+def test_a_picture_is_judged_the_same_in_any_company(classifier: Classifier) -> None:
+    batch = pixels(classifier.card, 20)
+    together = classifier.classify(batch)
+    alone = [classifier.classify(batch[i : i + 1]) for i in range(20)]
+    np.testing.assert_allclose(together.probabilities, np.concatenate([s.probabilities for s in alone]), atol=1e-4)
+    np.testing.assert_allclose(together.embeddings, np.concatenate([s.embeddings for s in alone]), atol=1e-4)
+
+
+def test_the_device_is_named(classifier: Classifier) -> None:
+    classifier.classify(pixels(classifier.card, 1))
+    assert classifier.device == "cpu"
+
+
+def test_a_lazy_one_opens_nothing_before_it_must() -> None:
+    opened: list[int] = []
+
+    def load() -> Classifier:
+        opened.append(1)
+        return FakeClassifier()
+
+    lazy = LazyClassifier(FakeClassifier().card, load)
+    assert (lazy.device, lazy.card.name, opened) == ("none", "fake", [])
+    assert lazy.batch_size == 8
+    lazy.classify(pixels(lazy.card, 1))
+    assert (lazy.device, opened) == ("cpu", [1])

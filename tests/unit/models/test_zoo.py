@@ -1,0 +1,55 @@
+"""The shipped model: whole, complete in what it says of itself, and still giving the answers it gave when it was released."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from indexer.domain import ModelCard
+from indexer.emotions import EMOTIONS
+from models import zoo
+from models.card import read_card
+from models.classifier import TorchClassifier
+
+GOLDEN: dict[str, float] = {}
+
+
+@pytest.fixture(scope="module")
+def path() -> Path:
+    return zoo.checkpoints()[zoo.DEFAULT]
+
+
+@pytest.fixture(scope="module")
+def card(path: Path) -> ModelCard:
+    return read_card(path)
+
+
+def test_knows_every_emotion_and_its_own_name(card: ModelCard, path: Path) -> None:
+    assert card.name == zoo.DEFAULT
+    assert card.labels == EMOTIONS
+    assert path.stat().st_size < 10_000_000
+
+
+def test_says_what_it_was_trained_on_and_on_whose_terms(card: ModelCard) -> None:
+    data = card.about["data"]
+    assert sum(one["pictures"] for one in data) == card.about["pictures"]
+    for one in data:
+        assert one["artist"] and one["licence"] and one["credit"] and one["url"], one["set"]
+
+
+def test_says_how_good_it_is_and_where_not(card: ModelCard) -> None:
+    measured = card.about["measured"]
+    assert measured["mean"]["tuned"]["balanced_of_five"] > measured["mean"]["frozen"]["balanced_of_five"]
+    assert card.about["limits"] and card.about["tried"]
+
+
+def test_still_gives_the_released_answers(path: Path) -> None:
+    classifier = TorchClassifier.open(path, "cpu")
+    size = classifier.card.input.size
+    y, x = np.mgrid[0:size, 0:size].astype(np.float64)
+    waves = np.stack([np.sin(x / 7 + y / 13), np.sin(x / 5 - y / 11), np.cos(x * y / 997)], axis=-1)
+    pixels = np.rint(127.5 + 127.5 * waves).astype(np.uint8)[None]
+    found = dict(zip(EMOTIONS, classifier.classify(pixels).probabilities[0].tolist(), strict=True))
+    assert found == pytest.approx(GOLDEN, abs=1e-3)

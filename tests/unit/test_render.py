@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from indexer.domain import Hit
+from indexer.messages import Question
+from render.bars import write_bars
+from render.hits import write_hits
+from render.progress import TerminalProgress
+from render.sheet import describe, sheet
+from render.text import counted, printable, shown_path
+
+NASTY = [
+    b"/p/new\nline.png",
+    b"/p/\xff\xfe.png",
+    b"/p/\x1b]0;owned\x07\x1b[31m.png",
+    "/p/\u202egnp.exe".encode(),
+    b"/p/<script>alert(1)</script>.png",
+    b"/p/\"quoted' & more.png",
+    b"/p/-rf.png",
+    "/p/\U0001f468\u200d\U0001f469.png".encode(),
+]
+
+
+def hit(path: bytes, similarity: float | None = None) -> Hit:
+    return Hit(path, "ab" * 32, "happy", 0.75, {"happy": 0.75, "sad": 0.25}, similarity)
+
+
+def written(form: str, hits: list[Hit], end: str = "\n") -> bytes:
+    raw = io.BytesIO()
+    out = io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace")
+    write_hits(hits, form, end, out)
+    out.flush()
+    return raw.getvalue()
+
+
+def test_a_table_is_one_line_a_hit_whatever_the_name() -> None:
+    table = written("table", [hit(path) for path in NASTY]).decode()
+    assert len(table.splitlines()) == len(NASTY) + 1
+    assert all(c.isprintable() or c in "\n\u200d" for c in table)
+    assert "\\xff\\xfe.png" in table
+    assert "\\u202e" in table
+
+
+def test_a_table_without_hits_says_so() -> None:
+    assert written("table", []) == b"No pictures match.\n"
+
+
+@pytest.mark.parametrize("form", ["json", "jsonl"])
+def test_json_is_ascii_and_gives_every_name_back(form: str) -> None:
+    text = written(form, [hit(path, 0.5) for path in NASTY]).decode("ascii")
+    found = json.loads(text) if form == "json" else [json.loads(line) for line in text.splitlines()]
+    assert [os.fsencode(entry["path"]) for entry in found] == NASTY
+    assert found[0] == {
+        "path": "/p/new\nline.png",
+        "image_id": "ab" * 32,
+        "emotion": "happy",
+        "score": 0.75,
+        "emotions": {"happy": 0.75, "sad": 0.25},
+        "similarity": 0.5,
+    }
+
+
+def test_csv_gives_every_name_back() -> None:
+    data = written("csv", [hit(path) for path in NASTY])
+    rows = list(csv.DictReader(io.StringIO(os.fsdecode(data), newline="")))
+    assert [os.fsencode(row["path"]) for row in rows] == NASTY
+    assert rows[0]["similarity"] == ""
+    assert rows[0]["sad"] == "0.25"
+
+
+def test_paths_are_the_bytes_they_are() -> None:
+    assert written("paths", [hit(path) for path in NASTY], "\0") == b"".join(path + b"\0" for path in NASTY)
+
+
+def test_a_sheet_shows_names_and_runs_nothing() -> None:
+    class Seen(HTMLParser):
+        tags: list[str] = []  # noqa: RUF012
+        text = ""
+
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            self.tags.append(tag)
+
+        def handle_data(self, data: str) -> None:
+            self.text += data
+
+    page = sheet([hit(path) for path in NASTY], "happy", lambda path: b"png" if path == NASTY[0] else None)
+    seen = Seen()
+    seen.feed(page)
+    assert "script" not in seen.tags
+    assert seen.tags.count("img") == 1
+    assert seen.text.count("cannot be read") == len(NASTY) - 1
+    assert "<script>alert(1)</script>.png" not in page
+    assert "default-src 'none'" in page
+    assert "file:///p/%FF%FE.png" in page
+
+
+def test_a_question_in_words() -> None:
+    question = Question(image=b"/x/a.png", emotions=("sad",), excluded=("crying",), min_score=0.5, under=b"/y")
+    assert describe(question) == "sad, not crying, like /x/a.png, under /y, score at least 0.5"
+
+
+def test_bars_are_as_long_as_probable() -> None:
+    out = io.StringIO()
+    write_bars(hit(b"/p/a.png"), False, out)
+    _, happy, sad = out.getvalue().splitlines()
+    assert happy.count("█") == 30
+    assert sad.count("█") == 10
+    assert "75.0%" in happy
+
+
+def test_paths_below_the_current_folder_are_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert shown_path(os.fsencode(tmp_path / "a/b.png")) == "a/b.png"
+    assert shown_path(b"/elsewhere/b.png") == "/elsewhere/b.png"
+
+
+def test_counting() -> None:
+    assert (counted(1, "file"), counted(0, "file"), counted(1234, "file")) == ("1 file", "0 files", "1,234 files")
+
+
+def test_joined_emoji_stay_joined() -> None:
+    family = "\U0001f468\u200d\U0001f469"
+    assert printable(family) == family
+
+
+def test_progress_is_silent_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = TerminalProgress()
+    progress.scanning(10)
+    progress.start(5)
+    progress.advance(5, 1)
+    progress.finish()
+    assert capsys.readouterr().err == ""
+    progress.warn("mind\x1b[31m this")
+    assert capsys.readouterr().err == "moodex: mind\\x1b[31m this\n"
+
+
+def test_progress_on_a_terminal_counts_and_names_failures(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    progress = TerminalProgress()
+    progress.scanning(10)
+    progress.start(5)
+    progress.advance(5, 2)
+    progress.finish()
+    shown = capsys.readouterr().err
+    assert "Looking for pictures: 10 files" in shown
+    assert "5/5" in shown
+    assert "2 failed" in shown
