@@ -69,9 +69,12 @@ def index(
             for done, failed in work.through(roots, check_stop):
                 progress.advance(done, failed)
             counts.update(work.counts)
-        for survey in surveys:
-            counts.update(run.settle_missing(survey))
+        moved = set(catalog.settle_moves(run.id, sorted(set().union(*(survey.missing for survey in surveys)))))
+        # A moved file that had to be computed all the same, for another model say, counts as indexed.
+        counts["moved"] = min(len(moved), counts["reused"])
         counts["reused"] -= counts["moved"]
+        for survey in surveys:
+            counts.update(run.settle_lost(survey, sorted(survey.missing - moved)))
         outcome = "done"
     except (Interrupted, KeyboardInterrupt):
         outcome = "interrupted"
@@ -154,18 +157,16 @@ class _Run:
         survey.failed += 1
         return FolderNote(parent, {}, {name: (FileStamp(0, 0), problem)})
 
-    def settle_missing(self, survey: _Survey) -> Counter[str]:
-        """Moved files are forgotten at their old path; the others are marked gone, where that is safe."""
-        moved = self.catalog.settle_moves(self.id, sorted(survey.missing))
-        lost = sorted(survey.missing - set(moved))
+    def settle_lost(self, survey: _Survey, lost: Sequence[int]) -> Counter[str]:
+        """Files that are missing and nowhere else are marked gone, where that is safe."""
         prune = self.options.prune
         suspicious = survey.scanned == 0 or len(lost) > _WORTH_KEEPING * survey.known
         if prune or (prune is None and not suspicious):
             self.catalog.mark_gone(lost)
-            return Counter(moved=len(moved), removed=len(lost))
+            return Counter(removed=len(lost))
         if lost and prune is None:
             self.progress.warn(
                 f"{os.fsdecode(survey.root)!r}: {len(lost)} of {survey.known} known files are missing. Nothing was removed, in "
                 "case a disk is not mounted; if they are really gone, run again with --prune."
             )
-        return Counter(moved=len(moved), kept=len(lost))
+        return Counter(kept=len(lost))

@@ -1,0 +1,102 @@
+"""Whatever happens to a folder between runs, a run makes the index true, computes no bytes twice and counts every file once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.builders import encoded, picture
+from tests.support.library import Library
+
+PATHS = [Path(name) for name in ("a.png", "b.png", "x/c.png", "x/d.png", "x/y/e.png", "z/f.png")]
+CONTENTS = [encoded(picture(seed, (12, 10))) for seed in range(4)] + [b"no picture", b""]
+
+path = st.sampled_from(PATHS)
+steps = st.one_of(
+    st.tuples(st.just("write"), path, st.sampled_from(CONTENTS)),
+    st.tuples(st.just("copy"), path, path),
+    st.tuples(st.just("rename"), path, path),
+    st.tuples(st.just("swap"), path, path),
+    st.tuples(st.just("touch"), path, st.integers(1, 10**9)),
+    st.tuples(st.just("delete"), path, st.none()),
+    st.tuples(st.just("index"), st.none(), st.booleans()),
+)
+
+
+class World:
+    """A folder, changed step by step; every write gets a time of its own, as it has in life."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "pictures"
+        self.folder.mkdir()
+        self.library = Library(self.folder, folder / "home")
+        self.clock = 10**9
+        self.digested: set[bytes] = set()
+
+    def stamp(self, file: Path) -> None:
+        self.clock += 1
+        os.utime(file, ns=(self.clock, self.clock))
+
+    def write(self, name: Path, data: bytes) -> None:
+        file = self.folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data)
+        self.stamp(file)
+
+    def copy(self, name: Path, other: Path) -> None:
+        if (self.folder / name).exists():
+            self.write(other, (self.folder / name).read_bytes())
+
+    def rename(self, name: Path, other: Path) -> None:
+        if (self.folder / name).exists():
+            (self.folder / other).parent.mkdir(parents=True, exist_ok=True)
+            (self.folder / name).rename(self.folder / other)
+            self.stamp(self.folder / other)
+
+    def swap(self, name: Path, other: Path) -> None:
+        if (self.folder / name).exists() and (self.folder / other).exists() and name != other:
+            kept = self.folder.parent / "kept"
+            shutil.move(self.folder / name, kept)
+            shutil.move(self.folder / other, self.folder / name)
+            shutil.move(kept, self.folder / other)
+
+    def touch(self, name: Path, _: int) -> None:
+        if (self.folder / name).exists():
+            self.stamp(self.folder / name)
+
+    def delete(self, name: Path, _: None) -> None:
+        (self.folder / name).unlink(missing_ok=True)
+
+    def index(self, _: None, force: bool) -> None:
+        files = {file: file.read_bytes() for file in self.folder.rglob("*.png")}
+        pictures = {data for data in files.values() if data not in CONTENTS[4:]}
+        before = self.library.classifier.classified
+        summary = self.library.index(prune=True, force=force)
+        counted = summary.indexed + summary.reused + summary.unchanged + summary.moved + summary.failed
+        assert min(summary.indexed, summary.reused, summary.moved) >= 0
+        assert summary.scanned == counted == len(files)
+        assert summary.failed == sum(data in CONTENTS[4:] for data in files.values())
+        computed = self.library.classifier.classified - before
+        assert computed == len(pictures if force else pictures - self.digested)
+        self.digested |= pictures
+        good = {str(file.relative_to(self.folder)) for file, data in files.items() if data in pictures}
+        assert self.library.paths() == good
+        if good:
+            like = os.fsencode(self.folder / min(good))
+            assert len(self.library.search(like=like)) == len(good)
+
+
+@given(history=st.lists(steps, min_size=4, max_size=14))
+@settings(max_examples=40, deadline=None)
+def test_any_history(history: list[tuple[str, object, object]]) -> None:
+    with TemporaryDirectory() as folder:
+        world = World(Path(folder))
+        for name, first, second in [*history, ("index", None, False), ("index", None, False)]:
+            step: Callable[[object, object], None] = getattr(world, name)
+            step(first, second)
