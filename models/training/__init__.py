@@ -1,0 +1,1 @@
+"""Training of classifiers: data sets, augmentation, the loop, evaluation and calibration."""
