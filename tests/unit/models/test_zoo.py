@@ -12,6 +12,7 @@ from indexer.emotions import EMOTIONS
 from models import zoo
 from models.card import read_card
 from models.classifier import TorchClassifier
+from models.training.describe import markdown
 
 GOLDEN: dict[str, float] = {}
 
@@ -53,3 +54,8 @@ def test_still_gives_the_released_answers(path: Path) -> None:
     pixels = np.rint(127.5 + 127.5 * waves).astype(np.uint8)[None]
     found = dict(zip(EMOTIONS, classifier.classify(pixels).probabilities[0].tolist(), strict=True))
     assert found == pytest.approx(GOLDEN, abs=1e-3)
+
+
+def test_the_page_says_what_the_card_says(card: ModelCard) -> None:
+    page = Path(__file__).parents[3] / "docs" / "model-card.md"
+    assert page.read_text(encoding="utf-8") == markdown(card)
