@@ -234,6 +234,9 @@ def train_command(
     weights: Annotated[str | None, typer.Option("--weights", help="Start from imagenet, none, or a checkpoint.")] = None,
     size: Annotated[int | None, typer.Option("--size", min=32, max=512, help="The input's side in pixels.")] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="How often to go through the pictures.")] = None,
+    pictures_per_epoch: Annotated[
+        int | None, typer.Option("--pictures-per-epoch", min=1, help="How many are drawn an epoch. (default: 5000)")
+    ] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Same seed, same machine: same weights.")] = None,
     hold_out: Annotated[
         list[str] | None, typer.Option("--hold-out", help="An artist or set to measure on, not to train on; may be repeated.")
@@ -258,6 +261,7 @@ def train_command(
         weights=weights,
         size=size,
         epochs=epochs,
+        pictures_per_epoch=pictures_per_epoch,
         seed=seed,
         hold_out=tuple(hold_out or ()),
         temperature=temperature,

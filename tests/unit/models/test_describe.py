@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from models.training.describe import markdown
+from tests.unit.models.conftest import lite0_card
+
+ROW = {"pictures": 20, "balanced_of_five": 0.5, "chance_of_five": 0.2, "accuracy": 0.4, "ece": 0.1}
+BETTER = {**ROW, "balanced_of_five": 0.75, "accuracy": 0.6, "ece": 0.05}
+ABOUT = {
+    "use": ["drawings"],
+    "limits": ["no photographs"],
+    "temperature": 1.5,
+    "recipe": {"size": 64, "seed": 0},
+    "pictures": 7,
+    "pictures_by_emotion": {"happy": 4, "sad": 3},
+    "data": [{"set": "dolls", "pictures": 7, "credit": "Dolls by Anna", "licence": "CC0-1.0", "url": "https://example.org"}],
+    "measured": {
+        "notes": ["five of ten"],
+        "split": "by artist",
+        "folds": [{"held_out": "anna", "frozen": ROW, "tuned": BETTER}],
+        "mean": {"frozen": ROW, "tuned": BETTER},
+        "validation": {"smileys": {"frozen": ROW, "shipped": BETTER}},
+    },
+}
+
+
+def test_a_page_holds_what_the_card_holds() -> None:
+    lines = markdown(replace(lite0_card(), about=ABOUT)).splitlines()
+    assert lines[0] == "# Model card: tiny"
+    for line in (
+        "- drawings",
+        "- no photographs",
+        "- Recipe: size 64, seed 0",
+        "| anna | 20 | 0.20 | 0.500 | 0.750 | 0.400 | 0.600 | 0.100 | 0.050 |",
+        "| smileys | 20 | 0.20 | 0.500 | 0.750 | 0.400 | 0.600 | 0.100 | 0.050 |",
+        "7 pictures: happy 4, sad 3.",
+        "| dolls | 7 | Dolls by Anna | CC0-1.0 | https://example.org |",
+    ):
+        assert line in lines
+
+
+def test_a_card_that_says_little_makes_a_short_page() -> None:
+    page = markdown(lite0_card())
+    assert "efficientnet_lite0" in page and "##" not in page
