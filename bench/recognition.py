@@ -14,6 +14,7 @@ import json
 import os
 import platform
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -255,7 +256,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("data", type=Path)
     parser.add_argument("--validation", type=Path, help="a folder of sets to measure the shipped model on")
     parser.add_argument("--epochs", type=int)
-    parser.add_argument("--work", type=Path, default=Path("bench-work/recognition"), help="where finished folds are kept")
+    parser.add_argument(
+        "--work", type=Path, default=Path(tempfile.gettempdir(), "moodex-recognition"), help="where finished folds are kept"
+    )
     parser.add_argument(
         "--describe", action="store_true", help="write the measurements into the shipped model's card and docs/model-card.md"
     )
