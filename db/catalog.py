@@ -35,7 +35,7 @@ class SqliteCatalog:
     def register_model(self, card: ModelCard) -> int:
         with self._engine.begin() as connection:
             connection.execute(
-                upsert(ModelRow)
+                upsert(ModelRow.table)
                 .values(
                     key=card.key,
                     name=card.name,
@@ -51,7 +51,7 @@ class SqliteCatalog:
 
     def begin_run(self, roots: Sequence[bytes], model_id: int) -> int:
         with self._engine.begin() as connection:
-            run = insert(RunRow).values(
+            run = insert(RunRow.table).values(
                 started_at=time.time(),
                 roots=[os.fsdecode(root) for root in roots],
                 model_id=model_id,
@@ -63,7 +63,7 @@ class SqliteCatalog:
 
     def finish_run(self, run_id: int, outcome: str, counts: Mapping[str, int]) -> None:
         with self._engine.begin() as connection:
-            done = update(RunRow).where(RunRow.id == run_id)
+            done = update(RunRow.table).where(RunRow.id == run_id)
             connection.execute(done.values(ended_at=time.time(), outcome=outcome, counts=dict(counts)))
 
     def known_files(self, folder: bytes, model_id: int) -> dict[bytes, KnownFile]:
@@ -79,7 +79,7 @@ class SqliteCatalog:
                 FileRow.failure_reason,
                 predicted,
             )
-            .join(FolderRow, FolderRow.id == FileRow.folder_id)
+            .join(FolderRow.table, FolderRow.id == FileRow.folder_id)
             .where(FolderRow.path == folder)
         )
         with self._engine.connect() as connection:
@@ -95,7 +95,12 @@ class SqliteCatalog:
             return list(connection.execute(select(FolderRow.path).where(_folder_under(root))).scalars())
 
     def count_files(self, root: bytes) -> int:
-        query = select(func.count()).select_from(FileRow).join(FolderRow).where(file_under(root), FileRow.state != FileState.GONE)
+        query = (
+            select(func.count())
+            .select_from(FileRow.table)
+            .join(FolderRow.table)
+            .where(file_under(root), FileRow.state != FileState.GONE)
+        )
         with self._engine.connect() as connection:
             return connection.execute(query).scalar_one()
 
@@ -106,7 +111,7 @@ class SqliteCatalog:
         with self._engine.begin() as connection:
             folders = _folder_ids(connection, [note.folder for note in notes])
             rows = [row for note in notes for row in _noted(folders[note.folder], run_id, note)]
-            statement = upsert(FileRow)
+            statement = upsert(FileRow.table)
             new = statement.excluded
             failed = new.state == FileState.FAILED
             connection.execute(
@@ -126,14 +131,14 @@ class SqliteCatalog:
             )
 
     def count_pending(self, roots: Sequence[bytes]) -> int:
-        query = select(func.count()).select_from(FileRow).join(FolderRow).where(_waiting(roots))
+        query = select(func.count()).select_from(FileRow.table).join(FolderRow.table).where(_waiting(roots))
         with self._engine.connect() as connection:
             return connection.execute(query).scalar_one()
 
     def pending(self, roots: Sequence[bytes], after: int, limit: int) -> list[PendingFile]:
         query = (
             select(FileRow.id, FolderRow.path, FileRow.name, FileRow.size, FileRow.mtime_ns)
-            .join(FolderRow, FolderRow.id == FileRow.folder_id)
+            .join(FolderRow.table, FolderRow.id == FileRow.folder_id)
             .where(_waiting(roots), FileRow.id > after)
             .order_by(FileRow.id)
             .limit(limit)
@@ -147,7 +152,7 @@ class SqliteCatalog:
     def is_predicted(self, digest: bytes, model_id: int) -> bool:
         query = (
             select(PredictionRow.id)
-            .join(ImageRow, ImageRow.id == PredictionRow.image_id)
+            .join(ImageRow.table, ImageRow.id == PredictionRow.image_id)
             .where(ImageRow.digest == digest, PredictionRow.model_id == model_id)
         )
         with self._engine.connect() as connection:
@@ -182,13 +187,13 @@ class SqliteCatalog:
                     appeared[image_id] -= 1
                     moved.append(file_id)
             for chunk in chunks(moved, _CHUNK):
-                connection.execute(delete(FileRow).where(FileRow.id.in_(chunk)))
+                connection.execute(delete(FileRow.table).where(FileRow.id.in_(chunk)))
             return moved
 
     def mark_gone(self, file_ids: Sequence[int]) -> None:
         with self._engine.begin() as connection:
             for chunk in chunks(file_ids, _CHUNK):
-                gone = update(FileRow).where(FileRow.id.in_(chunk))
+                gone = update(FileRow.table).where(FileRow.id.in_(chunk))
                 connection.execute(gone.values(state=FileState.GONE, failure_kind=None, failure_reason=None))
 
 
@@ -216,7 +221,7 @@ def _waiting(roots: Sequence[bytes]) -> ColumnElement[bool]:
 
 
 def _folder_ids(connection: Connection, paths: Sequence[bytes]) -> dict[bytes, int]:
-    connection.execute(upsert(FolderRow).on_conflict_do_nothing(), [{"path": path} for path in paths])
+    connection.execute(upsert(FolderRow.table).on_conflict_do_nothing(), [{"path": path} for path in paths])
     ids: dict[bytes, int] = {}
     for chunk in chunks(paths, _CHUNK):
         rows = connection.execute(select(FolderRow.path, FolderRow.id).where(FolderRow.path.in_(chunk)))
@@ -244,7 +249,7 @@ def _image_ids(connection: Connection, batch: Batch) -> dict[bytes, int]:
     new = [entry.image for entry in batch.predicted]
     if new:
         connection.execute(
-            upsert(ImageRow).on_conflict_do_nothing(),
+            upsert(ImageRow.table).on_conflict_do_nothing(),
             [{"digest": i.digest, "width": i.width, "height": i.height, "format": i.format} for i in new],
         )
     digests = {image.digest for image in new} | {digest for _, digest in batch.linked}
@@ -259,7 +264,9 @@ def _write_predictions(connection: Connection, model_id: int, images: Mapping[by
     labels = connection.execute(select(ModelRow.labels).where(ModelRow.id == model_id)).scalar_one()
     image_ids = [images[entry.image.digest] for entry in entries]
     for chunk in chunks(image_ids, _CHUNK):
-        connection.execute(delete(PredictionRow).where(PredictionRow.image_id.in_(chunk), PredictionRow.model_id == model_id))
+        connection.execute(
+            delete(PredictionRow.table).where(PredictionRow.image_id.in_(chunk), PredictionRow.model_id == model_id)
+        )
     rows = []
     for image_id, entry in zip(image_ids, entries, strict=True):
         packed = struct.pack(f"<{len(labels)}f", *entry.prediction.probabilities)
@@ -276,24 +283,26 @@ def _write_predictions(connection: Connection, model_id: int, images: Mapping[by
             }
         )
     ids = (
-        connection.execute(insert(PredictionRow).returning(PredictionRow.id, sort_by_parameter_order=True), rows).scalars().all()
+        connection.execute(insert(PredictionRow.table).returning(PredictionRow.id, sort_by_parameter_order=True), rows)
+        .scalars()
+        .all()
     )
     connection.execute(
-        insert(EmbeddingRow),
+        insert(EmbeddingRow.table),
         [
             {"prediction_id": prediction_id, "vector": entry.prediction.embedding.astype("<f2").tobytes()}
             for prediction_id, entry in zip(ids, entries, strict=True)
         ],
     )
     generation = {"model_id": model_id, "last_prediction_id": max(ids), "token": secrets.token_hex(16)}
-    connection.execute(insert(GenerationRow), [generation])
+    connection.execute(insert(GenerationRow.table), [generation])
 
 
 def _settle_files(
     connection: Connection, done: Sequence[tuple[PendingFile, int]], failed: Sequence[tuple[PendingFile, Failure]]
 ) -> None:
     settle = (
-        update(FileRow.__table__)  # type: ignore[arg-type]
+        update(FileRow.table)
         .where(FileRow.id == bindparam("file_id"))
         .values(
             size=bindparam("new_size"),

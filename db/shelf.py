@@ -30,20 +30,22 @@ class SqliteShelf:
         self._engine = engine
 
     def models(self) -> list[StoredModel]:
-        pictures = select(func.count()).select_from(PredictionRow).where(PredictionRow.model_id == ModelRow.id).scalar_subquery()
+        pictures = (
+            select(func.count()).select_from(PredictionRow.table).where(PredictionRow.model_id == ModelRow.id).scalar_subquery()
+        )
         with self._engine.connect() as connection:
-            rows = connection.execute(select(ModelRow.__table__, pictures.label("pictures")).order_by(ModelRow.id))
+            rows = connection.execute(select(ModelRow.table, pictures.label("pictures")).order_by(ModelRow.id))
             return [StoredModel(row.id, _card(row), row.pictures) for row in rows]
 
     def counts(self) -> Counts:
         with self._engine.connect() as connection:
             states = connection.execute(select(FileRow.state, func.count()).group_by(FileRow.state))
             files = {FileState(state): n for state, n in states}
-            return Counts(files, connection.execute(select(func.count()).select_from(ImageRow)).scalar_one())
+            return Counts(files, connection.execute(select(func.count()).select_from(ImageRow.table)).scalar_one())
 
     def runs(self, limit: int) -> list[RunRecord]:
         with self._engine.connect() as connection:
-            rows = connection.execute(select(RunRow.__table__).order_by(RunRow.id.desc()).limit(limit))
+            rows = connection.execute(select(RunRow.table).order_by(RunRow.id.desc()).limit(limit))
             return [
                 RunRecord(
                     row.id,
@@ -59,7 +61,7 @@ class SqliteShelf:
     def failures(self, limit: int) -> list[tuple[bytes, Failure]]:
         query = (
             select(FolderRow.path, FileRow.name, FileRow.failure_kind, FileRow.failure_reason)
-            .join(FolderRow, FolderRow.id == FileRow.folder_id)
+            .join(FolderRow.table, FolderRow.id == FileRow.folder_id)
             .where(FileRow.state == FileState.FAILED)
             .order_by(FolderRow.path, FileRow.name)
             .limit(limit)
@@ -105,9 +107,9 @@ class SqliteShelf:
 
         query = (
             select(PredictionRow.id)
-            .select_from(PredictionRow)
-            .join(FileRow, FileRow.image_id == PredictionRow.image_id)
-            .join(FolderRow, FolderRow.id == FileRow.folder_id)
+            .select_from(PredictionRow.table)
+            .join(FileRow.table, FileRow.image_id == PredictionRow.image_id)
+            .join(FolderRow.table, FolderRow.id == FileRow.folder_id)
             .where(PredictionRow.model_id == model_id, _is_live(), PredictionRow.score >= chosen.min_score)
             .distinct()
             .order_by(PredictionRow.id)
@@ -124,7 +126,7 @@ class SqliteShelf:
         high = bytes.fromhex(digest_prefix + "f" * (len(digest_prefix) % 2)).ljust(32, b"\xff")
         query = (
             select(PredictionRow.id)
-            .join(ImageRow, ImageRow.id == PredictionRow.image_id)
+            .join(ImageRow.table, ImageRow.id == PredictionRow.image_id)
             .where(PredictionRow.model_id == model_id, PredictionRow.region == WHOLE_IMAGE)
             .where(ImageRow.digest >= low, ImageRow.digest <= high)
             .limit(2)
@@ -151,7 +153,7 @@ class SqliteShelf:
         while True:
             query = (
                 select(PredictionRow.id, PredictionRow.emotion, PredictionRow.score, EmbeddingRow.vector)
-                .join(EmbeddingRow, EmbeddingRow.prediction_id == PredictionRow.id)
+                .join(EmbeddingRow.table, EmbeddingRow.prediction_id == PredictionRow.id)
                 .where(PredictionRow.model_id == model_id, PredictionRow.id > after)
                 .order_by(PredictionRow.id)
                 .limit(_VECTOR_CHUNK)
@@ -218,10 +220,10 @@ def _live_hits(model_id: int, under: bytes | None) -> Select[*tuple[Any, ...]]:
             FileRow.name.label("name"),
             FileRow.id.label("file_id"),
         )
-        .select_from(PredictionRow)
-        .join(ImageRow, ImageRow.id == PredictionRow.image_id)
-        .join(FileRow, FileRow.image_id == PredictionRow.image_id)
-        .join(FolderRow, FolderRow.id == FileRow.folder_id)
+        .select_from(PredictionRow.table)
+        .join(ImageRow.table, ImageRow.id == PredictionRow.image_id)
+        .join(FileRow.table, FileRow.image_id == PredictionRow.image_id)
+        .join(FolderRow.table, FolderRow.id == FileRow.folder_id)
         .where(PredictionRow.model_id == model_id, PredictionRow.region == WHOLE_IMAGE, _is_live())
     )
     return query if under is None else query.where(file_under(under))
