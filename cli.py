@@ -211,7 +211,7 @@ def show_command(
 @app.command("status")
 def status_command(
     context: typer.Context,
-    failures: Annotated[int, typer.Option("--failures", help="How many failed files to list.")] = 5,
+    failures: Annotated[int, typer.Option("--failures", min=0, help="How many failed files to list.")] = 5,
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:

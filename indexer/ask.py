@@ -104,9 +104,11 @@ def _indexed(like: bytes, shelf: Shelf, model: StoredModel) -> int:
                 return only
             case [_, _]:
                 raise UsageError(f"Several indexed pictures have an id that begins with {text!r}; give more of it.")
+    if os.path.isdir(like):
+        raise UsageError(f"{text!r} is a folder; --like takes a picture. For the pictures in it: moodex search --under {text!r}")
     if os.path.exists(like):
         raise NotIndexed(f"{text!r} is not indexed. To search with it anyway: moodex search {text!r}")
-    raise NotIndexed(f"No indexed picture has the path or id {text!r}.")
+    raise NotIndexed(f"No indexed picture has the path or id {text!r}; an id needs its first {_SHORTEST_ID} digits at least.")
 
 
 def _stored(shelf: Shelf, prediction_id: int) -> Halves:
