@@ -34,15 +34,17 @@ from models import checkpoint, zoo  # noqa: E402
 from models.classifier import TorchClassifier  # noqa: E402
 from models.device import choose_device  # noqa: E402
 from models.registry import architecture  # noqa: E402
+from models.start import IMAGENET, start  # noqa: E402
 from models.training.calibrate import fit_temperature, scaled  # noqa: E402
 from models.training.datasets import Pictures, find_pictures, load_pictures  # noqa: E402
 from models.training.describe import markdown, tables  # noqa: E402
 from models.training.evaluate import among, evaluate  # noqa: E402
-from models.training.run import IMAGENET, log_probabilities, start  # noqa: E402
+from models.training.run import log_probabilities  # noqa: E402
 from models.training.train import Recipe, fit, sampling_weights  # noqa: E402
 
 FIVE = ("happy", "sad", "angry", "surprise", "neutral")
 KIND = architecture("efficientnet_lite0")
+EMBEDDING_SIZE = 1280
 EMOJI = "emoji vendors"
 METHODS = ("frozen", "tuned")
 NOTES = [
@@ -126,8 +128,8 @@ def run_fold(name: str, artists: set[str], data: Pictures, embedded: Floats, rec
     frozen = linear_head(embedded[~held], seen)(embedded[held])
     between = time.perf_counter()
     device = choose_device("auto")
-    state = fit(start(KIND, IMAGENET, data.emotions), seen, recipe, KIND.mean, KIND.std, device)
-    card = ModelCard(name, KIND.name, "", data.emotions, InputSpec(recipe.size, KIND.mean, KIND.std), KIND.embedding_size)
+    state = fit(start(KIND, IMAGENET, data.emotions, recipe.size), seen, recipe, KIND.mean, KIND.std, device)
+    card = ModelCard(name, KIND.name, "", data.emotions, InputSpec(recipe.size, KIND.mean, KIND.std), EMBEDDING_SIZE)
     tuned = log_probabilities(TorchClassifier(card, state, device), unseen)
     seconds = {"frozen": round(between - started, 1), "tuned": round(time.perf_counter() - between, 1)}
     logits = {"frozen": np.round(frozen, 4).tolist(), "tuned": np.round(tuned, 4).tolist()}
@@ -136,8 +138,12 @@ def run_fold(name: str, artists: set[str], data: Pictures, embedded: Floats, rec
 
 def imagenet_embeddings(emotions: tuple[str, ...], spec: InputSpec) -> Embed:
     """Pictures to what the ImageNet network sees in them, unit length, (N, 1280)."""
-    state = {name: value for name, value in start(KIND, IMAGENET, emotions).state_dict().items() if "num_batches" not in name}
-    card = ModelCard("imagenet", KIND.name, "", emotions, spec, KIND.embedding_size)
+    state = {
+        name: value
+        for name, value in start(KIND, IMAGENET, emotions, spec.size).state_dict().items()
+        if "num_batches" not in name
+    }
+    card = ModelCard("imagenet", KIND.name, "", emotions, spec, EMBEDDING_SIZE)
     classifier = TorchClassifier(card, state, choose_device("auto"))
     return lambda pictures: classifier.classify(pictures.pixels).embeddings
 

@@ -59,28 +59,30 @@ def load(path: Path) -> tuple[ModelCard, dict[str, Tensor]]:
     except SafetensorError as error:
         raise ModelUnavailable(f"{path} is not a safetensors file: {error}.") from error
     check(card, stored)
-    return card, {name: tensor.float() for name, tensor in stored.items()}
+    return card, {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in stored.items()}
 
 
 def check(card: ModelCard, state: Mapping[str, Tensor]) -> None:
     """Whether the weights are those of the card's architecture, for its labels. Raises ModelUnavailable."""
     kind = architecture(card.architecture)
-    if kind.embedding_size != card.embedding_size:
-        raise ModelUnavailable(
-            f"The card of {card.name!r} says {card.embedding_size} numbers an embedding; {kind.name} has {kind.embedding_size}."
-        )
     with torch.device("meta"):
-        expected = {name: tensor.shape for name, tensor in kind.build(len(card.labels)).state_dict().items() if _is_weight(name)}
+        network = kind.build(len(card.labels), card.input.size)
+    if network.embedding_size != card.embedding_size:
+        raise ModelUnavailable(
+            f"The card of {card.name!r} says {card.embedding_size} numbers an embedding; "
+            f"{kind.name} has {network.embedding_size}."
+        )
+    expected = {name: tensor for name, tensor in network.state_dict().items() if _is_weight(name)}
     missing, extra = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
     if missing or extra:
         kind_of, names = ("lacks", missing) if missing else ("has, beyond its architecture,", extra)
         raise ModelUnavailable(f"The model {card.name!r} {kind_of} {len(names)} tensors, among them {names[0]}.")
-    for name, shape in expected.items():
-        if state[name].shape != shape:
+    for name, like in expected.items():
+        if state[name].shape != like.shape:
             raise ModelUnavailable(
-                f"In the model {card.name!r}, {name} has shape {tuple(state[name].shape)}; {kind.name} has {tuple(shape)}."
+                f"In the model {card.name!r}, {name} has shape {tuple(state[name].shape)}; {kind.name} has {tuple(like.shape)}."
             )
-        if not state[name].is_floating_point() or not bool(torch.isfinite(state[name]).all()):
+        if state[name].is_floating_point() != like.is_floating_point() or not bool(torch.isfinite(state[name]).all()):
             raise ModelUnavailable(f"In the model {card.name!r}, {name} holds values that are not finite numbers.")
 
 
@@ -90,6 +92,8 @@ def _is_weight(name: str) -> bool:
 
 
 def _to_store(tensor: Tensor) -> Tensor:
+    if not tensor.is_floating_point():
+        return tensor.detach().cpu().contiguous()
     return tensor.detach().cpu().contiguous().to(torch.float16 if tensor.ndim > 1 else torch.float32)
 
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from indexer.domain import ModelCard, Scores
 from indexer.errors import DeviceUnavailable
 from models import checkpoint
 from models.device import choose_device, keep_memory
-from models.registry import architecture, as_network
+from models.network import Normalised
+from models.registry import architecture
 
 if TYPE_CHECKING:
     from indexer.domain import Pixels
@@ -34,11 +34,11 @@ class TorchClassifier:
 
     def __init__(self, card: ModelCard, state: Mapping[str, Tensor], device: torch.device, batch_size: int = 0) -> None:
         with torch.device("meta"):
-            module = architecture(card.architecture).build(len(card.labels))
-        module.load_state_dict(dict(state), assign=True)
-        self._network = as_network(module)
-        self._network.fold()
-        module.requires_grad_(False).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            network = architecture(card.architecture).build(len(card.labels), card.input.size)
+        network.load_state_dict(dict(state), assign=True)
+        network.fold()
+        network.requires_grad_(False).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._model = Normalised(network, card.input.mean, card.input.std)
         self._device = device
         self._batch_size = batch_size or _BATCH_SIZES[device.type]
         self.card = card
@@ -75,12 +75,9 @@ class TorchClassifier:
 
     @torch.inference_mode()
     def _forward(self, pixels: Pixels) -> Scores:
-        spec = self.card.input
         given = torch.from_numpy(np.require(pixels, requirements=("C", "W")))
-        # (N, H, W, 3) seen as (N, 3, H, W) is already channels last: nothing is moved.
-        batch = given.to(self._device).permute(0, 3, 1, 2).float()
-        logits, features = self._network.forward(batch.sub_(spec.mean).div_(spec.std))
-        return Scores(logits.softmax(dim=1).cpu().numpy(), functional.normalize(features).cpu().numpy())
+        probabilities, embeddings = self._model(given.to(self._device))
+        return Scores(probabilities.cpu().numpy(), embeddings.cpu().numpy())
 
     def _halve(self, failed: int) -> None:
         if failed == 1:

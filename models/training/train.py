@@ -15,6 +15,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from models.device import keep_memory
+from models.network import HEAD, Network
 from models.training.augment import Augment
 from models.training.datasets import Pictures
 
@@ -46,9 +47,7 @@ class Recipe:
         return self.epochs * math.ceil(self.pictures_per_epoch / self.batch_size)
 
 
-def fit(
-    network: nn.Module, pictures: Pictures, recipe: Recipe, mean: float, std: float, device: torch.device
-) -> dict[str, Tensor]:
+def fit(network: Network, pictures: Pictures, recipe: Recipe, mean: float, std: float, device: torch.device) -> dict[str, Tensor]:
     """Train a network and return the running average of its weights, float32 on the CPU.
 
     Deterministic for a seed on one machine. Changes `network`. Shows progress on stderr when that is a terminal.
@@ -96,14 +95,14 @@ def sampling_weights(pictures: Pictures) -> npt.NDArray[np.float64]:
     return weights
 
 
-def _optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    named = list(network.named_parameters())
+def _optimiser(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
+    named = network.from_input()
     for _, parameter in named[: int(recipe.frozen * len(named))]:
         parameter.requires_grad_(False)
     learning = [(name, parameter) for name, parameter in named if parameter.requires_grad]
     groups = []
     for head, rate in ((False, recipe.backbone_rate), (True, recipe.head_rate)):
-        part = [parameter for name, parameter in learning if name.startswith("classifier.") == head]
+        part = [parameter for name, parameter in learning if name.startswith(HEAD) == head]
         for decay, matrices in ((recipe.weight_decay, True), (0.0, False)):
             groups.append({"params": [p for p in part if (p.ndim > 1) == matrices], "lr": rate, "weight_decay": decay})
     return torch.optim.AdamW(groups)

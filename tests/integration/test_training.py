@@ -97,7 +97,7 @@ def fitted(faces: Path, **changes: object) -> dict[str, torch.Tensor]:
     kind = run.architecture("efficientnet_lite0")
     pictures = load_pictures(find_pictures([faces]), run.InputSpec(64, 127, 128), decode_file)
     torch.manual_seed(0)
-    return fit(kind.build(2), pictures, recipe, 127, 128, torch.device("cpu"))
+    return fit(kind.build(2, 64), pictures, recipe, 127, 128, torch.device("cpu"))
 
 
 def test_the_same_seed_gives_the_same_weights(faces: Path) -> None:
@@ -108,7 +108,7 @@ def test_the_same_seed_gives_the_same_weights(faces: Path) -> None:
 
 def test_frozen_layers_stay_with_their_statistics(faces: Path) -> None:
     torch.manual_seed(0)
-    before = run.architecture("efficientnet_lite0").build(2).state_dict()
+    before = run.architecture("efficientnet_lite0").build(2, 64).state_dict()
     after = fitted(faces, frozen=0.3)
     assert all(torch.equal(before[name], after[name]) for name in after if name.startswith(("stem.", "blocks.0.")))
     assert not torch.equal(before["head.conv.weight"], after["head.conv.weight"])

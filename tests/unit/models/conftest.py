@@ -20,7 +20,7 @@ def lite0_card(name: str = "tiny", size: int = 64) -> ModelCard:
 def lite0_state(seed: int = 0) -> Mapping[str, Tensor]:
     """Random weights whose batch norms have something to fold."""
     torch.manual_seed(seed)
-    network = architecture("efficientnet_lite0").build(len(EMOTIONS))
+    network = architecture("efficientnet_lite0").build(len(EMOTIONS), 64)
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(module.weight, 0.5, 1.5)

@@ -29,7 +29,7 @@ def test_equals_the_plain_network(saved: Path) -> None:
     given = pictures(3)
     scores = classifier.classify(given)
 
-    network = architecture("efficientnet_lite0").build(10)
+    network = architecture("efficientnet_lite0").build(10, 64)
     network.load_state_dict(checkpoint.load(saved)[1])
     x = (torch.from_numpy(given).permute(0, 3, 1, 2).float() - 127) / 128
     with torch.inference_mode():

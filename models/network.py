@@ -1,0 +1,101 @@
+"""What every architecture is made of: something that turns pictures into numbers, a neck, and a linear classifier on top."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+WORDS: dict[str, str] = {
+    "leaky_relu": "leaky ReLU (slope 0.1) instead of ReLU",
+    "batch_norm": "batch norm after every convolution and dense layer",
+    "plain": "no batch norm, as the network was published",
+    "dense64": "one dense layer of 64 before the classifier",
+    "dense64x2": "two dense layers of 64 before the classifier",
+    "dropout": "dropout of one half before the classifier",
+    "extra_inception": "one more Inception after blocks 3 and 5",
+}
+"""What may follow an architecture's name, as in `googlenet+plain+dropout`, and what it means."""
+
+HEAD = ("neck.", "classifier.")
+"""How the names of a network's own layers on top of its backbone begin."""
+
+_DENSE = {"dense64": (64,), "dense64x2": (64, 64)}
+_SLOPE = 0.1
+
+
+class Network(nn.Module):
+    """A classifier of pictures. `pooled` makes `width` numbers a picture, `neck` the embedding, `classifier` the logits.
+
+    `words` are of `WORDS`; `dense` are the neck's layers and `dropout` its share where no word says otherwise.
+    """
+
+    def __init__(
+        self, width: int, classes: int, words: frozenset[str] = frozenset(), dense: tuple[int, ...] = (), dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        for word in words & _DENSE.keys():
+            dense = _DENSE[word]
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise((width, *dense)):
+            norm = [nn.BatchNorm1d(outputs)] if "batch_norm" in words else []
+            layers += [nn.Linear(inputs, outputs), *norm, activation(words)]
+        self.neck: nn.Module = nn.Sequential(*layers) if layers else nn.Identity()
+        self.dropout = nn.Dropout(0.5 if "dropout" in words else dropout)
+        self.embedding_size = dense[-1] if dense else width
+        self.classifier = nn.Linear(self.embedding_size, classes)
+
+    def pooled(self, x: Tensor) -> Tensor:
+        """Normalised pictures, float, (N, 3, size, size), to (N, width)."""
+        raise NotImplementedError
+
+    def features(self, x: Tensor) -> Tensor:
+        """The penultimate layer, (N, embedding size), of pictures as `pooled` takes them; not of unit length."""
+        out: Tensor = self.neck(self.pooled(x))
+        return out
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits, (N, classes), and the features they were read from."""
+        features = self.features(x)
+        return self.classifier(self.dropout(features)), features
+
+    def from_input(self) -> list[tuple[str, nn.Parameter]]:
+        """Every parameter with its name, in the order in which a picture meets them: neck and classifier last."""
+        return sorted(self.named_parameters(), key=lambda named: named[0].startswith(HEAD))
+
+    def fold(self) -> None:
+        """Switch to evaluation for good, and merge what can be merged without changing the outputs."""
+        self.eval()
+
+
+class Normalised(nn.Module):
+    """A network as a model that needs nothing else: pictures in, probabilities and embeddings of unit length out.
+
+    Pictures are uint8, (N, size, size, 3), RGB; out come float32, (N, classes), and float32, (N, embedding size).
+    """
+
+    def __init__(self, network: Network, mean: float, std: float) -> None:
+        super().__init__()
+        self.network = network
+        self.mean, self.std = mean, std
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        # (N, H, W, 3) seen as (N, 3, H, W) is already channels last: nothing is moved.
+        x = (pixels.permute(0, 3, 1, 2).float() - self.mean) / self.std
+        logits, features = self.network(x)
+        return logits.softmax(dim=1), nn.functional.normalize(features)
+
+
+def activation(words: frozenset[str]) -> nn.Module:
+    """The non-linearity that the words ask for."""
+    return nn.LeakyReLU(_SLOPE, inplace=True) if "leaky_relu" in words else nn.ReLU(inplace=True)
+
+
+def start_as_he(module: nn.Module) -> None:
+    """Draw the convolutions' weights for ReLU networks without batch norm. He et al., arXiv:1502.01852."""
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d):
+            nn.init.kaiming_normal_(part.weight, nonlinearity="relu")
+            if part.bias is not None:
+                torch.nn.init.zeros_(part.bias)
