@@ -38,7 +38,7 @@ faces:
 	cd recipes/faces && npm ci && node render.mjs ../../build/faces
 
 model: $(VENV)/.dev
-	$(BIN)/moodex train build/faces --name moodex-lite0 --output models/zoo
+	$(BIN)/moodex train build/faces --name moodex-lite0 --output models/zoo --split none --temperature 1.334 --force
 
 $(VENV)/.run: pyproject.toml
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)

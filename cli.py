@@ -5,19 +5,20 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from commands import study
+from commands.options import AsJson, BatchSize, Device, Home, Model, RequireGpu, Workers, settings_of, stdout
 from indexer.emotions import EMOTIONS
 from indexer.errors import MoodexError, UsageError
 
 if TYPE_CHECKING:
-    from indexer.settings import Settings
+    pass
 
 app = typer.Typer(
     name="moodex",
@@ -55,29 +56,11 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-Home = Annotated[Path | None, typer.Option("--home", help="Where the database lives. (MOODEX_HOME)", show_default=False)]
-Model = Annotated[str | None, typer.Option("--model", help="A model's name, or a .safetensors file. (MOODEX_MODEL)")]
-Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps. (MOODEX_DEVICE)")]
-RequireGpu = Annotated[bool | None, typer.Option("--require-gpu", help="Fail rather than run on the CPU.", show_default=False)]
-BatchSize = Annotated[str | None, typer.Option("--batch-size", help="Pictures a batch: auto or a number.")]
-Workers = Annotated[str | None, typer.Option("--workers", help="Threads that read and decode: auto or a number.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Emotion = Annotated[
     list[str] | None,
     typer.Option("--emotion", "-e", help="An emotion to find, by any name; may be repeated.", autocompletion=_emotion_names),
 ]
 Not = Annotated[list[str] | None, typer.Option("--not", help="An emotion to leave out.", autocompletion=_emotion_names)]
-
-
-@contextmanager
-def _stdout() -> Iterator[TextIO]:
-    """Where results go; a reader that has had enough of them is no error."""
-    try:
-        yield sys.stdout
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The interpreter must not try to flush the rest either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @app.callback()
@@ -91,13 +74,6 @@ def common(
 ) -> None:
     """Options of every command."""
     context.obj = home
-
-
-def _settings(context: typer.Context, **flags: Any) -> Settings:
-    from indexer.settings import load_settings
-
-    flags["home"] = flags.get("home") or context.obj
-    return load_settings(flags)
 
 
 @app.command("index")
@@ -126,13 +102,13 @@ def index_command(
     from render.progress import TerminalProgress
     from render.summary import write_summary
 
-    settings = _settings(
+    settings = settings_of(
         context, home=home, model=model, device=device, require_gpu=require_gpu, batch_size=batch_size, workers=workers
     )
     scan = ScanOptions(exclude=tuple(exclude or ()), follow_symlinks=follow_symlinks)
     options = IndexOptions(scan=scan, prune=prune, force=force)
     summary = bootstrap.index(settings, [os.fsencode(path) for path in paths], options, TerminalProgress())
-    with _stdout() as out:
+    with stdout() as out:
         write_summary(summary, as_json, out)
     raise typer.Exit(summary.exit_code)
 
@@ -162,7 +138,7 @@ def search_command(
     from indexer import bootstrap
     from indexer.messages import Question
 
-    settings = _settings(context, home=home, model=model, device=device, require_gpu=require_gpu)
+    settings = settings_of(context, home=home, model=model, device=device, require_gpu=require_gpu)
     question = Question(
         image=os.fsencode(image) if image else None,
         like=os.fsencode(like) if like else None,
@@ -179,12 +155,12 @@ def search_command(
     if open_sheet or form is Format.HTML:
         from render.sheet import show_sheet
 
-        with _stdout() as out:
+        with stdout() as out:
             show_sheet(hits, question, bootstrap.thumbnail, settings.home, open_sheet, out)
     else:
         from render.hits import write_hits
 
-        with _stdout() as out:
+        with stdout() as out:
             write_hits(hits, "paths" if null else form.value, "\0" if null else "\n", out)
 
 
@@ -202,9 +178,9 @@ def show_command(
     from indexer import bootstrap
     from render.bars import write_bars
 
-    settings = _settings(context, home=home, model=model, device=device, require_gpu=require_gpu)
+    settings = settings_of(context, home=home, model=model, device=device, require_gpu=require_gpu)
     hit = bootstrap.show(settings, os.fsencode(path))
-    with _stdout() as out:
+    with stdout() as out:
         write_bars(hit, as_json, out)
 
 
@@ -219,54 +195,9 @@ def status_command(
     from indexer import bootstrap
     from render.status import write_status
 
-    status = bootstrap.status(_settings(context, home=home), failures)
-    with _stdout() as out:
+    status = bootstrap.status(settings_of(context, home=home), failures)
+    with stdout() as out:
         write_status(status, as_json, out)
-
-
-@app.command("train")
-def train_command(
-    context: typer.Context,
-    datasets: Annotated[list[Path], typer.Argument(help="Folders of SET/EMOTION/FILE or EMOTION/FILE.", metavar="DATASET...")],
-    name: Annotated[str, typer.Option("--name", help="What the model will be called.")],
-    output: Annotated[Path | None, typer.Option("--output", help="Where to put it. (default: where --model finds it)")] = None,
-    architecture: Annotated[str | None, typer.Option("--architecture", help="The network. (default: efficientnet_lite0)")] = None,
-    weights: Annotated[str | None, typer.Option("--weights", help="Start from imagenet, none, or a checkpoint.")] = None,
-    size: Annotated[int | None, typer.Option("--size", min=32, max=512, help="The input's side in pixels.")] = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="How often to go through the pictures.")] = None,
-    pictures_per_epoch: Annotated[
-        int | None, typer.Option("--pictures-per-epoch", min=1, help="How many are drawn an epoch. (default: 5000)")
-    ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Same seed, same machine: same weights.")] = None,
-    hold_out: Annotated[
-        list[str] | None, typer.Option("--hold-out", help="An artist or set to measure on, not to train on; may be repeated.")
-    ] = None,
-    temperature: Annotated[
-        float | None,
-        typer.Option("--temperature", min=0.05, max=20, help="Calibrate by this. (default: fitted on the held-out)"),
-    ] = None,
-    device: Device = None,
-    home: Home = None,
-) -> None:
-    """Fine-tune a model on labelled pictures; index --model NAME uses it at once."""
-    from indexer import bootstrap
-    from render.text import printable
-
-    path = bootstrap.train(
-        _settings(context, home=home, device=device),
-        datasets,
-        name,
-        output,
-        architecture=architecture,
-        weights=weights,
-        size=size,
-        epochs=epochs,
-        pictures_per_epoch=pictures_per_epoch,
-        seed=seed,
-        hold_out=tuple(hold_out or ()),
-        temperature=temperature,
-    )
-    print(printable(str(path)))  # noqa: T201
 
 
 @models_app.command("list")
@@ -275,9 +206,12 @@ def models_list_command(context: typer.Context, as_json: AsJson = False, home: H
     from indexer import bootstrap
     from render.models import write_models
 
-    models = bootstrap.list_models(_settings(context, home=home))
-    with _stdout() as out:
+    models = bootstrap.list_models(settings_of(context, home=home))
+    with stdout() as out:
         write_models(models, as_json, out)
+
+
+study.add_to(app)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -36,11 +36,14 @@ from models.device import choose_device  # noqa: E402
 from models.registry import architecture  # noqa: E402
 from models.start import IMAGENET, start  # noqa: E402
 from models.training.calibrate import fit_temperature, scaled  # noqa: E402
-from models.training.datasets import Pictures, find_pictures, load_pictures  # noqa: E402
+from models.training.datasets import find_pictures  # noqa: E402
 from models.training.describe import markdown, tables  # noqa: E402
 from models.training.evaluate import among, evaluate  # noqa: E402
+from models.training.pictures import Pictures, load_pictures  # noqa: E402
+from models.training.recipe import Recipe  # noqa: E402
 from models.training.run import log_probabilities  # noqa: E402
-from models.training.train import Recipe, fit, sampling_weights  # noqa: E402
+from models.training.sampling import sampling_weights  # noqa: E402
+from models.training.train import fit  # noqa: E402
 
 FIVE = ("happy", "sad", "angry", "surprise", "neutral")
 KIND = architecture("efficientnet_lite0")
@@ -75,7 +78,7 @@ def main() -> None:
     options = _arguments()
     recipe = replace(Recipe(), **({"epochs": options.epochs} if options.epochs else {}))
     spec = InputSpec(recipe.size, KIND.mean, KIND.std)
-    data = load_pictures(find_pictures([options.data]), spec, decode_file)
+    data = load_pictures(find_pictures([options.data]), spec, decode_file).distinct()
     features = imagenet_embeddings(data.emotions, spec)
     embedded = features(data)
     folds = [
@@ -128,7 +131,7 @@ def run_fold(name: str, artists: set[str], data: Pictures, embedded: Floats, rec
     frozen = linear_head(embedded[~held], seen)(embedded[held])
     between = time.perf_counter()
     device = choose_device("auto")
-    state = fit(start(KIND, IMAGENET, data.emotions, recipe.size), seen, recipe, KIND.mean, KIND.std, device)
+    state = fit(start(KIND, IMAGENET, data.emotions, recipe.size), seen, None, recipe, device).state
     card = ModelCard(name, KIND.name, "", data.emotions, InputSpec(recipe.size, KIND.mean, KIND.std), EMBEDDING_SIZE)
     tuned = log_probabilities(TorchClassifier(card, state, device), unseen)
     seconds = {"frozen": round(between - started, 1), "tuned": round(time.perf_counter() - between, 1)}
@@ -153,7 +156,7 @@ def linear_head(embedded: Floats, data: Pictures) -> Callable[[Floats], Floats]:
     mean, spread = embedded.mean(axis=0), embedded.std(axis=0) + 1e-6
     x = torch.from_numpy((embedded - mean) / spread)
     truth = torch.from_numpy(data.labels)
-    weights = torch.from_numpy(sampling_weights(data).astype(np.float32))
+    weights = torch.from_numpy(sampling_weights(data, Recipe().balance).astype(np.float32))
     layer = torch.nn.Linear(x.shape[1], len(data.emotions))
     torch.nn.init.zeros_(layer.weight)
     optimiser = torch.optim.LBFGS(layer.parameters(), max_iter=200, line_search_fn="strong_wolfe")
@@ -206,7 +209,7 @@ def _summary(fold: Fold, folds: Sequence[Fold], labels: Sequence[str]) -> dict[s
 def _measures(probabilities: Floats, truth: Any, labels: Sequence[str]) -> dict[str, Any]:
     five, whole = among(probabilities, truth, labels, FIVE), evaluate(probabilities, truth, labels)
     return {
-        "pictures": whole.pictures,
+        "pictures": whole.n,
         "balanced_of_five": round(five.balanced_accuracy, 4),
         "chance_of_five": round(five.chance, 4),
         "accuracy": round(whole.accuracy, 4),

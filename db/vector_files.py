@@ -15,8 +15,8 @@ import faiss
 import numpy as np
 from blake3 import blake3
 
-from db.atomic import replace_file
 from db.vectors import FaissVectors, Layout, NumpyVectors
+from indexer.atomic import replace_file
 from indexer.ports import Generation, VectorRows
 
 if TYPE_CHECKING:

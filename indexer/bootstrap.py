@@ -6,16 +6,16 @@ Nothing else in the application imports `db` or `models`; a search by emotion ne
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from indexer.ask import check, choose_model, look_at, to_query
-from indexer.errors import Interrupted, ModelUnavailable, NotIndexed
+from indexer.errors import ModelUnavailable, NotIndexed
 from indexer.messages import ListedModel, Question, Status
+from indexer.stopping import stoppable
 from models import zoo
 
 if TYPE_CHECKING:
@@ -92,7 +92,10 @@ def index(
         scan=replace(options.scan, own_folder=os.fsencode(settings.home)),
         workers=settings.workers or min(8, os.cpu_count() or 1),
     )
-    with writer_lock(settings.home), _stoppable() as check_stop:
+    with (
+        writer_lock(settings.home),
+        stoppable("what was indexed so far is kept, and the next run goes on from there") as check_stop,
+    ):
         classifier = classifier_factory(settings)
         with _store(settings) as store:
             summary = pipeline.index(roots, store, classifier, options, progress, check_stop)
@@ -169,33 +172,6 @@ def list_models(settings: Settings) -> list[ListedModel]:
     ]
 
 
-def train(settings: Settings, datasets: Sequence[Path], name: str, output: Path | None, **choices: Any) -> Path:
-    """Train a model and put its checkpoint where `--model` finds it; returns the weights' path.
-
-    `choices` are fields of `models.training.run.TrainOptions` and `models.training.train.Recipe`; those that are None keep their
-    defaults.
-    """
-    from dataclasses import fields
-
-    from indexer.decode import decode_file
-    from models.training.run import TrainOptions
-    from models.training.run import train as run
-    from models.training.train import Recipe
-
-    chosen = {choice: value for choice, value in choices.items() if value is not None}
-    recipe = Recipe(**{field.name: chosen.pop(field.name) for field in fields(Recipe) if field.name in chosen})
-    options = TrainOptions(
-        tuple(datasets),
-        name,
-        output or settings.models,
-        device=settings.device,
-        workers=settings.workers,
-        recipe=recipe,
-        **chosen,
-    )
-    return run(options, decode_file)
-
-
 @contextmanager
 def _store(settings: Settings) -> Iterator[SqliteStore]:
     from db.engine import plain_errors
@@ -249,30 +225,6 @@ def _vectors(settings: Settings, store: SqliteStore, model: StoredModel) -> Vect
         except (MoodexError, OSError):
             pass  # a writer is at work and will keep it, or the folder is read-only: the store answers
     return open_vectors(store, files, model)
-
-
-@contextmanager
-def _stoppable() -> Iterator[Callable[[], None]]:
-    """While inside, Ctrl-C and SIGTERM ask the work to stop at its next safe point; a second Ctrl-C stops at once."""
-    received: list[int] = []
-
-    def note(number: int, _frame: Any) -> None:
-        received.append(number)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    def check_stop() -> None:
-        if received:
-            name = signal.Signals(received[0]).name
-            raise Interrupted(
-                f"Stopped by {name}; what was indexed so far is kept, and the next run goes on from there.", received[0]
-            )
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield check_stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _size(part: Path) -> int:

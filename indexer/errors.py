@@ -8,7 +8,8 @@ MoodexError                  1   anything the program knows how to name but has 
 ├── StoreDamaged             5   the database cannot be read as one
 ├── Unavailable              6   a device or a model that is not there
 │   ├── DeviceUnavailable
-│   └── ModelUnavailable
+│   ├── ModelUnavailable
+│   └── MissingExtra             a package that only some commands need is not installed
 ├── Interrupted        130/143   Ctrl-C or SIGTERM, after the batch at hand was saved
 └── ImageError                   why one picture failed; never ends a run, becomes a failure row
     ├── Unreadable               the file could not be read; worth another try on every run
@@ -65,6 +66,10 @@ class DeviceUnavailable(Unavailable):
 
 class ModelUnavailable(Unavailable):
     """The model asked for is missing, damaged, or not what its card says."""
+
+
+class MissingExtra(Unavailable):
+    """A package that only some commands need is not installed."""
 
 
 class Interrupted(MoodexError):

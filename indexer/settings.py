@@ -39,6 +39,11 @@ class Settings:
         """The folder of the user's own checkpoints."""
         return self.home / "models"
 
+    @property
+    def trainings(self) -> Path:
+        """The folder of what trainings leave beside their checkpoints, a folder each."""
+        return self.home / "trainings"
+
 
 def load_settings(flags: Mapping[str, object], environ: Mapping[str, str] = os.environ) -> Settings:
     """The settings in force. `flags` that are None were not given.

@@ -1,33 +1,26 @@
-"""Labelled pictures from folders: `<set>/<emotion>/<file>`, one set or a folder of many, each set one style by one artist."""
+"""Labelled pictures on disk: folders named after emotions, FERG-DB in both of its layouts, tables of paths and labels.
+
+    EMOTION/FILE                                one set, as the manga faces
+    SET/EMOTION/FILE                            many sets
+    CHARACTER/CHARACTER_EMOTION/FILE            FERG-DB as it is published
+    EMOTION/CHARACTER_EMOTION_NUMBER.png        FERG-DB as it is often passed on
+    FILE.csv                                    columns path and label; group and split are optional
+
+Labels are read from the data, never assumed from a list.
+"""
 
 from __future__ import annotations
 
 import csv
-import logging
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from functools import partial
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import numpy as np
 from blake3 import blake3
-from tqdm import tqdm
 
-from indexer.domain import InputSpec
-from indexer.emotions import EMOTIONS, canonical
-from indexer.errors import ImageError, UnknownEmotion, UsageError
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from indexer.domain import Ids, Pixels
-
-_log = logging.getLogger(__name__)
-
-Decode = Callable[[Path, InputSpec], "Pixels"]
-"""Reads one picture as the product does: uint8, (size, size, 3). Raises ImageError for what is no picture."""
+from indexer.errors import UsageError
+from models.training.labels import Labels, unknown_labels
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic"})
 
@@ -45,6 +38,16 @@ ARTISTS: dict[str, str] = {
 }
 """Sets that share an artist, for data that comes without `sets.csv`. Any other set is its own artist."""
 
+PARTS = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+}
+"""What a table's column `split` may say, and what it means."""
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -60,112 +63,130 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One labelled file."""
+    """One labelled file.
+
+    `label` is the word in the data and `emotion` what it means; `character` who is drawn, where the data say so; `part` is of
+    `PARTS`, where the data come divided; `digest` the BLAKE3 hex digest of the file's bytes.
+    """
 
     path: Path
+    label: str
     emotion: str
     source: Source
+    character: str = ""
+    part: str = ""
+    digest: str = field(default="", compare=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Pictures:
-    """N decoded pictures.
+def find_pictures(datasets: Iterable[Path], labels: Labels | None = None) -> list[Picture]:
+    """Every labelled picture of the data sets, in a fixed order, each file once; copies of a picture are kept.
 
-    `pixels` is uint8, (N, size, size, 3); `labels` int64, (N,), positions in `emotions`; `sources` has one entry a picture.
+    Raises UsageError for a data set that is missing, empty or incomplete, and for labels that name no emotion.
     """
-
-    pixels: Pixels = field(repr=False)
-    labels: Ids
-    sources: tuple[Source, ...] = field(repr=False)
-    emotions: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    @property
-    def artists(self) -> tuple[str, ...]:
-        """The artist of each picture."""
-        return tuple(source.artist for source in self.sources)
-
-    def where(self, chosen: npt.ArrayLike) -> Pictures:
-        """The chosen ones, one truth value a picture."""
-        rows = np.flatnonzero(np.asarray(chosen, dtype=bool))
-        return Pictures(self.pixels[rows], self.labels[rows], tuple(self.sources[row] for row in rows), self.emotions)
-
-    def without(self, names: Iterable[str]) -> tuple[Pictures, Pictures]:
-        """What is left, and what was taken away: every picture of an artist or set among `names`.
-
-        Naming a set takes all sets of its artist. Raises UsageError for a name that nothing here has.
-        """
-        names = set(names)
-        known = {source.name for source in self.sources} | set(self.artists)
-        if unknown := sorted(names - known):
-            raise UsageError(f"Cannot hold out {unknown[0]!r}: no artist or set of that name is in the data ({_listed(known)}).")
-        out = {source.artist for source in self.sources if names & {source.artist, source.name}}
-        taken = [artist in out for artist in self.artists]
-        return self.where([not one for one in taken]), self.where(taken)
+    labels = labels or Labels()
+    found: dict[Path, Picture] = {}
+    for dataset in datasets:
+        pictures = list(_read_table(dataset, labels) if dataset.suffix.lower() == ".csv" else _read_folder(dataset, labels))
+        if not pictures:
+            raise UsageError(f"The data set {dataset} holds no pictures.")
+        for picture in pictures:
+            found.setdefault(picture.path.absolute(), picture)
+    return [replace(picture, digest=_digest(picture.path)) for picture in found.values()]
 
 
-def find_pictures(folders: Iterable[Path]) -> list[Picture]:
-    """Every labelled picture below the folders, in a fixed order, each distinct file once.
-
-    A folder is one set when its subfolders are emotions, else each of its subfolders is a set. Raises UsageError for a folder
-    that is missing or empty, and for a label that is no emotion.
-    """
-    found = [picture for folder in folders for source in _sources(folder) for picture in _labelled(source)]
-    distinct: dict[bytes, Picture] = {}
-    for picture in found:
-        distinct.setdefault(blake3(picture.path.read_bytes()).digest(), picture)
-    if len(distinct) < len(found):
-        _log.info("Left out %d exact copies among %d pictures.", len(found) - len(distinct), len(found))
-    return list(distinct.values())
-
-
-def load_pictures(pictures: Sequence[Picture], spec: InputSpec, decode: Decode, workers: int = 0) -> Pictures:
-    """Decode pictures into memory, `workers` at a time (0: one a core); those that cannot be read are left out with a warning.
-
-    Raises UsageError where none is left.
-    """
-    with ThreadPoolExecutor(workers or None) as pool:
-        decoded = list(
-            tqdm(
-                pool.map(partial(_decoded, spec=spec, decode=decode), (picture.path for picture in pictures)),
-                total=len(pictures), desc="decoding", unit="picture", disable=None, leave=False,
-            )
-        )  # fmt: skip
-    usable = [(picture, pixels) for picture, pixels in zip(pictures, decoded, strict=True) if pixels is not None]
-    if not usable:
-        raise UsageError("None of the pictures to train on can be read.")
-    kept = [picture for picture, _ in usable]
-    emotions = tuple(emotion for emotion in EMOTIONS if any(picture.emotion == emotion for picture in kept))
-    return Pictures(
-        np.stack([pixels for _, pixels in usable]),
-        np.array([emotions.index(picture.emotion) for picture in kept], dtype=np.int64),
-        tuple(picture.source for picture in kept),
-        emotions,
-    )
-
-
-def _decoded(path: Path, spec: InputSpec, decode: Decode) -> Pixels | None:
+def _digest(path: Path) -> str:
     try:
-        return decode(path, spec)
-    except (ImageError, OSError) as error:
-        _log.warning("Left out %s: %s", path, error)
-        return None
+        return blake3(path.read_bytes()).hexdigest()
+    except OSError:
+        return f"unreadable {path}"  # decoding says why
 
 
-def _sources(folder: Path) -> list[Source]:
-    inside = _folders(folder)
-    if not inside:
-        raise UsageError(f"{folder} has no pictures in folders named after emotions, as in SET/happy/picture.png.")
-    if any(_emotion(part.name) for part in inside):
-        return [_source(folder, _read_sets(folder.parent))]
-    sets = _read_sets(folder)
-    return [_source(part, sets) for part in inside if _folders(part)]
+def _read_folder(root: Path, labels: Labels) -> Iterator[Picture]:
+    inside = _folders(root)
+    if any(labels.knows(part.name) for part in inside):
+        yield from _labelled(_source(root, _read_sets(root.parent)), labels)
+    elif characters := [part for part in inside if _by_character(part, labels)]:
+        source = _source(root, _read_sets(root.parent))
+        for part in characters:
+            words = {folder: folder.name[len(part.name) + 1 :] for folder in _by_character(part, labels)}
+            yield from _in_folders(words, source, labels, part.name)
+    elif sets := [part for part in inside if _folders(part)]:
+        described = _read_sets(root)
+        for part in sets:
+            yield from _labelled(_source(part, described), labels)
+    else:
+        raise UsageError(f"{root} has no pictures in folders named after emotions, as in SET/happy/picture.png.")
 
 
-def _source(folder: Path, sets: dict[str, dict[str, str]]) -> Source:
-    name = folder.resolve().name
+def _by_character(part: Path, labels: Labels) -> list[Path]:
+    """The folders CHARACTER_EMOTION in a character's folder; none where it is something else."""
+    start = f"{part.name.lower()}_"
+    inside = [folder for folder in _folders(part) if folder.name.lower().startswith(start)]
+    return inside if any(labels.knows(folder.name[len(start) :]) for folder in inside) else []
+
+
+def _labelled(source: Source, labels: Labels) -> Iterator[Picture]:
+    """The pictures of one set; characters are those its file names tell of, as soon as they tell of two."""
+    words = {folder: folder.name for folder in _folders(source.folder)}
+    if not any(_files(folder) for folder in words):
+        raise UsageError(f"The data set {source.folder} holds no pictures.")
+    pictures = list(_in_folders(words, source, labels))
+    named = [_character(picture) for picture in pictures]
+    if all(named) and len(set(named)) > 1:
+        pictures = [replace(picture, character=name) for picture, name in zip(pictures, named, strict=True)]
+    yield from pictures
+
+
+def _in_folders(words: Mapping[Path, str], source: Source, labels: Labels, character: str = "") -> Iterator[Picture]:
+    files = {folder: _files(folder) for folder in words}
+    unknown = [word for folder, word in words.items() if files[folder] and not labels.knows(word)]
+    if unknown:
+        raise unknown_labels(unknown, source.folder)
+    for folder, word in words.items():
+        emotion = labels.emotion(word) if files[folder] else None
+        if emotion is not None:
+            yield from (Picture(file, word, emotion, source, character) for file in files[folder])
+
+
+def _character(picture: Picture) -> str:
+    """Who a file named CHARACTER_EMOTION_NUMBER shows."""
+    match = re.fullmatch(rf"(.+?)_{re.escape(picture.label)}_\d+", picture.path.stem, re.IGNORECASE)
+    return match[1].lower() if match else ""
+
+
+def _read_table(path: Path, labels: Labels) -> Iterator[Picture]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            columns = [name.strip().lower() for name in reader.fieldnames or ()]
+            reader.fieldnames = columns
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"The table {path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+    if missing := [name for name in ("path", "label") if name not in columns]:
+        have = ", ".join(columns) or "none"
+        raise UsageError(f"The table {path} lacks the column {' and '.join(missing)}; its columns are: {have}.")
+    unknown = [row["label"] or "" for row in rows if not labels.knows(row["label"] or "")]
+    if unknown:
+        raise unknown_labels(unknown, path)
+    source = _source(path, _read_sets(path.parent))
+    for number, row in enumerate(rows, start=2):
+        emotion = labels.emotion(row["label"])
+        if emotion is not None:
+            file_path = path.parent / (row["path"] or "")
+            part = _part(row.get("split") or "", f"line {number} of {path}")
+            yield Picture(file_path, row["label"], emotion, source, (row.get("group") or "").strip(), part)
+
+
+def _part(word: str, where: str) -> str:
+    word = word.strip().lower()
+    if word and word not in PARTS:
+        raise UsageError(f"The split {word!r} in {where} is none of train, validation and test.")
+    return PARTS.get(word, "")
+
+
+def _source(folder: Path, sets: Mapping[str, Mapping[str, str]]) -> Source:
+    name = folder.resolve().stem if folder.suffix == ".csv" else folder.resolve().name
     facts = sets.get(name, {})
     artist = facts.get("artist") or ARTISTS.get(name, name)
     return Source(name, folder, artist, facts.get("licence", ""), facts.get("credit", ""), facts.get("url", ""))
@@ -180,31 +201,13 @@ def _read_sets(folder: Path) -> dict[str, dict[str, str]]:
         return {row["set"]: {name: value or "" for name, value in row.items()} for row in csv.DictReader(file) if row.get("set")}
 
 
-def _labelled(source: Source) -> list[Picture]:
-    pictures = []
-    for part in _folders(source.folder):
-        emotion = _emotion(part.name)
-        if emotion is None:
-            raise UsageError(f"{part} is not named after an emotion; moodex knows {', '.join(EMOTIONS)} and their synonyms.")
-        files = sorted(file for file in part.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
-        pictures += [Picture(file, emotion, source) for file in files]
-    if not pictures:
-        raise UsageError(f"The data set {source.folder} holds no pictures.")
-    return pictures
-
-
 def _folders(folder: Path) -> list[Path]:
     if not folder.is_dir():
-        raise UsageError(f"The data set folder {folder} does not exist.")
+        raise UsageError(
+            f"The data set {folder} does not exist." if not folder.exists() else f"{folder} is no folder and no .csv."
+        )
     return sorted(part for part in folder.iterdir() if part.is_dir() and not part.name.startswith("."))
 
 
-def _emotion(word: str) -> str | None:
-    try:
-        return canonical(word)
-    except UnknownEmotion:
-        return None
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(sorted(names))
+def _files(folder: Path) -> Sequence[Path]:
+    return sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and not file.name.startswith("."))

@@ -1,80 +1,147 @@
-"""From folders of labelled pictures to a checkpoint: what `moodex train` does."""
+"""From data sets to a checkpoint: what `moodex train` does."""
 
 from __future__ import annotations
 
+import csv
+import hashlib
+import json
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from indexer.atomic import replace_file
 from indexer.domain import InputSpec, ModelCard
-from indexer.errors import UsageError
+from indexer.errors import MissingExtra, UsageError
+from indexer.study import Epoch, Evaluation, Trained, TrainingWatcher
 from models import checkpoint
 from models.classifier import TorchClassifier
 from models.device import choose_device
 from models.registry import architecture
 from models.start import IMAGENET, NO_WEIGHTS, start
 from models.training.calibrate import fit_temperature, fold_temperature
-from models.training.datasets import Decode, Pictures, find_pictures, load_pictures
+from models.training.datasets import find_pictures
 from models.training.evaluate import evaluate
-from models.training.train import Recipe, fit
+from models.training.inspection import inspect
+from models.training.labels import Labels
+from models.training.pictures import Decode, Pictures, load_pictures
+from models.training.progress import kept_fingerprint
+from models.training.recipe import Recipe
+from models.training.splits import Split, SplitPlan, as_table, split
+from models.training.train import Hooks, fit
+from models.training.views import probabilities
 
 if TYPE_CHECKING:
     from indexer.domain import Floats
+
+STATE = "state.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
 class TrainOptions:
     """What to train, on what, and where to put it.
 
-    `weights` to start from: "imagenet", "none", or the path of a checkpoint of the same architecture. `hold_out` names artists
-    or sets to measure on instead of training on them. `temperature` calibrates the result; None fits it to what is held out, and
-    leaves the outputs as they are where nothing is. `workers` of 0 decode as many pictures at a time as suits the machine.
+    The checkpoint goes to `output/name.safetensors`, what is kept on the way to `work`: the split, the history, TensorBoard's
+    events, and the state that an interrupted training goes on from. `temperature` calibrates the result; None fits it to the
+    validation part, and leaves the outputs as they are where there is none. `force` replaces a model of that name, and begins
+    anew where another training of that name was interrupted. `workers` of 0 decode as many pictures at a time as suits.
     """
 
     datasets: tuple[Path, ...]
     name: str
     output: Path
-    architecture: str = "efficientnet_lite0"
-    weights: str = IMAGENET
-    hold_out: tuple[str, ...] = ()
+    work: Path
+    recipe: Recipe = field(default_factory=Recipe)
+    plan: SplitPlan = field(default_factory=SplitPlan)
+    labels: Labels = field(default_factory=Labels)
+    temperature: float | None = None
     device: str = "auto"
     workers: int = 0
-    temperature: float | None = None
-    recipe: Recipe = field(default_factory=Recipe)
+    force: bool = False
 
 
-def train(options: TrainOptions, decode: Decode) -> Path:
-    """Train a model and write its checkpoint `output/name.safetensors` with its card; returns its path.
+def train(
+    options: TrainOptions, decode: Decode, watcher: TrainingWatcher, check_stop: Callable[[], None] = lambda: None
+) -> Trained:
+    """Train a model and write its checkpoint with its card. What is in the test part is measured on the checkpoint as written.
 
-    What is held out is measured on the checkpoint as written. Raises UsageError for data that cannot be trained on,
-    ModelUnavailable for an unknown architecture or weights that are not there, DeviceUnavailable.
+    Raises UsageError for data or options that cannot be trained with, ModelUnavailable for weights that are not there,
+    DeviceUnavailable, MissingExtra.
     """
-    if not options.name or Path(options.name).name != options.name:
-        raise UsageError(f"{options.name!r} cannot be a model's name: it becomes a file name.")
-    kind = architecture(options.architecture)
-    device = choose_device(options.device)
-    spec = InputSpec(options.recipe.size, kind.mean, kind.std)
-    pictures, held_out = load_pictures(find_pictures(options.datasets), spec, decode, options.workers).without(options.hold_out)
-    if len(np.unique(pictures.labels)) < 2:
-        raise UsageError("Training needs pictures of at least two emotions.")
+    _check_name(options)
+    pictures = prepare(options.datasets, options.labels, options.recipe, decode, options.workers)
+    divisions = split(pictures, options.plan)
+    if len(divisions) > 1:
+        raise UsageError(
+            f"The split {options.plan.method!r} means {len(divisions)} trainings; moodex compare runs them all. "
+            "To hold one group out: --split none --hold-out NAME."
+        )
+    return fit_and_save(options, pictures, divisions[0], watcher, check_stop)
 
-    network = start(kind, options.weights, pictures.emotions, spec.size)
-    state = fit(network, pictures, options.recipe, kind.mean, kind.std, device)
+
+def prepare(datasets: tuple[Path, ...], labels: Labels, recipe: Recipe, decode: Decode, workers: int = 0) -> Pictures:
+    """The pictures of data sets, decoded for a recipe's network. Raises UsageError."""
+    return load_pictures(find_pictures(datasets, labels), input_of(recipe), decode, workers)
+
+
+def input_of(recipe: Recipe) -> InputSpec:
+    """How a picture becomes the input of a recipe's network."""
+    kind = architecture(recipe.architecture)
+    return InputSpec(recipe.size, kind.mean, kind.std)
+
+
+def fit_and_save(
+    options: TrainOptions,
+    pictures: Pictures,
+    division: Split,
+    watcher: TrainingWatcher,
+    check_stop: Callable[[], None] = lambda: None,
+) -> Trained:
+    """Train on one division of pictures and write the checkpoint; see `train`."""
+    recipe, kind, spec = options.recipe, architecture(options.recipe.architecture), input_of(options.recipe)
+    device = choose_device(options.device)
+    parts = {part: pictures.take(getattr(division, part)) for part in ("train", "validation", "test")}
+    seen = parts["train"].distinct()
+    table, fingerprint = as_table(pictures, division), _fingerprint(recipe, pictures, division)
+    state_path = options.work / STATE
+    kept = None if options.force else kept_fingerprint(state_path)
+    if kept not in (None, fingerprint):
+        raise UsageError(
+            f"An interrupted training called {options.name!r} with other options or data lies in {options.work}. Finish it with "
+            "what it was begun with, choose another --name, or give it up with --force."
+        )
+    watcher.data(inspect(pictures, division), {part: len(rows) for part, rows in parts.items()}, division.name)
+    network = start(kind, recipe.weights, pictures.emotions, recipe.size)
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    options.work.mkdir(parents=True, exist_ok=True)
+    if kept is None:
+        state_path.unlink(missing_ok=True)
+    replace_file(options.work / "split.csv", lambda path: path.write_text(table, encoding="utf-8", errors="surrogateescape"))
+    with _log(options.work, kept is not None, watcher) as after_epoch:
+        hooks = Hooks((state_path, fingerprint), after_epoch, check_stop)
+        fitted = fit(network, seen, parts["validation"], recipe, device, hooks)
+    write_history(options.work / "history.csv", fitted.history)
 
     card = ModelCard(options.name, kind.name, "", pictures.emotions, spec, network.embedding_size)
     temperature = options.temperature or 1.0
-    if options.temperature is None and len(held_out):
-        temperature = fit_temperature(log_probabilities(TorchClassifier(card, state, device), held_out), held_out.labels)
-    card = replace(card, about=_about(options, pictures, temperature))
-    path = checkpoint.save(options.output, card, fold_temperature(state, temperature))
-    if len(held_out):
+    if options.temperature is None and len(parts["validation"]):
+        unscaled = TorchClassifier(card, fitted.state, device)
+        temperature = fit_temperature(log_probabilities(unscaled, parts["validation"]), parts["validation"].labels)
+    card = replace(card, about=_about(options, seen, division, fitted.history, temperature))
+    path = checkpoint.save(options.output, card, fold_temperature(fitted.state, temperature))
+    tested = None
+    if len(parts["test"]):
         written = TorchClassifier.open(path, options.device)
-        about = {**card.about, "held_out": measure(written, held_out)}
+        tested = measure(written, parts["test"], recipe.views)
+        by_artist = {artist: _brief(one) for artist, one in measure_by_artist(written, parts["test"], recipe.views).items()}
+        about = {**card.about, "tested": {"split": division.name, **_brief(tested), "by_artist": by_artist}}
         checkpoint.write_card(path, replace(written.card, about=about))
-    return path
+    state_path.unlink(missing_ok=True)
+    return Trained(path, options.name, parameters, fitted.history, tested)
 
 
 def log_probabilities(classifier: TorchClassifier, pictures: Pictures) -> Floats:
@@ -83,25 +150,85 @@ def log_probabilities(classifier: TorchClassifier, pictures: Pictures) -> Floats
     return logarithms
 
 
-def measure(classifier: TorchClassifier, pictures: Pictures) -> dict[str, Any]:
-    """How good a classifier is, by artist, as plain data."""
-    found = {}
-    for artist in sorted(set(pictures.artists)):
-        part = pictures.where([one == artist for one in pictures.artists])
-        scores = classifier.classify(part.pixels)
-        found[artist] = evaluate(scores.probabilities, part.labels, part.emotions).as_json()
-    return found
+def measure(classifier: TorchClassifier, pictures: Pictures, views: int = 1) -> Evaluation:
+    """How good a classifier is on pictures whose emotions are its labels."""
+    return evaluate(probabilities(classifier, pictures.pixels, views), pictures.labels, pictures.emotions)
 
 
-def _about(options: TrainOptions, pictures: Pictures, temperature: float) -> dict[str, Any]:
+def measure_by_artist(classifier: TorchClassifier, pictures: Pictures, views: int = 1) -> dict[str, Evaluation]:
+    """The same by artist."""
+    artists = np.array(pictures.artists)
+    return {artist: measure(classifier, pictures.where(artists == artist), views) for artist in sorted(set(artists.tolist()))}
+
+
+def write_history(path: Path, history: tuple[Epoch, ...]) -> None:
+    """Write epochs as CSV, one a row, atomically."""
+
+    def write(temporary: Path) -> None:
+        with temporary.open("w", newline="") as file:
+            rows = [asdict(epoch) for epoch in history]
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+
+    replace_file(path, write)
+
+
+@contextmanager
+def _log(folder: Path, resumed: bool, watcher: TrainingWatcher) -> Iterator[Callable[[Epoch], None]]:
+    """TensorBoard's events of a training, beside telling the watcher."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ModuleNotFoundError as error:
+        raise MissingExtra("Training needs the package tensorboard: pip install 'moodex[train]'") from error
+    if resumed:
+        watcher.resumed()
+    with SummaryWriter(folder) as writer:
+
+        def after_epoch(epoch: Epoch) -> None:
+            for name, value in asdict(epoch).items():
+                if name != "number" and value is not None:
+                    writer.add_scalar(name.replace("validation_", "validation/"), value, epoch.number)
+            writer.flush()
+            watcher.epoch(epoch)
+
+        yield after_epoch
+
+
+def _check_name(options: TrainOptions) -> None:
+    if not options.name or Path(options.name).name != options.name or options.name.startswith("."):
+        raise UsageError(f"{options.name!r} cannot be a model's name: it becomes a file name.")
+    if (options.output / f"{options.name}.safetensors").exists() and not options.force:
+        raise UsageError(f"There is a model {options.name!r} in {options.output} already; choose another --name, or add --force.")
+
+
+def _fingerprint(recipe: Recipe, pictures: Pictures, division: Split) -> str:
+    """What decides the result of a training."""
+    rows = [pictures.files[row].digest for part in (division.train, division.validation) for row in part.tolist()]
+    facts = [asdict(recipe), pictures.emotions, rows, pictures.labels[division.train].tolist()]
+    return hashlib.blake2b(json.dumps(facts).encode(), digest_size=16).hexdigest()
+
+
+def _brief(evaluation: Evaluation) -> dict[str, Any]:
+    facts = evaluation.as_json()
+    brief = {name: facts[name] for name in ("n", "accuracy", "balanced_accuracy", "macro_f1", "ece", "chance")}
+    return {**brief, "recall": {label: round(value, 4) for label, value in evaluation.recall.items()}}
+
+
+def _about(
+    options: TrainOptions, seen: Pictures, division: Split, history: tuple[Epoch, ...], temperature: float
+) -> dict[str, Any]:
+    weights = options.recipe.weights
+    recipe = {**asdict(options.recipe), "weights": weights if weights in (IMAGENET, NO_WEIGHTS) else Path(weights).name}
     return {
-        "started_from": options.weights if options.weights in (IMAGENET, NO_WEIGHTS) else Path(options.weights).name,
-        "pictures": len(pictures),
-        "pictures_by_emotion": {emotion: int((pictures.labels == n).sum()) for n, emotion in enumerate(pictures.emotions)},
+        "pictures": len(seen),
+        "pictures_by_emotion": {emotion: int((seen.labels == n).sum()) for n, emotion in enumerate(seen.emotions)},
         "data": [
             {"set": one.name, "pictures": count, **{name: getattr(one, name) for name in ("artist", "licence", "credit", "url")}}
-            for one, count in Counter(pictures.sources).items()
+            for one, count in Counter(seen.sources).items()
         ],
-        "recipe": asdict(options.recipe),
+        "recipe": recipe,
+        "split": division.name,
+        "epochs": len(history),
         "temperature": round(temperature, 4),
     }

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def replace_file(path: Path, write: Callable[[Path], None]) -> None:
+def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` make the new content under a temporary name in the same folder; then make it durable, then visible."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

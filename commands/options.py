@@ -1,0 +1,42 @@
+"""What commands share: options with their help, the settings that they add up to, where results go."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
+
+import typer
+
+if TYPE_CHECKING:
+    from indexer.settings import Settings
+
+Home = Annotated[Path | None, typer.Option("--home", help="Where the database lives. (MOODEX_HOME)", show_default=False)]
+Model = Annotated[str | None, typer.Option("--model", help="A model's name, or a .safetensors file. (MOODEX_MODEL)")]
+Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps. (MOODEX_DEVICE)")]
+RequireGpu = Annotated[bool | None, typer.Option("--require-gpu", help="Fail rather than run on the CPU.", show_default=False)]
+BatchSize = Annotated[str | None, typer.Option("--batch-size", help="Pictures a batch: auto or a number.")]
+Workers = Annotated[str | None, typer.Option("--workers", help="Threads that read and decode: auto or a number.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+@contextmanager
+def stdout() -> Iterator[TextIO]:
+    """Where results go; a reader that has had enough of them is no error."""
+    try:
+        yield sys.stdout
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The interpreter must not try to flush the rest either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def settings_of(context: typer.Context, **flags: Any) -> Settings:
+    """The settings in force for one command line. Raises UsageError."""
+    from indexer.settings import load_settings
+
+    flags["home"] = flags.get("home") or context.obj
+    return load_settings(flags)
