@@ -23,7 +23,7 @@ _SURE = 1e-12
 def evaluate(probabilities: Floats, truth: Ids, labels: Sequence[str]) -> Evaluation:
     """Compare probabilities, (N, labels), with the true label numbers, int64, (N,). N >= 1. Raises MissingExtra."""
     try:
-        from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+        from sklearn.metrics import precision_recall_fscore_support
     except ModuleNotFoundError as error:
         raise MissingExtra("Evaluating needs the package scikit-learn: pip install 'moodex[train]'") from error
     numbers = np.arange(len(labels))
@@ -43,7 +43,7 @@ def evaluate(probabilities: Floats, truth: Ids, labels: Sequence[str]) -> Evalua
         chance=1 / len(present),
         per_class=per_class,
         labels=tuple(labels),
-        confusion=confusion_matrix(truth, guessed, labels=numbers),
+        confusion=_confusion(truth, guessed, len(labels)),
         reliability=reliability(probabilities, truth),
     )
 
@@ -58,7 +58,7 @@ def with_intervals(evaluation: Evaluation, probabilities: Floats, truth: Ids, se
     found: dict[str, list[float]] = {"accuracy": [], "balanced_accuracy": [], "macro_f1": []}
     for _ in range(_RESAMPLES):
         rows = random.integers(0, len(truth), len(truth))
-        confusion = np.bincount(truth[rows] * count + guessed[rows], minlength=count * count).reshape(count, count)
+        confusion = _confusion(truth[rows], guessed[rows], count)
         hits, true, said = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
         there = true > 0
         found["accuracy"].append(hits.sum() / len(truth))
@@ -100,3 +100,8 @@ def reliability(probabilities: Floats, truth: Ids) -> tuple[tuple[float, float, 
     bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
     rows = [np.flatnonzero(bins == one) for one in range(_BINS)]
     return tuple((float(np.mean(confidence[r], dtype=np.float64)), float(np.mean(right[r])), len(r)) for r in rows if len(r))
+
+
+def _confusion(truth: Ids, guessed: Ids, count: int) -> Ids:
+    """How often each label, (N,), was guessed for each: int64, (count, count), rows true."""
+    return np.bincount(truth * count + guessed, minlength=count * count).reshape(count, count)

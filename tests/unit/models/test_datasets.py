@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,10 @@ from PIL import Image
 
 from indexer.domain import InputSpec
 from indexer.errors import Damaged, UsageError
-from models.training.datasets import Pictures, find_pictures, load_pictures
+from models.training.datasets import Picture, find_pictures
+from models.training.labels import Labels
+from models.training.pictures import Pictures, load_pictures
+from tests.support import drawn
 
 if TYPE_CHECKING:
     from indexer.domain import Pixels
@@ -79,18 +81,20 @@ def test_holding_out_nobody_known_is_an_error(data: Path) -> None:
         load(data).without(["picasso"])
 
 
-def test_exact_copies_count_once(data: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_copies_are_kept_and_known(data: Path) -> None:
     original = data / "dolls" / "happy" / "0.png"
     (data / "knights" / "sadness" / "copy.png").write_bytes(original.read_bytes())
-    with caplog.at_level(logging.INFO):
-        assert len(find_pictures([data])) == 22
-    assert "1 exact copies" in caplog.text
+    assert len(find_pictures([data])) == 23
+    assert len(load(data).distinct()) == 22
+    assert load(data).distinct().files[0].source.name == "avatar_adventurer"
 
 
 def test_a_damaged_picture_is_left_out(data: Path, caplog: pytest.LogCaptureFixture) -> None:
     (data / "dolls" / "sad" / "broken.png").write_bytes(b"no picture")
-    assert len(load(data)) == 22
+    pictures = load(data)
+    assert len(pictures) == 22
     assert "broken.png" in caplog.text
+    assert [(path.name, reason) for path, reason in pictures.unreadable] == [("broken.png", "it is no picture")]
 
 
 def test_other_files_are_no_pictures(data: Path) -> None:
@@ -101,10 +105,26 @@ def test_other_files_are_no_pictures(data: Path) -> None:
 
 
 @pytest.mark.parametrize("where", ["dolls/gloomyish", "newset/gloomyish"])
-def test_an_unknown_label_is_an_error(data: Path, where: str) -> None:
+def test_an_unknown_label_is_an_error_that_says_what_to_do(data: Path, where: str) -> None:
     draw(data / where / "0.png", 200)
-    with pytest.raises(UsageError, match=r"gloomyish is not named after an emotion; moodex knows happy"):
+    with pytest.raises(UsageError, match=r"name no emotion: 'gloomyish'.*--map WORD=EMOTION.*moodex knows happy"):
         find_pictures([data])
+
+
+def test_labels_can_be_mapped_and_left_out(data: Path) -> None:
+    draw(data / "dolls" / "Smug" / "0.png", 200)
+    draw(data / "dolls" / "tired" / "0.png", 210)
+    found = find_pictures([data], Labels.from_rules(["smug=pleased", "tired="]))
+    assert [picture.emotion for picture in found if picture.label == "Smug"] == ["pleased"]
+    assert not [picture for picture in found if picture.label == "tired"]
+    remapped = find_pictures([data / "dolls"], Labels.from_rules(["smug=", "tired=", "neutral=calm", "sad=crying"]))
+    assert {picture.emotion for picture in remapped} == {"happy", "neutral", "crying"}
+
+
+@pytest.mark.parametrize("rule", ["smug", "=happy", ""])
+def test_a_rule_that_maps_nothing_is_an_error(rule: str) -> None:
+    with pytest.raises(UsageError, match="--map WORD=EMOTION"):
+        Labels.from_rules([rule])
 
 
 def test_empty_and_missing_folders_are_errors(tmp_path: Path) -> None:
@@ -115,3 +135,74 @@ def test_empty_and_missing_folders_are_errors(tmp_path: Path) -> None:
     (tmp_path / "happy").mkdir()
     with pytest.raises(UsageError, match="holds no pictures"):
         find_pictures([tmp_path])
+    (tmp_path / "table.txt").write_text("path,label")
+    with pytest.raises(UsageError, match=r"is no folder and no \.csv"):
+        find_pictures([tmp_path / "table.txt"])
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_ferg_db_in_both_layouts(tmp_path: Path, flat: bool) -> None:
+    found = find_pictures([drawn.ferg(tmp_path / "FERG_DB_256", flat)])
+    assert len(found) == 3 * 7 * 2
+    assert {picture.label for picture in found} == set(drawn.FERG_LABELS)
+    assert emotions(found) == {"angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"}
+    assert {picture.character for picture in found} == set(drawn.FERG_CHARACTERS)
+    assert all(picture.character in picture.path.name and picture.label in picture.path.name for picture in found)
+    assert {picture.source.name for picture in found} == {"FERG_DB_256"}
+
+
+def test_the_manga_set(tmp_path: Path) -> None:
+    found = find_pictures([drawn.manga(tmp_path / "manga")])
+    assert len(found) == 7 * 3
+    assert emotions(found) == {"angry", "crying", "embarrassed", "happy", "pleased", "sad", "surprise"}
+    assert {picture.character for picture in found} == {""}
+
+
+def test_labels_come_from_the_data_not_from_the_studys_swapped_lists(tmp_path: Path) -> None:
+    """The study prints FERG-DB's list for the manga set and the other way round: by position, joy would become happy's place."""
+    ferg = load(drawn.ferg(tmp_path / "ferg"))
+    manga = load(drawn.manga(tmp_path / "manga"))
+    for pictures, words in ((ferg, drawn.FERG_LABELS), (manga, drawn.MANGA_LABELS)):
+        assert {file.label for file in pictures.files} == set(words)
+        for label, file in zip(pictures.labels, pictures.files, strict=True):
+            assert pictures.emotions[label] == Labels().emotion(file.label)
+            assert file.path.parent.name.endswith(file.label)
+    assert "crying" not in ferg.emotions and "disgust" not in manga.emotions
+
+
+def test_a_table_gives_paths_labels_groups_and_parts(data: Path) -> None:
+    table = data / "table.csv"
+    table.write_text(
+        "Path,label,group,split\ndolls/happy/0.png,JOY,mia,train\ndolls/sad/0.png,sad,mia,val\nknights/joy/0.png,joy,leo,test\n"
+    )
+    found = find_pictures([table])
+    assert [(one.emotion, one.character, one.part) for one in found] == [
+        ("happy", "mia", "train"), ("sad", "mia", "validation"), ("happy", "leo", "test"),
+    ]  # fmt: skip
+    assert load(table).groups("character") == ("table/mia", "table/mia", "table/leo")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("file,label\na.png,happy\n", "lacks the column path; its columns are: file, label"),
+        ("", "lacks the column path and label; its columns are: none"),
+        ("path,label\na.png,gloomyish\n", "name no emotion: 'gloomyish'"),
+        ("path,label,split\na.png,happy,sometimes\n", "The split 'sometimes' in line 2"),
+        ("path,label\n", "holds no pictures"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_named(tmp_path: Path, text: str, sentence: str) -> None:
+    (tmp_path / "bad.csv").write_text(text)
+    with pytest.raises(UsageError, match=sentence):
+        find_pictures([tmp_path / "bad.csv"])
+
+
+def test_a_file_that_a_table_names_and_is_not_there_is_left_out(data: Path) -> None:
+    (data / "table.csv").write_text("path,label\ndolls/happy/0.png,happy\nnone.png,sad\ndolls/sad/0.png,sad\n")
+    pictures = load_pictures(find_pictures([data / "table.csv"]), SPEC, decode)
+    assert len(pictures) == 2 and [path.name for path, _ in pictures.unreadable] == ["none.png"]
+
+
+def emotions(found: list[Picture]) -> set[str]:
+    return {picture.emotion for picture in found}

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from models.training.calibrate import fit_temperature, fold_temperature, scaled
-from models.training.evaluate import among, calibration_error, evaluate
+from models.training.evaluate import among, calibration_error, evaluate, with_intervals
 
 LABELS = ("happy", "sad", "angry")
 
@@ -32,7 +32,7 @@ def test_labels_that_do_not_occur_do_not_count() -> None:
 def test_among_guesses_only_what_is_allowed_and_occurs() -> None:
     probabilities = np.array([[0.1, 0.2, 0.7], [0.3, 0.6, 0.1], [0.2, 0.2, 0.6]], dtype=np.float32)
     found = among(probabilities, np.array([1, 1, 2]), LABELS, ("happy", "sad"))
-    assert found.pictures == 2 and found.recall == {"sad": 1.0}
+    assert found.n == 2 and found.recall == {"sad": 1.0}
     found = among(probabilities, np.array([1, 0, 2]), LABELS, ("happy", "sad"))
     assert found.recall == {"sad": 1.0, "happy": 0.0}
     with pytest.raises(ValueError, match="disgust"):
@@ -66,3 +66,41 @@ def test_folding_divides_the_last_layer_only() -> None:
     assert folded["classifier.weight"].unique().item() == 2.0
     assert folded["classifier.bias"].unique().item() == 0.5
     assert folded["stem"].item() == 1.0
+
+
+def test_per_class_measures_and_confusion() -> None:
+    found = evaluate(sure(0, 0, 1, 1, 0), np.array([0, 0, 1, 0, 2]), LABELS)
+    assert found.confusion.tolist() == [[2, 1, 0], [0, 1, 0], [1, 0, 0]]
+    happy = found.per_class["happy"]
+    assert (happy.precision, happy.recall, happy.support) == (pytest.approx(2 / 3), pytest.approx(2 / 3), 3)
+    assert found.per_class["angry"].precision == 0 and found.per_class["angry"].support == 1
+    written = found.as_json()
+    assert {"n", "accuracy", "balanced_accuracy", "macro_f1", "ece", "per_class", "labels"} <= written.keys()
+    assert written["n"] == 5 and written["labels"] == list(LABELS)
+    assert written["per_class"]["sad"] == {"precision": 0.5, "recall": 1.0, "f1": 0.6667, "support": 1}
+
+
+def test_intervals_hold_the_measure_and_narrow_with_more_pictures() -> None:
+    random = np.random.default_rng(1)
+    widths = []
+    for count in (60, 2000):
+        truth = random.integers(0, 3, count)
+        said = np.where(random.random(count) < 0.7, truth, random.integers(0, 3, count))
+        probabilities = sure(*said) * 0.8 + 0.2 / 3
+        found = with_intervals(evaluate(probabilities, truth, LABELS), probabilities, truth)
+        for name, (low, high) in found.intervals.items():
+            assert low <= getattr(found, name) <= high
+        low, high = found.intervals["accuracy"]
+        # The normal approximation of a share's interval.
+        assert high - low == pytest.approx(2 * 1.96 * np.sqrt(found.accuracy * (1 - found.accuracy) / count), rel=0.25)
+        widths.append(high - low)
+        assert found.temperature == pytest.approx(1.0, abs=0.6)
+    assert widths[1] < widths[0] / 3
+
+
+def test_reliability_counts_every_picture_once() -> None:
+    random = np.random.default_rng(2)
+    probabilities = random.dirichlet(np.ones(3), 500).astype(np.float32)
+    found = evaluate(probabilities, random.integers(0, 3, 500), LABELS)
+    assert sum(count for _, _, count in found.reliability) == 500
+    assert all(1 / 3 <= confidence <= 1 and 0 <= accuracy <= 1 for confidence, accuracy, _ in found.reliability)

@@ -1,0 +1,63 @@
+"""Drawn faces for training tests, and trees that look like the study's two data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image, ImageDraw
+
+MOUTHS = {"happy": 0, "sad": 180, "angry": 90, "surprise": 270}
+
+FERG_LABELS = ("anger", "disgust", "fear", "joy", "neutral", "sadness", "surprise")
+MANGA_LABELS = ("angry", "crying", "embarrassed", "happy", "pleased", "sad", "shock")
+FERG_CHARACTERS = ("aia", "bonnie", "jules")
+
+
+def draw(path: Path, mouth: int, colour: tuple[int, ...] = (250, 210, 60), shift: int = 0) -> None:
+    """A face whose mouth is half a circle, open at `mouth` degrees."""
+    image = Image.new("RGB", (64, 64), "white")
+    pen = ImageDraw.Draw(image)
+    pen.ellipse((6 + shift, 6, 58 + shift, 58), fill=colour)
+    for eye in (22, 42):
+        pen.ellipse((eye - 3 + shift, 22, eye + 3 + shift, 28), fill="black")
+    pen.arc((18 + shift, 32 + mouth // 9, 46 + shift, 50 + mouth // 9), mouth, mouth + 180, fill="black", width=5)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path)
+
+
+def two_artists(root: Path, count: int = 12, emotions: Sequence[str] = ("happy", "sad")) -> Path:
+    """Anna and Ben draw the same emotions in colours of their own: SET/EMOTION/NUMBER.png."""
+    for artist, colour in (("anna", (250, 210, 60)), ("ben", (120, 200, 250))):
+        for emotion in emotions:
+            for number in range(count):
+                tint = tuple(max(0, part - 3 * number) for part in colour)
+                draw(root / artist / emotion / f"{number}.png", MOUTHS[emotion], tint, number % 5 - 2)
+    return root
+
+
+def ferg(root: Path, flat: bool = False, count: int = 2) -> Path:
+    """FERG-DB's layouts: CHARACTER/CHARACTER_LABEL/FILE, or flat: LABEL/CHARACTER_LABEL_NUMBER.png. Every picture is another."""
+    shade = 0
+    for character in FERG_CHARACTERS:
+        for label in FERG_LABELS:
+            for number in range(1, count + 1):
+                name = f"{character}_{label}_{number}.png"
+                place = root / label / name if flat else root / character / f"{character}_{label}" / name
+                paint(place, shade := shade + 5)
+    return root
+
+
+def manga(root: Path, count: int = 3) -> Path:
+    """The manga set's layout: LABEL/FILE, JPEG and PNG."""
+    shade = 0
+    for label in MANGA_LABELS:
+        for number in range(count):
+            paint(root / label / f"{number}.{'jpg' if number % 2 else 'png'}", shade := shade + 7)
+    return root
+
+
+def paint(path: Path, shade: int) -> None:
+    """A small picture of one colour of its own."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (16, 16), (shade % 256, 255 - shade % 256, shade * 7 % 256)).save(path)

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from indexer.domain import InputSpec, ModelCard
+from indexer.errors import ModelUnavailable
+from models import checkpoint
+from models.classifier import TorchClassifier
+from models.registry import ARCHITECTURES, architecture
+from models.start import start
+
+SIZE = 64
+LABELS = ("happy", "sad", "angry")
+VARIED = (
+    "baseline_cnn+leaky_relu+batch_norm+dense64x2+dropout",
+    "googlenet+leaky_relu+plain+extra_inception",
+    "googlenet+dense64x2",
+    "resnet50+dense64",
+)
+
+PARAMETERS = {
+    # As published, without the last layer: Keras' counts of the study's CNN at 224 pixels, torchvision's tables for the others.
+    ("baseline_cnn", 224): 11_132_423 - 455,
+    ("googlenet", 224): 6_624_904 - 1_025_000,
+    ("resnet50", 224): 25_557_032 - 2_049_000,
+    ("mobilenet_v3_large", 224): 5_483_032 - 1_281_000,
+    ("vit_b_16", 224): 86_567_656 - 769_000,
+}
+
+
+@pytest.mark.parametrize("name", [*ARCHITECTURES, *VARIED])
+def test_scores_and_embeddings_survive_the_checkpoint(name: str, tmp_path: Path) -> None:
+    kind = architecture(name)
+    torch.manual_seed(0)
+    network = kind.build(len(LABELS), SIZE).eval()
+    card = ModelCard("net", kind.name, "", LABELS, InputSpec(SIZE, kind.mean, kind.std), network.embedding_size)
+    classifier = TorchClassifier.open(checkpoint.save(tmp_path, card, network.state_dict()), "cpu")
+    pixels = np.random.default_rng(0).integers(0, 256, (2, SIZE, SIZE, 3), dtype=np.uint8)
+    scores = classifier.classify(pixels)
+    assert scores.probabilities.shape == (2, 3) and scores.embeddings.shape == (2, network.embedding_size)
+    with torch.inference_mode():
+        logits, features = network((torch.from_numpy(pixels).permute(0, 3, 1, 2).float() - kind.mean) / kind.std)
+    # Checkpoints hold matrices as float16.
+    assert np.allclose(scores.probabilities, logits.softmax(dim=1), atol=5e-3)
+    assert np.allclose((scores.embeddings * nn.functional.normalize(features).numpy()).sum(axis=1), 1, atol=1e-2)
+    assert dict(network.named_modules())[kind.maps] is not None
+
+
+@pytest.mark.parametrize(("name", "size"), PARAMETERS)
+def test_has_as_many_parameters_as_published(name: str, size: int) -> None:
+    with torch.device("meta"):
+        network = architecture(name).build(7, size)
+    counted = sum(parameter.numel() for parameter in network.parameters())
+    assert counted - sum(parameter.numel() for parameter in network.classifier.parameters()) == PARAMETERS[name, size]
+
+
+def test_words_change_what_they_say() -> None:
+    plain, leaky = architecture("googlenet+plain").build(3, SIZE), architecture("googlenet+leaky_relu").build(3, SIZE)
+    kinds = [type(module) for module in plain.modules()]
+    assert nn.BatchNorm2d not in kinds and nn.LeakyReLU not in kinds
+    assert {nn.BatchNorm2d, nn.LeakyReLU} <= {type(module) for module in leaky.modules()}
+    more = architecture("googlenet+extra_inception").build(3, SIZE)
+    inceptions = [sum(type(module).__name__ == "Inception" for module in network.modules()) for network in (plain, more)]
+    assert inceptions == [9, 11]
+    deep = architecture("resnet18+dense64x2+dropout").build(3, SIZE)
+    assert [module.out_features for module in deep.neck.modules() if isinstance(module, nn.Linear)] == [64, 64]
+    assert deep.dropout.p == 0.5 and deep.embedding_size == 64
+
+
+def test_a_name_has_one_spelling() -> None:
+    assert architecture("googlenet+dropout+plain").name == architecture("googlenet+plain+dropout").name
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("resnet9000", "no architecture 'resnet9000'"),
+        ("resnet50+plain", "cannot be varied by 'plain'"),
+        ("", "no architecture ''"),
+    ],
+)
+def test_an_unknown_name_is_an_error(name: str, sentence: str) -> None:
+    with pytest.raises(ModelUnavailable, match=sentence):
+        architecture(name)
+
+
+@pytest.fixture
+def torch_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """torchvision's cache of downloads, empty."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def published_resnet18() -> dict[str, torch.Tensor]:
+    from torchvision.models import resnet18
+
+    torch.manual_seed(3)
+    return dict(resnet18(weights=None).state_dict())
+
+
+def test_imagenet_weights_come_from_torchvisions_cache(torch_home: Path) -> None:
+    published = published_resnet18()
+    torch.save(published, torch_home / "resnet18-f37072fd.pth")
+    network = start(architecture("resnet18+dense64"), "imagenet", LABELS, SIZE)
+    assert torch.equal(network.state_dict()["body.layer4.1.conv2.weight"], published["layer4.1.conv2.weight"])
+    assert not network.classifier.weight.any()
+
+
+def test_imagenet_weights_that_cannot_be_downloaded(torch_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torchvision.models import ResNet18_Weights
+
+    nowhere = (torch_home / "none" / "resnet18-f37072fd.pth").as_uri()
+    monkeypatch.setattr(type(ResNet18_Weights.IMAGENET1K_V1), "url", property(lambda _: nowhere))
+    with pytest.raises(ModelUnavailable, match=r"cannot be downloaded from file:.*--weights FILE"):
+        start(architecture("resnet18"), "imagenet", LABELS, SIZE)
+
+
+def test_published_weights_come_from_a_file(tmp_path: Path) -> None:
+    published = published_resnet18()
+    torch.save(published, tmp_path / "mine.pth")
+    network = start(architecture("resnet18"), str(tmp_path / "mine.pth"), LABELS, SIZE)
+    assert torch.equal(network.state_dict()["body.conv1.weight"], published["conv1.weight"])
+
+
+def test_a_transformers_places_are_fitted_to_the_input(tmp_path: Path) -> None:
+    from torchvision.models import vit_b_16
+
+    torch.manual_seed(0)
+    torch.save(vit_b_16(weights=None, image_size=96).state_dict(), tmp_path / "vit.pth")
+    network = start(architecture("vit_b_16"), str(tmp_path / "vit.pth"), LABELS, SIZE)
+    assert network.state_dict()["body.encoder.pos_embedding"].shape == (1, 1 + (SIZE // 16) ** 2, 768)
+
+
+class Trap:
+    """Runs a command when it is unpickled."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        import os
+
+        return os.system, ("echo run > ran",)
+
+
+def test_a_pickle_in_disguise_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"conv1.weight": Trap()}, tmp_path / "trap.pth")
+    with pytest.raises(ModelUnavailable, match="not a file of weights alone"):
+        start(architecture("resnet18"), str(tmp_path / "trap.pth"), LABELS, SIZE)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "sentence"),
+    [
+        ("resnet50", "small.pth", "layer1.0.conv1.weight has shape"),
+        ("googlenet", "small.pth", "holds no weights of googlenet"),
+        ("resnet18", "none.pth", "cannot be read"),
+        ("resnet18", "text.pth", "not a file of weights alone"),
+        ("resnet18", "list.pth", "holds no state dict"),
+        ("baseline_cnn", "small.pth", "no published weights"),
+        ("baseline_cnn", "imagenet", "no ImageNet weights for baseline_cnn"),
+    ],
+)
+def test_weights_that_do_not_fit_are_named(tmp_path: Path, name: str, weights: str, sentence: str) -> None:
+    torch.save(published_resnet18(), tmp_path / "small.pth")
+    torch.save([torch.zeros(1)], tmp_path / "list.pth")
+    (tmp_path / "text.pth").write_text("weights")
+    given = weights if weights == "imagenet" else str(tmp_path / weights)
+    with pytest.raises(ModelUnavailable, match=sentence):
+        start(architecture(name), given, LABELS, SIZE)

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from indexer.errors import UsageError
+from models.registry import architecture
+from models.training.compare import read_variants
+from models.training.optimise import optimiser, pace, set_pace
+from models.training.recipe import Recipe, find_recipe, named_recipes, varied
+from models.training.views import views
+
+
+def test_the_named_recipes_are_usable() -> None:
+    assert next(iter(named_recipes())) == "default" and named_recipes()["default"] == Recipe()
+    assert named_recipes()["study"].strength == 0 and named_recipes()["mixup"].mixup > 0
+
+
+def test_the_study_has_thirteen_rows() -> None:
+    variants = read_variants("study", {})
+    assert len(variants) == 13
+    assert {recipe.architecture.split("+")[0] for recipe in variants.values()} == {"baseline_cnn", "googlenet", "resnet50"}
+    smaller = read_variants("study", {"size": 64, "weights": "none", "epochs": None})
+    assert {(recipe.size, recipe.weights, recipe.epochs) for recipe in smaller.values()} == {(64, "none", 30)}
+
+
+def test_a_recipe_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('base = "mixup"\nepochs = 9\nhead_rate = 1\n')
+    recipe = find_recipe(str(tmp_path / "mine.toml"))
+    assert (recipe.mixup, recipe.epochs, recipe.head_rate) == (0.2, 9, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("epoch = 3", "sets 'epoch', which is no field"),
+        ('epochs = "three"', "must be a int"),
+        ("epochs = 0", "epochs is 0; it must lie between 1"),
+        ("epochs = true", "must be a int"),
+        ('schedule = "steps"', "choose cosine, constant"),
+        ('architecture = "resnet9000"', "no architecture"),
+        ('base = "magic"', "no recipe 'magic'"),
+        ("epochs =", "cannot be read as TOML"),
+    ],
+)
+def test_a_recipe_that_cannot_be_meant(tmp_path: Path, text: str, sentence: str) -> None:
+    (tmp_path / "bad.toml").write_text(text)
+    with pytest.raises(UsageError, match=sentence):
+        find_recipe(str(tmp_path / "bad.toml"))
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("[every]\nepochs = 3\n", r"has no \[\[variant\]\]"),
+        ("[[row]]\nname = 'a'\n", "has 'row'"),
+        ("[[variant]]\nname = 'a'\n[[variant]]\nname = 'a'\n", "two variants called 'a'"),
+        ("[[variant]]\nname = 'a'\nmagic = 1\n", "in 'a' sets 'magic'"),
+    ],
+)
+def test_a_grid_that_cannot_be_meant(tmp_path: Path, text: str, sentence: str) -> None:
+    (tmp_path / "bad.toml").write_text(text)
+    with pytest.raises(UsageError, match=sentence):
+        read_variants(str(tmp_path / "bad.toml"), {})
+    with pytest.raises(UsageError, match="does not exist"):
+        read_variants(str(tmp_path / "none.toml"), {})
+
+
+def test_pace_warms_up_and_cools_down() -> None:
+    recipe = varied(Recipe(), {"warm_up": 0.1}, "here")
+    paces = [pace(step, 100, recipe) for step in range(100)]
+    assert paces[0] == pytest.approx(0.1) and max(paces) == pytest.approx(1) and paces[-1] < 0.01
+    assert np.all(np.diff(paces[:10]) > 0) and np.all(np.diff(paces[10:]) <= 0)
+    assert {pace(step, 100, varied(recipe, {"schedule": "constant", "warm_up": 0.0}, "here")) for step in range(100)} == {1.0}
+
+
+def test_rates_fall_towards_the_input_and_thaw_from_the_head() -> None:
+    network = architecture("efficientnet_lite0").build(3, 64)
+    changes = {"layer_decay": 0.5, "thaw": 0.5, "frozen": 0.0, "schedule": "constant", "warm_up": 0.0}
+    recipe = varied(Recipe(), changes, "here")
+    optimise = optimiser(network, recipe)
+    names = {id(parameter): name for name, parameter in network.named_parameters()}
+
+    def rates(step: int) -> dict[str, float]:
+        set_pace(optimise, step, 100, recipe)
+        return {names[id(p)]: group["lr"] for group in optimise.param_groups for p in group["params"]}
+
+    first, last = rates(0), rates(99)
+    assert len(last) == len(list(network.parameters()))
+    assert first["classifier.weight"] == 3e-3 and first["head.conv.weight"] == 0 and first["stem.conv.weight"] == 0
+    assert (
+        0 < last["stem.conv.weight"] < last["blocks.7.project.conv.weight"] < last["head.conv.weight"] < last["classifier.weight"]
+    )
+    middle = rates(20)
+    assert middle["head.conv.weight"] > 0 and middle["stem.conv.weight"] == 0
+
+
+def test_frozen_layers_have_no_gradients_and_the_head_always_has() -> None:
+    network = architecture("resnet18+dense64").build(3, 64)
+    optimise = optimiser(network, varied(Recipe(), {"frozen": 1.0}, "here"))
+    learning = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
+    assert learning == {"neck.0.weight", "neck.0.bias", "classifier.weight", "classifier.bias"}
+    assert sum(len(group["params"]) for group in optimise.param_groups) == 4
+
+
+def test_views_begin_with_the_picture_and_keep_its_shape() -> None:
+    x = torch.rand(2, 3, 20, 20)
+    looks = list(views(x, 6))
+    assert torch.equal(looks[0], x) and torch.equal(looks[1], x.flip(3))
+    assert all(look.shape == x.shape for look in looks)
+    assert bool((looks[2][:, :, 0] == 1).all())

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from indexer.errors import UsageError
+from models.training.datasets import Picture, Source
+from models.training.pictures import Pictures
+from models.training.splits import Split, SplitPlan, as_table, split
+
+EMOTIONS = ("happy", "sad", "angry")
+
+
+def pictures(rows: Sequence[tuple[str, str, str]]) -> Pictures:
+    """Pictures of (emotion, artist, digest), without pixels."""
+    files = tuple(
+        Picture(Path(f"{number:03}.png"), emotion, emotion, Source(f"set-{artist}", Path(artist), artist), digest=digest)
+        for number, (emotion, artist, digest) in enumerate(rows)
+    )
+    labels = np.array([EMOTIONS.index(emotion) for emotion, _, _ in rows], dtype=np.int64)
+    return Pictures(np.empty((0, 8, 8, 3), dtype=np.uint8), labels, files, EMOTIONS)
+
+
+def plain(count: int = 120, artists: int = 6) -> Pictures:
+    return pictures([(EMOTIONS[n % 3], f"artist{n // 3 % artists}", f"digest{n}") for n in range(count)])
+
+
+def everything(division: Split) -> list[int]:
+    return sorted([*division.train.tolist(), *division.validation.tolist(), *division.test.tolist()])
+
+
+@given(
+    rows=st.lists(
+        st.tuples(st.sampled_from(EMOTIONS), st.sampled_from("abcd"), st.integers(0, 30).map(str)), min_size=8, max_size=60
+    ),
+    method=st.sampled_from(["random", "contiguous", "group", "leave-one-group-out", "k-fold"]),
+    seed=st.integers(0, 5),
+)
+def test_parts_share_nothing_lose_nothing_and_copies_stay_together(
+    rows: list[tuple[str, str, str]], method: str, seed: int
+) -> None:
+    data = pictures(rows)
+    try:
+        divisions = split(data, SplitPlan(method, 0.2, 0.2, folds=3, seed=seed))
+    except UsageError:
+        return  # too few groups, or too few emotions left: said so
+    for division in divisions:
+        assert everything(division) == list(range(len(data)))
+        part_of: dict[str, set[str]] = {}
+        for name in ("train", "validation", "test"):
+            for row in getattr(division, name).tolist():
+                part_of.setdefault(data.files[row].digest, set()).add(name)
+        assert all(len(parts) == 1 for parts in part_of.values())
+
+
+def test_random_keeps_every_emotions_share_and_its_seed() -> None:
+    data = plain(300)
+    first, again = (split(data, SplitPlan("random", 0.1, 0.2, seed=4))[0] for _ in range(2))
+    assert np.array_equal(first.test, again.test)
+    assert not np.array_equal(first.test, split(data, SplitPlan("random", 0.1, 0.2, seed=5))[0].test)
+    for rows, share in ((first.train, 0.7), (first.validation, 0.1), (first.test, 0.2)):
+        assert np.bincount(data.labels[rows]).tolist() == [round(share * 100)] * 3
+
+
+def test_contiguous_takes_blocks_in_order() -> None:
+    data = plain(30)
+    division = split(data, SplitPlan("contiguous", 0.2, 0.2))[0]
+    for label in range(3):
+        rows = np.flatnonzero(data.labels == label)
+        assert np.isin(rows[:6], division.train).all()
+        assert np.isin(rows[6:8], division.validation).all() and np.isin(rows[8:], division.test).all()
+
+
+def test_groups_stay_whole() -> None:
+    data = plain()
+    division = split(data, SplitPlan("group", 0.2, 0.3))[0]
+    artists = np.array(data.artists)
+    parts = [set(artists[rows]) for rows in (division.train, division.validation, division.test)]
+    assert not parts[0] & parts[1] and not parts[0] & parts[2] and not parts[1] & parts[2]
+    assert all(parts) and len(parts[2]) == 2
+    assert "by artist" in division.name
+
+
+def test_leave_one_group_out_tests_on_each_group_once() -> None:
+    data = plain()
+    divisions = split(data, SplitPlan("leave-one-group-out", 0.1))
+    assert [set(np.array(data.artists)[one.test]) for one in divisions] == [{f"artist{n}"} for n in range(6)]
+    assert all(len(one.validation) == pytest.approx(10, abs=3) for one in divisions)
+
+
+def test_k_fold_tests_on_each_picture_once() -> None:
+    data = plain()
+    divisions = split(data, SplitPlan("k-fold", 0.1, folds=4))
+    assert sorted(np.concatenate([one.test for one in divisions]).tolist()) == list(range(120))
+    assert all(np.bincount(data.labels[one.test]).tolist() == [10, 10, 10] for one in divisions)
+
+
+def test_what_is_held_out_by_name_is_the_test_part_with_its_copies() -> None:
+    rows = [(EMOTIONS[n % 3], "anna" if n < 30 else "ben", f"{n}") for n in range(60)]
+    data = pictures([*rows, ("happy", "ben", "3")])
+    division = split(data, SplitPlan("random", 0.1, 0.3, hold_out=("anna",)))[0]
+    assert division.test.tolist() == [*range(30), 60]
+    assert len(split(data, SplitPlan("none", hold_out=("set-ben",)))[0].train) == 29
+    with pytest.raises(UsageError, match="'picasso'"):
+        split(data, SplitPlan("none", hold_out=("picasso",)))
+
+
+def test_the_division_that_came_with_the_data() -> None:
+    data = plain(9)
+    with pytest.raises(UsageError, match="say of 9 pictures not which part"):
+        split(data, SplitPlan("given"))
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"method": "magic"}, "There is no split 'magic'"),
+        ({"validation": 0.6, "test": 0.5}, "leave something to train on"),
+        ({"by": "colour"}, "cannot be grouped by 'colour'"),
+        ({"folds": 1}, "at least 2 folds"),
+    ],
+)
+def test_a_plan_that_cannot_be_meant(change: dict[str, object], sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        SplitPlan(**change)  # type: ignore[arg-type]
+
+
+def test_one_group_cannot_be_split_by_group_and_one_emotion_not_be_learned() -> None:
+    with pytest.raises(UsageError, match="at least two groups"):
+        split(plain(artists=1), SplitPlan("group"))
+    with pytest.raises(UsageError, match="fewer than two emotions to train on"):
+        split(pictures([("happy", "a", "1"), ("happy", "a", "2"), ("sad", "b", "3")]), SplitPlan("leave-one-group-out"))
+
+
+def test_a_table_says_where_every_picture_is() -> None:
+    data = plain(30)
+    division = split(data, SplitPlan("random", 0.2, 0.2))[0]
+    rows = list(csv.DictReader(io.StringIO(as_table(data, division))))
+    assert len(rows) == 30
+    assert [row["path"] for row in rows if row["part"] == "test"] == [f"{row:03}.png" for row in division.test]
+    assert rows[4]["digest"] == "digest4" and rows[4]["artist"] == "artist1"
