@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from indexer.atomic import replace_file
 from indexer.domain import InputSpec, ModelCard
@@ -115,6 +116,7 @@ def fit_and_save(
             "what it was begun with, choose another --name, or give it up with --force."
         )
     watcher.data(inspect(pictures, division), {part: len(rows) for part, rows in parts.items()}, division.name)
+    torch.manual_seed(recipe.seed)
     network = start(kind, recipe.weights, pictures.emotions, recipe.size)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     options.work.mkdir(parents=True, exist_ok=True)

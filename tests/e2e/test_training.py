@@ -1,41 +1,122 @@
-"""A model of one's own: trained by one command, used by the next, beside the shipped one."""
+"""A model of one's own: looked at, trained, measured and compared by one command each, and used by the next."""
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from tests.e2e.conftest import Run
+from tests.support import drawn
+
+QUICK = ["--weights", "none", "--architecture", "baseline_cnn", "--size", "32", "--epochs", "2", "--pictures-per-epoch", "64"]
 
 
-def test_a_trained_model_is_used_by_its_name(moodex: Run, home: Path, tmp_path: Path) -> None:
-    for style, shade in (("one", 0), ("two", 40)):
-        for emotion, colour in (("joy", (255, 200, shade)), ("anger", (shade, 40, 200))):
-            folder = tmp_path / "data" / style / emotion
-            folder.mkdir(parents=True)
-            for i in range(4):
-                Image.new("RGB", (40 + i, 40), colour).save(folder / f"{i}.png")
-    words = ["--weights", "none", "--size", "32", "--epochs", "1", "--pictures-per-epoch", "64"]
-    trained = moodex("train", tmp_path / "data", "--name", "mine", "--hold-out", "two", *words)
+@pytest.fixture
+def faces(tmp_path: Path) -> Path:
+    return drawn.two_artists(tmp_path / "faces", count=10, emotions=("happy", "sad", "angry"))
+
+
+def test_a_trained_model_is_used_by_its_name(moodex: Run, home: Path, faces: Path) -> None:
+    trained = moodex("train", faces, "--name", "mine", "--hold-out", "ben", *QUICK)
     assert trained.returncode == 0, trained.stderr.decode()
-    assert trained.stdout.decode().strip() == str(home / "models/mine.safetensors")
+    out, said = trained.stdout.decode(), trained.stderr.decode()
+    assert "On 30 pictures that it never saw" in out and str(home / "models/mine.safetensors") in out
+    assert "60 pictures by 2 artists" in said and "30 to test on" in said and "Epoch 2: loss" in said
     card = json.loads((home / "models/mine.json").read_text())
-    assert card["labels"] == ["happy", "angry"]
-    assert card["about"]["held_out"]["two"]["pictures"] == 8
-    assert moodex("index", tmp_path / "data", "--model", "mine").returncode == 0
+    assert card["labels"] == ["happy", "sad", "angry"] and card["architecture"] == "baseline_cnn"
+    assert card["about"]["tested"]["by_artist"]["ben"]["n"] == 30
+    assert list((home / "trainings/mine").glob("events.out.tfevents.*"))
+    assert moodex("index", faces, "--model", "mine").returncode == 0
     found = json.loads(moodex("search", "--model", "mine", "--min-score", "0.01", "-k", "99", "-f", "json").stdout)
-    assert len(found) == 16
-    assert set(found[0]["emotions"]) == {"happy", "angry"}
+    assert len(found) == 60 and set(found[0]["emotions"]) == {"happy", "sad", "angry"}
     names = {model["name"]: model["images"] for model in json.loads(moodex("models", "list", "--json").stdout)}
-    assert names == {"moodex-lite0": 0, "mine": 16}
+    assert names == {"moodex-lite0": 0, "mine": 60}
+    again = moodex("train", faces, "--name", "mine", *QUICK)
+    assert again.returncode == 2 and b"There is a model 'mine'" in again.stderr
 
 
-def test_data_that_cannot_be_trained_on_is_named(moodex: Run, tmp_path: Path) -> None:
+def test_a_model_is_measured(moodex: Run, faces: Path, tmp_path: Path) -> None:
+    done = moodex("evaluate", "default", faces, "--json")
+    assert done.returncode == 0, done.stderr.decode()
+    measured = json.loads(done.stdout)
+    assert {"n", "accuracy", "balanced_accuracy", "macro_f1", "ece", "per_class", "labels"} <= measured.keys()
+    assert measured["n"] == 60 and len(measured["labels"]) == 10
+    assert sum(one["support"] for one in measured["per_class"].values()) == 60
+    shipped = moodex("evaluate", Path("models/zoo/moodex-lite0.safetensors").absolute(), faces, "--json")
+    assert json.loads(shipped.stdout) == measured
+    report = moodex("evaluate", "moodex-lite0", faces, "--closed", "--views", "2", "--output", tmp_path / "report")
+    assert report.returncode == 0, report.stderr.decode()
+    text = report.stdout.decode()
+    assert "balanced accuracy" in text and "(95%:" in text and "happy" in text and "pleased" not in text
+    for name in ("confusion.png", "reliability.png"):
+        with Image.open(tmp_path / "report" / name) as chart:
+            assert chart.width > 300
+    assert "data:image/png;base64" in (tmp_path / "report/mistakes.html").read_text()
+
+
+def test_a_study_tree_is_looked_at_before_it_is_trained_on(moodex: Run, tmp_path: Path) -> None:
+    ferg = drawn.ferg(tmp_path / "FERG_DB_256", count=12)
+    done = moodex("train", ferg, "--check", "--split", "group", "--json")
+    assert done.returncode == 0, done.stderr.decode()
+    found = json.loads(done.stdout)
+    assert found["pictures"] == 252 and found["words"]["happy"] == {"joy": 36}
+    text = moodex("train", ferg, "--check").stdout.decode()
+    assert "happy             36  (from joy)" in text
+
+
+def test_a_grid_is_compared_and_goes_on(moodex: Run, faces: Path, tmp_path: Path) -> None:
+    (tmp_path / "grid.toml").write_text(
+        '[every]\nbase = "study"\nsize = 32\nepochs = 2\n\n'
+        '[[variant]]\nname = "CNN"\narchitecture = "baseline_cnn"\n\n'
+        '[[variant]]\nname = "CNN, dropout"\narchitecture = "baseline_cnn+dropout"\n'
+    )
+    words = ["compare", faces, "--recipe", tmp_path / "grid.toml", "--split", "random", "--split", "leave-one-group-out",
+             "--test", "0.2", "--output", tmp_path / "out"]  # fmt: skip
+    done = moodex(*words)
+    assert done.returncode == 0, done.stderr.decode()
+    assert done.stdout.decode().startswith("| data | split | variant | test balanced |")
+    with (tmp_path / "out/results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["split"], row["variant"], row["divisions"]) for row in rows] == [
+        ("random", "CNN", "1"), ("random", "CNN, dropout", "1"),
+        ("leave-one-group-out", "CNN", "2"), ("leave-one-group-out", "CNN, dropout", "2"),
+    ]  # fmt: skip
+    assert all(0 <= float(row["test_balanced"]) <= 1 and float(row["images_per_second"]) > 0 for row in rows)
+    assert (tmp_path / "out/curves.png").exists() and (tmp_path / "out/speed.png").exists()
+    again = moodex(*words, "--json")
+    assert again.stderr.decode().count("known already") == 4 and b"Epoch" not in again.stderr
+    assert len(json.loads(again.stdout)) == 4
+
+
+def test_data_and_options_that_cannot_be_used_are_named(moodex: Run, faces: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    for place in ("none", "empty"):
-        done = moodex("train", tmp_path / place, "--name", "mine")
-        assert done.returncode == 2
-        assert place in done.stderr.decode()
+    drawn.draw(tmp_path / "one/happy/0.png", 0)
+    drawn.draw(tmp_path / "odd/happy/0.png", 0)
+    drawn.draw(tmp_path / "odd/gloomyish/0.png", 90)
+    (tmp_path / "bad.csv").write_text("file,label\na.png,happy\n")
+    for folder in ("happy", "sad"):
+        (tmp_path / "broken" / folder).mkdir(parents=True)
+        (tmp_path / "broken" / folder / "0.png").write_bytes(b"nothing")
+    for arguments, sentence in (
+        (["train", tmp_path / "none", "--name", "x"], "does not exist"),
+        (["train", tmp_path / "empty", "--name", "x"], "has no pictures in folders named after emotions"),
+        (["train", tmp_path / "one", "--name", "x"], "fewer than two emotions"),
+        (["train", tmp_path / "odd", "--name", "x"], "name no emotion: 'gloomyish'"),
+        (["train", tmp_path / "bad.csv", "--name", "x"], "lacks the column path"),
+        (["train", tmp_path / "broken", "--name", "x"], "None of the pictures can be read"),
+        (["train", faces], "--name NAME"),
+        (["train", faces, "--name", "x", "--recipe", "magic"], "There is no recipe 'magic'"),
+        (["train", faces, "--name", "x", "--set", "epoch=3"], "no field of a recipe"),
+        (["train", faces, "--name", "x", "--split", "k-fold"], "moodex compare"),
+        (["evaluate", "default", tmp_path / "none"], "does not exist"),
+        (["compare", faces, "--only", "VGG*"], "No variant matches 'VGG*'"),
+    ):
+        done = moodex(*arguments)
+        assert (done.returncode, sentence in done.stderr.decode()) == (2, True), (arguments, done.stderr.decode())
         assert b"Traceback" not in done.stderr
+    done = moodex("evaluate", "nobody", faces)
+    assert done.returncode == 6 and b"There is no model 'nobody'" in done.stderr

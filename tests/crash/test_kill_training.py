@@ -1,0 +1,47 @@
+"""A training that is killed with SIGKILL, three times at random, and begun again each time makes the same weights as one left alone."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+from blake3 import blake3
+
+from tests.support.drawn import two_artists
+
+ROOT = Path(__file__).parents[2]
+KILLS = 3
+
+
+def start(faces: Path, place: Path) -> subprocess.Popen[str]:
+    child = [sys.executable, "-m", "tests.crash.training_child", str(faces), str(place)]
+    return subprocess.Popen(child, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+
+def digest(place: Path) -> str:
+    return blake3((place / "models/faces.safetensors").read_bytes()).hexdigest()
+
+
+def test_a_killed_training_ends_with_the_same_weights(tmp_path: Path) -> None:
+    faces = two_artists(tmp_path / "faces")
+    with start(faces, tmp_path / "whole") as alone:
+        assert alone.stdout is not None
+        batches = len(alone.stdout.readlines())
+    assert alone.returncode == 0 and batches > 3 * KILLS
+    seed = random.SystemRandom().randrange(2**32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    for _ in range(KILLS):
+        with start(faces, tmp_path / "killed") as run:
+            assert run.stdout is not None
+            for _ in range(chance.randint(1, batches // (KILLS + 1))):
+                run.stdout.readline()
+            run.kill()
+        assert not (tmp_path / "killed/models/faces.safetensors").exists()
+    with start(faces, tmp_path / "killed") as last:
+        assert last.stdout is not None
+        left = len(last.stdout.readlines())
+    assert last.returncode == 0 and left < batches
+    assert digest(tmp_path / "killed") == digest(tmp_path / "whole")

@@ -1,0 +1,39 @@
+"""A training in a process of its own, which says after every batch that it is done; its state is kept after every batch."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from indexer.decode import decode_file
+from indexer.study import Epoch, Inspection
+from models.training import train as loop
+from models.training.recipe import Recipe
+from models.training.run import TrainOptions, train
+from models.training.splits import SplitPlan
+
+RECIPE = Recipe(
+    architecture="baseline_cnn+dropout", weights="none", size=32, epochs=3, pictures_per_epoch=0, batch_size=8, frozen=0,
+    mixup=0.2, patience=3,
+)  # fmt: skip
+
+
+class Quiet:
+    def data(self, inspection: Inspection, parts: Mapping[str, int], split: str) -> None: ...
+    def resumed(self) -> None: ...
+    def epoch(self, epoch: Epoch) -> None: ...
+
+
+def say() -> None:
+    sys.stdout.write("batch\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    faces, place = map(Path, sys.argv[1:])
+    loop._KEEP_EVERY = 0.0
+    options = TrainOptions(
+        (faces,), "faces", place / "models", place / "work", RECIPE, SplitPlan("random", 0.2, 0.2), device="cpu"
+    )
+    train(options, decode_file, Quiet(), say)
