@@ -38,7 +38,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Which trainings to compare: a grid file or "study", changes to its recipes, splits, seeds, patterns of the variants wanted."""
+    """Which trainings: a grid file or "study", changes to its recipes, splits, seeds, patterns of the variants wanted."""
 
     grid: str
     changes: Mapping[str, Any]

@@ -85,11 +85,13 @@ def write_trained(trained: Trained, as_json: bool, out: TextIO) -> None:
         out.write(json.dumps(facts) + "\n")
         return
     if trained.tested:
+        tested = trained.tested
         out.write(
-            f"On {counted(trained.tested.n, 'picture')} that it never saw: accuracy {trained.tested.accuracy:.3f}, balanced "
-            f"{trained.tested.balanced_accuracy:.3f} (chance {trained.tested.chance:.2f}), calibration error {trained.tested.ece:.3f}.\n"
+            f"On {counted(tested.n, 'picture')} that it never saw: accuracy {tested.accuracy:.3f}, balanced "
+            f"{tested.balanced_accuracy:.3f} (chance {tested.chance:.2f}), calibration error {tested.ece:.3f}.\n"
         )
-    out.write(f"{printable(str(trained.path))}\nUse it: moodex index FOLDER --model {printable(trained.name)}\n")
+    out.write(f"{printable(str(trained.path))}\n")
+    out.write(f"Use it: moodex index FOLDER --model {printable(trained.name)}\n")
 
 
 def write_rows(rows: Sequence[Row], as_json: bool, out: TextIO) -> None:

@@ -1,4 +1,4 @@
-"""A training that is killed with SIGKILL, three times at random, and begun again each time makes the same weights as one left alone."""
+"""A training killed with SIGKILL three times at random, and begun again each time, makes the weights of one left alone."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_killed_training_ends_with_the_same_weights(tmp_path: Path) -> None:
         batches = len(alone.stdout.readlines())
     assert alone.returncode == 0 and batches > 3 * KILLS
     seed = random.SystemRandom().randrange(2**32)
-    print(f"seed {seed}")
+    print(f"seed {seed}")  # noqa: T201
     chance = random.Random(seed)
     for _ in range(KILLS):
         with start(faces, tmp_path / "killed") as run:
