@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,9 @@ def open_engine(path: Path) -> Engine:
     with plain_errors(path):
         with engine.begin() as connection:
             current = is_current(connection)
+        # Only now, since it changes the file, and another program's file is left as it is.
+        with closing(engine.raw_connection()) as raw:
+            raw.cursor().execute("PRAGMA journal_mode=WAL")
         if not current:
             # IMMEDIATE, so that two processes that meet here apply each step once.
             with engine.connect().execution_options(moodex_begin="IMMEDIATE") as connection, connection.begin():
@@ -57,7 +60,7 @@ def plain_errors(path: Path) -> Iterator[None]:
 def _configure(connection: sqlite3.Connection, _record: Any) -> None:
     # SQLAlchemy's transactions are begun by _begin; the driver must not begin its own.
     connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-65536"):
+    for pragma in ("synchronous=FULL", "foreign_keys=ON", "cache_size=-65536"):
         connection.execute(f"PRAGMA {pragma}")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection, text
 
-from indexer.errors import MoodexError
+from indexer.errors import MoodexError, StoreDamaged
 
 _FIRST_SCHEMA = """
 CREATE TABLE folders (id INTEGER PRIMARY KEY, path BLOB NOT NULL UNIQUE);
@@ -67,9 +67,14 @@ STEPS: tuple[tuple[str, Callable[[Connection], None]], ...] = (("0001_first_sche
 def is_current(connection: Connection) -> bool:
     """Whether a database has had every step, and no other; reads only.
 
-    Raises MoodexError for one that a newer program has written.
+    Raises MoodexError for one that a newer moodex has written, StoreDamaged for one that is another program's.
     """
     had = _applied(connection)
+    tables = connection.execute(text("SELECT count(*) FROM sqlite_master WHERE type = 'table'")).scalar_one()
+    if tables and STEPS[0][0] not in had:
+        raise StoreDamaged(
+            "The database file is another program's. Nothing was changed; move it away, or choose another folder with --home."
+        )
     unknown = sorted(had - {name for name, _ in STEPS})
     if unknown:
         raise MoodexError(f"This database was written by a newer moodex (schema step {unknown[-1]}); update moodex to use it.")
