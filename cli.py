@@ -40,6 +40,13 @@ class Format(StrEnum):
     HTML = "html"
 
 
+class ExportFormat(StrEnum):
+    """What a model can be exported as."""
+
+    ONNX = "onnx"
+    TORCH = "torch"
+
+
 def _emotion_names(incomplete: str) -> Iterable[str]:
     return [emotion for emotion in EMOTIONS if emotion.startswith(incomplete.lower())]
 
@@ -278,6 +285,72 @@ def models_list_command(context: typer.Context, as_json: AsJson = False, home: H
     models = bootstrap.list_models(_settings(context, home=home))
     with _stdout() as out:
         write_models(models, as_json, out)
+
+
+@models_app.command("add")
+def models_add_command(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="A .safetensors file with its .json card beside it.", metavar="FILE")],
+    name: Annotated[str | None, typer.Option("--name", help="What to call it. (default: as its card says)")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a model of yours that has this name.")] = False,
+    home: Home = None,
+) -> None:
+    """Verify a trained model and copy it to where --model NAME finds it."""
+    from indexer import bootstrap
+    from render.text import printable
+
+    card = bootstrap.shelf(_settings(context, home=home)).add(file, name, force)
+    print(printable(card.name))  # noqa: T201
+
+
+@models_app.command("default")
+def models_default_command(
+    context: typer.Context,
+    name: Annotated[str | None, typer.Argument(help="The model to use from now on.", metavar="[NAME]")] = None,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """Choose the model that is used where no --model is given, or show it. MOODEX_MODEL and the configuration file go first."""
+    from indexer import bootstrap
+    from render.models import write_default
+
+    default = bootstrap.default_model(_settings(context, home=home), name)
+    with _stdout() as out:
+        write_default(default, as_json, out)
+
+
+@models_app.command("remove")
+def models_remove_command(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="A model of yours.", metavar="NAME")],
+    predictions: Annotated[bool, typer.Option("--predictions", help="Also delete what is indexed with it.")] = False,
+    home: Home = None,
+) -> None:
+    """Remove a model. What is indexed with it stays searchable by its name, unless --predictions."""
+    from indexer import bootstrap
+    from render.models import write_removed
+
+    forgotten = bootstrap.remove_model(_settings(context, home=home), name, predictions)
+    with _stdout() as out:
+        write_removed(name, forgotten, out)
+
+
+@models_app.command("export")
+def models_export_command(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="A model's name, or a .safetensors file.", metavar="NAME")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")],
+    form: Annotated[ExportFormat, typer.Option("--format", "-f", help="The format.")] = ExportFormat.ONNX,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    home: Home = None,
+) -> None:
+    """Write a model for other programs, after checking that it gives the same answers there."""
+    from indexer import bootstrap
+    from render.models import write_exported
+
+    exported = bootstrap.export_model(_settings(context, home=home), name, form.value, output, force)
+    with _stdout() as out:
+        write_exported(exported, out)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -15,8 +15,8 @@ import faiss
 import numpy as np
 from blake3 import blake3
 
-from db.atomic import replace_file
 from db.vectors import FaissVectors, Layout, NumpyVectors
+from indexer.atomic import replace_file
 from indexer.ports import Generation, VectorRows
 
 if TYPE_CHECKING:
@@ -65,6 +65,10 @@ class FaissFiles:
                 np.savez(file, ids=layout.ids, emotions=layout.emotions, scores=layout.scores, facts=np.array(json.dumps(facts)))
 
         replace_file(rows_path, write)
+
+    def forget(self, card: ModelCard) -> None:
+        for path in self._paths(card):
+            path.unlink(missing_ok=True)
 
     def over(self, rows: VectorRows) -> VectorIndex:
         return NumpyVectors(rows)

@@ -9,6 +9,7 @@ MoodexError                  1   anything the program knows how to name but has 
 ├── Unavailable              6   a device or a model that is not there
 │   ├── DeviceUnavailable
 │   └── ModelUnavailable
+├── MissingExtra             6   an optional package that this needs is not installed
 ├── Interrupted        130/143   Ctrl-C or SIGTERM, after the batch at hand was saved
 └── ImageError                   why one picture failed; never ends a run, becomes a failure row
     ├── Unreadable               the file could not be read; worth another try on every run
@@ -65,6 +66,12 @@ class DeviceUnavailable(Unavailable):
 
 class ModelUnavailable(Unavailable):
     """The model asked for is missing, damaged, or not what its card says."""
+
+
+class MissingExtra(MoodexError):
+    """An optional package is not installed; the sentence says what to install."""
+
+    exit_code = 6
 
 
 class Interrupted(MoodexError):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def replace_file(path: Path, write: Callable[[Path], None]) -> None:
+def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` make the new content under a temporary name in the same folder; then make it durable, then visible."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -18,6 +18,11 @@ def replace_file(path: Path, write: Callable[[Path], None]) -> None:
     finally:
         temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Replace a file by these bytes."""
+    replace_file(path, lambda temporary: temporary.write_bytes(data))
 
 
 def sync_folder(folder: Path) -> None:
