@@ -175,15 +175,15 @@ def remove_model(settings: Settings, name: str, predictions: bool) -> int | None
 
     Raises as `ModelShelf.remove` does, and WriterBusy.
     """
-    from db.lock import writer_lock
-    from db.vector_files import FaissFiles
-    from indexer.forget import forget
-
     known = shelf(settings)
     if not predictions or not settings.database.exists():
         known.remove(name)
         return 0 if predictions else None
     known.check_removable(name, gone=True)
+    from db.lock import writer_lock
+    from db.vector_files import FaissFiles
+    from indexer.forget import forget
+
     with writer_lock(settings.home), _store(settings) as store:
         keys = {model.name: card.key for model, card in known.cards()}
         forgotten = forget(store, FaissFiles(settings.vectors), name, keys)

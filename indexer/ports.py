@@ -173,7 +173,7 @@ class Counts:
 
 
 class Catalog(Protocol):
-    """The half of the store that indexing writes. Every method but the last is one transaction; safe to call from several threads."""
+    """The half of the store that indexing writes. Each method is one transaction, but for the last; safe in several threads."""
 
     def register_model(self, card: ModelCard) -> int:
         """The id of the model with this card's key, added if it is new."""
