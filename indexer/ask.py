@@ -20,17 +20,17 @@ _SHORTEST_ID = 4
 
 
 def choose_model(shelf: Shelf, name: str, key: str | None) -> StoredModel:
-    """The model to search with: the one with `key`, by whatever name it was indexed, else the newest called `name`.
+    """The model to search with: the one with `key`, by whatever name it was used, else the newest `name` that has pictures.
 
-    Raises NotIndexed where neither has pictures.
+    Raises NotIndexed for none.
     """
-    stored = [model for model in shelf.models() if model.pictures]
+    stored = shelf.models()
     same = next((model for model in stored if model.card.key == key), None)
     if same:
         return same
-    named = [model for model in stored if model.card.name == name]
+    named = [model for model in stored if model.card.name == name and model.pictures]
     if not named:
-        others = sorted({model.card.name for model in stored})
+        others = sorted({model.card.name for model in stored if model.pictures})
         hint = f" There are pictures indexed with {', '.join(others)}; choose one with --model." if others else ""
         raise NotIndexed(f"No pictures are indexed with the model {name!r} yet; run: moodex index FOLDER.{hint}")
     return named[-1]

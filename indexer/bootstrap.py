@@ -92,8 +92,7 @@ def index(
         classifier = classifier_factory(settings)
         with _store(settings) as store:
             summary = pipeline.index(roots, store, classifier, options, progress, check_stop)
-            model = next(model for model in store.models() if model.card.key == classifier.card.key)
-            keep_vectors(store, FaissFiles(settings.vectors), model)
+            keep_vectors(store, FaissFiles(settings.vectors), choose_model(store, classifier.card.name, classifier.card.key))
     return summary
 
 
