@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from commands import study
+from commands import models, study
 from commands.options import AsJson, BatchSize, Device, Home, Model, RequireGpu, Workers, settings_of, stdout
 from indexer.emotions import EMOTIONS
 from indexer.errors import MoodexError, UsageError
@@ -26,8 +26,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-models_app = typer.Typer(help="The models that tell emotions.", no_args_is_help=True)
-app.add_typer(models_app, name="models")
 
 
 class Format(StrEnum):
@@ -200,18 +198,8 @@ def status_command(
         write_status(status, as_json, out)
 
 
-@models_app.command("list")
-def models_list_command(context: typer.Context, as_json: AsJson = False, home: Home = None) -> None:
-    """List the models that --model knows, with what is indexed by each."""
-    from indexer import bootstrap
-    from render.models import write_models
-
-    models = bootstrap.list_models(settings_of(context, home=home))
-    with stdout() as out:
-        write_models(models, as_json, out)
-
-
 study.add_to(app)
+app.add_typer(models.app, name="models")
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _CHUNK = 500
+_DELETED_AT_ONCE = 20_000
+"""Predictions a transaction: with their embeddings some 50 MB of write-ahead log."""
 
 
 class SqliteCatalog:
@@ -195,6 +197,19 @@ class SqliteCatalog:
             for chunk in chunks(file_ids, _CHUNK):
                 gone = update(FileRow.table).where(FileRow.id.in_(chunk))
                 connection.execute(gone.values(state=FileState.GONE, failure_kind=None, failure_reason=None))
+
+    def forget_model(self, model_id: int) -> int:
+        with self._engine.begin() as connection:
+            connection.execute(delete(GenerationRow.table).where(GenerationRow.model_id == model_id))
+        some = select(PredictionRow.id).where(PredictionRow.model_id == model_id).limit(_DELETED_AT_ONCE)
+        forgotten = 0
+        while True:
+            with self._engine.begin() as connection:
+                # Their embeddings go with them.
+                deleted = connection.execute(delete(PredictionRow.table).where(PredictionRow.id.in_(some))).rowcount
+            if not deleted:
+                return forgotten
+            forgotten += deleted
 
 
 def chunks(values: Iterable[T], size: int) -> Iterator[list[T]]:

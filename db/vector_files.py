@@ -66,6 +66,10 @@ class FaissFiles:
 
         replace_file(rows_path, write)
 
+    def forget(self, card: ModelCard) -> None:
+        for path in self._paths(card):
+            path.unlink(missing_ok=True)
+
     def over(self, rows: VectorRows) -> VectorIndex:
         return NumpyVectors(rows)
 

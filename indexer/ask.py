@@ -20,14 +20,20 @@ _SHORTEST_ID = 4
 
 
 def choose_model(shelf: Shelf, name: str, key: str | None) -> StoredModel:
-    """The model to search with: of those called `name` the one with `key`, else the newest. Raises NotIndexed for none."""
+    """The model to search with: the one with `key`, by whatever name it was used, else the newest `name` that has pictures.
+
+    Raises NotIndexed for none.
+    """
     stored = shelf.models()
-    named = [model for model in stored if model.card.name == name]
+    same = next((model for model in stored if model.card.key == key), None)
+    if same:
+        return same
+    named = [model for model in stored if model.card.name == name and model.pictures]
     if not named:
-        others = sorted({model.card.name for model in stored})
+        others = sorted({model.card.name for model in stored if model.pictures})
         hint = f" There are pictures indexed with {', '.join(others)}; choose one with --model." if others else ""
         raise NotIndexed(f"No pictures are indexed with the model {name!r} yet; run: moodex index FOLDER.{hint}")
-    return next((model for model in named if model.card.key == key), named[-1])
+    return named[-1]
 
 
 def check(question: Question) -> None:

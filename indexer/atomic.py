@@ -20,6 +20,11 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     sync_folder(path.parent)
 
 
+def write_file(path: Path, data: bytes) -> None:
+    """Replace a file by these bytes."""
+    replace_file(path, lambda temporary: temporary.write_bytes(data))
+
+
 def sync_folder(folder: Path) -> None:
     """Make renames in a folder durable, where the system can."""
     if os.name != "posix":

@@ -16,15 +16,15 @@ from indexer.ask import check, choose_model, look_at, to_query
 from indexer.errors import ModelUnavailable, NotIndexed
 from indexer.messages import ListedModel, Question, Status
 from indexer.stopping import stoppable
-from models import zoo
 
 if TYPE_CHECKING:
     from db.store import SqliteStore
     from indexer.domain import Hit
-    from indexer.messages import Summary
+    from indexer.messages import DefaultModel, ExportedModel, Summary
     from indexer.pipeline import IndexOptions
     from indexer.ports import Classifier, Progress, StoredModel, VectorIndex
     from indexer.settings import Settings
+    from models.shelf import ModelShelf
 
 ClassifierFactory = Callable[["Settings"], "Classifier"]
 
@@ -50,25 +50,21 @@ def open_classifier(settings: Settings) -> Classifier:
     return LazyClassifier(read_card(path), load)
 
 
+def shelf(settings: Settings) -> ModelShelf:
+    """The models that are known by name, the chosen one among them."""
+    from models.shelf import ModelShelf
+
+    return ModelShelf(settings.models, settings.model)
+
+
 def model_name(settings: Settings) -> str:
-    """The name under which the chosen model's predictions are stored."""
-    chosen = settings.model or zoo.DEFAULT
-    return Path(chosen).stem if chosen.endswith(".safetensors") else chosen
+    """The name under which the chosen model's predictions are stored. Raises ModelUnavailable where the default has gone."""
+    return shelf(settings).stored_name()
 
 
 def checkpoint_path(settings: Settings) -> Path:
-    """The weights file of the chosen model: a shipped one, one of the user's, or a file. Raises ModelUnavailable."""
-    name = settings.model or zoo.DEFAULT
-    shipped = zoo.checkpoints()
-    if name in shipped:
-        return shipped[name]
-    own = settings.models / f"{name}.safetensors"
-    if own.exists():
-        return own
-    if name.endswith(".safetensors") and Path(name).exists():
-        return Path(name)
-    known = sorted({*shipped, *(path.stem for path in settings.models.glob("*.safetensors"))})
-    raise ModelUnavailable(f"There is no model {name!r}; known are {', '.join(known) or 'none'}, or give a .safetensors file.")
+    """The weights file of the chosen model. Raises ModelUnavailable."""
+    return shelf(settings).weights()
 
 
 def index(
@@ -86,7 +82,7 @@ def index(
     from indexer.scan import resolve_roots
 
     roots = resolve_roots(paths)
-    settings.home.mkdir(parents=True, exist_ok=True)
+    settings.make_home()
     options = replace(
         options,
         scan=replace(options.scan, own_folder=os.fsencode(settings.home)),
@@ -158,18 +154,52 @@ def status(settings: Settings, failures: int) -> Status:
 
 def list_models(settings: Settings) -> list[ListedModel]:
     """Every model that `--model` finds by name."""
-    from models.card import read_card
-
+    known = shelf(settings)
     pictures: dict[str, int] = {}
     if settings.database.exists():
         with _store(settings) as store:
             pictures = {model.card.key: model.pictures for model in store.models()}
-    found = [(path, "shipped") for path in zoo.checkpoints().values()]
-    found += [(path, "yours") for path in sorted(settings.models.glob("*.safetensors"))]
-    return [
-        ListedModel(card, origin, card.name == model_name(settings), pictures.get(card.key, 0))
-        for card, origin in ((read_card(path), origin) for path, origin in found)
-    ]
+    default = known.in_use().name
+    return [ListedModel(card, model.origin, model.name == default, pictures.get(card.key, 0)) for model, card in known.cards()]
+
+
+def default_model(settings: Settings, name: str | None) -> DefaultModel:
+    """The model that is used where no `--model` is given, once `name`, if any, is the data folder's default."""
+    known = shelf(settings)
+    if name is not None:
+        known.use(name)
+    known.stored_name()  # says so where it has gone
+    return known.in_use()
+
+
+def remove_model(settings: Settings, name: str, predictions: bool) -> int | None:
+    """Remove one of the user's models and, if wanted, its predictions (those alone where its file has gone); how many.
+
+    Raises as `ModelShelf.remove` does, and WriterBusy.
+    """
+    known = shelf(settings)
+    if not predictions or not settings.database.exists():
+        known.remove(name)
+        return 0 if predictions else None
+    known.check_removable(name, gone=True)
+    from db.lock import writer_lock
+    from db.vector_files import FaissFiles
+    from indexer.forget import forget
+
+    with writer_lock(settings.home), _store(settings) as store:
+        keys = {model.name: card.key for model, card in known.cards()}
+        forgotten = forget(store, FaissFiles(settings.vectors), name, keys)
+    if name in keys or forgotten is None:
+        known.remove(name)
+    return forgotten or 0
+
+
+def export_model(settings: Settings, name: str, kind: str, output: Path, force: bool) -> ExportedModel:
+    """Write a model as "onnx" or "torch" for other programs. Raises UsageError, ModelUnavailable and MissingExtra."""
+    weights = shelf(settings).find(name)
+    from models.export import export
+
+    return export(kind, output, weights, force)
 
 
 @contextmanager

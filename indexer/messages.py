@@ -74,3 +74,23 @@ class ListedModel:
     origin: str
     default: bool
     pictures: int
+
+
+@dataclass(frozen=True, slots=True)
+class DefaultModel:
+    """The model that is used where no `--model` is given. `set_by` is "settings" (environment or file), "home" or "moodex"."""
+
+    name: str
+    set_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedModel:
+    """A model in another format. The differences are the largest absolute ones from torch's outputs, on random pictures."""
+
+    path: Path
+    format: str
+    model: str
+    bytes: int
+    probabilities_difference: float
+    embeddings_difference: float

@@ -173,7 +173,7 @@ class Counts:
 
 
 class Catalog(Protocol):
-    """The half of the store that indexing writes. Every method is one transaction; safe to call from several threads."""
+    """The half of the store that indexing writes. Each method is one transaction, but for the last; safe in several threads."""
 
     def register_model(self, card: ModelCard) -> int:
         """The id of the model with this card's key, added if it is new."""
@@ -216,6 +216,13 @@ class Catalog(Protocol):
 
     def mark_gone(self, file_ids: Sequence[int]) -> None:
         """Note that files vanished. Their pictures and predictions stay, should they come back."""
+
+    def forget_model(self, model_id: int) -> int:
+        """Delete a model's predictions and embeddings, and its past generations; how many predictions there were.
+
+        Files, pictures, runs, and the model itself as one without pictures, stay. What is large is deleted in several
+        transactions, the generations in the first: from then on no kept index of the past is trusted.
+        """
 
 
 class Shelf(Protocol):
@@ -289,6 +296,9 @@ class VectorFiles(Protocol):
 
     def save(self, card: ModelCard, rows: VectorRows, generation: Generation) -> None:
         """Keep an index of these rows, replacing the old one atomically."""
+
+    def forget(self, card: ModelCard) -> None:
+        """Delete what is kept of a model, if anything."""
 
     def over(self, rows: VectorRows) -> VectorIndex:
         """An index of these rows in memory."""

@@ -44,6 +44,15 @@ class Settings:
         """The folder of what trainings leave beside their checkpoints, a folder each."""
         return self.home / "trainings"
 
+    def make_home(self) -> None:
+        """Make the data folder where there is none. Raises UsageError where that cannot be done."""
+        try:
+            self.home.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(
+                f"The data folder {self.home} cannot be made ({error.strerror}); choose another with --home."
+            ) from error
+
 
 def load_settings(flags: Mapping[str, object], environ: Mapping[str, str] = os.environ) -> Settings:
     """The settings in force. `flags` that are None were not given.

@@ -78,6 +78,7 @@ def train(settings: Settings, data: Data, target: Target, recipe: Recipe, watche
     from models.training.run import train as run
     from models.training.splits import SplitPlan
 
+    settings.make_home()
     options = TrainOptions(
         data.datasets,
         target.name,
@@ -110,13 +111,13 @@ def inspect(settings: Settings, data: Data, recipe: Recipe) -> Inspection:
 
 def evaluate(settings: Settings, data: Data, closed: bool = False, views: int = 1) -> tuple[str, Evaluation, list[Mistake]]:
     """The chosen model's name, its measures on labelled pictures, and its mistakes, the surest first."""
-    from indexer.bootstrap import checkpoint_path
+    from indexer.bootstrap import shelf
     from indexer.decode import decode_file
     from models.classifier import TorchClassifier
     from models.training.judge import judge
     from models.training.labels import Labels
 
-    path = checkpoint_path(settings)
+    path = shelf(settings).weights()
     classifier = TorchClassifier.open(path, settings.device, settings.require_gpu, settings.batch_size)
     labels = Labels.from_rules(data.rules)
     return classifier.card.name, *judge(classifier, data.datasets, labels, decode_file, closed, views)

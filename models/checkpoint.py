@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +13,7 @@ from safetensors.torch import load as parse
 from safetensors.torch import save as serialise
 from torch import Tensor
 
+from indexer.atomic import write_file
 from indexer.domain import ModelCard
 from indexer.errors import ModelUnavailable
 from models.card import card_path, card_text, read_card
@@ -30,14 +29,14 @@ def save(folder: Path, card: ModelCard, state: Mapping[str, Tensor]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{card.name}.safetensors"
     data = serialise({name: _to_store(tensor) for name, tensor in state.items() if _is_weight(name)})
-    _write(path, data)
+    write_file(path, data)
     write_card(path, replace(card, weights_digest=blake3(data).hexdigest()))
     return path
 
 
 def write_card(weights: Path, card: ModelCard) -> None:
     """Write the card of a weights file, atomically."""
-    _write(card_path(weights), card_text(card).encode())
+    write_file(card_path(weights), card_text(card).encode())
 
 
 def load(path: Path) -> tuple[ModelCard, dict[str, Tensor]]:
@@ -95,17 +94,3 @@ def _to_store(tensor: Tensor) -> Tensor:
     if not tensor.is_floating_point():
         return tensor.detach().cpu().contiguous()
     return tensor.detach().cpu().contiguous().to(torch.float16 if tensor.ndim > 1 else torch.float32)
-
-
-def _write(path: Path, data: bytes) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -26,6 +26,16 @@ _log = logging.getLogger(__name__)
 _BATCH_SIZES = {"cpu": 16, "mps": 64, "cuda": 128}
 
 
+def assemble(card: ModelCard, state: Mapping[str, Tensor]) -> Normalised:
+    """A checkpoint as one module for evaluation, on the CPU."""
+    with torch.device("meta"):
+        network = architecture(card.architecture).build(len(card.labels), card.input.size)
+    network.load_state_dict(dict(state), assign=True)
+    network.fold()
+    network.requires_grad_(False)
+    return Normalised(network, card.input.mean, card.input.std).eval()
+
+
 class TorchClassifier:
     """Implements `indexer.ports.Classifier`. Computes in float32, with batch norms folded and channels last.
 
@@ -33,12 +43,8 @@ class TorchClassifier:
     """
 
     def __init__(self, card: ModelCard, state: Mapping[str, Tensor], device: torch.device, batch_size: int = 0) -> None:
-        with torch.device("meta"):
-            network = architecture(card.architecture).build(len(card.labels), card.input.size)
-        network.load_state_dict(dict(state), assign=True)
-        network.fold()
-        network.requires_grad_(False).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._model = Normalised(network, card.input.mean, card.input.std)
+        self._model = assemble(card, state)
+        self._model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._device = device
         self._batch_size = batch_size or _BATCH_SIZES[device.type]
         self.card = card

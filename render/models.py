@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 from render.text import counted, printable
 
 if TYPE_CHECKING:
-    from indexer.messages import ListedModel
+    from indexer.messages import DefaultModel, ExportedModel, ListedModel
 
 
 def write_models(models: Sequence[ListedModel], as_json: bool, out: TextIO) -> None:
@@ -39,3 +39,26 @@ def write_models(models: Sequence[ListedModel], as_json: bool, out: TextIO) -> N
         facts = f"{card.architecture}, {card.input.size} px, {len(card.labels)} emotions, {card.embedding_size}-d"
         out.write(f"{mark} {printable(card.name)}  {facts}, {model.origin}, {counted(model.pictures, 'picture')} indexed\n")
     out.write("* is used unless --model says otherwise.\n")
+
+
+def write_default(default: DefaultModel, as_json: bool, out: TextIO) -> None:
+    """Write the name of the model in use, or an object that also says who chose it."""
+    if as_json:
+        json.dump({"name": default.name, "set_by": default.set_by}, out)
+        out.write("\n")
+    else:
+        out.write(f"{printable(default.name)}\n")
+
+
+def write_removed(name: str, predictions: int | None, out: TextIO) -> None:
+    """Write what was removed with a model; `predictions` is None where they were kept."""
+    forgotten = "; its predictions were kept" if predictions is None else f" and {counted(predictions, 'prediction')} of it"
+    out.write(f"Removed {printable(name)}{forgotten}.\n")
+
+
+def write_exported(model: ExportedModel, out: TextIO) -> None:
+    """Write where an export went and how true it is."""
+    out.write(
+        f"{printable(str(model.path))}: {printable(model.model)} as {model.format}, {model.bytes / 1e6:,.1f} MB; differs from "
+        f"torch by {model.probabilities_difference:.1e} in probabilities and {model.embeddings_difference:.1e} in embeddings.\n"
+    )

@@ -304,3 +304,55 @@ def test_counts_by_state(scene: Scene) -> None:
 def test_asking_for_an_unknown_model_is_an_error(store: Store) -> None:
     with pytest.raises(NotIndexed):
         store.ranked(7, ANY, 1, 0)
+
+
+def test_a_forgotten_model_has_no_predictions_left(scene: Scene) -> None:
+    scene.add("one", b"/a/1.png", b"/a/copy.png")
+    scene.add("two", b"/a/2.png", seed=2)
+    ids = scene.store.prediction_ids(scene.model, ANY).tolist()
+    assert scene.store.forget_model(scene.model) == 2
+    assert scene.paths() == []
+    assert list(scene.store.vectors(scene.model)) == []
+    assert scene.store.vectors_of(ids) == {}
+    assert scene.store.find(scene.model, "") == []
+    assert [model.pictures for model in scene.store.models()] == [0]
+    assert scene.store.forget_model(scene.model) == 0
+
+
+def test_forgetting_a_model_keeps_files_pictures_runs_and_other_models(scene: Scene) -> None:
+    scene.add("one", b"/a/1.png")
+    other = scene.store.register_model(card("other", digest="22"))
+    entry = Predicted(image("one"), prediction(0.2, 0.7, 0.1), tuple(scene.note(b"/a/1.png")))
+    scene.store.commit(scene.run, other, Batch(predicted=(entry,)))
+    before = scene.store.generation(other)
+    assert scene.store.forget_model(scene.model) == 1
+    assert scene.known(b"/a/1.png") == (FileState.DONE, False)
+    assert scene.store.counts().images == 1
+    assert len(scene.store.runs(5)) == 1
+    assert [ranked.hit.emotion for ranked in scene.store.ranked(other, ANY, 10, 0)] == ["sad"]
+    assert scene.store.generation(other) == before
+    assert scene.store.register_model(card()) == scene.model
+
+
+def test_a_generation_from_before_forgetting_is_never_trusted_again(scene: Scene) -> None:
+    scene.add("one", b"/a/1.png")
+    old_ids = scene.store.prediction_ids(scene.model, ANY).tolist()
+    old = scene.store.generation(scene.model)
+    assert old is not None
+    scene.store.forget_model(scene.model)
+    assert scene.store.generation(scene.model) is None
+    assert not scene.store.had_generation(scene.model, old)
+    scene.add("one", b"/a/1.png", seed=1)
+    new = scene.store.generation(scene.model)
+    assert new is not None
+    assert new.token != old.token
+    assert not scene.store.had_generation(scene.model, old)
+    assert set(old_ids).isdisjoint(scene.store.prediction_ids(scene.model, ANY).tolist())
+
+
+def test_a_model_larger_than_a_transaction_is_forgotten_whole(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("db.catalog._DELETED_AT_ONCE", 2)
+    for i in range(5):
+        scene.add(f"n{i}", b"/a/%d.png" % i, seed=i)
+    assert scene.store.forget_model(scene.model) == 5
+    assert scene.paths() == []

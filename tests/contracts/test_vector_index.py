@@ -102,6 +102,18 @@ def test_a_vector_finds_itself(build: Callable[[VectorRows], VectorIndex]) -> No
         assert similarities[0] == pytest.approx(1, abs=1e-3)
 
 
+def test_a_forgotten_model_has_no_files_and_others_keep_theirs(tmp_path: Path) -> None:
+    files = FaissFiles(tmp_path)
+    one, other = card(size=16), card(size=16, digest="11")
+    for model in (one, other):
+        files.save(model, rows(5), Generation(5, "t"))
+    files.forget(one)
+    assert files.load(one) is None
+    assert files.load(other) is not None
+    assert all(path.name.startswith(other.key) for path in tmp_path.iterdir())
+    files.forget(one)
+
+
 @given(
     seed=st.integers(0, 2**16),
     count=st.integers(2, 60),

@@ -141,7 +141,7 @@ class MemoryStore:
             self._settle(file, FileState.FAILED, None, failure)
         if batch.predicted:
             generations = self._generations.setdefault(model_id, [])
-            generations.append(Generation(self._last["prediction"], f"{id(self)}-{len(generations)}"))
+            generations.append(Generation(self._last["prediction"], f"{id(self)}-{self._next('generation')}"))
 
     def _settle(self, file: PendingFile, state: FileState, digest: bytes | None, failure: Failure | None) -> None:
         old = self._files[file.path]
@@ -165,6 +165,10 @@ class MemoryStore:
         for path, file in self._files.items():
             if file.id in set(file_ids):
                 self._files[path] = replace(file, state=FileState.GONE, failure=None)
+
+    def forget_model(self, model_id: int) -> int:
+        self._generations.pop(model_id, None)
+        return len(self._rows.pop(model_id, {}))
 
     def models(self) -> list[StoredModel]:
         return [StoredModel(i, card, len(self._rows.get(i, {}))) for i, card in enumerate(self._cards, start=1)]

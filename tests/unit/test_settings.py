@@ -52,3 +52,9 @@ def test_a_bad_flag_is_named(value: str, tmp_path: Path) -> None:
 
 def test_auto_is_for_the_program_to_choose(tmp_path: Path) -> None:
     assert load_settings({"batch_size": "auto", "workers": "5"}, environment(tmp_path)).batch_size == 0
+
+
+def test_a_data_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UsageError, match=r"The data folder .*file/home cannot be made"):
+        Settings(home=tmp_path / "file" / "home").make_home()

@@ -1,0 +1,26 @@
+"""Forgetting what a model said: its predictions in the store, and then its derived vector index."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from indexer.ports import Store, VectorFiles
+
+
+def forget(store: Store, files: VectorFiles, name: str, keys: Mapping[str, str]) -> int | None:
+    """Delete the predictions of every version of a model; how many, or None where there were none to look for.
+
+    `keys` are those of all models that are known by name. What is stored under the key of another one of them is kept: equal
+    models under two names share their predictions.
+    """
+    own = keys.get(name)
+    others = {key for other, key in keys.items() if other != name}
+    stored = [model for model in store.models() if model.pictures and model.card.key not in others]
+    stored = [model for model in stored if model.card.key == own or model.card.name == name]
+    deleted = 0
+    for model in stored:
+        deleted += store.forget_model(model.id)
+        files.forget(model.card)
+    return deleted if stored else None

@@ -1,0 +1,200 @@
+"""A model in a format that other programs run, checked against torch before it is put in place.
+
+Both formats hold `models.network.Normalised`, so that a program needs nothing of ours but the card. In: `pixels`, uint8,
+(N, size, size, 3), RGB, prepared as the card's input says. Out: `probabilities`, float32, (N, labels), calibrated, rows sum to 1;
+and `embeddings`, float32, (N, embedding size), rows of length 1. N is any number from 1 on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from indexer.atomic import replace_file
+from indexer.domain import ModelCard
+from indexer.errors import MissingExtra, ModelUnavailable, UsageError
+from indexer.messages import ExportedModel
+from models import checkpoint
+from models.card import card_text
+from models.classifier import assemble
+from models.network import Normalised
+
+OPSET = 18
+"""The ONNX operator set that torch writes without conversion; onnxruntime runs it from 1.14 on."""
+
+TOLERANCE = 1e-4
+_INPUT, _OUTPUTS = "pixels", ("probabilities", "embeddings")
+_ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+_CARD = "card.json"
+_CHECKPOINTS = (".safetensors", ".json")
+
+Outputs = tuple[Tensor, Tensor]
+Run = Callable[[Tensor], Outputs]
+
+
+def export(kind: str, path: Path, checkpoint_path: Path, force: bool = False) -> ExportedModel:
+    """Write a checkpoint as "onnx" or "torch"; else as those two do.
+
+    Raises UsageError where the file is there already, unless `force`, or cannot be written.
+    """
+    if path.is_dir() or not path.parent.is_dir():
+        raise UsageError(f"{path} cannot be written: it is a folder, or there is none to put it in.")
+    if path.suffix in _CHECKPOINTS:
+        raise UsageError(f"{path} would look like a checkpoint or its card, and might replace one; choose another ending.")
+    if path.exists() and not force:
+        raise UsageError(f"{path} is there already; --force replaces it.")
+    formats = {"onnx": export_onnx, "torch": export_torch}
+    try:
+        return formats[kind](path, checkpoint_path)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror or error}.") from error
+
+
+def export_onnx(path: Path, checkpoint_path: Path, tolerance: float = TOLERANCE) -> ExportedModel:
+    """Write a checkpoint as ONNX, its name, labels (JSON), digest, key and input (JSON) among the file's metadata.
+
+    Replaces `path` once onnxruntime has given torch's answers within `tolerance`. Raises ModelUnavailable where it does not,
+    or for a bad checkpoint, and MissingExtra without onnx, onnxscript or onnxruntime.
+    """
+    for package in _ONNX_PACKAGES:
+        _need(package)
+    card, model = _open(checkpoint_path)
+
+    def write(temporary: Path) -> None:
+        program = torch.onnx.export(
+            model,
+            (_pictures(2, card.input.size),),
+            input_names=[_INPUT],
+            output_names=list(_OUTPUTS),
+            dynamic_shapes=_any_number(),
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+        if program is None:
+            raise RuntimeError("torch made no program")
+        program.model.metadata_props.update(_about(card))
+        program.save(temporary)
+
+    return _checked("onnx", path, card, model, write, _onnx, tolerance)
+
+
+def export_torch(path: Path, checkpoint_path: Path, tolerance: float = TOLERANCE) -> ExportedModel:
+    """Write a checkpoint as torch.export's archive (.pt2), its card beside the program as the extra file card.json.
+
+    Replaces `path` once the archive, loaded again, has given the same answers within `tolerance`. Raises ModelUnavailable
+    where it does not, or for a bad checkpoint.
+    """
+    card, model = _open(checkpoint_path)
+
+    def write(temporary: Path) -> None:
+        program = torch.export.export(model, (_pictures(2, card.input.size),), dynamic_shapes=_any_number())
+        with temporary.open("wb") as file:
+            torch.export.save(program, file, extra_files={_CARD: card_text(card)})
+
+    return _checked("torch", path, card, model, write, _archive, tolerance)
+
+
+def _open(checkpoint_path: Path) -> tuple[ModelCard, Normalised]:
+    card, state = checkpoint.load(checkpoint_path)
+    return card, assemble(card, state)
+
+
+def _any_number() -> dict[str, dict[int, object]]:
+    return {_INPUT: {0: torch.export.Dim("N", min=1)}}
+
+
+def _about(card: ModelCard) -> Mapping[str, str]:
+    return {
+        "name": card.name,
+        "architecture": card.architecture,
+        "labels": json.dumps(card.labels),
+        "input": json.dumps({**asdict(card.input), "layout": "NHWC", "channels": "RGB", "type": "uint8"}),
+        "weights_digest": card.weights_digest,
+        "key": card.key,
+    }
+
+
+def _checked(
+    kind: str,
+    path: Path,
+    card: ModelCard,
+    model: Normalised,
+    write: Callable[[Path], None],
+    load: Callable[[Path], Run],
+    tolerance: float,
+) -> ExportedModel:
+    """Write, load again, compare; only then is `path` replaced."""
+    differences = (0.0, 0.0)
+    size = 0
+
+    def write_checked(temporary: Path) -> None:
+        nonlocal differences, size
+        try:
+            write(temporary)
+            differences = _differences(model, load(temporary), card.input.size)
+        except OSError:
+            raise
+        except Exception as error:  # torch, onnxscript and onnxruntime raise many kinds for what they cannot express
+            reason = str(error).partition("\n")[0]
+            raise ModelUnavailable(
+                f"{card.architecture} cannot be exported as {kind}: {type(error).__name__}, {reason}"
+            ) from error
+        # Written so that a difference that is no number fails as well.
+        if not max(differences) < tolerance:
+            raise ModelUnavailable(
+                f"{card.name!r} was not exported: its probabilities would differ by {differences[0]:.1e} and its embeddings "
+                f"by {differences[1]:.1e} from torch's, more than {tolerance:.0e}."
+            )
+        size = temporary.stat().st_size
+
+    replace_file(path, write_checked)
+    return ExportedModel(path, kind, card.name, size, *differences)
+
+
+@torch.inference_mode()
+def _differences(model: Normalised, run: Run, size: int) -> tuple[float, float]:
+    """The largest absolute difference of probabilities and of embeddings, on random pictures one and three at a time."""
+    found = []
+    for count in (1, 3):
+        pictures = _pictures(count, size, seed=count)
+        pairs = zip(model(pictures), run(pictures), strict=True)
+        found.append([float((ours - theirs).abs().max()) for ours, theirs in pairs])
+    probabilities, embeddings = np.array(found).max(axis=0).tolist()
+    return probabilities, embeddings
+
+
+def _pictures(count: int, size: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (count, size, size, 3), dtype=torch.uint8, generator=generator)
+
+
+def _onnx(path: Path) -> Run:
+    runtime = import_module("onnxruntime")
+    session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+    def run(pictures: Tensor) -> Outputs:
+        probabilities, embeddings = session.run(list(_OUTPUTS), {_INPUT: pictures.numpy()})
+        return torch.from_numpy(probabilities), torch.from_numpy(embeddings)
+
+    return run
+
+
+def _archive(path: Path) -> Run:
+    with path.open("rb") as file:
+        run: Run = torch.export.load(file).module()
+    return run
+
+
+def _need(package: str) -> None:
+    try:
+        import_module(package)
+    except ImportError as error:
+        raise MissingExtra(f"Exporting to ONNX needs the package {package}: pip install 'moodex[export]'") from error

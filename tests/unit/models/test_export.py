@@ -1,0 +1,170 @@
+"""Exported models give torch's answers, or are not written at all."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from indexer.domain import InputSpec, ModelCard
+from indexer.emotions import EMOTIONS
+from indexer.errors import MissingExtra, ModelUnavailable, UsageError
+from indexer.messages import ExportedModel
+from models import checkpoint
+from models.classifier import TorchClassifier
+from models.export import export, export_onnx, export_torch
+from models.registry import ARCHITECTURES, architecture
+
+SIZE = 64
+TRIED = {
+    "torch": (["baseline_cnn", "efficientnet_lite0", "resnet18"], list(ARCHITECTURES)),
+    "onnx": (["baseline_cnn", "efficientnet_lite0"], ["resnet18", "googlenet", "mobilenet_v3_large"]),
+}
+"""Architectures by format: those that every run tries, and those that take long."""
+
+
+def tried(form: str) -> list[object]:
+    always, slow = TRIED[form]
+    return [*always, *(pytest.param(name, marks=pytest.mark.slow) for name in slow if name not in always)]
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """A checkpoint whose export takes a second."""
+    return random_checkpoint(tmp_path, "baseline_cnn")
+
+
+def random_checkpoint(folder: Path, name: str) -> Path:
+    """Random weights of an architecture."""
+    torch.manual_seed(0)
+    kind = architecture(name)
+    network = kind.build(len(EMOTIONS), SIZE)
+    spec = InputSpec(SIZE, kind.mean, kind.std)
+    return checkpoint.save(folder, ModelCard(name, name, "", EMOTIONS, spec, network.embedding_size), network.state_dict())
+
+
+def pictures(count: int) -> np.ndarray:
+    return np.random.default_rng(count).integers(0, 256, (count, SIZE, SIZE, 3), dtype=np.uint8)
+
+
+def is_true(done: ExportedModel) -> None:
+    assert done.probabilities_difference < 1e-4
+    assert done.embeddings_difference < 1e-4
+    assert done.bytes == done.path.stat().st_size
+
+
+@pytest.mark.parametrize("name", tried("torch"))
+def test_every_architecture_becomes_a_torch_archive(tmp_path: Path, name: str) -> None:
+    is_true(export_torch(tmp_path / "model.pt2", random_checkpoint(tmp_path, name)))
+
+
+@pytest.mark.parametrize("name", tried("onnx"))
+def test_architectures_become_onnx(tmp_path: Path, name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    is_true(export_onnx(tmp_path / "model.onnx", random_checkpoint(tmp_path, name)))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_onnx_says_what_it_is_and_takes_any_number_of_pictures(small: Path, tmp_path: Path) -> None:
+    import onnxruntime
+
+    path = tmp_path / "model.onnx"
+    done = export_onnx(path, small)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    card, _ = checkpoint.load(small)
+    about = session.get_modelmeta().custom_metadata_map
+    assert (about["name"], about["weights_digest"], about["key"]) == (card.name, card.weights_digest, card.key)
+    assert json.loads(about["labels"]) == list(EMOTIONS)
+    assert json.loads(about["input"])["size"] == SIZE
+    (given,) = session.get_inputs()
+    assert (given.name, given.type, given.shape) == ("pixels", "tensor(uint8)", ["N", SIZE, SIZE, 3])
+    assert [(out.name, out.shape) for out in session.get_outputs()] == [
+        ("probabilities", ["N", len(EMOTIONS)]),
+        ("embeddings", ["N", 64]),
+    ]
+    for count in (1, 2, 5):
+        expected = TorchClassifier.open(small, "cpu").classify(pictures(count))
+        probabilities, embeddings = session.run(None, {"pixels": pictures(count)})
+        np.testing.assert_allclose(probabilities, expected.probabilities, atol=1e-4)
+        np.testing.assert_allclose(embeddings, expected.embeddings, atol=1e-4)
+        np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, atol=1e-5)
+    assert (done.format, done.model, done.path) == ("onnx", "baseline_cnn", path)
+
+
+def test_a_torch_archive_brings_its_card_and_takes_any_number_of_pictures(small: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.pt2"
+    export_torch(path, small)
+    extra = {"card.json": ""}
+    run = torch.export.load(path, extra_files=extra).module()
+    assert json.loads(extra["card.json"])["labels"] == list(EMOTIONS)
+    for count in (1, 4):
+        probabilities, embeddings = run(torch.from_numpy(pictures(count)))
+        expected = TorchClassifier.open(small, "cpu").classify(pictures(count))
+        np.testing.assert_allclose(probabilities.numpy(), expected.probabilities, atol=1e-4)
+        np.testing.assert_allclose(embeddings.numpy(), expected.embeddings, atol=1e-4)
+
+
+@pytest.mark.parametrize(("write", "tolerance"), [(export_torch, -1.0), (export_onnx, 0.0)])
+def test_one_that_differs_is_not_written(small: Path, write: Callable[..., ExportedModel], tolerance: float) -> None:
+    path = small.parent / "model"
+    path.write_bytes(b"the one before")
+    with pytest.raises(ModelUnavailable, match=r"'baseline_cnn' was not exported: its probabilities would differ by \d"):
+        write(path, small, tolerance)
+    assert path.read_bytes() == b"the one before"
+    assert {file.name for file in small.parent.iterdir()} == {"model", "baseline_cnn.json", "baseline_cnn.safetensors"}
+
+
+def test_what_cannot_be_expressed_is_one_sentence(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise RuntimeError("no such operator\nand a long trace")
+
+    monkeypatch.setattr(torch.export, "save", fails)
+    with pytest.raises(ModelUnavailable, match="cannot be exported as torch: RuntimeError, no such operator$"):
+        export_torch(small.parent / "model.pt2", small)
+    assert len(list(small.parent.iterdir())) == 2
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxscript", "onnxruntime"])
+def test_a_missing_package_is_named(small: Path, monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtra, match=rf"needs the package {package}: pip install 'moodex\[export\]'"):
+        export_onnx(small.parent / "model.onnx", small)
+    assert MissingExtra.exit_code == 6
+
+
+@pytest.mark.parametrize(
+    ("name", "force", "sentence"),
+    [
+        ("there.onnx", False, "is there already; --force"),
+        ("none/model.onnx", False, "cannot be written"),
+        (".", True, "cannot be written"),
+        ("baseline_cnn.safetensors", True, "might replace one"),
+        ("baseline_cnn.json", True, "might replace one"),
+    ],
+)
+def test_where_it_cannot_go(small: Path, name: str, force: bool, sentence: str) -> None:
+    (small.parent / "there.onnx").touch()
+    before = small.read_bytes()
+    with pytest.raises(UsageError, match=sentence):
+        export("torch", small.parent / name, small, force)
+    assert small.read_bytes() == before
+
+
+def test_a_file_that_is_there_is_replaced_by_force(small: Path) -> None:
+    path = small.parent / "there.pt2"
+    path.touch()
+    is_true(export("torch", path, small, force=True))
+
+
+def test_a_full_disk_is_one_sentence(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch.export, "save", full)
+    with pytest.raises(UsageError, match="cannot be written: No space left"):
+        export("torch", small.parent / "model.pt2", small)
+    assert len(list(small.parent.iterdir())) == 2

@@ -1,0 +1,199 @@
+"""The models known by name: found, added, removed, chosen."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from indexer.errors import ModelUnavailable, UsageError
+from indexer.messages import DefaultModel
+from models import checkpoint, zoo
+from models.card import card_path, read_card
+from models.shelf import ModelShelf
+from tests.unit.models.conftest import lite0_card, lite0_state
+from tests.unit.models.test_checkpoint import replace_weights
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "home/models"
+
+
+@pytest.fixture
+def shelf(folder: Path) -> ModelShelf:
+    return ModelShelf(folder)
+
+
+def names(shelf: ModelShelf) -> list[tuple[str, str]]:
+    return [(model.name, model.origin) for model in shelf]
+
+
+def test_without_a_folder_there_is_what_is_shipped(shelf: ModelShelf) -> None:
+    assert names(shelf) == [(name, "shipped") for name in zoo.checkpoints()]
+    assert shelf.in_use() == DefaultModel(zoo.DEFAULT, "moodex")
+    assert shelf.weights() == zoo.checkpoints()[zoo.DEFAULT]
+
+
+def test_an_added_model_is_found_by_its_name(shelf: ModelShelf, folder: Path, saved: Path) -> None:
+    card = shelf.add(saved)
+    assert card.name == "tiny"
+    assert shelf.find("tiny") == folder / "tiny.safetensors"
+    assert checkpoint.load(folder / "tiny.safetensors")[0] == read_card(saved)
+    assert sorted(path.name for path in folder.iterdir()) == ["tiny.json", "tiny.safetensors"]
+
+
+def test_a_model_under_another_name_is_the_same_model(shelf: ModelShelf, saved: Path) -> None:
+    shelf.add(saved, "v1.2 mine")
+    card, _ = checkpoint.load(shelf.find("v1.2 mine"))
+    assert card.name == "v1.2 mine"
+    assert (card.weights_digest, card.key, card.about) == (read_card(saved).weights_digest, read_card(saved).key, {})
+
+
+def test_a_taken_name_is_refused_unless_forced(shelf: ModelShelf, saved: Path, tmp_path: Path) -> None:
+    shelf.add(saved)
+    other = checkpoint.save(tmp_path / "other", lite0_card(), lite0_state(seed=1))
+    with pytest.raises(UsageError, match="There is a model 'tiny' already"):
+        shelf.add(other)
+    assert read_card(shelf.find("tiny")) == read_card(saved)
+    shelf.add(other, force=True)
+    assert checkpoint.load(shelf.find("tiny"))[0].key == read_card(other).key
+
+
+def test_a_model_is_not_added_from_itself(shelf: ModelShelf, saved: Path) -> None:
+    shelf.add(saved)
+    with pytest.raises(UsageError, match="already"):
+        shelf.add(shelf.find("tiny"), force=True)
+    shelf.add(shelf.find("tiny"), "copy")
+    assert [name for name, origin in names(shelf) if origin == "yours"] == ["copy", "tiny"]
+
+
+@pytest.mark.parametrize("name", ["../out", "a/b", ".hidden", "-f", " x", "a\nb", "x.safetensors", "a:b", "x" * 101])
+def test_names_that_no_file_should_have(shelf: ModelShelf, saved: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="cannot be called"):
+        shelf.add(saved, name)
+
+
+def test_a_shipped_name_is_taken_for_good(shelf: ModelShelf, saved: Path) -> None:
+    with pytest.raises(UsageError, match="came with moodex"):
+        shelf.add(saved, zoo.DEFAULT, force=True)
+
+
+def test_what_is_damaged_is_not_added(shelf: ModelShelf, folder: Path, saved: Path) -> None:
+    replace_weights(saved, pickle.dumps({"a": 1}))
+    with pytest.raises(ModelUnavailable, match="is a pickle"):
+        shelf.add(saved)
+    card_path(saved).unlink()
+    with pytest.raises(ModelUnavailable, match="has no card"):
+        shelf.add(saved)
+    with pytest.raises(UsageError, match=r"is no \.safetensors file"):
+        shelf.add(saved.with_suffix(".pth"))
+    assert not folder.exists()
+
+
+def test_weights_that_change_while_they_are_copied_are_not_added(
+    shelf: ModelShelf, folder: Path, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.copyfile", lambda _source, target: Path(target).write_bytes(b"others"))
+    with pytest.raises(ModelUnavailable, match="changed while"):
+        shelf.add(saved)
+    assert list(folder.iterdir()) == []
+
+
+def test_the_default_is_what_was_said_last_and_closest(shelf: ModelShelf, folder: Path, saved: Path) -> None:
+    shelf.add(saved)
+    shelf.use("tiny")
+    assert shelf.in_use() == DefaultModel("tiny", "home")
+    assert (shelf.stored_name(), shelf.weights()) == ("tiny", folder / "tiny.safetensors")
+    wanted = ModelShelf(folder, zoo.DEFAULT)
+    assert wanted.in_use() == DefaultModel(zoo.DEFAULT, "settings")
+    assert wanted.stored_name() == zoo.DEFAULT
+    by_file = ModelShelf(folder, str(saved))
+    assert (by_file.stored_name(), by_file.weights()) == ("tiny", saved)
+    shelf.use(zoo.DEFAULT)
+    assert shelf.stored_name() == zoo.DEFAULT
+
+
+def test_only_what_is_known_becomes_the_default(shelf: ModelShelf, folder: Path, saved: Path) -> None:
+    with pytest.raises(ModelUnavailable, match=r"no model 'tiny'; known are moodex-lite0.*moodex models add FILE"):
+        shelf.use("tiny")
+    shelf.add(saved)
+    card_path(folder / "tiny.safetensors").unlink()
+    with pytest.raises(ModelUnavailable, match="has no card"):
+        shelf.use("tiny")
+    assert shelf.stored_name() == zoo.DEFAULT
+
+
+def test_a_default_that_has_gone_says_how_to_choose_another(shelf: ModelShelf, folder: Path, saved: Path) -> None:
+    shelf.add(saved)
+    shelf.use("tiny")
+    shelf.find("tiny").unlink()
+    for ask in (shelf.stored_name, shelf.weights):
+        with pytest.raises(ModelUnavailable, match="'tiny' is gone; choose another: moodex models default moodex-lite0"):
+            ask()
+    assert shelf.in_use() == DefaultModel("tiny", "home")
+    assert ModelShelf(folder, "tiny").stored_name() == "tiny"  # whoever asks for it by name may search what it said
+    shelf.use(zoo.DEFAULT)
+    assert shelf.stored_name() == zoo.DEFAULT
+
+
+def test_a_note_that_cannot_be_read_says_so(shelf: ModelShelf, folder: Path) -> None:
+    folder.mkdir(parents=True)
+    (folder / "default.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(ModelUnavailable, match=r"default\.txt cannot be read .* moodex models default NAME"):
+        shelf.stored_name()
+    shelf.use(zoo.DEFAULT)
+    assert shelf.stored_name() == zoo.DEFAULT
+
+
+def test_a_removed_model_is_gone(shelf: ModelShelf, folder: Path, saved: Path) -> None:
+    shelf.add(saved)
+    shelf.remove("tiny")
+    assert list(folder.iterdir()) == []
+    with pytest.raises(ModelUnavailable, match="no model 'tiny' of yours; yours are none"):
+        shelf.remove("tiny")
+
+
+def test_what_is_shipped_or_in_use_is_not_removed(shelf: ModelShelf, folder: Path, saved: Path) -> None:
+    shelf.add(saved)
+    shelf.use("tiny")
+    with pytest.raises(UsageError, match="came with moodex"):
+        shelf.remove(zoo.DEFAULT)
+    with pytest.raises(UsageError, match="is the default model; choose another"):
+        shelf.remove("tiny")
+    shelf.use(zoo.DEFAULT)
+    with pytest.raises(UsageError, match="MOODEX_MODEL"):
+        ModelShelf(folder, "tiny").remove("tiny")
+    assert shelf.find("tiny").exists()
+
+
+def test_a_model_without_a_usable_card_spoils_no_list(
+    shelf: ModelShelf, folder: Path, saved: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shelf.add(saved)
+    shelf.add(saved, "broken")
+    (folder / "broken.json").write_text("{")
+    (folder / "copied.safetensors").write_bytes(saved.read_bytes())
+    (folder / "copied.json").write_text(card_path(saved).read_text())
+    assert [card.name for model, card in shelf.cards() if model.origin == "yours"] == ["copied", "tiny"]
+    assert "broken.json cannot be read as JSON" in caplog.text
+    shelf.remove("broken")
+
+
+def test_a_model_is_found_as_a_file(shelf: ModelShelf, saved: Path) -> None:
+    assert shelf.find(str(saved)) == saved
+    with pytest.raises(ModelUnavailable, match=r"There is no model 'none.safetensors'; known are moodex-lite0"):
+        shelf.find("none.safetensors")
+
+
+def test_needs_no_torch_but_to_verify(folder: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from models.shelf import ModelShelf\n"
+        f"shelf = ModelShelf(Path({str(folder)!r})); shelf.use('moodex-lite0'); list(shelf.cards())\n"
+        "print(shelf.stored_name(), 'torch' in sys.modules, 'numpy' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["moodex-lite0", "False", "False"]
