@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from indexer.errors import UsageError
-from indexer.settings import load_settings
+from indexer.settings import Settings, load_settings
 
 
 def environment(tmp_path: Path, text: str = "", **variables: str) -> dict[str, str]:
