@@ -20,15 +20,15 @@ _SHORTEST_ID = 4
 
 
 def choose_model(shelf: Shelf, name: str, key: str | None) -> StoredModel:
-    """The model to search with: the one with `key`, by whatever name it was used, else the newest `name` that has pictures.
+    """The model to search with: the one with `key`, by whatever name it was used, else the newest of those called `name`.
 
-    Raises NotIndexed for none.
+    One with pictures goes before one without. Raises NotIndexed for none.
     """
     stored = shelf.models()
     same = next((model for model in stored if model.card.key == key), None)
     if same:
         return same
-    named = [model for model in stored if model.card.name == name and model.pictures]
+    named = sorted((model for model in stored if model.card.name == name), key=lambda model: (model.pictures > 0, model.id))
     if not named:
         others = sorted({model.card.name for model in stored if model.pictures})
         hint = f" There are pictures indexed with {', '.join(others)}; choose one with --model." if others else ""

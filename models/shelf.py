@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from blake3 import blake3
-
 from indexer.atomic import replace_file, write_file
 from indexer.domain import ModelCard
 from indexer.errors import ModelUnavailable, UsageError
@@ -174,6 +172,8 @@ class ModelShelf:
 
 
 def _copy(weights: Path, target: Path, card: ModelCard) -> None:
+    from blake3 import blake3
+
     shutil.copyfile(weights, target)
     if blake3().update_mmap(target).hexdigest() != card.weights_digest:
         raise ModelUnavailable(f"The weights {weights} changed while they were read.")
