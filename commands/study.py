@@ -1,4 +1,4 @@
-"""The commands that make and judge models: train, evaluate, compare."""
+"""The commands that make, judge and question models: train, evaluate, compare, explain."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from commands.options import AsJson, Device, Home, Workers, settings_of, stdout
+from commands.options import AsJson, Device, Home, Model, Workers, settings_of, stdout
 
 if TYPE_CHECKING:
     from indexer.workshop import Data
@@ -45,6 +45,7 @@ def add_to(app: typer.Typer) -> None:
     app.command("train")(train)
     app.command("evaluate")(evaluate)
     app.command("compare")(compare)
+    app.command("explain")(explain)
 
 
 def train(
@@ -197,6 +198,48 @@ def compare(
         if not as_json:
             names = ("results.csv", "results.md", "curves.png", "speed.png")
             out.write("\n" + "".join(f"{output / name}\n" for name in names))
+
+
+def explain(
+    context: typer.Context,
+    path: Annotated[Path, typer.Argument(help="A picture, or a data set as of train.", metavar="IMAGE|DATASET")],
+    emotion: Annotated[
+        str | None, typer.Option("--emotion", "-e", help="What to explain. (default: what the model says)")
+    ] = None,
+    method: Annotated[str, typer.Option("--method", help="grad-cam, integrated-gradients or occlusion.")] = "grad-cam",
+    output: Annotated[
+        Path | None, typer.Option("--output", help="A .png file for a picture, a folder for a data set. (default: here)")
+    ] = None,
+    open_it: Annotated[bool, typer.Option("--open", help="Show the result.")] = False,
+    rules: Rules = None,
+    model: Model = None,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """Show where a model looks when it tells an emotion, in one picture or on average over a data set."""
+    from indexer import workshop
+    from indexer.errors import UsageError
+    from render import explanation
+
+    settings = settings_of(context, home=home, model=model)
+    if path.is_dir() or path.suffix.lower() == ".csv":
+        if emotion is not None:
+            raise UsageError("--emotion is for one picture; a data set is explained emotion by emotion.")
+        data = workshop.explain_data(settings, _data([path], rules, {}), method)
+        folder = output or Path(f"explained-{path.resolve().stem}")
+        made = [folder / "emotions.png", folder / "deletion.png"]
+        explanation.emotion_sheet(data.averages, made[0])
+        explanation.deletion_chart(data.deletion, data.method, made[1])
+        with stdout() as out:
+            explanation.write_explained_data(data, made, as_json, out)
+    else:
+        explained = workshop.explain_picture(settings, path, emotion, method)
+        made = [output or Path(f"explained-{path.stem}-{explained.emotion}.png")]
+        explanation.overlay(explained, made[0])
+        with stdout() as out:
+            explanation.write_explained(explained, made[0], as_json, out)
+    if open_it:
+        typer.launch(str(made[0]))
 
 
 def _data(datasets: list[Path], rules: list[str] | None, plan: dict[str, Any]) -> Data:

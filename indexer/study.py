@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from indexer.domain import Ids
+    from indexer.domain import Floats, Ids, Pixels
 
 FEW = 10
 IMBALANCE = 10
@@ -154,6 +155,61 @@ class Mistake:
     truth: str
     guess: str
     confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """A deletion test over so many pictures: the target's mean probability with 0, 1/16, ... 16/16 of the picture blurred away.
+
+    `by_heat` takes the hottest places first, `by_chance` any. The areas under the curves, 0-1, say how faithful maps are: the
+    smaller that of `by_heat` beside that of `by_chance`, the better.
+    """
+
+    pictures: int
+    by_heat: tuple[float, ...]
+    by_chance: tuple[float, ...]
+
+    @property
+    def areas(self) -> tuple[float, float]:
+        """The areas under both curves, by the trapezoidal rule."""
+        first, second = (
+            sum((a + b) / 2 for a, b in pairwise(curve)) / (len(curve) - 1) for curve in (self.by_heat, self.by_chance)
+        )
+        return first, second
+
+
+@dataclass(frozen=True, slots=True)
+class AverageMap:
+    """Where a model looks for one emotion, over `pictures`.
+
+    `heat` is float32, (size, size), 0-1; `picture` the mean picture, uint8, (size, size, 3); `thirds` the shares of the heat in
+    the upper, the middle and the lower third.
+    """
+
+    pictures: int
+    heat: Floats = field(repr=False, compare=False)
+    picture: Pixels = field(repr=False, compare=False)
+    thirds: tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """What a model saw in one picture for one emotion: the picture as it was given, uint8 (size, size, 3), and its heat map."""
+
+    emotion: str
+    probability: float
+    method: str
+    picture: Pixels = field(repr=False, compare=False)
+    heat: Floats = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedData:
+    """What a model sees in a data set: average maps by emotion, and how far the maps can be believed."""
+
+    method: str
+    averages: Mapping[str, AverageMap]
+    deletion: Deletion
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,18 @@ from indexer.stopping import stoppable
 
 if TYPE_CHECKING:
     from indexer.settings import Settings
-    from indexer.study import ComparisonWatcher, Epoch, Evaluation, Inspection, Mistake, Row, Trained, TrainingWatcher
+    from indexer.study import (
+        ComparisonWatcher,
+        Epoch,
+        Evaluation,
+        Explained,
+        ExplainedData,
+        Inspection,
+        Mistake,
+        Row,
+        Trained,
+        TrainingWatcher,
+    )
     from models.training.recipe import Recipe
 
 
@@ -145,3 +156,22 @@ def compare(
     grid = Grid(chosen, data.datasets, plans, comparison.seeds, labels, output, settings.device, settings.workers)
     with stoppable("the same command goes on where this one stopped") as check_stop:
         yield from run(grid, decode_file, watcher, check_stop)
+
+
+def explain_picture(settings: Settings, picture: Path, emotion: str | None, method: str) -> Explained:
+    """What the chosen model sees in one picture for an emotion, or for the one that it tells."""
+    from indexer.bootstrap import shelf
+    from indexer.decode import decode_file
+    from models.training.explaining import explain_picture as explain
+
+    return explain(shelf(settings).weights(), picture, decode_file, emotion, method)
+
+
+def explain_data(settings: Settings, data: Data, method: str) -> ExplainedData:
+    """What the chosen model sees in a data set, emotion by emotion."""
+    from indexer.bootstrap import shelf
+    from indexer.decode import decode_file
+    from models.training.explaining import explain_data as explain
+    from models.training.labels import Labels
+
+    return explain(shelf(settings).weights(), data.datasets[0], Labels.from_rules(data.rules), decode_file, method)

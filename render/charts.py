@@ -33,7 +33,7 @@ def confusion_chart(evaluation: Evaluation, title: str, path: Path) -> None:
     axes.set_yticks(range(len(names)), names)
     axes.set_xlabel("guessed")
     axes.set_ylabel("true")
-    _save(figure, plt, path)
+    save(figure, plt, path)
 
 
 def reliability_chart(evaluation: Evaluation, title: str, path: Path) -> None:
@@ -50,12 +50,12 @@ def reliability_chart(evaluation: Evaluation, title: str, path: Path) -> None:
     axes.set_xlabel("probability of the guess (area: pictures)")
     axes.set_ylabel("share that is right")
     axes.text(0.03, 0.93, f"calibration error {evaluation.ece:.3f}", color="#333333")
-    _save(figure, plt, path)
+    save(figure, plt, path)
 
 
 def history_charts(histories: Mapping[str, Sequence[Epoch]], path: Path) -> None:
     """Accuracy in training against validation, epoch by epoch, a small chart each."""
-    plt = _pyplot()
+    plt = charts()
     columns = min(4, len(histories))
     rows = -(-len(histories) // columns)
     figure, all_axes = plt.subplots(rows, columns, figsize=(3.1 * columns, 2.3 * rows), sharey=True, squeeze=False)
@@ -73,7 +73,7 @@ def history_charts(histories: Mapping[str, Sequence[Epoch]], path: Path) -> None
     all_axes.flat[0].legend(fontsize=7)
     figure.supxlabel("epoch", fontsize=8)
     figure.supylabel("accuracy", fontsize=8)
-    _save(figure, plt, path)
+    save(figure, plt, path)
 
 
 def speed_chart(rows: Sequence[Row], path: Path) -> None:
@@ -93,24 +93,26 @@ def speed_chart(rows: Sequence[Row], path: Path) -> None:
     axes.set_xlabel("pictures a second")
     axes.set_ylabel("balanced accuracy on the test part")
     axes.legend(fontsize=7)
-    _save(figure, plt, path)
+    save(figure, plt, path)
 
 
 def _chart(title: str) -> tuple[Any, Any, Any]:
-    plt = _pyplot()
+    plt = charts()
     figure, axes = plt.subplots()
     axes.set_title(title, fontsize=10)
     return figure, axes, plt
 
 
-def _save(figure: Any, plt: Any, path: Path) -> None:
+def save(figure: Any, plt: Any, path: Path) -> None:
+    """Write a figure as PNG and let go of it."""
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=_DPI)
     plt.close(figure)
 
 
-def _pyplot() -> Any:
+def charts() -> Any:
+    """matplotlib, drawing without a screen. Raises MissingExtra."""
     try:
         import matplotlib
     except ModuleNotFoundError as error:
