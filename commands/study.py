@@ -130,8 +130,11 @@ def evaluate(
 ) -> None:
     """Measure a model on labelled pictures: accuracy, calibration, and where it goes wrong."""
     from indexer import bootstrap, workshop
+    from render.charts import need_charts
     from render.evaluation import write_evaluation, write_report
 
+    if output is not None:
+        need_charts()
     settings = settings_of(context, home=home, model=None if model == "default" else model, device=device)
     name, evaluation, mistakes = workshop.evaluate(settings, _data(datasets, rules, {}), closed, views)
     with stdout() as out:
@@ -177,9 +180,10 @@ def compare(
 ) -> None:
     """Train a grid of variants on the same splits and seeds, and put their results side by side."""
     from indexer import workshop
-    from render.charts import history_charts, speed_chart
+    from render.charts import history_charts, need_charts, speed_chart
     from render.training import TerminalTraining, write_rows, write_tables
 
+    need_charts()
     settings = settings_of(context, home=home, device=device, workers=workers)
     changes = {
         "size": size, "epochs": epochs, "pictures_per_epoch": pictures_per_epoch, "batch_size": batch_size, "weights": weights,
@@ -220,7 +224,9 @@ def explain(
     from indexer import workshop
     from indexer.errors import UsageError
     from render import explanation
+    from render.charts import need_charts
 
+    need_charts()
     settings = settings_of(context, home=home, model=model)
     if path.is_dir() or path.suffix.lower() == ".csv":
         if emotion is not None:

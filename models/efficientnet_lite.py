@@ -51,7 +51,7 @@ class _ConvNorm(nn.Module):
         super().__init__()
         even = kernel // 2 if stride == 1 else 0
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=even, groups=groups, bias=False)
-        self.norm: nn.Module = nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01)
+        self.norm: nn.Module = nn.BatchNorm2d(outputs, eps=1e-3)
         self.linear = linear
 
     def forward(self, x: Tensor) -> Tensor:

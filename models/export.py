@@ -19,7 +19,8 @@ from torch import Tensor
 
 from indexer.atomic import replace_file
 from indexer.domain import ModelCard
-from indexer.errors import MissingExtra, ModelUnavailable, UsageError
+from indexer.errors import ModelUnavailable, UsageError
+from indexer.extras import require
 from indexer.messages import ExportedModel
 from models import checkpoint
 from models.card import card_text
@@ -64,7 +65,7 @@ def export_onnx(path: Path, checkpoint_path: Path, tolerance: float = TOLERANCE)
     or for a bad checkpoint, and MissingExtra without onnx, onnxscript or onnxruntime.
     """
     for package in _ONNX_PACKAGES:
-        _need(package)
+        require(package, package, "export", "Exporting to ONNX")
     card, model = _open(checkpoint_path)
 
     def write(temporary: Path) -> None:
@@ -191,10 +192,3 @@ def _archive(path: Path) -> Run:
     with path.open("rb") as file:
         run: Run = torch.export.load(file).module()
     return run
-
-
-def _need(package: str) -> None:
-    try:
-        import_module(package)
-    except ImportError as error:
-        raise MissingExtra(f"Exporting to ONNX needs the package {package}: pip install 'moodex[export]'") from error

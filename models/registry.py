@@ -86,7 +86,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         _torchvision("efficientnet_v2_s", "EfficientNet_V2_S_Weights.IMAGENET1K_V1", "features"),
         _torchvision("convnext_tiny", "ConvNeXt_Tiny_Weights.IMAGENET1K_V1", "features"),
         _torchvision("mobilenet_v3_large", "MobileNet_V3_Large_Weights.IMAGENET1K_V2", "features"),
-        _torchvision("vit_b_16", "ViT_B_16_Weights.IMAGENET1K_V1", "encoder.ln"),
+        _torchvision("vit_b_16", "ViT_B_16_Weights.IMAGENET1K_V1", "encoder.layers.encoder_layer_11.ln_1"),
         _torchvision("swin_v2_t", "Swin_V2_T_Weights.IMAGENET1K_V1", "permute"),
     )
 }  # fmt: skip

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from indexer.errors import ModelUnavailable
 from models import checkpoint
@@ -15,6 +15,9 @@ from models.registry import Architecture
 
 IMAGENET, NO_WEIGHTS = "imagenet", "none"
 _PUBLISHED = (".pth", ".pt", ".bin")
+_MOMENTUM = 0.1
+"""Of batch norm's running statistics. Some published networks take 0.01, for their hundreds of thousands of steps: after the few
+hundred of a small data set, what is kept would still be where it began, and the trained network at chance."""
 
 
 def start(kind: Architecture, weights: str, emotions: tuple[str, ...], size: int) -> Network:
@@ -24,6 +27,9 @@ def start(kind: Architecture, weights: str, emotions: tuple[str, ...], size: int
     unless a checkpoint has the same labels. Raises ModelUnavailable.
     """
     network = kind.build(len(emotions), size)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            module.momentum = _MOMENTUM
     if weights == NO_WEIGHTS:
         return network
     own = network.state_dict()

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from indexer.errors import MissingExtra
+from indexer.extras import require
 
 if TYPE_CHECKING:
     from indexer.study import Epoch, Evaluation, Row
@@ -111,12 +111,16 @@ def save(figure: Any, plt: Any, path: Path) -> None:
     plt.close(figure)
 
 
+def need_charts() -> None:
+    """Raise MissingExtra where charts cannot be drawn: before the work that they are to show."""
+    require("matplotlib", "matplotlib", "train", "Drawing charts")
+
+
 def charts() -> Any:
     """matplotlib, drawing without a screen. Raises MissingExtra."""
-    try:
-        import matplotlib
-    except ModuleNotFoundError as error:
-        raise MissingExtra("Charts need the package matplotlib: pip install 'moodex[train]'") from error
+    need_charts()
+    import matplotlib
+
     matplotlib.use("Agg")
     from matplotlib import pyplot
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from indexer.errors import MissingExtra
+from indexer.extras import require
 from indexer.study import ByLabel, Evaluation
 from models.training.calibrate import fit_temperature
 
@@ -22,10 +22,9 @@ _SURE = 1e-12
 
 def evaluate(probabilities: Floats, truth: Ids, labels: Sequence[str]) -> Evaluation:
     """Compare probabilities, (N, labels), with the true label numbers, int64, (N,). N >= 1. Raises MissingExtra."""
-    try:
-        from sklearn.metrics import precision_recall_fscore_support
-    except ModuleNotFoundError as error:
-        raise MissingExtra("Evaluating needs the package scikit-learn: pip install 'moodex[train]'") from error
+    require("sklearn", "scikit-learn", "train", "Evaluating")
+    from sklearn.metrics import precision_recall_fscore_support
+
     numbers = np.arange(len(labels))
     guessed = probabilities.argmax(axis=1)
     each = precision_recall_fscore_support(truth, guessed, labels=numbers, zero_division=0)

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from tqdm import tqdm
 
-from indexer.errors import MissingExtra
+from indexer.extras import require
 from indexer.study import AverageMap, Deletion
 from models.network import Network
 from models.registry import Architecture
@@ -31,7 +32,7 @@ def heat_maps(network: Network, kind: Architecture, pixels: Pixels, targets: Ids
     evaluation mode. Raises MissingExtra.
     """
     found = []
-    for start in range(0, len(pixels), _AT_ONCE):
+    for start in tqdm(range(0, len(pixels), _AT_ONCE), desc="looking", unit="batch", leave=False, disable=None):
         x = _normalised(pixels[start : start + _AT_ONCE], kind)
         raw = METHODS[method](network, kind, x, torch.from_numpy(targets[start : start + _AT_ONCE]))
         positive = raw.clamp(min=0)
@@ -60,6 +61,7 @@ def grad_cam(network: Network, kind: Architecture, x: Tensor, targets: Tensor) -
 
 def integrated_gradients(network: Network, kind: Architecture, x: Tensor, targets: Tensor) -> Tensor:
     """Sundararajan et al., arXiv:1703.01365, from a white page; summed over the channels, smoothed to be looked at."""
+    require("captum", "captum", "train", "This way of explaining")
     from captum.attr import IntegratedGradients
 
     attribution = IntegratedGradients(_Logits(network)).attribute(
@@ -72,6 +74,7 @@ def integrated_gradients(network: Network, kind: Architecture, x: Tensor, target
 
 def occlusion(network: Network, kind: Architecture, x: Tensor, targets: Tensor) -> Tensor:
     """Zeiler and Fergus, arXiv:1311.2901: how much the logit falls where a white patch an eighth of the side wide covers it."""
+    require("captum", "captum", "train", "This way of explaining")
     from captum.attr import Occlusion
 
     side = x.shape[-1] // 8
@@ -86,25 +89,10 @@ def occlusion(network: Network, kind: Architecture, x: Tensor, targets: Tensor) 
     return found.mean(dim=1)
 
 
-Method = Callable[[Network, Architecture, Tensor, Tensor], Tensor]
-
-
-def _needing_captum(method: Method) -> Method:
-    def checked(network: Network, kind: Architecture, x: Tensor, targets: Tensor) -> Tensor:
-        try:
-            return method(network, kind, x, targets)
-        except ModuleNotFoundError as error:
-            if error.name != "captum":
-                raise
-            raise MissingExtra("This way of explaining needs the package captum: pip install 'moodex[train]'") from error
-
-    return checked
-
-
-METHODS: Mapping[str, Method] = {
+METHODS: Mapping[str, Callable[[Network, Architecture, Tensor, Tensor], Tensor]] = {
     "grad-cam": grad_cam,
-    "integrated-gradients": _needing_captum(integrated_gradients),
-    "occlusion": _needing_captum(occlusion),
+    "integrated-gradients": integrated_gradients,
+    "occlusion": occlusion,
 }
 
 
@@ -147,7 +135,7 @@ def _curve(network: Network, kind: Architecture, pixels: Pixels, targets: Ids, o
     np.put_along_axis(rank, order, np.arange(order.shape[1])[None], axis=1)
     ranks = functional.interpolate(torch.from_numpy(rank).view(-1, 1, _CELLS, _CELLS).float(), size=x.shape[2:], mode="nearest")
     curve = []
-    for step in range(_CELLS + 1):
+    for step in tqdm(range(_CELLS + 1), desc="blurring", unit="step", leave=False, disable=None):
         shown = torch.where(ranks < step * _CELLS, blurred, x).sub(kind.mean).div(kind.std)
         logits = torch.cat([network(part)[0] for part in torch.split(shown, _AT_ONCE)])
         curve.append(float(logits.softmax(dim=1).gather(1, torch.from_numpy(targets)[:, None]).mean()))

@@ -17,7 +17,8 @@ import torch
 
 from indexer.atomic import replace_file
 from indexer.domain import InputSpec, ModelCard
-from indexer.errors import MissingExtra, UsageError
+from indexer.errors import UsageError
+from indexer.extras import require
 from indexer.study import Epoch, Evaluation, Trained, TrainingWatcher
 from models import checkpoint
 from models.classifier import TorchClassifier
@@ -103,6 +104,8 @@ def fit_and_save(
     check_stop: Callable[[], None] = lambda: None,
 ) -> Trained:
     """Train on one division of pictures and write the checkpoint; see `train`."""
+    for module, package in (("sklearn", "scikit-learn"), ("tensorboard", "tensorboard")):
+        require(module, package, "train", "Training")
     recipe, kind, spec = options.recipe, architecture(options.recipe.architecture), input_of(options.recipe)
     device = choose_device(options.device)
     parts = {part: pictures.take(getattr(division, part)) for part in ("train", "validation", "test")}
@@ -179,10 +182,8 @@ def write_history(path: Path, history: tuple[Epoch, ...]) -> None:
 @contextmanager
 def _log(folder: Path, resumed: bool, watcher: TrainingWatcher) -> Iterator[Callable[[Epoch], None]]:
     """TensorBoard's events of a training, beside telling the watcher."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ModuleNotFoundError as error:
-        raise MissingExtra("Training needs the package tensorboard: pip install 'moodex[train]'") from error
+    from torch.utils.tensorboard import SummaryWriter
+
     if resumed:
         watcher.resumed()
     with SummaryWriter(folder) as writer:

@@ -1,0 +1,59 @@
+"""What a model sees, asked for one picture and for a data set."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from PIL import Image
+
+from tests.e2e.conftest import EXAMPLES, Run
+from tests.support import drawn
+
+HEAD = EXAMPLES / "bigheads/head-08.png"
+
+
+def test_one_picture_is_explained(moodex: Run, tmp_path: Path) -> None:
+    told = moodex("explain", HEAD, "--output", tmp_path / "told.png", "--json")
+    assert told.returncode == 0, told.stderr.decode()
+    found = json.loads(told.stdout)
+    assert found["emotion"] == "happy" and found["probability"] > 0.5 and found["method"] == "grad-cam"
+    heat = found["heat"]
+    assert len(heat) == len(heat[0]) and max(max(row) for row in heat) == 1 and min(min(row) for row in heat) >= 0
+    with Image.open(tmp_path / "told.png") as image:
+        assert image.width > 500
+    asked = moodex("explain", HEAD, "-e", "joy", "--method", "occlusion", "--output", tmp_path / "asked.png")
+    assert asked.returncode == 0, asked.stderr.decode()
+    assert asked.stdout.decode().startswith("happy 0.") and str(tmp_path / "asked.png") in asked.stdout.decode()
+    other = moodex("explain", HEAD, "-e", "angry", "--output", tmp_path / "other.png", "--json")
+    assert json.loads(other.stdout)["emotion"] == "angry" and json.loads(other.stdout)["heat"] != heat
+
+
+def test_a_data_set_is_explained(moodex: Run, tmp_path: Path) -> None:
+    faces = drawn.two_artists(tmp_path / "faces", count=4)
+    done = moodex("explain", faces, "--output", tmp_path / "out")
+    assert done.returncode == 0, done.stderr.decode()
+    text = done.stdout.decode()
+    assert "emotion      pictures" in text and "Deletion test of grad-cam" in text
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"emotions.png", "deletion.png"}
+    found = json.loads(moodex("explain", faces, "--output", tmp_path / "out", "--json").stdout)
+    assert found["deletion"]["pictures"] == 16 and list(found["emotions"]) == ["happy", "sad"]
+    for one in found["emotions"].values():
+        assert one["pictures"] == 8 and abs(one["upper"] + one["middle"] + one["lower"] - 1) < 0.01
+
+
+def test_what_cannot_be_explained_is_named(moodex: Run, tmp_path: Path) -> None:
+    (tmp_path / "text.png").write_text("no picture")
+    faces = drawn.two_artists(tmp_path / "faces", count=1)
+    for arguments, code, sentence in (
+        ([tmp_path / "none.png"], 2, "none.png cannot be used: No such file or directory"),
+        ([tmp_path / "text.png"], 2, "text.png cannot be used"),
+        ([HEAD, "-e", "hungry"], 2, "hungry"),
+        ([HEAD, "--method", "guess"], 2, "choose grad-cam, integrated-gradients, occlusion"),
+        ([faces, "-e", "happy"], 2, "emotion by emotion"),
+        ([tmp_path], 2, "emotion"),
+        ([HEAD, "--model", "nobody"], 6, "There is no model 'nobody'"),
+    ):
+        done = moodex("explain", *arguments)
+        assert (done.returncode, sentence in done.stderr.decode()) == (code, True), (arguments, done.stderr.decode())
+        assert b"Traceback" not in done.stderr

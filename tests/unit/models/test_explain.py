@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from indexer.errors import MissingExtra
+from models.network import Network
+from models.registry import ARCHITECTURES, Architecture, architecture
+from models.training.explain import METHODS, average_maps, deletion_test, heat_maps
+
+SIZE = 64
+CORNERS = {0: (slice(0, 32), slice(0, 32)), 1: (slice(32, 64), slice(32, 64))}
+"""Where each label's mark lies: upper left, lower right."""
+
+
+class TwoCorners(Network):
+    """Says 0 for pure red in the upper left quarter and 1 for it in the lower right; it looks nowhere else."""
+
+    def __init__(self, classes: int, size: int, words: frozenset[str]) -> None:
+        super().__init__(2, classes)
+        self.maps = nn.Conv2d(3, 2, 1)
+        self.maps.weight.data = torch.tensor([[3.0, -1.5, -1.5], [3.0, -1.5, -1.5]])[:, :, None, None]
+        self.maps.bias = nn.Parameter(torch.full((2,), -1.5))
+        self.classifier.weight.data = torch.eye(2) * 20
+        self.classifier.bias.data.zero_()
+
+    def pooled(self, x: Tensor) -> Tensor:
+        red = self.maps(x).relu()
+        return torch.stack([red[:, label, rows, columns].mean(dim=(1, 2)) for label, (rows, columns) in CORNERS.items()], dim=1)
+
+
+KIND = Architecture("two_corners", TwoCorners, frozenset(), maps="maps")
+
+
+@pytest.fixture
+def network() -> Network:
+    return KIND.build(2, SIZE).eval()
+
+
+@pytest.fixture
+def marked() -> tuple[np.ndarray, np.ndarray]:
+    """White pictures with a red square in the corner of their label, and a red one in the middle of nowhere."""
+    pixels = np.full((4, SIZE, SIZE, 3), 255, dtype=np.uint8)
+    labels = np.array([0, 1, 0, 1], dtype=np.int64)
+    for picture, label in zip(pixels, labels, strict=True):
+        start = 8 if label == 0 else 40
+        picture[start : start + 16, start : start + 16] = (255, 0, 0)
+        picture[4:12, 48:56] = (255, 0, 0)
+    return pixels, labels
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_maps_are_hot_where_the_network_looks(network: Network, marked: tuple[np.ndarray, np.ndarray], method: str) -> None:
+    pixels, labels = marked
+    maps = heat_maps(network, KIND, pixels, labels, method)
+    assert maps.shape == (4, SIZE, SIZE) and maps.dtype == np.float32
+    assert maps.min() >= 0 and np.allclose(maps.max(axis=(1, 2)), 1)
+    for heat, label in zip(maps, labels, strict=True):
+        start = 8 if label == 0 else 40
+        there = heat[start : start + 16, start : start + 16].mean()
+        assert there > 0.5
+        if method != "grad-cam":  # which weighs maps, not places: here every red place of them
+            assert heat[4:12, 48:56].max() < 0.2
+
+
+def test_grad_cam_is_hot_on_what_the_map_shows(network: Network, marked: tuple[np.ndarray, np.ndarray]) -> None:
+    pixels, labels = marked
+    heat = heat_maps(network, KIND, pixels, labels, "grad-cam")[0]
+    assert heat[8:24, 8:24].min() > 0.9 and heat[30:, :].max() == 0
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_architecture_has_maps(name: str) -> None:
+    kind = architecture(name)
+    torch.manual_seed(0)
+    network = kind.build(3, SIZE).eval()
+    nn.init.normal_(network.classifier.weight)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, SIZE, SIZE, 3), dtype=np.uint8)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    found = [heat_maps(network, kind, pixels, np.array([label, label]), "grad-cam") for label in range(3)]
+    for maps in found:
+        assert maps.shape == (2, SIZE, SIZE) and np.isfinite(maps).all() and maps.min() >= 0 and maps.max() <= 1
+    assert max(float(maps.max()) for maps in found) == 1
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+
+
+def test_deletion_tells_good_maps_from_bad_ones(network: Network, marked: tuple[np.ndarray, np.ndarray]) -> None:
+    pixels, labels = marked
+    good = heat_maps(network, KIND, pixels, labels, "integrated-gradients")
+    found = deletion_test(network, KIND, pixels, labels, good)
+    assert found.pictures == 4 and len(found.by_heat) == len(found.by_chance) == 17
+    assert found.by_heat[0] == found.by_chance[0] > 0.9 and found.by_heat[-1] == pytest.approx(found.by_chance[-1])
+    by_heat, by_chance = found.areas
+    assert by_heat < by_chance - 0.1
+    wrong, _ = deletion_test(network, KIND, pixels, labels, 1 - good).areas
+    assert wrong > by_chance
+
+
+def test_averages_share_the_heat_between_the_thirds() -> None:
+    maps = np.zeros((3, 6, 6), dtype=np.float32)
+    maps[0, 0] = 1.0
+    maps[1, 0:4] = 1.0
+    maps[2, 5] = 1.0
+    pixels = np.stack([np.full((6, 6, 3), shade, dtype=np.uint8) for shade in (10, 30, 90)])
+    found = average_maps(maps, pixels, np.array([0, 0, 2]), ("happy", "sad", "angry"))
+    assert list(found) == ["happy", "angry"]
+    assert found["happy"].pictures == 2 and found["happy"].thirds == pytest.approx((3 / 5, 2 / 5, 0))
+    assert (found["happy"].picture == 20).all()
+    assert found["angry"].thirds == (0, 0, 1)
+
+
+def test_nothing_speaks_for_it_is_no_heat(network: Network) -> None:
+    white = np.full((1, SIZE, SIZE, 3), 255, dtype=np.uint8)
+    for method in METHODS:
+        assert not heat_maps(network, KIND, white, np.array([0]), method).any()
+    assert average_maps(np.zeros((1, 6, 6), dtype=np.float32), white, np.array([0]), ("happy",))["happy"].thirds == (0, 0, 0)
+
+
+@pytest.mark.parametrize("method", ["integrated-gradients", "occlusion"])
+def test_a_missing_package_is_named(network: Network, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    for name in ("captum", "captum.attr"):
+        monkeypatch.setitem(sys.modules, name, None)
+    white = np.full((1, SIZE, SIZE, 3), 255, dtype=np.uint8)
+    with pytest.raises(MissingExtra, match=r"captum: pip install 'moodex\[train\]'"):
+        heat_maps(network, KIND, white, np.array([0]), method)
+    assert heat_maps(network, KIND, white, np.array([0]), "grad-cam").shape == (1, SIZE, SIZE)
