@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -16,9 +16,6 @@ from commands import models, study
 from commands.options import AsJson, BatchSize, Device, Home, Model, RequireGpu, Workers, settings_of, stdout
 from indexer.emotions import EMOTIONS
 from indexer.errors import MoodexError, UsageError
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(
     name="moodex",

@@ -1,9 +1,9 @@
 """How well are emotions recognised in drawings by artists never seen? Frozen ImageNet features against fine-tuning.
 
-    python bench/recognition.py DATA [--validation DIR] [--epochs N] [--work DIR] [--describe]
+    python bench/recognition.py DATA... [--validation DIR] [--epochs N] [--work DIR] [--describe]
 
-DATA holds sets as `recipes/faces` renders them. Leave one artist out: every artist of avatars is held out in turn, the vendors of
-emoji all together, since they copy one another. Each fold is kept in the work folder, and a stopped run goes on where it was.
+DATA holds sets as `recipes/faces` and `recipes/drawn` make them. Leave one artist out: every artist of avatars is held out in turn, the
+vendors of emoji all together, since they copy one another; what our own program draws is never held out. Each fold is kept in the work folder, and a stopped run goes on where it was.
 The logits of all folds together give the temperature that calibrates the shipped model.
 """
 
@@ -49,6 +49,7 @@ FIVE = ("happy", "sad", "angry", "surprise", "neutral")
 KIND = architecture("efficientnet_lite0")
 EMBEDDING_SIZE = 1280
 EMOJI = "emoji vendors"
+OURS = "moodex"
 METHODS = ("frozen", "tuned")
 NOTES = [
     "Five: balanced accuracy over happy, sad, angry, surprise and neutral, guessing among those of them that the set has; "
@@ -78,7 +79,7 @@ def main() -> None:
     options = _arguments()
     recipe = replace(Recipe(), **({"epochs": options.epochs} if options.epochs else {}))
     spec = InputSpec(recipe.size, KIND.mean, KIND.std)
-    data = load_pictures(find_pictures([options.data]), spec, decode_file).distinct()
+    data = load_pictures(find_pictures(options.data), spec, decode_file).distinct()
     features = imagenet_embeddings(data.emotions, spec)
     embedded = features(data)
     folds = [
@@ -86,7 +87,7 @@ def main() -> None:
         for name, artists in groups(data).items()
     ]
     results: dict[str, Any] = {
-        "command": "python bench/recognition.py DATA" + (" --validation VALIDATION" if options.validation else ""),
+        "command": "python bench/recognition.py DATA..." + (" --validation VALIDATION" if options.validation else ""),
         "machine": _machine(),
         "data": {"pictures": len(data), "sets": len({source.name for source in data.sources}), "labels": list(data.emotions)},
         "split": "leave one artist out; all emoji vendors are one group",
@@ -119,7 +120,7 @@ def main() -> None:
 def groups(data: Pictures) -> dict[str, set[str]]:
     """Which artists are held out together, by the group's name."""
     emoji = {source.artist for source in data.sources if source.name.startswith("emoji_")}
-    each = {artist: {artist} for artist in sorted(set(data.artists) - emoji)}
+    each = {artist: {artist} for artist in sorted(set(data.artists) - emoji - {OURS})}
     return {**each, EMOJI: emoji} if emoji else each
 
 
@@ -262,7 +263,7 @@ def _cpu_lines() -> list[str]:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
+    parser.add_argument("data", type=Path, nargs="+")
     parser.add_argument("--validation", type=Path, help="a folder of sets to measure the shipped model on")
     parser.add_argument("--epochs", type=int)
     parser.add_argument(

@@ -1,0 +1,274 @@
+"""Eyes, brows, mouth and nose: where action units become lines."""
+
+from __future__ import annotations
+
+import math
+
+from character import Character
+from expression import Expression
+from pen import BLACK, WHITE, Pen, curve, mixed, oval, polygon
+
+_TONGUE = (0.9, 0.45, 0.45)
+_THROAT = (0.35, 0.08, 0.1)
+_CLOSED = 0.16
+
+
+def eyes(pen: Pen, who: Character, felt: Expression, gaze: tuple[float, float], turn: float) -> None:
+    """Both eyes. `gaze` is where they look, -1 to 1; `turn` how far the head is turned, -1 to 1."""
+    for side in (-1, 1):
+        near = 1 - 0.28 * max(0.0, turn * side)
+        with pen.at(place(who.eye_gap * side, turn), who.eye_y, mirrored=side < 0, stretch=near):
+            _eye(pen, who, felt, (gaze[0] * side, gaze[1]))
+
+
+def brows(pen: Pen, who: Character, felt: Expression, turn: float) -> None:
+    """Both brows: 1 lifts and 4 lowers the inner end, 2 lifts the outer one."""
+    style, far = pen.style, pen.style.exaggeration
+    if style.brows == "none":
+        return
+    colour = mixed(who.hair, BLACK, 0.45) if who.hair_cut != "none" else pen.ink(who.skin)
+    tall = who.eye_size * who.eye_tall if style.eyes not in ("cartoon", "almond") else who.eye_size * 0.8
+    base = who.eye_y - tall - who.brow_gap
+    for side in (-1, 1):
+        lift = 1 + 0.3 * float(pen.random.uniform(-1, 1))
+        inner = far * (-0.2 * felt.unit(1) * lift + 0.2 * felt.unit(4)) - 0.05 * felt.unit(2)
+        outer = far * (-0.15 * felt.unit(2) * lift + 0.03 * felt.unit(1) - 0.03 * felt.unit(4)) + 0.03
+        middle = far * (-0.12 * felt.unit(2) - 0.05 * felt.unit(1) + 0.09 * felt.unit(4)) - 0.03
+        half, weight = who.eye_size * who.brow_size, 0.02 * who.brow_weight
+        start, end, top = (-half - 0.05 * felt.unit(4), inner), (half, outer), (0.1 * half, middle * 2 - (inner + outer) / 2)
+        with pen.at(place(who.eye_gap * side, turn), base, mirrored=side < 0, stretch=1 - 0.25 * max(0.0, turn * side)):
+            if style.brows in ("line", "round"):
+                pen.line(curve(start, (top, end)), weight if style.brows == "line" else weight * 1.8, colour)
+            else:
+                thick = weight * (1.6 if style.brows == "block" else 1.3)
+                tip = thick * (0.8 if style.brows == "block" else 0.05)
+                low, high = (start[0], start[1] + thick), (end[0], end[1] + tip)
+                pen.fill(curve(start, (top, end), (high,), ((top[0], top[1] + thick), low), closed=True), colour)
+
+
+def mouth(pen: Pen, who: Character, felt: Expression, turn: float) -> None:
+    """The mouth: 12 and 15 move the corners, 25 and 26 open it, 10 lifts the upper lip, 18, 20 and 23 change its width."""
+    style, far = pen.style, pen.style.exaggeration
+    half = who.mouth_size * (1 + 0.3 * felt.unit(12) + 0.35 * felt.unit(20) - 0.5 * felt.unit(18) - 0.2 * felt.unit(23))
+    half *= 0.4 if "small mouth" in felt.signs else 1
+    corner = far * who.mouth_size * (0.55 * felt.unit(15) - 0.55 * felt.unit(12))
+    middle = far * who.mouth_size * (0.4 * felt.unit(12) - 0.4 * felt.unit(15) - 0.2 * felt.unit(17))
+    left = right = corner
+    if "lopsided" in felt.signs:
+        left, right = corner + 0.08, corner - 0.06
+    if "smirk" in felt.signs:
+        left, right, middle = 0.0, corner * 1.3, middle * 0.6
+    opening = far * (0.05 * felt.unit(25) + 0.36 * felt.unit(26)) * (1 if felt.unit(25) > 0.3 else 0)
+    with pen.at(place(0, turn), who.mouth_y, stretch=1 - 0.12 * abs(turn), mirrored=bool(pen.random.random() < 0.5)):
+        if "clenched" in felt.signs:
+            _teeth(pen, half, left, right, middle, max(0.1, opening))
+        elif opening > 0.03:
+            _open_mouth(pen, felt, half, (left, right), middle, opening)
+        elif "wavy" in felt.signs:
+            waves = int(pen.random.integers(2, 5))
+            steps = [step / 24 for step in range(25)]
+            bend = [(half * (2 * t - 1), corner * (2 * t - 1) ** 2 + 0.045 * math.sin(2 * math.pi * waves * t)) for t in steps]
+            pen.line(polygon(bend, closed=False), style.detail, pen.ink(who.skin))
+        elif style.mouth == "cat" and felt.unit(15) < 0.3:
+            dip = 0.5 * half
+            for sign in (-1, 1):
+                pen.line(curve((0, 0), ((sign * half * 0.5, dip), (sign * half, corner))), style.detail, pen.ink(who.skin))
+        else:
+            shut = curve((-half, left), ((0, 2 * middle - corner), (half, right)))
+            if style.mouth == "lips":
+                thick = 0.05 + 0.03 * (1 - felt.unit(23))
+                red = mixed(who.skin, (0.75, 0.2, 0.25), 0.5)
+                low = (0, 2 * middle - corner + 3 * thick)
+                pen.fill(curve((-half, left), ((0, 2 * middle - corner - 2 * thick), (half, right)), (low, (-half, left))), red)
+            pen.line(shut, style.detail, pen.ink(who.skin))
+            if pen.random.random() < 0.25 and felt.unit(12) > 0.4:
+                for x, y in ((-half, left), (half, right)):
+                    pen.line(
+                        curve((x - 0.03, y - 0.03), ((x * 1.06, y), (x + 0.02, y + 0.04))), style.detail * 0.8, pen.ink(who.skin)
+                    )
+            if felt.unit(17) > 0.5:
+                pen.line(curve((-half * 0.4, 0.15), ((0, 0.1), (half * 0.4, 0.15))), style.detail * 0.7, pen.ink(who.skin), 0.7)
+        if "tongue out" in felt.signs:
+            tip = curve(
+                (-0.09, middle), ((-0.1, middle + opening + 0.24), (0.1, middle + opening + 0.24), (0.09, middle)), closed=True
+            )
+            pen.fill(tip, _TONGUE, outline=True)
+
+
+def nose(pen: Pen, who: Character, felt: Expression, turn: float) -> None:
+    """The nose, and the wrinkles that 9 makes above it."""
+    kind, size, ink = pen.style.nose, who.nose_size, pen.ink(who.skin)
+    with pen.at(place(0, turn * 1.35), who.nose_y - 0.05 * felt.unit(9), mirrored=turn > 0):
+        if who.muzzle:
+            pen.fill(oval(0, 0, 0.11, 0.07), mixed(who.accent, BLACK, 0.7))
+        elif kind == "dot":
+            pen.fill(oval(0, 0, size * 0.3, size * 0.3), ink)
+        elif kind == "hook":
+            pen.line(
+                curve((0.1 * size, -size * 1.5), ((-size * 1.4, size * 0.4), (0.3 * size, size * 0.4))), pen.style.detail, ink
+            )
+        elif kind == "wedge":
+            pen.line(curve((0, -size), ((-size, size * 0.3),), ((0.2 * size, size * 0.4),)), pen.style.detail, ink)
+        elif kind == "button":
+            pen.fill(oval(0, 0, size, size * 0.8), mixed(who.skin, (0.85, 0.35, 0.3), 0.35), outline=True)
+        elif kind == "shade":
+            pen.fill(oval(0.02, 0, size * 0.7, size * 0.5), mixed(who.skin, BLACK, 0.25), 0.7)
+        elif kind == "nostrils":
+            for x in (-0.5, 0.5):
+                pen.fill(oval(x * size, 0, size * 0.18, size * 0.12), ink)
+    if felt.unit(9) > 0.35:
+        height = (who.eye_y + who.nose_y) / 2
+        with pen.at(place(0, turn), height):
+            for row in range(2 + int(pen.random.integers(2))):
+                y = (row - 1) * 0.06
+                pen.line(curve((-0.07, y - 0.02), ((0, y + 0.03), (0.07, y - 0.02))), pen.style.detail * 0.8, ink)
+        for side in (-1, 1):
+            with pen.at(place(side * who.mouth_size, turn), who.nose_y + 0.05, mirrored=side < 0):
+                pen.line(curve((-0.08, -0.08), ((0.05, -0.02), (0.06, 0.16))), pen.style.detail * 0.8, ink, 0.8)
+
+
+def place(x: float, turn: float) -> float:
+    """Where a point of the face goes when the head is turned: it shifts, and the far half is seen from the side."""
+    return turn * 0.27 + x * (1 - 0.25 * max(0.0, turn * math.copysign(1, x)))
+
+
+def _eye(pen: Pen, who: Character, felt: Expression, gaze: tuple[float, float]) -> None:
+    """One eye with its inner corner on the left."""
+    style, far = pen.style, pen.style.exaggeration
+    width = who.eye_size
+    height = width * who.eye_tall * (1 + 0.4 * felt.unit(5))
+    top = 1 - felt.unit(43) - 0.3 * felt.unit(7) - 0.15 * felt.unit(6)
+    ink = pen.ink(who.skin)
+    line = max(style.detail, 0.03) if style.eyes in ("dot", "oval", "bead", "manga") else style.detail
+    if felt.unit(43) >= 1 and "squeezed lids" in felt.signs:
+        pen.line(curve((width, -height * 0.5), ((-width * 0.7, 0),), ((width, height * 0.5),)), line, ink)
+        return
+    if top < _CLOSED:
+        slope = 0.3 * width * (felt.unit(1) - felt.unit(4))
+        bend = -0.9 * width if "arched lids" in felt.signs else 0.7 * width
+        pen.line(curve((-width, -slope), ((0, bend), (width, slope))), line * 1.2, ink)
+        if who.lashes:
+            for x in (0.4, 0.8):
+                pen.line(curve((x * width, slope * x), (((x + 0.25) * width, slope * x + 0.08),)), line * 0.7, ink)
+        return
+    # How far the lids cover the eye at its inner and outer end, 0: open, 1: closed.
+    drop = max(0.0, 1 - top)
+    inner = min(0.85, drop + 0.55 * far * felt.unit(4) * (1 - 0.5 * felt.unit(1)))
+    outer = min(0.85, drop + 0.45 * far * felt.unit(1) * (1 - felt.unit(5)) * (1 - 0.6 * felt.unit(2)))
+    lower = min(0.5, 0.45 * felt.unit(6) + 0.25 * felt.unit(7))
+    shrink = 0.55 if "small pupils" in felt.signs else 1.25 if "big pupils" in felt.signs else 1.0
+    x, y = 0.35 * width * gaze[0], 0.35 * height * gaze[1]
+    wide, tall = width * 1.6, height * 1.6
+    seen = polygon([
+        (-wide, -height + 2 * height * inner * 0.9), (wide, -height + 2 * height * outer * 0.9),
+        (wide, height - 2 * height * lower), (0, height - height * lower * 1.1), (-wide, height - 2 * height * lower),
+    ]) if lower < 0.2 or style.eyes != "goggle" else polygon([
+        (-wide, -height + 2 * height * inner * 0.9), (wide, -height + 2 * height * outer * 0.9),
+        (wide, height - 1.6 * height * lower), (-wide, height - 1.6 * height * lower),
+    ])  # fmt: skip
+    if inner < 0.02 and outer < 0.02:
+        seen = polygon([(-wide, -tall), (wide, -tall), (wide, height - 2 * height * lower if lower > 0.08 else tall),
+                        (-wide, height - 2 * height * lower if lower > 0.08 else tall)])  # fmt: skip
+    with pen.within(seen):
+        _open_eye(pen, who, felt, (x, y), width, height, shrink)
+    if max(inner, outer) > 0.12 or style.eyes == "manga":
+        high_inner, high_outer = -height + 1.8 * height * inner, -height + 1.8 * height * outer
+        reach = 0.95 if max(inner, outer) > 0.12 else 0.7
+        bow = 0.0 if max(inner, outer) > 0.12 else 0.35 * height
+        pen.line(curve((-width * reach, high_inner + bow), ((0, (high_inner + high_outer) / 2 - bow), (width * reach, high_outer + bow))),
+                 line * (1.7 if style.eyes == "manga" else 1.1), ink)  # fmt: skip
+    if felt.unit(6) > 0.5 and lower > 0.2:
+        pen.line(
+            curve((-width * 0.8, height * 0.75), ((0, height * (1 - lower)), (width * 0.8, height * 0.75))),
+            style.detail * 0.8,
+            ink,
+        )
+    if who.lashes and style.eyes != "goggle":
+        lash = -height + 1.8 * height * outer + 0.2 * height
+        for x in (0.75, 1.0):
+            pen.line(curve((x * width * 0.8, lash), ((x * width * 1.15 + 0.03, lash - 0.08),)), style.detail * 0.8, ink)
+    if "welling" in felt.signs:
+        with pen.within(oval(0, 0, width, height)):
+            pen.fill(oval(0, height * 0.8, width, height * 0.45), (0.75, 0.9, 1.0), 0.75)
+
+
+def _open_eye(
+    pen: Pen, who: Character, felt: Expression, look: tuple[float, float], width: float, height: float, shrink: float
+) -> None:
+    kind, (x, y) = pen.style.eyes, look
+    dark = mixed(who.iris, BLACK, 0.85)
+    if kind in ("dot", "bead", "oval"):
+        ink = BLACK if kind != "oval" else dark
+        if kind == "bead" or who.whites:
+            pen.fill(oval(0, 0, width * 1.35, height * 1.25), WHITE, outline=kind == "bead")
+        pen.fill(oval(x * 0.6, y * 0.6, width * 0.85 * min(1, shrink), height * min(1, shrink)), ink)
+        if kind != "dot" or who.lashes:
+            pen.fill(oval(x - width * 0.25, y - height * 0.35, width * 0.28, height * 0.25), WHITE)
+    elif kind == "goggle":
+        pen.fill(oval(0, 0, width * 1.15, height * 1.05), WHITE, outline=True)
+        size = 0.42 * shrink * min(width, height)
+        pen.fill(oval(x * 1.3, y * 1.3, size, size * 1.15), dark)
+    elif kind == "manga":
+        pen.fill(oval(0, 0, width, height), WHITE)
+        iris = oval(x, y * 0.6 + 0.05 * height, width * 0.72 * shrink, height * 0.88 * shrink)
+        pen.fill(iris, who.iris, outline=True)
+        with pen.within(iris):
+            pen.fill(oval(x, y - height * 0.5, width, height * 0.7), mixed(who.iris, BLACK, 0.6), 0.8)
+        pen.fill(oval(x, y * 0.6 + 0.05 * height, width * 0.28 * shrink, height * 0.4 * shrink), BLACK)
+        pen.fill(oval(x - width * 0.25, y - height * 0.35, width * 0.25, height * 0.22), WHITE)
+        pen.fill(oval(x + width * 0.25, y + height * 0.4, width * 0.14, height * 0.12), WHITE)
+    else:
+        flat = height if kind == "cartoon" else height * 0.62
+        shape = oval(0, 0, width * 1.05, flat) if kind == "cartoon" else curve(
+            (-width * 1.1, flat * 0.25), ((-width * 0.4, -flat * 1.4), (width * 0.7, -flat * 1.3), (width * 1.15, -flat * 0.1)),
+            ((width * 0.5, flat * 1.1), (-width * 0.6, flat * 1.0), (-width * 1.1, flat * 0.25)), closed=True,
+        )  # fmt: skip
+        pen.fill(shape, WHITE, outline=True)
+        size = 0.62 * shrink * min(width, flat * 1.15)
+        with pen.within(shape):
+            pen.fill(oval(x * 1.2, y, size, size), who.iris, outline=pen.style.line > 0)
+            pen.fill(oval(x * 1.2, y, size * 0.5, size * 0.5), BLACK)
+            pen.fill(oval(x * 1.2 - size * 0.35, y - size * 0.35, size * 0.25, size * 0.25), WHITE)
+        if kind == "almond":
+            pen.line(curve((-width * 1.1, flat * 0.25), ((-width * 0.4, -flat * 1.4), (width * 0.7, -flat * 1.3), (width * 1.15, -flat * 0.1))),
+                     pen.style.detail * 1.4, pen.ink(who.skin))  # fmt: skip
+
+
+def _open_mouth(pen: Pen, felt: Expression, half: float, corners: tuple[float, float], middle: float, opening: float) -> None:
+    left, right = corners
+    upper = middle - opening * 0.55 - 0.07 * felt.unit(10)
+    lower = middle + opening * 0.9
+    if felt.unit(18) > 0.25:
+        shape = oval(0, 0.05, half, max(0.05, opening * 0.8))
+    else:
+        square = 0.55 + 0.3 * felt.unit(10)
+        shape = curve(
+            (-half, left), ((-half * square, upper * 1.2), (half * square, upper * 1.2), (half, right)),
+            ((half * 0.9, lower * 1.35 + right * 0.2), (-half * 0.9, lower * 1.35 + left * 0.2), (-half, left)), closed=True,
+        )  # fmt: skip
+    pen.fill(shape, _THROAT, outline=False)
+    with pen.within(shape):
+        if "tongue" in felt.signs or pen.random.random() < 0.25:
+            pen.fill(oval(0, lower * 1.1, half * 0.6, opening * 0.5), _TONGUE)
+        if "teeth" in felt.signs:
+            pen.fill(polygon([(-1, -1), (1, -1), (1, upper + opening * 0.35), (-1, upper + opening * 0.35)]), WHITE)
+            if felt.unit(4) > 0.5:
+                pen.fill(polygon([(-1, lower - opening * 0.1), (1, lower - opening * 0.1), (1, 1), (-1, 1)]), WHITE)
+        if "fangs" in felt.signs:
+            for x in (-0.5, 0.5):
+                pen.fill(
+                    polygon([((x - 0.15) * half, upper - 0.1), ((x + 0.15) * half, upper - 0.1), (x * half, lower * 0.6)]), WHITE
+                )
+    pen.line(shape, pen.style.detail, pen.ink(_THROAT))
+
+
+def _teeth(pen: Pen, half: float, left: float, right: float, middle: float, opening: float) -> None:
+    """Two rows of teeth between drawn back lips."""
+    up, down = middle - opening * 0.7, middle + opening * 0.8
+    shape = curve((-half, left), ((0, 2 * up - left), (half, right)), ((0, 2 * down - right), (-half, left)), closed=True)
+    pen.fill(shape, WHITE)
+    with pen.within(shape):
+        pen.line(curve((-half, left), ((0, 2 * middle - left), (half, right))), pen.style.detail * 0.6)
+        for step in range(-3, 4):
+            pen.line(curve((step * half / 3.5, -1), ((step * half / 3.5, 1),)), pen.style.detail * 0.5)
+    pen.line(shape, pen.style.detail)

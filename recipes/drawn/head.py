@@ -1,0 +1,212 @@
+"""Everything around the face: head, ears, hair, body, and what people wear."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import skia
+
+from character import Character, Colour
+from features import place
+from pen import BLACK, WHITE, Pen, curve, luminance, mixed, oval, polygon
+
+_POINTS = 72
+
+
+def outline(who: Character) -> skia.Path:
+    """The head without ears and hair, half a unit high around the origin."""
+    power = 2 / (2 + 5 * who.square)
+    points = []
+    for number in range(_POINTS):
+        angle = 2 * math.pi * number / _POINTS
+        x, y = (math.copysign(abs(part) ** power, part) for part in (math.cos(angle), math.sin(angle)))
+        narrow = 1 - who.chin * 0.42 * max(0.0, y) ** 1.6
+        points.append((who.width * narrow * x, y))
+    return polygon(points)
+
+
+def back(pen: Pen, who: Character) -> None:
+    """What lies behind the head: body, long hair, ears."""
+    if who.body == "shoulders":
+        wide = who.width * (1.1 + 0.3 * (who.seed % 7) / 7)
+        neck = who.width * 0.32
+        pen.fill(polygon([(-neck, 0.5), (neck, 0.5), (neck, 1.5), (-neck, 1.5)]), mixed(who.skin, BLACK, 0.12), outline=True)
+        pen.fill(curve((-wide, 2.6), ((-wide, 1.2), (-neck, 1.25), (-neck, 1.18)), ((0, 1.5), (neck, 1.18)),
+                       ((neck, 1.25), (wide, 1.2), (wide, 2.6)), closed=True), who.cloth, outline=True)  # fmt: skip
+    _back_hair(pen, who)
+    _ears(pen, who)
+
+
+def head(pen: Pen, who: Character, lit: float) -> None:
+    """The head itself, with its shading; `lit` is the side the light comes from, -1 or 1."""
+    shape = outline(who)
+    pen.fill(shape, who.skin, outline=True)
+    shade = mixed(who.skin, BLACK, 0.3)
+    with pen.within(shape):
+        kind = pen.style.shading
+        if kind == "cel":
+            shadow = skia.Path().addRect(skia.Rect(-3, -3, 3, 3))
+            lightened = skia.Op(shadow, oval(0.28 * lit, -0.12, who.width * 1.02, 1.02), skia.kDifference_PathOp)
+            pen.fill(lightened, shade, 0.55)
+        elif kind == "soft":
+            pen.glow(shape, BLACK, (-0.7 * lit, 1.0), 1.5, 0.4)
+            pen.glow(shape, WHITE, (0.35 * lit, -0.5), 0.8, 0.45)
+        elif kind in ("tone", "hatch"):
+            _tone(pen, lit, kind == "hatch")
+        if who.muzzle:
+            pen.fill(oval(0, who.mouth_y - 0.08, who.muzzle * 1.15, who.muzzle), mixed(who.skin, WHITE, 0.6))
+        if "freckles" in who.extras:
+            marks = np.random.default_rng(who.seed)
+            for side in (-1, 1):
+                for _ in range(5):
+                    x, y = side * who.eye_gap + marks.normal(0, 0.07), who.nose_y + marks.normal(0, 0.05)
+                    pen.fill(oval(x, y, 0.018, 0.018), mixed(who.skin, BLACK, 0.45))
+        if "scar" in who.extras:
+            pen.line(curve((0.3, -0.4), ((0.42, 0.25),)), pen.style.detail, mixed(who.skin, BLACK, 0.4))
+    if pen.style.line:
+        pen.line(shape, pen.style.line, pen.ink(who.skin))
+
+
+def front(pen: Pen, who: Character, turn: float) -> None:
+    """What lies before the face: fringe, beard, glasses, cap and the like."""
+    if who.glasses != "none":
+        size = who.eye_size * 1.5 + 0.05
+        for side in (-1, 1):
+            x = place(who.eye_gap * side, turn)
+            frame = oval(x, who.eye_y, size, size) if who.glasses == "round" else polygon(
+                [(x - size, who.eye_y - size * 0.7), (x + size, who.eye_y - size * 0.7), (x + size, who.eye_y + size * 0.7),
+                 (x - size, who.eye_y + size * 0.7)])  # fmt: skip
+            pen.line(frame, pen.style.detail, mixed(who.accent, BLACK, 0.6))
+        bridge = [(place(side * (who.eye_gap - size), turn), who.eye_y) for side in (-1, 1)]
+        pen.line(polygon(bridge, closed=False), pen.style.detail, mixed(who.accent, BLACK, 0.6))
+    _fringe(pen, who)
+    if "cap" in who.extras and who.ears not in ("cat", "rabbit"):
+        crown = curve(
+            (-who.width * 1.05, -0.45), ((-who.width, -1.35), (who.width, -1.35), (who.width * 1.05, -0.45)), closed=True
+        )
+        pen.fill(crown, who.accent, outline=True)
+        pen.fill(curve((-who.width * 0.2, -0.5), ((who.width * 0.7, -0.65), (who.width * 1.5, -0.45)),
+                       ((who.width * 0.8, -0.35), (-who.width * 0.2, -0.42)), closed=True), mixed(who.accent, BLACK, 0.25), outline=True)  # fmt: skip
+    if "bow" in who.extras:
+        for side in (-1, 1):
+            pen.fill(polygon([(0.45, -0.95), (0.45 + 0.24 * side, -1.1), (0.45 + 0.24 * side, -0.8)]), who.accent, outline=True)
+    if "headphones" in who.extras:
+        pen.line(curve((-who.width, 0), ((-who.width * 1.1, -1.4), (who.width * 1.1, -1.4), (who.width, 0))), 0.07, who.accent)
+        for side in (-1, 1):
+            pen.fill(oval(side * who.width, 0.05, 0.14, 0.24), who.accent, outline=True)
+    if "horns" in who.extras:
+        for side in (-1, 1):
+            pen.fill(
+                polygon([(side * 0.3, -0.9), (side * 0.55, -0.8), (side * 0.62, -1.35)]),
+                mixed(who.accent, WHITE, 0.3),
+                outline=True,
+            )
+
+
+def beard(pen: Pen, who: Character, turn: float) -> None:
+    """What grows under the nose; drawn before the mouth."""
+    if who.beard == "none":
+        return
+    x, y = place(0, turn), who.mouth_y
+    if who.beard == "full":
+        with pen.within(outline(who)):
+            low = curve((-1.4, who.nose_y + 0.1), ((-0.6, y - 0.05), (-0.5, y - 0.12), (x, y - 0.14)),
+                        ((0.5, y - 0.12), (0.6, y - 0.05), (1.4, who.nose_y + 0.1)), ((1.4, 2),), ((-1.4, 2),), closed=True)  # fmt: skip
+            pen.fill(low, who.hair)
+    elif who.beard == "goatee":
+        pen.fill(oval(x, min(0.92, y + 0.3), 0.16, 0.16), who.hair)
+    else:
+        for side in (-1, 1):
+            pen.fill(curve((x, y - 0.16), ((x + side * 0.2, y - 0.2), (x + side * 0.36, y - 0.02)),
+                           ((x + side * 0.15, y - 0.06), (x, y - 0.09)), closed=True), who.hair)  # fmt: skip
+
+
+def _tone(pen: Pen, lit: float, hatched: bool) -> None:
+    """Dots or lines in the shadow."""
+    ink = pen.style.ink
+    for row in range(-14, 28):
+        for column in range(0, 1 if hatched else 16):
+            if hatched:
+                x = -lit * 0.1 + row * 0.075 * -lit
+                pen.line(curve((x, -0.3), ((x - 0.6 * lit, 1.2),)), 0.012, ink, 0.5) if row > 4 else None
+            elif row > -10:
+                x, y = -lit * (0.3 + column * 0.075 + 0.0375 * (row % 2)), row * 0.06
+                pen.fill(oval(x, y, 0.018, 0.018), ink, 0.6)
+
+
+def _ears(pen: Pen, who: Character) -> None:
+    inside = mixed(who.skin, (0.9, 0.5, 0.5), 0.4)
+    for side in (-1, 1):
+        w = who.width * side
+        if who.ears == "round":
+            pen.fill(oval(w * 0.99, who.eye_y + 0.12, 0.13, 0.19), who.skin, outline=True)
+            if "earrings" in who.extras:
+                pen.fill(oval(w * 1.02, who.eye_y + 0.34, 0.05, 0.05), who.accent, outline=True)
+        elif who.ears == "elf":
+            pen.fill(polygon([(w * 0.9, 0.2), (w * 1.5, -0.25), (w * 0.92, -0.12)]), who.skin, outline=True)
+        elif who.ears == "cat":
+            pen.fill(polygon([(w * 0.25, -0.9), (w * 0.9, -1.45), (w * 0.95, -0.4)]), _fur(who), outline=True)
+            pen.fill(polygon([(w * 0.45, -0.92), (w * 0.84, -1.28), (w * 0.86, -0.6)]), inside)
+        elif who.ears == "bear":
+            pen.fill(oval(w * 0.72, -0.78, 0.28, 0.28), who.skin, outline=True)
+            pen.fill(oval(w * 0.72, -0.78, 0.15, 0.15), inside)
+        elif who.ears == "rabbit":
+            pen.fill(oval(w * 0.42, -1.35, 0.17, 0.6), who.skin, outline=True)
+            pen.fill(oval(w * 0.42, -1.32, 0.08, 0.42), inside)
+        elif who.ears == "dog":
+            pen.fill(oval(w * 1.0, -0.15, 0.2, 0.55), mixed(who.skin, BLACK, 0.35), outline=True)
+
+
+def _fur(who: Character) -> Colour:
+    return who.hair if who.species == "human" else who.skin
+
+
+def _back_hair(pen: Pen, who: Character) -> None:
+    wide, hair = who.width * 1.16, who.hair
+    if who.hair_cut in ("long", "bob"):
+        length = 1.9 if who.hair_cut == "long" else 0.85
+        pen.fill(curve((-wide, length), ((-wide * 1.2, -0.6), (-wide * 0.9, -1.3), (0, -1.3)),
+                       ((wide * 0.9, -1.3), (wide * 1.2, -0.6), (wide, length)), closed=True), hair, outline=True)  # fmt: skip
+    elif who.hair_cut == "tails":
+        for side in (-1, 1):
+            pen.fill(oval(side * wide * 1.25, 0.1, 0.3, 0.75), hair, outline=True)
+    elif who.hair_cut == "afro":
+        pen.fill(oval(0, -0.4, wide * 1.25, 1.15), hair, outline=True)
+    elif who.hair_cut == "bun":
+        pen.fill(oval(0, -1.25, 0.36, 0.34), hair, outline=True)
+
+
+def _fringe(pen: Pen, who: Character) -> None:
+    if who.hair_cut == "none":
+        return
+    shape = np.random.default_rng(who.seed)
+    wide, low = who.width * 1.08, -0.5 + float(shape.uniform(-0.12, 0.14))
+    low = min(low, who.eye_y - who.eye_size * 1.1)
+    top = ((wide * 1.02, -1.0), (wide * 0.6, -1.22), (0, -1.2)), ((-wide * 0.6, -1.22), (-wide * 1.02, -1.0), (-wide, low + 0.5))
+    if who.hair_cut == "spiky":
+        count = int(shape.integers(6, 11))
+        angles = np.linspace(math.pi * 1.02, math.pi * 1.98, 2 * count + 1)
+        radii = [1.06 if number % 2 == 0 else 1.06 + float(shape.uniform(0.18, 0.5)) for number in range(2 * count + 1)]
+        crown = [(who.width * r * math.cos(a), r * math.sin(a)) for a, r in zip(angles, radii, strict=True)]
+        pen.fill(polygon([*crown, *_hem(who, shape, wide * 0.98, low)]), who.hair, outline=True)
+        return
+    hem = _hem(who, shape, wide, low)
+    pen.fill(curve((wide, low + 0.5), *top, *(((x, y),) for x, y in reversed(hem)), closed=True), who.hair, outline=True)
+    if pen.style.shading in ("soft", "cel") and luminance(who.hair) < 0.8:
+        pen.line(curve((-wide * 0.6, -0.85), ((0, -1.1), (wide * 0.6, -0.85))), 0.05, mixed(who.hair, WHITE, 0.45), 0.7)
+
+
+def _hem(who: Character, shape: np.random.Generator, wide: float, low: float) -> list[tuple[float, float]]:
+    """The lower edge of a fringe, from right to left."""
+    if who.fringe == "none":
+        return [(wide * 0.9, -0.35), (wide * 0.6, -0.75), (-wide * 0.6, -0.75), (-wide * 0.9, -0.35)]
+    if who.fringe == "straight":
+        return [(wide * 0.92, low), (-wide * 0.92, low)]
+    if who.fringe == "swept":
+        return [(wide * 0.92, low + 0.2), (wide * 0.3, low - 0.05), (-wide * 0.4, low - 0.3), (-wide * 0.92, low)]
+    if who.fringe == "curtain":
+        return [(wide * 0.95, low + 0.3), (wide * 0.5, low), (0, low - 0.42), (-wide * 0.5, low), (-wide * 0.95, low + 0.3)]
+    count = int(shape.integers(3, 7))
+    xs = np.linspace(wide * 0.92, -wide * 0.92, 2 * count + 1)
+    return [(float(x), low - 0.25 if n % 2 == 0 else low + float(shape.uniform(-0.05, 0.16))) for n, x in enumerate(xs)]

@@ -1,0 +1,98 @@
+"""From a character and an expression to a picture."""
+
+from __future__ import annotations
+
+import numpy as np
+import skia
+from PIL import Image
+
+import features
+import head
+import signs
+from character import Character, Style
+from expression import Expression
+from pen import Pen, mixed, oval, polygon
+
+Box = tuple[float, float, float, float]
+
+
+def draw(who: Character, style: Style, felt: Expression, side: int, random: np.random.Generator) -> tuple[Image.Image, Box]:
+    """A square picture, RGB, `side` pixels wide, and the head's box as fractions of it: left, top, right, bottom."""
+    pixels = style.pixels or side
+    surface = skia.Surface(pixels, pixels)
+    canvas = surface.getCanvas()
+    pen = Pen(canvas, style, random)
+    scale = pixels * float(random.uniform(0.27, 0.44))
+    turn = float(np.clip(random.normal(0, 0.35), -0.9, 0.9)) * (1 if random.random() < 0.6 else 0.2)
+    roll = float(np.clip(random.normal(0, 7), -25, 25))
+    middle = [pixels * float(0.5 + random.uniform(-0.07, 0.07)) for _ in "xy"]
+    _background(pen, who, pixels)
+    canvas.translate(*middle)
+    canvas.rotate(roll)
+    canvas.scale(scale, scale)
+    down = 0.1 * felt.unit(54)
+    _figure(pen, who, felt, turn, down)
+
+    image = Image.fromarray(np.ascontiguousarray(surface.toarray(colorType=skia.kRGBA_8888_ColorType)[..., :3]))
+    if style.pixels:
+        image = image.quantize(int(random.integers(6, 28)), dither=Image.Dither.NONE).convert("RGB")
+        image = image.resize((side, side), Image.Resampling.NEAREST)
+    if style.grey:
+        image = image.convert("L").convert("RGB")
+    corners = [
+        ((middle[n % 2] + sign * scale * (who.width if n % 2 == 0 else 1.0)) / pixels) for n, sign in enumerate((-1, -1, 1, 1))
+    ]
+    left, top, right, bottom = (float(min(1, max(0, corner))) for corner in corners)
+    return image, (left, top, right, bottom)
+
+
+def _figure(pen: Pen, who: Character, felt: Expression, turn: float, down: float) -> None:
+    lit = 1.0 if who.seed % 2 else -1.0
+    away = float(pen.random.choice([-1, 1])) * felt.unit(61)
+    gaze = (float(np.clip(away + pen.random.normal(0, 0.2) + turn * 0.5, -1, 1)),
+            float(np.clip(felt.unit(64) * 0.9 + pen.random.normal(0, 0.12), -1, 1)))  # fmt: skip
+    head.back(pen, who)
+    head.head(pen, who, lit)
+    with pen.at(0, down):
+        signs.under(pen, who, felt, turn)
+        head.beard(pen, who, turn)
+        if pen.style.nose != "none" or who.muzzle:
+            features.nose(pen, who, felt, turn)
+        features.mouth(pen, who, felt, turn)
+        features.eyes(pen, who, felt, gaze, turn)
+        features.brows(pen, who, felt, turn)
+    head.front(pen, who, turn)
+    with pen.at(0, down):
+        signs.over(pen, who, felt, turn)
+
+
+def _background(pen: Pen, who: Character, pixels: int) -> None:
+    canvas, random, kind = pen.canvas, pen.random, pen.style.background
+    one, other = (
+        mixed(who.accent, (1, 1, 1), float(random.uniform(0, 0.9))),
+        mixed(who.cloth, (1, 1, 1), float(random.uniform(0, 0.9))),
+    )
+    page = skia.Path().addRect(skia.Rect(0, 0, pixels, pixels))
+    canvas.clear(skia.ColorWHITE)
+    if kind == "white":
+        return
+    canvas.drawPath(page, skia.Paint(Color4f=skia.Color4f(*one, 1)))
+    if kind == "gradient":
+        colours = [skia.Color4f(*colour, 1).toColor() for colour in (one, other)]
+        ends = [skia.Point(0, 0), skia.Point(pixels * float(random.uniform(0, 1)), pixels)]
+        canvas.drawPath(page, skia.Paint(Shader=skia.GradientShader.MakeLinear(ends, colours)))
+    elif kind == "shapes":
+        for _ in range(int(random.integers(3, 12))):
+            x, y, size = (float(part) * pixels for part in random.random(3))
+            tint = mixed(one, other, float(random.random()))
+            angles = np.sort(random.random(int(random.integers(3, 6)))) * 2 * np.pi
+            shape = oval(x, y, size * 0.3, size * 0.25) if random.random() < 0.5 else polygon(
+                [(x + size * 0.3 * float(np.cos(angle)), y + size * 0.3 * float(np.sin(angle))) for angle in angles])  # fmt: skip
+            canvas.drawPath(shape, skia.Paint(AntiAlias=True, Color4f=skia.Color4f(*tint, 1)))
+    elif kind == "noise":
+        noise = skia.PerlinNoiseShader.MakeTurbulence(0.03, 0.03, 3, float(random.integers(1000)))
+        canvas.drawPath(page, skia.Paint(Shader=noise, Alphaf=0.5))
+    elif kind == "disc":
+        canvas.clear(skia.ColorWHITE)
+        disc = oval(pixels / 2, pixels / 2, pixels * 0.49, pixels * 0.49)
+        canvas.drawPath(disc, skia.Paint(AntiAlias=True, Color4f=skia.Color4f(*one, 1)))

@@ -1,0 +1,99 @@
+"""What drawings add to a face to say how it feels: tears, blushes, sweat, veins, gloom."""
+
+from __future__ import annotations
+
+from character import Character
+from expression import Expression
+from features import place
+from head import outline
+from pen import Pen, curve, mixed, oval, polygon
+
+_WATER = (0.55, 0.82, 0.98)
+_RED = (0.93, 0.32, 0.35)
+_STEAM = (0.92, 0.92, 0.95)
+
+
+def under(pen: Pen, who: Character, felt: Expression, turn: float) -> None:
+    """What lies on the skin, beneath eyes and mouth."""
+    signs = felt.signs
+    with pen.within(outline(who)):
+        if "blush" in signs or "cheeks" in who.extras:
+            _blush(pen, who, turn, strong=felt.emotion == "embarrassed")
+        if "green" in signs:
+            pen.glow(polygon([(-2, -2), (2, -2), (2, 2), (-2, 2)]), (0.45, 0.7, 0.25), (0, -0.2), 1.3, 0.6)
+        if "gloom" in signs:
+            for number in range(7):
+                x = place(-0.55 + number * 0.18, turn)
+                pen.line(curve((x, -1.1), ((x, -0.25 - 0.2 * ((number * 3) % 4) / 4),)), 0.022, (0.35, 0.4, 0.6), 0.75)
+        if "puffed" in signs:
+            for side in (-1, 1):
+                pen.line(oval(place(side * (who.mouth_size + 0.22), turn), who.mouth_y, 0.16, 0.15), pen.style.detail * 0.7,
+                         pen.ink(who.skin), 0.7)  # fmt: skip
+
+
+def over(pen: Pen, who: Character, felt: Expression, turn: float) -> None:
+    """What lies before or beside the face."""
+    signs, random = felt.signs, pen.random
+    low = who.eye_y + who.eye_size * who.eye_tall * 0.8
+    if "stream" in signs:
+        with pen.within(outline(who)):
+            for side in (-1, 1):
+                x, wide = place(side * who.eye_gap, turn), who.eye_size * 0.5
+                band = curve(
+                    (x - wide, low - 0.05),
+                    ((x - wide * 1.2, 1.2),),
+                    ((x + wide * 1.2, 1.2),),
+                    ((x + wide, low - 0.05),),
+                    closed=True,
+                )
+                pen.fill(band, _WATER, 0.9, outline=True)
+    if "tear" in signs:
+        for side in (-1, 1) if random.random() < 0.6 else (1,):
+            x = place(side * (who.eye_gap + who.eye_size * 0.3), turn)
+            _drop(pen, x, low + float(random.uniform(0.1, 0.22)), float(random.uniform(0.07, 0.13)))
+    if "sweat" in signs:
+        _drop(pen, place(who.width * 0.62, turn), who.eye_y - 0.45, float(random.uniform(0.09, 0.15)))
+    if "vein" in signs:
+        with pen.at(place(who.width * 0.55, turn), -0.62, turned=float(random.uniform(-20, 20))):
+            for corner in range(4):
+                with pen.at(0, 0, turned=90.0 * corner):
+                    pen.line(curve((0.04, -0.16), ((0.04, -0.04), (0.16, -0.04))), max(0.03, pen.style.detail), _RED)
+    if "steam" in signs:
+        for side in (-1, 1):
+            for step in range(3):
+                pen.fill(oval(side * (who.width + 0.12 + 0.12 * step), -0.5 - 0.12 * step, 0.1, 0.09), _STEAM, outline=True)
+    if "exclaim" in signs:
+        x = who.width + 0.25
+        pen.fill(polygon([(x - 0.07, -1.2), (x + 0.07, -1.2), (x + 0.03, -0.75), (x - 0.03, -0.75)]), _RED, outline=True)
+        pen.fill(oval(x, -0.64, 0.05, 0.05), _RED, outline=True)
+    if "sparkle" in signs:
+        for x, y in ((who.width + 0.2, -0.7), (-who.width - 0.15, -0.3)):
+            pen.fill(curve((x, y - 0.2), ((x, y), (x + 0.2, y)), ((x, y), (x, y + 0.2)), ((x, y), (x - 0.2, y)),
+                           ((x, y), (x, y - 0.2)), closed=True), (1.0, 0.85, 0.3), outline=True)  # fmt: skip
+
+
+def _blush(pen: Pen, who: Character, turn: float, strong: bool) -> None:
+    kind = who.seed % 4
+    y = (who.eye_y + who.mouth_y) / 2 + 0.08
+    red = mixed(who.skin, _RED, 0.75 if strong else 0.5)
+    if strong and kind == 3:
+        pen.fill(oval(place(0, turn), y - 0.06, who.width * 0.85, 0.2), red, 0.55)
+        return
+    for side in (-1, 1):
+        x = place(side * (who.eye_gap + 0.12), turn)
+        if kind == 0 and not pen.style.grey:
+            pen.fill(oval(x, y, 0.19, 0.12), red, 0.8)
+        elif kind == 1:
+            pen.glow(oval(x, y, 0.3, 0.22), _RED, (x, y), 0.26, 0.85)
+        else:
+            for step in (-1, 0, 1):
+                pen.line(
+                    curve((x + step * 0.08 + 0.03, y - 0.06), ((x + step * 0.08 - 0.03, y + 0.06),)), pen.style.detail * 0.8, _RED
+                )
+
+
+def _drop(pen: Pen, x: float, y: float, size: float) -> None:
+    shape = curve((x, y - size * 1.6), ((x + size * 0.2, y - size * 0.7), (x + size, y - size * 0.3), (x + size, y + size * 0.2)),
+                  ((x + size, y + size * 1.1), (x - size, y + size * 1.1), (x - size, y + size * 0.2)),
+                  ((x - size, y - size * 0.3), (x - size * 0.2, y - size * 0.7), (x, y - size * 1.6)), closed=True)  # fmt: skip
+    pen.fill(shape, _WATER, outline=True)
