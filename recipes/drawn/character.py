@@ -115,8 +115,14 @@ def invent(random: np.random.Generator) -> tuple[Character, Style]:
         mouth_size=float(np.clip(random.normal(0.28, 0.09), 0.12, 0.5)),
         nose_y=float((eye_y + mouth_y) / 2 + random.uniform(-0.04, 0.1)),
         nose_size=float(random.uniform(0.03, 0.16)),
-        hair_cut=str(random.choice(["none", "short", "long", "bob", "spiky", "tails", "afro", "bun"],
-                                   p=[0.1, 0.24, 0.2, 0.12, 0.14, 0.07, 0.06, 0.07])) if human else "none",
+        hair_cut=str(
+            random.choice(
+                ["none", "short", "long", "bob", "spiky", "tails", "afro", "bun"],
+                p=[0.1, 0.24, 0.2, 0.12, 0.14, 0.07, 0.06, 0.07],
+            )
+        )
+        if human
+        else "none",
         fringe=str(random.choice(["none", "straight", "swept", "spikes", "curtain"])),
         ears=_ears(random, species),
         muzzle=muzzle,
@@ -127,7 +133,7 @@ def invent(random: np.random.Generator) -> tuple[Character, Style]:
         extras=frozenset(extra for extra, chance in _EXTRAS.items() if random.random() < chance),
         body=str(random.choice(["none", "shoulders"], p=[0.4, 0.6] if human else [0.75, 0.25])),
         seed=int(random.integers(2**31)),
-    )  # fmt: skip
+    )
     return character, _style(random, eyes, species)
 
 
@@ -155,16 +161,22 @@ def _style(random: np.random.Generator, eyes: str, species: str) -> Style:
         shading=str(random.choice(SHADINGS, p=[0.36, 0.2, 0.2, 0.1, 0.08, 0.06])),
         grey=bool(random.random() < 0.16),
         eyes=eyes,
-        brows="none" if species in ("emoji", "blob", "robot") and random.random() < 0.55 or random.random() < 0.05
-        else str(random.choice(["line", "taper", "block", "round"])),
+        brows=_brows(random, species),
         mouth=str(random.choice(["line", "lips", "cat"], p=[0.78, 0.14, 0.08])),
-        nose="none" if species in ("emoji", "robot", "blob") and random.random() < 0.8
+        nose="none"
+        if species in ("emoji", "robot", "blob") and random.random() < 0.8
         else str(random.choice(["none", "dot", "hook", "wedge", "button", "shade", "nostrils"])),
         exaggeration=float(random.uniform(0.75, 1.5)),
         pixels=pixels,
-        background=str(random.choice(["white", "plain", "gradient", "shapes", "noise", "disc"],
-                                     p=[0.25, 0.3, 0.14, 0.15, 0.06, 0.1])),
-    )  # fmt: skip
+        background=str(
+            random.choice(["white", "plain", "gradient", "shapes", "noise", "disc"], p=[0.25, 0.3, 0.14, 0.15, 0.06, 0.1])
+        ),
+    )
+
+
+def _brows(random: np.random.Generator, species: str) -> str:
+    bare = 0.55 if species in ("emoji", "blob", "robot") else 0.05
+    return "none" if random.random() < bare else str(random.choice(["line", "taper", "block", "round"]))
 
 
 def _one_of(random: np.random.Generator, shares: dict[str, float]) -> str:

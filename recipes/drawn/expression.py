@@ -1,10 +1,11 @@
 """What a face does when it feels something: emotions as action units, and the signs that drawings add to them.
 
-Units are those of the Facial Action Coding System (Ekman, Friesen and Hager, 2002), 1 inner brow raiser, 2 outer brow raiser, 4 brow
-lowerer, 5 upper lid raiser, 6 cheek raiser, 7 lid tightener, 9 nose wrinkler, 10 upper lip raiser, 12 lip corner puller, 15 lip
-corner depressor, 17 chin raiser, 18 lip pucker, 20 lip stretcher, 23 lip tightener, 25 lips part, 26 jaw drop, 43 eyes closed,
-54 head down, 61 eyes turned away, 64 eyes down. The six basic emotions follow EMFACS (Friesen and Ekman, 1983), embarrassment Keltner (1995),
-crying the sad face with Vingerhoets' open and closed variants (2013); "pleased" is the calm of a gentle smile with lids at rest.
+Units are those of the Facial Action Coding System (Ekman, Friesen and Hager, 2002): 1 inner brow raiser, 2 outer brow raiser, 4
+brow lowerer, 5 upper lid raiser, 6 cheek raiser, 7 lid tightener, 9 nose wrinkler, 10 upper lip raiser, 12 lip corner puller, 15
+lip corner depressor, 17 chin raiser, 18 lip pucker, 20 lip stretcher, 23 lip tightener, 25 lips part, 26 jaw drop, 43 eyes
+closed, 54 head down, 61 eyes turned away, 64 eyes down. The six basic emotions follow EMFACS (Friesen and Ekman, 1983),
+embarrassment Keltner (1995), crying the sad face, closed or wailing, with tears (Vingerhoets, 2013); "pleased" is the calm of a
+gentle smile with lids at rest.
 """
 
 from __future__ import annotations
@@ -42,9 +43,14 @@ class Expression:
 PROTOTYPES: Mapping[str, tuple[Prototype, ...]] = {
     "happy": (
         Prototype(4, {6: (0.2, 0.9), 12: (0.6, 1.0)}, {"blush": 0.15, "sparkle": 0.04}),
-        Prototype(4, {6: (0.2, 0.8), 12: (0.6, 1.0), 25: (0.8, 1.0), 26: (0.3, 0.9)}, {"teeth": 0.5, "tongue": 0.4, "blush": 0.15}),
-        Prototype(3, {6: (1.0, 1.0), 12: (0.7, 1.0), 25: (1.0, 1.0), 26: (0.4, 1.0), 43: (1.0, 1.0)},
-                  {"arched lids": 0.85, "squeezed lids": 0.12, "teeth": 0.4, "tongue": 0.5, "blush": 0.25}),
+        Prototype(
+            4, {6: (0.2, 0.8), 12: (0.6, 1.0), 25: (0.8, 1.0), 26: (0.3, 0.9)}, {"teeth": 0.5, "tongue": 0.4, "blush": 0.15}
+        ),
+        Prototype(
+            3,
+            {6: (1.0, 1.0), 12: (0.7, 1.0), 25: (1.0, 1.0), 26: (0.4, 1.0), 43: (1.0, 1.0)},
+            {"arched lids": 0.85, "squeezed lids": 0.12, "teeth": 0.4, "tongue": 0.5, "blush": 0.25},
+        ),
         Prototype(1, {6: (0.5, 1.0), 12: (0.7, 1.0), 25: (1.0, 1.0)}, {"clenched": 1.0}),
     ),
     "pleased": (
@@ -54,49 +60,95 @@ PROTOTYPES: Mapping[str, tuple[Prototype, ...]] = {
     ),
     "sad": (
         Prototype(4, {1: (0.5, 1.0), 4: (0.1, 0.4), 15: (0.4, 1.0), 17: (0.0, 0.7), 64: (0.0, 0.6)}, {}),
-        Prototype(2, {1: (0.5, 1.0), 4: (0.1, 0.4), 15: (0.4, 0.9), 43: (0.25, 0.55), 64: (0.3, 1.0), 54: (0.2, 0.8)}, {"gloom": 0.1}),
+        Prototype(
+            2, {1: (0.5, 1.0), 4: (0.1, 0.4), 15: (0.4, 0.9), 43: (0.25, 0.55), 64: (0.3, 1.0), 54: (0.2, 0.8)}, {"gloom": 0.1}
+        ),
         Prototype(1, {1: (0.5, 1.0), 15: (0.4, 0.9), 43: (1.0, 1.0), 54: (0.0, 0.8)}, {}),
         Prototype(1, {1: (0.6, 1.0), 15: (0.5, 1.0), 25: (0.5, 1.0), 26: (0.1, 0.35)}, {"big pupils": 0.5}),
     ),
     "crying": (
         Prototype(3, {1: (0.5, 1.0), 4: (0.1, 0.5), 15: (0.5, 1.0), 17: (0.2, 0.8)}, {"tear": 0.6, "stream": 0.4, "blush": 0.15}),
-        Prototype(3, {1: (0.5, 1.0), 15: (0.3, 0.8), 25: (1.0, 1.0), 26: (0.4, 1.0), 43: (1.0, 1.0)},
-                  {"stream": 0.7, "tear": 0.3, "squeezed lids": 0.35, "blush": 0.2}),
+        Prototype(
+            3,
+            {1: (0.5, 1.0), 15: (0.3, 0.8), 25: (1.0, 1.0), 26: (0.4, 1.0), 43: (1.0, 1.0)},
+            {"stream": 0.7, "tear": 0.3, "squeezed lids": 0.35, "blush": 0.2},
+        ),
         Prototype(2, {1: (0.5, 1.0), 15: (0.4, 0.9), 43: (1.0, 1.0)}, {"stream": 0.6, "tear": 0.4}),
-        Prototype(1, {1: (0.6, 1.0), 15: (0.3, 0.8), 20: (0.3, 0.8)}, {"welling": 1.0, "wavy": 0.7, "big pupils": 0.5, "tear": 0.5}),
+        Prototype(
+            1, {1: (0.6, 1.0), 15: (0.3, 0.8), 20: (0.3, 0.8)}, {"welling": 1.0, "wavy": 0.7, "big pupils": 0.5, "tear": 0.5}
+        ),
     ),
     "angry": (
         Prototype(4, {4: (0.6, 1.0), 7: (0.2, 0.7), 15: (0.3, 0.8), 23: (0.0, 0.6)}, {"vein": 0.15}),
-        Prototype(3, {4: (0.6, 1.0), 5: (0.0, 0.5), 10: (0.2, 0.7), 25: (1.0, 1.0), 26: (0.3, 0.9), 15: (0.3, 0.8)},
-                  {"teeth": 0.7, "fangs": 0.1, "vein": 0.25, "blush": 0.1, "steam": 0.08}),
-        Prototype(2, {4: (0.7, 1.0), 7: (0.1, 0.6), 10: (0.3, 0.8), 15: (0.2, 0.6), 25: (1.0, 1.0)}, {"clenched": 1.0, "vein": 0.2}),
+        Prototype(
+            3,
+            {4: (0.6, 1.0), 5: (0.0, 0.5), 10: (0.2, 0.7), 25: (1.0, 1.0), 26: (0.3, 0.9), 15: (0.3, 0.8)},
+            {"teeth": 0.7, "fangs": 0.1, "vein": 0.25, "blush": 0.1, "steam": 0.08},
+        ),
+        Prototype(
+            2, {4: (0.7, 1.0), 7: (0.1, 0.6), 10: (0.3, 0.8), 15: (0.2, 0.6), 25: (1.0, 1.0)}, {"clenched": 1.0, "vein": 0.2}
+        ),
         Prototype(1, {4: (0.6, 1.0), 7: (0.4, 0.8), 17: (0.3, 0.8), 23: (0.5, 1.0)}, {"puffed": 0.6, "vein": 0.15}),
     ),
     "surprise": (
-        Prototype(4, {1: (0.6, 1.0), 2: (0.6, 1.0), 5: (0.5, 1.0), 18: (0.3, 1.0), 25: (1.0, 1.0), 26: (0.3, 1.0)},
-                  {"exclaim": 0.07, "small pupils": 0.2}),
+        Prototype(
+            4,
+            {1: (0.6, 1.0), 2: (0.6, 1.0), 5: (0.5, 1.0), 18: (0.3, 1.0), 25: (1.0, 1.0), 26: (0.3, 1.0)},
+            {"exclaim": 0.07, "small pupils": 0.2},
+        ),
         Prototype(2, {1: (0.7, 1.0), 2: (0.7, 1.0), 5: (0.7, 1.0), 25: (1.0, 1.0), 26: (0.7, 1.0)}, {"small pupils": 0.35}),
         Prototype(1, {1: (0.7, 1.0), 2: (0.7, 1.0), 5: (0.6, 1.0), 18: (0.8, 1.0)}, {"small mouth": 1.0, "exclaim": 0.1}),
     ),
     "fear": (
-        Prototype(3, {1: (0.6, 1.0), 2: (0.2, 0.5), 4: (0.2, 0.5), 5: (0.6, 1.0), 20: (0.4, 1.0), 25: (0.6, 1.0), 26: (0.1, 0.5), 15: (0.3, 0.7)},
-                  {"sweat": 0.4, "gloom": 0.25, "small pupils": 0.5}),
-        Prototype(3, {1: (0.6, 1.0), 2: (0.1, 0.4), 4: (0.2, 0.5), 5: (0.5, 1.0), 20: (0.3, 0.9), 15: (0.2, 0.6)},
-                  {"wavy": 0.8, "sweat": 0.45, "gloom": 0.3, "small pupils": 0.5}),
-        Prototype(2, {1: (0.6, 1.0), 4: (0.2, 0.5), 5: (0.5, 1.0), 20: (0.5, 1.0), 15: (0.2, 0.5), 25: (1.0, 1.0)},
-                  {"clenched": 1.0, "sweat": 0.4, "gloom": 0.3, "small pupils": 0.4}),
+        Prototype(
+            3,
+            {
+                1: (0.6, 1.0),
+                2: (0.2, 0.5),
+                4: (0.2, 0.5),
+                5: (0.6, 1.0),
+                20: (0.4, 1.0),
+                25: (0.6, 1.0),
+                26: (0.1, 0.5),
+                15: (0.3, 0.7),
+            },
+            {"sweat": 0.4, "gloom": 0.25, "small pupils": 0.5},
+        ),
+        Prototype(
+            3,
+            {1: (0.6, 1.0), 2: (0.1, 0.4), 4: (0.2, 0.5), 5: (0.5, 1.0), 20: (0.3, 0.9), 15: (0.2, 0.6)},
+            {"wavy": 0.8, "sweat": 0.45, "gloom": 0.3, "small pupils": 0.5},
+        ),
+        Prototype(
+            2,
+            {1: (0.6, 1.0), 4: (0.2, 0.5), 5: (0.5, 1.0), 20: (0.5, 1.0), 15: (0.2, 0.5), 25: (1.0, 1.0)},
+            {"clenched": 1.0, "sweat": 0.4, "gloom": 0.3, "small pupils": 0.4},
+        ),
     ),
     "disgust": (
-        Prototype(4, {9: (0.5, 1.0), 10: (0.3, 0.9), 15: (0.4, 0.9), 4: (0.2, 0.6), 7: (0.3, 0.8)}, {"lopsided": 0.5, "green": 0.1}),
-        Prototype(2, {9: (0.5, 1.0), 10: (0.3, 0.8), 15: (0.3, 0.8), 4: (0.2, 0.6), 7: (0.3, 0.8), 25: (1.0, 1.0), 26: (0.2, 0.6)},
-                  {"tongue out": 0.8, "green": 0.1, "squeezed lids": 0.15}),
-        Prototype(2, {9: (0.4, 1.0), 10: (0.5, 1.0), 15: (0.3, 0.7), 4: (0.2, 0.5), 7: (0.4, 0.8), 61: (0.5, 1.0)}, {"wavy": 0.6, "lopsided": 0.4}),
+        Prototype(
+            4, {9: (0.5, 1.0), 10: (0.3, 0.9), 15: (0.4, 0.9), 4: (0.2, 0.6), 7: (0.3, 0.8)}, {"lopsided": 0.5, "green": 0.1}
+        ),
+        Prototype(
+            2,
+            {9: (0.5, 1.0), 10: (0.3, 0.8), 15: (0.3, 0.8), 4: (0.2, 0.6), 7: (0.3, 0.8), 25: (1.0, 1.0), 26: (0.2, 0.6)},
+            {"tongue out": 0.8, "green": 0.1, "squeezed lids": 0.15},
+        ),
+        Prototype(
+            2,
+            {9: (0.4, 1.0), 10: (0.5, 1.0), 15: (0.3, 0.7), 4: (0.2, 0.5), 7: (0.4, 0.8), 61: (0.5, 1.0)},
+            {"wavy": 0.6, "lopsided": 0.4},
+        ),
     ),
     "embarrassed": (
-        Prototype(3, {12: (0.1, 0.4), 1: (0.2, 0.6), 61: (0.5, 1.0), 64: (0.2, 0.8), 54: (0.2, 0.8)}, {"blush": 1.0, "sweat": 0.3}),
+        Prototype(
+            3, {12: (0.1, 0.4), 1: (0.2, 0.6), 61: (0.5, 1.0), 64: (0.2, 0.8), 54: (0.2, 0.8)}, {"blush": 1.0, "sweat": 0.3}
+        ),
         Prototype(2, {1: (0.3, 0.8), 20: (0.2, 0.5), 61: (0.4, 1.0)}, {"blush": 1.0, "wavy": 0.7, "sweat": 0.3}),
         Prototype(1, {1: (0.3, 0.7), 5: (0.1, 0.4), 18: (0.3, 0.7)}, {"blush": 1.0, "small mouth": 0.7, "sweat": 0.4}),
-        Prototype(1, {12: (0.1, 0.4), 1: (0.3, 0.7), 43: (1.0, 1.0), 25: (0.5, 1.0)}, {"blush": 1.0, "sweat": 0.4, "squeezed lids": 0.4}),
+        Prototype(
+            1, {12: (0.1, 0.4), 1: (0.3, 0.7), 43: (1.0, 1.0), 25: (0.5, 1.0)}, {"blush": 1.0, "sweat": 0.4, "squeezed lids": 0.4}
+        ),
     ),
     "neutral": (
         Prototype(4, {}, {"blush": 0.08}),

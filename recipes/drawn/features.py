@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from character import Character
-from expression import Expression
-from pen import BLACK, WHITE, Pen, curve, mixed, oval, polygon
+from recipes.drawn.character import Character
+from recipes.drawn.expression import Expression
+from recipes.drawn.pen import BLACK, WHITE, Pen, curve, mixed, oval, polygon
 
 _TONGUE = (0.9, 0.45, 0.45)
 _THROAT = (0.35, 0.08, 0.1)
@@ -69,25 +69,8 @@ def mouth(pen: Pen, who: Character, felt: Expression, turn: float) -> None:
             steps = [step / 24 for step in range(25)]
             bend = [(half * (2 * t - 1), corner * (2 * t - 1) ** 2 + 0.045 * math.sin(2 * math.pi * waves * t)) for t in steps]
             pen.line(polygon(bend, closed=False), style.detail, pen.ink(who.skin))
-        elif style.mouth == "cat" and felt.unit(15) < 0.3:
-            dip = 0.5 * half
-            for sign in (-1, 1):
-                pen.line(curve((0, 0), ((sign * half * 0.5, dip), (sign * half, corner))), style.detail, pen.ink(who.skin))
         else:
-            shut = curve((-half, left), ((0, 2 * middle - corner), (half, right)))
-            if style.mouth == "lips":
-                thick = 0.05 + 0.03 * (1 - felt.unit(23))
-                red = mixed(who.skin, (0.75, 0.2, 0.25), 0.5)
-                low = (0, 2 * middle - corner + 3 * thick)
-                pen.fill(curve((-half, left), ((0, 2 * middle - corner - 2 * thick), (half, right)), (low, (-half, left))), red)
-            pen.line(shut, style.detail, pen.ink(who.skin))
-            if pen.random.random() < 0.25 and felt.unit(12) > 0.4:
-                for x, y in ((-half, left), (half, right)):
-                    pen.line(
-                        curve((x - 0.03, y - 0.03), ((x * 1.06, y), (x + 0.02, y + 0.04))), style.detail * 0.8, pen.ink(who.skin)
-                    )
-            if felt.unit(17) > 0.5:
-                pen.line(curve((-half * 0.4, 0.15), ((0, 0.1), (half * 0.4, 0.15))), style.detail * 0.7, pen.ink(who.skin), 0.7)
+            _closed_mouth(pen, who, felt, half, (left, right), middle)
         if "tongue out" in felt.signs:
             tip = curve(
                 (-0.09, middle), ((-0.1, middle + opening + 0.24), (0.1, middle + opening + 0.24), (0.09, middle)), closed=True
@@ -159,24 +142,29 @@ def _eye(pen: Pen, who: Character, felt: Expression, gaze: tuple[float, float]) 
     shrink = 0.55 if "small pupils" in felt.signs else 1.25 if "big pupils" in felt.signs else 1.0
     x, y = 0.35 * width * gaze[0], 0.35 * height * gaze[1]
     wide, tall = width * 1.6, height * 1.6
-    seen = polygon([
-        (-wide, -height + 2 * height * inner * 0.9), (wide, -height + 2 * height * outer * 0.9),
-        (wide, height - 2 * height * lower), (0, height - height * lower * 1.1), (-wide, height - 2 * height * lower),
-    ]) if lower < 0.2 or style.eyes != "goggle" else polygon([
-        (-wide, -height + 2 * height * inner * 0.9), (wide, -height + 2 * height * outer * 0.9),
-        (wide, height - 1.6 * height * lower), (-wide, height - 1.6 * height * lower),
-    ])  # fmt: skip
-    if inner < 0.02 and outer < 0.02:
-        seen = polygon([(-wide, -tall), (wide, -tall), (wide, height - 2 * height * lower if lower > 0.08 else tall),
-                        (-wide, height - 2 * height * lower if lower > 0.08 else tall)])  # fmt: skip
+    open_wide = inner < 0.02 and outer < 0.02
+    low = height - 1.8 * height * lower if lower > 0.08 else tall
+    seen = polygon(
+        [
+            (-wide, -tall if open_wide else -height + 1.8 * height * inner),
+            (wide, -tall if open_wide else -height + 1.8 * height * outer),
+            (wide, low),
+            (-wide, low),
+        ]
+    )
     with pen.within(seen):
         _open_eye(pen, who, felt, (x, y), width, height, shrink)
     if max(inner, outer) > 0.12 or style.eyes == "manga":
         high_inner, high_outer = -height + 1.8 * height * inner, -height + 1.8 * height * outer
         reach = 0.95 if max(inner, outer) > 0.12 else 0.7
         bow = 0.0 if max(inner, outer) > 0.12 else 0.35 * height
-        pen.line(curve((-width * reach, high_inner + bow), ((0, (high_inner + high_outer) / 2 - bow), (width * reach, high_outer + bow))),
-                 line * (1.7 if style.eyes == "manga" else 1.1), ink)  # fmt: skip
+        pen.line(
+            curve(
+                (-width * reach, high_inner + bow), ((0, (high_inner + high_outer) / 2 - bow), (width * reach, high_outer + bow))
+            ),
+            line * (1.7 if style.eyes == "manga" else 1.1),
+            ink,
+        )
     if felt.unit(6) > 0.5 and lower > 0.2:
         pen.line(
             curve((-width * 0.8, height * 0.75), ((0, height * (1 - lower)), (width * 0.8, height * 0.75))),
@@ -219,10 +207,16 @@ def _open_eye(
         pen.fill(oval(x + width * 0.25, y + height * 0.4, width * 0.14, height * 0.12), WHITE)
     else:
         flat = height if kind == "cartoon" else height * 0.62
-        shape = oval(0, 0, width * 1.05, flat) if kind == "cartoon" else curve(
-            (-width * 1.1, flat * 0.25), ((-width * 0.4, -flat * 1.4), (width * 0.7, -flat * 1.3), (width * 1.15, -flat * 0.1)),
-            ((width * 0.5, flat * 1.1), (-width * 0.6, flat * 1.0), (-width * 1.1, flat * 0.25)), closed=True,
-        )  # fmt: skip
+        shape = (
+            oval(0, 0, width * 1.05, flat)
+            if kind == "cartoon"
+            else curve(
+                (-width * 1.1, flat * 0.25),
+                ((-width * 0.4, -flat * 1.4), (width * 0.7, -flat * 1.3), (width * 1.15, -flat * 0.1)),
+                ((width * 0.5, flat * 1.1), (-width * 0.6, flat * 1.0), (-width * 1.1, flat * 0.25)),
+                closed=True,
+            )
+        )
         pen.fill(shape, WHITE, outline=True)
         size = 0.62 * shrink * min(width, flat * 1.15)
         with pen.within(shape):
@@ -230,8 +224,33 @@ def _open_eye(
             pen.fill(oval(x * 1.2, y, size * 0.5, size * 0.5), BLACK)
             pen.fill(oval(x * 1.2 - size * 0.35, y - size * 0.35, size * 0.25, size * 0.25), WHITE)
         if kind == "almond":
-            pen.line(curve((-width * 1.1, flat * 0.25), ((-width * 0.4, -flat * 1.4), (width * 0.7, -flat * 1.3), (width * 1.15, -flat * 0.1))),
-                     pen.style.detail * 1.4, pen.ink(who.skin))  # fmt: skip
+            pen.line(
+                curve(
+                    (-width * 1.1, flat * 0.25),
+                    ((-width * 0.4, -flat * 1.4), (width * 0.7, -flat * 1.3), (width * 1.15, -flat * 0.1)),
+                ),
+                pen.style.detail * 1.4,
+                pen.ink(who.skin),
+            )
+
+
+def _closed_mouth(pen: Pen, who: Character, felt: Expression, half: float, corners: tuple[float, float], middle: float) -> None:
+    style, ink, (left, right) = pen.style, pen.ink(who.skin), corners
+    bend = 2 * middle - (left + right) / 2
+    if style.mouth == "cat" and felt.unit(15) < 0.3:
+        for sign in (-1, 1):
+            pen.line(curve((0, 0), ((sign * half * 0.5, 0.5 * half), (sign * half, left))), style.detail, ink)
+        return
+    if style.mouth == "lips":
+        thick = 0.05 + 0.03 * (1 - felt.unit(23))
+        red = mixed(who.skin, (0.75, 0.2, 0.25), 0.5)
+        pen.fill(curve((-half, left), ((0, bend - 2 * thick), (half, right)), ((0, bend + 3 * thick), (-half, left))), red)
+    pen.line(curve((-half, left), ((0, bend), (half, right))), style.detail, ink)
+    if pen.random.random() < 0.25 and felt.unit(12) > 0.4:
+        for x, y in ((-half, left), (half, right)):
+            pen.line(curve((x - 0.03, y - 0.03), ((x * 1.06, y), (x + 0.02, y + 0.04))), style.detail * 0.8, ink)
+    if felt.unit(17) > 0.5:
+        pen.line(curve((-half * 0.4, 0.15), ((0, 0.1), (half * 0.4, 0.15))), style.detail * 0.7, ink, 0.7)
 
 
 def _open_mouth(pen: Pen, felt: Expression, half: float, corners: tuple[float, float], middle: float, opening: float) -> None:
@@ -243,9 +262,11 @@ def _open_mouth(pen: Pen, felt: Expression, half: float, corners: tuple[float, f
     else:
         square = 0.55 + 0.3 * felt.unit(10)
         shape = curve(
-            (-half, left), ((-half * square, upper * 1.2), (half * square, upper * 1.2), (half, right)),
-            ((half * 0.9, lower * 1.35 + right * 0.2), (-half * 0.9, lower * 1.35 + left * 0.2), (-half, left)), closed=True,
-        )  # fmt: skip
+            (-half, left),
+            ((-half * square, upper * 1.2), (half * square, upper * 1.2), (half, right)),
+            ((half * 0.9, lower * 1.35 + right * 0.2), (-half * 0.9, lower * 1.35 + left * 0.2), (-half, left)),
+            closed=True,
+        )
     pen.fill(shape, _THROAT, outline=False)
     with pen.within(shape):
         if "tongue" in felt.signs or pen.random.random() < 0.25:

@@ -7,9 +7,9 @@ import math
 import numpy as np
 import skia
 
-from character import Character, Colour
-from features import place
-from pen import BLACK, WHITE, Pen, curve, luminance, mixed, oval, polygon
+from recipes.drawn.character import Character, Colour
+from recipes.drawn.features import place
+from recipes.drawn.pen import BLACK, WHITE, Pen, curve, luminance, mixed, oval, polygon
 
 _POINTS = 72
 
@@ -32,8 +32,17 @@ def back(pen: Pen, who: Character) -> None:
         wide = who.width * (1.1 + 0.3 * (who.seed % 7) / 7)
         neck = who.width * 0.32
         pen.fill(polygon([(-neck, 0.5), (neck, 0.5), (neck, 1.5), (-neck, 1.5)]), mixed(who.skin, BLACK, 0.12), outline=True)
-        pen.fill(curve((-wide, 2.6), ((-wide, 1.2), (-neck, 1.25), (-neck, 1.18)), ((0, 1.5), (neck, 1.18)),
-                       ((neck, 1.25), (wide, 1.2), (wide, 2.6)), closed=True), who.cloth, outline=True)  # fmt: skip
+        pen.fill(
+            curve(
+                (-wide, 2.6),
+                ((-wide, 1.2), (-neck, 1.25), (-neck, 1.18)),
+                ((0, 1.5), (neck, 1.18)),
+                ((neck, 1.25), (wide, 1.2), (wide, 2.6)),
+                closed=True,
+            ),
+            who.cloth,
+            outline=True,
+        )
     _back_hair(pen, who)
     _ears(pen, who)
 
@@ -74,9 +83,18 @@ def front(pen: Pen, who: Character, turn: float) -> None:
         size = who.eye_size * 1.5 + 0.05
         for side in (-1, 1):
             x = place(who.eye_gap * side, turn)
-            frame = oval(x, who.eye_y, size, size) if who.glasses == "round" else polygon(
-                [(x - size, who.eye_y - size * 0.7), (x + size, who.eye_y - size * 0.7), (x + size, who.eye_y + size * 0.7),
-                 (x - size, who.eye_y + size * 0.7)])  # fmt: skip
+            frame = (
+                oval(x, who.eye_y, size, size)
+                if who.glasses == "round"
+                else polygon(
+                    [
+                        (x - size, who.eye_y - size * 0.7),
+                        (x + size, who.eye_y - size * 0.7),
+                        (x + size, who.eye_y + size * 0.7),
+                        (x - size, who.eye_y + size * 0.7),
+                    ]
+                )
+            )
             pen.line(frame, pen.style.detail, mixed(who.accent, BLACK, 0.6))
         bridge = [(place(side * (who.eye_gap - size), turn), who.eye_y) for side in (-1, 1)]
         pen.line(polygon(bridge, closed=False), pen.style.detail, mixed(who.accent, BLACK, 0.6))
@@ -86,8 +104,16 @@ def front(pen: Pen, who: Character, turn: float) -> None:
             (-who.width * 1.05, -0.45), ((-who.width, -1.35), (who.width, -1.35), (who.width * 1.05, -0.45)), closed=True
         )
         pen.fill(crown, who.accent, outline=True)
-        pen.fill(curve((-who.width * 0.2, -0.5), ((who.width * 0.7, -0.65), (who.width * 1.5, -0.45)),
-                       ((who.width * 0.8, -0.35), (-who.width * 0.2, -0.42)), closed=True), mixed(who.accent, BLACK, 0.25), outline=True)  # fmt: skip
+        pen.fill(
+            curve(
+                (-who.width * 0.2, -0.5),
+                ((who.width * 0.7, -0.65), (who.width * 1.5, -0.45)),
+                ((who.width * 0.8, -0.35), (-who.width * 0.2, -0.42)),
+                closed=True,
+            ),
+            mixed(who.accent, BLACK, 0.25),
+            outline=True,
+        )
     if "bow" in who.extras:
         for side in (-1, 1):
             pen.fill(polygon([(0.45, -0.95), (0.45 + 0.24 * side, -1.1), (0.45 + 0.24 * side, -0.8)]), who.accent, outline=True)
@@ -111,22 +137,35 @@ def beard(pen: Pen, who: Character, turn: float) -> None:
     x, y = place(0, turn), who.mouth_y
     if who.beard == "full":
         with pen.within(outline(who)):
-            low = curve((-1.4, who.nose_y + 0.1), ((-0.6, y - 0.05), (-0.5, y - 0.12), (x, y - 0.14)),
-                        ((0.5, y - 0.12), (0.6, y - 0.05), (1.4, who.nose_y + 0.1)), ((1.4, 2),), ((-1.4, 2),), closed=True)  # fmt: skip
+            low = curve(
+                (-1.4, who.nose_y + 0.1),
+                ((-0.6, y - 0.05), (-0.5, y - 0.12), (x, y - 0.14)),
+                ((0.5, y - 0.12), (0.6, y - 0.05), (1.4, who.nose_y + 0.1)),
+                ((1.4, 2),),
+                ((-1.4, 2),),
+                closed=True,
+            )
             pen.fill(low, who.hair)
     elif who.beard == "goatee":
         pen.fill(oval(x, min(0.92, y + 0.3), 0.16, 0.16), who.hair)
     else:
         for side in (-1, 1):
-            pen.fill(curve((x, y - 0.16), ((x + side * 0.2, y - 0.2), (x + side * 0.36, y - 0.02)),
-                           ((x + side * 0.15, y - 0.06), (x, y - 0.09)), closed=True), who.hair)  # fmt: skip
+            pen.fill(
+                curve(
+                    (x, y - 0.16),
+                    ((x + side * 0.2, y - 0.2), (x + side * 0.36, y - 0.02)),
+                    ((x + side * 0.15, y - 0.06), (x, y - 0.09)),
+                    closed=True,
+                ),
+                who.hair,
+            )
 
 
 def _tone(pen: Pen, lit: float, hatched: bool) -> None:
     """Dots or lines in the shadow."""
     ink = pen.style.ink
     for row in range(-14, 28):
-        for column in range(0, 1 if hatched else 16):
+        for column in range(1 if hatched else 16):
             if hatched:
                 x = -lit * 0.1 + row * 0.075 * -lit
                 pen.line(curve((x, -0.3), ((x - 0.6 * lit, 1.2),)), 0.012, ink, 0.5) if row > 4 else None
@@ -166,8 +205,16 @@ def _back_hair(pen: Pen, who: Character) -> None:
     wide, hair = who.width * 1.16, who.hair
     if who.hair_cut in ("long", "bob"):
         length = 1.9 if who.hair_cut == "long" else 0.85
-        pen.fill(curve((-wide, length), ((-wide * 1.2, -0.6), (-wide * 0.9, -1.3), (0, -1.3)),
-                       ((wide * 0.9, -1.3), (wide * 1.2, -0.6), (wide, length)), closed=True), hair, outline=True)  # fmt: skip
+        pen.fill(
+            curve(
+                (-wide, length),
+                ((-wide * 1.2, -0.6), (-wide * 0.9, -1.3), (0, -1.3)),
+                ((wide * 0.9, -1.3), (wide * 1.2, -0.6), (wide, length)),
+                closed=True,
+            ),
+            hair,
+            outline=True,
+        )
     elif who.hair_cut == "tails":
         for side in (-1, 1):
             pen.fill(oval(side * wide * 1.25, 0.1, 0.3, 0.75), hair, outline=True)

@@ -1,6 +1,6 @@
 """Draw faces that nobody has drawn before, each character with every emotion.
 
-    python recipes/drawn/make.py build/drawn [--characters N] [--seed N] [--side PIXELS]
+    python -m recipes.drawn.make build/drawn [--characters N] [--seed N] [--side PIXELS]
 
 Writes SET/EMOTION/CHARACTER_EMOTION_NUMBER.png, a set for every way to draw eyes, `boxes.csv` with the place of every head, and
 `sets.csv`, which says that all are by one artist. Same seed, same pictures.
@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from character import EYES, invent
-from expression import PROTOTYPES, express
-from picture import draw
+from recipes.drawn.character import EYES, invent
+from recipes.drawn.expression import PROTOTYPES, express
+from recipes.drawn.picture import draw
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 import skia
 
-from character import Colour, Style
+from recipes.drawn.character import Colour, Style
 
 Point = tuple[float, float]
 

@@ -6,12 +6,10 @@ import numpy as np
 import skia
 from PIL import Image
 
-import features
-import head
-import signs
-from character import Character, Style
-from expression import Expression
-from pen import Pen, mixed, oval, polygon
+from recipes.drawn import features, head, signs
+from recipes.drawn.character import Character, Style
+from recipes.drawn.expression import Expression
+from recipes.drawn.pen import Pen, mixed, oval, polygon
 
 Box = tuple[float, float, float, float]
 
@@ -49,8 +47,10 @@ def draw(who: Character, style: Style, felt: Expression, side: int, random: np.r
 def _figure(pen: Pen, who: Character, felt: Expression, turn: float, down: float) -> None:
     lit = 1.0 if who.seed % 2 else -1.0
     away = float(pen.random.choice([-1, 1])) * felt.unit(61)
-    gaze = (float(np.clip(away + pen.random.normal(0, 0.2) + turn * 0.5, -1, 1)),
-            float(np.clip(felt.unit(64) * 0.9 + pen.random.normal(0, 0.12), -1, 1)))  # fmt: skip
+    gaze = (
+        float(np.clip(away + pen.random.normal(0, 0.2) + turn * 0.5, -1, 1)),
+        float(np.clip(felt.unit(64) * 0.9 + pen.random.normal(0, 0.12), -1, 1)),
+    )
     head.back(pen, who)
     head.head(pen, who, lit)
     with pen.at(0, down):
@@ -86,8 +86,11 @@ def _background(pen: Pen, who: Character, pixels: int) -> None:
             x, y, size = (float(part) * pixels for part in random.random(3))
             tint = mixed(one, other, float(random.random()))
             angles = np.sort(random.random(int(random.integers(3, 6)))) * 2 * np.pi
-            shape = oval(x, y, size * 0.3, size * 0.25) if random.random() < 0.5 else polygon(
-                [(x + size * 0.3 * float(np.cos(angle)), y + size * 0.3 * float(np.sin(angle))) for angle in angles])  # fmt: skip
+            shape = (
+                oval(x, y, size * 0.3, size * 0.25)
+                if random.random() < 0.5
+                else polygon([(x + size * 0.3 * float(np.cos(angle)), y + size * 0.3 * float(np.sin(angle))) for angle in angles])
+            )
             canvas.drawPath(shape, skia.Paint(AntiAlias=True, Color4f=skia.Color4f(*tint, 1)))
     elif kind == "noise":
         noise = skia.PerlinNoiseShader.MakeTurbulence(0.03, 0.03, 3, float(random.integers(1000)))

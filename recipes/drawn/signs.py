@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from character import Character
-from expression import Expression
-from features import place
-from head import outline
-from pen import Pen, curve, mixed, oval, polygon
+from recipes.drawn.character import Character
+from recipes.drawn.expression import Expression
+from recipes.drawn.features import place
+from recipes.drawn.head import outline
+from recipes.drawn.pen import Pen, curve, mixed, oval, polygon
 
 _WATER = (0.55, 0.82, 0.98)
 _RED = (0.93, 0.32, 0.35)
@@ -27,12 +27,50 @@ def under(pen: Pen, who: Character, felt: Expression, turn: float) -> None:
                 pen.line(curve((x, -1.1), ((x, -0.25 - 0.2 * ((number * 3) % 4) / 4),)), 0.022, (0.35, 0.4, 0.6), 0.75)
         if "puffed" in signs:
             for side in (-1, 1):
-                pen.line(oval(place(side * (who.mouth_size + 0.22), turn), who.mouth_y, 0.16, 0.15), pen.style.detail * 0.7,
-                         pen.ink(who.skin), 0.7)  # fmt: skip
+                pen.line(
+                    oval(place(side * (who.mouth_size + 0.22), turn), who.mouth_y, 0.16, 0.15),
+                    pen.style.detail * 0.7,
+                    pen.ink(who.skin),
+                    0.7,
+                )
 
 
 def over(pen: Pen, who: Character, felt: Expression, turn: float) -> None:
     """What lies before or beside the face."""
+    signs, random = felt.signs, pen.random
+    _tears(pen, who, felt, turn)
+    if "sweat" in signs:
+        _drop(pen, place(who.width * 0.62, turn), who.eye_y - 0.45, float(random.uniform(0.09, 0.15)))
+    if "vein" in signs:
+        with pen.at(place(who.width * 0.55, turn), -0.62, turned=float(random.uniform(-20, 20))):
+            for corner in range(4):
+                with pen.at(0, 0, turned=90.0 * corner):
+                    pen.line(curve((0.04, -0.16), ((0.04, -0.04), (0.16, -0.04))), max(0.03, pen.style.detail), _RED)
+    if "steam" in signs:
+        for side in (-1, 1):
+            for step in range(3):
+                pen.fill(oval(side * (who.width + 0.12 + 0.12 * step), -0.5 - 0.12 * step, 0.1, 0.09), _STEAM, outline=True)
+    if "exclaim" in signs:
+        x = who.width + 0.25
+        pen.fill(polygon([(x - 0.07, -1.2), (x + 0.07, -1.2), (x + 0.03, -0.75), (x - 0.03, -0.75)]), _RED, outline=True)
+        pen.fill(oval(x, -0.64, 0.05, 0.05), _RED, outline=True)
+    if "sparkle" in signs:
+        for x, y in ((who.width + 0.2, -0.7), (-who.width - 0.15, -0.3)):
+            pen.fill(
+                curve(
+                    (x, y - 0.2),
+                    ((x, y), (x + 0.2, y)),
+                    ((x, y), (x, y + 0.2)),
+                    ((x, y), (x - 0.2, y)),
+                    ((x, y), (x, y - 0.2)),
+                    closed=True,
+                ),
+                (1.0, 0.85, 0.3),
+                outline=True,
+            )
+
+
+def _tears(pen: Pen, who: Character, felt: Expression, turn: float) -> None:
     signs, random = felt.signs, pen.random
     low = who.eye_y + who.eye_size * who.eye_tall * 0.8
     if "stream" in signs:
@@ -51,25 +89,6 @@ def over(pen: Pen, who: Character, felt: Expression, turn: float) -> None:
         for side in (-1, 1) if random.random() < 0.6 else (1,):
             x = place(side * (who.eye_gap + who.eye_size * 0.3), turn)
             _drop(pen, x, low + float(random.uniform(0.1, 0.22)), float(random.uniform(0.07, 0.13)))
-    if "sweat" in signs:
-        _drop(pen, place(who.width * 0.62, turn), who.eye_y - 0.45, float(random.uniform(0.09, 0.15)))
-    if "vein" in signs:
-        with pen.at(place(who.width * 0.55, turn), -0.62, turned=float(random.uniform(-20, 20))):
-            for corner in range(4):
-                with pen.at(0, 0, turned=90.0 * corner):
-                    pen.line(curve((0.04, -0.16), ((0.04, -0.04), (0.16, -0.04))), max(0.03, pen.style.detail), _RED)
-    if "steam" in signs:
-        for side in (-1, 1):
-            for step in range(3):
-                pen.fill(oval(side * (who.width + 0.12 + 0.12 * step), -0.5 - 0.12 * step, 0.1, 0.09), _STEAM, outline=True)
-    if "exclaim" in signs:
-        x = who.width + 0.25
-        pen.fill(polygon([(x - 0.07, -1.2), (x + 0.07, -1.2), (x + 0.03, -0.75), (x - 0.03, -0.75)]), _RED, outline=True)
-        pen.fill(oval(x, -0.64, 0.05, 0.05), _RED, outline=True)
-    if "sparkle" in signs:
-        for x, y in ((who.width + 0.2, -0.7), (-who.width - 0.15, -0.3)):
-            pen.fill(curve((x, y - 0.2), ((x, y), (x + 0.2, y)), ((x, y), (x, y + 0.2)), ((x, y), (x - 0.2, y)),
-                           ((x, y), (x, y - 0.2)), closed=True), (1.0, 0.85, 0.3), outline=True)  # fmt: skip
 
 
 def _blush(pen: Pen, who: Character, turn: float, strong: bool) -> None:
@@ -93,7 +112,11 @@ def _blush(pen: Pen, who: Character, turn: float, strong: bool) -> None:
 
 
 def _drop(pen: Pen, x: float, y: float, size: float) -> None:
-    shape = curve((x, y - size * 1.6), ((x + size * 0.2, y - size * 0.7), (x + size, y - size * 0.3), (x + size, y + size * 0.2)),
-                  ((x + size, y + size * 1.1), (x - size, y + size * 1.1), (x - size, y + size * 0.2)),
-                  ((x - size, y - size * 0.3), (x - size * 0.2, y - size * 0.7), (x, y - size * 1.6)), closed=True)  # fmt: skip
+    shape = curve(
+        (x, y - size * 1.6),
+        ((x + size * 0.2, y - size * 0.7), (x + size, y - size * 0.3), (x + size, y + size * 0.2)),
+        ((x + size, y + size * 1.1), (x - size, y + size * 1.1), (x - size, y + size * 0.2)),
+        ((x - size, y - size * 0.3), (x - size * 0.2, y - size * 0.7), (x, y - size * 1.6)),
+        closed=True,
+    )
     pen.fill(shape, _WATER, outline=True)
