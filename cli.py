@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from commands import models, study
+from commands import labels, models, study
 from commands.options import AsJson, BatchSize, Device, Home, Model, RequireGpu, Workers, settings_of, stdout
 from indexer.emotions import EMOTIONS
 from indexer.errors import MoodexError, UsageError
@@ -195,6 +195,7 @@ def status_command(
         write_status(status, as_json, out)
 
 
+labels.add_to(app)
 study.add_to(app)
 app.add_typer(models.app, name="models")
 

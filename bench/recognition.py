@@ -3,9 +3,9 @@
     python bench/recognition.py DATA... [--validation DIR] [--epochs N] [--work DIR] [--describe]
 
 DATA holds sets as `recipes/faces` and `recipes/drawn` make them. Leave one artist out: every artist of avatars is held out in
-turn, the vendors of emoji all together, since they copy one another; what our own program draws is never held out. Each fold is
-kept in the work folder, and a stopped run goes on where it was. The logits of all folds together give the temperature that calibrates
-the shipped model.
+turn, the vendors of emoji all together, since they copy one another; what our own program draws is never held out. Each fold
+is kept in the work folder, and a stopped run goes on where it was. The logits of all folds together give the temperature that
+calibrates the shipped model.
 """
 
 from __future__ import annotations

@@ -9,13 +9,13 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from itertools import islice
-from typing import TYPE_CHECKING, TypeVar
+from itertools import groupby, islice
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Engine, and_, bindparam, delete, exists, func, insert, or_, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from db.tables import EmbeddingRow, FileRow, FolderRow, GenerationRow, ImageRow, ModelRow, PredictionRow, RunRow
+from db.tables import EmbeddingRow, FileRow, FolderRow, GenerationRow, ImageRow, LabelRow, ModelRow, PredictionRow, RunRow
 from indexer.domain import Failure, FileStamp, FileState
 from indexer.ports import Batch, FolderNote, KnownFile, PendingFile, Predicted
 
@@ -198,6 +198,18 @@ class SqliteCatalog:
                 gone = update(FileRow.table).where(FileRow.id.in_(chunk))
                 connection.execute(gone.values(state=FileState.GONE, failure_kind=None, failure_reason=None))
 
+    def label(self, emotions: Mapping[bytes, str | None]) -> None:
+        now = time.time()
+        with self._engine.begin() as connection:
+            for chunk in chunks(sorted(emotions), _CHUNK):
+                known = connection.execute(select(ImageRow.id, ImageRow.digest).where(ImageRow.digest.in_(chunk))).all()
+                given = {image_id: emotions[digest] for image_id, digest in known}
+                connection.execute(delete(LabelRow.table).where(LabelRow.image_id.in_(given)))
+                rows = [{"image_id": key, "emotion": word, "said_at": now} for key, word in given.items() if word is not None]
+                if rows:
+                    connection.execute(insert(LabelRow.table), rows)
+                _rewrite_predictions(connection, list(given))
+
     def forget_model(self, model_id: int) -> int:
         with self._engine.begin() as connection:
             connection.execute(delete(GenerationRow.table).where(GenerationRow.model_id == model_id))
@@ -276,39 +288,57 @@ def _image_ids(connection: Connection, batch: Batch) -> dict[bytes, int]:
 
 
 def _write_predictions(connection: Connection, model_id: int, images: Mapping[bytes, int], entries: Sequence[Predicted]) -> None:
-    labels = connection.execute(select(ModelRow.labels).where(ModelRow.id == model_id)).scalar_one()
     image_ids = [images[entry.image.digest] for entry in entries]
     for chunk in chunks(image_ids, _CHUNK):
         connection.execute(
             delete(PredictionRow.table).where(PredictionRow.image_id.in_(chunk), PredictionRow.model_id == model_id)
         )
-    rows = []
-    for image_id, entry in zip(image_ids, entries, strict=True):
-        packed = struct.pack(f"<{len(labels)}f", *entry.prediction.probabilities)
-        best = max(range(len(labels)), key=entry.prediction.probabilities.__getitem__)
-        rows.append(
-            {
-                "image_id": image_id,
-                "model_id": model_id,
-                "region": entry.prediction.region,
-                "emotion": labels[best],
-                # The stored float32, so that the score equals the emotion's entry among the probabilities.
-                "score": min(1.0, struct.unpack_from("<f", packed, 4 * best)[0]),
-                "probabilities": packed,
-            }
+    rows = [
+        {
+            "image_id": image_id,
+            "region": entry.prediction.region,
+            "probabilities": struct.pack(f"<{len(entry.prediction.probabilities)}f", *entry.prediction.probabilities),
+        }
+        for image_id, entry in zip(image_ids, entries, strict=True)
+    ]
+    _insert_predictions(connection, model_id, rows, [entry.prediction.embedding.astype("<f2").tobytes() for entry in entries])
+
+
+def _rewrite_predictions(connection: Connection, image_ids: Sequence[int]) -> None:
+    """Write what models say of pictures anew, as labels have changed: under new ids, which are all that vector indexes follow."""
+    row, vector = PredictionRow, EmbeddingRow.vector
+    query = (
+        select(
+            row.id, row.model_id, row.image_id, row.region, row.left, row.top, row.right, row.bottom, row.probabilities, vector
         )
-    ids = (
-        connection.execute(insert(PredictionRow.table).returning(PredictionRow.id, sort_by_parameter_order=True), rows)
-        .scalars()
-        .all()
+        .join(EmbeddingRow.table, EmbeddingRow.prediction_id == row.id)
+        .where(row.image_id.in_(image_ids))
+        .order_by(row.model_id, row.id)
     )
-    connection.execute(
-        insert(EmbeddingRow.table),
-        [
-            {"prediction_id": prediction_id, "vector": entry.prediction.embedding.astype("<f2").tobytes()}
-            for prediction_id, entry in zip(ids, entries, strict=True)
-        ],
-    )
+    found = [dict(one._mapping) for one in connection.execute(query)]
+    connection.execute(delete(row.table).where(row.id.in_([one.pop("id") for one in found])))
+    for model_id, group in groupby(found, key=lambda one: one.pop("model_id")):
+        rows = list(group)
+        _insert_predictions(connection, model_id, rows, [one.pop("vector") for one in rows])
+
+
+def _insert_predictions(connection: Connection, model_id: int, rows: Sequence[dict[str, Any]], vectors: Sequence[bytes]) -> None:
+    """Add predictions, each with its emotion and score, its vector, and the state of the model that they make."""
+    labels = connection.execute(select(ModelRow.labels).where(ModelRow.id == model_id)).scalar_one()
+    said: dict[int, str] = {}
+    for chunk in chunks([row["image_id"] for row in rows], _CHUNK):
+        said.update(connection.execute(select(LabelRow.image_id, LabelRow.emotion).where(LabelRow.image_id.in_(chunk))).all())
+    for row in rows:
+        # The stored float32, so that the score equals the emotion's entry among the probabilities.
+        probabilities = struct.unpack(f"<{len(labels)}f", row["probabilities"])
+        best = max(range(len(labels)), key=probabilities.__getitem__)
+        own = said.get(row["image_id"])
+        emotion, score = (labels[best], min(1.0, probabilities[best])) if own is None else (own, 1.0)
+        row.update(model_id=model_id, emotion=emotion, score=score)
+    added = insert(PredictionRow.table).returning(PredictionRow.id, sort_by_parameter_order=True)
+    ids = connection.execute(added, rows).scalars().all()
+    embeddings = [{"prediction_id": key, "vector": vector} for key, vector in zip(ids, vectors, strict=True)]
+    connection.execute(insert(EmbeddingRow.table), embeddings)
     generation = {"model_id": model_id, "last_prediction_id": max(ids), "token": secrets.token_hex(16)}
     connection.execute(insert(GenerationRow.table), [generation])
 

@@ -54,14 +54,25 @@ CREATE TABLE generations (
 CREATE INDEX generations_by_model ON generations (model_id, last_prediction_id);
 """
 
+_LABELS = """
+CREATE TABLE labels (image_id INTEGER PRIMARY KEY REFERENCES images(id), emotion TEXT NOT NULL, said_at REAL NOT NULL);
+CREATE INDEX labels_by_emotion ON labels (emotion);
+"""
 
-def _first_schema(connection: Connection) -> None:
-    for statement in _FIRST_SCHEMA.split(";"):
-        if statement.strip():
-            connection.execute(text(statement))
+
+def _statements(script: str) -> Callable[[Connection], None]:
+    def step(connection: Connection) -> None:
+        for statement in script.split(";"):
+            if statement.strip():
+                connection.execute(text(statement))
+
+    return step
 
 
-STEPS: tuple[tuple[str, Callable[[Connection], None]], ...] = (("0001_first_schema", _first_schema),)
+STEPS: tuple[tuple[str, Callable[[Connection], None]], ...] = (
+    ("0001_first_schema", _statements(_FIRST_SCHEMA)),
+    ("0002_labels", _statements(_LABELS)),
+)
 
 
 def is_current(connection: Connection) -> bool:

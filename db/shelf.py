@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, Engine, Row, Select, and_, func, select, union_all
 
 from db.catalog import chunks, file_under
-from db.tables import EmbeddingRow, FileRow, FolderRow, GenerationRow, ImageRow, ModelRow, PredictionRow, RunRow
-from indexer.domain import WHOLE_IMAGE, Failure, FileState, Hit, InputSpec, ModelCard
+from db.tables import EmbeddingRow, FileRow, FolderRow, GenerationRow, ImageRow, LabelRow, ModelRow, PredictionRow, RunRow
+from indexer.domain import WHOLE_IMAGE, Failure, FileState, Hit, InputSpec, Labelled, ModelCard
 from indexer.errors import NotIndexed
-from indexer.ports import Counts, Filter, Generation, RankedHit, RunRecord, StoredModel, VectorRows
+from indexer.ports import NOT_THE_MODELS, Counts, Filter, Generation, RankedHit, RunRecord, StoredModel, VectorRows
 
 if TYPE_CHECKING:
     from indexer.domain import Halves, Ids
@@ -82,7 +82,7 @@ class SqliteShelf:
                 .order_by(PredictionRow.score.desc(), PredictionRow.id, FileRow.id)
                 .limit(limit + offset)
                 .subquery()
-                for emotion in labels
+                for emotion in (*labels, *(word for word in self.emotions_said() if word not in labels))
                 if chosen.emotions is None or emotion in chosen.emotions
             ]
             if not slices:
@@ -134,6 +134,43 @@ class SqliteShelf:
         with self._engine.connect() as connection:
             return list(connection.execute(query).scalars())
 
+    def digests_at(self, root: bytes) -> list[bytes]:
+        query = (
+            select(ImageRow.digest)
+            .join(FileRow.table, FileRow.image_id == ImageRow.id)
+            .join(FolderRow.table, FolderRow.id == FileRow.folder_id)
+            .where(_is_live(), file_under(root))
+        )
+        with self._engine.connect() as connection:
+            return list(connection.execute(query.distinct().order_by(ImageRow.digest)).scalars())
+
+    def labelled(self) -> list[Labelled]:
+        first = (
+            select(FileRow.image_id.label("image_id"), func.min(FileRow.id).label("file_id"))
+            .where(_is_live())
+            .group_by(FileRow.image_id)
+            .subquery()
+        )
+        query = (
+            select(ImageRow.digest, LabelRow.emotion, FolderRow.path, FileRow.name)
+            .select_from(LabelRow.table)
+            .join(ImageRow.table, ImageRow.id == LabelRow.image_id)
+            .outerjoin(first, first.c.image_id == LabelRow.image_id)
+            .outerjoin(FileRow.table, FileRow.id == first.c.file_id)
+            .outerjoin(FolderRow.table, FolderRow.id == FileRow.folder_id)
+            .order_by(FolderRow.path.is_(None), FolderRow.path, FileRow.name, ImageRow.digest)
+        )
+        with self._engine.connect() as connection:
+            return [
+                Labelled(digest.hex(), emotion, None if name is None else os.path.join(folder, name))
+                for digest, emotion, folder, name in connection.execute(query)
+            ]
+
+    def emotions_said(self) -> tuple[str, ...]:
+        query = select(LabelRow.emotion).distinct().order_by(LabelRow.emotion)
+        with self._engine.connect() as connection:
+            return tuple(connection.execute(query).scalars())
+
     def predicted_at(self, model_id: int, path: bytes) -> RankedHit | None:
         query = _live_hits(model_id, under=None).where(
             FolderRow.path == os.path.dirname(path), FileRow.name == os.path.basename(path)
@@ -165,7 +202,7 @@ class SqliteShelf:
             ids, emotions, scores, vectors = zip(*rows, strict=True)
             yield VectorRows(
                 np.array(ids, dtype=np.int64),
-                np.array([positions[emotion] for emotion in emotions], dtype=np.uint8),
+                np.array([positions.get(emotion, NOT_THE_MODELS) for emotion in emotions], dtype=np.uint8),
                 np.array(scores, dtype=np.float32),
                 np.frombuffer(b"".join(vectors), dtype="<f2").reshape(len(rows), -1),
             )
@@ -215,6 +252,7 @@ def _live_hits(model_id: int, under: bytes | None) -> Select[*tuple[Any, ...]]:
             PredictionRow.emotion.label("emotion"),
             PredictionRow.score.label("score"),
             PredictionRow.probabilities.label("probabilities"),
+            LabelRow.emotion.label("label"),
             ImageRow.digest.label("digest"),
             FolderRow.path.label("folder"),
             FileRow.name.label("name"),
@@ -222,6 +260,7 @@ def _live_hits(model_id: int, under: bytes | None) -> Select[*tuple[Any, ...]]:
         )
         .select_from(PredictionRow.table)
         .join(ImageRow.table, ImageRow.id == PredictionRow.image_id)
+        .outerjoin(LabelRow.table, LabelRow.image_id == PredictionRow.image_id)
         .join(FileRow.table, FileRow.image_id == PredictionRow.image_id)
         .join(FolderRow.table, FolderRow.id == FileRow.folder_id)
         .where(PredictionRow.model_id == model_id, PredictionRow.region == WHOLE_IMAGE, _is_live())
@@ -237,6 +276,7 @@ def _ranked_hit(row: Row[Any], labels: Sequence[str]) -> RankedHit:
         emotion=row.emotion,
         score=row.score,
         emotions=dict(zip(labels, probabilities, strict=True)),
+        label=row.label,
     )
     return RankedHit(row.prediction_id, hit)
 

@@ -86,8 +86,9 @@ class ModelRow(Model, name="models"):
 class PredictionRow(Model, name="predictions"):
     """What one model says of one region of a picture. Ids are never used again, so a greater one is newer.
 
-    `probabilities` are little-endian float32 in the order of the model's labels; `emotion` is the most probable label and
-    `score` its probability. Region 0 is the whole picture and has no box; boxes are fractions of width and height.
+    `probabilities` are little-endian float32 in the order of the model's labels. `emotion` and `score` are what searches go by: a
+    person's label, at 1, else the most probable one and its probability. Region 0 is the whole picture and has no box; boxes are
+    fractions of width and height.
     """
 
     id: ColumnElement[int] = Column(Integer, primary_key=True)
@@ -101,6 +102,14 @@ class PredictionRow(Model, name="predictions"):
     emotion: ColumnElement[str] = Column(String)
     score: ColumnElement[float] = Column(Float)
     probabilities: ColumnElement[bytes] = Column(LargeBinary)
+
+
+class LabelRow(Model, name="labels"):
+    """What a person says a picture feels like. It goes before every prediction of it."""
+
+    image_id: ColumnElement[int] = Column(ForeignKey("images.id"), primary_key=True)
+    emotion: ColumnElement[str] = Column(String)
+    said_at: ColumnElement[float] = Column(Float)
 
 
 class EmbeddingRow(Model, name="embeddings"):

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from indexer.domain import Hit, Query
-from indexer.emotions import EMOTIONS, canonical
+from indexer.emotions import canonical
 from indexer.errors import ImageError, NotIndexed, UsageError
 from indexer.messages import Question
+from indexer.search import known_emotions
 
 if TYPE_CHECKING:
     from indexer.domain import Floats, Halves
@@ -49,8 +50,6 @@ def check(question: Question) -> None:
         raise UsageError("Say what to look for: an IMAGE, --emotion, --not, --like, --min-score or --under.")
     if question.image is not None and not os.path.exists(question.image):
         raise UsageError(f"The picture {os.fsdecode(question.image)!r} does not exist.")
-    for word in (*question.emotions, *question.excluded):
-        canonical(word, EMOTIONS)
 
 
 def to_query(question: Question, shelf: Shelf, model: StoredModel, open_classifier: Callable[[], Classifier]) -> Query:
@@ -58,10 +57,10 @@ def to_query(question: Question, shelf: Shelf, model: StoredModel, open_classifi
 
     Raises UnknownEmotion, NotIndexed for an id or path that is not there, UsageError for a picture that cannot be read.
     """
-    labels = model.card.labels
+    known = known_emotions(shelf, model)
     return Query(
-        emotions=frozenset(canonical(word, labels) for word in question.emotions),
-        excluded=frozenset(canonical(word, labels) for word in question.excluded),
+        emotions=frozenset(canonical(word, known) for word in question.emotions),
+        excluded=frozenset(canonical(word, known) for word in question.excluded),
         exact_label=question.exact_label,
         min_score=question.min_score,
         like=_vector(question, shelf, model, open_classifier),

@@ -19,8 +19,9 @@ from indexer.stopping import stoppable
 
 if TYPE_CHECKING:
     from db.store import SqliteStore
-    from indexer.domain import Hit
-    from indexer.messages import DefaultModel, ExportedModel, Summary
+    from indexer.domain import Hit, Labelled
+    from indexer.label import Said
+    from indexer.messages import DefaultModel, Doubt, ExportedModel, LabelsChanged, Summary
     from indexer.pipeline import IndexOptions
     from indexer.ports import Classifier, Progress, StoredModel, VectorIndex
     from indexer.settings import Settings
@@ -152,6 +153,34 @@ def status(settings: Settings, failures: int) -> Status:
         return Status(settings.home, store.counts(), store.models(), store.runs(5), store.failures(failures), disk)
 
 
+def label(settings: Settings, said: Sequence[Said], new: bool) -> LabelsChanged:
+    """Remember what a person says of indexed pictures: all of it or, where anything is wrong, nothing.
+
+    Raises UsageError, UnknownEmotion, NotIndexed and WriterBusy.
+    """
+    from db.lock import writer_lock
+    from indexer.label import remember
+
+    _need_database(settings)
+    with writer_lock(settings.home), _store(settings) as store:
+        return remember(store, said, new)
+
+
+def labels(settings: Settings) -> list[Labelled]:
+    """Every picture that a person has labelled."""
+    _need_database(settings)
+    with _store(settings) as store:
+        return store.labelled()
+
+
+def doubts(settings: Settings, limit: int) -> list[Doubt]:
+    """The labels that the chosen model contradicts most surely."""
+    from indexer.label import doubts as doubted
+
+    with _reading(settings) as (store, model):
+        return doubted(store, model, limit)
+
+
 def list_models(settings: Settings) -> list[ListedModel]:
     """Every model that `--model` finds by name."""
     known = shelf(settings)
@@ -215,10 +244,14 @@ def _store(settings: Settings) -> Iterator[SqliteStore]:
         store.close()
 
 
-@contextmanager
-def _reading(settings: Settings) -> Iterator[tuple[SqliteStore, StoredModel]]:
+def _need_database(settings: Settings) -> None:
     if not settings.database.exists():
         raise NotIndexed(f"Nothing is indexed yet in {settings.home}; run: moodex index FOLDER")
+
+
+@contextmanager
+def _reading(settings: Settings) -> Iterator[tuple[SqliteStore, StoredModel]]:
+    _need_database(settings)
     with _store(settings) as store:
         yield store, choose_model(store, model_name(settings), _key_of(settings))
 

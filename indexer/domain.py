@@ -158,8 +158,9 @@ class Query:
 class Hit:
     """One file that answers a query.
 
-    `image_id` is the hex BLAKE3 digest of its bytes; `emotion` its most probable one and `score` that probability; `emotions`
-    all of them; `similarity` the cosine to the picture asked for, None where none was.
+    `image_id` is the hex BLAKE3 digest of its bytes; `emotion` its most probable one and `score` that probability, or what a
+    person said (`label`) and 1; `emotions` all probabilities of the model; `similarity` the cosine to the picture asked for, None
+    where none was.
     """
 
     path: bytes
@@ -168,3 +169,13 @@ class Hit:
     score: float
     emotions: dict[str, float]
     similarity: float | None = None
+    label: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A picture that a person has said the emotion of. `path` is one of its live files; None where there is none any more."""
+
+    image_id: str
+    emotion: str
+    path: bytes | None

@@ -1,4 +1,4 @@
-"""What goes into commands and comes out of them: a question, a run's summary, a status, a list of models."""
+"""What goes into commands and comes out of them: a question, a run's summary, a status, lists of models and of doubts."""
 
 from __future__ import annotations
 
@@ -82,6 +82,26 @@ class DefaultModel:
 
     name: str
     set_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class LabelsChanged:
+    """What labelling did, in pictures: how many have the label now that did not have it before, and how many had it already."""
+
+    changed: int
+    unchanged: int
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A label that a model contradicts: what a person `said`, what the model believes (`other`), each with its probability."""
+
+    path: bytes
+    image_id: str
+    said: str
+    said_score: float
+    other: str
+    other_score: float
 
 
 @dataclass(frozen=True, slots=True)

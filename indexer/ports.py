@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Halves,
         Hit,
         Ids,
+        Labelled,
         ModelCard,
         Pixels,
         Prediction,
@@ -107,11 +108,16 @@ class RunRecord:
     counts: Mapping[str, int]
 
 
+NOT_THE_MODELS = 255
+"""In the place of an emotion's position among a model's labels, where it is none of them."""
+
+
 @dataclass(frozen=True, slots=True)
 class VectorRows:
     """N predictions as the vector index needs them.
 
-    `ids` is int64, (N,), ascending; `emotions` is uint8, (N,), the position of each one's emotion in the model's labels; `scores`
+    `ids` is int64, (N,), ascending; `emotions` is uint8, (N,), the position of each one's emotion in the model's labels, or
+    `NOT_THE_MODELS` for one that only people know; `scores`
     float32, (N,), its probability; `vectors` float16, (N, embedding size).
     """
 
@@ -217,6 +223,12 @@ class Catalog(Protocol):
     def mark_gone(self, file_ids: Sequence[int]) -> None:
         """Note that files vanished. Their pictures and predictions stay, should they come back."""
 
+    def label(self, emotions: Mapping[bytes, str | None]) -> None:
+        """Remember what a person says pictures feel like, by digest; None takes it back. Unknown digests are left out.
+
+        From then on it is their emotion, with score 1, in every answer, whatever models say now or later.
+        """
+
     def forget_model(self, model_id: int) -> int:
         """Delete a model's predictions and embeddings, and its past generations; how many predictions there were.
 
@@ -248,6 +260,15 @@ class Shelf(Protocol):
 
     def prediction_ids(self, model_id: int, chosen: Filter) -> Ids:
         """The ids of all live predictions that the filter lets through: int64, ascending."""
+
+    def digests_at(self, root: bytes) -> list[bytes]:
+        """The pictures of the live files at or below a path, each once, ascending."""
+
+    def labelled(self) -> list[Labelled]:
+        """Every picture that a person has labelled, by path, those without a live file last."""
+
+    def emotions_said(self) -> tuple[str, ...]:
+        """Every emotion that a person has given, in alphabetical order; not all need be canonical, or known to a model."""
 
     def find(self, model_id: int, digest_prefix: str) -> list[int]:
         """The predictions whose picture's hex digest starts so; at most two are looked for."""

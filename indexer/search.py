@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from indexer.emotions import with_children
-from indexer.ports import Filter, Selection
+from indexer.ports import NOT_THE_MODELS, Filter, Selection
 
 if TYPE_CHECKING:
     from indexer.domain import Floats, Halves, Hit, Query
@@ -27,7 +27,7 @@ def search(shelf: Shelf, model: StoredModel, query: Query, open_vectors: Callabl
 
     By emotion alone hits are ordered by score; with `query.like` by similarity. `open_vectors` is called only in the second case.
     """
-    chosen = Filter(_emotions(query, model.card.labels), query.min_score, query.under)
+    chosen = Filter(_emotions(query, known_emotions(shelf, model)), query.min_score, query.under)
     if query.like is None:
         if not query.dedupe:
             return [ranked.hit for ranked in shelf.ranked(model.id, chosen, query.limit, query.offset)]
@@ -35,8 +35,13 @@ def search(shelf: Shelf, model: StoredModel, query: Query, open_vectors: Callabl
     return _page(_similar(shelf, model, query, query.like, chosen, open_vectors()), query)
 
 
+def known_emotions(shelf: Shelf, model: StoredModel) -> tuple[str, ...]:
+    """The emotions that pictures can have: the model's labels, then what only people have said."""
+    return (*model.card.labels, *(word for word in shelf.emotions_said() if word not in model.card.labels))
+
+
 def _emotions(query: Query, labels: tuple[str, ...]) -> frozenset[str] | None:
-    """The labels that a query lets through; None for all of them."""
+    """The emotions that a query lets through; None for all of them."""
 
     def meant(emotions: Iterable[str]) -> frozenset[str]:
         return frozenset(emotions) if query.exact_label else frozenset().union(*map(with_children, emotions))
@@ -88,10 +93,12 @@ def _similar(shelf: Shelf, model: StoredModel, query: Query, vector: Floats, cho
 
 
 def _selection(shelf: Shelf, model: StoredModel, chosen: Filter) -> Selection:
-    positions = None
+    positions, only_said = None, False
     if chosen.emotions is not None:
         positions = frozenset(position for position, label in enumerate(model.card.labels) if label in chosen.emotions)
-    ids = shelf.prediction_ids(model.id, chosen) if chosen.under is not None else None
+        if only_said := bool(chosen.emotions - set(model.card.labels)):
+            positions |= {NOT_THE_MODELS}
+    ids = shelf.prediction_ids(model.id, chosen) if only_said or chosen.under is not None else None
     return Selection(positions, chosen.min_score, ids)
 
 

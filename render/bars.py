@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, TextIO
 
 from render.hits import hit_as_dict
-from render.text import shown_path
+from render.text import printable, shown_path
 
 if TYPE_CHECKING:
     from indexer.domain import Hit
@@ -22,6 +22,8 @@ def write_bars(hit: Hit, as_json: bool, out: TextIO) -> None:
         out.write("\n")
         return
     out.write(f"{shown_path(hit.path)}  ({hit.image_id[:8]})\n")
+    if hit.label is not None:
+        out.write(f"  You said: {printable(hit.label)}. The model says:\n")
     width = max(map(len, hit.emotions))
     for emotion, probability in sorted(hit.emotions.items(), key=lambda item: -item[1]):
         out.write(f"  {emotion:<{width}} {probability:6.1%}  {_bar(probability)}".rstrip() + "\n")

@@ -32,6 +32,7 @@ def hit_as_dict(hit: Hit) -> dict[str, Any]:
         "score": round(hit.score, 6),
         "emotions": {emotion: round(probability, 6) for emotion, probability in hit.emotions.items()},
         "similarity": hit.similarity,
+        "label": hit.label,
     }
 
 

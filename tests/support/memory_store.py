@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from indexer.domain import DecodedImage, Failure, FileStamp, FileState, Hit, ModelCard, Prediction
+from indexer.domain import DecodedImage, Failure, FileStamp, FileState, Hit, Labelled, ModelCard, Prediction
 from indexer.errors import NotIndexed
 from indexer.ports import (
+    NOT_THE_MODELS,
     Batch,
     Counts,
     Filter,
@@ -48,6 +49,10 @@ class _Row:
     prediction: Prediction
 
 
+def _is_live(file: _File) -> bool:
+    return file.digest is not None and file.state in (FileState.DONE, FileState.PENDING)
+
+
 class MemoryStore:
     def __init__(self) -> None:
         self._cards: list[ModelCard] = []
@@ -56,6 +61,7 @@ class MemoryStore:
         self._images: dict[bytes, DecodedImage] = {}
         self._rows: dict[int, dict[bytes, _Row]] = {}
         self._generations: dict[int, list[Generation]] = {}
+        self._labels_by_digest: dict[bytes, str] = {}
         self._last = Counter[str]()
 
     def _next(self, kind: str) -> int:
@@ -166,6 +172,40 @@ class MemoryStore:
             if file.id in set(file_ids):
                 self._files[path] = replace(file, state=FileState.GONE, failure=None)
 
+    def label(self, emotions: Mapping[bytes, str | None]) -> None:
+        for digest in sorted(emotions.keys() & self._images.keys()):
+            word = emotions[digest]
+            if word is None:
+                self._labels_by_digest.pop(digest, None)
+            else:
+                self._labels_by_digest[digest] = word
+            for model_id, rows in self._rows.items():
+                if digest in rows:
+                    rows[digest] = replace(rows[digest], id=self._next("prediction"))
+                    token = f"{id(self)}-{self._next('generation')}"
+                    self._generations.setdefault(model_id, []).append(Generation(self._last["prediction"], token))
+
+    def digests_at(self, root: bytes) -> list[bytes]:
+        live = [(path, file.digest) for path, file in self._files.items() if _is_live(file)]
+        return sorted({digest for path, digest in live if digest and is_under(path, root)})
+
+    def labelled(self) -> list[Labelled]:
+        found = []
+        for digest, emotion in self._labels_by_digest.items():
+            files = [(file.id, path) for path, file in self._files.items() if file.digest == digest and _is_live(file)]
+            found.append(Labelled(digest.hex(), emotion, min(files)[1] if files else None))
+        return sorted(found, key=lambda one: (one.path is None, os.path.split(one.path or b""), one.image_id))
+
+    def emotions_said(self) -> tuple[str, ...]:
+        return tuple(sorted(set(self._labels_by_digest.values())))
+
+    def _said(self, row: _Row, labels: Sequence[str]) -> tuple[str, float, dict[str, float]]:
+        """A row's emotion, score and probabilities."""
+        emotions = {label: float(np.float32(p)) for label, p in zip(labels, row.prediction.probabilities, strict=True)}
+        best = max(emotions, key=emotions.__getitem__)
+        own = self._labels_by_digest.get(row.digest)
+        return (best, min(1.0, emotions[best]), emotions) if own is None else (own, 1.0, emotions)
+
     def forget_model(self, model_id: int) -> int:
         self._generations.pop(model_id, None)
         return len(self._rows.pop(model_id, {}))
@@ -192,12 +232,10 @@ class MemoryStore:
         labels = self._labels(model_id)
         hits = []
         for path, file in sorted(self._files.items(), key=lambda item: item[1].id):
-            live = file.digest is not None and file.state in (FileState.DONE, FileState.PENDING)
             row = self._rows.get(model_id, {}).get(file.digest or b"")
-            if live and row and (under is None or is_under(path, under)):
-                emotions = {label: float(np.float32(p)) for label, p in zip(labels, row.prediction.probabilities, strict=True)}
-                best = max(emotions, key=emotions.__getitem__)
-                hits.append(RankedHit(row.id, Hit(path, row.digest.hex(), best, min(1.0, emotions[best]), emotions)))
+            if row and _is_live(file) and (under is None or is_under(path, under)):
+                hit = Hit(path, row.digest.hex(), *self._said(row, labels), label=self._labels_by_digest.get(row.digest))
+                hits.append(RankedHit(row.id, hit))
         return hits
 
     def ranked(self, model_id: int, chosen: Filter, limit: int, offset: int) -> list[RankedHit]:
@@ -234,14 +272,14 @@ class MemoryStore:
         labels = self._labels(model_id)
         rows = sorted((row for row in self._rows.get(model_id, {}).values() if row.id > after), key=lambda row: row.id)
         if rows:
-            probabilities = np.array([row.prediction.probabilities for row in rows], dtype=np.float32)
+            said = [self._said(row, labels) for row in rows]
+            places = [labels.index(emotion) if emotion in labels else NOT_THE_MODELS for emotion, _, _ in said]
             yield VectorRows(
                 np.array([row.id for row in rows], dtype=np.int64),
-                probabilities.argmax(axis=1).astype(np.uint8),
-                probabilities.max(axis=1),
+                np.array(places, dtype=np.uint8),
+                np.array([score for _, score, _ in said], dtype=np.float32),
                 np.stack([row.prediction.embedding for row in rows]),
             )
-        assert labels
 
     def vectors_of(self, prediction_ids: Sequence[int]) -> dict[int, Halves]:
         rows = [row for rows in self._rows.values() for row in rows.values()]

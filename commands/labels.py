@@ -1,0 +1,72 @@
+"""The commands for what people say themselves: label, and the doubts that models have about it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from commands.options import AsJson, Home, Model, settings_of, stdout
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands to the program."""
+    app.command("label")(label)
+    app.command("doubts")(doubts)
+
+
+def label(
+    context: typer.Context,
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Indexed pictures, folders of them, or tables (.csv: path, label).", metavar="[PATH...]"),
+    ] = None,
+    emotion: Annotated[str | None, typer.Option("--emotion", "-e", help="What they feel like, by any name.")] = None,
+    new: Annotated[bool, typer.Option("--new", help="Emotions that moodex does not know become emotions of your own.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Take labels back; models decide again.")] = False,
+    listed: Annotated[bool, typer.Option("--list", help="Show every label, as a table that label takes back in.")] = False,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """Say yourself what pictures feel like. Your word goes before every model's, in every search, from then on."""
+    from indexer import bootstrap
+    from indexer.errors import UsageError
+    from indexer.label import what_is_said
+    from render.labels import write_changed, write_labels
+
+    settings = settings_of(context, home=home)
+    given = [os.fsencode(path) for path in paths or ()]
+    if listed:
+        if given or emotion or remove:
+            raise UsageError("--list goes alone: it shows every label.")
+        found = bootstrap.labels(settings)
+        with stdout() as out:
+            write_labels(found, as_json, out)
+        return
+    if not given:
+        raise UsageError("Say which pictures: PATH..., or --list to see every label.")
+    if remove and emotion is not None:
+        raise UsageError("Say either --emotion or --remove, not both.")
+    if not remove and emotion is None and not all(path.lower().endswith(b".csv") for path in given):
+        raise UsageError("Say what the pictures feel like: --emotion EMOTION, or --remove to take labels back.")
+    changed = bootstrap.label(settings, what_is_said(given, emotion, remove), new)
+    with stdout() as out:
+        write_changed(changed, as_json, out)
+
+
+def doubts(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option("-k", min=1, help="How many.")] = 20,
+    model: Model = None,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """List the labels that the model contradicts most surely: they deserve another look."""
+    from indexer import bootstrap
+    from render.labels import write_doubts
+
+    found = bootstrap.doubts(settings_of(context, home=home, model=model), limit)
+    with stdout() as out:
+        write_doubts(found, as_json, out)

@@ -1,0 +1,58 @@
+"""Labels that people gave, and the doubts of models, for people and programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, TextIO
+
+from render.text import counted, printable, shown_path
+
+if TYPE_CHECKING:
+    from indexer.domain import Labelled
+    from indexer.messages import Doubt, LabelsChanged
+
+
+def write_changed(changed: LabelsChanged, as_json: bool, out: TextIO) -> None:
+    """Say how many labels are others now."""
+    if as_json:
+        out.write(json.dumps(asdict(changed)) + "\n")
+        return
+    already = f"; {changed.unchanged:,} had it already" if changed.unchanged else ""
+    out.write(f"Labels of {counted(changed.changed, 'picture')} changed{already}.\n")
+
+
+def write_labels(labels: Sequence[Labelled], as_json: bool, out: TextIO) -> None:
+    """Write every label as CSV that labelling reads again, or as JSON. Pictures without a file have an empty path."""
+    if as_json:
+        paths = [None if one.path is None else os.fsdecode(one.path) for one in labels]
+        rows = [{"path": path, "label": one.emotion, "image_id": one.image_id} for one, path in zip(labels, paths, strict=True)]
+        out.write(json.dumps(rows, indent=2) + "\n")
+        return
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["path", "label", "image_id"])
+    writer.writerows([os.fsdecode(one.path or b""), one.emotion, one.image_id] for one in labels)
+    out.flush()
+    out.buffer.write(os.fsencode(text.getvalue()))
+    out.buffer.flush()
+
+
+def write_doubts(doubts: Sequence[Doubt], as_json: bool, out: TextIO) -> None:
+    """Write a line, or an object, for each doubted label."""
+    if as_json:
+        rows = [{**asdict(doubt), "path": os.fsdecode(doubt.path)} for doubt in doubts]
+        out.write(json.dumps(rows, indent=2) + "\n")
+        return
+    if not doubts:
+        out.write("The model contradicts none of your labels.\n")
+        return
+    width = max(8, *(len(part) + 6 for doubt in doubts for part in (doubt.said, doubt.other)))
+    out.write(f"{'YOU SAID':<{width}}  {'THE MODEL':<{width}}  PATH\n")
+    for doubt in doubts:
+        said, other = f"{printable(doubt.said)} {doubt.said_score:.2f}", f"{printable(doubt.other)} {doubt.other_score:.2f}"
+        out.write(f"{said:<{width}}  {other:<{width}}  {shown_path(doubt.path)}\n")

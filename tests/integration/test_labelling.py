@@ -1,0 +1,134 @@
+"""A person's word: in every search, through every change, and doubted where models have reason to."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from indexer import bootstrap
+from indexer.domain import FileStamp
+from indexer.errors import NotIndexed, UnknownEmotion, UsageError
+from indexer.label import doubts, what_is_said
+from indexer.ports import Batch, FolderNote, Predicted
+from tests.support.builders import card, image, prediction, write_pictures
+from tests.support.library import Library
+from tests.support.memory_store import MemoryStore
+
+
+@pytest.fixture
+def stocked(library: Library) -> Library:
+    write_pictures(library.folder / "a", 40)
+    write_pictures(library.folder / "b", 20, first_seed=100)
+    library.index()
+    return library
+
+
+def say(library: Library, *paths: Path, emotion: str | None = None, new: bool = False, remove: bool = False) -> tuple[int, int]:
+    said = what_is_said([os.fsencode(path) for path in paths], emotion, remove)
+    changed = bootstrap.label(library.settings, said, new)
+    return changed.changed, changed.unchanged
+
+
+def found(library: Library, **question: object) -> set[str]:
+    return {os.path.relpath(os.fsdecode(hit.path), library.folder) for hit in library.search(**question)}
+
+
+def test_a_label_decides_every_kind_of_search(stocked: Library) -> None:
+    mine = stocked.folder / "a/007.png"
+    other = stocked.folder / "b/100.png"
+    assert say(stocked, mine, emotion="furious") == (1, 0)
+    assert say(stocked, mine, emotion="angry") == (0, 1)
+    assert stocked.search(emotions=("angry",), min_score=1.0)[0].path == os.fsencode(mine)
+    assert "a/007.png" in found(stocked, emotions=("angry",), like=os.fsencode(other))
+    for emotion in {hit.emotion for hit in stocked.everything()} - {"angry"}:
+        assert "a/007.png" not in found(stocked, emotions=(emotion,), exact_label=True)
+        assert "a/007.png" not in found(stocked, emotions=(emotion,), exact_label=True, like=os.fsencode(other))
+    assert "a/007.png" not in found(stocked, excluded=("angry",))
+    before = stocked.search(like=os.fsencode(mine))[0]
+    assert (before.path, before.similarity, before.label) == (os.fsencode(mine), 1.0, "angry")
+
+
+def test_a_label_lasts_through_renaming_and_looking_anew(stocked: Library) -> None:
+    mine = stocked.folder / "a/007.png"
+    say(stocked, mine, emotion="fear")
+    moved = mine.rename(stocked.folder / "b/moved.png")
+    stocked.index()
+    stocked.index(force=True)
+    assert found(stocked, emotions=("fear",), min_score=1.0) == {"b/moved.png"}
+    stocked.with_model("second").index()
+    assert "b/moved.png" in found(stocked.with_model("second"), emotions=("fear",), min_score=1.0)
+    assert say(stocked, moved, remove=True) == (1, 0)
+    assert bootstrap.labels(stocked.settings) == []
+
+
+def test_folders_and_tables_are_labelled_at_once(stocked: Library, tmp_path: Path) -> None:
+    assert say(stocked, stocked.folder / "b", emotion="sad") == (20, 0)
+    table = tmp_path / "said.csv"
+    inside = os.path.relpath(stocked.folder, tmp_path)
+    table.write_text(f"Path,Label\n{inside}/a/001.png,joy\n{stocked.folder}/b/100.png,crying\n")
+    assert say(stocked, table) == (2, 0)
+    said = {
+        os.path.relpath(os.fsdecode(one.path or b""), stocked.folder): one.emotion for one in bootstrap.labels(stocked.settings)
+    }
+    assert said["a/001.png"] == "happy" and said["b/100.png"] == "crying" and said["b/101.png"] == "sad"
+    assert len(said) == 21
+
+
+def test_own_emotions_are_searched_like_the_others(stocked: Library) -> None:
+    mine, other = stocked.folder / "a/007.png", stocked.folder / "a/008.png"
+    with pytest.raises(UnknownEmotion, match="--new"):
+        say(stocked, mine, emotion="Smug")
+    say(stocked, mine, emotion=" Smug ", new=True)
+    say(stocked, other, emotion="smug")
+    assert found(stocked, emotions=("SMUG",)) == {"a/007.png", "a/008.png"}
+    assert found(stocked, emotions=("smug",), like=os.fsencode(other)) == {"a/007.png", "a/008.png"}
+    every = found(stocked, under=b"/")
+    assert found(stocked, excluded=("smug",)) == every - {"a/007.png", "a/008.png"}
+    assert found(stocked, excluded=("smug",), like=os.fsencode(other)) == every - {"a/007.png", "a/008.png"}
+    assert found(stocked, like=os.fsencode(other)) == every
+    say(stocked, mine, other, remove=True)
+    with pytest.raises(UnknownEmotion):
+        stocked.search(emotions=("smug",))
+
+
+def test_one_mistake_changes_nothing(stocked: Library, tmp_path: Path) -> None:
+    good = stocked.folder / "a/001.png"
+    with pytest.raises(NotIndexed, match="nowhere"):
+        say(stocked, good, stocked.folder / "nowhere.png", emotion="sad")
+    table = tmp_path / "said.csv"
+    for content, error, sentence in (
+        (f"path,label\n{good},sad\n{good},hungryish\n", UnknownEmotion, "hungryish"),
+        (f"path,label\n{good},sad\nmissing.png,sad\n", NotIndexed, "missing.png"),
+        ("file,emotion\n1,2\n", UsageError, "lacks the column path and label"),
+        ("", UsageError, "its columns are: none"),
+    ):
+        table.write_text(content)
+        with pytest.raises(error, match=sentence):
+            say(stocked, table)
+    with pytest.raises(UsageError, match="cannot be an emotion's name"):
+        say(stocked, good, emotion="12 34", new=True)
+    assert bootstrap.labels(stocked.settings) == []
+
+
+def test_what_a_model_contradicts_most_surely_is_doubted_first() -> None:
+    store = MemoryStore()
+    model = store.register_model(card())
+    run = store.begin_run([b"/a"], model)
+    # Probabilities of happy, sad and crying, and what was said: the fourth and the sixth were mislabelled.
+    pictures = [
+        ((0.9, 0.05, 0.05), "happy"), ((0.7, 0.2, 0.1), "happy"), ((0.1, 0.8, 0.1), "sad"),
+        ((0.05, 0.9, 0.05), "happy"), ((0.2, 0.7, 0.1), "sad"), ((0.75, 0.15, 0.1), "sad"), ((0.4, 0.35, 0.25), "sad"),
+        ((0.1, 0.2, 0.7), "sleepy"),
+    ]  # fmt: skip
+    for number, (probabilities, said) in enumerate(pictures):
+        name = f"{number}"
+        store.note_scan(run, [FolderNote(b"/a", {name.encode(): FileStamp(1, 1)}, {})])
+        entry = Predicted(image(name), prediction(*probabilities, seed=number), tuple(store.pending([b"/"], 0, 9)))
+        store.commit(run, model, Batch(predicted=(entry,)))
+        store.label({image(name).digest: said})
+    found = doubts(store, store.models()[0], 10)
+    assert [(doubt.path, doubt.said, doubt.other) for doubt in found] == [(b"/a/3", "happy", "sad"), (b"/a/5", "sad", "happy")]
+    assert found[0].other_score == pytest.approx(0.9) and found[0].said_score == pytest.approx(0.05)
+    assert doubts(store, store.models()[0], 1) == found[:1]
