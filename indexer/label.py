@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from indexer.ports import Shelf, Store, StoredModel
 
 _LONGEST = 40
+_LIKELY = 0.5
 
 
 Said = tuple[bytes, str | None]
@@ -53,8 +54,8 @@ def doubts(shelf: Shelf, model: StoredModel, limit: int) -> list[Doubt]:
     """The labels that a model contradicts most surely, surest first: confident learning.
 
     Northcutt et al., arXiv:1911.00068: an emotion is believed of a picture where its probability reaches the mean that pictures
-    labelled so get; a label is doubted where another emotion is believed and more probable. Ordered by how much more. Labels
-    that the model does not know cannot be doubted.
+    labelled so get (one half where none is); a label is doubted where another emotion is believed. Ordered by how much more
+    probable that is. Labels that the model does not know cannot be doubted.
     """
     known: list[Hit] = []
     usual: dict[str, list[float]] = defaultdict(list)
@@ -74,7 +75,7 @@ def doubts(shelf: Shelf, model: StoredModel, limit: int) -> list[Doubt]:
 
 def _believed(emotions: Mapping[str, float], least: Mapping[str, float]) -> str:
     """The most probable of the emotions that have at least the probability they need; "" where there is none."""
-    enough = [emotion for emotion, probability in emotions.items() if probability >= least.get(emotion, 2.0)]
+    enough = [emotion for emotion, probability in emotions.items() if probability >= least.get(emotion, _LIKELY)]
     return max(enough, key=emotions.__getitem__, default="")
 
 

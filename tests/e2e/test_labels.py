@@ -19,8 +19,9 @@ def test_pictures_are_labelled_listed_doubted_and_let_go(moodex: Run, tmp_path: 
     (hit,) = json.loads(moodex("search", "--emotion", "angry", "--min-score", "1", "-f", "json").stdout)
     assert hit["path"] == str(head) and hit["label"] == "angry" and hit["emotions"]["happy"] > 0.5
     assert b"You said: angry. The model says:" in moodex("show", head).stdout
-    (doubt,) = json.loads(moodex("doubts", "--json").stdout) or [None]
-    assert doubt is None or doubt["said"] == "angry"
+    (doubt,) = json.loads(moodex("doubts", "--json").stdout)
+    assert (doubt["path"], doubt["said"], doubt["other"]) == (str(head), "angry", "happy")
+    assert "angry 0.0" in moodex("doubts").stdout.decode()
     listed = moodex("label", "--list")
     (row,) = csv.DictReader(listed.stdout.decode().splitlines())
     assert (row["path"], row["label"], row["image_id"]) == (str(head), "angry", hit["image_id"])
