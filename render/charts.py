@@ -69,6 +69,7 @@ def history_charts(histories: Mapping[str, Sequence[Epoch]], path: Path) -> None
             axes.plot(numbers, validation, color=_ONE, label="validation")
         axes.set_title(name, fontsize=7)
         axes.set_ylim(0, 1)
+        axes.locator_params(axis="x", integer=True, nbins=5)
         axes.tick_params(labelsize=7)
     all_axes.flat[0].legend(fontsize=7)
     figure.supxlabel("epoch", fontsize=8)
@@ -90,6 +91,8 @@ def speed_chart(rows: Sequence[Row], path: Path) -> None:
             axes.annotate(f"{row.variant}", (row.images_per_second, row.test_balanced), fontsize=6, xytext=(4, 2),
                           textcoords="offset points")  # fmt: skip
     axes.set_xscale("log")
+    for which in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        which(plt.FuncFormatter(lambda speed, _: f"{speed:g}"))
     axes.set_xlabel("pictures a second")
     axes.set_ylabel("balanced accuracy on the test part")
     axes.legend(fontsize=7)

@@ -24,16 +24,19 @@ def write_hits(hits: Sequence[Hit], form: str, end: str, out: TextIO) -> None:
 
 
 def hit_as_dict(hit: Hit) -> dict[str, Any]:
-    """A hit as programs read it. The path of a file that is not valid text holds surrogates, as os.fsdecode makes them."""
-    return {
+    """A hit as programs read it. The path of a file that is not valid text holds surrogates, as os.fsdecode makes them.
+
+    `label` is there only where a person gave one.
+    """
+    shown: dict[str, Any] = {
         "path": os.fsdecode(hit.path),
         "image_id": hit.image_id,
         "emotion": hit.emotion,
         "score": round(hit.score, 6),
         "emotions": {emotion: round(probability, 6) for emotion, probability in hit.emotions.items()},
         "similarity": hit.similarity,
-        "label": hit.label,
     }
+    return shown if hit.label is None else {**shown, "label": hit.label}
 
 
 def _write_table(hits: Sequence[Hit], out: TextIO) -> None:

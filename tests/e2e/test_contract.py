@@ -69,7 +69,6 @@ def test_some_files_failed_is_3_and_says_why(moodex: Run, tmp_path: Path) -> Non
     ("words", "code", "piece"),
     [
         (["index", "/no/such/folder"], 2, "'/no/such/folder' does not exist"),
-        (["search", "--emotion", "hapy"], 2, "Did you mean 'happy'"),
         (["search"], 2, "Say what to look for"),
         (["search", "--emotion", "happy"], 2, "Nothing is indexed yet"),
         (["show", "/no/such/picture.png"], 2, "cannot be used: No such file or directory"),
@@ -81,6 +80,11 @@ def test_some_files_failed_is_3_and_says_why(moodex: Run, tmp_path: Path) -> Non
 )
 def test_errors_are_one_sentence_with_their_code(moodex: Run, words: list[str], code: int, piece: str) -> None:
     one_sentence(moodex(*words), code, piece)
+
+
+def test_an_emotion_that_is_none_is_named_with_the_nearest(stocked: Run) -> None:
+    one_sentence(stocked("search", "--emotion", "hapy"), 2, "Did you mean 'happy'")
+    one_sentence(stocked("search", "--not", "gloom y"), 2, "'gloom y' is not an emotion")
 
 
 def test_a_wrong_option_is_a_usage_error(moodex: Run) -> None:

