@@ -149,8 +149,8 @@ def _in_folders(words: Mapping[Path, str], source: Source, labels: Labels, chara
 
 
 def _character(picture: Picture) -> str:
-    """Who a file named CHARACTER_EMOTION_NUMBER shows."""
-    match = re.fullmatch(rf"(.+?)_{re.escape(picture.label)}_\d+", picture.path.stem, re.IGNORECASE)
+    """Who a file named CHARACTER_EMOTION or CHARACTER_EMOTION_NUMBER shows."""
+    match = re.fullmatch(rf"(.+?)_{re.escape(picture.label)}(_\d+)?", picture.path.stem, re.IGNORECASE)
     return match[1].lower() if match else ""
 
 

@@ -30,7 +30,23 @@ def tables(measured: Mapping[str, Any]) -> str:
     if "validation" in measured:
         rows = [(name, row["frozen"], row["shipped"]) for name, row in measured["validation"].items()]
         lines += ["", *_table("validation set", rows)]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_same_character(measured)])
+
+
+def _same_character(measured: Mapping[str, Any]) -> list[str]:
+    """How often a character is found with the emotion asked for: first, and among the first ten."""
+    rows = [(fold["held_out"], fold["same_character"]) for fold in measured["folds"] if fold.get("same_character")]
+    rows += [(name, row.get("same_character")) for name, row in measured.get("validation", {}).items()]
+    rows = [(name, row) for name, row in rows if row and row["ours"]]
+    if not rows:
+        return []
+    ways = list(rows[0][1])
+    lines = ["", "The same character with another emotion, hit at 1 / at 10:", ""]
+    lines += [f"| of | questions | {' | '.join(ways)} |", "|---" * (len(ways) + 2) + "|"]
+    for name, row in rows:
+        hits = [f"{row[way]['hit_at_1']:.2f} / {row[way]['hit_at_10']:.2f}" for way in ways]
+        lines.append(f"| {name} | {row['ours']['questions']} | {' | '.join(hits)} |")
+    return lines
 
 
 def _facts(card: ModelCard) -> list[str]:
@@ -48,10 +64,11 @@ def _facts(card: ModelCard) -> list[str]:
 
 
 def _table(title: str, rows: Iterable[tuple[str, Mapping[str, Any], Mapping[str, Any]]]) -> list[str]:
-    columns = ("pictures", "chance", "five: frozen", "five: ours", "all: frozen", "all: ours", "ECE: frozen", "ECE: ours")
+    shown = (("five", "balanced_of_five"), ("all", "accuracy"), ("first 20", "precision_at_20"), ("ECE", "ece"))
+    columns = ["pictures", "chance", *(f"{short}: {whose}" for short, _ in shown for whose in ("frozen", "ours"))]
     lines = [f"| {title} | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
     for name, frozen, ours in rows:
-        numbers = [f"{row[measure]:.3f}" for measure in ("balanced_of_five", "accuracy", "ece") for row in (frozen, ours)]
+        numbers = [f"{row[measure]:.3f}" for _, measure in shown for row in (frozen, ours)]
         lines.append(f"| {name} | {ours.get('pictures', '')} | {ours['chance_of_five']:.2f} | {' | '.join(numbers)} |")
     return lines
 

@@ -157,6 +157,9 @@ PROTOTYPES: Mapping[str, tuple[Prototype, ...]] = {
     ),
 }  # fmt: skip
 
+TEARS = frozenset({"tear", "stream", "welling"})
+"""Without one of them nobody cries."""
+
 _STRAY = 0.06
 """How far any unit may be from rest without meaning anything."""
 
@@ -169,4 +172,6 @@ def express(emotion: str, random: np.random.Generator) -> Expression:
     units = {number: float(random.uniform(0, _STRAY)) for number in (1, 2, 4, 6, 7, 12, 15)}
     units |= {number: float(random.uniform(low, high)) for number, (low, high) in way.units.items()}
     signs = frozenset(sign for sign, chance in way.signs.items() if random.random() < chance)
+    if emotion == "crying" and not signs & TEARS:
+        signs |= {"tear"}
     return Expression(emotion, units, signs)

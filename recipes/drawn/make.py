@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -29,17 +30,23 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--side", type=int, default=160, help="width and height of a picture in pixels")
     options = parser.parse_args()
+    make(options.folder, options.characters, options.seed, options.side)
+
+
+def make(folder: Path, characters: int, seed: int, side: int) -> None:
+    """Draw so many characters into a folder, `side` pixels wide and high."""
     for kind in EYES:
         for emotion in PROTOTYPES:
-            (options.folder / f"drawn-{kind}" / emotion).mkdir(parents=True, exist_ok=True)
-    with (options.folder / "sets.csv").open("w", newline="") as file:
+            (folder / f"drawn-{kind}" / emotion).mkdir(parents=True, exist_ok=True)
+    with (folder / "sets.csv").open("w", newline="") as file:
         facts = ((f"drawn-{kind}", "moodex", "Apache-2.0", "drawn by moodex", "") for kind in EYES)
         csv.writer(file).writerows((("set", "artist", "licence", "credit", "url"), *facts))
-    one = partial(character, folder=options.folder, side=options.side, seed=options.seed)
-    with ProcessPoolExecutor(os.cpu_count()) as pool, (options.folder / "boxes.csv").open("w", newline="") as file:
+    one = partial(character, folder=folder, side=side, seed=seed)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(os.cpu_count(), context) as pool, (folder / "boxes.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("path", "left", "top", "right", "bottom"))
-        for rows in pool.map(one, range(options.characters), chunksize=16):
+        for rows in pool.map(one, range(characters), chunksize=4):
             writer.writerows(rows)
 
 
