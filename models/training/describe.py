@@ -64,7 +64,9 @@ def _facts(card: ModelCard) -> list[str]:
 
 
 def _table(title: str, rows: Iterable[tuple[str, Mapping[str, Any], Mapping[str, Any]]]) -> list[str]:
-    shown = (("five", "balanced_of_five"), ("all", "accuracy"), ("first 20", "precision_at_20"), ("ECE", "ece"))
+    rows = list(rows)
+    measures = (("five", "balanced_of_five"), ("all", "accuracy"), ("first 20", "precision_at_20"), ("ECE", "ece"))
+    shown = [(short, measure) for short, measure in measures if all(measure in row[2] for row in rows)]
     columns = ["pictures", "chance", *(f"{short}: {whose}" for short, _ in shown for whose in ("frozen", "ours"))]
     lines = [f"| {title} | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
     for name, frozen, ours in rows:
