@@ -32,7 +32,7 @@ sys.path.insert(0, str(ROOT))
 
 from bench.retrieval import precision_at_20, same_character  # noqa: E402
 from indexer.decode import decode_file  # noqa: E402
-from indexer.domain import InputSpec, ModelCard  # noqa: E402
+from indexer.domain import FEEL, LOOK, InputSpec, ModelCard  # noqa: E402
 from models import checkpoint, zoo  # noqa: E402
 from models.classifier import TorchClassifier  # noqa: E402
 from models.device import choose_device  # noqa: E402
@@ -54,6 +54,7 @@ EMBEDDING_SIZE = 1280
 EMOJI = "emoji vendors"
 OURS = "moodex"
 METHODS = ("frozen", "tuned")
+_LOOKED_AT = 4000
 NOTES = [
     "Five: balanced accuracy over happy, sad, angry, surprise and neutral, guessing among those of them that the set has; "
     "chance is what blind guessing gets.",
@@ -71,13 +72,14 @@ Predict = Callable[[Pictures], Floats]
 @dataclass(frozen=True)
 class Fold:
     """What two methods say of one group of artists they never saw: log-probabilities, (N, labels), by method, and how well
-    they find the same character with another emotion.
+    they find the same character with another emotion; `look` are the log-probabilities of a linear head on what says who it is.
     """
 
     name: str
     sets: list[str]
     truth: list[int]
     logits: dict[str, list[list[float]]]
+    look: list[list[float]]
     same: dict[str, dict[str, float] | None]
     seconds: dict[str, float]
 
@@ -104,6 +106,7 @@ def main() -> None:
         "folds": [_summary(fold, folds, data.emotions) for fold in folds],
     }
     results["mean"] = {method: _mean([fold[method] for fold in results["folds"]]) for method in METHODS}
+    results["mean_of_five_from_look"] = _average([fold["balanced_of_five_from_look"] for fold in results["folds"]])
     shipped = zoo.checkpoints().get(zoo.DEFAULT)
     if options.validation and shipped:
         frozen = linear_head(embedded, data)
@@ -119,7 +122,9 @@ def main() -> None:
             )
             vectors = features(pictures)
             scores = classifier.classify(pictures.pixels)
-            row["same_character"] = other_emotion(pictures, vectors, frozen(vectors), scores.embeddings, scores.probabilities)
+            row["same_character"] = other_emotion(
+                pictures, classifier.card, vectors, frozen(vectors), scores.embeddings, scores.probabilities
+            )
     _write(results, Path(__file__).parent / "results" / "recognition")
     if options.describe and shipped:
         card, _ = checkpoint.load(shipped)
@@ -146,24 +151,40 @@ def run_fold(name: str, artists: set[str], data: Pictures, embedded: Floats, rec
     frozen = linear_head(embedded[~held], seen)(embedded[held])
     between = time.perf_counter()
     device = choose_device("auto")
-    state = fit(start(KIND, IMAGENET, data.emotions, recipe.size), seen, None, recipe, device).state
-    card = ModelCard(name, KIND.name, "", data.emotions, InputSpec(recipe.size, KIND.mean, KIND.std), EMBEDDING_SIZE)
+    kind = architecture(recipe.architecture)
+    network = start(kind, IMAGENET, data.emotions, recipe.size)
+    state = fit(network, seen, None, recipe, device).state
+    spec = InputSpec(recipe.size, kind.mean, kind.std)
+    card = ModelCard(name, kind.name, "", data.emotions, spec, network.embedding_size, network.spaces)
     classifier = TorchClassifier(card, state, device)
-    tuned = log_probabilities(classifier, unseen)
-    same = other_emotion(unseen, embedded[held], frozen, classifier.classify(unseen.pixels).embeddings, tuned)
     seconds = {"frozen": round(between - started, 1), "tuned": round(time.perf_counter() - between, 1)}
+    tuned = log_probabilities(classifier, unseen)
+    vectors, look = classifier.classify(unseen.pixels).embeddings, card.columns(LOOK)
+    some = seen.take(np.random.default_rng(recipe.seed).permutation(len(seen))[:_LOOKED_AT])
+    by_look = linear_head(classifier.classify(some.pixels).embeddings[:, look], some)(vectors[:, look])
     logits = {"frozen": np.round(frozen, 4).tolist(), "tuned": np.round(tuned, 4).tolist()}
-    return Fold(name, [source.name for source in unseen.sources], unseen.labels.tolist(), logits, same, seconds)
+    return Fold(
+        name,
+        [source.name for source in unseen.sources],
+        unseen.labels.tolist(),
+        logits,
+        np.round(by_look, 4).tolist(),
+        other_emotion(unseen, card, embedded[held], frozen, vectors, tuned),
+        seconds,
+    )
 
 
 def other_emotion(
-    pictures: Pictures, frozen_vectors: Floats, frozen: Floats, vectors: Floats, tuned: Floats
+    pictures: Pictures, card: ModelCard, frozen_vectors: Floats, frozen: Floats, vectors: Floats, tuned: Floats
 ) -> dict[str, dict[str, float] | None]:
-    """The same character with another emotion, by our vectors and ImageNet's, filtered by emotion and not."""
+    """The same character with another emotion, by our two spaces and by ImageNet's vectors, filtered by emotion and not."""
     truth, who = pictures.labels, [_character(file) for file in pictures.files]
+    look, feel = vectors[:, card.columns(LOOK)], vectors[:, card.columns(FEEL)]
     return {
-        "ours": same_character(vectors, tuned.argmax(axis=1), truth, who),
-        "ours, unfiltered": same_character(vectors, None, truth, who),
+        "ours": same_character(look, tuned.argmax(axis=1), truth, who),
+        "ours, true filter": same_character(look, truth, truth, who),
+        "ours, unfiltered": same_character(look, None, truth, who),
+        "what it feels, our filter": same_character(feel, tuned.argmax(axis=1), truth, who),
         "ImageNet, our filter": same_character(frozen_vectors, tuned.argmax(axis=1), truth, who),
         "ImageNet, its filter": same_character(frozen_vectors, frozen.argmax(axis=1), truth, who),
         "ImageNet, unfiltered": same_character(frozen_vectors, None, truth, who),
@@ -240,7 +261,9 @@ def _summary(fold: Fold, folds: Sequence[Fold], labels: Sequence[str]) -> dict[s
     for method in METHODS:
         probabilities = scaled(np.array(fold.logits[method], dtype=np.float32), _temperature(others, method))
         row[method] = _measures(probabilities, truth, labels)
-    return {**row, "same_character": fold.same}
+    by_look = scaled(np.array(fold.look, dtype=np.float32), 1.0)
+    five = round(among(by_look, truth, labels, FIVE).balanced_accuracy, 4)
+    return {**row, "balanced_of_five_from_look": five, "same_character": fold.same}
 
 
 def _measures(probabilities: Floats, truth: Any, labels: Sequence[str]) -> dict[str, Any]:
@@ -260,7 +283,11 @@ def _measures(probabilities: Floats, truth: Any, labels: Sequence[str]) -> dict[
 
 def _mean(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
     names = ("balanced_of_five", "chance_of_five", "accuracy", "balanced", "macro_f1", "precision_at_20", "ece")
-    return {name: round(float(np.mean([row[name] for row in rows])), 4) for name in names}
+    return {name: _average([row[name] for row in rows]) for name in names}
+
+
+def _average(values: Sequence[float]) -> float:
+    return round(float(np.mean(values)), 4)
 
 
 def _validate(folder: Path, spec: InputSpec, predictors: dict[str, tuple[Predict, Sequence[str]]]) -> dict[str, Any]:

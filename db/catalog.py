@@ -12,10 +12,35 @@ from dataclasses import asdict
 from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Engine, and_, bindparam, delete, exists, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Table,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from db.tables import EmbeddingRow, FileRow, FolderRow, GenerationRow, ImageRow, LabelRow, ModelRow, PredictionRow, RunRow
+from db.tables import (
+    EmbedderRow,
+    EmbeddingRow,
+    FileRow,
+    FolderRow,
+    GenerationRow,
+    ImageRow,
+    LabelRow,
+    ModelRow,
+    PredictionRow,
+    RunRow,
+)
 from indexer.domain import Failure, FileStamp, FileState
 from indexer.ports import Batch, FolderNote, KnownFile, PendingFile, Predicted
 
@@ -36,6 +61,8 @@ class SqliteCatalog:
 
     def register_model(self, card: ModelCard) -> int:
         with self._engine.begin() as connection:
+            connection.execute(upsert(EmbedderRow.table).values(key=card.embeds_as).on_conflict_do_nothing())
+            embedder = select(EmbedderRow.id).where(EmbedderRow.key == card.embeds_as).scalar_subquery()
             connection.execute(
                 upsert(ModelRow.table)
                 .values(
@@ -46,6 +73,9 @@ class SqliteCatalog:
                     labels=list(card.labels),
                     input=asdict(card.input),
                     embedding_size=card.embedding_size,
+                    spaces=dict(card.spaces),
+                    backbone_digest=card.backbone_digest,
+                    embedder_id=embedder,
                 )
                 .on_conflict_do_update(index_elements=["key"], set_={"name": card.name})
             )
@@ -213,15 +243,25 @@ class SqliteCatalog:
     def forget_model(self, model_id: int) -> int:
         with self._engine.begin() as connection:
             connection.execute(delete(GenerationRow.table).where(GenerationRow.model_id == model_id))
-        some = select(PredictionRow.id).where(PredictionRow.model_id == model_id).limit(_DELETED_AT_ONCE)
-        forgotten = 0
+            embedder = connection.execute(select(ModelRow.embedder_id).where(ModelRow.id == model_id)).scalar_one()
+            sharing = select(PredictionRow.id).join(ModelRow.table, ModelRow.id == PredictionRow.model_id)
+            others = sharing.where(ModelRow.embedder_id == embedder, ModelRow.id != model_id).limit(1)
+            shared = connection.execute(others).first() is not None
+        forgotten = self._delete_all(PredictionRow.table, PredictionRow.id, PredictionRow.model_id == model_id)
+        if not shared:
+            self._delete_all(EmbeddingRow.table, EmbeddingRow.id, EmbeddingRow.embedder_id == embedder)
+        return forgotten
+
+    def _delete_all(self, table: Table, key: ColumnElement[int], condition: ColumnElement[bool]) -> int:
+        """Delete rows in several transactions; how many there were."""
+        some = select(key).where(condition).limit(_DELETED_AT_ONCE)
+        deleted = 0
         while True:
             with self._engine.begin() as connection:
-                # Their embeddings go with them.
-                deleted = connection.execute(delete(PredictionRow.table).where(PredictionRow.id.in_(some))).rowcount
-            if not deleted:
-                return forgotten
-            forgotten += deleted
+                count = connection.execute(delete(table).where(key.in_(some))).rowcount
+            if not count:
+                return deleted
+            deleted += count
 
 
 def chunks(values: Iterable[T], size: int) -> Iterator[list[T]]:
@@ -301,29 +341,40 @@ def _write_predictions(connection: Connection, model_id: int, images: Mapping[by
         }
         for image_id, entry in zip(image_ids, entries, strict=True)
     ]
-    _insert_predictions(connection, model_id, rows, [entry.prediction.embedding.astype("<f2").tobytes() for entry in entries])
+    _insert_predictions(connection, model_id, rows)
+    embedder = connection.execute(select(ModelRow.embedder_id).where(ModelRow.id == model_id)).scalar_one()
+    vectors = [
+        {
+            "embedder_id": embedder,
+            "image_id": image_id,
+            "region": entry.prediction.region,
+            "vector": entry.prediction.embedding.astype("<f2").tobytes(),
+        }
+        for image_id, entry in zip(image_ids, entries, strict=True)
+    ]
+    statement = upsert(EmbeddingRow.table)
+    renewed = statement.on_conflict_do_update(
+        index_elements=["embedder_id", "image_id", "region"], set_={"vector": statement.excluded.vector}
+    )
+    connection.execute(renewed, vectors)
 
 
 def _rewrite_predictions(connection: Connection, image_ids: Sequence[int]) -> None:
     """Write what models say of pictures anew, as labels have changed: under new ids, which are all that vector indexes follow."""
-    row, vector = PredictionRow, EmbeddingRow.vector
+    row = PredictionRow
     query = (
-        select(
-            row.id, row.model_id, row.image_id, row.region, row.left, row.top, row.right, row.bottom, row.probabilities, vector
-        )
-        .join(EmbeddingRow.table, EmbeddingRow.prediction_id == row.id)
+        select(row.id, row.model_id, row.image_id, row.region, row.left, row.top, row.right, row.bottom, row.probabilities)
         .where(row.image_id.in_(image_ids))
         .order_by(row.model_id, row.id)
     )
     found = [dict(one._mapping) for one in connection.execute(query)]
     connection.execute(delete(row.table).where(row.id.in_([one.pop("id") for one in found])))
     for model_id, group in groupby(found, key=lambda one: one.pop("model_id")):
-        rows = list(group)
-        _insert_predictions(connection, model_id, rows, [one.pop("vector") for one in rows])
+        _insert_predictions(connection, model_id, list(group))
 
 
-def _insert_predictions(connection: Connection, model_id: int, rows: Sequence[dict[str, Any]], vectors: Sequence[bytes]) -> None:
-    """Add predictions, each with its emotion and score, its vector, and the state of the model that they make."""
+def _insert_predictions(connection: Connection, model_id: int, rows: Sequence[dict[str, Any]]) -> None:
+    """Add predictions, each with its emotion and score, and the state of the model that they make."""
     labels = connection.execute(select(ModelRow.labels).where(ModelRow.id == model_id)).scalar_one()
     said: dict[int, str] = {}
     for chunk in chunks([row["image_id"] for row in rows], _CHUNK):
@@ -335,11 +386,9 @@ def _insert_predictions(connection: Connection, model_id: int, rows: Sequence[di
         own = said.get(row["image_id"])
         emotion, score = (labels[best], min(1.0, probabilities[best])) if own is None else (own, 1.0)
         row.update(model_id=model_id, emotion=emotion, score=score)
-    added = insert(PredictionRow.table).returning(PredictionRow.id, sort_by_parameter_order=True)
-    ids = connection.execute(added, rows).scalars().all()
-    embeddings = [{"prediction_id": key, "vector": vector} for key, vector in zip(ids, vectors, strict=True)]
-    connection.execute(insert(EmbeddingRow.table), embeddings)
-    generation = {"model_id": model_id, "last_prediction_id": max(ids), "token": secrets.token_hex(16)}
+    connection.execute(insert(PredictionRow.table), rows)
+    newest = connection.execute(select(func.max(PredictionRow.id))).scalar_one()  # one of these: ids only grow
+    generation = {"model_id": model_id, "last_prediction_id": newest, "token": secrets.token_hex(16)}
     connection.execute(insert(GenerationRow.table), [generation])
 
 

@@ -59,6 +59,26 @@ CREATE TABLE labels (image_id INTEGER PRIMARY KEY REFERENCES images(id), emotion
 CREATE INDEX labels_by_emotion ON labels (emotion);
 """
 
+# Embeddings belong to what computes them, not to a prediction: models that differ only in their last layer share them.
+_SHARED_EMBEDDINGS = """
+CREATE TABLE embedders (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE);
+INSERT INTO embedders (id, key) SELECT id, key FROM models;
+ALTER TABLE models ADD COLUMN spaces JSON NOT NULL DEFAULT '{}';
+ALTER TABLE models ADD COLUMN backbone_digest TEXT NOT NULL DEFAULT '';
+ALTER TABLE models ADD COLUMN embedder_id INTEGER REFERENCES embedders(id);
+UPDATE models SET embedder_id = id;
+CREATE TABLE shared (
+    id INTEGER PRIMARY KEY, embedder_id INTEGER NOT NULL REFERENCES embedders(id),
+    image_id INTEGER NOT NULL REFERENCES images(id), region INTEGER NOT NULL, vector BLOB NOT NULL
+);
+INSERT INTO shared (embedder_id, image_id, region, vector)
+    SELECT predictions.model_id, predictions.image_id, predictions.region, embeddings.vector
+    FROM embeddings JOIN predictions ON predictions.id = embeddings.prediction_id ORDER BY predictions.id;
+DROP TABLE embeddings;
+ALTER TABLE shared RENAME TO embeddings;
+CREATE UNIQUE INDEX embeddings_by_image ON embeddings (embedder_id, image_id, region);
+"""
+
 
 def _statements(script: str) -> Callable[[Connection], None]:
     def step(connection: Connection) -> None:
@@ -72,6 +92,7 @@ def _statements(script: str) -> Callable[[Connection], None]:
 STEPS: tuple[tuple[str, Callable[[Connection], None]], ...] = (
     ("0001_first_schema", _statements(_FIRST_SCHEMA)),
     ("0002_labels", _statements(_LABELS)),
+    ("0003_shared_embeddings", _statements(_SHARED_EMBEDDINGS)),
 )
 
 

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Engine, Row, Select, and_, func, select, union_all
+from sqlalchemy import ColumnElement, Engine, Join, Row, Select, and_, func, select, union_all
 
 from db.catalog import chunks, file_under
 from db.tables import EmbeddingRow, FileRow, FolderRow, GenerationRow, ImageRow, LabelRow, ModelRow, PredictionRow, RunRow
@@ -190,7 +190,7 @@ class SqliteShelf:
         while True:
             query = (
                 select(PredictionRow.id, PredictionRow.emotion, PredictionRow.score, EmbeddingRow.vector)
-                .join(EmbeddingRow.table, EmbeddingRow.prediction_id == PredictionRow.id)
+                .select_from(_embedded())
                 .where(PredictionRow.model_id == model_id, PredictionRow.id > after)
                 .order_by(PredictionRow.id)
                 .limit(_VECTOR_CHUNK)
@@ -214,7 +214,7 @@ class SqliteShelf:
         found: dict[int, Halves] = {}
         with self._engine.connect() as connection:
             for chunk in chunks(prediction_ids, _CHUNK):
-                query = select(EmbeddingRow.prediction_id, EmbeddingRow.vector).where(EmbeddingRow.prediction_id.in_(chunk))
+                query = select(PredictionRow.id, EmbeddingRow.vector).select_from(_embedded()).where(PredictionRow.id.in_(chunk))
                 found.update({row_id: np.frombuffer(vector, dtype="<f2") for row_id, vector in connection.execute(query)})
         return found
 
@@ -239,6 +239,17 @@ class SqliteShelf:
             if labels is None:
                 raise NotIndexed(f"The database holds no model number {model_id}.")
             return labels
+
+
+def _embedded() -> Join:
+    """Predictions with their embeddings."""
+    same = and_(
+        EmbeddingRow.embedder_id == ModelRow.embedder_id,
+        EmbeddingRow.image_id == PredictionRow.image_id,
+        EmbeddingRow.region == PredictionRow.region,
+    )
+    models = PredictionRow.table.join(ModelRow.table, ModelRow.id == PredictionRow.model_id)
+    return models.join(EmbeddingRow.table, same)
 
 
 def _is_live() -> ColumnElement[bool]:
@@ -289,4 +300,6 @@ def _card(row: Row[Any]) -> ModelCard:
         labels=tuple(row.labels),
         input=InputSpec(**row.input),
         embedding_size=row.embedding_size,
+        spaces=tuple(row.spaces.items()),
+        backbone_digest=row.backbone_digest,
     )

@@ -81,6 +81,16 @@ class ModelRow(Model, name="models"):
     labels: ColumnElement[list[str]] = Column(JSON)
     input: ColumnElement[dict[str, Any]] = Column(JSON)
     embedding_size: ColumnElement[int] = Column(Integer)
+    spaces: ColumnElement[dict[str, int]] = Column(JSON)
+    backbone_digest: ColumnElement[str] = Column(String)
+    embedder_id: ColumnElement[int] = Column(ForeignKey("embedders.id"))
+
+
+class EmbedderRow(Model, name="embedders"):
+    """What computes embeddings: a network without its last layer. Models that share one share its embeddings."""
+
+    id: ColumnElement[int] = Column(Integer, primary_key=True)
+    key: ColumnElement[str] = Column(String, unique=True)
 
 
 class PredictionRow(Model, name="predictions"):
@@ -113,9 +123,15 @@ class LabelRow(Model, name="labels"):
 
 
 class EmbeddingRow(Model, name="embeddings"):
-    """The vector of a prediction: little-endian float16, of length 1. Apart from predictions, whose pages searches read."""
+    """A region of a picture as a vector: little-endian float16, each space's part of length 1.
 
-    prediction_id: ColumnElement[int] = Column(ForeignKey("predictions.id", ondelete="CASCADE"), primary_key=True)
+    Apart from predictions, whose pages searches read, and one for all models that share the embedder.
+    """
+
+    id: ColumnElement[int] = Column(Integer, primary_key=True)
+    embedder_id: ColumnElement[int] = Column(ForeignKey("embedders.id"))
+    image_id: ColumnElement[int] = Column(ForeignKey("images.id"))
+    region: ColumnElement[int] = Column(Integer)
     vector: ColumnElement[bytes] = Column(LargeBinary)
 
 

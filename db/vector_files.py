@@ -17,6 +17,7 @@ from blake3 import blake3
 
 from db.vectors import FaissVectors, Layout, NumpyVectors
 from indexer.atomic import replace_file
+from indexer.domain import LOOK
 from indexer.ports import Generation, VectorRows
 
 if TYPE_CHECKING:
@@ -88,7 +89,8 @@ class FaissFiles:
         if not untouched and _digest(vectors) != facts["blake3"]:
             raise ValueError("its bytes are not the ones that were written")
         index = faiss.read_index(str(vectors), faiss.IO_FLAG_MMAP_IFC)
-        if index.d != card.embedding_size:
+        look = card.columns(LOOK)
+        if index.d != look.stop - look.start:
             raise ValueError(f"it holds vectors of size {index.d}")
         return FaissVectors(layout, index), Generation(facts["last_id"], facts["token"])
 

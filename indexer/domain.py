@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     Halves = npt.NDArray[np.float16]
     Ids = npt.NDArray[np.int64]
 
+FEEL, LOOK = "feel", "look"
+"""The spaces an embedding may have: what a picture feels, and who is drawn and how."""
+
 WHOLE_IMAGE = 0
 """The region number of the picture as a whole; faces found in it count from 1."""
 
@@ -65,6 +68,8 @@ class ModelCard:
 
     `weights_digest` is the BLAKE3 hex digest of the weights' bytes; `labels` are canonical emotions in the order of the model's
     outputs. Calibration is part of the weights (the last layer is divided by the temperature), so that the digest covers it.
+    `spaces` are the parts of an embedding with their sizes, in order; none means one part that serves for everything.
+    `backbone_digest` is the BLAKE3 hex digest of all weights but the last layer's: models that share it share embeddings.
     `about` holds what people read: training data, credits, measured accuracy.
     """
 
@@ -74,17 +79,37 @@ class ModelCard:
     labels: tuple[str, ...]
     input: InputSpec
     embedding_size: int
+    spaces: tuple[tuple[str, int], ...] = ()
+    backbone_digest: str = ""
     about: dict[str, Any] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         if not self.name or not self.labels or len(set(self.labels)) != len(self.labels) or self.embedding_size < 1:
             raise ValueError(f"not a usable model card: {self.name!r}")
+        if self.spaces and sum(size for _, size in self.spaces) != self.embedding_size:
+            raise ValueError(f"the spaces of {self.name!r} are not its embedding")
 
     @property
     def key(self) -> str:
         """Hex digest of everything that decides a model's outputs: predictions of different keys never mix."""
         facts = [self.architecture, self.weights_digest, list(self.labels), asdict(self.input), self.embedding_size]
-        return hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16).hexdigest()
+        return _digest([*facts, self.spaces] if self.spaces else facts)
+
+    @property
+    def embeds_as(self) -> str:
+        """Hex digest of everything that decides a model's embeddings: models with the same one read each other's."""
+        if not self.backbone_digest:
+            return self.key
+        return _digest([self.backbone_digest, asdict(self.input), self.embedding_size, self.spaces])
+
+    def columns(self, space: str) -> slice:
+        """Where a space lies in an embedding; all of it for a model that has no such parts."""
+        start = 0
+        for name, size in self.spaces:
+            if name == space:
+                return slice(start, start + size)
+            start += size
+        return slice(0, self.embedding_size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +131,8 @@ class DecodedImage:
 class Scores:
     """What a classifier says of a batch of N pictures.
 
-    `probabilities` is float32, (N, labels), rows sum to 1; `embeddings` is float32, (N, embedding size), rows of length 1.
+    `probabilities` is float32, (N, labels), rows sum to 1; `embeddings` is float32, (N, embedding size), each space's part of a
+    row of length 1.
     """
 
     probabilities: Floats
@@ -117,7 +143,8 @@ class Scores:
 class Prediction:
     """What one model says of one region of a picture.
 
-    `probabilities` are calibrated, in the order of the model's labels; `embedding` is float16, (embedding size,), of length 1.
+    `probabilities` are calibrated, in the order of the model's labels; `embedding` is float16, (embedding size,), each space's
+    part of it of length 1.
     """
 
     probabilities: tuple[float, ...]
@@ -138,9 +165,9 @@ class Query:
     """What is asked of the index. Emotions are canonical.
 
     `emotions` (empty: any) and `excluded` select by a picture's emotion, children included unless `exact_label`; `min_score` is
-    the least probability (0-1) of that emotion; `like` orders by similarity to a vector: float32, (embedding size,), of length
-    1; `under` is an absolute folder as bytes; `limit` and `offset` page through the hits; `dedupe` shows one of several equal or
-    nearly equal pictures.
+    the least probability (0-1) of that emotion; `like` orders by how alike pictures look: an embedding, float32, (embedding
+    size,); `under` is an absolute folder as bytes; `limit` and `offset` page through the hits; `dedupe` shows one of several
+    equal or nearly equal pictures.
     """
 
     emotions: frozenset[str] = frozenset()
@@ -179,3 +206,7 @@ class Labelled:
     image_id: str
     emotion: str
     path: bytes | None
+
+
+def _digest(facts: list[Any]) -> str:
+    return hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16).hexdigest()

@@ -117,8 +117,8 @@ class VectorRows:
     """N predictions as the vector index needs them.
 
     `ids` is int64, (N,), ascending; `emotions` is uint8, (N,), the position of each one's emotion in the model's labels, or
-    `NOT_THE_MODELS` for one that only people know; `scores`
-    float32, (N,), its probability; `vectors` float16, (N, embedding size).
+    `NOT_THE_MODELS` for one that only people know; `scores` float32, (N,), its probability; `vectors` float16, (N, D), whole
+    embeddings from the store, and in the index the part that says how a picture looks.
     """
 
     ids: Ids
@@ -305,7 +305,7 @@ class VectorIndex(Protocol):
     def search(self, query: Floats, k: int, within: Selection) -> tuple[Ids, Floats]:
         """The k nearest by inner product among those selected, best first: ids int64 (n,), similarities float32 (n,), n <= k.
 
-        `query` is float32, (embedding size,). n < k only if fewer are selected. Exact up to float32 rounding.
+        `query` is float32, (D,). n < k only if fewer are selected. Exact up to float32 rounding.
         """
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from indexer.domain import LOOK
 from indexer.ports import Generation, Selection, VectorRows
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from indexer.domain import Floats, Ids
     from indexer.ports import Shelf, StoredModel, VectorFiles, VectorIndex
 
@@ -36,7 +40,7 @@ def open_vectors(shelf: Shelf, files: VectorFiles, model: StoredModel) -> Vector
     kept = _trusted(shelf, files, model)
     after = kept[1].last_id if kept else 0
     layers = [kept[0]] if kept else []
-    newer = list(shelf.vectors(model.id, after))
+    newer = list(_looks(shelf, model, after))
     if newer:
         layers.append(files.over(_joined(newer)))
     return Layers(layers)
@@ -51,7 +55,7 @@ def keep_vectors(shelf: Shelf, files: VectorFiles, model: StoredModel) -> bool:
     kept = files.load(model.card)
     if kept is not None and kept[1] == generation:
         return False
-    rows = [chunk for chunk in shelf.vectors(model.id) if chunk.ids[0] <= generation.last_id]
+    rows = [chunk for chunk in _looks(shelf, model) if chunk.ids[0] <= generation.last_id]
     files.save(model.card, _up_to(_joined(rows), generation), generation)
     return True
 
@@ -61,6 +65,13 @@ def _trusted(shelf: Shelf, files: VectorFiles, model: StoredModel) -> tuple[Vect
     if kept is None or not shelf.had_generation(model.id, kept[1]):
         return None
     return kept
+
+
+def _looks(shelf: Shelf, model: StoredModel, after: int = 0) -> Iterator[VectorRows]:
+    """What searches compare: the part of every embedding that says how a picture looks."""
+    look = model.card.columns(LOOK)
+    for chunk in shelf.vectors(model.id, after):
+        yield replace(chunk, vectors=np.ascontiguousarray(chunk.vectors[:, look]))
 
 
 def _joined(chunks: Sequence[VectorRows]) -> VectorRows:

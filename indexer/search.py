@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from indexer.domain import LOOK
 from indexer.emotions import with_children
 from indexer.ports import NOT_THE_MODELS, Filter, Selection
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from indexer.ports import Shelf, StoredModel, VectorIndex
 
 NEARLY_EQUAL = 0.995
-"""Cosine similarity from which `dedupe` takes two pictures for one."""
+"""Cosine similarity, of whole embeddings, from which `dedupe` takes two pictures for one."""
 
 _PAGE = 256
 _SLACK = 16
@@ -65,17 +66,19 @@ def _similar(shelf: Shelf, model: StoredModel, query: Query, vector: Floats, cho
     """All hits by falling similarity, fetched in growing portions."""
     import numpy as np
 
-    vector = vector.astype(np.float16).astype(np.float32)  # as the stored ones are, so that a stored picture finds itself at 1
-    like = vector.astype(np.float64)
+    look = model.card.columns(LOOK)
+    # As the stored ones are, so that a stored picture finds itself at 1.
+    wanted = vector[look].astype(np.float16)
+    like = wanted.astype(np.float64)
     within = _selection(shelf, model, chosen)
     seen: set[int] = set()
     distinct = Distinct()
     k = query.limit + query.offset + _SLACK
     while True:
-        ids, similarities = index.search(vector, k, within)
+        ids, similarities = index.search(wanted.astype(np.float32), k, within)
         exhausted = len(ids) < k
         vectors = shelf.vectors_of([int(i) for i in ids if i not in seen])
-        exact = {i: round(min(1.0, float(np.einsum("i,i->", v.astype(np.float64), like))), 6) for i, v in vectors.items()}
+        exact = {i: round(min(1.0, float(np.einsum("i,i->", v[look].astype(np.float64), like))), 6) for i, v in vectors.items()}
         # What lies below the last one found is unknown; what is clearly above it is settled.
         floor = -np.inf if exhausted else float(similarities[-1]) + _ROUNDING
         settled = sorted((i for i, similarity in exact.items() if similarity > floor), key=lambda i: (-exact[i], i))
@@ -124,10 +127,11 @@ class Distinct:
         self._count = 0
 
     def take(self, vector: Halves) -> bool:
-        """Whether the vector (float16, of length 1) is new; it is remembered then."""
+        """Whether the embedding (float16) is new; it is remembered then."""
         import numpy as np
 
         candidate = vector.astype(np.float32)
+        candidate /= np.linalg.norm(candidate)
         if self._kept is None:
             self._kept = np.empty((_PAGE, len(candidate)), dtype=np.float32)
         if self._count and float(np.max(self._kept[: self._count] @ candidate)) >= NEARLY_EQUAL:

@@ -35,7 +35,7 @@ def read_card(weights: Path) -> ModelCard:
 def card_text(card: ModelCard) -> str:
     """A card as it is written."""
     facts = asdict(card)
-    about = facts.pop("about")
+    about, facts["spaces"] = facts.pop("about"), dict(card.spaces)
     return json.dumps({**facts, "about": about}, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -43,11 +43,14 @@ def _card(written: dict[str, Any]) -> ModelCard:
     labels = written["labels"]
     if not isinstance(labels, list) or not all(isinstance(label, str) and label == label.strip().lower() for label in labels):
         raise ValueError("its labels are not a list of lower-case words")
-    for name in ("name", "architecture", "weights_digest"):
-        if not isinstance(written[name], str):
+    for name in ("name", "architecture", "weights_digest", "backbone_digest"):
+        if not isinstance(written.get(name, ""), str):
             raise TypeError(f"its {name} is not text")
     if not isinstance(written["embedding_size"], int):
         raise TypeError("its embedding_size is not a whole number")
+    spaces = written.get("spaces", {})
+    if not all(isinstance(size, int) and size > 0 for size in spaces.values()):
+        raise TypeError("its spaces are not sizes by name")
     return ModelCard(
         name=written["name"],
         architecture=written["architecture"],
@@ -55,5 +58,7 @@ def _card(written: dict[str, Any]) -> ModelCard:
         labels=tuple(labels),
         input=InputSpec(**written["input"]),
         embedding_size=written["embedding_size"],
+        spaces=tuple(spaces.items()),
+        backbone_digest=written.get("backbone_digest", ""),
         about=dict(written.get("about", {})),
     )

@@ -23,15 +23,22 @@ from models.registry import architecture
 def save(folder: Path, card: ModelCard, state: Mapping[str, Tensor]) -> Path:
     """Write weights and card, each atomically, and return the weights' path.
 
-    The card's digest is replaced by that of the bytes written. Matrices and kernels are stored as float16, vectors (biases and
+    The card's digests are replaced by those of what is written. Matrices and kernels are stored as float16, vectors (biases and
     batch norms, whose range is wide) as float32.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{card.name}.safetensors"
-    data = serialise({name: _to_store(tensor) for name, tensor in state.items() if _is_weight(name)})
+    stored = {name: _to_store(tensor) for name, tensor in state.items() if _is_weight(name)}
+    data = serialise(stored)
     write_file(path, data)
-    write_card(path, replace(card, weights_digest=blake3(data).hexdigest()))
+    write_card(path, replace(card, weights_digest=blake3(data).hexdigest(), backbone_digest=backbone_digest(stored)))
     return path
+
+
+def backbone_digest(stored: Mapping[str, Tensor]) -> str:
+    """BLAKE3 hex digest of what decides the embeddings: all weights, as they are stored, but the classifier's."""
+    backbone = {name: tensor for name, tensor in stored.items() if not name.startswith("classifier.")}
+    return blake3(serialise(backbone)).hexdigest()
 
 
 def write_card(weights: Path, card: ModelCard) -> None:
@@ -66,6 +73,10 @@ def check(card: ModelCard, state: Mapping[str, Tensor]) -> None:
     kind = architecture(card.architecture)
     with torch.device("meta"):
         network = kind.build(len(card.labels), card.input.size)
+    if network.spaces != card.spaces:
+        raise ModelUnavailable(
+            f"The card of {card.name!r} names the spaces {dict(card.spaces)}; {kind.name} has {dict(network.spaces)}."
+        )
     if network.embedding_size != card.embedding_size:
         raise ModelUnavailable(
             f"The card of {card.name!r} says {card.embedding_size} numbers an embedding; "
@@ -83,6 +94,8 @@ def check(card: ModelCard, state: Mapping[str, Tensor]) -> None:
             )
         if state[name].is_floating_point() != like.is_floating_point() or not bool(torch.isfinite(state[name]).all()):
             raise ModelUnavailable(f"In the model {card.name!r}, {name} holds values that are not finite numbers.")
+    if card.backbone_digest and backbone_digest(state) != card.backbone_digest:
+        raise ModelUnavailable(f"The card of {card.name!r} describes another network than its weights hold: the digests differ.")
 
 
 def _is_weight(name: str) -> bool:

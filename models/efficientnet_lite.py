@@ -21,6 +21,8 @@ from models.network import Network
 _WIDTH = 1280
 _STEM_CHANNELS = 32
 _DROPOUT = 0.2
+_EARLY = 5
+"""Blocks after which maps are early: a stride of 8, and colours and places are still there."""
 
 
 class _Stage(NamedTuple):
@@ -92,7 +94,7 @@ class EfficientNetLite(Network):
     def __init__(
         self, classes: int, _size: int = 224, words: frozenset[str] = frozenset(), *, width: float = 1.0, depth: float = 1.0
     ) -> None:
-        super().__init__(_WIDTH, classes, words, dropout=_DROPOUT)
+        super().__init__(_WIDTH, classes, words, dropout=_DROPOUT, channels=_round_channels(_STAGES[2].channels * width))
         self.stem = _ConvNorm(3, _STEM_CHANNELS, kernel=3, stride=2)
         blocks: list[_Block] = []
         channels = _STEM_CHANNELS
@@ -105,9 +107,16 @@ class EfficientNetLite(Network):
         self.blocks = nn.Sequential(*blocks)
         self.head = _ConvNorm(channels, _WIDTH)
 
-    def pooled(self, x: Tensor) -> Tensor:
-        maps: Tensor = self.head(self.blocks(self.stem(x)))
+    def early(self, x: Tensor) -> Tensor:
+        out: Tensor = self.blocks[:_EARLY](self.stem(x))
+        return out
+
+    def late(self, maps: Tensor) -> Tensor:
+        maps = self.head(self.blocks[_EARLY:](maps))
         return maps.mean(dim=(2, 3))
+
+    def pooled(self, x: Tensor) -> Tensor:
+        return self.late(self.early(x))
 
     def fold(self) -> None:
         """Merge every batch norm into its convolution: the same outputs in evaluation, and no way back to training."""

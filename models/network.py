@@ -6,6 +6,10 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from indexer.domain import FEEL, LOOK
+from models import spaces
 
 WORDS: dict[str, str] = {
     "leaky_relu": "leaky ReLU (slope 0.1) instead of ReLU",
@@ -15,24 +19,37 @@ WORDS: dict[str, str] = {
     "dense64x2": "two dense layers of 64 before the classifier",
     "dropout": "dropout of one half before the classifier",
     "extra_inception": "one more Inception after blocks 3 and 5",
+    "unit": "the classifier reads the embedding at unit length, as it is stored",
+    "spaces": "an embedding of two parts of 128, what is felt and how it looks; the classifier reads the first, at unit length",
 }
 """What may follow an architecture's name, as in `googlenet+plain+dropout`, and what it means."""
 
 HEAD = ("neck.", "classifier.")
 """How the names of a network's own layers on top of its backbone begin."""
 
+_FITTED = "look."
+
 _DENSE = {"dense64": (64,), "dense64x2": (64, 64)}
 _SLOPE = 0.1
+_LENGTH = 16.0
+"""What a unit vector is stretched to before the classifier: among ten classes, 1 would leave every answer lukewarm."""
 
 
 class Network(nn.Module):
-    """A classifier of pictures. `pooled` makes `width` numbers a picture, `neck` the embedding, `classifier` the logits.
+    """A classifier of pictures. `pooled` makes `width` numbers a picture, `neck` the features, `classifier` the logits.
 
-    `words` are of `WORDS`; `dense` are the neck's layers and `dropout` its share where no word says otherwise.
+    `words` are of `WORDS`; `dense` are the neck's layers and `dropout` its share where no word says otherwise; `channels` are
+    those of the `early` maps, for networks that can have spaces.
     """
 
     def __init__(
-        self, width: int, classes: int, words: frozenset[str] = frozenset(), dense: tuple[int, ...] = (), dropout: float = 0.0
+        self,
+        width: int,
+        classes: int,
+        words: frozenset[str] = frozenset(),
+        dense: tuple[int, ...] = (),
+        dropout: float = 0.0,
+        channels: int = 0,
     ) -> None:
         super().__init__()
         for word in words & _DENSE.keys():
@@ -41,28 +58,61 @@ class Network(nn.Module):
         for inputs, outputs in pairwise((width, *dense)):
             norm = [nn.BatchNorm1d(outputs)] if "batch_norm" in words else []
             layers += [nn.Linear(inputs, outputs), *norm, activation(words)]
+        size = dense[-1] if dense else width
+        if "spaces" in words:
+            layers += [nn.Linear(size, spaces.SIZE, bias=False), nn.BatchNorm1d(spaces.SIZE)]
+            size = spaces.SIZE
         self.neck: nn.Module = nn.Sequential(*layers) if layers else nn.Identity()
         self.dropout = nn.Dropout(0.5 if "dropout" in words else dropout)
-        self.embedding_size = dense[-1] if dense else width
-        self.classifier = nn.Linear(self.embedding_size, classes)
+        self.unit = bool(words & {"unit", "spaces"})
+        self.classifier = nn.Linear(size, classes)
+        self.look = spaces.Look(channels) if "spaces" in words else None
+        self.spaces = ((FEEL, size), (LOOK, spaces.SIZE)) if self.look else ()
+        self.embedding_size = size + (spaces.SIZE if self.look else 0)
 
     def pooled(self, x: Tensor) -> Tensor:
         """Normalised pictures, float, (N, 3, size, size), to (N, width)."""
         raise NotImplementedError
 
+    def early(self, x: Tensor) -> Tensor:
+        """Pictures as `pooled` takes them to early maps, (N, channels, H, W), for networks that can have spaces."""
+        raise NotImplementedError
+
+    def late(self, maps: Tensor) -> Tensor:
+        """Early maps to what `pooled` makes of the picture."""
+        raise NotImplementedError
+
     def features(self, x: Tensor) -> Tensor:
-        """The penultimate layer, (N, embedding size), of pictures as `pooled` takes them; not of unit length."""
+        """The penultimate layer, (N, size), of pictures as `pooled` takes them; not of unit length."""
         out: Tensor = self.neck(self.pooled(x))
+        return out
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Features to logits, (N, classes)."""
+        read = normalize(features) * _LENGTH if self.unit else features
+        out: Tensor = self.classifier(self.dropout(read))
         return out
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Logits, (N, classes), and the features they were read from."""
         features = self.features(x)
-        return self.classifier(self.dropout(features)), features
+        return self.logits(features), features
+
+    def embed(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits, (N, classes), and the embedding, (N, embedding size): each space's part of unit length."""
+        if self.look is None:
+            logits, features = self(x)
+            return logits, normalize(features)
+        maps = self.early(x)
+        parts = [self.neck(self.late(maps)), self.look(maps)]
+        return self.logits(parts[0]), torch.cat([normalize(part) for part in parts], dim=1)
 
     def from_input(self) -> list[tuple[str, nn.Parameter]]:
-        """Every parameter with its name, in the order in which a picture meets them: neck and classifier last."""
-        return sorted(self.named_parameters(), key=lambda named: named[0].startswith(HEAD))
+        """Every parameter that training moves, with its name, in the order in which a picture meets them: neck and classifier
+        last.
+        """
+        learning = (named for named in self.named_parameters() if not named[0].startswith(_FITTED))
+        return sorted(learning, key=lambda named: named[0].startswith(HEAD))
 
     def fold(self) -> None:
         """Switch to evaluation for good, and merge what can be merged without changing the outputs."""
@@ -70,7 +120,7 @@ class Network(nn.Module):
 
 
 class Normalised(nn.Module):
-    """A network as a model that needs nothing else: pictures in, probabilities and embeddings of unit length out.
+    """A network as a model that needs nothing else: pictures in, probabilities and embeddings out.
 
     Pictures are uint8, (N, size, size, 3), RGB; out come float32, (N, classes), and float32, (N, embedding size).
     """
@@ -83,8 +133,8 @@ class Normalised(nn.Module):
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         # (N, H, W, 3) seen as (N, 3, H, W) is already channels last: nothing is moved.
         x = (pixels.permute(0, 3, 1, 2).float() - self.mean) / self.std
-        logits, features = self.network(x)
-        return logits.softmax(dim=1), nn.functional.normalize(features)
+        logits, embeddings = self.network.embed(x)
+        return logits.softmax(dim=1), embeddings
 
 
 def activation(words: frozenset[str]) -> nn.Module:

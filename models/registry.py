@@ -14,7 +14,7 @@ from models.baseline_cnn import BaselineCnn
 from models.network import WORDS, Network
 from models.torchvision_networks import HALF, TorchvisionNetwork
 
-_ANY_HEAD = frozenset({"dense64", "dense64x2", "dropout"})
+_ANY_HEAD = frozenset({"dense64", "dense64x2", "dropout", "unit"})
 
 Build = Callable[[int, int, frozenset[str]], Network]
 """Makes a network for so many classes, an input of that side, and words of `models.network.WORDS`, with random weights."""
@@ -48,7 +48,7 @@ def _lite(number: int, width: float, depth: float) -> Architecture:
     return Architecture(
         f"efficientnet_lite{number}",
         partial(efficientnet_lite.EfficientNetLite, width=width, depth=depth),
-        _ANY_HEAD,
+        _ANY_HEAD | {"spaces"},
         maps="head",
         mean=127.0,
         std=128.0,

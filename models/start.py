@@ -24,7 +24,7 @@ def start(kind: Architecture, weights: str, emotions: tuple[str, ...], size: int
     """A network to train, its weights from "imagenet", "none", or a file: a checkpoint of ours, or a published state dict.
 
     What a file lacks, as layers that the architecture's words add, keeps its random weights; the last layer starts at zero
-    unless a checkpoint has the same labels. Raises ModelUnavailable.
+    unless a checkpoint has the same labels, and the same words after the architecture's name. Raises ModelUnavailable.
     """
     network = kind.build(len(emotions), size)
     for module in network.modules():
@@ -59,6 +59,8 @@ def _known(kind: Architecture, weights: str, emotions: tuple[str, ...], size: in
     card, state = checkpoint.load(path)
     if card.architecture.split("+")[0] != kind.name.split("+")[0]:
         raise ModelUnavailable(f"{path} holds {card.architecture}, not {kind.name}: training cannot start from it.")
+    if card.architecture != kind.name:
+        return {name: tensor for name, tensor in state.items() if not name.startswith(HEAD)}
     return state if card.labels == emotions else _without_classifier(state)
 
 

@@ -48,6 +48,11 @@ class Augment:
         x = self._some(0.06, x, self._jpeg)
         return x.clamp_(0, 1)
 
+    def moved(self, pixels: Tensor) -> Tensor:
+        """The same pictures, as uint8, (N, H, W, 3), only placed otherwise on white: float, (N, 3, H, W), 0-1."""
+        x = pixels.permute(0, 3, 1, 2).float() / 255
+        return self._place(x, torch.ones(len(x), 3, 1, 1))
+
     def _uniform(self, low: float, high: float, *shape: int) -> Tensor:
         return torch.rand(*shape, generator=self._random) * (high - low) + low
 

@@ -131,7 +131,7 @@ def fit_and_save(
         fitted = fit(network, seen, parts["validation"], recipe, device, hooks)
     write_history(options.work / "history.csv", fitted.history)
 
-    card = ModelCard(options.name, kind.name, "", pictures.emotions, spec, network.embedding_size)
+    card = ModelCard(options.name, kind.name, "", pictures.emotions, spec, network.embedding_size, network.spaces)
     temperature = options.temperature or 1.0
     if options.temperature is None and len(parts["validation"]):
         unscaled = TorchClassifier(card, fitted.state, device)

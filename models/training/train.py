@@ -21,6 +21,7 @@ from models.device import keep_memory
 from models.network import HEAD, Network
 from models.registry import Architecture, architecture
 from models.training.augment import Augment
+from models.training.look import fit_look
 from models.training.optimise import follow, optimiser, set_pace, train_mode
 from models.training.pictures import Pictures
 from models.training.progress import Training, keep, restore
@@ -107,8 +108,11 @@ class _Loop:
             progress.update(len(training.history) * self._steps + training.step)
             while len(training.history) < recipe.epochs and not self._stale():
                 self._epoch(progress)
-        best = training.best if recipe.patience and training.best else training.average
-        return Fitted({name: tensor.detach().cpu().clone() for name, tensor in best.items()}, tuple(training.history))
+        network = training.network
+        network.load_state_dict(training.best if recipe.patience and training.best else training.average)
+        fit_look(network.eval(), self._pictures, self._kind, self._device, recipe.seed)
+        state = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
+        return Fitted(state, tuple(training.history))
 
     def _epoch(self, progress: tqdm[None]) -> None:
         training, number = self._training, len(self._training.history)

@@ -113,13 +113,15 @@ def test_temperature_is_fitted_to_the_validation_part(faces: Path, tmp_path: Pat
 
 def test_starting_from_a_checkpoint_keeps_what_it_knows(trained: Path) -> None:
     _, state = checkpoint.load(trained)
-    kind = architecture("efficientnet_lite0")
+    kind = architecture("efficientnet_lite0+spaces")
     same = start(kind, str(trained), ("happy", "sad"), 64).state_dict()
     assert all(torch.equal(same[name], tensor) for name, tensor in state.items())
     other = start(kind, str(trained), ("happy", "angry"), 64).state_dict()
     assert torch.equal(other["stem.conv.weight"], state["stem.conv.weight"])
     assert not other["classifier.weight"].any()
-    with pytest.raises(ModelUnavailable, match="holds efficientnet_lite0, not efficientnet_lite1"):
+    plain = start(architecture("efficientnet_lite0"), str(trained), ("happy", "sad"), 64).state_dict()
+    assert torch.equal(plain["head.conv.weight"], state["head.conv.weight"]) and not plain["classifier.weight"].any()
+    with pytest.raises(ModelUnavailable, match="holds efficientnet_lite0.spaces, not efficientnet_lite1"):
         start(architecture("efficientnet_lite1"), str(trained), ("happy", "sad"), 64)
 
 
