@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN = $(VENV)/bin
 DEMO = $(BIN)/moodex --home moodex-demo
 
-.PHONY: demo test lint docs bench faces model clean
+.PHONY: demo test lint docs bench faces drawn model clean
 
 demo: $(VENV)/.run
 	$(DEMO) index examples/images
@@ -33,12 +33,16 @@ docs: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python bench/startup.py
 
-# The training pictures, drawn from public npm packages (needs Node.js), and the shipped model, trained on them.
+# The training pictures, composed of public npm packages (needs Node.js) and drawn by our own program, and the shipped model.
 faces:
 	cd recipes/faces && npm ci && node render.mjs ../../build/faces
 
+drawn: $(VENV)/.dev
+	$(BIN)/pip install --quiet --editable '.[draw]'
+	$(BIN)/python -m recipes.drawn.make build/drawn --characters 2500
+
 model: $(VENV)/.dev
-	$(BIN)/moodex train build/faces --name moodex-lite0 --output models/zoo --split none --temperature 1.334 --force
+	$(BIN)/moodex train build/faces build/drawn --name moodex-lite0 --output models/zoo --split none --temperature 1.03 --force
 
 $(VENV)/.run: pyproject.toml
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)

@@ -1,4 +1,4 @@
-"""The commands for what people say themselves: label, and the doubts that models have about it."""
+"""The commands for what people say themselves: label, the doubts that models have about it, teach."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ def add_to(app: typer.Typer) -> None:
     """Add the commands to the program."""
     app.command("label")(label)
     app.command("doubts")(doubts)
+    app.command("teach")(teach)
 
 
 def label(
@@ -70,3 +71,32 @@ def doubts(
     found = bootstrap.doubts(settings_of(context, home=home, model=model), limit)
     with stdout() as out:
         write_doubts(found, as_json, out)
+
+
+def teach(
+    context: typer.Context,
+    name: Annotated[str | None, typer.Option("--name", help="What to call the new version. (default: numbered)")] = None,
+    count: Annotated[
+        int | None, typer.Option("--suggest", min=1, help="List so many pictures worth labelling.", metavar="N")
+    ] = None,
+    undo: Annotated[bool, typer.Option("--undo", help="Return to the model from before the last teaching.")] = False,
+    model: Model = None,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """Let the model learn from your labels, and look at everything again with what it learned, without opening a picture."""
+    from indexer import bootstrap
+    from indexer.errors import UsageError
+    from render import labels as render
+    from render.progress import TerminalProgress
+
+    if (name is not None) + (count is not None) + undo > 1:
+        raise UsageError("--name, --suggest and --undo each go alone.")
+    settings = settings_of(context, home=home, model=model)
+    with stdout() as out:
+        if count is not None:
+            render.write_suggestions(bootstrap.suggest(settings, count), as_json, out)
+        elif undo:
+            render.write_undone(bootstrap.undo_teaching(settings, TerminalProgress("Looking again")), as_json, out)
+        else:
+            render.write_teaching(bootstrap.teach(settings, name, TerminalProgress("Looking again")), as_json, out)

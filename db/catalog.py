@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import secrets
-import struct
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from itertools import groupby, islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import (
     ColumnElement,
@@ -29,6 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from db.predictions import chunks, rescore, rewrite_predictions, write_predictions
 from db.tables import (
     EmbedderRow,
     EmbeddingRow,
@@ -42,10 +40,11 @@ from db.tables import (
     RunRow,
 )
 from indexer.domain import Failure, FileStamp, FileState
-from indexer.ports import Batch, FolderNote, KnownFile, PendingFile, Predicted
+from indexer.ports import Batch, FolderNote, KnownFile, PendingFile
 
 if TYPE_CHECKING:
     from indexer.domain import ModelCard
+    from indexer.ports import Score
 
 T = TypeVar("T")
 _CHUNK = 500
@@ -61,6 +60,11 @@ class SqliteCatalog:
 
     def register_model(self, card: ModelCard) -> int:
         with self._engine.begin() as connection:
+            # A model that was stored before its backbone was known has an embedder of its own: now that gets its true name.
+            own = select(ModelRow.embedder_id).where(ModelRow.key == card.key)
+            named = select(EmbedderRow.id).where(EmbedderRow.key == card.embeds_as)
+            nameless = update(EmbedderRow.table).where(EmbedderRow.id.in_(own), EmbedderRow.key == card.key, ~named.exists())
+            connection.execute(nameless.values(key=card.embeds_as))
             connection.execute(upsert(EmbedderRow.table).values(key=card.embeds_as).on_conflict_do_nothing())
             embedder = select(EmbedderRow.id).where(EmbedderRow.key == card.embeds_as).scalar_subquery()
             connection.execute(
@@ -194,7 +198,7 @@ class SqliteCatalog:
         with self._engine.begin() as connection:
             images = _image_ids(connection, batch)
             if batch.predicted:
-                _write_predictions(connection, model_id, images, batch.predicted)
+                write_predictions(connection, model_id, images, batch.predicted)
             done = [(file, images[entry.image.digest]) for entry in batch.predicted for file in entry.files]
             done += [(file, images[digest]) for file, digest in batch.linked]
             _settle_files(connection, done, batch.failed)
@@ -238,7 +242,11 @@ class SqliteCatalog:
                 rows = [{"image_id": key, "emotion": word, "said_at": now} for key, word in given.items() if word is not None]
                 if rows:
                     connection.execute(insert(LabelRow.table), rows)
-                _rewrite_predictions(connection, list(given))
+                rewrite_predictions(connection, list(given))
+
+    def rescore(self, source: int, target: int, score: Score, advance: Callable[[int], None]) -> int:
+        with self._engine.begin() as connection:
+            return rescore(connection, source, target, score, advance)
 
     def forget_model(self, model_id: int) -> int:
         with self._engine.begin() as connection:
@@ -262,13 +270,6 @@ class SqliteCatalog:
             if not count:
                 return deleted
             deleted += count
-
-
-def chunks(values: Iterable[T], size: int) -> Iterator[list[T]]:
-    """The values in lists of at most `size`: SQLite limits the parameters of one statement."""
-    iterator = iter(values)
-    while chunk := list(islice(iterator, size)):
-        yield chunk
 
 
 def file_under(root: bytes) -> ColumnElement[bool]:
@@ -325,71 +326,6 @@ def _image_ids(connection: Connection, batch: Batch) -> dict[bytes, int]:
         rows = connection.execute(select(ImageRow.digest, ImageRow.id).where(ImageRow.digest.in_(chunk)))
         ids.update((digest, image_id) for digest, image_id in rows)
     return ids
-
-
-def _write_predictions(connection: Connection, model_id: int, images: Mapping[bytes, int], entries: Sequence[Predicted]) -> None:
-    image_ids = [images[entry.image.digest] for entry in entries]
-    for chunk in chunks(image_ids, _CHUNK):
-        connection.execute(
-            delete(PredictionRow.table).where(PredictionRow.image_id.in_(chunk), PredictionRow.model_id == model_id)
-        )
-    rows = [
-        {
-            "image_id": image_id,
-            "region": entry.prediction.region,
-            "probabilities": struct.pack(f"<{len(entry.prediction.probabilities)}f", *entry.prediction.probabilities),
-        }
-        for image_id, entry in zip(image_ids, entries, strict=True)
-    ]
-    _insert_predictions(connection, model_id, rows)
-    embedder = connection.execute(select(ModelRow.embedder_id).where(ModelRow.id == model_id)).scalar_one()
-    vectors = [
-        {
-            "embedder_id": embedder,
-            "image_id": image_id,
-            "region": entry.prediction.region,
-            "vector": entry.prediction.embedding.astype("<f2").tobytes(),
-        }
-        for image_id, entry in zip(image_ids, entries, strict=True)
-    ]
-    statement = upsert(EmbeddingRow.table)
-    renewed = statement.on_conflict_do_update(
-        index_elements=["embedder_id", "image_id", "region"], set_={"vector": statement.excluded.vector}
-    )
-    connection.execute(renewed, vectors)
-
-
-def _rewrite_predictions(connection: Connection, image_ids: Sequence[int]) -> None:
-    """Write what models say of pictures anew, as labels have changed: under new ids, which are all that vector indexes follow."""
-    row = PredictionRow
-    query = (
-        select(row.id, row.model_id, row.image_id, row.region, row.left, row.top, row.right, row.bottom, row.probabilities)
-        .where(row.image_id.in_(image_ids))
-        .order_by(row.model_id, row.id)
-    )
-    found = [dict(one._mapping) for one in connection.execute(query)]
-    connection.execute(delete(row.table).where(row.id.in_([one.pop("id") for one in found])))
-    for model_id, group in groupby(found, key=lambda one: one.pop("model_id")):
-        _insert_predictions(connection, model_id, list(group))
-
-
-def _insert_predictions(connection: Connection, model_id: int, rows: Sequence[dict[str, Any]]) -> None:
-    """Add predictions, each with its emotion and score, and the state of the model that they make."""
-    labels = connection.execute(select(ModelRow.labels).where(ModelRow.id == model_id)).scalar_one()
-    said: dict[int, str] = {}
-    for chunk in chunks([row["image_id"] for row in rows], _CHUNK):
-        said.update(connection.execute(select(LabelRow.image_id, LabelRow.emotion).where(LabelRow.image_id.in_(chunk))).all())
-    for row in rows:
-        # The stored float32, so that the score equals the emotion's entry among the probabilities.
-        probabilities = struct.unpack(f"<{len(labels)}f", row["probabilities"])
-        best = max(range(len(labels)), key=probabilities.__getitem__)
-        own = said.get(row["image_id"])
-        emotion, score = (labels[best], min(1.0, probabilities[best])) if own is None else (own, 1.0)
-        row.update(model_id=model_id, emotion=emotion, score=score)
-    connection.execute(insert(PredictionRow.table), rows)
-    newest = connection.execute(select(func.max(PredictionRow.id))).scalar_one()  # one of these: ids only grow
-    generation = {"model_id": model_id, "last_prediction_id": newest, "token": secrets.token_hex(16)}
-    connection.execute(insert(GenerationRow.table), [generation])
 
 
 def _settle_files(

@@ -8,13 +8,14 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Engine, Join, Row, Select, and_, func, select, union_all
+from sqlalchemy import ColumnElement, Engine, Row, Select, and_, func, select, union_all
 
-from db.catalog import chunks, file_under
+from db.catalog import file_under
+from db.predictions import chunks, embedded
 from db.tables import EmbeddingRow, FileRow, FolderRow, GenerationRow, ImageRow, LabelRow, ModelRow, PredictionRow, RunRow
 from indexer.domain import WHOLE_IMAGE, Failure, FileState, Hit, InputSpec, Labelled, ModelCard
 from indexer.errors import NotIndexed
-from indexer.ports import NOT_THE_MODELS, Counts, Filter, Generation, RankedHit, RunRecord, StoredModel, VectorRows
+from indexer.ports import NOT_THE_MODELS, Counts, Filter, Generation, RankedHit, RunRecord, Sample, StoredModel, VectorRows
 
 if TYPE_CHECKING:
     from indexer.domain import Halves, Ids
@@ -121,6 +122,26 @@ class SqliteShelf:
         with self._engine.connect() as connection:
             return np.fromiter(connection.execute(query).scalars(), dtype=np.int64)
 
+    def sample(self, model_id: int, count: int) -> Sample:
+        import numpy as np
+
+        total = select(func.count()).select_from(PredictionRow.table).where(PredictionRow.model_id == model_id)
+        number = func.row_number().over(order_by=PredictionRow.id).label("number")
+        numbered = select(PredictionRow.id, number).where(PredictionRow.model_id == model_id).subquery()
+        with self._engine.connect() as connection:
+            step = -(-connection.execute(total).scalar_one() // count) or 1
+            ids = connection.execute(select(numbered.c.id).where(numbered.c.number % step == 0)).scalars().all()
+            rows: list[Row[Any]] = []
+            for chunk in chunks(ids, _CHUNK):
+                query = select(PredictionRow.id, EmbeddingRow.vector, PredictionRow.probabilities).select_from(embedded())
+                rows += connection.execute(query.where(PredictionRow.id.in_(chunk)).order_by(PredictionRow.id))
+            model = connection.execute(select(ModelRow.embedding_size, ModelRow.labels).where(ModelRow.id == model_id)).one()
+        return Sample(
+            np.array([row.id for row in rows], dtype=np.int64),
+            np.frombuffer(b"".join(row.vector for row in rows), dtype="<f2").reshape(len(rows), model.embedding_size),
+            np.frombuffer(b"".join(row.probabilities for row in rows), dtype="<f4").reshape(len(rows), len(model.labels)),
+        )
+
     def find(self, model_id: int, digest_prefix: str) -> list[int]:
         low = bytes.fromhex(digest_prefix + "0" * (len(digest_prefix) % 2))
         high = bytes.fromhex(digest_prefix + "f" * (len(digest_prefix) % 2)).ljust(32, b"\xff")
@@ -190,7 +211,7 @@ class SqliteShelf:
         while True:
             query = (
                 select(PredictionRow.id, PredictionRow.emotion, PredictionRow.score, EmbeddingRow.vector)
-                .select_from(_embedded())
+                .select_from(embedded())
                 .where(PredictionRow.model_id == model_id, PredictionRow.id > after)
                 .order_by(PredictionRow.id)
                 .limit(_VECTOR_CHUNK)
@@ -214,7 +235,7 @@ class SqliteShelf:
         found: dict[int, Halves] = {}
         with self._engine.connect() as connection:
             for chunk in chunks(prediction_ids, _CHUNK):
-                query = select(PredictionRow.id, EmbeddingRow.vector).select_from(_embedded()).where(PredictionRow.id.in_(chunk))
+                query = select(PredictionRow.id, EmbeddingRow.vector).select_from(embedded()).where(PredictionRow.id.in_(chunk))
                 found.update({row_id: np.frombuffer(vector, dtype="<f2") for row_id, vector in connection.execute(query)})
         return found
 
@@ -239,17 +260,6 @@ class SqliteShelf:
             if labels is None:
                 raise NotIndexed(f"The database holds no model number {model_id}.")
             return labels
-
-
-def _embedded() -> Join:
-    """Predictions with their embeddings."""
-    same = and_(
-        EmbeddingRow.embedder_id == ModelRow.embedder_id,
-        EmbeddingRow.image_id == PredictionRow.image_id,
-        EmbeddingRow.region == PredictionRow.region,
-    )
-    models = PredictionRow.table.join(ModelRow.table, ModelRow.id == PredictionRow.model_id)
-    return models.join(EmbeddingRow.table, same)
 
 
 def _is_live() -> ColumnElement[bool]:

@@ -9,21 +9,22 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from indexer.ask import check, choose_model, look_at, to_query
 from indexer.errors import ModelUnavailable, NotIndexed
-from indexer.messages import ListedModel, Question, Status
+from indexer.messages import ListedModel, Question, Status, Teaching, Undone
 from indexer.stopping import stoppable
 
 if TYPE_CHECKING:
     from db.store import SqliteStore
-    from indexer.domain import Hit, Labelled
+    from indexer.domain import Hit, Labelled, ModelCard
     from indexer.label import Said
-    from indexer.messages import DefaultModel, Doubt, ExportedModel, LabelsChanged, Summary
+    from indexer.messages import DefaultModel, Doubt, ExportedModel, LabelsChanged, Suggestion, Summary
     from indexer.pipeline import IndexOptions
-    from indexer.ports import Classifier, Progress, StoredModel, VectorIndex
+    from indexer.ports import Classifier, Progress, Score, StoredModel, VectorIndex
     from indexer.settings import Settings
     from models.shelf import ModelShelf
 
@@ -181,6 +182,70 @@ def doubts(settings: Settings, limit: int) -> list[Doubt]:
         return doubted(store, model, limit)
 
 
+def teach(settings: Settings, name: str | None, progress: Progress) -> Teaching:
+    """Refit the last layer of the model in use to all labels; where that helps, the new version is in use from now on.
+
+    Raises UsageError, ModelUnavailable, NotIndexed and WriterBusy; nothing has changed then.
+    """
+    from db.lock import writer_lock
+    from db.vector_files import FaissFiles
+    from indexer.forget import forget
+    from indexer.teach import lesson
+    from models.teaching.version import learn
+
+    _need_database(settings)
+    known = shelf(settings)
+    in_use, rescored = known.in_use(), 0
+    with writer_lock(settings.home), stoppable("nothing was changed") as check_stop, _store(settings) as store:
+        model = choose_model(store, known.stored_name(), _key_of(settings))
+        given = lesson(store, model)
+        version = learn(known, in_use.name, given, name)
+        if version.card is not None:
+            try:
+                rescored = _rescore(settings, store, (model, version.card, version.score), progress, check_stop)
+                if in_use.set_by != "settings":
+                    known.use(version.card.name)
+            except BaseException:
+                forget(store, FaissFiles(settings.vectors), version.card.name, {})
+                known.remove(version.card.name)
+                raise
+    done = version.taught
+    now = in_use.name if version.card is None else version.card.name
+    return Teaching(now, version.card is not None, done.before, done.after, done.tested, given.counts(), rescored)
+
+
+def undo_teaching(settings: Settings, progress: Progress) -> Undone:
+    """Return to the model that was in use before the last teaching, and forget what was taught. The labels stay.
+
+    What was indexed meanwhile is scored by the earlier model too. Raises UsageError, ModelUnavailable, NotIndexed, WriterBusy.
+    """
+    from db.lock import writer_lock
+    from db.vector_files import FaissFiles
+    from indexer.forget import forget
+    from models.teaching.version import earlier, score
+
+    _need_database(settings)
+    known = shelf(settings)
+    name, rescored = known.in_use().name, 0
+    earlier_name, card, head = earlier(known, name)
+    with writer_lock(settings.home), stoppable("nothing was changed") as check_stop, _store(settings) as store:
+        model = choose_model(store, known.stored_name(), _key_of(settings))
+        if head is not None:
+            rescored = _rescore(settings, store, (model, card, partial(score, card, head)), progress, check_stop)
+        known.use(earlier_name)
+        forget(store, FaissFiles(settings.vectors), name, {one.name: card.key for one, card in known.cards()})
+        known.remove(name)
+    return Undone(earlier_name, rescored)
+
+
+def suggest(settings: Settings, count: int) -> list[Suggestion]:
+    """The unlabelled pictures whose labels would teach the model in use most."""
+    from indexer.teach import suggest as suggested
+
+    with _reading(settings) as (store, model):
+        return suggested(store, model, count)
+
+
 def list_models(settings: Settings) -> list[ListedModel]:
     """Every model that `--model` finds by name."""
     known = shelf(settings)
@@ -229,6 +294,32 @@ def export_model(settings: Settings, name: str, kind: str, output: Path, force: 
     from models.export import export
 
     return export(kind, output, weights, force)
+
+
+def _rescore(
+    settings: Settings,
+    store: SqliteStore,
+    who: tuple[StoredModel, ModelCard, Score],
+    progress: Progress,
+    check_stop: Callable[[], None],
+) -> int:
+    """Let a model predict from the embeddings of another that shares them; its vector index is made at once."""
+    from db.vector_files import FaissFiles
+    from indexer.reconcile import keep_vectors
+
+    def advance(done: int) -> None:
+        check_stop()
+        progress.advance(done, 0)
+
+    source, card, score = who
+    progress.start(source.pictures)
+    try:
+        target = store.register_model(card)
+        rescored = store.rescore(source.id, target, score, advance)
+    finally:
+        progress.finish()
+    keep_vectors(store, FaissFiles(settings.vectors), next(one for one in store.models() if one.id == target))
+    return rescored
 
 
 @contextmanager

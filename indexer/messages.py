@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from indexer.domain import Failure, ModelCard
+    from indexer.domain import Failure, Floats, ModelCard
     from indexer.ports import Counts, RunRecord, StoredModel
 
 
@@ -114,3 +115,55 @@ class ExportedModel:
     bytes: int
     probabilities_difference: float
     embeddings_difference: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What a model can learn from: N labelled pictures as embeddings, float32, (N, embedding size), with the labels and what the
+    model in use says of each; and a sample of the library with the probabilities, float32, (M, labels), that it gives.
+    """
+
+    vectors: Floats
+    labels: tuple[str, ...]
+    said_before: tuple[str, ...]
+    sample_vectors: Floats
+    sample_probabilities: Floats
+
+    def counts(self) -> dict[str, int]:
+        """How many labels there are of each emotion."""
+        return dict(sorted(Counter(self.labels).items()))
+
+
+@dataclass(frozen=True, slots=True)
+class Teaching:
+    """What teaching came to: balanced accuracy on held-out labels `before` and `after`, on `tested` of the `labels`.
+
+    `model` is the one in use now; it is `new`, and `rescored` pictures have its answers, or it was kept as it would not have
+    been better.
+    """
+
+    model: str
+    new: bool
+    before: float
+    after: float
+    tested: int
+    labels: dict[str, int]
+    rescored: int
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """The model that is in use again, and how many pictures it had not seen and has answers for now."""
+
+    model: str
+    rescored: int
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """A picture whose label would help: what the model takes it for, and how sure it is."""
+
+    path: bytes
+    image_id: str
+    emotion: str
+    score: float

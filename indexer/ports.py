@@ -5,7 +5,7 @@ Adapters live in `models`, `db` and `render`; `tests/contracts` has one suite pe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -178,6 +178,19 @@ class Counts:
     images: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Some predictions of a model: `ids`, `vectors` as in `VectorRows`, `probabilities` float32, (N, labels)."""
+
+    ids: Ids
+    vectors: Halves
+    probabilities: Floats
+
+
+Score = Callable[["Halves"], "Floats"]
+"""Embeddings, float16, (N, embedding size), to probabilities, float32, (N, labels)."""
+
+
 class Catalog(Protocol):
     """The half of the store that indexing writes. Each method is one transaction, but for the last; safe in several threads."""
 
@@ -229,6 +242,12 @@ class Catalog(Protocol):
         From then on it is their emotion, with score 1, in every answer, whatever models say now or later.
         """
 
+    def rescore(self, source: int, target: int, score: Score, advance: Callable[[int], None]) -> int:
+        """Predict, by one model, from the stored embeddings of another that shares them, all that it has not predicted yet.
+
+        All of it or nothing; `advance` hears of every portion, and may raise. How many predictions there were.
+        """
+
     def forget_model(self, model_id: int) -> int:
         """Delete a model's predictions and embeddings, and its past generations; how many predictions there were.
 
@@ -269,6 +288,9 @@ class Shelf(Protocol):
 
     def emotions_said(self) -> tuple[str, ...]:
         """Every emotion that a person has given, in alphabetical order; not all need be canonical, or known to a model."""
+
+    def sample(self, model_id: int, count: int) -> Sample:
+        """At most so many predictions of a model, evenly over their age."""
 
     def find(self, model_id: int, digest_prefix: str) -> list[int]:
         """The predictions whose picture's hex digest starts so; at most two are looked for."""

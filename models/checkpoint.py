@@ -19,6 +19,9 @@ from indexer.errors import ModelUnavailable
 from models.card import card_path, card_text, read_card
 from models.registry import architecture
 
+MEMORY = "memory."
+"""How the names of tensors begin that are no weights, but remember some of the pictures a model was trained on."""
+
 
 def save(folder: Path, card: ModelCard, state: Mapping[str, Tensor]) -> Path:
     """Write weights and card, each atomically, and return the weights' path.
@@ -36,8 +39,8 @@ def save(folder: Path, card: ModelCard, state: Mapping[str, Tensor]) -> Path:
 
 
 def backbone_digest(stored: Mapping[str, Tensor]) -> str:
-    """BLAKE3 hex digest of what decides the embeddings: all weights, as they are stored, but the classifier's."""
-    backbone = {name: tensor for name, tensor in stored.items() if not name.startswith("classifier.")}
+    """BLAKE3 hex digest of what decides the embeddings: all weights of the network, as they are stored, but the classifier's."""
+    backbone = {name: tensor for name, tensor in stored.items() if not name.startswith(("classifier.", MEMORY))}
     return blake3(serialise(backbone)).hexdigest()
 
 
@@ -47,10 +50,16 @@ def write_card(weights: Path, card: ModelCard) -> None:
 
 
 def load(path: Path) -> tuple[ModelCard, dict[str, Tensor]]:
-    """The card and the weights, float32 on the CPU, of a checkpoint.
+    """The card and the network's weights, float32 on the CPU, of a checkpoint.
 
     Raises ModelUnavailable for anything missing, damaged, altered, or not what the card says.
     """
+    card, stored = load_all(path)
+    return card, {name: tensor for name, tensor in stored.items() if not name.startswith(MEMORY)}
+
+
+def load_all(path: Path) -> tuple[ModelCard, dict[str, Tensor]]:
+    """The same with what the model remembers of its training, under names that begin with `MEMORY`."""
     card = read_card(path)
     try:
         data = path.read_bytes()
@@ -83,7 +92,8 @@ def check(card: ModelCard, state: Mapping[str, Tensor]) -> None:
             f"{kind.name} has {network.embedding_size}."
         )
     expected = {name: tensor for name, tensor in network.state_dict().items() if _is_weight(name)}
-    missing, extra = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
+    given = {name for name in state if not name.startswith(MEMORY)}
+    missing, extra = sorted(expected.keys() - given), sorted(given - expected.keys())
     if missing or extra:
         kind_of, names = ("lacks", missing) if missing else ("has, beyond its architecture,", extra)
         raise ModelUnavailable(f"The model {card.name!r} {kind_of} {len(names)} tensors, among them {names[0]}.")
@@ -96,6 +106,24 @@ def check(card: ModelCard, state: Mapping[str, Tensor]) -> None:
             raise ModelUnavailable(f"In the model {card.name!r}, {name} holds values that are not finite numbers.")
     if card.backbone_digest and backbone_digest(state) != card.backbone_digest:
         raise ModelUnavailable(f"The card of {card.name!r} describes another network than its weights hold: the digests differ.")
+    _check_memory(card, state)
+
+
+def _check_memory(card: ModelCard, state: Mapping[str, Tensor]) -> None:
+    memory = {name.removeprefix(MEMORY): tensor for name, tensor in state.items() if name.startswith(MEMORY)}
+    if not memory:
+        return
+    vectors, labels = memory.get("vectors"), memory.get("labels")
+    if (
+        len(memory) > 2
+        or vectors is None
+        or labels is None
+        or vectors.shape != (len(labels), card.embedding_size)
+        or labels.is_floating_point()
+        or not bool(torch.isfinite(vectors).all())
+        or bool((labels >= len(card.labels)).any())
+    ):
+        raise ModelUnavailable(f"What the model {card.name!r} remembers of its training is not embeddings with labels.")
 
 
 def _is_weight(name: str) -> bool:

@@ -21,6 +21,7 @@ WORDS: dict[str, str] = {
     "extra_inception": "one more Inception after blocks 3 and 5",
     "unit": "the classifier reads the embedding at unit length, as it is stored",
     "spaces": "an embedding of two parts of 128, what is felt and how it looks; the classifier reads the first, at unit length",
+    "whole": "the classifier reads both spaces: what a person taught it may be about how a picture looks",
 }
 """What may follow an architecture's name, as in `googlenet+plain+dropout`, and what it means."""
 
@@ -31,7 +32,7 @@ _FITTED = "look."
 
 _DENSE = {"dense64": (64,), "dense64x2": (64, 64)}
 _SLOPE = 0.1
-_LENGTH = 16.0
+LENGTH = 16.0
 """What a unit vector is stretched to before the classifier: among ten classes, 1 would leave every answer lukewarm."""
 
 
@@ -65,7 +66,8 @@ class Network(nn.Module):
         self.neck: nn.Module = nn.Sequential(*layers) if layers else nn.Identity()
         self.dropout = nn.Dropout(0.5 if "dropout" in words else dropout)
         self.unit = bool(words & {"unit", "spaces"})
-        self.classifier = nn.Linear(size, classes)
+        self.whole = {"spaces", "whole"} <= words
+        self.classifier = nn.Linear(size + spaces.SIZE if self.whole else size, classes)
         self.look = spaces.Look(channels) if "spaces" in words else None
         self.spaces = ((FEEL, size), (LOOK, spaces.SIZE)) if self.look else ()
         self.embedding_size = size + (spaces.SIZE if self.look else 0)
@@ -87,16 +89,13 @@ class Network(nn.Module):
         out: Tensor = self.neck(self.pooled(x))
         return out
 
-    def logits(self, features: Tensor) -> Tensor:
-        """Features to logits, (N, classes)."""
-        read = normalize(features) * _LENGTH if self.unit else features
-        out: Tensor = self.classifier(self.dropout(read))
-        return out
-
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits, (N, classes), and the features they were read from."""
+        """Logits, (N, classes), and the features or, for a network with the word `whole`, the embedding they were read from."""
+        if self.whole:
+            return self.embed(x)
         features = self.features(x)
-        return self.logits(features), features
+        read = normalize(features) * LENGTH if self.unit else features
+        return self.classifier(self.dropout(read)), features
 
     def embed(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Logits, (N, classes), and the embedding, (N, embedding size): each space's part of unit length."""
@@ -104,8 +103,9 @@ class Network(nn.Module):
             logits, features = self(x)
             return logits, normalize(features)
         maps = self.early(x)
-        parts = [self.neck(self.late(maps)), self.look(maps)]
-        return self.logits(parts[0]), torch.cat([normalize(part) for part in parts], dim=1)
+        feel, look = normalize(self.neck(self.late(maps))), normalize(self.look(maps))
+        read = torch.cat([feel, look * spaces.SHARE], dim=1) if self.whole else feel
+        return self.classifier(self.dropout(read * LENGTH)), torch.cat([feel, look], dim=1)
 
     def from_input(self) -> list[tuple[str, nn.Parameter]]:
         """Every parameter that training moves, with its name, in the order in which a picture meets them: neck and classifier

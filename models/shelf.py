@@ -108,7 +108,7 @@ class ModelShelf:
 
         card, _ = load(weights)
         card = replace(card, name=name or card.name)
-        target = self._place(card.name, force)
+        target = self.place(card.name, force)
         if target.exists() and target.samefile(weights):
             raise UsageError(f"{weights} is the model {card.name!r} already.")
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -158,8 +158,8 @@ class ModelShelf:
     def _by_name(self) -> dict[str, Shelved]:
         return {model.name: model for model in self}
 
-    def _place(self, name: str, force: bool) -> Path:
-        """Where a model of that name goes."""
+    def place(self, name: str, force: bool = False) -> Path:
+        """Where a model of that name goes. Raises UsageError for one that is taken, unless `force`, or that no file can have."""
         odd = not name.isprintable() or name != name.strip() or name.startswith((".", "-")) or name.endswith(_SUFFIX)
         if odd or set(name) & set("/\\:") or len(name) > 100:
             raise UsageError(f"A model cannot be called {name!r}: its files are named after it. Choose another with --name.")

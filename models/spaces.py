@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 SIZE = 128
 """Numbers a picture in each of the two spaces."""
 
+SHARE = 0.5
+"""How long the look is beside what is felt, for a classifier that reads both."""
+
 _GRID = 4
 _SHRINKAGE = 0.1
 

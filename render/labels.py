@@ -14,7 +14,7 @@ from render.text import counted, printable, shown_path
 
 if TYPE_CHECKING:
     from indexer.domain import Labelled
-    from indexer.messages import Doubt, LabelsChanged
+    from indexer.messages import Doubt, LabelsChanged, Suggestion, Teaching, Undone
 
 
 def write_changed(changed: LabelsChanged, as_json: bool, out: TextIO) -> None:
@@ -56,3 +56,43 @@ def write_doubts(doubts: Sequence[Doubt], as_json: bool, out: TextIO) -> None:
     for doubt in doubts:
         said, other = f"{printable(doubt.said)} {doubt.said_score:.2f}", f"{printable(doubt.other)} {doubt.other_score:.2f}"
         out.write(f"{said:<{width}}  {other:<{width}}  {shown_path(doubt.path)}\n")
+
+
+def write_teaching(teaching: Teaching, as_json: bool, out: TextIO) -> None:
+    """Say what was learned, and how much better it is."""
+    if as_json:
+        out.write(json.dumps(asdict(teaching)) + "\n")
+        return
+    labels = ", ".join(f"{count} {printable(emotion)}" for emotion, count in teaching.labels.items())
+    out.write(f"Learned from {counted(sum(teaching.labels.values()), 'label')}: {labels}.\n")
+    measured = f"{teaching.before:.2f} before, {teaching.after:.2f} after"
+    out.write(f"Right on {teaching.tested} labels held out in turn (balanced over emotions): {measured}.\n")
+    if teaching.new:
+        out.write(f"{counted(teaching.rescored, 'picture')} looked at again. In use now: {printable(teaching.model)}\n")
+        out.write("Go back: moodex teach --undo\n")
+    else:
+        out.write(f"That would be no better: {printable(teaching.model)} stays as it is. More labels may help.\n")
+
+
+def write_undone(undone: Undone, as_json: bool, out: TextIO) -> None:
+    """Say which model is in use again."""
+    if as_json:
+        out.write(json.dumps(asdict(undone)) + "\n")
+        return
+    out.write(f"In use again: {printable(undone.model)}. Your labels are kept.\n")
+
+
+def write_suggestions(suggestions: Sequence[Suggestion], as_json: bool, out: TextIO) -> None:
+    """Write a line, or an object, for each picture worth labelling."""
+    if as_json:
+        rows = [{**asdict(one), "path": os.fsdecode(one.path)} for one in suggestions]
+        out.write(json.dumps(rows, indent=2) + "\n")
+        return
+    if not suggestions:
+        out.write("Every indexed picture is labelled.\n")
+        return
+    width = max(8, *(len(printable(one.emotion)) + 6 for one in suggestions))
+    out.write(f"{'THE MODEL':<{width}}  PATH\n")
+    for one in suggestions:
+        said = f"{printable(one.emotion)} {one.score:.2f}"
+        out.write(f"{said:<{width}}  {shown_path(one.path)}\n")

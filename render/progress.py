@@ -1,4 +1,4 @@
-"""Progress of an indexing run on a terminal; nothing where stderr is none. Implements `indexer.ports.Progress`."""
+"""Progress of long work on many pictures on a terminal; nothing where stderr is none. Implements `indexer.ports.Progress`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ _EVERY = 0.1
 class TerminalProgress:
     """A count while scanning, then a bar with rate, time left and failures."""
 
-    def __init__(self) -> None:
+    def __init__(self, title: str = "Indexing") -> None:
+        self._title = title
         self._terminal = sys.stderr.isatty()
         self._bar: Any = None
         self._failed = 0
@@ -34,7 +35,7 @@ class TerminalProgress:
 
         sys.stderr.write("\r\x1b[K")
         if total:
-            self._bar = tqdm(total=total, unit=" pictures", desc="Indexing", file=sys.stderr, dynamic_ncols=True, smoothing=0.1)
+            self._bar = tqdm(total=total, unit=" pictures", desc=self._title, file=sys.stderr, dynamic_ncols=True, smoothing=0.1)
 
     def advance(self, done: int, failed: int) -> None:
         self._failed += failed

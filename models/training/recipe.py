@@ -35,7 +35,7 @@ class Recipe:
     At the end: `views` of each picture are averaged when it is measured.
     """
 
-    architecture: str = "efficientnet_lite0+spaces"
+    architecture: str = "efficientnet_lite0"
     weights: str = "imagenet"
     size: int = 128
     epochs: int = 3

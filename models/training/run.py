@@ -25,6 +25,7 @@ from models.classifier import TorchClassifier
 from models.device import choose_device
 from models.registry import architecture
 from models.start import IMAGENET, NO_WEIGHTS, start
+from models.teaching.memory import SIZE, remember
 from models.training.calibrate import fit_temperature, fold_temperature
 from models.training.datasets import find_pictures
 from models.training.evaluate import evaluate
@@ -33,11 +34,14 @@ from models.training.labels import Labels
 from models.training.pictures import Decode, Pictures, load_pictures
 from models.training.progress import kept_fingerprint
 from models.training.recipe import Recipe
+from models.training.sampling import sampling_weights
 from models.training.splits import Split, SplitPlan, as_table, split
 from models.training.train import Hooks, fit
 from models.training.views import probabilities
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from indexer.domain import Floats
 
 STATE = "state.safetensors"
@@ -137,7 +141,8 @@ def fit_and_save(
         unscaled = TorchClassifier(card, fitted.state, device)
         temperature = fit_temperature(log_probabilities(unscaled, parts["validation"]), parts["validation"].labels)
     card = replace(card, about=_about(options, seen, division, fitted.history, temperature))
-    path = checkpoint.save(options.output, card, fold_temperature(fitted.state, temperature))
+    remembered = some_of(TorchClassifier(card, fitted.state, device), seen, recipe)
+    path = checkpoint.save(options.output, card, {**fold_temperature(fitted.state, temperature), **remembered})
     tested = None
     if len(parts["test"]):
         written = TorchClassifier.open(path, options.device)
@@ -147,6 +152,15 @@ def fit_and_save(
         checkpoint.write_card(path, replace(written.card, about=about))
     state_path.unlink(missing_ok=True)
     return Trained(path, options.name, parameters, fitted.history, tested)
+
+
+def some_of(classifier: TorchClassifier, seen: Pictures, recipe: Recipe) -> dict[str, Tensor]:
+    """What a model is to remember of its training: some pictures' embeddings, drawn as training draws pictures."""
+    weights = sampling_weights(seen, recipe.balance)
+    count = min(SIZE, len(seen))
+    rows = np.random.default_rng(recipe.seed).choice(len(seen), count, replace=False, p=weights)
+    chosen = seen.take(np.sort(rows))
+    return remember(classifier.classify(chosen.pixels).embeddings, chosen.labels)
 
 
 def log_probabilities(classifier: TorchClassifier, pictures: Pictures) -> Floats:

@@ -39,7 +39,7 @@ def make(folder: Path, characters: int, seed: int, side: int) -> None:
         for emotion in PROTOTYPES:
             (folder / f"drawn-{kind}" / emotion).mkdir(parents=True, exist_ok=True)
     with (folder / "sets.csv").open("w", newline="") as file:
-        facts = ((f"drawn-{kind}", "moodex", "Apache-2.0", "drawn by moodex", "") for kind in EYES)
+        facts = ((f"drawn-{kind}", "moodex", "Apache-2.0", "drawn by moodex", "recipes/drawn") for kind in EYES)
         csv.writer(file).writerows((("set", "artist", "licence", "credit", "url"), *facts))
     one = partial(character, folder=folder, side=side, seed=seed)
     context = multiprocessing.get_context("spawn")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -431,3 +433,73 @@ def test_labels_are_listed_by_path_and_pictures_by_folder(scene: Scene) -> None:
     assert scene.store.digests_at(b"/a/2.png") == [image("two").digest]
     assert scene.store.digests_at(b"/") == sorted([image("one").digest, image("two").digest])
     assert scene.store.digests_at(b"/c") == []
+
+
+def with_backbone(store: Store, digest: str) -> int:
+    """A model whose embeddings are those of every other model with this backbone."""
+    return store.register_model(replace(card(digest=digest), backbone_digest="same"))
+
+
+def test_models_with_one_backbone_predict_from_the_same_embeddings(scene: Scene) -> None:
+    scene.model = with_backbone(scene.store, "00")
+    scene.add("one", b"/a/1.png", seed=1)
+    scene.add("two", b"/a/2.png", seed=2)
+    scene.store.label({image("two").digest: "angry"})
+    taught = with_backbone(scene.store, "11")
+    seen: list[np.ndarray[Any, Any]] = []
+    portions: list[int] = []
+
+    def score(vectors: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        seen.append(vectors)
+        return np.tile(np.array([[0.1, 0.1, 0.8]], dtype=np.float32), (len(vectors), 1))
+
+    assert scene.store.rescore(scene.model, taught, score, portions.append) == sum(portions) == 2
+    (given,) = seen
+    assert given.dtype == np.float16 and np.array_equal(given[0], prediction(1.0, seed=1).embedding)
+    ranked = {found.hit.path: found.hit for found in scene.store.ranked(taught, ANY, 10, 0)}
+    assert (ranked[b"/a/1.png"].emotion, ranked[b"/a/2.png"].emotion) == ("crying", "angry")
+    (rows,) = scene.store.vectors(taught)
+    assert np.array_equal(rows.vectors, given)
+    assert scene.store.generation(taught) is not None
+    # What is new since then is predicted, and what was there is left alone.
+    scene.add("three", b"/a/3.png", seed=3)
+    assert scene.store.rescore(scene.model, taught, score, portions.append) == 1
+    assert scene.store.rescore(scene.model, taught, score, portions.append) == 0
+
+
+def test_an_interrupted_rescoring_leaves_nothing(scene: Scene) -> None:
+    scene.model = with_backbone(scene.store, "00")
+    scene.add("one", b"/a/1.png")
+    taught = with_backbone(scene.store, "11")
+
+    def stop(_done: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        scene.store.rescore(scene.model, taught, lambda vectors: np.ones((len(vectors), 3), dtype=np.float32) / 3, stop)
+    assert scene.store.ranked(taught, ANY, 10, 0) == []
+    assert scene.store.generation(taught) is None
+
+
+def test_embeddings_stay_while_a_model_needs_them(scene: Scene) -> None:
+    first = scene.model = with_backbone(scene.store, "00")
+    scene.add("one", b"/a/1.png", seed=4)
+    second = with_backbone(scene.store, "11")
+    scene.store.rescore(first, second, lambda vectors: np.ones((len(vectors), 3), dtype=np.float32) / 3, lambda _: None)
+    assert scene.store.forget_model(first) == 1
+    (rows,) = scene.store.vectors(second)
+    assert np.array_equal(rows.vectors[0], prediction(1.0, seed=4).embedding)
+    assert scene.store.forget_model(second) == 1
+    assert list(scene.store.vectors(second)) == []
+
+
+def test_a_sample_is_even_and_complete_where_all_are_wanted(scene: Scene) -> None:
+    for number in range(10):
+        scene.add(f"{number}", b"/a/%d.png" % number, p=(0.5, 0.3, 0.2), seed=number)
+    every = scene.store.sample(scene.model, 100)
+    assert len(every.ids) == 10 and every.vectors.shape == (10, 8) and every.vectors.dtype == np.float16
+    np.testing.assert_allclose(every.probabilities, np.tile([[0.5, 0.3, 0.2]], (10, 1)), atol=1e-6)
+    some = scene.store.sample(scene.model, 5)
+    assert list(some.ids) == list(every.ids[1::2])
+    assert np.array_equal(some.vectors, every.vectors[1::2])
+    assert scene.store.sample(scene.store.register_model(card(digest="22")), 5).vectors.shape == (0, 8)

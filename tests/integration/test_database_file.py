@@ -6,10 +6,14 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
+from sqlalchemy import create_engine, text
 
+from db.migrations import STEPS
 from db.store import SqliteStore
 from indexer.errors import MoodexError, StoreDamaged
+from tests.support.builders import unit_vectors
 
 
 def sql(path: Path, *statements: str) -> None:
@@ -52,3 +56,39 @@ def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path, content: bytes
     with pytest.raises(StoreDamaged, match="Nothing was changed"):
         SqliteStore(path)
     assert path.read_bytes() == content
+
+
+def test_a_database_from_before_embeddings_were_shared_keeps_every_embedding(tmp_path: Path) -> None:
+    path = tmp_path / "moodex.sqlite"
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE migrations (name TEXT PRIMARY KEY, applied_at REAL NOT NULL)"))
+        for name, step in STEPS[:2]:
+            step(connection)
+            connection.execute(text("INSERT INTO migrations VALUES (:name, 0)"), {"name": name})
+    engine.dispose()
+    vectors = unit_vectors(3, 8)
+    spec = '{"size": 32, "mean": 127.0, "std": 128.0, "background": 255}'
+    sql(
+        path,
+        f"INSERT INTO models VALUES (1, 'k', 'old', 'none', '00', '[\"happy\", \"sad\"]', '{spec}', 8)",
+        "INSERT INTO folders VALUES (1, x'2f61')",
+        "INSERT INTO runs VALUES (1, 0, 1, '[]', 1, 1, 'done', '{}')",
+        *(f"INSERT INTO images VALUES ({n}, x'{n:064x}', 1, 1, 'PNG')" for n in (1, 2, 3)),
+        *(f"INSERT INTO files VALUES ({n}, 1, x'3{n}', 1, 1, 'done', NULL, NULL, {n}, 1)" for n in (1, 2, 3)),
+        *(
+            f"INSERT INTO predictions VALUES ({n + 4}, {n}, 1, 0, NULL, NULL, NULL, NULL, 'happy', 0.75, x'0000403f0000803e')"
+            for n in (1, 2, 3)
+        ),
+        *(f"INSERT INTO embeddings VALUES ({n + 4}, x'{vectors[n - 1].tobytes().hex()}')" for n in (1, 2, 3)),
+        "INSERT INTO generations VALUES (1, 1, 7, 'token')",
+    )
+    store = SqliteStore(path)
+    try:
+        (model,) = store.models()
+        assert (model.card.name, model.card.spaces, model.pictures) == ("old", (), 3)
+        (rows,) = store.vectors(model.id)
+        assert rows.ids.tolist() == [5, 6, 7] and np.array_equal(rows.vectors, vectors)
+        assert store.forget_model(model.id) == 3 and list(store.vectors(model.id)) == []
+    finally:
+        store.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,8 @@ from indexer.ports import (
     PendingFile,
     RankedHit,
     RunRecord,
+    Sample,
+    Score,
     StoredModel,
     VectorRows,
 )
@@ -205,6 +207,33 @@ class MemoryStore:
         best = max(emotions, key=emotions.__getitem__)
         own = self._labels_by_digest.get(row.digest)
         return (best, min(1.0, emotions[best]), emotions) if own is None else (own, 1.0, emotions)
+
+    def rescore(self, source: int, target: int, score: Score, advance: Callable[[int], None]) -> int:
+        done = self._rows.setdefault(target, {})
+        missing = sorted((row for key, row in self._rows[source].items() if key not in done), key=lambda row: row.id)
+        if not missing:
+            return 0
+        embeddings = [row.prediction.embedding for row in missing]
+        new = [
+            _Row(self._next("prediction"), row.digest, replace(row.prediction, probabilities=tuple(numbers.tolist())))
+            for row, numbers in zip(missing, score(np.stack(embeddings)), strict=True)
+        ]
+        advance(len(new))
+        done.update({row.digest: row for row in new})
+        token = f"{id(self)}-{self._next('generation')}"
+        self._generations.setdefault(target, []).append(Generation(self._last["prediction"], token))
+        return len(new)
+
+    def sample(self, model_id: int, count: int) -> Sample:
+        rows = sorted(self._rows.get(model_id, {}).values(), key=lambda row: row.id)
+        step = -(-len(rows) // count) or 1
+        rows = rows[step - 1 :: step]
+        card = self._cards[model_id - 1]
+        return Sample(
+            np.array([row.id for row in rows], dtype=np.int64),
+            np.array([row.prediction.embedding for row in rows], dtype=np.float16).reshape(len(rows), card.embedding_size),
+            np.array([row.prediction.probabilities for row in rows], dtype=np.float32).reshape(len(rows), len(card.labels)),
+        )
 
     def forget_model(self, model_id: int) -> int:
         self._generations.pop(model_id, None)

@@ -1,0 +1,1 @@
+"""Learning from the few pictures that a person has labelled, on stored embeddings."""

@@ -1,0 +1,120 @@
+"""Refit a model's last layer to what a person says, as far as held-out labels show that it helps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from indexer.errors import UsageError
+from models.teaching.head import Examples, Head, Pull, refit
+from models.training.calibrate import fit_temperature
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from indexer.domain import Floats, Ids
+
+    Truths = npt.NDArray[np.bool_]
+
+_FOLDS = 5
+_SHARES = (0.3, 0.6, 0.9)
+_ANCHORS = (0.1, 0.01, 0.001)
+_ALIKE = 0.995
+"""Cosine similarity from which two pictures are one: both go to the same fold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """A refitted head, how it was refitted, and what held-out labels say of it: balanced accuracy `before` and `after`.
+
+    `tested` is how many labels could be held out. `head` is None where it would not be clearly better than the old one.
+    """
+
+    head: Head | None
+    pull: Pull
+    before: float
+    after: float
+    tested: int
+
+
+def teach(old: Head, vectors: Floats, labels: Sequence[str], remembered: Examples, said_before: Sequence[str]) -> Taught:
+    """Refit a head to N labelled embeddings as it reads them, (N, D). `said_before` is what the model in use says of each.
+
+    Every setting is tried on the same folds, near-duplicates together; the one under which held-out labels are likeliest is
+    taken, and the accuracies are those of the same folds, so that `after` is a little optimistic. Emotions with one label are
+    learned, but cannot be held out. Deterministic. Raises UsageError where nothing can be held out.
+    """
+    start = old.knowing(sorted(set(labels)))
+    numbers = np.array([start.labels.index(label) for label in labels], dtype=np.int64)
+    new = Examples(torch.from_numpy(vectors), one_hot(numbers, len(start.labels)))
+    kept = _widened(remembered, len(start.labels))
+    folds, tested = _folds(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), numbers)
+    if not tested.any():
+        raise UsageError("No emotion has two labelled pictures that are not nearly the same; label a few more.")
+    trials = []
+    pulls = [Pull(share, anchor) for share, anchor in product(_SHARES, _ANCHORS)]
+    for pull in tqdm(pulls, desc="Learning", unit="way", disable=None, leave=False):
+        logits = np.zeros((len(numbers), len(start.labels)), dtype=np.float32)
+        for fold in range(folds.max() + 1):
+            head = refit(start, new.take(np.flatnonzero(folds != fold)), kept, pull)
+            logits[folds == fold] = head.logits(vectors[folds == fold])
+        trials.append((_surprise(logits[tested], numbers[tested]), pull, logits))
+    _, pull, logits = min(trials, key=lambda trial: trial[0])
+    old_right = np.array([label == said for label, said in zip(labels, said_before, strict=True)])[tested]
+    new_right = (logits.argmax(axis=1) == numbers)[tested]
+    before, after = _balanced(old_right, numbers[tested]), _balanced(new_right, numbers[tested])
+    if _gain(old_right, new_right) < 1:
+        return Taught(None, pull, before, after, int(tested.sum()))
+    head = refit(start, new, kept, pull).cooled(fit_temperature(logits[tested], numbers[tested]))
+    return Taught(head, pull, before, after, int(tested.sum()))
+
+
+def one_hot(numbers: Ids, count: int) -> torch.Tensor:
+    """Label numbers, (N,), as targets, float32, (N, count)."""
+    return torch.nn.functional.one_hot(torch.from_numpy(numbers), count).float()
+
+
+def _widened(remembered: Examples, count: int) -> Examples:
+    missing = count - remembered.targets.shape[1]
+    return Examples(remembered.vectors, torch.nn.functional.pad(remembered.targets, (0, missing)))
+
+
+def _folds(vectors: Floats, numbers: Ids) -> tuple[Ids, Truths]:
+    """The fold of each example, and which ones count: those whose emotion is in two folds at least.
+
+    Stratified: pictures of one emotion, near-duplicates as one, are dealt to the folds in turn.
+    """
+    first = np.arange(len(numbers))
+    for row in range(len(numbers)):
+        first[row] = np.flatnonzero(vectors[: row + 1] @ vectors[row] >= _ALIKE)[0] if row else 0
+    folds = np.zeros(len(numbers), dtype=np.int64)
+    dealt = 0
+    for label in np.unique(numbers):
+        for one in np.random.default_rng(0).permutation(np.unique(first[numbers == label])):
+            folds[first == one] = dealt % _FOLDS
+            dealt += 1
+    several = [label for label in np.unique(numbers) if len(np.unique(folds[numbers == label])) > 1]
+    folds = np.unique(folds, return_inverse=True)[1]
+    return folds, np.isin(numbers, several)
+
+
+def _surprise(logits: Floats, numbers: Ids) -> float:
+    """How unlikely the labels are: mean cross-entropy."""
+    return float(torch.nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(numbers)))
+
+
+def _gain(old_right: Truths, new_right: Truths) -> float:
+    """How many more are right than were, in standard deviations of a coin thrown for every one that changed (McNemar 1947)."""
+    won, lost = int((new_right & ~old_right).sum()), int((old_right & ~new_right).sum())
+    return (won - lost) / max(1.0, math.sqrt(won + lost))
+
+
+def _balanced(right: Truths, numbers: Ids) -> float:
+    return float(np.mean([right[numbers == label].mean() for label in np.unique(numbers)]))

@@ -1,0 +1,122 @@
+"""A new version of a model: the same network with a last layer that has learned from a person's labels."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from indexer.domain import ModelCard
+from indexer.errors import ModelUnavailable, UsageError
+from models import checkpoint
+from models.card import read_card
+from models.teaching.head import Examples, Head, Pull, refit
+from models.teaching.memory import as_read, head_of, reads_stored, recall, taught_architecture, with_head
+from models.teaching.teach import Taught, teach
+
+if TYPE_CHECKING:
+    from indexer.domain import Floats, Halves
+    from indexer.messages import Lesson
+    from models.shelf import ModelShelf
+
+_FIRST_PULL = Pull(share=1.0, anchor=1e-4)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What teaching came to. `card` and `head` are those of the new version; None where the old one stays."""
+
+    taught: Taught
+    card: ModelCard | None
+    head: Head | None
+
+    def score(self, embeddings: Halves) -> Floats:
+        """What the new version says of stored embeddings, float16, (N, embedding size): float32, (N, labels)."""
+        if self.card is None or self.head is None:
+            raise ModelUnavailable("Nothing new was learned.")
+        return score(self.card, self.head, embeddings)
+
+
+def score(card: ModelCard, head: Head, embeddings: Halves) -> Floats:
+    """What a last layer says of stored embeddings, float16, (N, embedding size): float32, (N, labels)."""
+    return head.probabilities(as_read(card, embeddings))
+
+
+def learn(shelf: ModelShelf, in_use: str, lesson: Lesson, name: str | None = None) -> Version:
+    """Teach the model in use and write the new version beside the user's other models.
+
+    A version that was taught before is not taught on: its first model is, from all labels there are, so that a label that was
+    taken back leaves no trace. Raises ModelUnavailable where that model has gone or changed, UsageError for a name that cannot be
+    one or labels from which nothing can be told.
+    """
+    card = read_card(shelf.find(in_use))
+    first = str(card.about.get("taught", {}).get("from", in_use))
+    base, stored = checkpoint.load_all(shelf.find(first))
+    if not base.backbone_digest:
+        raise ModelUnavailable(f"The card of {first!r} is an older moodex's; train the model again, or teach another.")
+    if base.embeds_as != card.embeds_as:
+        raise ModelUnavailable(f"The model {first!r}, which {in_use!r} was taught from, is another one now.")
+    remembered = recall(base, stored) or _sampled(base, card, lesson)
+    old = head_of(base, stored) if reads_stored(base) else _from_nothing(base, remembered)
+    taught = teach(old, as_read(base, lesson.vectors), lesson.labels, remembered, lesson.said_before)
+    if taught.head is None:
+        return Version(taught, None, None)
+    about = {
+        **base.about,
+        "taught": {
+            "from": first,
+            "before": in_use,
+            "labels": dict(sorted(Counter(lesson.labels).items())),
+            "balanced_accuracy_before": round(taught.before, 4),
+            "balanced_accuracy_after": round(taught.after, 4),
+            "tested": taught.tested,
+            "share": taught.pull.share,
+            "anchor": taught.pull.anchor,
+        },
+    }
+    target = shelf.place(name or _free_name(shelf, first))
+    new = replace(base, name=target.stem, architecture=taught_architecture(base), labels=taught.head.labels, about=about)
+    path = checkpoint.save(target.parent, new, with_head(stored, taught.head))
+    return Version(taught, *_as_written(checkpoint.load(path)))
+
+
+def earlier(shelf: ModelShelf, in_use: str) -> tuple[str, ModelCard, Head | None]:
+    """The model that was in use before a version was taught: its name, its card, and its last layer if that reads what is stored.
+
+    Raises UsageError for a model that was not taught, ModelUnavailable where the earlier one has gone.
+    """
+    taught = read_card(shelf.find(in_use)).about.get("taught")
+    if taught is None:
+        raise UsageError(f"The model in use, {in_use!r}, was not taught; there is nothing to undo.")
+    name = str(taught["before"])
+    card, state = checkpoint.load(shelf.find(name))
+    return name, card, head_of(card, state) if reads_stored(card) else None
+
+
+def _as_written(loaded: tuple[ModelCard, Mapping[str, Tensor]]) -> tuple[ModelCard, Head]:
+    card, state = loaded
+    return card, head_of(card, state)
+
+
+def _sampled(base: ModelCard, card: ModelCard, lesson: Lesson) -> Examples:
+    """For a model without memory: what it says of some of the library's pictures."""
+    if card.labels != base.labels:
+        raise ModelUnavailable(f"The model {base.name!r} remembers nothing of its training; make it the default, and teach that.")
+    return Examples(torch.from_numpy(as_read(base, lesson.sample_vectors)), torch.from_numpy(lesson.sample_probabilities.copy()))
+
+
+def _from_nothing(base: ModelCard, remembered: Examples) -> Head:
+    """A last layer on unit vectors for a model whose own reads others: it says of what is remembered what the model says."""
+    labels, size = len(base.labels), remembered.vectors.shape[1]
+    nothing = Head(base.labels, torch.zeros(labels, size), torch.zeros(labels))
+    return refit(nothing, remembered, remembered.take([]), _FIRST_PULL)
+
+
+def _free_name(shelf: ModelShelf, first: str) -> str:
+    taken = {model.name for model in shelf}
+    return next(name for name in (f"{first}-taught-{number}" for number in count(1)) if name not in taken)
