@@ -39,9 +39,13 @@ LENGTH = 16.0
 class Network(nn.Module):
     """A classifier of pictures. `pooled` makes `width` numbers a picture, `neck` the features, `classifier` the logits.
 
+    `maps` is the path of the last layer that knows places, where only the network itself can say.
+
     `words` are of `WORDS`; `dense` are the neck's layers and `dropout` its share where no word says otherwise; `channels` are
     those of the `early` maps, for networks that can have spaces.
     """
+
+    maps = ""
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ from functools import partial
 from torch import Tensor
 
 from indexer.errors import ModelUnavailable
-from models import efficientnet_lite, torchvision_networks
+from models import borrowed, efficientnet_lite, torchvision_networks
 from models.baseline_cnn import BaselineCnn
 from models.network import WORDS, Network
 from models.torchvision_networks import HALF, TorchvisionNetwork
@@ -25,8 +25,9 @@ class Architecture:
     """One kind of network, perhaps with words that vary it: `name` holds both.
 
     `mean` and `std` normalise its input, x in 0-255. `maps` is the path of the last layer that still knows places, for looking
-    inside. `imagenet` gives ImageNet weights by our names for an input size; it raises ImportError where their package is
-    missing and ModelUnavailable where they cannot be downloaded. `translate` turns a published state dict into our names.
+    inside, "" where the built network says. `imagenet` gives pretrained weights by our names for an input size; it raises
+    ImportError where their package is missing and ModelUnavailable where they cannot be downloaded. `translate` turns a
+    published state dict into our names.
     """
 
     name: str
@@ -92,15 +93,29 @@ ARCHITECTURES: dict[str, Architecture] = {
 }  # fmt: skip
 
 
+_LIBRARIES: dict[str, tuple[Callable[..., Network], Callable[[str, int], Mapping[str, Tensor]]]] = {
+    "timm": (borrowed.timm_network, borrowed.timm_weights),
+    "open_clip": (borrowed.clip_network, borrowed.clip_weights),
+}
+
+
 def architecture(name: str) -> Architecture:
-    """The architecture of that name, as `resnet50` or `googlenet+plain+dropout`. Raises ModelUnavailable."""
+    """The architecture of that name, as `resnet50`, `googlenet+plain+dropout` or `timm:NAME`. Raises ModelUnavailable."""
     base, *given = name.split("+")
     words = frozenset(given)
-    if base not in ARCHITECTURES:
-        raise ModelUnavailable(
-            f"There is no architecture {base!r} in this version of moodex; it knows {', '.join(ARCHITECTURES)}."
+    library, colon, theirs = base.partition(":")
+    if colon and library in _LIBRARIES:
+        make, weights = _LIBRARIES[library]
+        kind = Architecture(
+            base, partial(make, name=theirs), _ANY_HEAD, maps="", imagenet=partial(weights, theirs), translate=borrowed.ours
         )
-    kind = ARCHITECTURES[base]
+    elif base in ARCHITECTURES:
+        kind = ARCHITECTURES[base]
+    else:
+        raise ModelUnavailable(
+            f"There is no architecture {base!r} in this version of moodex; it knows {', '.join(ARCHITECTURES)}, and, with the "
+            "extra backbones, timm:NAME and open_clip:NAME."
+        )
     if unknown := sorted(words - kind.allowed):
         known = ", ".join(sorted(kind.allowed))
         raise ModelUnavailable(f"{base} cannot be varied by {unknown[0]!r}; it can by {known}.")

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
+from indexer.errors import UsageError
 from indexer.extras import require
 from indexer.study import AverageMap, Deletion
 from models.network import Network
@@ -45,7 +46,10 @@ def heat_maps(network: Network, kind: Architecture, pixels: Pixels, targets: Ids
 def grad_cam(network: Network, kind: Architecture, x: Tensor, targets: Tensor) -> Tensor:
     """Selvaraju et al., "Grad-CAM", arXiv:1610.02391: the last maps, weighted by their mean gradients. (N, size, size)."""
     kept: list[Tensor] = []
-    layer = dict(network.named_modules())[kind.maps]
+    path = kind.maps or network.maps
+    if not path:
+        raise UsageError(f"Where {kind.name} still knows places is not known; explain it with --method occlusion.")
+    layer = dict(network.named_modules())[path]
     handle = layer.register_forward_hook(lambda _module, _inputs, out: kept.append(out))
     try:
         with torch.enable_grad():
