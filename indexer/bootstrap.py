@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from indexer.ask import check, choose_model, look_at, to_query
-from indexer.errors import ModelUnavailable, NotIndexed
+from indexer.errors import ModelUnavailable, NotIndexed, UsageError
 from indexer.messages import ListedModel, Question, Status, Teaching, Undone
 from indexer.stopping import stoppable
 
@@ -196,6 +196,7 @@ def teach(settings: Settings, name: str | None, progress: Progress) -> Teaching:
     _need_database(settings)
     known = shelf(settings)
     in_use, rescored = known.in_use(), 0
+    chosen = in_use.set_by == "settings"
     with writer_lock(settings.home), stoppable("nothing was changed") as check_stop, _store(settings) as store:
         model = choose_model(store, known.stored_name(), _key_of(settings))
         given = lesson(store, model)
@@ -203,7 +204,7 @@ def teach(settings: Settings, name: str | None, progress: Progress) -> Teaching:
         if version.card is not None:
             try:
                 rescored = _rescore(settings, store, (model, version.card, version.score), progress, check_stop)
-                if in_use.set_by != "settings":
+                if not chosen:
                     known.use(version.card.name)
             except BaseException:
                 forget(store, FaissFiles(settings.vectors), version.card.name, {})
@@ -211,7 +212,8 @@ def teach(settings: Settings, name: str | None, progress: Progress) -> Teaching:
                 raise
     done = version.taught
     now = in_use.name if version.card is None else version.card.name
-    return Teaching(now, version.card is not None, done.before, done.after, done.tested, given.counts(), rescored)
+    new = version.card is not None
+    return Teaching(now, new, new and not chosen, done.before, done.after, done.tested, given.counts(), rescored)
 
 
 def undo_teaching(settings: Settings, progress: Progress) -> Undone:
@@ -226,7 +228,12 @@ def undo_teaching(settings: Settings, progress: Progress) -> Undone:
 
     _need_database(settings)
     known = shelf(settings)
-    name, rescored = known.in_use().name, 0
+    in_use, rescored = known.in_use(), 0
+    name = in_use.name
+    if in_use.set_by == "settings":
+        raise UsageError(
+            f"{name!r} is what --model, MOODEX_MODEL or the configuration file names; only the default can be undone."
+        )
     earlier_name, card, head = earlier(known, name)
     with writer_lock(settings.home), stoppable("nothing was changed") as check_stop, _store(settings) as store:
         model = choose_model(store, known.stored_name(), _key_of(settings))

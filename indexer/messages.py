@@ -138,12 +138,13 @@ class Lesson:
 class Teaching:
     """What teaching came to: balanced accuracy on held-out labels `before` and `after`, on `tested` of the `labels`.
 
-    `model` is the one in use now; it is `new`, and `rescored` pictures have its answers, or it was kept as it would not have
-    been better.
+    `model` is the new version, of which `rescored` pictures have answers, or, where none would have been better and it is not
+    `new`, the old one. `default` says whether it is used from now on: not where --model or a setting names another.
     """
 
     model: str
     new: bool
+    default: bool
     before: float
     after: float
     tested: int

@@ -68,8 +68,9 @@ def write_teaching(teaching: Teaching, as_json: bool, out: TextIO) -> None:
     measured = f"{teaching.before:.2f} before, {teaching.after:.2f} after"
     out.write(f"Right on {teaching.tested} labels held out in turn (balanced over emotions): {measured}.\n")
     if teaching.new:
-        out.write(f"{counted(teaching.rescored, 'picture')} looked at again. In use now: {printable(teaching.model)}\n")
-        out.write("Go back: moodex teach --undo\n")
+        name = printable(teaching.model)
+        out.write(f"{counted(teaching.rescored, 'picture')} looked at again by {name}.\n")
+        out.write("It is used from now on; go back: moodex teach --undo\n" if teaching.default else f"Use it: --model {name}\n")
     else:
         out.write(f"That would be no better: {printable(teaching.model)} stays as it is. More labels may help.\n")
 

@@ -48,7 +48,10 @@ def test_what_is_taught_is_found_kept_and_taken_back(moodex: Run, faces: Path) -
     assert len(everything) == total + 1 and "smug" not in everything[0]["emotions"]
     assert [model["name"] for model in json.loads(moodex("models", "list", "--json").stdout)] == ["moodex-lite0"]
     again = moodex("teach", "--name", "mine").stdout.decode()
-    assert "In use now: mine" in again and "moodex teach --undo" in again
+    assert "looked at again by mine" in again and "moodex teach --undo" in again
+    named = moodex("teach", "--name", "other", "--model", "moodex-lite0").stdout.decode()
+    assert "Use it: --model other" in named and b"mine" in moodex("models", "default").stdout
+    assert moodex("teach", "--undo", "--model", "mine").returncode == 2
 
 
 def test_suggestions_are_pictures_without_a_label(moodex: Run, faces: Path) -> None:
