@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from indexer.ports import Shelf, StoredModel, VectorIndex
 
 NEARLY_EQUAL = 0.995
-"""Cosine similarity, of whole embeddings, from which `dedupe` takes two pictures for one."""
+NEARLY_EQUAL_IN_SPACES = 0.965
+"""Cosine similarity, of whole embeddings, from which `dedupe` takes two pictures for one. With spaces for what is felt and how it
+looks, copies that were made smaller and saved again lie at 0.967 and above, other pictures at 0.86 and below.
+"""
 
 _PAGE = 256
 _SLACK = 16
@@ -32,7 +35,7 @@ def search(shelf: Shelf, model: StoredModel, query: Query, open_vectors: Callabl
     if query.like is None:
         if not query.dedupe:
             return [ranked.hit for ranked in shelf.ranked(model.id, chosen, query.limit, query.offset)]
-        return _page(_distinct(shelf, model.id, chosen), query)
+        return _page(_distinct(shelf, model, chosen), query)
     return _page(_similar(shelf, model, query, query.like, chosen, open_vectors()), query)
 
 
@@ -72,7 +75,7 @@ def _similar(shelf: Shelf, model: StoredModel, query: Query, vector: Floats, cho
     like = wanted.astype(np.float64)
     within = _selection(shelf, model, chosen)
     seen: set[int] = set()
-    distinct = Distinct()
+    distinct = Distinct(model)
     k = query.limit + query.offset + _SLACK
     while True:
         ids, similarities = index.search(wanted.astype(np.float32), k, within)
@@ -105,12 +108,12 @@ def _selection(shelf: Shelf, model: StoredModel, chosen: Filter) -> Selection:
     return Selection(positions, chosen.min_score, ids)
 
 
-def _distinct(shelf: Shelf, model_id: int, chosen: Filter) -> Iterator[Hit]:
+def _distinct(shelf: Shelf, model: StoredModel, chosen: Filter) -> Iterator[Hit]:
     """All hits by falling score, of nearly equal pictures the best."""
-    distinct = Distinct()
+    distinct = Distinct(model)
     shown: set[int] = set()
     offset = 0
-    while page := shelf.ranked(model_id, chosen, _PAGE, offset):
+    while page := shelf.ranked(model.id, chosen, _PAGE, offset):
         offset += len(page)
         vectors = shelf.vectors_of([entry.prediction_id for entry in page])
         for entry in page:
@@ -122,7 +125,8 @@ def _distinct(shelf: Shelf, model_id: int, chosen: Filter) -> Iterator[Hit]:
 class Distinct:
     """Remembers vectors and says whether another one is new, that is, not nearly equal to any of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, model: StoredModel) -> None:
+        self._least = NEARLY_EQUAL_IN_SPACES if model.card.spaces else NEARLY_EQUAL
         self._kept: Floats | None = None
         self._count = 0
 
@@ -134,7 +138,7 @@ class Distinct:
         candidate /= np.linalg.norm(candidate)
         if self._kept is None:
             self._kept = np.empty((_PAGE, len(candidate)), dtype=np.float32)
-        if self._count and float(np.max(self._kept[: self._count] @ candidate)) >= NEARLY_EQUAL:
+        if self._count and float(np.max(self._kept[: self._count] @ candidate)) >= self._least:
             return False
         if self._count == len(self._kept):
             self._kept = np.concatenate([self._kept, np.empty_like(self._kept)])

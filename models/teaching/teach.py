@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _FOLDS = 5
 _SHARES = (0.3, 0.6, 0.9)
 _ANCHORS = (0.1, 0.01, 0.001)
-_ALIKE = 0.995
+_ALIKE = 0.98
 """Cosine similarity from which two pictures are one: both go to the same fold."""
 
 

@@ -53,6 +53,13 @@ class Augment:
         x = pixels.permute(0, 3, 1, 2).float() / 255
         return self._place(x, torch.ones(len(x), 3, 1, 1))
 
+    def copied(self, pixels: Tensor) -> Tensor:
+        """The same pictures, as uint8, (N, H, W, 3), as bad copies: made smaller and larger again, and through JPEG."""
+        x = pixels.permute(0, 3, 1, 2).float() / 255
+        side = int(x.shape[2] * float(self._uniform(0.4, 0.9, 1)))
+        small = functional.interpolate(x, size=(side, side), mode="bilinear", antialias=True)
+        return self._jpeg(functional.interpolate(small, size=x.shape[2:], mode="bicubic"))
+
     def _uniform(self, low: float, high: float, *shape: int) -> Tensor:
         return torch.rand(*shape, generator=self._random) * (high - low) + low
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.e2e.conftest import EXAMPLES, Run
 
@@ -122,3 +124,15 @@ def test_status_and_models_say_what_there_is(stocked: Run) -> None:
         status["images"],
     )
     assert "* moodex-lite0" in stocked("models", "list").stdout.decode()
+
+
+def test_a_smaller_copy_that_was_saved_again_is_one_picture(moodex: Run, tmp_path: Path) -> None:
+    for head in sorted((EXAMPLES / "bigheads").glob("*.png"))[:4]:
+        with Image.open(head) as picture:
+            small = picture.convert("RGB").resize((picture.width * 7 // 10, picture.height * 7 // 10))
+        shutil.copy(head, tmp_path)
+        small.save(tmp_path / f"{head.stem}-copy.jpg", quality=60)
+    assert moodex("index", tmp_path).returncode == 0
+    everything = json.loads(moodex("search", "--min-score", "0.01", "-f", "json").stdout)
+    distinct = json.loads(moodex("search", "--min-score", "0.01", "--dedupe", "-f", "json").stdout)
+    assert (len(everything), len(distinct)) == (8, 4)
