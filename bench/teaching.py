@@ -1,10 +1,9 @@
-"""How much do a few labels teach the shipped model about an artist it has never seen? And how long does teaching take?
+"""How much do a few labels teach the shipped model about an artist it has never seen?
 
-    python bench/teaching.py VALIDATION [--model FILE] [--rescore N]
+    python bench/teaching.py VALIDATION [--model FILE]
 
 VALIDATION is a folder of labelled sets. Of each set, so many labels an emotion are given to the model, chosen by chance or by
-`teach --suggest`; what it then says of the rest of the set is measured, as balanced accuracy over its emotions. `--rescore` asks
-how long a library of N pictures takes to look at again.
+`teach --suggest`; what it then says of the rest of the set is measured, as balanced accuracy over its emotions.
 """
 
 from __future__ import annotations
@@ -34,6 +33,7 @@ from models.training.pictures import load_pictures  # noqa: E402
 
 BUDGETS = (1, 2, 5, 10, 20)
 REPEATS = 5
+WAYS = ("an emotion", "random", "suggested")
 
 
 def main() -> None:
@@ -67,14 +67,16 @@ def curves(folder: Path, model: Path) -> dict[str, Any]:
     found: dict[str, Any] = {"pictures": len(truth), "emotions": len(emotions), "before": balanced(said, truth), "seconds": []}
     for budget in BUDGETS:
         row: dict[str, Any] = {}
-        for way in ("random", "suggested"):
+        for way in WAYS:
             measured = []
             for repeat in range(REPEATS):
                 random = np.random.default_rng(repeat)
                 some = np.sort(random.permutation(len(truth))[: int(len(truth) * 0.9)])  # suggestions vary with what there is
-                if way == "random":
+                if way == "an emotion":
                     each = [random.permutation(some[truth[some] == emotion])[:budget] for emotion in emotions]
                     given = np.concatenate(each)
+                elif way == "random":
+                    given = random.permutation(some)[: budget * len(emotions)]
                 else:
                     given = some[representatives(feel[some], feel[:0], budget * len(emotions))]
                 rest = np.setdiff1d(np.arange(len(truth)), given)
@@ -102,8 +104,13 @@ def balanced(said: Any, truth: Any) -> float:
 def page(results: dict[str, Any]) -> str:
     """The results as Markdown."""
     lines = ["# A few labels of an artist never seen", "", f"`python bench/teaching.py VALIDATION` on {results['machine']}.", ""]
-    lines += ["Balanced accuracy over all emotions of a set, on the pictures without label; labels chosen by chance / suggested."]
-    lines += [f"Mean of {results['repeats']} draws. Labels are given an emotion on average; suggestions are not stratified.", ""]
+    lines += [
+        "Balanced accuracy over all emotions of a set, on the pictures without label, by labels an emotion: so many of each by"
+    ]
+    lines += [
+        "chance / as many in all by chance / as many in all that were suggested. Who labels cannot know the first beforehand."
+    ]
+    lines += [f"Mean of {results['repeats']} draws. A set too small for a number has none.", ""]
     head = " | ".join(str(budget) for budget in BUDGETS)
     lines += [f"| set | emotions | 0 | {head} | seconds |", "|---" * (len(BUDGETS) + 4) + "|"]
     for name, one in results["sets"].items():
