@@ -45,7 +45,7 @@ class Taught:
 
 
 def teach(old: Head, vectors: Floats, labels: Sequence[str], remembered: Examples, said_before: Sequence[str]) -> Taught:
-    """Refit a head to N labelled embeddings as it reads them, (N, D). `said_before` is what the model in use says of each.
+    """Refit a head to N labelled embeddings as it reads them, (N, D). `said_before` is what the model says of each until now.
 
     Every setting is tried on the same folds, near-duplicates together; the one under which held-out labels are likeliest is
     taken, and the accuracies are those of the same folds, so that `after` is a little optimistic. Emotions with one label are

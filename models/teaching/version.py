@@ -51,7 +51,7 @@ def learn(shelf: ModelShelf, in_use: str, lesson: Lesson, name: str | None = Non
     """Teach the model in use and write the new version beside the user's other models.
 
     A version that was taught before is not taught on: its first model is, from all labels there are, so that a label that was
-    taken back leaves no trace. Raises ModelUnavailable where that model has gone or changed, UsageError for a name that cannot be
+    taken back leaves no trace. It is compared with that model, too: the version in use has seen some of the labels. Raises ModelUnavailable where that model has gone or changed, UsageError for a name that cannot be
     one or labels from which nothing can be told.
     """
     card = read_card(shelf.find(in_use))
@@ -61,9 +61,12 @@ def learn(shelf: ModelShelf, in_use: str, lesson: Lesson, name: str | None = Non
         raise ModelUnavailable(f"The card of {first!r} is an older moodex's; train the model again, or teach another.")
     if base.embeds_as != card.embeds_as:
         raise ModelUnavailable(f"The model {first!r}, which {in_use!r} was taught from, is another one now.")
+    target = shelf.place(name or _free_name(shelf, first))
     remembered = recall(base, stored) or _sampled(base, card, lesson)
     old = head_of(base, stored) if reads_stored(base) else _from_nothing(base, remembered)
-    taught = teach(old, as_read(base, lesson.vectors), lesson.labels, remembered, lesson.said_before)
+    vectors = as_read(base, lesson.vectors)
+    said = lesson.said_before if in_use == first else [old.labels[best] for best in old.logits(vectors).argmax(axis=1)]
+    taught = teach(old, vectors, lesson.labels, remembered, said)
     if taught.head is None:
         return Version(taught, None, None)
     about = {
@@ -79,7 +82,6 @@ def learn(shelf: ModelShelf, in_use: str, lesson: Lesson, name: str | None = Non
             "anchor": taught.pull.anchor,
         },
     }
-    target = shelf.place(name or _free_name(shelf, first))
     new = replace(base, name=target.stem, architecture=taught_architecture(base), labels=taught.head.labels, about=about)
     path = checkpoint.save(target.parent, new, with_head(stored, taught.head))
     return Version(taught, *_as_written(checkpoint.load(path)))

@@ -23,10 +23,9 @@ _AT_ONCE = 64
 def fit_look(network: Network, pictures: Pictures, kind: Architecture, device: torch.device, seed: int) -> None:
     """Fit the look of a network (in evaluation mode, on the device) that has one; nothing to do for others.
 
-    Whole characters are drawn at random until some thousands of pictures are together, each as it is,
-    slightly moved, and badly copied: a character's pictures then differ by what it feels, where it stands and how often it was
-    saved, which is what must not matter. A picture whose
-    character nobody named is its own.
+    Whole characters are drawn at random until some thousands of pictures are together, each as it is, slightly moved, and badly
+    copied: a character's pictures then differ by what it feels, where it stands and how often it was saved, which is what must
+    not matter. A picture whose character nobody named is its own.
     """
     if network.look is None:
         return

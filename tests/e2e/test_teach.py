@@ -54,6 +54,18 @@ def test_what_is_taught_is_found_kept_and_taken_back(moodex: Run, faces: Path) -
     assert moodex("teach", "--undo", "--model", "mine").returncode == 2
 
 
+def test_more_labels_make_another_version_and_each_is_undone_in_turn(moodex: Run, faces: Path) -> None:
+    assert moodex("index", faces).returncode == 0
+    own_word(faces, moodex)
+    assert json.loads(moodex("teach", "--json").stdout)["model"] == "moodex-lite0-taught-1"
+    assert moodex("label", *sorted(faces.rglob("sad/*.png"))[1::2], "-e", "smug").returncode == 0
+    second = json.loads(moodex("teach", "--json").stdout)
+    assert (second["model"], second["new"]) == ("moodex-lite0-taught-2", True)
+    for expected in ("moodex-lite0-taught-1", "moodex-lite0"):
+        assert json.loads(moodex("teach", "--undo", "--json").stdout)["model"] == expected
+    assert moodex("teach", "--undo").returncode == 2
+
+
 def test_suggestions_are_pictures_without_a_label(moodex: Run, faces: Path) -> None:
     assert moodex("index", faces).returncode == 0
     suggested = json.loads(moodex("teach", "--suggest", "4", "--json").stdout)
