@@ -51,8 +51,9 @@ def learn(shelf: ModelShelf, in_use: str, lesson: Lesson, name: str | None = Non
     """Teach the model in use and write the new version beside the user's other models.
 
     A version that was taught before is not taught on: its first model is, from all labels there are, so that a label that was
-    taken back leaves no trace. It is compared with that model, too: the version in use has seen some of the labels. Raises ModelUnavailable where that model has gone or changed, UsageError for a name that cannot be
-    one or labels from which nothing can be told.
+    taken back leaves no trace. It is compared with that model, too, for the version in use has seen some of the labels. Raises
+    ModelUnavailable where that model has gone or changed, UsageError for a name that cannot be one or labels from which nothing
+    can be told.
     """
     card = read_card(shelf.find(in_use))
     first = str(card.about.get("taught", {}).get("from", in_use))
