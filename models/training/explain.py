@@ -53,8 +53,9 @@ def grad_cam(network: Network, kind: Architecture, x: Tensor, targets: Tensor) -
     handle = layer.register_forward_hook(lambda _module, _inputs, out: kept.append(out))
     try:
         with torch.enable_grad():
-            logits, _ = network(x.requires_grad_(True))
-            chosen = logits.gather(1, targets[:, None]).sum()
+            # The logit as a sum over the features. Its slope through their unit length would say where the others lose instead.
+            features = network.features(x.requires_grad_(True))
+            chosen = (features * network.classifier.weight[targets, : features.shape[1]]).sum()
             (gradient,) = torch.autograd.grad(chosen, kept[0])
     finally:
         handle.remove()

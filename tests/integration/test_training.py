@@ -31,7 +31,15 @@ from models.training.train import Hooks, fit
 from tests.support.drawn import two_artists
 
 RECIPE = Recipe(
-    size=64, epochs=2, pictures_per_epoch=480, batch_size=16, backbone_rate=2e-3, head_rate=1e-2, strength=0.3, frozen=0.6
+    architecture="efficientnet_lite0+spaces",
+    size=64,
+    epochs=2,
+    pictures_per_epoch=480,
+    batch_size=16,
+    backbone_rate=2e-3,
+    head_rate=1e-2,
+    strength=0.3,
+    frozen=0.6,
 )
 QUICK = Recipe(
     architecture="baseline_cnn", weights="none", size=32, epochs=3, pictures_per_epoch=0, batch_size=8, frozen=0, strength=0.3

@@ -22,18 +22,18 @@ class TwoCorners(Network):
 
     def __init__(self, classes: int, size: int, words: frozenset[str]) -> None:
         super().__init__(2, classes)
-        self.maps = nn.Conv2d(3, 2, 1)
-        self.maps.weight.data = torch.tensor([[3.0, -1.5, -1.5], [3.0, -1.5, -1.5]])[:, :, None, None]
-        self.maps.bias = nn.Parameter(torch.full((2,), -1.5))
+        self.spots = nn.Conv2d(3, 2, 1)
+        self.spots.weight.data = torch.tensor([[3.0, -1.5, -1.5], [3.0, -1.5, -1.5]])[:, :, None, None]
+        self.spots.bias = nn.Parameter(torch.full((2,), -1.5))
         self.classifier.weight.data = torch.eye(2) * 20
         self.classifier.bias.data.zero_()
 
     def pooled(self, x: Tensor) -> Tensor:
-        red = self.maps(x).relu()
+        red = self.spots(x).relu()
         return torch.stack([red[:, label, rows, columns].mean(dim=(1, 2)) for label, (rows, columns) in CORNERS.items()], dim=1)
 
 
-KIND = Architecture("two_corners", TwoCorners, frozenset(), maps="maps")
+KIND = Architecture("two_corners", TwoCorners, frozenset(), maps="spots")
 
 
 @pytest.fixture
