@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN = $(VENV)/bin
 DEMO = $(BIN)/moodex --home moodex-demo
 
-.PHONY: demo test lint docs bench faces drawn model clean
+.PHONY: demo test lint docs bench faces drawn model cutouts detector clean
 
 demo: $(VENV)/.run
 	$(DEMO) index examples/images
@@ -43,6 +43,15 @@ drawn: $(VENV)/.dev
 
 model: $(VENV)/.dev
 	$(BIN)/moodex train build/faces build/drawn --name moodex-lite0 --output models/zoo --split none --temperature 1.03 --force
+
+# What the detector of faces learns from, and the shipped detector.
+cutouts: $(VENV)/.dev
+	cd recipes/faces && npm ci && node render.mjs ../../build/cutouts --per-class 40 --cut-out && node things.mjs ../../build/cutouts
+	$(BIN)/pip install --quiet --editable '.[draw]'
+	$(BIN)/python -m recipes.drawn.make build/drawn-cutouts --characters 600 --seed 900000 --cut-out
+
+detector: $(VENV)/.dev
+	$(BIN)/python -m recipes.detector.train build/cutouts build/drawn-cutouts --output models/faces --scenes 60000
 
 $(VENV)/.run: pyproject.toml
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)

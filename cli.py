@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from commands import labels, models, study
-from commands.options import AsJson, BatchSize, Device, Home, Model, RequireGpu, Workers, settings_of, stdout
+from commands.options import AsJson, BatchSize, Device, Faces, Home, Model, RequireGpu, Workers, settings_of, stdout
 from indexer.emotions import EMOTIONS
 from indexer.errors import MoodexError, UsageError
 
@@ -87,6 +87,7 @@ def index_command(
         typer.Option("--prune/--no-prune", help="Forget vanished files: always, or never. (default: where it is safe)"),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Look at every file anew.")] = False,
+    faces: Faces = None,
     as_json: AsJson = False,
     home: Home = None,
 ) -> NoReturn:
@@ -98,7 +99,14 @@ def index_command(
     from render.summary import write_summary
 
     settings = settings_of(
-        context, home=home, model=model, device=device, require_gpu=require_gpu, batch_size=batch_size, workers=workers
+        context,
+        home=home,
+        model=model,
+        device=device,
+        require_gpu=require_gpu,
+        batch_size=batch_size,
+        workers=workers,
+        faces=faces,
     )
     scan = ScanOptions(exclude=tuple(exclude or ()), follow_symlinks=follow_symlinks)
     options = IndexOptions(scan=scan, prune=prune, force=force)
@@ -124,6 +132,7 @@ def search_command(
     form: Annotated[Format, typer.Option("--format", "-f", help="How to write the results.")] = Format.TABLE,
     null: Annotated[bool, typer.Option("-0", "--null", help="End paths with NUL, for xargs -0; implies --format paths.")] = False,
     open_sheet: Annotated[bool, typer.Option("--open", help="Show a contact sheet in the browser; implies html.")] = False,
+    faces: Faces = None,
     model: Model = None,
     device: Device = None,
     require_gpu: RequireGpu = None,
@@ -133,7 +142,7 @@ def search_command(
     from indexer import bootstrap
     from indexer.messages import Question
 
-    settings = settings_of(context, home=home, model=model, device=device, require_gpu=require_gpu)
+    settings = settings_of(context, home=home, model=model, device=device, require_gpu=require_gpu, faces=faces)
     question = Question(
         image=os.fsencode(image) if image else None,
         like=os.fsencode(like) if like else None,
@@ -164,19 +173,20 @@ def show_command(
     context: typer.Context,
     path: Annotated[Path, typer.Argument(help="A picture, indexed or not.", metavar="PATH")],
     as_json: AsJson = False,
+    faces: Faces = None,
     model: Model = None,
     device: Device = None,
     require_gpu: RequireGpu = None,
     home: Home = None,
 ) -> None:
-    """Show how probable every emotion is for one picture."""
+    """Show how probable every emotion is for one picture, or for each face in it."""
     from indexer import bootstrap
     from render.bars import write_bars
 
-    settings = settings_of(context, home=home, model=model, device=device, require_gpu=require_gpu)
-    hit = bootstrap.show(settings, os.fsencode(path))
+    settings = settings_of(context, home=home, model=model, device=device, require_gpu=require_gpu, faces=faces)
+    hits = bootstrap.show(settings, os.fsencode(path))
     with stdout() as out:
-        write_bars(hit, as_json, out)
+        write_bars(hits, as_json, out)
 
 
 @app.command("status")

@@ -74,7 +74,7 @@ def fill(database: Path, model: int, labels: int, size: int, count: int) -> None
                 "INSERT INTO files VALUES (?, 1, ?, 1, 1, 'done', NULL, NULL, ?, 1)", [(n, b"%d" % n, n) for n in ids]
             )
             connection.exec_driver_sql(
-                "INSERT INTO predictions VALUES (?, ?, ?, 0, NULL, NULL, NULL, NULL, 'happy', 0.5, ?)",
+                "INSERT INTO predictions VALUES (?, ?, ?, 0, NULL, NULL, NULL, NULL, 'happy', 0.5, ?, NULL)",
                 [(n, n, model, row.tobytes()) for n, row in zip(ids, odds, strict=True)],
             )
             connection.exec_driver_sql(

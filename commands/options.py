@@ -20,6 +20,9 @@ Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, c
 RequireGpu = Annotated[bool | None, typer.Option("--require-gpu", help="Fail rather than run on the CPU.", show_default=False)]
 BatchSize = Annotated[str | None, typer.Option("--batch-size", help="Pictures a batch: auto or a number.")]
 Workers = Annotated[str | None, typer.Option("--workers", help="Threads that read and decode: auto or a number.")]
+Faces = Annotated[
+    str | None, typer.Option("--faces", help="on, to judge each face found, or off, to take pictures as a whole. (MOODEX_FACES)")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 

@@ -31,6 +31,7 @@ from db.tables import (
     EmbedderRow,
     EmbeddingRow,
     FileRow,
+    FinderRow,
     FolderRow,
     GenerationRow,
     ImageRow,
@@ -85,12 +86,15 @@ class SqliteCatalog:
             )
             return connection.execute(select(ModelRow.id).where(ModelRow.key == card.key)).scalar_one()
 
-    def begin_run(self, roots: Sequence[bytes], model_id: int) -> int:
+    def begin_run(self, roots: Sequence[bytes], model_id: int, finder: str | None = None) -> int:
         with self._engine.begin() as connection:
+            if finder is not None:
+                connection.execute(upsert(FinderRow.table).values(key=finder).on_conflict_do_nothing())
             run = insert(RunRow.table).values(
                 started_at=time.time(),
                 roots=[os.fsdecode(root) for root in roots],
                 model_id=model_id,
+                finder_id=select(FinderRow.id).where(FinderRow.key == finder).scalar_subquery(),
                 pid=os.getpid(),
                 outcome="running",
                 counts={},
@@ -102,8 +106,8 @@ class SqliteCatalog:
             done = update(RunRow.table).where(RunRow.id == run_id)
             connection.execute(done.values(ended_at=time.time(), outcome=outcome, counts=dict(counts)))
 
-    def known_files(self, folder: bytes, model_id: int) -> dict[bytes, KnownFile]:
-        predicted = exists().where(PredictionRow.image_id == FileRow.image_id, PredictionRow.model_id == model_id)
+    def known_files(self, folder: bytes, run_id: int) -> dict[bytes, KnownFile]:
+        predicted = exists().where(PredictionRow.image_id == FileRow.image_id, _as_in(run_id))
         query = (
             select(
                 FileRow.name,
@@ -185,20 +189,21 @@ class SqliteCatalog:
                 for file_id, folder, name, size, mtime in connection.execute(query)
             ]
 
-    def is_predicted(self, digest: bytes, model_id: int) -> bool:
+    def is_predicted(self, digest: bytes, run_id: int) -> bool:
         query = (
             select(PredictionRow.id)
             .join(ImageRow.table, ImageRow.id == PredictionRow.image_id)
-            .where(ImageRow.digest == digest, PredictionRow.model_id == model_id)
+            .join(RunRow.table, RunRow.id == run_id)
+            .where(ImageRow.digest == digest, _as_in(run_id))
         )
         with self._engine.connect() as connection:
             return connection.execute(query.limit(1)).first() is not None
 
-    def commit(self, run_id: int, model_id: int, batch: Batch) -> None:
+    def commit(self, run_id: int, batch: Batch) -> None:
         with self._engine.begin() as connection:
             images = _image_ids(connection, batch)
             if batch.predicted:
-                write_predictions(connection, model_id, images, batch.predicted)
+                write_predictions(connection, run_id, images, batch.predicted)
             done = [(file, images[entry.image.digest]) for entry in batch.predicted for file in entry.files]
             done += [(file, images[digest]) for file, digest in batch.linked]
             _settle_files(connection, done, batch.failed)
@@ -282,6 +287,12 @@ def _folder_under(root: bytes) -> ColumnElement[bool]:
     # Every path below the root starts with it and a slash; blobs compare byte by byte and "0" follows "/".
     stem = root.rstrip(b"/")
     return or_(FolderRow.path == root, and_(FolderRow.path > stem + b"/", FolderRow.path < stem + b"0"))
+
+
+def _as_in(run_id: int) -> ColumnElement[bool]:
+    """Whether a prediction is by a run's model, in regions that were found as the run finds them."""
+    same_finder = PredictionRow.finder_id.is_not_distinct_from(RunRow.finder_id)
+    return and_(RunRow.id == run_id, PredictionRow.model_id == RunRow.model_id, same_finder)
 
 
 def _waiting(roots: Sequence[bytes]) -> ColumnElement[bool]:

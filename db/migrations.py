@@ -79,6 +79,13 @@ ALTER TABLE shared RENAME TO embeddings;
 CREATE UNIQUE INDEX embeddings_by_image ON embeddings (embedder_id, image_id, region);
 """
 
+_FACES = """
+CREATE TABLE finders (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE);
+ALTER TABLE runs ADD COLUMN finder_id INTEGER REFERENCES finders(id);
+ALTER TABLE predictions ADD COLUMN finder_id INTEGER REFERENCES finders(id);
+CREATE INDEX predictions_of_pictures ON predictions (model_id, region) WHERE region <= 1;
+"""
+
 
 def _statements(script: str) -> Callable[[Connection], None]:
     def step(connection: Connection) -> None:
@@ -93,6 +100,7 @@ STEPS: tuple[tuple[str, Callable[[Connection], None]], ...] = (
     ("0001_first_schema", _statements(_FIRST_SCHEMA)),
     ("0002_labels", _statements(_LABELS)),
     ("0003_shared_embeddings", _statements(_SHARED_EMBEDDINGS)),
+    ("0004_faces", _statements(_FACES)),
 )
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import secrets
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Connection, Join, and_, delete, exists, func, insert, select
-from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy import Connection, Join, and_, delete, exists, func, insert, or_, select
 
-from db.tables import EmbeddingRow, GenerationRow, LabelRow, ModelRow, PredictionRow
+from db.tables import EmbeddingRow, GenerationRow, LabelRow, ModelRow, PredictionRow, RunRow
+from indexer.domain import MAIN_FACE, WHOLE_IMAGE, Prediction
 from indexer.ports import Predicted
 
 if TYPE_CHECKING:
@@ -21,10 +22,21 @@ T = TypeVar("T")
 _CHUNK = 500
 _RESCORED_AT_ONCE = 8192
 _ADD_PREDICTION = (
-    'INSERT INTO predictions (image_id, model_id, region, "left", top, "right", bottom, emotion, score, probabilities) '
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO predictions "
+    '(image_id, model_id, region, finder_id, "left", top, "right", bottom, emotion, score, probabilities) '
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 """As SQL, for SQLAlchemy's own insert costs more than all else for a million rows."""
+
+PLACE = (
+    PredictionRow.region,
+    PredictionRow.finder_id,
+    PredictionRow.left,
+    PredictionRow.top,
+    PredictionRow.right,
+    PredictionRow.bottom,
+)
+"""The columns that say which region of a picture a prediction is about, and what found it."""
 
 
 def chunks(values: Iterable[T], size: int) -> Iterator[list[T]]:
@@ -45,43 +57,70 @@ def embedded() -> Join:
     return models.join(EmbeddingRow.table, same)
 
 
-def write_predictions(connection: Connection, model_id: int, images: Mapping[bytes, int], entries: Sequence[Predicted]) -> None:
-    image_ids = [images[entry.image.digest] for entry in entries]
-    for chunk in chunks(image_ids, _CHUNK):
-        connection.execute(
-            delete(PredictionRow.table).where(PredictionRow.image_id.in_(chunk), PredictionRow.model_id == model_id)
-        )
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """How a run looks at pictures."""
+
+    model_id: int
+    finder_id: int | None
+    embedder_id: int
+
+
+def write_predictions(connection: Connection, run_id: int, images: Mapping[bytes, int], entries: Sequence[Predicted]) -> None:
+    """Replace what the run's model said of some pictures, and their embeddings."""
+    columns = select(RunRow.model_id, RunRow.finder_id, ModelRow.embedder_id).join(ModelRow.table, ModelRow.id == RunRow.model_id)
+    reader = _Reader(*connection.execute(columns.where(RunRow.id == run_id)).one())
+    for chunk in chunks([images[entry.image.digest] for entry in entries], _CHUNK):
+        _forget_images(connection, reader, chunk)
+    regions = [(images[entry.image.digest], *part) for entry in entries for part in _numbered(entry.predictions)]
     rows = [
         {
             "image_id": image_id,
-            "region": entry.prediction.region,
-            "probabilities": struct.pack(f"<{len(entry.prediction.probabilities)}f", *entry.prediction.probabilities),
+            "region": region,
+            "finder_id": reader.finder_id,
+            "left": one.face and one.face.left,
+            "top": one.face and one.face.top,
+            "right": one.face and one.face.right,
+            "bottom": one.face and one.face.bottom,
+            "probabilities": struct.pack(f"<{len(one.probabilities)}f", *one.probabilities),
         }
-        for image_id, entry in zip(image_ids, entries, strict=True)
+        for image_id, region, one in regions
     ]
-    _insert_predictions(connection, model_id, rows)
-    embedder = connection.execute(select(ModelRow.embedder_id).where(ModelRow.id == model_id)).scalar_one()
+    _insert_predictions(connection, reader.model_id, rows)
     vectors = [
         {
-            "embedder_id": embedder,
+            "embedder_id": reader.embedder_id,
             "image_id": image_id,
-            "region": entry.prediction.region,
-            "vector": entry.prediction.embedding.astype("<f2").tobytes(),
+            "region": region,
+            "vector": one.embedding.astype("<f2").tobytes(),
         }
-        for image_id, entry in zip(image_ids, entries, strict=True)
+        for image_id, region, one in regions
     ]
-    statement = upsert(EmbeddingRow.table)
-    renewed = statement.on_conflict_do_update(
-        index_elements=["embedder_id", "image_id", "region"], set_={"vector": statement.excluded.vector}
-    )
-    connection.execute(renewed, vectors)
+    connection.execute(insert(EmbeddingRow.table), vectors)
+
+
+def _forget_images(connection: Connection, reader: _Reader, image_ids: Sequence[int]) -> None:
+    """Delete the embeddings of pictures, and the predictions that belong to them no more."""
+    row = PredictionRow
+    sharing = select(ModelRow.id).where(ModelRow.embedder_id == reader.embedder_id)
+    other_regions = and_(row.model_id.in_(sharing), row.finder_id.is_distinct_from(reader.finder_id))
+    outdated = or_(row.model_id == reader.model_id, other_regions)
+    connection.execute(delete(row.table).where(row.image_id.in_(image_ids), outdated))
+    embeddings = EmbeddingRow.embedder_id == reader.embedder_id
+    connection.execute(delete(EmbeddingRow.table).where(embeddings, EmbeddingRow.image_id.in_(image_ids)))
+
+
+def _numbered(predictions: Sequence[Prediction]) -> Iterator[tuple[int, Prediction]]:
+    """Predictions with the number of their region."""
+    for number, prediction in enumerate(predictions):
+        yield (WHOLE_IMAGE if prediction.face is None else MAIN_FACE + number), prediction
 
 
 def rewrite_predictions(connection: Connection, image_ids: Sequence[int]) -> None:
     """Write what models say of pictures anew, as labels have changed: under new ids, which are all that vector indexes follow."""
     row = PredictionRow
     query = (
-        select(row.id, row.model_id, row.image_id, row.region, row.left, row.top, row.right, row.bottom, row.probabilities)
+        select(row.id, row.model_id, row.image_id, *PLACE, row.probabilities)
         .where(row.image_id.in_(image_ids))
         .order_by(row.model_id, row.id)
     )
@@ -96,7 +135,7 @@ def rescore(connection: Connection, source: int, target: int, score: Score, adva
     import numpy as np
 
     row, done = PredictionRow, PredictionRow.table.alias()
-    columns = (row.id, row.image_id, row.region, row.left, row.top, row.right, row.bottom, EmbeddingRow.vector)
+    columns = (row.id, row.image_id, *PLACE, EmbeddingRow.vector)
     missing = ~exists().where(done.c.image_id == row.image_id, done.c.region == row.region, done.c.model_id == target)
     labels = connection.execute(select(ModelRow.labels).where(ModelRow.id == target)).scalar_one()
     labelled = connection.execute(select(LabelRow.image_id, LabelRow.emotion)).all()
@@ -115,7 +154,7 @@ def rescore(connection: Connection, source: int, target: int, score: Score, adva
         for one, position, probability, numbers in zip(found, best, surest, probabilities, strict=True):
             own = said.get(one.image_id)
             emotion, sure = (labels[position], probability) if own is None else (own, 1.0)
-            place = (one.image_id, target, one.region, one.left, one.top, one.right, one.bottom)
+            place = (one.image_id, target, one.region, one.finder_id, one.left, one.top, one.right, one.bottom)
             rows.append((*place, emotion, sure, numbers.tobytes()))
         connection.exec_driver_sql(_ADD_PREDICTION, rows)
         rescored += len(rows)

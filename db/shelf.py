@@ -8,12 +8,12 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Engine, Row, Select, and_, func, select, union_all
+from sqlalchemy import ColumnElement, Engine, FromClause, Row, Select, and_, exists, func, literal, or_, select, union_all
 
 from db.catalog import file_under
 from db.predictions import chunks, embedded
 from db.tables import EmbeddingRow, FileRow, FolderRow, GenerationRow, ImageRow, LabelRow, ModelRow, PredictionRow, RunRow
-from indexer.domain import WHOLE_IMAGE, Failure, FileState, Hit, InputSpec, Labelled, ModelCard
+from indexer.domain import MAIN_FACE, Face, Failure, FileState, Hit, InputSpec, Labelled, ModelCard, in_pixels
 from indexer.errors import NotIndexed
 from indexer.ports import NOT_THE_MODELS, Counts, Filter, Generation, RankedHit, RunRecord, Sample, StoredModel, VectorRows
 
@@ -31,9 +31,8 @@ class SqliteShelf:
         self._engine = engine
 
     def models(self) -> list[StoredModel]:
-        pictures = (
-            select(func.count()).select_from(PredictionRow.table).where(PredictionRow.model_id == ModelRow.id).scalar_subquery()
-        )
+        own = select(func.count()).select_from(PredictionRow.table).where(PredictionRow.model_id == ModelRow.id)
+        pictures = own.where(_is_main()).scalar_subquery()
         with self._engine.connect() as connection:
             rows = connection.execute(select(ModelRow.table, pictures.label("pictures")).order_by(ModelRow.id))
             return [StoredModel(row.id, _card(row), row.pictures) for row in rows]
@@ -78,8 +77,8 @@ class SqliteShelf:
             labels = self._labels(model_id)
             # One ordered slice of the index an emotion; their best are merged, so that no slice is sorted as a whole.
             slices = [
-                _live_hits(model_id, under=chosen.under)
-                .where(PredictionRow.emotion == emotion, PredictionRow.score >= chosen.min_score)
+                _live_hits(model_id, chosen)
+                .where(PredictionRow.emotion == emotion, PredictionRow.score >= chosen.min_score, _is_best(chosen))
                 .order_by(PredictionRow.score.desc(), PredictionRow.id, FileRow.id)
                 .limit(limit + offset)
                 .subquery()
@@ -92,12 +91,12 @@ class SqliteShelf:
             query = select(best).order_by(best.c.score.desc(), best.c.prediction_id, best.c.file_id).limit(limit).offset(offset)
             return [_ranked_hit(row, labels) for row in connection.execute(query)]
 
-    def hits(self, model_id: int, prediction_ids: Sequence[int], under: bytes | None) -> dict[int, list[Hit]]:
+    def hits(self, model_id: int, prediction_ids: Sequence[int], chosen: Filter) -> dict[int, list[Hit]]:
         found: dict[int, list[Hit]] = defaultdict(list)
         labels = self._labels(model_id)
         with self._engine.connect() as connection:
             for chunk in chunks(prediction_ids, _CHUNK):
-                query = _live_hits(model_id, under).where(PredictionRow.id.in_(chunk)).order_by(FileRow.id)
+                query = _live_hits(model_id, chosen).where(PredictionRow.id.in_(chunk)).order_by(FileRow.id)
                 for row in connection.execute(query):
                     ranked = _ranked_hit(row, labels)
                     found[ranked.prediction_id].append(ranked.hit)
@@ -125,9 +124,10 @@ class SqliteShelf:
     def sample(self, model_id: int, count: int) -> Sample:
         import numpy as np
 
-        total = select(func.count()).select_from(PredictionRow.table).where(PredictionRow.model_id == model_id)
+        own = and_(PredictionRow.model_id == model_id, _is_main())
+        total = select(func.count()).select_from(PredictionRow.table).where(own)
         number = func.row_number().over(order_by=PredictionRow.id).label("number")
-        numbered = select(PredictionRow.id, number).where(PredictionRow.model_id == model_id).subquery()
+        numbered = select(PredictionRow.id, number).where(own).subquery()
         with self._engine.connect() as connection:
             step = -(-connection.execute(total).scalar_one() // count) or 1
             ids = connection.execute(select(numbered.c.id).where(numbered.c.number % step == 0)).scalars().all()
@@ -148,7 +148,7 @@ class SqliteShelf:
         query = (
             select(PredictionRow.id)
             .join(ImageRow.table, ImageRow.id == PredictionRow.image_id)
-            .where(PredictionRow.model_id == model_id, PredictionRow.region == WHOLE_IMAGE)
+            .where(PredictionRow.model_id == model_id, _is_main())
             .where(ImageRow.digest >= low, ImageRow.digest <= high)
             .limit(2)
         )
@@ -192,13 +192,12 @@ class SqliteShelf:
         with self._engine.connect() as connection:
             return tuple(connection.execute(query).scalars())
 
-    def predicted_at(self, model_id: int, path: bytes) -> RankedHit | None:
-        query = _live_hits(model_id, under=None).where(
-            FolderRow.path == os.path.dirname(path), FileRow.name == os.path.basename(path)
-        )
+    def predicted_at(self, model_id: int, path: bytes) -> list[RankedHit]:
+        here = and_(FolderRow.path == os.path.dirname(path), FileRow.name == os.path.basename(path))
+        query = _live_hits(model_id, Filter()).where(here).order_by(PredictionRow.region)
         with self._engine.connect() as connection:
-            row = connection.execute(query).first()
-            return _ranked_hit(row, self._labels(model_id)) if row is not None else None
+            labels = self._labels(model_id)
+            return [_ranked_hit(row, labels) for row in connection.execute(query)]
 
     def predicted_as(self, model_id: int, digest: bytes) -> int | None:
         found = self.find(model_id, digest.hex())
@@ -266,7 +265,37 @@ def _is_live() -> ColumnElement[bool]:
     return and_(FileRow.image_id.is_not(None), FileRow.state.in_([FileState.DONE, FileState.PENDING]))
 
 
-def _live_hits(model_id: int, under: bytes | None) -> Select[*tuple[Any, ...]]:
+def _is_main() -> ColumnElement[bool]:
+    """Whether a prediction is of a picture as a whole or of its main face: every picture has one of the two.
+
+    The number stands in the SQL itself, for SQLite to see that the index of just these rows fits.
+    """
+    return PredictionRow.region <= literal(MAIN_FACE, literal_execute=True)
+
+
+def _is_best(chosen: Filter) -> ColumnElement[bool]:
+    """Whether no other region of the picture answers better."""
+    other = PredictionRow.table.alias()
+    as_good = and_(other.c.score == PredictionRow.score, other.c.region < PredictionRow.region)
+    wanted = () if chosen.emotions is None else (other.c.emotion.in_(sorted(chosen.emotions)),)
+    return ~_exists_beside(other, *wanted, or_(other.c.score > PredictionRow.score, as_good))
+
+
+def _without(excluded: frozenset[str]) -> ColumnElement[bool]:
+    """Whether no region of the picture feels what is excluded."""
+    other = PredictionRow.table.alias()
+    return ~_exists_beside(other, other.c.emotion.in_(sorted(excluded)))
+
+
+def _exists_beside(other: FromClause, *conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Whether the same model says such a thing of any region of the same picture."""
+    # "+ 0" leaves SQLite only the index by picture: it would take the one by emotion, and read all of that for each picture.
+    same = and_(other.c.image_id == PredictionRow.image_id, other.c.model_id + 0 == PredictionRow.model_id)
+    return exists().where(same, *conditions)
+
+
+def _live_hits(model_id: int, chosen: Filter) -> Select[*tuple[Any, ...]]:
+    """The files of predictions, of which the filter's folder and exclusions are let through."""
     query = (
         select(
             PredictionRow.id.label("prediction_id"),
@@ -274,7 +303,13 @@ def _live_hits(model_id: int, under: bytes | None) -> Select[*tuple[Any, ...]]:
             PredictionRow.score.label("score"),
             PredictionRow.probabilities.label("probabilities"),
             LabelRow.emotion.label("label"),
+            PredictionRow.left.label("left"),
+            PredictionRow.top.label("top"),
+            PredictionRow.right.label("right"),
+            PredictionRow.bottom.label("bottom"),
             ImageRow.digest.label("digest"),
+            ImageRow.width.label("width"),
+            ImageRow.height.label("height"),
             FolderRow.path.label("folder"),
             FileRow.name.label("name"),
             FileRow.id.label("file_id"),
@@ -284,9 +319,10 @@ def _live_hits(model_id: int, under: bytes | None) -> Select[*tuple[Any, ...]]:
         .outerjoin(LabelRow.table, LabelRow.image_id == PredictionRow.image_id)
         .join(FileRow.table, FileRow.image_id == PredictionRow.image_id)
         .join(FolderRow.table, FolderRow.id == FileRow.folder_id)
-        .where(PredictionRow.model_id == model_id, PredictionRow.region == WHOLE_IMAGE, _is_live())
+        .where(PredictionRow.model_id == model_id, _is_live())
     )
-    return query if under is None else query.where(file_under(under))
+    query = query if chosen.under is None else query.where(file_under(chosen.under))
+    return query.where(_without(chosen.excluded)) if chosen.excluded else query
 
 
 def _ranked_hit(row: Row[Any], labels: Sequence[str]) -> RankedHit:
@@ -298,6 +334,7 @@ def _ranked_hit(row: Row[Any], labels: Sequence[str]) -> RankedHit:
         score=row.score,
         emotions=dict(zip(labels, probabilities, strict=True)),
         label=row.label,
+        box=None if row.left is None else in_pixels(Face(row.left, row.top, row.right, row.bottom), row.width, row.height),
     )
     return RankedHit(row.prediction_id, hit)
 

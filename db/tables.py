@@ -50,6 +50,7 @@ class RunRow(Model, name="runs"):
     ended_at: ColumnElement[float | None] = Column(Float)
     roots: ColumnElement[list[str]] = Column(JSON)
     model_id: ColumnElement[int] = Column(ForeignKey("models.id"))
+    finder_id: ColumnElement[int | None] = Column(ForeignKey("finders.id"))
     pid: ColumnElement[int] = Column(Integer)
     outcome: ColumnElement[str] = Column(String)
     counts: ColumnElement[dict[str, int]] = Column(JSON)
@@ -93,18 +94,26 @@ class EmbedderRow(Model, name="embedders"):
     key: ColumnElement[str] = Column(String, unique=True)
 
 
+class FinderRow(Model, name="finders"):
+    """What finds faces. Where a run or a prediction names none, no faces were looked for."""
+
+    id: ColumnElement[int] = Column(Integer, primary_key=True)
+    key: ColumnElement[str] = Column(String, unique=True)
+
+
 class PredictionRow(Model, name="predictions"):
     """What one model says of one region of a picture. Ids are never used again, so a greater one is newer.
 
     `probabilities` are little-endian float32 in the order of the model's labels. `emotion` and `score` are what searches go by: a
-    person's label, at 1, else the most probable one and its probability. Region 0 is the whole picture and has no box; boxes are
-    fractions of width and height.
+    person's label, at 1, else the most probable one and its probability. A picture has either region 0, the whole, without a box,
+    or its faces, which count from 1, the largest first. Boxes are fractions of width and height.
     """
 
     id: ColumnElement[int] = Column(Integer, primary_key=True)
     image_id: ColumnElement[int] = Column(ForeignKey("images.id"))
     model_id: ColumnElement[int] = Column(ForeignKey("models.id"))
     region: ColumnElement[int] = Column(Integer)
+    finder_id: ColumnElement[int | None] = Column(ForeignKey("finders.id"))
     left: ColumnElement[float | None] = Column(Float)
     top: ColumnElement[float | None] = Column(Float)
     right: ColumnElement[float | None] = Column(Float)

@@ -7,15 +7,16 @@ import string
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from indexer.domain import Hit, Query
+from indexer.domain import Hit, Query, in_pixels
 from indexer.emotions import canonical
 from indexer.errors import ImageError, NotIndexed, UsageError
 from indexer.messages import Question
 from indexer.search import known_emotions
 
 if TYPE_CHECKING:
-    from indexer.domain import Floats, Halves
-    from indexer.ports import Classifier, Shelf, StoredModel
+    from indexer.domain import DecodedImage, Floats, Halves
+    from indexer.look import Reader, Regions
+    from indexer.ports import Shelf, StoredModel
 
 _SHORTEST_ID = 4
 
@@ -52,8 +53,9 @@ def check(question: Question) -> None:
         raise UsageError(f"The picture {os.fsdecode(question.image)!r} does not exist.")
 
 
-def to_query(question: Question, shelf: Shelf, model: StoredModel, open_classifier: Callable[[], Classifier]) -> Query:
-    """The query that a question means. `open_classifier` is called only for a picture that the model has never seen.
+def to_query(question: Question, shelf: Shelf, model: StoredModel, open_reader: Callable[[], Reader]) -> Query:
+    """The query that a question means. `open_reader` is called only for a picture that the model has never seen. Of a picture
+    with faces, known or not, the main one is what hits must resemble.
 
     Raises UnknownEmotion, NotIndexed for an id or path that is not there, UsageError for a picture that cannot be read.
     """
@@ -63,7 +65,7 @@ def to_query(question: Question, shelf: Shelf, model: StoredModel, open_classifi
         excluded=frozenset(canonical(word, known) for word in question.excluded),
         exact_label=question.exact_label,
         min_score=question.min_score,
-        like=_vector(question, shelf, model, open_classifier),
+        like=_vector(question, shelf, model, open_reader),
         under=None if question.under is None else os.path.realpath(question.under),
         limit=question.limit,
         offset=question.offset,
@@ -71,15 +73,19 @@ def to_query(question: Question, shelf: Shelf, model: StoredModel, open_classifi
     )
 
 
-def look_at(path: bytes, classifier: Classifier) -> Hit:
-    """What a model says of a picture that is looked at now. Raises UsageError for one that cannot be read."""
-    image_digest, probabilities, _ = _look(path, classifier)
-    emotions = dict(zip(classifier.card.labels, probabilities, strict=True))
-    best = max(emotions, key=emotions.__getitem__)
-    return Hit(os.path.realpath(path), image_digest.hex(), best, emotions[best], emotions)
+def look_at(path: bytes, reader: Reader) -> list[Hit]:
+    """What a model says of a picture that is looked at now, a hit a face. Raises UsageError for one that cannot be read."""
+    image, regions = _look(path, reader)
+    hits = []
+    for region in regions:
+        emotions = dict(zip(reader.classifier.card.labels, region.probabilities, strict=True))
+        best = max(emotions, key=emotions.__getitem__)
+        box = None if region.face is None else in_pixels(region.face, image.width, image.height)
+        hits.append(Hit(os.path.realpath(path), image.digest.hex(), best, emotions[best], emotions, box=box))
+    return hits
 
 
-def _vector(question: Question, shelf: Shelf, model: StoredModel, open_classifier: Callable[[], Classifier]) -> Floats | None:
+def _vector(question: Question, shelf: Shelf, model: StoredModel, open_reader: Callable[[], Reader]) -> Floats | None:
     if question.like is not None:
         return _widened(_stored(shelf, _indexed(question.like, shelf, model)))
     if question.image is None:
@@ -94,14 +100,14 @@ def _vector(question: Question, shelf: Shelf, model: StoredModel, open_classifie
         raise _unreadable(question.image, error) from error
     if known is not None:
         return _widened(_stored(shelf, known))
-    return _look(question.image, open_classifier())[2]
+    return _widened(_look(question.image, open_reader())[1][0].embedding)
 
 
 def _indexed(like: bytes, shelf: Shelf, model: StoredModel) -> int:
     """The prediction that a path or an id means; a path goes first."""
     by_path = shelf.predicted_at(model.id, os.path.realpath(like))
     if by_path:
-        return by_path.prediction_id
+        return by_path[0].prediction_id
     text = os.fsdecode(like)
     if len(text) >= _SHORTEST_ID and len(text) <= 64 and all(c in string.hexdigits for c in text):
         match shelf.find(model.id, text.lower()):
@@ -126,17 +132,18 @@ def _widened(vector: Halves) -> Floats:
     return vector.astype(np.float32)
 
 
-def _look(path: bytes, classifier: Classifier) -> tuple[bytes, tuple[float, ...], Floats]:
-    """Digest, probabilities and embedding of a picture that is looked at now."""
-    from indexer.decode import decode
+def _look(path: bytes, reader: Reader) -> tuple[DecodedImage, Regions]:
+    """A picture that is looked at now, and what the model says of it."""
     from indexer.read import read
 
     try:
-        image = decode(read(path)[0], classifier.card.input)
+        image = reader.decode(read(path)[0])
     except (OSError, ImageError) as error:
         raise _unreadable(path, error) from error
-    scores = classifier.classify(image.pixels[None])
-    return image.digest, tuple(float(p) for p in scores.probabilities[0]), scores.embeddings[0]
+    (regions,) = reader.predict([image])
+    if regions is None:
+        raise UsageError(f"The picture {os.fsdecode(path)!r} cannot be used: the model gives no finite answer for it.")
+    return image, regions
 
 
 def _unreadable(path: bytes, error: Exception) -> UsageError:

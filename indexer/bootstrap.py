@@ -22,21 +22,27 @@ if TYPE_CHECKING:
     from db.store import SqliteStore
     from indexer.domain import Hit, Labelled, ModelCard
     from indexer.label import Said
+    from indexer.look import Reader
     from indexer.messages import DefaultModel, Doubt, ExportedModel, LabelsChanged, Suggestion, Summary
     from indexer.pipeline import IndexOptions
-    from indexer.ports import Classifier, Progress, Score, StoredModel, VectorIndex
+    from indexer.ports import Classifier, FaceFinder, Progress, Score, StoredModel, VectorIndex
     from indexer.settings import Settings
     from models.shelf import ModelShelf
 
-ClassifierFactory = Callable[["Settings"], "Classifier"]
+_THUMBNAIL = 192
+_FRAMED = 0.3
+"""The share of a picture below which a face in it is framed."""
+
+ReaderFactory = Callable[["Settings"], "Reader"]
 
 
-def open_classifier(settings: Settings) -> Classifier:
-    """The chosen model on the chosen device, opened when it is first needed; at once where the device is not left to the program,
-    so that a missing one is an error even where there is nothing to compute.
+def open_reader(settings: Settings) -> Reader:
+    """The chosen model on the chosen device, with what finds faces for it, opened when first needed; the model at once where the
+    device is not left to the program, so that a missing one is an error even where there is nothing to compute.
 
     Raises ModelUnavailable and DeviceUnavailable.
     """
+    from indexer.look import Reader
     from models.card import read_card
     from models.lazy import LazyClassifier
 
@@ -47,9 +53,23 @@ def open_classifier(settings: Settings) -> Classifier:
 
         return TorchClassifier.open(path, settings.device, settings.require_gpu, settings.batch_size)
 
-    if settings.device != "auto" or settings.require_gpu:
-        return load()
-    return LazyClassifier(read_card(path), load)
+    eager = settings.device != "auto" or settings.require_gpu
+    return Reader(load() if eager else LazyClassifier(read_card(path), load), _finder(settings))
+
+
+def _finder(settings: Settings) -> FaceFinder | None:
+    """What finds faces; None where pictures are to be taken as a whole. Raises ModelUnavailable."""
+    if settings.faces == "off":
+        return None
+    from models.faces.card import read_card
+    from models.lazy import LazyFaceFinder
+
+    def load() -> FaceFinder:
+        from models.faces.finder import TorchFaceFinder
+
+        return TorchFaceFinder.open(device=settings.device)
+
+    return LazyFaceFinder(read_card().key, load)
 
 
 def shelf(settings: Settings) -> ModelShelf:
@@ -74,7 +94,7 @@ def index(
     paths: Sequence[bytes],
     options: IndexOptions,
     progress: Progress,
-    classifier_factory: ClassifierFactory = open_classifier,
+    reader_factory: ReaderFactory = open_reader,
 ) -> Summary:
     """Index folders and files, then bring the vector index up to date. The only writer, for as long as it runs."""
     from db.lock import writer_lock
@@ -94,40 +114,43 @@ def index(
         writer_lock(settings.home),
         stoppable("what was indexed so far is kept, and the next run goes on from there") as check_stop,
     ):
-        classifier = classifier_factory(settings)
+        reader = reader_factory(settings)
+        card = reader.classifier.card
         with _store(settings) as store:
-            summary = pipeline.index(roots, store, classifier, options, progress, check_stop)
-            keep_vectors(store, FaissFiles(settings.vectors), choose_model(store, classifier.card.name, classifier.card.key))
+            summary = pipeline.index(roots, store, reader, options, progress, check_stop)
+            keep_vectors(store, FaissFiles(settings.vectors), choose_model(store, card.name, card.key))
     return summary
 
 
-def search(settings: Settings, question: Question, classifier_factory: ClassifierFactory = open_classifier) -> list[Hit]:
+def search(settings: Settings, question: Question, reader_factory: ReaderFactory = open_reader) -> list[Hit]:
     """The hits for a question."""
     from indexer.search import search as answer
 
     check(question)
     with _reading(settings) as (store, model):
-        query = to_query(question, store, model, lambda: _same(classifier_factory(settings), model))
+        query = to_query(question, store, model, lambda: _same(reader_factory(settings), model))
         return answer(store, model, query, lambda: _vectors(settings, store, model))
 
 
-def show(settings: Settings, path: bytes, classifier_factory: ClassifierFactory = open_classifier) -> Hit:
-    """What the model says of one picture, indexed or not."""
+def show(settings: Settings, path: bytes, reader_factory: ReaderFactory = open_reader) -> list[Hit]:
+    """What the model says of one picture, indexed or not: a hit a face, the largest first, or one of the whole."""
     if settings.database.exists():
         with _store(settings) as store:
             for model in reversed(store.models()):
                 if model.card.name == model_name(settings):
                     known = store.predicted_at(model.id, os.path.realpath(path))
-                    if known:
-                        return known.hit
-    return look_at(path, classifier_factory(settings))
+                    if known and not (settings.faces == "off" and known[0].hit.box):
+                        return [ranked.hit for ranked in known]
+    return look_at(path, reader_factory(settings))
 
 
-def thumbnail(path: bytes) -> bytes | None:
-    """A picture of at most 192 x 192 pixels as PNG; None where the file cannot be read any more."""
+def thumbnail(path: bytes, box: tuple[int, int, int, int] | None) -> bytes | None:
+    """A picture of 192 x 192 pixels as PNG, with a frame around the box of a face that is but a small part of it; None where the
+    file cannot be read any more.
+    """
     from io import BytesIO
 
-    from PIL import Image
+    from PIL import Image, ImageDraw
 
     from indexer.decode import decode
     from indexer.domain import InputSpec
@@ -135,11 +158,16 @@ def thumbnail(path: bytes) -> bytes | None:
     from indexer.read import read
 
     try:
-        pixels = decode(read(path)[0], InputSpec(size=192, mean=0, std=1)).pixels
+        image = decode(read(path)[0], InputSpec(size=_THUMBNAIL, mean=0, std=1))
     except (OSError, ImageError):
         return None
+    picture = Image.fromarray(image.pixels)
+    if box is not None and (box[2] - box[0]) * (box[3] - box[1]) < _FRAMED * image.width * image.height:
+        scale = _THUMBNAIL / max(image.width, image.height)
+        start = [(_THUMBNAIL - side * scale) / 2 for side in (image.width, image.height)]
+        ImageDraw.Draw(picture).rectangle([start[n % 2] + edge * scale for n, edge in enumerate(box)], outline="#e8833a", width=3)
     small = BytesIO()
-    Image.fromarray(pixels).save(small, "PNG")
+    picture.save(small, "PNG")
     return small.getvalue()
 
 
@@ -363,12 +391,11 @@ def _key_of(settings: Settings) -> str | None:
         return None  # its predictions can be searched without it
 
 
-def _same(classifier: Classifier, model: StoredModel) -> Classifier:
-    if classifier.card.key != model.card.key:
-        raise ModelUnavailable(
-            f"The model {classifier.card.name!r} has changed since the pictures were indexed; run moodex index again."
-        )
-    return classifier
+def _same(reader: Reader, model: StoredModel) -> Reader:
+    card = reader.classifier.card
+    if card.key != model.card.key:
+        raise ModelUnavailable(f"The model {card.name!r} has changed since the pictures were indexed; run moodex index again.")
+    return reader
 
 
 def _vectors(settings: Settings, store: SqliteStore, model: StoredModel) -> VectorIndex:

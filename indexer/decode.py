@@ -36,8 +36,8 @@ def digest(data: bytes) -> bytes:
     return bytes(blake3(data).digest())
 
 
-def decode(data: bytes, spec: InputSpec) -> DecodedImage:
-    """Decode a picture file's bytes and prepare it for a model.
+def decode(data: bytes, spec: InputSpec, page: int = 0) -> DecodedImage:
+    """Decode a picture file's bytes and prepare it for a model; with a `page` of at most so many pixels a side, if any.
 
     Of animations and multi-page files the first frame counts. Raises Unsupported for a format no decoder here knows, Damaged for
     bytes that are no whole picture of at most MAX_PIXELS.
@@ -51,6 +51,7 @@ def decode(data: bytes, spec: InputSpec) -> DecodedImage:
             image.load()
             upright = ImageOps.exif_transpose(image)
             pixels = prepare(upright, spec)
+            paper = np.asarray(_on_white(_plain(upright), min(page, max(upright.size)))) if page else None
             width, height = upright.size
     except ImageError:
         raise
@@ -62,7 +63,7 @@ def decode(data: bytes, spec: InputSpec) -> DecodedImage:
         raise Damaged("decoding it needs more memory than there is") from error
     except Exception as error:  # decoders raise whatever they like on hostile bytes; none of it may end a run
         raise Damaged(f"it cannot be decoded: {_sentence(error)}") from error
-    return DecodedImage(digest(data), pixels, width, height, name)
+    return DecodedImage(digest(data), pixels, width, height, name, paper)
 
 
 def decode_file(path: Path, spec: InputSpec) -> Pixels:
@@ -72,18 +73,23 @@ def decode_file(path: Path, spec: InputSpec) -> Pixels:
 
 def prepare(image: Image.Image, spec: InputSpec) -> Pixels:
     """Turn to RGB on white and fit into the model's square: uint8, (size, size, 3)."""
-    image = _plain(image)
-    scale = spec.size / max(image.size)
+    image = _on_white(_plain(image), spec.size)
+    square = np.full((spec.size, spec.size, 3), spec.background, dtype=np.uint8)
+    top, left = (spec.size - image.height) // 2, (spec.size - image.width) // 2
+    square[top : top + image.height, left : left + image.width] = np.asarray(image)
+    return square
+
+
+def _on_white(image: Image.Image, longest: int) -> Image.Image:
+    """An RGB or RGBA picture resized, its longest side to so many pixels, as RGB."""
+    scale = longest / max(image.size)
     width, height = (max(1, round(side * scale)) for side in image.size)
     # Resized before it is laid on white: the result is the same, and large pictures need half the memory.
     if (width, height) != image.size:
         image = image.resize((width, height), Image.Resampling.BICUBIC)
     if image.mode == "RGBA":
         image = Image.alpha_composite(Image.new("RGBA", image.size, (255, 255, 255, 255)), image).convert("RGB")
-    square = np.full((spec.size, spec.size, 3), spec.background, dtype=np.uint8)
-    top, left = (spec.size - height) // 2, (spec.size - width) // 2
-    square[top : top + height, left : left + width] = np.asarray(image)
-    return square
+    return image
 
 
 def _plain(image: Image.Image) -> Image.Image:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 FEEL, LOOK = "feel", "look"
 """The spaces an embedding may have: what a picture feels, and who is drawn and how."""
 
-WHOLE_IMAGE = 0
-"""The region number of the picture as a whole; faces found in it count from 1."""
+WHOLE_IMAGE, MAIN_FACE = 0, 1
+"""Region numbers: faces count from 1, the largest first; a picture in which none was found is one region as a whole."""
 
 
 class FileState(StrEnum):
@@ -113,11 +113,37 @@ class ModelCard:
 
 
 @dataclass(frozen=True, slots=True)
+class Face:
+    """A drawn face or head: its edges as shares of the picture's width and height, and how probable it is that it is one."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+    probability: float = field(default=1.0, compare=False)
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.left < self.right <= 1 and 0 <= self.top < self.bottom <= 1):
+            raise ValueError(f"not a place in a picture: {self}")
+
+    @property
+    def area(self) -> float:
+        """The share of the picture that it takes."""
+        return (self.right - self.left) * (self.bottom - self.top)
+
+
+def in_pixels(face: Face, width: int, height: int) -> tuple[int, int, int, int]:
+    """A face's left, top, right and bottom edge in a picture of that size."""
+    return round(face.left * width), round(face.top * height), round(face.right * width), round(face.bottom * height)
+
+
+@dataclass(frozen=True, slots=True)
 class DecodedImage:
     """One picture, ready for a model.
 
     `digest` is the BLAKE3 digest (32 bytes) of the file's bytes; `pixels` is uint8, (size, size, 3), RGB;
     `width` and `height` are the picture's own, in pixels, after EXIF rotation; `format` is the decoder's name, as "PNG".
+    `page` is the picture in its own shape, uint8, (H, W, 3), to look for faces in; None where nobody wants to.
     """
 
     digest: bytes
@@ -125,6 +151,7 @@ class DecodedImage:
     width: int
     height: int
     format: str
+    page: Pixels | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,12 +171,12 @@ class Prediction:
     """What one model says of one region of a picture.
 
     `probabilities` are calibrated, in the order of the model's labels; `embedding` is float16, (embedding size,), each space's
-    part of it of length 1.
+    part of it of length 1. `face` is where the region lies; None for the picture as a whole.
     """
 
     probabilities: tuple[float, ...]
     embedding: Halves = field(repr=False, compare=False)
-    region: int = WHOLE_IMAGE
+    face: Face | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +214,8 @@ class Hit:
 
     `image_id` is the hex BLAKE3 digest of its bytes; `emotion` its most probable one and `score` that probability, or what a
     person said (`label`) and 1; `emotions` all probabilities of the model; `similarity` the cosine to the picture asked for, None
-    where none was.
+    where none was. `box` is the face that answers: left, top, right and bottom edge in pixels of the picture; None where none was
+    found, and the picture answers as a whole.
     """
 
     path: bytes
@@ -197,6 +225,7 @@ class Hit:
     emotions: dict[str, float]
     similarity: float | None = None
     label: str | None = None
+    box: tuple[int, int, int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,8 @@ from indexer.work import Work
 
 if TYPE_CHECKING:
     from indexer.domain import Failure
-    from indexer.ports import Catalog, Classifier, Progress
+    from indexer.look import Reader
+    from indexer.ports import Catalog, Progress
 
 _NOTED_AT_ONCE = 2000
 _WORTH_KEEPING = 0.5
@@ -43,7 +44,7 @@ class IndexOptions:
 def index(
     roots: Sequence[bytes],
     catalog: Catalog,
-    classifier: Classifier,
+    reader: Reader,
     options: IndexOptions,
     progress: Progress,
     check_stop: Callable[[], None],
@@ -54,8 +55,9 @@ def index(
     it ended.
     """
     started = time.monotonic()
-    model_id = catalog.register_model(classifier.card)
-    run = _Run(catalog, model_id, catalog.begin_run(roots, model_id), options, progress, check_stop)
+    classifier = reader.classifier
+    run_id = catalog.begin_run(roots, catalog.register_model(classifier.card), reader.finds_by)
+    run = _Run(catalog, run_id, options, progress, check_stop)
     counts: Counter[str] = Counter()
     outcome = "failed"
     try:
@@ -65,7 +67,7 @@ def index(
         waiting = catalog.count_pending(roots)
         progress.start(waiting)
         if waiting:
-            work = Work(catalog, classifier, model_id, run.id, options.workers, options.force)
+            work = Work(catalog, reader, run.id, options.workers, options.force)
             for done, failed in work.through(roots, check_stop):
                 progress.advance(done, failed)
             counts.update(work.counts)
@@ -109,7 +111,6 @@ class _Run:
     """What all steps of one run share."""
 
     catalog: Catalog
-    model_id: int
     id: int
     options: IndexOptions
     progress: Progress
@@ -128,7 +129,7 @@ class _Run:
                 unvisited -= {folder for folder in unvisited if is_under(folder, scanned.path)}
                 note = self._blocked(scanned.path, scanned.problem, survey)
             else:
-                known = self.catalog.known_files(scanned.path, self.model_id)
+                known = self.catalog.known_files(scanned.path, self.id)
                 plan = plan_folder(scanned, known, self.options.force)
                 survey.scanned += plan.scanned
                 survey.unchanged += plan.unchanged
@@ -144,14 +145,14 @@ class _Run:
             self.progress.scanning(survey.scanned)
         self.catalog.note_scan(self.id, notes)
         for folder in unvisited:
-            known = self.catalog.known_files(folder, self.model_id)
+            known = self.catalog.known_files(folder, self.id)
             survey.missing.update(file.id for file in known.values() if file.state is not FileState.GONE)
         return survey
 
     def _blocked(self, folder: bytes, problem: Failure, survey: _Survey) -> FolderNote:
         """A folder that cannot be listed is itself the failed file; nothing below it counts as missing."""
         parent, name = os.path.split(folder)
-        earlier = self.catalog.known_files(parent, self.model_id).get(name)
+        earlier = self.catalog.known_files(parent, self.id).get(name)
         if earlier:
             survey.missing.discard(earlier.id)
         survey.failed += 1

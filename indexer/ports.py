@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from indexer.domain import (
         DecodedImage,
+        Face,
         Failure,
         FileStamp,
         FileState,
@@ -49,9 +50,20 @@ class Classifier(Protocol):
         """
 
 
+class FaceFinder(Protocol):
+    """What finds drawn faces in pictures."""
+
+    @property
+    def key(self) -> str:
+        """Hex digest of everything that decides which faces are found."""
+
+    def find(self, pages: Sequence[Pixels]) -> list[list[Face]]:
+        """The faces of each page, the largest first. Pages are uint8, (H, W, 3), RGB, of any shape."""
+
+
 @dataclass(frozen=True, slots=True)
 class KnownFile:
-    """What the store knows of a path. `predicted`: its picture has a prediction by the model asked about."""
+    """What the store knows of a path. `predicted`: its picture has been looked at as the run asked about looks at pictures."""
 
     id: int
     stamp: FileStamp
@@ -80,10 +92,13 @@ class PendingFile:
 
 @dataclass(frozen=True, slots=True)
 class Predicted:
-    """A picture with what a model says of it, and the files that hold it, each with its stamp when it was read."""
+    """A picture with what a model says of it, and the files that hold it, each with its stamp when it was read.
+
+    `predictions` are one a face, the largest first, or a single one of the picture as a whole.
+    """
 
     image: DecodedImage
-    prediction: Prediction
+    predictions: tuple[Prediction, ...]
     files: tuple[PendingFile, ...]
 
 
@@ -146,11 +161,15 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which hits may be shown: the emotions (None: any), the least score, the folder they lie under."""
+    """Which hits may be shown: the emotions (None: any), the least score, the folder they lie under.
+
+    Pictures with a face of an `excluded` emotion are not, whatever their other faces feel.
+    """
 
     emotions: frozenset[str] | None = None
     min_score: float = 0.0
     under: bytes | None = None
+    excluded: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,13 +216,13 @@ class Catalog(Protocol):
     def register_model(self, card: ModelCard) -> int:
         """The id of the model with this card's key, added if it is new."""
 
-    def begin_run(self, roots: Sequence[bytes], model_id: int) -> int:
-        """Record that a run has started; its id."""
+    def begin_run(self, roots: Sequence[bytes], model_id: int, finder: str | None = None) -> int:
+        """Record that a run has started; its id. `finder` is the key of what finds its faces; None where it looks for none."""
 
     def finish_run(self, run_id: int, outcome: str, counts: Mapping[str, int]) -> None:
         """Record how a run ended."""
 
-    def known_files(self, folder: bytes, model_id: int) -> dict[bytes, KnownFile]:
+    def known_files(self, folder: bytes, run_id: int) -> dict[bytes, KnownFile]:
         """What is known of the files directly in a folder, by name; one indexed query."""
 
     def known_folders(self, root: bytes) -> list[bytes]:
@@ -221,13 +240,14 @@ class Catalog(Protocol):
     def pending(self, roots: Sequence[bytes], after: int, limit: int) -> list[PendingFile]:
         """The next files that wait, by id."""
 
-    def is_predicted(self, digest: bytes, model_id: int) -> bool:
-        """Whether the model has already seen these bytes."""
+    def is_predicted(self, digest: bytes, run_id: int) -> bool:
+        """Whether the run's model has already seen these bytes, and looked for faces as the run does."""
 
-    def commit(self, run_id: int, model_id: int, batch: Batch) -> None:
+    def commit(self, run_id: int, batch: Batch) -> None:
         """Make a batch true, all of it or nothing; when this returns it survives a power cut.
 
-        A prediction that is already there for the same picture and model is replaced.
+        What the run's model said of the same pictures is replaced; what models that share its embeddings said goes, where they
+        looked for faces in another way, for their regions are no more.
         """
 
     def settle_moves(self, run_id: int, missing: Sequence[int]) -> list[int]:
@@ -272,10 +292,13 @@ class Shelf(Protocol):
         """Failed files with their reasons, by path."""
 
     def ranked(self, model_id: int, chosen: Filter, limit: int, offset: int) -> list[RankedHit]:
-        """Live files by score, best first; ties by age of the prediction, then of the file."""
+        """Live files by score, best first; ties by age of the prediction, then of the file. Each has its best face's."""
 
-    def hits(self, model_id: int, prediction_ids: Sequence[int], under: bytes | None) -> dict[int, list[Hit]]:
-        """The live files of each prediction, oldest first; a prediction without any is left out."""
+    def hits(self, model_id: int, prediction_ids: Sequence[int], chosen: Filter) -> dict[int, list[Hit]]:
+        """The live files of each prediction, oldest first; one without any that may be shown is left out.
+
+        Of the filter, only the folder and what is excluded count.
+        """
 
     def prediction_ids(self, model_id: int, chosen: Filter) -> Ids:
         """The ids of all live predictions that the filter lets through: int64, ascending."""
@@ -290,16 +313,16 @@ class Shelf(Protocol):
         """Every emotion that a person has given, in alphabetical order; not all need be canonical, or known to a model."""
 
     def sample(self, model_id: int, count: int) -> Sample:
-        """At most so many predictions of a model, evenly over their age."""
+        """At most so many predictions of a model, evenly over their age: of pictures as a whole and of main faces."""
 
     def find(self, model_id: int, digest_prefix: str) -> list[int]:
-        """The predictions whose picture's hex digest starts so; at most two are looked for."""
+        """The predictions, of the main face or the whole, of pictures whose hex digest starts so; two are looked for at most."""
 
-    def predicted_at(self, model_id: int, path: bytes) -> RankedHit | None:
-        """The live hit of one path."""
+    def predicted_at(self, model_id: int, path: bytes) -> list[RankedHit]:
+        """The live hits of one path: a face each, the largest first."""
 
     def predicted_as(self, model_id: int, digest: bytes) -> int | None:
-        """The prediction of a picture by its digest, whether a file still holds it or not."""
+        """The prediction of a picture, or its main face, by its digest, whether a file still holds it or not."""
 
     def vectors(self, model_id: int, after: int = 0) -> Iterator[VectorRows]:
         """Every prediction's vector with an id above `after`, in chunks by id."""

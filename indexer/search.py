@@ -31,7 +31,8 @@ def search(shelf: Shelf, model: StoredModel, query: Query, open_vectors: Callabl
 
     By emotion alone hits are ordered by score; with `query.like` by similarity. `open_vectors` is called only in the second case.
     """
-    chosen = Filter(_emotions(query, known_emotions(shelf, model)), query.min_score, query.under)
+    known = known_emotions(shelf, model)
+    chosen = Filter(_wanted(query, known), query.min_score, query.under, _excluded(query, known))
     if query.like is None:
         if not query.dedupe:
             return [ranked.hit for ranked in shelf.ranked(model.id, chosen, query.limit, query.offset)]
@@ -44,15 +45,19 @@ def known_emotions(shelf: Shelf, model: StoredModel) -> tuple[str, ...]:
     return (*model.card.labels, *(word for word in shelf.emotions_said() if word not in model.card.labels))
 
 
-def _emotions(query: Query, labels: tuple[str, ...]) -> frozenset[str] | None:
+def _wanted(query: Query, labels: tuple[str, ...]) -> frozenset[str] | None:
     """The emotions that a query lets through; None for all of them."""
-
-    def meant(emotions: Iterable[str]) -> frozenset[str]:
-        return frozenset(emotions) if query.exact_label else frozenset().union(*map(with_children, emotions))
-
-    wanted = meant(query.emotions) if query.emotions else frozenset(labels)
-    left = (wanted - meant(query.excluded)) & frozenset(labels)
+    wanted = _meant(query, query.emotions) if query.emotions else frozenset(labels)
+    left = (wanted - _meant(query, query.excluded)) & frozenset(labels)
     return None if left == frozenset(labels) else left
+
+
+def _excluded(query: Query, labels: tuple[str, ...]) -> frozenset[str]:
+    return _meant(query, query.excluded) & frozenset(labels)
+
+
+def _meant(query: Query, emotions: Iterable[str]) -> frozenset[str]:
+    return frozenset(emotions) if query.exact_label else frozenset().union(*map(with_children, emotions))
 
 
 def _page(hits: Iterable[Hit], query: Query) -> list[Hit]:
@@ -75,6 +80,7 @@ def _similar(shelf: Shelf, model: StoredModel, query: Query, vector: Floats, cho
     like = wanted.astype(np.float64)
     within = _selection(shelf, model, chosen)
     seen: set[int] = set()
+    shown: set[str] = set()
     distinct = Distinct(model)
     k = query.limit + query.offset + _SLACK
     while True:
@@ -85,10 +91,13 @@ def _similar(shelf: Shelf, model: StoredModel, query: Query, vector: Floats, cho
         # What lies below the last one found is unknown; what is clearly above it is settled.
         floor = -np.inf if exhausted else float(similarities[-1]) + _ROUNDING
         settled = sorted((i for i, similarity in exact.items() if similarity > floor), key=lambda i: (-exact[i], i))
-        files = shelf.hits(model.id, settled, query.under)
+        files = shelf.hits(model.id, settled, chosen)
         for prediction_id in settled:
             seen.add(prediction_id)
             live = files.get(prediction_id, [])
+            if live and live[0].image_id in shown:
+                continue  # by another face, which is more alike
+            shown.update(hit.image_id for hit in live)
             if query.dedupe and live:
                 live = live[:1] if distinct.take(vectors[prediction_id]) else []
             for hit in live:

@@ -15,7 +15,7 @@ from indexer.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What every command may need to know. `batch_size` and `workers` of 0 mean: chosen for the machine."""
+    """What every command may need to know. `batch_size` and `workers` of 0 mean: chosen for the machine; `faces` is on or off."""
 
     home: Path
     model: str | None = None
@@ -23,6 +23,7 @@ class Settings:
     require_gpu: bool = False
     batch_size: int = 0
     workers: int = 0
+    faces: str = "on"
 
     @property
     def database(self) -> Path:
@@ -71,6 +72,8 @@ def load_settings(flags: Mapping[str, object], environ: Mapping[str, str] = os.e
             values[name] = _as(kind, environ[variable], variable)
         elif name in written:
             values[name] = _as(kind, written[name], f"{name} in {path}")
+    if values.get("faces", "on") not in ("on", "off"):
+        raise UsageError(f"--faces is {values['faces']!r}; it must be 'on', to judge each face, or 'off', to take the whole.")
     values["home"] = Path(str(values["home"])).expanduser().absolute()
     return Settings(**values)  # type: ignore[arg-type]
 

@@ -9,6 +9,7 @@ import numpy as np
 from indexer.domain import FEEL
 from indexer.errors import UsageError
 from indexer.messages import Lesson, Suggestion
+from indexer.ports import Filter
 
 if TYPE_CHECKING:
     from indexer.domain import Floats, Ids
@@ -23,10 +24,12 @@ _ROUNDS = 10
 def lesson(shelf: Shelf, model: StoredModel) -> Lesson:
     """The pictures that a person has labelled and the model has seen, with what it says of them itself, and a sample of all.
 
+    Of a picture with several faces the main one is taken for what the person meant.
+
     Raises UsageError for too few to learn from.
     """
     hits = [
-        (found.prediction_id, one.emotion, found.hit.emotions)
+        (found[0].prediction_id, one.emotion, found[0].hit.emotions)
         for one in shelf.labelled()
         if one.path is not None and (found := shelf.predicted_at(model.id, one.path))
     ]
@@ -58,7 +61,7 @@ def suggest(shelf: Shelf, model: StoredModel, count: int) -> list[Suggestion]:
     sample = shelf.sample(model.id, _CANDIDATES)
     labelled = {one.image_id for one in shelf.labelled()}
     vectors = np.ascontiguousarray(sample.vectors[:, feel].astype(np.float32))
-    hits = shelf.hits(model.id, sample.ids.tolist(), None)
+    hits = shelf.hits(model.id, sample.ids.tolist(), Filter())
     live = [row for row, number in enumerate(sample.ids.tolist()) if number in hits]
     known = [row for row in live if hits[int(sample.ids[row])][0].image_id in labelled]
     free = np.array([row for row in live if row not in set(known)], dtype=np.int64)

@@ -1,4 +1,5 @@
-"""Pending files to committed predictions: workers read, hash and decode; the model classifies batches; each batch is one commit.
+"""Pending files to committed predictions: workers read, hash and decode; faces are found, and classified, in batches; each batch
+is one commit.
 
 No bytes are classified twice: a digest is claimed by the first worker that meets it, and files that hold the same bytes wait for
 its result.
@@ -14,16 +15,15 @@ from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from indexer.decode import decode, digest
-from indexer.domain import DecodedImage, Failure, Prediction
+from indexer.decode import digest
+from indexer.domain import DecodedImage, Failure
 from indexer.errors import ImageError
 from indexer.ports import Batch, PendingFile, Predicted
 from indexer.read import read
 
 if TYPE_CHECKING:
-    from indexer.ports import Catalog, Classifier
+    from indexer.look import Reader
+    from indexer.ports import Catalog
 
 _COMMIT_AT = 512
 _PAGE = 1024
@@ -97,13 +97,10 @@ class _Claims:
 class Work:
     """The work of one run. `counts` holds indexed, reused and failed files so far, all of them committed."""
 
-    def __init__(
-        self, catalog: Catalog, classifier: Classifier, model_id: int, run_id: int, workers: int, recompute: bool
-    ) -> None:
+    def __init__(self, catalog: Catalog, reader: Reader, run_id: int, workers: int, recompute: bool) -> None:
         self.counts: Counter[str] = Counter()
         self._catalog = catalog
-        self._classifier = classifier
-        self._model_id = model_id
+        self._reader = reader
         self._run_id = run_id
         self._workers = workers
         self._recompute = recompute
@@ -115,7 +112,7 @@ class Work:
 
     def through(self, roots: Sequence[bytes], check_stop: Callable[[], None]) -> Iterator[tuple[int, int]]:
         """Work through everything that waits under the roots; yields (files finished, of them failed) after every commit."""
-        batch_size = self._classifier.batch_size
+        batch_size = self._reader.classifier.batch_size
         lookahead = 2 * (batch_size + self._workers)
         finished: SimpleQueue[Future[_Outcome]] = SimpleQueue()
         waiting = self._pages(roots)
@@ -155,10 +152,10 @@ class Work:
             key = digest(data)
             if not self._claims.take(key):
                 return _Twin(file, key)
-            if self._claims.finished(key) or (not self._recompute and self._catalog.is_predicted(key, self._model_id)):
+            if self._claims.finished(key) or (not self._recompute and self._catalog.is_predicted(key, self._run_id)):
                 self._claims.release(key)
                 return _Known(file, key)
-            return _Ready(file, decode(data, self._classifier.card.input))
+            return _Ready(file, self._reader.decode(data))
         except FileNotFoundError:
             return None  # deleted since the scan: the next scan will say so
         except ImageError as error:
@@ -195,18 +192,18 @@ class Work:
         """Classify and commit what is ready; files that turned out to be twins of a failure go to `again`."""
         predicted: list[Predicted] = []
         ready, self._ready = self._ready, []
-        for entry, prediction in self._classify(ready):
-            if prediction is None:
+        predictions = self._reader.predict([entry.image for entry in ready])
+        for entry, regions in zip(ready, predictions, strict=True):
+            if regions is None:
                 failure = Failure("damaged", "the model gives no finite answer for it")
                 again += self._sort(_Failed(entry.file, failure, entry.image.digest))
             else:
                 twins = self._twins.pop(entry.image.digest, [])
-                predicted.append(Predicted(entry.image, prediction, (entry.file, *twins)))
+                predicted.append(Predicted(entry.image, regions, (entry.file, *twins)))
         linked, self._linked = self._linked, []
         failed, self._failed = self._failed, []
         self._catalog.commit(
             self._run_id,
-            self._model_id,
             Batch(
                 tuple(predicted),
                 tuple((known.file, known.digest) for known in linked),
@@ -219,13 +216,3 @@ class Work:
         twins_linked = sum(len(computed.files) - 1 for computed in predicted)
         self.counts.update(indexed=len(predicted), reused=len(linked) + twins_linked, failed=len(failed))
         return len(predicted) + twins_linked + len(linked) + len(failed), len(failed)
-
-    def _classify(self, ready: Sequence[_Ready]) -> Iterator[tuple[_Ready, Prediction | None]]:
-        if not ready:
-            return
-        scores = self._classifier.classify(np.stack([entry.image.pixels for entry in ready]))
-        for entry, probabilities, embedding in zip(ready, scores.probabilities, scores.embeddings, strict=True):
-            if np.isfinite(probabilities).all() and np.isfinite(embedding).all():
-                yield entry, Prediction(tuple(float(p) for p in probabilities), embedding.astype(np.float16))
-            else:
-                yield entry, None

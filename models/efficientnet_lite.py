@@ -44,7 +44,7 @@ _STAGES = (
 )
 
 
-class _ConvNorm(nn.Module):
+class ConvNorm(nn.Module):
     """Convolution and batch norm, with ReLU6 unless `linear`. Pads as TensorFlow's SAME does: the weights were trained so."""
 
     def __init__(
@@ -69,15 +69,15 @@ class _ConvNorm(nn.Module):
             self.norm = nn.Identity()
 
 
-class _Block(nn.Module):
+class Block(nn.Module):
     """Inverted residual: widen, filter each channel, narrow; the input is added where the shape stays."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
         wide = inputs * expansion
-        self.expand = _ConvNorm(inputs, wide) if expansion > 1 else nn.Identity()
-        self.depthwise = _ConvNorm(wide, wide, kernel, stride, groups=wide)
-        self.project = _ConvNorm(wide, outputs, linear=True)
+        self.expand = ConvNorm(inputs, wide) if expansion > 1 else nn.Identity()
+        self.depthwise = ConvNorm(wide, wide, kernel, stride, groups=wide)
+        self.project = ConvNorm(wide, outputs, linear=True)
         self.residual = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
@@ -95,17 +95,17 @@ class EfficientNetLite(Network):
         self, classes: int, _size: int = 224, words: frozenset[str] = frozenset(), *, width: float = 1.0, depth: float = 1.0
     ) -> None:
         super().__init__(_WIDTH, classes, words, dropout=_DROPOUT, channels=_round_channels(_STAGES[2].channels * width))
-        self.stem = _ConvNorm(3, _STEM_CHANNELS, kernel=3, stride=2)
-        blocks: list[_Block] = []
+        self.stem = ConvNorm(3, _STEM_CHANNELS, kernel=3, stride=2)
+        blocks: list[Block] = []
         channels = _STEM_CHANNELS
         for stage in _STAGES:
             outputs = _round_channels(stage.channels * width)
             end = stage is _STAGES[0] or stage is _STAGES[-1]
             for repeat in range(stage.repeats if end else math.ceil(stage.repeats * depth)):
-                blocks.append(_Block(channels, outputs, stage.kernel, 1 if repeat else stage.stride, stage.expansion))
+                blocks.append(Block(channels, outputs, stage.kernel, 1 if repeat else stage.stride, stage.expansion))
                 channels = outputs
         self.blocks = nn.Sequential(*blocks)
-        self.head = _ConvNorm(channels, _WIDTH)
+        self.head = ConvNorm(channels, _WIDTH)
 
     def early(self, x: Tensor) -> Tensor:
         out: Tensor = self.blocks[:_EARLY](self.stem(x))
@@ -122,7 +122,7 @@ class EfficientNetLite(Network):
         """Merge every batch norm into its convolution: the same outputs in evaluation, and no way back to training."""
         self.eval()
         for module in self.modules():
-            if isinstance(module, _ConvNorm):
+            if isinstance(module, ConvNorm):
                 module.fold()
 
 

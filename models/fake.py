@@ -1,17 +1,18 @@
-"""A classifier that needs no weights and no torch: for tests, and for trying the rest of the program out.
+"""A classifier and a finder of faces that need no weights and no torch: for tests, and for trying the rest of the program out.
 
-It feels by colour: a fixed projection of a coarse picture decides, so that equal pictures get equal answers, similar ones similar
-answers, and different ones different answers.
+The first feels by colour: a fixed projection of a coarse picture decides, so that equal pictures get equal answers, similar ones
+similar answers, and different ones different answers.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from indexer.domain import InputSpec, ModelCard, Scores
+from indexer.domain import Face, InputSpec, ModelCard, Scores
 from indexer.emotions import EMOTIONS
 
 if TYPE_CHECKING:
@@ -49,3 +50,26 @@ class FakeClassifier:
         logits = 8 * embeddings @ self._decide
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         return Scores((odds / odds.sum(axis=1, keepdims=True)).astype(np.float32), embeddings.astype(np.float32))
+
+
+class FakeFaceFinder:
+    """Implements `indexer.ports.FaceFinder`: a face is what surrounds all pixels of one of `MARKS`."""
+
+    MARKS = ((255, 0, 255), (254, 0, 255), (253, 0, 255))
+
+    def __init__(self, key: str = "fake") -> None:
+        self.key = key
+
+    def find(self, pages: Sequence[Pixels]) -> list[list[Face]]:
+        return [sorted(_marked(page), key=lambda face: -face.area) for page in pages]
+
+
+def _marked(page: Pixels) -> list[Face]:
+    height, width = page.shape[:2]
+    faces = []
+    for mark in FakeFaceFinder.MARKS:
+        rows, columns = np.nonzero((page == mark).all(axis=2))
+        if len(rows):
+            left, right = columns.min() / width, (columns.max() + 1) / width
+            faces.append(Face(float(left), float(rows.min() / height), float(right), float((rows.max() + 1) / height)))
+    return faces

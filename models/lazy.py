@@ -1,13 +1,15 @@
-"""A classifier that is opened when the first picture comes: a run that finds nothing new never waits for torch."""
+"""A classifier and a finder of faces that are opened when the first picture comes: a run that finds nothing new never waits for
+torch.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from indexer.domain import ModelCard, Pixels, Scores
-    from indexer.ports import Classifier
+    from indexer.domain import Face, ModelCard, Pixels, Scores
+    from indexer.ports import Classifier, FaceFinder
 
 
 class LazyClassifier:
@@ -33,3 +35,17 @@ class LazyClassifier:
         if self._opened is None:
             self._opened = self._open()
         return self._opened
+
+
+class LazyFaceFinder:
+    """Implements `indexer.ports.FaceFinder`."""
+
+    def __init__(self, key: str, open_finder: Callable[[], FaceFinder]) -> None:
+        self.key = key
+        self._open = open_finder
+        self._opened: FaceFinder | None = None
+
+    def find(self, pages: Sequence[Pixels]) -> list[list[Face]]:
+        if self._opened is None:
+            self._opened = self._open()
+        return self._opened.find(pages)

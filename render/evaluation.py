@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from indexer.domain import Hit
 from render.charts import confusion_chart, reliability_chart
-from render.sheet import sheet
+from render.sheet import Thumbnail, sheet
 from render.text import counted
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def write_evaluation(evaluation: Evaluation, as_json: bool, out: TextIO) -> None
 
 
 def write_report(
-    evaluation: Evaluation, mistakes: Sequence[Mistake], title: str, folder: Path, thumbnail: Callable[[bytes], bytes | None]
+    evaluation: Evaluation, mistakes: Sequence[Mistake], title: str, folder: Path, thumbnail: Thumbnail
 ) -> list[Path]:
     """Write what is better looked at into a folder: confusion, reliability, the surest mistakes; and everything as JSON."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -26,7 +26,7 @@ def write_hits(hits: Sequence[Hit], form: str, end: str, out: TextIO) -> None:
 def hit_as_dict(hit: Hit) -> dict[str, Any]:
     """A hit as programs read it. The path of a file that is not valid text holds surrogates, as os.fsdecode makes them.
 
-    `label` is there only where a person gave one.
+    `label` is there only where a person gave one, `box` only where a face was found: its left, top, right and bottom in pixels.
     """
     shown: dict[str, Any] = {
         "path": os.fsdecode(hit.path),
@@ -36,7 +36,17 @@ def hit_as_dict(hit: Hit) -> dict[str, Any]:
         "emotions": {emotion: round(probability, 6) for emotion, probability in hit.emotions.items()},
         "similarity": hit.similarity,
     }
-    return shown if hit.label is None else {**shown, "label": hit.label}
+    if hit.label is not None:
+        shown["label"] = hit.label
+    if hit.box is not None:
+        shown["box"] = list(hit.box)
+    return shown
+
+
+def shown_box(box: tuple[int, int, int, int]) -> str:
+    """A box for people, as other tools take it: width x height + left + top."""
+    left, top, right, bottom = box
+    return f"{right - left}x{bottom - top}+{left}+{top}"
 
 
 def _write_table(hits: Sequence[Hit], out: TextIO) -> None:
@@ -45,11 +55,14 @@ def _write_table(hits: Sequence[Hit], out: TextIO) -> None:
         return
     similar = any(hit.similarity is not None for hit in hits)
     width = max(len(hit.emotion) for hit in hits)
-    out.write(f"{'SCORE':<6} {'EMOTION':<{max(width, 7)}}{'  ALIKE ' if similar else ''}  ID        PATH\n")
+    face = max((len(shown_box(hit.box)) for hit in hits if hit.box is not None), default=0)
+    place = f"  {'FACE':<{face}}" if face else ""
+    out.write(f"{'SCORE':<6} {'EMOTION':<{max(width, 7)}}{'  ALIKE ' if similar else ''}  ID      {place}  PATH\n")
     for hit in hits:
         alike = f"  {hit.similarity:5.3f} " if hit.similarity is not None else ""
         emotion = f"{hit.emotion:<{max(width, 7)}}"
-        out.write(f"{hit.score:<6.3f} {emotion}{alike}  {hit.image_id[:8]}  {shown_path(hit.path)}\n")
+        place = f"  {'' if hit.box is None else shown_box(hit.box):<{face}}" if face else ""
+        out.write(f"{hit.score:<6.3f} {emotion}{alike}  {hit.image_id[:8]}{place}  {shown_path(hit.path)}\n")
 
 
 def _write_json(hits: Sequence[Hit], out: TextIO) -> None:
@@ -67,11 +80,12 @@ def _write_csv(hits: Sequence[Hit], out: TextIO) -> None:
     emotions = list(hits[0].emotions) if hits else []
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "image_id", "emotion", "score", "similarity", *emotions])
+    writer.writerow(["path", "image_id", "emotion", "score", "similarity", *emotions, "box"])
     for hit in hits:
         shown = hit_as_dict(hit)
         row = [shown["path"], hit.image_id, hit.emotion, shown["score"], "" if hit.similarity is None else hit.similarity]
-        writer.writerow([*row, *(shown["emotions"][emotion] for emotion in emotions)])
+        box = "" if hit.box is None else " ".join(map(str, hit.box))
+        writer.writerow([*row, *(shown["emotions"][emotion] for emotion in emotions), box])
     _write_bytes(os.fsencode(text.getvalue()), out)
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from indexer.domain import Hit
     from indexer.messages import Question
 
+Thumbnail = Callable[[bytes, tuple[int, int, int, int] | None], bytes | None]
+
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -59,12 +61,10 @@ _CARD = """<li><a href="file://{link}" title="{title}">{picture}<div class="text
 <div class="bar"><i style="width:{percent:.0f}%"></i></div><div class="path">{path}</div></div></a></li>"""
 
 
-def show_sheet(
-    hits: Sequence[Hit], question: Question, thumbnail: Callable[[bytes], bytes | None], home: Path, open_it: bool, out: TextIO
-) -> None:
+def show_sheet(hits: Sequence[Hit], question: Question, thumbnail: Thumbnail, home: Path, open_it: bool, out: TextIO) -> None:
     """Write the sheet to `out`; to a file in `home` where a browser or a terminal would have to read it.
 
-    `thumbnail` gives a picture's small PNG, or None for one that can no longer be read.
+    `thumbnail` gives a picture's small PNG, with its face marked, or None for one that can no longer be read.
     """
     page = sheet(hits, describe(question), thumbnail)
     if not open_it and not out.isatty():
@@ -77,9 +77,9 @@ def show_sheet(
         sys.stderr.write("moodex: No browser could be started; open the file above yourself.\n")
 
 
-def sheet(hits: Sequence[Hit], title: str, thumbnail: Callable[[bytes], bytes | None]) -> str:
+def sheet(hits: Sequence[Hit], title: str, thumbnail: Thumbnail) -> str:
     """The whole page as HTML."""
-    cards = "\n".join(_card(hit, thumbnail(hit.path)) for hit in hits)
+    cards = "\n".join(_card(hit, thumbnail(hit.path, hit.box)) for hit in hits)
     return _PAGE.format(title=escape(title), count=escape(counted(len(hits), "picture")), cards=cards)
 
 

@@ -1,6 +1,6 @@
 """Draw faces that nobody has drawn before, each character with every emotion.
 
-    python -m recipes.drawn.make build/drawn [--characters N] [--seed N] [--side PIXELS]
+    python -m recipes.drawn.make build/drawn [--characters N] [--seed N] [--side PIXELS] [--cut-out]
 
 Writes SET/EMOTION/CHARACTER_EMOTION_NUMBER.png, a set for every way to draw eyes, `boxes.csv` with the place of every head, and
 `sets.csv`, which says that all are by one artist. Same seed, same pictures.
@@ -13,6 +13,7 @@ import csv
 import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -29,11 +30,12 @@ def main() -> None:
     parser.add_argument("--characters", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--side", type=int, default=160, help="width and height of a picture in pixels")
+    parser.add_argument("--cut-out", action="store_true", help="with nothing behind them")
     options = parser.parse_args()
-    make(options.folder, options.characters, options.seed, options.side)
+    make(options.folder, options.characters, options.seed, options.side, options.cut_out)
 
 
-def make(folder: Path, characters: int, seed: int, side: int) -> None:
+def make(folder: Path, characters: int, seed: int, side: int, cut_out: bool = False) -> None:
     """Draw so many characters into a folder, `side` pixels wide and high."""
     for kind in EYES:
         for emotion in PROTOTYPES:
@@ -41,7 +43,7 @@ def make(folder: Path, characters: int, seed: int, side: int) -> None:
     with (folder / "sets.csv").open("w", newline="") as file:
         facts = ((f"drawn-{kind}", "moodex", "Apache-2.0", "drawn by moodex", "recipes/drawn") for kind in EYES)
         csv.writer(file).writerows((("set", "artist", "licence", "credit", "url"), *facts))
-    one = partial(character, folder=folder, side=side, seed=seed)
+    one = partial(character, folder=folder, side=side, seed=seed, cut_out=cut_out)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(os.cpu_count(), context) as pool, (folder / "boxes.csv").open("w", newline="") as file:
         writer = csv.writer(file)
@@ -50,10 +52,12 @@ def make(folder: Path, characters: int, seed: int, side: int) -> None:
             writer.writerows(rows)
 
 
-def character(number: int, folder: Path, side: int, seed: int) -> list[tuple[str, ...]]:
+def character(number: int, folder: Path, side: int, seed: int, cut_out: bool) -> list[tuple[str, ...]]:
     """Draw one character with every emotion; the paths and boxes."""
     random = np.random.default_rng((seed, number))
     who, style = invent(random)
+    if cut_out:
+        style = replace(style, background="none")
     rows = []
     for emotion in PROTOTYPES:
         image, box = draw(who, style, express(emotion, random), side, random)

@@ -15,7 +15,10 @@ Box = tuple[float, float, float, float]
 
 
 def draw(who: Character, style: Style, felt: Expression, side: int, random: np.random.Generator) -> tuple[Image.Image, Box]:
-    """A square picture, RGB, `side` pixels wide, and the head's box as fractions of it: left, top, right, bottom."""
+    """A square picture, `side` pixels wide, and the head's box as fractions of it: left, top, right, bottom.
+
+    It is RGB or, with the background "none", RGBA.
+    """
     pixels = style.pixels or side
     surface = skia.Surface(pixels, pixels)
     canvas = surface.getCanvas()
@@ -31,12 +34,16 @@ def draw(who: Character, style: Style, felt: Expression, side: int, random: np.r
     down = 0.1 * felt.unit(54)
     _figure(pen, who, felt, turn, down)
 
-    image = Image.fromarray(np.ascontiguousarray(surface.toarray(colorType=skia.kRGBA_8888_ColorType)[..., :3]))
+    drawn = Image.fromarray(np.ascontiguousarray(surface.toarray(colorType=skia.kRGBA_8888_ColorType)))
+    image = drawn.convert("RGB")
     if style.pixels:
         image = image.quantize(int(random.integers(6, 28)), dither=Image.Dither.NONE).convert("RGB")
-        image = image.resize((side, side), Image.Resampling.NEAREST)
     if style.grey:
         image = image.convert("L").convert("RGB")
+    if style.background == "none":
+        image.putalpha(drawn.getchannel("A"))
+    if style.pixels:
+        image = image.resize((side, side), Image.Resampling.NEAREST)
     corners = [
         ((middle[n % 2] + sign * scale * (who.width if n % 2 == 0 else 1.0)) / pixels) for n, sign in enumerate((-1, -1, 1, 1))
     ]
@@ -73,6 +80,8 @@ def _background(pen: Pen, who: Character, pixels: int) -> None:
         mixed(who.cloth, (1, 1, 1), float(random.uniform(0, 0.9))),
     )
     page = skia.Path().addRect(skia.Rect(0, 0, pixels, pixels))
+    if kind == "none":
+        return
     canvas.clear(skia.ColorWHITE)
     if kind == "white":
         return

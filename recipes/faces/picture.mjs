@@ -37,6 +37,12 @@ export function still(svg) {
     <rect x="-50" y="-50" width="100" height="100" fill="#ffffff"/>${inner}</svg>`
 }
 
+/** The drawing alone, upright, on nothing. */
+export function cutOut(svg, { viewBox } = {}) {
+  const inner = withAttributes(svg, { x: 0, y: 0, width: 100, height: 100, ...(viewBox && { viewBox }) })
+  return `<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 100 100">${inner}</svg>`
+}
+
 export function toPng(svg, size) {
   return new Resvg(svg, { fitTo: { mode: 'width', value: size }, font: { loadSystemFonts: false } }).render().asPng()
 }

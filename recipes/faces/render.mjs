@@ -1,4 +1,4 @@
-// Draws the training pictures: node render.mjs OUT [--per-class N] [--seed S] [--size PIXELS] [--only SET...]
+// Draws the training pictures: node render.mjs OUT [--per-class N] [--seed S] [--size PIXELS] [--only SET...] [--cut-out]
 // Each set is one style; OUT/<set>/<emotion>/*.png, with a manifest and the licence beside them.
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -16,7 +16,7 @@ const SETS = [
   ...Object.keys(AVATARS).map((style) => `avatar_${style}`),
   ...Object.keys(EMOJI.vendors).map((vendor) => `emoji_${vendor}`),
 ]
-const USAGE = 'usage: node render.mjs OUT [--per-class N] [--seed S] [--size PIXELS] [--only SET...]'
+const USAGE = 'usage: node render.mjs OUT [--per-class N] [--seed S] [--size PIXELS] [--only SET...] [--cut-out]'
 
 function fail(sentence) {
   console.error(`render.mjs: ${sentence}`)
@@ -29,6 +29,7 @@ function readArguments() {
     seed: { type: 'string', default: '0' },
     size: { type: 'string', default: '256' },
     only: { type: 'string', multiple: true, default: [] },
+    'cut-out': { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   }
   let parsed
@@ -54,7 +55,7 @@ function readArguments() {
   const unknown = only.find((name) => !SETS.includes(name))
   if (unknown) fail(`there is no set "${unknown}"; the sets are ${SETS.join(', ')}.`)
   const sets = SETS.filter((name) => !only.length || only.includes(name))
-  return { out, sets, perClass: whole('per-class', 1), seed: whole('seed', 0), size: whole('size', 16) }
+  return { out, sets, perClass: whole('per-class', 1), seed: whole('seed', 0), size: whole('size', 16), cutOut: values['cut-out'] }
 }
 
 async function loadPackages() {
@@ -77,7 +78,7 @@ async function loadPackages() {
 const combinations = ({ parts }) => Object.values(parts).reduce((product, values) => product * values.length, 1)
 
 /** Avatars: the number makes the character, the emotion its face; so every emotion shows the same people. */
-function* avatarPictures(style, { perClass, seed }, { painters, picture }) {
+function* avatarPictures(style, { perClass, seed, cutOut }, { painters, picture }) {
   const entry = AVATARS[style]
   const paint = painters[entry.from](style, entry)
   const source = `${entry.package}@${version(entry.package)}`
@@ -86,7 +87,8 @@ function* avatarPictures(style, { perClass, seed }, { painters, picture }) {
       const random = randomFrom(`${style}/${emotion}/${number}`)
       const choice = random.pickWeighted(choices, combinations)
       const parts = Object.fromEntries(Object.entries(choice.parts).map(([option, values]) => [option, random.pick(values)]))
-      const svg = picture.pose(paint(String(number), parts), random, entry)
+      const drawing = paint(String(number), parts)
+      const svg = cutOut ? picture.cutOut(drawing, entry) : picture.pose(drawing, random, entry)
       const words = Object.entries(parts).map((pair) => pair.join('='))
       yield {
         file: `${style}_${String(number).padStart(4, '0')}_${emotion}.png`,
@@ -97,14 +99,14 @@ function* avatarPictures(style, { perClass, seed }, { painters, picture }) {
 }
 
 /** Emoji: each vendor's drawing of each name once. */
-function* emojiPictures(vendor, _, { emoji, picture }) {
+function* emojiPictures(vendor, { cutOut }, { emoji, picture }) {
   const source = `@iconify-json/${vendor}@${version(`@iconify-json/${vendor}`)}`
   const { names: list = 'cldr', without = [] } = EMOJI.vendors[vendor]
   const table = EMOJI.names[list]
   for (const [emotion, levels] of Object.entries(table)) {
     const confidenceOf = Object.fromEntries(Object.entries(levels).flatMap(([level, names]) => names.map((name) => [name, level])))
     for (const { name, svg } of emoji.drawings(vendor, Object.keys(confidenceOf).filter((name) => !without.includes(name)))) {
-      yield { file: `${vendor}_${name}.png`, emotion, confidence: confidenceOf[name], svg: picture.still(svg), source: `${source} ${name}` }
+      yield { file: `${vendor}_${name}.png`, emotion, confidence: confidenceOf[name], svg: cutOut ? picture.cutOut(svg) : picture.still(svg), source: `${source} ${name}` }
     }
   }
 }

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from db.store import SqliteStore
-from indexer.domain import Failure, FileStamp, FileState
+from indexer.domain import Face, Failure, FileStamp, FileState
 from indexer.errors import NotIndexed
 from indexer.ports import NOT_THE_MODELS, Batch, Filter, FolderNote, Generation, PendingFile, Predicted, Store
 from tests.support.builders import card, image, prediction
@@ -35,10 +35,22 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
 class Scene:
     """A store with a model and a run, and words for what tests do to it."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, model: int = 0, finder: str | None = None) -> None:
         self.store = store
-        self.model = store.register_model(card())
-        self.run = store.begin_run([b"/a"], self.model)
+        self.model = model or store.register_model(card())
+        self.run = store.begin_run([b"/a"], self.model, finder)
+
+    def by(self, model: int = 0, finder: str | None = None) -> Scene:
+        """Another run over the same store."""
+        return Scene(self.store, model or self.model, finder)
+
+    def add_faces(self, name: str, path: bytes, *faces: tuple[float, ...]) -> None:
+        """A picture with faces, given by their probabilities, from left to right."""
+        places = [Face(n / len(faces), 0.25, (n + 1) / len(faces), 0.75) for n in range(len(faces))]
+        regions = tuple(
+            replace(prediction(*p, seed=n), face=place) for n, (p, place) in enumerate(zip(faces, places, strict=True))
+        )
+        self.store.commit(self.run, Batch(predicted=(Predicted(image(name), regions, tuple(self.note(path))),)))
 
     def note(self, *paths: bytes, stamp: FileStamp = STAMP) -> list[PendingFile]:
         for path in paths:
@@ -48,12 +60,12 @@ class Scene:
         return [waiting[path] for path in paths]
 
     def add(self, name: str, *paths: bytes, p: tuple[float, ...] = (0.7, 0.2, 0.1), seed: int = 0) -> None:
-        entry = Predicted(image(name), prediction(*p, seed=seed), tuple(self.note(*paths)))
-        self.store.commit(self.run, self.model, Batch(predicted=(entry,)))
+        entry = Predicted(image(name), (prediction(*p, seed=seed),), tuple(self.note(*paths)))
+        self.store.commit(self.run, Batch(predicted=(entry,)))
 
     def known(self, path: bytes) -> tuple[FileState, bool]:
         folder, _, name = path.rpartition(b"/")
-        file = self.store.known_files(folder, self.model)[name]
+        file = self.store.known_files(folder, self.run)[name]
         return file.state, file.predicted
 
     def paths(self, chosen: Filter = ANY, limit: int = 100, offset: int = 0) -> list[bytes]:
@@ -93,7 +105,7 @@ def test_committing_makes_a_file_done_and_found(scene: Scene) -> None:
 def test_several_files_may_hold_one_picture(scene: Scene) -> None:
     scene.add("one", b"/a/1.png", b"/b/copy.png")
     (file,) = scene.note(b"/a/later.png")
-    scene.store.commit(scene.run, scene.model, Batch(linked=((file, image("one").digest),)))
+    scene.store.commit(scene.run, Batch(linked=((file, image("one").digest),)))
     assert scene.paths() == [b"/a/1.png", b"/b/copy.png", b"/a/later.png"]
     assert scene.store.counts().images == 1
     (model,) = scene.store.models()
@@ -103,10 +115,10 @@ def test_several_files_may_hold_one_picture(scene: Scene) -> None:
 def test_a_failure_keeps_its_reason_and_hides_the_file(scene: Scene) -> None:
     scene.add("one", b"/a/1.png")
     (file,) = scene.note(b"/a/1.png", stamp=OTHER)
-    scene.store.commit(scene.run, scene.model, Batch(failed=((file, Failure("damaged", "it is empty")),)))
+    scene.store.commit(scene.run, Batch(failed=((file, Failure("damaged", "it is empty")),)))
     assert scene.paths() == []
     assert scene.store.failures(10) == [(b"/a/1.png", Failure("damaged", "it is empty"))]
-    known = scene.store.known_files(b"/a", scene.model)[b"1.png"]
+    known = scene.store.known_files(b"/a", scene.run)[b"1.png"]
     assert (known.state, known.stamp, known.failure) == (FileState.FAILED, OTHER, Failure("damaged", "it is empty"))
 
 
@@ -127,32 +139,32 @@ def test_a_file_that_waits_again_is_still_found(scene: Scene) -> None:
 
 def test_gone_files_are_not_found_and_come_back(scene: Scene) -> None:
     scene.add("one", b"/a/1.png")
-    file_id = scene.store.known_files(b"/a", scene.model)[b"1.png"].id
+    file_id = scene.store.known_files(b"/a", scene.run)[b"1.png"].id
     scene.store.mark_gone([file_id])
     assert scene.paths() == []
     assert scene.store.count_files(b"/a") == 0
-    assert scene.store.is_predicted(image("one").digest, scene.model)
+    assert scene.store.is_predicted(image("one").digest, scene.run)
     (file,) = scene.note(b"/a/1.png")
-    scene.store.commit(scene.run, scene.model, Batch(linked=((file, image("one").digest),)))
+    scene.store.commit(scene.run, Batch(linked=((file, image("one").digest),)))
     assert scene.paths() == [b"/a/1.png"]
 
 
 def test_a_picture_that_reappears_elsewhere_in_this_run_has_moved(scene: Scene) -> None:
     scene.add("one", b"/a/1.png", b"/a/2.png")
     scene.add("two", b"/a/3.png")
-    old = {name: known.id for name, known in scene.store.known_files(b"/a", scene.model).items()}
+    old = {name: known.id for name, known in scene.store.known_files(b"/a", scene.run).items()}
     scene.run = scene.store.begin_run([b"/a"], scene.model)
     (new,) = scene.note(b"/a/new.png")
-    scene.store.commit(scene.run, scene.model, Batch(linked=((new, image("one").digest),)))
+    scene.store.commit(scene.run, Batch(linked=((new, image("one").digest),)))
     moved = scene.store.settle_moves(scene.run, sorted(old.values()))
     assert moved == [old[b"1.png"]]  # one new path explains one missing file
     assert sorted(scene.paths()) == [b"/a/2.png", b"/a/3.png", b"/a/new.png"]
-    assert b"1.png" not in scene.store.known_files(b"/a", scene.model)
+    assert b"1.png" not in scene.store.known_files(b"/a", scene.run)
 
 
 def test_a_copy_of_an_earlier_run_is_no_move(scene: Scene) -> None:
     scene.add("one", b"/a/1.png", b"/a/2.png")
-    first = scene.store.known_files(b"/a", scene.model)[b"1.png"].id
+    first = scene.store.known_files(b"/a", scene.run)[b"1.png"].id
     later = scene.store.begin_run([b"/a"], scene.model)
     assert scene.store.settle_moves(later, [first]) == []
 
@@ -160,8 +172,9 @@ def test_a_copy_of_an_earlier_run_is_no_move(scene: Scene) -> None:
 def test_predictions_of_models_do_not_mix(scene: Scene) -> None:
     scene.add("one", b"/a/1.png")
     other = scene.store.register_model(card("other", digest="22"))
-    assert not scene.store.known_files(b"/a", other)[b"1.png"].predicted
-    assert not scene.store.is_predicted(image("one").digest, other)
+    run = scene.store.begin_run([b"/a"], other)
+    assert not scene.store.known_files(b"/a", run)[b"1.png"].predicted
+    assert not scene.store.is_predicted(image("one").digest, run)
     assert scene.store.ranked(other, ANY, 10, 0) == []
     assert list(scene.store.vectors(other)) == []
     assert scene.store.generation(other) is None
@@ -215,7 +228,7 @@ def test_under_means_the_folder_and_what_is_below_it(scene: Scene, under: bytes,
     assert scene.store.count_files(under) == len(found)
     ids = scene.store.prediction_ids(scene.model, Filter(under=under))
     assert sorted(
-        path for hits in scene.store.hits(scene.model, ids.tolist(), under).values() for path in [hits[0].path]
+        path for hits in scene.store.hits(scene.model, ids.tolist(), Filter(under=under)).values() for path in [hits[0].path]
     ) == sorted(found)
 
 
@@ -250,10 +263,10 @@ def test_vectors_come_by_id_and_only_the_newer_ones(scene: Scene) -> None:
 def test_hits_of_predictions_leave_out_the_dead(scene: Scene) -> None:
     scene.add("one", b"/a/1.png", b"/a/copy.png")
     scene.add("two", b"/a/2.png")
-    files = scene.store.known_files(b"/a", scene.model)
+    files = scene.store.known_files(b"/a", scene.run)
     scene.store.mark_gone([files[b"2.png"].id])
     ids = [int(i) for chunk in scene.store.vectors(scene.model) for i in chunk.ids]
-    hits = scene.store.hits(scene.model, [*ids, 999], None)
+    hits = scene.store.hits(scene.model, [*ids, 999], ANY)
     assert {i: [hit.path for hit in found] for i, found in hits.items()} == {ids[0]: [b"/a/1.png", b"/a/copy.png"]}
     assert scene.store.prediction_ids(scene.model, ANY).tolist() == [ids[0]]
 
@@ -261,14 +274,13 @@ def test_hits_of_predictions_leave_out_the_dead(scene: Scene) -> None:
 def test_pictures_are_found_by_path_digest_and_id_prefix(scene: Scene) -> None:
     scene.add("ant", b"/a/1.png")
     scene.add("ape", b"/a/2.png")
-    ranked = scene.store.predicted_at(scene.model, b"/a/2.png")
-    assert ranked is not None
+    (ranked,) = scene.store.predicted_at(scene.model, b"/a/2.png")
     assert ranked.hit.image_id == image("ape").digest.hex()
     assert scene.store.predicted_as(scene.model, image("ape").digest) == ranked.prediction_id
     assert scene.store.find(scene.model, image("ape").digest.hex()[:5]) == [ranked.prediction_id]
     assert len(scene.store.find(scene.model, b"a".hex())) == 2
     assert scene.store.find(scene.model, "ffff") == []
-    assert scene.store.predicted_at(scene.model, b"/a/none.png") is None
+    assert scene.store.predicted_at(scene.model, b"/a/none.png") == []
     assert scene.store.predicted_as(scene.model, b"\x00" * 32) is None
 
 
@@ -285,7 +297,7 @@ def test_every_commit_of_predictions_is_a_generation(scene: Scene) -> None:
     assert scene.store.had_generation(scene.model, second)
     assert not scene.store.had_generation(scene.model, Generation(first.last_id, second.token))
     (file,) = scene.note(b"/a/3.png")
-    scene.store.commit(scene.run, scene.model, Batch(linked=((file, image("one").digest),)))
+    scene.store.commit(scene.run, Batch(linked=((file, image("one").digest),)))
     assert scene.store.generation(scene.model) == second
 
 
@@ -324,13 +336,12 @@ def test_a_forgotten_model_has_no_predictions_left(scene: Scene) -> None:
 def test_forgetting_a_model_keeps_files_pictures_runs_and_other_models(scene: Scene) -> None:
     scene.add("one", b"/a/1.png")
     other = scene.store.register_model(card("other", digest="22"))
-    entry = Predicted(image("one"), prediction(0.2, 0.7, 0.1), tuple(scene.note(b"/a/1.png")))
-    scene.store.commit(scene.run, other, Batch(predicted=(entry,)))
+    scene.by(other).add("one", b"/a/1.png", p=(0.2, 0.7, 0.1))
     before = scene.store.generation(other)
     assert scene.store.forget_model(scene.model) == 1
     assert scene.known(b"/a/1.png") == (FileState.DONE, False)
     assert scene.store.counts().images == 1
-    assert len(scene.store.runs(5)) == 1
+    assert len(scene.store.runs(5)) == 2
     assert [ranked.hit.emotion for ranked in scene.store.ranked(other, ANY, 10, 0)] == ["sad"]
     assert scene.store.generation(other) == before
     assert scene.store.register_model(card()) == scene.model
@@ -403,11 +414,11 @@ def test_labels_last_through_new_predictions_other_models_and_lost_files(scene: 
     scene.add("one", b"/a/1.png", p=(0.9, 0.05, 0.05))
     assert [ranked.hit.emotion for ranked in scene.store.ranked(scene.model, ANY, 10, 0)] == ["sad"]
     other = scene.store.register_model(card("other", digest="22"))
-    entry = Predicted(image("one"), prediction(0.2, 0.1, 0.7), tuple(scene.note(b"/a/1.png")))
-    scene.store.commit(scene.run, other, Batch(predicted=(entry,)))
+    run = scene.by(other)
+    run.add("one", b"/a/1.png", p=(0.2, 0.1, 0.7))
     assert [ranked.hit.emotion for ranked in scene.store.ranked(other, ANY, 10, 0)] == ["sad"]
     scene.store.forget_model(scene.model)
-    scene.store.mark_gone([file.id for file in scene.store.known_files(b"/a", other).values()])
+    scene.store.mark_gone([file.id for file in scene.store.known_files(b"/a", run.run).values()])
     (kept,) = scene.store.labelled()
     assert (kept.image_id, kept.emotion, kept.path) == (image("one").digest.hex(), "sad", None)
 
@@ -503,3 +514,94 @@ def test_a_sample_is_even_and_complete_where_all_are_wanted(scene: Scene) -> Non
     assert list(some.ids) == list(every.ids[1::2])
     assert np.array_equal(some.vectors, every.vectors[1::2])
     assert scene.store.sample(scene.store.register_model(card(digest="22")), 5).vectors.shape == (0, 8)
+
+
+HAPPY, SAD, CRYING = (0.8, 0.1, 0.1), (0.2, 0.7, 0.1), (0.0, 0.1, 0.9)
+
+
+def test_a_picture_is_found_once_by_the_face_that_answers_best(scene: Scene) -> None:
+    scene.add_faces("pair", b"/a/pair.png", SAD, HAPPY)
+    scene.add("one", b"/a/one.png", p=(0.75, 0.2, 0.05))
+    found = scene.store.ranked(scene.model, Filter(frozenset({"happy"})), 10, 0)
+    assert [(ranked.hit.path, ranked.hit.box) for ranked in found] == [
+        (b"/a/pair.png", (24, 10, 48, 30)),
+        (b"/a/one.png", None),
+    ]
+    (sad,) = scene.store.ranked(scene.model, Filter(frozenset({"sad"})), 10, 0)
+    assert (sad.hit.path, sad.hit.box) == (b"/a/pair.png", (0, 10, 24, 30))
+    everything = scene.store.ranked(scene.model, ANY, 10, 0)
+    assert [(ranked.hit.path, ranked.hit.emotion) for ranked in everything] == [
+        (b"/a/pair.png", "happy"),
+        (b"/a/one.png", "happy"),
+    ]
+    assert scene.store.models()[0].pictures == scene.store.counts().images == 2
+
+
+def test_equal_faces_answer_once(scene: Scene) -> None:
+    scene.add_faces("twins", b"/a/twins.png", HAPPY, HAPPY)
+    (found,) = scene.store.ranked(scene.model, ANY, 10, 0)
+    assert found.hit.box == (0, 10, 24, 30)
+
+
+def test_a_face_that_is_excluded_keeps_its_picture_out(scene: Scene) -> None:
+    scene.add_faces("pair", b"/a/pair.png", CRYING, HAPPY)
+    scene.add_faces("glad", b"/a/glad.png", HAPPY)
+    chosen = Filter(frozenset({"happy", "sad"}), excluded=frozenset({"crying"}))
+    assert scene.paths(chosen) == [b"/a/glad.png"]
+    ids = [int(number) for chunk in scene.store.vectors(scene.model) for number in chunk.ids]
+    assert len(ids) == 3
+    hits = scene.store.hits(scene.model, ids, chosen)
+    assert [hit.path for found in hits.values() for hit in found] == [b"/a/glad.png"]
+
+
+def test_all_faces_of_a_picture_come_in_order_and_the_first_stands_for_it(scene: Scene) -> None:
+    scene.add_faces("trio", b"/a/trio.png", SAD, HAPPY, CRYING)
+    at = scene.store.predicted_at(scene.model, b"/a/trio.png")
+    assert [ranked.hit.emotion for ranked in at] == ["sad", "happy", "crying"]
+    assert scene.store.predicted_as(scene.model, image("trio").digest) == at[0].prediction_id
+    assert scene.store.find(scene.model, image("trio").digest.hex()) == [at[0].prediction_id]
+    assert scene.store.sample(scene.model, 10).ids.tolist() == [at[0].prediction_id]
+    (rows,) = scene.store.vectors(scene.model)
+    assert rows.emotions.tolist() == [1, 0, 2]
+    assert np.array_equal(rows.vectors[2], prediction(seed=2).embedding)
+
+
+def test_pictures_are_looked_at_anew_where_faces_are_found_in_another_way(scene: Scene) -> None:
+    scene.add("one", b"/a/1.png")
+    finding = scene.by(finder="f1")
+    assert scene.known(b"/a/1.png")[1] and not finding.known(b"/a/1.png")[1]
+    assert not scene.store.is_predicted(image("one").digest, finding.run)
+    finding.add_faces("one", b"/a/1.png", SAD, HAPPY)
+    assert finding.known(b"/a/1.png")[1] and not scene.known(b"/a/1.png")[1]
+    assert len(scene.store.predicted_at(scene.model, b"/a/1.png")) == 2
+    assert not scene.by(finder="f2").known(b"/a/1.png")[1]
+    scene.add("one", b"/a/1.png", p=CRYING)
+    (whole,) = scene.store.predicted_at(scene.model, b"/a/1.png")
+    assert (whole.hit.emotion, whole.hit.box) == ("crying", None)
+    (rows,) = scene.store.vectors(scene.model)
+    assert len(rows.ids) == 1
+
+
+def test_models_that_share_embeddings_share_regions(scene: Scene) -> None:
+    shared = {"backbone_digest": "bb"}
+    first, second = (scene.store.register_model(replace(card(digest=digest), **shared)) for digest in ("aa", "ab"))
+    scene.by(first, "f1").add_faces("one", b"/a/1.png", SAD, HAPPY)
+    scene.store.rescore(first, second, lambda vectors: np.tile(np.float32([0, 0, 1]), (len(vectors), 1)), lambda done: None)
+    rescored = scene.store.predicted_at(second, b"/a/1.png")
+    assert [(ranked.hit.emotion, ranked.hit.box) for ranked in rescored] == [
+        ("crying", (0, 10, 24, 30)),
+        ("crying", (24, 10, 48, 30)),
+    ]
+    scene.by(second, "f1").add_faces("one", b"/a/1.png", SAD, HAPPY)
+    assert len(scene.store.predicted_at(first, b"/a/1.png")) == 2
+    scene.by(second).add("one", b"/a/1.png")
+    assert scene.store.predicted_at(first, b"/a/1.png") == []
+    assert len(scene.store.predicted_at(second, b"/a/1.png")) == 1
+
+
+def test_a_label_is_about_all_faces(scene: Scene) -> None:
+    scene.add_faces("pair", b"/a/pair.png", SAD, HAPPY)
+    scene.store.label({image("pair").digest: "crying"})
+    assert [ranked.hit.emotion for ranked in scene.store.predicted_at(scene.model, b"/a/pair.png")] == ["crying", "crying"]
+    (only,) = scene.store.ranked(scene.model, ANY, 10, 0)
+    assert (only.hit.box, only.hit.score) == ((0, 10, 24, 30), 1)

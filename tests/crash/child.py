@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from indexer import bootstrap
+from indexer.look import Reader
 from indexer.pipeline import IndexOptions
 from indexer.settings import Settings
 from models.fake import FakeClassifier
@@ -27,5 +28,5 @@ if __name__ == "__main__":
         [os.fsencode(pictures)],
         IndexOptions(),
         Told(),
-        lambda settings: FakeClassifier(batch_size=4),
+        lambda settings: Reader(FakeClassifier(batch_size=4)),
     )

@@ -100,7 +100,7 @@ def test_a_changed_file_is_looked_at_anew(library: Library) -> None:
 def bootstrap_show(library: Library, path: Path) -> str:
     from indexer.ask import look_at
 
-    return look_at(os.fsencode(path), library.classifier).image_id
+    return look_at(os.fsencode(path), library.reader)[0].image_id
 
 
 def test_vanished_files_are_gone_and_come_back_without_inference(library: Library) -> None:

@@ -125,8 +125,8 @@ def test_what_a_model_contradicts_most_surely_is_doubted_first() -> None:
     for number, (probabilities, said) in enumerate(pictures):
         name = f"{number}"
         store.note_scan(run, [FolderNote(b"/a", {name.encode(): FileStamp(1, 1)}, {})])
-        entry = Predicted(image(name), prediction(*probabilities, seed=number), tuple(store.pending([b"/"], 0, 9)))
-        store.commit(run, model, Batch(predicted=(entry,)))
+        entry = Predicted(image(name), (prediction(*probabilities, seed=number),), tuple(store.pending([b"/"], 0, 9)))
+        store.commit(run, Batch(predicted=(entry,)))
         store.label({image(name).digest: said})
     found = doubts(store, store.models()[0], 10)
     assert [(doubt.path, doubt.said, doubt.other) for doubt in found] == [(b"/a/3", "happy", "sad"), (b"/a/5", "sad", "happy")]

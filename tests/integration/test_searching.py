@@ -15,6 +15,7 @@ from PIL import Image
 from indexer.domain import Hit
 from indexer.emotions import with_children
 from indexer.errors import NotIndexed, UnknownEmotion, UsageError
+from indexer.ports import Filter
 from tests.support.builders import encoded, picture, write_pictures
 from tests.support.library import Library
 
@@ -38,10 +39,9 @@ def truth(library: Library, like: Path) -> list[tuple[float, str]]:
     with library.store() as store:
         model = store.models()[0]
         (rows,) = store.vectors(model.id)
-        at = store.predicted_at(model.id, os.fsencode(like))
-        assert at is not None
+        (at,) = store.predicted_at(model.id, os.fsencode(like))
         vector = store.vectors_of([at.prediction_id])[at.prediction_id].astype(np.float64)
-        files = store.hits(model.id, rows.ids.tolist(), None)
+        files = store.hits(model.id, rows.ids.tolist(), Filter())
         return sorted(
             (-round(min(1.0, float(row.astype(np.float64) @ vector)), 6), names([hit])[0])
             for i, row in zip(rows.ids.tolist(), rows.vectors, strict=True)

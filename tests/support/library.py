@@ -11,11 +11,12 @@ from typing import Any
 from db.store import SqliteStore
 from indexer import bootstrap
 from indexer.domain import Hit
+from indexer.look import Reader
 from indexer.messages import Question, Summary
 from indexer.pipeline import IndexOptions
 from indexer.scan import ScanOptions
 from indexer.settings import Settings
-from models.fake import FakeClassifier
+from models.fake import FakeClassifier, FakeFaceFinder
 from tests.support.quiet import Remembered
 
 
@@ -26,7 +27,12 @@ class Library:
         self.folder = folder
         self.settings = Settings(home=home, model="fake")
         self.classifier = FakeClassifier()
+        self.finder: FakeFaceFinder | None = None
         self.progress = Remembered()
+
+    @property
+    def reader(self) -> Reader:
+        return Reader(self.classifier, self.finder)
 
     def index(self, *paths: Path, scan: ScanOptions | None = None, **options: Any) -> Summary:
         self.progress = Remembered()
@@ -35,12 +41,12 @@ class Library:
             [os.fsencode(path) for path in paths or (self.folder,)],
             IndexOptions(scan=scan or ScanOptions(), **options),
             self.progress,
-            lambda settings: self.classifier,
+            lambda settings: self.reader,
         )
 
     def search(self, **question: Any) -> list[Hit]:
         asked = Question(**{"limit": 1000, **question})
-        return bootstrap.search(self.settings, asked, lambda settings: self.classifier)
+        return bootstrap.search(self.settings, asked, lambda settings: self.reader)
 
     def everything(self, **question: Any) -> list[Hit]:
         return self.search(under=b"/", **question)

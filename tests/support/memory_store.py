@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from indexer.domain import DecodedImage, Failure, FileStamp, FileState, Hit, Labelled, ModelCard, Prediction
+from indexer.domain import DecodedImage, Failure, FileStamp, FileState, Hit, Labelled, ModelCard, Prediction, in_pixels
 from indexer.errors import NotIndexed
 from indexer.ports import (
     NOT_THE_MODELS,
@@ -48,6 +48,8 @@ class _File:
 class _Row:
     id: int
     digest: bytes
+    region: int
+    finder: str | None
     prediction: Prediction
 
 
@@ -61,7 +63,8 @@ class MemoryStore:
         self._runs: list[RunRecord] = []
         self._files: dict[bytes, _File] = {}
         self._images: dict[bytes, DecodedImage] = {}
-        self._rows: dict[int, dict[bytes, _Row]] = {}
+        self._readers: dict[int, tuple[int, str | None]] = {}
+        self._rows: dict[int, dict[bytes, list[_Row]]] = {}
         self._generations: dict[int, list[Generation]] = {}
         self._labels_by_digest: dict[bytes, str] = {}
         self._last = Counter[str]()
@@ -79,18 +82,19 @@ class MemoryStore:
         self._cards[position] = card
         return position + 1
 
-    def begin_run(self, roots: Sequence[bytes], model_id: int) -> int:
+    def begin_run(self, roots: Sequence[bytes], model_id: int, finder: str | None = None) -> int:
         run_id = self._next("run")
+        self._readers[run_id] = (model_id, finder)
         self._runs.append(RunRecord(run_id, float(run_id), None, tuple(roots), "running", {}))
         return run_id
 
     def finish_run(self, run_id: int, outcome: str, counts: Mapping[str, int]) -> None:
         self._runs[run_id - 1] = replace(self._runs[run_id - 1], ended_at=float(run_id), outcome=outcome, counts=dict(counts))
 
-    def known_files(self, folder: bytes, model_id: int) -> dict[bytes, KnownFile]:
+    def known_files(self, folder: bytes, run_id: int) -> dict[bytes, KnownFile]:
         return {
             os.path.basename(path): KnownFile(
-                file.id, file.stamp, file.state, file.failure, file.digest in self._rows.get(model_id, {})
+                file.id, file.stamp, file.state, file.failure, self.is_predicted(file.digest or b"", run_id)
             )
             for path, file in self._files.items()
             if os.path.dirname(path) == folder
@@ -133,14 +137,20 @@ class MemoryStore:
         ]
         return sorted(waiting, key=lambda file: file.id)[:limit]
 
-    def is_predicted(self, digest: bytes, model_id: int) -> bool:
-        return digest in self._rows.get(model_id, {})
+    def is_predicted(self, digest: bytes, run_id: int) -> bool:
+        model_id, finder = self._readers[run_id]
+        return any(row.finder == finder for row in self._rows.get(model_id, {}).get(digest, []))
 
-    def commit(self, run_id: int, model_id: int, batch: Batch) -> None:
+    def commit(self, run_id: int, batch: Batch) -> None:
+        model_id, finder = self._readers[run_id]
         for entry in batch.predicted:
-            self._images[entry.image.digest] = entry.image
-            row = _Row(self._next("prediction"), entry.image.digest, entry.prediction)
-            self._rows.setdefault(model_id, {})[entry.image.digest] = row
+            digest = entry.image.digest
+            self._images[digest] = entry.image
+            self._forget_other_regions(digest, model_id, finder)
+            self._rows.setdefault(model_id, {})[digest] = [
+                _Row(self._next("prediction"), digest, 0 if one.face is None else number, finder, one)
+                for number, one in enumerate(entry.predictions, start=1)
+            ]
             for file in entry.files:
                 self._settle(file, FileState.DONE, entry.image.digest, None)
         for file, digest in batch.linked:
@@ -150,6 +160,12 @@ class MemoryStore:
         if batch.predicted:
             generations = self._generations.setdefault(model_id, [])
             generations.append(Generation(self._last["prediction"], f"{id(self)}-{self._next('generation')}"))
+
+    def _forget_other_regions(self, digest: bytes, model_id: int, finder: str | None) -> None:
+        embedder = self._cards[model_id - 1].embeds_as
+        for other, rows in self._rows.items():
+            if self._cards[other - 1].embeds_as == embedder and digest in rows and rows[digest][0].finder != finder:
+                del rows[digest]
 
     def _settle(self, file: PendingFile, state: FileState, digest: bytes | None, failure: Failure | None) -> None:
         old = self._files[file.path]
@@ -183,7 +199,7 @@ class MemoryStore:
                 self._labels_by_digest[digest] = word
             for model_id, rows in self._rows.items():
                 if digest in rows:
-                    rows[digest] = replace(rows[digest], id=self._next("prediction"))
+                    rows[digest] = [replace(row, id=self._next("prediction")) for row in rows[digest]]
                     token = f"{id(self)}-{self._next('generation')}"
                     self._generations.setdefault(model_id, []).append(Generation(self._last["prediction"], token))
 
@@ -210,22 +226,23 @@ class MemoryStore:
 
     def rescore(self, source: int, target: int, score: Score, advance: Callable[[int], None]) -> int:
         done = self._rows.setdefault(target, {})
-        missing = sorted((row for key, row in self._rows[source].items() if key not in done), key=lambda row: row.id)
+        missing = [row for row in self._all_rows(source) if row.digest not in done]
         if not missing:
             return 0
         embeddings = [row.prediction.embedding for row in missing]
         new = [
-            _Row(self._next("prediction"), row.digest, replace(row.prediction, probabilities=tuple(numbers.tolist())))
+            replace(row, id=self._next("prediction"), prediction=replace(row.prediction, probabilities=tuple(numbers.tolist())))
             for row, numbers in zip(missing, score(np.stack(embeddings)), strict=True)
         ]
         advance(len(new))
-        done.update({row.digest: row for row in new})
+        for row in new:
+            done.setdefault(row.digest, []).append(row)
         token = f"{id(self)}-{self._next('generation')}"
         self._generations.setdefault(target, []).append(Generation(self._last["prediction"], token))
         return len(new)
 
     def sample(self, model_id: int, count: int) -> Sample:
-        rows = sorted(self._rows.get(model_id, {}).values(), key=lambda row: row.id)
+        rows = [row for row in self._all_rows(model_id) if row.region <= 1]
         step = -(-len(rows) // count) or 1
         rows = rows[step - 1 :: step]
         card = self._cards[model_id - 1]
@@ -237,7 +254,11 @@ class MemoryStore:
 
     def forget_model(self, model_id: int) -> int:
         self._generations.pop(model_id, None)
-        return len(self._rows.pop(model_id, {}))
+        return sum(len(regions) for regions in self._rows.pop(model_id, {}).values())
+
+    def _all_rows(self, model_id: int) -> list[_Row]:
+        rows = [row for regions in self._rows.get(model_id, {}).values() for row in regions]
+        return sorted(rows, key=lambda row: row.id)
 
     def models(self) -> list[StoredModel]:
         return [StoredModel(i, card, len(self._rows.get(i, {}))) for i, card in enumerate(self._cards, start=1)]
@@ -257,49 +278,61 @@ class MemoryStore:
             raise NotIndexed(f"no model {model_id}")
         return self._cards[model_id - 1].labels
 
-    def _hits(self, model_id: int, under: bytes | None) -> list[RankedHit]:
+    def _hits(self, model_id: int, chosen: Filter) -> list[RankedHit]:
         labels = self._labels(model_id)
         hits = []
         for path, file in sorted(self._files.items(), key=lambda item: item[1].id):
-            row = self._rows.get(model_id, {}).get(file.digest or b"")
-            if row and _is_live(file) and (under is None or is_under(path, under)):
-                hit = Hit(path, row.digest.hex(), *self._said(row, labels), label=self._labels_by_digest.get(row.digest))
-                hits.append(RankedHit(row.id, hit))
+            rows = self._rows.get(model_id, {}).get(file.digest or b"", [])
+            if not _is_live(file) or (chosen.under is not None and not is_under(path, chosen.under)):
+                continue
+            said = [(row, *self._said(row, labels)) for row in rows]
+            if any(emotion in chosen.excluded for _, emotion, _, _ in said):
+                continue
+            for row, emotion, score, emotions in said:
+                image, face = self._images[row.digest], row.prediction.face
+                box = face and in_pixels(face, image.width, image.height)
+                own = self._labels_by_digest.get(row.digest)
+                hits.append(RankedHit(row.id, Hit(path, row.digest.hex(), emotion, score, emotions, label=own, box=box)))
         return hits
 
     def ranked(self, model_id: int, chosen: Filter, limit: int, offset: int) -> list[RankedHit]:
+        best: dict[bytes, RankedHit] = {}
+        for ranked in self._matching(model_id, chosen):
+            best.setdefault(ranked.hit.path, ranked)
+        return list(best.values())[offset : offset + limit]
+
+    def _matching(self, model_id: int, chosen: Filter) -> list[RankedHit]:
         hits = [
             ranked
-            for ranked in self._hits(model_id, chosen.under)
+            for ranked in self._hits(model_id, chosen)
             if (chosen.emotions is None or ranked.hit.emotion in chosen.emotions) and ranked.hit.score >= chosen.min_score
         ]
-        return sorted(hits, key=lambda ranked: (-ranked.hit.score, ranked.prediction_id))[offset : offset + limit]
+        return sorted(hits, key=lambda ranked: (-ranked.hit.score, ranked.prediction_id))
 
-    def hits(self, model_id: int, prediction_ids: Sequence[int], under: bytes | None) -> dict[int, list[Hit]]:
+    def hits(self, model_id: int, prediction_ids: Sequence[int], chosen: Filter) -> dict[int, list[Hit]]:
         found: dict[int, list[Hit]] = {}
-        for ranked in self._hits(model_id, under):
+        for ranked in self._hits(model_id, chosen):
             if ranked.prediction_id in prediction_ids:
                 found.setdefault(ranked.prediction_id, []).append(ranked.hit)
         return found
 
     def prediction_ids(self, model_id: int, chosen: Filter) -> Ids:
-        hits = self.ranked(model_id, chosen, len(self._files), 0)
+        hits = self._matching(model_id, replace(chosen, excluded=frozenset()))
         return np.array(sorted({ranked.prediction_id for ranked in hits}), dtype=np.int64)
 
     def find(self, model_id: int, digest_prefix: str) -> list[int]:
-        rows = self._rows.get(model_id, {}).values()
+        rows = [regions[0] for regions in self._rows.get(model_id, {}).values()]
         return [row.id for row in rows if row.digest.hex().startswith(digest_prefix)][:2]
 
-    def predicted_at(self, model_id: int, path: bytes) -> RankedHit | None:
-        return next((ranked for ranked in self._hits(model_id, None) if ranked.hit.path == path), None)
+    def predicted_at(self, model_id: int, path: bytes) -> list[RankedHit]:
+        return [ranked for ranked in self._hits(model_id, Filter()) if ranked.hit.path == path]
 
     def predicted_as(self, model_id: int, digest: bytes) -> int | None:
-        row = self._rows.get(model_id, {}).get(digest)
-        return row.id if row else None
+        return next((row.id for row in self._rows.get(model_id, {}).get(digest, [])), None)
 
     def vectors(self, model_id: int, after: int = 0) -> Iterator[VectorRows]:
         labels = self._labels(model_id)
-        rows = sorted((row for row in self._rows.get(model_id, {}).values() if row.id > after), key=lambda row: row.id)
+        rows = [row for row in self._all_rows(model_id) if row.id > after]
         if rows:
             said = [self._said(row, labels) for row in rows]
             places = [labels.index(emotion) if emotion in labels else NOT_THE_MODELS for emotion, _, _ in said]
@@ -311,7 +344,7 @@ class MemoryStore:
             )
 
     def vectors_of(self, prediction_ids: Sequence[int]) -> dict[int, Halves]:
-        rows = [row for rows in self._rows.values() for row in rows.values()]
+        rows = [row for model_id in self._rows for row in self._all_rows(model_id)]
         return {row.id: row.prediction.embedding for row in rows if row.id in prediction_ids}
 
     def generation(self, model_id: int) -> Generation | None:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -91,7 +92,7 @@ def test_a_sheet_shows_names_and_runs_nothing() -> None:
         def handle_data(self, data: str) -> None:
             self.text += data
 
-    page = sheet([hit(path) for path in NASTY], "happy", lambda path: b"png" if path == NASTY[0] else None)
+    page = sheet([hit(path) for path in NASTY], "happy", lambda path, box: b"png" if path == NASTY[0] else None)
     seen = Seen()
     seen.feed(page)
     assert "script" not in seen.tags
@@ -109,11 +110,35 @@ def test_a_question_in_words() -> None:
 
 def test_bars_are_as_long_as_probable() -> None:
     out = io.StringIO()
-    write_bars(hit(b"/p/a.png"), False, out)
+    write_bars([hit(b"/p/a.png")], False, out)
     _, happy, sad = out.getvalue().splitlines()
     assert happy.count("█") == 30
     assert sad.count("█") == 10
     assert "75.0%" in happy
+
+
+def test_faces_are_counted_and_placed() -> None:
+    faces = [replace(hit(b"/p/a.png"), box=box) for box in ((10, 20, 110, 150), (200, 0, 230, 40))]
+    out = io.StringIO()
+    write_bars(faces, False, out)
+    assert [line for line in out.getvalue().splitlines() if "face" in line] == [
+        "  face 1 of 2 at 100x130+10+20",
+        "  face 2 of 2 at 30x40+200+0",
+    ]
+    out = io.StringIO()
+    write_bars(faces[:1], False, out)
+    assert "  face at 100x130+10+20\n" in out.getvalue()
+
+
+def test_a_table_has_a_column_for_faces_only_where_there_are_some() -> None:
+    out = io.StringIO()
+    write_hits([hit(b"/p/a.png"), replace(hit(b"/p/b.png"), box=(10, 20, 110, 150))], "table", "\n", out)
+    head, none, some = out.getvalue().splitlines()
+    assert head.index("FACE") == some.index("100x130+10+20")
+    assert head.index("PATH") == none.index("/p/a.png") == some.index("/p/b.png")
+    out = io.StringIO()
+    write_hits([hit(b"/p/a.png")], "table", "\n", out)
+    assert "FACE" not in out.getvalue()
 
 
 def test_paths_below_the_current_folder_are_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,1 @@
+"""Finding drawn faces: the network, and what turns its maps into boxes."""

@@ -1,0 +1,50 @@
+"""The detector's weights on disk: NAME.safetensors, and NAME.json, which says what they are and vouches for them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from blake3 import blake3
+from safetensors import SafetensorError
+from safetensors.torch import load as parse
+from safetensors.torch import save as serialise
+from torch import Tensor
+
+from indexer.atomic import write_file
+from indexer.errors import ModelUnavailable
+from models.faces.card import SHIPPED, FaceCard, read_card
+
+
+def save(folder: Path, name: str, state: Mapping[str, Tensor], side: int, least: float, about: Mapping[str, Any]) -> Path:
+    """Write weights (kernels as float16, vectors as float32) and card, and return the weights' path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.safetensors"
+    stored = {
+        key: tensor.detach().contiguous().to(torch.float16 if tensor.ndim > 1 else torch.float32)
+        for key, tensor in state.items()
+        if not key.endswith("num_batches_tracked")
+    }
+    data = serialise(stored)
+    write_file(path, data)
+    card = {"weights_digest": blake3(data).hexdigest(), "side": side, "least": least, "about": dict(about)}
+    write_file(path.with_suffix(".json"), (json.dumps(card, indent=2, ensure_ascii=False) + "\n").encode())
+    return path
+
+
+def load(path: Path = SHIPPED) -> tuple[FaceCard, dict[str, Tensor]]:
+    """Card and weights, float32 on the CPU. Raises ModelUnavailable for anything missing, damaged or altered."""
+    card = read_card(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelUnavailable(f"The face detector {path} cannot be read: {error.strerror}.") from error
+    if blake3(data).hexdigest() != card.weights_digest:
+        raise ModelUnavailable(f"The face detector {path} is damaged or not the one its card describes: the digests differ.")
+    try:
+        return card, {name: tensor.float() for name, tensor in parse(data).items()}
+    except SafetensorError as error:
+        raise ModelUnavailable(f"{path} is not a safetensors file: {error}.") from error

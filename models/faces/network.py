@@ -1,0 +1,58 @@
+"""A network that marks the faces in a picture: one map of where their middles are, four of how far their edges lie from there.
+
+Anchor-free, after CenterNet (Zhou et al., arXiv:1904.07850) for the middles and FCOS (Tian et al., arXiv:1904.01355) for the
+edges; three resolutions are joined from the top down as in feature pyramids (Lin et al., arXiv:1612.03144).
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.efficientnet_lite import ConvNorm, EfficientNetLite
+
+STRIDE = 8
+"""Pixels of the picture that one place of the maps stands for."""
+
+_FINE, _COARSE = 5, 11
+"""Blocks of the backbone after which maps are taken: strides 8 and 16, 40 and 112 channels."""
+
+_CHANNELS = (40, 112)
+_WIDTH = 64
+_MOST = 6.0
+"""Of the logarithm of a distance in strides."""
+
+
+class FaceNet(nn.Module):
+    """Pictures, float, (N, 3, S, S), normalised, to logits, (N, M, M), and distances, (N, 4, M, M); S is 8 M, M a multiple of 4.
+
+    The distances, in pixels, are those from a place's middle to a face's left, top, right and bottom edge.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        backbone = EfficientNetLite(1)
+        self.stem = backbone.stem
+        self.blocks = backbone.blocks[:_COARSE]
+        self.wider = nn.Sequential(ConvNorm(_CHANNELS[1], 128, 3, 2), ConvNorm(128, 128, 3))
+        self.lateral = nn.ModuleList(ConvNorm(channels, _WIDTH, linear=True) for channels in (*_CHANNELS, 128))
+        self.joined = nn.ModuleList(
+            nn.Sequential(ConvNorm(_WIDTH, _WIDTH, 5, groups=_WIDTH), ConvNorm(_WIDTH, _WIDTH)) for _ in range(2)
+        )
+        self.top = nn.Sequential(ConvNorm(_WIDTH, _WIDTH, 3), nn.Conv2d(_WIDTH, 5, 1))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        fine = self.blocks[:_FINE](self.stem(x))
+        coarse = self.blocks[_FINE:](fine)
+        maps = self.lateral[2](self.wider(coarse))
+        for lateral, joined, source in ((self.lateral[1], self.joined[1], coarse), (self.lateral[0], self.joined[0], fine)):
+            maps = joined(functional.interpolate(maps, scale_factor=2.0, mode="nearest") + lateral(source))
+        out = self.top(maps)
+        return out[:, 0], out[:, 1:].clamp(max=_MOST).exp() * STRIDE
+
+    def fold(self) -> None:
+        """Merge every batch norm into its convolution: the same outputs in evaluation, and no way back to training."""
+        self.eval()
+        for module in self.modules():
+            if isinstance(module, ConvNorm):
+                module.fold()

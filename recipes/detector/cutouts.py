@@ -1,0 +1,95 @@
+"""Heads on nothing, with their places: what scenes are composed of.
+
+`recipes/faces/render.mjs --cut-out` draws the avatars and emoji, `recipes/faces/things.mjs` the animals and the things,
+`recipes.drawn.make --cut-out` the faces of our own.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom."""
+
+HEADS: dict[str, Box] = {
+    "avatar_adventurer": (0.18, 0.20, 0.84, 0.80),
+    "avatar_avataaars": (0.27, 0.11, 0.73, 0.60),
+    "avatar_big-smile": (0.13, 0.10, 0.88, 0.84),
+    "avatar_bigheads": (0.06, 0.10, 0.94, 0.90),
+    "avatar_dylan": (0.11, 0.12, 0.90, 0.84),
+    "avatar_lorelei": (0.15, 0.13, 0.75, 0.75),
+    "avatar_micah": (0.24, 0.08, 0.78, 0.72),
+    "avatar_open-peeps": (0.27, 0.13, 0.83, 0.70),
+    "avatar_personas": (0.22, 0.15, 0.77, 0.76),
+    "avatar_toon-head": (0.23, 0.14, 0.76, 0.76),
+}
+"""From the crown to the chin and from ear to ear, as shares of the drawing: one head shape a style, whatever hair is on it."""
+
+BARE = ("avatar_adventurer", "avatar_big-smile", "avatar_dylan", "emoji", "heads")
+"""How the names of sets begin that draw heads without shoulders."""
+
+_SIDE = 160
+_SEEN = 40
+"""Alpha from which a pixel belongs to a drawing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cutout:
+    """A head: RGBA, with its place in pixels. `bare`: nothing is below the chin."""
+
+    image: Image.Image
+    box: Box
+    artist: str
+    bare: bool
+
+
+def load_heads(folder: Path) -> list[Cutout]:
+    """Every head below a folder that the programs above have filled."""
+    with (folder / "sets.csv").open(newline="") as file:
+        artists = {row["set"]: row["artist"] for row in csv.DictReader(file)}
+    found = []
+    for name, artist in artists.items():
+        if name in {"avatar_kawaii", "avatar_fun-emoji"}:
+            continue  # things with faces have no head, and faces alone no outline
+        paths = sorted((folder / name).rglob("*.png"))
+        found += [_cutout(path, HEADS.get(name), artist, name.startswith(BARE)) for path in paths]
+    found += [_cutout(path, None, path.parent.name, True) for path in sorted((folder / "heads").rglob("*.png"))]
+    return found
+
+
+def load_drawn(folder: Path) -> Iterator[Cutout]:
+    """The faces of our own below a folder."""
+    with (folder / "boxes.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            box = (float(row["left"]), float(row["top"]), float(row["right"]), float(row["bottom"]))
+            yield _cutout(folder / row["path"], box, "moodex", False)
+
+
+def load_things(folder: Path) -> list[Image.Image]:
+    """Drawings without a face, RGBA; one flag in ten, for there are hundreds."""
+    paths = sorted((folder / "things").rglob("*.png"))
+    return [_open(path) for number, path in enumerate(paths) if "flag" not in path.stem or number % 10 == 0]
+
+
+def _cutout(path: Path, head: Box | None, artist: str, bare: bool) -> Cutout:
+    image = _open(path)
+    if head is None:
+        alpha = np.asarray(image.getchannel("A")) >= _SEEN
+        rows, columns = np.flatnonzero(alpha.any(axis=1)), np.flatnonzero(alpha.any(axis=0))
+        box = (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
+    else:
+        box = (head[0] * image.width, head[1] * image.height, head[2] * image.width, head[3] * image.height)
+    return Cutout(image, box, artist, bare)
+
+
+def _open(path: Path) -> Image.Image:
+    with Image.open(path) as file:
+        image = file.convert("RGBA")
+    image.thumbnail((_SIDE, _SIDE), Image.Resampling.BOX)
+    return image

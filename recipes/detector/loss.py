@@ -1,0 +1,63 @@
+"""What the detector's maps should be, and how far they are from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from models.faces.boxes import centres, to_boxes
+from models.faces.network import STRIDE
+
+_SPREAD = 0.13
+"""Standard deviation of a face's mark, in widths and heights of it."""
+
+_NEAR = 0.45
+"""Marks above this are places whose distances are learned."""
+
+
+class Target(NamedTuple):
+    """`marks` (N, S, S), 1 in the middle of a face and falling from there; `boxes` (N, S, S, 4), the nearest face's."""
+
+    marks: Tensor
+    boxes: Tensor
+
+
+def target(boxes: Sequence[Tensor], side: int) -> Target:
+    """For N pictures of `side` pixels with boxes (M, 4) each. Of faces that overlap the smaller has the place."""
+    places = centres(side // STRIDE, torch.device("cpu"))
+    marks = torch.zeros(len(boxes), *places.shape[:2])
+    nearest = torch.zeros(len(boxes), *places.shape[:2], 4)
+    for number, faces in enumerate(boxes):
+        for face in sorted(faces, key=lambda box: -float((box[2] - box[0]) * (box[3] - box[1]))):
+            middle, size = (face[:2] + face[2:]) / 2, face[2:] - face[:2]
+            # The place nearest to the middle gets a full mark, so that the smallest faces have one.
+            cell = (middle / STRIDE - 0.5).round().clamp(0, places.shape[0] - 1)
+            away = (places - (cell + 0.5) * STRIDE) / (size * _SPREAD).clamp(min=STRIDE * 0.55)
+            mark = torch.exp(-(away**2).sum(dim=-1) / 2)
+            nearest[number][mark > marks[number]] = face
+            marks[number] = torch.maximum(marks[number], mark)
+    return Target(marks, nearest)
+
+
+def loss(logits: Tensor, distances: Tensor, wanted: Target) -> Tensor:
+    """Focal loss with soft marks (CenterNet) and generalised intersection over union (Rezatofighi et al., arXiv:1902.09630)."""
+    probability = logits.sigmoid().clamp(1e-5, 1 - 1e-5)
+    sure = wanted.marks > 0.99
+    found = ((1 - probability) ** 2 * probability.log())[sure].sum()
+    quiet = ((1 - wanted.marks) ** 4 * probability**2 * (1 - probability).log())[~sure].sum()
+    faces = sure.sum().clamp(min=1)
+    near = wanted.marks > _NEAR
+    weights = wanted.marks[near]
+    misses = 1 - _generalised(to_boxes(distances)[near], wanted.boxes[near])
+    return -(found + quiet) / faces + 2 * (misses * weights).sum() / weights.sum().clamp(min=1)
+
+
+def _generalised(one: Tensor, other: Tensor) -> Tensor:
+    inner = (torch.minimum(one[:, 2:], other[:, 2:]) - torch.maximum(one[:, :2], other[:, :2])).clamp(min=0).prod(dim=1)
+    outer = (torch.maximum(one[:, 2:], other[:, 2:]) - torch.minimum(one[:, :2], other[:, :2])).prod(dim=1)
+    union = (one[:, 2:] - one[:, :2]).prod(dim=1) + (other[:, 2:] - other[:, :2]).prod(dim=1) - inner
+    return inner / union - functional.relu(outer - union) / outer

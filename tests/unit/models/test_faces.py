@@ -1,0 +1,125 @@
+"""The detector: its maps, its boxes, its file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+from indexer.errors import ModelUnavailable
+from models.faces import checkpoint
+from models.faces.boxes import distinct, found, overlaps
+from models.faces.card import SHIPPED, read_card
+from models.faces.finder import TorchFaceFinder
+from models.faces.network import STRIDE, FaceNet
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_folding_changes_nothing() -> None:
+    torch.manual_seed(0)
+    network = FaceNet().eval()
+    x = torch.randn(2, 3, 96, 96)
+    with torch.inference_mode():
+        before = network(x)
+        network.fold()
+        after = network(x)
+    assert before[0].shape == (2, 96 // STRIDE, 96 // STRIDE) and before[1].shape == (2, 4, 96 // STRIDE, 96 // STRIDE)
+    for one, other in zip(before, after, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-3, rtol=1e-3)
+
+
+def test_a_mark_with_distances_is_a_box() -> None:
+    logits = torch.full((1, 4, 4), -9.0)
+    logits[0, 1, 2] = 2.0
+    distances = torch.tensor([4.0, 6.0, 8.0, 10.0]).view(1, 4, 1, 1).expand(1, 4, 4, 4)
+    ((boxes, sure),) = found(logits, distances, 0.5)
+    assert boxes.tolist() == [[20 - 4, 12 - 6, 20 + 8, 12 + 10]]
+    assert sure.tolist() == pytest.approx([torch.tensor(2.0).sigmoid().item()])
+    assert len(found(logits, distances, 0.95)[0][0]) == 0
+
+
+def test_boxes_of_one_face_become_one() -> None:
+    boxes = torch.tensor(
+        [
+            [0.0, 0.0, 10.0, 10.0],
+            [1.0, 1.0, 11.0, 11.0],  # nearly the first
+            [20.0, 0.0, 30.0, 10.0],
+            [8.0, 0.0, 18.0, 10.0],  # touches the first
+            [22.0, 2.0, 26.0, 6.0],  # lies inside the third
+        ]
+    )
+    kept, sure = distinct(boxes, torch.tensor([0.9, 0.8, 0.7, 0.6, 0.55]))
+    assert kept.tolist() == [[0, 0, 10, 10], [20, 0, 30, 10], [8, 0, 18, 10]]
+    assert sure.tolist() == pytest.approx([0.9, 0.7, 0.6])
+    assert overlaps(boxes[:1], boxes).tolist()[0] == pytest.approx([1, 81 / 119, 0, 20 / 180, 0])
+
+
+def face(page: Image.Image, x: int, y: int, size: int) -> tuple[float, float, float, float]:
+    """A plain yellow smiley, and its box as shares of the page."""
+    draw = ImageDraw.Draw(page)
+    box = (x, y, x + size, y + size)
+    draw.ellipse(box, fill=(255, 205, 60), outline=(60, 40, 10), width=max(1, size // 30))
+    for eye in (0.33, 0.67):
+        middle, radius = (x + eye * size, y + 0.4 * size), size * 0.07
+        draw.ellipse((middle[0] - radius, middle[1] - radius, middle[0] + radius, middle[1] + radius), fill=(40, 25, 10))
+    mouth = (x + 0.25 * size, y + 0.35 * size, x + 0.75 * size, y + 0.78 * size)
+    draw.arc(mouth, 20, 160, fill=(40, 25, 10), width=max(1, size // 18))
+    return (x / page.width, y / page.height, (x + size) / page.width, (y + size) / page.height)
+
+
+@pytest.mark.parametrize(
+    ("size", "places"),
+    [
+        ((200, 200), [(30, 30, 140)]),
+        ((700, 300), [(40, 60, 150), (420, 100, 120)]),
+        ((600, 900), [(60, 80, 200), (380, 300, 90), (100, 640, 70)]),
+    ],
+)
+def test_the_shipped_detector_finds_plain_faces(size: tuple[int, int], places: list[tuple[int, int, int]]) -> None:
+    page = Image.new("RGB", size, (235, 240, 250))
+    wanted = [face(page, *place) for place in places]
+    (faces,) = TorchFaceFinder.open(device="cpu").find([np.asarray(page)])
+    boxes = torch.tensor([[one.left, one.top, one.right, one.bottom] for one in faces])
+    assert len(faces) == len(wanted)
+    assert float(overlaps(boxes, torch.tensor(wanted)).amax(dim=1).min()) > 0.6
+
+
+def test_an_empty_page_has_no_face() -> None:
+    assert TorchFaceFinder.open(device="cpu").find([np.full((300, 400, 3), 255, dtype=np.uint8)]) == [[]]
+
+
+def test_a_detector_is_written_and_read_again(tmp_path: Path) -> None:
+    state = FaceNet().state_dict()
+    path = checkpoint.save(tmp_path, "mine", state, 96, 0.25, {"scenes": 1})
+    card, stored = checkpoint.load(path)
+    assert (card.side, card.least) == (96, 0.25) and card == read_card(path)
+    assert stored.keys() == {name for name in state if not name.endswith("num_batches_tracked")}
+    assert card.key != read_card(SHIPPED).key
+
+
+def test_an_altered_detector_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "altered.safetensors"
+    path.write_bytes(SHIPPED.read_bytes()[:-1] + b"\x00\x00")
+    with pytest.raises(ModelUnavailable, match="cannot be read"):
+        TorchFaceFinder.open(path, "cpu")
+    path.with_suffix(".json").write_bytes(SHIPPED.with_suffix(".json").read_bytes())
+    with pytest.raises(ModelUnavailable, match="damaged or not the one"):
+        TorchFaceFinder.open(path, "cpu")
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    path = checkpoint.save(tmp_path, "other", {"stem.conv.weight": torch.zeros(1)}, 96, 0.5, {})
+    with pytest.raises(ModelUnavailable, match="no face detector"):
+        TorchFaceFinder.open(path, "cpu")
+
+
+def test_the_card_says_what_was_measured() -> None:
+    about = json.loads(SHIPPED.with_suffix(".json").read_text())["about"]
+    measured = json.loads((ROOT / "bench/results/detection.json").read_text())
+    assert about["measured"]["recall"] == measured["recall"]
+    assert about["measured"]["precision"] == measured["precision"]

@@ -1,0 +1,77 @@
+"""What a model is shown of a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from indexer.decode import decode
+from indexer.domain import DecodedImage, Face
+from indexer.faces import PAGE, views
+from tests.support.builders import SPEC, encoded, picture
+
+
+class Given:
+    """Finds the faces it was given."""
+
+    key = "given"
+
+    def __init__(self, *faces: Face) -> None:
+        self.faces = list(faces)
+
+    def find(self, pages: Sequence[np.ndarray]) -> list[list[Face]]:
+        return [self.faces for _ in pages]
+
+
+def decoded(size: tuple[int, int] = (400, 200)) -> DecodedImage:
+    return decode(encoded(picture(1, size)), SPEC, PAGE)
+
+
+def test_a_page_keeps_its_shape_and_is_not_enlarged() -> None:
+    small, large = decoded(), decoded((1600, 800))
+    assert small.page is not None and small.page.shape == (200, 400, 3)
+    assert large.page is not None and large.page.shape == (384, 768, 3)
+    assert decode(encoded(picture(1)), SPEC).page is None
+
+
+def test_without_a_finder_the_picture_is_shown_as_a_whole() -> None:
+    image = decoded()
+    ((view,),) = views([image], None, SPEC)
+    assert view.face is None and view.pixels is image.pixels
+
+
+def test_a_small_face_is_cut_out_with_a_margin() -> None:
+    page = np.full((200, 400, 3), 255, dtype=np.uint8)
+    page[80:120, 180:220] = (255, 0, 0)
+    image = decode(encoded(Image.fromarray(page)), SPEC, PAGE)
+    ((view,),) = views([image], Given(Face(0.45, 0.4, 0.55, 0.6)), SPEC)
+    red = (view.pixels[..., 1] < 128).any(axis=0)
+    assert view.pixels.shape == (32, 32, 3)
+    assert 32 / 1.6 - 2 <= red.sum() <= 32 / 1.6 + 2  # the face, of 1.6 times its width
+
+
+def test_a_face_that_is_most_of_the_picture_is_shown_with_all_of_it() -> None:
+    image = decoded()
+    ((view,),) = views([image], Given(Face(0.1, 0.1, 0.9, 0.9)), SPEC)
+    assert view.face is not None and view.pixels is image.pixels
+
+
+edges = st.lists(st.floats(0, 1), min_size=2, max_size=2, unique=True).map(sorted)
+
+
+@given(edges, edges, st.integers(1, 60), st.integers(1, 60))
+def test_any_face_of_any_picture_can_be_shown(across: list[float], down: list[float], width: int, height: int) -> None:
+    image = DecodedImage(b"", np.zeros((32, 32, 3), np.uint8), width, height, "PNG", np.zeros((height, width, 3), np.uint8))
+    ((view,),) = views([image], Given(Face(across[0], down[0], across[1], down[1])), SPEC)
+    assert view.pixels.shape == (32, 32, 3) and view.pixels.dtype == np.uint8
+
+
+@pytest.mark.parametrize("edges", [(0.5, 0.1, 0.4, 0.2), (0.1, 0.1, 0.1, 0.2), (-0.1, 0, 1, 1), (0, 0, 1, 1.01)])
+def test_a_face_lies_in_its_picture(edges: tuple[float, float, float, float]) -> None:
+    with pytest.raises(ValueError, match="not a place"):
+        Face(*edges)
