@@ -23,6 +23,7 @@ sys.path.insert(0, str(ROOT))
 from bench.recognition import _machine  # noqa: E402
 from indexer.decode import decode_file  # noqa: E402
 from indexer.domain import FEEL  # noqa: E402
+from indexer.errors import UsageError  # noqa: E402
 from indexer.teach import representatives  # noqa: E402
 from models import checkpoint, zoo  # noqa: E402
 from models.classifier import TorchClassifier  # noqa: E402
@@ -83,12 +84,12 @@ def curves(folder: Path, model: Path) -> dict[str, Any]:
                 if min(np.sum(truth[rest] == emotion) for emotion in emotions) < 1:
                     continue
                 started = time.perf_counter()
-                taught = teach(old, vectors[given], truth[given].tolist(), remembered, said[given].tolist())
-                found["seconds"].append(time.perf_counter() - started)
-                if taught.head is None:
-                    now = said[rest]
-                else:
-                    now = np.array(taught.head.labels)[taught.head.logits(vectors[rest]).argmax(axis=1)]
+                try:
+                    head = teach(old, vectors[given], truth[given].tolist(), remembered, said[given].tolist()).head
+                    found["seconds"].append(time.perf_counter() - started)
+                except UsageError:
+                    head = None  # too few to learn from: nothing changes
+                now = said[rest] if head is None else np.array(head.labels)[head.logits(vectors[rest]).argmax(axis=1)]
                 measured.append(balanced(now, truth[rest]))
             row[way] = round(float(np.mean(measured)), 4) if measured else None
         found[str(budget)] = row
