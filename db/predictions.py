@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Connection, Join, and_, delete, exists, func, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, Join, Select, and_, delete, exists, func, insert, or_, select
 
 from db.tables import EmbeddingRow, GenerationRow, LabelRow, ModelRow, PredictionRow, RunRow
 from indexer.domain import MAIN_FACE, WHOLE_IMAGE, Prediction
@@ -55,6 +55,22 @@ def embedded() -> Join:
     )
     models = PredictionRow.table.join(ModelRow.table, ModelRow.id == PredictionRow.model_id)
     return models.join(EmbeddingRow.table, same)
+
+
+def next_embedded(model_id: int, after: int, limit: int, *conditions: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
+    """The next predictions of a model by id, each with its embedding.
+
+    Predictions are read in the order in which they lie ("+ 0" leaves SQLite no index by model): it would otherwise gather and
+    sort all that are left for every portion.
+    """
+    row = PredictionRow
+    rows = select(row.table).where(row.model_id + 0 == model_id, row.id > after, *conditions).order_by(row.id).limit(limit)
+    found = rows.subquery()
+    embedder = select(ModelRow.embedder_id).where(ModelRow.id == model_id).scalar_subquery()
+    same = and_(
+        EmbeddingRow.embedder_id == embedder, EmbeddingRow.image_id == found.c.image_id, EmbeddingRow.region == found.c.region
+    )
+    return select(found, EmbeddingRow.vector).join_from(found, EmbeddingRow.table, same).order_by(found.c.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,15 +151,13 @@ def rescore(connection: Connection, source: int, target: int, score: Score, adva
     import numpy as np
 
     row, done = PredictionRow, PredictionRow.table.alias()
-    columns = (row.id, row.image_id, *PLACE, EmbeddingRow.vector)
     missing = ~exists().where(done.c.image_id == row.image_id, done.c.region == row.region, done.c.model_id == target)
     labels = connection.execute(select(ModelRow.labels).where(ModelRow.id == target)).scalar_one()
     labelled = connection.execute(select(LabelRow.image_id, LabelRow.emotion)).all()
     said: dict[int, str] = dict(labelled)
     rescored = after = 0
     while True:
-        portion = select(*columns).select_from(embedded()).where(row.model_id == source, row.id > after, missing)
-        found = connection.execute(portion.order_by(row.id).limit(_RESCORED_AT_ONCE)).all()
+        found = connection.execute(next_embedded(source, after, _RESCORED_AT_ONCE, missing)).all()
         if not found:
             break
         after = found[-1].id

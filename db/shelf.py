@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, Engine, FromClause, Row, Select, and_, exists, func, literal, or_, select, union_all
 
 from db.catalog import file_under
-from db.predictions import chunks, embedded
+from db.predictions import chunks, embedded, next_embedded
 from db.tables import EmbeddingRow, FileRow, FolderRow, GenerationRow, ImageRow, LabelRow, ModelRow, PredictionRow, RunRow
 from indexer.domain import MAIN_FACE, Face, Failure, FileState, Hit, InputSpec, Labelled, ModelCard, in_pixels
 from indexer.errors import NotIndexed
@@ -208,18 +208,11 @@ class SqliteShelf:
 
         positions = {emotion: position for position, emotion in enumerate(self._labels(model_id))}
         while True:
-            query = (
-                select(PredictionRow.id, PredictionRow.emotion, PredictionRow.score, EmbeddingRow.vector)
-                .select_from(embedded())
-                .where(PredictionRow.model_id == model_id, PredictionRow.id > after)
-                .order_by(PredictionRow.id)
-                .limit(_VECTOR_CHUNK)
-            )
             with self._engine.connect() as connection:
-                rows = connection.execute(query).all()
+                rows = connection.execute(next_embedded(model_id, after, _VECTOR_CHUNK)).all()
             if not rows:
                 return
-            ids, emotions, scores, vectors = zip(*rows, strict=True)
+            ids, emotions, scores, vectors = zip(*((row.id, row.emotion, row.score, row.vector) for row in rows), strict=True)
             yield VectorRows(
                 np.array(ids, dtype=np.int64),
                 np.array([positions.get(emotion, NOT_THE_MODELS) for emotion in emotions], dtype=np.uint8),

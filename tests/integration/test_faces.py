@@ -80,8 +80,9 @@ def test_a_picture_is_found_by_any_of_its_faces(library: Library) -> None:
     add(library, "group.png", (30, 30, 90, 90), (130, 10, 198, 110), seed=7)
     library.index()
     found = library.search(like=os.fsencode(library.folder / "alone.png"))
-    assert [os.path.basename(hit.path) for hit in found] == [b"alone.png", b"group.png"]
-    assert found[1].similarity is not None and found[1].similarity > 0.99 and found[1].box == (30, 30, 90, 90)
+    group = next(hit for hit in found if hit.path.endswith(b"group.png"))
+    assert len(found) == 2 and group.box == (30, 30, 90, 90)
+    assert group.similarity is not None and group.similarity > 0.99
 
 
 def test_no_face_is_the_picture_as_a_whole(library: Library) -> None:
