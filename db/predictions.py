@@ -28,7 +28,7 @@ _ADD_PREDICTION = (
 )
 """As SQL, for SQLAlchemy's own insert costs more than all else for a million rows."""
 
-PLACE = (
+_PLACE = (
     PredictionRow.region,
     PredictionRow.finder_id,
     PredictionRow.left,
@@ -136,7 +136,7 @@ def rewrite_predictions(connection: Connection, image_ids: Sequence[int]) -> Non
     """Write what models say of pictures anew, as labels have changed: under new ids, which are all that vector indexes follow."""
     row = PredictionRow
     query = (
-        select(row.id, row.model_id, row.image_id, *PLACE, row.probabilities)
+        select(row.id, row.model_id, row.image_id, *_PLACE, row.probabilities)
         .where(row.image_id.in_(image_ids))
         .order_by(row.model_id, row.id)
     )

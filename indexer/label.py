@@ -60,10 +60,10 @@ def doubts(shelf: Shelf, model: StoredModel, limit: int) -> list[Doubt]:
     known: list[Hit] = []
     usual: dict[str, list[float]] = defaultdict(list)
     for one in shelf.labelled():
-        for found in shelf.predicted_at(model.id, one.path)[:1] if one.path is not None else ():
-            if one.emotion in found.hit.emotions:
-                known.append(found.hit)
-                usual[one.emotion].append(found.hit.emotions[one.emotion])
+        regions = [] if one.path is None else shelf.predicted_at(model.id, one.path)
+        if regions and one.emotion in regions[0].hit.emotions:
+            known.append(regions[0].hit)
+            usual[one.emotion].append(regions[0].hit.emotions[one.emotion])
     least = {emotion: sum(values) / len(values) for emotion, values in usual.items()}
     doubted = []
     for hit in known:

@@ -120,10 +120,15 @@ class EfficientNetLite(Network):
 
     def fold(self) -> None:
         """Merge every batch norm into its convolution: the same outputs in evaluation, and no way back to training."""
-        self.eval()
-        for module in self.modules():
-            if isinstance(module, ConvNorm):
-                module.fold()
+        fold_norms(self)
+
+
+def fold_norms(network: nn.Module) -> None:
+    """Switch a network to evaluation, and merge each batch norm of its `ConvNorm`s into the convolution."""
+    network.eval()
+    for module in network.modules():
+        if isinstance(module, ConvNorm):
+            module.fold()
 
 
 def from_reference(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

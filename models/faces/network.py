@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.efficientnet_lite import ConvNorm, EfficientNetLite
+from models.efficientnet_lite import ConvNorm, EfficientNetLite, fold_norms
 
 STRIDE = 8
 """Pixels of the picture that one place of the maps stands for."""
@@ -52,7 +52,4 @@ class FaceNet(nn.Module):
 
     def fold(self) -> None:
         """Merge every batch norm into its convolution: the same outputs in evaluation, and no way back to training."""
-        self.eval()
-        for module in self.modules():
-            if isinstance(module, ConvNorm):
-                module.fold()
+        fold_norms(self)
