@@ -12,13 +12,14 @@ from indexer.messages import Lesson, Suggestion
 from indexer.ports import Filter
 
 if TYPE_CHECKING:
-    from indexer.domain import Floats, Ids
+    from indexer.domain import Floats, Halves, Ids
     from indexer.ports import Shelf, StoredModel
 
 _SAMPLED = 2000
 _FEWEST = 4
 _CANDIDATES = 20_000
 _ROUNDS = 10
+_FEEL_SHARE = np.float32(0.5)
 
 
 def lesson(shelf: Shelf, model: StoredModel) -> Lesson:
@@ -53,14 +54,13 @@ def lesson(shelf: Shelf, model: StoredModel) -> Lesson:
 def suggest(shelf: Shelf, model: StoredModel, count: int) -> list[Suggestion]:
     """Unlabelled pictures whose labels would teach most, by emotion and then by how unsure the model is.
 
-    Pictures of a sample are grouped by what they feel, into as many groups as are wanted beside those that labels cover; the one
-    nearest to the middle of each group stands for it (Hacohen et al., "Active Learning on a Budget", arXiv:2202.02794: with few
-    labels typical pictures teach more than unsure ones).
+    Pictures of a sample are grouped by what the model makes of them, into as many groups as are wanted beside those that labels
+    cover; the one nearest to the middle of each group stands for it (Hacohen et al., "Active Learning on a Budget",
+    arXiv:2202.02794: with few labels typical pictures teach more than unsure ones).
     """
-    feel = model.card.columns(FEEL)
     sample = shelf.sample(model.id, _CANDIDATES)
     labelled = {one.image_id for one in shelf.labelled()}
-    vectors = np.ascontiguousarray(sample.vectors[:, feel].astype(np.float32))
+    vectors = impressions(sample.vectors[:, model.card.columns(FEEL)], sample.probabilities)
     hits = shelf.hits(model.id, sample.ids.tolist(), Filter())
     live = [row for row, number in enumerate(sample.ids.tolist()) if number in hits]
     known = [row for row in live if hits[int(sample.ids[row])][0].image_id in labelled]
@@ -69,6 +69,17 @@ def suggest(shelf: Shelf, model: StoredModel, count: int) -> list[Suggestion]:
     found = [hits[int(sample.ids[row])][0] for row in chosen]
     suggestions = [Suggestion(hit.path, hit.image_id, hit.emotion, hit.score) for hit in found]
     return sorted(suggestions, key=lambda one: (one.emotion, one.score, one.path))
+
+
+def impressions(feel: Halves, probabilities: Floats) -> Floats:
+    """What a model makes of N pictures, as unit vectors, float32, (N, D + labels): what they feel, (N, D), and how surely.
+
+    Between the square roots of probabilities, (N, labels), distance is Hellinger's: it tells doubts apart, too, so that groups of
+    such vectors take in every emotion and what lies between them (bench/teaching.py compares).
+    """
+    both = np.concatenate([_FEEL_SHARE * feel.astype(np.float32), np.sqrt(probabilities)], axis=1)
+    unit: Floats = both / np.linalg.norm(both, axis=1, keepdims=True)
+    return unit
 
 
 def representatives(vectors: Floats, covered: Floats, count: int) -> Ids:
