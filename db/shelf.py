@@ -231,6 +231,11 @@ class SqliteShelf:
                 found.update({row_id: np.frombuffer(vector, dtype="<f2") for row_id, vector in connection.execute(query)})
         return found
 
+    def regions(self, model_id: int) -> int:
+        own = select(func.count()).select_from(PredictionRow.table).where(PredictionRow.model_id == model_id)
+        with self._engine.connect() as connection:
+            return connection.execute(own).scalar_one()
+
     def generation(self, model_id: int) -> Generation | None:
         query = select(GenerationRow.last_prediction_id, GenerationRow.token).where(GenerationRow.model_id == model_id)
         with self._engine.connect() as connection:

@@ -1,31 +1,35 @@
-"""Kept vector indexes: for each model a FAISS file, and beside it its rows' ids, emotions, scores and the facts to trust it by.
+"""Kept vector indexes: for each model a few segments, and a manifest that says which they are and what to trust them by.
 
-The two are replaced one after the other; a pair that does not belong together is told by the digest and is as good as none.
+A segment is a FAISS file and, beside it, its rows' ids and scores; it never changes. Both are mapped into memory, so that opening
+them reads next to nothing and processes share them. The manifest is what is replaced: what it does not name is as good as gone.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
 
 import faiss
 import numpy as np
 from blake3 import blake3
 
+from db.clusters import Clusters
 from db.vectors import FaissVectors, Layout, NumpyVectors
-from indexer.atomic import replace_file
+from indexer.atomic import replace_file, write_file
 from indexer.domain import LOOK
-from indexer.ports import Generation, VectorRows
+from indexer.ports import Generation, Segment, VectorRows
 
 if TYPE_CHECKING:
     from indexer.domain import ModelCard
     from indexer.ports import VectorIndex
 
 _log = logging.getLogger(__name__)
-_VERSION = 1
+_VERSION = 2
+_UNUSABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError)
 
 
 class FaissFiles:
@@ -34,65 +38,99 @@ class FaissFiles:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def load(self, card: ModelCard) -> tuple[VectorIndex, Generation] | None:
-        vectors, rows = self._paths(card)
-        if not vectors.exists() or not rows.exists():
-            return None
-        try:
-            return self._load(card, vectors, rows)
-        except (OSError, ValueError, KeyError, RuntimeError, EOFError, BadZipFile) as error:
-            _log.info("The vector index %s is not usable (%s); its rows are read from the database instead.", vectors, error)
-            return None
+    def load(self, card: ModelCard) -> list[Segment]:
+        segments: list[Segment] = []
+        facts = self._manifest(card)
+        while len(segments) < len(facts):
+            try:
+                segments.append(self._open(card, facts[len(segments)]))
+            except _UNUSABLE as error:
+                now = self._manifest(card)
+                if isinstance(error, FileNotFoundError) and now != facts:
+                    facts, segments = now, []  # a writer has replaced them meanwhile
+                    continue
+                _log.info("The vector index of %s is damaged (%s); the database answers for it.", card.name, error)
+                break
+        return segments
 
-    def save(self, card: ModelCard, rows: VectorRows, generation: Generation) -> None:
-        vectors_path, rows_path = self._paths(card)
+    def save(self, card: ModelCard, kept: Sequence[Segment], rows: VectorRows, generation: Generation) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        built = FaissVectors.build(rows)
-        replace_file(vectors_path, lambda temporary: faiss.write_index(built.index, str(temporary)))
-        stamp = vectors_path.stat()
+        largest = max((one.index for one in kept if isinstance(one.index, FaissVectors)), key=len, default=None)
+        built = FaissVectors.build(rows, largest)
+        name = f"{card.key}.{int(rows.ids[0])}-{generation.last_id}-{generation.token}"
+        vectors, beside = self._paths(name)
+        replace_file(vectors, lambda temporary: faiss.write_index(built.index, str(temporary)))
+        layout = built.layout
+        write_file(beside, layout.ids.astype("<i8").tobytes() + layout.falling.astype("<f4").tobytes())
         facts = {
-            "version": _VERSION,
-            "model": card.key,
+            "name": name,
             "last_id": generation.last_id,
             "token": generation.token,
-            "size": stamp.st_size,
-            "mtime_ns": stamp.st_mtime_ns,
-            "blake3": _digest(vectors_path),
+            "rows": len(built),
+            "emotions": [[emotion, *bounds] for emotion, bounds in sorted(layout.parts.items())],
+            "clusters": None if built.clusters is None else asdict(built.clusters),
+            "files": [_stamp(path) | {"blake3": _digest(path)} for path in (vectors, beside)],
         }
-        layout = built.layout
-
-        def write(temporary: Path) -> None:
-            with temporary.open("wb") as file:
-                np.savez(file, ids=layout.ids, emotions=layout.emotions, scores=layout.scores, facts=np.array(json.dumps(facts)))
-
-        replace_file(rows_path, write)
+        segments = [*self._manifest(card)[: len(kept)], facts]
+        manifest = {"version": _VERSION, "model": card.key, "segments": segments}
+        write_file(self._manifest_path(card), json.dumps(manifest, indent=1).encode())
+        self._sweep(card, {str(one["name"]) for one in segments})
 
     def forget(self, card: ModelCard) -> None:
-        for path in self._paths(card):
-            path.unlink(missing_ok=True)
+        self._manifest_path(card).unlink(missing_ok=True)
+        self._sweep(card, set())
 
     def over(self, rows: VectorRows) -> VectorIndex:
         return NumpyVectors(rows)
 
-    def _paths(self, card: ModelCard) -> tuple[Path, Path]:
-        return self._folder / f"{card.key}.faiss", self._folder / f"{card.key}.rows.npz"
+    def _manifest_path(self, card: ModelCard) -> Path:
+        return self._folder / f"{card.key}.json"
 
-    def _load(self, card: ModelCard, vectors: Path, rows: Path) -> tuple[VectorIndex, Generation]:
-        with rows.open("rb") as file, np.load(file, allow_pickle=False) as kept:
-            layout = Layout(kept["ids"], kept["emotions"], kept["scores"])
-            facts: dict[str, Any] = json.loads(str(kept["facts"]))
-        if facts["version"] != _VERSION or facts["model"] != card.key:
-            raise ValueError("it was made for another model or program version")
-        stamp = vectors.stat()
-        untouched = (stamp.st_size, stamp.st_mtime_ns) == (facts["size"], facts["mtime_ns"])
-        # Hashing a large index takes longer than searching it, so a file that nobody touched since it was written is trusted.
-        if not untouched and _digest(vectors) != facts["blake3"]:
-            raise ValueError("its bytes are not the ones that were written")
+    def _paths(self, name: str) -> tuple[Path, Path]:
+        return self._folder / f"{name}.faiss", self._folder / f"{name}.rows"
+
+    def _manifest(self, card: ModelCard) -> list[dict[str, Any]]:
+        """The facts of a model's segments; none where there is no manifest that can be used."""
+        try:
+            found = json.loads(self._manifest_path(card).read_bytes())
+            if found["version"] != _VERSION or found["model"] != card.key:
+                raise ValueError("it was made for another model or program version")
+            return list(found["segments"])
+        except FileNotFoundError:
+            return []
+        except _UNUSABLE as error:
+            _log.info("The vector index of %s is not usable (%s); the database answers for it.", card.name, error)
+            return []
+
+    def _open(self, card: ModelCard, facts: dict[str, Any]) -> Segment:
+        vectors, beside = self._paths(str(facts["name"]))
+        for path, expected in zip((vectors, beside), facts["files"], strict=True):
+            # Hashing a large index takes longer than searching it: a file that nobody touched since it was written is trusted.
+            untouched = _stamp(path) == {"size": expected["size"], "mtime_ns": expected["mtime_ns"]}
+            if not untouched and _digest(path) != expected["blake3"]:
+                raise ValueError(f"the bytes of {path.name} are not the ones that were written")
+        count = int(facts["rows"])
+        ids = np.memmap(beside, dtype="<i8", mode="r", shape=(count,))
+        falling = np.memmap(beside, dtype="<f4", mode="r", offset=ids.nbytes, shape=(count,))
+        layout = Layout(ids, falling, {emotion: (start, stop) for emotion, start, stop in facts["emotions"]})
         index = faiss.read_index(str(vectors), faiss.IO_FLAG_MMAP_IFC)
         look = card.columns(LOOK)
         if index.d != look.stop - look.start:
             raise ValueError(f"it holds vectors of size {index.d}")
-        return FaissVectors(layout, index), Generation(facts["last_id"], facts["token"])
+        known = facts["clusters"]
+        clusters = None if known is None else Clusters(**{**known, "reach": tuple(map(tuple, known["reach"]))})
+        return Segment(FaissVectors(layout, index, clusters), Generation(facts["last_id"], facts["token"]))
+
+    def _sweep(self, card: ModelCard, stay: set[str]) -> None:
+        """Delete the segments that the manifest no longer names; who has them open keeps them."""
+        for path in self._folder.glob(f"{card.key}.*"):
+            if path.suffix in (".faiss", ".rows", ".npz") and path.stem not in stay:
+                path.unlink(missing_ok=True)
+
+
+def _stamp(path: Path) -> dict[str, int]:
+    found = path.stat()
+    return {"size": found.st_size, "mtime_ns": found.st_mtime_ns}
 
 
 def _digest(path: Path) -> str:

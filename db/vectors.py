@@ -5,19 +5,24 @@ Rows are laid out by (emotion, falling score), so that a filter by emotion and l
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import faiss
 import numpy as np
 
+from db.clusters import Clusters, cluster
 from indexer.ports import Selection, VectorRows
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from indexer.domain import Floats, Ids, Pixels
+    from indexer.domain import Floats, Ids
 
+FEW = 20_000
+"""So many rows are compared one by one; of more, only those in the clusters nearest to the query."""
+
+_CLUSTERED_FROM = 50_000
 _ADDED_AT_ONCE = 65_536
 
 
@@ -28,36 +33,52 @@ def by_emotion(rows: VectorRows) -> VectorRows:
 
 
 class Layout:
-    """What is known of the rows of an index besides their vectors: N ids, emotions and scores, in index order."""
+    """What is known of the N rows of an index besides their vectors.
 
-    def __init__(self, ids: Ids, emotions: Pixels, scores: Floats) -> None:
+    `ids`, int64, (N,), and `falling`, float32, (N,), the scores with their signs turned, are in index order; `parts` says which
+    rows, [start, stop), an emotion has.
+    """
+
+    def __init__(self, ids: Ids, falling: Floats, parts: Mapping[int, tuple[int, int]]) -> None:
         self.ids = ids
-        self.emotions = emotions
-        self.scores = scores
+        self.falling = falling
+        self.parts = parts
+
+    @classmethod
+    def of(cls, rows: VectorRows) -> Layout:
+        """The layout of rows that are in index order."""
+        emotions, starts, counts = np.unique(rows.emotions, return_index=True, return_counts=True)
+        bounds = zip(emotions.tolist(), starts.tolist(), counts.tolist(), strict=True)
+        return cls(rows.ids, -rows.scores, {emotion: (start, start + count) for emotion, start, count in bounds})
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def slices(self, within: Selection) -> Iterator[tuple[int, int]]:
-        """The row ranges [start, stop) that a selection lets through, its ids aside."""
-        if within.emotions is None and within.min_score <= 0:
-            if len(self):
-                yield 0, len(self)
-            return
-        wanted = np.unique(self.emotions) if within.emotions is None else sorted(within.emotions)
-        for emotion in wanted:
-            start, end = np.searchsorted(self.emotions, [emotion, int(emotion) + 1])
-            stop = start + np.searchsorted(-self.scores[start:end], -np.float32(within.min_score), side="right")
-            if stop > start:
-                yield int(start), int(stop)
+    def slices(self, within: Selection) -> list[tuple[int, int]]:
+        """The row ranges [start, stop) that a selection lets through, its ids aside, ascending; neighbours are one range."""
+        found: list[tuple[int, int]] = []
+        for emotion, (start, stop) in sorted(self.parts.items()):
+            if within.emotions is not None and emotion not in within.emotions:
+                continue
+            end = stop if within.min_score <= 0 else start + self._scoring(start, stop, within.min_score)
+            if found and found[-1][1] == start:
+                found[-1] = (found[-1][0], end)
+            elif end > start:
+                found.append((start, end))
+        return found
+
+    def _scoring(self, start: int, stop: int, least: float) -> int:
+        """How many of an emotion's rows have at least a score."""
+        return int(np.searchsorted(self.falling[start:stop], np.float32(-least), side="right"))
 
     def rows(self, within: Selection) -> npt.NDArray[np.int64]:
         """The rows that a selection lets through, ascending."""
+        slices = self.slices(within)
         if within.ids is None:
-            rows = [np.arange(start, stop) for start, stop in self.slices(within)]
+            rows = [np.arange(start, stop) for start, stop in slices]
         else:
             allowed = np.isin(self.ids, within.ids)
-            rows = [np.flatnonzero(allowed[start:stop]) + start for start, stop in self.slices(within)]
+            rows = [np.flatnonzero(allowed[start:stop]) + start for start, stop in slices]
         return np.concatenate([np.empty(0, dtype=np.int64), *rows])
 
 
@@ -66,7 +87,7 @@ class NumpyVectors:
 
     def __init__(self, rows: VectorRows) -> None:
         rows = by_emotion(rows)
-        self._layout = Layout(rows.ids, rows.emotions, rows.scores)
+        self._layout = Layout.of(rows)
         self._vectors = rows.vectors
 
     def __len__(self) -> int:
@@ -80,29 +101,44 @@ class NumpyVectors:
 
 
 class FaissVectors:
-    """FAISS over float16 codes, searched slice by slice: exact, for the vectors are stored as float16 anyway."""
+    """FAISS over float16 codes, searched slice by slice.
 
-    def __init__(self, layout: Layout, index: Any) -> None:
+    The stored vectors are float16 as well, so up to `FEW` selected rows, and all of an index without clusters, are searched
+    exactly. With clusters (an inverted file), of more rows the likely ones are; see `db.clusters`.
+    """
+
+    def __init__(self, layout: Layout, index: Any, clusters: Clusters | None = None) -> None:
         if index.ntotal != len(layout):
             raise ValueError(f"{index.ntotal} vectors for {len(layout)} rows")
         self.layout = layout
         self.index = index
+        self.clusters = clusters
 
     @classmethod
-    def build(cls, rows: VectorRows) -> FaissVectors:
-        """An index of at least one row."""
+    def build(cls, rows: VectorRows, like: FaissVectors | None = None, clustered_from: int = _CLUSTERED_FROM) -> FaissVectors:
+        """An index of at least one row; with clusters from so many rows on, those of an earlier index if they still fit."""
         rows = by_emotion(rows)
+        layout = Layout.of(rows)
+        if len(rows.ids) >= clustered_from:
+            earlier = (like.index, like.clusters) if like is not None and like.clusters is not None else None
+            return cls(layout, *cluster(rows.vectors, earlier))
         index = faiss.IndexScalarQuantizer(rows.vectors.shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
         index.is_trained = True  # float16 has nothing to learn
         for start in range(0, len(rows.ids), _ADDED_AT_ONCE):
             index.add(rows.vectors[start : start + _ADDED_AT_ONCE].astype(np.float32))
-        return cls(Layout(rows.ids, rows.emotions, rows.scores), index)
+        return cls(layout, index)
 
     def __len__(self) -> int:
         return len(self.layout)
 
     def search(self, query: Floats, k: int, within: Selection) -> tuple[Ids, Floats]:
-        found = [self._search(query, k, selector) for selector in self._selectors(within)]
+        selected = list(self._selectors(within))
+        total = sum(size for _, size in selected)
+        probes = 0
+        if self.clusters is not None:
+            probes = self.clusters.count if total <= FEW else self.clusters.probes(k * len(self) / total)
+        given = np.ascontiguousarray(query[None], dtype=np.float32)
+        found = [self._nearest(given, min(k, size), selector, probes) for selector, size in selected]
         rows = np.concatenate([np.empty(0, dtype=np.int64), *(rows for rows, _ in found)])
         similarities = np.concatenate([np.empty(0, dtype=np.float32), *(similarities for _, similarities in found)])
         best = np.argsort(-similarities, kind="stable")[:k]
@@ -113,15 +149,22 @@ class FaissVectors:
         if within.ids is not None:
             rows = self.layout.rows(within)
             if len(rows):
-                yield faiss.IDSelectorBatch(rows), len(rows)
+                chosen = np.zeros(len(self), dtype=bool)
+                chosen[rows] = True
+                bits = np.packbits(chosen, bitorder="little")
+                yield faiss.IDSelectorBitmap(bits), len(rows)  # type: ignore[call-arg, arg-type]  # as FAISS's documentation has it
             return
         for start, stop in self.layout.slices(within):
-            yield faiss.IDSelectorRange(start, stop), stop - start
+            # The numbers in each cluster ascend, so that FAISS need not look at those outside the range.
+            yield faiss.IDSelectorRange(start, stop, True), stop - start
 
-    def _search(self, query: Floats, k: int, selected: tuple[Any, int]) -> tuple[npt.NDArray[np.int64], Floats]:
-        selector, size = selected
-        parameters = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]  # faiss sets attributes from keywords
-        similarities, rows = self.index.search(
-            np.ascontiguousarray(query[None], dtype=np.float32), min(k, size), params=parameters
-        )
+    def _nearest(self, query: Floats, k: int, selector: Any, probes: int) -> tuple[npt.NDArray[np.int64], Floats]:
+        """The k nearest rows among those selected, of which there are so many; `probes` clusters are looked into, if any."""
+        if self.clusters is None:
+            parameters = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]  # faiss sets attributes from keywords
+        else:
+            parameters = faiss.SearchParametersIVF(sel=selector, nprobe=probes)  # type: ignore[call-arg]
+        similarities, rows = self.index.search(query, k, params=parameters)
+        if rows[0, -1] < 0:  # these clusters hold too few
+            return self._nearest(query, k, selector, self.index.nlist)
         return rows[0], similarities[0]

@@ -403,10 +403,10 @@ def _vectors(settings: Settings, store: SqliteStore, model: StoredModel) -> Vect
     from db.lock import writer_lock
     from db.vector_files import FaissFiles
     from indexer.errors import MoodexError
-    from indexer.reconcile import keep_vectors, open_vectors
+    from indexer.reconcile import is_kept, keep_vectors, open_vectors
 
     files = FaissFiles(settings.vectors)
-    if files.load(model.card) is None:
+    if not is_kept(store, files, model):
         try:
             with writer_lock(settings.home):
                 keep_vectors(store, files, model)

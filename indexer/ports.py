@@ -330,6 +330,9 @@ class Shelf(Protocol):
     def vectors_of(self, prediction_ids: Sequence[int]) -> dict[int, Halves]:
         """The vectors of some predictions: float16, (embedding size,) each."""
 
+    def regions(self, model_id: int) -> int:
+        """How many predictions of a model there are."""
+
     def generation(self, model_id: int) -> Generation | None:
         """The present state of a model's predictions; None before the first."""
 
@@ -350,18 +353,27 @@ class VectorIndex(Protocol):
     def search(self, query: Floats, k: int, within: Selection) -> tuple[Ids, Floats]:
         """The k nearest by inner product among those selected, best first: ids int64 (n,), similarities float32 (n,), n <= k.
 
-        `query` is float32, (D,). n < k only if fewer are selected. Exact up to float32 rounding.
+        `query` is float32, (D,). n < k only if fewer are selected. Exact up to float32 rounding where few are selected; of many,
+        one in a hundred may be missed, for one that is hardly less near.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A kept index of a model's predictions: those after the segment before it, up to the last of a generation."""
+
+    index: VectorIndex
+    generation: Generation
 
 
 class VectorFiles(Protocol):
     """Where vector indexes are kept between runs. What is kept is derived: losing it costs time only."""
 
-    def load(self, card: ModelCard) -> tuple[VectorIndex, Generation] | None:
-        """The kept index of a model and the state it was built from; None where it is missing or damaged in any way."""
+    def load(self, card: ModelCard) -> list[Segment]:
+        """The kept segments of a model, oldest first, up to the first that is missing or damaged in any way."""
 
-    def save(self, card: ModelCard, rows: VectorRows, generation: Generation) -> None:
-        """Keep an index of these rows, replacing the old one atomically."""
+    def save(self, card: ModelCard, kept: Sequence[Segment], rows: VectorRows, generation: Generation) -> None:
+        """Keep the first of the loaded segments and, after them, one of these rows; all at once."""
 
     def forget(self, card: ModelCard) -> None:
         """Delete what is kept of a model, if anything."""

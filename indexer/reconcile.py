@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from indexer.domain import LOOK
-from indexer.ports import Generation, Selection, VectorRows
+from indexer.ports import Selection, VectorRows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from indexer.domain import Floats, Ids
-    from indexer.ports import Shelf, StoredModel, VectorFiles, VectorIndex
+    from indexer.ports import Segment, Shelf, StoredModel, VectorFiles, VectorIndex
+
+_LARGER = 4
+_STALE = 1.25
+"""Rows that are kept, for each that is stored, from which on the others are thrown out."""
 
 
 class Layers:
@@ -38,40 +41,80 @@ class Layers:
 def open_vectors(shelf: Shelf, files: VectorFiles, model: StoredModel) -> VectorIndex:
     """Every vector of a model, whatever state the kept index is in: rows it lacks come from the store."""
     kept = _trusted(shelf, files, model)
-    after = kept[1].last_id if kept else 0
-    layers = [kept[0]] if kept else []
-    newer = list(_looks(shelf, model, after))
+    layers = [segment.index for segment in kept]
+    newer = list(_looks(shelf, model, _end(kept)))
     if newer:
         layers.append(files.over(_joined(newer)))
     return Layers(layers)
 
 
+def is_kept(shelf: Shelf, files: VectorFiles, model: StoredModel) -> bool:
+    """Whether the kept index of a model is current."""
+    kept = files.load(model.card)
+    generation = shelf.generation(model.id)
+    return generation is None or (bool(kept) and kept[-1].generation == generation)
+
+
 def keep_vectors(shelf: Shelf, files: VectorFiles, model: StoredModel) -> bool:
-    """Make the kept index of a model current; whether there was anything to do."""
+    """Make the kept index of a model current; whether there was anything to do.
+
+    New rows become a segment; it takes in those before it that are not `_LARGER` times as large, so that there are few of them
+    and none is written often (O'Neil et al., "The Log-Structured Merge-Tree", 1996). Where too many rows are no longer in the
+    store, everything is written anew.
+    """
     # Read before the rows: rows that are committed meanwhile are then merely newer than the file says.
     generation = shelf.generation(model.id)
     if generation is None:
         return False
-    kept = files.load(model.card)
-    if kept is not None and kept[1] == generation:
+    kept = _trusted(shelf, files, model)
+    if kept and kept[-1].generation == generation:
         return False
-    rows = [chunk for chunk in _looks(shelf, model) if chunk.ids[0] <= generation.last_id]
-    files.save(model.card, _up_to(_joined(rows), generation), generation)
+    new = list(_looks(shelf, model, _end(kept), generation.last_id))
+    staying = _staying(kept, _count(new), shelf.regions(model.id))
+    if len(staying) < len(kept):
+        new = list(_looks(shelf, model, _end(staying), generation.last_id))
+    if new:
+        files.save(model.card, staying, _joined(new), generation)
+    else:
+        files.forget(model.card)
     return True
 
 
-def _trusted(shelf: Shelf, files: VectorFiles, model: StoredModel) -> tuple[VectorIndex, Generation] | None:
-    kept = files.load(model.card)
-    if kept is None or not shelf.had_generation(model.id, kept[1]):
-        return None
+def _staying(kept: list[Segment], new: int, stored: int) -> list[Segment]:
+    """The kept segments that stay as they are where so many new rows come, and so many are in the store in all."""
+    if sum(len(segment.index) for segment in kept) + new > _STALE * stored:
+        return []
+    while kept and (new == 0 or len(kept[-1].index) < _LARGER * new):
+        new += len(kept[-1].index)
+        kept = kept[:-1]
     return kept
 
 
-def _looks(shelf: Shelf, model: StoredModel, after: int = 0) -> Iterator[VectorRows]:
-    """What searches compare: the part of every embedding that says how a picture looks."""
+def _trusted(shelf: Shelf, files: VectorFiles, model: StoredModel) -> list[Segment]:
+    kept = files.load(model.card)
+    while kept and not shelf.had_generation(model.id, kept[-1].generation):
+        kept.pop()
+    return kept
+
+
+def _end(kept: Sequence[Segment]) -> int:
+    return kept[-1].generation.last_id if kept else 0
+
+
+def _looks(shelf: Shelf, model: StoredModel, after: int, up_to: int | None = None) -> Iterator[VectorRows]:
+    """What searches compare of predictions with ids after one and up to another: the part that says how a picture looks."""
     look = model.card.columns(LOOK)
     for chunk in shelf.vectors(model.id, after):
-        yield replace(chunk, vectors=np.ascontiguousarray(chunk.vectors[:, look]))
+        count = len(chunk.ids) if up_to is None else int(np.searchsorted(chunk.ids, up_to, side="right"))
+        if count == 0:
+            return
+        some = slice(0, count)
+        vectors = np.ascontiguousarray(chunk.vectors[some, look])
+        yield VectorRows(chunk.ids[some], chunk.emotions[some], chunk.scores[some], vectors)
+
+
+def _count(chunks: Sequence[VectorRows]) -> int:
+    return sum(len(chunk.ids) for chunk in chunks)
 
 
 def _joined(chunks: Sequence[VectorRows]) -> VectorRows:
@@ -81,8 +124,3 @@ def _joined(chunks: Sequence[VectorRows]) -> VectorRows:
         np.concatenate([chunk.scores for chunk in chunks]),
         np.concatenate([chunk.vectors for chunk in chunks]),
     )
-
-
-def _up_to(rows: VectorRows, generation: Generation) -> VectorRows:
-    n = int(np.searchsorted(rows.ids, generation.last_id, side="right"))
-    return VectorRows(rows.ids[:n], rows.emotions[:n], rows.scores[:n], rows.vectors[:n])

@@ -26,23 +26,27 @@ def _layers(all_rows: VectorRows) -> VectorIndex:
     return Layers([FaissVectors.build(parts[0]), NumpyVectors(parts[1])])
 
 
+def _clustered(all_rows: VectorRows) -> VectorIndex:
+    return FaissVectors.build(all_rows, clustered_from=1)
+
+
 def _kept(folder: Path) -> Callable[[VectorRows], VectorIndex]:
     def build(all_rows: VectorRows) -> VectorIndex:
         files = FaissFiles(folder)
         model = card(size=all_rows.vectors.shape[1])
-        files.save(model, all_rows, Generation(int(all_rows.ids[-1]), "t"))
-        loaded = files.load(model)
-        assert loaded is not None
-        return loaded[0]
+        files.save(model, [], all_rows, Generation(int(all_rows.ids[-1]), "t"))
+        (segment,) = files.load(model)
+        return segment.index
 
     return build
 
 
-@pytest.fixture(params=["numpy", "faiss", "faiss from a file", "layers of both"])
+@pytest.fixture(params=["numpy", "faiss", "faiss with clusters", "faiss from a file", "layers of both"])
 def build(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[VectorRows], VectorIndex]:
     builders: dict[str, Callable[[VectorRows], VectorIndex]] = {
         "numpy": NumpyVectors,
         "faiss": FaissVectors.build,
+        "faiss with clusters": _clustered,
         "faiss from a file": _kept(tmp_path),
         "layers of both": _layers,
     }
@@ -106,10 +110,10 @@ def test_a_forgotten_model_has_no_files_and_others_keep_theirs(tmp_path: Path) -
     files = FaissFiles(tmp_path)
     one, other = card(size=16), card(size=16, digest="11")
     for model in (one, other):
-        files.save(model, rows(5), Generation(5, "t"))
+        files.save(model, [], rows(5), Generation(5, "t"))
     files.forget(one)
-    assert files.load(one) is None
-    assert files.load(other) is not None
+    assert files.load(one) == []
+    assert len(files.load(other)) == 1
     assert all(path.name.startswith(other.key) for path in tmp_path.iterdir())
     files.forget(one)
 

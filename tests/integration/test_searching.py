@@ -207,7 +207,7 @@ def test_a_damaged_index_changes_no_answer(
     questions = _questions(stocked)
     before = [stocked.search(**question) for question in questions]
     (vectors,) = stocked.settings.vectors.glob("*.faiss")
-    (rows,) = stocked.settings.vectors.glob("*.rows.npz")
+    (rows,) = stocked.settings.vectors.glob("*.rows")
     damage(vectors, rows)
     if not mended:
         monkeypatch.setattr("indexer.reconcile.keep_vectors", _refuse)
@@ -266,6 +266,7 @@ def test_a_newer_picture_is_found_before_the_index_is_kept(stocked: Library, mon
     with monkeypatch.context() as patch:
         patch.setattr("indexer.reconcile.keep_vectors", lambda *_: False)
         stocked.index()
+    monkeypatch.setattr("indexer.reconcile.keep_vectors", _refuse)
     hits = stocked.search(like=os.fsencode(stocked.folder / "c/402.png"), limit=3)
     assert names(hits)[0] == "c/402.png"
     assert len(stocked.search(like=os.fsencode(stocked.folder / "c/402.png"), limit=500)) == 126
@@ -275,6 +276,7 @@ def test_recomputed_pictures_are_found_once(stocked: Library, monkeypatch: pytes
     with monkeypatch.context() as patch:
         patch.setattr("indexer.reconcile.keep_vectors", lambda *_: False)
         stocked.index(force=True)
+    monkeypatch.setattr("indexer.reconcile.keep_vectors", _refuse)
     hits = stocked.search(like=os.fsencode(stocked.folder / "a/005.png"), limit=500)
     assert Counter(hit.path for hit in hits).most_common(1)[0][1] == 1
     assert len(hits) == 121

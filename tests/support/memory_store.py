@@ -347,6 +347,9 @@ class MemoryStore:
         rows = [row for model_id in self._rows for row in self._all_rows(model_id)]
         return {row.id: row.prediction.embedding for row in rows if row.id in prediction_ids}
 
+    def regions(self, model_id: int) -> int:
+        return len(self._all_rows(model_id))
+
     def generation(self, model_id: int) -> Generation | None:
         return self._generations.get(model_id, [None])[-1]  # type: ignore[list-item]
 

@@ -1,0 +1,84 @@
+"""The kept vector index grows by segments: little is written for little that is new, and what is no longer stored goes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from db.vector_files import FaissFiles
+from indexer.ports import Segment
+from tests.support.builders import write_pictures
+from tests.support.library import Library
+
+
+def segments(library: Library) -> list[Segment]:
+    with library.store() as store:
+        (model,) = store.models()
+    return FaissFiles(library.settings.vectors).load(model.card)
+
+
+def sizes(library: Library) -> list[int]:
+    return [len(segment.index) for segment in segments(library)]
+
+
+def files(library: Library) -> dict[str, int]:
+    return {path.name: path.stat().st_ino for path in library.settings.vectors.iterdir() if path.suffix == ".faiss"}
+
+
+def everything_like(library: Library, name: str) -> list[str]:
+    return [os.fsdecode(hit.path) for hit in library.search(like=os.fsencode(library.folder / name), limit=1000)]
+
+
+def test_a_few_new_pictures_leave_what_is_kept_alone(library: Library) -> None:
+    write_pictures(library.folder / "a", 60)
+    library.index()
+    (base,) = files(library).items()
+    write_pictures(library.folder / "b", 5, first_seed=100)
+    library.index()
+    assert sizes(library) == [60, 5] and base in files(library).items()
+    write_pictures(library.folder / "c", 5, first_seed=200)
+    library.index()
+    assert sizes(library) == [60, 10] and base in files(library).items()
+    write_pictures(library.folder / "d", 20, first_seed=300)
+    library.index()
+    assert sizes(library) == [90]
+    assert len(list(library.settings.vectors.iterdir())) == 3
+    found = everything_like(library, "c/202.png")
+    assert len(found) == len(set(found)) == 90 and found[0].endswith("c/202.png")
+
+
+def test_pictures_that_are_looked_at_again_do_not_pile_up(library: Library) -> None:
+    write_pictures(library.folder, 30)
+    library.index()
+    library.index(force=True)
+    assert sizes(library) == [30]
+
+
+def test_a_damaged_segment_costs_only_itself(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_pictures(library.folder / "a", 60)
+    library.index()
+    write_pictures(library.folder / "b", 5, first_seed=100)
+    library.index()
+    before = everything_like(library, "b/103.png")
+    (newest,) = library.settings.vectors.glob(f"*.{segments(library)[0].generation.last_id + 1}-*.faiss")
+    newest.write_bytes(newest.read_bytes()[:-1])
+    assert sizes(library) == [60]
+    assert everything_like(library, "b/103.png") == before
+    assert sizes(library) == [60, 5]
+
+
+def test_a_segment_that_was_replaced_while_it_was_opened_is_no_damage(library: Library, tmp_path: Path) -> None:
+    write_pictures(library.folder / "a", 20)
+    library.index()
+    with library.store() as store:
+        (model,) = store.models()
+    kept = FaissFiles(library.settings.vectors)
+    earlier = kept._manifest(model.card)
+    write_pictures(library.folder / "b", 20, first_seed=100)
+    library.index()
+    now = kept._manifest(model.card)
+    seen = iter([earlier, now, now])
+    kept._manifest = lambda _card: next(seen)  # type: ignore[method-assign]
+    assert [len(segment.index) for segment in kept.load(model.card)] == [40]

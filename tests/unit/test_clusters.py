@@ -1,0 +1,101 @@
+"""Large vector indexes: nearly all of the nearest are found under every filter, and all k where k exist."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import faiss
+import numpy as np
+import pytest
+
+from db.clusters import cluster
+from db.vectors import FaissVectors
+from indexer.ports import Selection, VectorRows
+
+COUNT, SIZE = 60_000, 32
+
+
+def vectors(count: int, seed: int = 0, kinds: int = 300, directions: int = 8) -> np.ndarray:
+    """Unit vectors, float16, around many centres; each strays in a few directions only, as pictures' vectors do."""
+    random = np.random.default_rng(seed)
+    centres = np.random.default_rng(7).normal(size=(kinds, SIZE))
+    ways = np.random.default_rng(8).normal(size=(directions, SIZE))
+    found = centres[random.integers(0, kinds, count)] + 0.35 * random.normal(size=(count, directions)) @ ways
+    return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float16)
+
+
+@pytest.fixture(scope="module")
+def rows() -> VectorRows:
+    random = np.random.default_rng(1)
+    emotions = random.choice(4, COUNT, p=[0.5, 0.39, 0.1, 0.01]).astype(np.uint8)
+    return VectorRows(np.arange(1, COUNT + 1), emotions, random.random(COUNT).astype(np.float32), vectors(COUNT))
+
+
+@pytest.fixture(scope="module")
+def index(rows: VectorRows) -> FaissVectors:
+    built = FaissVectors.build(rows)
+    assert built.clusters is not None
+    return built
+
+
+@pytest.mark.parametrize(
+    "within",
+    [
+        Selection(),
+        Selection(frozenset({0})),
+        Selection(frozenset({0, 2})),
+        Selection(frozenset({1}), min_score=0.3),
+        Selection(frozenset({2})),
+        Selection(frozenset({3})),
+        Selection(frozenset({3}), min_score=0.9),
+        Selection(ids=np.arange(1, COUNT, 3)),
+    ],
+    ids=["all", "half", "two", "scored", "tenth", "hundredth", "thousandth", "ids"],
+)
+def test_at_least_99_of_100_of_the_nearest_are_found(rows: VectorRows, index: FaissVectors, within: Selection) -> None:
+    allowed = rows.scores >= within.min_score
+    if within.emotions is not None:
+        allowed &= np.isin(rows.emotions, sorted(within.emotions))
+    if within.ids is not None:
+        allowed &= np.isin(rows.ids, within.ids)
+    asked = vectors(100, seed=5).astype(np.float32)
+    similar = asked @ rows.vectors[allowed].astype(np.float32).T
+    tenth = np.sort(similar, axis=1)[:, -10]
+    found = [index.search(query, 10, within) for query in asked]
+    assert all(len(ids) == 10 and allowed[ids - 1].all() for ids, _ in found)
+    right = [(similarities >= least - 1e-5).mean() for (_, similarities), least in zip(found, tenth, strict=True)]
+    assert np.mean(right) >= 0.99
+
+
+def test_not_every_cluster_is_looked_into(index: FaissVectors) -> None:
+    assert index.clusters is not None
+    assert index.clusters.probes(10) < index.clusters.count / 4
+    assert index.clusters.probes(10) <= index.clusters.probes(1000) <= index.clusters.probes(10**9) == index.clusters.count
+
+
+@pytest.mark.parametrize("k", [1, 3000, COUNT, COUNT + 5])
+def test_k_are_found_where_k_exist(index: FaissVectors, k: int) -> None:
+    ids, _ = index.search(vectors(1, seed=6)[0].astype(np.float32), k, Selection())
+    assert len(ids) == len(set(ids.tolist())) == min(k, COUNT)
+
+
+def test_clusters_are_learned_once_and_anew_when_the_vectors_are_others(index: FaissVectors) -> None:
+    assert index.clusters is not None
+    same, known = cluster(vectors(10_000, seed=9), (index.index, index.clusters))
+    assert known.learned_from == COUNT and known.count == index.clusters.count == same.nlist
+    strange = np.random.default_rng(3).normal(size=(10_000, SIZE)) + 3
+    strange = (strange / np.linalg.norm(strange, axis=1, keepdims=True)).astype(np.float16)
+    assert cluster(strange, (index.index, index.clusters))[1].learned_from == 10_000
+    few = replace(index.clusters, learned_from=1000)
+    assert cluster(vectors(10_000, seed=9), (index.index, few))[1].learned_from == 10_000
+
+
+def test_an_index_with_clusters_is_the_same_again_from_a_file(
+    index: FaissVectors, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = str(tmp_path_factory.mktemp("index") / "x.faiss")
+    faiss.write_index(index.index, path)
+    again = FaissVectors(index.layout, faiss.read_index(path, faiss.IO_FLAG_MMAP_IFC), index.clusters)
+    query, within = vectors(1, seed=6)[0].astype(np.float32), Selection(frozenset({1}), 0.5)
+    for first, second in zip(index.search(query, 20, within), again.search(query, 20, within), strict=True):
+        np.testing.assert_array_equal(first, second)
