@@ -86,6 +86,13 @@ ALTER TABLE predictions ADD COLUMN finder_id INTEGER REFERENCES finders(id);
 CREATE INDEX predictions_of_pictures ON predictions (model_id, region) WHERE region <= 1;
 """
 
+# Any page of a search by emotion is found in indexes alone: which pictures they are is looked up for those that are shown.
+_PAGES = """
+DROP INDEX predictions_by_score;
+CREATE INDEX predictions_by_score ON predictions (model_id, emotion, score DESC, id, image_id, region);
+CREATE INDEX files_live ON files (image_id) WHERE state IN ('done', 'pending');
+"""
+
 
 def _statements(script: str) -> Callable[[Connection], None]:
     def step(connection: Connection) -> None:
@@ -101,6 +108,7 @@ STEPS: tuple[tuple[str, Callable[[Connection], None]], ...] = (
     ("0002_labels", _statements(_LABELS)),
     ("0003_shared_embeddings", _statements(_SHARED_EMBEDDINGS)),
     ("0004_faces", _statements(_FACES)),
+    ("0005_pages", _statements(_PAGES)),
 )
 
 

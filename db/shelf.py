@@ -8,12 +8,13 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Engine, FromClause, Row, Select, and_, exists, func, literal, or_, select, union_all
+from sqlalchemy import Engine, Row, and_, exists, func, select, union_all
 
+from db.asked import BEST_FIRST, by_picture, details, few_under, filed, is_live, is_main, let_through, places
 from db.catalog import file_under
 from db.predictions import chunks, embedded, next_embedded
 from db.tables import EmbeddingRow, FileRow, FolderRow, GenerationRow, ImageRow, LabelRow, ModelRow, PredictionRow, RunRow
-from indexer.domain import MAIN_FACE, Face, Failure, FileState, Hit, InputSpec, Labelled, ModelCard, in_pixels
+from indexer.domain import Face, Failure, FileState, Hit, InputSpec, Labelled, ModelCard, in_pixels
 from indexer.errors import NotIndexed
 from indexer.ports import NOT_THE_MODELS, Counts, Filter, Generation, RankedHit, RunRecord, Sample, StoredModel, VectorRows
 
@@ -31,11 +32,15 @@ class SqliteShelf:
         self._engine = engine
 
     def models(self) -> list[StoredModel]:
-        own = select(func.count()).select_from(PredictionRow.table).where(PredictionRow.model_id == ModelRow.id)
-        pictures = own.where(_is_main()).scalar_subquery()
+        own = exists().where(PredictionRow.model_id == ModelRow.id)
         with self._engine.connect() as connection:
-            rows = connection.execute(select(ModelRow.table, pictures.label("pictures")).order_by(ModelRow.id))
-            return [StoredModel(row.id, _card(row), row.pictures) for row in rows]
+            rows = connection.execute(select(ModelRow.table, own.label("used")).order_by(ModelRow.id))
+            return [StoredModel(row.id, _card(row), bool(row.used)) for row in rows]
+
+    def pictures(self, model_id: int) -> int:
+        own = select(func.count()).select_from(PredictionRow.table).where(PredictionRow.model_id == model_id, is_main())
+        with self._engine.connect() as connection:
+            return connection.execute(own).scalar_one()
 
     def counts(self) -> Counts:
         with self._engine.connect() as connection:
@@ -73,22 +78,26 @@ class SqliteShelf:
             ]
 
     def ranked(self, model_id: int, chosen: Filter, limit: int, offset: int) -> list[RankedHit]:
+        labels = self._labels(model_id)
+        wanted = [emotion for emotion in self._emotions(labels) if chosen.emotions is None or emotion in chosen.emotions]
+        if not wanted:
+            return []
         with self._engine.connect() as connection:
-            labels = self._labels(model_id)
-            # One ordered slice of the index an emotion; their best are merged, so that no slice is sorted as a whole.
-            slices = [
-                _live_hits(model_id, chosen)
-                .where(PredictionRow.emotion == emotion, PredictionRow.score >= chosen.min_score, _is_best(chosen))
-                .order_by(PredictionRow.score.desc(), PredictionRow.id, FileRow.id)
-                .limit(limit + offset)
-                .subquery()
-                for emotion in (*labels, *(word for word in self.emotions_said() if word not in labels))
-                if chosen.emotions is None or emotion in chosen.emotions
-            ]
-            if not slices:
-                return []
-            best = union_all(*(select(part) for part in slices)).subquery()
-            query = select(best).order_by(best.c.score.desc(), best.c.prediction_id, best.c.file_id).limit(limit).offset(offset)
+            if chosen.under is not None and few_under(connection, chosen.under):
+                page = places(by_picture(model_id), chosen, wanted).order_by(*BEST_FIRST)
+            else:
+                # One ordered slice of the index an emotion; their best are merged, so that no slice is sorted as a whole.
+                slices = [
+                    places(PredictionRow.model_id == model_id, chosen, [emotion])
+                    .order_by(*BEST_FIRST)
+                    .limit(limit + offset)
+                    .subquery()
+                    for emotion in wanted
+                ]
+                best = union_all(*(select(part) for part in slices)).subquery()
+                page = select(best).order_by(best.c.score.desc(), best.c.prediction_id, best.c.file_id)
+            shown = page.limit(limit).offset(offset).subquery()
+            query = details(shown).where(FileRow.id == shown.c.file_id).order_by(*BEST_FIRST)
             return [_ranked_hit(row, labels) for row in connection.execute(query)]
 
     def hits(self, model_id: int, prediction_ids: Sequence[int], chosen: Filter) -> dict[int, list[Hit]]:
@@ -96,35 +105,29 @@ class SqliteShelf:
         labels = self._labels(model_id)
         with self._engine.connect() as connection:
             for chunk in chunks(prediction_ids, _CHUNK):
-                query = _live_hits(model_id, chosen).where(PredictionRow.id.in_(chunk)).order_by(FileRow.id)
-                for row in connection.execute(query):
+                own = and_(by_picture(model_id), PredictionRow.id.in_(chunk))
+                for row in connection.execute(details().where(own, *let_through(chosen)).order_by(FileRow.id)):
                     ranked = _ranked_hit(row, labels)
                     found[ranked.prediction_id].append(ranked.hit)
         return dict(found)
 
-    def prediction_ids(self, model_id: int, chosen: Filter) -> Ids:
+    def prediction_ids(self, model_id: int, chosen: Filter, most: int | None = None) -> Ids | None:
         import numpy as np
 
-        query = (
-            select(PredictionRow.id)
-            .select_from(PredictionRow.table)
-            .join(FileRow.table, FileRow.image_id == PredictionRow.image_id)
-            .join(FolderRow.table, FolderRow.id == FileRow.folder_id)
-            .where(PredictionRow.model_id == model_id, _is_live(), PredictionRow.score >= chosen.min_score)
-            .distinct()
-            .order_by(PredictionRow.id)
-        )
-        if chosen.emotions is not None:
-            query = query.where(PredictionRow.emotion.in_(sorted(chosen.emotions)))
-        if chosen.under is not None:
-            query = query.where(file_under(chosen.under))
         with self._engine.connect() as connection:
-            return np.fromiter(connection.execute(query).scalars(), dtype=np.int64)
+            if chosen.under is not None and most is not None and not few_under(connection, chosen.under, most):
+                return None
+            who = PredictionRow.model_id == model_id if chosen.under is None else by_picture(model_id)
+            wanted = () if chosen.emotions is None else (PredictionRow.emotion.in_(sorted(chosen.emotions)),)
+            query = select(PredictionRow.id).select_from(filed()).where(who, is_live(), *let_through(chosen), *wanted)
+            ids = connection.execute(query.where(PredictionRow.score >= chosen.min_score)).scalars()
+            found = np.unique(np.fromiter(ids, dtype=np.int64))
+        return found if most is None or len(found) <= most else None
 
     def sample(self, model_id: int, count: int) -> Sample:
         import numpy as np
 
-        own = and_(PredictionRow.model_id == model_id, _is_main())
+        own = and_(PredictionRow.model_id == model_id, is_main())
         total = select(func.count()).select_from(PredictionRow.table).where(own)
         number = func.row_number().over(order_by=PredictionRow.id).label("number")
         numbered = select(PredictionRow.id, number).where(own).subquery()
@@ -148,7 +151,7 @@ class SqliteShelf:
         query = (
             select(PredictionRow.id)
             .join(ImageRow.table, ImageRow.id == PredictionRow.image_id)
-            .where(PredictionRow.model_id == model_id, _is_main())
+            .where(by_picture(model_id), is_main())
             .where(ImageRow.digest >= low, ImageRow.digest <= high)
             .limit(2)
         )
@@ -160,7 +163,7 @@ class SqliteShelf:
             select(ImageRow.digest)
             .join(FileRow.table, FileRow.image_id == ImageRow.id)
             .join(FolderRow.table, FolderRow.id == FileRow.folder_id)
-            .where(_is_live(), file_under(root))
+            .where(is_live(), file_under(root))
         )
         with self._engine.connect() as connection:
             return list(connection.execute(query.distinct().order_by(ImageRow.digest)).scalars())
@@ -168,7 +171,7 @@ class SqliteShelf:
     def labelled(self) -> list[Labelled]:
         first = (
             select(FileRow.image_id.label("image_id"), func.min(FileRow.id).label("file_id"))
-            .where(_is_live())
+            .where(is_live())
             .group_by(FileRow.image_id)
             .subquery()
         )
@@ -194,7 +197,7 @@ class SqliteShelf:
 
     def predicted_at(self, model_id: int, path: bytes) -> list[RankedHit]:
         here = and_(FolderRow.path == os.path.dirname(path), FileRow.name == os.path.basename(path))
-        query = _live_hits(model_id, Filter()).where(here).order_by(PredictionRow.region)
+        query = details().where(by_picture(model_id), here).order_by(PredictionRow.region)
         with self._engine.connect() as connection:
             labels = self._labels(model_id)
             return [_ranked_hit(row, labels) for row in connection.execute(query)]
@@ -251,76 +254,15 @@ class SqliteShelf:
         with self._engine.connect() as connection:
             return connection.execute(query).first() is not None
 
+    def _emotions(self, labels: list[str]) -> list[str]:
+        return [*labels, *(word for word in self.emotions_said() if word not in labels)]
+
     def _labels(self, model_id: int) -> list[str]:
         with self._engine.connect() as connection:
             labels = connection.execute(select(ModelRow.labels).where(ModelRow.id == model_id)).scalar_one_or_none()
             if labels is None:
                 raise NotIndexed(f"The database holds no model number {model_id}.")
             return labels
-
-
-def _is_live() -> ColumnElement[bool]:
-    return and_(FileRow.image_id.is_not(None), FileRow.state.in_([FileState.DONE, FileState.PENDING]))
-
-
-def _is_main() -> ColumnElement[bool]:
-    """Whether a prediction is of a picture as a whole or of its main face: every picture has one of the two.
-
-    The number stands in the SQL itself, for SQLite to see that the index of just these rows fits.
-    """
-    return PredictionRow.region <= literal(MAIN_FACE, literal_execute=True)
-
-
-def _is_best(chosen: Filter) -> ColumnElement[bool]:
-    """Whether no other region of the picture answers better."""
-    other = PredictionRow.table.alias()
-    as_good = and_(other.c.score == PredictionRow.score, other.c.region < PredictionRow.region)
-    wanted = () if chosen.emotions is None else (other.c.emotion.in_(sorted(chosen.emotions)),)
-    return ~_exists_beside(other, *wanted, or_(other.c.score > PredictionRow.score, as_good))
-
-
-def _without(excluded: frozenset[str]) -> ColumnElement[bool]:
-    """Whether no region of the picture feels what is excluded."""
-    other = PredictionRow.table.alias()
-    return ~_exists_beside(other, other.c.emotion.in_(sorted(excluded)))
-
-
-def _exists_beside(other: FromClause, *conditions: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Whether the same model says such a thing of any region of the same picture."""
-    # "+ 0" leaves SQLite only the index by picture: it would take the one by emotion, and read all of that for each picture.
-    same = and_(other.c.image_id == PredictionRow.image_id, other.c.model_id + 0 == PredictionRow.model_id)
-    return exists().where(same, *conditions)
-
-
-def _live_hits(model_id: int, chosen: Filter) -> Select[*tuple[Any, ...]]:
-    """The files of predictions, of which the filter's folder and exclusions are let through."""
-    query = (
-        select(
-            PredictionRow.id.label("prediction_id"),
-            PredictionRow.emotion.label("emotion"),
-            PredictionRow.score.label("score"),
-            PredictionRow.probabilities.label("probabilities"),
-            LabelRow.emotion.label("label"),
-            PredictionRow.left.label("left"),
-            PredictionRow.top.label("top"),
-            PredictionRow.right.label("right"),
-            PredictionRow.bottom.label("bottom"),
-            ImageRow.digest.label("digest"),
-            ImageRow.width.label("width"),
-            ImageRow.height.label("height"),
-            FolderRow.path.label("folder"),
-            FileRow.name.label("name"),
-            FileRow.id.label("file_id"),
-        )
-        .select_from(PredictionRow.table)
-        .join(ImageRow.table, ImageRow.id == PredictionRow.image_id)
-        .outerjoin(LabelRow.table, LabelRow.image_id == PredictionRow.image_id)
-        .join(FileRow.table, FileRow.image_id == PredictionRow.image_id)
-        .join(FolderRow.table, FolderRow.id == FileRow.folder_id)
-        .where(PredictionRow.model_id == model_id, _is_live())
-    )
-    query = query if chosen.under is None else query.where(file_under(chosen.under))
-    return query.where(_without(chosen.excluded)) if chosen.excluded else query
 
 
 def _ranked_hit(row: Row[Any], labels: Sequence[str]) -> RankedHit:

@@ -30,9 +30,9 @@ def choose_model(shelf: Shelf, name: str, key: str | None) -> StoredModel:
     same = next((model for model in stored if model.card.key == key), None)
     if same:
         return same
-    named = sorted((model for model in stored if model.card.name == name), key=lambda model: (model.pictures > 0, model.id))
+    named = sorted((model for model in stored if model.card.name == name), key=lambda model: (model.used, model.id))
     if not named:
-        others = sorted({model.card.name for model in stored if model.pictures})
+        others = sorted({model.card.name for model in stored if model.used})
         hint = f" There are pictures indexed with {', '.join(others)}; choose one with --model." if others else ""
         raise NotIndexed(f"No pictures are indexed with the model {name!r} yet; run: moodex index FOLDER.{hint}")
     return named[-1]

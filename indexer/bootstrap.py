@@ -179,7 +179,8 @@ def status(settings: Settings, failures: int) -> Status:
     if not settings.database.exists():
         return Status(settings.home, Counts(), [], [], [], disk)
     with _store(settings) as store:
-        return Status(settings.home, store.counts(), store.models(), store.runs(5), store.failures(failures), disk)
+        models = [(model, store.pictures(model.id)) for model in store.models()]
+        return Status(settings.home, store.counts(), models, store.runs(5), store.failures(failures), disk)
 
 
 def label(settings: Settings, said: Sequence[Said], new: bool) -> LabelsChanged:
@@ -287,7 +288,7 @@ def list_models(settings: Settings) -> list[ListedModel]:
     pictures: dict[str, int] = {}
     if settings.database.exists():
         with _store(settings) as store:
-            pictures = {model.card.key: model.pictures for model in store.models()}
+            pictures = {model.card.key: store.pictures(model.id) for model in store.models()}
     default = known.in_use().name
     return [ListedModel(card, model.origin, model.name == default, pictures.get(card.key, 0)) for model, card in known.cards()]
 
@@ -347,7 +348,7 @@ def _rescore(
         progress.advance(done, 0)
 
     source, card, score = who
-    progress.start(source.pictures)
+    progress.start(store.pictures(source.id))
     try:
         target = store.register_model(card)
         rescored = store.rescore(source.id, target, score, advance)

@@ -17,7 +17,7 @@ def forget(store: Store, files: VectorFiles, name: str, keys: Mapping[str, str])
     """
     own = keys.get(name)
     others = {key for other, key in keys.items() if other != name}
-    stored = [model for model in store.models() if model.pictures and model.card.key not in others]
+    stored = [model for model in store.models() if model.used and model.card.key not in others]
     stored = [model for model in stored if model.card.key == own or model.card.name == name]
     deleted = 0
     for model in stored:

@@ -57,11 +57,13 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What there is: `disk_bytes` by part of the data folder, the latest runs, the first failures."""
+    """What there is: models with how many pictures they have seen, `disk_bytes` by part of the data folder, the latest
+    runs, the first failures.
+    """
 
     home: Path
     counts: Counts
-    models: list[StoredModel]
+    models: list[tuple[StoredModel, int]]
     runs: list[RunRecord]
     failures: list[tuple[bytes, Failure]]
     disk_bytes: dict[str, int]

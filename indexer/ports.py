@@ -182,11 +182,11 @@ class RankedHit:
 
 @dataclass(frozen=True, slots=True)
 class StoredModel:
-    """A model that the store holds predictions for, and how many."""
+    """A model that the store knows, and whether it holds predictions of it."""
 
     id: int
     card: ModelCard
-    pictures: int
+    used: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +282,9 @@ class Shelf(Protocol):
     def models(self) -> list[StoredModel]:
         """Every model known to the store, oldest first."""
 
+    def pictures(self, model_id: int) -> int:
+        """How many pictures a model has predictions of."""
+
     def counts(self) -> Counts:
         """How much the store holds."""
 
@@ -300,8 +303,8 @@ class Shelf(Protocol):
         Of the filter, only the folder and what is excluded count.
         """
 
-    def prediction_ids(self, model_id: int, chosen: Filter) -> Ids:
-        """The ids of all live predictions that the filter lets through: int64, ascending."""
+    def prediction_ids(self, model_id: int, chosen: Filter, most: int | None = None) -> Ids | None:
+        """The ids of all live predictions that the filter lets through: int64, ascending; None for more than `most`."""
 
     def digests_at(self, root: bytes) -> list[bytes]:
         """The pictures of the live files at or below a path, each once, ascending."""

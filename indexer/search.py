@@ -21,6 +21,7 @@ looks, copies that were made smaller and saved again lie at 0.967 and above, oth
 """
 
 _PAGE = 256
+_LISTED = 5000
 _SLACK = 16
 _ROUNDING = 1e-4
 """How far the index's similarities, computed in another order, may be from the store's."""
@@ -113,7 +114,10 @@ def _selection(shelf: Shelf, model: StoredModel, chosen: Filter) -> Selection:
         positions = frozenset(position for position, label in enumerate(model.card.labels) if label in chosen.emotions)
         if only_said := bool(chosen.emotions - set(model.card.labels)):
             positions |= {NOT_THE_MODELS}
-    ids = shelf.prediction_ids(model.id, chosen) if only_said or chosen.under is not None else None
+    ids = None
+    if only_said or chosen.under is not None:
+        # Of a large folder's pictures those are taken that the index finds: to list them all would take longer.
+        ids = shelf.prediction_ids(model.id, chosen, None if only_said else _LISTED)
     return Selection(positions, chosen.min_score, ids)
 
 

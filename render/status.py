@@ -25,9 +25,9 @@ def write_status(status: Status, as_json: bool, out: TextIO) -> None:
     out.write(f"Home      {printable(str(status.home))}  ({disk:,.1f} MB)\n")
     out.write(f"Files     {states}\n")
     out.write(f"Pictures  {status.counts.images:,}\n")
-    for model in status.models:
-        share = model.pictures / status.counts.images if status.counts.images else 0
-        out.write(f"Model     {printable(model.card.name)}: {counted(model.pictures, 'picture')} ({share:.0%})\n")
+    for model, pictures in status.models:
+        share = pictures / status.counts.images if status.counts.images else 0
+        out.write(f"Model     {printable(model.card.name)}: {counted(pictures, 'picture')} ({share:.0%})\n")
     for run in status.runs:
         when = datetime.fromtimestamp(run.started_at).isoformat(" ", "minutes")
         roots = ", ".join(shown_path(root) for root in run.roots)
@@ -48,9 +48,9 @@ def _as_dict(status: Status) -> dict[str, Any]:
                 "name": model.card.name,
                 "key": model.card.key,
                 "weights_digest": model.card.weights_digest,
-                "images": model.pictures,
+                "images": pictures,
             }
-            for model in status.models
+            for model, pictures in status.models
         ],
         "runs": [
             {

@@ -64,7 +64,6 @@ async function loadPackages() {
       painters: {
         dicebear: (await import('./dicebear.mjs')).painter,
         bigheads: (await import('./bigheads.mjs')).painter,
-        facesjs: (await import('./facesjs.mjs')).painter,
         kawaii: (await import('./kawaii.mjs')).painter,
       },
       emoji: await import('./emoji.mjs'),

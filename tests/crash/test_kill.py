@@ -33,7 +33,7 @@ def test_what_was_committed_survives_and_is_not_done_again(tmp_path: Path, home:
         survived = files.get(FileState.DONE, 0) + files.get(FileState.FAILED, 0)
         model = store.models()[0]
         ids = [int(i) for rows in store.vectors(model.id) for i in rows.ids]
-        assert len(ids) == model.pictures == files.get(FileState.DONE, 0)  # no prediction without its embedding
+        assert len(ids) == store.pictures(model.id) == files.get(FileState.DONE, 0)  # no prediction without its embedding
     assert said <= survived <= 41
     assert len(library.paths()) == len(ids)
     like = next(iter(library.everything())).path

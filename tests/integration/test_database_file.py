@@ -86,7 +86,7 @@ def test_a_database_from_before_embeddings_were_shared_keeps_every_embedding(tmp
     store = SqliteStore(path)
     try:
         (model,) = store.models()
-        assert (model.card.name, model.card.spaces, model.pictures) == ("old", (), 3)
+        assert (model.card.name, model.card.spaces, store.pictures(model.id)) == ("old", (), 3)
         (rows,) = store.vectors(model.id)
         assert rows.ids.tolist() == [5, 6, 7] and np.array_equal(rows.vectors, vectors)
         plain, finding = store.begin_run([b"/a"], model.id), store.begin_run([b"/a"], model.id, "finder")

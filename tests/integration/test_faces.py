@@ -51,7 +51,7 @@ def test_every_face_is_judged_and_the_largest_comes_first(library: Library) -> N
     assert [hit.box for hit in hits] == [RIGHT, LEFT]
     assert hits[0].emotions != hits[1].emotions
     with library.store() as store:
-        assert store.models()[0].pictures == 1
+        assert store.pictures(store.models()[0].id) == 1
 
 
 def test_a_picture_answers_once_with_the_face_that_fits(library: Library) -> None:

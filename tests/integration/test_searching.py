@@ -229,6 +229,32 @@ def _questions(library: Library) -> list[dict[str, object]]:
     ]
 
 
+@pytest.mark.parametrize("under", ["", "a", "b"])
+def test_a_large_folder_is_searched_as_well_as_a_small_one(stocked: Library, under: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    question: dict[str, object] = {
+        "like": os.fsencode(stocked.folder / "a/005.png"),
+        "under": os.fsencode(stocked.folder / under),
+        "emotions": ("happy", "sad"),
+        "limit": 7,
+        "offset": 2,
+    }
+    before = stocked.search(**question)
+    assert len(before) == 7
+    monkeypatch.setattr("indexer.search._LISTED", 3)
+    assert stocked.search(**question) == before
+    monkeypatch.setattr("indexer.search._SLACK", 0)
+    assert stocked.search(**question) == before
+
+
+def test_pages_under_a_folder_are_the_same_whichever_way_they_are_found(
+    stocked: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    question: dict[str, object] = {"emotions": ("happy", "sad"), "under": os.fsencode(stocked.folder / "b"), "limit": 6}
+    pages = [stocked.search(**question, offset=offset) for offset in (0, 6, 12)]
+    monkeypatch.setattr("db.shelf.few_under", lambda *_: False)
+    assert [stocked.search(**question, offset=offset) for offset in (0, 6, 12)] == pages
+
+
 def test_an_older_index_changes_no_answer(stocked: Library, tmp_path: Path) -> None:
     old = shutil.copytree(stocked.settings.vectors, tmp_path / "old")
     write_pictures(stocked.folder / "c", 30, first_seed=400)

@@ -261,7 +261,10 @@ class MemoryStore:
         return sorted(rows, key=lambda row: row.id)
 
     def models(self) -> list[StoredModel]:
-        return [StoredModel(i, card, len(self._rows.get(i, {}))) for i, card in enumerate(self._cards, start=1)]
+        return [StoredModel(i, card, bool(self._rows.get(i))) for i, card in enumerate(self._cards, start=1)]
+
+    def pictures(self, model_id: int) -> int:
+        return len(self._rows.get(model_id, {}))
 
     def counts(self) -> Counts:
         return Counts(dict(Counter(file.state for file in self._files.values())), len(self._images))
