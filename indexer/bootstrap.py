@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from indexer.settings import Settings
     from models.shelf import ModelShelf
 
+_MOST_WORKERS = 32
 _THUMBNAIL = 192
 _FRAMED = 0.3
 """The share of a picture below which a face in it is framed."""
@@ -36,9 +37,10 @@ _FRAMED = 0.3
 ReaderFactory = Callable[["Settings"], "Reader"]
 
 
-def open_reader(settings: Settings) -> Reader:
+def open_reader(settings: Settings, threads: int = 0) -> Reader:
     """The chosen model on the chosen device, with what finds faces for it, opened when first needed; the model at once where the
-    device is not left to the program, so that a missing one is an error even where there is nothing to compute.
+    device is not left to the program, so that a missing one is an error even where there is nothing to compute. A CPU computes
+    each batch in so many threads (0: as many as there are cores).
 
     Raises ModelUnavailable and DeviceUnavailable.
     """
@@ -51,10 +53,24 @@ def open_reader(settings: Settings) -> Reader:
     def load() -> Classifier:
         from models.classifier import TorchClassifier
 
-        return TorchClassifier.open(path, settings.device, settings.require_gpu, settings.batch_size)
+        return TorchClassifier.open(path, settings.device, settings.require_gpu, settings.batch_size, threads)
 
     eager = settings.device != "auto" or settings.require_gpu
     return Reader(load() if eager else LazyClassifier(read_card(path), load), _finder(settings))
+
+
+def _open_for_many(settings: Settings) -> Reader:
+    """As `open_reader`, for as many batches at a time as there are workers: each computes in threads of its own."""
+    return open_reader(settings, max(1, _cores() // _workers(settings)))
+
+
+def _workers(settings: Settings) -> int:
+    return settings.workers or min(_MOST_WORKERS, _cores())
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _finder(settings: Settings) -> FaceFinder | None:
@@ -94,7 +110,7 @@ def index(
     paths: Sequence[bytes],
     options: IndexOptions,
     progress: Progress,
-    reader_factory: ReaderFactory = open_reader,
+    reader_factory: ReaderFactory = _open_for_many,
 ) -> Summary:
     """Index folders and files, then bring the vector index up to date. The only writer, for as long as it runs."""
     from db.lock import writer_lock
@@ -108,7 +124,7 @@ def index(
     options = replace(
         options,
         scan=replace(options.scan, own_folder=os.fsencode(settings.home)),
-        workers=settings.workers or min(8, os.cpu_count() or 1),
+        workers=_workers(settings),
     )
     with (
         writer_lock(settings.home),

@@ -43,10 +43,15 @@ class Classifier(Protocol):
     def batch_size(self) -> int:
         """How many pictures to hand over at a time."""
 
+    @property
+    def streams(self) -> int:
+        """How many batches a device of its own takes at once; 0 where the threads that hand them over compute themselves."""
+
     def classify(self, pixels: Pixels) -> Scores:
         """Classify N pictures: uint8, (N, size, size, 3), RGB, prepared as the card's input says. N >= 1.
 
-        Out of device memory halves the batch until it fits; raises DeviceUnavailable when even one picture does not.
+        Out of device memory halves the batch until it fits; raises DeviceUnavailable when even one picture does not. Safe in
+        several threads.
         """
 
 

@@ -1,5 +1,5 @@
-"""Pending files to committed predictions: workers read, hash and decode; faces are found, and classified, in batches; each batch
-is one commit.
+"""Pending files to committed predictions: workers read, hash and decode; in batches they find faces and classify; each batch is
+one commit.
 
 No bytes are classified twice: a digest is claimed by the first worker that meets it, and files that hold the same bytes wait for
 its result.
@@ -13,16 +13,16 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from indexer.decode import digest
 from indexer.domain import DecodedImage, Failure
-from indexer.errors import ImageError
+from indexer.errors import ImageError, Interrupted
 from indexer.ports import Batch, PendingFile, Predicted
 from indexer.read import read
 
 if TYPE_CHECKING:
-    from indexer.look import Reader
+    from indexer.look import Reader, Regions
     from indexer.ports import Catalog
 
 _COMMIT_AT = 512
@@ -60,6 +60,14 @@ class _Failed:
     file: PendingFile
     failure: Failure
     digest: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    """A batch with what the model says of each picture; None for one that it has no finite answer for."""
+
+    batch: Sequence[_Ready]
+    regions: Sequence[Regions | None]
 
 
 _Outcome = _Ready | _Known | _Twin | _Failed | None
@@ -106,36 +114,64 @@ class Work:
         self._recompute = recompute
         self._claims = _Claims(remember=recompute)
         self._ready: list[_Ready] = []
+        self._predicted: list[Predicted] = []
         self._linked: list[_Known] = []
         self._failed: list[_Failed] = []
         self._twins: dict[bytes, list[PendingFile]] = defaultdict(list)
 
     def through(self, roots: Sequence[bytes], check_stop: Callable[[], None]) -> Iterator[tuple[int, int]]:
-        """Work through everything that waits under the roots; yields (files finished, of them failed) after every commit."""
-        batch_size = self._reader.classifier.batch_size
-        lookahead = 2 * (batch_size + self._workers)
-        finished: SimpleQueue[Future[_Outcome]] = SimpleQueue()
+        """Work through everything that waits under the roots; yields (files finished, of them failed) after every commit.
+
+        Workers take what comes first, a file to decode or a batch to look at, so that every core is busy whichever takes longer.
+        This thread only hands out and commits.
+        """
+        batch_size, streams = self._reader.classifier.batch_size, self._reader.classifier.streams
+        at_once = streams or self._workers
+        lookahead = batch_size * (at_once + 1) + 2 * self._workers
+        finished: SimpleQueue[Future[Any]] = SimpleQueue()
         waiting = self._pages(roots)
         again: list[PendingFile] = []
-        running = 0
-        with ThreadPoolExecutor(self._workers, thread_name_prefix="decode") as pool:
+        decoding = looking = 0
+        with ThreadPoolExecutor(self._workers + streams, thread_name_prefix="work") as pool:
             try:
                 while True:
-                    while running < lookahead and (file := again.pop() if again else next(waiting, None)):
+                    while decoding + len(self._ready) + looking * batch_size < lookahead and (
+                        file := again.pop() if again else next(waiting, None)
+                    ):
                         pool.submit(self._look_into, file).add_done_callback(finished.put)
-                        running += 1
-                    if running == 0 and not self._held_back():
-                        return
-                    if running:
-                        outcome = finished.get().result()
-                        running -= 1
-                        again += self._sort(outcome)
-                    drained = running == 0 and not again
-                    if len(self._ready) >= batch_size or self._settled() >= _COMMIT_AT or (drained and self._held_back()):
-                        yield self._commit(again)
+                        decoding += 1
+                    while looking < at_once and self._ready and (decoding == 0 or len(self._ready) >= batch_size):
+                        batch, self._ready = self._ready[:batch_size], self._ready[batch_size:]
+                        pool.submit(self._look_at, batch).add_done_callback(finished.put)
+                        looking += 1
+                    if self._predicted or self._settled() >= _COMMIT_AT or (decoding + looking == 0 and self._settled()):
+                        yield self._commit()
                         check_stop()
+                    elif decoding + looking == 0:
+                        return
+                    else:
+                        outcome: _Outcome | _Looked = finished.get().result()
+                        if isinstance(outcome, _Looked):
+                            looking -= 1
+                            again += self._take(outcome)
+                        else:
+                            decoding -= 1
+                            again += self._sort(outcome)
+            except Interrupted:
+                pool.shutdown(wait=True, cancel_futures=True)
+                self._commit_finished(finished)
+                raise
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
+
+    def _commit_finished(self, finished: SimpleQueue[Future[Any]]) -> None:
+        """Commit the batches that were looked at while the run was being stopped."""
+        while not finished.empty():
+            future = finished.get()
+            if not future.cancelled() and isinstance(looked := future.result(), _Looked):
+                self._take(looked)
+        if self._predicted:
+            self._commit()
 
     def _pages(self, roots: Sequence[bytes]) -> Iterator[PendingFile]:
         after = 0
@@ -185,21 +221,25 @@ class Work:
     def _settled(self) -> int:
         return len(self._linked) + len(self._failed)
 
-    def _held_back(self) -> bool:
-        return bool(self._ready or self._linked or self._failed)
+    def _look_at(self, batch: Sequence[_Ready]) -> _Looked:
+        """Runs in the workers: find faces, classify."""
+        return _Looked(batch, self._reader.predict([entry.image for entry in batch]))
 
-    def _commit(self, again: list[PendingFile]) -> tuple[int, int]:
-        """Classify and commit what is ready; files that turned out to be twins of a failure go to `again`."""
-        predicted: list[Predicted] = []
-        ready, self._ready = self._ready, []
-        predictions = self._reader.predict([entry.image for entry in ready])
-        for entry, regions in zip(ready, predictions, strict=True):
+    def _take(self, looked: _Looked) -> list[PendingFile]:
+        """Take in a batch; returns files that turned out to be twins of a failure."""
+        again: list[PendingFile] = []
+        for entry, regions in zip(looked.batch, looked.regions, strict=True):
             if regions is None:
                 failure = Failure("damaged", "the model gives no finite answer for it")
                 again += self._sort(_Failed(entry.file, failure, entry.image.digest))
             else:
                 twins = self._twins.pop(entry.image.digest, [])
-                predicted.append(Predicted(entry.image, regions, (entry.file, *twins)))
+                self._predicted.append(Predicted(entry.image, regions, (entry.file, *twins)))
+        return again
+
+    def _commit(self) -> tuple[int, int]:
+        """Commit what is known by now."""
+        predicted, self._predicted = self._predicted, []
         linked, self._linked = self._linked, []
         failed, self._failed = self._failed, []
         self._catalog.commit(

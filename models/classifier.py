@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _BATCH_SIZES = {"cpu": 16, "mps": 64, "cuda": 128}
+_STREAMS = {"cpu": 0, "mps": 1, "cuda": 2}
+"""Of a GPU two: while one batch is computed the next is handed over."""
 
 
 def assemble(card: ModelCard, state: Mapping[str, Tensor]) -> Normalised:
@@ -50,10 +52,14 @@ class TorchClassifier:
         self.card = card
 
     @classmethod
-    def open(cls, path: Path, device: str = "auto", require_gpu: bool = False, batch_size: int = 0) -> Self:
-        """The checkpoint at `path` on a device. Raises ModelUnavailable and DeviceUnavailable."""
+    def open(cls, path: Path, device: str = "auto", require_gpu: bool = False, batch_size: int = 0, threads: int = 0) -> Self:
+        """The checkpoint at `path` on a device. On a CPU each batch is computed by so many threads (0: as many as there are
+        cores); that holds for all of the process. Raises ModelUnavailable and DeviceUnavailable.
+        """
         chosen = choose_device(device, require_gpu)
         keep_memory()
+        if threads:
+            torch.set_num_threads(threads)
         return cls(*checkpoint.load(path), chosen, batch_size)
 
     @property
@@ -63,6 +69,10 @@ class TorchClassifier:
     @property
     def batch_size(self) -> int:
         return self._batch_size
+
+    @property
+    def streams(self) -> int:
+        return _STREAMS[self._device.type]
 
     def classify(self, pixels: Pixels) -> Scores:
         probabilities, embeddings = [], []

@@ -7,6 +7,7 @@ similar answers, and different ones different answers.
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -36,13 +37,16 @@ class FakeClassifier:
         )
         self.device = "cpu"
         self.batch_size = batch_size
+        self.streams = 0
         self.classified = 0
+        self._lock = threading.Lock()
         random = np.random.default_rng(int(self.card.weights_digest[:8], 16))
         self._project = random.normal(size=(_GRID * _GRID * 3, _EMBEDDING)).astype(np.float32)
         self._decide = random.normal(size=(_EMBEDDING, len(EMOTIONS))).astype(np.float32) / 2
 
     def classify(self, pixels: Pixels) -> Scores:
-        self.classified += len(pixels)
+        with self._lock:
+            self.classified += len(pixels)
         block = self.card.input.size // _GRID
         coarse = pixels.reshape(len(pixels), _GRID, block, _GRID, block, 3).mean(axis=(2, 4)) / 127.5 - 1
         embeddings = coarse.reshape(len(pixels), -1).astype(np.float32) @ self._project + 1e-3

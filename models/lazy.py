@@ -5,6 +5,7 @@ torch.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from threading import Lock
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ class LazyClassifier:
         self.card = card
         self._open = open_classifier
         self._opened: Classifier | None = None
+        self._opening = Lock()
 
     @property
     def device(self) -> str:
@@ -28,12 +30,17 @@ class LazyClassifier:
     def batch_size(self) -> int:
         return self._classifier().batch_size
 
+    @property
+    def streams(self) -> int:
+        return self._classifier().streams
+
     def classify(self, pixels: Pixels) -> Scores:
         return self._classifier().classify(pixels)
 
     def _classifier(self) -> Classifier:
-        if self._opened is None:
-            self._opened = self._open()
+        with self._opening:
+            if self._opened is None:
+                self._opened = self._open()
         return self._opened
 
 
@@ -44,8 +51,10 @@ class LazyFaceFinder:
         self.key = key
         self._open = open_finder
         self._opened: FaceFinder | None = None
+        self._opening = Lock()
 
     def find(self, pages: Sequence[Pixels]) -> list[list[Face]]:
-        if self._opened is None:
-            self._opened = self._open()
+        with self._opening:
+            if self._opened is None:
+                self._opened = self._open()
         return self._opened.find(pages)
