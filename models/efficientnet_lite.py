@@ -14,7 +14,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from models.network import Network
 
@@ -62,11 +61,6 @@ class ConvNorm(nn.Module):
             x = functional.pad(x, (*_same(x.shape[3], kernel, stride), *_same(x.shape[2], kernel, stride)))
         x = self.norm(self.conv(x))
         return x if self.linear else functional.relu6(x, inplace=True)
-
-    def fold(self) -> None:
-        if isinstance(self.norm, nn.BatchNorm2d):
-            self.conv = fuse_conv_bn_eval(self.conv, self.norm)
-            self.norm = nn.Identity()
 
 
 class Block(nn.Module):
@@ -117,18 +111,6 @@ class EfficientNetLite(Network):
 
     def pooled(self, x: Tensor) -> Tensor:
         return self.late(self.early(x))
-
-    def fold(self) -> None:
-        """Merge every batch norm into its convolution: the same outputs in evaluation, and no way back to training."""
-        fold_norms(self)
-
-
-def fold_norms(network: nn.Module) -> None:
-    """Switch a network to evaluation, and merge each batch norm of its `ConvNorm`s into the convolution."""
-    network.eval()
-    for module in network.modules():
-        if isinstance(module, ConvNorm):
-            module.fold()
 
 
 def from_reference(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ from torch.nn.functional import normalize
 
 from indexer.domain import FEEL, LOOK
 from models import spaces
+from models.fold import fold_norms
 
 WORDS: dict[str, str] = {
     "leaky_relu": "leaky ReLU (slope 0.1) instead of ReLU",
@@ -120,7 +121,7 @@ class Network(nn.Module):
 
     def fold(self) -> None:
         """Switch to evaluation for good, and merge what can be merged without changing the outputs."""
-        self.eval()
+        fold_norms(self)
 
 
 class Normalised(nn.Module):

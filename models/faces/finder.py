@@ -18,6 +18,7 @@ from models.faces import checkpoint
 from models.faces.boxes import distinct, found
 from models.faces.card import SHIPPED, FaceCard
 from models.faces.network import FaceNet
+from models.fold import fold_norms
 
 if TYPE_CHECKING:
     from indexer.domain import Pixels
@@ -44,7 +45,7 @@ class TorchFaceFinder:
             network.load_state_dict(dict(state), assign=True)
         except RuntimeError as error:
             raise ModelUnavailable("The file holds no face detector: its tensors are not those of the network.") from error
-        network.fold()
+        fold_norms(network)
         network.requires_grad_(False)
         self._network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._device = device

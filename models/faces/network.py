@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.efficientnet_lite import ConvNorm, EfficientNetLite, fold_norms
+from models.efficientnet_lite import ConvNorm, EfficientNetLite
 
 STRIDE = 8
 """Pixels of the picture that one place of the maps stands for."""
@@ -49,7 +49,3 @@ class FaceNet(nn.Module):
             maps = joined(functional.interpolate(maps, scale_factor=2.0, mode="nearest") + lateral(source))
         out = self.top(maps)
         return out[:, 0], out[:, 1:].clamp(max=_MOST).exp() * STRIDE
-
-    def fold(self) -> None:
-        """Merge every batch norm into its convolution: the same outputs in evaluation, and no way back to training."""
-        fold_norms(self)

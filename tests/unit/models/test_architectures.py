@@ -51,6 +51,27 @@ def test_scores_and_embeddings_survive_the_checkpoint(name: str, tmp_path: Path)
     assert dict(network.named_modules())[kind.maps] is not None
 
 
+@pytest.mark.parametrize("name", [*ARCHITECTURES, *VARIED])
+def test_folding_changes_nothing_and_leaves_nothing_to_fold(name: str) -> None:
+    torch.manual_seed(0)
+    network = architecture(name).build(len(LABELS), SIZE)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.8, 1.2)
+            nn.init.normal_(module.bias, std=0.1)
+            module.running_mean = 0.1 * torch.randn_like(module.bias.detach())
+            module.running_var = torch.rand_like(module.bias.detach()) + 0.5
+    network.eval()
+    x = torch.rand(2, 3, SIZE, SIZE)
+    with torch.inference_mode():
+        before = network(x)
+        network.fold()
+        after = network(x)
+    for one, other in zip(before, after, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-3 * float(one.abs().max()), rtol=1e-3)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+
+
 @pytest.mark.parametrize(("name", "size"), PARAMETERS)
 def test_has_as_many_parameters_as_published(name: str, size: int) -> None:
     with torch.device("meta"):
