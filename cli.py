@@ -13,7 +13,20 @@ from typing import Annotated, NoReturn
 import typer
 
 from commands import labels, models, study
-from commands.options import AsJson, BatchSize, Device, Faces, Home, Model, RequireGpu, Workers, settings_of, stdout
+from commands.options import (
+    AsJson,
+    BatchSize,
+    Device,
+    Engine,
+    Faces,
+    Home,
+    Model,
+    Precision,
+    RequireGpu,
+    Workers,
+    settings_of,
+    stdout,
+)
 from indexer.emotions import EMOTIONS
 from indexer.errors import MoodexError, UsageError
 
@@ -88,6 +101,8 @@ def index_command(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Look at every file anew.")] = False,
     faces: Faces = None,
+    engine: Engine = None,
+    precision: Precision = None,
     as_json: AsJson = False,
     home: Home = None,
 ) -> NoReturn:
@@ -107,6 +122,8 @@ def index_command(
         batch_size=batch_size,
         workers=workers,
         faces=faces,
+        engine=engine,
+        precision=precision,
     )
     scan = ScanOptions(exclude=tuple(exclude or ()), follow_symlinks=follow_symlinks)
     options = IndexOptions(scan=scan, prune=prune, force=force)
@@ -136,13 +153,24 @@ def search_command(
     model: Model = None,
     device: Device = None,
     require_gpu: RequireGpu = None,
+    engine: Engine = None,
+    precision: Precision = None,
     home: Home = None,
 ) -> None:
     """Find pictures by what they feel like, by what they look like, or both at once."""
     from indexer import bootstrap
     from indexer.messages import Question
 
-    settings = settings_of(context, home=home, model=model, device=device, require_gpu=require_gpu, faces=faces)
+    settings = settings_of(
+        context,
+        home=home,
+        model=model,
+        device=device,
+        require_gpu=require_gpu,
+        faces=faces,
+        engine=engine,
+        precision=precision,
+    )
     question = Question(
         image=os.fsencode(image) if image else None,
         like=os.fsencode(like) if like else None,
@@ -177,13 +205,24 @@ def show_command(
     model: Model = None,
     device: Device = None,
     require_gpu: RequireGpu = None,
+    engine: Engine = None,
+    precision: Precision = None,
     home: Home = None,
 ) -> None:
     """Show how probable every emotion is for one picture, or for each face in it."""
     from indexer import bootstrap
     from render.bars import write_bars
 
-    settings = settings_of(context, home=home, model=model, device=device, require_gpu=require_gpu, faces=faces)
+    settings = settings_of(
+        context,
+        home=home,
+        model=model,
+        device=device,
+        require_gpu=require_gpu,
+        faces=faces,
+        engine=engine,
+        precision=precision,
+    )
     hits = bootstrap.show(settings, os.fsencode(path))
     with stdout() as out:
         write_bars(hits, as_json, out)

@@ -94,9 +94,9 @@ def describe(result: dict[str, object]) -> None:
 
 def ours(detector: Path | None) -> Find:
     from models.faces.card import SHIPPED
-    from models.faces.finder import TorchFaceFinder
+    from models.faces.finder import torch_finder
 
-    return TorchFaceFinder.open(detector or SHIPPED, "cpu").find
+    return torch_finder(detector or SHIPPED, "cpu").find
 
 
 def animeface() -> Find:

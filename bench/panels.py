@@ -26,7 +26,7 @@ from indexer.faces import PAGE  # noqa: E402
 from indexer.look import Reader  # noqa: E402
 from models import zoo  # noqa: E402
 from models.classifier import TorchClassifier  # noqa: E402
-from models.faces.finder import TorchFaceFinder  # noqa: E402
+from models.faces.finder import torch_finder  # noqa: E402
 from models.training.datasets import Picture, find_pictures  # noqa: E402
 from models.training.evaluate import among  # noqa: E402
 from recipes.detector.cutouts import load_things  # noqa: E402
@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=ROOT / "bench" / "results")
     options = parser.parse_args()
     classifier = TorchClassifier.open(zoo.checkpoints()[zoo.DEFAULT], "cpu")
-    readers = Reader(classifier), Reader(classifier, TorchFaceFinder.open(device="cpu"))
+    readers = Reader(classifier), Reader(classifier, torch_finder(device="cpu"))
     things = load_things(options.cutouts)
     rows = []
     for folder in sorted(path for path in options.validation.iterdir() if path.is_dir()):

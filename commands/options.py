@@ -23,6 +23,13 @@ Workers = Annotated[str | None, typer.Option("--workers", help="Threads that rea
 Faces = Annotated[
     str | None, typer.Option("--faces", help="on, to judge each face found, or off, to take pictures as a whole. (MOODEX_FACES)")
 ]
+Engine = Annotated[
+    str | None, typer.Option("--engine", help="auto, torch, or onnx: faster on a CPU, where installed. (MOODEX_ENGINE)")
+]
+Precision = Annotated[
+    str | None,
+    typer.Option("--precision", help="fp32, or bf16 or fp16: faster on some machines, other answers. (MOODEX_PRECISION)"),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 

@@ -80,6 +80,7 @@ class SqliteCatalog:
                     embedding_size=card.embedding_size,
                     spaces=dict(card.spaces),
                     backbone_digest=card.backbone_digest,
+                    precision=card.precision,
                     embedder_id=embedder,
                 )
                 .on_conflict_do_update(index_elements=["key"], set_={"name": card.name})

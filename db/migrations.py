@@ -93,6 +93,10 @@ CREATE INDEX predictions_by_score ON predictions (model_id, emotion, score DESC,
 CREATE INDEX files_live ON files (image_id) WHERE state IN ('done', 'pending');
 """
 
+_PRECISION = """
+ALTER TABLE models ADD COLUMN precision TEXT NOT NULL DEFAULT 'fp32';
+"""
+
 
 def _statements(script: str) -> Callable[[Connection], None]:
     def step(connection: Connection) -> None:
@@ -109,6 +113,7 @@ STEPS: tuple[tuple[str, Callable[[Connection], None]], ...] = (
     ("0003_shared_embeddings", _statements(_SHARED_EMBEDDINGS)),
     ("0004_faces", _statements(_FACES)),
     ("0005_pages", _statements(_PAGES)),
+    ("0006_precision", _statements(_PRECISION)),
 )
 
 

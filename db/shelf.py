@@ -289,4 +289,5 @@ def _card(row: Row[Any]) -> ModelCard:
         embedding_size=row.embedding_size,
         spaces=tuple(row.spaces.items()),
         backbone_digest=row.backbone_digest,
+        precision=row.precision,
     )

@@ -84,6 +84,7 @@ class ModelRow(Model, name="models"):
     embedding_size: ColumnElement[int] = Column(Integer)
     spaces: ColumnElement[dict[str, int]] = Column(JSON)
     backbone_digest: ColumnElement[str] = Column(String)
+    precision: ColumnElement[str] = Column(String)
     embedder_id: ColumnElement[int] = Column(ForeignKey("embedders.id"))
 
 

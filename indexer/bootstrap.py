@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from indexer.ask import check, choose_model, look_at, to_query
+from indexer.domain import FULL_PRECISION, in_precision, named_in
 from indexer.errors import ModelUnavailable, NotIndexed, UsageError
 from indexer.messages import ListedModel, Question, Status, Teaching, Undone
 from indexer.stopping import stoppable
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from indexer.look import Reader
     from indexer.messages import DefaultModel, Doubt, ExportedModel, LabelsChanged, Suggestion, Summary
     from indexer.pipeline import IndexOptions
-    from indexer.ports import Classifier, FaceFinder, Progress, Score, StoredModel, VectorIndex
+    from indexer.ports import Classifier, Progress, Score, StoredModel, VectorIndex
     from indexer.settings import Settings
     from models.shelf import ModelShelf
 
@@ -37,31 +38,36 @@ _FRAMED = 0.3
 ReaderFactory = Callable[["Settings"], "Reader"]
 
 
-def open_reader(settings: Settings, threads: int = 0) -> Reader:
+def open_reader(settings: Settings, threads: int = 0, few: bool = True) -> Reader:
     """The chosen model on the chosen device, with what finds faces for it, opened when first needed; the model at once where the
     device is not left to the program, so that a missing one is an error even where there is nothing to compute. A CPU computes
-    each batch in so many threads (0: as many as there are cores).
+    each batch in so many threads (0: as many as there are cores). `few`: for a picture or two.
 
-    Raises ModelUnavailable and DeviceUnavailable.
+    Raises ModelUnavailable, DeviceUnavailable, MissingExtra and UsageError.
     """
     from indexer.look import Reader
     from models.card import read_card
-    from models.lazy import LazyClassifier
+    from models.lazy import LazyClassifier, LazyFaceFinder
+    from models.opening import How, open_classifier, open_finder
 
     path = checkpoint_path(settings)
+    how = How(settings.device, settings.require_gpu, settings.batch_size, threads, settings.engine, settings.precision, few)
 
     def load() -> Classifier:
-        from models.classifier import TorchClassifier
+        return open_classifier(path, how)
 
-        return TorchClassifier.open(path, settings.device, settings.require_gpu, settings.batch_size, threads)
+    left_open = (settings.device, settings.engine, settings.require_gpu) == ("auto", "auto", False)
+    classifier = LazyClassifier(in_precision(read_card(path), settings.precision), load) if left_open else load()
+    if settings.faces == "off":
+        return Reader(classifier)
+    from models.faces.card import read_card as read_face_card
 
-    eager = settings.device != "auto" or settings.require_gpu
-    return Reader(load() if eager else LazyClassifier(read_card(path), load), _finder(settings))
+    return Reader(classifier, LazyFaceFinder(read_face_card().key, lambda: open_finder(how)))
 
 
 def _open_for_many(settings: Settings) -> Reader:
     """As `open_reader`, for as many batches at a time as there are workers: each computes in threads of its own."""
-    return open_reader(settings, max(1, _cores() // _workers(settings)))
+    return open_reader(settings, max(1, _cores() // _workers(settings)), few=False)
 
 
 def _workers(settings: Settings) -> int:
@@ -73,21 +79,6 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _finder(settings: Settings) -> FaceFinder | None:
-    """What finds faces; None where pictures are to be taken as a whole. Raises ModelUnavailable."""
-    if settings.faces == "off":
-        return None
-    from models.faces.card import read_card
-    from models.lazy import LazyFaceFinder
-
-    def load() -> FaceFinder:
-        from models.faces.finder import TorchFaceFinder
-
-        return TorchFaceFinder.open(device=settings.device)
-
-    return LazyFaceFinder(read_card().key, load)
-
-
 def shelf(settings: Settings) -> ModelShelf:
     """The models that are known by name, the chosen one among them."""
     from models.shelf import ModelShelf
@@ -97,7 +88,7 @@ def shelf(settings: Settings) -> ModelShelf:
 
 def model_name(settings: Settings) -> str:
     """The name under which the chosen model's predictions are stored. Raises ModelUnavailable where the default has gone."""
-    return shelf(settings).stored_name()
+    return named_in(shelf(settings).stored_name(), settings.precision)
 
 
 def checkpoint_path(settings: Settings) -> Path:
@@ -239,6 +230,8 @@ def teach(settings: Settings, name: str | None, progress: Progress) -> Teaching:
     from models.teaching.version import learn
 
     _need_database(settings)
+    if settings.precision != FULL_PRECISION:
+        raise UsageError(f"Teaching is for what is indexed in {FULL_PRECISION}; leave out --precision and MOODEX_PRECISION.")
     known = shelf(settings)
     in_use, rescored = known.in_use(), 0
     chosen = in_use.set_by == "settings"
@@ -403,7 +396,7 @@ def _key_of(settings: Settings) -> str | None:
     from models.card import read_card
 
     try:
-        return read_card(checkpoint_path(settings)).key
+        return in_precision(read_card(checkpoint_path(settings)), settings.precision).key
     except ModelUnavailable:
         return None  # its predictions can be searched without it
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,9 @@ FEEL, LOOK = "feel", "look"
 
 WHOLE_IMAGE, MAIN_FACE = 0, 1
 """Region numbers: faces count from 1, the largest first; a picture in which none was found is one region as a whole."""
+
+
+FULL_PRECISION = "fp32"
 
 
 class FileState(StrEnum):
@@ -70,6 +73,7 @@ class ModelCard:
     outputs. Calibration is part of the weights (the last layer is divided by the temperature), so that the digest covers it.
     `spaces` are the parts of an embedding with their sizes, in order; none means one part that serves for everything.
     `backbone_digest` is the BLAKE3 hex digest of all weights but the last layer's: models that share it share embeddings.
+    `precision` is what its network is computed in: "fp32", "bf16" or "fp16", whose answers differ.
     `about` holds what people read: training data, credits, measured accuracy.
     """
 
@@ -81,6 +85,7 @@ class ModelCard:
     embedding_size: int
     spaces: tuple[tuple[str, int], ...] = ()
     backbone_digest: str = ""
+    precision: str = FULL_PRECISION
     about: dict[str, Any] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
@@ -93,14 +98,18 @@ class ModelCard:
     def key(self) -> str:
         """Hex digest of everything that decides a model's outputs: predictions of different keys never mix."""
         facts = [self.architecture, self.weights_digest, list(self.labels), asdict(self.input), self.embedding_size]
-        return _digest([*facts, self.spaces] if self.spaces else facts)
+        return _digest([*facts, *([self.spaces] if self.spaces else []), *self._less_precise])
 
     @property
     def embeds_as(self) -> str:
         """Hex digest of everything that decides a model's embeddings: models with the same one read each other's."""
         if not self.backbone_digest:
             return self.key
-        return _digest([self.backbone_digest, asdict(self.input), self.embedding_size, self.spaces])
+        return _digest([self.backbone_digest, asdict(self.input), self.embedding_size, self.spaces, *self._less_precise])
+
+    @property
+    def _less_precise(self) -> list[str]:
+        return [] if self.precision == FULL_PRECISION else [self.precision]
 
     def columns(self, space: str) -> slice:
         """Where a space lies in an embedding; all of it for a model that has no such parts."""
@@ -110,6 +119,16 @@ class ModelCard:
                 return slice(start, start + size)
             start += size
         return slice(0, self.embedding_size)
+
+
+def in_precision(card: ModelCard, precision: str) -> ModelCard:
+    """The same model computed in another precision: to everybody else another model, under a name of its own."""
+    return card if precision == FULL_PRECISION else replace(card, name=named_in(card.name, precision), precision=precision)
+
+
+def named_in(name: str, precision: str) -> str:
+    """What a model is called in a precision."""
+    return name if precision == FULL_PRECISION else f"{name}@{precision}"
 
 
 @dataclass(frozen=True, slots=True)

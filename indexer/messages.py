@@ -43,6 +43,7 @@ class Summary:
     seconds: float
     images_per_second: float
     device: str
+    engine: str
     model: str
 
     @property

@@ -90,6 +90,7 @@ def index(
         seconds=round(seconds, 3),
         images_per_second=round(counts["indexed"] / seconds, 2) if seconds else 0.0,
         device=classifier.device,
+        engine=classifier.engine,
         model=classifier.card.name,
     )
 

@@ -40,6 +40,10 @@ class Classifier(Protocol):
         """The device in use, as "cpu" or "cuda:0"."""
 
     @property
+    def engine(self) -> str:
+        """What computes there, as "torch" or "onnx"."""
+
+    @property
     def batch_size(self) -> int:
         """How many pictures to hand over at a time."""
 

@@ -15,7 +15,10 @@ from indexer.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What every command may need to know. `batch_size` and `workers` of 0 mean: chosen for the machine; `faces` is on or off."""
+    """What every command may need to know. `batch_size` and `workers` of 0 mean: chosen for the machine.
+
+    `faces`, `engine` and `precision` are of `_CHOICES`.
+    """
 
     home: Path
     model: str | None = None
@@ -24,6 +27,8 @@ class Settings:
     batch_size: int = 0
     workers: int = 0
     faces: str = "on"
+    engine: str = "auto"
+    precision: str = "fp32"
 
     @property
     def database(self) -> Path:
@@ -72,12 +77,14 @@ def load_settings(flags: Mapping[str, object], environ: Mapping[str, str] = os.e
             values[name] = _as(kind, environ[variable], variable)
         elif name in written:
             values[name] = _as(kind, written[name], f"{name} in {path}")
-    if values.get("faces", "on") not in ("on", "off"):
-        raise UsageError(f"--faces is {values['faces']!r}; it must be 'on', to judge each face, or 'off', to take the whole.")
+    for name, known in _CHOICES.items():
+        if values.get(name, known[0]) not in known:
+            raise UsageError(f"--{name} is {values[name]!r}; choose {', '.join(known[:-1])} or {known[-1]}.")
     values["home"] = Path(str(values["home"])).expanduser().absolute()
     return Settings(**values)  # type: ignore[arg-type]
 
 
+_CHOICES = {"faces": ("on", "off"), "engine": ("auto", "torch", "onnx"), "precision": ("fp32", "bf16", "fp16")}
 _KINDS: dict[str, str] = {field.name: str(field.type) for field in fields(Settings)}
 
 

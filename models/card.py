@@ -36,6 +36,7 @@ def card_text(card: ModelCard) -> str:
     """A card as it is written."""
     facts = asdict(card)
     about, facts["spaces"] = facts.pop("about"), dict(card.spaces)
+    del facts["precision"]  # it is chosen whenever the model is used
     return json.dumps({**facts, "about": about}, indent=2, ensure_ascii=False) + "\n"
 
 

@@ -18,6 +18,7 @@ from indexer.domain import ModelCard
 from indexer.errors import ModelUnavailable
 from models.card import card_path, card_text, read_card
 from models.registry import architecture
+from models.verified import read_verified
 
 MEMORY = "memory."
 """How the names of tensors begin that are no weights, but remember some of the pictures a model was trained on."""
@@ -61,14 +62,7 @@ def load(path: Path) -> tuple[ModelCard, dict[str, Tensor]]:
 def load_all(path: Path) -> tuple[ModelCard, dict[str, Tensor]]:
     """The same with what the model remembers of its training, under names that begin with `MEMORY`."""
     card = read_card(path)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ModelUnavailable(f"The weights {path} cannot be read: {error.strerror}.") from error
-    if data[:2] == b"PK" or data[:1] == b"\x80":
-        raise ModelUnavailable(f"{path} is a pickle under another name; moodex loads safetensors files only.")
-    if blake3(data).hexdigest() != card.weights_digest:
-        raise ModelUnavailable(f"The weights {path} are damaged or not the ones its card describes: the digests differ.")
+    data = read_verified(path, card.weights_digest)
     try:
         stored = parse(data)
     except SafetensorError as error:

@@ -23,8 +23,8 @@ from indexer.errors import ModelUnavailable, UsageError
 from indexer.extras import require
 from indexer.messages import ExportedModel
 from models import checkpoint
+from models.assemble import assemble
 from models.card import card_text
-from models.classifier import assemble
 from models.network import Normalised
 
 OPSET = 18

@@ -36,6 +36,7 @@ class FakeClassifier:
             embedding_size=_EMBEDDING,
         )
         self.device = "cpu"
+        self.engine = "fake"
         self.batch_size = batch_size
         self.streams = 0
         self.classified = 0

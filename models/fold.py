@@ -1,22 +1,48 @@
-"""Batch norms merged into the convolutions before them: the same outputs in evaluation, in less time."""
+"""Batch norms merged into the layers before them: the same outputs in evaluation, in less time."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
+from typing import cast
 
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+
+Pair = tuple[str, str, float]
+"""The path of a layer, that of the batch norm after it, and what that adds to the variance."""
+
+
+def norm_pairs(network: nn.Module) -> Iterator[Pair]:
+    """Every layer with a batch norm after it.
+
+    To be used for networks in which a batch norm that is named right after a convolution or a linear layer of as many channels is
+    computed right after it, which holds for ours and torchvision's.
+    """
+    for path, module in network.named_modules():
+        for (name, part), (after, norm) in pairwise(list(module.named_children())):
+            if _follows(part, norm):
+                yield f"{path}.{name}".lstrip("."), f"{path}.{after}".lstrip("."), norm.eps
 
 
 def fold_norms(network: nn.Module) -> None:
-    """Switch a network to evaluation for good, and merge every batch norm that follows a convolution into it.
-
-    To be used for networks in which a batch norm that is named right after a convolution of as many channels is computed right
-    after it, which holds for ours and torchvision's.
-    """
+    """Switch a network to evaluation for good, and merge every batch norm of `norm_pairs` into its layer."""
     network.eval()
-    for module in list(network.modules()):
-        for (name, part), (after, norm) in pairwise(list(module.named_children())):
-            if isinstance(part, nn.Conv2d) and type(norm) is nn.BatchNorm2d and part.out_channels == norm.num_features:
-                setattr(module, name, fuse_conv_bn_eval(part, norm))
-                setattr(module, after, nn.Identity())
+    for layer, norm, _ in list(norm_pairs(network)):
+        part, after = network.get_submodule(layer), cast("nn.BatchNorm2d", network.get_submodule(norm))
+        merged = (
+            fuse_linear_bn_eval(part, after) if isinstance(part, nn.Linear) else fuse_conv_bn_eval(cast("nn.Conv2d", part), after)
+        )
+        _replace(network, layer, merged)
+        _replace(network, norm, nn.Identity())
+
+
+def _follows(part: nn.Module, norm: nn.Module) -> bool:
+    if type(norm) is nn.BatchNorm2d:
+        return isinstance(part, nn.Conv2d) and part.out_channels == norm.num_features
+    return type(norm) is nn.BatchNorm1d and isinstance(part, nn.Linear) and part.out_features == norm.num_features
+
+
+def _replace(network: nn.Module, path: str, part: nn.Module) -> None:
+    parent, _, name = path.rpartition(".")
+    setattr(network.get_submodule(parent), name, part)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class LazyClassifier:
-    """Implements `indexer.ports.Classifier`. Its device is "none" until it was needed."""
+    """Implements `indexer.ports.Classifier`. Its device and engine are "none" until they were needed."""
 
     def __init__(self, card: ModelCard, open_classifier: Callable[[], Classifier]) -> None:
         self.card = card
@@ -25,6 +25,10 @@ class LazyClassifier:
     @property
     def device(self) -> str:
         return self._opened.device if self._opened else "none"
+
+    @property
+    def engine(self) -> str:
+        return self._opened.engine if self._opened else "none"
 
     @property
     def batch_size(self) -> int:

@@ -104,13 +104,19 @@ class Network(nn.Module):
 
     def embed(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Logits, (N, classes), and the embedding, (N, embedding size): each space's part of unit length."""
+        read, embedding = self.read(x)
+        return self.classifier(self.dropout(read)), embedding
+
+    def read(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What the classifier reads, (N, its inputs), and the embedding."""
         if self.look is None:
-            logits, features = self(x)
-            return logits, normalize(features)
+            features = self.features(x)
+            unit = normalize(features)
+            return unit * LENGTH if self.unit else features, unit
         maps = self.early(x)
         feel, look = normalize(self.neck(self.late(maps))), normalize(self.look(maps))
         read = torch.cat([feel, look * spaces.SHARE], dim=1) if self.whole else feel
-        return self.classifier(self.dropout(read * LENGTH)), torch.cat([feel, look], dim=1)
+        return read * LENGTH, torch.cat([feel, look], dim=1)
 
     def from_input(self) -> list[tuple[str, nn.Parameter]]:
         """Every parameter that training moves, with its name, in the order in which a picture meets them: neck and classifier

@@ -32,7 +32,9 @@ def write_summary(summary: Summary, as_json: bool, out: TextIO) -> None:
     counts = summary.as_dict()
     parts = [f"{counts[field]:,} {words}" for field, words in _PARTS if counts[field]]
     out.write(f"{counted(summary.scanned, 'picture file')}: {', '.join(parts) or 'nothing to do'}.\n")
-    speed = f" on {summary.device}, {summary.images_per_second:.1f} pictures a second" if summary.indexed else ""
-    out.write(f"{summary.seconds:.1f} s with {summary.model}{speed}.\n")
+    how = (
+        f" on {summary.device} by {summary.engine}, {summary.images_per_second:.1f} pictures a second" if summary.indexed else ""
+    )
+    out.write(f"{summary.seconds:.1f} s with {summary.model}{how}.\n")
     if summary.failed:
         out.write("See why files failed: moodex status --failures 100\n")

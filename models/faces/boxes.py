@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-from torch.nn import functional
+from typing import TYPE_CHECKING
 
-from models.faces.network import STRIDE
+import numpy as np
+
+if TYPE_CHECKING:
+    from indexer.domain import Floats
+
+STRIDE = 8
+"""Pixels of the picture that one place of the maps stands for."""
 
 _MOST = 64
 """Faces of one picture that are looked at."""
@@ -14,56 +18,64 @@ _MOST = 64
 _SAME, _INSIDE = 0.45, 0.75
 """A box that has more in common with a surer one, as a share of what they cover together or of itself, is the same face."""
 
+_TINY = np.float32(1e-9)
 
-def centres(side: int, device: torch.device) -> Tensor:
-    """The middles of the places of a map, in pixels: (side, side, 2), x and y."""
-    steps = (torch.arange(side, device=device, dtype=torch.float32) + 0.5) * STRIDE
-    y, x = torch.meshgrid(steps, steps, indexing="ij")
-    return torch.stack([x, y], dim=-1)
+Found = tuple["Floats", "Floats"]
+"""Boxes, (M, 4), left, top, right and bottom, and their probabilities, (M,), surest first."""
 
 
-def to_boxes(distances: Tensor) -> Tensor:
-    """Distances, (N, 4, S, S), to boxes, (N, S, S, 4): left, top, right, bottom in pixels."""
-    middles = centres(distances.shape[-1], distances.device)
-    by_place = distances.permute(0, 2, 3, 1)
-    return torch.cat([middles - by_place[..., :2], middles + by_place[..., 2:]], dim=-1)
+def found(logits: Floats, distances: Floats, least: float) -> list[Found]:
+    """The faces of N pictures, each with a probability of at least `least`; boxes are in pixels of the network's input.
 
-
-def found(logits: Tensor, distances: Tensor, least: float) -> list[tuple[Tensor, Tensor]]:
-    """Each picture's faces, surest first: boxes (M, 4) in pixels, and probabilities (M,), all of at least `least`."""
-    probabilities = logits.sigmoid()
-    peaks = functional.max_pool2d(probabilities[:, None], 3, 1, 1)[:, 0] == probabilities
-    boxes = to_boxes(distances)
+    `logits` is (N, S, S): how sure it is that a face's middle is there; `distances` (N, 4, S, S): how far from the middle of
+    each place its edges are.
+    """
+    probabilities = (1 / (1 + np.exp(-logits.astype(np.float32)))).astype(np.float32)
+    marked = (probabilities >= least) & (probabilities == _surroundings(probabilities))
     results = []
-    for peak, probability, box in zip(peaks & (probabilities >= least), probabilities, boxes, strict=True):
-        sure, places = probability[peak].sort(descending=True)
-        results.append(distinct(box[peak][places[:_MOST]], sure[:_MOST]))
+    for probability, mark, distance in zip(probabilities, marked, distances, strict=True):
+        rows, columns = np.nonzero(mark)
+        order = np.argsort(-probability[rows, columns], kind="stable")[:_MOST]
+        rows, columns = rows[order], columns[order]
+        middles = (np.stack([columns, rows], axis=1) + 0.5) * STRIDE
+        edges = distance[:, rows, columns].T
+        boxes = np.concatenate([middles - edges[:, :2], middles + edges[:, 2:]], axis=1).astype(np.float32)
+        results.append(distinct(boxes, probability[rows, columns]))
     return results
 
 
-def distinct(boxes: Tensor, sure: Tensor) -> tuple[Tensor, Tensor]:
+def distinct(boxes: Floats, sure: Floats) -> Found:
     """Boxes, (M, 4), by falling probability, (M,), without those that a surer one has in common: greedy suppression."""
     kept: list[int] = []
-    same = (overlaps(boxes, boxes) > _SAME) | (_common(boxes, boxes) > _INSIDE * _both_areas(boxes, boxes)[0])
+    same = (overlaps(boxes, boxes) > _SAME) | (_common(boxes, boxes) > _INSIDE * _areas(boxes)[:, None])
     for row in range(len(boxes)):
         if not same[row, kept].any():
             kept.append(row)
     return boxes[kept], sure[kept]
 
 
-def overlaps(one: Tensor, other: Tensor) -> Tensor:
+def overlaps(one: Floats, other: Floats) -> Floats:
     """Intersection over union of every box of (M, 4) with every one of (K, 4): (M, K)."""
     common = _common(one, other)
-    first, second = _both_areas(one, other)
-    return common / (first + second - common).clamp(min=1e-9)
+    shares: Floats = common / np.maximum(_areas(one)[:, None] + _areas(other)[None] - common, _TINY)
+    return shares
 
 
-def _common(one: Tensor, other: Tensor) -> Tensor:
-    shared = torch.minimum(one[:, None, 2:], other[None, :, 2:]) - torch.maximum(one[:, None, :2], other[None, :, :2])
-    return shared.clamp(min=0).prod(dim=-1)
+def _common(one: Floats, other: Floats) -> Floats:
+    shared = np.minimum(one[:, None, 2:], other[None, :, 2:]) - np.maximum(one[:, None, :2], other[None, :, :2])
+    areas: Floats = np.clip(shared, 0, None).prod(axis=-1)
+    return areas
 
 
-def _both_areas(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
-    """The areas of (M, 4) and (K, 4) boxes as (M, 1) and (1, K)."""
-    first, second = ((boxes[:, 2:] - boxes[:, :2]).prod(dim=-1) for boxes in (one, other))
-    return first[:, None], second[None]
+def _areas(boxes: Floats) -> Floats:
+    areas: Floats = (boxes[:, 2:] - boxes[:, :2]).prod(axis=-1)
+    return areas
+
+
+def _surroundings(maps: Floats) -> Floats:
+    """The greatest value in the 3 x 3 places around each one of (N, S, S)."""
+    side = maps.shape[1]
+    padded = np.pad(maps, ((0, 0), (1, 1), (1, 1)), constant_values=-np.inf)
+    shifted = [padded[:, top : top + side, left : left + side] for top in range(3) for left in range(3)]
+    greatest: Floats = np.maximum.reduce(shifted)
+    return greatest

@@ -17,6 +17,7 @@ from torch import Tensor
 from indexer.atomic import write_file
 from indexer.errors import ModelUnavailable
 from models.faces.card import SHIPPED, FaceCard, read_card
+from models.verified import read_verified
 
 
 def save(folder: Path, name: str, state: Mapping[str, Tensor], side: int, least: float, about: Mapping[str, Any]) -> Path:
@@ -38,12 +39,7 @@ def save(folder: Path, name: str, state: Mapping[str, Tensor], side: int, least:
 def load(path: Path = SHIPPED) -> tuple[FaceCard, dict[str, Tensor]]:
     """Card and weights, float32 on the CPU. Raises ModelUnavailable for anything missing, damaged or altered."""
     card = read_card(path)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ModelUnavailable(f"The face detector {path} cannot be read: {error.strerror}.") from error
-    if blake3(data).hexdigest() != card.weights_digest:
-        raise ModelUnavailable(f"The face detector {path} is damaged or not the one its card describes: the digests differ.")
+    data = read_verified(path, card.weights_digest)
     try:
         return card, {name: tensor.float() for name, tensor in parse(data).items()}
     except SafetensorError as error:

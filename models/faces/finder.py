@@ -1,27 +1,25 @@
-"""The trained detector on a device: pages in, faces out."""
+"""The trained detector on a device: pages in, faces out. Imports torch only where torch computes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional
+from PIL import Image
 
 from indexer.domain import Face
 from indexer.errors import ModelUnavailable
-from models.device import choose_device, keep_memory
-from models.faces import checkpoint
-from models.faces.boxes import distinct, found
-from models.faces.card import SHIPPED, FaceCard
-from models.faces.network import FaceNet
-from models.fold import fold_norms
+from models.engines.graph import graph_path, read_graph, with_weights
+from models.engines.onnx import OnnxEngine
+from models.faces.boxes import Found, distinct, found
+from models.faces.card import SHIPPED, FaceCard, read_card
+from models.verified import read_arrays
 
 if TYPE_CHECKING:
-    from indexer.domain import Pixels
+    from indexer.domain import Floats, Pixels
+    from models.engines.engine import Engine
 
 MEAN, STD, WHITE = 127.0, 128.0, 255
 """As the network was trained: (x - mean) / std of 0-255, pages in the middle of a white square."""
@@ -33,73 +31,100 @@ _LARGE = 2
 _SMALL = 0.3
 """Faces no larger than this share of the page are taken from the second look."""
 
+GRAPH = "moodex-faces"
 
-class TorchFaceFinder:
-    """Implements `indexer.ports.FaceFinder`."""
 
-    def __init__(self, card: FaceCard, state: Mapping[str, Tensor], device: torch.device) -> None:
-        self._card = card
-        with torch.device("meta"):
-            network = FaceNet()
-        try:
-            network.load_state_dict(dict(state), assign=True)
-        except RuntimeError as error:
-            raise ModelUnavailable("The file holds no face detector: its tensors are not those of the network.") from error
-        fold_norms(network)
-        network.requires_grad_(False)
-        self._network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._device = device
+class NetworkFaceFinder:
+    """Implements `indexer.ports.FaceFinder`. The engines' outputs are the network's logits and distances.
 
-    @classmethod
-    def open(cls, path: Path = SHIPPED, device: str = "auto") -> Self:
-        """The detector at `path` on a device. Raises ModelUnavailable and DeviceUnavailable."""
-        chosen = choose_device(device)
-        keep_memory()
-        return cls(*checkpoint.load(path), chosen)
+    `near` looks at pages as large as the card says, `far` at large ones a second time; they may be the same.
+    """
+
+    def __init__(self, card: FaceCard, near: Engine, far: Engine) -> None:
+        self._card, self._near, self._far = card, near, far
 
     @property
     def key(self) -> str:
         return self._card.key
 
-    @torch.inference_mode()
     def find(self, pages: Sequence[Pixels]) -> list[list[Face]]:
-        tensors = [torch.from_numpy(np.require(page, requirements=("C", "W"))).permute(2, 0, 1) for page in pages]
         side = self._card.side
-        first = self._look(tensors, side)
-        large = [number for number, page in enumerate(tensors) if max(page.shape[1:]) > _LARGE * side]
-        for number, (boxes, sure) in zip(large, self._look([tensors[number] for number in large], 2 * side), strict=True):
-            small = (boxes[:, 2:] - boxes[:, :2]).amax(dim=1) <= _SMALL
-            both = torch.cat([first[number][0], boxes[small]]), torch.cat([first[number][1], sure[small]])
-            order = both[1].argsort(descending=True)
+        first = self._look(self._near, pages, side)
+        large = [number for number, page in enumerate(pages) if max(page.shape[:2]) > _LARGE * side]
+        second = self._look(self._far, [pages[number] for number in large], _LARGE * side)
+        for number, (boxes, sure) in zip(large, second, strict=True):
+            small = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0) <= _SMALL
+            both = np.concatenate([first[number][0], boxes[small]]), np.concatenate([first[number][1], sure[small]])
+            order = np.argsort(-both[1], kind="stable")
             first[number] = distinct(both[0][order], both[1][order])
-        return [_faces(page, *one) for page, one in zip(tensors, first, strict=True)]
+        return [_faces(page, *one) for page, one in zip(pages, first, strict=True)]
 
-    def _look(self, pages: Sequence[Tensor], side: int) -> list[tuple[Tensor, Tensor]]:
+    def _look(self, engine: Engine, pages: Sequence[Pixels], side: int) -> list[Found]:
         """Each page's boxes, as shares of the square that it was fitted into, and their probabilities."""
-        results: list[tuple[Tensor, Tensor]] = []
-        at_once = max(1, _AT_ONCE * self._card.side**2 // side**2)
+        results: list[Found] = []
+        # At least what a GPU takes at a time, and no more pixels at a time the larger they are.
+        at_once = max(1, max(_AT_ONCE, engine.batch_size) * self._card.side**2 // side**2)
         for start in range(0, len(pages), at_once):
-            squares = torch.stack([_fitted(page, side) for page in pages[start : start + at_once]]).to(self._device)
-            x = squares.float().sub(MEAN).div(STD).contiguous(memory_format=torch.channels_last)
-            logits, distances = self._network(x)
-            results += [(boxes / side, sure) for boxes, sure in found(logits.cpu(), distances.cpu(), self._card.least)]
+            squares = np.stack([_fitted(page, side) for page in pages[start : start + at_once]])
+            results += [(boxes / np.float32(side), sure) for boxes, sure in found(*engine.run(squares), self._card.least)]
         return results
 
 
-def _fitted(page: Tensor, side: int) -> Tensor:
-    """A page, uint8, (3, H, W), in the middle of a white square, (3, side, side)."""
-    scale = side / max(page.shape[1:])
-    height, width = (max(1, round(length * scale)) for length in page.shape[1:])
-    small = functional.interpolate(page[None], size=(height, width), mode="bilinear", antialias=True)[0]
-    square = torch.full((3, side, side), WHITE, dtype=torch.uint8)
+def torch_finder(path: Path = SHIPPED, device: str = "auto", batch_size: int = 0) -> NetworkFaceFinder:
+    """The detector at `path`, computed by torch on a device. Raises ModelUnavailable and DeviceUnavailable."""
+    import torch
+
+    from models.device import choose_device, keep_memory
+    from models.engines.pytorch import TorchEngine
+    from models.faces import checkpoint
+    from models.faces.network import FaceNet, Shown
+    from models.fold import fold_norms
+
+    chosen = choose_device(device)
+    keep_memory()
+    card, state = checkpoint.load(path)
+    with torch.device("meta"):
+        network = FaceNet()
+    try:
+        network.load_state_dict(state, assign=True)
+    except RuntimeError as error:
+        raise ModelUnavailable("The file holds no face detector: its tensors are not those of the network.") from error
+    fold_norms(network)
+    engine = TorchEngine(Shown(network, MEAN, STD), chosen, batch_size)
+    return NetworkFaceFinder(card, engine, engine)
+
+
+def has_graphs(path: Path = SHIPPED) -> bool:
+    """Whether ONNX Runtime can compute the detector at `path`."""
+    return all(graph.exists() for graph in _graphs(read_card(path)))
+
+
+def onnx_finder(path: Path = SHIPPED, threads: int = 0) -> NetworkFaceFinder:
+    """The detector at `path`, computed by ONNX Runtime. Raises ModelUnavailable, and MissingExtra where that is not installed."""
+    card = read_card(path)
+    state = read_arrays(path, card.weights_digest)
+    near, far = (OnnxEngine(with_weights(read_graph(graph), state), threads) for graph in _graphs(card))
+    return NetworkFaceFinder(card, near, far)
+
+
+def _graphs(card: FaceCard) -> tuple[Path, Path]:
+    return graph_path(GRAPH, card.side), graph_path(GRAPH, _LARGE * card.side)
+
+
+def _fitted(page: Pixels, side: int) -> Pixels:
+    """A page, uint8, (H, W, 3), in the middle of a white square, (side, side, 3)."""
+    scale = side / max(page.shape[:2])
+    height, width = (max(1, round(length * scale)) for length in page.shape[:2])
+    small = np.asarray(Image.fromarray(page).resize((width, height), Image.Resampling.BILINEAR))
+    square = np.full((side, side, 3), WHITE, dtype=np.uint8)
     top, left = (side - height) // 2, (side - width) // 2
-    square[:, top : top + height, left : left + width] = small
+    square[top : top + height, left : left + width] = small
     return square
 
 
-def _faces(page: Tensor, boxes: Tensor, sure: Tensor) -> list[Face]:
+def _faces(page: Pixels, boxes: Floats, sure: Floats) -> list[Face]:
     """Boxes of the square as faces of the page, largest first."""
-    height, width = page.shape[1:]
+    height, width = page.shape[:2]
     longest = max(height, width)
     faces = []
     for (left, top, right, bottom), probability in zip(boxes.tolist(), sure.tolist(), strict=True):

@@ -10,9 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.efficientnet_lite import ConvNorm, EfficientNetLite
-
-STRIDE = 8
-"""Pixels of the picture that one place of the maps stands for."""
+from models.faces.boxes import STRIDE
 
 _FINE, _COARSE = 5, 11
 """Blocks of the backbone after which maps are taken: strides 8 and 16, 40 and 112 channels."""
@@ -49,3 +47,17 @@ class FaceNet(nn.Module):
             maps = joined(functional.interpolate(maps, scale_factor=2.0, mode="nearest") + lateral(source))
         out = self.top(maps)
         return out[:, 0], out[:, 1:].clamp(max=_MOST).exp() * STRIDE
+
+
+class Shown(nn.Module):
+    """A detector that normalises its pictures itself: uint8, (N, S, S, 3), RGB."""
+
+    def __init__(self, network: FaceNet, mean: float, std: float) -> None:
+        super().__init__()
+        self.network = network
+        self.mean, self.std = mean, std
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        x = (pixels.permute(0, 3, 1, 2).float() - self.mean) / self.std
+        logits, distances = self.network(x)
+        return logits, distances

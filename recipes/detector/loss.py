@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models.faces.boxes import centres, to_boxes
-from models.faces.network import STRIDE
+from models.faces.boxes import STRIDE
 
 _SPREAD = 0.13
 """Standard deviation of a face's mark, in widths and heights of it."""
@@ -28,7 +27,7 @@ class Target(NamedTuple):
 
 def target(boxes: Sequence[Tensor], side: int) -> Target:
     """For N pictures of `side` pixels with boxes (M, 4) each. Of faces that overlap the smaller has the place."""
-    places = centres(side // STRIDE, torch.device("cpu"))
+    places = centres(side // STRIDE)
     marks = torch.zeros(len(boxes), *places.shape[:2])
     nearest = torch.zeros(len(boxes), *places.shape[:2], 4)
     for number, faces in enumerate(boxes):
@@ -54,6 +53,20 @@ def loss(logits: Tensor, distances: Tensor, wanted: Target) -> Tensor:
     weights = wanted.marks[near]
     misses = 1 - _generalised(to_boxes(distances)[near], wanted.boxes[near])
     return -(found + quiet) / faces + 2 * (misses * weights).sum() / weights.sum().clamp(min=1)
+
+
+def centres(side: int) -> Tensor:
+    """The middles of the places of a map, in pixels: (side, side, 2), x and y."""
+    steps = (torch.arange(side, dtype=torch.float32) + 0.5) * STRIDE
+    y, x = torch.meshgrid(steps, steps, indexing="ij")
+    return torch.stack([x, y], dim=-1)
+
+
+def to_boxes(distances: Tensor) -> Tensor:
+    """Distances, (N, 4, S, S), to boxes, (N, S, S, 4): left, top, right, bottom in pixels."""
+    middles = centres(distances.shape[-1]).to(distances.device)
+    by_place = distances.permute(0, 2, 3, 1)
+    return torch.cat([middles - by_place[..., :2], middles + by_place[..., 2:]], dim=-1)
 
 
 def _generalised(one: Tensor, other: Tensor) -> Tensor:

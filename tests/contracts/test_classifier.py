@@ -9,12 +9,12 @@ from indexer.domain import ModelCard
 from indexer.ports import Classifier
 from models import zoo
 from models.card import read_card
-from models.classifier import TorchClassifier
+from models.classifier import OnnxClassifier, TorchClassifier
 from models.fake import FakeClassifier
 from models.lazy import LazyClassifier
 
 
-@pytest.fixture(scope="module", params=["fake", "torch", "lazy"])
+@pytest.fixture(scope="module", params=["fake", "torch", "onnx", "lazy"])
 def classifier(request: pytest.FixtureRequest) -> Classifier:
     weights = zoo.checkpoints()[zoo.DEFAULT]
     match request.param:
@@ -22,6 +22,8 @@ def classifier(request: pytest.FixtureRequest) -> Classifier:
             return FakeClassifier()
         case "torch":
             return TorchClassifier.open(weights, device="cpu")
+        case "onnx":
+            return OnnxClassifier.open(weights)
         case _:
             return LazyClassifier(read_card(weights), lambda: TorchClassifier.open(weights, device="cpu", batch_size=3))
 

@@ -7,20 +7,22 @@ import pytest
 
 from indexer.ports import FaceFinder
 from models.faces.card import read_card
-from models.faces.finder import TorchFaceFinder
+from models.faces.finder import onnx_finder, torch_finder
 from models.fake import FakeFaceFinder
 from models.lazy import LazyFaceFinder
 
 
-@pytest.fixture(scope="module", params=["fake", "torch", "lazy"])
+@pytest.fixture(scope="module", params=["fake", "torch", "onnx", "lazy"])
 def finder(request: pytest.FixtureRequest) -> FaceFinder:
     match request.param:
         case "fake":
             return FakeFaceFinder()
         case "torch":
-            return TorchFaceFinder.open(device="cpu")
+            return torch_finder(device="cpu")
+        case "onnx":
+            return onnx_finder()
         case _:
-            return LazyFaceFinder(read_card().key, lambda: TorchFaceFinder.open(device="cpu"))
+            return LazyFaceFinder(read_card().key, lambda: torch_finder(device="cpu"))
 
 
 def pages() -> list[np.ndarray]:

@@ -8,16 +8,19 @@ import numpy as np
 import pytest
 import torch
 
-from indexer.domain import Scores
 from indexer.errors import DeviceUnavailable
 from models import checkpoint
+from models.assemble import assemble
 from models.classifier import TorchClassifier
 from models.device import choose_device
+from models.engines.pytorch import TorchEngine
 from models.registry import architecture
 from tests.unit.models.conftest import lite0_card, lite0_state
 
 if TYPE_CHECKING:
     from indexer.domain import Pixels
+    from models.engines.engine import Outputs
+    from models.network import Normalised
 
 
 def pictures(count: int, size: int = 64) -> Pixels:
@@ -68,33 +71,37 @@ def test_reads_views_and_read_only_pictures(saved: Path) -> None:
     assert np.allclose(classifier.classify(given[::-1]).embeddings, classifier.classify(given).embeddings[::-1], atol=1e-5)
 
 
-class Cramped(TorchClassifier):
+class Cramped(TorchEngine):
     """Has room for `room` pictures at a time."""
 
     room = 2
 
-    def _forward(self, pixels: Pixels) -> Scores:
+    def _forward(self, pixels: Pixels) -> Outputs:
         if len(pixels) > self.room:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return super()._forward(pixels)
 
 
+def module() -> Normalised:
+    return assemble(lite0_card(), lite0_state())
+
+
 def test_out_of_memory_halves_and_loses_nothing(caplog: pytest.LogCaptureFixture) -> None:
     given = pictures(11)
-    cramped = Cramped(lite0_card(), lite0_state(), torch.device("cpu"), batch_size=8)
+    cramped = Cramped(module(), torch.device("cpu"), batch_size=8)
     with caplog.at_level(logging.WARNING):
-        scores = cramped.classify(given)
-    roomy = TorchClassifier(lite0_card(), lite0_state(), torch.device("cpu"), batch_size=11).classify(given)
-    assert np.allclose(scores.embeddings, roomy.embeddings, atol=1e-5)
+        embeddings = cramped.run(given)[1]
+    roomy = TorchEngine(module(), torch.device("cpu"), batch_size=11).run(given)[1]
+    assert np.allclose(embeddings, roomy, atol=1e-5)
     assert cramped.batch_size == 2
     assert [record.args for record in caplog.records] == [("cpu", 4), ("cpu", 2)]
 
 
 def test_no_room_for_one_picture_is_an_error() -> None:
-    cramped = Cramped(lite0_card(), lite0_state(), torch.device("cpu"), batch_size=8)
+    cramped = Cramped(module(), torch.device("cpu"), batch_size=8)
     cramped.room = 0
     with pytest.raises(DeviceUnavailable, match="even one picture"):
-        cramped.classify(pictures(3))
+        cramped.run(pictures(3))
 
 
 def test_auto_prefers_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,5 +133,5 @@ def test_needs_no_torchvision() -> None:
     import subprocess
     import sys
 
-    script = "import sys, models.classifier; print('torchvision' in sys.modules)"
+    script = "import sys, models.assemble, models.engines.pytorch; print('torchvision' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "False\n"

@@ -1,0 +1,107 @@
+"""Networks as ONNX graphs without their weights, which come from checkpoints.
+
+A graph serves every checkpoint of its architecture, whatever it was trained or taught to say: it ends before the classifier.
+`recipes/graphs` draws them. Imports neither torch nor onnx.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from indexer.errors import ModelUnavailable
+
+if TYPE_CHECKING:
+    from indexer.domain import Floats
+
+PREFIX = "network."
+"""What weights are called in a graph, before the name that they have in a checkpoint."""
+
+_FOLDER = Path(__file__).parent / "graphs"
+_FLOAT = 1
+_GRAPH, _INITIALIZER = 7, 5
+_DIMS, _TYPE, _NAME, _DATA = 1, 2, 8, 9
+"""Field numbers of ONNX's protocol buffers: ModelProto.graph, GraphProto.initializer, and of TensorProto."""
+
+_VARINT, _BYTES = 0, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Norm:
+    """A layer with a batch norm after it, by the names that their weights begin with, and what is added to the variance."""
+
+    layer: str
+    norm: str
+    eps: float
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A network's operations: `onnx` reads the weights called `weights`, with the batch norms merged into the layers before."""
+
+    onnx: bytes
+    weights: tuple[str, ...]
+    norms: tuple[Norm, ...]
+
+
+def graph_path(architecture: str, size: int) -> Path:
+    """Where the graph of an architecture for an input of that size lies, if there is one; its facts lie beside it as JSON."""
+    return _FOLDER / f"{architecture}@{size}.onnx"
+
+
+def read_graph(path: Path) -> Graph:
+    """A graph that comes with the program."""
+    facts = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    return Graph(path.read_bytes(), tuple(facts["weights"]), tuple(Norm(*norm) for norm in facts["norms"]))
+
+
+def with_weights(graph: Graph, state: Mapping[str, Floats]) -> bytes:
+    """A whole ONNX model: the graph with a checkpoint's weights. Raises ModelUnavailable where some are missing.
+
+    Protocol buffers merge: what is appended to a message adds to its lists, so that the graph need not be parsed.
+    """
+    try:
+        merged = _merged(graph, state)
+        tensors = b"".join(_field(_INITIALIZER, _tensor(PREFIX + name, merged[name])) for name in graph.weights)
+    except KeyError as error:
+        raise ModelUnavailable(f"The weights are not those of the architecture: {error} is missing.") from error
+    return graph.onnx + _field(_GRAPH, tensors)
+
+
+def _merged(graph: Graph, state: Mapping[str, Floats]) -> dict[str, Floats]:
+    """The weights with every batch norm, in evaluation a scale and a shift, merged into its layer."""
+    merged = dict(state)
+    for layer, norm, eps in ((one.layer, one.norm, one.eps) for one in graph.norms):
+        scale = state[f"{norm}.weight"] / np.sqrt(state[f"{norm}.running_var"] + np.float32(eps))
+        matrix = state[f"{layer}.weight"]
+        merged[f"{layer}.weight"] = matrix * scale.reshape(-1, *[1] * (matrix.ndim - 1))
+        shift = state.get(f"{layer}.bias", np.float32(0)) - state[f"{norm}.running_mean"]
+        merged[f"{layer}.bias"] = state[f"{norm}.bias"] + shift * scale
+    return merged
+
+
+def _tensor(name: str, values: Floats) -> bytes:
+    dims = b"".join(_varint(_DIMS << 3 | _VARINT) + _varint(side) for side in values.shape)
+    kind = _varint(_TYPE << 3 | _VARINT) + _varint(_FLOAT)
+    return dims + kind + _field(_NAME, name.encode()) + _field(_DATA, values.astype("<f4").tobytes())
+
+
+def _field(number: int, content: bytes) -> bytes:
+    return _varint(number << 3 | _BYTES) + _varint(len(content)) + content
+
+
+def _varint(value: int) -> bytes:
+    return bytes(_septets(value))
+
+
+def _septets(value: int) -> Iterator[int]:
+    """Seven bits at a time, the lowest first; all but the last are marked."""
+    while value > 0x7F:
+        yield value & 0x7F | 0x80
+        value >>= 7
+    yield value

@@ -1,0 +1,47 @@
+"""ONNX Runtime on a CPU: half as fast again as torch there, and loaded in a tenth of the time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from indexer.extras import require
+
+if TYPE_CHECKING:
+    from indexer.domain import Pixels
+    from models.engines.engine import Outputs
+
+EXTRA = "onnx"
+_BATCH_SIZE = 16
+_QUIET = 3
+
+
+class OnnxEngine:
+    """Implements `models.engines.engine.Engine`: a whole ONNX model of one input and two outputs, in memory.
+
+    `threads` compute each batch; 0: as many as there are cores. Raises MissingExtra where ONNX Runtime is not installed.
+    """
+
+    name = "onnx"
+    device = "cpu"
+    streams = 0
+
+    def __init__(self, model: bytes, threads: int = 0, batch_size: int = 0) -> None:
+        require("onnxruntime", "onnxruntime", EXTRA, "--engine onnx")
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.log_severity_level = _QUIET
+        self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self._input = self._session.get_inputs()[0].name
+        self.batch_size = batch_size or _BATCH_SIZE
+
+    def run(self, pixels: Pixels) -> Outputs:
+        parts = [
+            self._session.run(None, {self._input: np.ascontiguousarray(pixels[start : start + self.batch_size])})
+            for start in range(0, len(pixels), self.batch_size)
+        ]
+        first, second = zip(*parts, strict=True)
+        return np.concatenate(first), np.concatenate(second)

@@ -1,0 +1,1 @@
+"""Draws the ONNX graphs that `models/engines/graph.py` puts weights into."""

@@ -1,0 +1,104 @@
+"""Draw the graphs of networks, without their weights, for ONNX Runtime.
+
+    python -m recipes.graphs.make
+
+Writes models/engines/graphs: those of the shipped model, of what is taught from it, and of the detector of faces. To be run again
+when one of these networks changes; tests compare graphs with networks.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from models import zoo
+from models.card import read_card
+from models.engines.graph import PREFIX, graph_path
+from models.export import OPSET
+from models.faces.card import read_card as read_face_card
+from models.faces.finder import GRAPH, MEAN, STD
+from models.faces.network import FaceNet, Shown
+from models.fold import fold_norms, norm_pairs
+from models.network import Network
+from models.registry import architecture
+
+
+class Read(nn.Module):
+    """A network up to its classifier: uint8, (N, size, size, 3), to what that reads, and the embedding."""
+
+    def __init__(self, network: Network, mean: float, std: float) -> None:
+        super().__init__()
+        self.network, self.mean, self.std = network, mean, std
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        return self.network.read((pixels.permute(0, 3, 1, 2).float() - self.mean) / self.std)
+
+
+def main() -> None:
+    card = read_card(zoo.checkpoints()[zoo.DEFAULT])
+    for name in (card.architecture, architecture(f"{card.architecture}+whole").name):
+        kind = architecture(name)
+        network = kind.build(len(card.labels), card.input.size)
+        draw(Read(network, kind.mean, kind.std), graph_path(name, card.input.size), card.input.size)
+    side = read_face_card().side
+    for far in (side, 2 * side):
+        draw(Shown(FaceNet(), MEAN, STD), graph_path(GRAPH, far), far)
+
+
+def draw(module: nn.Module, path: Path, size: int) -> None:
+    """Write the graph of a module with a `network` in it, for pictures of that side, any number at a time."""
+    network = module.get_submodule(PREFIX.rstrip("."))
+    _make_distinct(network)
+    norms = list(norm_pairs(network))
+    fold_norms(network)
+    module.eval()
+    given = torch.zeros((2, size, size, 3), dtype=torch.uint8)
+    program = torch.onnx.export(
+        module,
+        (given,),
+        input_names=["pixels"],
+        dynamic_shapes={"pixels": {0: torch.export.Dim("N", min=1)}},
+        opset_version=OPSET,
+        dynamo=True,
+        verbose=False,
+    )
+    if program is None:
+        raise SystemExit(f"torch made no program of {path.stem}.")
+    model = program.model_proto
+    weights = [tensor.name for tensor in model.graph.initializer if tensor.name.startswith(PREFIX)]
+    constants = [tensor for tensor in model.graph.initializer if not tensor.name.startswith(PREFIX)]
+    own = {PREFIX + name for name in network.state_dict() if not name.startswith("classifier.")}
+    if own != set(weights):
+        raise SystemExit(f"The graph of {path.stem} and the network differ in {sorted(own ^ set(weights))}.")
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(constants)
+    _forget_traces(model)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(model.SerializeToString(deterministic=True))
+    facts = {"weights": [name.removeprefix(PREFIX) for name in weights], "norms": norms}
+    path.with_suffix(".json").write_text(json.dumps(facts, indent=1) + "\n")
+    print(f"{path.name}: {len(model.graph.node)} operations, {path.stat().st_size / 1e3:.0f} kB")
+
+
+def _make_distinct(network: nn.Module) -> None:
+    """Give all weights other values: those that are equal, as the biases of a new network, would be joined to one."""
+    generator = torch.Generator().manual_seed(0)
+    for tensor in network.state_dict().values():
+        if tensor.is_floating_point():
+            tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
+
+
+def _forget_traces(model: onnx.ModelProto) -> None:
+    """Where in whose source code each operation came from is nobody's business."""
+    del model.metadata_props[:], model.graph.metadata_props[:], model.graph.value_info[:]
+    for part in (*model.graph.node, *model.graph.input, *model.graph.output):
+        del part.metadata_props[:]
+        part.doc_string = ""
+
+
+if __name__ == "__main__":
+    main()

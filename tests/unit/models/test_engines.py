@@ -1,0 +1,175 @@
+"""Engines: the same answers whatever computes them, and the choice between them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from indexer.domain import InputSpec, ModelCard, in_precision
+from indexer.emotions import EMOTIONS
+from indexer.errors import MissingExtra, ModelUnavailable, UsageError
+from indexer.look import Reader
+from models import checkpoint, opening, zoo
+from models.card import read_card
+from models.classifier import OnnxClassifier, TorchClassifier
+from models.engines.graph import PREFIX, Graph, Norm, _septets, graph_path, read_graph, with_weights
+from models.engines.onnx import OnnxEngine
+from models.faces import card as face_card
+from models.faces.finder import GRAPH, onnx_finder, torch_finder
+from models.opening import How, open_classifier, open_finder
+from models.registry import architecture
+
+ROOT = Path(__file__).parents[3]
+SHIPPED = zoo.checkpoints()[zoo.DEFAULT]
+
+
+def taught(folder: Path, labels: tuple[str, ...]) -> Path:
+    """The shipped network with another last layer, which reads all of the embedding."""
+    card, state = checkpoint.load(SHIPPED)
+    kind = architecture(f"{card.architecture}+whole")
+    random = np.random.default_rng(0)
+    matrix = torch.from_numpy(random.normal(size=(len(labels), card.embedding_size)).astype(np.float32))
+    head = {"classifier.weight": matrix, "classifier.bias": torch.linspace(-1, 1, len(labels))}
+    return checkpoint.save(folder, replace(card, name="taught", architecture=kind.name, labels=labels), {**state, **head})
+
+
+@pytest.mark.parametrize("which", ["shipped", "taught"])
+def test_onnx_says_what_torch_says_of_real_pictures(which: str, tmp_path: Path) -> None:
+    path = SHIPPED if which == "shipped" else taught(tmp_path, (*EMOTIONS, "smug"))
+    by_torch = Reader(TorchClassifier.open(path, "cpu"), torch_finder(device="cpu"))
+    by_onnx = Reader(OnnxClassifier.open(path), onnx_finder())
+    pictures = [by_torch.decode(file.read_bytes()) for file in sorted((ROOT / "examples/images").rglob("*.*"))[:40]
+                if file.suffix in (".png", ".webp", ".jpg", ".gif")]  # fmt: skip
+    assert len(pictures) > 20
+    for ours, theirs in zip(by_torch.predict(pictures), by_onnx.predict(pictures), strict=True):
+        assert ours is not None and theirs is not None and len(ours) == len(theirs)
+        for one, other in zip(ours, theirs, strict=True):
+            assert np.argmax(one.probabilities) == np.argmax(other.probabilities)
+            np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-3)
+            np.testing.assert_allclose(one.embedding, other.embedding, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("efficientnet_lite0+spaces", 128), ("efficientnet_lite0+spaces+whole", 128)],
+)
+def test_graphs_are_those_of_the_networks(name: str, size: int) -> None:
+    """With any weights: a network that changes must have its graph drawn again (recipes/graphs)."""
+    torch.manual_seed(1)
+    kind = architecture(name)
+    network = kind.build(10, size).eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 2)
+    state = {key: value.numpy() for key, value in network.state_dict().items()}
+    pixels = np.random.default_rng(2).integers(0, 256, (3, size, size, 3), dtype=np.uint8)
+    found = OnnxEngine(with_weights(read_graph(graph_path(name, size)), state)).run(pixels)
+    with torch.inference_mode():
+        wanted = network.read((torch.from_numpy(pixels).permute(0, 3, 1, 2).float() - kind.mean) / kind.std)
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(one, other.numpy(), atol=1e-3)
+
+
+def test_missing_weights_are_an_error() -> None:
+    graph = read_graph(graph_path(GRAPH, face_card.read_card().side))
+    with pytest.raises(ModelUnavailable, match="not those of the architecture"):
+        with_weights(graph, {})
+
+
+@given(st.integers(0, 2**63 - 1))
+def test_numbers_are_written_as_protocol_buffers_have_them(value: int) -> None:
+    septets = list(_septets(value))
+    assert sum((septet & 0x7F) << 7 * place for place, septet in enumerate(septets)) == value
+    assert [septet >= 0x80 for septet in septets] == [True] * (len(septets) - 1) + [False]
+
+
+def test_weights_are_appended_as_onnx_reads_them() -> None:
+    import onnx
+
+    state = {"a.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "b.weight": np.float32([2, 4])}
+    state |= {"b.bias": np.float32([1, 1]), "b.running_mean": np.float32([1, 0]), "b.running_var": np.float32([4, 16])}
+    whole = with_weights(
+        Graph(onnx.ModelProto(ir_version=8).SerializeToString(), ("a.weight", "a.bias"), (Norm("a", "b", 0.0),)), state
+    )
+    written = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in onnx.load_from_string(whole).graph.initializer}
+    assert written[f"{PREFIX}a.weight"].tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert written[f"{PREFIX}a.bias"].tolist() == [0, 1]
+
+
+def test_auto_takes_onnx_for_one_picture_and_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "_may_have_gpu", lambda: False)
+    assert open_classifier(SHIPPED, How()).engine == "onnx"
+    monkeypatch.setattr(opening, "_may_have_gpu", lambda: True)
+    assert open_classifier(SHIPPED, How(few=True)).engine == "onnx"
+    assert open_classifier(SHIPPED, How()).engine == "torch"
+    assert open_classifier(SHIPPED, How(device="cpu")).engine == "onnx"
+    assert open_classifier(SHIPPED, How(device="cpu", engine="torch")).engine == "torch"
+    assert open_finder(How(device="cpu", precision="bf16")).key == face_card.read_card().key
+
+
+def test_auto_takes_torch_where_onnx_runtime_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "_may_have_gpu", lambda: False)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert open_classifier(SHIPPED, How()).engine == "torch"
+    with pytest.raises(MissingExtra, match=r"pip install 'moodex\[onnx\]'"):
+        open_classifier(SHIPPED, How(engine="onnx"))
+
+
+def test_auto_takes_torch_for_a_network_without_graph(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = architecture("baseline_cnn").build(len(EMOTIONS), 64)
+    card = ModelCard("small", "baseline_cnn", "", EMOTIONS, InputSpec(64, 0, 255), network.embedding_size)
+    path = checkpoint.save(tmp_path, card, network.state_dict())
+    assert open_classifier(path, How(device="cpu")).engine == "torch"
+    with pytest.raises(ModelUnavailable, match="knows no baseline_cnn for pictures of 64 pixels: use --engine torch"):
+        open_classifier(path, How(engine="onnx"))
+
+
+@pytest.mark.parametrize("how", [How(device="cuda"), How(require_gpu=True), How(precision="bf16")])
+def test_onnx_for_what_it_cannot_do_is_an_error(how: How) -> None:
+    with pytest.raises(UsageError, match="on the CPU in fp32"):
+        open_classifier(SHIPPED, replace(how, engine="onnx"))
+
+
+def test_another_precision_is_another_model() -> None:
+    card = read_card(SHIPPED)
+    half = in_precision(card, "bf16")
+    assert in_precision(card, "fp32") is card
+    assert (half.name, half.precision) == ("moodex-lite0@bf16", "bf16")
+    assert half.key != card.key and half.embeds_as != card.embeds_as
+    assert in_precision(card, "fp16").key != half.key
+
+
+def test_fewer_digits_give_nearly_the_same_answers() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 128, 128, 3), dtype=np.uint8)
+    full, half = (TorchClassifier.open(SHIPPED, "cpu", precision=precision) for precision in ("fp32", "bf16"))
+    assert half.card.name == "moodex-lite0@bf16"
+    one, other = full.classify(pixels), half.classify(pixels)
+    assert other.probabilities.dtype == other.embeddings.dtype == np.float32
+    assert np.abs(one.embeddings - other.embeddings).max() > 0
+    assert (one.embeddings * other.embeddings).sum(axis=1).min() > 2 * 0.95
+
+
+def test_onnx_needs_no_torch(tmp_path: Path) -> None:
+    picture = tmp_path / "one.png"
+    Image.new("RGB", (200, 200), "orange").save(picture)
+    script = (
+        "import sys, os, pathlib\n"
+        "from indexer.bootstrap import open_reader\n"
+        "from indexer.settings import Settings\n"
+        "from indexer.ask import look_at\n"
+        f"print(len(look_at(os.fsencode({str(picture)!r}), open_reader(Settings(pathlib.Path({str(tmp_path)!r}))))))\n"
+        "print('torch' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout == "1\nFalse\n"
