@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -58,9 +59,10 @@ class TorchClassifier(_OnEngine):
         batch_size: int = 0,
     ) -> None:
         from models.assemble import assemble
-        from models.engines.pytorch import TorchEngine
+        from models.engines.pytorch import torch_engine
 
-        super().__init__(card, TorchEngine(assemble(card, state), device, batch_size, card.precision))
+        module = partial(assemble, card, state)
+        super().__init__(card, torch_engine(module, device, card.input.size, batch_size, card.precision))
 
     @classmethod
     def open(

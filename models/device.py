@@ -15,7 +15,8 @@ _KEEP = 1 << 30
 
 
 def choose_device(wanted: str, require_gpu: bool = False) -> torch.device:
-    """The device of a name: auto, cpu, cuda, cuda:N or mps; `auto` takes cuda, then mps, then cpu.
+    """The device of a name: auto, cpu, cuda, cuda:N or mps; `auto` takes cuda, then mps, then cpu. Without a number, cuda
+    means all that there are.
 
     Raises DeviceUnavailable for a name that is no device, a device that is not there, and the CPU where a GPU is required.
     """
@@ -25,13 +26,18 @@ def choose_device(wanted: str, require_gpu: bool = False) -> torch.device:
         device = torch.device(wanted)
     except RuntimeError:
         raise DeviceUnavailable(f"{wanted!r} is not a device; choose auto, cpu, cuda, cuda:N or mps.") from None
-    if device.type == "cuda":
-        device = torch.device("cuda", device.index or 0)
     if not _present(device):
         raise DeviceUnavailable(f"The device {wanted} is not on this machine; torch {torch.__version__} sees {_seen()}.")
     if require_gpu and device.type == "cpu":
         raise DeviceUnavailable(f"A GPU is required, but torch {torch.__version__} sees {_seen()}.")
     return device
+
+
+def all_of(device: torch.device) -> list[torch.device]:
+    """The devices that one stands for."""
+    if device.type != "cuda" or device.index is not None:
+        return [device]
+    return [torch.device("cuda", number) for number in range(torch.cuda.device_count())]
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,6 @@ import numpy as np
 from PIL import Image
 
 from indexer.domain import Face
-from indexer.errors import ModelUnavailable
 from models.engines.graph import graph_path, read_graph, with_weights
 from models.engines.onnx import OnnxEngine
 from models.faces.boxes import Found, distinct, found
@@ -70,28 +70,18 @@ class NetworkFaceFinder:
         return results
 
 
-def torch_finder(path: Path = SHIPPED, device: str = "auto", batch_size: int = 0) -> NetworkFaceFinder:
+def torch_finder(path: Path = SHIPPED, device: str = "auto") -> NetworkFaceFinder:
     """The detector at `path`, computed by torch on a device. Raises ModelUnavailable and DeviceUnavailable."""
-    import torch
-
     from models.device import choose_device, keep_memory
-    from models.engines.pytorch import TorchEngine
+    from models.engines.pytorch import torch_engine
     from models.faces import checkpoint
-    from models.faces.network import FaceNet, Shown
-    from models.fold import fold_norms
+    from models.faces.network import shown
 
     chosen = choose_device(device)
     keep_memory()
     card, state = checkpoint.load(path)
-    with torch.device("meta"):
-        network = FaceNet()
-    try:
-        network.load_state_dict(state, assign=True)
-    except RuntimeError as error:
-        raise ModelUnavailable("The file holds no face detector: its tensors are not those of the network.") from error
-    fold_norms(network)
-    engine = TorchEngine(Shown(network, MEAN, STD), chosen, batch_size)
-    return NetworkFaceFinder(card, engine, engine)
+    near, far = (torch_engine(partial(shown, state, MEAN, STD), chosen, side) for side in (card.side, _LARGE * card.side))
+    return NetworkFaceFinder(card, near, far)
 
 
 def has_graphs(path: Path = SHIPPED) -> bool:

@@ -6,11 +6,16 @@ edges; three resolutions are joined from the top down as in feature pyramids (Li
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from indexer.errors import ModelUnavailable
 from models.efficientnet_lite import ConvNorm, EfficientNetLite
 from models.faces.boxes import STRIDE
+from models.fold import fold_norms
 
 _FINE, _COARSE = 5, 11
 """Blocks of the backbone after which maps are taken: strides 8 and 16, 40 and 112 channels."""
@@ -61,3 +66,15 @@ class Shown(nn.Module):
         x = (pixels.permute(0, 3, 1, 2).float() - self.mean) / self.std
         logits, distances = self.network(x)
         return logits, distances
+
+
+def shown(state: Mapping[str, Tensor], mean: float, std: float) -> Shown:
+    """A detector for evaluation from its weights. Raises ModelUnavailable for those of another network."""
+    with torch.device("meta"):
+        network = FaceNet()
+    try:
+        network.load_state_dict(dict(state), assign=True)
+    except RuntimeError as error:
+        raise ModelUnavailable("The file holds no face detector: its tensors are not those of the network.") from error
+    fold_norms(network)
+    return Shown(network, mean, std)

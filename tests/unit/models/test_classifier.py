@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,9 @@ from indexer.errors import DeviceUnavailable
 from models import checkpoint
 from models.assemble import assemble
 from models.classifier import TorchClassifier
-from models.device import choose_device
-from models.engines.pytorch import TorchEngine
+from models.device import all_of, choose_device
+from models.engines.pytorch import TorchEngine, fastest_batch
+from models.engines.replicated import ReplicatedEngine
 from models.registry import architecture
 from tests.unit.models.conftest import lite0_card, lite0_state
 
@@ -88,28 +90,67 @@ def module() -> Normalised:
 
 def test_out_of_memory_halves_and_loses_nothing(caplog: pytest.LogCaptureFixture) -> None:
     given = pictures(11)
-    cramped = Cramped(module(), torch.device("cpu"), batch_size=8)
+    cramped = Cramped(module(), torch.device("cpu"), 64, batch_size=8)
     with caplog.at_level(logging.WARNING):
         embeddings = cramped.run(given)[1]
-    roomy = TorchEngine(module(), torch.device("cpu"), batch_size=11).run(given)[1]
+    roomy = TorchEngine(module(), torch.device("cpu"), 64, batch_size=11).run(given)[1]
     assert np.allclose(embeddings, roomy, atol=1e-5)
     assert cramped.batch_size == 2
     assert [record.args for record in caplog.records] == [("cpu", 4), ("cpu", 2)]
 
 
 def test_no_room_for_one_picture_is_an_error() -> None:
-    cramped = Cramped(module(), torch.device("cpu"), batch_size=8)
+    cramped = Cramped(module(), torch.device("cpu"), 64, batch_size=8)
     cramped.room = 0
     with pytest.raises(DeviceUnavailable, match="even one picture"):
         cramped.run(pictures(3))
 
 
+@pytest.mark.parametrize(
+    ("rates", "chosen"),
+    [
+        ({32: 100, 64: 190, 128: 260, 256: 262, 512: 900}, 128),
+        ({32: 100, 64: 101}, 32),
+        ({32: 100, 64: 200}, 64),
+        ({}, 0),
+    ],
+)
+def test_batches_grow_while_that_pays_and_they_fit(rates: dict[int, float], chosen: int) -> None:
+    def seconds(size: int) -> float:
+        if size not in rates:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return size / rates[size]
+
+    assert fastest_batch(seconds) == chosen
+
+
+def test_several_devices_share_batches_and_answer_alike() -> None:
+    engines = [TorchEngine(module(), torch.device("cpu"), 64, batch_size=size) for size in (4, 2)]
+    both = ReplicatedEngine(engines)
+    assert (both.name, both.device, both.batch_size, both.streams) == ("torch", "cpu, cpu", 2, 0)
+    given = pictures(9)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(both.run, [given[start : start + 3] for start in range(0, 9, 3)] * 4))
+    alone = engines[0].run(given)[1]
+    assert np.allclose(np.concatenate([embeddings for _, embeddings in found[:3]]), alone, atol=1e-5)
+    assert len(found) == 12
+
+
+def test_a_device_that_fails_stays_in_use() -> None:
+    cramped = Cramped(module(), torch.device("cpu"), 64, batch_size=8)
+    cramped.room = 0
+    both = ReplicatedEngine([cramped])
+    for _ in range(3):
+        with pytest.raises(DeviceUnavailable):
+            both.run(pictures(1))
+
+
 def test_auto_prefers_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    assert str(choose_device("auto")) == "cuda:0"
-    assert str(choose_device("cuda")) == "cuda:0"
-    assert str(choose_device("cuda:1")) == "cuda:1"
+    assert [str(device) for device in all_of(choose_device("auto"))] == ["cuda:0", "cuda:1"]
+    assert [str(device) for device in all_of(choose_device("cuda:1"))] == ["cuda:1"]
+    assert [str(device) for device in all_of(choose_device("cpu"))] == ["cpu"]
     with pytest.raises(DeviceUnavailable, match=r"cuda:7 is not on this machine.*cuda:0, cuda:1, cpu"):
         choose_device("cuda:7")
 
