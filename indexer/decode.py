@@ -28,8 +28,10 @@ MAX_PIXELS = 128_000_000
 FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 """Pillow's decoders that are used. The others (among them ones that start other programs) stay shut."""
 
-_SPARE = 1.5
-"""A JPEG is decoded to no less than so many times the size it is needed in: below, what a model says would change."""
+_SPARE = 6
+"""A JPEG is decoded to no less than so many times the size it is needed in: at fewer, one answer in fifty to two hundred would
+change (bench/results/fidelity.md).
+"""
 
 _PLUGINS = {"WEBP": "WebP"}
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")

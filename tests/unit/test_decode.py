@@ -197,3 +197,13 @@ def test_whatever_the_bytes_a_picture_or_a_reason_comes_back(form: str, cut: int
         assert decode(bytes(data[: len(data) - cut % len(data)]), SPEC).pixels.shape == (32, 32, 3)
     except ImageError as error:
         assert str(error)
+
+
+def test_a_large_jpeg_looks_the_same_decoded_smaller() -> None:
+    waves = np.sin(np.arange(2400) / 40)
+    picture = Image.fromarray(np.uint8(127 + 60 * (waves[None, :, None] + waves[:1800, None, None]) * np.ones(3)))
+    data = encoded(picture, "JPEG", quality=95)
+    small = decode(data, SPEC).pixels.astype(int)
+    whole = prepare(picture, SPEC).astype(int)
+    assert (decode(data, SPEC).width, decode(data, SPEC).height) == (2400, 1800)
+    assert np.abs(small - whole).mean() < 1

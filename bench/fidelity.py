@@ -1,0 +1,148 @@
+"""What faster ways of computing change: labels and embeddings against the plain way, and the time they take.
+
+    python bench/fidelity.py HEADS [--pictures N]
+
+HEADS is a folder of drawn pictures. On a folder of mixed pictures (bench/corpus.py), the shipped model by torch in fp32 on
+pictures that were decoded whole is compared with: JPEG decoded no larger than needed, ONNX Runtime, and bf16. One thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from bench import corpus  # noqa: E402
+from bench.recognition import _machine  # noqa: E402
+from indexer import decode  # noqa: E402
+from indexer.look import Reader  # noqa: E402
+from models import zoo  # noqa: E402
+from models.classifier import OnnxClassifier, TorchClassifier  # noqa: E402
+from models.faces.finder import onnx_finder, torch_finder  # noqa: E402
+
+BATCHES = (1, 4, 8, 16, 32, 64)
+SPARES, WHOLE = (1.5, 3, decode._SPARE), float("inf")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("heads", type=Path)
+    parser.add_argument("--pictures", type=int, default=1000)
+    options = parser.parse_args()
+    path = zoo.checkpoints()[zoo.DEFAULT]
+    plain = TorchClassifier.open(path, "cpu", threads=1)
+    ways = {
+        "ONNX Runtime": (OnnxClassifier.open(path, threads=1), onnx_finder(threads=1)),
+        "bf16": (TorchClassifier.open(path, "cpu", threads=1, precision="bf16"), torch_finder(device="cpu")),
+    }
+    with tempfile.TemporaryDirectory() as scratch:
+        corpus.make(Path(scratch), options.heads, options.pictures)
+        files = [path.read_bytes() for path in sorted(Path(scratch).rglob("*")) if path.is_file()]
+    whole, _ = _decoded(Reader(plain, torch_finder(device="cpu")), files, WHOLE)
+    truth = _answers(Reader(plain, torch_finder(device="cpu")), whole)
+    rows = {name: _compared(truth, _answers(Reader(*way), whole)) for name, way in ways.items()}
+    jpegs = [data for data in files if data[:2] == b"\xff\xd8"]
+    plainly, slow = _decoded(Reader(plain), jpegs, WHOLE)
+    decode_ms = {"whole": slow}
+    for spare in SPARES:
+        smaller, decode_ms[f"to {spare} times"] = _decoded(Reader(plain), jpegs, spare)
+        rows[f"JPEG decoded to {spare} times the size"] = _compared(
+            _answers(Reader(plain), plainly), _answers(Reader(plain), smaller)
+        )
+    pixels = np.stack([image.pixels for image in whole[:64]])
+    results = {
+        "machine": _machine(),
+        "pictures": len(files),
+        "rows": rows,
+        "decode_ms": decode_ms,
+        "network_ms": {
+            name: {size: _milliseconds(classifier, pixels, size) for size in BATCHES}
+            for name, classifier in {"torch": plain, **{name: way[0] for name, way in ways.items()}}.items()
+        },
+    }
+    target = ROOT / "bench" / "results" / "fidelity"
+    target.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n")
+    target.with_suffix(".md").write_text(page(results))
+    print(page(results))
+
+
+def _decoded(reader: Reader, files: list[bytes], spare: float) -> tuple[list[Any], float]:
+    """The pictures, JPEG decoded to so many times the size that is needed, and the milliseconds that each took."""
+    own, decode._SPARE = decode._SPARE, spare
+    started = time.process_time()
+    images = [reader.decode(data) for data in files]
+    took = time.process_time() - started
+    decode._SPARE = own
+    return images, round(1000 * took / len(files), 2)
+
+
+def _answers(reader: Reader, images: list[Any]) -> list[Any]:
+    return [regions for start in range(0, len(images), 16) for regions in reader.predict(images[start : start + 16])]
+
+
+def _compared(plain: list[Any], other: list[Any]) -> dict[str, float]:
+    """Over the faces, or whole pictures, that both ways look at; `faces` is the share of pictures with as many of them."""
+    same = [(one, two) for one, two in zip(plain, other, strict=True) if len(one) == len(two)]
+    pairs = [(a, b) for one, two in same for a, b in zip(one, two, strict=True)]
+    vectors = [np.stack([pair[side].embedding for pair in pairs]).astype(np.float64) for side in (0, 1)]
+    lengths = [np.linalg.norm(side, axis=1) for side in vectors]
+    cosines = (vectors[0] * vectors[1]).sum(axis=1) / (lengths[0] * lengths[1])
+    labels = [np.array([np.argmax(pair[side].probabilities) for pair in pairs]) for side in (0, 1)]
+    return {
+        "faces": round(len(same) / len(plain), 4),
+        "cosine": round(float(cosines.mean()), 6),
+        "cosine_of_worst_percent": round(float(np.quantile(cosines, 0.01)), 5),
+        "same_label": round(float((labels[0] == labels[1]).mean()), 4),
+    }
+
+
+def _milliseconds(classifier: Any, pixels: Any, size: int) -> float:
+    def seconds() -> float:
+        started = time.process_time()
+        for start in range(0, len(pixels), size):
+            classifier.classify(pixels[start : start + size])
+        return time.process_time() - started
+
+    _set_batch_size(classifier._engine, size)
+    seconds()
+    return round(1000 * float(np.median([seconds() for _ in range(5)])) / len(pixels), 2)
+
+
+def _set_batch_size(engine: Any, size: int) -> None:
+    setattr(engine, "_batch_size" if hasattr(engine, "_batch_size") else "batch_size", size)
+
+
+def page(results: dict[str, Any]) -> str:
+    """The results as Markdown."""
+    head = f"{results['pictures']} mixed pictures, the shipped model, against torch in fp32 on pictures that were decoded whole,"
+    took = ", ".join(f"{milliseconds} ms {name}" for name, milliseconds in results["decode_ms"].items())
+    lines = [
+        "# What faster ways change",
+        "",
+        f"`python bench/fidelity.py HEADS` on {results['machine']}: {head}",
+        "face by face; JPEG, which nothing but pictures taken as a whole needs small, on those.",
+        "",
+        "| way | pictures with as many faces | cosine of embeddings | of the worst hundredth | same emotion |",
+        "|---|---|---|---|---|",
+        *(f"| {name} | {' | '.join(str(value) for value in one.values())} |" for name, one in results["rows"].items()),
+        "",
+        f"A JPEG took {took}. The classifier alone, ms a picture on one core, by batch:",
+        "",
+        f"| | {' | '.join(map(str, BATCHES))} |",
+        "|---" * (1 + len(BATCHES)) + "|",
+        *(f"| {name} | {' | '.join(f'{one[size]:.2f}' for size in one)} |" for name, one in results["network_ms"].items()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
