@@ -24,6 +24,7 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from db.predictions import chunks, rescore, rewrite_predictions, write_predictions
@@ -135,6 +136,19 @@ class SqliteCatalog:
         with self._engine.connect() as connection:
             return list(connection.execute(select(FolderRow.path).where(_folder_under(root))).scalars())
 
+    def settled_listings(self, root: bytes, run_id: int) -> dict[bytes, bytes]:
+        now, listed = RunRow.table.alias(), RunRow.table.alias()
+        same_look = and_(listed.c.model_id == now.c.model_id, listed.c.finder_id.is_not_distinct_from(now.c.finder_id))
+        unsettled = select(FileRow.folder_id).where(FileRow.state.in_((FileState.PENDING, FileState.FAILED)))
+        query = (
+            select(FolderRow.path, FolderRow.listing)
+            .join(listed, listed.c.id == FolderRow.listed_run_id)
+            .join(now, and_(now.c.id == run_id, same_look))
+            .where(_folder_under(root), FolderRow.listing.is_not(None), FolderRow.id.not_in(unsettled))
+        )
+        with self._engine.connect() as connection:
+            return {path: listing for path, listing in connection.execute(query) if listing is not None}
+
     def count_files(self, root: bytes) -> int:
         query = (
             select(func.count())
@@ -146,30 +160,18 @@ class SqliteCatalog:
             return connection.execute(query).scalar_one()
 
     def note_scan(self, run_id: int, notes: Sequence[FolderNote]) -> None:
-        notes = [note for note in notes if note.pending or note.failed]
         if not notes:
             return
         with self._engine.begin() as connection:
             folders = _folder_ids(connection, [note.folder for note in notes])
-            rows = [row for note in notes for row in _noted(folders[note.folder], run_id, note)]
-            statement = upsert(FileRow.table)
-            new = statement.excluded
-            failed = new.state == FileState.FAILED
+            listings = update(FolderRow.table).where(FolderRow.id == bindparam("folder"))
             connection.execute(
-                statement.on_conflict_do_update(
-                    index_elements=["folder_id", "name"],
-                    set_={
-                        "size": new.size,
-                        "mtime_ns": new.mtime_ns,
-                        "state": new.state,
-                        "failure_kind": new.failure_kind,
-                        "failure_reason": new.failure_reason,
-                        "image_id": func.iif(failed, None, FileRow.image_id),
-                        "appeared_run_id": func.iif(FileRow.state == FileState.GONE, run_id, FileRow.appeared_run_id),
-                    },
-                ),
-                rows,
+                listings.values(listing=bindparam("new"), listed_run_id=run_id),
+                [{"folder": folders[note.folder], "new": note.listing} for note in notes],
             )
+            rows = [row for note in notes for row in _noted(folders[note.folder], run_id, note)]
+            if rows:
+                connection.execute(_note_files(run_id), rows)
 
     def count_pending(self, roots: Sequence[bytes]) -> int:
         query = select(func.count()).select_from(FileRow.table).join(FolderRow.table).where(_waiting(roots))
@@ -307,6 +309,24 @@ def _folder_ids(connection: Connection, paths: Sequence[bytes]) -> dict[bytes, i
         rows = connection.execute(select(FolderRow.path, FolderRow.id).where(FolderRow.path.in_(chunk)))
         ids.update((path, folder_id) for path, folder_id in rows)
     return ids
+
+
+def _note_files(run_id: int) -> Insert:
+    statement = upsert(FileRow.table)
+    new = statement.excluded
+    failed = new.state == FileState.FAILED
+    return statement.on_conflict_do_update(
+        index_elements=["folder_id", "name"],
+        set_={
+            "size": new.size,
+            "mtime_ns": new.mtime_ns,
+            "state": new.state,
+            "failure_kind": new.failure_kind,
+            "failure_reason": new.failure_reason,
+            "image_id": func.iif(failed, None, FileRow.image_id),
+            "appeared_run_id": func.iif(FileRow.state == FileState.GONE, run_id, FileRow.appeared_run_id),
+        },
+    )
 
 
 def _noted(folder_id: int, run_id: int, note: FolderNote) -> Iterator[dict[str, object]]:

@@ -97,12 +97,23 @@ _PRECISION = """
 ALTER TABLE models ADD COLUMN precision TEXT NOT NULL DEFAULT 'fp32';
 """
 
+# A folder whose files are listed as they were, by a run that looked in the same way, need not be compared file by file.
+_LISTINGS = """
+ALTER TABLE folders ADD COLUMN listing BLOB;
+ALTER TABLE folders ADD COLUMN listed_run_id INTEGER REFERENCES runs(id);
+CREATE TRIGGER listings_of_predictions AFTER DELETE ON predictions BEGIN
+    UPDATE folders SET listing = NULL
+    WHERE listing IS NOT NULL AND id IN (SELECT folder_id FROM files WHERE image_id = OLD.image_id)|
+END;
+"""
+
 
 def _statements(script: str) -> Callable[[Connection], None]:
     def step(connection: Connection) -> None:
         for statement in script.split(";"):
             if statement.strip():
-                connection.execute(text(statement))
+                # A bar stands for the semicolon within a trigger.
+                connection.execute(text(statement.replace("|", ";")))
 
     return step
 
@@ -114,6 +125,7 @@ STEPS: tuple[tuple[str, Callable[[Connection], None]], ...] = (
     ("0004_faces", _statements(_FACES)),
     ("0005_pages", _statements(_PAGES)),
     ("0006_precision", _statements(_PRECISION)),
+    ("0007_listings", _statements(_LISTINGS)),
 )
 
 

@@ -26,10 +26,16 @@ class Model:
 
 
 class FolderRow(Model, name="folders"):
-    """A folder that holds known files. `path` is absolute, in the file system's own bytes."""
+    """A folder that holds known files. `path` is absolute, in the file system's own bytes.
+
+    `listing` is a digest of the files that a run has found in it, all of them in the table; deleting a prediction of one of them
+    deletes it, by a trigger.
+    """
 
     id: ColumnElement[int] = Column(Integer, primary_key=True)
     path: ColumnElement[bytes] = Column(LargeBinary, unique=True)
+    listing: ColumnElement[bytes | None] = Column(LargeBinary)
+    listed_run_id: ColumnElement[int | None] = Column(ForeignKey("runs.id"))
 
 
 class ImageRow(Model, name="images"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from indexer.domain import Failure
     from indexer.look import Reader
     from indexer.ports import Catalog, Progress
+    from indexer.scan import ScannedFolder
 
 _NOTED_AT_ONCE = 2000
 _WORTH_KEEPING = 0.5
@@ -120,7 +121,9 @@ class _Run:
     def survey(self, root: bytes) -> _Survey:
         """Scan a root and note in the store what has to be looked at."""
         survey = _Survey(root, known=self.catalog.count_files(root))
-        unvisited = set(self.catalog.known_folders(root))
+        folders = frozenset(self.catalog.known_folders(root))
+        unvisited = set(folders)
+        settled = {} if self.options.force else self.catalog.settled_listings(root, self.id)
         notes: list[FolderNote] = []
         noted = 0
         for scanned in scan(root, self.options.scan):
@@ -129,6 +132,11 @@ class _Run:
             if scanned.problem:
                 unvisited -= {folder for folder in unvisited if is_under(folder, scanned.path)}
                 note = self._blocked(scanned.path, scanned.problem, survey)
+            elif _is_settled(scanned, folders, settled):
+                survey.scanned += len(scanned.entries)
+                survey.unchanged += len(scanned.entries)
+                self.progress.scanning(survey.scanned)
+                continue
             else:
                 known = self.catalog.known_files(scanned.path, self.id)
                 plan = plan_folder(scanned, known, self.options.force)
@@ -137,9 +145,9 @@ class _Run:
                 survey.failed += plan.still_failed + len(plan.note.failed)
                 survey.missing.update(plan.missing)
                 note = plan.note
-            if note.pending or note.failed:
+            if note.pending or note.failed or (scanned.entries and note.listing):
                 notes.append(note)
-                noted += len(note.pending) + len(note.failed)
+                noted += 1 + len(note.pending) + len(note.failed)
             if noted >= _NOTED_AT_ONCE:
                 self.catalog.note_scan(self.id, notes)
                 notes, noted = [], 0
@@ -172,3 +180,10 @@ class _Run:
                 "case a disk is not mounted; if they are really gone, run again with --prune."
             )
         return Counter(kept=len(lost))
+
+
+def _is_settled(scanned: ScannedFolder, folders: Set[bytes], settled: Mapping[bytes, bytes]) -> bool:
+    """Whether a folder need not be compared file by file: nothing is in it or known of it, or all is listed as it was."""
+    if not scanned.entries:
+        return scanned.path not in folders
+    return scanned.whole and scanned.path in settled and scanned.listing() == settled[scanned.path]

@@ -26,16 +26,18 @@ class FolderPlan:
 
 def plan_folder(scanned: ScannedFolder, known: Mapping[bytes, KnownFile], force: bool) -> FolderPlan:
     """Sort a folder's files into those that need a look and those that do not."""
-    broken = {found.name: (found.stamp, found.problem) for found in scanned.files if found.problem}
-    sound = [found for found in scanned.files if not found.problem]
+    files = scanned.files
+    broken = {found.name: (found.stamp, found.problem) for found in files if found.problem}
+    sound = [found for found in files if not found.problem]
     waiting = {found.name: found.stamp for found in sound if force or _needs_a_look(found, known.get(found.name))}
     settled = [known[found.name] for found in sound if found.name not in waiting]
     still_failed = sum(file.state is FileState.FAILED for file in settled)
-    seen = {found.name for found in scanned.files}
+    seen = {found.name for found in files}
     missing = [file.id for name, file in known.items() if scanned.whole and name not in seen and file.state is not FileState.GONE]
     return FolderPlan(
-        note=FolderNote(scanned.path, waiting, broken),
-        scanned=len(scanned.files),
+        # What is missing must be missed again on the next run, in case it stays.
+        note=FolderNote(scanned.path, waiting, broken, scanned.listing() if scanned.whole and not missing else None),
+        scanned=len(files),
         unchanged=len(settled) - still_failed,
         still_failed=still_failed,
         missing=tuple(missing),

@@ -83,11 +83,15 @@ class KnownFile:
 
 @dataclass(frozen=True, slots=True)
 class FolderNote:
-    """What a scan found in one folder that has to be looked into (`pending`) or cannot be a picture (`failed`), by file name."""
+    """What a scan found in one folder that has to be looked into (`pending`) or cannot be a picture (`failed`), by file name.
+
+    `listing` is a digest of all that it found there; None where that is not worth remembering.
+    """
 
     folder: bytes
     pending: Mapping[bytes, FileStamp]
     failed: Mapping[bytes, tuple[FileStamp, Failure]]
+    listing: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +240,11 @@ class Catalog(Protocol):
 
     def known_folders(self, root: bytes) -> list[bytes]:
         """The folders at or below a root that hold known files."""
+
+    def settled_listings(self, root: bytes, run_id: int) -> dict[bytes, bytes]:
+        """Of the folders at or below a root those of which nothing need be asked: by path, the listing that was noted by a run
+        that looked as this one does, where no file waits or has failed since, and no prediction has gone. A few queries.
+        """
 
     def count_files(self, root: bytes) -> int:
         """How many files at or below a root are known and not gone."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 
 from pathspec import GitIgnoreSpec
 
@@ -29,16 +31,29 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class ScannedFolder:
-    """The picture files directly in one folder, sorted by name.
+    """The picture files directly in one folder.
 
-    `whole` is False where only some of the folder was looked at, so that a name that is not here may still exist.
-    `problem` says why the folder could not be listed; then nothing is known of what lies below it.
+    `entries` are their names, sizes in bytes and times of change in nanoseconds, by name: plain tuples, for there is one for
+    every file on every run; `problems` says, by name, why some are no pictures. `whole` is False where only some of it was
+    looked at, so that a name that is not here may still exist. `problem` says why it could not be listed; then nothing is
+    known of what lies below it.
     """
 
     path: bytes
-    files: tuple[Found, ...] = ()
+    entries: tuple[tuple[bytes, int, int], ...] = ()
+    problems: Mapping[bytes, Failure] = field(default_factory=dict)
     whole: bool = True
     problem: Failure | None = None
+
+    @property
+    def files(self) -> tuple[Found, ...]:
+        """The same with their stamps and problems."""
+        return tuple(Found(name, FileStamp(size, time), self.problems.get(name)) for name, size, time in self.entries)
+
+    def listing(self) -> bytes:
+        """A digest of all entries: two scans with the same one saw the same."""
+        names, sizes, times = zip(*self.entries, strict=True) if self.entries else ((), (), ())
+        return blake2b(b"/".join(names) + b"//" + array("q", sizes + times).tobytes(), digest_size=16).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +90,9 @@ def scan(root: bytes, options: ScanOptions) -> Iterator[ScannedFolder]:
     """
     if not os.path.isdir(root):
         name = os.path.basename(root)
-        found = _look(name, root, follow=True)
-        yield ScannedFolder(os.path.dirname(root), (found,), whole=False)
+        status = os.stat(root)
+        problems = {} if stat.S_ISREG(status.st_mode) else {name: _odd(status)}
+        yield ScannedFolder(os.path.dirname(root), ((name, status.st_size, status.st_mtime_ns),), problems, whole=False)
         return
     yield from _Walk(root, options).folders()
 
@@ -116,24 +132,37 @@ class _Walk:
         return True
 
     def _list(self, folder: bytes) -> tuple[ScannedFolder, list[bytes]]:
-        files: list[Found] = []
+        files: list[tuple[bytes, int, int]] = []
         subfolders: list[bytes] = []
+        problems: dict[bytes, Failure] = {}
         follow = self.options.follow_symlinks
         try:
             with os.scandir(folder) as entries:
-                for entry in sorted(entries, key=lambda entry: entry.name):
-                    if entry.name.startswith(b".") or (entry.is_symlink() and not follow):
+                for entry in entries:
+                    name = entry.name
+                    if name.startswith(b".") or (not follow and entry.is_symlink()):
                         continue
                     is_folder = _is_folder(entry, follow)
                     if self.options.exclude and self._is_excluded(entry.path, is_folder):
                         continue
                     if is_folder:
                         subfolders.append(entry.path)
-                    if os.path.splitext(entry.name)[1].lower() in EXTENSIONS:
-                        files.append(_look(entry.name, entry.path, follow))
+                    if name[name.rfind(b".") :].lower() not in EXTENSIONS:
+                        continue
+                    try:
+                        status = entry.stat(follow_symlinks=follow)
+                    except OSError as error:
+                        files.append((name, 0, 0))
+                        problems[name] = _failure(f"it cannot be looked at: {error.strerror}")
+                        continue
+                    if stat.S_ISREG(status.st_mode):
+                        files.append((name, status.st_size, status.st_mtime_ns))
+                    else:
+                        files.append((name, 0, 0))
+                        problems[name] = _odd(status)
         except OSError as error:
             return ScannedFolder(folder, problem=_failure(f"the folder cannot be listed: {error.strerror}")), []
-        return ScannedFolder(folder, tuple(files)), subfolders
+        return ScannedFolder(folder, tuple(sorted(files)), problems), sorted(subfolders)
 
     def _is_excluded(self, path: bytes, is_folder: bool) -> bool:
         relative = os.fsdecode(os.path.relpath(path, self.root))
@@ -147,18 +176,10 @@ def _is_folder(entry: os.DirEntry[bytes], follow: bool) -> bool:
         return False
 
 
-def _look(name: bytes, path: bytes, follow: bool) -> Found:
-    try:
-        status = os.stat(path, follow_symlinks=follow)
-    except OSError as error:
-        return Found(name, FileStamp(0, 0), _failure(f"it cannot be looked at: {error.strerror}"))
-    stamp = FileStamp(status.st_size, status.st_mtime_ns)
-    if stat.S_ISDIR(status.st_mode):
-        # Its own size and time change with its content and say nothing of a picture.
-        return Found(name, FileStamp(0, 0), Failure("damaged", "it is a folder, not a picture"))
-    if not stat.S_ISREG(status.st_mode):
-        return Found(name, stamp, Failure("damaged", "it is a pipe, socket or device, not a picture"))
-    return Found(name, stamp)
+def _odd(status: os.stat_result) -> Failure:
+    """Why what is called like a picture is none. Its size and time say nothing, as a folder's change with its content."""
+    kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device"
+    return Failure("damaged", f"it is {kind}, not a picture")
 
 
 def _failure(reason: str) -> Failure:

@@ -231,6 +231,29 @@ def test_under_means_the_folder_and_what_is_below_it(scene: Scene, under: bytes,
     ) == sorted(found)
 
 
+def test_a_listing_is_settled_once_nothing_waits_for_whoever_looks_the_same_way(scene: Scene) -> None:
+    def settled(by: Scene) -> dict[bytes, bytes]:
+        return by.store.settled_listings(b"/a", by.run)
+
+    scene.add("zero", b"/a/0.png")
+    scene.store.note_scan(scene.run, [FolderNote(b"/a", {b"1.png": STAMP}, {}, b"seen"), FolderNote(b"/b", {}, {}, b"elsewhere")])
+    assert settled(scene) == {}
+    (file,) = scene.store.pending([b"/a"], 0, 10)
+    scene.store.commit(scene.run, Batch(linked=((file, image("zero").digest),)))
+    assert settled(scene) == settled(scene.by()) == {b"/a": b"seen"}
+    assert settled(scene.by(finder="faces")) == settled(scene.by(scene.store.register_model(card(digest="11")))) == {}
+
+
+def test_a_listing_is_not_settled_where_a_file_failed_or_a_prediction_went(scene: Scene) -> None:
+    for name in ("1", "2"):
+        scene.add(name, f"/{name}/x.png".encode())
+        scene.store.note_scan(scene.run, [FolderNote(f"/{name}".encode(), {}, {}, b"seen")])
+    scene.store.note_scan(scene.run, [FolderNote(b"/3", {}, {b"x.png": (STAMP, Failure("damaged", "why"))}, b"seen")])
+    assert set(scene.store.settled_listings(b"/", scene.run)) == {b"/1", b"/2"}
+    scene.store.forget_model(scene.model)
+    assert scene.store.settled_listings(b"/", scene.run) == {}
+
+
 def test_known_folders_lie_at_or_below_the_root(scene: Scene) -> None:
     scene.note(b"/a/1.png", b"/a/b/2.png", b"/ab/3.png")
     assert sorted(scene.store.known_folders(b"/a")) == [b"/a", b"/a/b"]

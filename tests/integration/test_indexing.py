@@ -37,6 +37,33 @@ def test_an_unchanged_folder_is_neither_read_nor_classified(library: Library, mo
     assert library.classifier.classified == 9
 
 
+def test_an_unchanged_folder_is_not_compared_file_by_file(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_pictures(library.folder / "a", 3)
+    write_pictures(library.folder / "b", 3, 3)
+    library.index()
+    monkeypatch.setattr("db.store.SqliteStore.known_files", lambda *_: pytest.fail("it was compared"))
+    assert counts(library.index()) == {"scanned": 6, "unchanged": 6}
+
+
+def test_a_folder_is_compared_where_it_may_have_changed(library: Library) -> None:
+    paths = write_pictures(library.folder, 3)
+    library.index()
+    os.utime(paths[0], ns=(1, 1))
+    assert counts(library.index()) == {"scanned": 3, "unchanged": 2, "reused": 1}
+    paths[1].unlink()
+    assert counts(library.index(prune=False)) == {"scanned": 2, "unchanged": 2, "kept": 1}
+    assert counts(library.index()) == {"scanned": 2, "unchanged": 2, "removed": 1}
+    assert counts(library.index(force=True)) == {"scanned": 2, "indexed": 2}
+
+
+def test_predictions_that_have_gone_are_made_again(library: Library) -> None:
+    write_pictures(library.folder, 3)
+    library.index()
+    with library.store() as store:
+        store.forget_model(store.models()[0].id)
+    assert counts(library.index()) == {"scanned": 3, "indexed": 3}
+
+
 def test_renamed_files_are_moved_without_inference(library: Library) -> None:
     paths = write_pictures(library.folder, 10)
     library.index()

@@ -67,6 +67,7 @@ class MemoryStore:
         self._rows: dict[int, dict[bytes, list[_Row]]] = {}
         self._generations: dict[int, list[Generation]] = {}
         self._labels_by_digest: dict[bytes, str] = {}
+        self._listings: dict[bytes, tuple[bytes | None, int]] = {}
         self._last = Counter[str]()
 
     def _next(self, kind: str) -> int:
@@ -103,11 +104,27 @@ class MemoryStore:
     def known_folders(self, root: bytes) -> list[bytes]:
         return sorted({os.path.dirname(path) for path in self._files if is_under(os.path.dirname(path), root)})
 
+    def settled_listings(self, root: bytes, run_id: int) -> dict[bytes, bytes]:
+        return {
+            folder: listing
+            for folder, (listing, listed_by) in self._listings.items()
+            if listing is not None
+            and is_under(folder, root)
+            and self._readers[listed_by] == self._readers[run_id]
+            and all(
+                file.state in (FileState.DONE, FileState.GONE)
+                and (file.state is FileState.GONE or self.is_predicted(file.digest or b"", run_id))
+                for path, file in self._files.items()
+                if os.path.dirname(path) == folder
+            )
+        }
+
     def count_files(self, root: bytes) -> int:
         return sum(is_under(path, root) and file.state is not FileState.GONE for path, file in self._files.items())
 
     def note_scan(self, run_id: int, notes: Sequence[FolderNote]) -> None:
         for note in notes:
+            self._listings[note.folder] = (note.listing, run_id)
             entries: list[tuple[bytes, FileStamp, Failure | None]] = [(n, s, None) for n, s in note.pending.items()]
             entries += [(name, stamp, failure) for name, (stamp, failure) in note.failed.items()]
             for name, stamp, failure in entries:

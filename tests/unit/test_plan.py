@@ -5,7 +5,7 @@ import pytest
 from indexer.domain import Failure, FileStamp, FileState
 from indexer.plan import plan_folder
 from indexer.ports import KnownFile
-from indexer.scan import Found, ScannedFolder
+from indexer.scan import ScannedFolder
 
 STAMP = FileStamp(10, 1)
 
@@ -34,7 +34,7 @@ def known(
     ],
 )
 def test_what_is_looked_at(file: KnownFile | None, looked_at: bool) -> None:
-    folder = ScannedFolder(b"/a", (Found(b"x.png", STAMP),))
+    folder = ScannedFolder(b"/a", ((b"x.png", STAMP.size, STAMP.mtime_ns),))
     before = {b"x.png": file} if file else {}
     plan = plan_folder(folder, before, force=False)
     assert bool(plan.note.pending) is looked_at
@@ -47,7 +47,7 @@ def test_what_is_looked_at(file: KnownFile | None, looked_at: bool) -> None:
 
 def test_known_files_that_are_not_there_are_missing_unless_already_gone() -> None:
     before = {b"a.png": known(), b"b.png": known(FileState.GONE), b"c.png": known(FileState.FAILED)}
-    plan = plan_folder(ScannedFolder(b"/a", (Found(b"c.png", STAMP),)), before, force=False)
+    plan = plan_folder(ScannedFolder(b"/a", ((b"c.png", STAMP.size, STAMP.mtime_ns),)), before, force=False)
     assert plan.missing == (7,)
 
 
@@ -58,6 +58,8 @@ def test_a_folder_seen_in_part_misses_nothing() -> None:
 
 def test_a_file_that_cannot_be_a_picture_fails_and_is_not_missing() -> None:
     problem = Failure("damaged", "it is a folder, not a picture")
-    plan = plan_folder(ScannedFolder(b"/a", (Found(b"x.png", STAMP, problem),)), {b"x.png": known()}, force=False)
+    plan = plan_folder(
+        ScannedFolder(b"/a", ((b"x.png", STAMP.size, STAMP.mtime_ns),), {b"x.png": problem}), {b"x.png": known()}, force=False
+    )
     assert plan.note.failed == {b"x.png": (STAMP, problem)}
     assert (plan.note.pending, plan.missing) == ({}, ())
