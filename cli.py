@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -272,6 +272,23 @@ def run(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _build_only(group: typer.Typer, named: set[str]) -> None:
+    """Leave commands that the command line does not name without options: to read all of them takes longer than a search."""
+    for command in group.registered_commands:
+        if command.name not in named and command.callback is not None:
+            command.callback = _without_options(command.callback)
+    for part in group.registered_groups:
+        if part.typer_instance is not None and part.name not in named:
+            _build_only(part.typer_instance, named)
+
+
+def _without_options(callback: Callable[..., Any]) -> Callable[[], None]:
+    def described() -> None: ...
+
+    described.__doc__ = callback.__doc__
+    return described
+
+
 def _without_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
     """`--debug` is about the program, not about a command: it may stand anywhere before a bare `--`."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
@@ -288,6 +305,8 @@ def _report(sentence: str, code: int) -> int:
 
 def main() -> NoReturn:
     """The entry point of the installed `moodex`."""
+    if not any(name.endswith("_COMPLETE") for name in os.environ):  # what a shell asks for to complete a word
+        _build_only(app, set(sys.argv[1:]))
     sys.exit(run())
 
 
