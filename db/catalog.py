@@ -26,6 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from db.expiry import expire
 from db.predictions import chunks, rescore, rewrite_predictions, write_predictions
 from db.tables import (
     EmbedderRow,
@@ -41,6 +42,7 @@ from db.tables import (
     RunRow,
 )
 from indexer.domain import Failure, FileStamp, FileState
+from indexer.history import DIED, RUNNING, WHY_IT_DIED
 from indexer.ports import Batch, FolderNote, KnownFile, PendingFile
 
 if TYPE_CHECKING:
@@ -88,6 +90,8 @@ class SqliteCatalog:
 
     def begin_run(self, roots: Sequence[bytes], model_id: int, finder: str | None = None) -> int:
         with self._engine.begin() as connection:
+            died = update(RunRow.table).where(RunRow.outcome == RUNNING)
+            connection.execute(died.values(outcome=DIED, reason=WHY_IT_DIED))
             if finder is not None:
                 connection.execute(upsert(FinderRow.table).values(key=finder).on_conflict_do_nothing())
             run = insert(RunRow.table).values(
@@ -96,15 +100,19 @@ class SqliteCatalog:
                 model_id=model_id,
                 finder_id=select(FinderRow.id).where(FinderRow.key == finder).scalar_subquery(),
                 pid=os.getpid(),
-                outcome="running",
+                outcome=RUNNING,
                 counts={},
             )
             return connection.execute(run.returning(RunRow.id)).scalar_one()
 
-    def finish_run(self, run_id: int, outcome: str, counts: Mapping[str, int]) -> None:
+    def finish_run(self, run_id: int, outcome: str, counts: Mapping[str, int], reason: str | None = None) -> None:
         with self._engine.begin() as connection:
             done = update(RunRow.table).where(RunRow.id == run_id)
-            connection.execute(done.values(ended_at=time.time(), outcome=outcome, counts=dict(counts)))
+            connection.execute(done.values(ended_at=time.time(), outcome=outcome, counts=dict(counts), reason=reason))
+
+    def forget_run(self, run_id: int) -> None:
+        with self._engine.begin() as connection:
+            connection.execute(delete(RunRow.table).where(RunRow.id == run_id))
 
     def known_files(self, folder: bytes, run_id: int) -> dict[bytes, KnownFile]:
         predicted = exists().where(PredictionRow.image_id == FileRow.image_id, _as_in(run_id))
@@ -165,6 +173,7 @@ class SqliteCatalog:
                         "failure_reason": new.failure_reason,
                         "image_id": func.iif(failed, None, FileRow.image_id),
                         "appeared_run_id": func.iif(FileRow.state == FileState.GONE, run_id, FileRow.appeared_run_id),
+                        "gone_at": None,
                     },
                 ),
                 rows,
@@ -235,7 +244,10 @@ class SqliteCatalog:
         with self._engine.begin() as connection:
             for chunk in chunks(file_ids, _CHUNK):
                 gone = update(FileRow.table).where(FileRow.id.in_(chunk))
-                connection.execute(gone.values(state=FileState.GONE, failure_kind=None, failure_reason=None))
+                connection.execute(gone.values(state=FileState.GONE, failure_kind=None, failure_reason=None, gone_at=time.time()))
+
+    def expire(self, before: float) -> int:
+        return expire(self._engine, before)
 
     def label(self, emotions: Mapping[bytes, str | None]) -> None:
         now = time.time()

@@ -93,6 +93,20 @@ CREATE INDEX predictions_by_score ON predictions (model_id, emotion, score DESC,
 CREATE INDEX files_live ON files (image_id) WHERE state IN ('done', 'pending');
 """
 
+# Pictures that nothing holds any more are removed: the index shows SQLite that no embedding is left behind, without reading all.
+_SCHEDULE = """
+ALTER TABLE runs ADD COLUMN reason TEXT;
+ALTER TABLE files ADD COLUMN gone_at REAL;
+UPDATE files SET gone_at = CAST(strftime('%s', 'now') AS REAL) WHERE state = 'gone';
+CREATE INDEX files_gone ON files (gone_at) WHERE state = 'gone';
+CREATE INDEX embeddings_by_picture ON embeddings (image_id);
+CREATE TABLE jobs (
+    name TEXT PRIMARY KEY, roots JSON NOT NULL, cron TEXT, every REAL CHECK (every > 0), watch INTEGER NOT NULL,
+    options JSON NOT NULL, added_at REAL NOT NULL, begun_at REAL, ended_at REAL, succeeded_at REAL, retry_at REAL,
+    outcome TEXT, reason TEXT, failures INTEGER NOT NULL DEFAULT 0
+);
+"""
+
 
 def _statements(script: str) -> Callable[[Connection], None]:
     def step(connection: Connection) -> None:
@@ -109,6 +123,7 @@ STEPS: tuple[tuple[str, Callable[[Connection], None]], ...] = (
     ("0003_shared_embeddings", _statements(_SHARED_EMBEDDINGS)),
     ("0004_faces", _statements(_FACES)),
     ("0005_pages", _statements(_PAGES)),
+    ("0006_schedule", _statements(_SCHEDULE)),
 )
 
 

@@ -15,7 +15,11 @@ from indexer.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What every command may need to know. `batch_size` and `workers` of 0 mean: chosen for the machine; `faces` is on or off."""
+    """What every command may need to know. `batch_size` and `workers` of 0 mean: chosen for the machine; `faces` is on or off.
+
+    `grace_days` is for how long files that are gone are remembered. `log_format` is text or json; `verbosity` quiet, normal or
+    verbose.
+    """
 
     home: Path
     model: str | None = None
@@ -24,6 +28,9 @@ class Settings:
     batch_size: int = 0
     workers: int = 0
     faces: str = "on"
+    grace_days: int = 30
+    log_format: str = "text"
+    verbosity: str = "normal"
 
     @property
     def database(self) -> Path:
@@ -74,6 +81,11 @@ def load_settings(flags: Mapping[str, object], environ: Mapping[str, str] = os.e
             values[name] = _as(kind, written[name], f"{name} in {path}")
     if values.get("faces", "on") not in ("on", "off"):
         raise UsageError(f"--faces is {values['faces']!r}; it must be 'on', to judge each face, or 'off', to take the whole.")
+    for name, words in (("log_format", ("text", "json")), ("verbosity", ("quiet", "normal", "verbose"))):
+        if values.get(name, words[0]) not in words:
+            raise UsageError(f"The setting {name} is {values[name]!r}; it must be {' or '.join(map(repr, words))}.")
+    if values.get("grace_days") == 0:  # "auto"
+        del values["grace_days"]
     values["home"] = Path(str(values["home"])).expanduser().absolute()
     return Settings(**values)  # type: ignore[arg-type]
 

@@ -14,7 +14,8 @@ from indexer.errors import Interrupted
 def stoppable(kept: str) -> Iterator[Callable[[], None]]:
     """While inside, Ctrl-C and SIGTERM ask the work to stop at its next safe point; a second Ctrl-C stops at once.
 
-    Gives the function that the work calls at such points: it raises Interrupted, saying what is `kept`.
+    Gives the function that the work calls at such points: it raises Interrupted, saying what is `kept`. Whoever waits around the
+    work hears of a signal that came after its last safe point.
     """
     received: list[int] = []
 
@@ -32,3 +33,6 @@ def stoppable(kept: str) -> Iterator[Callable[[], None]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        outer = before[signal.Signals(received[0])] if received else None
+        if callable(outer) and outer is not signal.default_int_handler:
+            outer(received[0], None)
