@@ -12,8 +12,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from commands import labels, models, study
-from commands.options import AsJson, BatchSize, Device, Faces, Home, Model, RequireGpu, Workers, settings_of, stdout
+from commands import labels, models, schedule, study
+from commands.options import AsJson, BatchSize, Common, Device, Faces, Home, Model, RequireGpu, Workers, settings_of, stdout
 from indexer.emotions import EMOTIONS
 from indexer.errors import MoodexError, UsageError
 
@@ -34,6 +34,13 @@ class Format(StrEnum):
     CSV = "csv"
     PATHS = "paths"
     HTML = "html"
+
+
+class LogFormat(StrEnum):
+    """How warnings, errors and the service's log are written."""
+
+    TEXT = "text"
+    JSON = "json"
 
 
 def _emotion_names(incomplete: str) -> Iterable[str]:
@@ -62,13 +69,26 @@ Not = Annotated[list[str] | None, typer.Option("--not", help="An emotion to leav
 def common(
     context: typer.Context,
     home: Home = None,
+    log_format: Annotated[
+        LogFormat | None, typer.Option("--log-format", help="What stderr is written as: text or json. (MOODEX_LOG_FORMAT)")
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more on stderr. (MOODEX_VERBOSITY=verbose)")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress, and errors alone on stderr. (MOODEX_VERBOSITY=quiet)")
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show a trace with errors; may stand anywhere. (MOODEX_DEBUG)")] = False,
     _version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Options of every command."""
-    context.obj = home
+    from render import logs
+
+    logs.speak_as((log_format and log_format.value) or os.environ.get("MOODEX_LOG_FORMAT") or "text")
+    if verbose and quiet:
+        raise UsageError("Say either --verbose or --quiet, not both.")
+    verbosity = "verbose" if verbose else "quiet" if quiet else None
+    context.obj = Common(home, log_format and log_format.value, verbosity)
 
 
 @app.command("index")
@@ -84,10 +104,18 @@ def index_command(
     follow_symlinks: Annotated[bool, typer.Option("--follow-symlinks", help="Follow links to files and folders.")] = False,
     prune: Annotated[
         bool | None,
-        typer.Option("--prune/--no-prune", help="Forget vanished files: always, or never. (default: where it is safe)"),
+        typer.Option("--prune/--no-prune", help="Forget vanished files, or keep them. (default: forget them where it is safe)"),
     ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="With --prune: even where a folder is missing, empty, or has lost most of its files.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Look at every file anew.")] = False,
     faces: Faces = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on, and index what changes within seconds, until stopped.")] = False,
+    poll: Annotated[
+        float | None,
+        typer.Option("--poll", min=1, help="With --watch: look every so often instead of being told.", metavar="SECONDS"),
+    ] = None,
     as_json: AsJson = False,
     home: Home = None,
 ) -> NoReturn:
@@ -108,9 +136,21 @@ def index_command(
         workers=workers,
         faces=faces,
     )
+    if yes and not prune:
+        raise UsageError("--yes confirms --prune; say both.")
+    if poll is not None and not watch:
+        raise UsageError("--poll says how --watch looks; say both.")
     scan = ScanOptions(exclude=tuple(exclude or ()), follow_symlinks=follow_symlinks)
-    options = IndexOptions(scan=scan, prune=prune, force=force)
-    summary = bootstrap.index(settings, [os.fsencode(path) for path in paths], options, TerminalProgress())
+    options = IndexOptions(scan=scan, prune=None if prune and not yes else prune, force=force)
+    given = [os.fsencode(path) for path in paths]
+    if watch:
+        from indexer import service
+
+        with stdout() as out:
+            service.watch(
+                settings, given, options, poll, schedule.hands(), lambda done: write_summary(done, as_json, out, now=True)
+            )
+    summary = bootstrap.index(settings, given, options, TerminalProgress())
     with stdout() as out:
         write_summary(summary, as_json, out)
     raise typer.Exit(summary.exit_code)
@@ -207,6 +247,7 @@ def status_command(
 
 labels.add_to(app)
 study.add_to(app)
+schedule.add_to(app)
 app.add_typer(models.app, name="models")
 
 
@@ -241,9 +282,9 @@ def _without_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
 
 
 def _report(sentence: str, code: int) -> int:
-    from render.text import printable
+    from render import logs
 
-    print(f"moodex: {printable(sentence)}", file=sys.stderr)  # noqa: T201
+    logs.say("error", "error", sentence, exit_code=code)
     return code
 
 

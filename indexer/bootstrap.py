@@ -122,7 +122,7 @@ def index(
     from indexer.reconcile import keep_vectors
     from indexer.scan import present_and_away
 
-    roots, away = present_and_away(paths, partial(_knows, settings))
+    roots, away = present_and_away(paths, partial(knows, settings))
     settings.make_home()
     options = replace(
         options,
@@ -382,7 +382,7 @@ def _rescore(
 
 
 @contextmanager
-def _store(settings: Settings) -> Iterator[SqliteStore]:
+def open_store(settings: Settings) -> Iterator[SqliteStore]:
     from db.engine import plain_errors
     from db.store import SqliteStore
 
@@ -394,7 +394,10 @@ def _store(settings: Settings) -> Iterator[SqliteStore]:
         store.close()
 
 
-def _knows(settings: Settings, root: bytes) -> bool:
+_store = open_store
+
+
+def knows(settings: Settings, root: bytes) -> bool:
     """Whether files at or below a root are known that are not gone."""
     if not settings.database.exists():
         return False

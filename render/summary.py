@@ -18,21 +18,25 @@ _PARTS = (
     ("removed", "removed"),
     ("kept", "missing, kept"),
     ("failed", "failed"),
+    ("expired", "forgotten"),
 )
 
 
-def write_summary(summary: Summary, as_json: bool, out: TextIO) -> None:
-    """Write a run's summary."""
-    if as_json:
-        out.write(json.dumps(summary.as_dict()) + "\n")
-        return
+def write_summary(summary: Summary, as_json: bool, out: TextIO, now: bool = False) -> None:
+    """Write a run's summary; `now`, so that whoever reads along sees it."""
+    out.write(json.dumps(summary.as_dict()) + "\n" if as_json else _in_words(summary))
+    if now:
+        out.flush()
+
+
+def _in_words(summary: Summary) -> str:
     if not summary.scanned and not summary.removed and not summary.kept:
-        out.write("No picture files were found.\n")
-        return
+        return "No picture files were found.\n"
     counts = summary.as_dict()
     parts = [f"{counts[field]:,} {words}" for field, words in _PARTS if counts[field]]
-    out.write(f"{counted(summary.scanned, 'picture file')}: {', '.join(parts) or 'nothing to do'}.\n")
+    lines = [f"{counted(summary.scanned, 'picture file')}: {', '.join(parts) or 'nothing to do'}."]
     speed = f" on {summary.device}, {summary.images_per_second:.1f} pictures a second" if summary.indexed else ""
-    out.write(f"{summary.seconds:.1f} s with {summary.model}{speed}.\n")
+    lines.append(f"{summary.seconds:.1f} s with {summary.model}{speed}.")
     if summary.failed:
-        out.write("See why files failed: moodex status --failures 100\n")
+        lines.append("See why files failed: moodex status --failures 100")
+    return "\n".join([*lines, ""])
