@@ -123,11 +123,13 @@ def index_command(
     from indexer import bootstrap
     from indexer.pipeline import IndexOptions
     from indexer.scan import ScanOptions
+    from render.logs import say
     from render.progress import TerminalProgress
     from render.summary import write_summary
 
     settings = settings_of(
         context,
+        service=watch,
         home=home,
         model=model,
         device=device,
@@ -151,6 +153,7 @@ def index_command(
                 settings, given, options, poll, schedule.hands(), lambda done: write_summary(done, as_json, out, now=True)
             )
     summary = bootstrap.index(settings, given, options, TerminalProgress())
+    say("info", "run_done", f"Indexed in {summary.seconds:.1f} s.", **summary.as_dict())
     with stdout() as out:
         write_summary(summary, as_json, out)
     raise typer.Exit(summary.exit_code)

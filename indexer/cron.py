@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import datetime, timedelta, tzinfo
+from datetime import datetime, tzinfo
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,7 @@ _HELP = "write minute, hour, day of the month, month and weekday, as '0 3 * * *'
 _UNITS = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
 _INTERVAL = re.compile(r"(?:\d+[wdhms])+")
 _SHORTEST, _LONGEST = 10, 366 * 86400
+_INSTANT = 1e-6
 
 
 def local_zone() -> tzinfo:
@@ -68,7 +69,8 @@ def cron(expression: str, zone: tzinfo) -> Next:
     triggers = [_trigger({**values, **kind}, zone) for kind in kinds]
 
     def following(time: float) -> float | None:
-        after = datetime.fromtimestamp(time, zone) + timedelta(microseconds=1)
+        # Not by adding to a local time: which of two equal ones it is would be lost.
+        after = datetime.fromtimestamp(time + _INSTANT, zone)
         found = [fires.timestamp() for trigger in triggers if (fires := trigger.get_next_fire_time(None, after))]
         return min(found, default=None)
 

@@ -82,9 +82,11 @@ def index(
         progress.start(waiting)
         if waiting:
             work = Work(catalog, reader, run.id, options.workers, options.force)
-            for done, failed in work.through(roots, check_stop):
-                progress.advance(done, failed)
-            counts.update(work.counts)
+            try:
+                for done, failed in work.through(roots, check_stop):
+                    progress.advance(done, failed)
+            finally:
+                counts.update(work.counts)
         moved = set(catalog.settle_moves(run.id, sorted(set().union(*(survey.missing for survey in surveys)))))
         # A moved file that had to be computed all the same, for another model say, counts as indexed.
         counts["moved"] = min(len(moved), counts["reused"])

@@ -183,7 +183,8 @@ def watch(
                     reader,
                 )
                 if first:
-                    hands.tell("info", "watching", f"Watching {', '.join(repr(os.fsdecode(root)) for root in roots)}.")
+                    names = ", ".join(repr(os.fsdecode(root)) for root in roots)
+                    hands.tell("info", "watching", f"Watching {names}; Ctrl-C stops.", roots=list(map(os.fsdecode, roots)))
                 if first or _did_something(summary) or summary.failed != failed:
                     told(summary)
                 changed, failures, first, failed = set(), 0, False, summary.failed

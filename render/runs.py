@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, TextIO
 
+from render.summary import WORDS
 from render.text import printable, shown_path
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def write_runs(runs: Sequence[RunRecord], as_json: bool, out: TextIO) -> None:
 
 def what_it_did(run: RunRecord) -> str:
     """A run's counts in words."""
-    counts = ", ".join(f"{n:,} {name}" for name, n in run.counts.items() if n and name not in _LEFT_OUT)
+    counts = ", ".join(f"{n:,} {WORDS.get(name, name)}" for name, n in run.counts.items() if n and name not in _LEFT_OUT)
     idle = {"running": "not over", "died": "what it committed is kept", "done": "nothing to do"}
     return counts or idle.get(run.outcome, "nothing was done")
 

@@ -10,16 +10,17 @@ from render.text import counted
 if TYPE_CHECKING:
     from indexer.messages import Summary
 
-_PARTS = (
-    ("indexed", "indexed"),
-    ("reused", "known already"),
-    ("unchanged", "unchanged"),
-    ("moved", "moved"),
-    ("removed", "removed"),
-    ("kept", "missing, kept"),
-    ("failed", "failed"),
-    ("expired", "forgotten"),
-)
+WORDS = {
+    "indexed": "indexed",
+    "reused": "known already",
+    "unchanged": "unchanged",
+    "moved": "moved",
+    "removed": "removed",
+    "kept": "missing, kept",
+    "failed": "failed",
+    "expired": "forgotten",
+}
+"""What counts are called, in the order in which people want to know."""
 
 
 def write_summary(summary: Summary, as_json: bool, out: TextIO, now: bool = False) -> None:
@@ -33,7 +34,7 @@ def _in_words(summary: Summary) -> str:
     if not summary.scanned and not summary.removed and not summary.kept:
         return "No picture files were found.\n"
     counts = summary.as_dict()
-    parts = [f"{counts[field]:,} {words}" for field, words in _PARTS if counts[field]]
+    parts = [f"{counts[field]:,} {words}" for field, words in WORDS.items() if counts[field]]
     lines = [f"{counted(summary.scanned, 'picture file')}: {', '.join(parts) or 'nothing to do'}."]
     speed = f" on {summary.device}, {summary.images_per_second:.1f} pictures a second" if summary.indexed else ""
     lines.append(f"{summary.seconds:.1f} s with {summary.model}{speed}.")
