@@ -16,16 +16,19 @@ from indexer.errors import MoodexError, WriterBusy
 from indexer.history import Writer
 
 _PATIENCE, _TRY_EVERY = 0.25, 0.02
-"""Seconds for which a lock that is held is tried again: somebody may only be looking whether it is."""
+"""Seconds: somebody may only be looking whether the lock is held."""
 
 
 @contextmanager
-def writer_lock(home: Path) -> Iterator[None]:
-    """Hold the writer's lock of a data folder. Raises WriterBusy, naming the holder, where somebody else does."""
+def writer_lock(home: Path, patience: float = _PATIENCE) -> Iterator[None]:
+    """Hold the writer's lock of a data folder. Raises WriterBusy, naming the holder, where somebody else does.
+
+    `patience` is for how many seconds a lock that is held is tried again.
+    """
     holder = home / "writer.json"
     lock = FileLock(home / "writer.lock")
     try:
-        lock.acquire(_PATIENCE, _TRY_EVERY)
+        lock.acquire(patience, _TRY_EVERY)
     except Timeout as error:
         raise WriterBusy(f"Another moodex is writing to {home}{_described(holder)}; wait for it or stop it.") from error
     except OSError as error:

@@ -443,7 +443,7 @@ def _vectors(settings: Settings, store: SqliteStore, model: StoredModel) -> Vect
     files = FaissFiles(settings.vectors)
     if not is_kept(store, files, model):
         try:
-            with writer_lock(settings.home):
+            with writer_lock(settings.home, patience=0):
                 keep_vectors(store, files, model)
         except (MoodexError, OSError):
             pass  # a writer is at work and will keep it, or the folder is read-only: the store answers

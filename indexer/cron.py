@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from datetime import datetime, tzinfo
@@ -41,10 +42,14 @@ _INSTANT = 1e-6
 
 
 def local_zone() -> tzinfo:
-    """The time zone of this machine."""
+    """The time zone of this machine. Raises UsageError where it cannot be told."""
     from tzlocal import get_localzone
 
-    return get_localzone()
+    try:
+        return get_localzone()
+    except (LookupError, OSError, ValueError) as error:
+        told = f" from TZ={os.environ['TZ']!r}" if os.environ.get("TZ") else ""
+        raise UsageError(f"The time zone cannot be told{told}; set TZ to a zone's name, as TZ=Europe/Berlin.") from error
 
 
 @lru_cache(maxsize=256)

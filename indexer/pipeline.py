@@ -25,7 +25,7 @@ from indexer.work import Work
 if TYPE_CHECKING:
     from indexer.domain import Failure
     from indexer.look import Reader
-    from indexer.ports import Catalog, Progress
+    from indexer.ports import Catalog, KnownFile, Progress
 
 _NOTED_AT_ONCE = 2000
 _WORTH_KEEPING = 0.5
@@ -119,9 +119,13 @@ def index(
     )
 
 
+def _has_failed(file: KnownFile | None) -> bool:
+    return file is not None and file.state is FileState.FAILED
+
+
 @dataclass(slots=True)
 class _Survey:
-    """What the scan of one root came to. `there` is False where there was nothing to scan."""
+    """What the scan of one root came to. `noted` counts what is news; `there` is False where there was nothing to scan."""
 
     root: bytes
     known: int
@@ -164,10 +168,10 @@ class _Run:
                 survey.failed += plan.still_failed + len(plan.note.failed)
                 survey.missing.update(plan.missing)
                 note = plan.note
+                survey.noted += len(note.pending) + sum(not _has_failed(known.get(name)) for name in note.failed)
             if note.pending or note.failed:
                 notes.append(note)
                 noted += len(note.pending) + len(note.failed)
-                survey.noted += len(note.pending) + len(note.failed)
             if noted >= _NOTED_AT_ONCE:
                 self.catalog.note_scan(self.id, notes)
                 notes, noted = [], 0
@@ -196,6 +200,7 @@ class _Run:
         if earlier:
             survey.missing.discard(earlier.id)
         survey.failed += 1
+        survey.noted += not _has_failed(earlier)
         return FolderNote(parent, {}, {name: (FileStamp(0, 0), problem)})
 
     def settle_lost(self, survey: _Survey, lost: Sequence[int]) -> Counter[str]:

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from indexer import bootstrap
-from indexer.agenda import back_off, next_due
+from indexer.agenda import after_dying, back_off, next_due
 from indexer.cron import cron, local_zone
-from indexer.errors import Interrupted, MoodexError, UsageError, WriterBusy
+from indexer.errors import DeviceUnavailable, Interrupted, MoodexError, UsageError, WriterBusy
 from indexer.jobs import Job, When
 from indexer.schedule import Journal, Schedule
 from indexer.stopping import attentive
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from indexer.watching import Ear
 
 _NAME = re.compile(r"[\w.-]{1,64}")
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 _KEPT = "everything that was indexed is kept"
 _METRICS_EVERY = 60.0
 _TURN = 1.0
@@ -55,7 +56,7 @@ class Hands:
 
 
 def add_job(settings: Settings, job: Job) -> Job:
-    """Add a job, its paths made absolute. Raises UsageError and ModelUnavailable; nothing has changed then."""
+    """Add a job, its paths made absolute. Raises UsageError, ModelUnavailable and DeviceUnavailable; nothing has changed then."""
     _check(job)
     roots = tuple(dict.fromkeys(os.path.abspath(root) for root in job.roots))
     for root in roots:
@@ -86,12 +87,17 @@ def remove_job(settings: Settings, name: str) -> None:
 
 
 def planned(settings: Settings) -> list[Planned]:
-    """Every job, by name, with when it is due next."""
+    """Every job, by name, with when it is due next; one whose process died is said to have died."""
     if not settings.database.exists():
         return []
+    from db.lock import writer
+
     zone, now = local_zone(), time.time()
     with bootstrap.open_store(settings) as store:
-        return [Planned(job, next_due(job, now, zone)) for job in store.jobs()]
+        jobs = store.jobs()
+    if any(job.last.unfinished for job in jobs) and writer(settings.home) is None:
+        jobs = [replace(job, last=after_dying(job.last, now)) if job.last.unfinished else job for job in jobs]
+    return [Planned(job, next_due(job, now, zone)) for job in jobs]
 
 
 def runs(settings: Settings, limit: int) -> list[RunRecord]:
@@ -182,11 +188,11 @@ def watch(
                     sparing.next(),
                     reader,
                 )
+                if first or _did_something(summary) or summary.failed != failed:
+                    told(summary)
                 if first:
                     names = ", ".join(repr(os.fsdecode(root)) for root in roots)
                     hands.tell("info", "watching", f"Watching {names}; Ctrl-C stops.", roots=list(map(os.fsdecode, roots)))
-                if first or _did_something(summary) or summary.failed != failed:
-                    told(summary)
                 changed, failures, first, failed = set(), 0, False, summary.failed
             except WriterBusy as busy:
                 if not failures:
@@ -226,6 +232,8 @@ def _check(job: Job) -> None:
         raise UsageError("Say when: --cron '0 3 * * *', --every 6h, or --watch for whenever something changes.")
     if job.when.cron is not None:
         cron(job.when.cron, local_zone())
+    if job.options.device is not None and not _DEVICE.fullmatch(job.options.device):
+        raise DeviceUnavailable(f"{job.options.device!r} is not a device; choose auto, cpu, cuda, cuda:N or mps.")
 
 
 def _schedule(settings: Settings, hands: Hands, after: Callable[[], None]) -> Schedule:

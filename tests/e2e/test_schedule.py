@@ -240,6 +240,7 @@ def test_jobs_are_added_listed_and_removed(home: Path, tmp_path: Path, monkeypat
         (["add", "nightly", "/no/such/folder", "--every", "1h"], 2, "'/no/such/folder' does not exist"),
         (["add", "nightly", "/tmp", "--every", "1h", "--model", "nonesuch"], 6, "There is no model 'nonesuch'"),
         (["add", "taken", "/tmp", "--every", "1h"], 2, "There is a job 'taken' already"),
+        (["add", "nightly", "/tmp", "--every", "1h", "--device", "abacus"], 6, "'abacus' is not a device"),
         (["remove", "nightly"], 2, "There is no job 'nightly'; there are 'taken'"),
         (["run", "--once", "--metrics", "/no/such/folder/m.prom"], 2, "The folder of --metrics /no/such/folder/m.prom"),
         (["unit", "--crontab", "--output", "/tmp"], 2, "--output goes with systemd units"),

@@ -187,9 +187,10 @@ def test_a_failed_run_says_why(library: Library, monkeypatch: pytest.MonkeyPatch
 
 def test_runs_without_anything_to_do_need_leave_no_record(library: Library) -> None:
     write_pictures(library.folder, 2)
+    (library.folder / "folder.png").mkdir()
     library.index(idle_runs=False)
     library.index(idle_runs=False)
     first = last_run(library)
-    assert first.counts == {"scanned": 2, "indexed": 2}
+    assert first.counts == {"scanned": 3, "indexed": 2, "failed": 1}
     library.index()
     assert last_run(library).id > first.id
