@@ -167,11 +167,11 @@ class Ear:
         self._states = {root: _identity(root) for root in self.roots}
         self._roots_at = self.clock()
         there = [root for root, state in self._states.items() if state is not None]
-        silent = there if self.poll is not None else [root for root in there if self.is_silent(root)]
-        if self.poll is None and silent:
+        silent = [root for root in there if self.poll is None and self.is_silent(root)]
+        if silent:
             names = ", ".join(repr(os.fsdecode(root)) for root in silent)
             self.tell(f"{names}: the file system tells of no changes; looking every {self._pause:.0f} s instead.")
-        self._polled = set(silent)
+        self._polled = set(silent if self.poll is None else self.roots)
         heard = [root for root in there if root not in self._polled]
         if heard:
             self._listener = self.listen(heard, self._hear, lambda path: matters(path, self.own_folder))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import queue
 import signal
@@ -17,11 +18,13 @@ from typing import IO
 
 import pytest
 
+import cli
 from db.lock import writer_lock
 from indexer import service
 from indexer.jobs import Last
 from indexer.ports import RunRecord
 from indexer.settings import Settings
+from render import logs
 from tests.e2e.conftest import ROOT, Run, run_cli
 from tests.support.builders import write_pictures
 from tests.support.library import Library
@@ -247,18 +250,23 @@ def test_jobs_are_added_listed_and_removed(home: Path, tmp_path: Path, monkeypat
     ],
     ids=lambda value: " ".join(value)[:30] if isinstance(value, list) else "",
 )
-def test_errors_are_one_sentence(taken: Path, words: Sequence[str], code: int, piece: str, tmp_path: Path) -> None:
-    done = run_cli(taken, "schedule", *words)
-    error = done.stderr.decode()
-    assert (done.returncode, error.count("\n")) == (code, 1), error
+def test_errors_are_one_sentence(
+    taken: Path, words: Sequence[str], code: int, piece: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["--home", str(taken), "schedule", *words]) == code
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
     assert piece in error
 
 
-@pytest.fixture(scope="module")
-def taken(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("taken") / "home"
-    assert run_cli(home, "schedule", "add", "taken", "/tmp", "--cron", "0 0 29 2 *").returncode == 0
-    return home
+@pytest.fixture
+def taken(home: Path) -> Iterator[Path]:
+    """A home with a job; the program is run in this process, and leaves no trace in it."""
+    handlers = list(logging.getLogger().handlers)
+    assert cli.run(["--home", str(home), "schedule", "add", "taken", "/tmp", "--cron", "0 0 29 2 *"]) == 0
+    yield home
+    logging.getLogger().handlers[:] = handlers
+    logs.speak_as("text")
 
 
 def test_units_start_this_program_over_this_home(tmp_path: Path) -> None:
@@ -290,6 +298,11 @@ def test_logs_are_as_one_wants_them(moodex: Run, home: Path, tmp_path: Path) -> 
     assert (both.returncode, both.stderr) == (2, b"moodex: Say either --verbose or --quiet, not both.\n")
 
 
-def test_a_confirmation_needs_something_to_confirm(moodex: Run, tmp_path: Path) -> None:
-    assert b"--yes confirms --prune" in moodex("index", tmp_path, "--yes").stderr
-    assert b"--poll says how --watch looks" in moodex("index", tmp_path, "--poll", "5").stderr
+@pytest.mark.parametrize(
+    ("words", "piece"), [(["--yes"], "--yes confirms --prune"), (["--poll", "5"], "--poll says how --watch looks")]
+)
+def test_what_only_makes_sense_together_is_said_together(
+    taken: Path, words: Sequence[str], piece: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["--home", str(taken), "index", "/tmp", *words]) == 2
+    assert piece in capsys.readouterr().err

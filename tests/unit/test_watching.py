@@ -113,7 +113,7 @@ def test_a_wish_to_look_is_granted_without_a_word(tmp_path: Path) -> None:
         assert (world.listeners, world.said) == ([], [])
         assert ear.wait() == 2
         world.now += 2
-        assert ear.changed() == {world.a}
+        assert ear.changed() == {world.a, world.b}
 
 
 @pytest.mark.parametrize(
