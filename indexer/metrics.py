@@ -5,14 +5,21 @@ The format is Prometheus's text exposition format 0.0.4: few metrics, written by
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from indexer.atomic import write_file
+from indexer.errors import MoodexError, UsageError
 
 if TYPE_CHECKING:
     from indexer.jobs import Job
     from indexer.ports import RunTotals
+    from indexer.schedule import Journal
 
+_EVERY = 60.0
 _OUTCOMES = ("done", "failed", "interrupted", "died")
 
 
@@ -63,3 +70,47 @@ def _metric(name: str, kind: str, about: str, label: str, values: Mapping[str, f
 
 def _escaped(value: str) -> str:
     return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+class MetricsFile:
+    """Keeps a file of metrics true while it is entered: at the start, each minute, in a thread of its own, and at the end.
+
+    `content` gives the text, told whether the scheduler is up. Without a path, nothing is written. Raises UsageError where its
+    folder does not exist.
+    """
+
+    def __init__(self, path: Path | None, content: Callable[[bool], str], tell: Journal) -> None:
+        if path is not None and not path.absolute().parent.is_dir():
+            raise UsageError(f"The folder of --metrics {path} does not exist; make it, or choose another.")
+        self._path = path and path.absolute()
+        self._content = content
+        self._tell = tell
+        self._over = threading.Event()
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="metrics", daemon=True)
+
+    def __enter__(self) -> MetricsFile:
+        if self._path is not None:
+            self.write()
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        if self._path is not None:
+            self._thread.join()
+            self.write()
+
+    def write(self) -> None:
+        """Write the file now; where that fails, it is told of."""
+        if self._path is None:
+            return
+        try:
+            with self._lock:
+                write_file(self._path, self._content(not self._over.is_set()).encode())
+        except (OSError, MoodexError) as error:
+            self._tell("warning", "metrics", f"The metrics file {self._path} cannot be written: {error}")
+
+    def _run(self) -> None:
+        while not self._over.wait(_EVERY):
+            self.write()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -18,6 +17,7 @@ from indexer.agenda import after_dying, back_off, next_due
 from indexer.cron import cron, local_zone
 from indexer.errors import DeviceUnavailable, Interrupted, MoodexError, UsageError, WriterBusy
 from indexer.jobs import Job, When
+from indexer.metrics import Metrics, MetricsFile, ages, exposition
 from indexer.schedule import Journal, Schedule
 from indexer.stopping import attentive
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[\w.-]{1,64}")
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 _KEPT = "everything that was indexed is kept"
-_METRICS_EVERY = 60.0
 _TURN = 1.0
 """Seconds after which watching tries again where somebody else is writing."""
 
@@ -113,7 +112,7 @@ def runs(settings: Settings, limit: int) -> list[RunRecord]:
 
 def run_due(settings: Settings, hands: Hands, metrics: Path | None = None) -> int:
     """Run everything that is due, and what only watching would notice, once; the exit code that the worst has earned."""
-    with attentive(_KEPT), _Metrics(settings, metrics, hands.tell) as told:
+    with attentive(_KEPT), MetricsFile(metrics, partial(_exposition, settings), hands.tell) as told:
         schedule = _schedule(settings, hands, told.write)
         _recover(settings, schedule)
         watching = frozenset(job.name for job in schedule.jobs() if job.when.watch)
@@ -122,7 +121,11 @@ def run_due(settings: Settings, hands: Hands, metrics: Path | None = None) -> in
 
 def serve(settings: Settings, hands: Hands, metrics: Path | None = None) -> NoReturn:
     """Run what is due, and what changes, until asked to stop, whatever goes wrong meanwhile. Raises Interrupted."""
-    with attentive(_KEPT) as attention, ExitStack() as ears, _Metrics(settings, metrics, hands.tell) as told:
+    with (
+        attentive(_KEPT) as attention,
+        ExitStack() as ears,
+        MetricsFile(metrics, partial(_exposition, settings), hands.tell) as told,
+    ):
         schedule = _schedule(settings, hands, told.write)
         _recover(settings, schedule)
         jobs = schedule.jobs()
@@ -135,15 +138,16 @@ def serve(settings: Settings, hands: Hands, metrics: Path | None = None) -> NoRe
         while True:
             try:
                 now_watched = _watched(schedule.jobs())
+                changed = ear.changed() if ear else set()
                 if now_watched.keys() != watched.keys():
                     ears.close()
-                    ear = (
-                        ears.enter_context(_ear(settings, sorted(now_watched), None, attention, hands.tell))
-                        if now_watched
-                        else None
-                    )
+                    ear = None
+                    if now_watched:
+                        ear = ears.enter_context(_ear(settings, sorted(now_watched), None, attention, hands.tell))
+                        while not ear.ready:
+                            attention.wait(1)
+                    changed = set(now_watched)  # by what nobody has heard of until now
                 watched = now_watched
-                changed = ear.changed() if ear else set()
                 schedule.run_due(frozenset().union(*(watched[root] for root in changed)))
                 wait = min([schedule.wait()] + ([ear.wait()] if ear else []))
                 trouble = 0
@@ -351,50 +355,7 @@ class _Sparing:
             (self._warn or self._inner.warn)(sentence)
 
 
-class _Metrics:
-    """Keeps a file of metrics true while the scheduler runs: after each run and each minute, in a thread of its own."""
-
-    def __init__(self, settings: Settings, path: Path | None, tell: Journal) -> None:
-        if path is not None and not path.absolute().parent.is_dir():
-            raise UsageError(f"The folder of --metrics {path} does not exist; make it, or choose another.")
-        self._settings = settings
-        self._path = path and path.absolute()
-        self._tell = tell
-        self._over = threading.Event()
-        self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name="metrics", daemon=True)
-
-    def __enter__(self) -> _Metrics:
-        if self._path is not None:
-            self.write()
-            self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        if self._path is not None:
-            self._thread.join()
-            self.write()
-
-    def write(self) -> None:
-        """Write the file now."""
-        from indexer.atomic import write_file
-
-        if self._path is None:
-            return
-        try:
-            with self._lock:
-                write_file(self._path, _exposition(self._settings, not self._over.is_set()).encode())
-        except (OSError, MoodexError) as error:
-            self._tell("warning", "metrics", f"The metrics file {self._path} cannot be written: {error}")
-
-    def _run(self) -> None:
-        while not self._over.wait(_METRICS_EVERY):
-            self.write()
-
-
 def _exposition(settings: Settings, up: bool) -> str:
-    from indexer.metrics import Metrics, ages, exposition
     from indexer.ports import RunTotals
 
     if not settings.database.exists():

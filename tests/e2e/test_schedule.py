@@ -130,6 +130,10 @@ def test_the_service_indexes_what_changes(home: Path, tmp_path: Path) -> None:
         line = running.wait_for(lambda line: "1 indexed, 1 unchanged" in line)
         assert line[4] == "-" and "live" in line
         assert running.stop(signal.SIGTERM) == 143
+    write_pictures(folder, 1, first_seed=60)
+    with started(home, "schedule", "run") as running:
+        running.wait_for(lambda line: "1 indexed, 2 unchanged" in line)
+        assert running.stop(signal.SIGINT) == 130
 
 
 def test_watching_goes_on_until_it_is_stopped(home: Path, tmp_path: Path) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+import threading
+from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from indexer.errors import UsageError
 from indexer.jobs import Job, Last, When
-from indexer.metrics import Metrics, ages, exposition
+from indexer.metrics import Metrics, MetricsFile, ages, exposition
 from indexer.ports import RunTotals
 
 TOTALS = RunTotals(1234, 5, {"done": 7, "died": 1, "running": 1})
@@ -73,3 +77,30 @@ def test_ages_are_since_the_last_success() -> None:
     jobs = [Job("new", (), When(every=60.0)), Job("old", (), When(every=60.0), last=Last(begun_at=50.0, succeeded_at=40.0))]
     assert ages(jobs, 100.0) == {"old": 60.0}
     assert ages(jobs, 30.0) == {"old": 0.0}
+
+
+def test_the_file_is_kept_true_and_says_in_the_end_that_it_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("indexer.metrics._EVERY", 0.01)
+    path, asked = tmp_path / "moodex.prom", threading.Semaphore(0)
+
+    def content(up: bool) -> str:
+        asked.release()
+        return f"moodex_up {int(up)}\n"
+
+    with MetricsFile(path, content, lambda *_, **__: None):
+        assert path.read_text() == "moodex_up 1\n"
+        assert all(asked.acquire(timeout=30) for _ in range(3))  # at the start, and by its own thread
+    assert path.read_text() == "moodex_up 0\n"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_cannot_be_written_is_told_of_and_stops_nothing(tmp_path: Path) -> None:
+    said: list[str] = []
+    (tmp_path / "moodex.prom").mkdir()
+    with MetricsFile(tmp_path / "moodex.prom", lambda up: "", lambda level, event, sentence, **facts: said.append(sentence)):
+        pass
+    assert len(said) == 2 and "cannot be written" in said[0]
+    with pytest.raises(UsageError, match="does not exist"):
+        MetricsFile(tmp_path / "none/m.prom", lambda up: "", lambda *_, **__: None)
+    with MetricsFile(None, lambda up: pytest.fail("asked"), lambda *_, **__: None) as nothing:
+        nothing.write()
