@@ -12,10 +12,11 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from commands import labels, models, study
+from commands import labels, models, schedule, study
 from commands.options import (
     AsJson,
     BatchSize,
+    Common,
     Device,
     Engine,
     Faces,
@@ -49,6 +50,13 @@ class Format(StrEnum):
     HTML = "html"
 
 
+class LogFormat(StrEnum):
+    """How warnings, errors and the service's log are written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
 def _emotion_names(incomplete: str) -> Iterable[str]:
     return [emotion for emotion in EMOTIONS if emotion.startswith(incomplete.lower())]
 
@@ -75,13 +83,26 @@ Not = Annotated[list[str] | None, typer.Option("--not", help="An emotion to leav
 def common(
     context: typer.Context,
     home: Home = None,
+    log_format: Annotated[
+        LogFormat | None, typer.Option("--log-format", help="What stderr is written as: text or json. (MOODEX_LOG_FORMAT)")
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more on stderr. (MOODEX_VERBOSITY=verbose)")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress, and errors alone on stderr. (MOODEX_VERBOSITY=quiet)")
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show a trace with errors; may stand anywhere. (MOODEX_DEBUG)")] = False,
     _version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Options of every command."""
-    context.obj = home
+    from render import logs
+
+    logs.speak_as((log_format and log_format.value) or os.environ.get("MOODEX_LOG_FORMAT") or "text")
+    if verbose and quiet:
+        raise UsageError("Say either --verbose or --quiet, not both.")
+    verbosity = "verbose" if verbose else "quiet" if quiet else None
+    context.obj = Common(home, log_format and log_format.value, verbosity)
 
 
 @app.command("index")
@@ -97,12 +118,20 @@ def index_command(
     follow_symlinks: Annotated[bool, typer.Option("--follow-symlinks", help="Follow links to files and folders.")] = False,
     prune: Annotated[
         bool | None,
-        typer.Option("--prune/--no-prune", help="Forget vanished files: always, or never. (default: where it is safe)"),
+        typer.Option("--prune/--no-prune", help="Forget vanished files, or keep them. (default: forget them where it is safe)"),
     ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="With --prune: even where a folder is missing, empty, or has lost most of its files.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Look at every file anew.")] = False,
     faces: Faces = None,
     engine: Engine = None,
     precision: Precision = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on, and index what changes within seconds, until stopped.")] = False,
+    poll: Annotated[
+        float | None,
+        typer.Option("--poll", min=1, help="With --watch: look every so often instead of being told.", metavar="SECONDS"),
+    ] = None,
     as_json: AsJson = False,
     home: Home = None,
 ) -> NoReturn:
@@ -110,11 +139,13 @@ def index_command(
     from indexer import bootstrap
     from indexer.pipeline import IndexOptions
     from indexer.scan import ScanOptions
+    from render.logs import say
     from render.progress import TerminalProgress
     from render.summary import write_summary
 
     settings = settings_of(
         context,
+        service=watch,
         home=home,
         model=model,
         device=device,
@@ -125,9 +156,22 @@ def index_command(
         engine=engine,
         precision=precision,
     )
+    if yes and not prune:
+        raise UsageError("--yes confirms --prune; say both.")
+    if poll is not None and not watch:
+        raise UsageError("--poll says how --watch looks; say both.")
     scan = ScanOptions(exclude=tuple(exclude or ()), follow_symlinks=follow_symlinks)
-    options = IndexOptions(scan=scan, prune=prune, force=force)
-    summary = bootstrap.index(settings, [os.fsencode(path) for path in paths], options, TerminalProgress())
+    options = IndexOptions(scan=scan, prune=None if prune and not yes else prune, force=force)
+    given = [os.fsencode(path) for path in paths]
+    if watch:
+        from indexer import service
+
+        with stdout() as out:
+            service.watch(
+                settings, given, options, poll, schedule.hands(), lambda done: write_summary(done, as_json, out, now=True)
+            )
+    summary = bootstrap.index(settings, given, options, TerminalProgress())
+    say("info", "run_done", f"Indexed in {summary.seconds:.1f} s.", **summary.as_dict())
     with stdout() as out:
         write_summary(summary, as_json, out)
     raise typer.Exit(summary.exit_code)
@@ -246,6 +290,7 @@ def status_command(
 
 labels.add_to(app)
 study.add_to(app)
+schedule.add_to(app)
 app.add_typer(models.app, name="models")
 
 
@@ -297,9 +342,9 @@ def _without_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
 
 
 def _report(sentence: str, code: int) -> int:
-    from render.text import printable
+    from render import logs
 
-    print(f"moodex: {printable(sentence)}", file=sys.stderr)  # noqa: T201
+    logs.say("error", "error", sentence, exit_code=code)
     return code
 
 

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
@@ -33,6 +34,15 @@ Precision = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
+@dataclass(frozen=True, slots=True)
+class Common:
+    """What stands before the command. None was not given."""
+
+    home: Path | None = None
+    log_format: str | None = None
+    verbosity: str | None = None
+
+
 @contextmanager
 def stdout() -> Iterator[TextIO]:
     """Where results go; a reader that has had enough of them is no error."""
@@ -44,9 +54,16 @@ def stdout() -> Iterator[TextIO]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def settings_of(context: typer.Context, **flags: Any) -> Settings:
-    """The settings in force for one command line. Raises UsageError."""
-    from indexer.settings import load_settings
+def settings_of(context: typer.Context, service: bool = False, **flags: Any) -> Settings:
+    """The settings in force for one command line, those for what is said on stderr applied. Raises UsageError.
 
-    flags["home"] = flags.get("home") or context.obj
-    return load_settings(flags)
+    A `service` says there what it does, and when.
+    """
+    from indexer.settings import load_settings
+    from render import logs
+
+    common: Common = context.obj
+    flags["home"] = flags.get("home") or common.home
+    settings = load_settings({**flags, "log_format": common.log_format, "verbosity": common.verbosity})
+    logs.configure(settings.log_format, settings.verbosity, service)
+    return settings

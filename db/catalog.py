@@ -27,6 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from db.expiry import expire
 from db.predictions import chunks, rescore, rewrite_predictions, write_predictions
 from db.tables import (
     EmbedderRow,
@@ -42,6 +43,7 @@ from db.tables import (
     RunRow,
 )
 from indexer.domain import Failure, FileStamp, FileState
+from indexer.history import DIED, RUNNING, WHY_IT_DIED
 from indexer.ports import Batch, FolderNote, KnownFile, PendingFile
 
 if TYPE_CHECKING:
@@ -90,6 +92,8 @@ class SqliteCatalog:
 
     def begin_run(self, roots: Sequence[bytes], model_id: int, finder: str | None = None) -> int:
         with self._engine.begin() as connection:
+            died = update(RunRow.table).where(RunRow.outcome == RUNNING)
+            connection.execute(died.values(outcome=DIED, reason=WHY_IT_DIED))
             if finder is not None:
                 connection.execute(upsert(FinderRow.table).values(key=finder).on_conflict_do_nothing())
             run = insert(RunRow.table).values(
@@ -98,15 +102,19 @@ class SqliteCatalog:
                 model_id=model_id,
                 finder_id=select(FinderRow.id).where(FinderRow.key == finder).scalar_subquery(),
                 pid=os.getpid(),
-                outcome="running",
+                outcome=RUNNING,
                 counts={},
             )
             return connection.execute(run.returning(RunRow.id)).scalar_one()
 
-    def finish_run(self, run_id: int, outcome: str, counts: Mapping[str, int]) -> None:
+    def finish_run(self, run_id: int, outcome: str, counts: Mapping[str, int], reason: str | None = None) -> None:
         with self._engine.begin() as connection:
             done = update(RunRow.table).where(RunRow.id == run_id)
-            connection.execute(done.values(ended_at=time.time(), outcome=outcome, counts=dict(counts)))
+            connection.execute(done.values(ended_at=time.time(), outcome=outcome, counts=dict(counts), reason=reason))
+
+    def forget_run(self, run_id: int) -> None:
+        with self._engine.begin() as connection:
+            connection.execute(delete(RunRow.table).where(RunRow.id == run_id))
 
     def known_files(self, folder: bytes, run_id: int) -> dict[bytes, KnownFile]:
         predicted = exists().where(PredictionRow.image_id == FileRow.image_id, _as_in(run_id))
@@ -137,13 +145,13 @@ class SqliteCatalog:
             return list(connection.execute(select(FolderRow.path).where(_folder_under(root))).scalars())
 
     def settled_listings(self, root: bytes, run_id: int) -> dict[bytes, bytes]:
-        now, listed = RunRow.table.alias(), RunRow.table.alias()
-        same_look = and_(listed.c.model_id == now.c.model_id, listed.c.finder_id.is_not_distinct_from(now.c.finder_id))
+        same_look = and_(
+            FolderRow.listed_model_id == RunRow.model_id, FolderRow.listed_finder_id.is_not_distinct_from(RunRow.finder_id)
+        )
         unsettled = select(FileRow.folder_id).where(FileRow.state.in_((FileState.PENDING, FileState.FAILED)))
         query = (
             select(FolderRow.path, FolderRow.listing)
-            .join(listed, listed.c.id == FolderRow.listed_run_id)
-            .join(now, and_(now.c.id == run_id, same_look))
+            .join(RunRow.table, and_(RunRow.id == run_id, same_look))
             .where(_folder_under(root), FolderRow.listing.is_not(None), FolderRow.id.not_in(unsettled))
         )
         with self._engine.connect() as connection:
@@ -165,8 +173,9 @@ class SqliteCatalog:
         with self._engine.begin() as connection:
             folders = _folder_ids(connection, [note.folder for note in notes])
             listings = update(FolderRow.table).where(FolderRow.id == bindparam("folder"))
+            run = connection.execute(select(RunRow.model_id, RunRow.finder_id).where(RunRow.id == run_id)).one()
             connection.execute(
-                listings.values(listing=bindparam("new"), listed_run_id=run_id),
+                listings.values(listing=bindparam("new"), listed_model_id=run.model_id, listed_finder_id=run.finder_id),
                 [{"folder": folders[note.folder], "new": note.listing} for note in notes],
             )
             rows = [row for note in notes for row in _noted(folders[note.folder], run_id, note)]
@@ -238,7 +247,10 @@ class SqliteCatalog:
         with self._engine.begin() as connection:
             for chunk in chunks(file_ids, _CHUNK):
                 gone = update(FileRow.table).where(FileRow.id.in_(chunk))
-                connection.execute(gone.values(state=FileState.GONE, failure_kind=None, failure_reason=None))
+                connection.execute(gone.values(state=FileState.GONE, failure_kind=None, failure_reason=None, gone_at=time.time()))
+
+    def expire(self, before: float) -> int:
+        return expire(self._engine, before)
 
     def label(self, emotions: Mapping[bytes, str | None]) -> None:
         now = time.time()
@@ -325,6 +337,7 @@ def _note_files(run_id: int) -> Insert:
             "failure_reason": new.failure_reason,
             "image_id": func.iif(failed, None, FileRow.image_id),
             "appeared_run_id": func.iif(FileRow.state == FileState.GONE, run_id, FileRow.appeared_run_id),
+            "gone_at": None,
         },
     )
 

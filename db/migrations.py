@@ -100,11 +100,29 @@ ALTER TABLE models ADD COLUMN precision TEXT NOT NULL DEFAULT 'fp32';
 # A folder whose files are listed as they were, by a run that looked in the same way, need not be compared file by file.
 _LISTINGS = """
 ALTER TABLE folders ADD COLUMN listing BLOB;
-ALTER TABLE folders ADD COLUMN listed_run_id INTEGER REFERENCES runs(id);
+ALTER TABLE folders ADD COLUMN listed_model_id INTEGER REFERENCES models(id);
+ALTER TABLE folders ADD COLUMN listed_finder_id INTEGER REFERENCES finders(id);
 CREATE TRIGGER listings_of_predictions AFTER DELETE ON predictions BEGIN
     UPDATE folders SET listing = NULL
     WHERE listing IS NOT NULL AND id IN (SELECT folder_id FROM files WHERE image_id = OLD.image_id)|
 END;
+CREATE TRIGGER listings_of_gone_files AFTER UPDATE OF state ON files WHEN NEW.state = 'gone' BEGIN
+    UPDATE folders SET listing = NULL WHERE id = NEW.folder_id AND listing IS NOT NULL|
+END;
+"""
+
+# Pictures that nothing holds any more are removed: the index shows SQLite that no embedding is left behind, without reading all.
+_SCHEDULE = """
+ALTER TABLE runs ADD COLUMN reason TEXT;
+ALTER TABLE files ADD COLUMN gone_at REAL;
+UPDATE files SET gone_at = CAST(strftime('%s', 'now') AS REAL) WHERE state = 'gone';
+CREATE INDEX files_gone ON files (gone_at) WHERE state = 'gone';
+CREATE INDEX embeddings_by_picture ON embeddings (image_id);
+CREATE TABLE jobs (
+    name TEXT PRIMARY KEY, roots JSON NOT NULL, cron TEXT, every REAL CHECK (every > 0), watch INTEGER NOT NULL,
+    options JSON NOT NULL, added_at REAL NOT NULL, begun_at REAL, ended_at REAL, succeeded_at REAL, retry_at REAL,
+    outcome TEXT, reason TEXT, failures INTEGER NOT NULL DEFAULT 0
+);
 """
 
 
@@ -126,6 +144,7 @@ STEPS: tuple[tuple[str, Callable[[Connection], None]], ...] = (
     ("0005_pages", _statements(_PAGES)),
     ("0006_precision", _statements(_PRECISION)),
     ("0007_listings", _statements(_LISTINGS)),
+    ("0008_schedule", _statements(_SCHEDULE)),
 )
 
 

@@ -16,7 +16,18 @@ from db.predictions import chunks, embedded, next_embedded
 from db.tables import EmbeddingRow, FileRow, FolderRow, GenerationRow, ImageRow, LabelRow, ModelRow, PredictionRow, RunRow
 from indexer.domain import Face, Failure, FileState, Hit, InputSpec, Labelled, ModelCard, in_pixels
 from indexer.errors import NotIndexed
-from indexer.ports import NOT_THE_MODELS, Counts, Filter, Generation, RankedHit, RunRecord, Sample, StoredModel, VectorRows
+from indexer.ports import (
+    NOT_THE_MODELS,
+    Counts,
+    Filter,
+    Generation,
+    RankedHit,
+    RunRecord,
+    RunTotals,
+    Sample,
+    StoredModel,
+    VectorRows,
+)
 
 if TYPE_CHECKING:
     from indexer.domain import Halves, Ids
@@ -59,9 +70,18 @@ class SqliteShelf:
                     tuple(os.fsencode(root) for root in row.roots),
                     row.outcome,
                     row.counts,
+                    row.reason,
+                    row.pid,
                 )
                 for row in rows
             ]
+
+    def totals(self) -> RunTotals:
+        indexed, failed = (func.sum(RunRow.counts[name].as_integer()) for name in ("indexed", "failed"))
+        query = select(RunRow.outcome, func.count(), func.coalesce(indexed, 0), func.coalesce(failed, 0)).group_by(RunRow.outcome)
+        with self._engine.connect() as connection:
+            rows = connection.execute(query).all()
+        return RunTotals(sum(row[2] for row in rows), sum(row[3] for row in rows), {row[0]: row[1] for row in rows})
 
     def failures(self, limit: int) -> list[tuple[bytes, Failure]]:
         query = (
@@ -242,7 +262,8 @@ class SqliteShelf:
     def generation(self, model_id: int) -> Generation | None:
         query = select(GenerationRow.last_prediction_id, GenerationRow.token).where(GenerationRow.model_id == model_id)
         with self._engine.connect() as connection:
-            row = connection.execute(query.order_by(GenerationRow.last_prediction_id.desc()).limit(1)).first()
+            newest = query.order_by(GenerationRow.last_prediction_id.desc(), GenerationRow.id.desc()).limit(1)
+            row = connection.execute(newest).first()
             return Generation(row.last_prediction_id, row.token) if row is not None else None
 
     def had_generation(self, model_id: int, generation: Generation) -> bool:

@@ -1,4 +1,4 @@
-"""The SQLite store: both halves in one object."""
+"""The SQLite store: both halves, and the schedule, in one object."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ from sqlalchemy import Engine
 
 from db.catalog import SqliteCatalog
 from db.engine import open_engine
+from db.jobs import SqliteJobs
 from db.shelf import SqliteShelf
 
 
-class SqliteStore(SqliteCatalog, SqliteShelf):
-    """Implements `indexer.ports.Store` over one SQLite file."""
+class SqliteStore(SqliteCatalog, SqliteShelf, SqliteJobs):
+    """Implements `indexer.ports.Store` and `indexer.jobs.Jobs` over one SQLite file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._engine: Engine = open_engine(path)
         SqliteCatalog.__init__(self, self._engine)
         SqliteShelf.__init__(self, self._engine)
+        SqliteJobs.__init__(self, self._engine)
 
     def __enter__(self) -> SqliteStore:
         return self

@@ -28,14 +28,15 @@ class Model:
 class FolderRow(Model, name="folders"):
     """A folder that holds known files. `path` is absolute, in the file system's own bytes.
 
-    `listing` is a digest of the files that a run has found in it, all of them in the table; deleting a prediction of one of them
-    deletes it, by a trigger.
+    `listing` is a digest of the files that a run for this model and this finder of faces has found in it, all of them in the
+    table; deleting a prediction of one of them, or marking one gone, deletes it, by a trigger.
     """
 
     id: ColumnElement[int] = Column(Integer, primary_key=True)
     path: ColumnElement[bytes] = Column(LargeBinary, unique=True)
     listing: ColumnElement[bytes | None] = Column(LargeBinary)
-    listed_run_id: ColumnElement[int | None] = Column(ForeignKey("runs.id"))
+    listed_model_id: ColumnElement[int | None] = Column(ForeignKey("models.id"))
+    listed_finder_id: ColumnElement[int | None] = Column(ForeignKey("finders.id"))
 
 
 class ImageRow(Model, name="images"):
@@ -60,10 +61,14 @@ class RunRow(Model, name="runs"):
     pid: ColumnElement[int] = Column(Integer)
     outcome: ColumnElement[str] = Column(String)
     counts: ColumnElement[dict[str, int]] = Column(JSON)
+    reason: ColumnElement[str | None] = Column(String)
 
 
 class FileRow(Model, name="files"):
-    """A path and what it looked like. It is live, and found by searches, while it has a picture and is done or pending."""
+    """A path and what it looked like. It is live, and found by searches, while it has a picture and is done or pending.
+
+    `gone_at` is when a file that is gone was missed first, in seconds since the epoch.
+    """
 
     id: ColumnElement[int] = Column(Integer, primary_key=True)
     folder_id: ColumnElement[int] = Column(ForeignKey("folders.id"))
@@ -75,6 +80,7 @@ class FileRow(Model, name="files"):
     failure_reason: ColumnElement[str | None] = Column(String)
     image_id: ColumnElement[int | None] = Column(ForeignKey("images.id"))
     appeared_run_id: ColumnElement[int] = Column(ForeignKey("runs.id"))
+    gone_at: ColumnElement[float | None] = Column(Float)
 
 
 class ModelRow(Model, name="models"):
@@ -151,8 +157,27 @@ class EmbeddingRow(Model, name="embeddings"):
     vector: ColumnElement[bytes] = Column(LargeBinary)
 
 
+class JobRow(Model, name="jobs"):
+    """A job of the schedule and how it last went, as `indexer.jobs.Job` and `indexer.jobs.Last` say; paths are absolute."""
+
+    name: ColumnElement[str] = Column(String, primary_key=True)
+    roots: ColumnElement[list[str]] = Column(JSON)
+    cron: ColumnElement[str | None] = Column(String)
+    every: ColumnElement[float | None] = Column(Float)
+    watch: ColumnElement[int] = Column(Integer)
+    options: ColumnElement[dict[str, Any]] = Column(JSON)
+    added_at: ColumnElement[float] = Column(Float)
+    begun_at: ColumnElement[float | None] = Column(Float)
+    ended_at: ColumnElement[float | None] = Column(Float)
+    succeeded_at: ColumnElement[float | None] = Column(Float)
+    retry_at: ColumnElement[float | None] = Column(Float)
+    outcome: ColumnElement[str | None] = Column(String)
+    reason: ColumnElement[str | None] = Column(String)
+    failures: ColumnElement[int] = Column(Integer)
+
+
 class GenerationRow(Model, name="generations"):
-    """One transaction that wrote predictions. Its token tells whether a kept vector index belongs to this database's past."""
+    """One transaction that wrote or removed predictions. By its token a kept vector index is known to belong to this database."""
 
     id: ColumnElement[int] = Column(Integer, primary_key=True)
     model_id: ColumnElement[int] = Column(ForeignKey("models.id"))

@@ -21,7 +21,7 @@ EXIT_CODES = """## Exit codes
 | 0 | done |
 | 1 | something unexpected; `--debug` shows where |
 | 2 | the command line asks for something that cannot be meant |
-| 3 | finished, but some files failed; `moodex status --failures 100` says why |
+| 3 | finished, but some files failed (`moodex status --failures 100` says why), or a folder is missing or looks unmounted |
 | 4 | another process is writing to this database |
 | 5 | the database is damaged |
 | 6 | the device or the model is not there |

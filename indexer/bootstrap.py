@@ -65,7 +65,7 @@ def open_reader(settings: Settings, threads: int = 0, few: bool = True) -> Reade
     return Reader(classifier, LazyFaceFinder(read_face_card().key, lambda: open_finder(how)))
 
 
-def _open_for_many(settings: Settings) -> Reader:
+def open_for_many(settings: Settings) -> Reader:
     """As `open_reader`, for as many batches at a time as there are workers: each computes in threads of its own."""
     return open_reader(settings, max(1, _cores() // _workers(settings)), few=False)
 
@@ -101,21 +101,25 @@ def index(
     paths: Sequence[bytes],
     options: IndexOptions,
     progress: Progress,
-    reader_factory: ReaderFactory = _open_for_many,
+    reader_factory: ReaderFactory = open_for_many,
 ) -> Summary:
-    """Index folders and files, then bring the vector index up to date. The only writer, for as long as it runs."""
+    """Index folders and files, then bring the vector index up to date. The only writer, for as long as it runs.
+
+    Folders that are known and not there are reported, and lose nothing unless told to.
+    """
     from db.lock import writer_lock
     from db.vector_files import FaissFiles
     from indexer import pipeline
     from indexer.reconcile import keep_vectors
-    from indexer.scan import resolve_roots
+    from indexer.scan import present_and_away
 
-    roots = resolve_roots(paths)
+    roots, away = present_and_away(paths, partial(knows, settings))
     settings.make_home()
     options = replace(
         options,
         scan=replace(options.scan, own_folder=os.fsencode(settings.home)),
         workers=_workers(settings),
+        grace=86400.0 * settings.grace_days if options.grace is None else options.grace,
     )
     with (
         writer_lock(settings.home),
@@ -124,7 +128,7 @@ def index(
         reader = reader_factory(settings)
         card = reader.classifier.card
         with _store(settings) as store:
-            summary = pipeline.index(roots, store, reader, options, progress, check_stop)
+            summary = pipeline.index(roots, store, reader, options, progress, check_stop, away)
             keep_vectors(store, FaissFiles(settings.vectors), choose_model(store, card.name, card.key))
     return summary
 
@@ -180,6 +184,8 @@ def thumbnail(path: bytes, box: tuple[int, int, int, int] | None) -> bytes | Non
 
 def status(settings: Settings, failures: int) -> Status:
     """The state of the database; an empty one where nothing was indexed yet."""
+    from db.lock import writer
+    from indexer.history import as_they_ended
     from indexer.ports import Counts
 
     disk = {part.name: _size(part) for part in (settings.database, settings.vectors, settings.models)}
@@ -187,7 +193,8 @@ def status(settings: Settings, failures: int) -> Status:
         return Status(settings.home, Counts(), [], [], [], disk)
     with _store(settings) as store:
         models = [(model, store.pictures(model.id)) for model in store.models()]
-        return Status(settings.home, store.counts(), models, store.runs(5), store.failures(failures), disk)
+        runs = as_they_ended(store.runs(5), partial(writer, settings.home))
+        return Status(settings.home, store.counts(), models, runs, store.failures(failures), disk)
 
 
 def label(settings: Settings, said: Sequence[Said], new: bool) -> LabelsChanged:
@@ -368,7 +375,7 @@ def _rescore(
 
 
 @contextmanager
-def _store(settings: Settings) -> Iterator[SqliteStore]:
+def open_store(settings: Settings) -> Iterator[SqliteStore]:
     from db.engine import plain_errors
     from db.store import SqliteStore
 
@@ -378,6 +385,17 @@ def _store(settings: Settings) -> Iterator[SqliteStore]:
             yield store
     finally:
         store.close()
+
+
+_store = open_store
+
+
+def knows(settings: Settings, root: bytes) -> bool:
+    """Whether files at or below a root are known that are not gone."""
+    if not settings.database.exists():
+        return False
+    with _store(settings) as store:
+        return store.count_files(root) > 0
 
 
 def _need_database(settings: Settings) -> None:
@@ -418,7 +436,7 @@ def _vectors(settings: Settings, store: SqliteStore, model: StoredModel) -> Vect
     files = FaissFiles(settings.vectors)
     if not is_kept(store, files, model):
         try:
-            with writer_lock(settings.home):
+            with writer_lock(settings.home, patience=0):
                 keep_vectors(store, files, model)
         except (MoodexError, OSError):
             pass  # a writer is at work and will keep it, or the folder is read-only: the store answers

@@ -16,7 +16,7 @@ MoodexError                  1   anything the program knows how to name but has 
     ├── Unsupported              no decoder here knows the format; worth another try when one is installed
     └── Damaged                  the bytes are no picture, or exceed the limits; same bytes, same failure
 
-Exit code 3 (finished, but some files failed) is an outcome, not an exception: see `pipeline.Summary.exit_code`.
+Exit code 3 (finished, but files failed or a root was away) is an outcome, not an exception: see `pipeline.Summary.exit_code`.
 """
 
 from __future__ import annotations

@@ -30,7 +30,11 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a run did, in files. `kept` are files that are missing on disk but were not marked gone, to be on the safe side."""
+    """What a run did, in files. `kept` are files that are missing on disk but were not marked gone, to be on the safe side.
+
+    `expired` were gone for longer than the grace period, and are forgotten. `away` are the roots that are not there, or look as
+    if their disk was not mounted.
+    """
 
     scanned: int
     indexed: int
@@ -45,11 +49,13 @@ class Summary:
     device: str
     engine: str
     model: str
+    expired: int = 0
+    away: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
-        """0, or 3 where some files failed."""
-        return 3 if self.failed else 0
+        """0, or 3 where some files failed or a root is away."""
+        return 3 if self.failed or self.away else 0
 
     def as_dict(self) -> dict[str, Any]:
         """The fields by name."""

@@ -126,7 +126,10 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """One indexing job. Times are seconds since the epoch; `outcome` is running, done, failed or interrupted."""
+    """One indexing job. Times are seconds since the epoch; `outcome` is running, done, failed, interrupted or died.
+
+    `reason` says in a sentence why it ended so, where there is something to say; `pid` is the process that does or did it.
+    """
 
     id: int
     started_at: float
@@ -134,6 +137,17 @@ class RunRecord:
     roots: tuple[bytes, ...]
     outcome: str
     counts: Mapping[str, int]
+    reason: str | None = None
+    pid: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RunTotals:
+    """What all runs together came to: files indexed and failed, and how many runs ended in which way."""
+
+    indexed: int
+    failed: int
+    outcomes: Mapping[str, int]
 
 
 NOT_THE_MODELS = 255
@@ -230,10 +244,16 @@ class Catalog(Protocol):
         """The id of the model with this card's key, added if it is new."""
 
     def begin_run(self, roots: Sequence[bytes], model_id: int, finder: str | None = None) -> int:
-        """Record that a run has started; its id. `finder` is the key of what finds its faces; None where it looks for none."""
+        """Record that a run has started; its id. `finder` is the key of what finds its faces; None where it looks for none.
 
-    def finish_run(self, run_id: int, outcome: str, counts: Mapping[str, int]) -> None:
-        """Record how a run ended."""
+        Earlier runs that never ended have died: there is one writer, and this is it.
+        """
+
+    def finish_run(self, run_id: int, outcome: str, counts: Mapping[str, int], reason: str | None = None) -> None:
+        """Record how a run ended, and why where there is something to say."""
+
+    def forget_run(self, run_id: int) -> None:
+        """Forget a run that noted and changed nothing."""
 
     def known_files(self, folder: bytes, run_id: int) -> dict[bytes, KnownFile]:
         """What is known of the files directly in a folder, by name; one indexed query."""
@@ -272,7 +292,14 @@ class Catalog(Protocol):
         """Forget the missing files whose picture this run found at a new path; the ids of those that moved."""
 
     def mark_gone(self, file_ids: Sequence[int]) -> None:
-        """Note that files vanished. Their pictures and predictions stay, should they come back."""
+        """Note that files vanished, and when. Their pictures and predictions stay, should they come back."""
+
+    def expire(self, before: float) -> int:
+        """Forget files that have been gone since before a time (seconds since the epoch); how many.
+
+        Where there were any, also the pictures that no file and no label holds any more, with all that models say of them. Many
+        take several transactions, each of which leaves things whole.
+        """
 
     def label(self, emotions: Mapping[bytes, str | None]) -> None:
         """Remember what a person says pictures feel like, by digest; None takes it back. Unknown digests are left out.
@@ -308,6 +335,9 @@ class Shelf(Protocol):
 
     def runs(self, limit: int) -> list[RunRecord]:
         """The latest runs, newest first."""
+
+    def totals(self) -> RunTotals:
+        """What all runs together came to."""
 
     def failures(self, limit: int) -> list[tuple[bytes, Failure]]:
         """Failed files with their reasons, by path."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
@@ -75,6 +75,18 @@ def resolve_roots(paths: Sequence[bytes]) -> list[bytes]:
         if not any(is_under(root, kept) for kept in roots):
             roots.append(root)
     return roots
+
+
+def present_and_away(paths: Sequence[bytes], is_known: Callable[[bytes], bool]) -> tuple[list[bytes], list[bytes]]:
+    """As `resolve_roots`, and those that do not exist but are known: their disk may not be mounted. None lies inside another."""
+    missing = {path: os.path.realpath(path) for path in paths if not os.path.exists(path)}
+    away = {path for path, root in missing.items() if is_known(root)}
+    roots = resolve_roots([path for path in paths if path not in away])
+    apart: list[bytes] = []
+    for root in sorted({missing[path] for path in away}):
+        if not any(is_under(root, kept) for kept in [*roots, *apart]):
+            apart.append(root)
+    return roots, apart
 
 
 def is_under(path: bytes, folder: bytes) -> bool:

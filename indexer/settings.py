@@ -17,7 +17,8 @@ from indexer.errors import UsageError
 class Settings:
     """What every command may need to know. `batch_size` and `workers` of 0 mean: chosen for the machine.
 
-    `faces`, `engine` and `precision` are of `_CHOICES`.
+    `faces`, `engine` and `precision` are of `_CHOICES`. `grace_days` is for how long files that are gone are remembered.
+    `log_format` is text or json; `verbosity` quiet, normal or verbose.
     """
 
     home: Path
@@ -29,6 +30,9 @@ class Settings:
     faces: str = "on"
     engine: str = "auto"
     precision: str = "fp32"
+    grace_days: int = 30
+    log_format: str = "text"
+    verbosity: str = "normal"
 
     @property
     def database(self) -> Path:
@@ -80,6 +84,11 @@ def load_settings(flags: Mapping[str, object], environ: Mapping[str, str] = os.e
     for name, known in _CHOICES.items():
         if values.get(name, known[0]) not in known:
             raise UsageError(f"--{name} is {values[name]!r}; choose {', '.join(known[:-1])} or {known[-1]}.")
+    for name, words in (("log_format", ("text", "json")), ("verbosity", ("quiet", "normal", "verbose"))):
+        if values.get(name, words[0]) not in words:
+            raise UsageError(f"The setting {name} is {values[name]!r}; it must be {' or '.join(map(repr, words))}.")
+    if values.get("grace_days") == 0:  # "auto"
+        del values["grace_days"]
     values["home"] = Path(str(values["home"])).expanduser().absolute()
     return Settings(**values)  # type: ignore[arg-type]
 

@@ -1,4 +1,7 @@
-"""Progress of long work on many pictures on a terminal; nothing where stderr is none. Implements `indexer.ports.Progress`."""
+"""Progress of long work on many pictures on a terminal; nothing where stderr is none, or where logs are JSON or quiet.
+
+Implements `indexer.ports.Progress`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,8 @@ import sys
 import time
 from typing import Any
 
-from render.text import counted, printable
+from render import logs
+from render.text import counted
 
 _EVERY = 0.1
 
@@ -16,7 +20,7 @@ class TerminalProgress:
 
     def __init__(self, title: str = "Indexing") -> None:
         self._title = title
-        self._terminal = sys.stderr.isatty()
+        self._terminal = sys.stderr.isatty() and logs.shows_progress()
         self._bar: Any = None
         self._failed = 0
         self._shown_at = 0.0
@@ -49,4 +53,6 @@ class TerminalProgress:
             self._bar.close()
 
     def warn(self, sentence: str) -> None:
-        sys.stderr.write(f"moodex: {printable(sentence)}\n")
+        if self._terminal:
+            sys.stderr.write("\r\x1b[K")
+        logs.say("warning", "warning", sentence)

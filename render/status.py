@@ -7,6 +7,7 @@ import os
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
+from render.runs import as_object, what_it_did
 from render.text import counted, printable, shown_path
 
 if TYPE_CHECKING:
@@ -31,9 +32,7 @@ def write_status(status: Status, as_json: bool, out: TextIO) -> None:
     for run in status.runs:
         when = datetime.fromtimestamp(run.started_at).isoformat(" ", "minutes")
         roots = ", ".join(shown_path(root) for root in run.roots)
-        counts = ", ".join(f"{n:,} {name}" for name, n in run.counts.items() if n and name != "scanned")
-        idle = "not over" if run.ended_at is None else "nothing to do"
-        out.write(f"Run       {when}  {run.outcome}: {counts or idle}  ({roots})\n")
+        out.write(f"Run       {when}  {run.outcome}: {what_it_did(run)}  ({roots})\n")
     for path, failure in status.failures:
         out.write(f"Failed    {shown_path(path)}: {printable(failure.reason)}\n")
 
@@ -52,16 +51,7 @@ def _as_dict(status: Status) -> dict[str, Any]:
             }
             for model, pictures in status.models
         ],
-        "runs": [
-            {
-                "started_at": run.started_at,
-                "ended_at": run.ended_at,
-                "outcome": run.outcome,
-                "roots": [os.fsdecode(root) for root in run.roots],
-                "counts": dict(run.counts),
-            }
-            for run in status.runs
-        ],
+        "runs": [as_object(run) for run in status.runs],
         "failures": [
             {"path": os.fsdecode(path), "kind": failure.kind, "reason": failure.reason} for path, failure in status.failures
         ],

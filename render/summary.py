@@ -10,31 +10,35 @@ from render.text import counted
 if TYPE_CHECKING:
     from indexer.messages import Summary
 
-_PARTS = (
-    ("indexed", "indexed"),
-    ("reused", "known already"),
-    ("unchanged", "unchanged"),
-    ("moved", "moved"),
-    ("removed", "removed"),
-    ("kept", "missing, kept"),
-    ("failed", "failed"),
-)
+WORDS = {
+    "indexed": "indexed",
+    "reused": "known already",
+    "unchanged": "unchanged",
+    "moved": "moved",
+    "removed": "removed",
+    "kept": "missing, kept",
+    "failed": "failed",
+    "expired": "forgotten",
+}
+"""What counts are called, in the order in which people want to know."""
 
 
-def write_summary(summary: Summary, as_json: bool, out: TextIO) -> None:
-    """Write a run's summary."""
-    if as_json:
-        out.write(json.dumps(summary.as_dict()) + "\n")
-        return
+def write_summary(summary: Summary, as_json: bool, out: TextIO, now: bool = False) -> None:
+    """Write a run's summary; `now`, so that whoever reads along sees it."""
+    out.write(json.dumps(summary.as_dict()) + "\n" if as_json else _in_words(summary))
+    if now:
+        out.flush()
+
+
+def _in_words(summary: Summary) -> str:
     if not summary.scanned and not summary.removed and not summary.kept:
-        out.write("No picture files were found.\n")
-        return
+        return "No picture files were found.\n"
     counts = summary.as_dict()
-    parts = [f"{counts[field]:,} {words}" for field, words in _PARTS if counts[field]]
-    out.write(f"{counted(summary.scanned, 'picture file')}: {', '.join(parts) or 'nothing to do'}.\n")
-    how = (
-        f" on {summary.device} by {summary.engine}, {summary.images_per_second:.1f} pictures a second" if summary.indexed else ""
-    )
-    out.write(f"{summary.seconds:.1f} s with {summary.model}{how}.\n")
+    parts = [f"{counts[field]:,} {words}" for field, words in WORDS.items() if counts[field]]
+    lines = [f"{counted(summary.scanned, 'picture file')}: {', '.join(parts) or 'nothing to do'}."]
+    rate = f"{summary.images_per_second:.1f} pictures a second"
+    how = f" on {summary.device} by {summary.engine}, {rate}" if summary.indexed else ""
+    lines.append(f"{summary.seconds:.1f} s with {summary.model}{how}.")
     if summary.failed:
-        out.write("See why files failed: moodex status --failures 100\n")
+        lines.append("See why files failed: moodex status --failures 100")
+    return "\n".join([*lines, ""])

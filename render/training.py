@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from indexer.study import Row
+from render import logs
 from render.text import counted, printable
 
 if TYPE_CHECKING:
@@ -37,7 +38,10 @@ class TerminalTraining:
     """Implements `indexer.study.TrainingWatcher` and `ComparisonWatcher` with lines on stderr, where the bar is too."""
 
     def data(self, inspection: Inspection, parts: Mapping[str, int], split: str) -> None:
-        write_inspection(inspection, False, sys.stderr)
+        if logs.shows_progress():
+            write_inspection(inspection, False, sys.stderr)
+        else:
+            logs.say("info", "data", "The data set was looked through.", **inspection.as_json())
         shares = ", ".join(f"{count:,} to {_PURPOSE[part]}" for part, count in parts.items() if count)
         _say(f"Split {split}: {shares}.")
 
@@ -127,6 +131,9 @@ def _cell(value: object) -> str:
 
 
 def _say(sentence: str) -> None:
+    if not logs.shows_progress():
+        logs.say("info", "training", sentence)
+        return
     from tqdm import tqdm
 
     tqdm.write(printable(sentence), file=sys.stderr)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -252,6 +254,13 @@ def test_a_listing_is_not_settled_where_a_file_failed_or_a_prediction_went(scene
     assert set(scene.store.settled_listings(b"/", scene.run)) == {b"/1", b"/2"}
     scene.store.forget_model(scene.model)
     assert scene.store.settled_listings(b"/", scene.run) == {}
+
+
+def test_a_listing_is_not_settled_once_a_file_in_it_is_gone(scene: Scene) -> None:
+    scene.add("1", b"/a/1.png")
+    scene.store.note_scan(scene.run, [FolderNote(b"/a", {}, {}, b"seen")])
+    scene.store.mark_gone([file.id for file in scene.store.known_files(b"/a", scene.run).values()])
+    assert scene.store.settled_listings(b"/a", scene.run) == {}
 
 
 def test_known_folders_lie_at_or_below_the_root(scene: Scene) -> None:
@@ -627,3 +636,96 @@ def test_a_label_is_about_all_faces(scene: Scene) -> None:
     assert [ranked.hit.emotion for ranked in scene.store.predicted_at(scene.model, b"/a/pair.png")] == ["crying", "crying"]
     (only,) = scene.store.ranked(scene.model, ANY, 10, 0)
     assert (only.hit.box, only.hit.score) == ((0, 10, 24, 30), 1)
+
+
+def test_a_run_says_why_it_ended_and_by_whom(scene: Scene) -> None:
+    scene.store.finish_run(scene.run, "failed", {}, "the disk is full")
+    (run,) = scene.store.runs(5)
+    assert (run.outcome, run.reason, run.pid) == ("failed", "the disk is full", os.getpid())
+
+
+def test_a_run_that_never_ended_has_died_once_another_begins(scene: Scene) -> None:
+    scene.store.begin_run([b"/a"], scene.model)
+    newer, older = scene.store.runs(5)
+    assert (newer.outcome, older.outcome, older.ended_at) == ("running", "died", None)
+    assert older.reason and "killed" in older.reason
+
+
+def test_a_forgotten_run_leaves_no_trace(scene: Scene) -> None:
+    later = scene.store.begin_run([b"/a"], scene.model)
+    scene.store.forget_run(later)
+    assert [run.id for run in scene.store.runs(5)] == [scene.run]
+
+
+def test_totals_are_of_all_runs(scene: Scene) -> None:
+    assert (scene.store.totals().indexed, scene.store.totals().outcomes) == (0, {"running": 1})
+    scene.store.finish_run(scene.run, "done", {"indexed": 3, "failed": 1})
+    scene.store.finish_run(scene.store.begin_run([b"/a"], scene.model), "done", {"indexed": 4})
+    scene.store.begin_run([b"/a"], scene.model)
+    totals = scene.store.totals()
+    assert (totals.indexed, totals.failed, totals.outcomes) == (7, 1, {"done": 2, "running": 1})
+
+
+def gone(scene: Scene, *paths: bytes) -> None:
+    for path in paths:
+        folder, _, name = path.rpartition(b"/")
+        scene.store.mark_gone([scene.store.known_files(folder, scene.run)[name].id])
+
+
+def test_what_is_gone_is_remembered_until_it_expires(scene: Scene) -> None:
+    scene.add("one", b"/a/1.png", b"/b/copy.png")
+    scene.add("two", b"/c/2.png")
+    gone(scene, b"/a/1.png", b"/c/2.png")
+    assert scene.store.expire(time.time() - 60) == 0
+    assert scene.store.counts().files[FileState.GONE] == 2
+    assert scene.store.expire(time.time() + 60) == 2
+    assert scene.store.counts().files == {FileState.DONE: 1}
+    assert scene.paths() == [b"/b/copy.png"]
+    assert scene.store.known_folders(b"/") == [b"/b"]
+    assert scene.store.counts().images == 1
+    assert scene.store.is_predicted(image("one").digest, scene.run)
+    assert not scene.store.is_predicted(image("two").digest, scene.run)
+
+
+def test_what_came_back_does_not_expire(scene: Scene) -> None:
+    scene.add("one", b"/a/1.png")
+    gone(scene, b"/a/1.png")
+    (file,) = scene.note(b"/a/1.png")
+    assert scene.store.expire(time.time() + 60) == 0
+    scene.store.commit(scene.run, Batch(linked=((file, image("one").digest),)))
+    assert scene.store.expire(time.time() + 60) == 0
+    assert scene.paths() == [b"/a/1.png"]
+
+
+def test_a_labelled_picture_outlives_its_files(scene: Scene) -> None:
+    scene.add("one", b"/a/1.png")
+    scene.add("two", b"/a/2.png", b"/a/3.png")
+    scene.store.label({image("one").digest: "crying"})
+    gone(scene, b"/a/1.png", b"/a/2.png")
+    assert scene.store.expire(time.time() + 60) == 2
+    assert [(one.image_id, one.path) for one in scene.store.labelled()] == [(image("one").digest.hex(), None)]
+    assert scene.store.counts().images == 2
+    assert scene.store.pictures(scene.model) == 2
+
+
+def test_expiring_changes_the_state_of_the_models_that_lose_by_it_and_ids_are_not_used_again(scene: Scene) -> None:
+    scene.add("one", b"/a/1.png")
+    scene.add("two", b"/a/2.png", seed=2)
+    other = scene.by(scene.store.register_model(card("other", digest="22")))
+    other.add("one", b"/a/1.png")
+    before, others = scene.store.generation(scene.model), scene.store.generation(other.model)
+    last = max(int(number) for rows in scene.store.vectors(other.model) for number in rows.ids)
+    gone(scene, b"/a/2.png")
+    scene.store.expire(time.time() + 60)
+    after = scene.store.generation(scene.model)
+    assert before is not None and after is not None
+    assert (after.last_id, after.token != before.token) == (before.last_id, True)
+    assert scene.store.had_generation(scene.model, before)
+    assert scene.store.generation(other.model) == others
+    assert scene.store.regions(scene.model) == 1
+    gone(scene, b"/a/1.png")
+    scene.store.expire(time.time() + 60)
+    assert scene.store.regions(scene.model) == scene.store.regions(other.model) == scene.store.counts().images == 0
+    scene.add("three", b"/a/3.png", seed=3)
+    (rows,) = scene.store.vectors(scene.model)
+    assert rows.ids[0] > last

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -93,5 +94,35 @@ def test_a_database_from_before_embeddings_were_shared_keeps_every_embedding(tmp
         assert all(file.predicted for file in store.known_files(b"/a", plain).values())
         assert not any(file.predicted for file in store.known_files(b"/a", finding).values())
         assert store.forget_model(model.id) == 3 and list(store.vectors(model.id)) == []
+    finally:
+        store.close()
+
+
+def test_what_was_gone_before_that_was_dated_gets_its_whole_grace_period(tmp_path: Path) -> None:
+    path = tmp_path / "moodex.sqlite"
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE migrations (name TEXT PRIMARY KEY, applied_at REAL NOT NULL)"))
+        for name, step in STEPS[:5]:
+            step(connection)
+            connection.execute(text("INSERT INTO migrations VALUES (:name, 0)"), {"name": name})
+    engine.dispose()
+    spec = '{"size": 32, "mean": 127.0, "std": 128.0, "background": 255}'
+    model = f"1, 'k', 'old', 'none', '00', '[\"happy\"]', '{spec}', 8, '{{}}', '', NULL"
+    sql(
+        path,
+        f"INSERT INTO models VALUES ({model})",
+        "INSERT INTO folders VALUES (1, x'2f61')",
+        "INSERT INTO runs VALUES (1, 0, NULL, '[]', 1, 1, 'running', '{}', NULL)",
+        "INSERT INTO files VALUES (1, 1, x'31', 1, 1, 'gone', NULL, NULL, NULL, 1)",
+        "INSERT INTO files VALUES (2, 1, x'32', 1, 1, 'pending', NULL, NULL, NULL, 1)",
+    )
+    store = SqliteStore(path)
+    try:
+        assert store.expire(time.time() - 60) == 0
+        assert store.expire(time.time() + 60) == 1
+        assert list(store.known_files(b"/a", 1)) == [b"2"]
+        store.begin_run([b"/a"], 1)
+        assert [run.outcome for run in store.runs(2)] == ["running", "died"]
     finally:
         store.close()

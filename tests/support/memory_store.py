@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ import numpy as np
 
 from indexer.domain import DecodedImage, Failure, FileStamp, FileState, Hit, Labelled, ModelCard, Prediction, in_pixels
 from indexer.errors import NotIndexed
+from indexer.history import DIED, RUNNING, WHY_IT_DIED
 from indexer.ports import (
     NOT_THE_MODELS,
     Batch,
@@ -23,6 +25,7 @@ from indexer.ports import (
     PendingFile,
     RankedHit,
     RunRecord,
+    RunTotals,
     Sample,
     Score,
     StoredModel,
@@ -42,6 +45,7 @@ class _File:
     failure: Failure | None
     digest: bytes | None
     appeared: int
+    gone_at: float | None = None
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ def _is_live(file: _File) -> bool:
 class MemoryStore:
     def __init__(self) -> None:
         self._cards: list[ModelCard] = []
-        self._runs: list[RunRecord] = []
+        self._runs: dict[int, RunRecord] = {}
         self._files: dict[bytes, _File] = {}
         self._images: dict[bytes, DecodedImage] = {}
         self._readers: dict[int, tuple[int, str | None]] = {}
@@ -86,11 +90,18 @@ class MemoryStore:
     def begin_run(self, roots: Sequence[bytes], model_id: int, finder: str | None = None) -> int:
         run_id = self._next("run")
         self._readers[run_id] = (model_id, finder)
-        self._runs.append(RunRecord(run_id, float(run_id), None, tuple(roots), "running", {}))
+        for number, run in self._runs.items():
+            if run.outcome == RUNNING:
+                self._runs[number] = replace(run, outcome=DIED, reason=WHY_IT_DIED)
+        self._runs[run_id] = RunRecord(run_id, float(run_id), None, tuple(roots), RUNNING, {}, pid=os.getpid())
         return run_id
 
-    def finish_run(self, run_id: int, outcome: str, counts: Mapping[str, int]) -> None:
-        self._runs[run_id - 1] = replace(self._runs[run_id - 1], ended_at=float(run_id), outcome=outcome, counts=dict(counts))
+    def finish_run(self, run_id: int, outcome: str, counts: Mapping[str, int], reason: str | None = None) -> None:
+        ended = replace(self._runs[run_id], ended_at=float(run_id), outcome=outcome, counts=dict(counts), reason=reason)
+        self._runs[run_id] = ended
+
+    def forget_run(self, run_id: int) -> None:
+        del self._runs[run_id]
 
     def known_files(self, folder: bytes, run_id: int) -> dict[bytes, KnownFile]:
         return {
@@ -141,6 +152,7 @@ class MemoryStore:
                         failure=failure,
                         digest=None if failure else old.digest,
                         appeared=run_id if old.state is FileState.GONE else old.appeared,
+                        gone_at=None,
                     )
 
     def count_pending(self, roots: Sequence[bytes]) -> int:
@@ -205,7 +217,20 @@ class MemoryStore:
     def mark_gone(self, file_ids: Sequence[int]) -> None:
         for path, file in self._files.items():
             if file.id in set(file_ids):
-                self._files[path] = replace(file, state=FileState.GONE, failure=None)
+                self._files[path] = replace(file, state=FileState.GONE, failure=None, gone_at=time.time())
+                self._listings.pop(os.path.dirname(path), None)
+
+    def expire(self, before: float) -> int:
+        expired = [path for path, file in self._files.items() if file.gone_at is not None and file.gone_at < before]
+        for path in expired:
+            del self._files[path]
+        held = {file.digest for file in self._files.values()} | self._labels_by_digest.keys()
+        for digest in [digest for digest in self._images if expired and digest not in held]:
+            del self._images[digest]
+            for model_id, rows in self._rows.items():
+                if rows.pop(digest, None) and (known := self._generations.get(model_id)):
+                    known.append(Generation(known[-1].last_id, f"{id(self)}-{self._next('generation')}"))
+        return len(expired)
 
     def label(self, emotions: Mapping[bytes, str | None]) -> None:
         for digest in sorted(emotions.keys() & self._images.keys()):
@@ -287,7 +312,12 @@ class MemoryStore:
         return Counts(dict(Counter(file.state for file in self._files.values())), len(self._images))
 
     def runs(self, limit: int) -> list[RunRecord]:
-        return self._runs[::-1][:limit]
+        return list(self._runs.values())[::-1][:limit]
+
+    def totals(self) -> RunTotals:
+        runs = self._runs.values()
+        indexed, failed = (sum(run.counts.get(name, 0) for run in runs) for name in ("indexed", "failed"))
+        return RunTotals(indexed, failed, dict(Counter(run.outcome for run in runs)))
 
     def failures(self, limit: int) -> list[tuple[bytes, Failure]]:
         failed = [(path, file.failure) for path, file in self._files.items() if file.failure]

@@ -1,0 +1,158 @@
+"""The commands for what moodex does by itself: the schedule, and the history of runs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from commands.options import AsJson, BatchSize, Device, Faces, Home, Model, Workers, settings_of, stdout
+
+if TYPE_CHECKING:
+    from indexer.service import Hands
+    from indexer.settings import Settings
+
+app = typer.Typer(help="Index again and again, by itself.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(help="What the job is called.", metavar="NAME")]
+
+
+def add_to(program: typer.Typer) -> None:
+    """Add the commands to the program."""
+    program.command("runs")(runs)
+    program.add_typer(app, name="schedule")
+
+
+def hands() -> Hands:
+    """A progress bar for every run, on a terminal, and stderr for what is told."""
+    from indexer.service import Hands
+    from render.logs import say
+    from render.progress import TerminalProgress
+
+    return Hands(TerminalProgress, say)
+
+
+def runs(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="How many.")] = 20,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """Show the latest runs: when, how long, which folders, what they did, how they ended and why."""
+    from indexer import service
+    from render.runs import write_runs
+
+    found = service.runs(settings_of(context, home=home), limit)
+    with stdout() as out:
+        write_runs(found, as_json, out)
+
+
+@app.command("add")
+def add_command(
+    context: typer.Context,
+    name: Name,
+    paths: Annotated[list[Path], typer.Argument(help="Folders and picture files.", metavar="PATH...")],
+    cron: Annotated[str | None, typer.Option("--cron", help="When, as in a crontab: '0 3 * * *'. In local time.")] = None,
+    every: Annotated[str | None, typer.Option("--every", help="How often: 15m, 6h, 1d, 1h30m.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Also, or only, within seconds of any change.")] = False,
+    model: Model = None,
+    faces: Faces = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="Skip what matches, as in .gitignore; may be repeated.")] = None,
+    follow_symlinks: Annotated[bool, typer.Option("--follow-symlinks", help="Follow links to files and folders.")] = False,
+    workers: Workers = None,
+    batch_size: BatchSize = None,
+    device: Device = None,
+    home: Home = None,
+) -> None:
+    """Add a job: index these paths again and again. What is not said here is as the settings have it when it runs."""
+    from indexer import service
+    from indexer.cron import parse_every
+    from indexer.jobs import Job, JobOptions, When
+    from render.schedule import write_added
+
+    settings = settings_of(context, home=home, model=model, faces=faces, workers=workers, batch_size=batch_size, device=device)
+    options = JobOptions(
+        model=model,
+        faces=faces,
+        exclude=tuple(exclude or ()),
+        follow_symlinks=follow_symlinks,
+        workers=settings.workers if workers else 0,
+        batch_size=settings.batch_size if batch_size else 0,
+        device=device,
+    )
+    when = When(cron, parse_every(every) if every is not None else None, watch)
+    job = service.add_job(settings, Job(name, tuple(map(os.fsencode, paths)), when, options))
+    with stdout() as out:
+        write_added(job, service.zone(), out)
+
+
+@app.command("list")
+def list_command(context: typer.Context, as_json: AsJson = False, home: Home = None) -> None:
+    """List the jobs: when they run, when next, and how they last went."""
+    from indexer import service
+    from render.schedule import write_jobs
+
+    found = service.planned(settings_of(context, home=home))
+    with stdout() as out:
+        write_jobs(found, service.zone(), as_json, out)
+
+
+@app.command("remove")
+def remove_command(context: typer.Context, name: Name, home: Home = None) -> None:
+    """Remove a job. What it has indexed stays."""
+    from indexer import service
+
+    service.remove_job(settings_of(context, home=home), name)
+    with stdout() as out:
+        out.write(f"Removed {name}.\n")
+
+
+@app.command("run")
+def run_command(
+    context: typer.Context,
+    once: Annotated[bool, typer.Option("--once", help="Run what is due now, and end.")] = False,
+    metrics: Annotated[
+        Path | None, typer.Option("--metrics", help="Keep a Prometheus text file for node_exporter.", metavar="FILE")
+    ] = None,
+    home: Home = None,
+) -> None:
+    """Run the jobs when they are due, one at a time, until stopped. What was missed meanwhile is made up for once."""
+    from indexer import service
+
+    settings = settings_of(context, service=True, home=home)
+    if not once:
+        service.serve(settings, hands(), metrics)
+    raise typer.Exit(service.run_due(settings, hands(), metrics))
+
+
+@app.command("unit")
+def unit_command(
+    context: typer.Context,
+    crontab: Annotated[bool, typer.Option("--crontab", help="A line for crontab instead.")] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Write moodex.service and moodex.timer into this folder.", metavar="FOLDER"),
+    ] = None,
+    home: Home = None,
+) -> None:
+    """Print a systemd service and timer, or a crontab line, that run what is due every five minutes."""
+    from indexer import units
+    from indexer.errors import UsageError
+    from render.schedule import write_units
+
+    if crontab and output is not None:
+        raise UsageError("--output goes with systemd units; a crontab line is added with: crontab -e")
+    words = _command_line(settings_of(context, home=home))
+    with stdout() as out:
+        if crontab:
+            out.write(units.crontab(words) + "\n")
+        else:
+            write_units({"moodex.service": units.service(words), "moodex.timer": units.timer()}, output, out)
+
+
+def _command_line(settings: Settings) -> list[str]:
+    from indexer import service
+
+    return [*service.program(), "--home", str(settings.home), "schedule", "run", "--once"]

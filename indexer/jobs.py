@@ -1,0 +1,90 @@
+"""The nouns of the schedule, and where it is kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+WAITING, AWAY = "waiting", "away"
+"""How a job may end that no run ends by: another was writing; a folder was not there, or looks unmounted."""
+
+
+@dataclass(frozen=True, slots=True)
+class When:
+    """When a job is due: by a cron expression in local time, every so many seconds, and at once where something changes.
+
+    At most one of `cron` and `every` is given; neither only where it watches.
+    """
+
+    cron: str | None = None
+    every: float | None = None
+    watch: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class JobOptions:
+    """What a job was told beside its paths; None and 0 mean what the settings say."""
+
+    model: str | None = None
+    faces: str | None = None
+    exclude: tuple[str, ...] = ()
+    follow_symlinks: bool = False
+    workers: int = 0
+    batch_size: int = 0
+    device: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Last:
+    """How a job went so far. Times are seconds since the epoch.
+
+    `begun_at` and `ended_at` are of its last run, whose `outcome` is done, failed, interrupted, died, away or waiting, and why;
+    `succeeded_at` of the last that was done. `retry_at` is when it is due whatever its schedule says; `failures` counts those
+    since the last success.
+    """
+
+    begun_at: float | None = None
+    ended_at: float | None = None
+    succeeded_at: float | None = None
+    retry_at: float | None = None
+    outcome: str | None = None
+    reason: str | None = None
+    failures: int = 0
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether it has begun and not ended: it is running, or its process died."""
+        return self.begun_at is not None and (self.ended_at is None or self.ended_at < self.begun_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Folders to index again and again. `roots` are absolute."""
+
+    name: str
+    roots: tuple[bytes, ...]
+    when: When
+    options: JobOptions = JobOptions()
+    added_at: float = 0.0
+    last: Last = field(default=Last())
+
+
+class Jobs(Protocol):
+    """The schedule. Each method is one short transaction of rows that no run touches, and needs no writer's lock: jobs can be
+    added while a run is going on.
+    """
+
+    def jobs(self) -> list[Job]:
+        """Every job, by name."""
+
+    def add_job(self, job: Job) -> bool:
+        """Add a job; False, and nothing is changed, where its name is taken."""
+
+    def remove_job(self, name: str) -> bool:
+        """Remove a job; False where there is none of that name."""
+
+    def claim_job(self, name: str, seen: float | None, now: float) -> bool:
+        """Note that a job begins now, if it has not begun since it was seen, so that of two that would run it one does."""
+
+    def note_job(self, name: str, last: Last) -> None:
+        """Note how a job went; nothing for one that was removed meanwhile."""

@@ -1,0 +1,196 @@
+"""An unmounted disk is not a deletion: what is missing is kept, comes back without inference, and is forgotten after a while."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from indexer import bootstrap
+from indexer.domain import FileState
+from indexer.errors import UsageError
+from indexer.ports import RunRecord
+from tests.support.builders import write_pictures
+from tests.support.library import Library, counts
+
+
+def last_run(library: Library) -> RunRecord:
+    with library.store() as store:
+        return store.runs(1)[0]
+
+
+def age(library: Library, days: float) -> None:
+    """Let what is gone be gone for longer."""
+    with closing(sqlite3.connect(library.settings.database)) as database, database:
+        database.execute("UPDATE files SET gone_at = gone_at - ?", (days * 86400,))
+
+
+def test_a_folder_that_is_away_keeps_everything_and_comes_back_unchanged(library: Library) -> None:
+    write_pictures(library.folder, 6)
+    library.index()
+    answers = library.everything()
+    away = library.folder.rename(library.folder.with_name("away"))
+    for _ in range(2):
+        summary = library.index()
+        assert counts(summary) == {"kept": 6}
+        assert (summary.exit_code, summary.away) == (3, (str(library.folder),))
+        assert "it is not there. Nothing was removed" in library.progress.warnings[0]
+        assert library.everything() == answers
+    assert (last_run(library).outcome, last_run(library).counts) == ("done", {"kept": 6})
+    assert "--prune --yes" in (last_run(library).reason or "")
+    away.rename(library.folder)
+    summary = library.index()
+    assert (counts(summary), summary.exit_code) == ({"scanned": 6, "unchanged": 6}, 0)
+    assert library.classifier.classified == 6
+    assert library.everything() == answers
+
+
+def test_an_empty_mount_point_is_reported(library: Library) -> None:
+    write_pictures(library.folder, 3)
+    library.index()
+    away = library.folder.rename(library.folder.with_name("away"))
+    library.folder.mkdir()
+    summary = library.index()
+    assert (counts(summary), summary.exit_code, summary.away) == ({"kept": 3}, 3, (str(library.folder),))
+    library.folder.rmdir()
+    away.rename(library.folder)
+    assert counts(library.index()) == {"scanned": 3, "unchanged": 3}
+
+
+def test_a_folder_that_is_away_is_pruned_only_when_told_to_and_still_comes_back(library: Library) -> None:
+    write_pictures(library.folder, 4)
+    library.index()
+    away = library.folder.rename(library.folder.with_name("away"))
+    summary = library.index(prune=False)
+    assert (counts(summary), summary.exit_code) == ({"kept": 4}, 3)
+    assert counts(library.index(prune=True)) == {"removed": 4}
+    assert library.paths() == set()
+    with pytest.raises(UsageError, match="does not exist"):
+        library.index()
+    away.rename(library.folder)
+    assert counts(library.index()) == {"scanned": 4, "reused": 4}
+    assert library.classifier.classified == 4
+
+
+def test_others_are_indexed_while_one_is_away(library: Library) -> None:
+    here, there = library.folder / "here", library.folder / "there"
+    write_pictures(here, 2)
+    (single,) = write_pictures(there, 1, first_seed=50)
+    library.index(here, single)
+    single.unlink()
+    write_pictures(here, 1, first_seed=60)
+    summary = library.index(here, single)
+    assert (counts(summary), summary.away) == ({"scanned": 3, "unchanged": 2, "indexed": 1, "kept": 1}, (str(single),))
+
+
+def test_a_folder_that_moved_into_another_root_has_moved(library: Library) -> None:
+    first, second = library.folder / "first", library.folder / "second"
+    write_pictures(first, 3)
+    write_pictures(second, 1, first_seed=50)
+    library.index(first, second)
+    first.rename(second / "first")
+    summary = library.index(first, second)
+    assert (counts(summary), summary.away) == ({"scanned": 4, "unchanged": 1, "moved": 3}, ())
+
+
+def test_a_root_inside_another_is_looked_at_as_part_of_it(library: Library) -> None:
+    write_pictures(library.folder, 9)
+    inner = library.folder / "inner"
+    write_pictures(inner, 2, first_seed=50)
+    library.index()
+    shutil.rmtree(inner)
+    assert counts(library.index(library.folder, inner)) == {"scanned": 9, "unchanged": 9, "removed": 2}
+
+
+def test_what_is_gone_for_longer_than_the_grace_period_is_forgotten(library: Library) -> None:
+    paths = write_pictures(library.folder, 9)
+    twin = shutil.copy(paths[0], library.folder / "copy.png")
+    library.index()
+    label(library, paths[1])
+    for path in paths[:3]:
+        path.unlink()
+    assert counts(library.index()) == {"scanned": 7, "unchanged": 7, "removed": 3}
+    age(library, 29)
+    assert counts(library.index()) == {"scanned": 7, "unchanged": 7}
+    age(library, 2)
+    summary = library.index()
+    assert (counts(summary), summary.expired) == ({"scanned": 7, "unchanged": 7}, 3)
+    with library.store() as store:
+        known = store.counts()
+        assert (known.files, known.images) == ({FileState.DONE: 7}, 8)  # six others, the twin's, and the labelled one
+        assert [(one.emotion, one.path) for one in store.labelled()] == [("crying", None)]
+    assert len(library.search(like=os.fsencode(twin))) == 7
+    write_pictures(library.folder, 3)
+    assert counts(library.index()) == {"scanned": 10, "unchanged": 7, "indexed": 1, "reused": 2}
+    assert library.classifier.classified == 10
+    assert len(library.search(like=os.fsencode(twin))) == 10
+
+
+def label(library: Library, path: Path) -> None:
+    bootstrap.label(library.settings, [(os.fsencode(path), "crying")], new=False)
+
+
+def test_the_grace_period_is_a_setting(library: Library) -> None:
+    paths = write_pictures(library.folder, 4)
+    library.settings = replace(library.settings, grace_days=3)
+    library.index()
+    paths[0].unlink()
+    library.index()
+    age(library, 4)
+    assert library.index().expired == 1
+
+
+def test_the_vector_index_shrinks_with_what_is_forgotten(library: Library) -> None:
+    paths = write_pictures(library.folder, 30)
+    library.index()
+    for path in paths[10:]:
+        path.unlink()
+    library.index(prune=True)
+    age(library, 31)
+    assert library.index().expired == 20
+    from db.vector_files import FaissFiles
+    from indexer.reconcile import is_kept
+
+    with library.store() as store:
+        (model,) = store.models()
+        files = FaissFiles(library.settings.vectors)
+        assert is_kept(store, files, model)
+        assert sum(len(segment.index) for segment in files.load(model.card)) == store.regions(model.id) == 10
+    assert len(library.search(like=os.fsencode(paths[0]))) == 10
+    for path in paths[:10]:
+        path.unlink()
+    library.index(prune=True)
+    age(library, 31)
+    assert library.index().expired == 10
+    assert library.everything() == []
+    write_pictures(library.folder, 2)
+    assert counts(library.index()) == {"scanned": 2, "indexed": 2}
+    assert len(library.search(like=os.fsencode(paths[0]))) == 2
+
+
+def test_a_failed_run_says_why(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_pictures(library.folder, 1)
+
+    def fail(pixels: object) -> object:
+        raise RuntimeError("the model broke")
+
+    monkeypatch.setattr(library.classifier, "classify", fail)
+    with pytest.raises(RuntimeError):
+        library.index()
+    assert (last_run(library).outcome, last_run(library).reason) == ("failed", "RuntimeError: the model broke")
+
+
+def test_runs_without_anything_to_do_need_leave_no_record(library: Library) -> None:
+    write_pictures(library.folder, 2)
+    (library.folder / "folder.png").mkdir()
+    library.index(idle_runs=False)
+    library.index(idle_runs=False)
+    first = last_run(library)
+    assert first.counts == {"scanned": 3, "indexed": 2, "failed": 1}
+    library.index()
+    assert last_run(library).id > first.id

@@ -1,0 +1,135 @@
+"""Watching: what changes is indexed within seconds by ordinary runs, and others get their turn at writing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from indexer import bootstrap, service
+from indexer.errors import Interrupted, UsageError
+from indexer.messages import Summary
+from indexer.pipeline import IndexOptions
+from tests.support.builders import write_pictures
+from tests.support.library import Library, counts
+from tests.support.quiet import Remembered
+
+_PATIENCE = 30
+"""Seconds after which a change that was not noticed fails its test."""
+
+
+@pytest.fixture(autouse=True)
+def _impatient() -> Iterator[None]:
+    def give_up(*_: object) -> None:
+        raise TimeoutError("nothing was noticed")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+class Watched:
+    """A library that is watched while a script of changes goes on, a step after each run; stopped by a signal in the end."""
+
+    def __init__(self, library: Library, poll: float | None = None) -> None:
+        self.library = library
+        self.poll = poll
+        self.summaries: list[dict[str, int]] = []
+        self.said: list[str] = []
+        self.progress: list[Remembered] = []
+
+    def through(self, *steps: Callable[[], object]) -> None:
+        left: Iterator[Callable[[], object]] = iter(steps)
+
+        def told(summary: Summary) -> None:
+            self.summaries.append(counts(summary))
+            signal.alarm(_PATIENCE)
+            next(left, lambda: os.kill(os.getpid(), signal.SIGTERM))()
+
+        def begin() -> Remembered:
+            self.progress.append(Remembered())
+            return self.progress[-1]
+
+        settings, folder = self.library.settings, os.fsencode(self.library.folder)
+        hands = service.Hands(begin, self.tell)
+        signal.alarm(_PATIENCE)
+        with pytest.raises(Interrupted) as caught:
+            service.watch(settings, [folder], IndexOptions(), self.poll, hands, told, lambda _: self.library.reader)
+        assert caught.value.exit_code == 143
+
+    def tell(self, level: str, event: str, sentence: str, **facts: Any) -> None:
+        self.said.append(sentence)
+
+
+@pytest.mark.parametrize("poll", [None, 0.05], ids=["told", "polled"])
+def test_changes_are_indexed_as_they_come(library: Library, poll: float | None) -> None:
+    write_pictures(library.folder, 5)
+    watched = Watched(library, poll)
+    aside = library.folder.parent / "aside"
+    watched.through(
+        lambda: write_pictures(library.folder / "new/deep", 2, first_seed=50),
+        lambda: shutil.move(library.folder / "new", aside),
+        lambda: shutil.move(aside, library.folder / "back"),
+    )
+    assert watched.summaries == [
+        {"scanned": 5, "indexed": 5},
+        {"scanned": 7, "unchanged": 5, "indexed": 2},
+        {"scanned": 5, "unchanged": 5, "removed": 2},
+        {"scanned": 7, "unchanged": 5, "reused": 2},
+    ]
+    assert library.classifier.classified == 7
+    with library.store() as store:
+        runs = store.runs(100)
+    assert len(runs) == 4  # looks without anything to do leave no record
+    assert {run.outcome for run in runs} == {"done"}
+
+
+def test_others_may_write_between_runs(library: Library) -> None:
+    paths = write_pictures(library.folder, 2)
+    watched = Watched(library)
+
+    def write() -> None:
+        bootstrap.label(library.settings, [(os.fsencode(paths[0]), "crying")], new=False)
+        write_pictures(library.folder, 1, first_seed=50)
+
+    watched.through(write)
+    assert watched.summaries[1] == {"scanned": 3, "unchanged": 2, "indexed": 1}
+
+
+def test_a_folder_that_goes_away_while_it_is_watched_is_warned_of_once_and_comes_back(library: Library) -> None:
+    write_pictures(library.folder, 3)
+    library.index()
+    away = library.folder.rename(library.folder.with_name("away"))
+
+    def back() -> None:
+        away.rename(library.folder)
+        write_pictures(library.folder, 1, first_seed=50)
+
+    watched = Watched(library, 0.05)
+    watched.through(back)
+    assert watched.summaries == [{"kept": 3}, {"scanned": 4, "unchanged": 3, "indexed": 1}]
+    assert sum(len(progress.warnings) for progress in watched.progress) == 1
+
+
+def test_a_path_that_nobody_knows_is_an_error(library: Library) -> None:
+    hands = service.Hands(Remembered, lambda *_, **__: None)
+    with pytest.raises(UsageError, match="does not exist"):
+        service.watch(library.settings, [b"/no/such/folder"], IndexOptions(), None, hands, lambda _: None)
+
+
+def test_where_watching_is_impossible_it_polls_and_says_so(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*paths: object, **options: object) -> Iterator[set[object]]:
+        raise OSError("no more watches")
+
+    monkeypatch.setattr("watchfiles.watch", refuse)
+    monkeypatch.setattr("indexer.watching.POLL", 0.05)
+    write_pictures(library.folder, 1)
+    watched = Watched(library)
+    watched.through(lambda: write_pictures(library.folder, 1, first_seed=50))
+    assert watched.summaries[1] == {"scanned": 2, "unchanged": 1, "indexed": 1}
+    assert any("no more watches" in sentence for sentence in watched.said)

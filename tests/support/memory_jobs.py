@@ -1,0 +1,32 @@
+"""A schedule in a dictionary. Implements `indexer.jobs.Jobs`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from indexer.jobs import Job, Last
+
+
+class MemoryJobs:
+    def __init__(self, *jobs: Job) -> None:
+        self._jobs = {job.name: job for job in jobs}
+
+    def jobs(self) -> list[Job]:
+        return [self._jobs[name] for name in sorted(self._jobs)]
+
+    def add_job(self, job: Job) -> bool:
+        return self._jobs.setdefault(job.name, job) is job
+
+    def remove_job(self, name: str) -> bool:
+        return self._jobs.pop(name, None) is not None
+
+    def claim_job(self, name: str, seen: float | None, now: float) -> bool:
+        job = self._jobs.get(name)
+        if job is None or job.last.begun_at != seen:
+            return False
+        self._jobs[name] = replace(job, last=replace(job.last, begun_at=now, retry_at=None))
+        return True
+
+    def note_job(self, name: str, last: Last) -> None:
+        if name in self._jobs:
+            self._jobs[name] = replace(self._jobs[name], last=last)

@@ -1,0 +1,31 @@
+"""Which of the runs that never ended are still running."""
+
+from __future__ import annotations
+
+import pytest
+
+from indexer.history import Writer, as_they_ended
+from indexer.ports import RunRecord
+
+
+def run(number: int, outcome: str, pid: int = 7, started: float = 100.0) -> RunRecord:
+    return RunRecord(number, started, None if outcome == "running" else started + 1, (b"/a",), outcome, {}, pid=pid)
+
+
+def test_a_run_is_running_while_its_process_writes() -> None:
+    assert [one.outcome for one in as_they_ended([run(1, "running")], lambda: Writer(7, 99.5))] == ["running"]
+    assert [one.outcome for one in as_they_ended([run(1, "running", started=100.0)], lambda: Writer(7, 100.2))] == ["running"]
+
+
+@pytest.mark.parametrize(
+    "writer", [None, Writer(8, 99.0), Writer(7, 5000.0)], ids=["nobody writes", "another writes", "its number is used again"]
+)
+def test_else_it_has_died(writer: Writer | None) -> None:
+    (died,) = as_they_ended([run(1, "running")], lambda: writer)
+    assert died.outcome == "died"
+    assert "killed" in (died.reason or "")
+
+
+def test_runs_that_ended_say_so_themselves_and_nobody_is_asked() -> None:
+    runs = [run(2, "interrupted"), run(1, "done")]
+    assert as_they_ended(runs, lambda: pytest.fail("asked")) == runs

@@ -1,0 +1,94 @@
+"""What is said on stderr: sentences or JSON, a line each, as much as is wanted."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from datetime import datetime
+
+import pytest
+
+from render import logs
+from render.progress import TerminalProgress
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    before = list(root.handlers)
+    yield
+    root.handlers[:] = before
+    for name in logs._OURS:
+        logging.getLogger(name).setLevel(logging.NOTSET)
+    logs.speak_as("text")
+
+
+def test_text_is_one_printable_line(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.say("warning", "x", "mind\x1b[31m\nthis", number=1)
+    assert capsys.readouterr().err == "moodex: mind\\x1b[31m\\nthis\n"
+
+
+def test_json_is_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("json", "normal")
+    logs.say("warning", "root_away", "two\nlines", roots=["/a\udcff"], time="kept apart")
+    logs.say("error", "error", "wrong", exit_code=2)
+    first, second = map(json.loads, capsys.readouterr().err.splitlines())
+    assert list(first)[:4] == ["time", "level", "event", "message"]
+    assert (first["level"], first["event"], first["message"], first["roots"]) == (
+        "warning",
+        "root_away",
+        "two\nlines",
+        ["/a\udcff"],
+    )
+    assert datetime.fromisoformat(first["time"]).utcoffset() is not None
+    assert second["exit_code"] == 2
+
+
+@pytest.mark.parametrize(
+    ("verbosity", "service", "heard"),
+    [
+        ("quiet", False, ["error"]),
+        ("normal", False, ["warning", "error"]),
+        ("verbose", False, ["debug", "info", "warning", "error"]),
+        ("normal", True, ["info", "warning", "error"]),
+        ("quiet", True, ["error"]),
+    ],
+)
+def test_as_much_as_is_wanted(capsys: pytest.CaptureFixture[str], verbosity: str, service: bool, heard: list[str]) -> None:
+    logs.configure("json", verbosity, service)
+    for level in ("debug", "info", "warning", "error"):
+        logs.say(level, "x", "y")
+    assert [json.loads(line)["level"] for line in capsys.readouterr().err.splitlines()] == heard
+
+
+def test_a_service_says_when(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("text", "normal", service=True)
+    logs.say("info", "x", "nightly: begins.")
+    said = capsys.readouterr().err
+    assert datetime.fromisoformat(said[:19]) <= datetime.now()
+    assert said[19:] == " nightly: begins.\n"
+
+
+def test_what_libraries_log_is_said_in_the_same_way(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("json", "normal")
+    logs.configure("json", "normal")
+    logging.getLogger("models.shelf").warning("a card is %s", "damaged")
+    logging.getLogger("models.shelf").info("not this")
+    (line,) = capsys.readouterr().err.splitlines()
+    said = json.loads(line)
+    assert (said["event"], said["message"], said["logger"]) == ("log", "a card is damaged", "models.shelf")
+
+
+@pytest.mark.parametrize(("form", "verbosity"), [("json", "normal"), ("text", "quiet")])
+def test_no_bar_where_logs_are_json_or_quiet(
+    form: str, verbosity: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    logs.configure(form, verbosity)
+    progress = TerminalProgress()
+    progress.scanning(10)
+    progress.start(5)
+    progress.advance(5, 1)
+    progress.finish()
+    assert capsys.readouterr().err == ""
