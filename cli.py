@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from commands import labels, models, study
+from commands import labels, models, study, upkeep
 from commands.options import AsJson, BatchSize, Device, Faces, Home, Model, RequireGpu, Workers, settings_of, stdout
 from indexer.emotions import EMOTIONS
 from indexer.errors import MoodexError, UsageError
@@ -207,6 +207,7 @@ def status_command(
 
 labels.add_to(app)
 study.add_to(app)
+upkeep.add_to(app)
 app.add_typer(models.app, name="models")
 
 

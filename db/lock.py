@@ -39,3 +39,16 @@ def _described(holder: Path) -> str:
         return f" (process {note['pid']}, since {note['since']})"
     except (OSError, ValueError, KeyError):
         return ""
+
+
+def writer(home: Path) -> int | None:
+    """The process that is writing to a data folder just now, if any; only reads."""
+    try:
+        pid = int(json.loads((home / "writer.json").read_text(encoding="utf-8"))["pid"])
+        if os.name == "posix":  # elsewhere, signal 0 is one that kills
+            os.kill(pid, 0)
+    except PermissionError:
+        return pid  # it is there, and somebody else's
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return pid

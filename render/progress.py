@@ -14,8 +14,9 @@ _EVERY = 0.1
 class TerminalProgress:
     """A count while scanning, then a bar with rate, time left and failures."""
 
-    def __init__(self, title: str = "Indexing") -> None:
+    def __init__(self, title: str = "Indexing", unit: str = "pictures") -> None:
         self._title = title
+        self._unit = unit
         self._terminal = sys.stderr.isatty()
         self._bar: Any = None
         self._failed = 0
@@ -35,7 +36,7 @@ class TerminalProgress:
 
         sys.stderr.write("\r\x1b[K")
         if total:
-            self._bar = tqdm(total=total, unit=" pictures", desc=self._title, file=sys.stderr, dynamic_ncols=True, smoothing=0.1)
+            self._bar = tqdm(total=total, unit=f" {self._unit}", desc=self._title, file=sys.stderr, dynamic_ncols=True, smoothing=0.1)
 
     def advance(self, done: int, failed: int) -> None:
         self._failed += failed
