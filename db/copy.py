@@ -7,9 +7,10 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 
-from db.raw import reading, sound_or_raise
+from db.raw import UNREADABLE, reading, sound_or_raise
 from indexer.atomic import replace_file, sync_folder
 from indexer.errors import StoreDamaged
 
@@ -31,9 +32,11 @@ def copy_database(source: Path, target: Path, advance: Callable[[int, int], None
                 advance(total - remaining, total)
 
             old.backup(new, pages=_PAGES_AT_ONCE, progress=watch)
-    except sqlite3.DatabaseError as error:
+    except UNREADABLE as error:
         target.unlink(missing_ok=True)
-        raise StoreDamaged(f"The database {source} is damaged ({error}); see what can be saved: moodex doctor --repair") from error
+        raise StoreDamaged(
+            f"The database {source} is damaged ({error}); see what can be saved: moodex doctor --repair"
+        ) from error
     sound_or_raise(target)
 
 
@@ -44,7 +47,7 @@ def set_aside(database: Path, aside: Path) -> None:
         try:
             with reading(database) as old, closing(sqlite3.connect(temporary)) as new:
                 old.backup(new)
-        except sqlite3.DatabaseError:
+        except UNREADABLE:
             shutil.copyfile(database, temporary)
             log = database.with_name(database.name + "-wal")
             if log.exists():
@@ -78,3 +81,16 @@ def replace_database(new: Path, database: Path) -> None:
         database.with_name(database.name + end).unlink(missing_ok=True)
     new.replace(database)
     sync_folder(database.parent)
+
+
+def remove_database(path: Path) -> None:
+    """Delete a database file with what SQLite keeps beside it, where it is there."""
+    for end in ("", *_BESIDE, "-journal"):
+        path.with_name(path.name + end).unlink(missing_ok=True)
+
+
+def free_name(path: Path, why: str) -> Path:
+    """A name beside a file that says why it is there and when it was made, and that nothing has."""
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    names = (path.with_name(f"{path.name}.{why}-{stamp}{more}") for more in ("", *(f"-{number}" for number in range(2, 1000))))
+    return next(name for name in names if not name.exists())

@@ -3,6 +3,8 @@
 Everything is read from one connection in one transaction, and nothing is written.
 """
 
+# ruff: noqa: S608  # what stands in the SQL is this module's own
+
 from __future__ import annotations
 
 import json
@@ -11,6 +13,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
+from db.raw import UNREADABLE
 from db.values import broken_embeddings, broken_predictions
 from indexer.domain import InputSpec, ModelCard
 from indexer.health import Finding
@@ -30,9 +33,12 @@ BAD_STATE = (
     "OR (state = 'failed') != (failure_kind IS NOT NULL)"
 )
 UNREAD = "width = 0 AND height = 0"
-BAD_PICTURE = f"length(digest) != 32 OR ((width <= 0 OR height <= 0) AND NOT ({UNREAD} AND id NOT IN (SELECT image_id FROM predictions)))"
+BAD_PICTURE = (
+    f"length(digest) != 32 OR ((width <= 0 OR height <= 0) AND NOT ({UNREAD} AND id NOT IN (SELECT image_id FROM predictions)))"
+)
 NO_EMBEDDING = (
-    "NOT EXISTS (SELECT 1 FROM embeddings e WHERE e.embedder_id = m.embedder_id AND e.image_id = p.image_id AND e.region = p.region)"
+    "NOT EXISTS (SELECT 1 FROM embeddings e "
+    "WHERE e.embedder_id = m.embedder_id AND e.image_id = p.image_id AND e.region = p.region)"
 )
 NO_PREDICTION = (
     "NOT EXISTS (SELECT 1 FROM predictions p JOIN models m ON m.id = p.model_id "
@@ -67,8 +73,8 @@ def count_rows(connection: sqlite3.Connection) -> dict[str, int]:
     counts = {}
     for table in TABLES:
         try:
-            counts[table] = int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608
-        except sqlite3.DatabaseError:
+            counts[table] = int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+        except UNREADABLE:
             continue
     return counts
 
@@ -84,16 +90,16 @@ def examine(connection: sqlite3.Connection, alive: int | None, advance: Callable
         damaged = damaged or finding.kind in ("pages", "unreadable")
         yield finding
     checks = (
-        lambda: _models(connection),
-        *(lambda kind=kind, query=query: _counted(connection, kind, query) for kind, query in _ROWS.items()),
-        lambda: _predictions(connection, advance),
-        lambda: _embeddings(connection, advance),
-        lambda: _runs(connection, alive),
+        _models(connection),
+        *(_counted(connection, kind, query) for kind, query in _ROWS.items()),
+        _predictions(connection, advance),
+        _embeddings(connection, advance),
+        _runs(connection, alive),
     )
     for check in checks:
         try:
-            yield from check()
-        except sqlite3.DatabaseError as error:
+            yield from check
+        except UNREADABLE as error:
             if not damaged:
                 damaged = True
                 yield Finding("pages", 1, str(error))
@@ -113,7 +119,7 @@ def structure(connection: sqlite3.Connection, advance: Callable[[int], None]) ->
         # What belongs to no table: the list of free pages, pages that two of them use.
         said += [line for (line,) in connection.execute(f"PRAGMA quick_check({_MOST})")]
         advance(sum(count(connection, table) for table in TABLES))
-    except sqlite3.DatabaseError as error:
+    except UNREADABLE as error:
         said.append(str(error))
     lines = list(dict.fromkeys(line for line in said if line != "ok" and not line.startswith(_ELSEWHERE)))
     wrong = [line for line in lines if any(part in line for part in _OF_INDEXES) and "non-unique" not in line]
@@ -125,15 +131,15 @@ def structure(connection: sqlite3.Connection, advance: Callable[[int], None]) ->
 def count(connection: sqlite3.Connection, table: str) -> int:
     """How many rows a table has; 0 where they cannot be counted."""
     try:
-        return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608
-    except sqlite3.DatabaseError:
+        return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+    except UNREADABLE:
         return 0
 
 
 def stored_cards(connection: sqlite3.Connection) -> dict[int, ModelCard | None]:
     """The models' cards by id; None for one that cannot be read."""
     columns = "id, name, architecture, weights_digest, labels, input, embedding_size, spaces, backbone_digest, key"
-    return {row[0]: _card(*row[1:]) for row in connection.execute(f"SELECT {columns} FROM models")}  # noqa: S608
+    return {row[0]: _card(*row[1:]) for row in connection.execute(f"SELECT {columns} FROM models")}
 
 
 def place_of(connection: sqlite3.Connection, image_id: int) -> str:
@@ -165,8 +171,9 @@ def _example(connection: sqlite3.Connection, table: str, row: int) -> str:
 
 
 def _path(folder: object, name: object) -> str:
-    whole = isinstance(folder, bytes) and isinstance(name, bytes)
-    return os.fsdecode(os.path.join(folder, name)) if whole else f"{folder!r}/{name!r}"  # type: ignore[arg-type, call-overload]
+    if isinstance(folder, bytes) and isinstance(name, bytes):
+        return os.fsdecode(os.path.join(folder, name))
+    return f"{folder!r}/{name!r}"
 
 
 def _references(connection: sqlite3.Connection) -> Iterator[Finding]:
@@ -174,7 +181,7 @@ def _references(connection: sqlite3.Connection) -> Iterator[Finding]:
     try:
         for table, _row, parent, _number in connection.execute("PRAGMA foreign_key_check"):
             broken[(table, parent)] += 1
-    except sqlite3.DatabaseError:
+    except UNREADABLE:
         return  # the pages say why
     if broken:
         table, parent = next(iter(broken))
@@ -209,7 +216,10 @@ def _embeddings(connection: sqlite3.Connection, advance: Callable[[int], None]) 
 
 
 def _runs(connection: sqlite3.Connection, alive: int | None) -> Iterator[Finding]:
-    query = "SELECT count(*), max(datetime(started_at, 'unixepoch', 'localtime')) FROM runs WHERE outcome = 'running' AND pid IS NOT ?"
+    query = (
+        "SELECT count(*), max(datetime(started_at, 'unixepoch', 'localtime')) FROM runs "
+        "WHERE outcome = 'running' AND pid IS NOT ?"
+    )
     number, latest = connection.execute(query, (alive,)).fetchone()
     if number:
         yield Finding("runs_died", number, f"the one of {latest}")

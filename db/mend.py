@@ -3,6 +3,8 @@
 Every step finds for itself what it is about, so that a sound database is left as it is.
 """
 
+# ruff: noqa: S608  # what stands in the SQL is this module's own
+
 from __future__ import annotations
 
 import json
@@ -33,24 +35,27 @@ WHERE image_id IS NOT NULL AND image_id NOT IN (SELECT id FROM images)
 
 
 def mend(connection: sqlite3.Connection, shelf: Mapping[str, ModelCard], digest_of: DigestOf, recovered: bool) -> None:
-    """Mend all that `examine` finds in rows. `shelf` has the cards of the models there are, by key; `recovered` says that rows may
-    be missing altogether.
+    """Mend all that `examine` finds in rows. `shelf` has the cards of the models there are, by key; `recovered` says that rows
+    may be missing altogether.
     """
-    connection.execute("CREATE TEMP TABLE broken (image_id INTEGER, model_id INTEGER, PRIMARY KEY (image_id, model_id)) WITHOUT ROWID")
+    connection.execute(
+        "CREATE TEMP TABLE broken (image_id INTEGER, model_id INTEGER, PRIMARY KEY (image_id, model_id)) WITHOUT ROWID"
+    )
     before = _predicted(connection)
     _mend_models(connection, shelf)
     _mend_references(connection)
     _mend_pictures(connection, digest_of)
-    connection.execute(
-        f"UPDATE files SET state = 'pending', failure_kind = NULL, failure_reason = NULL WHERE {BAD_STATE}"  # noqa: S608
-    )
+    connection.execute(f"UPDATE files SET state = 'pending', failure_kind = NULL, failure_reason = NULL WHERE {BAD_STATE}")
     changed = _mend_predictions(connection)
     if recovered:
         connection.execute(
             "UPDATE files SET state = 'pending' WHERE state = 'done' AND image_id NOT IN (SELECT image_id FROM predictions)"
         )
     after = _predicted(connection)
-    _renew_generations(connection, {model for model in after if recovered or model in changed or after[model] != before.get(model)})
+    _renew_generations(
+        connection,
+        {model for model in before.keys() | after if recovered or model in changed or after.get(model) != before.get(model)},
+    )
     connection.execute("UPDATE runs SET outcome = 'died', ended_at = started_at WHERE outcome = 'running'")
     connection.execute("DROP TABLE broken")
 
@@ -62,9 +67,11 @@ def _mend_models(connection: sqlite3.Connection, shelf: Mapping[str, ModelCard])
     bad = {number for number, card in stored_cards(connection).items() if card is None}
     for number, key, weights, _embedder in known:
         card = shelf.get(key) or by_weights.get(weights)
-        if number in bad and card is not None and not connection.execute(
-            "SELECT 1 FROM models WHERE key = ? AND id != ?", (card.key, number)
-        ).fetchone():
+        if (
+            number in bad
+            and card is not None
+            and not connection.execute("SELECT 1 FROM models WHERE key = ? AND id != ?", (card.key, number)).fetchone()
+        ):
             connection.execute(
                 "UPDATE models SET key = ?, name = ?, architecture = ?, weights_digest = ?, labels = ?, input = ?, "
                 "embedding_size = ?, spaces = ?, backbone_digest = ? WHERE id = ?",
@@ -83,11 +90,10 @@ def _mend_models(connection: sqlite3.Connection, shelf: Mapping[str, ModelCard])
             "AND embedder_id NOT IN (SELECT id FROM embedders)",
             (card.embeds_as, number),
         )
-    if not cards and shelf:  # runs need one
-        connection.execute("DELETE FROM models")
-        _add_model(connection, next(iter(shelf.values())))
     for number in bad:
         connection.execute("DELETE FROM models WHERE id = ?", (number,))
+    if not cards and shelf:  # runs need one
+        _add_model(connection, next(iter(shelf.values())))
 
 
 def _add_model(connection: sqlite3.Connection, card: ModelCard) -> None:
@@ -141,9 +147,11 @@ def _mend_pictures(connection: sqlite3.Connection, digest_of: DigestOf) -> None:
     connection.execute("DELETE FROM embeddings WHERE image_id NOT IN (SELECT id FROM images)")
     connection.execute(
         "INSERT OR IGNORE INTO broken SELECT image_id, model_id FROM predictions "
-        f"WHERE image_id IN (SELECT id FROM images WHERE {UNREAD})"  # noqa: S608
+        f"WHERE image_id IN (SELECT id FROM images WHERE {UNREAD})"
     )
-    connection.execute(f"UPDATE files SET state = 'pending' WHERE state = 'done' AND image_id IN (SELECT id FROM images WHERE {UNREAD})")  # noqa: S608
+    connection.execute(
+        f"UPDATE files SET state = 'pending' WHERE state = 'done' AND image_id IN (SELECT id FROM images WHERE {UNREAD})"
+    )
 
 
 def _from_file(connection: sqlite3.Connection, image_id: int, digest_of: DigestOf) -> bytes | None:
@@ -199,12 +207,12 @@ def _mend_predictions(connection: sqlite3.Connection) -> set[int]:
     connection.executemany("DELETE FROM embeddings WHERE id = ?", [(number,) for number, _, _ in spoilt])
     connection.execute(
         "INSERT OR IGNORE INTO broken SELECT p.image_id, p.model_id FROM predictions p JOIN models m ON m.id = p.model_id "
-        f"WHERE {NO_EMBEDDING}"  # noqa: S608
+        f"WHERE {NO_EMBEDDING}"
     )
     connection.execute(f"INSERT OR IGNORE INTO broken {BAD_REGIONS}")
     for statement in _FORGET.split(";"):
         connection.execute(statement)
-    connection.execute(f"DELETE FROM embeddings WHERE {NO_PREDICTION}")  # noqa: S608
+    connection.execute(f"DELETE FROM embeddings WHERE {NO_PREDICTION}")
     return changed
 
 
@@ -223,7 +231,8 @@ def _renew_generations(connection: sqlite3.Connection, models: set[int]) -> None
     for model in models | behind:
         connection.execute("DELETE FROM generations WHERE model_id = ?", (model,))
         connection.execute(
-            "INSERT INTO generations (model_id, last_prediction_id, token) SELECT ?, max(id), ? FROM predictions WHERE model_id = ?",
+            "INSERT INTO generations (model_id, last_prediction_id, token) "
+            "SELECT ?, max(id), ? FROM predictions WHERE model_id = ? HAVING max(id) IS NOT NULL",
             (model, secrets.token_hex(16), model),
         )
 

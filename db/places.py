@@ -1,5 +1,7 @@
 """Where the files lie that the database says are done."""
 
+# what stands in the SQL is this module's own
+
 from __future__ import annotations
 
 import os

@@ -10,6 +10,9 @@ from urllib.parse import quote
 
 from indexer.errors import StoreDamaged
 
+UNREADABLE = (sqlite3.DatabaseError, UnicodeDecodeError)
+"""What sqlite3 raises for a damaged file; the latter where it names, in its message, what is no text."""
+
 AT_ONCE = 8192
 _STEPS = 100_000
 """SQLite's steps between two looks at whether to stop: some milliseconds."""
@@ -20,7 +23,7 @@ def reading(path: Path, check_stop: Callable[[], None] | None = None) -> Iterato
     """A connection that cannot write, in one transaction: it sees the database as it is now, whatever a writer does meanwhile.
 
     Text that is no UTF-8 is read with marks in its place. `check_stop` is asked during long statements, and may raise. Raises
-    sqlite3.DatabaseError where the file is damaged.
+    `UNREADABLE` where the file is damaged.
     """
     connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None, timeout=30)
     with closing(connection):
@@ -60,7 +63,7 @@ def sound_or_raise(path: Path) -> None:
     try:
         with reading(path) as connection:
             (said,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-    except sqlite3.DatabaseError as error:
+    except UNREADABLE as error:
         said = str(error)
     if said != "ok":
         raise StoreDamaged(f"The database {path} is damaged ({said}); see what can be saved: moodex doctor --repair")

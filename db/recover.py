@@ -1,8 +1,11 @@
 """Reading what can be read of a damaged database into a new one, row by row.
 
-A table is read from both ends towards the damage, then the gap is divided until single rows are left, so that a bad page costs the
-rows on it and no others. What a table has lost of files, folders, digests and labels, its indexes may still know: they hold copies.
+A table is read from both ends towards the damage, then the gap is divided until single rows are left, so that a bad page costs
+the rows on it and no others. What a table has lost of files, folders, digests and labels, its indexes may still know: they hold
+copies.
 """
+
+# ruff: noqa: S608  # what stands in the SQL is this module's own
 
 from __future__ import annotations
 
@@ -18,12 +21,16 @@ from sqlalchemy import create_engine, text
 
 from db.examine import TABLES
 from db.migrations import STEPS
-from db.raw import reading
+from db.raw import UNREADABLE, reading
 from indexer.errors import StoreDamaged
 
 Values = tuple[object, ...]
 _PAGE = 4096
 _HEADER = 100
+_INTERIOR = 0x05
+_MOST_CUT = 1000
+"""A header that says that a file was so many times as long is not believed."""
+
 _AT_ONCE = 5000
 _FEWEST_BYTES = 8
 """No row is smaller: so many rows a file can have at most."""
@@ -32,7 +39,10 @@ _FAILURES = 500_000
 """Failed attempts at a table after which the rest of it is given up."""
 
 _FROM_INDEXES = (
-    ("SELECT id, path FROM folders INDEXED BY sqlite_autoindex_folders_1 ORDER BY path", "INSERT OR IGNORE INTO folders VALUES (?, ?)"),
+    (
+        "SELECT id, path FROM folders INDEXED BY sqlite_autoindex_folders_1 ORDER BY path",
+        "INSERT OR IGNORE INTO folders VALUES (?, ?)",
+    ),
     (
         "SELECT id, digest FROM images INDEXED BY sqlite_autoindex_images_1 ORDER BY digest",
         "INSERT OR IGNORE INTO images VALUES (?, ?, 0, 0, '')",
@@ -61,7 +71,7 @@ def recover(source: Path, target: Path, advance: Callable[[int], None]) -> dict[
     work = target.with_name(target.name + ".work")
     try:
         readable = _opened(source, work)
-        _make(target, _steps(readable))
+        _make(target, _steps(readable, target))
         # No transaction over all of it: what was read so far is no less true for what comes.
         with closing(sqlite3.connect(target, isolation_level=None)) as new, closing(_bare(readable)) as old:
             for pragma in ("foreign_keys=OFF", "synchronous=OFF", "cache_size=-65536"):
@@ -80,20 +90,23 @@ def recover(source: Path, target: Path, advance: Callable[[int], None]) -> dict[
 
 
 def _opened(source: Path, work: Path) -> Path:
-    """The source, if SQLite can find its tables in it, else a copy, `work`, with a new header, or a new first page."""
+    """The source, if SQLite can find its tables in it, else a copy, `work`, of full length, with a new header or a new schema."""
     if _has_tables(source):
         return source
     shutil.copyfile(source, work)
-    for end in ("-wal",):
-        if source.with_name(source.name + end).exists():
-            shutil.copyfile(source.with_name(source.name + end), work.with_name(work.name + end))
-    pages = work.stat().st_size // _PAGE
-    if pages:
-        first = _first_page(work, pages)
-        for size in (_HEADER, _PAGE):
+    log = source.with_name(source.name + "-wal")
+    if log.exists():
+        shutil.copyfile(log, work.with_name(work.name + "-wal"))
+    if work.stat().st_size >= _PAGE:
+        fresh = _fresh_pages(work)
+        pages = _padded(work, len(fresh))
+        header = _header(fresh[0], pages)
+        for parts in ({}, {0: header}, {**_schema_pages(fresh), 0: header + fresh[0][_HEADER:]}):
             with work.open("r+b") as file:
-                file.write(first[:size])
-            if _has_tables(work) and (size == _HEADER or _roots_fit(work)):
+                for number, content in parts.items():
+                    file.seek(number * _PAGE)
+                    file.write(content)
+            if _has_tables(work) and (len(parts) < 2 or _roots_fit(work)):
                 return work
     raise StoreDamaged(
         f"Nothing can be read of the database {source}. Nothing was changed; bring back a backup with moodex restore, or move it "
@@ -105,57 +118,92 @@ def _has_tables(path: Path) -> bool:
     try:
         with reading(path) as connection:
             found = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            return {"files", "folders", "images"} <= found
-    except sqlite3.DatabaseError:
+            return set(TABLES) <= found or {"files", "folders", "migrations"} <= found
+    except UNREADABLE:
         return False
 
 
-def _first_page(work: Path, pages: int) -> bytes:
-    """The first page of a new database: its tables begin where those of any that was made by this program do."""
+def _fresh_pages(work: Path) -> list[bytes]:
+    """The pages of a new database: its tables begin where those of any that was made by this program do."""
     fresh = work.with_name(work.name + ".fresh")
     try:
-        _make(fresh, None)
-        page = bytearray(fresh.read_bytes()[:_PAGE])
+        _make(fresh, len(STEPS))
+        data = fresh.read_bytes()
     finally:
         fresh.unlink(missing_ok=True)
-    # Size in pages, no free pages; see "The Database Header" in SQLite's file format.
-    page[28:40] = struct.pack(">III", pages, 0, 0)
-    page[92:96] = page[24:28]  # the size is valid for this version of the file
-    page[18:20] = b"\x02\x02"  # with a write-ahead log
-    return bytes(page)
+    return [data[start : start + _PAGE] for start in range(0, len(data), _PAGE)]
+
+
+def _padded(work: Path, fewest: int) -> int:
+    """Give a file that was cut off the length that it had, as far as that is known; how many pages that is."""
+    with work.open("r+b") as file:
+        head = file.read(_HEADER)
+        size = file.seek(0, 2)
+        meant = struct.unpack(">I", head[28:32])[0] if head.startswith(b"SQLite format 3") else 0
+        pages = max(-(-size // _PAGE), fewest, meant if meant * _PAGE < size * _MOST_CUT else 0)
+        file.truncate(pages * _PAGE)
+    return pages
+
+
+def _header(first: bytes, pages: int) -> bytes:
+    """The first bytes of a database of so many pages; see "The Database Header" in SQLite's file format."""
+    header = bytearray(first[:_HEADER])
+    header[18:20] = b"\x02\x02"  # with a write-ahead log
+    header[28:40] = struct.pack(">III", pages, 0, 0)  # no free pages
+    header[92:96] = header[24:28]  # the number of pages belongs to this version of the file
+    return bytes(header)
+
+
+def _schema_pages(fresh: list[bytes]) -> dict[int, bytes]:
+    """The pages below the first one that hold the schema, by number from 0."""
+    first = fresh[0]
+    if first[_HEADER] != _INTERIOR:
+        return {}
+    count = struct.unpack(">H", first[_HEADER + 3 : _HEADER + 5])[0]
+    places = struct.unpack(f">{count}H", first[_HEADER + 12 : _HEADER + 12 + 2 * count])
+    children = [struct.unpack(">I", first[place : place + 4])[0] for place in (*places, _HEADER + 8)]
+    return {child - 1: fresh[child - 1] for child in children}
 
 
 def _roots_fit(work: Path) -> bool:
-    """Whether the pages that the schema names are the kind of page that it takes them for."""
-    data = work.read_bytes()
-    kinds = {"table": (0x05, 0x0D), "index": (0x02, 0x0A)}
-    with reading(work) as connection:
-        roots = connection.execute("SELECT type, rootpage FROM sqlite_master WHERE rootpage > 1").fetchall()
-    places = [(kinds[kind], (page - 1) * _PAGE) for kind, page in roots]
-    return all(place < len(data) and data[place] in fitting for fitting, place in places)
+    """Whether no page that the schema names is sound, but of a kind that it does not take it for."""
+    kinds = {"table": (0x02, 0x0A), "index": (0x05, 0x0D)}
+    with reading(work) as connection, work.open("rb") as file:
+        for kind, page in connection.execute("SELECT type, rootpage FROM sqlite_master WHERE rootpage > 1"):
+            file.seek((page - 1) * _PAGE)
+            if file.read(1)[0] in kinds[kind]:
+                return False
+    return True
 
 
-def _steps(path: Path) -> set[str] | None:
-    """The steps of the schema that a database has had; None, for all of them, where that cannot be read."""
-    known = {name for name, _ in STEPS}
-    try:
-        with reading(path) as connection:
-            had = {name for (name,) in connection.execute("SELECT name FROM migrations")} & known
-            return had if STEPS[0][0] in had else None
-    except sqlite3.DatabaseError:
-        return None
+def _steps(path: Path, target: Path) -> int:
+    """The number of the latest step of the schema that has every column of a database: what it says itself may be damaged."""
+    there = _columns(path)
+    for steps in range(len(STEPS), 0, -1):
+        _make(target, steps)
+        known = _columns(target)
+        target.unlink()
+        if all(columns <= known.get(table, set()) for table, columns in there.items() if table in TABLES):
+            return steps
+    return len(STEPS)
 
 
-def _make(path: Path, steps: set[str] | None) -> None:
-    """A new database with some steps of the schema, all at once."""
+def _columns(path: Path) -> dict[str, set[str]]:
+    """The names of the columns of every table."""
+    with closing(_bare(path)) as connection:
+        tables = [str(name) for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return {table: {row[1] for row in connection.execute(f'PRAGMA table_info("{table}")')} for table in tables}
+
+
+def _make(path: Path, steps: int) -> None:
+    """A new database with the first steps of the schema, all at once."""
     engine = create_engine(f"sqlite:///{path}")
     try:
         with engine.begin() as connection:
             connection.execute(text("CREATE TABLE IF NOT EXISTS migrations (name TEXT PRIMARY KEY, applied_at REAL NOT NULL)"))
-            for name, step in STEPS:
-                if steps is None or name in steps:
-                    step(connection)
-                    connection.execute(text("INSERT INTO migrations VALUES (:name, :now)"), {"name": name, "now": time.time()})
+            for name, step in STEPS[:steps]:
+                step(connection)
+                connection.execute(text("INSERT INTO migrations VALUES (:name, :now)"), {"name": name, "now": time.time()})
     finally:
         engine.dispose()
 
@@ -173,12 +221,12 @@ def _copy(old: sqlite3.Connection, new: sqlite3.Connection, table: str, advance:
         return 0  # a table of a later step
     key = "image_id" if table == "labels" else "id"
     names = ", ".join(f'"{column}"' for column in columns)
-    insert = f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608
+    insert = f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({', '.join('?' * len(columns))})"
     position = columns.index(key)
-    for rows in _rows(old, f"SELECT {names} FROM {table} NOT INDEXED", table, (key, position)):  # noqa: S608
+    for rows in _rows(old, f"SELECT {names} FROM {table} NOT INDEXED", table, (key, position)):
         new.executemany(insert, rows)
         advance(len(rows))
-    return int(new.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608
+    return int(new.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
 
 
 def _rows(old: sqlite3.Connection, select: str, table: str, key: tuple[str, int]) -> Iterator[list[Values]]:
@@ -209,8 +257,8 @@ def _rows(old: sqlite3.Connection, select: str, table: str, key: tuple[str, int]
 
 
 class _Reading:
-    """A query's rows up to the first that cannot be read. Then `whole` says whether there was none such, and `last` is the id of the
-    last that was read, 0 where there was none.
+    """A query's rows up to the first that cannot be read. Then `whole` says whether there was none such, and `last` is the id of
+    the last that was read, 0 where there was none.
     """
 
     def __init__(self, old: sqlite3.Connection, query: str, values: tuple[int, ...] = (), position: int = 0) -> None:
@@ -227,7 +275,7 @@ class _Reading:
                     yield self._noted(rows)
                     rows = []
             self.whole = True
-        except sqlite3.DatabaseError:
+        except UNREADABLE:
             pass
         yield self._noted(rows)
 
@@ -241,8 +289,8 @@ def _greatest(old: sqlite3.Connection, table: str, key: str) -> int:
     """The greatest id that rows of a table may have."""
     (most,) = old.execute("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size").fetchone()
     try:
-        (found,) = old.execute(f"SELECT max({key}) FROM {table} NOT INDEXED").fetchone()  # noqa: S608
-    except sqlite3.DatabaseError:
+        (found,) = old.execute(f"SELECT max({key}) FROM {table} NOT INDEXED").fetchone()
+    except UNREADABLE:
         found = None
     return max(1, int(most) // _FEWEST_BYTES if found is None else int(found))
 

@@ -19,7 +19,9 @@ from indexer.ports import NOT_THE_MODELS, Segment
 _KEPT = (".faiss", ".rows", ".npz", ".json")
 
 
-def check_vectors(database: Path, folder: Path, check_stop: Callable[[], None], advance: Callable[[int], None]) -> Iterator[Finding]:
+def check_vectors(
+    database: Path, folder: Path, check_stop: Callable[[], None], advance: Callable[[int], None]
+) -> Iterator[Finding]:
     """What is wrong with the kept vector indexes of the models that have predictions; `advance` hears of their rows.
 
     Raises sqlite3.DatabaseError where the database is damaged.
@@ -102,7 +104,7 @@ def _compared(
     return wrong, first
 
 
-def _rows_of(kept: Sequence[Segment]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def _rows_of(kept: Sequence[Segment]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The ids, emotions and scores of all kept rows, by id."""
     layouts = [segment.index.layout for segment in kept if isinstance(segment.index, FaissVectors)]
     ids = np.concatenate([np.empty(0, dtype=np.int64), *(layout.ids for layout in layouts)])

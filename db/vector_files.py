@@ -81,7 +81,7 @@ class FaissFiles:
         self._sweep(card, set())
 
     def damage(self, card: ModelCard) -> str | None:
-        """What is wrong with the bytes of what is kept of a model, all of them read; None where nothing is, or nothing is kept."""
+        """What is wrong with the bytes of what is kept of a model, all of which are read; None where nothing is."""
         facts = self._manifest(card)
         if not facts:
             return "whose manifest cannot be read" if self._manifest_path(card).exists() else None
@@ -91,7 +91,9 @@ class FaissFiles:
                     if _digest(path) != expected["blake3"]:
                         return path.name
                 except OSError:
-                    return path.name if self._manifest(card) == facts else self.damage(card)  # a writer has replaced them meanwhile
+                    return (
+                        path.name if self._manifest(card) == facts else self.damage(card)
+                    )  # a writer has replaced them meanwhile
         return None
 
     def names(self, card: ModelCard) -> set[str]:

@@ -62,9 +62,13 @@ KINDS: Mapping[str, Kind] = {
     ),
     "runs_died": Kind(Severity.NOTE, "run", "killed before it could say how it ended; the next one goes on from there"),
     # What was made of them.
-    "vectors_damaged": Kind(Severity.PROBLEM, "model", "with a vector index whose bytes are not as they were written", derived=True),
+    "vectors_damaged": Kind(
+        Severity.PROBLEM, "model", "with a vector index whose bytes are not as they were written", derived=True
+    ),
     "vectors_wrong": Kind(Severity.PROBLEM, "row", "missing from a vector index, or not there as in the database", derived=True),
-    "vectors_behind": Kind(Severity.NOTE, "model", "with a vector index behind the database, which answers for the rest", derived=True),
+    "vectors_behind": Kind(
+        Severity.NOTE, "model", "with a vector index behind the database, which answers for the rest", derived=True
+    ),
     # Files.
     "temporaries": Kind(Severity.NOTE, "file", "left over by a program that was killed", derived=True),
     "files_missing": Kind(
@@ -162,3 +166,24 @@ class Doctored:
     def exit_code(self) -> int:
         """0 where no problem is left, else 5."""
         return 5 if (self.found if self.repair is None else self.repair.after).problems else 0
+
+
+@dataclass(frozen=True, slots=True)
+class BackedUp:
+    """A backup: the file, how many bytes it has, the rows of each table and the files of models in it."""
+
+    path: Path
+    bytes: int
+    rows: Mapping[str, int]
+    models: int
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What was restored to a data folder: a backup made at a time, its rows and models' files, and what is `kept` from before."""
+
+    home: Path
+    created: str
+    rows: Mapping[str, int]
+    models: int
+    kept: tuple[Path, ...]

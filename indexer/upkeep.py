@@ -1,12 +1,9 @@
-"""The composition root of the commands that keep a library safe: doctor, backup, restore, export, import."""
+"""The composition root of the command that checks a data folder and mends it."""
 
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,22 +83,22 @@ class _CheckUp:
 
     def _counts(self) -> dict[str, int]:
         from db.examine import count_rows
-        from db.raw import reading
+        from db.raw import UNREADABLE, reading
 
         try:
             with reading(self._settings.database) as connection:
                 return count_rows(connection)
-        except sqlite3.DatabaseError:
+        except UNREADABLE:
             return {}
 
     def _database(self) -> Iterator[Finding]:
         from db.examine import examine
-        from db.raw import reading
+        from db.raw import UNREADABLE, reading
 
         try:
             with reading(self._settings.database, self._check_stop) as connection:
                 yield from examine(connection, self._writer, self._advance)
-        except sqlite3.DatabaseError as error:
+        except UNREADABLE as error:
             yield Finding("unreadable", 1, str(error))
 
     def _vectors(self) -> Iterator[Finding]:
@@ -162,11 +159,11 @@ class _CheckUp:
 
 def _mend(settings: Settings, look: _CheckUp, found: CheckUp, progress: Progress) -> tuple[Path | None, Mapping[str, int] | None]:
     """Mend what was found; the copy of the database from before, and the rows of each table where it was written anew."""
-    from db.copy import set_aside
+    from db.copy import free_name, set_aside
 
     saved, recovered = None, None
     if any(one.about.mended and not one.about.derived for one in found.findings):
-        saved = _free_name(settings.database, "before-repair")
+        saved = free_name(settings.database, "before-repair")
         set_aside(settings.database, saved)
         if found.of("unreadable", "pages"):
             recovered = _recover(settings, progress)
@@ -183,7 +180,7 @@ def _mend(settings: Settings, look: _CheckUp, found: CheckUp, progress: Progress
 
 
 def _recover(settings: Settings, progress: Progress) -> Mapping[str, int]:
-    from db.copy import replace_database
+    from db.copy import remove_database, replace_database
     from db.raw import sound_or_raise
     from db.recover import recover
 
@@ -196,8 +193,7 @@ def _recover(settings: Settings, progress: Progress) -> Mapping[str, int]:
         replace_database(new, settings.database)
     finally:
         progress.finish()
-        for end in ("", "-wal", "-shm", "-journal"):
-            new.with_name(new.name + end).unlink(missing_ok=True)
+        remove_database(new)
     return counts
 
 
@@ -237,11 +233,3 @@ def _used(settings: Settings) -> dict[int, ModelCard]:
 
     with reading(settings.database) as connection:
         return used_models(connection)
-
-
-def _free_name(path: Path, why: str) -> Path:
-    """A name beside a file that says why it is there and when it was made, and that nothing has."""
-    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    names = (path.with_name(f"{path.name}.{why}-{stamp}{more}") for more in ("", *(f"-{number}" for number in range(2, 1000))))
-    return next(name for name in names if not name.exists())
-

@@ -36,7 +36,11 @@ class TerminalProgress:
 
         sys.stderr.write("\r\x1b[K")
         if total:
-            self._bar = tqdm(total=total, unit=f" {self._unit}", desc=self._title, file=sys.stderr, dynamic_ncols=True, smoothing=0.1)
+            scaled = self._unit == "B"  # bytes, as kB, MB, ...
+            unit = self._unit if scaled else f" {self._unit}"
+            self._bar = tqdm(
+                total=total, unit=unit, unit_scale=scaled, desc=self._title, file=sys.stderr, dynamic_ncols=True, smoothing=0.1
+            )
 
     def advance(self, done: int, failed: int) -> None:
         self._failed += failed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -206,6 +206,9 @@ class MemoryStore:
     def digests_at(self, root: bytes) -> list[bytes]:
         live = [(path, file.digest) for path, file in self._files.items() if _is_live(file)]
         return sorted({digest for path, digest in live if digest and is_under(path, root)})
+
+    def known_digests(self, digests: Collection[bytes]) -> set[bytes]:
+        return {digest for digest in digests if digest in self._images}
 
     def labelled(self) -> list[Labelled]:
         found = []
