@@ -10,10 +10,12 @@ from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
+from db.engine import plain_errors
 from db.raw import UNREADABLE, reading, sound_or_raise
 from indexer.atomic import replace_file, sync_folder
 from indexer.errors import StoreDamaged
 
+_OF_THE_TARGET = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 _PAGES_AT_ONCE = 2048
 _BESIDE = ("-wal", "-shm")
 
@@ -21,23 +23,26 @@ _BESIDE = ("-wal", "-shm")
 def copy_database(source: Path, target: Path, advance: Callable[[int, int], None], check_stop: Callable[[], None]) -> None:
     """Write the database as it is at this moment to a new file, whoever writes to it meanwhile; the copy is checked.
 
-    `advance` hears of pages: how many are copied, and how many there are. Raises StoreDamaged where the source is damaged.
+    `advance` hears of pages: how many are copied, and how many there are. Raises StoreDamaged where the source is damaged,
+    OSError where the copy cannot be written.
     """
-    try:
-        # The open transaction keeps the source as it is: without it, every commit of a writer would begin the copy anew.
-        with reading(source) as old, closing(sqlite3.connect(target)) as new:
+    # The open transaction keeps the source as it is: without it, every commit of a writer would begin the copy anew.
+    with plain_errors(source), reading(source) as old, closing(sqlite3.connect(target)) as new:
 
-            def watch(_status: int, remaining: int, total: int) -> None:
-                check_stop()
-                advance(total - remaining, total)
+        def watch(_status: int, remaining: int, total: int) -> None:
+            check_stop()
+            advance(total - remaining, total)
 
+        try:
             old.backup(new, pages=_PAGES_AT_ONCE, progress=watch)
-    except UNREADABLE as error:
-        target.unlink(missing_ok=True)
-        raise StoreDamaged(
-            f"The database {source} is damaged ({error}); see what can be saved: moodex doctor --repair"
-        ) from error
-    sound_or_raise(target)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in _OF_THE_TARGET:
+                raise
+            raise OSError(error.sqlite_errorcode, str(error)) from error
+    try:
+        sound_or_raise(target)
+    except StoreDamaged as error:
+        raise StoreDamaged(f"The database {source} is damaged; see what can be saved: moodex doctor --repair") from error
 
 
 def set_aside(database: Path, aside: Path) -> None:

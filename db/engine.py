@@ -56,8 +56,8 @@ def plain_errors(path: Path) -> Iterator[None]:
         code = getattr(raised, "sqlite_errorcode", 0) & 0xFF
         if code in _DAMAGED or any(sign in str(raised) for sign in _SIGNS):
             raise StoreDamaged(
-                f"The database {path} is damaged or is no moodex database ({raised}). Nothing was changed; see what can be saved: moodex "
-                "doctor --repair"
+                f"The database {path} is damaged or is no moodex database ({raised}). Nothing was changed; see what can be "
+                "saved: moodex doctor --repair"
             ) from error
         if isinstance(raised, sqlite3.OperationalError):
             raise MoodexError(f"The database {path} cannot be used: {raised}.") from error

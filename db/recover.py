@@ -19,7 +19,7 @@ from pathlib import Path
 
 from sqlalchemy import create_engine, text
 
-from db.examine import TABLES
+from db.examine import TABLES, count
 from db.migrations import STEPS
 from db.raw import UNREADABLE, reading
 from indexer.errors import StoreDamaged
@@ -34,6 +34,9 @@ _MOST_CUT = 1000
 _AT_ONCE = 5000
 _FEWEST_BYTES = 8
 """No row is smaller: so many rows a file can have at most."""
+
+_DENSE = 32
+"""Places where a table is tried, between one number and its double."""
 
 _FAILURES = 500_000
 """Failed attempts at a table after which the rest of it is given up."""
@@ -83,6 +86,8 @@ def recover(source: Path, target: Path, advance: Callable[[int], None]) -> dict[
                     new.executemany(insert, rows)
             _keep_sequence(old, new)
             new.execute("COMMIT")
+            if not count(new, "files") + count(new, "labels"):
+                raise _nothing(source)
         return counts
     finally:
         for part in (work, *(work.with_name(work.name + end) for end in ("-wal", "-shm"))):
@@ -108,7 +113,11 @@ def _opened(source: Path, work: Path) -> Path:
                     file.write(content)
             if _has_tables(work) and (len(parts) < 2 or _roots_fit(work)):
                 return work
-    raise StoreDamaged(
+    raise _nothing(source)
+
+
+def _nothing(source: Path) -> StoreDamaged:
+    return StoreDamaged(
         f"Nothing can be read of the database {source}. Nothing was changed; bring back a backup with moodex restore, or move it "
         "away and index again."
     )
@@ -197,13 +206,16 @@ def _columns(path: Path) -> dict[str, set[str]]:
 
 def _make(path: Path, steps: int) -> None:
     """A new database with the first steps of the schema, all at once."""
-    engine = create_engine(f"sqlite:///{path}")
+    engine = create_engine("sqlite://", creator=lambda: sqlite3.connect(path, isolation_level=None))
     try:
-        with engine.begin() as connection:
+        with engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA synchronous=OFF")
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
             connection.execute(text("CREATE TABLE IF NOT EXISTS migrations (name TEXT PRIMARY KEY, applied_at REAL NOT NULL)"))
             for name, step in STEPS[:steps]:
                 step(connection)
                 connection.execute(text("INSERT INTO migrations VALUES (:name, :now)"), {"name": name, "now": time.time()})
+            connection.exec_driver_sql("COMMIT")
     finally:
         engine.dispose()
 
@@ -217,9 +229,11 @@ def _bare(path: Path) -> sqlite3.Connection:
 
 def _copy(old: sqlite3.Connection, new: sqlite3.Connection, table: str, advance: Callable[[int], None]) -> int:
     """Copy the rows of a table that can be read and break no rule; how many."""
-    if not (columns := [row[1] for row in new.execute(f"PRAGMA table_info({table})")]):
+    described = new.execute(f"PRAGMA table_info({table})").fetchall()
+    if not described:
         return 0  # a table of a later step
-    key = "image_id" if table == "labels" else "id"
+    columns = [row[1] for row in described]
+    (key,) = (row[1] for row in described if row[5])
     names = ", ".join(f'"{column}"' for column in columns)
     insert = f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({', '.join('?' * len(columns))})"
     position = columns.index(key)
@@ -233,6 +247,8 @@ def _rows(old: sqlite3.Connection, select: str, table: str, key: tuple[str, int]
     """The rows of a table that can be read, around those that cannot."""
     name, position = key
     gaps, failures = [(1, _greatest(old, table, name))], 0
+    if not _any_is_readable(old, f"{select} WHERE {name} = ?", gaps[0][1]):
+        return
     while gaps and failures < _FAILURES:
         low, high = gaps.pop()
         if low == high:
@@ -254,6 +270,17 @@ def _rows(old: sqlite3.Connection, select: str, table: str, key: tuple[str, int]
             gaps += [(middle + 1, high), (low, middle)]
         elif not back.whole and low == high:
             gaps.append((low, high))
+
+
+def _any_is_readable(old: sqlite3.Connection, query: str, high: int) -> bool:
+    """Whether rows can be looked for at all: where a table's first page is bad, every place of it is, and no search will help."""
+    place = 1
+    while place <= high:
+        one = _Reading(old, query, (place,))
+        if any(one) or one.whole:
+            return True
+        place += 1 + place // _DENSE
+    return False
 
 
 class _Reading:

@@ -26,7 +26,17 @@ _FORMAT, _VERSION = "moodex-backup", 1
 _ALLOWED = re.compile(r"models/(?!\.)[^/\\\x00-\x1f:]{1,120}\.(safetensors|json|txt)")
 _AT_ONCE = 1 << 20
 _LONGEST_MANIFEST = 1 << 24
-_UNREADABLE = (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, KeyError, TypeError, EOFError)
+_UNREADABLE = (
+    OSError,
+    zipfile.BadZipFile,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    EOFError,
+)
 
 
 @dataclass(frozen=True, slots=True)

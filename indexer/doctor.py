@@ -52,7 +52,7 @@ def look_at_files(
 
 
 def leftovers(home: Path) -> list[Path]:
-    """Temporary files in a data folder whose process has ended."""
+    """Temporary files and folders in a data folder whose process has ended."""
     folders = [home, *(folder for folder in (home / "vectors", home / "models") if folder.is_dir())]
     return sorted(path for folder in folders for path in folder.iterdir() if _is_left(path))
 
@@ -76,7 +76,7 @@ def _changed(place: Place, deep: bool) -> str | None:
 
 def _is_left(path: Path) -> bool:
     named = _TEMPORARY.fullmatch(path.name)
-    if named is None or not path.is_file():
+    if named is None or path.is_symlink():
         return False
     pid = int(named[1])
     try:

@@ -118,7 +118,9 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """One indexing job. Times are seconds since the epoch; `outcome` is running, done, failed or interrupted."""
+    """One indexing job. Times are seconds since the epoch; `outcome` is running, done, failed, interrupted or, where it was
+    killed, died.
+    """
 
     id: int
     started_at: float

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from indexer.bootstrap import _cores, _need_database, shelf
-from indexer.errors import ForeignDatabase, StoreDamaged
+from indexer.bootstrap import _cores, _need_database, _store, shelf
+from indexer.errors import ForeignDatabase, MoodexError, StoreDamaged
 from indexer.health import CheckUp, Doctored, Finding, Place, Repair
 from indexer.stopping import stoppable
 
@@ -17,9 +19,6 @@ if TYPE_CHECKING:
     from indexer.ports import Progress
     from indexer.settings import Settings
 
-_LOOKS = 3
-"""How often a check-up goes over a row of the database."""
-
 
 def doctor(settings: Settings, deep: bool, repair: bool, progress: Progress) -> Doctored:
     """Look for what is wrong with a data folder and, if wanted, mend what can be. Without a repair, only reads, whoever writes.
@@ -27,13 +26,19 @@ def doctor(settings: Settings, deep: bool, repair: bool, progress: Progress) -> 
     Raises NotIndexed, WriterBusy where a repair meets a writer, StoreDamaged where nothing at all can be read for a repair or the
     database is another program's.
     """
+    from db.engine import plain_errors
     from db.lock import writer, writer_lock
 
     _need_database(settings)
     if not repair:
-        with stoppable("nothing was changed") as check_stop:
+        with stoppable("nothing was changed") as check_stop, plain_errors(settings.database):
             return Doctored(settings.home, _CheckUp(settings, writer(settings.home), progress, check_stop).run(deep))
-    with writer_lock(settings.home), stoppable("what was mended stays so; the same command goes on from there") as check_stop:
+    with (
+        writer_lock(settings.home),
+        stoppable("what was mended stays so; the same command goes on from there") as check_stop,
+        _writable(settings.home),
+        plain_errors(settings.database),
+    ):
         look = _CheckUp(settings, None, progress, check_stop)
         found = look.run(deep)
         if not any(one.about.mended for one in found.findings):
@@ -59,8 +64,9 @@ class _CheckUp:
         try:
             readable = self._up_to_date()
             rows = self._counts() if readable else {}
-            # Every row thrice, and then the rows of vector indexes, and the files.
-            self._progress.start(_LOOKS * sum(rows.values()) + rows.get("predictions", 0) + rows.get("files", 0))
+            # As rows, as parts of the whole file; what they say; in the vector indexes; on disk.
+            again = 2 * rows.get("predictions", 0) + rows.get("embeddings", 0) + rows.get("files", 0)
+            self._progress.start(2 * sum(rows.values()) + again)
             findings += self._database()
             if not any(one.kind in ("unreadable", "pages") for one in findings):
                 findings += [*self._vectors(), *self._files(deep), *self._weights()]
@@ -71,10 +77,9 @@ class _CheckUp:
 
     def _up_to_date(self) -> bool:
         """Bring the schema up to date, as every command does; whether the database can be read at all."""
-        from db.store import SqliteStore
-
         try:
-            SqliteStore(self._settings.database).close()
+            with _store(self._settings):
+                pass
         except ForeignDatabase:
             raise
         except StoreDamaged:
@@ -166,7 +171,7 @@ def _mend(settings: Settings, look: _CheckUp, found: CheckUp, progress: Progress
         saved = free_name(settings.database, "before-repair")
         set_aside(settings.database, saved)
         if found.of("unreadable", "pages"):
-            recovered = _recover(settings, progress)
+            recovered = _recover(settings, sum(found.rows.values()), progress)
         else:
             _mend_rows(settings, settings.database, found.of("indexes"), False)
         if look.rotten:
@@ -174,19 +179,22 @@ def _mend(settings: Settings, look: _CheckUp, found: CheckUp, progress: Progress
 
             read_again(settings.database, look.rotten)
     for path in look.strays:
-        path.unlink(missing_ok=True)
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
     _mend_vectors(settings, everything=recovered is not None or found.of("vectors_damaged", "vectors_wrong"))
     return saved, recovered
 
 
-def _recover(settings: Settings, progress: Progress) -> Mapping[str, int]:
+def _recover(settings: Settings, rows: int, progress: Progress) -> Mapping[str, int]:
     from db.copy import remove_database, replace_database
     from db.raw import sound_or_raise
     from db.recover import recover
 
     new = settings.home / f".{settings.database.name}.{os.getpid()}.tmp"
     try:
-        progress.start(0)
+        progress.start(rows)
         counts = recover(settings.database, new, lambda rows: progress.advance(rows, 0))
         _mend_rows(settings, new, False, True)
         sound_or_raise(new)
@@ -225,6 +233,14 @@ def _mend_vectors(settings: Settings, everything: bool) -> None:
                 files.forget(model.card)
             if model.used:
                 keep_vectors(store, files, model)
+
+
+@contextmanager
+def _writable(home: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise MoodexError(f"The data folder {home} cannot be written to: {error.strerror or error}.") from error
 
 
 def _used(settings: Settings) -> dict[int, ModelCard]:

@@ -32,7 +32,8 @@ _FACTS = (
 
 
 def write_parquet(export: Export, file: Path, advance: Callable[[int], None]) -> int:
-    """Write an export; how many rows. Embeddings are float32, which every reader knows. Bytes of a path that are no valid text
+    """Write an export; how many rows. Embeddings are float32, which every reader knows, and NaN where the model
+    has not seen the picture (Parquet has no lists of fixed size that are null). Bytes of a path that are no valid text
     are written as \\xNN; the digest says which picture it is. The schema's metadata name the model and its spaces.
     """
     card, count = export.card, 0
@@ -57,6 +58,5 @@ def _columns(portion: Portion, schema: Any) -> list[Any]:
     columns = [pa.array(values, type=schema.field(number).type) for number, values in enumerate(facts)]
     columns += [pa.array(numbers, type=pa.float32(), from_pandas=True) for numbers in portion.probabilities.T]
     vectors = portion.embeddings.astype(np.float32)
-    unseen = pa.array(np.isnan(vectors[:, 0]))
     flat = pa.array(vectors.ravel(), type=pa.float32())
-    return [*columns, pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1], mask=unseen)]
+    return [*columns, pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])]

@@ -32,7 +32,7 @@ def write_status(status: Status, as_json: bool, out: TextIO) -> None:
         when = datetime.fromtimestamp(run.started_at).isoformat(" ", "minutes")
         roots = ", ".join(shown_path(root) for root in run.roots)
         counts = ", ".join(f"{n:,} {name}" for name, n in run.counts.items() if n and name != "scanned")
-        idle = "not over" if run.ended_at is None else "nothing to do"
+        idle = {"running": "not over", "died": "nothing known"}.get(run.outcome, "nothing to do")
         out.write(f"Run       {when}  {run.outcome}: {counts or idle}  ({roots})\n")
     for path, failure in status.failures:
         out.write(f"Failed    {shown_path(path)}: {printable(failure.reason)}\n")

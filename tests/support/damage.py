@@ -41,6 +41,7 @@ def build(folder: Path) -> Library:
     library.index(prune=True)
     said = [os.fsencode(library.folder / name) for name in ("a/003.png", "a/004.png", "b/faces.png")]
     bootstrap.label(library.settings, what_is_said(said, "sad", False), False)
+    library.search(like=said[0])  # brings the vector index up to date
     return library
 
 
