@@ -200,8 +200,18 @@ def damaged(saved: Path, how: str) -> None:
 
 @pytest.mark.parametrize(
     "how",
-    ["a byte", "cut off", "another file", "a file outside", "a pickle", "a missing file", "other bytes", "no database", "an odd manifest"],
-)  # fmt: skip
+    [
+        "a byte",
+        "cut off",
+        "another file",
+        "a file outside",
+        "a pickle",
+        "a missing file",
+        "other bytes",
+        "no database",
+        "an odd manifest",
+    ],
+)
 def test_a_backup_that_is_not_as_it_was_changes_nothing(library: Library, tmp_path: Path, how: str) -> None:
     saved = backup(library, tmp_path / "backup.zip")
     damaged(saved, how)

@@ -39,9 +39,8 @@ def doctor(library: Library, deep: bool = False, repair: bool = False) -> Doctor
 
 
 def found(done: Doctored) -> dict[str, int]:
-    """What was found, but for what every test's library has: a model that no file is there of, a picture whose file is gone."""
-    usual = ("weights_gone",)
-    return {one.kind: one.count for one in done.found.findings if one.kind not in usual}
+    """What was found, but for what every test's library has: a model of which there is no file."""
+    return {one.kind: one.count for one in done.found.findings if one.kind != "weights_gone"}
 
 
 def kept(library: Library) -> tuple[object, ...]:
@@ -61,13 +60,18 @@ def test_a_sound_library_is_sound(library: Library) -> None:
     assert library.settings.database.read_bytes() == before
 
 
-FACES = "(SELECT image_id FROM predictions WHERE region = 2)"
+_DONE = "id IN (SELECT id FROM files WHERE state = 'done' LIMIT {})"
+_LABELLED = "image_id = (SELECT min(image_id) FROM labels)"
+_MAIN_FACE = "region = 1 AND image_id IN (SELECT image_id FROM predictions WHERE region = 2)"
+_SET = "UPDATE predictions SET "
 
 PLANNED: dict[str, tuple[str, int, tuple[str, ...]]] = {
     "a done file without its picture": (
-        "files_contradictory", 2, ("UPDATE files SET image_id = NULL WHERE state = 'done' AND id IN (SELECT id FROM files WHERE state = 'done' LIMIT 2)",)
+        "files_contradictory", 2, (f"UPDATE files SET image_id = NULL WHERE {_DONE.format(2)}",)
     ),
-    "a failed file without a reason": ("files_contradictory", 1, ("UPDATE files SET failure_kind = NULL WHERE state = 'failed'",)),
+    "a failed file without a reason": (
+        "files_contradictory", 1, ("UPDATE files SET failure_kind = NULL WHERE state = 'failed'",)
+    ),
     "a file in no known state": ("files_contradictory", 1, ("UPDATE files SET state = 'odd' WHERE id = 3",)),
     "a digest that is cut off": ("pictures_broken", 1, ("UPDATE images SET digest = x'00ff' WHERE id = 4",)),
     "a picture of no size": ("pictures_broken", 1, ("UPDATE images SET width = 0 WHERE id = 4",)),
@@ -76,31 +80,30 @@ PLANNED: dict[str, tuple[str, int, tuple[str, ...]]] = {
     "a whole beside its faces": (
         "regions", 1,
         (
-            'INSERT INTO predictions (image_id, model_id, region, emotion, score, probabilities, finder_id) SELECT image_id, model_id, 0, '
-            f'emotion, score, probabilities, finder_id FROM predictions WHERE region = 1 AND image_id IN {FACES}',
-            f"INSERT INTO embeddings (embedder_id, image_id, region, vector) SELECT embedder_id, image_id, 0, vector FROM embeddings WHERE region = 1 AND image_id IN {FACES}",
+            "INSERT INTO predictions (image_id, model_id, region, emotion, score, probabilities, finder_id) "
+            f"SELECT image_id, model_id, 0, emotion, score, probabilities, finder_id FROM predictions WHERE {_MAIN_FACE}",
+            "INSERT INTO embeddings (embedder_id, image_id, region, vector) "
+            f"SELECT embedder_id, image_id, 0, vector FROM embeddings WHERE {_MAIN_FACE}",
         ),
     ),
     "a face missing between others": (
         "regions", 1, ("DELETE FROM predictions WHERE region = 2", "DELETE FROM embeddings WHERE region = 2")
     ),
     "a label of a picture that is not there": ("references", 1, ("INSERT INTO labels VALUES (9999, 'happy', 0)",)),
-    "a label without an emotion": ("labels_broken", 1, ("UPDATE labels SET emotion = ' ' WHERE image_id = (SELECT min(image_id) FROM labels)",
-                                   "UPDATE predictions SET emotion = ' ', score = 1 WHERE image_id = (SELECT min(image_id) FROM labels)")),
-    "probabilities that are none": ("predictions_broken", 1, (f"UPDATE predictions SET probabilities = {_NAN} WHERE id = ({_FEW})",)),
-    "probabilities that are cut off": ("predictions_broken", 1, (f"UPDATE predictions SET probabilities = x'0000' WHERE id = ({_FEW})",)),
-    "probabilities above one": (
-        "predictions_broken", 1, (f"UPDATE predictions SET probabilities = x'{'0000003f' * 10}' WHERE id = ({_FEW})",)
+    "a label without an emotion": (
+        "labels_broken", 1,
+        (f"UPDATE labels SET emotion = ' ' WHERE {_LABELLED}", f"{_SET} emotion = ' ', score = 1 WHERE {_LABELLED}"),
     ),
-    "a face without a place": ("predictions_broken", 1, ('UPDATE predictions SET "left" = NULL WHERE region = 2',)),
-    "a face outside of its picture": ("predictions_broken", 1, ('UPDATE predictions SET "right" = 1.5 WHERE region = 2',)),
-    "a score beyond one": ("emotions", 1, (f"UPDATE predictions SET score = 1.5 WHERE id = ({_FEW})",)),
+    "probabilities that are none": ("predictions_broken", 1, (f"{_SET} probabilities = {_NAN} WHERE id = ({_FEW})",)),
+    "probabilities that are cut off": ("predictions_broken", 1, (f"{_SET} probabilities = x'0000' WHERE id = ({_FEW})",)),
+    "probabilities above one": ("predictions_broken", 1, (f"{_SET} probabilities = x'{'0000003f' * 10}' WHERE id = ({_FEW})",)),
+    "a face without a place": ("predictions_broken", 1, (f'{_SET} "left" = NULL WHERE region = 2',)),
+    "a face outside of its picture": ("predictions_broken", 1, (f'{_SET} "right" = 1.5 WHERE region = 2',)),
+    "a score beyond one": ("emotions", 1, (f"{_SET} score = 1.5 WHERE id = ({_FEW})",)),
     "an emotion that is not the most probable": (
-        "emotions", 1, (f"UPDATE predictions SET emotion = iif(emotion = 'fear', 'sad', 'fear') WHERE id = ({_FEW})",)
+        "emotions", 1, (f"{_SET} emotion = iif(emotion = 'fear', 'sad', 'fear') WHERE id = ({_FEW})",)
     ),
-    "a label that predictions do not follow": (
-        "emotions", 1, ("UPDATE predictions SET score = 0.5 WHERE image_id = (SELECT min(image_id) FROM labels)",)
-    ),
+    "a label that predictions do not follow": ("emotions", 1, (f"{_SET} score = 0.5 WHERE {_LABELLED}",)),
     "an embedding that is cut off": ("embeddings_broken", 1, ("UPDATE embeddings SET vector = x'00' WHERE id = 1",)),
     "an embedding of NaN": ("embeddings_broken", 1, (f"UPDATE embeddings SET vector = x'{'007e' * 64}' WHERE id = 1",)),
     "an embedding that is too long": ("embeddings_broken", 1, (f"UPDATE embeddings SET vector = x'{'003c' * 64}' WHERE id = 1",)),
@@ -110,7 +113,7 @@ PLANNED: dict[str, tuple[str, int, tuple[str, ...]]] = {
     "predictions after the last generation": ("generations", 1, ("DELETE FROM generations",)),
     "a run that was killed": ("runs_died", 1, ("UPDATE runs SET outcome = 'running', ended_at = NULL WHERE id = 1",)),
     "files in a folder that is not there": (
-        "references", 3, ("UPDATE files SET folder_id = 77 WHERE id IN (SELECT id FROM files WHERE state = 'done' LIMIT 3)",)
+        "references", 3, (f"UPDATE files SET folder_id = 77 WHERE {_DONE.format(3)}",)
     ),
     "files of a picture that is not there": ("references", 1, ("UPDATE files SET image_id = 8888 WHERE id = 6",)),
     "runs that are not there": ("references", 42, ("DELETE FROM runs",)),

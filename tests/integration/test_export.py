@@ -15,7 +15,7 @@ from indexer import bootstrap, carry
 from indexer.errors import NotIndexed, UnknownEmotion, UsageError
 from indexer.label import what_is_said
 from indexer.table import Exported
-from render.export import writer_for
+from render.export import COLUMNS, writer_for
 from render.text import guarded
 from tests.support import damage
 from tests.support.builders import write_pictures
@@ -54,7 +54,7 @@ def test_a_table_says_what_searches_say(library: Library, tmp_path: Path) -> Non
     done = export(library, tmp_path / "all.csv")
     rows = read(tmp_path / "all.csv")
     assert done.rows == len(rows) == 42  # forty files, one of them with three faces
-    assert list(rows[0])[:11] == "path digest emotion score label region left top right bottom p_happy".split()
+    assert list(rows[0])[:11] == [*COLUMNS, "p_happy"]
     by_path = {(row["path"], row["left"]): row for row in rows}
     for hit in library.everything():
         row = by_path[(os.fsdecode(hit.path), str(hit.box[0]) if hit.box else "")]
@@ -100,7 +100,10 @@ def test_parquet_is_read_by_others(library: Library, tmp_path: Path) -> None:
     library.index()
     unseen = os.fsencode(library.folder / "a/010.png")
     bootstrap.label(library.settings, what_is_said([unseen], "happy", False), False)
-    sql(library, f"DELETE FROM predictions WHERE image_id = (SELECT image_id FROM files WHERE name = CAST('010.png' AS BLOB))")  # noqa: F541
+    sql(
+        library,
+        "DELETE FROM predictions WHERE image_id = (SELECT image_id FROM files WHERE name = CAST('010.png' AS BLOB))",
+    )
     try:
         export(library, tmp_path / "all.parquet")
         export(library, tmp_path / "all.csv", embeddings=True)

@@ -107,7 +107,7 @@ def test_a_file_that_was_cut_off_keeps_what_is_left(library: Library, share: flo
 @pytest.mark.parametrize("content", [b"", b"hello", b"no database " * 5000, bytes(50_000)])
 def test_where_nothing_can_be_read_nothing_is_changed(library: Library, content: bytes) -> None:
     library.settings.database.write_bytes(content)
-    for question in (lambda: bootstrap.status(library.settings, 0), library.index, lambda: library.everything()):
+    for question in (lambda: bootstrap.status(library.settings, 0), library.index, library.everything):
         with pytest.raises(StoreDamaged):
             question()
     assert doctor(library).exit_code == 5
