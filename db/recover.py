@@ -19,6 +19,7 @@ from pathlib import Path
 
 from sqlalchemy import create_engine, text
 
+from db.copy import remove_database
 from db.examine import TABLES, count
 from db.migrations import STEPS
 from db.raw import UNREADABLE, reading
@@ -41,29 +42,54 @@ _DENSE = 32
 _FAILURES = 500_000
 """Failed attempts at a table after which the rest of it is given up."""
 
-_FROM_INDEXES = (
+
+def _at_once(_new: sqlite3.Connection) -> list[str]:
+    return ["true"]
+
+
+def _by_first_byte(_new: sqlite3.Connection) -> list[str]:
+    return [f"digest BETWEEN x'{byte:02x}' AND x'{byte:02x}{'ff' * 32}'" for byte in range(256)]
+
+
+def _by_folder(new: sqlite3.Connection) -> list[str]:
+    return [f"folder_id = {number}" for (number,) in new.execute("SELECT id FROM folders")]
+
+
+def _by_picture(new: sqlite3.Connection) -> list[str]:
+    starts = new.execute("SELECT DISTINCT id / 500 * 500 FROM images")
+    return [f"image_id BETWEEN {start} AND {start + 499}" for (start,) in starts]
+
+
+_FROM_INDEXES: tuple[tuple[str, str, Callable[[sqlite3.Connection], list[str]]], ...] = (
     (
-        "SELECT id, path FROM folders INDEXED BY sqlite_autoindex_folders_1 ORDER BY path",
+        "SELECT id, path FROM folders INDEXED BY sqlite_autoindex_folders_1 WHERE {} ORDER BY path",
         "INSERT OR IGNORE INTO folders VALUES (?, ?)",
+        _at_once,
     ),
     (
-        "SELECT id, digest FROM images INDEXED BY sqlite_autoindex_images_1 ORDER BY digest",
+        "SELECT id, digest FROM images INDEXED BY sqlite_autoindex_images_1 WHERE {} ORDER BY digest",
         "INSERT OR IGNORE INTO images VALUES (?, ?, 0, 0, '')",
+        _by_first_byte,
     ),
     (
-        "SELECT id, folder_id, name FROM files INDEXED BY files_by_path ORDER BY folder_id, name",
+        "SELECT id, folder_id, name FROM files INDEXED BY files_by_path WHERE {} ORDER BY name",
         "INSERT OR IGNORE INTO files VALUES (?, ?, ?, 0, 0, 'pending', NULL, NULL, NULL, 0)",
+        _by_folder,
     ),
     (
-        "SELECT image_id, id FROM files INDEXED BY files_by_image WHERE image_id IS NOT NULL ORDER BY image_id",
+        "SELECT image_id, id FROM files INDEXED BY files_by_image WHERE {} ORDER BY image_id",
         "UPDATE files SET image_id = ? WHERE id = ? AND image_id IS NULL AND size = 0 AND state = 'pending'",
+        _by_picture,
     ),
     (
-        "SELECT image_id, emotion FROM labels INDEXED BY labels_by_emotion ORDER BY emotion",
+        "SELECT image_id, emotion FROM labels INDEXED BY labels_by_emotion WHERE {} ORDER BY emotion",
         f"INSERT OR IGNORE INTO labels VALUES (?, ?, {time.time():.0f})",
+        _at_once,
     ),
 )
-"""What indexes know of rows, and how it becomes one where the table had none. Files found so wait to be read again."""
+"""What indexes know of rows, how it becomes one where the table had none, and the parts in which they are read, each from both
+ends, as the new database knows them. Files found so wait to be read again.
+"""
 
 
 def recover(source: Path, target: Path, advance: Callable[[int], None]) -> dict[str, int]:
@@ -81,17 +107,17 @@ def recover(source: Path, target: Path, advance: Callable[[int], None]) -> dict[
                 new.execute(f"PRAGMA {pragma}")
             new.execute("BEGIN")
             counts = {table: _copy(old, new, table, advance) for table in TABLES if table != "generations"}
-            for query, insert in _FROM_INDEXES:
-                for rows in _from_both_ends(old, query):
-                    new.executemany(insert, rows)
+            for query, insert, parts in _FROM_INDEXES:
+                for part in parts(new):
+                    for rows in _from_both_ends(old, query.format(part)):
+                        new.executemany(insert, rows)
             _keep_sequence(old, new)
             new.execute("COMMIT")
             if not count(new, "files") + count(new, "labels"):
                 raise _nothing(source)
         return counts
     finally:
-        for part in (work, *(work.with_name(work.name + end) for end in ("-wal", "-shm"))):
-            part.unlink(missing_ok=True)
+        remove_database(work)
 
 
 def _opened(source: Path, work: Path) -> Path:
@@ -327,8 +353,7 @@ def _from_both_ends(old: sqlite3.Connection, query: str) -> Iterator[list[Values
     forth = _Reading(old, query)
     yield from forth
     if not forth.whole:
-        # Every column descends, as the index read backwards does: sorting would have to read all of it first.
-        yield from _Reading(old, query.replace("ORDER BY folder_id, name", "ORDER BY folder_id DESC, name") + " DESC")
+        yield from _Reading(old, f"{query} DESC")
 
 
 def _keep_sequence(old: sqlite3.Connection, new: sqlite3.Connection) -> None:

@@ -34,7 +34,7 @@ class Kind:
     derived: bool = False
 
 
-_AGAIN = "index their folders again after the repair"
+_AGAIN = "index their folders again"
 
 KINDS: Mapping[str, Kind] = {
     # The file, as SQLite sees it.
@@ -48,7 +48,7 @@ KINDS: Mapping[str, Kind] = {
     "predictions_alone": Kind(Severity.PROBLEM, "prediction", "without an embedding", _AGAIN),
     "predictions_broken": Kind(Severity.PROBLEM, "prediction", "with impossible probabilities or an impossible place", _AGAIN),
     "regions": Kind(Severity.PROBLEM, "picture", "of which some faces are missing, or are there beside the whole", _AGAIN),
-    "emotions": Kind(Severity.PROBLEM, "prediction", "with another emotion or score than its probabilities or your label say"),
+    "emotions": Kind(Severity.PROBLEM, "prediction", "with another emotion or score than probabilities or your label say"),
     "embeddings_broken": Kind(Severity.PROBLEM, "embedding", "of the wrong size, not of length 1, or not of numbers", _AGAIN),
     "labels_broken": Kind(Severity.PROBLEM, "label", "without an emotion", mended=False, advice="label that picture again"),
     "models_broken": Kind(Severity.PROBLEM, "model", "with a description that cannot be read", _AGAIN),
@@ -58,9 +58,9 @@ KINDS: Mapping[str, Kind] = {
         Severity.NOTE, "picture", "in no known file any more; kept, for the same bytes are never computed twice", mended=False
     ),
     "pictures_unread": Kind(
-        Severity.NOTE, "picture", "known by no more than a number or a digest since a repair; its labels are kept", mended=False
+        Severity.NOTE, "picture", "known by a digest or a number alone since a repair; labels are kept", mended=False
     ),
-    "runs_died": Kind(Severity.NOTE, "run", "killed before it could say how it ended; the next one goes on from there"),
+    "runs_died": Kind(Severity.NOTE, "run", "killed without saying how far it came; the next goes on from there"),
     # What was made of them.
     "vectors_damaged": Kind(
         Severity.PROBLEM, "model", "with a vector index whose bytes are not as they were written", derived=True
@@ -71,31 +71,27 @@ KINDS: Mapping[str, Kind] = {
     ),
     # Files.
     "temporaries": Kind(Severity.NOTE, "file", "left over by a program that was killed", derived=True),
-    "files_missing": Kind(
-        Severity.NOTE, "file", "not in its place any more", "index the folder, and it is noticed", mended=False
-    ),
-    "files_changed": Kind(
-        Severity.NOTE, "file", "changed since it was indexed", "index the folder, and it is looked at", mended=False
-    ),
+    "files_missing": Kind(Severity.NOTE, "file", "not in place any more", "index the folder, and it is noticed", mended=False),
+    "files_changed": Kind(Severity.NOTE, "file", "changed since indexing", "index the folder, and it is looked at", mended=False),
     "files_unreadable": Kind(Severity.NOTE, "file", "that cannot be read now", "see to its permissions", mended=False),
     "files_rotten": Kind(
         Severity.PROBLEM,
         "file",
         "with other bytes than were indexed, though size and time are the same: the disk may be failing",
-        "compare with a copy of yours; after the repair, the next index reads it anew",
+        "compare with a copy of yours; the next index reads it anew",
     ),
     # Models.
     "weights_gone": Kind(
         Severity.NOTE,
         "model",
-        "that is gone, but has predictions; they can be searched by its name",
+        "with predictions, but without a file; searches by name still find them",
         "moodex models add FILE brings it back",
         mended=False,
     ),
     "weights_changed": Kind(
         Severity.PROBLEM,
         "model",
-        "with weights that are not the ones its card names",
+        "with other weights than on the card",
         "moodex models add FILE --force, or moodex models remove NAME",
         mended=False,
     ),

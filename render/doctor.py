@@ -11,40 +11,42 @@ if TYPE_CHECKING:
     from indexer.health import CheckUp, Doctored, Finding
 
 _MENDED = "moodex doctor --repair"
+_OF_SQLITE = ("unreadable", "pages", "indexes", "references")
+"""Findings whose example is what SQLite says."""
 
 
 def write_doctored(doctored: Doctored, as_json: bool, out: TextIO) -> None:
-    """Write a line for each finding, then what was mended, then how it stands."""
+    """Write a line for each finding, mended or left, then how it stands."""
     if as_json:
         out.write(json.dumps(_as_dict(doctored), indent=2) + "\n")
         return
-    repair = doctored.repair
-    for finding in doctored.found.findings:
-        out.write(f"{_line(finding, advise=repair is None)}\n")
-    if repair is None:
-        out.write(f"{_verdict(doctored.found)}\n")
-        return
-    if repair.saved is not None:
-        out.write(f"Kept      the database as it was: {printable(str(repair.saved))}\n")
-    if repair.recovered is not None:
-        rows = ", ".join(f"{number:,} {table}" for table, number in repair.recovered.items() if number)
-        out.write(f"Recovered {rows or 'nothing'}\n")
-    left = {finding.kind for finding in repair.after.findings}
-    for finding in doctored.found.findings:
-        if finding.kind not in left:
+    repair, found = doctored.repair, doctored.found
+    last = found if repair is None else repair.after
+    left = {finding.kind for finding in last.findings}
+    for finding in found.findings:
+        if finding.kind in left:
+            out.write(f"{_line(finding)}\n")
+        else:
             again = f"; {finding.about.advice}" if finding.about.advice else ""
             out.write(f"Mended    {_what(finding)}{again}\n")
-    for finding in repair.after.findings:
-        if finding not in doctored.found.findings:
-            out.write(f"{_line(finding, advise=True)}\n")
-    out.write(f"{_verdict(repair.after)}\n")
+    seen = {finding.kind for finding in found.findings}
+    for finding in last.findings:
+        if finding.kind not in seen:
+            out.write(f"{_line(finding)}\n")
+    if repair is not None and repair.recovered is not None:
+        rows = ", ".join(counted(number, table.removesuffix("s")) for table, number in repair.recovered.items() if number)
+        out.write(f"Recovered {rows}\n")
+    if repair is not None and repair.saved is not None:
+        out.write(f"Kept      the database as it was: {printable(str(repair.saved))}\n")
+    out.write(f"{_verdict(last)}\n")
 
 
-def _line(finding: Finding, advise: bool) -> str:
+def _line(finding: Finding) -> str:
     about = finding.about
-    example = f", as {printable(finding.example)}" if finding.example else ""
+    which = "" if finding.count == 1 or finding.kind in _OF_SQLITE else "one is "
+    example = f" ({which}{printable(finding.example)})" if finding.example else ""
     advice = _MENDED if about.mended else about.advice
-    return f"{about.severity.value.capitalize():<8}  {_what(finding)}{example}{f' → {advice}' if advise and advice else ''}"
+    return f"{about.severity.value.capitalize():<8}  {_what(finding)}{example}{f' → {advice}' if advice else ''}"
 
 
 def _what(finding: Finding) -> str:
@@ -52,9 +54,9 @@ def _what(finding: Finding) -> str:
 
 
 def _verdict(check_up: CheckUp) -> str:
-    rows = check_up.rows
-    looked = f"{counted(rows.get('files', 0), 'file')}, {counted(rows.get('images', 0), 'picture')}, "
-    looked += f"{counted(rows.get('predictions', 0), 'prediction')}, {counted(rows.get('labels', 0), 'label')}"
+    nouns = {"files": "file", "images": "picture", "predictions": "prediction", "labels": "label"}
+    counts = [counted(check_up.rows[table], noun) for table, noun in nouns.items() if table in check_up.rows]
+    looked = ", ".join(counts) or "what can be read, which is nothing"
     if not check_up.problems:
         return f"Sound: {looked}."
     return f"Not sound: {counted(len(check_up.problems), 'problem')} in {looked}."

@@ -41,7 +41,8 @@ def write_parquet(export: Export, file: Path, advance: Callable[[int], None]) ->
     fields = [*_FACTS, *((name, pa.float32()) for name in export.probability_columns)]
     fields.append(("embedding", pa.list_(pa.float32(), card.embedding_size)))
     schema = pa.schema(fields, metadata={"moodex": json.dumps(about)})
-    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+    writing: Any = pq.ParquetWriter  # it has no types
+    with writing(file, schema, compression="zstd") as writer:
         for portion in export.portions:
             writer.write_table(pa.Table.from_arrays(_columns(portion, schema), schema=schema))
             count += len(portion)
