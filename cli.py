@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from commands import labels, models, schedule, study
+from commands import labels, models, schedule, study, upkeep
 from commands.options import (
     AsJson,
     BatchSize,
@@ -291,6 +291,7 @@ def status_command(
 labels.add_to(app)
 study.add_to(app)
 schedule.add_to(app)
+upkeep.add_to(app)
 app.add_typer(models.app, name="models")
 
 

@@ -63,7 +63,9 @@ def fill(path: Path, count: int, first: int = 1, seed: int = 0) -> None:
     vectors = np.zeros((count, described.embedding_size), dtype=np.float16)
     vectors[:, look] = looks(count, look.stop - look.start, seed)
     random = np.random.default_rng(seed + 2)
-    vectors[:, feel] = random.normal(0, 0.09, (count, feel.stop - feel.start))
+    for rows in _portions(count):
+        felt = random.normal(size=(len(rows), feel.stop - feel.start))
+        vectors[rows, feel] = felt / np.linalg.norm(felt, axis=1, keepdims=True)
     with open_engine(path).begin() as connection:
         for rows in tqdm(list(_portions(count)), desc="filling", leave=False, disable=None):
             ids = [first + row for row in rows]

@@ -361,8 +361,11 @@ def _noted(folder_id: int, run_id: int, note: FolderNote) -> Iterator[dict[str, 
 def _image_ids(connection: Connection, batch: Batch) -> dict[bytes, int]:
     new = [entry.image for entry in batch.predicted]
     if new:
+        statement = upsert(ImageRow.table)
+        # One that a repair knew by its digest alone gets its size back.
+        known = {name: statement.excluded[name] for name in ("width", "height", "format")}
         connection.execute(
-            upsert(ImageRow.table).on_conflict_do_nothing(),
+            statement.on_conflict_do_update(index_elements=["digest"], set_=known, where=ImageRow.width == 0),
             [{"digest": i.digest, "width": i.width, "height": i.height, "format": i.format} for i in new],
         )
     digests = {image.digest for image in new} | {digest for _, digest in batch.linked}

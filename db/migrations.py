@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection, text
 
-from indexer.errors import MoodexError, StoreDamaged
+from indexer.errors import ForeignDatabase, MoodexError
 
 _FIRST_SCHEMA = """
 CREATE TABLE folders (id INTEGER PRIMARY KEY, path BLOB NOT NULL UNIQUE);
@@ -151,12 +151,12 @@ STEPS: tuple[tuple[str, Callable[[Connection], None]], ...] = (
 def is_current(connection: Connection) -> bool:
     """Whether a database has had every step, and no other; reads only.
 
-    Raises MoodexError for one that a newer moodex has written, StoreDamaged for one that is another program's.
+    Raises MoodexError for one that a newer moodex has written, ForeignDatabase for one that is another program's.
     """
     had = _applied(connection)
     tables = connection.execute(text("SELECT count(*) FROM sqlite_master WHERE type = 'table'")).scalar_one()
     if tables and STEPS[0][0] not in had:
-        raise StoreDamaged(
+        raise ForeignDatabase(
             "The database file is another program's. Nothing was changed; move it away, or choose another folder with --home."
         )
     unknown = sorted(had - {name for name, _ in STEPS})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import struct
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine, Row, and_, exists, func, select, union_all
@@ -187,6 +187,13 @@ class SqliteShelf:
         )
         with self._engine.connect() as connection:
             return list(connection.execute(query.distinct().order_by(ImageRow.digest)).scalars())
+
+    def known_digests(self, digests: Collection[bytes]) -> set[bytes]:
+        found: set[bytes] = set()
+        with self._engine.connect() as connection:
+            for chunk in chunks(sorted(digests), _CHUNK):
+                found.update(connection.execute(select(ImageRow.digest).where(ImageRow.digest.in_(chunk))).scalars())
+        return found
 
     def labelled(self) -> list[Labelled]:
         first = (

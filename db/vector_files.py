@@ -80,6 +80,27 @@ class FaissFiles:
         self._manifest_path(card).unlink(missing_ok=True)
         self._sweep(card, set())
 
+    def damage(self, card: ModelCard) -> str | None:
+        """What is wrong with the bytes of what is kept of a model, all of which are read; None where nothing is."""
+        facts = self._manifest(card)
+        if not facts:
+            return "whose manifest cannot be read" if self._manifest_path(card).exists() else None
+        for segment in facts:
+            for path, expected in zip(self._paths(str(segment["name"])), segment["files"], strict=True):
+                try:
+                    if _digest(path) != expected["blake3"]:
+                        return path.name
+                except OSError:
+                    return (
+                        path.name if self._manifest(card) == facts else self.damage(card)
+                    )  # a writer has replaced them meanwhile
+        return None
+
+    def names(self, card: ModelCard) -> set[str]:
+        """The names of the files that hold what is kept of a model."""
+        paths = [path for one in self._manifest(card) for path in self._paths(str(one["name"]))]
+        return {path.name for path in (self._manifest_path(card), *paths)}
+
     def over(self, rows: VectorRows) -> VectorIndex:
         return NumpyVectors(rows)
 

@@ -23,7 +23,7 @@ EXIT_CODES = """## Exit codes
 | 2 | the command line asks for something that cannot be meant |
 | 3 | finished, but some files failed (`moodex status --failures 100` says why), or a folder is missing or looks unmounted |
 | 4 | another process is writing to this database |
-| 5 | the database is damaged |
+| 5 | the database is damaged; `moodex doctor` says what is wrong, `--repair` mends it |
 | 6 | the device or the model is not there |
 | 130, 143 | stopped by Ctrl-C or SIGTERM; what was committed stays |
 """

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from indexer.ask import check, choose_model, look_at, to_query
 from indexer.domain import FULL_PRECISION, in_precision, named_in
-from indexer.errors import ModelUnavailable, NotIndexed, UsageError
+from indexer.errors import ModelUnavailable, NotIndexed, StoreDamaged, UsageError
 from indexer.messages import ListedModel, Question, Status, Teaching, Undone
 from indexer.stopping import stoppable
 
@@ -197,8 +197,9 @@ def status(settings: Settings, failures: int) -> Status:
         return Status(settings.home, store.counts(), models, runs, store.failures(failures), disk)
 
 
-def label(settings: Settings, said: Sequence[Said], new: bool) -> LabelsChanged:
-    """Remember what a person says of indexed pictures: all of it or, where anything is wrong, nothing.
+def label(settings: Settings, said: Sequence[Said], new: bool, skip_unknown: bool = False) -> LabelsChanged:
+    """Remember what a person says of indexed pictures: all of it or, where anything is wrong, nothing; `skip_unknown` leaves out
+    what is not indexed.
 
     Raises UsageError, UnknownEmotion, NotIndexed and WriterBusy.
     """
@@ -207,7 +208,7 @@ def label(settings: Settings, said: Sequence[Said], new: bool) -> LabelsChanged:
 
     _need_database(settings)
     with writer_lock(settings.home), _store(settings) as store:
-        return remember(store, said, new)
+        return remember(store, said, new, skip_unknown)
 
 
 def labels(settings: Settings) -> list[Labelled]:
@@ -379,6 +380,7 @@ def open_store(settings: Settings) -> Iterator[SqliteStore]:
     from db.engine import plain_errors
     from db.store import SqliteStore
 
+    _check_emptied(settings)
     store = SqliteStore(settings.database)
     try:
         with plain_errors(settings.database):
@@ -396,6 +398,16 @@ def knows(settings: Settings, root: bytes) -> bool:
         return False
     with _store(settings) as store:
         return store.count_files(root) > 0
+
+
+def _check_emptied(settings: Settings) -> None:
+    """Raise StoreDamaged for an empty database file beside vector indexes: SQLite would take it for a new one."""
+    log = settings.database.with_name(settings.database.name + "-wal")
+    if settings.database.exists() and not settings.database.stat().st_size and not log.exists() and settings.vectors.is_dir():
+        raise StoreDamaged(
+            f"The database {settings.database} is empty, though pictures were indexed here. Nothing was changed; bring back a "
+            "backup with moodex restore, or remove the file and index again."
+        )
 
 
 def _need_database(settings: Settings) -> None:

@@ -6,6 +6,7 @@ MoodexError                  1   anything the program knows how to name but has 
 │   └── NotIndexed               a path or id that the database does not hold
 ├── WriterBusy               4   another process is writing to this database
 ├── StoreDamaged             5   the database cannot be read as one
+│   └── ForeignDatabase          it is another program's
 ├── Unavailable              6   a device or a model that is not there
 │   ├── DeviceUnavailable
 │   ├── ModelUnavailable
@@ -52,6 +53,10 @@ class StoreDamaged(MoodexError):
     """The database file is damaged, or is no moodex database."""
 
     exit_code = 5
+
+
+class ForeignDatabase(StoreDamaged):
+    """The database is another program's, and sound for all that is known."""
 
 
 class Unavailable(MoodexError):

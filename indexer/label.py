@@ -6,7 +6,8 @@ import csv
 import io
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from indexer.emotions import EMOTIONS, canonical
@@ -21,8 +22,15 @@ _LONGEST = 40
 _LIKELY = 0.5
 
 
-Said = tuple[bytes, str | None]
-"""A path and what a person says of the pictures there; None takes back what was said."""
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a person says of the pictures at a path; None takes back what was said. Where the picture with the `digest` is known,
+    it is meant, wherever it lies.
+    """
+
+    path: bytes
+    emotion: str | None
+    digest: bytes | None = None
 
 
 def what_is_said(paths: Sequence[bytes], emotion: str | None, remove: bool) -> list[Said]:
@@ -32,22 +40,33 @@ def what_is_said(paths: Sequence[bytes], emotion: str | None, remove: bool) -> l
     """
     said: list[Said] = []
     for path in paths:
-        said += _read_table(path) if path.lower().endswith(b".csv") else [(path, emotion)]
-    return [(path, None) for path, _ in said] if remove else said
+        said += _read_table(path, remove) if path.lower().endswith(b".csv") else [Said(path, emotion)]
+    return [replace(one, emotion=None) for one in said] if remove else said
 
 
-def remember(store: Store, said: Sequence[Said], new: bool) -> LabelsChanged:
-    """Change labels, all or none; `new` lets words that name no emotion become one.
+def remember(store: Store, said: Sequence[Said], new: bool, skip_unknown: bool = False) -> LabelsChanged:
+    """Change labels, all or none; `new` lets words that name no emotion become one, `skip_unknown` leaves out unknown pictures.
 
     Raises NotIndexed for a path without indexed pictures, UnknownEmotion, and UsageError for a word that cannot be a name.
     """
     known = (*EMOTIONS, *(word for word in store.emotions_said() if word not in EMOTIONS))
-    words = {word: _emotion(word, known, new) for _, word in said if word is not None}
-    wanted = {digest: None if word is None else words[word] for path, word in said for digest in _pictures_at(store, path)}
+    words = {word: _emotion(word, known, new) for word in {one.emotion for one in said if one.emotion is not None}}
+    digests = store.known_digests({one.digest for one in said if one.digest is not None})
+    wanted: dict[bytes, str | None] = {}
+    skipped = 0
+    for one in said:
+        try:
+            meant = [one.digest] if one.digest in digests else _pictures_at(store, one.path)
+        except NotIndexed:
+            if not skip_unknown:
+                raise
+            skipped += 1
+            continue
+        wanted |= dict.fromkeys(meant, None if one.emotion is None else words[one.emotion])
     before = {bytes.fromhex(one.image_id): one.emotion for one in store.labelled()}
     changes = {digest: word for digest, word in wanted.items() if before.get(digest) != word}
     store.label(changes)
-    return LabelsChanged(len(changes), len(wanted) - len(changes))
+    return LabelsChanged(len(changes), len(wanted) - len(changes), skipped)
 
 
 def doubts(shelf: Shelf, model: StoredModel, limit: int) -> list[Doubt]:
@@ -79,8 +98,12 @@ def _believed(emotions: Mapping[str, float], least: Mapping[str, float]) -> str:
     return max(enough, key=emotions.__getitem__, default="")
 
 
-def _read_table(table: bytes) -> list[Said]:
-    """Paths and labels from a CSV file with the columns path and label; relative paths start from the file's folder."""
+def _read_table(table: bytes, remove: bool) -> list[Said]:
+    """What a CSV file says in the columns label and path, or digest (or image_id); rows without a label say nothing, but
+    where labels are to be removed.
+
+    Relative paths start from the file's folder.
+    """
     name = os.fsdecode(table)
     try:
         with open(table, "rb") as file:
@@ -90,11 +113,39 @@ def _read_table(table: bytes) -> list[Said]:
         rows = list(reader)
     except (OSError, csv.Error) as error:
         raise UsageError(f"The table {name!r} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
-    if missing := [column for column in ("path", "label") if column not in reader.fieldnames]:
-        have = ", ".join(reader.fieldnames) or "none"
-        raise UsageError(f"The table {name!r} lacks the column {' and '.join(missing)}; its columns are: {have}.")
-    folder = os.path.dirname(os.path.abspath(table))
-    return [(os.path.join(folder, os.fsencode(row["path"] or "")), row["label"] or "") for row in rows]
+    have = set(reader.fieldnames)
+    missing = [] if have & {"path", "digest", "image_id"} else ["path"]
+    if missing := [*missing, *({"label"} - have)]:
+        listed = ", ".join(reader.fieldnames) or "none"
+        raise UsageError(f"The table {name!r} lacks the column {' and '.join(missing)}; its columns are: {listed}.")
+    said = list(_rows(rows, os.path.dirname(os.path.abspath(table)), name))
+    return said if remove else [one for one in said if one.emotion]
+
+
+def _rows(rows: Iterable[Mapping[str, str | None]], folder: bytes, name: str) -> Iterator[Said]:
+    for number, row in enumerate(rows, 2):
+        label, path = _bare(row["label"] or "").strip(), _bare(row.get("path") or "")
+        digest = _digest((row.get("digest") or row.get("image_id") or "").strip())
+        if label and not path and digest is None:
+            raise UsageError(
+                f"The table {name!r} names no picture in row {number}: it has neither a path nor a whole digest there."
+            )
+        if path or digest:
+            # An empty path is none, not the folder.
+            yield Said(os.path.join(folder, os.fsencode(path)) if path else b"", label, digest)
+
+
+def _bare(cell: str) -> str:
+    """A cell without the quote that keeps spreadsheets from running it as a formula; see `render.text.guarded`."""
+    return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+
+
+def _digest(cell: str) -> bytes | None:
+    try:
+        digest = bytes.fromhex(cell)
+    except ValueError:
+        return None
+    return digest if len(digest) == 32 else None
 
 
 def _emotion(word: str, known: Iterable[str], new: bool) -> str:
@@ -111,6 +162,8 @@ def _emotion(word: str, known: Iterable[str], new: bool) -> str:
 
 
 def _pictures_at(shelf: Shelf, path: bytes) -> list[bytes]:
+    if not path:
+        raise NotIndexed("A picture that the table names by its digest alone is not indexed here; --skip-unknown leaves it out.")
     if digests := shelf.digests_at(os.path.realpath(path)):
         return digests
     raise NotIndexed(f"No indexed picture lies at {os.fsdecode(path)!r}; run moodex index on it first.")

@@ -96,10 +96,13 @@ class DefaultModel:
 
 @dataclass(frozen=True, slots=True)
 class LabelsChanged:
-    """What labelling did, in pictures: how many have the label now that did not have it before, and how many had it already."""
+    """What labelling did, in pictures: how many have the label now that did not have it before, and how many had it already;
+    `skipped` are those that are not indexed.
+    """
 
     changed: int
     unchanged: int
+    skipped: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ Adapters live in `models`, `db` and `render`; `tests/contracts` has one suite pe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -356,6 +356,9 @@ class Shelf(Protocol):
 
     def digests_at(self, root: bytes) -> list[bytes]:
         """The pictures of the live files at or below a path, each once, ascending."""
+
+    def known_digests(self, digests: Collection[bytes]) -> set[bytes]:
+        """Those digests whose pictures the store knows, whether a file of them is left or not."""
 
     def labelled(self) -> list[Labelled]:
         """Every picture that a person has labelled, by path, those without a live file last."""

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
-from render.text import shown_path
+from render.text import guarded, shown_path
 
 if TYPE_CHECKING:
     from indexer.domain import Hit
@@ -80,10 +80,16 @@ def _write_csv(hits: Sequence[Hit], out: TextIO) -> None:
     emotions = list(hits[0].emotions) if hits else []
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "image_id", "emotion", "score", "similarity", *emotions, "box"])
+    writer.writerow(["path", "image_id", "emotion", "score", "similarity", *map(guarded, emotions), "box"])
     for hit in hits:
         shown = hit_as_dict(hit)
-        row = [shown["path"], hit.image_id, hit.emotion, shown["score"], "" if hit.similarity is None else hit.similarity]
+        row = [
+            shown["path"],
+            hit.image_id,
+            guarded(hit.emotion),
+            shown["score"],
+            "" if hit.similarity is None else hit.similarity,
+        ]
         box = "" if hit.box is None else " ".join(map(str, hit.box))
         writer.writerow([*row, *(shown["emotions"][emotion] for emotion in emotions), box])
     _write_bytes(os.fsencode(text.getvalue()), out)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, TextIO
 
-from render.text import counted, printable, shown_path
+from render.text import counted, guarded, printable, shown_path
 
 if TYPE_CHECKING:
     from indexer.domain import Labelled
@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 def write_changed(changed: LabelsChanged, as_json: bool, out: TextIO) -> None:
     """Say how many labels are others now."""
     if as_json:
-        out.write(json.dumps(asdict(changed)) + "\n")
+        facts = {"changed": changed.changed, "unchanged": changed.unchanged}
+        out.write(json.dumps(facts | ({"skipped": changed.skipped} if changed.skipped else {})) + "\n")
         return
     already = f"; {changed.unchanged:,} had it already" if changed.unchanged else ""
-    out.write(f"Labels of {counted(changed.changed, 'picture')} changed{already}.\n")
+    unknown = f"; {changed.skipped:,} not indexed here" if changed.skipped else ""
+    out.write(f"Labels of {counted(changed.changed, 'picture')} changed{already}{unknown}.\n")
 
 
 def write_labels(labels: Sequence[Labelled], as_json: bool, out: TextIO) -> None:
@@ -36,7 +38,7 @@ def write_labels(labels: Sequence[Labelled], as_json: bool, out: TextIO) -> None
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["path", "label", "image_id"])
-    writer.writerows([os.fsdecode(one.path or b""), one.emotion, one.image_id] for one in labels)
+    writer.writerows([os.fsdecode(one.path or b""), guarded(one.emotion), one.image_id] for one in labels)
     out.flush()
     out.buffer.write(os.fsencode(text.getvalue()))
     out.buffer.flush()

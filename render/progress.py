@@ -18,8 +18,9 @@ _EVERY = 0.1
 class TerminalProgress:
     """A count while scanning, then a bar with rate, time left and failures."""
 
-    def __init__(self, title: str = "Indexing") -> None:
+    def __init__(self, title: str = "Indexing", unit: str = "pictures") -> None:
         self._title = title
+        self._unit = unit
         self._terminal = sys.stderr.isatty() and logs.shows_progress()
         self._bar: Any = None
         self._failed = 0
@@ -39,7 +40,11 @@ class TerminalProgress:
 
         sys.stderr.write("\r\x1b[K")
         if total:
-            self._bar = tqdm(total=total, unit=" pictures", desc=self._title, file=sys.stderr, dynamic_ncols=True, smoothing=0.1)
+            scaled = self._unit == "B"  # bytes, as kB, MB, ...
+            unit = self._unit if scaled else f" {self._unit}"
+            self._bar = tqdm(
+                total=total, unit=unit, unit_scale=scaled, desc=self._title, file=sys.stderr, dynamic_ncols=True, smoothing=0.1
+            )
 
     def advance(self, done: int, failed: int) -> None:
         self._failed += failed

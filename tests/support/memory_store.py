@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -248,6 +248,9 @@ class MemoryStore:
     def digests_at(self, root: bytes) -> list[bytes]:
         live = [(path, file.digest) for path, file in self._files.items() if _is_live(file)]
         return sorted({digest for path, digest in live if digest and is_under(path, root)})
+
+    def known_digests(self, digests: Collection[bytes]) -> set[bytes]:
+        return {digest for digest in digests if digest in self._images}
 
     def labelled(self) -> list[Labelled]:
         found = []

@@ -1,0 +1,253 @@
+"""The composition root of the command that checks a data folder and mends it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from indexer.bootstrap import _cores, _need_database, _store, shelf
+from indexer.errors import ForeignDatabase, MoodexError, StoreDamaged
+from indexer.health import CheckUp, Doctored, Finding, Place, Repair
+from indexer.stopping import stoppable
+
+if TYPE_CHECKING:
+    from indexer.domain import ModelCard
+    from indexer.ports import Progress
+    from indexer.settings import Settings
+
+
+def doctor(settings: Settings, deep: bool, repair: bool, progress: Progress) -> Doctored:
+    """Look for what is wrong with a data folder and, if wanted, mend what can be. Without a repair, only reads, whoever writes.
+
+    Raises NotIndexed, WriterBusy where a repair meets a writer, StoreDamaged where nothing at all can be read for a repair or the
+    database is another program's.
+    """
+    from db.engine import plain_errors
+    from db.lock import writer, writer_lock
+
+    _need_database(settings)
+    if not repair:
+        with stoppable("nothing was changed") as check_stop, plain_errors(settings.database):
+            holder = writer(settings.home)
+            look = _CheckUp(settings, None if holder is None else holder.pid, progress, check_stop)
+            return Doctored(settings.home, look.run(deep))
+    with (
+        writer_lock(settings.home),
+        stoppable("what was mended stays so; the same command goes on from there") as check_stop,
+        _writable(settings.home),
+        plain_errors(settings.database),
+    ):
+        look = _CheckUp(settings, None, progress, check_stop)
+        found = look.run(deep)
+        if not any(one.about.mended for one in found.findings):
+            return Doctored(settings.home, found)
+        saved, recovered = _mend(settings, look, found, progress)
+        return Doctored(settings.home, found, Repair(saved, recovered, look.run(False)))
+
+
+class _CheckUp:
+    """One way through everything. `rotten` and `strays` are what the last one found of those."""
+
+    def __init__(self, settings: Settings, writer: int | None, progress: Progress, check_stop: Callable[[], None]) -> None:
+        self._settings = settings
+        self._writer = writer
+        self._progress = progress
+        self._check_stop = check_stop
+        self.rotten: list[Place] = []
+        self.strays: list[Path] = []
+
+    def run(self, deep: bool) -> CheckUp:
+        findings: list[Finding] = []
+        rows: dict[str, int] = {}
+        try:
+            readable = self._up_to_date()
+            rows = self._counts() if readable else {}
+            # As rows, as parts of the whole file; what they say; in the vector indexes; on disk.
+            again = 2 * rows.get("predictions", 0) + rows.get("embeddings", 0) + rows.get("files", 0)
+            self._progress.start(2 * sum(rows.values()) + again)
+            findings += self._database()
+            if not any(one.kind in ("unreadable", "pages") for one in findings):
+                findings += [*self._vectors(), *self._files(deep), *self._weights()]
+            findings += self._leftovers(findings)
+        finally:
+            self._progress.finish()
+        return CheckUp(tuple(findings), rows)
+
+    def _up_to_date(self) -> bool:
+        """Bring the schema up to date, as every command does; whether the database can be read at all."""
+        try:
+            with _store(self._settings):
+                pass
+        except ForeignDatabase:
+            raise
+        except StoreDamaged:
+            return False
+        return True
+
+    def _counts(self) -> dict[str, int]:
+        from db.examine import count_rows
+        from db.raw import UNREADABLE, reading
+
+        try:
+            with reading(self._settings.database) as connection:
+                return count_rows(connection)
+        except UNREADABLE:
+            return {}
+
+    def _database(self) -> Iterator[Finding]:
+        from db.examine import examine
+        from db.raw import UNREADABLE, reading
+
+        try:
+            with reading(self._settings.database, self._check_stop) as connection:
+                yield from examine(connection, self._writer, self._advance)
+        except UNREADABLE as error:
+            yield Finding("unreadable", 1, str(error))
+
+    def _vectors(self) -> Iterator[Finding]:
+        from db.vector_check import check_vectors
+
+        settings = self._settings
+        yield from check_vectors(settings.database, settings.vectors, self._check_stop, self._advance)
+
+    def _files(self, deep: bool) -> Iterator[Finding]:
+        from db.places import done_files, still_known
+        from indexer.doctor import look_at_files
+
+        settings = self._settings
+        self.rotten = []
+        counts: dict[str, int] = {}
+        examples: dict[str, bytes] = {}
+        workers = settings.workers or 2 * _cores()
+        known = done_files(settings.database)
+        for kind, place in look_at_files(known, deep, workers, lambda some: still_known(settings.database, some), self._advance):
+            counts[kind] = counts.get(kind, 0) + 1
+            examples.setdefault(kind, place.path)
+            if kind == "files_rotten":
+                self.rotten.append(place)
+        for kind, number in counts.items():
+            yield Finding(kind, number, examples[kind].decode("utf-8", "surrogateescape"))
+
+    def _weights(self) -> Iterator[Finding]:
+        from blake3 import blake3
+
+        used = {card.key: card.name for card in _used(self._settings).values()}
+        changed, there = [], set()
+        for model, card in shelf(self._settings).cards():
+            if card.key in used:
+                there.add(card.key)
+                self._check_stop()
+                if blake3(max_threads=blake3.AUTO).update_mmap(model.weights).hexdigest() != card.weights_digest:
+                    changed.append(model.name)
+        gone = [name for key, name in used.items() if key not in there]
+        if changed:
+            yield Finding("weights_changed", len(changed), changed[0])
+        if gone:
+            yield Finding("weights_gone", len(gone), gone[0])
+
+    def _leftovers(self, findings: list[Finding]) -> Iterator[Finding]:
+        from db.vector_check import strays
+        from indexer.doctor import leftovers
+
+        self.strays = leftovers(self._settings.home)
+        if self._writer is None and not any(one.kind in ("unreadable", "pages") for one in findings):
+            self.strays += strays(self._settings.vectors, list(_used(self._settings).values()))
+        if self.strays:
+            yield Finding("temporaries", len(self.strays), str(self.strays[0]))
+
+    def _advance(self, rows: int) -> None:
+        self._check_stop()
+        self._progress.advance(rows, 0)
+
+
+def _mend(settings: Settings, look: _CheckUp, found: CheckUp, progress: Progress) -> tuple[Path | None, Mapping[str, int] | None]:
+    """Mend what was found; the copy of the database from before, and the rows of each table where it was written anew."""
+    from db.copy import free_name, set_aside
+
+    saved, recovered = None, None
+    if any(one.about.mended and not one.about.derived for one in found.findings):
+        saved = free_name(settings.database, "before-repair")
+        set_aside(settings.database, saved)
+        if found.of("unreadable", "pages"):
+            recovered = _recover(settings, sum(found.rows.values()), progress)
+        else:
+            _mend_rows(settings, settings.database, found.of("indexes"), False)
+        if look.rotten:
+            from db.places import read_again
+
+            read_again(settings.database, look.rotten)
+    for path in look.strays:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    _mend_vectors(settings, everything=recovered is not None or found.of("vectors_damaged", "vectors_wrong"))
+    return saved, recovered
+
+
+def _recover(settings: Settings, rows: int, progress: Progress) -> Mapping[str, int]:
+    from db.copy import remove_database, replace_database
+    from db.raw import sound_or_raise
+    from db.recover import recover
+
+    new = settings.home / f".{settings.database.name}.{os.getpid()}.tmp"
+    try:
+        progress.start(rows)
+        counts = recover(settings.database, new, lambda rows: progress.advance(rows, 0))
+        _mend_rows(settings, new, False, True)
+        sound_or_raise(new)
+        replace_database(new, settings.database)
+    finally:
+        progress.finish()
+        remove_database(new)
+    return counts
+
+
+def _mend_rows(settings: Settings, database: Path, indexes: bool, recovered: bool) -> None:
+    from db.mend import mend
+    from db.raw import writing
+    from db.store import SqliteStore
+    from indexer.doctor import digest_of
+
+    if recovered:
+        SqliteStore(database).close()  # brings it up to date
+    cards = {card.key: card for _, card in shelf(settings).cards()}
+    with writing(database) as connection:
+        if indexes:
+            connection.execute("REINDEX")
+        mend(connection, cards, digest_of, recovered)
+
+
+def _mend_vectors(settings: Settings, everything: bool) -> None:
+    """Make the kept vector indexes current; all of them anew where `everything` is."""
+    from db.store import SqliteStore
+    from db.vector_files import FaissFiles
+    from indexer.reconcile import keep_vectors
+
+    files = FaissFiles(settings.vectors)
+    with SqliteStore(settings.database) as store:
+        for model in store.models():
+            if everything:
+                files.forget(model.card)
+            if model.used:
+                keep_vectors(store, files, model)
+
+
+@contextmanager
+def _writable(home: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise MoodexError(f"The data folder {home} cannot be written to: {error.strerror or error}.") from error
+
+
+def _used(settings: Settings) -> dict[int, ModelCard]:
+    from db.raw import reading
+    from db.vector_check import used_models
+
+    with reading(settings.database) as connection:
+        return used_models(connection)

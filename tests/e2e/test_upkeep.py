@@ -1,0 +1,120 @@
+"""Doctor, backup, restore, export and import as a user runs them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from db.lock import writer_lock
+from tests.e2e.conftest import EXAMPLES, ROOT, Run, run_cli
+from tests.support.builders import write_pictures
+
+
+@pytest.fixture
+def own(examples_home: Path, home: Path) -> Path:
+    """A copy of the data folder in which the examples are indexed."""
+    shutil.copytree(examples_home, home)
+    return home
+
+
+def test_a_sound_library_is_said_to_be(stocked: Run) -> None:
+    done = stocked("doctor", "--deep")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.decode().splitlines()[-1].startswith("Sound: 66 files, 66 pictures, ")
+    facts = json.loads(stocked("doctor", "--json").stdout)
+    assert facts["sound"] and facts["findings"] == [] and facts["rows"]["files"] == 66
+
+
+def test_damage_is_5_and_mended(own: Path, moodex: Run) -> None:
+    database = own / "moodex.sqlite"
+    data = bytearray(database.read_bytes())
+    data[:100] = bytes(100)
+    database.write_bytes(data)
+    for words in (["status"], ["search", "-e", "happy"], ["label", "--list"], ["index", EXAMPLES], ["backup", own / "b.zip"]):
+        done = moodex(*words)
+        assert done.returncode == 5 and b"moodex doctor --repair" in done.stderr and done.stderr.count(b"\n") == 1, done.stderr
+    found = moodex("doctor")
+    assert found.returncode == 5 and b"Problem   1 database that SQLite cannot read" in found.stdout
+    mended = moodex("doctor", "--repair")
+    text = mended.stdout.decode()
+    assert mended.returncode == 0, text + mended.stderr.decode()
+    assert (
+        "Kept      the database as it was: " in text
+        and "Recovered " in text
+        and text.splitlines()[-1].startswith("Sound: 66 files")
+    )
+    assert moodex("doctor").returncode == 0
+    again = json.loads(moodex("index", EXAMPLES, "--json").stdout)
+    assert (again["indexed"], again["unchanged"]) == (0, 66)
+
+
+def test_a_repair_waits_for_nobody_and_a_check_up_needs_no_lock(own: Path, moodex: Run) -> None:
+    with writer_lock(own):
+        assert moodex("doctor").returncode == 0
+        for words in (["doctor", "--repair"], ["restore", own / "none.zip", "--yes"]):
+            assert moodex(*words).returncode in (4, 2)
+        done = moodex("doctor", "--repair")
+        assert done.returncode == 4 and f"process {os.getpid()}" in done.stderr.decode()
+
+
+def test_a_check_up_and_a_backup_while_something_is_indexed(home: Path, tmp_path: Path) -> None:
+    write_pictures(tmp_path / "pictures", 300)
+    words = [sys.executable, str(ROOT / "cli.py"), "--home", str(home), "index", str(tmp_path / "pictures"), "--batch-size", "4"]
+    with subprocess.Popen(words, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as run:
+        while not (home / "moodex.sqlite-wal").exists():
+            assert run.poll() is None
+        sound = run_cli(home, "doctor", "--json")
+        saved = run_cli(home, "backup", tmp_path / "b.zip", "--json")
+        assert run.poll() is None
+        run.send_signal(signal.SIGKILL)
+    assert sound.returncode == 0, sound.stdout.decode()
+    assert "runs_died" not in {one["kind"] for one in json.loads(sound.stdout)["findings"]}
+    assert saved.returncode == 0, saved.stderr.decode()
+    killed = run_cli(home, "doctor")
+    assert killed.returncode == 0 and b"Note      1 run killed without saying how far it came" in killed.stdout
+    assert run_cli(home, "doctor", "--repair").returncode == 0
+    assert b"died: nothing known" in run_cli(home, "status").stdout
+    assert run_cli(tmp_path / "other", "restore", tmp_path / "b.zip").returncode == 0
+    assert run_cli(tmp_path / "other", "doctor").returncode == 0
+
+
+def test_a_library_goes_elsewhere_and_comes_back(own: Path, moodex: Run, tmp_path: Path) -> None:
+    head = EXAMPLES / "bigheads/head-08.png"
+    assert moodex("label", head, "-e", "furious").returncode == 0
+    saved = moodex("backup", tmp_path / "b.zip")
+    assert saved.returncode == 0 and b"Saved and checked: " in saved.stdout and b"1 label." in saved.stdout
+    refused = moodex("backup", tmp_path / "b.zip")
+    assert refused.returncode == 2 and b"--force" in refused.stderr
+    assert moodex("label", head, "--remove").returncode == 0
+    refused = moodex("restore", tmp_path / "b.zip")
+    assert refused.returncode == 2 and b"--yes" in refused.stderr and refused.stderr.count(b"\n") == 1
+    done = moodex("restore", tmp_path / "b.zip", "--yes")
+    assert done.returncode == 0 and b"Kept      what was there: " in done.stdout
+    assert b"angry" in moodex("label", "--list").stdout
+    similar = json.loads(moodex("search", head, "-k", "3", "-f", "json").stdout)
+    assert similar[0]["path"] == str(head)
+    (tmp_path / "c.zip").write_bytes((tmp_path / "b.zip").read_bytes()[:-1000])
+    damaged = moodex("restore", tmp_path / "c.zip", "--yes")
+    assert damaged.returncode == 5 and damaged.stderr.count(b"\n") == 1
+
+
+def test_a_table_goes_out_and_its_labels_come_back(own: Path, moodex: Run, tmp_path: Path) -> None:
+    head = EXAMPLES / "bigheads/head-08.png"
+    assert moodex("label", head, "-e", "furious").returncode == 0
+    done = moodex("export", tmp_path / "all.csv", "--under", EXAMPLES / "bigheads")
+    assert done.returncode == 0 and done.stdout.startswith(b"Exported ")
+    with (tmp_path / "all.csv").open(newline="") as file:
+        rows = {row["path"]: row for row in csv.DictReader(file)}
+    assert rows[str(head)]["label"] == rows[str(head)]["emotion"] == "angry"
+    assert moodex("label", head, "--remove").returncode == 0
+    assert moodex("import", tmp_path / "all.csv").stdout == b"Labels of 1 picture changed.\n"
+    assert moodex("export", tmp_path / "all.csv").returncode == 2
+    assert json.loads(moodex("export", tmp_path / "some.jsonl", "-e", "happy", "--json").stdout)["rows"] > 3

@@ -1,0 +1,275 @@
+"""A backup is one file with all that is needed, made while others write, believed only where every byte is as it was."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import threading
+import zipfile
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from db.copy import copy_database
+from db.lock import writer_lock
+from indexer import carry
+from indexer.archive import extract, read_manifest
+from indexer.domain import Hit
+from indexer.errors import MoodexError, NotIndexed, StoreDamaged, UsageError, WriterBusy
+from indexer.settings import Settings
+from tests.support import damage
+from tests.support.builders import write_pictures
+from tests.support.damage import rows
+from tests.support.library import Library
+from tests.support.quiet import Remembered
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Library:
+    library = damage.build(tmp_path_factory.mktemp("sound"))
+    library.settings.models.mkdir()
+    (library.settings.models / "mine.safetensors").write_bytes(b"weights" * 1000)
+    (library.settings.models / "mine.json").write_text("{}")
+    (library.settings.models / "default.txt").write_text("mine\n")
+    (library.settings.models / ".mine.json.1.tmp").write_text("{")
+    return library
+
+
+@pytest.fixture
+def library(sound: Library, tmp_path: Path) -> Library:
+    return damage.copy(sound, tmp_path)
+
+
+def backup(library: Library, target: Path, force: bool = False) -> Path:
+    carry.backup(library.settings, target, force, Remembered())
+    return target
+
+
+def restore(settings: Settings, source: Path, yes: bool = False) -> tuple[Path, ...]:
+    return carry.restore(settings, source, yes, Remembered()).kept
+
+
+def everything(library: Library) -> list[Hit]:
+    return sorted(library.everything(), key=lambda hit: (hit.path, hit.box or ()))
+
+
+def test_all_comes_back(library: Library, tmp_path: Path) -> None:
+    saved = backup(library, tmp_path / "backup.zip")
+    manifest = read_manifest(saved)
+    assert sorted(manifest.members) == ["models/default.txt", "models/mine.json", "models/mine.safetensors", "moodex.sqlite"]
+    assert manifest.rows["labels"] == 3 and manifest.rows["files"] == 42
+    assert list(tmp_path.glob(".*")) == []
+    other = Library(library.folder, tmp_path / "other")
+    other.finder = library.finder
+    assert restore(other.settings, saved) == ()
+    assert everything(other) == everything(library)
+    assert (other.settings.models / "mine.safetensors").read_bytes() == b"weights" * 1000
+    assert not (other.settings.models / ".mine.json.1.tmp").exists()
+    assert other.index().indexed == 0
+    assert len(other.search(like=bytes(library.folder / "a/003.png"))) == 40
+    assert sorted(path.name for path in other.settings.home.iterdir() if path.name.startswith(".")) == []
+
+
+def test_what_was_there_is_kept_aside(library: Library, tmp_path: Path) -> None:
+    saved = backup(library, tmp_path / "backup.zip")
+    write_pictures(library.folder / "later", 2, first_seed=900)
+    library.index()
+    (library.settings.models / "later.json").write_text("{}")
+    before = rows(library, "SELECT id, digest FROM images")
+    with pytest.raises(UsageError, match="--yes"):
+        restore(library.settings, saved)
+    assert rows(library, "SELECT id, digest FROM images") == before
+    aside = restore(library.settings, saved, yes=True)
+    assert {path.name.partition(".before-restore-")[0] for path in aside} == {"moodex.sqlite", "models"}
+    with closing(sqlite3.connect(aside[0])) as connection:
+        assert connection.execute("SELECT id, digest FROM images").fetchall() == before
+    assert (aside[1] / "later.json").exists() and not (library.settings.models / "later.json").exists()
+    assert len(everything(library)) == 40 and not library.settings.vectors.exists()
+    assert len(library.search(like=bytes(library.folder / "a/003.png"))) == 40
+    shutil.rmtree(library.folder / "later")
+
+
+def test_a_damaged_library_is_replaced_too(library: Library, tmp_path: Path) -> None:
+    saved = backup(library, tmp_path / "backup.zip")
+    library.settings.database.write_bytes(b"no database " * 1000)
+    aside = restore(library.settings, saved, yes=True)
+    assert aside[0].read_bytes() == b"no database " * 1000
+    assert len(everything(library)) == 40
+
+
+def test_readers_see_what_was_restored(library: Library, tmp_path: Path) -> None:
+    saved = backup(library, tmp_path / "backup.zip")
+    with library.store() as store:
+        store.label({bytes.fromhex(one.image_id): None for one in store.labelled()})
+        assert store.labelled() == []
+        restore(library.settings, saved, yes=True)
+        assert len(store.labelled()) == 3
+
+
+def test_nothing_is_replaced_unasked(library: Library, tmp_path: Path) -> None:
+    target = tmp_path / "backup.zip"
+    target.write_text("precious")
+    with pytest.raises(UsageError, match="--force"):
+        backup(library, target)
+    assert target.read_text() == "precious"
+    assert read_manifest(backup(library, target, force=True)).rows["labels"] == 3
+    for odd, sentence in ((tmp_path, "is a folder"), (tmp_path / "none/x.zip", "does not exist")):
+        with pytest.raises(UsageError, match=sentence):
+            backup(library, odd)
+    with pytest.raises(NotIndexed):
+        carry.backup(Settings(tmp_path / "empty"), tmp_path / "x.zip", False, Remembered())
+
+
+def test_a_writer_keeps_restores_out(library: Library, tmp_path: Path) -> None:
+    saved = backup(library, tmp_path / "backup.zip")
+    with writer_lock(library.settings.home), pytest.raises(WriterBusy):
+        restore(library.settings, saved, yes=True)
+    with writer_lock(library.settings.home):
+        assert backup(library, tmp_path / "meanwhile.zip").exists()
+
+
+def test_a_copy_is_one_moment_whoever_writes_meanwhile(library: Library, tmp_path: Path) -> None:
+    """A writer changes two rows in one transaction, again and again; no copy has only one of the changes."""
+    damage.sql(library, "UPDATE files SET size = 0 WHERE id = 1", "UPDATE runs SET pid = 0")
+    done = threading.Event()
+
+    def write() -> None:
+        with closing(sqlite3.connect(library.settings.database, isolation_level=None)) as connection:
+            number = 0
+            while not done.is_set():
+                number += 1
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute("UPDATE files SET size = ? WHERE id = 1", (number,))
+                connection.execute("UPDATE runs SET pid = ?", (number,))
+                connection.execute("COMMIT")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for number in range(5):
+            copy = tmp_path / f"{number}.sqlite"
+            copy_database(library.settings.database, copy, lambda done, total: None, lambda: None)
+            with closing(sqlite3.connect(copy)) as connection:
+                (size,), (pid,) = connection.execute("SELECT size FROM files WHERE id = 1 UNION ALL SELECT max(pid) FROM runs")
+            assert size == pid
+    finally:
+        done.set()
+        writer.join()
+
+
+def damaged(saved: Path, how: str) -> None:
+    data = bytearray(saved.read_bytes())
+    with zipfile.ZipFile(saved) as archive:
+        facts = json.loads(archive.read("manifest.json"))
+        held = {name: archive.read(name) for name in archive.namelist()}
+    match how:
+        case "a byte":
+            data[len(data) // 2] ^= 1
+        case "cut off":
+            del data[len(data) * 2 // 3 :]
+        case _:
+            if how == "another file":
+                held["extra.txt"] = b"x"
+            elif how == "a file outside":
+                held["../../evil.json"] = b"{}"
+                facts["members"]["../../evil.json"] = {"bytes": 2, "blake3": "00"}
+            elif how == "a pickle":
+                held["models/evil.pt"] = b"x"
+                facts["members"]["models/evil.pt"] = {"bytes": 1, "blake3": "00"}
+            elif how == "a missing file":
+                del held["models/mine.json"]
+            elif how == "other bytes":
+                held["models/mine.json"] = b"[]"
+            elif how == "no database":
+                held["moodex.sqlite"] = b"hello"
+                from blake3 import blake3
+
+                facts["members"]["moodex.sqlite"] = {"bytes": 5, "blake3": blake3(b"hello").hexdigest()}
+            elif how == "an odd manifest":
+                facts["members"] = 3
+            held["manifest.json"] = json.dumps(facts).encode()
+            with zipfile.ZipFile(saved, "w") as archive:
+                for name, content in held.items():
+                    archive.writestr(name, content)
+            return
+    saved.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "a byte",
+        "cut off",
+        "another file",
+        "a file outside",
+        "a pickle",
+        "a missing file",
+        "other bytes",
+        "no database",
+        "an odd manifest",
+    ],
+)
+def test_a_backup_that_is_not_as_it_was_changes_nothing(library: Library, tmp_path: Path, how: str) -> None:
+    saved = backup(library, tmp_path / "backup.zip")
+    damaged(saved, how)
+    before = {path: path.read_bytes() for path in library.settings.home.rglob("*") if path.is_file()}
+    with pytest.raises(StoreDamaged, match=r"[Bb]ackup .* is damaged.*nothing was restored"):
+        restore(library.settings, saved, yes=True)
+    after = {path: path.read_bytes() for path in library.settings.home.rglob("*") if path.is_file()}
+    assert {path: data for path, data in after.items() if path.name != "writer.lock"} == {
+        path: data for path, data in before.items() if path.name != "writer.lock"
+    }
+    assert not list(tmp_path.rglob("evil*"))
+
+
+@pytest.mark.parametrize("content", [None, b"", b"hello", "zip", "newer"])
+def test_a_file_that_is_no_backup_is_named(library: Library, tmp_path: Path, content: bytes | str | None) -> None:
+    path = tmp_path / "x.zip"
+    if content == "newer":
+        backup(library, path)
+        with zipfile.ZipFile(path) as archive:
+            facts = json.loads(archive.read("manifest.json"))
+            database = archive.read("moodex.sqlite")
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("moodex.sqlite", database)
+            archive.writestr("manifest.json", json.dumps({**facts, "version": 99}))
+    elif content == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("a.txt", "a")
+    elif isinstance(content, bytes):
+        path.write_bytes(content)
+    with pytest.raises(UsageError):
+        restore(library.settings, path, yes=True)
+
+
+def test_a_newer_programs_database_is_not_restored(library: Library, tmp_path: Path) -> None:
+    damage.sql(library, "INSERT INTO migrations VALUES ('0999_mind_reading', 0)")
+    with pytest.raises(MoodexError, match="newer moodex"):
+        library.everything()
+    saved = backup(library, tmp_path / "backup.zip")
+    other = replace(library.settings, home=tmp_path / "other")
+    with pytest.raises(MoodexError, match="newer moodex"):
+        restore(other, saved)
+    assert not other.database.exists()
+
+
+def test_a_backup_of_a_damaged_database_is_refused(library: Library, tmp_path: Path) -> None:
+    data = bytearray(library.settings.database.read_bytes())
+    data[5 * 4096 : 6 * 4096] = bytes(4096)
+    library.settings.database.write_bytes(data)
+    with pytest.raises(StoreDamaged, match="doctor --repair"):
+        backup(library, tmp_path / "backup.zip")
+    assert not (tmp_path / "backup.zip").exists() and list(tmp_path.glob(".*")) == []
+
+
+def test_extraction_never_overwrites(library: Library, tmp_path: Path) -> None:
+    saved = backup(library, tmp_path / "backup.zip")
+    folder = tmp_path / "into"
+    folder.mkdir()
+    (folder / "moodex.sqlite").write_text("mine")
+    with pytest.raises(StoreDamaged):
+        extract(saved, read_manifest(saved), folder, lambda size: None)
+    assert (folder / "moodex.sqlite").read_text() == "mine"

@@ -1,0 +1,313 @@
+"""Every kind of damage that doctor knows is found by its name, mended without losing a label or a file, and gone afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from db.lock import writer_lock
+from db.raw import reading
+from indexer import upkeep
+from indexer.errors import MoodexError, WriterBusy
+from indexer.health import KINDS, Doctored, Severity
+from indexer.settings import Settings
+from tests.support import damage
+from tests.support.damage import rows, sql
+from tests.support.library import Library
+from tests.support.quiet import Remembered
+
+_NAN = "x'" + "0000c07f" * 10 + "'"
+_FEW = "SELECT min(id) FROM predictions"
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Library:
+    return damage.build(tmp_path_factory.mktemp("sound"))
+
+
+@pytest.fixture
+def library(sound: Library, tmp_path: Path) -> Iterator[Library]:
+    yield damage.copy(sound, tmp_path)
+
+
+def doctor(library: Library, deep: bool = False, repair: bool = False) -> Doctored:
+    return upkeep.doctor(library.settings, deep, repair, Remembered())
+
+
+def found(done: Doctored) -> dict[str, int]:
+    """What was found, but for what every test's library has: a model of which there is no file."""
+    return {one.kind: one.count for one in done.found.findings if one.kind != "weights_gone"}
+
+
+def kept(library: Library) -> tuple[object, ...]:
+    """What must never be lost: files and labels."""
+    return (
+        rows(library, "SELECT path, name FROM files JOIN folders ON folders.id = folder_id ORDER BY 1, 2"),
+        rows(library, "SELECT emotion FROM labels ORDER BY image_id"),
+    )
+
+
+def test_a_sound_library_is_sound(library: Library) -> None:
+    done = doctor(library, deep=True)
+    assert found(done) == {} and done.exit_code == 0
+    assert done.found.rows["files"] == 42 and done.found.rows["labels"] == 3
+    before = library.settings.database.read_bytes()
+    assert doctor(library, repair=True).repair is None
+    assert library.settings.database.read_bytes() == before
+
+
+_DONE = "id IN (SELECT id FROM files WHERE state = 'done' LIMIT {})"
+_LABELLED = "image_id = (SELECT min(image_id) FROM labels)"
+_MAIN_FACE = "region = 1 AND image_id IN (SELECT image_id FROM predictions WHERE region = 2)"
+_SET = "UPDATE predictions SET "
+
+PLANNED: dict[str, tuple[str, int, tuple[str, ...]]] = {
+    "a done file without its picture": (
+        "files_contradictory", 2, (f"UPDATE files SET image_id = NULL WHERE {_DONE.format(2)}",)
+    ),
+    "a failed file without a reason": (
+        "files_contradictory", 1, ("UPDATE files SET failure_kind = NULL WHERE state = 'failed'",)
+    ),
+    "a file in no known state": ("files_contradictory", 1, ("UPDATE files SET state = 'odd' WHERE id = 3",)),
+    "a digest that is cut off": ("pictures_broken", 1, ("UPDATE images SET digest = x'00ff' WHERE id = 4",)),
+    "a picture of no size": ("pictures_broken", 1, ("UPDATE images SET width = 0 WHERE id = 4",)),
+    "predictions whose embedding is gone": ("predictions_alone", 3, ("DELETE FROM embeddings WHERE image_id IN (1, 2, 3)",)),
+    "embeddings whose prediction is gone": ("embeddings_unused", 1, ("DELETE FROM predictions WHERE image_id = 5",)),
+    "a whole beside its faces": (
+        "regions", 1,
+        (
+            "INSERT INTO predictions (image_id, model_id, region, emotion, score, probabilities, finder_id) "
+            f"SELECT image_id, model_id, 0, emotion, score, probabilities, finder_id FROM predictions WHERE {_MAIN_FACE}",
+            "INSERT INTO embeddings (embedder_id, image_id, region, vector) "
+            f"SELECT embedder_id, image_id, 0, vector FROM embeddings WHERE {_MAIN_FACE}",
+        ),
+    ),
+    "a face missing between others": (
+        "regions", 1, ("DELETE FROM predictions WHERE region = 2", "DELETE FROM embeddings WHERE region = 2")
+    ),
+    "a label of a picture that is not there": ("references", 1, ("INSERT INTO labels VALUES (9999, 'happy', 0)",)),
+    "a label without an emotion": (
+        "labels_broken", 1,
+        (f"UPDATE labels SET emotion = ' ' WHERE {_LABELLED}", f"{_SET} emotion = ' ', score = 1 WHERE {_LABELLED}"),
+    ),
+    "probabilities that are none": ("predictions_broken", 1, (f"{_SET} probabilities = {_NAN} WHERE id = ({_FEW})",)),
+    "probabilities that are cut off": ("predictions_broken", 1, (f"{_SET} probabilities = x'0000' WHERE id = ({_FEW})",)),
+    "probabilities above one": ("predictions_broken", 1, (f"{_SET} probabilities = x'{'0000003f' * 10}' WHERE id = ({_FEW})",)),
+    "a face without a place": ("predictions_broken", 1, (f'{_SET} "left" = NULL WHERE region = 2',)),
+    "a face outside of its picture": ("predictions_broken", 1, (f'{_SET} "right" = 1.5 WHERE region = 2',)),
+    "a score beyond one": ("emotions", 1, (f"{_SET} score = 1.5 WHERE id = ({_FEW})",)),
+    "an emotion that is not the most probable": (
+        "emotions", 1, (f"{_SET} emotion = iif(emotion = 'fear', 'sad', 'fear') WHERE id = ({_FEW})",)
+    ),
+    "a label that predictions do not follow": ("emotions", 1, (f"{_SET} score = 0.5 WHERE {_LABELLED}",)),
+    "an embedding that is cut off": ("embeddings_broken", 1, ("UPDATE embeddings SET vector = x'00' WHERE id = 1",)),
+    "an embedding of NaN": ("embeddings_broken", 1, (f"UPDATE embeddings SET vector = x'{'007e' * 64}' WHERE id = 1",)),
+    "an embedding that is too long": ("embeddings_broken", 1, (f"UPDATE embeddings SET vector = x'{'003c' * 64}' WHERE id = 1",)),
+    "an embedding of zeros": ("embeddings_broken", 1, ("UPDATE embeddings SET vector = zeroblob(128) WHERE id = 1",)),
+    "a model without its labels": ("models_broken", 1, ("UPDATE models SET labels = 'oh'",)),
+    "a model under another key": ("models_broken", 1, ("UPDATE models SET key = 'other'",)),
+    "predictions after the last generation": ("generations", 1, ("DELETE FROM generations",)),
+    "a run that was killed": ("runs_died", 1, ("UPDATE runs SET outcome = 'running', ended_at = NULL WHERE id = 1",)),
+    "files in a folder that is not there": (
+        "references", 3, (f"UPDATE files SET folder_id = 77 WHERE {_DONE.format(3)}",)
+    ),
+    "files of a picture that is not there": ("references", 1, ("UPDATE files SET image_id = 8888 WHERE id = 6",)),
+    "runs that are not there": ("references", 42, ("DELETE FROM runs",)),
+    "an embedder that is not there": ("references", 43, ("DELETE FROM embedders",)),
+    "a finder that is not there": ("references", 44, ("DELETE FROM finders",)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PLANNED)
+def test_planned_damage_is_found_and_mended(library: Library, name: str) -> None:
+    kind, number, statements = PLANNED[name]
+    before = kept(library)
+    sql(library, *statements)
+    labelled = kept(library)[1]
+    first = doctor(library)
+    assert found(first).get(kind) == number, (found(first), number)
+    about = KINDS[kind]
+    assert first.exit_code == (5 if about.severity is Severity.PROBLEM else 0)
+    done = doctor(library, repair=True)
+    if not about.mended:
+        assert done.exit_code == 5
+        return
+    assert done.repair is not None and done.repair.saved is not None and done.repair.saved.exists()
+    assert done.exit_code == 0, done.repair.after
+    after = doctor(library)
+    assert not after.found.problems and kind not in found(after)
+    assert kept(library)[1] == labelled and len(kept(library)[1]) >= len(before[1])
+    names = [row[1] for row in before[0]]  # type: ignore[attr-defined]
+    assert [row[1] for row in sorted(kept(library)[0], key=lambda row: row[1])] == sorted(names)  # type: ignore[attr-defined, index]
+    _all_is_found_again(library)
+
+
+def _all_is_found_again(library: Library) -> None:
+    """After the next run everything is as it was, as far as searches can tell."""
+    library.index()
+    assert doctor(library).exit_code == 0
+    assert len(library.paths()) == 40
+    assert len(library.search(like=os.fsencode(library.folder / "a/007.png"))) == 40
+
+
+def test_a_label_follows_its_picture_where_the_file_can_tell_which_it_is(library: Library) -> None:
+    (picture,) = rows(library, "SELECT image_id FROM files WHERE name = CAST('003.png' AS BLOB)")[0]
+    sql(library, f"DELETE FROM images WHERE id = {picture}")
+    assert doctor(library, repair=True).exit_code == 0
+    library.index()
+    (hit,) = [hit for hit in library.everything() if hit.path.endswith(b"a/003.png")]
+    assert hit.label == "sad" and not rows(library, "SELECT * FROM images WHERE width = 0")
+
+
+def test_what_predictions_say_again_is_not_computed_again(library: Library) -> None:
+    sql(library, "UPDATE predictions SET emotion = 'fear', score = 0.5")
+    assert found(doctor(library))["emotions"] > 30
+    assert doctor(library, repair=True).exit_code == 0
+    assert library.index().indexed == 0
+
+
+@pytest.mark.parametrize("part", [".faiss", ".rows"])
+def test_a_bit_that_rots_in_the_vector_index_is_found_though_nothing_looks_touched(library: Library, part: str) -> None:
+    path = min(library.settings.vectors.glob(f"*{part}"))
+    stamp = path.stat()
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert found(doctor(library)) == {"vectors_damaged": 1}
+    assert doctor(library).exit_code == 5
+    done = doctor(library, repair=True)
+    assert done.exit_code == 0 and done.repair is not None and done.repair.saved is None
+    assert found(doctor(library)) == {}
+
+
+def test_a_vector_index_that_says_otherwise_than_the_database_is_found(library: Library) -> None:
+    (manifest,) = library.settings.vectors.glob("*.json")
+    facts = json.loads(manifest.read_text())
+    parts = facts["segments"][0]["emotions"]
+    parts[0][0], parts[1][0] = parts[1][0], parts[0][0]
+    manifest.write_text(json.dumps(facts))
+    assert set(found(doctor(library))) == {"vectors_wrong"}
+    assert doctor(library, repair=True).exit_code == 0 and found(doctor(library)) == {}
+
+
+def test_a_vector_index_without_some_rows_is_found(library: Library) -> None:
+    (newest,) = rows(library, "SELECT max(id) FROM predictions")[0]
+    # A row that no run wrote: below the last generation, and in no index.
+    sql(library, "DELETE FROM predictions WHERE id = 20", f"UPDATE predictions SET id = 20 WHERE id = {newest}")
+    assert found(doctor(library))["vectors_wrong"] == 1
+
+
+@pytest.mark.parametrize("how", ["gone", "garbage", "behind"])
+def test_a_vector_index_that_is_not_there_is_no_problem(library: Library, how: str) -> None:
+    (manifest,) = library.settings.vectors.glob("*.json")
+    if how == "gone":
+        for path in library.settings.vectors.iterdir():
+            path.unlink()
+    elif how == "garbage":
+        manifest.write_text("{")
+    else:
+        sql(library, "UPDATE generations SET token = 'x'")
+    kinds = found(doctor(library))
+    assert set(kinds) <= {"vectors_damaged", "vectors_behind", "temporaries"} and kinds
+    assert doctor(library).exit_code == (5 if how == "garbage" else 0)
+    assert doctor(library, repair=True).exit_code == 0 and found(doctor(library)) == {}
+
+
+def test_files_are_seen_from_outside_and_if_wanted_from_inside(tmp_path: Path) -> None:
+    library = damage.build(tmp_path)
+    (library.folder / "a/001.png").unlink()
+    changed = library.folder / "a/002.png"
+    changed.write_bytes(changed.read_bytes() + b" ")
+    rotten = library.folder / "a/005.png"
+    stamp = rotten.stat()
+    data = bytearray(rotten.read_bytes())
+    data[-20] ^= 1
+    rotten.write_bytes(data)
+    os.utime(rotten, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert found(doctor(library)) == {"files_missing": 1, "files_changed": 1}
+    deep = doctor(library, deep=True)
+    assert found(deep) == {"files_missing": 1, "files_changed": 1, "files_rotten": 1} and deep.exit_code == 5
+    (example,) = [one.example for one in deep.found.findings if one.kind == "files_rotten"]
+    assert example == str(rotten)
+    assert doctor(library, deep=True, repair=True).exit_code == 0
+    assert library.index().scanned == 40
+    assert doctor(library, deep=True).exit_code == 0
+
+
+def test_what_killed_programs_left_is_noted_and_removed(library: Library) -> None:
+    home = library.settings.home
+    dead = 2**22 + 1  # beyond the greatest process number there is
+    left = [home / f".moodex.sqlite.{dead}.tmp", library.settings.vectors / f".x.faiss.{dead}.tmp"]
+    alive = home / f".x.{os.getppid()}.tmp"
+    stray = library.settings.vectors / "0123.4-5-6.faiss"
+    for path in (*left, alive, stray):
+        path.write_bytes(b"part")
+    (home / f".restore.{dead}.tmp").mkdir()
+    assert found(doctor(library)) == {"temporaries": 4} and doctor(library).exit_code == 0
+    assert doctor(library, repair=True).exit_code == 0
+    assert not any(path.exists() for path in (*left, stray)) and alive.exists()
+    assert found(doctor(library)) == {}
+
+
+def test_a_model_whose_weights_changed_is_found(library: Library) -> None:
+    from dataclasses import replace
+
+    from blake3 import blake3
+
+    from models.card import card_text
+
+    folder = library.settings.models
+    folder.mkdir()
+    weights = folder / "mine.safetensors"
+    weights.write_bytes(b"weights")
+    card = replace(library.classifier.card, name="mine", weights_digest=blake3(b"weights").hexdigest())
+    (folder / "mine.json").write_text(card_text(card))
+    library.classifier.card = card
+    library.index()
+    assert found(doctor(library)) == {}
+    weights.write_bytes(b"weightz")
+    done = doctor(library, repair=True)
+    assert found(done) == {"weights_changed": 1} and done.exit_code == 5
+
+
+def test_a_check_up_reads_while_somebody_writes_and_a_repair_does_not(library: Library) -> None:
+    sql(library, "UPDATE runs SET outcome = 'running', pid = 1 WHERE id = 1")
+    sql(library, f"UPDATE runs SET outcome = 'running', pid = {os.getpid()} WHERE id = 2")
+    with writer_lock(library.settings.home):
+        assert found(doctor(library)) == {"runs_died": 1}
+        with pytest.raises(WriterBusy):
+            doctor(library, repair=True)
+
+
+def test_what_is_read_is_one_moment(library: Library) -> None:
+    with reading(library.settings.database) as connection:
+        sql(library, "DELETE FROM embeddings", "DELETE FROM predictions")
+        assert connection.execute("SELECT count(*) FROM predictions").fetchone()[0] > 30
+        with pytest.raises(Exception, match="readonly"):
+            connection.execute("DELETE FROM labels")
+
+
+def test_progress_is_told(library: Library) -> None:
+    watcher = Remembered()
+    upkeep.doctor(library.settings, False, False, watcher)
+    assert watcher.finished and watcher.total and 0 < watcher.done <= watcher.total
+
+
+def test_nothing_to_check_and_nothing_of_ours(tmp_path: Path) -> None:
+    with pytest.raises(MoodexError, match="Nothing is indexed yet"):
+        upkeep.doctor(Settings(tmp_path), False, False, Remembered())
+    import sqlite3
+
+    other = sqlite3.connect(tmp_path / "moodex.sqlite")
+    other.execute("CREATE TABLE pets (name TEXT)")
+    other.close()
+    before = (tmp_path / "moodex.sqlite").read_bytes()
+    for repair in (False, True):
+        with pytest.raises(MoodexError, match="another program"):
+            upkeep.doctor(Settings(tmp_path), False, repair, Remembered())
+    assert (tmp_path / "moodex.sqlite").read_bytes() == before

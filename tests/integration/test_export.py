@@ -1,0 +1,213 @@
+"""What is exported is what is known, in files that other programs read, and its labels find their pictures again."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from indexer import bootstrap, carry
+from indexer.errors import NotIndexed, UnknownEmotion, UsageError
+from indexer.label import what_is_said
+from indexer.table import Exported
+from render.export import COLUMNS, writer_for
+from render.text import guarded
+from tests.support import damage
+from tests.support.builders import write_pictures
+from tests.support.damage import sql
+from tests.support.library import Library
+from tests.support.quiet import Remembered
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Library:
+    return damage.build(tmp_path_factory.mktemp("sound"))
+
+
+@pytest.fixture
+def library(sound: Library, tmp_path: Path) -> Library:
+    return damage.copy(sound, tmp_path)
+
+
+def export(
+    library: Library, target: Path, *emotions: str, under: Path | None = None, force: bool = False, embeddings: bool = False
+) -> Exported:
+    asked = carry.Asked(emotions, None if under is None else os.fsencode(under))
+    return carry.export(library.settings, asked, target, force, (writer_for(target, embeddings), Remembered()))
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def labels(library: Library) -> dict[str, str]:
+    return {one.image_id: one.emotion for one in bootstrap.labels(library.settings)}
+
+
+def test_a_table_says_what_searches_say(library: Library, tmp_path: Path) -> None:
+    done = export(library, tmp_path / "all.csv")
+    rows = read(tmp_path / "all.csv")
+    assert done.rows == len(rows) == 42  # forty files, one of them with three faces
+    assert list(rows[0])[:11] == [*COLUMNS, "p_happy"]
+    by_path = {(row["path"], row["left"]): row for row in rows}
+    for hit in library.everything():
+        row = by_path[(os.fsdecode(hit.path), str(hit.box[0]) if hit.box else "")]
+        assert row["digest"] == hit.image_id and row["emotion"] == hit.emotion and row["label"] == (hit.label or "")
+        assert float(row["score"]) == pytest.approx(hit.score, abs=1e-5)
+        for emotion, probability in hit.emotions.items():
+            assert float(row[f"p_{emotion}"]) == pytest.approx(probability, abs=1e-5)
+    faces = [row for row in rows if row["region"] != "0"]
+    assert [row["region"] for row in faces] == ["1", "2", "3"] and {row["label"] for row in faces} == {"sad"}
+
+
+def test_some_of_it_can_be_chosen(library: Library, tmp_path: Path) -> None:
+    assert {row["path"] for row in _exported(library, tmp_path, under=library.folder / "b")} == {
+        str(library.folder / "b" / name) for name in ("100.png", "101.png", "faces.png", "twin.png")
+    }
+    assert {row["emotion"] for row in _exported(library, tmp_path, "joy", "sad")} <= {"happy", "pleased", "sad", "crying"}
+    assert len(_exported(library, tmp_path, under=library.folder / "a/003.png")) == 1
+    with pytest.raises(UnknownEmotion):
+        export(library, tmp_path / "x.csv", "hapy")
+    assert not (tmp_path / "x.csv").exists()
+
+
+def _exported(library: Library, folder: Path, *emotions: str, under: Path | None = None) -> list[dict[str, str]]:
+    export(library, folder / "some.csv", *emotions, under=under, force=True)
+    return read(folder / "some.csv")
+
+
+def test_lines_of_json_say_the_same(library: Library, tmp_path: Path) -> None:
+    export(library, tmp_path / "all.jsonl", embeddings=True)
+    rows = [json.loads(line) for line in (tmp_path / "all.jsonl").read_text().splitlines()]
+    export(library, tmp_path / "all.csv", embeddings=True)
+    for row, other in zip(rows, read(tmp_path / "all.csv"), strict=True):
+        assert row["path"] == other["path"] and str(row["score"]) == other["score"]
+        assert row["embedding"] == json.loads(other["embedding"])
+        assert math.hypot(*row["embedding"]) == pytest.approx(1, abs=0.01)
+
+
+def test_parquet_is_read_by_others(library: Library, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    library.index()
+    odd = library.folder / os.fsdecode(b"b/\xff.png")
+    shutil.copyfile(library.folder / "a/001.png", odd)
+    library.index()
+    unseen = os.fsencode(library.folder / "a/010.png")
+    bootstrap.label(library.settings, what_is_said([unseen], "happy", False), False)
+    sql(
+        library,
+        "DELETE FROM predictions WHERE image_id = (SELECT image_id FROM files WHERE name = CAST('010.png' AS BLOB))",
+    )
+    try:
+        export(library, tmp_path / "all.parquet")
+        export(library, tmp_path / "all.csv", embeddings=True)
+    finally:
+        odd.unlink()
+    table = parquet.read_table(tmp_path / "all.parquet")
+    with (tmp_path / "all.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        rows = list(csv.DictReader(file))
+    assert table.num_rows == len(rows) == 43
+    assert str(table.schema.field("embedding").type) == "fixed_size_list<element: float>[64]"
+    assert json.loads(table.schema.metadata[b"moodex"])["model"] == "fake"
+    for found, row in zip(table.to_pylist(), rows, strict=True):
+        assert found["digest"] == row["digest"] and (found["label"] or "") == row["label"]
+        assert os.fsencode(row["path"]).decode("utf-8", "backslashreplace") == found["path"]
+        assert str(found["left"] if found["left"] is not None else "") == row["left"]
+        if row["p_happy"]:
+            assert found["p_happy"] == pytest.approx(float(row["p_happy"]), abs=1e-5)
+            assert found["embedding"] == pytest.approx(json.loads(row["embedding"]), abs=1e-3)
+        else:
+            assert found["p_happy"] is None and math.isnan(found["embedding"][0]) and found["label"] == "happy"
+    assert sum(row["p_happy"] == "" for row in rows) == 1
+
+
+def test_parquet_is_a_data_frame(library: Library, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    pandas = pytest.importorskip("pandas")
+    export(library, tmp_path / "all.parquet")
+    frame = pandas.read_parquet(tmp_path / "all.parquet")
+    assert len(frame) == 42 and frame["embedding"].map(len).eq(64).all()
+
+
+def test_labels_survive_a_library_that_moved(library: Library, tmp_path: Path) -> None:
+    export(library, tmp_path / "all.csv")
+    said = labels(library)
+    moved = Library(tmp_path / "elsewhere", tmp_path / "other")
+    shutil.copytree(library.folder, moved.folder)
+    (moved.folder / "a/003.png").rename(moved.folder / "a/renamed.png")
+    moved.index()
+    assert labels(moved) == {}
+    with damage.program(moved) as run:
+        done = run("import", tmp_path / "all.csv", "--json")
+        assert (done.code, json.loads(done.out)) == (0, {"changed": 3, "unchanged": 0})
+        assert labels(moved) == said
+        assert json.loads(run("label", tmp_path / "all.csv", "--json").out) == {"changed": 0, "unchanged": 3}
+        (moved.folder / "a/renamed.png").unlink()
+        assert run("import", tmp_path / "all.parquet").code == 2
+
+
+def test_pictures_that_are_not_here_can_be_left_out(library: Library, tmp_path: Path) -> None:
+    export(library, tmp_path / "all.csv")
+    other = Library(tmp_path / "few", tmp_path / "other")
+    write_pictures(other.folder / "a", 4)
+    other.index()
+    said = what_is_said([os.fsencode(tmp_path / "all.csv")], None, False)
+    with pytest.raises(NotIndexed):
+        bootstrap.label(other.settings, said, False)
+    assert labels(other) == {}
+    done = bootstrap.label(other.settings, said, False, skip_unknown=True)
+    assert (done.changed, done.skipped) == (1, 4)  # one picture of three faces, with a row each
+
+
+@pytest.mark.parametrize("word", ["=cmd|' /c calc'!a0", "+smug", "-meh", "@home"])
+def test_no_cell_is_a_formula_and_labels_come_back_as_they_were(library: Library, tmp_path: Path, word: str) -> None:
+    picture = os.fsencode(library.folder / "a/007.png")
+    bootstrap.label(library.settings, what_is_said([picture], word, False), True)
+    before = labels(library)
+    assert word in before.values()
+    export(library, tmp_path / "all.csv")
+    cells = [cell for row in read(tmp_path / "all.csv") for cell in row.values()]
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
+    with damage.program(library) as run:
+        assert not run("search", "--min-score", "0.01", "-f", "csv", "-k", "100").out.count(f",{word},")
+        (tmp_path / "listed.csv").write_text(run("label", "--list").out)
+        assert f",{guarded(word)}," in (tmp_path / "listed.csv").read_text()
+        for table in ("all.csv", "listed.csv"):
+            assert run("label", library.folder, "--remove").code == 0
+            assert labels(library) == {}
+            assert run("import", tmp_path / table, "--new").code == 0
+            assert labels(library) == before
+
+
+def test_tables_that_cannot_be_meant_are_named(library: Library, tmp_path: Path) -> None:
+    for text, sentence in (
+        ("label\nsad\n", "lacks the column path"),
+        ("path\na.png\n", "lacks the column label"),
+        ("digest,label\nabc,sad\n", "names no picture in row 2"),
+        (f"digest,label\n{'00' * 32},sad\n", "by its digest alone is not indexed"),
+        ("path,label\nnone.png,sad\n", "No indexed picture lies at"),
+        ("path,label\n,sad\n", "names no picture in row 2"),
+    ):
+        (tmp_path / "t.csv").write_text(text)
+        with damage.program(library) as run:
+            done = run("import", tmp_path / "t.csv")
+            assert done.code == 2 and sentence in done.error and done.error.count("\n") == 1, done
+    with pytest.raises(UsageError, match=r"\.parquet, \.csv or \.jsonl"):
+        export(library, tmp_path / "all.xlsx")
+    (tmp_path / "there.csv").write_text("mine")
+    with pytest.raises(UsageError, match="--force"):
+        export(library, tmp_path / "there.csv")
+    assert (tmp_path / "there.csv").read_text() == "mine"
+
+
+def test_rows_without_a_label_say_nothing_but_to_take_labels_back(library: Library, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(f"path,label\n{library.folder / 'a/003.png'},\n{library.folder / 'a/008.png'},happy\n")
+    table = [os.fsencode(tmp_path / "t.csv")]
+    assert [one.emotion for one in what_is_said(table, None, False)] == ["happy"]
+    assert [one.emotion for one in what_is_said(table, None, True)] == [None, None]

@@ -1,0 +1,177 @@
+"""What is read of a damaged database goes into a new one: of files and labels all that is there, wherever it still stands."""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from db.migrations import STEPS
+from indexer import bootstrap, upkeep
+from indexer.errors import StoreDamaged
+from indexer.health import Doctored
+from tests.support import damage
+from tests.support.damage import rows, sql
+from tests.support.library import Library
+from tests.support.quiet import Remembered
+
+PAGE = 4096
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Library:
+    return damage.build(tmp_path_factory.mktemp("sound"))
+
+
+@pytest.fixture
+def library(sound: Library, tmp_path: Path) -> Iterator[Library]:
+    yield damage.copy(sound, tmp_path)
+
+
+def doctor(library: Library, repair: bool = False) -> Doctored:
+    return upkeep.doctor(library.settings, False, repair, Remembered())
+
+
+def kept(library: Library) -> tuple[object, object]:
+    files = rows(library, "SELECT path, name FROM files JOIN folders ON folders.id = folder_id ORDER BY path, name")
+    labels = rows(library, "SELECT digest, emotion FROM labels JOIN images ON images.id = image_id ORDER BY digest")
+    return files, labels
+
+
+def rewrite(library: Library, change: Callable[[bytearray], None]) -> bytes:
+    """Change the bytes of the database file; what they are then."""
+    data = bytearray(library.settings.database.read_bytes())
+    change(data)
+    library.settings.database.write_bytes(data)
+    return bytes(data)
+
+
+def test_a_header_that_is_gone_costs_nothing(library: Library) -> None:
+    before = kept(library)
+    damaged = rewrite(library, lambda data: data.__setitem__(slice(0, 100), bytes(100)))
+    with pytest.raises(StoreDamaged, match="moodex doctor --repair"):
+        bootstrap.status(library.settings, 0)
+    assert doctor(library).exit_code == 5
+    assert library.settings.database.read_bytes() == damaged
+    done = doctor(library, repair=True)
+    assert done.exit_code == 0 and done.repair is not None and done.repair.recovered is not None
+    assert done.repair.saved is not None and done.repair.saved.read_bytes() == damaged
+    assert kept(library) == before
+    assert library.index().indexed == 0 and len(library.paths()) == 40
+
+
+def test_any_page_may_be_lost_and_no_file_and_no_label_is(sound: Library, tmp_path: Path) -> None:
+    before = kept(sound)
+    pages = sound.settings.database.stat().st_size // PAGE
+    noise = random.Random(0)
+    for page in range(pages):
+        library = damage.copy(sound, tmp_path / str(page))
+        content = bytes(PAGE) if page % 2 else noise.randbytes(PAGE)
+        rewrite(
+            library, lambda data, page=page, content=content: data.__setitem__(slice(page * PAGE, (page + 1) * PAGE), content)
+        )  # type: ignore[misc]
+        assert doctor(library).exit_code == 5, page
+        done = doctor(library, repair=True)
+        assert done.exit_code == 0, (page, done.repair)
+        assert kept(library) == before, page
+        if page % 5 == 0:
+            library.index()
+            assert doctor(library).exit_code == 0 and len(library.paths()) == 40, page
+
+
+@pytest.mark.parametrize("share", [0.1, 0.6, 0.95])
+def test_a_file_that_was_cut_off_keeps_what_is_left(library: Library, share: float) -> None:
+    files, labels = kept(library)
+    damaged = rewrite(library, lambda data: data.__delitem__(slice(int(len(data) * share), None)))
+    if share < 0.5:  # a small library's files do not begin so early
+        with pytest.raises(StoreDamaged, match="Nothing can be read"):
+            doctor(library, repair=True)
+        assert library.settings.database.read_bytes() == damaged
+        return
+    done = doctor(library, repair=True)
+    assert done.exit_code == 0 and done.repair is not None and done.repair.saved is not None
+    assert done.repair.saved.read_bytes() == damaged
+    left_files, left_labels = kept(library)
+    assert set(left_labels) <= set(labels)  # type: ignore[call-overload]
+    assert {row[1] for row in left_files} <= {row[1] for row in files} and left_files  # type: ignore[attr-defined]
+    library.index()
+    assert doctor(library).exit_code == 0 and len(library.paths()) == 40
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"no database " * 5000, bytes(50_000)])
+def test_where_nothing_can_be_read_nothing_is_changed(library: Library, content: bytes) -> None:
+    library.settings.database.write_bytes(content)
+    for question in (lambda: bootstrap.status(library.settings, 0), library.index, library.everything):
+        with pytest.raises(StoreDamaged):
+            question()
+    assert doctor(library).exit_code == 5
+    with pytest.raises(StoreDamaged, match="moodex restore"):
+        doctor(library, repair=True)
+    assert library.settings.database.read_bytes() == content
+
+
+def test_an_index_of_the_database_that_differs_from_its_table_is_made_anew(library: Library) -> None:
+    before = kept(library)
+    hide = "DELETE FROM sqlite_master WHERE name = 'predictions_by_score'"
+    with closing(sqlite3.connect(library.settings.database)) as connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        index = connection.execute("SELECT * FROM sqlite_master WHERE name = 'predictions_by_score'").fetchone()
+        connection.execute(hide)
+        connection.commit()
+    sql(library, "UPDATE predictions SET region = 0 WHERE region = 0", "DELETE FROM predictions WHERE image_id = 1")
+    with closing(sqlite3.connect(library.settings.database)) as connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("INSERT INTO sqlite_master VALUES (?, ?, ?, ?, ?)", index)
+        connection.commit()
+    assert "indexes" in {one.kind for one in doctor(library).found.findings}
+    done = doctor(library, repair=True)
+    assert done.exit_code == 0 and done.repair is not None and done.repair.recovered is None
+    assert kept(library) == before
+
+
+def test_a_log_that_is_not_the_databases_is_no_harm(library: Library) -> None:
+    before = kept(library)
+    log = library.settings.database.with_name("moodex.sqlite-wal")
+    log.write_bytes(random.Random(1).randbytes(20_000))
+    assert len(library.everything()) == 40
+    assert doctor(library).exit_code == 0 and kept(library) == before
+
+
+def test_a_database_of_an_older_schema_is_recovered_as_such(tmp_path: Path, sound: Library) -> None:
+    library = Library(sound.folder, tmp_path / "home")
+    library.settings.home.mkdir()
+    engine = create_engine(f"sqlite:///{library.settings.database}")
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE migrations (name TEXT PRIMARY KEY, applied_at REAL NOT NULL)"))
+        for name, step in STEPS[:2]:
+            step(connection)
+            connection.execute(text("INSERT INTO migrations VALUES (:name, 0)"), {"name": name})
+    engine.dispose()
+    sql(
+        library,
+        f"INSERT INTO models VALUES (1, '{library.classifier.card.key}', 'fake', 'fake', 'x', '[\"happy\"]', '{{}}', 64)",
+        "INSERT INTO runs VALUES (1, 0, 1, '[]', 1, 1, 'done', '{}')",
+        "INSERT INTO folders VALUES (1, CAST('/a' AS BLOB))",
+        "INSERT INTO images VALUES (1, zeroblob(32), 1, 1, 'PNG')",
+        "INSERT INTO files VALUES (1, 1, CAST('x' AS BLOB), 1, 1, 'done', NULL, NULL, 1, 1)",
+        "INSERT INTO labels VALUES (1, 'sad', 5)",
+    )
+    before = kept(library)
+    rewrite(library, lambda data: data.__setitem__(slice(0, 100), bytes(100)))
+    assert doctor(library, repair=True).exit_code == 0
+    assert kept(library) == before
+
+
+def test_a_copy_is_kept_of_every_repair(library: Library) -> None:
+    for _ in range(3):
+        sql(library, "UPDATE predictions SET score = 0.5 WHERE id = 1")
+        assert doctor(library, repair=True).exit_code == 0
+    copies = list(library.settings.home.glob("moodex.sqlite.before-repair-*"))
+    assert len(copies) == 3
+    assert all(os.path.getsize(copy) > PAGE for copy in copies)

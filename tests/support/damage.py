@@ -1,0 +1,99 @@
+"""A small library to damage, copied for every test, and the whole program over it without a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shutil
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from unittest.mock import patch
+
+import cli
+from indexer import bootstrap
+from indexer.label import what_is_said
+from indexer.look import Reader
+from indexer.settings import Settings
+from models.fake import FakeFaceFinder
+from tests.support.builders import encoded, picture, write_pictures
+from tests.support.library import Library
+
+
+def build(folder: Path) -> Library:
+    """Forty pictures, one of them with faces, one twice, one that is none, one gone; some labels."""
+    library = Library(folder / "pictures", folder / "home")
+    library.finder = FakeFaceFinder()
+    write_pictures(library.folder / "a", 36)
+    write_pictures(library.folder / "b", 3, first_seed=100)
+    faces = picture(7, (60, 60))
+    for number, mark in enumerate(FakeFaceFinder.MARKS):
+        faces.paste(mark, (5 + 15 * number, 5, 15 + 15 * number, 20 + number))
+    (library.folder / "b/faces.png").write_bytes(encoded(faces))
+    shutil.copyfile(library.folder / "a/000.png", library.folder / "b/twin.png")
+    (library.folder / "b/broken.png").write_bytes(b"no picture")
+    library.index()
+    (library.folder / "b/102.png").unlink()
+    library.index(prune=True)
+    said = [os.fsencode(library.folder / name) for name in ("a/003.png", "a/004.png", "b/faces.png")]
+    bootstrap.label(library.settings, what_is_said(said, "sad", False), False)
+    library.search(like=said[0])  # brings the vector index up to date
+    return library
+
+
+def copy(library: Library, folder: Path) -> Library:
+    """The same pictures with a data folder of its own."""
+    shutil.copytree(library.settings.home, folder / "home")
+    other = Library(library.folder, folder / "home")
+    other.finder = library.finder
+    return other
+
+
+def sql(library: Library, *statements: str) -> None:
+    """Do to a database what the program never would."""
+    with closing(sqlite3.connect(library.settings.database)) as connection, connection:
+        connection.execute("PRAGMA ignore_check_constraints = ON")
+        for statement in statements:
+            connection.execute(statement)
+
+
+def rows(library: Library, query: str) -> list[tuple[object, ...]]:
+    """What a query of a database gives."""
+    with closing(sqlite3.connect(library.settings.database)) as connection:
+        return connection.execute(query).fetchall()
+
+
+class Answer:
+    """What a command line came to."""
+
+    def __init__(self, code: int, out: str, error: str) -> None:
+        self.code, self.out, self.error = code, out, error
+
+    def __repr__(self) -> str:
+        return f"{self.code}: {self.error or self.out}"
+
+
+@contextlib.contextmanager
+def program(library: Library) -> Iterator[Callable[..., Answer]]:
+    """The command line over a library, with the model that needs no weights."""
+
+    def fake(_settings: Settings, _threads: int = 0) -> Reader:
+        return library.reader
+
+    def run(*words: str | Path) -> Answer:
+        out, error = io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True), io.StringIO()
+        with patch.object(sys, "stdout", out), patch.object(sys, "stderr", error):
+            code = cli.run(["--home", str(library.settings.home), *map(str, words)])
+        return Answer(code, out.buffer.getvalue().decode("utf-8", "replace"), error.getvalue())  # type: ignore[attr-defined]
+
+    with (
+        patch.dict(os.environ, {"MOODEX_MODEL": "fake"}),
+        patch.object(bootstrap, "index", partial(bootstrap.index, reader_factory=fake)),
+        patch.object(bootstrap, "search", partial(bootstrap.search, reader_factory=fake)),
+        patch.object(bootstrap, "show", partial(bootstrap.show, reader_factory=fake)),
+    ):
+        yield run
