@@ -24,7 +24,6 @@ sys.path.insert(0, str(ROOT))
 
 from bench.recognition import _machine  # noqa: E402
 from indexer.decode import decode_file  # noqa: E402
-from indexer.domain import FEEL  # noqa: E402
 from indexer.errors import UsageError  # noqa: E402
 from indexer.teach import impressions, representatives  # noqa: E402
 from models import checkpoint, zoo  # noqa: E402
@@ -70,7 +69,7 @@ class Bench:
         pictures = load_pictures(find_pictures([folder]), self.card.input, decode_file)
         scores = self.classifier.classify(pictures.pixels)
         stored = scores.embeddings.astype(np.float16)
-        seen = impressions(stored[:, self.card.columns(FEEL)], scores.probabilities)
+        seen = impressions(self.card, stored, scores.probabilities)
         truth = np.array([pictures.emotions[label] for label in pictures.labels])
         return Labelled(as_read(self.card, stored), seen, scores.probabilities, truth)
 

@@ -70,7 +70,7 @@ def teach(old: Head, vectors: Floats, labels: Sequence[str], remembered: Example
     old_right = np.array([label == said for label, said in zip(labels, said_before, strict=True)])[tested]
     new_right = (logits.argmax(axis=1) == numbers)[tested]
     before, after = _balanced(old_right, numbers[tested]), _balanced(new_right, numbers[tested])
-    if _gain(old_right, new_right) < 1:
+    if _gain(old_right, new_right) <= 1:
         return Taught(None, pull, before, after, int(tested.sum()))
     head = refit(start, new, kept, pull).cooled(fit_temperature(logits[tested], numbers[tested]))
     return Taught(head, pull, before, after, int(tested.sum()))
