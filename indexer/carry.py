@@ -45,6 +45,8 @@ def backup(settings: Settings, target: Path, force: bool, progress: Progress) ->
 
     _need_database(settings)
     _check_target(target, force)
+    if target.resolve() == settings.database.resolve():
+        raise UsageError(f"{target} is the library itself; choose another name for its backup.")
     copy = target.with_name(f".{target.name}.{os.getpid()}.sqlite.tmp")
     with stoppable("nothing was written") as check_stop, _plain(target):
         try:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 
 def doctor(settings: Settings, deep: bool, repair: bool, progress: Progress) -> Doctored:
-    """Look for what is wrong with a data folder and, if wanted, mend what can be. Without a repair, only reads, whoever writes.
+    """Look for what is wrong with a data folder and, if wanted, mend what can be. Without a repair, only reads, whoever writes; but
+    an older schema is brought up to date, as by every command.
 
     Raises NotIndexed, WriterBusy where a repair meets a writer, StoreDamaged where nothing at all can be read for a repair or the
     database is another program's.
@@ -70,6 +71,7 @@ class _CheckUp:
             again = 2 * rows.get("predictions", 0) + rows.get("embeddings", 0) + rows.get("files", 0)
             self._progress.start(2 * sum(rows.values()) + again)
             findings += self._database()
+            self._check_stop()  # a statement that was stopped looks like one that failed
             if not any(one.kind in ("unreadable", "pages") for one in findings):
                 findings += [*self._vectors(), *self._files(deep), *self._weights()]
             findings += self._leftovers(findings)

@@ -56,10 +56,10 @@ def _what(finding: Finding) -> str:
 def _verdict(check_up: CheckUp) -> str:
     nouns = {"files": "file", "images": "picture", "predictions": "prediction", "labels": "label"}
     counts = [counted(check_up.rows[table], noun) for table, noun in nouns.items() if table in check_up.rows]
-    looked = ", ".join(counts) or "what can be read, which is nothing"
+    looked = f" in {', '.join(counts)}" if counts else ""
     if not check_up.problems:
-        return f"Sound: {looked}."
-    return f"Not sound: {counted(len(check_up.problems), 'problem')} in {looked}."
+        return f"Sound: {', '.join(counts)}."
+    return f"Not sound: {counted(len(check_up.problems), 'problem')}{looked}."
 
 
 def _as_dict(doctored: Doctored) -> dict[str, Any]:

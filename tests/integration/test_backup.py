@@ -116,9 +116,13 @@ def test_nothing_is_replaced_unasked(library: Library, tmp_path: Path) -> None:
         backup(library, target)
     assert target.read_text() == "precious"
     assert read_manifest(backup(library, target, force=True)).rows["labels"] == 3
-    for odd, sentence in ((tmp_path, "is a folder"), (tmp_path / "none/x.zip", "does not exist")):
+    for odd, sentence in (
+        (tmp_path, "is a folder"),
+        (tmp_path / "none/x.zip", "does not exist"),
+        (library.settings.database, "the library itself"),
+    ):
         with pytest.raises(UsageError, match=sentence):
-            backup(library, odd)
+            backup(library, odd, force=True)
     with pytest.raises(NotIndexed):
         carry.backup(Settings(tmp_path / "empty"), tmp_path / "x.zip", False, Remembered())
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from db.lock import writer_lock
 from db.raw import reading
 from indexer import upkeep
-from indexer.errors import MoodexError, WriterBusy
+from indexer.errors import Interrupted, MoodexError, WriterBusy
 from indexer.health import KINDS, Doctored, Severity
 from indexer.settings import Settings
 from tests.support import damage
@@ -290,6 +291,35 @@ def test_what_is_read_is_one_moment(library: Library) -> None:
         assert connection.execute("SELECT count(*) FROM predictions").fetchone()[0] > 30
         with pytest.raises(Exception, match="readonly"):
             connection.execute("DELETE FROM labels")
+
+
+@pytest.mark.parametrize("repair", [False, True])
+def test_a_check_up_that_is_stopped_is_no_finding(library: Library, monkeypatch: pytest.MonkeyPatch, repair: bool) -> None:
+    """Wherever it is stopped: a statement that SQLite was told to give up on must not be taken for damage, nor be repaired."""
+    monkeypatch.setattr("db.raw._STEPS", 200)
+    before = library.settings.database.read_bytes()
+    stopped = 0
+    for patience in range(0, 400, 9):
+        asked = 0
+
+        @contextmanager
+        def impatient(kept: str, patience: int = patience) -> Iterator[Callable[[], None]]:
+            def check_stop() -> None:
+                nonlocal asked
+                asked += 1
+                if asked > patience:
+                    raise Interrupted(f"Stopped; {kept}.", 2)
+
+            yield check_stop
+
+        monkeypatch.setattr(upkeep, "stoppable", impatient)
+        try:
+            done = doctor(library, repair=repair)
+            assert found(done) == {}
+        except Interrupted:
+            stopped += 1
+    assert stopped > 20
+    assert library.settings.database.read_bytes() == before
 
 
 def test_progress_is_told(library: Library) -> None:
