@@ -19,7 +19,8 @@ from indexer.domain import InputSpec, ModelCard
 from indexer.health import Finding
 
 TABLES = (
-    "folders", "images", "embedders", "finders", "models", "runs", "files", "labels", "predictions", "embeddings", "generations"
+    "folders", "images", "embedders", "finders", "models", "runs", "jobs", "files", "labels", "predictions", "embeddings",
+    "generations"
 )  # fmt: skip
 """Every table, parents before those that name them."""
 

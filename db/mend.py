@@ -41,6 +41,8 @@ def mend(connection: sqlite3.Connection, shelf: Mapping[str, ModelCard], digest_
     connection.execute(
         "CREATE TEMP TABLE broken (image_id INTEGER, model_id INTEGER, PRIMARY KEY (image_id, model_id)) WITHOUT ROWID"
     )
+    # Whatever is mended, every folder is compared with what is known of it again.
+    connection.execute("UPDATE folders SET listing = NULL, listed_model_id = NULL, listed_finder_id = NULL")
     before = _predicted(connection)
     _mend_models(connection, shelf)
     _mend_references(connection)

@@ -119,7 +119,8 @@ UPDATE files SET gone_at = CAST(strftime('%s', 'now') AS REAL) WHERE state = 'go
 CREATE INDEX files_gone ON files (gone_at) WHERE state = 'gone';
 CREATE INDEX embeddings_by_picture ON embeddings (image_id);
 CREATE TABLE jobs (
-    name TEXT PRIMARY KEY, roots JSON NOT NULL, cron TEXT, every REAL CHECK (every > 0), watch INTEGER NOT NULL,
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, roots JSON NOT NULL, cron TEXT, every REAL CHECK (every > 0),
+    watch INTEGER NOT NULL,
     options JSON NOT NULL, added_at REAL NOT NULL, begun_at REAL, ended_at REAL, succeeded_at REAL, retry_at REAL,
     outcome TEXT, reason TEXT, failures INTEGER NOT NULL DEFAULT 0
 );

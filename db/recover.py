@@ -63,7 +63,7 @@ def _by_picture(new: sqlite3.Connection) -> list[str]:
 _FROM_INDEXES: tuple[tuple[str, str, Callable[[sqlite3.Connection], list[str]]], ...] = (
     (
         "SELECT id, path FROM folders INDEXED BY sqlite_autoindex_folders_1 WHERE {} ORDER BY path",
-        "INSERT OR IGNORE INTO folders VALUES (?, ?)",
+        "INSERT OR IGNORE INTO folders (id, path) VALUES (?, ?)",
         _at_once,
     ),
     (
@@ -73,7 +73,8 @@ _FROM_INDEXES: tuple[tuple[str, str, Callable[[sqlite3.Connection], list[str]]],
     ),
     (
         "SELECT id, folder_id, name FROM files INDEXED BY files_by_path WHERE {} ORDER BY name",
-        "INSERT OR IGNORE INTO files VALUES (?, ?, ?, 0, 0, 'pending', NULL, NULL, NULL, 0)",
+        "INSERT OR IGNORE INTO files (id, folder_id, name, size, mtime_ns, state, appeared_run_id) "
+        "VALUES (?, ?, ?, 0, 0, 'pending', 0)",
         _by_folder,
     ),
     (

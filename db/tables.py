@@ -160,7 +160,8 @@ class EmbeddingRow(Model, name="embeddings"):
 class JobRow(Model, name="jobs"):
     """A job of the schedule and how it last went, as `indexer.jobs.Job` and `indexer.jobs.Last` say; paths are absolute."""
 
-    name: ColumnElement[str] = Column(String, primary_key=True)
+    id: ColumnElement[int] = Column(Integer, primary_key=True)
+    name: ColumnElement[str] = Column(String, unique=True)
     roots: ColumnElement[list[str]] = Column(JSON)
     cron: ColumnElement[str | None] = Column(String)
     every: ColumnElement[float | None] = Column(Float)

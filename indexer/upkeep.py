@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 
 def doctor(settings: Settings, deep: bool, repair: bool, progress: Progress) -> Doctored:
-    """Look for what is wrong with a data folder and, if wanted, mend what can be. Without a repair, only reads, whoever writes; but
-    an older schema is brought up to date, as by every command.
+    """Look for what is wrong with a data folder and, if wanted, mend what can be. Without a repair, only reads, whoever writes;
+    but an older schema is brought up to date, as by every command.
 
     Raises NotIndexed, WriterBusy where a repair meets a writer, StoreDamaged where nothing at all can be read for a repair or the
     database is another program's.

@@ -96,6 +96,4 @@ def test_a_small_face_is_framed_on_the_contact_sheet(moodex: Run, page: Path) ->
 def test_another_word_for_faces_is_an_error(moodex: Run, page: Path) -> None:
     done = moodex("index", page.parent, "--faces", "maybe")
     assert done.returncode == 2
-    assert (
-        done.stderr.decode() == "moodex: --faces is 'maybe'; it must be 'on', to judge each face, or 'off', to take the whole.\n"
-    )
+    assert done.stderr.decode() == "moodex: --faces is 'maybe'; choose on or off.\n"

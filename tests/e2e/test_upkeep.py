@@ -81,7 +81,7 @@ def test_a_check_up_and_a_backup_while_something_is_indexed(home: Path, tmp_path
     killed = run_cli(home, "doctor")
     assert killed.returncode == 0 and b"Note      1 run killed without saying how far it came" in killed.stdout
     assert run_cli(home, "doctor", "--repair").returncode == 0
-    assert b"died: nothing known" in run_cli(home, "status").stdout
+    assert b"died: " in run_cli(home, "status").stdout
     assert run_cli(tmp_path / "other", "restore", tmp_path / "b.zip").returncode == 0
     assert run_cli(tmp_path / "other", "doctor").returncode == 0
 

@@ -14,6 +14,7 @@ import pytest
 from indexer import bootstrap
 from indexer.domain import FileState
 from indexer.errors import UsageError
+from indexer.label import Said
 from indexer.ports import RunRecord
 from tests.support.builders import write_pictures
 from tests.support.library import Library, counts
@@ -132,7 +133,7 @@ def test_what_is_gone_for_longer_than_the_grace_period_is_forgotten(library: Lib
 
 
 def label(library: Library, path: Path) -> None:
-    bootstrap.label(library.settings, [(os.fsencode(path), "crying")], new=False)
+    bootstrap.label(library.settings, [Said(os.fsencode(path), "crying")], new=False)
 
 
 def test_the_grace_period_is_a_setting(library: Library) -> None:

@@ -119,7 +119,7 @@ PLANNED: dict[str, tuple[str, int, tuple[str, ...]]] = {
     "files of a picture that is not there": ("references", 1, ("UPDATE files SET image_id = 8888 WHERE id = 6",)),
     "runs that are not there": ("references", 42, ("DELETE FROM runs",)),
     "an embedder that is not there": ("references", 43, ("DELETE FROM embedders",)),
-    "a finder that is not there": ("references", 44, ("DELETE FROM finders",)),
+    "a finder that is not there": ("references", 46, ("DELETE FROM finders",)),
 }  # fmt: skip
 
 
@@ -299,7 +299,7 @@ def test_a_check_up_that_is_stopped_is_no_finding(library: Library, monkeypatch:
     monkeypatch.setattr("db.raw._STEPS", 200)
     before = library.settings.database.read_bytes()
     stopped = 0
-    for patience in range(0, 400, 9):
+    for patience in range(0, 150, 5):
         asked = 0
 
         @contextmanager
@@ -318,7 +318,7 @@ def test_a_check_up_that_is_stopped_is_no_finding(library: Library, monkeypatch:
             assert found(done) == {}
         except Interrupted:
             stopped += 1
-    assert stopped > 20
+    assert stopped > 10
     assert library.settings.database.read_bytes() == before
 
 

@@ -94,7 +94,7 @@ def test_others_may_write_between_runs(library: Library) -> None:
     watched = Watched(library)
 
     def write() -> None:
-        bootstrap.label(library.settings, [(os.fsencode(paths[0]), "crying")], new=False)
+        bootstrap.label(library.settings, [Said(os.fsencode(paths[0]), "crying")], new=False)
         write_pictures(library.folder, 1, first_seed=50)
 
     watched.through(write)
