@@ -12,6 +12,7 @@ import pytest
 
 from indexer import bootstrap, service
 from indexer.errors import Interrupted, UsageError
+from indexer.label import Said
 from indexer.messages import Summary
 from indexer.pipeline import IndexOptions
 from tests.support.builders import write_pictures
