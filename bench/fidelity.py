@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench import corpus  # noqa: E402
-from bench.recognition import _machine  # noqa: E402
+from bench.machine import machine  # noqa: E402
 from indexer import decode  # noqa: E402
 from indexer.look import Reader  # noqa: E402
 from models import zoo  # noqa: E402
@@ -60,7 +60,7 @@ def main() -> None:
         )
     pixels = np.stack([image.pixels for image in whole[:64]])
     results = {
-        "machine": _machine(),
+        "machine": machine(),
         "pictures": len(files),
         "rows": rows,
         "decode_ms": decode_ms,

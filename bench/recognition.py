@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import re
 import sys
 import tempfile
@@ -31,6 +29,7 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from bench.machine import machine  # noqa: E402
 from bench.retrieval import precision_at_20, same_character  # noqa: E402
 from indexer.decode import decode_file  # noqa: E402
 from indexer.domain import FEEL, LOOK, InputSpec, ModelCard  # noqa: E402
@@ -103,7 +102,7 @@ def main() -> None:
     ]
     results: dict[str, Any] = {
         "command": "python bench/recognition.py DATA..." + (" --validation VALIDATION" if options.validation else ""),
-        "machine": _machine(),
+        "machine": machine(),
         "data": {"pictures": len(data), "sets": len({source.name for source in data.sources}), "labels": list(data.emotions)},
         "split": "leave one artist out; all emoji vendors are one group",
         "notes": [*NOTES, *([_SHORTER.format(options.epochs)] if options.epochs else [])],
@@ -320,16 +319,6 @@ def _write(results: dict[str, Any], path: Path) -> None:
 def _page(results: dict[str, Any]) -> str:
     """The results as Markdown."""
     return f"# Emotions in drawings by unseen artists\n\n`{results['command']}` on {results['machine']}.\n\n{tables(results)}\n"
-
-
-def _machine() -> str:
-    names = [line.split(":")[1].strip() for line in _cpu_lines() if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores, torch {torch.__version__}"
-
-
-def _cpu_lines() -> list[str]:
-    path = Path("/proc/cpuinfo")
-    return path.read_text().splitlines() if path.exists() else []
 
 
 def _arguments() -> argparse.Namespace:

@@ -24,7 +24,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bench.recognition import _machine  # noqa: E402
+from bench.machine import machine  # noqa: E402
 from indexer import bootstrap  # noqa: E402
 from indexer.look import Reader  # noqa: E402
 from indexer.pipeline import IndexOptions  # noqa: E402
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--files", type=int, nargs="+", default=[100_000])
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    results = {"machine": _machine(), "rounds": options.rounds, "sizes": {}}
+    results = {"machine": machine(), "rounds": options.rounds, "sizes": {}}
     for count in options.files:
         # A process each, for the memory.
         command = [sys.executable, "-c", f"from bench.rescan import measure; measure({count}, {options.rounds})"]

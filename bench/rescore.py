@@ -20,7 +20,7 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bench.recognition import _machine  # noqa: E402
+from bench.machine import machine  # noqa: E402
 from db.engine import open_engine  # noqa: E402
 from db.store import SqliteStore  # noqa: E402
 from db.vector_files import FaissFiles  # noqa: E402
@@ -55,7 +55,7 @@ def main() -> None:
         ended = time.perf_counter()
         store.close()
     seconds = {"predictions": round(between - started, 1), "vector_index": round(ended - between, 1)}
-    results = {"command": f"python bench/rescore.py {count}", "machine": _machine(), "pictures": count, "seconds": seconds}
+    results = {"command": f"python bench/rescore.py {count}", "machine": machine(), "pictures": count, "seconds": seconds}
     (ROOT / "bench" / "results" / "rescore.json").write_text(json.dumps(results, indent=1) + "\n")
     print(json.dumps(results, indent=1))
 

@@ -22,7 +22,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bench.recognition import _machine  # noqa: E402
+from bench.machine import machine  # noqa: E402
 from indexer.decode import decode_file  # noqa: E402
 from indexer.errors import UsageError  # noqa: E402
 from indexer.teach import impressions, representatives  # noqa: E402
@@ -115,7 +115,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=zoo.checkpoints()[zoo.DEFAULT])
     options = parser.parse_args()
     bench = Bench(options.model)
-    results: dict[str, Any] = {"machine": _machine(), "model": options.model.stem, "repeats": REPEATS, "all": {}, "five": {}}
+    results: dict[str, Any] = {"machine": machine(), "model": options.model.stem, "repeats": REPEATS, "all": {}, "five": {}}
     for folder in sorted(path for path in options.validation.iterdir() if path.is_dir()):
         pictures = bench.look(folder)
         for name, some in (("five", pictures.of(FIVE)), ("all", pictures)):
