@@ -55,7 +55,7 @@ detector: $(VENV)/.dev
 
 $(VENV)/.run: pyproject.toml
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable .
+	$(BIN)/pip install --quiet --editable '.[onnx]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml
