@@ -139,7 +139,7 @@ def count(connection: sqlite3.Connection, table: str) -> int:
 
 def stored_cards(connection: sqlite3.Connection) -> dict[int, ModelCard | None]:
     """The models' cards by id; None for one that cannot be read."""
-    columns = "id, name, architecture, weights_digest, labels, input, embedding_size, spaces, backbone_digest, key"
+    columns = "id, name, architecture, weights_digest, labels, input, embedding_size, spaces, backbone_digest, precision, key"
     return {row[0]: _card(*row[1:]) for row in connection.execute(f"SELECT {columns} FROM models")}
 
 
@@ -227,7 +227,7 @@ def _runs(connection: sqlite3.Connection, alive: int | None) -> Iterator[Finding
 
 
 def _card(*row: object) -> ModelCard | None:
-    name, architecture, weights, labels, given, size, spaces, backbone, key = row
+    name, architecture, weights, labels, given, size, spaces, backbone, precision, key = row
     try:
         card = ModelCard(
             str(name),
@@ -238,6 +238,7 @@ def _card(*row: object) -> ModelCard | None:
             int(str(size)),
             tuple((str(space), int(width)) for space, width in json.loads(str(spaces)).items()),
             str(backbone),
+            str(precision),
         )
         return card if card.key == key else None
     except (ValueError, TypeError, AttributeError):

@@ -16,7 +16,7 @@ from dataclasses import asdict
 
 from db.examine import BAD_REGIONS, BAD_STATE, NO_EMBEDDING, NO_PREDICTION, UNREAD, stored_cards
 from db.values import broken_embeddings, broken_predictions
-from indexer.domain import FileStamp, ModelCard
+from indexer.domain import FileStamp, ModelCard, in_precision
 
 DigestOf = Callable[[bytes, FileStamp], bytes | None]
 """The digest of a file's bytes, where it still has that stamp; None where it has not."""
@@ -64,11 +64,12 @@ def mend(connection: sqlite3.Connection, shelf: Mapping[str, ModelCard], digest_
 
 def _mend_models(connection: sqlite3.Connection, shelf: Mapping[str, ModelCard]) -> None:
     """Describe models anew from the cards that there are; one without a card goes, with what it said."""
-    known = connection.execute("SELECT id, key, weights_digest, embedder_id FROM models").fetchall()
+    known = connection.execute("SELECT id, key, weights_digest, precision FROM models").fetchall()
     by_weights = {card.weights_digest: card for card in shelf.values()}
     bad = {number for number, card in stored_cards(connection).items() if card is None}
-    for number, key, weights, _embedder in known:
+    for number, key, weights, precision in known:
         card = shelf.get(key) or by_weights.get(weights)
+        card = None if card is None else in_precision(card, precision)
         if (
             number in bad
             and card is not None
@@ -76,7 +77,7 @@ def _mend_models(connection: sqlite3.Connection, shelf: Mapping[str, ModelCard])
         ):
             connection.execute(
                 "UPDATE models SET key = ?, name = ?, architecture = ?, weights_digest = ?, labels = ?, input = ?, "
-                "embedding_size = ?, spaces = ?, backbone_digest = ? WHERE id = ?",
+                "embedding_size = ?, spaces = ?, backbone_digest = ?, precision = ? WHERE id = ?",
                 (*_columns(card), number),
             )
             bad.discard(number)
@@ -102,7 +103,7 @@ def _add_model(connection: sqlite3.Connection, card: ModelCard) -> None:
     connection.execute("INSERT OR IGNORE INTO embedders (key) VALUES (?)", (card.embeds_as,))
     connection.execute(
         "INSERT INTO models (key, name, architecture, weights_digest, labels, input, embedding_size, spaces, backbone_digest, "
-        "embedder_id) SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, id FROM embedders WHERE key = ?",
+        "precision, embedder_id) SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, id FROM embedders WHERE key = ?",
         (*_columns(card), card.embeds_as),
     )
 
@@ -110,7 +111,7 @@ def _add_model(connection: sqlite3.Connection, card: ModelCard) -> None:
 def _columns(card: ModelCard) -> tuple[object, ...]:
     labels, given, spaces = json.dumps(list(card.labels)), json.dumps(asdict(card.input)), json.dumps(dict(card.spaces))
     facts = (card.key, card.name, card.architecture, card.weights_digest, labels, given)
-    return (*facts, card.embedding_size, spaces, card.backbone_digest)
+    return (*facts, card.embedding_size, spaces, card.backbone_digest, card.precision)
 
 
 def _mend_references(connection: sqlite3.Connection) -> None:

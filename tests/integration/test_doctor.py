@@ -13,9 +13,11 @@ import pytest
 from db.lock import writer_lock
 from db.raw import reading
 from indexer import upkeep
+from indexer.domain import in_precision
 from indexer.errors import Interrupted, MoodexError, WriterBusy
 from indexer.health import KINDS, Doctored, Severity
 from indexer.settings import Settings
+from models.fake import FakeClassifier
 from tests.support import damage
 from tests.support.damage import rows, sql
 from tests.support.library import Library
@@ -320,6 +322,14 @@ def test_a_check_up_that_is_stopped_is_no_finding(library: Library, monkeypatch:
             stopped += 1
     assert stopped > 10
     assert library.settings.database.read_bytes() == before
+
+
+def test_a_model_in_another_precision_is_sound(library: Library) -> None:
+    half = library.with_model("fake@bf16")
+    half.classifier = FakeClassifier(name="fake")
+    half.classifier.card = in_precision(half.classifier.card, "bf16")
+    half.index()
+    assert doctor(library).exit_code == 0
 
 
 def test_progress_is_told(library: Library) -> None:
