@@ -127,7 +127,7 @@ def index(
     ):
         reader = reader_factory(settings)
         card = reader.classifier.card
-        with _store(settings) as store:
+        with open_store(settings) as store:
             summary = pipeline.index(roots, store, reader, options, progress, check_stop, away)
             keep_vectors(store, FaissFiles(settings.vectors), choose_model(store, card.name, card.key))
     return summary
@@ -146,7 +146,7 @@ def search(settings: Settings, question: Question, reader_factory: ReaderFactory
 def show(settings: Settings, path: bytes, reader_factory: ReaderFactory = open_reader) -> list[Hit]:
     """What the model says of one picture, indexed or not: a hit a face, the largest first, or one of the whole."""
     if settings.database.exists():
-        with _store(settings) as store:
+        with open_store(settings) as store:
             for model in reversed(store.models()):
                 if model.card.name == model_name(settings):
                     known = store.predicted_at(model.id, os.path.realpath(path))
@@ -191,7 +191,7 @@ def status(settings: Settings, failures: int) -> Status:
     disk = {part.name: _size(part) for part in (settings.database, settings.vectors, settings.models)}
     if not settings.database.exists():
         return Status(settings.home, Counts(), [], [], [], disk)
-    with _store(settings) as store:
+    with open_store(settings) as store:
         models = [(model, store.pictures(model.id)) for model in store.models()]
         runs = as_they_ended(store.runs(5), partial(writer, settings.home))
         return Status(settings.home, store.counts(), models, runs, store.failures(failures), disk)
@@ -207,14 +207,14 @@ def label(settings: Settings, said: Sequence[Said], new: bool, skip_unknown: boo
     from indexer.label import remember
 
     _need_database(settings)
-    with writer_lock(settings.home), _store(settings) as store:
+    with writer_lock(settings.home), open_store(settings) as store:
         return remember(store, said, new, skip_unknown)
 
 
 def labels(settings: Settings) -> list[Labelled]:
     """Every picture that a person has labelled."""
     _need_database(settings)
-    with _store(settings) as store:
+    with open_store(settings) as store:
         return store.labelled()
 
 
@@ -243,7 +243,7 @@ def teach(settings: Settings, name: str | None, progress: Progress) -> Teaching:
     known = shelf(settings)
     in_use, rescored = known.in_use(), 0
     chosen = in_use.set_by == "settings"
-    with writer_lock(settings.home), stoppable("nothing was changed") as check_stop, _store(settings) as store:
+    with writer_lock(settings.home), stoppable("nothing was changed") as check_stop, open_store(settings) as store:
         model = choose_model(store, known.stored_name(), _key_of(settings))
         given = lesson(store, model)
         version = learn(known, in_use.name, given, name)
@@ -281,7 +281,7 @@ def undo_teaching(settings: Settings, progress: Progress) -> Undone:
             f"{name!r} is what --model, MOODEX_MODEL or the configuration file names; only the default can be undone."
         )
     earlier_name, card, head = earlier(known, name)
-    with writer_lock(settings.home), stoppable("nothing was changed") as check_stop, _store(settings) as store:
+    with writer_lock(settings.home), stoppable("nothing was changed") as check_stop, open_store(settings) as store:
         model = choose_model(store, known.stored_name(), _key_of(settings))
         if head is not None:
             rescored = _rescore(settings, store, (model, card, partial(score, card, head)), progress, check_stop)
@@ -304,7 +304,7 @@ def list_models(settings: Settings) -> list[ListedModel]:
     known = shelf(settings)
     pictures: dict[str, int] = {}
     if settings.database.exists():
-        with _store(settings) as store:
+        with open_store(settings) as store:
             pictures = {model.card.key: store.pictures(model.id) for model in store.models()}
     default = known.in_use().name
     return [ListedModel(card, model.origin, model.name == default, pictures.get(card.key, 0)) for model, card in known.cards()]
@@ -333,7 +333,7 @@ def remove_model(settings: Settings, name: str, predictions: bool) -> int | None
     from db.vector_files import FaissFiles
     from indexer.forget import forget
 
-    with writer_lock(settings.home), _store(settings) as store:
+    with writer_lock(settings.home), open_store(settings) as store:
         keys = {model.name: card.key for model, card in known.cards()}
         forgotten = forget(store, FaissFiles(settings.vectors), name, keys)
     if name in keys or forgotten is None:
@@ -377,6 +377,10 @@ def _rescore(
 
 @contextmanager
 def open_store(settings: Settings) -> Iterator[SqliteStore]:
+    """The store of a data folder, made where there is none; what SQLite raises meanwhile becomes one sentence.
+
+    Raises StoreDamaged, and MoodexError for one that cannot be used.
+    """
     from db.engine import plain_errors
     from db.store import SqliteStore
 
@@ -389,14 +393,11 @@ def open_store(settings: Settings) -> Iterator[SqliteStore]:
         store.close()
 
 
-_store = open_store
-
-
 def knows(settings: Settings, root: bytes) -> bool:
     """Whether files at or below a root are known that are not gone."""
     if not settings.database.exists():
         return False
-    with _store(settings) as store:
+    with open_store(settings) as store:
         return store.count_files(root) > 0
 
 
@@ -418,7 +419,7 @@ def _need_database(settings: Settings) -> None:
 @contextmanager
 def _reading(settings: Settings) -> Iterator[tuple[SqliteStore, StoredModel]]:
     _need_database(settings)
-    with _store(settings) as store:
+    with open_store(settings) as store:
         yield store, choose_model(store, model_name(settings), _key_of(settings))
 
 

@@ -29,8 +29,8 @@ FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 """Pillow's decoders that are used. The others (among them ones that start other programs) stay shut."""
 
 _SPARE = 6
-"""A JPEG is decoded to no less than so many times the size it is needed in: at fewer, one answer in fifty to two hundred would
-change (bench/results/fidelity.md).
+"""A JPEG is decoded to no less than so many times the size it is needed in: at three times, one answer in a hundred and fifty
+would change (bench/results/fidelity.md).
 """
 
 _PLUGINS = {"WEBP": "WebP"}

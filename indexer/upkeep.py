@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from indexer.bootstrap import _cores, _need_database, _store, shelf
+from indexer.bootstrap import _cores, _need_database, open_store, shelf
 from indexer.errors import ForeignDatabase, MoodexError, StoreDamaged
 from indexer.health import CheckUp, Doctored, Finding, Place, Repair
 from indexer.stopping import stoppable
@@ -82,7 +82,7 @@ class _CheckUp:
     def _up_to_date(self) -> bool:
         """Bring the schema up to date, as every command does; whether the database can be read at all."""
         try:
-            with _store(self._settings):
+            with open_store(self._settings):
                 pass
         except ForeignDatabase:
             raise
