@@ -66,8 +66,12 @@ def open_reader(settings: Settings, threads: int = 0, few: bool = True) -> Reade
 
 
 def open_for_many(settings: Settings) -> Reader:
-    """As `open_reader`, for as many batches at a time as there are workers: each computes in threads of its own."""
-    return open_reader(settings, max(1, _cores() // _workers(settings)), few=False)
+    """As `open_reader`, for as many batches at a time as there are workers: each computes in threads of its own. Pictures are
+    decoded in child processes, since among many there may be one that a decoder crashes on.
+    """
+    from indexer.isolation import Decoders
+
+    return replace(open_reader(settings, max(1, _cores() // _workers(settings)), few=False), decoders=Decoders())
 
 
 def _workers(settings: Settings) -> int:
@@ -124,8 +128,8 @@ def index(
     with (
         writer_lock(settings.home),
         stoppable("what was indexed so far is kept, and the next run goes on from there") as check_stop,
+        reader_factory(settings) as reader,
     ):
-        reader = reader_factory(settings)
         card = reader.classifier.card
         with open_store(settings) as store:
             summary = pipeline.index(roots, store, reader, options, progress, check_stop, away)

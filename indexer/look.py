@@ -14,6 +14,7 @@ from indexer.faces import PAGE, views
 
 if TYPE_CHECKING:
     from indexer.domain import DecodedImage
+    from indexer.isolation import Decoders
     from indexer.ports import Classifier, FaceFinder
 
 Regions = tuple[Prediction, ...]
@@ -22,10 +23,21 @@ Regions = tuple[Prediction, ...]
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """A model with what finds faces for it; None where pictures are taken as a whole."""
+    """A model with what finds faces for it, None where pictures are taken as a whole.
+
+    Pictures are decoded in child processes where there are any, which a `with` statement ends.
+    """
 
     classifier: Classifier
     finder: FaceFinder | None = None
+    decoders: Decoders | None = None
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.decoders is not None:
+            self.decoders.end()
 
     @property
     def finds_by(self) -> str | None:
@@ -34,7 +46,8 @@ class Reader:
 
     def decode(self, data: bytes) -> DecodedImage:
         """A file's bytes as a picture to look at. Raises as `indexer.decode.decode` does. Safe in several threads."""
-        return decode(data, self.classifier.card.input, PAGE if self.finder else 0)
+        decoder = decode if self.decoders is None else self.decoders.decode
+        return decoder(data, self.classifier.card.input, PAGE if self.finder else 0)
 
     def predict(self, images: Sequence[DecodedImage]) -> list[Regions | None]:
         """What the model says of pictures that were decoded here; None for one that it gives no finite answer for."""

@@ -11,6 +11,7 @@ from typing import Any
 from db.store import SqliteStore
 from indexer import bootstrap
 from indexer.domain import Hit
+from indexer.isolation import Decoders
 from indexer.look import Reader
 from indexer.messages import Question, Summary
 from indexer.pipeline import IndexOptions
@@ -28,11 +29,12 @@ class Library:
         self.settings = Settings(home=home, model="fake")
         self.classifier = FakeClassifier()
         self.finder: FakeFaceFinder | None = None
+        self.decoders: Decoders | None = None
         self.progress = Remembered()
 
     @property
     def reader(self) -> Reader:
-        return Reader(self.classifier, self.finder)
+        return Reader(self.classifier, self.finder, self.decoders)
 
     def index(self, *paths: Path, scan: ScanOptions | None = None, **options: Any) -> Summary:
         self.progress = Remembered()

@@ -1,0 +1,120 @@
+"""Decoding in child processes: what a picture does to its decoder costs that picture, and nothing else.
+
+Decoders are C libraries that read bytes from strangers. One that crashes, hangs or takes all memory takes its child process with
+it: the picture fails, and a new child takes the next one. A child that is killed from outside costs nothing: the picture is
+decoded again.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from indexer.decoder import MEMORY, SECONDS, answer, ask
+from indexer.errors import Damaged, ImageError
+
+if TYPE_CHECKING:
+    from indexer.domain import DecodedImage, InputSpec
+
+_ROOT = Path(__file__).resolve().parents[1]
+_PATIENCE = 2.0
+"""Seconds that a child has to end by itself."""
+_TRIES = 2
+_KILLED = -getattr(signal, "SIGKILL", 9)
+_TIMED_OUT = -getattr(signal, "SIGALRM", 14)
+
+
+class Decoders:
+    """Child processes that decode, as many as there are threads that ask at a time.
+
+    One picture may take `seconds` by the clock, and its child `memory` bytes of address space.
+    """
+
+    def __init__(self, seconds: float = SECONDS, memory: int = MEMORY) -> None:
+        self._seconds, self._memory = seconds, memory
+        self._idle: list[_Child] = []
+
+    def end(self) -> None:
+        """End all of them; nobody may be asking."""
+        for child in self._idle:
+            child.close()
+        for child in self._idle:
+            child.end()
+        self._idle.clear()
+
+    def decode(self, data: bytes, spec: InputSpec, page: int = 0) -> DecodedImage:
+        """As `indexer.decode.decode`, and Damaged too where the decoder crashes or goes beyond its limits. Thread-safe."""
+        for _ in range(_TRIES):
+            child = self._take()
+            try:
+                image = child.decode(data, spec, page)
+            except ImageError:
+                self._idle.append(child)
+                raise
+            except (EOFError, OSError, ValueError, LookupError, TypeError):  # it died, or what it says makes no sense
+                ended = child.end()
+                if ended != _KILLED:
+                    raise Damaged(self._why(ended)) from None
+            except BaseException:
+                child.end()
+                raise
+            else:
+                self._idle.append(child)
+                return image
+        raise Damaged("its decoder was killed twice; perhaps memory ran out")
+
+    def _take(self) -> _Child:
+        try:
+            return self._idle.pop()  # the last one used: its memory is warm
+        except IndexError:
+            return _Child(self._seconds, self._memory)
+
+    def _why(self, ended: int) -> str:
+        if ended == _TIMED_OUT:
+            return f"decoding it takes more than {self._seconds:g} seconds"
+        with suppress(ValueError):
+            return f"its decoder crashed ({signal.Signals(-ended).name})"
+        return f"its decoder ended with code {ended}"
+
+
+class _Child:
+    def __init__(self, seconds: float, memory: int) -> None:
+        # Threads of a linear algebra library that nothing here uses would count as memory.
+        environment = {**os.environ, "PYTHONPATH": _search_path(), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        # -P: the folder that moodex is called in must not be able to bring modules of its own.
+        command = [sys.executable, "-P", "-m", "indexer.decoder", str(seconds), str(memory)]
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=environment)  # noqa: S603
+
+    def decode(self, data: bytes, spec: InputSpec, page: int) -> DecodedImage:
+        ask(self._pipe("stdin"), data, spec, page)
+        return answer(self._pipe("stdout"), spec, page)
+
+    def close(self) -> None:
+        """Tell it that nothing more will come."""
+        with suppress(OSError):
+            self._pipe("stdin").close()
+
+    def end(self) -> int:
+        """End it; the code it ended with, that of a signal negative."""
+        self.close()
+        try:
+            code = self._process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = self._process.wait()
+        self._pipe("stdout").close()
+        return code
+
+    def _pipe(self, name: str) -> IO[bytes]:
+        pipe: IO[bytes] = getattr(self._process, name)
+        return pipe
+
+
+def _search_path() -> str:
+    return os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))

@@ -1,0 +1,151 @@
+"""Decoding in child processes: the same pictures as without; what crashes, hangs or eats memory costs one failure row."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from indexer.decode import decode
+from indexer.domain import InputSpec
+from indexer.errors import Damaged, ImageError
+from indexer.isolation import Decoders
+from tests.support.builders import SPEC, encoded, picture, write_pictures
+from tests.support.library import Library, counts
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = [path for path in sorted((ROOT / "examples/images").rglob("*.*")) if path.suffix != ".md"][::7]
+FAULTS = {
+    "segfault": "its decoder crashed (SIGSEGV)",
+    "hang": "decoding it takes more than 2 seconds",
+    "exit": "its decoder ended with code 7",
+    "memory": "decoding it needs more memory than there is",
+    "killed always": "its decoder was killed twice; perhaps memory ran out",
+}
+
+
+def faulty(kind: str, seed: int = 0) -> bytes:
+    """A good picture, at which the decoder of tests/support/sitecustomize.py does what is asked."""
+    return encoded(picture(seed)) + b"FAULT:" + kind.encode()
+
+
+@pytest.fixture
+def decoders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Decoders]:
+    """Decoders with faults, two seconds and a gigabyte."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests/support"))
+    monkeypatch.setenv("MOODEX_TEST_TOLD", str(tmp_path / "told"))
+    decoders = Decoders(seconds=2, memory=1 << 30)
+    yield decoders
+    decoders.end()
+
+
+@pytest.mark.parametrize("page", [0, 300])
+def test_pictures_are_the_same_as_without(page: int) -> None:
+    spec = InputSpec(64, 127.0, 128.0, background=200)
+    decoders = Decoders()
+    for path in EXAMPLES:
+        data = path.read_bytes()
+        here, there = decode(data, spec, page), decoders.decode(data, spec, page)
+        assert there == here and np.array_equal(there.pixels, here.pixels)
+        assert page == 0 or np.array_equal(np.asarray(there.page), np.asarray(here.page))
+    decoders.end()
+
+
+@pytest.mark.parametrize("data", [b"", b"no picture", encoded(picture(0))[:100], b"\0\0\0\x18ftypheic" + bytes(16)])
+def test_what_is_no_picture_fails_as_it_would_without(decoders: Decoders, data: bytes) -> None:
+    with pytest.raises(ImageError) as there:
+        decoders.decode(data, SPEC)
+    with pytest.raises(ImageError) as here:
+        decode(data, SPEC)
+    assert (type(there.value), str(there.value)) == (type(here.value), str(here.value))
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_a_fault_of_a_decoder_fails_its_picture_alone(decoders: Decoders, kind: str) -> None:
+    with pytest.raises(Damaged) as failure:
+        decoders.decode(faulty(kind), SPEC)
+    assert str(failure.value) == FAULTS[kind]
+    assert decoders.decode(encoded(picture(1)), SPEC) == decode(encoded(picture(1)), SPEC)
+
+
+def test_a_decoder_killed_from_outside_costs_nothing(decoders: Decoders) -> None:
+    data = faulty("killed once")
+    assert decoders.decode(data, SPEC) == decode(data, SPEC)
+
+
+def test_what_a_decoder_prints_is_no_answer(decoders: Decoders, capfd: pytest.CaptureFixture[str]) -> None:
+    data = faulty("babble")
+    assert decoders.decode(data, SPEC) == decode(data, SPEC)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_threads_do_not_meet(decoders: Decoders) -> None:
+    pictures = [encoded(picture(seed)) if seed % 9 else faulty("segfault", seed) for seed in range(60)]
+
+    def attempt(data: bytes) -> bytes | None:
+        try:
+            return decoders.decode(data, SPEC).pixels.tobytes()
+        except Damaged:
+            return None
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(attempt, pictures))
+    assert found == [decode(data, SPEC).pixels.tobytes() if seed % 9 else None for seed, data in enumerate(pictures)]
+
+
+def test_signals_to_the_whole_group_do_not_end_a_child(decoders: Decoders) -> None:
+    data = encoded(picture(1))
+    decoders.decode(data, SPEC)
+    (child,) = decoders._idle
+    for told in (signal.SIGINT, signal.SIGTERM):
+        os.kill(child._process.pid, told)
+    decoders.decode(data, SPEC)
+    assert decoders._idle == [child]
+
+
+def test_children_end_with_their_parent() -> None:
+    """Even with one that is killed: nothing is left to hold memory."""
+    script = (
+        "import sys; from indexer.isolation import Decoders; from tests.support.builders import *\n"
+        "decoders = Decoders(); decoders.decode(encoded(picture(0)), SPEC)\n"
+        "print(decoders._idle[0]._process.pid, flush=True); sys.stdin.read()"
+    )
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        watched = os.pidfd_open(child) if hasattr(os, "pidfd_open") else pytest.skip("needs pidfd")
+        parent.kill()
+    assert select.select([watched], [], [], 30)[0]
+    os.close(watched)
+
+
+def test_one_failure_row_each(library: Library, decoders: Decoders) -> None:
+    write_pictures(library.folder, 12)
+    for kind in FAULTS:
+        (library.folder / f"{kind}.png").write_bytes(faulty(kind))
+    (library.folder / "a twin of segfault.png").write_bytes(faulty("segfault"))
+    library.decoders = decoders
+    assert counts(library.index()) == {"scanned": 18, "indexed": 12, "failed": 6}
+
+
+def test_through_the_command_line(tmp_path: Path, decoders: Decoders) -> None:
+    """All of it in the real program: three good pictures are indexed whatever the fourth does to its decoder."""
+    folder = tmp_path / "pictures"
+    write_pictures(folder, 3)
+    (folder / "bad.png").write_bytes(faulty("segfault"))
+    moodex = [sys.executable, str(ROOT / "cli.py"), "--home", str(tmp_path / "home")]
+    done = subprocess.run([*moodex, "index", str(folder)], capture_output=True, text=True, check=False)
+    assert done.returncode == 3 and "3 indexed, 1 failed" in done.stdout, (done.stdout, done.stderr)
+    told = subprocess.run([*moodex, "status"], capture_output=True, text=True, check=True)
+    assert "its decoder crashed (SIGSEGV)" in told.stdout
+    Image.open(folder / "bad.png").verify()

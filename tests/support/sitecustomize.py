@@ -1,0 +1,40 @@
+"""A decoder with faults, for child processes that have this folder in their search path: pictures say what happens to it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from PIL import Image
+
+_open = Image.open
+
+
+def _faulty(file: IO[bytes], *rest: Any, **options: Any) -> Any:
+    text = file.read()
+    file.seek(0)
+    if b"FAULT:segfault" in text:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if b"FAULT:hang" in text:
+        while True:
+            pass
+    if b"FAULT:memory" in text:
+        return [np.empty(1 << 28, dtype=np.uint8) for _ in range(64)]
+    if b"FAULT:exit" in text:
+        os._exit(7)
+    if b"FAULT:babble" in text:
+        sys.stdout.write("nothing that anybody should read\n" * 10_000)
+        sys.stderr.write("nor this\n" * 10_000)
+    if b"FAULT:killed once" in text and not (told := Path(os.environ["MOODEX_TEST_TOLD"])).exists():
+        told.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    if b"FAULT:killed always" in text:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return _open(file, *rest, **options)
+
+
+Image.open = _faulty
