@@ -33,6 +33,9 @@ _SPARE = 6
 would change (bench/results/fidelity.md).
 """
 
+_GAP = 2.0
+"""A picture is averaged over whole blocks of pixels, to no less than so many times the size that it is then resized to."""
+
 _PLUGINS = {"WEBP": "WebP"}
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
@@ -102,7 +105,7 @@ def _on_white(image: Image.Image, longest: int) -> Image.Image:
     width, height = (max(1, round(side * scale)) for side in image.size)
     # Resized before it is laid on white: the result is the same, and large pictures need half the memory.
     if (width, height) != image.size:
-        image = image.resize((width, height), Image.Resampling.BICUBIC)
+        image = image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=_GAP)
     if image.mode == "RGBA":
         image = Image.alpha_composite(Image.new("RGBA", image.size, (255, 255, 255, 255)), image).convert("RGB")
     return image

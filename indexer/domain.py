@@ -52,7 +52,8 @@ class InputSpec:
     """How a picture becomes a model's input: decoded to RGB on white, fitted into a square, left as uint8.
 
     `size` is the square's side in pixels. The picture keeps its shape and is centred on `background` (0-255, all channels);
-    resizing is Pillow's bicubic. The model normalises as (x - mean) / std, x in 0-255.
+    resizing is Pillow's bicubic, of large pictures after averaging over blocks of pixels. The model normalises as
+    (x - mean) / std, x in 0-255.
     """
 
     size: int

@@ -31,6 +31,11 @@ _LARGE = 2
 _SMALL = 0.3
 """Faces no larger than this share of the page are taken from the second look."""
 
+_FILLS = 0.5
+"""A page that a face of this share of its longest side was found on is not looked at again: nobody has room beside it."""
+
+_SURE = 0.5
+
 GRAPH = "moodex-faces"
 
 
@@ -50,7 +55,11 @@ class NetworkFaceFinder:
     def find(self, pages: Sequence[Pixels]) -> list[list[Face]]:
         side = self._card.side
         first = self._look(self._near, pages, side)
-        large = [number for number, page in enumerate(pages) if max(page.shape[:2]) > _LARGE * side]
+        large = [
+            number
+            for number, (page, (boxes, sure)) in enumerate(zip(pages, first, strict=True))
+            if max(page.shape[:2]) > _LARGE * side and not _is_filled(boxes, sure)
+        ]
         second = self._look(self._far, [pages[number] for number in large], _LARGE * side)
         for number, (boxes, sure) in zip(large, second, strict=True):
             small = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0) <= _SMALL
@@ -99,6 +108,12 @@ def onnx_finder(path: Path = SHIPPED, threads: int = 0) -> NetworkFaceFinder:
 
 def _graphs(card: FaceCard) -> tuple[Path, Path]:
     return graph_path(GRAPH, card.side), graph_path(GRAPH, _LARGE * card.side)
+
+
+def _is_filled(boxes: Floats, sure: Floats) -> bool:
+    """Whether one of the boxes, (N, 4) as shares of the page, with their probabilities, (N,), takes most of the page."""
+    sides = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0)
+    return bool(((sides >= _FILLS) & (sure >= _SURE)).any())
 
 
 def _fitted(page: Pixels, side: int) -> Pixels:

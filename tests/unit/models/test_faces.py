@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -14,11 +15,27 @@ from indexer.errors import ModelUnavailable
 from models.faces import checkpoint
 from models.faces.boxes import STRIDE, distinct, found, overlaps
 from models.faces.card import SHIPPED, read_card
-from models.faces.finder import torch_finder
+from models.faces.finder import NetworkFaceFinder, torch_finder
 from models.faces.network import FaceNet
 from models.fold import fold_norms
 
+if TYPE_CHECKING:
+    from indexer.domain import Pixels
+    from models.engines.engine import Engine, Outputs
+
 ROOT = Path(__file__).parents[3]
+
+
+class Counting:
+    """An engine that counts the pages that it is shown."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine, self.pages = engine, 0
+        self.name, self.device, self.batch_size, self.streams = engine.name, engine.device, engine.batch_size, engine.streams
+
+    def run(self, pixels: Pixels) -> Outputs:
+        self.pages += len(pixels)
+        return self._engine.run(pixels)
 
 
 def test_folding_changes_nothing() -> None:
@@ -89,6 +106,17 @@ def test_the_shipped_detector_finds_plain_faces(size: tuple[int, int], places: l
     boxes = np.array([[one.left, one.top, one.right, one.bottom] for one in faces])
     assert len(faces) == len(wanted)
     assert overlaps(boxes, np.array(wanted)).max(axis=1).min() > 0.6
+
+
+@pytest.mark.parametrize(("side", "looks"), [(380, 0), (300, 1)])
+def test_a_page_that_a_face_fills_is_not_looked_at_again(side: int, looks: int) -> None:
+    page = Image.new("RGB", (640, 640), (235, 240, 250))
+    wanted = face(page, 30, 40, side)
+    finder = torch_finder(device="cpu")
+    far = Counting(finder._far)
+    (faces,) = NetworkFaceFinder(finder._card, finder._near, far).find([np.asarray(page)])
+    assert len(faces) == 1 and far.pages == looks
+    assert overlaps(np.array([[faces[0].left, faces[0].top, faces[0].right, faces[0].bottom]]), np.array([wanted])).min() > 0.6
 
 
 def test_an_empty_page_has_no_face() -> None:
