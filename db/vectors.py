@@ -162,9 +162,25 @@ class FaissVectors:
         """The k nearest rows among those selected, of which there are so many; `probes` clusters are looked into, if any."""
         if self.clusters is None:
             parameters = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]  # faiss sets attributes from keywords
+            similarities, rows = self.index.search(query, k, params=parameters)
+        elif probes < self.clusters.count:
+            few = faiss.SearchParametersIVF(sel=selector, nprobe=probes)  # type: ignore[call-arg]
+            similarities, rows = self.index.search(query, k, params=few)
+            if rows[0, -1] < 0:  # these clusters hold too few
+                return self._nearest(query, k, selector, self.clusters.count)
         else:
-            parameters = faiss.SearchParametersIVF(sel=selector, nprobe=probes)  # type: ignore[call-arg]
-        similarities, rows = self.index.search(query, k, params=parameters)
-        if rows[0, -1] < 0:  # these clusters hold too few
-            return self._nearest(query, k, selector, self.index.nlist)
+            similarities, rows = self._in_all_clusters(query, k, selector)
         return rows[0], similarities[0]
+
+    def _in_all_clusters(self, query: Floats, k: int, selector: Any) -> tuple[Floats, npt.NDArray[np.int64]]:
+        """As FAISS's `search`, told which clusters to look into: all. It would compare the query with every centre and sort them
+        first, which takes longer than all else where few rows are selected.
+        """
+        count = self.index.nlist
+        clusters, distances = np.arange(count, dtype=np.int64), np.zeros(count, dtype=np.float32)
+        similarities, rows = np.empty((1, k), dtype=np.float32), np.empty((1, k), dtype=np.int64)
+        arrays = [faiss.swig_ptr(array) for array in (clusters, distances, similarities, rows)]
+        parameters = faiss.SearchParametersIVF(sel=selector, nprobe=count)  # type: ignore[call-arg]
+        # The C++ method: its Python wrapper takes no parameters.
+        self.index.search_preassigned_c(1, faiss.swig_ptr(query), k, *arrays, False, parameters)
+        return similarities, rows
