@@ -2,9 +2,10 @@
 
     python bench/index.py HEADS [--pictures N] [--rounds R]
 
-HEADS is a folder of drawn pictures. Makes a folder of mixed pictures (bench/corpus.py), then measures, in turn and several times:
-the command into an empty database; one file at a time with Pillow and torch; a DataLoader with workers; and, for the ceiling, the
-CPU seconds a picture of decoding alone and of the networks alone, one thread in each of as many processes as there are cores.
+HEADS is a folder of drawn pictures. Makes a folder of mixed pictures (bench/corpus.py), then measures, in turn and several
+times: the command into an empty database, with its start-up; one file at a time with Pillow and torch, and a DataLoader with
+workers, both over some of the pictures and without their start-up; and, for the ceiling, the CPU seconds a picture of decoding
+alone and of the networks alone, one thread in each of as many processes as there are cores.
 """
 
 from __future__ import annotations
@@ -27,9 +28,13 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from indexer.isolation import ENVIRONMENT  # noqa: E402
+
 CORES = len(os.sched_getaffinity(0))
 MODELS = {"moodex-lite0": "on", "moodex-lite0, whole pictures": "off", "resnet50, whole pictures": "off"}
 WAYS = ("moodex", "one at a time", "loader", "decode", "networks")
+SOME = 500
+"""Pictures that the slow ways are measured on, evenly from all."""
 
 
 def main() -> None:
@@ -41,7 +46,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.one:
         way, model, folder = options.one
-        print(json.dumps(MEASURES[way](model, sorted(path for path in Path(folder).rglob("*") if path.is_file()))))
+        paths = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+        print(json.dumps(MEASURES[way](model, paths[:: max(1, len(paths) // SOME)])))
         return
     from bench import corpus
     from bench.machine import machine
@@ -84,8 +90,9 @@ def _run(way: str, model: str, folder: Path, scratch: Path) -> dict[str, float]:
         return _command(model, folder, scratch)
     together = CORES if way in ("decode", "networks") else 1
     command = [sys.executable, __file__, str(scratch), "--one", way, model, str(folder)]
-    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, cwd=scratch) for _ in range(together)]
-    with _Memory(processes) as memory:
+    environment = {**os.environ, **(ENVIRONMENT if way == "decode" else {})}
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, cwd=scratch, env=environment) for _ in range(together)]
+    with Memory(processes) as memory:
         answers = [json.loads(process.communicate()[0].splitlines()[-1]) for process in processes]
     return {key: median(answer[key] for answer in answers) for key in answers[0]} | {"peak_mb": memory.peak / 1e6}
 
@@ -97,19 +104,19 @@ def _command(model: str, folder: Path, scratch: Path) -> dict[str, float]:
         command = [sys.executable, str(ROOT / "cli.py"), "--home", home, "index", str(folder), *options]
         started = time.perf_counter()
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        with _Memory([process]) as memory:
+        with Memory([process]) as memory:
             answer = json.loads(process.communicate()[0].splitlines()[-1])
         return {"rate": answer["indexed"] / (time.perf_counter() - started), "peak_mb": memory.peak / 1e6}
 
 
-class _Memory:
+class Memory:
     """The greatest resident memory of process trees, in bytes, looked at ten times a second; shared pages count once each."""
 
     def __init__(self, processes: list[subprocess.Popen[bytes]]) -> None:
         self._processes, self.peak, self._over = processes, 0, threading.Event()
         self._thread = threading.Thread(target=self._watch)
 
-    def __enter__(self) -> _Memory:
+    def __enter__(self) -> Memory:
         self._thread.start()
         return self
 
@@ -227,8 +234,9 @@ class Plain:
 
 
 def _one_at_a_time(model: str, paths: list[Path]) -> dict[str, float]:
-    started = time.perf_counter()
     plain = Plain(model)
+    plain.predict([plain.decode(paths[0])])
+    started = time.perf_counter()
     for path in paths:
         plain.predict([plain.decode(path)])
     return {"rate": len(paths) / (time.perf_counter() - started)}
@@ -244,8 +252,9 @@ def _loader(model: str, paths: list[Path]) -> dict[str, float]:
         def __getitem__(self, number: int) -> Any:
             return plain.decode(paths[number])
 
-    started = time.perf_counter()
     plain = Plain(model)
+    plain.predict([plain.decode(paths[0])])
+    started = time.perf_counter()
     for batch in DataLoader(Files(), batch_size=32, num_workers=CORES, collate_fn=list):  # type: ignore[arg-type]
         plain.predict(batch)
     return {"rate": len(paths) / (time.perf_counter() - started)}
@@ -263,11 +272,11 @@ def _reader(model: str) -> Any:
 def _decode(model: str, paths: list[Path]) -> dict[str, float]:
     """CPU seconds a picture of reading, hashing and decoding."""
     reader = _reader(model)
-    some = paths[:: max(1, len(paths) // 500)]
+    reader.decode(paths[0].read_bytes())
     started = time.process_time()
-    for path in some:
+    for path in paths:
         reader.decode(path.read_bytes())
-    return {"cpu": (time.process_time() - started) / len(some)}
+    return {"cpu": (time.process_time() - started) / len(paths)}
 
 
 def _networks(model: str, paths: list[Path]) -> dict[str, float]:
@@ -290,9 +299,10 @@ def page(results: dict[str, Any]) -> str:
     lines = [
         "# Indexing",
         "",
-        f"`python bench/index.py HEADS` on {results['machine']}: {results['pictures']} mixed pictures (JPEG of 256-3000 pixels,",
-        f"PNG, WebP, GIF), medians of {results['rounds']} rounds, start-up included, all in fp32. The ceiling is the number of",
-        "cores by the CPU seconds of decoding and of the networks, each alone. MB: the process tree's memory at its highest.",
+        f"`python bench/index.py HEADS` on {results['machine']}: {results['pictures']} mixed pictures (JPEG of 256-3000",
+        f"pixels, PNG, WebP, GIF), medians of {results['rounds']} rounds, all in fp32; moodex with its start-up, one by one and the",
+        f"loader without theirs, over {SOME} of them. The ceiling is the number of cores by the CPU seconds of decoding and of the",
+        "networks, each alone. MB: the process tree's memory at its highest.",
         "",
         "| model | moodex, a second | ceiling | share | one by one | times | loader | times | decode, ms | networks, ms | MB |",
         "|---" * 11 + "|",

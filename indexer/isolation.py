@@ -25,7 +25,7 @@ _ROOT = Path(__file__).resolve().parents[1]
 _PATIENCE = 2.0
 """Seconds that a child has to end by itself."""
 _TRIES = 2
-_ENVIRONMENT = {
+ENVIRONMENT = {
     # glibc keeps freed memory instead of returning the pages of every picture: a seventh less time to decode one.
     "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
@@ -34,6 +34,7 @@ _ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
 }
+"""What decoding is done under."""
 _KILLED = -getattr(signal, "SIGKILL", 9)
 _TIMED_OUT = -getattr(signal, "SIGALRM", 14)
 
@@ -93,7 +94,7 @@ class Decoders:
 
 class _Child:
     def __init__(self, seconds: float, memory: int) -> None:
-        environment = {**os.environ, **_ENVIRONMENT, "PYTHONPATH": _search_path()}
+        environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": _search_path()}
         # -P: the folder that moodex is called in must not be able to bring modules of its own.
         command = [sys.executable, "-P", "-m", "indexer.decoder", str(seconds), str(memory)]
         pipe = subprocess.PIPE
