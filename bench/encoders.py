@@ -3,8 +3,8 @@
     python bench/encoders.py HEADS --python PYTHON [--pictures N] [--rounds R]
 
 HEADS is a folder of drawn pictures, PYTHON one that has imagededup, fastdup and open_clip_torch. Over one folder of mixed
-pictures (bench/corpus.py), in turn: moodex; imagededup's CNN; fastdup; and a script that puts CLIP into a DataLoader. CLIP and the
-CNN have random weights, which need no download: their speed does not depend on them.
+pictures (bench/corpus.py), in turn: moodex; imagededup's CNN; fastdup; and a script that puts CLIP into a DataLoader. CLIP and
+the CNN have random weights, which need no download: their speed does not depend on them.
 """
 
 from __future__ import annotations
