@@ -43,16 +43,19 @@ def main() -> None:
         commands = {
             "import typer, rich": (f"{run} 'import typer, rich.table, rich.panel, rich.markdown'", ""),
             "moodex --help": (f"{program} --help", "import typer, rich"),
-            "import sqlalchemy, typer": (f"{run} 'import sqlalchemy, typer'", ""),
-            "moodex status": (f"{program} status", "import sqlalchemy, typer"),
-            "moodex search --emotion happy": (f"{program} search --emotion happy", "import sqlalchemy, typer"),
-            "import sqlalchemy, typer, numpy, faiss": (f"{run} 'import sqlalchemy, typer, numpy, faiss'", ""),
+            "import sqlalchemy.dialects.sqlite, typer": (f"{run} 'import sqlalchemy.dialects.sqlite, typer'", ""),
+            "moodex status": (f"{program} status", "import sqlalchemy.dialects.sqlite, typer"),
+            "moodex search --emotion happy": (f"{program} search --emotion happy", "import sqlalchemy.dialects.sqlite, typer"),
+            "import sqlalchemy.dialects.sqlite, typer, numpy, faiss": (
+                f"{run} 'import sqlalchemy.dialects.sqlite, typer, numpy, faiss'",
+                "",
+            ),
             "moodex search --like PATH --emotion sad": (
                 f"{program} search --like {known} --emotion sad",
-                "import sqlalchemy, typer, numpy, faiss",
+                "import sqlalchemy.dialects.sqlite, typer, numpy, faiss",
             ),
             "the same, numpy, faiss, PIL, onnxruntime": (
-                f"{run} 'import sqlalchemy, typer, numpy, faiss, PIL.Image, onnxruntime'",
+                f"{run} 'import sqlalchemy.dialects.sqlite, typer, numpy, faiss, PIL.Image, onnxruntime'",
                 "",
             ),
             "moodex search IMAGE, bytes known": (f"{program} search {known}", "the same, numpy, faiss, PIL, onnxruntime"),
