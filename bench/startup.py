@@ -21,6 +21,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 RUNS = 15
+SQLITE = "import sqlalchemy.dialects.sqlite, typer"
+FAISS = f"{SQLITE}, numpy, faiss"
 
 
 def main() -> None:
@@ -43,19 +45,19 @@ def main() -> None:
         commands = {
             "import typer, rich": (f"{run} 'import typer, rich.table, rich.panel, rich.markdown'", ""),
             "moodex --help": (f"{program} --help", "import typer, rich"),
-            "import sqlalchemy.dialects.sqlite, typer": (f"{run} 'import sqlalchemy.dialects.sqlite, typer'", ""),
-            "moodex status": (f"{program} status", "import sqlalchemy.dialects.sqlite, typer"),
-            "moodex search --emotion happy": (f"{program} search --emotion happy", "import sqlalchemy.dialects.sqlite, typer"),
-            "import sqlalchemy.dialects.sqlite, typer, numpy, faiss": (
-                f"{run} 'import sqlalchemy.dialects.sqlite, typer, numpy, faiss'",
+            SQLITE: (f"{run} '{SQLITE}'", ""),
+            "moodex status": (f"{program} status", SQLITE),
+            "moodex search --emotion happy": (f"{program} search --emotion happy", SQLITE),
+            FAISS: (
+                f"{run} '{FAISS}'",
                 "",
             ),
             "moodex search --like PATH --emotion sad": (
                 f"{program} search --like {known} --emotion sad",
-                "import sqlalchemy.dialects.sqlite, typer, numpy, faiss",
+                FAISS,
             ),
             "the same, numpy, faiss, PIL, onnxruntime": (
-                f"{run} 'import sqlalchemy.dialects.sqlite, typer, numpy, faiss, PIL.Image, onnxruntime'",
+                f"{run} '{FAISS}, PIL.Image, onnxruntime'",
                 "",
             ),
             "moodex search IMAGE, bytes known": (f"{program} search {known}", "the same, numpy, faiss, PIL, onnxruntime"),
