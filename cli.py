@@ -136,7 +136,7 @@ def index_command(
     home: Home = None,
 ) -> NoReturn:
     """Look at every picture under the given paths and remember what it feels like."""
-    from indexer import bootstrap
+    from indexer.bootstrap import indexing
     from indexer.pipeline import IndexOptions
     from indexer.scan import ScanOptions
     from render.logs import say
@@ -164,13 +164,13 @@ def index_command(
     options = IndexOptions(scan=scan, prune=None if prune and not yes else prune, force=force)
     given = [os.fsencode(path) for path in paths]
     if watch:
-        from indexer import service
+        from indexer.bootstrap import service
 
         with stdout() as out:
             service.watch(
                 settings, given, options, poll, schedule.hands(), lambda done: write_summary(done, as_json, out, now=True)
             )
-    summary = bootstrap.index(settings, given, options, TerminalProgress())
+    summary = indexing.index(settings, given, options, TerminalProgress())
     say("info", "run_done", f"Indexed in {summary.seconds:.1f} s.", **summary.as_dict())
     with stdout() as out:
         write_summary(summary, as_json, out)
@@ -202,7 +202,7 @@ def search_command(
     home: Home = None,
 ) -> None:
     """Find pictures by what they feel like, by what they look like, or both at once."""
-    from indexer import bootstrap
+    from indexer.bootstrap import searching
     from indexer.messages import Question
 
     settings = settings_of(
@@ -227,12 +227,13 @@ def search_command(
         offset=offset,
         dedupe=dedupe,
     )
-    hits = bootstrap.search(settings, question)
+    hits = searching.search(settings, question)
     if open_sheet or form is Format.HTML:
+        from indexer.thumbnail import thumbnail
         from render.sheet import show_sheet
 
         with stdout() as out:
-            show_sheet(hits, question, bootstrap.thumbnail, settings.home, open_sheet, out)
+            show_sheet(hits, question, thumbnail, settings.home, open_sheet, out)
     else:
         from render.hits import write_hits
 
@@ -254,7 +255,7 @@ def show_command(
     home: Home = None,
 ) -> None:
     """Show how probable every emotion is for one picture, or for each face in it."""
-    from indexer import bootstrap
+    from indexer.bootstrap import searching
     from render.bars import write_bars
 
     settings = settings_of(
@@ -267,7 +268,7 @@ def show_command(
         engine=engine,
         precision=precision,
     )
-    hits = bootstrap.show(settings, os.fsencode(path))
+    hits = searching.show(settings, os.fsencode(path))
     with stdout() as out:
         write_bars(hits, as_json, out)
 
@@ -280,10 +281,10 @@ def status_command(
     home: Home = None,
 ) -> None:
     """Show what is indexed, with which models, what failed and why."""
-    from indexer import bootstrap
+    from indexer.bootstrap import reporting
     from render.status import write_status
 
-    status = bootstrap.status(settings_of(context, home=home), failures)
+    status = reporting.status(settings_of(context, home=home), failures)
     with stdout() as out:
         write_status(status, as_json, out)
 

@@ -262,7 +262,7 @@ def _loader(model: str, paths: list[Path]) -> dict[str, float]:
 
 def _reader(model: str) -> Any:
     """What `moodex index` computes with, in one thread."""
-    from indexer.bootstrap import open_reader
+    from indexer.bootstrap.opening import open_reader
     from indexer.settings import Settings
 
     network = "resnet50/resnet50.safetensors" if model.startswith("resnet50") else None

@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench.machine import machine  # noqa: E402
-from indexer import bootstrap  # noqa: E402
+from indexer.bootstrap import indexing  # noqa: E402
 from indexer.look import Reader  # noqa: E402
 from indexer.pipeline import IndexOptions  # noqa: E402
 from indexer.settings import Settings  # noqa: E402
@@ -58,9 +58,7 @@ def measure(count: int, rounds: int) -> None:
         plant(tree, count)
 
         def look() -> Any:
-            return bootstrap.index(
-                settings, [os.fsencode(tree)], IndexOptions(), Remembered(), lambda _: Reader(FakeClassifier())
-            )
+            return indexing.index(settings, [os.fsencode(tree)], IndexOptions(), Remembered(), lambda _: Reader(FakeClassifier()))
 
         first = timed(look)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -32,7 +32,7 @@ def label(
     home: Home = None,
 ) -> None:
     """Say yourself what pictures feel like. Your word goes before every model's, in every search, from then on."""
-    from indexer import bootstrap
+    from indexer.bootstrap import labelling
     from indexer.errors import UsageError
     from indexer.label import what_is_said
     from render.labels import write_changed, write_labels
@@ -42,7 +42,7 @@ def label(
     if listed:
         if given or emotion or remove:
             raise UsageError("--list goes alone: it shows every label.")
-        found = bootstrap.labels(settings)
+        found = labelling.labels(settings)
         with stdout() as out:
             write_labels(found, as_json, out)
         return
@@ -52,7 +52,7 @@ def label(
         raise UsageError("Say either --emotion or --remove, not both.")
     if not remove and emotion is None and not all(path.lower().endswith(b".csv") for path in given):
         raise UsageError("Say what the pictures feel like: --emotion EMOTION, or --remove to take labels back.")
-    changed = bootstrap.label(settings, what_is_said(given, emotion, remove), new)
+    changed = labelling.label(settings, what_is_said(given, emotion, remove), new)
     with stdout() as out:
         write_changed(changed, as_json, out)
 
@@ -65,10 +65,10 @@ def doubts(
     home: Home = None,
 ) -> None:
     """List the labels that the model contradicts most surely: they deserve another look."""
-    from indexer import bootstrap
+    from indexer.bootstrap import labelling
     from render.labels import write_doubts
 
-    found = bootstrap.doubts(settings_of(context, home=home, model=model), limit)
+    found = labelling.doubts(settings_of(context, home=home, model=model), limit)
     with stdout() as out:
         write_doubts(found, as_json, out)
 
@@ -85,7 +85,7 @@ def teach(
     home: Home = None,
 ) -> None:
     """Let the model learn from your labels, and look at everything again with what it learned, without opening a picture."""
-    from indexer import bootstrap
+    from indexer.bootstrap import labelling, teaching
     from indexer.errors import UsageError
     from render import labels as render
     from render.progress import TerminalProgress
@@ -95,8 +95,8 @@ def teach(
     settings = settings_of(context, home=home, model=model)
     with stdout() as out:
         if count is not None:
-            render.write_suggestions(bootstrap.suggest(settings, count), as_json, out)
+            render.write_suggestions(labelling.suggest(settings, count), as_json, out)
         elif undo:
-            render.write_undone(bootstrap.undo_teaching(settings, TerminalProgress("Looking again")), as_json, out)
+            render.write_undone(teaching.undo_teaching(settings, TerminalProgress("Looking again")), as_json, out)
         else:
-            render.write_teaching(bootstrap.teach(settings, name, TerminalProgress("Looking again")), as_json, out)
+            render.write_teaching(teaching.teach(settings, name, TerminalProgress("Looking again")), as_json, out)

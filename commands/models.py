@@ -23,10 +23,10 @@ class ExportFormat(StrEnum):
 @app.command("list")
 def list_command(context: typer.Context, as_json: AsJson = False, home: Home = None) -> None:
     """List the models that --model knows, with what is indexed by each."""
-    from indexer import bootstrap
+    from indexer.bootstrap.models import list_models
     from render.models import write_models
 
-    models = bootstrap.list_models(settings_of(context, home=home))
+    models = list_models(settings_of(context, home=home))
     with stdout() as out:
         write_models(models, as_json, out)
 
@@ -40,10 +40,10 @@ def add_command(
     home: Home = None,
 ) -> None:
     """Verify a trained model and copy it to where --model NAME finds it."""
-    from indexer import bootstrap
+    from indexer.bootstrap.opening import shelf
     from render.text import printable
 
-    card = bootstrap.shelf(settings_of(context, home=home)).add(file, name, force)
+    card = shelf(settings_of(context, home=home)).add(file, name, force)
     print(printable(card.name))  # noqa: T201
 
 
@@ -55,10 +55,10 @@ def default_command(
     home: Home = None,
 ) -> None:
     """Choose the model that is used where no --model is given, or show it. MOODEX_MODEL and the configuration file go first."""
-    from indexer import bootstrap
+    from indexer.bootstrap.models import default_model
     from render.models import write_default
 
-    default = bootstrap.default_model(settings_of(context, home=home), name)
+    default = default_model(settings_of(context, home=home), name)
     with stdout() as out:
         write_default(default, as_json, out)
 
@@ -71,10 +71,10 @@ def remove_command(
     home: Home = None,
 ) -> None:
     """Remove a model. What is indexed with it stays searchable by its name, unless --predictions."""
-    from indexer import bootstrap
+    from indexer.bootstrap.models import remove_model
     from render.models import write_removed
 
-    forgotten = bootstrap.remove_model(settings_of(context, home=home), name, predictions)
+    forgotten = remove_model(settings_of(context, home=home), name, predictions)
     with stdout() as out:
         write_removed(name, forgotten, out)
 
@@ -89,9 +89,9 @@ def export_command(
     home: Home = None,
 ) -> None:
     """Write a model for other programs, after checking that it gives the same answers there."""
-    from indexer import bootstrap
+    from indexer.bootstrap.models import export_model
     from render.models import write_exported
 
-    exported = bootstrap.export_model(settings_of(context, home=home), name, form.value, output, force)
+    exported = export_model(settings_of(context, home=home), name, form.value, output, force)
     with stdout() as out:
         write_exported(exported, out)

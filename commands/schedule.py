@@ -11,7 +11,7 @@ import typer
 from commands.options import AsJson, BatchSize, Device, Faces, Home, Model, Workers, settings_of, stdout
 
 if TYPE_CHECKING:
-    from indexer.service import Hands
+    from indexer.bootstrap.service import Hands
     from indexer.settings import Settings
 
 app = typer.Typer(help="Index again and again, by itself.", no_args_is_help=True)
@@ -27,7 +27,7 @@ def add_to(program: typer.Typer) -> None:
 
 def hands() -> Hands:
     """A progress bar for every run, on a terminal, and stderr for what is told."""
-    from indexer.service import Hands
+    from indexer.bootstrap.service import Hands
     from render.logs import say
     from render.progress import TerminalProgress
 
@@ -41,7 +41,7 @@ def runs(
     home: Home = None,
 ) -> None:
     """Show the latest runs: when, how long, which folders, what they did, how they ended and why."""
-    from indexer import service
+    from indexer.bootstrap import service
     from render.runs import write_runs
 
     found = service.runs(settings_of(context, home=home), limit)
@@ -67,7 +67,7 @@ def add_command(
     home: Home = None,
 ) -> None:
     """Add a job: index these paths again and again. What is not said here is as the settings have it when it runs."""
-    from indexer import service
+    from indexer.bootstrap import service
     from indexer.cron import parse_every
     from indexer.jobs import Job, JobOptions, When
     from render.schedule import write_added
@@ -91,7 +91,7 @@ def add_command(
 @app.command("list")
 def list_command(context: typer.Context, as_json: AsJson = False, home: Home = None) -> None:
     """List the jobs: when they run, when next, and how they last went."""
-    from indexer import service
+    from indexer.bootstrap import service
     from render.schedule import write_jobs
 
     found = service.planned(settings_of(context, home=home))
@@ -102,7 +102,7 @@ def list_command(context: typer.Context, as_json: AsJson = False, home: Home = N
 @app.command("remove")
 def remove_command(context: typer.Context, name: Name, home: Home = None) -> None:
     """Remove a job. What it has indexed stays."""
-    from indexer import service
+    from indexer.bootstrap import service
 
     service.remove_job(settings_of(context, home=home), name)
     with stdout() as out:
@@ -119,7 +119,7 @@ def run_command(
     home: Home = None,
 ) -> None:
     """Run the jobs when they are due, one at a time, until stopped. What was missed meanwhile is made up for once."""
-    from indexer import service
+    from indexer.bootstrap import service
 
     settings = settings_of(context, service=True, home=home)
     if not once:
@@ -153,6 +153,6 @@ def unit_command(
 
 
 def _command_line(settings: Settings) -> list[str]:
-    from indexer import service
+    from indexer.bootstrap import service
 
     return [*service.program(), "--home", str(settings.home), "schedule", "run", "--once"]

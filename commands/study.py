@@ -10,7 +10,7 @@ import typer
 from commands.options import AsJson, Device, Home, Model, Workers, settings_of, stdout
 
 if TYPE_CHECKING:
-    from indexer.workshop import Data
+    from indexer.bootstrap.workshop import Data
 
 Datasets = Annotated[
     list[Path],
@@ -90,7 +90,7 @@ def train(
     home: Home = None,
 ) -> None:
     """Train a model on labelled pictures; index --model NAME uses it at once. The same command goes on after an interruption."""
-    from indexer import workshop
+    from indexer.bootstrap import workshop
     from indexer.errors import UsageError
     from render.training import TerminalTraining, write_inspection, write_trained
 
@@ -129,7 +129,8 @@ def evaluate(
     home: Home = None,
 ) -> None:
     """Measure a model on labelled pictures: accuracy, calibration, and where it goes wrong."""
-    from indexer import bootstrap, workshop
+    from indexer.bootstrap import workshop
+    from indexer.thumbnail import thumbnail
     from render.charts import need_charts
     from render.evaluation import write_evaluation, write_report
 
@@ -141,7 +142,7 @@ def evaluate(
         write_evaluation(evaluation, as_json, out)
         if output is not None:
             title = f"{name} on {', '.join(path.name for path in datasets)}"
-            files = write_report(evaluation, mistakes, title, output, bootstrap.thumbnail)
+            files = write_report(evaluation, mistakes, title, output, thumbnail)
             if not as_json:
                 out.write("\n" + "".join(f"{path}\n" for path in files))
 
@@ -179,7 +180,7 @@ def compare(
     home: Home = None,
 ) -> None:
     """Train a grid of variants on the same splits and seeds, and put their results side by side."""
-    from indexer import workshop
+    from indexer.bootstrap import workshop
     from render.charts import history_charts, need_charts, speed_chart
     from render.training import TerminalTraining, write_rows, write_tables
 
@@ -221,7 +222,7 @@ def explain(
     home: Home = None,
 ) -> None:
     """Show where a model looks when it tells an emotion, in one picture or on average over a data set."""
-    from indexer import workshop
+    from indexer.bootstrap import workshop
     from indexer.errors import UsageError
     from render import explanation
     from render.charts import need_charts
@@ -249,6 +250,6 @@ def explain(
 
 
 def _data(datasets: list[Path], rules: list[str] | None, plan: dict[str, Any]) -> Data:
-    from indexer.workshop import Data
+    from indexer.bootstrap.workshop import Data
 
     return Data(tuple(datasets), tuple(rules or ()), {name: value for name, value in plan.items() if value is not None})

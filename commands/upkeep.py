@@ -28,7 +28,7 @@ def doctor(
     home: Home = None,
 ) -> NoReturn:
     """Check that the data folder is sound, down to every row, also while something is indexed; mend it if wanted."""
-    from indexer import upkeep
+    from indexer.bootstrap import upkeep
     from render.doctor import write_doctored
     from render.progress import TerminalProgress
 
@@ -46,7 +46,7 @@ def backup(
     home: Home = None,
 ) -> None:
     """Save labels, predictions, embeddings and your own models in one checked file, also while something is indexed."""
-    from indexer import carry
+    from indexer.bootstrap import carry
     from render.carry import write_backed_up
     from render.progress import TerminalProgress
 
@@ -63,7 +63,7 @@ def restore(
     home: Home = None,
 ) -> None:
     """Bring a backup back, once every byte of it has been checked; what was there before is kept under another name."""
-    from indexer import carry
+    from indexer.bootstrap import carry
     from render.carry import write_restored
     from render.progress import TerminalProgress
 
@@ -86,7 +86,7 @@ def export(
     home: Home = None,
 ) -> None:
     """Write what is known of every picture as a table for other programs: emotions, labels, faces, digests, embeddings."""
-    from indexer import carry
+    from indexer.bootstrap import carry
     from render.carry import write_exported
     from render.export import writer_for
     from render.progress import TerminalProgress
@@ -111,7 +111,7 @@ def import_command(
     home: Home = None,
 ) -> None:
     """Take in labels from tables, all of them or none. A digest goes before a path, so that moved libraries keep their labels."""
-    from indexer import bootstrap
+    from indexer.bootstrap import labelling
     from indexer.errors import UsageError
     from indexer.label import what_is_said
     from render.labels import write_changed
@@ -120,6 +120,6 @@ def import_command(
     for table in tables:
         if not table.lower().endswith(b".csv"):
             raise UsageError(f"{os.fsdecode(table)!r} is no .csv file; to label pictures: moodex label PATH... --emotion EMOTION")
-    changed = bootstrap.label(settings_of(context, home=home), what_is_said(tables, None, False), new, skip_unknown)
+    changed = labelling.label(settings_of(context, home=home), what_is_said(tables, None, False), new, skip_unknown)
     with stdout() as out:
         write_changed(changed, as_json, out)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, exists, func, literal, or_, select
 
-from db.catalog import file_under
+from db.files import file_under
 from db.tables import FileRow, FolderRow, ImageRow, LabelRow, PredictionRow
 from indexer.domain import MAIN_FACE, FileState
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from sqlalchemy import (
     ColumnElement,
@@ -15,7 +14,6 @@ from sqlalchemy import (
     Engine,
     Table,
     and_,
-    bindparam,
     delete,
     exists,
     func,
@@ -24,10 +22,10 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from db.expiry import expire
+from db.files import file_under, folder_under, note_files, settle_files, settle_moves
 from db.predictions import chunks, rescore, rewrite_predictions, write_predictions
 from db.tables import (
     EmbedderRow,
@@ -50,8 +48,6 @@ if TYPE_CHECKING:
     from indexer.domain import ModelCard
     from indexer.ports import Score
 
-T = TypeVar("T")
-_CHUNK = 500
 _DELETED_AT_ONCE = 20_000
 """Predictions a transaction: with their embeddings some 50 MB of write-ahead log."""
 
@@ -142,7 +138,7 @@ class SqliteCatalog:
 
     def known_folders(self, root: bytes) -> list[bytes]:
         with self._engine.connect() as connection:
-            return list(connection.execute(select(FolderRow.path).where(_folder_under(root))).scalars())
+            return list(connection.execute(select(FolderRow.path).where(folder_under(root))).scalars())
 
     def settled_listings(self, root: bytes, run_id: int) -> dict[bytes, bytes]:
         same_look = and_(
@@ -152,7 +148,7 @@ class SqliteCatalog:
         query = (
             select(FolderRow.path, FolderRow.listing)
             .join(RunRow.table, and_(RunRow.id == run_id, same_look))
-            .where(_folder_under(root), FolderRow.listing.is_not(None), FolderRow.id.not_in(unsettled))
+            .where(folder_under(root), FolderRow.listing.is_not(None), FolderRow.id.not_in(unsettled))
         )
         with self._engine.connect() as connection:
             return {path: listing for path, listing in connection.execute(query) if listing is not None}
@@ -168,19 +164,9 @@ class SqliteCatalog:
             return connection.execute(query).scalar_one()
 
     def note_scan(self, run_id: int, notes: Sequence[FolderNote]) -> None:
-        if not notes:
-            return
-        with self._engine.begin() as connection:
-            folders = _folder_ids(connection, [note.folder for note in notes])
-            listings = update(FolderRow.table).where(FolderRow.id == bindparam("folder"))
-            run = connection.execute(select(RunRow.model_id, RunRow.finder_id).where(RunRow.id == run_id)).one()
-            connection.execute(
-                listings.values(listing=bindparam("new"), listed_model_id=run.model_id, listed_finder_id=run.finder_id),
-                [{"folder": folders[note.folder], "new": note.listing} for note in notes],
-            )
-            rows = [row for note in notes for row in _noted(folders[note.folder], run_id, note)]
-            if rows:
-                connection.execute(_note_files(run_id), rows)
+        if notes:
+            with self._engine.begin() as connection:
+                note_files(connection, run_id, notes)
 
     def count_pending(self, roots: Sequence[bytes]) -> int:
         query = select(func.count()).select_from(FileRow.table).join(FolderRow.table).where(_waiting(roots))
@@ -218,34 +204,15 @@ class SqliteCatalog:
                 write_predictions(connection, run_id, images, batch.predicted)
             done = [(file, images[entry.image.digest]) for entry in batch.predicted for file in entry.files]
             done += [(file, images[digest]) for file, digest in batch.linked]
-            _settle_files(connection, done, batch.failed)
+            settle_files(connection, done, batch.failed)
 
     def settle_moves(self, run_id: int, missing: Sequence[int]) -> list[int]:
         with self._engine.begin() as connection:
-            lost: list[tuple[int, int]] = []
-            appeared: Counter[int] = Counter()
-            for chunk in chunks(missing, _CHUNK):
-                held = select(FileRow.id, FileRow.image_id).where(FileRow.id.in_(chunk), FileRow.image_id.is_not(None))
-                lost += [(file_id, image_id) for file_id, image_id in connection.execute(held) if image_id is not None]
-            for chunk in chunks(sorted({image_id for _, image_id in lost}), _CHUNK):
-                found = (
-                    select(FileRow.image_id, func.count())
-                    .where(FileRow.image_id.in_(chunk), FileRow.appeared_run_id == run_id, FileRow.state == FileState.DONE)
-                    .group_by(FileRow.image_id)
-                )
-                appeared.update({image_id: n for image_id, n in connection.execute(found) if image_id is not None})
-            moved: list[int] = []
-            for file_id, image_id in lost:
-                if appeared[image_id] > 0:
-                    appeared[image_id] -= 1
-                    moved.append(file_id)
-            for chunk in chunks(moved, _CHUNK):
-                connection.execute(delete(FileRow.table).where(FileRow.id.in_(chunk)))
-            return moved
+            return settle_moves(connection, run_id, missing)
 
     def mark_gone(self, file_ids: Sequence[int]) -> None:
         with self._engine.begin() as connection:
-            for chunk in chunks(file_ids, _CHUNK):
+            for chunk in chunks(file_ids):
                 gone = update(FileRow.table).where(FileRow.id.in_(chunk))
                 connection.execute(gone.values(state=FileState.GONE, failure_kind=None, failure_reason=None, gone_at=time.time()))
 
@@ -255,7 +222,7 @@ class SqliteCatalog:
     def label(self, emotions: Mapping[bytes, str | None]) -> None:
         now = time.time()
         with self._engine.begin() as connection:
-            for chunk in chunks(sorted(emotions), _CHUNK):
+            for chunk in chunks(sorted(emotions)):
                 known = connection.execute(select(ImageRow.id, ImageRow.digest).where(ImageRow.digest.in_(chunk))).all()
                 given = {image_id: emotions[digest] for image_id, digest in known}
                 connection.execute(delete(LabelRow.table).where(LabelRow.image_id.in_(given)))
@@ -292,18 +259,6 @@ class SqliteCatalog:
             deleted += count
 
 
-def file_under(root: bytes) -> ColumnElement[bool]:
-    """Whether a file (joined to its folder) is the root itself or lies below it."""
-    itself = and_(FolderRow.path == os.path.dirname(root), FileRow.name == os.path.basename(root))
-    return or_(_folder_under(root), itself)
-
-
-def _folder_under(root: bytes) -> ColumnElement[bool]:
-    # Every path below the root starts with it and a slash; blobs compare byte by byte and "0" follows "/".
-    stem = root.rstrip(b"/")
-    return or_(FolderRow.path == root, and_(FolderRow.path > stem + b"/", FolderRow.path < stem + b"0"))
-
-
 def _as_in(run_id: int) -> ColumnElement[bool]:
     """Whether a prediction is by a run's model, in regions that were found as the run finds them."""
     same_finder = PredictionRow.finder_id.is_not_distinct_from(RunRow.finder_id)
@@ -312,50 +267,6 @@ def _as_in(run_id: int) -> ColumnElement[bool]:
 
 def _waiting(roots: Sequence[bytes]) -> ColumnElement[bool]:
     return and_(FileRow.state == FileState.PENDING, or_(*(file_under(root) for root in roots)))
-
-
-def _folder_ids(connection: Connection, paths: Sequence[bytes]) -> dict[bytes, int]:
-    connection.execute(upsert(FolderRow.table).on_conflict_do_nothing(), [{"path": path} for path in paths])
-    ids: dict[bytes, int] = {}
-    for chunk in chunks(paths, _CHUNK):
-        rows = connection.execute(select(FolderRow.path, FolderRow.id).where(FolderRow.path.in_(chunk)))
-        ids.update((path, folder_id) for path, folder_id in rows)
-    return ids
-
-
-def _note_files(run_id: int) -> Insert:
-    statement = upsert(FileRow.table)
-    new = statement.excluded
-    failed = new.state == FileState.FAILED
-    return statement.on_conflict_do_update(
-        index_elements=["folder_id", "name"],
-        set_={
-            "size": new.size,
-            "mtime_ns": new.mtime_ns,
-            "state": new.state,
-            "failure_kind": new.failure_kind,
-            "failure_reason": new.failure_reason,
-            "image_id": func.iif(failed, None, FileRow.image_id),
-            "appeared_run_id": func.iif(FileRow.state == FileState.GONE, run_id, FileRow.appeared_run_id),
-            "gone_at": None,
-        },
-    )
-
-
-def _noted(folder_id: int, run_id: int, note: FolderNote) -> Iterator[dict[str, object]]:
-    entries: list[tuple[bytes, FileStamp, Failure | None]] = [(name, stamp, None) for name, stamp in note.pending.items()]
-    entries += [(name, stamp, failure) for name, (stamp, failure) in note.failed.items()]
-    for name, stamp, failure in entries:
-        yield {
-            "folder_id": folder_id,
-            "name": name,
-            "size": stamp.size,
-            "mtime_ns": stamp.mtime_ns,
-            "state": FileState.FAILED if failure else FileState.PENDING,
-            "failure_kind": failure.kind if failure else None,
-            "failure_reason": failure.reason if failure else None,
-            "appeared_run_id": run_id,
-        }
 
 
 def _image_ids(connection: Connection, batch: Batch) -> dict[bytes, int]:
@@ -370,40 +281,7 @@ def _image_ids(connection: Connection, batch: Batch) -> dict[bytes, int]:
         )
     digests = {image.digest for image in new} | {digest for _, digest in batch.linked}
     ids: dict[bytes, int] = {}
-    for chunk in chunks(sorted(digests), _CHUNK):
+    for chunk in chunks(sorted(digests)):
         rows = connection.execute(select(ImageRow.digest, ImageRow.id).where(ImageRow.digest.in_(chunk)))
         ids.update((digest, image_id) for digest, image_id in rows)
     return ids
-
-
-def _settle_files(
-    connection: Connection, done: Sequence[tuple[PendingFile, int]], failed: Sequence[tuple[PendingFile, Failure]]
-) -> None:
-    settle = (
-        update(FileRow.table)
-        .where(FileRow.id == bindparam("file_id"))
-        .values(
-            size=bindparam("new_size"),
-            mtime_ns=bindparam("new_mtime_ns"),
-            state=bindparam("new_state"),
-            image_id=bindparam("new_image_id"),
-            failure_kind=bindparam("new_kind"),
-            failure_reason=bindparam("new_reason"),
-        )
-    )
-    rows = [_settled(file, FileState.DONE, image_id, None) for file, image_id in done]
-    rows += [_settled(file, FileState.FAILED, None, failure) for file, failure in failed]
-    if rows:
-        connection.execute(settle, rows)
-
-
-def _settled(file: PendingFile, state: FileState, image_id: int | None, failure: Failure | None) -> dict[str, object]:
-    return {
-        "file_id": file.id,
-        "new_size": file.stamp.size,
-        "new_mtime_ns": file.stamp.mtime_ns,
-        "new_state": state,
-        "new_image_id": image_id,
-        "new_kind": failure.kind if failure else None,
-        "new_reason": failure.reason if failure else None,
-    }

@@ -10,7 +10,6 @@ from db.predictions import chunks
 from db.tables import EmbeddingRow, FileRow, FolderRow, GenerationRow, ImageRow, LabelRow, PredictionRow
 from indexer.domain import FileState
 
-_CHUNK = 500
 _AT_ONCE = 20_000
 """Files or pictures a transaction: with their embeddings some 50 MB of write-ahead log."""
 
@@ -35,10 +34,10 @@ def _forget_files(connection: Connection, before: float) -> int:
     # The state stands in the SQL itself, for SQLite to see that the index of such files fits.
     gone = FileRow.state == literal(FileState.GONE.value, literal_execute=True)
     rows = connection.execute(select(FileRow.id, FileRow.folder_id).where(gone, FileRow.gone_at < before).limit(_AT_ONCE)).all()
-    for chunk in chunks([row.id for row in rows], _CHUNK):
+    for chunk in chunks([row.id for row in rows]):
         connection.execute(delete(FileRow.table).where(FileRow.id.in_(chunk)))
     holds = exists().where(FileRow.folder_id == FolderRow.id)
-    for chunk in chunks(sorted({row.folder_id for row in rows}), _CHUNK):
+    for chunk in chunks(sorted({row.folder_id for row in rows})):
         connection.execute(delete(FolderRow.table).where(FolderRow.id.in_(chunk), ~holds))
     return len(rows)
 
@@ -48,7 +47,7 @@ def _forget_pictures(connection: Connection) -> int:
     labelled = exists().where(LabelRow.image_id == ImageRow.id)
     images = connection.execute(select(ImageRow.id).where(~filed, ~labelled).limit(_AT_ONCE)).scalars().all()
     models: set[int] = set()
-    for chunk in chunks(images, _CHUNK):
+    for chunk in chunks(images):
         said = PredictionRow.image_id.in_(chunk)
         models.update(connection.execute(select(PredictionRow.model_id).where(said).distinct()).scalars())
         connection.execute(delete(PredictionRow.table).where(said))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from indexer.ports import Score
 
 T = TypeVar("T")
-_CHUNK = 500
+_PARAMETERS = 500
 _RESCORED_AT_ONCE = 8192
 _ADD_PREDICTION = (
     "INSERT INTO predictions "
@@ -39,10 +39,10 @@ _PLACE = (
 """The columns that say which region of a picture a prediction is about, and what found it."""
 
 
-def chunks(values: Iterable[T], size: int) -> Iterator[list[T]]:
-    """The values in lists of at most `size`: SQLite limits the parameters of one statement."""
+def chunks(values: Iterable[T]) -> Iterator[list[T]]:
+    """The values in short lists: SQLite limits the parameters of one statement."""
     iterator = iter(values)
-    while chunk := list(islice(iterator, size)):
+    while chunk := list(islice(iterator, _PARAMETERS)):
         yield chunk
 
 
@@ -86,7 +86,7 @@ def write_predictions(connection: Connection, run_id: int, images: Mapping[bytes
     """Replace what the run's model said of some pictures, and their embeddings."""
     columns = select(RunRow.model_id, RunRow.finder_id, ModelRow.embedder_id).join(ModelRow.table, ModelRow.id == RunRow.model_id)
     reader = _Reader(*connection.execute(columns.where(RunRow.id == run_id)).one())
-    for chunk in chunks([images[entry.image.digest] for entry in entries], _CHUNK):
+    for chunk in chunks([images[entry.image.digest] for entry in entries]):
         _forget_images(connection, reader, chunk)
     regions = [(images[entry.image.digest], *part) for entry in entries for part in _numbered(entry.predictions)]
     rows = [
@@ -182,7 +182,7 @@ def _insert_predictions(connection: Connection, model_id: int, rows: Sequence[di
     """Add predictions, each with its emotion and score, and the state of the model that they make."""
     labels = connection.execute(select(ModelRow.labels).where(ModelRow.id == model_id)).scalar_one()
     said: dict[int, str] = {}
-    for chunk in chunks([row["image_id"] for row in rows], _CHUNK):
+    for chunk in chunks([row["image_id"] for row in rows]):
         said.update(connection.execute(select(LabelRow.image_id, LabelRow.emotion).where(LabelRow.image_id.in_(chunk))).all())
     for row in rows:
         # The stored float32, so that the score equals the emotion's entry among the probabilities.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Engine, Row, and_, exists, func, select, union_all
 
 from db.asked import BEST_FIRST, by_picture, details, few_under, filed, is_live, is_main, let_through, places
-from db.catalog import file_under
+from db.files import file_under
 from db.predictions import chunks, embedded, next_embedded
 from db.tables import EmbeddingRow, FileRow, FolderRow, GenerationRow, ImageRow, LabelRow, ModelRow, PredictionRow, RunRow
 from indexer.domain import Face, Failure, FileState, Hit, InputSpec, Labelled, ModelCard, in_pixels
@@ -32,7 +32,6 @@ from indexer.ports import (
 if TYPE_CHECKING:
     from indexer.domain import Halves, Ids
 
-_CHUNK = 500
 _VECTOR_CHUNK = 8192
 
 
@@ -124,7 +123,7 @@ class SqliteShelf:
         found: dict[int, list[Hit]] = defaultdict(list)
         labels = self._labels(model_id)
         with self._engine.connect() as connection:
-            for chunk in chunks(prediction_ids, _CHUNK):
+            for chunk in chunks(prediction_ids):
                 own = and_(by_picture(model_id), PredictionRow.id.in_(chunk))
                 for row in connection.execute(details().where(own, *let_through(chosen)).order_by(FileRow.id)):
                     ranked = _ranked_hit(row, labels)
@@ -155,7 +154,7 @@ class SqliteShelf:
             step = -(-connection.execute(total).scalar_one() // count) or 1
             ids = connection.execute(select(numbered.c.id).where(numbered.c.number % step == 0)).scalars().all()
             rows: list[Row[Any]] = []
-            for chunk in chunks(ids, _CHUNK):
+            for chunk in chunks(ids):
                 query = select(PredictionRow.id, EmbeddingRow.vector, PredictionRow.probabilities).select_from(embedded())
                 rows += connection.execute(query.where(PredictionRow.id.in_(chunk)).order_by(PredictionRow.id))
             model = connection.execute(select(ModelRow.embedding_size, ModelRow.labels).where(ModelRow.id == model_id)).one()
@@ -191,7 +190,7 @@ class SqliteShelf:
     def known_digests(self, digests: Collection[bytes]) -> set[bytes]:
         found: set[bytes] = set()
         with self._engine.connect() as connection:
-            for chunk in chunks(sorted(digests), _CHUNK):
+            for chunk in chunks(sorted(digests)):
                 found.update(connection.execute(select(ImageRow.digest).where(ImageRow.digest.in_(chunk))).scalars())
         return found
 
@@ -256,7 +255,7 @@ class SqliteShelf:
 
         found: dict[int, Halves] = {}
         with self._engine.connect() as connection:
-            for chunk in chunks(prediction_ids, _CHUNK):
+            for chunk in chunks(prediction_ids):
                 query = select(PredictionRow.id, EmbeddingRow.vector).select_from(embedded()).where(PredictionRow.id.in_(chunk))
                 found.update({row_id: np.frombuffer(vector, dtype="<f2") for row_id, vector in connection.execute(query)})
         return found

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from indexer import bootstrap
+from indexer.bootstrap import indexing
 from indexer.look import Reader
 from indexer.pipeline import IndexOptions
 from indexer.settings import Settings
@@ -23,7 +23,7 @@ class Told(Remembered):
 
 if __name__ == "__main__":
     pictures, home = sys.argv[1:]
-    bootstrap.index(
+    indexing.index(
         Settings(home=Path(home), model="fake"),
         [os.fsencode(pictures)],
         IndexOptions(),

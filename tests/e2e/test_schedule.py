@@ -20,7 +20,7 @@ import pytest
 
 import cli
 from db.lock import writer_lock
-from indexer import service
+from indexer.bootstrap import service
 from indexer.jobs import Last
 from indexer.ports import RunRecord
 from indexer.settings import Settings

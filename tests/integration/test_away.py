@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from indexer import bootstrap
+from indexer.bootstrap import labelling
 from indexer.domain import FileState
 from indexer.errors import UsageError
 from indexer.label import Said
@@ -133,7 +133,7 @@ def test_what_is_gone_for_longer_than_the_grace_period_is_forgotten(library: Lib
 
 
 def label(library: Library, path: Path) -> None:
-    bootstrap.label(library.settings, [Said(os.fsencode(path), "crying")], new=False)
+    labelling.label(library.settings, [Said(os.fsencode(path), "crying")], new=False)
 
 
 def test_the_grace_period_is_a_setting(library: Library) -> None:

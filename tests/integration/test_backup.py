@@ -15,8 +15,8 @@ import pytest
 
 from db.copy import copy_database
 from db.lock import writer_lock
-from indexer import carry
 from indexer.archive import extract, read_manifest
+from indexer.bootstrap import carry
 from indexer.domain import Hit
 from indexer.errors import MoodexError, NotIndexed, StoreDamaged, UsageError, WriterBusy
 from indexer.settings import Settings

@@ -12,7 +12,7 @@ import pytest
 
 from db.lock import writer_lock
 from db.raw import reading
-from indexer import upkeep
+from indexer.bootstrap import upkeep
 from indexer.domain import in_precision
 from indexer.errors import Interrupted, MoodexError, WriterBusy
 from indexer.health import KINDS, Doctored, Severity

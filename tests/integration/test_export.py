@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from indexer import bootstrap, carry
+from indexer.bootstrap import carry, labelling
 from indexer.errors import NotIndexed, UnknownEmotion, UsageError
 from indexer.label import what_is_said
 from indexer.table import Exported
@@ -47,7 +47,7 @@ def read(path: Path) -> list[dict[str, str]]:
 
 
 def labels(library: Library) -> dict[str, str]:
-    return {one.image_id: one.emotion for one in bootstrap.labels(library.settings)}
+    return {one.image_id: one.emotion for one in labelling.labels(library.settings)}
 
 
 def test_a_table_says_what_searches_say(library: Library, tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_parquet_is_read_by_others(library: Library, tmp_path: Path) -> None:
     shutil.copyfile(library.folder / "a/001.png", odd)
     library.index()
     unseen = os.fsencode(library.folder / "a/010.png")
-    bootstrap.label(library.settings, what_is_said([unseen], "happy", False), False)
+    labelling.label(library.settings, what_is_said([unseen], "happy", False), False)
     sql(
         library,
         "DELETE FROM predictions WHERE image_id = (SELECT image_id FROM files WHERE name = CAST('010.png' AS BLOB))",
@@ -159,16 +159,16 @@ def test_pictures_that_are_not_here_can_be_left_out(library: Library, tmp_path: 
     other.index()
     said = what_is_said([os.fsencode(tmp_path / "all.csv")], None, False)
     with pytest.raises(NotIndexed):
-        bootstrap.label(other.settings, said, False)
+        labelling.label(other.settings, said, False)
     assert labels(other) == {}
-    done = bootstrap.label(other.settings, said, False, skip_unknown=True)
+    done = labelling.label(other.settings, said, False, skip_unknown=True)
     assert (done.changed, done.skipped) == (1, 4)  # one picture of three faces, with a row each
 
 
 @pytest.mark.parametrize("word", ["=cmd|' /c calc'!a0", "+smug", "-meh", "@home"])
 def test_no_cell_is_a_formula_and_labels_come_back_as_they_were(library: Library, tmp_path: Path, word: str) -> None:
     picture = os.fsencode(library.folder / "a/007.png")
-    bootstrap.label(library.settings, what_is_said([picture], word, False), True)
+    labelling.label(library.settings, what_is_said([picture], word, False), True)
     before = labels(library)
     assert word in before.values()
     export(library, tmp_path / "all.csv")

@@ -121,10 +121,10 @@ def test_a_changed_file_is_looked_at_anew(library: Library) -> None:
     assert counts(library.index()) == {"scanned": 3, "unchanged": 2, "indexed": 1}
     (hit,) = [hit for hit in library.everything() if hit.path.endswith(b"001.png")]
     fresh = library.with_model("fake")
-    assert hit.image_id == bootstrap_show(fresh, paths[1])
+    assert hit.image_id == shown_anew(fresh, paths[1])
 
 
-def bootstrap_show(library: Library, path: Path) -> str:
+def shown_anew(library: Library, path: Path) -> str:
     from indexer.ask import look_at
 
     return look_at(os.fsencode(path), library.reader)[0].image_id

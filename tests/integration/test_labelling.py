@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from indexer import bootstrap
+from indexer.bootstrap import labelling
 from indexer.domain import FileStamp
 from indexer.errors import NotIndexed, UnknownEmotion, UsageError
 from indexer.label import doubts, what_is_said
@@ -27,7 +27,7 @@ def stocked(library: Library) -> Library:
 
 def say(library: Library, *paths: Path, emotion: str | None = None, new: bool = False, remove: bool = False) -> tuple[int, int]:
     said = what_is_said([os.fsencode(path) for path in paths], emotion, remove)
-    changed = bootstrap.label(library.settings, said, new)
+    changed = labelling.label(library.settings, said, new)
     return changed.changed, changed.unchanged
 
 
@@ -60,7 +60,7 @@ def test_a_label_lasts_through_renaming_and_looking_anew(stocked: Library) -> No
     stocked.with_model("second").index()
     assert "b/moved.png" in found(stocked.with_model("second"), emotions=("fear",), min_score=1.0)
     assert say(stocked, moved, remove=True) == (1, 0)
-    assert bootstrap.labels(stocked.settings) == []
+    assert labelling.labels(stocked.settings) == []
 
 
 def test_folders_and_tables_are_labelled_at_once(stocked: Library, tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_folders_and_tables_are_labelled_at_once(stocked: Library, tmp_path: Pat
     table.write_text(f"Path,Label\n{inside}/a/001.png,joy\n{stocked.folder}/b/100.png,crying\n")
     assert say(stocked, table) == (2, 0)
     said = {
-        os.path.relpath(os.fsdecode(one.path or b""), stocked.folder): one.emotion for one in bootstrap.labels(stocked.settings)
+        os.path.relpath(os.fsdecode(one.path or b""), stocked.folder): one.emotion for one in labelling.labels(stocked.settings)
     }
     assert said["a/001.png"] == "happy" and said["b/100.png"] == "crying" and said["b/101.png"] == "sad"
     assert len(said) == 21
@@ -109,7 +109,7 @@ def test_one_mistake_changes_nothing(stocked: Library, tmp_path: Path) -> None:
             say(stocked, table)
     with pytest.raises(UsageError, match="cannot be an emotion's name"):
         say(stocked, good, emotion="12 34", new=True)
-    assert bootstrap.labels(stocked.settings) == []
+    assert labelling.labels(stocked.settings) == []
 
 
 def test_what_a_model_contradicts_most_surely_is_doubted_first() -> None:

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from db.migrations import STEPS
-from indexer import bootstrap, upkeep
+from indexer.bootstrap import reporting, upkeep
 from indexer.errors import StoreDamaged
 from indexer.health import Doctored
 from tests.support import damage
@@ -56,7 +56,7 @@ def test_a_header_that_is_gone_costs_nothing(library: Library) -> None:
     before = kept(library)
     damaged = rewrite(library, lambda data: data.__setitem__(slice(0, 100), bytes(100)))
     with pytest.raises(StoreDamaged, match="moodex doctor --repair"):
-        bootstrap.status(library.settings, 0)
+        reporting.status(library.settings, 0)
     assert doctor(library).exit_code == 5
     assert library.settings.database.read_bytes() == damaged
     done = doctor(library, repair=True)
@@ -107,7 +107,7 @@ def test_a_file_that_was_cut_off_keeps_what_is_left(library: Library, share: flo
 @pytest.mark.parametrize("content", [b"", b"hello", b"no database " * 5000, bytes(50_000)])
 def test_where_nothing_can_be_read_nothing_is_changed(library: Library, content: bytes) -> None:
     library.settings.database.write_bytes(content)
-    for question in (lambda: bootstrap.status(library.settings, 0), library.index, library.everything):
+    for question in (lambda: reporting.status(library.settings, 0), library.index, library.everything):
         with pytest.raises(StoreDamaged):
             question()
     assert doctor(library).exit_code == 5

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from indexer import bootstrap, service
+from indexer.bootstrap import labelling, service
 from indexer.errors import Interrupted, UsageError
 from indexer.label import Said
 from indexer.messages import Summary
@@ -95,7 +95,7 @@ def test_others_may_write_between_runs(library: Library) -> None:
     watched = Watched(library)
 
     def write() -> None:
-        bootstrap.label(library.settings, [Said(os.fsencode(paths[0]), "crying")], new=False)
+        labelling.label(library.settings, [Said(os.fsencode(paths[0]), "crying")], new=False)
         write_pictures(library.folder, 1, first_seed=50)
 
     watched.through(write)

@@ -15,7 +15,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import cli
-from indexer import bootstrap
+from indexer.bootstrap import indexing, labelling, searching
 from indexer.label import what_is_said
 from indexer.look import Reader
 from indexer.settings import Settings
@@ -40,7 +40,7 @@ def build(folder: Path) -> Library:
     (library.folder / "b/102.png").unlink()
     library.index(prune=True)
     said = [os.fsencode(library.folder / name) for name in ("a/003.png", "a/004.png", "b/faces.png")]
-    bootstrap.label(library.settings, what_is_said(said, "sad", False), False)
+    labelling.label(library.settings, what_is_said(said, "sad", False), False)
     library.search(like=said[0])  # brings the vector index up to date
     return library
 
@@ -92,8 +92,8 @@ def program(library: Library) -> Iterator[Callable[..., Answer]]:
 
     with (
         patch.dict(os.environ, {"MOODEX_MODEL": "fake"}),
-        patch.object(bootstrap, "index", partial(bootstrap.index, reader_factory=fake)),
-        patch.object(bootstrap, "search", partial(bootstrap.search, reader_factory=fake)),
-        patch.object(bootstrap, "show", partial(bootstrap.show, reader_factory=fake)),
+        patch.object(indexing, "index", partial(indexing.index, reader_factory=fake)),
+        patch.object(searching, "search", partial(searching.search, reader_factory=fake)),
+        patch.object(searching, "show", partial(searching.show, reader_factory=fake)),
     ):
         yield run

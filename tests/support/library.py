@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from db.store import SqliteStore
-from indexer import bootstrap
+from indexer.bootstrap import indexing, searching
 from indexer.domain import Hit
 from indexer.isolation import Decoders
 from indexer.look import Reader
@@ -38,7 +38,7 @@ class Library:
 
     def index(self, *paths: Path, scan: ScanOptions | None = None, **options: Any) -> Summary:
         self.progress = Remembered()
-        return bootstrap.index(
+        return indexing.index(
             self.settings,
             [os.fsencode(path) for path in paths or (self.folder,)],
             IndexOptions(scan=scan or ScanOptions(), **options),
@@ -48,7 +48,7 @@ class Library:
 
     def search(self, **question: Any) -> list[Hit]:
         asked = Question(**{"limit": 1000, **question})
-        return bootstrap.search(self.settings, asked, lambda settings: self.reader)
+        return searching.search(self.settings, asked, lambda settings: self.reader)
 
     def everything(self, **question: Any) -> list[Hit]:
         return self.search(under=b"/", **question)

@@ -165,7 +165,7 @@ def test_onnx_needs_no_torch(tmp_path: Path) -> None:
     Image.new("RGB", (200, 200), "orange").save(picture)
     script = (
         "import sys, os, pathlib\n"
-        "from indexer.bootstrap import open_reader\n"
+        "from indexer.bootstrap.opening import open_reader\n"
         "from indexer.settings import Settings\n"
         "from indexer.ask import look_at\n"
         f"print(len(look_at(os.fsencode({str(picture)!r}), open_reader(Settings(pathlib.Path({str(tmp_path)!r}))))))\n"

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from indexer.bootstrap import _cores, _need_database, open_store, shelf
+from indexer.bootstrap.opening import cores, need_database, open_store, shelf
 from indexer.errors import ForeignDatabase, MoodexError, StoreDamaged
 from indexer.health import CheckUp, Doctored, Finding, Place, Repair
 from indexer.stopping import stoppable
@@ -30,7 +30,7 @@ def doctor(settings: Settings, deep: bool, repair: bool, progress: Progress) -> 
     from db.engine import plain_errors
     from db.lock import writer, writer_lock
 
-    _need_database(settings)
+    need_database(settings)
     if not repair:
         with stoppable("nothing was changed") as check_stop, plain_errors(settings.database):
             holder = writer(settings.home)
@@ -124,7 +124,7 @@ class _CheckUp:
         self.rotten = []
         counts: dict[str, int] = {}
         examples: dict[str, bytes] = {}
-        workers = settings.workers or 2 * _cores()
+        workers = settings.workers or 2 * cores()
         known = done_files(settings.database)
         for kind, place in look_at_files(known, deep, workers, lambda some: still_known(settings.database, some), self._advance):
             counts[kind] = counts.get(kind, 0) + 1

@@ -12,8 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from indexer import bootstrap
 from indexer.agenda import after_dying, back_off, next_due
+from indexer.bootstrap import indexing
+from indexer.bootstrap.opening import ReaderFactory, checkpoint_path, knows, open_for_many, open_store, shelf
 from indexer.cron import cron, local_zone
 from indexer.errors import DeviceUnavailable, Interrupted, MoodexError, UsageError, WriterBusy
 from indexer.jobs import Job, When
@@ -59,15 +60,15 @@ def add_job(settings: Settings, job: Job) -> Job:
     _check(job)
     roots = tuple(dict.fromkeys(os.path.abspath(root) for root in job.roots))
     for root in roots:
-        if not os.path.exists(root) and not bootstrap.knows(settings, os.path.realpath(root)):
+        if not os.path.exists(root) and not knows(settings, os.path.realpath(root)):
             raise UsageError(f"{os.fsdecode(root)!r} does not exist; nothing was scheduled.")
     model = job.options.model
     if model is not None:
-        weights = bootstrap.shelf(settings).find(model)
+        weights = shelf(settings).find(model)
         model = str(weights.absolute()) if model.endswith(weights.suffix) else model
     job = replace(job, roots=roots, options=replace(job.options, model=model), added_at=time.time())
     settings.make_home()
-    with bootstrap.open_store(settings) as store:
+    with open_store(settings) as store:
         if not store.add_job(job):
             raise UsageError(f"There is a job {job.name!r} already; remove it first: moodex schedule remove {job.name}")
     return job
@@ -76,7 +77,7 @@ def add_job(settings: Settings, job: Job) -> Job:
 def remove_job(settings: Settings, name: str) -> None:
     """Remove a job. Raises UsageError where there is none of that name."""
     if settings.database.exists():
-        with bootstrap.open_store(settings) as store:
+        with open_store(settings) as store:
             if store.remove_job(name):
                 return
             known = ", ".join(repr(job.name) for job in store.jobs())
@@ -92,7 +93,7 @@ def planned(settings: Settings) -> list[Planned]:
     from db.lock import writer
 
     zone, now = local_zone(), time.time()
-    with bootstrap.open_store(settings) as store:
+    with open_store(settings) as store:
         jobs = store.jobs()
     if any(job.last.unfinished for job in jobs) and writer(settings.home) is None:
         jobs = [replace(job, last=after_dying(job.last, now)) if job.last.unfinished else job for job in jobs]
@@ -106,7 +107,7 @@ def runs(settings: Settings, limit: int) -> list[RunRecord]:
 
     if not settings.database.exists():
         return []
-    with bootstrap.open_store(settings) as store:
+    with open_store(settings) as store:
         return as_they_ended(store.runs(limit), partial(writer, settings.home))
 
 
@@ -167,7 +168,7 @@ def watch(
     poll: float | None,
     hands: Hands,
     told: Callable[[Summary], None],
-    reader_factory: bootstrap.ReaderFactory = bootstrap.open_for_many,
+    reader_factory: ReaderFactory = open_for_many,
 ) -> NoReturn:
     """Index, then what changes within seconds, until asked to stop. `told` hears of each run that had something to do.
 
@@ -175,7 +176,7 @@ def watch(
     """
     from indexer.scan import present_and_away
 
-    here, away = present_and_away(paths, partial(bootstrap.knows, settings))
+    here, away = present_and_away(paths, partial(knows, settings))
     roots = [*here, *away]
     reader = _Kept(reader_factory)
     sparing = _Sparing(hands.progress)
@@ -185,7 +186,7 @@ def watch(
         changed, failures, first, failed = set(roots), 0, True, 0
         while True:
             try:
-                summary = bootstrap.index(
+                summary = indexing.index(
                     settings,
                     sorted(changed),
                     replace(options, idle_runs=first, force=options.force and first),
@@ -224,7 +225,7 @@ def program() -> list[str]:
     """The command line that starts this very program, in absolute words."""
     import sys
 
-    return [os.path.abspath(sys.executable), str(Path(__file__).resolve().parent.parent / "cli.py")]
+    return [os.path.abspath(sys.executable), str(Path(__file__).resolve().parents[2] / "cli.py")]
 
 
 def _check(job: Job) -> None:
@@ -241,7 +242,7 @@ def _check(job: Job) -> None:
 
 
 def _schedule(settings: Settings, hands: Hands, after: Callable[[], None]) -> Schedule:
-    reader = _Kept(bootstrap.open_for_many)
+    reader = _Kept(open_for_many)
     sparing = _Sparing(hands.progress, lambda sentence: hands.tell("debug", "warning", sentence))
 
     def work(job: Job) -> Summary:
@@ -259,12 +260,12 @@ def _schedule(settings: Settings, hands: Hands, after: Callable[[], None]) -> Sc
         )
         options = IndexOptions(ScanOptions(told.exclude, told.follow_symlinks), idle_runs=not job.when.watch)
         # A model is kept ready where the next change may come any second, and not from one night to the next.
-        return bootstrap.index(own, job.roots, options, sparing.next(), reader if job.when.watch else bootstrap.open_for_many)
+        return indexing.index(own, job.roots, options, sparing.next(), reader if job.when.watch else open_for_many)
 
     @contextmanager
     def jobs() -> Iterator[SqliteStore]:
         settings.make_home()
-        with bootstrap.open_store(settings) as store:
+        with open_store(settings) as store:
             yield store
 
     return Schedule(jobs, work, time.time, local_zone(), hands.tell, after)
@@ -296,7 +297,7 @@ def _ear(settings: Settings, roots: Sequence[bytes], poll: float | None, attenti
 
 def _indexable(settings: Settings, roots: set[bytes]) -> set[bytes]:
     """Those that there is anything to do about: a folder that went before anything in it was indexed is no error here."""
-    return {root for root in roots if os.path.exists(root) or bootstrap.knows(settings, root)}
+    return {root for root in roots if os.path.exists(root) or knows(settings, root)}
 
 
 def _did_something(summary: Summary) -> bool:
@@ -306,14 +307,14 @@ def _did_something(summary: Summary) -> bool:
 class _Kept:
     """Opens a reader once, and again only where another is wanted: settings or weights have changed."""
 
-    def __init__(self, factory: bootstrap.ReaderFactory) -> None:
+    def __init__(self, factory: ReaderFactory) -> None:
         self._factory = factory
         self._key: object = None
         self._reader: Reader | None = None
 
     def __call__(self, settings: Settings) -> Reader:
         with suppress(MoodexError, OSError):
-            weights = bootstrap.checkpoint_path(settings)
+            weights = checkpoint_path(settings)
             key = (settings, weights, weights.stat().st_mtime_ns)
             if self._reader is None or key != self._key:
                 self._key, self._reader = key, self._factory(settings)
@@ -360,7 +361,7 @@ def _exposition(settings: Settings, up: bool) -> str:
 
     if not settings.database.exists():
         return exposition(Metrics(up, RunTotals(0, 0, {}), None, 0))
-    with bootstrap.open_store(settings) as store:
+    with open_store(settings) as store:
         ended = [run.ended_at - run.started_at for run in store.runs(20) if run.ended_at is not None]
         jobs = store.jobs()
         failures = {job.name: job.last.failures for job in jobs}

@@ -1,4 +1,4 @@
-"""The composition root of the commands that make and judge models; `bootstrap` is that of the others."""
+"""The composition root of the commands that make and judge models."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def inspect(settings: Settings, data: Data, recipe: Recipe) -> Inspection:
 
 def evaluate(settings: Settings, data: Data, closed: bool = False, views: int = 1) -> tuple[str, Evaluation, list[Mistake]]:
     """The chosen model's name, its measures on labelled pictures, and its mistakes, the surest first."""
-    from indexer.bootstrap import shelf
+    from indexer.bootstrap.opening import shelf
     from indexer.decode import decode_file
     from models.classifier import TorchClassifier
     from models.training.judge import judge
@@ -160,7 +160,7 @@ def compare(
 
 def explain_picture(settings: Settings, picture: Path, emotion: str | None, method: str) -> Explained:
     """What the chosen model sees in one picture for an emotion, or for the one that it tells."""
-    from indexer.bootstrap import shelf
+    from indexer.bootstrap.opening import shelf
     from indexer.decode import decode_file
     from models.training.explaining import explain_picture as explain
 
@@ -169,7 +169,7 @@ def explain_picture(settings: Settings, picture: Path, emotion: str | None, meth
 
 def explain_data(settings: Settings, data: Data, method: str) -> ExplainedData:
     """What the chosen model sees in a data set, emotion by emotion."""
-    from indexer.bootstrap import shelf
+    from indexer.bootstrap.opening import shelf
     from indexer.decode import decode_file
     from models.training.explaining import explain_data as explain
     from models.training.labels import Labels

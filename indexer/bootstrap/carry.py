@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from indexer.bootstrap import _need_database, _reading
+from indexer.bootstrap.opening import need_database, open_with_model
 from indexer.errors import MoodexError, StoreDamaged, UsageError
 from indexer.health import BackedUp, Restored
 from indexer.stopping import stoppable
@@ -43,7 +43,7 @@ def backup(settings: Settings, target: Path, force: bool, progress: Progress) ->
     from db.raw import reading
     from indexer.archive import DATABASE, models_in, write_archive
 
-    _need_database(settings)
+    need_database(settings)
     _check_target(target, force)
     if target.resolve() == settings.database.resolve():
         raise UsageError(f"{target} is the library itself; choose another name for its backup.")
@@ -111,7 +111,7 @@ def export(settings: Settings, asked: Asked, target: Path, force: bool, how: tup
     _check_target(target, force)
     write, progress = how
     rows = 0
-    with stoppable("nothing was written") as check_stop, _reading(settings) as (store, model):
+    with stoppable("nothing was written") as check_stop, open_with_model(settings) as (store, model):
         known = known_emotions(store, model)
         emotions = frozenset().union(*(with_children(canonical(word, known)) for word in asked.emotions))
         wanted = Wanted(emotions or None, None if asked.under is None else os.path.realpath(asked.under))

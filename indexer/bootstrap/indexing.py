@@ -1,0 +1,56 @@
+"""The composition root of indexing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from indexer.ask import choose_model
+from indexer.bootstrap.opening import ReaderFactory, knows, open_for_many, open_store, workers
+from indexer.stopping import stoppable
+
+if TYPE_CHECKING:
+    from indexer.messages import Summary
+    from indexer.pipeline import IndexOptions
+    from indexer.ports import Progress
+    from indexer.settings import Settings
+
+
+def index(
+    settings: Settings,
+    paths: Sequence[bytes],
+    options: IndexOptions,
+    progress: Progress,
+    reader_factory: ReaderFactory = open_for_many,
+) -> Summary:
+    """Index folders and files, then bring the vector index up to date. The only writer, for as long as it runs.
+
+    Folders that are known and not there are reported, and lose nothing unless told to.
+    """
+    from db.lock import writer_lock
+    from db.vector_files import FaissFiles
+    from indexer import pipeline
+    from indexer.reconcile import keep_vectors
+    from indexer.scan import present_and_away
+
+    roots, away = present_and_away(paths, partial(knows, settings))
+    settings.make_home()
+    options = replace(
+        options,
+        scan=replace(options.scan, own_folder=os.fsencode(settings.home)),
+        workers=workers(settings),
+        grace=86400.0 * settings.grace_days if options.grace is None else options.grace,
+    )
+    with (
+        writer_lock(settings.home),
+        stoppable("what was indexed so far is kept, and the next run goes on from there") as check_stop,
+        reader_factory(settings) as reader,
+    ):
+        card = reader.classifier.card
+        with open_store(settings) as store:
+            summary = pipeline.index(roots, store, reader, options, progress, check_stop, away)
+            keep_vectors(store, FaissFiles(settings.vectors), choose_model(store, card.name, card.key))
+    return summary

@@ -1,0 +1,111 @@
+"""The composition root of learning from people's labels, and of taking that back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from indexer.ask import choose_model
+from indexer.bootstrap.opening import chosen_key, need_database, open_store, shelf
+from indexer.domain import FULL_PRECISION
+from indexer.errors import UsageError
+from indexer.messages import Teaching, Undone
+from indexer.stopping import stoppable
+
+if TYPE_CHECKING:
+    from db.store import SqliteStore
+    from indexer.domain import ModelCard
+    from indexer.ports import Progress, Score, StoredModel
+    from indexer.settings import Settings
+
+
+def teach(settings: Settings, name: str | None, progress: Progress) -> Teaching:
+    """Refit the last layer of the model in use to all labels; where that helps, the new version is in use from now on.
+
+    Raises UsageError, ModelUnavailable, NotIndexed and WriterBusy; nothing has changed then.
+    """
+    from db.lock import writer_lock
+    from db.vector_files import FaissFiles
+    from indexer.forget import forget
+    from indexer.teach import lesson
+    from models.teaching.version import learn
+
+    need_database(settings)
+    if settings.precision != FULL_PRECISION:
+        raise UsageError(f"Teaching is for what is indexed in {FULL_PRECISION}; leave out --precision and MOODEX_PRECISION.")
+    known = shelf(settings)
+    in_use, rescored = known.in_use(), 0
+    chosen = in_use.set_by == "settings"
+    with writer_lock(settings.home), stoppable("nothing was changed") as check_stop, open_store(settings) as store:
+        model = choose_model(store, known.stored_name(), chosen_key(settings))
+        given = lesson(store, model)
+        version = learn(known, in_use.name, given, name)
+        if version.card is not None:
+            try:
+                rescored = _rescore(settings, store, (model, version.card, version.score), progress, check_stop)
+                if not chosen:
+                    known.use(version.card.name)
+            except BaseException:
+                forget(store, FaissFiles(settings.vectors), version.card.name, {})
+                known.remove(version.card.name)
+                raise
+    done = version.taught
+    now = in_use.name if version.card is None else version.card.name
+    new = version.card is not None
+    return Teaching(now, new, new and not chosen, done.before, done.after, done.tested, given.counts(), rescored)
+
+
+def undo_teaching(settings: Settings, progress: Progress) -> Undone:
+    """Return to the model that was in use before the last teaching, and forget what was taught. The labels stay.
+
+    What was indexed meanwhile is scored by the earlier model too. Raises UsageError, ModelUnavailable, NotIndexed, WriterBusy.
+    """
+    from db.lock import writer_lock
+    from db.vector_files import FaissFiles
+    from indexer.forget import forget
+    from models.teaching.version import earlier, score
+
+    need_database(settings)
+    known = shelf(settings)
+    in_use, rescored = known.in_use(), 0
+    name = in_use.name
+    if in_use.set_by == "settings":
+        raise UsageError(
+            f"{name!r} is what --model, MOODEX_MODEL or the configuration file names; only the default can be undone."
+        )
+    earlier_name, card, head = earlier(known, name)
+    with writer_lock(settings.home), stoppable("nothing was changed") as check_stop, open_store(settings) as store:
+        model = choose_model(store, known.stored_name(), chosen_key(settings))
+        if head is not None:
+            rescored = _rescore(settings, store, (model, card, partial(score, card, head)), progress, check_stop)
+        known.use(earlier_name)
+        forget(store, FaissFiles(settings.vectors), name, {one.name: card.key for one, card in known.cards()})
+        known.remove(name)
+    return Undone(earlier_name, rescored)
+
+
+def _rescore(
+    settings: Settings,
+    store: SqliteStore,
+    who: tuple[StoredModel, ModelCard, Score],
+    progress: Progress,
+    check_stop: Callable[[], None],
+) -> int:
+    """Let a model predict from the embeddings of another that shares them; its vector index is made at once."""
+    from db.vector_files import FaissFiles
+    from indexer.reconcile import keep_vectors
+
+    def advance(done: int) -> None:
+        check_stop()
+        progress.advance(done, 0)
+
+    source, card, score = who
+    progress.start(store.pictures(source.id))
+    try:
+        target = store.register_model(card)
+        rescored = store.rescore(source.id, target, score, advance)
+    finally:
+        progress.finish()
+    keep_vectors(store, FaissFiles(settings.vectors), next(one for one in store.models() if one.id == target))
+    return rescored

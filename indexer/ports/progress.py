@@ -1,0 +1,24 @@
+"""How long work shows itself."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Somebody who watches long work."""
+
+    def scanning(self, found: int) -> None:
+        """So many picture files were found so far."""
+
+    def start(self, total: int) -> None:
+        """The work begins: so many files wait."""
+
+    def advance(self, done: int, failed: int) -> None:
+        """So many more files were finished, of them so many failed."""
+
+    def finish(self) -> None:
+        """The work ended, one way or another."""
+
+    def warn(self, sentence: str) -> None:
+        """Something the user should know, now."""

@@ -1,0 +1,28 @@
+"""The stores that promise the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from db.store import SqliteStore
+from indexer.ports import Store
+from tests.support.memory_store import MemoryStore
+from tests.support.scene import Scene
+
+
+@pytest.fixture(params=["sqlite", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    if request.param == "memory":
+        yield MemoryStore()
+    else:
+        sqlite = SqliteStore(tmp_path / "moodex.sqlite")
+        yield sqlite
+        sqlite.close()
+
+
+@pytest.fixture
+def scene(store: Store) -> Scene:
+    return Scene(store)

@@ -1,0 +1,166 @@
+"""What every store promises of models, their generations, and embeddings that several share."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from indexer.domain import FileState
+from indexer.ports import Batch, Generation, Store
+from tests.support.builders import card, image, prediction
+from tests.support.scene import ANY, Scene
+
+
+def test_a_model_is_registered_once(scene: Scene) -> None:
+    assert scene.store.register_model(card()) == scene.model
+    assert scene.store.register_model(card(digest="11")) != scene.model
+    assert [model.card.key for model in scene.store.models()] == [card().key, card(digest="11").key]
+
+
+def test_predictions_of_models_do_not_mix(scene: Scene) -> None:
+    scene.add("one", b"/a/1.png")
+    other = scene.store.register_model(card("other", digest="22"))
+    run = scene.store.begin_run([b"/a"], other)
+    assert not scene.store.known_files(b"/a", run)[b"1.png"].predicted
+    assert not scene.store.is_predicted(image("one").digest, run)
+    assert scene.store.ranked(other, ANY, 10, 0) == []
+    assert list(scene.store.vectors(other)) == []
+    assert scene.store.generation(other) is None
+
+
+def test_a_new_prediction_replaces_the_old_one(scene: Scene) -> None:
+    scene.add("one", b"/a/1.png")
+    (old,) = scene.store.ranked(scene.model, ANY, 10, 0)
+    scene.add("one", b"/a/1.png", p=(0.1, 0.8, 0.1), seed=5)
+    (new,) = scene.store.ranked(scene.model, ANY, 10, 0)
+    assert (new.hit.emotion, new.prediction_id > old.prediction_id) == ("sad", True)
+    assert scene.store.vectors_of([old.prediction_id]) == {}
+
+
+def test_every_commit_of_predictions_is_a_generation(scene: Scene) -> None:
+    assert scene.store.generation(scene.model) is None
+    scene.add("one", b"/a/1.png")
+    first = scene.store.generation(scene.model)
+    scene.add("two", b"/a/2.png")
+    second = scene.store.generation(scene.model)
+    assert first is not None
+    assert second is not None
+    assert first.last_id < second.last_id
+    assert scene.store.had_generation(scene.model, first)
+    assert scene.store.had_generation(scene.model, second)
+    assert not scene.store.had_generation(scene.model, Generation(first.last_id, second.token))
+    (file,) = scene.note(b"/a/3.png")
+    scene.store.commit(scene.run, Batch(linked=((file, image("one").digest),)))
+    assert scene.store.generation(scene.model) == second
+
+
+def test_a_forgotten_model_has_no_predictions_left(scene: Scene) -> None:
+    scene.add("one", b"/a/1.png", b"/a/copy.png")
+    scene.add("two", b"/a/2.png", seed=2)
+    ids = scene.store.prediction_ids(scene.model, ANY).tolist()
+    assert scene.store.forget_model(scene.model) == 2
+    assert scene.paths() == []
+    assert list(scene.store.vectors(scene.model)) == []
+    assert scene.store.vectors_of(ids) == {}
+    assert scene.store.find(scene.model, "") == []
+    assert not scene.store.models()[0].used and scene.store.pictures(scene.model) == 0
+    assert scene.store.forget_model(scene.model) == 0
+
+
+def test_forgetting_a_model_keeps_files_pictures_runs_and_other_models(scene: Scene) -> None:
+    scene.add("one", b"/a/1.png")
+    other = scene.store.register_model(card("other", digest="22"))
+    scene.by(other).add("one", b"/a/1.png", p=(0.2, 0.7, 0.1))
+    before = scene.store.generation(other)
+    assert scene.store.forget_model(scene.model) == 1
+    assert scene.known(b"/a/1.png") == (FileState.DONE, False)
+    assert scene.store.counts().images == 1
+    assert len(scene.store.runs(5)) == 2
+    assert [ranked.hit.emotion for ranked in scene.store.ranked(other, ANY, 10, 0)] == ["sad"]
+    assert scene.store.generation(other) == before
+    assert scene.store.register_model(card()) == scene.model
+
+
+def test_a_generation_from_before_forgetting_is_never_trusted_again(scene: Scene) -> None:
+    scene.add("one", b"/a/1.png")
+    old_ids = scene.store.prediction_ids(scene.model, ANY).tolist()
+    old = scene.store.generation(scene.model)
+    assert old is not None
+    scene.store.forget_model(scene.model)
+    assert scene.store.generation(scene.model) is None
+    assert not scene.store.had_generation(scene.model, old)
+    scene.add("one", b"/a/1.png", seed=1)
+    new = scene.store.generation(scene.model)
+    assert new is not None
+    assert new.token != old.token
+    assert not scene.store.had_generation(scene.model, old)
+    assert set(old_ids).isdisjoint(scene.store.prediction_ids(scene.model, ANY).tolist())
+
+
+def test_a_model_larger_than_a_transaction_is_forgotten_whole(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("db.catalog._DELETED_AT_ONCE", 2)
+    for i in range(5):
+        scene.add(f"n{i}", b"/a/%d.png" % i, seed=i)
+    assert scene.store.forget_model(scene.model) == 5
+    assert scene.paths() == []
+
+
+def with_backbone(store: Store, digest: str) -> int:
+    """A model whose embeddings are those of every other model with this backbone."""
+    return store.register_model(replace(card(digest=digest), backbone_digest="same"))
+
+
+def test_models_with_one_backbone_predict_from_the_same_embeddings(scene: Scene) -> None:
+    scene.model = with_backbone(scene.store, "00")
+    scene.add("one", b"/a/1.png", seed=1)
+    scene.add("two", b"/a/2.png", seed=2)
+    scene.store.label({image("two").digest: "angry"})
+    taught = with_backbone(scene.store, "11")
+    seen: list[np.ndarray[Any, Any]] = []
+    portions: list[int] = []
+
+    def score(vectors: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        seen.append(vectors)
+        return np.tile(np.array([[0.1, 0.1, 0.8]], dtype=np.float32), (len(vectors), 1))
+
+    assert scene.store.rescore(scene.model, taught, score, portions.append) == sum(portions) == 2
+    (given,) = seen
+    assert given.dtype == np.float16 and np.array_equal(given[0], prediction(1.0, seed=1).embedding)
+    ranked = {found.hit.path: found.hit for found in scene.store.ranked(taught, ANY, 10, 0)}
+    assert (ranked[b"/a/1.png"].emotion, ranked[b"/a/2.png"].emotion) == ("crying", "angry")
+    (rows,) = scene.store.vectors(taught)
+    assert np.array_equal(rows.vectors, given)
+    assert scene.store.generation(taught) is not None
+    # What is new since then is predicted, and what was there is left alone.
+    scene.add("three", b"/a/3.png", seed=3)
+    assert scene.store.rescore(scene.model, taught, score, portions.append) == 1
+    assert scene.store.rescore(scene.model, taught, score, portions.append) == 0
+
+
+def test_an_interrupted_rescoring_leaves_nothing(scene: Scene) -> None:
+    scene.model = with_backbone(scene.store, "00")
+    scene.add("one", b"/a/1.png")
+    taught = with_backbone(scene.store, "11")
+
+    def stop(_done: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        scene.store.rescore(scene.model, taught, lambda vectors: np.ones((len(vectors), 3), dtype=np.float32) / 3, stop)
+    assert scene.store.ranked(taught, ANY, 10, 0) == []
+    assert scene.store.generation(taught) is None
+
+
+def test_embeddings_stay_while_a_model_needs_them(scene: Scene) -> None:
+    first = scene.model = with_backbone(scene.store, "00")
+    scene.add("one", b"/a/1.png", seed=4)
+    second = with_backbone(scene.store, "11")
+    scene.store.rescore(first, second, lambda vectors: np.ones((len(vectors), 3), dtype=np.float32) / 3, lambda _: None)
+    assert scene.store.forget_model(first) == 1
+    (rows,) = scene.store.vectors(second)
+    assert np.array_equal(rows.vectors[0], prediction(1.0, seed=4).embedding)
+    assert scene.store.forget_model(second) == 1
+    assert list(scene.store.vectors(second)) == []
