@@ -149,8 +149,8 @@ def searching(count: int) -> dict[str, float]:
             return {
                 "build": built,
                 "open": round(1000 * opened, 2),
-                "first_page": round(median(ask(emotions=happy, limit=50) for _ in range(ASKED)),
-                "far_page": round(median(ask(emotions=happy, limit=50, offset=last) for _ in range(10)),
+                "first_page": median(ask(emotions=happy, limit=50) for _ in range(ASKED)),
+                "far_page": median(ask(emotions=happy, limit=50, offset=last) for _ in range(10)),
                 "like": median(like(question) for question in some),
                 "like_happy": median(like(question, emotions=happy) for question in some),
                 "database_mb": round(database.stat().st_size / 1e6, 1),
@@ -179,7 +179,7 @@ def page(results: dict[str, Any]) -> str:
         for key, name in names.items():
             values = [rows[size][key] for size in sizes]
             grown = f"{exponent(sizes, values):.2f}" if len(sizes) > 1 else ""
-            lines.append(f"| {name} | {' | '.join(f'{value:g}' for value in values)} | {grown} |")
+            lines.append(f"| {name} | {' | '.join(f'{value:.4g}' for value in values)} | {grown} |")
         lines.append("")
     return "\n".join(lines)
 
