@@ -119,15 +119,25 @@ def _plain(image: Image.Image) -> Image.Image:
 
 
 def _to_8_bit(values: npt.NDArray[np.generic]) -> Pixels:
-    """Pillow cuts deep greys off at 255 when it converts them; scale 16-bit ones instead, and floats by their own range."""
+    """Pillow cuts deep greys off at 255 when it converts them; scale 16-bit ones instead, and floats by their own range.
+
+    In place: at the limit of pixels each copy is half a gigabyte.
+    """
     if np.issubdtype(values.dtype, np.floating):
-        finite = np.nan_to_num(values.astype(np.float32))
+        finite = values.astype(np.float32)
+        np.nan_to_num(finite, copy=False)
         low, high = float(finite.min()), float(finite.max())
-        scaled = (finite - low) * (255 / (high - low)) if high > low else np.full_like(finite, 255)
-        return np.rint(scaled).astype(np.uint8)
-    whole = np.clip(values.astype(np.int64), 0, 65_535)
-    is_deep = values.dtype == np.uint16 or bool(whole.max(initial=0) > 255)
-    return ((whole + 128) // 257 if is_deep else whole).astype(np.uint8)
+        if not high > low:
+            return np.full(finite.shape, 255, dtype=np.uint8)
+        finite -= low
+        finite *= 255 / (high - low)
+        return np.rint(finite, out=finite).astype(np.uint8)
+    whole = values.astype(np.int32)
+    np.clip(whole, 0, 65_535, out=whole)
+    if values.dtype == np.uint16 or whole.max(initial=0) > 255:
+        whole += 128
+        whole //= 257
+    return whole.astype(np.uint8)
 
 
 def _refuse_bomb(image: Image.Image) -> None:
