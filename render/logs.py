@@ -12,6 +12,9 @@ from typing import Any
 from render.text import printable
 
 _OURS = ("commands", "db", "indexer", "models", "render")
+_BARS = "models.bars"
+"""The logger whose warnings say whether training and its like show bars, for `models` knows nothing of the command line."""
+
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 _LEAST = {"quiet": "error", "normal": "warning", "verbose": "debug"}
 
@@ -41,6 +44,7 @@ def configure(form: str, verbosity: str, service: bool = False) -> None:
         root.addHandler(_Bridge())
     for name in _OURS:
         logging.getLogger(name).setLevel(_LEVELS[_manner.least])
+    logging.getLogger(_BARS).setLevel(logging.NOTSET if shows_progress() else logging.ERROR)
 
 
 def speak_as(form: str) -> None:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from indexer.errors import UsageError
+from models.bars import bar
 from models.teaching.head import Examples, Head, Pull, refit
 from models.training.calibrate import fit_temperature
 
@@ -60,7 +60,7 @@ def teach(old: Head, vectors: Floats, labels: Sequence[str], remembered: Example
         raise UsageError("No emotion has two labelled pictures that are not nearly the same; label a few more.")
     trials = []
     pulls = [Pull(share, anchor) for share, anchor in product(_SHARES, _ANCHORS)]
-    for pull in tqdm(pulls, desc="Learning", unit="way", disable=None, leave=False):
+    for pull in bar(pulls, desc="Learning", unit="way", leave=False):
         logits = np.zeros((len(numbers), len(start.labels)), dtype=np.float32)
         for fold in range(folds.max() + 1):
             head = refit(start, new.take(np.flatnonzero(folds != fold)), kept, pull)

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from tqdm import tqdm
 
 from indexer.errors import UsageError
 from indexer.extras import require
 from indexer.study import AverageMap, Deletion
+from models.bars import bar
 from models.network import Network
 from models.registry import Architecture
 
@@ -33,7 +33,7 @@ def heat_maps(network: Network, kind: Architecture, pixels: Pixels, targets: Ids
     evaluation mode. Raises MissingExtra.
     """
     found = []
-    for start in tqdm(range(0, len(pixels), _AT_ONCE), desc="looking", unit="batch", leave=False, disable=None):
+    for start in bar(range(0, len(pixels), _AT_ONCE), desc="looking", unit="batch", leave=False):
         x = _normalised(pixels[start : start + _AT_ONCE], kind)
         raw = METHODS[method](network, kind, x, torch.from_numpy(targets[start : start + _AT_ONCE]))
         positive = raw.clamp(min=0)
@@ -140,7 +140,7 @@ def _curve(network: Network, kind: Architecture, pixels: Pixels, targets: Ids, o
     np.put_along_axis(rank, order, np.arange(order.shape[1])[None], axis=1)
     ranks = functional.interpolate(torch.from_numpy(rank).view(-1, 1, _CELLS, _CELLS).float(), size=x.shape[2:], mode="nearest")
     curve = []
-    for step in tqdm(range(_CELLS + 1), desc="blurring", unit="step", leave=False, disable=None):
+    for step in bar(range(_CELLS + 1), desc="blurring", unit="step", leave=False):
         shown = torch.where(ranks < step * _CELLS, blurred, x).sub(kind.mean).div(kind.std)
         logits = torch.cat([network(part)[0] for part in torch.split(shown, _AT_ONCE)])
         curve.append(float(logits.softmax(dim=1).gather(1, torch.from_numpy(targets)[:, None]).mean()))

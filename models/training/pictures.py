@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from tqdm import tqdm
 
 from indexer.domain import InputSpec
 from indexer.emotions import EMOTIONS
 from indexer.errors import ImageError, UsageError
+from models.bars import bar
 from models.training.datasets import Picture, Source
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def load_pictures(
     unreadable: list[tuple[Path, str]] = []
     with ThreadPoolExecutor(workers or None) as pool:
         decoded = pool.map(partial(_decoded, spec=spec, decode=decode), (picture.path for picture in found))
-        progress = tqdm(decoded, total=len(found), desc="decoding", unit="picture", disable=None, leave=False)
+        progress = bar(decoded, total=len(found), desc="decoding", unit="picture", leave=False)
         for picture, outcome in zip(found, progress, strict=True):
             if isinstance(outcome, str):
                 _log.warning("Left out %s: %s", picture.path, outcome)

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from indexer.errors import DeviceUnavailable
 from indexer.study import Epoch
+from models.bars import bar
 from models.device import keep_memory
 from models.network import HEAD, Network
 from models.registry import Architecture, architecture
@@ -104,7 +105,7 @@ class _Loop:
         if self._hooks.kept and self._hooks.kept[0].exists():
             restore(training, self._hooks.kept[0])
             self._scaler.load_state_dict(training.scale)
-        with tqdm(total=recipe.epochs * self._steps, desc="training", unit="batch", disable=None) as progress:
+        with bar(total=recipe.epochs * self._steps, desc="training", unit="batch") as progress:
             progress.update(len(training.history) * self._steps + training.step)
             while len(training.history) < recipe.epochs and not self._stale():
                 self._epoch(progress)

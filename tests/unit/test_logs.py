@@ -9,6 +9,7 @@ from datetime import datetime
 
 import pytest
 
+from models.bars import bar
 from render import logs
 from render.progress import TerminalProgress
 
@@ -19,7 +20,7 @@ def _as_before() -> Iterator[None]:
     before = list(root.handlers)
     yield
     root.handlers[:] = before
-    for name in logs._OURS:
+    for name in (*logs._OURS, logs._BARS):
         logging.getLogger(name).setLevel(logging.NOTSET)
     logs.speak_as("text")
 
@@ -91,4 +92,12 @@ def test_no_bar_where_logs_are_json_or_quiet(
     progress.start(5)
     progress.advance(5, 1)
     progress.finish()
+    assert list(bar(range(3), desc="decoding", mininterval=0)) == [0, 1, 2]
     assert capsys.readouterr().err == ""
+
+
+def test_training_shows_bars_where_nobody_minds(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    logs.configure("text", "normal")
+    assert list(bar(range(3), desc="decoding", mininterval=0)) == [0, 1, 2]
+    assert "decoding: 100%" in capsys.readouterr().err
