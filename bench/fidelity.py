@@ -31,7 +31,7 @@ from models.classifier import OnnxClassifier, TorchClassifier  # noqa: E402
 from models.faces.finder import onnx_finder, torch_finder  # noqa: E402
 
 BATCHES = (1, 4, 8, 16, 32, 64)
-SPARES, WHOLE = (1.5, 3, decode._SPARE), float("inf")
+SPARES, WHOLE = (1.5, 3, 6, decode._SPARE), float("inf")
 
 
 def main() -> None:
@@ -52,7 +52,7 @@ def main() -> None:
     whole, _ = _decoded(by_torch, files, WHOLE)
     truth = _answers(by_torch, whole)
     rows = {name: _compared(truth, _answers(Reader(*way), whole)) for name, way in ways.items()}
-    as_indexed, _ = _decoded(by_torch, files, decode._SPARE, decode._GAP)
+    as_indexed, _ = _decoded(by_torch, files, decode._SPARE, decode._PAGE_SPARE)
     rows["decoded as for indexing"] = _compared(truth, _answers(by_torch, as_indexed))
     jpegs = [data for data in files if data[:2] == b"\xff\xd8"]
     plainly, slow = _decoded(Reader(plain), jpegs, WHOLE)
@@ -79,16 +79,14 @@ def main() -> None:
     print(page(results))
 
 
-def _decoded(reader: Reader, files: list[bytes], spare: float, gap: float | None = None) -> tuple[list[Any], float]:
-    """The pictures, JPEG decoded to so many times the size that is needed, resized after averaging to no less than `gap` times
-    the size, and the milliseconds that each took.
-    """
-    own = decode._SPARE, decode._GAP
-    decode._SPARE, decode._GAP = spare, gap  # type: ignore[assignment]
+def _decoded(reader: Reader, files: list[bytes], spare: float, page_spare: float = WHOLE) -> tuple[list[Any], float]:
+    """The pictures, averaged over blocks to so many times the size that is needed, and the milliseconds that each took."""
+    own = decode._SPARE, decode._PAGE_SPARE
+    decode._SPARE, decode._PAGE_SPARE = spare, page_spare
     started = time.process_time()
     images = [reader.decode(data) for data in files]
     took = time.process_time() - started
-    decode._SPARE, decode._GAP = own
+    decode._SPARE, decode._PAGE_SPARE = own
     return images, round(1000 * took / len(files), 2)
 
 

@@ -28,13 +28,13 @@ MAX_PIXELS = 128_000_000
 FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 """Pillow's decoders that are used. The others (among them ones that start other programs) stay shut."""
 
-_SPARE = 6
-"""A JPEG is decoded to no less than so many times the size it is needed in: at three times, one answer in a hundred and fifty
-would change (bench/results/fidelity.md).
+_SPARE = 8.0
+"""How many times the size it is needed in a picture keeps when its pixels are averaged over whole blocks: by a JPEG's decoder, or
+before it is resized. At six times, one answer in a hundred and fifty would change (bench/results/fidelity.md).
 """
 
-_GAP = 2.0
-"""A picture is averaged over whole blocks of pixels, to no less than so many times the size that it is then resized to."""
+_PAGE_SPARE = 2.0
+"""The same for pages before they are resized: what is cut from them is resized once more."""
 
 _PLUGINS = {"WEBP": "WebP"}
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
@@ -63,7 +63,7 @@ def decode(data: bytes, spec: InputSpec, page: int = 0) -> DecodedImage:
             upright = _plain(ImageOps.exif_transpose(image))
             width, height = (longer, shorter) if upright.width >= upright.height else (shorter, longer)
             # What is looked at is made from the page, so that a large picture is resized once.
-            paper = _on_white(upright, min(page, longer)) if page else None
+            paper = _on_white(upright, min(page, longer), _PAGE_SPARE) if page else None
             pixels = prepare(paper or upright, spec)
     except ImageError:
         raise
@@ -85,7 +85,7 @@ def decode_file(path: Path, spec: InputSpec) -> Pixels:
 
 def prepare(image: Image.Image, spec: InputSpec) -> Pixels:
     """Turn to RGB on white and fit into the model's square: uint8, (size, size, 3)."""
-    image = _on_white(_plain(image), spec.size)
+    image = _on_white(_plain(image), spec.size, _SPARE)
     square = np.full((spec.size, spec.size, 3), spec.background, dtype=np.uint8)
     top, left = (spec.size - image.height) // 2, (spec.size - image.width) // 2
     square[top : top + image.height, left : left + image.width] = np.asarray(image)
@@ -99,13 +99,13 @@ def _shrink_on_load(image: Image.Image, longest: float) -> None:
         image.draft(None, (ceil(image.width * scale), ceil(image.height * scale)))
 
 
-def _on_white(image: Image.Image, longest: int) -> Image.Image:
-    """An RGB or RGBA picture resized, its longest side to so many pixels, as RGB."""
+def _on_white(image: Image.Image, longest: int, spare: float) -> Image.Image:
+    """An RGB or RGBA picture resized, its longest side to so many pixels, after averaging to `spare` times that, as RGB."""
     scale = longest / max(image.size)
     width, height = (max(1, round(side * scale)) for side in image.size)
     # Resized before it is laid on white: the result is the same, and large pictures need half the memory.
     if (width, height) != image.size:
-        image = image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=_GAP)
+        image = image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=spare)
     if image.mode == "RGBA":
         image = Image.alpha_composite(Image.new("RGBA", image.size, (255, 255, 255, 255)), image).convert("RGB")
     return image
