@@ -9,12 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import create_engine, text
 
-from db.migrations import STEPS
 from db.store import SqliteStore
 from indexer.errors import MoodexError, StoreDamaged
 from tests.support.builders import unit_vectors
+from tests.support.damage import old_schema
 
 
 def sql(path: Path, *statements: str) -> None:
@@ -61,13 +60,7 @@ def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path, content: bytes
 
 def test_a_database_from_before_embeddings_were_shared_keeps_every_embedding(tmp_path: Path) -> None:
     path = tmp_path / "moodex.sqlite"
-    engine = create_engine(f"sqlite:///{path}")
-    with engine.begin() as connection:
-        connection.execute(text("CREATE TABLE migrations (name TEXT PRIMARY KEY, applied_at REAL NOT NULL)"))
-        for name, step in STEPS[:2]:
-            step(connection)
-            connection.execute(text("INSERT INTO migrations VALUES (:name, 0)"), {"name": name})
-    engine.dispose()
+    old_schema(path, 2)
     vectors = unit_vectors(3, 8)
     spec = '{"size": 32, "mean": 127.0, "std": 128.0, "background": 255}'
     sql(
@@ -100,13 +93,7 @@ def test_a_database_from_before_embeddings_were_shared_keeps_every_embedding(tmp
 
 def test_what_was_gone_before_that_was_dated_gets_its_whole_grace_period(tmp_path: Path) -> None:
     path = tmp_path / "moodex.sqlite"
-    engine = create_engine(f"sqlite:///{path}")
-    with engine.begin() as connection:
-        connection.execute(text("CREATE TABLE migrations (name TEXT PRIMARY KEY, applied_at REAL NOT NULL)"))
-        for name, step in STEPS[:5]:
-            step(connection)
-            connection.execute(text("INSERT INTO migrations VALUES (:name, 0)"), {"name": name})
-    engine.dispose()
+    old_schema(path, 5)
     spec = '{"size": 32, "mean": 127.0, "std": 128.0, "background": 255}'
     model = f"1, 'k', 'old', 'none', '00', '[\"happy\"]', '{spec}', 8, '{{}}', '', NULL"
     sql(

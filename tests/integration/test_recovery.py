@@ -10,14 +10,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
 
-from db.migrations import STEPS
 from indexer.bootstrap import reporting, upkeep
 from indexer.errors import StoreDamaged
 from indexer.health import Doctored
 from tests.support import damage
-from tests.support.damage import rows, sql
+from tests.support.damage import old_schema, rows, sql
 from tests.support.library import Library
 from tests.support.quiet import Remembered
 
@@ -146,13 +144,7 @@ def test_a_log_that_is_not_the_databases_is_no_harm(library: Library) -> None:
 def test_a_database_of_an_older_schema_is_recovered_as_such(tmp_path: Path, sound: Library) -> None:
     library = Library(sound.folder, tmp_path / "home")
     library.settings.home.mkdir()
-    engine = create_engine(f"sqlite:///{library.settings.database}")
-    with engine.begin() as connection:
-        connection.execute(text("CREATE TABLE migrations (name TEXT PRIMARY KEY, applied_at REAL NOT NULL)"))
-        for name, step in STEPS[:2]:
-            step(connection)
-            connection.execute(text("INSERT INTO migrations VALUES (:name, 0)"), {"name": name})
-    engine.dispose()
+    old_schema(library.settings.database, 2)
     sql(
         library,
         f"INSERT INTO models VALUES (1, '{library.classifier.card.key}', 'fake', 'fake', 'x', '[\"happy\"]', '{{}}', 64)",

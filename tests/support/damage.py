@@ -14,7 +14,10 @@ from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
+from sqlalchemy import create_engine, text
+
 import cli
+from db.migrations import STEPS
 from indexer.bootstrap import indexing, labelling, searching
 from indexer.label import what_is_said
 from indexer.look import Reader
@@ -51,6 +54,17 @@ def copy(library: Library, folder: Path) -> Library:
     other = Library(library.folder, folder / "home")
     other.finder = library.finder
     return other
+
+
+def old_schema(database: Path, steps: int) -> None:
+    """Make a database as it was after so many migrations."""
+    engine = create_engine(f"sqlite:///{database}")
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE migrations (name TEXT PRIMARY KEY, applied_at REAL NOT NULL)"))
+        for name, step in STEPS[:steps]:
+            step(connection)
+            connection.execute(text("INSERT INTO migrations VALUES (:name, 0)"), {"name": name})
+    engine.dispose()
 
 
 def sql(library: Library, *statements: str) -> None:
