@@ -357,7 +357,7 @@ def _trace() -> None:
 
 
 def _refused(error: Any) -> int:
-    """Say what is wrong with a command line, as all errors are said: in typer's own way, words of it would reach the terminal raw."""
+    """Say what is wrong with a command line as all errors are said: typer would let its words reach the terminal raw."""
     if type(error).__name__ == "NoArgsIsHelpError":  # nothing is wrong, and help was asked for without a word
         error.show()
         return int(error.exit_code)
