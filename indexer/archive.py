@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -36,6 +38,9 @@ _UNREADABLE = (
     TypeError,
     AttributeError,
     EOFError,
+    OverflowError,
+    struct.error,
+    zlib.error,
 )
 
 
@@ -121,6 +126,9 @@ def _manifest(archive: zipfile.ZipFile, path: Path) -> Manifest:
     names = archive.namelist()
     if _MANIFEST not in names:
         raise UsageError(f"{path} is no backup that moodex made: it has no {_MANIFEST}.")
+    # Nothing is inflated: what is restored takes no more room than the backup does.
+    if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
+        raise ValueError("it holds compressed files, which no backup does")
     if archive.getinfo(_MANIFEST).file_size > _LONGEST_MANIFEST:
         raise ValueError(f"its {_MANIFEST} is too long")
     facts: dict[str, Any] = json.loads(archive.read(_MANIFEST))
@@ -133,6 +141,8 @@ def _manifest(archive: zipfile.ZipFile, path: Path) -> Manifest:
         raise ValueError("it holds other files than its manifest names")
     if odd := [name for name in members if name != DATABASE and not _ALLOWED.fullmatch(name)]:
         raise ValueError(f"it holds {odd[0]!r}, which no backup has")
+    if sum(member.bytes for member in members.values()) > path.stat().st_size:
+        raise ValueError("it says that it holds more than it does")
     if DATABASE not in members:
         raise ValueError("it holds no database")
     return Manifest(str(facts["created"]), {str(name): int(number) for name, number in facts["rows"].items()}, members)

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from indexer.emotions import EMOTIONS, canonical
-from indexer.errors import NotIndexed, UnknownEmotion, UsageError
+from indexer.errors import ImageError, NotIndexed, UnknownEmotion, UsageError
 from indexer.messages import Doubt, LabelsChanged
+from indexer.read import read
 
 if TYPE_CHECKING:
     from indexer.domain import Hit
@@ -106,12 +107,11 @@ def _read_table(table: bytes, remove: bool) -> list[Said]:
     """
     name = os.fsdecode(table)
     try:
-        with open(table, "rb") as file:
-            text = file.read().decode("utf-8-sig", "surrogateescape")
+        text = read(table)[0].decode("utf-8-sig", "surrogateescape")
         reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
         reader.fieldnames = [column.strip().lower() for column in reader.fieldnames or ()]
         rows = list(reader)
-    except (OSError, csv.Error) as error:
+    except (OSError, ImageError, csv.Error) as error:
         raise UsageError(f"The table {name!r} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
     have = set(reader.fieldnames)
     missing = [] if have & {"path", "digest", "image_id"} else ["path"]
@@ -126,6 +126,8 @@ def _rows(rows: Iterable[Mapping[str, str | None]], folder: bytes, name: str) ->
     for number, row in enumerate(rows, 2):
         label, path = _bare(row["label"] or "").strip(), _bare(row.get("path") or "")
         digest = _digest((row.get("digest") or row.get("image_id") or "").strip())
+        if "\0" in path:
+            raise UsageError(f"The table {name!r} names no picture in row {number}: no path has a zero byte in it.")
         if label and not path and digest is None:
             raise UsageError(
                 f"The table {name!r} names no picture in row {number}: it has neither a path nor a whole digest there."

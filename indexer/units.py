@@ -45,8 +45,11 @@ WantedBy=timers.target
 
 def crontab(words: Sequence[str]) -> str:
     """A line for crontab. Raises UsageError for paths that none can hold."""
-    if any("\n" in word for word in words):
-        raise UsageError("A path with a line break cannot stand in a crontab; use a systemd timer: moodex schedule unit")
+    if not all(word.isprintable() for word in words):
+        raise UsageError(
+            "A path with a line break or another character that does not print cannot stand in a crontab; use a systemd timer: "
+            "moodex schedule unit"
+        )
     # cron takes a bare % for the end of the line, and gives \\% to the shell as %.
     return f"*/{MINUTES} * * * * " + " ".join(map(shlex.quote, words)).replace("%", "\\%")
 

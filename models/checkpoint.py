@@ -8,17 +8,16 @@ from pathlib import Path
 
 import torch
 from blake3 import blake3
-from safetensors import SafetensorError
 from safetensors.torch import load as parse
 from safetensors.torch import save as serialise
 from torch import Tensor
 
 from indexer.atomic import write_file
 from indexer.domain import ModelCard
-from indexer.errors import ModelUnavailable
+from indexer.errors import ModelUnavailable, MoodexError
 from models.card import card_path, card_text, read_card
 from models.registry import architecture
-from models.verified import read_verified
+from models.verified import NO_TENSORS, not_safetensors, read_verified
 
 MEMORY = "memory."
 """How the names of tensors begin that are no weights, but remember some of the pictures a model was trained on."""
@@ -65,8 +64,8 @@ def load_all(path: Path) -> tuple[ModelCard, dict[str, Tensor]]:
     data = read_verified(path, card.weights_digest)
     try:
         stored = parse(data)
-    except SafetensorError as error:
-        raise ModelUnavailable(f"{path} is not a safetensors file: {error}.") from error
+    except NO_TENSORS as error:
+        raise not_safetensors(path, error) from error
     check(card, stored)
     return card, {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in stored.items()}
 
@@ -74,8 +73,13 @@ def load_all(path: Path) -> tuple[ModelCard, dict[str, Tensor]]:
 def check(card: ModelCard, state: Mapping[str, Tensor]) -> None:
     """Whether the weights are those of the card's architecture, for its labels. Raises ModelUnavailable."""
     kind = architecture(card.architecture)
-    with torch.device("meta"):
-        network = kind.build(len(card.labels), card.input.size)
+    try:
+        with torch.device("meta"):
+            network = kind.build(len(card.labels), card.input.size)
+    except MoodexError:
+        raise
+    except Exception as error:  # networks refuse sizes that do not suit them in any way they like
+        raise ModelUnavailable(f"{kind.name} cannot look at pictures of {card.input.size} pixels: {error}") from error
     if network.spaces != card.spaces:
         raise ModelUnavailable(
             f"The card of {card.name!r} names the spaces {dict(card.spaces)}; {kind.name} has {dict(network.spaces)}."
@@ -112,8 +116,10 @@ def _check_memory(card: ModelCard, state: Mapping[str, Tensor]) -> None:
         len(memory) > 2
         or vectors is None
         or labels is None
+        or labels.ndim != 1
         or vectors.shape != (len(labels), card.embedding_size)
-        or labels.is_floating_point()
+        or labels.dtype != torch.uint8
+        or not vectors.is_floating_point()
         or not bool(torch.isfinite(vectors).all())
         or bool((labels >= len(card.labels)).any())
     ):

@@ -12,7 +12,7 @@ import numpy as np
 from indexer.domain import ModelCard, Scores, in_precision
 from indexer.errors import ModelUnavailable
 from models.card import read_card
-from models.engines.graph import graph_path, read_graph, with_weights
+from models.engines.graph import Graph, graph_path, read_graph, with_weights
 from models.engines.onnx import OnnxEngine
 from models.verified import read_arrays
 
@@ -112,8 +112,9 @@ class OnnxClassifier(_OnEngine):
             raise ModelUnavailable(
                 f"ONNX Runtime knows no {card.architecture} for pictures of {card.input.size} pixels: use --engine torch."
             )
-        state = read_arrays(path, card.weights_digest)
-        engine = OnnxEngine(with_weights(read_graph(graph), state), threads, batch_size)
+        drawn, state = read_graph(graph), read_arrays(path, card.weights_digest)
+        _check(card, drawn, state)
+        engine = OnnxEngine(with_weights(drawn, state), threads, batch_size)
         return cls(card, engine, state["classifier.weight"], state["classifier.bias"])
 
     def classify(self, pixels: Pixels) -> Scores:
@@ -121,3 +122,15 @@ class OnnxClassifier(_OnEngine):
         logits = read @ self._matrix.T + self._bias
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         return Scores(odds / odds.sum(axis=1, keepdims=True), embeddings)
+
+
+def _check(card: ModelCard, graph: Graph, state: Mapping[str, Floats]) -> None:
+    """Whether card, graph and weights speak of one network, as `models.checkpoint.check` does for torch."""
+    if (card.embedding_size, card.spaces) != (graph.embedding_size, graph.spaces):
+        raise ModelUnavailable(f"The card of {card.name!r} describes other embeddings than {card.architecture} makes.")
+    for name, shape in (("classifier.weight", (len(card.labels), graph.reads)), ("classifier.bias", (len(card.labels),))):
+        if name not in state or state[name].shape != shape:
+            raise ModelUnavailable(f"In the model {card.name!r}, {name} is not of the shape {shape}, for its labels.")
+    for name, values in state.items():
+        if not np.isfinite(values).all():
+            raise ModelUnavailable(f"In the model {card.name!r}, {name} holds values that are not finite numbers.")

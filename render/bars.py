@@ -38,9 +38,9 @@ def write_bars(hits: Sequence[Hit], as_json: bool, out: TextIO) -> None:
 
 
 def _write_emotions(emotions: Mapping[str, float], out: TextIO) -> None:
-    width = max(map(len, emotions))
+    width = max(len(printable(emotion)) for emotion in emotions)
     for emotion, probability in sorted(emotions.items(), key=lambda item: -item[1]):
-        out.write(f"  {emotion:<{width}} {probability:6.1%}  {_bar(probability)}".rstrip() + "\n")
+        out.write(f"  {printable(emotion):<{width}} {probability:6.1%}  {_bar(probability)}".rstrip() + "\n")
 
 
 def _bar(share: float) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from indexer.extras import require
+from render.text import printable
 
 if TYPE_CHECKING:
     from indexer.study import Epoch, Evaluation, Row
@@ -20,7 +21,7 @@ def confusion_chart(evaluation: Evaluation, title: str, path: Path) -> None:
     figure, axes, plt = _chart(title)
     shown = [n for n in range(len(evaluation.labels)) if evaluation.confusion[n].sum() or evaluation.confusion[:, n].sum()]
     counts = evaluation.confusion[shown][:, shown]
-    names = [evaluation.labels[n] for n in shown]
+    names = [plain(evaluation.labels[n]) for n in shown]
     shares = counts / counts.sum(axis=1, keepdims=True).clip(1)
     figure.set_size_inches(2.2 + _INCH * len(names), 1.8 + _INCH * len(names))
     axes.imshow(shares, cmap="Oranges", vmin=0, vmax=1)
@@ -67,7 +68,7 @@ def history_charts(histories: Mapping[str, Sequence[Epoch]], path: Path) -> None
         validation = [epoch.validation_accuracy for epoch in history]
         if None not in validation:
             axes.plot(numbers, validation, color=_ONE, label="validation")
-        axes.set_title(name, fontsize=7)
+        axes.set_title("\n".join(map(plain, name.split("\n"))), fontsize=7)
         axes.set_ylim(0, 1)
         axes.locator_params(axis="x", integer=True, nbins=5)
         axes.tick_params(labelsize=7)
@@ -86,9 +87,9 @@ def speed_chart(rows: Sequence[Row], path: Path) -> None:
     for number, kind in enumerate(kinds):
         chosen = [row for row in rows if (row.dataset, row.split) == kind]
         speeds, accuracies = [row.images_per_second for row in chosen], [row.test_balanced for row in chosen]
-        axes.scatter(speeds, accuracies, color=colours(number % 10), label=" / ".join(kind), s=28)
+        axes.scatter(speeds, accuracies, color=colours(number % 10), label=plain(" / ".join(kind)), s=28)
         for row in chosen:
-            axes.annotate(f"{row.variant}", (row.images_per_second, row.test_balanced), fontsize=6, xytext=(4, 2),
+            axes.annotate(plain(row.variant), (row.images_per_second, row.test_balanced), fontsize=6, xytext=(4, 2),
                           textcoords="offset points")  # fmt: skip
     axes.set_xscale("log")
     for which in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
@@ -102,7 +103,7 @@ def speed_chart(rows: Sequence[Row], path: Path) -> None:
 def _chart(title: str) -> tuple[Any, Any, Any]:
     plt = charts()
     figure, axes = plt.subplots()
-    axes.set_title(title, fontsize=10)
+    axes.set_title(plain(title), fontsize=10)
     return figure, axes, plt
 
 
@@ -112,6 +113,11 @@ def save(figure: Any, plt: Any, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=_DPI)
     plt.close(figure)
+
+
+def plain(text: str) -> str:
+    """Text that is drawn as it is: a pair of dollar signs would make it a formula, which may not even be one."""
+    return printable(text).replace("$", r"\$")
 
 
 def need_charts() -> None:

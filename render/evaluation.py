@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 from indexer.domain import Hit
 from render.charts import confusion_chart, reliability_chart
 from render.sheet import Thumbnail, sheet
-from render.text import counted
+from render.text import counted, printable
 
 if TYPE_CHECKING:
     from indexer.study import Evaluation, Mistake
@@ -35,7 +35,7 @@ def write_evaluation(evaluation: Evaluation, as_json: bool, out: TextIO) -> None
     out.write(f"{'emotion':<12} {'precision':>9} {'recall':>7} {'F1':>6} {'pictures':>9}\n")
     for label, one in evaluation.per_class.items():
         if one.support or one.precision:
-            out.write(f"{label:<12} {one.precision:>9.3f} {one.recall:>7.3f} {one.f1:>6.3f} {one.support:>9,}\n")
+            out.write(f"{printable(label):<12} {one.precision:>9.3f} {one.recall:>7.3f} {one.f1:>6.3f} {one.support:>9,}\n")
     if evaluation.left_out:
         out.write(f"\n{counted(evaluation.left_out, 'picture')} of emotions that the model does not know were left out.\n")
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from render.charts import charts, save
+from render.charts import charts, plain, save
+from render.text import printable
 
 if TYPE_CHECKING:
     from indexer.study import AverageMap, Deletion, Explained, ExplainedData
@@ -22,7 +23,7 @@ def write_explained(explained: Explained, path: Path, as_json: bool, out: TextIO
     if as_json:
         out.write(json.dumps({**facts, "picture": str(path), "heat": explained.heat.round(3).tolist()}) + "\n")
     else:
-        out.write(f"{explained.emotion} {explained.probability:.3f}, by {explained.method}: {path}\n")
+        out.write(f"{printable(explained.emotion)} {explained.probability:.3f}, by {explained.method}: {printable(str(path))}\n")
 
 
 def write_explained_data(data: ExplainedData, paths: list[Path], as_json: bool, out: TextIO) -> None:
@@ -43,10 +44,10 @@ def write_explained_data(data: ExplainedData, paths: list[Path], as_json: bool, 
     for emotion, one in data.averages.items():
         upper, middle, lower = one.thirds
         bar = "".join(letter * round(share * _BARS) for letter, share in zip("▀■▄", one.thirds, strict=True))
-        out.write(f"{emotion:<12} {one.pictures:>8,}   {upper:>5.0%} {middle:>6.0%} {lower:>5.0%}  {bar}\n")
+        out.write(f"{printable(emotion):<12} {one.pictures:>8,}   {upper:>5.0%} {middle:>6.0%} {lower:>5.0%}  {bar}\n")
     verdict = "faithful" if by_heat < by_chance else "no better than chance"
     out.write(f"\nDeletion test of {data.method}: area {by_heat:.3f}, at random {by_chance:.3f}: {verdict}.\n")
-    out.write("".join(f"{path}\n" for path in paths))
+    out.write("".join(f"{printable(str(path))}\n" for path in paths))
 
 
 _THIRDS = ("upper", "middle", "lower")
@@ -60,7 +61,7 @@ def overlay(explained: Explained, path: Path) -> None:
     right.imshow(_greyed(explained))
     shown = right.imshow(explained.heat, cmap=_HEAT, alpha=0.15 + 0.7 * explained.heat, vmin=0, vmax=1)
     figure.colorbar(shown, ax=right, fraction=0.046, pad=0.03, ticks=[0, 1]).set_label("speaks for it", fontsize=8)
-    figure.suptitle(f"{explained.emotion} {explained.probability:.2f}, by {explained.method}", fontsize=10)
+    figure.suptitle(f"{plain(explained.emotion)} {explained.probability:.2f}, by {explained.method}", fontsize=10)
     for axes in (left, right):
         axes.set_axis_off()
     save(figure, plt, path)
@@ -75,7 +76,7 @@ def emotion_sheet(averages: Mapping[str, AverageMap], path: Path) -> None:
         rows[0][column].imshow(one.picture)
         rows[1][column].imshow(one.picture.mean(axis=2), cmap="gray", vmin=0, vmax=255)
         rows[1][column].imshow(one.heat, cmap=_HEAT, alpha=0.15 + 0.75 * one.heat / highest, vmin=0, vmax=highest)
-        rows[0][column].set_title(f"{emotion} ({one.pictures})", fontsize=9)
+        rows[0][column].set_title(f"{plain(emotion)} ({one.pictures})", fontsize=9)
         upper, middle, lower = one.thirds
         rows[1][column].set_title(f"{upper:.0%} / {middle:.0%} / {lower:.0%}", fontsize=8)
     for axes in rows.flat:

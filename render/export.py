@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from indexer.errors import UsageError
+from indexer.rows import csv_writer
 from render.text import guarded
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def writer_for(target: Path, embeddings: bool) -> Writer:
 def _write_csv(export: Export, file: Path, advance: Advance, embeddings: bool) -> int:
     count = 0
     with file.open("w", encoding="utf-8", errors="surrogateescape", newline="") as out:
-        writer = csv.writer(out, lineterminator="\n")
+        writer = csv_writer(out)
         writer.writerow([*COLUMNS, *export.probability_columns, *(["embedding"] if embeddings else [])])
         for portion in export.portions:
             writer.writerows(_csv_rows(portion, embeddings))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
-from render.text import guarded, shown_path
+from render.text import guarded, printable, shown_path, write_bytes, write_table
 
 if TYPE_CHECKING:
     from indexer.domain import Hit
@@ -54,13 +52,13 @@ def _write_table(hits: Sequence[Hit], out: TextIO) -> None:
         out.write("No pictures match.\n")
         return
     similar = any(hit.similarity is not None for hit in hits)
-    width = max(len(hit.emotion) for hit in hits)
+    width = max(len(printable(hit.emotion)) for hit in hits)
     face = max((len(shown_box(hit.box)) for hit in hits if hit.box is not None), default=0)
     place = f"  {'FACE':<{face}}" if face else ""
     out.write(f"{'SCORE':<6} {'EMOTION':<{max(width, 7)}}{'  ALIKE ' if similar else ''}  ID      {place}  PATH\n")
     for hit in hits:
         alike = f"  {hit.similarity:5.3f} " if hit.similarity is not None else ""
-        emotion = f"{hit.emotion:<{max(width, 7)}}"
+        emotion = f"{printable(hit.emotion):<{max(width, 7)}}"
         place = f"  {'' if hit.box is None else shown_box(hit.box):<{face}}" if face else ""
         out.write(f"{hit.score:<6.3f} {emotion}{alike}  {hit.image_id[:8]}{place}  {shown_path(hit.path)}\n")
 
@@ -78,9 +76,7 @@ def _write_jsonl(hits: Sequence[Hit], out: TextIO) -> None:
 
 def _write_csv(hits: Sequence[Hit], out: TextIO) -> None:
     emotions = list(hits[0].emotions) if hits else []
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "image_id", "emotion", "score", "similarity", *map(guarded, emotions), "box"])
+    rows: list[list[Any]] = [["path", "image_id", "emotion", "score", "similarity", *map(guarded, emotions), "box"]]
     for hit in hits:
         shown = hit_as_dict(hit)
         row = [
@@ -91,8 +87,8 @@ def _write_csv(hits: Sequence[Hit], out: TextIO) -> None:
             "" if hit.similarity is None else hit.similarity,
         ]
         box = "" if hit.box is None else " ".join(map(str, hit.box))
-        writer.writerow([*row, *(shown["emotions"][emotion] for emotion in emotions), box])
-    _write_bytes(os.fsencode(text.getvalue()), out)
+        rows.append([*row, *(shown["emotions"][emotion] for emotion in emotions), box])
+    write_table(rows, out)
 
 
 def _write_paths(hits: Sequence[Hit], end: str, out: TextIO) -> None:
@@ -100,14 +96,7 @@ def _write_paths(hits: Sequence[Hit], end: str, out: TextIO) -> None:
         for hit in hits:
             out.write(shown_path(hit.path) + "\n")
     else:
-        _write_bytes(b"".join(hit.path + end.encode() for hit in hits), out)
-
-
-def _write_bytes(data: bytes, out: TextIO) -> None:
-    """File names as the bytes they are, past the stream's own encoding."""
-    out.flush()
-    out.buffer.write(data)
-    out.buffer.flush()
+        write_bytes(b"".join(hit.path + end.encode() for hit in hits), out)
 
 
 _FORMS: dict[str, Callable[[Sequence[Hit], TextIO], None]] = {

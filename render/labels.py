@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, TextIO
 
-from render.text import counted, guarded, printable, shown_path
+from render.text import counted, guarded, printable, shown_path, write_table
 
 if TYPE_CHECKING:
     from indexer.domain import Labelled
@@ -32,16 +30,11 @@ def write_labels(labels: Sequence[Labelled], as_json: bool, out: TextIO) -> None
     """Write every label as CSV that labelling reads again, or as JSON. Pictures without a file have an empty path."""
     if as_json:
         paths = [None if one.path is None else os.fsdecode(one.path) for one in labels]
-        rows = [{"path": path, "label": one.emotion, "image_id": one.image_id} for one, path in zip(labels, paths, strict=True)]
-        out.write(json.dumps(rows, indent=2) + "\n")
+        facts = [{"path": path, "label": one.emotion, "image_id": one.image_id} for one, path in zip(labels, paths, strict=True)]
+        out.write(json.dumps(facts, indent=2) + "\n")
         return
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "label", "image_id"])
-    writer.writerows([os.fsdecode(one.path or b""), guarded(one.emotion), one.image_id] for one in labels)
-    out.flush()
-    out.buffer.write(os.fsencode(text.getvalue()))
-    out.buffer.flush()
+    rows = [[os.fsdecode(one.path or b""), guarded(one.emotion), one.image_id] for one in labels]
+    write_table([["path", "label", "image_id"], *rows], out)
 
 
 def write_doubts(doubts: Sequence[Doubt], as_json: bool, out: TextIO) -> None:
@@ -53,7 +46,7 @@ def write_doubts(doubts: Sequence[Doubt], as_json: bool, out: TextIO) -> None:
     if not doubts:
         out.write("The model contradicts none of your labels.\n")
         return
-    width = max(8, *(len(part) + 6 for doubt in doubts for part in (doubt.said, doubt.other)))
+    width = max(8, *(len(printable(part)) + 6 for doubt in doubts for part in (doubt.said, doubt.other)))
     out.write(f"{'YOU SAID':<{width}}  {'THE MODEL':<{width}}  PATH\n")
     for doubt in doubts:
         said, other = f"{printable(doubt.said)} {doubt.said_score:.2f}", f"{printable(doubt.other)} {doubt.other_score:.2f}"

@@ -36,7 +36,7 @@ def write_models(models: Sequence[ListedModel], as_json: bool, out: TextIO) -> N
     for model in models:
         card = model.card
         mark = "*" if model.default else " "
-        facts = f"{card.architecture}, {card.input.size} px, {len(card.labels)} emotions, {card.embedding_size}-d"
+        facts = f"{printable(card.architecture)}, {card.input.size} px, {len(card.labels)} emotions, {card.embedding_size}-d"
         out.write(f"{mark} {printable(card.name)}  {facts}, {model.origin}, {counted(model.pictures, 'picture')} indexed\n")
     out.write("* is used unless --model says otherwise.\n")
 

@@ -72,7 +72,7 @@ def show_sheet(hits: Sequence[Hit], question: Question, thumbnail: Thumbnail, ho
         return
     path = home / "sheet.html"
     path.write_text(page, encoding="utf-8")
-    out.write(f"{path}\n")
+    out.write(f"{printable(str(path))}\n")
     if open_it and not webbrowser.open(path.as_uri()):
         sys.stderr.write("moodex: No browser could be started; open the file above yourself.\n")
 
@@ -80,7 +80,7 @@ def show_sheet(hits: Sequence[Hit], question: Question, thumbnail: Thumbnail, ho
 def sheet(hits: Sequence[Hit], title: str, thumbnail: Thumbnail) -> str:
     """The whole page as HTML."""
     cards = "\n".join(_card(hit, thumbnail(hit.path, hit.box)) for hit in hits)
-    return _PAGE.format(title=escape(title), count=escape(counted(len(hits), "picture")), cards=cards)
+    return _PAGE.format(title=escape(printable(title)), count=escape(counted(len(hits), "picture")), cards=cards)
 
 
 def describe(question: Question) -> str:
@@ -101,7 +101,7 @@ def _card(hit: Hit, thumbnail: bytes | None) -> str:
     alike = "" if hit.similarity is None else f" · alike {hit.similarity:.3f}"
     return _CARD.format(
         link=quote_from_bytes(hit.path),
-        title=escape(everything),
+        title=escape(printable(everything)),
         picture=picture,
         emotion=escape(printable(hit.emotion)),
         score=f"{hit.score:.0%}{alike}",

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TextIO
+
+from indexer.rows import csv_writer
 
 _JOINER = "\u200d"
 """Holds together emoji that are drawn as one; harmless, though not printable by itself."""
@@ -15,6 +20,25 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 def printable(text: str) -> str:
     """The text with control characters, text direction changes and undecodable bytes written as escapes."""
     return "".join(c if c.isprintable() or c == _JOINER else _escape(c) for c in text)
+
+
+def write_table(rows: Iterable[Sequence[object]], out: TextIO) -> None:
+    """Write rows as CSV. Names go out as the bytes they are, past the stream's own encoding; on a terminal, printable."""
+    text = io.StringIO()
+    writer = csv_writer(text)
+    if out.isatty():
+        writer.writerows([printable(str(cell)) for cell in row] for row in rows)
+        out.write(text.getvalue())
+        return
+    writer.writerows(rows)
+    write_bytes(os.fsencode(text.getvalue()), out)
+
+
+def write_bytes(data: bytes, out: TextIO) -> None:
+    """Write bytes to a stream of text, past its encoding."""
+    out.flush()
+    out.buffer.write(data)
+    out.buffer.flush()
 
 
 def shown_path(path: bytes) -> str:

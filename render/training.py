@@ -69,7 +69,7 @@ def write_inspection(inspection: Inspection, as_json: bool, out: TextIO) -> None
     out.write(f"{counted(inspection.pictures, 'picture')} by {counted(len(inspection.groups), 'artist')}:\n")
     for emotion, count in inspection.counts.items():
         words = ", ".join(f"{printable(word)}" for word in inspection.words[emotion] if word != emotion)
-        out.write(f"  {emotion:<12} {count:>7,}{f'  (from {words})' if words else ''}\n")
+        out.write(f"  {printable(emotion):<12} {count:>7,}{f'  (from {words})' if words else ''}\n")
     if inspection.copies:
         out.write(f"Exact copies: {inspection.copies:,}; learned from once, never on both sides of a split.\n")
     for sentence in inspection.warnings:
@@ -127,7 +127,7 @@ def _cell(value: object) -> str:
             return f"{value:.3f}" if value < 2 else f"{value:.1f}"
         case int():
             return f"{value:,}"
-    return str(value)
+    return printable(str(value)).replace("|", "\\|")
 
 
 def _say(sentence: str) -> None:

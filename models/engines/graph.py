@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,11 +42,19 @@ class Norm:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """A network's operations: `onnx` reads the weights called `weights`, with the batch norms merged into the layers before."""
+    """A network's operations: `onnx` reads the weights called `weights`, with the batch norms merged into the layers before.
+
+    `shapes` are those of the network's own weights, by name. Where a classifier follows, it reads `reads` numbers a picture;
+    `spaces` and `embedding_size` are as on the cards of such networks.
+    """
 
     onnx: bytes
     weights: tuple[str, ...]
     norms: tuple[Norm, ...]
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    reads: int = 0
+    spaces: tuple[tuple[str, int], ...] = ()
+    embedding_size: int = 0
 
 
 def graph_path(architecture: str, size: int) -> Path:
@@ -57,14 +65,27 @@ def graph_path(architecture: str, size: int) -> Path:
 def read_graph(path: Path) -> Graph:
     """A graph that comes with the program."""
     facts = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-    return Graph(path.read_bytes(), tuple(facts["weights"]), tuple(Norm(*norm) for norm in facts["norms"]))
+    return Graph(
+        path.read_bytes(),
+        tuple(facts["weights"]),
+        tuple(Norm(*norm) for norm in facts["norms"]),
+        {name: tuple(shape) for name, shape in facts["shapes"].items()},
+        facts["reads"],
+        tuple(facts["spaces"].items()),
+        facts["embedding_size"],
+    )
 
 
 def with_weights(graph: Graph, state: Mapping[str, Floats]) -> bytes:
-    """A whole ONNX model: the graph with a checkpoint's weights. Raises ModelUnavailable where some are missing.
+    """A whole ONNX model: the graph with a checkpoint's weights. Raises ModelUnavailable where some are missing, or others.
 
     Protocol buffers merge: what is appended to a message adds to its lists, so that the graph need not be parsed.
     """
+    for name, shape in graph.shapes.items():
+        if name in state and state[name].shape != shape:
+            raise ModelUnavailable(
+                f"The weights are not those of the architecture: {name} has shape {state[name].shape}, not {shape}."
+            )
     try:
         merged = _merged(graph, state)
         tensors = b"".join(_field(_INITIALIZER, _tensor(PREFIX + name, merged[name])) for name in graph.weights)

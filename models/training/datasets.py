@@ -172,6 +172,8 @@ def _read_table(path: Path, labels: Labels) -> Iterator[Picture]:
     source = _source(path, _read_sets(path.parent))
     for number, row in enumerate(rows, start=2):
         emotion = labels.emotion(row["label"])
+        if "\0" in (row["path"] or ""):
+            raise UsageError(f"The table {path} names no picture in line {number}: no path has a zero byte in it.")
         if emotion is not None:
             file_path = path.parent / (row["path"] or "")
             part = _part(row.get("split") or "", f"line {number} of {path}")

@@ -5,7 +5,6 @@ Copies of a picture always fall into the same part, so that no measure rewards h
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from indexer.errors import UsageError
+from indexer.rows import csv_writer
 from models.training.pictures import GROUPINGS, Pictures, held_out
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def as_table(pictures: Pictures, division: Split) -> str:
     rows = dict.fromkeys(division.train.tolist(), TRAIN)
     rows |= dict.fromkeys(division.validation.tolist(), VALIDATION) | dict.fromkeys(division.test.tolist(), TEST)
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    writer = csv_writer(out)
     writer.writerow(["part", "emotion", "label", "artist", "set", "character", "digest", "path"])
     for row in sorted(rows):
         file = pictures.files[row]

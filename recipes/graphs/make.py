@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import onnx
 import torch
@@ -53,6 +54,7 @@ def draw(module: nn.Module, path: Path, size: int) -> None:
     """Write the graph of a module with a `network` in it, for pictures of that side, any number at a time."""
     network = module.get_submodule(PREFIX.rstrip("."))
     _make_distinct(network)
+    of_network = describe(network)
     norms = list(norm_pairs(network))
     fold_norms(network)
     module.eval()
@@ -79,9 +81,23 @@ def draw(module: nn.Module, path: Path, size: int) -> None:
     _forget_traces(model)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(model.SerializeToString(deterministic=True))
-    facts = {"weights": [name.removeprefix(PREFIX) for name in weights], "norms": norms}
+    facts = {"weights": [name.removeprefix(PREFIX) for name in weights], "norms": norms, **of_network}
     path.with_suffix(".json").write_text(json.dumps(facts, indent=1) + "\n")
     print(f"{path.name}: {len(model.graph.node)} operations, {path.stat().st_size / 1e3:.0f} kB")
+
+
+def describe(network: nn.Module) -> dict[str, Any]:
+    """What weights and cards of a network are compared with: shapes by name, and, of a classifier, its embedding."""
+    state = {
+        name: list(tensor.shape) for name, tensor in network.state_dict().items() if not name.endswith("num_batches_tracked")
+    }
+    own = isinstance(network, Network)
+    return {
+        "shapes": {name: shape for name, shape in state.items() if not name.startswith("classifier.")},
+        "reads": state["classifier.weight"][1] if own else 0,
+        "spaces": dict(network.spaces) if own else {},
+        "embedding_size": network.embedding_size if own else 0,
+    }
 
 
 def _make_distinct(network: nn.Module) -> None:

@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import threading
 import zipfile
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -164,6 +165,36 @@ def test_a_copy_is_one_moment_whoever_writes_meanwhile(library: Library, tmp_pat
         writer.join()
 
 
+def with_size(saved: Path, size: float) -> None:
+    """A manifest that lies about how large the database is."""
+    with zipfile.ZipFile(saved) as archive:
+        held = {name: archive.read(name) for name in archive.namelist()}
+    facts = json.loads(held["manifest.json"])
+    facts["members"]["moodex.sqlite"]["bytes"] = size
+    with zipfile.ZipFile(saved, "w") as archive:
+        for name, content in {**held, "manifest.json": json.dumps(facts).encode()}.items():
+            archive.writestr(name, content)
+
+
+def with_manifest(saved: Path, text: bytes, how: int, broken: bool = False) -> None:
+    """A backup of nothing but a manifest; perhaps compressed, perhaps badly."""
+    with zipfile.ZipFile(saved, "w", how) as archive:
+        archive.writestr("manifest.json", text)
+    if broken:
+        data = saved.read_bytes()
+        saved.write_bytes(data[:43] + b"\xff" * 20 + data[63:])
+
+
+FORGED: dict[str, Callable[[Path], None]] = {
+    "an endless size": lambda saved: with_size(saved, float("inf")),
+    "a larger size": lambda saved: with_size(saved, 10**15),
+    "a negative size": lambda saved: with_size(saved, -1),
+    "a manifest in itself": lambda saved: with_manifest(saved, b"[" * 100_000, zipfile.ZIP_STORED),
+    "an inflating manifest": lambda saved: with_manifest(saved, b" " * (1 << 26), zipfile.ZIP_DEFLATED),
+    "a broken deflated manifest": lambda saved: with_manifest(saved, b"{}" * 100, zipfile.ZIP_DEFLATED, broken=True),
+}
+
+
 def damaged(saved: Path, how: str) -> None:
     data = bytearray(saved.read_bytes())
     with zipfile.ZipFile(saved) as archive:
@@ -214,11 +245,12 @@ def damaged(saved: Path, how: str) -> None:
         "other bytes",
         "no database",
         "an odd manifest",
+        *FORGED,
     ],
 )
 def test_a_backup_that_is_not_as_it_was_changes_nothing(library: Library, tmp_path: Path, how: str) -> None:
     saved = backup(library, tmp_path / "backup.zip")
-    damaged(saved, how)
+    FORGED.get(how, lambda saved: damaged(saved, how))(saved)
     before = {path: path.read_bytes() for path in library.settings.home.rglob("*") if path.is_file()}
     with pytest.raises(StoreDamaged, match=r"[Bb]ackup .* is damaged.*nothing was restored"):
         restore(library.settings, saved, yes=True)

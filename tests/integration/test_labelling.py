@@ -132,3 +132,19 @@ def test_what_a_model_contradicts_most_surely_is_doubted_first() -> None:
     assert [(doubt.path, doubt.said, doubt.other) for doubt in found] == [(b"/a/3", "happy", "sad"), (b"/a/5", "sad", "happy")]
     assert found[0].other_score == pytest.approx(0.9) and found[0].said_score == pytest.approx(0.05)
     assert doubts(store, store.models()[0], 1) == found[:1]
+
+
+@pytest.mark.parametrize(
+    "content", [b"path,label\na\0.png,happy\n", b"\0" * 1000, b"path,label\n" + b'"' * 300_000, b"\xff\xfe\0x"]
+)
+def test_a_table_of_anything_is_refused_in_a_sentence(tmp_path: Path, content: bytes) -> None:
+    table = tmp_path / "labels.csv"
+    table.write_bytes(content)
+    with pytest.raises(UsageError, match="The table"):
+        what_is_said([os.fsencode(table)], None, False)
+
+
+def test_a_pipe_is_no_table(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "labels.csv")
+    with pytest.raises(UsageError, match="not a regular file"):
+        what_is_said([os.fsencode(tmp_path / "labels.csv")], None, False)

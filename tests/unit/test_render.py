@@ -4,19 +4,26 @@ import csv
 import io
 import json
 import os
-from dataclasses import replace
+from dataclasses import fields, replace
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from indexer.domain import Hit
-from indexer.messages import Question
+from indexer.domain import Hit, InputSpec, ModelCard
+from indexer.messages import Doubt, ListedModel, Question
+from indexer.study import Inspection, Row
 from render.bars import write_bars
+from render.charts import confusion_chart
 from render.hits import write_hits
+from render.labels import write_doubts
+from render.models import write_models
 from render.progress import TerminalProgress
 from render.sheet import describe, sheet
 from render.text import counted, printable, shown_path
+from render.training import write_inspection, write_rows
 
 NASTY = [
     b"/p/new\nline.png",
@@ -180,3 +187,37 @@ def test_progress_on_a_terminal_counts_and_names_failures(
     assert "Looking for pictures: 10 files" in shown
     assert "5/5" in shown
     assert "2 failed" in shown
+
+
+ESCAPES = "\x1b]0;owned\x07\u202e|"
+
+
+def test_what_a_model_from_elsewhere_calls_things_is_shown_safely() -> None:
+    """Cards are checked when they are read; what is written does not rely on it."""
+    out = io.StringIO()
+    strange = replace(hit(b"/p/a.png"), emotion=ESCAPES, emotions={ESCAPES: 0.6, "sad": 0.4}, label=ESCAPES)
+    write_bars([strange], False, out)
+    write_hits([strange], "table", "\n", out)
+    card = ModelCard("m", ESCAPES, "00", (ESCAPES,), InputSpec(32, 0, 1), 8)
+    write_models([ListedModel(card, "yours", False, 0)], False, out)
+    write_doubts([Doubt(b"/p/a.png", "ab" * 32, ESCAPES, 0.1, ESCAPES, 0.9)], False, out)
+    write_inspection(Inspection(1, {ESCAPES: 1}, {ESCAPES: {ESCAPES: 1}}, {ESCAPES: {f"{ESCAPES}!": 1}}), False, out)
+    out.write(sheet([strange], ESCAPES, lambda path, box: b"png"))
+    assert all(c.isprintable() or c == "\n" for c in out.getvalue())
+
+
+def test_a_table_in_markdown_keeps_its_columns() -> None:
+    row = Row(**{field.name: ESCAPES if field.type == "str" else None for field in fields(Row)})  # type: ignore[arg-type]
+    out = io.StringIO()
+    write_rows([row], False, out)
+    head, _, line = out.getvalue().splitlines()
+    assert line.isprintable()
+    assert line.replace("\\|", "").count("|") == head.count("|")
+
+
+@pytest.mark.parametrize("title", ["$\\frac{$", "100 $ and 5 $", ESCAPES, "\\$", "{0}%s"])
+def test_charts_draw_any_name_as_it_is(tmp_path: Path, title: str) -> None:
+    pytest.importorskip("matplotlib")
+    evaluation = SimpleNamespace(labels=(title, "sad"), confusion=np.eye(2, dtype=int))
+    confusion_chart(evaluation, title, tmp_path / "chart.png")  # type: ignore[arg-type]
+    assert (tmp_path / "chart.png").exists()

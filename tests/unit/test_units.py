@@ -61,7 +61,7 @@ def test_spaces_percents_and_dollars_reach_the_program() -> None:
 def test_any_path_reaches_the_program(name: str) -> None:
     words = ["/bin/python", f"/pictures/{name}"]
     assert words_for_systemd(executed(service(words))) == words
-    if "\n" not in name:
+    if name.isprintable():
         assert words_for_cron(crontab(words)) == words
 
 
@@ -71,9 +71,10 @@ def test_bytes_that_are_no_text_reach_the_program() -> None:
     assert words_for_systemd(executed(service(words))) == words
 
 
-def test_a_line_break_cannot_stand_in_a_crontab() -> None:
-    with pytest.raises(UsageError, match="line break"):
-        crontab(["/bin/python", "/x/a\nb"])
+def test_a_line_break_or_an_escape_cannot_stand_in_a_crontab() -> None:
+    for name in ("a\nb", "\x1b]0;owned\x07", "\u202egnp", "\udcff"):
+        with pytest.raises(UsageError, match="line break"):
+            crontab(["/bin/python", f"/x/{name}"])
 
 
 def test_systemd_has_nothing_against_them(tmp_path: Path) -> None:

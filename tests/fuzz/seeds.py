@@ -1,0 +1,222 @@
+"""Small pictures in every form that is decoded: what mutations start from. All of them are made here."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageCms, PngImagePlugin
+
+from tests.fuzz import pieces
+from tests.support.builders import encoded, picture
+
+_SIZE = (37, 29)
+_XMP = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:RDF><rdf:Description tiff:Orientation='6'/></rdf:RDF></x:xmpmeta>"
+_LZW = {"compression": "tiff_lzw"}
+
+Seeds = Iterator[tuple[str, bytes]]
+
+
+def seeds() -> dict[str, bytes]:
+    """Pictures by name; the name begins with the format."""
+    found: dict[str, bytes] = {}
+    for form in (_jpeg, _png, _gif, _webp, _bmp, _tiff, _avif, _heif):
+        found |= {f"{form.__name__.strip('_')}-{name}": data for name, data in form()}
+    return found
+
+
+def _jpeg() -> Seeds:
+    base = picture(1, _SIZE)
+    for name, options in _JPEGS.items():
+        yield name, encoded(base, "JPEG", **options)
+    for mode in ("L", "CMYK"):
+        yield mode.lower(), encoded(base.convert(mode), "JPEG")
+    yield "cmyk-progressive", encoded(base.convert("CMYK"), "JPEG", progressive=True)
+    for orientation in range(10):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        yield f"orientation{orientation}", encoded(base, "JPEG", exif=exif)
+    exif = Image.Exif()
+    exif[0x010E] = "made here"
+    exif.get_ifd(0x8769)[0x9286] = b"a comment"
+    exif.get_ifd(0x8825)[1] = "N"
+    yield "exif", encoded(base, "JPEG", exif=exif)
+    xmp = b"http://ns.adobe.com/xap/1.0/\0" + _XMP
+    yield "xmp", pieces.with_segments(encoded(base, "JPEG"), pieces.jpeg_segment(0xE1, xmp))
+    photoshop = (
+        b"Photoshop 3.0\0" + b"8BIM\x03\xed\0\0" + struct.pack(">I", 16) + struct.pack(">IHHIHH", 72 << 16, 1, 2, 72 << 16, 1, 2)
+    )
+    yield "photoshop", pieces.with_segments(encoded(base, "JPEG"), pieces.jpeg_segment(0xED, photoshop))
+    yield "mpo", _two_in_one(base)
+
+
+def _two_in_one(base: Image.Image) -> bytes:
+    return encoded(base, "MPO", save_all=True, append_images=[picture(2, _SIZE)])
+
+
+def _png() -> Seeds:
+    base = picture(1, _SIZE)
+    for mode in ("RGB", "RGBA", "L", "LA", "1"):
+        yield mode.lower(), encoded(base.convert(mode))
+    for colours in (2, 4, 16, 200):
+        yield f"palette{colours}", encoded(base.quantize(colours))
+    yield "transparent-palette", encoded(base.quantize(16), transparency=bytes(range(0, 160, 10)))
+    yield "transparent-grey", encoded(base.convert("L"), transparency=90)
+    yield "transparent-colour", encoded(base, transparency=(1, 2, 3))
+    yield "deep-grey", encoded(Image.fromarray(np.arange(37 * 29, dtype=np.uint16).reshape(29, 37) * 60))
+    for colour, channels in ((0, 1), (2, 3), (4, 2), (6, 4)):
+        yield f"deep{channels}", _raw_png(16, colour, channels, 0)
+        yield f"interlaced{channels}", _raw_png(8, colour, channels, 1)
+    info = PngImagePlugin.PngInfo()
+    info.add_text("Title", "a title")
+    info.add_text("Long", "words " * 200, zip=True)
+    info.add_itxt("XML:com.adobe.xmp", _XMP.decode(), "", "", zip=True)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    yield "texts", encoded(base, pnginfo=info, exif=exif, icc_profile=_profile(), dpi=(72, 72))
+    frames = [picture(seed, _SIZE) for seed in (2, 3, 4)]
+    yield "apng", encoded(base, save_all=True, append_images=frames, duration=50)
+    yield (
+        "apng-hidden",
+        encoded(base.convert("RGBA"), save_all=True, append_images=frames, default_image=True, disposal=2, blend=1),
+    )
+
+
+def _raw_png(depth: int, colour: int, channels: int, interlaced: int) -> bytes:
+    width, height = 16, 16
+    steps = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
+    passes = steps if interlaced else [(0, 0, 1, 1)]
+    pixel = bytes(range(50, 50 + channels * depth // 8))
+    lines = [
+        b"\0" + pixel * len(range(left, width, across)) for top, left, down, across in passes for _ in range(top, height, down)
+    ]
+    header = pieces.png_header(width, height, depth, colour, interlaced)
+    return pieces.png([header, (b"IDAT", zlib.compress(b"".join(lines))), (b"IEND", b"")])
+
+
+def _gif() -> Seeds:
+    base, frames = picture(1, _SIZE), [picture(seed, _SIZE) for seed in (2, 3)]
+    yield "still", encoded(base, "GIF")
+    yield "interlaced", encoded(base, "GIF", interlace=1)
+    yield "transparent", encoded(base.quantize(16), "GIF", transparency=3)
+    yield "moving", encoded(base, "GIF", save_all=True, append_images=frames, duration=50, loop=0, disposal=2, comment=b"hello")
+    still = encoded(base.quantize(4), "GIF")
+    # The frame sticks out of the screen, or lies beyond it.
+    place = still.index(b",\0\0\0\0")
+    yield "outside", still[: place + 1] + struct.pack("<HH", 30, 20) + still[place + 5 :]
+    yield "small-screen", still[:6] + struct.pack("<HH", 5, 5) + still[10:]
+    yield "no-palette", still[:10] + b"\x70" + still[11:]
+
+
+def _webp() -> Seeds:
+    base, frames = picture(1, _SIZE), [picture(seed, _SIZE) for seed in (2, 3)]
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    for name, lossless in (("lossy", False), ("lossless", True)):
+        yield name, encoded(base, "WEBP", lossless=lossless)
+        yield f"{name}-alpha", encoded(base.convert("RGBA").rotate(20), "WEBP", lossless=lossless)
+        yield f"{name}-moving", encoded(base, "WEBP", lossless=lossless, save_all=True, append_images=frames)
+    yield "texts", encoded(base, "WEBP", exif=exif, xmp=_XMP, icc_profile=_profile())
+
+
+def _bmp() -> Seeds:
+    base = picture(1, _SIZE)
+    for mode in ("RGB", "RGBA", "L", "1"):
+        yield mode.lower(), encoded(base.convert(mode), "BMP")
+    yield "palette", encoded(base.quantize(16), "BMP")
+    yield "rle8", pieces.bmp(8, 4, 8, 1, bytes([8, 1, 0, 0, 3, 2, 0, 3, 1, 2, 3, 0, 2, 7, 0, 0, 0, 2, 4, 1, 4, 9, 0, 1]), 16)
+    yield "rle4", pieces.bmp(8, 4, 4, 2, bytes([8, 0x12, 0, 0, 0, 4, 0x12, 0x34, 4, 0x56, 0, 0, 0, 2, 2, 1, 6, 0x77, 0, 1]), 16)
+    yield "nibbles", pieces.bmp(16, 4, 4, 0, bytes(range(32)), 16)
+    yield "sixteen", pieces.bmp(8, 4, 16, 0, bytes(range(64)))
+    yield "upside-down", pieces.bmp(8, -4, 24, 0, bytes(range(96)))
+    yield "fields", pieces.bmp(8, 4, 32, 3, struct.pack("<III", 0xFF0000, 0xFF00, 0xFF) + bytes(range(128)))
+    yield (
+        "old-header",
+        b"BM" + struct.pack("<IHHI", 26 + 96, 0, 0, 26) + struct.pack("<IHHHH", 12, 8, 4, 1, 24) + bytes(range(96)),
+    )
+
+
+def _tiff() -> Seeds:
+    base, more = picture(1, _SIZE), [picture(2, _SIZE)]
+    for compression in ("raw", "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"):
+        yield compression, encoded(base, "TIFF", compression=compression)
+    for mode in ("1", "L", "LA", "P", "RGBA", "CMYK", "LAB", "I", "F"):
+        yield f"mode-{mode.lower()}", encoded(_LAB(base) if mode == "LAB" else base.convert(mode), "TIFF", **_LZW)
+    for compression in ("group3", "group4", "tiff_ccitt"):
+        yield compression, encoded(base.convert("1"), "TIFF", compression=compression)
+    yield "deep-grey", encoded(Image.fromarray(np.arange(37 * 29, dtype=np.uint16).reshape(29, 37)), "TIFF")
+    yield "predicted", encoded(base, "TIFF", compression="tiff_lzw", tiffinfo={317: 2})
+    yield "pages", encoded(base, "TIFF", save_all=True, append_images=more, **_LZW)
+    yield "large", encoded(base, "TIFF", big_tiff=True)
+    yield (
+        "texts",
+        encoded(base, "TIFF", tiffinfo={274: 6, 270: "words", 700: _XMP, 33723: b"\x1c\x02\x05"}, icc_profile=_profile()),
+    )
+    grey = bytes(range(256)) * 4
+    yield "strips", pieces.tiff([pieces.grey_page(32, 32, pieces.long(278, 8), _strips(4), pieces.long(279, *[256] * 4))], grey)
+    tiles = [pieces.short(322, 16), pieces.short(323, 16), pieces.long(324, *range(8, 1032, 256)), pieces.long(325, *[256] * 4)]
+    page = [entry for entry in pieces.grey_page(32, 32) if entry[0] not in (273, 278, 279)]
+    yield "tiles", pieces.tiff([sorted([*page, *tiles])], grey)
+    packed = zlib.compress(grey)
+    deflated = [pieces.short(259, 8), pieces.long(279, len(packed))]
+    yield "deflated-strip", pieces.tiff([pieces.grey_page(32, 32, *deflated)], packed)
+    yield "planes", pieces.tiff([pieces.grey_page(16, 16, *_PLANES)], grey[:768])
+
+
+def _LAB(base: Image.Image) -> Image.Image:  # noqa: N802
+    turned = ImageCms.profileToProfile(base, ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), outputMode="LAB")
+    assert turned is not None
+    return turned
+
+
+def _strips(count: int) -> pieces.Entry:
+    return pieces.long(273, *range(8, 8 + 256 * count, 256))
+
+
+_PLANES = (
+    pieces.short(258, 8, 8, 8),
+    pieces.short(262, 2),
+    pieces.short(277, 3),
+    pieces.short(284, 2),
+    pieces.long(273, 8, 264, 520),
+    pieces.long(279, 256, 256, 256),
+)
+_JPEGS: dict[str, dict[str, Any]] = {
+    "baseline": {},
+    "progressive": {"progressive": True},
+    "whole-colour": {"subsampling": 0, "quality": 95},
+    "restarts": {"restart_marker_blocks": 1},
+    "profile": {"icc_profile": b"no profile at all"},
+    "comment": {"comment": b"\x1b]0;a comment\x07"},
+}
+
+
+def _avif() -> Seeds:
+    base = picture(1, _SIZE)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    yield "lossy", encoded(base, "AVIF", speed=10)
+    yield "alpha", encoded(base.convert("RGBA").rotate(20), "AVIF", speed=10)
+    yield "moving", encoded(base, "AVIF", speed=10, save_all=True, append_images=[picture(2, _SIZE)])
+    yield "texts", encoded(base, "AVIF", speed=10, exif=exif, xmp=_XMP, icc_profile=_profile())
+
+
+def _heif() -> Seeds:
+    if find_spec("pillow_heif") is None:
+        return
+    import pillow_heif
+
+    pillow_heif.register_heif_opener(thumbnails=False)
+    base = picture(1, _SIZE)
+    yield "lossy", encoded(base, "HEIF")
+    yield "alpha", encoded(base.convert("RGBA").rotate(20), "HEIF")
+
+
+def _profile() -> bytes:
+    make: Callable[[], Any] = partial(ImageCms.createProfile, "sRGB")
+    return bytes(ImageCms.ImageCmsProfile(make()).tobytes())
