@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, TypeVar
@@ -43,7 +43,7 @@ from db.tables import (
     RunRow,
 )
 from indexer.domain import Failure, FileStamp, FileState
-from indexer.history import DIED, RUNNING, WHY_IT_DIED
+from indexer.history import DIED, DONE, RUNNING, WHY_IT_DIED
 from indexer.ports import Batch, FolderNote, KnownFile, PendingFile
 
 if TYPE_CHECKING:
@@ -222,22 +222,27 @@ class SqliteCatalog:
 
     def settle_moves(self, run_id: int, missing: Sequence[int]) -> list[int]:
         with self._engine.begin() as connection:
-            lost: list[tuple[int, int]] = []
-            appeared: Counter[int] = Counter()
+            # What appeared in runs that came to no end since the last that did has appeared for this one.
+            done = select(func.max(RunRow.id)).where(RunRow.id < run_id, RunRow.outcome == DONE)
+            since = connection.execute(done).scalar() or 0
+            lost: list[tuple[int, int, int]] = []
+            appeared: dict[int, list[int]] = defaultdict(list)
             for chunk in chunks(missing, _CHUNK):
-                held = select(FileRow.id, FileRow.image_id).where(FileRow.id.in_(chunk), FileRow.image_id.is_not(None))
-                lost += [(file_id, image_id) for file_id, image_id in connection.execute(held) if image_id is not None]
-            for chunk in chunks(sorted({image_id for _, image_id in lost}), _CHUNK):
-                found = (
-                    select(FileRow.image_id, func.count())
-                    .where(FileRow.image_id.in_(chunk), FileRow.appeared_run_id == run_id, FileRow.state == FileState.DONE)
-                    .group_by(FileRow.image_id)
+                held = select(FileRow.id, FileRow.image_id, FileRow.appeared_run_id).where(
+                    FileRow.id.in_(chunk), FileRow.image_id.is_not(None)
                 )
-                appeared.update({image_id: n for image_id, n in connection.execute(found) if image_id is not None})
+                lost += [(row.id, row.image_id, row.appeared_run_id) for row in connection.execute(held)]
+            for chunk in chunks(sorted({image_id for _, image_id, _ in lost}), _CHUNK):
+                found = select(FileRow.image_id, FileRow.appeared_run_id).where(
+                    FileRow.image_id.in_(chunk), FileRow.appeared_run_id > since, FileRow.state == FileState.DONE
+                )
+                for row in connection.execute(found):
+                    appeared[row.image_id].append(row.appeared_run_id)
             moved: list[int] = []
-            for file_id, image_id in lost:
-                if appeared[image_id] > 0:
-                    appeared[image_id] -= 1
+            for file_id, image_id, known_since in lost:
+                later = next((run for run in appeared[image_id] if run > known_since), None)
+                if later is not None:
+                    appeared[image_id].remove(later)
                     moved.append(file_id)
             for chunk in chunks(moved, _CHUNK):
                 connection.execute(delete(FileRow.table).where(FileRow.id.in_(chunk)))

@@ -289,7 +289,9 @@ class Catalog(Protocol):
         """
 
     def settle_moves(self, run_id: int, missing: Sequence[int]) -> list[int]:
-        """Forget the missing files whose picture this run found at a new path; the ids of those that moved."""
+        """Forget the missing files whose picture this run found at a new path, or an earlier one that came to no end since the last
+        that was done; the ids of those that moved.
+        """
 
     def mark_gone(self, file_ids: Sequence[int]) -> None:
         """Note that files vanished, and when. Their pictures and predictions stay, should they come back."""
