@@ -289,8 +289,8 @@ class Catalog(Protocol):
         """
 
     def settle_moves(self, run_id: int, missing: Sequence[int]) -> list[int]:
-        """Forget the missing files whose picture this run found at a new path, or an earlier one that came to no end since the last
-        that was done; the ids of those that moved.
+        """Forget the missing files whose picture this run found at a new path, or one before it that came to no end; the ids of
+        those that moved.
         """
 
     def mark_gone(self, file_ids: Sequence[int]) -> None:
@@ -319,7 +319,7 @@ class Catalog(Protocol):
         """Delete a model's predictions and embeddings, and its past generations; how many predictions there were.
 
         Files, pictures, runs, and the model itself as one without pictures, stay. What is large is deleted in several
-        transactions, the generations in the first: from then on no kept index of the past is trusted.
+        transactions, each of which leaves things whole, the generations in the last: then no kept index of the past is trusted.
         """
 
 

@@ -25,13 +25,16 @@ from tests.crash.scenarios import SCENARIOS, Scenario
 from tests.crash.steps import Kill
 from tests.crash.trial import Step, Trials, start_forking
 
+_EVERYDAY = ("writer.json", "FaissFiles.save", "_sweep", "begin_run", "finish_run", "register_model", "SqliteStore.close")
+"""Parts of the names of steps that nearly every scenario has."""
+
 _RANDOM = 0.2
 """The share of kills that come from outside, at a random moment."""
 
 _CUTS = 0.3
 """The share of kills with which the power goes, too."""
 
-_ROWS = 0.1
+_ROWS = 0.07
 """The share of histories in which the program is killed several times in a row."""
 
 _LONGEST = 5
@@ -43,8 +46,8 @@ _IN_MEMORY = Path("/dev/shm")
 
 @dataclass(slots=True)
 class Report:
-    """What the harness has found: `violations`, each with how to repeat it; `steps` counts the named ones, `missed` the kills that
-    came after the end.
+    """What the harness has found: `violations`, each with how to repeat it; `steps` counts the named ones, `missed` the kills
+    that came after the end.
     """
 
     seed: int
@@ -63,29 +66,30 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A scenario to work through: `most` kills at steps, or, where `all_steps`, as many as it takes to be at each of them once;
-    or these kills alone (`only`). Each `round` draws others from the same seed.
+    """A scenario to work through: with at most so many kills at steps, or these kills alone (`only`). Each `round` draws others
+    from the same seed.
     """
 
     seed: int
     scenario: str
-    most: int
-    all_steps: bool = True
+    most: int = 1000
     round: int = 0
     only: tuple[Kill, ...] = ()
 
 
-def plan(task: Task, steps: Sequence[Step]) -> Iterator[list[Kill]]:
-    """Histories of kills: each named step before, in and after it, once at least; some of its further times; random moments."""
+def plan(task: Task, scenario: Scenario, steps: Sequence[Step]) -> Iterator[list[Kill]]:
+    """Histories of kills: at each named step, before, in and after it, and at random moments.
+
+    A step that comes several times is killed at one of them.
+    """
     chance = random.Random(f"{task.seed} {task.scenario} {task.round}")
-    each = [Kill(step.name, chance.randint(1, step.times), moment) for step in steps for moment in step.moments]
-    further = [
-        Kill(step.name, number, moment) for step in steps for moment in step.moments for number in range(1, step.times + 1)
-    ]
-    chance.shuffle(each)
-    chance.shuffle(further)
-    most = max(task.most, len(each)) if task.all_steps else task.most
-    chosen = [*each, *(kill for kill in further if kill not in each)][:most]
+    chosen = []
+    for step in steps:
+        common = not scenario.everyday and any(part in step.name for part in _EVERYDAY)
+        moments = chance.sample(step.moments, 1) if common else step.moments
+        chosen += [Kill(step.name, chance.randint(1, step.times), moment) for moment in moments]
+    chance.shuffle(chosen)
+    chosen = [*map(Kill.parse, scenario.broke), *chosen][: min(task.most, scenario.most)]
     chosen += [Kill(at=chance.random()) for _ in range(round(_RANDOM * len(chosen)) + 1)]
     for kill in chosen:
         yield [replace(kill, cut=chance.random() < _CUTS)]
@@ -102,7 +106,7 @@ def work_through(task: Task) -> Report:
         trials = Trials(scenario, Path(folder).resolve())
         report.steps = len(trials.steps)
         report.violations += [f"{scenario.name}, never killed: {line}" for line in trials.violations]
-        for kills in [list(task.only)] if task.only else plan(task, trials.steps):
+        for kills in [list(task.only)] if task.only else plan(task, scenario, trials.steps):
             spoken = [str(kill) for kill in kills]
             came = trials.try_out(kills, random.Random(f"{task.seed} {scenario.name} {spoken}"))
             report.kills += came.kills
@@ -118,7 +122,7 @@ def reports(seed: int, chosen: Sequence[Scenario], kills: int, only: Sequence[Ki
     report = Report(seed)
     with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
         for number in count():
-            tasks = [Task(seed, one.name, one.most, round=number, only=tuple(only)) for one in chosen]
+            tasks = [Task(seed, one.name, round=number, only=tuple(only)) for one in chosen]
             for done in as_completed([pool.submit(work_through, task) for task in tasks]):
                 report.add(done.result())
                 yield report

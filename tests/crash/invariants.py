@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +16,7 @@ from filelock import FileLock, Timeout
 
 from db.vector_files import FaissFiles
 from indexer import bootstrap, upkeep
+from indexer.archive import extract, read_manifest
 from indexer.domain import LOOK, ModelCard, Query
 from indexer.errors import MoodexError
 from indexer.look import Reader
@@ -38,6 +42,27 @@ def seen(folder: Path) -> dict[str, tuple[int, str]]:
     return {str(path): (path.stat().st_mtime_ns, blake3(path.read_bytes()).hexdigest()) for path in files}
 
 
+def shelved(home: Path) -> dict[str, str]:
+    """The user's own models: each file's digest, by name; temporary files are none."""
+    return {os.path.basename(path): digest for path, (_, digest) in seen(home / "models").items() if not _is_hidden(path)}
+
+
+def archives(folder: Path) -> list[str]:
+    """Whether every backup in a folder is whole."""
+    found = []
+    for path in folder.glob("*.zip"):
+        with tempfile.TemporaryDirectory(dir=folder) as unpacked:
+            try:
+                extract(path, read_manifest(path), Path(unpacked), lambda _size: None)
+            except MoodexError as error:
+                found.append(str(error))
+    return found
+
+
+def _is_hidden(path: str) -> bool:
+    return os.path.basename(path).startswith(".")
+
+
 def lock_is_free(home: Path) -> list[str]:
     """Whether a writer could begin."""
     if not home.is_dir():
@@ -51,7 +76,7 @@ def lock_is_free(home: Path) -> list[str]:
     return []
 
 
-def check_up(settings: Settings, allowed: Collection[str]) -> list[str]:
+def check_up(settings: Settings) -> list[str]:
     """What `doctor --deep` finds that it must not."""
     if not settings.database.exists():
         return []
@@ -59,18 +84,18 @@ def check_up(settings: Settings, allowed: Collection[str]) -> list[str]:
         found = upkeep.doctor(settings, True, False, Remembered()).found.findings
     except MoodexError as error:
         return [f"doctor: {error}"]
-    return [f"doctor: {one.kind}, {one.count}: {one.example}" for one in found if one.kind not in allowed]
+    return [f"doctor: {one.kind}, {one.count}: {one.example}" for one in found if one.kind not in NOTES]
 
 
-def pairs(truth: Truth, unneeded: bool = False) -> list[str]:
-    """Whether every prediction has its embedding and every embedding a prediction (unless `unneeded` ones may stay)."""
+def pairs(truth: Truth) -> list[str]:
+    """Whether every prediction has its embedding, every embedding a prediction, and every file that is done has both."""
     alone = sum(said.embedding is None for said in truth.said.values())
     lines = [f"{alone} predictions without an embedding"] if alone else []
     pictures = {file.digest for file in truth.files.values() if file.state == "done"}
     predicted = {digest for _, digest, _ in truth.said}
     if truth.said and (missing := pictures - predicted - {None}):
         lines.append(f"{len(missing)} pictures of done files that no model has seen")
-    return [*lines, *([f"{truth.unneeded} embeddings without a prediction"] if truth.unneeded and not unneeded else [])]
+    return [*lines, *([f"{truth.unneeded} embeddings without a prediction"] if truth.unneeded else [])]
 
 
 def searches(settings: Settings, truth: Truth, chance: random.Random) -> Iterator[str]:
@@ -83,9 +108,9 @@ def searches(settings: Settings, truth: Truth, chance: random.Random) -> Iterato
         for model in models:
             for path, wanted in _questions(truth, model.card, chance):
                 expected = _all_alike(truth, model.card, wanted)
-                vector = wanted.astype(np.float32)
-                query = Query(like=vector, limit=_EVERYTHING)
-                left = {hit.path: hit.similarity for hit in search(store, model, query, lambda m=model: open_vectors(store, files, m))}  # type: ignore[misc]
+                query = Query(like=wanted.astype(np.float32), limit=_EVERYTHING)
+                hits = search(store, model, query, partial(open_vectors, store, files, model))
+                left = {hit.path: hit.similarity for hit in hits}
                 yield from _compared(f"as left, {model.card.name}, like {path!r}", left, expected)
     for model in models:
         named = _named(settings, model.card)
@@ -148,11 +173,11 @@ def _nobody(_settings: Settings) -> Reader:
     raise AssertionError("nothing has to be computed to search by what is stored")
 
 
-def all_of(settings: Settings, chance: random.Random, allowed: Collection[str], unneeded: bool) -> tuple[Truth, list[str]]:
+def all_of(settings: Settings, chance: random.Random) -> tuple[Truth, list[str]]:
     """What a database says, and every invariant that what lies in a data folder breaks. The folder is changed by it."""
-    findings = check_up(settings, allowed)
+    findings = check_up(settings)
     truth = read_truth(settings.database)
-    findings += pairs(truth, unneeded)
+    findings += pairs(truth)
     try:
         findings += searches(settings, truth, chance)
     except MoodexError as error:
@@ -166,4 +191,3 @@ def copied(home: Path, target: Path) -> Path:
     if home.is_dir():
         shutil.copytree(home, target)
     return target
-

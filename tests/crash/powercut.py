@@ -19,8 +19,8 @@ _FOR_THE_MOMENT = ("writer.json", "writer.lock")
 
 @dataclass(slots=True)
 class Unsynced:
-    """What a power cut at the end of a journal would take: `moves` that no sync of their folder followed. `careless` are the paths
-    at which files became visible before they were synced.
+    """What a power cut at the end of a journal would take: `moves` that no sync of their folder followed. `careless` are the
+    paths at which files became visible before they were synced.
     """
 
     moves: list[dict[str, Any]] = field(default_factory=list)

@@ -13,7 +13,7 @@ import sqlite3
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -167,9 +167,16 @@ class Steps:
 
             return traced
 
-        os.fsync, os.replace, os.rename = traced_fsync, moving(replace), moving(rename)
-        os.unlink = os.remove = removing(unlink, "delete")
-        os.rmdir = removing(rmdir, "delete folder")
+        instead: Mapping[str, object] = {
+            "fsync": traced_fsync,
+            "replace": moving(replace),
+            "rename": moving(rename),
+            "unlink": removing(unlink, "delete"),
+            "remove": removing(unlink, "delete"),
+            "rmdir": removing(rmdir, "delete folder"),
+        }
+        for name, traced in instead.items():
+            setattr(os, name, traced)
 
     def _wrap_writes(self) -> None:
         """Files that are written at one stroke can be half written."""
@@ -192,7 +199,7 @@ class Steps:
 
         Path.write_bytes = traced_write  # type: ignore[method-assign, assignment]
         Path.write_text = traced_text  # type: ignore[method-assign, assignment]
-        faiss.write_index = traced_index
+        faiss.write_index = traced_index  # type: ignore[assignment]
 
     def _wrap_sqlite(self) -> None:
         steps, journal, connect = self, self._journal, sqlite3.connect
@@ -239,10 +246,10 @@ class Steps:
                     super().close()
                 return None
 
-        def traced_connect(*words: Any, **options: Any) -> sqlite3.Connection:
+        def traced_connect(*words: Any, **options: Any) -> Any:
             return connect(*words, **{**options, "factory": Traced})
 
-        sqlite3.connect = sqlite3.dbapi2.connect = traced_connect  # type: ignore[assignment]
+        sqlite3.connect = sqlite3.dbapi2.connect = traced_connect
 
 
 def _drop(_: object) -> None:

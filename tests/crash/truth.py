@@ -47,6 +47,9 @@ class Said:
     probabilities: np.ndarray[Any, Any]
     embedding: np.ndarray[Any, Any] | None
 
+    def __str__(self) -> str:
+        return f"{self.emotion} {self.score:.3f} at {self.place}, {'without' if self.embedding is None else 'with'} its embedding"
+
     def agrees(self, other: Said) -> bool:
         """Whether both say the same, but for what a batch of another size changes."""
         if (self.emotion, self.place) != (other.emotion, other.place) or abs(self.score - other.score) > 1e-4:
@@ -151,7 +154,7 @@ def between(now: Truth, before: Truth, after: Truth, settled: bool = False) -> l
 
 
 def _on_the_way(path: str, now: Truth, before: Truth, after: Truth) -> bool:
-    """Whether a file is in a state that comes between: it waits with the picture that it had, or is gone before it is forgotten."""
+    """Whether a file is as it may be between: it waits with the picture that it had, or is gone before it is forgotten."""
     name = os.fsencode(path)
     file, old, new = now.files.get(name), before.files.get(name), after.files.get(name)
     if file is None:

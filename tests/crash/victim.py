@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -73,7 +73,7 @@ class Run:
     first: int = 0
     kill: Kill | None = None
     model: str | None = FAKE
-    smaller: dict[str, int] = field(default_factory=dict)
+    smaller: Mapping[str, object] = field(default_factory=dict)
 
 
 class Told:
@@ -120,8 +120,9 @@ def live(run: Run) -> None:
         for name, value in run.smaller.items():
             patches.enter_context(patch(name, value))
         patches.enter_context(patch("render.progress.TerminalProgress", Told))
-        if run.model:
-            patches.enter_context(patch.dict(os.environ, {"MOODEX_MODEL": run.model}))
+        outside = [name for name in os.environ if name.startswith("MOODEX_")]
+        own = {"MOODEX_CONFIG": str(run.place.root / "none.toml"), **({"MOODEX_MODEL": run.model} if run.model else {})}
+        patches.enter_context(patch.dict(os.environ, {**dict.fromkeys(outside, ""), **own}))
         factory = _fake if run.model == FAKE else _real
         for name in ("index", "search", "show"):
             patches.enter_context(patch.object(bootstrap, name, partial(getattr(bootstrap, name), reader_factory=factory)))
