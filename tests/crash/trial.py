@@ -8,9 +8,9 @@ import random
 import shutil
 import signal
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -105,15 +105,15 @@ class Trials:
                 came.kills += 1
             if kill.cut and self._killed:
                 powercut.cut(self._place.world, before, journal, chance)
-            came.violations += self._left(done, journal, chance)
+            came.violations += _found(partial(self._left, done, journal, chance))
             if done == len(self._commands):
                 break
-        committed = {} if self.scenario.damaged else self._committed()
+        committed = {} if self.scenario.damaged or came.violations else self._committed()
         journal = self._run(done, None)
         _, ended = _ended(journal, done)
         came.violations += self._codes_of(ended, again=True)
         came.violations += self._computed_twice(journal, committed)
-        came.violations += self._end(chance)
+        came.violations += _found(partial(self._end, chance))
         return came
 
     def said(self) -> str:
@@ -257,6 +257,14 @@ def start_forking() -> None:
 def _forked(run: Run) -> BaseProcess:
     process: BaseProcess = multiprocessing.get_context("forkserver").Process(target=live, args=(run,))
     return process
+
+
+def _found(look: Callable[[], list[str]]) -> list[str]:
+    """What a look finds; where it cannot be taken, that."""
+    try:
+        return look()
+    except Exception as error:
+        return [f"{type(error).__name__}: {error}"]
 
 
 def _ended(journal: Sequence[dict[str, Any]], first: int) -> tuple[int, list[dict[str, Any]]]:
