@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN = $(VENV)/bin
 DEMO = $(BIN)/moodex --home moodex-demo
 
-.PHONY: demo test lint docs bench fuzz audit faces drawn model cutouts detector clean
+.PHONY: demo test crash lint docs bench fuzz audit faces drawn model cutouts detector clean
 
 demo: $(VENV)/.run
 	$(DEMO) index examples/images
@@ -20,6 +20,10 @@ demo: $(VENV)/.run
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
+
+# Kills the program at every named step and at random moments, and checks what is left; `make test` has a shorter form of it.
+crash: $(VENV)/.dev
+	$(BIN)/python -m tests.crash.harness --kills 200
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

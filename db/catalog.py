@@ -12,7 +12,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
-    Table,
     and_,
     delete,
     exists,
@@ -26,7 +25,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from db.expiry import expire
 from db.files import file_under, folder_under, note_files, settle_files, settle_moves
-from db.predictions import chunks, rescore, rewrite_predictions, write_predictions
+from db.predictions import chunks, embedded, rescore, rewrite_predictions, write_predictions
 from db.tables import (
     EmbedderRow,
     EmbeddingRow,
@@ -236,27 +235,42 @@ class SqliteCatalog:
             return rescore(connection, source, target, score, advance)
 
     def forget_model(self, model_id: int) -> int:
-        with self._engine.begin() as connection:
-            connection.execute(delete(GenerationRow.table).where(GenerationRow.model_id == model_id))
-            embedder = connection.execute(select(ModelRow.embedder_id).where(ModelRow.id == model_id)).scalar_one()
-            sharing = select(PredictionRow.id).join(ModelRow.table, ModelRow.id == PredictionRow.model_id)
-            others = sharing.where(ModelRow.embedder_id == embedder, ModelRow.id != model_id).limit(1)
-            shared = connection.execute(others).first() is not None
-        forgotten = self._delete_all(PredictionRow.table, PredictionRow.id, PredictionRow.model_id == model_id)
-        if not shared:
-            self._delete_all(EmbeddingRow.table, EmbeddingRow.id, EmbeddingRow.embedder_id == embedder)
-        return forgotten
-
-    def _delete_all(self, table: Table, key: ColumnElement[int], condition: ColumnElement[bool]) -> int:
-        """Delete rows in several transactions; how many there were."""
-        some = select(key).where(condition).limit(_DELETED_AT_ONCE)
-        deleted = 0
+        forgotten = after = 0
         while True:
             with self._engine.begin() as connection:
-                count = connection.execute(delete(table).where(key.in_(some))).rowcount
-            if not count:
-                return deleted
-            deleted += count
+                ids = _next_ids(connection, model_id, after)
+                if ids:
+                    _forget_predictions(connection, model_id, after, ids[-1])
+                if len(ids) < _DELETED_AT_ONCE:
+                    connection.execute(delete(GenerationRow.table).where(GenerationRow.model_id == model_id))
+            forgotten += len(ids)
+            if len(ids) < _DELETED_AT_ONCE:
+                return forgotten
+            after = ids[-1]
+
+
+def _next_ids(connection: Connection, model_id: int, after: int) -> Sequence[int]:
+    """The next predictions of a model, as they lie."""
+    row = PredictionRow
+    some = select(row.id).where(row.model_id + 0 == model_id, row.id > after).order_by(row.id).limit(_DELETED_AT_ONCE)
+    return connection.execute(some).scalars().all()
+
+
+def _forget_predictions(connection: Connection, model_id: int, after: int, last: int) -> None:
+    """Delete a model's predictions with ids after one and up to another, and the embeddings that no other model shares."""
+    row = PredictionRow
+    some = and_(row.model_id + 0 == model_id, row.id > after, row.id <= last)
+    others, sharing = row.table.alias(), ModelRow.table.alias()
+    shared = exists().where(
+        sharing.c.embedder_id == EmbeddingRow.embedder_id,
+        sharing.c.id != model_id,
+        others.c.model_id == sharing.c.id,
+        others.c.image_id == EmbeddingRow.image_id,
+        others.c.region == EmbeddingRow.region,
+    )
+    alone = select(EmbeddingRow.id).select_from(embedded()).where(some, ~shared)
+    connection.execute(delete(EmbeddingRow.table).where(EmbeddingRow.id.in_(alone)))
+    connection.execute(delete(row.table).where(some))
 
 
 def _as_in(run_id: int) -> ColumnElement[bool]:

@@ -16,17 +16,19 @@ _AT_ONCE = 20_000
 
 def expire(engine: Engine, before: float) -> int:
     """As `indexer.ports.Catalog.expire`."""
-    expired = 0
+    expired = pictures = 0
     while True:
         with engine.begin() as connection:
             files = _forget_files(connection, before)
-        expired += files
+            expired += files
+            if expired and files < _AT_ONCE:
+                # In the same transaction: who is killed after it would not look for pictures again until more files expire.
+                pictures = _forget_pictures(connection)
         if files < _AT_ONCE:
             break
-    while expired:
+    while pictures == _AT_ONCE:
         with engine.begin() as connection:
-            if _forget_pictures(connection) < _AT_ONCE:
-                break
+            pictures = _forget_pictures(connection)
     return expired
 
 

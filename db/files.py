@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, or_, select, update
@@ -13,6 +13,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from db.predictions import chunks
 from db.tables import FileRow, FolderRow, RunRow
 from indexer.domain import Failure, FileStamp, FileState
+from indexer.history import DONE
 from indexer.ports import FolderNote, PendingFile
 
 
@@ -67,22 +68,27 @@ def settle_files(
 
 def settle_moves(connection: Connection, run_id: int, missing: Sequence[int]) -> list[int]:
     """As `indexer.ports.Catalog.settle_moves`."""
-    lost: list[tuple[int, int]] = []
-    appeared: Counter[int] = Counter()
+    # What appeared in runs that came to no end since the last that did has appeared for this one.
+    done = select(func.max(RunRow.id)).where(RunRow.id < run_id, RunRow.outcome == DONE)
+    since = connection.execute(done).scalar() or 0
+    lost: list[tuple[int, int, int]] = []
+    appeared: dict[int, list[int]] = defaultdict(list)
     for chunk in chunks(missing):
-        held = select(FileRow.id, FileRow.image_id).where(FileRow.id.in_(chunk), FileRow.image_id.is_not(None))
-        lost += [(file_id, image_id) for file_id, image_id in connection.execute(held) if image_id is not None]
-    for chunk in chunks(sorted({image_id for _, image_id in lost})):
-        found = (
-            select(FileRow.image_id, func.count())
-            .where(FileRow.image_id.in_(chunk), FileRow.appeared_run_id == run_id, FileRow.state == FileState.DONE)
-            .group_by(FileRow.image_id)
+        held = select(FileRow.id, FileRow.image_id, FileRow.appeared_run_id).where(
+            FileRow.id.in_(chunk), FileRow.image_id.is_not(None)
         )
-        appeared.update({image_id: n for image_id, n in connection.execute(found) if image_id is not None})
+        lost += [(row.id, row.image_id, row.appeared_run_id) for row in connection.execute(held)]
+    for chunk in chunks(sorted({image_id for _, image_id, _ in lost})):
+        found = select(FileRow.image_id, FileRow.appeared_run_id).where(
+            FileRow.image_id.in_(chunk), FileRow.appeared_run_id > since, FileRow.state == FileState.DONE
+        )
+        for row in connection.execute(found):
+            appeared[row.image_id].append(row.appeared_run_id)
     moved: list[int] = []
-    for file_id, image_id in lost:
-        if appeared[image_id] > 0:
-            appeared[image_id] -= 1
+    for file_id, image_id, known_since in lost:
+        later = next((run for run in appeared[image_id] if run > known_since), None)
+        if later is not None:
+            appeared[image_id].remove(later)
             moved.append(file_id)
     for chunk in chunks(moved):
         connection.execute(delete(FileRow.table).where(FileRow.id.in_(chunk)))

@@ -6,6 +6,7 @@ Any program can open it; this one takes nothing from it that the manifest does n
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import struct
@@ -19,7 +20,7 @@ from typing import IO, Any
 
 from blake3 import blake3
 
-from indexer.atomic import replace_file
+from indexer.atomic import replace_file, sync_folder
 from indexer.errors import StoreDamaged, UsageError
 
 DATABASE = "moodex.sqlite"
@@ -97,7 +98,7 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def extract(path: Path, manifest: Manifest, folder: Path, advance: Advance) -> None:
-    """Write a backup's files into an empty folder, each compared with its digest. Raises StoreDamaged where any differs."""
+    """Write a backup's files into an empty folder, durably, each compared with its digest. Raises StoreDamaged."""
     try:
         with zipfile.ZipFile(path) as archive:
             for name, member in manifest.members.items():
@@ -105,8 +106,11 @@ def extract(path: Path, manifest: Manifest, folder: Path, advance: Advance) -> N
                 place.parent.mkdir(parents=True, exist_ok=True)
                 with archive.open(name) as source, place.open("xb") as into:
                     found = _copy(source, into, advance, member.bytes)
+                    into.flush()
+                    os.fsync(into.fileno())
                 if found != member:
                     raise ValueError(f"the bytes of {name} are not the ones that were written")
+                sync_folder(place.parent)
     except _UNREADABLE as error:
         raise _damaged(path, error) from error
 

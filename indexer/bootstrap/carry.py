@@ -147,6 +147,7 @@ def _put_in_place(settings: Settings, folder: Path) -> list[Path]:
     """Let what was restored to a folder be what is used; where what was there before is kept."""
     from db.copy import free_name, put_in_place, set_aside
     from indexer.archive import DATABASE, discard
+    from indexer.atomic import sync_folder
 
     kept = []
     if settings.database.exists():
@@ -160,6 +161,7 @@ def _put_in_place(settings: Settings, folder: Path) -> list[Path]:
         if settings.models.is_dir():
             settings.models.rmdir()
         restored.rename(settings.models)
+    sync_folder(settings.home)
     put_in_place(folder / DATABASE, settings.database)
     discard(settings.vectors)  # derived: the next search makes them anew
     return kept

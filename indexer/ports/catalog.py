@@ -120,7 +120,9 @@ class Catalog(Protocol):
         """
 
     def settle_moves(self, run_id: int, missing: Sequence[int]) -> list[int]:
-        """Forget the missing files whose picture this run found at a new path; the ids of those that moved."""
+        """Forget the missing files whose picture this run found at a new path, or one before it that came to no end; the ids of
+        those that moved.
+        """
 
     def mark_gone(self, file_ids: Sequence[int]) -> None:
         """Note that files vanished, and when. Their pictures and predictions stay, should they come back."""
@@ -148,5 +150,5 @@ class Catalog(Protocol):
         """Delete a model's predictions and embeddings, and its past generations; how many predictions there were.
 
         Files, pictures, runs, and the model itself as one without pictures, stay. What is large is deleted in several
-        transactions, the generations in the first: from then on no kept index of the past is trusted.
+        transactions, each of which leaves things whole, the generations in the last: then no kept index of the past is trusted.
         """

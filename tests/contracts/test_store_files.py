@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from indexer.domain import Failure, FileStamp, FileState
+from indexer.history import DONE, INTERRUPTED
 from indexer.ports import Batch, FolderNote
 from tests.support.builders import card, image
 from tests.support.scene import ANY, OTHER, STAMP, Scene
@@ -143,3 +144,17 @@ def test_a_copy_of_an_earlier_run_is_no_move(scene: Scene) -> None:
     first = scene.store.known_files(b"/a", scene.run)[b"1.png"].id
     later = scene.store.begin_run([b"/a"], scene.model)
     assert scene.store.settle_moves(later, [first]) == []
+
+
+@pytest.mark.parametrize(("outcome", "moves"), [(DONE, 0), (INTERRUPTED, 1), (None, 1)])
+def test_a_move_is_one_though_the_run_that_met_it_came_to_no_end(scene: Scene, outcome: str | None, moves: int) -> None:
+    scene.add("one", b"/a/1.png", b"/a/2.png")
+    scene.store.finish_run(scene.run, DONE, {})
+    lost = [known.id for known in scene.store.known_files(b"/a", scene.run).values()]
+    scene.run = scene.store.begin_run([b"/a"], scene.model)
+    (new,) = scene.note(b"/a/new.png")
+    scene.store.commit(scene.run, Batch(linked=((new, image("one").digest),)))
+    if outcome is not None:
+        scene.store.finish_run(scene.run, outcome, {})
+    resumed = scene.store.begin_run([b"/a"], scene.model)
+    assert len(scene.store.settle_moves(resumed, lost)) == moves

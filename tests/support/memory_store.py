@@ -13,7 +13,7 @@ import numpy as np
 
 from indexer.domain import DecodedImage, Failure, FileStamp, FileState, Hit, Labelled, ModelCard, Prediction, in_pixels
 from indexer.errors import NotIndexed
-from indexer.history import DIED, RUNNING, WHY_IT_DIED
+from indexer.history import DIED, DONE, RUNNING, WHY_IT_DIED
 from indexer.ports import (
     NOT_THE_MODELS,
     Batch,
@@ -201,15 +201,17 @@ class MemoryStore:
         self._files[file.path] = replace(old, stamp=file.stamp, state=state, digest=digest, failure=failure)
 
     def settle_moves(self, run_id: int, missing: Sequence[int]) -> list[int]:
-        appeared = Counter(
-            file.digest
+        since = max((run.id for run in self._runs.values() if run.id < run_id and run.outcome == DONE), default=0)
+        appeared = [
+            (file.digest, file.appeared)
             for file in self._files.values()
-            if file.appeared == run_id and file.state is FileState.DONE and file.digest
-        )
+            if file.appeared > since and file.state is FileState.DONE and file.digest
+        ]
         moved = []
         for path, file in sorted(self._files.items(), key=lambda item: item[1].id):
-            if file.id in set(missing) and file.digest and appeared[file.digest] > 0:
-                appeared[file.digest] -= 1
+            later = next((one for one in appeared if one[0] == file.digest and one[1] > file.appeared), None)
+            if file.id in set(missing) and later is not None:
+                appeared.remove(later)
                 moved.append(file.id)
                 del self._files[path]
         return moved
