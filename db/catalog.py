@@ -240,6 +240,9 @@ class SqliteCatalog:
                     appeared[image_id] -= 1
                     moved.append(file_id)
             for chunk in chunks(moved, _CHUNK):
+                # Should they come back as they were, they must not pass for listed.
+                left = select(FileRow.folder_id).where(FileRow.id.in_(chunk))
+                connection.execute(update(FolderRow.table).where(FolderRow.id.in_(left)).values(listing=None))
                 connection.execute(delete(FileRow.table).where(FileRow.id.in_(chunk)))
             return moved
 
