@@ -29,7 +29,7 @@ from commands.options import (
     stdout,
 )
 from indexer.emotions import EMOTIONS
-from indexer.errors import MoodexError, UsageError
+from indexer.errors import OF_THE_DISK, MoodexError, UsageError, unusable
 
 app = typer.Typer(
     name="moodex",
@@ -314,6 +314,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if debug:
             raise
+        if isinstance(error, OSError) and error.errno in OF_THE_DISK:
+            return _report(str(unusable(error.filename or "A file", error)), 1)
         return _report(f"Unexpected {type(error).__name__}: {error}. Please report it; moodex --debug ... shows where.", 1)
     return 0
 

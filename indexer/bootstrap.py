@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING
 
 from indexer.ask import check, choose_model, look_at, to_query
 from indexer.domain import FULL_PRECISION, in_precision, named_in
-from indexer.errors import ModelUnavailable, NotIndexed, StoreDamaged, UsageError
+from indexer.errors import ModelUnavailable, NotIndexed, StoreDamaged, UsageError, unusable
 from indexer.messages import ListedModel, Question, Status, Teaching, Undone
 from indexer.stopping import stoppable
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from indexer.look import Reader
     from indexer.messages import DefaultModel, Doubt, ExportedModel, LabelsChanged, Suggestion, Summary
     from indexer.pipeline import IndexOptions
-    from indexer.ports import Classifier, Progress, Score, StoredModel, VectorIndex
+    from indexer.ports import Classifier, Progress, Score, StoredModel
     from indexer.settings import Settings
     from models.shelf import ModelShelf
 
@@ -129,24 +130,32 @@ def index(
         card = reader.classifier.card
         with open_store(settings) as store:
             summary = pipeline.index(roots, store, reader, options, progress, check_stop, away)
-            keep_vectors(store, FaissFiles(settings.vectors), choose_model(store, card.name, card.key))
+            try:
+                keep_vectors(store, FaissFiles(settings.vectors), choose_model(store, card.name, card.key))
+            except OSError as error:
+                raise unusable(f"All is indexed, but the vector index {error.filename or settings.vectors}", error) from error
     return summary
 
 
 def search(settings: Settings, question: Question, reader_factory: ReaderFactory = open_reader) -> list[Hit]:
     """The hits for a question."""
+    from db.vector_files import FaissFiles
+    from indexer.reconcile import open_vectors
     from indexer.search import search as answer
 
     check(question)
     with _reading(settings) as (store, model):
-        query = to_query(question, store, model, lambda: _same(reader_factory(settings), model))
-        return answer(store, model, query, lambda: _vectors(settings, store, model))
+        if question.image is not None or question.like is not None:
+            _keep_if_free(settings, store, model)
+        with store.snapshot():
+            query = to_query(question, store, model, lambda: _same(reader_factory(settings), model))
+            return answer(store, model, query, lambda: open_vectors(store, FaissFiles(settings.vectors), model))
 
 
 def show(settings: Settings, path: bytes, reader_factory: ReaderFactory = open_reader) -> list[Hit]:
     """What the model says of one picture, indexed or not: a hit a face, the largest first, or one of the whole."""
     if settings.database.exists():
-        with open_store(settings) as store:
+        with open_store(settings, reading=True) as store, store.snapshot():
             for model in reversed(store.models()):
                 if model.card.name == model_name(settings):
                     known = store.predicted_at(model.id, os.path.realpath(path))
@@ -191,10 +200,11 @@ def status(settings: Settings, failures: int) -> Status:
     disk = {part.name: _size(part) for part in (settings.database, settings.vectors, settings.models)}
     if not settings.database.exists():
         return Status(settings.home, Counts(), [], [], [], disk)
-    with open_store(settings) as store:
-        models = [(model, store.pictures(model.id)) for model in store.models()]
-        runs = as_they_ended(store.runs(5), partial(writer, settings.home))
-        return Status(settings.home, store.counts(), models, runs, store.failures(failures), disk)
+    with open_store(settings, reading=True) as store:
+        runs = as_they_ended(partial(store.runs, 5), partial(writer, settings.home))
+        with store.snapshot():
+            models = [(model, store.pictures(model.id)) for model in store.models()]
+            return Status(settings.home, store.counts(), models, runs, store.failures(failures), disk)
 
 
 def label(settings: Settings, said: Sequence[Said], new: bool, skip_unknown: bool = False) -> LabelsChanged:
@@ -214,7 +224,7 @@ def label(settings: Settings, said: Sequence[Said], new: bool, skip_unknown: boo
 def labels(settings: Settings) -> list[Labelled]:
     """Every picture that a person has labelled."""
     _need_database(settings)
-    with open_store(settings) as store:
+    with open_store(settings, reading=True) as store:
         return store.labelled()
 
 
@@ -222,7 +232,7 @@ def doubts(settings: Settings, limit: int) -> list[Doubt]:
     """The labels that the chosen model contradicts most surely."""
     from indexer.label import doubts as doubted
 
-    with _reading(settings) as (store, model):
+    with _reading(settings) as (store, model), store.snapshot():
         return doubted(store, model, limit)
 
 
@@ -295,7 +305,7 @@ def suggest(settings: Settings, count: int) -> list[Suggestion]:
     """The unlabelled pictures whose labels would teach the model in use most."""
     from indexer.teach import suggest as suggested
 
-    with _reading(settings) as (store, model):
+    with _reading(settings) as (store, model), store.snapshot():
         return suggested(store, model, count)
 
 
@@ -304,7 +314,7 @@ def list_models(settings: Settings) -> list[ListedModel]:
     known = shelf(settings)
     pictures: dict[str, int] = {}
     if settings.database.exists():
-        with open_store(settings) as store:
+        with open_store(settings, reading=True) as store:
             pictures = {model.card.key: store.pictures(model.id) for model in store.models()}
     default = known.in_use().name
     return [ListedModel(card, model.origin, model.name == default, pictures.get(card.key, 0)) for model, card in known.cards()]
@@ -376,8 +386,9 @@ def _rescore(
 
 
 @contextmanager
-def open_store(settings: Settings) -> Iterator[SqliteStore]:
-    """The store of a data folder, made where there is none; what SQLite raises meanwhile becomes one sentence.
+def open_store(settings: Settings, reading: bool = False) -> Iterator[SqliteStore]:
+    """The store of a data folder, made where there is none; what SQLite raises meanwhile becomes one sentence. For `reading` it
+    need not be possible to write there.
 
     Raises StoreDamaged, and MoodexError for one that cannot be used.
     """
@@ -385,7 +396,7 @@ def open_store(settings: Settings) -> Iterator[SqliteStore]:
     from db.store import SqliteStore
 
     _check_emptied(settings)
-    store = SqliteStore(settings.database)
+    store = SqliteStore(settings.database, reading)
     try:
         with plain_errors(settings.database):
             yield store
@@ -397,7 +408,7 @@ def knows(settings: Settings, root: bytes) -> bool:
     """Whether files at or below a root are known that are not gone."""
     if not settings.database.exists():
         return False
-    with open_store(settings) as store:
+    with open_store(settings, reading=True) as store:
         return store.count_files(root) > 0
 
 
@@ -419,7 +430,7 @@ def _need_database(settings: Settings) -> None:
 @contextmanager
 def _reading(settings: Settings) -> Iterator[tuple[SqliteStore, StoredModel]]:
     _need_database(settings)
-    with open_store(settings) as store:
+    with open_store(settings, reading=True) as store:
         yield store, choose_model(store, model_name(settings), _key_of(settings))
 
 
@@ -439,12 +450,12 @@ def _same(reader: Reader, model: StoredModel) -> Reader:
     return reader
 
 
-def _vectors(settings: Settings, store: SqliteStore, model: StoredModel) -> VectorIndex:
-    """The vectors to search; what is kept of them is mended on the way, unless somebody is writing just now."""
+def _keep_if_free(settings: Settings, store: SqliteStore, model: StoredModel) -> None:
+    """Mend what is kept of a model's vectors, unless somebody is writing just now."""
     from db.lock import writer_lock
     from db.vector_files import FaissFiles
     from indexer.errors import MoodexError
-    from indexer.reconcile import is_kept, keep_vectors, open_vectors
+    from indexer.reconcile import is_kept, keep_vectors
 
     files = FaissFiles(settings.vectors)
     if not is_kept(store, files, model):
@@ -452,12 +463,19 @@ def _vectors(settings: Settings, store: SqliteStore, model: StoredModel) -> Vect
             with writer_lock(settings.home, patience=0):
                 keep_vectors(store, files, model)
         except (MoodexError, OSError):
-            pass  # a writer is at work and will keep it, or the folder is read-only: the store answers
-    return open_vectors(store, files, model)
+            pass  # a writer is at work and will keep it, or the folder is read-only or full: the store answers
 
 
 def _size(part: Path) -> int:
     if part.is_dir():
-        return sum(file.stat().st_size for file in part.rglob("*") if file.is_file())
-    beside = [part, part.with_name(part.name + "-wal"), part.with_name(part.name + "-shm")]
-    return sum(file.stat().st_size for file in beside if file.exists())
+        return sum(map(_file_size, part.rglob("*")))
+    return sum(map(_file_size, (part, part.with_name(part.name + "-wal"), part.with_name(part.name + "-shm"))))
+
+
+def _file_size(path: Path) -> int:
+    """A file's bytes; 0 for what is none, or none any more: a writer replaces files at any time."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0
+    return status.st_size if S_ISREG(status.st_mode) else 0
