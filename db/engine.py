@@ -108,6 +108,11 @@ def _plain(path: Path, error: sqlite3.OperationalError, code: int) -> MoodexErro
             return MoodexError(f"The database {path} cannot be written to: its disk is full. {MAKE_ROOM}")
         case sqlite3.SQLITE_IOERR:
             return MoodexError(f"The database {path} cannot be used: {error}. See whether its disk is over quota, or failing.")
+        case sqlite3.SQLITE_CANTOPEN if path.exists():
+            return MoodexError(
+                f"The database {path} cannot be opened where nothing can be written beside it, for a program that used it was "
+                "killed; run moodex status once where it can be written to."
+            )
     return MoodexError(f"The database {path} cannot be used: {error}.")
 
 

@@ -134,6 +134,7 @@ def index(
                 keep_vectors(store, FaissFiles(settings.vectors), choose_model(store, card.name, card.key))
             except OSError as error:
                 raise unusable(f"All is indexed, but the vector index {error.filename or settings.vectors}", error) from error
+            check_stop()
     return summary
 
 
