@@ -60,7 +60,9 @@ def after_run(last: Last, summary: Summary, now: float) -> Last:
 def after_failure(last: Last, reason: str, now: float, outcome: str = FAILED) -> Last:
     """How a job stands after a run that failed: it is tried again, ever later."""
     failures = last.failures + 1
-    return replace(last, ended_at=_end(last, now), outcome=outcome, reason=reason, failures=failures, retry_at=now + back_off(failures))
+    return replace(
+        last, ended_at=_end(last, now), outcome=outcome, reason=reason, failures=failures, retry_at=now + back_off(failures)
+    )
 
 
 def after_turning_away(last: Last, reason: str, now: float) -> Last:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import stat
 import threading
@@ -164,11 +165,11 @@ def test_a_right_that_is_taken_away_between_scan_and_reading(library: Library, p
     (library.folder / "039.png").rename(library.folder / "sub/039.png")
     shut = [library.folder / "003.png", library.folder / "sub"]
     bound = program.bound()
-    with bound.start("index", library.folder, at="decoding", signals=19) as run:  # SIGSTOP: scanned, and nothing read
+    with bound.start("index", library.folder, at="decoding", signals=signal.SIGSTOP.value) as run:  # scanned, and nothing read
         os.waitid(os.P_PID, run.pid, os.WSTOPPED)
         for path in shut:
             path.chmod(0)
-        os.kill(run.pid, 18)  # SIGCONT
+        os.kill(run.pid, signal.SIGCONT)
         out, error = run.communicate(timeout=60)
     assert run.returncode == 3, error
     assert "2 failed" in out

@@ -30,8 +30,8 @@ def held(database: Path, *statements: str) -> Iterator[None]:
 
 def said_of(database: Path) -> str:
     return (
-        f"Another program holds the database {database} locked, and did not let go of it in 0 s; close that program, then run the "
-        "same command again."
+        f"Another program holds the database {database} locked, and did not let go of it in 0 s; close that program, "
+        "then run the same command again."
     )
 
 
