@@ -50,7 +50,7 @@ class FileStamp:
 
 
 def changed_ns(status: os.stat_result) -> int:
-    """When a file was changed, in nanoseconds since the epoch, as 64 bits hold it: what lies beyond the year 2262 wraps around."""
+    """When a file was changed, in nanoseconds since the epoch, as 64 bits hold it: beyond the year 2262 they wrap around."""
     nanoseconds = status.st_mtime_ns
     return nanoseconds if -_HALF <= nanoseconds < _HALF else (nanoseconds + _HALF) % (2 * _HALF) - _HALF
 

@@ -37,6 +37,6 @@ def read(path: bytes) -> tuple[bytes, FileStamp]:
     return data, stamp
 
 
-def _without_waiting(path: bytes, _flags: int) -> int:
+def _without_waiting(path: str | bytes, _flags: int) -> int:
     """Open a file; a pipe that took its place since the scan does not hold the run up."""
     return os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))

@@ -25,6 +25,7 @@ from indexer import bootstrap
 from indexer.look import Reader
 from indexer.settings import Settings
 from models.fake import FakeClassifier
+from models.shelf import ModelShelf
 
 MOMENTS: dict[str, tuple[object, str]] = {
     "scan": (SqliteCatalog, "known_files"),
@@ -36,6 +37,7 @@ MOMENTS: dict[str, tuple[object, str]] = {
     "models": (SqliteShelf, "models"),
     "copying": (db.raw, "_begin"),
     "rescoring": (SqliteCatalog, "rescore"),
+    "teaching": (ModelShelf, "place"),
 }
 """What the program is about to do, by name."""
 

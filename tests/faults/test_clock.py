@@ -1,4 +1,4 @@
-"""Clocks that go backwards, and files from impossible times: changes are noticed all the same, and nothing lasts less than nothing."""
+"""Clocks that are set back, and files from impossible times: changes are noticed, and nothing takes less than no time."""
 
 from __future__ import annotations
 

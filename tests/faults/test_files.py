@@ -9,7 +9,7 @@ import shutil
 import signal
 import socket
 import stat
-import threading
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -202,26 +202,24 @@ def test_a_file_that_changes_while_it_is_read_is_not_taken(
     assert read(os.fsencode(path))[0] == path.read_bytes()
 
 
-def test_a_file_that_never_ends_to_grow_is_given_up(tmp_path: Path) -> None:
+def test_a_file_that_becomes_huge_while_it_is_read_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "log.png"
-    path.write_bytes(bytes(1_000_000))
-    over = threading.Event()
+    path.write_bytes(bytes(1000))
+    looked = os.fstat
 
-    def grow() -> None:
-        with path.open("ab") as file:
-            while not over.is_set():
-                file.write(bytes(1 << 20))
-                file.truncate(1 << 26)
+    def look(descriptor: int) -> os.stat_result:
+        found = looked(descriptor)
+        os.truncate(path, 1 << 28)
+        return found
 
-    writer = threading.Thread(target=grow)
-    writer.start()
+    monkeypatch.setattr("indexer.read.os.fstat", look)
+    tracemalloc.start()
     try:
-        for _ in range(3):
-            with pytest.raises(Unreadable):
-                read(os.fsencode(path))
+        with pytest.raises(Unreadable, match="it changed while it was read"):
+            read(os.fsencode(path))
+        assert tracemalloc.get_traced_memory()[1] < 1 << 22
     finally:
-        over.set()
-        writer.join()
+        tracemalloc.stop()
 
 
 def test_what_cannot_be_read_leaves_nothing_open(tmp_path: Path) -> None:

@@ -87,7 +87,6 @@ def test_a_run_is_stopped_twice(
         (("show", "003.png"), "models"),
         (("search", "--like", "003.png"), "vectors"),
         (("doctor",), "copying"),
-        (("doctor", "--deep"), "models"),
         (("backup", "b.zip"), "copying"),
         (("export", "b.jsonl"), "copying"),
     ],
@@ -102,8 +101,6 @@ def test_another_command_is_stopped(
             path.unlink()
     before = state(library) if moment != "vectors" else None
     given = [library.folder / word if word.endswith(".png") else place / word if "." in word else word for word in words]
-    if (words, moment) == (("doctor", "--deep"), "models"):
-        moment = "copying"
     silent(program.run(*given, at=moment, signals=number.value), number)
     assert sorted(path.name for path in place.iterdir()) == ["home", "pictures"]
     assert program.run("doctor").returncode == 0
