@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN = $(VENV)/bin
 DEMO = $(BIN)/moodex --home moodex-demo
 
-.PHONY: demo test crash lint docs bench fuzz audit faces drawn model cutouts detector clean
+.PHONY: demo test crash stress lint docs bench fuzz audit faces drawn model cutouts detector clean
 
 demo: $(VENV)/.run
 	$(DEMO) index examples/images
@@ -30,6 +30,10 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Four readers and a writer for three minutes; STRESS='--minutes 10 --seed 7' for longer, or again.
+stress: $(VENV)/.dev
+	$(BIN)/python -m tests.crash.stress $(STRESS)
 
 docs: $(VENV)/.dev
 	$(BIN)/python docs/generate_cli.py

@@ -29,7 +29,7 @@ from commands.options import (
     stdout,
 )
 from indexer.emotions import EMOTIONS
-from indexer.errors import MoodexError, UsageError
+from indexer.errors import OF_THE_DISK, MoodexError, UsageError, unusable
 
 app = typer.Typer(
     name="moodex",
@@ -320,8 +320,15 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if debug:
             _trace()
-        return _report(f"Unexpected {type(error).__name__}: {error}. Please report it; moodex --debug ... shows where.", 1)
+        return _report(_sentence(error), 1)
     return code if isinstance(code, int) else 0
+
+
+def _sentence(error: Exception) -> str:
+    """What is said of an error that nobody foresaw."""
+    if isinstance(error, OSError) and error.errno in OF_THE_DISK:
+        return str(unusable(error.filename or "A file", error))
+    return f"Unexpected {type(error).__name__}: {error}. Please report it; moodex --debug ... shows where."
 
 
 def _build_only(group: typer.Typer, named: set[str]) -> None:

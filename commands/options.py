@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
+from indexer.errors import unusable
+
 if TYPE_CHECKING:
     from indexer.settings import Settings
 
@@ -49,9 +51,13 @@ def stdout() -> Iterator[TextIO]:
     try:
         yield sys.stdout
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
+        if error.filename is not None:
+            raise  # of another file, which was to be written meanwhile
         # The interpreter must not try to flush the rest either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise unusable("The output", error) from error
 
 
 def settings_of(context: typer.Context, service: bool = False, **flags: Any) -> Settings:

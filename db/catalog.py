@@ -105,7 +105,8 @@ class SqliteCatalog:
     def finish_run(self, run_id: int, outcome: str, counts: Mapping[str, int], reason: str | None = None) -> None:
         with self._engine.begin() as connection:
             done = update(RunRow.table).where(RunRow.id == run_id)
-            connection.execute(done.values(ended_at=time.time(), outcome=outcome, counts=dict(counts), reason=reason))
+            ended = func.max(RunRow.started_at, time.time())  # the clock may have been set back
+            connection.execute(done.values(ended_at=ended, outcome=outcome, counts=dict(counts), reason=reason))
 
     def forget_run(self, run_id: int) -> None:
         with self._engine.begin() as connection:

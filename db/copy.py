@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -38,7 +39,8 @@ def copy_database(source: Path, target: Path, advance: Callable[[int, int], None
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF not in _OF_THE_TARGET:
                 raise
-            raise OSError(error.sqlite_errorcode, str(error)) from error
+            code = errno.ENOSPC if error.sqlite_errorcode == sqlite3.SQLITE_FULL else errno.EIO
+            raise OSError(code, str(error)) from error
     try:
         sound_or_raise(target)
     except StoreDamaged as error:

@@ -91,6 +91,9 @@ def settle_moves(connection: Connection, run_id: int, missing: Sequence[int]) ->
             appeared[image_id].remove(later)
             moved.append(file_id)
     for chunk in chunks(moved):
+        # Should they come back as they were, they must not pass for listed.
+        left = select(FileRow.folder_id).where(FileRow.id.in_(chunk))
+        connection.execute(update(FolderRow.table).where(FolderRow.id.in_(left)).values(listing=None))
         connection.execute(delete(FileRow.table).where(FileRow.id.in_(chunk)))
     return moved
 

@@ -6,13 +6,13 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from indexer.errors import MoodexError, WriterBusy
+from indexer.errors import WriterBusy, unusable
 from indexer.history import Writer
 
 _PATIENCE, _TRY_EVERY = 0.25, 0.02
@@ -32,10 +32,11 @@ def writer_lock(home: Path, patience: float = _PATIENCE) -> Iterator[None]:
     except Timeout as error:
         raise WriterBusy(f"Another moodex is writing to {home}{_described(holder)}; wait for it or stop it.") from error
     except OSError as error:
-        raise MoodexError(f"The data folder {home} cannot be written to: {error.strerror}.") from error
+        raise unusable(f"The data folder {home}", error) from error
     try:
         note = {"pid": os.getpid(), "since": datetime.now().isoformat(" ", "seconds"), "time": time.time()}
-        holder.write_text(json.dumps(note), encoding="utf-8")
+        with suppress(OSError):  # on a full disk the lock holds all the same
+            holder.write_text(json.dumps(note), encoding="utf-8")
         yield
     finally:
         holder.unlink(missing_ok=True)

@@ -6,9 +6,10 @@ import os
 import struct
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Engine, Row, and_, exists, func, select, union_all
+from sqlalchemy import Connection, Engine, Row, and_, exists, func, select, union_all
 
 from db.asked import BEST_FIRST, by_picture, details, few_under, filed, is_live, is_main, let_through, places
 from db.files import file_under
@@ -40,26 +41,48 @@ class SqliteShelf:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._snapshot: Connection | None = None
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """While inside, everything that is read here is as it was when the first of it was, whatever a writer commits meanwhile.
+
+        For one thread at a time.
+        """
+        with self._engine.connect() as connection:
+            self._snapshot = connection
+            try:
+                yield
+            finally:
+                self._snapshot = None
+
+    @contextmanager
+    def _connect(self) -> Iterator[Connection]:
+        if self._snapshot is not None:
+            yield self._snapshot
+            return
+        with self._engine.connect() as connection:
+            yield connection
 
     def models(self) -> list[StoredModel]:
         own = exists().where(PredictionRow.model_id == ModelRow.id)
-        with self._engine.connect() as connection:
+        with self._connect() as connection:
             rows = connection.execute(select(ModelRow.table, own.label("used")).order_by(ModelRow.id))
             return [StoredModel(row.id, _card(row), bool(row.used)) for row in rows]
 
     def pictures(self, model_id: int) -> int:
         own = select(func.count()).select_from(PredictionRow.table).where(PredictionRow.model_id == model_id, is_main())
-        with self._engine.connect() as connection:
+        with self._connect() as connection:
             return connection.execute(own).scalar_one()
 
     def counts(self) -> Counts:
-        with self._engine.connect() as connection:
+        with self._connect() as connection:
             states = connection.execute(select(FileRow.state, func.count()).group_by(FileRow.state))
             files = {FileState(state): n for state, n in states}
             return Counts(files, connection.execute(select(func.count()).select_from(ImageRow.table)).scalar_one())
 
     def runs(self, limit: int) -> list[RunRecord]:
-        with self._engine.connect() as connection:
+        with self._connect() as connection:
             rows = connection.execute(select(RunRow.table).order_by(RunRow.id.desc()).limit(limit))
             return [
                 RunRecord(
@@ -78,7 +101,7 @@ class SqliteShelf:
     def totals(self) -> RunTotals:
         indexed, failed = (func.sum(RunRow.counts[name].as_integer()) for name in ("indexed", "failed"))
         query = select(RunRow.outcome, func.count(), func.coalesce(indexed, 0), func.coalesce(failed, 0)).group_by(RunRow.outcome)
-        with self._engine.connect() as connection:
+        with self._connect() as connection:
             rows = connection.execute(query).all()
         return RunTotals(sum(row[2] for row in rows), sum(row[3] for row in rows), {row[0]: row[1] for row in rows})
 
@@ -90,7 +113,7 @@ class SqliteShelf:
             .order_by(FolderRow.path, FileRow.name)
             .limit(limit)
         )
-        with self._engine.connect() as connection:
+        with self._connect() as connection:
             return [
                 (os.path.join(folder, name), Failure(kind or "", reason or ""))
                 for folder, name, kind, reason in connection.execute(query)
@@ -101,7 +124,7 @@ class SqliteShelf:
         wanted = [emotion for emotion in self._emotions(labels) if chosen.emotions is None or emotion in chosen.emotions]
         if not wanted:
             return []
-        with self._engine.connect() as connection:
+        with self._connect() as connection:
             if chosen.under is not None and few_under(connection, chosen.under):
                 page = places(by_picture(model_id), chosen, wanted).order_by(*BEST_FIRST)
             else:
@@ -122,7 +145,7 @@ class SqliteShelf:
     def hits(self, model_id: int, prediction_ids: Sequence[int], chosen: Filter) -> dict[int, list[Hit]]:
         found: dict[int, list[Hit]] = defaultdict(list)
         labels = self._labels(model_id)
-        with self._engine.connect() as connection:
+        with self._connect() as connection:
             for chunk in chunks(prediction_ids):
                 own = and_(by_picture(model_id), PredictionRow.id.in_(chunk))
                 for row in connection.execute(details().where(own, *let_through(chosen)).order_by(FileRow.id)):
@@ -133,7 +156,7 @@ class SqliteShelf:
     def prediction_ids(self, model_id: int, chosen: Filter, most: int | None = None) -> Ids | None:
         import numpy as np
 
-        with self._engine.connect() as connection:
+        with self._connect() as connection:
             if chosen.under is not None and most is not None and not few_under(connection, chosen.under, most):
                 return None
             who = PredictionRow.model_id == model_id if chosen.under is None else by_picture(model_id)
@@ -150,7 +173,7 @@ class SqliteShelf:
         total = select(func.count()).select_from(PredictionRow.table).where(own)
         number = func.row_number().over(order_by=PredictionRow.id).label("number")
         numbered = select(PredictionRow.id, number).where(own).subquery()
-        with self._engine.connect() as connection:
+        with self._connect() as connection:
             step = -(-connection.execute(total).scalar_one() // count) or 1
             ids = connection.execute(select(numbered.c.id).where(numbered.c.number % step == 0)).scalars().all()
             rows: list[Row[Any]] = []
@@ -174,7 +197,7 @@ class SqliteShelf:
             .where(ImageRow.digest >= low, ImageRow.digest <= high)
             .limit(2)
         )
-        with self._engine.connect() as connection:
+        with self._connect() as connection:
             return list(connection.execute(query).scalars())
 
     def digests_at(self, root: bytes) -> list[bytes]:
@@ -184,12 +207,12 @@ class SqliteShelf:
             .join(FolderRow.table, FolderRow.id == FileRow.folder_id)
             .where(is_live(), file_under(root))
         )
-        with self._engine.connect() as connection:
+        with self._connect() as connection:
             return list(connection.execute(query.distinct().order_by(ImageRow.digest)).scalars())
 
     def known_digests(self, digests: Collection[bytes]) -> set[bytes]:
         found: set[bytes] = set()
-        with self._engine.connect() as connection:
+        with self._connect() as connection:
             for chunk in chunks(sorted(digests)):
                 found.update(connection.execute(select(ImageRow.digest).where(ImageRow.digest.in_(chunk))).scalars())
         return found
@@ -210,7 +233,7 @@ class SqliteShelf:
             .outerjoin(FolderRow.table, FolderRow.id == FileRow.folder_id)
             .order_by(FolderRow.path.is_(None), FolderRow.path, FileRow.name, ImageRow.digest)
         )
-        with self._engine.connect() as connection:
+        with self._connect() as connection:
             return [
                 Labelled(digest.hex(), emotion, None if name is None else os.path.join(folder, name))
                 for digest, emotion, folder, name in connection.execute(query)
@@ -218,13 +241,13 @@ class SqliteShelf:
 
     def emotions_said(self) -> tuple[str, ...]:
         query = select(LabelRow.emotion).distinct().order_by(LabelRow.emotion)
-        with self._engine.connect() as connection:
+        with self._connect() as connection:
             return tuple(connection.execute(query).scalars())
 
     def predicted_at(self, model_id: int, path: bytes) -> list[RankedHit]:
         here = and_(FolderRow.path == os.path.dirname(path), FileRow.name == os.path.basename(path))
         query = details().where(by_picture(model_id), here).order_by(PredictionRow.region)
-        with self._engine.connect() as connection:
+        with self._connect() as connection:
             labels = self._labels(model_id)
             return [_ranked_hit(row, labels) for row in connection.execute(query)]
 
@@ -237,7 +260,7 @@ class SqliteShelf:
 
         positions = {emotion: position for position, emotion in enumerate(self._labels(model_id))}
         while True:
-            with self._engine.connect() as connection:
+            with self._connect() as connection:
                 rows = connection.execute(next_embedded(model_id, after, _VECTOR_CHUNK)).all()
             if not rows:
                 return
@@ -254,7 +277,7 @@ class SqliteShelf:
         import numpy as np
 
         found: dict[int, Halves] = {}
-        with self._engine.connect() as connection:
+        with self._connect() as connection:
             for chunk in chunks(prediction_ids):
                 query = select(PredictionRow.id, EmbeddingRow.vector).select_from(embedded()).where(PredictionRow.id.in_(chunk))
                 found.update({row_id: np.frombuffer(vector, dtype="<f2") for row_id, vector in connection.execute(query)})
@@ -262,12 +285,12 @@ class SqliteShelf:
 
     def regions(self, model_id: int) -> int:
         own = select(func.count()).select_from(PredictionRow.table).where(PredictionRow.model_id == model_id)
-        with self._engine.connect() as connection:
+        with self._connect() as connection:
             return connection.execute(own).scalar_one()
 
     def generation(self, model_id: int) -> Generation | None:
         query = select(GenerationRow.last_prediction_id, GenerationRow.token).where(GenerationRow.model_id == model_id)
-        with self._engine.connect() as connection:
+        with self._connect() as connection:
             newest = query.order_by(GenerationRow.last_prediction_id.desc(), GenerationRow.id.desc()).limit(1)
             row = connection.execute(newest).first()
             return Generation(row.last_prediction_id, row.token) if row is not None else None
@@ -278,14 +301,14 @@ class SqliteShelf:
             GenerationRow.last_prediction_id == generation.last_id,
             GenerationRow.token == generation.token,
         )
-        with self._engine.connect() as connection:
+        with self._connect() as connection:
             return connection.execute(query).first() is not None
 
     def _emotions(self, labels: list[str]) -> list[str]:
         return [*labels, *(word for word in self.emotions_said() if word not in labels)]
 
     def _labels(self, model_id: int) -> list[str]:
-        with self._engine.connect() as connection:
+        with self._connect() as connection:
             labels = connection.execute(select(ModelRow.labels).where(ModelRow.id == model_id)).scalar_one_or_none()
             if labels is None:
                 raise NotIndexed(f"The database holds no model number {model_id}.")

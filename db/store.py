@@ -15,9 +15,10 @@ from db.shelf import SqliteShelf
 class SqliteStore(SqliteCatalog, SqliteShelf, SqliteJobs):
     """Implements `indexer.ports.Store` and `indexer.jobs.Jobs` over one SQLite file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, reading: bool = False) -> None:
+        """`reading`: as in `open_engine`."""
         self.path = path
-        self._engine: Engine = open_engine(path)
+        self._engine: Engine = open_engine(path, reading)
         SqliteCatalog.__init__(self, self._engine)
         SqliteShelf.__init__(self, self._engine)
         SqliteJobs.__init__(self, self._engine)

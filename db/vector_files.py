@@ -6,8 +6,10 @@ them reads next to nothing and processes share them. The manifest is what is rep
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -59,7 +61,7 @@ class FaissFiles:
         built = FaissVectors.build(rows, largest)
         name = f"{card.key}.{int(rows.ids[0])}-{generation.last_id}-{generation.token}"
         vectors, beside = self._paths(name)
-        replace_file(vectors, lambda temporary: faiss.write_index(built.index, str(temporary)))
+        replace_file(vectors, lambda temporary: _write_index(built.index, temporary))
         layout = built.layout
         write_file(beside, layout.ids.astype("<i8").tobytes() + layout.falling.astype("<f4").tobytes())
         facts = {
@@ -147,6 +149,14 @@ class FaissFiles:
         for path in self._folder.glob(f"{card.key}.*"):
             if path.suffix in (".faiss", ".rows", ".npz") and path.stem not in stay:
                 path.unlink(missing_ok=True)
+
+
+def _write_index(index: Any, path: Path) -> None:
+    try:
+        faiss.write_index(index, str(path))
+    except RuntimeError as error:  # FAISS names the system's error in words
+        full = os.strerror(errno.ENOSPC) in str(error)
+        raise OSError(errno.ENOSPC if full else errno.EIO, "it cannot be written as a whole") from error
 
 
 def _stamp(path: Path) -> dict[str, int]:

@@ -26,8 +26,8 @@ def next_due(job: Job, now: float, zone: tzinfo) -> float | None:
     due.
     """
     last, when = job.last, job.when
-    times: list[float | None] = [last.retry_at]
     # A clock that was set back must not put a job off.
+    times: list[float | None] = [now if last.retry_at is not None and (last.ended_at or 0) > now else last.retry_at]
     since = min(job.added_at if last.begun_at is None else last.begun_at, now)
     if when.cron is not None:
         times.append(cron(when.cron, zone)(since))
@@ -54,25 +54,32 @@ def after_run(last: Last, summary: Summary, now: float) -> Last:
     if summary.away:
         return after_failure(last, f"{', '.join(map(repr, summary.away))}: not there, or not mounted", now, AWAY)
     reason = f"{summary.failed} files failed" if summary.failed else None
-    return Last(last.begun_at, now, now, None, DONE, reason)
+    return Last(last.begun_at, _end(last, now), now, None, DONE, reason)
 
 
 def after_failure(last: Last, reason: str, now: float, outcome: str = FAILED) -> Last:
     """How a job stands after a run that failed: it is tried again, ever later."""
     failures = last.failures + 1
-    return replace(last, ended_at=now, outcome=outcome, reason=reason, failures=failures, retry_at=now + back_off(failures))
+    return replace(
+        last, ended_at=_end(last, now), outcome=outcome, reason=reason, failures=failures, retry_at=now + back_off(failures)
+    )
 
 
 def after_turning_away(last: Last, reason: str, now: float) -> Last:
     """How a job stands that found another writer at work: it waits for its turn."""
-    return replace(last, ended_at=now, outcome=WAITING, reason=reason, retry_at=now + _TURN)
+    return replace(last, ended_at=_end(last, now), outcome=WAITING, reason=reason, retry_at=now + _TURN)
 
 
 def after_stopping(last: Last, reason: str, now: float) -> Last:
     """How a job stands that was stopped: it goes on as soon as it may."""
-    return replace(last, ended_at=now, outcome=INTERRUPTED, reason=reason, retry_at=now)
+    return replace(last, ended_at=_end(last, now), outcome=INTERRUPTED, reason=reason, retry_at=now)
 
 
 def after_dying(last: Last, now: float) -> Last:
     """How a job stands whose process died: the same."""
-    return replace(last, ended_at=now, outcome=DIED, reason="its process died", retry_at=now)
+    return replace(last, ended_at=_end(last, now), outcome=DIED, reason="its process died", retry_at=now)
+
+
+def _end(last: Last, now: float) -> float:
+    """When a run has ended that ends now: not before it began, should the clock have been set back."""
+    return now if last.begun_at is None else max(now, last.begun_at)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from indexer.domain import FileStamp
+from indexer.domain import FileStamp, changed_ns
 from indexer.health import Place
 
 _AT_ONCE = 1 << 20
@@ -28,7 +28,7 @@ def digest_of(path: bytes, stamp: FileStamp) -> bytes | None:
             found = os.fstat(file.fileno())
     except OSError:
         return None
-    return seen.digest() if FileStamp(found.st_size, found.st_mtime_ns) == stamp else None
+    return seen.digest() if FileStamp(found.st_size, changed_ns(found)) == stamp else None
 
 
 def look_at_files(
@@ -64,7 +64,7 @@ def _changed(place: Place, deep: bool) -> str | None:
         return "files_missing"
     except (OSError, ValueError):
         return "files_unreadable"
-    if FileStamp(found.st_size, found.st_mtime_ns) != place.stamp:
+    if FileStamp(found.st_size, changed_ns(found)) != place.stamp:
         return "files_changed"
     if not deep:
         return None

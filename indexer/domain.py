@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ WHOLE_IMAGE, MAIN_FACE = 0, 1
 
 
 FULL_PRECISION = "fp32"
+_HALF = 1 << 63
 
 
 class FileState(StrEnum):
@@ -45,6 +47,12 @@ class FileStamp:
 
     size: int
     mtime_ns: int
+
+
+def changed_ns(status: os.stat_result) -> int:
+    """When a file was changed, in nanoseconds since the epoch, as 64 bits hold it: beyond the year 2262 they wrap around."""
+    nanoseconds = status.st_mtime_ns
+    return nanoseconds if -_HALF <= nanoseconds < _HALF else (nanoseconds + _HALF) % (2 * _HALF) - _HALF
 
 
 @dataclass(frozen=True, slots=True)

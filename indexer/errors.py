@@ -22,6 +22,14 @@ Exit code 3 (finished, but files failed or a root was away) is an outcome, not a
 
 from __future__ import annotations
 
+import errno
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+OF_THE_DISK = (*_FULL, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+"""Errors of the system that say something of a disk or its permissions, and nothing of this program."""
+
+MAKE_ROOM = "What was committed is kept; make room, then run the same command again."
+
 
 class MoodexError(Exception):
     """Base of every error shown to a user as one sentence."""
@@ -107,3 +115,10 @@ class Damaged(ImageError):
     """Bytes that are no whole picture, or a picture beyond the limits."""
 
     kind = "damaged"
+
+
+def unusable(what: object, error: OSError) -> MoodexError:
+    """What cannot be written or read, why, and what to do about it, in a sentence."""
+    if error.errno in _FULL:
+        return MoodexError(f"{what} cannot be written: the disk is full. {MAKE_ROOM}")
+    return MoodexError(f"{what} cannot be used: {error.strerror or error}.")

@@ -23,15 +23,17 @@ class Writer:
     since: float
 
 
-def as_they_ended(runs: Sequence[RunRecord], writer: Callable[[], Writer | None]) -> list[RunRecord]:
+def as_they_ended(read: Callable[[], Sequence[RunRecord]], writer: Callable[[], Writer | None]) -> list[RunRecord]:
     """Runs, newest first, with those that died named so: all that still seem to run but the one of who is writing now, if any.
 
-    `writer` is asked only where it matters.
+    `read` gives the runs. Only where it matters `writer` is asked, and the runs are read again: one may have ended meanwhile.
     """
+    runs = read()
     if all(run.outcome != RUNNING for run in runs):
         return list(runs)
     holder = writer()
-    return [_died(run) if run.outcome == RUNNING and not _is_by(run, holder) else run for run in runs]
+    known = {run.id for run in runs}
+    return [_died(run) if run.id in known and run.outcome == RUNNING and not _is_by(run, holder) else run for run in read()]
 
 
 def _is_by(run: RunRecord, holder: Writer | None) -> bool:

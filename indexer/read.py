@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from indexer.domain import FileStamp
+from indexer.domain import FileStamp, changed_ns
 from indexer.errors import Damaged, Unreadable
 
 MAX_BYTES = 1 << 29
@@ -19,21 +19,24 @@ def read(path: bytes) -> tuple[bytes, FileStamp]:
     Damaged where it is no regular file or too large.
     """
     try:
-        # NONBLOCK: a pipe that took the file's place since the scan must not hold the run up.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        with open(descriptor, "rb", buffering=0) as file:
-            before = os.fstat(descriptor)
+        with open(path, "rb", opener=_without_waiting) as file:
+            before = os.fstat(file.fileno())
             if not stat.S_ISREG(before.st_mode):
                 raise Damaged("it is not a regular file")
             if before.st_size > MAX_BYTES:
                 raise Damaged(f"its {before.st_size / 1e6:.0f} MB are more than the limit of {MAX_BYTES / 1e6:.0f} MB")
-            data = file.read()
-            after = os.fstat(descriptor)
+            data = file.read(before.st_size + 1)  # whoever writes to it meanwhile must not keep this going
+            after = os.fstat(file.fileno())
     except FileNotFoundError:
         raise
     except OSError as error:
         raise Unreadable(f"it cannot be read: {error.strerror}") from error
-    stamp = FileStamp(after.st_size, after.st_mtime_ns)
-    if stamp != FileStamp(before.st_size, before.st_mtime_ns) or len(data) != stamp.size:
+    stamp = FileStamp(after.st_size, changed_ns(after))
+    if stamp != FileStamp(before.st_size, changed_ns(before)) or len(data) != stamp.size:
         raise Unreadable("it changed while it was read")
     return data, stamp
+
+
+def _without_waiting(path: str | bytes, _flags: int) -> int:
+    """Open a file; a pipe that took its place since the scan does not hold the run up."""
+    return os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))

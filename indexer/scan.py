@@ -11,7 +11,7 @@ from hashlib import blake2b
 
 from pathspec import GitIgnoreSpec
 
-from indexer.domain import Failure, FileStamp
+from indexer.domain import Failure, FileStamp, changed_ns
 from indexer.errors import UsageError
 
 EXTENSIONS: frozenset[bytes] = frozenset(
@@ -104,7 +104,7 @@ def scan(root: bytes, options: ScanOptions) -> Iterator[ScannedFolder]:
         name = os.path.basename(root)
         status = os.stat(root)
         problems = {} if stat.S_ISREG(status.st_mode) else {name: _odd(status)}
-        yield ScannedFolder(os.path.dirname(root), ((name, status.st_size, status.st_mtime_ns),), problems, whole=False)
+        yield ScannedFolder(os.path.dirname(root), ((name, status.st_size, changed_ns(status)),), problems, whole=False)
         return
     yield from _Walk(root, options).folders()
 
@@ -168,7 +168,7 @@ class _Walk:
                         problems[name] = _failure(f"it cannot be looked at: {error.strerror}")
                         continue
                     if stat.S_ISREG(status.st_mode):
-                        files.append((name, status.st_size, status.st_mtime_ns))
+                        files.append((name, status.st_size, changed_ns(status)))
                     else:
                         files.append((name, 0, 0))
                         problems[name] = _odd(status)

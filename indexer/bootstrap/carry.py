@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from indexer.bootstrap.opening import need_database, open_with_model
-from indexer.errors import MoodexError, StoreDamaged, UsageError
+from indexer.errors import StoreDamaged, UsageError, unusable
 from indexer.health import BackedUp, Restored
 from indexer.stopping import stoppable
 from indexer.table import Export, Exported, Wanted
@@ -182,7 +182,7 @@ def _plain(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise MoodexError(f"{target} cannot be written: {error.strerror or error}.") from error
+        raise unusable(target, error) from error
 
 
 @contextmanager

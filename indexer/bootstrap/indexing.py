@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from indexer.ask import choose_model
 from indexer.bootstrap.opening import ReaderFactory, knows, open_for_many, open_store, workers
+from indexer.errors import unusable
 from indexer.stopping import stoppable
 
 if TYPE_CHECKING:
@@ -52,5 +53,9 @@ def index(
         card = reader.classifier.card
         with open_store(settings) as store:
             summary = pipeline.index(roots, store, reader, options, progress, check_stop, away)
-            keep_vectors(store, FaissFiles(settings.vectors), choose_model(store, card.name, card.key))
+            try:
+                keep_vectors(store, FaissFiles(settings.vectors), choose_model(store, card.name, card.key))
+            except OSError as error:
+                raise unusable(f"All is indexed, but the vector index {error.filename or settings.vectors}", error) from error
+            check_stop()
     return summary

@@ -31,7 +31,7 @@ def label(settings: Settings, said: Sequence[Said], new: bool, skip_unknown: boo
 def labels(settings: Settings) -> list[Labelled]:
     """Every picture that a person has labelled."""
     need_database(settings)
-    with open_store(settings) as store:
+    with open_store(settings, reading=True) as store:
         return store.labelled()
 
 
@@ -39,7 +39,7 @@ def doubts(settings: Settings, limit: int) -> list[Doubt]:
     """The labels that the chosen model contradicts most surely."""
     from indexer.label import doubts as doubted
 
-    with open_with_model(settings) as (store, model):
+    with open_with_model(settings) as (store, model), store.snapshot():
         return doubted(store, model, limit)
 
 
@@ -47,5 +47,5 @@ def suggest(settings: Settings, count: int) -> list[Suggestion]:
     """The unlabelled pictures whose labels would teach the model in use most."""
     from indexer.teach import suggest as suggested
 
-    with open_with_model(settings) as (store, model):
+    with open_with_model(settings) as (store, model), store.snapshot():
         return suggested(store, model, count)

@@ -18,7 +18,7 @@ def list_models(settings: Settings) -> list[ListedModel]:
     known = shelf(settings)
     pictures: dict[str, int] = {}
     if settings.database.exists():
-        with open_store(settings) as store:
+        with open_store(settings, reading=True) as store:
             pictures = {model.card.key: store.pictures(model.id) for model in store.models()}
     default = known.in_use().name
     return [ListedModel(card, model.origin, model.name == default, pictures.get(card.key, 0)) for model, card in known.cards()]

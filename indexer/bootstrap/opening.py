@@ -99,8 +99,9 @@ def chosen_key(settings: Settings) -> str | None:
 
 
 @contextmanager
-def open_store(settings: Settings) -> Iterator[SqliteStore]:
-    """The store of a data folder, made where there is none; what SQLite raises meanwhile becomes one sentence.
+def open_store(settings: Settings, reading: bool = False) -> Iterator[SqliteStore]:
+    """The store of a data folder, made where there is none; what SQLite raises meanwhile becomes one sentence. For `reading` it
+    need not be possible to write there.
 
     Raises StoreDamaged, and MoodexError for one that cannot be used.
     """
@@ -108,7 +109,7 @@ def open_store(settings: Settings) -> Iterator[SqliteStore]:
     from db.store import SqliteStore
 
     _check_emptied(settings)
-    store = SqliteStore(settings.database)
+    store = SqliteStore(settings.database, reading)
     try:
         with plain_errors(settings.database):
             yield store
@@ -120,7 +121,7 @@ def open_store(settings: Settings) -> Iterator[SqliteStore]:
 def open_with_model(settings: Settings) -> Iterator[tuple[SqliteStore, StoredModel]]:
     """The store, and what it knows of the chosen model. Raises NotIndexed, ModelUnavailable and what `open_store` raises."""
     need_database(settings)
-    with open_store(settings) as store:
+    with open_store(settings, reading=True) as store:
         yield store, choose_model(store, model_name(settings), chosen_key(settings))
 
 
@@ -134,7 +135,7 @@ def knows(settings: Settings, root: bytes) -> bool:
     """Whether files at or below a root are known that are not gone."""
     if not settings.database.exists():
         return False
-    with open_store(settings) as store:
+    with open_store(settings, reading=True) as store:
         return store.count_files(root) > 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING
 
 from indexer.bootstrap.opening import open_store
@@ -22,14 +23,23 @@ def status(settings: Settings, failures: int) -> Status:
     disk = {part.name: _size(part) for part in (settings.database, settings.vectors, settings.models)}
     if not settings.database.exists():
         return Status(settings.home, Counts(), [], [], [], disk)
-    with open_store(settings) as store:
-        models = [(model, store.pictures(model.id)) for model in store.models()]
-        runs = as_they_ended(store.runs(5), partial(writer, settings.home))
-        return Status(settings.home, store.counts(), models, runs, store.failures(failures), disk)
+    with open_store(settings, reading=True) as store:
+        runs = as_they_ended(partial(store.runs, 5), partial(writer, settings.home))
+        with store.snapshot():
+            models = [(model, store.pictures(model.id)) for model in store.models()]
+            return Status(settings.home, store.counts(), models, runs, store.failures(failures), disk)
 
 
 def _size(part: Path) -> int:
     if part.is_dir():
-        return sum(file.stat().st_size for file in part.rglob("*") if file.is_file())
-    beside = [part, part.with_name(part.name + "-wal"), part.with_name(part.name + "-shm")]
-    return sum(file.stat().st_size for file in beside if file.exists())
+        return sum(map(_file_size, part.rglob("*")))
+    return sum(map(_file_size, (part, part.with_name(part.name + "-wal"), part.with_name(part.name + "-shm"))))
+
+
+def _file_size(path: Path) -> int:
+    """A file's bytes; 0 for what is none, or none any more: a writer replaces files at any time."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0
+    return status.st_size if S_ISREG(status.st_mode) else 0

@@ -24,14 +24,17 @@ def search(settings: Settings, question: Question, reader_factory: ReaderFactory
 
     check(question)
     with open_with_model(settings) as (store, model):
-        query = to_query(question, store, model, lambda: _same(reader_factory(settings), model))
-        return answer(store, model, query, lambda: _vectors(settings, store, model))
+        if question.image is not None or question.like is not None:
+            _keep_if_free(settings, store, model)
+        with store.snapshot():
+            query = to_query(question, store, model, lambda: _same(reader_factory(settings), model))
+            return answer(store, model, query, lambda: _vectors(settings, store, model))
 
 
 def show(settings: Settings, path: bytes, reader_factory: ReaderFactory = open_reader) -> list[Hit]:
     """What the model says of one picture, indexed or not: a hit a face, the largest first, or one of the whole."""
     if settings.database.exists():
-        with open_store(settings) as store:
+        with open_store(settings, reading=True) as store, store.snapshot():
             for model in reversed(store.models()):
                 if model.card.name == model_name(settings):
                     known = store.predicted_at(model.id, os.path.realpath(path))
@@ -48,11 +51,18 @@ def _same(reader: Reader, model: StoredModel) -> Reader:
 
 
 def _vectors(settings: Settings, store: SqliteStore, model: StoredModel) -> VectorIndex:
-    """The vectors to search; what is kept of them is mended on the way, unless somebody is writing just now."""
+    from db.vector_files import FaissFiles
+    from indexer.reconcile import open_vectors
+
+    return open_vectors(store, FaissFiles(settings.vectors), model)
+
+
+def _keep_if_free(settings: Settings, store: SqliteStore, model: StoredModel) -> None:
+    """Mend what is kept of a model's vectors, unless somebody is writing just now."""
     from db.lock import writer_lock
     from db.vector_files import FaissFiles
     from indexer.errors import MoodexError
-    from indexer.reconcile import is_kept, keep_vectors, open_vectors
+    from indexer.reconcile import is_kept, keep_vectors
 
     files = FaissFiles(settings.vectors)
     if not is_kept(store, files, model):
@@ -60,5 +70,4 @@ def _vectors(settings: Settings, store: SqliteStore, model: StoredModel) -> Vect
             with writer_lock(settings.home, patience=0):
                 keep_vectors(store, files, model)
         except (MoodexError, OSError):
-            pass  # a writer is at work and will keep it, or the folder is read-only: the store answers
-    return open_vectors(store, files, model)
+            pass  # a writer is at work and will keep it, or the folder is read-only or full: the store answers

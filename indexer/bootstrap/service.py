@@ -93,7 +93,7 @@ def planned(settings: Settings) -> list[Planned]:
     from db.lock import writer
 
     zone, now = local_zone(), time.time()
-    with open_store(settings) as store:
+    with open_store(settings, reading=True) as store:
         jobs = store.jobs()
     if any(job.last.unfinished for job in jobs) and writer(settings.home) is None:
         jobs = [replace(job, last=after_dying(job.last, now)) if job.last.unfinished else job for job in jobs]
@@ -107,8 +107,8 @@ def runs(settings: Settings, limit: int) -> list[RunRecord]:
 
     if not settings.database.exists():
         return []
-    with open_store(settings) as store:
-        return as_they_ended(store.runs(limit), partial(writer, settings.home))
+    with open_store(settings, reading=True) as store:
+        return as_they_ended(partial(store.runs, limit), partial(writer, settings.home))
 
 
 def run_due(settings: Settings, hands: Hands, metrics: Path | None = None) -> int:
@@ -361,7 +361,7 @@ def _exposition(settings: Settings, up: bool) -> str:
 
     if not settings.database.exists():
         return exposition(Metrics(up, RunTotals(0, 0, {}), None, 0))
-    with open_store(settings) as store:
+    with open_store(settings, reading=True) as store:
         ended = [run.ended_at - run.started_at for run in store.runs(20) if run.ended_at is not None]
         jobs = store.jobs()
         failures = {job.name: job.last.failures for job in jobs}

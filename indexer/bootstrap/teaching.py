@@ -47,8 +47,9 @@ def teach(settings: Settings, name: str | None, progress: Progress) -> Teaching:
                 if not chosen:
                     known.use(version.card.name)
             except BaseException:
-                forget(store, FaissFiles(settings.vectors), version.card.name, {})
+                # The file first: that needs no room on a disk that may be full, and makes some.
                 known.remove(version.card.name)
+                forget(store, FaissFiles(settings.vectors), version.card.name, {})
                 raise
     done = version.taught
     now = in_use.name if version.card is None else version.card.name

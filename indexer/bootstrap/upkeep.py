@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from indexer.bootstrap.opening import cores, need_database, open_store, shelf
-from indexer.errors import ForeignDatabase, MoodexError, StoreDamaged
+from indexer.errors import ForeignDatabase, StoreDamaged, unusable
 from indexer.health import CheckUp, Doctored, Finding, Place, Repair
 from indexer.stopping import stoppable
 
@@ -82,7 +82,7 @@ class _CheckUp:
     def _up_to_date(self) -> bool:
         """Bring the schema up to date, as every command does; whether the database can be read at all."""
         try:
-            with open_store(self._settings):
+            with open_store(self._settings, reading=True):
                 pass
         except ForeignDatabase:
             raise
@@ -244,7 +244,7 @@ def _writable(home: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise MoodexError(f"The data folder {home} cannot be written to: {error.strerror or error}.") from error
+        raise unusable(f"The data folder {home}", error) from error
 
 
 def _used(settings: Settings) -> dict[int, ModelCard]:

@@ -86,6 +86,16 @@ def test_a_renamed_folder_is_moved(library: Library) -> None:
     assert library.paths() == {f"z/b/{i:03d}.png" for i in range(4)}
 
 
+def test_a_renamed_folder_that_gets_its_name_back_is_found_again(library: Library) -> None:
+    write_pictures(library.folder / "a", 4)
+    library.index()
+    for old, new in (("a", "b"), ("b", "a")):
+        (library.folder / old).rename(library.folder / new)
+        assert counts(library.index()) == {"scanned": 4, "moved": 4}
+    assert library.classifier.classified == 4
+    assert library.paths() == {f"a/{i:03d}.png" for i in range(4)}
+
+
 def test_copies_are_reused_and_all_of_them_found(library: Library) -> None:
     (one,) = write_pictures(library.folder, 1)
     library.index()

@@ -7,14 +7,18 @@ import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from db.shelf import SqliteShelf
+from indexer.bootstrap import labelling
 from indexer.domain import Hit
 from indexer.emotions import with_children
 from indexer.errors import NotIndexed, UnknownEmotion, UsageError
+from indexer.label import Said
 from indexer.ports import Filter
 from tests.support.builders import encoded, picture, write_pictures
 from tests.support.library import Library
@@ -352,3 +356,20 @@ def test_searching_before_indexing_says_what_to_do(library: Library) -> None:
     library.index()
     with pytest.raises(NotIndexed, match="No pictures are indexed with the model 'other' yet.*indexed with fake"):
         library.with_model("other").search(emotions=("happy",))
+
+
+def test_an_answer_is_of_one_moment_whoever_writes_meanwhile(stocked: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    like = os.fsencode(stocked.folder / "a/005.png")
+    before = stocked.search(like=like)
+    honest = SqliteShelf.hits
+    waiting = ["sad", "happy"]
+
+    def label_first(shelf: SqliteShelf, *asked: Any) -> Any:
+        if waiting:  # every prediction gets another id
+            labelling.label(stocked.settings, [Said(os.fsencode(stocked.folder), waiting.pop())], new=False)
+        return honest(shelf, *asked)
+
+    monkeypatch.setattr(SqliteShelf, "hits", label_first)
+    assert stocked.search(like=like) == before
+    after = stocked.search(like=like)
+    assert {hit.label for hit in after} == {"happy"} and len(after) == len(before)

@@ -1,0 +1,121 @@
+"""Clocks that are set back, and files from impossible times: changes are noticed, and nothing takes less than no time."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from datetime import UTC
+from pathlib import Path
+
+import pytest
+
+from indexer.agenda import after_run, next_due
+from indexer.bootstrap import service
+from indexer.domain import FileState
+from indexer.jobs import Job, Last, When
+from tests.faults.conftest import PICTURES, Program
+from tests.support.builders import encoded, picture
+from tests.support.library import Library, counts
+
+DAY = 86400.0
+NANOSECONDS = 10**9
+TIMES = (-(10**18), -1, 0, 1, 2**63 - 1, 2**63, 10**19, 15 * 10**18)
+"""Before 1970, and up to and beyond the year 2262, in which nanoseconds no longer fit into 64 bits."""
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._now = time.time()
+        monkeypatch.setattr("time.time", lambda: self._now)
+
+    def move(self, seconds: float) -> None:
+        self._now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+def set_time(path: Path, nanoseconds: int) -> bool:
+    """Whether the file system took so odd a time."""
+    try:
+        os.utime(path, ns=(0, nanoseconds))
+    except (OSError, OverflowError):
+        return False
+    return path.stat().st_mtime_ns == nanoseconds
+
+
+@pytest.mark.parametrize("nanoseconds", TIMES)
+def test_a_file_of_any_time_is_indexed_and_noticed_when_it_changes(library: Library, program: Program, nanoseconds: int) -> None:
+    path = library.folder / "003.png"
+    if not set_time(path, nanoseconds):
+        pytest.skip("the file system knows no such time")
+    assert library.index().indexed == PICTURES
+    assert counts(library.index()) == {"scanned": PICTURES, "unchanged": PICTURES}
+    path.write_bytes(encoded(picture(800)))
+    if set_time(path, nanoseconds - NANOSECONDS):
+        assert counts(library.index()) == {"scanned": PICTURES, "unchanged": PICTURES - 1, "indexed": 1}
+    assert program.run("doctor", "--deep").returncode == 0
+
+
+def test_a_file_that_becomes_older_is_noticed(library: Library) -> None:
+    path = library.folder / "003.png"
+    library.index()
+    path.write_bytes(encoded(picture(800)))
+    set_time(path, 10**18)
+    assert counts(library.index()) == {"scanned": PICTURES, "unchanged": PICTURES - 1, "indexed": 1}
+    shutil.copyfile(library.folder / "004.png", path)
+    set_time(path, 10**18 - NANOSECONDS)
+    assert counts(library.index()) == {"scanned": PICTURES, "unchanged": PICTURES - 1, "reused": 1}
+
+
+def test_a_run_during_which_the_clock_is_set_back_took_no_time(library: Library, program: Program, clock: Clock) -> None:
+    honest = library.classifier.classify
+
+    def classify(pixels: object) -> object:
+        clock.move(-400 * DAY)
+        return honest(pixels)  # type: ignore[arg-type]
+
+    library.classifier.classify = classify  # type: ignore[method-assign, assignment]
+    assert library.index().seconds > 0  # by a clock that only goes on
+    (run,) = service.runs(library.settings, 5)
+    assert run.ended_at == run.started_at and run.outcome == "done"
+    (told,) = json.loads(program.run("runs", "--json").stdout)
+    assert told["seconds"] == 0
+    assert "   0.0 s  done" in program.run("runs").stdout
+    assert "last_run_duration_seconds 0\n" in service._exposition(library.settings, True)
+    assert program.run("status").returncode == 0
+
+
+def test_a_grace_period_neither_ends_early_nor_shrinks_when_the_clock_is_set_back(library: Library, clock: Clock) -> None:
+    library.index()
+    (library.folder / "003.png").unlink()
+    assert library.index().removed == 1
+    clock.move(-400 * DAY)
+    assert library.index().expired == 0
+    clock.move(429 * DAY)
+    assert library.index().expired == 0
+    clock.move(2 * DAY)
+    assert library.index().expired == 1
+    with library.store() as store:
+        assert store.counts().files == {FileState.DONE: PICTURES - 1}
+
+
+def test_a_job_during_which_the_clock_is_set_back_has_ended(library: Library) -> None:
+    now, earlier = 1e9, 1e9 - 400 * DAY
+    summary = library.index()
+    last = after_run(Last(begun_at=now), summary, earlier)
+    assert not last.unfinished
+
+
+def test_a_job_that_is_to_be_tried_again_is_not_put_off_by_a_clock_that_is_set_back() -> None:
+    now, earlier = 1e9, 1e9 - 400 * DAY
+    last = Last(begun_at=now, ended_at=now, retry_at=now + 60, outcome="failed", failures=1)
+    job = Job("all", (b"/",), When(watch=True), last=last)
+    assert next_due(job, now, UTC) == now + 60
+    assert next_due(job, earlier, UTC) == earlier
