@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 MAX_PIXELS = 128_000_000
 """The largest picture that is decoded: beyond any page scan, and about half a gigabyte as RGBA."""
 
+MAX_SIDE = 262_144
+"""The longest side: the tables that Pillow keeps of lines alone take gigabytes for pictures of millions of them."""
+
+_BAND = 1 << 20
+"""Pixels that are converted at a time."""
+
 FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 """Pillow's decoders that are used. The others (among them ones that start other programs) stay shut."""
 
@@ -49,7 +55,7 @@ def decode(data: bytes, spec: InputSpec, page: int = 0) -> DecodedImage:
     """Decode a picture file's bytes and prepare it for a model; with a `page` of at most so many pixels a side, if any.
 
     Of animations and multi-page files the first frame counts. Raises Unsupported for a format no decoder here knows, Damaged for
-    bytes that are no whole picture of at most MAX_PIXELS.
+    bytes that are no whole picture of at most MAX_PIXELS and MAX_SIDE.
     """
     if not data:
         raise Damaged("the file is empty")
@@ -121,28 +127,33 @@ def _plain(image: Image.Image) -> Image.Image:
 def _to_8_bit(values: npt.NDArray[np.generic]) -> Pixels:
     """Pillow cuts deep greys off at 255 when it converts them; scale 16-bit ones instead, and floats by their own range.
 
-    In place: at the limit of pixels each copy is half a gigabyte.
+    Some rows at a time: at the limit of pixels a copy in another type is half a gigabyte.
     """
+    grey = np.empty(values.shape, dtype=np.uint8)
+    rows = max(1, _BAND // max(1, values.shape[1]))
+    bands = [slice(start, start + rows) for start in range(0, len(values), rows)]
     if np.issubdtype(values.dtype, np.floating):
-        finite = values.astype(np.float32)
-        np.nan_to_num(finite, copy=False)
-        low, high = float(finite.min()), float(finite.max())
-        if not high > low:
-            return np.full(finite.shape, 255, dtype=np.uint8)
-        finite -= low
-        finite *= 255 / (high - low)
-        return np.rint(finite, out=finite).astype(np.uint8)
-    whole = values.astype(np.int32)
-    np.clip(whole, 0, 65_535, out=whole)
-    if values.dtype == np.uint16 or whole.max(initial=0) > 255:
-        whole += 128
-        whole //= 257
-    return whole.astype(np.uint8)
+        low = min(float(_finite(values[band]).min()) for band in bands)
+        high = max(float(_finite(values[band]).max()) for band in bands)
+        for band in bands:
+            grey[band] = np.rint((_finite(values[band]) - low) * (255 / (high - low))) if high > low else 255
+        return grey
+    is_deep = values.dtype == np.uint16 or any(int(values[band].max(initial=0)) > 255 for band in bands)
+    for band in bands:
+        whole = np.clip(values[band].astype(np.int32), 0, 65_535)
+        grey[band] = (whole + 128) // 257 if is_deep else whole
+    return grey
+
+
+def _finite(values: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
+    return np.nan_to_num(values.astype(np.float32))
 
 
 def _refuse_bomb(image: Image.Image) -> None:
     if image.width * image.height > MAX_PIXELS:
         raise _bomb(image.size)
+    if max(image.size) > MAX_SIDE:
+        raise Damaged(f"a side of {max(image.size)} pixels is more than the limit of {MAX_SIDE}")
 
 
 def _bomb(size: tuple[int, int] | None = None) -> Damaged:
