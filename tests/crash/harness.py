@@ -8,6 +8,7 @@ Every kill is drawn from the seed; a violation is told with the command that rep
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import random
 import shlex
@@ -120,7 +121,8 @@ def work_through(task: Task) -> Report:
 def reports(seed: int, chosen: Sequence[Scenario], kills: int, only: Sequence[Kill], jobs: int) -> Iterator[Report]:
     """Work through scenarios, several at a time, again and again until there were so many kills; the report so far after each."""
     report = Report(seed)
-    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+    # Models that a killed program has left half way are warned of at every look.
+    with ProcessPoolExecutor(jobs, get_context("spawn"), logging.disable, (logging.WARNING,)) as pool:
         for number in count():
             tasks = [Task(seed, one.name, round=number, only=tuple(only)) for one in chosen]
             for done in as_completed([pool.submit(work_through, task) for task in tasks]):
@@ -148,7 +150,13 @@ def main() -> int:
         told = len(report.violations)
         sys.stdout.write(f"{report.kills} kills, {told} violations, {time.monotonic() - started:.0f} s\n")
         sys.stdout.flush()
-    facts = {"kills": report.kills, "violations": told, "named steps": report.steps, "seed": report.seed}
+    facts = {
+        "kills": report.kills,
+        "violations": told,
+        "named steps": report.steps,
+        "too late": report.missed,
+        "seed": report.seed,
+    }
     for name, number in {**facts, "seconds": round(time.monotonic() - started)}.items():
         sys.stdout.write(f"{name:11} {number}\n")
     return 1 if told else 0

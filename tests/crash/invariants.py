@@ -114,7 +114,7 @@ def searches(settings: Settings, truth: Truth, chance: random.Random) -> Iterato
                 yield from _compared(f"as left, {model.card.name}, like {path!r}", left, expected)
     for model in models:
         named = _named(settings, model.card)
-        for path, wanted in _questions(truth, model.card, chance):
+        for path, wanted in _questions(truth, model.card, chance)[:1]:
             asked = Question(like=path, limit=_EVERYTHING)
             mended = {hit.path: hit.similarity for hit in searching.search(named, asked, _nobody)}
             yield from _compared(f"as mended, {model.card.name}, like {path!r}", mended, _all_alike(truth, model.card, wanted))

@@ -310,8 +310,8 @@ _FAST_TEACHING = {
 }
 
 SCENARIOS: Sequence[Scenario] = (
-    Scenario("teach", teach, ends=False, codes=(2,), model=None, smaller=_FAST_TEACHING, most=40),
-    Scenario("shipped", shipped, model=None, most=12),
+    Scenario("teach", teach, ends=False, codes=(2,), model=None, smaller=_FAST_TEACHING, most=24),
+    Scenario("shipped", shipped, model=None, most=10),
     Scenario("first", first, everyday=True),
     Scenario("again", again, broke=(f"before {_COMMIT} db.catalog.SqliteCatalog.settle_moves #1",)),
     Scenario("switch", switch),

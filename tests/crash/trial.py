@@ -95,6 +95,7 @@ class Trials:
         """
         came = Came()
         self._begin_anew()
+        self._seen = Truth()
         done = 0
         for kill in kills:
             before = _inodes(self._place.world)
@@ -108,11 +109,10 @@ class Trials:
             came.violations += _found(partial(self._left, done, journal, chance))
             if done == len(self._commands):
                 break
-        committed = {} if self.scenario.damaged or came.violations else self._committed()
         journal = self._run(done, None)
         _, ended = _ended(journal, done)
         came.violations += self._codes_of(ended, again=True)
-        came.violations += self._computed_twice(journal, committed)
+        came.violations += self._computed_twice(journal, self._seen.pictures_seen())
         came.violations += _found(partial(self._end, chance))
         return came
 
@@ -139,7 +139,7 @@ class Trials:
                     moments[line["step"]] = tuple(line["moments"])
             self.violations += powercut.promises_broken(journal, before)
             self.violations += powercut.weak_commits(journal, self._place.home / "moodex.sqlite")
-            self.violations += self._computed_twice(journal, {})
+            self.violations += self._computed_twice(journal, self._states[-1].pictures_seen() if self._states else {})
             if not self.scenario.damaged:
                 self._states.append(self._state())
         self._final = self._state()
@@ -187,10 +187,6 @@ class Trials:
                 pass
         return read_truth(home / "moodex.sqlite")
 
-    def _committed(self) -> Mapping[str, set[str]]:
-        truth = self._state()
-        return {key: truth.predicted(key) for key in truth.models}
-
     def _left(self, done: int, journal: Sequence[dict[str, Any]], chance: random.Random) -> list[str]:
         """What a killed program has left, looked at."""
         found = ["it hangs"] if self._hung else []
@@ -202,6 +198,7 @@ class Trials:
             return found
         invariants.copied(self._place.home, self._copy)
         truth, broken = invariants.all_of(self.settings, chance)
+        self._seen = truth
         found += broken
         before, after = self._states[done], self._states[min(done + 1, len(self._states) - 1)]
         if self.scenario.whole:
@@ -225,7 +222,7 @@ class Trials:
         found += broken
         expected = self._final
         if not self.scenario.ends:
-            known = set(expected.models)
+            known = {model for model, _, _ in expected.said}
             truth = replace(truth, said={key: said for key, said in truth.said.items() if key[0] in known})
         return found + [f"in the end: {line}" for line in differences(truth, expected)]
 

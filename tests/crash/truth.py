@@ -68,7 +68,7 @@ Region = tuple[str, bytes, int]
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """All that a database is for: files by path, predictions by region, labels by digest, jobs by name; names of models by key.
+    """All that a database is for: files by path, predictions by region, labels by digest, jobs by name.
 
     `unneeded` are embeddings that no prediction has.
     """
@@ -77,7 +77,6 @@ class Truth:
     said: Mapping[Region, Said] = field(default_factory=dict)
     labels: Mapping[bytes, str] = field(default_factory=dict)
     jobs: Mapping[str, str] = field(default_factory=dict)
-    models: Mapping[str, str] = field(default_factory=dict)
     unneeded: int = 0
 
     def live(self) -> dict[bytes, list[bytes]]:
@@ -88,9 +87,12 @@ class Truth:
                 paths[file.digest].append(path)
         return paths
 
-    def predicted(self, model: str) -> set[str]:
-        """The pictures, in hexadecimal, of which a model has said something."""
-        return {digest.hex() for key, digest, _ in self.said if key == model}
+    def pictures_seen(self) -> dict[str, set[str]]:
+        """The pictures, in hexadecimal, of which each model has said something."""
+        seen: dict[str, set[str]] = defaultdict(set)
+        for model, digest, _ in self.said:
+            seen[model].add(digest.hex())
+        return seen
 
 
 def read_truth(database: Path) -> Truth:
@@ -109,12 +111,11 @@ def read_truth(database: Path) -> Truth:
         }
         labels = dict(connection.execute("SELECT digest, emotion FROM labels JOIN images ON images.id = image_id"))
         jobs = dict(connection.execute("SELECT name, roots FROM jobs"))
-        models = dict(connection.execute("SELECT key, name FROM models"))
         (unneeded,) = connection.execute(
             "SELECT count(*) FROM embeddings e WHERE NOT EXISTS (SELECT 1 FROM predictions p JOIN models m ON m.id = p.model_id "
             "WHERE p.image_id = e.image_id AND p.region = e.region AND m.embedder_id = e.embedder_id)"
         ).fetchone()
-        return Truth(files, dict(_said(connection)), labels, jobs, models, unneeded)
+        return Truth(files, dict(_said(connection)), labels, jobs, unneeded)
 
 
 def _said(connection: sqlite3.Connection) -> Iterator[tuple[Region, Said]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -14,6 +15,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from unittest.mock import patch
+
+from tqdm import tqdm
 
 import cli
 from indexer.bootstrap import indexing, opening, searching
@@ -114,6 +117,7 @@ def live(run: Run) -> None:
     for stream in (1, 2):
         os.dup2(log, stream)
     sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
+    tqdm.set_lock(threading.RLock())  # its own is a semaphore of the system, which a killed process leaves behind
     journal = Journal(run.place.journal)
     Told.journal = Noted.journal = journal
     with ExitStack() as patches:
@@ -137,7 +141,8 @@ def live(run: Run) -> None:
 
 
 def _fake(settings: Settings, _threads: int = 0) -> Reader:
-    return Noted(FakeClassifier(name=settings.model or FAKE, batch_size=4), FakeFaceFinder())
+    finder = None if settings.faces == "off" else FakeFaceFinder()
+    return Noted(FakeClassifier(name=settings.model or FAKE, batch_size=4), finder)
 
 
 def _real(settings: Settings) -> Reader:
