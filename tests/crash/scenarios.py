@@ -198,7 +198,7 @@ def save(place: Place) -> Commands:
 
 
 def restore(place: Place) -> Commands:
-    """A backup in the place of a library that has grown, and has another model, since."""
+    """A backup in the place of a library that was begun anew since: the same numbers mean other pictures there."""
     library = _some(place)
     library.index()
     _own_model(library)
@@ -208,7 +208,11 @@ def restore(place: Place) -> Commands:
 
     saved = place.out / "backup.zip"
     carry.backup(library.settings, saved, False, Remembered())
+    for path in place.home.glob("moodex.sqlite*"):
+        path.unlink()
+    shutil.rmtree(library.settings.vectors)
     write_pictures(place.pictures / "c", 5, first_seed=500)
+    library.index(place.pictures / "c")
     library.index()
     _say(library, "angry", "a/004.png")
     (library.settings.models / "other.json").write_bytes(b"another")
