@@ -14,6 +14,7 @@ import typer
 
 from commands import labels, models, schedule, study, upkeep
 from commands.options import (
+    MOST,
     AsJson,
     BatchSize,
     Common,
@@ -189,8 +190,8 @@ def search_command(
     min_score: Annotated[float, typer.Option("--min-score", help="The least probability, 0 to 1.")] = 0.0,
     like: Annotated[str | None, typer.Option("--like", help="As IMAGE, but an indexed picture, by id or path.")] = None,
     under: Annotated[Path | None, typer.Option("--under", help="Only pictures below this folder.")] = None,
-    limit: Annotated[int, typer.Option("-k", help="How many results.")] = 20,
-    offset: Annotated[int, typer.Option("--offset", help="How many results to skip.")] = 0,
+    limit: Annotated[int, typer.Option("-k", max=MOST, help="How many results.")] = 20,
+    offset: Annotated[int, typer.Option("--offset", max=MOST, help="How many results to skip.")] = 0,
     exact_label: Annotated[bool, typer.Option("--exact-label", help="'sad' no longer finds 'crying'.")] = False,
     dedupe: Annotated[bool, typer.Option("--dedupe", help="Show equal and nearly equal pictures once.")] = False,
     form: Annotated[Format, typer.Option("--format", "-f", help="How to write the results.")] = Format.TABLE,
@@ -279,7 +280,7 @@ def show_command(
 @app.command("status")
 def status_command(
     context: typer.Context,
-    failures: Annotated[int, typer.Option("--failures", min=0, help="How many failed files to list.")] = 5,
+    failures: Annotated[int, typer.Option("--failures", min=0, max=MOST, help="How many failed files to list.")] = 5,
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
@@ -301,6 +302,9 @@ app.add_typer(models.app, name="models")
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code: errors become one sentence on stderr."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by who called: what is written there goes nowhere
+            setattr(sys, name, open(os.devnull, "r+"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from commands.options import AsJson, Home, Model, settings_of, stdout
+from commands.options import MOST, AsJson, Home, Model, settings_of, stdout
 
 
 def add_to(app: typer.Typer) -> None:
@@ -59,7 +59,7 @@ def label(
 
 def doubts(
     context: typer.Context,
-    limit: Annotated[int, typer.Option("-k", min=1, help="How many.")] = 20,
+    limit: Annotated[int, typer.Option("-k", min=1, max=MOST, help="How many.")] = 20,
     model: Model = None,
     as_json: AsJson = False,
     home: Home = None,

@@ -17,6 +17,9 @@ from indexer.errors import unusable
 if TYPE_CHECKING:
     from indexer.settings import Settings
 
+MOST = 2**31 - 1
+"""Of anything that is counted: SQLite's own numbers end not much later."""
+
 Home = Annotated[Path | None, typer.Option("--home", help="Where the database lives. (MOODEX_HOME)", show_default=False)]
 Model = Annotated[str | None, typer.Option("--model", help="A model's name, or a .safetensors file. (MOODEX_MODEL)")]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps. (MOODEX_DEVICE)")]

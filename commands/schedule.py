@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from commands.options import AsJson, BatchSize, Device, Faces, Home, Model, Workers, settings_of, stdout
+from commands.options import MOST, AsJson, BatchSize, Device, Faces, Home, Model, Workers, settings_of, stdout
 
 if TYPE_CHECKING:
     from indexer.bootstrap.service import Hands
@@ -36,7 +36,7 @@ def hands() -> Hands:
 
 def runs(
     context: typer.Context,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="How many.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=MOST, help="How many.")] = 20,
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:

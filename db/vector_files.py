@@ -56,7 +56,9 @@ class FaissFiles:
         return segments
 
     def save(self, card: ModelCard, kept: Sequence[Segment], rows: VectorRows, generation: Generation) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        if not self._folder.is_dir():
+            self._folder.unlink(missing_ok=True)  # whatever lies in its place is none of ours
+            self._folder.mkdir(parents=True)
         largest = max((one.index for one in kept if isinstance(one.index, FaissVectors)), key=len, default=None)
         built = FaissVectors.build(rows, largest)
         name = f"{card.key}.{int(rows.ids[0])}-{generation.last_id}-{generation.token}"

@@ -11,12 +11,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from indexer.decoder import MEMORY, SECONDS, answer, ask
-from indexer.errors import Damaged, ImageError
+from indexer.errors import Damaged, ImageError, Unreadable
 
 if TYPE_CHECKING:
     from indexer.domain import DecodedImage, InputSpec
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 _ROOT = Path(__file__).resolve().parents[1]
 _PATIENCE = 2.0
 """Seconds that a child has to end by itself."""
-_TRIES = 2
 ENVIRONMENT = {
     # glibc keeps freed memory instead of returning the pages of every picture: a seventh less time to decode one.
     "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
@@ -58,9 +58,11 @@ class Decoders:
         self._idle.clear()
 
     def decode(self, data: bytes, spec: InputSpec, page: int = 0) -> DecodedImage:
-        """As `indexer.decode.decode`, and Damaged too where the decoder crashes or goes beyond its limits. Thread-safe."""
-        for _ in range(_TRIES):
-            child = self._take()
+        """As `indexer.decode.decode`, and Damaged too where the decoder crashes or goes beyond its limits, Unreadable, which is
+        worth another try, where it was killed. Thread-safe.
+        """
+        for fresh in (False, True):
+            child = _Child(self._seconds, self._memory) if fresh else self._take()
             try:
                 image = child.decode(data, spec, page)
             except ImageError:
@@ -68,15 +70,15 @@ class Decoders:
                 raise
             except (EOFError, OSError, ValueError, LookupError, TypeError):  # it died, or what it says makes no sense
                 ended = child.end()
-                if ended != _KILLED:
-                    raise Damaged(self._why(ended)) from None
+                if child.timed_out or ended != _KILLED:
+                    raise Damaged(self._why(child, ended)) from None
             except BaseException:
                 child.end()
                 raise
             else:
                 self._idle.append(child)
                 return image
-        raise Damaged("its decoder was killed twice; perhaps memory ran out")
+        raise Unreadable("its decoder was killed twice; perhaps memory ran out")
 
     def _take(self) -> _Child:
         try:
@@ -84,8 +86,8 @@ class Decoders:
         except IndexError:
             return _Child(self._seconds, self._memory)
 
-    def _why(self, ended: int) -> str:
-        if ended == _TIMED_OUT:
+    def _why(self, child: _Child, ended: int) -> str:
+        if child.timed_out or ended == _TIMED_OUT:
             return f"decoding it takes more than {self._seconds:g} seconds"
         with suppress(ValueError):
             return f"its decoder crashed ({signal.Signals(-ended).name})"
@@ -98,11 +100,27 @@ class _Child:
         # -P: the folder that moodex is called in must not be able to bring modules of its own.
         command = [sys.executable, "-P", "-m", "indexer.decoder", str(seconds), str(memory)]
         pipe = subprocess.PIPE
+        self.timed_out = False
+        self._seconds = seconds
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=environment)  # noqa: S603
 
     def decode(self, data: bytes, spec: InputSpec, page: int) -> DecodedImage:
+        # It ends by itself when its time is over; where even that hangs, it is ended.
+        watch = threading.Timer(self._seconds + _PATIENCE, self._give_up)
+        watch.daemon = True
+        watch.start()
+        try:
+            return self._asked(data, spec, page)
+        finally:
+            watch.cancel()
+
+    def _asked(self, data: bytes, spec: InputSpec, page: int) -> DecodedImage:
         ask(self._pipe("stdin"), data, spec, page)
         return answer(self._pipe("stdout"), spec, page)
+
+    def _give_up(self) -> None:
+        self.timed_out = True
+        self._process.kill()
 
     def close(self) -> None:
         """Tell it that nothing more will come."""

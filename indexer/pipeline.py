@@ -153,6 +153,8 @@ class _Run:
     def survey(self, root: bytes) -> _Survey:
         """Scan a root and note in the store what has to be looked at."""
         survey = _Survey(root, known=self.catalog.count_files(root))
+        if os.path.isdir(root):
+            survey.missing |= self._as_a_file(root)
         folders = frozenset(self.catalog.known_folders(root))
         unvisited = set(folders)
         settled = {} if self.options.force else self.catalog.settled_listings(root, self.id)
@@ -192,11 +194,13 @@ class _Run:
     def missed(self, root: bytes) -> _Survey:
         """What is known of a root that is not there."""
         survey = _Survey(root, known=self.catalog.count_files(root), there=False)
-        survey.missing |= self._live_in(self.catalog.known_folders(root))
-        single = self.catalog.known_files(os.path.dirname(root), self.id).get(os.path.basename(root))
-        if single and single.state is not FileState.GONE:
-            survey.missing.add(single.id)
+        survey.missing |= self._live_in(self.catalog.known_folders(root)) | self._as_a_file(root)
         return survey
+
+    def _as_a_file(self, root: bytes) -> set[int]:
+        """What is known of a root as of a file, once it is none any more."""
+        single = self.catalog.known_files(os.path.dirname(root), self.id).get(os.path.basename(root))
+        return {single.id} if single and single.state is not FileState.GONE else set()
 
     def _live_in(self, folders: Iterable[bytes]) -> set[int]:
         found = (file for folder in folders for file in self.catalog.known_files(folder, self.id).values())

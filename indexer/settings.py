@@ -83,7 +83,8 @@ def load_settings(flags: Mapping[str, object], environ: Mapping[str, str] = os.e
             values[name] = _as(kind, written[name], f"{name} in {path}")
     for name, known in _CHOICES.items():
         if values.get(name, known[0]) not in known:
-            raise UsageError(f"--{name} is {values[name]!r}; choose {', '.join(known[:-1])} or {known[-1]}.")
+            source = f"--{name}" if flags.get(name) is not None else f"The setting {name}"
+            raise UsageError(f"{source} is {values[name]!r}; choose {', '.join(known[:-1])} or {known[-1]}.")
     for name, words in (("log_format", ("text", "json")), ("verbosity", ("quiet", "normal", "verbose"))):
         if values.get(name, words[0]) not in words:
             raise UsageError(f"The setting {name} is {values[name]!r}; it must be {' or '.join(map(repr, words))}.")
@@ -93,6 +94,9 @@ def load_settings(flags: Mapping[str, object], environ: Mapping[str, str] = os.e
     return Settings(**values)  # type: ignore[arg-type]
 
 
+_LONGEST = 1 << 20
+"""Bytes of a configuration file that are read."""
+
 _CHOICES = {"faces": ("on", "off"), "engine": ("auto", "torch", "onnx"), "precision": ("fp32", "bf16", "fp16")}
 _KINDS: dict[str, str] = {field.name: str(field.type) for field in fields(Settings)}
 
@@ -100,8 +104,13 @@ _KINDS: dict[str, str] = {field.name: str(field.type) for field in fields(Settin
 def _read(path: Path) -> dict[str, object]:
     if not path.exists():
         return {}
+    if not path.is_file():
+        raise UsageError(f"The configuration file {path} is no file.")
     try:
-        written = tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            written = tomllib.loads(file.read(_LONGEST).decode())
+    except RecursionError:
+        raise UsageError(f"The configuration file {path} is nested too deep.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise UsageError(f"The configuration file {path} cannot be read as TOML: {error}.") from error
     unknown = sorted(set(written) - set(_KINDS))

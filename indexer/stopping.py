@@ -14,7 +14,8 @@ from indexer.errors import Interrupted
 
 @contextmanager
 def stoppable(kept: str) -> Iterator[Callable[[], None]]:
-    """While inside, Ctrl-C and SIGTERM ask the work to stop at its next safe point; a second Ctrl-C stops at once.
+    """While inside, Ctrl-C, SIGTERM and the end of the terminal (SIGHUP, unless that is ignored) ask the work to stop at its next
+    safe point; a second Ctrl-C stops at once.
 
     Gives the function that the work calls at such points: it raises Interrupted, saying what is `kept`. Whoever waits around the
     work hears of a signal that came after its last safe point.
@@ -29,7 +30,7 @@ def stoppable(kept: str) -> Iterator[Callable[[], None]]:
         if received:
             raise Interrupted(f"Stopped by {signal.Signals(received[0]).name}; {kept}.", received[0])
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, note) for number in _ended_by()}
     try:
         yield check_stop
     finally:
@@ -38,6 +39,13 @@ def stoppable(kept: str) -> Iterator[Callable[[], None]]:
         outer = before[signal.Signals(received[0])] if received else None
         if callable(outer) and outer is not signal.default_int_handler:
             outer(received[0], None)
+
+
+def _ended_by() -> list[signal.Signals]:
+    hang_up = getattr(signal, "SIGHUP", None)
+    if hang_up is None or signal.getsignal(hang_up) is signal.SIG_IGN:  # as nohup has it
+        return [signal.SIGINT, signal.SIGTERM]
+    return [signal.SIGINT, signal.SIGTERM, hang_up]
 
 
 class Attention:

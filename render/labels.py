@@ -21,7 +21,7 @@ def write_changed(changed: LabelsChanged, as_json: bool, out: TextIO) -> None:
         facts = {"changed": changed.changed, "unchanged": changed.unchanged}
         out.write(json.dumps(facts | ({"skipped": changed.skipped} if changed.skipped else {})) + "\n")
         return
-    already = f"; {changed.unchanged:,} had it already" if changed.unchanged else ""
+    already = f"; {changed.unchanged:,} stay as they are" if changed.unchanged else ""
     unknown = f"; {changed.skipped:,} not indexed here" if changed.skipped else ""
     out.write(f"Labels of {counted(changed.changed, 'picture')} changed{already}{unknown}.\n")
 

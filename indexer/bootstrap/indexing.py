@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from indexer.ask import choose_model
 from indexer.bootstrap.opening import ReaderFactory, knows, open_for_many, open_store, workers
-from indexer.errors import unusable
+from indexer.errors import StoreDamaged, unusable
 from indexer.stopping import stoppable
 
 if TYPE_CHECKING:
@@ -58,4 +58,6 @@ def index(
             except OSError as error:
                 raise unusable(f"All is indexed, but the vector index {error.filename or settings.vectors}", error) from error
             check_stop()
+        if not settings.database.exists():
+            raise StoreDamaged(f"The database {settings.database} was removed while it was written; index again.")
     return summary

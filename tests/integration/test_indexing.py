@@ -41,8 +41,10 @@ def test_an_unchanged_folder_is_not_compared_file_by_file(library: Library, monk
     write_pictures(library.folder / "a", 3)
     write_pictures(library.folder / "b", 3, 3)
     library.index()
-    monkeypatch.setattr("db.store.SqliteStore.known_files", lambda *_: pytest.fail("it was compared"))
+    compared: list[bytes] = []
+    monkeypatch.setattr("db.store.SqliteStore.known_files", lambda _store, folder, _run: compared.append(folder) or {})
     assert counts(library.index()) == {"scanned": 6, "unchanged": 6}
+    assert compared == [os.fsencode(library.folder.parent)]  # whether the root itself was known as a file
 
 
 def test_a_folder_is_compared_where_it_may_have_changed(library: Library) -> None:
@@ -390,3 +392,16 @@ def test_a_file_that_vanishes_before_it_is_read_is_no_failure(library: Library, 
     monkeypatch.setattr(work, "read", vanish)
     assert counts(library.index()) == {"scanned": 4, "indexed": 3}
     assert counts(library.index()) == {"scanned": 3, "unchanged": 3, "removed": 1}
+
+
+def test_a_folder_that_was_a_file_for_a_while_is_no_failure_any_more(library: Library) -> None:
+    write_pictures(library.folder, 3)
+    library.index()
+    aside = library.folder.rename(library.folder.with_name("aside"))
+    library.folder.write_bytes(b"no picture")
+    library.index()
+    library.folder.unlink()
+    aside.rename(library.folder)
+    assert counts(library.index()) == {"scanned": 3, "unchanged": 3, "removed": 1}
+    with library.store() as store:
+        assert FileState.FAILED not in store.counts().files

@@ -19,6 +19,8 @@ def _faulty(file: IO[bytes], *rest: Any, **options: Any) -> Any:
     file.seek(0)
     if b"FAULT:segfault" in text:
         os.kill(os.getpid(), signal.SIGSEGV)
+    if b"FAULT:stopped" in text:
+        os.kill(os.getpid(), signal.SIGSTOP)
     if b"FAULT:hang" in text:
         while True:
             pass
