@@ -25,7 +25,7 @@ EXIT_CODES = """## Exit codes
 | 4 | another process is writing to this database |
 | 5 | the database is damaged; `moodex doctor` says what is wrong, `--repair` mends it |
 | 6 | the device or the model is not there |
-| 130, 143 | stopped by Ctrl-C or SIGTERM; what was committed stays |
+| 129, 130, 143 | stopped by the end of the terminal, Ctrl-C or SIGTERM; what was committed stays |
 """
 
 

@@ -23,9 +23,6 @@ from indexer.errors import Damaged, ImageError, Unreadable, Unsupported
 if TYPE_CHECKING:
     from indexer.domain import Pixels
 
-SECONDS = 60.0
-"""What decoding one picture may take, by the clock: some hundred times what a picture at the limit of pixels takes."""
-
 MEMORY = 3 << 30
 """The address space of a child, in bytes, while it decodes: twice what a picture at the limit of pixels takes."""
 
@@ -59,8 +56,8 @@ def answer(pipe: IO[bytes], spec: InputSpec, page: int) -> DecodedImage:
     return DecodedImage(bytes.fromhex(head["digest"]), pixels, head["width"], head["height"], head["format"], paper)
 
 
-def serve(seconds: float, memory: int) -> None:
-    """Decode what comes in until nothing more does. One picture may take so many seconds, and so many bytes."""
+def serve(memory: int) -> None:
+    """Decode what comes in until nothing more does, in so many bytes of memory."""
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     # What a decoder prints belongs nowhere, least of all among the answers.
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -73,7 +70,6 @@ def serve(seconds: float, memory: int) -> None:
     while head := requests.read(_REQUEST.size):
         size, mean, std, background, page, length = _REQUEST.unpack(head)
         data = _exactly(requests, length)
-        _alarm(seconds)
         try:
             image = decode(data, InputSpec(size, mean, std, background), page)
         except ImageError as error:
@@ -82,7 +78,6 @@ def serve(seconds: float, memory: int) -> None:
             paper = image.page
             told = {"digest": image.digest.hex(), "width": image.width, "height": image.height, "format": image.format}
             _send(answers, {**told, "page": None if paper is None else paper.shape[:2]}, image.pixels, paper)
-        _alarm(0)
 
 
 def _send(pipe: IO[bytes], head: dict[str, Any], *arrays: Pixels | None) -> None:
@@ -106,12 +101,6 @@ def _exactly(pipe: IO[bytes], length: int) -> bytes:
     return data
 
 
-def _alarm(seconds: float) -> None:
-    """Let the system end this process after so many seconds; where it cannot (Windows), nothing does."""
-    if hasattr(signal, "setitimer"):
-        signal.setitimer(signal.ITIMER_REAL, seconds)
-
-
 def _limit(memory: int) -> None:
     """Let the system refuse more memory than this, and write no core files."""
     try:
@@ -125,5 +114,5 @@ def _limit(memory: int) -> None:
 
 if __name__ == "__main__":
     with suppress(EOFError, BrokenPipeError):
-        serve(float(sys.argv[1]), int(sys.argv[2]))
+        serve(int(sys.argv[1]))
     os._exit(0)

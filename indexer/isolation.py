@@ -16,13 +16,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from indexer.decoder import MEMORY, SECONDS, answer, ask
+from indexer.decoder import MEMORY, answer, ask
 from indexer.errors import Damaged, ImageError, Unreadable
 
 if TYPE_CHECKING:
     from indexer.domain import DecodedImage, InputSpec
 
 _ROOT = Path(__file__).resolve().parents[1]
+SECONDS = 60.0
+"""What decoding one picture may take, by the clock: ten times what the slowest at the limit of pixels takes."""
+
 _PATIENCE = 2.0
 """Seconds that a child has to end by itself."""
 ENVIRONMENT = {
@@ -36,7 +39,6 @@ ENVIRONMENT = {
 }
 """What decoding is done under."""
 _KILLED = -getattr(signal, "SIGKILL", 9)
-_TIMED_OUT = -getattr(signal, "SIGALRM", 14)
 
 
 class Decoders:
@@ -62,16 +64,18 @@ class Decoders:
         worth another try, where it was killed. Thread-safe.
         """
         for fresh in (False, True):
-            child = _Child(self._seconds, self._memory) if fresh else self._take()
+            child = _Child(self._memory) if fresh else self._take()
             try:
-                image = child.decode(data, spec, page)
+                image = child.decode(data, spec, page, self._seconds)
             except ImageError:
                 self._idle.append(child)
                 raise
             except (EOFError, OSError, ValueError, LookupError, TypeError):  # it died, or what it says makes no sense
                 ended = child.end()
-                if child.timed_out or ended != _KILLED:
-                    raise Damaged(self._why(child, ended)) from None
+                if child.timed_out:
+                    raise Damaged(f"decoding it takes more than {self._seconds:g} seconds") from None
+                if ended != _KILLED:
+                    raise Damaged(_why(ended)) from None
             except BaseException:
                 child.end()
                 raise
@@ -84,39 +88,34 @@ class Decoders:
         try:
             return self._idle.pop()  # the last one used: its memory is warm
         except IndexError:
-            return _Child(self._seconds, self._memory)
+            return _Child(self._memory)
 
-    def _why(self, child: _Child, ended: int) -> str:
-        if child.timed_out or ended == _TIMED_OUT:
-            return f"decoding it takes more than {self._seconds:g} seconds"
-        with suppress(ValueError):
-            return f"its decoder crashed ({signal.Signals(-ended).name})"
-        return f"its decoder ended with code {ended}"
+
+def _why(ended: int) -> str:
+    with suppress(ValueError):
+        return f"its decoder crashed ({signal.Signals(-ended).name})"
+    return f"its decoder ended with code {ended}"
 
 
 class _Child:
-    def __init__(self, seconds: float, memory: int) -> None:
+    def __init__(self, memory: int) -> None:
         environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": _search_path()}
         # -P: the folder that moodex is called in must not be able to bring modules of its own.
-        command = [sys.executable, "-P", "-m", "indexer.decoder", str(seconds), str(memory)]
+        command = [sys.executable, "-P", "-m", "indexer.decoder", str(memory)]
         pipe = subprocess.PIPE
         self.timed_out = False
-        self._seconds = seconds
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=environment)  # noqa: S603
 
-    def decode(self, data: bytes, spec: InputSpec, page: int) -> DecodedImage:
-        # It ends by itself when its time is over; where even that hangs, it is ended.
-        watch = threading.Timer(self._seconds + _PATIENCE, self._give_up)
+    def decode(self, data: bytes, spec: InputSpec, page: int, seconds: float) -> DecodedImage:
+        self.timed_out = False  # it may have been ended just when it had answered
+        watch = threading.Timer(seconds, self._give_up)
         watch.daemon = True
         watch.start()
         try:
-            return self._asked(data, spec, page)
+            ask(self._pipe("stdin"), data, spec, page)
+            return answer(self._pipe("stdout"), spec, page)
         finally:
             watch.cancel()
-
-    def _asked(self, data: bytes, spec: InputSpec, page: int) -> DecodedImage:
-        ask(self._pipe("stdin"), data, spec, page)
-        return answer(self._pipe("stdout"), spec, page)
 
     def _give_up(self) -> None:
         self.timed_out = True
