@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import random
+import select
 import shutil
 import signal
 from collections import Counter
@@ -29,6 +30,9 @@ PATIENCE = 120.0
 
 # Threads of their own would not outlive the fork, and take the other cores.
 _SINGLE = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+_LAST_PICTURE = 20.0
+"""Seconds that a process that was decoding may take to see that nobody asks any more."""
 
 _NEEDED = (
     "tests.crash.victim",
@@ -292,7 +296,20 @@ def _forgotten(journal: Sequence[dict[str, Any]], truth: Truth) -> list[str]:
 
 
 def _survivors(group: int) -> list[str]:
-    """Processes of the killed one's group that live on."""
+    """Processes of the killed one's group that live on: what decodes may finish its picture, and no more."""
+    found = []
+    for process in _members(group):
+        try:
+            watched = os.pidfd_open(process)
+        except ProcessLookupError:
+            continue
+        if not select.select([watched], [], [], _LAST_PICTURE)[0]:
+            found.append(f"process {process} lives on")
+        os.close(watched)
+    return found
+
+
+def _members(group: int) -> list[int]:
     found = []
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -300,5 +317,5 @@ def _survivors(group: int) -> list[str]:
         except OSError:
             continue
         if int(facts[2]) == group and facts[0] not in "ZX":
-            found.append(f"process {status.parent.name} lives on")
+            found.append(int(status.parent.name))
     return found
