@@ -24,16 +24,13 @@ _SHORTEST_ID = 4
 def choose_model(shelf: Shelf, name: str, key: str | None) -> StoredModel:
     """The model to search with: the one with `key`, by whatever name it was used, else the newest of those called `name`.
 
-    One with pictures goes before one without, which must still have its file (a `key`) to count. Raises NotIndexed for none.
+    One with pictures goes before one without. Raises NotIndexed for none.
     """
     stored = shelf.models()
     same = next((model for model in stored if model.card.key == key), None)
     if same:
         return same
-    named = sorted(
-        (model for model in stored if model.card.name == name and (model.used or key is not None)),
-        key=lambda model: (model.used, model.id),
-    )
+    named = sorted((model for model in stored if model.card.name == name), key=lambda model: (model.used, model.id))
     if not named:
         others = sorted({model.card.name for model in stored if model.used})
         hint = f" There are pictures indexed with {', '.join(others)}; choose one with --model." if others else ""
