@@ -104,8 +104,8 @@ _KINDS: dict[str, str] = {field.name: str(field.type) for field in fields(Settin
 def _read(path: Path) -> dict[str, object]:
     if not path.exists():
         return {}
-    if not path.is_file():
-        raise UsageError(f"The configuration file {path} is no file.")
+    if path.is_fifo():  # opening it would wait for whoever writes there
+        raise UsageError(f"The configuration file {path} is a pipe, not a file.")
     try:
         with path.open("rb") as file:
             written = tomllib.loads(file.read(_LONGEST).decode())
