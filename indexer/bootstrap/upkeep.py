@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from indexer.domain import ModelCard
     from indexer.ports import Progress
     from indexer.settings import Settings
+
+_RUNS = 1000
+"""How many runs are looked at for one that died."""
 
 
 def doctor(settings: Settings, deep: bool, repair: bool, progress: Progress) -> Doctored:
@@ -75,6 +79,7 @@ class _CheckUp:
             if not any(one.kind in ("unreadable", "pages") for one in findings):
                 findings += [*self._vectors(), *self._files(deep), *self._weights()]
             findings += self._leftovers(findings)
+            findings = [one for one in findings if one.kind != "runs_died" or self._has_one_died()]
         finally:
             self._progress.finish()
         return CheckUp(tuple(findings), rows)
@@ -89,6 +94,18 @@ class _CheckUp:
         except StoreDamaged:
             return False
         return True
+
+    def _has_one_died(self) -> bool:
+        """Whether a run did die that seems to: it may have begun after the writer was asked for."""
+        from db.lock import writer
+        from indexer.history import DIED, as_they_ended
+
+        try:
+            with open_store(self._settings, reading=True) as store:
+                runs = as_they_ended(partial(store.runs, _RUNS), partial(writer, self._settings.home))
+        except StoreDamaged:
+            return True
+        return any(run.outcome == DIED for run in runs)
 
     def _counts(self) -> dict[str, int]:
         from db.examine import count_rows
