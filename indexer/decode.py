@@ -36,7 +36,8 @@ FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 
 _SPARE = 8.0
 """How many times the size it is needed in a picture keeps when its pixels are averaged over whole blocks: by a JPEG's decoder, or
-before it is resized. At three times, one answer in sixty would change, at eight, one in three hundred (bench/results/fidelity.md).
+before it is resized. At three times, one answer in sixty would change; at eight, one in three hundred does
+(bench/results/fidelity.md).
 """
 
 _PAGE_SPARE = 2.0
