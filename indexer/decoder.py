@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from indexer.domain import Pixels
 
 MEMORY = 3 << 30
-"""The address space of a child, in bytes, while it decodes: twice what a picture at the limit of pixels takes."""
+"""The address space of a child, in bytes, while it decodes: a picture at the limit of pixels takes up to 2.5 GB."""
 
 _REQUEST = struct.Struct("<IddBIQ")
 _LENGTH = struct.Struct("<I")

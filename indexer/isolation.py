@@ -23,11 +23,13 @@ if TYPE_CHECKING:
     from indexer.domain import DecodedImage, InputSpec
 
 _ROOT = Path(__file__).resolve().parents[1]
+
 SECONDS = 60.0
-"""What decoding one picture may take, by the clock: ten times what the slowest at the limit of pixels takes."""
+"""What decoding one picture may take, by the clock: several times what the slowest at the limit of pixels takes."""
 
 _PATIENCE = 2.0
 """Seconds that a child has to end by itself."""
+
 ENVIRONMENT = {
     # glibc keeps freed memory instead of returning the pages of every picture: a seventh less time to decode one.
     "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
@@ -38,6 +40,7 @@ ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
 }
 """What decoding is done under."""
+
 _KILLED = -getattr(signal, "SIGKILL", 9)
 
 
