@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine, Row, delete, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from db.tables import JobRow
-from indexer.jobs import Job, JobOptions, Last, When
+
+if TYPE_CHECKING:
+    from indexer.jobs import Job, Last
 
 
 class SqliteJobs:
@@ -52,6 +54,8 @@ class SqliteJobs:
 
 
 def _job(row: Row[Any]) -> Job:
+    from indexer.jobs import Job, JobOptions, Last, When  # a search has no need of them
+
     return Job(
         row.name,
         tuple(os.fsencode(root) for root in row.roots),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from indexer.domain import Hit, Query, in_pixels
 from indexer.emotions import canonical
 from indexer.errors import ImageError, NotIndexed, UsageError
-from indexer.messages import Question
+from indexer.question import Question
 from indexer.search import known_emotions
 
 if TYPE_CHECKING:

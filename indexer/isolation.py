@@ -12,7 +12,9 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
+from math import inf
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -29,6 +31,9 @@ SECONDS = 60.0
 
 _PATIENCE = 2.0
 """Seconds that a child has to end by itself."""
+
+_LOOKS = 60
+"""How often it is looked, within the time that a picture may take, whether it took longer."""
 
 ENVIRONMENT = {
     # glibc keeps freed memory instead of returning the pages of every picture: a seventh less time to decode one.
@@ -53,13 +58,18 @@ class Decoders:
     def __init__(self, seconds: float = SECONDS, memory: int = MEMORY) -> None:
         self._seconds, self._memory = seconds, memory
         self._idle: list[_Child] = []
+        self._children: set[_Child] = set()
+        self._watch = threading.Thread(target=self._give_up_on_the_late, name="decoders", daemon=True)
+        self._over = threading.Event()
+        self._starting = threading.Lock()
 
     def end(self) -> None:
-        """End all of them; nobody may be asking."""
+        """End all of them; nobody may be asking, then or later."""
+        self._over.set()
         for child in self._idle:
             child.close()
         for child in self._idle:
-            child.end()
+            self._end(child)
         self._idle.clear()
 
     def decode(self, data: bytes, spec: InputSpec, page: int = 0) -> DecodedImage:
@@ -67,20 +77,20 @@ class Decoders:
         worth another try, where it was killed. Thread-safe.
         """
         for fresh in (False, True):
-            child = _Child(self._memory) if fresh else self._take()
+            child = self._start() if fresh else self._take()
             try:
                 image = child.decode(data, spec, page, self._seconds)
             except ImageError:
                 self._idle.append(child)
                 raise
             except (EOFError, OSError, ValueError, LookupError, TypeError):  # it died, or what it says makes no sense
-                ended = child.end()
+                ended = self._end(child)
                 if child.timed_out:
                     raise Damaged(f"decoding it takes more than {self._seconds:g} seconds") from None
                 if ended != _KILLED:
                     raise Damaged(_why(ended)) from None
             except BaseException:
-                child.end()
+                self._end(child)
                 raise
             else:
                 self._idle.append(child)
@@ -91,7 +101,27 @@ class Decoders:
         try:
             return self._idle.pop()  # the last one used: its memory is warm
         except IndexError:
-            return _Child(self._memory)
+            return self._start()
+
+    def _start(self) -> _Child:
+        child = _Child(self._memory)
+        with self._starting:
+            self._children.add(child)
+            if not self._watch.ident:
+                self._watch.start()
+        return child
+
+    def _end(self, child: _Child) -> int:
+        self._children.discard(child)
+        return child.end()
+
+    def _give_up_on_the_late(self) -> None:
+        """One thread for all of them: a timer for each picture would cost as much as sending it does."""
+        while not self._over.wait(self._seconds / _LOOKS):
+            now = time.monotonic()
+            for child in list(self._children):
+                if now > child.due:
+                    child.give_up()
 
 
 def _why(ended: int) -> str:
@@ -106,21 +136,20 @@ class _Child:
         # -P: the folder that moodex is called in must not be able to bring modules of its own.
         command = [sys.executable, "-P", "-m", "indexer.decoder", str(memory)]
         pipe = subprocess.PIPE
+        self.due = inf
         self.timed_out = False
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=environment)  # noqa: S603
 
     def decode(self, data: bytes, spec: InputSpec, page: int, seconds: float) -> DecodedImage:
-        self.timed_out = False  # it may have been ended just when it had answered
-        watch = threading.Timer(seconds, self._give_up)
-        watch.daemon = True
-        watch.start()
+        self.timed_out = False  # it may have been given up just when it had answered
+        self.due = time.monotonic() + seconds
         try:
             ask(self._pipe("stdin"), data, spec, page)
             return answer(self._pipe("stdout"), spec, page)
         finally:
-            watch.cancel()
+            self.due = inf
 
-    def _give_up(self) -> None:
+    def give_up(self) -> None:
         self.timed_out = True
         self._process.kill()
 

@@ -1,4 +1,4 @@
-"""What goes into commands and comes out of them: a question, a run's summary, a status, lists of models and of doubts."""
+"""What comes out of commands: a run's summary, a status, lists of models and of doubts."""
 
 from __future__ import annotations
 
@@ -10,22 +10,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from indexer.domain import Failure, Floats, ModelCard
     from indexer.ports import Counts, RunRecord, StoredModel
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A search as it was typed: `image` is a picture file, `like` an indexed id or path."""
-
-    image: bytes | None = None
-    like: bytes | None = None
-    emotions: tuple[str, ...] = ()
-    excluded: tuple[str, ...] = ()
-    exact_label: bool = False
-    min_score: float = 0.0
-    under: bytes | None = None
-    limit: int = 20
-    offset: int = 0
-    dedupe: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -106,6 +105,8 @@ def _read(path: Path) -> dict[str, object]:
         return {}
     if path.is_fifo():  # opening it would wait for whoever writes there
         raise UsageError(f"The configuration file {path} is a pipe, not a file.")
+    import tomllib
+
     try:
         with path.open("rb") as file:
             written = tomllib.loads(file.read(_LONGEST).decode())

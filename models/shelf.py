@@ -10,13 +10,16 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from indexer.atomic import replace_file, write_file
 from indexer.domain import ModelCard
 from indexer.errors import ModelUnavailable, UsageError
-from indexer.messages import DefaultModel
 from models import zoo
 from models.card import card_path, card_text, read_card
+
+if TYPE_CHECKING:
+    from indexer.messages import DefaultModel
 
 _log = logging.getLogger(__name__)
 _SUFFIX = ".safetensors"
@@ -68,6 +71,8 @@ class ModelShelf:
 
     def in_use(self) -> DefaultModel:
         """The model to use, as it was chosen, whether it is still there or not."""
+        from indexer.messages import DefaultModel  # a search has no need of it
+
         if self._wanted:
             return DefaultModel(self._wanted, "settings")
         chosen = self._chosen()

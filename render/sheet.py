@@ -16,7 +16,7 @@ from render.text import counted, printable, shown_path
 
 if TYPE_CHECKING:
     from indexer.domain import Hit
-    from indexer.messages import Question
+    from indexer.question import Question
 
 Thumbnail = Callable[[bytes, tuple[int, int, int, int] | None], bytes | None]
 

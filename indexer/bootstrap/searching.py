@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from db.store import SqliteStore
     from indexer.domain import Hit
     from indexer.look import Reader
-    from indexer.messages import Question
     from indexer.ports import StoredModel, VectorIndex
+    from indexer.question import Question
     from indexer.settings import Settings
 
 

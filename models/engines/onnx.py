@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 EXTRA = "onnx"
 _BATCH_SIZE = 16
+_PIXELS = 160_000
+"""Of all pictures that are computed at once, where nobody chose their number: what is between the layers stays in the cache."""
 _QUIET = 3
 
 
@@ -35,13 +37,15 @@ class OnnxEngine:
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = _QUIET
         self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        self._input = self._session.get_inputs()[0].name
+        given = self._session.get_inputs()[0]
+        self._input = given.name
+        self._at_once = batch_size or max(1, _PIXELS // (given.shape[1] * given.shape[2]))
         self.batch_size = batch_size or _BATCH_SIZE
 
     def run(self, pixels: Pixels) -> Outputs:
         parts = [
-            self._session.run(None, {self._input: np.ascontiguousarray(pixels[start : start + self.batch_size])})
-            for start in range(0, len(pixels), self.batch_size)
+            self._session.run(None, {self._input: np.ascontiguousarray(pixels[start : start + self._at_once])})
+            for start in range(0, len(pixels), self._at_once)
         ]
         first, second = zip(*parts, strict=True)
         return np.concatenate(first), np.concatenate(second)

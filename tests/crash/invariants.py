@@ -20,7 +20,7 @@ from indexer.bootstrap import opening, searching, upkeep
 from indexer.domain import LOOK, ModelCard, Query
 from indexer.errors import MoodexError
 from indexer.look import Reader
-from indexer.messages import Question
+from indexer.question import Question
 from indexer.reconcile import open_vectors
 from indexer.search import search
 from indexer.settings import Settings

@@ -30,8 +30,8 @@ from indexer.errors import WriterBusy
 from indexer.history import DIED
 from indexer.label import what_is_said
 from indexer.look import Reader
-from indexer.messages import Question
 from indexer.pipeline import IndexOptions
+from indexer.question import Question
 from indexer.settings import Settings
 from render.export import writer_for
 from tests.crash.marked import (

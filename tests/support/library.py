@@ -13,8 +13,9 @@ from indexer.bootstrap import indexing, searching
 from indexer.domain import Hit
 from indexer.isolation import Decoders
 from indexer.look import Reader
-from indexer.messages import Question, Summary
+from indexer.messages import Summary
 from indexer.pipeline import IndexOptions
+from indexer.question import Question
 from indexer.scan import ScanOptions
 from indexer.settings import Settings
 from models.fake import FakeClassifier, FakeFaceFinder

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from indexer.domain import Hit, InputSpec, ModelCard
-from indexer.messages import Doubt, ListedModel, Question
+from indexer.messages import Doubt, ListedModel
+from indexer.question import Question
 from indexer.study import Inspection, Row
 from render.bars import write_bars
 from render.charts import confusion_chart
