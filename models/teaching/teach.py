@@ -56,8 +56,8 @@ def teach(
     `said_before` is what the model says of each until now.
 
     Every reading, and then every setting, is tried on the same folds, near-duplicates together; what makes held-out labels
-    likeliest is taken, and the accuracies are those of the same folds, so that `after` is a little optimistic. Emotions with one label are
-    learned, but cannot be held out. Deterministic. Raises UsageError where nothing can be held out.
+    likeliest is taken, and the accuracies are those of the same folds, so that `after` is a little optimistic. Emotions with
+    one label are learned, but cannot be held out. Deterministic. Raises UsageError where nothing can be held out.
     """
     start = old.knowing(sorted(set(labels)))
     numbers = np.array([start.labels.index(label) for label in labels], dtype=np.int64)
