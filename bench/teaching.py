@@ -25,13 +25,15 @@ sys.path.insert(0, str(ROOT))
 from bench.machine import machine  # noqa: E402
 from indexer.decode import decode_file  # noqa: E402
 from indexer.errors import UsageError  # noqa: E402
-from indexer.teach import impressions, representatives  # noqa: E402
+from indexer.grouping import representatives  # noqa: E402
+from indexer.teach import impressions  # noqa: E402
 from models import checkpoint, zoo  # noqa: E402
 from models.classifier import TorchClassifier  # noqa: E402
 from models.teaching.memory import as_read, head_of, recall  # noqa: E402
 from models.teaching.teach import teach  # noqa: E402
 from models.training.datasets import find_pictures  # noqa: E402
 from models.training.pictures import load_pictures  # noqa: E402
+from models.usual import learned  # noqa: E402
 
 BUDGETS = (1, 2, 5, 10, 20)
 REPEATS = 6
@@ -42,16 +44,17 @@ WAYS = ("an emotion", "random", "suggested")
 
 @dataclass(frozen=True)
 class Labelled:
-    """The model's view of labelled pictures: embeddings as a taught classifier reads them, guesses, and the truth."""
+    """The model's view of labelled pictures: embeddings as taught classifiers may read them, guesses, and the truth."""
 
-    vectors: Any
+    readings: list[Any]
     impressions: Any
     probabilities: Any
     truth: Any
 
     def of(self, emotions: tuple[str, ...]) -> Labelled:
         chosen = np.isin(self.truth, emotions)
-        return Labelled(self.vectors[chosen], self.impressions[chosen], self.probabilities[chosen], self.truth[chosen])
+        readings = [vectors[chosen] for vectors in self.readings]
+        return Labelled(readings, self.impressions[chosen], self.probabilities[chosen], self.truth[chosen])
 
 
 class Bench:
@@ -71,7 +74,8 @@ class Bench:
         stored = scores.embeddings.astype(np.float16)
         seen = impressions(self.card, stored, scores.probabilities)
         truth = np.array([pictures.emotions[label] for label in pictures.labels])
-        return Labelled(as_read(self.card, stored), seen, scores.probabilities, truth)
+        usual = learned(self.card, stored.astype(np.float32))
+        return Labelled([as_read(self.card, stored), as_read(self.card, stored, usual)], seen, scores.probabilities, truth)
 
     def curves(self, pictures: Labelled) -> dict[str, Any]:
         """Balanced accuracy on what was not labelled, by labels an emotion and by how they were chosen.
@@ -100,13 +104,14 @@ class Bench:
         started = time.perf_counter()
         try:
             labels = pictures.truth[given].tolist()
-            head = teach(self.head, pictures.vectors[given], labels, self.remembered, said.tolist()).head
+            readings = [vectors[given] for vectors in pictures.readings]
+            learnt = teach(self.head, readings, labels, self.remembered, said.tolist())
             self.seconds.append(time.perf_counter() - started)
         except UsageError:
-            head = None  # too few to learn from: nothing changes
-        if head is None:
+            learnt = None  # too few to learn from: nothing changes
+        if learnt is None or learnt.head is None:
             return guesses(pictures.probabilities[rest], self.card.labels, emotions)
-        return guesses(head.logits(pictures.vectors[rest]), head.labels, emotions)
+        return guesses(learnt.head.logits(pictures.readings[learnt.reading][rest]), learnt.head.labels, emotions)
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from indexer.domain import Floats, Halves, Ids
 
 _ADDED_AT_ONCE = 65_536
+_COMPARED_AT_ONCE = 8192
 _TRAINED_ON = 64
 """Vectors a centre that clusters are learned from."""
 
@@ -107,8 +108,8 @@ def _reach(coarse: Any, vectors: Halves, random: np.random.Generator) -> tuple[t
 def _nearest(vectors: Halves, asked: Floats, count: int) -> Ids:
     """The rows of the nearest vectors to each of Q questions, nearest first, (Q, count), by comparing all."""
     best, rows = np.empty((len(asked), 0), dtype=np.float32), np.empty((len(asked), 0), dtype=np.int64)
-    for start in range(0, len(vectors), _ADDED_AT_ONCE):
-        found = asked @ vectors[start : start + _ADDED_AT_ONCE].astype(np.float32).T
+    for start in range(0, len(vectors), _COMPARED_AT_ONCE):
+        found = asked @ vectors[start : start + _COMPARED_AT_ONCE].astype(np.float32).T
         best = np.concatenate([best, found], axis=1)
         rows = np.concatenate([rows, np.broadcast_to(np.arange(start, start + found.shape[1]), found.shape)], axis=1)
         if best.shape[1] > count:

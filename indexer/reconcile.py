@@ -74,7 +74,9 @@ def keep_vectors(shelf: Shelf, files: VectorFiles, model: StoredModel) -> bool:
     if len(staying) < len(kept):
         new = list(_looks(shelf, model, _end(staying), generation.last_id))
     if new:
-        files.save(model.card, staying, _joined(new), generation)
+        rows = _joined(new)
+        del new  # else a large library would be in memory once more while the index is built
+        files.save(model.card, staying, rows, generation)
     else:
         files.forget(model.card)
     return True

@@ -8,17 +8,17 @@ import numpy as np
 
 from indexer.domain import FEEL, LOOK
 from indexer.errors import UsageError
+from indexer.grouping import representatives
 from indexer.messages import Lesson, Suggestion
 from indexer.ports import Filter
 
 if TYPE_CHECKING:
-    from indexer.domain import Floats, Halves, Ids, ModelCard
+    from indexer.domain import Floats, Halves, ModelCard
     from indexer.ports import Shelf, StoredModel
 
-_SAMPLED = 2000
+_SAMPLED = 8192
 _FEWEST = 4
 _CANDIDATES = 20_000
-_ROUNDS = 10
 _SHARE = np.float32(0.5)
 """How long what is felt and how it looks are beside what the model says."""
 
@@ -85,40 +85,3 @@ def impressions(card: ModelCard, vectors: Halves, probabilities: Floats) -> Floa
     whole = np.concatenate([*parts, np.sqrt(probabilities)], axis=1)
     unit: Floats = whole / np.linalg.norm(whole, axis=1, keepdims=True)
     return unit
-
-
-def representatives(vectors: Floats, covered: Floats, count: int) -> Ids:
-    """Rows of unit vectors, (N, D), one for each of `count` groups of them that no `covered` vector, (M, D), stands for.
-
-    Spherical k-means, whose groups around the covered vectors stay where they are. Deterministic.
-    """
-    count = min(count, len(vectors))
-    if count == 0:
-        return np.empty(0, dtype=np.int64)
-    centres = _spread(vectors, covered, count)
-    for _ in range(_ROUNDS):
-        groups = (vectors @ np.concatenate([centres, covered]).T).argmax(axis=1)
-        for group in range(count):
-            if (groups == group).any():
-                middle = vectors[groups == group].sum(axis=0)
-                centres[group] = middle / max(float(np.linalg.norm(middle)), 1e-12)
-    near = vectors @ centres.T
-    rows: list[int] = []
-    for group in range(count):
-        order = np.argsort(-near[:, group], kind="stable")
-        rows.append(next(int(row) for row in order if int(row) not in rows))
-    return np.array(rows, dtype=np.int64)
-
-
-def _spread(vectors: Floats, covered: Floats, count: int) -> Floats:
-    """First centres, far from each other and from what is covered: k-means++ (Arthur and Vassilvitskii 2007)."""
-    random = np.random.default_rng(0)
-    nearest = np.full(len(vectors), -1.0, dtype=np.float32)
-    for vector in covered:
-        np.maximum(nearest, vectors @ vector, out=nearest)
-    centres = np.empty((count, vectors.shape[1]), dtype=np.float32)
-    for number in range(count):
-        far = np.clip(1 - nearest, 0, None).astype(np.float64) ** 2 + 1e-12
-        centres[number] = vectors[random.choice(len(vectors), p=far / far.sum())]
-        np.maximum(nearest, vectors @ centres[number], out=nearest)
-    return centres

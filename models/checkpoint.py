@@ -22,6 +22,9 @@ from models.verified import NO_TENSORS, not_safetensors, read_verified
 MEMORY = "memory."
 """How the names of tensors begin that are no weights, but remember some of the pictures a model was trained on."""
 
+_ABOVE = ("classifier.", "usual.", MEMORY)
+"""How the names of tensors begin that the embeddings do not depend on."""
+
 
 def save(folder: Path, card: ModelCard, state: Mapping[str, Tensor]) -> Path:
     """Write weights and card, each atomically, and return the weights' path.
@@ -39,8 +42,8 @@ def save(folder: Path, card: ModelCard, state: Mapping[str, Tensor]) -> Path:
 
 
 def backbone_digest(stored: Mapping[str, Tensor]) -> str:
-    """BLAKE3 hex digest of what decides the embeddings: all weights of the network, as they are stored, but the classifier's."""
-    backbone = {name: tensor for name, tensor in stored.items() if not name.startswith(("classifier.", MEMORY))}
+    """BLAKE3 hex digest of what decides the embeddings: all weights, as they are stored, but what only the classifier reads."""
+    backbone = {name: tensor for name, tensor in stored.items() if not name.startswith(_ABOVE)}
     return blake3(serialise(backbone)).hexdigest()
 
 

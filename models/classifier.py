@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from indexer.domain import ModelCard, Scores, in_precision
+from indexer.domain import FEEL, LOOK, ModelCard, Scores, in_precision
 from indexer.errors import ModelUnavailable
+from models import usual
 from models.card import read_card
 from models.engines.graph import Graph, graph_path, read_graph, with_weights
 from models.engines.onnx import OnnxEngine
+from models.lengths import LENGTH
 from models.verified import read_arrays
 
 if TYPE_CHECKING:
@@ -94,11 +96,14 @@ class TorchClassifier(_OnEngine):
 
 
 class OnnxClassifier(_OnEngine):
-    """Implements `indexer.ports.Classifier` by ONNX Runtime on a CPU: the graph gives what the last layer reads."""
+    """Implements `indexer.ports.Classifier` by ONNX Runtime on a CPU: the graph gives what the last layer reads of a picture
+    by itself.
+    """
 
-    def __init__(self, card: ModelCard, engine: Engine, matrix: Floats, bias: Floats) -> None:
+    def __init__(self, card: ModelCard, engine: Engine, state: Mapping[str, Floats]) -> None:
         super().__init__(card, engine)
-        self._matrix, self._bias = matrix, bias
+        self._matrix, self._bias = state["classifier.weight"], state["classifier.bias"]
+        self._usual = usual.stored(state)
 
     @classmethod
     def open(cls, path: Path, batch_size: int = 0, threads: int = 0) -> Self:
@@ -107,7 +112,7 @@ class OnnxClassifier(_OnEngine):
         Raises ModelUnavailable, also for an architecture that has no graph, and MissingExtra where ONNX Runtime is not installed.
         """
         card = read_card(path)
-        graph = graph_path(card.architecture, card.input.size)
+        graph = graph_path(card.architecture.removesuffix(f"+{usual.WORD}"), card.input.size)
         if not graph.exists():
             raise ModelUnavailable(
                 f"ONNX Runtime knows no {card.architecture} for pictures of {card.input.size} pixels: use --engine torch."
@@ -115,10 +120,12 @@ class OnnxClassifier(_OnEngine):
         drawn, state = read_graph(graph), read_arrays(path, card.weights_digest)
         _check(card, drawn, state)
         engine = OnnxEngine(with_weights(drawn, state), threads, batch_size)
-        return cls(card, engine, state["classifier.weight"], state["classifier.bias"])
+        return cls(card, engine, state)
 
     def classify(self, pixels: Pixels) -> Scores:
         read, embeddings = self._engine.run(pixels)
+        if self._usual is not None:
+            read[:, self.card.columns(FEEL)] -= LENGTH * self._usual.beside(embeddings[:, self.card.columns(LOOK)])
         logits = read @ self._matrix.T + self._bias
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         return Scores(odds / odds.sum(axis=1, keepdims=True), embeddings)
@@ -131,6 +138,12 @@ def _check(card: ModelCard, graph: Graph, state: Mapping[str, Floats]) -> None:
     for name, shape in (("classifier.weight", (len(card.labels), graph.reads)), ("classifier.bias", (len(card.labels),))):
         if name not in state or state[name].shape != shape:
             raise ModelUnavailable(f"In the model {card.name!r}, {name} is not of the shape {shape}, for its labels.")
+    if usual.WORD in card.architecture.split("+"):
+        for name in (f"{usual.WORD}.looks", f"{usual.WORD}.feels"):
+            if name not in state or state[name].shape != (usual.GROUPS, card.embedding_size // 2):
+                raise ModelUnavailable(
+                    f"The model {card.name!r} does not say what is usual: {name} is missing or of another shape."
+                )
     for name, values in state.items():
         if not np.isfinite(values).all():
             raise ModelUnavailable(f"In the model {card.name!r}, {name} holds values that are not finite numbers.")

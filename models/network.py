@@ -11,6 +11,7 @@ from torch.nn.functional import normalize
 from indexer.domain import FEEL, LOOK
 from models import spaces
 from models.fold import fold_norms
+from models.lengths import LENGTH, SHARE
 
 WORDS: dict[str, str] = {
     "leaky_relu": "leaky ReLU (slope 0.1) instead of ReLU",
@@ -23,18 +24,17 @@ WORDS: dict[str, str] = {
     "unit": "the classifier reads the embedding at unit length, as it is stored",
     "spaces": "an embedding of two parts of 128, what is felt and how it looks; the classifier reads the first, at unit length",
     "whole": "the classifier reads both spaces: what a person taught it may be about how a picture looks",
+    "usual": "it reads what is felt less what pictures that look the same usually feel",
 }
 """What may follow an architecture's name, as in `googlenet+plain+dropout`, and what it means."""
 
 HEAD = ("neck.", "classifier.")
 """How the names of a network's own layers on top of its backbone begin."""
 
-_FITTED = "look."
+_FITTED = ("look.", "usual.")
 
 _DENSE = {"dense64": (64,), "dense64x2": (64, 64)}
 _SLOPE = 0.1
-LENGTH = 16.0
-"""What a unit vector is stretched to before the classifier: among ten classes, 1 would leave every answer lukewarm."""
 
 
 class Network(nn.Module):
@@ -74,6 +74,7 @@ class Network(nn.Module):
         self.whole = {"spaces", "whole"} <= words
         self.classifier = nn.Linear(size + spaces.SIZE if self.whole else size, classes)
         self.look = spaces.Look(channels) if "spaces" in words else None
+        self.usual = spaces.UsualFeel() if self.whole and "usual" in words else None
         self.spaces = ((FEEL, size), (LOOK, spaces.SIZE)) if self.look else ()
         self.embedding_size = size + (spaces.SIZE if self.look else 0)
 
@@ -115,7 +116,8 @@ class Network(nn.Module):
             return unit * LENGTH if self.unit else features, unit
         maps = self.early(x)
         feel, look = normalize(self.neck(self.late(maps))), normalize(self.look(maps))
-        read = torch.cat([feel, look * spaces.SHARE], dim=1) if self.whole else feel
+        felt = feel if self.usual is None else feel - self.usual(look)
+        read = torch.cat([felt, look * SHARE], dim=1) if self.whole else felt
         return read * LENGTH, torch.cat([feel, look], dim=1)
 
     def from_input(self) -> list[tuple[str, nn.Parameter]]:

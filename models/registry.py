@@ -49,7 +49,7 @@ def _lite(number: int, width: float, depth: float) -> Architecture:
     return Architecture(
         f"efficientnet_lite{number}",
         partial(efficientnet_lite.EfficientNetLite, width=width, depth=depth),
-        _ANY_HEAD | {"spaces", "whole"},
+        _ANY_HEAD | {"spaces", "whole", "usual"},
         maps="head",
         mean=127.0,
         std=128.0,

@@ -14,17 +14,28 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.usual import GROUPS
+
 if TYPE_CHECKING:
     from indexer.domain import Ids
 
 SIZE = 128
 """Numbers a picture in each of the two spaces."""
 
-SHARE = 0.5
-"""How long the look is beside what is felt, for a classifier that reads both."""
-
 _GRID = 4
 _SHRINKAGE = 0.1
+
+
+class UsualFeel(nn.Module):
+    """What pictures of a look usually feel, (N, 128), of looks of unit length, (N, 128): as `models.usual.Usual`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looks = nn.Parameter(torch.zeros(GROUPS, SIZE), requires_grad=False)
+        self.feels = nn.Parameter(torch.zeros(GROUPS, SIZE), requires_grad=False)
+
+    def forward(self, look: Tensor) -> Tensor:
+        return self.feels[(look @ self.looks.T).argmax(dim=1)]
 
 
 class Look(nn.Module):

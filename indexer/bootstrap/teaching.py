@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING
 
 from indexer.ask import choose_model
@@ -15,9 +14,9 @@ from indexer.stopping import stoppable
 
 if TYPE_CHECKING:
     from db.store import SqliteStore
-    from indexer.domain import ModelCard
-    from indexer.ports import Progress, Score, StoredModel
+    from indexer.ports import Progress, StoredModel
     from indexer.settings import Settings
+    from models.teaching.version import Answering
 
 
 def teach(settings: Settings, name: str | None, progress: Progress) -> Teaching:
@@ -41,20 +40,22 @@ def teach(settings: Settings, name: str | None, progress: Progress) -> Teaching:
         model = choose_model(store, known.stored_name(), chosen_key(settings))
         given = lesson(store, model)
         version = learn(known, in_use.name, given, name)
-        if version.card is not None:
+        new = version.new
+        if new is not None:
             try:
-                rescored = _rescore(settings, store, (model, version.card, version.score), progress, check_stop)
+                rescored = _rescore(settings, store, model, new, progress, check_stop)
                 if not chosen:
-                    known.use(version.card.name)
+                    known.use(new.card.name)
             except BaseException:
                 # The file first: that needs no room on a disk that may be full, and makes some.
-                known.remove(version.card.name)
-                forget(store, FaissFiles(settings.vectors), version.card.name, {})
+                known.remove(new.card.name)
+                forget(store, FaissFiles(settings.vectors), new.card.name, {})
                 raise
     done = version.taught
-    now = in_use.name if version.card is None else version.card.name
-    new = version.card is not None
-    return Teaching(now, new, new and not chosen, done.before, done.after, done.tested, given.counts(), rescored)
+    now = in_use.name if new is None else new.card.name
+    return Teaching(
+        now, new is not None, new is not None and not chosen, done.before, done.after, done.tested, given.counts(), rescored
+    )
 
 
 def undo_teaching(settings: Settings, progress: Progress) -> Undone:
@@ -65,7 +66,7 @@ def undo_teaching(settings: Settings, progress: Progress) -> Undone:
     from db.lock import writer_lock
     from db.vector_files import FaissFiles
     from indexer.forget import forget
-    from models.teaching.version import earlier, score
+    from models.teaching.version import earlier
 
     need_database(settings)
     known = shelf(settings)
@@ -75,11 +76,11 @@ def undo_teaching(settings: Settings, progress: Progress) -> Undone:
         raise UsageError(
             f"{name!r} is what --model, MOODEX_MODEL or the configuration file names; only the default can be undone."
         )
-    earlier_name, card, head = earlier(known, name)
+    earlier_name, answering = earlier(known, name)
     with writer_lock(settings.home), stoppable("nothing was changed") as check_stop, open_store(settings) as store:
         model = choose_model(store, known.stored_name(), chosen_key(settings))
-        if head is not None:
-            rescored = _rescore(settings, store, (model, card, partial(score, card, head)), progress, check_stop)
+        if answering is not None:
+            rescored = _rescore(settings, store, model, answering, progress, check_stop)
         known.use(earlier_name)
         forget(store, FaissFiles(settings.vectors), name, {one.name: card.key for one, card in known.cards()})
         known.remove(name)
@@ -89,7 +90,8 @@ def undo_teaching(settings: Settings, progress: Progress) -> Undone:
 def _rescore(
     settings: Settings,
     store: SqliteStore,
-    who: tuple[StoredModel, ModelCard, Score],
+    source: StoredModel,
+    answering: Answering,
     progress: Progress,
     check_stop: Callable[[], None],
 ) -> int:
@@ -101,11 +103,10 @@ def _rescore(
         check_stop()
         progress.advance(done, 0)
 
-    source, card, score = who
     progress.start(store.pictures(source.id))
     try:
-        target = store.register_model(card)
-        rescored = store.rescore(source.id, target, score, advance)
+        target = store.register_model(answering.card)
+        rescored = store.rescore(source.id, target, answering.score, advance)
     finally:
         progress.finish()
     keep_vectors(store, FaissFiles(settings.vectors), next(one for one in store.models() if one.id == target))

@@ -9,16 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from indexer.domain import LOOK
+from indexer.domain import FEEL, LOOK
 from models.checkpoint import MEMORY
-from models.network import LENGTH
+from models.lengths import LENGTH, SHARE
 from models.registry import architecture
-from models.spaces import SHARE
 from models.teaching.head import Examples, Head
 from models.teaching.teach import one_hot
+from models.usual import WORD
 
 if TYPE_CHECKING:
     from indexer.domain import Floats, Halves, Ids, ModelCard
+    from models.usual import Usual
 
 SIZE = 2000
 """Embeddings that are kept: with 256 numbers each a megabyte."""
@@ -43,14 +44,21 @@ def reads_stored(card: ModelCard) -> bool:
     return bool(architecture(card.architecture).words & {"unit", "spaces"})
 
 
-def taught_architecture(card: ModelCard) -> str:
-    """The architecture of a model once it was taught: its classifier reads all of the stored embedding."""
-    return architecture(f"{card.architecture}+{'whole' if card.spaces else 'unit'}").name
+def taught_architecture(card: ModelCard, usual: Usual | None = None) -> str:
+    """The architecture of a model once it was taught: its classifier reads all of the stored embedding, and perhaps beside what
+    is usual.
+    """
+    words = ("whole" if card.spaces else "unit", *([] if usual is None else [WORD]))
+    return architecture("+".join([card.architecture, *words])).name
 
 
-def as_read(card: ModelCard, embeddings: Floats | Halves) -> Floats:
-    """Stored embeddings, (N, embedding size), as a taught classifier reads them: float32, (N, embedding size)."""
+def as_read(card: ModelCard, embeddings: Floats | Halves, usual: Usual | None = None) -> Floats:
+    """Stored embeddings, (N, embedding size), as a taught classifier reads them, by themselves or beside what is usual: float32,
+    (N, embedding size).
+    """
     read = embeddings.astype(np.float32)
+    if usual is not None:
+        read[:, card.columns(FEEL)] -= usual.beside(read[:, card.columns(LOOK)])
     if card.spaces:
         read[:, card.columns(LOOK)] *= SHARE
     return read
@@ -63,6 +71,7 @@ def head_of(card: ModelCard, state: Mapping[str, Tensor]) -> Head:
     return Head(card.labels, torch.nn.functional.pad(matrix, (0, unread)), state["classifier.bias"].float())
 
 
-def with_head(state: Mapping[str, Tensor], head: Head) -> dict[str, Tensor]:
-    """A checkpoint's weights with another last layer, which reads all of the embedding."""
-    return {**state, "classifier.weight": head.matrix / LENGTH, "classifier.bias": head.bias}
+def with_head(state: Mapping[str, Tensor], head: Head, usual: Usual | None = None) -> dict[str, Tensor]:
+    """A checkpoint's weights with another last layer, which reads all of the embedding, perhaps beside what is usual."""
+    known = {} if usual is None else {name: torch.from_numpy(values) for name, values in usual.state().items()}
+    return {**state, **known, "classifier.weight": head.matrix / LENGTH, "classifier.bias": head.bias}

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 _FOLDS = 5
 _SHARES = (0.3, 0.6, 0.9)
 _ANCHORS = (0.1, 0.01, 0.001)
+_MIDDLING = Pull(share=0.6, anchor=0.01)
+"""What readings are compared under."""
+
 _ALIKE = 0.98
 """Cosine similarity from which two pictures are one: both go to the same fold."""
 
@@ -34,46 +37,58 @@ _ALIKE = 0.98
 class Taught:
     """A refitted head, how it was refitted, and what held-out labels say of it: balanced accuracy `before` and `after`.
 
-    `tested` is how many labels could be held out. `head` is None where it would not be clearly better than the old one.
+    `reading` is the number of the way of reading embeddings that it is for, `tested` how many labels could be held out. `head`
+    is None where it would not be clearly better than the old one.
     """
 
     head: Head | None
+    reading: int
     pull: Pull
     before: float
     after: float
     tested: int
 
 
-def teach(old: Head, vectors: Floats, labels: Sequence[str], remembered: Examples, said_before: Sequence[str]) -> Taught:
-    """Refit a head to N labelled embeddings as it reads them, (N, D). `said_before` is what the model says of each until now.
+def teach(
+    old: Head, readings: Sequence[Floats], labels: Sequence[str], remembered: Examples, said_before: Sequence[str]
+) -> Taught:
+    """Refit a head to N labelled embeddings, each of the `readings` of which it could read, (N, D), the first the plain one.
+    `said_before` is what the model says of each until now.
 
-    Every setting is tried on the same folds, near-duplicates together; the one under which held-out labels are likeliest is
-    taken, and the accuracies are those of the same folds, so that `after` is a little optimistic. Emotions with one label are
-    learned, but cannot be held out. Deterministic. Raises UsageError where nothing can be held out.
+    Every reading, and then every setting, is tried on the same folds, near-duplicates together; what makes held-out labels
+    likeliest is taken, and the accuracies are those of the same folds, so that `after` is a little optimistic. Emotions with
+    one label are learned, but cannot be held out. Deterministic. Raises UsageError where nothing can be held out.
     """
     start = old.knowing(sorted(set(labels)))
     numbers = np.array([start.labels.index(label) for label in labels], dtype=np.int64)
-    new = Examples(torch.from_numpy(vectors), one_hot(numbers, len(start.labels)))
+    targets = one_hot(numbers, len(start.labels))
+    new = [Examples(torch.from_numpy(vectors), targets) for vectors in readings]
     kept = _widened(remembered, len(start.labels))
-    folds, tested = _folds(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), numbers)
+    folds, tested = _folds(readings[0] / np.linalg.norm(readings[0], axis=1, keepdims=True), numbers)
     if not tested.any():
         raise UsageError("No emotion has two labelled pictures that are not nearly the same; label a few more.")
-    trials = []
-    pulls = [Pull(share, anchor) for share, anchor in product(_SHARES, _ANCHORS)]
-    for pull in bar(pulls, desc="Learning", unit="way", leave=False):
+
+    def held_out(reading: int, pull: Pull) -> Floats:
         logits = np.zeros((len(numbers), len(start.labels)), dtype=np.float32)
         for fold in range(folds.max() + 1):
-            head = refit(start, new.take(np.flatnonzero(folds != fold)), kept, pull)
-            logits[folds == fold] = head.logits(vectors[folds == fold])
-        trials.append((_surprise(logits[tested], numbers[tested]), pull, logits))
-    _, pull, logits = min(trials, key=lambda trial: trial[0])
+            head = refit(start, new[reading].take(np.flatnonzero(folds != fold)), kept, pull)
+            logits[folds == fold] = head.logits(readings[reading][folds == fold])
+        return logits
+
+    def surprise(logits: Floats) -> float:
+        return _surprise(logits[tested], numbers[tested])
+
+    reading = min(range(len(readings)), key=lambda reading: surprise(held_out(reading, _MIDDLING)))
+    pulls = [Pull(share, anchor) for share, anchor in product(_SHARES, _ANCHORS)]
+    trials = [(pull, held_out(reading, pull)) for pull in bar(pulls, desc="Learning", unit="way", leave=False)]
+    pull, logits = min(trials, key=lambda trial: surprise(trial[1]))
     old_right = np.array([label == said for label, said in zip(labels, said_before, strict=True)])[tested]
     new_right = (logits.argmax(axis=1) == numbers)[tested]
     before, after = _balanced(old_right, numbers[tested]), _balanced(new_right, numbers[tested])
     if _gain(old_right, new_right) <= 1:
-        return Taught(None, pull, before, after, int(tested.sum()))
-    head = refit(start, new, kept, pull).cooled(fit_temperature(logits[tested], numbers[tested]))
-    return Taught(head, pull, before, after, int(tested.sum()))
+        return Taught(None, reading, pull, before, after, int(tested.sum()))
+    head = refit(start, new[reading], kept, pull).cooled(fit_temperature(logits[tested], numbers[tested]))
+    return Taught(head, reading, pull, before, after, int(tested.sum()))
 
 
 def one_hot(numbers: Ids, count: int) -> torch.Tensor:

@@ -18,6 +18,8 @@ from models.card import read_card
 from models.teaching.head import Examples, Head, Pull, refit
 from models.teaching.memory import as_read, head_of, reads_stored, recall, taught_architecture, with_head
 from models.teaching.teach import Taught, teach
+from models.usual import Usual, learned
+from models.usual import stored as stored_usual
 
 if TYPE_CHECKING:
     from indexer.domain import Floats, Halves
@@ -28,23 +30,24 @@ _FIRST_PULL = Pull(share=1.0, anchor=1e-4)
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
-    """What teaching came to. `card` and `head` are those of the new version; None where the old one stays."""
+class Answering:
+    """What answers for a model from stored embeddings: its last layer, and what is usual if it reads beside that."""
 
-    taught: Taught
-    card: ModelCard | None
-    head: Head | None
+    card: ModelCard
+    head: Head
+    usual: Usual | None
 
     def score(self, embeddings: Halves) -> Floats:
-        """What the new version says of stored embeddings, float16, (N, embedding size): float32, (N, labels)."""
-        if self.card is None or self.head is None:
-            raise ModelUnavailable("Nothing new was learned.")
-        return score(self.card, self.head, embeddings)
+        """What the model says of stored embeddings, float16, (N, embedding size): float32, (N, labels)."""
+        return self.head.probabilities(as_read(self.card, embeddings, self.usual))
 
 
-def score(card: ModelCard, head: Head, embeddings: Halves) -> Floats:
-    """What a last layer says of stored embeddings, float16, (N, embedding size): float32, (N, labels)."""
-    return head.probabilities(as_read(card, embeddings))
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What teaching came to. `new` answers for the new version; None where the old one stays."""
+
+    taught: Taught
+    new: Answering | None
 
 
 def learn(shelf: ModelShelf, in_use: str, lesson: Lesson, name: str | None = None) -> Version:
@@ -65,11 +68,14 @@ def learn(shelf: ModelShelf, in_use: str, lesson: Lesson, name: str | None = Non
     target = shelf.place(name or _free_name(shelf, first))
     remembered = recall(base, stored) or _sampled(base, card, lesson)
     old = head_of(base, stored) if reads_stored(base) else _from_nothing(base, remembered)
+    usual = learned(base, lesson.sample_vectors) if base.spaces else None
     vectors = as_read(base, lesson.vectors)
+    readings = [vectors] if usual is None else [vectors, as_read(base, lesson.vectors, usual)]
     said = lesson.said_before if in_use == first else [old.labels[best] for best in old.logits(vectors).argmax(axis=1)]
-    taught = teach(old, vectors, lesson.labels, remembered, said)
+    taught = teach(old, readings, lesson.labels, remembered, said)
     if taught.head is None:
-        return Version(taught, None, None)
+        return Version(taught, None)
+    usual = usual if taught.reading else None
     about = {
         **base.about,
         "taught": {
@@ -79,17 +85,19 @@ def learn(shelf: ModelShelf, in_use: str, lesson: Lesson, name: str | None = Non
             "balanced_accuracy_before": round(taught.before, 4),
             "balanced_accuracy_after": round(taught.after, 4),
             "tested": taught.tested,
+            "beside_what_is_usual": usual is not None,
             "share": taught.pull.share,
             "anchor": taught.pull.anchor,
         },
     }
-    new = replace(base, name=target.stem, architecture=taught_architecture(base), labels=taught.head.labels, about=about)
-    path = checkpoint.save(target.parent, new, with_head(stored, taught.head))
-    return Version(taught, *_as_written(checkpoint.load(path)))
+    kind = taught_architecture(base, usual)
+    new = replace(base, name=target.stem, architecture=kind, labels=taught.head.labels, about=about)
+    path = checkpoint.save(target.parent, new, with_head(stored, taught.head, usual))
+    return Version(taught, _answering(*checkpoint.load(path)))
 
 
-def earlier(shelf: ModelShelf, in_use: str) -> tuple[str, ModelCard, Head | None]:
-    """The model that was in use before a version was taught: its name, its card, and its last layer if that reads what is stored.
+def earlier(shelf: ModelShelf, in_use: str) -> tuple[str, Answering | None]:
+    """The model that was in use before a version was taught: its name, and what answers for it if it reads what is stored.
 
     Raises UsageError for a model that was not taught, ModelUnavailable where the earlier one has gone.
     """
@@ -98,12 +106,11 @@ def earlier(shelf: ModelShelf, in_use: str) -> tuple[str, ModelCard, Head | None
         raise UsageError(f"The model in use, {in_use!r}, was not taught; there is nothing to undo.")
     name = str(taught["before"])
     card, state = checkpoint.load(shelf.find(name))
-    return name, card, head_of(card, state) if reads_stored(card) else None
+    return name, _answering(card, state) if reads_stored(card) else None
 
 
-def _as_written(loaded: tuple[ModelCard, Mapping[str, Tensor]]) -> tuple[ModelCard, Head]:
-    card, state = loaded
-    return card, head_of(card, state)
+def _answering(card: ModelCard, state: Mapping[str, Tensor]) -> Answering:
+    return Answering(card, head_of(card, state), stored_usual({name: values.numpy() for name, values in state.items()}))
 
 
 def _sampled(base: ModelCard, card: ModelCard, lesson: Lesson) -> Examples:

@@ -27,24 +27,29 @@ from models.faces import card as face_card
 from models.faces.finder import GRAPH, onnx_finder, torch_finder
 from models.opening import How, open_classifier, open_finder
 from models.registry import architecture
+from models.usual import learned
 
 ROOT = Path(__file__).parents[3]
+
 SHIPPED = zoo.checkpoints()[zoo.DEFAULT]
 
 
-def taught(folder: Path, labels: tuple[str, ...]) -> Path:
-    """The shipped network with another last layer, which reads all of the embedding."""
+def taught(folder: Path, labels: tuple[str, ...], beside: bool = False) -> Path:
+    """The shipped network with another last layer, which reads all of the embedding, perhaps beside what is usual."""
     card, state = checkpoint.load(SHIPPED)
-    kind = architecture(f"{card.architecture}+whole")
+    kind = architecture(f"{card.architecture}+whole{'+usual' if beside else ''}")
     random = np.random.default_rng(0)
     matrix = torch.from_numpy(random.normal(size=(len(labels), card.embedding_size)).astype(np.float32))
     head = {"classifier.weight": matrix, "classifier.bias": torch.linspace(-1, 1, len(labels))}
+    if beside:
+        library = random.normal(size=(400, card.embedding_size)).astype(np.float32)
+        head |= {name: torch.from_numpy(values) for name, values in learned(card, library).state().items()}
     return checkpoint.save(folder, replace(card, name="taught", architecture=kind.name, labels=labels), {**state, **head})
 
 
-@pytest.mark.parametrize("which", ["shipped", "taught"])
+@pytest.mark.parametrize("which", ["shipped", "taught", "beside"])
 def test_onnx_says_what_torch_says_of_real_pictures(which: str, tmp_path: Path) -> None:
-    path = SHIPPED if which == "shipped" else taught(tmp_path, (*EMOTIONS, "smug"))
+    path = SHIPPED if which == "shipped" else taught(tmp_path, (*EMOTIONS, "smug"), which == "beside")
     by_torch = Reader(TorchClassifier.open(path, "cpu"), torch_finder(device="cpu"))
     by_onnx = Reader(OnnxClassifier.open(path), onnx_finder())
     pictures = [by_torch.decode(file.read_bytes()) for file in sorted((ROOT / "examples/images").rglob("*.*"))[:40]

@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from models.network import LENGTH, Network
+from models.lengths import LENGTH, SHARE
+from models.network import Network
 from models.registry import architecture
-from models.spaces import SHARE, SIZE, Look
+from models.spaces import SIZE, Look
 
 PICTURES = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
