@@ -53,9 +53,8 @@ def teach(settings: Settings, name: str | None, progress: Progress) -> Teaching:
                 raise
     done = version.taught
     now = in_use.name if new is None else new.card.name
-    return Teaching(
-        now, new is not None, new is not None and not chosen, done.before, done.after, done.tested, given.counts(), rescored
-    )
+    is_new = new is not None
+    return Teaching(now, is_new, is_new and not chosen, done.before, done.after, done.tested, given.counts(), rescored)
 
 
 def undo_teaching(settings: Settings, progress: Progress) -> Undone:

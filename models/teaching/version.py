@@ -16,7 +16,7 @@ from indexer.errors import ModelUnavailable, UsageError
 from models import checkpoint
 from models.card import read_card
 from models.teaching.head import Examples, Head, Pull, refit
-from models.teaching.memory import as_read, head_of, reads_stored, recall, taught_architecture, with_head
+from models.teaching.memory import SIZE, as_read, head_of, reads_stored, recall, taught_architecture, with_head
 from models.teaching.teach import Taught, teach
 from models.usual import Usual, learned
 from models.usual import stored as stored_usual
@@ -117,7 +117,9 @@ def _sampled(base: ModelCard, card: ModelCard, lesson: Lesson) -> Examples:
     """For a model without memory: what it says of some of the library's pictures."""
     if card.labels != base.labels:
         raise ModelUnavailable(f"The model {base.name!r} remembers nothing of its training; make it the default, and teach that.")
-    return Examples(torch.from_numpy(as_read(base, lesson.sample_vectors)), torch.from_numpy(lesson.sample_probabilities.copy()))
+    some = slice(None, None, max(1, len(lesson.sample_vectors) // SIZE))
+    vectors = as_read(base, lesson.sample_vectors[some])
+    return Examples(torch.from_numpy(vectors), torch.from_numpy(lesson.sample_probabilities[some].copy()))
 
 
 def _from_nothing(base: ModelCard, remembered: Examples) -> Head:

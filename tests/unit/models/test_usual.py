@@ -59,8 +59,9 @@ def test_one_picture_is_a_library_too() -> None:
     assert np.isfinite(usual.looks).all() and not usual.feels.any()
 
 
-@pytest.mark.parametrize(("own", "reading"), [(4.0, 1), (0.0, 0)])
-def test_labels_choose_how_pictures_are_read(own: float, reading: int) -> None:
+@pytest.mark.parametrize(("own", "read_as"), [(4.0, {1}), (0.0, {0, 1})])
+def test_labels_choose_how_pictures_are_read(own: float, read_as: set[int]) -> None:
+    """Where characters differ by more than emotions, beside what is usual; where they do not, either way serves."""
     embeddings, truth = library(own)
     usual = learned(CARD, embeddings)
     readings = [as_read(CARD, embeddings), as_read(CARD, embeddings, usual)]
@@ -71,12 +72,8 @@ def test_labels_choose_how_pictures_are_read(own: float, reading: int) -> None:
     nothing = Examples(torch.zeros(2, 256), one_hot(np.arange(2), 2))
     said = random.permutation([labels[one] for one in truth[given]]).tolist()
     taught = teach(old, [rows[given] for rows in readings], [labels[one] for one in truth[given]], nothing, said)
-    assert taught.head is not None
-    if own:
-        assert taught.reading == reading
-        assert (taught.head.logits(readings[1]).argmax(axis=1) == truth).mean() > 0.9
-    else:
-        assert (taught.head.logits(readings[taught.reading]).argmax(axis=1) == truth).mean() > 0.9
+    assert taught.head is not None and taught.reading in read_as
+    assert (taught.head.logits(readings[taught.reading]).argmax(axis=1) == truth).mean() > 0.9
 
 
 def test_a_checkpoint_reads_beside_what_is_usual_on_every_way(tmp_path: Path) -> None:
