@@ -99,7 +99,8 @@ def fill(path: Path, count: int, first: int = 1, seed: int = 0) -> None:
             "INSERT INTO generations (model_id, last_prediction_id, token) SELECT ?, max(id), ? FROM predictions",
             (model, f"{first:032x}"),
         )
-        connection.exec_driver_sql("UPDATE runs SET outcome = 'done', ended_at = started_at WHERE id = ?", (run,))
+    with SqliteStore(path) as store:
+        store.finish_run(run, "done", {"indexed": count})
 
 
 def _portions(count: int) -> Iterator[range]:

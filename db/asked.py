@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, exists, func, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, exists, func, literal, or_, select, union_all
 
 from db.files import file_under
 from db.tables import FileRow, FolderRow, ImageRow, LabelRow, PredictionRow
@@ -97,6 +97,20 @@ def places(who: ColumnElement[bool], chosen: Filter, emotions: Sequence[str]) ->
     query = select(*columns).select_from(source).where(who, is_live(), best, *let_through(chosen))
     own = PredictionRow.emotion == emotions[0] if len(emotions) == 1 else PredictionRow.emotion.in_(emotions)
     return query.where(own, PredictionRow.score >= chosen.min_score)
+
+
+def whole_list(
+    model_id: int, chosen: Filter, emotions: Collection[str], *conditions: ColumnElement[bool]
+) -> Select[*tuple[Any, ...]]:
+    """The places of some emotions, best first: an ordered slice of the index for each, which SQLite merges as it reads them."""
+    own = and_(PredictionRow.model_id == model_id, *conditions)
+    best = union_all(*(places(own, chosen, [emotion]) for emotion in sorted(emotions))).subquery()
+    return select(best).order_by(*best_first(best))
+
+
+def best_first(places: FromClause) -> tuple[ColumnElement[Any], ...]:
+    """The order of places: by score, then the oldest prediction, then the oldest file."""
+    return places.c.score.desc(), places.c.prediction_id, places.c.file_id
 
 
 def details(places: FromClause | None = None) -> Select[*tuple[Any, ...]]:

@@ -27,6 +27,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from db.expiry import expire
 from db.files import file_under, folder_under, note_files, settle_files, settle_moves
+from db.marks import set_marks
 from db.predictions import chunks, embedded, rescore, rewrite_predictions, write_predictions
 from db.tables import (
     EmbedderRow,
@@ -109,9 +110,11 @@ class SqliteCatalog:
             done = update(RunRow.table).where(RunRow.id == run_id)
             ended = func.max(RunRow.started_at, time.time())  # the clock may have been set back
             connection.execute(done.values(ended_at=ended, outcome=outcome, counts=dict(counts), reason=reason))
+            set_marks(connection, _model_of(connection, run_id))
 
     def forget_run(self, run_id: int) -> None:
         with self._engine.begin() as connection:
+            set_marks(connection, _model_of(connection, run_id))
             connection.execute(delete(RunRow.table).where(RunRow.id == run_id))
 
     def known_files(self, folder: bytes, run_id: int) -> dict[bytes, KnownFile]:
@@ -229,7 +232,9 @@ class SqliteCatalog:
 
     def rescore(self, source: int, target: int, score: Score, advance: Callable[[int], None]) -> int:
         with self._engine.begin() as connection:
-            return rescore(connection, source, target, score, advance)
+            rescored = rescore(connection, source, target, score, advance)
+            set_marks(connection, target)
+            return rescored
 
     def forget_model(self, model_id: int) -> int:
         forgotten = after = 0
@@ -268,6 +273,10 @@ def _forget_predictions(connection: Connection, model_id: int, after: int, last:
     alone = select(EmbeddingRow.id).select_from(embedded()).where(some, ~shared)
     connection.execute(delete(EmbeddingRow.table).where(EmbeddingRow.id.in_(alone)))
     connection.execute(delete(row.table).where(some))
+
+
+def _model_of(connection: Connection, run_id: int) -> int:
+    return connection.execute(select(RunRow.model_id).where(RunRow.id == run_id)).scalar_one()
 
 
 def _as_in(run_id: int | BindParameter[int]) -> ColumnElement[bool]:

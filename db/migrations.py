@@ -126,6 +126,21 @@ CREATE TABLE jobs (
 );
 """
 
+# A file or a prediction that comes, goes or changes moves all places after its own.
+_MARKS = """
+CREATE TABLE marks (
+    model_id INTEGER NOT NULL REFERENCES models(id), emotions TEXT NOT NULL, place INTEGER NOT NULL,
+    score REAL NOT NULL, prediction_id INTEGER NOT NULL, file_id INTEGER NOT NULL,
+    PRIMARY KEY (model_id, emotions, place)
+);
+CREATE TRIGGER marks_of_new_files AFTER INSERT ON files BEGIN DELETE FROM marks| END;
+CREATE TRIGGER marks_of_files AFTER UPDATE OF image_id, state ON files BEGIN DELETE FROM marks| END;
+CREATE TRIGGER marks_of_lost_files AFTER DELETE ON files BEGIN DELETE FROM marks| END;
+CREATE TRIGGER marks_of_new_predictions AFTER INSERT ON predictions BEGIN DELETE FROM marks| END;
+CREATE TRIGGER marks_of_predictions AFTER UPDATE ON predictions BEGIN DELETE FROM marks| END;
+CREATE TRIGGER marks_of_lost_predictions AFTER DELETE ON predictions BEGIN DELETE FROM marks| END;
+"""
+
 
 def _statements(script: str) -> Callable[[Connection], None]:
     def step(connection: Connection) -> None:
@@ -146,6 +161,7 @@ STEPS: tuple[tuple[str, Callable[[Connection], None]], ...] = (
     ("0006_precision", _statements(_PRECISION)),
     ("0007_listings", _statements(_LISTINGS)),
     ("0008_schedule", _statements(_SCHEDULE)),
+    ("0009_marks", _statements(_MARKS)),
 )
 
 

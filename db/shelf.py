@@ -9,12 +9,24 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Engine, Row, and_, exists, func, select, union_all
+from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, exists, func, literal, select
 
-from db.asked import BEST_FIRST, by_picture, details, few_under, filed, is_live, is_main, let_through, places
+from db.asked import BEST_FIRST, by_picture, details, few_under, filed, is_live, is_main, let_through, places, whole_list
 from db.files import file_under
+from db.marks import skip
 from db.predictions import chunks, embedded, next_embedded
-from db.tables import EmbeddingRow, FileRow, FolderRow, GenerationRow, ImageRow, LabelRow, ModelRow, PredictionRow, RunRow
+from db.tables import (
+    EmbeddingRow,
+    FileRow,
+    FolderRow,
+    GenerationRow,
+    ImageRow,
+    LabelRow,
+    Model,
+    ModelRow,
+    PredictionRow,
+    RunRow,
+)
 from indexer.domain import Face, Failure, FileState, Hit, InputSpec, Labelled, ModelCard, in_pixels
 from indexer.errors import NotIndexed
 from indexer.ports import (
@@ -71,15 +83,18 @@ class SqliteShelf:
             return [StoredModel(row.id, _card(row), bool(row.used)) for row in rows]
 
     def pictures(self, model_id: int) -> int:
-        own = select(func.count()).select_from(PredictionRow.table).where(PredictionRow.model_id == model_id, is_main())
         with self._connect() as connection:
-            return connection.execute(own).scalar_one()
+            return _count(connection, PredictionRow, PredictionRow.model_id == model_id, is_main())
 
     def counts(self) -> Counts:
         with self._connect() as connection:
-            states = connection.execute(select(FileRow.state, func.count()).group_by(FileRow.state))
-            files = {FileState(state): n for state, n in states}
-            return Counts(files, connection.execute(select(func.count()).select_from(ImageRow.table)).scalar_one())
+            # Each state but one has an index of its files. The states stand in the SQL itself, for SQLite to see that they fit.
+            files = {
+                state: _count(connection, FileRow, FileRow.state == literal(state.value, literal_execute=True))
+                for state in (FileState.FAILED, FileState.PENDING, FileState.GONE)
+            }
+            files[FileState.DONE] = _count(connection, FileRow) - sum(files.values())
+            return Counts({state: n for state, n in files.items() if n}, _count(connection, ImageRow))
 
     def runs(self, limit: int) -> list[RunRecord]:
         with self._connect() as connection:
@@ -128,16 +143,8 @@ class SqliteShelf:
             if chosen.under is not None and few_under(connection, chosen.under):
                 page = places(by_picture(model_id), chosen, wanted).order_by(*BEST_FIRST)
             else:
-                # One ordered slice of the index an emotion; their best are merged, so that no slice is sorted as a whole.
-                slices = [
-                    places(PredictionRow.model_id == model_id, chosen, [emotion])
-                    .order_by(*BEST_FIRST)
-                    .limit(limit + offset)
-                    .subquery()
-                    for emotion in wanted
-                ]
-                best = union_all(*(select(part) for part in slices)).subquery()
-                page = select(best).order_by(best.c.score.desc(), best.c.prediction_id, best.c.file_id)
+                offset, beyond = skip(connection, model_id, chosen, offset)
+                page = whole_list(model_id, chosen, wanted, *beyond)
             shown = page.limit(limit).offset(offset).subquery()
             query = details(shown).where(FileRow.id == shown.c.file_id).order_by(*BEST_FIRST)
             return [_ranked_hit(row, labels) for row in connection.execute(query)]
@@ -284,9 +291,8 @@ class SqliteShelf:
         return found
 
     def regions(self, model_id: int) -> int:
-        own = select(func.count()).select_from(PredictionRow.table).where(PredictionRow.model_id == model_id)
         with self._connect() as connection:
-            return connection.execute(own).scalar_one()
+            return _count(connection, PredictionRow, PredictionRow.model_id == model_id)
 
     def generation(self, model_id: int) -> Generation | None:
         query = select(GenerationRow.last_prediction_id, GenerationRow.token).where(GenerationRow.model_id == model_id)
@@ -327,6 +333,10 @@ def _ranked_hit(row: Row[Any], labels: Sequence[str]) -> RankedHit:
         box=None if row.left is None else in_pixels(Face(row.left, row.top, row.right, row.bottom), row.width, row.height),
     )
     return RankedHit(row.prediction_id, hit)
+
+
+def _count(connection: Connection, what: type[Model], *conditions: ColumnElement[bool]) -> int:
+    return connection.execute(select(func.count()).select_from(what.table).where(*conditions)).scalar_one()
 
 
 def _card(row: Row[Any]) -> ModelCard:

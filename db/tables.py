@@ -184,3 +184,14 @@ class GenerationRow(Model, name="generations"):
     model_id: ColumnElement[int] = Column(ForeignKey("models.id"))
     last_prediction_id: ColumnElement[int] = Column(Integer)
     token: ColumnElement[str] = Column(String)
+
+
+class MarkRow(Model, name="marks"):
+    """A place in the list of some emotions: the file there, with the prediction it answers by; `place` others lie before it."""
+
+    model_id: ColumnElement[int] = Column(ForeignKey("models.id"), primary_key=True)
+    emotions: ColumnElement[str] = Column(String, primary_key=True)
+    place: ColumnElement[int] = Column(Integer, primary_key=True)
+    score: ColumnElement[float] = Column(Float)
+    prediction_id: ColumnElement[int] = Column(Integer)
+    file_id: ColumnElement[int] = Column(Integer)
