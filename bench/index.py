@@ -204,7 +204,7 @@ class Plain:
             network = FaceNet()
             network.load_state_dict(weights)
             plain = PlainEngine(Shown(network, MEAN, STD).eval())
-            self.finder = NetworkFaceFinder(card, plain, plain)
+            self.finder = NetworkFaceFinder(card, plain, lambda: plain)
 
     def decode(self, path: Path) -> Any:
         """A file as `indexer.domain.DecodedImage`, by Pillow alone."""

@@ -6,11 +6,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
     from indexer.domain import Face, ModelCard, Pixels, Scores
     from indexer.ports import Classifier, FaceFinder
+
+T = TypeVar("T")
+
+
+class Once(Generic[T]):
+    """What a function returns, which is called when that is first needed, by whichever thread needs it."""
+
+    def __init__(self, open_it: Callable[[], T]) -> None:
+        self._open = open_it
+        self._opened: T | None = None
+        self._opening = Lock()
+
+    def __call__(self) -> T:
+        with self._opening:
+            if self._opened is None:
+                self._opened = self._open()
+        return self._opened
+
+    def peek(self) -> T | None:
+        """The same if it was needed before."""
+        return self._opened
 
 
 class LazyClassifier:
@@ -18,34 +39,28 @@ class LazyClassifier:
 
     def __init__(self, card: ModelCard, open_classifier: Callable[[], Classifier]) -> None:
         self.card = card
-        self._open = open_classifier
-        self._opened: Classifier | None = None
-        self._opening = Lock()
+        self._opened = Once(open_classifier)
 
     @property
     def device(self) -> str:
-        return self._opened.device if self._opened else "none"
+        opened = self._opened.peek()
+        return opened.device if opened else "none"
 
     @property
     def engine(self) -> str:
-        return self._opened.engine if self._opened else "none"
+        opened = self._opened.peek()
+        return opened.engine if opened else "none"
 
     @property
     def batch_size(self) -> int:
-        return self._classifier().batch_size
+        return self._opened().batch_size
 
     @property
     def streams(self) -> int:
-        return self._classifier().streams
+        return self._opened().streams
 
     def classify(self, pixels: Pixels) -> Scores:
-        return self._classifier().classify(pixels)
-
-    def _classifier(self) -> Classifier:
-        with self._opening:
-            if self._opened is None:
-                self._opened = self._open()
-        return self._opened
+        return self._opened().classify(pixels)
 
 
 class LazyFaceFinder:
@@ -53,12 +68,7 @@ class LazyFaceFinder:
 
     def __init__(self, key: str, open_finder: Callable[[], FaceFinder]) -> None:
         self.key = key
-        self._open = open_finder
-        self._opened: FaceFinder | None = None
-        self._opening = Lock()
+        self._opened = Once(open_finder)
 
     def find(self, pages: Sequence[Pixels]) -> list[list[Face]]:
-        with self._opening:
-            if self._opened is None:
-                self._opened = self._open()
-        return self._opened.find(pages)
+        return self._opened().find(pages)

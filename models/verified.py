@@ -42,7 +42,7 @@ def read_arrays(path: Path, digest: str) -> dict[str, Floats]:
         tensors = load(read_verified(path, digest))
     except NO_TENSORS as error:
         raise not_safetensors(path, error) from error
-    return {name: values.astype(np.float32) for name, values in tensors.items() if values.dtype.kind == "f"}
+    return {name: values.astype(np.float32, copy=False) for name, values in tensors.items() if values.dtype.kind == "f"}
 
 
 def not_safetensors(path: Path, error: Exception) -> ModelUnavailable:

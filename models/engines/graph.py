@@ -19,6 +19,8 @@ from indexer.errors import ModelUnavailable
 if TYPE_CHECKING:
     from indexer.domain import Floats
 
+Part = bytes | memoryview
+
 PREFIX = "network."
 """What weights are called in a graph, before the name that they have in a checkpoint."""
 
@@ -88,10 +90,11 @@ def with_weights(graph: Graph, state: Mapping[str, Floats]) -> bytes:
             )
     try:
         merged = _merged(graph, state)
-        tensors = b"".join(_field(_INITIALIZER, _tensor(PREFIX + name, merged[name])) for name in graph.weights)
+        tensors = [_field(_INITIALIZER, _tensor(PREFIX + name, merged[name])) for name in graph.weights]
     except KeyError as error:
         raise ModelUnavailable(f"The weights are not those of the architecture: {error} is missing.") from error
-    return graph.onnx + _field(_GRAPH, tensors)
+    # Megabytes: put together once, at the end.
+    return b"".join([graph.onnx, *_field(_GRAPH, [part for tensor in tensors for part in tensor])])
 
 
 def _merged(graph: Graph, state: Mapping[str, Floats]) -> dict[str, Floats]:
@@ -106,14 +109,15 @@ def _merged(graph: Graph, state: Mapping[str, Floats]) -> dict[str, Floats]:
     return merged
 
 
-def _tensor(name: str, values: Floats) -> bytes:
-    dims = b"".join(_varint(_DIMS << 3 | _VARINT) + _varint(side) for side in values.shape)
+def _tensor(name: str, values: Floats) -> list[Part]:
+    dims = [_varint(_DIMS << 3 | _VARINT) + _varint(side) for side in values.shape]
     kind = _varint(_TYPE << 3 | _VARINT) + _varint(_FLOAT)
-    return dims + kind + _field(_NAME, name.encode()) + _field(_DATA, values.astype("<f4").tobytes())
+    data = np.ascontiguousarray(values, dtype="<f4").reshape(-1).data.cast("B")
+    return [*dims, kind, *_field(_NAME, [name.encode()]), *_field(_DATA, [data])]
 
 
-def _field(number: int, content: bytes) -> bytes:
-    return _varint(number << 3 | _BYTES) + _varint(len(content)) + content
+def _field(number: int, content: list[Part]) -> list[Part]:
+    return [_varint(number << 3 | _BYTES) + _varint(sum(map(len, content))), *content]
 
 
 def _varint(value: int) -> bytes:

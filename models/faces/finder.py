@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from models.engines.graph import graph_path, read_graph, with_weights
 from models.engines.onnx import OnnxEngine
 from models.faces.boxes import Found, distinct, found
 from models.faces.card import SHIPPED, FaceCard, read_card
+from models.lazy import Once
 from models.verified import read_arrays
 
 if TYPE_CHECKING:
@@ -42,11 +43,11 @@ GRAPH = "moodex-faces"
 class NetworkFaceFinder:
     """Implements `indexer.ports.FaceFinder`. The engines' outputs are the network's logits and distances.
 
-    `near` looks at pages as large as the card says, `far` at large ones a second time; they may be the same.
+    `near` looks at pages as large as the card says, what `far` opens at large ones a second time; they may be the same.
     """
 
-    def __init__(self, card: FaceCard, near: Engine, far: Engine) -> None:
-        self._card, self._near, self._far = card, near, far
+    def __init__(self, card: FaceCard, near: Engine, far: Callable[[], Engine]) -> None:
+        self._card, self._near, self._far = card, near, Once(far)
 
     @property
     def key(self) -> str:
@@ -60,7 +61,7 @@ class NetworkFaceFinder:
             for number, (page, (boxes, sure)) in enumerate(zip(pages, first, strict=True))
             if max(page.shape[:2]) > _LARGE * side and not _is_filled(boxes, sure)
         ]
-        second = self._look(self._far, [pages[number] for number in large], _LARGE * side)
+        second = self._look(self._far(), [pages[number] for number in large], _LARGE * side) if large else []
         for number, (boxes, sure) in zip(large, second, strict=True):
             small = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0) <= _SMALL
             both = np.concatenate([first[number][0], boxes[small]]), np.concatenate([first[number][1], sure[small]])
@@ -89,8 +90,11 @@ def torch_finder(path: Path = SHIPPED, device: str = "auto") -> NetworkFaceFinde
     chosen = choose_device(device)
     keep_memory()
     card, state = checkpoint.load(path)
-    near, far = (torch_engine(partial(shown, state, MEAN, STD), chosen, side) for side in (card.side, _LARGE * card.side))
-    return NetworkFaceFinder(card, near, far)
+
+    def open_engine(side: int) -> Engine:
+        return torch_engine(partial(shown, state, MEAN, STD), chosen, side)
+
+    return NetworkFaceFinder(card, open_engine(card.side), lambda: open_engine(_LARGE * card.side))
 
 
 def has_graphs(path: Path = SHIPPED) -> bool:
@@ -102,8 +106,12 @@ def onnx_finder(path: Path = SHIPPED, threads: int = 0) -> NetworkFaceFinder:
     """The detector at `path`, computed by ONNX Runtime. Raises ModelUnavailable, and MissingExtra where that is not installed."""
     card = read_card(path)
     state = read_arrays(path, card.weights_digest)
-    near, far = (OnnxEngine(with_weights(read_graph(graph), state), threads) for graph in _graphs(card))
-    return NetworkFaceFinder(card, near, far)
+
+    def open_engine(graph: Path) -> Engine:
+        return OnnxEngine(with_weights(read_graph(graph), state), threads)
+
+    near, far = _graphs(card)
+    return NetworkFaceFinder(card, open_engine(near), lambda: open_engine(far))
 
 
 def _graphs(card: FaceCard) -> tuple[Path, Path]:

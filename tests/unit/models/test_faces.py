@@ -113,8 +113,8 @@ def test_a_page_that_a_face_fills_is_not_looked_at_again(side: int, looks: int) 
     page = Image.new("RGB", (640, 640), (235, 240, 250))
     wanted = face(page, 30, 40, side)
     finder = torch_finder(device="cpu")
-    far = Counting(finder._far)
-    (faces,) = NetworkFaceFinder(finder._card, finder._near, far).find([np.asarray(page)])
+    far = Counting(finder._far())
+    (faces,) = NetworkFaceFinder(finder._card, finder._near, lambda: far).find([np.asarray(page)])
     assert len(faces) == 1 and far.pages == looks
     assert overlaps(np.array([[faces[0].left, faces[0].top, faces[0].right, faces[0].bottom]]), np.array([wanted])).min() > 0.6
 
