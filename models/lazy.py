@@ -5,7 +5,8 @@ torch.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from threading import Lock
+from contextlib import suppress
+from threading import Lock, Thread
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -29,6 +30,16 @@ class Once(Generic[T]):
                 self._opened = self._open()
         return self._opened
 
+    def begin(self) -> None:
+        """Call the function now, beside whatever else happens. What it raises is left to be raised where the result is needed."""
+
+        def attempt() -> None:
+            with suppress(Exception):
+                self()
+
+        # No daemon: at the end of the program it could be within a library that does not bear being stopped.
+        Thread(target=attempt).start()
+
     def peek(self) -> T | None:
         """The same if it was needed before."""
         return self._opened
@@ -40,6 +51,10 @@ class LazyClassifier:
     def __init__(self, card: ModelCard, open_classifier: Callable[[], Classifier]) -> None:
         self.card = card
         self._opened = Once(open_classifier)
+
+    def begin(self) -> None:
+        """Open it now, beside whatever else happens."""
+        self._opened.begin()
 
     @property
     def device(self) -> str:

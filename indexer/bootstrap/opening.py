@@ -16,7 +16,7 @@ from indexer.errors import ModelUnavailable, NotIndexed, StoreDamaged
 if TYPE_CHECKING:
     from db.store import SqliteStore
     from indexer.look import Reader
-    from indexer.ports import Classifier, StoredModel
+    from indexer.ports import Classifier, FaceFinder, StoredModel
     from indexer.settings import Settings
     from models.shelf import ModelShelf
 
@@ -49,7 +49,12 @@ def open_reader(settings: Settings, threads: int = 0, few: bool = True) -> Reade
         return Reader(classifier)
     from models.faces.card import read_card as read_face_card
 
-    return Reader(classifier, LazyFaceFinder(read_face_card().key, lambda: open_finder(how)))
+    def load_finder() -> FaceFinder:
+        if few and isinstance(classifier, LazyClassifier):
+            classifier.begin()  # it opens while faces are looked for
+        return open_finder(how)
+
+    return Reader(classifier, LazyFaceFinder(read_face_card().key, load_finder))
 
 
 def open_for_many(settings: Settings) -> Reader:
