@@ -110,11 +110,15 @@ def _command(model: str, folder: Path, scratch: Path) -> dict[str, float]:
 
 
 class Memory:
-    """The greatest resident memory of process trees, in bytes, looked at ten times a second; shared pages count once each."""
+    """The resident memory of process trees, in bytes, looked at ten times a second: `seen`; shared pages count once each."""
 
     def __init__(self, processes: list[subprocess.Popen[bytes]]) -> None:
-        self._processes, self.peak, self._over = processes, 0, threading.Event()
+        self._processes, self.seen, self._over = processes, [0], threading.Event()
         self._thread = threading.Thread(target=self._watch)
+
+    @property
+    def peak(self) -> int:
+        return max(self.seen)
 
     def __enter__(self) -> Memory:
         self._thread.start()
@@ -126,7 +130,7 @@ class Memory:
 
     def _watch(self) -> None:
         while not self._over.wait(0.1):
-            self.peak = max(self.peak, sum(_resident(pid) for process in self._processes for pid in _tree(process.pid)))
+            self.seen.append(sum(_resident(pid) for process in self._processes for pid in _tree(process.pid)))
 
 
 def _tree(pid: int) -> Iterator[int]:
