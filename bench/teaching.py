@@ -4,6 +4,7 @@
 
 VALIDATION is a folder of labelled sets. Of each set, so many labels an emotion are given to the model, chosen by chance or by
 `teach --suggest`; what it then says of the rest of the set is measured, as balanced accuracy over its emotions, and over five.
+Beside it: what the colours at the pictures' edges alone tell, where a background goes with an emotion.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ REPEATS = 6
 LEFT = 5
 FIVE = ("happy", "sad", "angry", "surprise", "neutral")
 WAYS = ("an emotion", "random", "suggested")
+EDGES_AT, EDGE, LEVELS = 5, 0.06, 4
+"""Labels an emotion for the edges alone, how broad an edge is beside a picture's side, and how many levels a colour has."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +52,14 @@ class Labelled:
     readings: list[Any]
     impressions: Any
     probabilities: Any
+    edges: Any
     truth: Any
 
     def of(self, emotions: tuple[str, ...]) -> Labelled:
         chosen = np.isin(self.truth, emotions)
         readings = [vectors[chosen] for vectors in self.readings]
-        return Labelled(readings, self.impressions[chosen], self.probabilities[chosen], self.truth[chosen])
+        rest = (part[chosen] for part in (self.impressions, self.probabilities, self.edges, self.truth))
+        return Labelled(readings, *rest)
 
 
 class Bench:
@@ -75,7 +80,8 @@ class Bench:
         seen = impressions(self.card, stored, scores.probabilities)
         truth = np.array([pictures.emotions[label] for label in pictures.labels])
         usual = learned(self.card, stored.astype(np.float32))
-        return Labelled([as_read(self.card, stored), as_read(self.card, stored, usual)], seen, scores.probabilities, truth)
+        readings = [as_read(self.card, stored), as_read(self.card, stored, usual)]
+        return Labelled(readings, seen, scores.probabilities, edges(pictures.pixels), truth)
 
     def curves(self, pictures: Labelled) -> dict[str, Any]:
         """Balanced accuracy on what was not labelled, by labels an emotion and by how they were chosen.
@@ -87,6 +93,7 @@ class Bench:
         found: dict[str, Any] = {"pictures": len(pictures.truth), "emotions": len(emotions), "0": before}
         for budget in BUDGETS:
             found[str(budget)] = {way: self.point(pictures, emotions, budget, way) for way in WAYS}
+        found["edges"] = self.point(pictures, emotions, EDGES_AT, "edges")
         return found
 
     def point(self, pictures: Labelled, emotions: list[str], budget: int, way: str) -> float | None:
@@ -96,7 +103,11 @@ class Bench:
             rest = np.setdiff1d(np.arange(len(pictures.truth)), given)
             if any(np.sum(pictures.truth[rest] == emotion) < LEFT for emotion in emotions):
                 continue
-            measured.append(balanced(self.taught(pictures, given, rest, emotions), pictures.truth[rest]))
+            if way == "edges":
+                said = pictures.truth[given][(pictures.edges[rest] @ pictures.edges[given].T).argmax(axis=1)]
+            else:
+                said = self.taught(pictures, given, rest, emotions)
+            measured.append(balanced(said, pictures.truth[rest]))
         return round(float(np.mean(measured)), 4) if len(measured) > REPEATS // 2 else None
 
     def taught(self, pictures: Labelled, given: Any, rest: Any, emotions: list[str]) -> Any:
@@ -135,11 +146,23 @@ def main() -> None:
 def choose(pictures: Labelled, emotions: list[str], budget: int, way: str, random: np.random.Generator) -> Any:
     """The pictures that get a label, of nine tenths of all, so that suggestions vary, too."""
     some = np.sort(random.permutation(len(pictures.truth))[: int(len(pictures.truth) * 0.9)])
-    if way == "an emotion":
+    if way in ("an emotion", "edges"):
         return np.concatenate([random.permutation(some[pictures.truth[some] == emotion])[:budget] for emotion in emotions])
     if way == "random":
         return random.permutation(some)[: budget * len(emotions)]
     return some[representatives(pictures.impressions[some], pictures.impressions[:0], budget * len(emotions))]
+
+
+def edges(pixels: Any) -> Any:
+    """How frequent colours are at the upper edges of pictures, uint8, (N, H, W, 3): unit vectors, (N, colours)."""
+    width = max(1, round(pixels.shape[1] * EDGE))
+    half = slice(0, pixels.shape[1] // 2)
+    found = np.empty((len(pixels), LEVELS**3), dtype=np.float32)
+    for row, picture in enumerate(pixels):
+        parts = picture[:width], picture[half, :width], picture[half, -width:]
+        colours = np.concatenate([part.reshape(-1, 3) for part in parts]).astype(np.int64) * LEVELS // 256
+        found[row] = np.sqrt(np.bincount(colours @ (LEVELS**2, LEVELS, 1), minlength=LEVELS**3) / len(colours))
+    return found
 
 
 def guesses(scores: Any, labels: Sequence[str], emotions: list[str]) -> Any:
@@ -160,15 +183,17 @@ def page(results: dict[str, Any]) -> str:
         "Balanced accuracy on the pictures without label, guessing among the emotions there are, by labels an emotion: so many",
         "of each by chance / as many in all by chance / as many in all that `teach --suggest` names. Who labels cannot know the",
         f"first beforehand. Mean of {results['repeats']} draws; none where fewer than {LEFT} of an emotion would be left.",
-        f"Teaching took {results['seconds']} s in the median.",
+        f"Teaching took {results['seconds']} s in the median. Edges: the emotion of the labelled picture with the most similar",
+        f"colours at its edges, of {EDGES_AT} labels an emotion: where that is far above chance, backgrounds give emotions away.",
         "",
     ]
     for name, title in (("five", "Happy, sad, angry, surprise and neutral"), ("all", "All emotions of a set")):
-        lines += [f"## {title}", "", f"| set | emotions | 0 | {' | '.join(str(budget) for budget in BUDGETS)} |"]
-        lines += ["|---" * (len(BUDGETS) + 3) + "|"]
+        lines += [f"## {title}", "", f"| set | emotions | 0 | {' | '.join(str(budget) for budget in BUDGETS)} | edges |"]
+        lines += ["|---" * (len(BUDGETS) + 4) + "|"]
         for set_name, one in results[name].items():
+            edge = "-" if one["edges"] is None else f"{one['edges']:.2f}"
             cells = [" / ".join("-" if value is None else f"{value:.2f}" for value in one[str(b)].values()) for b in BUDGETS]
-            lines.append(f"| {set_name} | {one['emotions']} | {one['0']:.2f} | {' | '.join(cells)} |")
+            lines.append(f"| {set_name} | {one['emotions']} | {one['0']:.2f} | {' | '.join(cells)} | {edge} |")
         lines.append("")
     return "\n".join(lines)
 
