@@ -28,13 +28,13 @@ from indexer.decode import decode_file  # noqa: E402
 from indexer.errors import UsageError  # noqa: E402
 from indexer.grouping import representatives  # noqa: E402
 from indexer.teach import impressions  # noqa: E402
+from indexer.usual import learned  # noqa: E402
 from models import checkpoint, zoo  # noqa: E402
 from models.classifier import TorchClassifier  # noqa: E402
 from models.teaching.memory import as_read, head_of, recall  # noqa: E402
 from models.teaching.teach import teach  # noqa: E402
 from models.training.datasets import find_pictures  # noqa: E402
 from models.training.pictures import load_pictures  # noqa: E402
-from models.usual import learned  # noqa: E402
 
 BUDGETS = (1, 2, 5, 10, 20)
 REPEATS = 6
@@ -111,12 +111,12 @@ class Bench:
         return round(float(np.mean(measured)), 4) if len(measured) > REPEATS // 2 else None
 
     def taught(self, pictures: Labelled, given: Any, rest: Any, emotions: list[str]) -> Any:
-        said = np.array(self.card.labels)[pictures.probabilities[given].argmax(axis=1)]
+        labels = pictures.truth[given].tolist()
+        said = guesses(pictures.probabilities[given], self.card.labels, sorted(set(labels)))
         started = time.perf_counter()
         try:
-            labels = pictures.truth[given].tolist()
             readings = [vectors[given] for vectors in pictures.readings]
-            learnt = teach(self.head, readings, labels, self.remembered, said.tolist())
+            learnt = teach(self.head, readings, labels, self.remembered, said.tolist(), lambda: None)
             self.seconds.append(time.perf_counter() - started)
         except UsageError:
             learnt = None  # too few to learn from: nothing changes

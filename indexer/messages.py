@@ -115,8 +115,9 @@ class ExportedModel:
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """What a model can learn from: N labelled pictures as embeddings, float32, (N, embedding size), with the labels and what the
-    model in use says of each; and a sample of the library with the probabilities, float32, (M, labels), that it gives.
+    """What a model can learn from: N labelled pictures as embeddings, float32, (N, embedding size), with the labels and which of
+    the labelled emotions the model in use finds likeliest for each; and a sample of the library with the probabilities, float32,
+    (M, labels), that it gives.
     """
 
     vectors: Floats
@@ -134,8 +135,9 @@ class Lesson:
 class Teaching:
     """What teaching came to: balanced accuracy on held-out labels `before` and `after`, on `tested` of the `labels`.
 
-    `model` is the new version, of which `rescored` pictures have answers, or, where none would have been better and it is not
-    `new`, the old one. `default` says whether it is used from now on: not where --model or a setting names another.
+    `model` is the new version, of which `rescored` pictures have answers; or, where it is not `new`, the old one: none would be
+    better, or it is that version `already`. `default` says whether it is used from now on: not where --model or a
+    setting names another.
     """
 
     model: str
@@ -146,6 +148,7 @@ class Teaching:
     tested: int
     labels: dict[str, int]
     rescored: int
+    already: bool = False
 
 
 @dataclass(frozen=True, slots=True)

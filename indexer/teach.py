@@ -11,6 +11,7 @@ from indexer.errors import UsageError
 from indexer.grouping import representatives
 from indexer.messages import Lesson, Suggestion
 from indexer.ports import Filter
+from indexer.usual import learned
 
 if TYPE_CHECKING:
     from indexer.domain import Floats, Halves, ModelCard
@@ -20,7 +21,7 @@ _SAMPLED = 8192
 _FEWEST = 4
 _CANDIDATES = 20_000
 _SHARE = np.float32(0.5)
-"""How long what is felt and how it looks are beside what the model says."""
+"""How long what is felt is beside what the model says, where it cannot tell who is drawn."""
 
 
 def lesson(shelf: Shelf, model: StoredModel) -> Lesson:
@@ -38,15 +39,16 @@ def lesson(shelf: Shelf, model: StoredModel) -> Lesson:
     labels = tuple(label for _, label, _ in hits)
     if len(hits) < _FEWEST or len(set(labels)) < 2:
         raise UsageError(
-            f"There is too little to learn from: {len(hits)} labelled pictures of {len(set(labels))} emotions are indexed with "
-            f"{model.card.name!r}. Label a few of two emotions at least: moodex label PATH... --emotion EMOTION"
+            f"There is too little to learn from: labelled and indexed with {model.card.name!r} are {len(hits)} pictures, of "
+            f"{len(set(labels))} different emotions. Label a few of two emotions at least: moodex label PATH... --emotion EMOTION"
         )
+    asked = [label for label in model.card.labels if label in labels] or model.card.labels
     vectors = shelf.vectors_of([prediction_id for prediction_id, _, _ in hits])
     sample = shelf.sample(model.id, _SAMPLED)
     return Lesson(
         np.stack([vectors[prediction_id] for prediction_id, _, _ in hits]).astype(np.float32),
         labels,
-        tuple(max(emotions, key=emotions.__getitem__) for _, _, emotions in hits),
+        tuple(max(asked, key=emotions.__getitem__) for _, _, emotions in hits),
         sample.vectors.astype(np.float32),
         sample.probabilities,
     )
@@ -74,14 +76,17 @@ def suggest(shelf: Shelf, model: StoredModel, count: int) -> list[Suggestion]:
 
 def impressions(card: ModelCard, vectors: Halves, probabilities: Floats) -> Floats:
     """What a model makes of N pictures, from their embeddings, (N, embedding size), and probabilities, (N, labels): unit vectors,
-    float32, of what they feel, how they look, and how surely.
+    float32, of what they feel beside what their look-alikes do, where the model can tell who is drawn.
 
-    Between the square roots of probabilities distance is Hellinger's: it tells doubts apart, too, so that groups of such vectors
-    take in every emotion and what lies between them. With the look they take in who is drawn as well: of what was tried on four
-    artists that a model had not seen, this was the best and the least often worse than chance (bench/teaching.py compares).
+    So their groups are expressions, whoever shows them; groups of what is felt as such are characters as well. Of what was tried
+    on four artists that a model had not seen, this was the best and the least often worse than chance (bench/teaching.py
+    compares). For other models it is what is felt and how surely: between the square roots of probabilities distance is
+    Hellinger's, which tells doubts apart, too.
     """
-    spaces = [card.columns(space) for space in (FEEL, LOOK)] if card.spaces else [card.columns(FEEL)]
-    parts = [_SHARE * vectors[:, columns].astype(np.float32) for columns in spaces]
-    whole = np.concatenate([*parts, np.sqrt(probabilities)], axis=1)
-    unit: Floats = whole / np.linalg.norm(whole, axis=1, keepdims=True)
+    felt = vectors[:, card.columns(FEEL)].astype(np.float32)
+    if card.spaces:
+        whole = felt - learned(card, vectors.astype(np.float32)).beside(vectors[:, card.columns(LOOK)].astype(np.float32))
+    else:
+        whole = np.concatenate([_SHARE * felt, np.sqrt(probabilities)], axis=1)
+    unit: Floats = whole / np.maximum(np.linalg.norm(whole, axis=1, keepdims=True), np.float32(1e-6))
     return unit

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from indexer import usual
 from indexer.domain import FEEL, LOOK, ModelCard, Scores, in_precision
 from indexer.errors import ModelUnavailable
-from models import usual
 from models.card import read_card
 from models.engines.graph import Graph, graph_path, read_graph, with_weights
 from models.engines.onnx import OnnxEngine

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.usual import GROUPS
+from indexer.usual import GROUPS
 
 if TYPE_CHECKING:
     from indexer.domain import Ids

@@ -39,22 +39,25 @@ def teach(settings: Settings, name: str | None, progress: Progress) -> Teaching:
     with writer_lock(settings.home), stoppable("nothing was changed") as check_stop, open_store(settings) as store:
         model = choose_model(store, known.stored_name(), chosen_key(settings))
         given = lesson(store, model)
-        version = learn(known, in_use.name, given, name)
+        taken = {one.card.name for one in store.models() if one.used}
+        version = learn(known, in_use.name, given, name, taken, check_stop)
         new = version.new
         if new is not None:
             try:
                 rescored = _rescore(settings, store, model, new, progress, check_stop)
+                check_stop()
                 if not chosen:
                     known.use(new.card.name)
             except BaseException:
                 # The file first: that needs no room on a disk that may be full, and makes some.
                 known.remove(new.card.name)
-                forget(store, FaissFiles(settings.vectors), new.card.name, {})
+                forget(store, FaissFiles(settings.vectors), new.card.name, {one.name: card.key for one, card in known.cards()})
                 raise
     done = version.taught
     now = in_use.name if new is None else new.card.name
     is_new = new is not None
-    return Teaching(now, is_new, is_new and not chosen, done.before, done.after, done.tested, given.counts(), rescored)
+    measured = done.before, done.after, done.tested
+    return Teaching(now, is_new, is_new and not chosen, *measured, given.counts(), rescored, version.already)
 
 
 def undo_teaching(settings: Settings, progress: Progress) -> Undone:

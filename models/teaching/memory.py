@@ -10,16 +10,16 @@ import torch
 from torch import Tensor
 
 from indexer.domain import FEEL, LOOK
+from indexer.usual import WORD
 from models.checkpoint import MEMORY
 from models.lengths import LENGTH, SHARE
 from models.registry import architecture
 from models.teaching.head import Examples, Head
 from models.teaching.teach import one_hot
-from models.usual import WORD
 
 if TYPE_CHECKING:
     from indexer.domain import Floats, Halves, Ids, ModelCard
-    from models.usual import Usual
+    from indexer.usual import Usual
 
 SIZE = 2000
 """Embeddings that are kept: with 256 numbers each a megabyte."""

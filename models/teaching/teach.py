@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
@@ -25,9 +25,12 @@ if TYPE_CHECKING:
 
 _FOLDS = 5
 _SHARES = (0.3, 0.6, 0.9)
-_ANCHORS = (0.1, 0.01, 0.001)
-_MIDDLING = Pull(share=0.6, anchor=0.01)
+_ANCHORS = (0.01, 0.001, 0.0001)
+_MIDDLING = Pull(share=0.6, anchor=0.001)
 """What readings are compared under."""
+
+_SURELY = 1.64
+"""Standard deviations above chance that one in twenty who guess would reach."""
 
 _ALIKE = 0.98
 """Cosine similarity from which two pictures are one: both go to the same fold."""
@@ -50,14 +53,20 @@ class Taught:
 
 
 def teach(
-    old: Head, readings: Sequence[Floats], labels: Sequence[str], remembered: Examples, said_before: Sequence[str]
+    old: Head,
+    readings: Sequence[Floats],
+    labels: Sequence[str],
+    remembered: Examples,
+    said_before: Sequence[str],
+    check_stop: Callable[[], None],
 ) -> Taught:
     """Refit a head to N labelled embeddings, each of the `readings` of which it could read, (N, D), the first the plain one.
-    `said_before` is what the model says of each until now.
+    `said_before` is which of the labelled emotions the model finds likeliest for each until now.
 
     Every reading, and then every setting, is tried on the same folds, near-duplicates together; what makes held-out labels
-    likeliest is taken, and the accuracies are those of the same folds, so that `after` is a little optimistic. Emotions with
-    one label are learned, but cannot be held out. Deterministic. Raises UsageError where nothing can be held out.
+    likeliest is taken. The accuracies, of choosing among the labelled emotions, are those of the same folds, so that `after` is a
+    little optimistic. Emotions with one label are learned, but cannot be held out. Deterministic. `check_stop` is called now
+    and then, and may raise. Raises UsageError where fewer than two emotions can be held out.
     """
     start = old.knowing(sorted(set(labels)))
     numbers = np.array([start.labels.index(label) for label in labels], dtype=np.int64)
@@ -65,12 +74,13 @@ def teach(
     new = [Examples(torch.from_numpy(vectors), targets) for vectors in readings]
     kept = _widened(remembered, len(start.labels))
     folds, tested = _folds(readings[0] / np.linalg.norm(readings[0], axis=1, keepdims=True), numbers)
-    if not tested.any():
-        raise UsageError("No emotion has two labelled pictures that are not nearly the same; label a few more.")
+    if len(np.unique(numbers[tested])) < 2:
+        raise UsageError("Two emotions need two labelled pictures each that are not nearly the same; label a few more.")
 
     def held_out(reading: int, pull: Pull) -> Floats:
         logits = np.zeros((len(numbers), len(start.labels)), dtype=np.float32)
         for fold in range(folds.max() + 1):
+            check_stop()
             head = refit(start, new[reading].take(np.flatnonzero(folds != fold)), kept, pull)
             logits[folds == fold] = head.logits(readings[reading][folds == fold])
         return logits
@@ -83,9 +93,10 @@ def teach(
     trials = [(pull, held_out(reading, pull)) for pull in bar(pulls, desc="Learning", unit="way", leave=False)]
     pull, logits = min(trials, key=lambda trial: surprise(trial[1]))
     old_right = np.array([label == said for label, said in zip(labels, said_before, strict=True)])[tested]
-    new_right = (logits.argmax(axis=1) == numbers)[tested]
+    asked = np.unique(numbers)
+    new_right = (asked[logits[:, asked].argmax(axis=1)] == numbers)[tested]
     before, after = _balanced(old_right, numbers[tested]), _balanced(new_right, numbers[tested])
-    if _gain(old_right, new_right) <= 1:
+    if _gain(old_right, new_right) <= 1 or _above_chance(new_right, numbers[tested]) <= _SURELY:
         return Taught(None, reading, pull, before, after, int(tested.sum()))
     head = refit(start, new[reading], kept, pull).cooled(fit_temperature(logits[tested], numbers[tested]))
     return Taught(head, reading, pull, before, after, int(tested.sum()))
@@ -129,6 +140,14 @@ def _gain(old_right: Truths, new_right: Truths) -> float:
     """How many more are right than were, in standard deviations of a coin thrown for every one that changed (McNemar 1947)."""
     won, lost = int((new_right & ~old_right).sum()), int((old_right & ~new_right).sum())
     return (won - lost) / max(1.0, math.sqrt(won + lost))
+
+
+def _above_chance(right: Truths, numbers: Ids) -> float:
+    """How far balanced accuracy lies above that of guessing, in its standard deviations."""
+    counts = np.unique(numbers, return_counts=True)[1]
+    chance = 1 / len(counts)
+    deviation = chance * math.sqrt(chance * (1 - chance) * float((1 / counts).sum()))
+    return (_balanced(right, numbers) - chance) / deviation
 
 
 def _balanced(right: Truths, numbers: Ids) -> float:

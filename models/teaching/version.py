@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import TYPE_CHECKING
@@ -13,13 +13,13 @@ from torch import Tensor
 
 from indexer.domain import ModelCard
 from indexer.errors import ModelUnavailable, UsageError
+from indexer.usual import Usual, learned
+from indexer.usual import stored as stored_usual
 from models import checkpoint
 from models.card import read_card
 from models.teaching.head import Examples, Head, Pull, refit
 from models.teaching.memory import SIZE, as_read, head_of, reads_stored, recall, taught_architecture, with_head
 from models.teaching.teach import Taught, teach
-from models.usual import Usual, learned
-from models.usual import stored as stored_usual
 
 if TYPE_CHECKING:
     from indexer.domain import Floats, Halves
@@ -44,14 +44,18 @@ class Answering:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """What teaching came to. `new` answers for the new version; None where the old one stays."""
+    """What teaching came to. `new` answers for the new version; None where the old one stays, perhaps as it is `already` that."""
 
     taught: Taught
     new: Answering | None
+    already: bool = False
 
 
-def learn(shelf: ModelShelf, in_use: str, lesson: Lesson, name: str | None = None) -> Version:
-    """Teach the model in use and write the new version beside the user's other models.
+def learn(
+    shelf: ModelShelf, in_use: str, lesson: Lesson, name: str | None, taken: Collection[str], check_stop: Callable[[], None]
+) -> Version:
+    """Teach the model in use and write the new version beside the user's other models: under a number that is not among the
+    `taken` names, where it gets no `name`. `check_stop` is called now and then, and may raise.
 
     A version that was taught before is not taught on: its first model is, from all labels there are, so that a label that was
     taken back leaves no trace. It is compared with that model, too, for the version in use has seen some of the labels. Raises
@@ -65,14 +69,14 @@ def learn(shelf: ModelShelf, in_use: str, lesson: Lesson, name: str | None = Non
         raise ModelUnavailable(f"The card of {first!r} is an older moodex's; train the model again, or teach another.")
     if base.embeds_as != card.embeds_as:
         raise ModelUnavailable(f"The model {first!r}, which {in_use!r} was taught from, is another one now.")
-    target = shelf.place(name or _free_name(shelf, first))
+    target = shelf.place(name or _free_name({*taken, *(model.name for model in shelf)}, first))
     remembered = recall(base, stored) or _sampled(base, card, lesson)
     old = head_of(base, stored) if reads_stored(base) else _from_nothing(base, remembered)
     usual = learned(base, lesson.sample_vectors) if base.spaces else None
     vectors = as_read(base, lesson.vectors)
     readings = [vectors] if usual is None else [vectors, as_read(base, lesson.vectors, usual)]
-    said = lesson.said_before if in_use == first else [old.labels[best] for best in old.logits(vectors).argmax(axis=1)]
-    taught = teach(old, readings, lesson.labels, remembered, said)
+    said = lesson.said_before if in_use == first else _likeliest(old, vectors, lesson.labels)
+    taught = teach(old, readings, lesson.labels, remembered, said, check_stop)
     if taught.head is None:
         return Version(taught, None)
     usual = usual if taught.reading else None
@@ -93,6 +97,9 @@ def learn(shelf: ModelShelf, in_use: str, lesson: Lesson, name: str | None = Non
     kind = taught_architecture(base, usual)
     new = replace(base, name=target.stem, architecture=kind, labels=taught.head.labels, about=about)
     path = checkpoint.save(target.parent, new, with_head(stored, taught.head, usual))
+    if read_card(path).key == card.key:
+        shelf.remove(target.stem)
+        return Version(taught, None, already=True)
     return Version(taught, _answering(*checkpoint.load(path)))
 
 
@@ -105,7 +112,10 @@ def earlier(shelf: ModelShelf, in_use: str) -> tuple[str, Answering | None]:
     if taught is None:
         raise UsageError(f"The model in use, {in_use!r}, was not taught; there is nothing to undo.")
     name = str(taught["before"])
-    card, state = checkpoint.load(shelf.find(name))
+    try:
+        card, state = checkpoint.load(shelf.find(name))
+    except ModelUnavailable as error:
+        raise ModelUnavailable(f"There is no way back to {name!r}. {error} Choose another: moodex models default NAME") from error
     return name, _answering(card, state) if reads_stored(card) else None
 
 
@@ -129,6 +139,11 @@ def _from_nothing(base: ModelCard, remembered: Examples) -> Head:
     return refit(nothing, remembered, remembered.take([]), _FIRST_PULL)
 
 
-def _free_name(shelf: ModelShelf, first: str) -> str:
-    taken = {model.name for model in shelf}
+def _likeliest(head: Head, vectors: Floats, labels: Collection[str]) -> list[str]:
+    """Which of the emotions among the labels, as far as it knows them, a head finds likeliest for each embedding."""
+    asked = [number for number, label in enumerate(head.labels) if label in set(labels)] or list(range(len(head.labels)))
+    return [head.labels[asked[best]] for best in head.logits(vectors)[:, asked].argmax(axis=1)]
+
+
+def _free_name(taken: Collection[str], first: str) -> str:
     return next(name for name in (f"{first}-taught-{number}" for number in count(1)) if name not in taken)

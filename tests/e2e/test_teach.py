@@ -80,7 +80,7 @@ def test_what_cannot_be_taught_is_said(moodex: Run, faces: Path) -> None:
     assert moodex("teach").returncode == 2
     assert moodex("index", faces).returncode == 0
     for arguments, sentence in (
-        ([], "too little to learn from: 0 labelled pictures"),
+        ([], "too little to learn from: labelled and indexed with"),
         (["--undo"], "was not taught"),
         (["--undo", "--name", "x"], "each go alone"),
         (["--model", "nobody"], "nobody"),

@@ -35,7 +35,9 @@ def test_teaching_that_goes_wrong_changes_nothing(taught: Program) -> None:
         assert str(taught.home) in said, said
         nothing_has_changed(taught, before)
     done = taught.run("teach", "--json", shipped_model=1)
-    assert done.returncode == 0 and json.loads(done.stdout)["model"] == "moodex-lite0-taught-1"
+    assert done.returncode == 0 and json.loads(done.stdout)["default"]
+    left = {one["name"] for one in json.loads(taught.run("status", "--json", shipped_model=1).stdout)["models"] if one["images"]}
+    assert left == {"moodex-lite0", json.loads(done.stdout)["model"]}
 
 
 def nothing_has_changed(program: Program, before: str) -> None:

@@ -18,6 +18,7 @@ from indexer.domain import InputSpec, ModelCard, in_precision
 from indexer.emotions import EMOTIONS
 from indexer.errors import MissingExtra, ModelUnavailable, UsageError
 from indexer.look import Reader
+from indexer.usual import learned
 from models import checkpoint, opening, zoo
 from models.card import read_card
 from models.classifier import OnnxClassifier, TorchClassifier
@@ -27,7 +28,6 @@ from models.faces import card as face_card
 from models.faces.finder import GRAPH, onnx_finder, torch_finder
 from models.opening import How, open_classifier, open_finder
 from models.registry import architecture
-from models.usual import learned
 
 ROOT = Path(__file__).parents[3]
 

@@ -11,13 +11,13 @@ import torch
 
 from indexer.domain import FEEL, LOOK
 from indexer.errors import ModelUnavailable
+from indexer.usual import GROUPS, learned
 from models import checkpoint, zoo
 from models.assemble import assemble
 from models.classifier import OnnxClassifier
 from models.teaching.head import Examples, Head
 from models.teaching.memory import as_read, head_of, taught_architecture, with_head
 from models.teaching.teach import one_hot, teach
-from models.usual import GROUPS, learned
 
 CHARACTERS, EXPRESSIONS = 20, 12
 SHIPPED = zoo.checkpoints()[zoo.DEFAULT]
