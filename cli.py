@@ -10,7 +10,7 @@ gc.set_threshold(200_000, 10, 10)
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -18,6 +18,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from commands import labels, models, schedule, study, upkeep
+from commands.building import build_only
 from commands.options import (
     MOST,
     AsJson,
@@ -315,6 +316,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     words, debug = _without_debug(sys.argv[1:] if arguments is None else arguments)
     try:
+        _refuse_empty(words)
         code = app(words, prog_name="moodex", standalone_mode=False)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
@@ -340,21 +342,10 @@ def _sentence(error: Exception) -> str:
     return f"Unexpected {type(error).__name__}: {error}. Please report it; moodex --debug ... shows where."
 
 
-def _build_only(group: typer.Typer, named: set[str]) -> None:
-    """Leave commands that the command line does not name without options: to read all of them takes longer than a search."""
-    for command in group.registered_commands:
-        if command.name not in named and command.callback is not None:
-            command.callback = _without_options(command.callback)
-    for part in group.registered_groups:
-        if part.typer_instance is not None and part.name not in named:
-            _build_only(part.typer_instance, named)
-
-
-def _without_options(callback: Callable[..., Any]) -> Callable[[], None]:
-    def described() -> None: ...
-
-    described.__doc__ = callback.__doc__
-    return described
+def _refuse_empty(words: Sequence[str]) -> None:
+    """Raise UsageError for an argument without a letter: as a path it would be the current folder."""
+    if any(not word or (word.startswith("--") and word.endswith("=")) for word in words):
+        raise UsageError("An argument is empty, perhaps for a variable that is not set; leave it out, or say . for this folder.")
 
 
 def _without_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
@@ -392,7 +383,7 @@ def _report(sentence: str, code: int) -> int:
 def main() -> NoReturn:
     """The entry point of the installed `moodex`."""
     if not any(name.endswith("_COMPLETE") for name in os.environ):  # what a shell asks for to complete a word
-        _build_only(app, set(sys.argv[1:]))
+        build_only(app, set(sys.argv[1:]))
     code = run()
     gc.freeze()  # the memory goes back as it is: to look for garbage in it once more would take a sixth of a search's time
     sys.exit(code)

@@ -28,13 +28,16 @@ def label(
     new: Annotated[bool, typer.Option("--new", help="Emotions that moodex does not know become emotions of your own.")] = False,
     remove: Annotated[bool, typer.Option("--remove", help="Take labels back; models decide again.")] = False,
     listed: Annotated[bool, typer.Option("--list", help="Show every label, as a table that label takes back in.")] = False,
+    skip_unknown: Annotated[
+        bool, typer.Option("--skip-unknown", help="Leave out what is not indexed instead of failing.")
+    ] = False,
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
     """Say yourself what pictures feel like. Your word goes before every model's, in every search, from then on."""
     from indexer.bootstrap import labelling
     from indexer.errors import UsageError
-    from indexer.label import what_is_said
+    from indexer.label import is_table, what_is_said
     from render.labels import write_changed, write_labels
 
     settings = settings_of(context, home=home)
@@ -50,9 +53,12 @@ def label(
         raise UsageError("Say which pictures: PATH..., or --list to see every label.")
     if remove and emotion is not None:
         raise UsageError("Say either --emotion or --remove, not both.")
-    if not remove and emotion is None and not all(path.lower().endswith(b".csv") for path in given):
+    tables = sum(map(is_table, given))
+    if emotion is not None and tables == len(given):
+        raise UsageError("Tables say themselves what pictures feel like; leave out --emotion.")
+    if not remove and emotion is None and tables < len(given):
         raise UsageError("Say what the pictures feel like: --emotion EMOTION, or --remove to take labels back.")
-    changed = labelling.label(settings, what_is_said(given, emotion, remove), new)
+    changed = labelling.label(settings, what_is_said(given, emotion, remove), new, skip_unknown)
     with stdout() as out:
         write_changed(changed, as_json, out)
 

@@ -217,6 +217,12 @@ class SqliteShelf:
         with self._connect() as connection:
             return list(connection.execute(query.distinct().order_by(ImageRow.digest)).scalars())
 
+    def holds(self, path: bytes) -> bool:
+        files = FileRow.table.join(FolderRow.table, FolderRow.id == FileRow.folder_id)
+        query = select(FileRow.id).select_from(files).where(is_live(), file_under(path)).limit(1)
+        with self._connect() as connection:
+            return connection.execute(query).first() is not None
+
     def known_digests(self, digests: Collection[bytes]) -> set[bytes]:
         found: set[bytes] = set()
         with self._connect() as connection:

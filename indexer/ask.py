@@ -12,6 +12,7 @@ from indexer.emotions import canonical
 from indexer.errors import ImageError, NotIndexed, UsageError
 from indexer.question import Question
 from indexer.search import known_emotions
+from indexer.where import stored_path
 
 if TYPE_CHECKING:
     from indexer.domain import DecodedImage, Floats, Halves
@@ -66,7 +67,7 @@ def to_query(question: Question, shelf: Shelf, model: StoredModel, open_reader: 
         exact_label=question.exact_label,
         min_score=question.min_score,
         like=_vector(question, shelf, model, open_reader),
-        under=None if question.under is None else os.path.realpath(question.under),
+        under=None if question.under is None else stored_path(question.under, shelf.holds),
         limit=question.limit,
         offset=question.offset,
         dedupe=question.dedupe,
@@ -105,7 +106,7 @@ def _vector(question: Question, shelf: Shelf, model: StoredModel, open_reader: C
 
 def _indexed(like: bytes, shelf: Shelf, model: StoredModel) -> int:
     """The prediction that a path or an id means; a path goes first."""
-    by_path = shelf.predicted_at(model.id, os.path.realpath(like))
+    by_path = shelf.predicted_at(model.id, stored_path(like, shelf.holds))
     if by_path:
         return by_path[0].prediction_id
     text = os.fsdecode(like)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from unicodedata import normalize
 
 from indexer.errors import UnknownEmotion
 
@@ -79,7 +80,7 @@ def canonical(word: str, known: Iterable[str] = EMOTIONS) -> str:
     Raises UnknownEmotion, with a suggestion where one is near.
     """
     emotions = tuple(known)
-    wanted = word.strip().lower()
+    wanted = folded(word)
     if wanted in emotions:
         return wanted
     if SYNONYMS.get(wanted) in emotions:
@@ -88,6 +89,11 @@ def canonical(word: str, known: Iterable[str] = EMOTIONS) -> str:
     near = get_close_matches(wanted, words, n=1, cutoff=0.6)
     hint = f" Did you mean '{near[0]}'?" if near else ""
     raise UnknownEmotion(f"'{word}' is not an emotion moodex knows.{hint} It knows: {', '.join(emotions)}.")
+
+
+def folded(word: str) -> str:
+    """A word as emotions are compared: lower case, and letters with accents as one character each."""
+    return normalize("NFC", word.strip().lower())
 
 
 def with_children(emotion: str) -> frozenset[str]:

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from indexer.emotions import EMOTIONS, canonical
+from indexer.emotions import EMOTIONS, canonical, folded
 from indexer.errors import ImageError, NotIndexed, UnknownEmotion, UsageError
 from indexer.messages import Doubt, LabelsChanged
 from indexer.read import read
+from indexer.where import stored_path
 
 if TYPE_CHECKING:
     from indexer.domain import Hit
@@ -41,8 +42,13 @@ def what_is_said(paths: Sequence[bytes], emotion: str | None, remove: bool) -> l
     """
     said: list[Said] = []
     for path in paths:
-        said += _read_table(path, remove) if path.lower().endswith(b".csv") else [Said(path, emotion)]
+        said += _read_table(path, remove) if is_table(path) else [Said(path, emotion)]
     return [replace(one, emotion=None) for one in said] if remove else said
+
+
+def is_table(path: bytes) -> bool:
+    """Whether a path means a table of labels, by its name; a folder never does."""
+    return path.lower().endswith(b".csv") and not os.path.isdir(path)
 
 
 def remember(store: Store, said: Sequence[Said], new: bool, skip_unknown: bool = False) -> LabelsChanged:
@@ -117,7 +123,10 @@ def _read_table(table: bytes, remove: bool) -> list[Said]:
     missing = [] if have & {"path", "digest", "image_id"} else ["path"]
     if missing := [*missing, *({"label"} - have)]:
         listed = ", ".join(reader.fieldnames) or "none"
-        raise UsageError(f"The table {name!r} lacks the column {' and '.join(missing)}; its columns are: {listed}.")
+        raise UsageError(
+            f"The table {name!r} lacks the column {' and '.join(missing)}; its columns are: {listed}. Tables are saved as "
+            "UTF-8, with commas between the columns."
+        )
     said = list(_rows(rows, os.path.dirname(os.path.abspath(table)), name))
     return said if remove else [one for one in said if one.emotion]
 
@@ -155,7 +164,7 @@ def _emotion(word: str, known: Iterable[str], new: bool) -> str:
     try:
         return canonical(word, known)
     except UnknownEmotion as error:
-        own = word.strip().lower()
+        own = folded(word)
         if not new:
             raise UnknownEmotion(f"{error} To make it an emotion of your own, say --new.") from None
         if len(own) > _LONGEST or not own.isprintable() or not any(letter.isalpha() for letter in own):
@@ -166,6 +175,6 @@ def _emotion(word: str, known: Iterable[str], new: bool) -> str:
 def _pictures_at(shelf: Shelf, path: bytes) -> list[bytes]:
     if not path:
         raise NotIndexed("A picture that the table names by its digest alone is not indexed here; --skip-unknown leaves it out.")
-    if digests := shelf.digests_at(os.path.realpath(path)):
+    if digests := shelf.digests_at(stored_path(path, shelf.holds)):
         return digests
     raise NotIndexed(f"No indexed picture lies at {os.fsdecode(path)!r}; run moodex index on it first.")

@@ -166,8 +166,10 @@ class ModelShelf:
     def place(self, name: str, force: bool = False) -> Path:
         """Where a model of that name goes. Raises UsageError for one that is taken, unless `force`, or that no file can have."""
         odd = not name.isprintable() or name != name.strip() or name.startswith((".", "-")) or name.endswith(_SUFFIX)
-        if odd or set(name) & set("/\\:") or len(name) > 100:
+        if odd or set(name) & set("/\\:") or len(name) > 100 or len(name.encode()) > 200:
             raise UsageError(f"A model cannot be called {name!r}: its files are named after it. Choose another with --name.")
+        if name == "default":
+            raise UsageError("'default' is what the model in use is called; choose another name with --name.")
         if name in zoo.checkpoints():
             raise UsageError(f"The name {name!r} belongs to a model that came with moodex; choose another with --name.")
         target = self._folder / f"{name}{_SUFFIX}"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from indexer.ask import check, look_at, to_query
 from indexer.bootstrap.opening import ReaderFactory, model_name, open_reader, open_store, open_with_model
 from indexer.errors import ModelUnavailable
+from indexer.where import stored_path
 
 if TYPE_CHECKING:
     from db.store import SqliteStore
@@ -37,7 +37,7 @@ def show(settings: Settings, path: bytes, reader_factory: ReaderFactory = open_r
         with open_store(settings, reading=True) as store, store.snapshot():
             for model in reversed(store.models()):
                 if model.card.name == model_name(settings):
-                    known = store.predicted_at(model.id, os.path.realpath(path))
+                    known = store.predicted_at(model.id, stored_path(path, store.holds))
                     if known and not (settings.faces == "off" and known[0].hit.box):
                         return [ranked.hit for ranked in known]
     return look_at(path, reader_factory(settings))

@@ -120,6 +120,9 @@ class Shelf(Protocol):
     def digests_at(self, root: bytes) -> list[bytes]:
         """The pictures of the live files at or below a path, each once, ascending."""
 
+    def holds(self, path: bytes) -> bool:
+        """Whether a live file lies at or below a path."""
+
     def known_digests(self, digests: Collection[bytes]) -> set[bytes]:
         """Those digests whose pictures the store knows, whether a file of them is left or not."""
 

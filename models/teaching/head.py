@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -101,5 +102,17 @@ def refit(old: Head, new: Examples, remembered: Examples, pull: Pull) -> Head:
         total.backward()  # type: ignore[no-untyped-call]
         return total
 
-    optimiser.step(loss)  # type: ignore[no-untyped-call]
+    with one_thread():
+        optimiser.step(loss)  # type: ignore[no-untyped-call]
     return Head(old.labels, matrix.detach(), bias.detach())
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """For much work in small pieces: threads that wait for each other take ten times as long where others use the cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

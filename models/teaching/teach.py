@@ -32,6 +32,9 @@ _MIDDLING = Pull(share=0.6, anchor=0.001)
 _SURELY = 1.64
 """Standard deviations above chance that one in twenty who guess would reach."""
 
+_COMPARED_BESIDE = 500
+"""Remembered examples, evenly from all, that readings and settings are compared beside; the head itself keeps to all of them."""
+
 _ALIKE = 0.98
 """Cosine similarity from which two pictures are one: both go to the same fold."""
 
@@ -73,6 +76,7 @@ def teach(
     targets = one_hot(numbers, len(start.labels))
     new = [Examples(torch.from_numpy(vectors), targets) for vectors in readings]
     kept = _widened(remembered, len(start.labels))
+    some_kept = kept.take(np.arange(0, len(kept), max(1, len(kept) // _COMPARED_BESIDE)))
     folds, tested = _folds(readings[0] / np.linalg.norm(readings[0], axis=1, keepdims=True), numbers)
     if len(np.unique(numbers[tested])) < 2:
         raise UsageError("Two emotions need two labelled pictures each that are not nearly the same; label a few more.")
@@ -81,7 +85,7 @@ def teach(
         logits = np.zeros((len(numbers), len(start.labels)), dtype=np.float32)
         for fold in range(folds.max() + 1):
             check_stop()
-            head = refit(start, new[reading].take(np.flatnonzero(folds != fold)), kept, pull)
+            head = refit(start, new[reading].take(np.flatnonzero(folds != fold)), some_kept, pull)
             logits[folds == fold] = head.logits(readings[reading][folds == fold])
         return logits
 

@@ -48,6 +48,7 @@ def test_under_means_the_folder_and_what_is_below_it(scene: Scene, under: bytes,
         scene.add(f"n{i}", path, seed=i)
     assert scene.paths(Filter(under=under)) == found
     assert scene.store.count_files(under) == len(found)
+    assert scene.store.holds(under) is bool(found)
     ids = scene.store.prediction_ids(scene.model, Filter(under=under))
     assert sorted(
         path for hits in scene.store.hits(scene.model, ids.tolist(), Filter(under=under)).values() for path in [hits[0].path]

@@ -34,6 +34,8 @@ def test_what_cannot_be_said_is_named(moodex: Run, tmp_path: Path) -> None:
     head = HEADS / "head-08.png"
     assert moodex("label", head, "-e", "sad").returncode == 2
     assert moodex("index", HEADS).returncode == 0
+    utf16 = tmp_path / "sixteen.csv"
+    utf16.write_bytes("path,label\na.png,sad\n".encode("utf-16"))
     for arguments, sentence in (
         ([head], "--emotion EMOTION, or --remove"),
         ([head, "-e", "sad", "--remove"], "not both"),
@@ -42,6 +44,40 @@ def test_what_cannot_be_said_is_named(moodex: Run, tmp_path: Path) -> None:
         (["--list", head], "--list goes alone"),
         ([tmp_path, "-e", "sad"], "No indexed picture lies at"),
         ([tmp_path / "none.csv"], "cannot be read"),
+        (["", "-e", "sad"], "An argument is empty"),
+        ([head, "--emotion="], "An argument is empty"),
+        ([tmp_path / "none.csv", "-e", "sad"], "Tables say themselves"),
+        ([utf16], "saved as UTF-8, with commas"),
     ):
         done = moodex("label", *arguments)
         assert (done.returncode, sentence in done.stderr.decode()) == (2, True), (arguments, done.stderr.decode())
+
+
+def test_a_folder_may_be_called_like_a_table_and_a_word_may_be_written_in_two_ways(moodex: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "faces.csv"
+    folder.mkdir()
+    for number, head in enumerate(sorted(HEADS.glob("*.png"))[:2]):
+        (folder / f"{number}.png").write_bytes(head.read_bytes())
+    assert moodex("index", folder, "--faces", "off").returncode == 0
+    assert moodex("label", folder, "-e", "sad").stdout == b"Labels of 2 pictures changed.\n"
+    assert moodex("label", folder / "0.png", "-e", "Gef\u00fchl", "--new").returncode == 0
+    assert moodex("label", folder / "1.png", "-e", "Gefu\u0308hl").returncode == 0
+    assert len(json.loads(moodex("search", "-e", "gef\u00fchl", "-f", "json").stdout)) == 2
+
+
+def test_what_lies_behind_links_is_named_as_it_was_found(moodex: Run, tmp_path: Path) -> None:
+    heads = sorted(HEADS.glob("*.png"))[:3]
+    for number, head in enumerate(heads):
+        place = tmp_path / "real" / f"{number}.png"
+        place.parent.mkdir(exist_ok=True)
+        place.write_bytes(head.read_bytes())
+    library = tmp_path / "library"
+    library.mkdir()
+    (library / "folder").symlink_to(tmp_path / "real")
+    (library / "link.png").symlink_to(tmp_path / "real/0.png")
+    assert moodex("index", library, "--follow-symlinks", "--faces", "off").returncode == 0
+    assert moodex("label", library / "folder", "-e", "angry").stdout == b"Labels of 3 pictures changed.\n"
+    found = json.loads(moodex("search", "-e", "angry", "--under", library / "folder", "-f", "json").stdout)
+    assert {hit["path"] for hit in found} == {f"{library}/folder/{number}.png" for number in range(3)}
+    assert b"You said: angry" in moodex("show", library / "link.png").stdout
+    assert moodex("search", "--like", library / "link.png").returncode == 0

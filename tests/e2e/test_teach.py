@@ -61,9 +61,38 @@ def test_more_labels_make_another_version_and_each_is_undone_in_turn(moodex: Run
     assert moodex("label", *sorted(faces.rglob("sad/*.png"))[1::2], "-e", "smug").returncode == 0
     second = json.loads(moodex("teach", "--json").stdout)
     assert (second["model"], second["new"]) == ("moodex-lite0-taught-2", True)
+    again = moodex("teach").stdout.decode()
+    assert "moodex-lite0-taught-2 has learned that already" in again
+    assert len(json.loads(moodex("models", "list", "--json").stdout)) == 3
     for expected in ("moodex-lite0-taught-1", "moodex-lite0"):
         assert json.loads(moodex("teach", "--undo", "--json").stdout)["model"] == expected
     assert moodex("teach", "--undo").returncode == 2
+
+
+def test_a_number_whose_predictions_are_kept_is_not_given_again(moodex: Run, faces: Path) -> None:
+    assert moodex("index", faces).returncode == 0
+    own_word(faces, moodex)
+    assert moodex("teach").returncode == 0
+    assert moodex("models", "default", "moodex-lite0").returncode == 0
+    assert moodex("models", "remove", "moodex-lite0-taught-1").returncode == 0
+    kept = moodex("search", "-e", "smug", "--model", "moodex-lite0-taught-1", "-f", "json").stdout
+    assert moodex("label", *sorted(faces.rglob("sad/*.png"))[1::2], "-e", "smug").returncode == 0
+    assert json.loads(moodex("teach", "--json").stdout)["model"] == "moodex-lite0-taught-2"
+    assert moodex("teach", "--undo").returncode == 0
+    left = moodex("search", "-e", "smug", "--model", "moodex-lite0-taught-1", "-f", "json").stdout
+    assert {hit["path"] for hit in json.loads(kept)} <= {hit["path"] for hit in json.loads(left)}
+
+
+def test_where_the_earlier_model_has_gone_another_can_be_chosen(moodex: Run, faces: Path) -> None:
+    assert moodex("index", faces).returncode == 0
+    own_word(faces, moodex)
+    assert moodex("teach").returncode == 0
+    assert moodex("label", *sorted(faces.rglob("sad/*.png"))[1::2], "-e", "smug").returncode == 0
+    assert moodex("teach").returncode == 0
+    assert moodex("models", "remove", "moodex-lite0-taught-1").returncode == 0
+    undone = moodex("teach", "--undo")
+    assert undone.returncode == 6 and b"moodex models default NAME" in undone.stderr
+    assert moodex("models", "default", "moodex-lite0").returncode == 0
 
 
 def test_suggestions_are_pictures_without_a_label(moodex: Run, faces: Path) -> None:

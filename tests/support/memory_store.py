@@ -251,6 +251,9 @@ class MemoryStore:
         live = [(path, file.digest) for path, file in self._files.items() if _is_live(file)]
         return sorted({digest for path, digest in live if digest and is_under(path, root)})
 
+    def holds(self, path: bytes) -> bool:
+        return any(_is_live(file) and is_under(own, path) for own, file in self._files.items())
+
     def known_digests(self, digests: Collection[bytes]) -> set[bytes]:
         return {digest for digest in digests if digest in self._images}
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from indexer.errors import UsageError
+from indexer.errors import Interrupted, UsageError
 from indexer.grouping import representatives
 from models.teaching.head import Examples, Head, Pull, refit
 from models.teaching.teach import one_hot, teach
@@ -82,6 +82,41 @@ def test_labels_that_teach_nothing_leave_the_head_alone() -> None:
     random = np.random.default_rng(0)
     noise = teach(head, [vectors], random.choice(LABELS, len(vectors)).tolist(), remembered, says(head, vectors), never)
     assert noise.head is None
+
+
+def test_labels_thrown_by_chance_are_not_learned() -> None:
+    """A model that guesses among emotions that nobody labelled is no measure: what were learned is which labels there are."""
+    head, remembered = old_head()
+    vectors, _ = clouds(directions(9, seed=8)[6:], 12, seed=7)
+    accepted = 0
+    for seed in range(10):
+        labels = np.random.default_rng(seed).choice(LABELS[:2], len(vectors)).tolist()
+        said = [("happy", "sad")[best] for best in head.logits(vectors)[:, :2].argmax(axis=1)]
+        accepted += teach(head, [vectors], labels, remembered, said, never).head is not None
+    assert accepted <= 1
+
+
+def test_one_emotion_alone_cannot_be_tested() -> None:
+    head, remembered = old_head()
+    vectors, _ = clouds(NEW_STYLE, 4, seed=3)
+    with pytest.raises(UsageError, match="Two emotions need two"):
+        teach(head, [vectors[:5]], ["sad"] * 4 + ["happy"], remembered, ["happy"] * 5, never)
+
+
+def test_who_asks_to_stop_is_heard_while_it_learns() -> None:
+    head, remembered = old_head()
+    vectors, numbers = clouds(NEW_STYLE, 5, seed=3)
+    asked = 0
+
+    def stop() -> None:
+        nonlocal asked
+        asked += 1
+        if asked > 3:
+            raise Interrupted("Stopped.", 2)
+
+    with pytest.raises(Interrupted):
+        teach(head, [vectors], [LABELS[number] for number in numbers], remembered, says(head, vectors), stop)
+    assert asked == 4
 
 
 def test_teaching_twice_is_the_same() -> None:
