@@ -27,7 +27,7 @@ from db.tables import (
     PredictionRow,
     RunRow,
 )
-from indexer.domain import Face, Failure, FileState, Hit, InputSpec, Labelled, ModelCard, in_pixels
+from indexer.domain import Face, Failure, FileStamp, FileState, Hit, InputSpec, Labelled, ModelCard, in_pixels
 from indexer.errors import NotIndexed
 from indexer.ports import (
     NOT_THE_MODELS,
@@ -222,6 +222,15 @@ class SqliteShelf:
         query = select(FileRow.id).select_from(files).where(is_live(), file_under(path)).limit(1)
         with self._connect() as connection:
             return connection.execute(query).first() is not None
+
+    def stamp(self, path: bytes) -> FileStamp | None:
+        here = and_(FolderRow.path == os.path.dirname(path), FileRow.name == os.path.basename(path))
+        files = FileRow.table.join(FolderRow.table, FolderRow.id == FileRow.folder_id)
+        with self._connect() as connection:
+            row = connection.execute(
+                select(FileRow.size, FileRow.mtime_ns).select_from(files).where(here, FileRow.state == FileState.DONE)
+            ).first()
+        return None if row is None else FileStamp(row.size, row.mtime_ns)
 
     def known_digests(self, digests: Collection[bytes]) -> set[bytes]:
         found: set[bytes] = set()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import os
+import stat
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from indexer.domain import FileStamp, changed_ns
 from indexer.emotions import EMOTIONS, canonical, folded
 from indexer.errors import ImageError, NotIndexed, UnknownEmotion, UsageError
 from indexer.messages import Doubt, LabelsChanged
@@ -56,7 +58,9 @@ def remember(store: Store, said: Sequence[Said], new: bool, skip_unknown: bool =
 
     Raises NotIndexed for a path without indexed pictures, UnknownEmotion, and UsageError for a word that cannot be a name.
     """
-    known = (*EMOTIONS, *(word for word in store.emotions_said() if word not in EMOTIONS))
+    known = tuple(
+        dict.fromkeys([*EMOTIONS, *store.emotions_said(), *(word for one in store.models() for word in one.card.labels)])
+    )
     words = {word: _emotion(word, known, new) for word in {one.emotion for one in said if one.emotion is not None}}
     digests = store.known_digests({one.digest for one in said if one.digest is not None})
     wanted: dict[bytes, str | None] = {}
@@ -175,6 +179,18 @@ def _emotion(word: str, known: Iterable[str], new: bool) -> str:
 def _pictures_at(shelf: Shelf, path: bytes) -> list[bytes]:
     if not path:
         raise NotIndexed("A picture that the table names by its digest alone is not indexed here; --skip-unknown leaves it out.")
-    if digests := shelf.digests_at(stored_path(path, shelf.holds)):
+    stored = stored_path(path, shelf.holds)
+    if digests := shelf.digests_at(stored):
+        if _has_changed(stored, shelf.stamp(stored)):
+            raise NotIndexed(f"{os.fsdecode(path)!r} has changed since it was indexed; run moodex index on it first.")
         return digests
     raise NotIndexed(f"No indexed picture lies at {os.fsdecode(path)!r}; run moodex index on it first.")
+
+
+def _has_changed(path: bytes, stamp: FileStamp | None) -> bool:
+    """Whether there is a file at a path that is not the one of which this is known."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return False  # away, perhaps: what is known of it can still be labelled
+    return stat.S_ISREG(found.st_mode) and FileStamp(found.st_size, changed_ns(found)) != stamp

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from indexer.domain import Failure, FileState, Floats, Halves, Hit, Ids, Labelled, ModelCard
+    from indexer.domain import Failure, FileStamp, FileState, Floats, Halves, Hit, Ids, Labelled, ModelCard
     from indexer.ports.vectors import Generation, VectorRows
 
 
@@ -122,6 +122,9 @@ class Shelf(Protocol):
 
     def holds(self, path: bytes) -> bool:
         """Whether a live file lies at or below a path."""
+
+    def stamp(self, path: bytes) -> FileStamp | None:
+        """What the file at a path looked like when its picture was read; None where it is unknown, or waits to be read again."""
 
     def known_digests(self, digests: Collection[bytes]) -> set[bytes]:
         """Those digests whose pictures the store knows, whether a file of them is left or not."""

@@ -49,6 +49,14 @@ def test_a_failure_keeps_its_reason_and_hides_the_file(scene: Scene) -> None:
     assert (known.state, known.stamp, known.failure) == (FileState.FAILED, OTHER, Failure("damaged", "it is empty"))
 
 
+def test_a_stamp_is_that_of_the_picture_that_was_read(scene: Scene) -> None:
+    assert scene.store.stamp(b"/a/1.png") is None
+    scene.add("one", b"/a/1.png")
+    assert scene.store.stamp(b"/a/1.png") == STAMP
+    scene.note(b"/a/1.png", stamp=OTHER)
+    assert scene.store.stamp(b"/a/1.png") is None
+
+
 def test_a_file_that_failed_in_the_scan_is_failed_at_once(scene: Scene) -> None:
     scene.add("one", b"/a/x.png")
     failure = Failure("damaged", "it is a folder")

@@ -81,3 +81,18 @@ def test_what_lies_behind_links_is_named_as_it_was_found(moodex: Run, tmp_path: 
     assert {hit["path"] for hit in found} == {f"{library}/folder/{number}.png" for number in range(3)}
     assert b"You said: angry" in moodex("show", library / "link.png").stdout
     assert moodex("search", "--like", library / "link.png").returncode == 0
+
+
+def test_a_picture_that_has_changed_is_not_labelled_for_another(moodex: Run, tmp_path: Path) -> None:
+    first, second, *_ = sorted(HEADS.glob("*.png"))
+    picture = tmp_path / "library/picture.png"
+    picture.parent.mkdir()
+    picture.write_bytes(first.read_bytes())
+    assert moodex("index", picture.parent, "--faces", "off").returncode == 0
+    picture.write_bytes(second.read_bytes())
+    done = moodex("label", picture, "-e", "sad")
+    assert done.returncode == 2 and b"has changed since it was indexed" in done.stderr
+    assert moodex("index", picture.parent, "--faces", "off").returncode == 0
+    assert moodex("label", picture, "-e", "sad").returncode == 0
+    picture.unlink()
+    assert moodex("label", picture, "-e", "angry").returncode == 0

@@ -254,6 +254,10 @@ class MemoryStore:
     def holds(self, path: bytes) -> bool:
         return any(_is_live(file) and is_under(own, path) for own, file in self._files.items())
 
+    def stamp(self, path: bytes) -> FileStamp | None:
+        file = self._files.get(path)
+        return file.stamp if file and file.state is FileState.DONE else None
+
     def known_digests(self, digests: Collection[bytes]) -> set[bytes]:
         return {digest for digest in digests if digest in self._images}
 
