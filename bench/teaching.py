@@ -112,7 +112,7 @@ class Bench:
 
     def taught(self, pictures: Labelled, given: Any, rest: Any, emotions: list[str]) -> Any:
         labels = pictures.truth[given].tolist()
-        said = guesses(pictures.probabilities[given], self.card.labels, sorted(set(labels)))
+        said = np.array(self.card.labels)[pictures.probabilities[given].argmax(axis=1)]
         started = time.perf_counter()
         try:
             readings = [vectors[given] for vectors in pictures.readings]

@@ -115,9 +115,8 @@ class ExportedModel:
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """What a model can learn from: N labelled pictures as embeddings, float32, (N, embedding size), with the labels and which of
-    the labelled emotions the model in use finds likeliest for each; and a sample of the library with the probabilities, float32,
-    (M, labels), that it gives.
+    """What a model can learn from: N labelled pictures as embeddings, float32, (N, embedding size), with the labels and what the
+    model in use says of each; and a sample of the library with the probabilities, float32, (M, labels), that it gives.
     """
 
     vectors: Floats

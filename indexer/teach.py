@@ -42,13 +42,12 @@ def lesson(shelf: Shelf, model: StoredModel) -> Lesson:
             f"There is too little to learn from: labelled and indexed with {model.card.name!r} are {len(hits)} pictures, of "
             f"{len(set(labels))} different emotions. Label a few of two emotions at least: moodex label PATH... --emotion EMOTION"
         )
-    asked = [label for label in model.card.labels if label in labels] or model.card.labels
     vectors = shelf.vectors_of([prediction_id for prediction_id, _, _ in hits])
     sample = shelf.sample(model.id, _SAMPLED)
     return Lesson(
         np.stack([vectors[prediction_id] for prediction_id, _, _ in hits]).astype(np.float32),
         labels,
-        tuple(max(asked, key=emotions.__getitem__) for _, _, emotions in hits),
+        tuple(max(emotions, key=emotions.__getitem__) for _, _, emotions in hits),
         sample.vectors.astype(np.float32),
         sample.probabilities,
     )

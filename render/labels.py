@@ -61,7 +61,7 @@ def write_teaching(teaching: Teaching, as_json: bool, out: TextIO) -> None:
     labels = ", ".join(f"{count} {printable(emotion)}" for emotion, count in teaching.labels.items())
     out.write(f"Learned from {counted(sum(teaching.labels.values()), 'label')}: {labels}.\n")
     measured = f"{teaching.before:.2f} before, {teaching.after:.2f} after"
-    out.write(f"Right on {teaching.tested} labels held out in turn (of the labelled emotions, balanced): {measured}.\n")
+    out.write(f"Right on {teaching.tested} labels held out in turn (balanced over emotions): {measured}.\n")
     if teaching.new:
         name = printable(teaching.model)
         out.write(f"{counted(teaching.rescored, 'picture')} looked at again by {name}.\n")

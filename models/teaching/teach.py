@@ -64,12 +64,15 @@ def teach(
     check_stop: Callable[[], None],
 ) -> Taught:
     """Refit a head to N labelled embeddings, each of the `readings` of which it could read, (N, D), the first the plain one.
-    `said_before` is which of the labelled emotions the model finds likeliest for each until now.
+    `said_before` is what the model says of each until now.
 
     Every reading, and then every setting, is tried on the same folds, near-duplicates together; what makes held-out labels
-    likeliest is taken. The accuracies, of choosing among the labelled emotions, are those of the same folds, so that `after` is a
-    little optimistic. Emotions with one label are learned, but cannot be held out. Deterministic. `check_stop` is called now
-    and then, and may raise. Raises UsageError where fewer than two emotions can be held out.
+    likeliest is taken, and the accuracies are those of the same folds, so that `after` is a little optimistic. The new head is
+    given only where more held-out labels are right than were, and than guessing among these emotions would get right, both by
+    more than chance: the old one guesses among all that it knows, so that whatever learns which labels occur would beat it.
+
+    Emotions with one label are learned, but cannot be held out. Deterministic. `check_stop` is called now and then, and may
+    raise. Raises UsageError where fewer than two emotions can be held out.
     """
     start = old.knowing(sorted(set(labels)))
     numbers = np.array([start.labels.index(label) for label in labels], dtype=np.int64)
@@ -97,8 +100,7 @@ def teach(
     trials = [(pull, held_out(reading, pull)) for pull in bar(pulls, desc="Learning", unit="way", leave=False)]
     pull, logits = min(trials, key=lambda trial: surprise(trial[1]))
     old_right = np.array([label == said for label, said in zip(labels, said_before, strict=True)])[tested]
-    asked = np.unique(numbers)
-    new_right = (asked[logits[:, asked].argmax(axis=1)] == numbers)[tested]
+    new_right = (logits.argmax(axis=1) == numbers)[tested]
     before, after = _balanced(old_right, numbers[tested]), _balanced(new_right, numbers[tested])
     if _gain(old_right, new_right) <= 1 or _above_chance(new_right, numbers[tested]) <= _SURELY:
         return Taught(None, reading, pull, before, after, int(tested.sum()))

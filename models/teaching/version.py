@@ -75,7 +75,7 @@ def learn(
     usual = learned(base, lesson.sample_vectors) if base.spaces else None
     vectors = as_read(base, lesson.vectors)
     readings = [vectors] if usual is None else [vectors, as_read(base, lesson.vectors, usual)]
-    said = lesson.said_before if in_use == first else _likeliest(old, vectors, lesson.labels)
+    said = lesson.said_before if in_use == first else [old.labels[best] for best in old.logits(vectors).argmax(axis=1)]
     taught = teach(old, readings, lesson.labels, remembered, said, check_stop)
     if taught.head is None:
         return Version(taught, None)
@@ -137,12 +137,6 @@ def _from_nothing(base: ModelCard, remembered: Examples) -> Head:
     labels, size = len(base.labels), remembered.vectors.shape[1]
     nothing = Head(base.labels, torch.zeros(labels, size), torch.zeros(labels))
     return refit(nothing, remembered, remembered.take([]), _FIRST_PULL)
-
-
-def _likeliest(head: Head, vectors: Floats, labels: Collection[str]) -> list[str]:
-    """Which of the emotions among the labels, as far as it knows them, a head finds likeliest for each embedding."""
-    asked = [number for number, label in enumerate(head.labels) if label in set(labels)] or list(range(len(head.labels)))
-    return [head.labels[asked[best]] for best in head.logits(vectors)[:, asked].argmax(axis=1)]
 
 
 def _free_name(taken: Collection[str], first: str) -> str:

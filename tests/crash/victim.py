@@ -131,7 +131,7 @@ def live(run: Run) -> None:
         for module, name in ((indexing, "index"), (searching, "search"), (searching, "show")):
             patches.enter_context(patch.object(module, name, partial(getattr(module, name), reader_factory=factory)))
         Steps(run.place.world, run.place.kept, journal, run.kill).install()
-        cli._build_only(cli.app, {word for words in run.commands for word in words})
+        cli.build_only(cli.app, {word for words in run.commands for word in words})
         journal.note("ready", at=time.monotonic())
         for number, words in enumerate(run.commands, run.first):
             journal.note("begun", command=number)
