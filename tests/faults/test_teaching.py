@@ -44,3 +44,19 @@ def nothing_has_changed(program: Program, before: str) -> None:
     assert program.run("search", "-e", "happy", "-k", "100", "-f", "json", shipped_model=1).stdout == before
     assert os.listdir(program.home / "models") == []
     assert json.loads(program.run("doctor", "--json", shipped_model=1).stdout)["sound"]
+
+
+def test_a_version_equal_to_an_earlier_one_leaves_that_alone_where_it_is_stopped(taught: Program) -> None:
+    def answers() -> str:
+        return taught.run("search", "-e", "smug", "-k", "100", "--model", first, "-f", "json", shipped_model=1).stdout
+
+    more = sorted((taught.home.parent / "faces").rglob("sad/*.png"))[1::2]
+    first = json.loads(taught.run("teach", "--json", shipped_model=1).stdout)["model"]
+    assert taught.run("label", *more, "-e", "smug", shipped_model=1).returncode == 0
+    assert json.loads(taught.run("teach", "--json", shipped_model=1).stdout)["new"]
+    assert taught.run("label", *more, "--remove", shipped_model=1).returncode == 0
+    before = answers()
+    twice = f"{signal.SIGINT.value},{signal.SIGINT.value}"
+    assert taught.run("teach", shipped_model=1, at="rescoring", signals=twice).returncode == 130
+    assert answers() == before and json.loads(before)
+    assert json.loads(taught.run("doctor", "--json", shipped_model=1).stdout)["sound"]
