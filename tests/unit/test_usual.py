@@ -71,7 +71,7 @@ def test_labels_choose_how_pictures_are_read(own: float, read_as: set[int]) -> N
     old = Head(labels, torch.zeros(2, 256), torch.zeros(2))
     nothing = Examples(torch.zeros(2, 256), one_hot(np.arange(2), 2))
     said = random.permutation([labels[one] for one in truth[given]]).tolist()
-    taught = teach(old, [rows[given] for rows in readings], [labels[one] for one in truth[given]], nothing, said)
+    taught = teach(old, [rows[given] for rows in readings], [labels[one] for one in truth[given]], nothing, said, lambda: None)
     assert taught.head is not None and taught.reading in read_as
     assert (taught.head.logits(readings[taught.reading]).argmax(axis=1) == truth).mean() > 0.9
 
