@@ -1,12 +1,16 @@
-"""Clusters of vectors: how a large index is divided, and how many of its clusters a search has to look into.
+"""Clusters of vectors and short codes of them: which rows of a large index are worth comparing with a query.
 
-An inverted file (Sivic and Zisserman 2003; FAISS): every vector lies in the list of the nearest of some centres, and a search
-reads the lists whose centres are nearest to the query. How many is measured on the index itself when it is built: the k nearest
-of a share f of all vectors reach as far as the k / f nearest of all, whatever picks the share, so one curve serves every filter.
+An inverted file (Sivic and Zisserman 2003): every vector lies in the list of the nearest of some centres, and a search reads the
+lists whose centres are nearest to the query. The lists hold half a byte for every two numbers (product quantisation: Jégou et
+al. 2011), compared in registers (fast scan: André et al. 2015; all of it FAISS's). Codes only choose candidates, which are then
+compared by their vectors. How many lists to read, and how many candidates to compare, is measured on the index itself when it is
+built: the k nearest of a share f of all vectors reach as far as the k / f nearest of all, whatever picks the share, so one curve
+serves every filter.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, sqrt
 from typing import TYPE_CHECKING, Any
@@ -25,84 +29,134 @@ _TRAINED_ON = 64
 _ROUNDS = 10
 _GROWN = 4
 _WORSE = 0.95
+_BITS = 4
 _ASKED = 128
 _RANKS = tuple(16 * 2**step for step in range(9))
 _FOUND = 0.995
-"""The share of the neighbours of a rank that the measured number of lists holds."""
+"""The share of the neighbours of a rank that the measured numbers of lists and of candidates hold."""
+
+_LEFT_TO_CHANCE = 3
+"""Standard deviations by which a share of the candidates may be smaller than its expectation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """What finds the neighbours up to a rank among all vectors: lists, nearest first, and candidates, by their codes."""
+
+    rank: int
+    lists: int
+    candidates: int
 
 
 @dataclass(frozen=True, slots=True)
 class Clusters:
-    """What is known of an index's clusters: how many there are, how many vectors there were when they were learned, how near
-    vectors were to their centres then (mean cosine similarity), and how many lists hold the neighbours up to some ranks.
+    """A FAISS index of codes, numbered as the vectors are, and what is known of it: how many vectors there were when its centres
+    were learned, how near vectors were to them then (mean cosine similarity), and what finds the neighbours up to some ranks.
     """
 
-    count: int
+    index: Any
     learned_from: int
     nearness: float
-    reach: tuple[tuple[int, int], ...]
+    efforts: Sequence[Effort]
 
-    def probes(self, rank: float) -> int:
-        """How many lists to read for the neighbours up to a rank among all vectors: all of them where none has measured."""
-        ranks, lists = zip(*self.reach, strict=True)
-        return self.count if rank > ranks[-1] else min(self.count, ceil(np.interp(rank, ranks, lists)))
+    @property
+    def count(self) -> int:
+        """How many clusters there are."""
+        return int(self.index.nlist)
+
+    def effort(self, k: int, share: float) -> Effort | None:
+        """What finds the k nearest of a share of all vectors; None where that is more than was measured."""
+        rank = max(k / share, 1)
+        if not self.efforts or rank > self.efforts[-1].rank:
+            return None
+        ranks = [one.rank for one in self.efforts]
+        lists = np.interp(rank, ranks, [one.lists for one in self.efforts])
+        let_through = share * np.interp(rank, ranks, [one.candidates for one in self.efforts])
+        spread = sqrt(let_through * (1 - share))
+        return Effort(ceil(rank), ceil(lists), max(k, ceil(let_through + _LEFT_TO_CHANCE * spread)))
+
+    def candidates(self, query: Floats, effort: Effort, selector: Any) -> Ids:
+        """Rows that are likely among the nearest to a query, float32, (D,), of those that a FAISS selector lets through."""
+        parameters = faiss.SearchParametersIVF(sel=selector, nprobe=effort.lists)  # type: ignore[call-arg]  # set from keywords
+        rows = self.index.search(query[None], effort.candidates, params=parameters)[1][0]
+        found: Ids = rows[rows >= 0]
+        return found
 
 
-def cluster(vectors: Halves, earlier: tuple[Any, Clusters] | None = None) -> tuple[Any, Clusters]:
-    """A FAISS index of unit vectors, (N, D), numbered as they come, and what is known of its clusters.
+def cluster(vectors: Halves, earlier: Clusters | None = None) -> Clusters:
+    """Clusters of unit vectors, (N, D).
 
-    The centres are an `earlier` index's where they fit: they are learned anew when the vectors have become several times as many,
-    or lie further from them than they did. Deterministic for the same threads.
+    The centres are `earlier` ones where they fit: they are learned anew when the vectors have become several times as many, or
+    lie further from them than they did. Deterministic for the same threads.
     """
     random = np.random.default_rng(0)
-    centres, learned_from, nearness = _centres(vectors, earlier, random)
-    coarse = faiss.IndexFlatIP(vectors.shape[1])
-    coarse.add(centres)
-    kind = faiss.ScalarQuantizer.QT_fp16
-    # Not residuals: float16 keeps what the store has.
-    index = faiss.IndexIVFScalarQuantizer(coarse, vectors.shape[1], len(centres), kind, faiss.METRIC_INNER_PRODUCT, False)
-    index.is_trained = True  # the centres are there, and float16 has nothing to learn
+    size = vectors.shape[1]
+    count = round(2 * sqrt(len(vectors)))
+    some = np.sort(random.choice(len(vectors), min(len(vectors), _TRAINED_ON * count), replace=False))
+    sample = vectors[some].astype(np.float32)
+    centres, learned_from, nearness = _centres(sample, count, len(vectors), earlier)
+    parts = size if size % 2 else size // 2
+    index = faiss.IndexIVFPQFastScan(_flat(centres), size, len(centres), parts, _BITS, faiss.METRIC_INNER_PRODUCT)
+    index.by_residual = False  # what is left of a vector beside its centre chose no better
+    index.train(sample)
     for start in range(0, len(vectors), _ADDED_AT_ONCE):
         index.add(vectors[start : start + _ADDED_AT_ONCE].astype(np.float32))
-    return index, Clusters(len(centres), learned_from, nearness, _reach(coarse, vectors, random))
+    return Clusters(index, learned_from, nearness, _efforts(index, vectors, random))
 
 
-def _centres(vectors: Halves, earlier: tuple[Any, Clusters] | None, random: np.random.Generator) -> tuple[Floats, int, float]:
+def _flat(vectors: Floats) -> Any:
+    index = faiss.IndexFlatIP(vectors.shape[1])
+    index.add(vectors)
+    return index
+
+
+def _centres(sample: Floats, count: int, vectors: int, earlier: Clusters | None) -> tuple[Floats, int, float]:
     """Centres, (count, D), with the number of vectors they were learned from and how near those were."""
-    count = round(2 * sqrt(len(vectors)))
-    rows = np.sort(random.choice(len(vectors), min(len(vectors), _TRAINED_ON * count), replace=False))
-    sample = vectors[rows].astype(np.float32)
     if earlier is not None:
-        index, known = earlier
-        centres: Floats = faiss.downcast_index(index.quantizer).reconstruct_n(0, known.count)
-        fits = _nearness(centres, sample) >= _WORSE * known.nearness
-        if fits and len(vectors) <= _GROWN * known.learned_from:
-            return centres, known.learned_from, known.nearness
-    means = faiss.Kmeans(vectors.shape[1], count, niter=_ROUNDS, spherical=True, seed=0, max_points_per_centroid=_TRAINED_ON)
+        centres: Floats = faiss.downcast_index(earlier.index.quantizer).reconstruct_n(0, earlier.count)
+        fits = _nearness(centres, sample) >= _WORSE * earlier.nearness
+        if fits and vectors <= _GROWN * earlier.learned_from:
+            return centres, earlier.learned_from, earlier.nearness
+    means = faiss.Kmeans(sample.shape[1], count, niter=_ROUNDS, spherical=True, seed=0, max_points_per_centroid=_TRAINED_ON)
     means.train(sample)
     learned = np.asarray(means.centroids)
-    return learned, len(vectors), _nearness(learned, sample)
+    return learned, vectors, _nearness(learned, sample)
 
 
 def _nearness(centres: Floats, sample: Floats) -> float:
-    coarse = faiss.IndexFlatIP(centres.shape[1])
-    coarse.add(centres)
-    return float(coarse.search(sample, 1)[0].mean())
+    return float(_flat(centres).search(sample, 1)[0].mean())
 
 
-def _reach(coarse: Any, vectors: Halves, random: np.random.Generator) -> tuple[tuple[int, int], ...]:
-    """For some ranks, how many lists, nearest first, hold the neighbours up to there of vectors taken by chance."""
+def _efforts(index: Any, vectors: Halves, random: np.random.Generator) -> list[Effort]:
+    """What finds the neighbours up to some ranks of vectors taken by chance."""
     asked = vectors[np.sort(random.choice(len(vectors), min(_ASKED, len(vectors)), replace=False))].astype(np.float32)
     ranks = [rank for rank in _RANKS if rank < len(vectors)]
+    if not ranks:
+        return []
     nearest = _nearest(vectors, asked, ranks[-1])
-    lists = coarse.search(asked, coarse.ntotal)[1]
-    place = np.argsort(lists, axis=1)  # of a list among all, seen from a question
-    reach = []
+    lists = index.quantizer.search(asked, index.nlist)[1]
+    near = np.argsort(lists, axis=1)  # of a list among all, seen from a question
+    told = min(2 * ranks[-1], len(vectors))
+    by_codes = index.search(asked, told, params=faiss.SearchParametersIVF(nprobe=index.nlist))[1]  # type: ignore[call-arg]
+    efforts = []
     for low, high in zip([0, *ranks], ranks, strict=False):
         some = nearest[:, low:high][:, :: max(1, (high - low) // 16)]
-        own = coarse.search(vectors[some.ravel()].astype(np.float32), 1)[1].reshape(some.shape)
-        reach.append((high, 1 + ceil(np.quantile(np.take_along_axis(place, own, axis=1), _FOUND))))
-    return tuple(reach)
+        own = index.quantizer.search(vectors[some.ravel()].astype(np.float32), 1)[1].reshape(some.shape)
+        place = np.take_along_axis(near, own, axis=1)
+        turn = np.array([_places(row, wanted) for row, wanted in zip(by_codes, some, strict=True)])
+        read, compared = (1 + ceil(np.quantile(places, _FOUND)) for places in (place, turn))
+        if compared > told:
+            break
+        efforts.append(Effort(high, read, compared))
+    return efforts
+
+
+def _places(ranking: Ids, wanted: Ids) -> Ids:
+    """The places of wanted rows in a ranking; its length for those that it lacks."""
+    order = np.argsort(ranking)
+    place = order[np.searchsorted(ranking[order], wanted).clip(max=len(ranking) - 1)]
+    found: Ids = np.where(ranking[place] == wanted, place, len(ranking))
+    return found
 
 
 def _nearest(vectors: Halves, asked: Floats, count: int) -> Ids:

@@ -1,7 +1,8 @@
 """Kept vector indexes: for each model a few segments, and a manifest that says which they are and what to trust them by.
 
-A segment is a FAISS file and, beside it, its rows' ids and scores; it never changes. Both are mapped into memory, so that opening
-them reads next to nothing and processes share them. The manifest is what is replaced: what it does not name is as good as gone.
+A segment is a file of its rows' ids, scores and vectors, which is mapped into memory, so that opening it reads next to nothing
+and processes share it, and, where there are many rows, a FAISS file of their clusters. It never changes. The manifest is what is
+replaced: what it does not name is as good as gone.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,18 +20,18 @@ import faiss
 import numpy as np
 from blake3 import blake3
 
-from db.clusters import Clusters
+from db.clusters import Clusters, Effort
 from db.vectors import FaissVectors, Layout, NumpyVectors
 from indexer.atomic import replace_file, write_file
 from indexer.domain import LOOK
 from indexer.ports import Generation, Segment, VectorRows
 
 if TYPE_CHECKING:
-    from indexer.domain import ModelCard
+    from indexer.domain import Halves, ModelCard
     from indexer.ports import VectorIndex
 
 _log = logging.getLogger(__name__)
-_VERSION = 2
+_VERSION = 3
 _UNUSABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError)
 
 
@@ -62,19 +63,24 @@ class FaissFiles:
         largest = max((one.index for one in kept if isinstance(one.index, FaissVectors)), key=len, default=None)
         built = FaissVectors.build(rows, largest)
         name = f"{card.key}.{int(rows.ids[0])}-{generation.last_id}-{generation.token}"
-        vectors, beside = self._paths(name)
-        replace_file(vectors, lambda temporary: _write_index(built.index, temporary))
-        layout = built.layout
-        write_file(beside, layout.ids.astype("<i8").tobytes() + layout.falling.astype("<f4").tobytes())
+        replace_file(self._folder / f"{name}.rows", lambda temporary: _write_rows(built, temporary))
+        clusters = built.clusters
+        if clusters is not None:
+            replace_file(self._folder / f"{name}.faiss", lambda temporary: _write_index(clusters.index, temporary))
         facts = {
             "name": name,
             "last_id": generation.last_id,
             "token": generation.token,
             "rows": len(built),
-            "emotions": [[emotion, *bounds] for emotion, bounds in sorted(layout.parts.items())],
-            "clusters": None if built.clusters is None else asdict(built.clusters),
-            "files": [_stamp(path) | {"blake3": _digest(path)} for path in (vectors, beside)],
+            "emotions": [[emotion, *bounds] for emotion, bounds in sorted(built.layout.parts.items())],
+            "clusters": clusters
+            and {
+                "learned_from": clusters.learned_from,
+                "nearness": clusters.nearness,
+                "efforts": [astuple(effort) for effort in clusters.efforts],
+            },
         }
+        facts["files"] = [_stamp(path) | {"blake3": _digest(path)} for path in self._paths(facts)]
         segments = [*self._manifest(card)[: len(kept)], facts]
         manifest = {"version": _VERSION, "model": card.key, "segments": segments}
         write_file(self._manifest_path(card), json.dumps(manifest, indent=1).encode())
@@ -90,7 +96,7 @@ class FaissFiles:
         if not facts:
             return "whose manifest cannot be read" if self._manifest_path(card).exists() else None
         for segment in facts:
-            for path, expected in zip(self._paths(str(segment["name"])), segment["files"], strict=True):
+            for path, expected in zip(self._paths(segment), segment["files"], strict=True):
                 try:
                     if _digest(path) != expected["blake3"]:
                         return path.name
@@ -102,7 +108,7 @@ class FaissFiles:
 
     def names(self, card: ModelCard) -> set[str]:
         """The names of the files that hold what is kept of a model."""
-        paths = [path for one in self._manifest(card) for path in self._paths(str(one["name"]))]
+        paths = [path for one in self._manifest(card) for path in self._paths(one)]
         return {path.name for path in (self._manifest_path(card), *paths)}
 
     def over(self, rows: VectorRows) -> VectorIndex:
@@ -111,8 +117,10 @@ class FaissFiles:
     def _manifest_path(self, card: ModelCard) -> Path:
         return self._folder / f"{card.key}.json"
 
-    def _paths(self, name: str) -> tuple[Path, Path]:
-        return self._folder / f"{name}.faiss", self._folder / f"{name}.rows"
+    def _paths(self, facts: dict[str, Any]) -> list[Path]:
+        """The files of a segment: rows, and clusters if it has any."""
+        suffixes = (".rows",) if facts["clusters"] is None else (".rows", ".faiss")
+        return [self._folder / f"{facts['name']}{suffix}" for suffix in suffixes]
 
     def _manifest(self, card: ModelCard) -> list[dict[str, Any]]:
         """The facts of a model's segments; none where there is no manifest that can be used."""
@@ -128,29 +136,43 @@ class FaissFiles:
             return []
 
     def _open(self, card: ModelCard, facts: dict[str, Any]) -> Segment:
-        vectors, beside = self._paths(str(facts["name"]))
-        for path, expected in zip((vectors, beside), facts["files"], strict=True):
+        rows, *clusters = self._paths(facts)
+        for path, expected in zip((rows, *clusters), facts["files"], strict=True):
             # Hashing a large index takes longer than searching it: a file that nobody touched since it was written is trusted.
             untouched = _stamp(path) == {"size": expected["size"], "mtime_ns": expected["mtime_ns"]}
             if not untouched and _digest(path) != expected["blake3"]:
                 raise ValueError(f"the bytes of {path.name} are not the ones that were written")
-        count = int(facts["rows"])
-        ids = np.memmap(beside, dtype="<i8", mode="r", shape=(count,))
-        falling = np.memmap(beside, dtype="<f4", mode="r", offset=ids.nbytes, shape=(count,))
-        layout = Layout(ids, falling, {emotion: (start, stop) for emotion, start, stop in facts["emotions"]})
-        index = faiss.read_index(str(vectors), faiss.IO_FLAG_MMAP_IFC)
-        look = card.columns(LOOK)
-        if index.d != look.stop - look.start:
-            raise ValueError(f"it holds vectors of size {index.d}")
-        known = facts["clusters"]
-        clusters = None if known is None else Clusters(**{**known, "reach": tuple(map(tuple, known["reach"]))})
-        return Segment(FaissVectors(layout, index, clusters), Generation(facts["last_id"], facts["token"]))
+        layout, vectors = _open_rows(rows, facts, card)
+        known = _open_clusters(clusters[0], facts["clusters"]) if clusters else None
+        return Segment(FaissVectors(layout, vectors, known), Generation(facts["last_id"], facts["token"]))
 
     def _sweep(self, card: ModelCard, stay: set[str]) -> None:
         """Delete the segments that the manifest no longer names; who has them open keeps them."""
         for path in self._folder.glob(f"{card.key}.*"):
             if path.suffix in (".faiss", ".rows", ".npz") and path.stem not in stay:
                 path.unlink(missing_ok=True)
+
+
+def _write_rows(built: FaissVectors, path: Path) -> None:
+    with path.open("wb") as file:
+        for column, kind in ((built.layout.ids, "<i8"), (built.layout.falling, "<f4"), (built.vectors, "<f2")):
+            file.write(np.ascontiguousarray(column, dtype=kind).data)
+
+
+def _open_rows(path: Path, facts: dict[str, Any], card: ModelCard) -> tuple[Layout, Halves]:
+    count, look = int(facts["rows"]), card.columns(LOOK)
+    ids = np.memmap(path, dtype="<i8", mode="r", shape=(count,))
+    falling = np.memmap(path, dtype="<f4", mode="r", offset=ids.nbytes, shape=(count,))
+    shape = (count, look.stop - look.start)
+    vectors = np.memmap(path, dtype="<f2", mode="r", offset=ids.nbytes + falling.nbytes, shape=shape)
+    if path.stat().st_size != ids.nbytes + falling.nbytes + vectors.nbytes:
+        raise ValueError("it holds vectors of another size")
+    return Layout(ids, falling, {emotion: (start, stop) for emotion, start, stop in facts["emotions"]}), vectors
+
+
+def _open_clusters(path: Path, known: dict[str, Any]) -> Clusters:
+    index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+    return Clusters(index, known["learned_from"], known["nearness"], [Effort(*one) for one in known["efforts"]])
 
 
 def _write_index(index: Any, path: Path) -> None:

@@ -6,6 +6,7 @@ Rows are laid out by (emotion, falling score), so that a filter by emotion and l
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import faiss
@@ -17,13 +18,18 @@ from indexer.ports import Selection, VectorRows
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from indexer.domain import Floats, Ids
+    from indexer.domain import Floats, Halves, Ids
+
+    Rows = npt.NDArray[np.int64]
 
 FEW = 20_000
-"""So many rows are compared one by one; of more, only those in the clusters nearest to the query."""
+"""So many rows are all compared; of more, only the likely ones."""
 
-_CLUSTERED_FROM = 50_000
-_ADDED_AT_ONCE = 65_536
+CLUSTERED_FROM = 50_000
+_CODES_A_ROW = 4
+"""Codes that are read in the time in which one row is compared."""
+
+_GATHERED_AT_ONCE = 65_536
 
 
 def by_emotion(rows: VectorRows) -> VectorRows:
@@ -71,7 +77,7 @@ class Layout:
         """How many of an emotion's rows have at least a score."""
         return int(np.searchsorted(self.falling[start:stop], np.float32(-least), side="right"))
 
-    def rows(self, within: Selection) -> npt.NDArray[np.int64]:
+    def rows(self, within: Selection) -> Rows:
         """The rows that a selection lets through, ascending."""
         slices = self.slices(within)
         if within.ids is None:
@@ -101,86 +107,96 @@ class NumpyVectors:
 
 
 class FaissVectors:
-    """FAISS over float16 codes, searched slice by slice.
+    """Rows in index order, compared by FAISS: `vectors`, float16, (N, D), may be mapped from a file.
 
-    The stored vectors are float16 as well, so up to `FEW` selected rows, and all of an index without clusters, are searched
-    exactly. With clusters (an inverted file), of more rows the likely ones are; see `db.clusters`.
+    The stored vectors are float16 as well, so whatever is compared is exact. Of up to `FEW` selected rows, and of an index
+    without clusters, all are; of more, those that clusters name. See `db.clusters`.
     """
 
-    def __init__(self, layout: Layout, index: Any, clusters: Clusters | None = None) -> None:
-        if index.ntotal != len(layout):
-            raise ValueError(f"{index.ntotal} vectors for {len(layout)} rows")
+    def __init__(self, layout: Layout, vectors: Halves, clusters: Clusters | None = None) -> None:
+        if clusters is not None and clusters.index.ntotal != len(layout):
+            raise ValueError(f"{clusters.index.ntotal} codes for {len(layout)} rows")
         self.layout = layout
-        self.index = index
+        self.vectors = vectors
         self.clusters = clusters
 
     @classmethod
-    def build(cls, rows: VectorRows, like: FaissVectors | None = None, clustered_from: int = _CLUSTERED_FROM) -> FaissVectors:
-        """An index of at least one row; with clusters from so many rows on, those of an earlier index if they still fit."""
+    def build(cls, rows: VectorRows, like: FaissVectors | None = None) -> FaissVectors:
+        """An index of at least one row; from `CLUSTERED_FROM` on with clusters, around an earlier one's centres if they fit."""
         rows = by_emotion(rows)
-        layout = Layout.of(rows)
-        if len(rows.ids) >= clustered_from:
-            earlier = (like.index, like.clusters) if like is not None and like.clusters is not None else None
-            return cls(layout, *cluster(rows.vectors, earlier))
-        index = faiss.IndexScalarQuantizer(rows.vectors.shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
-        index.is_trained = True  # float16 has nothing to learn
-        for start in range(0, len(rows.ids), _ADDED_AT_ONCE):
-            index.add(rows.vectors[start : start + _ADDED_AT_ONCE].astype(np.float32))
-        return cls(layout, index)
+        earlier = None if like is None else like.clusters
+        clusters = cluster(rows.vectors, earlier) if len(rows.ids) >= CLUSTERED_FROM else None
+        return cls(Layout.of(rows), rows.vectors, clusters)
 
     def __len__(self) -> int:
         return len(self.layout)
 
     def search(self, query: Floats, k: int, within: Selection) -> tuple[Ids, Floats]:
-        selected = list(self._selectors(within))
-        total = sum(size for _, size in selected)
-        probes = 0
-        if self.clusters is not None:
-            probes = self.clusters.count if total <= FEW else self.clusters.probes(k * len(self) / total)
-        given = np.ascontiguousarray(query[None], dtype=np.float32)
-        found = [self._nearest(given, min(k, size), selector, probes) for selector, size in selected]
-        rows = np.concatenate([np.empty(0, dtype=np.int64), *(rows for rows, _ in found)])
-        similarities = np.concatenate([np.empty(0, dtype=np.float32), *(similarities for _, similarities in found)])
+        query = np.ascontiguousarray(query, dtype=np.float32)
+        chosen = self._chosen(within)
+        rows = self._likely(query, k, chosen)
+        if rows is None:
+            rows, similarities = self._compared(query, k, chosen)
+        else:
+            similarities = self.vectors[rows].astype(np.float32) @ query
         best = np.argsort(-similarities, kind="stable")[:k]
         return self.layout.ids[rows[best]], similarities[best]
 
-    def _selectors(self, within: Selection) -> Iterator[tuple[Any, int]]:
-        """FAISS selectors, each with the number of rows it lets through."""
+    def _chosen(self, within: Selection) -> list[slice] | Rows:
+        """The selected rows: as slices, or one by one where they are selected by id."""
         if within.ids is not None:
-            rows = self.layout.rows(within)
-            if len(rows):
-                chosen = np.zeros(len(self), dtype=bool)
-                chosen[rows] = True
-                bits = np.packbits(chosen, bitorder="little")
-                yield faiss.IDSelectorBitmap(bits), len(rows)  # type: ignore[call-arg, arg-type]  # as FAISS's documentation has it
-            return
-        for start, stop in self.layout.slices(within):
-            # The numbers in each cluster ascend, so that FAISS need not look at those outside the range.
-            yield faiss.IDSelectorRange(start, stop, True), stop - start
+            return self.layout.rows(within)
+        return [slice(*bounds) for bounds in self.layout.slices(within)]
 
-    def _nearest(self, query: Floats, k: int, selector: Any, probes: int) -> tuple[npt.NDArray[np.int64], Floats]:
-        """The k nearest rows among those selected, of which there are so many; `probes` clusters are looked into, if any."""
-        if self.clusters is None:
-            parameters = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]  # faiss sets attributes from keywords
-            similarities, rows = self.index.search(query, k, params=parameters)
-        elif probes < self.clusters.count:
-            few = faiss.SearchParametersIVF(sel=selector, nprobe=probes)  # type: ignore[call-arg]
-            similarities, rows = self.index.search(query, k, params=few)
-            if rows[0, -1] < 0:  # these clusters hold too few
-                return self._nearest(query, k, selector, self.clusters.count)
-        else:
-            similarities, rows = self._in_all_clusters(query, k, selector)
-        return rows[0], similarities[0]
+    def _likely(self, query: Floats, k: int, chosen: list[slice] | Rows) -> Rows | None:
+        """Rows to compare, by their codes; None where that would take longer than to compare all, or might name too few."""
+        total = _number(chosen)
+        if self.clusters is None or total <= FEW or (effort := self.clusters.effort(k, total / len(self))) is None:
+            return None
+        if total * _CODES_A_ROW < effort.lists / self.clusters.count * len(self):
+            return None
+        rows = self.clusters.candidates(query, effort, None if total == len(self) else _selector(chosen, len(self)))
+        return rows if len(rows) >= min(k, total) else None
 
-    def _in_all_clusters(self, query: Floats, k: int, selector: Any) -> tuple[Floats, npt.NDArray[np.int64]]:
-        """As FAISS's `search`, told which clusters to look into: all. It would compare the query with every centre and sort them
-        first, which takes longer than all else where few rows are selected.
-        """
-        count = self.index.nlist
-        clusters, distances = np.arange(count, dtype=np.int64), np.zeros(count, dtype=np.float32)
-        similarities, rows = np.empty((1, k), dtype=np.float32), np.empty((1, k), dtype=np.int64)
-        arrays = [faiss.swig_ptr(array) for array in (clusters, distances, similarities, rows)]
-        parameters = faiss.SearchParametersIVF(sel=selector, nprobe=count)  # type: ignore[call-arg]
-        # The C++ method: its Python wrapper takes no parameters.
-        self.index.search_preassigned_c(1, faiss.swig_ptr(query), k, *arrays, False, parameters)
-        return similarities, rows
+    def _compared(self, query: Floats, k: int, chosen: list[slice] | Rows) -> tuple[Rows, Floats]:
+        """The k nearest of each of some parts of the chosen rows, and how similar they are."""
+        rows, similarities = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.float32)]
+        for part in _parts(chosen):
+            nearest, similar = _nearest(self.vectors[part], query, k)
+            rows.append(part.start + nearest if isinstance(part, slice) else part[nearest])
+            similarities.append(similar)
+        return np.concatenate(rows), np.concatenate(similarities)
+
+
+def _number(chosen: list[slice] | Rows) -> int:
+    return sum(one.stop - one.start for one in chosen) if isinstance(chosen, list) else len(chosen)
+
+
+def _parts(chosen: list[slice] | Rows) -> Iterator[slice | Rows]:
+    """Slices as they are, and of single rows, whose vectors have to be brought together, not too many at once."""
+    if isinstance(chosen, list):
+        yield from chosen
+    else:
+        yield from (chosen[start : start + _GATHERED_AT_ONCE] for start in range(0, len(chosen), _GATHERED_AT_ONCE))
+
+
+def _selector(chosen: list[slice] | Rows, count: int) -> Any:
+    """A FAISS selector of the chosen of so many rows."""
+    if isinstance(chosen, list):
+        ranges: list[Any] = [faiss.IDSelectorRange(one.start, one.stop) for one in chosen]
+        return reduce(faiss.IDSelectorOr, ranges)
+    marked = np.zeros(count, dtype=bool)
+    marked[chosen] = True
+    bits = np.packbits(marked, bitorder="little")
+    return faiss.IDSelectorBitmap(bits)  # type: ignore[call-arg, arg-type]  # as FAISS's documentation has it
+
+
+def _nearest(vectors: Halves, query: Floats, k: int) -> tuple[Rows, Floats]:
+    """The k nearest of N vectors, float16, (N, D), that lie one behind the other in memory; they are compared where they are."""
+    codes: Any = faiss.MaybeOwnedVectorUInt8
+    index: Any = faiss.IndexScalarQuantizer(vectors.shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
+    index.is_trained = True  # float16 has nothing to learn
+    index.codes = codes.create_view(faiss.swig_ptr(vectors.view(np.uint8)), vectors.nbytes, index.codes.owner)
+    index.ntotal = len(vectors)
+    similarities, rows = index.search(query[None], min(k, len(vectors)))
+    return rows[0], similarities[0]

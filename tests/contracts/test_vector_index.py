@@ -26,10 +26,6 @@ def _layers(all_rows: VectorRows) -> VectorIndex:
     return Layers([FaissVectors.build(parts[0]), NumpyVectors(parts[1])])
 
 
-def _clustered(all_rows: VectorRows) -> VectorIndex:
-    return FaissVectors.build(all_rows, clustered_from=1)
-
-
 def _kept(folder: Path) -> Callable[[VectorRows], VectorIndex]:
     def build(all_rows: VectorRows) -> VectorIndex:
         files = FaissFiles(folder)
@@ -41,13 +37,18 @@ def _kept(folder: Path) -> Callable[[VectorRows], VectorIndex]:
     return build
 
 
-@pytest.fixture(params=["numpy", "faiss", "faiss with clusters", "faiss from a file", "layers of both"])
-def build(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[VectorRows], VectorIndex]:
+@pytest.fixture(
+    params=["numpy", "faiss", "faiss with clusters", "faiss from a file", "faiss with clusters from a file", "layers of both"]
+)
+def build(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[VectorRows], VectorIndex]:
+    if "clusters" in request.param:
+        monkeypatch.setattr("db.vectors.CLUSTERED_FROM", 1)
     builders: dict[str, Callable[[VectorRows], VectorIndex]] = {
         "numpy": NumpyVectors,
         "faiss": FaissVectors.build,
-        "faiss with clusters": _clustered,
+        "faiss with clusters": FaissVectors.build,
         "faiss from a file": _kept(tmp_path),
+        "faiss with clusters from a file": _kept(tmp_path),
         "layers of both": _layers,
     }
     return builders[request.param]

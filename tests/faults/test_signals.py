@@ -46,7 +46,7 @@ def test_a_run_is_stopped(
     done = record.counts.get("indexed", 0)
     if moment == "vectors":
         assert (record.outcome, done) == ("done", PICTURES)
-        assert list(library.settings.vectors.glob("*.faiss"))
+        assert list(library.settings.vectors.glob("*.rows"))
     else:
         assert record.outcome == "interrupted" and done < PICTURES
         assert done > 0 or moment in ("scan", "noting", "decoding")

@@ -29,7 +29,9 @@ _FEW = "SELECT min(id) FROM predictions"
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Library:
-    return damage.build(tmp_path_factory.mktemp("sound"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("db.vectors.CLUSTERED_FROM", 20)
+        return damage.build(tmp_path_factory.mktemp("sound"))
 
 
 @pytest.fixture

@@ -25,8 +25,9 @@ from tests.support.library import Library
 
 
 @pytest.fixture
-def stocked(library: Library) -> Library:
-    """120 pictures in two folders, one of them copied."""
+def stocked(library: Library, monkeypatch: pytest.MonkeyPatch) -> Library:
+    """120 pictures in two folders, one of them copied; enough for clusters."""
+    monkeypatch.setattr("db.vectors.CLUSTERED_FROM", 100)
     write_pictures(library.folder / "a", 80)
     write_pictures(library.folder / "b", 40, first_seed=200)
     shutil.copy(library.folder / "a/000.png", library.folder / "b/copy.png")

@@ -24,7 +24,7 @@ def sizes(library: Library) -> list[int]:
 
 
 def files(library: Library) -> dict[str, int]:
-    return {path.name: path.stat().st_ino for path in library.settings.vectors.iterdir() if path.suffix == ".faiss"}
+    return {path.name: path.stat().st_ino for path in library.settings.vectors.iterdir() if path.suffix == ".rows"}
 
 
 def everything_like(library: Library, name: str) -> list[str]:
@@ -44,7 +44,7 @@ def test_a_few_new_pictures_leave_what_is_kept_alone(library: Library) -> None:
     write_pictures(library.folder / "d", 20, first_seed=300)
     library.index()
     assert sizes(library) == [90]
-    assert len(list(library.settings.vectors.iterdir())) == 3
+    assert len(list(library.settings.vectors.iterdir())) == 2
     found = everything_like(library, "c/202.png")
     assert len(found) == len(set(found)) == 90 and found[0].endswith("c/202.png")
 
@@ -62,7 +62,7 @@ def test_a_damaged_segment_costs_only_itself(library: Library, monkeypatch: pyte
     write_pictures(library.folder / "b", 5, first_seed=100)
     library.index()
     before = everything_like(library, "b/103.png")
-    (newest,) = library.settings.vectors.glob(f"*.{segments(library)[0].generation.last_id + 1}-*.faiss")
+    (newest,) = library.settings.vectors.glob(f"*.{segments(library)[0].generation.last_id + 1}-*.rows")
     newest.write_bytes(newest.read_bytes()[:-1])
     assert sizes(library) == [60]
     assert everything_like(library, "b/103.png") == before

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
-import faiss
 import numpy as np
 import pytest
 
 from db.clusters import cluster
+from db.vector_files import FaissFiles
 from db.vectors import FaissVectors
-from indexer.ports import Selection, VectorRows
+from indexer.ports import Generation, Selection, VectorRows
+from tests.support.builders import card
 
 COUNT, SIZE = 60_000, 32
 
@@ -69,8 +71,19 @@ def test_at_least_99_of_100_of_the_nearest_are_found(rows: VectorRows, index: Fa
 
 def test_not_every_cluster_is_looked_into(index: FaissVectors) -> None:
     assert index.clusters is not None
-    assert index.clusters.probes(10) < index.clusters.count / 4
-    assert index.clusters.probes(10) <= index.clusters.probes(1000) <= index.clusters.probes(10**9) == index.clusters.count
+    near, far = index.clusters.effort(10, 1), index.clusters.effort(1000, 1)
+    assert near is not None and far is not None
+    assert near.lists < index.clusters.count / 4 and near.lists < far.lists
+    assert 10 <= near.candidates < 1000 <= far.candidates < COUNT / 4
+    assert index.clusters.effort(COUNT, 1) is None
+
+
+def test_a_smaller_share_means_more_lists_and_fewer_candidates(index: FaissVectors) -> None:
+    assert index.clusters is not None
+    whole, tenth = index.clusters.effort(100, 1), index.clusters.effort(100, 0.1)
+    assert whole is not None and tenth is not None
+    assert tenth.lists > whole.lists
+    assert 100 <= tenth.candidates < 1.5 * whole.candidates
 
 
 @pytest.mark.parametrize("k", [1, 3000, COUNT, COUNT + 5])
@@ -81,21 +94,20 @@ def test_k_are_found_where_k_exist(index: FaissVectors, k: int) -> None:
 
 def test_clusters_are_learned_once_and_anew_when_the_vectors_are_others(index: FaissVectors) -> None:
     assert index.clusters is not None
-    same, known = cluster(vectors(10_000, seed=9), (index.index, index.clusters))
-    assert known.learned_from == COUNT and known.count == index.clusters.count == same.nlist
+    same = cluster(vectors(10_000, seed=9), index.clusters)
+    assert same.learned_from == COUNT and same.count == index.clusters.count
     strange = np.random.default_rng(3).normal(size=(10_000, SIZE)) + 3
     strange = (strange / np.linalg.norm(strange, axis=1, keepdims=True)).astype(np.float16)
-    assert cluster(strange, (index.index, index.clusters))[1].learned_from == 10_000
+    assert cluster(strange, index.clusters).learned_from == 10_000
     few = replace(index.clusters, learned_from=1000)
-    assert cluster(vectors(10_000, seed=9), (index.index, few))[1].learned_from == 10_000
+    assert cluster(vectors(10_000, seed=9), few).learned_from == 10_000
 
 
-def test_an_index_with_clusters_is_the_same_again_from_a_file(
-    index: FaissVectors, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    path = str(tmp_path_factory.mktemp("index") / "x.faiss")
-    faiss.write_index(index.index, path)
-    again = FaissVectors(index.layout, faiss.read_index(path, faiss.IO_FLAG_MMAP_IFC), index.clusters)
-    query, within = vectors(1, seed=6)[0].astype(np.float32), Selection(frozenset({1}), 0.5)
-    for first, second in zip(index.search(query, 20, within), again.search(query, 20, within), strict=True):
-        np.testing.assert_array_equal(first, second)
+def test_an_index_with_clusters_is_the_same_again_from_a_file(rows: VectorRows, index: FaissVectors, tmp_path: Path) -> None:
+    files, model = FaissFiles(tmp_path), card(size=SIZE)
+    files.save(model, [], rows, Generation(COUNT, "t"))
+    (segment,) = files.load(model)
+    query = vectors(1, seed=6)[0].astype(np.float32)
+    for within in (Selection(), Selection(frozenset({0})), Selection(frozenset({1}), 0.5)):
+        for first, second in zip(index.search(query, 20, within), segment.index.search(query, 20, within), strict=True):
+            np.testing.assert_array_equal(first, second)
