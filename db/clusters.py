@@ -10,8 +10,9 @@ serves every filter.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import ceil, sqrt
 from typing import TYPE_CHECKING, Any
 
@@ -32,8 +33,9 @@ _WORSE = 0.95
 _BITS = 4
 _ASKED = 128
 _RANKS = tuple(16 * 2**step for step in range(9))
-_FOUND = 0.995
-"""The share of the neighbours of a rank that the measured numbers of lists and of candidates hold."""
+_IN_LISTS = 0.995
+_AMONG_CANDIDATES = 0.998
+"""The share of the neighbours of a rank that the measured numbers of lists, and of candidates, hold: the second cost less."""
 
 _LEFT_TO_CHANCE = 3
 """Standard deviations by which a share of the candidates may be smaller than its expectation."""
@@ -48,21 +50,28 @@ class Effort:
     candidates: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Clusters:
-    """A FAISS index of codes, numbered as the vectors are, and what is known of it: how many vectors there were when its centres
-    were learned, how near vectors were to them then (mean cosine similarity), and what finds the neighbours up to some ranks.
+    """How many clusters there are, how many vectors there were when their centres were learned, how near vectors were to them
+    then (mean cosine similarity), and what finds the neighbours up to some ranks; `read` gives the FAISS index of the codes,
+    numbered as the vectors are.
     """
 
-    index: Any
+    count: int
     learned_from: int
     nearness: float
     efforts: Sequence[Effort]
+    read: Callable[[], Any]
+
+    @cached_property
+    def index(self) -> Any:
+        """The index of the codes, read when it is first used."""
+        return self.read()
 
     @property
-    def count(self) -> int:
-        """How many clusters there are."""
-        return int(self.index.nlist)
+    def is_read(self) -> bool:
+        """Whether the codes are in memory."""
+        return "index" in vars(self)
 
     def effort(self, k: int, share: float) -> Effort | None:
         """What finds the k nearest of a share of all vectors; None where that is more than was measured."""
@@ -97,11 +106,11 @@ def cluster(vectors: Halves, earlier: Clusters | None = None) -> Clusters:
     centres, learned_from, nearness = _centres(sample, count, len(vectors), earlier)
     parts = size if size % 2 else size // 2
     index = faiss.IndexIVFPQFastScan(_flat(centres), size, len(centres), parts, _BITS, faiss.METRIC_INNER_PRODUCT)
-    index.by_residual = False  # what is left of a vector beside its centre chose no better
+    index.by_residual = True  # what a vector has beside its centre: where clusters are tight, all that tells their vectors apart
     index.train(sample)
     for start in range(0, len(vectors), _ADDED_AT_ONCE):
         index.add(vectors[start : start + _ADDED_AT_ONCE].astype(np.float32))
-    return Clusters(index, learned_from, nearness, _efforts(index, vectors, random))
+    return Clusters(len(centres), learned_from, nearness, _efforts(index, vectors, random), lambda: index)
 
 
 def _flat(vectors: Floats) -> Any:
@@ -138,13 +147,16 @@ def _efforts(index: Any, vectors: Halves, random: np.random.Generator) -> list[E
     near = np.argsort(lists, axis=1)  # of a list among all, seen from a question
     told = min(2 * ranks[-1], len(vectors))
     by_codes = index.search(asked, told, params=faiss.SearchParametersIVF(nprobe=index.nlist))[1]  # type: ignore[call-arg]
-    efforts = []
+    efforts: list[Effort] = []
     for low, high in zip([0, *ranks], ranks, strict=False):
         some = nearest[:, low:high][:, :: max(1, (high - low) // 16)]
         own = index.quantizer.search(vectors[some.ravel()].astype(np.float32), 1)[1].reshape(some.shape)
         place = np.take_along_axis(near, own, axis=1)
         turn = np.array([_places(row, wanted) for row, wanted in zip(by_codes, some, strict=True)])
-        read, compared = (1 + ceil(np.quantile(places, _FOUND)) for places in (place, turn))
+        read = 1 + ceil(np.quantile(place, _IN_LISTS))
+        compared = 1 + ceil(np.quantile(turn, _AMONG_CANDIDATES))
+        if efforts:  # what holds a rank holds those before it
+            read, compared = max(read, efforts[-1].lists), max(compared, efforts[-1].candidates)
         if compared > told:
             break
         efforts.append(Effort(high, read, compared))

@@ -75,6 +75,7 @@ class FaissFiles:
             "emotions": [[emotion, *bounds] for emotion, bounds in sorted(built.layout.parts.items())],
             "clusters": clusters
             and {
+                "count": clusters.count,
                 "learned_from": clusters.learned_from,
                 "nearness": clusters.nearness,
                 "efforts": [astuple(effort) for effort in clusters.efforts],
@@ -171,8 +172,16 @@ def _open_rows(path: Path, facts: dict[str, Any], card: ModelCard) -> tuple[Layo
 
 
 def _open_clusters(path: Path, known: dict[str, Any]) -> Clusters:
-    index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
-    return Clusters(index, known["learned_from"], known["nearness"], [Effort(*one) for one in known["efforts"]])
+    """Clusters whose codes are read when they are needed, also where a writer has replaced the file meanwhile."""
+    mapped = np.memmap(path, dtype=np.uint8, mode="r")
+
+    def read() -> Any:
+        # What is read refers to parts of the mapped file; this function keeps it.
+        readers: Any = faiss
+        return faiss.read_index(readers.ZeroCopyIOReader(faiss.swig_ptr(mapped), mapped.size))
+
+    efforts = [Effort(*one) for one in known["efforts"]]
+    return Clusters(known["count"], known["learned_from"], known["nearness"], efforts, read)
 
 
 def _write_index(index: Any, path: Path) -> None:

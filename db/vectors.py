@@ -29,6 +29,11 @@ CLUSTERED_FROM = 50_000
 _CODES_A_ROW = 4
 """Codes that are read in the time in which one row is compared."""
 
+_READING = 0.5
+"""Rows that are compared, for each row of an index, in about the time in which all codes are read. Until questions were of more
+rows than that, codes are left unread: who asks once does not wait for them.
+"""
+
 _GATHERED_AT_ONCE = 65_536
 
 
@@ -110,15 +115,14 @@ class FaissVectors:
     """Rows in index order, compared by FAISS: `vectors`, float16, (N, D), may be mapped from a file.
 
     The stored vectors are float16 as well, so whatever is compared is exact. Of up to `FEW` selected rows, and of an index
-    without clusters, all are; of more, those that clusters name. See `db.clusters`.
+    without clusters, all are; of more, from the second large question on, those that clusters name. See `db.clusters`.
     """
 
     def __init__(self, layout: Layout, vectors: Halves, clusters: Clusters | None = None) -> None:
-        if clusters is not None and clusters.index.ntotal != len(layout):
-            raise ValueError(f"{clusters.index.ntotal} codes for {len(layout)} rows")
         self.layout = layout
         self.vectors = vectors
         self.clusters = clusters
+        self._asked_of = 0
 
     @classmethod
     def build(cls, rows: VectorRows, like: FaissVectors | None = None) -> FaissVectors:
@@ -154,6 +158,9 @@ class FaissVectors:
         if self.clusters is None or total <= FEW or (effort := self.clusters.effort(k, total / len(self))) is None:
             return None
         if total * _CODES_A_ROW < effort.lists / self.clusters.count * len(self):
+            return None
+        self._asked_of += total
+        if not self.clusters.is_read and self._asked_of <= _READING * len(self):
             return None
         rows = self.clusters.candidates(query, effort, None if total == len(self) else _selector(chosen, len(self)))
         return rows if len(rows) >= min(k, total) else None
