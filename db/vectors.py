@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Rows = npt.NDArray[np.int64]
 
-FEW = 20_000
+FEW = 10_000
 """So many rows are all compared; of more, only the likely ones."""
 
 CLUSTERED_FROM = 50_000
