@@ -1,6 +1,6 @@
 """How time and memory grow with a library, from a thousand pictures to a million.
 
-    python bench/growth.py [--sizes N...] [--indexed-to N]
+    python bench/growth.py [--sizes N...] [--indexed-to N] [--only PART]
 
 For each size, a process each: indexing so many small distinct pictures with a classifier that computes next to nothing, which
 is what moodex itself costs, and a second look at them; and, over a synthetic library (bench/synthetic.py), building the vector
@@ -28,6 +28,7 @@ sys.path.insert(0, str(ROOT))
 
 from bench.rescan import A_FOLDER, timed, walk  # noqa: E402
 
+PARTS = ("indexing", "searching")
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 ROUNDS, ASKED, K = 3, 100, 10
 INDEXING = {"index": "index, s", "again": "second look, s", "walk": "bare walk, s", "index_mb": "memory, MB"}
@@ -41,17 +42,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
     parser.add_argument("--indexed-to", type=int, default=SIZES[-1], help="do not index more than this")
+    parser.add_argument("--only", choices=PARTS, help="measure one part anew, and leave the other as it was measured")
     options = parser.parse_args()
     from bench.machine import machine
 
-    found: dict[str, dict[int, dict[str, float]]] = {"indexing": {}, "searching": {}}
-    for size in options.sizes:
-        for what, rows in found.items():
+    path = ROOT / "bench" / "results" / "growth"
+    parts = [options.only] if options.only else list(PARTS)
+    results = json.loads(path.with_suffix(".json").read_text()) if options.only else {}
+    for what in parts:
+        rows: dict[int, dict[str, float]] = {}
+        for size in options.sizes:
             if what == "searching" or size <= options.indexed_to:
                 rows[size] = _apart(what, size)
                 print(what, size, rows[size], flush=True)
-    results = {"machine": machine(), **found}
-    path = ROOT / "bench" / "results" / "growth"
+        results[what] = {"machine": machine(), "sizes": rows}
     path.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n")
     path.with_suffix(".md").write_text(page(results))
 
@@ -170,11 +174,12 @@ def exponent(sizes: list[int], values: list[float]) -> float:
 
 def page(results: dict[str, Any]) -> str:
     """The results as Markdown."""
-    lines = ["# Growth", "", f"`python bench/growth.py` on {results['machine']}.", ""]
-    for what, names in (("indexing", INDEXING), ("searching", SEARCHING)):
-        sizes = sorted(map(int, results[what]))
-        rows = {int(size): row for size, row in results[what].items()}
-        lines += [f"## {what.title()}", "", f"| | {' | '.join(f'{size:,}' for size in sizes)} | exponent |"]
+    lines = ["# Growth", "", "`python bench/growth.py`.", ""]
+    for what, names in zip(PARTS, (INDEXING, SEARCHING), strict=True):
+        rows = {int(size): row for size, row in results[what]["sizes"].items()}
+        sizes = sorted(rows)
+        lines += [f"## {what.title()}", "", f"On {results[what]['machine']}.", ""]
+        lines += [f"| | {' | '.join(f'{size:,}' for size in sizes)} | exponent |"]
         lines += ["|---" * (len(sizes) + 2) + "|"]
         for key, name in names.items():
             values = [rows[size][key] for size in sizes]
