@@ -34,6 +34,7 @@ from indexer.ports import (
     Counts,
     Filter,
     Generation,
+    PictureFile,
     RankedHit,
     RunRecord,
     RunTotals,
@@ -207,30 +208,29 @@ class SqliteShelf:
         with self._connect() as connection:
             return list(connection.execute(query).scalars())
 
-    def digests_at(self, root: bytes) -> list[bytes]:
+    def pictures_at(self, root: bytes) -> list[PictureFile]:
         query = (
-            select(ImageRow.digest)
-            .join(FileRow.table, FileRow.image_id == ImageRow.id)
-            .join(FolderRow.table, FolderRow.id == FileRow.folder_id)
+            select(FolderRow.path, FileRow.name, FileRow.size, FileRow.mtime_ns, FileRow.state, ImageRow.digest)
+            .join(FileRow.table, FileRow.folder_id == FolderRow.id)
+            .join(ImageRow.table, ImageRow.id == FileRow.image_id)
             .where(is_live(), file_under(root))
+            .order_by(FolderRow.path, FileRow.name)
         )
         with self._connect() as connection:
-            return list(connection.execute(query.distinct().order_by(ImageRow.digest)).scalars())
+            return [
+                PictureFile(
+                    os.path.join(row.path, row.name),
+                    row.digest,
+                    FileStamp(row.size, row.mtime_ns) if row.state == FileState.DONE else None,
+                )
+                for row in connection.execute(query)
+            ]
 
     def holds(self, path: bytes) -> bool:
         files = FileRow.table.join(FolderRow.table, FolderRow.id == FileRow.folder_id)
         query = select(FileRow.id).select_from(files).where(is_live(), file_under(path)).limit(1)
         with self._connect() as connection:
             return connection.execute(query).first() is not None
-
-    def stamp(self, path: bytes) -> FileStamp | None:
-        here = and_(FolderRow.path == os.path.dirname(path), FileRow.name == os.path.basename(path))
-        files = FileRow.table.join(FolderRow.table, FolderRow.id == FileRow.folder_id)
-        with self._connect() as connection:
-            row = connection.execute(
-                select(FileRow.size, FileRow.mtime_ns).select_from(files).where(here, FileRow.state == FileState.DONE)
-            ).first()
-        return None if row is None else FileStamp(row.size, row.mtime_ns)
 
     def known_digests(self, digests: Collection[bytes]) -> set[bytes]:
         found: set[bytes] = set()

@@ -7,7 +7,8 @@ import io
 import os
 import stat
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from indexer.where import stored_path
 
 if TYPE_CHECKING:
     from indexer.domain import Hit
-    from indexer.ports import Shelf, Store, StoredModel
+    from indexer.ports import PictureFile, Shelf, Store, StoredModel
 
 _LONGEST = 40
 _LIKELY = 0.5
@@ -28,13 +29,14 @@ _LIKELY = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What a person says of the pictures at a path; None takes back what was said. Where the picture with the `digest` is known,
-    it is meant, wherever it lies.
+    """What a person says of the pictures at a path or, with a `digest`, of that picture, wherever it lies; None takes back what
+    was said. `row` is where it stands in a table.
     """
 
     path: bytes
     emotion: str | None
     digest: bytes | None = None
+    row: str = ""
 
 
 def what_is_said(paths: Sequence[bytes], emotion: str | None, remove: bool) -> list[Said]:
@@ -61,19 +63,22 @@ def remember(store: Store, said: Sequence[Said], new: bool, skip_unknown: bool =
     known = tuple(
         dict.fromkeys([*EMOTIONS, *store.emotions_said(), *(word for one in store.models() for word in one.card.labels)])
     )
-    words = {word: _emotion(word, known, new) for word in {one.emotion for one in said if one.emotion is not None}}
     digests = store.known_digests({one.digest for one in said if one.digest is not None})
     wanted: dict[bytes, str | None] = {}
     skipped = 0
     for one in said:
-        try:
-            meant = [one.digest] if one.digest in digests else _pictures_at(store, one.path)
-        except NotIndexed:
-            if not skip_unknown:
-                raise
-            skipped += 1
-            continue
-        wanted |= dict.fromkeys(meant, None if one.emotion is None else words[one.emotion])
+        with _standing(one.row):
+            word = None if one.emotion is None else _emotion(one.emotion, known, new)
+            try:
+                meant = _pictures_at(store, one.path) if one.digest is None else _picture(one.digest, digests)
+            except NotIndexed:
+                if not skip_unknown:
+                    raise
+                skipped += 1
+                continue
+            if other := next((wanted[digest] for digest in meant if wanted.get(digest, word) != word), None):
+                raise UsageError(f"Two things are said of one picture: {other} and {word or 'nothing'}; leave one of them.")
+        wanted |= dict.fromkeys(meant, word)
     before = {bytes.fromhex(one.image_id): one.emotion for one in store.labelled()}
     changes = {digest: word for digest, word in wanted.items() if before.get(digest) != word}
     store.label(changes)
@@ -147,7 +152,7 @@ def _rows(rows: Iterable[Mapping[str, str | None]], folder: bytes, name: str) ->
             )
         if path or digest:
             # An empty path is none, not the folder.
-            yield Said(os.path.join(folder, os.fsencode(path)) if path else b"", label, digest)
+            yield Said(os.path.join(folder, os.fsencode(path)) if path else b"", label, digest, f"row {number} of {name!r}")
 
 
 def _bare(cell: str) -> str:
@@ -176,21 +181,38 @@ def _emotion(word: str, known: Iterable[str], new: bool) -> str:
         return own
 
 
-def _pictures_at(shelf: Shelf, path: bytes) -> list[bytes]:
-    if not path:
-        raise NotIndexed("A picture that the table names by its digest alone is not indexed here; --skip-unknown leaves it out.")
-    stored = stored_path(path, shelf.holds)
-    if digests := shelf.digests_at(stored):
-        if _has_changed(stored, shelf.stamp(stored)):
-            raise NotIndexed(f"{os.fsdecode(path)!r} has changed since it was indexed; run moodex index on it first.")
-        return digests
-    raise NotIndexed(f"No indexed picture lies at {os.fsdecode(path)!r}; run moodex index on it first.")
-
-
-def _has_changed(path: bytes, stamp: FileStamp | None) -> bool:
-    """Whether there is a file at a path that is not the one of which this is known."""
+@contextmanager
+def _standing(row: str) -> Iterator[None]:
+    """Errors inside say in which row of a table what they are about stands, if it stands in one."""
     try:
-        found = os.stat(path)
+        yield
+    except (NotIndexed, UnknownEmotion, UsageError) as error:
+        raise (type(error)(f"{error} It stands in {row}.") if row else error) from None
+
+
+def _picture(digest: bytes, known: Collection[bytes]) -> list[bytes]:
+    if digest not in known:
+        raise NotIndexed(
+            f"The picture {digest.hex()[:12]} is not indexed here; --skip-unknown leaves it out, and in a table without the "
+            "column of digests paths decide."
+        )
+    return [digest]
+
+
+def _pictures_at(shelf: Shelf, path: bytes) -> list[bytes]:
+    found = shelf.pictures_at(stored_path(path, shelf.holds))
+    if not found:
+        raise NotIndexed(f"No indexed picture lies at {os.fsdecode(path)!r}; run moodex index on it first.")
+    for one in found:
+        if _has_changed(one):
+            raise NotIndexed(f"{os.fsdecode(one.path)!r} has changed since it was indexed; run moodex index on it first.")
+    return list(dict.fromkeys(one.digest for one in found))
+
+
+def _has_changed(known: PictureFile) -> bool:
+    """Whether there is a file that is not the one of which this is known."""
+    try:
+        found = os.stat(known.path)
     except OSError:
         return False  # away, perhaps: what is known of it can still be labelled
-    return stat.S_ISREG(found.st_mode) and FileStamp(found.st_size, changed_ns(found)) != stamp
+    return stat.S_ISREG(found.st_mode) and FileStamp(found.st_size, changed_ns(found)) != known.stamp

@@ -6,7 +6,7 @@ Adapters live in `models`, `db` and `render`; `tests/contracts` has one suite pe
 from indexer.ports.catalog import Batch, Catalog, FolderNote, KnownFile, PendingFile, Predicted, Score
 from indexer.ports.classifier import Classifier, FaceFinder
 from indexer.ports.progress import Progress
-from indexer.ports.shelf import Counts, Filter, RankedHit, RunRecord, RunTotals, Sample, Shelf, StoredModel
+from indexer.ports.shelf import Counts, Filter, PictureFile, RankedHit, RunRecord, RunTotals, Sample, Shelf, StoredModel
 from indexer.ports.store import Store
 from indexer.ports.vectors import NOT_THE_MODELS, Generation, Segment, Selection, VectorFiles, VectorIndex, VectorRows
 
@@ -22,6 +22,7 @@ __all__ = [
     "Generation",
     "KnownFile",
     "PendingFile",
+    "PictureFile",
     "Predicted",
     "Progress",
     "RankedHit",

@@ -51,6 +51,15 @@ class Filter:
 
 
 @dataclass(frozen=True, slots=True)
+class PictureFile:
+    """A file, the digest of the picture that was read from it, and what it looked like then; None where it is to be read anew."""
+
+    path: bytes
+    digest: bytes
+    stamp: FileStamp | None
+
+
+@dataclass(frozen=True, slots=True)
 class RankedHit:
     """A hit, with the id of the prediction behind it."""
 
@@ -117,14 +126,11 @@ class Shelf(Protocol):
     def prediction_ids(self, model_id: int, chosen: Filter, most: int | None = None) -> Ids | None:
         """The ids of all live predictions that the filter lets through: int64, ascending; None for more than `most`."""
 
-    def digests_at(self, root: bytes) -> list[bytes]:
-        """The pictures of the live files at or below a path, each once, ascending."""
+    def pictures_at(self, root: bytes) -> list[PictureFile]:
+        """The live files at or below a path, by path."""
 
     def holds(self, path: bytes) -> bool:
         """Whether a live file lies at or below a path."""
-
-    def stamp(self, path: bytes) -> FileStamp | None:
-        """What the file at a path looked like when its picture was read; None where it is unknown, or waits to be read again."""
 
     def known_digests(self, digests: Collection[bytes]) -> set[bytes]:
         """Those digests whose pictures the store knows, whether a file of them is left or not."""

@@ -6,7 +6,7 @@ import pytest
 
 from indexer.domain import Failure, FileStamp, FileState
 from indexer.history import DONE, INTERRUPTED
-from indexer.ports import Batch, FolderNote
+from indexer.ports import Batch, FolderNote, PictureFile
 from tests.support.builders import card, image
 from tests.support.scene import ANY, OTHER, STAMP, Scene
 
@@ -50,11 +50,11 @@ def test_a_failure_keeps_its_reason_and_hides_the_file(scene: Scene) -> None:
 
 
 def test_a_stamp_is_that_of_the_picture_that_was_read(scene: Scene) -> None:
-    assert scene.store.stamp(b"/a/1.png") is None
+    assert scene.store.pictures_at(b"/a/1.png") == []
     scene.add("one", b"/a/1.png")
-    assert scene.store.stamp(b"/a/1.png") == STAMP
+    assert scene.store.pictures_at(b"/a/1.png") == [PictureFile(b"/a/1.png", image("one").digest, STAMP)]
     scene.note(b"/a/1.png", stamp=OTHER)
-    assert scene.store.stamp(b"/a/1.png") is None
+    assert scene.store.pictures_at(b"/a/1.png") == [PictureFile(b"/a/1.png", image("one").digest, None)]
 
 
 def test_a_file_that_failed_in_the_scan_is_failed_at_once(scene: Scene) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from indexer.ports import NOT_THE_MODELS, Filter
+from indexer.ports import NOT_THE_MODELS, Filter, PictureFile
 from tests.support.builders import card, image, prediction
-from tests.support.scene import ANY, Scene
+from tests.support.scene import ANY, STAMP, Scene
 
 
 def test_a_label_goes_before_what_models_say(scene: Scene) -> None:
@@ -79,9 +79,9 @@ def test_labels_are_listed_by_path_and_pictures_by_folder(scene: Scene) -> None:
     scene.add("two", b"/a/2.png")
     scene.store.label({image("one").digest: "sad", image("two").digest: "happy"})
     assert [(one.path, one.emotion) for one in scene.store.labelled()] == [(b"/a/2.png", "happy"), (b"/b/1.png", "sad")]
-    assert scene.store.digests_at(b"/b") == [image("one").digest]
-    assert scene.store.digests_at(b"/a/2.png") == [image("two").digest]
-    assert scene.store.digests_at(b"/") == sorted([image("one").digest, image("two").digest])
-    assert scene.store.digests_at(b"/c") == []
+    assert [one.path for one in scene.store.pictures_at(b"/")] == [b"/a/2.png", b"/a/copy.png", b"/b/1.png"]
+    assert scene.store.pictures_at(b"/b") == [PictureFile(b"/b/1.png", image("one").digest, STAMP)]
+    assert [one.digest for one in scene.store.pictures_at(b"/a/2.png")] == [image("two").digest]
+    assert scene.store.pictures_at(b"/c") == []
     known = [image("one").digest, image("two").digest]
     assert scene.store.known_digests([*known, bytes(32)]) == set(known) and scene.store.known_digests([]) == set()

@@ -190,7 +190,7 @@ def test_tables_that_cannot_be_meant_are_named(library: Library, tmp_path: Path)
         ("label\nsad\n", "lacks the column path"),
         ("path\na.png\n", "lacks the column label"),
         ("digest,label\nabc,sad\n", "names no picture in row 2"),
-        (f"digest,label\n{'00' * 32},sad\n", "by its digest alone is not indexed"),
+        (f"digest,label\n{'00' * 32},sad\n", "000000000000 is not indexed here"),
         ("path,label\nnone.png,sad\n", "No indexed picture lies at"),
         ("path,label\n,sad\n", "names no picture in row 2"),
     ):

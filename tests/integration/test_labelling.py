@@ -99,8 +99,10 @@ def test_one_mistake_changes_nothing(stocked: Library, tmp_path: Path) -> None:
         say(stocked, good, stocked.folder / "nowhere.png", emotion="sad")
     table = tmp_path / "said.csv"
     for content, error, sentence in (
-        (f"path,label\n{good},sad\n{good},hungryish\n", UnknownEmotion, "hungryish"),
-        (f"path,label\n{good},sad\nmissing.png,sad\n", NotIndexed, "missing.png"),
+        (f"path,label\n{good},sad\n{good},hungryish\n", UnknownEmotion, "hungryish.*row 3 of"),
+        (f"path,label\n{good},sad\nmissing.png,sad\n", NotIndexed, "missing.png.*row 3 of"),
+        (f"path,label\n{good},sad\n{good},joy\n", UsageError, "sad and happy; leave one of them.*row 3 of"),
+        (f"path,digest,label\n{good},{'00' * 32},sad\n", NotIndexed, "000000000000 is not indexed here.*row 2 of"),
         ("file,emotion\n1,2\n", UsageError, "lacks the column path and label"),
         ("", UsageError, "its columns are: none"),
     ):
@@ -110,6 +112,20 @@ def test_one_mistake_changes_nothing(stocked: Library, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be an emotion's name"):
         say(stocked, good, emotion="12 34", new=True)
     assert labelling.labels(stocked.settings) == []
+
+
+def test_a_table_may_say_one_thing_twice(stocked: Library, tmp_path: Path) -> None:
+    good, table = stocked.folder / "a/001.png", tmp_path / "said.csv"
+    table.write_text(f"path,label\n{good},joy\n{good},happy\n")
+    assert say(stocked, table) == (1, 0)
+
+
+def test_a_folder_with_a_picture_that_has_changed_is_not_labelled(stocked: Library) -> None:
+    (stocked.folder / "b/103.png").write_bytes((stocked.folder / "a/001.png").read_bytes())
+    with pytest.raises(NotIndexed, match=r"103\.png' has changed"):
+        say(stocked, stocked.folder, emotion="sad")
+    assert labelling.labels(stocked.settings) == []
+    assert say(stocked, stocked.folder / "a", emotion="sad") == (40, 0)
 
 
 def test_what_a_model_contradicts_most_surely_is_doubted_first() -> None:

@@ -23,6 +23,7 @@ from indexer.ports import (
     Generation,
     KnownFile,
     PendingFile,
+    PictureFile,
     RankedHit,
     RunRecord,
     RunTotals,
@@ -247,16 +248,16 @@ class MemoryStore:
                     token = f"{id(self)}-{self._next('generation')}"
                     self._generations.setdefault(model_id, []).append(Generation(self._last["prediction"], token))
 
-    def digests_at(self, root: bytes) -> list[bytes]:
-        live = [(path, file.digest) for path, file in self._files.items() if _is_live(file)]
-        return sorted({digest for path, digest in live if digest and is_under(path, root)})
+    def pictures_at(self, root: bytes) -> list[PictureFile]:
+        live = [(path, file) for path, file in self._files.items() if _is_live(file) and is_under(path, root)]
+        return [
+            PictureFile(path, file.digest, file.stamp if file.state is FileState.DONE else None)
+            for path, file in sorted(live, key=lambda one: os.path.split(one[0]))
+            if file.digest
+        ]
 
     def holds(self, path: bytes) -> bool:
         return any(_is_live(file) and is_under(own, path) for own, file in self._files.items())
-
-    def stamp(self, path: bytes) -> FileStamp | None:
-        file = self._files.get(path)
-        return file.stamp if file and file.state is FileState.DONE else None
 
     def known_digests(self, digests: Collection[bytes]) -> set[bytes]:
         return {digest for digest in digests if digest in self._images}
