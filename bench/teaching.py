@@ -26,8 +26,7 @@ sys.path.insert(0, str(ROOT))
 from bench.machine import machine  # noqa: E402
 from indexer.decode import decode_file  # noqa: E402
 from indexer.errors import UsageError  # noqa: E402
-from indexer.grouping import representatives  # noqa: E402
-from indexer.teach import impressions  # noqa: E402
+from indexer.teach import impressions, telling  # noqa: E402
 from indexer.usual import learned  # noqa: E402
 from models import checkpoint, zoo  # noqa: E402
 from models.classifier import TorchClassifier  # noqa: E402
@@ -91,26 +90,42 @@ class Bench:
         emotions = sorted(set(pictures.truth))
         before = balanced(guesses(pictures.probabilities, self.card.labels, emotions), pictures.truth)
         found: dict[str, Any] = {"pictures": len(pictures.truth), "emotions": len(emotions), "0": before}
+        curves = {way: self.curve(pictures, emotions, way) for way in WAYS}
         for budget in BUDGETS:
-            found[str(budget)] = {way: self.point(pictures, emotions, budget, way) for way in WAYS}
-        found["edges"] = self.point(pictures, emotions, EDGES_AT, "edges")
+            found[str(budget)] = {way: curve[budget] for way, curve in curves.items()}
+        found["edges"] = mean([told_by_edges(pictures, emotions, np.random.default_rng(repeat)) for repeat in range(REPEATS)])
         return found
 
-    def point(self, pictures: Labelled, emotions: list[str], budget: int, way: str) -> float | None:
-        measured = []
+    def curve(self, pictures: Labelled, emotions: list[str], way: str) -> dict[int, float | None]:
+        """What is known at each budget; the labels of one are among those of the next, and suggestions come from the model that
+        the labels before have taught, as for who asks for some more.
+        """
+        measured: dict[int, list[float | None]] = {budget: [] for budget in BUDGETS}
         for repeat in range(REPEATS):
-            given = choose(pictures, emotions, budget, way, np.random.default_rng(repeat))
-            rest = np.setdiff1d(np.arange(len(pictures.truth)), given)
-            if any(np.sum(pictures.truth[rest] == emotion) < LEFT for emotion in emotions):
-                continue
-            if way == "edges":
-                said = pictures.truth[given][(pictures.edges[rest] @ pictures.edges[given].T).argmax(axis=1)]
-            else:
-                said = self.taught(pictures, given, rest, emotions)
-            measured.append(balanced(said, pictures.truth[rest]))
-        return round(float(np.mean(measured)), 4) if len(measured) > REPEATS // 2 else None
+            random = np.random.default_rng(repeat)
+            some = np.sort(random.permutation(len(pictures.truth))[: int(len(pictures.truth) * 0.9)])
+            turn = random.permutation(some)
+            given = turn[:0]
+            scores, labels = pictures.probabilities, self.card.labels
+            for budget in BUDGETS:
+                wanted = budget * len(emotions)
+                if way == "an emotion":
+                    given = np.concatenate([turn[pictures.truth[turn] == emotion][:budget] for emotion in emotions])
+                elif way == "random":
+                    given = turn[:wanted]
+                else:
+                    free = np.setdiff1d(some, given)
+                    more = telling(pictures.impressions, scores, free, given, wanted - len(given))
+                    given = np.concatenate([given, more])
+                rest = left(pictures, emotions, given)
+                if rest is None:
+                    break
+                scores, labels = self.taught(pictures, given)
+                measured[budget].append(balanced(guesses(scores[rest], labels, emotions), pictures.truth[rest]))
+        return {budget: mean(values) for budget, values in measured.items()}
 
-    def taught(self, pictures: Labelled, given: Any, rest: Any, emotions: list[str]) -> Any:
+    def taught(self, pictures: Labelled, given: Any) -> tuple[Any, Sequence[str]]:
+        """What the model says of all pictures after teaching, and its labels."""
         labels = pictures.truth[given].tolist()
         said = np.array(self.card.labels)[pictures.probabilities[given].argmax(axis=1)]
         started = time.perf_counter()
@@ -121,8 +136,8 @@ class Bench:
         except UsageError:
             learnt = None  # too few to learn from: nothing changes
         if learnt is None or learnt.head is None:
-            return guesses(pictures.probabilities[rest], self.card.labels, emotions)
-        return guesses(learnt.head.logits(pictures.readings[learnt.reading][rest]), learnt.head.labels, emotions)
+            return pictures.probabilities, self.card.labels
+        return learnt.head.probabilities(pictures.readings[learnt.reading]), learnt.head.labels
 
 
 def main() -> None:
@@ -143,14 +158,26 @@ def main() -> None:
     path.with_suffix(".md").write_text(page(results))
 
 
-def choose(pictures: Labelled, emotions: list[str], budget: int, way: str, random: np.random.Generator) -> Any:
-    """The pictures that get a label, of nine tenths of all, so that suggestions vary, too."""
-    some = np.sort(random.permutation(len(pictures.truth))[: int(len(pictures.truth) * 0.9)])
-    if way in ("an emotion", "edges"):
-        return np.concatenate([random.permutation(some[pictures.truth[some] == emotion])[:budget] for emotion in emotions])
-    if way == "random":
-        return random.permutation(some)[: budget * len(emotions)]
-    return some[representatives(pictures.impressions[some], pictures.impressions[:0], budget * len(emotions))]
+def left(pictures: Labelled, emotions: list[str], given: Any) -> Any:
+    """The pictures without a label; None where too few of an emotion are left to measure on."""
+    rest = np.setdiff1d(np.arange(len(pictures.truth)), given)
+    return None if any(np.sum(pictures.truth[rest] == emotion) < LEFT for emotion in emotions) else rest
+
+
+def told_by_edges(pictures: Labelled, emotions: list[str], random: np.random.Generator) -> float | None:
+    """How right the labelled picture with the most similar edges is."""
+    turn = random.permutation(len(pictures.truth))
+    given = np.concatenate([turn[pictures.truth[turn] == emotion][:EDGES_AT] for emotion in emotions])
+    rest = left(pictures, emotions, given)
+    if rest is None:
+        return None
+    return balanced(pictures.truth[given][(pictures.edges[rest] @ pictures.edges[given].T).argmax(axis=1)], pictures.truth[rest])
+
+
+def mean(values: Sequence[float | None]) -> float | None:
+    """The mean of what could be measured, if that was more than half the times."""
+    measured = [value for value in values if value is not None]
+    return round(float(np.mean(measured)), 4) if len(measured) > REPEATS // 2 else None
 
 
 def edges(pixels: Any) -> Any:
@@ -181,8 +208,9 @@ def page(results: dict[str, Any]) -> str:
     lines = ["# A few labels of an artist never seen", "", f"`python bench/teaching.py VALIDATION` on {results['machine']}.", ""]
     lines += [
         "Balanced accuracy on the pictures without label, guessing among the emotions there are, by labels an emotion: so many",
-        "of each by chance / as many in all by chance / as many in all that `teach --suggest` names. Who labels cannot know the",
-        f"first beforehand. Mean of {results['repeats']} draws; none where fewer than {LEFT} of an emotion would be left.",
+        "of each by chance / as many in all by chance / as many in all that `teach --suggest` names, in rounds, from what the",
+        "labels before have taught. Who labels cannot know the first beforehand. Mean of",
+        f"{results['repeats']} draws; none where fewer than {LEFT} of an emotion would be left.",
         f"Teaching took {results['seconds']} s in the median. Edges: the emotion of the labelled picture with the most similar",
         f"colours at its edges, of {EDGES_AT} labels an emotion: where that is far above chance, backgrounds give emotions away.",
         "",

@@ -14,12 +14,15 @@ from indexer.ports import Filter
 from indexer.usual import learned
 
 if TYPE_CHECKING:
-    from indexer.domain import Floats, Halves, ModelCard
+    from indexer.domain import Floats, Halves, Ids, ModelCard
     from indexer.ports import Shelf, StoredModel
 
 _SAMPLED = 8192
 _FEWEST = 4
 _CANDIDATES = 20_000
+_FEW = 15
+"""Labels up to which typical pictures teach most."""
+
 _SHARE = np.float32(0.5)
 """How long what is felt is beside what the model says, where it cannot tell who is drawn."""
 
@@ -56,21 +59,35 @@ def lesson(shelf: Shelf, model: StoredModel) -> Lesson:
 def suggest(shelf: Shelf, model: StoredModel, count: int) -> list[Suggestion]:
     """Unlabelled pictures whose labels would teach most, by emotion and then by how unsure the model is.
 
-    Pictures of a sample are grouped by what the model makes of them, into as many groups as are wanted beside those that labels
-    cover; the one nearest to the middle of each group stands for it (Hacohen et al., "Active Learning on a Budget",
-    arXiv:2202.02794: with few labels typical pictures teach more than unsure ones).
+    They are chosen from a sample, as `telling` has it.
     """
     sample = shelf.sample(model.id, _CANDIDATES)
     labelled = {one.image_id for one in shelf.labelled()}
-    vectors = impressions(model.card, sample.vectors, sample.probabilities)
     hits = shelf.hits(model.id, sample.ids.tolist(), Filter())
     live = [row for row, number in enumerate(sample.ids.tolist()) if number in hits]
     known = [row for row in live if hits[int(sample.ids[row])][0].image_id in labelled]
     free = np.array([row for row in live if row not in set(known)], dtype=np.int64)
-    chosen = free[representatives(vectors[free], vectors[known], count)]
+    seen = impressions(model.card, sample.vectors, sample.probabilities)
+    chosen = telling(seen, sample.probabilities, free, np.array(known, dtype=np.int64), count)
     found = [hits[int(sample.ids[row])][0] for row in chosen]
     suggestions = [Suggestion(hit.path, hit.image_id, hit.emotion, hit.score) for hit in found]
     return sorted(suggestions, key=lambda one: (one.emotion, one.score, one.path))
+
+
+def telling(seen: Floats, probabilities: Floats, free: Ids, known: Ids, count: int) -> Ids:
+    """Of the `free` rows of N pictures as many as `count` whose labels would teach most, beside those of the `known` rows.
+
+    Pictures are grouped by what the model makes of them, `seen`, unit vectors, (N, D), into as many groups as are wanted beside
+    those that labels cover; the one nearest to the middle of each group stands for it (Hacohen et al., "Active Learning on a
+    Budget", arXiv:2202.02794: with few labels typical pictures teach more than unsure ones). With more labels than a few, of the
+    half of which the model is least sure, by the `probabilities`, (N, labels), of the two likeliest emotions.
+    """
+    if len(known) + count > _FEW:
+        likeliest = np.sort(probabilities[free], axis=1)[:, -2:]
+        order = np.argsort(likeliest[:, -1] - likeliest[:, 0], kind="stable")
+        free = free[order[: max(count, len(free) // 2)]]
+    chosen: Ids = free[representatives(seen[free], seen[known], count)]
+    return chosen
 
 
 def impressions(card: ModelCard, vectors: Halves, probabilities: Floats) -> Floats:

@@ -8,6 +8,7 @@ import torch
 
 from indexer.errors import Interrupted, UsageError
 from indexer.grouping import representatives
+from indexer.teach import telling
 from models.teaching.head import Examples, Head, Pull, refit
 from models.teaching.teach import one_hot, teach
 
@@ -152,3 +153,18 @@ def test_representatives_are_one_of_each_kind_that_nobody_has_labelled() -> None
     assert sorted(numbers[representatives(vectors, covered, 3)].tolist()) == [3, 4, 5]
     assert len(set(representatives(vectors[:4], covered, 10).tolist())) == 4
     assert len(representatives(vectors[:0], covered, 3)) == 0
+
+
+def test_few_suggestions_are_typical_and_many_are_of_what_the_model_doubts() -> None:
+    centres = directions(6)
+    vectors, numbers = clouds(centres, 40, spread=0.05)
+    sure = numbers < 3
+    probabilities = np.where(sure[:, None], (0.9, 0.06, 0.04), (0.4, 0.35, 0.25)).astype(np.float32)
+    everything, nothing = np.arange(len(vectors)), np.arange(0)
+    assert sorted(numbers[telling(vectors, probabilities, everything, nothing, 6)].tolist()) == [0, 1, 2, 3, 4, 5]
+    known = everything[::20]
+    free = np.setdiff1d(everything, known)
+    many = telling(vectors, probabilities, free, known, 12)
+    assert len(set(many.tolist())) == 12 and not sure[many].any() and not set(many.tolist()) & set(known.tolist())
+    assert len(set(telling(vectors, probabilities, free, known, 200).tolist())) == 200
+    assert len(telling(vectors, probabilities, free[:4], known, 10)) == 4
