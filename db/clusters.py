@@ -33,7 +33,7 @@ _WORSE = 0.95
 _BITS = 4
 _ASKED = 128
 _RANKS = tuple(16 * 2**step for step in range(9))
-_IN_LISTS = 0.995
+_IN_LISTS = 0.996
 _AMONG_CANDIDATES = 0.998
 """The share of the neighbours of a rank that the measured numbers of lists, and of candidates, hold: the second cost less."""
 
@@ -43,11 +43,14 @@ _LEFT_TO_CHANCE = 3
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """What finds the neighbours up to a rank among all vectors: lists, nearest first, and candidates, by their codes."""
+    """What finds the neighbours up to a rank among all vectors: lists, nearest first, and candidates, by their codes; and how
+    similar the last of them was to every vector that was asked for.
+    """
 
     rank: int
     lists: int
     candidates: int
+    least: float
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,8 @@ class Clusters:
         lists = np.interp(rank, ranks, [one.lists for one in self.efforts])
         let_through = share * np.interp(rank, ranks, [one.candidates for one in self.efforts])
         spread = sqrt(let_through * (1 - share))
-        return Effort(ceil(rank), ceil(lists), max(k, ceil(let_through + _LEFT_TO_CHANCE * spread)))
+        least = float(np.interp(rank, ranks, [one.least for one in self.efforts]))
+        return Effort(ceil(rank), ceil(lists), max(k, ceil(let_through + _LEFT_TO_CHANCE * spread)), least)
 
     def candidates(self, query: Floats, effort: Effort, selector: Any) -> Ids:
         """Rows that are likely among the nearest to a query, float32, (D,), of those that a FAISS selector lets through."""
@@ -159,7 +163,8 @@ def _efforts(index: Any, vectors: Halves, random: np.random.Generator) -> list[E
             read, compared = max(read, efforts[-1].lists), max(compared, efforts[-1].candidates)
         if compared > told:
             break
-        efforts.append(Effort(high, read, compared))
+        last = vectors[nearest[:, high - 1]].astype(np.float32)
+        efforts.append(Effort(high, read, compared, float(np.einsum("qd,qd->q", asked, last).min())))
     return efforts
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _VERSION = 3
-_UNUSABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError)
+_UNUSABLE = (OSError, ValueError, KeyError, TypeError, OverflowError, RuntimeError, EOFError)
 
 
 class FaissFiles:

@@ -5,6 +5,7 @@ Rows are laid out by (emotion, falling score), so that a filter by emotion and l
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from functools import reduce
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     Rows = npt.NDArray[np.int64]
 
+_log = logging.getLogger(__name__)
 FEW = 10_000
 """So many rows are all compared; of more, only the likely ones."""
 
@@ -29,7 +31,7 @@ CLUSTERED_FROM = 50_000
 _CODES_A_ROW = 4
 """Codes that are read in the time in which one row is compared."""
 
-_READING = 0.5
+_READING = 1.0
 """Rows that are compared, for each row of an index, in about the time in which all codes are read. Until questions were of more
 rows than that, codes are left unread: who asks once does not wait for them.
 """
@@ -138,11 +140,8 @@ class FaissVectors:
     def search(self, query: Floats, k: int, within: Selection) -> tuple[Ids, Floats]:
         query = np.ascontiguousarray(query, dtype=np.float32)
         chosen = self._chosen(within)
-        rows = self._likely(query, k, chosen)
-        if rows is None:
-            rows, similarities = self._compared(query, k, chosen)
-        else:
-            similarities = self.vectors[rows].astype(np.float32) @ query
+        found = None if within.exact else self._likely(query, k, chosen)
+        rows, similarities = found or self._compared(query, k, chosen)
         best = np.argsort(-similarities, kind="stable")[:k]
         return self.layout.ids[rows[best]], similarities[best]
 
@@ -152,8 +151,10 @@ class FaissVectors:
             return self.layout.rows(within)
         return [slice(*bounds) for bounds in self.layout.slices(within)]
 
-    def _likely(self, query: Floats, k: int, chosen: list[slice] | Rows) -> Rows | None:
-        """Rows to compare, by their codes; None where that would take longer than to compare all, or might name too few."""
+    def _likely(self, query: Floats, k: int, chosen: list[slice] | Rows) -> tuple[Rows, Floats] | None:
+        """Rows that codes name, and how similar they are; None where that would take longer than to compare all, and where they
+        are too few or less similar than what was measured, as of a query unlike all that there is.
+        """
         total = _number(chosen)
         if self.clusters is None or total <= FEW or (effort := self.clusters.effort(k, total / len(self))) is None:
             return None
@@ -162,8 +163,18 @@ class FaissVectors:
         self._asked_of += total
         if not self.clusters.is_read and self._asked_of <= _READING * len(self):
             return None
-        rows = self.clusters.candidates(query, effort, None if total == len(self) else _selector(chosen, len(self)))
-        return rows if len(rows) >= min(k, total) else None
+        try:
+            rows = self.clusters.candidates(query, effort, None if total == len(self) else _selector(chosen, len(self)))
+        except RuntimeError as error:  # bits rotted in a file that looks untouched
+            _log.warning(
+                "The codes of the vector index are damaged (%s); all is compared. Mend it: moodex doctor --repair", error
+            )
+            self.clusters = None
+            return None
+        similarities = self.vectors[rows].astype(np.float32) @ query
+        if len(rows) < k or np.partition(similarities, -k)[-k] < effort.least:
+            return None
+        return rows, similarities
 
     def _compared(self, query: Floats, k: int, chosen: list[slice] | Rows) -> tuple[Rows, Floats]:
         """The k nearest of each of some parts of the chosen rows, and how similar they are."""

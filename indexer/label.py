@@ -69,13 +69,10 @@ def remember(store: Store, said: Sequence[Said], new: bool, skip_unknown: bool =
     for one in said:
         with _standing(one.row):
             word = None if one.emotion is None else _emotion(one.emotion, known, new)
-            try:
-                meant = _pictures_at(store, one.path) if one.digest is None else _picture(one.digest, digests)
-            except NotIndexed:
-                if not skip_unknown:
-                    raise
-                skipped += 1
-                continue
+            meant, unknown = _pictures_at(store, one.path) if one.digest is None else _picture(one.digest, digests)
+            if unknown and not skip_unknown:
+                raise unknown[0]
+            skipped += len(unknown)
             if other := next((wanted[digest] for digest in meant if wanted.get(digest, word) != word), None):
                 raise UsageError(f"Two things are said of one picture: {other} and {word or 'nothing'}; leave one of them.")
         wanted |= dict.fromkeys(meant, word)
@@ -123,26 +120,28 @@ def _read_table(table: bytes, remove: bool) -> list[Said]:
     name = os.fsdecode(table)
     try:
         text = read(table)[0].decode("utf-8-sig", "surrogateescape")
-        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-        reader.fieldnames = [column.strip().lower() for column in reader.fieldnames or ()]
-        rows = list(reader)
+        header, *rows = list(csv.reader(io.StringIO(text, newline=""), strict=True)) or [[]]
     except (OSError, ImageError, csv.Error) as error:
         raise UsageError(f"The table {name!r} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
-    have = set(reader.fieldnames)
+    columns = [column.strip().lower() for column in header]
+    have = set(columns)
     missing = [] if have & {"path", "digest", "image_id"} else ["path"]
     if missing := [*missing, *({"label"} - have)]:
-        listed = ", ".join(reader.fieldnames) or "none"
+        listed = ", ".join(columns) or "none"
         raise UsageError(
             f"The table {name!r} lacks the column {' and '.join(missing)}; its columns are: {listed}. Tables are saved as "
             "UTF-8, with commas between the columns."
         )
-    said = list(_rows(rows, os.path.dirname(os.path.abspath(table)), name))
+    if twice := [column for column in columns if column in ("label", "path", "digest", "image_id") and columns.count(column) > 1]:
+        raise UsageError(f"The table {name!r} has two columns named {twice[0]}; leave one of them.")
+    named = [dict(zip(columns, row, strict=False)) for row in rows]
+    said = list(_rows(named, os.path.dirname(os.path.abspath(table)), name))
     return said if remove else [one for one in said if one.emotion]
 
 
-def _rows(rows: Iterable[Mapping[str, str | None]], folder: bytes, name: str) -> Iterator[Said]:
+def _rows(rows: Iterable[Mapping[str, str]], folder: bytes, name: str) -> Iterator[Said]:
     for number, row in enumerate(rows, 2):
-        label, path = _bare(row["label"] or "").strip(), _bare(row.get("path") or "")
+        label, path = _bare(row.get("label") or "").strip(), _bare(row.get("path") or "")
         digest = _digest((row.get("digest") or row.get("image_id") or "").strip())
         if "\0" in path:
             raise UsageError(f"The table {name!r} names no picture in row {number}: no path has a zero byte in it.")
@@ -190,23 +189,25 @@ def _standing(row: str) -> Iterator[None]:
         raise (type(error)(f"{error} It stands in {row}.") if row else error) from None
 
 
-def _picture(digest: bytes, known: Collection[bytes]) -> list[bytes]:
-    if digest not in known:
-        raise NotIndexed(
-            f"The picture {digest.hex()[:12]} is not indexed here; --skip-unknown leaves it out, and in a table without the "
-            "column of digests paths decide."
-        )
-    return [digest]
+def _picture(digest: bytes, known: Collection[bytes]) -> tuple[list[bytes], list[NotIndexed]]:
+    """The picture of a digest, if it is known, and what to say where it is not."""
+    if digest in known:
+        return [digest], []
+    sentence = (
+        f"The picture {digest.hex()[:12]} is not indexed here; --skip-unknown leaves it out, and in a table without the column "
+        "of digests paths decide."
+    )
+    return [], [NotIndexed(sentence)]
 
 
-def _pictures_at(shelf: Shelf, path: bytes) -> list[bytes]:
+def _pictures_at(shelf: Shelf, path: bytes) -> tuple[list[bytes], list[NotIndexed]]:
+    """The pictures at or below a path that are as they were indexed, and what to say of the others."""
     found = shelf.pictures_at(stored_path(path, shelf.holds))
     if not found:
-        raise NotIndexed(f"No indexed picture lies at {os.fsdecode(path)!r}; run moodex index on it first.")
-    for one in found:
-        if _has_changed(one):
-            raise NotIndexed(f"{os.fsdecode(one.path)!r} has changed since it was indexed; run moodex index on it first.")
-    return list(dict.fromkeys(one.digest for one in found))
+        return [], [NotIndexed(f"No indexed picture lies at {os.fsdecode(path)!r}; run moodex index on it first.")]
+    changed = {one.path for one in found if _has_changed(one)}
+    sentences = (f"{os.fsdecode(one)!r} has changed since it was indexed; run moodex index on it first." for one in changed)
+    return list(dict.fromkeys(one.digest for one in found if one.path not in changed)), [NotIndexed(one) for one in sentences]
 
 
 def _has_changed(known: PictureFile) -> bool:

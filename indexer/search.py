@@ -79,7 +79,8 @@ def _similar(shelf: Shelf, model: StoredModel, query: Query, vector: Floats, cho
     # As the stored ones are, so that a stored picture finds itself at 1.
     wanted = vector[look].astype(np.float16)
     like = wanted.astype(np.float64)
-    within = _selection(shelf, model, chosen)
+    # Another page, or more of this one, is found among all: of two rankings of the likely ones neither continues the other.
+    within = replace(_selection(shelf, model, chosen), exact=query.offset > 0)
     seen: set[int] = set()
     shown: set[str] = set()
     distinct = Distinct(model)
@@ -106,6 +107,7 @@ def _similar(shelf: Shelf, model: StoredModel, query: Query, vector: Floats, cho
         if exhausted:
             return
         k *= 4
+        within = replace(within, exact=True)
 
 
 def _selection(shelf: Shelf, model: StoredModel, chosen: Filter) -> Selection:

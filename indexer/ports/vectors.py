@@ -39,11 +39,14 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which predictions a search may find: by emotion (positions in the model's labels; None: any), least score, or id."""
+    """Which predictions a search may find: by emotion (positions in the model's labels; None: any), least score, or id; and
+    whether all of those are to be compared, as pages that must fit together need it.
+    """
 
     emotions: frozenset[int] | None = None
     min_score: float = 0.0
     ids: Ids | None = None
+    exact: bool = False
 
 
 class VectorIndex(Protocol):
@@ -55,8 +58,8 @@ class VectorIndex(Protocol):
     def search(self, query: Floats, k: int, within: Selection) -> tuple[Ids, Floats]:
         """The k nearest by inner product among those selected, best first: ids int64 (n,), similarities float32 (n,), n <= k.
 
-        `query` is float32, (D,). n < k only if fewer are selected. Exact up to float32 rounding where few are selected; of many,
-        one in a hundred may be missed, for one that is hardly less near.
+        `query` is float32, (D,). n < k only if fewer are selected. Exact up to float32 rounding where few are selected, or the
+        selection says so; of many, one in a hundred may be missed, for one that is hardly less near.
         """
 
 

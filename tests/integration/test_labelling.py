@@ -105,6 +105,8 @@ def test_one_mistake_changes_nothing(stocked: Library, tmp_path: Path) -> None:
         (f"path,digest,label\n{good},{'00' * 32},sad\n", NotIndexed, "000000000000 is not indexed here.*row 2 of"),
         ("file,emotion\n1,2\n", UsageError, "lacks the column path and label"),
         ("", UsageError, "its columns are: none"),
+        (f"path,label,Label\n{good},sad,joy\n", UsageError, "two columns named label"),
+        (f"path,label\n\n\n{good},hungryish\n", UnknownEmotion, "row 4 of"),
     ):
         table.write_text(content)
         with pytest.raises(error, match=sentence):
@@ -125,7 +127,9 @@ def test_a_folder_with_a_picture_that_has_changed_is_not_labelled(stocked: Libra
     with pytest.raises(NotIndexed, match=r"103\.png' has changed"):
         say(stocked, stocked.folder, emotion="sad")
     assert labelling.labels(stocked.settings) == []
-    assert say(stocked, stocked.folder / "a", emotion="sad") == (40, 0)
+    said = what_is_said([os.fsencode(stocked.folder)], "sad", False)
+    changed = labelling.label(stocked.settings, said, new=False, skip_unknown=True)
+    assert (changed.changed, changed.skipped) == (59, 1)
 
 
 def test_what_a_model_contradicts_most_surely_is_doubted_first() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -96,9 +97,9 @@ def test_clusters_are_learned_once_and_anew_when_the_vectors_are_others(index: F
     assert index.clusters is not None
     same = cluster(vectors(10_000, seed=9), index.clusters)
     assert same.learned_from == COUNT and same.count == index.clusters.count
-    strange = np.random.default_rng(3).normal(size=(10_000, SIZE)) + 3
-    strange = (strange / np.linalg.norm(strange, axis=1, keepdims=True)).astype(np.float16)
-    assert cluster(strange, index.clusters).learned_from == 10_000
+    others = np.random.default_rng(3).normal(size=(10_000, SIZE)) + 3
+    others = (others / np.linalg.norm(others, axis=1, keepdims=True)).astype(np.float16)
+    assert cluster(others, index.clusters).learned_from == 10_000
     few = replace(index.clusters, learned_from=1000)
     assert cluster(vectors(10_000, seed=9), few).learned_from == 10_000
 
@@ -108,6 +109,8 @@ def test_an_index_with_clusters_is_the_same_again_from_a_file(rows: VectorRows, 
     files.save(model, [], rows, Generation(COUNT, "t"))
     (segment,) = files.load(model)
     query = vectors(1, seed=6)[0].astype(np.float32)
+    for one in (index, segment.index):
+        assert isinstance(one, FaissVectors) and one.clusters is not None and one.clusters.index.ntotal == COUNT
     for within in (Selection(), Selection(frozenset({0})), Selection(frozenset({1}), 0.5)):
         for first, second in zip(index.search(query, 20, within), segment.index.search(query, 20, within), strict=True):
             np.testing.assert_array_equal(first, second)
@@ -123,8 +126,49 @@ def test_codes_are_read_from_the_second_large_question_on_though_the_files_have_
     assert isinstance(index, FaissVectors) and index.clusters is not None
     for _ in range(20):
         index.search(query, 10, Selection(frozenset({2})))
-    _, exact = index.search(query, 10, Selection(frozenset({1})))
+    _, exact = index.search(query, 10, Selection(frozenset({0})))
+    index.search(query, 10, Selection(frozenset({1})))
     assert not index.clusters.is_read
-    _, found = index.search(query, 10, Selection(frozenset({1})))
+    _, found = index.search(query, 10, Selection(frozenset({0})))
     assert index.clusters.is_read
     np.testing.assert_allclose(found, exact, atol=1e-5)
+
+
+def strange(count: int) -> np.ndarray:
+    """Unit vectors, float32, in any direction."""
+    found = np.random.default_rng(11).normal(size=(count, SIZE)).astype(np.float32)
+    return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("within", [Selection(), Selection(frozenset({0, 1}))], ids=["all", "two"])
+def test_what_is_like_nothing_that_is_there_finds_its_nearest_as_well(
+    rows: VectorRows, index: FaissVectors, within: Selection
+) -> None:
+    allowed = np.ones(COUNT, dtype=bool) if within.emotions is None else np.isin(rows.emotions, [0, 1])
+    asked = strange(40)
+    tenth = np.sort(asked @ rows.vectors[allowed].astype(np.float32).T, axis=1)[:, -10]
+    right = [(index.search(query, 10, within)[1] >= least - 1e-5).mean() for query, least in zip(asked, tenth, strict=True)]
+    assert np.mean(right) >= 0.99
+
+
+def test_all_are_compared_where_a_selection_says_so(rows: VectorRows, index: FaissVectors) -> None:
+    for query in vectors(60, seed=12).astype(np.float32):
+        expected = np.sort(rows.vectors.astype(np.float32) @ query)[::-1][:25]
+        np.testing.assert_allclose(index.search(query, 25, Selection(exact=True))[1], expected, atol=1e-5)
+
+
+def test_codes_that_rotted_are_said_to_be_damaged_and_all_is_compared(
+    rows: VectorRows, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files, model = FaissFiles(tmp_path), card(size=SIZE)
+    files.save(model, [], rows, Generation(COUNT, "t"))
+    (path,) = tmp_path.glob("*.faiss")
+    stamp = path.stat()
+    path.write_bytes(b"\xff" * 64 + path.read_bytes()[64:])
+    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    (segment,) = files.load(model)
+    query = vectors(1, seed=6)[0].astype(np.float32)
+    expected = np.sort(rows.vectors.astype(np.float32) @ query)[::-1][:10]
+    for _ in range(3):
+        np.testing.assert_allclose(segment.index.search(query, 10, Selection())[1], expected, atol=1e-5)
+    assert "doctor --repair" in caplog.text
