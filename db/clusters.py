@@ -37,6 +37,9 @@ _IN_LISTS = 0.996
 _AMONG_CANDIDATES = 0.998
 """The share of the neighbours of a rank that the measured numbers of lists, and of candidates, hold: the second cost less."""
 
+_UNLIKE = 3.5
+"""Standard deviations below the mean at which neighbours are less similar than those of any vector like the others."""
+
 _LEFT_TO_CHANCE = 3
 """Standard deviations by which a share of the candidates may be smaller than its expectation."""
 
@@ -44,7 +47,7 @@ _LEFT_TO_CHANCE = 3
 @dataclass(frozen=True, slots=True)
 class Effort:
     """What finds the neighbours up to a rank among all vectors: lists, nearest first, and candidates, by their codes; and how
-    similar the last of them was to every vector that was asked for.
+    similar the last of them is at least to a vector like those that there are.
     """
 
     rank: int
@@ -163,8 +166,8 @@ def _efforts(index: Any, vectors: Halves, random: np.random.Generator) -> list[E
             read, compared = max(read, efforts[-1].lists), max(compared, efforts[-1].candidates)
         if compared > told:
             break
-        last = vectors[nearest[:, high - 1]].astype(np.float32)
-        efforts.append(Effort(high, read, compared, float(np.einsum("qd,qd->q", asked, last).min())))
+        similar = np.einsum("qd,qd->q", asked, vectors[nearest[:, high - 1]].astype(np.float32))
+        efforts.append(Effort(high, read, compared, float(similar.mean() - _UNLIKE * similar.std())))
     return efforts
 
 
