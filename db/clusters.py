@@ -11,6 +11,7 @@ serves every filter.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil, sqrt
@@ -128,11 +129,11 @@ def _flat(vectors: Floats) -> Any:
 
 def _centres(sample: Floats, count: int, vectors: int, earlier: Clusters | None) -> tuple[Floats, int, float]:
     """Centres, (count, D), with the number of vectors they were learned from and how near those were."""
-    if earlier is not None:
-        centres: Floats = faiss.downcast_index(earlier.index.quantizer).reconstruct_n(0, earlier.count)
-        fits = _nearness(centres, sample) >= _WORSE * earlier.nearness
-        if fits and vectors <= _GROWN * earlier.learned_from:
-            return centres, earlier.learned_from, earlier.nearness
+    if earlier is not None and vectors <= _GROWN * earlier.learned_from:
+        with suppress(RuntimeError):  # FAISS's, of bits that rotted: then as if there were none
+            centres: Floats = faiss.downcast_index(earlier.index.quantizer).reconstruct_n(0, earlier.count)
+            if _nearness(centres, sample) >= _WORSE * earlier.nearness:
+                return centres, earlier.learned_from, earlier.nearness
     means = faiss.Kmeans(sample.shape[1], count, niter=_ROUNDS, spherical=True, seed=0, max_points_per_centroid=_TRAINED_ON)
     means.train(sample)
     learned = np.asarray(means.centroids)

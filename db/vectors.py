@@ -155,16 +155,16 @@ class FaissVectors:
         """Rows that codes name, and how similar they are; None where that would take longer than to compare all, and where they
         are too few or less similar than what was measured, as of a query unlike all that there is.
         """
-        total = _number(chosen)
-        if self.clusters is None or total <= FEW or (effort := self.clusters.effort(k, total / len(self))) is None:
+        total, clusters = _number(chosen), self.clusters
+        if clusters is None or total <= FEW or (effort := clusters.effort(k, total / len(self))) is None:
             return None
-        if total * _CODES_A_ROW < effort.lists / self.clusters.count * len(self):
+        if total * _CODES_A_ROW < effort.lists / clusters.count * len(self):
             return None
         self._asked_of += total
-        if not self.clusters.is_read and self._asked_of <= _READING * len(self):
+        if not clusters.is_read and self._asked_of <= _READING * len(self):
             return None
         try:
-            rows = self.clusters.candidates(query, effort, None if total == len(self) else _selector(chosen, len(self)))
+            rows = clusters.candidates(query, effort, None if total == len(self) else _selector(chosen, len(self)))
         except RuntimeError as error:  # bits rotted in a file that looks untouched
             _log.warning(
                 "The codes of the vector index are damaged (%s); all is compared. Mend it: moodex doctor --repair", error

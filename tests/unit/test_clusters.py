@@ -172,3 +172,6 @@ def test_codes_that_rotted_are_said_to_be_damaged_and_all_is_compared(
     for _ in range(3):
         np.testing.assert_allclose(segment.index.search(query, 10, Selection())[1], expected, atol=1e-5)
     assert "doctor --repair" in caplog.text
+    (again,) = files.load(model)
+    assert isinstance(again.index, FaissVectors) and again.index.clusters is not None
+    assert cluster(rows.vectors, again.index.clusters).learned_from == COUNT
