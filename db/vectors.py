@@ -117,7 +117,7 @@ class FaissVectors:
     """Rows in index order, compared by FAISS: `vectors`, float16, (N, D), may be mapped from a file.
 
     The stored vectors are float16 as well, so whatever is compared is exact. Of up to `FEW` selected rows, and of an index
-    without clusters, all are; of more, from the second large question on, those that clusters name. See `db.clusters`.
+    without clusters, all are; of more, once the codes are worth reading, those that clusters name. See `db.clusters`.
     """
 
     def __init__(self, layout: Layout, vectors: Halves, clusters: Clusters | None = None) -> None:

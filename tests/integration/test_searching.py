@@ -19,7 +19,8 @@ from indexer.domain import Hit
 from indexer.emotions import with_children
 from indexer.errors import NotIndexed, UnknownEmotion, UsageError
 from indexer.label import Said
-from indexer.ports import Filter
+from indexer.ports import Filter, Selection
+from indexer.reconcile import Layers
 from tests.support.builders import encoded, picture, write_pictures
 from tests.support.library import Library
 
@@ -161,6 +162,23 @@ def test_removed_files_are_never_shown_and_k_are_still_found(stocked: Library) -
     stocked.index(prune=True)
     after = stocked.search(like=like, limit=10)
     assert [hit.path for hit in after] == [near[0].path, *(hit.path for hit in near[31:40])]
+
+
+def test_pages_after_the_first_are_found_among_all(stocked: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In large libraries an index may take the likely ones only, and of two such rankings neither continues the other."""
+    asked: list[bool] = []
+    search = Layers.search
+
+    def recorded(self: Layers, query: np.ndarray, k: int, within: Selection) -> tuple[np.ndarray, np.ndarray]:
+        asked.append(within.exact)
+        return search(self, query, k, within)
+
+    monkeypatch.setattr(Layers, "search", recorded)
+    like = os.fsencode(stocked.folder / "a/005.png")
+    stocked.search(like=like, limit=10)
+    assert asked == [False]
+    stocked.search(like=like, limit=10, offset=10)
+    assert asked == [False, True]
 
 
 Damage = Callable[[Path, Path], None]
