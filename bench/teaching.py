@@ -36,7 +36,7 @@ from models.training.datasets import find_pictures  # noqa: E402
 from models.training.pictures import load_pictures  # noqa: E402
 
 BUDGETS = (1, 2, 5, 10, 20)
-REPEATS = 6
+REPEATS = 12
 LEFT = 5
 FIVE = ("happy", "sad", "angry", "surprise", "neutral")
 WAYS = ("an emotion", "random", "suggested")

@@ -129,7 +129,10 @@ class FaissFiles:
             found = json.loads(self._manifest_path(card).read_bytes())
             if found["version"] != _VERSION or found["model"] != card.key:
                 raise ValueError("it was made for another model or program version")
-            return list(found["segments"])
+            segments = list(found["segments"])
+            if any(len(one["files"]) != len(self._paths(one)) for one in segments):
+                raise ValueError("its segments do not have the files that they name")
+            return segments
         except FileNotFoundError:
             return []
         except _UNUSABLE as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -67,6 +68,19 @@ def test_a_damaged_segment_costs_only_itself(library: Library, monkeypatch: pyte
     assert sizes(library) == [60]
     assert everything_like(library, "b/103.png") == before
     assert sizes(library) == [60, 5]
+
+
+def test_a_manifest_that_contradicts_itself_is_damage_and_the_database_answers(library: Library) -> None:
+    write_pictures(library.folder / "a", 60)
+    library.index()
+    (manifest,) = library.settings.vectors.glob("*.json")
+    facts = json.loads(manifest.read_text())
+    facts["segments"][0]["files"] *= 2
+    manifest.write_text(json.dumps(facts))
+    with library.store() as store:
+        (model,) = store.models()
+    assert FaissFiles(library.settings.vectors).damage(model.card) == "whose manifest cannot be read"
+    assert len(everything_like(library, "a/0.png")) == 60
 
 
 def test_a_segment_that_was_replaced_while_it_was_opened_is_no_damage(library: Library, tmp_path: Path) -> None:
