@@ -80,7 +80,7 @@ def test_a_manifest_that_contradicts_itself_is_damage_and_the_database_answers(l
     with library.store() as store:
         (model,) = store.models()
     assert FaissFiles(library.settings.vectors).damage(model.card) == "whose manifest cannot be read"
-    assert len(everything_like(library, "a/0.png")) == 60
+    assert len(everything_like(library, "a/000.png")) == 60
 
 
 def test_a_segment_that_was_replaced_while_it_was_opened_is_no_damage(library: Library, tmp_path: Path) -> None:
