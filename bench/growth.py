@@ -34,7 +34,8 @@ ROUNDS, ASKED, K = 3, 100, 10
 INDEXING = {"index": "index, s", "again": "second look, s", "walk": "bare walk, s", "index_mb": "memory, MB"}
 SEARCHING = {
     "build": "build index, s", "open": "open, ms", "first_page": "happy, first page, ms", "far_page": "happy, last page, ms",
-    "like": "like, ms", "like_happy": "like and happy, ms", "database_mb": "database, MB", "search_mb": "memory, MB",
+    "like": "like, ms", "unlike": "like nothing there, ms", "like_happy": "like and happy, ms",
+    "database_mb": "database, MB", "search_mb": "memory, MB",
 }  # fmt: skip
 
 
@@ -138,7 +139,9 @@ def searching(count: int) -> dict[str, float]:
             opened = timed(lambda: open_vectors(store, files, model))
             index = open_vectors(store, files, model)
             look = model.card.columns(LOOK)
-            some = np.random.default_rng(4).normal(size=(ASKED, look.stop - look.start)).astype(np.float32)
+            size = look.stop - look.start
+            # Characters that are not there, drawn as those that are; and what is like none of them, which is compared with all.
+            some, unlike = synthetic.looks(ASKED, size, seed=4), np.random.default_rng(4).normal(size=(ASKED, size))
 
             def ask(**query: Any) -> float:
                 return round(1000 * timed(lambda: search(store, model, Query(exact_label=True, **query), lambda: index)), 3)
@@ -156,6 +159,7 @@ def searching(count: int) -> dict[str, float]:
                 "first_page": median(ask(emotions=happy, limit=50) for _ in range(ASKED)),
                 "far_page": median(ask(emotions=happy, limit=50, offset=last) for _ in range(10)),
                 "like": median(like(question) for question in some),
+                "unlike": median(like(question) for question in unlike),
                 "like_happy": median(like(question, emotions=happy) for question in some),
                 "database_mb": round(database.stat().st_size / 1e6, 1),
                 "search_mb": _memory(),
