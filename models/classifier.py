@@ -13,7 +13,7 @@ from indexer import usual
 from indexer.domain import FEEL, LOOK, ModelCard, Scores, in_precision
 from indexer.errors import ModelUnavailable
 from models.card import read_card
-from models.engines.graph import Graph, graph_path, read_graph, with_weights
+from models.engines.graph import Graph, find_graph, read_graph, with_weights
 from models.engines.onnx import OnnxEngine
 from models.lengths import LENGTH
 from models.verified import read_arrays
@@ -112,8 +112,8 @@ class OnnxClassifier(_OnEngine):
         Raises ModelUnavailable, also for an architecture that has no graph, and MissingExtra where ONNX Runtime is not installed.
         """
         card = read_card(path)
-        graph = graph_path(card.architecture.removesuffix(f"+{usual.WORD}"), card.input.size)
-        if not graph.exists():
+        graph = find_graph(card.architecture, card.input.size)
+        if graph is None:
             raise ModelUnavailable(
                 f"ONNX Runtime knows no {card.architecture} for pictures of {card.input.size} pixels: use --engine torch."
             )

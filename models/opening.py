@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from indexer.errors import UsageError
 from models.card import read_card
-from models.engines.graph import graph_path
+from models.engines.graph import find_graph
 
 if TYPE_CHECKING:
     from indexer.ports import Classifier, FaceFinder
@@ -39,7 +39,7 @@ def open_classifier(path: Path, how: How) -> Classifier:
     from models.classifier import OnnxClassifier, TorchClassifier
 
     card = read_card(path)
-    if _by_onnx(how, graph_path(card.architecture, card.input.size).exists()):
+    if _by_onnx(how, find_graph(card.architecture, card.input.size) is not None):
         return OnnxClassifier.open(path, how.batch_size, how.threads)
     return TorchClassifier.open(path, how.device, how.require_gpu, how.batch_size, how.threads, how.precision)
 

@@ -25,6 +25,9 @@ PREFIX = "network."
 """What weights are called in a graph, before the name that they have in a checkpoint."""
 
 _FOLDER = Path(__file__).parent / "graphs"
+_NOT_DRAWN = ("dropout", "usual")
+"""Words after an architecture's name that change nothing before the classifier, or only while it is trained."""
+
 _FLOAT = 1
 _GRAPH, _INITIALIZER = 7, 5
 _DIMS, _TYPE, _NAME, _DATA = 1, 2, 8, 9
@@ -59,9 +62,16 @@ class Graph:
     embedding_size: int = 0
 
 
-def graph_path(architecture: str, size: int) -> Path:
-    """Where the graph of an architecture for an input of that size lies, if there is one; its facts lie beside it as JSON."""
-    return _FOLDER / f"{architecture}@{size}.onnx"
+def graph_path(architecture: str, size: int | None = None) -> Path:
+    """Where the graph of an architecture, for inputs of that size or of any, belongs; its facts lie beside it as JSON."""
+    return _FOLDER / f"{architecture}{'' if size is None else f'@{size}'}.onnx"
+
+
+def find_graph(architecture: str, size: int) -> Path | None:
+    """The graph that computes an architecture for inputs of that size; None where none was drawn."""
+    base, *words = architecture.split("+")
+    drawn = "+".join([base, *(word for word in words if word not in _NOT_DRAWN)])
+    return next((path for path in (graph_path(drawn, size), graph_path(drawn)) if path.exists()), None)
 
 
 def read_graph(path: Path) -> Graph:

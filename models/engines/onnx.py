@@ -37,15 +37,15 @@ class OnnxEngine:
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = _QUIET
         self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        given = self._session.get_inputs()[0]
-        self._input = given.name
-        self._at_once = batch_size or max(1, _PIXELS // (given.shape[1] * given.shape[2]))
+        self._input = self._session.get_inputs()[0].name
+        self._at_once = batch_size
         self.batch_size = batch_size or _BATCH_SIZE
 
     def run(self, pixels: Pixels) -> Outputs:
+        at_once = self._at_once or max(1, _PIXELS // (pixels.shape[1] * pixels.shape[2]))
         parts = [
-            self._session.run(None, {self._input: np.ascontiguousarray(pixels[start : start + self._at_once])})
-            for start in range(0, len(pixels), self._at_once)
+            self._session.run(None, {self._input: np.ascontiguousarray(pixels[start : start + at_once])})
+            for start in range(0, len(pixels), at_once)
         ]
         first, second = zip(*parts, strict=True)
         return np.concatenate(first), np.concatenate(second)

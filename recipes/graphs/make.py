@@ -2,8 +2,8 @@
 
     python -m recipes.graphs.make
 
-Writes models/engines/graphs: those of the shipped model, of what is taught from it, and of the detector of faces. To be run again
-when one of these networks changes; tests compare graphs with networks.
+Writes models/engines/graphs: those of the shipped model, of what is taught from it, of the detector of faces, and of the networks
+that are trained most. To be run again when one of these networks changes; tests compare graphs with networks.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from indexer.emotions import EMOTIONS
 from models import zoo
 from models.card import read_card
 from models.engines.graph import PREFIX, graph_path
@@ -26,6 +27,12 @@ from models.faces.network import FaceNet, Shown
 from models.fold import fold_norms, norm_pairs
 from models.network import Network
 from models.registry import architecture
+
+LITE, SIDES = "efficientnet_lite0", (128, 224)
+"""Its padding depends on the size of its input: drawn for those that are trained on."""
+
+OF_ANY_SIZE = ("googlenet", "mobilenet_v3_large", "resnet18", "resnet50")
+"""ONNX Runtime takes less time than torch for these; others, as EfficientNetV2, as long, or torch cannot draw them whole."""
 
 
 class Read(nn.Module):
@@ -42,16 +49,26 @@ class Read(nn.Module):
 def main() -> None:
     card = read_card(zoo.checkpoints()[zoo.DEFAULT])
     for name in (card.architecture, architecture(f"{card.architecture}+whole").name):
-        kind = architecture(name)
-        network = kind.build(len(card.labels), card.input.size)
-        draw(Read(network, kind.mean, kind.std), graph_path(name, card.input.size), card.input.size)
+        draw(_reading(name, card.input.size), graph_path(name, card.input.size), card.input.size)
+    for size in SIDES:
+        draw(_reading(LITE, size), graph_path(LITE, size), size)
+    for name in OF_ANY_SIZE:
+        draw(_reading(name, max(SIDES)), graph_path(name), max(SIDES), any_size=True)
     side = read_face_card().side
     for far in (side, 2 * side):
         draw(Shown(FaceNet(), MEAN, STD), graph_path(GRAPH, far), far)
 
 
-def draw(module: nn.Module, path: Path, size: int) -> None:
-    """Write the graph of a module with a `network` in it, for pictures of that side, any number at a time."""
+def _reading(name: str, size: int) -> Read:
+    kind = architecture(name)
+    return Read(kind.build(len(EMOTIONS), size), kind.mean, kind.std)
+
+
+def draw(module: nn.Module, path: Path, size: int, any_size: bool = False) -> None:
+    """Write the graph of a module with a `network` in it, for pictures of that side, any number at a time.
+
+    `any_size`: the same operations serve any side, which tests have to show.
+    """
     network = module.get_submodule(PREFIX.rstrip("."))
     _make_distinct(network)
     of_network = describe(network)
@@ -79,6 +96,10 @@ def draw(module: nn.Module, path: Path, size: int) -> None:
     del model.graph.initializer[:]
     model.graph.initializer.extend(constants)
     _forget_traces(model)
+    if any_size:
+        _, *sides, _ = model.graph.input[0].type.tensor_type.shape.dim
+        for side in sides:
+            side.dim_param = "side"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(model.SerializeToString(deterministic=True))
     facts = {"weights": [name.removeprefix(PREFIX) for name in weights], "norms": norms, **of_network}

@@ -22,7 +22,7 @@ from indexer.usual import learned
 from models import checkpoint, opening, zoo
 from models.card import read_card
 from models.classifier import OnnxClassifier, TorchClassifier
-from models.engines.graph import PREFIX, Graph, Norm, _septets, graph_path, read_graph, with_weights
+from models.engines.graph import PREFIX, Graph, Norm, _septets, find_graph, graph_path, read_graph, with_weights
 from models.engines.onnx import OnnxEngine
 from models.faces import card as face_card
 from models.faces.finder import GRAPH, onnx_finder, torch_finder
@@ -65,7 +65,13 @@ def test_onnx_says_what_torch_says_of_real_pictures(which: str, tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("name", "size"),
-    [("efficientnet_lite0+spaces", 128), ("efficientnet_lite0+spaces+whole", 128)],
+    [
+        ("efficientnet_lite0+spaces", 128),
+        ("efficientnet_lite0+spaces+whole", 128),
+        ("efficientnet_lite0", 128),
+        ("efficientnet_lite0+dropout", 224),
+        *((name, size) for name in ("googlenet", "mobilenet_v3_large", "resnet18", "resnet50") for size in (97, 128, 224)),
+    ],
 )
 def test_graphs_are_those_of_the_networks(name: str, size: int) -> None:
     """With any weights: a network that changes must have its graph drawn again (recipes/graphs)."""
@@ -78,7 +84,9 @@ def test_graphs_are_those_of_the_networks(name: str, size: int) -> None:
             module.running_var.uniform_(0.5, 2)
     state = {key: value.numpy() for key, value in network.state_dict().items()}
     pixels = np.random.default_rng(2).integers(0, 256, (3, size, size, 3), dtype=np.uint8)
-    found = OnnxEngine(with_weights(read_graph(graph_path(name, size)), state)).run(pixels)
+    graph = find_graph(name, size)
+    assert graph is not None
+    found = OnnxEngine(with_weights(read_graph(graph), state)).run(pixels)
     with torch.inference_mode():
         wanted = network.read((torch.from_numpy(pixels).permute(0, 3, 1, 2).float() - kind.mean) / kind.std)
     for one, other in zip(found, wanted, strict=True):
@@ -120,6 +128,20 @@ def test_auto_takes_onnx_for_one_picture_and_on_a_cpu(monkeypatch: pytest.Monkey
     assert open_classifier(SHIPPED, How(device="cpu")).engine == "onnx"
     assert open_classifier(SHIPPED, How(device="cpu", engine="torch")).engine == "torch"
     assert open_finder(How(device="cpu", precision="bf16")).key == face_card.read_card().key
+
+
+def test_auto_takes_onnx_for_what_was_taught_and_what_is_trained_most(tmp_path: Path) -> None:
+    assert open_classifier(taught(tmp_path / "taught", EMOTIONS, beside=True), How(device="cpu")).engine == "onnx"
+    kind = architecture("resnet18+dropout")
+    network = kind.build(len(EMOTIONS), 100)
+    card = ModelCard("own", kind.name, "", EMOTIONS, InputSpec(100, kind.mean, kind.std), network.embedding_size)
+    path = checkpoint.save(tmp_path / "own", card, network.state_dict())
+    by_onnx, by_torch = (open_classifier(path, How(device="cpu", engine=engine)) for engine in ("auto", "torch"))
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 100, 100, 3), dtype=np.uint8)
+    assert (by_onnx.engine, by_torch.engine) == ("onnx", "torch")
+    ours, theirs = by_onnx.classify(pixels), by_torch.classify(pixels)
+    np.testing.assert_allclose(ours.probabilities, theirs.probabilities, atol=1e-5)
+    np.testing.assert_allclose(ours.embeddings, theirs.embeddings, atol=1e-5)
 
 
 def test_auto_takes_torch_where_onnx_runtime_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
