@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, exists, func, literal, or_, select, union_all
+from sqlalchemy import BindParameter, ColumnElement, Connection, FromClause, Select, and_, exists, func, literal, or_, select, union_all
 
 from db.files import file_under
 from db.tables import FileRow, FolderRow, ImageRow, LabelRow, PredictionRow
@@ -18,7 +18,7 @@ FEW = 20_000
 BEST_FIRST = (PredictionRow.score.desc(), PredictionRow.id, FileRow.id)
 
 
-def by_picture(model_id: int) -> ColumnElement[bool]:
+def by_picture(model_id: int | BindParameter[int]) -> ColumnElement[bool]:
     """Whether a prediction is a model's, where what else is asked says which pictures or predictions they are.
 
     "+ 0" leaves SQLite only the indexes by these: it would take the one by emotion, and read all of it.

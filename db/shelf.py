@@ -7,9 +7,10 @@ import struct
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, exists, func, literal, select
+from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, and_, bindparam, exists, func, literal, select
 
 from db.asked import BEST_FIRST, by_picture, details, few_under, filed, is_live, is_main, let_through, places, whole_list
 from db.files import file_under
@@ -47,6 +48,19 @@ if TYPE_CHECKING:
     from indexer.domain import Halves, Ids
 
 _VECTOR_CHUNK = 8192
+
+
+# What every search asks: putting a query together takes several times as long as asking it.
+_THESE = PredictionRow.id.in_(bindparam("ids", expanding=True))
+_VECTORS_OF = select(PredictionRow.id, EmbeddingRow.vector).select_from(embedded()).where(_THESE)
+_LABELS_OF = select(ModelRow.labels).where(ModelRow.id == bindparam("model"))
+_EMOTIONS_SAID = select(LabelRow.emotion).distinct().order_by(LabelRow.emotion)
+
+
+@lru_cache
+def _hits_of(chosen: Filter) -> Select[*tuple[Any, ...]]:
+    """What a filter shows of some predictions."""
+    return details().where(by_picture(bindparam("model")), _THESE, *let_through(chosen)).order_by(FileRow.id)
 
 
 class SqliteShelf:
@@ -155,8 +169,7 @@ class SqliteShelf:
         labels = self._labels(model_id)
         with self._connect() as connection:
             for chunk in chunks(prediction_ids):
-                own = and_(by_picture(model_id), PredictionRow.id.in_(chunk))
-                for row in connection.execute(details().where(own, *let_through(chosen)).order_by(FileRow.id)):
+                for row in connection.execute(_hits_of(chosen), {"model": model_id, "ids": chunk}):
                     ranked = _ranked_hit(row, labels)
                     found[ranked.prediction_id].append(ranked.hit)
         return dict(found)
@@ -262,9 +275,8 @@ class SqliteShelf:
             ]
 
     def emotions_said(self) -> tuple[str, ...]:
-        query = select(LabelRow.emotion).distinct().order_by(LabelRow.emotion)
         with self._connect() as connection:
-            return tuple(connection.execute(query).scalars())
+            return tuple(connection.execute(_EMOTIONS_SAID).scalars())
 
     def predicted_at(self, model_id: int, path: bytes) -> list[RankedHit]:
         here = and_(FolderRow.path == os.path.dirname(path), FileRow.name == os.path.basename(path))
@@ -301,8 +313,8 @@ class SqliteShelf:
         found: dict[int, Halves] = {}
         with self._connect() as connection:
             for chunk in chunks(prediction_ids):
-                query = select(PredictionRow.id, EmbeddingRow.vector).select_from(embedded()).where(PredictionRow.id.in_(chunk))
-                found.update({row_id: np.frombuffer(vector, dtype="<f2") for row_id, vector in connection.execute(query)})
+                rows = connection.execute(_VECTORS_OF, {"ids": chunk})
+                found.update({row_id: np.frombuffer(vector, dtype="<f2") for row_id, vector in rows})
         return found
 
     def regions(self, model_id: int) -> int:
@@ -330,7 +342,7 @@ class SqliteShelf:
 
     def _labels(self, model_id: int) -> list[str]:
         with self._connect() as connection:
-            labels = connection.execute(select(ModelRow.labels).where(ModelRow.id == model_id)).scalar_one_or_none()
+            labels = connection.execute(_LABELS_OF, {"model": model_id}).scalar_one_or_none()
             if labels is None:
                 raise NotIndexed(f"The database holds no model number {model_id}.")
             return labels

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from indexer.domain import LOOK
@@ -62,13 +63,7 @@ def _meant(query: Query, emotions: Iterable[str]) -> frozenset[str]:
 
 
 def _page(hits: Iterable[Hit], query: Query) -> list[Hit]:
-    page: list[Hit] = []
-    for position, hit in enumerate(hits):
-        if len(page) == query.limit:
-            break
-        if position >= query.offset:
-            page.append(hit)
-    return page
+    return list(islice(hits, query.offset, query.offset + query.limit))
 
 
 def _similar(shelf: Shelf, model: StoredModel, query: Query, vector: Floats, chosen: Filter, index: VectorIndex) -> Iterator[Hit]:
@@ -93,10 +88,8 @@ def _similar(shelf: Shelf, model: StoredModel, query: Query, vector: Floats, cho
         # What lies below the last one found is unknown; what is clearly above it is settled.
         floor = -np.inf if exhausted else float(similarities[-1]) + _ROUNDING
         settled = sorted((i for i, similarity in exact.items() if similarity > floor), key=lambda i: (-exact[i], i))
-        files = shelf.hits(model.id, settled, chosen)
-        for prediction_id in settled:
+        for prediction_id, live in _live(shelf, model, settled, chosen, query.limit):
             seen.add(prediction_id)
-            live = files.get(prediction_id, [])
             if live and live[0].image_id in shown:
                 continue  # by another face, which is more alike
             shown.update(hit.image_id for hit in live)
@@ -108,6 +101,16 @@ def _similar(shelf: Shelf, model: StoredModel, query: Query, vector: Floats, cho
             return
         k *= 4
         within = replace(within, exact=True)
+
+
+def _live(
+    shelf: Shelf, model: StoredModel, prediction_ids: Sequence[int], chosen: Filter, at_once: int
+) -> Iterator[tuple[int, list[Hit]]]:
+    """Predictions with what a filter shows of each, as many at a time as are likely to be asked for."""
+    for start in range(0, len(prediction_ids), at_once):
+        some = prediction_ids[start : start + at_once]
+        files = shelf.hits(model.id, some, chosen)
+        yield from ((prediction_id, files.get(prediction_id, [])) for prediction_id in some)
 
 
 def _selection(shelf: Shelf, model: StoredModel, chosen: Filter) -> Selection:
