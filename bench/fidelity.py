@@ -62,7 +62,7 @@ def main() -> None:
         rows[f"JPEG decoded to {spare} times the size"] = _compared(
             _answers(Reader(plain), plainly), _answers(Reader(plain), smaller)
         )
-    pixels = np.stack([image.pixels for image in whole[:64]])
+    pixels = np.stack([image.pixels for image in plainly[:64]])
     results = {
         "machine": machine(),
         "pictures": len(files),

@@ -220,11 +220,11 @@ class Plain:
 
         with Image.open(path) as image:
             whole = image.convert("RGB")
-        page = None
         if self.finder:
             scale = min(1.0, PAGE / max(whole.size))
-            page = np.asarray(whole.resize((round(whole.width * scale), round(whole.height * scale)), Image.Resampling.BICUBIC))
-        return DecodedImage(b"", prepare(whole, self.card.input), *whole.size, "", page)
+            page = whole.resize((round(whole.width * scale), round(whole.height * scale)), Image.Resampling.BICUBIC)
+            return DecodedImage(b"", np.asarray(page), *whole.size, "")
+        return DecodedImage(b"", prepare(whole, self.card.input), *whole.size, "")
 
     def predict(self, images: list[Any]) -> Any:
         import torch

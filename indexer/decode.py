@@ -53,7 +53,7 @@ def digest(data: bytes) -> bytes:
 
 
 def decode(data: bytes, spec: InputSpec, page: int = 0) -> DecodedImage:
-    """Decode a picture file's bytes and prepare it for a model; with a `page` of at most so many pixels a side, if any.
+    """Decode a picture file's bytes and prepare it for a model, or, for a `page` of so many pixels a side at most, resize it.
 
     Of animations and multi-page files the first frame counts. Raises Unsupported for a format no decoder here knows, Damaged for
     bytes that are no whole picture of at most MAX_PIXELS and MAX_SIDE.
@@ -67,11 +67,9 @@ def decode(data: bytes, spec: InputSpec, page: int = 0) -> DecodedImage:
             longer, shorter = max(image.size), min(image.size)
             _shrink_on_load(image, _SPARE * max(page, spec.size))
             image.load()
-            upright = _plain(ImageOps.exif_transpose(image))
-            width, height = (longer, shorter) if upright.width >= upright.height else (shorter, longer)
-            # What is looked at is made from the page, so that a large picture is resized once.
-            paper = _on_white(upright, min(page, longer), _PAGE_SPARE) if page else None
-            pixels = prepare(paper or upright, spec)
+            ImageOps.exif_transpose(image, in_place=True)
+            width, height = (longer, shorter) if image.width >= image.height else (shorter, longer)
+            pixels = np.asarray(_on_white(_plain(image), min(page, longer), _PAGE_SPARE)) if page else prepare(image, spec)
     except ImageError:
         raise
     except UnidentifiedImageError as error:
@@ -82,7 +80,7 @@ def decode(data: bytes, spec: InputSpec, page: int = 0) -> DecodedImage:
         raise Damaged("decoding it needs more memory than there is") from error
     except Exception as error:  # decoders raise whatever they like on hostile bytes; none of it may end a run
         raise Damaged(f"it cannot be decoded: {_sentence(error)}") from error
-    return DecodedImage(digest(data), pixels, width, height, name, None if paper is None else np.asarray(paper))
+    return DecodedImage(digest(data), pixels, width, height, name)
 
 
 def decode_file(path: Path, spec: InputSpec) -> Pixels:
@@ -122,7 +120,8 @@ def _plain(image: Image.Image) -> Image.Image:
     """The picture as RGB, or as RGBA where some of it may be transparent."""
     if image.mode in ("I;16", "I;16L", "I;16B", "I;16N", "I", "F"):
         image = Image.fromarray(_to_8_bit(np.asarray(image)))
-    return image.convert("RGBA" if image.has_transparency_data else "RGB")
+    mode = "RGBA" if image.has_transparency_data else "RGB"
+    return image if image.mode == mode else image.convert(mode)  # which copies what is in that mode already
 
 
 def _to_8_bit(values: npt.NDArray[np.generic]) -> Pixels:

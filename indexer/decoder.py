@@ -1,7 +1,7 @@
 """What a child process that decodes does: takes pictures on its standard input, one after the other, and answers with pixels.
 
-A request is a fixed head, then the file's bytes; an answer is the length of a JSON head, that head, then the pixels, then the
-page's. Neither can carry code.
+A request is a fixed head, then the file's bytes; an answer is the length of a JSON head, that head, then the pixels. Neither can
+carry code.
 """
 
 from __future__ import annotations
@@ -47,13 +47,12 @@ def answer(pipe: IO[bytes], spec: InputSpec, page: int) -> DecodedImage:
     head = json.loads(_exactly(pipe, length))
     if "error" in head:
         raise _ERRORS[head["kind"]](head["error"])
-    pixels = _array(pipe, (spec.size, spec.size))
-    paper = None
-    if head["page"]:
-        if max(head["page"]) > page:
-            raise EOFError
-        paper = _array(pipe, head["page"])
-    return DecodedImage(bytes.fromhex(head["digest"]), pixels, head["width"], head["height"], head["format"], paper)
+    height, width = head["sides"]
+    allowed = range(1, page + 1) if page else [spec.size]
+    if height not in allowed or width not in allowed:
+        raise EOFError
+    pixels = np.frombuffer(_exactly(pipe, height * width * 3), dtype=np.uint8).reshape(height, width, 3)
+    return DecodedImage(bytes.fromhex(head["digest"]), pixels, head["width"], head["height"], head["format"])
 
 
 def serve(memory: int) -> None:
@@ -75,23 +74,16 @@ def serve(memory: int) -> None:
         except ImageError as error:
             _send(answers, {"kind": error.kind, "error": str(error)})
         else:
-            paper = image.page
             told = {"digest": image.digest.hex(), "width": image.width, "height": image.height, "format": image.format}
-            _send(answers, {**told, "page": None if paper is None else paper.shape[:2]}, image.pixels, paper)
+            _send(answers, {**told, "sides": image.pixels.shape[:2]}, image.pixels)
 
 
-def _send(pipe: IO[bytes], head: dict[str, Any], *arrays: Pixels | None) -> None:
+def _send(pipe: IO[bytes], head: dict[str, Any], pixels: Pixels | None = None) -> None:
     text = json.dumps(head).encode()
     pipe.write(_LENGTH.pack(len(text)) + text)
-    for array in arrays:
-        if array is not None:
-            pipe.write(np.ascontiguousarray(array).data)
+    if pixels is not None:
+        pipe.write(np.ascontiguousarray(pixels).data)
     pipe.flush()
-
-
-def _array(pipe: IO[bytes], sides: tuple[int, int]) -> Pixels:
-    height, width = sides
-    return np.frombuffer(_exactly(pipe, height * width * 3), dtype=np.uint8).reshape(height, width, 3)
 
 
 def _exactly(pipe: IO[bytes], length: int) -> bytes:

@@ -167,11 +167,11 @@ def in_pixels(face: Face, width: int, height: int) -> tuple[int, int, int, int]:
 
 @dataclass(frozen=True, slots=True)
 class DecodedImage:
-    """One picture, ready for a model.
+    """One picture, ready for a model, or to look for faces in.
 
-    `digest` is the BLAKE3 digest (32 bytes) of the file's bytes; `pixels` is uint8, (size, size, 3), RGB;
-    `width` and `height` are the picture's own, in pixels, after EXIF rotation; `format` is the decoder's name, as "PNG".
-    `page` is the picture in its own shape, uint8, (H, W, 3), to look for faces in; None where nobody wants to.
+    `digest` is the BLAKE3 digest (32 bytes) of the file's bytes; `pixels` is uint8, RGB: (size, size, 3), the model's square, or
+    the page that faces are cut from, (H, W, 3), in the picture's own shape. `width` and `height` are the picture's own, in
+    pixels, after EXIF rotation; `format` is the decoder's name, as "PNG".
     """
 
     digest: bytes
@@ -179,7 +179,6 @@ class DecodedImage:
     width: int
     height: int
     format: str
-    page: Pixels | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,24 +39,27 @@ class View:
 def views(images: Sequence[DecodedImage], finder: FaceFinder | None, spec: InputSpec) -> list[list[View]]:
     """Each picture's faces, the largest first, or the picture as a whole: at least one view each.
 
-    Faces are looked for where there is a finder; the pictures must have been decoded with a page then.
+    Faces are looked for where there is a finder; the pictures must have been decoded as pages then.
     """
     if finder is None:
         return [[View(None, image.pixels)] for image in images]
-    pages = [image.page for image in images if image.page is not None]
-    found = finder.find(pages)
+    pages = [image.pixels for image in images]
     return [
-        [View(face, _cut_out(image, page, face, spec)) for face in faces[:_MOST]] or [View(None, image.pixels)]
-        for image, page, faces in zip(images, pages, found, strict=True)
+        [View(face, _cut_out(page, face, spec)) for face in faces[:_MOST]] or [View(None, _fitted(page, spec))]
+        for page, faces in zip(pages, finder.find(pages), strict=True)
     ]
 
 
-def _cut_out(image: DecodedImage, page: Pixels, face: Face, spec: InputSpec) -> Pixels:
+def _cut_out(page: Pixels, face: Face, spec: InputSpec) -> Pixels:
     height, width = page.shape[:2]
     sides = (face.right - face.left) * width, (face.bottom - face.top) * height
     margin = _MARGIN * max(sides)
     left, top = max(0, floor(face.left * width - margin)), max(0, floor(face.top * height - margin))
     right, bottom = min(width, ceil(face.right * width + margin)), min(height, ceil(face.bottom * height + margin))
     if (right - left) * (bottom - top) >= _WHOLE * width * height:
-        return image.pixels
-    return prepare(Image.fromarray(page[top:bottom, left:right]), spec)
+        return _fitted(page, spec)
+    return _fitted(page[top:bottom, left:right], spec)
+
+
+def _fitted(pixels: Pixels, spec: InputSpec) -> Pixels:
+    return prepare(Image.fromarray(pixels), spec)

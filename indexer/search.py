@@ -88,8 +88,9 @@ def _similar(shelf: Shelf, model: StoredModel, query: Query, vector: Floats, cho
         # What lies below the last one found is unknown; what is clearly above it is settled.
         floor = -np.inf if exhausted else float(similarities[-1]) + _ROUNDING
         settled = sorted((i for i, similarity in exact.items() if similarity > floor), key=lambda i: (-exact[i], i))
-        for prediction_id, live in _live(shelf, model, settled, chosen, query.limit):
+        for prediction_id, files in _filed(shelf, model, settled, chosen, query.limit):
             seen.add(prediction_id)
+            live = files
             if live and live[0].image_id in shown:
                 continue  # by another face, which is more alike
             shown.update(hit.image_id for hit in live)
@@ -103,7 +104,7 @@ def _similar(shelf: Shelf, model: StoredModel, query: Query, vector: Floats, cho
         within = replace(within, exact=True)
 
 
-def _live(
+def _filed(
     shelf: Shelf, model: StoredModel, prediction_ids: Sequence[int], chosen: Filter, at_once: int
 ) -> Iterator[tuple[int, list[Hit]]]:
     """Predictions with what a filter shows of each, as many at a time as are likely to be asked for."""

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from indexer.decode import decode
+from indexer.decode import decode, prepare
 from indexer.domain import DecodedImage, Face
 from indexer.faces import PAGE, views
 from tests.support.builders import SPEC, encoded, picture
@@ -34,15 +34,20 @@ def decoded(size: tuple[int, int] = (400, 200)) -> DecodedImage:
 
 def test_a_page_keeps_its_shape_and_is_not_enlarged() -> None:
     small, large = decoded(), decoded((1600, 800))
-    assert small.page is not None and small.page.shape == (200, 400, 3)
-    assert large.page is not None and large.page.shape == (384, 768, 3)
-    assert decode(encoded(picture(1)), SPEC).page is None
+    assert small.pixels.shape == (200, 400, 3)
+    assert large.pixels.shape == (384, 768, 3)
+    assert decode(encoded(picture(1, (1600, 800))), SPEC).pixels.shape == (32, 32, 3)
 
 
 def test_without_a_finder_the_picture_is_shown_as_a_whole() -> None:
-    image = decoded()
+    image = decode(encoded(picture(1)), SPEC)
     ((view,),) = views([image], None, SPEC)
     assert view.face is None and view.pixels is image.pixels
+
+
+def test_a_picture_in_which_none_is_found_is_shown_as_a_whole() -> None:
+    ((view,),) = views([decoded((1600, 800))], Given(), SPEC)
+    assert view.face is None and view.pixels.shape == (32, 32, 3)
 
 
 def test_a_small_face_is_cut_out_with_a_margin() -> None:
@@ -58,7 +63,7 @@ def test_a_small_face_is_cut_out_with_a_margin() -> None:
 def test_a_face_that_is_most_of_the_picture_is_shown_with_all_of_it() -> None:
     image = decoded()
     ((view,),) = views([image], Given(Face(0.1, 0.1, 0.9, 0.9)), SPEC)
-    assert view.face is not None and view.pixels is image.pixels
+    assert view.face is not None and np.array_equal(view.pixels, prepare(Image.fromarray(image.pixels), SPEC))
 
 
 edges = st.lists(st.floats(0, 1), min_size=2, max_size=2, unique=True).map(sorted)
@@ -66,7 +71,7 @@ edges = st.lists(st.floats(0, 1), min_size=2, max_size=2, unique=True).map(sorte
 
 @given(edges, edges, st.integers(1, 60), st.integers(1, 60))
 def test_any_face_of_any_picture_can_be_shown(across: list[float], down: list[float], width: int, height: int) -> None:
-    image = DecodedImage(b"", np.zeros((32, 32, 3), np.uint8), width, height, "PNG", np.zeros((height, width, 3), np.uint8))
+    image = DecodedImage(b"", np.zeros((height, width, 3), np.uint8), width, height, "PNG")
     ((view,),) = views([image], Given(Face(across[0], down[0], across[1], down[1])), SPEC)
     assert view.pixels.shape == (32, 32, 3) and view.pixels.dtype == np.uint8
 
