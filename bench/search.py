@@ -1,10 +1,11 @@
 """Filtered similarity search at N pictures, beside other libraries, and what keeping the index costs.
 
-    python bench/search.py [--pictures N] [--peers] [--asked Q]
+    python bench/search.py [--pictures N] [--peers] [--asked Q] [--faithful SHARE]
 
 Fills a database with synthetic pictures (bench/synthetic.py), lets moodex build its index, then asks Q questions one at a time,
 warm, in one process, under every filter. Peers get the same vectors, emotions and questions in a process each; what they need is
-in bench/peers.txt; of their settings the least are taken that reach a recall of 0.99.
+in bench/peers.txt; of their settings the least are taken that reach a recall of 0.99. Where characters are faithful to an
+emotion, the nearest pictures to a question are often all of one that is not asked for.
 """
 
 from __future__ import annotations
@@ -50,31 +51,34 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=1_000_000)
     parser.add_argument("--asked", type=int, default=300)
     parser.add_argument("--peers", nargs="*", default=[], metavar="NAME", help="of bench/peers.py")
+    parser.add_argument(
+        "--faithful", type=float, default=0.0, metavar="SHARE", help="of pictures that feel what their character mostly does"
+    )
     parser.add_argument("--python", default=sys.executable, help="the Python that has the peers' packages")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        results = measure(Path(scratch), options.pictures, options.asked)
+        results = measure(Path(scratch), options.pictures, options.asked, options.faithful)
         for name in options.peers:
             command = [options.python, str(ROOT / "bench" / "peers.py"), name, scratch]
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
             answer = done.stdout.strip().splitlines()[-1:] or ["{}"]
             results["peers"][name] = json.loads(answer[0]) if done.returncode == 0 else {"failed": done.returncode}
             print(name, json.dumps(results["peers"][name]), flush=True)
-    path = ROOT / "bench" / "results" / f"search-{options.pictures}"
+    path = ROOT / "bench" / "results" / f"search-{options.pictures}{'-faithful' if options.faithful else ''}"
     path.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n")
     path.with_suffix(".md").write_text(page(results))
 
 
-def measure(scratch: Path, count: int, asked: int) -> dict[str, Any]:
+def measure(scratch: Path, count: int, asked: int, faithful: float) -> dict[str, Any]:
     database = scratch / "moodex.sqlite"
-    synthetic.fill(database, count)
+    synthetic.fill(database, count, faithful=faithful)
     files = FaissFiles(scratch / "vectors")
     with SqliteStore(database) as store:
         (model,) = store.models()
         seconds = {"build": timed(lambda: keep_vectors(store, files, model))}
         look, labels = model.card.columns(LOOK), model.card.labels
         vectors = synthetic.looks(count, look.stop - look.start)
-        own, scores, _ = synthetic.emotions(count, labels)
+        own, scores, _ = synthetic.emotions(count, labels, faithful=faithful)
         questions = synthetic.looks(count, look.stop - look.start, seed=0)[_some(count, asked)].astype(np.float32)
         questions += np.random.default_rng(5).normal(0, 0.02, questions.shape).astype(np.float32)
         questions /= np.linalg.norm(questions, axis=1, keepdims=True)
@@ -100,7 +104,7 @@ def measure(scratch: Path, count: int, asked: int) -> dict[str, Any]:
         both = ask(lambda question: after.search(question, K, Selection())[1], questions, least["all"] * 0 - 1)
     results = {name: round(value, 3) for name, value in seconds.items()}
     return {
-        "command": f"python bench/search.py --pictures {count}",
+        "command": f"python bench/search.py --pictures {count}{f' --faithful {faithful}' if faithful else ''}",
         "machine": machine(),
         "pictures": count,
         "size": look.stop - look.start,

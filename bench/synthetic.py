@@ -29,7 +29,7 @@ def looks(count: int, size: int, seed: int = 0) -> np.ndarray[Any, np.dtype[np.f
     """Unit vectors, float16, (count, size): characters with 50 pictures each, which vary in 24 directions and a little in all."""
     random = np.random.default_rng(seed)
     ways = np.random.default_rng(1).normal(size=(WAYS, size)).astype(np.float32)
-    who = random.integers(0, max(1, count // A_CHARACTER), count)
+    who = _who(count, random)
     found = np.empty((count, size), dtype=np.float16)
     centres = random.normal(size=(max(1, count // A_CHARACTER), WAYS)).astype(np.float32)
     for start in range(0, count, _AT_ONCE):
@@ -40,25 +40,31 @@ def looks(count: int, size: int, seed: int = 0) -> np.ndarray[Any, np.dtype[np.f
     return found
 
 
-def emotions(count: int, labels: tuple[str, ...], seed: int = 0) -> tuple[Any, Any, Any]:
-    """Label numbers, uint8, (count,), as often as `FREQUENCIES` says, scores, float32, and all probabilities, (count, labels)."""
+def emotions(count: int, labels: tuple[str, ...], seed: int = 0, faithful: float = 0.0) -> tuple[Any, Any, Any]:
+    """Label numbers, uint8, (count,), as often as `FREQUENCIES` says, scores, float32, and all probabilities, (count, labels).
+
+    `faithful` is the share of pictures that feel what their character feels most.
+    """
     random = np.random.default_rng(seed + 1)
-    numbers = [labels.index(emotion) for emotion in FREQUENCIES]
-    own = random.choice(numbers, count, p=list(FREQUENCIES.values())).astype(np.uint8)
+    numbers, shares = [labels.index(emotion) for emotion in FREQUENCIES], list(FREQUENCIES.values())
+    own = random.choice(numbers, count, p=shares).astype(np.uint8)
+    if faithful:
+        most = random.choice(numbers, max(1, count // A_CHARACTER), p=shares)
+        own = np.where(random.random(count) < faithful, most[_who(count, np.random.default_rng(seed))], own).astype(np.uint8)
     scores = random.uniform(0.3, 1.0, count).astype(np.float32)
     odds = np.repeat(((1 - scores) / (len(labels) - 1))[:, None], len(labels), axis=1).astype("<f4")
     odds[np.arange(count), own] = scores
     return own, scores, odds
 
 
-def fill(path: Path, count: int, first: int = 1, seed: int = 0) -> None:
-    """Add so many pictures to a database, numbered from `first`, all done by the default model."""
+def fill(path: Path, count: int, first: int = 1, seed: int = 0, faithful: float = 0.0) -> None:
+    """Add so many pictures to a database, numbered from `first`, all done by the default model; else as `emotions`."""
     described = card()
     store = SqliteStore(path)
     model = store.register_model(described)
     run = store.begin_run([b"/synthetic"], model)
     store.close()
-    own, scores, odds = emotions(count, described.labels, seed)
+    own, scores, odds = emotions(count, described.labels, seed, faithful)
     look, feel = described.columns(LOOK), described.columns(FEEL)
     vectors = np.zeros((count, described.embedding_size), dtype=np.float16)
     vectors[:, look] = looks(count, look.stop - look.start, seed)
@@ -101,6 +107,11 @@ def fill(path: Path, count: int, first: int = 1, seed: int = 0) -> None:
         )
     with SqliteStore(path) as store:
         store.finish_run(run, "done", {"indexed": count})
+
+
+def _who(count: int, random: np.random.Generator) -> Any:
+    """The character that each picture shows."""
+    return random.integers(0, max(1, count // A_CHARACTER), count)
 
 
 def _portions(count: int) -> Iterator[range]:
