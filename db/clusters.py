@@ -10,7 +10,7 @@ serves every filter.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -38,9 +38,10 @@ _IN_LISTS = 0.996
 _AMONG_CANDIDATES = 0.998
 """The share of the neighbours of a rank that the measured numbers of lists, and of candidates, hold: the second cost less."""
 
-_UNLIKE = 3.5
+_UNLIKE = 3.0
 """Standard deviations below the mean at which neighbours are less similar than those of any vector like the others."""
 
+_FURTHER = 4
 _LEFT_TO_CHANCE = 3
 """Standard deviations by which a share of the candidates may be smaller than its expectation."""
 
@@ -80,11 +81,16 @@ class Clusters:
         """Whether the codes are in memory."""
         return "index" in vars(self)
 
-    def effort(self, k: int, share: float) -> Effort | None:
-        """What finds the k nearest of a share of all vectors; None where that is more than was measured."""
+    def attempts(self, k: int, share: float) -> Iterator[Effort]:
+        """What finds the k nearest of a share of all vectors, should chance have picked it; then, for as long as it was measured,
+        what does where they are further down among all, as where a character seldom feels what is asked for.
+        """
         rank = max(k / share, 1)
-        if not self.efforts or rank > self.efforts[-1].rank:
-            return None
+        while self.efforts and rank <= self.efforts[-1].rank:
+            yield self._effort(rank, k, share)
+            rank *= _FURTHER
+
+    def _effort(self, rank: float, k: int, share: float) -> Effort:
         ranks = [one.rank for one in self.efforts]
         lists = np.interp(rank, ranks, [one.lists for one in self.efforts])
         let_through = share * np.interp(rank, ranks, [one.candidates for one in self.efforts])

@@ -156,25 +156,31 @@ class FaissVectors:
         are too few or less similar than what was measured, as of a query unlike all that there is.
         """
         total, clusters = _number(chosen), self.clusters
-        if clusters is None or total <= FEW or (effort := clusters.effort(k, total / len(self))) is None:
+        if clusters is None or total <= FEW:
             return None
-        if total * _CODES_A_ROW < effort.lists / clusters.count * len(self):
-            return None
-        self._asked_of += total
+        fewer = total * _CODES_A_ROW / len(self) * clusters.count
+        attempts = [effort for effort in clusters.attempts(k, total / len(self)) if effort.lists <= fewer]
+        self._asked_of += total if attempts else 0
         if not clusters.is_read and self._asked_of <= _READING * len(self):
             return None
+        selector = None if total == len(self) else _selector(chosen, len(self))
         try:
-            rows = clusters.candidates(query, effort, None if total == len(self) else _selector(chosen, len(self)))
+            similar = np.inf
+            for effort in attempts:
+                if similar < effort.least:
+                    continue
+                rows = clusters.candidates(query, effort, selector)
+                similarities = self.vectors[rows].astype(np.float32) @ query
+                if len(rows) >= k:
+                    similar = np.partition(similarities, -k)[-k]
+                    if similar >= effort.least:
+                        return rows, similarities
         except RuntimeError as error:  # bits rotted in a file that looks untouched
             _log.warning(
                 "The codes of the vector index are damaged (%s); all is compared. Mend it: moodex doctor --repair", error
             )
             self.clusters = None
-            return None
-        similarities = self.vectors[rows].astype(np.float32) @ query
-        if len(rows) < k or np.partition(similarities, -k)[-k] < effort.least:
-            return None
-        return rows, similarities
+        return None
 
     def _compared(self, query: Floats, k: int, chosen: list[slice] | Rows) -> tuple[Rows, Floats]:
         """The k nearest of each of some parts of the chosen rows, and how similar they are."""

@@ -72,19 +72,33 @@ def test_at_least_99_of_100_of_the_nearest_are_found(rows: VectorRows, index: Fa
 
 def test_not_every_cluster_is_looked_into(index: FaissVectors) -> None:
     assert index.clusters is not None
-    near, far = index.clusters.effort(10, 1), index.clusters.effort(1000, 1)
-    assert near is not None and far is not None
+    near, far = next(index.clusters.attempts(10, 1)), next(index.clusters.attempts(1000, 1))
     assert near.lists < index.clusters.count / 4 and near.lists < far.lists
     assert 10 <= near.candidates < 1000 <= far.candidates < COUNT / 4
-    assert index.clusters.effort(COUNT, 1) is None
+    assert not list(index.clusters.attempts(COUNT, 1))
 
 
 def test_a_smaller_share_means_more_lists_and_fewer_candidates(index: FaissVectors) -> None:
     assert index.clusters is not None
-    whole, tenth = index.clusters.effort(100, 1), index.clusters.effort(100, 0.1)
-    assert whole is not None and tenth is not None
+    whole, tenth = next(index.clusters.attempts(100, 1)), next(index.clusters.attempts(100, 0.1))
     assert tenth.lists > whole.lists
     assert 100 <= tenth.candidates < whole.candidates
+
+
+def test_where_emotions_go_with_characters_it_is_looked_further_not_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(1)
+    looks, who = vectors(COUNT), np.random.default_rng(0).integers(0, 300, COUNT)
+    usual = random.choice(4, 300, p=[0.5, 0.3, 0.19, 0.01])
+    emotions = np.where(random.random(COUNT) < 0.9, usual[who], random.choice(4, COUNT, p=[0.5, 0.3, 0.19, 0.01]))
+    rows = VectorRows(np.arange(1, COUNT + 1), emotions.astype(np.uint8), random.random(COUNT).astype(np.float32), looks)
+    index, within = FaissVectors.build(rows), Selection(frozenset({1}))
+    compared: list[int] = []
+    monkeypatch.setattr(index, "_compared", lambda *given: compared.append(1) or FaissVectors._compared(index, *given))
+    asked, all_of_them = vectors(100, seed=5).astype(np.float32), rows.vectors[emotions == 1].astype(np.float32)
+    tenth = np.sort(asked @ all_of_them.T, axis=1)[:, -10]
+    found = [index.search(query, 10, within)[1] for query in asked]
+    assert np.mean([(similar >= least - 1e-5).mean() for similar, least in zip(found, tenth, strict=True)]) >= 0.99
+    assert len(compared) < 12
 
 
 @pytest.mark.parametrize("k", [1, 3000, COUNT, COUNT + 5])
