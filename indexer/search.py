@@ -39,7 +39,9 @@ def search(shelf: Shelf, model: StoredModel, query: Query, open_vectors: Callabl
         if not query.dedupe:
             return [ranked.hit for ranked in shelf.ranked(model.id, chosen, query.limit, query.offset)]
         return _page(_distinct(shelf, model, chosen), query)
-    return _page(_similar(shelf, model, query, query.like, chosen, open_vectors()), query)
+    page = _page(_similar(shelf, model, query, query.like, chosen, open_vectors()), query)
+    # What was only found when more were looked for may be nearer than what was found at first.
+    return sorted(page, key=lambda hit: -(hit.similarity or 0))
 
 
 def known_emotions(shelf: Shelf, model: StoredModel) -> tuple[str, ...]:

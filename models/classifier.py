@@ -13,7 +13,7 @@ from indexer import usual
 from indexer.domain import FEEL, LOOK, ModelCard, Scores, in_precision
 from indexer.errors import ModelUnavailable
 from models.card import read_card
-from models.engines.graph import Graph, find_graph, read_graph, with_weights
+from models.engines.graph import Graph, find_graph, with_weights
 from models.engines.onnx import OnnxEngine
 from models.lengths import LENGTH
 from models.verified import read_arrays
@@ -112,12 +112,12 @@ class OnnxClassifier(_OnEngine):
         Raises ModelUnavailable, also for an architecture that has no graph, and MissingExtra where ONNX Runtime is not installed.
         """
         card = read_card(path)
-        graph = find_graph(card.architecture, card.input.size)
-        if graph is None:
+        drawn = find_graph(card.architecture, card.input)
+        if drawn is None:
             raise ModelUnavailable(
                 f"ONNX Runtime knows no {card.architecture} for pictures of {card.input.size} pixels: use --engine torch."
             )
-        drawn, state = read_graph(graph), read_arrays(path, card.weights_digest)
+        state = read_arrays(path, card.weights_digest)
         _check(card, drawn, state)
         engine = OnnxEngine(with_weights(drawn, state), threads, batch_size)
         return cls(card, engine, state)

@@ -39,7 +39,7 @@ def open_classifier(path: Path, how: How) -> Classifier:
     from models.classifier import OnnxClassifier, TorchClassifier
 
     card = read_card(path)
-    if _by_onnx(how, find_graph(card.architecture, card.input.size) is not None):
+    if _by_onnx(how, find_graph(card.architecture, card.input) is not None):
         return OnnxClassifier.open(path, how.batch_size, how.threads)
     return TorchClassifier.open(path, how.device, how.require_gpu, how.batch_size, how.threads, how.precision)
 

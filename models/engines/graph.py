@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ import numpy as np
 from indexer.errors import ModelUnavailable
 
 if TYPE_CHECKING:
-    from indexer.domain import Floats
+    from indexer.domain import Floats, InputSpec
 
 Part = bytes | memoryview
 
@@ -25,8 +26,7 @@ PREFIX = "network."
 """What weights are called in a graph, before the name that they have in a checkpoint."""
 
 _FOLDER = Path(__file__).parent / "graphs"
-_NOT_DRAWN = ("dropout", "usual")
-"""Words after an architecture's name that change nothing before the classifier, or only while it is trained."""
+_ANY_SIZE = "any"
 
 _FLOAT = 1
 _GRAPH, _INITIALIZER = 7, 5
@@ -47,7 +47,8 @@ class Norm:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """A network's operations: `onnx` reads the weights called `weights`, with the batch norms merged into the layers before.
+    """A network's operations: `onnx` reads the weights called `weights`, with the batch norms merged into the layers before. Its
+    input is pixels, which it normalises by `mean` and `std`.
 
     `shapes` are those of the network's own weights, by name. Where a classifier follows, it reads `reads` numbers a picture;
     `spaces` and `embedding_size` are as on the cards of such networks.
@@ -56,6 +57,8 @@ class Graph:
     onnx: bytes
     weights: tuple[str, ...]
     norms: tuple[Norm, ...]
+    mean: float = 0.0
+    std: float = 1.0
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     reads: int = 0
     spaces: tuple[tuple[str, int], ...] = ()
@@ -64,16 +67,24 @@ class Graph:
 
 def graph_path(architecture: str, size: int | None = None) -> Path:
     """Where the graph of an architecture, for inputs of that size or of any, belongs; its facts lie beside it as JSON."""
-    return _FOLDER / f"{architecture}{'' if size is None else f'@{size}'}.onnx"
+    return _FOLDER / f"{architecture}@{_ANY_SIZE if size is None else size}.onnx"
 
 
-def find_graph(architecture: str, size: int) -> Path | None:
-    """The graph that computes an architecture for inputs of that size; None where none was drawn."""
+def find_graph(architecture: str, spec: InputSpec) -> Graph | None:
+    """The graph that computes an architecture, by the name on a card, for such an input; None where none was drawn."""
     base, *words = architecture.split("+")
-    drawn = "+".join([base, *(word for word in words if word not in _NOT_DRAWN)])
-    return next((path for path in (graph_path(drawn, size), graph_path(drawn)) if path.exists()), None)
+    # Dropout is for training alone; what is usual is taken off between the graph and the classifier.
+    undrawn = {"dropout", "usual"} if {"spaces", "whole"} <= set(words) else {"dropout"}
+    name = "+".join([base, *(word for word in words if word not in undrawn)])
+    there = {path.name for path in _FOLDER.iterdir()}  # a name from a card is no path
+    for size in (spec.size, _ANY_SIZE):
+        if f"{name}@{size}.onnx" in there:
+            graph = read_graph(_FOLDER / f"{name}@{size}.onnx")
+            return graph if (graph.mean, graph.std) == (spec.mean, spec.std) else None
+    return None
 
 
+@cache
 def read_graph(path: Path) -> Graph:
     """A graph that comes with the program."""
     facts = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
@@ -81,6 +92,8 @@ def read_graph(path: Path) -> Graph:
         path.read_bytes(),
         tuple(facts["weights"]),
         tuple(Norm(*norm) for norm in facts["norms"]),
+        facts["mean"],
+        facts["std"],
         {name: tuple(shape) for name, shape in facts["shapes"].items()},
         facts["reads"],
         tuple(facts["spaces"].items()),

@@ -102,7 +102,13 @@ def draw(module: nn.Module, path: Path, size: int, any_size: bool = False) -> No
             side.dim_param = "side"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(model.SerializeToString(deterministic=True))
-    facts = {"weights": [name.removeprefix(PREFIX) for name in weights], "norms": norms, **of_network}
+    facts = {
+        "weights": [name.removeprefix(PREFIX) for name in weights],
+        "norms": norms,
+        "mean": module.mean,
+        "std": module.std,
+        **of_network,
+    }
     path.with_suffix(".json").write_text(json.dumps(facts, indent=1) + "\n")
     print(f"{path.name}: {len(model.graph.node)} operations, {path.stat().st_size / 1e3:.0f} kB")
 

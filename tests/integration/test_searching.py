@@ -181,6 +181,23 @@ def test_pages_after_the_first_are_found_among_all(stocked: Library, monkeypatch
     assert asked == [False, True]
 
 
+def test_what_was_missed_at_first_stands_where_it_belongs(stocked: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    like = os.fsencode(stocked.folder / "a/050.png")
+    near = stocked.search(like=like, limit=40)
+    for hit in near[1:21]:
+        os.unlink(hit.path)
+    stocked.index(prune=True)
+    search = Layers.search
+
+    def forgetful(self: Layers, query: np.ndarray, k: int, within: Selection) -> tuple[np.ndarray, np.ndarray]:
+        ids, similarities = search(self, query, k + 1, within)
+        some = np.arange(len(ids)) != (k if within.exact else 22)
+        return ids[some], similarities[some]
+
+    monkeypatch.setattr(Layers, "search", forgetful)
+    assert [hit.path for hit in stocked.search(like=like, limit=10)] == [near[0].path, *(hit.path for hit in near[21:30])]
+
+
 Damage = Callable[[Path, Path], None]
 
 

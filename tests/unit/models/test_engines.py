@@ -84,9 +84,9 @@ def test_graphs_are_those_of_the_networks(name: str, size: int) -> None:
             module.running_var.uniform_(0.5, 2)
     state = {key: value.numpy() for key, value in network.state_dict().items()}
     pixels = np.random.default_rng(2).integers(0, 256, (3, size, size, 3), dtype=np.uint8)
-    graph = find_graph(name, size)
+    graph = find_graph(name, InputSpec(size, kind.mean, kind.std))
     assert graph is not None
-    found = OnnxEngine(with_weights(read_graph(graph), state)).run(pixels)
+    found = OnnxEngine(with_weights(graph, state)).run(pixels)
     with torch.inference_mode():
         wanted = network.read((torch.from_numpy(pixels).permute(0, 3, 1, 2).float() - kind.mean) / kind.std)
     for one, other in zip(found, wanted, strict=True):
@@ -142,6 +142,24 @@ def test_auto_takes_onnx_for_what_was_taught_and_what_is_trained_most(tmp_path: 
     ours, theirs = by_onnx.classify(pixels), by_torch.classify(pixels)
     np.testing.assert_allclose(ours.probabilities, theirs.probabilities, atol=1e-5)
     np.testing.assert_allclose(ours.embeddings, theirs.embeddings, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "spec"),
+    [
+        ("resnet18", InputSpec(100, 127.5, 127.5)),  # it would be normalised otherwise
+        ("efficientnet_lite0", InputSpec(64, 127.0, 128.0)),
+        ("efficientnet_lite0@128", InputSpec(64, 127.0, 128.0)),
+        ("efficientnet_lite0+spaces+usual", InputSpec(128, 127.0, 128.0)),  # which has no such layer without "whole"
+        ("resnet18+unit", InputSpec(128, 0.0, 255.0)),
+        ("../graphs/resnet18", InputSpec(128, 0.0, 255.0)),
+        (str(graph_path("resnet18")).removesuffix("@any.onnx"), InputSpec(128, 0.0, 255.0)),
+        ("é" * 200, InputSpec(128, 0.0, 255.0)),
+    ],
+)
+def test_a_graph_serves_no_other_network(name: str, spec: InputSpec) -> None:
+    assert find_graph("resnet18", InputSpec(100, 0.0, 255.0)) is not None
+    assert find_graph(name, spec) is None
 
 
 def test_auto_takes_torch_where_onnx_runtime_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
