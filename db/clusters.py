@@ -42,6 +42,8 @@ _UNLIKE = 3.0
 """Standard deviations below the mean at which neighbours are less similar than those of any vector like the others."""
 
 _FURTHER = 4
+"""How many times as far down it is looked, where what was found is too little alike."""
+
 _LEFT_TO_CHANCE = 3
 """Standard deviations by which a share of the candidates may be smaller than its expectation."""
 

@@ -160,7 +160,9 @@ class FaissVectors:
             return None
         fewer = total * _CODES_A_ROW / len(self) * clusters.count
         attempts = [effort for effort in clusters.attempts(k, total / len(self)) if effort.lists <= fewer]
-        self._asked_of += total if attempts else 0
+        if not attempts:
+            return None
+        self._asked_of += total
         if not clusters.is_read and self._asked_of <= _READING * len(self):
             return None
         selector = None if total == len(self) else _selector(chosen, len(self))

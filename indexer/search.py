@@ -90,7 +90,7 @@ def _similar(shelf: Shelf, model: StoredModel, query: Query, vector: Floats, cho
         # What lies below the last one found is unknown; what is clearly above it is settled.
         floor = -np.inf if exhausted else float(similarities[-1]) + _ROUNDING
         settled = sorted((i for i, similarity in exact.items() if similarity > floor), key=lambda i: (-exact[i], i))
-        for prediction_id, files in _filed(shelf, model, settled, chosen, query.limit):
+        for prediction_id, files in _filed(shelf, model, settled, chosen, query.limit + query.offset):
             seen.add(prediction_id)
             live = files
             if live and live[0].image_id in shown:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +19,7 @@ import pytest
 from PIL import Image
 
 from indexer.decode import decode
+from indexer.decoder import answer
 from indexer.domain import InputSpec
 from indexer.errors import Damaged, ImageError
 from indexer.isolation import Decoders
@@ -98,6 +102,23 @@ def test_a_decoder_that_is_stopped_is_ended(decoders: Decoders, tmp_path: Path) 
     with pytest.raises(Damaged, match="more than 2 seconds"):
         decoders.decode(faulty("stopped"), SPEC)
     assert decoders.decode(encoded(picture(1)), SPEC) == decode(encoded(picture(1)), SPEC)
+
+
+def told(sides: list[int]) -> BytesIO:
+    """What a child says that answers with pixels of these sides."""
+    head = json.dumps({"digest": "00", "width": 1, "height": 1, "format": "PNG", "sides": sides}).encode()
+    return BytesIO(struct.pack("<I", len(head)) + head + bytes(300 * 301 * 3))
+
+
+@pytest.mark.parametrize(("sides", "page"), [([64, 63], 0), ([300, 301], 300), ([0, 8], 300), ([-8, -8], 300), ([64, 64], 32)])
+def test_an_answer_of_other_sides_than_were_asked_for_is_none(sides: list[int], page: int) -> None:
+    with pytest.raises(EOFError):
+        answer(told(sides), InputSpec(64, 127.0, 128.0), page)
+
+
+@pytest.mark.parametrize(("sides", "page"), [([64, 64], 0), ([300, 1], 300)])
+def test_an_answer_has_the_models_sides_or_those_of_a_page(sides: list[int], page: int) -> None:
+    assert answer(told(sides), InputSpec(64, 127.0, 128.0), page).pixels.shape == (*sides, 3)
 
 
 def test_what_a_decoder_prints_is_no_answer(decoders: Decoders, capfd: pytest.CaptureFixture[str]) -> None:
