@@ -3,8 +3,8 @@
     python bench/fidelity.py HEADS [--pictures N]
 
 HEADS is a folder of drawn pictures. On a folder of mixed pictures (bench/corpus.py), the shipped model by torch in fp32 on
-pictures that were decoded whole and resized by plain bicubic is compared with: ONNX Runtime, bf16, pictures decoded as for
-indexing, and JPEG decoded to several sizes. One thread.
+pictures that were decoded whole is compared with: ONNX Runtime, bf16, pictures decoded as for indexing or resized by Pillow,
+and JPEG decoded to several sizes. One thread.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -24,14 +27,17 @@ sys.path.insert(0, str(ROOT))
 
 from bench import corpus  # noqa: E402
 from bench.machine import machine  # noqa: E402
-from indexer import decode  # noqa: E402
+from indexer import decode, resize  # noqa: E402
 from indexer.look import Reader  # noqa: E402
 from models import zoo  # noqa: E402
 from models.classifier import OnnxClassifier, TorchClassifier  # noqa: E402
+from models.faces.boxes import overlaps  # noqa: E402
 from models.faces.finder import onnx_finder, torch_finder  # noqa: E402
 
 BATCHES = (1, 4, 8, 16, 32, 64)
 SPARES, WHOLE = (1.5, 3, 6, decode._SPARE), float("inf")
+SAME = 0.5
+"""Of two boxes together that they have in common, at least, where they are of the same face."""
 
 
 def main() -> None:
@@ -48,20 +54,25 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         corpus.make(Path(scratch), options.heads, options.pictures)
         files = [path.read_bytes() for path in sorted(Path(scratch).rglob("*")) if path.is_file()]
-    by_torch = Reader(plain, torch_finder(device="cpu"))
-    whole, _ = _decoded(by_torch, files, WHOLE)
-    truth = _answers(by_torch, whole)
-    rows = {name: _compared(truth, _answers(Reader(*way), whole)) for name, way in ways.items()}
-    as_indexed, _ = _decoded(by_torch, files, decode._SPARE, decode._PAGE_SPARE)
-    rows["decoded as for indexing"] = _compared(truth, _answers(by_torch, as_indexed))
+    found, whole = Reader(plain, torch_finder(device="cpu")), Reader(plain)
+    with _replaced(decode, "_SPARE", WHOLE):
+        pages, pictures = _decoded(found, files)[0], _decoded(whole, files)[0]
+    faces, wholes = _answers(found, pages), _answers(whole, pictures)
+    rows = {name: _compared(faces, _answers(Reader(*way), pages)) for name, way in ways.items()}
+    rows["decoded as for indexing"] = _compared(faces, _answers(found, _decoded(found, files)[0]))
+    with _replaced(resize, "_fastest", lambda: resize.by_pillow):
+        rows["resized by Pillow"] = _compared(faces, _answers(found, _decoded(found, files)[0]))
+        rows["resized by Pillow, as a whole"] = _compared(wholes, _answers(whole, _decoded(whole, files)[0]))
     jpegs = [data for data in files if data[:2] == b"\xff\xd8"]
-    plainly, slow = _decoded(Reader(plain), jpegs, WHOLE)
-    decode_ms = {"whole": slow}
-    for spare in SPARES:
-        smaller, decode_ms[f"to {spare} times"] = _decoded(Reader(plain), jpegs, spare)
-        rows[f"JPEG decoded to {spare} times the size"] = _compared(
-            _answers(Reader(plain), plainly), _answers(Reader(plain), smaller)
-        )
+    decode_ms = {}
+    for spare in (WHOLE, *SPARES):
+        with _replaced(decode, "_SPARE", spare):
+            decoded, milliseconds = _decoded(whole, jpegs)
+        if spare == WHOLE:
+            plainly, decode_ms["whole"] = decoded, milliseconds
+            continue
+        decode_ms[f"to {spare} times"] = milliseconds
+        rows[f"JPEG decoded to {spare} times the size"] = _compared(_answers(whole, plainly), _answers(whole, decoded))
     pixels = np.stack([image.pixels for image in plainly[:64]])
     results = {
         "machine": machine(),
@@ -79,15 +90,19 @@ def main() -> None:
     print(page(results))
 
 
-def _decoded(reader: Reader, files: list[bytes], spare: float, page_spare: float = WHOLE) -> tuple[list[Any], float]:
-    """The pictures, averaged over blocks to so many times the size that is needed, and the milliseconds that each took."""
-    own = decode._SPARE, decode._PAGE_SPARE
-    decode._SPARE, decode._PAGE_SPARE = spare, page_spare
+@contextmanager
+def _replaced(module: ModuleType, name: str, value: Any) -> Iterator[None]:
+    own = getattr(module, name)
+    setattr(module, name, value)
+    yield
+    setattr(module, name, own)
+
+
+def _decoded(reader: Reader, files: list[bytes]) -> tuple[list[Any], float]:
+    """The pictures, and the milliseconds that each took."""
     started = time.process_time()
     images = [reader.decode(data) for data in files]
-    took = time.process_time() - started
-    decode._SPARE, decode._PAGE_SPARE = own
-    return images, round(1000 * took / len(files), 2)
+    return images, round(1000 * (time.process_time() - started) / len(files), 2)
 
 
 def _answers(reader: Reader, images: list[Any]) -> list[Any]:
@@ -95,19 +110,34 @@ def _answers(reader: Reader, images: list[Any]) -> list[Any]:
 
 
 def _compared(plain: list[Any], other: list[Any]) -> dict[str, float]:
-    """Over the faces, or whole pictures, that both ways look at; `faces` is the share of pictures with as many of them."""
-    same = [(one, two) for one, two in zip(plain, other, strict=True) if len(one) == len(two)]
-    pairs = [(a, b) for one, two in same for a, b in zip(one, two, strict=True)]
-    vectors = [np.stack([pair[side].embedding for pair in pairs]).astype(np.float64) for side in (0, 1)]
+    """Over the faces, or whole pictures, that both ways look at; `faces` is the share that both do."""
+    pairs = [(one, _same(one, answers)) for regions, answers in zip(plain, other, strict=True) for one in regions]
+    both = [(one, same) for one, same in pairs if same is not None]
+    vectors = [np.stack([pair[side].embedding for pair in both]).astype(np.float64) for side in (0, 1)]
     lengths = [np.linalg.norm(side, axis=1) for side in vectors]
     cosines = (vectors[0] * vectors[1]).sum(axis=1) / (lengths[0] * lengths[1])
-    labels = [np.array([np.argmax(pair[side].probabilities) for pair in pairs]) for side in (0, 1)]
+    said = [np.array([pair[side].probabilities for pair in both]) for side in (0, 1)]
     return {
-        "faces": round(len(same) / len(plain), 4),
+        "faces": round(len(both) / len(pairs), 4),
         "cosine": round(float(cosines.mean()), 6),
         "cosine_of_worst_percent": round(float(np.quantile(cosines, 0.01)), 5),
-        "same_label": round(float((labels[0] == labels[1]).mean()), 4),
+        "same_label": round(float((said[0].argmax(axis=1) == said[1].argmax(axis=1)).mean()), 4),
+        "probability": round(float(np.median(np.abs(said[0] - said[1]).max(axis=1))), 5),
     }
+
+
+def _same(one: Any, answers: Any) -> Any:
+    """The answer for the same place, which has most in common with it and at least half; None where there is none."""
+    if one.face is None:
+        return answers[0] if answers[0].face is None else None
+    shares = [overlaps(_box(one), _box(other)).item() if other.face else 0.0 for other in answers]
+    nearest = int(np.argmax(shares))
+    return answers[nearest] if shares[nearest] >= SAME else None
+
+
+def _box(answer: Any) -> Any:
+    face = answer.face
+    return np.array([[face.left, face.top, face.right, face.bottom]])
 
 
 def _milliseconds(classifier: Any, pixels: Any, size: int) -> float:
@@ -136,8 +166,8 @@ def page(results: dict[str, Any]) -> str:
         f"`python bench/fidelity.py HEADS` on {results['machine']}: {head}",
         "face by face; JPEG, which nothing but pictures taken as a whole needs small, on those.",
         "",
-        "| way | pictures with as many faces | cosine of embeddings | of the worst hundredth | same emotion |",
-        "|---|---|---|---|---|",
+        "| way | same faces | cosine of embeddings | of the worst hundredth | same emotion | probabilities differ, median |",
+        "|---|---|---|---|---|---|",
         *(f"| {name} | {' | '.join(str(value) for value in one.values())} |" for name, one in results["rows"].items()),
         "",
         f"A JPEG took {took}. The classifier alone, ms a picture on one core, by batch:",

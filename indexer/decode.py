@@ -16,6 +16,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from indexer.domain import DecodedImage, InputSpec
 from indexer.errors import Damaged, ImageError, Unsupported
+from indexer.resize import resized
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -35,15 +36,12 @@ FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 """Pillow's decoders that are used. The others (among them ones that start other programs) stay shut."""
 
 _SPARE = 8.0
-"""How many times the size it is needed in a picture keeps when its pixels are averaged over whole blocks: by a JPEG's decoder, or
-before it is resized. At three times, one answer in sixty would change; at eight, one in three hundred does
-(bench/results/fidelity.md).
+"""How many times the size it is needed in a JPEG keeps when its decoder averages it over whole blocks. At three times, one answer
+in sixty would change; at eight, one in three hundred does (bench/results/fidelity.md).
 """
 
-_PAGE_SPARE = 2.0
-"""The same for pages before they are resized: what is cut from them is resized once more."""
-
 _PLUGINS = {"WEBP": "WebP"}
+_SIGNATURES = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"GIF8": "GIF"}
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
 
@@ -61,7 +59,7 @@ def decode(data: bytes, spec: InputSpec, page: int = 0) -> DecodedImage:
     if not data:
         raise Damaged("the file is empty")
     try:
-        with Image.open(BytesIO(data), formats=_decoders()) as image:
+        with Image.open(BytesIO(data), formats=_decoders_for(data)) as image:
             _refuse_bomb(image)
             name = image.format or "unknown"
             longer, shorter = max(image.size), min(image.size)
@@ -69,7 +67,7 @@ def decode(data: bytes, spec: InputSpec, page: int = 0) -> DecodedImage:
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
             width, height = (longer, shorter) if image.width >= image.height else (shorter, longer)
-            pixels = np.asarray(_on_white(_plain(image), min(page, longer), _PAGE_SPARE)) if page else prepare(image, spec)
+            pixels = np.asarray(_on_white(_plain(image), min(page, longer))) if page else prepare(image, spec)
     except ImageError:
         raise
     except UnidentifiedImageError as error:
@@ -90,7 +88,7 @@ def decode_file(path: Path, spec: InputSpec) -> Pixels:
 
 def prepare(image: Image.Image, spec: InputSpec) -> Pixels:
     """Turn to RGB on white and fit into the model's square: uint8, (size, size, 3)."""
-    image = _on_white(_plain(image), spec.size, _SPARE)
+    image = _on_white(_plain(image), spec.size)
     square = np.full((spec.size, spec.size, 3), spec.background, dtype=np.uint8)
     top, left = (spec.size - image.height) // 2, (spec.size - image.width) // 2
     square[top : top + image.height, left : left + image.width] = np.asarray(image)
@@ -104,13 +102,12 @@ def _shrink_on_load(image: Image.Image, longest: float) -> None:
         image.draft(None, (ceil(image.width * scale), ceil(image.height * scale)))
 
 
-def _on_white(image: Image.Image, longest: int, spare: float) -> Image.Image:
-    """An RGB or RGBA picture resized, its longest side to so many pixels, after averaging to `spare` times that, as RGB."""
+def _on_white(image: Image.Image, longest: int) -> Image.Image:
+    """An RGB or RGBA picture resized, its longest side to so many pixels, as RGB."""
     scale = longest / max(image.size)
     width, height = (max(1, round(side * scale)) for side in image.size)
     # Resized before it is laid on white: the result is the same, and large pictures need half the memory.
-    if (width, height) != image.size:
-        image = image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=spare)
+    image = resized(image, (width, height))
     if image.mode == "RGBA":
         image = Image.alpha_composite(Image.new("RGBA", image.size, (255, 255, 255, 255)), image).convert("RGB")
     return image
@@ -171,16 +168,27 @@ def _sentence(error: Exception) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
+def _decoders_for(data: bytes) -> tuple[str, ...]:
+    """The decoders that may know a file. To load all of them takes longer than to decode a picture."""
+    known = next((name for start, name in _SIGNATURES.items() if data.startswith(start)), None)
+    return (_load(known),) if known else _decoders()
+
+
 @cache
 def _decoders() -> tuple[str, ...]:
-    """Load the decoders in use, once; HEIF joins when its optional package is installed."""
-    for format_name in FORMATS:
-        import_module(f"PIL.{_PLUGINS.get(format_name, format_name.title())}ImagePlugin")
-    # Pillow warns of odd but readable metadata; whether a picture is readable is decided by reading it.
-    warnings.filterwarnings("ignore", module=r"PIL\.")
+    """All decoders in use, loaded; HEIF joins when its optional package is installed."""
+    loaded = tuple(_load(name) for name in FORMATS)
     try:
         from pillow_heif import register_heif_opener
     except ImportError:
-        return FORMATS
+        return loaded
     register_heif_opener(thumbnails=False)
-    return (*FORMATS, "HEIF")
+    return (*loaded, "HEIF")
+
+
+@cache
+def _load(name: str) -> str:
+    import_module(f"PIL.{_PLUGINS.get(name, name.title())}ImagePlugin")
+    # Pillow warns of odd but readable metadata; whether a picture is readable is decided by reading it.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    return name

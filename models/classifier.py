@@ -13,7 +13,7 @@ from indexer import usual
 from indexer.domain import FEEL, LOOK, ModelCard, Scores, in_precision
 from indexer.errors import ModelUnavailable
 from models.card import read_card
-from models.engines.graph import Graph, find_graph, with_weights
+from models.engines.graph import Graph, find_graph, weights_for
 from models.engines.onnx import OnnxEngine
 from models.lengths import LENGTH
 from models.verified import read_arrays
@@ -119,7 +119,7 @@ class OnnxClassifier(_OnEngine):
             )
         state = read_arrays(path, card.weights_digest)
         _check(card, drawn, state)
-        engine = OnnxEngine(with_weights(drawn, state), threads, batch_size)
+        engine = OnnxEngine(drawn.onnx, weights_for(drawn, state), threads, batch_size)
         return cls(card, engine, state)
 
     def classify(self, pixels: Pixels) -> Scores:

@@ -1,13 +1,13 @@
 """Networks as ONNX graphs without their weights, which come from checkpoints.
 
 A graph serves every checkpoint of its architecture, whatever it was trained or taught to say: it ends before the classifier.
-`recipes/graphs` draws them. Imports neither torch nor onnx.
+`recipes/graphs` draws them; the weights are external data in them. Imports neither torch nor onnx.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -20,20 +20,11 @@ from indexer.errors import ModelUnavailable
 if TYPE_CHECKING:
     from indexer.domain import Floats, InputSpec
 
-Part = bytes | memoryview
-
 PREFIX = "network."
 """What weights are called in a graph, before the name that they have in a checkpoint."""
 
 _FOLDER = Path(__file__).parent / "graphs"
 _ANY_SIZE = "any"
-
-_FLOAT = 1
-_GRAPH, _INITIALIZER = 7, 5
-_DIMS, _TYPE, _NAME, _DATA = 1, 2, 8, 9
-"""Field numbers of ONNX's protocol buffers: ModelProto.graph, GraphProto.initializer, and of TensorProto."""
-
-_VARINT, _BYTES = 0, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +38,8 @@ class Norm:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """A network's operations: `onnx` reads the weights called `weights`, with the batch norms merged into the layers before. Its
-    input is pixels, which it normalises by `mean` and `std`.
+    """A network's operations: `onnx` is a model that reads the weights called `weights`, with the batch norms merged into the
+    layers before. Its input is pixels, which it normalises by `mean` and `std`.
 
     `shapes` are those of the network's own weights, by name. Where a classifier follows, it reads `reads` numbers a picture;
     `spaces` and `embedding_size` are as on the cards of such networks.
@@ -101,10 +92,10 @@ def read_graph(path: Path) -> Graph:
     )
 
 
-def with_weights(graph: Graph, state: Mapping[str, Floats]) -> bytes:
-    """A whole ONNX model: the graph with a checkpoint's weights. Raises ModelUnavailable where some are missing, or others.
+def weights_for(graph: Graph, state: Mapping[str, Floats]) -> dict[str, Floats]:
+    """A checkpoint's weights as the graph reads them, by the names that they have there.
 
-    Protocol buffers merge: what is appended to a message adds to its lists, so that the graph need not be parsed.
+    Raises ModelUnavailable where some are missing, or have other shapes.
     """
     for name, shape in graph.shapes.items():
         if name in state and state[name].shape != shape:
@@ -113,11 +104,9 @@ def with_weights(graph: Graph, state: Mapping[str, Floats]) -> bytes:
             )
     try:
         merged = _merged(graph, state)
-        tensors = [_field(_INITIALIZER, _tensor(PREFIX + name, merged[name])) for name in graph.weights]
+        return {PREFIX + name: np.ascontiguousarray(merged[name], dtype=np.float32) for name in graph.weights}
     except KeyError as error:
         raise ModelUnavailable(f"The weights are not those of the architecture: {error} is missing.") from error
-    # Megabytes: put together once, at the end.
-    return b"".join([graph.onnx, *_field(_GRAPH, [part for tensor in tensors for part in tensor])])
 
 
 def _merged(graph: Graph, state: Mapping[str, Floats]) -> dict[str, Floats]:
@@ -130,26 +119,3 @@ def _merged(graph: Graph, state: Mapping[str, Floats]) -> dict[str, Floats]:
         shift = state.get(f"{layer}.bias", np.float32(0)) - state[f"{norm}.running_mean"]
         merged[f"{layer}.bias"] = state[f"{norm}.bias"] + shift * scale
     return merged
-
-
-def _tensor(name: str, values: Floats) -> list[Part]:
-    dims = [_varint(_DIMS << 3 | _VARINT) + _varint(side) for side in values.shape]
-    kind = _varint(_TYPE << 3 | _VARINT) + _varint(_FLOAT)
-    data = np.ascontiguousarray(values, dtype="<f4").reshape(-1).data.cast("B")
-    return [*dims, kind, *_field(_NAME, [name.encode()]), *_field(_DATA, [data])]
-
-
-def _field(number: int, content: list[Part]) -> list[Part]:
-    return [_varint(number << 3 | _BYTES) + _varint(sum(map(len, content))), *content]
-
-
-def _varint(value: int) -> bytes:
-    return bytes(_septets(value))
-
-
-def _septets(value: int) -> Iterator[int]:
-    """Seven bits at a time, the lowest first; all but the last are marked."""
-    while value > 0x7F:
-        yield value & 0x7F | 0x80
-        value >>= 7
-    yield value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from indexer.extras import require
 
 if TYPE_CHECKING:
-    from indexer.domain import Pixels
+    from indexer.domain import Floats, Pixels
     from models.engines.engine import Outputs
 
 EXTRA = "onnx"
@@ -20,7 +21,7 @@ _QUIET = 3
 
 
 class OnnxEngine:
-    """Implements `models.engines.engine.Engine`: a whole ONNX model of one input and two outputs, in memory.
+    """Implements `models.engines.engine.Engine`: an ONNX model of one input and two outputs that reads those weights, by name.
 
     `threads` compute each batch; 0: as many as there are cores. Raises MissingExtra where ONNX Runtime is not installed.
     """
@@ -29,13 +30,16 @@ class OnnxEngine:
     device = "cpu"
     streams = 0
 
-    def __init__(self, model: bytes, threads: int = 0, batch_size: int = 0) -> None:
+    def __init__(self, model: bytes, weights: Mapping[str, Floats], threads: int = 0, batch_size: int = 0) -> None:
         require("onnxruntime", "onnxruntime", EXTRA, "--engine onnx")
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = _QUIET
+        # Not copied: they have to live as long as the session.
+        self._weights = {name: onnxruntime.OrtValue.ortvalue_from_numpy(values) for name, values in weights.items()}
+        options.add_external_initializers(list(self._weights), list(self._weights.values()))
         self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         self._input = self._session.get_inputs()[0].name
         self._at_once = batch_size

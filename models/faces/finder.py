@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image
 
 from indexer.domain import Face
-from models.engines.graph import graph_path, read_graph, with_weights
+from indexer.resize import resized
+from models.engines.graph import graph_path, read_graph, weights_for
 from models.engines.onnx import OnnxEngine
 from models.faces.boxes import Found, distinct, found
 from models.faces.card import SHIPPED, FaceCard, read_card
@@ -107,8 +108,9 @@ def onnx_finder(path: Path = SHIPPED, threads: int = 0) -> NetworkFaceFinder:
     card = read_card(path)
     state = read_arrays(path, card.weights_digest)
 
-    def open_engine(graph: Path) -> Engine:
-        return OnnxEngine(with_weights(read_graph(graph), state), threads)
+    def open_engine(path: Path) -> Engine:
+        graph = read_graph(path)
+        return OnnxEngine(graph.onnx, weights_for(graph, state), threads)
 
     near, far = _graphs(card)
     return NetworkFaceFinder(card, open_engine(near), lambda: open_engine(far))
@@ -128,7 +130,7 @@ def _fitted(page: Pixels, side: int) -> Pixels:
     """A page, uint8, (H, W, 3), in the middle of a white square, (side, side, 3)."""
     scale = side / max(page.shape[:2])
     height, width = (max(1, round(length * scale)) for length in page.shape[:2])
-    small = np.asarray(Image.fromarray(page).resize((width, height), Image.Resampling.BILINEAR))
+    small = np.asarray(resized(Image.fromarray(page), (width, height), Image.Resampling.BILINEAR))
     square = np.full((side, side, 3), WHITE, dtype=np.uint8)
     top, left = (side - height) // 2, (side - width) // 2
     square[top : top + height, left : left + width] = small

@@ -89,12 +89,10 @@ def draw(module: nn.Module, path: Path, size: int, any_size: bool = False) -> No
         raise SystemExit(f"torch made no program of {path.stem}.")
     model = program.model_proto
     weights = [tensor.name for tensor in model.graph.initializer if tensor.name.startswith(PREFIX)]
-    constants = [tensor for tensor in model.graph.initializer if not tensor.name.startswith(PREFIX)]
     own = {PREFIX + name for name in network.state_dict() if not name.startswith("classifier.")}
     if own != set(weights):
         raise SystemExit(f"The graph of {path.stem} and the network differ in {sorted(own ^ set(weights))}.")
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(constants)
+    _leave_out_weights(model)
     _forget_traces(model)
     if any_size:
         _, *sides, _ = model.graph.input[0].type.tensor_type.shape.dim
@@ -133,6 +131,15 @@ def _make_distinct(network: nn.Module) -> None:
     for tensor in network.state_dict().values():
         if tensor.is_floating_point():
             tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
+
+
+def _leave_out_weights(model: onnx.ModelProto) -> None:
+    """Have the network's own weights come from elsewhere, by name: a session is given those of a checkpoint."""
+    for tensor in model.graph.initializer:
+        if tensor.name.startswith(PREFIX):
+            tensor.ClearField("raw_data")
+            tensor.data_location = onnx.TensorProto.EXTERNAL
+            tensor.external_data.add(key="location", value="checkpoint")
 
 
 def _forget_traces(model: onnx.ModelProto) -> None:

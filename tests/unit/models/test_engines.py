@@ -10,8 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 from indexer.domain import InputSpec, ModelCard, in_precision
@@ -22,12 +20,13 @@ from indexer.usual import learned
 from models import checkpoint, opening, zoo
 from models.card import read_card
 from models.classifier import OnnxClassifier, TorchClassifier
-from models.engines.graph import PREFIX, Graph, Norm, _septets, find_graph, graph_path, read_graph, with_weights
+from models.engines.graph import PREFIX, Graph, Norm, find_graph, graph_path, read_graph, weights_for
 from models.engines.onnx import OnnxEngine
 from models.faces import card as face_card
 from models.faces.finder import GRAPH, onnx_finder, torch_finder
 from models.opening import How, open_classifier, open_finder
 from models.registry import architecture
+from models.verified import read_arrays
 
 ROOT = Path(__file__).parents[3]
 
@@ -86,7 +85,7 @@ def test_graphs_are_those_of_the_networks(name: str, size: int) -> None:
     pixels = np.random.default_rng(2).integers(0, 256, (3, size, size, 3), dtype=np.uint8)
     graph = find_graph(name, InputSpec(size, kind.mean, kind.std))
     assert graph is not None
-    found = OnnxEngine(with_weights(graph, state)).run(pixels)
+    found = OnnxEngine(graph.onnx, weights_for(graph, state)).run(pixels)
     with torch.inference_mode():
         wanted = network.read((torch.from_numpy(pixels).permute(0, 3, 1, 2).float() - kind.mean) / kind.std)
     for one, other in zip(found, wanted, strict=True):
@@ -96,27 +95,29 @@ def test_graphs_are_those_of_the_networks(name: str, size: int) -> None:
 def test_missing_weights_are_an_error() -> None:
     graph = read_graph(graph_path(GRAPH, face_card.read_card().side))
     with pytest.raises(ModelUnavailable, match="not those of the architecture"):
-        with_weights(graph, {})
+        weights_for(graph, {})
 
 
-@given(st.integers(0, 2**63 - 1))
-def test_numbers_are_written_as_protocol_buffers_have_them(value: int) -> None:
-    septets = list(_septets(value))
-    assert sum((septet & 0x7F) << 7 * place for place, septet in enumerate(septets)) == value
-    assert [septet >= 0x80 for septet in septets] == [True] * (len(septets) - 1) + [False]
-
-
-def test_weights_are_appended_as_onnx_reads_them() -> None:
-    import onnx
-
+def test_batch_norms_are_merged_into_the_layers_before() -> None:
     state = {"a.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "b.weight": np.float32([2, 4])}
     state |= {"b.bias": np.float32([1, 1]), "b.running_mean": np.float32([1, 0]), "b.running_var": np.float32([4, 16])}
-    whole = with_weights(
-        Graph(onnx.ModelProto(ir_version=8).SerializeToString(), ("a.weight", "a.bias"), (Norm("a", "b", 0.0),)), state
-    )
-    written = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in onnx.load_from_string(whole).graph.initializer}
-    assert written[f"{PREFIX}a.weight"].tolist() == [[0, 1, 2], [3, 4, 5]]
-    assert written[f"{PREFIX}a.bias"].tolist() == [0, 1]
+    merged = weights_for(Graph(b"", ("a.weight", "a.bias"), (Norm("a", "b", 0.0),)), state)
+    assert merged[f"{PREFIX}a.weight"].tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert merged[f"{PREFIX}a.bias"].tolist() == [0, 1]
+
+
+def test_weights_live_as_long_as_the_engine_that_reads_them() -> None:
+    """Where they were freed and their memory filled with other numbers, the answers would become others."""
+    path = graph_path(GRAPH, face_card.read_card().side)
+    state = read_arrays(face_card.SHIPPED, face_card.read_card().weights_digest)
+    engine = OnnxEngine(read_graph(path).onnx, weights_for(read_graph(path), state))
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 192, 192, 3), dtype=np.uint8)
+    before = engine.run(pixels)
+    del state
+    filled = [np.full(1 << length, np.nan, dtype=np.float32) for length in range(5, 22) for _ in range(4)]
+    for one, other in zip(before, engine.run(pixels), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert filled
 
 
 def test_auto_takes_onnx_for_one_picture_and_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
