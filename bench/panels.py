@@ -87,9 +87,8 @@ def row(name: str, share: float, pictures: list[Picture], readers: tuple[Reader,
     labels = readers[0].classifier.card.labels
     for start in range(0, len(pictures), AT_ONCE):
         data = [page(random, Path(one.path), share, things) for one in pictures[start : start + AT_ONCE]]
-        images = [readers[1].decode(one) for one in data]
         for reader, answers in zip(readers, (whole, main), strict=True):
-            for regions in filter(None, reader.predict(images)):
+            for regions in filter(None, reader.predict([reader.decode(one) for one in data])):
                 answers.append(regions[0].probabilities)
                 found += regions[0].face is not None
     truth = np.array([labels.index(one.emotion) for one in pictures])
