@@ -185,10 +185,11 @@ class PlainEngine:
 
 class Plain:
     """The networks as one would use them from a script: neither folded nor in another memory layout, and all pictures decoded
-    whole.
+    whole and resized by Pillow.
     """
 
     def __init__(self, model: str) -> None:
+        from indexer import resize
         from models import checkpoint, zoo
         from models.faces import checkpoint as faces
         from models.faces.card import SHIPPED
@@ -197,6 +198,7 @@ class Plain:
         from models.network import Normalised
         from models.registry import architecture
 
+        resize._fastest = lambda: resize.by_pillow
         path = Path("resnet50/resnet50.safetensors") if model.startswith("resnet50") else zoo.checkpoints()[zoo.DEFAULT]
         self.card, state = checkpoint.load(path)
         network = architecture(self.card.architecture).build(len(self.card.labels), self.card.input.size)
