@@ -59,15 +59,17 @@ def _vectors(settings: Settings, store: SqliteStore, model: StoredModel) -> Vect
 
 def _keep_if_free(settings: Settings, store: SqliteStore, model: StoredModel) -> None:
     """Mend what is kept of a model's vectors, unless somebody is writing just now."""
-    from db.lock import writer_lock
     from db.vector_files import FaissFiles
-    from indexer.errors import MoodexError
     from indexer.reconcile import is_kept, keep_vectors
 
     files = FaissFiles(settings.vectors)
-    if not is_kept(store, files, model):
-        try:
-            with writer_lock(settings.home, patience=0):
-                keep_vectors(store, files, model)
-        except (MoodexError, OSError):
-            pass  # a writer is at work and will keep it, or the folder is read-only or full: the store answers
+    if is_kept(store, files, model):
+        return
+    from db.lock import writer_lock
+    from indexer.errors import MoodexError
+
+    try:
+        with writer_lock(settings.home, patience=0):
+            keep_vectors(store, files, model)
+    except (MoodexError, OSError):
+        pass  # a writer is at work and will keep it, or the folder is read-only or full: the store answers
