@@ -45,13 +45,13 @@ def open_reader(settings: Settings, threads: int = 0, few: bool = True) -> Reade
 
     left_open = (settings.device, settings.engine, settings.require_gpu) == ("auto", "auto", False)
     classifier = LazyClassifier(in_precision(read_card(path), settings.precision), load) if left_open else load()
-    if few and isinstance(classifier, LazyClassifier):
-        classifier.begin()  # it opens while the picture is decoded and faces are looked for
     if settings.faces == "off":
         return Reader(classifier)
     from models.faces.card import read_card as read_face_card
 
     def load_finder() -> FaceFinder:
+        if few and isinstance(classifier, LazyClassifier):
+            classifier.begin()  # it opens while faces are looked for
         return open_finder(how)
 
     return Reader(classifier, LazyFaceFinder(read_face_card().key, load_finder))
