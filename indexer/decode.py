@@ -37,7 +37,7 @@ FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 
 _SPARE = 8.0
 """How many times the size it is needed in a JPEG keeps when its decoder averages it over whole blocks. At three times, one answer
-in sixty would change; at eight, one in three hundred does (bench/results/fidelity.md).
+in fifty would change; at eight, hardly any does (bench/results/fidelity.md).
 """
 
 _PLUGINS = {"WEBP": "WebP"}

@@ -15,7 +15,7 @@ def resized(image: Image.Image, size: tuple[int, int], kernel: Resampling = Resa
     """An RGB or RGBA picture in another (width, height), antialiased, by BICUBIC or BILINEAR; colours count by their opacity.
 
     Computed by SIMD where the package for it is installed (it has no wheels for some machines), else by Pillow, which takes five
-    times as long for the same picture: one number in some thousands differs, by one.
+    times as long for the same picture, but for a level here and there (bench/results/fidelity.md).
     """
     return image if size == image.size else _fastest()(image, size, kernel)
 
