@@ -1,4 +1,4 @@
-"""Pictures in another size. Imports nothing of it before the first picture."""
+"""Pictures in another size. What computes it is imported with the first picture."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ Resize = Callable[[Image.Image, tuple[int, int], Resampling], Image.Image]
 def resized(image: Image.Image, size: tuple[int, int], kernel: Resampling = Resampling.BICUBIC) -> Image.Image:
     """An RGB or RGBA picture in another (width, height), antialiased, by BICUBIC or BILINEAR; colours count by their opacity.
 
-    Computed by SIMD where the package for it is installed (it has no wheels for some machines), else by Pillow, which takes five
-    times as long for the same picture, but for a level here and there (bench/results/fidelity.md).
+    Computed by SIMD where the package for it is installed (it has no wheels for some machines), else by Pillow, which takes
+    several times as long for the same picture, but for a level here and there (bench/results/fidelity.md).
     """
     return image if size == image.size else _fastest()(image, size, kernel)
 
