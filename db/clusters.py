@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil, sqrt
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import faiss
 import numpy as np
@@ -48,8 +48,7 @@ _LEFT_TO_CHANCE = 3
 """Standard deviations by which a share of the candidates may be smaller than its expectation."""
 
 
-@dataclass(frozen=True, slots=True)
-class Effort:
+class Effort(NamedTuple):
     """What finds the neighbours up to a rank among all vectors: lists, nearest first, and candidates, by their codes; and how
     similar the last of them is at least to a vector like those that there are.
     """

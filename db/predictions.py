@@ -5,9 +5,8 @@ from __future__ import annotations
 import secrets
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby, islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Join, Select, and_, delete, exists, func, insert, or_, select
 
@@ -73,8 +72,7 @@ def next_embedded(model_id: int, after: int, limit: int, *conditions: ColumnElem
     return select(found, EmbeddingRow.vector).join_from(found, EmbeddingRow.table, same).order_by(found.c.id)
 
 
-@dataclass(frozen=True, slots=True)
-class _Reader:
+class _Reader(NamedTuple):
     """How a run looks at pictures."""
 
     model_id: int

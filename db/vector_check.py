@@ -106,7 +106,7 @@ def _compared(
 
 def _rows_of(kept: Sequence[Segment]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The ids, emotions and scores of all kept rows, by id."""
-    layouts = [segment.index.layout for segment in kept if isinstance(segment.index, FaissVectors)]
+    layouts = [segment.vectors.layout for segment in kept if isinstance(segment.vectors, FaissVectors)]
     ids = np.concatenate([np.empty(0, dtype=np.int64), *(layout.ids for layout in layouts)])
     scores = np.concatenate([np.empty(0, dtype=np.float32), *(-layout.falling for layout in layouts)])
     emotions = np.full(len(ids), NOT_THE_MODELS, dtype=np.uint8)

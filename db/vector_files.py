@@ -12,7 +12,6 @@ import json
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +59,7 @@ class FaissFiles:
         if not self._folder.is_dir():
             self._folder.unlink(missing_ok=True)  # whatever lies in its place is none of ours
             self._folder.mkdir(parents=True)
-        largest = max((one.index for one in kept if isinstance(one.index, FaissVectors)), key=len, default=None)
+        largest = max((one.vectors for one in kept if isinstance(one.vectors, FaissVectors)), key=len, default=None)
         built = FaissVectors.build(rows, largest)
         name = f"{card.key}.{int(rows.ids[0])}-{generation.last_id}-{generation.token}"
         replace_file(self._folder / f"{name}.rows", lambda temporary: _write_rows(built, temporary))
@@ -78,7 +77,7 @@ class FaissFiles:
                 "count": clusters.count,
                 "learned_from": clusters.learned_from,
                 "nearness": clusters.nearness,
-                "efforts": [astuple(effort) for effort in clusters.efforts],
+                "efforts": clusters.efforts,
             },
         }
         facts["files"] = [_stamp(path) | {"blake3": _digest(path)} for path in self._paths(facts)]

@@ -38,6 +38,9 @@ rows than that, codes are left unread: who asks once does not wait for them.
 
 _GATHERED_AT_ONCE = 65_536
 
+_A_THREAD = 100_000
+"""Rows, some 3 ms' worth, that are worth a thread."""
+
 
 def by_emotion(rows: VectorRows) -> VectorRows:
     """The rows in index order: by emotion, best score first, oldest first."""
@@ -218,11 +221,27 @@ def _selector(chosen: list[slice] | Rows, count: int) -> Any:
 
 
 def _nearest(vectors: Halves, query: Floats, k: int) -> tuple[Rows, Floats]:
-    """The k nearest of N vectors, float16, (N, D), that lie one behind the other in memory; they are compared where they are."""
+    """The k nearest of N vectors, float16, (N, D), that lie one behind the other in memory; they are compared where they
+    are, where there are many in as many threads as there are cores.
+    """
+    shares = max(1, min(faiss.omp_get_max_threads(), len(vectors) // _A_THREAD))
+    parts = [_index(part) for part in np.array_split(vectors, shares)]
+    if shares > 1:
+        shards: Any = faiss.IndexShards
+        index = shards(vectors.shape[1], True, True)  # in threads, numbered one after another
+        for part in parts:
+            index.add_shard(part)
+    else:
+        (index,) = parts
+    similarities, rows = index.search(query[None], min(k, len(vectors)))
+    return rows[0], similarities[0]
+
+
+def _index(vectors: Halves) -> Any:
+    """A FAISS index of vectors, float16, (N, D), that it reads where they are."""
     codes: Any = faiss.MaybeOwnedVectorUInt8
     index: Any = faiss.IndexScalarQuantizer(vectors.shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
     index.is_trained = True  # float16 has nothing to learn
     index.codes = codes.create_view(faiss.swig_ptr(vectors.view(np.uint8)), vectors.nbytes, index.codes.owner)
     index.ntotal = len(vectors)
-    similarities, rows = index.search(query[None], min(k, len(vectors)))
-    return rows[0], similarities[0]
+    return index

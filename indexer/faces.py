@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import ceil, floor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from PIL import Image
 
@@ -28,8 +27,7 @@ _MOST = 32
 """Faces of one picture that are kept: the largest."""
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(NamedTuple):
     """What a model is shown of a picture: `pixels` as its input wants them, and the face in them, if they were chosen for one."""
 
     face: Face | None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -42,4 +42,4 @@ def _is_by(run: RunRecord, holder: Writer | None) -> bool:
 
 
 def _died(run: RunRecord) -> RunRecord:
-    return replace(run, outcome=DIED, reason=WHY_IT_DIED)
+    return run._replace(outcome=DIED, reason=WHY_IT_DIED)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from indexer.domain import Floats, Ids
-    from indexer.ports import Segment, Shelf, StoredModel, VectorFiles, VectorIndex
+    from indexer.ports import Generation, Segment, Shelf, StoredModel, VectorFiles, VectorIndex
 
 _LARGER = 4
 _STALE = 1.25
@@ -40,9 +40,10 @@ class Layers:
 
 def open_vectors(shelf: Shelf, files: VectorFiles, model: StoredModel) -> VectorIndex:
     """Every vector of a model, whatever state the kept index is in: rows it lacks come from the store."""
-    kept = _trusted(shelf, files, model)
-    layers = [segment.index for segment in kept]
-    newer = list(_looks(shelf, model, _end(kept)))
+    generation = shelf.generation(model.id)
+    kept = _trusted(shelf, files, model, generation)
+    layers = [segment.vectors for segment in kept]
+    newer = [] if _is_current(kept, generation) else list(_looks(shelf, model, _end(kept)))
     if newer:
         layers.append(files.over(_joined(newer)))
     return Layers(layers)
@@ -50,9 +51,7 @@ def open_vectors(shelf: Shelf, files: VectorFiles, model: StoredModel) -> Vector
 
 def is_kept(shelf: Shelf, files: VectorFiles, model: StoredModel) -> bool:
     """Whether the kept index of a model is current."""
-    kept = files.load(model.card)
-    generation = shelf.generation(model.id)
-    return generation is None or (bool(kept) and kept[-1].generation == generation)
+    return _is_current(files.load(model.card), shelf.generation(model.id))
 
 
 def keep_vectors(shelf: Shelf, files: VectorFiles, model: StoredModel) -> bool:
@@ -66,8 +65,8 @@ def keep_vectors(shelf: Shelf, files: VectorFiles, model: StoredModel) -> bool:
     generation = shelf.generation(model.id)
     if generation is None:
         return False
-    kept = _trusted(shelf, files, model)
-    if kept and kept[-1].generation == generation:
+    kept = _trusted(shelf, files, model, generation)
+    if _is_current(kept, generation):
         return False
     new = list(_looks(shelf, model, _end(kept), generation.last_id))
     staying = _staying(kept, _count(new), shelf.regions(model.id))
@@ -84,19 +83,25 @@ def keep_vectors(shelf: Shelf, files: VectorFiles, model: StoredModel) -> bool:
 
 def _staying(kept: list[Segment], new: int, stored: int) -> list[Segment]:
     """The kept segments that stay as they are where so many new rows come, and so many are in the store in all."""
-    if sum(len(segment.index) for segment in kept) + new > _STALE * stored:
+    if sum(len(segment.vectors) for segment in kept) + new > _STALE * stored:
         return []
-    while kept and (new == 0 or len(kept[-1].index) < _LARGER * new):
-        new += len(kept[-1].index)
+    while kept and (new == 0 or len(kept[-1].vectors) < _LARGER * new):
+        new += len(kept[-1].vectors)
         kept = kept[:-1]
     return kept
 
 
-def _trusted(shelf: Shelf, files: VectorFiles, model: StoredModel) -> list[Segment]:
+def _trusted(shelf: Shelf, files: VectorFiles, model: StoredModel, generation: Generation | None) -> list[Segment]:
+    """The kept segments that a state of the store is, or grew out of."""
     kept = files.load(model.card)
-    while kept and not shelf.had_generation(model.id, kept[-1].generation):
+    while kept and kept[-1].generation != generation and not shelf.had_generation(model.id, kept[-1].generation):
         kept.pop()
     return kept
+
+
+def _is_current(kept: Sequence[Segment], generation: Generation | None) -> bool:
+    """Whether segments hold all that a state of the store does."""
+    return generation is None or (bool(kept) and kept[-1].generation == generation)
 
 
 def _end(kept: Sequence[Segment]) -> int:

@@ -77,7 +77,7 @@ def _similar(shelf: Shelf, model: StoredModel, query: Query, vector: Floats, cho
     wanted = vector[look].astype(np.float16)
     like = wanted.astype(np.float64)
     # Another page, or more of this one, is found among all: of two rankings of the likely ones neither continues the other.
-    within = replace(_selection(shelf, model, chosen), exact=query.offset > 0)
+    within = _selection(shelf, model, chosen)._replace(exact=query.offset > 0)
     seen: set[int] = set()
     shown: set[str] = set()
     distinct = Distinct(model)
@@ -103,7 +103,7 @@ def _similar(shelf: Shelf, model: StoredModel, query: Query, vector: Floats, cho
         if exhausted:
             return
         k *= 4
-        within = replace(within, exact=True)
+        within = within._replace(exact=True)
 
 
 def _filed(

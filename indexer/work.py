@@ -11,7 +11,7 @@ import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -184,7 +184,7 @@ class Work:
         key = None
         try:
             data, stamp = read(file.path)
-            file = replace(file, stamp=stamp)
+            file = file._replace(stamp=stamp)
             key = digest(data)
             if not self._claims.take(key):
                 return _Twin(file, key)

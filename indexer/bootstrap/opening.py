@@ -16,7 +16,7 @@ from indexer.errors import ModelUnavailable, NotIndexed, StoreDamaged
 if TYPE_CHECKING:
     from db.store import SqliteStore
     from indexer.look import Reader
-    from indexer.ports import Classifier, FaceFinder, StoredModel
+    from indexer.ports import Classifier, StoredModel
     from indexer.settings import Settings
     from models.shelf import ModelShelf
 
@@ -43,18 +43,18 @@ def open_reader(settings: Settings, threads: int = 0, few: bool = True) -> Reade
     def load() -> Classifier:
         return open_classifier(path, how)
 
-    left_open = (settings.device, settings.engine, settings.require_gpu) == ("auto", "auto", False)
-    classifier = LazyClassifier(in_precision(read_card(path), settings.precision), load) if left_open else load()
+    classifier: Classifier
+    if (settings.device, settings.engine, settings.require_gpu) == ("auto", "auto", False):
+        classifier = lazy = LazyClassifier(in_precision(read_card(path), settings.precision), load)
+        if few:
+            lazy.begin()  # it opens while the picture is decoded and faces are looked for
+    else:
+        classifier = load()
     if settings.faces == "off":
         return Reader(classifier)
     from models.faces.card import read_card as read_face_card
 
-    def load_finder() -> FaceFinder:
-        if few and isinstance(classifier, LazyClassifier):
-            classifier.begin()  # it opens while faces are looked for
-        return open_finder(how)
-
-    return Reader(classifier, LazyFaceFinder(read_face_card().key, load_finder))
+    return Reader(classifier, LazyFaceFinder(read_face_card().key, lambda: open_finder(how)))
 
 
 def open_for_many(settings: Settings) -> Reader:

@@ -22,7 +22,7 @@ def status(settings: Settings, failures: int) -> Status:
 
     disk = {part.name: _size(part) for part in (settings.database, settings.vectors, settings.models)}
     if not settings.database.exists():
-        return Status(settings.home, Counts(), [], [], [], disk)
+        return Status(settings.home, Counts({}, 0), [], [], [], disk)
     with open_store(settings, reading=True) as store:
         runs = as_they_ended(partial(store.runs, 5), partial(writer, settings.home))
         with store.snapshot():

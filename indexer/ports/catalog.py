@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from indexer.domain import DecodedImage, Failure, FileStamp, FileState, Floats, Halves, ModelCard, Prediction
 
 
-@dataclass(frozen=True, slots=True)
-class KnownFile:
+class KnownFile(NamedTuple):
     """What the store knows of a path. `predicted`: its picture has been looked at as the run asked about looks at pictures."""
 
     id: int
@@ -21,8 +19,7 @@ class KnownFile:
     predicted: bool
 
 
-@dataclass(frozen=True, slots=True)
-class FolderNote:
+class FolderNote(NamedTuple):
     """What a scan found in one folder that has to be looked into (`pending`) or cannot be a picture (`failed`), by file name.
 
     `listing` is a digest of all that it found there; None where that is not worth remembering.
@@ -34,8 +31,7 @@ class FolderNote:
     listing: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PendingFile:
+class PendingFile(NamedTuple):
     """A file that waits to be read."""
 
     id: int
@@ -43,8 +39,7 @@ class PendingFile:
     stamp: FileStamp
 
 
-@dataclass(frozen=True, slots=True)
-class Predicted:
+class Predicted(NamedTuple):
     """A picture with what a model says of it, and the files that hold it, each with its stamp when it was read.
 
     `predictions` are one a face, the largest first, or a single one of the picture as a whole.
@@ -55,8 +50,7 @@ class Predicted:
     files: tuple[PendingFile, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(NamedTuple):
     """What one transaction makes true: new predictions, files whose picture (by digest) is known, files that failed."""
 
     predicted: tuple[Predicted, ...] = ()

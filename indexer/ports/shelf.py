@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from indexer.domain import Failure, FileStamp, FileState, Floats, Halves, Hit, Ids, Labelled, ModelCard
     from indexer.ports.vectors import Generation, VectorRows
 
 
-@dataclass(frozen=True, slots=True)
-class RunRecord:
+class RunRecord(NamedTuple):
     """One indexing job. Times are seconds since the epoch; `outcome` is running, done, failed, interrupted or died.
 
     `reason` says in a sentence why it ended so, where there is something to say; `pid` is the process that does or did it.
@@ -28,8 +26,7 @@ class RunRecord:
     pid: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class RunTotals:
+class RunTotals(NamedTuple):
     """What all runs together came to: files indexed and failed, and how many runs ended in which way."""
 
     indexed: int
@@ -37,8 +34,7 @@ class RunTotals:
     outcomes: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
+class Filter(NamedTuple):
     """Which hits may be shown: the emotions (None: any), the least score, the folder they lie under.
 
     Pictures with a face of an `excluded` emotion are not, whatever their other faces feel.
@@ -50,8 +46,7 @@ class Filter:
     excluded: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class PictureFile:
+class PictureFile(NamedTuple):
     """A file, the digest of the picture that was read from it, and what it looked like then; None where it is to be read anew."""
 
     path: bytes
@@ -59,16 +54,14 @@ class PictureFile:
     stamp: FileStamp | None
 
 
-@dataclass(frozen=True, slots=True)
-class RankedHit:
+class RankedHit(NamedTuple):
     """A hit, with the id of the prediction behind it."""
 
     prediction_id: int
     hit: Hit
 
 
-@dataclass(frozen=True, slots=True)
-class StoredModel:
+class StoredModel(NamedTuple):
     """A model that the store knows, and whether it holds predictions of it."""
 
     id: int
@@ -76,16 +69,14 @@ class StoredModel:
     used: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
+class Counts(NamedTuple):
     """How much the store holds: files by state, and distinct pictures."""
 
-    files: Mapping[FileState, int] = field(default_factory=dict)
-    images: int = 0
+    files: Mapping[FileState, int]
+    images: int
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
     """Some predictions of a model: `ids`, `vectors` as in `VectorRows`, `probabilities` float32, (N, labels)."""
 
     ids: Ids

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from indexer.domain import Floats, Halves, Ids, ModelCard, Pixels
@@ -14,8 +13,7 @@ NOT_THE_MODELS = 255
 """In the place of an emotion's position among a model's labels, where it is none of them."""
 
 
-@dataclass(frozen=True, slots=True)
-class VectorRows:
+class VectorRows(NamedTuple):
     """N predictions as the vector index needs them.
 
     `ids` is int64, (N,), ascending; `emotions` is uint8, (N,), the position of each one's emotion in the model's labels, or
@@ -29,16 +27,14 @@ class VectorRows:
     vectors: Halves
 
 
-@dataclass(frozen=True, slots=True)
-class Generation:
+class Generation(NamedTuple):
     """A state of the predictions of one model: the last one's id, and a token that no other state has."""
 
     last_id: int
     token: str
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(NamedTuple):
     """Which predictions a search may find: by emotion (positions in the model's labels; None: any), least score, or id; and
     whether all of those are to be compared, as pages that must fit together need it.
     """
@@ -63,11 +59,10 @@ class VectorIndex(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(NamedTuple):
     """A kept index of a model's predictions: those after the segment before it, up to the last of a generation."""
 
-    index: VectorIndex
+    vectors: VectorIndex
     generation: Generation
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -27,8 +27,7 @@ _FOLDER = Path(__file__).parent / "graphs"
 _ANY_SIZE = "any"
 
 
-@dataclass(frozen=True, slots=True)
-class Norm:
+class Norm(NamedTuple):
     """A layer with a batch norm after it, by the names that their weights begin with, and what is added to the variance."""
 
     layer: str

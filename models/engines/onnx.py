@@ -37,6 +37,8 @@ class OnnxEngine:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = _QUIET
+        # Threads that wait for work would keep busy a core that opens the next model, or decodes.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         # Where ONNX Runtime does not lay them out anew, it reads these: they have to live as long as the session.
         self._weights = {name: onnxruntime.OrtValue.ortvalue_from_numpy(values) for name, values in weights.items()}
         options.add_external_initializers(list(self._weights), list(self._weights.values()))

@@ -32,20 +32,32 @@ def _kept(folder: Path) -> Callable[[VectorRows], VectorIndex]:
         model = card(size=all_rows.vectors.shape[1])
         files.save(model, [], all_rows, Generation(int(all_rows.ids[-1]), "t"))
         (segment,) = files.load(model)
-        return segment.index
+        return segment.vectors
 
     return build
 
 
 @pytest.fixture(
-    params=["numpy", "faiss", "faiss with clusters", "faiss from a file", "faiss with clusters from a file", "layers of both"]
+    params=[
+        "numpy",
+        "faiss",
+        "faiss in threads",
+        "faiss with clusters",
+        "faiss from a file",
+        "faiss with clusters from a file",
+        "layers of both",
+    ]
 )
 def build(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[VectorRows], VectorIndex]:
     if "clusters" in request.param:
         monkeypatch.setattr("db.vectors.CLUSTERED_FROM", 1)
+    if "threads" in request.param:
+        monkeypatch.setattr("db.vectors._A_THREAD", 1)
+        monkeypatch.setattr("faiss.omp_get_max_threads", lambda: 3)
     builders: dict[str, Callable[[VectorRows], VectorIndex]] = {
         "numpy": NumpyVectors,
         "faiss": FaissVectors.build,
+        "faiss in threads": FaissVectors.build,
         "faiss with clusters": FaissVectors.build,
         "faiss from a file": _kept(tmp_path),
         "faiss with clusters from a file": _kept(tmp_path),

@@ -161,7 +161,7 @@ def test_the_vector_index_shrinks_with_what_is_forgotten(library: Library) -> No
         (model,) = store.models()
         files = FaissFiles(library.settings.vectors)
         assert is_kept(store, files, model)
-        assert sum(len(segment.index) for segment in files.load(model.card)) == store.regions(model.id) == 10
+        assert sum(len(segment.vectors) for segment in files.load(model.card)) == store.regions(model.id) == 10
     assert len(library.search(like=os.fsencode(paths[0]))) == 10
     for path in paths[:10]:
         path.unlink()

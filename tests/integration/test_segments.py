@@ -21,7 +21,7 @@ def segments(library: Library) -> list[Segment]:
 
 
 def sizes(library: Library) -> list[int]:
-    return [len(segment.index) for segment in segments(library)]
+    return [len(segment.vectors) for segment in segments(library)]
 
 
 def files(library: Library) -> dict[str, int]:
@@ -95,4 +95,4 @@ def test_a_segment_that_was_replaced_while_it_was_opened_is_no_damage(library: L
     now = kept._manifest(model.card)
     seen = iter([earlier, now, now])
     kept._manifest = lambda _card: next(seen)  # type: ignore[method-assign]
-    assert [len(segment.index) for segment in kept.load(model.card)] == [40]
+    assert [len(segment.vectors) for segment in kept.load(model.card)] == [40]

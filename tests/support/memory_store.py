@@ -93,12 +93,12 @@ class MemoryStore:
         self._readers[run_id] = (model_id, finder)
         for number, run in self._runs.items():
             if run.outcome == RUNNING:
-                self._runs[number] = replace(run, outcome=DIED, reason=WHY_IT_DIED)
+                self._runs[number] = run._replace(outcome=DIED, reason=WHY_IT_DIED)
         self._runs[run_id] = RunRecord(run_id, float(run_id), None, tuple(roots), RUNNING, {}, pid=os.getpid())
         return run_id
 
     def finish_run(self, run_id: int, outcome: str, counts: Mapping[str, int], reason: str | None = None) -> None:
-        ended = replace(self._runs[run_id], ended_at=float(run_id), outcome=outcome, counts=dict(counts), reason=reason)
+        ended = self._runs[run_id]._replace(ended_at=float(run_id), outcome=outcome, counts=dict(counts), reason=reason)
         self._runs[run_id] = ended
 
     def forget_run(self, run_id: int) -> None:
@@ -380,7 +380,7 @@ class MemoryStore:
         return found
 
     def prediction_ids(self, model_id: int, chosen: Filter) -> Ids:
-        hits = self._matching(model_id, replace(chosen, excluded=frozenset()))
+        hits = self._matching(model_id, chosen._replace(excluded=frozenset()))
         return np.array(sorted({ranked.prediction_id for ranked in hits}), dtype=np.int64)
 
     def find(self, model_id: int, digest_prefix: str) -> list[int]:

@@ -123,10 +123,10 @@ def test_an_index_with_clusters_is_the_same_again_from_a_file(rows: VectorRows, 
     files.save(model, [], rows, Generation(COUNT, "t"))
     (segment,) = files.load(model)
     query = vectors(1, seed=6)[0].astype(np.float32)
-    for one in (index, segment.index):
+    for one in (index, segment.vectors):
         assert isinstance(one, FaissVectors) and one.clusters is not None and one.clusters.index.ntotal == COUNT
     for within in (Selection(), Selection(frozenset({0})), Selection(frozenset({1}), 0.5)):
-        for first, second in zip(index.search(query, 20, within), segment.index.search(query, 20, within), strict=True):
+        for first, second in zip(index.search(query, 20, within), segment.vectors.search(query, 20, within), strict=True):
             np.testing.assert_array_equal(first, second)
 
 
@@ -136,7 +136,7 @@ def test_codes_are_read_from_the_second_large_question_on_though_the_files_have_
     (segment,) = files.load(model)
     files.forget(model)
     assert not list(tmp_path.iterdir())
-    index, query = segment.index, vectors(1, seed=6)[0].astype(np.float32)
+    index, query = segment.vectors, vectors(1, seed=6)[0].astype(np.float32)
     assert isinstance(index, FaissVectors) and index.clusters is not None
     for _ in range(20):
         index.search(query, 10, Selection(frozenset({2})))
@@ -184,8 +184,8 @@ def test_codes_that_rotted_are_said_to_be_damaged_and_all_is_compared(
     query = vectors(1, seed=6)[0].astype(np.float32)
     expected = np.sort(rows.vectors.astype(np.float32) @ query)[::-1][:10]
     for _ in range(3):
-        np.testing.assert_allclose(segment.index.search(query, 10, Selection())[1], expected, atol=1e-5)
+        np.testing.assert_allclose(segment.vectors.search(query, 10, Selection())[1], expected, atol=1e-5)
     assert "doctor --repair" in caplog.text
     (again,) = files.load(model)
-    assert isinstance(again.index, FaissVectors) and again.index.clusters is not None
-    assert cluster(rows.vectors, again.index.clusters).learned_from == COUNT
+    assert isinstance(again.vectors, FaissVectors) and again.vectors.clusters is not None
+    assert cluster(rows.vectors, again.vectors.clusters).learned_from == COUNT
