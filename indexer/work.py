@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from math import ceil
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -132,16 +133,23 @@ class Work:
         waiting = self._pages(roots)
         again: list[PendingFile] = []
         decoding = looking = 0
+        is_ending = False
         with ThreadPoolExecutor(self._workers + streams, thread_name_prefix="work") as pool:
             try:
                 while True:
-                    while decoding + len(self._ready) + looking * batch_size < lookahead and (
-                        file := again.pop() if again else next(waiting, None)
-                    ):
+                    while decoding + len(self._ready) + looking * batch_size < lookahead:
+                        file = again.pop() if again else next(waiting, None)
+                        if file is None:
+                            is_ending = True
+                            break
                         pool.submit(self._look_into, file).add_done_callback(finished.put)
                         decoding += 1
-                    while looking < at_once and self._ready and (decoding == 0 or len(self._ready) >= batch_size):
-                        batch, self._ready = self._ready[:batch_size], self._ready[batch_size:]
+                    # Of the last ones each worker takes its share of what is left, so that none looks at a whole batch while the
+                    # others have nothing to do (guided self-scheduling: Polychronopoulos and Kuck 1987).
+                    left = decoding + len(self._ready)
+                    share = min(batch_size, ceil(left / at_once)) if is_ending else batch_size
+                    while looking < at_once and self._ready and (decoding == 0 or len(self._ready) >= share):
+                        batch, self._ready = self._ready[:share], self._ready[share:]
                         pool.submit(self._look_at, batch).add_done_callback(finished.put)
                         looking += 1
                     if self._predicted or self._settled() >= _COMMIT_AT or (decoding + looking == 0 and self._settled()):

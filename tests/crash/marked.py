@@ -82,7 +82,8 @@ class MarkReader:
 
     def __init__(self, name: str) -> None:
         self.card = ModelCard(name, "marks", name.encode().hex(), EMOTIONS, InputSpec(_SIDE, 127.5, 127.5), _SIZE)
-        self.device, self.engine, self.batch_size, self.streams = "cpu", "marks", MEMBERS, 0
+        # One batch at a time: a group is looked at, and so committed, as a whole.
+        self.device, self.engine, self.batch_size, self.streams = "cpu", "marks", MEMBERS, 1
 
     def classify(self, pixels: Pixels) -> Scores:
         marks = [Mark(int(red) << 8 | int(green), int(blue)) for red, green, blue in pixels[:, 0, 0]]
