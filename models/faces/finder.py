@@ -107,10 +107,12 @@ def onnx_finder(path: Path = SHIPPED, threads: int = 0) -> NetworkFaceFinder:
     """The detector at `path`, computed by ONNX Runtime. Raises ModelUnavailable, and MissingExtra where that is not installed."""
     card = read_card(path)
     state = read_arrays(path, card.weights_digest)
+    # What is between the layers of one page fits the cache of a core; several cores have too little to do with one.
+    at_once = 1 if threads == 1 else 0
 
     def open_engine(path: Path) -> Engine:
         graph = read_graph(path)
-        return OnnxEngine(graph.onnx, weights_for(graph, state), threads)
+        return OnnxEngine(graph.onnx, weights_for(graph, state), threads, at_once)
 
     near, far = _graphs(card)
     return NetworkFaceFinder(card, open_engine(near), lambda: open_engine(far))
