@@ -224,17 +224,19 @@ def _nearest(vectors: Halves, query: Floats, k: int) -> tuple[Rows, Floats]:
     """The k nearest of N vectors, float16, (N, D), that lie one behind the other in memory; they are compared where they
     are, where there are many in as many threads as there are cores.
     """
-    shares = max(1, min(faiss.omp_get_max_threads(), len(vectors) // _A_THREAD))
-    parts = [_index(part) for part in np.array_split(vectors, shares)]
-    if shares > 1:
-        shards: Any = faiss.IndexShards
-        index = shards(vectors.shape[1], True, True)  # in threads, numbered one after another
-        for part in parts:
-            index.add_shard(part)
-    else:
-        (index,) = parts
+    shares = min(faiss.omp_get_max_threads(), len(vectors) // _A_THREAD)
+    index = _in_threads(vectors, shares) if shares > 1 else _index(vectors)
     similarities, rows = index.search(query[None], min(k, len(vectors)))
     return rows[0], similarities[0]
+
+
+def _in_threads(vectors: Halves, shares: int) -> Any:
+    """A FAISS index of so many shares of vectors, as `_index` makes it of all, each searched in a thread of its own."""
+    shards: Any = faiss.IndexShards
+    index = shards(vectors.shape[1], True, True)  # in threads, numbered one after another
+    for part in np.array_split(vectors, shares):
+        index.add_shard(_index(part))
+    return index
 
 
 def _index(vectors: Halves) -> Any:

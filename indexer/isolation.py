@@ -72,10 +72,6 @@ class Decoders:
             self._end(child)
         self._idle.clear()
 
-    def begin(self, count: int) -> None:
-        """Start as many as will be asked at a time, each of which takes a tenth of a second to be ready; nobody may be asking."""
-        self._idle += [self._start() for _ in range(count - len(self._idle))]
-
     def decode(self, data: bytes, spec: InputSpec, page: int = 0) -> DecodedImage:
         """As `indexer.decode.decode`, and Damaged too where the decoder crashes or goes beyond its limits, Unreadable, which is
         worth another try, where it was killed. Thread-safe.

@@ -44,11 +44,6 @@ class Reader:
         """The key of what finds faces; None where nothing does."""
         return None if self.finder is None else self.finder.key
 
-    def begin(self, at_once: int) -> None:
-        """Make ready for so many pictures at a time, beside whatever else happens."""
-        if self.decoders is not None:
-            self.decoders.begin(at_once)
-
     def decode(self, data: bytes) -> DecodedImage:
         """A file's bytes as a picture to look at. Raises as `indexer.decode.decode` does. Safe in several threads."""
         decoder = decode if self.decoders is None else self.decoders.decode

@@ -82,7 +82,6 @@ def index(
         waiting = catalog.count_pending(roots) if roots else 0
         progress.start(waiting)
         if waiting:
-            reader.begin(min(options.workers, waiting))
             work = Work(catalog, reader, run.id, options.workers, options.force)
             try:
                 for done, failed in work.through(roots, check_stop):
