@@ -16,6 +16,7 @@ from models.card import read_card
 from models.engines.graph import Graph, find_graph, weights_for
 from models.engines.onnx import OnnxEngine
 from models.lengths import LENGTH
+from models.row_products import multiply_rows
 from models.verified import read_arrays
 
 if TYPE_CHECKING:
@@ -125,8 +126,9 @@ class OnnxClassifier(_OnEngine):
     def classify(self, pixels: Pixels) -> Scores:
         read, embeddings = self._engine.run(pixels)
         if self._usual is not None:
-            read[:, self.card.columns(FEEL)] -= LENGTH * self._usual.beside(embeddings[:, self.card.columns(LOOK)])
-        logits = read @ self._matrix.T + self._bias
+            looks = embeddings[:, None, self.card.columns(LOOK)]
+            read[:, self.card.columns(FEEL)] -= LENGTH * np.concatenate([self._usual.beside(look) for look in looks])
+        logits = multiply_rows(read, self._matrix.T) + self._bias
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         return Scores(odds / odds.sum(axis=1, keepdims=True), embeddings)
 

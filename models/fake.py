@@ -15,6 +15,7 @@ import numpy as np
 
 from indexer.domain import Face, InputSpec, ModelCard, Scores
 from indexer.emotions import EMOTIONS
+from models.row_products import multiply_rows
 
 if TYPE_CHECKING:
     from indexer.domain import Pixels
@@ -50,9 +51,9 @@ class FakeClassifier:
             self.classified += len(pixels)
         block = self.card.input.size // _GRID
         coarse = pixels.reshape(len(pixels), _GRID, block, _GRID, block, 3).mean(axis=(2, 4)) / 127.5 - 1
-        embeddings = coarse.reshape(len(pixels), -1).astype(np.float32) @ self._project + 1e-3
+        embeddings = multiply_rows(coarse.reshape(len(pixels), -1).astype(np.float32), self._project) + 1e-3
         embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
-        logits = 8 * embeddings @ self._decide
+        logits = multiply_rows(8 * embeddings, self._decide)
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         return Scores((odds / odds.sum(axis=1, keepdims=True)).astype(np.float32), embeddings.astype(np.float32))
 

@@ -68,12 +68,13 @@ class Report:
 @dataclass(frozen=True, slots=True)
 class Task:
     """A scenario to work through: with at most so many kills at steps, or these kills alone (`only`). Each `round` draws others
-    from the same seed.
+    from the same seed; further rounds follow until `least` kills have come before the program's end.
     """
 
     seed: int
     scenario: str
     most: int = 1000
+    least: int = 0
     round: int = 0
     only: tuple[Kill, ...] = ()
 
@@ -98,6 +99,14 @@ def plan(task: Task, scenario: Scenario, steps: Sequence[Step]) -> Iterator[list
         yield [Kill(at=chance.random()) for _ in range(chance.randint(2, _LONGEST))]
 
 
+def planned(task: Task, scenario: Scenario, steps: Sequence[Step], report: Report) -> Iterator[list[Kill]]:
+    """The histories of one round, and of further ones while too few kills have hit: on a busy machine some come too late."""
+    for number in count(task.round):
+        yield from plan(replace(task, round=number), scenario, steps)
+        if report.kills >= task.least:
+            return
+
+
 def work_through(task: Task) -> Report:
     """Kill the program in one scenario, as often as is planned."""
     report = Report(task.seed)
@@ -107,7 +116,7 @@ def work_through(task: Task) -> Report:
         trials = Trials(scenario, Path(folder).resolve())
         report.steps = len(trials.steps)
         report.violations += [f"{scenario.name}, never killed: {line}" for line in trials.violations]
-        for kills in [list(task.only)] if task.only else plan(task, scenario, trials.steps):
+        for kills in [list(task.only)] if task.only else planned(task, scenario, trials.steps, report):
             spoken = [str(kill) for kill in kills]
             came = trials.try_out(kills, random.Random(f"{task.seed} {scenario.name} {spoken}"))
             report.kills += came.kills

@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from tests.support.scores import SCORE_TOLERANCE
+
 _SHOWN = 3
 _LIVE = ("done", "pending")
 
@@ -52,12 +54,12 @@ class Said:
 
     def agrees(self, other: Said) -> bool:
         """Whether both say the same, but for what a batch of another size changes."""
-        if (self.emotion, self.place) != (other.emotion, other.place) or abs(self.score - other.score) > 1e-4:
+        if (self.emotion, self.place) != (other.emotion, other.place) or abs(self.score - other.score) > SCORE_TOLERANCE:
             return False
         if self.embedding is None or other.embedding is None:
             return self.embedding is other.embedding
         return bool(
-            np.allclose(self.probabilities, other.probabilities, atol=1e-4)
+            np.allclose(self.probabilities, other.probabilities, rtol=0, atol=SCORE_TOLERANCE)
             and np.allclose(self.embedding, other.embedding, atol=2e-3)
         )
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import pytest
-
 from indexer.ask import look_at
 from indexer.domain import FileState
 from tests.support.library import Library
@@ -30,7 +28,7 @@ def test_the_torture_folder(tmp_path: Path, home: Path) -> None:
     for path, hit in hits.items():
         alone = look_at(path, library.reader)[0]
         assert (hit.image_id, hit.emotion) == (alone.image_id, alone.emotion), os.fsdecode(path)
-        assert hit.score == pytest.approx(alone.score, abs=1e-4)
+        assert hit.score == alone.score
 
 
 def test_indexing_it_again_reads_only_what_may_have_healed(tmp_path: Path, home: Path) -> None:

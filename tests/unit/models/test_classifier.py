@@ -17,6 +17,7 @@ from models.device import all_of, choose_device
 from models.engines.pytorch import TorchEngine, fastest_batch
 from models.engines.replicated import ReplicatedEngine
 from models.registry import architecture
+from tests.support.scores import assert_same_scores
 from tests.unit.models.conftest import lite0_card, lite0_state
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def test_batches_do_not_change_answers(saved: Path) -> None:
     given = pictures(5)
     one = TorchClassifier.open(saved, "cpu", batch_size=1).classify(given)
     many = TorchClassifier.open(saved, "cpu", batch_size=4).classify(given)
-    assert np.allclose(one.embeddings, many.embeddings, atol=1e-5)
+    assert_same_scores(one.embeddings, many.embeddings)
 
 
 def test_does_not_write_to_its_input(saved: Path) -> None:
@@ -70,7 +71,7 @@ def test_reads_views_and_read_only_pictures(saved: Path) -> None:
     classifier = TorchClassifier.open(saved, "cpu")
     given = pictures(4)
     given.flags.writeable = False
-    assert np.allclose(classifier.classify(given[::-1]).embeddings, classifier.classify(given).embeddings[::-1], atol=1e-5)
+    assert_same_scores(classifier.classify(given[::-1]).embeddings, classifier.classify(given).embeddings[::-1])
 
 
 class Cramped(TorchEngine):
@@ -94,7 +95,7 @@ def test_out_of_memory_halves_and_loses_nothing(caplog: pytest.LogCaptureFixture
     with caplog.at_level(logging.WARNING):
         embeddings = cramped.run(given)[1]
     roomy = TorchEngine(module(), torch.device("cpu"), 64, batch_size=11).run(given)[1]
-    assert np.allclose(embeddings, roomy, atol=1e-5)
+    assert_same_scores(embeddings, roomy)
     assert cramped.batch_size == 2
     assert [record.args for record in caplog.records] == [("cpu", 4), ("cpu", 2)]
 
@@ -132,7 +133,7 @@ def test_several_devices_share_batches_and_answer_alike() -> None:
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(both.run, [given[start : start + 3] for start in range(0, 9, 3)] * 4))
     alone = engines[0].run(given)[1]
-    assert np.allclose(np.concatenate([embeddings for _, embeddings in found[:3]]), alone, atol=1e-5)
+    assert_same_scores(np.concatenate([embeddings for _, embeddings in found[:3]]), alone)
     assert len(found) == 12
 
 

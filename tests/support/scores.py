@@ -1,0 +1,22 @@
+"""How far the scores of one image may lie apart when it is classified in batches of different sizes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+_UNIT_ROUNDOFF = 2.0**-24
+_LAYERS, _LONGEST_SUM, _LARGEST_LOGIT = 50, 4608, 16.0
+
+SCORE_TOLERANCE = 0.25 * _LARGEST_LOGIT * _UNIT_ROUNDOFF * (_LAYERS * _LONGEST_SUM) ** 0.5
+"""1.1e-4. A kernel may add the terms of a sum in another order. Rounding errors are nearly independent, so a sum of K terms has
+a relative error of about sqrt(K) u, and L layers of them one of sqrt(L K) u (Higham and Mary 2019, with u = 2**-24 for float32).
+The deepest network here, ResNet-50, has L = 50 and K <= 4608. The error of a logit of at most 16 reaches a probability times
+p (1 - p) <= 1/4. docs/reliability.md has the promise, bench/batch_invariance.py measures it.
+"""
+
+
+def assert_same_scores(one: Any, other: Any) -> None:
+    """Raise AssertionError unless two arrays of probabilities, or of embeddings, agree within `SCORE_TOLERANCE`."""
+    np.testing.assert_allclose(np.asarray(one), np.asarray(other), rtol=0, atol=SCORE_TOLERANCE)
