@@ -17,8 +17,8 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from commands import labels, models, schedule, study, upkeep
-from commands.building import build_only
+from commands import labels, maintenance, models, schedule, training
+from commands.lazy_commands import build_only
 from commands.options import (
     MOST,
     AsJson,
@@ -35,8 +35,8 @@ from commands.options import (
     settings_of,
     stdout,
 )
-from indexer.emotions import EMOTIONS
-from indexer.errors import OF_THE_DISK, MoodexError, UsageError, unusable
+from indexer.domain.emotions import EMOTIONS
+from indexer.domain.errors import OF_THE_DISK, MoodexError, UsageError, unusable
 
 app = typer.Typer(
     name="moodex",
@@ -106,7 +106,7 @@ def common(
     ] = False,
 ) -> None:
     """Options of every command."""
-    from render import logs
+    from commands import logs
 
     logs.speak_as((log_format and log_format.value) or os.environ.get("MOODEX_LOG_FORMAT") or "text")
     if verbose and quiet:
@@ -146,12 +146,12 @@ def index_command(
     home: Home = None,
 ) -> NoReturn:
     """Look at every picture under the given paths and remember what it feels like."""
-    from indexer.bootstrap import indexing
-    from indexer.pipeline import IndexOptions
-    from indexer.scan import ScanOptions
-    from render.logs import say
-    from render.progress import TerminalProgress
-    from render.summary import write_summary
+    from commands.logs import say
+    from commands.output.progress import TerminalProgress
+    from commands.output.summary import write_summary
+    from indexer.ingest import service as ingest_service
+    from indexer.ingest.run import IndexOptions
+    from indexer.sources.filesystem import ScanOptions
 
     settings = settings_of(
         context,
@@ -174,13 +174,13 @@ def index_command(
     options = IndexOptions(scan=scan, prune=None if prune and not yes else prune, force=force)
     given = [os.fsencode(path) for path in paths]
     if watch:
-        from indexer.bootstrap import service
+        from indexer.scheduling import service as scheduling_service
 
         with stdout() as out:
-            service.watch(
+            scheduling_service.watch(
                 settings, given, options, poll, schedule.hands(), lambda done: write_summary(done, as_json, out, now=True)
             )
-    summary = indexing.index(settings, given, options, TerminalProgress())
+    summary = ingest_service.index(settings, given, options, TerminalProgress())
     say("info", "run_done", f"Indexed in {summary.seconds:.1f} s.", **summary.as_dict())
     with stdout() as out:
         write_summary(summary, as_json, out)
@@ -212,8 +212,8 @@ def search_command(
     home: Home = None,
 ) -> None:
     """Find pictures by what they feel like, by what they look like, or both at once."""
-    from indexer.bootstrap import searching
-    from indexer.question import Question
+    from indexer.domain.queries import Question
+    from indexer.search import service as search_service
 
     settings = settings_of(
         context,
@@ -237,15 +237,15 @@ def search_command(
         offset=offset,
         dedupe=dedupe,
     )
-    hits = searching.search(settings, question)
+    hits = search_service.search(settings, question)
     if open_sheet or form is Format.HTML:
-        from indexer.thumbnail import thumbnail
-        from render.sheet import show_sheet
+        from commands.output.contact_sheet import show_sheet
+        from indexer.imaging.thumbnail import thumbnail
 
         with stdout() as out:
             show_sheet(hits, question, thumbnail, settings.home, open_sheet, out)
     else:
-        from render.hits import write_hits
+        from commands.output.hits import write_hits
 
         with stdout() as out:
             write_hits(hits, "paths" if null else form.value, "\0" if null else "\n", out)
@@ -265,8 +265,8 @@ def show_command(
     home: Home = None,
 ) -> None:
     """Show how probable every emotion is for one picture, or for each face in it."""
-    from indexer.bootstrap import searching
-    from render.bars import write_bars
+    from commands.output.probabilities import write_bars
+    from indexer.search import service as search_service
 
     settings = settings_of(
         context,
@@ -278,7 +278,7 @@ def show_command(
         engine=engine,
         precision=precision,
     )
-    hits = searching.show(settings, os.fsencode(path))
+    hits = search_service.show(settings, os.fsencode(path))
     with stdout() as out:
         write_bars(hits, as_json, out)
 
@@ -291,18 +291,18 @@ def status_command(
     home: Home = None,
 ) -> None:
     """Show what is indexed, with which models, what failed and why."""
-    from indexer.bootstrap import reporting
-    from render.status import write_status
+    from commands.output.status import write_status
+    from indexer.maintenance import status as status_service
 
-    status = reporting.status(settings_of(context, home=home), failures)
+    status = status_service.status(settings_of(context, home=home), failures)
     with stdout() as out:
         write_status(status, as_json, out)
 
 
 labels.add_to(app)
-study.add_to(app)
+training.add_to(app)
 schedule.add_to(app)
-upkeep.add_to(app)
+maintenance.add_to(app)
 app.add_typer(models.app, name="models")
 
 
@@ -359,7 +359,7 @@ def _trace() -> None:
     """Write where the error at hand came from; the files and words in it are shown as safely as everywhere."""
     import traceback
 
-    from render.text import printable
+    from indexer.system.text import printable
 
     sys.stderr.write("".join(f"{printable(line)}\n" for line in traceback.format_exc().splitlines()))
 
@@ -374,7 +374,7 @@ def _refused(error: Any) -> int:
 
 
 def _report(sentence: str, code: int) -> int:
-    from render import logs
+    from commands import logs
 
     logs.say("error", "error", sentence, exit_code=code)
     return code

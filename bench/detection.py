@@ -26,7 +26,7 @@ from PIL import Image, ImageDraw
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from indexer.domain import Face  # noqa: E402
+from indexer.domain.models import Face  # noqa: E402
 from recipes.detector.cutouts import load_heads, load_things  # noqa: E402
 from recipes.detector.scenes import Scene, compose  # noqa: E402
 
@@ -94,7 +94,7 @@ def describe(result: dict[str, object]) -> None:
 
 def ours(detector: Path | None) -> Find:
     from models.faces.card import SHIPPED
-    from models.faces.finder import torch_finder
+    from models.faces.detector import torch_finder
 
     return torch_finder(detector or SHIPPED, "cpu").find
 

@@ -27,12 +27,12 @@ sys.path.insert(0, str(ROOT))
 
 from bench import corpus  # noqa: E402
 from bench.machine import machine  # noqa: E402
-from indexer import decode, resize  # noqa: E402
-from indexer.look import Reader  # noqa: E402
+from indexer.analysis.analyzer import Reader  # noqa: E402
+from indexer.imaging import decode, resize  # noqa: E402
 from models import zoo  # noqa: E402
-from models.classifier import OnnxClassifier, TorchClassifier  # noqa: E402
-from models.faces.boxes import overlaps  # noqa: E402
-from models.faces.finder import onnx_finder, torch_finder  # noqa: E402
+from models.faces.decode_boxes import overlaps  # noqa: E402
+from models.faces.detector import onnx_finder, torch_finder  # noqa: E402
+from models.inference.classifier import OnnxClassifier, TorchClassifier  # noqa: E402
 
 BATCHES = (1, 4, 8, 16, 32, 64)
 SPARES, WHOLE = (1.5, 3, 6, decode._SPARE), float("inf")

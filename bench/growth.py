@@ -69,11 +69,11 @@ def _apart(what: str, *given: object) -> Any:
 
 
 def indexing(count: int) -> dict[str, float]:
-    from indexer.bootstrap.indexing import index
-    from indexer.look import Reader
-    from indexer.pipeline import IndexOptions
+    from indexer.analysis.analyzer import Reader
+    from indexer.ingest.run import IndexOptions
+    from indexer.ingest.service import index
     from indexer.settings import Settings
-    from models.fake import FakeClassifier
+    from tests.support.fake_models import FakeClassifier
     from tests.support.quiet import Remembered
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -113,9 +113,9 @@ def fill(database: str, count: int) -> None:
 
 
 def build(database: str) -> float:
-    from db.store import SqliteStore
-    from db.vector_files import FaissFiles
-    from indexer.reconcile import keep_vectors
+    from db.sqlite.store import SqliteStore
+    from db.vectors.files import FaissFiles
+    from db.vectors.sync import keep_vectors
 
     with SqliteStore(Path(database)) as store:
         (model,) = store.models()
@@ -124,11 +124,11 @@ def build(database: str) -> float:
 
 def searching(count: int) -> dict[str, float]:
     from bench import synthetic
-    from db.store import SqliteStore
-    from db.vector_files import FaissFiles
-    from indexer.domain import LOOK, Query
-    from indexer.reconcile import open_vectors
-    from indexer.search import search
+    from db.sqlite.store import SqliteStore
+    from db.vectors.files import FaissFiles
+    from db.vectors.sync import open_vectors
+    from indexer.domain.models import LOOK, Query
+    from indexer.search.engine import search
 
     with tempfile.TemporaryDirectory() as scratch:
         database, files = Path(scratch, "moodex.sqlite"), FaissFiles(Path(scratch, "vectors"))

@@ -28,7 +28,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from indexer.isolation import ENVIRONMENT  # noqa: E402
+from indexer.imaging.decoder_pool import ENVIRONMENT  # noqa: E402
 
 CORES = len(os.sched_getaffinity(0))
 MODELS = {"moodex-lite0": "on", "moodex-lite0, whole pictures": "off", "resnet50, whole pictures": "off"}
@@ -156,10 +156,10 @@ def _resnet50(folder: Path) -> None:
     """A ResNet50 with random weights: how fast it is does not depend on them."""
     import torch
 
-    from indexer.domain import InputSpec, ModelCard
-    from indexer.emotions import EMOTIONS
+    from indexer.domain.emotions import EMOTIONS
+    from indexer.domain.models import InputSpec, ModelCard
     from models import checkpoint
-    from models.registry import architecture
+    from models.architectures.registry import architecture
 
     kind = architecture("resnet50")
     torch.manual_seed(0)
@@ -169,7 +169,7 @@ def _resnet50(folder: Path) -> None:
 
 
 class PlainEngine:
-    """A module as a script would call it; else as `models.engines.engine.Engine`."""
+    """A module as a script would call it; else as `models.inference.engines.base.Engine`."""
 
     name, device, batch_size, streams = "plain torch", "cpu", 32, 0
 
@@ -189,14 +189,14 @@ class Plain:
     """
 
     def __init__(self, model: str) -> None:
-        from indexer import resize
+        from indexer.imaging import resize
         from models import checkpoint, zoo
+        from models.architectures.network import Normalised
+        from models.architectures.registry import architecture
         from models.faces import checkpoint as faces
         from models.faces.card import SHIPPED
-        from models.faces.finder import MEAN, STD, NetworkFaceFinder
+        from models.faces.detector import MEAN, STD, NetworkFaceFinder
         from models.faces.network import FaceNet, Shown
-        from models.network import Normalised
-        from models.registry import architecture
 
         resize._fastest = lambda: resize.by_pillow
         path = Path("resnet50/resnet50.safetensors") if model.startswith("resnet50") else zoo.checkpoints()[zoo.DEFAULT]
@@ -213,12 +213,12 @@ class Plain:
             self.finder = NetworkFaceFinder(card, plain, lambda: plain)
 
     def decode(self, path: Path) -> Any:
-        """A file as `indexer.domain.DecodedImage`, by Pillow alone."""
+        """A file as `indexer.domain.models.DecodedImage`, by Pillow alone."""
         from PIL import Image
 
-        from indexer.decode import prepare
-        from indexer.domain import DecodedImage
-        from indexer.faces import PAGE
+        from indexer.analysis.face_crops import PAGE
+        from indexer.domain.models import DecodedImage
+        from indexer.imaging.decode import prepare
 
         with Image.open(path) as image:
             whole = image.convert("RGB")
@@ -231,7 +231,7 @@ class Plain:
     def predict(self, images: list[Any]) -> Any:
         import torch
 
-        from indexer.faces import views
+        from indexer.analysis.face_crops import views
 
         shown = views(images, self.finder, self.card.input)
         pixels = np.stack([view.pixels for regions in shown for view in regions])
@@ -268,7 +268,7 @@ def _loader(model: str, paths: list[Path]) -> dict[str, float]:
 
 def _reader(model: str) -> Any:
     """What `moodex index` computes with, in one thread."""
-    from indexer.bootstrap.opening import open_reader
+    from indexer.bootstrap import open_reader
     from indexer.settings import Settings
 
     network = "resnet50/resnet50.safetensors" if model.startswith("resnet50") else None

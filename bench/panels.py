@@ -22,13 +22,13 @@ from PIL import Image
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from indexer.faces import PAGE  # noqa: E402
-from indexer.look import Reader  # noqa: E402
+from indexer.analysis.analyzer import Reader  # noqa: E402
+from indexer.analysis.face_crops import PAGE  # noqa: E402
 from models import zoo  # noqa: E402
-from models.classifier import TorchClassifier  # noqa: E402
-from models.faces.finder import torch_finder  # noqa: E402
-from models.training.datasets import Picture, find_pictures  # noqa: E402
-from models.training.evaluate import among  # noqa: E402
+from models.faces.detector import torch_finder  # noqa: E402
+from models.inference.classifier import TorchClassifier  # noqa: E402
+from models.training.dataset_readers import Picture, find_pictures  # noqa: E402
+from models.training.metrics import among  # noqa: E402
 from recipes.detector.cutouts import load_things  # noqa: E402
 from recipes.detector.scenes import background  # noqa: E402
 

@@ -31,22 +31,22 @@ sys.path.insert(0, str(ROOT))
 
 from bench.machine import machine  # noqa: E402
 from bench.retrieval import precision_at_20, same_character  # noqa: E402
-from indexer.decode import decode_file  # noqa: E402
-from indexer.domain import FEEL, LOOK, InputSpec, ModelCard  # noqa: E402
+from indexer.domain.models import FEEL, LOOK, InputSpec, ModelCard  # noqa: E402
+from indexer.imaging.decode import decode_file  # noqa: E402
 from models import checkpoint, zoo  # noqa: E402
-from models.classifier import TorchClassifier  # noqa: E402
-from models.device import choose_device  # noqa: E402
-from models.registry import architecture  # noqa: E402
-from models.start import IMAGENET, start  # noqa: E402
-from models.training.calibrate import fit_temperature, scaled  # noqa: E402
-from models.training.datasets import Picture, find_pictures  # noqa: E402
-from models.training.describe import markdown, tables  # noqa: E402
-from models.training.evaluate import among, evaluate  # noqa: E402
-from models.training.pictures import Pictures, load_pictures  # noqa: E402
+from models.architectures.registry import architecture  # noqa: E402
+from models.inference.classifier import TorchClassifier  # noqa: E402
+from models.inference.device import choose_device  # noqa: E402
+from models.training.calibration import fit_temperature, scaled  # noqa: E402
+from models.training.dataset import Pictures, load_pictures  # noqa: E402
+from models.training.dataset_readers import Picture, find_pictures  # noqa: E402
+from models.training.initial_weights import IMAGENET, start  # noqa: E402
+from models.training.loop import fit  # noqa: E402
+from models.training.metrics import among, evaluate  # noqa: E402
+from models.training.model_card_markdown import markdown, tables  # noqa: E402
 from models.training.recipe import Recipe, find_recipe  # noqa: E402
-from models.training.run import log_probabilities  # noqa: E402
 from models.training.sampling import sampling_weights  # noqa: E402
-from models.training.train import fit  # noqa: E402
+from models.training.trainer import log_probabilities  # noqa: E402
 
 FIVE = ("happy", "sad", "angry", "surprise", "neutral")
 KIND = architecture("efficientnet_lite0")

@@ -25,11 +25,11 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench.machine import machine  # noqa: E402
-from indexer.bootstrap import indexing  # noqa: E402
-from indexer.look import Reader  # noqa: E402
-from indexer.pipeline import IndexOptions  # noqa: E402
+from indexer.analysis.analyzer import Reader  # noqa: E402
+from indexer.ingest import service as ingest_service  # noqa: E402
+from indexer.ingest.run import IndexOptions  # noqa: E402
 from indexer.settings import Settings  # noqa: E402
-from models.fake import FakeClassifier  # noqa: E402
+from tests.support.fake_models import FakeClassifier  # noqa: E402
 from tests.support.quiet import Remembered  # noqa: E402
 
 A_FOLDER, DISTINCT = 500, 200
@@ -58,7 +58,9 @@ def measure(count: int, rounds: int) -> None:
         plant(tree, count)
 
         def look() -> Any:
-            return indexing.index(settings, [os.fsencode(tree)], IndexOptions(), Remembered(), lambda _: Reader(FakeClassifier()))
+            return ingest_service.index(
+                settings, [os.fsencode(tree)], IndexOptions(), Remembered(), lambda _: Reader(FakeClassifier())
+            )
 
         first = timed(look)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -21,14 +21,14 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench.machine import machine  # noqa: E402
-from db.engine import open_engine  # noqa: E402
-from db.store import SqliteStore  # noqa: E402
-from db.vector_files import FaissFiles  # noqa: E402
-from indexer.reconcile import keep_vectors  # noqa: E402
+from db.sqlite.engine import open_engine  # noqa: E402
+from db.sqlite.store import SqliteStore  # noqa: E402
+from db.vectors.files import FaissFiles  # noqa: E402
+from db.vectors.sync import keep_vectors  # noqa: E402
 from models import zoo  # noqa: E402
-from models.card import read_card  # noqa: E402
-from models.teaching.head import Head  # noqa: E402
-from models.teaching.version import score  # noqa: E402
+from models.model_card import read_card  # noqa: E402
+from models.teaching.linear_head import Head  # noqa: E402
+from models.teaching.model_version import score  # noqa: E402
 
 _AT_ONCE = 20_000
 

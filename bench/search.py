@@ -26,12 +26,12 @@ sys.path.insert(0, str(ROOT))
 
 from bench import synthetic  # noqa: E402
 from bench.machine import machine  # noqa: E402
-from db.store import SqliteStore  # noqa: E402
-from db.vector_files import FaissFiles  # noqa: E402
-from indexer.domain import LOOK, Query  # noqa: E402
+from db.sqlite.store import SqliteStore  # noqa: E402
+from db.vectors.files import FaissFiles  # noqa: E402
+from db.vectors.sync import keep_vectors, open_vectors  # noqa: E402
+from indexer.domain.models import LOOK, Query  # noqa: E402
 from indexer.ports import Selection  # noqa: E402
-from indexer.reconcile import keep_vectors, open_vectors  # noqa: E402
-from indexer.search import search  # noqa: E402
+from indexer.search.engine import search  # noqa: E402
 
 K, MORE = 10, 10_000
 FILTERS: dict[str, tuple[tuple[str, ...], float]] = {

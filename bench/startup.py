@@ -87,9 +87,9 @@ def main() -> None:
 def _add(home: Path, count: int) -> None:
     """Synthetic pictures beside those that are there, with their vector index."""
     from bench import synthetic
-    from db.store import SqliteStore
-    from db.vector_files import FaissFiles
-    from indexer.reconcile import keep_vectors
+    from db.sqlite.store import SqliteStore
+    from db.vectors.files import FaissFiles
+    from db.vectors.sync import keep_vectors
 
     synthetic.fill(home / "moodex.sqlite", count, first=1000)
     with SqliteStore(home / "moodex.sqlite") as store:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from db.engine import open_engine
-from db.store import SqliteStore
-from indexer.domain import FEEL, LOOK, ModelCard
+from db.sqlite.engine import open_engine
+from db.sqlite.store import SqliteStore
+from indexer.domain.models import FEEL, LOOK, ModelCard
 from models import zoo
-from models.card import read_card
+from models.model_card import read_card
 
 FREQUENCIES = {"neutral": 0.45, "happy": 0.2, "sad": 0.14, "angry": 0.1, "surprise": 0.07, "fear": 0.03, "disgust": 0.01}
 A_CHARACTER, WAYS, A_FOLDER = 50, 24, 1000

@@ -24,16 +24,16 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench.machine import machine  # noqa: E402
-from indexer.decode import decode_file  # noqa: E402
-from indexer.errors import UsageError  # noqa: E402
-from indexer.teach import impressions, telling  # noqa: E402
-from indexer.usual import learned  # noqa: E402
+from indexer.domain.errors import UsageError  # noqa: E402
+from indexer.imaging.decode import decode_file  # noqa: E402
+from indexer.teaching.training_set import impressions, telling  # noqa: E402
 from models import checkpoint, zoo  # noqa: E402
-from models.classifier import TorchClassifier  # noqa: E402
-from models.teaching.memory import as_read, head_of, recall  # noqa: E402
-from models.teaching.teach import teach  # noqa: E402
-from models.training.datasets import find_pictures  # noqa: E402
-from models.training.pictures import load_pictures  # noqa: E402
+from models.inference.classifier import TorchClassifier  # noqa: E402
+from models.style_baseline import learned  # noqa: E402
+from models.teaching.fit import teach  # noqa: E402
+from models.teaching.replay import as_read, head_of, recall  # noqa: E402
+from models.training.dataset import load_pictures  # noqa: E402
+from models.training.dataset_readers import find_pictures  # noqa: E402
 
 BUDGETS = (1, 2, 5, 10, 20)
 REPEATS = 12

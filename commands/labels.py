@@ -35,17 +35,17 @@ def label(
     home: Home = None,
 ) -> None:
     """Say yourself what pictures feel like. Your word goes before every model's, in every search, from then on."""
-    from indexer.bootstrap import labelling
-    from indexer.errors import UsageError
-    from indexer.label import is_table, what_is_said
-    from render.labels import write_changed, write_labels
+    from commands.output.labels import write_changed, write_labels
+    from indexer.domain.errors import UsageError
+    from indexer.labels import service as labels_service
+    from indexer.labels.assign import is_table, what_is_said
 
     settings = settings_of(context, home=home)
     given = [os.fsencode(path) for path in paths or ()]
     if listed:
         if given or emotion or remove:
             raise UsageError("--list goes alone: it shows every label.")
-        found = labelling.labels(settings)
+        found = labels_service.labels(settings)
         with stdout() as out:
             write_labels(found, as_json, out)
         return
@@ -58,7 +58,7 @@ def label(
         raise UsageError("Tables say themselves what pictures feel like; leave out --emotion.")
     if not remove and emotion is None and tables < len(given):
         raise UsageError("Say what the pictures feel like: --emotion EMOTION, or --remove to take labels back.")
-    changed = labelling.label(settings, what_is_said(given, emotion, remove), new, skip_unknown)
+    changed = labels_service.label(settings, what_is_said(given, emotion, remove), new, skip_unknown)
     with stdout() as out:
         write_changed(changed, as_json, out)
 
@@ -71,10 +71,10 @@ def doubts(
     home: Home = None,
 ) -> None:
     """List the labels that the model contradicts most surely: they deserve another look."""
-    from indexer.bootstrap import labelling
-    from render.labels import write_doubts
+    from commands.output.labels import write_doubts
+    from indexer.labels import service as labels_service
 
-    found = labelling.doubts(settings_of(context, home=home, model=model), limit)
+    found = labels_service.doubts(settings_of(context, home=home, model=model), limit)
     with stdout() as out:
         write_doubts(found, as_json, out)
 
@@ -91,18 +91,19 @@ def teach(
     home: Home = None,
 ) -> None:
     """Let the model learn from your labels, and look at everything again with what it learned, without opening a picture."""
-    from indexer.bootstrap import labelling, teaching
-    from indexer.errors import UsageError
-    from render import labels as render
-    from render.progress import TerminalProgress
+    from commands.output import labels as render
+    from commands.output.progress import TerminalProgress
+    from indexer.domain.errors import UsageError
+    from indexer.labels import service as labels_service
+    from indexer.teaching import service as teaching_service
 
     if (name is not None) + (count is not None) + undo > 1:
         raise UsageError("--name, --suggest and --undo each go alone.")
     settings = settings_of(context, home=home, model=model)
     with stdout() as out:
         if count is not None:
-            render.write_suggestions(labelling.suggest(settings, count), as_json, out)
+            render.write_suggestions(labels_service.suggest(settings, count), as_json, out)
         elif undo:
-            render.write_undone(teaching.undo_teaching(settings, TerminalProgress("Looking again")), as_json, out)
+            render.write_undone(teaching_service.undo_teaching(settings, TerminalProgress("Looking again")), as_json, out)
         else:
-            render.write_teaching(teaching.teach(settings, name, TerminalProgress("Looking again")), as_json, out)
+            render.write_teaching(teaching_service.teach(settings, name, TerminalProgress("Looking again")), as_json, out)

@@ -23,8 +23,8 @@ class ExportFormat(StrEnum):
 @app.command("list")
 def list_command(context: typer.Context, as_json: AsJson = False, home: Home = None) -> None:
     """List the models that --model knows, with what is indexed by each."""
-    from indexer.bootstrap.models import list_models
-    from render.models import write_models
+    from commands.output.models import write_models
+    from indexer.registry.service import list_models
 
     models = list_models(settings_of(context, home=home))
     with stdout() as out:
@@ -40,8 +40,8 @@ def add_command(
     home: Home = None,
 ) -> None:
     """Verify a trained model and copy it to where --model NAME finds it."""
-    from indexer.bootstrap.opening import shelf
-    from render.text import printable
+    from indexer.bootstrap import shelf
+    from indexer.system.text import printable
 
     card = shelf(settings_of(context, home=home)).add(file, name, force)
     print(printable(card.name))  # noqa: T201
@@ -55,8 +55,8 @@ def default_command(
     home: Home = None,
 ) -> None:
     """Choose the model that is used where no --model is given, or show it. MOODEX_MODEL and the configuration file go first."""
-    from indexer.bootstrap.models import default_model
-    from render.models import write_default
+    from commands.output.models import write_default
+    from indexer.registry.service import default_model
 
     default = default_model(settings_of(context, home=home), name)
     with stdout() as out:
@@ -71,8 +71,8 @@ def remove_command(
     home: Home = None,
 ) -> None:
     """Remove a model. What is indexed with it stays searchable by its name, unless --predictions."""
-    from indexer.bootstrap.models import remove_model
-    from render.models import write_removed
+    from commands.output.models import write_removed
+    from indexer.registry.service import remove_model
 
     forgotten = remove_model(settings_of(context, home=home), name, predictions)
     with stdout() as out:
@@ -89,8 +89,8 @@ def export_command(
     home: Home = None,
 ) -> None:
     """Write a model for other programs, after checking that it gives the same answers there."""
-    from indexer.bootstrap.models import export_model
-    from render.models import write_exported
+    from commands.output.models import write_exported
+    from indexer.registry.service import export_model
 
     exported = export_model(settings_of(context, home=home), name, form.value, output, force)
     with stdout() as out:

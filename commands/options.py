@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from indexer.errors import unusable
+from indexer.domain.errors import unusable
 
 if TYPE_CHECKING:
     from indexer.settings import Settings
@@ -68,8 +68,8 @@ def settings_of(context: typer.Context, service: bool = False, **flags: Any) -> 
 
     A `service` says there what it does, and when.
     """
+    from commands import logs
     from indexer.settings import load_settings
-    from render import logs
 
     common: Common = context.obj
     flags["home"] = flags.get("home") or common.home

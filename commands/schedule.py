@@ -11,7 +11,7 @@ import typer
 from commands.options import MOST, AsJson, BatchSize, Device, Faces, Home, Model, Workers, settings_of, stdout
 
 if TYPE_CHECKING:
-    from indexer.bootstrap.service import Hands
+    from indexer.scheduling.service import Hands
     from indexer.settings import Settings
 
 app = typer.Typer(help="Index again and again, by itself.", no_args_is_help=True)
@@ -27,9 +27,9 @@ def add_to(program: typer.Typer) -> None:
 
 def hands() -> Hands:
     """A progress bar for every run, on a terminal, and stderr for what is told."""
-    from indexer.bootstrap.service import Hands
-    from render.logs import say
-    from render.progress import TerminalProgress
+    from commands.logs import say
+    from commands.output.progress import TerminalProgress
+    from indexer.scheduling.service import Hands
 
     return Hands(TerminalProgress, say)
 
@@ -41,10 +41,10 @@ def runs(
     home: Home = None,
 ) -> None:
     """Show the latest runs: when, how long, which folders, what they did, how they ended and why."""
-    from indexer.bootstrap import service
-    from render.runs import write_runs
+    from commands.output.runs import write_runs
+    from indexer.scheduling import service as scheduling_service
 
-    found = service.runs(settings_of(context, home=home), limit)
+    found = scheduling_service.runs(settings_of(context, home=home), limit)
     with stdout() as out:
         write_runs(found, as_json, out)
 
@@ -67,10 +67,10 @@ def add_command(
     home: Home = None,
 ) -> None:
     """Add a job: index these paths again and again. What is not said here is as the settings have it when it runs."""
-    from indexer.bootstrap import service
-    from indexer.cron import parse_every
-    from indexer.jobs import Job, JobOptions, When
-    from render.schedule import write_added
+    from commands.output.schedule import write_added
+    from indexer.domain.jobs import Job, JobOptions, When
+    from indexer.scheduling import service as scheduling_service
+    from indexer.scheduling.cron import parse_every
 
     settings = settings_of(context, home=home, model=model, faces=faces, workers=workers, batch_size=batch_size, device=device)
     options = JobOptions(
@@ -83,29 +83,29 @@ def add_command(
         device=device,
     )
     when = When(cron, parse_every(every) if every is not None else None, watch)
-    job = service.add_job(settings, Job(name, tuple(map(os.fsencode, paths)), when, options))
+    job = scheduling_service.add_job(settings, Job(name, tuple(map(os.fsencode, paths)), when, options))
     with stdout() as out:
-        write_added(job, service.zone(), out)
+        write_added(job, scheduling_service.zone(), out)
 
 
 @app.command("list")
 def list_command(context: typer.Context, as_json: AsJson = False, home: Home = None) -> None:
     """List the jobs: when they run, when next, and how they last went."""
-    from indexer.bootstrap import service
-    from render.schedule import write_jobs
+    from commands.output.schedule import write_jobs
+    from indexer.scheduling import service as scheduling_service
 
-    found = service.planned(settings_of(context, home=home))
+    found = scheduling_service.planned(settings_of(context, home=home))
     with stdout() as out:
-        write_jobs(found, service.zone(), as_json, out)
+        write_jobs(found, scheduling_service.zone(), as_json, out)
 
 
 @app.command("remove")
 def remove_command(context: typer.Context, name: Name, home: Home = None) -> None:
     """Remove a job. What it has indexed stays."""
-    from indexer.bootstrap import service
-    from render.text import printable
+    from indexer.scheduling import service as scheduling_service
+    from indexer.system.text import printable
 
-    service.remove_job(settings_of(context, home=home), name)
+    scheduling_service.remove_job(settings_of(context, home=home), name)
     with stdout() as out:
         out.write(f"Removed {printable(name)}.\n")
 
@@ -120,12 +120,12 @@ def run_command(
     home: Home = None,
 ) -> None:
     """Run the jobs when they are due, one at a time, until stopped. What was missed meanwhile is made up for once."""
-    from indexer.bootstrap import service
+    from indexer.scheduling import service as scheduling_service
 
     settings = settings_of(context, service=True, home=home)
     if not once:
-        service.serve(settings, hands(), metrics)
-    raise typer.Exit(service.run_due(settings, hands(), metrics))
+        scheduling_service.serve(settings, hands(), metrics)
+    raise typer.Exit(scheduling_service.run_due(settings, hands(), metrics))
 
 
 @app.command("unit")
@@ -139,21 +139,21 @@ def unit_command(
     home: Home = None,
 ) -> None:
     """Print a systemd service and timer, or a crontab line, that run what is due every five minutes."""
-    from indexer import units
-    from indexer.errors import UsageError
-    from render.schedule import write_units
+    from commands.output.schedule import write_units
+    from indexer.domain.errors import UsageError
+    from indexer.scheduling import systemd
 
     if crontab and output is not None:
         raise UsageError("--output goes with systemd units; a crontab line is added with: crontab -e")
     words = _command_line(settings_of(context, home=home))
     with stdout() as out:
         if crontab:
-            out.write(units.crontab(words) + "\n")
+            out.write(systemd.crontab(words) + "\n")
         else:
-            write_units({"moodex.service": units.service(words), "moodex.timer": units.timer()}, output, out)
+            write_units({"moodex.service": systemd.service(words), "moodex.timer": systemd.timer()}, output, out)
 
 
 def _command_line(settings: Settings) -> list[str]:
-    from indexer.bootstrap import service
+    from indexer.scheduling import service as scheduling_service
 
-    return [*service.program(), "--home", str(settings.home), "schedule", "run", "--once"]
+    return [*scheduling_service.program(), "--home", str(settings.home), "schedule", "run", "--once"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from platformdirs import user_config_path, user_data_path
 
-from indexer.errors import UsageError
+from indexer.domain.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)

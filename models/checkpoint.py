@@ -12,12 +12,12 @@ from safetensors.torch import load as parse
 from safetensors.torch import save as serialise
 from torch import Tensor
 
-from indexer.atomic import write_file
-from indexer.domain import ModelCard
-from indexer.errors import ModelUnavailable, MoodexError
-from models.card import card_path, card_text, read_card
-from models.registry import architecture
-from models.verified import NO_TENSORS, not_safetensors, read_verified
+from indexer.domain.errors import ModelUnavailable, MoodexError
+from indexer.domain.models import ModelCard
+from indexer.system.atomic import write_file
+from models.architectures.registry import architecture
+from models.model_card import card_path, card_text, read_card
+from models.safetensors_io import NO_TENSORS, not_safetensors, read_verified
 
 MEMORY = "memory."
 """How the names of tensors begin that are no weights, but remember some of the pictures a model was trained on."""

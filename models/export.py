@@ -1,6 +1,6 @@
 """A model in a format that other programs run, checked against torch before it is put in place.
 
-Both formats hold `models.network.Normalised`, so that a program needs nothing of ours but the card. In: `pixels`, uint8,
+Both formats hold `architectures.network.Normalised`, so that a program needs nothing of ours but the card. In: `pixels`, uint8,
 (N, size, size, 3), RGB, prepared as the card's input says. Out: `probabilities`, float32, (N, labels), calibrated, rows sum to 1;
 and `embeddings`, float32, (N, embedding size), rows of length 1. N is any number from 1 on.
 """
@@ -17,15 +17,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from indexer.atomic import replace_file
-from indexer.domain import ModelCard
-from indexer.errors import ModelUnavailable, UsageError
-from indexer.extras import require
-from indexer.messages import ExportedModel
+from indexer.domain.errors import ModelUnavailable, UsageError
+from indexer.domain.models import ModelCard
+from indexer.domain.reports import ExportedModel
+from indexer.system.atomic import replace_file
+from indexer.system.optional import require
 from models import checkpoint
-from models.assemble import assemble
-from models.card import card_text
-from models.network import Normalised
+from models.architectures.network import Normalised
+from models.inference.module import assemble
+from models.model_card import card_text
 
 OPSET = 18
 """The ONNX operator set that torch writes without conversion; onnxruntime runs it from 1.14 on."""

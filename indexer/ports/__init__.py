@@ -4,11 +4,11 @@ Records are named tuples: every command defines them all as it starts, and a fro
 Adapters live in `models`, `db` and `render`; `tests/contracts` has one suite per port that every implementation passes.
 """
 
-from indexer.ports.catalog import Batch, Catalog, FolderNote, KnownFile, PendingFile, Predicted, Score
-from indexer.ports.classifier import Classifier, FaceFinder
+from indexer.ports.models import Classifier, FaceFinder
 from indexer.ports.progress import Progress
-from indexer.ports.shelf import Counts, Filter, PictureFile, RankedHit, RunRecord, RunTotals, Sample, Shelf, StoredModel
 from indexer.ports.store import Store
+from indexer.ports.store_reader import Counts, Filter, PictureFile, RankedHit, RunRecord, RunTotals, Sample, Shelf, StoredModel
+from indexer.ports.store_writer import Batch, Catalog, FolderNote, KnownFile, PendingFile, Predicted, Score
 from indexer.ports.vectors import NOT_THE_MODELS, Generation, Segment, Selection, VectorFiles, VectorIndex, VectorRows
 
 __all__ = [

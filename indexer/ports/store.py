@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from indexer.ports.catalog import Catalog
-from indexer.ports.shelf import Shelf
+from indexer.ports.store_reader import Shelf
+from indexer.ports.store_writer import Catalog
 
 
 class Store(Catalog, Shelf, Protocol):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from indexer.domain import Floats, Halves, Ids, ModelCard, Pixels
+    from indexer.domain.models import Floats, Halves, Ids, ModelCard, Pixels
 
 
 NOT_THE_MODELS = 255

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from indexer.errors import ModelUnavailable
+from indexer.domain.errors import ModelUnavailable
 
 SHIPPED = Path(__file__).parent / "moodex-faces.safetensors"
 

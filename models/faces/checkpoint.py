@@ -14,10 +14,10 @@ from safetensors.torch import load as parse
 from safetensors.torch import save as serialise
 from torch import Tensor
 
-from indexer.atomic import write_file
-from indexer.errors import ModelUnavailable
+from indexer.domain.errors import ModelUnavailable
+from indexer.system.atomic import write_file
 from models.faces.card import SHIPPED, FaceCard, read_card
-from models.verified import read_verified
+from models.safetensors_io import read_verified
 
 
 def save(folder: Path, name: str, state: Mapping[str, Tensor], side: int, least: float, about: Mapping[str, Any]) -> Path:

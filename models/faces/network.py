@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from indexer.errors import ModelUnavailable
-from models.efficientnet_lite import ConvNorm, EfficientNetLite
-from models.faces.boxes import STRIDE
-from models.fold import fold_norms
+from indexer.domain.errors import ModelUnavailable
+from models.architectures.efficientnet_lite import ConvNorm, EfficientNetLite
+from models.architectures.fuse_batchnorm import fold_norms
+from models.faces.decode_boxes import STRIDE
 
 _FINE, _COARSE = 5, 11
 """Blocks of the backbone after which maps are taken: strides 8 and 16, 40 and 112 channels."""

@@ -1,106 +1,81 @@
-"""How good predictions are, in numbers."""
+"""What a checkpoint is worth on a data set: what `moodex evaluate` does."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from indexer.extras import require
-from indexer.study import ByLabel, Evaluation
-from models.training.calibrate import fit_temperature
+from indexer.domain.emotions import PARENTS
+from indexer.domain.errors import UsageError
+from indexer.domain.training import Evaluation, Mistake
+from models.inference.classifier import TorchClassifier
+from models.training.dataset import Decode, Pictures, load_pictures
+from models.training.dataset_readers import Picture, find_pictures
+from models.training.label_mapping import Labels
+from models.training.metrics import evaluate, with_intervals
+from models.training.test_time_augmentation import probabilities
 
 if TYPE_CHECKING:
-    from indexer.domain import Floats, Ids
+    from indexer.domain.models import Floats
 
-_BINS = 15
-_RESAMPLES = 1000
-_SURE = 1e-12
+_log = logging.getLogger(__name__)
 
 
-def evaluate(probabilities: Floats, truth: Ids, labels: Sequence[str]) -> Evaluation:
-    """Compare probabilities, (N, labels), with the true label numbers, int64, (N,). N >= 1. Raises MissingExtra."""
-    require("sklearn", "scikit-learn", "train", "Evaluating")
-    from sklearn.metrics import precision_recall_fscore_support
+def judge(
+    classifier: TorchClassifier, datasets: Sequence[Path], labels: Labels, decode: Decode, closed: bool = False, views: int = 1
+) -> tuple[Evaluation, list[Mistake]]:
+    """A classifier's measures on data sets, with intervals, and what it got wrong, the surest first.
 
-    numbers = np.arange(len(labels))
-    guessed = probabilities.argmax(axis=1)
-    each = precision_recall_fscore_support(truth, guessed, labels=numbers, zero_division=0)
-    per_class = {
-        label: ByLabel(float(precision), float(recall), float(f1), int(support))
-        for label, precision, recall, f1, support in zip(labels, *each, strict=True)
-    }
-    present = [one for one in per_class.values() if one.support]
-    return Evaluation(
-        n=len(truth),
-        accuracy=float(np.mean(guessed == truth)),
-        balanced_accuracy=float(np.mean([one.recall for one in present])),
-        macro_f1=float(np.mean([one.f1 for one in present])),
-        ece=calibration_error(probabilities, truth),
-        chance=1 / len(present),
-        per_class=per_class,
-        labels=tuple(labels),
-        confusion=_confusion(truth, guessed, len(labels)),
-        reliability=reliability(probabilities, truth),
-    )
-
-
-def with_intervals(evaluation: Evaluation, probabilities: Floats, truth: Ids, seed: int = 0) -> Evaluation:
-    """The same with 95% intervals (percentile bootstrap over pictures, 1000 resamples) and the temperature that fits best.
-
-    The intervals take pictures as independent: those of one character are not, and true intervals are wider.
+    A picture of an emotion that the model does not know counts as its parent (crying: sad), or is left out where the model does
+    not know that either. `closed` lets the model guess only among the emotions that occur. Raises UsageError where no picture is
+    left.
     """
-    random = np.random.default_rng(seed)
-    count, guessed = len(evaluation.labels), probabilities.argmax(axis=1)
-    found: dict[str, list[float]] = {"accuracy": [], "balanced_accuracy": [], "macro_f1": []}
-    for _ in range(_RESAMPLES):
-        rows = random.integers(0, len(truth), len(truth))
-        confusion = _confusion(truth[rows], guessed[rows], count)
-        hits, true, said = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
-        there = true > 0
-        found["accuracy"].append(hits.sum() / len(truth))
-        found["balanced_accuracy"].append(float(np.mean(hits[there] / true[there])))
-        found["macro_f1"].append(float(np.mean(2 * hits[there] / (true + said)[there])))
-    intervals = {name: (float(np.quantile(each, 0.025)), float(np.quantile(each, 0.975))) for name, each in found.items()}
-    temperature = fit_temperature(np.log(probabilities + _SURE), truth)
-    return replace(evaluation, intervals=intervals, temperature=temperature)
+    found = find_pictures(datasets, labels)
+    known = classifier.card.labels
+    usable = [picture for picture in (_as_known(picture, known) for picture in found) if picture]
+    if not usable:
+        raise UsageError(f"The model {classifier.card.name!r} knows none of the emotions in these pictures.")
+    if left_out := len(found) - len(usable):
+        _log.warning("Left out %d pictures of emotions that the model does not know.", left_out)
+    pictures = load_pictures(usable, classifier.card.input, decode, emotions=known)
+    said = probabilities(classifier, pictures.pixels, views)
+    if closed:
+        said = among_occurring(said, pictures)
+    evaluation = with_intervals(evaluate(said, pictures.labels, known), said, pictures.labels)
+    return replace(evaluation, left_out=left_out), mistakes(said, pictures)
 
 
-def among(probabilities: Floats, truth: Ids, labels: Sequence[str], allowed: Sequence[str]) -> Evaluation:
-    """Evaluate the pictures whose label is one of `allowed`, guessing only among those of them that occur.
-
-    Raises ValueError where none occurs.
-    """
-    numbers = [number for number, label in enumerate(labels) if label in allowed and np.any(truth == number)]
-    if not numbers:
-        raise ValueError(f"none of the pictures is {' or '.join(allowed)}")
-    chosen = np.isin(truth, numbers)
-    part = probabilities[chosen][:, numbers].astype(np.float64) + _SURE
-    part = (part / part.sum(axis=1, keepdims=True)).astype(np.float32)
-    return evaluate(part, np.searchsorted(numbers, truth[chosen]), [labels[number] for number in numbers])
+def among_occurring(said: Floats, pictures: Pictures) -> Floats:
+    """Probabilities with those of emotions that do not occur set to 0, and the rest scaled to sum to 1."""
+    occurs = np.isin(np.arange(said.shape[1]), pictures.labels)
+    kept = np.where(occurs, said, 0) + np.where(occurs, 1e-12, 0)
+    shared: Floats = (kept / kept.sum(axis=1, keepdims=True)).astype(np.float32)
+    return shared
 
 
-def calibration_error(probabilities: Floats, truth: Ids) -> float:
-    """Expected calibration error: |accuracy - confidence| averaged over 15 equal bins of the highest probability, by their size.
-
-    After Guo et al., "On Calibration of Modern Neural Networks", arXiv:1706.04599.
-    """
-    return sum(abs(accuracy - confidence) * count for confidence, accuracy, count in reliability(probabilities, truth)) / len(
-        truth
-    )
-
-
-def reliability(probabilities: Floats, truth: Ids) -> tuple[tuple[float, float, int], ...]:
-    """(mean confidence, accuracy, pictures) of each of 15 equal bins of the highest probability that is not empty."""
-    confidence: np.ndarray[Any, Any] = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == truth
-    bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
-    rows = [np.flatnonzero(bins == one) for one in range(_BINS)]
-    return tuple((float(np.mean(confidence[r], dtype=np.float64)), float(np.mean(right[r])), len(r)) for r in rows if len(r))
+def mistakes(said: Floats, pictures: Pictures) -> list[Mistake]:
+    """The pictures guessed wrongly, the surest first. `said` is float32, (N, labels)."""
+    guessed, confidence = said.argmax(axis=1), said.max(axis=1)
+    wrong = np.flatnonzero(guessed != pictures.labels)
+    wrong = wrong[np.argsort(-confidence[wrong], kind="stable")]
+    return [
+        Mistake(
+            pictures.files[row].path,
+            pictures.emotions[pictures.labels[row]],
+            pictures.emotions[guessed[row]],
+            float(confidence[row]),
+        )
+        for row in wrong
+    ]
 
 
-def _confusion(truth: Ids, guessed: Ids, count: int) -> Ids:
-    """How often each label, (N,), was guessed for each: int64, (count, count), rows true."""
-    return np.bincount(truth * count + guessed, minlength=count * count).reshape(count, count)
+def _as_known(picture: Picture, known: Sequence[str]) -> Picture | None:
+    if picture.emotion in known:
+        return picture
+    parent = PARENTS.get(picture.emotion)
+    return replace(picture, emotion=parent) if parent in known and parent is not None else None

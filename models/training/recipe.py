@@ -9,8 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from indexer.errors import ModelUnavailable, UsageError
-from models.registry import architecture
+from indexer.domain.errors import ModelUnavailable, UsageError
+from models.architectures.registry import architecture
 
 NAMED = Path(__file__).parent / "recipes.toml"
 STUDY = Path(__file__).parent / "study.toml"

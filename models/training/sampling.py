@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from models.training.pictures import Pictures
+from models.training.dataset import Pictures
 from models.training.recipe import Recipe
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from indexer.domain import Ids
+    from indexer.domain.models import Ids
 
 
 def steps_per_epoch(pictures: Pictures, recipe: Recipe) -> int:

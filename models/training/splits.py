@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from indexer.errors import UsageError
-from indexer.rows import csv_writer
-from models.training.pictures import GROUPINGS, Pictures, held_out
+from indexer.domain.errors import UsageError
+from indexer.system.csv_format import csv_writer
+from models.training.dataset import GROUPINGS, Pictures, held_out
 
 if TYPE_CHECKING:
-    from indexer.domain import Ids
+    from indexer.domain.models import Ids
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 

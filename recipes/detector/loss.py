@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models.faces.boxes import STRIDE
+from models.faces.decode_boxes import STRIDE
 
 _SPREAD = 0.13
 """Standard deviation of a face's mark, in widths and heights of it."""

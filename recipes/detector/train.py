@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from models.efficientnet_lite import imagenet
+from models.architectures.efficientnet_lite import imagenet
 from models.faces import checkpoint
 from models.faces.network import FaceNet
 from recipes.detector.cutouts import Cutout, load_drawn, load_heads, load_things

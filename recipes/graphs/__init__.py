@@ -1,1 +1,1 @@
-"""Draws the ONNX graphs that `models/engines/graph.py` puts weights into."""
+"""Draws the ONNX graphs that `models/inference/engines/onnx_graph.py` puts weights into."""

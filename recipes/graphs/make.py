@@ -16,17 +16,17 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from indexer.emotions import EMOTIONS
+from indexer.domain.emotions import EMOTIONS
 from models import zoo
-from models.card import read_card
-from models.engines.graph import PREFIX, graph_path
+from models.architectures.fuse_batchnorm import fold_norms, norm_pairs
+from models.architectures.network import Network
+from models.architectures.registry import architecture
 from models.export import OPSET
 from models.faces.card import read_card as read_face_card
-from models.faces.finder import GRAPH, MEAN, STD
+from models.faces.detector import GRAPH, MEAN, STD
 from models.faces.network import FaceNet, Shown
-from models.fold import fold_norms, norm_pairs
-from models.network import Network
-from models.registry import architecture
+from models.inference.engines.onnx_graph import PREFIX, graph_path
+from models.model_card import read_card
 
 LITE, SIDES = "efficientnet_lite0", (128, 224)
 """Its padding depends on the size of its input: drawn for those that are trained on."""

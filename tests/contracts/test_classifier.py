@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from indexer.domain import ModelCard
+from indexer.domain.models import ModelCard
 from indexer.ports import Classifier
 from models import zoo
-from models.card import read_card
-from models.classifier import OnnxClassifier, TorchClassifier
-from models.fake import FakeClassifier
-from models.lazy import LazyClassifier
+from models.inference.classifier import OnnxClassifier, TorchClassifier
+from models.inference.lazy import LazyClassifier
+from models.model_card import read_card
+from tests.support.fake_models import FakeClassifier
 from tests.support.scores import assert_same_scores
 
 

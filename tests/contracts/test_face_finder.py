@@ -7,9 +7,9 @@ import pytest
 
 from indexer.ports import FaceFinder
 from models.faces.card import read_card
-from models.faces.finder import onnx_finder, torch_finder
-from models.fake import FakeFaceFinder
-from models.lazy import LazyFaceFinder
+from models.faces.detector import onnx_finder, torch_finder
+from models.inference.lazy import LazyFaceFinder
+from tests.support.fake_models import FakeFaceFinder
 
 
 @pytest.fixture(scope="module", params=["fake", "torch", "onnx", "lazy"])

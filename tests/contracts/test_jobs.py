@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from db.store import SqliteStore
-from indexer.jobs import Job, JobOptions, Jobs, Last, When
+from db.sqlite.store import SqliteStore
+from indexer.domain.jobs import Job, JobOptions, Jobs, Last, When
 from tests.support.memory_jobs import MemoryJobs
 
 NIGHTLY = Job(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from indexer.errors import NotIndexed
+from indexer.domain.errors import NotIndexed
 from indexer.ports import Filter, Store
 from tests.support.builders import card, image, prediction
 from tests.support.scene import ANY, Scene

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from indexer.domain import Failure, FileStamp, FileState
-from indexer.history import DONE, INTERRUPTED
+from indexer.domain.models import Failure, FileStamp, FileState
+from indexer.domain.runs import DONE, INTERRUPTED
 from indexer.ports import Batch, FolderNote, PictureFile
 from tests.support.builders import card, image
 from tests.support.scene import ANY, OTHER, STAMP, Scene

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from indexer.domain import FileState
+from indexer.domain.models import FileState
 from indexer.ports import Batch, Generation, Store
 from tests.support.builders import card, image, prediction
 from tests.support.scene import ANY, Scene
@@ -101,7 +101,7 @@ def test_a_generation_from_before_forgetting_is_never_trusted_again(scene: Scene
 
 
 def test_a_model_larger_than_a_transaction_is_forgotten_whole(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("db.catalog._DELETED_AT_ONCE", 2)
+    monkeypatch.setattr("db.sqlite.writer._DELETED_AT_ONCE", 2)
     for i in range(5):
         scene.add(f"n{i}", b"/a/%d.png" % i, seed=i)
     assert scene.store.forget_model(scene.model) == 5

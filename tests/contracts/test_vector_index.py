@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from db.vector_files import FaissFiles
-from db.vectors import FaissVectors, NumpyVectors
+from db.vectors.faiss_index import FaissVectors, NumpyVectors
+from db.vectors.files import FaissFiles
+from db.vectors.sync import Layers
 from indexer.ports import Generation, Selection, VectorIndex, VectorRows
-from indexer.reconcile import Layers
 from tests.support.builders import card, rows, unit_vectors
 
 
@@ -50,9 +50,9 @@ def _kept(folder: Path) -> Callable[[VectorRows], VectorIndex]:
 )
 def build(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[VectorRows], VectorIndex]:
     if "clusters" in request.param:
-        monkeypatch.setattr("db.vectors.CLUSTERED_FROM", 1)
+        monkeypatch.setattr("db.vectors.faiss_index.CLUSTERED_FROM", 1)
     if "threads" in request.param:
-        monkeypatch.setattr("db.vectors._A_THREAD", 1)
+        monkeypatch.setattr("db.vectors.faiss_index._A_THREAD", 1)
         monkeypatch.setattr("faiss.omp_get_max_threads", lambda: 3)
     builders: dict[str, Callable[[VectorRows], VectorIndex]] = {
         "numpy": NumpyVectors,

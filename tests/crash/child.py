@@ -6,11 +6,11 @@ import os
 import sys
 from pathlib import Path
 
-from indexer.bootstrap import indexing
-from indexer.look import Reader
-from indexer.pipeline import IndexOptions
+from indexer.analysis.analyzer import Reader
+from indexer.ingest import service as ingest_service
+from indexer.ingest.run import IndexOptions
 from indexer.settings import Settings
-from models.fake import FakeClassifier
+from tests.support.fake_models import FakeClassifier
 from tests.support.quiet import Remembered
 
 
@@ -23,7 +23,7 @@ class Told(Remembered):
 
 if __name__ == "__main__":
     pictures, home = sys.argv[1:]
-    indexing.index(
+    ingest_service.index(
         Settings(home=Path(home), model="fake"),
         [os.fsencode(pictures)],
         IndexOptions(),

@@ -14,16 +14,18 @@ import numpy as np
 from blake3 import blake3
 from filelock import FileLock, Timeout
 
-from db.vector_files import FaissFiles
-from indexer.archive import extract, read_manifest
-from indexer.bootstrap import opening, searching, upkeep
-from indexer.domain import LOOK, ModelCard, Query
-from indexer.errors import MoodexError
-from indexer.look import Reader
-from indexer.question import Question
-from indexer.reconcile import open_vectors
-from indexer.search import search
+from db.vectors.files import FaissFiles
+from db.vectors.sync import open_vectors
+from indexer import bootstrap
+from indexer.analysis.analyzer import Reader
+from indexer.domain.errors import MoodexError
+from indexer.domain.models import LOOK, ModelCard, Query
+from indexer.domain.queries import Question
+from indexer.maintenance import check
+from indexer.search import service as search_service
+from indexer.search.engine import search
 from indexer.settings import Settings
+from indexer.transfer.backup_file import extract, read_manifest
 from tests.crash.truth import Said, Truth, read_truth
 from tests.support.quiet import Remembered
 
@@ -82,7 +84,7 @@ def check_up(settings: Settings) -> list[str]:
     if not settings.database.exists():
         return []
     try:
-        found = upkeep.doctor(settings, True, False, Remembered()).found.findings
+        found = check.doctor(settings, True, False, Remembered()).found.findings
     except MoodexError as error:
         return [f"doctor: {error}"]
     return [f"doctor: {one.kind}, {one.count}: {one.example}" for one in found if one.kind not in NOTES]
@@ -103,7 +105,7 @@ def searches(settings: Settings, truth: Truth, chance: random.Random) -> Iterato
     """Where searches answer otherwise than a look at every row: with the vector index as it was left, then as it is mended."""
     if not truth.said:
         return
-    with opening.open_store(settings) as store:
+    with bootstrap.open_store(settings) as store:
         models = [one for one in store.models() if one.used]
         files = FaissFiles(settings.vectors)
         for model in models:
@@ -118,11 +120,11 @@ def searches(settings: Settings, truth: Truth, chance: random.Random) -> Iterato
         named = _named(settings, model.card)
         for path, wanted in _questions(truth, model.card, chance)[:1]:
             asked = Question(like=path, limit=_EVERYTHING)
-            mended = {hit.path: hit.similarity for hit in searching.search(named, asked, _nobody)}
+            mended = {hit.path: hit.similarity for hit in search_service.search(named, asked, _nobody)}
             yield from _compared(f"as mended, {model.card.name}, like {path!r}", mended, _all_alike(truth, model.card, wanted))
         emotion = chance.choice(sorted({said.emotion for (key, _, _), said in truth.said.items() if key == model.card.key}))
         asked = Question(emotions=(emotion,), exact_label=True, limit=_EVERYTHING)
-        by_emotion = {hit.path for hit in searching.search(named, asked, _nobody)}
+        by_emotion = {hit.path for hit in search_service.search(named, asked, _nobody)}
         live = truth.live()
         right = {
             path

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from indexer.domain import InputSpec, ModelCard, Scores
-from indexer.emotions import EMOTIONS
+from indexer.domain.emotions import EMOTIONS
+from indexer.domain.models import InputSpec, ModelCard, Scores
 from tests.support.builders import encoded
 
 if TYPE_CHECKING:
-    from indexer.domain import Hit, Pixels
+    from indexer.domain.models import Hit, Pixels
 
 GROUPS, MEMBERS = 7, 12
 AWAY_EVERY, AWAY_AT, MOVED_AT = 11, 3, 6

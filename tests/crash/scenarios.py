@@ -11,13 +11,14 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from db.migrations import STEPS
-from indexer.bootstrap import indexing, labelling
-from indexer.label import what_is_said
-from models.fake import FakeFaceFinder
+from db.sqlite.migrations import STEPS
+from indexer.ingest import service as ingest_service
+from indexer.labels import service as labels_service
+from indexer.labels.assign import what_is_said
 from tests.crash.victim import FAKE, Place
 from tests.support import drawn
 from tests.support.builders import encoded, picture, write_pictures
+from tests.support.fake_models import FakeFaceFinder
 from tests.support.library import Library
 
 EXAMPLES = Path(__file__).parents[2] / "examples/images"
@@ -74,7 +75,7 @@ def _some(place: Place) -> Library:
 
 def _say(library: Library, emotion: str, *names: str) -> None:
     paths = [os.fsencode(library.folder / name) for name in names]
-    labelling.label(library.settings, what_is_said(paths, emotion, False), False)
+    labels_service.label(library.settings, what_is_said(paths, emotion, False), False)
 
 
 def _index(place: Place, *words: str) -> tuple[str, ...]:
@@ -203,11 +204,11 @@ def restore(place: Place) -> Commands:
     library.index()
     _own_model(library)
     _say(library, "sad", "a/003.png")
-    from indexer.bootstrap import carry
+    from indexer.transfer import service as transfer_service
     from tests.support.quiet import Remembered
 
     saved = place.out / "backup.zip"
-    carry.backup(library.settings, saved, False, Remembered())
+    transfer_service.backup(library.settings, saved, False, Remembered())
     for path in place.home.glob("moodex.sqlite*"):
         path.unlink()
     shutil.rmtree(library.settings.vectors)
@@ -275,7 +276,7 @@ def migrate(place: Place) -> Commands:
 
 
 def _first_schema() -> str:
-    from db.migrations import _FIRST_SCHEMA
+    from db.sqlite.migrations import _FIRST_SCHEMA
 
     return _FIRST_SCHEMA
 
@@ -286,14 +287,14 @@ def teach(place: Place) -> Commands:
     settings = Library(place.pictures, place.home).settings
     from dataclasses import replace
 
-    from indexer.pipeline import IndexOptions
+    from indexer.ingest.run import IndexOptions
     from tests.support.quiet import Remembered
 
     settings = replace(settings, model=None, faces="off")
-    indexing.index(settings, [os.fsencode(place.pictures)], IndexOptions(), Remembered())
+    ingest_service.index(settings, [os.fsencode(place.pictures)], IndexOptions(), Remembered())
     for kind, word in (("happy", "happy"), ("sad", "smug")):
         paths = [os.fsencode(path) for path in sorted(place.pictures.rglob(f"{kind}/*.png"))[::2]]
-        labelling.label(settings, what_is_said(paths, word, False), True)
+        labels_service.label(settings, what_is_said(paths, word, False), True)
     return (("teach", "--name", "mine"), ("teach", "--undo"))
 
 
@@ -307,20 +308,20 @@ def shipped(place: Place) -> Commands:
 
 _COMMIT = "commit home/moodex.sqlite in"
 _FAST_TEACHING = {
-    "models.teaching.head._STEPS": 12,
-    "models.teaching.teach._FOLDS": 2,
-    "models.teaching.teach._SHARES": (0.6,),
-    "models.teaching.teach._ANCHORS": (0.01,),
+    "models.teaching.linear_head._STEPS": 12,
+    "models.teaching.fit._FOLDS": 2,
+    "models.teaching.fit._SHARES": (0.6,),
+    "models.teaching.fit._ANCHORS": (0.01,),
 }
 
 SCENARIOS: Sequence[Scenario] = (
     Scenario("teach", teach, ends=False, codes=(2,), model=None, smaller=_FAST_TEACHING, most=24),
     Scenario("shipped", shipped, model=None, most=10),
     Scenario("first", first, everyday=True),
-    Scenario("again", again, broke=(f"before {_COMMIT} db.catalog.SqliteCatalog.settle_moves #1",)),
+    Scenario("again", again, broke=(f"before {_COMMIT} db.sqlite.writer.SqliteCatalog.settle_moves #1",)),
     Scenario("switch", switch),
     Scenario("force", force, anew=True),
-    Scenario("prune", prune, broke=(f"after {_COMMIT} db.expiry.expire #1",)),
+    Scenario("prune", prune, broke=(f"after {_COMMIT} db.sqlite.retention.expire #1",)),
     Scenario("merge", merge, everyday=True),
     Scenario("mend-vectors", mend_vectors),
     Scenario("label", label, whole=True),
@@ -328,8 +329,8 @@ SCENARIOS: Sequence[Scenario] = (
         "forget",
         forget,
         codes=(6,),
-        smaller={"db.catalog._DELETED_AT_ONCE": _SMALL},
-        broke=[f"after {_COMMIT} db.catalog.SqliteCatalog.forget_model #{number}" for number in (1, 4)],
+        smaller={"db.sqlite.writer._DELETED_AT_ONCE": _SMALL},
+        broke=[f"after {_COMMIT} db.sqlite.writer.SqliteCatalog.forget_model #{number}" for number in (1, 4)],
     ),
     Scenario("schedule", schedule, whole=True, codes=(2,)),
     Scenario("save", save, whole=True),

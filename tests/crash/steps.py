@@ -23,7 +23,7 @@ import faiss
 
 BEFORE, HALF, AFTER = "before", "half", "after"
 _OURS = ("db.", "indexer.", "models.", "commands.", "cli")
-_PASSED_OVER = "indexer.atomic"
+_PASSED_OVER = "indexer.system.atomic"
 _NUMBERS = re.compile(r"[0-9a-f]{16,}|\d+")
 _SCHEMA = ("CREATE", "ALTER", "DROP", "REINDEX")
 _SPOKEN = re.compile(r"(power cut )?(?:at ([\d.]+)|(before|half|after) (.+) #(\d+))")

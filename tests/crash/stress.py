@@ -23,17 +23,23 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from indexer.bootstrap import carry, indexing, labelling, models, reporting, searching, upkeep
-from indexer.domain import FileState, Hit
-from indexer.emotions import EMOTIONS
-from indexer.errors import WriterBusy
-from indexer.history import DIED
-from indexer.label import what_is_said
-from indexer.look import Reader
-from indexer.pipeline import IndexOptions
-from indexer.question import Question
+from indexer.analysis.analyzer import Reader
+from indexer.domain.emotions import EMOTIONS
+from indexer.domain.errors import WriterBusy
+from indexer.domain.models import FileState, Hit
+from indexer.domain.queries import Question
+from indexer.domain.runs import DIED
+from indexer.exporters.text import writer_for
+from indexer.ingest import service as ingest_service
+from indexer.ingest.run import IndexOptions
+from indexer.labels import service as labels_service
+from indexer.labels.assign import what_is_said
+from indexer.maintenance import check
+from indexer.maintenance import status as status_service
+from indexer.registry import service as registry_service
+from indexer.search import service as search_service
 from indexer.settings import Settings
-from render.export import writer_for
+from indexer.transfer import service as transfer_service
 from tests.crash.marked import (
     AWAY_AT,
     AWAY_EVERY,
@@ -187,17 +193,17 @@ class Writer:
                 self.tally.counts["broken"] += 1
             case "forget" if self._chance.random() < 0.2:
                 self._index(self._world.group(group), SECOND)
-                self._patiently(lambda: models.remove_model(self._world.settings(FIRST), SECOND, predictions=True))
+                self._patiently(lambda: registry_service.remove_model(self._world.settings(FIRST), SECOND, predictions=True))
                 self.tally.counts["forgotten"] += 1
 
     def _label(self, group: int, emotion: str | None) -> None:
         said = what_is_said([os.fsencode(self._world.group(group))], emotion, emotion is None)
-        self._patiently(lambda: labelling.label(self._world.settings(FIRST), said, new=False))
+        self._patiently(lambda: labels_service.label(self._world.settings(FIRST), said, new=False))
         self.tally.counts["labelled"] += 1
 
     def _index(self, folder: Path, model: str = FIRST, **options: Any) -> None:
         self._patiently(
-            lambda: indexing.index(
+            lambda: ingest_service.index(
                 self._world.settings(model),
                 [os.fsencode(folder)],
                 IndexOptions(**options),
@@ -290,13 +296,13 @@ class Asker:
 
     def _show(self) -> None:
         path = self._world.member(0, self._chance.randrange(MEMBERS))
-        hits = searching.show(self._world.settings(FIRST), path, _reader)
+        hits = search_service.show(self._world.settings(FIRST), path, _reader)
         check_hits(FIRST, hits)
         if [hit.path for hit in hits] != [path]:
             raise Torn(f"{path!r} is shown as {hits}")
 
     def _status(self) -> None:
-        status = reporting.status(self._world.settings(FIRST), 10)
+        status = status_service.status(self._world.settings(FIRST), 10)
         files = status.counts.files
         pictures = {model.card.name: count for model, count in status.models}
         if files.get(FileState.DONE, 0) % MEMBERS or any(count % MEMBERS for count in pictures.values()):
@@ -310,7 +316,7 @@ class Asker:
 
     def _export(self) -> None:
         how = (writer_for(self._table, False), Remembered())
-        carry.export(self._world.settings(FIRST), carry.Asked(), self._table, True, how)
+        transfer_service.export(self._world.settings(FIRST), transfer_service.Asked(), self._table, True, how)
         rows = [json.loads(line) for line in self._table.read_text().splitlines()]
         hits = [
             Hit(
@@ -327,13 +333,13 @@ class Asker:
         check_whole(hits)
 
     def _doctor(self) -> None:
-        found = upkeep.doctor(self._world.settings(FIRST), False, False, Remembered()).found
+        found = check.doctor(self._world.settings(FIRST), False, False, Remembered()).found
         if found.problems or found.of("runs_died"):
             raise Torn(f"a check-up found {found.findings}")
 
     def _search(self, model: str, **asked: Any) -> list[Hit]:
         question = replace(Question(limit=_EVERYTHING), **asked)
-        return searching.search(self._world.settings(model), question, _reader)
+        return search_service.search(self._world.settings(model), question, _reader)
 
 
 def _between() -> float:

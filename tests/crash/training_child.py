@@ -6,12 +6,12 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from indexer.decode import decode_file
-from indexer.study import Epoch, Inspection
-from models.training import train as loop
+from indexer.domain.training import Epoch, Inspection
+from indexer.imaging.decode import decode_file
+from models.training import loop
 from models.training.recipe import Recipe
-from models.training.run import TrainOptions, train
 from models.training.splits import SplitPlan
+from models.training.trainer import TrainOptions, train
 
 RECIPE = Recipe(
     architecture="baseline_cnn+dropout", weights="none", size=32, epochs=3, pictures_per_epoch=0, batch_size=8, frozen=0,

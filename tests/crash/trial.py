@@ -38,15 +38,15 @@ _NEEDED = (
     "tests.crash.victim",
     "PIL.Image",
     "commands.schedule",
-    "db.recover",
-    "db.store",
-    "db.vector_check",
-    "indexer.bootstrap.carry",
-    "indexer.pipeline",
-    "indexer.search",
-    "indexer.bootstrap.upkeep",
-    "models.teaching.version",
-    "render.doctor",
+    "db.sqlite.salvage",
+    "db.sqlite.store",
+    "db.vectors.check",
+    "indexer.transfer.service",
+    "indexer.ingest.run",
+    "indexer.search.engine",
+    "indexer.maintenance.check",
+    "models.teaching.model_version",
+    "commands.output.health",
 )
 """What is imported once, where processes are forked."""
 
@@ -183,7 +183,7 @@ class Trials:
 
     def _state(self) -> Truth:
         """What the database says now, in today's schema."""
-        from indexer.bootstrap.opening import open_store
+        from indexer.bootstrap import open_store
 
         home = invariants.copied(self._place.home, self._copy)
         if (home / "moodex.sqlite").exists():

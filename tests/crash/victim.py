@@ -19,12 +19,14 @@ from unittest.mock import patch
 from tqdm import tqdm
 
 import cli
-from indexer.bootstrap import indexing, opening, searching
-from indexer.domain import DecodedImage
-from indexer.look import Reader, Regions
+from indexer import bootstrap
+from indexer.analysis.analyzer import Reader, Regions
+from indexer.domain.models import DecodedImage
+from indexer.ingest import service as ingest_service
+from indexer.search import service as search_service
 from indexer.settings import Settings
-from models.fake import FakeClassifier, FakeFaceFinder
 from tests.crash.steps import Journal, Kill, Steps
+from tests.support.fake_models import FakeClassifier, FakeFaceFinder
 
 FAKE = "fake"
 
@@ -123,12 +125,12 @@ def live(run: Run) -> None:
     with ExitStack() as patches:
         for name, value in run.smaller.items():
             patches.enter_context(patch(name, value))
-        patches.enter_context(patch("render.progress.TerminalProgress", Told))
+        patches.enter_context(patch("commands.output.progress.TerminalProgress", Told))
         outside = [name for name in os.environ if name.startswith("MOODEX_")]
         own = {"MOODEX_CONFIG": str(run.place.root / "none.toml"), **({"MOODEX_MODEL": run.model} if run.model else {})}
         patches.enter_context(patch.dict(os.environ, {**dict.fromkeys(outside, ""), **own}))
         factory = _fake if run.model == FAKE else _real
-        for module, name in ((indexing, "index"), (searching, "search"), (searching, "show")):
+        for module, name in ((ingest_service, "index"), (search_service, "search"), (search_service, "show")):
             patches.enter_context(patch.object(module, name, partial(getattr(module, name), reader_factory=factory)))
         Steps(run.place.world, run.place.kept, journal, run.kill).install()
         cli.build_only(cli.app, {word for words in run.commands for word in words})
@@ -146,5 +148,5 @@ def _fake(settings: Settings, _threads: int = 0) -> Reader:
 
 
 def _real(settings: Settings) -> Reader:
-    reader = opening.open_for_many(settings)
+    reader = bootstrap.open_for_many(settings)
     return Noted(reader.classifier, reader.finder, reader.decoders)

@@ -110,7 +110,7 @@ def test_a_damaged_database_is_5_and_left_alone(moodex: Run, home: Path) -> None
 
 
 def test_a_second_writer_is_4(moodex: Run, home: Path) -> None:
-    from db.lock import writer_lock
+    from db.writer_lock import writer_lock
 
     home.mkdir()
     with writer_lock(home):

@@ -17,10 +17,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indexer.domain import Hit
-from render.hits import write_hits
-from render.sheet import sheet
-from render.text import printable
+from commands.output.contact_sheet import sheet
+from commands.output.hits import write_hits
+from indexer.domain.models import Hit
+from indexer.system.text import printable
 from tests.e2e.conftest import ROOT, run_cli
 from tests.support.builders import encoded, picture
 from tests.support.names import HOSTILE

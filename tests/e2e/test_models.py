@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from indexer.domain import InputSpec, ModelCard
+from indexer.domain.models import InputSpec, ModelCard
 from models import checkpoint
-from models.registry import architecture
+from models.architectures.registry import architecture
 from tests.e2e.conftest import ROOT, Run, run_cli
 from tests.e2e.test_contract import one_sentence
 from tests.support.builders import write_pictures
@@ -149,7 +149,7 @@ def test_what_cannot_be_added(moodex: Run, weights: Path, tmp_path: Path) -> Non
 
 
 def test_what_cannot_be_removed(moodex: Run, home: Path, weights: Path) -> None:
-    from db.lock import writer_lock
+    from db.writer_lock import writer_lock
 
     done(moodex("models", "add", weights))
     done(moodex("models", "default", "mine"))
@@ -184,7 +184,7 @@ def test_an_exported_model_answers_elsewhere(moodex: Run, weights: Path, tmp_pat
     code += "\nnumpy.savez(sys.argv[3], p=p, e=e)"
     words = [sys.executable, "-c", code, str(target), str(tmp_path / "pixels.npy"), str(tmp_path / "outputs.npz")]
     subprocess.run(words, check=True, cwd=tmp_path, capture_output=True)
-    from models.classifier import TorchClassifier
+    from models.inference.classifier import TorchClassifier
 
     expected = TorchClassifier.open(weights, "cpu").classify(pixels)
     with np.load(tmp_path / "outputs.npz") as outputs:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from db.lock import writer_lock
+from db.writer_lock import writer_lock
 from tests.e2e.conftest import EXAMPLES, ROOT, Run, run_cli
 from tests.support.builders import write_pictures
 

@@ -16,16 +16,17 @@ from functools import partial, wraps
 from typing import Any
 
 import cli
-import db.engine
-import db.raw
-from db.catalog import SqliteCatalog
-from db.shelf import SqliteShelf
-from db.vector_files import FaissFiles
-from indexer.bootstrap import indexing, searching
-from indexer.look import Reader
+import db.sqlite.engine
+import db.sqlite.raw_connection
+from db.sqlite.reader import SqliteShelf
+from db.sqlite.writer import SqliteCatalog
+from db.vectors.files import FaissFiles
+from indexer.analysis.analyzer import Reader
+from indexer.ingest import service as ingest_service
+from indexer.search import service as search_service
 from indexer.settings import Settings
-from models.fake import FakeClassifier
-from models.shelf import ModelShelf
+from models.model_registry import ModelShelf
+from tests.support.fake_models import FakeClassifier
 
 MOMENTS: dict[str, tuple[object, str]] = {
     "scan": (SqliteCatalog, "known_files"),
@@ -35,7 +36,7 @@ MOMENTS: dict[str, tuple[object, str]] = {
     "commit": (SqliteCatalog, "commit"),
     "vectors": (FaissFiles, "save"),
     "models": (SqliteShelf, "models"),
-    "copying": (db.raw, "_begin"),
+    "copying": (db.sqlite.raw_connection, "_begin"),
     "rescoring": (SqliteCatalog, "rescore"),
     "teaching": (ModelShelf, "place"),
 }
@@ -62,13 +63,13 @@ def _before(where: object, name: str, act: Callable[[], None]) -> None:
 
 def _limit_pages(most: int) -> None:
     """Let SQLite say that the disk is full once a database has so many pages."""
-    configure = db.engine._configure
+    configure = db.sqlite.engine._configure
 
     def limited(connection: sqlite3.Connection, record: Any) -> None:
         configure(connection, record)
         connection.execute(f"PRAGMA max_page_count={most}")
 
-    db.engine._configure = limited
+    db.sqlite.engine._configure = limited
 
 
 def _go_wrong() -> None:
@@ -85,10 +86,10 @@ def main() -> None:
     """Run one command line."""
     if not os.environ.get("FAULT_SHIPPED_MODEL"):
         os.environ["MOODEX_MODEL"] = "fake"
-        for module, name in ((indexing, "index"), (searching, "search"), (searching, "show")):
+        for module, name in ((ingest_service, "index"), (search_service, "search"), (search_service, "show")):
             setattr(module, name, partial(getattr(module, name), reader_factory=_fake))
     if seconds := os.environ.get("FAULT_PATIENCE"):
-        db.raw.TIMEOUT = db.engine.TIMEOUT = float(seconds)
+        db.sqlite.raw_connection.TIMEOUT = db.sqlite.engine.TIMEOUT = float(seconds)
     if most := os.environ.get("FAULT_PAGES"):
         _limit_pages(int(most))
     if moment := os.environ.get("FAULT_AT"):

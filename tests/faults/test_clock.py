@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from indexer.agenda import after_run, next_due
-from indexer.bootstrap import service
-from indexer.domain import FileState
-from indexer.jobs import Job, Last, When
+from indexer.domain.jobs import Job, Last, When
+from indexer.domain.models import FileState
+from indexer.scheduling import service as scheduling_service
+from indexer.scheduling.timing import after_run, next_due
 from tests.faults.conftest import PICTURES, Program
 from tests.support.builders import encoded, picture
 from tests.support.library import Library, counts
@@ -83,12 +83,12 @@ def test_a_run_during_which_the_clock_is_set_back_took_no_time(library: Library,
 
     library.classifier.classify = classify  # type: ignore[method-assign, assignment]
     assert library.index().seconds > 0  # by a clock that only goes on
-    (run,) = service.runs(library.settings, 5)
+    (run,) = scheduling_service.runs(library.settings, 5)
     assert run.ended_at == run.started_at and run.outcome == "done"
     (told,) = json.loads(program.run("runs", "--json").stdout)
     assert told["seconds"] == 0
     assert "   0.0 s  done" in program.run("runs").stdout
-    assert "last_run_duration_seconds 0\n" in service._exposition(library.settings, True)
+    assert "last_run_duration_seconds 0\n" in scheduling_service._exposition(library.settings, True)
     assert program.run("status").returncode == 0
 
 

@@ -16,14 +16,14 @@ from pathlib import Path
 import pytest
 from blake3 import blake3
 
-from indexer.bootstrap import indexing
-from indexer.errors import ImageError, Unreadable
-from indexer.look import Reader
-from indexer.pipeline import IndexOptions
-from indexer.read import read
-from models.fake import FakeClassifier
+from indexer.analysis.analyzer import Reader
+from indexer.domain.errors import ImageError, Unreadable
+from indexer.ingest import service as ingest_service
+from indexer.ingest.run import IndexOptions
+from indexer.system.safe_read import read
 from tests.faults.conftest import PICTURES, Program, state
 from tests.support.builders import encoded, picture
+from tests.support.fake_models import FakeClassifier
 from tests.support.library import Library, counts
 from tests.support.quiet import Remembered
 
@@ -42,7 +42,7 @@ class Meddler(Remembered):
 
 def index_while(library: Library, act: Callable[[], object]) -> dict[str, int]:
     roots = [os.fsencode(library.folder)]
-    return counts(indexing.index(library.settings, roots, IndexOptions(), Meddler(act), lambda _: library.reader))
+    return counts(ingest_service.index(library.settings, roots, IndexOptions(), Meddler(act), lambda _: library.reader))
 
 
 def replaced(path: Path) -> None:
@@ -196,7 +196,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_taken(
         return found
 
     with monkeypatch.context() as patch:
-        patch.setattr("indexer.read.os.fstat", look)
+        patch.setattr("indexer.system.safe_read.os.fstat", look)
         with pytest.raises(Unreadable, match="it changed while it was read"):
             read(os.fsencode(path))
     assert read(os.fsencode(path))[0] == path.read_bytes()
@@ -212,7 +212,7 @@ def test_a_file_that_becomes_huge_while_it_is_read_is_given_up(tmp_path: Path, m
         os.truncate(path, 1 << 28)
         return found
 
-    monkeypatch.setattr("indexer.read.os.fstat", look)
+    monkeypatch.setattr("indexer.system.safe_read.os.fstat", look)
     tracemalloc.start()
     try:
         with pytest.raises(Unreadable, match="it changed while it was read"):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from indexer.bootstrap import service
+from indexer.scheduling import service as scheduling_service
 from indexer.settings import Settings
 from tests.faults.conftest import PICTURES, Disk, Program, sentence, state
 from tests.support.builders import write_pictures
@@ -106,8 +106,8 @@ def test_a_metrics_file_that_finds_no_room_is_told_of_and_stops_nothing(home: Pa
     def tell(level: str, _event: str, words: str, **_facts: object) -> None:
         told.append((level, words))
 
-    hands = service.Hands(Remembered, tell)
-    assert service.run_due(Settings(home), hands, disk.folder / "moodex.prom") == 0
+    hands = scheduling_service.Hands(Remembered, tell)
+    assert scheduling_service.run_due(Settings(home), hands, disk.folder / "moodex.prom") == 0
     assert {level for level, _ in told} == {"warning"}
     assert all("cannot be written" in words and "No space left" in words for _, words in told)
     assert os.listdir(disk.folder) == ["ballast"]

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from indexer.bootstrap import indexing
-from indexer.errors import WriterBusy
-from indexer.pipeline import IndexOptions
+from indexer.domain.errors import WriterBusy
+from indexer.ingest import service as ingest_service
+from indexer.ingest.run import IndexOptions
 from tests.faults.conftest import PICTURES, Program, sentence, state
 from tests.support.builders import write_pictures
 from tests.support.library import Library, counts
@@ -79,10 +79,10 @@ class Taken(Remembered):
 def test_a_lock_that_is_taken_in_the_middle_of_a_run(
     library: Library, undisturbed: list[tuple[object, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("db.engine.TIMEOUT", PATIENCE)
+    monkeypatch.setattr("db.sqlite.engine.TIMEOUT", PATIENCE)
     progress = Taken(library.settings.database)
     with pytest.raises(WriterBusy, match="Another program holds the database") as caught:
-        indexing.index(library.settings, [bytes(library.folder)], IndexOptions(), progress, lambda _: library.reader)
+        ingest_service.index(library.settings, [bytes(library.folder)], IndexOptions(), progress, lambda _: library.reader)
     assert caught.value.exit_code == 4
     assert progress.foreign is not None
     progress.foreign.close()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indexer.decode import decode
+from indexer.imaging.decode import decode
 from tests.fuzz import bombs, pieces
 from tests.fuzz.bench import MEMORY, Bench
 from tests.fuzz.decoding import Tally, cases

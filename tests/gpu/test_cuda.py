@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from models import zoo
-from models.classifier import TorchClassifier
-from models.engines.pytorch import TorchEngine
-from models.faces.finder import torch_finder
+from models.faces.detector import torch_finder
+from models.inference.classifier import TorchClassifier
+from models.inference.engines.pytorch import TorchEngine
 
 pytestmark = [
     pytest.mark.gpu,

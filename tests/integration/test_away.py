@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from indexer.bootstrap import labelling
-from indexer.domain import FileState
-from indexer.errors import UsageError
-from indexer.label import Said
+from indexer.domain.errors import UsageError
+from indexer.domain.models import FileState
+from indexer.labels import service as labels_service
+from indexer.labels.assign import Said
 from indexer.ports import RunRecord
 from tests.support.builders import write_pictures
 from tests.support.library import Library, counts
@@ -133,7 +133,7 @@ def test_what_is_gone_for_longer_than_the_grace_period_is_forgotten(library: Lib
 
 
 def label(library: Library, path: Path) -> None:
-    labelling.label(library.settings, [Said(os.fsencode(path), "crying")], new=False)
+    labels_service.label(library.settings, [Said(os.fsencode(path), "crying")], new=False)
 
 
 def test_the_grace_period_is_a_setting(library: Library) -> None:
@@ -154,8 +154,8 @@ def test_the_vector_index_shrinks_with_what_is_forgotten(library: Library) -> No
     library.index(prune=True)
     age(library, 31)
     assert library.index().expired == 20
-    from db.vector_files import FaissFiles
-    from indexer.reconcile import is_kept
+    from db.vectors.files import FaissFiles
+    from db.vectors.sync import is_kept
 
     with library.store() as store:
         (model,) = store.models()

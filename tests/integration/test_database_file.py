@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from db.store import SqliteStore
-from indexer.errors import MoodexError, StoreDamaged
+from db.sqlite.store import SqliteStore
+from indexer.domain.errors import MoodexError, StoreDamaged
 from tests.support.builders import unit_vectors
 from tests.support.damage import old_schema
 

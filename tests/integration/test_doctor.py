@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from db.lock import writer_lock
-from db.raw import reading
-from indexer.bootstrap import upkeep
-from indexer.domain import in_precision
-from indexer.errors import Interrupted, MoodexError, WriterBusy
-from indexer.health import KINDS, Doctored, Severity
+from db.sqlite.raw_connection import reading
+from db.writer_lock import writer_lock
+from indexer.domain.errors import Interrupted, MoodexError, WriterBusy
+from indexer.domain.health import KINDS, Doctored, Severity
+from indexer.domain.models import in_precision
+from indexer.maintenance import check
 from indexer.settings import Settings
-from models.fake import FakeClassifier
 from tests.support import damage
 from tests.support.damage import rows, sql
+from tests.support.fake_models import FakeClassifier
 from tests.support.library import Library
 from tests.support.quiet import Remembered
 
@@ -30,7 +30,7 @@ _FEW = "SELECT min(id) FROM predictions"
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Library:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("db.vectors.CLUSTERED_FROM", 20)
+        patch.setattr("db.vectors.faiss_index.CLUSTERED_FROM", 20)
         return damage.build(tmp_path_factory.mktemp("sound"))
 
 
@@ -40,7 +40,7 @@ def library(sound: Library, tmp_path: Path) -> Iterator[Library]:
 
 
 def doctor(library: Library, deep: bool = False, repair: bool = False) -> Doctored:
-    return upkeep.doctor(library.settings, deep, repair, Remembered())
+    return check.doctor(library.settings, deep, repair, Remembered())
 
 
 def found(done: Doctored) -> dict[str, int]:
@@ -264,7 +264,7 @@ def test_a_model_whose_weights_changed_is_found(library: Library) -> None:
 
     from blake3 import blake3
 
-    from models.card import card_text
+    from models.model_card import card_text
 
     folder = library.settings.models
     folder.mkdir()
@@ -300,7 +300,7 @@ def test_what_is_read_is_one_moment(library: Library) -> None:
 @pytest.mark.parametrize("repair", [False, True])
 def test_a_check_up_that_is_stopped_is_no_finding(library: Library, monkeypatch: pytest.MonkeyPatch, repair: bool) -> None:
     """Wherever it is stopped: a statement that SQLite was told to give up on must not be taken for damage, nor be repaired."""
-    monkeypatch.setattr("db.raw._STEPS", 200)
+    monkeypatch.setattr("db.sqlite.raw_connection._STEPS", 200)
     before = library.settings.database.read_bytes()
     stopped = 0
     for patience in range(0, 150, 5):
@@ -316,7 +316,7 @@ def test_a_check_up_that_is_stopped_is_no_finding(library: Library, monkeypatch:
 
             yield check_stop
 
-        monkeypatch.setattr(upkeep, "stoppable", impatient)
+        monkeypatch.setattr(check, "stoppable", impatient)
         try:
             done = doctor(library, repair=repair)
             assert found(done) == {}
@@ -336,13 +336,13 @@ def test_a_model_in_another_precision_is_sound(library: Library) -> None:
 
 def test_progress_is_told(library: Library) -> None:
     watcher = Remembered()
-    upkeep.doctor(library.settings, False, False, watcher)
+    check.doctor(library.settings, False, False, watcher)
     assert watcher.finished and watcher.total and 0 < watcher.done <= watcher.total
 
 
 def test_nothing_to_check_and_nothing_of_ours(tmp_path: Path) -> None:
     with pytest.raises(MoodexError, match="Nothing is indexed yet"):
-        upkeep.doctor(Settings(tmp_path), False, False, Remembered())
+        check.doctor(Settings(tmp_path), False, False, Remembered())
     import sqlite3
 
     other = sqlite3.connect(tmp_path / "moodex.sqlite")
@@ -351,5 +351,5 @@ def test_nothing_to_check_and_nothing_of_ours(tmp_path: Path) -> None:
     before = (tmp_path / "moodex.sqlite").read_bytes()
     for repair in (False, True):
         with pytest.raises(MoodexError, match="another program"):
-            upkeep.doctor(Settings(tmp_path), False, repair, Remembered())
+            check.doctor(Settings(tmp_path), False, repair, Remembered())
     assert (tmp_path / "moodex.sqlite").read_bytes() == before

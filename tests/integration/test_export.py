@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from indexer.bootstrap import carry, labelling
-from indexer.errors import NotIndexed, UnknownEmotion, UsageError
-from indexer.label import what_is_said
-from indexer.table import Exported
-from render.export import COLUMNS, writer_for
-from render.text import guarded
+from indexer.domain.errors import NotIndexed, UnknownEmotion, UsageError
+from indexer.domain.export import Exported
+from indexer.exporters.text import COLUMNS, writer_for
+from indexer.labels import service as labels_service
+from indexer.labels.assign import what_is_said
+from indexer.system.text import guarded
+from indexer.transfer import service as transfer_service
 from tests.support import damage
 from tests.support.builders import write_pictures
 from tests.support.damage import sql
@@ -37,8 +38,8 @@ def library(sound: Library, tmp_path: Path) -> Library:
 def export(
     library: Library, target: Path, *emotions: str, under: Path | None = None, force: bool = False, embeddings: bool = False
 ) -> Exported:
-    asked = carry.Asked(emotions, None if under is None else os.fsencode(under))
-    return carry.export(library.settings, asked, target, force, (writer_for(target, embeddings), Remembered()))
+    asked = transfer_service.Asked(emotions, None if under is None else os.fsencode(under))
+    return transfer_service.export(library.settings, asked, target, force, (writer_for(target, embeddings), Remembered()))
 
 
 def read(path: Path) -> list[dict[str, str]]:
@@ -47,7 +48,7 @@ def read(path: Path) -> list[dict[str, str]]:
 
 
 def labels(library: Library) -> dict[str, str]:
-    return {one.image_id: one.emotion for one in labelling.labels(library.settings)}
+    return {one.image_id: one.emotion for one in labels_service.labels(library.settings)}
 
 
 def test_a_table_says_what_searches_say(library: Library, tmp_path: Path) -> None:
@@ -99,7 +100,7 @@ def test_parquet_is_read_by_others(library: Library, tmp_path: Path) -> None:
     shutil.copyfile(library.folder / "a/001.png", odd)
     library.index()
     unseen = os.fsencode(library.folder / "a/010.png")
-    labelling.label(library.settings, what_is_said([unseen], "happy", False), False)
+    labels_service.label(library.settings, what_is_said([unseen], "happy", False), False)
     sql(
         library,
         "DELETE FROM predictions WHERE image_id = (SELECT image_id FROM files WHERE name = CAST('010.png' AS BLOB))",
@@ -159,16 +160,16 @@ def test_pictures_that_are_not_here_can_be_left_out(library: Library, tmp_path: 
     other.index()
     said = what_is_said([os.fsencode(tmp_path / "all.csv")], None, False)
     with pytest.raises(NotIndexed):
-        labelling.label(other.settings, said, False)
+        labels_service.label(other.settings, said, False)
     assert labels(other) == {}
-    done = labelling.label(other.settings, said, False, skip_unknown=True)
+    done = labels_service.label(other.settings, said, False, skip_unknown=True)
     assert (done.changed, done.skipped) == (1, 4)  # one picture of three faces, with a row each
 
 
 @pytest.mark.parametrize("word", ["=cmd|' /c calc'!a0", "+smug", "-meh", "@home"])
 def test_no_cell_is_a_formula_and_labels_come_back_as_they_were(library: Library, tmp_path: Path, word: str) -> None:
     picture = os.fsencode(library.folder / "a/007.png")
-    labelling.label(library.settings, what_is_said([picture], word, False), True)
+    labels_service.label(library.settings, what_is_said([picture], word, False), True)
     before = labels(library)
     assert word in before.values()
     export(library, tmp_path / "all.csv")

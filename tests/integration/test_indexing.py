@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from indexer.domain import FileState, Scores
-from indexer.errors import Interrupted, UsageError, WriterBusy
-from indexer.scan import ScanOptions
+from indexer.domain.errors import Interrupted, UsageError, WriterBusy
+from indexer.domain.models import FileState, Scores
+from indexer.sources.filesystem import ScanOptions
 from tests.support.builders import encoded, picture, write_pictures
 from tests.support.library import Library, counts
 
 if TYPE_CHECKING:
-    from indexer.domain import Pixels
+    from indexer.domain.models import Pixels
 
 
 def test_new_pictures_are_indexed_and_found(library: Library) -> None:
@@ -34,7 +34,7 @@ def test_new_pictures_are_indexed_and_found(library: Library) -> None:
 def test_an_unchanged_folder_is_neither_read_nor_classified(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     write_pictures(library.folder, 9)
     library.index()
-    monkeypatch.setattr("indexer.work.read", lambda path: pytest.fail(f"{path} was read"))
+    monkeypatch.setattr("indexer.ingest.workers.read", lambda path: pytest.fail(f"{path} was read"))
     assert counts(library.index()) == {"scanned": 9, "unchanged": 9}
     assert library.classifier.classified == 9
 
@@ -44,7 +44,7 @@ def test_an_unchanged_folder_is_not_compared_file_by_file(library: Library, monk
     write_pictures(library.folder / "b", 3, 3)
     library.index()
     compared: list[bytes] = []
-    monkeypatch.setattr("db.store.SqliteStore.known_files", lambda _store, folder, _run: compared.append(folder) or {})
+    monkeypatch.setattr("db.sqlite.store.SqliteStore.known_files", lambda _store, folder, _run: compared.append(folder) or {})
     assert counts(library.index()) == {"scanned": 6, "unchanged": 6}
     assert compared == [os.fsencode(library.folder.parent)]  # whether the root itself was known as a file
 
@@ -139,7 +139,7 @@ def test_a_changed_file_is_looked_at_anew(library: Library) -> None:
 
 
 def shown_anew(library: Library, path: Path) -> str:
-    from indexer.ask import look_at
+    from indexer.search.resolve import look_at
 
     return look_at(os.fsencode(path), library.reader)[0].image_id
 
@@ -255,7 +255,7 @@ def test_an_unreadable_file_is_tried_again(library: Library, monkeypatch: pytest
         return opened(name, *arguments, **options)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr("indexer.read.os.open", refuse)
+        patch.setattr("indexer.system.safe_read.os.open", refuse)
         assert counts(library.index()) == {"scanned": 1, "failed": 1}
         with library.store() as store:
             assert [failure.reason for _, failure in store.failures(5)] == ["it cannot be read: Permission denied"]
@@ -388,7 +388,7 @@ def test_a_picture_the_model_cannot_judge_costs_one_failure(library: Library, mo
 
 
 def test_one_writer_at_a_time_and_the_other_learns_who(library: Library) -> None:
-    from db.lock import writer_lock
+    from db.writer_lock import writer_lock
 
     write_pictures(library.folder, 1)
     library.settings.home.mkdir()
@@ -399,15 +399,15 @@ def test_one_writer_at_a_time_and_the_other_learns_who(library: Library) -> None
 
 def test_a_file_that_vanishes_before_it_is_read_is_no_failure(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = write_pictures(library.folder, 4)
-    from indexer import work
+    from indexer.ingest import workers
 
     def vanish(path: bytes) -> object:
         if path == os.fsencode(paths[1]):
             paths[1].unlink(missing_ok=True)
         return honest(path)
 
-    honest = work.read
-    monkeypatch.setattr(work, "read", vanish)
+    honest = workers.read
+    monkeypatch.setattr(workers, "read", vanish)
     assert counts(library.index()) == {"scanned": 4, "indexed": 3}
     assert counts(library.index()) == {"scanned": 3, "unchanged": 3, "removed": 1}
 

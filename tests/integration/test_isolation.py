@@ -18,11 +18,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from indexer.decode import decode
-from indexer.decoder import answer
-from indexer.domain import InputSpec
-from indexer.errors import Damaged, ImageError
-from indexer.isolation import Decoders
+from indexer.domain.errors import Damaged, ImageError
+from indexer.domain.models import InputSpec
+from indexer.imaging.decode import decode
+from indexer.imaging.decode_worker import answer
+from indexer.imaging.decoder_pool import Decoders
 from tests.support.builders import SPEC, encoded, picture, write_pictures
 from tests.support.library import Library, counts
 
@@ -154,7 +154,7 @@ def test_signals_to_the_whole_group_do_not_end_a_child(decoders: Decoders) -> No
 def test_children_end_with_their_parent() -> None:
     """Even with one that is killed: nothing is left to hold memory."""
     script = (
-        "import sys; from indexer.isolation import Decoders; from tests.support.builders import *\n"
+        "import sys; from indexer.imaging.decoder_pool import Decoders; from tests.support.builders import *\n"
         "decoders = Decoders(); decoders.decode(encoded(picture(0)), SPEC)\n"
         "print(decoders._idle[0]._process.pid, flush=True); sys.stdin.read()"
     )

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from indexer.bootstrap import labelling
-from indexer.domain import FileStamp
-from indexer.errors import NotIndexed, UnknownEmotion, UsageError
-from indexer.label import doubts, what_is_said
+from indexer.domain.errors import NotIndexed, UnknownEmotion, UsageError
+from indexer.domain.models import FileStamp
+from indexer.labels import service as labels_service
+from indexer.labels.assign import doubts, what_is_said
 from indexer.ports import Batch, FolderNote, Predicted
 from tests.support.builders import card, image, prediction, write_pictures
 from tests.support.library import Library
@@ -27,7 +27,7 @@ def stocked(library: Library) -> Library:
 
 def say(library: Library, *paths: Path, emotion: str | None = None, new: bool = False, remove: bool = False) -> tuple[int, int]:
     said = what_is_said([os.fsencode(path) for path in paths], emotion, remove)
-    changed = labelling.label(library.settings, said, new)
+    changed = labels_service.label(library.settings, said, new)
     return changed.changed, changed.unchanged
 
 
@@ -60,7 +60,7 @@ def test_a_label_lasts_through_renaming_and_looking_anew(stocked: Library) -> No
     stocked.with_model("second").index()
     assert "b/moved.png" in found(stocked.with_model("second"), emotions=("fear",), min_score=1.0)
     assert say(stocked, moved, remove=True) == (1, 0)
-    assert labelling.labels(stocked.settings) == []
+    assert labels_service.labels(stocked.settings) == []
 
 
 def test_folders_and_tables_are_labelled_at_once(stocked: Library, tmp_path: Path) -> None:
@@ -70,7 +70,8 @@ def test_folders_and_tables_are_labelled_at_once(stocked: Library, tmp_path: Pat
     table.write_text(f"Path,Label\n{inside}/a/001.png,joy\n{stocked.folder}/b/100.png,crying\n")
     assert say(stocked, table) == (2, 0)
     said = {
-        os.path.relpath(os.fsdecode(one.path or b""), stocked.folder): one.emotion for one in labelling.labels(stocked.settings)
+        os.path.relpath(os.fsdecode(one.path or b""), stocked.folder): one.emotion
+        for one in labels_service.labels(stocked.settings)
     }
     assert said["a/001.png"] == "happy" and said["b/100.png"] == "crying" and said["b/101.png"] == "sad"
     assert len(said) == 21
@@ -113,7 +114,7 @@ def test_one_mistake_changes_nothing(stocked: Library, tmp_path: Path) -> None:
             say(stocked, table)
     with pytest.raises(UsageError, match="cannot be an emotion's name"):
         say(stocked, good, emotion="12 34", new=True)
-    assert labelling.labels(stocked.settings) == []
+    assert labels_service.labels(stocked.settings) == []
 
 
 def test_a_table_may_say_one_thing_twice(stocked: Library, tmp_path: Path) -> None:
@@ -126,9 +127,9 @@ def test_a_folder_with_a_picture_that_has_changed_is_not_labelled(stocked: Libra
     (stocked.folder / "b/103.png").write_bytes((stocked.folder / "a/001.png").read_bytes())
     with pytest.raises(NotIndexed, match=r"103\.png' has changed"):
         say(stocked, stocked.folder, emotion="sad")
-    assert labelling.labels(stocked.settings) == []
+    assert labels_service.labels(stocked.settings) == []
     said = what_is_said([os.fsencode(stocked.folder)], "sad", False)
-    changed = labelling.label(stocked.settings, said, new=False, skip_unknown=True)
+    changed = labels_service.label(stocked.settings, said, new=False, skip_unknown=True)
     assert (changed.changed, changed.skipped) == (59, 1)
 
 

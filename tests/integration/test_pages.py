@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
-from db.store import SqliteStore
-from db.tables import MarkRow
+from db.sqlite.schema import MarkRow
+from db.sqlite.store import SqliteStore
 from indexer.ports import Batch, Filter
 from tests.support.builders import card, image
 from tests.support.memory_store import MemoryStore
@@ -67,7 +67,7 @@ class World(Scene):
 
 @contextmanager
 def short_lists_marked() -> Iterator[None]:
-    with patch("db.marks._LONG", 1), patch("db.marks._APART", 2):
+    with patch("db.sqlite.page_anchors._LONG", 1), patch("db.sqlite.page_anchors._APART", 2):
         yield
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from indexer.bootstrap import reporting, upkeep
-from indexer.errors import StoreDamaged
-from indexer.health import Doctored
+from indexer.domain.errors import StoreDamaged
+from indexer.domain.health import Doctored
+from indexer.maintenance import check
+from indexer.maintenance import status as status_service
 from tests.support import damage
 from tests.support.damage import old_schema, rows, sql
 from tests.support.library import Library
@@ -33,7 +34,7 @@ def library(sound: Library, tmp_path: Path) -> Iterator[Library]:
 
 
 def doctor(library: Library, repair: bool = False) -> Doctored:
-    return upkeep.doctor(library.settings, False, repair, Remembered())
+    return check.doctor(library.settings, False, repair, Remembered())
 
 
 def kept(library: Library) -> tuple[object, object]:
@@ -54,7 +55,7 @@ def test_a_header_that_is_gone_costs_nothing(library: Library) -> None:
     before = kept(library)
     damaged = rewrite(library, lambda data: data.__setitem__(slice(0, 100), bytes(100)))
     with pytest.raises(StoreDamaged, match="moodex doctor --repair"):
-        reporting.status(library.settings, 0)
+        status_service.status(library.settings, 0)
     assert doctor(library).exit_code == 5
     assert library.settings.database.read_bytes() == damaged
     done = doctor(library, repair=True)
@@ -105,7 +106,7 @@ def test_a_file_that_was_cut_off_keeps_what_is_left(library: Library, share: flo
 @pytest.mark.parametrize("content", [b"", b"hello", b"no database " * 5000, bytes(50_000)])
 def test_where_nothing_can_be_read_nothing_is_changed(library: Library, content: bytes) -> None:
     library.settings.database.write_bytes(content)
-    for question in (lambda: reporting.status(library.settings, 0), library.index, library.everything):
+    for question in (lambda: status_service.status(library.settings, 0), library.index, library.everything):
         with pytest.raises(StoreDamaged):
             question()
     assert doctor(library).exit_code == 5

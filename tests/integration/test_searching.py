@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from db.shelf import SqliteShelf
-from indexer.bootstrap import labelling
-from indexer.domain import Hit
-from indexer.emotions import with_children
-from indexer.errors import NotIndexed, UnknownEmotion, UsageError
-from indexer.label import Said
+from db.sqlite.reader import SqliteShelf
+from db.vectors.sync import Layers
+from indexer.domain.emotions import with_children
+from indexer.domain.errors import NotIndexed, UnknownEmotion, UsageError
+from indexer.domain.models import Hit
+from indexer.labels import service as labels_service
+from indexer.labels.assign import Said
 from indexer.ports import Filter, Selection
-from indexer.reconcile import Layers
 from tests.support.builders import encoded, picture, write_pictures
 from tests.support.library import Library
 
@@ -28,7 +28,7 @@ from tests.support.library import Library
 @pytest.fixture
 def stocked(library: Library, monkeypatch: pytest.MonkeyPatch) -> Library:
     """120 pictures in two folders, one of them copied; enough for clusters."""
-    monkeypatch.setattr("db.vectors.CLUSTERED_FROM", 100)
+    monkeypatch.setattr("db.vectors.faiss_index.CLUSTERED_FROM", 100)
     write_pictures(library.folder / "a", 80)
     write_pictures(library.folder / "b", 40, first_seed=200)
     shutil.copy(library.folder / "a/000.png", library.folder / "b/copy.png")
@@ -250,7 +250,7 @@ def test_a_damaged_index_changes_no_answer(
     (rows,) = stocked.settings.vectors.glob("*.rows")
     damage(vectors, rows)
     if not mended:
-        monkeypatch.setattr("indexer.reconcile.keep_vectors", _refuse)
+        monkeypatch.setattr("db.vectors.sync.keep_vectors", _refuse)
     assert [stocked.search(**question) for question in questions] == before
     assert vectors.exists() is (mended or damage not in (_delete, _delete_one))
 
@@ -280,9 +280,9 @@ def test_a_large_folder_is_searched_as_well_as_a_small_one(stocked: Library, und
     }
     before = stocked.search(**question)
     assert len(before) == 7
-    monkeypatch.setattr("indexer.search._LISTED", 3)
+    monkeypatch.setattr("indexer.search.engine._LISTED", 3)
     assert stocked.search(**question) == before
-    monkeypatch.setattr("indexer.search._SLACK", 0)
+    monkeypatch.setattr("indexer.search.engine._SLACK", 0)
     assert stocked.search(**question) == before
 
 
@@ -291,7 +291,7 @@ def test_pages_under_a_folder_are_the_same_whichever_way_they_are_found(
 ) -> None:
     question: dict[str, object] = {"emotions": ("happy", "sad"), "under": os.fsencode(stocked.folder / "b"), "limit": 6}
     pages = [stocked.search(**question, offset=offset) for offset in (0, 6, 12)]
-    monkeypatch.setattr("db.shelf.few_under", lambda *_: False)
+    monkeypatch.setattr("db.sqlite.reader.few_under", lambda *_: False)
     assert [stocked.search(**question, offset=offset) for offset in (0, 6, 12)] == pages
 
 
@@ -330,9 +330,9 @@ def test_an_index_of_another_past_is_not_believed(stocked: Library, tmp_path: Pa
 def test_a_newer_picture_is_found_before_the_index_is_kept(stocked: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     write_pictures(stocked.folder / "c", 5, first_seed=400)
     with monkeypatch.context() as patch:
-        patch.setattr("indexer.reconcile.keep_vectors", lambda *_: False)
+        patch.setattr("db.vectors.sync.keep_vectors", lambda *_: False)
         stocked.index()
-    monkeypatch.setattr("indexer.reconcile.keep_vectors", _refuse)
+    monkeypatch.setattr("db.vectors.sync.keep_vectors", _refuse)
     hits = stocked.search(like=os.fsencode(stocked.folder / "c/402.png"), limit=3)
     assert names(hits)[0] == "c/402.png"
     assert len(stocked.search(like=os.fsencode(stocked.folder / "c/402.png"), limit=500)) == 126
@@ -340,9 +340,9 @@ def test_a_newer_picture_is_found_before_the_index_is_kept(stocked: Library, mon
 
 def test_recomputed_pictures_are_found_once(stocked: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("indexer.reconcile.keep_vectors", lambda *_: False)
+        patch.setattr("db.vectors.sync.keep_vectors", lambda *_: False)
         stocked.index(force=True)
-    monkeypatch.setattr("indexer.reconcile.keep_vectors", _refuse)
+    monkeypatch.setattr("db.vectors.sync.keep_vectors", _refuse)
     hits = stocked.search(like=os.fsencode(stocked.folder / "a/005.png"), limit=500)
     assert Counter(hit.path for hit in hits).most_common(1)[0][1] == 1
     assert len(hits) == 121
@@ -402,7 +402,7 @@ def test_an_answer_is_of_one_moment_whoever_writes_meanwhile(stocked: Library, m
 
     def label_first(shelf: SqliteShelf, *asked: Any) -> Any:
         if waiting:  # every prediction gets another id
-            labelling.label(stocked.settings, [Said(os.fsencode(stocked.folder), waiting.pop())], new=False)
+            labels_service.label(stocked.settings, [Said(os.fsencode(stocked.folder), waiting.pop())], new=False)
         return honest(shelf, *asked)
 
     monkeypatch.setattr(SqliteShelf, "hits", label_first)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from db.vector_files import FaissFiles
+from db.vectors.files import FaissFiles
 from indexer.ports import Segment
 from tests.support.builders import write_pictures
 from tests.support.library import Library

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from indexer.ask import look_at
-from indexer.domain import FileState
+from indexer.domain.models import FileState
+from indexer.search.resolve import look_at
 from tests.support.library import Library
 from tests.support.torture import build
 

@@ -12,22 +12,22 @@ import numpy as np
 import pytest
 import torch
 
-from indexer.decode import decode_file
-from indexer.domain import InputSpec
-from indexer.errors import DeviceUnavailable, Interrupted, ModelUnavailable, UsageError
-from indexer.study import Epoch, Inspection
+from indexer.domain.errors import DeviceUnavailable, Interrupted, ModelUnavailable, UsageError
+from indexer.domain.models import InputSpec
+from indexer.domain.training import Epoch, Inspection
+from indexer.imaging.decode import decode_file
 from models import checkpoint
-from models.classifier import TorchClassifier
-from models.registry import architecture
-from models.start import start
-from models.training import run
-from models.training.datasets import find_pictures
-from models.training.pictures import Pictures, load_pictures
+from models.architectures.registry import architecture
+from models.inference.classifier import TorchClassifier
+from models.training import trainer
+from models.training.dataset import Pictures, load_pictures
+from models.training.dataset_readers import find_pictures
+from models.training.initial_weights import start
+from models.training.loop import Hooks, fit
 from models.training.recipe import Recipe
-from models.training.run import TrainOptions, train
 from models.training.sampling import batches, sampling_weights
 from models.training.splits import SplitPlan
-from models.training.train import Hooks, fit
+from models.training.trainer import TrainOptions, train
 from tests.support.drawn import two_artists
 
 RECIPE = Recipe(
@@ -93,7 +93,7 @@ def test_learns_and_generalises_to_the_other_artist(trained: Path) -> None:
 def test_the_checkpoint_says_what_training_measured(trained: Path, faces: Path) -> None:
     classifier = TorchClassifier.open(trained, "cpu")
     held_out = load_pictures(find_pictures([faces / "ben"]), classifier.card.input, decode_file)
-    measured = run.measure(classifier, held_out)
+    measured = trainer.measure(classifier, held_out)
     assert round(measured.accuracy, 4) == classifier.card.about["tested"]["accuracy"]
     assert round(measured.ece, 4) == classifier.card.about["tested"]["ece"]
 
@@ -106,7 +106,7 @@ def test_temperature_is_part_of_the_weights(faces: Path, tmp_path: Path) -> None
         for name, t in (("plain", 1.0), ("cooled", 0.25))
     )
     pictures = load_pictures(find_pictures([faces]), plain.card.input, decode_file)
-    odds = [np.diff(run.log_probabilities(classifier, pictures)) for classifier in (plain, cooled)]
+    odds = [np.diff(trainer.log_probabilities(classifier, pictures)) for classifier in (plain, cooled)]
     assert np.allclose(odds[1], 4 * odds[0], rtol=0.01, atol=1e-3)
     assert plain.card.key != cooled.card.key
 
@@ -232,7 +232,7 @@ def test_patience_stops_and_takes_the_best_epoch(faces: Path) -> None:
     assert scores.index(max(scores)) <= len(seen) - 3
     best = architecture("baseline_cnn").build(2, 32)
     best.load_state_dict(done.state)
-    from models.training.train import predict
+    from models.training.loop import predict
 
     logits = predict(best.eval(), architecture("baseline_cnn"), pictures, torch.device("cpu"))
     assert float((logits.argmax(dim=1).numpy() == pictures.labels).mean()) == pytest.approx(max(scores), abs=1e-6)
@@ -313,7 +313,7 @@ def test_an_interrupted_training_is_not_thrown_away(faces: Path, tmp_path: Path)
     noted = Noted()
     assert train(options, decode_file, noted).path.read_bytes() == whole
     assert noted.went_on and [epoch.number for epoch in noted.epochs] == [2, 3]
-    assert not (options.work / run.STATE).exists()
+    assert not (options.work / trainer.STATE).exists()
     assert len((options.work / "history.csv").read_text().splitlines()) == 4
     assert list(options.work.glob("events.out.tfevents.*"))
 

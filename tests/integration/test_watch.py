@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from indexer.bootstrap import labelling, service
-from indexer.errors import Interrupted, UsageError
-from indexer.label import Said
-from indexer.messages import Summary
-from indexer.pipeline import IndexOptions
+from indexer.domain.errors import Interrupted, UsageError
+from indexer.domain.reports import Summary
+from indexer.ingest.run import IndexOptions
+from indexer.labels import service as labels_service
+from indexer.labels.assign import Said
+from indexer.scheduling import service as scheduling_service
 from tests.support.builders import write_pictures
 from tests.support.library import Library, counts
 from tests.support.quiet import Remembered
@@ -57,10 +58,10 @@ class Watched:
             return self.progress[-1]
 
         settings, folder = self.library.settings, os.fsencode(self.library.folder)
-        hands = service.Hands(begin, self.tell)
+        hands = scheduling_service.Hands(begin, self.tell)
         signal.alarm(_PATIENCE)
         with pytest.raises(Interrupted) as caught:
-            service.watch(settings, [folder], IndexOptions(), self.poll, hands, told, lambda _: self.library.reader)
+            scheduling_service.watch(settings, [folder], IndexOptions(), self.poll, hands, told, lambda _: self.library.reader)
         assert caught.value.exit_code == 143
 
     def tell(self, level: str, event: str, sentence: str, **facts: Any) -> None:
@@ -95,7 +96,7 @@ def test_others_may_write_between_runs(library: Library) -> None:
     watched = Watched(library)
 
     def write() -> None:
-        labelling.label(library.settings, [Said(os.fsencode(paths[0]), "crying")], new=False)
+        labels_service.label(library.settings, [Said(os.fsencode(paths[0]), "crying")], new=False)
         write_pictures(library.folder, 1, first_seed=50)
 
     watched.through(write)
@@ -118,9 +119,9 @@ def test_a_folder_that_goes_away_while_it_is_watched_is_warned_of_once_and_comes
 
 
 def test_a_path_that_nobody_knows_is_an_error(library: Library) -> None:
-    hands = service.Hands(Remembered, lambda *_, **__: None)
+    hands = scheduling_service.Hands(Remembered, lambda *_, **__: None)
     with pytest.raises(UsageError, match="does not exist"):
-        service.watch(library.settings, [b"/no/such/folder"], IndexOptions(), None, hands, lambda _: None)
+        scheduling_service.watch(library.settings, [b"/no/such/folder"], IndexOptions(), None, hands, lambda _: None)
 
 
 def test_where_watching_is_impossible_it_polls_and_says_so(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +129,7 @@ def test_where_watching_is_impossible_it_polls_and_says_so(library: Library, mon
         raise OSError("no more watches")
 
     monkeypatch.setattr("watchfiles.watch", refuse)
-    monkeypatch.setattr("indexer.watching.POLL", 0.05)
+    monkeypatch.setattr("indexer.sources.folder_watcher.POLL", 0.05)
     write_pictures(library.folder, 1)
     watched = Watched(library)
     watched.through(lambda: write_pictures(library.folder, 1, first_seed=50))

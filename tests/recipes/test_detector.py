@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from models.faces.boxes import STRIDE, found
+from models.faces.decode_boxes import STRIDE, found
 from recipes.detector import scenes
 from recipes.detector.cutouts import Cutout
 from recipes.detector.loss import loss, target

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from indexer.emotions import EMOTIONS
+from indexer.domain.emotions import EMOTIONS
 from recipes.drawn.character import EYES, SHADINGS, invent
 from recipes.drawn.expression import PROTOTYPES, express
 

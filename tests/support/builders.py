@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from indexer.domain import DecodedImage, InputSpec, ModelCard, Prediction
+from indexer.domain.models import DecodedImage, InputSpec, ModelCard, Prediction
 from indexer.ports import VectorRows
 
 SPEC = InputSpec(size=32, mean=127.0, std=128.0)

@@ -17,13 +17,15 @@ from unittest.mock import patch
 from sqlalchemy import create_engine, text
 
 import cli
-from db.migrations import STEPS
-from indexer.bootstrap import indexing, labelling, searching
-from indexer.label import what_is_said
-from indexer.look import Reader
+from db.sqlite.migrations import STEPS
+from indexer.analysis.analyzer import Reader
+from indexer.ingest import service as ingest_service
+from indexer.labels import service as labels_service
+from indexer.labels.assign import what_is_said
+from indexer.search import service as search_service
 from indexer.settings import Settings
-from models.fake import FakeFaceFinder
 from tests.support.builders import encoded, picture, write_pictures
+from tests.support.fake_models import FakeFaceFinder
 from tests.support.library import Library
 
 
@@ -43,7 +45,7 @@ def build(folder: Path) -> Library:
     (library.folder / "b/102.png").unlink()
     library.index(prune=True)
     said = [os.fsencode(library.folder / name) for name in ("a/003.png", "a/004.png", "b/faces.png")]
-    labelling.label(library.settings, what_is_said(said, "sad", False), False)
+    labels_service.label(library.settings, what_is_said(said, "sad", False), False)
     library.search(like=said[0])  # brings the vector index up to date
     return library
 
@@ -106,8 +108,8 @@ def program(library: Library) -> Iterator[Callable[..., Answer]]:
 
     with (
         patch.dict(os.environ, {"MOODEX_MODEL": "fake"}),
-        patch.object(indexing, "index", partial(indexing.index, reader_factory=fake)),
-        patch.object(searching, "search", partial(searching.search, reader_factory=fake)),
-        patch.object(searching, "show", partial(searching.show, reader_factory=fake)),
+        patch.object(ingest_service, "index", partial(ingest_service.index, reader_factory=fake)),
+        patch.object(search_service, "search", partial(search_service.search, reader_factory=fake)),
+        patch.object(search_service, "show", partial(search_service.show, reader_factory=fake)),
     ):
         yield run

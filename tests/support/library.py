@@ -8,17 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from db.store import SqliteStore
-from indexer.bootstrap import indexing, searching
-from indexer.domain import Hit
-from indexer.isolation import Decoders
-from indexer.look import Reader
-from indexer.messages import Summary
-from indexer.pipeline import IndexOptions
-from indexer.question import Question
-from indexer.scan import ScanOptions
+from db.sqlite.store import SqliteStore
+from indexer.analysis.analyzer import Reader
+from indexer.domain.models import Hit
+from indexer.domain.queries import Question
+from indexer.domain.reports import Summary
+from indexer.imaging.decoder_pool import Decoders
+from indexer.ingest import service as ingest_service
+from indexer.ingest.run import IndexOptions
+from indexer.search import service as search_service
 from indexer.settings import Settings
-from models.fake import FakeClassifier, FakeFaceFinder
+from indexer.sources.filesystem import ScanOptions
+from tests.support.fake_models import FakeClassifier, FakeFaceFinder
 from tests.support.quiet import Remembered
 
 
@@ -39,7 +40,7 @@ class Library:
 
     def index(self, *paths: Path, scan: ScanOptions | None = None, **options: Any) -> Summary:
         self.progress = Remembered()
-        return indexing.index(
+        return ingest_service.index(
             self.settings,
             [os.fsencode(path) for path in paths or (self.folder,)],
             IndexOptions(scan=scan or ScanOptions(), **options),
@@ -49,7 +50,7 @@ class Library:
 
     def search(self, **question: Any) -> list[Hit]:
         asked = Question(**{"limit": 1000, **question})
-        return searching.search(self.settings, asked, lambda settings: self.reader)
+        return search_service.search(self.settings, asked, lambda settings: self.reader)
 
     def everything(self, **question: Any) -> list[Hit]:
         return self.search(under=b"/", **question)

@@ -1,10 +1,10 @@
-"""A schedule in a dictionary. Implements `indexer.jobs.Jobs`."""
+"""A schedule in a dictionary. Implements `indexer.domain.jobs.Jobs`."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from indexer.jobs import Job, Last
+from indexer.domain.jobs import Job, Last
 
 
 class MemoryJobs:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from indexer.domain import DecodedImage, Failure, FileStamp, FileState, Hit, Labelled, ModelCard, Prediction, in_pixels
-from indexer.errors import NotIndexed
-from indexer.history import DIED, DONE, RUNNING, WHY_IT_DIED
+from indexer.domain.errors import NotIndexed
+from indexer.domain.models import DecodedImage, Failure, FileStamp, FileState, Hit, Labelled, ModelCard, Prediction, in_pixels
+from indexer.domain.runs import DIED, DONE, RUNNING, WHY_IT_DIED
 from indexer.ports import (
     NOT_THE_MODELS,
     Batch,
@@ -32,10 +32,10 @@ from indexer.ports import (
     StoredModel,
     VectorRows,
 )
-from indexer.scan import is_under
+from indexer.sources.filesystem import is_under
 
 if TYPE_CHECKING:
-    from indexer.domain import Halves, Ids
+    from indexer.domain.models import Halves, Ids
 
 
 @dataclass(frozen=True)

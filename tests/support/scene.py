@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from indexer.domain import Face, FileStamp, FileState
+from indexer.domain.models import Face, FileStamp, FileState
 from indexer.ports import Batch, Filter, FolderNote, PendingFile, Predicted, Store
 from tests.support.builders import card, image, prediction
 

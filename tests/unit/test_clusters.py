@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from db.clusters import cluster
-from db.vector_files import FaissFiles
-from db.vectors import FaissVectors
+from db.vectors.clusters import cluster
+from db.vectors.faiss_index import FaissVectors
+from db.vectors.files import FaissFiles
 from indexer.ports import Generation, Selection, VectorRows
 from tests.support.builders import card
 

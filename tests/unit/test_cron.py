@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indexer.cron import cron, local_zone, parse_every, shown_every
-from indexer.errors import UsageError
+from indexer.domain.errors import UsageError
+from indexer.scheduling.cron import cron, local_zone, parse_every, shown_every
 
 BERLIN = ZoneInfo("Europe/Berlin")
 

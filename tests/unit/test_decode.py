@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from indexer import decode as module
-from indexer.decode import decode, prepare
-from indexer.domain import InputSpec
-from indexer.errors import Damaged, ImageError
+from indexer.domain.errors import Damaged, ImageError
+from indexer.domain.models import InputSpec
+from indexer.imaging import decode as module
+from indexer.imaging.decode import decode, prepare
 from tests.support.builders import SPEC, encoded, picture
 
 RED = (255, 0, 0)

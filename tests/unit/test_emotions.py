@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from indexer.emotions import EMOTIONS, PARENTS, SYNONYMS, canonical, with_children
-from indexer.errors import UnknownEmotion
+from indexer.domain.emotions import EMOTIONS, PARENTS, SYNONYMS, canonical, with_children
+from indexer.domain.errors import UnknownEmotion
 
 
 @pytest.mark.parametrize(

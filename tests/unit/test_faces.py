@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from indexer.decode import decode, prepare
-from indexer.domain import DecodedImage, Face
-from indexer.faces import PAGE, views
+from indexer.analysis.face_crops import PAGE, views
+from indexer.domain.models import DecodedImage, Face
+from indexer.imaging.decode import decode, prepare
 from tests.support.builders import SPEC, encoded, picture
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from indexer.history import Writer, as_they_ended
+from indexer.domain.runs import Writer, as_they_ended
 from indexer.ports import RunRecord
 
 

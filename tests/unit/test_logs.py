@@ -9,9 +9,9 @@ from datetime import datetime
 
 import pytest
 
-from models.bars import bar
-from render import logs
-from render.progress import TerminalProgress
+from commands import logs
+from commands.output.progress import TerminalProgress
+from models.progress_bar import bar
 
 
 @pytest.fixture(autouse=True)
@@ -74,11 +74,11 @@ def test_a_service_says_when(capsys: pytest.CaptureFixture[str]) -> None:
 def test_what_libraries_log_is_said_in_the_same_way(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("json", "normal")
     logs.configure("json", "normal")
-    logging.getLogger("models.shelf").warning("a card is %s", "damaged")
-    logging.getLogger("models.shelf").info("not this")
+    logging.getLogger("models.model_registry").warning("a card is %s", "damaged")
+    logging.getLogger("models.model_registry").info("not this")
     (line,) = capsys.readouterr().err.splitlines()
     said = json.loads(line)
-    assert (said["event"], said["message"], said["logger"]) == ("log", "a card is damaged", "models.shelf")
+    assert (said["event"], said["message"], said["logger"]) == ("log", "a card is damaged", "models.model_registry")
 
 
 @pytest.mark.parametrize(("form", "verbosity"), [("json", "normal"), ("text", "quiet")])

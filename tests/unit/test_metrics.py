@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from indexer.errors import UsageError
-from indexer.jobs import Job, Last, When
-from indexer.metrics import Metrics, MetricsFile, ages, exposition
+from indexer.domain.errors import UsageError
+from indexer.domain.jobs import Job, Last, When
 from indexer.ports import RunTotals
+from indexer.scheduling.metrics import Metrics, MetricsFile, ages, exposition
 
 TOTALS = RunTotals(1234, 5, {"done": 7, "died": 1, "running": 1})
 SAMPLE = re.compile(r'(moodex_[a-z_]+)(?:\{([a-z]+)="((?:[^"\\\n]|\\["\\n])*)"\})? (\S+)')
@@ -80,7 +80,7 @@ def test_ages_are_since_the_last_success() -> None:
 
 
 def test_the_file_is_kept_true_and_says_in_the_end_that_it_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("indexer.metrics._EVERY", 0.01)
+    monkeypatch.setattr("indexer.scheduling.metrics._EVERY", 0.01)
     path, asked = tmp_path / "moodex.prom", threading.Semaphore(0)
 
     def content(up: bool) -> str:

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from indexer.domain import Failure, FileStamp, FileState
-from indexer.plan import plan_folder
+from indexer.domain.models import Failure, FileStamp, FileState
+from indexer.ingest.survey import plan_folder
 from indexer.ports import KnownFile
-from indexer.scan import ScannedFolder
+from indexer.sources.filesystem import ScannedFolder
 
 STAMP = FileStamp(10, 1)
 

@@ -12,19 +12,19 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from indexer.domain import Hit, InputSpec, ModelCard
-from indexer.messages import Doubt, ListedModel
-from indexer.question import Question
-from indexer.study import Inspection, Row
-from render.bars import write_bars
-from render.charts import confusion_chart
-from render.hits import write_hits
-from render.labels import write_doubts
-from render.models import write_models
-from render.progress import TerminalProgress
-from render.sheet import describe, sheet
-from render.text import counted, printable, shown_path
-from render.training import write_inspection, write_rows
+from commands.output.charts import confusion_chart
+from commands.output.contact_sheet import describe, sheet
+from commands.output.hits import write_hits
+from commands.output.labels import write_doubts
+from commands.output.models import write_models
+from commands.output.probabilities import write_bars
+from commands.output.progress import TerminalProgress
+from commands.output.training import write_inspection, write_rows
+from indexer.domain.models import Hit, InputSpec, ModelCard
+from indexer.domain.queries import Question
+from indexer.domain.reports import Doubt, ListedModel
+from indexer.domain.training import Inspection, Row
+from indexer.system.text import counted, printable, shown_path
 
 NASTY = [
     b"/p/new\nline.png",

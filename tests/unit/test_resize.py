@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.Image import Resampling
 
-from indexer import resize as module
-from indexer.resize import Resize, by_pillow, by_simd, resized
+from indexer.imaging import resize as module
+from indexer.imaging.resize import Resize, by_pillow, by_simd, resized
 from tests.support.builders import picture
 
 SIDE = st.integers(1, 300)

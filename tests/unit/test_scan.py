@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from indexer.errors import UsageError
-from indexer.scan import ScanOptions, is_under, resolve_roots, scan
+from indexer.domain.errors import UsageError
+from indexer.sources.filesystem import ScanOptions, is_under, resolve_roots, scan
 
 
 def found(root: Path, **options: object) -> dict[str, str | None]:

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from indexer.agenda import back_off, due, next_due
-from indexer.errors import Interrupted, ModelUnavailable, StoreDamaged, WriterBusy
-from indexer.jobs import Job, Jobs, Last, When
-from indexer.messages import Summary
-from indexer.schedule import Schedule
+from indexer.domain.errors import Interrupted, ModelUnavailable, StoreDamaged, WriterBusy
+from indexer.domain.jobs import Job, Jobs, Last, When
+from indexer.domain.reports import Summary
+from indexer.scheduling.scheduler import Schedule
+from indexer.scheduling.timing import back_off, due, next_due
 from tests.support.memory_jobs import MemoryJobs
 
 HOUR, DAY = 3600.0, 86400.0

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from indexer.errors import UsageError
+from indexer.domain.errors import UsageError
 from indexer.settings import Settings, load_settings
 
 

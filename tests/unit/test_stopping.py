@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from indexer.errors import Interrupted
-from indexer.stopping import attentive, stoppable
+from indexer.domain.errors import Interrupted
+from indexer.system.signals import attentive, stoppable
 
 LONG = 30.0
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from indexer.errors import UsageError
-from indexer.units import crontab, service, timer
+from indexer.domain.errors import UsageError
+from indexer.scheduling.systemd import crontab, service, timer
 
 WORDS = ["/usr/bin/python3", "/opt/moodex/cli.py", "--home", "/srv/my pictures/100% $HOME", "schedule", "run", "--once"]
 NASTY = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=12)

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from indexer.domain import FEEL, LOOK
-from indexer.errors import ModelUnavailable
-from indexer.usual import GROUPS, learned
+from indexer.domain.errors import ModelUnavailable
+from indexer.domain.models import FEEL, LOOK
 from models import checkpoint, zoo
-from models.assemble import assemble
-from models.classifier import OnnxClassifier
-from models.teaching.head import Examples, Head
-from models.teaching.memory import as_read, head_of, taught_architecture, with_head
-from models.teaching.teach import one_hot, teach
+from models.inference.classifier import OnnxClassifier
+from models.inference.module import assemble
+from models.style_baseline import GROUPS, learned
+from models.teaching.fit import one_hot, teach
+from models.teaching.linear_head import Examples, Head
+from models.teaching.replay import as_read, head_of, taught_architecture, with_head
 
 CHARACTERS, EXPRESSIONS = 20, 12
 SHIPPED = zoo.checkpoints()[zoo.DEFAULT]

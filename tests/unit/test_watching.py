@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from indexer.watching import POLL, Ear, file_system, matters
+from indexer.sources.folder_watcher import POLL, Ear, file_system, matters
 
 
 class Told:
-    """A listener that is told by tests. Implements `indexer.watching.Listener`."""
+    """A listener that is told by tests. Implements `indexer.sources.folder_watcher.Listener`."""
 
     def __init__(self, roots: Sequence[bytes], heard: Callable[[set[bytes]], None]) -> None:
         self.problem: str | None = None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from indexer.where import stored_path
+from indexer.system.paths import stored_path
 
 
 @pytest.fixture

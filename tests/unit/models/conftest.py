@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from indexer.domain import InputSpec, ModelCard
-from indexer.emotions import EMOTIONS
+from indexer.domain.emotions import EMOTIONS
+from indexer.domain.models import InputSpec, ModelCard
 from models import checkpoint
-from models.registry import architecture
+from models.architectures.registry import architecture
 
 
 def lite0_card(name: str = "tiny", size: int = 64) -> ModelCard:

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from indexer.domain import InputSpec, ModelCard
-from indexer.errors import ModelUnavailable
+from indexer.domain.errors import ModelUnavailable
+from indexer.domain.models import InputSpec, ModelCard
 from models import checkpoint
-from models.classifier import TorchClassifier
-from models.registry import ARCHITECTURES, architecture
-from models.start import start
+from models.architectures.registry import ARCHITECTURES, architecture
+from models.inference.classifier import TorchClassifier
+from models.training.initial_weights import start
 
 SIZE = 64
 LABELS = ("happy", "sad", "angry")

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from indexer.domain import InputSpec, ModelCard
-from indexer.errors import ModelUnavailable
+from indexer.domain.errors import ModelUnavailable
+from indexer.domain.models import InputSpec, ModelCard
 from models import checkpoint
-from models.classifier import TorchClassifier
-from models.registry import architecture
-from models.start import start
-from models.training.explain import heat_maps
+from models.architectures.registry import architecture
+from models.inference.classifier import TorchClassifier
+from models.training.attribution import heat_maps
+from models.training.initial_weights import start
 
 SIZE = 64
 LABELS = ("happy", "sad")

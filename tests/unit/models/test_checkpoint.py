@@ -12,9 +12,9 @@ import torch
 from blake3 import blake3
 from safetensors.torch import save as serialise
 
-from indexer.errors import ModelUnavailable
+from indexer.domain.errors import ModelUnavailable
 from models import checkpoint
-from models.card import card_path, read_card
+from models.model_card import card_path, read_card
 from tests.unit.models.conftest import lite0_card, lite0_state
 
 
@@ -114,7 +114,7 @@ def test_a_failed_write_leaves_the_old_file(saved: Path, monkeypatch: pytest.Mon
 
 def test_listing_models_needs_no_torch(saved: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from models import zoo; from models.card import read_card\n"
+        "import sys; from pathlib import Path; from models import zoo; from models.model_card import read_card\n"
         f"print(read_card(Path({str(saved)!r})).name, zoo.DEFAULT, 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -9,21 +9,21 @@ import numpy as np
 import pytest
 import torch
 
-from indexer.errors import DeviceUnavailable
+from indexer.domain.errors import DeviceUnavailable
 from models import checkpoint
-from models.assemble import assemble
-from models.classifier import TorchClassifier
-from models.device import all_of, choose_device
-from models.engines.pytorch import TorchEngine, fastest_batch
-from models.engines.replicated import ReplicatedEngine
-from models.registry import architecture
+from models.architectures.registry import architecture
+from models.inference.classifier import TorchClassifier
+from models.inference.device import all_of, choose_device
+from models.inference.engines.pytorch import TorchEngine, fastest_batch
+from models.inference.engines.replicated import ReplicatedEngine
+from models.inference.module import assemble
 from tests.support.scores import assert_same_scores
 from tests.unit.models.conftest import lite0_card, lite0_state
 
 if TYPE_CHECKING:
-    from indexer.domain import Pixels
-    from models.engines.engine import Outputs
-    from models.network import Normalised
+    from indexer.domain.models import Pixels
+    from models.architectures.network import Normalised
+    from models.inference.engines.base import Outputs
 
 
 def pictures(count: int, size: int = 64) -> Pixels:
@@ -175,5 +175,5 @@ def test_needs_no_torchvision() -> None:
     import subprocess
     import sys
 
-    script = "import sys, models.assemble, models.engines.pytorch; print('torchvision' in sys.modules)"
+    script = "import sys, models.inference.module, models.inference.engines.pytorch; print('torchvision' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "False\n"

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from indexer.domain import InputSpec
-from indexer.errors import Damaged, UsageError
-from models.training.datasets import Picture, find_pictures
-from models.training.labels import Labels
-from models.training.pictures import Pictures, load_pictures
+from indexer.domain.errors import Damaged, UsageError
+from indexer.domain.models import InputSpec
+from models.training.dataset import Pictures, load_pictures
+from models.training.dataset_readers import Picture, find_pictures
+from models.training.label_mapping import Labels
 from tests.support import drawn
 
 if TYPE_CHECKING:
-    from indexer.domain import Pixels
+    from indexer.domain.models import Pixels
 
 SPEC = InputSpec(16, mean=127, std=128)
 

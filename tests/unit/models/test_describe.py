@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from models.training.describe import markdown
+from models.training.model_card_markdown import markdown
 from tests.unit.models.conftest import lite0_card
 
 ROW = {"pictures": 20, "balanced_of_five": 0.5, "chance_of_five": 0.2, "accuracy": 0.4, "ece": 0.1}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.efficientnet_lite import EfficientNetLite, from_reference, imagenet
+from models.architectures.efficientnet_lite import EfficientNetLite, from_reference, imagenet
 
 LITE = {"efficientnet-lite0": (1.0, 1.0), "efficientnet-lite1": (1.0, 1.1), "efficientnet-lite2": (1.1, 1.2)}
 

@@ -14,21 +14,22 @@ import pytest
 import torch
 from PIL import Image
 
-from indexer.domain import InputSpec, ModelCard, in_precision
-from indexer.emotions import EMOTIONS
-from indexer.errors import MissingExtra, ModelUnavailable, UsageError
-from indexer.look import Reader
-from indexer.usual import learned
-from models import checkpoint, opening, zoo
-from models.card import read_card
-from models.classifier import OnnxClassifier, TorchClassifier
-from models.engines.graph import PREFIX, Graph, Norm, find_graph, graph_path, read_graph, weights_for
-from models.engines.onnx import OnnxEngine
+from indexer.analysis.analyzer import Reader
+from indexer.domain.emotions import EMOTIONS
+from indexer.domain.errors import MissingExtra, ModelUnavailable, UsageError
+from indexer.domain.models import InputSpec, ModelCard, in_precision
+from models import checkpoint, zoo
+from models.architectures.registry import architecture
 from models.faces import card as face_card
-from models.faces.finder import GRAPH, onnx_finder, torch_finder
-from models.opening import How, open_classifier, open_finder
-from models.registry import architecture
-from models.verified import read_arrays
+from models.faces.detector import GRAPH, onnx_finder, torch_finder
+from models.inference import loader
+from models.inference.classifier import OnnxClassifier, TorchClassifier
+from models.inference.engines.onnx import OnnxEngine
+from models.inference.engines.onnx_graph import PREFIX, Graph, Norm, find_graph, graph_path, read_graph, weights_for
+from models.inference.loader import How, open_classifier, open_finder
+from models.model_card import read_card
+from models.safetensors_io import read_arrays
+from models.style_baseline import learned
 
 ROOT = Path(__file__).parents[3]
 
@@ -123,9 +124,9 @@ def test_weights_live_as_long_as_the_engine_that_reads_them() -> None:
 
 
 def test_auto_takes_onnx_for_one_picture_and_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(opening, "_may_have_gpu", lambda: False)
+    monkeypatch.setattr(loader, "_may_have_gpu", lambda: False)
     assert open_classifier(SHIPPED, How()).engine == "onnx"
-    monkeypatch.setattr(opening, "_may_have_gpu", lambda: True)
+    monkeypatch.setattr(loader, "_may_have_gpu", lambda: True)
     assert open_classifier(SHIPPED, How(few=True)).engine == "onnx"
     assert open_classifier(SHIPPED, How()).engine == "torch"
     assert open_classifier(SHIPPED, How(device="cpu")).engine == "onnx"
@@ -166,7 +167,7 @@ def test_a_graph_serves_no_other_network(name: str, spec: InputSpec) -> None:
 
 
 def test_auto_takes_torch_where_onnx_runtime_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(opening, "_may_have_gpu", lambda: False)
+    monkeypatch.setattr(loader, "_may_have_gpu", lambda: False)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert open_classifier(SHIPPED, How()).engine == "torch"
     with pytest.raises(MissingExtra, match=r"pip install 'moodex\[onnx\]'"):
@@ -213,9 +214,9 @@ def test_onnx_needs_no_torch(tmp_path: Path) -> None:
     Image.new("RGB", (200, 200), "orange").save(picture)
     script = (
         "import sys, os, pathlib\n"
-        "from indexer.bootstrap.opening import open_reader\n"
+        "from indexer.bootstrap import open_reader\n"
         "from indexer.settings import Settings\n"
-        "from indexer.ask import look_at\n"
+        "from indexer.search.resolve import look_at\n"
         f"print(len(look_at(os.fsencode({str(picture)!r}), open_reader(Settings(pathlib.Path({str(tmp_path)!r}))))))\n"
         "print('torch' in sys.modules)\n"
     )

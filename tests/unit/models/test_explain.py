@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from indexer.errors import MissingExtra
-from models.network import Network
-from models.registry import ARCHITECTURES, Architecture, architecture
-from models.training.explain import METHODS, average_maps, deletion_test, heat_maps
+from indexer.domain.errors import MissingExtra
+from models.architectures.network import Network
+from models.architectures.registry import ARCHITECTURES, Architecture, architecture
+from models.training.attribution import METHODS, average_maps, deletion_test, heat_maps
 
 SIZE = 64
 CORNERS = {0: (slice(0, 32), slice(0, 32)), 1: (slice(32, 64), slice(32, 64))}

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from indexer.domain import InputSpec, ModelCard
-from indexer.emotions import EMOTIONS
-from indexer.errors import MissingExtra, ModelUnavailable, UsageError
-from indexer.messages import ExportedModel
+from indexer.domain.emotions import EMOTIONS
+from indexer.domain.errors import MissingExtra, ModelUnavailable, UsageError
+from indexer.domain.models import InputSpec, ModelCard
+from indexer.domain.reports import ExportedModel
 from models import checkpoint
-from models.classifier import TorchClassifier
+from models.architectures.registry import ARCHITECTURES, architecture
 from models.export import export, export_onnx, export_torch
-from models.registry import ARCHITECTURES, architecture
+from models.inference.classifier import TorchClassifier
 
 SIZE = 64
 TRIED = {

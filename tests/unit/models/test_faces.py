@@ -11,17 +11,17 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from indexer.errors import ModelUnavailable
+from indexer.domain.errors import ModelUnavailable
+from models.architectures.fuse_batchnorm import fold_norms
 from models.faces import checkpoint
-from models.faces.boxes import STRIDE, distinct, found, overlaps
 from models.faces.card import SHIPPED, read_card
-from models.faces.finder import NetworkFaceFinder, torch_finder
+from models.faces.decode_boxes import STRIDE, distinct, found, overlaps
+from models.faces.detector import NetworkFaceFinder, torch_finder
 from models.faces.network import FaceNet
-from models.fold import fold_norms
 
 if TYPE_CHECKING:
-    from indexer.domain import Pixels
-    from models.engines.engine import Engine, Outputs
+    from indexer.domain.models import Pixels
+    from models.inference.engines.base import Engine, Outputs
 
 ROOT = Path(__file__).parents[3]
 

@@ -17,12 +17,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
-from indexer.errors import ModelUnavailable, MoodexError
-from models import card as cards
-from models import checkpoint, verified, zoo
-from models.card import card_path, read_card
-from models.classifier import OnnxClassifier
-from models.shelf import ModelShelf
+from indexer.domain.errors import ModelUnavailable, MoodexError
+from models import checkpoint, safetensors_io, zoo
+from models import model_card as cards
+from models.inference.classifier import OnnxClassifier
+from models.model_card import card_path, read_card
+from models.model_registry import ModelShelf
 
 SHIPPED = zoo.checkpoints()[zoo.DEFAULT]
 DATA = SHIPPED.read_bytes()
@@ -216,7 +216,7 @@ def test_pipes_and_devices_are_not_waited_for(given_model: Path, tmp_path: Path)
 
 def test_weights_without_end_are_not_read(given_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(given_model)
-    monkeypatch.setattr(verified, "MAX_BYTES", 1000)
+    monkeypatch.setattr(safetensors_io, "MAX_BYTES", 1000)
     with pytest.raises(ModelUnavailable, match="more than the limit"):
         checkpoint.load(given_model)
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from indexer.decode import decode_file
-from indexer.domain import InputSpec
-from indexer.errors import UsageError
-from models.training.datasets import find_pictures
-from models.training.inspection import inspect, near_copies
-from models.training.pictures import load_pictures
+from indexer.domain.errors import UsageError
+from indexer.domain.models import InputSpec
+from indexer.imaging.decode import decode_file
+from models.training.dataset import load_pictures
+from models.training.dataset_checks import inspect, near_copies
+from models.training.dataset_readers import find_pictures
 from models.training.splits import SplitPlan, split
 from tests.support.drawn import draw, two_artists
 

@@ -6,8 +6,8 @@ from threading import Event
 
 import pytest
 
-from indexer.errors import ModelUnavailable
-from models.lazy import Once
+from indexer.domain.errors import ModelUnavailable
+from models.inference.lazy import Once
 
 LONG = 30.0
 """Seconds: nobody waits so long, but for a mistake."""

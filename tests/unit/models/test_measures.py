@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from models.training.calibrate import fit_temperature, fold_temperature, scaled
-from models.training.evaluate import among, calibration_error, evaluate, with_intervals
+from models.training.calibration import fit_temperature, fold_temperature, scaled
+from models.training.metrics import among, calibration_error, evaluate, with_intervals
 
 LABELS = ("happy", "sad", "angry")
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from indexer.errors import UsageError
-from models.registry import architecture
-from models.training.compare import read_variants
-from models.training.optimise import optimiser, pace, set_pace
+from indexer.domain.errors import UsageError
+from models.architectures.registry import architecture
+from models.training.experiment_grid import read_variants
+from models.training.optimizer import optimiser, pace, set_pace
 from models.training.recipe import Recipe, find_recipe, named_recipes, varied
-from models.training.views import views
+from models.training.test_time_augmentation import views
 
 
 def test_the_named_recipes_are_usable() -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from indexer.errors import ModelUnavailable, UsageError
-from indexer.messages import DefaultModel
+from indexer.domain.errors import ModelUnavailable, UsageError
+from indexer.domain.reports import DefaultModel
 from models import checkpoint, zoo
-from models.card import card_path, read_card
-from models.shelf import ModelShelf
+from models.model_card import card_path, read_card
+from models.model_registry import ModelShelf
 from tests.unit.models.conftest import lite0_card, lite0_state
 from tests.unit.models.test_checkpoint import replace_weights
 
@@ -191,7 +191,7 @@ def test_a_model_is_found_as_a_file(shelf: ModelShelf, saved: Path) -> None:
 
 def test_needs_no_torch_but_to_verify(folder: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from models.shelf import ModelShelf\n"
+        "import sys; from pathlib import Path; from models.model_registry import ModelShelf\n"
         f"shelf = ModelShelf(Path({str(folder)!r})); shelf.use('moodex-lite0'); list(shelf.cards())\n"
         "print(shelf.stored_name(), 'torch' in sys.modules, 'numpy' in sys.modules)"
     )

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from models.lengths import LENGTH, SHARE
-from models.network import Network
-from models.registry import architecture
-from models.spaces import SIZE, Look
+from models.architectures.embedding_spaces import SIZE, Look
+from models.architectures.network import Network
+from models.architectures.registry import architecture
+from models.scaling import LENGTH, SHARE
 
 PICTURES = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 

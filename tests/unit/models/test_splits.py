@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from indexer.errors import UsageError
-from models.training.datasets import Picture, Source
-from models.training.pictures import Pictures
+from indexer.domain.errors import UsageError
+from models.training.dataset import Pictures
+from models.training.dataset_readers import Picture, Source
 from models.training.splits import Split, SplitPlan, as_table, split
 
 EMOTIONS = ("happy", "sad", "angry")

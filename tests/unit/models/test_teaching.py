@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from indexer.errors import Interrupted, UsageError
-from indexer.grouping import representatives
-from indexer.teach import telling
-from models.teaching.head import Examples, Head, Pull, refit
-from models.teaching.teach import one_hot, teach
+from indexer.domain.errors import Interrupted, UsageError
+from indexer.teaching.training_set import telling
+from models.clustering import representatives
+from models.teaching.fit import one_hot, teach
+from models.teaching.linear_head import Examples, Head, Pull, refit
 
 SIZE = 16
 LABELS = ("happy", "sad", "angry")

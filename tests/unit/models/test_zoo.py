@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from indexer.domain import ModelCard
-from indexer.emotions import EMOTIONS
+from indexer.domain.emotions import EMOTIONS
+from indexer.domain.models import ModelCard
 from models import zoo
-from models.card import read_card
-from models.classifier import TorchClassifier
-from models.training.describe import markdown
+from models.inference.classifier import TorchClassifier
+from models.model_card import read_card
+from models.training.model_card_markdown import markdown
 
 GOLDEN = {
     "happy": 0.182,

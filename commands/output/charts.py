@@ -1,0 +1,136 @@
+"""Charts as PNG files, drawn without a screen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from indexer.system.optional import require
+from indexer.system.text import printable
+
+if TYPE_CHECKING:
+    from indexer.domain.training import Epoch, Evaluation, Row
+
+_INCH, _DPI = 0.62, 130
+_ONE, _OTHER, _SOFT = "#c2571a", "#2b6f8a", "#8a8a8a"
+
+
+def confusion_chart(evaluation: Evaluation, title: str, path: Path) -> None:
+    """Which emotions are taken for which: a matrix of the labels that occur or were guessed, rows true, columns guessed."""
+    figure, axes, plt = _chart(title)
+    shown = [n for n in range(len(evaluation.labels)) if evaluation.confusion[n].sum() or evaluation.confusion[:, n].sum()]
+    counts = evaluation.confusion[shown][:, shown]
+    names = [plain(evaluation.labels[n]) for n in shown]
+    shares = counts / counts.sum(axis=1, keepdims=True).clip(1)
+    figure.set_size_inches(2.2 + _INCH * len(names), 1.8 + _INCH * len(names))
+    axes.imshow(shares, cmap="Oranges", vmin=0, vmax=1)
+    for row in range(len(names)):
+        for column in range(len(names)):
+            if counts[row, column]:
+                colour = "white" if shares[row, column] > 0.6 else "black"
+                axes.text(column, row, f"{counts[row, column]}", ha="center", va="center", color=colour, fontsize=8)
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlabel("guessed")
+    axes.set_ylabel("true")
+    save(figure, plt, path)
+
+
+def reliability_chart(evaluation: Evaluation, title: str, path: Path) -> None:
+    """How often the model is right where it is so sure; on the diagonal its probabilities mean what they say."""
+    figure, axes, plt = _chart(title)
+    figure.set_size_inches(5, 4.6)
+    confidence, accuracy, counts = zip(*evaluation.reliability, strict=True)
+    most = max(counts)
+    axes.plot([0, 1], [0, 1], color=_SOFT, linewidth=1, linestyle="--")
+    axes.plot(confidence, accuracy, color=_ONE, linewidth=1)
+    axes.scatter(confidence, accuracy, s=[20 + 180 * count / most for count in counts], color=_ONE, alpha=0.75)
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    axes.set_xlabel("probability of the guess (area: pictures)")
+    axes.set_ylabel("share that is right")
+    axes.text(0.03, 0.93, f"calibration error {evaluation.ece:.3f}", color="#333333")
+    save(figure, plt, path)
+
+
+def history_charts(histories: Mapping[str, Sequence[Epoch]], path: Path) -> None:
+    """Accuracy in training against validation, epoch by epoch, a small chart each."""
+    plt = charts()
+    columns = min(4, len(histories))
+    rows = -(-len(histories) // columns)
+    figure, all_axes = plt.subplots(rows, columns, figsize=(3.1 * columns, 2.3 * rows), sharey=True, squeeze=False)
+    for axes in all_axes.flat[len(histories) :]:
+        axes.set_axis_off()
+    for axes, (name, history) in zip(all_axes.flat, histories.items(), strict=False):
+        numbers = [epoch.number for epoch in history]
+        axes.plot(numbers, [epoch.accuracy for epoch in history], color=_SOFT, label="training")
+        validation = [epoch.validation_accuracy for epoch in history]
+        if None not in validation:
+            axes.plot(numbers, validation, color=_ONE, label="validation")
+        axes.set_title("\n".join(map(plain, name.split("\n"))), fontsize=7)
+        axes.set_ylim(0, 1)
+        axes.locator_params(axis="x", integer=True, nbins=5)
+        axes.tick_params(labelsize=7)
+    all_axes.flat[0].legend(fontsize=7)
+    figure.supxlabel("epoch", fontsize=8)
+    figure.supylabel("accuracy", fontsize=8)
+    save(figure, plt, path)
+
+
+def speed_chart(rows: Sequence[Row], path: Path) -> None:
+    """Accuracy on unseen pictures against speed, a dot a row, a colour a data set and split."""
+    figure, axes, plt = _chart("Accuracy against speed")
+    figure.set_size_inches(7.5, 5)
+    kinds = list(dict.fromkeys((row.dataset, row.split) for row in rows))
+    colours = plt.get_cmap("tab10")
+    for number, kind in enumerate(kinds):
+        chosen = [row for row in rows if (row.dataset, row.split) == kind]
+        speeds, accuracies = [row.images_per_second for row in chosen], [row.test_balanced for row in chosen]
+        axes.scatter(speeds, accuracies, color=colours(number % 10), label=plain(" / ".join(kind)), s=28)
+        for row in chosen:
+            axes.annotate(plain(row.variant), (row.images_per_second, row.test_balanced), fontsize=6, xytext=(4, 2),
+                          textcoords="offset points")  # fmt: skip
+    axes.set_xscale("log")
+    for which in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        which(plt.FuncFormatter(lambda speed, _: f"{speed:g}"))
+    axes.set_xlabel("pictures a second")
+    axes.set_ylabel("balanced accuracy on the test part")
+    axes.legend(fontsize=7)
+    save(figure, plt, path)
+
+
+def _chart(title: str) -> tuple[Any, Any, Any]:
+    plt = charts()
+    figure, axes = plt.subplots()
+    axes.set_title(plain(title), fontsize=10)
+    return figure, axes, plt
+
+
+def save(figure: Any, plt: Any, path: Path) -> None:
+    """Write a figure as PNG and let go of it."""
+    figure.tight_layout()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=_DPI)
+    plt.close(figure)
+
+
+def plain(text: str) -> str:
+    """Text that is drawn as it is: a pair of dollar signs would make it a formula, which may not even be one."""
+    return printable(text).replace("$", r"\$")
+
+
+def need_charts() -> None:
+    """Raise MissingExtra where charts cannot be drawn: before the work that they are to show."""
+    require("matplotlib", "matplotlib", "train", "Drawing charts")
+
+
+def charts() -> Any:
+    """matplotlib, drawing without a screen. Raises MissingExtra."""
+    need_charts()
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    return pyplot

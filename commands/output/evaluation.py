@@ -1,0 +1,57 @@
+"""What a model is worth, for people, programs and eyes."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from commands.output.charts import confusion_chart, reliability_chart
+from commands.output.contact_sheet import Thumbnail, sheet
+from indexer.domain.models import Hit
+from indexer.system.text import counted, printable
+
+if TYPE_CHECKING:
+    from indexer.domain.training import Evaluation, Mistake
+
+_SHOWN = 60
+_MEASURES = (("accuracy", "accuracy"), ("balanced_accuracy", "balanced accuracy"), ("macro_f1", "macro-F1"))
+
+
+def write_evaluation(evaluation: Evaluation, as_json: bool, out: TextIO) -> None:
+    """Write measures: a table for people, one object for programs."""
+    if as_json:
+        out.write(json.dumps(evaluation.as_json()) + "\n")
+        return
+    for name, words in _MEASURES:
+        low, high = evaluation.intervals.get(name, (None, None))
+        interval = f"  (95%: {low:.3f} to {high:.3f})" if low is not None else ""
+        out.write(f"{words:<18} {getattr(evaluation, name):.3f}{interval}\n")
+    out.write(f"{'chance':<18} {evaluation.chance:.3f}\n")
+    advice = f"  (temperature {evaluation.temperature:.2f} would fit best)" if evaluation.temperature else ""
+    out.write(f"{'calibration error':<18} {evaluation.ece:.3f}{advice}\n\n")
+    out.write(f"{'emotion':<12} {'precision':>9} {'recall':>7} {'F1':>6} {'pictures':>9}\n")
+    for label, one in evaluation.per_class.items():
+        if one.support or one.precision:
+            out.write(f"{printable(label):<12} {one.precision:>9.3f} {one.recall:>7.3f} {one.f1:>6.3f} {one.support:>9,}\n")
+    if evaluation.left_out:
+        out.write(f"\n{counted(evaluation.left_out, 'picture')} of emotions that the model does not know were left out.\n")
+
+
+def write_report(
+    evaluation: Evaluation, mistakes: Sequence[Mistake], title: str, folder: Path, thumbnail: Thumbnail
+) -> list[Path]:
+    """Write what is better looked at into a folder: confusion, reliability, the surest mistakes; and everything as JSON."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / name for name in ("confusion.png", "reliability.png", "mistakes.html", "evaluation.json")]
+    confusion_chart(evaluation, title, files[0])
+    reliability_chart(evaluation, title, files[1])
+    wrong = [
+        Hit(os.fsencode(one.path.absolute()), "", f"{one.guess}, not {one.truth}", one.confidence, {one.guess: one.confidence})
+        for one in mistakes[:_SHOWN]
+    ]
+    files[2].write_text(sheet(wrong, f"{title}: the surest of {counted(len(mistakes), 'mistake')}", thumbnail), encoding="utf-8")
+    files[3].write_text(json.dumps(evaluation.as_json(), indent=1) + "\n")
+    return files

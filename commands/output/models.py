@@ -1,0 +1,64 @@
+"""The models that can be used, for people and programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TextIO
+
+from indexer.system.text import counted, printable
+
+if TYPE_CHECKING:
+    from indexer.domain.reports import DefaultModel, ExportedModel, ListedModel
+
+
+def write_models(models: Sequence[ListedModel], as_json: bool, out: TextIO) -> None:
+    """Write a line, or an object, for each model."""
+    if as_json:
+        described = [
+            {
+                "name": model.card.name,
+                "default": model.default,
+                "origin": model.origin,
+                "architecture": model.card.architecture,
+                "labels": list(model.card.labels),
+                "input_size": model.card.input.size,
+                "embedding_size": model.card.embedding_size,
+                "weights_digest": model.card.weights_digest,
+                "key": model.card.key,
+                "images": model.pictures,
+            }
+            for model in models
+        ]
+        json.dump(described, out, indent=2)
+        out.write("\n")
+        return
+    for model in models:
+        card = model.card
+        mark = "*" if model.default else " "
+        facts = f"{printable(card.architecture)}, {card.input.size} px, {len(card.labels)} emotions, {card.embedding_size}-d"
+        out.write(f"{mark} {printable(card.name)}  {facts}, {model.origin}, {counted(model.pictures, 'picture')} indexed\n")
+    out.write("* is used unless --model says otherwise.\n")
+
+
+def write_default(default: DefaultModel, as_json: bool, out: TextIO) -> None:
+    """Write the name of the model in use, or an object that also says who chose it."""
+    if as_json:
+        json.dump({"name": default.name, "set_by": default.set_by}, out)
+        out.write("\n")
+    else:
+        out.write(f"{printable(default.name)}\n")
+
+
+def write_removed(name: str, predictions: int | None, out: TextIO) -> None:
+    """Write what was removed with a model; `predictions` is None where they were kept."""
+    forgotten = "; its predictions were kept" if predictions is None else f" and {counted(predictions, 'prediction')} of it"
+    out.write(f"Removed {printable(name)}{forgotten}.\n")
+
+
+def write_exported(model: ExportedModel, out: TextIO) -> None:
+    """Write where an export went and how true it is."""
+    out.write(
+        f"{printable(str(model.path))}: {printable(model.model)} as {model.format}, {model.bytes / 1e6:,.1f} MB; differs from "
+        f"torch by {model.probabilities_difference:.1e} in probabilities and {model.embeddings_difference:.1e} in embeddings.\n"
+    )

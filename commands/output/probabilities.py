@@ -1,0 +1,48 @@
+"""One picture's emotions as bars, face by face."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, TextIO
+
+from commands.output.hits import hit_as_dict, shown_box
+from indexer.system.text import printable, shown_path
+
+if TYPE_CHECKING:
+    from indexer.domain.models import Hit
+
+_WIDTH = 40
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
+
+
+def write_bars(hits: Sequence[Hit], as_json: bool, out: TextIO) -> None:
+    """Write every emotion's probability, most probable first, for each hit: one a face of the same picture, the largest first.
+
+    JSON is the first hit's object; where there are more, with all of them as its `faces`.
+    """
+    main = hits[0]
+    if as_json:
+        shown = hit_as_dict(main)
+        json.dump(shown if len(hits) == 1 else {**shown, "faces": [hit_as_dict(hit) for hit in hits]}, out, indent=2)
+        out.write("\n")
+        return
+    out.write(f"{shown_path(main.path)}  ({main.image_id[:8]})\n")
+    if main.label is not None:
+        out.write(f"  You said: {printable(main.label)}. The model says:\n")
+    for number, hit in enumerate(hits, start=1):
+        if hit.box is not None:
+            count = f" {number} of {len(hits)}" if len(hits) > 1 else ""
+            out.write(f"  face{count} at {shown_box(hit.box)}\n")
+        _write_emotions(hit.emotions, out)
+
+
+def _write_emotions(emotions: Mapping[str, float], out: TextIO) -> None:
+    width = max(len(printable(emotion)) for emotion in emotions)
+    for emotion, probability in sorted(emotions.items(), key=lambda item: -item[1]):
+        out.write(f"  {printable(emotion):<{width}} {probability:6.1%}  {_bar(probability)}".rstrip() + "\n")
+
+
+def _bar(share: float) -> str:
+    whole, eighths = divmod(round(share * _WIDTH * 8), 8)
+    return "█" * whole + _EIGHTHS[eighths]

@@ -1,0 +1,65 @@
+"""The history of runs, for people and programs."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, TextIO
+
+from commands.output.summary import WORDS
+from indexer.system.text import printable, shown_path
+
+if TYPE_CHECKING:
+    from indexer.ports import RunRecord
+
+_LEFT_OUT = ("scanned",)
+
+
+def write_runs(runs: Sequence[RunRecord], as_json: bool, out: TextIO) -> None:
+    """Write a line, and where there is something to say a second one, for each run; or an array of objects."""
+    if as_json:
+        json.dump([as_object(run) for run in runs], out, indent=2)
+        out.write("\n")
+        return
+    if not runs:
+        out.write("No runs yet.\n")
+        return
+    out.write(f"{'STARTED':<19}  {'TOOK':>8}  {'ENDED':<11}  WHAT\n")
+    for run in runs:
+        when = datetime.fromtimestamp(run.started_at).isoformat(" ", "seconds")
+        took = "-" if run.ended_at is None else shown_seconds(run.ended_at - run.started_at)
+        roots = ", ".join(shown_path(root) for root in run.roots)
+        out.write(f"{when}  {took:>8}  {run.outcome:<11}  {what_it_did(run)}  ({roots})\n")
+        if run.reason:
+            out.write(f"{'':<44}{printable(run.reason)}\n")
+
+
+def what_it_did(run: RunRecord) -> str:
+    """A run's counts in words."""
+    counts = ", ".join(f"{n:,} {WORDS.get(name, name)}" for name, n in run.counts.items() if n and name not in _LEFT_OUT)
+    idle = {"running": "not over", "died": "what it committed is kept", "done": "nothing to do"}
+    return counts or idle.get(run.outcome, "nothing was done")
+
+
+def shown_seconds(seconds: float) -> str:
+    """ "0.4 s", "3 min 20 s", "2 h 05 min"."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, left = divmod(round(seconds), 60)
+    return f"{minutes} min {left:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def as_object(run: RunRecord) -> dict[str, object]:
+    """A run for programs."""
+    return {
+        "id": run.id,
+        "started_at": run.started_at,
+        "ended_at": run.ended_at,
+        "seconds": None if run.ended_at is None else round(run.ended_at - run.started_at, 3),
+        "outcome": run.outcome,
+        "reason": run.reason,
+        "roots": [os.fsdecode(root) for root in run.roots],
+        "counts": dict(run.counts),
+    }

@@ -1,0 +1,59 @@
+"""The state of a database, for people and programs."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TextIO
+
+from commands.output.runs import as_object, what_it_did
+from indexer.system.text import counted, printable, shown_path
+
+if TYPE_CHECKING:
+    from indexer.domain.reports import Status
+
+
+def write_status(status: Status, as_json: bool, out: TextIO) -> None:
+    """Write counts, coverage per model, runs, failures and disk use."""
+    if as_json:
+        json.dump(_as_dict(status), out, indent=2)
+        out.write("\n")
+        return
+    files = {state.value: n for state, n in status.counts.files.items()}
+    states = ", ".join(f"{files.get(state, 0):,} {state}" for state in ("done", "failed", "pending", "gone"))
+    disk = sum(status.disk_bytes.values()) / 1e6
+    out.write(f"Home      {printable(str(status.home))}  ({disk:,.1f} MB)\n")
+    out.write(f"Files     {states}\n")
+    out.write(f"Pictures  {status.counts.images:,}\n")
+    for model, pictures in status.models:
+        share = pictures / status.counts.images if status.counts.images else 0
+        out.write(f"Model     {printable(model.card.name)}: {counted(pictures, 'picture')} ({share:.0%})\n")
+    for run in status.runs:
+        when = datetime.fromtimestamp(run.started_at).isoformat(" ", "minutes")
+        roots = ", ".join(shown_path(root) for root in run.roots)
+        out.write(f"Run       {when}  {run.outcome}: {what_it_did(run)}  ({roots})\n")
+    for path, failure in status.failures:
+        out.write(f"Failed    {shown_path(path)}: {printable(failure.reason)}\n")
+
+
+def _as_dict(status: Status) -> dict[str, Any]:
+    return {
+        "home": str(status.home),
+        "files": {state.value: n for state, n in status.counts.files.items()},
+        "images": status.counts.images,
+        "models": [
+            {
+                "name": model.card.name,
+                "key": model.card.key,
+                "weights_digest": model.card.weights_digest,
+                "images": pictures,
+            }
+            for model, pictures in status.models
+        ],
+        "runs": [as_object(run) for run in status.runs],
+        "failures": [
+            {"path": os.fsdecode(path), "kind": failure.kind, "reason": failure.reason} for path, failure in status.failures
+        ],
+        "disk_bytes": status.disk_bytes,
+    }

@@ -1,0 +1,1 @@
+"""The SQLite store, which holds the truth."""

@@ -1,0 +1,250 @@
+"""Looking for what is wrong in a database: its pages, its references, and the invariants that single queries can tell.
+
+Everything is read from one connection in one transaction, and nothing is written.
+"""
+
+# ruff: noqa: S608  # what stands in the SQL is this module's own
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+
+from db.sqlite.check_values import broken_embeddings, broken_predictions
+from db.sqlite.raw_connection import UNREADABLE
+from indexer.domain.health import Finding
+from indexer.domain.models import InputSpec, ModelCard
+
+TABLES = (
+    "folders", "images", "embedders", "finders", "models", "runs", "jobs", "files", "labels", "predictions", "embeddings",
+    "generations"
+)  # fmt: skip
+"""Every table, parents before those that name them."""
+
+_MOST = 1000
+_OF_INDEXES = (" from index ", "in index ", "entries in index")
+_ELSEWHERE = "CHECK constraint failed"
+"""What the queries below find by themselves, and tell better."""
+
+BAD_STATE = (
+    "state NOT IN ('done', 'failed', 'pending', 'gone') OR (state = 'done' AND image_id IS NULL) "
+    "OR (state = 'failed') != (failure_kind IS NOT NULL)"
+)
+UNREAD = "width = 0 AND height = 0"
+BAD_PICTURE = (
+    f"length(digest) != 32 OR ((width <= 0 OR height <= 0) AND NOT ({UNREAD} AND id NOT IN (SELECT image_id FROM predictions)))"
+)
+NO_EMBEDDING = (
+    "NOT EXISTS (SELECT 1 FROM embeddings e "
+    "WHERE e.embedder_id = m.embedder_id AND e.image_id = p.image_id AND e.region = p.region)"
+)
+NO_PREDICTION = (
+    "NOT EXISTS (SELECT 1 FROM predictions p JOIN models m ON m.id = p.model_id "
+    "WHERE p.image_id = embeddings.image_id AND p.region = embeddings.region AND m.embedder_id = embeddings.embedder_id)"
+)
+BAD_REGIONS = (
+    "SELECT image_id, model_id FROM predictions GROUP BY image_id, model_id "
+    "HAVING count(*) > 1 AND min(region) < 1 OR min(region) NOT IN (0, 1) OR min(region) = 1 AND max(region) != count(*)"
+)
+
+_ROWS: Mapping[str, str] = {
+    "files_contradictory": f"SELECT count(*), min(id), 'files' FROM files WHERE {BAD_STATE}",
+    "pictures_broken": f"SELECT count(*), min(id), 'images' FROM images WHERE {BAD_PICTURE}",
+    "predictions_alone": f"SELECT count(*), min(p.image_id), 'images' FROM predictions p JOIN models m ON m.id = p.model_id "
+    f"WHERE {NO_EMBEDDING}",
+    "regions": f"SELECT count(*), min(image_id), 'images' FROM ({BAD_REGIONS})",
+    "labels_broken": "SELECT count(*), min(image_id), 'images' FROM labels WHERE typeof(emotion) != 'text' OR trim(emotion) = ''",
+    "embeddings_unused": f"SELECT count(*), min(image_id), 'images' FROM embeddings WHERE {NO_PREDICTION}",
+    "pictures_unfiled": "SELECT count(*), min(id), 'images' FROM images WHERE id NOT IN "
+    "(SELECT image_id FROM files WHERE image_id IS NOT NULL) AND id NOT IN (SELECT image_id FROM labels)",
+    "pictures_unread": f"SELECT count(*), min(id), 'images' FROM images WHERE {UNREAD} "
+    "AND id NOT IN (SELECT image_id FROM predictions)",
+    "generations": "SELECT count(*), min(id), 'models' FROM models m WHERE "
+    "(SELECT max(id) FROM predictions p WHERE p.model_id = m.id) > "
+    "coalesce((SELECT max(last_prediction_id) FROM generations g WHERE g.model_id = m.id), 0)",
+}
+"""Queries that count what is wrong, with the first of it and the table that this is in."""
+
+
+def count_rows(connection: sqlite3.Connection) -> dict[str, int]:
+    """How many rows the large tables have; what cannot be counted is left out."""
+    counts = {}
+    for table in TABLES:
+        try:
+            counts[table] = int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+        except UNREADABLE:
+            continue
+    return counts
+
+
+def examine(connection: sqlite3.Connection, alive: int | None, advance: Callable[[int], None]) -> Iterator[Finding]:
+    """Everything that is wrong. `alive` is the process that writes just now, if any; `advance` hears of rows that were looked at:
+    each row three times, in `count_rows`' tables.
+
+    Where pages are damaged, the rest is told as far as it can be read.
+    """
+    damaged = False
+    for finding in (*structure(connection, advance), *_references(connection)):
+        damaged = damaged or finding.kind in ("pages", "unreadable")
+        yield finding
+    checks = (
+        _models(connection),
+        *(_counted(connection, kind, query) for kind, query in _ROWS.items()),
+        _predictions(connection, advance),
+        _embeddings(connection, advance),
+        _runs(connection, alive),
+    )
+    for check in checks:
+        try:
+            yield from check
+        except UNREADABLE as error:
+            if not damaged:
+                damaged = True
+                yield Finding("pages", 1, str(error))
+
+
+def structure(connection: sqlite3.Connection, advance: Callable[[int], None]) -> list[Finding]:
+    """What SQLite says of its pages and indexes, table by table, and of the file as a whole."""
+    said: list[str] = []
+    try:
+        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        if missing := [table for table in TABLES if table not in tables]:
+            return [Finding("unreadable", 1, f"it has no table {missing[0]!r}")]
+        for table in tables:
+            said += [line for (line,) in connection.execute(f"PRAGMA integrity_check({table})")][:_MOST]
+            if table in TABLES:
+                advance(count(connection, table))
+        # What belongs to no table: the list of free pages, pages that two of them use.
+        said += [line for (line,) in connection.execute(f"PRAGMA quick_check({_MOST})")]
+        advance(sum(count(connection, table) for table in TABLES))
+    except UNREADABLE as error:
+        said.append(str(error))
+    lines = list(dict.fromkeys(line for line in said if line != "ok" and not line.startswith(_ELSEWHERE)))
+    wrong = [line for line in lines if any(part in line for part in _OF_INDEXES) and "non-unique" not in line]
+    pages = [line for line in lines if line not in wrong]
+    found = [Finding("pages", len(pages), _plain(pages[0]))] if pages else []
+    return [*found, Finding("indexes", len(wrong), wrong[0])] if wrong else found
+
+
+def count(connection: sqlite3.Connection, table: str) -> int:
+    """How many rows a table has; 0 where they cannot be counted."""
+    try:
+        return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+    except UNREADABLE:
+        return 0
+
+
+def stored_cards(connection: sqlite3.Connection) -> dict[int, ModelCard | None]:
+    """The models' cards by id; None for one that cannot be read."""
+    columns = "id, name, architecture, weights_digest, labels, input, embedding_size, spaces, backbone_digest, precision, key"
+    return {row[0]: _card(*row[1:]) for row in connection.execute(f"SELECT {columns} FROM models")}
+
+
+def place_of(connection: sqlite3.Connection, image_id: int) -> str:
+    """Where a picture lies, or the beginning of its id where no file has it."""
+    row = connection.execute(
+        "SELECT folders.path, files.name FROM files JOIN folders ON folders.id = files.folder_id WHERE image_id = ? LIMIT 1",
+        (image_id,),
+    ).fetchone()
+    if row is not None:
+        return _path(*row)
+    row = connection.execute("SELECT digest FROM images WHERE id = ?", (image_id,)).fetchone()
+    return f"picture {row[0].hex()[:8]}" if row and isinstance(row[0], bytes) else f"picture number {image_id}"
+
+
+def _counted(connection: sqlite3.Connection, kind: str, query: str) -> Iterator[Finding]:
+    number, first, table = connection.execute(query).fetchone()
+    if number:
+        yield Finding(kind, number, _example(connection, table, first))
+
+
+def _example(connection: sqlite3.Connection, table: str, row: int) -> str:
+    if table == "images":
+        return place_of(connection, row)
+    if table == "models":
+        return str(connection.execute("SELECT name FROM models WHERE id = ?", (row,)).fetchone()[0])
+    query = "SELECT folders.path, files.name FROM files JOIN folders ON folders.id = files.folder_id WHERE files.id = ?"
+    found = connection.execute(query, (row,)).fetchone()
+    return f"file number {row}" if found is None else _path(*found)
+
+
+def _path(folder: object, name: object) -> str:
+    if isinstance(folder, bytes) and isinstance(name, bytes):
+        return os.fsdecode(os.path.join(folder, name))
+    return f"{folder!r}/{name!r}"
+
+
+def _references(connection: sqlite3.Connection) -> Iterator[Finding]:
+    broken: Counter[tuple[str, str]] = Counter()
+    try:
+        for table, _row, parent, _number in connection.execute("PRAGMA foreign_key_check"):
+            broken[(table, parent)] += 1
+    except UNREADABLE:
+        return  # the pages say why
+    if broken:
+        table, parent = next(iter(broken))
+        yield Finding("references", broken.total(), f"in {table}, of {parent}")
+
+
+def _models(connection: sqlite3.Connection) -> Iterator[Finding]:
+    bad = [number for number, card in stored_cards(connection).items() if card is None]
+    if bad:
+        yield Finding("models_broken", len(bad), f"model number {bad[0]}")
+
+
+def _predictions(connection: sqlite3.Connection, advance: Callable[[int], None]) -> Iterator[Finding]:
+    counts: Counter[str] = Counter()
+    first: dict[str, int] = {}
+    for portion in broken_predictions(connection, stored_cards(connection), advance):
+        for one in portion:
+            kind = "predictions_broken" if one.emotion is None else "emotions"
+            counts[kind] += 1
+            first.setdefault(kind, one.image_id)
+    for kind, number in counts.items():
+        yield Finding(kind, number, place_of(connection, first[kind]))
+
+
+def _embeddings(connection: sqlite3.Connection, advance: Callable[[int], None]) -> Iterator[Finding]:
+    number, first = 0, 0
+    for portion in broken_embeddings(connection, stored_cards(connection), advance):
+        first = first or portion[0][1]
+        number += len(portion)
+    if number:
+        yield Finding("embeddings_broken", number, place_of(connection, first))
+
+
+def _runs(connection: sqlite3.Connection, alive: int | None) -> Iterator[Finding]:
+    query = (
+        "SELECT count(*), max(datetime(started_at, 'unixepoch', 'localtime')) FROM runs "
+        "WHERE outcome = 'running' AND pid IS NOT ?"
+    )
+    number, latest = connection.execute(query, (alive,)).fetchone()
+    if number:
+        yield Finding("runs_died", number, f"the one of {latest}")
+
+
+def _card(*row: object) -> ModelCard | None:
+    name, architecture, weights, labels, given, size, spaces, backbone, precision, key = row
+    try:
+        card = ModelCard(
+            str(name),
+            str(architecture),
+            str(weights),
+            tuple(json.loads(str(labels))),
+            InputSpec(**json.loads(str(given))),
+            int(str(size)),
+            tuple((str(space), int(width)) for space, width in json.loads(str(spaces)).items()),
+            str(backbone),
+            str(precision),
+        )
+        return card if card.key == key else None
+    except (ValueError, TypeError, AttributeError):
+        return None
+
+
+def _plain(line: str) -> str:
+    """SQLite's words without the stars around them."""
+    return line.removeprefix("*** in database main ***\n").splitlines()[0]

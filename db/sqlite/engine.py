@@ -1,0 +1,139 @@
+"""Opening the database file: connection settings, durability, and what a damaged file looks like."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import struct
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from functools import partial
+from pathlib import Path
+from traceback import walk_tb
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.exc import DatabaseError, OperationalError
+
+from db.sqlite.migrations import is_current, migrate
+from db.sqlite.raw_connection import TIMEOUT, is_stuck, still_name
+from indexer.domain.errors import MAKE_ROOM, MoodexError, StoreDamaged, WriterBusy
+
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT)
+_SIGNS = ("no such table", "no such column", "Could not decode", "unsupported file format", "constraint failed", "has no column")
+"""What SQLite says, under codes that mean many things, of a file whose schema or text is not what was written."""
+
+_BESIDE = 1 << 17
+_UNREADABLE = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, struct.error)
+
+
+def open_engine(path: Path, reading: bool = False) -> Engine:
+    """An engine over a database file, which is made, or brought up to date, as needed.
+
+    WAL, so that readers never wait for the writer; synchronous FULL, so that what was committed survives a power cut. For
+    `reading`, one that cannot be opened as usual, for its folder is read-only or its disk full, is read as it lies there.
+    Raises StoreDamaged for a file that is no database, MoodexError where it cannot be opened or is too new.
+    """
+    with plain_errors(path):
+        try:
+            return _made_ready(create_engine(f"sqlite:///{path}", connect_args={"timeout": TIMEOUT}))
+        except OperationalError as error:
+            name = still_name(path) if reading and isinstance(error.orig, sqlite3.Error) and is_stuck(error.orig) else None
+            if name is None:
+                raise
+            return _still(path, name)
+
+
+def _made_ready(engine: Engine) -> Engine:
+    event.listen(engine, "connect", _configure)
+    event.listen(engine, "begin", _begin)
+    with engine.begin() as connection:
+        current = is_current(connection)
+    # Only now, since it changes the file, and another program's file is left as it is.
+    with closing(engine.raw_connection()) as raw:
+        raw.cursor().execute("PRAGMA journal_mode=WAL")
+    if not current:
+        # IMMEDIATE, so that two processes that meet here apply each step once.
+        with engine.connect().execution_options(moodex_begin="IMMEDIATE") as connection, connection.begin():
+            migrate(connection)
+    return engine
+
+
+def _still(path: Path, name: str) -> Engine:
+    """An engine over a database that cannot change."""
+    connect = partial(sqlite3.connect, name, uri=True, check_same_thread=False)
+    engine = create_engine(f"sqlite:///{path}", creator=connect)
+    event.listen(engine, "connect", _configure)
+    event.listen(engine, "begin", _begin)
+    with engine.begin() as connection:
+        if not is_current(connection):
+            raise MoodexError(f"The database {path} is an older moodex's, and cannot be brought up to date where it lies.")
+    return engine
+
+
+@contextmanager
+def plain_errors(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors about the database file, and values in it that this program never writes, into one sentence each."""
+    try:
+        yield
+    except (DatabaseError, sqlite3.DatabaseError) as error:
+        raised = error.orig if isinstance(error, DatabaseError) else error
+        code = getattr(raised, "sqlite_errorcode", 0) & 0xFF
+        if code in _DAMAGED or any(sign in str(raised) for sign in _SIGNS):
+            raise StoreDamaged(
+                f"The database {path} is damaged or is no moodex database ({raised}). Nothing was changed; see what can be "
+                "saved: moodex doctor --repair"
+            ) from error
+        if isinstance(raised, sqlite3.OperationalError):
+            raise _plain(path, raised, code) from error
+        raise
+    except _UNREADABLE as error:
+        if not _of_stored_values(error):
+            raise
+        raise StoreDamaged(
+            f"The database {path} holds values that moodex never writes ({error}); see what can be saved: moodex doctor --repair"
+        ) from error
+
+
+def _plain(path: Path, error: sqlite3.OperationalError, code: int) -> MoodexError:
+    match code:
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return WriterBusy(
+                f"Another program holds the database {path} locked, and did not let go of it in {TIMEOUT:.0f} s; close that "
+                "program, then run the same command again."
+            )
+        case sqlite3.SQLITE_READONLY:
+            return MoodexError(f"The database {path} cannot be written to: it, or its folder, is read-only.")
+        case sqlite3.SQLITE_FULL | sqlite3.SQLITE_IOERR if code == sqlite3.SQLITE_FULL or _is_full(path):
+            return MoodexError(f"The database {path} cannot be written to: its disk is full. {MAKE_ROOM}")
+        case sqlite3.SQLITE_IOERR:
+            return MoodexError(f"The database {path} cannot be used: {error}. See whether its disk is over quota, or failing.")
+        case sqlite3.SQLITE_CANTOPEN if path.exists():
+            return MoodexError(
+                f"The database {path} cannot be opened where nothing can be written beside it, for a program that used it was "
+                "killed; run moodex status once where it can be written to."
+            )
+    return MoodexError(f"The database {path} cannot be used: {error}.")
+
+
+def _is_full(path: Path) -> bool:
+    """Whether the disk has no room for what SQLite keeps beside a database, which it does not say."""
+    return shutil.disk_usage(path.parent).free < _BESIDE
+
+
+def _of_stored_values(error: BaseException) -> bool:
+    """Whether an error arose where rows are read: in `db`, or in what `db` called with a row's values."""
+    _own, *frames = (frame for frame, _ in walk_tb(error.__traceback__))
+    return any(str(frame.f_globals.get("__name__")).startswith("db.") for frame in frames)
+
+
+def _configure(connection: sqlite3.Connection, _record: Any) -> None:
+    # SQLAlchemy's transactions are begun by _begin; the driver must not begin its own.
+    connection.isolation_level = None
+    for pragma in ("synchronous=FULL", "foreign_keys=ON", "cache_size=-65536"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin(connection: Any) -> None:
+    kind = connection.get_execution_options().get("moodex_begin", "DEFERRED")
+    connection.exec_driver_sql(f"BEGIN {kind}")

@@ -1,0 +1,66 @@
+"""The part of the SQLite store that keeps the schedule."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Engine, Row, delete, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from db.sqlite.schema import JobRow
+
+if TYPE_CHECKING:
+    from indexer.domain.jobs import Job, Last
+
+
+class SqliteJobs:
+    """Implements `indexer.domain.jobs.Jobs`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def jobs(self) -> list[Job]:
+        with self._engine.connect() as connection:
+            return [_job(row) for row in connection.execute(select(JobRow.table).order_by(JobRow.name))]
+
+    def add_job(self, job: Job) -> bool:
+        row = {
+            "name": job.name,
+            "roots": [os.fsdecode(root) for root in job.roots],
+            "cron": job.when.cron,
+            "every": job.when.every,
+            "watch": int(job.when.watch),
+            "options": asdict(job.options),
+            "added_at": job.added_at,
+            **asdict(job.last),
+        }
+        with self._engine.begin() as connection:
+            return bool(connection.execute(upsert(JobRow.table).values(row).on_conflict_do_nothing()).rowcount)
+
+    def remove_job(self, name: str) -> bool:
+        with self._engine.begin() as connection:
+            return bool(connection.execute(delete(JobRow.table).where(JobRow.name == name)).rowcount)
+
+    def claim_job(self, name: str, seen: float | None, now: float) -> bool:
+        unseen = update(JobRow.table).where(JobRow.name == name, JobRow.begun_at.is_not_distinct_from(seen))
+        with self._engine.begin() as connection:
+            return bool(connection.execute(unseen.values(begun_at=now, retry_at=None)).rowcount)
+
+    def note_job(self, name: str, last: Last) -> None:
+        with self._engine.begin() as connection:
+            connection.execute(update(JobRow.table).where(JobRow.name == name).values(**asdict(last)))
+
+
+def _job(row: Row[Any]) -> Job:
+    from indexer.domain.jobs import Job, JobOptions, Last, When  # a search has no need of them
+
+    return Job(
+        row.name,
+        tuple(os.fsencode(root) for root in row.roots),
+        When(row.cron, row.every, bool(row.watch)),
+        JobOptions(**{**row.options, "exclude": tuple(row.options["exclude"])}),
+        row.added_at,
+        Last(row.begun_at, row.ended_at, row.succeeded_at, row.retry_at, row.outcome, row.reason, row.failures),
+    )

@@ -1,0 +1,244 @@
+"""Making a database sound again, in one transaction of the caller's: what can be computed anew goes, files and labels never do.
+
+Every step finds for itself what it is about, so that a sound database is left as it is.
+"""
+
+# ruff: noqa: S608  # what stands in the SQL is this module's own
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sqlite3
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+
+from db.sqlite.check import BAD_REGIONS, BAD_STATE, NO_EMBEDDING, NO_PREDICTION, UNREAD, stored_cards
+from db.sqlite.check_values import broken_embeddings, broken_predictions
+from indexer.domain.models import FileStamp, ModelCard, in_precision
+
+DigestOf = Callable[[bytes, FileStamp], bytes | None]
+"""The digest of a file's bytes, where it still has that stamp; None where it has not."""
+
+_FORGET = """
+DELETE FROM predictions WHERE EXISTS (
+    SELECT 1 FROM broken WHERE broken.image_id = predictions.image_id AND broken.model_id = predictions.model_id
+);
+UPDATE files SET state = 'pending', failure_kind = NULL, failure_reason = NULL
+    WHERE state = 'done' AND image_id IN (SELECT image_id FROM broken);
+"""
+_MISSING_IMAGES = """
+SELECT DISTINCT image_id FROM (SELECT image_id FROM files UNION SELECT image_id FROM labels)
+WHERE image_id IS NOT NULL AND image_id NOT IN (SELECT id FROM images)
+"""
+
+
+def mend(connection: sqlite3.Connection, shelf: Mapping[str, ModelCard], digest_of: DigestOf, recovered: bool) -> None:
+    """Mend all that `examine` finds in rows. `shelf` has the cards of the models there are, by key; `recovered` says that rows
+    may be missing altogether.
+    """
+    connection.execute(
+        "CREATE TEMP TABLE broken (image_id INTEGER, model_id INTEGER, PRIMARY KEY (image_id, model_id)) WITHOUT ROWID"
+    )
+    # Whatever is mended, every folder is compared with what is known of it again.
+    connection.execute("UPDATE folders SET listing = NULL, listed_model_id = NULL, listed_finder_id = NULL")
+    before = _predicted(connection)
+    _mend_models(connection, shelf)
+    _mend_references(connection)
+    _mend_pictures(connection, digest_of)
+    connection.execute(f"UPDATE files SET state = 'pending', failure_kind = NULL, failure_reason = NULL WHERE {BAD_STATE}")
+    changed = _mend_predictions(connection)
+    if recovered:
+        connection.execute(
+            "UPDATE files SET state = 'pending' WHERE state = 'done' AND image_id NOT IN (SELECT image_id FROM predictions)"
+        )
+    after = _predicted(connection)
+    _renew_generations(
+        connection,
+        {model for model in before.keys() | after if recovered or model in changed or after.get(model) != before.get(model)},
+    )
+    connection.execute("UPDATE runs SET outcome = 'died', ended_at = started_at WHERE outcome = 'running'")
+    connection.execute("DROP TABLE broken")
+
+
+def _mend_models(connection: sqlite3.Connection, shelf: Mapping[str, ModelCard]) -> None:
+    """Describe models anew from the cards that there are; one without a card goes, with what it said."""
+    known = connection.execute("SELECT id, key, weights_digest, precision FROM models").fetchall()
+    by_weights = {card.weights_digest: card for card in shelf.values()}
+    bad = {number for number, card in stored_cards(connection).items() if card is None}
+    for number, key, weights, precision in known:
+        card = shelf.get(key) or by_weights.get(weights)
+        card = None if card is None else in_precision(card, precision)
+        if (
+            number in bad
+            and card is not None
+            and not connection.execute("SELECT 1 FROM models WHERE key = ? AND id != ?", (card.key, number)).fetchone()
+        ):
+            connection.execute(
+                "UPDATE models SET key = ?, name = ?, architecture = ?, weights_digest = ?, labels = ?, input = ?, "
+                "embedding_size = ?, spaces = ?, backbone_digest = ?, precision = ? WHERE id = ?",
+                (*_columns(card), number),
+            )
+            bad.discard(number)
+    cards = {number: card for number, card in stored_cards(connection).items() if card is not None}
+    for number, card in cards.items():
+        connection.execute(
+            "INSERT OR IGNORE INTO embedders (id, key) SELECT embedder_id, ? FROM models WHERE id = ? "
+            "AND embedder_id NOT IN (SELECT id FROM embedders)",
+            (card.embeds_as, number),
+        )
+        connection.execute(
+            "UPDATE models SET embedder_id = (SELECT id FROM embedders WHERE key = ?) WHERE id = ? "
+            "AND embedder_id NOT IN (SELECT id FROM embedders)",
+            (card.embeds_as, number),
+        )
+    for number in bad:
+        connection.execute("DELETE FROM models WHERE id = ?", (number,))
+    if not cards and shelf:  # runs need one
+        _add_model(connection, next(iter(shelf.values())))
+
+
+def _add_model(connection: sqlite3.Connection, card: ModelCard) -> None:
+    connection.execute("INSERT OR IGNORE INTO embedders (key) VALUES (?)", (card.embeds_as,))
+    connection.execute(
+        "INSERT INTO models (key, name, architecture, weights_digest, labels, input, embedding_size, spaces, backbone_digest, "
+        "precision, embedder_id) SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, id FROM embedders WHERE key = ?",
+        (*_columns(card), card.embeds_as),
+    )
+
+
+def _columns(card: ModelCard) -> tuple[object, ...]:
+    labels, given, spaces = json.dumps(list(card.labels)), json.dumps(asdict(card.input)), json.dumps(dict(card.spaces))
+    facts = (card.key, card.name, card.architecture, card.weights_digest, labels, given)
+    return (*facts, card.embedding_size, spaces, card.backbone_digest, card.precision)
+
+
+def _mend_references(connection: sqlite3.Connection) -> None:
+    """Give rows that name what is not there something to name, or, where they can be made anew, delete them."""
+    for statement in (
+        "INSERT OR IGNORE INTO broken SELECT image_id, model_id FROM predictions "
+        "WHERE finder_id IS NOT NULL AND finder_id NOT IN (SELECT id FROM finders)",
+        "DELETE FROM predictions WHERE model_id NOT IN (SELECT id FROM models)",
+        "DELETE FROM generations WHERE model_id NOT IN (SELECT id FROM models)",
+        "DELETE FROM embeddings WHERE embedder_id NOT IN (SELECT id FROM embedders)",
+        "UPDATE runs SET model_id = (SELECT min(id) FROM models) WHERE model_id NOT IN (SELECT id FROM models)",
+        "UPDATE runs SET finder_id = NULL WHERE finder_id IS NOT NULL AND finder_id NOT IN (SELECT id FROM finders)",
+        "INSERT INTO runs (started_at, ended_at, roots, model_id, pid, outcome, counts) "
+        "SELECT 0, 0, '[]', min(id), 0, 'died', '{}' FROM models WHERE NOT EXISTS (SELECT 1 FROM runs) "
+        "AND EXISTS (SELECT 1 FROM files) HAVING min(id) IS NOT NULL",
+        "UPDATE files SET appeared_run_id = (SELECT min(id) FROM runs) WHERE appeared_run_id NOT IN (SELECT id FROM runs)",
+        # A file whose folder is not known any more keeps its picture; it cannot be found, and the next index finds it anew.
+        "INSERT INTO folders (id, path) SELECT DISTINCT folder_id, CAST('/lost-folder-' || folder_id AS BLOB) FROM files "
+        "WHERE folder_id NOT IN (SELECT id FROM folders)",
+    ):
+        connection.execute(statement)
+    connection.execute(
+        "UPDATE files SET state = 'gone', failure_kind = NULL, failure_reason = NULL WHERE state != 'gone' AND folder_id IN "
+        "(SELECT id FROM folders WHERE path = CAST('/lost-folder-' || id AS BLOB))"
+    )
+
+
+def _mend_pictures(connection: sqlite3.Connection, digest_of: DigestOf) -> None:
+    """Give every picture that a file or label names a row and a digest: from the file's bytes, or, for a label, a number's."""
+    for (image_id,) in connection.execute("SELECT id FROM images WHERE length(digest) != 32").fetchall():
+        connection.execute("DELETE FROM images WHERE id = ?", (image_id,))
+    for (image_id,) in connection.execute(_MISSING_IMAGES).fetchall():
+        _restore_picture(connection, image_id, _from_file(connection, image_id, digest_of))
+    connection.execute("UPDATE images SET width = 0, height = 0 WHERE width <= 0 OR height <= 0")
+    connection.execute("DELETE FROM predictions WHERE image_id NOT IN (SELECT id FROM images)")
+    connection.execute("DELETE FROM embeddings WHERE image_id NOT IN (SELECT id FROM images)")
+    connection.execute(
+        "INSERT OR IGNORE INTO broken SELECT image_id, model_id FROM predictions "
+        f"WHERE image_id IN (SELECT id FROM images WHERE {UNREAD})"
+    )
+    connection.execute(
+        f"UPDATE files SET state = 'pending' WHERE state = 'done' AND image_id IN (SELECT id FROM images WHERE {UNREAD})"
+    )
+
+
+def _from_file(connection: sqlite3.Connection, image_id: int, digest_of: DigestOf) -> bytes | None:
+    query = (
+        "SELECT folders.path, files.name, size, mtime_ns FROM files JOIN folders ON folders.id = folder_id "
+        "WHERE image_id = ? AND state = 'done'"
+    )
+    for folder, name, size, mtime in connection.execute(query, (image_id,)).fetchall():
+        digest = digest_of(os.path.join(folder, name), FileStamp(size, mtime))
+        if digest is not None:
+            return digest
+    return None
+
+
+def _restore_picture(connection: sqlite3.Connection, image_id: int, digest: bytes | None) -> None:
+    labelled = connection.execute("SELECT 1 FROM labels WHERE image_id = ?", (image_id,)).fetchone()
+    same = connection.execute("SELECT id FROM images WHERE digest = ?", (digest,)).fetchone() if digest else None
+    if same is not None:
+        connection.execute("UPDATE files SET image_id = ? WHERE image_id = ?", (same[0], image_id))
+        connection.execute("UPDATE OR IGNORE labels SET image_id = ? WHERE image_id = ?", (same[0], image_id))
+        connection.execute("DELETE FROM labels WHERE image_id = ?", (image_id,))
+    elif digest is not None or labelled:
+        known = digest or image_id.to_bytes(32)
+        connection.execute("INSERT INTO images (id, digest, width, height, format) VALUES (?, ?, 0, 0, '')", (image_id, known))
+    else:
+        connection.execute(
+            "UPDATE files SET image_id = NULL, state = iif(state = 'gone', 'gone', 'pending') WHERE image_id = ?", (image_id,)
+        )
+
+
+def _mend_predictions(connection: sqlite3.Connection) -> set[int]:
+    """Delete what models would say again, with all regions of the picture; correct what follows from what is there.
+
+    The models of which something was corrected.
+    """
+    cards = stored_cards(connection)
+    changed: set[int] = set()
+    corrected = []
+    for portion in broken_predictions(connection, cards, _nobody):
+        for one in portion:
+            if one.emotion is None:
+                connection.execute("INSERT OR IGNORE INTO broken VALUES (?, ?)", (one.image_id, one.model_id))
+            else:
+                corrected.append((one.emotion, one.score, one.id))
+                changed.add(one.model_id)
+    connection.executemany("UPDATE predictions SET emotion = ?, score = ? WHERE id = ?", corrected)
+    spoilt = [one for portion in broken_embeddings(connection, cards, _nobody) for one in portion]
+    connection.executemany(
+        "INSERT OR IGNORE INTO broken SELECT p.image_id, p.model_id FROM predictions p JOIN models m ON m.id = p.model_id "
+        "WHERE p.image_id = ? AND m.embedder_id = ?",
+        [(image_id, embedder) for _, image_id, embedder in spoilt],
+    )
+    connection.executemany("DELETE FROM embeddings WHERE id = ?", [(number,) for number, _, _ in spoilt])
+    connection.execute(
+        "INSERT OR IGNORE INTO broken SELECT p.image_id, p.model_id FROM predictions p JOIN models m ON m.id = p.model_id "
+        f"WHERE {NO_EMBEDDING}"
+    )
+    connection.execute(f"INSERT OR IGNORE INTO broken {BAD_REGIONS}")
+    for statement in _FORGET.split(";"):
+        connection.execute(statement)
+    connection.execute(f"DELETE FROM embeddings WHERE {NO_PREDICTION}")
+    return changed
+
+
+def _predicted(connection: sqlite3.Connection) -> dict[int, tuple[int, int, bool]]:
+    """For each model, how many predictions there are, the last one's id, and whether a generation covers it."""
+    query = (
+        "SELECT model_id, count(*), max(id), max(id) > coalesce((SELECT max(last_prediction_id) FROM generations g "
+        "WHERE g.model_id = p.model_id), 0) FROM predictions p GROUP BY model_id"
+    )
+    return {model: (number, last, bool(behind)) for model, number, last, behind in connection.execute(query)}
+
+
+def _renew_generations(connection: sqlite3.Connection, models: set[int]) -> None:
+    """Begin the history of models anew: no vector index that was kept before is trusted any more."""
+    behind = {model for model, (_, _, late) in _predicted(connection).items() if late}
+    for model in models | behind:
+        connection.execute("DELETE FROM generations WHERE model_id = ?", (model,))
+        connection.execute(
+            "INSERT INTO generations (model_id, last_prediction_id, token) "
+            "SELECT ?, max(id), ? FROM predictions WHERE model_id = ? HAVING max(id) IS NOT NULL",
+            (model, secrets.token_hex(16), model),
+        )
+
+
+def _nobody(_rows: int) -> None:
+    """Hears of no progress: what is mended was looked at just now."""

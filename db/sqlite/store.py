@@ -1,0 +1,34 @@
+"""The SQLite store: both halves, and the schedule, in one object."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from db.sqlite.engine import open_engine
+from db.sqlite.jobs import SqliteJobs
+from db.sqlite.reader import SqliteShelf
+from db.sqlite.writer import SqliteCatalog
+
+
+class SqliteStore(SqliteCatalog, SqliteShelf, SqliteJobs):
+    """Implements `indexer.ports.Store` and `indexer.domain.jobs.Jobs` over one SQLite file."""
+
+    def __init__(self, path: Path, reading: bool = False) -> None:
+        """`reading`: as in `open_engine`."""
+        self.path = path
+        self._engine: Engine = open_engine(path, reading)
+        SqliteCatalog.__init__(self, self._engine)
+        SqliteShelf.__init__(self, self._engine)
+        SqliteJobs.__init__(self, self._engine)
+
+    def __enter__(self) -> SqliteStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._engine.dispose()

@@ -1,0 +1,317 @@
+"""The half of the SQLite store that indexing writes: scans, pending work, batches, moves."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Engine,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from db.sqlite.file_rows import file_under, folder_under, note_files, settle_files, settle_moves
+from db.sqlite.page_anchors import set_marks
+from db.sqlite.prediction_rows import chunks, embedded, rescore, rewrite_predictions, write_predictions
+from db.sqlite.retention import expire
+from db.sqlite.schema import (
+    EmbedderRow,
+    EmbeddingRow,
+    FileRow,
+    FinderRow,
+    FolderRow,
+    GenerationRow,
+    ImageRow,
+    LabelRow,
+    ModelRow,
+    PredictionRow,
+    RunRow,
+)
+from indexer.domain.models import Failure, FileStamp, FileState
+from indexer.domain.runs import DIED, RUNNING, WHY_IT_DIED
+from indexer.ports import Batch, FolderNote, KnownFile, PendingFile
+
+if TYPE_CHECKING:
+    from indexer.domain.models import ModelCard
+    from indexer.ports import Score
+
+_DELETED_AT_ONCE = 20_000
+"""Predictions a transaction: with their embeddings some 50 MB of write-ahead log."""
+
+
+class SqliteCatalog:
+    """Implements `indexer.ports.Catalog`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def register_model(self, card: ModelCard) -> int:
+        with self._engine.begin() as connection:
+            # A model that was stored before its backbone was known has an embedder of its own: now that gets its true name.
+            own = select(ModelRow.embedder_id).where(ModelRow.key == card.key)
+            named = select(EmbedderRow.id).where(EmbedderRow.key == card.embeds_as)
+            nameless = update(EmbedderRow.table).where(EmbedderRow.id.in_(own), EmbedderRow.key == card.key, ~named.exists())
+            connection.execute(nameless.values(key=card.embeds_as))
+            connection.execute(upsert(EmbedderRow.table).values(key=card.embeds_as).on_conflict_do_nothing())
+            embedder = select(EmbedderRow.id).where(EmbedderRow.key == card.embeds_as).scalar_subquery()
+            connection.execute(
+                upsert(ModelRow.table)
+                .values(
+                    key=card.key,
+                    name=card.name,
+                    architecture=card.architecture,
+                    weights_digest=card.weights_digest,
+                    labels=list(card.labels),
+                    input=asdict(card.input),
+                    embedding_size=card.embedding_size,
+                    spaces=dict(card.spaces),
+                    backbone_digest=card.backbone_digest,
+                    precision=card.precision,
+                    embedder_id=embedder,
+                )
+                .on_conflict_do_update(index_elements=["key"], set_={"name": card.name})
+            )
+            return connection.execute(select(ModelRow.id).where(ModelRow.key == card.key)).scalar_one()
+
+    def begin_run(self, roots: Sequence[bytes], model_id: int, finder: str | None = None) -> int:
+        with self._engine.begin() as connection:
+            died = update(RunRow.table).where(RunRow.outcome == RUNNING)
+            connection.execute(died.values(outcome=DIED, reason=WHY_IT_DIED))
+            if finder is not None:
+                connection.execute(upsert(FinderRow.table).values(key=finder).on_conflict_do_nothing())
+            run = insert(RunRow.table).values(
+                started_at=time.time(),
+                roots=[os.fsdecode(root) for root in roots],
+                model_id=model_id,
+                finder_id=select(FinderRow.id).where(FinderRow.key == finder).scalar_subquery(),
+                pid=os.getpid(),
+                outcome=RUNNING,
+                counts={},
+            )
+            return connection.execute(run.returning(RunRow.id)).scalar_one()
+
+    def finish_run(self, run_id: int, outcome: str, counts: Mapping[str, int], reason: str | None = None) -> None:
+        with self._engine.begin() as connection:
+            done = update(RunRow.table).where(RunRow.id == run_id)
+            ended = func.max(RunRow.started_at, time.time())  # the clock may have been set back
+            connection.execute(done.values(ended_at=ended, outcome=outcome, counts=dict(counts), reason=reason))
+            set_marks(connection, _model_of(connection, run_id))
+
+    def forget_run(self, run_id: int) -> None:
+        with self._engine.begin() as connection:
+            set_marks(connection, _model_of(connection, run_id))
+            connection.execute(delete(RunRow.table).where(RunRow.id == run_id))
+
+    def known_files(self, folder: bytes, run_id: int) -> dict[bytes, KnownFile]:
+        predicted = exists().where(PredictionRow.image_id == FileRow.image_id, _as_in(run_id))
+        query = (
+            select(
+                FileRow.name,
+                FileRow.id,
+                FileRow.size,
+                FileRow.mtime_ns,
+                FileRow.state,
+                FileRow.failure_kind,
+                FileRow.failure_reason,
+                predicted,
+            )
+            .join(FolderRow.table, FolderRow.id == FileRow.folder_id)
+            .where(FolderRow.path == folder)
+        )
+        with self._engine.connect() as connection:
+            return {
+                name: KnownFile(
+                    file_id, FileStamp(size, mtime), FileState(state), Failure(kind, why or "") if kind else None, has
+                )
+                for name, file_id, size, mtime, state, kind, why, has in connection.execute(query)
+            }
+
+    def known_folders(self, root: bytes) -> list[bytes]:
+        with self._engine.connect() as connection:
+            return list(connection.execute(select(FolderRow.path).where(folder_under(root))).scalars())
+
+    def settled_listings(self, root: bytes, run_id: int) -> dict[bytes, bytes]:
+        same_look = and_(
+            FolderRow.listed_model_id == RunRow.model_id, FolderRow.listed_finder_id.is_not_distinct_from(RunRow.finder_id)
+        )
+        unsettled = select(FileRow.folder_id).where(FileRow.state.in_((FileState.PENDING, FileState.FAILED)))
+        query = (
+            select(FolderRow.path, FolderRow.listing)
+            .join(RunRow.table, and_(RunRow.id == run_id, same_look))
+            .where(folder_under(root), FolderRow.listing.is_not(None), FolderRow.id.not_in(unsettled))
+        )
+        with self._engine.connect() as connection:
+            return {path: listing for path, listing in connection.execute(query) if listing is not None}
+
+    def count_files(self, root: bytes) -> int:
+        query = (
+            select(func.count())
+            .select_from(FileRow.table)
+            .join(FolderRow.table)
+            .where(file_under(root), FileRow.state != FileState.GONE)
+        )
+        with self._engine.connect() as connection:
+            return connection.execute(query).scalar_one()
+
+    def note_scan(self, run_id: int, notes: Sequence[FolderNote]) -> None:
+        if notes:
+            with self._engine.begin() as connection:
+                note_files(connection, run_id, notes)
+
+    def count_pending(self, roots: Sequence[bytes]) -> int:
+        query = select(func.count()).select_from(FileRow.table).join(FolderRow.table).where(_waiting(roots))
+        with self._engine.connect() as connection:
+            return connection.execute(query).scalar_one()
+
+    def pending(self, roots: Sequence[bytes], after: int, limit: int) -> list[PendingFile]:
+        query = (
+            select(FileRow.id, FolderRow.path, FileRow.name, FileRow.size, FileRow.mtime_ns)
+            .join(FolderRow.table, FolderRow.id == FileRow.folder_id)
+            .where(_waiting(roots), FileRow.id > after)
+            .order_by(FileRow.id)
+            .limit(limit)
+        )
+        with self._engine.connect() as connection:
+            return [
+                PendingFile(file_id, os.path.join(folder, name), FileStamp(size, mtime))
+                for file_id, folder, name, size, mtime in connection.execute(query)
+            ]
+
+    def is_predicted(self, digest: bytes, run_id: int) -> bool:
+        with self._engine.connect() as connection:
+            return connection.execute(_IS_PREDICTED, {"digest": digest, "run": run_id}).first() is not None
+
+    def commit(self, run_id: int, batch: Batch) -> None:
+        with self._engine.begin() as connection:
+            images = _image_ids(connection, batch)
+            if batch.predicted:
+                write_predictions(connection, run_id, images, batch.predicted)
+            done = [(file, images[entry.image.digest]) for entry in batch.predicted for file in entry.files]
+            done += [(file, images[digest]) for file, digest in batch.linked]
+            settle_files(connection, done, batch.failed)
+
+    def settle_moves(self, run_id: int, missing: Sequence[int]) -> list[int]:
+        with self._engine.begin() as connection:
+            return settle_moves(connection, run_id, missing)
+
+    def mark_gone(self, file_ids: Sequence[int]) -> None:
+        with self._engine.begin() as connection:
+            for chunk in chunks(file_ids):
+                gone = update(FileRow.table).where(FileRow.id.in_(chunk))
+                connection.execute(gone.values(state=FileState.GONE, failure_kind=None, failure_reason=None, gone_at=time.time()))
+
+    def expire(self, before: float) -> int:
+        return expire(self._engine, before)
+
+    def label(self, emotions: Mapping[bytes, str | None]) -> None:
+        now = time.time()
+        with self._engine.begin() as connection:
+            for chunk in chunks(sorted(emotions)):
+                known = connection.execute(select(ImageRow.id, ImageRow.digest).where(ImageRow.digest.in_(chunk))).all()
+                given = {image_id: emotions[digest] for image_id, digest in known}
+                connection.execute(delete(LabelRow.table).where(LabelRow.image_id.in_(given)))
+                rows = [{"image_id": key, "emotion": word, "said_at": now} for key, word in given.items() if word is not None]
+                if rows:
+                    connection.execute(insert(LabelRow.table), rows)
+                rewrite_predictions(connection, list(given))
+
+    def rescore(self, source: int, target: int, score: Score, advance: Callable[[int], None]) -> int:
+        with self._engine.begin() as connection:
+            rescored = rescore(connection, source, target, score, advance)
+            set_marks(connection, target)
+            return rescored
+
+    def forget_model(self, model_id: int) -> int:
+        forgotten = after = 0
+        while True:
+            with self._engine.begin() as connection:
+                ids = _next_ids(connection, model_id, after)
+                if ids:
+                    _forget_predictions(connection, model_id, after, ids[-1])
+                if len(ids) < _DELETED_AT_ONCE:
+                    connection.execute(delete(GenerationRow.table).where(GenerationRow.model_id == model_id))
+            forgotten += len(ids)
+            if len(ids) < _DELETED_AT_ONCE:
+                return forgotten
+            after = ids[-1]
+
+
+def _next_ids(connection: Connection, model_id: int, after: int) -> Sequence[int]:
+    """The next predictions of a model, as they lie."""
+    row = PredictionRow
+    some = select(row.id).where(row.model_id + 0 == model_id, row.id > after).order_by(row.id).limit(_DELETED_AT_ONCE)
+    return connection.execute(some).scalars().all()
+
+
+def _forget_predictions(connection: Connection, model_id: int, after: int, last: int) -> None:
+    """Delete a model's predictions with ids after one and up to another, and the embeddings that no other model shares."""
+    row = PredictionRow
+    some = and_(row.model_id + 0 == model_id, row.id > after, row.id <= last)
+    others, sharing = row.table.alias(), ModelRow.table.alias()
+    shared = exists().where(
+        sharing.c.embedder_id == EmbeddingRow.embedder_id,
+        sharing.c.id != model_id,
+        others.c.model_id == sharing.c.id,
+        others.c.image_id == EmbeddingRow.image_id,
+        others.c.region == EmbeddingRow.region,
+    )
+    alone = select(EmbeddingRow.id).select_from(embedded()).where(some, ~shared)
+    connection.execute(delete(EmbeddingRow.table).where(EmbeddingRow.id.in_(alone)))
+    connection.execute(delete(row.table).where(some))
+
+
+def _model_of(connection: Connection, run_id: int) -> int:
+    return connection.execute(select(RunRow.model_id).where(RunRow.id == run_id)).scalar_one()
+
+
+def _as_in(run_id: int | BindParameter[int]) -> ColumnElement[bool]:
+    """Whether a prediction is by a run's model, in regions that were found as the run finds them."""
+    same_finder = PredictionRow.finder_id.is_not_distinct_from(RunRow.finder_id)
+    return and_(RunRow.id == run_id, PredictionRow.model_id == RunRow.model_id, same_finder)
+
+
+_IS_PREDICTED = (
+    select(PredictionRow.id)
+    .join(ImageRow.table, ImageRow.id == PredictionRow.image_id)
+    .join(RunRow.table, RunRow.id == bindparam("run"))
+    .where(ImageRow.digest == bindparam("digest"), _as_in(bindparam("run")))
+    .limit(1)
+)
+"""Asked for every file: putting it together takes three times as long as asking it."""
+
+
+def _waiting(roots: Sequence[bytes]) -> ColumnElement[bool]:
+    return and_(FileRow.state == FileState.PENDING, or_(*(file_under(root) for root in roots)))
+
+
+def _image_ids(connection: Connection, batch: Batch) -> dict[bytes, int]:
+    new = [entry.image for entry in batch.predicted]
+    if new:
+        statement = upsert(ImageRow.table)
+        # One that a repair knew by its digest alone gets its size back.
+        known = {name: statement.excluded[name] for name in ("width", "height", "format")}
+        connection.execute(
+            statement.on_conflict_do_update(index_elements=["digest"], set_=known, where=ImageRow.width == 0),
+            [{"digest": i.digest, "width": i.width, "height": i.height, "format": i.format} for i in new],
+        )
+    digests = {image.digest for image in new} | {digest for _, digest in batch.linked}
+    ids: dict[bytes, int] = {}
+    for chunk in chunks(sorted(digests)):
+        rows = connection.execute(select(ImageRow.digest, ImageRow.id).where(ImageRow.digest.in_(chunk)))
+        ids.update((digest, image_id) for digest, image_id in rows)
+    return ids

@@ -1,0 +1,70 @@
+"""One writer per database: a lock that the system drops with its process, and a note of who holds it."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from indexer.domain.errors import WriterBusy, unusable
+from indexer.domain.runs import Writer
+
+_PATIENCE, _TRY_EVERY = 0.25, 0.02
+"""Seconds: somebody may only be looking whether the lock is held."""
+
+
+@contextmanager
+def writer_lock(home: Path, patience: float = _PATIENCE) -> Iterator[None]:
+    """Hold the writer's lock of a data folder. Raises WriterBusy, naming the holder, where somebody else does.
+
+    `patience` is for how many seconds a lock that is held is tried again.
+    """
+    holder = home / "writer.json"
+    lock = FileLock(home / "writer.lock")
+    try:
+        lock.acquire(patience, _TRY_EVERY)
+    except Timeout as error:
+        raise WriterBusy(f"Another moodex is writing to {home}{_described(holder)}; wait for it or stop it.") from error
+    except OSError as error:
+        raise unusable(f"The data folder {home}", error) from error
+    try:
+        note = {"pid": os.getpid(), "since": datetime.now().isoformat(" ", "seconds"), "time": time.time()}
+        with suppress(OSError):  # on a full disk the lock holds all the same
+            holder.write_text(json.dumps(note), encoding="utf-8")
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def writer(home: Path) -> Writer | None:
+    """Who is writing to a data folder right now; None where nobody is. The lock itself is asked: processes cannot always see each
+    other, and their numbers are used again.
+    """
+    lock = FileLock(home / "writer.lock", timeout=0)
+    try:
+        lock.acquire()
+    except (Timeout, OSError):
+        pass  # held, or in a folder that cannot be written to: what is noted is all there is to know
+    else:
+        lock.release()
+        return None
+    try:
+        note = json.loads((home / "writer.json").read_text(encoding="utf-8"))
+        return Writer(int(note["pid"]), float(note["time"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _described(holder: Path) -> str:
+    try:
+        note = json.loads(holder.read_text(encoding="utf-8"))
+        return f" (process {note['pid']}, since {note['since']})"
+    except (OSError, ValueError, KeyError):
+        return ""

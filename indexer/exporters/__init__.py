@@ -1,0 +1,1 @@
+"""File formats of an export: CSV, JSON Lines, Parquet."""

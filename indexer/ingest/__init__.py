@@ -1,0 +1,1 @@
+"""Index runs: scan, survey, analyze, commit."""

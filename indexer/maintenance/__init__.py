@@ -1,0 +1,1 @@
+"""Status, integrity checks and repair."""

@@ -1,0 +1,1 @@
+"""Recurring index runs: due times, the scheduler, watch mode, metrics."""

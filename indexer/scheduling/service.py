@@ -1,0 +1,369 @@
+"""The composition root of what works by itself: the schedule and its service, watching, the history of runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from indexer.bootstrap import ReaderFactory, checkpoint_path, knows, open_for_many, open_store, shelf
+from indexer.domain.errors import DeviceUnavailable, Interrupted, MoodexError, UsageError, WriterBusy
+from indexer.domain.jobs import Job, When
+from indexer.ingest import service as ingest_service
+from indexer.scheduling.cron import cron, local_zone
+from indexer.scheduling.metrics import Metrics, MetricsFile, ages, exposition
+from indexer.scheduling.scheduler import Journal, Schedule
+from indexer.scheduling.timing import after_dying, back_off, next_due
+from indexer.system.signals import attentive
+
+if TYPE_CHECKING:
+    from db.sqlite.store import SqliteStore
+    from indexer.analysis.analyzer import Reader
+    from indexer.domain.reports import Summary
+    from indexer.ingest.run import IndexOptions
+    from indexer.ports import Progress, RunRecord
+    from indexer.settings import Settings
+    from indexer.sources.folder_watcher import Ear
+    from indexer.system.signals import Attention
+
+_NAME = re.compile(r"[\w.-]{1,64}")
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+_KEPT = "everything that was indexed is kept"
+_TURN = 1.0
+"""Seconds after which watching tries again where somebody else is writing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A job with the time at which it is due next, in seconds since the epoch; None where only a change makes it due."""
+
+    job: Job
+    next_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Hands:
+    """How long work shows itself: a progress for each run (of a job by name), a journal."""
+
+    progress: Callable[[], Progress]
+    tell: Journal
+
+
+def add_job(settings: Settings, job: Job) -> Job:
+    """Add a job, its paths made absolute. Raises UsageError, ModelUnavailable and DeviceUnavailable; nothing has changed then."""
+    _check(job)
+    roots = tuple(dict.fromkeys(os.path.abspath(root) for root in job.roots))
+    for root in roots:
+        if not os.path.exists(root) and not knows(settings, os.path.realpath(root)):
+            raise UsageError(f"{os.fsdecode(root)!r} does not exist; nothing was scheduled.")
+    model = job.options.model
+    if model is not None:
+        weights = shelf(settings).find(model)
+        model = str(weights.absolute()) if model.endswith(weights.suffix) else model
+    job = replace(job, roots=roots, options=replace(job.options, model=model), added_at=time.time())
+    settings.make_home()
+    with open_store(settings) as store:
+        if not store.add_job(job):
+            raise UsageError(f"There is a job {job.name!r} already; remove it first: moodex schedule remove {job.name}")
+    return job
+
+
+def remove_job(settings: Settings, name: str) -> None:
+    """Remove a job. Raises UsageError where there is none of that name."""
+    if settings.database.exists():
+        with open_store(settings) as store:
+            if store.remove_job(name):
+                return
+            known = ", ".join(repr(job.name) for job in store.jobs())
+    else:
+        known = ""
+    raise UsageError(f"There is no job {name!r}; {f'there are {known}' if known else 'there are none at all'}.")
+
+
+def planned(settings: Settings) -> list[Planned]:
+    """Every job, by name, with when it is due next; one whose process died is said to have died."""
+    if not settings.database.exists():
+        return []
+    from db.writer_lock import writer
+
+    zone, now = local_zone(), time.time()
+    with open_store(settings, reading=True) as store:
+        jobs = store.jobs()
+    if any(job.last.unfinished for job in jobs) and writer(settings.home) is None:
+        jobs = [replace(job, last=after_dying(job.last, now)) if job.last.unfinished else job for job in jobs]
+    return [Planned(job, next_due(job, now, zone)) for job in jobs]
+
+
+def runs(settings: Settings, limit: int) -> list[RunRecord]:
+    """The latest runs, newest first; those whose process died are said to have died."""
+    from db.writer_lock import writer
+    from indexer.domain.runs import as_they_ended
+
+    if not settings.database.exists():
+        return []
+    with open_store(settings, reading=True) as store:
+        return as_they_ended(partial(store.runs, limit), partial(writer, settings.home))
+
+
+def run_due(settings: Settings, hands: Hands, metrics: Path | None = None) -> int:
+    """Run everything that is due, and what only watching would notice, once; the exit code that the worst has earned."""
+    with attentive(_KEPT), MetricsFile(metrics, partial(_exposition, settings), hands.tell) as told:
+        schedule = _schedule(settings, hands, told.write)
+        _recover(settings, schedule)
+        watching = frozenset(job.name for job in schedule.jobs() if job.when.watch)
+        return schedule.run_due(watching)
+
+
+def serve(settings: Settings, hands: Hands, metrics: Path | None = None) -> NoReturn:
+    """Run what is due, and what changes, until asked to stop, whatever goes wrong meanwhile. Raises Interrupted."""
+    with (
+        attentive(_KEPT) as attention,
+        ExitStack() as ears,
+        MetricsFile(metrics, partial(_exposition, settings), hands.tell) as told,
+    ):
+        schedule = _schedule(settings, hands, told.write)
+        _recover(settings, schedule)
+        jobs = schedule.jobs()
+        zone = f"{schedule.zone}"
+        names = ", ".join(job.name for job in jobs) or "none yet; add some with: moodex schedule add"
+        hands.tell("info", "serving", f"Jobs in {settings.home}: {names}. Times are in {zone}.", jobs=len(jobs), zone=zone)
+        watched: dict[bytes, set[str]] = {}
+        ear: Ear | None = None
+        trouble = 0
+        while True:
+            try:
+                now_watched = _watched(schedule.jobs())
+                changed = ear.changed() if ear else set()
+                if now_watched.keys() != watched.keys():
+                    ears.close()
+                    ear = None
+                    if now_watched:
+                        ear = ears.enter_context(_ear(settings, sorted(now_watched), None, attention, hands.tell))
+                        while not ear.ready:
+                            attention.wait(1)
+                    changed = set(now_watched)  # by what nobody has heard of until now
+                watched = now_watched
+                schedule.run_due(frozenset().union(*(watched[root] for root in changed)))
+                wait = min([schedule.wait()] + ([ear.wait()] if ear else []))
+                trouble = 0
+            except Interrupted:
+                raise
+            except MoodexError as error:
+                trouble += 1
+                wait = back_off(trouble)
+                hands.tell("error", "trouble", f"{error} (tried again in {wait:.0f} s)", retry_in=wait)
+            attention.wait(wait)
+
+
+def watch(
+    settings: Settings,
+    paths: Sequence[bytes],
+    options: IndexOptions,
+    poll: float | None,
+    hands: Hands,
+    told: Callable[[Summary], None],
+    reader_factory: ReaderFactory = open_for_many,
+) -> NoReturn:
+    """Index, then what changes within seconds, until asked to stop. `told` hears of each run that had something to do.
+
+    Others get their turn at writing between runs. Raises UsageError for paths that do not exist, and Interrupted.
+    """
+    from indexer.sources.filesystem import present_and_away
+
+    here, away = present_and_away(paths, partial(knows, settings))
+    roots = [*here, *away]
+    reader = _Kept(reader_factory)
+    sparing = _Sparing(hands.progress)
+    with attentive(_KEPT) as attention, _ear(settings, roots, poll, attention, hands.tell) as ear:
+        while not ear.ready:
+            attention.wait(1)
+        changed, failures, first, failed = set(roots), 0, True, 0
+        while True:
+            try:
+                summary = ingest_service.index(
+                    settings,
+                    sorted(changed),
+                    replace(options, idle_runs=first, force=options.force and first),
+                    sparing.next(),
+                    reader,
+                )
+                if first or _did_something(summary) or summary.failed != failed:
+                    told(summary)
+                if first:
+                    names = ", ".join(repr(os.fsdecode(root)) for root in roots)
+                    hands.tell("info", "watching", f"Watching {names}; Ctrl-C stops.", roots=list(map(os.fsdecode, roots)))
+                changed, failures, first, failed = set(), 0, False, summary.failed
+            except WriterBusy as busy:
+                if not failures:
+                    hands.tell("warning", "waiting", str(busy))
+                failures += 1
+                attention.wait(_TURN)
+            except Interrupted:
+                raise
+            except MoodexError as error:
+                if first:
+                    raise
+                failures += 1
+                hands.tell("error", "trouble", f"{error} (tried again in {back_off(failures):.0f} s)")
+                attention.wait(back_off(failures))
+            while not (changed := changed | _indexable(settings, ear.changed())):
+                attention.wait(ear.wait())
+
+
+def zone() -> str:
+    """The name of the time zone that schedules are in."""
+    return f"{local_zone()}"
+
+
+def program() -> list[str]:
+    """The command line that starts this very program, in absolute words."""
+    import sys
+
+    return [os.path.abspath(sys.executable), str(Path(__file__).resolve().parents[2] / "cli.py")]
+
+
+def _check(job: Job) -> None:
+    if not _NAME.fullmatch(job.name):
+        raise UsageError(f"{job.name!r} is no name for a job; use up to 64 letters, digits, dots, dashes and underscores.")
+    if job.when.cron is not None and job.when.every is not None:
+        raise UsageError("Say either --cron or --every, not both.")
+    if job.when == When():
+        raise UsageError("Say when: --cron '0 3 * * *', --every 6h, or --watch for whenever something changes.")
+    if job.when.cron is not None:
+        cron(job.when.cron, local_zone())
+    if job.options.device is not None and not _DEVICE.fullmatch(job.options.device):
+        raise DeviceUnavailable(f"{job.options.device!r} is not a device; choose auto, cpu, cuda, cuda:N or mps.")
+
+
+def _schedule(settings: Settings, hands: Hands, after: Callable[[], None]) -> Schedule:
+    reader = _Kept(open_for_many)
+    sparing = _Sparing(hands.progress, lambda sentence: hands.tell("debug", "warning", sentence))
+
+    def work(job: Job) -> Summary:
+        from indexer.ingest.run import IndexOptions
+        from indexer.sources.filesystem import ScanOptions
+
+        told = job.options
+        own = replace(
+            settings,
+            model=told.model or settings.model,
+            faces=told.faces or settings.faces,
+            device=told.device or settings.device,
+            batch_size=told.batch_size or settings.batch_size,
+            workers=told.workers or settings.workers,
+        )
+        options = IndexOptions(ScanOptions(told.exclude, told.follow_symlinks), idle_runs=not job.when.watch)
+        # A model is kept ready where the next change may come any second, and not from one night to the next.
+        return ingest_service.index(own, job.roots, options, sparing.next(), reader if job.when.watch else open_for_many)
+
+    @contextmanager
+    def jobs() -> Iterator[SqliteStore]:
+        settings.make_home()
+        with open_store(settings) as store:
+            yield store
+
+    return Schedule(jobs, work, time.time, local_zone(), hands.tell, after)
+
+
+def _recover(settings: Settings, schedule: Schedule) -> None:
+    from db.writer_lock import writer
+
+    settings.make_home()
+    if writer(settings.home) is None:
+        schedule.recover()
+
+
+def _watched(jobs: Sequence[Job]) -> dict[bytes, set[str]]:
+    """Which jobs want to know of changes below which folder."""
+    found: dict[bytes, set[str]] = {}
+    for job in jobs:
+        for root in job.roots if job.when.watch else ():
+            found.setdefault(os.path.realpath(root), set()).add(job.name)
+    return found
+
+
+def _ear(settings: Settings, roots: Sequence[bytes], poll: float | None, attention: Attention, tell: Journal) -> Ear:
+    from indexer.sources.folder_watcher import Ear
+
+    own = os.path.realpath(os.fsencode(settings.home))
+    return Ear(roots, own, poll, attention.wake, partial(tell, "warning", "polling"), time.monotonic)
+
+
+def _indexable(settings: Settings, roots: set[bytes]) -> set[bytes]:
+    """Those that there is anything to do about: a folder that went before anything in it was indexed is no error here."""
+    return {root for root in roots if os.path.exists(root) or knows(settings, root)}
+
+
+def _did_something(summary: Summary) -> bool:
+    return bool(summary.indexed or summary.reused or summary.moved or summary.removed or summary.expired)
+
+
+class _Kept:
+    """Opens a reader once, and again only where another is wanted: settings or weights have changed."""
+
+    def __init__(self, factory: ReaderFactory) -> None:
+        self._factory = factory
+        self._key: object = None
+        self._reader: Reader | None = None
+
+    def __call__(self, settings: Settings) -> Reader:
+        with suppress(MoodexError, OSError):
+            weights = checkpoint_path(settings)
+            key = (settings, weights, weights.stat().st_mtime_ns)
+            if self._reader is None or key != self._key:
+                self._key, self._reader = key, self._factory(settings)
+            return self._reader
+        return self._factory(settings)
+
+
+class _Sparing:
+    """A progress that does not warn of the same again and again, run by run. Implements `indexer.ports.Progress`."""
+
+    def __init__(self, make: Callable[[], Progress], warn: Callable[[str], None] | None = None) -> None:
+        self._make = make
+        self._warn = warn
+        self._inner = make()
+        self._before: set[str] = set()
+        self._now: set[str] = set()
+
+    def next(self) -> Progress:
+        """For the next run."""
+        self._inner = self._make()
+        self._before, self._now = self._now, set()
+        return self
+
+    def scanning(self, found: int) -> None:
+        self._inner.scanning(found)
+
+    def start(self, total: int) -> None:
+        self._inner.start(total)
+
+    def advance(self, done: int, failed: int) -> None:
+        self._inner.advance(done, failed)
+
+    def finish(self) -> None:
+        self._inner.finish()
+
+    def warn(self, sentence: str) -> None:
+        self._now.add(sentence)
+        if sentence not in self._before:
+            (self._warn or self._inner.warn)(sentence)
+
+
+def _exposition(settings: Settings, up: bool) -> str:
+    from indexer.ports import RunTotals
+
+    if not settings.database.exists():
+        return exposition(Metrics(up, RunTotals(0, 0, {}), None, 0))
+    with open_store(settings, reading=True) as store:
+        ended = [run.ended_at - run.started_at for run in store.runs(20) if run.ended_at is not None]
+        jobs = store.jobs()
+        failures = {job.name: job.last.failures for job in jobs}
+        waiting = store.count_pending([b"/"])
+        return exposition(Metrics(up, store.totals(), next(iter(ended), None), waiting, ages(jobs, time.time()), failures))

@@ -1,0 +1,1 @@
+"""Search by emotion, by similarity, or both."""

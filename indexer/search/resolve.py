@@ -1,0 +1,152 @@
+"""What a user asks, in the user's words, to a Query: emotions by any synonym, a picture by path or id, the model by name."""
+
+from __future__ import annotations
+
+import os
+import string
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from indexer.domain.emotions import canonical
+from indexer.domain.errors import ImageError, NotIndexed, UsageError
+from indexer.domain.models import Hit, Query, in_pixels
+from indexer.domain.queries import Question
+from indexer.search.engine import known_emotions
+from indexer.system.paths import stored_path
+
+if TYPE_CHECKING:
+    from indexer.analysis.analyzer import Reader, Regions
+    from indexer.domain.models import DecodedImage, Floats, Halves
+    from indexer.ports import Shelf, StoredModel
+
+_SHORTEST_ID = 4
+
+
+def choose_model(shelf: Shelf, name: str, key: str | None) -> StoredModel:
+    """The model to search with: the one with `key`, by whatever name it was used, else the newest of those called `name`.
+
+    One with pictures goes before one without. Raises NotIndexed for none.
+    """
+    stored = shelf.models()
+    same = next((model for model in stored if model.card.key == key), None)
+    if same:
+        return same
+    named = sorted((model for model in stored if model.card.name == name), key=lambda model: (model.used, model.id))
+    if not named:
+        others = sorted({model.card.name for model in stored if model.used})
+        hint = f" There are pictures indexed with {', '.join(others)}; choose one with --model." if others else ""
+        raise NotIndexed(f"No pictures are indexed with the model {name!r} yet; run: moodex index FOLDER.{hint}")
+    return named[-1]
+
+
+def check(question: Question) -> None:
+    """Raise UsageError for a question that cannot be meant, before anything is opened."""
+    if question.image is not None and question.like is not None:
+        raise UsageError("Give either an IMAGE or --like, not both: both say what the hits must resemble.")
+    if not 0 <= question.min_score <= 1:
+        raise UsageError(f"--min-score is {question.min_score}; it must lie between 0 and 1.")
+    if question.limit < 1 or question.offset < 0:
+        raise UsageError("-k must be at least 1 and --offset at least 0.")
+    asked = (question.image, question.like, question.under, question.emotions, question.excluded, question.min_score)
+    if not any(asked):
+        raise UsageError("Say what to look for: an IMAGE, --emotion, --not, --like, --min-score or --under.")
+    if question.image is not None and not os.path.exists(question.image):
+        raise UsageError(f"The picture {os.fsdecode(question.image)!r} does not exist.")
+
+
+def to_query(question: Question, shelf: Shelf, model: StoredModel, open_reader: Callable[[], Reader]) -> Query:
+    """The query that a question means. `open_reader` is called only for a picture that the model has never seen. Of a picture
+    with faces, known or not, the main one is what hits must resemble.
+
+    Raises UnknownEmotion, NotIndexed for an id or path that is not there, UsageError for a picture that cannot be read.
+    """
+    known = known_emotions(shelf, model)
+    return Query(
+        emotions=frozenset(canonical(word, known) for word in question.emotions),
+        excluded=frozenset(canonical(word, known) for word in question.excluded),
+        exact_label=question.exact_label,
+        min_score=question.min_score,
+        like=_vector(question, shelf, model, open_reader),
+        under=None if question.under is None else stored_path(question.under, shelf.holds),
+        limit=question.limit,
+        offset=question.offset,
+        dedupe=question.dedupe,
+    )
+
+
+def look_at(path: bytes, reader: Reader) -> list[Hit]:
+    """What a model says of a picture that is looked at now, a hit a face. Raises UsageError for one that cannot be read."""
+    image, regions = _look(path, reader)
+    hits = []
+    for region in regions:
+        emotions = dict(zip(reader.classifier.card.labels, region.probabilities, strict=True))
+        best = max(emotions, key=emotions.__getitem__)
+        box = None if region.face is None else in_pixels(region.face, image.width, image.height)
+        hits.append(Hit(os.path.realpath(path), image.digest.hex(), best, emotions[best], emotions, box=box))
+    return hits
+
+
+def _vector(question: Question, shelf: Shelf, model: StoredModel, open_reader: Callable[[], Reader]) -> Floats | None:
+    if question.like is not None:
+        return _widened(_stored(shelf, _indexed(question.like, shelf, model)))
+    if question.image is None:
+        return None
+    # Decoding needs numpy and Pillow: a search by emotion alone does without.
+    from indexer.imaging.decode import digest
+    from indexer.system.safe_read import read
+
+    try:
+        known = shelf.predicted_as(model.id, digest(read(question.image)[0]))
+    except (OSError, ImageError) as error:
+        raise _unreadable(question.image, error) from error
+    if known is not None:
+        return _widened(_stored(shelf, known))
+    return _widened(_look(question.image, open_reader())[1][0].embedding)
+
+
+def _indexed(like: bytes, shelf: Shelf, model: StoredModel) -> int:
+    """The prediction that a path or an id means; a path goes first."""
+    by_path = shelf.predicted_at(model.id, stored_path(like, shelf.holds))
+    if by_path:
+        return by_path[0].prediction_id
+    text = os.fsdecode(like)
+    if len(text) >= _SHORTEST_ID and len(text) <= 64 and all(c in string.hexdigits for c in text):
+        match shelf.find(model.id, text.lower()):
+            case [only]:
+                return only
+            case [_, _]:
+                raise UsageError(f"Several indexed pictures have an id that begins with {text!r}; give more of it.")
+    if os.path.isdir(like):
+        raise UsageError(f"{text!r} is a folder; --like takes a picture. For the pictures in it: moodex search --under {text!r}")
+    if os.path.exists(like):
+        raise NotIndexed(f"{text!r} is not indexed. To search with it anyway: moodex search {text!r}")
+    raise NotIndexed(f"No indexed picture has the path or id {text!r}; an id needs its first {_SHORTEST_ID} digits at least.")
+
+
+def _stored(shelf: Shelf, prediction_id: int) -> Halves:
+    return shelf.vectors_of([prediction_id])[prediction_id]
+
+
+def _widened(vector: Halves) -> Floats:
+    import numpy as np
+
+    return vector.astype(np.float32)
+
+
+def _look(path: bytes, reader: Reader) -> tuple[DecodedImage, Regions]:
+    """A picture that is looked at now, and what the model says of it."""
+    from indexer.system.safe_read import read
+
+    try:
+        image = reader.decode(read(path)[0])
+    except (OSError, ImageError) as error:
+        raise _unreadable(path, error) from error
+    (regions,) = reader.predict([image])
+    if regions is None:
+        raise UsageError(f"The picture {os.fsdecode(path)!r} cannot be used: the model gives no finite answer for it.")
+    return image, regions
+
+
+def _unreadable(path: bytes, error: Exception) -> UsageError:
+    reason = error.strerror if isinstance(error, OSError) else str(error)
+    return UsageError(f"The picture {os.fsdecode(path)!r} cannot be used: {reason}.")

@@ -1,0 +1,75 @@
+"""The composition root of questions: search, and show for one picture. A search by emotion never reaches torch or FAISS."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from indexer.bootstrap import ReaderFactory, model_name, open_reader, open_store, open_with_model
+from indexer.domain.errors import ModelUnavailable
+from indexer.search.resolve import check, look_at, to_query
+from indexer.system.paths import stored_path
+
+if TYPE_CHECKING:
+    from db.sqlite.store import SqliteStore
+    from indexer.analysis.analyzer import Reader
+    from indexer.domain.models import Hit
+    from indexer.domain.queries import Question
+    from indexer.ports import StoredModel, VectorIndex
+    from indexer.settings import Settings
+
+
+def search(settings: Settings, question: Question, reader_factory: ReaderFactory = open_reader) -> list[Hit]:
+    """The hits for a question."""
+    from indexer.search.engine import search as answer
+
+    check(question)
+    with open_with_model(settings) as (store, model):
+        if question.image is not None or question.like is not None:
+            _keep_if_free(settings, store, model)
+        with store.snapshot():
+            query = to_query(question, store, model, lambda: _same(reader_factory(settings), model))
+            return answer(store, model, query, lambda: _vectors(settings, store, model))
+
+
+def show(settings: Settings, path: bytes, reader_factory: ReaderFactory = open_reader) -> list[Hit]:
+    """What the model says of one picture, indexed or not: a hit a face, the largest first, or one of the whole."""
+    if settings.database.exists():
+        with open_store(settings, reading=True) as store, store.snapshot():
+            for model in reversed(store.models()):
+                if model.card.name == model_name(settings):
+                    known = store.predicted_at(model.id, stored_path(path, store.holds))
+                    if known and not (settings.faces == "off" and known[0].hit.box):
+                        return [ranked.hit for ranked in known]
+    return look_at(path, reader_factory(settings))
+
+
+def _same(reader: Reader, model: StoredModel) -> Reader:
+    card = reader.classifier.card
+    if card.key != model.card.key:
+        raise ModelUnavailable(f"The model {card.name!r} has changed since the pictures were indexed; run moodex index again.")
+    return reader
+
+
+def _vectors(settings: Settings, store: SqliteStore, model: StoredModel) -> VectorIndex:
+    from db.vectors.files import FaissFiles
+    from db.vectors.sync import open_vectors
+
+    return open_vectors(store, FaissFiles(settings.vectors), model)
+
+
+def _keep_if_free(settings: Settings, store: SqliteStore, model: StoredModel) -> None:
+    """Mend what is kept of a model's vectors, unless somebody is writing just now."""
+    from db.vectors.files import FaissFiles
+    from db.vectors.sync import is_kept, keep_vectors
+
+    files = FaissFiles(settings.vectors)
+    if is_kept(store, files, model):
+        return
+    from db.writer_lock import writer_lock
+    from indexer.domain.errors import MoodexError
+
+    try:
+        with writer_lock(settings.home, patience=0):
+            keep_vectors(store, files, model)
+    except (MoodexError, OSError):
+        pass  # a writer is at work and will keep it, or the folder is read-only or full: the store answers

@@ -1,0 +1,1 @@
+"""Where images come from. Today: folders of the file system, scanned or watched."""

@@ -1,0 +1,1 @@
+"""Operating-system helpers: atomic files, signals, safe reading, paths, text. Standard library only."""

@@ -1,0 +1,1 @@
+"""Fine-tuning a model on the labels of a library."""

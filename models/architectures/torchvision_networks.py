@@ -1,0 +1,127 @@
+"""Any of torchvision's classifiers as one of ours. torchvision is imported only when one is built: that costs seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING
+from urllib.error import URLError
+
+from torch import Tensor, nn
+
+from indexer.domain.errors import ModelUnavailable
+from models.architectures.network import Network, activation, start_as_he
+
+if TYPE_CHECKING:
+    from torchvision.models.googlenet import GoogLeNet
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+HALF = (0.5, 0.5, 0.5)
+
+
+class TorchvisionNetwork(Network):
+    """torchvision's `name`, its last linear layer replaced by our neck and classifier. Input: RGB, 0-1.
+
+    `mean` and `std` are those that its published weights were trained with, a channel each.
+    """
+
+    def __init__(
+        self,
+        classes: int,
+        size: int,
+        words: frozenset[str] = frozenset(),
+        *,
+        name: str,
+        mean: tuple[float, ...] = IMAGENET_MEAN,
+        std: tuple[float, ...] = IMAGENET_STD,
+    ) -> None:
+        body = _googlenet(words) if name == "googlenet" else _build(name, size)
+        path, last = _last_linear(body)
+        super().__init__(last.in_features, classes, words)
+        body.set_submodule(path, nn.Identity())
+        self.body = body
+        self.mean, self.std = mean, std
+
+    def pooled(self, x: Tensor) -> Tensor:
+        mean, std = (x.new_tensor(values).view(1, 3, 1, 1) for values in (self.mean, self.std))
+        out: Tensor = self.body((x - mean) / std)
+        return out
+
+
+def imagenet(name: str, weights: str, size: int) -> Mapping[str, Tensor]:
+    """torchvision's ImageNet weights by our names, the last layer left out, from its cache or else downloaded.
+
+    Raises ModelUnavailable where they are neither there nor to be had.
+    """
+    from torchvision.models import get_weight
+
+    entry = get_weight(weights)
+    try:
+        state = entry.get_state_dict(progress=True, check_hash=True, weights_only=True)
+    except (URLError, OSError, RuntimeError) as error:
+        raise ModelUnavailable(
+            f"The ImageNet weights of {name} cannot be downloaded from {entry.url} ({error}). "
+            "Download them elsewhere and give the file: --weights FILE, or start from none: --weights none."
+        ) from error
+    return ours(name, state, size)
+
+
+def ours(name: str, state: Mapping[str, Tensor], size: int) -> dict[str, Tensor]:
+    """A state dict with torchvision's names by ours; its last layer, and heads for training alone, are left out."""
+    path, _ = _last_linear(_build(name, size))
+    if name.startswith("vit"):
+        from torchvision.models.vision_transformer import interpolate_embeddings
+
+        patch = state["conv_proj.weight"].shape[-1]
+        state = interpolate_embeddings(size, patch, dict(state))
+    return {f"body.{key}": tensor for key, tensor in state.items() if not key.startswith((f"{path}.", "aux"))}
+
+
+def _build(name: str, size: int) -> nn.Module:
+    from torchvision.models import get_model
+
+    options: dict[str, object] = {"image_size": size} if name.startswith("vit") else {}
+    if name == "googlenet":
+        options = {"aux_logits": False, "init_weights": False}
+    model: nn.Module = get_model(name, weights=None, **options)
+    return model
+
+
+def _last_linear(body: nn.Module) -> tuple[str, nn.Linear]:
+    """The layer that names the classes: the last linear one, in all of torchvision's networks listed in the registry."""
+    return [(path, module) for path, module in body.named_modules() if isinstance(module, nn.Linear)][-1]
+
+
+def _googlenet(words: frozenset[str]) -> nn.Module:
+    from torchvision.models.googlenet import GoogLeNet, Inception, InceptionAux
+
+    unit = partial(_Unit, words=words)
+    block: Callable[..., nn.Module] = partial(Inception, conv_block=unit)
+    body = GoogLeNet(aux_logits=False, init_weights=False, blocks=[unit, block, InceptionAux])
+    if "extra_inception" in words:
+        _extend(body, block)
+    if "plain" in words:
+        start_as_he(body)
+    googlenet: nn.Module = body
+    return googlenet
+
+
+def _extend(body: GoogLeNet, block: Callable[..., nn.Module]) -> None:
+    """One more Inception that keeps the shape, after the last of blocks 3 and 5; the other layers keep their names."""
+    body.maxpool3 = nn.Sequential(block(480, 128, 128, 192, 32, 96, 64), body.maxpool3)
+    body.avgpool = nn.Sequential(block(1024, 384, 192, 384, 48, 128, 128), body.avgpool)
+
+
+class _Unit(nn.Module):
+    """GoogLeNet's convolution, with torchvision's names: batch norm unless `plain`, and the activation asked for."""
+
+    def __init__(self, inputs: int, outputs: int, *, words: frozenset[str], **shape: int) -> None:
+        super().__init__()
+        plain = "plain" in words
+        self.conv = nn.Conv2d(inputs, outputs, bias=plain, **shape)  # type: ignore[arg-type]
+        self.bn = nn.Identity() if plain else nn.BatchNorm2d(outputs, eps=0.001)
+        self.activation = activation(words)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.activation(self.bn(self.conv(x)))
+        return out

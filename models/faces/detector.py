@@ -1,0 +1,152 @@
+"""The trained detector on a device: pages in, faces out. Imports torch only where torch computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from indexer.domain.models import Face
+from indexer.imaging.resize import resized
+from models.faces.card import SHIPPED, FaceCard, read_card
+from models.faces.decode_boxes import Found, distinct, found
+from models.inference.engines.onnx import OnnxEngine
+from models.inference.engines.onnx_graph import graph_path, read_graph, weights_for
+from models.inference.lazy import Once
+from models.safetensors_io import read_arrays
+
+if TYPE_CHECKING:
+    from indexer.domain.models import Floats, Pixels
+    from models.inference.engines.base import Engine
+
+MEAN, STD, WHITE = 127.0, 128.0, 255
+"""As the network was trained: (x - mean) / std of 0-255, pages in the middle of a white square."""
+
+_AT_ONCE = 16
+_LARGE = 2
+"""Pages more than so many times as long as the network's input are looked at a second time, twice as large."""
+
+_SMALL = 0.3
+"""Faces no larger than this share of the page are taken from the second look."""
+
+_FILLS = 0.5
+"""A page that a face of this share of its longest side was found on is not looked at again: nobody has room beside it."""
+
+_SURE = 0.5
+
+GRAPH = "moodex-faces"
+
+
+class NetworkFaceFinder:
+    """Implements `indexer.ports.FaceFinder`. The engines' outputs are the network's logits and distances.
+
+    `near` looks at pages as large as the card says, what `far` opens at large ones a second time; they may be the same.
+    """
+
+    def __init__(self, card: FaceCard, near: Engine, far: Callable[[], Engine]) -> None:
+        self._card, self._near, self._far = card, near, Once(far)
+
+    @property
+    def key(self) -> str:
+        return self._card.key
+
+    def find(self, pages: Sequence[Pixels]) -> list[list[Face]]:
+        side = self._card.side
+        first = self._look(self._near, pages, side)
+        large = [
+            number
+            for number, (page, (boxes, sure)) in enumerate(zip(pages, first, strict=True))
+            if max(page.shape[:2]) > _LARGE * side and not _is_filled(boxes, sure)
+        ]
+        second = self._look(self._far(), [pages[number] for number in large], _LARGE * side) if large else []
+        for number, (boxes, sure) in zip(large, second, strict=True):
+            small = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0) <= _SMALL
+            both = np.concatenate([first[number][0], boxes[small]]), np.concatenate([first[number][1], sure[small]])
+            order = np.argsort(-both[1], kind="stable")
+            first[number] = distinct(both[0][order], both[1][order])
+        return [_faces(page, *one) for page, one in zip(pages, first, strict=True)]
+
+    def _look(self, engine: Engine, pages: Sequence[Pixels], side: int) -> list[Found]:
+        """Each page's boxes, as shares of the square that it was fitted into, and their probabilities."""
+        results: list[Found] = []
+        # At least what a GPU takes at a time, and no more pixels at a time the larger they are.
+        at_once = max(1, max(_AT_ONCE, engine.batch_size) * self._card.side**2 // side**2)
+        for start in range(0, len(pages), at_once):
+            squares = np.stack([_fitted(page, side) for page in pages[start : start + at_once]])
+            results += [(boxes / np.float32(side), sure) for boxes, sure in found(*engine.run(squares), self._card.least)]
+        return results
+
+
+def torch_finder(path: Path = SHIPPED, device: str = "auto") -> NetworkFaceFinder:
+    """The detector at `path`, computed by torch on a device. Raises ModelUnavailable and DeviceUnavailable."""
+    from models.faces import checkpoint
+    from models.faces.network import shown
+    from models.inference.device import choose_device, keep_memory
+    from models.inference.engines.pytorch import torch_engine
+
+    chosen = choose_device(device)
+    keep_memory()
+    card, state = checkpoint.load(path)
+
+    def open_engine(side: int) -> Engine:
+        return torch_engine(partial(shown, state, MEAN, STD), chosen, side)
+
+    return NetworkFaceFinder(card, open_engine(card.side), lambda: open_engine(_LARGE * card.side))
+
+
+def has_graphs(path: Path = SHIPPED) -> bool:
+    """Whether ONNX Runtime can compute the detector at `path`."""
+    return all(graph.exists() for graph in _graphs(read_card(path)))
+
+
+def onnx_finder(path: Path = SHIPPED, threads: int = 0) -> NetworkFaceFinder:
+    """The detector at `path`, computed by ONNX Runtime. Raises ModelUnavailable, and MissingExtra where that is not installed."""
+    card = read_card(path)
+    state = read_arrays(path, card.weights_digest)
+    # What is between the layers of one page fits the cache of a core; several cores have too little to do with one.
+    at_once = 1 if threads == 1 else 0
+
+    def open_engine(path: Path) -> Engine:
+        graph = read_graph(path)
+        return OnnxEngine(graph.onnx, weights_for(graph, state), threads, at_once)
+
+    near, far = _graphs(card)
+    return NetworkFaceFinder(card, open_engine(near), lambda: open_engine(far))
+
+
+def _graphs(card: FaceCard) -> tuple[Path, Path]:
+    return graph_path(GRAPH, card.side), graph_path(GRAPH, _LARGE * card.side)
+
+
+def _is_filled(boxes: Floats, sure: Floats) -> bool:
+    """Whether one of the boxes, (N, 4) as shares of the page, with their probabilities, (N,), takes most of the page."""
+    sides = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0)
+    return bool(((sides >= _FILLS) & (sure >= _SURE)).any())
+
+
+def _fitted(page: Pixels, side: int) -> Pixels:
+    """A page, uint8, (H, W, 3), in the middle of a white square, (side, side, 3)."""
+    scale = side / max(page.shape[:2])
+    height, width = (max(1, round(length * scale)) for length in page.shape[:2])
+    small = np.asarray(resized(Image.fromarray(page), (width, height), Image.Resampling.BILINEAR))
+    square = np.full((side, side, 3), WHITE, dtype=np.uint8)
+    top, left = (side - height) // 2, (side - width) // 2
+    square[top : top + height, left : left + width] = small
+    return square
+
+
+def _faces(page: Pixels, boxes: Floats, sure: Floats) -> list[Face]:
+    """Boxes of the square as faces of the page, largest first."""
+    height, width = page.shape[:2]
+    longest = max(height, width)
+    faces = []
+    for (left, top, right, bottom), probability in zip(boxes.tolist(), sure.tolist(), strict=True):
+        across = [min(1.0, max(0.0, 0.5 + (edge - 0.5) * longest / width)) for edge in (left, right)]
+        down = [min(1.0, max(0.0, 0.5 + (edge - 0.5) * longest / height)) for edge in (top, bottom)]
+        if across[1] > across[0] and down[1] > down[0]:
+            faces.append(Face(across[0], down[0], across[1], down[1], probability))
+    return sorted(faces, key=lambda face: -face.area)

@@ -1,0 +1,151 @@
+"""Trained networks as classifiers: pictures in, calibrated probabilities and embeddings out. Imports torch only to compute."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from indexer.domain.errors import ModelUnavailable
+from indexer.domain.models import FEEL, LOOK, ModelCard, Scores, in_precision
+from models import style_baseline
+from models.inference.engines.onnx import OnnxEngine
+from models.inference.engines.onnx_graph import Graph, find_graph, weights_for
+from models.inference.row_products import multiply_rows
+from models.model_card import read_card
+from models.safetensors_io import read_arrays
+from models.scaling import LENGTH
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from indexer.domain.models import Floats, Pixels
+    from models.inference.engines.base import Engine
+
+
+class _OnEngine:
+    """What classifiers on any engine say of themselves."""
+
+    def __init__(self, card: ModelCard, engine: Engine) -> None:
+        self.card = card
+        self._engine = engine
+
+    @property
+    def device(self) -> str:
+        return self._engine.device
+
+    @property
+    def engine(self) -> str:
+        return self._engine.name
+
+    @property
+    def batch_size(self) -> int:
+        return self._engine.batch_size
+
+    @property
+    def streams(self) -> int:
+        return self._engine.streams
+
+
+class TorchClassifier(_OnEngine):
+    """Implements `indexer.ports.Classifier` by torch, with batch norms folded; see `engines.pytorch.TorchEngine`."""
+
+    def __init__(
+        self,
+        card: ModelCard,
+        state: Mapping[str, Tensor],
+        device: torch.device,
+        batch_size: int = 0,
+    ) -> None:
+        from models.inference.engines.pytorch import torch_engine
+        from models.inference.module import assemble
+
+        module = partial(assemble, card, state)
+        super().__init__(card, torch_engine(module, device, card.input.size, batch_size, card.precision))
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        device: str = "auto",
+        require_gpu: bool = False,
+        batch_size: int = 0,
+        threads: int = 0,
+        precision: str = "fp32",
+    ) -> Self:
+        """The checkpoint at `path` on a device. On a CPU each batch is computed by so many threads (0: as many as there are
+        cores); that holds for all of the process. Raises ModelUnavailable and DeviceUnavailable.
+        """
+        import torch
+
+        from models import checkpoint
+        from models.inference.device import choose_device, keep_memory
+
+        chosen = choose_device(device, require_gpu)
+        keep_memory()
+        if threads:
+            torch.set_num_threads(threads)
+        card, state = checkpoint.load(path)
+        return cls(in_precision(card, precision), state, chosen, batch_size)
+
+    def classify(self, pixels: Pixels) -> Scores:
+        return Scores(*self._engine.run(pixels))
+
+
+class OnnxClassifier(_OnEngine):
+    """Implements `indexer.ports.Classifier` by ONNX Runtime on a CPU: the graph gives what the last layer reads of a picture
+    by itself.
+    """
+
+    def __init__(self, card: ModelCard, engine: Engine, state: Mapping[str, Floats]) -> None:
+        super().__init__(card, engine)
+        self._matrix, self._bias = state["classifier.weight"], state["classifier.bias"]
+        self._usual = style_baseline.stored(state)
+
+    @classmethod
+    def open(cls, path: Path, batch_size: int = 0, threads: int = 0) -> Self:
+        """The checkpoint at `path`, each batch computed by so many threads (0: as many as there are cores).
+
+        Raises ModelUnavailable, also for an architecture that has no graph, and MissingExtra where ONNX Runtime is not installed.
+        """
+        card = read_card(path)
+        drawn = find_graph(card.architecture, card.input)
+        if drawn is None:
+            raise ModelUnavailable(
+                f"ONNX Runtime knows no {card.architecture} for pictures of {card.input.size} pixels: use --engine torch."
+            )
+        state = read_arrays(path, card.weights_digest)
+        _check(card, drawn, state)
+        engine = OnnxEngine(drawn.onnx, weights_for(drawn, state), threads, batch_size)
+        return cls(card, engine, state)
+
+    def classify(self, pixels: Pixels) -> Scores:
+        read, embeddings = self._engine.run(pixels)
+        if self._usual is not None:
+            looks = embeddings[:, None, self.card.columns(LOOK)]
+            read[:, self.card.columns(FEEL)] -= LENGTH * np.concatenate([self._usual.beside(look) for look in looks])
+        logits = multiply_rows(read, self._matrix.T) + self._bias
+        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return Scores(odds / odds.sum(axis=1, keepdims=True), embeddings)
+
+
+def _check(card: ModelCard, graph: Graph, state: Mapping[str, Floats]) -> None:
+    """Whether card, graph and weights speak of one network, as `models.checkpoint.check` does for torch."""
+    if (card.embedding_size, card.spaces) != (graph.embedding_size, graph.spaces):
+        raise ModelUnavailable(f"The card of {card.name!r} describes other embeddings than {card.architecture} makes.")
+    for name, shape in (("classifier.weight", (len(card.labels), graph.reads)), ("classifier.bias", (len(card.labels),))):
+        if name not in state or state[name].shape != shape:
+            raise ModelUnavailable(f"In the model {card.name!r}, {name} is not of the shape {shape}, for its labels.")
+    if style_baseline.WORD in card.architecture.split("+"):
+        for name in (f"{style_baseline.WORD}.looks", f"{style_baseline.WORD}.feels"):
+            if name not in state or state[name].shape != (style_baseline.GROUPS, card.embedding_size // 2):
+                raise ModelUnavailable(
+                    f"The model {card.name!r} does not say what is usual: {name} is missing or of another shape."
+                )
+    for name, values in state.items():
+        if not np.isfinite(values).all():
+            raise ModelUnavailable(f"In the model {card.name!r}, {name} holds values that are not finite numbers.")

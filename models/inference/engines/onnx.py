@@ -1,0 +1,57 @@
+"""ONNX Runtime on a CPU: half as fast again as torch there, and loaded in a tenth of the time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from indexer.system.optional import require
+
+if TYPE_CHECKING:
+    from indexer.domain.models import Floats, Pixels
+    from models.inference.engines.base import Outputs
+
+EXTRA = "onnx"
+_BATCH_SIZE = 16
+_PIXELS = 160_000
+"""Of all pictures that are computed at once, where nobody chose their number: what is between the layers stays in the cache."""
+_QUIET = 3
+
+
+class OnnxEngine:
+    """Implements `engines.base.Engine`: an ONNX model of one input and two outputs that reads those weights, by name.
+
+    `threads` compute each batch; 0: as many as there are cores. Raises MissingExtra where ONNX Runtime is not installed.
+    """
+
+    name = "onnx"
+    device = "cpu"
+    streams = 0
+
+    def __init__(self, model: bytes, weights: Mapping[str, Floats], threads: int = 0, batch_size: int = 0) -> None:
+        require("onnxruntime", "onnxruntime", EXTRA, "--engine onnx")
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.log_severity_level = _QUIET
+        # Threads that wait for work would keep busy a core that opens the next model, or decodes.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Where ONNX Runtime does not lay them out anew, it reads these: they have to live as long as the session.
+        self._weights = {name: onnxruntime.OrtValue.ortvalue_from_numpy(values) for name, values in weights.items()}
+        options.add_external_initializers(list(self._weights), list(self._weights.values()))
+        self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self._input = self._session.get_inputs()[0].name
+        self._at_once = batch_size
+        self.batch_size = batch_size or _BATCH_SIZE
+
+    def run(self, pixels: Pixels) -> Outputs:
+        at_once = self._at_once or max(1, _PIXELS // (pixels.shape[1] * pixels.shape[2]))
+        parts = [
+            self._session.run(None, {self._input: np.ascontiguousarray(pixels[start : start + at_once])})
+            for start in range(0, len(pixels), at_once)
+        ]
+        first, second = zip(*parts, strict=True)
+        return np.concatenate(first), np.concatenate(second)

@@ -1,0 +1,71 @@
+"""Opens models the way the machine runs them best, or as it was asked for."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from indexer.domain.errors import UsageError
+from models.inference.engines.onnx_graph import find_graph
+from models.model_card import read_card
+
+if TYPE_CHECKING:
+    from indexer.ports import Classifier, FaceFinder
+
+_GPUS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
+"""What Linux has where there is a GPU of NVIDIA's, one of Windows', or one of AMD's."""
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How to compute: `engine` is "auto", "torch" or "onnx", `precision` "fp32", "bf16" or "fp16"; `batch_size` and `threads`
+    (of a CPU, for each batch) of 0 mean as suits. `few` says that it is about a picture or two: starting fast counts.
+    """
+
+    device: str = "auto"
+    require_gpu: bool = False
+    batch_size: int = 0
+    threads: int = 0
+    engine: str = "auto"
+    precision: str = "fp32"
+    few: bool = False
+
+
+def open_classifier(path: Path, how: How) -> Classifier:
+    """The checkpoint at `path`. Raises ModelUnavailable, DeviceUnavailable, MissingExtra and UsageError."""
+    from models.inference.classifier import OnnxClassifier, TorchClassifier
+
+    card = read_card(path)
+    if _by_onnx(how, find_graph(card.architecture, card.input) is not None):
+        return OnnxClassifier.open(path, how.batch_size, how.threads)
+    return TorchClassifier.open(path, how.device, how.require_gpu, how.batch_size, how.threads, how.precision)
+
+
+def open_finder(how: How) -> FaceFinder:
+    """The shipped detector of faces, which is small, and always computed in full precision. Raises as `open_classifier` does."""
+    from models.faces.detector import has_graphs, onnx_finder, torch_finder
+
+    if _by_onnx(replace(how, precision="fp32"), has_graphs()):
+        return onnx_finder(threads=how.threads)
+    return torch_finder(device=how.device)
+
+
+def _by_onnx(how: How, drawn: bool) -> bool:
+    """Whether ONNX Runtime is to compute a network, of which there is a graph or not."""
+    able = how.device in ("auto", "cpu") and not how.require_gpu and how.precision == "fp32"
+    if how.engine == "onnx" and not able:
+        raise UsageError(
+            "--engine onnx computes on the CPU in fp32; leave out --engine, or --device, --require-gpu and --precision."
+        )
+    if how.engine != "auto":
+        return how.engine == "onnx"
+    installed = find_spec("onnxruntime") is not None
+    return able and drawn and installed and (how.device == "cpu" or how.few or not _may_have_gpu())
+
+
+def _may_have_gpu() -> bool:
+    """Whether torch should be asked, which takes seconds, for a GPU."""
+    return sys.platform != "linux" or any(Path(device).exists() for device in _GPUS)

@@ -1,0 +1,22 @@
+"""A checkpoint as one torch module that needs nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from indexer.domain.models import ModelCard
+from models.architectures.network import Normalised
+from models.architectures.registry import architecture
+
+
+def assemble(card: ModelCard, state: Mapping[str, Tensor]) -> Normalised:
+    """A checkpoint's network for evaluation, on the CPU, with what can be merged merged."""
+    with torch.device("meta"):
+        network = architecture(card.architecture).build(len(card.labels), card.input.size)
+    network.load_state_dict(dict(state), assign=True)
+    network.fold()
+    network.requires_grad_(False)
+    return Normalised(network, card.input.mean, card.input.std).eval()

@@ -1,0 +1,190 @@
+"""The models that a data folder knows by name: those shipped with the program, and the user's own in `<home>/models`.
+
+Reads cards and file names; torch is imported only where weights are verified.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from indexer.domain.errors import ModelUnavailable, UsageError
+from indexer.domain.models import ModelCard
+from indexer.system.atomic import replace_file, write_file
+from models import zoo
+from models.model_card import card_path, card_text, read_card
+
+if TYPE_CHECKING:
+    from indexer.domain.reports import DefaultModel
+
+_log = logging.getLogger(__name__)
+_SUFFIX = ".safetensors"
+_DEFAULT = "default.txt"
+
+
+@dataclass(frozen=True, slots=True)
+class Shelved:
+    """One model that is known by name. `origin` is "shipped" or "yours"."""
+
+    name: str
+    weights: Path
+    origin: str
+
+
+class ModelShelf:
+    """The models found by name: the shipped ones, and those in a folder, which need not exist. Shipped names go first.
+
+    `wanted` is the model that a flag, the environment or the configuration file names, a name or a .safetensors file.
+    """
+
+    def __init__(self, folder: Path, wanted: str | None = None) -> None:
+        self._folder = folder
+        self._wanted = wanted
+
+    def __iter__(self) -> Iterator[Shelved]:
+        """Every model by name, shipped ones first."""
+        shipped = zoo.checkpoints()
+        yield from (Shelved(name, path, "shipped") for name, path in shipped.items())
+        own = sorted(path for path in self._folder.glob(f"*{_SUFFIX}") if not path.name.startswith("."))
+        yield from (Shelved(path.stem, path, "yours") for path in own if path.stem not in shipped)
+
+    def cards(self) -> Iterator[tuple[Shelved, ModelCard]]:
+        """Every model with its card, under the name by which it is found; those without a usable card only make a warning."""
+        for model in self:
+            try:
+                yield model, replace(read_card(model.weights), name=model.name)
+            except ModelUnavailable as error:
+                _log.warning("%s", error)
+
+    def find(self, name: str) -> Path:
+        """The weights of a model, by its name or as a .safetensors file. Raises ModelUnavailable, naming those there are."""
+        known = self._by_name()
+        if name in known:
+            return known[name].weights
+        if name.endswith(_SUFFIX) and Path(name).exists():
+            return Path(name)
+        raise ModelUnavailable(f"There is no model {name!r}; known are {_listed(known)}, or give a {_SUFFIX} file.")
+
+    def in_use(self) -> DefaultModel:
+        """The model to use, as it was chosen, whether it is still there or not."""
+        from indexer.domain.reports import DefaultModel  # a search has no need of it
+
+        if self._wanted:
+            return DefaultModel(self._wanted, "settings")
+        chosen = self._chosen()
+        return DefaultModel(chosen, "home") if chosen else DefaultModel(zoo.DEFAULT, "moodex")
+
+    def stored_name(self) -> str:
+        """The name under which the predictions of the model in use are stored.
+
+        Raises ModelUnavailable where it is the default set here and has gone; one that was asked for may have gone.
+        """
+        name = self._wanted or self._default()
+        return Path(name).stem if name.endswith(_SUFFIX) else name
+
+    def weights(self) -> Path:
+        """The weights of the model in use. Raises ModelUnavailable."""
+        return self.find(self._wanted or self._default())
+
+    def use(self, name: str) -> None:
+        """Make a model the default here. Raises ModelUnavailable for one that is not known by name or has no usable card."""
+        known = self._by_name()
+        if name not in known:
+            raise ModelUnavailable(
+                f"There is no model {name!r}; known are {_listed(known)}. A file becomes one with: moodex models add FILE"
+            )
+        read_card(known[name].weights)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        write_file(self._folder / _DEFAULT, f"{name}\n".encode())
+
+    def add(self, weights: Path, name: str | None = None, force: bool = False) -> ModelCard:
+        """Copy a checkpoint here, after the whole of it was verified, under a name (None: the one on its card); its card.
+
+        Raises UsageError for a file that cannot be one, a name that is taken, unless `force`, or that no file can have, and
+        ModelUnavailable for a checkpoint that is not whole.
+        """
+        if not weights.is_file() or weights.suffix != _SUFFIX:
+            raise UsageError(f"{weights} is no {_SUFFIX} file; moodex loads no other weights.")
+        from models.checkpoint import load
+
+        card, _ = load(weights)
+        card = replace(card, name=name or card.name)
+        target = self.place(card.name, force)
+        if target.exists() and target.samefile(weights):
+            raise UsageError(f"{weights} is the model {card.name!r} already.")
+        self._folder.mkdir(parents=True, exist_ok=True)
+        # After a crash between the two, the card does not vouch for the weights, and they are refused.
+        replace_file(target, lambda temporary: _copy(weights, temporary, card))
+        write_file(card_path(target), card_text(card).encode())
+        return card
+
+    def remove(self, name: str) -> None:
+        """Delete one of the user's own models. Raises as `check_removable` does."""
+        self.check_removable(name)
+        weights = self._by_name()[name].weights
+        # The weights go first: a card alone is no model.
+        weights.unlink()
+        card_path(weights).unlink(missing_ok=True)
+
+    def check_removable(self, name: str, gone: bool = False) -> None:
+        """Raise UsageError for a shipped model and for the default, ModelUnavailable for none, unless it may be `gone`."""
+        known = self._by_name()
+        if name in known and known[name].origin == "shipped":
+            raise UsageError(f"The model {name!r} came with moodex and cannot be removed.")
+        if name == self._wanted:
+            raise UsageError(f"{name!r} is the model that MOODEX_MODEL or the configuration file names; change that first.")
+        if name not in known and not gone:
+            own = {model.name: model for model in known.values() if model.origin == "yours"}
+            raise ModelUnavailable(f"There is no model {name!r} of yours; yours are {_listed(own)}.")
+        if name in known and name == self._chosen():
+            raise UsageError(f"{name!r} is the default model; choose another first: moodex models default NAME")
+
+    def _chosen(self) -> str | None:
+        """The default that was set here; None where none was."""
+        note = self._folder / _DEFAULT
+        try:
+            return note.read_text(encoding="utf-8").strip() or None
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError) as error:
+            raise ModelUnavailable(f"{note} cannot be read ({error}); write it anew: moodex models default NAME") from error
+
+    def _default(self) -> str:
+        """The model to use where nothing else is said: the one set here, else the shipped one."""
+        name = self._chosen()
+        if name is not None and name not in self._by_name():
+            raise ModelUnavailable(f"The default model {name!r} is gone; choose another: moodex models default {zoo.DEFAULT}")
+        return name or zoo.DEFAULT
+
+    def _by_name(self) -> dict[str, Shelved]:
+        return {model.name: model for model in self}
+
+    def place(self, name: str, force: bool = False) -> Path:
+        """Where a model of that name goes. Raises UsageError for one that is taken, unless `force`, or that no file can have."""
+        odd = not name.isprintable() or name != name.strip() or name.startswith((".", "-")) or name.endswith(_SUFFIX)
+        if odd or set(name) & set("/\\:") or len(name) > 100 or len(name.encode()) > 200:
+            raise UsageError(f"A model cannot be called {name!r}: its files are named after it. Choose another with --name.")
+        if name == "default":
+            raise UsageError("'default' is what the model in use is called; choose another name with --name.")
+        if name in zoo.checkpoints():
+            raise UsageError(f"The name {name!r} belongs to a model that came with moodex; choose another with --name.")
+        target = self._folder / f"{name}{_SUFFIX}"
+        if target.exists() and not force:
+            raise UsageError(f"There is a model {name!r} already; choose another name with --name, or replace it with --force.")
+        return target
+
+
+def _copy(weights: Path, target: Path, card: ModelCard) -> None:
+    from blake3 import blake3
+
+    shutil.copyfile(weights, target)
+    if blake3().update_mmap(target).hexdigest() != card.weights_digest:
+        raise ModelUnavailable(f"The weights {weights} changed while they were read.")
+
+
+def _listed(names: dict[str, Shelved]) -> str:
+    return ", ".join(sorted(names)) or "none"

@@ -1,0 +1,51 @@
+"""Weights files whose bytes are the ones that their cards vouch for. Imports no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from blake3 import blake3
+from safetensors import SafetensorError
+from safetensors.numpy import load
+
+from indexer.domain.errors import ModelUnavailable
+from indexer.system.safe_read import read_bounded
+
+if TYPE_CHECKING:
+    from indexer.domain.models import Floats
+
+MAX_BYTES = 1 << 33
+"""The largest weights file that is read, 8 GiB: twice what the largest networks of timm and open_clip take."""
+
+NO_TENSORS = (SafetensorError, KeyError, TypeError, ValueError)
+"""What safetensors raises for a file that is none, and for kinds of numbers that it knows and numpy or torch does not."""
+
+
+def read_verified(path: Path, digest: str) -> bytes:
+    """A safetensors file's bytes, if their BLAKE3 digest is that one. Raises ModelUnavailable."""
+    try:
+        data = read_bounded(path, MAX_BYTES)
+    except (OSError, ValueError, MemoryError) as error:
+        raise ModelUnavailable(f"The weights {path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+    if data[:2] == b"PK" or data[:1] == b"\x80":
+        raise ModelUnavailable(f"{path} is a pickle under another name; moodex loads safetensors files only.")
+    if blake3(data).hexdigest() != digest:
+        raise ModelUnavailable(f"The weights {path} are damaged or not the ones its card describes: the digests differ.")
+    return data
+
+
+def read_arrays(path: Path, digest: str) -> dict[str, Floats]:
+    """Its tensors of floating-point numbers, as float32, by name. Raises ModelUnavailable."""
+    try:
+        tensors = load(read_verified(path, digest))
+    except NO_TENSORS as error:
+        raise not_safetensors(path, error) from error
+    return {name: values.astype(np.float32, copy=False) for name, values in tensors.items() if values.dtype.kind == "f"}
+
+
+def not_safetensors(path: Path, error: Exception) -> ModelUnavailable:
+    """Why the weights cannot be taken out of a file."""
+    why = " ".join(str(error).split()) if isinstance(error, SafetensorError) else f"it holds numbers of an unknown kind, {error}"
+    return ModelUnavailable(f"{path} is not a safetensors file: {why[:200]}.")

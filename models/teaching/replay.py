@@ -1,0 +1,77 @@
+"""What a trained model keeps of the pictures it learned from, so that teaching it something new does not make it forget them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from indexer.domain.models import FEEL, LOOK
+from models.architectures.registry import architecture
+from models.checkpoint import MEMORY
+from models.scaling import LENGTH, SHARE
+from models.style_baseline import WORD
+from models.teaching.fit import one_hot
+from models.teaching.linear_head import Examples, Head
+
+if TYPE_CHECKING:
+    from indexer.domain.models import Floats, Halves, Ids, ModelCard
+    from models.style_baseline import Usual
+
+SIZE = 2000
+"""Embeddings that are kept: with 256 numbers each a megabyte."""
+
+
+def remember(vectors: Floats, labels: Ids) -> dict[str, Tensor]:
+    """Tensors for a checkpoint: embeddings, (N, embedding size), as float16, with their label numbers, (N,)."""
+    return {f"{MEMORY}vectors": torch.from_numpy(vectors).half(), f"{MEMORY}labels": torch.from_numpy(labels).to(torch.uint8)}
+
+
+def recall(card: ModelCard, state: Mapping[str, Tensor]) -> Examples | None:
+    """What a checkpoint remembers; None for one that remembers nothing."""
+    if f"{MEMORY}labels" not in state:
+        return None
+    labels = state[f"{MEMORY}labels"].numpy().astype(np.int64)
+    read = torch.from_numpy(as_read(card, state[f"{MEMORY}vectors"].numpy()))
+    return Examples(read, one_hot(labels, len(card.labels)))
+
+
+def reads_stored(card: ModelCard) -> bool:
+    """Whether a model's classifier reads embeddings as they are stored."""
+    return bool(architecture(card.architecture).words & {"unit", "spaces"})
+
+
+def taught_architecture(card: ModelCard, usual: Usual | None = None) -> str:
+    """The architecture of a model once it was taught: its classifier reads all of the stored embedding, and perhaps beside what
+    is usual.
+    """
+    words = ("whole" if card.spaces else "unit", *([] if usual is None else [WORD]))
+    return architecture("+".join([card.architecture, *words])).name
+
+
+def as_read(card: ModelCard, embeddings: Floats | Halves, usual: Usual | None = None) -> Floats:
+    """Stored embeddings, (N, embedding size), as a taught classifier reads them, by themselves or beside what is usual: float32,
+    (N, embedding size).
+    """
+    read = embeddings.astype(np.float32)
+    if usual is not None:
+        read[:, card.columns(FEEL)] -= usual.beside(read[:, card.columns(LOOK)])
+    if card.spaces:
+        read[:, card.columns(LOOK)] *= SHARE
+    return read
+
+
+def head_of(card: ModelCard, state: Mapping[str, Tensor]) -> Head:
+    """The last layer of a checkpoint that `reads_stored`, as one that reads all of the embedding."""
+    matrix = state["classifier.weight"].float() * LENGTH
+    unread = card.embedding_size - matrix.shape[1]
+    return Head(card.labels, torch.nn.functional.pad(matrix, (0, unread)), state["classifier.bias"].float())
+
+
+def with_head(state: Mapping[str, Tensor], head: Head, usual: Usual | None = None) -> dict[str, Tensor]:
+    """A checkpoint's weights with another last layer, which reads all of the embedding, perhaps beside what is usual."""
+    known = {} if usual is None else {name: torch.from_numpy(values) for name, values in usual.state().items()}
+    return {**state, **known, "classifier.weight": head.matrix / LENGTH, "classifier.bias": head.bias}

@@ -1,0 +1,53 @@
+"""Temperature scaling: make probabilities mean what they say, and keep the ranking. Guo et al., arXiv:1706.04599."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    from torch import Tensor
+
+    from indexer.domain.models import Floats, Ids
+
+_LOWEST, _HIGHEST, _STEPS = 0.25, 10.0, 60
+
+
+def fit_temperature(logits: Floats, truth: Ids) -> float:
+    """The temperature, 0.25-10, by which dividing the logits, (N, labels), makes the true labels, (N,), most likely.
+
+    Logarithms of probabilities serve as logits. The likelihood has one optimum in the temperature; ternary search finds it. The
+    bounds keep a small set without a mistake from asking for certainty.
+    """
+    low, high = np.log(_LOWEST), np.log(_HIGHEST)
+    for _ in range(_STEPS):
+        left, right = low + (high - low) / 3, high - (high - low) / 3
+        if _loss(logits, truth, np.exp(left)) <= _loss(logits, truth, np.exp(right)):
+            high = right
+        else:
+            low = left
+    return float(np.exp((low + high) / 2))
+
+
+def scaled(logits: Floats, temperature: float) -> Floats:
+    """Probabilities, float32, (N, labels), of logits divided by a temperature."""
+    return np.exp(_log_softmax(logits, temperature)).astype(np.float32)
+
+
+def fold_temperature(state: Mapping[str, Tensor], temperature: float, layer: str = "classifier") -> dict[str, Tensor]:
+    """The weights with their last layer divided by the temperature, so that its softmax is calibrated."""
+    return {name: tensor / temperature if name.startswith(f"{layer}.") else tensor for name, tensor in state.items()}
+
+
+def _loss(logits: Floats, truth: Ids, temperature: float) -> float:
+    return -float(_log_softmax(logits, temperature)[np.arange(len(truth)), truth].mean())
+
+
+def _log_softmax(logits: Floats, temperature: float) -> npt.NDArray[np.float64]:
+    divided: npt.NDArray[np.float64] = logits.astype(np.float64) / temperature
+    divided -= divided.max(axis=1, keepdims=True)
+    divided -= np.log(np.exp(divided).sum(axis=1, keepdims=True))
+    return divided

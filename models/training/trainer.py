@@ -1,0 +1,251 @@
+"""From data sets to a checkpoint: what `moodex train` does."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from indexer.domain.errors import UsageError
+from indexer.domain.models import InputSpec, ModelCard
+from indexer.domain.training import Epoch, Evaluation, Trained, TrainingWatcher
+from indexer.system.atomic import replace_file
+from indexer.system.optional import require
+from models import checkpoint
+from models.architectures.registry import architecture
+from models.inference.classifier import TorchClassifier
+from models.inference.device import choose_device
+from models.teaching.replay import SIZE, remember
+from models.training.calibration import fit_temperature, fold_temperature
+from models.training.dataset import Decode, Pictures, load_pictures
+from models.training.dataset_checks import inspect
+from models.training.dataset_readers import find_pictures
+from models.training.initial_weights import IMAGENET, NO_WEIGHTS, start
+from models.training.label_mapping import Labels
+from models.training.loop import Hooks, fit
+from models.training.metrics import evaluate
+from models.training.recipe import Recipe
+from models.training.sampling import sampling_weights
+from models.training.splits import Split, SplitPlan, as_table, split
+from models.training.test_time_augmentation import probabilities
+from models.training.training_state import kept_fingerprint
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from indexer.domain.models import Floats
+
+STATE = "state.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainOptions:
+    """What to train, on what, and where to put it.
+
+    The checkpoint goes to `output/name.safetensors`, what is kept on the way to `work`: the split, the history, TensorBoard's
+    events, and the state that an interrupted training goes on from. `temperature` calibrates the result; None fits it to the
+    validation part, and leaves the outputs as they are where there is none. `force` replaces a model of that name, and begins
+    anew where another training of that name was interrupted. `workers` of 0 decode as many pictures at a time as suits.
+    """
+
+    datasets: tuple[Path, ...]
+    name: str
+    output: Path
+    work: Path
+    recipe: Recipe = field(default_factory=Recipe)
+    plan: SplitPlan = field(default_factory=SplitPlan)
+    labels: Labels = field(default_factory=Labels)
+    temperature: float | None = None
+    device: str = "auto"
+    workers: int = 0
+    force: bool = False
+
+
+def train(
+    options: TrainOptions, decode: Decode, watcher: TrainingWatcher, check_stop: Callable[[], None] = lambda: None
+) -> Trained:
+    """Train a model and write its checkpoint with its card. What is in the test part is measured on the checkpoint as written.
+
+    Raises UsageError for data or options that cannot be trained with, ModelUnavailable for weights that are not there,
+    DeviceUnavailable, MissingExtra.
+    """
+    _check_name(options)
+    pictures = prepare(options.datasets, options.labels, options.recipe, decode, options.workers)
+    divisions = split(pictures, options.plan)
+    if len(divisions) > 1:
+        raise UsageError(
+            f"The split {options.plan.method!r} means {len(divisions)} trainings; moodex compare runs them all. "
+            "To hold one group out: --split none --hold-out NAME."
+        )
+    return fit_and_save(options, pictures, divisions[0], watcher, check_stop)
+
+
+def prepare(datasets: tuple[Path, ...], labels: Labels, recipe: Recipe, decode: Decode, workers: int = 0) -> Pictures:
+    """The pictures of data sets, decoded for a recipe's network. Raises UsageError."""
+    return load_pictures(find_pictures(datasets, labels), input_of(recipe), decode, workers)
+
+
+def input_of(recipe: Recipe) -> InputSpec:
+    """How a picture becomes the input of a recipe's network."""
+    kind = architecture(recipe.architecture)
+    return InputSpec(recipe.size, kind.mean, kind.std)
+
+
+def fit_and_save(
+    options: TrainOptions,
+    pictures: Pictures,
+    division: Split,
+    watcher: TrainingWatcher,
+    check_stop: Callable[[], None] = lambda: None,
+) -> Trained:
+    """Train on one division of pictures and write the checkpoint; see `train`."""
+    for module, package in (("sklearn", "scikit-learn"), ("tensorboard", "tensorboard")):
+        require(module, package, "train", "Training")
+    recipe, kind, spec = options.recipe, architecture(options.recipe.architecture), input_of(options.recipe)
+    device = choose_device(options.device)
+    parts = {part: pictures.take(getattr(division, part)) for part in ("train", "validation", "test")}
+    seen = parts["train"].distinct()
+    table, fingerprint = as_table(pictures, division), _fingerprint(recipe, pictures, division)
+    state_path = options.work / STATE
+    kept = None if options.force else kept_fingerprint(state_path)
+    if kept not in (None, fingerprint):
+        raise UsageError(
+            f"An interrupted training called {options.name!r} with other options or data lies in {options.work}. Finish it with "
+            "what it was begun with, choose another --name, or give it up with --force."
+        )
+    watcher.data(inspect(pictures, division), {part: len(rows) for part, rows in parts.items()}, division.name)
+    torch.manual_seed(recipe.seed)
+    network = start(kind, recipe.weights, pictures.emotions, recipe.size)
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    options.work.mkdir(parents=True, exist_ok=True)
+    if kept is None:
+        state_path.unlink(missing_ok=True)
+    replace_file(options.work / "split.csv", lambda path: path.write_text(table, encoding="utf-8", errors="surrogateescape"))
+    with _log(options.work, kept is not None, watcher) as after_epoch:
+        hooks = Hooks((state_path, fingerprint), after_epoch, check_stop)
+        fitted = fit(network, seen, parts["validation"], recipe, device, hooks)
+    write_history(options.work / "history.csv", fitted.history)
+
+    card = ModelCard(options.name, kind.name, "", pictures.emotions, spec, network.embedding_size, network.spaces)
+    temperature = options.temperature or 1.0
+    if options.temperature is None and len(parts["validation"]):
+        unscaled = TorchClassifier(card, fitted.state, device)
+        temperature = fit_temperature(log_probabilities(unscaled, parts["validation"]), parts["validation"].labels)
+    card = replace(card, about=_about(options, seen, division, fitted.history, temperature))
+    remembered = some_of(TorchClassifier(card, fitted.state, device), seen, recipe)
+    path = checkpoint.save(options.output, card, {**fold_temperature(fitted.state, temperature), **remembered})
+    tested = None
+    if len(parts["test"]):
+        written = TorchClassifier.open(path, options.device)
+        tested = measure(written, parts["test"], recipe.views)
+        by_artist = {artist: _brief(one) for artist, one in measure_by_artist(written, parts["test"], recipe.views).items()}
+        about = {**card.about, "tested": {"split": division.name, **_brief(tested), "by_artist": by_artist}}
+        checkpoint.write_card(path, replace(written.card, about=about))
+    state_path.unlink(missing_ok=True)
+    return Trained(path, options.name, parameters, fitted.history, tested)
+
+
+def some_of(classifier: TorchClassifier, seen: Pictures, recipe: Recipe) -> dict[str, Tensor]:
+    """What a model is to remember of its training: some pictures' embeddings, drawn as training draws pictures."""
+    weights = sampling_weights(seen, recipe.balance)
+    count = min(SIZE, len(seen))
+    rows = np.random.default_rng(recipe.seed).choice(len(seen), count, replace=False, p=weights)
+    chosen = seen.take(np.sort(rows))
+    return remember(classifier.classify(chosen.pixels).embeddings, chosen.labels)
+
+
+def log_probabilities(classifier: TorchClassifier, pictures: Pictures) -> Floats:
+    """What a classifier says of pictures, as natural logarithms, float32, (N, labels): they serve as logits."""
+    logarithms: Floats = np.log(classifier.classify(pictures.pixels).probabilities + 1e-12)
+    return logarithms
+
+
+def measure(classifier: TorchClassifier, pictures: Pictures, views: int = 1) -> Evaluation:
+    """How good a classifier is on pictures whose emotions are its labels."""
+    return evaluate(probabilities(classifier, pictures.pixels, views), pictures.labels, pictures.emotions)
+
+
+def measure_by_artist(classifier: TorchClassifier, pictures: Pictures, views: int = 1) -> dict[str, Evaluation]:
+    """The same by artist."""
+    artists = np.array(pictures.artists)
+    return {artist: measure(classifier, pictures.where(artists == artist), views) for artist in sorted(set(artists.tolist()))}
+
+
+def write_history(path: Path, history: tuple[Epoch, ...]) -> None:
+    """Write epochs as CSV, one a row, atomically."""
+
+    def write(temporary: Path) -> None:
+        with temporary.open("w", newline="") as file:
+            rows = [asdict(epoch) for epoch in history]
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+
+    replace_file(path, write)
+
+
+@contextmanager
+def _log(folder: Path, resumed: bool, watcher: TrainingWatcher) -> Iterator[Callable[[Epoch], None]]:
+    """TensorBoard's events of a training, beside telling the watcher."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    if resumed:
+        watcher.resumed()
+    with SummaryWriter(folder) as writer:
+
+        def after_epoch(epoch: Epoch) -> None:
+            for name, value in asdict(epoch).items():
+                if name != "number" and value is not None:
+                    writer.add_scalar(name.replace("validation_", "validation/"), value, epoch.number)
+            writer.flush()
+            watcher.epoch(epoch)
+
+        yield after_epoch
+
+
+def _check_name(options: TrainOptions) -> None:
+    if not options.name or Path(options.name).name != options.name or options.name.startswith("."):
+        raise UsageError(f"{options.name!r} cannot be a model's name: it becomes a file name.")
+    if (options.output / f"{options.name}.safetensors").exists() and not options.force:
+        raise UsageError(f"There is a model {options.name!r} in {options.output} already; choose another --name, or add --force.")
+
+
+def _fingerprint(recipe: Recipe, pictures: Pictures, division: Split) -> str:
+    """What decides the result of a training."""
+    rows = [pictures.files[row].digest for part in (division.train, division.validation) for row in part.tolist()]
+    facts = [asdict(recipe), pictures.emotions, rows, pictures.labels[division.train].tolist()]
+    return hashlib.blake2b(json.dumps(facts).encode(), digest_size=16).hexdigest()
+
+
+def _brief(evaluation: Evaluation) -> dict[str, Any]:
+    facts = evaluation.as_json()
+    brief = {name: facts[name] for name in ("n", "accuracy", "balanced_accuracy", "macro_f1", "ece", "chance")}
+    return {**brief, "recall": {label: round(value, 4) for label, value in evaluation.recall.items()}}
+
+
+def _about(
+    options: TrainOptions, seen: Pictures, division: Split, history: tuple[Epoch, ...], temperature: float
+) -> dict[str, Any]:
+    weights = options.recipe.weights
+    recipe = {**asdict(options.recipe), "weights": weights if weights in (IMAGENET, NO_WEIGHTS) else Path(weights).name}
+    return {
+        "pictures": len(seen),
+        "pictures_by_emotion": {emotion: int((seen.labels == n).sum()) for n, emotion in enumerate(seen.emotions)},
+        "data": [
+            {"set": one.name, "pictures": count, **{name: getattr(one, name) for name in ("artist", "licence", "credit", "url")}}
+            for one, count in Counter(seen.sources).items()
+        ],
+        "recipe": recipe,
+        "split": division.name,
+        "epochs": len(history),
+        "temperature": round(temperature, 4),
+    }
