@@ -32,11 +32,11 @@ from commands.options import (
     Precision,
     RequireGpu,
     Workers,
-    settings_of,
+    load_command_settings,
     stdout,
 )
 from indexer.domain.emotions import EMOTIONS
-from indexer.domain.errors import OF_THE_DISK, MoodexError, UsageError, unusable
+from indexer.domain.errors import DISK_ERRNOS, MoodexError, UsageError, disk_error
 
 app = typer.Typer(
     name="moodex",
@@ -153,7 +153,7 @@ def index_command(
     from indexer.ingest.run import IndexOptions
     from indexer.sources.filesystem import ScanOptions
 
-    settings = settings_of(
+    settings = load_command_settings(
         context,
         service=watch,
         home=home,
@@ -178,7 +178,7 @@ def index_command(
 
         with stdout() as out:
             scheduling_service.watch(
-                settings, given, options, poll, schedule.hands(), lambda done: write_summary(done, as_json, out, now=True)
+                settings, given, options, poll, schedule.run_callbacks(), lambda done: write_summary(done, as_json, out, now=True)
             )
     summary = ingest_service.index(settings, given, options, TerminalProgress())
     say("info", "run_done", f"Indexed in {summary.seconds:.1f} s.", **summary.as_dict())
@@ -212,10 +212,10 @@ def search_command(
     home: Home = None,
 ) -> None:
     """Find pictures by what they feel like, by what they look like, or both at once."""
-    from indexer.domain.queries import Question
+    from indexer.domain.queries import SearchRequest
     from indexer.search import service as search_service
 
-    settings = settings_of(
+    settings = load_command_settings(
         context,
         home=home,
         model=model,
@@ -225,7 +225,7 @@ def search_command(
         engine=engine,
         precision=precision,
     )
-    question = Question(
+    question = SearchRequest(
         image=os.fsencode(image) if image else None,
         like=os.fsencode(like) if like else None,
         emotions=tuple(emotion or ()),
@@ -268,7 +268,7 @@ def show_command(
     from commands.output.probabilities import write_bars
     from indexer.search import service as search_service
 
-    settings = settings_of(
+    settings = load_command_settings(
         context,
         home=home,
         model=model,
@@ -294,7 +294,7 @@ def status_command(
     from commands.output.status import write_status
     from indexer.maintenance import status as status_service
 
-    status = status_service.status(settings_of(context, home=home), failures)
+    status = status_service.status(load_command_settings(context, home=home), failures)
     with stdout() as out:
         write_status(status, as_json, out)
 
@@ -337,8 +337,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def _sentence(error: Exception) -> str:
     """What is said of an error that nobody foresaw."""
-    if isinstance(error, OSError) and error.errno in OF_THE_DISK:
-        return str(unusable(error.filename or "A file", error))
+    if isinstance(error, OSError) and error.errno in DISK_ERRNOS:
+        return str(disk_error(error.filename or "A file", error))
     return f"Unexpected {type(error).__name__}: {error}. Please report it; moodex --debug ... shows where."
 
 

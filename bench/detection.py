@@ -4,8 +4,8 @@
         [--sheet FILE]
 
 CUTOUTS is what `recipes/faces/render.mjs --cut-out` and `things.mjs` wrote. Artists are those of its sets.csv; without any, all.
-A face is found by a box that has half of their union in common with it (intersection over union >= 0.5), each by one box only.
-`--describe` puts the result on the shipped detector's card; `--finder animeface` measures the package of that name instead, where
+A face is detected if the intersection over union with a box is at least 0.5; each box counts for one face.
+`--describe` puts the result on the card of the shipped detector; `--detector animeface` measures that package instead, if
 it is installed with a Pillow older than 12.
 """
 
@@ -44,7 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cutouts", type=Path)
     parser.add_argument("--detector", type=Path)
-    parser.add_argument("--finder", choices=["ours", "animeface"], default="ours")
+    parser.add_argument("--detector", choices=["ours", "animeface"], default="ours")
     parser.add_argument("--artist", action="append", default=[])
     parser.add_argument("--scenes", type=int, default=600)
     parser.add_argument("--seed", type=int, default=1_000_000)
@@ -58,13 +58,13 @@ def main() -> None:
     for number in range(options.scenes):
         random = np.random.default_rng((options.seed, number))
         scenes.append(compose(random, [heads[int(random.integers(len(heads)))] for _ in range(8)], things, SIDE))
-    find = ours(options.detector) if options.finder == "ours" else animeface()
+    find = ours(options.detector) if options.detector == "ours" else animeface()
     find([scenes[0].pixels])
     started = time.perf_counter()
     found = find([scene.pixels for scene in scenes])
     seconds = time.perf_counter() - started
     result = {
-        "finder": options.finder,
+        "detector": options.detector,
         "artists": sorted({head.artist for head in heads}),
         "scenes": len(scenes),
         "faces": sum(len(scene.boxes) for scene in scenes),
@@ -94,9 +94,9 @@ def describe(result: dict[str, object]) -> None:
 
 def ours(detector: Path | None) -> Find:
     from models.faces.card import SHIPPED
-    from models.faces.detector import torch_finder
+    from models.faces.detector import torch_face_detector
 
-    return torch_finder(detector or SHIPPED, "cpu").find
+    return torch_face_detector(detector or SHIPPED, "cpu").find
 
 
 def animeface() -> Find:
@@ -116,7 +116,7 @@ def animeface() -> Find:
 
 
 def measure(scenes: Sequence[Scene], found: Sequence[Sequence[Face]]) -> dict[str, object]:
-    """Recall, also by size, and precision at the finder's own threshold; average precision over all thresholds above it."""
+    """Recall, also by size, and precision at the detector's own threshold; average precision over all thresholds above it."""
     right: list[tuple[float, bool]] = []
     sizes, hit = [], []
     for scene, faces in zip(scenes, found, strict=True):

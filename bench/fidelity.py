@@ -27,11 +27,11 @@ sys.path.insert(0, str(ROOT))
 
 from bench import corpus  # noqa: E402
 from bench.machine import machine  # noqa: E402
-from indexer.analysis.analyzer import Reader  # noqa: E402
+from indexer.analysis.analyzer import Analyzer  # noqa: E402
 from indexer.imaging import decode, resize  # noqa: E402
 from models import zoo  # noqa: E402
-from models.faces.decode_boxes import overlaps  # noqa: E402
-from models.faces.detector import onnx_finder, torch_finder  # noqa: E402
+from models.faces.decode_boxes import iou_matrix  # noqa: E402
+from models.faces.detector import onnx_face_detector, torch_face_detector  # noqa: E402
 from models.inference.classifier import OnnxClassifier, TorchClassifier  # noqa: E402
 
 BATCHES = (1, 4, 8, 16, 32, 64)
@@ -48,17 +48,17 @@ def main() -> None:
     path = zoo.checkpoints()[zoo.DEFAULT]
     plain = TorchClassifier.open(path, "cpu", threads=1)
     ways = {
-        "ONNX Runtime": (OnnxClassifier.open(path, threads=1), onnx_finder(threads=1)),
-        "bf16": (TorchClassifier.open(path, "cpu", threads=1, precision="bf16"), torch_finder(device="cpu")),
+        "ONNX Runtime": (OnnxClassifier.open(path, threads=1), onnx_face_detector(threads=1)),
+        "bf16": (TorchClassifier.open(path, "cpu", threads=1, precision="bf16"), torch_face_detector(device="cpu")),
     }
     with tempfile.TemporaryDirectory() as scratch:
         corpus.make(Path(scratch), options.heads, options.pictures)
         files = [path.read_bytes() for path in sorted(Path(scratch).rglob("*")) if path.is_file()]
-    found, whole = Reader(plain, torch_finder(device="cpu")), Reader(plain)
+    found, whole = Analyzer(plain, torch_face_detector(device="cpu")), Analyzer(plain)
     with _replaced(decode, "_SPARE", WHOLE):
         pages, pictures = _decoded(found, files)[0], _decoded(whole, files)[0]
     faces, wholes = _answers(found, pages), _answers(whole, pictures)
-    rows = {name: _compared(faces, _answers(Reader(*way), pages)) for name, way in ways.items()}
+    rows = {name: _compared(faces, _answers(Analyzer(*way), pages)) for name, way in ways.items()}
     rows["decoded as for indexing"] = _compared(faces, _answers(found, _decoded(found, files)[0]))
     with _replaced(resize, "_fastest", lambda: resize.by_pillow):
         rows["resized by Pillow"] = _compared(faces, _answers(found, _decoded(found, files)[0]))
@@ -98,14 +98,14 @@ def _replaced(module: ModuleType, name: str, value: Any) -> Iterator[None]:
     setattr(module, name, own)
 
 
-def _decoded(reader: Reader, files: list[bytes]) -> tuple[list[Any], float]:
+def _decoded(reader: Analyzer, files: list[bytes]) -> tuple[list[Any], float]:
     """The pictures, and the milliseconds that each took."""
     started = time.process_time()
     images = [reader.decode(data) for data in files]
     return images, round(1000 * (time.process_time() - started) / len(files), 2)
 
 
-def _answers(reader: Reader, images: list[Any]) -> list[Any]:
+def _answers(reader: Analyzer, images: list[Any]) -> list[Any]:
     return [regions for start in range(0, len(images), 16) for regions in reader.predict(images[start : start + 16])]
 
 
@@ -130,7 +130,7 @@ def _same(one: Any, answers: Any) -> Any:
     """The answer for the same place, which has most in common with it and at least half; None where there is none."""
     if one.face is None:
         return answers[0] if answers[0].face is None else None
-    shares = [overlaps(_box(one), _box(other)).item() if other.face else 0.0 for other in answers]
+    shares = [iou_matrix(_box(one), _box(other)).item() if other.face else 0.0 for other in answers]
     nearest = int(np.argmax(shares))
     return answers[nearest] if shares[nearest] >= SAME else None
 

@@ -69,7 +69,7 @@ def _apart(what: str, *given: object) -> Any:
 
 
 def indexing(count: int) -> dict[str, float]:
-    from indexer.analysis.analyzer import Reader
+    from indexer.analysis.analyzer import Analyzer
     from indexer.ingest.run import IndexOptions
     from indexer.ingest.service import index
     from indexer.settings import Settings
@@ -81,7 +81,7 @@ def indexing(count: int) -> dict[str, float]:
         _plant(tree, count)
 
         def look() -> Any:
-            return index(settings, [os.fsencode(tree)], IndexOptions(), Remembered(), lambda _: Reader(FakeClassifier()))
+            return index(settings, [os.fsencode(tree)], IndexOptions(), Remembered(), lambda _: Analyzer(FakeClassifier()))
 
         first = timed(look)
         again = [(timed(lambda: walk(tree)), timed(look)) for _ in range(ROUNDS)]
@@ -115,19 +115,19 @@ def fill(database: str, count: int) -> None:
 def build(database: str) -> float:
     from db.sqlite.store import SqliteStore
     from db.vectors.files import FaissFiles
-    from db.vectors.sync import keep_vectors
+    from db.vectors.sync import sync_index
 
     with SqliteStore(Path(database)) as store:
         (model,) = store.models()
-        return round(timed(lambda: keep_vectors(store, FaissFiles(Path(database).parent / "vectors"), model)), 3)
+        return round(timed(lambda: sync_index(store, FaissFiles(Path(database).parent / "vectors"), model)), 3)
 
 
 def searching(count: int) -> dict[str, float]:
     from bench import synthetic
     from db.sqlite.store import SqliteStore
     from db.vectors.files import FaissFiles
-    from db.vectors.sync import open_vectors
-    from indexer.domain.models import LOOK, Query
+    from db.vectors.sync import open_index
+    from indexer.domain.models import LOOK, SearchQuery
     from indexer.search.engine import search
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -136,15 +136,15 @@ def searching(count: int) -> dict[str, float]:
         built = _apart("build", str(database))
         with SqliteStore(database) as store:
             (model,) = store.models()
-            opened = timed(lambda: open_vectors(store, files, model))
-            index = open_vectors(store, files, model)
-            look = model.card.columns(LOOK)
+            opened = timed(lambda: open_index(store, files, model))
+            index = open_index(store, files, model)
+            look = model.card.space_slice(LOOK)
             size = look.stop - look.start
             # Characters that are not there, drawn as those that are; and what is like none of them, which is compared with all.
             some, unlike = synthetic.looks(ASKED, size, seed=4), np.random.default_rng(4).normal(size=(ASKED, size))
 
             def ask(**query: Any) -> float:
-                return round(1000 * timed(lambda: search(store, model, Query(exact_label=True, **query), lambda: index)), 3)
+                return round(1000 * timed(lambda: search(store, model, SearchQuery(exact_label=True, **query), lambda: index)), 3)
 
             def like(question: Any, **query: Any) -> float:
                 vector = np.zeros(model.card.embedding_size, dtype=np.float32)

@@ -191,39 +191,39 @@ class Plain:
     def __init__(self, model: str) -> None:
         from indexer.imaging import resize
         from models import checkpoint, zoo
-        from models.architectures.network import Normalised
+        from models.architectures.network import NormalizedClassifier
         from models.architectures.registry import architecture
         from models.faces import checkpoint as faces
         from models.faces.card import SHIPPED
-        from models.faces.detector import MEAN, STD, NetworkFaceFinder
-        from models.faces.network import FaceNet, Shown
+        from models.faces.detector import MEAN, STD, NetworkFaceDetector
+        from models.faces.network import FaceNet, NormalizedDetector
 
         resize._fastest = lambda: resize.by_pillow
         path = Path("resnet50/resnet50.safetensors") if model.startswith("resnet50") else zoo.checkpoints()[zoo.DEFAULT]
         self.card, state = checkpoint.load(path)
         network = architecture(self.card.architecture).build(len(self.card.labels), self.card.input.size)
         network.load_state_dict(dict(state))
-        self.network = Normalised(network, self.card.input.mean, self.card.input.std).eval()
-        self.finder = None
+        self.network = NormalizedClassifier(network, self.card.input.mean, self.card.input.std).eval()
+        self.detector = None
         if MODELS[model] == "on":
             card, weights = faces.load(SHIPPED)
             network = FaceNet()
             network.load_state_dict(weights)
-            plain = PlainEngine(Shown(network, MEAN, STD).eval())
-            self.finder = NetworkFaceFinder(card, plain, lambda: plain)
+            plain = PlainEngine(NormalizedDetector(network, MEAN, STD).eval())
+            self.detector = NetworkFaceDetector(card, plain, lambda: plain)
 
     def decode(self, path: Path) -> Any:
         """A file as `indexer.domain.models.DecodedImage`, by Pillow alone."""
         from PIL import Image
 
-        from indexer.analysis.face_crops import PAGE
+        from indexer.analysis.face_crops import DETECTION_MAX_SIDE
         from indexer.domain.models import DecodedImage
         from indexer.imaging.decode import prepare
 
         with Image.open(path) as image:
             whole = image.convert("RGB")
-        if self.finder:
-            scale = min(1.0, PAGE / max(whole.size))
+        if self.detector:
+            scale = min(1.0, DETECTION_MAX_SIDE / max(whole.size))
             page = whole.resize((round(whole.width * scale), round(whole.height * scale)), Image.Resampling.BICUBIC)
             return DecodedImage(b"", np.asarray(page), *whole.size, "")
         return DecodedImage(b"", prepare(whole, self.card.input), *whole.size, "")
@@ -231,9 +231,9 @@ class Plain:
     def predict(self, images: list[Any]) -> Any:
         import torch
 
-        from indexer.analysis.face_crops import views
+        from indexer.analysis.face_crops import crop_views
 
-        shown = views(images, self.finder, self.card.input)
+        shown = crop_views(images, self.detector, self.card.input)
         pixels = np.stack([view.pixels for regions in shown for view in regions])
         with torch.inference_mode():
             return [part.numpy() for part in self.network(torch.from_numpy(pixels))]
@@ -268,11 +268,11 @@ def _loader(model: str, paths: list[Path]) -> dict[str, float]:
 
 def _reader(model: str) -> Any:
     """What `moodex index` computes with, in one thread."""
-    from indexer.bootstrap import open_reader
+    from indexer.bootstrap import open_analyzer
     from indexer.settings import Settings
 
     network = "resnet50/resnet50.safetensors" if model.startswith("resnet50") else None
-    return open_reader(Settings(Path("home"), model=network, faces=MODELS[model]), threads=1, few=False)
+    return open_analyzer(Settings(Path("home"), model=network, faces=MODELS[model]), threads=1, few=False)
 
 
 def _decode(model: str, paths: list[Path]) -> dict[str, float]:

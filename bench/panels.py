@@ -22,13 +22,13 @@ from PIL import Image
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from indexer.analysis.analyzer import Reader  # noqa: E402
-from indexer.analysis.face_crops import PAGE  # noqa: E402
+from indexer.analysis.analyzer import Analyzer  # noqa: E402
+from indexer.analysis.face_crops import DETECTION_MAX_SIDE  # noqa: E402
 from models import zoo  # noqa: E402
-from models.faces.detector import torch_finder  # noqa: E402
+from models.faces.detector import torch_face_detector  # noqa: E402
 from models.inference.classifier import TorchClassifier  # noqa: E402
-from models.training.dataset_readers import Picture, find_pictures  # noqa: E402
-from models.training.metrics import among  # noqa: E402
+from models.training.dataset_readers import SourceImage, find_images  # noqa: E402
+from models.training.metrics import evaluate_subset  # noqa: E402
 from recipes.detector.cutouts import load_things  # noqa: E402
 from recipes.detector.scenes import background  # noqa: E402
 
@@ -56,11 +56,11 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=ROOT / "bench" / "results")
     options = parser.parse_args()
     classifier = TorchClassifier.open(zoo.checkpoints()[zoo.DEFAULT], "cpu")
-    readers = Reader(classifier), Reader(classifier, torch_finder(device="cpu"))
+    readers = Analyzer(classifier), Analyzer(classifier, torch_face_detector(device="cpu"))
     things = load_things(options.cutouts)
     rows = []
     for folder in sorted(path for path in options.validation.iterdir() if path.is_dir()):
-        pictures = find_pictures([folder])
+        pictures = find_images([folder])
         for share in SHARES:
             rows.append(row(folder.name, share, pictures, readers, things))
             print(rows[-1], flush=True)
@@ -80,7 +80,9 @@ def main() -> None:
     )
 
 
-def row(name: str, share: float, pictures: list[Picture], readers: tuple[Reader, Reader], things: list[Image.Image]) -> Row:
+def row(
+    name: str, share: float, pictures: list[SourceImage], readers: tuple[Analyzer, Analyzer], things: list[Image.Image]
+) -> Row:
     random = np.random.default_rng(0)
     whole, main = [], []
     found = 0
@@ -92,7 +94,9 @@ def row(name: str, share: float, pictures: list[Picture], readers: tuple[Reader,
                 answers.append(regions[0].probabilities)
                 found += regions[0].face is not None
     truth = np.array([labels.index(one.emotion) for one in pictures])
-    scores = [among(np.array(answers, dtype=np.float32), truth, labels, FIVE).balanced_accuracy for answers in (whole, main)]
+    scores = [
+        evaluate_subset(np.array(answers, dtype=np.float32), truth, labels, FIVE).balanced_accuracy for answers in (whole, main)
+    ]
     return Row(name, share, len(pictures), found, round(scores[0], 4), round(scores[1], 4))
 
 
@@ -102,14 +106,14 @@ def page(random: np.random.Generator, path: Path, share: float, things: list[Ima
         return path.read_bytes()
     with Image.open(path) as file:
         image = file.convert("RGBA")
-    longest = round(PAGE * share)
+    longest = round(DETECTION_MAX_SIDE * share)
     scale = longest / max(image.size)
     image = image.resize(
         (max(1, round(image.width * scale)), max(1, round(image.height * scale))),
         Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BICUBIC,
     )
-    sheet = background(random, things, PAGE, PAGE)
-    sheet.paste(image, tuple(int(random.integers(0, PAGE - side + 1)) for side in image.size), image)
+    sheet = background(random, things, DETECTION_MAX_SIDE, DETECTION_MAX_SIDE)
+    sheet.paste(image, tuple(int(random.integers(0, DETECTION_MAX_SIDE - side + 1)) for side in image.size), image)
     data = BytesIO()
     sheet.save(data, "PNG")
     return data.getvalue()

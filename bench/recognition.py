@@ -36,13 +36,13 @@ from indexer.imaging.decode import decode_file  # noqa: E402
 from models import checkpoint, zoo  # noqa: E402
 from models.architectures.registry import architecture  # noqa: E402
 from models.inference.classifier import TorchClassifier  # noqa: E402
-from models.inference.device import choose_device  # noqa: E402
+from models.inference.device import select_device  # noqa: E402
 from models.training.calibration import fit_temperature, scaled  # noqa: E402
-from models.training.dataset import Pictures, load_pictures  # noqa: E402
-from models.training.dataset_readers import Picture, find_pictures  # noqa: E402
-from models.training.initial_weights import IMAGENET, start  # noqa: E402
+from models.training.dataset import LabeledImages, load_images  # noqa: E402
+from models.training.dataset_readers import SourceImage, find_images  # noqa: E402
+from models.training.initial_weights import IMAGENET, initialize_network  # noqa: E402
 from models.training.loop import fit  # noqa: E402
-from models.training.metrics import among, evaluate  # noqa: E402
+from models.training.metrics import evaluate, evaluate_subset  # noqa: E402
 from models.training.model_card_markdown import markdown, tables  # noqa: E402
 from models.training.recipe import Recipe, find_recipe  # noqa: E402
 from models.training.sampling import sampling_weights  # noqa: E402
@@ -70,8 +70,8 @@ NOTES = [
 _SHORTER = "Where an artist is held out, training lasts {} epochs of 5,000 pictures; the shipped model was trained longer."
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
-Embed = Callable[[Pictures], Floats]
-Predict = Callable[[Pictures], Floats]
+Embed = Callable[[LabeledImages], Floats]
+Predict = Callable[[LabeledImages], Floats]
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def main() -> None:
     options = _arguments()
     recipe = replace(find_recipe("default"), **({"epochs": options.epochs} if options.epochs else {}))
     spec = InputSpec(recipe.size, KIND.mean, KIND.std)
-    data = load_pictures(find_pictures(options.data), spec, decode_file).distinct()
+    data = load_images(find_images(options.data), spec, decode_file).distinct()
     features = imagenet_embeddings(data.emotions, spec)
     embedded = features(data)
     folds = [
@@ -122,9 +122,7 @@ def main() -> None:
         predictors["shipped"] = (lambda pictures: classifier.classify(pictures.pixels).probabilities, classifier.card.labels)
         results["validation"] = _validate(options.validation, spec, predictors)
         for name, row in results["validation"].items():
-            pictures = load_pictures(
-                find_pictures([options.validation / name]), spec, decode_file, emotions=classifier.card.labels
-            )
+            pictures = load_images(find_images([options.validation / name]), spec, decode_file, emotions=classifier.card.labels)
             vectors = features(pictures)
             scores = classifier.classify(pictures.pixels)
             row["same_character"] = other_emotion(
@@ -142,30 +140,30 @@ def main() -> None:
         (ROOT / "docs" / "model-card.md").write_text(markdown(described))
 
 
-def groups(data: Pictures) -> dict[str, set[str]]:
+def groups(data: LabeledImages) -> dict[str, set[str]]:
     """Which artists are held out together, by the group's name."""
     emoji = {source.artist for source in data.sources if source.name.startswith("emoji_")}
     each = {artist: {artist} for artist in sorted(set(data.artists) - emoji - {OURS})}
     return {**each, EMOJI: emoji} if emoji else each
 
 
-def run_fold(name: str, artists: set[str], data: Pictures, embedded: Floats, recipe: Recipe) -> Fold:
+def run_fold(name: str, artists: set[str], data: LabeledImages, embedded: Floats, recipe: Recipe) -> Fold:
     """Train both methods without these artists and ask them about these artists."""
     held = np.array([artist in artists for artist in data.artists])
     seen, unseen = data.where(~held), data.where(held)
     started = time.perf_counter()
     frozen = linear_head(embedded[~held], seen)(embedded[held])
     between = time.perf_counter()
-    device = choose_device("auto")
+    device = select_device("auto")
     kind = architecture(recipe.architecture)
-    network = start(kind, IMAGENET, data.emotions, recipe.size)
+    network = initialize_network(kind, IMAGENET, data.emotions, recipe.size)
     state = fit(network, seen, None, recipe, device).state
     spec = InputSpec(recipe.size, kind.mean, kind.std)
     card = ModelCard(name, kind.name, "", data.emotions, spec, network.embedding_size, network.spaces)
     classifier = TorchClassifier(card, state, device)
     seconds = {"frozen": round(between - started, 1), "tuned": round(time.perf_counter() - between, 1)}
     tuned = log_probabilities(classifier, unseen)
-    vectors, look = classifier.classify(unseen.pixels).embeddings, card.columns(LOOK)
+    vectors, look = classifier.classify(unseen.pixels).embeddings, card.space_slice(LOOK)
     some = seen.take(np.random.default_rng(recipe.seed).permutation(len(seen))[:_LOOKED_AT])
     by_look = linear_head(classifier.classify(some.pixels).embeddings[:, look], some)(vectors[:, look])
     logits = {"frozen": np.round(frozen, 4).tolist(), "tuned": np.round(tuned, 4).tolist()}
@@ -181,11 +179,11 @@ def run_fold(name: str, artists: set[str], data: Pictures, embedded: Floats, rec
 
 
 def other_emotion(
-    pictures: Pictures, card: ModelCard, frozen_vectors: Floats, frozen: Floats, vectors: Floats, tuned: Floats
+    pictures: LabeledImages, card: ModelCard, frozen_vectors: Floats, frozen: Floats, vectors: Floats, tuned: Floats
 ) -> dict[str, dict[str, float] | None]:
     """The same character with another emotion, by our two spaces and by ImageNet's vectors, filtered by emotion and not."""
     truth, who = pictures.labels, [_character(file) for file in pictures.files]
-    look, feel = vectors[:, card.columns(LOOK)], vectors[:, card.columns(FEEL)]
+    look, feel = vectors[:, card.space_slice(LOOK)], vectors[:, card.space_slice(FEEL)]
     return {
         "ours": same_character(look, tuned.argmax(axis=1), truth, who),
         "ours, true filter": same_character(look, truth, truth, who),
@@ -197,7 +195,7 @@ def other_emotion(
     }
 
 
-def _character(file: Picture) -> str:
+def _character(file: SourceImage) -> str:
     """Who is drawn: as the data say, or the number that a portrait's file name begins with."""
     leading = re.match(r"\d{4}(?=_)", file.path.stem)
     return file.character or (leading[0] if leading else "")
@@ -207,15 +205,15 @@ def imagenet_embeddings(emotions: tuple[str, ...], spec: InputSpec) -> Embed:
     """Pictures to what the ImageNet network sees in them, unit length, (N, 1280)."""
     state = {
         name: value
-        for name, value in start(KIND, IMAGENET, emotions, spec.size).state_dict().items()
+        for name, value in initialize_network(KIND, IMAGENET, emotions, spec.size).state_dict().items()
         if "num_batches" not in name
     }
     card = ModelCard("imagenet", KIND.name, "", emotions, spec, EMBEDDING_SIZE)
-    classifier = TorchClassifier(card, state, choose_device("auto"))
+    classifier = TorchClassifier(card, state, select_device("auto"))
     return lambda pictures: classifier.classify(pictures.pixels).embeddings
 
 
-def linear_head(embedded: Floats, data: Pictures) -> Callable[[Floats], Floats]:
+def linear_head(embedded: Floats, data: LabeledImages) -> Callable[[Floats], Floats]:
     """Multinomial logistic regression on standardised embeddings, weighted as fine-tuning samples: embeddings to logits."""
     mean, spread = embedded.mean(axis=0), embedded.std(axis=0) + 1e-6
     x = torch.from_numpy((embedded - mean) / spread)
@@ -268,12 +266,12 @@ def _summary(fold: Fold, folds: Sequence[Fold], labels: Sequence[str]) -> dict[s
         probabilities = scaled(np.array(fold.logits[method], dtype=np.float32), _temperature(others, method))
         row[method] = _measures(probabilities, truth, labels)
     by_look = scaled(np.array(fold.look, dtype=np.float32), 1.0)
-    five = round(among(by_look, truth, labels, FIVE).balanced_accuracy, 4)
+    five = round(evaluate_subset(by_look, truth, labels, FIVE).balanced_accuracy, 4)
     return {**row, "balanced_of_five_from_look": five, "same_character": fold.same}
 
 
 def _measures(probabilities: Floats, truth: Any, labels: Sequence[str]) -> dict[str, Any]:
-    five, whole = among(probabilities, truth, labels, FIVE), evaluate(probabilities, truth, labels)
+    five, whole = evaluate_subset(probabilities, truth, labels, FIVE), evaluate(probabilities, truth, labels)
     return {
         "pictures": whole.n,
         "balanced_of_five": round(five.balanced_accuracy, 4),
@@ -300,7 +298,7 @@ def _validate(folder: Path, spec: InputSpec, predictors: dict[str, tuple[Predict
     """Each set of the folder, by each predictor; pictures of an emotion that a predictor does not know are left out."""
     found: dict[str, Any] = {}
     for part in sorted(path for path in folder.iterdir() if path.is_dir()):
-        pictures = load_pictures(find_pictures([part]), spec, decode_file)
+        pictures = load_images(find_images([part]), spec, decode_file)
         row = found.setdefault(part.name, {})
         for name, (predict, labels) in predictors.items():
             known = pictures.where([pictures.emotions[label] in labels for label in pictures.labels])

@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench.machine import machine  # noqa: E402
-from indexer.analysis.analyzer import Reader  # noqa: E402
+from indexer.analysis.analyzer import Analyzer  # noqa: E402
 from indexer.ingest import service as ingest_service  # noqa: E402
 from indexer.ingest.run import IndexOptions  # noqa: E402
 from indexer.settings import Settings  # noqa: E402
@@ -59,7 +59,7 @@ def measure(count: int, rounds: int) -> None:
 
         def look() -> Any:
             return ingest_service.index(
-                settings, [os.fsencode(tree)], IndexOptions(), Remembered(), lambda _: Reader(FakeClassifier())
+                settings, [os.fsencode(tree)], IndexOptions(), Remembered(), lambda _: Analyzer(FakeClassifier())
             )
 
         first = timed(look)

@@ -24,7 +24,7 @@ from bench.machine import machine  # noqa: E402
 from db.sqlite.engine import open_engine  # noqa: E402
 from db.sqlite.store import SqliteStore  # noqa: E402
 from db.vectors.files import FaissFiles  # noqa: E402
-from db.vectors.sync import keep_vectors  # noqa: E402
+from db.vectors.sync import sync_index  # noqa: E402
 from models import zoo  # noqa: E402
 from models.model_card import read_card  # noqa: E402
 from models.teaching.linear_head import Head  # noqa: E402
@@ -51,7 +51,7 @@ def main() -> None:
         with tqdm(total=count, unit=" pictures", desc="Looking again", unit_scale=True) as progress:
             store.rescore(1, target, partial(score, taught, head), progress.update)
         between = time.perf_counter()
-        keep_vectors(store, FaissFiles(Path(folder)), next(model for model in store.models() if model.id == target))
+        sync_index(store, FaissFiles(Path(folder)), next(model for model in store.models() if model.id == target))
         ended = time.perf_counter()
         store.close()
     seconds = {"predictions": round(between - started, 1), "vector_index": round(ended - between, 1)}

@@ -28,9 +28,9 @@ from bench import synthetic  # noqa: E402
 from bench.machine import machine  # noqa: E402
 from db.sqlite.store import SqliteStore  # noqa: E402
 from db.vectors.files import FaissFiles  # noqa: E402
-from db.vectors.sync import keep_vectors, open_vectors  # noqa: E402
-from indexer.domain.models import LOOK, Query  # noqa: E402
-from indexer.ports import Selection  # noqa: E402
+from db.vectors.sync import open_index, sync_index  # noqa: E402
+from indexer.domain.models import LOOK, SearchQuery  # noqa: E402
+from indexer.ports.vectors import VectorFilter  # noqa: E402
 from indexer.search.engine import search  # noqa: E402
 
 K, MORE = 10, 10_000
@@ -75,8 +75,8 @@ def measure(scratch: Path, count: int, asked: int, faithful: float) -> dict[str,
     files = FaissFiles(scratch / "vectors")
     with SqliteStore(database) as store:
         (model,) = store.models()
-        seconds = {"build": timed(lambda: keep_vectors(store, files, model))}
-        look, labels = model.card.columns(LOOK), model.card.labels
+        seconds = {"build": timed(lambda: sync_index(store, files, model))}
+        look, labels = model.card.space_slice(LOOK), model.card.labels
         vectors = synthetic.looks(count, look.stop - look.start)
         own, scores, _ = synthetic.emotions(count, labels, faithful=faithful)
         questions = synthetic.looks(count, look.stop - look.start, seed=0)[_some(count, asked)].astype(np.float32)
@@ -87,21 +87,21 @@ def measure(scratch: Path, count: int, asked: int, faithful: float) -> dict[str,
         np.savez(scratch / "given.npz", vectors=vectors, own=own, scores=scores, questions=questions)
         np.savez(scratch / "least.npz", **least)  # type: ignore[arg-type]
         (scratch / "labels.json").write_text(json.dumps(list(labels)))
-        seconds["open"] = timed(lambda: open_vectors(store, files, model))
-        index = open_vectors(store, files, model)
+        seconds["open"] = timed(lambda: open_index(store, files, model))
+        index = open_index(store, files, model)
         found: dict[str, Any] = {}
         for name, (emotions, score) in FILTERS.items():
             wanted = frozenset(labels.index(emotion) for emotion in emotions) or None
-            within = Selection(wanted, score)
+            within = VectorFilter(wanted, score)
             found[name] = ask(lambda question, within=within: index.search(question, K, within)[1], questions, least[name])
             found[name]["whole"] = _whole(store, model, index, questions, emotions, score)
             print(name, found[name], flush=True)
     sizes = {"index_mb": sum(path.stat().st_size for path in (scratch / "vectors").iterdir()) / 1e6}
     synthetic.fill(database, MORE, first=count + 1, seed=9)
     with SqliteStore(database) as store:
-        seconds[f"add_{MORE}"] = timed(lambda: keep_vectors(store, files, model))
-        after = open_vectors(store, files, model)
-        both = ask(lambda question: after.search(question, K, Selection())[1], questions, least["all"] * 0 - 1)
+        seconds[f"add_{MORE}"] = timed(lambda: sync_index(store, files, model))
+        after = open_index(store, files, model)
+        both = ask(lambda question: after.search(question, K, VectorFilter())[1], questions, least["all"] * 0 - 1)
     results = {name: round(value, 3) for name, value in seconds.items()}
     return {
         "command": f"python bench/search.py --pictures {count}{f' --faithful {faithful}' if faithful else ''}",
@@ -153,11 +153,11 @@ def timed(work: Any) -> float:
 def _whole(store: Any, model: Any, index: Any, questions: Any, emotions: tuple[str, ...], score: float) -> float:
     """Milliseconds from a query to ten hits with their paths, in the median."""
     times = []
-    look = model.card.columns(LOOK)
+    look = model.card.space_slice(LOOK)
     for question in questions[:100]:
         like = np.zeros(model.card.embedding_size, dtype=np.float32)
         like[look] = question
-        query = Query(emotions=frozenset(emotions), exact_label=True, min_score=score, like=like, limit=K)
+        query = SearchQuery(emotions=frozenset(emotions), exact_label=True, min_score=score, like=like, limit=K)
         started = time.perf_counter()
         with store.snapshot():  # as the command does
             search(store, model, query, lambda: index)

@@ -89,12 +89,12 @@ def _add(home: Path, count: int) -> None:
     from bench import synthetic
     from db.sqlite.store import SqliteStore
     from db.vectors.files import FaissFiles
-    from db.vectors.sync import keep_vectors
+    from db.vectors.sync import sync_index
 
     synthetic.fill(home / "moodex.sqlite", count, first=1000)
     with SqliteStore(home / "moodex.sqlite") as store:
         (model,) = store.models()
-        keep_vectors(store, FaissFiles(home / "vectors"), model)
+        sync_index(store, FaissFiles(home / "vectors"), model)
 
 
 if __name__ == "__main__":

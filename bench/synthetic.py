@@ -65,7 +65,7 @@ def fill(path: Path, count: int, first: int = 1, seed: int = 0, faithful: float 
     run = store.begin_run([b"/synthetic"], model)
     store.close()
     own, scores, odds = emotions(count, described.labels, seed, faithful)
-    look, feel = described.columns(LOOK), described.columns(FEEL)
+    look, feel = described.space_slice(LOOK), described.space_slice(FEEL)
     vectors = np.zeros((count, described.embedding_size), dtype=np.float16)
     vectors[:, look] = looks(count, look.stop - look.start, seed)
     random = np.random.default_rng(seed + 2)

@@ -26,14 +26,14 @@ sys.path.insert(0, str(ROOT))
 from bench.machine import machine  # noqa: E402
 from indexer.domain.errors import UsageError  # noqa: E402
 from indexer.imaging.decode import decode_file  # noqa: E402
-from indexer.teaching.training_set import impressions, telling  # noqa: E402
+from indexer.teaching.training_set import select_informative, selection_features  # noqa: E402
 from models import checkpoint, zoo  # noqa: E402
 from models.inference.classifier import TorchClassifier  # noqa: E402
-from models.style_baseline import learned  # noqa: E402
+from models.style_baseline import fit_baseline  # noqa: E402
 from models.teaching.fit import teach  # noqa: E402
-from models.teaching.replay import as_read, head_of, recall  # noqa: E402
-from models.training.dataset import load_pictures  # noqa: E402
-from models.training.dataset_readers import find_pictures  # noqa: E402
+from models.teaching.replay import classifier_input, extract_head, replay_examples  # noqa: E402
+from models.training.dataset import load_images  # noqa: E402
+from models.training.dataset_readers import find_images  # noqa: E402
 
 BUDGETS = (1, 2, 5, 10, 20)
 REPEATS = 12
@@ -49,7 +49,7 @@ class Labelled:
     """The model's view of labelled pictures: embeddings as taught classifiers may read them, guesses, and the truth."""
 
     readings: list[Any]
-    impressions: Any
+    selection_features: Any
     probabilities: Any
     edges: Any
     truth: Any
@@ -67,19 +67,19 @@ class Bench:
     def __init__(self, path: Path) -> None:
         self.classifier = TorchClassifier.open(path, "cpu")
         self.card, stored = checkpoint.load_all(path)
-        remembered = recall(self.card, stored)
+        remembered = replay_examples(self.card, stored)
         if remembered is None:
             raise SystemExit(f"{path} remembers nothing of its training.")
-        self.head, self.remembered, self.seconds = head_of(self.card, stored), remembered, list[float]()
+        self.head, self.remembered, self.seconds = extract_head(self.card, stored), remembered, list[float]()
 
     def look(self, folder: Path) -> Labelled:
-        pictures = load_pictures(find_pictures([folder]), self.card.input, decode_file)
+        pictures = load_images(find_images([folder]), self.card.input, decode_file)
         scores = self.classifier.classify(pictures.pixels)
         stored = scores.embeddings.astype(np.float16)
-        seen = impressions(self.card, stored, scores.probabilities)
+        seen = selection_features(self.card, stored, scores.probabilities)
         truth = np.array([pictures.emotions[label] for label in pictures.labels])
-        usual = learned(self.card, stored.astype(np.float32))
-        readings = [as_read(self.card, stored), as_read(self.card, stored, usual)]
+        usual = fit_baseline(self.card, stored.astype(np.float32))
+        readings = [classifier_input(self.card, stored), classifier_input(self.card, stored, usual)]
         return Labelled(readings, seen, scores.probabilities, edges(pictures.pixels), truth)
 
     def curves(self, pictures: Labelled) -> dict[str, Any]:
@@ -115,7 +115,7 @@ class Bench:
                     given = turn[:wanted]
                 else:
                     free = np.setdiff1d(some, given)
-                    more = telling(pictures.impressions, scores, free, given, wanted - len(given))
+                    more = select_informative(pictures.impressions, scores, free, given, wanted - len(given))
                     given = np.concatenate([given, more])
                 rest = left(pictures, emotions, given)
                 if rest is None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from commands.options import MOST, AsJson, Home, Model, settings_of, stdout
+from commands.options import MOST, AsJson, Home, Model, load_command_settings, stdout
 
 
 def add_to(app: typer.Typer) -> None:
@@ -38,9 +38,9 @@ def label(
     from commands.output.labels import write_changed, write_labels
     from indexer.domain.errors import UsageError
     from indexer.labels import service as labels_service
-    from indexer.labels.assign import is_table, what_is_said
+    from indexer.labels.assign import is_table, parse_assignments
 
-    settings = settings_of(context, home=home)
+    settings = load_command_settings(context, home=home)
     given = [os.fsencode(path) for path in paths or ()]
     if listed:
         if given or emotion or remove:
@@ -58,7 +58,7 @@ def label(
         raise UsageError("Tables say themselves what pictures feel like; leave out --emotion.")
     if not remove and emotion is None and tables < len(given):
         raise UsageError("Say what the pictures feel like: --emotion EMOTION, or --remove to take labels back.")
-    changed = labels_service.label(settings, what_is_said(given, emotion, remove), new, skip_unknown)
+    changed = labels_service.label(settings, parse_assignments(given, emotion, remove), new, skip_unknown)
     with stdout() as out:
         write_changed(changed, as_json, out)
 
@@ -74,7 +74,7 @@ def doubts(
     from commands.output.labels import write_doubts
     from indexer.labels import service as labels_service
 
-    found = labels_service.doubts(settings_of(context, home=home, model=model), limit)
+    found = labels_service.doubts(load_command_settings(context, home=home, model=model), limit)
     with stdout() as out:
         write_doubts(found, as_json, out)
 
@@ -99,7 +99,7 @@ def teach(
 
     if (name is not None) + (count is not None) + undo > 1:
         raise UsageError("--name, --suggest and --undo each go alone.")
-    settings = settings_of(context, home=home, model=model)
+    settings = load_command_settings(context, home=home, model=model)
     with stdout() as out:
         if count is not None:
             render.write_suggestions(labels_service.suggest(settings, count), as_json, out)

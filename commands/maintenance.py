@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from commands.options import AsJson, Home, Model, settings_of, stdout
+from commands.options import AsJson, Home, Model, load_command_settings, stdout
 
 
 def add_to(app: typer.Typer) -> None:
@@ -32,7 +32,7 @@ def doctor(
     from commands.output.progress import TerminalProgress
     from indexer.maintenance import check
 
-    done = check.doctor(settings_of(context, home=home), deep, repair, TerminalProgress("Checking", "rows"))
+    done = check.doctor(load_command_settings(context, home=home), deep, repair, TerminalProgress("Checking", "rows"))
     with stdout() as out:
         write_doctored(done, as_json, out)
     raise typer.Exit(done.exit_code)
@@ -50,7 +50,7 @@ def backup(
     from commands.output.transfer import write_backed_up
     from indexer.transfer import service as transfer_service
 
-    done = transfer_service.backup(settings_of(context, home=home), file, force, TerminalProgress("Saving", "B"))
+    done = transfer_service.backup(load_command_settings(context, home=home), file, force, TerminalProgress("Saving", "B"))
     with stdout() as out:
         write_backed_up(done, as_json, out)
 
@@ -67,7 +67,7 @@ def restore(
     from commands.output.transfer import write_restored
     from indexer.transfer import service as transfer_service
 
-    done = transfer_service.restore(settings_of(context, home=home), file, yes, TerminalProgress("Restoring", "B"))
+    done = transfer_service.restore(load_command_settings(context, home=home), file, yes, TerminalProgress("Restoring", "B"))
     with stdout() as out:
         write_restored(done, as_json, out)
 
@@ -91,8 +91,8 @@ def export(
     from indexer.exporters.text import writer_for
     from indexer.transfer import service as transfer_service
 
-    settings = settings_of(context, home=home, model=model)
-    asked = transfer_service.Asked(tuple(emotion or ()), os.fsencode(under) if under else None)
+    settings = load_command_settings(context, home=home, model=model)
+    asked = transfer_service.ExportRequest(tuple(emotion or ()), os.fsencode(under) if under else None)
     how = (writer_for(file, embeddings), TerminalProgress("Exporting", "rows"))
     done = transfer_service.export(settings, asked, file, force, how)
     with stdout() as out:
@@ -114,12 +114,14 @@ def import_command(
     from commands.output.labels import write_changed
     from indexer.domain.errors import UsageError
     from indexer.labels import service as labels_service
-    from indexer.labels.assign import what_is_said
+    from indexer.labels.assign import parse_assignments
 
     tables = [os.fsencode(file) for file in files]
     for table in tables:
         if not table.lower().endswith(b".csv"):
             raise UsageError(f"{os.fsdecode(table)!r} is no .csv file; to label pictures: moodex label PATH... --emotion EMOTION")
-    changed = labels_service.label(settings_of(context, home=home), what_is_said(tables, None, False), new, skip_unknown)
+    changed = labels_service.label(
+        load_command_settings(context, home=home), parse_assignments(tables, None, False), new, skip_unknown
+    )
     with stdout() as out:
         write_changed(changed, as_json, out)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from commands.options import AsJson, Home, settings_of, stdout
+from commands.options import AsJson, Home, load_command_settings, stdout
 
 app = typer.Typer(help="The models that tell emotions.", no_args_is_help=True)
 
@@ -26,7 +26,7 @@ def list_command(context: typer.Context, as_json: AsJson = False, home: Home = N
     from commands.output.models import write_models
     from indexer.registry.service import list_models
 
-    models = list_models(settings_of(context, home=home))
+    models = list_models(load_command_settings(context, home=home))
     with stdout() as out:
         write_models(models, as_json, out)
 
@@ -40,10 +40,10 @@ def add_command(
     home: Home = None,
 ) -> None:
     """Verify a trained model and copy it to where --model NAME finds it."""
-    from indexer.bootstrap import shelf
+    from indexer.bootstrap import model_registry
     from indexer.system.text import printable
 
-    card = shelf(settings_of(context, home=home)).add(file, name, force)
+    card = model_registry(load_command_settings(context, home=home)).add(file, name, force)
     print(printable(card.name))  # noqa: T201
 
 
@@ -58,7 +58,7 @@ def default_command(
     from commands.output.models import write_default
     from indexer.registry.service import default_model
 
-    default = default_model(settings_of(context, home=home), name)
+    default = default_model(load_command_settings(context, home=home), name)
     with stdout() as out:
         write_default(default, as_json, out)
 
@@ -74,7 +74,7 @@ def remove_command(
     from commands.output.models import write_removed
     from indexer.registry.service import remove_model
 
-    forgotten = remove_model(settings_of(context, home=home), name, predictions)
+    forgotten = remove_model(load_command_settings(context, home=home), name, predictions)
     with stdout() as out:
         write_removed(name, forgotten, out)
 
@@ -92,6 +92,6 @@ def export_command(
     from commands.output.models import write_exported
     from indexer.registry.service import export_model
 
-    exported = export_model(settings_of(context, home=home), name, form.value, output, force)
+    exported = export_model(load_command_settings(context, home=home), name, form.value, output, force)
     with stdout() as out:
         write_exported(exported, out)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from indexer.domain.errors import unusable
+from indexer.domain.errors import disk_error
 
 if TYPE_CHECKING:
     from indexer.settings import Settings
@@ -60,10 +60,10 @@ def stdout() -> Iterator[TextIO]:
         # The interpreter must not try to flush the rest either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
-            raise unusable("The output", error) from error
+            raise disk_error("The output", error) from error
 
 
-def settings_of(context: typer.Context, service: bool = False, **flags: Any) -> Settings:
+def load_command_settings(context: typer.Context, service: bool = False, **flags: Any) -> Settings:
     """The settings in force for one command line, those for what is said on stderr applied. Raises UsageError.
 
     A `service` says there what it does, and when.

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from commands.options import MOST, AsJson, BatchSize, Device, Faces, Home, Model, Workers, settings_of, stdout
+from commands.options import MOST, AsJson, BatchSize, Device, Faces, Home, Model, Workers, load_command_settings, stdout
 
 if TYPE_CHECKING:
-    from indexer.scheduling.service import Hands
+    from indexer.scheduling.service import RunCallbacks
     from indexer.settings import Settings
 
 app = typer.Typer(help="Index again and again, by itself.", no_args_is_help=True)
@@ -25,13 +25,13 @@ def add_to(program: typer.Typer) -> None:
     program.add_typer(app, name="schedule")
 
 
-def hands() -> Hands:
+def run_callbacks() -> RunCallbacks:
     """A progress bar for every run, on a terminal, and stderr for what is told."""
     from commands.logs import say
     from commands.output.progress import TerminalProgress
-    from indexer.scheduling.service import Hands
+    from indexer.scheduling.service import RunCallbacks
 
-    return Hands(TerminalProgress, say)
+    return RunCallbacks(TerminalProgress, say)
 
 
 def runs(
@@ -44,7 +44,7 @@ def runs(
     from commands.output.runs import write_runs
     from indexer.scheduling import service as scheduling_service
 
-    found = scheduling_service.runs(settings_of(context, home=home), limit)
+    found = scheduling_service.runs(load_command_settings(context, home=home), limit)
     with stdout() as out:
         write_runs(found, as_json, out)
 
@@ -68,11 +68,13 @@ def add_command(
 ) -> None:
     """Add a job: index these paths again and again. What is not said here is as the settings have it when it runs."""
     from commands.output.schedule import write_added
-    from indexer.domain.jobs import Job, JobOptions, When
+    from indexer.domain.jobs import Job, JobOptions, Trigger
     from indexer.scheduling import service as scheduling_service
     from indexer.scheduling.cron import parse_every
 
-    settings = settings_of(context, home=home, model=model, faces=faces, workers=workers, batch_size=batch_size, device=device)
+    settings = load_command_settings(
+        context, home=home, model=model, faces=faces, workers=workers, batch_size=batch_size, device=device
+    )
     options = JobOptions(
         model=model,
         faces=faces,
@@ -82,7 +84,7 @@ def add_command(
         batch_size=settings.batch_size if batch_size else 0,
         device=device,
     )
-    when = When(cron, parse_every(every) if every is not None else None, watch)
+    when = Trigger(cron, parse_every(every) if every is not None else None, watch)
     job = scheduling_service.add_job(settings, Job(name, tuple(map(os.fsencode, paths)), when, options))
     with stdout() as out:
         write_added(job, scheduling_service.zone(), out)
@@ -94,7 +96,7 @@ def list_command(context: typer.Context, as_json: AsJson = False, home: Home = N
     from commands.output.schedule import write_jobs
     from indexer.scheduling import service as scheduling_service
 
-    found = scheduling_service.planned(settings_of(context, home=home))
+    found = scheduling_service.planned(load_command_settings(context, home=home))
     with stdout() as out:
         write_jobs(found, scheduling_service.zone(), as_json, out)
 
@@ -105,7 +107,7 @@ def remove_command(context: typer.Context, name: Name, home: Home = None) -> Non
     from indexer.scheduling import service as scheduling_service
     from indexer.system.text import printable
 
-    scheduling_service.remove_job(settings_of(context, home=home), name)
+    scheduling_service.remove_job(load_command_settings(context, home=home), name)
     with stdout() as out:
         out.write(f"Removed {printable(name)}.\n")
 
@@ -122,10 +124,10 @@ def run_command(
     """Run the jobs when they are due, one at a time, until stopped. What was missed meanwhile is made up for once."""
     from indexer.scheduling import service as scheduling_service
 
-    settings = settings_of(context, service=True, home=home)
+    settings = load_command_settings(context, service=True, home=home)
     if not once:
-        scheduling_service.serve(settings, hands(), metrics)
-    raise typer.Exit(scheduling_service.run_due(settings, hands(), metrics))
+        scheduling_service.serve(settings, run_callbacks(), metrics)
+    raise typer.Exit(scheduling_service.run_due(settings, run_callbacks(), metrics))
 
 
 @app.command("unit")
@@ -145,7 +147,7 @@ def unit_command(
 
     if crontab and output is not None:
         raise UsageError("--output goes with systemd units; a crontab line is added with: crontab -e")
-    words = _command_line(settings_of(context, home=home))
+    words = _command_line(load_command_settings(context, home=home))
     with stdout() as out:
         if crontab:
             out.write(systemd.crontab(words) + "\n")

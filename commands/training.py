@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from commands.options import AsJson, Device, Home, Model, Workers, settings_of, stdout
+from commands.options import AsJson, Device, Home, Model, Workers, load_command_settings, stdout
 
 if TYPE_CHECKING:
     from models.training.service import Data
@@ -97,7 +97,7 @@ def train(
     from indexer.domain.errors import UsageError
     from models.training import service as training_service
 
-    settings = settings_of(context, home=home, device=device, workers=workers)
+    settings = load_command_settings(context, home=home, device=device, workers=workers)
     changes = {
         "architecture": architecture, "weights": weights, "size": size, "epochs": epochs,
         "pictures_per_epoch": pictures_per_epoch, "batch_size": batch_size, "patience": patience, "seed": seed,
@@ -140,7 +140,7 @@ def evaluate(
 
     if output is not None:
         need_charts()
-    settings = settings_of(context, home=home, model=None if model == "default" else model, device=device)
+    settings = load_command_settings(context, home=home, model=None if model == "default" else model, device=device)
     name, evaluation, mistakes = training_service.evaluate(settings, _data(datasets, rules, {}), closed, views)
     with stdout() as out:
         write_evaluation(evaluation, as_json, out)
@@ -190,7 +190,7 @@ def compare(
     from models.training import service as training_service
 
     need_charts()
-    settings = settings_of(context, home=home, device=device, workers=workers)
+    settings = load_command_settings(context, home=home, device=device, workers=workers)
     changes = {
         "size": size, "epochs": epochs, "pictures_per_epoch": pictures_per_epoch, "batch_size": batch_size, "weights": weights,
     }  # fmt: skip
@@ -235,7 +235,7 @@ def explain(
     from models.training import service as training_service
 
     need_charts()
-    settings = settings_of(context, home=home, model=model)
+    settings = load_command_settings(context, home=home, model=model)
     if path.is_dir() or path.suffix.lower() == ".csv":
         if emotion is not None:
             raise UsageError("--emotion is for one picture; a data set is explained emotion by emotion.")

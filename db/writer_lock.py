@@ -12,15 +12,15 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from indexer.domain.errors import WriterBusy, unusable
-from indexer.domain.runs import Writer
+from indexer.domain.errors import WriterBusy, disk_error
+from indexer.domain.runs import WriterInfo
 
-_PATIENCE, _TRY_EVERY = 0.25, 0.02
+_LOCK_PATIENCE_SECONDS, _LOCK_RETRY_SECONDS = 0.25, 0.02
 """Seconds: somebody may only be looking whether the lock is held."""
 
 
 @contextmanager
-def writer_lock(home: Path, patience: float = _PATIENCE) -> Iterator[None]:
+def writer_lock(home: Path, patience: float = _LOCK_PATIENCE_SECONDS) -> Iterator[None]:
     """Hold the writer's lock of a data folder. Raises WriterBusy, naming the holder, where somebody else does.
 
     `patience` is for how many seconds a lock that is held is tried again.
@@ -28,11 +28,11 @@ def writer_lock(home: Path, patience: float = _PATIENCE) -> Iterator[None]:
     holder = home / "writer.json"
     lock = FileLock(home / "writer.lock")
     try:
-        lock.acquire(patience, _TRY_EVERY)
+        lock.acquire(patience, _LOCK_RETRY_SECONDS)
     except Timeout as error:
         raise WriterBusy(f"Another moodex is writing to {home}{_described(holder)}; wait for it or stop it.") from error
     except OSError as error:
-        raise unusable(f"The data folder {home}", error) from error
+        raise disk_error(f"The data folder {home}", error) from error
     try:
         note = {"pid": os.getpid(), "since": datetime.now().isoformat(" ", "seconds"), "time": time.time()}
         with suppress(OSError):  # on a full disk the lock holds all the same
@@ -43,7 +43,7 @@ def writer_lock(home: Path, patience: float = _PATIENCE) -> Iterator[None]:
         lock.release()
 
 
-def writer(home: Path) -> Writer | None:
+def writer(home: Path) -> WriterInfo | None:
     """Who is writing to a data folder right now; None where nobody is. The lock itself is asked: processes cannot always see each
     other, and their numbers are used again.
     """
@@ -57,7 +57,7 @@ def writer(home: Path) -> Writer | None:
         return None
     try:
         note = json.loads((home / "writer.json").read_text(encoding="utf-8"))
-        return Writer(int(note["pid"]), float(note["time"]))
+        return WriterInfo(int(note["pid"]), float(note["time"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

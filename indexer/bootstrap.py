@@ -10,65 +10,68 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from indexer.domain.errors import ModelUnavailable, NotIndexed, StoreDamaged
-from indexer.domain.models import in_precision, named_in
-from indexer.search.resolve import choose_model
+from indexer.domain.models import name_for_precision, with_precision
+from indexer.search.resolve import select_stored_model
 
 if TYPE_CHECKING:
     from db.sqlite.store import SqliteStore
-    from indexer.analysis.analyzer import Reader
-    from indexer.ports import Classifier, StoredModel
+    from indexer.analysis.analyzer import Analyzer
+    from indexer.ports.models import Classifier
+    from indexer.ports.store_reader import StoredModel
     from indexer.settings import Settings
-    from models.model_registry import ModelShelf
+    from models.model_registry import ModelRegistry
 
-_MOST_WORKERS = 32
+_MAX_WORKERS = 32
 
-ReaderFactory = Callable[["Settings"], "Reader"]
+AnalyzerFactory = Callable[["Settings"], "Analyzer"]
 
 
-def open_reader(settings: Settings, threads: int = 0, few: bool = True) -> Reader:
+def open_analyzer(settings: Settings, threads: int = 0, few: bool = True) -> Analyzer:
     """The chosen model on the chosen device, with what finds faces for it, opened when first needed; the model at once where the
     device is not left to the program, so that a missing one is an error even where there is nothing to compute. A CPU computes
     each batch in so many threads (0: as many as there are cores). `few`: for a picture or two.
 
     Raises ModelUnavailable, DeviceUnavailable, MissingExtra and UsageError.
     """
-    from indexer.analysis.analyzer import Reader
-    from models.inference.lazy import LazyClassifier, LazyFaceFinder
-    from models.inference.loader import How, open_classifier, open_finder
+    from indexer.analysis.analyzer import Analyzer
+    from models.inference.lazy import LazyClassifier, LazyFaceDetector
+    from models.inference.loader import ComputeOptions, open_classifier, open_face_detector
     from models.model_card import read_card
 
     path = checkpoint_path(settings)
-    how = How(settings.device, settings.require_gpu, settings.batch_size, threads, settings.engine, settings.precision, few)
+    how = ComputeOptions(
+        settings.device, settings.require_gpu, settings.batch_size, threads, settings.engine, settings.precision, few
+    )
 
     def load() -> Classifier:
         return open_classifier(path, how)
 
     classifier: Classifier
     if (settings.device, settings.engine, settings.require_gpu) == ("auto", "auto", False):
-        classifier = lazy = LazyClassifier(in_precision(read_card(path), settings.precision), load)
+        classifier = lazy = LazyClassifier(with_precision(read_card(path), settings.precision), load)
         if few:
             lazy.begin()  # it opens while the picture is decoded and faces are looked for
     else:
         classifier = load()
     if settings.faces == "off":
-        return Reader(classifier)
+        return Analyzer(classifier)
     from models.faces.card import read_card as read_face_card
 
-    return Reader(classifier, LazyFaceFinder(read_face_card().key, lambda: open_finder(how)))
+    return Analyzer(classifier, LazyFaceDetector(read_face_card().key, lambda: open_face_detector(how)))
 
 
-def open_for_many(settings: Settings) -> Reader:
-    """As `open_reader`, for as many batches at a time as there are workers: each computes in threads of its own. Pictures are
+def open_batch_analyzer(settings: Settings) -> Analyzer:
+    """As `open_analyzer`, for as many batches at a time as there are workers: each computes in threads of its own. Pictures are
     decoded in child processes, since among many there may be one that a decoder crashes on.
     """
-    from indexer.imaging.decoder_pool import Decoders
+    from indexer.imaging.decoder_pool import DecoderPool
 
-    return replace(open_reader(settings, max(1, cores() // workers(settings)), few=False), decoders=Decoders())
+    return replace(open_analyzer(settings, max(1, cores() // workers(settings)), few=False), decoders=DecoderPool())
 
 
 def workers(settings: Settings) -> int:
     """How many batches are worked on at a time."""
-    return settings.workers or min(_MOST_WORKERS, cores())
+    return settings.workers or min(_MAX_WORKERS, cores())
 
 
 def cores() -> int:
@@ -76,21 +79,21 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def shelf(settings: Settings) -> ModelShelf:
+def model_registry(settings: Settings) -> ModelRegistry:
     """The models that are known by name, the chosen one among them."""
-    from models.model_registry import ModelShelf
+    from models.model_registry import ModelRegistry
 
-    return ModelShelf(settings.models, settings.model)
+    return ModelRegistry(settings.models, settings.model)
 
 
 def model_name(settings: Settings) -> str:
     """The name under which the chosen model's predictions are stored. Raises ModelUnavailable where the default has gone."""
-    return named_in(shelf(settings).stored_name(), settings.precision)
+    return name_for_precision(model_registry(settings).stored_name(), settings.precision)
 
 
 def checkpoint_path(settings: Settings) -> Path:
     """The weights file of the chosen model. Raises ModelUnavailable."""
-    return shelf(settings).weights()
+    return model_registry(settings).weights()
 
 
 def chosen_key(settings: Settings) -> str | None:
@@ -98,7 +101,7 @@ def chosen_key(settings: Settings) -> str | None:
     from models.model_card import read_card
 
     try:
-        return in_precision(read_card(checkpoint_path(settings)), settings.precision).key
+        return with_precision(read_card(checkpoint_path(settings)), settings.precision).key
     except ModelUnavailable:
         return None  # its predictions can be searched without it
 
@@ -110,13 +113,13 @@ def open_store(settings: Settings, reading: bool = False) -> Iterator[SqliteStor
 
     Raises StoreDamaged, and MoodexError for one that cannot be used.
     """
-    from db.sqlite.engine import plain_errors
+    from db.sqlite.engine import translate_sqlite_errors
     from db.sqlite.store import SqliteStore
 
     _check_emptied(settings)
     store = SqliteStore(settings.database, reading)
     try:
-        with plain_errors(settings.database):
+        with translate_sqlite_errors(settings.database):
             yield store
     finally:
         store.close()
@@ -127,7 +130,7 @@ def open_with_model(settings: Settings) -> Iterator[tuple[SqliteStore, StoredMod
     """The store, and what it knows of the chosen model. Raises NotIndexed, ModelUnavailable and what `open_store` raises."""
     need_database(settings)
     with open_store(settings, reading=True) as store:
-        yield store, choose_model(store, model_name(settings), chosen_key(settings))
+        yield store, select_stored_model(store, model_name(settings), chosen_key(settings))
 
 
 def need_database(settings: Settings) -> None:

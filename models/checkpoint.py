@@ -62,7 +62,7 @@ def load(path: Path) -> tuple[ModelCard, dict[str, Tensor]]:
 
 
 def load_all(path: Path) -> tuple[ModelCard, dict[str, Tensor]]:
-    """The same with what the model remembers of its training, under names that begin with `MEMORY`."""
+    """The same with what the model remembers of its training, under names that begin with `MEMORY_LIMIT_BYTES`."""
     card = read_card(path)
     data = read_verified(path, card.weights_digest)
     try:

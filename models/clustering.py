@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 _ROUNDS = 10
 
 
-def grouped(vectors: Floats, count: int, covered: Floats | None = None) -> Floats:
+def spherical_kmeans(vectors: Floats, count: int, covered: Floats | None = None) -> Floats:
     """The middles of `count` groups of unit vectors, (N, D): unit vectors, (count, D), beside those that are `covered`, (M, D),
     whose groups stay where they are. Deterministic.
     """
@@ -27,12 +27,12 @@ def grouped(vectors: Floats, count: int, covered: Floats | None = None) -> Float
     return centres
 
 
-def representatives(vectors: Floats, covered: Floats, count: int) -> Ids:
+def pick_representatives(vectors: Floats, covered: Floats, count: int) -> Ids:
     """Rows of unit vectors, (N, D), one for each of `count` groups of them that no `covered` vector, (M, D), stands for."""
     count = min(count, len(vectors))
     if count == 0:
         return np.empty(0, dtype=np.int64)
-    near = vectors @ grouped(vectors, count, covered).T
+    near = vectors @ spherical_kmeans(vectors, count, covered).T
     rows: list[int] = []
     for group in range(count):
         order = np.argsort(-near[:, group], kind="stable")

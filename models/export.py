@@ -1,6 +1,6 @@
 """A model in a format that other programs run, checked against torch before it is put in place.
 
-Both formats hold `architectures.network.Normalised`, so that a program needs nothing of ours but the card. In: `pixels`, uint8,
+Both formats hold `models.architectures.network.NormalizedClassifier`: a program needs only the card besides. In: `pixels`, uint8,
 (N, size, size, 3), RGB, prepared as the card's input says. Out: `probabilities`, float32, (N, labels), calibrated, rows sum to 1;
 and `embeddings`, float32, (N, embedding size), rows of length 1. N is any number from 1 on.
 """
@@ -23,8 +23,8 @@ from indexer.domain.reports import ExportedModel
 from indexer.system.atomic import replace_file
 from indexer.system.optional import require
 from models import checkpoint
-from models.architectures.network import Normalised
-from models.inference.module import assemble
+from models.architectures.network import NormalizedClassifier
+from models.inference.module import build_inference_module
 from models.model_card import card_text
 
 OPSET = 18
@@ -103,9 +103,9 @@ def export_torch(path: Path, checkpoint_path: Path, tolerance: float = TOLERANCE
     return _checked("torch", path, card, model, write, _archive, tolerance)
 
 
-def _open(checkpoint_path: Path) -> tuple[ModelCard, Normalised]:
+def _open(checkpoint_path: Path) -> tuple[ModelCard, NormalizedClassifier]:
     card, state = checkpoint.load(checkpoint_path)
-    return card, assemble(card, state)
+    return card, build_inference_module(card, state)
 
 
 def _any_number() -> dict[str, dict[int, object]]:
@@ -127,7 +127,7 @@ def _checked(
     kind: str,
     path: Path,
     card: ModelCard,
-    model: Normalised,
+    model: NormalizedClassifier,
     write: Callable[[Path], None],
     load: Callable[[Path], Run],
     tolerance: float,
@@ -161,7 +161,7 @@ def _checked(
 
 
 @torch.inference_mode()
-def _differences(model: Normalised, run: Run, size: int) -> tuple[float, float]:
+def _differences(model: NormalizedClassifier, run: Run, size: int) -> tuple[float, float]:
     """The largest absolute difference of probabilities and of embeddings, on random pictures one and three at a time."""
     found = []
     for count in (1, 3):

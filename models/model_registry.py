@@ -27,7 +27,7 @@ _DEFAULT = "default.txt"
 
 
 @dataclass(frozen=True, slots=True)
-class Shelved:
+class InstalledModel:
     """One model that is known by name. `origin` is "shipped" or "yours"."""
 
     name: str
@@ -35,7 +35,7 @@ class Shelved:
     origin: str
 
 
-class ModelShelf:
+class ModelRegistry:
     """The models found by name: the shipped ones, and those in a folder, which need not exist. Shipped names go first.
 
     `wanted` is the model that a flag, the environment or the configuration file names, a name or a .safetensors file.
@@ -45,14 +45,14 @@ class ModelShelf:
         self._folder = folder
         self._wanted = wanted
 
-    def __iter__(self) -> Iterator[Shelved]:
+    def __iter__(self) -> Iterator[InstalledModel]:
         """Every model by name, shipped ones first."""
         shipped = zoo.checkpoints()
-        yield from (Shelved(name, path, "shipped") for name, path in shipped.items())
+        yield from (InstalledModel(name, path, "shipped") for name, path in shipped.items())
         own = sorted(path for path in self._folder.glob(f"*{_SUFFIX}") if not path.name.startswith("."))
-        yield from (Shelved(path.stem, path, "yours") for path in own if path.stem not in shipped)
+        yield from (InstalledModel(path.stem, path, "yours") for path in own if path.stem not in shipped)
 
-    def cards(self) -> Iterator[tuple[Shelved, ModelCard]]:
+    def cards(self) -> Iterator[tuple[InstalledModel, ModelCard]]:
         """Every model with its card, under the name by which it is found; those without a usable card only make a warning."""
         for model in self:
             try:
@@ -160,7 +160,7 @@ class ModelShelf:
             raise ModelUnavailable(f"The default model {name!r} is gone; choose another: moodex models default {zoo.DEFAULT}")
         return name or zoo.DEFAULT
 
-    def _by_name(self) -> dict[str, Shelved]:
+    def _by_name(self) -> dict[str, InstalledModel]:
         return {model.name: model for model in self}
 
     def place(self, name: str, force: bool = False) -> Path:
@@ -186,5 +186,5 @@ def _copy(weights: Path, target: Path, card: ModelCard) -> None:
         raise ModelUnavailable(f"The weights {weights} changed while they were read.")
 
 
-def _listed(names: dict[str, Shelved]) -> str:
+def _listed(names: dict[str, InstalledModel]) -> str:
     return ", ".join(sorted(names)) or "none"

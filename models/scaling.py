@@ -1,6 +1,6 @@
 """How long the parts of an embedding are as classifiers read them."""
 
-LENGTH = 16.0
+EMBEDDING_LENGTH = 16.0
 """What a unit vector is stretched to before the classifier: among ten classes, 1 would leave every answer lukewarm."""
 
 SHARE = 0.5

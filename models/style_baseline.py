@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from indexer.domain.models import FEEL, LOOK
-from models.clustering import grouped
+from models.clustering import spherical_kmeans
 
 if TYPE_CHECKING:
     from indexer.domain.models import Floats, ModelCard
@@ -33,7 +33,7 @@ _DOUBT = 4.0
 
 
 @dataclass(frozen=True, slots=True)
-class Usual:
+class StyleBaseline:
     """`looks`, float32, (GROUPS, numbers of a look), are the middles of groups of a library's pictures, and `feels`, float32,
     (GROUPS, numbers of what is felt), how what is felt there on average lies from the average of all.
     """
@@ -41,7 +41,7 @@ class Usual:
     looks: Floats
     feels: Floats
 
-    def beside(self, looks: Floats) -> Floats:
+    def expected_expression(self, looks: Floats) -> Floats:
         """What pictures of N looks, (N, numbers of a look), usually feel, (N, numbers of what is felt)."""
         felt: Floats = self.feels[(looks @ self.looks.T).argmax(axis=1)]
         return felt
@@ -51,25 +51,25 @@ class Usual:
         return {f"{WORD}.looks": self.looks, f"{WORD}.feels": self.feels}
 
 
-def learned(card: ModelCard, embeddings: Floats) -> Usual:
+def fit_baseline(card: ModelCard, embeddings: Floats) -> StyleBaseline:
     """What is usual in a sample of a library, float32, (N, embedding size). Deterministic."""
-    feel, look = embeddings[:, card.columns(FEEL)], embeddings[:, card.columns(LOOK)]
+    feel, look = embeddings[:, card.space_slice(FEEL)], embeddings[:, card.space_slice(LOOK)]
     look = look / np.linalg.norm(look, axis=1, keepdims=True)
     count = min(GROUPS, max(1, len(look) // _MEMBERS))
-    looks = grouped(look, count)
+    looks = spherical_kmeans(look, count)
     group = (look @ looks.T).argmax(axis=1)
     sums = np.zeros((count, feel.shape[1]), dtype=np.float32)
     np.add.at(sums, group, feel - feel.mean(axis=0))
     feels = sums / (np.bincount(group, minlength=count)[:, None] + np.float32(_DOUBT))
     spare = GROUPS - count
-    return Usual(_padded(looks, spare), _padded(feels, spare))
+    return StyleBaseline(_padded(looks, spare), _padded(feels, spare))
 
 
-def stored(state: Mapping[str, Floats]) -> Usual | None:
+def load_baseline(state: Mapping[str, Floats]) -> StyleBaseline | None:
     """What a checkpoint knows of what is usual; None for one that reads every picture by itself."""
     if f"{WORD}.looks" not in state:
         return None
-    return Usual(state[f"{WORD}.looks"], state[f"{WORD}.feels"])
+    return StyleBaseline(state[f"{WORD}.looks"], state[f"{WORD}.feels"])
 
 
 def _padded(rows: Floats, spare: int) -> Floats:

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 from urllib.parse import quote_from_bytes
 
-from indexer.system.text import counted, printable, shown_path
+from indexer.system.text import display_path, pluralize, printable
 
 if TYPE_CHECKING:
     from indexer.domain.models import Hit
-    from indexer.domain.queries import Question
+    from indexer.domain.queries import SearchRequest
 
 Thumbnail = Callable[[bytes, tuple[int, int, int, int] | None], bytes | None]
 
@@ -61,7 +61,9 @@ _CARD = """<li><a href="file://{link}" title="{title}">{picture}<div class="text
 <div class="bar"><i style="width:{percent:.0f}%"></i></div><div class="path">{path}</div></div></a></li>"""
 
 
-def show_sheet(hits: Sequence[Hit], question: Question, thumbnail: Thumbnail, home: Path, open_it: bool, out: TextIO) -> None:
+def show_sheet(
+    hits: Sequence[Hit], question: SearchRequest, thumbnail: Thumbnail, home: Path, open_it: bool, out: TextIO
+) -> None:
     """Write the sheet to `out`; to a file in `home` where a browser or a terminal would have to read it.
 
     `thumbnail` gives a picture's small PNG, with its face marked, or None for one that can no longer be read.
@@ -80,15 +82,15 @@ def show_sheet(hits: Sequence[Hit], question: Question, thumbnail: Thumbnail, ho
 def sheet(hits: Sequence[Hit], title: str, thumbnail: Thumbnail) -> str:
     """The whole page as HTML."""
     cards = "\n".join(_card(hit, thumbnail(hit.path, hit.box)) for hit in hits)
-    return _PAGE.format(title=escape(printable(title)), count=escape(counted(len(hits), "picture")), cards=cards)
+    return _PAGE.format(title=escape(printable(title)), count=escape(pluralize(len(hits), "picture")), cards=cards)
 
 
-def describe(question: Question) -> str:
+def describe(question: SearchRequest) -> str:
     """A question in words, as "happy, not crying, like a.png"."""
     parts = [" or ".join(printable(emotion) for emotion in question.emotions)] if question.emotions else []
     parts += [f"not {printable(emotion)}" for emotion in question.excluded]
-    parts += [f"like {shown_path(path)}" for path in (question.image, question.like) if path is not None]
-    parts += [f"under {shown_path(question.under)}"] if question.under is not None else []
+    parts += [f"like {display_path(path)}" for path in (question.image, question.like) if path is not None]
+    parts += [f"under {display_path(question.under)}"] if question.under is not None else []
     parts += [f"score at least {question.min_score:g}"] if question.min_score else []
     return ", ".join(parts)
 
@@ -106,5 +108,5 @@ def _card(hit: Hit, thumbnail: bytes | None) -> str:
         emotion=escape(printable(hit.emotion)),
         score=f"{hit.score:.0%}{alike}",
         percent=hit.score * 100,
-        path=escape(shown_path(os.path.basename(hit.path))),
+        path=escape(display_path(os.path.basename(hit.path))),
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 from commands.output.charts import confusion_chart, reliability_chart
 from commands.output.contact_sheet import Thumbnail, sheet
 from indexer.domain.models import Hit
-from indexer.system.text import counted, printable
+from indexer.system.text import pluralize, printable
 
 if TYPE_CHECKING:
     from indexer.domain.training import Evaluation, Mistake
@@ -37,7 +37,7 @@ def write_evaluation(evaluation: Evaluation, as_json: bool, out: TextIO) -> None
         if one.support or one.precision:
             out.write(f"{printable(label):<12} {one.precision:>9.3f} {one.recall:>7.3f} {one.f1:>6.3f} {one.support:>9,}\n")
     if evaluation.left_out:
-        out.write(f"\n{counted(evaluation.left_out, 'picture')} of emotions that the model does not know were left out.\n")
+        out.write(f"\n{pluralize(evaluation.left_out, 'picture')} of emotions that the model does not know were left out.\n")
 
 
 def write_report(
@@ -52,6 +52,8 @@ def write_report(
         Hit(os.fsencode(one.path.absolute()), "", f"{one.guess}, not {one.truth}", one.confidence, {one.guess: one.confidence})
         for one in mistakes[:_SHOWN]
     ]
-    files[2].write_text(sheet(wrong, f"{title}: the surest of {counted(len(mistakes), 'mistake')}", thumbnail), encoding="utf-8")
+    files[2].write_text(
+        sheet(wrong, f"{title}: the surest of {pluralize(len(mistakes), 'mistake')}", thumbnail), encoding="utf-8"
+    )
     files[3].write_text(json.dumps(evaluation.as_json(), indent=1) + "\n")
     return files

@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, TextIO
 
-from indexer.system.text import counted, printable
+from indexer.system.text import pluralize, printable
 
 if TYPE_CHECKING:
-    from indexer.domain.health import CheckUp, Doctored, Finding
+    from indexer.domain.health import CheckReport, DoctorReport, Finding
 
 _MENDED = "moodex doctor --repair"
 _OF_SQLITE = ("unreadable", "pages", "indexes", "references")
 """Findings whose example is what SQLite says."""
 
 
-def write_doctored(doctored: Doctored, as_json: bool, out: TextIO) -> None:
+def write_doctored(doctored: DoctorReport, as_json: bool, out: TextIO) -> None:
     """Write a line for each finding, mended or left, then how it stands."""
     if as_json:
         out.write(json.dumps(_as_dict(doctored), indent=2) + "\n")
@@ -34,7 +34,7 @@ def write_doctored(doctored: Doctored, as_json: bool, out: TextIO) -> None:
         if finding.kind not in seen:
             out.write(f"{_line(finding)}\n")
     if repair is not None and repair.recovered is not None:
-        rows = ", ".join(counted(number, table.removesuffix("s")) for table, number in repair.recovered.items() if number)
+        rows = ", ".join(pluralize(number, table.removesuffix("s")) for table, number in repair.recovered.items() if number)
         out.write(f"Recovered {rows}\n")
     if repair is not None and repair.saved is not None:
         out.write(f"Kept      the database as it was: {printable(str(repair.saved))}\n")
@@ -50,19 +50,19 @@ def _line(finding: Finding) -> str:
 
 
 def _what(finding: Finding) -> str:
-    return f"{counted(finding.count, finding.about.noun)} {finding.about.like}"
+    return f"{pluralize(finding.count, finding.about.noun)} {finding.about.like}"
 
 
-def _verdict(check_up: CheckUp) -> str:
+def _verdict(check_up: CheckReport) -> str:
     nouns = {"files": "file", "images": "picture", "predictions": "prediction", "labels": "label"}
-    counts = [counted(check_up.rows[table], noun) for table, noun in nouns.items() if table in check_up.rows]
+    counts = [pluralize(check_up.rows[table], noun) for table, noun in nouns.items() if table in check_up.rows]
     looked = f" in {', '.join(counts)}" if counts else ""
     if not check_up.problems:
         return f"Sound: {', '.join(counts)}."
-    return f"Not sound: {counted(len(check_up.problems), 'problem')}{looked}."
+    return f"Not sound: {pluralize(len(check_up.problems), 'problem')}{looked}."
 
 
-def _as_dict(doctored: Doctored) -> dict[str, Any]:
+def _as_dict(doctored: DoctorReport) -> dict[str, Any]:
     repair = doctored.repair
     last = doctored.found if repair is None else repair.after
     shown: dict[str, Any] = {

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
-from indexer.system.text import guarded, printable, shown_path, write_bytes, write_table
+from indexer.system.text import display_path, escape_spreadsheet_formula, printable, write_bytes, write_table
 
 if TYPE_CHECKING:
     from indexer.domain.models import Hit
@@ -60,7 +60,7 @@ def _write_table(hits: Sequence[Hit], out: TextIO) -> None:
         alike = f"  {hit.similarity:5.3f} " if hit.similarity is not None else ""
         emotion = f"{printable(hit.emotion):<{max(width, 7)}}"
         place = f"  {'' if hit.box is None else shown_box(hit.box):<{face}}" if face else ""
-        out.write(f"{hit.score:<6.3f} {emotion}{alike}  {hit.image_id[:8]}{place}  {shown_path(hit.path)}\n")
+        out.write(f"{hit.score:<6.3f} {emotion}{alike}  {hit.image_id[:8]}{place}  {display_path(hit.path)}\n")
 
 
 def _write_json(hits: Sequence[Hit], out: TextIO) -> None:
@@ -76,13 +76,15 @@ def _write_jsonl(hits: Sequence[Hit], out: TextIO) -> None:
 
 def _write_csv(hits: Sequence[Hit], out: TextIO) -> None:
     emotions = list(hits[0].emotions) if hits else []
-    rows: list[list[Any]] = [["path", "image_id", "emotion", "score", "similarity", *map(guarded, emotions), "box"]]
+    rows: list[list[Any]] = [
+        ["path", "image_id", "emotion", "score", "similarity", *map(escape_spreadsheet_formula, emotions), "box"]
+    ]
     for hit in hits:
         shown = hit_as_dict(hit)
         row = [
             shown["path"],
             hit.image_id,
-            guarded(hit.emotion),
+            escape_spreadsheet_formula(hit.emotion),
             shown["score"],
             "" if hit.similarity is None else hit.similarity,
         ]
@@ -94,7 +96,7 @@ def _write_csv(hits: Sequence[Hit], out: TextIO) -> None:
 def _write_paths(hits: Sequence[Hit], end: str, out: TextIO) -> None:
     if out.isatty():
         for hit in hits:
-            out.write(shown_path(hit.path) + "\n")
+            out.write(display_path(hit.path) + "\n")
     else:
         write_bytes(b"".join(hit.path + end.encode() for hit in hits), out)
 

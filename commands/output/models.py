@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
-from indexer.system.text import counted, printable
+from indexer.system.text import pluralize, printable
 
 if TYPE_CHECKING:
     from indexer.domain.reports import DefaultModel, ExportedModel, ListedModel
@@ -37,7 +37,7 @@ def write_models(models: Sequence[ListedModel], as_json: bool, out: TextIO) -> N
         card = model.card
         mark = "*" if model.default else " "
         facts = f"{printable(card.architecture)}, {card.input.size} px, {len(card.labels)} emotions, {card.embedding_size}-d"
-        out.write(f"{mark} {printable(card.name)}  {facts}, {model.origin}, {counted(model.pictures, 'picture')} indexed\n")
+        out.write(f"{mark} {printable(card.name)}  {facts}, {model.origin}, {pluralize(model.pictures, 'picture')} indexed\n")
     out.write("* is used unless --model says otherwise.\n")
 
 
@@ -52,7 +52,7 @@ def write_default(default: DefaultModel, as_json: bool, out: TextIO) -> None:
 
 def write_removed(name: str, predictions: int | None, out: TextIO) -> None:
     """Write what was removed with a model; `predictions` is None where they were kept."""
-    forgotten = "; its predictions were kept" if predictions is None else f" and {counted(predictions, 'prediction')} of it"
+    forgotten = "; its predictions were kept" if predictions is None else f" and {pluralize(predictions, 'prediction')} of it"
     out.write(f"Removed {printable(name)}{forgotten}.\n")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from commands.output.hits import hit_as_dict, shown_box
-from indexer.system.text import printable, shown_path
+from indexer.system.text import display_path, printable
 
 if TYPE_CHECKING:
     from indexer.domain.models import Hit
@@ -27,7 +27,7 @@ def write_bars(hits: Sequence[Hit], as_json: bool, out: TextIO) -> None:
         json.dump(shown if len(hits) == 1 else {**shown, "faces": [hit_as_dict(hit) for hit in hits]}, out, indent=2)
         out.write("\n")
         return
-    out.write(f"{shown_path(main.path)}  ({main.image_id[:8]})\n")
+    out.write(f"{display_path(main.path)}  ({main.image_id[:8]})\n")
     if main.label is not None:
         out.write(f"  You said: {printable(main.label)}. The model says:\n")
     for number, hit in enumerate(hits, start=1):

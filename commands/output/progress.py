@@ -1,6 +1,6 @@
 """Progress of long work on many pictures on a terminal; nothing where stderr is none, or where logs are JSON or quiet.
 
-Implements `indexer.ports.Progress`.
+Implements `indexer.ports.progress.Progress`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 from commands import logs
-from indexer.system.text import counted
+from indexer.system.text import pluralize
 
 _EVERY = 0.1
 
@@ -30,7 +30,7 @@ class TerminalProgress:
         now = time.monotonic()
         if self._terminal and now - self._shown_at >= _EVERY:
             self._shown_at = now
-            sys.stderr.write(f"\rLooking for pictures: {counted(found, 'file')} ")
+            sys.stderr.write(f"\rLooking for pictures: {pluralize(found, 'file')} ")
             sys.stderr.flush()
 
     def start(self, total: int) -> None:

@@ -9,10 +9,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, TextIO
 
 from commands.output.summary import WORDS
-from indexer.system.text import printable, shown_path
+from indexer.system.text import display_path, printable
 
 if TYPE_CHECKING:
-    from indexer.ports import RunRecord
+    from indexer.ports.store_reader import RunRecord
 
 _LEFT_OUT = ("scanned",)
 
@@ -29,8 +29,8 @@ def write_runs(runs: Sequence[RunRecord], as_json: bool, out: TextIO) -> None:
     out.write(f"{'STARTED':<19}  {'TOOK':>8}  {'ENDED':<11}  WHAT\n")
     for run in runs:
         when = datetime.fromtimestamp(run.started_at).isoformat(" ", "seconds")
-        took = "-" if run.ended_at is None else shown_seconds(run.ended_at - run.started_at)
-        roots = ", ".join(shown_path(root) for root in run.roots)
+        took = "-" if run.ended_at is None else format_duration(run.ended_at - run.started_at)
+        roots = ", ".join(display_path(root) for root in run.roots)
         out.write(f"{when}  {took:>8}  {run.outcome:<11}  {what_it_did(run)}  ({roots})\n")
         if run.reason:
             out.write(f"{'':<44}{printable(run.reason)}\n")
@@ -43,7 +43,7 @@ def what_it_did(run: RunRecord) -> str:
     return counts or idle.get(run.outcome, "nothing was done")
 
 
-def shown_seconds(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """ "0.4 s", "3 min 20 s", "2 h 05 min"."""
     if seconds < 60:
         return f"{seconds:.1f} s"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 from indexer.domain.errors import UsageError
 from indexer.scheduling.cron import shown_every
 from indexer.system.atomic import write_file
-from indexer.system.text import printable, shown_path
+from indexer.system.text import display_path, printable
 
 if TYPE_CHECKING:
     from indexer.domain.jobs import Job
@@ -82,7 +82,7 @@ def _when(job: Job) -> str:
 
 
 def _paths(job: Job) -> str:
-    return ", ".join(shown_path(root) for root in job.roots)
+    return ", ".join(display_path(root) for root in job.roots)
 
 
 def _last(job: Job) -> str:

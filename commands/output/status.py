@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
 from commands.output.runs import as_object, what_it_did
-from indexer.system.text import counted, printable, shown_path
+from indexer.system.text import display_path, pluralize, printable
 
 if TYPE_CHECKING:
     from indexer.domain.reports import Status
@@ -28,13 +28,13 @@ def write_status(status: Status, as_json: bool, out: TextIO) -> None:
     out.write(f"Pictures  {status.counts.images:,}\n")
     for model, pictures in status.models:
         share = pictures / status.counts.images if status.counts.images else 0
-        out.write(f"Model     {printable(model.card.name)}: {counted(pictures, 'picture')} ({share:.0%})\n")
+        out.write(f"Model     {printable(model.card.name)}: {pluralize(pictures, 'picture')} ({share:.0%})\n")
     for run in status.runs:
         when = datetime.fromtimestamp(run.started_at).isoformat(" ", "minutes")
-        roots = ", ".join(shown_path(root) for root in run.roots)
+        roots = ", ".join(display_path(root) for root in run.roots)
         out.write(f"Run       {when}  {run.outcome}: {what_it_did(run)}  ({roots})\n")
     for path, failure in status.failures:
-        out.write(f"Failed    {shown_path(path)}: {printable(failure.reason)}\n")
+        out.write(f"Failed    {display_path(path)}: {printable(failure.reason)}\n")
 
 
 def _as_dict(status: Status) -> dict[str, Any]:

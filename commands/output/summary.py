@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, TextIO
 
-from indexer.system.text import counted
+from indexer.system.text import pluralize
 
 if TYPE_CHECKING:
     from indexer.domain.reports import Summary
@@ -35,7 +35,7 @@ def _in_words(summary: Summary) -> str:
         return "No picture files were found.\n"
     counts = summary.as_dict()
     parts = [f"{counts[field]:,} {words}" for field, words in WORDS.items() if counts[field]]
-    lines = [f"{counted(summary.scanned, 'picture file')}: {', '.join(parts) or 'nothing to do'}."]
+    lines = [f"{pluralize(summary.scanned, 'picture file')}: {', '.join(parts) or 'nothing to do'}."]
     rate = f"{summary.images_per_second:.1f} pictures a second"
     how = f" on {summary.device} by {summary.engine}, {rate}" if summary.indexed else ""
     lines.append(f"{summary.seconds:.1f} s with {summary.model}{how}.")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from commands import logs
 from indexer.domain.training import Row
-from indexer.system.text import counted, printable
+from indexer.system.text import pluralize, printable
 
 if TYPE_CHECKING:
     from indexer.domain.training import Epoch, Inspection, Trained
@@ -66,7 +66,7 @@ def write_inspection(inspection: Inspection, as_json: bool, out: TextIO) -> None
     if as_json:
         out.write(json.dumps(inspection.as_json()) + "\n")
         return
-    out.write(f"{counted(inspection.pictures, 'picture')} by {counted(len(inspection.groups), 'artist')}:\n")
+    out.write(f"{pluralize(inspection.pictures, 'picture')} by {pluralize(len(inspection.groups), 'artist')}:\n")
     for emotion, count in inspection.counts.items():
         words = ", ".join(f"{printable(word)}" for word in inspection.words[emotion] if word != emotion)
         out.write(f"  {printable(emotion):<12} {count:>7,}{f'  (from {words})' if words else ''}\n")
@@ -91,7 +91,7 @@ def write_trained(trained: Trained, as_json: bool, out: TextIO) -> None:
     if trained.tested:
         tested = trained.tested
         out.write(
-            f"On {counted(tested.n, 'picture')} that it never saw: accuracy {tested.accuracy:.3f}, balanced "
+            f"On {pluralize(tested.n, 'picture')} that it never saw: accuracy {tested.accuracy:.3f}, balanced "
             f"{tested.balanced_accuracy:.3f} (chance {tested.chance:.2f}), calibration error {tested.ece:.3f}.\n"
         )
     out.write(f"{printable(str(trained.path))}\n")

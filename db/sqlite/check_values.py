@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from db.sqlite.raw_connection import portions
+from db.sqlite.raw_connection import fetch_chunks
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,7 +48,7 @@ def broken_predictions(
         'SELECT p.id, p.image_id, p.model_id, p.region, p."left", p.top, p."right", p.bottom, p.emotion, p.score, '
         "p.probabilities, l.emotion FROM predictions p LEFT JOIN labels l ON l.image_id = p.image_id ORDER BY p.id"
     )
-    for rows in portions(connection.execute(query)):
+    for rows in fetch_chunks(connection.execute(query)):
         by_model: dict[Any, list[Any]] = defaultdict(list)
         for row in rows:
             by_model[row[2]].append(row)
@@ -68,7 +68,7 @@ def broken_embeddings(
         if cards.get(model) is not None
     }
     query = "SELECT id, image_id, embedder_id, vector FROM embeddings ORDER BY id"
-    for rows in portions(connection.execute(query)):
+    for rows in fetch_chunks(connection.execute(query)):
         by_embedder: dict[Any, list[Any]] = defaultdict(list)
         for row in rows:
             by_embedder[row[2]].append(row)
@@ -134,7 +134,7 @@ def _unit(card: ModelCard, vectors: Sequence[object]) -> npt.NDArray[np.bool_]:
     length_1 = np.ones(len(numbers), dtype=bool)
     with np.errstate(all="ignore"):
         for space in [name for name, _ in card.spaces] or [""]:
-            part = numbers[:, card.columns(space)]
+            part = numbers[:, card.space_slice(space)]
             length_1 &= abs(np.sqrt(np.einsum("nd,nd->n", part, part)) - 1) <= _LENGTH
     sound[sound] = length_1
     return sound

@@ -11,13 +11,13 @@ from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
-from db.sqlite.engine import plain_errors
-from db.sqlite.raw_connection import UNREADABLE, reading, sound_or_raise
+from db.sqlite.engine import translate_sqlite_errors
+from db.sqlite.raw_connection import UNREADABLE, reading, require_intact
 from indexer.domain.errors import StoreDamaged
 from indexer.system.atomic import replace_file, sync_folder
 
 _OF_THE_TARGET = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
-_PAGES_AT_ONCE = 2048
+_COPY_CHUNK_PAGES = 2048
 _BESIDE = ("-wal", "-shm")
 
 
@@ -28,26 +28,26 @@ def copy_database(source: Path, target: Path, advance: Callable[[int, int], None
     OSError where the copy cannot be written.
     """
     # The open transaction keeps the source as it is: without it, every commit of a writer would begin the copy anew.
-    with plain_errors(source), reading(source) as old, closing(sqlite3.connect(target)) as new:
+    with translate_sqlite_errors(source), reading(source) as old, closing(sqlite3.connect(target)) as new:
 
         def watch(_status: int, remaining: int, total: int) -> None:
             check_stop()
             advance(total - remaining, total)
 
         try:
-            old.backup(new, pages=_PAGES_AT_ONCE, progress=watch)
+            old.backup(new, pages=_COPY_CHUNK_PAGES, progress=watch)
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF not in _OF_THE_TARGET:
                 raise
             code = errno.ENOSPC if error.sqlite_errorcode == sqlite3.SQLITE_FULL else errno.EIO
             raise OSError(code, str(error)) from error
     try:
-        sound_or_raise(target)
+        require_intact(target)
     except StoreDamaged as error:
         raise StoreDamaged(f"The database {source} is damaged; see what can be saved: moodex doctor --repair") from error
 
 
-def set_aside(database: Path, aside: Path) -> None:
+def copy_aside(database: Path, aside: Path) -> None:
     """Keep a copy of a database under another name, whatever state it is in."""
 
     def write(temporary: Path) -> None:
@@ -63,14 +63,14 @@ def set_aside(database: Path, aside: Path) -> None:
     replace_file(aside, write)
 
 
-def put_in_place(new: Path, database: Path) -> None:
+def replace_live_database(new: Path, database: Path) -> None:
     """Make a new database the one that is used, in one step, though others may have the old one open.
 
     Where the old one is sound, its content is replaced, in one transaction, which every reader sees the next time it looks; else
     the file is.
     """
     try:
-        sound_or_raise(database)
+        require_intact(database)
     except StoreDamaged:
         replace_database(new, database)
         return
@@ -96,7 +96,7 @@ def remove_database(path: Path) -> None:
         path.with_name(path.name + end).unlink(missing_ok=True)
 
 
-def free_name(path: Path, why: str) -> Path:
+def unique_backup_name(path: Path, why: str) -> Path:
     """A name beside a file that says why it is there and when it was made, and that nothing has."""
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     names = (path.with_name(f"{path.name}.{why}-{stamp}{more}") for more in ("", *(f"-{number}" for number in range(2, 1000))))

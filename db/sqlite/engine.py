@@ -16,7 +16,7 @@ from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from db.sqlite.migrations import is_current, migrate
-from db.sqlite.raw_connection import TIMEOUT, is_stuck, still_name
+from db.sqlite.raw_connection import BUSY_TIMEOUT_SECONDS, immutable_uri, is_open_failure
 from indexer.domain.errors import MAKE_ROOM, MoodexError, StoreDamaged, WriterBusy
 
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT)
@@ -34,11 +34,13 @@ def open_engine(path: Path, reading: bool = False) -> Engine:
     `reading`, one that cannot be opened as usual, for its folder is read-only or its disk full, is read as it lies there.
     Raises StoreDamaged for a file that is no database, MoodexError where it cannot be opened or is too new.
     """
-    with plain_errors(path):
+    with translate_sqlite_errors(path):
         try:
-            return _made_ready(create_engine(f"sqlite:///{path}", connect_args={"timeout": TIMEOUT}))
+            return _made_ready(create_engine(f"sqlite:///{path}", connect_args={"timeout": BUSY_TIMEOUT_SECONDS}))
         except OperationalError as error:
-            name = still_name(path) if reading and isinstance(error.orig, sqlite3.Error) and is_stuck(error.orig) else None
+            name = (
+                immutable_uri(path) if reading and isinstance(error.orig, sqlite3.Error) and is_open_failure(error.orig) else None
+            )
             if name is None:
                 raise
             return _still(path, name)
@@ -72,7 +74,7 @@ def _still(path: Path, name: str) -> Engine:
 
 
 @contextmanager
-def plain_errors(path: Path) -> Iterator[None]:
+def translate_sqlite_errors(path: Path) -> Iterator[None]:
     """Turn SQLite's errors about the database file, and values in it that this program never writes, into one sentence each."""
     try:
         yield
@@ -88,7 +90,7 @@ def plain_errors(path: Path) -> Iterator[None]:
             raise _plain(path, raised, code) from error
         raise
     except _UNREADABLE as error:
-        if not _of_stored_values(error):
+        if not _raised_while_reading_rows(error):
             raise
         raise StoreDamaged(
             f"The database {path} holds values that moodex never writes ({error}); see what can be saved: moodex doctor --repair"
@@ -99,8 +101,8 @@ def _plain(path: Path, error: sqlite3.OperationalError, code: int) -> MoodexErro
     match code:
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return WriterBusy(
-                f"Another program holds the database {path} locked, and did not let go of it in {TIMEOUT:.0f} s; close that "
-                "program, then run the same command again."
+                f"Another program holds a lock on the database {path}, and moodex waited {BUSY_TIMEOUT_SECONDS:.0f} s for it. "
+                "Close that program, then run the same command again."
             )
         case sqlite3.SQLITE_READONLY:
             return MoodexError(f"The database {path} cannot be written to: it, or its folder, is read-only.")
@@ -121,7 +123,7 @@ def _is_full(path: Path) -> bool:
     return shutil.disk_usage(path.parent).free < _BESIDE
 
 
-def _of_stored_values(error: BaseException) -> bool:
+def _raised_while_reading_rows(error: BaseException) -> bool:
     """Whether an error arose where rows are read: in `db`, or in what `db` called with a row's values."""
     _own, *frames = (frame for frame, _ in walk_tb(error.__traceback__))
     return any(str(frame.f_globals.get("__name__")).startswith("db.") for frame in frames)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from db.sqlite.raw_connection import portions
-from indexer.domain.export import Portion, Wanted
-from indexer.domain.models import Face, in_pixels
+from db.sqlite.raw_connection import fetch_chunks
+from indexer.domain.export import ExportChunk, ExportFilter
+from indexer.domain.models import Face, to_pixel_box
 
 if TYPE_CHECKING:
     from indexer.domain.export import Box
@@ -36,7 +36,7 @@ _UNDER = (
 )
 
 
-def exported(connection: sqlite3.Connection, model_id: int, card: ModelCard, wanted: Wanted) -> Iterator[Portion]:
+def exported(connection: sqlite3.Connection, model_id: int, card: ModelCard, wanted: ExportFilter) -> Iterator[ExportChunk]:
     """The rows of an export, by file, then by region."""
     (embedder,) = connection.execute("SELECT embedder_id FROM models WHERE id = ?", (model_id,)).fetchone()
     query, values = _QUERY, {"model": model_id, "embedder": embedder}
@@ -49,16 +49,16 @@ def exported(connection: sqlite3.Connection, model_id: int, card: ModelCard, wan
         folder, name = os.path.split(wanted.under)
         query += _UNDER
         values |= {"under": wanted.under, "below": stem + b"/", "above": stem + b"0", "folder": folder, "name": name}
-    for rows in portions(connection.execute(f"{query} ORDER BY files.id, p.region", values)):
+    for rows in fetch_chunks(connection.execute(f"{query} ORDER BY files.id, p.region", values)):
         yield _portion(rows, card)
 
 
-def _portion(rows: Sequence[Any], card: ModelCard) -> Portion:
+def _portion(rows: Sequence[Any], card: ModelCard) -> ExportChunk:
     folders, names, digests, widths, heights, labels, emotions, scores, regions, *edges, probabilities, vectors = zip(
         *rows, strict=True
     )
     sizes = zip(widths, heights, strict=True)
-    return Portion(
+    return ExportChunk(
         paths=[os.path.join(folder, name) for folder, name in zip(folders, names, strict=True)],
         digests=[digest.hex() for digest in digests],
         emotions=[emotion or label for emotion, label in zip(emotions, labels, strict=True)],
@@ -72,7 +72,7 @@ def _portion(rows: Sequence[Any], card: ModelCard) -> Portion:
 
 
 def _box(edges: Sequence[Any], size: tuple[int, int]) -> Box | None:
-    return None if edges[0] is None else in_pixels(Face(*edges), *size)
+    return None if edges[0] is None else to_pixel_box(Face(*edges), *size)
 
 
 def _numbers(blobs: Sequence[bytes | None], width: int, kind: str) -> Any:

@@ -9,31 +9,33 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from db.sqlite.raw_connection import reading, writing
-from indexer.domain.health import Place
+from indexer.domain.health import IndexedFile
 from indexer.domain.models import FileStamp
 
-_AT_ONCE = 2000
+_FILE_CHUNK_ROWS = 2000
 _QUERY = (
     "SELECT files.id, folders.path, files.name, size, mtime_ns, digest FROM files JOIN folders ON folders.id = folder_id "
     "JOIN images ON images.id = image_id WHERE state = 'done'"
 )
 
 
-def done_files(database: Path) -> Iterator[list[Place]]:
+def done_files(database: Path) -> Iterator[list[IndexedFile]]:
     """Every file that is done, oldest first. Each portion is read by itself: looking at files may take hours, and a database from
     which somebody reads so long grows.
     """
     after = 0
     while True:
         with reading(database) as connection:
-            rows = connection.execute(f"{_QUERY} AND files.id > ? ORDER BY files.id LIMIT {_AT_ONCE}", (after,)).fetchall()
+            rows = connection.execute(
+                f"{_QUERY} AND files.id > ? ORDER BY files.id LIMIT {_FILE_CHUNK_ROWS}", (after,)
+            ).fetchall()
         if not rows:
             return
         yield [_place(row) for row in rows]
         after = rows[-1][0]
 
 
-def still_known(database: Path, places: Sequence[Place]) -> set[Place]:
+def still_known(database: Path, places: Sequence[IndexedFile]) -> set[IndexedFile]:
     """Those files, among some that lie together, of which the database still says the same."""
     with reading(database) as connection:
         between = (places[0].id, places[-1].id)
@@ -41,12 +43,12 @@ def still_known(database: Path, places: Sequence[Place]) -> set[Place]:
     return {_place(row) for row in rows}.intersection(places)
 
 
-def read_again(database: Path, places: Sequence[Place]) -> None:
+def requeue_files(database: Path, places: Sequence[IndexedFile]) -> None:
     """Let files wait to be read, as if they had changed."""
     with writing(database) as connection:
         connection.executemany("UPDATE files SET state = 'pending' WHERE id = ?", [(place.id,) for place in places])
 
 
-def _place(row: tuple[int, bytes, bytes, int, int, bytes]) -> Place:
+def _place(row: tuple[int, bytes, bytes, int, int, bytes]) -> IndexedFile:
     number, folder, name, size, mtime, digest = row
-    return Place(number, os.path.join(folder, name), FileStamp(size, mtime), digest)
+    return IndexedFile(number, os.path.join(folder, name), FileStamp(size, mtime), digest)

@@ -14,7 +14,7 @@ from db.sqlite.prediction_rows import chunks
 from db.sqlite.schema import FileRow, FolderRow, RunRow
 from indexer.domain.models import Failure, FileStamp, FileState
 from indexer.domain.runs import DONE
-from indexer.ports import FolderNote, PendingFile
+from indexer.ports.store_writer import FolderScanResult, PendingFile
 
 
 def file_under(root: bytes) -> ColumnElement[bool]:
@@ -30,8 +30,8 @@ def folder_under(root: bytes) -> ColumnElement[bool]:
     return or_(FolderRow.path == root, and_(FolderRow.path > stem + b"/", FolderRow.path < stem + b"0"))
 
 
-def note_files(connection: Connection, run_id: int, notes: Sequence[FolderNote]) -> None:
-    """As `indexer.ports.Catalog.note_scan`."""
+def record_files(connection: Connection, run_id: int, notes: Sequence[FolderScanResult]) -> None:
+    """As `indexer.ports.store_writer.StoreWriter.record_scan`."""
     folders = _folder_ids(connection, [note.folder for note in notes])
     listings = update(FolderRow.table).where(FolderRow.id == bindparam("folder"))
     run = connection.execute(select(RunRow.model_id, RunRow.finder_id).where(RunRow.id == run_id)).one()
@@ -44,7 +44,7 @@ def note_files(connection: Connection, run_id: int, notes: Sequence[FolderNote])
         connection.execute(_note(run_id), rows)
 
 
-def settle_files(
+def finish_files(
     connection: Connection, done: Sequence[tuple[PendingFile, int]], failed: Sequence[tuple[PendingFile, Failure]]
 ) -> None:
     """Let files be done, each with its picture, or failed, and no longer wait."""
@@ -66,8 +66,8 @@ def settle_files(
         connection.execute(settle, rows)
 
 
-def settle_moves(connection: Connection, run_id: int, missing: Sequence[int]) -> list[int]:
-    """As `indexer.ports.Catalog.settle_moves`."""
+def detect_moves(connection: Connection, run_id: int, missing: Sequence[int]) -> list[int]:
+    """As `indexer.ports.store_writer.StoreWriter.detect_moves`."""
     # What appeared in runs that came to no end since the last that did has appeared for this one.
     done = select(func.max(RunRow.id)).where(RunRow.id < run_id, RunRow.outcome == DONE)
     since = connection.execute(done).scalar() or 0
@@ -126,7 +126,7 @@ def _note(run_id: int) -> Insert:
     )
 
 
-def _noted(folder_id: int, run_id: int, note: FolderNote) -> Iterator[dict[str, object]]:
+def _noted(folder_id: int, run_id: int, note: FolderScanResult) -> Iterator[dict[str, object]]:
     entries: list[tuple[bytes, FileStamp, Failure | None]] = [(name, stamp, None) for name, stamp in note.pending.items()]
     entries += [(name, stamp, failure) for name, (stamp, failure) in note.failed.items()]
     for name, stamp, failure in entries:

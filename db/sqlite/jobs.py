@@ -12,7 +12,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from db.sqlite.schema import JobRow
 
 if TYPE_CHECKING:
-    from indexer.domain.jobs import Job, Last
+    from indexer.domain.jobs import Job, JobStatus
 
 
 class SqliteJobs:
@@ -48,19 +48,19 @@ class SqliteJobs:
         with self._engine.begin() as connection:
             return bool(connection.execute(unseen.values(begun_at=now, retry_at=None)).rowcount)
 
-    def note_job(self, name: str, last: Last) -> None:
+    def note_job(self, name: str, last: JobStatus) -> None:
         with self._engine.begin() as connection:
             connection.execute(update(JobRow.table).where(JobRow.name == name).values(**asdict(last)))
 
 
 def _job(row: Row[Any]) -> Job:
-    from indexer.domain.jobs import Job, JobOptions, Last, When  # a search has no need of them
+    from indexer.domain.jobs import Job, JobOptions, JobStatus, Trigger  # a search has no need of them
 
     return Job(
         row.name,
         tuple(os.fsencode(root) for root in row.roots),
-        When(row.cron, row.every, bool(row.watch)),
+        Trigger(row.cron, row.every, bool(row.watch)),
         JobOptions(**{**row.options, "exclude": tuple(row.options["exclude"])}),
         row.added_at,
-        Last(row.begun_at, row.ended_at, row.succeeded_at, row.retry_at, row.outcome, row.reason, row.failures),
+        JobStatus(row.begun_at, row.ended_at, row.succeeded_at, row.retry_at, row.outcome, row.reason, row.failures),
     )

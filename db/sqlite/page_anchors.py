@@ -8,39 +8,47 @@ from __future__ import annotations
 
 from sqlalchemy import ColumnElement, Connection, and_, func, insert, literal, or_, select
 
-from db.sqlite.schema import FileRow, LabelRow, MarkRow, ModelRow, PredictionRow
-from db.sqlite.search_queries import best_first, whole_list
+from db.sqlite.schema import FileRow, LabelRow, ModelRow, PageAnchorRow, PredictionRow
+from db.sqlite.search_queries import best_first, ranked_query
 from indexer.domain.emotions import with_children
-from indexer.ports import Filter
+from indexer.ports.store_reader import HitFilter
 
-_LONG = 5_000
+_MIN_LIST_ROWS = 5_000
 """Shorter lists need none: their last page takes some 5 ms."""
 
-_APART = 500
+_ANCHOR_SPACING_ROWS = 500
 _FIELDS = ("model_id", "emotions", "place", "score", "prediction_id", "file_id")
 
 
-def set_marks(connection: Connection, model_id: int) -> None:
+def build_page_anchors(connection: Connection, model_id: int) -> None:
     """Mark those long lists of a model that have no marks."""
-    marked = set(connection.execute(select(MarkRow.emotions).where(MarkRow.model_id == model_id).distinct()).scalars())
+    marked = set(
+        connection.execute(select(PageAnchorRow.emotions).where(PageAnchorRow.model_id == model_id).distinct()).scalars()
+    )
     for emotions in _lists(connection, model_id):
         of_these = and_(PredictionRow.model_id == model_id, PredictionRow.emotion.in_(sorted(emotions)))
-        far = select(PredictionRow.id).where(of_these).offset(_LONG).limit(1)
+        far = select(PredictionRow.id).where(of_these).offset(_MIN_LIST_ROWS).limit(1)
         if _name(emotions) not in marked and connection.execute(far).first() is not None:
-            every = whole_list(model_id, Filter(emotions), emotions).subquery()
+            every = ranked_query(model_id, HitFilter(emotions), emotions).subquery()
             number = func.row_number().over(order_by=best_first(every)) - 1
             row = select(every, number.label("place")).subquery().c
             whose = literal(model_id).label("model_id"), literal(_name(emotions)).label("emotions")
-            marks = select(*whose, row.place, row.score, row.prediction_id, row.file_id).where(row.place % _APART == 0)
-            connection.execute(insert(MarkRow.table).from_select(_FIELDS, marks))
+            marks = select(*whose, row.place, row.score, row.prediction_id, row.file_id).where(
+                row.place % _ANCHOR_SPACING_ROWS == 0
+            )
+            connection.execute(insert(PageAnchorRow.table).from_select(_FIELDS, marks))
 
 
-def skip(connection: Connection, model_id: int, chosen: Filter, offset: int) -> tuple[int, tuple[ColumnElement[bool], ...]]:
+def skip_to_anchor(
+    connection: Connection, model_id: int, chosen: HitFilter, offset: int
+) -> tuple[int, tuple[ColumnElement[bool], ...]]:
     """How many places of a list are still to be counted up to an offset, and what says that a place is one of those."""
     if chosen.emotions is None or chosen.excluded or chosen.under is not None:
         return offset, ()
-    own = and_(MarkRow.model_id == model_id, MarkRow.emotions == _name(chosen.emotions), MarkRow.place <= offset)
-    mark = connection.execute(select(MarkRow.table).where(own).order_by(MarkRow.place.desc()).limit(1)).first()
+    own = and_(
+        PageAnchorRow.model_id == model_id, PageAnchorRow.emotions == _name(chosen.emotions), PageAnchorRow.place <= offset
+    )
+    mark = connection.execute(select(PageAnchorRow.table).where(own).order_by(PageAnchorRow.place.desc()).limit(1)).first()
     if mark is None:
         return offset, ()
     same = and_(PredictionRow.id == mark.prediction_id, FileRow.id >= mark.file_id)

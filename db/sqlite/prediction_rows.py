@@ -12,14 +12,14 @@ from sqlalchemy import ColumnElement, Connection, Join, Select, and_, delete, ex
 
 from db.sqlite.schema import EmbeddingRow, GenerationRow, LabelRow, ModelRow, PredictionRow, RunRow
 from indexer.domain.models import MAIN_FACE, WHOLE_IMAGE, Prediction
-from indexer.ports import Predicted
+from indexer.ports.store_writer import AnalyzedFileSet
 
 if TYPE_CHECKING:
-    from indexer.ports import Score
+    from indexer.ports.store_writer import Score
 
 T = TypeVar("T")
 _PARAMETERS = 500
-_RESCORED_AT_ONCE = 8192
+_RESCORE_CHUNK_ROWS = 8192
 _ADD_PREDICTION = (
     "INSERT INTO predictions "
     '(image_id, model_id, region, finder_id, "left", top, "right", bottom, emotion, score, probabilities) '
@@ -80,7 +80,9 @@ class _Reader(NamedTuple):
     embedder_id: int
 
 
-def write_predictions(connection: Connection, run_id: int, images: Mapping[bytes, int], entries: Sequence[Predicted]) -> None:
+def write_predictions(
+    connection: Connection, run_id: int, images: Mapping[bytes, int], entries: Sequence[AnalyzedFileSet]
+) -> None:
     """Replace what the run's model said of some pictures, and their embeddings."""
     columns = select(RunRow.model_id, RunRow.finder_id, ModelRow.embedder_id).join(ModelRow.table, ModelRow.id == RunRow.model_id)
     reader = _Reader(*connection.execute(columns.where(RunRow.id == run_id)).one())
@@ -145,7 +147,7 @@ def rewrite_predictions(connection: Connection, image_ids: Sequence[int]) -> Non
 
 
 def rescore(connection: Connection, source: int, target: int, score: Score, advance: Callable[[int], None]) -> int:
-    """As `indexer.ports.Catalog.rescore`, within a transaction."""
+    """As `indexer.ports.store_writer.StoreWriter.rescore`, within a transaction."""
     import numpy as np
 
     row, done = PredictionRow, PredictionRow.table.alias()
@@ -155,7 +157,7 @@ def rescore(connection: Connection, source: int, target: int, score: Score, adva
     said: dict[int, str] = dict(labelled)
     rescored = after = 0
     while True:
-        found = connection.execute(next_embedded(source, after, _RESCORED_AT_ONCE, missing)).all()
+        found = connection.execute(next_embedded(source, after, _RESCORE_CHUNK_ROWS, missing)).all()
         if not found:
             break
         after = found[-1].id

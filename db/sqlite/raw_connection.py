@@ -13,12 +13,12 @@ from indexer.domain.errors import StoreDamaged
 UNREADABLE = (sqlite3.DatabaseError, UnicodeDecodeError)
 """What sqlite3 raises for a damaged file; the latter where it names, in its message, what is no text."""
 
-TIMEOUT = 30.0
+BUSY_TIMEOUT_SECONDS = 30.0
 """Seconds for which SQLite waits for another program that holds a lock of its own."""
 
-_STUCK = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL)
-AT_ONCE = 8192
-_STEPS = 100_000
+_OPEN_FAILURE_CODES = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL)
+FETCH_CHUNK_ROWS = 8192
+_PROGRESS_OPCODES = 100_000
 """SQLite's steps between two looks at whether to stop: some milliseconds."""
 
 
@@ -38,7 +38,7 @@ def reading(path: Path, check_stop: Callable[[], None] | None = None) -> Iterato
             yield connection
 
 
-def still_name(path: Path) -> str | None:
+def immutable_uri(path: Path) -> str | None:
     """What SQLite opens a database by that nobody can be writing to, for it needs neither locks nor files beside it; None where
     there is a log, without which the database would not be whole.
 
@@ -50,18 +50,18 @@ def still_name(path: Path) -> str | None:
     return f"file:{quote(str(path))}?mode=ro&immutable=1"
 
 
-def is_stuck(error: sqlite3.Error) -> bool:
+def is_open_failure(error: sqlite3.Error) -> bool:
     """Whether a database could not be opened for what lies around it: a read-only folder, a full disk."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _STUCK
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _OPEN_FAILURE_CODES
 
 
 def _opened(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None, timeout=TIMEOUT)
+    connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_SECONDS)
     try:
         _begin(connection)
         connection.rollback()
     except sqlite3.Error as error:
-        if not is_stuck(error) or (name := still_name(path)) is None:
+        if not is_open_failure(error) or (name := immutable_uri(path)) is None:
             return connection  # and whoever reads hears of it
         connection.close()
         return sqlite3.connect(name, uri=True, isolation_level=None)
@@ -76,7 +76,7 @@ def _begin(connection: sqlite3.Connection) -> None:
 @contextmanager
 def writing(path: Path) -> Iterator[sqlite3.Connection]:
     """A connection in one transaction that is true as a whole when this ends, or not at all. References are not enforced."""
-    connection = sqlite3.connect(path, isolation_level=None, timeout=TIMEOUT)
+    connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_SECONDS)
     with closing(connection):
         connection.text_factory = lambda text: text.decode("utf-8", "replace")
         for pragma in ("synchronous=FULL", "foreign_keys=OFF", "cache_size=-65536"):
@@ -90,13 +90,13 @@ def writing(path: Path) -> Iterator[sqlite3.Connection]:
         connection.commit()
 
 
-def portions(cursor: sqlite3.Cursor) -> Iterator[list[tuple[object, ...]]]:
+def fetch_chunks(cursor: sqlite3.Cursor) -> Iterator[list[tuple[object, ...]]]:
     """A cursor's rows, some thousands at a time."""
-    while rows := cursor.fetchmany(AT_ONCE):
+    while rows := cursor.fetchmany(FETCH_CHUNK_ROWS):
         yield rows
 
 
-def sound_or_raise(path: Path) -> None:
+def require_intact(path: Path) -> None:
     """Raise StoreDamaged for a database whose pages are not what they should be."""
     try:
         with reading(path) as connection:
@@ -119,7 +119,7 @@ def _stopping(connection: sqlite3.Connection, check_stop: Callable[[], None] | N
             raised.append(error)
         return bool(raised)
 
-    connection.set_progress_handler(look, _STEPS)
+    connection.set_progress_handler(look, _PROGRESS_OPCODES)
     try:
         yield
     except sqlite3.OperationalError:

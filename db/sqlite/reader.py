@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, and_, bindparam, exists, func, literal, select
 
 from db.sqlite.file_rows import file_under
-from db.sqlite.page_anchors import skip
+from db.sqlite.page_anchors import skip_to_anchor
 from db.sqlite.prediction_rows import chunks, embedded, next_embedded
 from db.sqlite.schema import (
     EmbeddingRow,
@@ -29,36 +29,25 @@ from db.sqlite.schema import (
 )
 from db.sqlite.search_queries import (
     BEST_FIRST,
-    by_picture,
-    details,
     few_under,
-    filed,
+    filter_conditions,
+    hit_columns,
     is_live,
     is_main,
-    let_through,
-    places,
-    whole_list,
+    model_without_index_hint,
+    predictions_with_files,
+    ranked_query,
+    ranked_rows,
 )
 from indexer.domain.errors import NotIndexed
-from indexer.domain.models import Face, Failure, FileStamp, FileState, Hit, InputSpec, Labelled, ModelCard, in_pixels
-from indexer.ports import (
-    NOT_THE_MODELS,
-    Counts,
-    Filter,
-    Generation,
-    PictureFile,
-    RankedHit,
-    RunRecord,
-    RunTotals,
-    Sample,
-    StoredModel,
-    VectorRows,
-)
+from indexer.domain.models import Face, Failure, FileStamp, FileState, Hit, InputSpec, LabeledImage, ModelCard, to_pixel_box
+from indexer.ports.store_reader import Counts, HitFilter, ImageFile, RankedHit, RunRecord, RunTotals, Sample, StoredModel
+from indexer.ports.vectors import NOT_THE_MODELS, Generation, VectorRows
 
 if TYPE_CHECKING:
     from indexer.domain.models import Halves, Ids
 
-_VECTOR_CHUNK = 8192
+_VECTOR_CHUNK_ROWS = 8192
 
 
 # What every search asks: putting a query together takes several times as long as asking it.
@@ -69,13 +58,15 @@ _EMOTIONS_SAID = select(LabelRow.emotion).distinct().order_by(LabelRow.emotion)
 
 
 @lru_cache
-def _hits_of(chosen: Filter) -> Select[*tuple[Any, ...]]:
+def _hits_of(chosen: HitFilter) -> Select[*tuple[Any, ...]]:
     """What a filter shows of some predictions."""
-    return details().where(by_picture(bindparam("model")), _THESE, *let_through(chosen)).order_by(FileRow.id)
+    return (
+        hit_columns().where(model_without_index_hint(bindparam("model")), _THESE, *filter_conditions(chosen)).order_by(FileRow.id)
+    )
 
 
-class SqliteShelf:
-    """Implements `indexer.ports.Shelf`."""
+class SqliteReader:
+    """Implements `indexer.ports.store_reader.StoreReader`."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -160,22 +151,22 @@ class SqliteShelf:
                 for folder, name, kind, reason in connection.execute(query)
             ]
 
-    def ranked(self, model_id: int, chosen: Filter, limit: int, offset: int) -> list[RankedHit]:
+    def ranked(self, model_id: int, chosen: HitFilter, limit: int, offset: int) -> list[RankedHit]:
         labels = self._labels(model_id)
         wanted = [emotion for emotion in self._emotions(labels) if chosen.emotions is None or emotion in chosen.emotions]
         if not wanted:
             return []
         with self._connect() as connection:
             if chosen.under is not None and few_under(connection, chosen.under):
-                page = places(by_picture(model_id), chosen, wanted).order_by(*BEST_FIRST)
+                page = ranked_rows(model_without_index_hint(model_id), chosen, wanted).order_by(*BEST_FIRST)
             else:
-                offset, beyond = skip(connection, model_id, chosen, offset)
-                page = whole_list(model_id, chosen, wanted, *beyond)
+                offset, beyond = skip_to_anchor(connection, model_id, chosen, offset)
+                page = ranked_query(model_id, chosen, wanted, *beyond)
             shown = page.limit(limit).offset(offset).subquery()
-            query = details(shown).where(FileRow.id == shown.c.file_id).order_by(*BEST_FIRST)
+            query = hit_columns(shown).where(FileRow.id == shown.c.file_id).order_by(*BEST_FIRST)
             return [_ranked_hit(row, labels) for row in connection.execute(query)]
 
-    def hits(self, model_id: int, prediction_ids: Sequence[int], chosen: Filter) -> dict[int, list[Hit]]:
+    def hits(self, model_id: int, prediction_ids: Sequence[int], chosen: HitFilter) -> dict[int, list[Hit]]:
         found: dict[int, list[Hit]] = defaultdict(list)
         labels = self._labels(model_id)
         with self._connect() as connection:
@@ -185,15 +176,19 @@ class SqliteShelf:
                     found[ranked.prediction_id].append(ranked.hit)
         return dict(found)
 
-    def prediction_ids(self, model_id: int, chosen: Filter, most: int | None = None) -> Ids | None:
+    def prediction_ids(self, model_id: int, chosen: HitFilter, most: int | None = None) -> Ids | None:
         import numpy as np
 
         with self._connect() as connection:
             if chosen.under is not None and most is not None and not few_under(connection, chosen.under, most):
                 return None
-            who = PredictionRow.model_id == model_id if chosen.under is None else by_picture(model_id)
+            who = PredictionRow.model_id == model_id if chosen.under is None else model_without_index_hint(model_id)
             wanted = () if chosen.emotions is None else (PredictionRow.emotion.in_(sorted(chosen.emotions)),)
-            query = select(PredictionRow.id).select_from(filed()).where(who, is_live(), *let_through(chosen), *wanted)
+            query = (
+                select(PredictionRow.id)
+                .select_from(predictions_with_files())
+                .where(who, is_live(), *filter_conditions(chosen), *wanted)
+            )
             ids = connection.execute(query.where(PredictionRow.score >= chosen.min_score)).scalars()
             found = np.unique(np.fromiter(ids, dtype=np.int64))
         return found if most is None or len(found) <= most else None
@@ -225,14 +220,14 @@ class SqliteShelf:
         query = (
             select(PredictionRow.id)
             .join(ImageRow.table, ImageRow.id == PredictionRow.image_id)
-            .where(by_picture(model_id), is_main())
+            .where(model_without_index_hint(model_id), is_main())
             .where(ImageRow.digest >= low, ImageRow.digest <= high)
             .limit(2)
         )
         with self._connect() as connection:
             return list(connection.execute(query).scalars())
 
-    def pictures_at(self, root: bytes) -> list[PictureFile]:
+    def pictures_at(self, root: bytes) -> list[ImageFile]:
         query = (
             select(FolderRow.path, FileRow.name, FileRow.size, FileRow.mtime_ns, FileRow.state, ImageRow.digest)
             .join(FileRow.table, FileRow.folder_id == FolderRow.id)
@@ -242,7 +237,7 @@ class SqliteShelf:
         )
         with self._connect() as connection:
             return [
-                PictureFile(
+                ImageFile(
                     os.path.join(row.path, row.name),
                     row.digest,
                     FileStamp(row.size, row.mtime_ns) if row.state == FileState.DONE else None,
@@ -263,7 +258,7 @@ class SqliteShelf:
                 found.update(connection.execute(select(ImageRow.digest).where(ImageRow.digest.in_(chunk))).scalars())
         return found
 
-    def labelled(self) -> list[Labelled]:
+    def labelled(self) -> list[LabeledImage]:
         first = (
             select(FileRow.image_id.label("image_id"), func.min(FileRow.id).label("file_id"))
             .where(is_live())
@@ -281,17 +276,17 @@ class SqliteShelf:
         )
         with self._connect() as connection:
             return [
-                Labelled(digest.hex(), emotion, None if name is None else os.path.join(folder, name))
+                LabeledImage(digest.hex(), emotion, None if name is None else os.path.join(folder, name))
                 for digest, emotion, folder, name in connection.execute(query)
             ]
 
-    def emotions_said(self) -> tuple[str, ...]:
+    def user_emotions(self) -> tuple[str, ...]:
         with self._connect() as connection:
             return tuple(connection.execute(_EMOTIONS_SAID).scalars())
 
     def predicted_at(self, model_id: int, path: bytes) -> list[RankedHit]:
         here = and_(FolderRow.path == os.path.dirname(path), FileRow.name == os.path.basename(path))
-        query = details().where(by_picture(model_id), here).order_by(PredictionRow.region)
+        query = hit_columns().where(model_without_index_hint(model_id), here).order_by(PredictionRow.region)
         with self._connect() as connection:
             labels = self._labels(model_id)
             return [_ranked_hit(row, labels) for row in connection.execute(query)]
@@ -306,7 +301,7 @@ class SqliteShelf:
         positions = {emotion: position for position, emotion in enumerate(self._labels(model_id))}
         while True:
             with self._connect() as connection:
-                rows = connection.execute(next_embedded(model_id, after, _VECTOR_CHUNK)).all()
+                rows = connection.execute(next_embedded(model_id, after, _VECTOR_CHUNK_ROWS)).all()
             if not rows:
                 return
             ids, emotions, scores, vectors = zip(*((row.id, row.emotion, row.score, row.vector) for row in rows), strict=True)
@@ -349,7 +344,7 @@ class SqliteShelf:
             return connection.execute(query).first() is not None
 
     def _emotions(self, labels: list[str]) -> list[str]:
-        return [*labels, *(word for word in self.emotions_said() if word not in labels)]
+        return [*labels, *(word for word in self.user_emotions() if word not in labels)]
 
     def _labels(self, model_id: int) -> list[str]:
         with self._connect() as connection:
@@ -368,7 +363,7 @@ def _ranked_hit(row: Row[Any], labels: Sequence[str]) -> RankedHit:
         score=row.score,
         emotions=dict(zip(labels, probabilities, strict=True)),
         label=row.label,
-        box=None if row.left is None else in_pixels(Face(row.left, row.top, row.right, row.bottom), row.width, row.height),
+        box=None if row.left is None else to_pixel_box(Face(row.left, row.top, row.right, row.bottom), row.width, row.height),
     )
     return RankedHit(row.prediction_id, hit)
 

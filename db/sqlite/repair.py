@@ -16,7 +16,7 @@ from dataclasses import asdict
 
 from db.sqlite.check import BAD_REGIONS, BAD_STATE, NO_EMBEDDING, NO_PREDICTION, UNREAD, stored_cards
 from db.sqlite.check_values import broken_embeddings, broken_predictions
-from indexer.domain.models import FileStamp, ModelCard, in_precision
+from indexer.domain.models import FileStamp, ModelCard, with_precision
 
 DigestOf = Callable[[bytes, FileStamp], bytes | None]
 """The digest of a file's bytes, where it still has that stamp; None where it has not."""
@@ -34,8 +34,8 @@ WHERE image_id IS NOT NULL AND image_id NOT IN (SELECT id FROM images)
 """
 
 
-def mend(connection: sqlite3.Connection, shelf: Mapping[str, ModelCard], digest_of: DigestOf, recovered: bool) -> None:
-    """Mend all that `examine` finds in rows. `shelf` has the cards of the models there are, by key; `recovered` says that rows
+def repair(connection: sqlite3.Connection, installed: Mapping[str, ModelCard], digest_of: DigestOf, recovered: bool) -> None:
+    """Mend all that `examine` finds in rows. `installed` are those of the installed models, by key; `recovered` says that rows
     may be missing altogether.
     """
     connection.execute(
@@ -44,11 +44,11 @@ def mend(connection: sqlite3.Connection, shelf: Mapping[str, ModelCard], digest_
     # Whatever is mended, every folder is compared with what is known of it again.
     connection.execute("UPDATE folders SET listing = NULL, listed_model_id = NULL, listed_finder_id = NULL")
     before = _predicted(connection)
-    _mend_models(connection, shelf)
-    _mend_references(connection)
-    _mend_pictures(connection, digest_of)
+    _repair_models(connection, installed)
+    _repair_references(connection)
+    _repair_images(connection, digest_of)
     connection.execute(f"UPDATE files SET state = 'pending', failure_kind = NULL, failure_reason = NULL WHERE {BAD_STATE}")
-    changed = _mend_predictions(connection)
+    changed = _repair_predictions(connection)
     if recovered:
         connection.execute(
             "UPDATE files SET state = 'pending' WHERE state = 'done' AND image_id NOT IN (SELECT image_id FROM predictions)"
@@ -62,14 +62,14 @@ def mend(connection: sqlite3.Connection, shelf: Mapping[str, ModelCard], digest_
     connection.execute("DROP TABLE broken")
 
 
-def _mend_models(connection: sqlite3.Connection, shelf: Mapping[str, ModelCard]) -> None:
-    """Describe models anew from the cards that there are; one without a card goes, with what it said."""
+def _repair_models(connection: sqlite3.Connection, installed: Mapping[str, ModelCard]) -> None:
+    """Describe models anew from the installed that there are; one without a card goes, with what it said."""
     known = connection.execute("SELECT id, key, weights_digest, precision FROM models").fetchall()
-    by_weights = {card.weights_digest: card for card in shelf.values()}
+    by_weights = {card.weights_digest: card for card in installed.values()}
     bad = {number for number, card in stored_cards(connection).items() if card is None}
     for number, key, weights, precision in known:
-        card = shelf.get(key) or by_weights.get(weights)
-        card = None if card is None else in_precision(card, precision)
+        card = installed.get(key) or by_weights.get(weights)
+        card = None if card is None else with_precision(card, precision)
         if (
             number in bad
             and card is not None
@@ -86,25 +86,25 @@ def _mend_models(connection: sqlite3.Connection, shelf: Mapping[str, ModelCard])
         connection.execute(
             "INSERT OR IGNORE INTO embedders (id, key) SELECT embedder_id, ? FROM models WHERE id = ? "
             "AND embedder_id NOT IN (SELECT id FROM embedders)",
-            (card.embeds_as, number),
+            (card.embedder_key, number),
         )
         connection.execute(
             "UPDATE models SET embedder_id = (SELECT id FROM embedders WHERE key = ?) WHERE id = ? "
             "AND embedder_id NOT IN (SELECT id FROM embedders)",
-            (card.embeds_as, number),
+            (card.embedder_key, number),
         )
     for number in bad:
         connection.execute("DELETE FROM models WHERE id = ?", (number,))
-    if not cards and shelf:  # runs need one
-        _add_model(connection, next(iter(shelf.values())))
+    if not cards and installed:  # runs need one
+        _add_model(connection, next(iter(installed.values())))
 
 
 def _add_model(connection: sqlite3.Connection, card: ModelCard) -> None:
-    connection.execute("INSERT OR IGNORE INTO embedders (key) VALUES (?)", (card.embeds_as,))
+    connection.execute("INSERT OR IGNORE INTO embedders (key) VALUES (?)", (card.embedder_key,))
     connection.execute(
         "INSERT INTO models (key, name, architecture, weights_digest, labels, input, embedding_size, spaces, backbone_digest, "
         "precision, embedder_id) SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, id FROM embedders WHERE key = ?",
-        (*_columns(card), card.embeds_as),
+        (*_columns(card), card.embedder_key),
     )
 
 
@@ -114,7 +114,7 @@ def _columns(card: ModelCard) -> tuple[object, ...]:
     return (*facts, card.embedding_size, spaces, card.backbone_digest, card.precision)
 
 
-def _mend_references(connection: sqlite3.Connection) -> None:
+def _repair_references(connection: sqlite3.Connection) -> None:
     """Give rows that name what is not there something to name, or, where they can be made anew, delete them."""
     for statement in (
         "INSERT OR IGNORE INTO broken SELECT image_id, model_id FROM predictions "
@@ -139,7 +139,7 @@ def _mend_references(connection: sqlite3.Connection) -> None:
     )
 
 
-def _mend_pictures(connection: sqlite3.Connection, digest_of: DigestOf) -> None:
+def _repair_images(connection: sqlite3.Connection, digest_of: DigestOf) -> None:
     """Give every picture that a file or label names a row and a digest: from the file's bytes, or, for a label, a number's."""
     for (image_id,) in connection.execute("SELECT id FROM images WHERE length(digest) != 32").fetchall():
         connection.execute("DELETE FROM images WHERE id = ?", (image_id,))
@@ -185,15 +185,15 @@ def _restore_picture(connection: sqlite3.Connection, image_id: int, digest: byte
         )
 
 
-def _mend_predictions(connection: sqlite3.Connection) -> set[int]:
+def _repair_predictions(connection: sqlite3.Connection) -> set[int]:
     """Delete what models would say again, with all regions of the picture; correct what follows from what is there.
 
     The models of which something was corrected.
     """
-    cards = stored_cards(connection)
+    installed = stored_cards(connection)
     changed: set[int] = set()
     corrected = []
-    for portion in broken_predictions(connection, cards, _nobody):
+    for portion in broken_predictions(connection, installed, _nobody):
         for one in portion:
             if one.emotion is None:
                 connection.execute("INSERT OR IGNORE INTO broken VALUES (?, ?)", (one.image_id, one.model_id))
@@ -201,7 +201,7 @@ def _mend_predictions(connection: sqlite3.Connection) -> set[int]:
                 corrected.append((one.emotion, one.score, one.id))
                 changed.add(one.model_id)
     connection.executemany("UPDATE predictions SET emotion = ?, score = ? WHERE id = ?", corrected)
-    spoilt = [one for portion in broken_embeddings(connection, cards, _nobody) for one in portion]
+    spoilt = [one for portion in broken_embeddings(connection, installed, _nobody) for one in portion]
     connection.executemany(
         "INSERT OR IGNORE INTO broken SELECT p.image_id, p.model_id FROM predictions p JOIN models m ON m.id = p.model_id "
         "WHERE p.image_id = ? AND m.embedder_id = ?",

@@ -10,23 +10,23 @@ from db.sqlite.prediction_rows import chunks
 from db.sqlite.schema import EmbeddingRow, FileRow, FolderRow, GenerationRow, ImageRow, LabelRow, PredictionRow
 from indexer.domain.models import FileState
 
-_AT_ONCE = 20_000
+_DELETE_CHUNK_ROWS = 20_000
 """Files or pictures a transaction: with their embeddings some 50 MB of write-ahead log."""
 
 
 def expire(engine: Engine, before: float) -> int:
-    """As `indexer.ports.Catalog.expire`."""
+    """As `indexer.ports.store_writer.StoreWriter.expire`."""
     expired = pictures = 0
     while True:
         with engine.begin() as connection:
             files = _forget_files(connection, before)
             expired += files
-            if expired and files < _AT_ONCE:
+            if expired and files < _DELETE_CHUNK_ROWS:
                 # In the same transaction: who is killed after it would not look for pictures again until more files expire.
                 pictures = _forget_pictures(connection)
-        if files < _AT_ONCE:
+        if files < _DELETE_CHUNK_ROWS:
             break
-    while pictures == _AT_ONCE:
+    while pictures == _DELETE_CHUNK_ROWS:
         with engine.begin() as connection:
             pictures = _forget_pictures(connection)
     return expired
@@ -35,7 +35,9 @@ def expire(engine: Engine, before: float) -> int:
 def _forget_files(connection: Connection, before: float) -> int:
     # The state stands in the SQL itself, for SQLite to see that the index of such files fits.
     gone = FileRow.state == literal(FileState.GONE.value, literal_execute=True)
-    rows = connection.execute(select(FileRow.id, FileRow.folder_id).where(gone, FileRow.gone_at < before).limit(_AT_ONCE)).all()
+    rows = connection.execute(
+        select(FileRow.id, FileRow.folder_id).where(gone, FileRow.gone_at < before).limit(_DELETE_CHUNK_ROWS)
+    ).all()
     for chunk in chunks([row.id for row in rows]):
         connection.execute(delete(FileRow.table).where(FileRow.id.in_(chunk)))
     holds = exists().where(FileRow.folder_id == FolderRow.id)
@@ -47,7 +49,7 @@ def _forget_files(connection: Connection, before: float) -> int:
 def _forget_pictures(connection: Connection) -> int:
     filed = exists().where(FileRow.image_id == ImageRow.id)
     labelled = exists().where(LabelRow.image_id == ImageRow.id)
-    images = connection.execute(select(ImageRow.id).where(~filed, ~labelled).limit(_AT_ONCE)).scalars().all()
+    images = connection.execute(select(ImageRow.id).where(~filed, ~labelled).limit(_DELETE_CHUNK_ROWS)).scalars().all()
     models: set[int] = set()
     for chunk in chunks(images):
         said = PredictionRow.image_id.in_(chunk)

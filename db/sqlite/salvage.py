@@ -93,7 +93,7 @@ ends, as the new database knows them. Files found so wait to be read again.
 """
 
 
-def recover(source: Path, target: Path, advance: Callable[[int], None]) -> dict[str, int]:
+def salvage(source: Path, target: Path, advance: Callable[[int], None]) -> dict[str, int]:
     """Write what can be read of a damaged database to a new one; how many rows of each table. `advance` hears of rows.
 
     Only reads the source; its write-ahead log is read with it. Raises StoreDamaged where nothing can be read.

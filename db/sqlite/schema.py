@@ -28,7 +28,7 @@ class Model:
 class FolderRow(Model, name="folders"):
     """A folder that holds known files. `path` is absolute, in the file system's own bytes.
 
-    `listing` is a digest of the files that a run for this model and this finder of faces has found in it, all of them in the
+    `listing` is a digest of the files that a run for this model and this detector of faces has found in it, all of them in the
     table; deleting a prediction of one of them, or marking one gone, deletes it, by a trigger.
     """
 
@@ -107,7 +107,7 @@ class EmbedderRow(Model, name="embedders"):
     key: ColumnElement[str] = Column(String, unique=True)
 
 
-class FinderRow(Model, name="finders"):
+class FaceDetectorRow(Model, name="finders"):
     """What finds faces. Where a run or a prediction names none, no faces were looked for."""
 
     id: ColumnElement[int] = Column(Integer, primary_key=True)
@@ -158,7 +158,7 @@ class EmbeddingRow(Model, name="embeddings"):
 
 
 class JobRow(Model, name="jobs"):
-    """A job of the schedule and how it last went, as `Job` and `Last` of `indexer.domain.jobs` say; paths are absolute."""
+    """A job of the schedule and how it last went, as `Job` and `JobStatus` of `indexer.domain.jobs` say; paths are absolute."""
 
     id: ColumnElement[int] = Column(Integer, primary_key=True)
     name: ColumnElement[str] = Column(String, unique=True)
@@ -186,7 +186,7 @@ class GenerationRow(Model, name="generations"):
     token: ColumnElement[str] = Column(String)
 
 
-class MarkRow(Model, name="marks"):
+class PageAnchorRow(Model, name="marks"):
     """A place in the list of some emotions: the file there, with the prediction it answers by; `place` others lie before it."""
 
     model_id: ColumnElement[int] = Column(ForeignKey("models.id"), primary_key=True)

@@ -25,13 +25,13 @@ from db.sqlite.schema import FileRow, FolderRow, ImageRow, LabelRow, PredictionR
 from indexer.domain.models import MAIN_FACE, FileState
 
 if TYPE_CHECKING:
-    from indexer.ports import Filter
+    from indexer.ports.store_reader import HitFilter
 
-FEW = 20_000
+SHORT_LIST_ROWS = 20_000
 BEST_FIRST = (PredictionRow.score.desc(), PredictionRow.id, FileRow.id)
 
 
-def by_picture(model_id: int | BindParameter[int]) -> ColumnElement[bool]:
+def model_without_index_hint(model_id: int | BindParameter[int]) -> ColumnElement[bool]:
     """Whether a prediction is a model's, where what else is asked says which pictures or predictions they are.
 
     "+ 0" leaves SQLite only the indexes by these: it would take the one by emotion, and read all of it.
@@ -45,7 +45,7 @@ def is_live() -> ColumnElement[bool]:
     return and_(FileRow.image_id.is_not(None), FileRow.state.in_(states))
 
 
-def few_under(connection: Connection, under: bytes, most: int = FEW) -> bool:
+def few_under(connection: Connection, under: bytes, most: int = SHORT_LIST_ROWS) -> bool:
     """Whether so few files lie under a folder that it is best to begin with them."""
     files = select(FileRow.id).select_from(FileRow.table).join(FolderRow.table, FolderRow.id == FileRow.folder_id)
     some = files.where(file_under(under)).limit(most + 1).subquery()
@@ -60,7 +60,7 @@ def is_main() -> ColumnElement[bool]:
     return PredictionRow.region <= literal(MAIN_FACE, literal_execute=True)
 
 
-def _is_best(chosen: Filter) -> ColumnElement[bool]:
+def _is_best(chosen: HitFilter) -> ColumnElement[bool]:
     """Whether no other region of the picture answers better."""
     other = PredictionRow.table.alias()
     as_good = and_(other.c.score == PredictionRow.score, other.c.region < PredictionRow.region)
@@ -81,7 +81,7 @@ def _exists_beside(other: FromClause, *conditions: ColumnElement[bool]) -> Colum
     return exists().where(same, *conditions)
 
 
-def let_through(chosen: Filter) -> Iterator[ColumnElement[bool]]:
+def filter_conditions(chosen: HitFilter) -> Iterator[ColumnElement[bool]]:
     """A filter's folder and exclusions."""
     if chosen.under is not None:
         yield file_under(chosen.under)
@@ -89,13 +89,13 @@ def let_through(chosen: Filter) -> Iterator[ColumnElement[bool]]:
         yield _without(chosen.excluded)
 
 
-def filed() -> FromClause:
+def predictions_with_files() -> FromClause:
     """Predictions with the files of their pictures."""
     files = PredictionRow.table.join(FileRow.table, FileRow.image_id == PredictionRow.image_id)
     return files.join(FolderRow.table, FolderRow.id == FileRow.folder_id)
 
 
-def places(who: ColumnElement[bool], chosen: Filter, emotions: Sequence[str]) -> Select[*tuple[Any, ...]]:
+def ranked_rows(who: ColumnElement[bool], chosen: HitFilter, emotions: Sequence[str]) -> Select[*tuple[Any, ...]]:
     """The predictions of some emotions that a filter lets through, with the files they stand for; found in indexes alone, but for
     pictures with several faces.
     """
@@ -103,21 +103,21 @@ def places(who: ColumnElement[bool], chosen: Filter, emotions: Sequence[str]) ->
     # A whole picture is the best of its regions, being the only one.
     best = or_(PredictionRow.region == 0, _is_best(chosen))
     source = (
-        filed()
+        predictions_with_files()
         if chosen.under is not None
         else PredictionRow.table.join(FileRow.table, FileRow.image_id == PredictionRow.image_id)
     )
-    query = select(*columns).select_from(source).where(who, is_live(), best, *let_through(chosen))
+    query = select(*columns).select_from(source).where(who, is_live(), best, *filter_conditions(chosen))
     own = PredictionRow.emotion == emotions[0] if len(emotions) == 1 else PredictionRow.emotion.in_(emotions)
     return query.where(own, PredictionRow.score >= chosen.min_score)
 
 
-def whole_list(
-    model_id: int, chosen: Filter, emotions: Collection[str], *conditions: ColumnElement[bool]
+def ranked_query(
+    model_id: int, chosen: HitFilter, emotions: Collection[str], *conditions: ColumnElement[bool]
 ) -> Select[*tuple[Any, ...]]:
     """The places of some emotions, best first: an ordered slice of the index for each, which SQLite merges as it reads them."""
     own = and_(PredictionRow.model_id == model_id, *conditions)
-    best = union_all(*(places(own, chosen, [emotion]) for emotion in sorted(emotions))).subquery()
+    best = union_all(*(ranked_rows(own, chosen, [emotion]) for emotion in sorted(emotions))).subquery()
     return select(best).order_by(*best_first(best))
 
 
@@ -126,7 +126,7 @@ def best_first(places: FromClause) -> tuple[ColumnElement[Any], ...]:
     return places.c.score.desc(), places.c.prediction_id, places.c.file_id
 
 
-def details(places: FromClause | None = None) -> Select[*tuple[Any, ...]]:
+def hit_columns(places: FromClause | None = None) -> Select[*tuple[Any, ...]]:
     """Predictions with their pictures, labels and live files: of some places, or of all."""
     source = (
         PredictionRow.table if places is None else places.join(PredictionRow.table, PredictionRow.id == places.c.prediction_id)

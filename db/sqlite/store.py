@@ -8,19 +8,19 @@ from sqlalchemy import Engine
 
 from db.sqlite.engine import open_engine
 from db.sqlite.jobs import SqliteJobs
-from db.sqlite.reader import SqliteShelf
-from db.sqlite.writer import SqliteCatalog
+from db.sqlite.reader import SqliteReader
+from db.sqlite.writer import SqliteWriter
 
 
-class SqliteStore(SqliteCatalog, SqliteShelf, SqliteJobs):
-    """Implements `indexer.ports.Store` and `indexer.domain.jobs.Jobs` over one SQLite file."""
+class SqliteStore(SqliteWriter, SqliteReader, SqliteJobs):
+    """Implements `indexer.ports.store.Store` and `indexer.domain.jobs.Jobs` over one SQLite file."""
 
     def __init__(self, path: Path, reading: bool = False) -> None:
         """`reading`: as in `open_engine`."""
         self.path = path
         self._engine: Engine = open_engine(path, reading)
-        SqliteCatalog.__init__(self, self._engine)
-        SqliteShelf.__init__(self, self._engine)
+        SqliteWriter.__init__(self, self._engine)
+        SqliteReader.__init__(self, self._engine)
         SqliteJobs.__init__(self, self._engine)
 
     def __enter__(self) -> SqliteStore:

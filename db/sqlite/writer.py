@@ -25,15 +25,15 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from db.sqlite.file_rows import file_under, folder_under, note_files, settle_files, settle_moves
-from db.sqlite.page_anchors import set_marks
+from db.sqlite.file_rows import detect_moves, file_under, finish_files, folder_under, record_files
+from db.sqlite.page_anchors import build_page_anchors
 from db.sqlite.prediction_rows import chunks, embedded, rescore, rewrite_predictions, write_predictions
 from db.sqlite.retention import expire
 from db.sqlite.schema import (
     EmbedderRow,
     EmbeddingRow,
+    FaceDetectorRow,
     FileRow,
-    FinderRow,
     FolderRow,
     GenerationRow,
     ImageRow,
@@ -44,18 +44,18 @@ from db.sqlite.schema import (
 )
 from indexer.domain.models import Failure, FileStamp, FileState
 from indexer.domain.runs import DIED, RUNNING, WHY_IT_DIED
-from indexer.ports import Batch, FolderNote, KnownFile, PendingFile
+from indexer.ports.store_writer import CommitBatch, FolderScanResult, KnownFile, PendingFile
 
 if TYPE_CHECKING:
     from indexer.domain.models import ModelCard
-    from indexer.ports import Score
+    from indexer.ports.store_writer import Score
 
-_DELETED_AT_ONCE = 20_000
+_DELETE_CHUNK_ROWS = 20_000
 """Predictions a transaction: with their embeddings some 50 MB of write-ahead log."""
 
 
-class SqliteCatalog:
-    """Implements `indexer.ports.Catalog`."""
+class SqliteWriter:
+    """Implements `indexer.ports.store_writer.StoreWriter`."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -64,11 +64,11 @@ class SqliteCatalog:
         with self._engine.begin() as connection:
             # A model that was stored before its backbone was known has an embedder of its own: now that gets its true name.
             own = select(ModelRow.embedder_id).where(ModelRow.key == card.key)
-            named = select(EmbedderRow.id).where(EmbedderRow.key == card.embeds_as)
+            named = select(EmbedderRow.id).where(EmbedderRow.key == card.embedder_key)
             nameless = update(EmbedderRow.table).where(EmbedderRow.id.in_(own), EmbedderRow.key == card.key, ~named.exists())
-            connection.execute(nameless.values(key=card.embeds_as))
-            connection.execute(upsert(EmbedderRow.table).values(key=card.embeds_as).on_conflict_do_nothing())
-            embedder = select(EmbedderRow.id).where(EmbedderRow.key == card.embeds_as).scalar_subquery()
+            connection.execute(nameless.values(key=card.embedder_key))
+            connection.execute(upsert(EmbedderRow.table).values(key=card.embedder_key).on_conflict_do_nothing())
+            embedder = select(EmbedderRow.id).where(EmbedderRow.key == card.embedder_key).scalar_subquery()
             connection.execute(
                 upsert(ModelRow.table)
                 .values(
@@ -88,17 +88,17 @@ class SqliteCatalog:
             )
             return connection.execute(select(ModelRow.id).where(ModelRow.key == card.key)).scalar_one()
 
-    def begin_run(self, roots: Sequence[bytes], model_id: int, finder: str | None = None) -> int:
+    def begin_run(self, roots: Sequence[bytes], model_id: int, detector: str | None = None) -> int:
         with self._engine.begin() as connection:
             died = update(RunRow.table).where(RunRow.outcome == RUNNING)
             connection.execute(died.values(outcome=DIED, reason=WHY_IT_DIED))
-            if finder is not None:
-                connection.execute(upsert(FinderRow.table).values(key=finder).on_conflict_do_nothing())
+            if detector is not None:
+                connection.execute(upsert(FaceDetectorRow.table).values(key=detector).on_conflict_do_nothing())
             run = insert(RunRow.table).values(
                 started_at=time.time(),
                 roots=[os.fsdecode(root) for root in roots],
                 model_id=model_id,
-                finder_id=select(FinderRow.id).where(FinderRow.key == finder).scalar_subquery(),
+                finder_id=select(FaceDetectorRow.id).where(FaceDetectorRow.key == detector).scalar_subquery(),
                 pid=os.getpid(),
                 outcome=RUNNING,
                 counts={},
@@ -110,11 +110,11 @@ class SqliteCatalog:
             done = update(RunRow.table).where(RunRow.id == run_id)
             ended = func.max(RunRow.started_at, time.time())  # the clock may have been set back
             connection.execute(done.values(ended_at=ended, outcome=outcome, counts=dict(counts), reason=reason))
-            set_marks(connection, _model_of(connection, run_id))
+            build_page_anchors(connection, _model_of(connection, run_id))
 
     def forget_run(self, run_id: int) -> None:
         with self._engine.begin() as connection:
-            set_marks(connection, _model_of(connection, run_id))
+            build_page_anchors(connection, _model_of(connection, run_id))
             connection.execute(delete(RunRow.table).where(RunRow.id == run_id))
 
     def known_files(self, folder: bytes, run_id: int) -> dict[bytes, KnownFile]:
@@ -145,7 +145,7 @@ class SqliteCatalog:
         with self._engine.connect() as connection:
             return list(connection.execute(select(FolderRow.path).where(folder_under(root))).scalars())
 
-    def settled_listings(self, root: bytes, run_id: int) -> dict[bytes, bytes]:
+    def unchanged_folder_digests(self, root: bytes, run_id: int) -> dict[bytes, bytes]:
         same_look = and_(
             FolderRow.listed_model_id == RunRow.model_id, FolderRow.listed_finder_id.is_not_distinct_from(RunRow.finder_id)
         )
@@ -168,10 +168,10 @@ class SqliteCatalog:
         with self._engine.connect() as connection:
             return connection.execute(query).scalar_one()
 
-    def note_scan(self, run_id: int, notes: Sequence[FolderNote]) -> None:
+    def record_scan(self, run_id: int, notes: Sequence[FolderScanResult]) -> None:
         if notes:
             with self._engine.begin() as connection:
-                note_files(connection, run_id, notes)
+                record_files(connection, run_id, notes)
 
     def count_pending(self, roots: Sequence[bytes]) -> int:
         query = select(func.count()).select_from(FileRow.table).join(FolderRow.table).where(_waiting(roots))
@@ -192,24 +192,24 @@ class SqliteCatalog:
                 for file_id, folder, name, size, mtime in connection.execute(query)
             ]
 
-    def is_predicted(self, digest: bytes, run_id: int) -> bool:
+    def has_prediction(self, digest: bytes, run_id: int) -> bool:
         with self._engine.connect() as connection:
             return connection.execute(_IS_PREDICTED, {"digest": digest, "run": run_id}).first() is not None
 
-    def commit(self, run_id: int, batch: Batch) -> None:
+    def commit(self, run_id: int, batch: CommitBatch) -> None:
         with self._engine.begin() as connection:
             images = _image_ids(connection, batch)
             if batch.predicted:
                 write_predictions(connection, run_id, images, batch.predicted)
             done = [(file, images[entry.image.digest]) for entry in batch.predicted for file in entry.files]
             done += [(file, images[digest]) for file, digest in batch.linked]
-            settle_files(connection, done, batch.failed)
+            finish_files(connection, done, batch.failed)
 
-    def settle_moves(self, run_id: int, missing: Sequence[int]) -> list[int]:
+    def detect_moves(self, run_id: int, missing: Sequence[int]) -> list[int]:
         with self._engine.begin() as connection:
-            return settle_moves(connection, run_id, missing)
+            return detect_moves(connection, run_id, missing)
 
-    def mark_gone(self, file_ids: Sequence[int]) -> None:
+    def mark_missing(self, file_ids: Sequence[int]) -> None:
         with self._engine.begin() as connection:
             for chunk in chunks(file_ids):
                 gone = update(FileRow.table).where(FileRow.id.in_(chunk))
@@ -233,7 +233,7 @@ class SqliteCatalog:
     def rescore(self, source: int, target: int, score: Score, advance: Callable[[int], None]) -> int:
         with self._engine.begin() as connection:
             rescored = rescore(connection, source, target, score, advance)
-            set_marks(connection, target)
+            build_page_anchors(connection, target)
             return rescored
 
     def forget_model(self, model_id: int) -> int:
@@ -243,10 +243,10 @@ class SqliteCatalog:
                 ids = _next_ids(connection, model_id, after)
                 if ids:
                     _forget_predictions(connection, model_id, after, ids[-1])
-                if len(ids) < _DELETED_AT_ONCE:
+                if len(ids) < _DELETE_CHUNK_ROWS:
                     connection.execute(delete(GenerationRow.table).where(GenerationRow.model_id == model_id))
             forgotten += len(ids)
-            if len(ids) < _DELETED_AT_ONCE:
+            if len(ids) < _DELETE_CHUNK_ROWS:
                 return forgotten
             after = ids[-1]
 
@@ -254,7 +254,7 @@ class SqliteCatalog:
 def _next_ids(connection: Connection, model_id: int, after: int) -> Sequence[int]:
     """The next predictions of a model, as they lie."""
     row = PredictionRow
-    some = select(row.id).where(row.model_id + 0 == model_id, row.id > after).order_by(row.id).limit(_DELETED_AT_ONCE)
+    some = select(row.id).where(row.model_id + 0 == model_id, row.id > after).order_by(row.id).limit(_DELETE_CHUNK_ROWS)
     return connection.execute(some).scalars().all()
 
 
@@ -299,7 +299,7 @@ def _waiting(roots: Sequence[bytes]) -> ColumnElement[bool]:
     return and_(FileRow.state == FileState.PENDING, or_(*(file_under(root) for root in roots)))
 
 
-def _image_ids(connection: Connection, batch: Batch) -> dict[bytes, int]:
+def _image_ids(connection: Connection, batch: CommitBatch) -> dict[bytes, int]:
     new = [entry.image for entry in batch.predicted]
     if new:
         statement = upsert(ImageRow.table)

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from db.sqlite.check import stored_cards
-from db.sqlite.raw_connection import portions, reading
+from db.sqlite.raw_connection import fetch_chunks, reading
 from db.vectors.faiss_index import FaissVectors
 from db.vectors.files import FaissFiles
 from indexer.domain.health import Finding
 from indexer.domain.models import ModelCard
-from indexer.ports import NOT_THE_MODELS, Segment
+from indexer.ports.vectors import NOT_THE_MODELS, Segment
 
 _KEPT = (".faiss", ".rows", ".npz", ".json")
 
@@ -46,7 +46,7 @@ def used_models(connection: sqlite3.Connection) -> dict[int, ModelCard]:
     return {number: card for number, card in stored_cards(connection).items() if card is not None and number in ids}
 
 
-def strays(folder: Path, cards: Sequence[ModelCard]) -> list[Path]:
+def orphan_files(folder: Path, cards: Sequence[ModelCard]) -> list[Path]:
     """Files of vector indexes that belong to no model, or that its manifest does not name."""
     files = FaissFiles(folder)
     named = {name for card in cards for name in files.names(card)}
@@ -88,7 +88,7 @@ def _compared(
     positions = {label: position for position, label in enumerate(card.labels)}
     wrong, first = 0, 0
     query = "SELECT id, emotion, score FROM predictions WHERE model_id + 0 = ? AND id <= ? ORDER BY id"
-    for rows in portions(connection.execute(query, (model, end))):
+    for rows in fetch_chunks(connection.execute(query, (model, end))):
         stored = np.array([row[0] for row in rows], dtype=np.int64)
         told = np.array([positions.get(str(row[1]), NOT_THE_MODELS) for row in rows], dtype=np.uint8)
         sure = np.array([row[2] for row in rows], dtype=np.float32)

@@ -23,12 +23,12 @@ import numpy as np
 if TYPE_CHECKING:
     from indexer.domain.models import Floats, Halves, Ids
 
-_ADDED_AT_ONCE = 65_536
-_COMPARED_AT_ONCE = 8192
-_TRAINED_ON = 64
+_ADD_CHUNK_ROWS = 65_536
+_COMPARE_CHUNK_ROWS = 8192
+_TRAINING_ROWS = 64
 """Vectors a centre that clusters are learned from."""
 
-_ROUNDS = 10
+_KMEANS_ITERATIONS = 10
 _GROWN = 4
 _WORSE = 0.95
 _BITS = 4
@@ -48,7 +48,7 @@ _LEFT_TO_CHANCE = 3
 """Standard deviations by which a share of the candidates may be smaller than its expectation."""
 
 
-class Effort(NamedTuple):
+class SearchEffort(NamedTuple):
     """What finds the neighbours up to a rank among all vectors: lists, nearest first, and candidates, by their codes; and how
     similar the last of them is at least to a vector like those that there are.
     """
@@ -69,7 +69,7 @@ class Clusters:
     count: int
     learned_from: int
     nearness: float
-    efforts: Sequence[Effort]
+    efforts: Sequence[SearchEffort]
     read: Callable[[], Any]
 
     @cached_property
@@ -82,7 +82,7 @@ class Clusters:
         """Whether the codes are in memory."""
         return "index" in vars(self)
 
-    def attempts(self, k: int, share: float) -> Iterator[Effort]:
+    def attempts(self, k: int, share: float) -> Iterator[SearchEffort]:
         """What finds the k nearest of a share of all vectors, should chance have picked it; then, for as long as it was measured,
         what does where they are further down among all, as where a character seldom feels what is asked for.
         """
@@ -91,15 +91,15 @@ class Clusters:
             yield self._effort(rank, k, share)
             rank *= _FURTHER
 
-    def _effort(self, rank: float, k: int, share: float) -> Effort:
+    def _effort(self, rank: float, k: int, share: float) -> SearchEffort:
         ranks = [one.rank for one in self.efforts]
         lists = np.interp(rank, ranks, [one.lists for one in self.efforts])
         let_through = share * np.interp(rank, ranks, [one.candidates for one in self.efforts])
         spread = sqrt(let_through * (1 - share))
         least = float(np.interp(rank, ranks, [one.least for one in self.efforts]))
-        return Effort(ceil(rank), ceil(lists), max(k, ceil(let_through + _LEFT_TO_CHANCE * spread)), least)
+        return SearchEffort(ceil(rank), ceil(lists), max(k, ceil(let_through + _LEFT_TO_CHANCE * spread)), least)
 
-    def candidates(self, query: Floats, effort: Effort, selector: Any) -> Ids:
+    def candidates(self, query: Floats, effort: SearchEffort, selector: Any) -> Ids:
         """Rows that are likely among the nearest to a query, float32, (D,), of those that a FAISS selector lets through."""
         parameters = faiss.SearchParametersIVF(sel=selector, nprobe=effort.lists)  # type: ignore[call-arg]  # set from keywords
         rows = self.index.search(query[None], effort.candidates, params=parameters)[1][0]
@@ -116,15 +116,15 @@ def cluster(vectors: Halves, earlier: Clusters | None = None) -> Clusters:
     random = np.random.default_rng(0)
     size = vectors.shape[1]
     count = round(2 * sqrt(len(vectors)))
-    some = np.sort(random.choice(len(vectors), min(len(vectors), _TRAINED_ON * count), replace=False))
+    some = np.sort(random.choice(len(vectors), min(len(vectors), _TRAINING_ROWS * count), replace=False))
     sample = vectors[some].astype(np.float32)
     centres, learned_from, nearness = _centres(sample, count, len(vectors), earlier)
     parts = size if size % 2 else size // 2
     index = faiss.IndexIVFPQFastScan(_flat(centres), size, len(centres), parts, _BITS, faiss.METRIC_INNER_PRODUCT)
     index.by_residual = True  # what a vector has beside its centre: where clusters are tight, all that tells their vectors apart
     index.train(sample)
-    for start in range(0, len(vectors), _ADDED_AT_ONCE):
-        index.add(vectors[start : start + _ADDED_AT_ONCE].astype(np.float32))
+    for start in range(0, len(vectors), _ADD_CHUNK_ROWS):
+        index.add(vectors[start : start + _ADD_CHUNK_ROWS].astype(np.float32))
     return Clusters(len(centres), learned_from, nearness, _efforts(index, vectors, random), lambda: index)
 
 
@@ -141,7 +141,9 @@ def _centres(sample: Floats, count: int, vectors: int, earlier: Clusters | None)
             centres: Floats = faiss.downcast_index(earlier.index.quantizer).reconstruct_n(0, earlier.count)
             if _nearness(centres, sample) >= _WORSE * earlier.nearness:
                 return centres, earlier.learned_from, earlier.nearness
-    means = faiss.Kmeans(sample.shape[1], count, niter=_ROUNDS, spherical=True, seed=0, max_points_per_centroid=_TRAINED_ON)
+    means = faiss.Kmeans(
+        sample.shape[1], count, niter=_KMEANS_ITERATIONS, spherical=True, seed=0, max_points_per_centroid=_TRAINING_ROWS
+    )
     means.train(sample)
     learned = np.asarray(means.centroids)
     return learned, vectors, _nearness(learned, sample)
@@ -151,7 +153,7 @@ def _nearness(centres: Floats, sample: Floats) -> float:
     return float(_flat(centres).search(sample, 1)[0].mean())
 
 
-def _efforts(index: Any, vectors: Halves, random: np.random.Generator) -> list[Effort]:
+def _efforts(index: Any, vectors: Halves, random: np.random.Generator) -> list[SearchEffort]:
     """What finds the neighbours up to some ranks of vectors taken by chance."""
     asked = vectors[np.sort(random.choice(len(vectors), min(_ASKED, len(vectors)), replace=False))].astype(np.float32)
     ranks = [rank for rank in _RANKS if rank < len(vectors)]
@@ -162,7 +164,7 @@ def _efforts(index: Any, vectors: Halves, random: np.random.Generator) -> list[E
     near = np.argsort(lists, axis=1)  # of a list among all, seen from a question
     told = min(2 * ranks[-1], len(vectors))
     by_codes = index.search(asked, told, params=faiss.SearchParametersIVF(nprobe=index.nlist))[1]  # type: ignore[call-arg]
-    efforts: list[Effort] = []
+    efforts: list[SearchEffort] = []
     for low, high in zip([0, *ranks], ranks, strict=False):
         some = nearest[:, low:high][:, :: max(1, (high - low) // 16)]
         own = index.quantizer.search(vectors[some.ravel()].astype(np.float32), 1)[1].reshape(some.shape)
@@ -175,7 +177,7 @@ def _efforts(index: Any, vectors: Halves, random: np.random.Generator) -> list[E
         if compared > told:
             break
         similar = np.einsum("qd,qd->q", asked, vectors[nearest[:, high - 1]].astype(np.float32))
-        efforts.append(Effort(high, read, compared, float(similar.mean() - _UNLIKE * similar.std())))
+        efforts.append(SearchEffort(high, read, compared, float(similar.mean() - _UNLIKE * similar.std())))
     return efforts
 
 
@@ -190,8 +192,8 @@ def _places(ranking: Ids, wanted: Ids) -> Ids:
 def _nearest(vectors: Halves, asked: Floats, count: int) -> Ids:
     """The rows of the nearest vectors to each of Q questions, nearest first, (Q, count), by comparing all."""
     best, rows = np.empty((len(asked), 0), dtype=np.float32), np.empty((len(asked), 0), dtype=np.int64)
-    for start in range(0, len(vectors), _COMPARED_AT_ONCE):
-        found = asked @ vectors[start : start + _COMPARED_AT_ONCE].astype(np.float32).T
+    for start in range(0, len(vectors), _COMPARE_CHUNK_ROWS):
+        found = asked @ vectors[start : start + _COMPARE_CHUNK_ROWS].astype(np.float32).T
         best = np.concatenate([best, found], axis=1)
         rows = np.concatenate([rows, np.broadcast_to(np.arange(start, start + found.shape[1]), found.shape)], axis=1)
         if best.shape[1] > count:

@@ -1,4 +1,4 @@
-"""Vector indexes over rows of the store: one in FAISS, one in plain numpy. Both implement `indexer.ports.VectorIndex`.
+"""Vector indexes over rows of the store: one in FAISS, one in plain numpy. Both implement `indexer.ports.vectors.VectorIndex`.
 
 Rows are laid out by (emotion, falling score), so that a filter by emotion and least score is one contiguous slice an emotion.
 """
@@ -14,7 +14,7 @@ import faiss
 import numpy as np
 
 from db.vectors.clusters import Clusters, cluster
-from indexer.ports import Selection, VectorRows
+from indexer.ports.vectors import VectorFilter, VectorRows
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
     Rows = npt.NDArray[np.int64]
 
 _log = logging.getLogger(__name__)
-FEW = 10_000
+BRUTE_FORCE_MAX_ROWS = 10_000
 """So many rows are all compared; of more, only the likely ones."""
 
-CLUSTERED_FROM = 50_000
+CLUSTERED_MIN_ROWS = 50_000
 _CODES_A_ROW = 4
 """Codes that are read in the time in which one row is compared."""
 
-_READING = 1.0
+_READ_CHUNK_ROWS = 1.0
 """Rows that are compared, for each row of an index, in about the time in which all codes are read. Until questions were of more
 rows than that, codes are left unread: who asks once does not wait for them.
 """
 
-_GATHERED_AT_ONCE = 65_536
+_GATHER_CHUNK_ROWS = 65_536
 
-_A_THREAD = 100_000
+_ROWS_PER_THREAD = 100_000
 """Rows, some 3 ms' worth, that are worth a thread."""
 
 
@@ -70,7 +70,7 @@ class Layout:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def slices(self, within: Selection) -> list[tuple[int, int]]:
+    def slices(self, within: VectorFilter) -> list[tuple[int, int]]:
         """The row ranges [start, stop) that a selection lets through, its ids aside, ascending; neighbours are one range."""
         found: list[tuple[int, int]] = []
         for emotion, (start, stop) in sorted(self.parts.items()):
@@ -87,7 +87,7 @@ class Layout:
         """How many of an emotion's rows have at least a score."""
         return int(np.searchsorted(self.falling[start:stop], np.float32(-least), side="right"))
 
-    def rows(self, within: Selection) -> Rows:
+    def rows(self, within: VectorFilter) -> Rows:
         """The rows that a selection lets through, ascending."""
         slices = self.slices(within)
         if within.ids is None:
@@ -109,7 +109,7 @@ class NumpyVectors:
     def __len__(self) -> int:
         return len(self._layout)
 
-    def search(self, query: Floats, k: int, within: Selection) -> tuple[Ids, Floats]:
+    def search(self, query: Floats, k: int, within: VectorFilter) -> tuple[Ids, Floats]:
         rows = self._layout.rows(within)
         similarities = self._vectors[rows].astype(np.float32) @ query
         best = np.argsort(-similarities, kind="stable")[:k]
@@ -131,16 +131,16 @@ class FaissVectors:
 
     @classmethod
     def build(cls, rows: VectorRows, like: FaissVectors | None = None) -> FaissVectors:
-        """An index of at least one row; from `CLUSTERED_FROM` on with clusters, around an earlier one's centres if they fit."""
+        """Index at least one row; from `CLUSTERED_MIN_ROWS` on with clusters, around the centres of `like` if they fit."""
         rows = by_emotion(rows)
         earlier = None if like is None else like.clusters
-        clusters = cluster(rows.vectors, earlier) if len(rows.ids) >= CLUSTERED_FROM else None
+        clusters = cluster(rows.vectors, earlier) if len(rows.ids) >= CLUSTERED_MIN_ROWS else None
         return cls(Layout.of(rows), rows.vectors, clusters)
 
     def __len__(self) -> int:
         return len(self.layout)
 
-    def search(self, query: Floats, k: int, within: Selection) -> tuple[Ids, Floats]:
+    def search(self, query: Floats, k: int, within: VectorFilter) -> tuple[Ids, Floats]:
         query = np.ascontiguousarray(query, dtype=np.float32)
         chosen = self._chosen(within)
         found = None if within.exact else self._likely(query, k, chosen)
@@ -148,7 +148,7 @@ class FaissVectors:
         best = np.argsort(-similarities, kind="stable")[:k]
         return self.layout.ids[rows[best]], similarities[best]
 
-    def _chosen(self, within: Selection) -> list[slice] | Rows:
+    def _chosen(self, within: VectorFilter) -> list[slice] | Rows:
         """The selected rows: as slices, or one by one where they are selected by id."""
         if within.ids is not None:
             return self.layout.rows(within)
@@ -159,14 +159,14 @@ class FaissVectors:
         are too few or less similar than what was measured, as of a query unlike all that there is.
         """
         total, clusters = _number(chosen), self.clusters
-        if clusters is None or total <= FEW:
+        if clusters is None or total <= BRUTE_FORCE_MAX_ROWS:
             return None
         fewer = total * _CODES_A_ROW / len(self) * clusters.count
         attempts = [effort for effort in clusters.attempts(k, total / len(self)) if effort.lists <= fewer]
         if not attempts:
             return None
         self._asked_of += total
-        if not clusters.is_read and self._asked_of <= _READING * len(self):
+        if not clusters.is_read and self._asked_of <= _READ_CHUNK_ROWS * len(self):
             return None
         selector = None if total == len(self) else _selector(chosen, len(self))
         try:
@@ -206,7 +206,7 @@ def _parts(chosen: list[slice] | Rows) -> Iterator[slice | Rows]:
     if isinstance(chosen, list):
         yield from chosen
     else:
-        yield from (chosen[start : start + _GATHERED_AT_ONCE] for start in range(0, len(chosen), _GATHERED_AT_ONCE))
+        yield from (chosen[start : start + _GATHER_CHUNK_ROWS] for start in range(0, len(chosen), _GATHER_CHUNK_ROWS))
 
 
 def _selector(chosen: list[slice] | Rows, count: int) -> Any:
@@ -224,7 +224,7 @@ def _nearest(vectors: Halves, query: Floats, k: int) -> tuple[Rows, Floats]:
     """The k nearest of N vectors, float16, (N, D), that lie one behind the other in memory; they are compared where they
     are, where there are many in as many threads as there are cores.
     """
-    shares = min(faiss.omp_get_max_threads(), len(vectors) // _A_THREAD)
+    shares = min(faiss.omp_get_max_threads(), len(vectors) // _ROWS_PER_THREAD)
     index = _in_threads(vectors, shares) if shares > 1 else _index(vectors)
     similarities, rows = index.search(query[None], min(k, len(vectors)))
     return rows[0], similarities[0]

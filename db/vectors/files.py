@@ -19,15 +19,15 @@ import faiss
 import numpy as np
 from blake3 import blake3
 
-from db.vectors.clusters import Clusters, Effort
+from db.vectors.clusters import Clusters, SearchEffort
 from db.vectors.faiss_index import FaissVectors, Layout, NumpyVectors
 from indexer.domain.models import LOOK
-from indexer.ports import Generation, Segment, VectorRows
+from indexer.ports.vectors import Generation, Segment, VectorRows
 from indexer.system.atomic import replace_file, write_file
 
 if TYPE_CHECKING:
     from indexer.domain.models import Halves, ModelCard
-    from indexer.ports import VectorIndex
+    from indexer.ports.vectors import VectorIndex
 
 _log = logging.getLogger(__name__)
 _VERSION = 3
@@ -35,7 +35,7 @@ _UNUSABLE = (OSError, ValueError, KeyError, TypeError, OverflowError, RuntimeErr
 
 
 class FaissFiles:
-    """Implements `indexer.ports.VectorFiles` in a folder."""
+    """Implements `indexer.ports.vectors.VectorFiles` in a folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -163,7 +163,7 @@ def _write_rows(built: FaissVectors, path: Path) -> None:
 
 
 def _open_rows(path: Path, facts: dict[str, Any], card: ModelCard) -> tuple[Layout, Halves]:
-    count, look = int(facts["rows"]), card.columns(LOOK)
+    count, look = int(facts["rows"]), card.space_slice(LOOK)
     ids = np.memmap(path, dtype="<i8", mode="r", shape=(count,))
     falling = np.memmap(path, dtype="<f4", mode="r", offset=ids.nbytes, shape=(count,))
     shape = (count, look.stop - look.start)
@@ -182,7 +182,7 @@ def _open_clusters(path: Path, known: dict[str, Any]) -> Clusters:
         readers: Any = faiss
         return faiss.read_index(readers.ZeroCopyIOReader(faiss.swig_ptr(mapped), mapped.size))
 
-    efforts = [Effort(*one) for one in known["efforts"]]
+    efforts = [SearchEffort(*one) for one in known["efforts"]]
     return Clusters(known["count"], known["learned_from"], known["nearness"], efforts, read)
 
 

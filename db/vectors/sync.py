@@ -8,21 +8,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from indexer.domain.models import LOOK
-from indexer.ports import Selection, VectorRows
+from indexer.ports.vectors import VectorFilter, VectorRows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from indexer.domain.models import Floats, Ids
-    from indexer.ports import Generation, Segment, Shelf, StoredModel, VectorFiles, VectorIndex
+    from indexer.ports.store_reader import StoredModel, StoreReader
+    from indexer.ports.vectors import Generation, Segment, VectorFiles, VectorIndex
 
 _LARGER = 4
 _STALE = 1.25
 """Rows that are kept, for each that is stored, from which on the others are thrown out."""
 
 
-class Layers:
-    """Several indexes of different rows, searched as one. Implements `indexer.ports.VectorIndex`."""
+class CombinedVectorIndex:
+    """Several indexes of different rows, searched as one. Implements `indexer.ports.vectors.VectorIndex`."""
 
     def __init__(self, layers: Sequence[VectorIndex]) -> None:
         self._layers = layers
@@ -30,7 +31,7 @@ class Layers:
     def __len__(self) -> int:
         return sum(len(layer) for layer in self._layers)
 
-    def search(self, query: Floats, k: int, within: Selection) -> tuple[Ids, Floats]:
+    def search(self, query: Floats, k: int, within: VectorFilter) -> tuple[Ids, Floats]:
         found = [layer.search(query, k, within) for layer in self._layers]
         ids = np.concatenate([np.empty(0, dtype=np.int64), *(ids for ids, _ in found)])
         similarities = np.concatenate([np.empty(0, dtype=np.float32), *(similarities for _, similarities in found)])
@@ -38,23 +39,23 @@ class Layers:
         return ids[best], similarities[best]
 
 
-def open_vectors(shelf: Shelf, files: VectorFiles, model: StoredModel) -> VectorIndex:
+def open_index(store: StoreReader, files: VectorFiles, model: StoredModel) -> VectorIndex:
     """Every vector of a model, whatever state the kept index is in: rows it lacks come from the store."""
-    generation = shelf.generation(model.id)
-    kept = _trusted(shelf, files, model, generation)
+    generation = store.generation(model.id)
+    kept = _valid_segments(store, files, model, generation)
     layers = [segment.vectors for segment in kept]
-    newer = [] if _is_current(kept, generation) else list(_looks(shelf, model, _end(kept)))
+    newer = [] if _is_current(kept, generation) else list(_looks(store, model, _last_indexed_id(kept)))
     if newer:
         layers.append(files.over(_joined(newer)))
-    return Layers(layers)
+    return CombinedVectorIndex(layers)
 
 
-def is_kept(shelf: Shelf, files: VectorFiles, model: StoredModel) -> bool:
+def is_index_current(store: StoreReader, files: VectorFiles, model: StoredModel) -> bool:
     """Whether the kept index of a model is current."""
-    return _is_current(files.load(model.card), shelf.generation(model.id))
+    return _is_current(files.load(model.card), store.generation(model.id))
 
 
-def keep_vectors(shelf: Shelf, files: VectorFiles, model: StoredModel) -> bool:
+def sync_index(store: StoreReader, files: VectorFiles, model: StoredModel) -> bool:
     """Make the kept index of a model current; whether there was anything to do.
 
     New rows become a segment; it takes in those before it that are not `_LARGER` times as large, so that there are few of them
@@ -62,16 +63,16 @@ def keep_vectors(shelf: Shelf, files: VectorFiles, model: StoredModel) -> bool:
     store, everything is written anew.
     """
     # Read before the rows: rows that are committed meanwhile are then merely newer than the file says.
-    generation = shelf.generation(model.id)
+    generation = store.generation(model.id)
     if generation is None:
         return False
-    kept = _trusted(shelf, files, model, generation)
+    kept = _valid_segments(store, files, model, generation)
     if _is_current(kept, generation):
         return False
-    new = list(_looks(shelf, model, _end(kept), generation.last_id))
-    staying = _staying(kept, _count(new), shelf.regions(model.id))
+    new = list(_looks(store, model, _last_indexed_id(kept), generation.last_id))
+    staying = _segments_to_keep(kept, _count(new), store.regions(model.id))
     if len(staying) < len(kept):
-        new = list(_looks(shelf, model, _end(staying), generation.last_id))
+        new = list(_looks(store, model, _last_indexed_id(staying), generation.last_id))
     if new:
         rows = _joined(new)
         del new  # else a large library would be in memory once more while the index is built
@@ -81,7 +82,7 @@ def keep_vectors(shelf: Shelf, files: VectorFiles, model: StoredModel) -> bool:
     return True
 
 
-def _staying(kept: list[Segment], new: int, stored: int) -> list[Segment]:
+def _segments_to_keep(kept: list[Segment], new: int, stored: int) -> list[Segment]:
     """The kept segments that stay as they are where so many new rows come, and so many are in the store in all."""
     if sum(len(segment.vectors) for segment in kept) + new > _STALE * stored:
         return []
@@ -91,10 +92,10 @@ def _staying(kept: list[Segment], new: int, stored: int) -> list[Segment]:
     return kept
 
 
-def _trusted(shelf: Shelf, files: VectorFiles, model: StoredModel, generation: Generation | None) -> list[Segment]:
+def _valid_segments(store: StoreReader, files: VectorFiles, model: StoredModel, generation: Generation | None) -> list[Segment]:
     """The kept segments that a state of the store is, or grew out of."""
     kept = files.load(model.card)
-    while kept and kept[-1].generation != generation and not shelf.had_generation(model.id, kept[-1].generation):
+    while kept and kept[-1].generation != generation and not store.had_generation(model.id, kept[-1].generation):
         kept.pop()
     return kept
 
@@ -104,14 +105,14 @@ def _is_current(kept: Sequence[Segment], generation: Generation | None) -> bool:
     return generation is None or (bool(kept) and kept[-1].generation == generation)
 
 
-def _end(kept: Sequence[Segment]) -> int:
+def _last_indexed_id(kept: Sequence[Segment]) -> int:
     return kept[-1].generation.last_id if kept else 0
 
 
-def _looks(shelf: Shelf, model: StoredModel, after: int, up_to: int | None = None) -> Iterator[VectorRows]:
+def _looks(store: StoreReader, model: StoredModel, after: int, up_to: int | None = None) -> Iterator[VectorRows]:
     """What searches compare of predictions with ids after one and up to another: the part that says how a picture looks."""
-    look = model.card.columns(LOOK)
-    for chunk in shelf.vectors(model.id, after):
+    look = model.card.space_slice(LOOK)
+    for chunk in store.vectors(model.id, after):
         count = len(chunk.ids) if up_to is None else int(np.searchsorted(chunk.ids, up_to, side="right"))
         if count == 0:
             return

@@ -8,31 +8,31 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from indexer.analysis.face_crops import PAGE, views
+from indexer.analysis.face_crops import DETECTION_MAX_SIDE, crop_views
 from indexer.domain.models import Prediction
 from indexer.imaging.decode import decode
 
 if TYPE_CHECKING:
     from indexer.domain.models import DecodedImage
-    from indexer.imaging.decoder_pool import Decoders
-    from indexer.ports import Classifier, FaceFinder
+    from indexer.imaging.decoder_pool import DecoderPool
+    from indexer.ports.models import Classifier, FaceDetector
 
-Regions = tuple[Prediction, ...]
+AnalyzedImage = tuple[Prediction, ...]
 """What a model says of a picture: of each of its faces, the largest first, or of the whole."""
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class Analyzer:
     """A model with what finds faces for it, None where pictures are taken as a whole.
 
     Pictures are decoded in child processes where there are any, which a `with` statement ends.
     """
 
     classifier: Classifier
-    finder: FaceFinder | None = None
-    decoders: Decoders | None = None
+    detector: FaceDetector | None = None
+    decoders: DecoderPool | None = None
 
-    def __enter__(self) -> Reader:
+    def __enter__(self) -> Analyzer:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -40,23 +40,23 @@ class Reader:
             self.decoders.end()
 
     @property
-    def finds_by(self) -> str | None:
+    def detector_key(self) -> str | None:
         """The key of what finds faces; None where nothing does."""
-        return None if self.finder is None else self.finder.key
+        return None if self.detector is None else self.detector.key
 
     def decode(self, data: bytes) -> DecodedImage:
         """A file's bytes as a picture to look at. Raises as `indexer.imaging.decode.decode` does. Safe in several threads."""
         decoder = decode if self.decoders is None else self.decoders.decode
-        return decoder(data, self.classifier.card.input, PAGE if self.finder else 0)
+        return decoder(data, self.classifier.card.input, DETECTION_MAX_SIDE if self.detector else 0)
 
-    def predict(self, images: Sequence[DecodedImage]) -> list[Regions | None]:
+    def predict(self, images: Sequence[DecodedImage]) -> list[AnalyzedImage | None]:
         """What the model says of pictures that were decoded here; None for one that it gives no finite answer for."""
         if not images:
             return []
-        shown = views(images, self.finder, self.classifier.card.input)
+        shown = crop_views(images, self.detector, self.classifier.card.input)
         scores = self.classifier.classify(np.stack([view.pixels for regions in shown for view in regions]))
         answers = zip(scores.probabilities, scores.embeddings, strict=True)
-        found: list[Regions | None] = []
+        found: list[AnalyzedImage | None] = []
         for regions in shown:
             said = [(view.face, *next(answers)) for view in regions]
             finite = all(np.isfinite(probabilities).all() and np.isfinite(vector).all() for _, probabilities, vector in said)

@@ -12,18 +12,18 @@ from indexer.imaging.decode import prepare
 
 if TYPE_CHECKING:
     from indexer.domain.models import DecodedImage, Face, InputSpec, Pixels
-    from indexer.ports import FaceFinder
+    from indexer.ports.models import FaceDetector
 
-PAGE = 768
+DETECTION_MAX_SIDE = 768
 """Longest side, in pixels, of the page that faces are looked for in and cut from."""
 
-_MARGIN = 0.3
+_CROP_MARGIN_SHARE = 0.3
 """How much of a face's longer side is left around it: models learn from heads with their hair, and often with shoulders."""
 
-_WHOLE = 0.5
+_FULL_IMAGE_AREA_SHARE = 0.5
 """A cut-out that takes at least this share of the picture is the picture."""
 
-_MOST = 32
+_MAX_FACES_PER_IMAGE = 32
 """Faces of one picture that are kept: the largest."""
 
 
@@ -34,30 +34,31 @@ class View(NamedTuple):
     pixels: Pixels
 
 
-def views(images: Sequence[DecodedImage], finder: FaceFinder | None, spec: InputSpec) -> list[list[View]]:
+def crop_views(images: Sequence[DecodedImage], detector: FaceDetector | None, spec: InputSpec) -> list[list[View]]:
     """Each picture's faces, the largest first, or the picture as a whole: at least one view each.
 
-    Faces are looked for where there is a finder; the pictures must have been decoded as pages then.
+    Faces are looked for where there is a detector; the pictures must have been decoded as pages then.
     """
-    if finder is None:
+    if detector is None:
         return [[View(None, image.pixels)] for image in images]
     pages = [image.pixels for image in images]
     return [
-        [View(face, _cut_out(page, face, spec)) for face in faces[:_MOST]] or [View(None, _fitted(page, spec))]
-        for page, faces in zip(pages, finder.find(pages), strict=True)
+        [View(face, _cut_out(page, face, spec)) for face in faces[:_MAX_FACES_PER_IMAGE]]
+        or [View(None, _fit_to_input(page, spec))]
+        for page, faces in zip(pages, detector.find(pages), strict=True)
     ]
 
 
 def _cut_out(page: Pixels, face: Face, spec: InputSpec) -> Pixels:
     height, width = page.shape[:2]
     sides = (face.right - face.left) * width, (face.bottom - face.top) * height
-    margin = _MARGIN * max(sides)
+    margin = _CROP_MARGIN_SHARE * max(sides)
     left, top = max(0, floor(face.left * width - margin)), max(0, floor(face.top * height - margin))
     right, bottom = min(width, ceil(face.right * width + margin)), min(height, ceil(face.bottom * height + margin))
-    if (right - left) * (bottom - top) >= _WHOLE * width * height:
-        return _fitted(page, spec)
-    return _fitted(page[top:bottom, left:right], spec)
+    if (right - left) * (bottom - top) >= _FULL_IMAGE_AREA_SHARE * width * height:
+        return _fit_to_input(page, spec)
+    return _fit_to_input(page[top:bottom, left:right], spec)
 
 
-def _fitted(pixels: Pixels, spec: InputSpec) -> Pixels:
+def _fit_to_input(pixels: Pixels, spec: InputSpec) -> Pixels:
     return prepare(Image.fromarray(pixels), spec)

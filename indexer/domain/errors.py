@@ -25,7 +25,7 @@ from __future__ import annotations
 import errno
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-OF_THE_DISK = (*_FULL, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+DISK_ERRNOS = (*_FULL, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 """Errors of the system that say something of a disk or its permissions, and nothing of this program."""
 
 MAKE_ROOM = "What was committed is kept; make room, then run the same command again."
@@ -117,7 +117,7 @@ class Damaged(ImageError):
     kind = "damaged"
 
 
-def unusable(what: object, error: OSError) -> MoodexError:
+def disk_error(what: object, error: OSError) -> MoodexError:
     """What cannot be written or read, why, and what to do about it, in a sentence."""
     if error.errno in _FULL:
         return MoodexError(f"{what} cannot be written: the disk is full. {MAKE_ROOM}")

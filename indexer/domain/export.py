@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ExportFilter:
     """Which pictures to export: those of some emotions (canonical, children among them; None: any), below a folder."""
 
     emotions: frozenset[str] | None = None
@@ -21,7 +21,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Portion:
+class ExportChunk:
     """N rows: one for each face in each live file, or for the picture as a whole.
 
     `digests` are hex; `labels` what a person said; `regions` count faces from 1, the whole is 0; `boxes` are left, top, right and
@@ -48,7 +48,7 @@ class Export:
     """All rows of one model, as the database is at one moment."""
 
     card: ModelCard
-    portions: Iterator[Portion]
+    portions: Iterator[ExportChunk]
 
     @property
     def probability_columns(self) -> tuple[str, ...]:
@@ -57,7 +57,7 @@ class Export:
 
 
 @dataclass(frozen=True, slots=True)
-class Exported:
+class ExportReport:
     """What was exported: how many rows to which file, of which model."""
 
     path: str

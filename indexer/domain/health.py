@@ -20,7 +20,7 @@ class Severity(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class FindingKind:
     """One thing that can be found: so many of a `noun` that are `like`; `advice` where the user is to do something.
 
     `mended` says whether a repair changes it, `derived` that the database itself is not touched for it.
@@ -36,59 +36,71 @@ class Kind:
 
 _AGAIN = "index their folders again"
 
-KINDS: Mapping[str, Kind] = {
+FINDING_KINDS: Mapping[str, FindingKind] = {
     # The file, as SQLite sees it.
-    "unreadable": Kind(Severity.PROBLEM, "database", "that SQLite cannot read as one"),
-    "pages": Kind(Severity.PROBLEM, "place", "where the database file is damaged"),
-    "indexes": Kind(Severity.PROBLEM, "row", "missing from an index of the database, or wrong in it"),
-    "references": Kind(Severity.PROBLEM, "row", "naming another row that is not there"),
+    "unreadable": FindingKind(Severity.PROBLEM, "database", "that SQLite cannot read as one"),
+    "pages": FindingKind(Severity.PROBLEM, "place", "where the database file is damaged"),
+    "indexes": FindingKind(Severity.PROBLEM, "row", "missing from an index of the database, or wrong in it"),
+    "references": FindingKind(Severity.PROBLEM, "row", "naming another row that is not there"),
     # What the rows say.
-    "files_contradictory": Kind(Severity.PROBLEM, "file", "in a state that cannot be, as done without a picture", _AGAIN),
-    "pictures_broken": Kind(Severity.PROBLEM, "picture", "with a digest that cannot be one, or without a size", _AGAIN),
-    "predictions_alone": Kind(Severity.PROBLEM, "prediction", "without an embedding", _AGAIN),
-    "predictions_broken": Kind(Severity.PROBLEM, "prediction", "with impossible probabilities or an impossible place", _AGAIN),
-    "regions": Kind(Severity.PROBLEM, "picture", "of which some faces are missing, or are there beside the whole", _AGAIN),
-    "emotions": Kind(Severity.PROBLEM, "prediction", "with another emotion or score than probabilities or your label say"),
-    "embeddings_broken": Kind(Severity.PROBLEM, "embedding", "of the wrong size, not of length 1, or not of numbers", _AGAIN),
-    "labels_broken": Kind(Severity.PROBLEM, "label", "without an emotion", mended=False, advice="label that picture again"),
-    "models_broken": Kind(Severity.PROBLEM, "model", "with a description that cannot be read", _AGAIN),
-    "generations": Kind(Severity.PROBLEM, "model", "with predictions that its vector index would never learn of"),
-    "embeddings_unused": Kind(Severity.NOTE, "embedding", "that no prediction needs; they only take space"),
-    "pictures_unfiled": Kind(
+    "files_contradictory": FindingKind(Severity.PROBLEM, "file", "in a state that cannot be, as done without a picture", _AGAIN),
+    "pictures_broken": FindingKind(Severity.PROBLEM, "picture", "with a digest that cannot be one, or without a size", _AGAIN),
+    "predictions_alone": FindingKind(Severity.PROBLEM, "prediction", "without an embedding", _AGAIN),
+    "predictions_broken": FindingKind(
+        Severity.PROBLEM, "prediction", "with impossible probabilities or an impossible place", _AGAIN
+    ),
+    "regions": FindingKind(Severity.PROBLEM, "picture", "of which some faces are missing, or are there beside the whole", _AGAIN),
+    "emotions": FindingKind(Severity.PROBLEM, "prediction", "with another emotion or score than probabilities or your label say"),
+    "embeddings_broken": FindingKind(
+        Severity.PROBLEM, "embedding", "of the wrong size, not of length 1, or not of numbers", _AGAIN
+    ),
+    "labels_broken": FindingKind(
+        Severity.PROBLEM, "label", "without an emotion", mended=False, advice="label that picture again"
+    ),
+    "models_broken": FindingKind(Severity.PROBLEM, "model", "with a description that cannot be read", _AGAIN),
+    "generations": FindingKind(Severity.PROBLEM, "model", "with predictions that its vector index would never learn of"),
+    "embeddings_unused": FindingKind(Severity.NOTE, "embedding", "that no prediction needs; they only take space"),
+    "pictures_unfiled": FindingKind(
         Severity.NOTE, "picture", "in no known file any more; kept, for the same bytes are never computed twice", mended=False
     ),
-    "pictures_unread": Kind(
+    "pictures_unread": FindingKind(
         Severity.NOTE, "picture", "known by a digest or a number alone since a repair; labels are kept", mended=False
     ),
-    "runs_died": Kind(Severity.NOTE, "run", "killed without saying how far it came; the next goes on from there"),
+    "runs_died": FindingKind(Severity.NOTE, "run", "killed without saying how far it came; the next goes on from there"),
     # What was made of them.
-    "vectors_damaged": Kind(
+    "vectors_damaged": FindingKind(
         Severity.PROBLEM, "model", "with a vector index whose bytes are not as they were written", derived=True
     ),
-    "vectors_wrong": Kind(Severity.PROBLEM, "row", "missing from a vector index, or not there as in the database", derived=True),
-    "vectors_behind": Kind(
+    "vectors_wrong": FindingKind(
+        Severity.PROBLEM, "row", "missing from a vector index, or not there as in the database", derived=True
+    ),
+    "vectors_behind": FindingKind(
         Severity.NOTE, "model", "with a vector index behind the database, which answers for the rest", derived=True
     ),
     # Files.
-    "temporaries": Kind(Severity.NOTE, "file", "left over by a program that was killed", derived=True),
-    "files_missing": Kind(Severity.NOTE, "file", "not in place any more", "index the folder, and it is noticed", mended=False),
-    "files_changed": Kind(Severity.NOTE, "file", "changed since indexing", "index the folder, and it is looked at", mended=False),
-    "files_unreadable": Kind(Severity.NOTE, "file", "that cannot be read now", "see to its permissions", mended=False),
-    "files_rotten": Kind(
+    "temporaries": FindingKind(Severity.NOTE, "file", "left over by a program that was killed", derived=True),
+    "files_missing": FindingKind(
+        Severity.NOTE, "file", "not in place any more", "index the folder, and it is noticed", mended=False
+    ),
+    "files_changed": FindingKind(
+        Severity.NOTE, "file", "changed since indexing", "index the folder, and it is looked at", mended=False
+    ),
+    "files_unreadable": FindingKind(Severity.NOTE, "file", "that cannot be read now", "see to its permissions", mended=False),
+    "files_rotten": FindingKind(
         Severity.PROBLEM,
         "file",
         "with other bytes than were indexed, though size and time are the same: the disk may be failing",
         "compare with a copy of yours; the next index reads it anew",
     ),
     # Models.
-    "weights_gone": Kind(
+    "weights_gone": FindingKind(
         Severity.NOTE,
         "model",
         "with predictions, but without a file; searches by name still find them",
         "moodex models add FILE brings it back",
         mended=False,
     ),
-    "weights_changed": Kind(
+    "weights_changed": FindingKind(
         Severity.PROBLEM,
         "model",
         "with other weights than on the card",
@@ -100,20 +112,20 @@ KINDS: Mapping[str, Kind] = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something found: `kind` is one of `KINDS`, `count` how many there are, `example` one of them."""
+    """Something found: `kind` is one of `FINDING_KINDS`, `count` how many there are, `example` one of them."""
 
     kind: str
     count: int = 1
     example: str = ""
 
     @property
-    def about(self) -> Kind:
+    def about(self) -> FindingKind:
         """What is known of such findings."""
-        return KINDS[self.kind]
+        return FINDING_KINDS[self.kind]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class IndexedFile:
     """A file as the database knows it: done, with a stamp, and the digest of the bytes that were read."""
 
     id: int
@@ -123,7 +135,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class CheckUp:
+class CheckReport:
     """What a check-up came to. `rows` counts what was looked at, by name."""
 
     findings: tuple[Finding, ...] = ()
@@ -147,15 +159,15 @@ class Repair:
 
     saved: Path | None
     recovered: Mapping[str, int] | None
-    after: CheckUp
+    after: CheckReport
 
 
 @dataclass(frozen=True, slots=True)
-class Doctored:
+class DoctorReport:
     """What `moodex doctor` did: what was found and, where one was wanted, the repair."""
 
     home: Path
-    found: CheckUp
+    found: CheckReport
     repair: Repair | None = None
 
     @property
@@ -165,7 +177,7 @@ class Doctored:
 
 
 @dataclass(frozen=True, slots=True)
-class BackedUp:
+class BackupReport:
     """A backup: the file, how many bytes it has, the rows of each table and the files of models in it."""
 
     path: Path
@@ -175,7 +187,7 @@ class BackedUp:
 
 
 @dataclass(frozen=True, slots=True)
-class Restored:
+class RestoreReport:
     """What was restored to a data folder: a backup made at a time, its rows and models' files, and what is `kept` from before."""
 
     home: Path

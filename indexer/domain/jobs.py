@@ -10,7 +10,7 @@ WAITING, AWAY = "waiting", "away"
 
 
 @dataclass(frozen=True, slots=True)
-class When:
+class Trigger:
     """When a job is due: by a cron expression in local time, every so many seconds, and at once where something changes.
 
     At most one of `cron` and `every` is given; neither only where it watches.
@@ -35,7 +35,7 @@ class JobOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Last:
+class JobStatus:
     """How a job went so far. Times are seconds since the epoch.
 
     `begun_at` and `ended_at` are of its last run, whose `outcome` is done, failed, interrupted, died, away or waiting, and why;
@@ -63,10 +63,10 @@ class Job:
 
     name: str
     roots: tuple[bytes, ...]
-    when: When
+    when: Trigger
     options: JobOptions = JobOptions()
     added_at: float = 0.0
-    last: Last = field(default=Last())
+    last: JobStatus = field(default=JobStatus())
 
 
 class Jobs(Protocol):
@@ -86,5 +86,5 @@ class Jobs(Protocol):
     def claim_job(self, name: str, seen: float | None, now: float) -> bool:
         """Note that a job begins now, if it has not begun since it was seen, so that of two that would run it one does."""
 
-    def note_job(self, name: str, last: Last) -> None:
+    def note_job(self, name: str, last: JobStatus) -> None:
         """Note how a job went; nothing for one that was removed meanwhile."""

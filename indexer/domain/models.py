@@ -110,7 +110,7 @@ class ModelCard:
         return _digest([*facts, *([self.spaces] if self.spaces else []), *self._less_precise])
 
     @property
-    def embeds_as(self) -> str:
+    def embedder_key(self) -> str:
         """Hex digest of everything that decides a model's embeddings: models with the same one read each other's."""
         if not self.backbone_digest:
             return self.key
@@ -120,7 +120,7 @@ class ModelCard:
     def _less_precise(self) -> list[str]:
         return [] if self.precision == FULL_PRECISION else [self.precision]
 
-    def columns(self, space: str) -> slice:
+    def space_slice(self, space: str) -> slice:
         """Where a space lies in an embedding; all of it for a model that has no such parts."""
         start = 0
         for name, size in self.spaces:
@@ -130,12 +130,14 @@ class ModelCard:
         return slice(0, self.embedding_size)
 
 
-def in_precision(card: ModelCard, precision: str) -> ModelCard:
+def with_precision(card: ModelCard, precision: str) -> ModelCard:
     """The same model computed in another precision: to everybody else another model, under a name of its own."""
-    return card if precision == FULL_PRECISION else replace(card, name=named_in(card.name, precision), precision=precision)
+    return (
+        card if precision == FULL_PRECISION else replace(card, name=name_for_precision(card.name, precision), precision=precision)
+    )
 
 
-def named_in(name: str, precision: str) -> str:
+def name_for_precision(name: str, precision: str) -> str:
     """What a model is called in a precision."""
     return name if precision == FULL_PRECISION else f"{name}@{precision}"
 
@@ -160,7 +162,7 @@ class Face:
         return (self.right - self.left) * (self.bottom - self.top)
 
 
-def in_pixels(face: Face, width: int, height: int) -> tuple[int, int, int, int]:
+def to_pixel_box(face: Face, width: int, height: int) -> tuple[int, int, int, int]:
     """A face's left, top, right and bottom edge in a picture of that size."""
     return round(face.left * width), round(face.top * height), round(face.right * width), round(face.bottom * height)
 
@@ -215,7 +217,7 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
+class SearchQuery:
     """What is asked of the index. Emotions are canonical.
 
     `emotions` (empty: any) and `excluded` select by a picture's emotion, children included unless `exact_label`; `min_score` is
@@ -256,7 +258,7 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
-class Labelled:
+class LabeledImage:
     """A picture that a person has said the emotion of. `path` is one of its live files; None where there is none any more."""
 
     image_id: str

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class SearchRequest:
     """A search as it was typed: `image` is a picture file, `like` an indexed id or path."""
 
     image: bytes | None = None

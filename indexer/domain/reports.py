@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from indexer.domain.models import Failure, Floats, ModelCard
-    from indexer.ports import Counts, RunRecord, StoredModel
+    from indexer.ports.store_reader import Counts, RunRecord, StoredModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class LabelsChanged:
 
 
 @dataclass(frozen=True, slots=True)
-class Doubt:
+class LabelConflict:
     """A label that a model contradicts: what a person `said`, what the model believes (`other`), each with its probability."""
 
     path: bytes
@@ -114,7 +114,7 @@ class ExportedModel:
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class TeachingSet:
     """What a model can learn from: N labelled pictures as embeddings, float32, (N, embedding size), with the labels and what the
     model in use says of each; and a sample of the library with the probabilities, float32, (M, labels), that it gives.
     """
@@ -131,7 +131,7 @@ class Lesson:
 
 
 @dataclass(frozen=True, slots=True)
-class Teaching:
+class TeachReport:
     """What teaching came to: balanced accuracy on held-out labels `before` and `after`, on `tested` of the `labels`.
 
     `model` is the new version, of which `rescored` pictures have answers; or, where it is not `new`, the old one: none would be
@@ -151,7 +151,7 @@ class Teaching:
 
 
 @dataclass(frozen=True, slots=True)
-class Undone:
+class UndoReport:
     """The model that is in use again, and how many pictures it had not seen and has answers for now."""
 
     model: str

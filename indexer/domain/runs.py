@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from indexer.ports import RunRecord
+    from indexer.ports.store_reader import RunRecord
 
 RUNNING, DONE, FAILED, INTERRUPTED, DIED = "running", "done", "failed", "interrupted", "died"
 WHY_IT_DIED = "Its process ended without a word: it was killed, ran out of memory, or the power failed."
@@ -16,14 +16,14 @@ _ROUNDED = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Writer:
+class WriterInfo:
     """The process that holds the writer's lock, and since when, in seconds since the epoch."""
 
     pid: int
     since: float
 
 
-def as_they_ended(read: Callable[[], Sequence[RunRecord]], writer: Callable[[], Writer | None]) -> list[RunRecord]:
+def with_dead_runs_marked(read: Callable[[], Sequence[RunRecord]], writer: Callable[[], WriterInfo | None]) -> list[RunRecord]:
     """Runs, newest first, with those that died named so: all that still seem to run but the one of who is writing now, if any.
 
     `read` gives the runs. Only where it matters `writer` is asked, and the runs are read again: one may have ended meanwhile.
@@ -36,7 +36,7 @@ def as_they_ended(read: Callable[[], Sequence[RunRecord]], writer: Callable[[], 
     return [_died(run) if run.id in known and run.outcome == RUNNING and not _is_by(run, holder) else run for run in read()]
 
 
-def _is_by(run: RunRecord, holder: Writer | None) -> bool:
+def _is_by(run: RunRecord, holder: WriterInfo | None) -> bool:
     # Numbers of processes are used again: a run from before the lock was taken is another's.
     return holder is not None and run.pid == holder.pid and run.started_at >= holder.since - _ROUNDED
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from indexer.system.optional import require
 
 if TYPE_CHECKING:
-    from indexer.domain.export import Export, Portion
+    from indexer.domain.export import Export, ExportChunk
 
 require("pyarrow", "pyarrow", "parquet", "Writing Parquet")
 
@@ -50,7 +50,7 @@ def write_parquet(export: Export, file: Path, advance: Callable[[int], None]) ->
     return count
 
 
-def _columns(portion: Portion, schema: Any) -> list[Any]:
+def _columns(portion: ExportChunk, schema: Any) -> list[Any]:
     import numpy as np
 
     paths = [path.decode("utf-8", "backslashreplace") for path in portion.paths]

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from indexer.domain.errors import UsageError
 from indexer.system.csv_format import csv_writer
-from indexer.system.text import guarded
+from indexer.system.text import escape_spreadsheet_formula
 
 if TYPE_CHECKING:
-    from indexer.domain.export import Export, Portion
+    from indexer.domain.export import Export, ExportChunk
 
 Advance = Callable[[int], None]
 Writer = Callable[["Export", Path, Advance], int]
@@ -53,9 +53,13 @@ def _write_csv(export: Export, file: Path, advance: Advance, embeddings: bool) -
     return count
 
 
-def _csv_rows(portion: Portion, embeddings: bool) -> Iterator[list[Any]]:
+def _csv_rows(portion: ExportChunk, embeddings: bool) -> Iterator[list[Any]]:
     for row, number in zip(_rows(portion), range(len(portion)), strict=True):
-        row[0], row[2], row[4] = guarded(row[0]), guarded(row[2]), guarded(row[4] or "")
+        row[0], row[2], row[4] = (
+            escape_spreadsheet_formula(row[0]),
+            escape_spreadsheet_formula(row[2]),
+            escape_spreadsheet_formula(row[4] or ""),
+        )
         probabilities = ["" if isnan(p) else round(p, _DIGITS) for p in portion.probabilities[number].tolist()]
         yield [*row, *probabilities, *([json.dumps(_vector(portion, number))] if embeddings else [])]
 
@@ -75,7 +79,7 @@ def _write_jsonl(export: Export, file: Path, advance: Advance, embeddings: bool)
     return count
 
 
-def _rows(portion: Portion) -> Iterator[list[Any]]:
+def _rows(portion: ExportChunk) -> Iterator[list[Any]]:
     """The values of `COLUMNS`, row by row; the path of a file that is no valid text holds surrogates."""
     scores = [round(score, _DIGITS) for score in portion.scores]
     paths = map(os.fsdecode, portion.paths)
@@ -84,7 +88,7 @@ def _rows(portion: Portion) -> Iterator[list[Any]]:
         yield [*values, *(box or (None,) * 4)]
 
 
-def _vector(portion: Portion, number: int) -> list[float] | None:
+def _vector(portion: ExportChunk, number: int) -> list[float] | None:
     """An embedding with as many digits as float16 has."""
     values = portion.embeddings[number].tolist()
     return None if isnan(values[0]) else [float(f"{value:.5g}") for value in values]

@@ -23,7 +23,7 @@ from indexer.imaging.decode import decode
 if TYPE_CHECKING:
     from indexer.domain.models import Pixels
 
-MEMORY = 3 << 30
+MEMORY_LIMIT_BYTES = 3 << 30
 """The address space of a child, in bytes, while it decodes: a picture at the limit of pixels takes up to 2.5 GB."""
 
 _REQUEST = struct.Struct("<IddBIQ")

@@ -19,20 +19,20 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from indexer.domain.errors import Damaged, ImageError, Unreadable
-from indexer.imaging.decode_worker import MEMORY, answer, ask
+from indexer.imaging.decode_worker import MEMORY_LIMIT_BYTES, answer, ask
 
 if TYPE_CHECKING:
     from indexer.domain.models import DecodedImage, InputSpec
 
 _ROOT = Path(__file__).resolve().parents[2]
 
-SECONDS = 60.0
+DECODE_TIMEOUT_SECONDS = 60.0
 """What decoding one picture may take, by the clock: several times what the slowest at the limit of pixels takes."""
 
-_PATIENCE = 2.0
+_STOP_PATIENCE_SECONDS = 2.0
 """Seconds that a child has to end by itself."""
 
-_LOOKS = 60
+_CHECKS_PER_TIMEOUT = 60
 """How often it is looked, within the time that a picture may take, whether it took longer."""
 
 ENVIRONMENT = {
@@ -49,16 +49,16 @@ ENVIRONMENT = {
 _KILLED = -getattr(signal, "SIGKILL", 9)
 
 
-class Decoders:
+class DecoderPool:
     """Child processes that decode, as many as there are threads that ask at a time.
 
     One picture may take `seconds` by the clock, and its child `memory` bytes of address space.
     """
 
-    def __init__(self, seconds: float = SECONDS, memory: int = MEMORY) -> None:
+    def __init__(self, seconds: float = DECODE_TIMEOUT_SECONDS, memory: int = MEMORY_LIMIT_BYTES) -> None:
         self._seconds, self._memory = seconds, memory
-        self._idle: list[_Child] = []
-        self._children: set[_Child] = set()
+        self._idle: list[_DecoderProcess] = []
+        self._children: set[_DecoderProcess] = set()
         self._watch = threading.Thread(target=self._give_up_on_the_late, name="decoders", daemon=True)
         self._over = threading.Event()
         self._starting = threading.Lock()
@@ -97,27 +97,27 @@ class Decoders:
                 return image
         raise Unreadable("its decoder was killed twice; perhaps memory ran out")
 
-    def _take(self) -> _Child:
+    def _take(self) -> _DecoderProcess:
         try:
             return self._idle.pop()  # the last one used: its memory is warm
         except IndexError:
             return self._start()
 
-    def _start(self) -> _Child:
-        child = _Child(self._memory)
+    def _start(self) -> _DecoderProcess:
+        child = _DecoderProcess(self._memory)
         with self._starting:
             self._children.add(child)
             if not self._watch.ident:
                 self._watch.start()
         return child
 
-    def _end(self, child: _Child) -> int:
+    def _end(self, child: _DecoderProcess) -> int:
         self._children.discard(child)
         return child.end()
 
     def _give_up_on_the_late(self) -> None:
         """One thread for all of them: a timer for each picture would cost as much as sending it does."""
-        while not self._over.wait(self._seconds / _LOOKS):
+        while not self._over.wait(self._seconds / _CHECKS_PER_TIMEOUT):
             now = time.monotonic()
             for child in list(self._children):
                 if now > child.due:
@@ -130,7 +130,7 @@ def _why(ended: int) -> str:
     return f"its decoder ended with code {ended}"
 
 
-class _Child:
+class _DecoderProcess:
     def __init__(self, memory: int) -> None:
         environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": _search_path()}
         # -P: the folder that moodex is called in must not be able to bring modules of its own.
@@ -162,7 +162,7 @@ class _Child:
         """End it; the code it ended with, that of a signal negative."""
         self.close()
         try:
-            code = self._process.wait(_PATIENCE)
+            code = self._process.wait(_STOP_PATIENCE_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
             code = self._process.wait()

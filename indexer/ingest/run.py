@@ -18,20 +18,21 @@ from indexer.domain.models import FileStamp, FileState
 from indexer.domain.reports import Summary
 from indexer.domain.runs import DONE, FAILED, INTERRUPTED
 from indexer.ingest.survey import plan_folder
-from indexer.ingest.workers import Work
-from indexer.ports import FolderNote
+from indexer.ingest.workers import WorkerPool
+from indexer.ports.store_writer import FolderScanResult
 from indexer.sources.filesystem import ScanOptions, is_under, scan
 
 if TYPE_CHECKING:
-    from indexer.analysis.analyzer import Reader
+    from indexer.analysis.analyzer import Analyzer
     from indexer.domain.models import Failure
-    from indexer.ports import Catalog, KnownFile, Progress
+    from indexer.ports.progress import Progress
+    from indexer.ports.store_writer import KnownFile, StoreWriter
     from indexer.sources.filesystem import ScannedFolder
 
-_NOTED_AT_ONCE = 2000
-_WORTH_KEEPING = 0.5
+_SCAN_COMMIT_FOLDERS = 2000
+_MAX_MISSING_SHARE = 0.5
 """A scan that misses more than this share of a root's files is taken for an unmounted disk, not for a deletion."""
-GRACE = 30 * 86400.0
+GRACE_SECONDS = 30 * 86400.0
 """Seconds for which what is gone is remembered, should it come back."""
 
 
@@ -42,7 +43,7 @@ _COUNTS = ("scanned", "indexed", "reused", "unchanged", "moved", "removed", "fai
 class IndexOptions:
     """How to index. `prune`: None marks vanished files gone where that is safe, True always, False never.
 
-    Files that have been gone for `grace` seconds are forgotten (None: what the settings say, or `GRACE`). A run that has nothing
+    Files that have been missing for `grace` seconds are forgotten (None: the setting, or `GRACE_SECONDS`). A run that has nothing
     to do leaves no record where `idle_runs` is False.
     """
 
@@ -56,8 +57,8 @@ class IndexOptions:
 
 def index(
     roots: Sequence[bytes],
-    catalog: Catalog,
-    reader: Reader,
+    catalog: StoreWriter,
+    reader: Analyzer,
     options: IndexOptions,
     progress: Progress,
     check_stop: Callable[[], None],
@@ -70,31 +71,31 @@ def index(
     """
     started = time.monotonic()
     classifier = reader.classifier
-    run_id = catalog.begin_run([*roots, *away], catalog.register_model(classifier.card), reader.finds_by)
+    run_id = catalog.begin_run([*roots, *away], catalog.register_model(classifier.card), reader.detector_key)
     run = _Run(catalog, run_id, options, progress, check_stop)
     counts: Counter[str] = Counter()
     outcome, reason = FAILED, None
     idle = False
     try:
-        surveys = [*map(run.survey, roots), *map(run.missed, away)]
+        surveys = [*map(run.survey_root, roots), *map(run.survey_missing_root, away)]
         for survey in surveys:
             counts.update(scanned=survey.scanned, unchanged=survey.unchanged, failed=survey.failed)
         waiting = catalog.count_pending(roots) if roots else 0
         progress.start(waiting)
         if waiting:
-            work = Work(catalog, reader, run.id, options.workers, options.force)
+            work = WorkerPool(catalog, reader, run.id, options.workers, options.force)
             try:
-                for done, failed in work.through(roots, check_stop):
+                for done, failed in work.run(roots, check_stop):
                     progress.advance(done, failed)
             finally:
                 counts.update(work.counts)
-        moved = set(catalog.settle_moves(run.id, sorted(set().union(*(survey.missing for survey in surveys)))))
+        moved = set(catalog.detect_moves(run.id, sorted(set().union(*(survey.missing for survey in surveys)))))
         # A moved file that had to be computed all the same, for another model say, counts as indexed.
         counts["moved"] = min(len(moved), counts["reused"])
         counts["reused"] -= counts["moved"]
         for survey in surveys:
-            counts.update(run.settle_lost(survey, sorted(survey.missing - moved)))
-        counts["expired"] = catalog.expire(time.time() - (GRACE if options.grace is None else options.grace))
+            counts.update(run.mark_missing(survey, sorted(survey.missing - moved)))
+        counts["expired"] = catalog.expire(time.time() - (GRACE_SECONDS if options.grace is None else options.grace))
         outcome, reason = DONE, " ".join(run.complaints.values()) or None
         idle = not (waiting or moved or counts["removed"] or counts["expired"] or any(survey.noted for survey in surveys))
     except (Interrupted, KeyboardInterrupt) as stop:
@@ -143,22 +144,22 @@ class _Survey:
 class _Run:
     """What all steps of one run share. `complaints` says of roots that are away what was done about it."""
 
-    catalog: Catalog
+    catalog: StoreWriter
     id: int
     options: IndexOptions
     progress: Progress
     check_stop: Callable[[], None]
     complaints: dict[bytes, str] = field(default_factory=dict)
 
-    def survey(self, root: bytes) -> _Survey:
+    def survey_root(self, root: bytes) -> _Survey:
         """Scan a root and note in the store what has to be looked at."""
         survey = _Survey(root, known=self.catalog.count_files(root))
         if os.path.isdir(root):
             survey.missing |= self._as_a_file(root)
         folders = frozenset(self.catalog.known_folders(root))
         unvisited = set(folders)
-        settled = {} if self.options.force else self.catalog.settled_listings(root, self.id)
-        notes: list[FolderNote] = []
+        settled = {} if self.options.force else self.catalog.unchanged_folder_digests(root, self.id)
+        notes: list[FolderScanResult] = []
         noted = 0
         for scanned in scan(root, self.options.scan):
             self.check_stop()
@@ -183,15 +184,15 @@ class _Run:
             if note.pending or note.failed or (scanned.entries and note.listing):
                 notes.append(note)
                 noted += 1 + len(note.pending) + len(note.failed)
-            if noted >= _NOTED_AT_ONCE:
-                self.catalog.note_scan(self.id, notes)
+            if noted >= _SCAN_COMMIT_FOLDERS:
+                self.catalog.record_scan(self.id, notes)
                 notes, noted = [], 0
             self.progress.scanning(survey.scanned)
-        self.catalog.note_scan(self.id, notes)
+        self.catalog.record_scan(self.id, notes)
         survey.missing |= self._live_in(unvisited)
         return survey
 
-    def missed(self, root: bytes) -> _Survey:
+    def survey_missing_root(self, root: bytes) -> _Survey:
         """What is known of a root that is not there."""
         survey = _Survey(root, known=self.catalog.count_files(root), there=False)
         survey.missing |= self._live_in(self.catalog.known_folders(root)) | self._as_a_file(root)
@@ -206,7 +207,7 @@ class _Run:
         found = (file for folder in folders for file in self.catalog.known_files(folder, self.id).values())
         return {file.id for file in found if file.state is not FileState.GONE}
 
-    def _blocked(self, folder: bytes, problem: Failure, survey: _Survey) -> FolderNote:
+    def _blocked(self, folder: bytes, problem: Failure, survey: _Survey) -> FolderScanResult:
         """A folder that cannot be listed is itself the failed file; nothing below it counts as missing."""
         parent, name = os.path.split(folder)
         earlier = self.catalog.known_files(parent, self.id).get(name)
@@ -214,14 +215,14 @@ class _Run:
             survey.missing.discard(earlier.id)
         survey.failed += 1
         survey.noted += not _has_failed(earlier)
-        return FolderNote(parent, {}, {name: (FileStamp(0, 0), problem)})
+        return FolderScanResult(parent, {}, {name: (FileStamp(0, 0), problem)})
 
-    def settle_lost(self, survey: _Survey, lost: Sequence[int]) -> Counter[str]:
+    def mark_missing(self, survey: _Survey, lost: Sequence[int]) -> Counter[str]:
         """Files that are missing and nowhere else are marked gone, where that is safe."""
         prune = self.options.prune
-        suspicious = survey.scanned == 0 or len(lost) > _WORTH_KEEPING * survey.known
+        suspicious = survey.scanned == 0 or len(lost) > _MAX_MISSING_SHARE * survey.known
         if prune or (prune is None and not suspicious):
-            self.catalog.mark_gone(lost)
+            self.catalog.mark_missing(lost)
             return Counter(removed=len(lost))
         if lost and (prune is None or not survey.there):
             found = f"{len(lost)} of {survey.known} known files are missing" if survey.there else "it is not there"

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from indexer.domain.models import FileState
-from indexer.ports import FolderNote, KnownFile
-from indexer.sources.filesystem import Found, ScannedFolder
+from indexer.ports.store_writer import FolderScanResult, KnownFile
+from indexer.sources.filesystem import ScannedFile, ScannedFolder
 
 _TRIED_AGAIN = ("unreadable", "unsupported")
 """Failures that the file's stamp does not explain: permissions change, decoders get installed."""
@@ -17,7 +17,7 @@ _TRIED_AGAIN = ("unreadable", "unsupported")
 class FolderPlan:
     """What one folder needs: `note` is what the store has to be told; `missing` are the ids of known files that are not there."""
 
-    note: FolderNote
+    note: FolderScanResult
     scanned: int
     unchanged: int
     still_failed: int
@@ -36,7 +36,7 @@ def plan_folder(scanned: ScannedFolder, known: Mapping[bytes, KnownFile], force:
     missing = [file.id for name, file in known.items() if scanned.whole and name not in seen and file.state is not FileState.GONE]
     return FolderPlan(
         # What is missing must be missed again on the next run, in case it stays.
-        note=FolderNote(scanned.path, waiting, broken, scanned.listing() if scanned.whole and not missing else None),
+        note=FolderScanResult(scanned.path, waiting, broken, scanned.listing() if scanned.whole and not missing else None),
         scanned=len(files),
         unchanged=len(settled) - still_failed,
         still_failed=still_failed,
@@ -44,7 +44,7 @@ def plan_folder(scanned: ScannedFolder, known: Mapping[bytes, KnownFile], force:
     )
 
 
-def _needs_a_look(found: Found, known: KnownFile | None) -> bool:
+def _needs_a_look(found: ScannedFile, known: KnownFile | None) -> bool:
     if known is None or known.stamp != found.stamp:
         return True
     if known.state is FileState.DONE:

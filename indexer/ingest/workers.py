@@ -19,19 +19,19 @@ from typing import TYPE_CHECKING, Any
 from indexer.domain.errors import ImageError, Interrupted
 from indexer.domain.models import DecodedImage, Failure
 from indexer.imaging.decode import digest
-from indexer.ports import Batch, PendingFile, Predicted
+from indexer.ports.store_writer import AnalyzedFileSet, CommitBatch, PendingFile
 from indexer.system.safe_read import read
 
 if TYPE_CHECKING:
-    from indexer.analysis.analyzer import Reader, Regions
-    from indexer.ports import Catalog
+    from indexer.analysis.analyzer import AnalyzedImage, Analyzer
+    from indexer.ports.store_writer import StoreWriter
 
-_COMMIT_AT = 512
-_PAGE = 1024
+_COMMIT_EVERY_FILES = 512
+_PENDING_PAGE_ROWS = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class _Ready:
+class _Decoded:
     """A picture that has to be classified; its digest is claimed."""
 
     file: PendingFile
@@ -39,7 +39,7 @@ class _Ready:
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _AlreadyPredicted:
     """A file whose bytes the model has already seen."""
 
     file: PendingFile
@@ -47,7 +47,7 @@ class _Known:
 
 
 @dataclass(frozen=True, slots=True)
-class _Twin:
+class _DuplicateInFlight:
     """A file whose bytes somebody else has claimed."""
 
     file: PendingFile
@@ -55,7 +55,7 @@ class _Twin:
 
 
 @dataclass(frozen=True, slots=True)
-class _Failed:
+class _FailedFile:
     """A file that is no readable picture. `digest` is set where the bytes were read, and is claimed."""
 
     file: PendingFile
@@ -64,18 +64,18 @@ class _Failed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Looked:
+class _ClassifiedBatch:
     """A batch with what the model says of each picture; None for one that it has no finite answer for."""
 
-    batch: Sequence[_Ready]
-    regions: Sequence[Regions | None]
+    batch: Sequence[_Decoded]
+    regions: Sequence[AnalyzedImage | None]
 
 
-_Outcome = _Ready | _Known | _Twin | _Failed | None
+_Outcome = _Decoded | _AlreadyPredicted | _DuplicateInFlight | _FailedFile | None
 
 
 @dataclass(slots=True)
-class _Claims:
+class _DigestClaims:
     """Which digests are being worked on, and, where everything is computed anew, which are finished."""
 
     remember: bool
@@ -103,24 +103,24 @@ class _Claims:
         return key in self._held
 
 
-class Work:
+class WorkerPool:
     """The work of one run. `counts` holds indexed, reused and failed files so far, all of them committed."""
 
-    def __init__(self, catalog: Catalog, reader: Reader, run_id: int, workers: int, recompute: bool) -> None:
+    def __init__(self, catalog: StoreWriter, reader: Analyzer, run_id: int, workers: int, recompute: bool) -> None:
         self.counts: Counter[str] = Counter()
         self._catalog = catalog
         self._reader = reader
         self._run_id = run_id
         self._workers = workers
         self._recompute = recompute
-        self._claims = _Claims(remember=recompute)
-        self._ready: list[_Ready] = []
-        self._predicted: list[Predicted] = []
-        self._linked: list[_Known] = []
-        self._failed: list[_Failed] = []
+        self._claims = _DigestClaims(remember=recompute)
+        self._ready: list[_Decoded] = []
+        self._predicted: list[AnalyzedFileSet] = []
+        self._linked: list[_AlreadyPredicted] = []
+        self._failed: list[_FailedFile] = []
         self._twins: dict[bytes, list[PendingFile]] = defaultdict(list)
 
-    def through(self, roots: Sequence[bytes], check_stop: Callable[[], None]) -> Iterator[tuple[int, int]]:
+    def run(self, roots: Sequence[bytes], check_stop: Callable[[], None]) -> Iterator[tuple[int, int]]:
         """Work through everything that waits under the roots; yields (files finished, of them failed) after every commit.
 
         Workers take what comes first, a file to decode or a batch to look at, so that every core is busy whichever takes longer.
@@ -142,7 +142,7 @@ class Work:
                         if file is None:
                             is_ending = True
                             break
-                        pool.submit(self._look_into, file).add_done_callback(finished.put)
+                        pool.submit(self._read_and_decode, file).add_done_callback(finished.put)
                         decoding += 1
                     # Of the last ones each worker takes its share of what is left, so that none looks at a whole batch while the
                     # others have nothing to do (guided self-scheduling: Polychronopoulos and Kuck 1987).
@@ -150,21 +150,25 @@ class Work:
                     share = min(batch_size, ceil(left / at_once)) if is_ending else batch_size
                     while looking < at_once and self._ready and (decoding == 0 or len(self._ready) >= share):
                         batch, self._ready = self._ready[:share], self._ready[share:]
-                        pool.submit(self._look_at, batch).add_done_callback(finished.put)
+                        pool.submit(self._classify, batch).add_done_callback(finished.put)
                         looking += 1
-                    if self._predicted or self._settled() >= _COMMIT_AT or (decoding + looking == 0 and self._settled()):
+                    if (
+                        self._predicted
+                        or self._pending_commits() >= _COMMIT_EVERY_FILES
+                        or (decoding + looking == 0 and self._pending_commits())
+                    ):
                         yield self._commit()
                         check_stop()
                     elif decoding + looking == 0:
                         return
                     else:
-                        outcome: _Outcome | _Looked = finished.get().result()
-                        if isinstance(outcome, _Looked):
+                        outcome: _Outcome | _ClassifiedBatch = finished.get().result()
+                        if isinstance(outcome, _ClassifiedBatch):
                             looking -= 1
-                            again += self._take(outcome)
+                            again += self._handle_batch(outcome)
                         else:
                             decoding -= 1
-                            again += self._sort(outcome)
+                            again += self._handle_file(outcome)
             except Interrupted:
                 pool.shutdown(wait=True, cancel_futures=True)
                 self._commit_finished(finished)
@@ -176,18 +180,18 @@ class Work:
         """Commit the batches that were looked at while the run was being stopped."""
         while not finished.empty():
             future = finished.get()
-            if not future.cancelled() and isinstance(looked := future.result(), _Looked):
-                self._take(looked)
+            if not future.cancelled() and isinstance(looked := future.result(), _ClassifiedBatch):
+                self._handle_batch(looked)
         if self._predicted:
             self._commit()
 
     def _pages(self, roots: Sequence[bytes]) -> Iterator[PendingFile]:
         after = 0
-        while page := self._catalog.pending(roots, after, _PAGE):
+        while page := self._catalog.pending(roots, after, _PENDING_PAGE_ROWS):
             yield from page
             after = page[-1].id
 
-    def _look_into(self, file: PendingFile) -> _Outcome:
+    def _read_and_decode(self, file: PendingFile) -> _Outcome:
         """Runs in the workers: read, hash, decode."""
         key = None
         try:
@@ -195,30 +199,30 @@ class Work:
             file = file._replace(stamp=stamp)
             key = digest(data)
             if not self._claims.take(key):
-                return _Twin(file, key)
-            if self._claims.finished(key) or (not self._recompute and self._catalog.is_predicted(key, self._run_id)):
+                return _DuplicateInFlight(file, key)
+            if self._claims.finished(key) or (not self._recompute and self._catalog.has_prediction(key, self._run_id)):
                 self._claims.release(key)
-                return _Known(file, key)
-            return _Ready(file, self._reader.decode(data))
+                return _AlreadyPredicted(file, key)
+            return _Decoded(file, self._reader.decode(data))
         except FileNotFoundError:
             return None  # deleted since the scan: the next scan will say so
         except ImageError as error:
-            return _Failed(file, Failure(error.kind, str(error)), key)
+            return _FailedFile(file, Failure(error.kind, str(error)), key)
 
-    def _sort(self, outcome: _Outcome) -> list[PendingFile]:
+    def _handle_file(self, outcome: _Outcome) -> list[PendingFile]:
         """Take in one outcome; returns files that have to be looked into again."""
         match outcome:
-            case _Ready():
+            case _Decoded():
                 self._ready.append(outcome)
-            case _Known(_, key):
+            case _AlreadyPredicted(_, key):
                 self._linked.append(outcome)
                 return self._twins.pop(key, [])
-            case _Failed():
+            case _FailedFile():
                 self._failed.append(outcome)
                 if outcome.digest:
                     self._claims.release(outcome.digest)
                     return self._twins.pop(outcome.digest, [])
-            case _Twin(file, key):
+            case _DuplicateInFlight(file, key):
                 if not self._claims.holds(key):
                     return [file]
                 self._twins[key].append(file)
@@ -226,23 +230,23 @@ class Work:
                 pass
         return []
 
-    def _settled(self) -> int:
+    def _pending_commits(self) -> int:
         return len(self._linked) + len(self._failed)
 
-    def _look_at(self, batch: Sequence[_Ready]) -> _Looked:
+    def _classify(self, batch: Sequence[_Decoded]) -> _ClassifiedBatch:
         """Runs in the workers: find faces, classify."""
-        return _Looked(batch, self._reader.predict([entry.image for entry in batch]))
+        return _ClassifiedBatch(batch, self._reader.predict([entry.image for entry in batch]))
 
-    def _take(self, looked: _Looked) -> list[PendingFile]:
+    def _handle_batch(self, looked: _ClassifiedBatch) -> list[PendingFile]:
         """Take in a batch; returns files that turned out to be twins of a failure."""
         again: list[PendingFile] = []
         for entry, regions in zip(looked.batch, looked.regions, strict=True):
             if regions is None:
                 failure = Failure("damaged", "the model gives no finite answer for it")
-                again += self._sort(_Failed(entry.file, failure, entry.image.digest))
+                again += self._handle_file(_FailedFile(entry.file, failure, entry.image.digest))
             else:
                 twins = self._twins.pop(entry.image.digest, [])
-                self._predicted.append(Predicted(entry.image, regions, (entry.file, *twins)))
+                self._predicted.append(AnalyzedFileSet(entry.image, regions, (entry.file, *twins)))
         return again
 
     def _commit(self) -> tuple[int, int]:
@@ -252,7 +256,7 @@ class Work:
         failed, self._failed = self._failed, []
         self._catalog.commit(
             self._run_id,
-            Batch(
+            CommitBatch(
                 tuple(predicted),
                 tuple((known.file, known.digest) for known in linked),
                 tuple((failure.file, failure.failure) for failure in failed),

@@ -15,20 +15,21 @@ from typing import TYPE_CHECKING
 from indexer.domain.emotions import EMOTIONS, canonical, folded
 from indexer.domain.errors import ImageError, NotIndexed, UnknownEmotion, UsageError
 from indexer.domain.models import FileStamp, changed_ns
-from indexer.domain.reports import Doubt, LabelsChanged
-from indexer.system.paths import stored_path
+from indexer.domain.reports import LabelConflict, LabelsChanged
+from indexer.system.paths import indexed_path
 from indexer.system.safe_read import read
 
 if TYPE_CHECKING:
     from indexer.domain.models import Hit
-    from indexer.ports import PictureFile, Shelf, Store, StoredModel
+    from indexer.ports.store import Store
+    from indexer.ports.store_reader import ImageFile, StoredModel, StoreReader
 
 _LONGEST = 40
 _LIKELY = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class LabelAssignment:
     """What a person says of the pictures at a path or, with a `digest`, of that picture, wherever it lies; None takes back what
     was said. `row` is where it stands in a table.
     """
@@ -39,14 +40,14 @@ class Said:
     row: str = ""
 
 
-def what_is_said(paths: Sequence[bytes], emotion: str | None, remove: bool) -> list[Said]:
+def parse_assignments(paths: Sequence[bytes], emotion: str | None, remove: bool) -> list[LabelAssignment]:
     """What a command line says: an emotion of pictures and folders; tables bring their own. `remove` takes back all of it.
 
     Raises UsageError.
     """
-    said: list[Said] = []
+    said: list[LabelAssignment] = []
     for path in paths:
-        said += _read_table(path, remove) if is_table(path) else [Said(path, emotion)]
+        said += _read_table(path, remove) if is_table(path) else [LabelAssignment(path, emotion)]
     return [replace(one, emotion=None) for one in said] if remove else said
 
 
@@ -55,13 +56,13 @@ def is_table(path: bytes) -> bool:
     return path.lower().endswith(b".csv") and not os.path.isdir(path)
 
 
-def remember(store: Store, said: Sequence[Said], new: bool, skip_unknown: bool = False) -> LabelsChanged:
+def apply_labels(store: Store, said: Sequence[LabelAssignment], new: bool, skip_unknown: bool = False) -> LabelsChanged:
     """Change labels, all or none; `new` lets words that name no emotion become one, `skip_unknown` leaves out unknown pictures.
 
     Raises NotIndexed for a path without indexed pictures, UnknownEmotion, and UsageError for a word that cannot be a name.
     """
     known = tuple(
-        dict.fromkeys([*EMOTIONS, *store.emotions_said(), *(word for one in store.models() for word in one.card.labels)])
+        dict.fromkeys([*EMOTIONS, *store.user_emotions(), *(word for one in store.models() for word in one.card.labels)])
     )
     digests = store.known_digests({one.digest for one in said if one.digest is not None})
     wanted: dict[bytes, str | None] = {}
@@ -82,7 +83,7 @@ def remember(store: Store, said: Sequence[Said], new: bool, skip_unknown: bool =
     return LabelsChanged(len(changes), len(wanted) - len(changes), skipped)
 
 
-def doubts(shelf: Shelf, model: StoredModel, limit: int) -> list[Doubt]:
+def find_conflicts(store: StoreReader, model: StoredModel, limit: int) -> list[LabelConflict]:
     """The labels that a model contradicts most surely, surest first: confident learning.
 
     Northcutt et al., arXiv:1911.00068: an emotion is believed of a picture where its probability reaches the mean that pictures
@@ -91,8 +92,8 @@ def doubts(shelf: Shelf, model: StoredModel, limit: int) -> list[Doubt]:
     """
     known: list[Hit] = []
     usual: dict[str, list[float]] = defaultdict(list)
-    for one in shelf.labelled():
-        regions = [] if one.path is None else shelf.predicted_at(model.id, one.path)
+    for one in store.labelled():
+        regions = [] if one.path is None else store.predicted_at(model.id, one.path)
         if regions and one.emotion in regions[0].hit.emotions:
             known.append(regions[0].hit)
             usual[one.emotion].append(regions[0].hit.emotions[one.emotion])
@@ -101,7 +102,7 @@ def doubts(shelf: Shelf, model: StoredModel, limit: int) -> list[Doubt]:
     for hit in known:
         said, other = hit.emotion, _believed(hit.emotions, least)
         if other not in ("", said):
-            doubted.append(Doubt(hit.path, hit.image_id, said, hit.emotions[said], other, hit.emotions[other]))
+            doubted.append(LabelConflict(hit.path, hit.image_id, said, hit.emotions[said], other, hit.emotions[other]))
     return sorted(doubted, key=lambda doubt: (doubt.said_score - doubt.other_score, doubt.path))[:limit]
 
 
@@ -111,7 +112,7 @@ def _believed(emotions: Mapping[str, float], least: Mapping[str, float]) -> str:
     return max(enough, key=emotions.__getitem__, default="")
 
 
-def _read_table(table: bytes, remove: bool) -> list[Said]:
+def _read_table(table: bytes, remove: bool) -> list[LabelAssignment]:
     """What a CSV file says in the columns label and path, or digest (or image_id); rows without a label say nothing, but
     where labels are to be removed.
 
@@ -139,7 +140,7 @@ def _read_table(table: bytes, remove: bool) -> list[Said]:
     return said if remove else [one for one in said if one.emotion]
 
 
-def _rows(rows: Iterable[Mapping[str, str]], folder: bytes, name: str) -> Iterator[Said]:
+def _rows(rows: Iterable[Mapping[str, str]], folder: bytes, name: str) -> Iterator[LabelAssignment]:
     for number, row in enumerate(rows, 2):
         label, path = _bare(row.get("label") or "").strip(), _bare(row.get("path") or "")
         digest = _digest((row.get("digest") or row.get("image_id") or "").strip())
@@ -151,11 +152,13 @@ def _rows(rows: Iterable[Mapping[str, str]], folder: bytes, name: str) -> Iterat
             )
         if path or digest:
             # An empty path is none, not the folder.
-            yield Said(os.path.join(folder, os.fsencode(path)) if path else b"", label, digest, f"row {number} of {name!r}")
+            yield LabelAssignment(
+                os.path.join(folder, os.fsencode(path)) if path else b"", label, digest, f"row {number} of {name!r}"
+            )
 
 
 def _bare(cell: str) -> str:
-    """A cell without the quote that keeps spreadsheets from running it as a formula; see `indexer.system.text.guarded`."""
+    """Undo `indexer.system.text.escape_spreadsheet_formula`."""
     return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 
@@ -200,9 +203,9 @@ def _picture(digest: bytes, known: Collection[bytes]) -> tuple[list[bytes], list
     return [], [NotIndexed(sentence)]
 
 
-def _pictures_at(shelf: Shelf, path: bytes) -> tuple[list[bytes], list[NotIndexed]]:
+def _pictures_at(store: StoreReader, path: bytes) -> tuple[list[bytes], list[NotIndexed]]:
     """The pictures at or below a path that are as they were indexed, and what to say of the others."""
-    found = shelf.pictures_at(stored_path(path, shelf.holds))
+    found = store.pictures_at(indexed_path(path, store.holds))
     if not found:
         return [], [NotIndexed(f"No indexed picture lies at {os.fsdecode(path)!r}; run moodex index on it first.")]
     changed = {one.path for one in found if _has_changed(one)}
@@ -210,7 +213,7 @@ def _pictures_at(shelf: Shelf, path: bytes) -> tuple[list[bytes], list[NotIndexe
     return list(dict.fromkeys(one.digest for one in found if one.path not in changed)), [NotIndexed(one) for one in sentences]
 
 
-def _has_changed(known: PictureFile) -> bool:
+def _has_changed(known: ImageFile) -> bool:
     """Whether there is a file that is not the one of which this is known."""
     try:
         found = os.stat(known.path)

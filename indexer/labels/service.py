@@ -8,36 +8,36 @@ from typing import TYPE_CHECKING
 from indexer.bootstrap import need_database, open_store, open_with_model
 
 if TYPE_CHECKING:
-    from indexer.domain.models import Labelled
-    from indexer.domain.reports import Doubt, LabelsChanged, Suggestion
-    from indexer.labels.assign import Said
+    from indexer.domain.models import LabeledImage
+    from indexer.domain.reports import LabelConflict, LabelsChanged, Suggestion
+    from indexer.labels.assign import LabelAssignment
     from indexer.settings import Settings
 
 
-def label(settings: Settings, said: Sequence[Said], new: bool, skip_unknown: bool = False) -> LabelsChanged:
+def label(settings: Settings, said: Sequence[LabelAssignment], new: bool, skip_unknown: bool = False) -> LabelsChanged:
     """Remember what a person says of indexed pictures: all of it or, where anything is wrong, nothing; `skip_unknown` leaves out
     what is not indexed.
 
     Raises UsageError, UnknownEmotion, NotIndexed and WriterBusy.
     """
     from db.writer_lock import writer_lock
-    from indexer.labels.assign import remember
+    from indexer.labels.assign import apply_labels
 
     need_database(settings)
     with writer_lock(settings.home), open_store(settings) as store:
-        return remember(store, said, new, skip_unknown)
+        return apply_labels(store, said, new, skip_unknown)
 
 
-def labels(settings: Settings) -> list[Labelled]:
+def labels(settings: Settings) -> list[LabeledImage]:
     """Every picture that a person has labelled."""
     need_database(settings)
     with open_store(settings, reading=True) as store:
         return store.labelled()
 
 
-def doubts(settings: Settings, limit: int) -> list[Doubt]:
+def doubts(settings: Settings, limit: int) -> list[LabelConflict]:
     """The labels that the chosen model contradicts most surely."""
-    from indexer.labels.assign import doubts as doubted
+    from indexer.labels.assign import find_conflicts as doubted
 
     with open_with_model(settings) as (store, model), store.snapshot():
         return doubted(store, model, limit)

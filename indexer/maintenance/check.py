@@ -10,62 +10,62 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from indexer.bootstrap import cores, need_database, open_store, shelf
-from indexer.domain.errors import ForeignDatabase, StoreDamaged, unusable
-from indexer.domain.health import CheckUp, Doctored, Finding, Place, Repair
-from indexer.system.signals import stoppable
+from indexer.bootstrap import cores, model_registry, need_database, open_store
+from indexer.domain.errors import ForeignDatabase, StoreDamaged, disk_error
+from indexer.domain.health import CheckReport, DoctorReport, Finding, IndexedFile, Repair
+from indexer.system.signals import graceful_stop
 
 if TYPE_CHECKING:
     from indexer.domain.models import ModelCard
-    from indexer.ports import Progress
+    from indexer.ports.progress import Progress
     from indexer.settings import Settings
 
 _RUNS = 1000
 """How many runs are looked at for one that died."""
 
 
-def doctor(settings: Settings, deep: bool, repair: bool, progress: Progress) -> Doctored:
+def doctor(settings: Settings, deep: bool, repair: bool, progress: Progress) -> DoctorReport:
     """Look for what is wrong with a data folder and, if wanted, mend what can be. Without a repair, only reads, whoever writes;
     but an older schema is brought up to date, as by every command.
 
     Raises NotIndexed, WriterBusy where a repair meets a writer, StoreDamaged where nothing at all can be read for a repair or the
     database is another program's.
     """
-    from db.sqlite.engine import plain_errors
+    from db.sqlite.engine import translate_sqlite_errors
     from db.writer_lock import writer, writer_lock
 
     need_database(settings)
     if not repair:
-        with stoppable("nothing was changed") as check_stop, plain_errors(settings.database):
+        with graceful_stop("nothing was changed") as check_stop, translate_sqlite_errors(settings.database):
             holder = writer(settings.home)
-            look = _CheckUp(settings, None if holder is None else holder.pid, progress, check_stop)
-            return Doctored(settings.home, look.run(deep))
+            look = _IntegrityCheck(settings, None if holder is None else holder.pid, progress, check_stop)
+            return DoctorReport(settings.home, look.run(deep))
     with (
         writer_lock(settings.home),
-        stoppable("what was mended stays so; the same command goes on from there") as check_stop,
+        graceful_stop("what was mended stays so; the same command goes on from there") as check_stop,
         _writable(settings.home),
-        plain_errors(settings.database),
+        translate_sqlite_errors(settings.database),
     ):
-        look = _CheckUp(settings, None, progress, check_stop)
+        look = _IntegrityCheck(settings, None, progress, check_stop)
         found = look.run(deep)
         if not any(one.about.mended for one in found.findings):
-            return Doctored(settings.home, found)
-        saved, recovered = _mend(settings, look, found, progress)
-        return Doctored(settings.home, found, Repair(saved, recovered, look.run(False)))
+            return DoctorReport(settings.home, found)
+        saved, recovered = _repair(settings, look, found, progress)
+        return DoctorReport(settings.home, found, Repair(saved, recovered, look.run(False)))
 
 
-class _CheckUp:
-    """One way through everything. `rotten` and `strays` are what the last one found of those."""
+class _IntegrityCheck:
+    """One way through everything. `rotten` and `orphan_files` are what the last one found of those."""
 
     def __init__(self, settings: Settings, writer: int | None, progress: Progress, check_stop: Callable[[], None]) -> None:
         self._settings = settings
         self._writer = writer
         self._progress = progress
         self._check_stop = check_stop
-        self.rotten: list[Place] = []
+        self.rotten: list[IndexedFile] = []
         self.strays: list[Path] = []
 
-    def run(self, deep: bool) -> CheckUp:
+    def run(self, deep: bool) -> CheckReport:
         findings: list[Finding] = []
         rows: dict[str, int] = {}
         try:
@@ -82,7 +82,7 @@ class _CheckUp:
             findings = [one for one in findings if one.kind != "runs_died" or self._has_one_died()]
         finally:
             self._progress.finish()
-        return CheckUp(tuple(findings), rows)
+        return CheckReport(tuple(findings), rows)
 
     def _up_to_date(self) -> bool:
         """Bring the schema up to date, as every command does; whether the database can be read at all."""
@@ -98,11 +98,11 @@ class _CheckUp:
     def _has_one_died(self) -> bool:
         """Whether a run did die that seems to: it may have begun after the writer was asked for."""
         from db.writer_lock import writer
-        from indexer.domain.runs import DIED, as_they_ended
+        from indexer.domain.runs import DIED, with_dead_runs_marked
 
         try:
             with open_store(self._settings, reading=True) as store:
-                runs = as_they_ended(partial(store.runs, _RUNS), partial(writer, self._settings.home))
+                runs = with_dead_runs_marked(partial(store.runs, _RUNS), partial(writer, self._settings.home))
         except StoreDamaged:
             return True
         return any(run.outcome == DIED for run in runs)
@@ -135,7 +135,7 @@ class _CheckUp:
 
     def _files(self, deep: bool) -> Iterator[Finding]:
         from db.sqlite.file_checks import done_files, still_known
-        from indexer.maintenance.file_check import look_at_files
+        from indexer.maintenance.file_check import find_changed_files
 
         settings = self._settings
         self.rotten = []
@@ -143,7 +143,9 @@ class _CheckUp:
         examples: dict[str, bytes] = {}
         workers = settings.workers or 2 * cores()
         known = done_files(settings.database)
-        for kind, place in look_at_files(known, deep, workers, lambda some: still_known(settings.database, some), self._advance):
+        for kind, place in find_changed_files(
+            known, deep, workers, lambda some: still_known(settings.database, some), self._advance
+        ):
             counts[kind] = counts.get(kind, 0) + 1
             examples.setdefault(kind, place.path)
             if kind == "files_rotten":
@@ -156,7 +158,7 @@ class _CheckUp:
 
         used = {card.key: card.name for card in _used(self._settings).values()}
         changed, there = [], set()
-        for model, card in shelf(self._settings).cards():
+        for model, card in model_registry(self._settings).cards():
             if card.key in used:
                 there.add(card.key)
                 self._check_stop()
@@ -169,12 +171,12 @@ class _CheckUp:
             yield Finding("weights_gone", len(gone), gone[0])
 
     def _leftovers(self, findings: list[Finding]) -> Iterator[Finding]:
-        from db.vectors.check import strays
-        from indexer.maintenance.file_check import leftovers
+        from db.vectors.check import orphan_files
+        from indexer.maintenance.file_check import stale_temp_files
 
-        self.strays = leftovers(self._settings.home)
+        self.strays = stale_temp_files(self._settings.home)
         if self._writer is None and not any(one.kind in ("unreadable", "pages") for one in findings):
-            self.strays += strays(self._settings.vectors, list(_used(self._settings).values()))
+            self.strays += orphan_files(self._settings.vectors, list(_used(self._settings).values()))
         if self.strays:
             yield Finding("temporaries", len(self.strays), str(self.strays[0]))
 
@@ -183,42 +185,44 @@ class _CheckUp:
         self._progress.advance(rows, 0)
 
 
-def _mend(settings: Settings, look: _CheckUp, found: CheckUp, progress: Progress) -> tuple[Path | None, Mapping[str, int] | None]:
+def _repair(
+    settings: Settings, look: _IntegrityCheck, found: CheckReport, progress: Progress
+) -> tuple[Path | None, Mapping[str, int] | None]:
     """Mend what was found; the copy of the database from before, and the rows of each table where it was written anew."""
-    from db.sqlite.database_files import free_name, set_aside
+    from db.sqlite.database_files import copy_aside, unique_backup_name
 
     saved, recovered = None, None
     if any(one.about.mended and not one.about.derived for one in found.findings):
-        saved = free_name(settings.database, "before-repair")
-        set_aside(settings.database, saved)
+        saved = unique_backup_name(settings.database, "before-repair")
+        copy_aside(settings.database, saved)
         if found.of("unreadable", "pages"):
-            recovered = _recover(settings, sum(found.rows.values()), progress)
+            recovered = _salvage(settings, sum(found.rows.values()), progress)
         else:
-            _mend_rows(settings, settings.database, found.of("indexes"), False)
+            _repair_rows(settings, settings.database, found.of("indexes"), False)
         if look.rotten:
-            from db.sqlite.file_checks import read_again
+            from db.sqlite.file_checks import requeue_files
 
-            read_again(settings.database, look.rotten)
+            requeue_files(settings.database, look.rotten)
     for path in look.strays:
         if path.is_dir():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-    _mend_vectors(settings, everything=recovered is not None or found.of("vectors_damaged", "vectors_wrong"))
+    _repair_vectors(settings, everything=recovered is not None or found.of("vectors_damaged", "vectors_wrong"))
     return saved, recovered
 
 
-def _recover(settings: Settings, rows: int, progress: Progress) -> Mapping[str, int]:
+def _salvage(settings: Settings, rows: int, progress: Progress) -> Mapping[str, int]:
     from db.sqlite.database_files import remove_database, replace_database
-    from db.sqlite.raw_connection import sound_or_raise
-    from db.sqlite.salvage import recover
+    from db.sqlite.raw_connection import require_intact
+    from db.sqlite.salvage import salvage
 
     new = settings.home / f".{settings.database.name}.{os.getpid()}.tmp"
     try:
         progress.start(rows)
-        counts = recover(settings.database, new, lambda rows: progress.advance(rows, 0))
-        _mend_rows(settings, new, False, True)
-        sound_or_raise(new)
+        counts = salvage(settings.database, new, lambda rows: progress.advance(rows, 0))
+        _repair_rows(settings, new, False, True)
+        require_intact(new)
         replace_database(new, settings.database)
     finally:
         progress.finish()
@@ -226,26 +230,26 @@ def _recover(settings: Settings, rows: int, progress: Progress) -> Mapping[str, 
     return counts
 
 
-def _mend_rows(settings: Settings, database: Path, indexes: bool, recovered: bool) -> None:
+def _repair_rows(settings: Settings, database: Path, indexes: bool, recovered: bool) -> None:
     from db.sqlite.raw_connection import writing
-    from db.sqlite.repair import mend
+    from db.sqlite.repair import repair
     from db.sqlite.store import SqliteStore
     from indexer.maintenance.file_check import digest_of
 
     if recovered:
         SqliteStore(database).close()  # brings it up to date
-    cards = {card.key: card for _, card in shelf(settings).cards()}
+    cards = {card.key: card for _, card in model_registry(settings).cards()}
     with writing(database) as connection:
         if indexes:
             connection.execute("REINDEX")
-        mend(connection, cards, digest_of, recovered)
+        repair(connection, cards, digest_of, recovered)
 
 
-def _mend_vectors(settings: Settings, everything: bool) -> None:
+def _repair_vectors(settings: Settings, everything: bool) -> None:
     """Make the kept vector indexes current; all of them anew where `everything` is."""
     from db.sqlite.store import SqliteStore
     from db.vectors.files import FaissFiles
-    from db.vectors.sync import keep_vectors
+    from db.vectors.sync import sync_index
 
     files = FaissFiles(settings.vectors)
     with SqliteStore(settings.database) as store:
@@ -253,7 +257,7 @@ def _mend_vectors(settings: Settings, everything: bool) -> None:
             if everything:
                 files.forget(model.card)
             if model.used:
-                keep_vectors(store, files, model)
+                sync_index(store, files, model)
 
 
 @contextmanager
@@ -261,7 +265,7 @@ def _writable(home: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise unusable(f"The data folder {home}", error) from error
+        raise disk_error(f"The data folder {home}", error) from error
 
 
 def _used(settings: Settings) -> dict[int, ModelCard]:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from indexer.domain.health import Place
+from indexer.domain.health import IndexedFile
 from indexer.domain.models import FileStamp, changed_ns
 
-_AT_ONCE = 1 << 20
+_HASH_CHUNK_BYTES = 1 << 20
 _TEMPORARY = re.compile(r"\..+\.(\d+)\.tmp(\.work|\.work\.fresh)?(-wal|-shm|-journal)?")
 """What `atomic.replace_file` calls a file before it is whole; SQLite may have some of its own beside it."""
 
@@ -23,7 +23,7 @@ def digest_of(path: bytes, stamp: FileStamp) -> bytes | None:
     seen = blake3()
     try:
         with open(path, "rb") as file:
-            while part := file.read(_AT_ONCE):
+            while part := file.read(_HASH_CHUNK_BYTES):
                 seen.update(part)
             found = os.fstat(file.fileno())
     except OSError:
@@ -31,13 +31,13 @@ def digest_of(path: bytes, stamp: FileStamp) -> bytes | None:
     return seen.digest() if FileStamp(found.st_size, changed_ns(found)) == stamp else None
 
 
-def look_at_files(
-    portions: Iterable[list[Place]],
+def find_changed_files(
+    portions: Iterable[list[IndexedFile]],
     deep: bool,
     workers: int,
-    still_known: Callable[[Sequence[Place]], Set[Place]],
+    still_known: Callable[[Sequence[IndexedFile]], Set[IndexedFile]],
     advance: Callable[[int], None],
-) -> Iterator[tuple[str, Place]]:
+) -> Iterator[tuple[str, IndexedFile]]:
     """The files that are not as the database knows them, each with the kind of finding that it is.
 
     Looks from outside; if `deep`, every file is read and its digest compared. What was indexed anew meanwhile is let be.
@@ -51,13 +51,13 @@ def look_at_files(
             advance(len(portion))
 
 
-def leftovers(home: Path) -> list[Path]:
+def stale_temp_files(home: Path) -> list[Path]:
     """Temporary files and folders in a data folder whose process has ended."""
     folders = [home, *(folder for folder in (home / "vectors", home / "models") if folder.is_dir())]
     return sorted(path for folder in folders for path in folder.iterdir() if _is_left(path))
 
 
-def _changed(place: Place, deep: bool) -> str | None:
+def _changed(place: IndexedFile, deep: bool) -> str | None:
     try:
         found = os.stat(place.path)
     except (FileNotFoundError, NotADirectoryError):

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 def status(settings: Settings, failures: int) -> Status:
     """The state of the database; an empty one where nothing was indexed yet."""
     from db.writer_lock import writer
-    from indexer.domain.runs import as_they_ended
-    from indexer.ports import Counts
+    from indexer.domain.runs import with_dead_runs_marked
+    from indexer.ports.store_reader import Counts
 
     disk = {part.name: _size(part) for part in (settings.database, settings.vectors, settings.models)}
     if not settings.database.exists():
         return Status(settings.home, Counts({}, 0), [], [], [], disk)
     with open_store(settings, reading=True) as store:
-        runs = as_they_ended(partial(store.runs, 5), partial(writer, settings.home))
+        runs = with_dead_runs_marked(partial(store.runs, 5), partial(writer, settings.home))
         with store.snapshot():
             models = [(model, store.pictures(model.id)) for model in store.models()]
             return Status(settings.home, store.counts(), models, runs, store.failures(failures), disk)

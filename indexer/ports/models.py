@@ -40,7 +40,7 @@ class Classifier(Protocol):
         """
 
 
-class FaceFinder(Protocol):
+class FaceDetector(Protocol):
     """What finds drawn faces in pictures."""
 
     @property

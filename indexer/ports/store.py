@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from indexer.ports.store_reader import Shelf
-from indexer.ports.store_writer import Catalog
+from indexer.ports.store_reader import StoreReader
+from indexer.ports.store_writer import StoreWriter
 
 
-class Store(Catalog, Shelf, Protocol):
+class Store(StoreWriter, StoreReader, Protocol):
     """The truth: files, pictures, models, predictions, embeddings, runs."""

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from indexer.domain.models import Failure, FileStamp, FileState, Floats, Halves, Hit, Ids, Labelled, ModelCard
+    from indexer.domain.models import Failure, FileStamp, FileState, Floats, Halves, Hit, Ids, LabeledImage, ModelCard
     from indexer.ports.vectors import Generation, VectorRows
 
 
@@ -34,7 +34,7 @@ class RunTotals(NamedTuple):
     outcomes: Mapping[str, int]
 
 
-class Filter(NamedTuple):
+class HitFilter(NamedTuple):
     """Which hits may be shown: the emotions (None: any), the least score, the folder they lie under.
 
     Pictures with a face of an `excluded` emotion are not, whatever their other faces feel.
@@ -46,7 +46,7 @@ class Filter(NamedTuple):
     excluded: frozenset[str] = frozenset()
 
 
-class PictureFile(NamedTuple):
+class ImageFile(NamedTuple):
     """A file, the digest of the picture that was read from it, and what it looked like then; None where it is to be read anew."""
 
     path: bytes
@@ -84,7 +84,7 @@ class Sample(NamedTuple):
     probabilities: Floats
 
 
-class Shelf(Protocol):
+class StoreReader(Protocol):
     """The half of the store that searching reads."""
 
     def models(self) -> list[StoredModel]:
@@ -105,19 +105,19 @@ class Shelf(Protocol):
     def failures(self, limit: int) -> list[tuple[bytes, Failure]]:
         """Failed files with their reasons, by path."""
 
-    def ranked(self, model_id: int, chosen: Filter, limit: int, offset: int) -> list[RankedHit]:
+    def ranked(self, model_id: int, chosen: HitFilter, limit: int, offset: int) -> list[RankedHit]:
         """Live files by score, best first; ties by age of the prediction, then of the file. Each has its best face's."""
 
-    def hits(self, model_id: int, prediction_ids: Sequence[int], chosen: Filter) -> dict[int, list[Hit]]:
+    def hits(self, model_id: int, prediction_ids: Sequence[int], chosen: HitFilter) -> dict[int, list[Hit]]:
         """The live files of each prediction, oldest first; one without any that may be shown is left out.
 
         Of the filter, only the folder and what is excluded count.
         """
 
-    def prediction_ids(self, model_id: int, chosen: Filter, most: int | None = None) -> Ids | None:
+    def prediction_ids(self, model_id: int, chosen: HitFilter, most: int | None = None) -> Ids | None:
         """The ids of all live predictions that the filter lets through: int64, ascending; None for more than `most`."""
 
-    def pictures_at(self, root: bytes) -> list[PictureFile]:
+    def pictures_at(self, root: bytes) -> list[ImageFile]:
         """The live files at or below a path, by path."""
 
     def holds(self, path: bytes) -> bool:
@@ -126,10 +126,10 @@ class Shelf(Protocol):
     def known_digests(self, digests: Collection[bytes]) -> set[bytes]:
         """Those digests whose pictures the store knows, whether a file of them is left or not."""
 
-    def labelled(self) -> list[Labelled]:
+    def labelled(self) -> list[LabeledImage]:
         """Every picture that a person has labelled, by path, those without a live file last."""
 
-    def emotions_said(self) -> tuple[str, ...]:
+    def user_emotions(self) -> tuple[str, ...]:
         """Every emotion that a person has given, in alphabetical order; not all need be canonical, or known to a model."""
 
     def sample(self, model_id: int, count: int) -> Sample:

@@ -19,7 +19,7 @@ class KnownFile(NamedTuple):
     predicted: bool
 
 
-class FolderNote(NamedTuple):
+class FolderScanResult(NamedTuple):
     """What a scan found in one folder that has to be looked into (`pending`) or cannot be a picture (`failed`), by file name.
 
     `listing` is a digest of all that it found there; None where that is not worth remembering.
@@ -39,7 +39,7 @@ class PendingFile(NamedTuple):
     stamp: FileStamp
 
 
-class Predicted(NamedTuple):
+class AnalyzedFileSet(NamedTuple):
     """A picture with what a model says of it, and the files that hold it, each with its stamp when it was read.
 
     `predictions` are one a face, the largest first, or a single one of the picture as a whole.
@@ -50,10 +50,10 @@ class Predicted(NamedTuple):
     files: tuple[PendingFile, ...]
 
 
-class Batch(NamedTuple):
+class CommitBatch(NamedTuple):
     """What one transaction makes true: new predictions, files whose picture (by digest) is known, files that failed."""
 
-    predicted: tuple[Predicted, ...] = ()
+    predicted: tuple[AnalyzedFileSet, ...] = ()
     linked: tuple[tuple[PendingFile, bytes], ...] = ()
     failed: tuple[tuple[PendingFile, Failure], ...] = ()
 
@@ -62,14 +62,14 @@ Score = Callable[["Halves"], "Floats"]
 """Embeddings, float16, (N, embedding size), to probabilities, float32, (N, labels)."""
 
 
-class Catalog(Protocol):
+class StoreWriter(Protocol):
     """The half of the store that indexing writes. Each method is one transaction, but for the last; safe in several threads."""
 
     def register_model(self, card: ModelCard) -> int:
         """The id of the model with this card's key, added if it is new."""
 
-    def begin_run(self, roots: Sequence[bytes], model_id: int, finder: str | None = None) -> int:
-        """Record that a run has started; its id. `finder` is the key of what finds its faces; None where it looks for none.
+    def begin_run(self, roots: Sequence[bytes], model_id: int, detector: str | None = None) -> int:
+        """Record that a run has started; its id. `detector` is the key of what finds its faces; None where it looks for none.
 
         Earlier runs that never ended have died: there is one writer, and this is it.
         """
@@ -86,7 +86,7 @@ class Catalog(Protocol):
     def known_folders(self, root: bytes) -> list[bytes]:
         """The folders at or below a root that hold known files."""
 
-    def settled_listings(self, root: bytes, run_id: int) -> dict[bytes, bytes]:
+    def unchanged_folder_digests(self, root: bytes, run_id: int) -> dict[bytes, bytes]:
         """Of the folders at or below a root those of which nothing need be asked: by path, the listing that was noted by a run
         that looked as this one does, where no file waits or has failed since, and no prediction has gone. A few queries.
         """
@@ -94,7 +94,7 @@ class Catalog(Protocol):
     def count_files(self, root: bytes) -> int:
         """How many files at or below a root are known and not gone."""
 
-    def note_scan(self, run_id: int, notes: Sequence[FolderNote]) -> None:
+    def record_scan(self, run_id: int, notes: Sequence[FolderScanResult]) -> None:
         """Remember what a scan found. A file that is already indexed stays in every search until it has been read again."""
 
     def count_pending(self, roots: Sequence[bytes]) -> int:
@@ -103,22 +103,22 @@ class Catalog(Protocol):
     def pending(self, roots: Sequence[bytes], after: int, limit: int) -> list[PendingFile]:
         """The next files that wait, by id."""
 
-    def is_predicted(self, digest: bytes, run_id: int) -> bool:
+    def has_prediction(self, digest: bytes, run_id: int) -> bool:
         """Whether the run's model has already seen these bytes, and looked for faces as the run does."""
 
-    def commit(self, run_id: int, batch: Batch) -> None:
+    def commit(self, run_id: int, batch: CommitBatch) -> None:
         """Make a batch true, all of it or nothing; when this returns it survives a power cut.
 
         What the run's model said of the same pictures is replaced; what models that share its embeddings said goes, where they
         looked for faces in another way, for their regions are no more.
         """
 
-    def settle_moves(self, run_id: int, missing: Sequence[int]) -> list[int]:
+    def detect_moves(self, run_id: int, missing: Sequence[int]) -> list[int]:
         """Forget the missing files whose picture this run found at a new path, or one before it that came to no end; the ids of
         those that moved.
         """
 
-    def mark_gone(self, file_ids: Sequence[int]) -> None:
+    def mark_missing(self, file_ids: Sequence[int]) -> None:
         """Note that files vanished, and when. Their pictures and predictions stay, should they come back."""
 
     def expire(self, before: float) -> int:

@@ -34,7 +34,7 @@ class Generation(NamedTuple):
     token: str
 
 
-class Selection(NamedTuple):
+class VectorFilter(NamedTuple):
     """Which predictions a search may find: by emotion (positions in the model's labels; None: any), least score, or id; and
     whether all of those are to be compared, as pages that must fit together need it.
     """
@@ -51,7 +51,7 @@ class VectorIndex(Protocol):
     def __len__(self) -> int:
         """How many vectors it holds."""
 
-    def search(self, query: Floats, k: int, within: Selection) -> tuple[Ids, Floats]:
+    def search(self, query: Floats, k: int, within: VectorFilter) -> tuple[Ids, Floats]:
         """The k nearest by inner product among those selected, best first: ids int64 (n,), similarities float32 (n,), n <= k.
 
         `query` is float32, (D,). n < k only if fewer are selected. Exact up to float32 rounding where few are selected, or the

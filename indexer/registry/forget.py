@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from indexer.ports import Store, VectorFiles
+    from indexer.ports.store import Store
+    from indexer.ports.vectors import VectorFiles
 
 
 def forget(store: Store, files: VectorFiles, name: str, keys: Mapping[str, str]) -> int | None:

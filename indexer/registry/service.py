@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from indexer.bootstrap import open_store, shelf
+from indexer.bootstrap import model_registry, open_store
 from indexer.domain.reports import ListedModel
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def list_models(settings: Settings) -> list[ListedModel]:
     """Every model that `--model` finds by name."""
-    known = shelf(settings)
+    known = model_registry(settings)
     pictures: dict[str, int] = {}
     if settings.database.exists():
         with open_store(settings, reading=True) as store:
@@ -26,7 +26,7 @@ def list_models(settings: Settings) -> list[ListedModel]:
 
 def default_model(settings: Settings, name: str | None) -> DefaultModel:
     """The model that is used where no `--model` is given, once `name`, if any, is the data folder's default."""
-    known = shelf(settings)
+    known = model_registry(settings)
     if name is not None:
         known.use(name)
     known.stored_name()  # says so where it has gone
@@ -36,9 +36,9 @@ def default_model(settings: Settings, name: str | None) -> DefaultModel:
 def remove_model(settings: Settings, name: str, predictions: bool) -> int | None:
     """Remove one of the user's models and, if wanted, its predictions (those alone where its file has gone); how many.
 
-    Raises as `ModelShelf.remove` does, and WriterBusy.
+    Raises as `ModelRegistry.remove` does, and WriterBusy.
     """
-    known = shelf(settings)
+    known = model_registry(settings)
     if not predictions or not settings.database.exists():
         known.remove(name)
         return 0 if predictions else None
@@ -57,7 +57,7 @@ def remove_model(settings: Settings, name: str, predictions: bool) -> int | None
 
 def export_model(settings: Settings, name: str, kind: str, output: Path, force: bool) -> ExportedModel:
     """Write a model as "onnx" or "torch" for other programs. Raises UsageError, ModelUnavailable and MissingExtra."""
-    weights = shelf(settings).find(name)
+    weights = model_registry(settings).find(name)
     from models.export import export
 
     return export(kind, output, weights, force)

@@ -16,8 +16,8 @@ from indexer.system.atomic import write_file
 
 if TYPE_CHECKING:
     from indexer.domain.jobs import Job
-    from indexer.ports import RunTotals
-    from indexer.scheduling.scheduler import Journal
+    from indexer.ports.store_reader import RunTotals
+    from indexer.scheduling.scheduler import EventLogger
 
 _EVERY = 60.0
 _OUTCOMES = ("done", "failed", "interrupted", "died")
@@ -79,7 +79,7 @@ class MetricsFile:
     folder does not exist.
     """
 
-    def __init__(self, path: Path | None, content: Callable[[bool], str], tell: Journal) -> None:
+    def __init__(self, path: Path | None, content: Callable[[bool], str], tell: EventLogger) -> None:
         if path is not None and not path.absolute().parent.is_dir():
             raise UsageError(f"The folder of --metrics {path} does not exist; make it, or choose another.")
         self._path = path and path.absolute()

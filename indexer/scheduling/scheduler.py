@@ -9,17 +9,17 @@ from datetime import tzinfo
 from typing import TYPE_CHECKING, Any, Protocol
 
 from indexer.domain.errors import Interrupted, MoodexError, WriterBusy
-from indexer.domain.jobs import AWAY, Job, Jobs, Last
+from indexer.domain.jobs import AWAY, Job, Jobs, JobStatus
 from indexer.scheduling import timing
 
 if TYPE_CHECKING:
     from indexer.domain.reports import Summary
 
-_LONGEST_WAIT = 10.0
+_MAX_WAIT_SECONDS = 10.0
 """Seconds after which the schedule is read again: jobs come and go, clocks are set, laptops sleep."""
 
 
-class Journal(Protocol):
+class EventLogger(Protocol):
     """Somebody who is told what happens: a level (debug, info, warning, error), an event in a word, a sentence, facts."""
 
     def __call__(self, level: str, event: str, sentence: str, **facts: Any) -> None: ...
@@ -37,7 +37,7 @@ class Schedule:
     work: Callable[[Job], Summary]
     clock: Callable[[], float]
     zone: tzinfo
-    tell: Journal
+    tell: EventLogger
     after: Callable[[], None] = lambda: None
 
     def jobs(self) -> list[Job]:
@@ -57,7 +57,7 @@ class Schedule:
         """Seconds until something is due, or the schedule should be looked at again."""
         now = self.clock()
         times = [time for job in self.jobs() if (time := timing.next_due(job, now, self.zone)) is not None]
-        return max(0.0, min([time - now for time in times] + [_LONGEST_WAIT]))
+        return max(0.0, min([time - now for time in times] + [_MAX_WAIT_SECONDS]))
 
     def run_due(self, changed: frozenset[str] = frozenset()) -> int:
         """Run every job that is due, or whose folders have changed, once; the exit code that the worst of them has earned.
@@ -89,7 +89,7 @@ class Schedule:
             self._note(job, timing.after_stopping(begun, str(stop) or "stopped at once", self.clock()))
             raise
         except WriterBusy as busy:
-            self._note(job, timing.after_turning_away(begun, str(busy), self.clock()))
+            self._note(job, timing.after_busy(begun, str(busy), self.clock()))
             self.tell("info", "job_waits", f"{job.name}: {busy}", job=job.name)
             return busy.exit_code
         except Exception as error:
@@ -109,7 +109,7 @@ class Schedule:
         self.tell("info", "job_done", f"{job.name}: {_told(summary)}", job=job.name, **summary.as_dict())
         return summary.exit_code
 
-    def _note(self, job: Job, last: Last) -> None:
+    def _note(self, job: Job, last: JobStatus) -> None:
         with self.open_jobs() as jobs:
             jobs.note_job(job.name, last)
         self.after()

@@ -12,25 +12,26 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from indexer.bootstrap import ReaderFactory, checkpoint_path, knows, open_for_many, open_store, shelf
+from indexer.bootstrap import AnalyzerFactory, checkpoint_path, knows, model_registry, open_batch_analyzer, open_store
 from indexer.domain.errors import DeviceUnavailable, Interrupted, MoodexError, UsageError, WriterBusy
-from indexer.domain.jobs import Job, When
+from indexer.domain.jobs import Job, Trigger
 from indexer.ingest import service as ingest_service
 from indexer.scheduling.cron import cron, local_zone
 from indexer.scheduling.metrics import Metrics, MetricsFile, ages, exposition
-from indexer.scheduling.scheduler import Journal, Schedule
+from indexer.scheduling.scheduler import EventLogger, Schedule
 from indexer.scheduling.timing import after_dying, back_off, next_due
-from indexer.system.signals import attentive
+from indexer.system.signals import interruptible
 
 if TYPE_CHECKING:
     from db.sqlite.store import SqliteStore
-    from indexer.analysis.analyzer import Reader
+    from indexer.analysis.analyzer import Analyzer
     from indexer.domain.reports import Summary
     from indexer.ingest.run import IndexOptions
-    from indexer.ports import Progress, RunRecord
+    from indexer.ports.progress import Progress
+    from indexer.ports.store_reader import RunRecord
     from indexer.settings import Settings
-    from indexer.sources.folder_watcher import Ear
-    from indexer.system.signals import Attention
+    from indexer.sources.folder_watcher import FolderWatcher
+    from indexer.system.signals import InterruptibleWait
 
 _NAME = re.compile(r"[\w.-]{1,64}")
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
@@ -40,7 +41,7 @@ _TURN = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
+class ScheduledJob:
     """A job with the time at which it is due next, in seconds since the epoch; None where only a change makes it due."""
 
     job: Job
@@ -48,11 +49,11 @@ class Planned:
 
 
 @dataclass(frozen=True, slots=True)
-class Hands:
+class RunCallbacks:
     """How long work shows itself: a progress for each run (of a job by name), a journal."""
 
     progress: Callable[[], Progress]
-    tell: Journal
+    tell: EventLogger
 
 
 def add_job(settings: Settings, job: Job) -> Job:
@@ -64,7 +65,7 @@ def add_job(settings: Settings, job: Job) -> Job:
             raise UsageError(f"{os.fsdecode(root)!r} does not exist; nothing was scheduled.")
     model = job.options.model
     if model is not None:
-        weights = shelf(settings).find(model)
+        weights = model_registry(settings).find(model)
         model = str(weights.absolute()) if model.endswith(weights.suffix) else model
     job = replace(job, roots=roots, options=replace(job.options, model=model), added_at=time.time())
     settings.make_home()
@@ -86,7 +87,7 @@ def remove_job(settings: Settings, name: str) -> None:
     raise UsageError(f"There is no job {name!r}; {f'there are {known}' if known else 'there are none at all'}.")
 
 
-def planned(settings: Settings) -> list[Planned]:
+def planned(settings: Settings) -> list[ScheduledJob]:
     """Every job, by name, with when it is due next; one whose process died is said to have died."""
     if not settings.database.exists():
         return []
@@ -97,33 +98,33 @@ def planned(settings: Settings) -> list[Planned]:
         jobs = store.jobs()
     if any(job.last.unfinished for job in jobs) and writer(settings.home) is None:
         jobs = [replace(job, last=after_dying(job.last, now)) if job.last.unfinished else job for job in jobs]
-    return [Planned(job, next_due(job, now, zone)) for job in jobs]
+    return [ScheduledJob(job, next_due(job, now, zone)) for job in jobs]
 
 
 def runs(settings: Settings, limit: int) -> list[RunRecord]:
     """The latest runs, newest first; those whose process died are said to have died."""
     from db.writer_lock import writer
-    from indexer.domain.runs import as_they_ended
+    from indexer.domain.runs import with_dead_runs_marked
 
     if not settings.database.exists():
         return []
     with open_store(settings, reading=True) as store:
-        return as_they_ended(partial(store.runs, limit), partial(writer, settings.home))
+        return with_dead_runs_marked(partial(store.runs, limit), partial(writer, settings.home))
 
 
-def run_due(settings: Settings, hands: Hands, metrics: Path | None = None) -> int:
+def run_due(settings: Settings, hands: RunCallbacks, metrics: Path | None = None) -> int:
     """Run everything that is due, and what only watching would notice, once; the exit code that the worst has earned."""
-    with attentive(_KEPT), MetricsFile(metrics, partial(_exposition, settings), hands.tell) as told:
+    with interruptible(_KEPT), MetricsFile(metrics, partial(_exposition, settings), hands.tell) as told:
         schedule = _schedule(settings, hands, told.write)
         _recover(settings, schedule)
         watching = frozenset(job.name for job in schedule.jobs() if job.when.watch)
         return schedule.run_due(watching)
 
 
-def serve(settings: Settings, hands: Hands, metrics: Path | None = None) -> NoReturn:
+def serve(settings: Settings, hands: RunCallbacks, metrics: Path | None = None) -> NoReturn:
     """Run what is due, and what changes, until asked to stop, whatever goes wrong meanwhile. Raises Interrupted."""
     with (
-        attentive(_KEPT) as attention,
+        interruptible(_KEPT) as attention,
         ExitStack() as ears,
         MetricsFile(metrics, partial(_exposition, settings), hands.tell) as told,
     ):
@@ -134,7 +135,7 @@ def serve(settings: Settings, hands: Hands, metrics: Path | None = None) -> NoRe
         names = ", ".join(job.name for job in jobs) or "none yet; add some with: moodex schedule add"
         hands.tell("info", "serving", f"Jobs in {settings.home}: {names}. Times are in {zone}.", jobs=len(jobs), zone=zone)
         watched: dict[bytes, set[str]] = {}
-        ear: Ear | None = None
+        ear: FolderWatcher | None = None
         trouble = 0
         while True:
             try:
@@ -166,21 +167,21 @@ def watch(
     paths: Sequence[bytes],
     options: IndexOptions,
     poll: float | None,
-    hands: Hands,
+    hands: RunCallbacks,
     told: Callable[[Summary], None],
-    reader_factory: ReaderFactory = open_for_many,
+    reader_factory: AnalyzerFactory = open_batch_analyzer,
 ) -> NoReturn:
     """Index, then what changes within seconds, until asked to stop. `told` hears of each run that had something to do.
 
     Others get their turn at writing between runs. Raises UsageError for paths that do not exist, and Interrupted.
     """
-    from indexer.sources.filesystem import present_and_away
+    from indexer.sources.filesystem import split_available_roots
 
-    here, away = present_and_away(paths, partial(knows, settings))
+    here, away = split_available_roots(paths, partial(knows, settings))
     roots = [*here, *away]
-    reader = _Kept(reader_factory)
-    sparing = _Sparing(hands.progress)
-    with attentive(_KEPT) as attention, _ear(settings, roots, poll, attention, hands.tell) as ear:
+    reader = _CachedAnalyzerFactory(reader_factory)
+    sparing = _DedupedWarnings(hands.progress)
+    with interruptible(_KEPT) as attention, _ear(settings, roots, poll, attention, hands.tell) as ear:
         while not ear.ready:
             attention.wait(1)
         changed, failures, first, failed = set(roots), 0, True, 0
@@ -233,7 +234,7 @@ def _check(job: Job) -> None:
         raise UsageError(f"{job.name!r} is no name for a job; use up to 64 letters, digits, dots, dashes and underscores.")
     if job.when.cron is not None and job.when.every is not None:
         raise UsageError("Say either --cron or --every, not both.")
-    if job.when == When():
+    if job.when == Trigger():
         raise UsageError("Say when: --cron '0 3 * * *', --every 6h, or --watch for whenever something changes.")
     if job.when.cron is not None:
         cron(job.when.cron, local_zone())
@@ -241,9 +242,9 @@ def _check(job: Job) -> None:
         raise DeviceUnavailable(f"{job.options.device!r} is not a device; choose auto, cpu, cuda, cuda:N or mps.")
 
 
-def _schedule(settings: Settings, hands: Hands, after: Callable[[], None]) -> Schedule:
-    reader = _Kept(open_for_many)
-    sparing = _Sparing(hands.progress, lambda sentence: hands.tell("debug", "warning", sentence))
+def _schedule(settings: Settings, hands: RunCallbacks, after: Callable[[], None]) -> Schedule:
+    reader = _CachedAnalyzerFactory(open_batch_analyzer)
+    sparing = _DedupedWarnings(hands.progress, lambda sentence: hands.tell("debug", "warning", sentence))
 
     def work(job: Job) -> Summary:
         from indexer.ingest.run import IndexOptions
@@ -260,7 +261,7 @@ def _schedule(settings: Settings, hands: Hands, after: Callable[[], None]) -> Sc
         )
         options = IndexOptions(ScanOptions(told.exclude, told.follow_symlinks), idle_runs=not job.when.watch)
         # A model is kept ready where the next change may come any second, and not from one night to the next.
-        return ingest_service.index(own, job.roots, options, sparing.next(), reader if job.when.watch else open_for_many)
+        return ingest_service.index(own, job.roots, options, sparing.next(), reader if job.when.watch else open_batch_analyzer)
 
     @contextmanager
     def jobs() -> Iterator[SqliteStore]:
@@ -288,11 +289,13 @@ def _watched(jobs: Sequence[Job]) -> dict[bytes, set[str]]:
     return found
 
 
-def _ear(settings: Settings, roots: Sequence[bytes], poll: float | None, attention: Attention, tell: Journal) -> Ear:
-    from indexer.sources.folder_watcher import Ear
+def _ear(
+    settings: Settings, roots: Sequence[bytes], poll: float | None, attention: InterruptibleWait, tell: EventLogger
+) -> FolderWatcher:
+    from indexer.sources.folder_watcher import FolderWatcher
 
     own = os.path.realpath(os.fsencode(settings.home))
-    return Ear(roots, own, poll, attention.wake, partial(tell, "warning", "polling"), time.monotonic)
+    return FolderWatcher(roots, own, poll, attention.wake, partial(tell, "warning", "polling"), time.monotonic)
 
 
 def _indexable(settings: Settings, roots: set[bytes]) -> set[bytes]:
@@ -304,15 +307,15 @@ def _did_something(summary: Summary) -> bool:
     return bool(summary.indexed or summary.reused or summary.moved or summary.removed or summary.expired)
 
 
-class _Kept:
+class _CachedAnalyzerFactory:
     """Opens a reader once, and again only where another is wanted: settings or weights have changed."""
 
-    def __init__(self, factory: ReaderFactory) -> None:
+    def __init__(self, factory: AnalyzerFactory) -> None:
         self._factory = factory
         self._key: object = None
-        self._reader: Reader | None = None
+        self._reader: Analyzer | None = None
 
-    def __call__(self, settings: Settings) -> Reader:
+    def __call__(self, settings: Settings) -> Analyzer:
         with suppress(MoodexError, OSError):
             weights = checkpoint_path(settings)
             key = (settings, weights, weights.stat().st_mtime_ns)
@@ -322,8 +325,8 @@ class _Kept:
         return self._factory(settings)
 
 
-class _Sparing:
-    """A progress that does not warn of the same again and again, run by run. Implements `indexer.ports.Progress`."""
+class _DedupedWarnings:
+    """A progress that does not warn of the same again and again, run by run. Implements `indexer.ports.progress.Progress`."""
 
     def __init__(self, make: Callable[[], Progress], warn: Callable[[str], None] | None = None) -> None:
         self._make = make
@@ -357,7 +360,7 @@ class _Sparing:
 
 
 def _exposition(settings: Settings, up: bool) -> str:
-    from indexer.ports import RunTotals
+    from indexer.ports.store_reader import RunTotals
 
     if not settings.database.exists():
         return exposition(Metrics(up, RunTotals(0, 0, {}), None, 0))

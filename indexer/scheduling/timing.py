@@ -7,15 +7,15 @@ from dataclasses import replace
 from datetime import tzinfo
 from typing import TYPE_CHECKING
 
-from indexer.domain.jobs import AWAY, WAITING, Job, Last
+from indexer.domain.jobs import AWAY, WAITING, Job, JobStatus
 from indexer.domain.runs import DIED, DONE, FAILED, INTERRUPTED
 from indexer.scheduling.cron import cron
 
 if TYPE_CHECKING:
     from indexer.domain.reports import Summary
 
-_FIRST_RETRY, _LONGEST_RETRY = 60.0, 3600.0
-_TURN = 15.0
+_FIRST_RETRY_SECONDS, _MAX_RETRY_SECONDS = 60.0, 3600.0
+_BUSY_RETRY_SECONDS = 15.0
 """Seconds after which a job that found another writer at work tries again."""
 
 
@@ -46,18 +46,18 @@ def due(jobs: Sequence[Job], now: float, zone: tzinfo) -> list[Job]:
 
 def back_off(failures: int) -> float:
     """Seconds to wait after so many failures in a row: a minute, then twice as long each time, an hour at most."""
-    return min(_FIRST_RETRY * 2.0 ** min(max(failures, 1) - 1, 30), _LONGEST_RETRY)
+    return min(_FIRST_RETRY_SECONDS * 2.0 ** min(max(failures, 1) - 1, 30), _MAX_RETRY_SECONDS)
 
 
-def after_run(last: Last, summary: Summary, now: float) -> Last:
+def after_run(last: JobStatus, summary: Summary, now: float) -> JobStatus:
     """How a job stands after a run that came to an end."""
     if summary.away:
         return after_failure(last, f"{', '.join(map(repr, summary.away))}: not there, or not mounted", now, AWAY)
     reason = f"{summary.failed} files failed" if summary.failed else None
-    return Last(last.begun_at, _end(last, now), now, None, DONE, reason)
+    return JobStatus(last.begun_at, _end(last, now), now, None, DONE, reason)
 
 
-def after_failure(last: Last, reason: str, now: float, outcome: str = FAILED) -> Last:
+def after_failure(last: JobStatus, reason: str, now: float, outcome: str = FAILED) -> JobStatus:
     """How a job stands after a run that failed: it is tried again, ever later."""
     failures = last.failures + 1
     return replace(
@@ -65,21 +65,21 @@ def after_failure(last: Last, reason: str, now: float, outcome: str = FAILED) ->
     )
 
 
-def after_turning_away(last: Last, reason: str, now: float) -> Last:
+def after_busy(last: JobStatus, reason: str, now: float) -> JobStatus:
     """How a job stands that found another writer at work: it waits for its turn."""
-    return replace(last, ended_at=_end(last, now), outcome=WAITING, reason=reason, retry_at=now + _TURN)
+    return replace(last, ended_at=_end(last, now), outcome=WAITING, reason=reason, retry_at=now + _BUSY_RETRY_SECONDS)
 
 
-def after_stopping(last: Last, reason: str, now: float) -> Last:
+def after_stopping(last: JobStatus, reason: str, now: float) -> JobStatus:
     """How a job stands that was stopped: it goes on as soon as it may."""
     return replace(last, ended_at=_end(last, now), outcome=INTERRUPTED, reason=reason, retry_at=now)
 
 
-def after_dying(last: Last, now: float) -> Last:
+def after_dying(last: JobStatus, now: float) -> JobStatus:
     """How a job stands whose process died: the same."""
     return replace(last, ended_at=_end(last, now), outcome=DIED, reason="its process died", retry_at=now)
 
 
-def _end(last: Last, now: float) -> float:
+def _end(last: JobStatus, now: float) -> float:
     """When a run has ended that ends now: not before it began, should the clock have been set back."""
     return now if last.begun_at is None else max(now, last.begun_at)

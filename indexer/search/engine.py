@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 from indexer.domain.emotions import with_children
 from indexer.domain.models import LOOK
-from indexer.ports import NOT_THE_MODELS, Filter, Selection
+from indexer.ports.store_reader import HitFilter
+from indexer.ports.vectors import NOT_THE_MODELS, VectorFilter
 
 if TYPE_CHECKING:
-    from indexer.domain.models import Floats, Halves, Hit, Query
-    from indexer.ports import Shelf, StoredModel, VectorIndex
+    from indexer.domain.models import Floats, Halves, Hit, SearchQuery
+    from indexer.ports.store_reader import StoredModel, StoreReader
+    from indexer.ports.vectors import VectorIndex
 
 NEARLY_EQUAL = 0.995
 NEARLY_EQUAL_IN_SPACES = 0.965
@@ -21,63 +23,65 @@ NEARLY_EQUAL_IN_SPACES = 0.965
 looks, copies that were made smaller and saved again lie at 0.967 and above, other pictures at 0.86 and below.
 """
 
-_PAGE = 256
+_RESULT_PAGE_SIZE = 256
 _LISTED = 5000
 _SLACK = 16
 _ROUNDING = 1e-4
 """How far the index's similarities, computed in another order, may be from the store's."""
 
 
-def search(shelf: Shelf, model: StoredModel, query: Query, open_vectors: Callable[[], VectorIndex]) -> list[Hit]:
+def search(store: StoreReader, model: StoredModel, query: SearchQuery, open_vectors: Callable[[], VectorIndex]) -> list[Hit]:
     """The hits that answer a query, best first: exactly `query.limit` after `query.offset`, where so many exist.
 
-    By emotion alone hits are ordered by score; with `query.like` by similarity. `open_vectors` is called only in the second case.
+    By emotion alone hits are ordered by score; with `query.like` by similarity. `open_index` is called only in the second case.
     """
-    known = known_emotions(shelf, model)
-    chosen = Filter(_wanted(query, known), query.min_score, query.under, _excluded(query, known))
+    known = available_emotions(store, model)
+    chosen = HitFilter(_wanted(query, known), query.min_score, query.under, _excluded(query, known))
     if query.like is None:
         if not query.dedupe:
-            return [ranked.hit for ranked in shelf.ranked(model.id, chosen, query.limit, query.offset)]
-        return _page(_distinct(shelf, model, chosen), query)
-    page = _page(_similar(shelf, model, query, query.like, chosen, open_vectors()), query)
+            return [ranked.hit for ranked in store.ranked(model.id, chosen, query.limit, query.offset)]
+        return _page(_distinct(store, model, chosen), query)
+    page = _page(_iter_similar_hits(store, model, query, query.like, chosen, open_vectors()), query)
     # What was only found when more were looked for may be nearer than what was found at first.
     return sorted(page, key=lambda hit: -(hit.similarity or 0))
 
 
-def known_emotions(shelf: Shelf, model: StoredModel) -> tuple[str, ...]:
+def available_emotions(store: StoreReader, model: StoredModel) -> tuple[str, ...]:
     """The emotions that pictures can have: the model's labels, then what only people have said."""
-    return (*model.card.labels, *(word for word in shelf.emotions_said() if word not in model.card.labels))
+    return (*model.card.labels, *(word for word in store.user_emotions() if word not in model.card.labels))
 
 
-def _wanted(query: Query, labels: tuple[str, ...]) -> frozenset[str] | None:
+def _wanted(query: SearchQuery, labels: tuple[str, ...]) -> frozenset[str] | None:
     """The emotions that a query lets through; None for all of them."""
     wanted = _meant(query, query.emotions) if query.emotions else frozenset(labels)
     left = (wanted - _meant(query, query.excluded)) & frozenset(labels)
     return None if left == frozenset(labels) else left
 
 
-def _excluded(query: Query, labels: tuple[str, ...]) -> frozenset[str]:
+def _excluded(query: SearchQuery, labels: tuple[str, ...]) -> frozenset[str]:
     return _meant(query, query.excluded) & frozenset(labels)
 
 
-def _meant(query: Query, emotions: Iterable[str]) -> frozenset[str]:
+def _meant(query: SearchQuery, emotions: Iterable[str]) -> frozenset[str]:
     return frozenset(emotions) if query.exact_label else frozenset().union(*map(with_children, emotions))
 
 
-def _page(hits: Iterable[Hit], query: Query) -> list[Hit]:
+def _page(hits: Iterable[Hit], query: SearchQuery) -> list[Hit]:
     return list(islice(hits, query.offset, query.offset + query.limit))
 
 
-def _similar(shelf: Shelf, model: StoredModel, query: Query, vector: Floats, chosen: Filter, index: VectorIndex) -> Iterator[Hit]:
+def _iter_similar_hits(
+    store: StoreReader, model: StoredModel, query: SearchQuery, vector: Floats, chosen: HitFilter, index: VectorIndex
+) -> Iterator[Hit]:
     """All hits by falling similarity, fetched in growing portions."""
     import numpy as np
 
-    look = model.card.columns(LOOK)
+    look = model.card.space_slice(LOOK)
     # As the stored ones are, so that a stored picture finds itself at 1.
     wanted = vector[look].astype(np.float16)
     like = wanted.astype(np.float64)
     # Another page, or more of this one, is found among all: of two rankings of the likely ones neither continues the other.
-    within = _selection(shelf, model, chosen)._replace(exact=query.offset > 0)
+    within = _selection(store, model, chosen)._replace(exact=query.offset > 0)
     seen: set[int] = set()
     shown: set[str] = set()
     distinct = Distinct(model)
@@ -85,12 +89,12 @@ def _similar(shelf: Shelf, model: StoredModel, query: Query, vector: Floats, cho
     while True:
         ids, similarities = index.search(wanted.astype(np.float32), k, within)
         exhausted = len(ids) < k
-        vectors = shelf.vectors_of([int(i) for i in ids if i not in seen])
+        vectors = store.vectors_of([int(i) for i in ids if i not in seen])
         exact = {i: round(min(1.0, float(np.einsum("i,i->", v[look].astype(np.float64), like))), 6) for i, v in vectors.items()}
         # What lies below the last one found is unknown; what is clearly above it is settled.
         floor = -np.inf if exhausted else float(similarities[-1]) + _ROUNDING
         settled = sorted((i for i, similarity in exact.items() if similarity > floor), key=lambda i: (-exact[i], i))
-        for prediction_id, files in _filed(shelf, model, settled, chosen, query.limit + query.offset):
+        for prediction_id, files in _hits_by_prediction(store, model, settled, chosen, query.limit + query.offset):
             seen.add(prediction_id)
             live = files
             if live and live[0].image_id in shown:
@@ -106,17 +110,17 @@ def _similar(shelf: Shelf, model: StoredModel, query: Query, vector: Floats, cho
         within = within._replace(exact=True)
 
 
-def _filed(
-    shelf: Shelf, model: StoredModel, prediction_ids: Sequence[int], chosen: Filter, at_once: int
+def _hits_by_prediction(
+    store: StoreReader, model: StoredModel, prediction_ids: Sequence[int], chosen: HitFilter, at_once: int
 ) -> Iterator[tuple[int, list[Hit]]]:
     """Predictions with what a filter shows of each, as many at a time as are likely to be asked for."""
     for start in range(0, len(prediction_ids), at_once):
         some = prediction_ids[start : start + at_once]
-        files = shelf.hits(model.id, some, chosen)
+        files = store.hits(model.id, some, chosen)
         yield from ((prediction_id, files.get(prediction_id, [])) for prediction_id in some)
 
 
-def _selection(shelf: Shelf, model: StoredModel, chosen: Filter) -> Selection:
+def _selection(store: StoreReader, model: StoredModel, chosen: HitFilter) -> VectorFilter:
     positions, only_said = None, False
     if chosen.emotions is not None:
         positions = frozenset(position for position, label in enumerate(model.card.labels) if label in chosen.emotions)
@@ -125,18 +129,18 @@ def _selection(shelf: Shelf, model: StoredModel, chosen: Filter) -> Selection:
     ids = None
     if only_said or chosen.under is not None:
         # Of a large folder's pictures those are taken that the index finds: to list them all would take longer.
-        ids = shelf.prediction_ids(model.id, chosen, None if only_said else _LISTED)
-    return Selection(positions, chosen.min_score, ids)
+        ids = store.prediction_ids(model.id, chosen, None if only_said else _LISTED)
+    return VectorFilter(positions, chosen.min_score, ids)
 
 
-def _distinct(shelf: Shelf, model: StoredModel, chosen: Filter) -> Iterator[Hit]:
+def _distinct(store: StoreReader, model: StoredModel, chosen: HitFilter) -> Iterator[Hit]:
     """All hits by falling score, of nearly equal pictures the best."""
     distinct = Distinct(model)
     shown: set[int] = set()
     offset = 0
-    while page := shelf.ranked(model.id, chosen, _PAGE, offset):
+    while page := store.ranked(model.id, chosen, _RESULT_PAGE_SIZE, offset):
         offset += len(page)
-        vectors = shelf.vectors_of([entry.prediction_id for entry in page])
+        vectors = store.vectors_of([entry.prediction_id for entry in page])
         for entry in page:
             if entry.prediction_id not in shown and distinct.take(vectors[entry.prediction_id]):
                 yield entry.hit
@@ -158,7 +162,7 @@ class Distinct:
         candidate = vector.astype(np.float32)
         candidate /= np.linalg.norm(candidate)
         if self._kept is None:
-            self._kept = np.empty((_PAGE, len(candidate)), dtype=np.float32)
+            self._kept = np.empty((_RESULT_PAGE_SIZE, len(candidate)), dtype=np.float32)
         if self._count and float(np.max(self._kept[: self._count] @ candidate)) >= self._least:
             return False
         if self._count == len(self._kept):

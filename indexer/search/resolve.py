@@ -9,25 +9,25 @@ from typing import TYPE_CHECKING
 
 from indexer.domain.emotions import canonical
 from indexer.domain.errors import ImageError, NotIndexed, UsageError
-from indexer.domain.models import Hit, Query, in_pixels
-from indexer.domain.queries import Question
-from indexer.search.engine import known_emotions
-from indexer.system.paths import stored_path
+from indexer.domain.models import Hit, SearchQuery, to_pixel_box
+from indexer.domain.queries import SearchRequest
+from indexer.search.engine import available_emotions
+from indexer.system.paths import indexed_path
 
 if TYPE_CHECKING:
-    from indexer.analysis.analyzer import Reader, Regions
+    from indexer.analysis.analyzer import AnalyzedImage, Analyzer
     from indexer.domain.models import DecodedImage, Floats, Halves
-    from indexer.ports import Shelf, StoredModel
+    from indexer.ports.store_reader import StoredModel, StoreReader
 
 _SHORTEST_ID = 4
 
 
-def choose_model(shelf: Shelf, name: str, key: str | None) -> StoredModel:
+def select_stored_model(store: StoreReader, name: str, key: str | None) -> StoredModel:
     """The model to search with: the one with `key`, by whatever name it was used, else the newest of those called `name`.
 
     One with pictures goes before one without. Raises NotIndexed for none.
     """
-    stored = shelf.models()
+    stored = store.models()
     same = next((model for model in stored if model.card.key == key), None)
     if same:
         return same
@@ -39,79 +39,83 @@ def choose_model(shelf: Shelf, name: str, key: str | None) -> StoredModel:
     return named[-1]
 
 
-def check(question: Question) -> None:
-    """Raise UsageError for a question that cannot be meant, before anything is opened."""
-    if question.image is not None and question.like is not None:
+def check(request: SearchRequest) -> None:
+    """Raise UsageError for a request that cannot be meant, before anything is opened."""
+    if request.image is not None and request.like is not None:
         raise UsageError("Give either an IMAGE or --like, not both: both say what the hits must resemble.")
-    if not 0 <= question.min_score <= 1:
-        raise UsageError(f"--min-score is {question.min_score}; it must lie between 0 and 1.")
-    if question.limit < 1 or question.offset < 0:
+    if not 0 <= request.min_score <= 1:
+        raise UsageError(f"--min-score is {request.min_score}; it must lie between 0 and 1.")
+    if request.limit < 1 or request.offset < 0:
         raise UsageError("-k must be at least 1 and --offset at least 0.")
-    asked = (question.image, question.like, question.under, question.emotions, question.excluded, question.min_score)
+    asked = (request.image, request.like, request.under, request.emotions, request.excluded, request.min_score)
     if not any(asked):
         raise UsageError("Say what to look for: an IMAGE, --emotion, --not, --like, --min-score or --under.")
-    if question.image is not None and not os.path.exists(question.image):
-        raise UsageError(f"The picture {os.fsdecode(question.image)!r} does not exist.")
+    if request.image is not None and not os.path.exists(request.image):
+        raise UsageError(f"The picture {os.fsdecode(request.image)!r} does not exist.")
 
 
-def to_query(question: Question, shelf: Shelf, model: StoredModel, open_reader: Callable[[], Reader]) -> Query:
-    """The query that a question means. `open_reader` is called only for a picture that the model has never seen. Of a picture
+def resolve_request(
+    request: SearchRequest, store: StoreReader, model: StoredModel, open_analyzer: Callable[[], Analyzer]
+) -> SearchQuery:
+    """The query that a request means. `open_analyzer` is called only for a picture that the model has never seen. Of a picture
     with faces, known or not, the main one is what hits must resemble.
 
     Raises UnknownEmotion, NotIndexed for an id or path that is not there, UsageError for a picture that cannot be read.
     """
-    known = known_emotions(shelf, model)
-    return Query(
-        emotions=frozenset(canonical(word, known) for word in question.emotions),
-        excluded=frozenset(canonical(word, known) for word in question.excluded),
-        exact_label=question.exact_label,
-        min_score=question.min_score,
-        like=_vector(question, shelf, model, open_reader),
-        under=None if question.under is None else stored_path(question.under, shelf.holds),
-        limit=question.limit,
-        offset=question.offset,
-        dedupe=question.dedupe,
+    known = available_emotions(store, model)
+    return SearchQuery(
+        emotions=frozenset(canonical(word, known) for word in request.emotions),
+        excluded=frozenset(canonical(word, known) for word in request.excluded),
+        exact_label=request.exact_label,
+        min_score=request.min_score,
+        like=_vector(request, store, model, open_analyzer),
+        under=None if request.under is None else indexed_path(request.under, store.holds),
+        limit=request.limit,
+        offset=request.offset,
+        dedupe=request.dedupe,
     )
 
 
-def look_at(path: bytes, reader: Reader) -> list[Hit]:
+def analyze_file(path: bytes, reader: Analyzer) -> list[Hit]:
     """What a model says of a picture that is looked at now, a hit a face. Raises UsageError for one that cannot be read."""
     image, regions = _look(path, reader)
     hits = []
     for region in regions:
         emotions = dict(zip(reader.classifier.card.labels, region.probabilities, strict=True))
         best = max(emotions, key=emotions.__getitem__)
-        box = None if region.face is None else in_pixels(region.face, image.width, image.height)
+        box = None if region.face is None else to_pixel_box(region.face, image.width, image.height)
         hits.append(Hit(os.path.realpath(path), image.digest.hex(), best, emotions[best], emotions, box=box))
     return hits
 
 
-def _vector(question: Question, shelf: Shelf, model: StoredModel, open_reader: Callable[[], Reader]) -> Floats | None:
-    if question.like is not None:
-        return _widened(_stored(shelf, _indexed(question.like, shelf, model)))
-    if question.image is None:
+def _vector(
+    request: SearchRequest, store: StoreReader, model: StoredModel, open_analyzer: Callable[[], Analyzer]
+) -> Floats | None:
+    if request.like is not None:
+        return _widened(_stored(store, _indexed(request.like, store, model)))
+    if request.image is None:
         return None
     # Decoding needs numpy and Pillow: a search by emotion alone does without.
     from indexer.imaging.decode import digest
     from indexer.system.safe_read import read
 
     try:
-        known = shelf.predicted_as(model.id, digest(read(question.image)[0]))
+        known = store.predicted_as(model.id, digest(read(request.image)[0]))
     except (OSError, ImageError) as error:
-        raise _unreadable(question.image, error) from error
+        raise _unreadable(request.image, error) from error
     if known is not None:
-        return _widened(_stored(shelf, known))
-    return _widened(_look(question.image, open_reader())[1][0].embedding)
+        return _widened(_stored(store, known))
+    return _widened(_look(request.image, open_analyzer())[1][0].embedding)
 
 
-def _indexed(like: bytes, shelf: Shelf, model: StoredModel) -> int:
+def _indexed(like: bytes, store: StoreReader, model: StoredModel) -> int:
     """The prediction that a path or an id means; a path goes first."""
-    by_path = shelf.predicted_at(model.id, stored_path(like, shelf.holds))
+    by_path = store.predicted_at(model.id, indexed_path(like, store.holds))
     if by_path:
         return by_path[0].prediction_id
     text = os.fsdecode(like)
     if len(text) >= _SHORTEST_ID and len(text) <= 64 and all(c in string.hexdigits for c in text):
-        match shelf.find(model.id, text.lower()):
+        match store.find(model.id, text.lower()):
             case [only]:
                 return only
             case [_, _]:
@@ -123,8 +127,8 @@ def _indexed(like: bytes, shelf: Shelf, model: StoredModel) -> int:
     raise NotIndexed(f"No indexed picture has the path or id {text!r}; an id needs its first {_SHORTEST_ID} digits at least.")
 
 
-def _stored(shelf: Shelf, prediction_id: int) -> Halves:
-    return shelf.vectors_of([prediction_id])[prediction_id]
+def _stored(store: StoreReader, prediction_id: int) -> Halves:
+    return store.vectors_of([prediction_id])[prediction_id]
 
 
 def _widened(vector: Halves) -> Floats:
@@ -133,7 +137,7 @@ def _widened(vector: Halves) -> Floats:
     return vector.astype(np.float32)
 
 
-def _look(path: bytes, reader: Reader) -> tuple[DecodedImage, Regions]:
+def _look(path: bytes, reader: Analyzer) -> tuple[DecodedImage, AnalyzedImage]:
     """A picture that is looked at now, and what the model says of it."""
     from indexer.system.safe_read import read
 

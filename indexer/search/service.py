@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from indexer.bootstrap import ReaderFactory, model_name, open_reader, open_store, open_with_model
+from indexer.bootstrap import AnalyzerFactory, model_name, open_analyzer, open_store, open_with_model
 from indexer.domain.errors import ModelUnavailable
-from indexer.search.resolve import check, look_at, to_query
-from indexer.system.paths import stored_path
+from indexer.search.resolve import analyze_file, check, resolve_request
+from indexer.system.paths import indexed_path
 
 if TYPE_CHECKING:
     from db.sqlite.store import SqliteStore
-    from indexer.analysis.analyzer import Reader
+    from indexer.analysis.analyzer import Analyzer
     from indexer.domain.models import Hit
-    from indexer.domain.queries import Question
-    from indexer.ports import StoredModel, VectorIndex
+    from indexer.domain.queries import SearchRequest
+    from indexer.ports.store_reader import StoredModel
+    from indexer.ports.vectors import VectorIndex
     from indexer.settings import Settings
 
 
-def search(settings: Settings, question: Question, reader_factory: ReaderFactory = open_reader) -> list[Hit]:
+def search(settings: Settings, question: SearchRequest, reader_factory: AnalyzerFactory = open_analyzer) -> list[Hit]:
     """The hits for a question."""
     from indexer.search.engine import search as answer
 
@@ -27,23 +28,23 @@ def search(settings: Settings, question: Question, reader_factory: ReaderFactory
         if question.image is not None or question.like is not None:
             _keep_if_free(settings, store, model)
         with store.snapshot():
-            query = to_query(question, store, model, lambda: _same(reader_factory(settings), model))
+            query = resolve_request(question, store, model, lambda: _same(reader_factory(settings), model))
             return answer(store, model, query, lambda: _vectors(settings, store, model))
 
 
-def show(settings: Settings, path: bytes, reader_factory: ReaderFactory = open_reader) -> list[Hit]:
+def show(settings: Settings, path: bytes, reader_factory: AnalyzerFactory = open_analyzer) -> list[Hit]:
     """What the model says of one picture, indexed or not: a hit a face, the largest first, or one of the whole."""
     if settings.database.exists():
         with open_store(settings, reading=True) as store, store.snapshot():
             for model in reversed(store.models()):
                 if model.card.name == model_name(settings):
-                    known = store.predicted_at(model.id, stored_path(path, store.holds))
+                    known = store.predicted_at(model.id, indexed_path(path, store.holds))
                     if known and not (settings.faces == "off" and known[0].hit.box):
                         return [ranked.hit for ranked in known]
-    return look_at(path, reader_factory(settings))
+    return analyze_file(path, reader_factory(settings))
 
 
-def _same(reader: Reader, model: StoredModel) -> Reader:
+def _same(reader: Analyzer, model: StoredModel) -> Analyzer:
     card = reader.classifier.card
     if card.key != model.card.key:
         raise ModelUnavailable(f"The model {card.name!r} has changed since the pictures were indexed; run moodex index again.")
@@ -52,24 +53,24 @@ def _same(reader: Reader, model: StoredModel) -> Reader:
 
 def _vectors(settings: Settings, store: SqliteStore, model: StoredModel) -> VectorIndex:
     from db.vectors.files import FaissFiles
-    from db.vectors.sync import open_vectors
+    from db.vectors.sync import open_index
 
-    return open_vectors(store, FaissFiles(settings.vectors), model)
+    return open_index(store, FaissFiles(settings.vectors), model)
 
 
 def _keep_if_free(settings: Settings, store: SqliteStore, model: StoredModel) -> None:
     """Mend what is kept of a model's vectors, unless somebody is writing just now."""
     from db.vectors.files import FaissFiles
-    from db.vectors.sync import is_kept, keep_vectors
+    from db.vectors.sync import is_index_current, sync_index
 
     files = FaissFiles(settings.vectors)
-    if is_kept(store, files, model):
+    if is_index_current(store, files, model):
         return
     from db.writer_lock import writer_lock
     from indexer.domain.errors import MoodexError
 
     try:
         with writer_lock(settings.home, patience=0):
-            keep_vectors(store, files, model)
+            sync_index(store, files, model)
     except (MoodexError, OSError):
         pass  # a writer is at work and will keep it, or the folder is read-only or full: the store answers

@@ -21,7 +21,7 @@ EXTENSIONS: frozenset[bytes] = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ScannedFile:
     """A file that is a picture by its name. `problem` says why it cannot be one."""
 
     name: bytes
@@ -46,9 +46,9 @@ class ScannedFolder:
     problem: Failure | None = None
 
     @property
-    def files(self) -> tuple[Found, ...]:
+    def files(self) -> tuple[ScannedFile, ...]:
         """The same with their stamps and problems."""
-        return tuple(Found(name, FileStamp(size, time), self.problems.get(name)) for name, size, time in self.entries)
+        return tuple(ScannedFile(name, FileStamp(size, time), self.problems.get(name)) for name, size, time in self.entries)
 
     def listing(self) -> bytes:
         """A digest of all entries: two scans with the same one saw the same."""
@@ -65,7 +65,7 @@ class ScanOptions:
     own_folder: bytes | None = None
 
 
-def resolve_roots(paths: Sequence[bytes]) -> list[bytes]:
+def normalize_roots(paths: Sequence[bytes]) -> list[bytes]:
     """Absolute real paths, each once, none inside another. Raises UsageError where one does not exist."""
     for path in paths:
         if not os.path.exists(path):
@@ -77,11 +77,11 @@ def resolve_roots(paths: Sequence[bytes]) -> list[bytes]:
     return roots
 
 
-def present_and_away(paths: Sequence[bytes], is_known: Callable[[bytes], bool]) -> tuple[list[bytes], list[bytes]]:
-    """As `resolve_roots`, and those that do not exist but are known: their disk may not be mounted. None lies inside another."""
+def split_available_roots(paths: Sequence[bytes], is_known: Callable[[bytes], bool]) -> tuple[list[bytes], list[bytes]]:
+    """Split normalized roots into those that exist and those that are missing but known (their disk may not be mounted)."""
     missing = {path: os.path.realpath(path) for path in paths if not os.path.exists(path)}
     away = {path for path, root in missing.items() if is_known(root)}
-    roots = resolve_roots([path for path in paths if path not in away])
+    roots = normalize_roots([path for path in paths if path not in away])
     apart: list[bytes] = []
     for root in sorted({missing[path] for path in away}):
         if not any(is_under(root, kept) for kept in [*roots, *apart]):

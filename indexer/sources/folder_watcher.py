@@ -11,13 +11,26 @@ from typing import Any, Protocol
 
 from indexer.sources.filesystem import EXTENSIONS, is_under
 
-POLL = 60.0
+POLL_SECONDS = 60.0
 """Seconds between looks where the system tells nothing."""
-_QUIET_MS, _LONGEST_MS = 400, 5000
+_DEBOUNCE_MS, _MAX_WAIT_MS = 400, 5000
 """How long nothing must happen before changes are told of, and when they are told of all the same."""
-_ROOTS_EVERY = 5.0
+_ROOT_CHECK_SECONDS = 5.0
 """Seconds between looks at whether the folders themselves are still the same: disks come and go."""
-_SILENT = ("9p", "afs", "ceph", "cifs", "davfs", "fuse.rclone", "fuse.s3fs", "fuse.sshfs", "glusterfs", "nfs", "nfs4", "smb3")
+_POLLED_FILE_SYSTEMS = (
+    "9p",
+    "afs",
+    "ceph",
+    "cifs",
+    "davfs",
+    "fuse.rclone",
+    "fuse.s3fs",
+    "fuse.sshfs",
+    "glusterfs",
+    "nfs",
+    "nfs4",
+    "smb3",
+)
 """File systems that others may change without this machine hearing of it."""
 
 
@@ -67,9 +80,9 @@ class SystemListener:
             for changes in watch(
                 *map(os.fsdecode, self._roots),
                 watch_filter=lambda _, path: self._counts(os.fsencode(path)),
-                debounce=_LONGEST_MS,
-                step=_QUIET_MS,
-                rust_timeout=_QUIET_MS,
+                debounce=_MAX_WAIT_MS,
+                step=_DEBOUNCE_MS,
+                rust_timeout=_DEBOUNCE_MS,
                 stop_event=self._stop,
                 yield_on_timeout=True,
                 raise_interrupt=False,
@@ -100,7 +113,7 @@ def matters(path: bytes, own_folder: bytes) -> bool:
 
 
 @dataclass(slots=True)
-class Ear:
+class FolderWatcher:
     """Which of some folders (absolute, real) have changed since it was last asked. Any thread calls `wake` where one has.
 
     `poll` is how often to look where the system is not to be asked; None asks it, and looks only where it tells nothing, which
@@ -114,7 +127,7 @@ class Ear:
     tell: Callable[[str], None]
     clock: Callable[[], float]
     listen: Listen = SystemListener
-    is_silent: Callable[[bytes], bool] = lambda root: file_system(root) in _SILENT
+    is_silent: Callable[[bytes], bool] = lambda root: file_system(root) in _POLLED_FILE_SYSTEMS
     _listener: Listener | None = None
     _changed: set[bytes] = field(default_factory=set)
     _polled: set[bytes] = field(default_factory=set)
@@ -123,7 +136,7 @@ class Ear:
     _roots_at: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def __enter__(self) -> Ear:
+    def __enter__(self) -> FolderWatcher:
         self._looked_at = self.clock()
         self._begin()
         return self
@@ -143,7 +156,7 @@ class Ear:
             self.tell(f"Changes cannot be heard of ({self._listener.problem}); looking every {self._pause:.0f} s instead.")
             self._end()
             self._polled = set(self.roots)
-        if now - self._roots_at >= _ROOTS_EVERY:
+        if now - self._roots_at >= _ROOT_CHECK_SECONDS:
             self._look_at_roots(now)
         with self._lock:
             changed, self._changed = self._changed, set()
@@ -154,14 +167,14 @@ class Ear:
 
     def wait(self) -> float:
         """Seconds until it should be asked again."""
-        times = [self._roots_at + _ROOTS_EVERY]
+        times = [self._roots_at + _ROOT_CHECK_SECONDS]
         if self._polled:
             times.append(self._looked_at + self._pause)
         return max(0.0, min(times) - self.clock())
 
     @property
     def _pause(self) -> float:
-        return self.poll or POLL
+        return self.poll or POLL_SECONDS
 
     def _begin(self) -> None:
         self._states = {root: _identity(root) for root in self.roots}

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 
 
-def stored_path(path: bytes, is_known: Callable[[bytes], bool]) -> bytes:
+def indexed_path(path: bytes, is_known: Callable[[bytes], bool]) -> bytes:
     """The path under which something is known, given as a person names it, which `is_known` tells; its real path if it is not.
 
     Roots are indexed by their real paths, and links below them, where they are followed, under their own: the first of the ways

@@ -9,7 +9,7 @@ from pathlib import Path
 from indexer.domain.errors import Damaged, Unreadable
 from indexer.domain.models import FileStamp, changed_ns
 
-MAX_BYTES = 1 << 29
+MAX_FILE_BYTES = 1 << 29
 """The largest file that is read, 512 MiB: several workers hold one in memory each."""
 
 
@@ -24,8 +24,8 @@ def read(path: bytes) -> tuple[bytes, FileStamp]:
             before = os.fstat(file.fileno())
             if not stat.S_ISREG(before.st_mode):
                 raise Damaged("it is not a regular file")
-            if before.st_size > MAX_BYTES:
-                raise Damaged(f"its {before.st_size / 1e6:.0f} MB are more than the limit of {MAX_BYTES / 1e6:.0f} MB")
+            if before.st_size > MAX_FILE_BYTES:
+                raise Damaged(f"its {before.st_size / 1e6:.0f} MB are more than the limit of {MAX_FILE_BYTES / 1e6:.0f} MB")
             data = file.read(before.st_size + 1)  # whoever writes to it meanwhile must not keep this going
             after = os.fstat(file.fileno())
     except FileNotFoundError:

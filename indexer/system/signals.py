@@ -13,7 +13,7 @@ from indexer.domain.errors import Interrupted
 
 
 @contextmanager
-def stoppable(kept: str) -> Iterator[Callable[[], None]]:
+def graceful_stop(kept: str) -> Iterator[Callable[[], None]]:
     """While inside, Ctrl-C, SIGTERM and the end of the terminal (SIGHUP, unless that is ignored) ask the work to stop at its next
     safe point; a second Ctrl-C stops at once.
 
@@ -48,7 +48,7 @@ def _ended_by() -> list[signal.Signals]:
     return [signal.SIGINT, signal.SIGTERM, hang_up]
 
 
-class Attention:
+class InterruptibleWait:
     """Waiting that ends early where something happens. Only the main thread waits; any may wake it."""
 
     def __init__(self, check_stop: Callable[[], None], ear: socket.socket, mouth: socket.socket) -> None:
@@ -70,15 +70,15 @@ class Attention:
 
 
 @contextmanager
-def attentive(kept: str) -> Iterator[Attention]:
-    """As `stoppable`, for what waits between its work: a signal ends the waiting."""
+def interruptible(kept: str) -> Iterator[InterruptibleWait]:
+    """As `graceful_stop`, for what waits between its work: a signal ends the waiting."""
     ear, mouth = socket.socketpair()
-    with ear, mouth, stoppable(kept) as check_stop:
+    with ear, mouth, graceful_stop(kept) as check_stop:
         ear.setblocking(False)
         mouth.setblocking(False)
         # The interpreter itself writes there when a signal comes: a handler that runs while a wait begins would be too early.
         before = signal.set_wakeup_fd(mouth.fileno(), warn_on_full_buffer=False)
         try:
-            yield Attention(check_stop, ear, mouth)
+            yield InterruptibleWait(check_stop, ear, mouth)
         finally:
             signal.set_wakeup_fd(before)

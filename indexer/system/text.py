@@ -41,14 +41,14 @@ def write_bytes(data: bytes, out: TextIO) -> None:
     out.buffer.flush()
 
 
-def shown_path(path: bytes) -> str:
+def display_path(path: bytes) -> str:
     """A path for people: relative where it lies below the current folder, and printable."""
     text = os.fsdecode(path)
     here = str(Path.cwd()) + os.sep
     return printable(text.removeprefix(here))
 
 
-def guarded(text: str) -> str:
+def escape_spreadsheet_formula(text: str) -> str:
     """The text for a cell of a table: a quote before what a spreadsheet would run as a formula. `labels.assign` takes it off."""
     return f"'{text}" if text.lstrip("'").startswith(_FORMULA) else text
 
@@ -60,6 +60,6 @@ def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
-def counted(number: int, noun: str) -> str:
+def pluralize(number: int, noun: str) -> str:
     """ "1 file", "1,234 files"."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -27,8 +27,8 @@ DATABASE = "moodex.sqlite"
 _MANIFEST = "manifest.json"
 _FORMAT, _VERSION = "moodex-backup", 1
 _ALLOWED = re.compile(r"models/(?!\.)[^/\\\x00-\x1f:]{1,120}\.(safetensors|json|txt)")
-_AT_ONCE = 1 << 20
-_LONGEST_MANIFEST = 1 << 24
+_COPY_CHUNK_BYTES = 1 << 20
+_MAX_MANIFEST_BYTES = 1 << 24
 _UNREADABLE = (
     OSError,
     zipfile.BadZipFile,
@@ -133,7 +133,7 @@ def _manifest(archive: zipfile.ZipFile, path: Path) -> Manifest:
     # Nothing is inflated: what is restored takes no more room than the backup does.
     if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
         raise ValueError("it holds compressed files, which no backup does")
-    if archive.getinfo(_MANIFEST).file_size > _LONGEST_MANIFEST:
+    if archive.getinfo(_MANIFEST).file_size > _MAX_MANIFEST_BYTES:
         raise ValueError(f"its {_MANIFEST} is too long")
     facts: dict[str, Any] = json.loads(archive.read(_MANIFEST))
     if facts["format"] != _FORMAT:
@@ -155,7 +155,7 @@ def _manifest(archive: zipfile.ZipFile, path: Path) -> Manifest:
 def _copy(source: IO[bytes], into: IO[bytes], advance: Advance, most: int | None = None) -> Member:
     """Copy a file, counting and digesting; stops where there is more than there should be."""
     seen, size = blake3(), 0
-    while part := source.read(_AT_ONCE):
+    while part := source.read(_COPY_CHUNK_BYTES):
         into.write(part)
         seen.update(part)
         size += len(part)

@@ -10,29 +10,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from indexer.bootstrap import need_database, open_with_model
-from indexer.domain.errors import StoreDamaged, UsageError, unusable
-from indexer.domain.export import Export, Exported, Wanted
-from indexer.domain.health import BackedUp, Restored
-from indexer.system.signals import stoppable
+from indexer.domain.errors import StoreDamaged, UsageError, disk_error
+from indexer.domain.export import Export, ExportFilter, ExportReport
+from indexer.domain.health import BackupReport, RestoreReport
+from indexer.system.signals import graceful_stop
 
 if TYPE_CHECKING:
-    from indexer.ports import Progress
+    from indexer.ports.progress import Progress
     from indexer.settings import Settings
 
-_PAGE = 4096
+_EXPORT_PAGE_ROWS = 4096
 Writer = Callable[[Export, Path, Callable[[int], None]], int]
 """Writes an export to a file, and says so after every portion; how many rows."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ExportRequest:
     """Which pictures an export is to hold, as it was typed."""
 
     emotions: tuple[str, ...] = ()
     under: bytes | None = None
 
 
-def backup(settings: Settings, target: Path, force: bool, progress: Progress) -> BackedUp:
+def backup(settings: Settings, target: Path, force: bool, progress: Progress) -> BackupReport:
     """Write everything that cannot be computed anew, and what it took long to compute, into one file, also while something is
     indexed: the database as it is at this moment, and the user's own models.
 
@@ -48,7 +48,7 @@ def backup(settings: Settings, target: Path, force: bool, progress: Progress) ->
     if target.resolve() == settings.database.resolve():
         raise UsageError(f"{target} is the library itself; choose another name for its backup.")
     copy = target.with_name(f".{target.name}.{os.getpid()}.sqlite.tmp")
-    with stoppable("nothing was written") as check_stop, _plain(target):
+    with graceful_stop("nothing was written") as check_stop, _plain(target):
         try:
             with _pages(progress, check_stop) as advance:
                 copy_database(settings.database, copy, advance, check_stop)
@@ -59,10 +59,10 @@ def backup(settings: Settings, target: Path, force: bool, progress: Progress) ->
                 manifest = write_archive(target, files, rows, count)
         finally:
             remove_database(copy)
-    return BackedUp(target, target.stat().st_size, rows, len(manifest.members) - 1)
+    return BackupReport(target, target.stat().st_size, rows, len(manifest.members) - 1)
 
 
-def restore(settings: Settings, source: Path, yes: bool, progress: Progress) -> Restored:
+def restore(settings: Settings, source: Path, yes: bool, progress: Progress) -> RestoreReport:
     """Put a backup in the place of what a data folder holds, once all of it has been checked; what was there is kept beside it.
 
     Raises UsageError for a file that is no backup, or where there is a database and not `yes`; StoreDamaged for a damaged backup,
@@ -81,7 +81,7 @@ def restore(settings: Settings, source: Path, yes: bool, progress: Progress) -> 
         )
     settings.make_home()
     folder = settings.home / f".restore.{os.getpid()}.tmp"
-    with writer_lock(settings.home), stoppable("nothing was restored") as check_stop:
+    with writer_lock(settings.home), graceful_stop("nothing was restored") as check_stop:
         try:
             discard(folder)
             folder.mkdir()
@@ -93,28 +93,28 @@ def restore(settings: Settings, source: Path, yes: bool, progress: Progress) -> 
             kept = _put_in_place(settings, folder)
         finally:
             discard(folder)
-    return Restored(settings.home, manifest.created, dict(manifest.rows), len(manifest.members) - 1, tuple(kept))
+    return RestoreReport(settings.home, manifest.created, dict(manifest.rows), len(manifest.members) - 1, tuple(kept))
 
 
-def export(settings: Settings, asked: Asked, target: Path, force: bool, how: tuple[Writer, Progress]) -> Exported:
+def export(settings: Settings, asked: ExportRequest, target: Path, force: bool, how: tuple[Writer, Progress]) -> ExportReport:
     """Write what a model says of all or some pictures, with people's labels, to a file, as it is at this moment.
 
     Raises UsageError where the file is there, unless `force`, UnknownEmotion, NotIndexed, ModelUnavailable, StoreDamaged.
     """
-    from db.sqlite.engine import plain_errors
+    from db.sqlite.engine import translate_sqlite_errors
     from db.sqlite.export_query import exported
     from db.sqlite.raw_connection import reading
     from indexer.domain.emotions import canonical, with_children
-    from indexer.search.engine import known_emotions
+    from indexer.search.engine import available_emotions
     from indexer.system.atomic import replace_file
 
     _check_target(target, force)
     write, progress = how
     rows = 0
-    with stoppable("nothing was written") as check_stop, open_with_model(settings) as (store, model):
-        known = known_emotions(store, model)
+    with graceful_stop("nothing was written") as check_stop, open_with_model(settings) as (store, model):
+        known = available_emotions(store, model)
         emotions = frozenset().union(*(with_children(canonical(word, known)) for word in asked.emotions))
-        wanted = Wanted(emotions or None, None if asked.under is None else os.path.realpath(asked.under))
+        wanted = ExportFilter(emotions or None, None if asked.under is None else os.path.realpath(asked.under))
 
         def advance(count: int) -> None:
             check_stop()
@@ -122,7 +122,7 @@ def export(settings: Settings, asked: Asked, target: Path, force: bool, how: tup
 
         def fill(temporary: Path) -> None:
             nonlocal rows
-            with plain_errors(settings.database), reading(settings.database, check_stop) as connection:
+            with translate_sqlite_errors(settings.database), reading(settings.database, check_stop) as connection:
                 rows = write(Export(model.card, exported(connection, model.id, model.card, wanted)), temporary, advance)
 
         progress.start(store.regions(model.id))
@@ -131,38 +131,38 @@ def export(settings: Settings, asked: Asked, target: Path, force: bool, how: tup
                 replace_file(target, fill)
         finally:
             progress.finish()
-    return Exported(str(target), rows, model.card.name)
+    return ExportReport(str(target), rows, model.card.name)
 
 
 def _check_database(source: Path, database: Path) -> None:
-    from db.sqlite.raw_connection import sound_or_raise
+    from db.sqlite.raw_connection import require_intact
 
     try:
-        sound_or_raise(database)
+        require_intact(database)
     except StoreDamaged as error:
         raise StoreDamaged(f"The database in the backup {source} is damaged; nothing was restored.") from error
 
 
 def _put_in_place(settings: Settings, folder: Path) -> list[Path]:
     """Let what was restored to a folder be what is used; where what was there before is kept."""
-    from db.sqlite.database_files import free_name, put_in_place, set_aside
+    from db.sqlite.database_files import copy_aside, replace_live_database, unique_backup_name
     from indexer.system.atomic import sync_folder
     from indexer.transfer.backup_file import DATABASE, discard
 
     kept = []
     if settings.database.exists():
-        kept.append(free_name(settings.database, "before-restore"))
-        set_aside(settings.database, kept[-1])
+        kept.append(unique_backup_name(settings.database, "before-restore"))
+        copy_aside(settings.database, kept[-1])
     restored = folder / "models"
     if settings.models.is_dir() and any(settings.models.iterdir()):
-        kept.append(free_name(settings.models, "before-restore"))
+        kept.append(unique_backup_name(settings.models, "before-restore"))
         settings.models.rename(kept[-1])
     if restored.is_dir():
         if settings.models.is_dir():
             settings.models.rmdir()
         restored.rename(settings.models)
     sync_folder(settings.home)
-    put_in_place(folder / DATABASE, settings.database)
+    replace_live_database(folder / DATABASE, settings.database)
     discard(settings.vectors)  # derived: the next search makes them anew
     return kept
 
@@ -182,7 +182,7 @@ def _plain(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise unusable(target, error) from error
+        raise disk_error(target, error) from error
 
 
 @contextmanager
@@ -207,9 +207,9 @@ def _pages(progress: Progress, check_stop: Callable[[], None]) -> Iterator[Calla
         nonlocal before
         check_stop()
         if before < 0:
-            progress.start(total * _PAGE)
+            progress.start(total * _EXPORT_PAGE_ROWS)
             before = 0
-        progress.advance((done - before) * _PAGE, 0)
+        progress.advance((done - before) * _EXPORT_PAGE_ROWS, 0)
         before = done
 
     try:

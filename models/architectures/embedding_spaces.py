@@ -26,8 +26,8 @@ _GRID = 4
 _SHRINKAGE = 0.1
 
 
-class UsualFeel(nn.Module):
-    """What pictures of a look usually feel, (N, 128), of looks of unit length, (N, 128): as `models.usual.Usual`."""
+class StyleBaselineLayer(nn.Module):
+    """Expected expression, (N, 128), of appearances of unit length, (N, 128); see `models.style_baseline.StyleBaseline`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class UsualFeel(nn.Module):
         return self.feels[(look @ self.looks.T).argmax(dim=1)]
 
 
-class Look(nn.Module):
+class AppearanceProjection(nn.Module):
     """Who is drawn: early maps, (N, channels, H, W), averaged over a grid of 4 x 4 places, projected to (N, 128)."""
 
     def __init__(self, channels: int) -> None:

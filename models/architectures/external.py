@@ -21,7 +21,7 @@ from indexer.system.optional import require
 from models.architectures.network import Network
 
 
-class Borrowed(Network):
+class ExternalBackbone(Network):
     """Somebody's backbone under our neck and classifier. Input: RGB, 0-1, which it normalises as its own weights expect."""
 
     def __init__(
@@ -46,10 +46,10 @@ class Borrowed(Network):
         return out
 
 
-def timm_network(classes: int, size: int, words: frozenset[str] = frozenset(), *, name: str) -> Borrowed:
+def timm_network(classes: int, size: int, words: frozenset[str] = frozenset(), *, name: str) -> ExternalBackbone:
     """timm's `name` for an input size, with random weights. Raises ModelUnavailable for a name it does not know, MissingExtra."""
     body, normalise = _timm(name, size, pretrained=False)
-    network = Borrowed(body, normalise, (classes, size), words)
+    network = ExternalBackbone(body, normalise, (classes, size), words)
     info = getattr(body, "feature_info", None)
     if isinstance(info, list) and info:
         network.maps = f"body.{info[-1]['module']}"
@@ -61,9 +61,9 @@ def timm_weights(name: str, size: int) -> Mapping[str, Tensor]:
     return ours(_timm(name, size, pretrained=True)[0].state_dict(), size)
 
 
-def clip_network(classes: int, size: int, words: frozenset[str] = frozenset(), *, name: str) -> Borrowed:
+def clip_network(classes: int, size: int, words: frozenset[str] = frozenset(), *, name: str) -> ExternalBackbone:
     """The picture half of open_clip's `name` for an input size, with random weights. Raises as `timm_network` does."""
-    return Borrowed(*_clip(name.partition("/")[0], size, None), (classes, size), words)
+    return ExternalBackbone(*_clip(name.partition("/")[0], size, None), (classes, size), words)
 
 
 def clip_weights(name: str, size: int) -> Mapping[str, Tensor]:

@@ -13,7 +13,7 @@ Pair = tuple[str, str, float]
 """The path of a layer, that of the batch norm after it, and what that adds to the variance."""
 
 
-def norm_pairs(network: nn.Module) -> Iterator[Pair]:
+def find_batchnorm_pairs(network: nn.Module) -> Iterator[Pair]:
     """Every layer with a batch norm after it.
 
     To be used for networks in which a batch norm that is named right after a convolution or a linear layer of as many channels is
@@ -25,10 +25,10 @@ def norm_pairs(network: nn.Module) -> Iterator[Pair]:
                 yield f"{path}.{name}".lstrip("."), f"{path}.{after}".lstrip("."), norm.eps
 
 
-def fold_norms(network: nn.Module) -> None:
-    """Switch a network to evaluation for good, and merge every batch norm of `norm_pairs` into its layer."""
+def fuse_batchnorms(network: nn.Module) -> None:
+    """Switch a network to evaluation for good, and merge every batch norm of `find_batchnorm_pairs` into its layer."""
     network.eval()
-    for layer, norm, _ in list(norm_pairs(network)):
+    for layer, norm, _ in list(find_batchnorm_pairs(network)):
         part, after = network.get_submodule(layer), cast("nn.BatchNorm2d", network.get_submodule(norm))
         merged = (
             fuse_linear_bn_eval(part, after) if isinstance(part, nn.Linear) else fuse_conv_bn_eval(cast("nn.Conv2d", part), after)

@@ -10,10 +10,10 @@ from torch.nn.functional import normalize
 
 from indexer.domain.models import FEEL, LOOK
 from models.architectures import embedding_spaces
-from models.architectures.fuse_batchnorm import fold_norms
-from models.scaling import LENGTH, SHARE
+from models.architectures.fuse_batchnorm import fuse_batchnorms
+from models.scaling import EMBEDDING_LENGTH, SHARE
 
-WORDS: dict[str, str] = {
+MODIFIERS: dict[str, str] = {
     "leaky_relu": "leaky ReLU (slope 0.1) instead of ReLU",
     "batch_norm": "batch norm after every convolution and dense layer",
     "plain": "no batch norm, as the network was published",
@@ -42,7 +42,7 @@ class Network(nn.Module):
 
     `maps` is the path of the last layer that knows places, where only the network itself can say.
 
-    `words` are of `WORDS`; `dense` are the neck's layers and `dropout` its share where no word says otherwise; `channels` are
+    `words` are of `MODIFIERS`; `dense` are the neck's layers and `dropout` its share where no word says otherwise; `channels` are
     those of the `early` maps, for networks that can have spaces.
     """
 
@@ -73,8 +73,8 @@ class Network(nn.Module):
         self.unit = bool(words & {"unit", "spaces"})
         self.whole = {"spaces", "whole"} <= words
         self.classifier = nn.Linear(size + embedding_spaces.SIZE if self.whole else size, classes)
-        self.look = embedding_spaces.Look(channels) if "spaces" in words else None
-        self.usual = embedding_spaces.UsualFeel() if self.whole and "usual" in words else None
+        self.look = embedding_spaces.AppearanceProjection(channels) if "spaces" in words else None
+        self.usual = embedding_spaces.StyleBaselineLayer() if self.whole and "usual" in words else None
         self.spaces = ((FEEL, size), (LOOK, embedding_spaces.SIZE)) if self.look else ()
         self.embedding_size = size + (embedding_spaces.SIZE if self.look else 0)
 
@@ -100,7 +100,7 @@ class Network(nn.Module):
         if self.whole:
             return self.embed(x)
         features = self.features(x)
-        read = normalize(features) * LENGTH if self.unit else features
+        read = normalize(features) * EMBEDDING_LENGTH if self.unit else features
         return self.classifier(self.dropout(read)), features
 
     def embed(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -113,12 +113,12 @@ class Network(nn.Module):
         if self.look is None:
             features = self.features(x)
             unit = normalize(features)
-            return unit * LENGTH if self.unit else features, unit
+            return unit * EMBEDDING_LENGTH if self.unit else features, unit
         maps = self.early(x)
         feel, look = normalize(self.neck(self.late(maps))), normalize(self.look(maps))
         felt = feel if self.usual is None else feel - self.usual(look)
         read = torch.cat([felt, look * SHARE], dim=1) if self.whole else felt
-        return read * LENGTH, torch.cat([feel, look], dim=1)
+        return read * EMBEDDING_LENGTH, torch.cat([feel, look], dim=1)
 
     def from_input(self) -> list[tuple[str, nn.Parameter]]:
         """Every parameter that training moves, with its name, in the order in which a picture meets them: neck and classifier
@@ -129,10 +129,10 @@ class Network(nn.Module):
 
     def fold(self) -> None:
         """Switch to evaluation for good, and merge what can be merged without changing the outputs."""
-        fold_norms(self)
+        fuse_batchnorms(self)
 
 
-class Normalised(nn.Module):
+class NormalizedClassifier(nn.Module):
     """A network as a model that needs nothing else: pictures in, probabilities and embeddings out.
 
     Pictures are uint8, (N, size, size, 3), RGB; out come float32, (N, classes), and float32, (N, embedding size).

@@ -11,13 +11,13 @@ from torch import Tensor
 from indexer.domain.errors import ModelUnavailable
 from models.architectures import efficientnet_lite, external, torchvision_networks
 from models.architectures.baseline_cnn import BaselineCnn
-from models.architectures.network import WORDS, Network
+from models.architectures.network import MODIFIERS, Network
 from models.architectures.torchvision_networks import HALF, TorchvisionNetwork
 
 _ANY_HEAD = frozenset({"dense64", "dense64x2", "dropout", "unit"})
 
 Build = Callable[[int, int, frozenset[str]], Network]
-"""Makes a network for so many classes, an input of that side, and words of `network.WORDS`, with random weights."""
+"""Makes a network for so many classes, an input of that side, and words of `network.MODIFIERS`, with random weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,4 +119,4 @@ def architecture(name: str) -> Architecture:
     if unknown := sorted(words - kind.allowed):
         known = ", ".join(sorted(kind.allowed))
         raise ModelUnavailable(f"{base} cannot be varied by {unknown[0]!r}; it can by {known}.")
-    return replace(kind, name="+".join([base, *(word for word in WORDS if word in words)]), words=words)
+    return replace(kind, name="+".join([base, *(word for word in MODIFIERS if word in words)]), words=words)

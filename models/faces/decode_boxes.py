@@ -20,11 +20,11 @@ _SAME, _INSIDE = 0.45, 0.75
 
 _TINY = np.float32(1e-9)
 
-Found = tuple["Floats", "Floats"]
+DetectedBoxes = tuple["Floats", "Floats"]
 """Boxes, (M, 4), left, top, right and bottom, and their probabilities, (M,), surest first."""
 
 
-def found(logits: Floats, distances: Floats, least: float) -> list[Found]:
+def decode_detections(logits: Floats, distances: Floats, least: float) -> list[DetectedBoxes]:
     """The faces of N pictures, each with a probability of at least `least`; boxes are in pixels of the network's input.
 
     `logits` is (N, S, S): how sure it is that a face's middle is there; `distances` (N, 4, S, S): how far from the middle of
@@ -40,21 +40,21 @@ def found(logits: Floats, distances: Floats, least: float) -> list[Found]:
         middles = (np.stack([columns, rows], axis=1) + 0.5) * STRIDE
         edges = distance[:, rows, columns].T
         boxes = np.concatenate([middles - edges[:, :2], middles + edges[:, 2:]], axis=1).astype(np.float32)
-        results.append(distinct(boxes, probability[rows, columns]))
+        results.append(non_max_suppression(boxes, probability[rows, columns]))
     return results
 
 
-def distinct(boxes: Floats, sure: Floats) -> Found:
+def non_max_suppression(boxes: Floats, sure: Floats) -> DetectedBoxes:
     """Boxes, (M, 4), by falling probability, (M,), without those that a surer one has in common: greedy suppression."""
     kept: list[int] = []
-    same = (overlaps(boxes, boxes) > _SAME) | (_common(boxes, boxes) > _INSIDE * _areas(boxes)[:, None])
+    same = (iou_matrix(boxes, boxes) > _SAME) | (_common(boxes, boxes) > _INSIDE * _areas(boxes)[:, None])
     for row in range(len(boxes)):
         if not same[row, kept].any():
             kept.append(row)
     return boxes[kept], sure[kept]
 
 
-def overlaps(one: Floats, other: Floats) -> Floats:
+def iou_matrix(one: Floats, other: Floats) -> Floats:
     """Intersection over union of every box of (M, 4) with every one of (K, 4): (M, K)."""
     common = _common(one, other)
     shares: Floats = common / np.maximum(_areas(one)[:, None] + _areas(other)[None] - common, _TINY)

@@ -13,10 +13,10 @@ from PIL import Image
 from indexer.domain.models import Face
 from indexer.imaging.resize import resized
 from models.faces.card import SHIPPED, FaceCard, read_card
-from models.faces.decode_boxes import Found, distinct, found
+from models.faces.decode_boxes import DetectedBoxes, decode_detections, non_max_suppression
 from models.inference.engines.onnx import OnnxEngine
 from models.inference.engines.onnx_graph import graph_path, read_graph, weights_for
-from models.inference.lazy import Once
+from models.inference.lazy import Lazy
 from models.safetensors_io import read_arrays
 
 if TYPE_CHECKING:
@@ -41,14 +41,14 @@ _SURE = 0.5
 GRAPH = "moodex-faces"
 
 
-class NetworkFaceFinder:
-    """Implements `indexer.ports.FaceFinder`. The engines' outputs are the network's logits and distances.
+class NetworkFaceDetector:
+    """Implements `indexer.ports.models.FaceDetector`. The engines' outputs are the network's logits and distances.
 
     `near` looks at pages as large as the card says, what `far` opens at large ones a second time; they may be the same.
     """
 
     def __init__(self, card: FaceCard, near: Engine, far: Callable[[], Engine]) -> None:
-        self._card, self._near, self._far = card, near, Once(far)
+        self._card, self._near, self._far = card, near, Lazy(far)
 
     @property
     def key(self) -> str:
@@ -67,35 +67,37 @@ class NetworkFaceFinder:
             small = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0) <= _SMALL
             both = np.concatenate([first[number][0], boxes[small]]), np.concatenate([first[number][1], sure[small]])
             order = np.argsort(-both[1], kind="stable")
-            first[number] = distinct(both[0][order], both[1][order])
+            first[number] = non_max_suppression(both[0][order], both[1][order])
         return [_faces(page, *one) for page, one in zip(pages, first, strict=True)]
 
-    def _look(self, engine: Engine, pages: Sequence[Pixels], side: int) -> list[Found]:
+    def _look(self, engine: Engine, pages: Sequence[Pixels], side: int) -> list[DetectedBoxes]:
         """Each page's boxes, as shares of the square that it was fitted into, and their probabilities."""
-        results: list[Found] = []
+        results: list[DetectedBoxes] = []
         # At least what a GPU takes at a time, and no more pixels at a time the larger they are.
         at_once = max(1, max(_AT_ONCE, engine.batch_size) * self._card.side**2 // side**2)
         for start in range(0, len(pages), at_once):
             squares = np.stack([_fitted(page, side) for page in pages[start : start + at_once]])
-            results += [(boxes / np.float32(side), sure) for boxes, sure in found(*engine.run(squares), self._card.least)]
+            results += [
+                (boxes / np.float32(side), sure) for boxes, sure in decode_detections(*engine.run(squares), self._card.least)
+            ]
         return results
 
 
-def torch_finder(path: Path = SHIPPED, device: str = "auto") -> NetworkFaceFinder:
+def torch_face_detector(path: Path = SHIPPED, device: str = "auto") -> NetworkFaceDetector:
     """The detector at `path`, computed by torch on a device. Raises ModelUnavailable and DeviceUnavailable."""
     from models.faces import checkpoint
-    from models.faces.network import shown
-    from models.inference.device import choose_device, keep_memory
+    from models.faces.network import normalized_detector
+    from models.inference.device import select_device, tune_malloc
     from models.inference.engines.pytorch import torch_engine
 
-    chosen = choose_device(device)
-    keep_memory()
+    chosen = select_device(device)
+    tune_malloc()
     card, state = checkpoint.load(path)
 
     def open_engine(side: int) -> Engine:
-        return torch_engine(partial(shown, state, MEAN, STD), chosen, side)
+        return torch_engine(partial(normalized_detector, state, MEAN, STD), chosen, side)
 
-    return NetworkFaceFinder(card, open_engine(card.side), lambda: open_engine(_LARGE * card.side))
+    return NetworkFaceDetector(card, open_engine(card.side), lambda: open_engine(_LARGE * card.side))
 
 
 def has_graphs(path: Path = SHIPPED) -> bool:
@@ -103,7 +105,7 @@ def has_graphs(path: Path = SHIPPED) -> bool:
     return all(graph.exists() for graph in _graphs(read_card(path)))
 
 
-def onnx_finder(path: Path = SHIPPED, threads: int = 0) -> NetworkFaceFinder:
+def onnx_face_detector(path: Path = SHIPPED, threads: int = 0) -> NetworkFaceDetector:
     """The detector at `path`, computed by ONNX Runtime. Raises ModelUnavailable, and MissingExtra where that is not installed."""
     card = read_card(path)
     state = read_arrays(path, card.weights_digest)
@@ -115,7 +117,7 @@ def onnx_finder(path: Path = SHIPPED, threads: int = 0) -> NetworkFaceFinder:
         return OnnxEngine(graph.onnx, weights_for(graph, state), threads, at_once)
 
     near, far = _graphs(card)
-    return NetworkFaceFinder(card, open_engine(near), lambda: open_engine(far))
+    return NetworkFaceDetector(card, open_engine(near), lambda: open_engine(far))
 
 
 def _graphs(card: FaceCard) -> tuple[Path, Path]:

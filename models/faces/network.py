@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from indexer.domain.errors import ModelUnavailable
 from models.architectures.efficientnet_lite import ConvNorm, EfficientNetLite
-from models.architectures.fuse_batchnorm import fold_norms
+from models.architectures.fuse_batchnorm import fuse_batchnorms
 from models.faces.decode_boxes import STRIDE
 
 _FINE, _COARSE = 5, 11
@@ -54,7 +54,7 @@ class FaceNet(nn.Module):
         return out[:, 0], out[:, 1:].clamp(max=_MOST).exp() * STRIDE
 
 
-class Shown(nn.Module):
+class NormalizedDetector(nn.Module):
     """A detector that normalises its pictures itself: uint8, (N, S, S, 3), RGB."""
 
     def __init__(self, network: FaceNet, mean: float, std: float) -> None:
@@ -68,7 +68,7 @@ class Shown(nn.Module):
         return logits, distances
 
 
-def shown(state: Mapping[str, Tensor], mean: float, std: float) -> Shown:
+def normalized_detector(state: Mapping[str, Tensor], mean: float, std: float) -> NormalizedDetector:
     """A detector for evaluation from its weights. Raises ModelUnavailable for those of another network."""
     with torch.device("meta"):
         network = FaceNet()
@@ -76,5 +76,5 @@ def shown(state: Mapping[str, Tensor], mean: float, std: float) -> Shown:
         network.load_state_dict(dict(state), assign=True)
     except RuntimeError as error:
         raise ModelUnavailable("The file holds no face detector: its tensors are not those of the network.") from error
-    fold_norms(network)
-    return Shown(network, mean, std)
+    fuse_batchnorms(network)
+    return NormalizedDetector(network, mean, std)

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from indexer.domain.errors import ModelUnavailable
-from indexer.domain.models import FEEL, LOOK, ModelCard, Scores, in_precision
+from indexer.domain.models import FEEL, LOOK, ModelCard, Scores, with_precision
 from models import style_baseline
 from models.inference.engines.onnx import OnnxEngine
 from models.inference.engines.onnx_graph import Graph, find_graph, weights_for
 from models.inference.row_products import multiply_rows
 from models.model_card import read_card
 from models.safetensors_io import read_arrays
-from models.scaling import LENGTH
+from models.scaling import EMBEDDING_LENGTH
 
 if TYPE_CHECKING:
     import torch
@@ -52,7 +52,7 @@ class _OnEngine:
 
 
 class TorchClassifier(_OnEngine):
-    """Implements `indexer.ports.Classifier` by torch, with batch norms folded; see `engines.pytorch.TorchEngine`."""
+    """Implements `indexer.ports.models.Classifier` by torch, with batch norms folded; see `engines.pytorch.TorchEngine`."""
 
     def __init__(
         self,
@@ -62,9 +62,9 @@ class TorchClassifier(_OnEngine):
         batch_size: int = 0,
     ) -> None:
         from models.inference.engines.pytorch import torch_engine
-        from models.inference.module import assemble
+        from models.inference.module import build_inference_module
 
-        module = partial(assemble, card, state)
+        module = partial(build_inference_module, card, state)
         super().__init__(card, torch_engine(module, device, card.input.size, batch_size, card.precision))
 
     @classmethod
@@ -83,28 +83,28 @@ class TorchClassifier(_OnEngine):
         import torch
 
         from models import checkpoint
-        from models.inference.device import choose_device, keep_memory
+        from models.inference.device import select_device, tune_malloc
 
-        chosen = choose_device(device, require_gpu)
-        keep_memory()
+        chosen = select_device(device, require_gpu)
+        tune_malloc()
         if threads:
             torch.set_num_threads(threads)
         card, state = checkpoint.load(path)
-        return cls(in_precision(card, precision), state, chosen, batch_size)
+        return cls(with_precision(card, precision), state, chosen, batch_size)
 
     def classify(self, pixels: Pixels) -> Scores:
         return Scores(*self._engine.run(pixels))
 
 
 class OnnxClassifier(_OnEngine):
-    """Implements `indexer.ports.Classifier` by ONNX Runtime on a CPU: the graph gives what the last layer reads of a picture
-    by itself.
+    """Implements `indexer.ports.models.Classifier` by ONNX Runtime on a CPU: the graph computes the input of the last layer, each
+    image by itself.
     """
 
     def __init__(self, card: ModelCard, engine: Engine, state: Mapping[str, Floats]) -> None:
         super().__init__(card, engine)
         self._matrix, self._bias = state["classifier.weight"], state["classifier.bias"]
-        self._usual = style_baseline.stored(state)
+        self._usual = style_baseline.load_baseline(state)
 
     @classmethod
     def open(cls, path: Path, batch_size: int = 0, threads: int = 0) -> Self:
@@ -126,8 +126,10 @@ class OnnxClassifier(_OnEngine):
     def classify(self, pixels: Pixels) -> Scores:
         read, embeddings = self._engine.run(pixels)
         if self._usual is not None:
-            looks = embeddings[:, None, self.card.columns(LOOK)]
-            read[:, self.card.columns(FEEL)] -= LENGTH * np.concatenate([self._usual.beside(look) for look in looks])
+            looks = embeddings[:, None, self.card.space_slice(LOOK)]
+            read[:, self.card.space_slice(FEEL)] -= EMBEDDING_LENGTH * np.concatenate(
+                [self._usual.expected_expression(look) for look in looks]
+            )
         logits = multiply_rows(read, self._matrix.T) + self._bias
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         return Scores(odds / odds.sum(axis=1, keepdims=True), embeddings)

@@ -14,7 +14,7 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 _KEEP = 1 << 30
 
 
-def choose_device(wanted: str, require_gpu: bool = False) -> torch.device:
+def select_device(wanted: str, require_gpu: bool = False) -> torch.device:
     """The device of a name: auto, cpu, cuda, cuda:N or mps; `auto` takes cuda, then mps, then cpu. Without a number, cuda
     means all that there are.
 
@@ -33,7 +33,7 @@ def choose_device(wanted: str, require_gpu: bool = False) -> torch.device:
     return device
 
 
-def all_of(device: torch.device) -> list[torch.device]:
+def expand_device(device: torch.device) -> list[torch.device]:
     """The devices that one stands for."""
     if device.type != "cuda" or device.index is not None:
         return [device]
@@ -41,7 +41,7 @@ def all_of(device: torch.device) -> list[torch.device]:
 
 
 @cache
-def keep_memory() -> None:
+def tune_malloc() -> None:
     """Tell glibc to keep freed memory instead of returning every activation's pages: half as much again in speed on a CPU."""
     if sys.platform != "linux":
         return

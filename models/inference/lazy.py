@@ -1,4 +1,4 @@
-"""A classifier and a finder of faces that are opened when the first picture comes: a run that finds nothing new never waits for
+"""A classifier and a detector of faces that are opened when the first picture comes: a run that finds nothing new never waits for
 torch.
 """
 
@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
     from indexer.domain.models import Face, ModelCard, Pixels, Scores
-    from indexer.ports import Classifier, FaceFinder
+    from indexer.ports.models import Classifier, FaceDetector
 
 T = TypeVar("T")
 
 
-class Once(Generic[T]):
+class Lazy(Generic[T]):
     """What a function returns, which is called when that is first needed, by whichever thread needs it."""
 
     def __init__(self, open_it: Callable[[], T]) -> None:
@@ -46,11 +46,11 @@ class Once(Generic[T]):
 
 
 class LazyClassifier:
-    """Implements `indexer.ports.Classifier`. Its device and engine are "none" until they were needed."""
+    """Implements `indexer.ports.models.Classifier`. Its device and engine are "none" until they were needed."""
 
     def __init__(self, card: ModelCard, open_classifier: Callable[[], Classifier]) -> None:
         self.card = card
-        self._opened = Once(open_classifier)
+        self._opened = Lazy(open_classifier)
 
     def begin(self) -> None:
         """Open it now, beside whatever else happens."""
@@ -78,12 +78,12 @@ class LazyClassifier:
         return self._opened().classify(pixels)
 
 
-class LazyFaceFinder:
-    """Implements `indexer.ports.FaceFinder`."""
+class LazyFaceDetector:
+    """Implements `indexer.ports.models.FaceDetector`."""
 
-    def __init__(self, key: str, open_finder: Callable[[], FaceFinder]) -> None:
+    def __init__(self, key: str, open_finder: Callable[[], FaceDetector]) -> None:
         self.key = key
-        self._opened = Once(open_finder)
+        self._opened = Lazy(open_finder)
 
     def find(self, pages: Sequence[Pixels]) -> list[list[Face]]:
         return self._opened().find(pages)

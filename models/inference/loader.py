@@ -13,14 +13,14 @@ from models.inference.engines.onnx_graph import find_graph
 from models.model_card import read_card
 
 if TYPE_CHECKING:
-    from indexer.ports import Classifier, FaceFinder
+    from indexer.ports.models import Classifier, FaceDetector
 
 _GPUS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 """What Linux has where there is a GPU of NVIDIA's, one of Windows', or one of AMD's."""
 
 
 @dataclass(frozen=True, slots=True)
-class How:
+class ComputeOptions:
     """How to compute: `engine` is "auto", "torch" or "onnx", `precision` "fp32", "bf16" or "fp16"; `batch_size` and `threads`
     (of a CPU, for each batch) of 0 mean as suits. `few` says that it is about a picture or two: starting fast counts.
     """
@@ -34,7 +34,7 @@ class How:
     few: bool = False
 
 
-def open_classifier(path: Path, how: How) -> Classifier:
+def open_classifier(path: Path, how: ComputeOptions) -> Classifier:
     """The checkpoint at `path`. Raises ModelUnavailable, DeviceUnavailable, MissingExtra and UsageError."""
     from models.inference.classifier import OnnxClassifier, TorchClassifier
 
@@ -44,16 +44,16 @@ def open_classifier(path: Path, how: How) -> Classifier:
     return TorchClassifier.open(path, how.device, how.require_gpu, how.batch_size, how.threads, how.precision)
 
 
-def open_finder(how: How) -> FaceFinder:
+def open_face_detector(how: ComputeOptions) -> FaceDetector:
     """The shipped detector of faces, which is small, and always computed in full precision. Raises as `open_classifier` does."""
-    from models.faces.detector import has_graphs, onnx_finder, torch_finder
+    from models.faces.detector import has_graphs, onnx_face_detector, torch_face_detector
 
     if _by_onnx(replace(how, precision="fp32"), has_graphs()):
-        return onnx_finder(threads=how.threads)
-    return torch_finder(device=how.device)
+        return onnx_face_detector(threads=how.threads)
+    return torch_face_detector(device=how.device)
 
 
-def _by_onnx(how: How, drawn: bool) -> bool:
+def _by_onnx(how: ComputeOptions, drawn: bool) -> bool:
     """Whether ONNX Runtime is to compute a network, of which there is a graph or not."""
     able = how.device in ("auto", "cpu") and not how.require_gpu and how.precision == "fp32"
     if how.engine == "onnx" and not able:

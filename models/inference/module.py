@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 
 from indexer.domain.models import ModelCard
-from models.architectures.network import Normalised
+from models.architectures.network import NormalizedClassifier
 from models.architectures.registry import architecture
 
 
-def assemble(card: ModelCard, state: Mapping[str, Tensor]) -> Normalised:
+def build_inference_module(card: ModelCard, state: Mapping[str, Tensor]) -> NormalizedClassifier:
     """A checkpoint's network for evaluation, on the CPU, with what can be merged merged."""
     with torch.device("meta"):
         network = architecture(card.architecture).build(len(card.labels), card.input.size)
     network.load_state_dict(dict(state), assign=True)
     network.fold()
     network.requires_grad_(False)
-    return Normalised(network, card.input.mean, card.input.std).eval()
+    return NormalizedClassifier(network, card.input.mean, card.input.std).eval()

@@ -13,7 +13,7 @@ import torch
 
 from indexer.domain.errors import UsageError
 from models.progress_bar import bar
-from models.teaching.linear_head import Examples, Head, Pull, refit
+from models.teaching.linear_head import Examples, Head, RefitSettings, refit
 from models.training.calibration import fit_temperature
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _FOLDS = 5
 _SHARES = (0.3, 0.6, 0.9)
 _ANCHORS = (0.01, 0.001, 0.0001)
-_MIDDLING = Pull(share=0.6, anchor=0.001)
+_MIDDLING = RefitSettings(share=0.6, anchor=0.001)
 """What readings are compared under."""
 
 _SURELY = 1.64
@@ -40,7 +40,7 @@ _ALIKE = 0.98
 
 
 @dataclass(frozen=True, slots=True)
-class Taught:
+class FitResult:
     """A refitted head, how it was refitted, and what held-out labels say of it: balanced accuracy `before` and `after`.
 
     `reading` is the number of the way of reading embeddings that it is for, `tested` how many labels could be held out. `head`
@@ -49,7 +49,7 @@ class Taught:
 
     head: Head | None
     reading: int
-    pull: Pull
+    pull: RefitSettings
     before: float
     after: float
     tested: int
@@ -62,7 +62,7 @@ def teach(
     remembered: Examples,
     said_before: Sequence[str],
     check_stop: Callable[[], None],
-) -> Taught:
+) -> FitResult:
     """Refit a head to N labelled embeddings, each of the `readings` of which it could read, (N, D), the first the plain one.
     `said_before` is what the model says of each until now.
 
@@ -74,7 +74,7 @@ def teach(
     Emotions with one label are learned, but cannot be held out. Deterministic. `check_stop` is called now and then, and may
     raise. Raises UsageError where fewer than two emotions can be held out.
     """
-    start = old.knowing(sorted(set(labels)))
+    start = old.with_labels(sorted(set(labels)))
     numbers = np.array([start.labels.index(label) for label in labels], dtype=np.int64)
     targets = one_hot(numbers, len(start.labels))
     new = [Examples(torch.from_numpy(vectors), targets) for vectors in readings]
@@ -84,7 +84,7 @@ def teach(
     if len(np.unique(numbers[tested])) < 2:
         raise UsageError("Two emotions need two labelled pictures each that are not nearly the same; label a few more.")
 
-    def held_out(reading: int, pull: Pull) -> Floats:
+    def held_out(reading: int, pull: RefitSettings) -> Floats:
         logits = np.zeros((len(numbers), len(start.labels)), dtype=np.float32)
         for fold in range(folds.max() + 1):
             check_stop()
@@ -93,19 +93,19 @@ def teach(
         return logits
 
     def surprise(logits: Floats) -> float:
-        return _surprise(logits[tested], numbers[tested])
+        return _log_loss(logits[tested], numbers[tested])
 
     reading = min(range(len(readings)), key=lambda reading: surprise(held_out(reading, _MIDDLING)))
-    pulls = [Pull(share, anchor) for share, anchor in product(_SHARES, _ANCHORS)]
+    pulls = [RefitSettings(share, anchor) for share, anchor in product(_SHARES, _ANCHORS)]
     trials = [(pull, held_out(reading, pull)) for pull in bar(pulls, desc="Learning", unit="way", leave=False)]
     pull, logits = min(trials, key=lambda trial: surprise(trial[1]))
     old_right = np.array([label == said for label, said in zip(labels, said_before, strict=True)])[tested]
     new_right = (logits.argmax(axis=1) == numbers)[tested]
     before, after = _balanced(old_right, numbers[tested]), _balanced(new_right, numbers[tested])
-    if _gain(old_right, new_right) <= 1 or _above_chance(new_right, numbers[tested]) <= _SURELY:
-        return Taught(None, reading, pull, before, after, int(tested.sum()))
-    head = refit(start, new[reading], kept, pull).cooled(fit_temperature(logits[tested], numbers[tested]))
-    return Taught(head, reading, pull, before, after, int(tested.sum()))
+    if _mcnemar_z(old_right, new_right) <= 1 or _z_above_chance(new_right, numbers[tested]) <= _SURELY:
+        return FitResult(None, reading, pull, before, after, int(tested.sum()))
+    head = refit(start, new[reading], kept, pull).with_temperature(fit_temperature(logits[tested], numbers[tested]))
+    return FitResult(head, reading, pull, before, after, int(tested.sum()))
 
 
 def one_hot(numbers: Ids, count: int) -> torch.Tensor:
@@ -137,18 +137,18 @@ def _folds(vectors: Floats, numbers: Ids) -> tuple[Ids, Truths]:
     return folds, np.isin(numbers, several)
 
 
-def _surprise(logits: Floats, numbers: Ids) -> float:
+def _log_loss(logits: Floats, numbers: Ids) -> float:
     """How unlikely the labels are: mean cross-entropy."""
     return float(torch.nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(numbers)))
 
 
-def _gain(old_right: Truths, new_right: Truths) -> float:
+def _mcnemar_z(old_right: Truths, new_right: Truths) -> float:
     """How many more are right than were, in standard deviations of a coin thrown for every one that changed (McNemar 1947)."""
     won, lost = int((new_right & ~old_right).sum()), int((old_right & ~new_right).sum())
     return (won - lost) / max(1.0, math.sqrt(won + lost))
 
 
-def _above_chance(right: Truths, numbers: Ids) -> float:
+def _z_above_chance(right: Truths, numbers: Ids) -> float:
     """How far balanced accuracy lies above that of guessing, in its standard deviations."""
     counts = np.unique(numbers, return_counts=True)[1]
     chance = 1 / len(counts)

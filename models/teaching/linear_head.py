@@ -59,11 +59,11 @@ class Head:
             found: Floats = functional.linear(torch.from_numpy(vectors), self.matrix, self.bias).softmax(dim=1).numpy()
         return found
 
-    def cooled(self, temperature: float) -> Head:
+    def with_temperature(self, temperature: float) -> Head:
         """The same with logits divided by a temperature."""
         return replace(self, matrix=self.matrix / temperature, bias=self.bias / temperature)
 
-    def knowing(self, labels: Sequence[str]) -> Head:
+    def with_labels(self, labels: Sequence[str]) -> Head:
         """The same with more labels, which it never says: they start from nothing, at the bias of the least sure one."""
         new = [label for label in labels if label not in self.labels]
         matrix = torch.cat([self.matrix, torch.zeros(len(new), self.matrix.shape[1])])
@@ -72,7 +72,7 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
-class Pull:
+class RefitSettings:
     """How a head is refitted: `share` of the loss is on the new examples, the rest on those remembered; `anchor` times the
     squared distance from the old head is added.
     """
@@ -81,7 +81,7 @@ class Pull:
     anchor: float
 
 
-def refit(old: Head, new: Examples, remembered: Examples, pull: Pull) -> Head:
+def refit(old: Head, new: Examples, remembered: Examples, pull: RefitSettings) -> Head:
     """The head that does best on new examples and remembered ones and is not far from the old one. Deterministic.
 
     Cross-entropy with a quadratic pull towards the old weights (as L2-SP, Li et al., arXiv:1802.01483), which has one optimum;

@@ -15,44 +15,57 @@ from indexer.domain.errors import ModelUnavailable, UsageError
 from indexer.domain.models import ModelCard
 from models import checkpoint
 from models.model_card import read_card
-from models.style_baseline import Usual, learned
-from models.style_baseline import stored as stored_usual
-from models.teaching.fit import Taught, teach
-from models.teaching.linear_head import Examples, Head, Pull, refit
-from models.teaching.replay import SIZE, as_read, head_of, reads_stored, recall, taught_architecture, with_head
+from models.style_baseline import StyleBaseline, fit_baseline
+from models.style_baseline import load_baseline as stored_usual
+from models.teaching.fit import FitResult, teach
+from models.teaching.linear_head import Examples, Head, RefitSettings, refit
+from models.teaching.replay import (
+    SIZE,
+    classifier_input,
+    extract_head,
+    reads_stored,
+    replace_head,
+    replay_examples,
+    taught_architecture,
+)
 
 if TYPE_CHECKING:
     from indexer.domain.models import Floats, Halves
-    from indexer.domain.reports import Lesson
-    from models.model_registry import ModelShelf
+    from indexer.domain.reports import TeachingSet
+    from models.model_registry import ModelRegistry
 
-_FIRST_PULL = Pull(share=1.0, anchor=1e-4)
+_FIRST_PULL = RefitSettings(share=1.0, anchor=1e-4)
 
 
 @dataclass(frozen=True, slots=True)
-class Answering:
+class EmbeddingScorer:
     """What answers for a model from stored embeddings: its last layer, and what is usual if it reads beside that."""
 
     card: ModelCard
     head: Head
-    usual: Usual | None
+    usual: StyleBaseline | None
 
     def score(self, embeddings: Halves) -> Floats:
         """What the model says of stored embeddings, float16, (N, embedding size): float32, (N, labels)."""
-        return self.head.probabilities(as_read(self.card, embeddings, self.usual))
+        return self.head.probabilities(classifier_input(self.card, embeddings, self.usual))
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
     """What teaching came to. `new` answers for the new version; None where the old one stays, perhaps as it is `already` that."""
 
-    taught: Taught
-    new: Answering | None
+    taught: FitResult
+    new: EmbeddingScorer | None
     already: bool = False
 
 
 def learn(
-    shelf: ModelShelf, in_use: str, lesson: Lesson, name: str | None, taken: Collection[str], check_stop: Callable[[], None]
+    registry: ModelRegistry,
+    in_use: str,
+    lesson: TeachingSet,
+    name: str | None,
+    taken: Collection[str],
+    check_stop: Callable[[], None],
 ) -> Version:
     """Teach the model in use and write the new version beside the user's other models: under a number that is not among the
     `taken` names, where it gets no `name`. `check_stop` is called now and then, and may raise.
@@ -62,19 +75,19 @@ def learn(
     ModelUnavailable where that model has gone or changed, UsageError for a name that cannot be one or labels from which nothing
     can be told.
     """
-    card = read_card(shelf.find(in_use))
+    card = read_card(registry.find(in_use))
     first = str(card.about.get("taught", {}).get("from", in_use))
-    base, stored = checkpoint.load_all(shelf.find(first))
+    base, stored = checkpoint.load_all(registry.find(first))
     if not base.backbone_digest:
         raise ModelUnavailable(f"The card of {first!r} is an older moodex's; train the model again, or teach another.")
-    if base.embeds_as != card.embeds_as:
+    if base.embedder_key != card.embedder_key:
         raise ModelUnavailable(f"The model {first!r}, which {in_use!r} was taught from, is another one now.")
-    target = shelf.place(name or _free_name({*taken, *(model.name for model in shelf)}, first))
-    remembered = recall(base, stored) or _sampled(base, card, lesson)
-    old = head_of(base, stored) if reads_stored(base) else _from_nothing(base, remembered)
-    usual = learned(base, lesson.sample_vectors) if base.spaces else None
-    vectors = as_read(base, lesson.vectors)
-    readings = [vectors] if usual is None else [vectors, as_read(base, lesson.vectors, usual)]
+    target = registry.place(name or _free_name({*taken, *(model.name for model in registry)}, first))
+    remembered = replay_examples(base, stored) or _sampled(base, card, lesson)
+    old = extract_head(base, stored) if reads_stored(base) else _from_nothing(base, remembered)
+    usual = fit_baseline(base, lesson.sample_vectors) if base.spaces else None
+    vectors = classifier_input(base, lesson.vectors)
+    readings = [vectors] if usual is None else [vectors, classifier_input(base, lesson.vectors, usual)]
     said = lesson.said_before if in_use == first else [old.labels[best] for best in old.logits(vectors).argmax(axis=1)]
     taught = teach(old, readings, lesson.labels, remembered, said, check_stop)
     if taught.head is None:
@@ -96,39 +109,41 @@ def learn(
     }
     kind = taught_architecture(base, usual)
     new = replace(base, name=target.stem, architecture=kind, labels=taught.head.labels, about=about)
-    path = checkpoint.save(target.parent, new, with_head(stored, taught.head, usual))
+    path = checkpoint.save(target.parent, new, replace_head(stored, taught.head, usual))
     if read_card(path).key == card.key:
-        shelf.remove(target.stem)
+        registry.remove(target.stem)
         return Version(taught, None, already=True)
     return Version(taught, _answering(*checkpoint.load(path)))
 
 
-def earlier(shelf: ModelShelf, in_use: str) -> tuple[str, Answering | None]:
+def earlier(registry: ModelRegistry, in_use: str) -> tuple[str, EmbeddingScorer | None]:
     """The model that was in use before a version was taught: its name, and what answers for it if it reads what is stored.
 
     Raises UsageError for a model that was not taught, ModelUnavailable where the earlier one has gone.
     """
-    taught = read_card(shelf.find(in_use)).about.get("taught")
+    taught = read_card(registry.find(in_use)).about.get("taught")
     if taught is None:
         raise UsageError(f"The model in use, {in_use!r}, was not taught; there is nothing to undo.")
     name = str(taught["before"])
     try:
-        card, state = checkpoint.load(shelf.find(name))
+        card, state = checkpoint.load(registry.find(name))
     except ModelUnavailable as error:
         raise ModelUnavailable(f"There is no way back to {name!r}. {error} Choose another: moodex models default NAME") from error
     return name, _answering(card, state) if reads_stored(card) else None
 
 
-def _answering(card: ModelCard, state: Mapping[str, Tensor]) -> Answering:
-    return Answering(card, head_of(card, state), stored_usual({name: values.numpy() for name, values in state.items()}))
+def _answering(card: ModelCard, state: Mapping[str, Tensor]) -> EmbeddingScorer:
+    return EmbeddingScorer(
+        card, extract_head(card, state), stored_usual({name: values.numpy() for name, values in state.items()})
+    )
 
 
-def _sampled(base: ModelCard, card: ModelCard, lesson: Lesson) -> Examples:
+def _sampled(base: ModelCard, card: ModelCard, lesson: TeachingSet) -> Examples:
     """For a model without memory: what it says of some of the library's pictures."""
     if card.labels != base.labels:
         raise ModelUnavailable(f"The model {base.name!r} remembers nothing of its training; make it the default, and teach that.")
     some = slice(None, None, max(1, len(lesson.sample_vectors) // SIZE))
-    vectors = as_read(base, lesson.sample_vectors[some])
+    vectors = classifier_input(base, lesson.sample_vectors[some])
     return Examples(torch.from_numpy(vectors), torch.from_numpy(lesson.sample_probabilities[some].copy()))
 
 

@@ -12,30 +12,30 @@ from torch import Tensor
 from indexer.domain.models import FEEL, LOOK
 from models.architectures.registry import architecture
 from models.checkpoint import MEMORY
-from models.scaling import LENGTH, SHARE
+from models.scaling import EMBEDDING_LENGTH, SHARE
 from models.style_baseline import WORD
 from models.teaching.fit import one_hot
 from models.teaching.linear_head import Examples, Head
 
 if TYPE_CHECKING:
     from indexer.domain.models import Floats, Halves, Ids, ModelCard
-    from models.style_baseline import Usual
+    from models.style_baseline import StyleBaseline
 
 SIZE = 2000
 """Embeddings that are kept: with 256 numbers each a megabyte."""
 
 
-def remember(vectors: Floats, labels: Ids) -> dict[str, Tensor]:
+def build_replay_set(vectors: Floats, labels: Ids) -> dict[str, Tensor]:
     """Tensors for a checkpoint: embeddings, (N, embedding size), as float16, with their label numbers, (N,)."""
     return {f"{MEMORY}vectors": torch.from_numpy(vectors).half(), f"{MEMORY}labels": torch.from_numpy(labels).to(torch.uint8)}
 
 
-def recall(card: ModelCard, state: Mapping[str, Tensor]) -> Examples | None:
+def replay_examples(card: ModelCard, state: Mapping[str, Tensor]) -> Examples | None:
     """What a checkpoint remembers; None for one that remembers nothing."""
     if f"{MEMORY}labels" not in state:
         return None
     labels = state[f"{MEMORY}labels"].numpy().astype(np.int64)
-    read = torch.from_numpy(as_read(card, state[f"{MEMORY}vectors"].numpy()))
+    read = torch.from_numpy(classifier_input(card, state[f"{MEMORY}vectors"].numpy()))
     return Examples(read, one_hot(labels, len(card.labels)))
 
 
@@ -44,7 +44,7 @@ def reads_stored(card: ModelCard) -> bool:
     return bool(architecture(card.architecture).words & {"unit", "spaces"})
 
 
-def taught_architecture(card: ModelCard, usual: Usual | None = None) -> str:
+def taught_architecture(card: ModelCard, usual: StyleBaseline | None = None) -> str:
     """The architecture of a model once it was taught: its classifier reads all of the stored embedding, and perhaps beside what
     is usual.
     """
@@ -52,26 +52,26 @@ def taught_architecture(card: ModelCard, usual: Usual | None = None) -> str:
     return architecture("+".join([card.architecture, *words])).name
 
 
-def as_read(card: ModelCard, embeddings: Floats | Halves, usual: Usual | None = None) -> Floats:
+def classifier_input(card: ModelCard, embeddings: Floats | Halves, usual: StyleBaseline | None = None) -> Floats:
     """Stored embeddings, (N, embedding size), as a taught classifier reads them, by themselves or beside what is usual: float32,
     (N, embedding size).
     """
     read = embeddings.astype(np.float32)
     if usual is not None:
-        read[:, card.columns(FEEL)] -= usual.beside(read[:, card.columns(LOOK)])
+        read[:, card.space_slice(FEEL)] -= usual.expected_expression(read[:, card.space_slice(LOOK)])
     if card.spaces:
-        read[:, card.columns(LOOK)] *= SHARE
+        read[:, card.space_slice(LOOK)] *= SHARE
     return read
 
 
-def head_of(card: ModelCard, state: Mapping[str, Tensor]) -> Head:
+def extract_head(card: ModelCard, state: Mapping[str, Tensor]) -> Head:
     """The last layer of a checkpoint that `reads_stored`, as one that reads all of the embedding."""
-    matrix = state["classifier.weight"].float() * LENGTH
+    matrix = state["classifier.weight"].float() * EMBEDDING_LENGTH
     unread = card.embedding_size - matrix.shape[1]
     return Head(card.labels, torch.nn.functional.pad(matrix, (0, unread)), state["classifier.bias"].float())
 
 
-def with_head(state: Mapping[str, Tensor], head: Head, usual: Usual | None = None) -> dict[str, Tensor]:
+def replace_head(state: Mapping[str, Tensor], head: Head, usual: StyleBaseline | None = None) -> dict[str, Tensor]:
     """A checkpoint's weights with another last layer, which reads all of the embedding, perhaps beside what is usual."""
     known = {} if usual is None else {name: torch.from_numpy(values) for name, values in usual.state().items()}
-    return {**state, **known, "classifier.weight": head.matrix / LENGTH, "classifier.bias": head.bias}
+    return {**state, **known, "classifier.weight": head.matrix / EMBEDDING_LENGTH, "classifier.bias": head.bias}

@@ -11,7 +11,7 @@ from torch import Tensor
 from models.architectures.network import Network
 from models.architectures.registry import Architecture
 from models.training.augment import Augment
-from models.training.dataset import Pictures
+from models.training.dataset import LabeledImages
 
 _PICTURES = 6000
 _STRENGTH = 0.4
@@ -20,7 +20,7 @@ _AT_ONCE = 64
 
 
 @torch.no_grad()
-def fit_look(network: Network, pictures: Pictures, kind: Architecture, device: torch.device, seed: int) -> None:
+def fit_look(network: Network, pictures: LabeledImages, kind: Architecture, device: torch.device, seed: int) -> None:
     """Fit the look of a network (in evaluation mode, on the device) that has one; nothing to do for others.
 
     Whole characters are drawn at random until some thousands of pictures are together, each as it is, slightly moved, and badly
@@ -45,7 +45,7 @@ def fit_look(network: Network, pictures: Pictures, kind: Architecture, device: t
     network.look.to(device)
 
 
-def _batches(pictures: Pictures, view: str, kind: Architecture, seed: int) -> Iterator[Tensor]:
+def _batches(pictures: LabeledImages, view: str, kind: Architecture, seed: int) -> Iterator[Tensor]:
     for start in range(0, len(pictures), _AT_ONCE):
         given = torch.from_numpy(pictures.pixels[start : start + _AT_ONCE])
         augment = Augment(seed + start, _STRENGTH)

@@ -16,7 +16,7 @@ from indexer.domain.emotions import EMOTIONS
 from indexer.domain.errors import ImageError, UsageError
 from indexer.domain.models import InputSpec
 from models.progress_bar import bar
-from models.training.dataset_readers import Picture, Source
+from models.training.dataset_readers import Source, SourceImage
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -32,7 +32,7 @@ GROUPINGS = ("artist", "set", "character")
 
 
 @dataclass(frozen=True, slots=True)
-class Pictures:
+class LabeledImages:
     """N decoded pictures.
 
     `pixels` is uint8, (N, size, size, 3); `labels` int64, (N,), positions in `emotions`; `files` has one entry a picture.
@@ -41,7 +41,7 @@ class Pictures:
 
     pixels: Pixels = field(repr=False)
     labels: Ids
-    files: tuple[Picture, ...] = field(repr=False)
+    files: tuple[SourceImage, ...] = field(repr=False)
     emotions: tuple[str, ...]
     unreadable: tuple[tuple[Path, str], ...] = ()
 
@@ -71,23 +71,23 @@ class Pictures:
                 )
         raise UsageError(f"Pictures cannot be grouped by {by!r}, only by {', '.join(GROUPINGS)}.")
 
-    def take(self, rows: npt.ArrayLike) -> Pictures:
+    def take(self, rows: npt.ArrayLike) -> LabeledImages:
         """The pictures of the given rows, in that order."""
         numbers = np.asarray(rows, dtype=np.int64)
-        return Pictures(self.pixels[numbers], self.labels[numbers], tuple(self.files[row] for row in numbers), self.emotions)
+        return LabeledImages(self.pixels[numbers], self.labels[numbers], tuple(self.files[row] for row in numbers), self.emotions)
 
-    def where(self, chosen: npt.ArrayLike) -> Pictures:
+    def where(self, chosen: npt.ArrayLike) -> LabeledImages:
         """The chosen ones, one truth value a picture."""
         return self.take(np.flatnonzero(np.asarray(chosen, dtype=bool)))
 
-    def distinct(self) -> Pictures:
+    def distinct(self) -> LabeledImages:
         """The first of every picture that is there more than once."""
         first: dict[str, int] = {}
         for row, file in enumerate(self.files):
             first.setdefault(file.digest or str(file.path), row)
         return self if len(first) == len(self) else self.take(list(first.values()))
 
-    def without(self, names: Iterable[str]) -> tuple[Pictures, Pictures]:
+    def without(self, names: Iterable[str]) -> tuple[LabeledImages, LabeledImages]:
         """What is left, and what was taken away: every picture of an artist, set or character among `names`.
 
         Naming a set takes all sets of its artist. Raises UsageError for a name that nothing here has.
@@ -96,7 +96,7 @@ class Pictures:
         return self.where(~taken), self.where(taken)
 
 
-def held_out(pictures: Pictures, names: Iterable[str]) -> npt.NDArray[np.bool_]:
+def held_out(pictures: LabeledImages, names: Iterable[str]) -> npt.NDArray[np.bool_]:
     """Which pictures belong to an artist, set or character among `names`, one truth value each. Raises UsageError."""
     names = set(names)
     known = {name for file in pictures.files for name in (file.source.artist, file.source.name, file.character) if name}
@@ -107,15 +107,15 @@ def held_out(pictures: Pictures, names: Iterable[str]) -> npt.NDArray[np.bool_]:
     return np.array([file.source.artist in out or file.character in names for file in pictures.files], dtype=bool)
 
 
-def load_pictures(
-    found: Sequence[Picture], spec: InputSpec, decode: Decode, workers: int = 0, emotions: Sequence[str] | None = None
-) -> Pictures:
+def load_images(
+    found: Sequence[SourceImage], spec: InputSpec, decode: Decode, workers: int = 0, emotions: Sequence[str] | None = None
+) -> LabeledImages:
     """Decode pictures into memory, `workers` at a time (0: one a core); those that cannot be read are left out with a warning.
 
     `emotions` gives the order of the labels; None takes those that occur. Raises UsageError where no picture is left.
     """
     pixels = np.empty((len(found), spec.size, spec.size, 3), dtype=np.uint8)
-    kept: list[Picture] = []
+    kept: list[SourceImage] = []
     unreadable: list[tuple[Path, str]] = []
     with ThreadPoolExecutor(workers or None) as pool:
         decoded = pool.map(partial(_decoded, spec=spec, decode=decode), (picture.path for picture in found))
@@ -131,7 +131,7 @@ def load_pictures(
         raise UsageError("None of the pictures can be read.")
     known = tuple(emotions or (emotion for emotion in EMOTIONS if any(picture.emotion == emotion for picture in kept)))
     labels = np.array([known.index(picture.emotion) for picture in kept], dtype=np.int64)
-    return Pictures(pixels[: len(kept)], labels, tuple(kept), known, tuple(unreadable))
+    return LabeledImages(pixels[: len(kept)], labels, tuple(kept), known, tuple(unreadable))
 
 
 def _decoded(path: Path, spec: InputSpec, decode: Decode) -> Pixels | str:

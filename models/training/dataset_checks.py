@@ -10,18 +10,18 @@ import numpy as np
 
 from indexer.domain.errors import UsageError
 from indexer.domain.training import Inspection
-from models.training.dataset import Pictures
+from models.training.dataset import LabeledImages
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from indexer.domain.models import Pixels
-    from models.training.splits import Split
+    from models.training.splits import DatasetSplit
 
 _GRID, _NEAR_BITS, _NEAR_CELL = 32, 3, 10
 
 
-def inspect(pictures: Pictures, division: Split | None = None) -> Inspection:
+def inspect(pictures: LabeledImages, division: DatasetSplit | None = None) -> Inspection:
     """Look at a data set. Raises UsageError where it has fewer than two emotions, which nothing can be learned from."""
     emotions = [file.emotion for file in pictures.files]
     if len(set(emotions)) < 2:
@@ -91,7 +91,7 @@ def _cells(pixels: Pixels, count: int) -> npt.NDArray[np.float32]:
     return out
 
 
-def _straddling(pairs: Iterable[tuple[int, int]], division: Split) -> int:
+def _straddling(pairs: Iterable[tuple[int, int]], division: DatasetSplit) -> int:
     part = np.zeros(len(division.train) + len(division.validation) + len(division.test), dtype=np.int8)
     part[division.validation], part[division.test] = 1, 2
     return sum(int(part[a] != part[b]) for a, b in pairs)

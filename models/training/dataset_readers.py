@@ -62,7 +62,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class SourceImage:
     """One labelled file.
 
     `label` is the word in the data and `emotion` what it means; `character` who is drawn, where the data say so; `part` is of
@@ -78,13 +78,13 @@ class Picture:
     digest: str = field(default="", compare=False)
 
 
-def find_pictures(datasets: Iterable[Path], labels: Labels | None = None) -> list[Picture]:
+def find_images(datasets: Iterable[Path], labels: Labels | None = None) -> list[SourceImage]:
     """Every labelled picture of the data sets, in a fixed order, each file once; copies of a picture are kept.
 
     Raises UsageError for a data set that is missing, empty or incomplete, and for labels that name no emotion.
     """
     labels = labels or Labels()
-    found: dict[Path, Picture] = {}
+    found: dict[Path, SourceImage] = {}
     for dataset in datasets:
         pictures = list(_read_table(dataset, labels) if dataset.suffix.lower() == ".csv" else _read_folder(dataset, labels))
         if not pictures:
@@ -101,7 +101,7 @@ def _digest(path: Path) -> str:
         return f"unreadable {path}"  # decoding says why
 
 
-def _read_folder(root: Path, labels: Labels) -> Iterator[Picture]:
+def _read_folder(root: Path, labels: Labels) -> Iterator[SourceImage]:
     inside = _folders(root)
     if any(labels.knows(part.name) for part in inside):
         yield from _labelled(_source(root, _read_sets(root.parent)), labels)
@@ -125,7 +125,7 @@ def _by_character(part: Path, labels: Labels) -> list[Path]:
     return inside if any(labels.knows(folder.name[len(start) :]) for folder in inside) else []
 
 
-def _labelled(source: Source, labels: Labels) -> Iterator[Picture]:
+def _labelled(source: Source, labels: Labels) -> Iterator[SourceImage]:
     """The pictures of one set; characters are those its file names tell of, as soon as they tell of two."""
     words = {folder: folder.name for folder in _folders(source.folder)}
     if not any(_files(folder) for folder in words):
@@ -137,7 +137,7 @@ def _labelled(source: Source, labels: Labels) -> Iterator[Picture]:
     yield from pictures
 
 
-def _in_folders(words: Mapping[Path, str], source: Source, labels: Labels, character: str = "") -> Iterator[Picture]:
+def _in_folders(words: Mapping[Path, str], source: Source, labels: Labels, character: str = "") -> Iterator[SourceImage]:
     files = {folder: _files(folder) for folder in words}
     unknown = [word for folder, word in words.items() if files[folder] and not labels.knows(word)]
     if unknown:
@@ -145,16 +145,16 @@ def _in_folders(words: Mapping[Path, str], source: Source, labels: Labels, chara
     for folder, word in words.items():
         emotion = labels.emotion(word) if files[folder] else None
         if emotion is not None:
-            yield from (Picture(file, word, emotion, source, character) for file in files[folder])
+            yield from (SourceImage(file, word, emotion, source, character) for file in files[folder])
 
 
-def _character(picture: Picture) -> str:
+def _character(picture: SourceImage) -> str:
     """Who a file named CHARACTER_EMOTION or CHARACTER_EMOTION_NUMBER shows."""
     match = re.fullmatch(rf"(.+?)_{re.escape(picture.label)}(_\d+)?", picture.path.stem, re.IGNORECASE)
     return match[1].lower() if match else ""
 
 
-def _read_table(path: Path, labels: Labels) -> Iterator[Picture]:
+def _read_table(path: Path, labels: Labels) -> Iterator[SourceImage]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
@@ -177,7 +177,7 @@ def _read_table(path: Path, labels: Labels) -> Iterator[Picture]:
         if emotion is not None:
             file_path = path.parent / (row["path"] or "")
             part = _part(row.get("split") or "", f"line {number} of {path}")
-            yield Picture(file_path, row["label"], emotion, source, (row.get("group") or "").strip(), part)
+            yield SourceImage(file_path, row["label"], emotion, source, (row.get("group") or "").strip(), part)
 
 
 def _part(word: str, where: str) -> str:

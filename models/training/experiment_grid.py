@@ -16,10 +16,10 @@ from indexer.domain.errors import UsageError
 from indexer.domain.training import ComparisonWatcher, Epoch, Inspection, Row
 from indexer.system.atomic import replace_file
 from models.inference.classifier import TorchClassifier
-from models.training.dataset import Decode, Pictures
+from models.training.dataset import Decode, LabeledImages
 from models.training.label_mapping import Labels
 from models.training.recipe import STUDY, Recipe, find_recipe, read_toml, varied
-from models.training.splits import Split, SplitPlan, split
+from models.training.splits import DatasetSplit, SplitPlan, split
 from models.training.trainer import TrainOptions, fit_and_save, prepare
 
 _TIMED_PICTURES, _TIMED_SECONDS = 64, 2.0
@@ -90,7 +90,7 @@ def compare(
         for variant, recipe in grid.variants.items()
         for seed in grid.seeds
     ]
-    loaded: dict[tuple[Path, int], Pictures] = {}
+    loaded: dict[tuple[Path, int], LabeledImages] = {}
     for number, cell in enumerate(cells, start=1):
         key = (cell.dataset, cell.recipe.size)
         if key not in loaded:
@@ -105,7 +105,7 @@ def compare(
 
 
 def _run(
-    grid: Grid, cell: _Cell, pictures: Pictures, folder: Path, watcher: ComparisonWatcher, check_stop: Callable[[], None]
+    grid: Grid, cell: _Cell, pictures: LabeledImages, folder: Path, watcher: ComparisonWatcher, check_stop: Callable[[], None]
 ) -> tuple[Row, tuple[Epoch, ...]]:
     divisions = split(pictures, cell.plan)
     done = [
@@ -142,8 +142,8 @@ _MEANS = (
 def _one(
     grid: Grid,
     cell: _Cell,
-    pictures: Pictures,
-    division: Split,
+    pictures: LabeledImages,
+    division: DatasetSplit,
     folder: Path,
     watcher: ComparisonWatcher,
     check_stop: Callable[[], None],
@@ -209,7 +209,7 @@ class _Following:
         self._watcher.epoch(epoch)
 
 
-def _slug(cell: _Cell, pictures: Pictures) -> str:
+def _slug(cell: _Cell, pictures: LabeledImages) -> str:
     """A folder's name for a cell: readable, and another one whenever anything that decides its result changes."""
     facts = [asdict(cell.recipe), asdict(cell.plan), [(file.digest, file.emotion) for file in pictures.files]]
     digest = hashlib.blake2b(json.dumps(facts).encode(), digest_size=5).hexdigest()

@@ -14,8 +14,8 @@ from models import checkpoint
 from models.architectures.network import Network
 from models.architectures.registry import Architecture, architecture
 from models.training.attribution import METHODS, average_maps, deletion_test, heat_maps
-from models.training.dataset import Decode, load_pictures
-from models.training.dataset_readers import find_pictures
+from models.training.dataset import Decode, load_images
+from models.training.dataset_readers import find_images
 from models.training.label_mapping import Labels
 
 _EACH = 48
@@ -52,13 +52,13 @@ def explain_data(weights: Path, dataset: Path, labels: Labels, decode: Decode, m
     """
     _check(method)
     card, network, kind = _open(weights)
-    found = [picture for picture in find_pictures([dataset], labels) if picture.emotion in card.labels]
+    found = [picture for picture in find_images([dataset], labels) if picture.emotion in card.labels]
     if not found:
         raise UsageError(f"The model {card.name!r} knows none of the emotions in {dataset}.")
     random = np.random.default_rng(seed)
     order = [found[row] for row in random.permutation(len(found))]
     chosen = [picture for emotion in card.labels for picture in [one for one in order if one.emotion == emotion][:_EACH]]
-    pictures = load_pictures(chosen, card.input, decode, emotions=card.labels)
+    pictures = load_images(chosen, card.input, decode, emotions=card.labels)
     maps = heat_maps(network, kind, pictures.pixels, pictures.labels, method)
     averages = average_maps(maps, pictures.pixels, pictures.labels, card.labels)
     return ExplainedData(method, averages, deletion_test(network, kind, pictures.pixels, pictures.labels, maps, seed))

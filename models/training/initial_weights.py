@@ -20,7 +20,7 @@ _MOMENTUM = 0.1
 hundred of a small data set, what is kept would still be where it began, and the trained network at chance."""
 
 
-def start(kind: Architecture, weights: str, emotions: tuple[str, ...], size: int) -> Network:
+def initialize_network(kind: Architecture, weights: str, emotions: tuple[str, ...], size: int) -> Network:
     """A network to train, its weights from "imagenet", "none", or a file: a checkpoint of ours, or a published state dict.
 
     What a file lacks, as layers that the architecture's words add, keeps its random weights; the last layer starts at zero

@@ -19,15 +19,15 @@ from indexer.domain.errors import DeviceUnavailable
 from indexer.domain.training import Epoch
 from models.architectures.network import HEAD, Network
 from models.architectures.registry import Architecture, architecture
-from models.inference.device import keep_memory
+from models.inference.device import tune_malloc
 from models.progress_bar import bar
 from models.training.appearance_fit import fit_look
 from models.training.augment import Augment
-from models.training.dataset import Pictures
-from models.training.optimizer import follow, optimiser, set_pace, train_mode
+from models.training.dataset import LabeledImages
+from models.training.optimizer import build_optimizer, set_learning_rates, train_mode, update_ema
 from models.training.recipe import Recipe
 from models.training.sampling import batches, steps_per_epoch
-from models.training.training_state import Training, keep, restore
+from models.training.training_state import TrainingState, load_state, save_state
 
 _log = logging.getLogger(__name__)
 
@@ -64,8 +64,8 @@ class Hooks:
 
 def fit(
     network: Network,
-    pictures: Pictures,
-    validation: Pictures | None,
+    pictures: LabeledImages,
+    validation: LabeledImages | None,
     recipe: Recipe,
     device: torch.device,
     hooks: Hooks | None = None,
@@ -82,18 +82,18 @@ class _Loop:
     def __init__(
         self,
         network: Network,
-        pictures: Pictures,
-        validation: Pictures | None,
+        pictures: LabeledImages,
+        validation: LabeledImages | None,
         recipe: Recipe,
         device: torch.device,
         hooks: Hooks,
     ) -> None:
-        keep_memory()
+        tune_malloc()
         self._pictures, self._validation, self._recipe, self._device, self._hooks = pictures, validation, recipe, device, hooks
         self._kind = architecture(recipe.architecture)
         network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         average = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
-        self._training = Training(network, optimiser(network, recipe), average)
+        self._training = TrainingState(network, build_optimizer(network, recipe), average)
         self._steps = steps_per_epoch(pictures, recipe)
         self._precision = _precision(recipe.precision, device)
         self._scaler = torch.amp.GradScaler(device.type, enabled=self._precision is torch.float16)
@@ -103,7 +103,7 @@ class _Loop:
     def run(self) -> Fitted:
         training, recipe = self._training, self._recipe
         if self._hooks.kept and self._hooks.kept[0].exists():
-            restore(training, self._hooks.kept[0])
+            load_state(training, self._hooks.kept[0])
             self._scaler.load_state_dict(training.scale)
         with bar(total=recipe.epochs * self._steps, desc="training", unit="batch") as progress:
             progress.update(len(training.history) * self._steps + training.step)
@@ -157,11 +157,11 @@ class _Loop:
             share = float(random.beta(recipe.mixup, recipe.mixup))
             other = torch.from_numpy(random.permutation(len(rows)))
             x = share * x + (1 - share) * x[other]
-        set_pace(training.optimiser, step, self._steps * recipe.epochs, recipe)
+        set_learning_rates(training.optimiser, step, self._steps * recipe.epochs, recipe)
         loss, hits = self._backward(self._normalised(x), truth.to(self._device), truth[other].to(self._device), share)
         self._scaler.step(training.optimiser)
         self._scaler.update()
-        follow(training.average, training.network.state_dict(), step, self._steps * recipe.epochs, recipe)
+        update_ema(training.average, training.network.state_dict(), step, self._steps * recipe.epochs, recipe)
         training.losses, training.hits, training.seen = training.losses + loss, training.hits + hits, training.seen + len(rows)
 
     def _backward(self, x: Tensor, truth: Tensor, other: Tensor, share: float) -> tuple[float, int]:
@@ -219,7 +219,7 @@ class _Loop:
         self._keep()
         self._hooks.after_epoch(training.history[-1])
 
-    def _measure(self, pictures: Pictures) -> tuple[float, float, float]:
+    def _measure(self, pictures: LabeledImages) -> tuple[float, float, float]:
         """Loss, accuracy and balanced accuracy of the averaged weights."""
         network = copy.deepcopy(self._training.network)
         network.load_state_dict(self._training.average)
@@ -243,12 +243,12 @@ class _Loop:
     def _keep(self) -> None:
         if self._hooks.kept:
             self._training.scale = self._scaler.state_dict()
-            keep(self._training, *self._hooks.kept)
+            save_state(self._training, *self._hooks.kept)
             self._kept_at = time.monotonic()
 
 
 @torch.inference_mode()
-def predict(network: Network, kind: Architecture, pictures: Pictures, device: torch.device) -> Tensor:
+def predict(network: Network, kind: Architecture, pictures: LabeledImages, device: torch.device) -> Tensor:
     """Logits, float32, (N, labels), on the CPU, of a network in evaluation mode."""
     out = []
     for start in range(0, len(pictures), _MEASURED_AT_ONCE):

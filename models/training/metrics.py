@@ -68,7 +68,7 @@ def with_intervals(evaluation: Evaluation, probabilities: Floats, truth: Ids, se
     return replace(evaluation, intervals=intervals, temperature=temperature)
 
 
-def among(probabilities: Floats, truth: Ids, labels: Sequence[str], allowed: Sequence[str]) -> Evaluation:
+def evaluate_subset(probabilities: Floats, truth: Ids, labels: Sequence[str], allowed: Sequence[str]) -> Evaluation:
     """Evaluate the pictures whose label is one of `allowed`, guessing only among those of them that occur.
 
     Raises ValueError where none occurs.

@@ -15,7 +15,7 @@ from models.training.recipe import Recipe
 _DEPTHS = 10
 
 
-def optimiser(network: Network, recipe: Recipe) -> torch.optim.AdamW:
+def build_optimizer(network: Network, recipe: Recipe) -> torch.optim.AdamW:
     """AdamW over everything that will ever learn, in groups by depth.
 
     A group knows its `peak` rate and its `depth`: 0 for the head, then tenths of the network towards the input. Matrices decay,
@@ -36,15 +36,15 @@ def optimiser(network: Network, recipe: Recipe) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups)
 
 
-def set_pace(optimiser: torch.optim.Optimizer, step: int, steps: int, recipe: Recipe) -> None:
+def set_learning_rates(optimiser: torch.optim.Optimizer, step: int, steps: int, recipe: Recipe) -> None:
     """Give every group its rate for a step; those that have not thawed yet get none."""
-    share = pace(step, steps, recipe)
+    share = learning_rate_factor(step, steps, recipe)
     for group in optimiser.param_groups:
         thawed = step >= recipe.thaw * steps * group["depth"] / _DEPTHS
         group["lr"] = group["peak"] * share if thawed else 0.0
 
 
-def pace(step: int, steps: int, recipe: Recipe) -> float:
+def learning_rate_factor(step: int, steps: int, recipe: Recipe) -> float:
     """The share of the peak rate at a step: linear warm-up, then half a cosine to zero, or constant."""
     warm = round(recipe.warm_up * steps)
     if step < warm:
@@ -63,7 +63,7 @@ def train_mode(network: nn.Module) -> None:
 
 
 @torch.no_grad()
-def follow(average: Mapping[str, Tensor], now: Mapping[str, Tensor], step: int, steps: int, recipe: Recipe) -> None:
+def update_ema(average: Mapping[str, Tensor], now: Mapping[str, Tensor], step: int, steps: int, recipe: Recipe) -> None:
     """Move the running mean of the weights towards the present ones; at first it follows closely."""
     keep = min(1 - 1 / (recipe.average * steps + 1), (step + 1) / (step + 10)) if recipe.average else 0.0
     for name, tensor in average.items():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from models.training.dataset import Pictures
+from models.training.dataset import LabeledImages
 from models.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from indexer.domain.models import Ids
 
 
-def steps_per_epoch(pictures: Pictures, recipe: Recipe) -> int:
+def steps_per_epoch(pictures: LabeledImages, recipe: Recipe) -> int:
     """How many batches an epoch has."""
     return math.ceil((recipe.pictures_per_epoch or len(pictures)) / recipe.batch_size)
 
 
-def batches(pictures: Pictures, recipe: Recipe, epoch: int) -> Ids:
+def batches(pictures: LabeledImages, recipe: Recipe, epoch: int) -> Ids:
     """The rows of each batch of an epoch, int64, (steps, batch size).
 
     Unbalanced, every picture comes once before any comes twice; balanced, each is drawn by its weight.
@@ -36,7 +36,7 @@ def batches(pictures: Pictures, recipe: Recipe, epoch: int) -> Ids:
     return line[: shape[0] * shape[1]].reshape(shape)
 
 
-def sampling_weights(pictures: Pictures, balance: float) -> npt.NDArray[np.float64]:
+def sampling_weights(pictures: LabeledImages, balance: float) -> npt.NDArray[np.float64]:
     """How often to draw each picture, (N,), summing to 1: balanced over styles within an emotion, then over emotions.
 
     A cell (emotion and artist's set) counts with its size to the power of 1 - balance, an emotion with its cells' sum to that

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from indexer.system.signals import stoppable
+from indexer.system.signals import graceful_stop
 
 if TYPE_CHECKING:
     from indexer.domain.training import (
@@ -103,7 +103,7 @@ def train(settings: Settings, data: Data, target: Target, recipe: Recipe, watche
         settings.workers,
         target.force,
     )
-    with stoppable("the same command goes on where this one stopped") as check_stop:
+    with graceful_stop("the same command goes on where this one stopped") as check_stop:
         return run(options, decode_file, watcher, check_stop)
 
 
@@ -122,16 +122,16 @@ def inspect(settings: Settings, data: Data, recipe: Recipe) -> Inspection:
 
 def evaluate(settings: Settings, data: Data, closed: bool = False, views: int = 1) -> tuple[str, Evaluation, list[Mistake]]:
     """The chosen model's name, its measures on labelled pictures, and its mistakes, the surest first."""
-    from indexer.bootstrap import shelf
+    from indexer.bootstrap import model_registry
     from indexer.imaging.decode import decode_file
     from models.inference.classifier import TorchClassifier
-    from models.training.evaluate import judge
+    from models.training.evaluate import evaluate_model
     from models.training.label_mapping import Labels
 
-    path = shelf(settings).weights()
+    path = model_registry(settings).weights()
     classifier = TorchClassifier.open(path, settings.device, settings.require_gpu, settings.batch_size)
     labels = Labels.from_rules(data.rules)
-    return classifier.card.name, *judge(classifier, data.datasets, labels, decode_file, closed, views)
+    return classifier.card.name, *evaluate_model(classifier, data.datasets, labels, decode_file, closed, views)
 
 
 def compare(
@@ -154,24 +154,24 @@ def compare(
     plans = tuple(SplitPlan(method, **(data.split or {})) for method in comparison.splits)
     labels, output = Labels.from_rules(data.rules), comparison.output
     grid = Grid(chosen, data.datasets, plans, comparison.seeds, labels, output, settings.device, settings.workers)
-    with stoppable("the same command goes on where this one stopped") as check_stop:
+    with graceful_stop("the same command goes on where this one stopped") as check_stop:
         yield from run(grid, decode_file, watcher, check_stop)
 
 
 def explain_picture(settings: Settings, picture: Path, emotion: str | None, method: str) -> Explained:
     """What the chosen model sees in one picture for an emotion, or for the one that it tells."""
-    from indexer.bootstrap import shelf
+    from indexer.bootstrap import model_registry
     from indexer.imaging.decode import decode_file
     from models.training.explain import explain_picture as explain
 
-    return explain(shelf(settings).weights(), picture, decode_file, emotion, method)
+    return explain(model_registry(settings).weights(), picture, decode_file, emotion, method)
 
 
 def explain_data(settings: Settings, data: Data, method: str) -> ExplainedData:
     """What the chosen model sees in a data set, emotion by emotion."""
-    from indexer.bootstrap import shelf
+    from indexer.bootstrap import model_registry
     from indexer.imaging.decode import decode_file
     from models.training.explain import explain_data as explain
     from models.training.label_mapping import Labels
 
-    return explain(shelf(settings).weights(), data.datasets[0], Labels.from_rules(data.rules), decode_file, method)
+    return explain(model_registry(settings).weights(), data.datasets[0], Labels.from_rules(data.rules), decode_file, method)

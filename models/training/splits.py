@@ -14,7 +14,7 @@ import numpy as np
 
 from indexer.domain.errors import UsageError
 from indexer.system.csv_format import csv_writer
-from models.training.dataset import GROUPINGS, Pictures, held_out
+from models.training.dataset import GROUPINGS, LabeledImages, held_out
 
 if TYPE_CHECKING:
     from indexer.domain.models import Ids
@@ -51,7 +51,7 @@ class SplitPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
+class DatasetSplit:
     """One division: row numbers, int64, ascending, of each part; they share none and leave none out. `name` says which it is."""
 
     name: str
@@ -60,13 +60,13 @@ class Split:
     test: Ids
 
 
-def split(pictures: Pictures, plan: SplitPlan) -> list[Split]:
+def split(pictures: LabeledImages, plan: SplitPlan) -> list[DatasetSplit]:
     """The divisions that a plan means: one, or one a group or fold. Raises UsageError where the data do not allow it."""
     divisions = METHODS[plan.method](pictures, plan)
     return [_checked(pictures, one) for one in divisions]
 
 
-def as_table(pictures: Pictures, division: Split) -> str:
+def as_table(pictures: LabeledImages, division: DatasetSplit) -> str:
     """A division as CSV: part, emotion, label, artist, set, character, digest, path."""
     rows = dict.fromkeys(division.train.tolist(), TRAIN)
     rows |= dict.fromkeys(division.validation.tolist(), VALIDATION) | dict.fromkeys(division.test.tolist(), TEST)
@@ -80,7 +80,7 @@ def as_table(pictures: Pictures, division: Split) -> str:
     return out.getvalue()
 
 
-def _random(pictures: Pictures, plan: SplitPlan) -> list[Split]:
+def _random(pictures: LabeledImages, plan: SplitPlan) -> list[DatasetSplit]:
     """Every emotion divided by the same shares, by chance."""
     random = np.random.default_rng(plan.seed)
 
@@ -91,12 +91,12 @@ def _random(pictures: Pictures, plan: SplitPlan) -> list[Split]:
     return [_by_emotion(pictures, plan, shuffled)]
 
 
-def _contiguous(pictures: Pictures, plan: SplitPlan) -> list[Split]:
+def _contiguous(pictures: LabeledImages, plan: SplitPlan) -> list[DatasetSplit]:
     """The study's: each emotion's files in their order, the first to train on, then validation, the last to test on."""
     return [_by_emotion(pictures, plan, lambda units: units)]
 
 
-def _by_emotion(pictures: Pictures, plan: SplitPlan, order: Callable[[list[int]], list[int]]) -> Split:
+def _by_emotion(pictures: LabeledImages, plan: SplitPlan, order: Callable[[list[int]], list[int]]) -> DatasetSplit:
     units, apart = _units(pictures), _named(pictures, plan)
     part: dict[int, str] = {}
     test = 0.0 if plan.hold_out else plan.test
@@ -110,7 +110,7 @@ def _by_emotion(pictures: Pictures, plan: SplitPlan, order: Callable[[list[int]]
     return _from_parts(_title(plan), [TEST if apart[row] else part[unit] for row, unit in enumerate(units.tolist())])
 
 
-def _group(pictures: Pictures, plan: SplitPlan) -> list[Split]:
+def _group(pictures: LabeledImages, plan: SplitPlan) -> list[DatasetSplit]:
     """Whole groups, drawn until the test part has its share; validation is drawn from the rest in the same way."""
     by, groups = _grouped(pictures, plan)
     names = sorted(set(groups.tolist()))
@@ -129,7 +129,7 @@ def _group(pictures: Pictures, plan: SplitPlan) -> list[Split]:
     return [_together(pictures, _from_parts(f"{_title(plan)} by {by}: {', '.join(plan.hold_out or tested)}", parts))]
 
 
-def _leave_one_group_out(pictures: Pictures, plan: SplitPlan) -> list[Split]:
+def _leave_one_group_out(pictures: LabeledImages, plan: SplitPlan) -> list[DatasetSplit]:
     """Every group in turn is the test part; validation comes from the others by chance."""
     by, groups = _grouped(pictures, plan)
     divisions = []
@@ -142,7 +142,7 @@ def _leave_one_group_out(pictures: Pictures, plan: SplitPlan) -> list[Split]:
     return divisions
 
 
-def _k_fold(pictures: Pictures, plan: SplitPlan) -> list[Split]:
+def _k_fold(pictures: LabeledImages, plan: SplitPlan) -> list[DatasetSplit]:
     """Every picture is tested on once; each fold has every emotion in proportion."""
     units, random = _units(pictures), np.random.default_rng(plan.seed)
     fold: dict[int, int] = {}
@@ -160,7 +160,7 @@ def _k_fold(pictures: Pictures, plan: SplitPlan) -> list[Split]:
     return divisions
 
 
-def _given(pictures: Pictures, _plan: SplitPlan) -> list[Split]:
+def _given(pictures: LabeledImages, _plan: SplitPlan) -> list[DatasetSplit]:
     """The division that came with the data."""
     if missing := [file.path for file in pictures.files if not file.part]:
         raise UsageError(
@@ -169,12 +169,12 @@ def _given(pictures: Pictures, _plan: SplitPlan) -> list[Split]:
     return [_from_parts("as given", [file.part for file in pictures.files])]
 
 
-def _none(pictures: Pictures, plan: SplitPlan) -> list[Split]:
+def _none(pictures: LabeledImages, plan: SplitPlan) -> list[DatasetSplit]:
     """Everything to train on, apart from what is held out by name."""
     return [_from_parts(_title(plan), [TEST if out else TRAIN for out in _named(pictures, plan).tolist()])]
 
 
-METHODS: dict[str, Callable[[Pictures, SplitPlan], list[Split]]] = {
+METHODS: dict[str, Callable[[LabeledImages, SplitPlan], list[DatasetSplit]]] = {
     "random": _random,
     "contiguous": _contiguous,
     "group": _group,
@@ -185,12 +185,14 @@ METHODS: dict[str, Callable[[Pictures, SplitPlan], list[Split]]] = {
 }
 
 
-def _lean(pictures: Pictures, rows: Ids) -> Pictures:
+def _lean(pictures: LabeledImages, rows: Ids) -> LabeledImages:
     """Some of the pictures without their pixels, which dividing does not look at."""
-    return Pictures(pictures.pixels[:0], pictures.labels[rows], tuple(pictures.files[row] for row in rows), pictures.emotions)
+    return LabeledImages(
+        pictures.pixels[:0], pictures.labels[rows], tuple(pictures.files[row] for row in rows), pictures.emotions
+    )
 
 
-def _units(pictures: Pictures) -> Ids:
+def _units(pictures: LabeledImages) -> Ids:
     """The row of the first copy of each picture, (N,): rows with the same bytes share it."""
     first: dict[str, int] = {}
     return np.array(
@@ -198,7 +200,7 @@ def _units(pictures: Pictures) -> Ids:
     )
 
 
-def _named(pictures: Pictures, plan: SplitPlan) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _named(pictures: LabeledImages, plan: SplitPlan) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """Which pictures, or copies of such, are held out by name."""
     if not plan.hold_out:
         return np.zeros(len(pictures), dtype=bool)
@@ -206,7 +208,7 @@ def _named(pictures: Pictures, plan: SplitPlan) -> np.ndarray[tuple[int], np.dty
     return np.isin(units, units[held_out(pictures, plan.hold_out)])
 
 
-def _grouped(pictures: Pictures, plan: SplitPlan) -> tuple[str, np.ndarray[tuple[int], np.dtype[np.str_]]]:
+def _grouped(pictures: LabeledImages, plan: SplitPlan) -> tuple[str, np.ndarray[tuple[int], np.dtype[np.str_]]]:
     """The grouping in force and each picture's group: the coarsest that tells groups apart, unless the plan says which."""
     for by in (plan.by,) if plan.by else GROUPINGS:
         groups = np.array(pictures.groups(by))
@@ -217,7 +219,7 @@ def _grouped(pictures: Pictures, plan: SplitPlan) -> tuple[str, np.ndarray[tuple
     )
 
 
-def _together(pictures: Pictures, division: Split) -> Split:
+def _together(pictures: LabeledImages, division: DatasetSplit) -> DatasetSplit:
     """Move copies to where the strictest part has one: test before validation before training."""
     units, rank = _units(pictures), {TRAIN: 0, VALIDATION: 1, TEST: 2}
     strictest: dict[int, str] = {}
@@ -228,9 +230,9 @@ def _together(pictures: Pictures, division: Split) -> Split:
     return _from_parts(division.name, [strictest[unit] for unit in units.tolist()])
 
 
-def _from_parts(name: str, parts: Sequence[str]) -> Split:
+def _from_parts(name: str, parts: Sequence[str]) -> DatasetSplit:
     told = np.array(parts, dtype=object)
-    return Split(name, *(np.flatnonzero(told == part).astype(np.int64) for part in (TRAIN, VALIDATION, TEST)))
+    return DatasetSplit(name, *(np.flatnonzero(told == part).astype(np.int64) for part in (TRAIN, VALIDATION, TEST)))
 
 
 def _share(count: int, share: float) -> int:
@@ -245,7 +247,7 @@ def _title(plan: SplitPlan) -> str:
     return f"{plan.method} (seed {plan.seed}){held}" if plan.method in ("random", "group") else f"{plan.method}{held}"
 
 
-def _checked(pictures: Pictures, division: Split) -> Split:
+def _checked(pictures: LabeledImages, division: DatasetSplit) -> DatasetSplit:
     if len(np.unique(pictures.labels[division.train])) < 2:
         raise UsageError(f"The split '{division.name}' leaves fewer than two emotions to train on.")
     return division

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 if TYPE_CHECKING:
     from indexer.domain.models import Floats, Pixels
-    from indexer.ports import Classifier
+    from indexer.ports.models import Classifier
 
 _ZOOMS = (1.0, 0.85, 1.15)
 
@@ -22,12 +22,14 @@ def probabilities(classifier: Classifier, pixels: Pixels, count: int = 1) -> Flo
     if count == 1:
         return classifier.classify(pixels).probabilities
     x = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
-    seen = [(view * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous().numpy() for view in views(x, count)]
+    seen = [
+        (view * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous().numpy() for view in augmented_views(x, count)
+    ]
     mean: Floats = np.mean([classifier.classify(look).probabilities for look in seen], axis=0, dtype=np.float32)
     return mean
 
 
-def views(x: Tensor, count: int) -> Iterator[Tensor]:
+def augmented_views(x: Tensor, count: int) -> Iterator[Tensor]:
     """The first `count`, 1-6, of: as it is, mirrored, both from further away, both nearer.
 
     `x` is float, (N, 3, H, W), 0-1; what comes into view is white.

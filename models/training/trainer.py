@@ -23,21 +23,21 @@ from indexer.system.optional import require
 from models import checkpoint
 from models.architectures.registry import architecture
 from models.inference.classifier import TorchClassifier
-from models.inference.device import choose_device
-from models.teaching.replay import SIZE, remember
+from models.inference.device import select_device
+from models.teaching.replay import SIZE, build_replay_set
 from models.training.calibration import fit_temperature, fold_temperature
-from models.training.dataset import Decode, Pictures, load_pictures
+from models.training.dataset import Decode, LabeledImages, load_images
 from models.training.dataset_checks import inspect
-from models.training.dataset_readers import find_pictures
-from models.training.initial_weights import IMAGENET, NO_WEIGHTS, start
+from models.training.dataset_readers import find_images
+from models.training.initial_weights import IMAGENET, NO_WEIGHTS, initialize_network
 from models.training.label_mapping import Labels
 from models.training.loop import Hooks, fit
 from models.training.metrics import evaluate
 from models.training.recipe import Recipe
 from models.training.sampling import sampling_weights
-from models.training.splits import Split, SplitPlan, as_table, split
+from models.training.splits import DatasetSplit, SplitPlan, as_table, split
 from models.training.test_time_augmentation import probabilities
-from models.training.training_state import kept_fingerprint
+from models.training.training_state import saved_fingerprint
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -89,9 +89,9 @@ def train(
     return fit_and_save(options, pictures, divisions[0], watcher, check_stop)
 
 
-def prepare(datasets: tuple[Path, ...], labels: Labels, recipe: Recipe, decode: Decode, workers: int = 0) -> Pictures:
+def prepare(datasets: tuple[Path, ...], labels: Labels, recipe: Recipe, decode: Decode, workers: int = 0) -> LabeledImages:
     """The pictures of data sets, decoded for a recipe's network. Raises UsageError."""
-    return load_pictures(find_pictures(datasets, labels), input_of(recipe), decode, workers)
+    return load_images(find_images(datasets, labels), input_of(recipe), decode, workers)
 
 
 def input_of(recipe: Recipe) -> InputSpec:
@@ -102,8 +102,8 @@ def input_of(recipe: Recipe) -> InputSpec:
 
 def fit_and_save(
     options: TrainOptions,
-    pictures: Pictures,
-    division: Split,
+    pictures: LabeledImages,
+    division: DatasetSplit,
     watcher: TrainingWatcher,
     check_stop: Callable[[], None] = lambda: None,
 ) -> Trained:
@@ -111,12 +111,12 @@ def fit_and_save(
     for module, package in (("sklearn", "scikit-learn"), ("tensorboard", "tensorboard")):
         require(module, package, "train", "Training")
     recipe, kind, spec = options.recipe, architecture(options.recipe.architecture), input_of(options.recipe)
-    device = choose_device(options.device)
+    device = select_device(options.device)
     parts = {part: pictures.take(getattr(division, part)) for part in ("train", "validation", "test")}
     seen = parts["train"].distinct()
     table, fingerprint = as_table(pictures, division), _fingerprint(recipe, pictures, division)
     state_path = options.work / STATE
-    kept = None if options.force else kept_fingerprint(state_path)
+    kept = None if options.force else saved_fingerprint(state_path)
     if kept not in (None, fingerprint):
         raise UsageError(
             f"An interrupted training called {options.name!r} with other options or data lies in {options.work}. Finish it with "
@@ -124,7 +124,7 @@ def fit_and_save(
         )
     watcher.data(inspect(pictures, division), {part: len(rows) for part, rows in parts.items()}, division.name)
     torch.manual_seed(recipe.seed)
-    network = start(kind, recipe.weights, pictures.emotions, recipe.size)
+    network = initialize_network(kind, recipe.weights, pictures.emotions, recipe.size)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     options.work.mkdir(parents=True, exist_ok=True)
     if kept is None:
@@ -141,7 +141,7 @@ def fit_and_save(
         unscaled = TorchClassifier(card, fitted.state, device)
         temperature = fit_temperature(log_probabilities(unscaled, parts["validation"]), parts["validation"].labels)
     card = replace(card, about=_about(options, seen, division, fitted.history, temperature))
-    remembered = some_of(TorchClassifier(card, fitted.state, device), seen, recipe)
+    remembered = sample_replay_set(TorchClassifier(card, fitted.state, device), seen, recipe)
     path = checkpoint.save(options.output, card, {**fold_temperature(fitted.state, temperature), **remembered})
     tested = None
     if len(parts["test"]):
@@ -154,27 +154,27 @@ def fit_and_save(
     return Trained(path, options.name, parameters, fitted.history, tested)
 
 
-def some_of(classifier: TorchClassifier, seen: Pictures, recipe: Recipe) -> dict[str, Tensor]:
+def sample_replay_set(classifier: TorchClassifier, seen: LabeledImages, recipe: Recipe) -> dict[str, Tensor]:
     """What a model is to remember of its training: some pictures' embeddings, drawn as training draws pictures."""
     weights = sampling_weights(seen, recipe.balance)
     count = min(SIZE, len(seen))
     rows = np.random.default_rng(recipe.seed).choice(len(seen), count, replace=False, p=weights)
     chosen = seen.take(np.sort(rows))
-    return remember(classifier.classify(chosen.pixels).embeddings, chosen.labels)
+    return build_replay_set(classifier.classify(chosen.pixels).embeddings, chosen.labels)
 
 
-def log_probabilities(classifier: TorchClassifier, pictures: Pictures) -> Floats:
+def log_probabilities(classifier: TorchClassifier, pictures: LabeledImages) -> Floats:
     """What a classifier says of pictures, as natural logarithms, float32, (N, labels): they serve as logits."""
     logarithms: Floats = np.log(classifier.classify(pictures.pixels).probabilities + 1e-12)
     return logarithms
 
 
-def measure(classifier: TorchClassifier, pictures: Pictures, views: int = 1) -> Evaluation:
+def measure(classifier: TorchClassifier, pictures: LabeledImages, views: int = 1) -> Evaluation:
     """How good a classifier is on pictures whose emotions are its labels."""
     return evaluate(probabilities(classifier, pictures.pixels, views), pictures.labels, pictures.emotions)
 
 
-def measure_by_artist(classifier: TorchClassifier, pictures: Pictures, views: int = 1) -> dict[str, Evaluation]:
+def measure_by_artist(classifier: TorchClassifier, pictures: LabeledImages, views: int = 1) -> dict[str, Evaluation]:
     """The same by artist."""
     artists = np.array(pictures.artists)
     return {artist: measure(classifier, pictures.where(artists == artist), views) for artist in sorted(set(artists.tolist()))}
@@ -219,7 +219,7 @@ def _check_name(options: TrainOptions) -> None:
         raise UsageError(f"There is a model {options.name!r} in {options.output} already; choose another --name, or add --force.")
 
 
-def _fingerprint(recipe: Recipe, pictures: Pictures, division: Split) -> str:
+def _fingerprint(recipe: Recipe, pictures: LabeledImages, division: DatasetSplit) -> str:
     """What decides the result of a training."""
     rows = [pictures.files[row].digest for part in (division.train, division.validation) for row in part.tolist()]
     facts = [asdict(recipe), pictures.emotions, rows, pictures.labels[division.train].tolist()]
@@ -233,7 +233,7 @@ def _brief(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _about(
-    options: TrainOptions, seen: Pictures, division: Split, history: tuple[Epoch, ...], temperature: float
+    options: TrainOptions, seen: LabeledImages, division: DatasetSplit, history: tuple[Epoch, ...], temperature: float
 ) -> dict[str, Any]:
     weights = options.recipe.weights
     recipe = {**asdict(options.recipe), "weights": weights if weights in (IMAGENET, NO_WEIGHTS) else Path(weights).name}

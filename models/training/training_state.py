@@ -23,7 +23,7 @@ from models.architectures.network import Network
 
 
 @dataclass(slots=True)
-class Training:
+class TrainingState:
     """A training under way. `average` is the weights' running mean, `best` that of the best epoch, both by name.
 
     `step` counts the batches of the present epoch that are done, `losses` and `hits` sum over them; `history` has the finished
@@ -51,7 +51,7 @@ class Training:
         return max(measured, key=lambda n: (self.history[n].validation_balanced, -(self.history[n].validation_loss or 0.0)))
 
 
-def keep(training: Training, path: Path, fingerprint: str) -> None:
+def save_state(training: TrainingState, path: Path, fingerprint: str) -> None:
     """Write a training's state, atomically."""
     tensors = {f"network.{name}": tensor for name, tensor in training.network.state_dict().items()}
     tensors |= {f"average.{name}": tensor for name, tensor in training.average.items()}
@@ -74,13 +74,13 @@ def keep(training: Training, path: Path, fingerprint: str) -> None:
     replace_file(path, lambda temporary: temporary.write_bytes(data))
 
 
-def kept_fingerprint(path: Path) -> str | None:
+def saved_fingerprint(path: Path) -> str | None:
     """Which training a state belongs to; None where there is none that can be read."""
     facts = _facts(path)
     return str(facts["fingerprint"]) if facts else None
 
 
-def restore(training: Training, path: Path) -> None:
+def load_state(training: TrainingState, path: Path) -> None:
     """Bring a training back to the state that was kept."""
     facts, tensors = _facts(path), parse(path.read_bytes())
     if facts is None:

@@ -18,13 +18,13 @@ from torch import Tensor, nn
 
 from indexer.domain.emotions import EMOTIONS
 from models import zoo
-from models.architectures.fuse_batchnorm import fold_norms, norm_pairs
+from models.architectures.fuse_batchnorm import find_batchnorm_pairs, fuse_batchnorms
 from models.architectures.network import Network
 from models.architectures.registry import architecture
 from models.export import OPSET
 from models.faces.card import read_card as read_face_card
 from models.faces.detector import GRAPH, MEAN, STD
-from models.faces.network import FaceNet, Shown
+from models.faces.network import FaceNet, NormalizedDetector
 from models.inference.engines.onnx_graph import PREFIX, graph_path
 from models.model_card import read_card
 
@@ -56,7 +56,7 @@ def main() -> None:
         draw(_reading(name, max(SIDES)), graph_path(name), max(SIDES), any_size=True)
     side = read_face_card().side
     for far in (side, 2 * side):
-        draw(Shown(FaceNet(), MEAN, STD), graph_path(GRAPH, far), far)
+        draw(NormalizedDetector(FaceNet(), MEAN, STD), graph_path(GRAPH, far), far)
 
 
 def _reading(name: str, size: int) -> Read:
@@ -72,8 +72,8 @@ def draw(module: nn.Module, path: Path, size: int, any_size: bool = False) -> No
     network = module.get_submodule(PREFIX.rstrip("."))
     _make_distinct(network)
     of_network = describe(network)
-    norms = list(norm_pairs(network))
-    fold_norms(network)
+    norms = list(find_batchnorm_pairs(network))
+    fuse_batchnorms(network)
     module.eval()
     given = torch.zeros((2, size, size, 3), dtype=torch.uint8)
     program = torch.onnx.export(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from db.sqlite.store import SqliteStore
-from indexer.ports import Store
+from indexer.ports.store import Store
 from tests.support.memory_store import MemoryStore
 from tests.support.scene import Scene
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from indexer.domain.models import ModelCard
-from indexer.ports import Classifier
+from indexer.ports.models import Classifier
 from models import zoo
 from models.inference.classifier import OnnxClassifier, TorchClassifier
 from models.inference.lazy import LazyClassifier
@@ -47,7 +47,7 @@ def test_probabilities_sum_to_one_and_each_part_of_an_embedding_has_length_one(c
     assert scores.probabilities.dtype == scores.embeddings.dtype == np.float32
     np.testing.assert_allclose(scores.probabilities.sum(axis=1), 1, atol=1e-5)
     for space, _ in classifier.card.spaces or (("all", 0),):
-        part = scores.embeddings[:, classifier.card.columns(space)]
+        part = scores.embeddings[:, classifier.card.space_slice(space)]
         np.testing.assert_allclose(np.linalg.norm(part, axis=1), 1, atol=1e-5)
 
 

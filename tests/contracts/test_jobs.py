@@ -9,17 +9,17 @@ from pathlib import Path
 import pytest
 
 from db.sqlite.store import SqliteStore
-from indexer.domain.jobs import Job, JobOptions, Jobs, Last, When
+from indexer.domain.jobs import Job, JobOptions, Jobs, JobStatus, Trigger
 from tests.support.memory_jobs import MemoryJobs
 
 NIGHTLY = Job(
     "nightly",
     (b"/a b/%", b"/\xff"),
-    When(cron="0 3 * * *"),
+    Trigger(cron="0 3 * * *"),
     JobOptions(model="mine", faces="off", exclude=("*.tmp", "x/"), follow_symlinks=True, workers=2, batch_size=8, device="cpu"),
     added_at=1000.5,
 )
-HOURLY = Job("hourly", (b"/b",), When(every=3600.0, watch=True))
+HOURLY = Job("hourly", (b"/b",), Trigger(every=3600.0, watch=True))
 
 
 @pytest.fixture(params=["sqlite", "memory"])
@@ -49,17 +49,17 @@ def test_a_removed_job_is_gone(schedule: Jobs) -> None:
     schedule.add_job(NIGHTLY)
     assert schedule.remove_job("nightly")
     assert not schedule.remove_job("nightly")
-    schedule.note_job("nightly", Last(begun_at=1.0))
+    schedule.note_job("nightly", JobStatus(begun_at=1.0))
     assert schedule.jobs() == []
 
 
 def test_of_two_that_would_run_a_job_one_does(schedule: Jobs) -> None:
     schedule.add_job(NIGHTLY)
-    schedule.note_job("nightly", Last(retry_at=9.0, failures=2))
+    schedule.note_job("nightly", JobStatus(retry_at=9.0, failures=2))
     assert schedule.claim_job("nightly", None, 10.0)
     assert not schedule.claim_job("nightly", None, 11.0)
     (job,) = schedule.jobs()
-    assert job.last == Last(begun_at=10.0, failures=2)
+    assert job.last == JobStatus(begun_at=10.0, failures=2)
     assert job.last.unfinished
     assert schedule.claim_job("nightly", 10.0, 12.0)
     assert not schedule.claim_job("none", None, 13.0)
@@ -67,7 +67,7 @@ def test_of_two_that_would_run_a_job_one_does(schedule: Jobs) -> None:
 
 def test_how_a_job_went_is_remembered(schedule: Jobs) -> None:
     schedule.add_job(NIGHTLY)
-    last = Last(10.0, 20.0, 5.0, 80.0, "failed", "the disk is full", 3)
+    last = JobStatus(10.0, 20.0, 5.0, 80.0, "failed", "the disk is full", 3)
     schedule.note_job("nightly", last)
     assert schedule.jobs() == [replace(NIGHTLY, last=last)]
     assert not last.unfinished

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from indexer.domain.errors import NotIndexed
-from indexer.ports import Filter, Store
+from indexer.ports.store import Store
+from indexer.ports.store_reader import HitFilter
 from tests.support.builders import card, image, prediction
 from tests.support.scene import ANY, Scene
 
@@ -19,11 +20,11 @@ def test_ranking_filters_and_pages(scene: Scene) -> None:
     assert scene.paths() == [b"/a/%d.png" % i for i in reversed(range(9))]
     assert scene.paths(limit=2, offset=3) == [b"/a/5.png", b"/a/4.png"]
     assert scene.paths(limit=5, offset=9) == []
-    sad = Filter(emotions=frozenset({"sad", "crying"}))
+    sad = HitFilter(emotions=frozenset({"sad", "crying"}))
     assert scene.paths(sad) == [b"/a/%d.png" % i for i in (8, 7, 5, 4, 2, 1)]
     assert scene.paths(sad, limit=2, offset=1) == [b"/a/7.png", b"/a/5.png"]
-    assert scene.paths(Filter(min_score=0.84)) == [b"/a/8.png", b"/a/7.png"]
-    assert scene.paths(Filter(emotions=frozenset())) == []
+    assert scene.paths(HitFilter(min_score=0.84)) == [b"/a/8.png", b"/a/7.png"]
+    assert scene.paths(HitFilter(emotions=frozenset())) == []
 
 
 def test_equal_scores_are_ordered_by_age(scene: Scene) -> None:
@@ -46,12 +47,12 @@ def test_equal_scores_are_ordered_by_age(scene: Scene) -> None:
 def test_under_means_the_folder_and_what_is_below_it(scene: Scene, under: bytes, found: list[bytes]) -> None:
     for i, path in enumerate([b"/a/1.png", b"/a/b/2.png", b"/a-c/3.png", b"/a0/4.png", b"/\xff/5.png"]):
         scene.add(f"n{i}", path, seed=i)
-    assert scene.paths(Filter(under=under)) == found
+    assert scene.paths(HitFilter(under=under)) == found
     assert scene.store.count_files(under) == len(found)
     assert scene.store.holds(under) is bool(found)
-    ids = scene.store.prediction_ids(scene.model, Filter(under=under))
+    ids = scene.store.prediction_ids(scene.model, HitFilter(under=under))
     assert sorted(
-        path for hits in scene.store.hits(scene.model, ids.tolist(), Filter(under=under)).values() for path in [hits[0].path]
+        path for hits in scene.store.hits(scene.model, ids.tolist(), HitFilter(under=under)).values() for path in [hits[0].path]
     ) == sorted(found)
 
 
@@ -73,7 +74,7 @@ def test_hits_of_predictions_leave_out_the_dead(scene: Scene) -> None:
     scene.add("one", b"/a/1.png", b"/a/copy.png")
     scene.add("two", b"/a/2.png")
     files = scene.store.known_files(b"/a", scene.run)
-    scene.store.mark_gone([files[b"2.png"].id])
+    scene.store.mark_missing([files[b"2.png"].id])
     ids = [int(i) for chunk in scene.store.vectors(scene.model) for i in chunk.ids]
     hits = scene.store.hits(scene.model, [*ids, 999], ANY)
     assert {i: [hit.path for hit in found] for i, found in hits.items()} == {ids[0]: [b"/a/1.png", b"/a/copy.png"]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from indexer.domain.models import FileState
-from indexer.ports import Batch
+from indexer.ports.store_writer import CommitBatch
 from tests.support.builders import card, image
 from tests.support.scene import Scene
 
@@ -13,7 +13,7 @@ from tests.support.scene import Scene
 def gone(scene: Scene, *paths: bytes) -> None:
     for path in paths:
         folder, _, name = path.rpartition(b"/")
-        scene.store.mark_gone([scene.store.known_files(folder, scene.run)[name].id])
+        scene.store.mark_missing([scene.store.known_files(folder, scene.run)[name].id])
 
 
 def test_what_is_gone_is_remembered_until_it_expires(scene: Scene) -> None:
@@ -27,8 +27,8 @@ def test_what_is_gone_is_remembered_until_it_expires(scene: Scene) -> None:
     assert scene.paths() == [b"/b/copy.png"]
     assert scene.store.known_folders(b"/") == [b"/b"]
     assert scene.store.counts().images == 1
-    assert scene.store.is_predicted(image("one").digest, scene.run)
-    assert not scene.store.is_predicted(image("two").digest, scene.run)
+    assert scene.store.has_prediction(image("one").digest, scene.run)
+    assert not scene.store.has_prediction(image("two").digest, scene.run)
 
 
 def test_what_came_back_does_not_expire(scene: Scene) -> None:
@@ -36,7 +36,7 @@ def test_what_came_back_does_not_expire(scene: Scene) -> None:
     gone(scene, b"/a/1.png")
     (file,) = scene.note(b"/a/1.png")
     assert scene.store.expire(time.time() + 60) == 0
-    scene.store.commit(scene.run, Batch(linked=((file, image("one").digest),)))
+    scene.store.commit(scene.run, CommitBatch(linked=((file, image("one").digest),)))
     assert scene.store.expire(time.time() + 60) == 0
     assert scene.paths() == [b"/a/1.png"]
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from indexer.ports import Filter
+from indexer.ports.store_reader import HitFilter
 from tests.support.builders import card, image, prediction
 from tests.support.scene import ANY, Scene
 
@@ -16,12 +16,12 @@ HAPPY, SAD, CRYING = (0.8, 0.1, 0.1), (0.2, 0.7, 0.1), (0.0, 0.1, 0.9)
 def test_a_picture_is_found_once_by_the_face_that_answers_best(scene: Scene) -> None:
     scene.add_faces("pair", b"/a/pair.png", SAD, HAPPY)
     scene.add("one", b"/a/one.png", p=(0.75, 0.2, 0.05))
-    found = scene.store.ranked(scene.model, Filter(frozenset({"happy"})), 10, 0)
+    found = scene.store.ranked(scene.model, HitFilter(frozenset({"happy"})), 10, 0)
     assert [(ranked.hit.path, ranked.hit.box) for ranked in found] == [
         (b"/a/pair.png", (24, 10, 48, 30)),
         (b"/a/one.png", None),
     ]
-    (sad,) = scene.store.ranked(scene.model, Filter(frozenset({"sad"})), 10, 0)
+    (sad,) = scene.store.ranked(scene.model, HitFilter(frozenset({"sad"})), 10, 0)
     assert (sad.hit.path, sad.hit.box) == (b"/a/pair.png", (0, 10, 24, 30))
     everything = scene.store.ranked(scene.model, ANY, 10, 0)
     assert [(ranked.hit.path, ranked.hit.emotion) for ranked in everything] == [
@@ -40,7 +40,7 @@ def test_equal_faces_answer_once(scene: Scene) -> None:
 def test_a_face_that_is_excluded_keeps_its_picture_out(scene: Scene) -> None:
     scene.add_faces("pair", b"/a/pair.png", CRYING, HAPPY)
     scene.add_faces("glad", b"/a/glad.png", HAPPY)
-    chosen = Filter(frozenset({"happy", "sad"}), excluded=frozenset({"crying"}))
+    chosen = HitFilter(frozenset({"happy", "sad"}), excluded=frozenset({"crying"}))
     assert scene.paths(chosen) == [b"/a/glad.png"]
     ids = [int(number) for chunk in scene.store.vectors(scene.model) for number in chunk.ids]
     assert len(ids) == 3
@@ -62,13 +62,13 @@ def test_all_faces_of_a_picture_come_in_order_and_the_first_stands_for_it(scene:
 
 def test_pictures_are_looked_at_anew_where_faces_are_found_in_another_way(scene: Scene) -> None:
     scene.add("one", b"/a/1.png")
-    finding = scene.by(finder="f1")
+    finding = scene.by(detector="f1")
     assert scene.known(b"/a/1.png")[1] and not finding.known(b"/a/1.png")[1]
-    assert not scene.store.is_predicted(image("one").digest, finding.run)
+    assert not scene.store.has_prediction(image("one").digest, finding.run)
     finding.add_faces("one", b"/a/1.png", SAD, HAPPY)
     assert finding.known(b"/a/1.png")[1] and not scene.known(b"/a/1.png")[1]
     assert len(scene.store.predicted_at(scene.model, b"/a/1.png")) == 2
-    assert not scene.by(finder="f2").known(b"/a/1.png")[1]
+    assert not scene.by(detector="f2").known(b"/a/1.png")[1]
     scene.add("one", b"/a/1.png", p=CRYING)
     (whole,) = scene.store.predicted_at(scene.model, b"/a/1.png")
     assert (whole.hit.emotion, whole.hit.box) == ("crying", None)

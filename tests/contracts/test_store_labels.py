@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from indexer.ports import NOT_THE_MODELS, Filter, PictureFile
+from indexer.ports.store_reader import HitFilter, ImageFile
+from indexer.ports.vectors import NOT_THE_MODELS
 from tests.support.builders import card, image, prediction
 from tests.support.scene import ANY, STAMP, Scene
 
@@ -21,8 +22,8 @@ def test_a_label_goes_before_what_models_say(scene: Scene) -> None:
         assert (found[path].emotion, found[path].score, found[path].label) == ("crying", 1.0, "crying")
         assert found[path].emotions["happy"] == pytest.approx(0.7)
     assert (found[b"/a/2.png"].emotion, found[b"/a/2.png"].label) == ("sad", None)
-    assert scene.paths(Filter(frozenset({"crying"}), min_score=1.0)) == [b"/a/1.png", b"/a/copy.png"]
-    assert scene.paths(Filter(frozenset({"happy"}))) == []
+    assert scene.paths(HitFilter(frozenset({"crying"}), min_score=1.0)) == [b"/a/1.png", b"/a/copy.png"]
+    assert scene.paths(HitFilter(frozenset({"happy"}))) == []
     # What follows the store by ids sees the change as a new row.
     (changed,) = set(scene.store.prediction_ids(scene.model, ANY).tolist()) - set(before)
     assert changed > max(before)
@@ -57,7 +58,7 @@ def test_labels_last_through_new_predictions_other_models_and_lost_files(scene: 
     run.add("one", b"/a/1.png", p=(0.2, 0.1, 0.7))
     assert [ranked.hit.emotion for ranked in scene.store.ranked(other, ANY, 10, 0)] == ["sad"]
     scene.store.forget_model(scene.model)
-    scene.store.mark_gone([file.id for file in scene.store.known_files(b"/a", run.run).values()])
+    scene.store.mark_missing([file.id for file in scene.store.known_files(b"/a", run.run).values()])
     (kept,) = scene.store.labelled()
     assert (kept.image_id, kept.emotion, kept.path) == (image("one").digest.hex(), "sad", None)
 
@@ -66,10 +67,10 @@ def test_emotions_of_peoples_own_are_found_beside_the_models(scene: Scene) -> No
     scene.add("one", b"/a/1.png")
     scene.add("two", b"/a/2.png")
     scene.store.label({image("two").digest: "smug", image("never seen").digest: "sleepy"})
-    assert scene.store.emotions_said() == ("smug",)
-    assert scene.paths(Filter(frozenset({"smug"}))) == [b"/a/2.png"]
+    assert scene.store.user_emotions() == ("smug",)
+    assert scene.paths(HitFilter(frozenset({"smug"}))) == [b"/a/2.png"]
     assert scene.paths() == [b"/a/2.png", b"/a/1.png"]
-    assert len(scene.store.prediction_ids(scene.model, Filter(frozenset({"smug"})))) == 1
+    assert len(scene.store.prediction_ids(scene.model, HitFilter(frozenset({"smug"})))) == 1
     (rows,) = scene.store.vectors(scene.model)
     assert sorted(rows.emotions.tolist()) == [0, NOT_THE_MODELS]
 
@@ -80,7 +81,7 @@ def test_labels_are_listed_by_path_and_pictures_by_folder(scene: Scene) -> None:
     scene.store.label({image("one").digest: "sad", image("two").digest: "happy"})
     assert [(one.path, one.emotion) for one in scene.store.labelled()] == [(b"/a/2.png", "happy"), (b"/b/1.png", "sad")]
     assert [one.path for one in scene.store.pictures_at(b"/")] == [b"/a/2.png", b"/a/copy.png", b"/b/1.png"]
-    assert scene.store.pictures_at(b"/b") == [PictureFile(b"/b/1.png", image("one").digest, STAMP)]
+    assert scene.store.pictures_at(b"/b") == [ImageFile(b"/b/1.png", image("one").digest, STAMP)]
     assert [one.digest for one in scene.store.pictures_at(b"/a/2.png")] == [image("two").digest]
     assert scene.store.pictures_at(b"/c") == []
     known = [image("one").digest, image("two").digest]

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from indexer.domain.models import FileState
-from indexer.ports import Batch, Generation, Store
+from indexer.ports.store import Store
+from indexer.ports.store_writer import CommitBatch
+from indexer.ports.vectors import Generation
 from tests.support.builders import card, image, prediction
 from tests.support.scene import ANY, Scene
 
@@ -25,7 +27,7 @@ def test_predictions_of_models_do_not_mix(scene: Scene) -> None:
     other = scene.store.register_model(card("other", digest="22"))
     run = scene.store.begin_run([b"/a"], other)
     assert not scene.store.known_files(b"/a", run)[b"1.png"].predicted
-    assert not scene.store.is_predicted(image("one").digest, run)
+    assert not scene.store.has_prediction(image("one").digest, run)
     assert scene.store.ranked(other, ANY, 10, 0) == []
     assert list(scene.store.vectors(other)) == []
     assert scene.store.generation(other) is None
@@ -53,7 +55,7 @@ def test_every_commit_of_predictions_is_a_generation(scene: Scene) -> None:
     assert scene.store.had_generation(scene.model, second)
     assert not scene.store.had_generation(scene.model, Generation(first.last_id, second.token))
     (file,) = scene.note(b"/a/3.png")
-    scene.store.commit(scene.run, Batch(linked=((file, image("one").digest),)))
+    scene.store.commit(scene.run, CommitBatch(linked=((file, image("one").digest),)))
     assert scene.store.generation(scene.model) == second
 
 
@@ -101,7 +103,7 @@ def test_a_generation_from_before_forgetting_is_never_trusted_again(scene: Scene
 
 
 def test_a_model_larger_than_a_transaction_is_forgotten_whole(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("db.sqlite.writer._DELETED_AT_ONCE", 2)
+    monkeypatch.setattr("db.sqlite.writer._DELETE_CHUNK_ROWS", 2)
     for i in range(5):
         scene.add(f"n{i}", b"/a/%d.png" % i, seed=i)
     assert scene.store.forget_model(scene.model) == 5

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from db.vectors.faiss_index import FaissVectors, NumpyVectors
 from db.vectors.files import FaissFiles
-from db.vectors.sync import Layers
-from indexer.ports import Generation, Selection, VectorIndex, VectorRows
+from db.vectors.sync import CombinedVectorIndex
+from indexer.ports.vectors import Generation, VectorFilter, VectorIndex, VectorRows
 from tests.support.builders import card, rows, unit_vectors
 
 
@@ -23,7 +23,7 @@ def _layers(all_rows: VectorRows) -> VectorIndex:
         VectorRows(all_rows.ids[part], all_rows.emotions[part], all_rows.scores[part], all_rows.vectors[part])
         for part in (slice(None, half), slice(half, None))
     ]
-    return Layers([FaissVectors.build(parts[0]), NumpyVectors(parts[1])])
+    return CombinedVectorIndex([FaissVectors.build(parts[0]), NumpyVectors(parts[1])])
 
 
 def _kept(folder: Path) -> Callable[[VectorRows], VectorIndex]:
@@ -50,9 +50,9 @@ def _kept(folder: Path) -> Callable[[VectorRows], VectorIndex]:
 )
 def build(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[VectorRows], VectorIndex]:
     if "clusters" in request.param:
-        monkeypatch.setattr("db.vectors.faiss_index.CLUSTERED_FROM", 1)
+        monkeypatch.setattr("db.vectors.faiss_index.CLUSTERED_MIN_ROWS", 1)
     if "threads" in request.param:
-        monkeypatch.setattr("db.vectors.faiss_index._A_THREAD", 1)
+        monkeypatch.setattr("db.vectors.faiss_index._ROWS_PER_THREAD", 1)
         monkeypatch.setattr("faiss.omp_get_max_threads", lambda: 3)
     builders: dict[str, Callable[[VectorRows], VectorIndex]] = {
         "numpy": NumpyVectors,
@@ -66,7 +66,7 @@ def build(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     return builders[request.param]
 
 
-def brute_force(all_rows: VectorRows, query: np.ndarray, k: int, within: Selection) -> np.ndarray:
+def brute_force(all_rows: VectorRows, query: np.ndarray, k: int, within: VectorFilter) -> np.ndarray:
     """The k best similarities, the slow and obvious way."""
     allowed = all_rows.scores >= np.float32(within.min_score)
     if within.emotions is not None:
@@ -78,24 +78,24 @@ def brute_force(all_rows: VectorRows, query: np.ndarray, k: int, within: Selecti
 
 
 SELECTIONS = [
-    Selection(),
-    Selection(emotions=frozenset({1})),
-    Selection(emotions=frozenset({0, 2})),
-    Selection(emotions=frozenset({9})),
-    Selection(emotions=frozenset()),
-    Selection(min_score=0.7),
-    Selection(emotions=frozenset({1, 2}), min_score=0.9),
-    Selection(min_score=1.1),
-    Selection(ids=np.array([3, 50, 51, 99], dtype=np.int64)),
-    Selection(ids=np.array([3, 50, 51, 99, 12345], dtype=np.int64), emotions=frozenset({0, 1}), min_score=0.3),
-    Selection(ids=np.empty(0, dtype=np.int64)),
+    VectorFilter(),
+    VectorFilter(emotions=frozenset({1})),
+    VectorFilter(emotions=frozenset({0, 2})),
+    VectorFilter(emotions=frozenset({9})),
+    VectorFilter(emotions=frozenset()),
+    VectorFilter(min_score=0.7),
+    VectorFilter(emotions=frozenset({1, 2}), min_score=0.9),
+    VectorFilter(min_score=1.1),
+    VectorFilter(ids=np.array([3, 50, 51, 99], dtype=np.int64)),
+    VectorFilter(ids=np.array([3, 50, 51, 99, 12345], dtype=np.int64), emotions=frozenset({0, 1}), min_score=0.3),
+    VectorFilter(ids=np.empty(0, dtype=np.int64)),
 ]
 
 
 @pytest.mark.parametrize("within", SELECTIONS, ids=range(len(SELECTIONS)))
 @pytest.mark.parametrize("k", [1, 10, 500])
 def test_search_finds_exactly_the_nearest_of_the_selected(
-    build: Callable[[VectorRows], VectorIndex], within: Selection, k: int
+    build: Callable[[VectorRows], VectorIndex], within: VectorFilter, k: int
 ) -> None:
     all_rows = rows(300)
     index = build(all_rows)
@@ -114,7 +114,7 @@ def test_a_vector_finds_itself(build: Callable[[VectorRows], VectorIndex]) -> No
     index = build(all_rows)
     assert len(index) == 50
     for i in (0, 17, 49):
-        ids, similarities = index.search(all_rows.vectors[i].astype(np.float32), 1, Selection())
+        ids, similarities = index.search(all_rows.vectors[i].astype(np.float32), 1, VectorFilter())
         assert ids.tolist() == [i + 1]
         assert similarities[0] == pytest.approx(1, abs=1e-3)
 
@@ -142,6 +142,6 @@ def test_a_forgotten_model_has_no_files_and_others_keep_theirs(tmp_path: Path) -
 def test_faiss_agrees_with_brute_force(seed: int, count: int, k: int, emotions: frozenset[int] | None, min_score: float) -> None:
     all_rows = rows(count, seed=seed, emotions=4)
     query = unit_vectors(1, 16, seed=seed + 1)[0].astype(np.float32)
-    within = Selection(emotions, min_score)
+    within = VectorFilter(emotions, min_score)
     _, similarities = FaissVectors.build(all_rows).search(query, k, within)
     np.testing.assert_allclose(similarities, brute_force(all_rows, query, k, within), atol=1e-5)

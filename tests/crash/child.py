@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from indexer.analysis.analyzer import Reader
+from indexer.analysis.analyzer import Analyzer
 from indexer.ingest import service as ingest_service
 from indexer.ingest.run import IndexOptions
 from indexer.settings import Settings
@@ -28,5 +28,5 @@ if __name__ == "__main__":
         [os.fsencode(pictures)],
         IndexOptions(),
         Told(),
-        lambda settings: Reader(FakeClassifier(batch_size=4)),
+        lambda settings: Analyzer(FakeClassifier(batch_size=4)),
     )

@@ -15,12 +15,12 @@ from blake3 import blake3
 from filelock import FileLock, Timeout
 
 from db.vectors.files import FaissFiles
-from db.vectors.sync import open_vectors
+from db.vectors.sync import open_index
 from indexer import bootstrap
-from indexer.analysis.analyzer import Reader
+from indexer.analysis.analyzer import Analyzer
 from indexer.domain.errors import MoodexError
-from indexer.domain.models import LOOK, ModelCard, Query
-from indexer.domain.queries import Question
+from indexer.domain.models import LOOK, ModelCard, SearchQuery
+from indexer.domain.queries import SearchRequest
 from indexer.maintenance import check
 from indexer.search import service as search_service
 from indexer.search.engine import search
@@ -112,18 +112,18 @@ def searches(settings: Settings, truth: Truth, chance: random.Random) -> Iterato
             for path, wanted in _questions(truth, model.card, chance):
                 expected = _all_alike(truth, model.card, wanted)
                 for limit in (_EVERYTHING, _FEW):  # of few, an index that is not true would propose the wrong ones
-                    query = Query(like=wanted.astype(np.float32), limit=limit)
-                    hits = search(store, model, query, partial(open_vectors, store, files, model))
+                    query = SearchQuery(like=wanted.astype(np.float32), limit=limit)
+                    hits = search(store, model, query, partial(open_index, store, files, model))
                     left = {hit.path: hit.similarity for hit in hits}
                     yield from _compared(f"as left, {model.card.name}, like {path!r}", left, expected, limit)
     for model in models:
         named = _named(settings, model.card)
         for path, wanted in _questions(truth, model.card, chance)[:1]:
-            asked = Question(like=path, limit=_EVERYTHING)
+            asked = SearchRequest(like=path, limit=_EVERYTHING)
             mended = {hit.path: hit.similarity for hit in search_service.search(named, asked, _nobody)}
             yield from _compared(f"as mended, {model.card.name}, like {path!r}", mended, _all_alike(truth, model.card, wanted))
         emotion = chance.choice(sorted({said.emotion for (key, _, _), said in truth.said.items() if key == model.card.key}))
-        asked = Question(emotions=(emotion,), exact_label=True, limit=_EVERYTHING)
+        asked = SearchRequest(emotions=(emotion,), exact_label=True, limit=_EVERYTHING)
         by_emotion = {hit.path for hit in search_service.search(named, asked, _nobody)}
         live = truth.live()
         right = {
@@ -149,7 +149,7 @@ def _questions(truth: Truth, card: ModelCard, chance: random.Random) -> list[tup
 
 def _all_alike(truth: Truth, card: ModelCard, wanted: np.ndarray) -> dict[bytes, float]:
     """How alike every live file is, by a look at every row."""
-    look = card.columns(LOOK)
+    look = card.space_slice(LOOK)
     like = wanted[look].astype(np.float64)
     live = truth.live()
     best: dict[bytes, float] = {}
@@ -179,7 +179,7 @@ def _named(settings: Settings, card: ModelCard) -> Settings:
     return Settings(home=settings.home, model=card.name)
 
 
-def _nobody(_settings: Settings) -> Reader:
+def _nobody(_settings: Settings) -> Analyzer:
     raise AssertionError("nothing has to be computed to search by what is stored")
 
 

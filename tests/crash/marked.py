@@ -78,7 +78,7 @@ def write(path: Path, mark: Mark) -> None:
 
 
 class MarkReader:
-    """Implements `indexer.ports.Classifier`: says what a picture carries, as probabilities and as a direction of its own."""
+    """Implements `indexer.ports.models.Classifier`: reads what an image carries, as probabilities and a direction of its own."""
 
     def __init__(self, name: str) -> None:
         self.card = ModelCard(name, "marks", name.encode().hex(), EMOTIONS, InputSpec(_SIDE, 127.5, 127.5), _SIZE)

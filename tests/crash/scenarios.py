@@ -14,11 +14,11 @@ from pathlib import Path
 from db.sqlite.migrations import STEPS
 from indexer.ingest import service as ingest_service
 from indexer.labels import service as labels_service
-from indexer.labels.assign import what_is_said
+from indexer.labels.assign import parse_assignments
 from tests.crash.victim import FAKE, Place
 from tests.support import drawn
 from tests.support.builders import encoded, picture, write_pictures
-from tests.support.fake_models import FakeFaceFinder
+from tests.support.fake_models import FakeFaceDetector
 from tests.support.library import Library
 
 EXAMPLES = Path(__file__).parents[2] / "examples/images"
@@ -55,7 +55,7 @@ class Scenario:
 
 def _library(place: Place) -> Library:
     library = Library(place.pictures, place.home)
-    library.finder = FakeFaceFinder()
+    library.detector = FakeFaceDetector()
     return library
 
 
@@ -65,7 +65,7 @@ def _some(place: Place) -> Library:
     write_pictures(place.pictures / "a", 18)
     write_pictures(place.pictures / "b", 9, first_seed=100)
     faces = picture(7, (60, 60))
-    for number, mark in enumerate(FakeFaceFinder.MARKS):
+    for number, mark in enumerate(FakeFaceDetector.MARKS):
         faces.paste(mark, (5 + 15 * number, 5, 15 + 15 * number, 20 + number))
     (place.pictures / "b/faces.png").write_bytes(encoded(faces))
     shutil.copyfile(place.pictures / "a/000.png", place.pictures / "b/twin.png")
@@ -75,7 +75,7 @@ def _some(place: Place) -> Library:
 
 def _say(library: Library, emotion: str, *names: str) -> None:
     paths = [os.fsencode(library.folder / name) for name in names]
-    labels_service.label(library.settings, what_is_said(paths, emotion, False), False)
+    labels_service.label(library.settings, parse_assignments(paths, emotion, False), False)
 
 
 def _index(place: Place, *words: str) -> tuple[str, ...]:
@@ -254,7 +254,7 @@ def recover(place: Place) -> Commands:
 def migrate(place: Place) -> Commands:
     """A database of the first schema, with what an earlier moodex wrote into it."""
     library = _some(place)
-    library.finder = None
+    library.detector = None
     library.index()
     new, old = library.settings.database, place.out / "old.sqlite"
     with closing(sqlite3.connect(old)) as connection, connection:
@@ -294,7 +294,7 @@ def teach(place: Place) -> Commands:
     ingest_service.index(settings, [os.fsencode(place.pictures)], IndexOptions(), Remembered())
     for kind, word in (("happy", "happy"), ("sad", "smug")):
         paths = [os.fsencode(path) for path in sorted(place.pictures.rglob(f"{kind}/*.png"))[::2]]
-        labels_service.label(settings, what_is_said(paths, word, False), True)
+        labels_service.label(settings, parse_assignments(paths, word, False), True)
     return (("teach", "--name", "mine"), ("teach", "--undo"))
 
 
@@ -318,7 +318,7 @@ SCENARIOS: Sequence[Scenario] = (
     Scenario("teach", teach, ends=False, codes=(2,), model=None, smaller=_FAST_TEACHING, most=24),
     Scenario("shipped", shipped, model=None, most=10),
     Scenario("first", first, everyday=True),
-    Scenario("again", again, broke=(f"before {_COMMIT} db.sqlite.writer.SqliteCatalog.settle_moves #1",)),
+    Scenario("again", again, broke=(f"before {_COMMIT} db.sqlite.writer.SqliteWriter.detect_moves #1",)),
     Scenario("switch", switch),
     Scenario("force", force, anew=True),
     Scenario("prune", prune, broke=(f"after {_COMMIT} db.sqlite.retention.expire #1",)),
@@ -329,8 +329,8 @@ SCENARIOS: Sequence[Scenario] = (
         "forget",
         forget,
         codes=(6,),
-        smaller={"db.sqlite.writer._DELETED_AT_ONCE": _SMALL},
-        broke=[f"after {_COMMIT} db.sqlite.writer.SqliteCatalog.forget_model #{number}" for number in (1, 4)],
+        smaller={"db.sqlite.writer._DELETE_CHUNK_ROWS": _SMALL},
+        broke=[f"after {_COMMIT} db.sqlite.writer.SqliteWriter.forget_model #{number}" for number in (1, 4)],
     ),
     Scenario("schedule", schedule, whole=True, codes=(2,)),
     Scenario("save", save, whole=True),

@@ -23,17 +23,17 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from indexer.analysis.analyzer import Reader
+from indexer.analysis.analyzer import Analyzer
 from indexer.domain.emotions import EMOTIONS
 from indexer.domain.errors import WriterBusy
 from indexer.domain.models import FileState, Hit
-from indexer.domain.queries import Question
+from indexer.domain.queries import SearchRequest
 from indexer.domain.runs import DIED
 from indexer.exporters.text import writer_for
 from indexer.ingest import service as ingest_service
 from indexer.ingest.run import IndexOptions
 from indexer.labels import service as labels_service
-from indexer.labels.assign import what_is_said
+from indexer.labels.assign import parse_assignments
 from indexer.maintenance import check
 from indexer.maintenance import status as status_service
 from indexer.registry import service as registry_service
@@ -197,7 +197,7 @@ class Writer:
                 self.tally.counts["forgotten"] += 1
 
     def _label(self, group: int, emotion: str | None) -> None:
-        said = what_is_said([os.fsencode(self._world.group(group))], emotion, emotion is None)
+        said = parse_assignments([os.fsencode(self._world.group(group))], emotion, emotion is None)
         self._patiently(lambda: labels_service.label(self._world.settings(FIRST), said, new=False))
         self.tally.counts["labelled"] += 1
 
@@ -208,7 +208,7 @@ class Writer:
                 [os.fsencode(folder)],
                 IndexOptions(**options),
                 Remembered(),
-                lambda settings: Reader(MarkReader(model)),
+                lambda settings: Analyzer(MarkReader(model)),
             )
         )
         self.tally.counts["runs"] += 1
@@ -316,7 +316,7 @@ class Asker:
 
     def _export(self) -> None:
         how = (writer_for(self._table, False), Remembered())
-        transfer_service.export(self._world.settings(FIRST), transfer_service.Asked(), self._table, True, how)
+        transfer_service.export(self._world.settings(FIRST), transfer_service.ExportRequest(), self._table, True, how)
         rows = [json.loads(line) for line in self._table.read_text().splitlines()]
         hits = [
             Hit(
@@ -338,7 +338,7 @@ class Asker:
             raise Torn(f"a check-up found {found.findings}")
 
     def _search(self, model: str, **asked: Any) -> list[Hit]:
-        question = replace(Question(limit=_EVERYTHING), **asked)
+        question = replace(SearchRequest(limit=_EVERYTHING), **asked)
         return search_service.search(self._world.settings(model), question, _reader)
 
 
@@ -347,8 +347,8 @@ def _between() -> float:
     return Mark(0, MEMBERS // 2).score - 0.001
 
 
-def _reader(settings: Settings) -> Reader:
-    return Reader(MarkReader(str(settings.model)))
+def _reader(settings: Settings) -> Analyzer:
+    return Analyzer(MarkReader(str(settings.model)))
 
 
 def stress(place: Path, seconds: float, readers: int, seed: int) -> Tally:

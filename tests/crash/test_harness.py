@@ -23,7 +23,7 @@ def test_whenever_it_is_killed_nothing_is_broken(scenario: str) -> None:
 @pytest.mark.parametrize(
     "kill",
     [
-        Kill("commit home/x in db.sqlite.writer.SqliteCatalog.commit", 3, "after", cut=True),
+        Kill("commit home/x in db.sqlite.writer.SqliteWriter.commit", 3, "after", cut=True),
         Kill("write a b in c.<d>", 1, "half"),
         Kill(at=0.25),
     ],

@@ -20,13 +20,13 @@ from tqdm import tqdm
 
 import cli
 from indexer import bootstrap
-from indexer.analysis.analyzer import Reader, Regions
+from indexer.analysis.analyzer import AnalyzedImage, Analyzer
 from indexer.domain.models import DecodedImage
 from indexer.ingest import service as ingest_service
 from indexer.search import service as search_service
 from indexer.settings import Settings
 from tests.crash.steps import Journal, Kill, Steps
-from tests.support.fake_models import FakeClassifier, FakeFaceFinder
+from tests.support.fake_models import FakeClassifier, FakeFaceDetector
 
 FAKE = "fake"
 
@@ -82,7 +82,7 @@ class Run:
 
 
 class Told:
-    """Notes what people are told of a run. Implements `indexer.ports.Progress`."""
+    """Notes what people are told of a run. Implements `indexer.ports.progress.Progress`."""
 
     journal: Journal
 
@@ -101,12 +101,12 @@ class Told:
     def warn(self, sentence: str) -> None: ...
 
 
-class Noted(Reader):
+class Noted(Analyzer):
     """A reader that notes what it computes."""
 
     journal: Journal
 
-    def predict(self, images: Sequence[DecodedImage]) -> list[Regions | None]:
+    def predict(self, images: Sequence[DecodedImage]) -> list[AnalyzedImage | None]:
         key = self.classifier.card.key
         self.journal.note("computed", model=key, digests=[image.digest.hex() for image in images])
         return super().predict(images)
@@ -142,11 +142,11 @@ def live(run: Run) -> None:
         journal.note("over", at=time.monotonic())
 
 
-def _fake(settings: Settings, _threads: int = 0) -> Reader:
-    finder = None if settings.faces == "off" else FakeFaceFinder()
-    return Noted(FakeClassifier(name=settings.model or FAKE, batch_size=4), finder)
+def _fake(settings: Settings, _threads: int = 0) -> Analyzer:
+    detector = None if settings.faces == "off" else FakeFaceDetector()
+    return Noted(FakeClassifier(name=settings.model or FAKE, batch_size=4), detector)
 
 
-def _real(settings: Settings) -> Reader:
-    reader = bootstrap.open_for_many(settings)
-    return Noted(reader.classifier, reader.finder, reader.decoders)
+def _real(settings: Settings) -> Analyzer:
+    reader = bootstrap.open_batch_analyzer(settings)
+    return Noted(reader.classifier, reader.detector, reader.decoders)

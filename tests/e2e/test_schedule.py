@@ -21,8 +21,8 @@ import pytest
 import cli
 from commands import logs
 from db.writer_lock import writer_lock
-from indexer.domain.jobs import Last
-from indexer.ports import RunRecord
+from indexer.domain.jobs import JobStatus
+from indexer.ports.store_reader import RunRecord
 from indexer.scheduling import service as scheduling_service
 from indexer.settings import Settings
 from tests.e2e.conftest import ROOT, Run, run_cli
@@ -76,7 +76,7 @@ def event(name: str) -> Callable[[str], bool]:
     return lambda line: json.loads(line)["event"] == name
 
 
-def jobs(home: Path) -> dict[str, Last]:
+def jobs(home: Path) -> dict[str, JobStatus]:
     return {one.job.name: one.job.last for one in scheduling_service.planned(Settings(home))}
 
 

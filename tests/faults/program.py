@@ -18,33 +18,33 @@ from typing import Any
 import cli
 import db.sqlite.engine
 import db.sqlite.raw_connection
-from db.sqlite.reader import SqliteShelf
-from db.sqlite.writer import SqliteCatalog
+from db.sqlite.reader import SqliteReader
+from db.sqlite.writer import SqliteWriter
 from db.vectors.files import FaissFiles
-from indexer.analysis.analyzer import Reader
+from indexer.analysis.analyzer import Analyzer
 from indexer.ingest import service as ingest_service
 from indexer.search import service as search_service
 from indexer.settings import Settings
-from models.model_registry import ModelShelf
+from models.model_registry import ModelRegistry
 from tests.support.fake_models import FakeClassifier
 
 MOMENTS: dict[str, tuple[object, str]] = {
-    "scan": (SqliteCatalog, "known_files"),
-    "noting": (SqliteCatalog, "note_scan"),
-    "decoding": (SqliteCatalog, "pending"),
+    "scan": (SqliteWriter, "known_files"),
+    "noting": (SqliteWriter, "record_scan"),
+    "decoding": (SqliteWriter, "pending"),
     "batch": (FakeClassifier, "classify"),
-    "commit": (SqliteCatalog, "commit"),
+    "commit": (SqliteWriter, "commit"),
     "vectors": (FaissFiles, "save"),
-    "models": (SqliteShelf, "models"),
+    "models": (SqliteReader, "models"),
     "copying": (db.sqlite.raw_connection, "_begin"),
-    "rescoring": (SqliteCatalog, "rescore"),
-    "teaching": (ModelShelf, "place"),
+    "rescoring": (SqliteWriter, "rescore"),
+    "teaching": (ModelRegistry, "place"),
 }
 """What the program is about to do, by name."""
 
 
-def _fake(settings: Settings, *_: object) -> Reader:
-    return Reader(FakeClassifier(batch_size=4))
+def _fake(settings: Settings, *_: object) -> Analyzer:
+    return Analyzer(FakeClassifier(batch_size=4))
 
 
 def _before(where: object, name: str, act: Callable[[], None]) -> None:
@@ -89,7 +89,7 @@ def main() -> None:
         for module, name in ((ingest_service, "index"), (search_service, "search"), (search_service, "show")):
             setattr(module, name, partial(getattr(module, name), reader_factory=_fake))
     if seconds := os.environ.get("FAULT_PATIENCE"):
-        db.sqlite.raw_connection.TIMEOUT = db.sqlite.engine.TIMEOUT = float(seconds)
+        db.sqlite.raw_connection.BUSY_TIMEOUT_SECONDS = db.sqlite.engine.BUSY_TIMEOUT_SECONDS = float(seconds)
     if most := os.environ.get("FAULT_PAGES"):
         _limit_pages(int(most))
     if moment := os.environ.get("FAULT_AT"):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from indexer.domain.jobs import Job, Last, When
+from indexer.domain.jobs import Job, JobStatus, Trigger
 from indexer.domain.models import FileState
 from indexer.scheduling import service as scheduling_service
 from indexer.scheduling.timing import after_run, next_due
@@ -109,13 +109,13 @@ def test_a_grace_period_neither_ends_early_nor_shrinks_when_the_clock_is_set_bac
 def test_a_job_during_which_the_clock_is_set_back_has_ended(library: Library) -> None:
     now, earlier = 1e9, 1e9 - 400 * DAY
     summary = library.index()
-    last = after_run(Last(begun_at=now), summary, earlier)
+    last = after_run(JobStatus(begun_at=now), summary, earlier)
     assert not last.unfinished
 
 
 def test_a_job_that_is_to_be_tried_again_is_not_put_off_by_a_clock_that_is_set_back() -> None:
     now, earlier = 1e9, 1e9 - 400 * DAY
-    last = Last(begun_at=now, ended_at=now, retry_at=now + 60, outcome="failed", failures=1)
-    job = Job("all", (b"/",), When(watch=True), last=last)
+    last = JobStatus(begun_at=now, ended_at=now, retry_at=now + 60, outcome="failed", failures=1)
+    job = Job("all", (b"/",), Trigger(watch=True), last=last)
     assert next_due(job, now, UTC) == now + 60
     assert next_due(job, earlier, UTC) == earlier

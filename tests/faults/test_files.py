@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from blake3 import blake3
 
-from indexer.analysis.analyzer import Reader
+from indexer.analysis.analyzer import Analyzer
 from indexer.domain.errors import ImageError, Unreadable
 from indexer.ingest import service as ingest_service
 from indexer.ingest.run import IndexOptions
@@ -120,7 +120,7 @@ NOT_THERE = (deleted, without_its_folder)
 def check_answers(library: Library) -> None:
     """Every answer is of the bytes that its picture is known by, wherever those are now."""
     known = {blake3(path.read_bytes()).hexdigest(): path for path in library.folder.parent.rglob("*.png") if path.is_file()}
-    reader = Reader(FakeClassifier())
+    reader = Analyzer(FakeClassifier())
     for hit in library.everything():
         (prediction,) = reader.predict([reader.decode(known[hit.image_id].read_bytes())])[0] or ()
         assert hit.score == pytest.approx(max(prediction.probabilities), abs=1e-5)

@@ -30,7 +30,7 @@ def held(database: Path, *statements: str) -> Iterator[None]:
 
 def said_of(database: Path) -> str:
     return (
-        f"Another program holds the database {database} locked, and did not let go of it in 0 s; close that program, "
+        f"Another program holds a lock on the database {database}, and moodex waited 0 s for it. Close that program, "
         "then run the same command again."
     )
 
@@ -79,9 +79,9 @@ class Taken(Remembered):
 def test_a_lock_that_is_taken_in_the_middle_of_a_run(
     library: Library, undisturbed: list[tuple[object, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("db.sqlite.engine.TIMEOUT", PATIENCE)
+    monkeypatch.setattr("db.sqlite.engine.BUSY_TIMEOUT_SECONDS", PATIENCE)
     progress = Taken(library.settings.database)
-    with pytest.raises(WriterBusy, match="Another program holds the database") as caught:
+    with pytest.raises(WriterBusy, match="Another program holds a lock") as caught:
         ingest_service.index(library.settings, [bytes(library.folder)], IndexOptions(), progress, lambda _: library.reader)
     assert caught.value.exit_code == 4
     assert progress.foreign is not None

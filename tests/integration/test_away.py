@@ -14,8 +14,8 @@ import pytest
 from indexer.domain.errors import UsageError
 from indexer.domain.models import FileState
 from indexer.labels import service as labels_service
-from indexer.labels.assign import Said
-from indexer.ports import RunRecord
+from indexer.labels.assign import LabelAssignment
+from indexer.ports.store_reader import RunRecord
 from tests.support.builders import write_pictures
 from tests.support.library import Library, counts
 
@@ -133,7 +133,7 @@ def test_what_is_gone_for_longer_than_the_grace_period_is_forgotten(library: Lib
 
 
 def label(library: Library, path: Path) -> None:
-    labels_service.label(library.settings, [Said(os.fsencode(path), "crying")], new=False)
+    labels_service.label(library.settings, [LabelAssignment(os.fsencode(path), "crying")], new=False)
 
 
 def test_the_grace_period_is_a_setting(library: Library) -> None:
@@ -155,12 +155,12 @@ def test_the_vector_index_shrinks_with_what_is_forgotten(library: Library) -> No
     age(library, 31)
     assert library.index().expired == 20
     from db.vectors.files import FaissFiles
-    from db.vectors.sync import is_kept
+    from db.vectors.sync import is_index_current
 
     with library.store() as store:
         (model,) = store.models()
         files = FaissFiles(library.settings.vectors)
-        assert is_kept(store, files, model)
+        assert is_index_current(store, files, model)
         assert sum(len(segment.vectors) for segment in files.load(model.card)) == store.regions(model.id) == 10
     assert len(library.search(like=os.fsencode(paths[0]))) == 10
     for path in paths[:10]:

@@ -64,7 +64,7 @@ def test_all_comes_back(library: Library, tmp_path: Path) -> None:
     assert manifest.rows["labels"] == 3 and manifest.rows["files"] == 42
     assert list(tmp_path.glob(".*")) == []
     other = Library(library.folder, tmp_path / "other")
-    other.finder = library.finder
+    other.detector = library.detector
     assert restore(other.settings, saved) == ()
     assert everything(other) == everything(library)
     assert (other.settings.models / "mine.safetensors").read_bytes() == b"weights" * 1000

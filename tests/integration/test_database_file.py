@@ -83,7 +83,7 @@ def test_a_database_from_before_embeddings_were_shared_keeps_every_embedding(tmp
         assert (model.card.name, model.card.spaces, store.pictures(model.id)) == ("old", (), 3)
         (rows,) = store.vectors(model.id)
         assert rows.ids.tolist() == [5, 6, 7] and np.array_equal(rows.vectors, vectors)
-        plain, finding = store.begin_run([b"/a"], model.id), store.begin_run([b"/a"], model.id, "finder")
+        plain, finding = store.begin_run([b"/a"], model.id), store.begin_run([b"/a"], model.id, "detector")
         assert all(file.predicted for file in store.known_files(b"/a", plain).values())
         assert not any(file.predicted for file in store.known_files(b"/a", finding).values())
         assert store.forget_model(model.id) == 3 and list(store.vectors(model.id)) == []

@@ -13,8 +13,8 @@ import pytest
 from db.sqlite.raw_connection import reading
 from db.writer_lock import writer_lock
 from indexer.domain.errors import Interrupted, MoodexError, WriterBusy
-from indexer.domain.health import KINDS, Doctored, Severity
-from indexer.domain.models import in_precision
+from indexer.domain.health import FINDING_KINDS, DoctorReport, Severity
+from indexer.domain.models import with_precision
 from indexer.maintenance import check
 from indexer.settings import Settings
 from tests.support import damage
@@ -30,7 +30,7 @@ _FEW = "SELECT min(id) FROM predictions"
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Library:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("db.vectors.faiss_index.CLUSTERED_FROM", 20)
+        patch.setattr("db.vectors.faiss_index.CLUSTERED_MIN_ROWS", 20)
         return damage.build(tmp_path_factory.mktemp("sound"))
 
 
@@ -39,11 +39,11 @@ def library(sound: Library, tmp_path: Path) -> Iterator[Library]:
     yield damage.copy(sound, tmp_path)
 
 
-def doctor(library: Library, deep: bool = False, repair: bool = False) -> Doctored:
+def doctor(library: Library, deep: bool = False, repair: bool = False) -> DoctorReport:
     return check.doctor(library.settings, deep, repair, Remembered())
 
 
-def found(done: Doctored) -> dict[str, int]:
+def found(done: DoctorReport) -> dict[str, int]:
     """What was found, but for what every test's library has: a model of which there is no file."""
     return {one.kind: one.count for one in done.found.findings if one.kind != "weights_gone"}
 
@@ -123,7 +123,7 @@ PLANNED: dict[str, tuple[str, int, tuple[str, ...]]] = {
     "files of a picture that is not there": ("references", 1, ("UPDATE files SET image_id = 8888 WHERE id = 6",)),
     "runs that are not there": ("references", 42, ("DELETE FROM runs",)),
     "an embedder that is not there": ("references", 43, ("DELETE FROM embedders",)),
-    "a finder that is not there": ("references", 46, ("DELETE FROM finders",)),
+    "a detector that is not there": ("references", 46, ("DELETE FROM finders",)),
 }  # fmt: skip
 
 
@@ -135,7 +135,7 @@ def test_planned_damage_is_found_and_mended(library: Library, name: str) -> None
     labelled = kept(library)[1]
     first = doctor(library)
     assert found(first).get(kind) == number, (found(first), number)
-    about = KINDS[kind]
+    about = FINDING_KINDS[kind]
     assert first.exit_code == (5 if about.severity is Severity.PROBLEM else 0)
     done = doctor(library, repair=True)
     if not about.mended:
@@ -300,7 +300,7 @@ def test_what_is_read_is_one_moment(library: Library) -> None:
 @pytest.mark.parametrize("repair", [False, True])
 def test_a_check_up_that_is_stopped_is_no_finding(library: Library, monkeypatch: pytest.MonkeyPatch, repair: bool) -> None:
     """Wherever it is stopped: a statement that SQLite was told to give up on must not be taken for damage, nor be repaired."""
-    monkeypatch.setattr("db.sqlite.raw_connection._STEPS", 200)
+    monkeypatch.setattr("db.sqlite.raw_connection._PROGRESS_OPCODES", 200)
     before = library.settings.database.read_bytes()
     stopped = 0
     for patience in range(0, 150, 5):
@@ -316,7 +316,7 @@ def test_a_check_up_that_is_stopped_is_no_finding(library: Library, monkeypatch:
 
             yield check_stop
 
-        monkeypatch.setattr(check, "stoppable", impatient)
+        monkeypatch.setattr(check, "graceful_stop", impatient)
         try:
             done = doctor(library, repair=repair)
             assert found(done) == {}
@@ -329,7 +329,7 @@ def test_a_check_up_that_is_stopped_is_no_finding(library: Library, monkeypatch:
 def test_a_model_in_another_precision_is_sound(library: Library) -> None:
     half = library.with_model("fake@bf16")
     half.classifier = FakeClassifier(name="fake")
-    half.classifier.card = in_precision(half.classifier.card, "bf16")
+    half.classifier.card = with_precision(half.classifier.card, "bf16")
     half.index()
     assert doctor(library).exit_code == 0
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from indexer.domain.errors import NotIndexed, UnknownEmotion, UsageError
-from indexer.domain.export import Exported
+from indexer.domain.export import ExportReport
 from indexer.exporters.text import COLUMNS, writer_for
 from indexer.labels import service as labels_service
-from indexer.labels.assign import what_is_said
-from indexer.system.text import guarded
+from indexer.labels.assign import parse_assignments
+from indexer.system.text import escape_spreadsheet_formula
 from indexer.transfer import service as transfer_service
 from tests.support import damage
 from tests.support.builders import write_pictures
@@ -37,8 +37,8 @@ def library(sound: Library, tmp_path: Path) -> Library:
 
 def export(
     library: Library, target: Path, *emotions: str, under: Path | None = None, force: bool = False, embeddings: bool = False
-) -> Exported:
-    asked = transfer_service.Asked(emotions, None if under is None else os.fsencode(under))
+) -> ExportReport:
+    asked = transfer_service.ExportRequest(emotions, None if under is None else os.fsencode(under))
     return transfer_service.export(library.settings, asked, target, force, (writer_for(target, embeddings), Remembered()))
 
 
@@ -100,7 +100,7 @@ def test_parquet_is_read_by_others(library: Library, tmp_path: Path) -> None:
     shutil.copyfile(library.folder / "a/001.png", odd)
     library.index()
     unseen = os.fsencode(library.folder / "a/010.png")
-    labels_service.label(library.settings, what_is_said([unseen], "happy", False), False)
+    labels_service.label(library.settings, parse_assignments([unseen], "happy", False), False)
     sql(
         library,
         "DELETE FROM predictions WHERE image_id = (SELECT image_id FROM files WHERE name = CAST('010.png' AS BLOB))",
@@ -158,7 +158,7 @@ def test_pictures_that_are_not_here_can_be_left_out(library: Library, tmp_path: 
     other = Library(tmp_path / "few", tmp_path / "other")
     write_pictures(other.folder / "a", 4)
     other.index()
-    said = what_is_said([os.fsencode(tmp_path / "all.csv")], None, False)
+    said = parse_assignments([os.fsencode(tmp_path / "all.csv")], None, False)
     with pytest.raises(NotIndexed):
         labels_service.label(other.settings, said, False)
     assert labels(other) == {}
@@ -169,7 +169,7 @@ def test_pictures_that_are_not_here_can_be_left_out(library: Library, tmp_path: 
 @pytest.mark.parametrize("word", ["=cmd|' /c calc'!a0", "+smug", "-meh", "@home"])
 def test_no_cell_is_a_formula_and_labels_come_back_as_they_were(library: Library, tmp_path: Path, word: str) -> None:
     picture = os.fsencode(library.folder / "a/007.png")
-    labels_service.label(library.settings, what_is_said([picture], word, False), True)
+    labels_service.label(library.settings, parse_assignments([picture], word, False), True)
     before = labels(library)
     assert word in before.values()
     export(library, tmp_path / "all.csv")
@@ -178,7 +178,7 @@ def test_no_cell_is_a_formula_and_labels_come_back_as_they_were(library: Library
     with damage.program(library) as run:
         assert not run("search", "--min-score", "0.01", "-f", "csv", "-k", "100").out.count(f",{word},")
         (tmp_path / "listed.csv").write_text(run("label", "--list").out)
-        assert f",{guarded(word)}," in (tmp_path / "listed.csv").read_text()
+        assert f",{escape_spreadsheet_formula(word)}," in (tmp_path / "listed.csv").read_text()
         for table in ("all.csv", "listed.csv"):
             assert run("label", library.folder, "--remove").code == 0
             assert labels(library) == {}
@@ -210,5 +210,5 @@ def test_tables_that_cannot_be_meant_are_named(library: Library, tmp_path: Path)
 def test_rows_without_a_label_say_nothing_but_to_take_labels_back(library: Library, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text(f"path,label\n{library.folder / 'a/003.png'},\n{library.folder / 'a/008.png'},happy\n")
     table = [os.fsencode(tmp_path / "t.csv")]
-    assert [one.emotion for one in what_is_said(table, None, False)] == ["happy"]
-    assert [one.emotion for one in what_is_said(table, None, True)] == [None, None]
+    assert [one.emotion for one in parse_assignments(table, None, False)] == ["happy"]
+    assert [one.emotion for one in parse_assignments(table, None, True)] == [None, None]

@@ -12,23 +12,23 @@ from PIL import Image
 from indexer.domain.models import Hit
 from indexer.search import service as search_service
 from tests.support.builders import encoded, picture
-from tests.support.fake_models import FakeFaceFinder
+from tests.support.fake_models import FakeFaceDetector
 from tests.support.library import Library, counts
 
 
 @pytest.fixture
 def library(tmp_path: Path) -> Library:
     library = Library(tmp_path / "pictures", tmp_path / "home")
-    library.finder = FakeFaceFinder()
+    library.detector = FakeFaceDetector()
     library.folder.mkdir()
     return library
 
 
 def add(library: Library, name: str, *faces: tuple[int, int, int, int], size: tuple[int, int] = (200, 120), seed: int = 0) -> str:
-    """A picture whose faces the fake finder sees in these boxes: each with coloured blocks inside its mark."""
+    """A picture whose faces the fake detector sees in these boxes: each with coloured blocks inside its mark."""
     page = Image.new("RGB", size, (250, 250, 250))
     for number, (left, top, right, bottom) in enumerate(faces):
-        page.paste(FakeFaceFinder.MARKS[number], (left, top, right, bottom))
+        page.paste(FakeFaceDetector.MARKS[number], (left, top, right, bottom))
         inside = picture(100 * seed + number, (right - left - 4, bottom - top - 4))
         page.paste(inside, (left + 2, top + 2))
     path = library.folder / name
@@ -109,11 +109,11 @@ def test_turning_faces_off_or_on_looks_at_every_picture_again_once(library: Libr
     add(library, "one.png", LEFT, seed=5)
     library.index()
     assert counts(library.index()) == {"scanned": 2, "unchanged": 2}
-    library.finder = None
+    library.detector = None
     assert counts(library.index()) == {"scanned": 2, "indexed": 2}
     assert counts(library.index()) == {"scanned": 2, "unchanged": 2}
     assert [hit.box for hit in library.everything()] == [None, None]
-    library.finder = FakeFaceFinder("newer")
+    library.detector = FakeFaceDetector("newer")
     assert counts(library.index()) == {"scanned": 2, "indexed": 2}
     found = library.search(like=os.fsencode(library.folder / "two.png"))
     assert {hit.box for hit in found} == {RIGHT, LEFT}
@@ -124,7 +124,7 @@ def test_an_index_kept_from_before_never_shows_a_region_that_is_gone(library: Li
     add(library, "one.png", RIGHT, seed=5)
     library.index()
     kept = {path: path.read_bytes() for path in library.settings.vectors.rglob("*") if path.is_file()}
-    library.finder = None
+    library.detector = None
     library.index()
     for path, data in kept.items():
         path.write_bytes(data)

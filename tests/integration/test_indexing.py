@@ -139,9 +139,9 @@ def test_a_changed_file_is_looked_at_anew(library: Library) -> None:
 
 
 def shown_anew(library: Library, path: Path) -> str:
-    from indexer.search.resolve import look_at
+    from indexer.search.resolve import analyze_file
 
-    return look_at(os.fsencode(path), library.reader)[0].image_id
+    return analyze_file(os.fsencode(path), library.reader)[0].image_id
 
 
 def test_vanished_files_are_gone_and_come_back_without_inference(library: Library) -> None:

@@ -22,7 +22,7 @@ from indexer.domain.errors import Damaged, ImageError
 from indexer.domain.models import InputSpec
 from indexer.imaging.decode import decode
 from indexer.imaging.decode_worker import answer
-from indexer.imaging.decoder_pool import Decoders
+from indexer.imaging.decoder_pool import DecoderPool
 from tests.support.builders import SPEC, encoded, picture, write_pictures
 from tests.support.library import Library, counts
 
@@ -42,11 +42,11 @@ def faulty(kind: str, seed: int = 0) -> bytes:
 
 
 @pytest.fixture
-def decoders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Decoders]:
+def decoders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DecoderPool]:
     """Decoders with faults, two seconds and a gigabyte."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests/support"))
     monkeypatch.setenv("MOODEX_TEST_TOLD", str(tmp_path / "told"))
-    decoders = Decoders(seconds=2, memory=1 << 30)
+    decoders = DecoderPool(seconds=2, memory=1 << 30)
     yield decoders
     decoders.end()
 
@@ -54,7 +54,7 @@ def decoders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Decode
 @pytest.mark.parametrize("page", [0, 300])
 def test_pictures_are_the_same_as_without(page: int) -> None:
     spec = InputSpec(64, 127.0, 128.0, background=200)
-    decoders = Decoders()
+    decoders = DecoderPool()
     for path in EXAMPLES:
         data = path.read_bytes()
         here, there = decode(data, spec, page), decoders.decode(data, spec, page)
@@ -63,7 +63,7 @@ def test_pictures_are_the_same_as_without(page: int) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"no picture", encoded(picture(0))[:100], b"\0\0\0\x18ftypheic" + bytes(16)])
-def test_what_is_no_picture_fails_as_it_would_without(decoders: Decoders, data: bytes) -> None:
+def test_what_is_no_picture_fails_as_it_would_without(decoders: DecoderPool, data: bytes) -> None:
     with pytest.raises(ImageError) as there:
         decoders.decode(data, SPEC)
     with pytest.raises(ImageError) as here:
@@ -72,19 +72,19 @@ def test_what_is_no_picture_fails_as_it_would_without(decoders: Decoders, data: 
 
 
 @pytest.mark.parametrize("kind", FAULTS)
-def test_a_fault_of_a_decoder_fails_its_picture_alone(decoders: Decoders, kind: str) -> None:
+def test_a_fault_of_a_decoder_fails_its_picture_alone(decoders: DecoderPool, kind: str) -> None:
     with pytest.raises(Damaged) as failure:
         decoders.decode(faulty(kind), SPEC)
     assert str(failure.value) == FAULTS[kind]
     assert decoders.decode(encoded(picture(1)), SPEC) == decode(encoded(picture(1)), SPEC)
 
 
-def test_a_decoder_killed_from_outside_costs_nothing(decoders: Decoders) -> None:
+def test_a_decoder_killed_from_outside_costs_nothing(decoders: DecoderPool) -> None:
     data = faulty("killed once")
     assert decoders.decode(data, SPEC) == decode(data, SPEC)
 
 
-def test_a_decoder_that_is_always_killed_is_worth_another_try(library: Library, decoders: Decoders) -> None:
+def test_a_decoder_that_is_always_killed_is_worth_another_try(library: Library, decoders: DecoderPool) -> None:
     """Perhaps memory ran out: the next run may have more."""
     path = library.folder / "a.png"
     path.write_bytes(faulty("killed always"))
@@ -98,7 +98,7 @@ def test_a_decoder_that_is_always_killed_is_worth_another_try(library: Library, 
     assert counts(library.index()) == {"scanned": 1, "indexed": 1}
 
 
-def test_a_decoder_that_is_stopped_is_ended(decoders: Decoders, tmp_path: Path) -> None:
+def test_a_decoder_that_is_stopped_is_ended(decoders: DecoderPool, tmp_path: Path) -> None:
     with pytest.raises(Damaged, match="more than 2 seconds"):
         decoders.decode(faulty("stopped"), SPEC)
     assert decoders.decode(encoded(picture(1)), SPEC) == decode(encoded(picture(1)), SPEC)
@@ -121,13 +121,13 @@ def test_an_answer_has_the_models_sides_or_those_of_a_page(sides: list[int], pag
     assert answer(told(sides), InputSpec(64, 127.0, 128.0), page).pixels.shape == (*sides, 3)
 
 
-def test_what_a_decoder_prints_is_no_answer(decoders: Decoders, capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_a_decoder_prints_is_no_answer(decoders: DecoderPool, capfd: pytest.CaptureFixture[str]) -> None:
     data = faulty("babble")
     assert decoders.decode(data, SPEC) == decode(data, SPEC)
     assert capfd.readouterr() == ("", "")
 
 
-def test_threads_do_not_meet(decoders: Decoders) -> None:
+def test_threads_do_not_meet(decoders: DecoderPool) -> None:
     pictures = [encoded(picture(seed)) if seed % 9 else faulty("segfault", seed) for seed in range(60)]
 
     def attempt(data: bytes) -> bytes | None:
@@ -141,7 +141,7 @@ def test_threads_do_not_meet(decoders: Decoders) -> None:
     assert found == [decode(data, SPEC).pixels.tobytes() if seed % 9 else None for seed, data in enumerate(pictures)]
 
 
-def test_signals_to_the_whole_group_do_not_end_a_child(decoders: Decoders) -> None:
+def test_signals_to_the_whole_group_do_not_end_a_child(decoders: DecoderPool) -> None:
     data = encoded(picture(1))
     decoders.decode(data, SPEC)
     (child,) = decoders._idle
@@ -168,7 +168,7 @@ def test_children_end_with_their_parent() -> None:
     os.close(watched)
 
 
-def test_one_failure_row_each(library: Library, decoders: Decoders) -> None:
+def test_one_failure_row_each(library: Library, decoders: DecoderPool) -> None:
     write_pictures(library.folder, 12)
     for kind in FAULTS:
         (library.folder / f"{kind}.png").write_bytes(faulty(kind))
@@ -177,7 +177,7 @@ def test_one_failure_row_each(library: Library, decoders: Decoders) -> None:
     assert counts(library.index()) == {"scanned": 17, "indexed": 12, "failed": 5}
 
 
-def test_through_the_command_line(tmp_path: Path, decoders: Decoders) -> None:
+def test_through_the_command_line(tmp_path: Path, decoders: DecoderPool) -> None:
     """All of it in the real program: three good pictures are indexed whatever the fourth does to its decoder."""
     folder = tmp_path / "pictures"
     write_pictures(folder, 3)

@@ -10,8 +10,8 @@ import pytest
 from indexer.domain.errors import NotIndexed, UnknownEmotion, UsageError
 from indexer.domain.models import FileStamp
 from indexer.labels import service as labels_service
-from indexer.labels.assign import doubts, what_is_said
-from indexer.ports import Batch, FolderNote, Predicted
+from indexer.labels.assign import find_conflicts, parse_assignments
+from indexer.ports.store_writer import AnalyzedFileSet, CommitBatch, FolderScanResult
 from tests.support.builders import card, image, prediction, write_pictures
 from tests.support.library import Library
 from tests.support.memory_store import MemoryStore
@@ -26,7 +26,7 @@ def stocked(library: Library) -> Library:
 
 
 def say(library: Library, *paths: Path, emotion: str | None = None, new: bool = False, remove: bool = False) -> tuple[int, int]:
-    said = what_is_said([os.fsencode(path) for path in paths], emotion, remove)
+    said = parse_assignments([os.fsencode(path) for path in paths], emotion, remove)
     changed = labels_service.label(library.settings, said, new)
     return changed.changed, changed.unchanged
 
@@ -128,7 +128,7 @@ def test_a_folder_with_a_picture_that_has_changed_is_not_labelled(stocked: Libra
     with pytest.raises(NotIndexed, match=r"103\.png' has changed"):
         say(stocked, stocked.folder, emotion="sad")
     assert labels_service.labels(stocked.settings) == []
-    said = what_is_said([os.fsencode(stocked.folder)], "sad", False)
+    said = parse_assignments([os.fsencode(stocked.folder)], "sad", False)
     changed = labels_service.label(stocked.settings, said, new=False, skip_unknown=True)
     assert (changed.changed, changed.skipped) == (59, 1)
 
@@ -145,14 +145,14 @@ def test_what_a_model_contradicts_most_surely_is_doubted_first() -> None:
     ]  # fmt: skip
     for number, (probabilities, said) in enumerate(pictures):
         name = f"{number}"
-        store.note_scan(run, [FolderNote(b"/a", {name.encode(): FileStamp(1, 1)}, {})])
-        entry = Predicted(image(name), (prediction(*probabilities, seed=number),), tuple(store.pending([b"/"], 0, 9)))
-        store.commit(run, Batch(predicted=(entry,)))
+        store.record_scan(run, [FolderScanResult(b"/a", {name.encode(): FileStamp(1, 1)}, {})])
+        entry = AnalyzedFileSet(image(name), (prediction(*probabilities, seed=number),), tuple(store.pending([b"/"], 0, 9)))
+        store.commit(run, CommitBatch(predicted=(entry,)))
         store.label({image(name).digest: said})
-    found = doubts(store, store.models()[0], 10)
+    found = find_conflicts(store, store.models()[0], 10)
     assert [(doubt.path, doubt.said, doubt.other) for doubt in found] == [(b"/a/3", "happy", "sad"), (b"/a/5", "sad", "happy")]
     assert found[0].other_score == pytest.approx(0.9) and found[0].said_score == pytest.approx(0.05)
-    assert doubts(store, store.models()[0], 1) == found[:1]
+    assert find_conflicts(store, store.models()[0], 1) == found[:1]
 
 
 @pytest.mark.parametrize(
@@ -162,10 +162,10 @@ def test_a_table_of_anything_is_refused_in_a_sentence(tmp_path: Path, content: b
     table = tmp_path / "labels.csv"
     table.write_bytes(content)
     with pytest.raises(UsageError, match="The table"):
-        what_is_said([os.fsencode(table)], None, False)
+        parse_assignments([os.fsencode(table)], None, False)
 
 
 def test_a_pipe_is_no_table(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "labels.csv")
     with pytest.raises(UsageError, match="not a regular file"):
-        what_is_said([os.fsencode(tmp_path / "labels.csv")], None, False)
+        parse_assignments([os.fsencode(tmp_path / "labels.csv")], None, False)

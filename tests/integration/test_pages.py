@@ -12,20 +12,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
-from db.sqlite.schema import MarkRow
+from db.sqlite.schema import PageAnchorRow
 from db.sqlite.store import SqliteStore
-from indexer.ports import Batch, Filter
+from indexer.ports.store_reader import HitFilter
+from indexer.ports.store_writer import CommitBatch
 from tests.support.builders import card, image
 from tests.support.memory_store import MemoryStore
 from tests.support.scene import Scene
 
 LABELS = card().labels
-SAD = Filter(frozenset({"sad", "crying"}))
+SAD = HitFilter(frozenset({"sad", "crying"}))
 LISTS = [
     SAD,
-    Filter(frozenset({"happy"})),
-    Filter(SAD.emotions, min_score=0.6),
-    Filter(SAD.emotions, excluded=frozenset({"happy"})),
+    HitFilter(frozenset({"happy"})),
+    HitFilter(SAD.emotions, min_score=0.6),
+    HitFilter(SAD.emotions, excluded=frozenset({"happy"})),
 ]
 
 name = st.sampled_from("abcdef")
@@ -50,12 +51,12 @@ class World(Scene):
     def copy(self, picture: str, number: int) -> None:
         if digests := self.store.known_digests([image(picture).digest]):
             (file,) = self.note(b"/a/%s-%d.png" % (picture.encode(), number))
-            self.store.commit(self.run, Batch(linked=((file, digests.pop()),)))
+            self.store.commit(self.run, CommitBatch(linked=((file, digests.pop()),)))
 
     def lose(self, picture: str, number: int) -> None:
         known = self.store.known_files(b"/a", self.run)
         if file := known.get(b"%s-%d.png" % (picture.encode(), number)):
-            self.store.mark_gone([file.id])
+            self.store.mark_missing([file.id])
 
     def label(self, picture: str, emotion: str | None) -> None:
         self.store.label({image(picture).digest: emotion})
@@ -67,7 +68,7 @@ class World(Scene):
 
 @contextmanager
 def short_lists_marked() -> Iterator[None]:
-    with patch("db.sqlite.page_anchors._LONG", 1), patch("db.sqlite.page_anchors._APART", 2):
+    with patch("db.sqlite.page_anchors._MIN_LIST_ROWS", 1), patch("db.sqlite.page_anchors._ANCHOR_SPACING_ROWS", 2):
         yield
 
 
@@ -88,7 +89,7 @@ def test_pages_are_the_same_whatever_happened_since_they_were_marked(history: li
 def test_long_lists_are_marked_when_a_run_ends_and_as_long_as_nothing_changes(tmp_path: Path) -> None:
     def marks(store: SqliteStore) -> int:
         with store._engine.connect() as connection:
-            return connection.execute(select(func.count()).select_from(MarkRow.table)).scalar_one()
+            return connection.execute(select(func.count()).select_from(PageAnchorRow.table)).scalar_one()
 
     with SqliteStore(tmp_path / "moodex.sqlite") as store, short_lists_marked():
         world = World(store)
@@ -115,4 +116,4 @@ def test_a_far_page_counts_from_its_mark_on(tmp_path: Path) -> None:
         with store._engine.begin() as connection:
             # A mark that lies: only who goes by it can be led astray.
             connection.exec_driver_sql("UPDATE marks SET place = 3 WHERE place = 4")
-        assert world.paths(Filter(frozenset({"happy"})), 2, 3) == [b"/a/e.png", b"/a/f.png"]
+        assert world.paths(HitFilter(frozenset({"happy"})), 2, 3) == [b"/a/e.png", b"/a/f.png"]

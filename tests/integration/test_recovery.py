@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from indexer.domain.errors import StoreDamaged
-from indexer.domain.health import Doctored
+from indexer.domain.health import DoctorReport
 from indexer.maintenance import check
 from indexer.maintenance import status as status_service
 from tests.support import damage
@@ -33,7 +33,7 @@ def library(sound: Library, tmp_path: Path) -> Iterator[Library]:
     yield damage.copy(sound, tmp_path)
 
 
-def doctor(library: Library, repair: bool = False) -> Doctored:
+def doctor(library: Library, repair: bool = False) -> DoctorReport:
     return check.doctor(library.settings, False, repair, Remembered())
 
 

@@ -13,14 +13,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from db.sqlite.reader import SqliteShelf
-from db.vectors.sync import Layers
+from db.sqlite.reader import SqliteReader
+from db.vectors.sync import CombinedVectorIndex
 from indexer.domain.emotions import with_children
 from indexer.domain.errors import NotIndexed, UnknownEmotion, UsageError
 from indexer.domain.models import Hit
 from indexer.labels import service as labels_service
-from indexer.labels.assign import Said
-from indexer.ports import Filter, Selection
+from indexer.labels.assign import LabelAssignment
+from indexer.ports.store_reader import HitFilter
+from indexer.ports.vectors import VectorFilter
 from tests.support.builders import encoded, picture, write_pictures
 from tests.support.library import Library
 
@@ -28,7 +29,7 @@ from tests.support.library import Library
 @pytest.fixture
 def stocked(library: Library, monkeypatch: pytest.MonkeyPatch) -> Library:
     """120 pictures in two folders, one of them copied; enough for clusters."""
-    monkeypatch.setattr("db.vectors.faiss_index.CLUSTERED_FROM", 100)
+    monkeypatch.setattr("db.vectors.faiss_index.CLUSTERED_MIN_ROWS", 100)
     write_pictures(library.folder / "a", 80)
     write_pictures(library.folder / "b", 40, first_seed=200)
     shutil.copy(library.folder / "a/000.png", library.folder / "b/copy.png")
@@ -47,7 +48,7 @@ def truth(library: Library, like: Path) -> list[tuple[float, str]]:
         (rows,) = store.vectors(model.id)
         (at,) = store.predicted_at(model.id, os.fsencode(like))
         vector = store.vectors_of([at.prediction_id])[at.prediction_id].astype(np.float64)
-        files = store.hits(model.id, rows.ids.tolist(), Filter())
+        files = store.hits(model.id, rows.ids.tolist(), HitFilter())
         return sorted(
             (-round(min(1.0, float(row.astype(np.float64) @ vector)), 6), names([hit])[0])
             for i, row in zip(rows.ids.tolist(), rows.vectors, strict=True)
@@ -167,13 +168,13 @@ def test_removed_files_are_never_shown_and_k_are_still_found(stocked: Library) -
 def test_pages_after_the_first_are_found_among_all(stocked: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     """In large libraries an index may take the likely ones only, and of two such rankings neither continues the other."""
     asked: list[bool] = []
-    search = Layers.search
+    search = CombinedVectorIndex.search
 
-    def recorded(self: Layers, query: np.ndarray, k: int, within: Selection) -> tuple[np.ndarray, np.ndarray]:
+    def recorded(self: CombinedVectorIndex, query: np.ndarray, k: int, within: VectorFilter) -> tuple[np.ndarray, np.ndarray]:
         asked.append(within.exact)
         return search(self, query, k, within)
 
-    monkeypatch.setattr(Layers, "search", recorded)
+    monkeypatch.setattr(CombinedVectorIndex, "search", recorded)
     like = os.fsencode(stocked.folder / "a/005.png")
     stocked.search(like=like, limit=10)
     assert asked == [False]
@@ -187,14 +188,14 @@ def test_what_was_missed_at_first_stands_where_it_belongs(stocked: Library, monk
     for hit in near[1:21]:
         os.unlink(hit.path)
     stocked.index(prune=True)
-    search = Layers.search
+    search = CombinedVectorIndex.search
 
-    def forgetful(self: Layers, query: np.ndarray, k: int, within: Selection) -> tuple[np.ndarray, np.ndarray]:
+    def forgetful(self: CombinedVectorIndex, query: np.ndarray, k: int, within: VectorFilter) -> tuple[np.ndarray, np.ndarray]:
         ids, similarities = search(self, query, k + 1, within)
         some = np.arange(len(ids)) != (k if within.exact else 22)
         return ids[some], similarities[some]
 
-    monkeypatch.setattr(Layers, "search", forgetful)
+    monkeypatch.setattr(CombinedVectorIndex, "search", forgetful)
     assert [hit.path for hit in stocked.search(like=like, limit=10)] == [near[0].path, *(hit.path for hit in near[21:30])]
 
 
@@ -250,7 +251,7 @@ def test_a_damaged_index_changes_no_answer(
     (rows,) = stocked.settings.vectors.glob("*.rows")
     damage(vectors, rows)
     if not mended:
-        monkeypatch.setattr("db.vectors.sync.keep_vectors", _refuse)
+        monkeypatch.setattr("db.vectors.sync.sync_index", _refuse)
     assert [stocked.search(**question) for question in questions] == before
     assert vectors.exists() is (mended or damage not in (_delete, _delete_one))
 
@@ -330,9 +331,9 @@ def test_an_index_of_another_past_is_not_believed(stocked: Library, tmp_path: Pa
 def test_a_newer_picture_is_found_before_the_index_is_kept(stocked: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     write_pictures(stocked.folder / "c", 5, first_seed=400)
     with monkeypatch.context() as patch:
-        patch.setattr("db.vectors.sync.keep_vectors", lambda *_: False)
+        patch.setattr("db.vectors.sync.sync_index", lambda *_: False)
         stocked.index()
-    monkeypatch.setattr("db.vectors.sync.keep_vectors", _refuse)
+    monkeypatch.setattr("db.vectors.sync.sync_index", _refuse)
     hits = stocked.search(like=os.fsencode(stocked.folder / "c/402.png"), limit=3)
     assert names(hits)[0] == "c/402.png"
     assert len(stocked.search(like=os.fsencode(stocked.folder / "c/402.png"), limit=500)) == 126
@@ -340,9 +341,9 @@ def test_a_newer_picture_is_found_before_the_index_is_kept(stocked: Library, mon
 
 def test_recomputed_pictures_are_found_once(stocked: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("db.vectors.sync.keep_vectors", lambda *_: False)
+        patch.setattr("db.vectors.sync.sync_index", lambda *_: False)
         stocked.index(force=True)
-    monkeypatch.setattr("db.vectors.sync.keep_vectors", _refuse)
+    monkeypatch.setattr("db.vectors.sync.sync_index", _refuse)
     hits = stocked.search(like=os.fsencode(stocked.folder / "a/005.png"), limit=500)
     assert Counter(hit.path for hit in hits).most_common(1)[0][1] == 1
     assert len(hits) == 121
@@ -397,15 +398,15 @@ def test_searching_before_indexing_says_what_to_do(library: Library) -> None:
 def test_an_answer_is_of_one_moment_whoever_writes_meanwhile(stocked: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     like = os.fsencode(stocked.folder / "a/005.png")
     before = stocked.search(like=like)
-    honest = SqliteShelf.hits
+    honest = SqliteReader.hits
     waiting = ["sad", "happy"]
 
-    def label_first(shelf: SqliteShelf, *asked: Any) -> Any:
+    def label_first(store: SqliteReader, *asked: Any) -> Any:
         if waiting:  # every prediction gets another id
-            labels_service.label(stocked.settings, [Said(os.fsencode(stocked.folder), waiting.pop())], new=False)
-        return honest(shelf, *asked)
+            labels_service.label(stocked.settings, [LabelAssignment(os.fsencode(stocked.folder), waiting.pop())], new=False)
+        return honest(store, *asked)
 
-    monkeypatch.setattr(SqliteShelf, "hits", label_first)
+    monkeypatch.setattr(SqliteReader, "hits", label_first)
     assert stocked.search(like=like) == before
     after = stocked.search(like=like)
     assert {hit.label for hit in after} == {"happy"} and len(after) == len(before)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from db.vectors.files import FaissFiles
-from indexer.ports import Segment
+from indexer.ports.vectors import Segment
 from tests.support.builders import write_pictures
 from tests.support.library import Library
 

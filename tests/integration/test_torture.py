@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from indexer.domain.models import FileState
-from indexer.search.resolve import look_at
+from indexer.search.resolve import analyze_file
 from tests.support.library import Library
 from tests.support.torture import build
 
@@ -26,7 +26,7 @@ def test_the_torture_folder(tmp_path: Path, home: Path) -> None:
     hits = {hit.path: hit for hit in library.everything()}
     assert hits.keys() == torture.good
     for path, hit in hits.items():
-        alone = look_at(path, library.reader)[0]
+        alone = analyze_file(path, library.reader)[0]
         assert (hit.image_id, hit.emotion) == (alone.image_id, alone.emotion), os.fsdecode(path)
         assert hit.score == alone.score
 

@@ -20,9 +20,9 @@ from models import checkpoint
 from models.architectures.registry import architecture
 from models.inference.classifier import TorchClassifier
 from models.training import trainer
-from models.training.dataset import Pictures, load_pictures
-from models.training.dataset_readers import find_pictures
-from models.training.initial_weights import start
+from models.training.dataset import LabeledImages, load_images
+from models.training.dataset_readers import find_images
+from models.training.initial_weights import initialize_network
 from models.training.loop import Hooks, fit
 from models.training.recipe import Recipe
 from models.training.sampling import batches, sampling_weights
@@ -92,7 +92,7 @@ def test_learns_and_generalises_to_the_other_artist(trained: Path) -> None:
 
 def test_the_checkpoint_says_what_training_measured(trained: Path, faces: Path) -> None:
     classifier = TorchClassifier.open(trained, "cpu")
-    held_out = load_pictures(find_pictures([faces / "ben"]), classifier.card.input, decode_file)
+    held_out = load_images(find_images([faces / "ben"]), classifier.card.input, decode_file)
     measured = trainer.measure(classifier, held_out)
     assert round(measured.accuracy, 4) == classifier.card.about["tested"]["accuracy"]
     assert round(measured.ece, 4) == classifier.card.about["tested"]["ece"]
@@ -105,7 +105,7 @@ def test_temperature_is_part_of_the_weights(faces: Path, tmp_path: Path) -> None
         )
         for name, t in (("plain", 1.0), ("cooled", 0.25))
     )
-    pictures = load_pictures(find_pictures([faces]), plain.card.input, decode_file)
+    pictures = load_images(find_images([faces]), plain.card.input, decode_file)
     odds = [np.diff(trainer.log_probabilities(classifier, pictures)) for classifier in (plain, cooled)]
     assert np.allclose(odds[1], 4 * odds[0], rtol=0.01, atol=1e-3)
     assert plain.card.key != cooled.card.key
@@ -122,19 +122,19 @@ def test_temperature_is_fitted_to_the_validation_part(faces: Path, tmp_path: Pat
 def test_starting_from_a_checkpoint_keeps_what_it_knows(trained: Path) -> None:
     _, state = checkpoint.load(trained)
     kind = architecture("efficientnet_lite0+spaces")
-    same = start(kind, str(trained), ("happy", "sad"), 64).state_dict()
+    same = initialize_network(kind, str(trained), ("happy", "sad"), 64).state_dict()
     assert all(torch.equal(same[name], tensor) for name, tensor in state.items())
-    other = start(kind, str(trained), ("happy", "angry"), 64).state_dict()
+    other = initialize_network(kind, str(trained), ("happy", "angry"), 64).state_dict()
     assert torch.equal(other["stem.conv.weight"], state["stem.conv.weight"])
     assert not other["classifier.weight"].any()
-    plain = start(architecture("efficientnet_lite0"), str(trained), ("happy", "sad"), 64).state_dict()
+    plain = initialize_network(architecture("efficientnet_lite0"), str(trained), ("happy", "sad"), 64).state_dict()
     assert torch.equal(plain["head.conv.weight"], state["head.conv.weight"]) and not plain["classifier.weight"].any()
     with pytest.raises(ModelUnavailable, match="holds efficientnet_lite0.spaces, not efficientnet_lite1"):
-        start(architecture("efficientnet_lite1"), str(trained), ("happy", "sad"), 64)
+        initialize_network(architecture("efficientnet_lite1"), str(trained), ("happy", "sad"), 64)
 
 
-def load(faces: Path, size: int = 32) -> Pictures:
-    return load_pictures(find_pictures([faces]), InputSpec(size, 0, 255), decode_file)
+def load(faces: Path, size: int = 32) -> LabeledImages:
+    return load_images(find_images([faces]), InputSpec(size, 0, 255), decode_file)
 
 
 def fitted(faces: Path, hooks: Hooks | None = None, validate: bool = False, **changes: object) -> dict[str, torch.Tensor]:

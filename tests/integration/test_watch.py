@@ -14,7 +14,7 @@ from indexer.domain.errors import Interrupted, UsageError
 from indexer.domain.reports import Summary
 from indexer.ingest.run import IndexOptions
 from indexer.labels import service as labels_service
-from indexer.labels.assign import Said
+from indexer.labels.assign import LabelAssignment
 from indexer.scheduling import service as scheduling_service
 from tests.support.builders import write_pictures
 from tests.support.library import Library, counts
@@ -58,7 +58,7 @@ class Watched:
             return self.progress[-1]
 
         settings, folder = self.library.settings, os.fsencode(self.library.folder)
-        hands = scheduling_service.Hands(begin, self.tell)
+        hands = scheduling_service.RunCallbacks(begin, self.tell)
         signal.alarm(_PATIENCE)
         with pytest.raises(Interrupted) as caught:
             scheduling_service.watch(settings, [folder], IndexOptions(), self.poll, hands, told, lambda _: self.library.reader)
@@ -96,7 +96,7 @@ def test_others_may_write_between_runs(library: Library) -> None:
     watched = Watched(library)
 
     def write() -> None:
-        labels_service.label(library.settings, [Said(os.fsencode(paths[0]), "crying")], new=False)
+        labels_service.label(library.settings, [LabelAssignment(os.fsencode(paths[0]), "crying")], new=False)
         write_pictures(library.folder, 1, first_seed=50)
 
     watched.through(write)
@@ -119,7 +119,7 @@ def test_a_folder_that_goes_away_while_it_is_watched_is_warned_of_once_and_comes
 
 
 def test_a_path_that_nobody_knows_is_an_error(library: Library) -> None:
-    hands = scheduling_service.Hands(Remembered, lambda *_, **__: None)
+    hands = scheduling_service.RunCallbacks(Remembered, lambda *_, **__: None)
     with pytest.raises(UsageError, match="does not exist"):
         scheduling_service.watch(library.settings, [b"/no/such/folder"], IndexOptions(), None, hands, lambda _: None)
 
@@ -129,7 +129,7 @@ def test_where_watching_is_impossible_it_polls_and_says_so(library: Library, mon
         raise OSError("no more watches")
 
     monkeypatch.setattr("watchfiles.watch", refuse)
-    monkeypatch.setattr("indexer.sources.folder_watcher.POLL", 0.05)
+    monkeypatch.setattr("indexer.sources.folder_watcher.POLL_SECONDS", 0.05)
     write_pictures(library.folder, 1)
     watched = Watched(library)
     watched.through(lambda: write_pictures(library.folder, 1, first_seed=50))

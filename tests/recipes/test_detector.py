@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from models.faces.decode_boxes import STRIDE, found
+from models.faces.decode_boxes import STRIDE, decode_detections
 from recipes.detector import scenes
 from recipes.detector.cutouts import Cutout
 from recipes.detector.loss import loss, target
@@ -74,5 +74,5 @@ def test_maps_that_say_what_is_there_cost_nothing_and_others_much() -> None:
     assert right < 0.05
     assert float(loss(logits, distances + 20, wanted)) > right + 0.5
     assert float(loss(-logits, distances, wanted)) > right + 5
-    ((places, _),) = found(logits.numpy(), distances.numpy(), 0.5)
+    ((places, _),) = decode_detections(logits.numpy(), distances.numpy(), 0.5)
     assert sorted(places.tolist()) == sorted(boxes.tolist())

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from indexer.domain.models import DecodedImage, InputSpec, ModelCard, Prediction
-from indexer.ports import VectorRows
+from indexer.ports.vectors import VectorRows
 
 SPEC = InputSpec(size=32, mean=127.0, std=128.0)
 

@@ -18,25 +18,25 @@ from sqlalchemy import create_engine, text
 
 import cli
 from db.sqlite.migrations import STEPS
-from indexer.analysis.analyzer import Reader
+from indexer.analysis.analyzer import Analyzer
 from indexer.ingest import service as ingest_service
 from indexer.labels import service as labels_service
-from indexer.labels.assign import what_is_said
+from indexer.labels.assign import parse_assignments
 from indexer.search import service as search_service
 from indexer.settings import Settings
 from tests.support.builders import encoded, picture, write_pictures
-from tests.support.fake_models import FakeFaceFinder
+from tests.support.fake_models import FakeFaceDetector
 from tests.support.library import Library
 
 
 def build(folder: Path) -> Library:
     """Forty pictures, one of them with faces, one twice, one that is none, one gone; some labels."""
     library = Library(folder / "pictures", folder / "home")
-    library.finder = FakeFaceFinder()
+    library.detector = FakeFaceDetector()
     write_pictures(library.folder / "a", 36)
     write_pictures(library.folder / "b", 3, first_seed=100)
     faces = picture(7, (60, 60))
-    for number, mark in enumerate(FakeFaceFinder.MARKS):
+    for number, mark in enumerate(FakeFaceDetector.MARKS):
         faces.paste(mark, (5 + 15 * number, 5, 15 + 15 * number, 20 + number))
     (library.folder / "b/faces.png").write_bytes(encoded(faces))
     shutil.copyfile(library.folder / "a/000.png", library.folder / "b/twin.png")
@@ -45,7 +45,7 @@ def build(folder: Path) -> Library:
     (library.folder / "b/102.png").unlink()
     library.index(prune=True)
     said = [os.fsencode(library.folder / name) for name in ("a/003.png", "a/004.png", "b/faces.png")]
-    labels_service.label(library.settings, what_is_said(said, "sad", False), False)
+    labels_service.label(library.settings, parse_assignments(said, "sad", False), False)
     library.search(like=said[0])  # brings the vector index up to date
     return library
 
@@ -54,7 +54,7 @@ def copy(library: Library, folder: Path) -> Library:
     """The same pictures with a data folder of its own."""
     shutil.copytree(library.settings.home, folder / "home")
     other = Library(library.folder, folder / "home")
-    other.finder = library.finder
+    other.detector = library.detector
     return other
 
 
@@ -97,7 +97,7 @@ class Answer:
 def program(library: Library) -> Iterator[Callable[..., Answer]]:
     """The command line over a library, with the model that needs no weights."""
 
-    def fake(_settings: Settings, _threads: int = 0) -> Reader:
+    def fake(_settings: Settings, _threads: int = 0) -> Analyzer:
         return library.reader
 
     def run(*words: str | Path) -> Answer:

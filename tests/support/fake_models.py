@@ -1,4 +1,4 @@
-"""A classifier and a finder of faces that need no weights and no torch: for tests, and for trying the rest of the program out.
+"""A classifier and a detector of faces that need no weights and no torch: for tests, and for trying the rest of the program out.
 
 The first feels by colour: a fixed projection of a coarse picture decides, so that equal pictures get equal answers, similar ones
 similar answers, and different ones different answers.
@@ -25,7 +25,7 @@ _EMBEDDING = 64
 
 
 class FakeClassifier:
-    """Implements `indexer.ports.Classifier`. `classified` counts the pictures it was given."""
+    """Implements `indexer.ports.models.Classifier`. `classified` counts the pictures it was given."""
 
     def __init__(self, size: int = 32, name: str = "fake", batch_size: int = 8) -> None:
         self.card = ModelCard(
@@ -58,8 +58,8 @@ class FakeClassifier:
         return Scores((odds / odds.sum(axis=1, keepdims=True)).astype(np.float32), embeddings.astype(np.float32))
 
 
-class FakeFaceFinder:
-    """Implements `indexer.ports.FaceFinder`: a face is what surrounds all pixels of one of `MARKS`."""
+class FakeFaceDetector:
+    """Implements `indexer.ports.models.FaceDetector`: a face is what surrounds all pixels of one of `MARKS`."""
 
     MARKS = ((255, 0, 255), (254, 0, 255), (253, 0, 255))
 
@@ -73,7 +73,7 @@ class FakeFaceFinder:
 def _marked(page: Pixels) -> list[Face]:
     height, width = page.shape[:2]
     faces = []
-    for mark in FakeFaceFinder.MARKS:
+    for mark in FakeFaceDetector.MARKS:
         rows, columns = np.nonzero((page == mark).all(axis=2))
         if len(rows):
             left, right = columns.min() / width, (columns.max() + 1) / width

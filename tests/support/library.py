@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from db.sqlite.store import SqliteStore
-from indexer.analysis.analyzer import Reader
+from indexer.analysis.analyzer import Analyzer
 from indexer.domain.models import Hit
-from indexer.domain.queries import Question
+from indexer.domain.queries import SearchRequest
 from indexer.domain.reports import Summary
-from indexer.imaging.decoder_pool import Decoders
+from indexer.imaging.decoder_pool import DecoderPool
 from indexer.ingest import service as ingest_service
 from indexer.ingest.run import IndexOptions
 from indexer.search import service as search_service
 from indexer.settings import Settings
 from indexer.sources.filesystem import ScanOptions
-from tests.support.fake_models import FakeClassifier, FakeFaceFinder
+from tests.support.fake_models import FakeClassifier, FakeFaceDetector
 from tests.support.quiet import Remembered
 
 
@@ -30,13 +30,13 @@ class Library:
         self.folder = folder
         self.settings = Settings(home=home, model="fake")
         self.classifier = FakeClassifier()
-        self.finder: FakeFaceFinder | None = None
-        self.decoders: Decoders | None = None
+        self.detector: FakeFaceDetector | None = None
+        self.decoders: DecoderPool | None = None
         self.progress = Remembered()
 
     @property
-    def reader(self) -> Reader:
-        return Reader(self.classifier, self.finder, self.decoders)
+    def reader(self) -> Analyzer:
+        return Analyzer(self.classifier, self.detector, self.decoders)
 
     def index(self, *paths: Path, scan: ScanOptions | None = None, **options: Any) -> Summary:
         self.progress = Remembered()
@@ -49,7 +49,7 @@ class Library:
         )
 
     def search(self, **question: Any) -> list[Hit]:
-        asked = Question(**{"limit": 1000, **question})
+        asked = SearchRequest(**{"limit": 1000, **question})
         return search_service.search(self.settings, asked, lambda settings: self.reader)
 
     def everything(self, **question: Any) -> list[Hit]:

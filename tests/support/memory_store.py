@@ -1,4 +1,4 @@
-"""A store that forgets: the same promises as the SQLite one, in plain dictionaries. Implements `indexer.ports.Store`."""
+"""A store that forgets: the same promises as the SQLite one, in plain dictionaries. Implements `indexer.ports.store.Store`."""
 
 from __future__ import annotations
 
@@ -12,26 +12,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from indexer.domain.errors import NotIndexed
-from indexer.domain.models import DecodedImage, Failure, FileStamp, FileState, Hit, Labelled, ModelCard, Prediction, in_pixels
-from indexer.domain.runs import DIED, DONE, RUNNING, WHY_IT_DIED
-from indexer.ports import (
-    NOT_THE_MODELS,
-    Batch,
-    Counts,
-    Filter,
-    FolderNote,
-    Generation,
-    KnownFile,
-    PendingFile,
-    PictureFile,
-    RankedHit,
-    RunRecord,
-    RunTotals,
-    Sample,
-    Score,
-    StoredModel,
-    VectorRows,
+from indexer.domain.models import (
+    DecodedImage,
+    Failure,
+    FileStamp,
+    FileState,
+    Hit,
+    LabeledImage,
+    ModelCard,
+    Prediction,
+    to_pixel_box,
 )
+from indexer.domain.runs import DIED, DONE, RUNNING, WHY_IT_DIED
+from indexer.ports.store_reader import Counts, HitFilter, ImageFile, RankedHit, RunRecord, RunTotals, Sample, StoredModel
+from indexer.ports.store_writer import CommitBatch, FolderScanResult, KnownFile, PendingFile, Score
+from indexer.ports.vectors import NOT_THE_MODELS, Generation, VectorRows
 from indexer.sources.filesystem import is_under
 
 if TYPE_CHECKING:
@@ -54,7 +49,7 @@ class _Row:
     id: int
     digest: bytes
     region: int
-    finder: str | None
+    detector: str | None
     prediction: Prediction
 
 
@@ -88,9 +83,9 @@ class MemoryStore:
         self._cards[position] = card
         return position + 1
 
-    def begin_run(self, roots: Sequence[bytes], model_id: int, finder: str | None = None) -> int:
+    def begin_run(self, roots: Sequence[bytes], model_id: int, detector: str | None = None) -> int:
         run_id = self._next("run")
-        self._readers[run_id] = (model_id, finder)
+        self._readers[run_id] = (model_id, detector)
         for number, run in self._runs.items():
             if run.outcome == RUNNING:
                 self._runs[number] = run._replace(outcome=DIED, reason=WHY_IT_DIED)
@@ -107,7 +102,7 @@ class MemoryStore:
     def known_files(self, folder: bytes, run_id: int) -> dict[bytes, KnownFile]:
         return {
             os.path.basename(path): KnownFile(
-                file.id, file.stamp, file.state, file.failure, self.is_predicted(file.digest or b"", run_id)
+                file.id, file.stamp, file.state, file.failure, self.has_prediction(file.digest or b"", run_id)
             )
             for path, file in self._files.items()
             if os.path.dirname(path) == folder
@@ -116,7 +111,7 @@ class MemoryStore:
     def known_folders(self, root: bytes) -> list[bytes]:
         return sorted({os.path.dirname(path) for path in self._files if is_under(os.path.dirname(path), root)})
 
-    def settled_listings(self, root: bytes, run_id: int) -> dict[bytes, bytes]:
+    def unchanged_folder_digests(self, root: bytes, run_id: int) -> dict[bytes, bytes]:
         return {
             folder: listing
             for folder, (listing, listed_by) in self._listings.items()
@@ -125,7 +120,7 @@ class MemoryStore:
             and self._readers[listed_by] == self._readers[run_id]
             and all(
                 file.state in (FileState.DONE, FileState.GONE)
-                and (file.state is FileState.GONE or self.is_predicted(file.digest or b"", run_id))
+                and (file.state is FileState.GONE or self.has_prediction(file.digest or b"", run_id))
                 for path, file in self._files.items()
                 if os.path.dirname(path) == folder
             )
@@ -134,7 +129,7 @@ class MemoryStore:
     def count_files(self, root: bytes) -> int:
         return sum(is_under(path, root) and file.state is not FileState.GONE for path, file in self._files.items())
 
-    def note_scan(self, run_id: int, notes: Sequence[FolderNote]) -> None:
+    def record_scan(self, run_id: int, notes: Sequence[FolderScanResult]) -> None:
         for note in notes:
             self._listings[note.folder] = (note.listing, run_id)
             entries: list[tuple[bytes, FileStamp, Failure | None]] = [(n, s, None) for n, s in note.pending.items()]
@@ -167,18 +162,18 @@ class MemoryStore:
         ]
         return sorted(waiting, key=lambda file: file.id)[:limit]
 
-    def is_predicted(self, digest: bytes, run_id: int) -> bool:
-        model_id, finder = self._readers[run_id]
-        return any(row.finder == finder for row in self._rows.get(model_id, {}).get(digest, []))
+    def has_prediction(self, digest: bytes, run_id: int) -> bool:
+        model_id, detector = self._readers[run_id]
+        return any(row.detector == detector for row in self._rows.get(model_id, {}).get(digest, []))
 
-    def commit(self, run_id: int, batch: Batch) -> None:
-        model_id, finder = self._readers[run_id]
+    def commit(self, run_id: int, batch: CommitBatch) -> None:
+        model_id, detector = self._readers[run_id]
         for entry in batch.predicted:
             digest = entry.image.digest
             self._images[digest] = entry.image
-            self._forget_other_regions(digest, model_id, finder)
+            self._forget_other_regions(digest, model_id, detector)
             self._rows.setdefault(model_id, {})[digest] = [
-                _Row(self._next("prediction"), digest, 0 if one.face is None else number, finder, one)
+                _Row(self._next("prediction"), digest, 0 if one.face is None else number, detector, one)
                 for number, one in enumerate(entry.predictions, start=1)
             ]
             for file in entry.files:
@@ -191,17 +186,17 @@ class MemoryStore:
             generations = self._generations.setdefault(model_id, [])
             generations.append(Generation(self._last["prediction"], f"{id(self)}-{self._next('generation')}"))
 
-    def _forget_other_regions(self, digest: bytes, model_id: int, finder: str | None) -> None:
-        embedder = self._cards[model_id - 1].embeds_as
+    def _forget_other_regions(self, digest: bytes, model_id: int, detector: str | None) -> None:
+        embedder = self._cards[model_id - 1].embedder_key
         for other, rows in self._rows.items():
-            if self._cards[other - 1].embeds_as == embedder and digest in rows and rows[digest][0].finder != finder:
+            if self._cards[other - 1].embedder_key == embedder and digest in rows and rows[digest][0].detector != detector:
                 del rows[digest]
 
     def _settle(self, file: PendingFile, state: FileState, digest: bytes | None, failure: Failure | None) -> None:
         old = self._files[file.path]
         self._files[file.path] = replace(old, stamp=file.stamp, state=state, digest=digest, failure=failure)
 
-    def settle_moves(self, run_id: int, missing: Sequence[int]) -> list[int]:
+    def detect_moves(self, run_id: int, missing: Sequence[int]) -> list[int]:
         since = max((run.id for run in self._runs.values() if run.id < run_id and run.outcome == DONE), default=0)
         appeared = [
             (file.digest, file.appeared)
@@ -217,7 +212,7 @@ class MemoryStore:
                 del self._files[path]
         return moved
 
-    def mark_gone(self, file_ids: Sequence[int]) -> None:
+    def mark_missing(self, file_ids: Sequence[int]) -> None:
         for path, file in self._files.items():
             if file.id in set(file_ids):
                 self._files[path] = replace(file, state=FileState.GONE, failure=None, gone_at=time.time())
@@ -248,10 +243,10 @@ class MemoryStore:
                     token = f"{id(self)}-{self._next('generation')}"
                     self._generations.setdefault(model_id, []).append(Generation(self._last["prediction"], token))
 
-    def pictures_at(self, root: bytes) -> list[PictureFile]:
+    def pictures_at(self, root: bytes) -> list[ImageFile]:
         live = [(path, file) for path, file in self._files.items() if _is_live(file) and is_under(path, root)]
         return [
-            PictureFile(path, file.digest, file.stamp if file.state is FileState.DONE else None)
+            ImageFile(path, file.digest, file.stamp if file.state is FileState.DONE else None)
             for path, file in sorted(live, key=lambda one: os.path.split(one[0]))
             if file.digest
         ]
@@ -262,14 +257,14 @@ class MemoryStore:
     def known_digests(self, digests: Collection[bytes]) -> set[bytes]:
         return {digest for digest in digests if digest in self._images}
 
-    def labelled(self) -> list[Labelled]:
+    def labelled(self) -> list[LabeledImage]:
         found = []
         for digest, emotion in self._labels_by_digest.items():
             files = [(file.id, path) for path, file in self._files.items() if file.digest == digest and _is_live(file)]
-            found.append(Labelled(digest.hex(), emotion, min(files)[1] if files else None))
+            found.append(LabeledImage(digest.hex(), emotion, min(files)[1] if files else None))
         return sorted(found, key=lambda one: (one.path is None, os.path.split(one.path or b""), one.image_id))
 
-    def emotions_said(self) -> tuple[str, ...]:
+    def user_emotions(self) -> tuple[str, ...]:
         return tuple(sorted(set(self._labels_by_digest.values())))
 
     def _said(self, row: _Row, labels: Sequence[str]) -> tuple[str, float, dict[str, float]]:
@@ -341,7 +336,7 @@ class MemoryStore:
             raise NotIndexed(f"no model {model_id}")
         return self._cards[model_id - 1].labels
 
-    def _hits(self, model_id: int, chosen: Filter) -> list[RankedHit]:
+    def _hits(self, model_id: int, chosen: HitFilter) -> list[RankedHit]:
         labels = self._labels(model_id)
         hits = []
         for path, file in sorted(self._files.items(), key=lambda item: item[1].id):
@@ -353,18 +348,18 @@ class MemoryStore:
                 continue
             for row, emotion, score, emotions in said:
                 image, face = self._images[row.digest], row.prediction.face
-                box = face and in_pixels(face, image.width, image.height)
+                box = face and to_pixel_box(face, image.width, image.height)
                 own = self._labels_by_digest.get(row.digest)
                 hits.append(RankedHit(row.id, Hit(path, row.digest.hex(), emotion, score, emotions, label=own, box=box)))
         return hits
 
-    def ranked(self, model_id: int, chosen: Filter, limit: int, offset: int) -> list[RankedHit]:
+    def ranked(self, model_id: int, chosen: HitFilter, limit: int, offset: int) -> list[RankedHit]:
         best: dict[bytes, RankedHit] = {}
         for ranked in self._matching(model_id, chosen):
             best.setdefault(ranked.hit.path, ranked)
         return list(best.values())[offset : offset + limit]
 
-    def _matching(self, model_id: int, chosen: Filter) -> list[RankedHit]:
+    def _matching(self, model_id: int, chosen: HitFilter) -> list[RankedHit]:
         hits = [
             ranked
             for ranked in self._hits(model_id, chosen)
@@ -372,14 +367,14 @@ class MemoryStore:
         ]
         return sorted(hits, key=lambda ranked: (-ranked.hit.score, ranked.prediction_id))
 
-    def hits(self, model_id: int, prediction_ids: Sequence[int], chosen: Filter) -> dict[int, list[Hit]]:
+    def hits(self, model_id: int, prediction_ids: Sequence[int], chosen: HitFilter) -> dict[int, list[Hit]]:
         found: dict[int, list[Hit]] = {}
         for ranked in self._hits(model_id, chosen):
             if ranked.prediction_id in prediction_ids:
                 found.setdefault(ranked.prediction_id, []).append(ranked.hit)
         return found
 
-    def prediction_ids(self, model_id: int, chosen: Filter) -> Ids:
+    def prediction_ids(self, model_id: int, chosen: HitFilter) -> Ids:
         hits = self._matching(model_id, chosen._replace(excluded=frozenset()))
         return np.array(sorted({ranked.prediction_id for ranked in hits}), dtype=np.int64)
 
@@ -388,7 +383,7 @@ class MemoryStore:
         return [row.id for row in rows if row.digest.hex().startswith(digest_prefix)][:2]
 
     def predicted_at(self, model_id: int, path: bytes) -> list[RankedHit]:
-        return [ranked for ranked in self._hits(model_id, Filter()) if ranked.hit.path == path]
+        return [ranked for ranked in self._hits(model_id, HitFilter()) if ranked.hit.path == path]
 
     def predicted_as(self, model_id: int, digest: bytes) -> int | None:
         return next((row.id for row in self._rows.get(model_id, {}).get(digest, [])), None)

@@ -1,4 +1,4 @@
-"""A watcher that only remembers. Implements `indexer.ports.Progress`."""
+"""A watcher that only remembers. Implements `indexer.ports.progress.Progress`."""
 
 from __future__ import annotations
 

@@ -5,25 +5,27 @@ from __future__ import annotations
 from dataclasses import replace
 
 from indexer.domain.models import Face, FileStamp, FileState
-from indexer.ports import Batch, Filter, FolderNote, PendingFile, Predicted, Store
+from indexer.ports.store import Store
+from indexer.ports.store_reader import HitFilter
+from indexer.ports.store_writer import AnalyzedFileSet, CommitBatch, FolderScanResult, PendingFile
 from tests.support.builders import card, image, prediction
 
 STAMP = FileStamp(10, 1_000)
 OTHER = FileStamp(11, 2_000)
-ANY = Filter()
+ANY = HitFilter()
 
 
 class Scene:
     """A store with a model and a run, and words for what tests do to it."""
 
-    def __init__(self, store: Store, model: int = 0, finder: str | None = None) -> None:
+    def __init__(self, store: Store, model: int = 0, detector: str | None = None) -> None:
         self.store = store
         self.model = model or store.register_model(card())
-        self.run = store.begin_run([b"/a"], self.model, finder)
+        self.run = store.begin_run([b"/a"], self.model, detector)
 
-    def by(self, model: int = 0, finder: str | None = None) -> Scene:
+    def by(self, model: int = 0, detector: str | None = None) -> Scene:
         """Another run over the same store."""
-        return Scene(self.store, model or self.model, finder)
+        return Scene(self.store, model or self.model, detector)
 
     def add_faces(self, name: str, path: bytes, *faces: tuple[float, ...]) -> None:
         """A picture with faces, given by their probabilities, from left to right."""
@@ -31,23 +33,23 @@ class Scene:
         regions = tuple(
             replace(prediction(*p, seed=n), face=place) for n, (p, place) in enumerate(zip(faces, places, strict=True))
         )
-        self.store.commit(self.run, Batch(predicted=(Predicted(image(name), regions, tuple(self.note(path))),)))
+        self.store.commit(self.run, CommitBatch(predicted=(AnalyzedFileSet(image(name), regions, tuple(self.note(path))),)))
 
     def note(self, *paths: bytes, stamp: FileStamp = STAMP) -> list[PendingFile]:
         for path in paths:
             folder, _, name = path.rpartition(b"/")
-            self.store.note_scan(self.run, [FolderNote(folder, {name: stamp}, {})])
+            self.store.record_scan(self.run, [FolderScanResult(folder, {name: stamp}, {})])
         waiting = {file.path: file for file in self.store.pending([b"/"], 0, 100)}
         return [waiting[path] for path in paths]
 
     def add(self, name: str, *paths: bytes, p: tuple[float, ...] = (0.7, 0.2, 0.1), seed: int = 0) -> None:
-        entry = Predicted(image(name), (prediction(*p, seed=seed),), tuple(self.note(*paths)))
-        self.store.commit(self.run, Batch(predicted=(entry,)))
+        entry = AnalyzedFileSet(image(name), (prediction(*p, seed=seed),), tuple(self.note(*paths)))
+        self.store.commit(self.run, CommitBatch(predicted=(entry,)))
 
     def known(self, path: bytes) -> tuple[FileState, bool]:
         folder, _, name = path.rpartition(b"/")
         file = self.store.known_files(folder, self.run)[name]
         return file.state, file.predicted
 
-    def paths(self, chosen: Filter = ANY, limit: int = 100, offset: int = 0) -> list[bytes]:
+    def paths(self, chosen: HitFilter = ANY, limit: int = 100, offset: int = 0) -> list[bytes]:
         return [ranked.hit.path for ranked in self.store.ranked(self.model, chosen, limit, offset)]

@@ -12,7 +12,7 @@ import pytest
 from db.vectors.clusters import cluster
 from db.vectors.faiss_index import FaissVectors
 from db.vectors.files import FaissFiles
-from indexer.ports import Generation, Selection, VectorRows
+from indexer.ports.vectors import Generation, VectorFilter, VectorRows
 from tests.support.builders import card
 
 COUNT, SIZE = 60_000, 32
@@ -44,18 +44,18 @@ def index(rows: VectorRows) -> FaissVectors:
 @pytest.mark.parametrize(
     "within",
     [
-        Selection(),
-        Selection(frozenset({0})),
-        Selection(frozenset({0, 2})),
-        Selection(frozenset({1}), min_score=0.3),
-        Selection(frozenset({2})),
-        Selection(frozenset({3})),
-        Selection(frozenset({3}), min_score=0.9),
-        Selection(ids=np.arange(1, COUNT, 3)),
+        VectorFilter(),
+        VectorFilter(frozenset({0})),
+        VectorFilter(frozenset({0, 2})),
+        VectorFilter(frozenset({1}), min_score=0.3),
+        VectorFilter(frozenset({2})),
+        VectorFilter(frozenset({3})),
+        VectorFilter(frozenset({3}), min_score=0.9),
+        VectorFilter(ids=np.arange(1, COUNT, 3)),
     ],
     ids=["all", "half", "two", "scored", "tenth", "hundredth", "thousandth", "ids"],
 )
-def test_at_least_99_of_100_of_the_nearest_are_found(rows: VectorRows, index: FaissVectors, within: Selection) -> None:
+def test_at_least_99_of_100_of_the_nearest_are_found(rows: VectorRows, index: FaissVectors, within: VectorFilter) -> None:
     allowed = rows.scores >= within.min_score
     if within.emotions is not None:
         allowed &= np.isin(rows.emotions, sorted(within.emotions))
@@ -91,7 +91,7 @@ def test_where_emotions_go_with_characters_it_is_looked_further_not_everywhere(m
     usual = random.choice(4, 300, p=[0.5, 0.3, 0.19, 0.01])
     emotions = np.where(random.random(COUNT) < 0.9, usual[who], random.choice(4, COUNT, p=[0.5, 0.3, 0.19, 0.01]))
     rows = VectorRows(np.arange(1, COUNT + 1), emotions.astype(np.uint8), random.random(COUNT).astype(np.float32), looks)
-    index, within = FaissVectors.build(rows), Selection(frozenset({1}))
+    index, within = FaissVectors.build(rows), VectorFilter(frozenset({1}))
     compared: list[int] = []
     monkeypatch.setattr(index, "_compared", lambda *given: compared.append(1) or FaissVectors._compared(index, *given))
     asked, all_of_them = vectors(100, seed=5).astype(np.float32), rows.vectors[emotions == 1].astype(np.float32)
@@ -103,7 +103,7 @@ def test_where_emotions_go_with_characters_it_is_looked_further_not_everywhere(m
 
 @pytest.mark.parametrize("k", [1, 3000, COUNT, COUNT + 5])
 def test_k_are_found_where_k_exist(index: FaissVectors, k: int) -> None:
-    ids, _ = index.search(vectors(1, seed=6)[0].astype(np.float32), k, Selection())
+    ids, _ = index.search(vectors(1, seed=6)[0].astype(np.float32), k, VectorFilter())
     assert len(ids) == len(set(ids.tolist())) == min(k, COUNT)
 
 
@@ -125,7 +125,7 @@ def test_an_index_with_clusters_is_the_same_again_from_a_file(rows: VectorRows, 
     query = vectors(1, seed=6)[0].astype(np.float32)
     for one in (index, segment.vectors):
         assert isinstance(one, FaissVectors) and one.clusters is not None and one.clusters.index.ntotal == COUNT
-    for within in (Selection(), Selection(frozenset({0})), Selection(frozenset({1}), 0.5)):
+    for within in (VectorFilter(), VectorFilter(frozenset({0})), VectorFilter(frozenset({1}), 0.5)):
         for first, second in zip(index.search(query, 20, within), segment.vectors.search(query, 20, within), strict=True):
             np.testing.assert_array_equal(first, second)
 
@@ -139,11 +139,11 @@ def test_codes_are_read_from_the_second_large_question_on_though_the_files_have_
     index, query = segment.vectors, vectors(1, seed=6)[0].astype(np.float32)
     assert isinstance(index, FaissVectors) and index.clusters is not None
     for _ in range(20):
-        index.search(query, 10, Selection(frozenset({2})))
-    _, exact = index.search(query, 10, Selection(frozenset({0})))
-    index.search(query, 10, Selection(frozenset({1})))
+        index.search(query, 10, VectorFilter(frozenset({2})))
+    _, exact = index.search(query, 10, VectorFilter(frozenset({0})))
+    index.search(query, 10, VectorFilter(frozenset({1})))
     assert not index.clusters.is_read
-    _, found = index.search(query, 10, Selection(frozenset({0})))
+    _, found = index.search(query, 10, VectorFilter(frozenset({0})))
     assert index.clusters.is_read
     np.testing.assert_allclose(found, exact, atol=1e-5)
 
@@ -154,9 +154,9 @@ def strange(count: int) -> np.ndarray:
     return found / np.linalg.norm(found, axis=1, keepdims=True)
 
 
-@pytest.mark.parametrize("within", [Selection(), Selection(frozenset({0, 1}))], ids=["all", "two"])
+@pytest.mark.parametrize("within", [VectorFilter(), VectorFilter(frozenset({0, 1}))], ids=["all", "two"])
 def test_what_is_like_nothing_that_is_there_finds_its_nearest_as_well(
-    rows: VectorRows, index: FaissVectors, within: Selection
+    rows: VectorRows, index: FaissVectors, within: VectorFilter
 ) -> None:
     allowed = np.ones(COUNT, dtype=bool) if within.emotions is None else np.isin(rows.emotions, [0, 1])
     asked = strange(40)
@@ -168,7 +168,7 @@ def test_what_is_like_nothing_that_is_there_finds_its_nearest_as_well(
 def test_all_are_compared_where_a_selection_says_so(rows: VectorRows, index: FaissVectors) -> None:
     for query in vectors(60, seed=12).astype(np.float32):
         expected = np.sort(rows.vectors.astype(np.float32) @ query)[::-1][:25]
-        np.testing.assert_allclose(index.search(query, 25, Selection(exact=True))[1], expected, atol=1e-5)
+        np.testing.assert_allclose(index.search(query, 25, VectorFilter(exact=True))[1], expected, atol=1e-5)
 
 
 def test_codes_that_rotted_are_said_to_be_damaged_and_all_is_compared(
@@ -184,7 +184,7 @@ def test_codes_that_rotted_are_said_to_be_damaged_and_all_is_compared(
     query = vectors(1, seed=6)[0].astype(np.float32)
     expected = np.sort(rows.vectors.astype(np.float32) @ query)[::-1][:10]
     for _ in range(3):
-        np.testing.assert_allclose(segment.vectors.search(query, 10, Selection())[1], expected, atol=1e-5)
+        np.testing.assert_allclose(segment.vectors.search(query, 10, VectorFilter())[1], expected, atol=1e-5)
     assert "doctor --repair" in caplog.text
     (again,) = files.load(model)
     assert isinstance(again.vectors, FaissVectors) and again.vectors.clusters is not None

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from indexer.analysis.face_crops import PAGE, views
+from indexer.analysis.face_crops import DETECTION_MAX_SIDE, crop_views
 from indexer.domain.models import DecodedImage, Face
 from indexer.imaging.decode import decode, prepare
 from tests.support.builders import SPEC, encoded, picture
@@ -29,7 +29,7 @@ class Given:
 
 
 def decoded(size: tuple[int, int] = (400, 200)) -> DecodedImage:
-    return decode(encoded(picture(1, size)), SPEC, PAGE)
+    return decode(encoded(picture(1, size)), SPEC, DETECTION_MAX_SIDE)
 
 
 def test_a_page_keeps_its_shape_and_is_not_enlarged() -> None:
@@ -41,20 +41,20 @@ def test_a_page_keeps_its_shape_and_is_not_enlarged() -> None:
 
 def test_without_a_finder_the_picture_is_shown_as_a_whole() -> None:
     image = decode(encoded(picture(1)), SPEC)
-    ((view,),) = views([image], None, SPEC)
+    ((view,),) = crop_views([image], None, SPEC)
     assert view.face is None and view.pixels is image.pixels
 
 
 def test_a_picture_in_which_none_is_found_is_shown_as_a_whole() -> None:
-    ((view,),) = views([decoded((1600, 800))], Given(), SPEC)
+    ((view,),) = crop_views([decoded((1600, 800))], Given(), SPEC)
     assert view.face is None and view.pixels.shape == (32, 32, 3)
 
 
 def test_a_small_face_is_cut_out_with_a_margin() -> None:
     page = np.full((200, 400, 3), 255, dtype=np.uint8)
     page[80:120, 180:220] = (255, 0, 0)
-    image = decode(encoded(Image.fromarray(page)), SPEC, PAGE)
-    ((view,),) = views([image], Given(Face(0.45, 0.4, 0.55, 0.6)), SPEC)
+    image = decode(encoded(Image.fromarray(page)), SPEC, DETECTION_MAX_SIDE)
+    ((view,),) = crop_views([image], Given(Face(0.45, 0.4, 0.55, 0.6)), SPEC)
     red = (view.pixels[..., 1] < 128).any(axis=0)
     assert view.pixels.shape == (32, 32, 3)
     assert 32 / 1.6 - 2 <= red.sum() <= 32 / 1.6 + 2  # the face, of 1.6 times its width
@@ -62,7 +62,7 @@ def test_a_small_face_is_cut_out_with_a_margin() -> None:
 
 def test_a_face_that_is_most_of_the_picture_is_shown_with_all_of_it() -> None:
     image = decoded()
-    ((view,),) = views([image], Given(Face(0.1, 0.1, 0.9, 0.9)), SPEC)
+    ((view,),) = crop_views([image], Given(Face(0.1, 0.1, 0.9, 0.9)), SPEC)
     assert view.face is not None and np.array_equal(view.pixels, prepare(Image.fromarray(image.pixels), SPEC))
 
 
@@ -72,7 +72,7 @@ edges = st.lists(st.floats(0, 1), min_size=2, max_size=2, unique=True).map(sorte
 @given(edges, edges, st.integers(1, 60), st.integers(1, 60))
 def test_any_face_of_any_picture_can_be_shown(across: list[float], down: list[float], width: int, height: int) -> None:
     image = DecodedImage(b"", np.zeros((height, width, 3), np.uint8), width, height, "PNG")
-    ((view,),) = views([image], Given(Face(across[0], down[0], across[1], down[1])), SPEC)
+    ((view,),) = crop_views([image], Given(Face(across[0], down[0], across[1], down[1])), SPEC)
     assert view.pixels.shape == (32, 32, 3) and view.pixels.dtype == np.uint8
 
 

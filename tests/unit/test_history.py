@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from indexer.domain.runs import Writer, as_they_ended
-from indexer.ports import RunRecord
+from indexer.domain.runs import WriterInfo, with_dead_runs_marked
+from indexer.ports.store_reader import RunRecord
 
 
 def run(number: int, outcome: str, pid: int = 7, started: float = 100.0) -> RunRecord:
@@ -14,24 +14,26 @@ def run(number: int, outcome: str, pid: int = 7, started: float = 100.0) -> RunR
 
 def test_a_run_is_running_while_its_process_writes() -> None:
     for since in (99.5, 100.2):  # by clocks that are read one after the other
-        (one,) = as_they_ended(lambda: [run(1, "running", started=100.0)], lambda since=since: Writer(7, since))
+        (one,) = with_dead_runs_marked(lambda: [run(1, "running", started=100.0)], lambda since=since: WriterInfo(7, since))
         assert one.outcome == "running"
 
 
 @pytest.mark.parametrize(
-    "writer", [None, Writer(8, 99.0), Writer(7, 5000.0)], ids=["nobody writes", "another writes", "its number is used again"]
+    "writer",
+    [None, WriterInfo(8, 99.0), WriterInfo(7, 5000.0)],
+    ids=["nobody writes", "another writes", "its number is used again"],
 )
-def test_else_it_has_died(writer: Writer | None) -> None:
-    (died,) = as_they_ended(lambda: [run(1, "running")], lambda: writer)
+def test_else_it_has_died(writer: WriterInfo | None) -> None:
+    (died,) = with_dead_runs_marked(lambda: [run(1, "running")], lambda: writer)
     assert died.outcome == "died"
     assert "killed" in (died.reason or "")
 
 
 def test_runs_that_ended_say_so_themselves_and_nobody_is_asked() -> None:
     runs = [run(2, "interrupted"), run(1, "done")]
-    assert as_they_ended(lambda: runs, lambda: pytest.fail("asked")) == runs
+    assert with_dead_runs_marked(lambda: runs, lambda: pytest.fail("asked")) == runs
 
 
 def test_a_run_that_ends_while_it_is_asked_who_writes_has_not_died() -> None:
     read = iter([[run(1, "running")], [run(2, "running", pid=8), run(1, "done")]])
-    assert [one.outcome for one in as_they_ended(lambda: next(read), lambda: None)] == ["running", "done"]
+    assert [one.outcome for one in with_dead_runs_marked(lambda: next(read), lambda: None)] == ["running", "done"]

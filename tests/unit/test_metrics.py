@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from indexer.domain.errors import UsageError
-from indexer.domain.jobs import Job, Last, When
-from indexer.ports import RunTotals
+from indexer.domain.jobs import Job, JobStatus, Trigger
+from indexer.ports.store_reader import RunTotals
 from indexer.scheduling.metrics import Metrics, MetricsFile, ages, exposition
 
 TOTALS = RunTotals(1234, 5, {"done": 7, "died": 1, "running": 1})
@@ -74,7 +74,10 @@ def test_any_label_and_number_come_back(label: str, number: float) -> None:
 
 
 def test_ages_are_since_the_last_success() -> None:
-    jobs = [Job("new", (), When(every=60.0)), Job("old", (), When(every=60.0), last=Last(begun_at=50.0, succeeded_at=40.0))]
+    jobs = [
+        Job("new", (), Trigger(every=60.0)),
+        Job("old", (), Trigger(every=60.0), last=JobStatus(begun_at=50.0, succeeded_at=40.0)),
+    ]
     assert ages(jobs, 100.0) == {"old": 60.0}
     assert ages(jobs, 30.0) == {"old": 0.0}
 

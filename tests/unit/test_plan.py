@@ -4,7 +4,7 @@ import pytest
 
 from indexer.domain.models import Failure, FileStamp, FileState
 from indexer.ingest.survey import plan_folder
-from indexer.ports import KnownFile
+from indexer.ports.store_writer import KnownFile
 from indexer.sources.filesystem import ScannedFolder
 
 STAMP = FileStamp(10, 1)

@@ -21,10 +21,10 @@ from commands.output.probabilities import write_bars
 from commands.output.progress import TerminalProgress
 from commands.output.training import write_inspection, write_rows
 from indexer.domain.models import Hit, InputSpec, ModelCard
-from indexer.domain.queries import Question
-from indexer.domain.reports import Doubt, ListedModel
+from indexer.domain.queries import SearchRequest
+from indexer.domain.reports import LabelConflict, ListedModel
 from indexer.domain.training import Inspection, Row
-from indexer.system.text import counted, printable, shown_path
+from indexer.system.text import display_path, pluralize, printable
 
 NASTY = [
     b"/p/new\nline.png",
@@ -112,7 +112,7 @@ def test_a_sheet_shows_names_and_runs_nothing() -> None:
 
 
 def test_a_question_in_words() -> None:
-    question = Question(image=b"/x/a.png", emotions=("sad",), excluded=("crying",), min_score=0.5, under=b"/y")
+    question = SearchRequest(image=b"/x/a.png", emotions=("sad",), excluded=("crying",), min_score=0.5, under=b"/y")
     assert describe(question) == "sad, not crying, like /x/a.png, under /y, score at least 0.5"
 
 
@@ -151,12 +151,12 @@ def test_a_table_has_a_column_for_faces_only_where_there_are_some() -> None:
 
 def test_paths_below_the_current_folder_are_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert shown_path(os.fsencode(tmp_path / "a/b.png")) == "a/b.png"
-    assert shown_path(b"/elsewhere/b.png") == "/elsewhere/b.png"
+    assert display_path(os.fsencode(tmp_path / "a/b.png")) == "a/b.png"
+    assert display_path(b"/elsewhere/b.png") == "/elsewhere/b.png"
 
 
 def test_counting() -> None:
-    assert (counted(1, "file"), counted(0, "file"), counted(1234, "file")) == ("1 file", "0 files", "1,234 files")
+    assert (pluralize(1, "file"), pluralize(0, "file"), pluralize(1234, "file")) == ("1 file", "0 files", "1,234 files")
 
 
 def test_joined_emoji_stay_joined() -> None:
@@ -201,7 +201,7 @@ def test_what_a_model_from_elsewhere_calls_things_is_shown_safely() -> None:
     write_hits([strange], "table", "\n", out)
     card = ModelCard("m", ESCAPES, "00", (ESCAPES,), InputSpec(32, 0, 1), 8)
     write_models([ListedModel(card, "yours", False, 0)], False, out)
-    write_doubts([Doubt(b"/p/a.png", "ab" * 32, ESCAPES, 0.1, ESCAPES, 0.9)], False, out)
+    write_doubts([LabelConflict(b"/p/a.png", "ab" * 32, ESCAPES, 0.1, ESCAPES, 0.9)], False, out)
     write_inspection(Inspection(1, {ESCAPES: 1}, {ESCAPES: {ESCAPES: 1}}, {ESCAPES: {f"{ESCAPES}!": 1}}), False, out)
     out.write(sheet([strange], ESCAPES, lambda path, box: b"png"))
     assert all(c.isprintable() or c == "\n" for c in out.getvalue())

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from indexer.domain.errors import UsageError
-from indexer.sources.filesystem import ScanOptions, is_under, resolve_roots, scan
+from indexer.sources.filesystem import ScanOptions, is_under, normalize_roots, scan
 
 
 def found(root: Path, **options: object) -> dict[str, str | None]:
@@ -142,12 +142,12 @@ def test_roots_are_real_and_none_lies_in_another(tmp_path: Path) -> None:
     touch(tmp_path / "ab/d.png")
     (tmp_path / "link").symlink_to("a")
     paths = [os.fsencode(tmp_path / name) for name in ("a/b", "link", "a", "ab", "a/../ab")]
-    assert resolve_roots(paths) == [os.fsencode(tmp_path / "a"), os.fsencode(tmp_path / "ab")]
+    assert normalize_roots(paths) == [os.fsencode(tmp_path / "a"), os.fsencode(tmp_path / "ab")]
 
 
 def test_a_root_that_does_not_exist_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="'.*/none' does not exist"):
-        resolve_roots([os.fsencode(tmp_path), os.fsencode(tmp_path / "none")])
+        normalize_roots([os.fsencode(tmp_path), os.fsencode(tmp_path / "none")])
 
 
 def test_under() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from indexer.domain.errors import Interrupted, ModelUnavailable, StoreDamaged, WriterBusy
-from indexer.domain.jobs import Job, Jobs, Last, When
+from indexer.domain.jobs import Job, Jobs, JobStatus, Trigger
 from indexer.domain.reports import Summary
 from indexer.scheduling.scheduler import Schedule
 from indexer.scheduling.timing import back_off, due, next_due
@@ -19,14 +19,14 @@ from tests.support.memory_jobs import MemoryJobs
 
 HOUR, DAY = 3600.0, 86400.0
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC).timestamp()
-NIGHTLY = Job("nightly", (b"/a",), When(cron="0 3 * * *"), added_at=NOON)
-HOURLY = Job("hourly", (b"/b",), When(every=HOUR), added_at=NOON)
-WATCHING = Job("watching", (b"/c",), When(watch=True), added_at=NOON)
+NIGHTLY = Job("nightly", (b"/a",), Trigger(cron="0 3 * * *"), added_at=NOON)
+HOURLY = Job("hourly", (b"/b",), Trigger(every=HOUR), added_at=NOON)
+WATCHING = Job("watching", (b"/c",), Trigger(watch=True), added_at=NOON)
 DONE = Summary(5, 2, 0, 3, 0, 0, 0, 0, 0.5, 4.0, "cpu", "fake", "fake")
 
 
 def begun(job: Job, at: float) -> Job:
-    return replace(job, last=Last(begun_at=at, ended_at=at, succeeded_at=at, outcome="done"))
+    return replace(job, last=JobStatus(begun_at=at, ended_at=at, succeeded_at=at, outcome="done"))
 
 
 def test_a_cron_job_waits_for_its_time_and_an_interval_begins_at_once() -> None:
@@ -84,7 +84,7 @@ class World:
     def tell(self, level: str, event: str, sentence: str, **facts: Any) -> None:
         self.told.append((level, event))
 
-    def last(self, name: str) -> Last:
+    def last(self, name: str) -> JobStatus:
         return next(job.last for job in self.jobs.jobs() if job.name == name)
 
     def fail(self, name: str, error: BaseException) -> None:
@@ -95,11 +95,11 @@ class World:
 
 
 def test_all_that_is_due_runs_one_after_the_other_and_once() -> None:
-    world = World(NIGHTLY, HOURLY, replace(HOURLY, name="short", when=When(every=10.0)))
+    world = World(NIGHTLY, HOURLY, replace(HOURLY, name="short", when=Trigger(every=10.0)))
     assert world.schedule.run_due() == 0
     assert world.ran == ["hourly", "short"]  # "short" is due again by now, and has its turn when the others had theirs
     assert world.schedule.wait() == 0
-    assert world.last("hourly") == Last(NOON, NOON + 10, NOON + 10, None, "done", None)
+    assert world.last("hourly") == JobStatus(NOON, NOON + 10, NOON + 10, None, "done", None)
     world.now = NOON + 15 * HOUR
     world.schedule.run_due()
     assert sorted(world.ran[2:]) == ["hourly", "nightly", "short"]
@@ -175,7 +175,7 @@ def test_a_stopped_job_goes_on_at_the_next_start(stop: BaseException) -> None:
 
 
 def test_a_job_whose_process_died_goes_on_at_the_next_start() -> None:
-    world = World(replace(NIGHTLY, last=Last(begun_at=NOON - 60)), begun(HOURLY, NOON))
+    world = World(replace(NIGHTLY, last=JobStatus(begun_at=NOON - 60)), begun(HOURLY, NOON))
     world.schedule.recover()
     assert world.last("nightly").outcome == "died"
     assert world.schedule.run_due() == 0

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from indexer.domain.errors import Interrupted
-from indexer.system.signals import attentive, stoppable
+from indexer.system.signals import graceful_stop, interruptible
 
 LONG = 30.0
 
@@ -22,14 +22,14 @@ def soon(act: object) -> threading.Timer:
 
 
 def test_waiting_ends_by_itself() -> None:
-    with attentive("all is kept") as attention:
+    with interruptible("all is kept") as attention:
         attention.wait(0.01)
         attention.wait(-1)
 
 
 def test_another_thread_wakes_it() -> None:
     began = time.monotonic()
-    with attentive("all is kept") as attention:
+    with interruptible("all is kept") as attention:
         timer = soon(attention.wake)
         attention.wait(LONG)
         timer.join()
@@ -42,7 +42,7 @@ def test_another_thread_wakes_it() -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_at_once(number: signal.Signals) -> None:
     began = time.monotonic()
-    with attentive("all is kept") as attention:
+    with interruptible("all is kept") as attention:
         timer = soon(lambda: os.kill(os.getpid(), number))
         with pytest.raises(Interrupted, match=f"{number.name}; all is kept") as caught:
             attention.wait(LONG)
@@ -52,8 +52,8 @@ def test_a_signal_ends_it_at_once(number: signal.Signals) -> None:
 
 
 def test_a_signal_after_the_last_safe_point_of_the_work_reaches_who_waits_around_it() -> None:
-    with attentive("all is kept") as attention:
-        with stoppable("this is kept"):
+    with interruptible("all is kept") as attention:
+        with graceful_stop("this is kept"):
             os.kill(os.getpid(), signal.SIGTERM)
         with pytest.raises(Interrupted, match="all is kept"):
             attention.wait(LONG)
@@ -61,7 +61,7 @@ def test_a_signal_after_the_last_safe_point_of_the_work_reaches_who_waits_around
 
 def test_handlers_are_as_they_were_afterwards() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    with attentive("x"), stoppable("y"):
+    with interruptible("x"), graceful_stop("y"):
         pass
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
     assert signal.set_wakeup_fd(-1) == -1

@@ -13,11 +13,11 @@ from indexer.domain.errors import ModelUnavailable
 from indexer.domain.models import FEEL, LOOK
 from models import checkpoint, zoo
 from models.inference.classifier import OnnxClassifier
-from models.inference.module import assemble
-from models.style_baseline import GROUPS, learned
+from models.inference.module import build_inference_module
+from models.style_baseline import GROUPS, fit_baseline
 from models.teaching.fit import one_hot, teach
 from models.teaching.linear_head import Examples, Head
-from models.teaching.replay import as_read, head_of, taught_architecture, with_head
+from models.teaching.replay import classifier_input, extract_head, replace_head, taught_architecture
 
 CHARACTERS, EXPRESSIONS = 20, 12
 SHIPPED = zoo.checkpoints()[zoo.DEFAULT]
@@ -43,19 +43,19 @@ def library(own: float) -> tuple[np.ndarray, np.ndarray]:
 
 def test_what_is_usual_is_what_look_alikes_feel_on_average() -> None:
     embeddings, _ = library(own=2.0)
-    usual = learned(CARD, embeddings)
+    usual = fit_baseline(CARD, embeddings)
     assert usual.looks.shape == usual.feels.shape == (GROUPS, 128) and usual.looks.dtype == np.float32
-    feel, look = embeddings[:, CARD.columns(FEEL)], embeddings[:, CARD.columns(LOOK)]
+    feel, look = embeddings[:, CARD.space_slice(FEEL)], embeddings[:, CARD.space_slice(LOOK)]
     centred = feel - feel.mean(axis=0)
-    left = centred - usual.beside(look)
+    left = centred - usual.expected_expression(look)
     assert np.square(left).sum() < 0.35 * np.square(centred).sum()
-    again = learned(CARD, embeddings)
+    again = fit_baseline(CARD, embeddings)
     assert np.array_equal(usual.looks, again.looks) and np.array_equal(usual.feels, again.feels)
 
 
 def test_one_picture_is_a_library_too() -> None:
     embeddings, _ = library(own=1.0)
-    usual = learned(CARD, embeddings[:1])
+    usual = fit_baseline(CARD, embeddings[:1])
     assert np.isfinite(usual.looks).all() and not usual.feels.any()
 
 
@@ -63,8 +63,8 @@ def test_one_picture_is_a_library_too() -> None:
 def test_labels_choose_how_pictures_are_read(own: float, read_as: set[int]) -> None:
     """Where characters differ by more than emotions, beside what is usual; where they do not, either way serves."""
     embeddings, truth = library(own)
-    usual = learned(CARD, embeddings)
-    readings = [as_read(CARD, embeddings), as_read(CARD, embeddings, usual)]
+    usual = fit_baseline(CARD, embeddings)
+    readings = [classifier_input(CARD, embeddings), classifier_input(CARD, embeddings, usual)]
     random = np.random.default_rng(1)
     given = random.permutation(len(truth))[:24]
     labels = ("happy", "sad")
@@ -80,18 +80,18 @@ def test_a_checkpoint_reads_beside_what_is_usual_on_every_way(tmp_path: Path) ->
     """The network, ONNX Runtime and the last layer alone say the same of a picture; embeddings are those of the first model."""
     card, stored = checkpoint.load_all(SHIPPED)
     embeddings, _ = library(own=1.0)
-    usual = learned(card, embeddings)
-    head = head_of(card, stored)
+    usual = fit_baseline(card, embeddings)
+    head = extract_head(card, stored)
     named = replace(card, name="beside", architecture=taught_architecture(card, usual))
-    path = checkpoint.save(tmp_path, named, with_head(stored, head, usual))
+    path = checkpoint.save(tmp_path, named, replace_head(stored, head, usual))
     written, state = checkpoint.load(path)
-    assert written.architecture.endswith("+usual") and written.embeds_as == card.embeds_as
+    assert written.architecture.endswith("+usual") and written.embedder_key == card.embedder_key
     pixels = np.random.default_rng(3).integers(0, 255, (4, card.input.size, card.input.size, 3), dtype=np.uint8)
     with torch.inference_mode():
-        by_torch, vectors = (part.numpy() for part in assemble(written, state)(torch.from_numpy(pixels)))
-        plain = assemble(CARD, STATE)(torch.from_numpy(pixels))[1].numpy()
+        by_torch, vectors = (part.numpy() for part in build_inference_module(written, state)(torch.from_numpy(pixels)))
+        plain = build_inference_module(CARD, STATE)(torch.from_numpy(pixels))[1].numpy()
     np.testing.assert_allclose(vectors, plain, atol=1e-5)
-    by_layer = head_of(written, state).probabilities(as_read(written, vectors, usual))
+    by_layer = extract_head(written, state).probabilities(classifier_input(written, vectors, usual))
     np.testing.assert_allclose(by_layer, by_torch, atol=1e-3)
     by_onnx = OnnxClassifier.open(path).classify(pixels)
     np.testing.assert_allclose(by_onnx.probabilities, by_torch, atol=1e-3)
@@ -99,8 +99,8 @@ def test_a_checkpoint_reads_beside_what_is_usual_on_every_way(tmp_path: Path) ->
 
 def test_a_checkpoint_that_does_not_say_what_is_usual_is_refused(tmp_path: Path) -> None:
     card, stored = checkpoint.load_all(SHIPPED)
-    usual = learned(card, library(own=1.0)[0])
-    state = with_head(stored, head_of(card, stored), usual)
+    usual = fit_baseline(card, library(own=1.0)[0])
+    state = replace_head(stored, extract_head(card, stored), usual)
     del state["usual.feels"]
     named = replace(card, name="beside", architecture=taught_architecture(card, usual))
     path = checkpoint.save(tmp_path, named, state)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from indexer.sources.folder_watcher import POLL, Ear, file_system, matters
+from indexer.sources.folder_watcher import POLL_SECONDS, FolderWatcher, file_system, matters
 
 
 class Told:
@@ -33,7 +33,7 @@ class World:
         self.woken = 0
         self.a, self.b = (os.fsencode(folder / name) for name in ("a", "b"))
         os.mkdir(self.a)
-        self.ear = Ear(
+        self.ear = FolderWatcher(
             [self.a, self.b], b"/home", poll, self.wake, self.said.append, lambda: self.now, self.listen, lambda root: silent
         )
 
@@ -56,7 +56,7 @@ def test_what_the_system_tells_is_passed_on_once(tmp_path: Path) -> None:
         assert ear.changed() == {world.a}
         assert ear.changed() == set()
         assert 0 < ear.wait() <= 5
-        world.now += 10 * POLL
+        world.now += 10 * POLL_SECONDS
         assert ear.changed() == set()
     assert listener.stopped
 
@@ -92,7 +92,7 @@ def test_where_the_system_cannot_be_heard_the_clock_decides_and_it_is_said(tmp_p
         world.listeners[0].problem = "no more watches"
         assert ear.changed() == set()
         assert world.said == ["Changes cannot be heard of (no more watches); looking every 60 s instead."]
-        world.now += POLL
+        world.now += POLL_SECONDS
         assert ear.changed() == {world.a, world.b}
         assert ear.changed() == set()
         assert len(world.said) == 1
@@ -103,7 +103,7 @@ def test_a_network_disk_is_looked_at(tmp_path: Path) -> None:
     with world.ear as ear:
         assert world.listeners == [] and ear.ready
         assert "tells of no changes; looking every 60 s" in world.said[0]
-        world.now += POLL
+        world.now += POLL_SECONDS
         assert ear.changed() == {world.a}
 
 

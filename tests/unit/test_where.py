@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from indexer.system.paths import stored_path
+from indexer.system.paths import indexed_path
 
 
 @pytest.fixture
@@ -39,8 +39,8 @@ def place(tmp_path: Path) -> Path:
 )
 def test_the_first_way_to_something_known_is_taken(place: Path, named: str, known: list[str], found: str) -> None:
     there = {os.fsencode(place / path) for path in known}
-    assert stored_path(os.fsencode(f"{place}/{named}"), there.__contains__) == os.fsencode(place / found)
+    assert indexed_path(os.fsencode(f"{place}/{named}"), there.__contains__) == os.fsencode(place / found)
 
 
 def test_the_root_is_itself() -> None:
-    assert stored_path(b"/", lambda _: False) == b"/"
+    assert indexed_path(b"/", lambda _: False) == b"/"

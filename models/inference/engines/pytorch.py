@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from indexer.domain.errors import DeviceUnavailable
-from models.inference.device import all_of
+from models.inference.device import expand_device
 from models.inference.engines.replicated import ReplicatedEngine
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def torch_engine(
     build: Callable[[], nn.Module], device: torch.device, side: int, batch_size: int = 0, precision: str = "fp32"
 ) -> Engine:
     """A module on a device, or one on each of several that it stands for; arguments as `TorchEngine` takes them."""
-    engines = [TorchEngine(build(), one, side, batch_size, precision) for one in all_of(device)]
+    engines = [TorchEngine(build(), one, side, batch_size, precision) for one in expand_device(device)]
     return engines[0] if len(engines) == 1 else ReplicatedEngine(engines)
 
 

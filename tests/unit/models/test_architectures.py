@@ -12,7 +12,7 @@ from indexer.domain.models import InputSpec, ModelCard
 from models import checkpoint
 from models.architectures.registry import ARCHITECTURES, architecture
 from models.inference.classifier import TorchClassifier
-from models.training.initial_weights import start
+from models.training.initial_weights import initialize_network
 
 SIZE = 64
 LABELS = ("happy", "sad", "angry")
@@ -129,7 +129,7 @@ def published_resnet18() -> dict[str, torch.Tensor]:
 def test_imagenet_weights_come_from_torchvisions_cache(torch_home: Path) -> None:
     published = published_resnet18()
     torch.save(published, torch_home / "resnet18-f37072fd.pth")
-    network = start(architecture("resnet18+dense64"), "imagenet", LABELS, SIZE)
+    network = initialize_network(architecture("resnet18+dense64"), "imagenet", LABELS, SIZE)
     assert torch.equal(network.state_dict()["body.layer4.1.conv2.weight"], published["layer4.1.conv2.weight"])
     assert not network.classifier.weight.any()
 
@@ -140,13 +140,13 @@ def test_imagenet_weights_that_cannot_be_downloaded(torch_home: Path, monkeypatc
     nowhere = (torch_home / "none" / "resnet18-f37072fd.pth").as_uri()
     monkeypatch.setattr(type(ResNet18_Weights.IMAGENET1K_V1), "url", property(lambda _: nowhere))
     with pytest.raises(ModelUnavailable, match=r"cannot be downloaded from file:.*--weights FILE"):
-        start(architecture("resnet18"), "imagenet", LABELS, SIZE)
+        initialize_network(architecture("resnet18"), "imagenet", LABELS, SIZE)
 
 
 def test_published_weights_come_from_a_file(tmp_path: Path) -> None:
     published = published_resnet18()
     torch.save(published, tmp_path / "mine.pth")
-    network = start(architecture("resnet18"), str(tmp_path / "mine.pth"), LABELS, SIZE)
+    network = initialize_network(architecture("resnet18"), str(tmp_path / "mine.pth"), LABELS, SIZE)
     assert torch.equal(network.state_dict()["body.conv1.weight"], published["conv1.weight"])
 
 
@@ -155,7 +155,7 @@ def test_a_transformers_places_are_fitted_to_the_input(tmp_path: Path) -> None:
 
     torch.manual_seed(0)
     torch.save(vit_b_16(weights=None, image_size=96).state_dict(), tmp_path / "vit.pth")
-    network = start(architecture("vit_b_16"), str(tmp_path / "vit.pth"), LABELS, SIZE)
+    network = initialize_network(architecture("vit_b_16"), str(tmp_path / "vit.pth"), LABELS, SIZE)
     assert network.state_dict()["body.encoder.pos_embedding"].shape == (1, 1 + (SIZE // 16) ** 2, 768)
 
 
@@ -172,7 +172,7 @@ def test_a_pickle_in_disguise_is_not_run(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
     torch.save({"conv1.weight": Trap()}, tmp_path / "trap.pth")
     with pytest.raises(ModelUnavailable, match="not a file of weights alone"):
-        start(architecture("resnet18"), str(tmp_path / "trap.pth"), LABELS, SIZE)
+        initialize_network(architecture("resnet18"), str(tmp_path / "trap.pth"), LABELS, SIZE)
     assert not (tmp_path / "ran").exists()
 
 
@@ -194,4 +194,4 @@ def test_weights_that_do_not_fit_are_named(tmp_path: Path, name: str, weights: s
     (tmp_path / "text.pth").write_text("weights")
     given = weights if weights == "imagenet" else str(tmp_path / weights)
     with pytest.raises(ModelUnavailable, match=sentence):
-        start(architecture(name), given, LABELS, SIZE)
+        initialize_network(architecture(name), given, LABELS, SIZE)

@@ -15,7 +15,7 @@ from models import checkpoint
 from models.architectures.registry import architecture
 from models.inference.classifier import TorchClassifier
 from models.training.attribution import heat_maps
-from models.training.initial_weights import start
+from models.training.initial_weights import initialize_network
 
 SIZE = 64
 LABELS = ("happy", "sad")
@@ -64,7 +64,7 @@ def test_published_weights_come_from_a_file(tmp_path: Path) -> None:
 
     published = timm.create_model("resnet18", num_classes=0).state_dict()
     torch.save(published, tmp_path / "mine.pth")
-    network = start(architecture("timm:resnet18"), str(tmp_path / "mine.pth"), LABELS, SIZE)
+    network = initialize_network(architecture("timm:resnet18"), str(tmp_path / "mine.pth"), LABELS, SIZE)
     assert torch.equal(network.state_dict()["body.layer4.1.conv2.weight"], published["layer4.1.conv2.weight"])
 
 
@@ -91,4 +91,4 @@ def test_an_unknown_name_is_an_error(name: str, sentence: str) -> None:
 
 def test_weights_have_to_be_named_for_open_clip() -> None:
     with pytest.raises(ModelUnavailable, match="open_clip:RN50/WEIGHTS, one of .*openai"):
-        start(architecture("open_clip:RN50"), "imagenet", LABELS, 64)
+        initialize_network(architecture("open_clip:RN50"), "imagenet", LABELS, 64)

@@ -13,16 +13,16 @@ from indexer.domain.errors import DeviceUnavailable
 from models import checkpoint
 from models.architectures.registry import architecture
 from models.inference.classifier import TorchClassifier
-from models.inference.device import all_of, choose_device
+from models.inference.device import expand_device, select_device
 from models.inference.engines.pytorch import TorchEngine, fastest_batch
 from models.inference.engines.replicated import ReplicatedEngine
-from models.inference.module import assemble
+from models.inference.module import build_inference_module
 from tests.support.scores import assert_same_scores
 from tests.unit.models.conftest import lite0_card, lite0_state
 
 if TYPE_CHECKING:
     from indexer.domain.models import Pixels
-    from models.architectures.network import Normalised
+    from models.architectures.network import NormalizedClassifier
     from models.inference.engines.base import Outputs
 
 
@@ -85,8 +85,8 @@ class Cramped(TorchEngine):
         return super()._forward(pixels)
 
 
-def module() -> Normalised:
-    return assemble(lite0_card(), lite0_state())
+def module() -> NormalizedClassifier:
+    return build_inference_module(lite0_card(), lite0_state())
 
 
 def test_out_of_memory_halves_and_loses_nothing(caplog: pytest.LogCaptureFixture) -> None:
@@ -149,11 +149,11 @@ def test_a_device_that_fails_stays_in_use() -> None:
 def test_auto_prefers_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    assert [str(device) for device in all_of(choose_device("auto"))] == ["cuda:0", "cuda:1"]
-    assert [str(device) for device in all_of(choose_device("cuda:1"))] == ["cuda:1"]
-    assert [str(device) for device in all_of(choose_device("cpu"))] == ["cpu"]
+    assert [str(device) for device in expand_device(select_device("auto"))] == ["cuda:0", "cuda:1"]
+    assert [str(device) for device in expand_device(select_device("cuda:1"))] == ["cuda:1"]
+    assert [str(device) for device in expand_device(select_device("cpu"))] == ["cpu"]
     with pytest.raises(DeviceUnavailable, match=r"cuda:7 is not on this machine.*cuda:0, cuda:1, cpu"):
-        choose_device("cuda:7")
+        select_device("cuda:7")
 
 
 @pytest.mark.parametrize("name", ["cuda", "cuda:3", "mps", "meta", "gpu", "tpu:x"])
@@ -161,7 +161,7 @@ def test_an_absent_device_is_an_error(name: str, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
     with pytest.raises(DeviceUnavailable, match=name):
-        choose_device(name)
+        select_device(name)
 
 
 def test_a_required_gpu_rules_the_cpu_out(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:

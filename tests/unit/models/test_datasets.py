@@ -9,8 +9,8 @@ from PIL import Image
 
 from indexer.domain.errors import Damaged, UsageError
 from indexer.domain.models import InputSpec
-from models.training.dataset import Pictures, load_pictures
-from models.training.dataset_readers import Picture, find_pictures
+from models.training.dataset import LabeledImages, load_images
+from models.training.dataset_readers import SourceImage, find_images
 from models.training.label_mapping import Labels
 from tests.support import drawn
 
@@ -44,8 +44,8 @@ def data(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def load(*folders: Path) -> Pictures:
-    return load_pictures(find_pictures(folders), SPEC, decode)
+def load(*folders: Path) -> LabeledImages:
+    return load_images(find_images(folders), SPEC, decode)
 
 
 def test_reads_a_folder_of_sets(data: Path) -> None:
@@ -84,7 +84,7 @@ def test_holding_out_nobody_known_is_an_error(data: Path) -> None:
 def test_copies_are_kept_and_known(data: Path) -> None:
     original = data / "dolls" / "happy" / "0.png"
     (data / "knights" / "sadness" / "copy.png").write_bytes(original.read_bytes())
-    assert len(find_pictures([data])) == 23
+    assert len(find_images([data])) == 23
     assert len(load(data).distinct()) == 22
     assert load(data).distinct().files[0].source.name == "avatar_adventurer"
 
@@ -108,16 +108,16 @@ def test_other_files_are_no_pictures(data: Path) -> None:
 def test_an_unknown_label_is_an_error_that_says_what_to_do(data: Path, where: str) -> None:
     draw(data / where / "0.png", 200)
     with pytest.raises(UsageError, match=r"name no emotion: 'gloomyish'.*--map WORD=EMOTION.*moodex knows happy"):
-        find_pictures([data])
+        find_images([data])
 
 
 def test_labels_can_be_mapped_and_left_out(data: Path) -> None:
     draw(data / "dolls" / "Smug" / "0.png", 200)
     draw(data / "dolls" / "tired" / "0.png", 210)
-    found = find_pictures([data], Labels.from_rules(["smug=pleased", "tired="]))
+    found = find_images([data], Labels.from_rules(["smug=pleased", "tired="]))
     assert [picture.emotion for picture in found if picture.label == "Smug"] == ["pleased"]
     assert not [picture for picture in found if picture.label == "tired"]
-    remapped = find_pictures([data / "dolls"], Labels.from_rules(["smug=", "tired=", "neutral=calm", "sad=crying"]))
+    remapped = find_images([data / "dolls"], Labels.from_rules(["smug=", "tired=", "neutral=calm", "sad=crying"]))
     assert {picture.emotion for picture in remapped} == {"happy", "neutral", "crying"}
 
 
@@ -129,20 +129,20 @@ def test_a_rule_that_maps_nothing_is_an_error(rule: str) -> None:
 
 def test_empty_and_missing_folders_are_errors(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="does not exist"):
-        find_pictures([tmp_path / "nowhere"])
+        find_images([tmp_path / "nowhere"])
     with pytest.raises(UsageError, match="no pictures in folders named after emotions"):
-        find_pictures([tmp_path])
+        find_images([tmp_path])
     (tmp_path / "happy").mkdir()
     with pytest.raises(UsageError, match="holds no pictures"):
-        find_pictures([tmp_path])
+        find_images([tmp_path])
     (tmp_path / "table.txt").write_text("path,label")
     with pytest.raises(UsageError, match=r"is no folder and no \.csv"):
-        find_pictures([tmp_path / "table.txt"])
+        find_images([tmp_path / "table.txt"])
 
 
 @pytest.mark.parametrize("flat", [False, True])
 def test_ferg_db_in_both_layouts(tmp_path: Path, flat: bool) -> None:
-    found = find_pictures([drawn.ferg(tmp_path / "FERG_DB_256", flat)])
+    found = find_images([drawn.ferg(tmp_path / "FERG_DB_256", flat)])
     assert len(found) == 3 * 7 * 2
     assert {picture.label for picture in found} == set(drawn.FERG_LABELS)
     assert emotions(found) == {"angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"}
@@ -152,7 +152,7 @@ def test_ferg_db_in_both_layouts(tmp_path: Path, flat: bool) -> None:
 
 
 def test_the_manga_set(tmp_path: Path) -> None:
-    found = find_pictures([drawn.manga(tmp_path / "manga")])
+    found = find_images([drawn.manga(tmp_path / "manga")])
     assert len(found) == 7 * 3
     assert emotions(found) == {"angry", "crying", "embarrassed", "happy", "pleased", "sad", "surprise"}
     assert {picture.character for picture in found} == {""}
@@ -175,7 +175,7 @@ def test_a_table_gives_paths_labels_groups_and_parts(data: Path) -> None:
     table.write_text(
         "Path,label,group,split\ndolls/happy/0.png,JOY,mia,train\ndolls/sad/0.png,sad,mia,val\nknights/joy/0.png,joy,leo,test\n"
     )
-    found = find_pictures([table])
+    found = find_images([table])
     assert [(one.emotion, one.character, one.part) for one in found] == [
         ("happy", "mia", "train"), ("sad", "mia", "validation"), ("happy", "leo", "test"),
     ]  # fmt: skip
@@ -195,14 +195,14 @@ def test_a_table_gives_paths_labels_groups_and_parts(data: Path) -> None:
 def test_a_table_that_cannot_be_used_is_named(tmp_path: Path, text: str, sentence: str) -> None:
     (tmp_path / "bad.csv").write_text(text)
     with pytest.raises(UsageError, match=sentence):
-        find_pictures([tmp_path / "bad.csv"])
+        find_images([tmp_path / "bad.csv"])
 
 
 def test_a_file_that_a_table_names_and_is_not_there_is_left_out(data: Path) -> None:
     (data / "table.csv").write_text("path,label\ndolls/happy/0.png,happy\nnone.png,sad\ndolls/sad/0.png,sad\n")
-    pictures = load_pictures(find_pictures([data / "table.csv"]), SPEC, decode)
+    pictures = load_images(find_images([data / "table.csv"]), SPEC, decode)
     assert len(pictures) == 2 and [path.name for path, _ in pictures.unreadable] == ["none.png"]
 
 
-def emotions(found: list[Picture]) -> set[str]:
+def emotions(found: list[SourceImage]) -> set[str]:
     return {picture.emotion for picture in found}

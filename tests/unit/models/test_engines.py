@@ -14,22 +14,22 @@ import pytest
 import torch
 from PIL import Image
 
-from indexer.analysis.analyzer import Reader
+from indexer.analysis.analyzer import Analyzer
 from indexer.domain.emotions import EMOTIONS
 from indexer.domain.errors import MissingExtra, ModelUnavailable, UsageError
-from indexer.domain.models import InputSpec, ModelCard, in_precision
+from indexer.domain.models import InputSpec, ModelCard, with_precision
 from models import checkpoint, zoo
 from models.architectures.registry import architecture
 from models.faces import card as face_card
-from models.faces.detector import GRAPH, onnx_finder, torch_finder
+from models.faces.detector import GRAPH, onnx_face_detector, torch_face_detector
 from models.inference import loader
 from models.inference.classifier import OnnxClassifier, TorchClassifier
 from models.inference.engines.onnx import OnnxEngine
 from models.inference.engines.onnx_graph import PREFIX, Graph, Norm, find_graph, graph_path, read_graph, weights_for
-from models.inference.loader import How, open_classifier, open_finder
+from models.inference.loader import ComputeOptions, open_classifier, open_face_detector
 from models.model_card import read_card
 from models.safetensors_io import read_arrays
-from models.style_baseline import learned
+from models.style_baseline import fit_baseline
 
 ROOT = Path(__file__).parents[3]
 
@@ -45,15 +45,15 @@ def taught(folder: Path, labels: tuple[str, ...], beside: bool = False) -> Path:
     head = {"classifier.weight": matrix, "classifier.bias": torch.linspace(-1, 1, len(labels))}
     if beside:
         library = random.normal(size=(400, card.embedding_size)).astype(np.float32)
-        head |= {name: torch.from_numpy(values) for name, values in learned(card, library).state().items()}
+        head |= {name: torch.from_numpy(values) for name, values in fit_baseline(card, library).state().items()}
     return checkpoint.save(folder, replace(card, name="taught", architecture=kind.name, labels=labels), {**state, **head})
 
 
 @pytest.mark.parametrize("which", ["shipped", "taught", "beside"])
 def test_onnx_says_what_torch_says_of_real_pictures(which: str, tmp_path: Path) -> None:
     path = SHIPPED if which == "shipped" else taught(tmp_path, (*EMOTIONS, "smug"), which == "beside")
-    by_torch = Reader(TorchClassifier.open(path, "cpu"), torch_finder(device="cpu"))
-    by_onnx = Reader(OnnxClassifier.open(path), onnx_finder())
+    by_torch = Analyzer(TorchClassifier.open(path, "cpu"), torch_face_detector(device="cpu"))
+    by_onnx = Analyzer(OnnxClassifier.open(path), onnx_face_detector())
     pictures = [by_torch.decode(file.read_bytes()) for file in sorted((ROOT / "examples/images").rglob("*.*"))[:40]
                 if file.suffix in (".png", ".webp", ".jpg", ".gif")]  # fmt: skip
     assert len(pictures) > 20
@@ -125,22 +125,22 @@ def test_weights_live_as_long_as_the_engine_that_reads_them() -> None:
 
 def test_auto_takes_onnx_for_one_picture_and_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loader, "_may_have_gpu", lambda: False)
-    assert open_classifier(SHIPPED, How()).engine == "onnx"
+    assert open_classifier(SHIPPED, ComputeOptions()).engine == "onnx"
     monkeypatch.setattr(loader, "_may_have_gpu", lambda: True)
-    assert open_classifier(SHIPPED, How(few=True)).engine == "onnx"
-    assert open_classifier(SHIPPED, How()).engine == "torch"
-    assert open_classifier(SHIPPED, How(device="cpu")).engine == "onnx"
-    assert open_classifier(SHIPPED, How(device="cpu", engine="torch")).engine == "torch"
-    assert open_finder(How(device="cpu", precision="bf16")).key == face_card.read_card().key
+    assert open_classifier(SHIPPED, ComputeOptions(few=True)).engine == "onnx"
+    assert open_classifier(SHIPPED, ComputeOptions()).engine == "torch"
+    assert open_classifier(SHIPPED, ComputeOptions(device="cpu")).engine == "onnx"
+    assert open_classifier(SHIPPED, ComputeOptions(device="cpu", engine="torch")).engine == "torch"
+    assert open_face_detector(ComputeOptions(device="cpu", precision="bf16")).key == face_card.read_card().key
 
 
 def test_auto_takes_onnx_for_what_was_taught_and_what_is_trained_most(tmp_path: Path) -> None:
-    assert open_classifier(taught(tmp_path / "taught", EMOTIONS, beside=True), How(device="cpu")).engine == "onnx"
+    assert open_classifier(taught(tmp_path / "taught", EMOTIONS, beside=True), ComputeOptions(device="cpu")).engine == "onnx"
     kind = architecture("resnet18+dropout")
     network = kind.build(len(EMOTIONS), 100)
     card = ModelCard("own", kind.name, "", EMOTIONS, InputSpec(100, kind.mean, kind.std), network.embedding_size)
     path = checkpoint.save(tmp_path / "own", card, network.state_dict())
-    by_onnx, by_torch = (open_classifier(path, How(device="cpu", engine=engine)) for engine in ("auto", "torch"))
+    by_onnx, by_torch = (open_classifier(path, ComputeOptions(device="cpu", engine=engine)) for engine in ("auto", "torch"))
     pixels = np.random.default_rng(0).integers(0, 256, (3, 100, 100, 3), dtype=np.uint8)
     assert (by_onnx.engine, by_torch.engine) == ("onnx", "torch")
     ours, theirs = by_onnx.classify(pixels), by_torch.classify(pixels)
@@ -169,9 +169,9 @@ def test_a_graph_serves_no_other_network(name: str, spec: InputSpec) -> None:
 def test_auto_takes_torch_where_onnx_runtime_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loader, "_may_have_gpu", lambda: False)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    assert open_classifier(SHIPPED, How()).engine == "torch"
+    assert open_classifier(SHIPPED, ComputeOptions()).engine == "torch"
     with pytest.raises(MissingExtra, match=r"pip install 'moodex\[onnx\]'"):
-        open_classifier(SHIPPED, How(engine="onnx"))
+        open_classifier(SHIPPED, ComputeOptions(engine="onnx"))
 
 
 def test_auto_takes_torch_for_a_network_without_graph(tmp_path: Path) -> None:
@@ -179,24 +179,26 @@ def test_auto_takes_torch_for_a_network_without_graph(tmp_path: Path) -> None:
     network = architecture("baseline_cnn").build(len(EMOTIONS), 64)
     card = ModelCard("small", "baseline_cnn", "", EMOTIONS, InputSpec(64, 0, 255), network.embedding_size)
     path = checkpoint.save(tmp_path, card, network.state_dict())
-    assert open_classifier(path, How(device="cpu")).engine == "torch"
+    assert open_classifier(path, ComputeOptions(device="cpu")).engine == "torch"
     with pytest.raises(ModelUnavailable, match="knows no baseline_cnn for pictures of 64 pixels: use --engine torch"):
-        open_classifier(path, How(engine="onnx"))
+        open_classifier(path, ComputeOptions(engine="onnx"))
 
 
-@pytest.mark.parametrize("how", [How(device="cuda"), How(require_gpu=True), How(precision="bf16")])
-def test_onnx_for_what_it_cannot_do_is_an_error(how: How) -> None:
+@pytest.mark.parametrize(
+    "how", [ComputeOptions(device="cuda"), ComputeOptions(require_gpu=True), ComputeOptions(precision="bf16")]
+)
+def test_onnx_for_what_it_cannot_do_is_an_error(how: ComputeOptions) -> None:
     with pytest.raises(UsageError, match="on the CPU in fp32"):
         open_classifier(SHIPPED, replace(how, engine="onnx"))
 
 
 def test_another_precision_is_another_model() -> None:
     card = read_card(SHIPPED)
-    half = in_precision(card, "bf16")
-    assert in_precision(card, "fp32") is card
+    half = with_precision(card, "bf16")
+    assert with_precision(card, "fp32") is card
     assert (half.name, half.precision) == ("moodex-lite0@bf16", "bf16")
-    assert half.key != card.key and half.embeds_as != card.embeds_as
-    assert in_precision(card, "fp16").key != half.key
+    assert half.key != card.key and half.embedder_key != card.embedder_key
+    assert with_precision(card, "fp16").key != half.key
 
 
 def test_fewer_digits_give_nearly_the_same_answers() -> None:
@@ -214,10 +216,10 @@ def test_onnx_needs_no_torch(tmp_path: Path) -> None:
     Image.new("RGB", (200, 200), "orange").save(picture)
     script = (
         "import sys, os, pathlib\n"
-        "from indexer.bootstrap import open_reader\n"
+        "from indexer.bootstrap import open_analyzer\n"
         "from indexer.settings import Settings\n"
-        "from indexer.search.resolve import look_at\n"
-        f"print(len(look_at(os.fsencode({str(picture)!r}), open_reader(Settings(pathlib.Path({str(tmp_path)!r}))))))\n"
+        "from indexer.search.resolve import analyze_file\n"
+        f"print(len(analyze_file(os.fsencode({str(picture)!r}), open_analyzer(Settings(pathlib.Path({str(tmp_path)!r}))))))\n"
         "print('torch' in sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)

@@ -12,11 +12,11 @@ import torch
 from PIL import Image, ImageDraw
 
 from indexer.domain.errors import ModelUnavailable
-from models.architectures.fuse_batchnorm import fold_norms
+from models.architectures.fuse_batchnorm import fuse_batchnorms
 from models.faces import checkpoint
 from models.faces.card import SHIPPED, read_card
-from models.faces.decode_boxes import STRIDE, distinct, found, overlaps
-from models.faces.detector import NetworkFaceFinder, torch_finder
+from models.faces.decode_boxes import STRIDE, decode_detections, iou_matrix, non_max_suppression
+from models.faces.detector import NetworkFaceDetector, torch_face_detector
 from models.faces.network import FaceNet
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def test_folding_changes_nothing() -> None:
     x = torch.randn(2, 3, 96, 96)
     with torch.inference_mode():
         before = network(x)
-        fold_norms(network)
+        fuse_batchnorms(network)
         after = network(x)
     assert before[0].shape == (2, 96 // STRIDE, 96 // STRIDE) and before[1].shape == (2, 4, 96 // STRIDE, 96 // STRIDE)
     for one, other in zip(before, after, strict=True):
@@ -55,10 +55,10 @@ def test_a_mark_with_distances_is_a_box() -> None:
     logits = np.full((1, 4, 4), -9.0, dtype=np.float32)
     logits[0, 1, 2] = 2.0
     distances = np.broadcast_to(np.array([4, 6, 8, 10], dtype=np.float32).reshape(1, 4, 1, 1), (1, 4, 4, 4))
-    ((boxes, sure),) = found(logits, distances, 0.5)
+    ((boxes, sure),) = decode_detections(logits, distances, 0.5)
     assert boxes.tolist() == [[20 - 4, 12 - 6, 20 + 8, 12 + 10]]
     assert sure.tolist() == pytest.approx([1 / (1 + np.exp(-2.0))])
-    assert len(found(logits, distances, 0.95)[0][0]) == 0
+    assert len(decode_detections(logits, distances, 0.95)[0][0]) == 0
 
 
 def test_boxes_of_one_face_become_one() -> None:
@@ -72,10 +72,10 @@ def test_boxes_of_one_face_become_one() -> None:
         ],
         dtype=np.float32,
     )
-    kept, sure = distinct(boxes, np.array([0.9, 0.8, 0.7, 0.6, 0.55], dtype=np.float32))
+    kept, sure = non_max_suppression(boxes, np.array([0.9, 0.8, 0.7, 0.6, 0.55], dtype=np.float32))
     assert kept.tolist() == [[0, 0, 10, 10], [20, 0, 30, 10], [8, 0, 18, 10]]
     assert sure.tolist() == pytest.approx([0.9, 0.7, 0.6])
-    assert overlaps(boxes[:1], boxes).tolist()[0] == pytest.approx([1, 81 / 119, 0, 20 / 180, 0])
+    assert iou_matrix(boxes[:1], boxes).tolist()[0] == pytest.approx([1, 81 / 119, 0, 20 / 180, 0])
 
 
 def face(page: Image.Image, x: int, y: int, size: int) -> tuple[float, float, float, float]:
@@ -102,25 +102,25 @@ def face(page: Image.Image, x: int, y: int, size: int) -> tuple[float, float, fl
 def test_the_shipped_detector_finds_plain_faces(size: tuple[int, int], places: list[tuple[int, int, int]]) -> None:
     page = Image.new("RGB", size, (235, 240, 250))
     wanted = [face(page, *place) for place in places]
-    (faces,) = torch_finder(device="cpu").find([np.asarray(page)])
+    (faces,) = torch_face_detector(device="cpu").find([np.asarray(page)])
     boxes = np.array([[one.left, one.top, one.right, one.bottom] for one in faces])
     assert len(faces) == len(wanted)
-    assert overlaps(boxes, np.array(wanted)).max(axis=1).min() > 0.6
+    assert iou_matrix(boxes, np.array(wanted)).max(axis=1).min() > 0.6
 
 
 @pytest.mark.parametrize(("side", "looks"), [(380, 0), (300, 1)])
 def test_a_page_that_a_face_fills_is_not_looked_at_again(side: int, looks: int) -> None:
     page = Image.new("RGB", (640, 640), (235, 240, 250))
     wanted = face(page, 30, 40, side)
-    finder = torch_finder(device="cpu")
-    far = Counting(finder._far())
-    (faces,) = NetworkFaceFinder(finder._card, finder._near, lambda: far).find([np.asarray(page)])
+    detector = torch_face_detector(device="cpu")
+    far = Counting(detector._far())
+    (faces,) = NetworkFaceDetector(detector._card, detector._near, lambda: far).find([np.asarray(page)])
     assert len(faces) == 1 and far.pages == looks
-    assert overlaps(np.array([[faces[0].left, faces[0].top, faces[0].right, faces[0].bottom]]), np.array([wanted])).min() > 0.6
+    assert iou_matrix(np.array([[faces[0].left, faces[0].top, faces[0].right, faces[0].bottom]]), np.array([wanted])).min() > 0.6
 
 
 def test_an_empty_page_has_no_face() -> None:
-    assert torch_finder(device="cpu").find([np.full((300, 400, 3), 255, dtype=np.uint8)]) == [[]]
+    assert torch_face_detector(device="cpu").find([np.full((300, 400, 3), 255, dtype=np.uint8)]) == [[]]
 
 
 def test_a_detector_is_written_and_read_again(tmp_path: Path) -> None:
@@ -136,16 +136,16 @@ def test_an_altered_detector_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "altered.safetensors"
     path.write_bytes(SHIPPED.read_bytes()[:-1] + b"\x00\x00")
     with pytest.raises(ModelUnavailable, match="cannot be read"):
-        torch_finder(path, "cpu")
+        torch_face_detector(path, "cpu")
     path.with_suffix(".json").write_bytes(SHIPPED.with_suffix(".json").read_bytes())
     with pytest.raises(ModelUnavailable, match="damaged or not the one"):
-        torch_finder(path, "cpu")
+        torch_face_detector(path, "cpu")
 
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     path = checkpoint.save(tmp_path, "other", {"stem.conv.weight": torch.zeros(1)}, 96, 0.5, {})
     with pytest.raises(ModelUnavailable, match="no face detector"):
-        torch_finder(path, "cpu")
+        torch_face_detector(path, "cpu")
 
 
 def test_the_card_says_what_was_measured() -> None:

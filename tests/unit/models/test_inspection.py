@@ -10,9 +10,9 @@ from PIL import Image
 from indexer.domain.errors import UsageError
 from indexer.domain.models import InputSpec
 from indexer.imaging.decode import decode_file
-from models.training.dataset import load_pictures
+from models.training.dataset import load_images
 from models.training.dataset_checks import inspect, near_copies
-from models.training.dataset_readers import find_pictures
+from models.training.dataset_readers import find_images
 from models.training.splits import SplitPlan, split
 from tests.support.drawn import draw, two_artists
 
@@ -28,7 +28,7 @@ def test_counts_words_copies_and_trouble(tmp_path: Path) -> None:
     (tmp_path / "ben/sad/broken.png").write_bytes(b"nothing")
     draw(tmp_path / "carl/Joy/0.png", 0, (20, 90, 20))
     draw(tmp_path / "carl/joy/1.png", 0, (40, 120, 20))
-    pictures = load_pictures(find_pictures([tmp_path]), SPEC, decode_file)
+    pictures = load_images(find_images([tmp_path]), SPEC, decode_file)
     found = inspect(pictures)
     assert found.counts == {"happy": 27, "sad": 25}
     assert found.words["happy"] == {"happy": 25, "Joy": 1, "joy": 1}
@@ -44,7 +44,7 @@ def test_warns_of_rare_and_unbalanced_emotions(tmp_path: Path) -> None:
         draw(tmp_path / "happy" / f"{number}.png", 0, (number * 4, 200, 90))
     for number in range(3):
         draw(tmp_path / "sad" / f"{number}.png", 180, (number * 40, 100, 90))
-    warnings = inspect(load_pictures(find_pictures([tmp_path]), SPEC, decode_file)).warnings
+    warnings = inspect(load_images(find_images([tmp_path]), SPEC, decode_file)).warnings
     assert warnings[:2] == [
         "Fewer than 10 pictures: sad (3).",
         "Unbalanced: the commonest emotion has 20 times the pictures of the rarest.",
@@ -54,7 +54,7 @@ def test_warns_of_rare_and_unbalanced_emotions(tmp_path: Path) -> None:
 def test_one_emotion_is_nothing_to_learn_from(tmp_path: Path) -> None:
     draw(tmp_path / "happy" / "0.png", 0)
     with pytest.raises(UsageError, match="All 1 pictures are happy"):
-        inspect(load_pictures(find_pictures([tmp_path]), SPEC, decode_file))
+        inspect(load_images(find_images([tmp_path]), SPEC, decode_file))
 
 
 def test_finds_recompressed_and_resized_copies_but_not_other_expressions() -> None:
@@ -85,7 +85,7 @@ def test_counts_alike_pictures_that_a_split_parts(tmp_path: Path) -> None:
     two_artists(tmp_path, count=6)
     with Image.open(tmp_path / "anna/happy/0.png") as image:
         image.point(lambda value: max(0, value - 1)).save(tmp_path / "ben/happy/almost.png")
-    pictures = load_pictures(find_pictures([tmp_path]), SPEC, decode_file)
+    pictures = load_images(find_images([tmp_path]), SPEC, decode_file)
     division = split(pictures, SplitPlan("none", hold_out=("ben",)))[0]
     found = inspect(pictures, division)
     assert found.near >= 1 and found.straddling >= 1

@@ -7,7 +7,7 @@ from threading import Event
 import pytest
 
 from indexer.domain.errors import ModelUnavailable
-from models.inference.lazy import Once
+from models.inference.lazy import Lazy
 
 LONG = 30.0
 """Seconds: nobody waits so long, but for a mistake."""
@@ -15,7 +15,7 @@ LONG = 30.0
 
 def test_it_is_opened_once_and_not_before_it_is_needed() -> None:
     opened: list[int] = []
-    once = Once(lambda: opened.append(1) or len(opened))
+    once = Lazy(lambda: opened.append(1) or len(opened))
     assert once.peek() is None and not opened
     assert (once(), once(), once.peek(), opened) == (1, 1, 1, [1])
 
@@ -28,7 +28,7 @@ def test_what_has_begun_to_open_goes_on_beside_and_is_waited_for() -> None:
         assert go_on.wait(LONG)
         return "opened"
 
-    once = Once(open_it)
+    once = Lazy(open_it)
     once.begin()
     assert begun.wait(LONG) and once.peek() is None
     go_on.set()
@@ -42,7 +42,7 @@ def test_a_failure_beside_is_raised_where_the_result_is_needed() -> None:
         attempted.set()
         raise ModelUnavailable("gone")
 
-    once = Once(open_it)
+    once = Lazy(open_it)
     once.begin()
     assert attempted.wait(LONG)
     with pytest.raises(ModelUnavailable, match="gone"):

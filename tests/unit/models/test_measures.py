@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from models.training.calibration import fit_temperature, fold_temperature, scaled
-from models.training.metrics import among, calibration_error, evaluate, with_intervals
+from models.training.metrics import calibration_error, evaluate, evaluate_subset, with_intervals
 
 LABELS = ("happy", "sad", "angry")
 
@@ -31,12 +31,12 @@ def test_labels_that_do_not_occur_do_not_count() -> None:
 
 def test_among_guesses_only_what_is_allowed_and_occurs() -> None:
     probabilities = np.array([[0.1, 0.2, 0.7], [0.3, 0.6, 0.1], [0.2, 0.2, 0.6]], dtype=np.float32)
-    found = among(probabilities, np.array([1, 1, 2]), LABELS, ("happy", "sad"))
+    found = evaluate_subset(probabilities, np.array([1, 1, 2]), LABELS, ("happy", "sad"))
     assert found.n == 2 and found.recall == {"sad": 1.0}
-    found = among(probabilities, np.array([1, 0, 2]), LABELS, ("happy", "sad"))
+    found = evaluate_subset(probabilities, np.array([1, 0, 2]), LABELS, ("happy", "sad"))
     assert found.recall == {"sad": 1.0, "happy": 0.0}
     with pytest.raises(ValueError, match="disgust"):
-        among(probabilities, np.array([1, 0, 2]), LABELS, ("disgust",))
+        evaluate_subset(probabilities, np.array([1, 0, 2]), LABELS, ("disgust",))
 
 
 def test_calibration_error_of_known_gaps() -> None:

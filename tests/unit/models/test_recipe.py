@@ -9,9 +9,9 @@ import torch
 from indexer.domain.errors import UsageError
 from models.architectures.registry import architecture
 from models.training.experiment_grid import read_variants
-from models.training.optimizer import optimiser, pace, set_pace
+from models.training.optimizer import build_optimizer, learning_rate_factor, set_learning_rates
 from models.training.recipe import Recipe, find_recipe, named_recipes, varied
-from models.training.test_time_augmentation import views
+from models.training.test_time_augmentation import augmented_views
 
 
 def test_the_named_recipes_are_usable() -> None:
@@ -72,21 +72,23 @@ def test_a_grid_that_cannot_be_meant(tmp_path: Path, text: str, sentence: str) -
 
 def test_pace_warms_up_and_cools_down() -> None:
     recipe = varied(Recipe(), {"warm_up": 0.1}, "here")
-    paces = [pace(step, 100, recipe) for step in range(100)]
+    paces = [learning_rate_factor(step, 100, recipe) for step in range(100)]
     assert paces[0] == pytest.approx(0.1) and max(paces) == pytest.approx(1) and paces[-1] < 0.01
     assert np.all(np.diff(paces[:10]) > 0) and np.all(np.diff(paces[10:]) <= 0)
-    assert {pace(step, 100, varied(recipe, {"schedule": "constant", "warm_up": 0.0}, "here")) for step in range(100)} == {1.0}
+    assert {
+        learning_rate_factor(step, 100, varied(recipe, {"schedule": "constant", "warm_up": 0.0}, "here")) for step in range(100)
+    } == {1.0}
 
 
 def test_rates_fall_towards_the_input_and_thaw_from_the_head() -> None:
     network = architecture("efficientnet_lite0").build(3, 64)
     changes = {"layer_decay": 0.5, "thaw": 0.5, "frozen": 0.0, "schedule": "constant", "warm_up": 0.0}
     recipe = varied(Recipe(), changes, "here")
-    optimise = optimiser(network, recipe)
+    optimise = build_optimizer(network, recipe)
     names = {id(parameter): name for name, parameter in network.named_parameters()}
 
     def rates(step: int) -> dict[str, float]:
-        set_pace(optimise, step, 100, recipe)
+        set_learning_rates(optimise, step, 100, recipe)
         return {names[id(p)]: group["lr"] for group in optimise.param_groups for p in group["params"]}
 
     first, last = rates(0), rates(99)
@@ -101,7 +103,7 @@ def test_rates_fall_towards_the_input_and_thaw_from_the_head() -> None:
 
 def test_frozen_layers_have_no_gradients_and_the_head_always_has() -> None:
     network = architecture("resnet18+dense64").build(3, 64)
-    optimise = optimiser(network, varied(Recipe(), {"frozen": 1.0}, "here"))
+    optimise = build_optimizer(network, varied(Recipe(), {"frozen": 1.0}, "here"))
     learning = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
     assert learning == {"neck.0.weight", "neck.0.bias", "classifier.weight", "classifier.bias"}
     assert sum(len(group["params"]) for group in optimise.param_groups) == 4
@@ -109,7 +111,7 @@ def test_frozen_layers_have_no_gradients_and_the_head_always_has() -> None:
 
 def test_views_begin_with_the_picture_and_keep_its_shape() -> None:
     x = torch.rand(2, 3, 20, 20)
-    looks = list(views(x, 6))
+    looks = list(augmented_views(x, 6))
     assert torch.equal(looks[0], x) and torch.equal(looks[1], x.flip(3))
     assert all(look.shape == x.shape for look in looks)
     assert bool((looks[2][:, :, 0] == 1).all())

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from models.architectures.embedding_spaces import SIZE, Look
+from models.architectures.embedding_spaces import SIZE, AppearanceProjection
 from models.architectures.network import Network
 from models.architectures.registry import architecture
-from models.scaling import LENGTH, SHARE
+from models.scaling import EMBEDDING_LENGTH, SHARE
 
 PICTURES = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
@@ -38,7 +38,7 @@ def test_the_classifier_reads_the_embedding_as_it_is_stored(words: str) -> None:
         if built.spaces:
             read[:, SIZE:] *= SHARE
         read = read[:, : built.classifier.in_features]
-        torch.testing.assert_close(built.classifier(read * LENGTH), logits, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(built.classifier(read * EMBEDDING_LENGTH), logits, atol=1e-5, rtol=1e-4)
 
 
 def test_a_network_without_spaces_has_its_features_as_embedding() -> None:
@@ -58,7 +58,7 @@ def test_the_look_is_not_trained_with_the_rest() -> None:
 def test_characters_are_told_apart_whatever_they_feel() -> None:
     """Characters differ a little in a few numbers; what they feel moves other numbers much more."""
     random = np.random.default_rng(0)
-    look = Look(channels=10)
+    look = AppearanceProjection(channels=10)
     identity, feeling = (np.linalg.qr(random.normal(size=(160, 20)))[0].T for _ in range(2))
     characters, feelings = np.repeat(np.arange(60), 6), random.normal(size=(360, 20)) * 5
     who = random.normal(size=(60, 20))

@@ -11,28 +11,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from indexer.domain.errors import UsageError
-from models.training.dataset import Pictures
-from models.training.dataset_readers import Picture, Source
-from models.training.splits import Split, SplitPlan, as_table, split
+from models.training.dataset import LabeledImages
+from models.training.dataset_readers import Source, SourceImage
+from models.training.splits import DatasetSplit, SplitPlan, as_table, split
 
 EMOTIONS = ("happy", "sad", "angry")
 
 
-def pictures(rows: Sequence[tuple[str, str, str]]) -> Pictures:
+def pictures(rows: Sequence[tuple[str, str, str]]) -> LabeledImages:
     """Pictures of (emotion, artist, digest), without pixels."""
     files = tuple(
-        Picture(Path(f"{number:03}.png"), emotion, emotion, Source(f"set-{artist}", Path(artist), artist), digest=digest)
+        SourceImage(Path(f"{number:03}.png"), emotion, emotion, Source(f"set-{artist}", Path(artist), artist), digest=digest)
         for number, (emotion, artist, digest) in enumerate(rows)
     )
     labels = np.array([EMOTIONS.index(emotion) for emotion, _, _ in rows], dtype=np.int64)
-    return Pictures(np.empty((0, 8, 8, 3), dtype=np.uint8), labels, files, EMOTIONS)
+    return LabeledImages(np.empty((0, 8, 8, 3), dtype=np.uint8), labels, files, EMOTIONS)
 
 
-def plain(count: int = 120, artists: int = 6) -> Pictures:
+def plain(count: int = 120, artists: int = 6) -> LabeledImages:
     return pictures([(EMOTIONS[n % 3], f"artist{n // 3 % artists}", f"digest{n}") for n in range(count)])
 
 
-def everything(division: Split) -> list[int]:
+def everything(division: DatasetSplit) -> list[int]:
     return sorted([*division.train.tolist(), *division.validation.tolist(), *division.test.tolist()])
 
 

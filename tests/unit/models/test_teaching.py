@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from indexer.domain.errors import Interrupted, UsageError
-from indexer.teaching.training_set import telling
-from models.clustering import representatives
+from indexer.teaching.training_set import select_informative
+from models.clustering import pick_representatives
 from models.teaching.fit import one_hot, teach
-from models.teaching.linear_head import Examples, Head, Pull, refit
+from models.teaching.linear_head import Examples, Head, RefitSettings, refit
 
 SIZE = 16
 LABELS = ("happy", "sad", "angry")
@@ -139,7 +139,7 @@ def test_a_strong_anchor_holds_the_head() -> None:
     head, remembered = old_head()
     vectors, numbers = clouds(NEW_STYLE, 5)
     new = Examples(torch.from_numpy(vectors), one_hot(numbers, 3))
-    held, free = (refit(head, new, remembered, Pull(0.9, anchor)) for anchor in (1e6, 1e-4))
+    held, free = (refit(head, new, remembered, RefitSettings(0.9, anchor)) for anchor in (1e6, 1e-4))
     assert torch.allclose(held.matrix, head.matrix, atol=1e-3)
     assert not torch.allclose(free.matrix, head.matrix, atol=1e-1)
 
@@ -147,12 +147,12 @@ def test_a_strong_anchor_holds_the_head() -> None:
 def test_representatives_are_one_of_each_kind_that_nobody_has_labelled() -> None:
     centres = directions(6)
     vectors, numbers = clouds(centres, 40, spread=0.05)
-    rows = representatives(vectors, vectors[:0], 6)
+    rows = pick_representatives(vectors, vectors[:0], 6)
     assert sorted(numbers[rows].tolist()) == [0, 1, 2, 3, 4, 5]
     covered, _ = clouds(centres[:3], 2, seed=7, spread=0.05)
-    assert sorted(numbers[representatives(vectors, covered, 3)].tolist()) == [3, 4, 5]
-    assert len(set(representatives(vectors[:4], covered, 10).tolist())) == 4
-    assert len(representatives(vectors[:0], covered, 3)) == 0
+    assert sorted(numbers[pick_representatives(vectors, covered, 3)].tolist()) == [3, 4, 5]
+    assert len(set(pick_representatives(vectors[:4], covered, 10).tolist())) == 4
+    assert len(pick_representatives(vectors[:0], covered, 3)) == 0
 
 
 def test_few_suggestions_are_typical_and_many_are_of_what_the_model_doubts() -> None:
@@ -161,10 +161,10 @@ def test_few_suggestions_are_typical_and_many_are_of_what_the_model_doubts() -> 
     sure = numbers < 3
     probabilities = np.where(sure[:, None], (0.9, 0.06, 0.04), (0.4, 0.35, 0.25)).astype(np.float32)
     everything, nothing = np.arange(len(vectors)), np.arange(0)
-    assert sorted(numbers[telling(vectors, probabilities, everything, nothing, 6)].tolist()) == [0, 1, 2, 3, 4, 5]
+    assert sorted(numbers[select_informative(vectors, probabilities, everything, nothing, 6)].tolist()) == [0, 1, 2, 3, 4, 5]
     known = everything[::20]
     free = np.setdiff1d(everything, known)
-    many = telling(vectors, probabilities, free, known, 12)
+    many = select_informative(vectors, probabilities, free, known, 12)
     assert len(set(many.tolist())) == 12 and not sure[many].any() and not set(many.tolist()) & set(known.tolist())
-    assert len(set(telling(vectors, probabilities, free, known, 200).tolist())) == 200
-    assert len(telling(vectors, probabilities, free[:4], known, 10)) == 4
+    assert len(set(select_informative(vectors, probabilities, free, known, 200).tolist())) == 200
+    assert len(select_informative(vectors, probabilities, free[:4], known, 10)) == 4

@@ -1,0 +1,63 @@
+"""What every detector of faces promises, whichever it is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from indexer.ports.models import FaceDetector
+from models.faces.card import read_card
+from models.faces.detector import onnx_face_detector, torch_face_detector
+from models.inference.lazy import LazyFaceDetector
+from tests.support.fake_models import FakeFaceDetector
+
+
+@pytest.fixture(scope="module", params=["fake", "torch", "onnx", "lazy"])
+def detector(request: pytest.FixtureRequest) -> FaceDetector:
+    match request.param:
+        case "fake":
+            return FakeFaceDetector()
+        case "torch":
+            return torch_face_detector(device="cpu")
+        case "onnx":
+            return onnx_face_detector()
+        case _:
+            return LazyFaceDetector(read_card().key, lambda: torch_face_detector(device="cpu"))
+
+
+def pages() -> list[np.ndarray]:
+    random = np.random.default_rng(0)
+    shapes = [(120, 200), (300, 40), (1, 1), (768, 500), (33, 768)]
+    noise = [random.integers(0, 256, (*shape, 3), dtype=np.uint8) for shape in shapes]
+    marked = np.full((120, 160, 3), 255, dtype=np.uint8)
+    marked[30:90, 40:100] = FakeFaceDetector.MARKS[0]
+    marked[10:25, 120:150] = FakeFaceDetector.MARKS[1]
+    return [*noise, marked]
+
+
+def test_a_finder_has_a_key_that_stays(detector: FaceDetector) -> None:
+    assert detector.key and detector.key == detector.key.strip()
+    assert detector.key == detector.key
+
+
+def test_pages_of_any_shape_each_get_an_answer_with_the_largest_face_first(detector: FaceDetector) -> None:
+    found = detector.find(pages())
+    assert len(found) == len(pages())
+    for faces in found:
+        areas = [face.area for face in faces]
+        assert areas == sorted(areas, reverse=True)
+        assert all(0 <= face.probability <= 1 for face in faces)
+
+
+def test_a_page_has_the_same_faces_in_any_company(detector: FaceDetector) -> None:
+    together = detector.find(pages())
+    for page, faces in zip(pages(), together, strict=True):
+        (alone,) = detector.find([page])
+        assert len(alone) == len(faces)
+        for one, other in zip(alone, faces, strict=True):
+            for edge in ("left", "top", "right", "bottom"):
+                assert getattr(one, edge) == pytest.approx(getattr(other, edge), abs=1e-3)
+
+
+def test_no_pages_have_no_faces(detector: FaceDetector) -> None:
+    assert detector.find([]) == []
