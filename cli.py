@@ -151,7 +151,7 @@ def index_command(
     from commands.output.summary import write_summary
     from indexer.ingest import service as ingest_service
     from indexer.ingest.run import IndexOptions
-    from indexer.sources.filesystem import ScanOptions
+    from indexer.ports.sources import ScanOptions
 
     settings = load_command_settings(
         context,
@@ -174,10 +174,10 @@ def index_command(
     options = IndexOptions(scan=scan, prune=None if prune and not yes else prune, force=force)
     given = [os.fsencode(path) for path in paths]
     if watch:
-        from indexer.scheduling import service as scheduling_service
+        from indexer.scheduling.watch import watch as run_watch
 
         with stdout() as out:
-            scheduling_service.watch(
+            run_watch(
                 settings, given, options, poll, schedule.run_callbacks(), lambda done: write_summary(done, as_json, out, now=True)
             )
     summary = ingest_service.index(settings, given, options, TerminalProgress())

@@ -26,7 +26,7 @@ from PIL import Image, ImageDraw
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from indexer.domain.models import Face  # noqa: E402
+from indexer.domain.images import Face  # noqa: E402
 from recipes.detector.cutouts import load_heads, load_things  # noqa: E402
 from recipes.detector.scenes import Scene, compose  # noqa: E402
 

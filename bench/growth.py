@@ -127,7 +127,8 @@ def searching(count: int) -> dict[str, float]:
     from db.sqlite.store import SqliteStore
     from db.vectors.files import FaissFiles
     from db.vectors.sync import open_index
-    from indexer.domain.models import LOOK, SearchQuery
+    from indexer.domain.models import LOOK
+    from indexer.domain.queries import SearchQuery
     from indexer.search.engine import search
 
     with tempfile.TemporaryDirectory() as scratch:

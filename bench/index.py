@@ -157,7 +157,8 @@ def _resnet50(folder: Path) -> None:
     import torch
 
     from indexer.domain.emotions import EMOTIONS
-    from indexer.domain.models import InputSpec, ModelCard
+    from indexer.domain.images import InputSpec
+    from indexer.domain.models import ModelCard
     from models import checkpoint
     from models.architectures.registry import architecture
 
@@ -213,11 +214,11 @@ class Plain:
             self.detector = NetworkFaceDetector(card, plain, lambda: plain)
 
     def decode(self, path: Path) -> Any:
-        """A file as `indexer.domain.models.DecodedImage`, by Pillow alone."""
+        """A file as `indexer.domain.images.DecodedImage`, by Pillow alone."""
         from PIL import Image
 
         from indexer.analysis.face_crops import DETECTION_MAX_SIDE
-        from indexer.domain.models import DecodedImage
+        from indexer.domain.images import DecodedImage
         from indexer.imaging.decode import prepare
 
         with Image.open(path) as image:

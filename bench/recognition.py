@@ -31,7 +31,8 @@ sys.path.insert(0, str(ROOT))
 
 from bench.machine import machine  # noqa: E402
 from bench.retrieval import precision_at_20, same_character  # noqa: E402
-from indexer.domain.models import FEEL, LOOK, InputSpec, ModelCard  # noqa: E402
+from indexer.domain.images import InputSpec  # noqa: E402
+from indexer.domain.models import FEEL, LOOK, ModelCard  # noqa: E402
 from indexer.imaging.decode import decode_file  # noqa: E402
 from models import checkpoint, zoo  # noqa: E402
 from models.architectures.registry import architecture  # noqa: E402

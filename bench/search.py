@@ -29,7 +29,8 @@ from bench.machine import machine  # noqa: E402
 from db.sqlite.store import SqliteStore  # noqa: E402
 from db.vectors.files import FaissFiles  # noqa: E402
 from db.vectors.sync import open_index, sync_index  # noqa: E402
-from indexer.domain.models import LOOK, SearchQuery  # noqa: E402
+from indexer.domain.models import LOOK  # noqa: E402
+from indexer.domain.queries import SearchQuery  # noqa: E402
 from indexer.ports.vectors import VectorFilter  # noqa: E402
 from indexer.search.engine import search  # noqa: E402
 

@@ -38,7 +38,8 @@ def label(
     from commands.output.labels import write_changed, write_labels
     from indexer.domain.errors import UsageError
     from indexer.labels import service as labels_service
-    from indexer.labels.assign import is_table, parse_assignments
+    from indexer.labels.assign import parse_assignments
+    from indexer.labels.table import is_table
 
     settings = load_command_settings(context, home=home)
     given = [os.fsencode(path) for path in paths or ()]

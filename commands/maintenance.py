@@ -30,9 +30,11 @@ def doctor(
     """Check that the data folder is sound, down to every row, also while something is indexed; mend it if wanted."""
     from commands.output.health import write_doctored
     from commands.output.progress import TerminalProgress
-    from indexer.maintenance import check
+    from indexer.maintenance import service as maintenance_service
 
-    done = check.doctor(load_command_settings(context, home=home), deep, repair, TerminalProgress("Checking", "rows"))
+    done = maintenance_service.doctor(
+        load_command_settings(context, home=home), deep, repair, TerminalProgress("Checking", "rows")
+    )
     with stdout() as out:
         write_doctored(done, as_json, out)
     raise typer.Exit(done.exit_code)
@@ -48,9 +50,9 @@ def backup(
     """Save labels, predictions, embeddings and your own models in one checked file, also while something is indexed."""
     from commands.output.progress import TerminalProgress
     from commands.output.transfer import write_backed_up
-    from indexer.transfer import service as transfer_service
+    from indexer.transfer import backup as transfer_backup
 
-    done = transfer_service.backup(load_command_settings(context, home=home), file, force, TerminalProgress("Saving", "B"))
+    done = transfer_backup.backup(load_command_settings(context, home=home), file, force, TerminalProgress("Saving", "B"))
     with stdout() as out:
         write_backed_up(done, as_json, out)
 
@@ -65,9 +67,9 @@ def restore(
     """Bring a backup back, once every byte of it has been checked; what was there before is kept under another name."""
     from commands.output.progress import TerminalProgress
     from commands.output.transfer import write_restored
-    from indexer.transfer import service as transfer_service
+    from indexer.transfer import restore as transfer_restore
 
-    done = transfer_service.restore(load_command_settings(context, home=home), file, yes, TerminalProgress("Restoring", "B"))
+    done = transfer_restore.restore(load_command_settings(context, home=home), file, yes, TerminalProgress("Restoring", "B"))
     with stdout() as out:
         write_restored(done, as_json, out)
 
@@ -88,13 +90,14 @@ def export(
     """Write what is known of every picture as a table for other programs: emotions, labels, faces, digests, embeddings."""
     from commands.output.progress import TerminalProgress
     from commands.output.transfer import write_exported
+    from indexer.domain.export import ExportRequest
     from indexer.exporters.text import writer_for
-    from indexer.transfer import service as transfer_service
+    from indexer.transfer import export as transfer_export
 
     settings = load_command_settings(context, home=home, model=model)
-    asked = transfer_service.ExportRequest(tuple(emotion or ()), os.fsencode(under) if under else None)
+    asked = ExportRequest(tuple(emotion or ()), os.fsencode(under) if under else None)
     how = (writer_for(file, embeddings), TerminalProgress("Exporting", "rows"))
-    done = transfer_service.export(settings, asked, file, force, how)
+    done = transfer_export.export(settings, asked, file, force, how)
     with stdout() as out:
         write_exported(done, as_json, out)
 

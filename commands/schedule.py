@@ -11,7 +11,7 @@ import typer
 from commands.options import MOST, AsJson, BatchSize, Device, Faces, Home, Model, Workers, load_command_settings, stdout
 
 if TYPE_CHECKING:
-    from indexer.scheduling.service import RunCallbacks
+    from indexer.scheduling.run_support import RunCallbacks
     from indexer.settings import Settings
 
 app = typer.Typer(help="Index again and again, by itself.", no_args_is_help=True)
@@ -29,7 +29,7 @@ def run_callbacks() -> RunCallbacks:
     """A progress bar for every run, on a terminal, and stderr for what is told."""
     from commands.logs import say
     from commands.output.progress import TerminalProgress
-    from indexer.scheduling.service import RunCallbacks
+    from indexer.scheduling.run_support import RunCallbacks
 
     return RunCallbacks(TerminalProgress, say)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from indexer.domain.errors import ModelUnavailable, NotIndexed, StoreDamaged
 from indexer.domain.models import name_for_precision, with_precision
-from indexer.search.resolve import select_stored_model
+from indexer.registry.selection import select_stored_model
 
 if TYPE_CHECKING:
     from db.sqlite.store import SqliteStore
@@ -113,7 +113,7 @@ def open_store(settings: Settings, reading: bool = False) -> Iterator[SqliteStor
 
     Raises StoreDamaged, and MoodexError for one that cannot be used.
     """
-    from db.sqlite.engine import translate_sqlite_errors
+    from db.sqlite.errors import translate_sqlite_errors
     from db.sqlite.store import SqliteStore
 
     _check_emptied(settings)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from indexer.domain.models import Floats, Ids
+    from indexer.domain.types import Floats, Ids
 
 _ROUNDS = 10
 

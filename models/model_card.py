@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from indexer.domain.errors import ModelUnavailable
-from indexer.domain.models import InputSpec, ModelCard
+from indexer.domain.images import InputSpec
+from indexer.domain.models import ModelCard
 from indexer.system.safe_read import read_bounded
 
 MAX_BYTES = 1 << 22

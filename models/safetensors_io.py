@@ -14,7 +14,7 @@ from indexer.domain.errors import ModelUnavailable
 from indexer.system.safe_read import read_bounded
 
 if TYPE_CHECKING:
-    from indexer.domain.models import Floats
+    from indexer.domain.types import Floats
 
 MAX_BYTES = 1 << 33
 """The largest weights file that is read, 8 GiB: twice what the largest networks of timm and open_clip take."""

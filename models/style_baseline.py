@@ -17,7 +17,8 @@ from indexer.domain.models import FEEL, LOOK
 from models.clustering import spherical_kmeans
 
 if TYPE_CHECKING:
-    from indexer.domain.models import Floats, ModelCard
+    from indexer.domain.models import ModelCard
+    from indexer.domain.types import Floats
 
 GROUPS = 1024
 """Of look-alikes that a model knows at most; one that knows fewer repeats the first."""

@@ -15,8 +15,7 @@ from urllib.parse import quote_from_bytes
 from indexer.system.text import display_path, pluralize, printable
 
 if TYPE_CHECKING:
-    from indexer.domain.models import Hit
-    from indexer.domain.queries import SearchRequest
+    from indexer.domain.queries import Hit, SearchRequest
 
 Thumbnail = Callable[[bytes, tuple[int, int, int, int] | None], bytes | None]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from commands.output.charts import confusion_chart, reliability_chart
 from commands.output.contact_sheet import Thumbnail, sheet
-from indexer.domain.models import Hit
+from indexer.domain.queries import Hit
 from indexer.system.text import pluralize, printable
 
 if TYPE_CHECKING:

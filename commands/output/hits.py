@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from indexer.system.text import display_path, escape_spreadsheet_formula, printable, write_bytes, write_table
 
 if TYPE_CHECKING:
-    from indexer.domain.models import Hit
+    from indexer.domain.queries import Hit
 
 
 def write_hits(hits: Sequence[Hit], form: str, end: str, out: TextIO) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 from indexer.system.text import display_path, escape_spreadsheet_formula, pluralize, printable, write_table
 
 if TYPE_CHECKING:
-    from indexer.domain.models import LabeledImage
+    from indexer.domain.predictions import LabeledImage
     from indexer.domain.reports import LabelConflict, LabelsChanged, Suggestion, TeachReport, UndoReport
 
 

@@ -10,7 +10,7 @@ from commands.output.hits import hit_as_dict, shown_box
 from indexer.system.text import display_path, printable
 
 if TYPE_CHECKING:
-    from indexer.domain.models import Hit
+    from indexer.domain.queries import Hit
 
 _WIDTH = 40
 _EIGHTHS = " ▏▎▍▌▋▊▉█"

@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterator, Mapping
 from db.sqlite.check_values import broken_embeddings, broken_predictions
 from db.sqlite.raw_connection import UNREADABLE
 from indexer.domain.health import Finding
-from indexer.domain.models import InputSpec, ModelCard
+from indexer.domain.images import InputSpec
+from indexer.domain.models import ModelCard
 
 TABLES = (
     "folders", "images", "embedders", "finders", "models", "runs", "jobs", "files", "labels", "predictions", "embeddings",

@@ -11,7 +11,7 @@ from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
-from db.sqlite.engine import translate_sqlite_errors
+from db.sqlite.errors import translate_sqlite_errors
 from db.sqlite.raw_connection import UNREADABLE, reading, require_intact
 from indexer.domain.errors import StoreDamaged
 from indexer.system.atomic import replace_file, sync_folder

@@ -13,7 +13,7 @@ import numpy as np
 
 from db.sqlite.raw_connection import fetch_chunks
 from indexer.domain.export import ExportChunk, ExportFilter
-from indexer.domain.models import Face, to_pixel_box
+from indexer.domain.images import Face, to_pixel_box
 
 if TYPE_CHECKING:
     from indexer.domain.export import Box

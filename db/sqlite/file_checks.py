@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from db.sqlite.raw_connection import reading, writing
+from indexer.domain.files import FileStamp
 from indexer.domain.health import IndexedFile
-from indexer.domain.models import FileStamp
 
 _FILE_CHUNK_ROWS = 2000
 _QUERY = (

@@ -12,7 +12,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from db.sqlite.prediction_rows import chunks
 from db.sqlite.schema import FileRow, FolderRow, RunRow
-from indexer.domain.models import Failure, FileStamp, FileState
+from indexer.domain.files import Failure, FileStamp, FileState
 from indexer.domain.runs import DONE
 from indexer.ports.store_writer import FolderScanResult, PendingFile
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, text
 
 from indexer.domain.errors import ForeignDatabase, MoodexError
 
-_FIRST_SCHEMA = """
+FIRST_SCHEMA = """
 CREATE TABLE folders (id INTEGER PRIMARY KEY, path BLOB NOT NULL UNIQUE);
 CREATE TABLE images (
     id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, width INTEGER NOT NULL, height INTEGER NOT NULL, format TEXT NOT NULL
@@ -153,7 +153,7 @@ def _statements(script: str) -> Callable[[Connection], None]:
 
 
 STEPS: tuple[tuple[str, Callable[[Connection], None]], ...] = (
-    ("0001_first_schema", _statements(_FIRST_SCHEMA)),
+    ("0001_first_schema", _statements(FIRST_SCHEMA)),
     ("0002_labels", _statements(_LABELS)),
     ("0003_shared_embeddings", _statements(_SHARED_EMBEDDINGS)),
     ("0004_faces", _statements(_FACES)),

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from sqlalchemy import ColumnElement, Connection, Join, Select, and_, delete, exists, func, insert, or_, select
 
 from db.sqlite.schema import EmbeddingRow, GenerationRow, LabelRow, ModelRow, PredictionRow, RunRow
-from indexer.domain.models import MAIN_FACE, WHOLE_IMAGE, Prediction
+from indexer.domain.images import MAIN_FACE, WHOLE_IMAGE
+from indexer.domain.predictions import Prediction
 from indexer.ports.store_writer import AnalyzedFileSet
 
 if TYPE_CHECKING:

@@ -40,12 +40,16 @@ from db.sqlite.search_queries import (
     ranked_rows,
 )
 from indexer.domain.errors import NotIndexed
-from indexer.domain.models import Face, Failure, FileStamp, FileState, Hit, InputSpec, LabeledImage, ModelCard, to_pixel_box
+from indexer.domain.files import Failure, FileStamp, FileState
+from indexer.domain.images import Face, InputSpec, to_pixel_box
+from indexer.domain.models import ModelCard
+from indexer.domain.predictions import LabeledImage
+from indexer.domain.queries import Hit
 from indexer.ports.store_reader import Counts, HitFilter, ImageFile, RankedHit, RunRecord, RunTotals, Sample, StoredModel
 from indexer.ports.vectors import NOT_THE_MODELS, Generation, VectorRows
 
 if TYPE_CHECKING:
-    from indexer.domain.models import Halves, Ids
+    from indexer.domain.types import Halves, Ids
 
 _VECTOR_CHUNK_ROWS = 8192
 

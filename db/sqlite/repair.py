@@ -16,7 +16,8 @@ from dataclasses import asdict
 
 from db.sqlite.check import BAD_REGIONS, BAD_STATE, NO_EMBEDDING, NO_PREDICTION, UNREAD, stored_cards
 from db.sqlite.check_values import broken_embeddings, broken_predictions
-from indexer.domain.models import FileStamp, ModelCard, with_precision
+from indexer.domain.files import FileStamp
+from indexer.domain.models import ModelCard, with_precision
 
 DigestOf = Callable[[bytes, FileStamp], bytes | None]
 """The digest of a file's bytes, where it still has that stamp; None where it has not."""

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine, delete, exists, func, insert, literal
 
 from db.sqlite.prediction_rows import chunks
 from db.sqlite.schema import EmbeddingRow, FileRow, FolderRow, GenerationRow, ImageRow, LabelRow, PredictionRow
-from indexer.domain.models import FileState
+from indexer.domain.files import FileState
 
 _DELETE_CHUNK_ROWS = 20_000
 """Files or pictures a transaction: with their embeddings some 50 MB of write-ahead log."""

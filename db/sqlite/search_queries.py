@@ -22,7 +22,8 @@ from sqlalchemy import (
 
 from db.sqlite.file_rows import file_under
 from db.sqlite.schema import FileRow, FolderRow, ImageRow, LabelRow, PredictionRow
-from indexer.domain.models import MAIN_FACE, FileState
+from indexer.domain.files import FileState
+from indexer.domain.images import MAIN_FACE
 
 if TYPE_CHECKING:
     from indexer.ports.store_reader import HitFilter

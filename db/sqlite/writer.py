@@ -42,7 +42,7 @@ from db.sqlite.schema import (
     PredictionRow,
     RunRow,
 )
-from indexer.domain.models import Failure, FileStamp, FileState
+from indexer.domain.files import Failure, FileStamp, FileState
 from indexer.domain.runs import DIED, RUNNING, WHY_IT_DIED
 from indexer.ports.store_writer import CommitBatch, FolderScanResult, KnownFile, PendingFile
 

@@ -21,7 +21,7 @@ import faiss
 import numpy as np
 
 if TYPE_CHECKING:
-    from indexer.domain.models import Floats, Halves, Ids
+    from indexer.domain.types import Floats, Halves, Ids
 
 _ADD_CHUNK_ROWS = 65_536
 _COMPARE_CHUNK_ROWS = 8192

@@ -20,13 +20,16 @@ import numpy as np
 from blake3 import blake3
 
 from db.vectors.clusters import Clusters, SearchEffort
-from db.vectors.faiss_index import FaissVectors, Layout, NumpyVectors
+from db.vectors.faiss_index import FaissVectors
+from db.vectors.layout import Layout
+from db.vectors.numpy_index import NumpyVectors
 from indexer.domain.models import LOOK
 from indexer.ports.vectors import Generation, Segment, VectorRows
 from indexer.system.atomic import replace_file, write_file
 
 if TYPE_CHECKING:
-    from indexer.domain.models import Halves, ModelCard
+    from indexer.domain.models import ModelCard
+    from indexer.domain.types import Halves
     from indexer.ports.vectors import VectorIndex
 
 _log = logging.getLogger(__name__)

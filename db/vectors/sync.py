@@ -13,7 +13,7 @@ from indexer.ports.vectors import VectorFilter, VectorRows
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from indexer.domain.models import Floats, Ids
+    from indexer.domain.types import Floats, Ids
     from indexer.ports.store_reader import StoredModel, StoreReader
     from indexer.ports.vectors import Generation, Segment, VectorFiles, VectorIndex
 

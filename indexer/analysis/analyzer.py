@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from indexer.analysis.face_crops import DETECTION_MAX_SIDE, crop_views
-from indexer.domain.models import Prediction
+from indexer.domain.predictions import Prediction
 from indexer.imaging.decode import decode
 
 if TYPE_CHECKING:
-    from indexer.domain.models import DecodedImage
+    from indexer.domain.images import DecodedImage
     from indexer.imaging.decoder_pool import DecoderPool
     from indexer.ports.models import Classifier, FaceDetector
 

@@ -11,7 +11,8 @@ from PIL import Image
 from indexer.imaging.decode import prepare
 
 if TYPE_CHECKING:
-    from indexer.domain.models import DecodedImage, Face, InputSpec, Pixels
+    from indexer.domain.images import DecodedImage, Face, InputSpec
+    from indexer.domain.types import Pixels
     from indexer.ports.models import FaceDetector
 
 DETECTION_MAX_SIDE = 768

@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from indexer.domain.models import Floats, Halves, ModelCard
+    pass
+
+if TYPE_CHECKING:
+    from indexer.domain.models import ModelCard
+    from indexer.domain.types import Floats, Halves
 
     Box = tuple[int, int, int, int]
 
@@ -63,3 +67,11 @@ class ExportReport:
     path: str
     rows: int
     model: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExportRequest:
+    """Which pictures an export is to hold, as it was typed."""
+
+    emotions: tuple[str, ...] = ()
+    under: bytes | None = None

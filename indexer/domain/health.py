@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from indexer.domain.models import FileStamp
+    from indexer.domain.files import FileStamp
 
 
 class Severity(StrEnum):

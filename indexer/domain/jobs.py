@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    pass
 
 WAITING, AWAY = "waiting", "away"
 """How a job may end that no run ends by: another was writing; a folder was not there, or looks unmounted."""
@@ -88,3 +91,11 @@ class Jobs(Protocol):
 
     def note_job(self, name: str, last: JobStatus) -> None:
         """Note how a job went; nothing for one that was removed meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduledJob:
+    """A job with the time at which it is due next, in seconds since the epoch; None where only a change makes it due."""
+
+    job: Job
+    next_at: float | None

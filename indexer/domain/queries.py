@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from indexer.domain.types import Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,3 +23,44 @@ class SearchRequest:
     limit: int = 20
     offset: int = 0
     dedupe: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SearchQuery:
+    """What is asked of the index. Emotions are canonical.
+
+    `emotions` (empty: any) and `excluded` select by a picture's emotion, children included unless `exact_label`; `min_score` is
+    the least probability (0-1) of that emotion; `like` orders by how alike pictures look: an embedding, float32, (embedding
+    size,); `under` is an absolute folder as bytes; `limit` and `offset` page through the hits; `dedupe` shows one of several
+    equal or nearly equal pictures.
+    """
+
+    emotions: frozenset[str] = frozenset()
+    excluded: frozenset[str] = frozenset()
+    exact_label: bool = False
+    min_score: float = 0.0
+    like: Floats | None = field(default=None, repr=False, compare=False)
+    under: bytes | None = None
+    limit: int = 20
+    offset: int = 0
+    dedupe: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One file that answers a query.
+
+    `image_id` is the hex BLAKE3 digest of its bytes; `emotion` its most probable one and `score` that probability, or what a
+    person said (`label`) and 1; `emotions` all probabilities of the model; `similarity` the cosine to the picture asked for, None
+    where none was. `box` is the face that answers: left, top, right and bottom edge in pixels of the picture; None where none was
+    found, and the picture answers as a whole.
+    """
+
+    path: bytes
+    image_id: str
+    emotion: str
+    score: float
+    emotions: dict[str, float]
+    similarity: float | None = None
+    label: str | None = None
+    box: tuple[int, int, int, int] | None = None

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from indexer.domain.models import Failure, Floats, ModelCard
+    from indexer.domain.files import Failure
+    from indexer.domain.models import ModelCard
+    from indexer.domain.types import Floats
     from indexer.ports.store_reader import Counts, RunRecord, StoredModel
 
 

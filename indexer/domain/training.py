@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from indexer.domain.models import Floats, Ids, Pixels
+    from indexer.domain.types import Floats, Ids, Pixels
 
 FEW = 10
 IMBALANCE = 10

@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from blake3 import blake3
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from indexer.domain.errors import Damaged, ImageError, Unsupported
-from indexer.domain.models import DecodedImage, InputSpec
+from indexer.domain.images import DecodedImage, InputSpec
 from indexer.imaging.resize import resized
+from indexer.system.digest import digest
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from indexer.domain.models import Pixels
+    from indexer.domain.types import Pixels
 
 MAX_PIXELS = 128_000_000
 """The largest picture that is decoded: beyond any page scan, and about half a gigabyte as RGBA."""
@@ -43,11 +43,6 @@ in fifty would change; at eight, hardly any does (bench/results/fidelity.md).
 _PLUGINS = {"WEBP": "WebP"}
 _SIGNATURES = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"GIF8": "GIF"}
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
-
-
-def digest(data: bytes) -> bytes:
-    """The BLAKE3 digest (32 bytes) by which a picture is known."""
-    return bytes(blake3(data).digest())
 
 
 def decode(data: bytes, spec: InputSpec, page: int = 0) -> DecodedImage:

@@ -17,11 +17,11 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from indexer.domain.errors import Damaged, ImageError, Unreadable, Unsupported
-from indexer.domain.models import DecodedImage, InputSpec
+from indexer.domain.images import DecodedImage, InputSpec
 from indexer.imaging.decode import decode
 
 if TYPE_CHECKING:
-    from indexer.domain.models import Pixels
+    from indexer.domain.types import Pixels
 
 MEMORY_LIMIT_BYTES = 3 << 30
 """The address space of a child, in bytes, while it decodes: a picture at the limit of pixels takes up to 2.5 GB."""

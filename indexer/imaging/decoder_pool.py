@@ -22,7 +22,7 @@ from indexer.domain.errors import Damaged, ImageError, Unreadable
 from indexer.imaging.decode_worker import MEMORY_LIMIT_BYTES, answer, ask
 
 if TYPE_CHECKING:
-    from indexer.domain.models import DecodedImage, InputSpec
+    from indexer.domain.images import DecodedImage, InputSpec
 
 _ROOT = Path(__file__).resolve().parents[2]
 

@@ -7,7 +7,7 @@ from io import BytesIO
 from PIL import Image, ImageDraw
 
 from indexer.domain.errors import ImageError
-from indexer.domain.models import InputSpec
+from indexer.domain.images import InputSpec
 from indexer.imaging.decode import decode
 from indexer.system.safe_read import read
 

@@ -14,20 +14,22 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from indexer.domain.errors import Interrupted, MoodexError
-from indexer.domain.models import FileStamp, FileState
+from indexer.domain.files import FileStamp, FileState
 from indexer.domain.reports import Summary
 from indexer.domain.runs import DONE, FAILED, INTERRUPTED
 from indexer.ingest.survey import plan_folder
 from indexer.ingest.workers import WorkerPool
+from indexer.ports.sources import ScanOptions
 from indexer.ports.store_writer import FolderScanResult
-from indexer.sources.filesystem import ScanOptions, is_under, scan
+from indexer.sources.filesystem import scan
+from indexer.system.paths import is_under
 
 if TYPE_CHECKING:
     from indexer.analysis.analyzer import Analyzer
-    from indexer.domain.models import Failure
+    from indexer.domain.files import Failure
     from indexer.ports.progress import Progress
+    from indexer.ports.sources import ScannedFolder
     from indexer.ports.store_writer import KnownFile, StoreWriter
-    from indexer.sources.filesystem import ScannedFolder
 
 _SCAN_COMMIT_FOLDERS = 2000
 _MAX_MISSING_SHARE = 0.5

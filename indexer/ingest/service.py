@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from indexer.bootstrap import AnalyzerFactory, knows, open_batch_analyzer, open_store, workers
 from indexer.domain.errors import StoreDamaged, disk_error
-from indexer.search.resolve import select_stored_model
+from indexer.registry.selection import select_stored_model
 from indexer.system.signals import graceful_stop
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def index(
     from db.vectors.sync import sync_index
     from db.writer_lock import writer_lock
     from indexer.ingest import run
-    from indexer.sources.filesystem import split_available_roots
+    from indexer.ingest.roots import split_available_roots
 
     roots, away = split_available_roots(paths, partial(knows, settings))
     settings.make_home()

@@ -17,9 +17,10 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from indexer.domain.errors import ImageError, Interrupted
-from indexer.domain.models import DecodedImage, Failure
-from indexer.imaging.decode import digest
+from indexer.domain.files import Failure
+from indexer.domain.images import DecodedImage
 from indexer.ports.store_writer import AnalyzedFileSet, CommitBatch, PendingFile
+from indexer.system.digest import digest
 from indexer.system.safe_read import read
 
 if TYPE_CHECKING:

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 from indexer.bootstrap import need_database, open_store, open_with_model
 
 if TYPE_CHECKING:
-    from indexer.domain.models import LabeledImage
+    from indexer.domain.predictions import LabelAssignment, LabeledImage
     from indexer.domain.reports import LabelConflict, LabelsChanged, Suggestion
-    from indexer.labels.assign import LabelAssignment
     from indexer.settings import Settings
 
 
@@ -37,7 +36,7 @@ def labels(settings: Settings) -> list[LabeledImage]:
 
 def doubts(settings: Settings, limit: int) -> list[LabelConflict]:
     """The labels that the chosen model contradicts most surely."""
-    from indexer.labels.assign import find_conflicts as doubted
+    from indexer.labels.conflicts import find_conflicts as doubted
 
     with open_with_model(settings) as (store, model), store.snapshot():
         return doubted(store, model, limit)

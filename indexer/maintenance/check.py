@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from indexer.bootstrap import cores, model_registry, need_database, open_store
-from indexer.domain.errors import ForeignDatabase, StoreDamaged, disk_error
-from indexer.domain.health import CheckReport, DoctorReport, Finding, IndexedFile, Repair
-from indexer.system.signals import graceful_stop
+from indexer.bootstrap import cores, model_registry, open_store
+from indexer.domain.errors import ForeignDatabase, StoreDamaged
+from indexer.domain.health import CheckReport, Finding, IndexedFile
 
 if TYPE_CHECKING:
     from indexer.domain.models import ModelCard
@@ -24,37 +20,7 @@ _RUNS = 1000
 """How many runs are looked at for one that died."""
 
 
-def doctor(settings: Settings, deep: bool, repair: bool, progress: Progress) -> DoctorReport:
-    """Look for what is wrong with a data folder and, if wanted, mend what can be. Without a repair, only reads, whoever writes;
-    but an older schema is brought up to date, as by every command.
-
-    Raises NotIndexed, WriterBusy where a repair meets a writer, StoreDamaged where nothing at all can be read for a repair or the
-    database is another program's.
-    """
-    from db.sqlite.engine import translate_sqlite_errors
-    from db.writer_lock import writer, writer_lock
-
-    need_database(settings)
-    if not repair:
-        with graceful_stop("nothing was changed") as check_stop, translate_sqlite_errors(settings.database):
-            holder = writer(settings.home)
-            look = _IntegrityCheck(settings, None if holder is None else holder.pid, progress, check_stop)
-            return DoctorReport(settings.home, look.run(deep))
-    with (
-        writer_lock(settings.home),
-        graceful_stop("what was mended stays so; the same command goes on from there") as check_stop,
-        _writable(settings.home),
-        translate_sqlite_errors(settings.database),
-    ):
-        look = _IntegrityCheck(settings, None, progress, check_stop)
-        found = look.run(deep)
-        if not any(one.about.mended for one in found.findings):
-            return DoctorReport(settings.home, found)
-        saved, recovered = _repair(settings, look, found, progress)
-        return DoctorReport(settings.home, found, Repair(saved, recovered, look.run(False)))
-
-
-class _IntegrityCheck:
+class IntegrityCheck:
     """One way through everything. `rotten` and `orphan_files` are what the last one found of those."""
 
     def __init__(self, settings: Settings, writer: int | None, progress: Progress, check_stop: Callable[[], None]) -> None:
@@ -183,89 +149,6 @@ class _IntegrityCheck:
     def _advance(self, rows: int) -> None:
         self._check_stop()
         self._progress.advance(rows, 0)
-
-
-def _repair(
-    settings: Settings, look: _IntegrityCheck, found: CheckReport, progress: Progress
-) -> tuple[Path | None, Mapping[str, int] | None]:
-    """Mend what was found; the copy of the database from before, and the rows of each table where it was written anew."""
-    from db.sqlite.database_files import copy_aside, unique_backup_name
-
-    saved, recovered = None, None
-    if any(one.about.mended and not one.about.derived for one in found.findings):
-        saved = unique_backup_name(settings.database, "before-repair")
-        copy_aside(settings.database, saved)
-        if found.of("unreadable", "pages"):
-            recovered = _salvage(settings, sum(found.rows.values()), progress)
-        else:
-            _repair_rows(settings, settings.database, found.of("indexes"), False)
-        if look.rotten:
-            from db.sqlite.file_checks import requeue_files
-
-            requeue_files(settings.database, look.rotten)
-    for path in look.strays:
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-    _repair_vectors(settings, everything=recovered is not None or found.of("vectors_damaged", "vectors_wrong"))
-    return saved, recovered
-
-
-def _salvage(settings: Settings, rows: int, progress: Progress) -> Mapping[str, int]:
-    from db.sqlite.database_files import remove_database, replace_database
-    from db.sqlite.raw_connection import require_intact
-    from db.sqlite.salvage import salvage
-
-    new = settings.home / f".{settings.database.name}.{os.getpid()}.tmp"
-    try:
-        progress.start(rows)
-        counts = salvage(settings.database, new, lambda rows: progress.advance(rows, 0))
-        _repair_rows(settings, new, False, True)
-        require_intact(new)
-        replace_database(new, settings.database)
-    finally:
-        progress.finish()
-        remove_database(new)
-    return counts
-
-
-def _repair_rows(settings: Settings, database: Path, indexes: bool, recovered: bool) -> None:
-    from db.sqlite.raw_connection import writing
-    from db.sqlite.repair import repair
-    from db.sqlite.store import SqliteStore
-    from indexer.maintenance.file_check import digest_of
-
-    if recovered:
-        SqliteStore(database).close()  # brings it up to date
-    cards = {card.key: card for _, card in model_registry(settings).cards()}
-    with writing(database) as connection:
-        if indexes:
-            connection.execute("REINDEX")
-        repair(connection, cards, digest_of, recovered)
-
-
-def _repair_vectors(settings: Settings, everything: bool) -> None:
-    """Make the kept vector indexes current; all of them anew where `everything` is."""
-    from db.sqlite.store import SqliteStore
-    from db.vectors.files import FaissFiles
-    from db.vectors.sync import sync_index
-
-    files = FaissFiles(settings.vectors)
-    with SqliteStore(settings.database) as store:
-        for model in store.models():
-            if everything:
-                files.forget(model.card)
-            if model.used:
-                sync_index(store, files, model)
-
-
-@contextmanager
-def _writable(home: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise disk_error(f"The data folder {home}", error) from error
 
 
 def _used(settings: Settings) -> dict[int, ModelCard]:

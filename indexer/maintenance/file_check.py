@@ -10,8 +10,8 @@ from pathlib import Path
 
 from blake3 import blake3
 
+from indexer.domain.files import FileStamp, changed_ns
 from indexer.domain.health import IndexedFile
-from indexer.domain.models import FileStamp, changed_ns
 
 _HASH_CHUNK_BYTES = 1 << 20
 _TEMPORARY = re.compile(r"\..+\.(\d+)\.tmp(\.work|\.work\.fresh)?(-wal|-shm|-journal)?")

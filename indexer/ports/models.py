@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from indexer.domain.models import Face, ModelCard, Pixels, Scores
+    from indexer.domain.images import Face
+    from indexer.domain.models import ModelCard
+    from indexer.domain.predictions import Scores
+    from indexer.domain.types import Pixels
 
 
 class Classifier(Protocol):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 
@@ -22,3 +24,18 @@ class Progress(Protocol):
 
     def warn(self, sentence: str) -> None:
         """Something the user should know, now."""
+
+
+@contextmanager
+def task(progress: Progress, check_stop: Callable[[], None], total: int) -> Iterator[Callable[[int], None]]:
+    """Show work of `total` units; call what is yielded with the units that are done. It raises if a stop was requested."""
+
+    def advance(size: int) -> None:
+        check_stop()
+        progress.advance(size, 0)
+
+    progress.start(total)
+    try:
+        yield advance
+    finally:
+        progress.finish()

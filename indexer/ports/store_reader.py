@@ -6,7 +6,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from indexer.domain.models import Failure, FileStamp, FileState, Floats, Halves, Hit, Ids, LabeledImage, ModelCard
+    from indexer.domain.files import Failure, FileStamp, FileState
+    from indexer.domain.models import ModelCard
+    from indexer.domain.predictions import LabeledImage
+    from indexer.domain.queries import Hit
+    from indexer.domain.types import Floats, Halves, Ids
     from indexer.ports.vectors import Generation, VectorRows
 
 

@@ -6,7 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from indexer.domain.models import DecodedImage, Failure, FileStamp, FileState, Floats, Halves, ModelCard, Prediction
+    from indexer.domain.files import Failure, FileStamp, FileState
+    from indexer.domain.images import DecodedImage
+    from indexer.domain.models import ModelCard
+    from indexer.domain.predictions import Prediction
+    from indexer.domain.types import Floats, Halves
 
 
 class KnownFile(NamedTuple):

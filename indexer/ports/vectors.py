@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from indexer.domain.models import Floats, Halves, Ids, ModelCard, Pixels
+    from indexer.domain.models import ModelCard
+    from indexer.domain.types import Floats, Halves, Ids, Pixels
 
 
 NOT_THE_MODELS = 255

@@ -6,28 +6,26 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from indexer.bootstrap import AnalyzerFactory, checkpoint_path, knows, model_registry, open_batch_analyzer, open_store
-from indexer.domain.errors import DeviceUnavailable, Interrupted, MoodexError, UsageError, WriterBusy
-from indexer.domain.jobs import Job, Trigger
+from indexer.bootstrap import knows, model_registry, open_batch_analyzer, open_store
+from indexer.domain.errors import DeviceUnavailable, Interrupted, MoodexError, UsageError
+from indexer.domain.jobs import Job, ScheduledJob, Trigger
 from indexer.ingest import service as ingest_service
 from indexer.scheduling.cron import cron, local_zone
-from indexer.scheduling.metrics import Metrics, MetricsFile, ages, exposition
+from indexer.scheduling.metrics import MetricsFile
+from indexer.scheduling.run_support import CachedAnalyzerFactory, DedupedWarnings, RunCallbacks, collect_metrics
 from indexer.scheduling.scheduler import EventLogger, Schedule
 from indexer.scheduling.timing import after_dying, back_off, next_due
 from indexer.system.signals import interruptible
 
 if TYPE_CHECKING:
     from db.sqlite.store import SqliteStore
-    from indexer.analysis.analyzer import Analyzer
     from indexer.domain.reports import Summary
-    from indexer.ingest.run import IndexOptions
-    from indexer.ports.progress import Progress
     from indexer.ports.store_reader import RunRecord
     from indexer.settings import Settings
     from indexer.sources.folder_watcher import FolderWatcher
@@ -35,25 +33,7 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[\w.-]{1,64}")
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
-_KEPT = "everything that was indexed is kept"
-_TURN = 1.0
-"""Seconds after which watching tries again where somebody else is writing."""
-
-
-@dataclass(frozen=True, slots=True)
-class ScheduledJob:
-    """A job with the time at which it is due next, in seconds since the epoch; None where only a change makes it due."""
-
-    job: Job
-    next_at: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class RunCallbacks:
-    """How long work shows itself: a progress for each run (of a job by name), a journal."""
-
-    progress: Callable[[], Progress]
-    tell: EventLogger
+STOP_NOTICE = "everything that was indexed is kept"
 
 
 def add_job(settings: Settings, job: Job) -> Job:
@@ -114,7 +94,7 @@ def runs(settings: Settings, limit: int) -> list[RunRecord]:
 
 def run_due(settings: Settings, hands: RunCallbacks, metrics: Path | None = None) -> int:
     """Run everything that is due, and what only watching would notice, once; the exit code that the worst has earned."""
-    with interruptible(_KEPT), MetricsFile(metrics, partial(_exposition, settings), hands.tell) as told:
+    with interruptible(STOP_NOTICE), MetricsFile(metrics, partial(collect_metrics, settings), hands.tell) as told:
         schedule = _schedule(settings, hands, told.write)
         _recover(settings, schedule)
         watching = frozenset(job.name for job in schedule.jobs() if job.when.watch)
@@ -124,9 +104,9 @@ def run_due(settings: Settings, hands: RunCallbacks, metrics: Path | None = None
 def serve(settings: Settings, hands: RunCallbacks, metrics: Path | None = None) -> NoReturn:
     """Run what is due, and what changes, until asked to stop, whatever goes wrong meanwhile. Raises Interrupted."""
     with (
-        interruptible(_KEPT) as attention,
+        interruptible(STOP_NOTICE) as attention,
         ExitStack() as ears,
-        MetricsFile(metrics, partial(_exposition, settings), hands.tell) as told,
+        MetricsFile(metrics, partial(collect_metrics, settings), hands.tell) as told,
     ):
         schedule = _schedule(settings, hands, told.write)
         _recover(settings, schedule)
@@ -145,7 +125,7 @@ def serve(settings: Settings, hands: RunCallbacks, metrics: Path | None = None) 
                     ears.close()
                     ear = None
                     if now_watched:
-                        ear = ears.enter_context(_ear(settings, sorted(now_watched), None, attention, hands.tell))
+                        ear = ears.enter_context(open_folder_watcher(settings, sorted(now_watched), None, attention, hands.tell))
                         while not ear.ready:
                             attention.wait(1)
                     changed = set(now_watched)  # by what nobody has heard of until now
@@ -160,61 +140,6 @@ def serve(settings: Settings, hands: RunCallbacks, metrics: Path | None = None) 
                 wait = back_off(trouble)
                 hands.tell("error", "trouble", f"{error} (tried again in {wait:.0f} s)", retry_in=wait)
             attention.wait(wait)
-
-
-def watch(
-    settings: Settings,
-    paths: Sequence[bytes],
-    options: IndexOptions,
-    poll: float | None,
-    hands: RunCallbacks,
-    told: Callable[[Summary], None],
-    reader_factory: AnalyzerFactory = open_batch_analyzer,
-) -> NoReturn:
-    """Index, then what changes within seconds, until asked to stop. `told` hears of each run that had something to do.
-
-    Others get their turn at writing between runs. Raises UsageError for paths that do not exist, and Interrupted.
-    """
-    from indexer.sources.filesystem import split_available_roots
-
-    here, away = split_available_roots(paths, partial(knows, settings))
-    roots = [*here, *away]
-    reader = _CachedAnalyzerFactory(reader_factory)
-    sparing = _DedupedWarnings(hands.progress)
-    with interruptible(_KEPT) as attention, _ear(settings, roots, poll, attention, hands.tell) as ear:
-        while not ear.ready:
-            attention.wait(1)
-        changed, failures, first, failed = set(roots), 0, True, 0
-        while True:
-            try:
-                summary = ingest_service.index(
-                    settings,
-                    sorted(changed),
-                    replace(options, idle_runs=first, force=options.force and first),
-                    sparing.next(),
-                    reader,
-                )
-                if first or _did_something(summary) or summary.failed != failed:
-                    told(summary)
-                if first:
-                    names = ", ".join(repr(os.fsdecode(root)) for root in roots)
-                    hands.tell("info", "watching", f"Watching {names}; Ctrl-C stops.", roots=list(map(os.fsdecode, roots)))
-                changed, failures, first, failed = set(), 0, False, summary.failed
-            except WriterBusy as busy:
-                if not failures:
-                    hands.tell("warning", "waiting", str(busy))
-                failures += 1
-                attention.wait(_TURN)
-            except Interrupted:
-                raise
-            except MoodexError as error:
-                if first:
-                    raise
-                failures += 1
-                hands.tell("error", "trouble", f"{error} (tried again in {back_off(failures):.0f} s)")
-                attention.wait(back_off(failures))
-            while not (changed := changed | _indexable(settings, ear.changed())):
-                attention.wait(ear.wait())
 
 
 def zone() -> str:
@@ -243,12 +168,12 @@ def _check(job: Job) -> None:
 
 
 def _schedule(settings: Settings, hands: RunCallbacks, after: Callable[[], None]) -> Schedule:
-    reader = _CachedAnalyzerFactory(open_batch_analyzer)
-    sparing = _DedupedWarnings(hands.progress, lambda sentence: hands.tell("debug", "warning", sentence))
+    reader = CachedAnalyzerFactory(open_batch_analyzer)
+    sparing = DedupedWarnings(hands.progress, lambda sentence: hands.tell("debug", "warning", sentence))
 
     def work(job: Job) -> Summary:
         from indexer.ingest.run import IndexOptions
-        from indexer.sources.filesystem import ScanOptions
+        from indexer.ports.sources import ScanOptions
 
         told = job.options
         own = replace(
@@ -289,84 +214,10 @@ def _watched(jobs: Sequence[Job]) -> dict[bytes, set[str]]:
     return found
 
 
-def _ear(
+def open_folder_watcher(
     settings: Settings, roots: Sequence[bytes], poll: float | None, attention: InterruptibleWait, tell: EventLogger
 ) -> FolderWatcher:
     from indexer.sources.folder_watcher import FolderWatcher
 
     own = os.path.realpath(os.fsencode(settings.home))
     return FolderWatcher(roots, own, poll, attention.wake, partial(tell, "warning", "polling"), time.monotonic)
-
-
-def _indexable(settings: Settings, roots: set[bytes]) -> set[bytes]:
-    """Those that there is anything to do about: a folder that went before anything in it was indexed is no error here."""
-    return {root for root in roots if os.path.exists(root) or knows(settings, root)}
-
-
-def _did_something(summary: Summary) -> bool:
-    return bool(summary.indexed or summary.reused or summary.moved or summary.removed or summary.expired)
-
-
-class _CachedAnalyzerFactory:
-    """Opens a reader once, and again only where another is wanted: settings or weights have changed."""
-
-    def __init__(self, factory: AnalyzerFactory) -> None:
-        self._factory = factory
-        self._key: object = None
-        self._reader: Analyzer | None = None
-
-    def __call__(self, settings: Settings) -> Analyzer:
-        with suppress(MoodexError, OSError):
-            weights = checkpoint_path(settings)
-            key = (settings, weights, weights.stat().st_mtime_ns)
-            if self._reader is None or key != self._key:
-                self._key, self._reader = key, self._factory(settings)
-            return self._reader
-        return self._factory(settings)
-
-
-class _DedupedWarnings:
-    """A progress that does not warn of the same again and again, run by run. Implements `indexer.ports.progress.Progress`."""
-
-    def __init__(self, make: Callable[[], Progress], warn: Callable[[str], None] | None = None) -> None:
-        self._make = make
-        self._warn = warn
-        self._inner = make()
-        self._before: set[str] = set()
-        self._now: set[str] = set()
-
-    def next(self) -> Progress:
-        """For the next run."""
-        self._inner = self._make()
-        self._before, self._now = self._now, set()
-        return self
-
-    def scanning(self, found: int) -> None:
-        self._inner.scanning(found)
-
-    def start(self, total: int) -> None:
-        self._inner.start(total)
-
-    def advance(self, done: int, failed: int) -> None:
-        self._inner.advance(done, failed)
-
-    def finish(self) -> None:
-        self._inner.finish()
-
-    def warn(self, sentence: str) -> None:
-        self._now.add(sentence)
-        if sentence not in self._before:
-            (self._warn or self._inner.warn)(sentence)
-
-
-def _exposition(settings: Settings, up: bool) -> str:
-    from indexer.ports.store_reader import RunTotals
-
-    if not settings.database.exists():
-        return exposition(Metrics(up, RunTotals(0, 0, {}), None, 0))
-    with open_store(settings, reading=True) as store:
-        ended = [run.ended_at - run.started_at for run in store.runs(20) if run.ended_at is not None]
-        jobs = store.jobs()
-        failures = {job.name: job.last.failures for job in jobs}
-        waiting = store.count_pending([b"/"])
-        return exposition(Metrics(up, store.totals(), next(iter(ended), None), waiting, ages(jobs, time.time()), failures))

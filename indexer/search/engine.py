@@ -11,17 +11,15 @@ from indexer.domain.emotions import with_children
 from indexer.domain.models import LOOK
 from indexer.ports.store_reader import HitFilter
 from indexer.ports.vectors import NOT_THE_MODELS, VectorFilter
+from indexer.registry.selection import available_emotions
+from indexer.search.dedupe import Distinct
 
 if TYPE_CHECKING:
-    from indexer.domain.models import Floats, Halves, Hit, SearchQuery
+    from indexer.domain.queries import Hit, SearchQuery
+    from indexer.domain.types import Floats
     from indexer.ports.store_reader import StoredModel, StoreReader
     from indexer.ports.vectors import VectorIndex
 
-NEARLY_EQUAL = 0.995
-NEARLY_EQUAL_IN_SPACES = 0.965
-"""Cosine similarity, of whole embeddings, from which `dedupe` takes two pictures for one. With spaces for what is felt and how it
-looks, copies that were made smaller and saved again lie at 0.967 and above, other pictures at 0.86 and below.
-"""
 
 _RESULT_PAGE_SIZE = 256
 _LISTED = 5000
@@ -44,11 +42,6 @@ def search(store: StoreReader, model: StoredModel, query: SearchQuery, open_vect
     page = _page(_iter_similar_hits(store, model, query, query.like, chosen, open_vectors()), query)
     # What was only found when more were looked for may be nearer than what was found at first.
     return sorted(page, key=lambda hit: -(hit.similarity or 0))
-
-
-def available_emotions(store: StoreReader, model: StoredModel) -> tuple[str, ...]:
-    """The emotions that pictures can have: the model's labels, then what only people have said."""
-    return (*model.card.labels, *(word for word in store.user_emotions() if word not in model.card.labels))
 
 
 def _wanted(query: SearchQuery, labels: tuple[str, ...]) -> frozenset[str] | None:
@@ -145,28 +138,3 @@ def _distinct(store: StoreReader, model: StoredModel, chosen: HitFilter) -> Iter
             if entry.prediction_id not in shown and distinct.take(vectors[entry.prediction_id]):
                 yield entry.hit
             shown.add(entry.prediction_id)
-
-
-class Distinct:
-    """Remembers vectors and says whether another one is new, that is, not nearly equal to any of them."""
-
-    def __init__(self, model: StoredModel) -> None:
-        self._least = NEARLY_EQUAL_IN_SPACES if model.card.spaces else NEARLY_EQUAL
-        self._kept: Floats | None = None
-        self._count = 0
-
-    def take(self, vector: Halves) -> bool:
-        """Whether the embedding (float16) is new; it is remembered then."""
-        import numpy as np
-
-        candidate = vector.astype(np.float32)
-        candidate /= np.linalg.norm(candidate)
-        if self._kept is None:
-            self._kept = np.empty((_RESULT_PAGE_SIZE, len(candidate)), dtype=np.float32)
-        if self._count and float(np.max(self._kept[: self._count] @ candidate)) >= self._least:
-            return False
-        if self._count == len(self._kept):
-            self._kept = np.concatenate([self._kept, np.empty_like(self._kept)])
-        self._kept[self._count] = candidate
-        self._count += 1
-        return True

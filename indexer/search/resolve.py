@@ -9,34 +9,17 @@ from typing import TYPE_CHECKING
 
 from indexer.domain.emotions import canonical
 from indexer.domain.errors import ImageError, NotIndexed, UsageError
-from indexer.domain.models import Hit, SearchQuery, to_pixel_box
-from indexer.domain.queries import SearchRequest
-from indexer.search.engine import available_emotions
+from indexer.domain.queries import SearchQuery, SearchRequest
+from indexer.registry.selection import available_emotions
 from indexer.system.paths import indexed_path
 
 if TYPE_CHECKING:
     from indexer.analysis.analyzer import AnalyzedImage, Analyzer
-    from indexer.domain.models import DecodedImage, Floats, Halves
+    from indexer.domain.images import DecodedImage
+    from indexer.domain.types import Floats, Halves
     from indexer.ports.store_reader import StoredModel, StoreReader
 
 _SHORTEST_ID = 4
-
-
-def select_stored_model(store: StoreReader, name: str, key: str | None) -> StoredModel:
-    """The model to search with: the one with `key`, by whatever name it was used, else the newest of those called `name`.
-
-    One with pictures goes before one without. Raises NotIndexed for none.
-    """
-    stored = store.models()
-    same = next((model for model in stored if model.card.key == key), None)
-    if same:
-        return same
-    named = sorted((model for model in stored if model.card.name == name), key=lambda model: (model.used, model.id))
-    if not named:
-        others = sorted({model.card.name for model in stored if model.used})
-        hint = f" There are pictures indexed with {', '.join(others)}; choose one with --model." if others else ""
-        raise NotIndexed(f"No pictures are indexed with the model {name!r} yet; run: moodex index FOLDER.{hint}")
-    return named[-1]
 
 
 def check(request: SearchRequest) -> None:
@@ -76,18 +59,6 @@ def resolve_request(
     )
 
 
-def analyze_file(path: bytes, reader: Analyzer) -> list[Hit]:
-    """What a model says of a picture that is looked at now, a hit a face. Raises UsageError for one that cannot be read."""
-    image, regions = _look(path, reader)
-    hits = []
-    for region in regions:
-        emotions = dict(zip(reader.classifier.card.labels, region.probabilities, strict=True))
-        best = max(emotions, key=emotions.__getitem__)
-        box = None if region.face is None else to_pixel_box(region.face, image.width, image.height)
-        hits.append(Hit(os.path.realpath(path), image.digest.hex(), best, emotions[best], emotions, box=box))
-    return hits
-
-
 def _vector(
     request: SearchRequest, store: StoreReader, model: StoredModel, open_analyzer: Callable[[], Analyzer]
 ) -> Floats | None:
@@ -96,7 +67,7 @@ def _vector(
     if request.image is None:
         return None
     # Decoding needs numpy and Pillow: a search by emotion alone does without.
-    from indexer.imaging.decode import digest
+    from indexer.system.digest import digest
     from indexer.system.safe_read import read
 
     try:
@@ -105,7 +76,7 @@ def _vector(
         raise _unreadable(request.image, error) from error
     if known is not None:
         return _widened(_stored(store, known))
-    return _widened(_look(request.image, open_analyzer())[1][0].embedding)
+    return _widened(read_and_analyze(request.image, open_analyzer())[1][0].embedding)
 
 
 def _indexed(like: bytes, store: StoreReader, model: StoredModel) -> int:
@@ -137,7 +108,7 @@ def _widened(vector: Halves) -> Floats:
     return vector.astype(np.float32)
 
 
-def _look(path: bytes, reader: Analyzer) -> tuple[DecodedImage, AnalyzedImage]:
+def read_and_analyze(path: bytes, reader: Analyzer) -> tuple[DecodedImage, AnalyzedImage]:
     """A picture that is looked at now, and what the model says of it."""
     from indexer.system.safe_read import read
 

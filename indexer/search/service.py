@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from indexer.bootstrap import AnalyzerFactory, model_name, open_analyzer, open_store, open_with_model
 from indexer.domain.errors import ModelUnavailable
-from indexer.search.resolve import analyze_file, check, resolve_request
+from indexer.domain.images import to_pixel_box
+from indexer.domain.queries import Hit, SearchRequest
+from indexer.search.resolve import check, read_and_analyze, resolve_request
 from indexer.system.paths import indexed_path
+
+if TYPE_CHECKING:
+    from indexer.analysis.analyzer import Analyzer
+    from indexer.ports.store_reader import StoredModel
 
 if TYPE_CHECKING:
     from db.sqlite.store import SqliteStore
     from indexer.analysis.analyzer import Analyzer
-    from indexer.domain.models import Hit
-    from indexer.domain.queries import SearchRequest
+    from indexer.domain.queries import Hit, SearchRequest
     from indexer.ports.store_reader import StoredModel
     from indexer.ports.vectors import VectorIndex
     from indexer.settings import Settings
@@ -74,3 +80,15 @@ def _keep_if_free(settings: Settings, store: SqliteStore, model: StoredModel) ->
             sync_index(store, files, model)
     except (MoodexError, OSError):
         pass  # a writer is at work and will keep it, or the folder is read-only or full: the store answers
+
+
+def analyze_file(path: bytes, reader: Analyzer) -> list[Hit]:
+    """What a model says of a picture that is looked at now, a hit a face. Raises UsageError for one that cannot be read."""
+    image, regions = read_and_analyze(path, reader)
+    hits = []
+    for region in regions:
+        emotions = dict(zip(reader.classifier.card.labels, region.probabilities, strict=True))
+        best = max(emotions, key=emotions.__getitem__)
+        box = None if region.face is None else to_pixel_box(region.face, image.width, image.height)
+        hits.append(Hit(os.path.realpath(path), image.digest.hex(), best, emotions[best], emotions, box=box))
+    return hits

@@ -4,94 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from hashlib import blake2b
 
 from pathspec import GitIgnoreSpec
 
-from indexer.domain.errors import UsageError
-from indexer.domain.models import Failure, FileStamp, changed_ns
-
-EXTENSIONS: frozenset[bytes] = frozenset(
-    b".jpg .jpeg .jpe .jfif .png .apng .webp .gif .bmp .dib .tif .tiff .avif .avifs .heic .heif".split()
-)
-"""What a file is called when it is taken for a picture."""
-
-
-@dataclass(frozen=True, slots=True)
-class ScannedFile:
-    """A file that is a picture by its name. `problem` says why it cannot be one."""
-
-    name: bytes
-    stamp: FileStamp
-    problem: Failure | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ScannedFolder:
-    """The picture files directly in one folder.
-
-    `entries` are their names, sizes in bytes and times of change in nanoseconds, by name: plain tuples, for there is one for
-    every file on every run; `problems` says, by name, why some are no pictures. `whole` is False where only some of it was
-    looked at, so that a name that is not here may still exist. `problem` says why it could not be listed; then nothing is
-    known of what lies below it.
-    """
-
-    path: bytes
-    entries: tuple[tuple[bytes, int, int], ...] = ()
-    problems: Mapping[bytes, Failure] = field(default_factory=dict)
-    whole: bool = True
-    problem: Failure | None = None
-
-    @property
-    def files(self) -> tuple[ScannedFile, ...]:
-        """The same with their stamps and problems."""
-        return tuple(ScannedFile(name, FileStamp(size, time), self.problems.get(name)) for name, size, time in self.entries)
-
-    def listing(self) -> bytes:
-        """A digest of all entries: two scans with the same one saw the same."""
-        names, sizes, times = zip(*self.entries, strict=True) if self.entries else ((), (), ())
-        return blake2b(b"/".join(names) + b"//" + array("q", sizes + times).tobytes(), digest_size=16).digest()
-
-
-@dataclass(frozen=True, slots=True)
-class ScanOptions:
-    """What a scan passes over. `exclude` are gitignore patterns below the root, `own_folder` is the program's data folder."""
-
-    exclude: tuple[str, ...] = ()
-    follow_symlinks: bool = False
-    own_folder: bytes | None = None
-
-
-def normalize_roots(paths: Sequence[bytes]) -> list[bytes]:
-    """Absolute real paths, each once, none inside another. Raises UsageError where one does not exist."""
-    for path in paths:
-        if not os.path.exists(path):
-            raise UsageError(f"{os.fsdecode(path)!r} does not exist; nothing was indexed.")
-    roots: list[bytes] = []
-    for root in sorted({os.path.realpath(path) for path in paths}):
-        if not any(is_under(root, kept) for kept in roots):
-            roots.append(root)
-    return roots
-
-
-def split_available_roots(paths: Sequence[bytes], is_known: Callable[[bytes], bool]) -> tuple[list[bytes], list[bytes]]:
-    """Split normalized roots into those that exist and those that are missing but known (their disk may not be mounted)."""
-    missing = {path: os.path.realpath(path) for path in paths if not os.path.exists(path)}
-    away = {path for path, root in missing.items() if is_known(root)}
-    roots = normalize_roots([path for path in paths if path not in away])
-    apart: list[bytes] = []
-    for root in sorted({missing[path] for path in away}):
-        if not any(is_under(root, kept) for kept in [*roots, *apart]):
-            apart.append(root)
-    return roots, apart
-
-
-def is_under(path: bytes, folder: bytes) -> bool:
-    """Whether `path` is `folder` or lies below it; both absolute."""
-    return path == folder or path.startswith(folder.rstrip(b"/") + b"/")
+from indexer.domain.files import Failure, changed_ns
+from indexer.ports.sources import EXTENSIONS, ScannedFolder, ScanOptions
 
 
 def scan(root: bytes, options: ScanOptions) -> Iterator[ScannedFolder]:

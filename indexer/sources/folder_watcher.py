@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from indexer.sources.filesystem import EXTENSIONS, is_under
+from indexer.ports.sources import EXTENSIONS
+from indexer.system.paths import is_under
 
 POLL_SECONDS = 60.0
 """Seconds between looks where the system tells nothing."""

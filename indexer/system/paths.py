@@ -17,3 +17,8 @@ def indexed_path(path: bytes, is_known: Callable[[bytes], bool]) -> bytes:
     ways = [os.path.join(os.path.realpath(start), *parts[count:]) for count, start in enumerate(starts, 1)]
     different = list(dict.fromkeys(ways))
     return next((way for way in different[:-1] if is_known(way)), different[-1])
+
+
+def is_under(path: bytes, folder: bytes) -> bool:
+    """Whether `path` is `folder` or lies below it; both absolute."""
+    return path == folder or path.startswith(folder.rstrip(b"/") + b"/")

@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 from indexer.domain.errors import Damaged, Unreadable
-from indexer.domain.models import FileStamp, changed_ns
+from indexer.domain.files import FileStamp, changed_ns
 
 MAX_FILE_BYTES = 1 << 29
 """The largest file that is read, 512 MiB: several workers hold one in memory each."""

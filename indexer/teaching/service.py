@@ -9,7 +9,7 @@ from indexer.bootstrap import chosen_key, model_registry, need_database, open_st
 from indexer.domain.errors import UsageError
 from indexer.domain.models import FULL_PRECISION
 from indexer.domain.reports import TeachReport, UndoReport
-from indexer.search.resolve import select_stored_model
+from indexer.registry.selection import select_stored_model
 from indexer.system.signals import graceful_stop
 
 if TYPE_CHECKING:

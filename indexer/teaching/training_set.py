@@ -14,7 +14,8 @@ from models.clustering import pick_representatives
 from models.style_baseline import fit_baseline
 
 if TYPE_CHECKING:
-    from indexer.domain.models import Floats, Halves, Ids, ModelCard
+    from indexer.domain.models import ModelCard
+    from indexer.domain.types import Floats, Halves, Ids
     from indexer.ports.store_reader import StoredModel, StoreReader
 
 _SAMPLE_ROWS = 8192

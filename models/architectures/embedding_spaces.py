@@ -17,7 +17,7 @@ from torch.nn import functional
 from models.style_baseline import GROUPS
 
 if TYPE_CHECKING:
-    from indexer.domain.models import Ids
+    from indexer.domain.types import Ids
 
 SIZE = 128
 """Numbers a picture in each of the two spaces."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from indexer.domain.models import Floats
+    from indexer.domain.types import Floats
 
 STRIDE = 8
 """Pixels of the picture that one place of the maps stands for."""

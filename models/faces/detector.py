@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from indexer.domain.models import Face
+from indexer.domain.images import Face
 from indexer.imaging.resize import resized
 from models.faces.card import SHIPPED, FaceCard, read_card
 from models.faces.decode_boxes import DetectedBoxes, decode_detections, non_max_suppression
@@ -20,7 +20,7 @@ from models.inference.lazy import Lazy
 from models.safetensors_io import read_arrays
 
 if TYPE_CHECKING:
-    from indexer.domain.models import Floats, Pixels
+    from indexer.domain.types import Floats, Pixels
     from models.inference.engines.base import Engine
 
 MEAN, STD, WHITE = 127.0, 128.0, 255

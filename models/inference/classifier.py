@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from indexer.domain.errors import ModelUnavailable
-from indexer.domain.models import FEEL, LOOK, ModelCard, Scores, with_precision
+from indexer.domain.models import FEEL, LOOK, ModelCard, with_precision
+from indexer.domain.predictions import Scores
 from models import style_baseline
 from models.inference.engines.onnx import OnnxEngine
 from models.inference.engines.onnx_graph import Graph, find_graph, weights_for
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from indexer.domain.models import Floats, Pixels
+    from indexer.domain.types import Floats, Pixels
     from models.inference.engines.base import Engine
 
 

@@ -10,7 +10,10 @@ from threading import Lock, Thread
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from indexer.domain.models import Face, ModelCard, Pixels, Scores
+    from indexer.domain.images import Face
+    from indexer.domain.models import ModelCard
+    from indexer.domain.predictions import Scores
+    from indexer.domain.types import Pixels
     from indexer.ports.models import Classifier, FaceDetector
 
 T = TypeVar("T")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from indexer.domain.models import Floats
+    from indexer.domain.types import Floats
 
 
 def multiply_rows(rows: Floats, matrix: Floats) -> Floats:

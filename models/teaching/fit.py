@@ -19,7 +19,7 @@ from models.training.calibration import fit_temperature
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from indexer.domain.models import Floats, Ids
+    from indexer.domain.types import Floats, Ids
 
     Truths = npt.NDArray[np.bool_]
 

@@ -15,7 +15,7 @@ from torch.nn import functional
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from indexer.domain.models import Floats
+    from indexer.domain.types import Floats
 
 _STEPS = 60
 

@@ -30,8 +30,8 @@ from models.teaching.replay import (
 )
 
 if TYPE_CHECKING:
-    from indexer.domain.models import Floats, Halves
     from indexer.domain.reports import TeachingSet
+    from indexer.domain.types import Floats, Halves
     from models.model_registry import ModelRegistry
 
 _FIRST_PULL = RefitSettings(share=1.0, anchor=1e-4)

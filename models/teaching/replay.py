@@ -18,7 +18,8 @@ from models.teaching.fit import one_hot
 from models.teaching.linear_head import Examples, Head
 
 if TYPE_CHECKING:
-    from indexer.domain.models import Floats, Halves, Ids, ModelCard
+    from indexer.domain.models import ModelCard
+    from indexer.domain.types import Floats, Halves, Ids
     from models.style_baseline import StyleBaseline
 
 SIZE = 2000

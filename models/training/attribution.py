@@ -18,7 +18,7 @@ from models.architectures.registry import Architecture
 from models.progress_bar import bar
 
 if TYPE_CHECKING:
-    from indexer.domain.models import Floats, Ids, Pixels
+    from indexer.domain.types import Floats, Ids, Pixels
 
 _AT_ONCE = 16
 _WHITE = 255.0

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from torch import Tensor
 
-    from indexer.domain.models import Floats, Ids
+    from indexer.domain.types import Floats, Ids
 
 _LOWEST, _HIGHEST, _STEPS = 0.25, 10.0, 60
 

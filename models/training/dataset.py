@@ -14,14 +14,14 @@ import numpy as np
 
 from indexer.domain.emotions import EMOTIONS
 from indexer.domain.errors import ImageError, UsageError
-from indexer.domain.models import InputSpec
+from indexer.domain.images import InputSpec
 from models.progress_bar import bar
 from models.training.dataset_readers import Source, SourceImage
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from indexer.domain.models import Ids, Pixels
+    from indexer.domain.types import Ids, Pixels
 
 _log = logging.getLogger(__name__)
 

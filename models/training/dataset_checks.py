@@ -15,7 +15,7 @@ from models.training.dataset import LabeledImages
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from indexer.domain.models import Pixels
+    from indexer.domain.types import Pixels
     from models.training.splits import DatasetSplit
 
 _GRID, _NEAR_BITS, _NEAR_CELL = 32, 3, 10

@@ -21,7 +21,7 @@ from models.training.metrics import evaluate, with_intervals
 from models.training.test_time_augmentation import probabilities
 
 if TYPE_CHECKING:
-    from indexer.domain.models import Floats
+    from indexer.domain.types import Floats
 
 _log = logging.getLogger(__name__)
 

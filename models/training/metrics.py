@@ -13,7 +13,7 @@ from indexer.system.optional import require
 from models.training.calibration import fit_temperature
 
 if TYPE_CHECKING:
-    from indexer.domain.models import Floats, Ids
+    from indexer.domain.types import Floats, Ids
 
 _BINS = 15
 _RESAMPLES = 1000

@@ -14,7 +14,7 @@ from models.training.recipe import Recipe
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from indexer.domain.models import Ids
+    from indexer.domain.types import Ids
 
 
 def steps_per_epoch(pictures: LabeledImages, recipe: Recipe) -> int:

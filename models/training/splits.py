@@ -17,7 +17,7 @@ from indexer.system.csv_format import csv_writer
 from models.training.dataset import GROUPINGS, LabeledImages, held_out
 
 if TYPE_CHECKING:
-    from indexer.domain.models import Ids
+    from indexer.domain.types import Ids
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from indexer.domain.models import Floats, Pixels
+    from indexer.domain.types import Floats, Pixels
     from indexer.ports.models import Classifier
 
 _ZOOMS = (1.0, 0.85, 1.15)

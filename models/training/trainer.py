@@ -16,7 +16,8 @@ import numpy as np
 import torch
 
 from indexer.domain.errors import UsageError
-from indexer.domain.models import InputSpec, ModelCard
+from indexer.domain.images import InputSpec
+from indexer.domain.models import ModelCard
 from indexer.domain.training import Epoch, Evaluation, Trained, TrainingWatcher
 from indexer.system.atomic import replace_file
 from indexer.system.optional import require
@@ -42,7 +43,7 @@ from models.training.training_state import saved_fingerprint
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from indexer.domain.models import Floats
+    from indexer.domain.types import Floats
 
 STATE = "state.safetensors"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from indexer.domain.models import FileState
+from indexer.domain.files import FileState
 from indexer.ports.store_writer import CommitBatch
 from tests.support.builders import card, image
 from tests.support.scene import Scene

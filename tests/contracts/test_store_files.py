@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from indexer.domain.models import Failure, FileStamp, FileState
+from indexer.domain.files import Failure, FileStamp, FileState
 from indexer.domain.runs import DONE, INTERRUPTED
 from indexer.ports.store_reader import ImageFile
 from indexer.ports.store_writer import CommitBatch, FolderScanResult

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from indexer.domain.models import FileState
+from indexer.domain.files import FileState
 from indexer.ports.store import Store
 from indexer.ports.store_writer import CommitBatch
 from indexer.ports.vectors import Generation

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from db.vectors.faiss_index import FaissVectors, NumpyVectors
+from db.vectors.faiss_index import FaissVectors
 from db.vectors.files import FaissFiles
+from db.vectors.numpy_index import NumpyVectors
 from db.vectors.sync import CombinedVectorIndex
 from indexer.ports.vectors import Generation, VectorFilter, VectorIndex, VectorRows
 from tests.support.builders import card, rows, unit_vectors

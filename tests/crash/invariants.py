@@ -19,9 +19,9 @@ from db.vectors.sync import open_index
 from indexer import bootstrap
 from indexer.analysis.analyzer import Analyzer
 from indexer.domain.errors import MoodexError
-from indexer.domain.models import LOOK, ModelCard, SearchQuery
-from indexer.domain.queries import SearchRequest
-from indexer.maintenance import check
+from indexer.domain.models import LOOK, ModelCard
+from indexer.domain.queries import SearchQuery, SearchRequest
+from indexer.maintenance import service as maintenance_service
 from indexer.search import service as search_service
 from indexer.search.engine import search
 from indexer.settings import Settings
@@ -84,7 +84,7 @@ def check_up(settings: Settings) -> list[str]:
     if not settings.database.exists():
         return []
     try:
-        found = check.doctor(settings, True, False, Remembered()).found.findings
+        found = maintenance_service.doctor(settings, True, False, Remembered()).found.findings
     except MoodexError as error:
         return [f"doctor: {error}"]
     return [f"doctor: {one.kind}, {one.count}: {one.example}" for one in found if one.kind not in NOTES]

@@ -20,11 +20,14 @@ import numpy as np
 from PIL import Image
 
 from indexer.domain.emotions import EMOTIONS
-from indexer.domain.models import InputSpec, ModelCard, Scores
+from indexer.domain.images import InputSpec
+from indexer.domain.models import ModelCard
+from indexer.domain.predictions import Scores
 from tests.support.builders import encoded
 
 if TYPE_CHECKING:
-    from indexer.domain.models import Hit, Pixels
+    from indexer.domain.queries import Hit
+    from indexer.domain.types import Pixels
 
 GROUPS, MEMBERS = 7, 12
 AWAY_EVERY, AWAY_AT, MOVED_AT = 11, 3, 6

@@ -204,11 +204,11 @@ def restore(place: Place) -> Commands:
     library.index()
     _own_model(library)
     _say(library, "sad", "a/003.png")
-    from indexer.transfer import service as transfer_service
+    from indexer.transfer import backup as transfer_backup
     from tests.support.quiet import Remembered
 
     saved = place.out / "backup.zip"
-    transfer_service.backup(library.settings, saved, False, Remembered())
+    transfer_backup.backup(library.settings, saved, False, Remembered())
     for path in place.home.glob("moodex.sqlite*"):
         path.unlink()
     shutil.rmtree(library.settings.vectors)
@@ -276,9 +276,9 @@ def migrate(place: Place) -> Commands:
 
 
 def _first_schema() -> str:
-    from db.sqlite.migrations import _FIRST_SCHEMA
+    from db.sqlite.migrations import FIRST_SCHEMA
 
-    return _FIRST_SCHEMA
+    return FIRST_SCHEMA
 
 
 def teach(place: Place) -> Commands:

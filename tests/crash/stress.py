@@ -26,20 +26,21 @@ from typing import TYPE_CHECKING, Any
 from indexer.analysis.analyzer import Analyzer
 from indexer.domain.emotions import EMOTIONS
 from indexer.domain.errors import WriterBusy
-from indexer.domain.models import FileState, Hit
-from indexer.domain.queries import SearchRequest
+from indexer.domain.export import ExportRequest
+from indexer.domain.files import FileState
+from indexer.domain.queries import Hit, SearchRequest
 from indexer.domain.runs import DIED
 from indexer.exporters.text import writer_for
 from indexer.ingest import service as ingest_service
 from indexer.ingest.run import IndexOptions
 from indexer.labels import service as labels_service
 from indexer.labels.assign import parse_assignments
-from indexer.maintenance import check
+from indexer.maintenance import service as maintenance_service
 from indexer.maintenance import status as status_service
 from indexer.registry import service as registry_service
 from indexer.search import service as search_service
 from indexer.settings import Settings
-from indexer.transfer import service as transfer_service
+from indexer.transfer import export as transfer_export
 from tests.crash.marked import (
     AWAY_AT,
     AWAY_EVERY,
@@ -316,7 +317,7 @@ class Asker:
 
     def _export(self) -> None:
         how = (writer_for(self._table, False), Remembered())
-        transfer_service.export(self._world.settings(FIRST), transfer_service.ExportRequest(), self._table, True, how)
+        transfer_export.export(self._world.settings(FIRST), ExportRequest(), self._table, True, how)
         rows = [json.loads(line) for line in self._table.read_text().splitlines()]
         hits = [
             Hit(
@@ -333,7 +334,7 @@ class Asker:
         check_whole(hits)
 
     def _doctor(self) -> None:
-        found = check.doctor(self._world.settings(FIRST), False, False, Remembered()).found
+        found = maintenance_service.doctor(self._world.settings(FIRST), False, False, Remembered()).found
         if found.problems or found.of("runs_died"):
             raise Torn(f"a check-up found {found.findings}")
 

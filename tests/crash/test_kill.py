@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from indexer.domain.models import FileState
+from indexer.domain.files import FileState
 from tests.support.builders import write_pictures
 from tests.support.library import Library
 

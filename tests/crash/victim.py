@@ -21,7 +21,7 @@ from tqdm import tqdm
 import cli
 from indexer import bootstrap
 from indexer.analysis.analyzer import AnalyzedImage, Analyzer
-from indexer.domain.models import DecodedImage
+from indexer.domain.images import DecodedImage
 from indexer.ingest import service as ingest_service
 from indexer.search import service as search_service
 from indexer.settings import Settings

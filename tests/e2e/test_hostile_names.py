@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from commands.output.contact_sheet import sheet
 from commands.output.hits import write_hits
-from indexer.domain.models import Hit
+from indexer.domain.queries import Hit
 from indexer.system.text import printable
 from tests.e2e.conftest import ROOT, run_cli
 from tests.support.builders import encoded, picture

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from indexer.domain.models import InputSpec, ModelCard
+from indexer.domain.images import InputSpec
+from indexer.domain.models import ModelCard
 from models import checkpoint
 from models.architectures.registry import architecture
 from tests.e2e.conftest import ROOT, Run, run_cli

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from indexer.domain.files import FileState
 from indexer.domain.jobs import Job, JobStatus, Trigger
-from indexer.domain.models import FileState
 from indexer.scheduling import service as scheduling_service
+from indexer.scheduling.run_support import collect_metrics
 from indexer.scheduling.timing import after_run, next_due
 from tests.faults.conftest import PICTURES, Program
 from tests.support.builders import encoded, picture
@@ -88,7 +89,7 @@ def test_a_run_during_which_the_clock_is_set_back_took_no_time(library: Library,
     (told,) = json.loads(program.run("runs", "--json").stdout)
     assert told["seconds"] == 0
     assert "   0.0 s  done" in program.run("runs").stdout
-    assert "last_run_duration_seconds 0\n" in scheduling_service._exposition(library.settings, True)
+    assert "last_run_duration_seconds 0\n" in collect_metrics(library.settings, True)
     assert program.run("status").returncode == 0
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from indexer.scheduling import service as scheduling_service
+from indexer.scheduling.run_support import RunCallbacks
 from indexer.settings import Settings
 from tests.faults.conftest import PICTURES, Disk, Program, sentence, state
 from tests.support.builders import write_pictures
@@ -106,7 +107,7 @@ def test_a_metrics_file_that_finds_no_room_is_told_of_and_stops_nothing(home: Pa
     def tell(level: str, _event: str, words: str, **_facts: object) -> None:
         told.append((level, words))
 
-    hands = scheduling_service.RunCallbacks(Remembered, tell)
+    hands = RunCallbacks(Remembered, tell)
     assert scheduling_service.run_due(Settings(home), hands, disk.folder / "moodex.prom") == 0
     assert {level for level, _ in told} == {"warning"}
     assert all("cannot be written" in words and "No space left" in words for _, words in told)

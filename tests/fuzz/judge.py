@@ -9,7 +9,7 @@ import numpy as np
 from blake3 import blake3
 
 from indexer.domain.errors import Damaged, ImageError, Unsupported
-from indexer.domain.models import DecodedImage, InputSpec
+from indexer.domain.images import DecodedImage, InputSpec
 from indexer.imaging.decode import MAX_PIXELS, decode
 
 SPEC = InputSpec(size=64, mean=127.0, std=128.0)

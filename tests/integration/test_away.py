@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from indexer.domain.errors import UsageError
-from indexer.domain.models import FileState
+from indexer.domain.files import FileState
+from indexer.domain.predictions import LabelAssignment
 from indexer.labels import service as labels_service
-from indexer.labels.assign import LabelAssignment
 from indexer.ports.store_reader import RunRecord
 from tests.support.builders import write_pictures
 from tests.support.library import Library, counts

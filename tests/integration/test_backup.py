@@ -17,9 +17,10 @@ import pytest
 from db.sqlite.database_files import copy_database
 from db.writer_lock import writer_lock
 from indexer.domain.errors import MoodexError, NotIndexed, StoreDamaged, UsageError, WriterBusy
-from indexer.domain.models import Hit
+from indexer.domain.queries import Hit
 from indexer.settings import Settings
-from indexer.transfer import service as transfer_service
+from indexer.transfer import backup as transfer_backup
+from indexer.transfer import restore as transfer_restore
 from indexer.transfer.backup_file import extract, read_manifest
 from tests.support import damage
 from tests.support.builders import write_pictures
@@ -45,12 +46,12 @@ def library(sound: Library, tmp_path: Path) -> Library:
 
 
 def backup(library: Library, target: Path, force: bool = False) -> Path:
-    transfer_service.backup(library.settings, target, force, Remembered())
+    transfer_backup.backup(library.settings, target, force, Remembered())
     return target
 
 
 def restore(settings: Settings, source: Path, yes: bool = False) -> tuple[Path, ...]:
-    return transfer_service.restore(settings, source, yes, Remembered()).kept
+    return transfer_restore.restore(settings, source, yes, Remembered()).kept
 
 
 def everything(library: Library) -> list[Hit]:
@@ -125,7 +126,7 @@ def test_nothing_is_replaced_unasked(library: Library, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=sentence):
             backup(library, odd, force=True)
     with pytest.raises(NotIndexed):
-        transfer_service.backup(Settings(tmp_path / "empty"), tmp_path / "x.zip", False, Remembered())
+        transfer_backup.backup(Settings(tmp_path / "empty"), tmp_path / "x.zip", False, Remembered())
 
 
 def test_a_writer_keeps_restores_out(library: Library, tmp_path: Path) -> None:

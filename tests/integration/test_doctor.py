@@ -16,6 +16,7 @@ from indexer.domain.errors import Interrupted, MoodexError, WriterBusy
 from indexer.domain.health import FINDING_KINDS, DoctorReport, Severity
 from indexer.domain.models import with_precision
 from indexer.maintenance import check
+from indexer.maintenance import service as maintenance_service
 from indexer.settings import Settings
 from tests.support import damage
 from tests.support.damage import rows, sql
@@ -40,7 +41,7 @@ def library(sound: Library, tmp_path: Path) -> Iterator[Library]:
 
 
 def doctor(library: Library, deep: bool = False, repair: bool = False) -> DoctorReport:
-    return check.doctor(library.settings, deep, repair, Remembered())
+    return maintenance_service.doctor(library.settings, deep, repair, Remembered())
 
 
 def found(done: DoctorReport) -> dict[str, int]:
@@ -336,13 +337,13 @@ def test_a_model_in_another_precision_is_sound(library: Library) -> None:
 
 def test_progress_is_told(library: Library) -> None:
     watcher = Remembered()
-    check.doctor(library.settings, False, False, watcher)
+    maintenance_service.doctor(library.settings, False, False, watcher)
     assert watcher.finished and watcher.total and 0 < watcher.done <= watcher.total
 
 
 def test_nothing_to_check_and_nothing_of_ours(tmp_path: Path) -> None:
     with pytest.raises(MoodexError, match="Nothing is indexed yet"):
-        check.doctor(Settings(tmp_path), False, False, Remembered())
+        maintenance_service.doctor(Settings(tmp_path), False, False, Remembered())
     import sqlite3
 
     other = sqlite3.connect(tmp_path / "moodex.sqlite")
@@ -351,5 +352,5 @@ def test_nothing_to_check_and_nothing_of_ours(tmp_path: Path) -> None:
     before = (tmp_path / "moodex.sqlite").read_bytes()
     for repair in (False, True):
         with pytest.raises(MoodexError, match="another program"):
-            check.doctor(Settings(tmp_path), False, repair, Remembered())
+            maintenance_service.doctor(Settings(tmp_path), False, repair, Remembered())
     assert (tmp_path / "moodex.sqlite").read_bytes() == before

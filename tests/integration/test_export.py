@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from indexer.domain.errors import NotIndexed, UnknownEmotion, UsageError
-from indexer.domain.export import ExportReport
+from indexer.domain.export import ExportReport, ExportRequest
 from indexer.exporters.text import COLUMNS, writer_for
 from indexer.labels import service as labels_service
 from indexer.labels.assign import parse_assignments
 from indexer.system.text import escape_spreadsheet_formula
-from indexer.transfer import service as transfer_service
+from indexer.transfer import export as transfer_export
 from tests.support import damage
 from tests.support.builders import write_pictures
 from tests.support.damage import sql
@@ -38,8 +38,8 @@ def library(sound: Library, tmp_path: Path) -> Library:
 def export(
     library: Library, target: Path, *emotions: str, under: Path | None = None, force: bool = False, embeddings: bool = False
 ) -> ExportReport:
-    asked = transfer_service.ExportRequest(emotions, None if under is None else os.fsencode(under))
-    return transfer_service.export(library.settings, asked, target, force, (writer_for(target, embeddings), Remembered()))
+    asked = ExportRequest(emotions, None if under is None else os.fsencode(under))
+    return transfer_export.export(library.settings, asked, target, force, (writer_for(target, embeddings), Remembered()))
 
 
 def read(path: Path) -> list[dict[str, str]]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from indexer.domain.models import Hit
+from indexer.domain.queries import Hit
 from indexer.search import service as search_service
 from tests.support.builders import encoded, picture
 from tests.support.fake_models import FakeFaceDetector

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from indexer.domain.errors import Interrupted, UsageError, WriterBusy
-from indexer.domain.models import FileState, Scores
-from indexer.sources.filesystem import ScanOptions
+from indexer.domain.files import FileState
+from indexer.domain.predictions import Scores
+from indexer.ports.sources import ScanOptions
 from tests.support.builders import encoded, picture, write_pictures
 from tests.support.library import Library, counts
 
 if TYPE_CHECKING:
-    from indexer.domain.models import Pixels
+    from indexer.domain.types import Pixels
 
 
 def test_new_pictures_are_indexed_and_found(library: Library) -> None:
@@ -139,7 +140,7 @@ def test_a_changed_file_is_looked_at_anew(library: Library) -> None:
 
 
 def shown_anew(library: Library, path: Path) -> str:
-    from indexer.search.resolve import analyze_file
+    from indexer.search.service import analyze_file
 
     return analyze_file(os.fsencode(path), library.reader)[0].image_id
 

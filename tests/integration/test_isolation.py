@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from indexer.domain.errors import Damaged, ImageError
-from indexer.domain.models import InputSpec
+from indexer.domain.images import InputSpec
 from indexer.imaging.decode import decode
 from indexer.imaging.decode_worker import answer
 from indexer.imaging.decoder_pool import DecoderPool

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from indexer.domain.errors import NotIndexed, UnknownEmotion, UsageError
-from indexer.domain.models import FileStamp
+from indexer.domain.files import FileStamp
 from indexer.labels import service as labels_service
-from indexer.labels.assign import find_conflicts, parse_assignments
+from indexer.labels.assign import parse_assignments
+from indexer.labels.conflicts import find_conflicts
 from indexer.ports.store_writer import AnalyzedFileSet, CommitBatch, FolderScanResult
 from tests.support.builders import card, image, prediction, write_pictures
 from tests.support.library import Library

@@ -13,7 +13,7 @@ import pytest
 
 from indexer.domain.errors import StoreDamaged
 from indexer.domain.health import DoctorReport
-from indexer.maintenance import check
+from indexer.maintenance import service as maintenance_service
 from indexer.maintenance import status as status_service
 from tests.support import damage
 from tests.support.damage import old_schema, rows, sql
@@ -34,7 +34,7 @@ def library(sound: Library, tmp_path: Path) -> Iterator[Library]:
 
 
 def doctor(library: Library, repair: bool = False) -> DoctorReport:
-    return check.doctor(library.settings, False, repair, Remembered())
+    return maintenance_service.doctor(library.settings, False, repair, Remembered())
 
 
 def kept(library: Library) -> tuple[object, object]:

@@ -17,9 +17,9 @@ from db.sqlite.reader import SqliteReader
 from db.vectors.sync import CombinedVectorIndex
 from indexer.domain.emotions import with_children
 from indexer.domain.errors import NotIndexed, UnknownEmotion, UsageError
-from indexer.domain.models import Hit
+from indexer.domain.predictions import LabelAssignment
+from indexer.domain.queries import Hit
 from indexer.labels import service as labels_service
-from indexer.labels.assign import LabelAssignment
 from indexer.ports.store_reader import HitFilter
 from indexer.ports.vectors import VectorFilter
 from tests.support.builders import encoded, picture, write_pictures

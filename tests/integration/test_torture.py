@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from indexer.domain.models import FileState
-from indexer.search.resolve import analyze_file
+from indexer.domain.files import FileState
+from indexer.search.service import analyze_file
 from tests.support.library import Library
 from tests.support.torture import build
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from indexer.domain.errors import DeviceUnavailable, Interrupted, ModelUnavailable, UsageError
-from indexer.domain.models import InputSpec
+from indexer.domain.images import InputSpec
 from indexer.domain.training import Epoch, Inspection
 from indexer.imaging.decode import decode_file
 from models import checkpoint

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from indexer.domain.errors import Interrupted, UsageError
+from indexer.domain.predictions import LabelAssignment
 from indexer.domain.reports import Summary
 from indexer.ingest.run import IndexOptions
 from indexer.labels import service as labels_service
-from indexer.labels.assign import LabelAssignment
-from indexer.scheduling import service as scheduling_service
+from indexer.scheduling.run_support import RunCallbacks
+from indexer.scheduling.watch import watch
 from tests.support.builders import write_pictures
 from tests.support.library import Library, counts
 from tests.support.quiet import Remembered
@@ -58,10 +59,10 @@ class Watched:
             return self.progress[-1]
 
         settings, folder = self.library.settings, os.fsencode(self.library.folder)
-        hands = scheduling_service.RunCallbacks(begin, self.tell)
+        hands = RunCallbacks(begin, self.tell)
         signal.alarm(_PATIENCE)
         with pytest.raises(Interrupted) as caught:
-            scheduling_service.watch(settings, [folder], IndexOptions(), self.poll, hands, told, lambda _: self.library.reader)
+            watch(settings, [folder], IndexOptions(), self.poll, hands, told, lambda _: self.library.reader)
         assert caught.value.exit_code == 143
 
     def tell(self, level: str, event: str, sentence: str, **facts: Any) -> None:
@@ -119,9 +120,9 @@ def test_a_folder_that_goes_away_while_it_is_watched_is_warned_of_once_and_comes
 
 
 def test_a_path_that_nobody_knows_is_an_error(library: Library) -> None:
-    hands = scheduling_service.RunCallbacks(Remembered, lambda *_, **__: None)
+    hands = RunCallbacks(Remembered, lambda *_, **__: None)
     with pytest.raises(UsageError, match="does not exist"):
-        scheduling_service.watch(library.settings, [b"/no/such/folder"], IndexOptions(), None, hands, lambda _: None)
+        watch(library.settings, [b"/no/such/folder"], IndexOptions(), None, hands, lambda _: None)
 
 
 def test_where_watching_is_impossible_it_polls_and_says_so(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:

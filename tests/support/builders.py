@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from indexer.domain.models import DecodedImage, InputSpec, ModelCard, Prediction
+from indexer.domain.images import DecodedImage, InputSpec
+from indexer.domain.models import ModelCard
+from indexer.domain.predictions import Prediction
 from indexer.ports.vectors import VectorRows
 
 SPEC = InputSpec(size=32, mean=127.0, std=128.0)

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from indexer.domain.emotions import EMOTIONS
-from indexer.domain.models import Face, InputSpec, ModelCard, Scores
+from indexer.domain.images import Face, InputSpec
+from indexer.domain.models import ModelCard
+from indexer.domain.predictions import Scores
 from models.inference.row_products import multiply_rows
 
 if TYPE_CHECKING:
-    from indexer.domain.models import Pixels
+    from indexer.domain.types import Pixels
 
 _GRID = 8
 _EMBEDDING = 64

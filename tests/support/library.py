@@ -10,15 +10,14 @@ from typing import Any
 
 from db.sqlite.store import SqliteStore
 from indexer.analysis.analyzer import Analyzer
-from indexer.domain.models import Hit
-from indexer.domain.queries import SearchRequest
+from indexer.domain.queries import Hit, SearchRequest
 from indexer.domain.reports import Summary
 from indexer.imaging.decoder_pool import DecoderPool
 from indexer.ingest import service as ingest_service
 from indexer.ingest.run import IndexOptions
+from indexer.ports.sources import ScanOptions
 from indexer.search import service as search_service
 from indexer.settings import Settings
-from indexer.sources.filesystem import ScanOptions
 from tests.support.fake_models import FakeClassifier, FakeFaceDetector
 from tests.support.quiet import Remembered
 

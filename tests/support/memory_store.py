@@ -12,25 +12,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from indexer.domain.errors import NotIndexed
-from indexer.domain.models import (
-    DecodedImage,
-    Failure,
-    FileStamp,
-    FileState,
-    Hit,
-    LabeledImage,
-    ModelCard,
-    Prediction,
-    to_pixel_box,
-)
+from indexer.domain.files import Failure, FileStamp, FileState
+from indexer.domain.images import DecodedImage, to_pixel_box
+from indexer.domain.models import ModelCard
+from indexer.domain.predictions import LabeledImage, Prediction
+from indexer.domain.queries import Hit
 from indexer.domain.runs import DIED, DONE, RUNNING, WHY_IT_DIED
 from indexer.ports.store_reader import Counts, HitFilter, ImageFile, RankedHit, RunRecord, RunTotals, Sample, StoredModel
 from indexer.ports.store_writer import CommitBatch, FolderScanResult, KnownFile, PendingFile, Score
 from indexer.ports.vectors import NOT_THE_MODELS, Generation, VectorRows
-from indexer.sources.filesystem import is_under
+from indexer.system.paths import is_under
 
 if TYPE_CHECKING:
-    from indexer.domain.models import Halves, Ids
+    from indexer.domain.types import Halves, Ids
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from indexer.domain.models import Face, FileStamp, FileState
+from indexer.domain.files import FileStamp, FileState
+from indexer.domain.images import Face
 from indexer.ports.store import Store
 from indexer.ports.store_reader import HitFilter
 from indexer.ports.store_writer import AnalyzedFileSet, CommitBatch, FolderScanResult, PendingFile

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from indexer.domain.errors import Damaged, ImageError
-from indexer.domain.models import InputSpec
+from indexer.domain.images import InputSpec
 from indexer.imaging import decode as module
 from indexer.imaging.decode import decode, prepare
 from tests.support.builders import SPEC, encoded, picture

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from indexer.analysis.face_crops import DETECTION_MAX_SIDE, crop_views
-from indexer.domain.models import DecodedImage, Face
+from indexer.domain.images import DecodedImage, Face
 from indexer.imaging.decode import decode, prepare
 from tests.support.builders import SPEC, encoded, picture
 

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from indexer.domain.models import Failure, FileStamp, FileState
+from indexer.domain.files import Failure, FileStamp, FileState
 from indexer.ingest.survey import plan_folder
+from indexer.ports.sources import ScannedFolder
 from indexer.ports.store_writer import KnownFile
-from indexer.sources.filesystem import ScannedFolder
 
 STAMP = FileStamp(10, 1)
 

@@ -20,8 +20,9 @@ from commands.output.models import write_models
 from commands.output.probabilities import write_bars
 from commands.output.progress import TerminalProgress
 from commands.output.training import write_inspection, write_rows
-from indexer.domain.models import Hit, InputSpec, ModelCard
-from indexer.domain.queries import SearchRequest
+from indexer.domain.images import InputSpec
+from indexer.domain.models import ModelCard
+from indexer.domain.queries import Hit, SearchRequest
 from indexer.domain.reports import LabelConflict, ListedModel
 from indexer.domain.training import Inspection, Row
 from indexer.system.text import display_path, pluralize, printable

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from indexer.domain.errors import UsageError
-from indexer.sources.filesystem import ScanOptions, is_under, normalize_roots, scan
+from indexer.ingest.roots import normalize_roots
+from indexer.ports.sources import ScanOptions
+from indexer.sources.filesystem import scan
+from indexer.system.paths import is_under
 
 
 def found(root: Path, **options: object) -> dict[str, str | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from indexer.domain.models import Floats, Pixels
+    from indexer.domain.types import Floats, Pixels
 
     Outputs = tuple[Floats, Floats]
 

@@ -10,7 +10,7 @@ import numpy as np
 from indexer.system.optional import require
 
 if TYPE_CHECKING:
-    from indexer.domain.models import Floats, Pixels
+    from indexer.domain.types import Floats, Pixels
     from models.inference.engines.base import Outputs
 
 EXTRA = "onnx"

@@ -18,7 +18,8 @@ import numpy as np
 from indexer.domain.errors import ModelUnavailable
 
 if TYPE_CHECKING:
-    from indexer.domain.models import Floats, InputSpec
+    from indexer.domain.images import InputSpec
+    from indexer.domain.types import Floats
 
 PREFIX = "network."
 """What weights are called in a graph, before the name that they have in a checkpoint."""

@@ -16,7 +16,7 @@ from models.inference.device import expand_device
 from models.inference.engines.replicated import ReplicatedEngine
 
 if TYPE_CHECKING:
-    from indexer.domain.models import Pixels
+    from indexer.domain.types import Pixels
     from models.inference.engines.base import Engine, Outputs
 
 _log = logging.getLogger(__name__)

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from indexer.domain.errors import ModelUnavailable
-from indexer.domain.models import InputSpec, ModelCard
+from indexer.domain.images import InputSpec
+from indexer.domain.models import ModelCard
 from models import checkpoint
 from models.architectures.registry import ARCHITECTURES, architecture
 from models.inference.classifier import TorchClassifier

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from indexer.domain.errors import ModelUnavailable
-from indexer.domain.models import InputSpec, ModelCard
+from indexer.domain.images import InputSpec
+from indexer.domain.models import ModelCard
 from models import checkpoint
 from models.architectures.registry import architecture
 from models.inference.classifier import TorchClassifier

@@ -21,7 +21,7 @@ from tests.support.scores import assert_same_scores
 from tests.unit.models.conftest import lite0_card, lite0_state
 
 if TYPE_CHECKING:
-    from indexer.domain.models import Pixels
+    from indexer.domain.types import Pixels
     from models.architectures.network import NormalizedClassifier
     from models.inference.engines.base import Outputs
 

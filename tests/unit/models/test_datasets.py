@@ -8,14 +8,14 @@ import pytest
 from PIL import Image
 
 from indexer.domain.errors import Damaged, UsageError
-from indexer.domain.models import InputSpec
+from indexer.domain.images import InputSpec
 from models.training.dataset import LabeledImages, load_images
 from models.training.dataset_readers import SourceImage, find_images
 from models.training.label_mapping import Labels
 from tests.support import drawn
 
 if TYPE_CHECKING:
-    from indexer.domain.models import Pixels
+    from indexer.domain.types import Pixels
 
 SPEC = InputSpec(16, mean=127, std=128)
 

@@ -17,7 +17,8 @@ from PIL import Image
 from indexer.analysis.analyzer import Analyzer
 from indexer.domain.emotions import EMOTIONS
 from indexer.domain.errors import MissingExtra, ModelUnavailable, UsageError
-from indexer.domain.models import InputSpec, ModelCard, with_precision
+from indexer.domain.images import InputSpec
+from indexer.domain.models import ModelCard, with_precision
 from models import checkpoint, zoo
 from models.architectures.registry import architecture
 from models.faces import card as face_card
@@ -218,7 +219,7 @@ def test_onnx_needs_no_torch(tmp_path: Path) -> None:
         "import sys, os, pathlib\n"
         "from indexer.bootstrap import open_analyzer\n"
         "from indexer.settings import Settings\n"
-        "from indexer.search.resolve import analyze_file\n"
+        "from indexer.search.service import analyze_file\n"
         f"print(len(analyze_file(os.fsencode({str(picture)!r}), open_analyzer(Settings(pathlib.Path({str(tmp_path)!r}))))))\n"
         "print('torch' in sys.modules)\n"
     )

@@ -13,7 +13,8 @@ import torch
 
 from indexer.domain.emotions import EMOTIONS
 from indexer.domain.errors import MissingExtra, ModelUnavailable, UsageError
-from indexer.domain.models import InputSpec, ModelCard
+from indexer.domain.images import InputSpec
+from indexer.domain.models import ModelCard
 from indexer.domain.reports import ExportedModel
 from models import checkpoint
 from models.architectures.registry import ARCHITECTURES, architecture

@@ -20,7 +20,7 @@ from models.faces.detector import NetworkFaceDetector, torch_face_detector
 from models.faces.network import FaceNet
 
 if TYPE_CHECKING:
-    from indexer.domain.models import Pixels
+    from indexer.domain.types import Pixels
     from models.inference.engines.base import Engine, Outputs
 
 ROOT = Path(__file__).parents[3]

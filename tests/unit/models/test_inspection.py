@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from indexer.domain.errors import UsageError
-from indexer.domain.models import InputSpec
+from indexer.domain.images import InputSpec
 from indexer.imaging.decode import decode_file
 from models.training.dataset import load_images
 from models.training.dataset_checks import inspect, near_copies

@@ -1,0 +1,48 @@
+"""Files as the store knows them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    pass
+
+
+_HALF = 1 << 63
+
+
+class FileState(StrEnum):
+    """What the database knows of a file."""
+
+    DONE = "done"
+    FAILED = "failed"
+    PENDING = "pending"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class FileStamp:
+    """What a file looked like from outside: enough to decide whether to look inside again.
+
+    `size` is in bytes, `mtime_ns` in nanoseconds since the epoch.
+    """
+
+    size: int
+    mtime_ns: int
+
+
+def changed_ns(status: os.stat_result) -> int:
+    """When a file was changed, in nanoseconds since the epoch, as 64 bits hold it: beyond the year 2262 they wrap around."""
+    nanoseconds = status.st_mtime_ns
+    return nanoseconds if -_HALF <= nanoseconds < _HALF else (nanoseconds + _HALF) % (2 * _HALF) - _HALF
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a file has no prediction: `kind` is an ImageError's, `reason` a sentence."""
+
+    kind: str
+    reason: str

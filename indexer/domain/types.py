@@ -1,0 +1,14 @@
+"""Array types of the domain. Only annotations use them, so that numpy is imported by what computes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Pixels = npt.NDArray[np.uint8]
+    Floats = npt.NDArray[np.float32]
+    Halves = npt.NDArray[np.float16]
+    Ids = npt.NDArray[np.int64]

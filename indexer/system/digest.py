@@ -1,0 +1,15 @@
+"""The digest that names an image."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from blake3 import blake3
+
+if TYPE_CHECKING:
+    pass
+
+
+def digest(data: bytes) -> bytes:
+    """The BLAKE3 digest (32 bytes) by which a picture is known."""
+    return bytes(blake3(data).digest())
