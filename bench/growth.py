@@ -70,10 +70,11 @@ def _apart(what: str, *given: object) -> Any:
 
 def indexing(count: int) -> dict[str, float]:
     from indexer.analysis.analyzer import Analyzer
-    from indexer.ingest.run import IndexOptions
+    from indexer.ingest.run import IndexRequest
     from indexer.ingest.service import index
     from indexer.settings import Settings
     from tests.support.fake_models import FakeClassifier
+    from tests.support.library import opened
     from tests.support.quiet import Remembered
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -81,7 +82,9 @@ def indexing(count: int) -> dict[str, float]:
         _plant(tree, count)
 
         def look() -> Any:
-            return index(settings, [os.fsencode(tree)], IndexOptions(), Remembered(), lambda _: Analyzer(FakeClassifier()))
+            return index(
+                opened(settings, lambda _: Analyzer(FakeClassifier())), [os.fsencode(tree)], IndexRequest(), Remembered()
+            )
 
         first = timed(look)
         again = [(timed(lambda: walk(tree)), timed(look)) for _ in range(ROUNDS)]
@@ -145,7 +148,7 @@ def searching(count: int) -> dict[str, float]:
             some, unlike = synthetic.looks(ASKED, size, seed=4), np.random.default_rng(4).normal(size=(ASKED, size))
 
             def ask(**query: Any) -> float:
-                return round(1000 * timed(lambda: search(store, model, SearchQuery(exact_label=True, **query), lambda: index)), 3)
+                return round(1000 * timed(lambda: search(store, model, SearchQuery(**query), lambda: index)), 3)
 
             def like(question: Any, **query: Any) -> float:
                 vector = np.zeros(model.card.embedding_size, dtype=np.float32)

@@ -27,9 +27,10 @@ sys.path.insert(0, str(ROOT))
 from bench.machine import machine  # noqa: E402
 from indexer.analysis.analyzer import Analyzer  # noqa: E402
 from indexer.ingest import service as ingest_service  # noqa: E402
-from indexer.ingest.run import IndexOptions  # noqa: E402
+from indexer.ingest.run import IndexRequest  # noqa: E402
 from indexer.settings import Settings  # noqa: E402
 from tests.support.fake_models import FakeClassifier  # noqa: E402
+from tests.support.library import opened  # noqa: E402
 from tests.support.quiet import Remembered  # noqa: E402
 
 A_FOLDER, DISTINCT = 500, 200
@@ -59,7 +60,7 @@ def measure(count: int, rounds: int) -> None:
 
         def look() -> Any:
             return ingest_service.index(
-                settings, [os.fsencode(tree)], IndexOptions(), Remembered(), lambda _: Analyzer(FakeClassifier())
+                opened(settings, lambda _: Analyzer(FakeClassifier())), [os.fsencode(tree)], IndexRequest(), Remembered()
             )
 
         first = timed(look)

@@ -158,7 +158,7 @@ def _whole(store: Any, model: Any, index: Any, questions: Any, emotions: tuple[s
     for question in questions[:100]:
         like = np.zeros(model.card.embedding_size, dtype=np.float32)
         like[look] = question
-        query = SearchQuery(emotions=frozenset(emotions), exact_label=True, min_score=score, like=like, limit=K)
+        query = SearchQuery(emotions=frozenset(emotions) or None, min_score=score, like=like, limit=K)
         started = time.perf_counter()
         with store.snapshot():  # as the command does
             search(store, model, query, lambda: index)

@@ -26,12 +26,12 @@ sys.path.insert(0, str(ROOT))
 from bench.machine import machine  # noqa: E402
 from indexer.domain.errors import UsageError  # noqa: E402
 from indexer.imaging.decode import decode_file  # noqa: E402
-from indexer.teaching.training_set import select_informative, selection_features  # noqa: E402
 from models import checkpoint, zoo  # noqa: E402
 from models.inference.classifier import TorchClassifier  # noqa: E402
 from models.style_baseline import fit_baseline  # noqa: E402
 from models.teaching.fit import teach  # noqa: E402
 from models.teaching.replay import classifier_input, extract_head, replay_examples  # noqa: E402
+from models.teaching.select import select_informative, selection_features  # noqa: E402
 from models.training.dataset import load_images  # noqa: E402
 from models.training.dataset_readers import find_images  # noqa: E402
 
@@ -57,7 +57,7 @@ class Labelled:
     def of(self, emotions: tuple[str, ...]) -> Labelled:
         chosen = np.isin(self.truth, emotions)
         readings = [vectors[chosen] for vectors in self.readings]
-        rest = (part[chosen] for part in (self.impressions, self.probabilities, self.edges, self.truth))
+        rest = (part[chosen] for part in (self.selection_features, self.probabilities, self.edges, self.truth))
         return Labelled(readings, *rest)
 
 
@@ -115,7 +115,7 @@ class Bench:
                     given = turn[:wanted]
                 else:
                     free = np.setdiff1d(some, given)
-                    more = select_informative(pictures.impressions, scores, free, given, wanted - len(given))
+                    more = select_informative(pictures.selection_features, scores, free, given, wanted - len(given))
                     given = np.concatenate([given, more])
                 rest = left(pictures, emotions, given)
                 if rest is None:

@@ -1,4 +1,4 @@
-"""The commands about models as such: list, add, default, remove, export."""
+"""The commands for installed models: list, add, default, remove, export."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from commands.options import AsJson, Home, load_command_settings, stdout
+from commands.options import AsJson, Home, open_command_library, stdout
 
-app = typer.Typer(help="The models that tell emotions.", no_args_is_help=True)
+app = typer.Typer(help="Manage models: list, add, set default, remove, export.", no_args_is_help=True)
 
 
 class ExportFormat(StrEnum):
@@ -22,11 +22,11 @@ class ExportFormat(StrEnum):
 
 @app.command("list")
 def list_command(context: typer.Context, as_json: AsJson = False, home: Home = None) -> None:
-    """List the models that --model knows, with what is indexed by each."""
+    """List installed models, with how many images each has analyzed."""
     from commands.output.models import write_models
     from indexer.registry.service import list_models
 
-    models = list_models(load_command_settings(context, home=home))
+    models = list_models(open_command_library(context, home=home))
     with stdout() as out:
         write_models(models, as_json, out)
 
@@ -34,31 +34,31 @@ def list_command(context: typer.Context, as_json: AsJson = False, home: Home = N
 @app.command("add")
 def add_command(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="A .safetensors file with its .json card beside it.", metavar="FILE")],
-    name: Annotated[str | None, typer.Option("--name", help="What to call it. (default: as its card says)")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a model of yours that has this name.")] = False,
+    file: Annotated[Path, typer.Argument(help="A .safetensors file with its .json card next to it.", metavar="FILE")],
+    name: Annotated[str | None, typer.Option("--name", help="Name of the model. (default: the one on its card)")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a custom model of this name.")] = False,
     home: Home = None,
 ) -> None:
-    """Verify a trained model and copy it to where --model NAME finds it."""
-    from indexer.bootstrap import model_registry
+    """Verify a trained model and install it, so that --model NAME finds it."""
+    from indexer.registry.service import add_model
     from indexer.system.text import printable
 
-    card = model_registry(load_command_settings(context, home=home)).add(file, name, force)
+    card = add_model(open_command_library(context, home=home), file, name, force)
     print(printable(card.name))  # noqa: T201
 
 
 @app.command("default")
 def default_command(
     context: typer.Context,
-    name: Annotated[str | None, typer.Argument(help="The model to use from now on.", metavar="[NAME]")] = None,
+    name: Annotated[str | None, typer.Argument(help="The new default model.", metavar="[NAME]")] = None,
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """Choose the model that is used where no --model is given, or show it. MOODEX_MODEL and the configuration file go first."""
+    """Set or show the default model. MOODEX_MODEL and the configuration file override it."""
     from commands.output.models import write_default
     from indexer.registry.service import default_model
 
-    default = default_model(load_command_settings(context, home=home), name)
+    default = default_model(open_command_library(context, home=home), name)
     with stdout() as out:
         write_default(default, as_json, out)
 
@@ -66,15 +66,15 @@ def default_command(
 @app.command("remove")
 def remove_command(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="A model of yours.", metavar="NAME")],
-    predictions: Annotated[bool, typer.Option("--predictions", help="Also delete what is indexed with it.")] = False,
+    name: Annotated[str, typer.Argument(help="A custom model.", metavar="NAME")],
+    predictions: Annotated[bool, typer.Option("--predictions", help="Also delete its predictions.")] = False,
     home: Home = None,
 ) -> None:
-    """Remove a model. What is indexed with it stays searchable by its name, unless --predictions."""
+    """Remove a custom model. Its predictions stay searchable unless --predictions."""
     from commands.output.models import write_removed
     from indexer.registry.service import remove_model
 
-    forgotten = remove_model(load_command_settings(context, home=home), name, predictions)
+    forgotten = remove_model(open_command_library(context, home=home), name, predictions)
     with stdout() as out:
         write_removed(name, forgotten, out)
 
@@ -85,13 +85,13 @@ def export_command(
     name: Annotated[str, typer.Argument(help="A model's name, or a .safetensors file.", metavar="NAME")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")],
     form: Annotated[ExportFormat, typer.Option("--format", "-f", help="The format.")] = ExportFormat.ONNX,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
     home: Home = None,
 ) -> None:
-    """Write a model for other programs, after checking that it gives the same answers there."""
+    """Export a model to ONNX or torch.export, after checking that its outputs are equal."""
     from commands.output.models import write_exported
     from indexer.registry.service import export_model
 
-    exported = export_model(load_command_settings(context, home=home), name, form.value, output, force)
+    exported = export_model(open_command_library(context, home=home), name, form.value, output, force)
     with stdout() as out:
         write_exported(exported, out)

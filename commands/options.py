@@ -1,4 +1,4 @@
-"""What commands share: options with their help, the settings that they add up to, where results go."""
+"""Options that commands share, the library that they describe, and where results go."""
 
 from __future__ import annotations
 
@@ -15,33 +15,35 @@ import typer
 from indexer.domain.errors import disk_error
 
 if TYPE_CHECKING:
+    from indexer.library import Library
     from indexer.settings import Settings
 
 MOST = 2**31 - 1
-"""Of anything that is counted: SQLite's own numbers end not much later."""
+"""The largest number of anything: SQLite's own numbers end not much later."""
 
-Home = Annotated[Path | None, typer.Option("--home", help="Where the database lives. (MOODEX_HOME)", show_default=False)]
-Model = Annotated[str | None, typer.Option("--model", help="A model's name, or a .safetensors file. (MOODEX_MODEL)")]
+Home = Annotated[Path | None, typer.Option("--home", help="The data folder of the library. (MOODEX_HOME)", show_default=False)]
+Model = Annotated[str | None, typer.Option("--model", help="A model, by name or .safetensors file. (MOODEX_MODEL)")]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps. (MOODEX_DEVICE)")]
-RequireGpu = Annotated[bool | None, typer.Option("--require-gpu", help="Fail rather than run on the CPU.", show_default=False)]
-BatchSize = Annotated[str | None, typer.Option("--batch-size", help="Pictures a batch: auto or a number.")]
-Workers = Annotated[str | None, typer.Option("--workers", help="Threads that read and decode: auto or a number.")]
-Faces = Annotated[
-    str | None, typer.Option("--faces", help="on, to judge each face found, or off, to take pictures as a whole. (MOODEX_FACES)")
-]
-Engine = Annotated[
-    str | None, typer.Option("--engine", help="auto, torch, or onnx: faster on a CPU, where installed. (MOODEX_ENGINE)")
-]
+RequireGpu = Annotated[bool | None, typer.Option("--require-gpu", help="Fail instead of running on the CPU.", show_default=False)]
+BatchSize = Annotated[str | None, typer.Option("--batch-size", help="Images per batch: auto or a number.")]
+Workers = Annotated[str | None, typer.Option("--workers", help="Threads that decode and classify: auto or a number.")]
+Faces = Annotated[str | None, typer.Option("--faces", help="on: classify each face; off: classify whole images. (MOODEX_FACES)")]
+Engine = Annotated[str | None, typer.Option("--engine", help="auto, torch or onnx (faster on CPU). (MOODEX_ENGINE)")]
 Precision = Annotated[
     str | None,
-    typer.Option("--precision", help="fp32, or bf16 or fp16: faster on some machines, other answers. (MOODEX_PRECISION)"),
+    typer.Option("--precision", help="fp32, bf16 or fp16 (faster on some hardware; results differ slightly). (MOODEX_PRECISION)"),
 ]
+Under = Annotated[Path | None, typer.Option("--under", help="Only images below this folder.")]
+New = Annotated[bool, typer.Option("--new", help="Allow labels outside the built-in emotions.")]
+SkipUnknown = Annotated[bool, typer.Option("--skip-unknown", help="Skip images that are not indexed instead of failing.")]
+Exclude = Annotated[list[str] | None, typer.Option(help="Skip files that match a .gitignore pattern; may be repeated.")]
+FollowSymlinks = Annotated[bool, typer.Option("--follow-symlinks", help="Follow links to files and folders.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 @dataclass(frozen=True, slots=True)
 class Common:
-    """What stands before the command. None was not given."""
+    """Options given before the command; None was not given."""
 
     home: Path | None = None
     log_format: str | None = None
@@ -50,13 +52,13 @@ class Common:
 
 @contextmanager
 def stdout() -> Iterator[TextIO]:
-    """Where results go; a reader that has had enough of them is no error."""
+    """Write results to standard output; it is not an error if their reader stops reading."""
     try:
         yield sys.stdout
         sys.stdout.flush()
     except OSError as error:
         if error.filename is not None:
-            raise  # of another file, which was to be written meanwhile
+            raise  # it is about another file
         # The interpreter must not try to flush the rest either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
@@ -64,9 +66,9 @@ def stdout() -> Iterator[TextIO]:
 
 
 def load_command_settings(context: typer.Context, service: bool = False, **flags: Any) -> Settings:
-    """The settings in force for one command line, those for what is said on stderr applied. Raises UsageError.
+    """Load the settings of one command line and configure logging. Raises UsageError.
 
-    A `service` says there what it does, and when.
+    A `service` logs what it does, with times.
     """
     from commands import logs
     from indexer.settings import load_settings
@@ -76,3 +78,10 @@ def load_command_settings(context: typer.Context, service: bool = False, **flags
     settings = load_settings({**flags, "log_format": common.log_format, "verbosity": common.verbosity})
     logs.configure(settings.log_format, settings.verbosity, service)
     return settings
+
+
+def open_command_library(context: typer.Context, service: bool = False, **flags: Any) -> Library:
+    """Open the library that the settings of one command line describe; see `load_command_settings`."""
+    from indexer.bootstrap import open_library
+
+    return open_library(load_command_settings(context, service, **flags))

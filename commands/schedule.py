@@ -1,4 +1,4 @@
-"""The commands for what moodex does by itself: the schedule, and the history of runs."""
+"""The commands for scheduled jobs, and for the record of runs."""
 
 from __future__ import annotations
 
@@ -8,25 +8,33 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from commands.options import MOST, AsJson, BatchSize, Device, Faces, Home, Model, Workers, load_command_settings, stdout
+from commands.options import (
+    MOST,
+    AsJson,
+    BatchSize,
+    Device,
+    Exclude,
+    Faces,
+    FollowSymlinks,
+    Home,
+    Model,
+    Workers,
+    load_command_settings,
+    open_command_library,
+    stdout,
+)
 
 if TYPE_CHECKING:
     from indexer.scheduling.run_support import RunCallbacks
     from indexer.settings import Settings
 
-app = typer.Typer(help="Index again and again, by itself.", no_args_is_help=True)
+app = typer.Typer(help="Schedule recurring index jobs.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(help="What the job is called.", metavar="NAME")]
-
-
-def add_to(program: typer.Typer) -> None:
-    """Add the commands to the program."""
-    program.command("runs")(runs)
-    program.add_typer(app, name="schedule")
+Name = Annotated[str, typer.Argument(help="Name of the job.", metavar="NAME")]
 
 
 def run_callbacks() -> RunCallbacks:
-    """A progress bar for every run, on a terminal, and stderr for what is told."""
+    """Show a progress bar for every run, and log events to stderr."""
     from commands.logs import say
     from commands.output.progress import TerminalProgress
     from indexer.scheduling.run_support import RunCallbacks
@@ -36,15 +44,15 @@ def run_callbacks() -> RunCallbacks:
 
 def runs(
     context: typer.Context,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=MOST, help="How many.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=MOST, help="Number of runs.")] = 20,
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """Show the latest runs: when, how long, which folders, what they did, how they ended and why."""
+    """Show recent index runs and their outcome."""
     from commands.output.runs import write_runs
     from indexer.scheduling import service as scheduling_service
 
-    found = scheduling_service.runs(load_command_settings(context, home=home), limit)
+    found = scheduling_service.runs(open_command_library(context, home=home), limit)
     with stdout() as out:
         write_runs(found, as_json, out)
 
@@ -53,26 +61,26 @@ def runs(
 def add_command(
     context: typer.Context,
     name: Name,
-    paths: Annotated[list[Path], typer.Argument(help="Folders and picture files.", metavar="PATH...")],
-    cron: Annotated[str | None, typer.Option("--cron", help="When, as in a crontab: '0 3 * * *'. In local time.")] = None,
+    paths: Annotated[list[Path], typer.Argument(help="Folders and image files.", metavar="PATH...")],
+    cron: Annotated[str | None, typer.Option("--cron", help="When, as in a crontab: '0 3 * * *', in local time.")] = None,
     every: Annotated[str | None, typer.Option("--every", help="How often: 15m, 6h, 1d, 1h30m.")] = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Also, or only, within seconds of any change.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Also, or only, within seconds of a change.")] = False,
     model: Model = None,
     faces: Faces = None,
-    exclude: Annotated[list[str] | None, typer.Option(help="Skip what matches, as in .gitignore; may be repeated.")] = None,
-    follow_symlinks: Annotated[bool, typer.Option("--follow-symlinks", help="Follow links to files and folders.")] = False,
+    exclude: Exclude = None,
+    follow_symlinks: FollowSymlinks = False,
     workers: Workers = None,
     batch_size: BatchSize = None,
     device: Device = None,
     home: Home = None,
 ) -> None:
-    """Add a job: index these paths again and again. What is not said here is as the settings have it when it runs."""
+    """Add a job that indexes paths again and again. Other options come from the settings when it runs."""
     from commands.output.schedule import write_added
     from indexer.domain.jobs import Job, JobOptions, Trigger
     from indexer.scheduling import service as scheduling_service
     from indexer.scheduling.cron import parse_every
 
-    settings = load_command_settings(
+    library = open_command_library(
         context, home=home, model=model, faces=faces, workers=workers, batch_size=batch_size, device=device
     )
     options = JobOptions(
@@ -80,34 +88,34 @@ def add_command(
         faces=faces,
         exclude=tuple(exclude or ()),
         follow_symlinks=follow_symlinks,
-        workers=settings.workers if workers else 0,
-        batch_size=settings.batch_size if batch_size else 0,
+        workers=library.settings.workers if workers else 0,
+        batch_size=library.settings.batch_size if batch_size else 0,
         device=device,
     )
     when = Trigger(cron, parse_every(every) if every is not None else None, watch)
-    job = scheduling_service.add_job(settings, Job(name, tuple(map(os.fsencode, paths)), when, options))
+    job = scheduling_service.add_job(library, Job(name, tuple(map(os.fsencode, paths)), when, options))
     with stdout() as out:
         write_added(job, scheduling_service.zone(), out)
 
 
 @app.command("list")
 def list_command(context: typer.Context, as_json: AsJson = False, home: Home = None) -> None:
-    """List the jobs: when they run, when next, and how they last went."""
+    """List jobs: their schedule, next run and last outcome."""
     from commands.output.schedule import write_jobs
     from indexer.scheduling import service as scheduling_service
 
-    found = scheduling_service.planned(load_command_settings(context, home=home))
+    found = scheduling_service.planned(open_command_library(context, home=home))
     with stdout() as out:
         write_jobs(found, scheduling_service.zone(), as_json, out)
 
 
 @app.command("remove")
 def remove_command(context: typer.Context, name: Name, home: Home = None) -> None:
-    """Remove a job. What it has indexed stays."""
+    """Remove a job. What it indexed stays."""
     from indexer.scheduling import service as scheduling_service
     from indexer.system.text import printable
 
-    scheduling_service.remove_job(load_command_settings(context, home=home), name)
+    scheduling_service.remove_job(open_command_library(context, home=home), name)
     with stdout() as out:
         out.write(f"Removed {printable(name)}.\n")
 
@@ -115,38 +123,38 @@ def remove_command(context: typer.Context, name: Name, home: Home = None) -> Non
 @app.command("run")
 def run_command(
     context: typer.Context,
-    once: Annotated[bool, typer.Option("--once", help="Run what is due now, and end.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Run due jobs once, then exit.")] = False,
     metrics: Annotated[
-        Path | None, typer.Option("--metrics", help="Keep a Prometheus text file for node_exporter.", metavar="FILE")
+        Path | None, typer.Option("--metrics", help="Write metrics as a Prometheus text file for node_exporter.", metavar="FILE")
     ] = None,
     home: Home = None,
 ) -> None:
-    """Run the jobs when they are due, one at a time, until stopped. What was missed meanwhile is made up for once."""
+    """Run due jobs one at a time until stopped. A job that was missed runs once."""
     from indexer.scheduling import service as scheduling_service
 
-    settings = load_command_settings(context, service=True, home=home)
+    library = open_command_library(context, service=True, home=home)
     if not once:
-        scheduling_service.serve(settings, run_callbacks(), metrics)
-    raise typer.Exit(scheduling_service.run_due(settings, run_callbacks(), metrics))
+        scheduling_service.serve(library, run_callbacks(), metrics)
+    raise typer.Exit(scheduling_service.run_due(library, run_callbacks(), metrics))
 
 
 @app.command("unit")
 def unit_command(
     context: typer.Context,
-    crontab: Annotated[bool, typer.Option("--crontab", help="A line for crontab instead.")] = False,
+    crontab: Annotated[bool, typer.Option("--crontab", help="Print a crontab line instead.")] = False,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Write moodex.service and moodex.timer into this folder.", metavar="FOLDER"),
     ] = None,
     home: Home = None,
 ) -> None:
-    """Print a systemd service and timer, or a crontab line, that run what is due every five minutes."""
+    """Print a systemd service and timer, or a crontab line, that run due jobs every five minutes."""
     from commands.output.schedule import write_units
     from indexer.domain.errors import UsageError
     from indexer.scheduling import systemd
 
     if crontab and output is not None:
-        raise UsageError("--output goes with systemd units; a crontab line is added with: crontab -e")
+        raise UsageError("--output is for systemd units; add a crontab line with: crontab -e")
     words = _command_line(load_command_settings(context, home=home))
     with stdout() as out:
         if crontab:

@@ -43,14 +43,6 @@ _STEM = 50
 """Letters of a picture's name that go into the name of its explanation; each takes four bytes at most."""
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the commands to the program."""
-    app.command("train")(train)
-    app.command("evaluate")(evaluate)
-    app.command("compare")(compare)
-    app.command("explain")(explain)
-
-
 def train(
     context: typer.Context,
     datasets: Datasets,

@@ -38,7 +38,8 @@ def reference() -> str:
 
 
 def _commands(path: str, group: Any) -> Iterator[tuple[str, Any]]:
-    for name, command in sorted(group.commands.items()):
+    for name in sorted(group.list_commands(None)):
+        command = group.get_command(None, name)
         if hasattr(command, "commands"):
             yield from _commands(f"{path} {name}", command)
         else:

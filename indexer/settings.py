@@ -11,6 +11,8 @@ from platformdirs import user_config_path, user_data_path
 
 from indexer.domain.errors import UsageError
 
+_MAX_WORKERS = 32
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -53,6 +55,11 @@ class Settings:
         """The folder of what trainings leave beside their checkpoints, a folder each."""
         return self.home / "trainings"
 
+    @property
+    def worker_count(self) -> int:
+        """How many batches are worked on at a time."""
+        return self.workers or min(_MAX_WORKERS, available_cores())
+
     def make_home(self) -> None:
         """Make the data folder where there is none. Raises UsageError where that cannot be done."""
         try:
@@ -61,6 +68,11 @@ class Settings:
             raise UsageError(
                 f"The data folder {self.home} cannot be made ({error.strerror}); choose another with --home."
             ) from error
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def load_settings(flags: Mapping[str, object], environ: Mapping[str, str] = os.environ) -> Settings:

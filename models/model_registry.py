@@ -8,42 +8,39 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from indexer.domain.errors import ModelUnavailable, UsageError
-from indexer.domain.models import ModelCard
+from indexer.domain.models import FULL_PRECISION, ModelCard, name_for_precision, with_precision
+from indexer.ports.models import InstalledModel
 from indexer.system.atomic import replace_file, write_file
 from models import zoo
 from models.model_card import card_path, card_text, read_card
 
 if TYPE_CHECKING:
-    from indexer.domain.reports import DefaultModel
+    from indexer.domain.reports import DefaultModel, ExportedModel
 
 _log = logging.getLogger(__name__)
 _SUFFIX = ".safetensors"
 _DEFAULT = "default.txt"
 
 
-@dataclass(frozen=True, slots=True)
-class InstalledModel:
-    """One model that is known by name. `origin` is "shipped" or "yours"."""
+class FolderModelRegistry:
+    """Implements `indexer.ports.models.ModelRegistry`: the shipped models, and those in a folder, which need not exist.
 
-    name: str
-    weights: Path
-    origin: str
-
-
-class ModelRegistry:
-    """The models found by name: the shipped ones, and those in a folder, which need not exist. Shipped names go first.
-
-    `wanted` is the model that a flag, the environment or the configuration file names, a name or a .safetensors file.
+    Shipped names take precedence.
     """
 
-    def __init__(self, folder: Path, wanted: str | None = None) -> None:
+    def __init__(self, folder: Path, wanted: str | None = None, precision: str = FULL_PRECISION) -> None:
+        """`wanted` is the model that a flag, the environment or the configuration file names: a name or a .safetensors file.
+
+        `precision` is what the model in use computes in.
+        """
         self._folder = folder
         self._wanted = wanted
+        self._precision = precision
 
     def __iter__(self) -> Iterator[InstalledModel]:
         """Every model by name, shipped ones first."""
@@ -84,7 +81,13 @@ class ModelRegistry:
         Raises ModelUnavailable where it is the default set here and has gone; one that was asked for may have gone.
         """
         name = self._wanted or self._default()
-        return Path(name).stem if name.endswith(_SUFFIX) else name
+        return name_for_precision(Path(name).stem if name.endswith(_SUFFIX) else name, self._precision)
+
+    def stored_key(self) -> str | None:
+        try:
+            return with_precision(read_card(self.weights()), self._precision).key
+        except ModelUnavailable:
+            return None  # its predictions can be searched without it
 
     def weights(self) -> Path:
         """The weights of the model in use. Raises ModelUnavailable."""
@@ -142,6 +145,12 @@ class ModelRegistry:
             raise ModelUnavailable(f"There is no model {name!r} of yours; yours are {_listed(own)}.")
         if name in known and name == self._chosen():
             raise UsageError(f"{name!r} is the default model; choose another first: moodex models default NAME")
+
+    def export(self, kind: str, name: str, output: Path, force: bool) -> ExportedModel:
+        weights = self.find(name)
+        from models.export import export
+
+        return export(kind, output, weights, force)
 
     def _chosen(self) -> str | None:
         """The default that was set here; None where none was."""

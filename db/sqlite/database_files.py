@@ -8,7 +8,6 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
-from datetime import datetime
 from pathlib import Path
 
 from db.sqlite.errors import translate_sqlite_errors
@@ -94,10 +93,3 @@ def remove_database(path: Path) -> None:
     """Delete a database file with what SQLite keeps beside it, where it is there."""
     for end in ("", *_BESIDE, "-journal"):
         path.with_name(path.name + end).unlink(missing_ok=True)
-
-
-def unique_backup_name(path: Path, why: str) -> Path:
-    """A name beside a file that says why it is there and when it was made, and that nothing has."""
-    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    names = (path.with_name(f"{path.name}.{why}-{stamp}{more}") for more in ("", *(f"-{number}" for number in range(2, 1000))))
-    return next(name for name in names if not name.exists())

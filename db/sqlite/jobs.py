@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class SqliteJobs:
-    """Implements `indexer.domain.jobs.Jobs`."""
+    """Implements `indexer.ports.job_store.JobStore`."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

@@ -13,7 +13,7 @@ from db.sqlite.writer import SqliteWriter
 
 
 class SqliteStore(SqliteWriter, SqliteReader, SqliteJobs):
-    """Implements `indexer.ports.store.Store` and `indexer.domain.jobs.Jobs` over one SQLite file."""
+    """Implements `indexer.ports.store.Store` over one SQLite file."""
 
     def __init__(self, path: Path, reading: bool = False) -> None:
         """`reading`: as in `open_engine`."""

@@ -38,7 +38,7 @@ _UNUSABLE = (OSError, ValueError, KeyError, TypeError, OverflowError, RuntimeErr
 
 
 class FaissFiles:
-    """Implements `indexer.ports.vectors.VectorFiles` in a folder."""
+    """Implements `indexer.ports.vectors.VectorStorage` in a folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

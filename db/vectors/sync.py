@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from indexer.domain.types import Floats, Ids
     from indexer.ports.store_reader import StoredModel, StoreReader
-    from indexer.ports.vectors import Generation, Segment, VectorFiles, VectorIndex
+    from indexer.ports.vectors import Generation, Segment, VectorIndex, VectorStorage
 
 _LARGER = 4
 _STALE = 1.25
@@ -39,7 +39,7 @@ class CombinedVectorIndex:
         return ids[best], similarities[best]
 
 
-def open_index(store: StoreReader, files: VectorFiles, model: StoredModel) -> VectorIndex:
+def open_index(store: StoreReader, files: VectorStorage, model: StoredModel) -> VectorIndex:
     """Every vector of a model, whatever state the kept index is in: rows it lacks come from the store."""
     generation = store.generation(model.id)
     kept = _valid_segments(store, files, model, generation)
@@ -50,12 +50,12 @@ def open_index(store: StoreReader, files: VectorFiles, model: StoredModel) -> Ve
     return CombinedVectorIndex(layers)
 
 
-def is_index_current(store: StoreReader, files: VectorFiles, model: StoredModel) -> bool:
+def is_index_current(store: StoreReader, files: VectorStorage, model: StoredModel) -> bool:
     """Whether the kept index of a model is current."""
     return _is_current(files.load(model.card), store.generation(model.id))
 
 
-def sync_index(store: StoreReader, files: VectorFiles, model: StoredModel) -> bool:
+def sync_index(store: StoreReader, files: VectorStorage, model: StoredModel) -> bool:
     """Make the kept index of a model current; whether there was anything to do.
 
     New rows become a segment; it takes in those before it that are not `_LARGER` times as large, so that there are few of them
@@ -92,7 +92,7 @@ def _segments_to_keep(kept: list[Segment], new: int, stored: int) -> list[Segmen
     return kept
 
 
-def _valid_segments(store: StoreReader, files: VectorFiles, model: StoredModel, generation: Generation | None) -> list[Segment]:
+def _valid_segments(store: StoreReader, files: VectorStorage, model: StoredModel, generation: Generation | None) -> list[Segment]:
     """The kept segments that a state of the store is, or grew out of."""
     kept = files.load(model.card)
     while kept and kept[-1].generation != generation and not store.had_generation(model.id, kept[-1].generation):

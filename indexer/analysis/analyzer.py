@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from indexer.analysis.face_crops import DETECTION_MAX_SIDE, crop_views
-from indexer.domain.predictions import Prediction
+from indexer.domain.predictions import AnalyzedImage, Prediction
 from indexer.imaging.decode import decode
 
 if TYPE_CHECKING:
@@ -17,15 +17,13 @@ if TYPE_CHECKING:
     from indexer.imaging.decoder_pool import DecoderPool
     from indexer.ports.models import Classifier, FaceDetector
 
-AnalyzedImage = tuple[Prediction, ...]
-"""What a model says of a picture: of each of its faces, the largest first, or of the whole."""
-
 
 @dataclass(frozen=True, slots=True)
 class Analyzer:
-    """A model with what finds faces for it, None where pictures are taken as a whole.
+    """Implements `indexer.ports.analyzer.Analyzer` in this process.
 
-    Pictures are decoded in child processes where there are any, which a `with` statement ends.
+    Without a `detector`, images are classified as a whole. With `decoders`, they are decoded in child processes, which end with
+    a `with` block.
     """
 
     classifier: Classifier

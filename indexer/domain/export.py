@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
 
 if TYPE_CHECKING:
     from indexer.domain.models import ModelCard
@@ -71,7 +69,9 @@ class ExportReport:
 
 @dataclass(frozen=True, slots=True)
 class ExportRequest:
-    """Which pictures an export is to hold, as it was typed."""
+    """An export as a user asks for it. `force` replaces a `target` that exists."""
 
+    target: Path
+    force: bool = False
     emotions: tuple[str, ...] = ()
     under: bytes | None = None

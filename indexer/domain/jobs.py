@@ -1,12 +1,8 @@
-"""The nouns of the schedule, and where it is kept."""
+"""Scheduled jobs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
-
-if TYPE_CHECKING:
-    pass
 
 WAITING, AWAY = "waiting", "away"
 """How a job may end that no run ends by: another was writing; a folder was not there, or looks unmounted."""
@@ -70,27 +66,6 @@ class Job:
     options: JobOptions = JobOptions()
     added_at: float = 0.0
     last: JobStatus = field(default=JobStatus())
-
-
-class Jobs(Protocol):
-    """The schedule. Each method is one short transaction of rows that no run touches, and needs no writer's lock: jobs can be
-    added while a run is going on.
-    """
-
-    def jobs(self) -> list[Job]:
-        """Every job, by name."""
-
-    def add_job(self, job: Job) -> bool:
-        """Add a job; False, and nothing is changed, where its name is taken."""
-
-    def remove_job(self, name: str) -> bool:
-        """Remove a job; False where there is none of that name."""
-
-    def claim_job(self, name: str, seen: float | None, now: float) -> bool:
-        """Note that a job begins now, if it has not begun since it was seen, so that of two that would run it one does."""
-
-    def note_job(self, name: str, last: JobStatus) -> None:
-        """Note how a job went; nothing for one that was removed meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,6 @@ from typing import TYPE_CHECKING
 from indexer.domain.images import Face
 
 if TYPE_CHECKING:
-    pass
-
-if TYPE_CHECKING:
     from indexer.domain.types import Floats, Halves
 
 
@@ -37,6 +34,10 @@ class Prediction:
     probabilities: tuple[float, ...]
     embedding: Halves = field(repr=False, compare=False)
     face: Face | None = None
+
+
+AnalyzedImage = tuple[Prediction, ...]
+"""The predictions of one image: one for each face, the largest first, or one for the whole image."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,17 +27,15 @@ class SearchRequest:
 
 @dataclass(frozen=True, slots=True)
 class SearchQuery:
-    """What is asked of the index. Emotions are canonical.
+    """A search as the engine runs it.
 
-    `emotions` (empty: any) and `excluded` select by a picture's emotion, children included unless `exact_label`; `min_score` is
-    the least probability (0-1) of that emotion; `like` orders by how alike pictures look: an embedding, float32, (embedding
-    size,); `under` is an absolute folder as bytes; `limit` and `offset` page through the hits; `dedupe` shows one of several
-    equal or nearly equal pictures.
+    `emotions` are all emotions that match, sub-emotions included (None: any); images with a face of an `excluded` emotion never
+    match. `min_score` is the least probability (0-1) of the emotion that matches. `like`, an embedding, float32,
+    (embedding size,), orders hits by similar appearance. `under` is an absolute folder. `dedupe` shows near-duplicates once.
     """
 
-    emotions: frozenset[str] = frozenset()
+    emotions: frozenset[str] | None = None
     excluded: frozenset[str] = frozenset()
-    exact_label: bool = False
     min_score: float = 0.0
     like: Floats | None = field(default=None, repr=False, compare=False)
     under: bytes | None = None

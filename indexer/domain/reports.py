@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from indexer.domain.runs import RunCounts
+
 if TYPE_CHECKING:
     from indexer.domain.files import Failure
     from indexer.domain.models import ModelCard
@@ -14,28 +16,15 @@ if TYPE_CHECKING:
     from indexer.ports.store_reader import Counts, RunRecord, StoredModel
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """What a run did, in files. `kept` are files that are missing on disk but were not marked gone, to be on the safe side.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary(RunCounts):
+    """What a run did, how fast, and with what. `away` are the roots that are missing, or look as if their disk is not mounted."""
 
-    `expired` were gone for longer than the grace period, and are forgotten. `away` are the roots that are not there, or look as
-    if their disk was not mounted.
-    """
-
-    scanned: int
-    indexed: int
-    reused: int
-    unchanged: int
-    moved: int
-    removed: int
-    failed: int
-    kept: int
     seconds: float
     images_per_second: float
     device: str
     engine: str
     model: str
-    expired: int = 0
     away: tuple[str, ...] = ()
 
     @property

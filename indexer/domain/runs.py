@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,6 +13,40 @@ RUNNING, DONE, FAILED, INTERRUPTED, DIED = "running", "done", "failed", "interru
 WHY_IT_DIED = "Its process ended without a word: it was killed, ran out of memory, or the power failed."
 _ROUNDED = 1.0
 """Seconds by which clocks that are read one after the other may seem to differ."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunCounts:
+    """What a run did, in files.
+
+    `reused` have bytes that were classified before. `kept` are missing on disk, but keep their entries to be safe; `removed` lost
+    them. `expired` were missing for longer than the grace period, and are deleted.
+    """
+
+    scanned: int = 0
+    indexed: int = 0
+    reused: int = 0
+    unchanged: int = 0
+    moved: int = 0
+    removed: int = 0
+    failed: int = 0
+    kept: int = 0
+    expired: int = 0
+
+    def __add__(self, other: RunCounts) -> RunCounts:
+        return RunCounts(**{name: getattr(self, name) + getattr(other, name) for name in COUNT_NAMES})
+
+    @property
+    def changed_anything(self) -> bool:
+        """Whether the run changed what searches find."""
+        return bool(self.indexed or self.reused or self.moved or self.removed or self.expired)
+
+    def nonzero(self) -> dict[str, int]:
+        """The counts that are not zero, by name."""
+        return {name: count for name in COUNT_NAMES if (count := getattr(self, name))}
+
+
+COUNT_NAMES = tuple(field.name for field in fields(RunCounts))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,31 +3,50 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from indexer.domain.errors import UsageError
 from indexer.system.paths import is_under
 
+if TYPE_CHECKING:
+    from indexer.ports.sources import ImageSource
 
-def normalize_roots(paths: Sequence[bytes]) -> list[bytes]:
-    """Absolute real paths, each once, none inside another. Raises UsageError where one does not exist."""
+
+class Roots(NamedTuple):
+    """Roots of a run: those that exist, and those that are missing but indexed (their disk may not be mounted)."""
+
+    available: Sequence[bytes]
+    missing: Sequence[bytes] = ()
+
+    def all(self) -> list[bytes]:
+        """Both together."""
+        return [*self.available, *self.missing]
+
+
+def normalize_roots(paths: Sequence[bytes], source: ImageSource) -> list[bytes]:
+    """Return absolute real paths, each once, none inside another. Raises UsageError for a path that does not exist."""
     for path in paths:
-        if not os.path.exists(path):
+        if not source.exists(path):
             raise UsageError(f"{os.fsdecode(path)!r} does not exist; nothing was indexed.")
-    roots: list[bytes] = []
-    for root in sorted({os.path.realpath(path) for path in paths}):
-        if not any(is_under(root, kept) for kept in roots):
-            roots.append(root)
-    return roots
+    return _outermost(map(source.real_path, paths), [])
 
 
-def split_available_roots(paths: Sequence[bytes], is_known: Callable[[bytes], bool]) -> tuple[list[bytes], list[bytes]]:
-    """Split normalized roots into those that exist and those that are missing but known (their disk may not be mounted)."""
-    missing = {path: os.path.realpath(path) for path in paths if not os.path.exists(path)}
-    away = {path for path, root in missing.items() if is_known(root)}
-    roots = normalize_roots([path for path in paths if path not in away])
-    apart: list[bytes] = []
-    for root in sorted({missing[path] for path in away}):
-        if not any(is_under(root, kept) for kept in [*roots, *apart]):
-            apart.append(root)
-    return roots, apart
+def split_available_roots(paths: Sequence[bytes], source: ImageSource, is_known: Callable[[bytes], bool]) -> Roots:
+    """Normalize roots, and tell those that exist from those that are missing but known.
+
+    None lies inside another. Raises UsageError for a path that neither exists nor is known.
+    """
+    missing = {path: source.real_path(path) for path in paths if not source.exists(path)}
+    known = {path for path, root in missing.items() if is_known(root)}
+    roots = normalize_roots([path for path in paths if path not in known], source)
+    return Roots(roots, _outermost((missing[path] for path in known), roots))
+
+
+def _outermost(paths: Iterable[bytes], around: Sequence[bytes]) -> list[bytes]:
+    """Return those paths that lie neither in one another nor in one of the folders `around`."""
+    found: list[bytes] = []
+    for path in sorted(set(paths)):
+        if not any(is_under(path, folder) for folder in [*around, *found]):
+            found.append(path)
+    return found

@@ -1,63 +1,62 @@
-"""The composition root of indexing."""
+"""Indexing a library."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
-from indexer.bootstrap import AnalyzerFactory, knows, open_batch_analyzer, open_store, workers
+from db.vectors.sync import sync_index
 from indexer.domain.errors import StoreDamaged, disk_error
-from indexer.registry.selection import select_stored_model
+from indexer.ingest import run
+from indexer.ingest.roots import split_available_roots
 from indexer.system.signals import graceful_stop
 
 if TYPE_CHECKING:
     from indexer.domain.reports import Summary
-    from indexer.ingest.run import IndexOptions
+    from indexer.ingest.run import IndexRequest
+    from indexer.library import Library
     from indexer.ports.progress import Progress
-    from indexer.settings import Settings
+
+_SECONDS_PER_DAY = 86400.0
 
 
 def index(
-    settings: Settings,
-    paths: Sequence[bytes],
-    options: IndexOptions,
-    progress: Progress,
-    reader_factory: AnalyzerFactory = open_batch_analyzer,
+    library: Library, paths: Sequence[bytes], request: IndexRequest, progress: Progress, record_idle: bool = True
 ) -> Summary:
-    """Index folders and files, then bring the vector index up to date. The only writer, for as long as it runs.
+    """Index folders and files, then bring the vector index up to date. No other process can write meanwhile.
 
-    Folders that are known and not there are reported, and lose nothing unless told to.
+    Folders that are indexed but missing are reported, and keep their entries unless the request says otherwise. A run that finds
+    nothing to do leaves no record unless `record_idle`.
+
+    Raises UsageError for a path that does not exist, WriterBusy, ModelUnavailable, DeviceUnavailable, MissingExtra, StoreDamaged
+    and Interrupted; what was committed before stays.
     """
-    from db.vectors.files import FaissFiles
-    from db.vectors.sync import sync_index
-    from db.writer_lock import writer_lock
-    from indexer.ingest import run
-    from indexer.ingest.roots import split_available_roots
-
-    roots, away = split_available_roots(paths, partial(knows, settings))
+    settings = library.settings
+    roots = split_available_roots(paths, library.source, library.knows)
     settings.make_home()
-    options = replace(
-        options,
-        scan=replace(options.scan, own_folder=os.fsencode(settings.home)),
-        workers=workers(settings),
-        grace=86400.0 * settings.grace_days if options.grace is None else options.grace,
+    context = run.RunContext(
+        source=library.source,
+        open_executor=library.open_executor,
+        own_folder=os.fsencode(settings.home),
+        workers=settings.worker_count,
+        grace_seconds=_SECONDS_PER_DAY * settings.grace_days,
+        record_idle=record_idle,
     )
     with (
-        writer_lock(settings.home),
+        library.database.lock_writer(),
         graceful_stop("what was indexed so far is kept, and the next run goes on from there") as check_stop,
-        reader_factory(settings) as reader,
+        library.open_batch_analyzer() as analyzer,
     ):
-        card = reader.classifier.card
-        with open_store(settings) as store:
-            summary = run.index(roots, store, reader, options, progress, check_stop, away)
+        with library.database.open() as store:
+            summary = run.index(roots, store, analyzer, request, context, progress, check_stop)
+            key = analyzer.classifier.card.key
+            model = next(model for model in store.models() if model.card.key == key)
             try:
-                sync_index(store, FaissFiles(settings.vectors), select_stored_model(store, card.name, card.key))
+                sync_index(store, library.vector_storage(), model)
             except OSError as error:
                 raise disk_error(f"All is indexed, but the vector index {error.filename or settings.vectors}", error) from error
             check_stop()
-        if not settings.database.exists():
+        if not library.database.exists():
             raise StoreDamaged(f"The database {settings.database} was removed while it was written; index again.")
     return summary

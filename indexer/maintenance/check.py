@@ -1,159 +1,132 @@
-"""The composition root of the command that checks a data folder and mends it."""
+"""The health check: every part of a library in turn."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from indexer.bootstrap import cores, model_registry, open_store
+from blake3 import blake3
+
 from indexer.domain.errors import ForeignDatabase, StoreDamaged
 from indexer.domain.health import CheckReport, Finding, IndexedFile
+from indexer.domain.runs import DIED, with_dead_runs_marked
+from indexer.maintenance.file_check import find_changed_files, stale_temp_files
+from indexer.settings import available_cores
 
 if TYPE_CHECKING:
-    from indexer.domain.models import ModelCard
+    from indexer.library import Library
+    from indexer.ports.maintenance import DatabaseMaintenance
     from indexer.ports.progress import Progress
-    from indexer.settings import Settings
 
-_RUNS = 1000
+_CHECKED_RUNS = 1000
 """How many runs are looked at for one that died."""
 
+_DAMAGED_PAGES = ("unreadable", "pages")
 
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """What a check found, and what a repair needs of it: files whose bytes changed, and files to delete."""
+
+    report: CheckReport
+    rotten: list[IndexedFile] = field(default_factory=list)
+    leftovers: list[Path] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class IntegrityCheck:
-    """One way through everything. `rotten` and `orphan_files` are what the last one found of those."""
+    """One pass over a library. `writer` is the process that writes to it at the moment, if any."""
 
-    def __init__(self, settings: Settings, writer: int | None, progress: Progress, check_stop: Callable[[], None]) -> None:
-        self._settings = settings
-        self._writer = writer
-        self._progress = progress
-        self._check_stop = check_stop
-        self.rotten: list[IndexedFile] = []
-        self.strays: list[Path] = []
+    library: Library
+    maintenance: DatabaseMaintenance
+    writer: int | None
+    progress: Progress
+    check_stop: Callable[[], None]
 
-    def run(self, deep: bool) -> CheckReport:
+    def run(self, deep: bool) -> CheckResult:
+        """Check everything; if `deep`, also the bytes of every image file."""
         findings: list[Finding] = []
+        rotten: list[IndexedFile] = []
+        leftovers: list[Path] = []
         rows: dict[str, int] = {}
         try:
-            readable = self._up_to_date()
-            rows = self._counts() if readable else {}
-            # As rows, as parts of the whole file; what they say; in the vector indexes; on disk.
-            again = 2 * rows.get("predictions", 0) + rows.get("embeddings", 0) + rows.get("files", 0)
-            self._progress.start(2 * sum(rows.values()) + again)
-            findings += self._database()
-            self._check_stop()  # a statement that was stopped looks like one that failed
-            if not any(one.kind in ("unreadable", "pages") for one in findings):
-                findings += [*self._vectors(), *self._files(deep), *self._weights()]
-            findings += self._leftovers(findings)
-            findings = [one for one in findings if one.kind != "runs_died" or self._has_one_died()]
+            rows = self.maintenance.count_rows() if self._is_readable() else {}
+            self.progress.start(_steps(rows))
+            findings += self.maintenance.check(self.writer, self.check_stop, self._advance)
+            self.check_stop()  # a statement that was stopped looks like one that failed
+            has_sound_pages = not any(one.kind in _DAMAGED_PAGES for one in findings)
+            if has_sound_pages:
+                findings += self.maintenance.check_vectors(self.check_stop, self._advance)
+                findings += self._files(deep, rotten)
+                findings += self._weights()
+            leftovers = stale_temp_files(self.library.settings.home)
+            if has_sound_pages and self.writer is None:
+                leftovers += self.maintenance.orphan_files()
+            if leftovers:
+                findings.append(Finding("temporaries", len(leftovers), str(leftovers[0])))
+            findings = [one for one in findings if one.kind != "runs_died" or self._has_run_died()]
         finally:
-            self._progress.finish()
-        return CheckReport(tuple(findings), rows)
+            self.progress.finish()
+        return CheckResult(CheckReport(tuple(findings), rows), rotten, leftovers)
 
-    def _up_to_date(self) -> bool:
-        """Bring the schema up to date, as every command does; whether the database can be read at all."""
+    def _is_readable(self) -> bool:
+        """Bring the schema up to date, as every command does; return whether the database can be read at all."""
         try:
-            with open_store(self._settings, reading=True):
-                pass
+            with self.library.database.open(reading=True):
+                return True
         except ForeignDatabase:
             raise
         except StoreDamaged:
             return False
-        return True
 
-    def _has_one_died(self) -> bool:
-        """Whether a run did die that seems to: it may have begun after the writer was asked for."""
-        from db.writer_lock import writer
-        from indexer.domain.runs import DIED, with_dead_runs_marked
-
+    def _has_run_died(self) -> bool:
+        """Return whether a run that seems to have died did: it may have begun after the writer was asked for."""
         try:
-            with open_store(self._settings, reading=True) as store:
-                runs = with_dead_runs_marked(partial(store.runs, _RUNS), partial(writer, self._settings.home))
+            with self.library.database.open(reading=True) as store:
+                runs = with_dead_runs_marked(partial(store.runs, _CHECKED_RUNS), self.library.database.current_writer)
         except StoreDamaged:
             return True
         return any(run.outcome == DIED for run in runs)
 
-    def _counts(self) -> dict[str, int]:
-        from db.sqlite.check import count_rows
-        from db.sqlite.raw_connection import UNREADABLE, reading
-
-        try:
-            with reading(self._settings.database) as connection:
-                return count_rows(connection)
-        except UNREADABLE:
-            return {}
-
-    def _database(self) -> Iterator[Finding]:
-        from db.sqlite.check import examine
-        from db.sqlite.raw_connection import UNREADABLE, reading
-
-        try:
-            with reading(self._settings.database, self._check_stop) as connection:
-                yield from examine(connection, self._writer, self._advance)
-        except UNREADABLE as error:
-            yield Finding("unreadable", 1, str(error))
-
-    def _vectors(self) -> Iterator[Finding]:
-        from db.vectors.check import check_vectors
-
-        settings = self._settings
-        yield from check_vectors(settings.database, settings.vectors, self._check_stop, self._advance)
-
-    def _files(self, deep: bool) -> Iterator[Finding]:
-        from db.sqlite.file_checks import done_files, still_known
-        from indexer.maintenance.file_check import find_changed_files
-
-        settings = self._settings
-        self.rotten = []
+    def _files(self, deep: bool, rotten: list[IndexedFile]) -> Iterator[Finding]:
+        """Compare the indexed files with the disk; those with other bytes at the same size and time go to `rotten`."""
         counts: dict[str, int] = {}
         examples: dict[str, bytes] = {}
-        workers = settings.workers or 2 * cores()
-        known = done_files(settings.database)
-        for kind, place in find_changed_files(
-            known, deep, workers, lambda some: still_known(settings.database, some), self._advance
-        ):
+        workers = self.library.settings.workers or 2 * available_cores()
+        indexed, still_indexed = self.maintenance.indexed_files(), self.maintenance.still_indexed
+        for kind, file in find_changed_files(indexed, deep, workers, still_indexed, self._advance):
             counts[kind] = counts.get(kind, 0) + 1
-            examples.setdefault(kind, place.path)
+            examples.setdefault(kind, file.path)
             if kind == "files_rotten":
-                self.rotten.append(place)
-        for kind, number in counts.items():
-            yield Finding(kind, number, examples[kind].decode("utf-8", "surrogateescape"))
+                rotten.append(file)
+        for kind, count in counts.items():
+            yield Finding(kind, count, examples[kind].decode("utf-8", "surrogateescape"))
 
     def _weights(self) -> Iterator[Finding]:
-        from blake3 import blake3
-
-        used = {card.key: card.name for card in _used(self._settings).values()}
-        changed, there = [], set()
-        for model, card in model_registry(self._settings).cards():
+        """Compare the weights of every model with predictions with the digest on its card."""
+        used = {card.key: card.name for card in self.maintenance.used_cards()}
+        changed, installed = [], set()
+        for model, card in self.library.models.cards():
             if card.key in used:
-                there.add(card.key)
-                self._check_stop()
+                installed.add(card.key)
+                self.check_stop()
                 if blake3(max_threads=blake3.AUTO).update_mmap(model.weights).hexdigest() != card.weights_digest:
                     changed.append(model.name)
-        gone = [name for key, name in used.items() if key not in there]
+        missing = [name for key, name in used.items() if key not in installed]
         if changed:
             yield Finding("weights_changed", len(changed), changed[0])
-        if gone:
-            yield Finding("weights_gone", len(gone), gone[0])
-
-    def _leftovers(self, findings: list[Finding]) -> Iterator[Finding]:
-        from db.vectors.check import orphan_files
-        from indexer.maintenance.file_check import stale_temp_files
-
-        self.strays = stale_temp_files(self._settings.home)
-        if self._writer is None and not any(one.kind in ("unreadable", "pages") for one in findings):
-            self.strays += orphan_files(self._settings.vectors, list(_used(self._settings).values()))
-        if self.strays:
-            yield Finding("temporaries", len(self.strays), str(self.strays[0]))
+        if missing:
+            yield Finding("weights_gone", len(missing), missing[0])
 
     def _advance(self, rows: int) -> None:
-        self._check_stop()
-        self._progress.advance(rows, 0)
+        self.check_stop()
+        self.progress.advance(rows, 0)
 
 
-def _used(settings: Settings) -> dict[int, ModelCard]:
-    from db.sqlite.raw_connection import reading
-    from db.vectors.check import used_models
-
-    with reading(settings.database) as connection:
-        return used_models(connection)
+def _steps(rows: dict[str, int]) -> int:
+    """How many rows a check reads: each as a row and as part of the file, and some for what they say or stand for."""
+    again = 2 * rows.get("predictions", 0) + rows.get("embeddings", 0) + rows.get("files", 0)
+    return 2 * sum(rows.values()) + again

@@ -2,91 +2,70 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from indexer.bootstrap import model_registry
-from indexer.domain.health import CheckReport
-from indexer.maintenance.check import IntegrityCheck
+from db.vectors.sync import sync_index
+from indexer.maintenance.file_check import digest_of
 
 if TYPE_CHECKING:
+    from indexer.domain.models import ModelCard
+    from indexer.library import Library
+    from indexer.maintenance.check import CheckResult
+    from indexer.ports.maintenance import DatabaseMaintenance
     from indexer.ports.progress import Progress
-    from indexer.settings import Settings
 
 
-def repair_findings(
-    settings: Settings, look: IntegrityCheck, found: CheckReport, progress: Progress
-) -> tuple[Path | None, Mapping[str, int] | None]:
-    """Mend what was found; the copy of the database from before, and the rows of each table where it was written anew."""
-    from db.sqlite.database_files import copy_aside, unique_backup_name
+@dataclass(frozen=True, slots=True)
+class RepairResult:
+    """The copy of the database from before, None if it was not touched; the rows of each table if it was salvaged."""
 
-    saved, recovered = None, None
-    if any(one.about.mended and not one.about.derived for one in found.findings):
-        saved = unique_backup_name(settings.database, "before-repair")
-        copy_aside(settings.database, saved)
-        if found.of("unreadable", "pages"):
-            recovered = _salvage(settings, sum(found.rows.values()), progress)
+    saved: Path | None = None
+    salvaged: Mapping[str, int] | None = None
+
+
+def repair(library: Library, maintenance: DatabaseMaintenance, found: CheckResult, progress: Progress) -> RepairResult:
+    """Repair what was found: rows and pages after a copy, leftovers, and derived vector indexes."""
+    result = RepairResult()
+    report = found.report
+    if any(one.about.mended and not one.about.derived for one in report.findings):
+        saved, salvaged = maintenance.copy_aside("before-repair"), None
+        cards = {card.key: card for _, card in library.models.cards()}
+        if report.of("unreadable", "pages"):
+            salvaged = _salvage(maintenance, cards, sum(report.rows.values()), progress)
         else:
-            _repair_rows(settings, settings.database, found.of("indexes"), False)
-        if look.rotten:
-            from db.sqlite.file_checks import requeue_files
-
-            requeue_files(settings.database, look.rotten)
-    for path in look.strays:
+            maintenance.repair_rows(cards, digest_of, rebuild_indexes=report.of("indexes"))
+        if found.rotten:
+            maintenance.requeue(found.rotten)
+        result = RepairResult(saved, salvaged)
+    for path in found.leftovers:
         if path.is_dir():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-    _repair_vectors(settings, everything=recovered is not None or found.of("vectors_damaged", "vectors_wrong"))
-    return saved, recovered
+    _sync_indexes(library, rebuild=result.salvaged is not None or report.of("vectors_damaged", "vectors_wrong"))
+    return result
 
 
-def _salvage(settings: Settings, rows: int, progress: Progress) -> Mapping[str, int]:
-    from db.sqlite.database_files import remove_database, replace_database
-    from db.sqlite.raw_connection import require_intact
-    from db.sqlite.salvage import salvage
-
-    new = settings.home / f".{settings.database.name}.{os.getpid()}.tmp"
+def _salvage(
+    maintenance: DatabaseMaintenance, cards: Mapping[str, ModelCard], rows: int, progress: Progress
+) -> Mapping[str, int]:
+    progress.start(rows)
     try:
-        progress.start(rows)
-        counts = salvage(settings.database, new, lambda rows: progress.advance(rows, 0))
-        _repair_rows(settings, new, False, True)
-        require_intact(new)
-        replace_database(new, settings.database)
+        return maintenance.salvage(cards, digest_of, lambda done: progress.advance(done, 0))
     finally:
         progress.finish()
-        remove_database(new)
-    return counts
 
 
-def _repair_rows(settings: Settings, database: Path, indexes: bool, recovered: bool) -> None:
-    from db.sqlite.raw_connection import writing
-    from db.sqlite.repair import repair
-    from db.sqlite.store import SqliteStore
-    from indexer.maintenance.file_check import digest_of
-
-    if recovered:
-        SqliteStore(database).close()  # brings it up to date
-    cards = {card.key: card for _, card in model_registry(settings).cards()}
-    with writing(database) as connection:
-        if indexes:
-            connection.execute("REINDEX")
-        repair(connection, cards, digest_of, recovered)
-
-
-def _repair_vectors(settings: Settings, everything: bool) -> None:
-    """Make the kept vector indexes current; all of them anew where `everything` is."""
-    from db.sqlite.store import SqliteStore
-    from db.vectors.files import FaissFiles
-    from db.vectors.sync import sync_index
-
-    files = FaissFiles(settings.vectors)
-    with SqliteStore(settings.database) as store:
+def _sync_indexes(library: Library, rebuild: bool) -> None:
+    """Bring the vector index of every model up to date, or rebuild it."""
+    storage = library.vector_storage()
+    with library.database.open() as store:
         for model in store.models():
-            if everything:
-                files.forget(model.card)
+            if rebuild:
+                storage.forget(model.card)
             if model.used:
-                sync_index(store, files, model)
+                sync_index(store, storage, model)

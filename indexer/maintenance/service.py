@@ -1,4 +1,4 @@
-"""The health check and the repair of a library, as one command."""
+"""The health check and the repair of a library."""
 
 from __future__ import annotations
 
@@ -7,50 +7,61 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from indexer.bootstrap import need_database
-from indexer.domain.errors import disk_error
+from indexer.domain.errors import UsageError, disk_error
 from indexer.domain.health import DoctorReport, Repair
 from indexer.maintenance.check import IntegrityCheck
-from indexer.maintenance.repair import repair_findings
+from indexer.maintenance.repair import repair
 from indexer.system.signals import graceful_stop
 
 if TYPE_CHECKING:
+    from indexer.library import Library
+    from indexer.ports.maintenance import DatabaseMaintenance
     from indexer.ports.progress import Progress
-    from indexer.settings import Settings
 
 
-def doctor(settings: Settings, deep: bool, repair: bool, progress: Progress) -> DoctorReport:
-    """Look for what is wrong with a data folder and, if wanted, mend what can be. Without a repair, only reads, whoever writes;
-    but an older schema is brought up to date, as by every command.
+def check(library: Library, deep: bool, progress: Progress) -> DoctorReport:
+    """Check a library, even while another process writes. Nothing is changed, except that an older schema is migrated.
 
-    Raises NotIndexed, WriterBusy where a repair meets a writer, StoreDamaged where nothing at all can be read for a repair or the
-    database is another program's.
+    Raises NotIndexed, and StoreDamaged for the database of another program.
     """
-    from db.sqlite.errors import translate_sqlite_errors
-    from db.writer_lock import writer, writer_lock
+    maintenance = _maintenance(library)
+    with graceful_stop("nothing was changed") as check_stop, maintenance.translate_errors():
+        writer = library.database.current_writer()
+        found = IntegrityCheck(library, maintenance, None if writer is None else writer.pid, progress, check_stop).run(deep)
+    return DoctorReport(library.settings.home, found.report)
 
-    need_database(settings)
-    if not repair:
-        with graceful_stop("nothing was changed") as check_stop, translate_sqlite_errors(settings.database):
-            holder = writer(settings.home)
-            look = IntegrityCheck(settings, None if holder is None else holder.pid, progress, check_stop)
-            return DoctorReport(settings.home, look.run(deep))
+
+def check_and_repair(library: Library, deep: bool, progress: Progress) -> DoctorReport:
+    """Check a library, repair what can be repaired, and check again.
+
+    Raises NotIndexed, WriterBusy, and StoreDamaged if nothing at all can be read or the database is another program's.
+    """
+    maintenance = _maintenance(library)
+    home = library.settings.home
     with (
-        writer_lock(settings.home),
+        library.database.lock_writer(),
         graceful_stop("what was mended stays so; the same command goes on from there") as check_stop,
-        _writable(settings.home),
-        translate_sqlite_errors(settings.database),
+        _translate_disk_errors(home),
+        maintenance.translate_errors(),
     ):
-        look = IntegrityCheck(settings, None, progress, check_stop)
-        found = look.run(deep)
-        if not any(one.about.mended for one in found.findings):
-            return DoctorReport(settings.home, found)
-        saved, recovered = repair_findings(settings, look, found, progress)
-        return DoctorReport(settings.home, found, Repair(saved, recovered, look.run(False)))
+        checking = IntegrityCheck(library, maintenance, None, progress, check_stop)
+        found = checking.run(deep)
+        if not any(one.about.mended for one in found.report.findings):
+            return DoctorReport(home, found.report)
+        repaired = repair(library, maintenance, found, progress)
+        after = checking.run(False).report
+    return DoctorReport(home, found.report, Repair(repaired.saved, repaired.salvaged, after))
+
+
+def _maintenance(library: Library) -> DatabaseMaintenance:
+    library.require_database()
+    if library.database.maintenance is None:
+        raise UsageError("This library's database is a server's; check and repair it with the tools of that server.")
+    return library.database.maintenance
 
 
 @contextmanager
-def _writable(home: Path) -> Iterator[None]:
+def _translate_disk_errors(home: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The composition root of the report on what is indexed."""
+"""The report on what is indexed."""
 
 from __future__ import annotations
 
@@ -7,24 +7,22 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import TYPE_CHECKING
 
-from indexer.bootstrap import open_store
 from indexer.domain.reports import Status
+from indexer.domain.runs import with_dead_runs_marked
+from indexer.ports.store_reader import Counts
 
 if TYPE_CHECKING:
-    from indexer.settings import Settings
+    from indexer.library import Library
 
 
-def status(settings: Settings, failures: int) -> Status:
-    """The state of the database; an empty one where nothing was indexed yet."""
-    from db.writer_lock import writer
-    from indexer.domain.runs import with_dead_runs_marked
-    from indexer.ports.store_reader import Counts
-
+def status(library: Library, failures: int) -> Status:
+    """Report the state of a library, with the first so many failures; an empty one if nothing was indexed yet."""
+    settings = library.settings
     disk = {part.name: _size(part) for part in (settings.database, settings.vectors, settings.models)}
-    if not settings.database.exists():
+    if not library.database.exists():
         return Status(settings.home, Counts({}, 0), [], [], [], disk)
-    with open_store(settings, reading=True) as store:
-        runs = with_dead_runs_marked(partial(store.runs, 5), partial(writer, settings.home))
+    with library.database.open(reading=True) as store:
+        runs = with_dead_runs_marked(partial(store.runs, 5), library.database.current_writer)
         with store.snapshot():
             models = [(model, store.pictures(model.id)) for model in store.models()]
             return Status(settings.home, store.counts(), models, runs, store.failures(failures), disk)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from typing import Protocol
 
 from indexer.domain.files import Failure, FileStamp
 
@@ -58,3 +60,45 @@ class ScanOptions:
     exclude: tuple[str, ...] = ()
     follow_symlinks: bool = False
     own_folder: bytes | None = None
+
+
+class Watcher(Protocol):
+    """Notices changes below folders, from the moment on when it is `ready`."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether changes are noticed by now."""
+
+    def changed(self) -> set[bytes]:
+        """Return the roots below which something changed since the last call."""
+
+    def wait(self) -> float:
+        """Return the seconds after which `changed` should be called again, if nothing wakes the caller before."""
+
+
+class ImageSource(Protocol):
+    """Where image files lie: they are scanned, read and watched there. Paths are bytes, absolute and real."""
+
+    def exists(self, path: bytes) -> bool:
+        """Return whether there is a file or folder."""
+
+    def is_folder(self, path: bytes) -> bool:
+        """Return whether there is a folder."""
+
+    def real_path(self, path: bytes) -> bytes:
+        """Return the absolute path of a file or folder, links resolved."""
+
+    def scan(self, root: bytes, options: ScanOptions) -> Iterator[ScannedFolder]:
+        """List every folder under a root, a folder before its subfolders; for a root that is a file, that file alone."""
+
+    def read(self, path: bytes) -> tuple[bytes, FileStamp]:
+        """Read a file and its stamp. Raises FileNotFoundError, Unreadable (worth another try) and Damaged."""
+
+    def watch(
+        self, roots: Sequence[bytes], own_folder: bytes, poll: float | None, wake: Callable[[], None], warn: Callable[[str], None]
+    ) -> AbstractContextManager[Watcher]:
+        """Notice changes below roots, but not in the program's own folder, inside a `with` block.
+
+        `poll`: look every so many seconds instead of listening to the system. `wake` is called, from another thread, when
+        something changed; `warn` with a sentence if the system cannot be listened to.
+        """

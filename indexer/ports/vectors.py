@@ -67,7 +67,7 @@ class Segment(NamedTuple):
     generation: Generation
 
 
-class VectorFiles(Protocol):
+class VectorStorage(Protocol):
     """Where vector indexes are kept between runs. What is kept is derived: losing it costs time only."""
 
     def load(self, card: ModelCard) -> list[Segment]:

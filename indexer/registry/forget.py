@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from indexer.ports.store import Store
-    from indexer.ports.vectors import VectorFiles
+    from indexer.ports.vectors import VectorStorage
 
 
-def forget(store: Store, files: VectorFiles, name: str, keys: Mapping[str, str]) -> int | None:
+def forget(store: Store, files: VectorStorage, name: str, keys: Mapping[str, str]) -> int | None:
     """Delete the predictions of every version of a model; how many, or None where there were none to look for.
 
     `keys` are those of all models that are known by name. What is stored under the key of another one of them is kept: equal

@@ -1,35 +1,52 @@
-"""The rule for which stored model answers, and which emotions it can be asked for."""
+"""The one rule for which stored model answers, and which emotions it can be asked for."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from indexer.domain.errors import NotIndexed
 
 if TYPE_CHECKING:
+    from indexer.library import Library
+    from indexer.ports.models import ModelRegistry
+    from indexer.ports.store import Store
     from indexer.ports.store_reader import StoredModel, StoreReader
 
-if TYPE_CHECKING:
-    from indexer.ports.store_reader import StoredModel, StoreReader
+
+@contextmanager
+def open_selected(library: Library) -> Iterator[tuple[Store, StoredModel]]:
+    """Open the store for reading, with the model that answers.
+
+    Raises NotIndexed, ModelUnavailable and what opening the store raises.
+    """
+    library.require_database()
+    with library.database.open(reading=True) as store:
+        yield store, select_stored_model(store, library.models)
+
+
+def select_stored_model(store: StoreReader, models: ModelRegistry) -> StoredModel:
+    """Select the model that answers, as `find_stored_model` does. Raises NotIndexed if there is none."""
+    model = find_stored_model(store, models)
+    if model is None:
+        others = sorted({stored.card.name for stored in store.models() if stored.used})
+        hint = f" There are images indexed with {', '.join(others)}; choose one with --model." if others else ""
+        raise NotIndexed(f"No images are indexed with the model {models.stored_name()!r} yet; run: moodex index FOLDER.{hint}")
+    return model
+
+
+def find_stored_model(store: StoreReader, models: ModelRegistry) -> StoredModel | None:
+    """Find the stored model with the key of the one in use, whatever its name was, else the newest of its name.
+
+    Of those, one that analyzed images takes precedence. Raises ModelUnavailable if the default model is missing.
+    """
+    name, key, stored = models.stored_name(), models.stored_key(), store.models()
+    same_key = next((model for model in stored if model.card.key == key), None)
+    same_name = [model for model in stored if model.card.name == name]
+    return same_key or max(same_name, key=lambda model: (model.used, model.id), default=None)
 
 
 def available_emotions(store: StoreReader, model: StoredModel) -> tuple[str, ...]:
-    """The emotions that pictures can have: the model's labels, then what only people have said."""
+    """List what can be searched for: the model's emotions, then those that only users assigned."""
     return (*model.card.labels, *(word for word in store.user_emotions() if word not in model.card.labels))
-
-
-def select_stored_model(store: StoreReader, name: str, key: str | None) -> StoredModel:
-    """The model to search with: the one with `key`, by whatever name it was used, else the newest of those called `name`.
-
-    One with pictures goes before one without. Raises NotIndexed for none.
-    """
-    stored = store.models()
-    same = next((model for model in stored if model.card.key == key), None)
-    if same:
-        return same
-    named = sorted((model for model in stored if model.card.name == name), key=lambda model: (model.used, model.id))
-    if not named:
-        others = sorted({model.card.name for model in stored if model.used})
-        hint = f" There are pictures indexed with {', '.join(others)}; choose one with --model." if others else ""
-        raise NotIndexed(f"No pictures are indexed with the model {name!r} yet; run: moodex index FOLDER.{hint}")
-    return named[-1]

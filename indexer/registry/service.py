@@ -1,63 +1,64 @@
-"""The composition root of the models that are known by name."""
+"""The installed models, and what is stored of them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from indexer.bootstrap import model_registry, open_store
 from indexer.domain.reports import ListedModel
+from indexer.registry.forget import forget
 
 if TYPE_CHECKING:
+    from indexer.domain.models import ModelCard
     from indexer.domain.reports import DefaultModel, ExportedModel
-    from indexer.settings import Settings
+    from indexer.library import Library
 
 
-def list_models(settings: Settings) -> list[ListedModel]:
-    """Every model that `--model` finds by name."""
-    known = model_registry(settings)
-    pictures: dict[str, int] = {}
-    if settings.database.exists():
-        with open_store(settings, reading=True) as store:
-            pictures = {model.card.key: store.pictures(model.id) for model in store.models()}
-    default = known.in_use().name
-    return [ListedModel(card, model.origin, model.name == default, pictures.get(card.key, 0)) for model, card in known.cards()]
+def list_models(library: Library) -> list[ListedModel]:
+    """List every model that `--model` finds by name, with how many images it analyzed."""
+    images: dict[str, int] = {}
+    if library.database.exists():
+        with library.database.open(reading=True) as store:
+            images = {model.card.key: store.pictures(model.id) for model in store.models()}
+    default = library.models.in_use().name
+    return [
+        ListedModel(card, model.origin, model.name == default, images.get(card.key, 0)) for model, card in library.models.cards()
+    ]
 
 
-def default_model(settings: Settings, name: str | None) -> DefaultModel:
-    """The model that is used where no `--model` is given, once `name`, if any, is the data folder's default."""
-    known = model_registry(settings)
-    if name is not None:
-        known.use(name)
-    known.stored_name()  # says so where it has gone
-    return known.in_use()
+def add_model(library: Library, weights: Path, name: str | None, force: bool) -> ModelCard:
+    """Verify a checkpoint and install it. Raises UsageError and ModelUnavailable."""
+    return library.models.add(weights, name, force)
 
 
-def remove_model(settings: Settings, name: str, predictions: bool) -> int | None:
-    """Remove one of the user's models and, if wanted, its predictions (those alone where its file has gone); how many.
+def default_model(library: Library, name: str | None) -> DefaultModel:
+    """Make `name`, if any, the default of the data folder; return the model that is used without `--model`.
 
-    Raises as `ModelRegistry.remove` does, and WriterBusy.
+    Raises ModelUnavailable for a model that is missing.
     """
-    known = model_registry(settings)
-    if not predictions or not settings.database.exists():
-        known.remove(name)
-        return 0 if predictions else None
-    known.check_removable(name, gone=True)
-    from db.vectors.files import FaissFiles
-    from db.writer_lock import writer_lock
-    from indexer.registry.forget import forget
+    if name is not None:
+        library.models.use(name)
+    library.models.stored_name()  # raises if the default is missing
+    return library.models.in_use()
 
-    with writer_lock(settings.home), open_store(settings) as store:
-        keys = {model.name: card.key for model, card in known.cards()}
-        forgotten = forget(store, FaissFiles(settings.vectors), name, keys)
+
+def remove_model(library: Library, name: str, predictions: bool) -> int | None:
+    """Remove one of the user's models and, if wanted, its predictions; return how many those were, None if not wanted.
+
+    With `predictions`, the model's file may be missing. Raises UsageError, ModelUnavailable and WriterBusy.
+    """
+    if not predictions or not library.database.exists():
+        library.models.remove(name)
+        return 0 if predictions else None
+    library.models.check_removable(name, gone=True)
+    with library.database.lock_writer(), library.database.open() as store:
+        keys = {model.name: card.key for model, card in library.models.cards()}
+        forgotten = forget(store, library.vector_storage(), name, keys)
     if name in keys or forgotten is None:
-        known.remove(name)
+        library.models.remove(name)
     return forgotten or 0
 
 
-def export_model(settings: Settings, name: str, kind: str, output: Path, force: bool) -> ExportedModel:
+def export_model(library: Library, name: str, kind: str, output: Path, force: bool) -> ExportedModel:
     """Write a model as "onnx" or "torch" for other programs. Raises UsageError, ModelUnavailable and MissingExtra."""
-    weights = model_registry(settings).find(name)
-    from models.export import export
-
-    return export(kind, output, weights, force)
+    return library.models.export(kind, name, output, force)

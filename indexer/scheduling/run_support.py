@@ -2,47 +2,58 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-from indexer.bootstrap import AnalyzerFactory, checkpoint_path, open_store
 from indexer.domain.errors import MoodexError
+from indexer.ports.store_reader import RunTotals
 from indexer.scheduling.metrics import Metrics, ages, exposition
 from indexer.scheduling.scheduler import EventLogger
 
 if TYPE_CHECKING:
-    from indexer.analysis.analyzer import Analyzer
+    from collections.abc import Sequence
+
+    from indexer.library import Library
+    from indexer.ports.analyzer import Analyzer
     from indexer.ports.progress import Progress
-    from indexer.settings import Settings
+    from indexer.ports.sources import Watcher
+    from indexer.system.signals import InterruptibleWait
+
+STOP_NOTICE = "everything that was indexed is kept"
 
 
 @dataclass(frozen=True, slots=True)
 class RunCallbacks:
-    """How long work shows itself: a progress for each run (of a job by name), a journal."""
+    """How long work shows itself: a progress for each run, and an event log."""
 
     progress: Callable[[], Progress]
     tell: EventLogger
 
 
 class CachedAnalyzerFactory:
-    """Opens a reader once, and again only where another is wanted: settings or weights have changed."""
+    """Opens an analyzer once, and again only if settings or weights have changed."""
 
-    def __init__(self, factory: AnalyzerFactory) -> None:
-        self._factory = factory
+    def __init__(self) -> None:
         self._key: object = None
-        self._reader: Analyzer | None = None
+        self._analyzer: Analyzer | None = None
 
-    def __call__(self, settings: Settings) -> Analyzer:
+    def apply_to(self, library: Library) -> Library:
+        """Return the same library, which opens its analyzer for many images here."""
+        return replace(library, open_batch_analyzer=partial(self._open, library))
+
+    def _open(self, library: Library) -> Analyzer:
         with suppress(MoodexError, OSError):
-            weights = checkpoint_path(settings)
-            key = (settings, weights, weights.stat().st_mtime_ns)
-            if self._reader is None or key != self._key:
-                self._key, self._reader = key, self._factory(settings)
-            return self._reader
-        return self._factory(settings)
+            weights = library.models.weights()
+            key = (library.settings, weights, weights.stat().st_mtime_ns)
+            if self._analyzer is None or key != self._key:
+                self._key, self._analyzer = key, library.open_batch_analyzer()
+            return self._analyzer
+        return library.open_batch_analyzer()
 
 
 class DedupedWarnings:
@@ -79,12 +90,19 @@ class DedupedWarnings:
             (self._warn or self._inner.warn)(sentence)
 
 
-def collect_metrics(settings: Settings, up: bool) -> str:
-    from indexer.ports.store_reader import RunTotals
+def open_folder_watcher(
+    library: Library, roots: Sequence[bytes], poll: float | None, wait: InterruptibleWait, tell: EventLogger
+) -> AbstractContextManager[Watcher]:
+    """Watch folders; what changes wakes whoever waits."""
+    own = library.source.real_path(os.fsencode(library.settings.home))
+    return library.source.watch(roots, own, poll, wait.wake, partial(tell, "warning", "polling"))
 
-    if not settings.database.exists():
+
+def collect_metrics(library: Library, up: bool) -> str:
+    """Describe the state of a library in Prometheus' text format. `up` is whether its scheduler runs."""
+    if not library.database.exists():
         return exposition(Metrics(up, RunTotals(0, 0, {}), None, 0))
-    with open_store(settings, reading=True) as store:
+    with library.database.open(reading=True) as store:
         ended = [run.ended_at - run.started_at for run in store.runs(20) if run.ended_at is not None]
         jobs = store.jobs()
         failures = {job.name: job.last.failures for job in jobs}

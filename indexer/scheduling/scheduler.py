@@ -9,7 +9,8 @@ from datetime import tzinfo
 from typing import TYPE_CHECKING, Any, Protocol
 
 from indexer.domain.errors import Interrupted, MoodexError, WriterBusy
-from indexer.domain.jobs import AWAY, Job, Jobs, JobStatus
+from indexer.domain.jobs import AWAY, Job, JobStatus
+from indexer.ports.job_store import JobStore
 from indexer.scheduling import timing
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Schedule:
     after each run.
     """
 
-    open_jobs: Callable[[], AbstractContextManager[Jobs]]
+    open_jobs: Callable[[], AbstractContextManager[JobStore]]
     work: Callable[[Job], Summary]
     clock: Callable[[], float]
     zone: tzinfo

@@ -1,156 +1,137 @@
-"""The composition root of what works by itself: the schedule and its service, watching, the history of runs."""
+"""The schedule: its jobs, the service that runs them, and the record of runs."""
 
 from __future__ import annotations
 
 import os
 import re
+import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from indexer.bootstrap import knows, model_registry, open_batch_analyzer, open_store
 from indexer.domain.errors import DeviceUnavailable, Interrupted, MoodexError, UsageError
 from indexer.domain.jobs import Job, ScheduledJob, Trigger
+from indexer.domain.runs import with_dead_runs_marked
 from indexer.ingest import service as ingest_service
+from indexer.ingest.run import IndexRequest
 from indexer.scheduling.cron import cron, local_zone
 from indexer.scheduling.metrics import MetricsFile
-from indexer.scheduling.run_support import CachedAnalyzerFactory, DedupedWarnings, RunCallbacks, collect_metrics
-from indexer.scheduling.scheduler import EventLogger, Schedule
+from indexer.scheduling.run_support import (
+    STOP_NOTICE,
+    CachedAnalyzerFactory,
+    DedupedWarnings,
+    RunCallbacks,
+    collect_metrics,
+    open_folder_watcher,
+)
+from indexer.scheduling.scheduler import Schedule
 from indexer.scheduling.timing import after_dying, back_off, next_due
 from indexer.system.signals import interruptible
 
 if TYPE_CHECKING:
-    from db.sqlite.store import SqliteStore
+    from collections.abc import Callable
+
     from indexer.domain.reports import Summary
+    from indexer.library import Library
+    from indexer.ports.sources import Watcher
+    from indexer.ports.store import Store
     from indexer.ports.store_reader import RunRecord
     from indexer.settings import Settings
-    from indexer.sources.folder_watcher import FolderWatcher
     from indexer.system.signals import InterruptibleWait
 
 _NAME = re.compile(r"[\w.-]{1,64}")
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
-STOP_NOTICE = "everything that was indexed is kept"
 
 
-def add_job(settings: Settings, job: Job) -> Job:
+def add_job(library: Library, job: Job) -> Job:
     """Add a job, its paths made absolute. Raises UsageError, ModelUnavailable and DeviceUnavailable; nothing has changed then."""
     _check(job)
     roots = tuple(dict.fromkeys(os.path.abspath(root) for root in job.roots))
     for root in roots:
-        if not os.path.exists(root) and not knows(settings, os.path.realpath(root)):
+        if not library.source.exists(root) and not library.knows(library.source.real_path(root)):
             raise UsageError(f"{os.fsdecode(root)!r} does not exist; nothing was scheduled.")
     model = job.options.model
     if model is not None:
-        weights = model_registry(settings).find(model)
+        weights = library.models.find(model)
         model = str(weights.absolute()) if model.endswith(weights.suffix) else model
     job = replace(job, roots=roots, options=replace(job.options, model=model), added_at=time.time())
-    settings.make_home()
-    with open_store(settings) as store:
+    library.settings.make_home()
+    with library.database.open() as store:
         if not store.add_job(job):
             raise UsageError(f"There is a job {job.name!r} already; remove it first: moodex schedule remove {job.name}")
     return job
 
 
-def remove_job(settings: Settings, name: str) -> None:
-    """Remove a job. Raises UsageError where there is none of that name."""
-    if settings.database.exists():
-        with open_store(settings) as store:
+def remove_job(library: Library, name: str) -> None:
+    """Remove a job. Raises UsageError if there is no job of that name."""
+    known = ""
+    if library.database.exists():
+        with library.database.open() as store:
             if store.remove_job(name):
                 return
             known = ", ".join(repr(job.name) for job in store.jobs())
-    else:
-        known = ""
     raise UsageError(f"There is no job {name!r}; {f'there are {known}' if known else 'there are none at all'}.")
 
 
-def planned(settings: Settings) -> list[ScheduledJob]:
-    """Every job, by name, with when it is due next; one whose process died is said to have died."""
-    if not settings.database.exists():
+def planned(library: Library) -> list[ScheduledJob]:
+    """List every job, by name, with when it is due next; a job whose process died is reported as died."""
+    if not library.database.exists():
         return []
-    from db.writer_lock import writer
-
     zone, now = local_zone(), time.time()
-    with open_store(settings, reading=True) as store:
+    with library.database.open(reading=True) as store:
         jobs = store.jobs()
-    if any(job.last.unfinished for job in jobs) and writer(settings.home) is None:
+    if any(job.last.unfinished for job in jobs) and library.database.current_writer() is None:
         jobs = [replace(job, last=after_dying(job.last, now)) if job.last.unfinished else job for job in jobs]
     return [ScheduledJob(job, next_due(job, now, zone)) for job in jobs]
 
 
-def runs(settings: Settings, limit: int) -> list[RunRecord]:
-    """The latest runs, newest first; those whose process died are said to have died."""
-    from db.writer_lock import writer
-    from indexer.domain.runs import with_dead_runs_marked
-
-    if not settings.database.exists():
+def runs(library: Library, limit: int) -> list[RunRecord]:
+    """List the latest runs, newest first; a run whose process died is reported as died."""
+    if not library.database.exists():
         return []
-    with open_store(settings, reading=True) as store:
-        return with_dead_runs_marked(partial(store.runs, limit), partial(writer, settings.home))
+    with library.database.open(reading=True) as store:
+        return with_dead_runs_marked(partial(store.runs, limit), library.database.current_writer)
 
 
-def run_due(settings: Settings, hands: RunCallbacks, metrics: Path | None = None) -> int:
-    """Run everything that is due, and what only watching would notice, once; the exit code that the worst has earned."""
-    with interruptible(STOP_NOTICE), MetricsFile(metrics, partial(collect_metrics, settings), hands.tell) as told:
-        schedule = _schedule(settings, hands, told.write)
-        _recover(settings, schedule)
+def run_due(library: Library, callbacks: RunCallbacks, metrics: Path | None = None) -> int:
+    """Run every due or watching job once; return the exit code of the worst."""
+    with interruptible(STOP_NOTICE), _metrics_file(library, callbacks, metrics) as metrics_file:
+        schedule = _schedule(library, callbacks, metrics_file.write)
+        _recover(library, schedule)
         watching = frozenset(job.name for job in schedule.jobs() if job.when.watch)
         return schedule.run_due(watching)
 
 
-def serve(settings: Settings, hands: RunCallbacks, metrics: Path | None = None) -> NoReturn:
-    """Run what is due, and what changes, until asked to stop, whatever goes wrong meanwhile. Raises Interrupted."""
+def serve(library: Library, callbacks: RunCallbacks, metrics: Path | None = None) -> NoReturn:
+    """Run jobs when they are due or their folders change, whatever goes wrong, until asked to stop. Raises Interrupted."""
     with (
-        interruptible(STOP_NOTICE) as attention,
-        ExitStack() as ears,
-        MetricsFile(metrics, partial(collect_metrics, settings), hands.tell) as told,
+        interruptible(STOP_NOTICE) as wait,
+        ExitStack() as watchers,
+        _metrics_file(library, callbacks, metrics) as metrics_file,
     ):
-        schedule = _schedule(settings, hands, told.write)
-        _recover(settings, schedule)
+        schedule = _schedule(library, callbacks, metrics_file.write)
+        _recover(library, schedule)
         jobs = schedule.jobs()
         zone = f"{schedule.zone}"
         names = ", ".join(job.name for job in jobs) or "none yet; add some with: moodex schedule add"
-        hands.tell("info", "serving", f"Jobs in {settings.home}: {names}. Times are in {zone}.", jobs=len(jobs), zone=zone)
-        watched: dict[bytes, set[str]] = {}
-        ear: FolderWatcher | None = None
-        trouble = 0
+        home = library.settings.home
+        callbacks.tell("info", "serving", f"Jobs in {home}: {names}. Times are in {zone}.", jobs=len(jobs), zone=zone)
+        loop = _ServiceLoop(library, schedule, callbacks, wait, watchers)
         while True:
-            try:
-                now_watched = _watched(schedule.jobs())
-                changed = ear.changed() if ear else set()
-                if now_watched.keys() != watched.keys():
-                    ears.close()
-                    ear = None
-                    if now_watched:
-                        ear = ears.enter_context(open_folder_watcher(settings, sorted(now_watched), None, attention, hands.tell))
-                        while not ear.ready:
-                            attention.wait(1)
-                    changed = set(now_watched)  # by what nobody has heard of until now
-                watched = now_watched
-                schedule.run_due(frozenset().union(*(watched[root] for root in changed)))
-                wait = min([schedule.wait()] + ([ear.wait()] if ear else []))
-                trouble = 0
-            except Interrupted:
-                raise
-            except MoodexError as error:
-                trouble += 1
-                wait = back_off(trouble)
-                hands.tell("error", "trouble", f"{error} (tried again in {wait:.0f} s)", retry_in=wait)
-            attention.wait(wait)
+            wait.wait(loop.step())
 
 
 def zone() -> str:
-    """The name of the time zone that schedules are in."""
+    """The name of the time zone of schedules."""
     return f"{local_zone()}"
 
 
 def program() -> list[str]:
-    """The command line that starts this very program, in absolute words."""
-    import sys
-
+    """The command line that starts this program, in absolute words."""
     return [os.path.abspath(sys.executable), str(Path(__file__).resolve().parents[2] / "cli.py")]
 
 
@@ -167,57 +148,99 @@ def _check(job: Job) -> None:
         raise DeviceUnavailable(f"{job.options.device!r} is not a device; choose auto, cpu, cuda, cuda:N or mps.")
 
 
-def _schedule(settings: Settings, hands: RunCallbacks, after: Callable[[], None]) -> Schedule:
-    reader = CachedAnalyzerFactory(open_batch_analyzer)
-    sparing = DedupedWarnings(hands.progress, lambda sentence: hands.tell("debug", "warning", sentence))
+@dataclass(slots=True)
+class _ServiceLoop:
+    """The steps of the service: notice what changed, run what is due. What goes wrong is tried again."""
 
-    def work(job: Job) -> Summary:
-        from indexer.ingest.run import IndexOptions
-        from indexer.ports.sources import ScanOptions
+    library: Library
+    schedule: Schedule
+    callbacks: RunCallbacks
+    wait: InterruptibleWait
+    watchers: ExitStack
+    watcher: Watcher | None = None
+    watched: dict[bytes, set[str]] = field(default_factory=dict)
+    failures: int = 0
 
-        told = job.options
-        own = replace(
-            settings,
-            model=told.model or settings.model,
-            faces=told.faces or settings.faces,
-            device=told.device or settings.device,
-            batch_size=told.batch_size or settings.batch_size,
-            workers=told.workers or settings.workers,
-        )
-        options = IndexOptions(ScanOptions(told.exclude, told.follow_symlinks), idle_runs=not job.when.watch)
-        # A model is kept ready where the next change may come any second, and not from one night to the next.
-        return ingest_service.index(own, job.roots, options, sparing.next(), reader if job.when.watch else open_batch_analyzer)
+    def step(self) -> float:
+        """Run what is due now; return the seconds until the next step."""
+        try:
+            changed = self._changed_roots()
+            self.schedule.run_due(frozenset().union(*(self.watched[root] for root in changed)))
+            pause = min([self.schedule.wait()] + ([self.watcher.wait()] if self.watcher else []))
+            self.failures = 0
+        except Interrupted:
+            raise
+        except MoodexError as error:
+            self.failures += 1
+            pause = back_off(self.failures)
+            self.callbacks.tell("error", "trouble", f"{error} (tried again in {pause:.0f} s)", retry_in=pause)
+        return pause
 
-    @contextmanager
-    def jobs() -> Iterator[SqliteStore]:
-        settings.make_home()
-        with open_store(settings) as store:
-            yield store
+    def _changed_roots(self) -> set[bytes]:
+        """The watched roots below which something changed; all of them when other roots are watched than before."""
+        watched = _watched_roots(self.library, self.schedule.jobs())
+        changed = self.watcher.changed() if self.watcher else set()
+        if watched.keys() != self.watched.keys():
+            self.watchers.close()
+            self.watcher = None
+            if watched:
+                watcher = open_folder_watcher(self.library, sorted(watched), None, self.wait, self.callbacks.tell)
+                self.watcher = self.watchers.enter_context(watcher)
+                while not self.watcher.ready:
+                    self.wait.wait(1)
+            changed = set(watched)  # nobody noticed what changed until now
+        self.watched = watched
+        return changed
 
-    return Schedule(jobs, work, time.time, local_zone(), hands.tell, after)
 
-
-def _recover(settings: Settings, schedule: Schedule) -> None:
-    from db.writer_lock import writer
-
-    settings.make_home()
-    if writer(settings.home) is None:
-        schedule.recover()
-
-
-def _watched(jobs: Sequence[Job]) -> dict[bytes, set[str]]:
-    """Which jobs want to know of changes below which folder."""
+def _watched_roots(library: Library, jobs: Sequence[Job]) -> dict[bytes, set[str]]:
+    """Which jobs want to know of changes below which root."""
     found: dict[bytes, set[str]] = {}
     for job in jobs:
         for root in job.roots if job.when.watch else ():
-            found.setdefault(os.path.realpath(root), set()).add(job.name)
+            found.setdefault(library.source.real_path(root), set()).add(job.name)
     return found
 
 
-def open_folder_watcher(
-    settings: Settings, roots: Sequence[bytes], poll: float | None, attention: InterruptibleWait, tell: EventLogger
-) -> FolderWatcher:
-    from indexer.sources.folder_watcher import FolderWatcher
+def _schedule(library: Library, callbacks: RunCallbacks, after: Callable[[], None]) -> Schedule:
+    analyzers = CachedAnalyzerFactory()
+    progress = DedupedWarnings(callbacks.progress, lambda sentence: callbacks.tell("debug", "warning", sentence))
 
-    own = os.path.realpath(os.fsencode(settings.home))
-    return FolderWatcher(roots, own, poll, attention.wake, partial(tell, "warning", "polling"), time.monotonic)
+    def work(job: Job) -> Summary:
+        own = library.reopen(_job_settings(library, job))
+        if job.when.watch:
+            # A model is kept ready if the next change may come any second, and not from one night to the next.
+            own = analyzers.apply_to(own)
+        request = IndexRequest(job.options.exclude, job.options.follow_symlinks)
+        return ingest_service.index(own, job.roots, request, progress.next(), record_idle=not job.when.watch)
+
+    @contextmanager
+    def jobs() -> Iterator[Store]:
+        library.settings.make_home()
+        with library.database.open() as store:
+            yield store
+
+    return Schedule(jobs, work, time.time, local_zone(), callbacks.tell, after)
+
+
+def _job_settings(library: Library, job: Job) -> Settings:
+    """The settings, with what the job's options say instead."""
+    settings, options = library.settings, job.options
+    return replace(
+        settings,
+        model=options.model or settings.model,
+        faces=options.faces or settings.faces,
+        device=options.device or settings.device,
+        batch_size=options.batch_size or settings.batch_size,
+        workers=options.workers or settings.workers,
+    )
+
+
+def _recover(library: Library, schedule: Schedule) -> None:
+    library.settings.make_home()
+    if library.database.current_writer() is None:
+        schedule.recover()
+
+
+def _metrics_file(library: Library, callbacks: RunCallbacks, path: Path | None) -> MetricsFile:
+    return MetricsFile(path, partial(collect_metrics, library), callbacks.tell)

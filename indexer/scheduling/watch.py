@@ -4,87 +4,117 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NoReturn
 
-from indexer.bootstrap import AnalyzerFactory, knows, open_batch_analyzer
 from indexer.domain.errors import Interrupted, MoodexError, WriterBusy
 from indexer.ingest import service as ingest_service
-from indexer.scheduling.run_support import CachedAnalyzerFactory, DedupedWarnings, RunCallbacks
-from indexer.scheduling.service import STOP_NOTICE, open_folder_watcher
+from indexer.ingest.roots import split_available_roots
+from indexer.scheduling.run_support import (
+    STOP_NOTICE,
+    CachedAnalyzerFactory,
+    DedupedWarnings,
+    RunCallbacks,
+    open_folder_watcher,
+)
 from indexer.scheduling.timing import back_off
 from indexer.system.signals import interruptible
 
 if TYPE_CHECKING:
     from indexer.domain.reports import Summary
-    from indexer.ingest.run import IndexOptions
-    from indexer.settings import Settings
+    from indexer.ingest.run import IndexRequest
+    from indexer.library import Library
 
-
-_TURN = 1.0
-"""Seconds after which watching tries again where somebody else is writing."""
+_WRITER_RETRY_SECONDS = 1.0
+"""Seconds after which watching tries again while another process writes."""
 
 
 def watch(
-    settings: Settings,
+    library: Library,
     paths: Sequence[bytes],
-    options: IndexOptions,
+    request: IndexRequest,
     poll: float | None,
-    hands: RunCallbacks,
-    told: Callable[[Summary], None],
-    reader_factory: AnalyzerFactory = open_batch_analyzer,
+    callbacks: RunCallbacks,
+    report: Callable[[Summary], None],
 ) -> NoReturn:
-    """Index, then what changes within seconds, until asked to stop. `told` hears of each run that had something to do.
+    """Index, then whatever changes within seconds, until asked to stop. `report` is called for each run with something to do.
 
-    Others get their turn at writing between runs. Raises UsageError for paths that do not exist, and Interrupted.
+    Other processes can write between runs. Raises UsageError for paths that do not exist, and Interrupted.
     """
-    from indexer.ingest.roots import split_available_roots
-
-    here, away = split_available_roots(paths, partial(knows, settings))
-    roots = [*here, *away]
-    reader = CachedAnalyzerFactory(reader_factory)
-    sparing = DedupedWarnings(hands.progress)
-    with interruptible(STOP_NOTICE) as attention, open_folder_watcher(settings, roots, poll, attention, hands.tell) as ear:
-        while not ear.ready:
-            attention.wait(1)
-        changed, failures, first, failed = set(roots), 0, True, 0
+    roots = split_available_roots(paths, library.source, library.knows).all()
+    loop = _WatchLoop(
+        CachedAnalyzerFactory().apply_to(library), roots, request, callbacks, report, DedupedWarnings(callbacks.progress)
+    )
+    with (
+        interruptible(STOP_NOTICE) as wait,
+        open_folder_watcher(library, roots, poll, wait, callbacks.tell) as watcher,
+    ):
+        while not watcher.ready:
+            wait.wait(1)
         while True:
-            try:
-                summary = ingest_service.index(
-                    settings,
-                    sorted(changed),
-                    replace(options, idle_runs=first, force=options.force and first),
-                    sparing.next(),
-                    reader,
-                )
-                if first or _did_something(summary) or summary.failed != failed:
-                    told(summary)
-                if first:
-                    names = ", ".join(repr(os.fsdecode(root)) for root in roots)
-                    hands.tell("info", "watching", f"Watching {names}; Ctrl-C stops.", roots=list(map(os.fsdecode, roots)))
-                changed, failures, first, failed = set(), 0, False, summary.failed
-            except WriterBusy as busy:
-                if not failures:
-                    hands.tell("warning", "waiting", str(busy))
-                failures += 1
-                attention.wait(_TURN)
-            except Interrupted:
+            while pause := loop.step():
+                wait.wait(pause)
+                loop.add_changes(watcher.changed())
+            while not loop.add_changes(watcher.changed()):
+                wait.wait(watcher.wait())
+
+
+@dataclass(slots=True)
+class _WatchLoop:
+    """The runs of watching. The first indexes all roots, and raises what goes wrong; later ones are tried again."""
+
+    library: Library
+    roots: Sequence[bytes]
+    request: IndexRequest
+    callbacks: RunCallbacks
+    report: Callable[[Summary], None]
+    progress: DedupedWarnings
+    failures: int = 0
+    failed_files: int = 0
+    is_first: bool = True
+    changed: frozenset[bytes] = frozenset()
+
+    def __post_init__(self) -> None:
+        self.changed = frozenset(self.roots)
+
+    def step(self) -> float:
+        """Index what has changed; return 0, or the seconds after which to try again."""
+        tell = self.callbacks.tell
+        try:
+            self._index()
+        except WriterBusy as busy:
+            if not self.failures:
+                tell("warning", "waiting", str(busy))
+            self.failures += 1
+            return _WRITER_RETRY_SECONDS
+        except Interrupted:
+            raise
+        except MoodexError as error:
+            if self.is_first:
                 raise
-            except MoodexError as error:
-                if first:
-                    raise
-                failures += 1
-                hands.tell("error", "trouble", f"{error} (tried again in {back_off(failures):.0f} s)")
-                attention.wait(back_off(failures))
-            while not (changed := changed | _indexable(settings, ear.changed())):
-                attention.wait(ear.wait())
+            self.failures += 1
+            pause = back_off(self.failures)
+            tell("error", "trouble", f"{error} (tried again in {pause:.0f} s)")
+            return pause
+        self.changed, self.failures, self.is_first = frozenset(), 0, False
+        return 0.0
 
+    def add_changes(self, roots: set[bytes]) -> bool:
+        """Note roots below which something changed; return whether there is anything to index.
 
-def _indexable(settings: Settings, roots: set[bytes]) -> set[bytes]:
-    """Those that there is anything to do about: a folder that went before anything in it was indexed is no error here."""
-    return {root for root in roots if os.path.exists(root) or knows(settings, root)}
+        A folder that went before anything in it was indexed is not an error here.
+        """
+        self.changed |= {root for root in roots if self.library.source.exists(root) or self.library.knows(root)}
+        return bool(self.changed)
 
-
-def _did_something(summary: Summary) -> bool:
-    return bool(summary.indexed or summary.reused or summary.moved or summary.removed or summary.expired)
+    def _index(self) -> None:
+        request = replace(self.request, force=self.request.force and self.is_first)
+        summary = ingest_service.index(
+            self.library, sorted(self.changed), request, self.progress.next(), record_idle=self.is_first
+        )
+        if self.is_first or summary.changed_anything or summary.failed != self.failed_files:
+            self.report(summary)
+        if self.is_first:
+            names = list(map(os.fsdecode, self.roots))
+            self.callbacks.tell("info", "watching", f"Watching {', '.join(map(repr, names))}; Ctrl-C stops.", roots=names)
+        self.failed_files = summary.failed

@@ -1,22 +1,24 @@
-"""What a user asks, in the user's words, to a Query: emotions by any synonym, a picture by path or id, the model by name."""
+"""Search requests to queries."""
 
 from __future__ import annotations
 
 import os
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from indexer.domain.emotions import canonical
+from indexer.domain.emotions import canonical, with_children
 from indexer.domain.errors import ImageError, NotIndexed, UsageError
-from indexer.domain.queries import SearchQuery, SearchRequest
+from indexer.domain.images import to_pixel_box
+from indexer.domain.queries import Hit, SearchQuery, SearchRequest
 from indexer.registry.selection import available_emotions
 from indexer.system.paths import indexed_path
 
 if TYPE_CHECKING:
-    from indexer.analysis.analyzer import AnalyzedImage, Analyzer
     from indexer.domain.images import DecodedImage
+    from indexer.domain.predictions import AnalyzedImage
     from indexer.domain.types import Floats, Halves
+    from indexer.ports.analyzer import Analyzer
     from indexer.ports.store_reader import StoredModel, StoreReader
 
 _SHORTEST_ID = 4
@@ -40,16 +42,18 @@ def check(request: SearchRequest) -> None:
 def resolve_request(
     request: SearchRequest, store: StoreReader, model: StoredModel, open_analyzer: Callable[[], Analyzer]
 ) -> SearchQuery:
-    """The query that a request means. `open_analyzer` is called only for a picture that the model has never seen. Of a picture
-    with faces, known or not, the main one is what hits must resemble.
+    """Resolve what a user typed: emotions by any synonym, an image by file, path or id, a folder by any path.
 
-    Raises UnknownEmotion, NotIndexed for an id or path that is not there, UsageError for a picture that cannot be read.
+    `open_analyzer` is called only for an image that the model has not analyzed. Of an image with faces, the main one is compared.
+
+    Raises UnknownEmotion, NotIndexed for an id or path that is not indexed, UsageError for an image that cannot be read.
     """
     known = available_emotions(store, model)
+    excluded = _expand(request.excluded, known, request.exact_label)
+    wanted = (_expand(request.emotions, known, request.exact_label) if request.emotions else frozenset(known)) - excluded
     return SearchQuery(
-        emotions=frozenset(canonical(word, known) for word in request.emotions),
-        excluded=frozenset(canonical(word, known) for word in request.excluded),
-        exact_label=request.exact_label,
+        emotions=None if wanted == frozenset(known) else wanted,
+        excluded=excluded,
         min_score=request.min_score,
         like=_vector(request, store, model, open_analyzer),
         under=None if request.under is None else indexed_path(request.under, store.holds),
@@ -57,6 +61,12 @@ def resolve_request(
         offset=request.offset,
         dedupe=request.dedupe,
     )
+
+
+def _expand(words: Sequence[str], known: Sequence[str], exact_label: bool) -> frozenset[str]:
+    """Return the known emotions that words mean, with their sub-emotions unless `exact_label`."""
+    emotions = {canonical(word, known) for word in words}
+    return frozenset().union(*([emotion] if exact_label else with_children(emotion) for emotion in emotions)) & frozenset(known)
 
 
 def _vector(
@@ -76,7 +86,7 @@ def _vector(
         raise _unreadable(request.image, error) from error
     if known is not None:
         return _widened(_stored(store, known))
-    return _widened(read_and_analyze(request.image, open_analyzer())[1][0].embedding)
+    return _widened(_read_and_analyze(request.image, open_analyzer())[1][0].embedding)
 
 
 def _indexed(like: bytes, store: StoreReader, model: StoredModel) -> int:
@@ -108,7 +118,19 @@ def _widened(vector: Halves) -> Floats:
     return vector.astype(np.float32)
 
 
-def read_and_analyze(path: bytes, reader: Analyzer) -> tuple[DecodedImage, AnalyzedImage]:
+def analyze_file(path: bytes, analyzer: Analyzer) -> list[Hit]:
+    """Analyze an image now; return a hit for each face, the largest first. Raises UsageError for one that cannot be read."""
+    image, predictions = _read_and_analyze(path, analyzer)
+    hits = []
+    for prediction in predictions:
+        emotions = dict(zip(analyzer.classifier.card.labels, prediction.probabilities, strict=True))
+        best = max(emotions, key=emotions.__getitem__)
+        box = None if prediction.face is None else to_pixel_box(prediction.face, image.width, image.height)
+        hits.append(Hit(os.path.realpath(path), image.digest.hex(), best, emotions[best], emotions, box=box))
+    return hits
+
+
+def _read_and_analyze(path: bytes, reader: Analyzer) -> tuple[DecodedImage, AnalyzedImage]:
     """A picture that is looked at now, and what the model says of it."""
     from indexer.system.safe_read import read
 

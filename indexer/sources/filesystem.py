@@ -1,16 +1,45 @@
-"""Folders to stamps: which picture files lie under a root, and what they look like from outside. Opens no file."""
+"""Images on the file system of this machine."""
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from pathspec import GitIgnoreSpec
 
-from indexer.domain.files import Failure, changed_ns
-from indexer.ports.sources import EXTENSIONS, ScannedFolder, ScanOptions
+from indexer.domain.files import Failure, FileStamp, changed_ns
+from indexer.ports.sources import EXTENSIONS, ScannedFolder, ScanOptions, Watcher
+from indexer.system.safe_read import read
+
+
+class FileSystemSource:
+    """Implements `indexer.ports.sources.ImageSource`."""
+
+    def exists(self, path: bytes) -> bool:
+        return os.path.exists(path)
+
+    def is_folder(self, path: bytes) -> bool:
+        return os.path.isdir(path)
+
+    def real_path(self, path: bytes) -> bytes:
+        return os.path.realpath(path)
+
+    def scan(self, root: bytes, options: ScanOptions) -> Iterator[ScannedFolder]:
+        return scan(root, options)
+
+    def read(self, path: bytes) -> tuple[bytes, FileStamp]:
+        return read(path)
+
+    def watch(
+        self, roots: Sequence[bytes], own_folder: bytes, poll: float | None, wake: Callable[[], None], warn: Callable[[str], None]
+    ) -> AbstractContextManager[Watcher]:
+        from indexer.sources.folder_watcher import FolderWatcher
+
+        return FolderWatcher(roots, own_folder, poll, wake, warn, time.monotonic)
 
 
 def scan(root: bytes, options: ScanOptions) -> Iterator[ScannedFolder]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 
@@ -37,3 +38,10 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def unique_backup_name(path: Path, why: str) -> Path:
+    """Return an unused name next to a file, made of its name, why the copy is made, and the time."""
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    names = (path.with_name(f"{path.name}.{why}-{stamp}{more}") for more in ("", *(f"-{number}" for number in range(2, 1000))))
+    return next(name for name in names if not name.exists())

@@ -1,116 +1,138 @@
-"""The composition root of learning from people's labels, and of taking that back."""
+"""Teaching: fit the model in use to the user's labels, undo that, and suggest what to label next."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from indexer.bootstrap import chosen_key, model_registry, need_database, open_store
+from db.vectors.sync import sync_index
 from indexer.domain.errors import UsageError
 from indexer.domain.models import FULL_PRECISION
 from indexer.domain.reports import TeachReport, UndoReport
-from indexer.registry.selection import select_stored_model
+from indexer.ports.progress import task
+from indexer.registry.forget import forget
+from indexer.registry.selection import open_selected, select_stored_model
 from indexer.system.signals import graceful_stop
+from indexer.teaching import training_set
 
 if TYPE_CHECKING:
-    from db.sqlite.store import SqliteStore
+    from indexer.domain.reports import Suggestion
+    from indexer.library import Library
     from indexer.ports.progress import Progress
+    from indexer.ports.store import Store
     from indexer.ports.store_reader import StoredModel
-    from indexer.settings import Settings
-    from models.teaching.model_version import EmbeddingScorer
+    from indexer.ports.teaching import Scorer
+
+_CHOSEN_BY_SETTINGS = "settings"
 
 
-def teach(settings: Settings, name: str | None, progress: Progress) -> TeachReport:
-    """Refit the last layer of the model in use to all labels; where that helps, the new version is in use from now on.
+def teach(library: Library, name: str | None, progress: Progress) -> TeachReport:
+    """Fit the last layer of the model in use to all labels; if that helps, the new version is in use from then on.
 
-    Raises UsageError, ModelUnavailable, NotIndexed and WriterBusy; nothing has changed then.
+    `name` is that of the new version; None: a numbered one. Raises UsageError, ModelUnavailable, NotIndexed and WriterBusy;
+    nothing has changed then.
     """
-    from db.vectors.files import FaissFiles
-    from db.writer_lock import writer_lock
-    from indexer.registry.forget import forget
-    from indexer.teaching.training_set import build_teaching_set
-    from models.teaching.model_version import learn
-
-    need_database(settings)
-    if settings.precision != FULL_PRECISION:
+    library.require_database()
+    if library.settings.precision != FULL_PRECISION:
         raise UsageError(f"Teaching is for what is indexed in {FULL_PRECISION}; leave out --precision and MOODEX_PRECISION.")
-    known = model_registry(settings)
-    in_use, rescored = known.in_use(), 0
-    chosen = in_use.set_by == "settings"
-    with writer_lock(settings.home), graceful_stop("nothing was changed") as check_stop, open_store(settings) as store:
-        model = select_stored_model(store, known.stored_name(), chosen_key(settings))
-        given = build_teaching_set(store, model)
-        taken = {one.card.name for one in store.models() if one.used}
-        version = learn(known, in_use.name, given, name, taken, check_stop)
-        new = version.new
-        if new is not None:
-            try:
-                rescored = _rescore(settings, store, model, new, progress, check_stop)
+    in_use = library.models.in_use()
+    becomes_default = in_use.set_by != _CHOSEN_BY_SETTINGS
+    with _writing(library) as (store, check_stop):
+        model = select_stored_model(store, library.models)
+        examples = training_set.build_teaching_set(store, model)
+        used = {stored.card.name for stored in store.models() if stored.used}
+        version = library.teacher().learn(in_use.name, examples, name, used, check_stop)
+        rescored = 0
+        if version.scorer is not None:
+            with _removed_on_failure(library, store, version.scorer):
+                rescored = _rescore(library, store, model, version.scorer, progress, check_stop)
                 check_stop()
-                if not chosen:
-                    known.use(new.card.name)
-            except BaseException:
-                # The file first: that needs no room on a disk that may be full, and makes some.
-                known.remove(new.card.name)
-                forget(store, FaissFiles(settings.vectors), new.card.name, {one.name: card.key for one, card in known.cards()})
-                raise
-    done = version.taught
-    now = in_use.name if new is None else new.card.name
-    is_new = new is not None
-    measured = done.before, done.after, done.tested
-    return TeachReport(now, is_new, is_new and not chosen, *measured, given.counts(), rescored, version.already)
+                if becomes_default:
+                    library.models.use(version.scorer.card.name)
+    is_new = version.scorer is not None
+    return TeachReport(
+        model=in_use.name if version.scorer is None else version.scorer.card.name,
+        new=is_new,
+        default=is_new and becomes_default,
+        before=version.before,
+        after=version.after,
+        tested=version.tested,
+        labels=examples.counts(),
+        rescored=rescored,
+        already=version.unchanged,
+    )
 
 
-def undo_teaching(settings: Settings, progress: Progress) -> UndoReport:
-    """Return to the model that was in use before the last teaching, and forget what was taught. The labels stay.
+def undo_teaching(library: Library, progress: Progress) -> UndoReport:
+    """Return to the model from before the last teaching, and delete the version that was taught. Labels stay.
 
-    What was indexed meanwhile is scored by the earlier model too. Raises UsageError, ModelUnavailable, NotIndexed, WriterBusy.
+    What was indexed since then is scored by the earlier model too. Raises UsageError, ModelUnavailable, NotIndexed and
+    WriterBusy.
     """
-    from db.vectors.files import FaissFiles
-    from db.writer_lock import writer_lock
-    from indexer.registry.forget import forget
-    from models.teaching.model_version import earlier
-
-    need_database(settings)
-    known = model_registry(settings)
-    in_use, rescored = known.in_use(), 0
-    name = in_use.name
-    if in_use.set_by == "settings":
+    library.require_database()
+    in_use = library.models.in_use()
+    if in_use.set_by == _CHOSEN_BY_SETTINGS:
         raise UsageError(
-            f"{name!r} is what --model, MOODEX_MODEL or the configuration file names; only the default can be undone."
+            f"{in_use.name!r} is what --model, MOODEX_MODEL or the configuration file names; only the default can be undone."
         )
-    earlier_name, answering = earlier(known, name)
-    with writer_lock(settings.home), graceful_stop("nothing was changed") as check_stop, open_store(settings) as store:
-        model = select_stored_model(store, known.stored_name(), chosen_key(settings))
-        if answering is not None:
-            rescored = _rescore(settings, store, model, answering, progress, check_stop)
-        known.use(earlier_name)
-        forget(store, FaissFiles(settings.vectors), name, {one.name: card.key for one, card in known.cards()})
-        known.remove(name)
+    earlier_name, scorer = library.teacher().earlier(in_use.name)
+    rescored = 0
+    with _writing(library) as (store, check_stop):
+        model = select_stored_model(store, library.models)
+        if scorer is not None:
+            rescored = _rescore(library, store, model, scorer, progress, check_stop)
+        library.models.use(earlier_name)
+        _forget(library, store, in_use.name)
+        library.models.remove(in_use.name)
     return UndoReport(earlier_name, rescored)
 
 
+def suggest(library: Library, count: int) -> list[Suggestion]:
+    """Suggest unlabeled images whose labels would teach the model in use most. Raises NotIndexed and ModelUnavailable."""
+    with open_selected(library) as (store, model), store.snapshot():
+        return training_set.suggest(store, model, library.teacher(), count)
+
+
+@contextmanager
+def _writing(library: Library) -> Iterator[tuple[Store, Callable[[], None]]]:
+    with (
+        library.database.lock_writer(),
+        graceful_stop("nothing was changed") as check_stop,
+        library.database.open() as store,
+    ):
+        yield store, check_stop
+
+
+@contextmanager
+def _removed_on_failure(library: Library, store: Store, version: Scorer) -> Iterator[None]:
+    """Remove an installed version, and what it predicted, unless the `with` block ends well."""
+    finished = False
+    try:
+        yield
+        finished = True
+    finally:
+        if not finished:
+            # The file first: that needs no room on a disk that may be full, and makes some.
+            library.models.remove(version.card.name)
+            _forget(library, store, version.card.name)
+
+
+def _forget(library: Library, store: Store, name: str) -> None:
+    forget(store, library.vector_storage(), name, {model.name: card.key for model, card in library.models.cards()})
+
+
 def _rescore(
-    settings: Settings,
-    store: SqliteStore,
+    library: Library,
+    store: Store,
     source: StoredModel,
-    answering: EmbeddingScorer,
+    scorer: Scorer,
     progress: Progress,
     check_stop: Callable[[], None],
 ) -> int:
-    """Let a model predict from the embeddings of another that shares them; its vector index is made at once."""
-    from db.vectors.files import FaissFiles
-    from db.vectors.sync import sync_index
-
-    def advance(done: int) -> None:
-        check_stop()
-        progress.advance(done, 0)
-
-    progress.start(store.pictures(source.id))
-    try:
-        target = store.register_model(answering.card)
-        rescored = store.rescore(source.id, target, answering.score, advance)
-    finally:
-        progress.finish()
-    sync_index(store, FaissFiles(settings.vectors), next(one for one in store.models() if one.id == target))
+    """Predict from the stored embeddings of another model, and index the result; return how many predictions there were."""
+    with task(progress, check_stop, store.pictures(source.id)) as advance:
+        target = store.register_model(scorer.card)
+        rescored = store.rescore(source.id, target, scorer.score, advance)
+    sync_index(store, library.vector_storage(), next(model for model in store.models() if model.id == target))
     return rescored

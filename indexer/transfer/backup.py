@@ -1,4 +1,4 @@
-"""Backups: everything that cannot be computed again, in one file."""
+"""Backups: everything that cannot be computed again, and what took long to compute, in one file."""
 
 from __future__ import annotations
 
@@ -8,63 +8,58 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from indexer.bootstrap import need_database
 from indexer.domain.errors import UsageError
 from indexer.domain.health import BackupReport
 from indexer.ports.progress import task
 from indexer.system.signals import graceful_stop
+from indexer.transfer.backup_file import DATABASE, models_in, write_archive
 from indexer.transfer.output_file import check_output_path, translate_output_errors
 
 if TYPE_CHECKING:
+    from indexer.library import Library
     from indexer.ports.progress import Progress
-    from indexer.settings import Settings
+
+_PAGE_BYTES = 4096
+"""The size of a page of the database, as progress shows it."""
 
 
-_EXPORT_PAGE_ROWS = 4096
+def backup(library: Library, target: Path, force: bool, progress: Progress) -> BackupReport:
+    """Write the database, as it is at this moment, and the user's own models into one file, even during an index run.
 
-
-def backup(settings: Settings, target: Path, force: bool, progress: Progress) -> BackupReport:
-    """Write everything that cannot be computed anew, and what it took long to compute, into one file, also while something is
-    indexed: the database as it is at this moment, and the user's own models.
-
-    Raises UsageError where the file is there, unless `force`, or cannot be written, NotIndexed, StoreDamaged.
+    Raises UsageError if the file exists, unless `force`, or cannot be written; NotIndexed and StoreDamaged.
     """
-    from db.sqlite.check import count_rows
-    from db.sqlite.database_files import copy_database, remove_database
-    from db.sqlite.raw_connection import reading
-    from indexer.transfer.backup_file import DATABASE, models_in, write_archive
-
-    need_database(settings)
+    library.require_database()
     check_output_path(target, force)
-    if target.resolve() == settings.database.resolve():
+    maintenance = library.database.maintenance
+    if maintenance is None:
+        raise UsageError("This library's database is a server's; back it up with the tools of that server.")
+    if maintenance.holds(target):
         raise UsageError(f"{target} is the library itself; choose another name for its backup.")
     copy = target.with_name(f".{target.name}.{os.getpid()}.sqlite.tmp")
     with graceful_stop("nothing was written") as check_stop, translate_output_errors(target):
         try:
-            with _pages(progress, check_stop) as advance:
-                copy_database(settings.database, copy, advance, check_stop)
-            with reading(copy) as connection:
-                rows = count_rows(connection)
-            files = {DATABASE: copy, **models_in(settings.models)}
-            with task(progress, check_stop, sum(file.stat().st_size for file in files.values())) as count:
-                manifest = write_archive(target, files, rows, count)
+            with _page_progress(progress, check_stop) as advance_pages:
+                rows = maintenance.copy_to(copy, advance_pages, check_stop)
+            files = {DATABASE: copy, **models_in(library.settings.models)}
+            with task(progress, check_stop, sum(file.stat().st_size for file in files.values())) as advance:
+                manifest = write_archive(target, files, rows, advance)
         finally:
-            remove_database(copy)
+            maintenance.remove_copy(copy)
     return BackupReport(target, target.stat().st_size, rows, len(manifest.members) - 1)
 
 
 @contextmanager
-def _pages(progress: Progress, check_stop: Callable[[], None]) -> Iterator[Callable[[int, int], None]]:
-    """As `task`, for a number of pages that is known only when the work has begun."""
+def _page_progress(progress: Progress, check_stop: Callable[[], None]) -> Iterator[Callable[[int, int], None]]:
+    """Show the copying of pages, whose number is known only once it has begun."""
     before = -1
 
     def advance(done: int, total: int) -> None:
         nonlocal before
         check_stop()
         if before < 0:
-            progress.start(total * _EXPORT_PAGE_ROWS)
+            progress.start(total * _PAGE_BYTES)
             before = 0
-        progress.advance((done - before) * _EXPORT_PAGE_ROWS, 0)
+        progress.advance((done - before) * _PAGE_BYTES, 0)
         before = done
 
     try:

@@ -7,53 +7,44 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from indexer.bootstrap import open_with_model
-from indexer.domain.export import Export, ExportFilter, ExportReport, ExportRequest
+from indexer.domain.emotions import canonical, with_children
+from indexer.domain.export import Export, ExportFilter, ExportReport
+from indexer.ports.progress import task
+from indexer.registry.selection import available_emotions, open_selected
+from indexer.system.atomic import replace_file
 from indexer.system.signals import graceful_stop
 from indexer.transfer.output_file import check_output_path, translate_output_errors
 
 if TYPE_CHECKING:
+    from indexer.domain.export import ExportRequest
+    from indexer.library import Library
     from indexer.ports.progress import Progress
-    from indexer.settings import Settings
-
 
 Writer = Callable[[Export, Path, Callable[[int], None]], int]
-"""Writes an export to a file, and says so after every portion; how many rows."""
+"""Writes an export to a file, calling back with the rows of each chunk; returns how many rows there were."""
 
 
-def export(settings: Settings, asked: ExportRequest, target: Path, force: bool, how: tuple[Writer, Progress]) -> ExportReport:
-    """Write what a model says of all or some pictures, with people's labels, to a file, as it is at this moment.
+def export(library: Library, request: ExportRequest, write: Writer, progress: Progress) -> ExportReport:
+    """Write the model's results and the users' labels, for all or some images, as they are at one moment.
 
-    Raises UsageError where the file is there, unless `force`, UnknownEmotion, NotIndexed, ModelUnavailable, StoreDamaged.
+    Raises UsageError if the file exists, unless the request forces it, UnknownEmotion, NotIndexed, ModelUnavailable and
+    StoreDamaged.
     """
-    from db.sqlite.errors import translate_sqlite_errors
-    from db.sqlite.export_query import exported
-    from db.sqlite.raw_connection import reading
-    from indexer.domain.emotions import canonical, with_children
-    from indexer.registry.selection import available_emotions
-    from indexer.system.atomic import replace_file
-
-    check_output_path(target, force)
-    write, progress = how
+    target = request.target
+    check_output_path(target, request.force)
     rows = 0
-    with graceful_stop("nothing was written") as check_stop, open_with_model(settings) as (store, model):
+    with graceful_stop("nothing was written") as check_stop, open_selected(library) as (store, model):
         known = available_emotions(store, model)
-        emotions = frozenset().union(*(with_children(canonical(word, known)) for word in asked.emotions))
-        wanted = ExportFilter(emotions or None, None if asked.under is None else os.path.realpath(asked.under))
+        emotions = frozenset().union(*(with_children(canonical(word, known)) for word in request.emotions))
+        under = None if request.under is None else os.path.realpath(request.under)
 
-        def advance(count: int) -> None:
-            check_stop()
-            progress.advance(count, 0)
+        with task(progress, check_stop, store.regions(model.id)) as advance:
 
-        def fill(temporary: Path) -> None:
-            nonlocal rows
-            with translate_sqlite_errors(settings.database), reading(settings.database, check_stop) as connection:
-                rows = write(Export(model.card, exported(connection, model.id, model.card, wanted)), temporary, advance)
+            def fill(temporary: Path) -> None:
+                nonlocal rows
+                with library.database.export_rows(model, ExportFilter(emotions or None, under), check_stop) as chunks:
+                    rows = write(Export(model.card, chunks), temporary, advance)
 
-        progress.start(store.regions(model.id))
-        try:
             with translate_output_errors(target):
                 replace_file(target, fill)
-        finally:
-            progress.finish()
     return ExportReport(str(target), rows, model.card.name)

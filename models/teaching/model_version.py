@@ -32,7 +32,7 @@ from models.teaching.replay import (
 if TYPE_CHECKING:
     from indexer.domain.reports import TeachingSet
     from indexer.domain.types import Floats, Halves
-    from models.model_registry import ModelRegistry
+    from models.model_registry import FolderModelRegistry
 
 _FIRST_PULL = RefitSettings(share=1.0, anchor=1e-4)
 
@@ -60,7 +60,7 @@ class Version:
 
 
 def learn(
-    registry: ModelRegistry,
+    registry: FolderModelRegistry,
     in_use: str,
     lesson: TeachingSet,
     name: str | None,
@@ -116,7 +116,7 @@ def learn(
     return Version(taught, _answering(*checkpoint.load(path)))
 
 
-def earlier(registry: ModelRegistry, in_use: str) -> tuple[str, EmbeddingScorer | None]:
+def earlier(registry: FolderModelRegistry, in_use: str) -> tuple[str, EmbeddingScorer | None]:
     """The model that was in use before a version was taught: its name, and what answers for it if it reads what is stored.
 
     Raises UsageError for a model that was not taught, ModelUnavailable where the earlier one has gone.

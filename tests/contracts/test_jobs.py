@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from db.sqlite.store import SqliteStore
-from indexer.domain.jobs import Job, JobOptions, Jobs, JobStatus, Trigger
+from indexer.domain.jobs import Job, JobOptions, JobStatus, Trigger
+from indexer.ports.job_store import JobStore
 from tests.support.memory_jobs import MemoryJobs
 
 NIGHTLY = Job(
@@ -23,7 +24,7 @@ HOURLY = Job("hourly", (b"/b",), Trigger(every=3600.0, watch=True))
 
 
 @pytest.fixture(params=["sqlite", "memory"])
-def schedule(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Jobs]:
+def schedule(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[JobStore]:
     if request.param == "memory":
         yield MemoryJobs()
     else:
@@ -32,20 +33,20 @@ def schedule(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Jobs]:
         store.close()
 
 
-def test_jobs_come_back_as_they_were_added_by_name(schedule: Jobs) -> None:
+def test_jobs_come_back_as_they_were_added_by_name(schedule: JobStore) -> None:
     assert schedule.jobs() == []
     assert schedule.add_job(NIGHTLY)
     assert schedule.add_job(HOURLY)
     assert schedule.jobs() == [HOURLY, NIGHTLY]
 
 
-def test_a_name_is_taken_once(schedule: Jobs) -> None:
+def test_a_name_is_taken_once(schedule: JobStore) -> None:
     assert schedule.add_job(NIGHTLY)
     assert not schedule.add_job(replace(HOURLY, name="nightly"))
     assert schedule.jobs() == [NIGHTLY]
 
 
-def test_a_removed_job_is_gone(schedule: Jobs) -> None:
+def test_a_removed_job_is_gone(schedule: JobStore) -> None:
     schedule.add_job(NIGHTLY)
     assert schedule.remove_job("nightly")
     assert not schedule.remove_job("nightly")
@@ -53,7 +54,7 @@ def test_a_removed_job_is_gone(schedule: Jobs) -> None:
     assert schedule.jobs() == []
 
 
-def test_of_two_that_would_run_a_job_one_does(schedule: Jobs) -> None:
+def test_of_two_that_would_run_a_job_one_does(schedule: JobStore) -> None:
     schedule.add_job(NIGHTLY)
     schedule.note_job("nightly", JobStatus(retry_at=9.0, failures=2))
     assert schedule.claim_job("nightly", None, 10.0)
@@ -65,7 +66,7 @@ def test_of_two_that_would_run_a_job_one_does(schedule: Jobs) -> None:
     assert not schedule.claim_job("none", None, 13.0)
 
 
-def test_how_a_job_went_is_remembered(schedule: Jobs) -> None:
+def test_how_a_job_went_is_remembered(schedule: JobStore) -> None:
     schedule.add_job(NIGHTLY)
     last = JobStatus(10.0, 20.0, 5.0, 80.0, "failed", "the disk is full", 3)
     schedule.note_job("nightly", last)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from indexer.analysis.analyzer import Analyzer
 from indexer.ingest import service as ingest_service
-from indexer.ingest.run import IndexOptions
+from indexer.ingest.run import IndexRequest
 from indexer.settings import Settings
 from tests.support.fake_models import FakeClassifier
+from tests.support.library import opened
 from tests.support.quiet import Remembered
 
 
@@ -24,9 +25,8 @@ class Told(Remembered):
 if __name__ == "__main__":
     pictures, home = sys.argv[1:]
     ingest_service.index(
-        Settings(home=Path(home), model="fake"),
+        opened(Settings(home=Path(home), model="fake"), lambda _: Analyzer(FakeClassifier(batch_size=4))),
         [os.fsencode(pictures)],
-        IndexOptions(),
+        IndexRequest(),
         Told(),
-        lambda settings: Analyzer(FakeClassifier(batch_size=4)),
     )

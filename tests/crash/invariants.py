@@ -16,7 +16,6 @@ from filelock import FileLock, Timeout
 
 from db.vectors.files import FaissFiles
 from db.vectors.sync import open_index
-from indexer import bootstrap
 from indexer.analysis.analyzer import Analyzer
 from indexer.domain.errors import MoodexError
 from indexer.domain.models import LOOK, ModelCard
@@ -27,6 +26,7 @@ from indexer.search.engine import search
 from indexer.settings import Settings
 from indexer.transfer.backup_file import extract, read_manifest
 from tests.crash.truth import Said, Truth, read_truth
+from tests.support.library import opened
 from tests.support.quiet import Remembered
 
 _EVERYTHING = 10_000
@@ -84,7 +84,7 @@ def check_up(settings: Settings) -> list[str]:
     if not settings.database.exists():
         return []
     try:
-        found = maintenance_service.doctor(settings, True, False, Remembered()).found.findings
+        found = maintenance_service.check(opened(settings), True, Remembered()).found.findings
     except MoodexError as error:
         return [f"doctor: {error}"]
     return [f"doctor: {one.kind}, {one.count}: {one.example}" for one in found if one.kind not in NOTES]
@@ -105,7 +105,7 @@ def searches(settings: Settings, truth: Truth, chance: random.Random) -> Iterato
     """Where searches answer otherwise than a look at every row: with the vector index as it was left, then as it is mended."""
     if not truth.said:
         return
-    with bootstrap.open_store(settings) as store:
+    with opened(settings).database.open() as store:
         models = [one for one in store.models() if one.used]
         files = FaissFiles(settings.vectors)
         for model in models:
@@ -117,14 +117,14 @@ def searches(settings: Settings, truth: Truth, chance: random.Random) -> Iterato
                     left = {hit.path: hit.similarity for hit in hits}
                     yield from _compared(f"as left, {model.card.name}, like {path!r}", left, expected, limit)
     for model in models:
-        named = _named(settings, model.card)
+        named = opened(_named(settings, model.card), _nobody)
         for path, wanted in _questions(truth, model.card, chance)[:1]:
             asked = SearchRequest(like=path, limit=_EVERYTHING)
-            mended = {hit.path: hit.similarity for hit in search_service.search(named, asked, _nobody)}
+            mended = {hit.path: hit.similarity for hit in search_service.search(named, asked)}
             yield from _compared(f"as mended, {model.card.name}, like {path!r}", mended, _all_alike(truth, model.card, wanted))
         emotion = chance.choice(sorted({said.emotion for (key, _, _), said in truth.said.items() if key == model.card.key}))
         asked = SearchRequest(emotions=(emotion,), exact_label=True, limit=_EVERYTHING)
-        by_emotion = {hit.path for hit in search_service.search(named, asked, _nobody)}
+        by_emotion = {hit.path for hit in search_service.search(named, asked)}
         live = truth.live()
         right = {
             path

@@ -19,7 +19,7 @@ from tests.crash.victim import FAKE, Place
 from tests.support import drawn
 from tests.support.builders import encoded, picture, write_pictures
 from tests.support.fake_models import FakeFaceDetector
-from tests.support.library import Library
+from tests.support.library import Library, opened
 
 EXAMPLES = Path(__file__).parents[2] / "examples/images"
 _SMALL = 7
@@ -75,7 +75,7 @@ def _some(place: Place) -> Library:
 
 def _say(library: Library, emotion: str, *names: str) -> None:
     paths = [os.fsencode(library.folder / name) for name in names]
-    labels_service.label(library.settings, parse_assignments(paths, emotion, False), False)
+    labels_service.label(library.opened, parse_assignments(paths, emotion, False), False)
 
 
 def _index(place: Place, *words: str) -> tuple[str, ...]:
@@ -208,7 +208,7 @@ def restore(place: Place) -> Commands:
     from tests.support.quiet import Remembered
 
     saved = place.out / "backup.zip"
-    transfer_backup.backup(library.settings, saved, False, Remembered())
+    transfer_backup.backup(library.opened, saved, False, Remembered())
     for path in place.home.glob("moodex.sqlite*"):
         path.unlink()
     shutil.rmtree(library.settings.vectors)
@@ -287,14 +287,14 @@ def teach(place: Place) -> Commands:
     settings = Library(place.pictures, place.home).settings
     from dataclasses import replace
 
-    from indexer.ingest.run import IndexOptions
+    from indexer.ingest.run import IndexRequest
     from tests.support.quiet import Remembered
 
-    settings = replace(settings, model=None, faces="off")
-    ingest_service.index(settings, [os.fsencode(place.pictures)], IndexOptions(), Remembered())
+    library = opened(replace(settings, model=None, faces="off"))
+    ingest_service.index(library, [os.fsencode(place.pictures)], IndexRequest(), Remembered())
     for kind, word in (("happy", "happy"), ("sad", "smug")):
         paths = [os.fsencode(path) for path in sorted(place.pictures.rglob(f"{kind}/*.png"))[::2]]
-        labels_service.label(settings, parse_assignments(paths, word, False), True)
+        labels_service.label(library, parse_assignments(paths, word, False), True)
     return (("teach", "--name", "mine"), ("teach", "--undo"))
 
 

@@ -32,7 +32,7 @@ from indexer.domain.queries import Hit, SearchRequest
 from indexer.domain.runs import DIED
 from indexer.exporters.text import writer_for
 from indexer.ingest import service as ingest_service
-from indexer.ingest.run import IndexOptions
+from indexer.ingest.run import IndexRequest
 from indexer.labels import service as labels_service
 from indexer.labels.assign import parse_assignments
 from indexer.maintenance import service as maintenance_service
@@ -58,6 +58,7 @@ from tests.crash.marked import (
     read,
     write,
 )
+from tests.support.library import opened
 from tests.support.quiet import Remembered
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ class Writer:
     def _away_and_back(self, group: int) -> None:
         aside = self._world.place / "aside"
         self._world.group(group).rename(aside)
-        self._index(self._world.pictures, grace=self._chance.choice((None, -1.0)))
+        self._index(self._world.pictures, grace_days=self._chance.choice((30, 0)))
         self.tally.counts["deleted"] += 1
         aside.rename(self._world.group(group))
         self._index(self._world.pictures)
@@ -194,22 +195,23 @@ class Writer:
                 self.tally.counts["broken"] += 1
             case "forget" if self._chance.random() < 0.2:
                 self._index(self._world.group(group), SECOND)
-                self._patiently(lambda: registry_service.remove_model(self._world.settings(FIRST), SECOND, predictions=True))
+                library = opened(self._world.settings(FIRST))
+                self._patiently(lambda: registry_service.remove_model(library, SECOND, predictions=True))
                 self.tally.counts["forgotten"] += 1
 
     def _label(self, group: int, emotion: str | None) -> None:
         said = parse_assignments([os.fsencode(self._world.group(group))], emotion, emotion is None)
-        self._patiently(lambda: labels_service.label(self._world.settings(FIRST), said, new=False))
+        self._patiently(lambda: labels_service.label(opened(self._world.settings(FIRST)), said, new=False))
         self.tally.counts["labelled"] += 1
 
-    def _index(self, folder: Path, model: str = FIRST, **options: Any) -> None:
+    def _index(self, folder: Path, model: str = FIRST, grace_days: int = 30, **request: Any) -> None:
+        settings = replace(self._world.settings(model), grace_days=grace_days)
         self._patiently(
             lambda: ingest_service.index(
-                self._world.settings(model),
+                opened(settings, lambda _: Analyzer(MarkReader(model))),
                 [os.fsencode(folder)],
-                IndexOptions(**options),
+                IndexRequest(**request),
                 Remembered(),
-                lambda settings: Analyzer(MarkReader(model)),
             )
         )
         self.tally.counts["runs"] += 1
@@ -297,13 +299,13 @@ class Asker:
 
     def _show(self) -> None:
         path = self._world.member(0, self._chance.randrange(MEMBERS))
-        hits = search_service.show(self._world.settings(FIRST), path, _reader)
+        hits = search_service.show(opened(self._world.settings(FIRST), _reader), path)
         check_hits(FIRST, hits)
         if [hit.path for hit in hits] != [path]:
             raise Torn(f"{path!r} is shown as {hits}")
 
     def _status(self) -> None:
-        status = status_service.status(self._world.settings(FIRST), 10)
+        status = status_service.status(opened(self._world.settings(FIRST)), 10)
         files = status.counts.files
         pictures = {model.card.name: count for model, count in status.models}
         if files.get(FileState.DONE, 0) % MEMBERS or any(count % MEMBERS for count in pictures.values()):
@@ -316,8 +318,8 @@ class Asker:
             raise Torn(f"a run that nobody killed has died: {status.runs}")
 
     def _export(self) -> None:
-        how = (writer_for(self._table, False), Remembered())
-        transfer_export.export(self._world.settings(FIRST), ExportRequest(), self._table, True, how)
+        request = ExportRequest(self._table, force=True)
+        transfer_export.export(opened(self._world.settings(FIRST)), request, writer_for(self._table, False), Remembered())
         rows = [json.loads(line) for line in self._table.read_text().splitlines()]
         hits = [
             Hit(
@@ -334,13 +336,13 @@ class Asker:
         check_whole(hits)
 
     def _doctor(self) -> None:
-        found = maintenance_service.doctor(self._world.settings(FIRST), False, False, Remembered()).found
+        found = maintenance_service.check(opened(self._world.settings(FIRST)), False, Remembered()).found
         if found.problems or found.of("runs_died"):
             raise Torn(f"a check-up found {found.findings}")
 
     def _search(self, model: str, **asked: Any) -> list[Hit]:
         question = replace(SearchRequest(limit=_EVERYTHING), **asked)
-        return search_service.search(self._world.settings(model), question, _reader)
+        return search_service.search(opened(self._world.settings(model), _reader), question)
 
 
 def _between() -> float:

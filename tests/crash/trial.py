@@ -186,11 +186,11 @@ class Trials:
 
     def _state(self) -> Truth:
         """What the database says now, in today's schema."""
-        from indexer.bootstrap import open_store
+        from indexer.bootstrap import open_library
 
         home = invariants.copied(self._place.home, self._copy)
         if (home / "moodex.sqlite").exists():
-            with open_store(self.settings):
+            with open_library(self.settings).database.open():
                 pass
         return read_truth(home / "moodex.sqlite")
 

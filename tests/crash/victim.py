@@ -9,21 +9,21 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 from tqdm import tqdm
 
 import cli
 from indexer import bootstrap
-from indexer.analysis.analyzer import AnalyzedImage, Analyzer
+from indexer.analysis.analyzer import Analyzer
 from indexer.domain.images import DecodedImage
-from indexer.ingest import service as ingest_service
-from indexer.search import service as search_service
+from indexer.domain.predictions import AnalyzedImage
 from indexer.settings import Settings
 from tests.crash.steps import Journal, Kill, Steps
 from tests.support.fake_models import FakeClassifier, FakeFaceDetector
@@ -130,10 +130,9 @@ def live(run: Run) -> None:
         own = {"MOODEX_CONFIG": str(run.place.root / "none.toml"), **({"MOODEX_MODEL": run.model} if run.model else {})}
         patches.enter_context(patch.dict(os.environ, {**dict.fromkeys(outside, ""), **own}))
         factory = _fake if run.model == FAKE else _real
-        for module, name in ((ingest_service, "index"), (search_service, "search"), (search_service, "show")):
-            patches.enter_context(patch.object(module, name, partial(getattr(module, name), reader_factory=factory)))
+        for name in ("open_analyzer", "open_batch_analyzer"):
+            patches.enter_context(patch.object(bootstrap, name, partial(factory, getattr(bootstrap, name))))
         Steps(run.place.world, run.place.kept, journal, run.kill).install()
-        cli.build_only(cli.app, {word for words in run.commands for word in words})
         journal.note("ready", at=time.monotonic())
         for number, words in enumerate(run.commands, run.first):
             journal.note("begun", command=number)
@@ -142,11 +141,11 @@ def live(run: Run) -> None:
         journal.note("over", at=time.monotonic())
 
 
-def _fake(settings: Settings, _threads: int = 0) -> Analyzer:
+def _fake(_open: Callable[..., Analyzer], settings: Settings, *_: object, **__: object) -> Analyzer:
     detector = None if settings.faces == "off" else FakeFaceDetector()
     return Noted(FakeClassifier(name=settings.model or FAKE, batch_size=4), detector)
 
 
-def _real(settings: Settings) -> Analyzer:
-    reader = bootstrap.open_batch_analyzer(settings)
+def _real(open_real: Callable[..., Analyzer], *arguments: Any, **options: Any) -> Analyzer:
+    reader = open_real(*arguments, **options)
     return Noted(reader.classifier, reader.detector, reader.decoders)

@@ -63,7 +63,7 @@ def test_an_added_model_becomes_the_default_and_is_used(moodex: Run, home: Path,
     assert json.loads(done(moodex("index", pictures, "--json")))["model"] == "mine"
     assert listed(moodex) == {"moodex-lite0": (False, 0), "mine": (True, 6)}
     assert count(moodex) == 6
-    one_sentence(moodex("search", "-e", "sad", "--model", "moodex-lite0"), 2, "No pictures are indexed with the model")
+    one_sentence(moodex("search", "-e", "sad", "--model", "moodex-lite0"), 2, "No images are indexed with the model")
 
 
 def test_the_environment_goes_before_the_homes_default(moodex: Run, home: Path, weights: Path) -> None:

@@ -27,7 +27,7 @@ from indexer.scheduling import service as scheduling_service
 from indexer.settings import Settings
 from tests.e2e.conftest import ROOT, Run, run_cli
 from tests.support.builders import write_pictures
-from tests.support.library import Library
+from tests.support.library import Library, opened
 
 _PATIENCE = 60
 """Seconds after which something that was waited for will not come."""
@@ -77,11 +77,11 @@ def event(name: str) -> Callable[[str], bool]:
 
 
 def jobs(home: Path) -> dict[str, JobStatus]:
-    return {one.job.name: one.job.last for one in scheduling_service.planned(Settings(home))}
+    return {one.job.name: one.job.last for one in scheduling_service.planned(opened(Settings(home)))}
 
 
 def runs(home: Path) -> list[RunRecord]:
-    return scheduling_service.runs(Settings(home), 20)
+    return scheduling_service.runs(opened(Settings(home)), 20)
 
 
 def committed(home: Path) -> int:
@@ -113,7 +113,7 @@ def test_the_service_runs_what_is_due_is_stopped_in_the_middle_and_goes_on(home:
         assert running.stop(signal.SIGINT) == 130
     assert (facts["job"], facts["unchanged"], facts["indexed"]) == ("all", done, 80 - done)
     assert run.counts["indexed"] == done
-    (planned,) = scheduling_service.planned(Settings(home))
+    (planned,) = scheduling_service.planned(opened(Settings(home)))
     assert planned.job.last.outcome == "done"
     assert planned.next_at == (planned.job.last.begun_at or 0) + 86400
     assert "moodex_images_indexed_total 80\n" in metrics.read_text()

@@ -12,20 +12,20 @@ import os
 import resource
 import sqlite3
 from collections.abc import Callable
-from functools import partial, wraps
+from functools import wraps
 from typing import Any
 
 import cli
 import db.sqlite.engine
+import db.sqlite.errors
 import db.sqlite.raw_connection
 from db.sqlite.reader import SqliteReader
 from db.sqlite.writer import SqliteWriter
 from db.vectors.files import FaissFiles
+from indexer import bootstrap
 from indexer.analysis.analyzer import Analyzer
-from indexer.ingest import service as ingest_service
-from indexer.search import service as search_service
 from indexer.settings import Settings
-from models.model_registry import ModelRegistry
+from models.model_registry import FolderModelRegistry
 from tests.support.fake_models import FakeClassifier
 
 MOMENTS: dict[str, tuple[object, str]] = {
@@ -38,12 +38,12 @@ MOMENTS: dict[str, tuple[object, str]] = {
     "models": (SqliteReader, "models"),
     "copying": (db.sqlite.raw_connection, "_begin"),
     "rescoring": (SqliteWriter, "rescore"),
-    "teaching": (ModelRegistry, "place"),
+    "teaching": (FolderModelRegistry, "place"),
 }
 """What the program is about to do, by name."""
 
 
-def _fake(settings: Settings, *_: object) -> Analyzer:
+def _fake(settings: Settings, threads: int = 0, few: bool = True) -> Analyzer:
     return Analyzer(FakeClassifier(batch_size=4))
 
 
@@ -86,10 +86,10 @@ def main() -> None:
     """Run one command line."""
     if not os.environ.get("FAULT_SHIPPED_MODEL"):
         os.environ["MOODEX_MODEL"] = "fake"
-        for module, name in ((ingest_service, "index"), (search_service, "search"), (search_service, "show")):
-            setattr(module, name, partial(getattr(module, name), reader_factory=_fake))
+        bootstrap.open_analyzer = bootstrap.open_batch_analyzer = _fake
     if seconds := os.environ.get("FAULT_PATIENCE"):
-        db.sqlite.raw_connection.BUSY_TIMEOUT_SECONDS = db.sqlite.engine.BUSY_TIMEOUT_SECONDS = float(seconds)
+        for module in (db.sqlite.raw_connection, db.sqlite.engine, db.sqlite.errors):
+            module.BUSY_TIMEOUT_SECONDS = float(seconds)  # type: ignore[attr-defined]
     if most := os.environ.get("FAULT_PAGES"):
         _limit_pages(int(most))
     if moment := os.environ.get("FAULT_AT"):

@@ -84,12 +84,12 @@ def test_a_run_during_which_the_clock_is_set_back_took_no_time(library: Library,
 
     library.classifier.classify = classify  # type: ignore[method-assign, assignment]
     assert library.index().seconds > 0  # by a clock that only goes on
-    (run,) = scheduling_service.runs(library.settings, 5)
+    (run,) = scheduling_service.runs(library.opened, 5)
     assert run.ended_at == run.started_at and run.outcome == "done"
     (told,) = json.loads(program.run("runs", "--json").stdout)
     assert told["seconds"] == 0
     assert "   0.0 s  done" in program.run("runs").stdout
-    assert "last_run_duration_seconds 0\n" in collect_metrics(library.settings, True)
+    assert "last_run_duration_seconds 0\n" in collect_metrics(library.opened, True)
     assert program.run("status").returncode == 0
 
 

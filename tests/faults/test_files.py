@@ -19,7 +19,7 @@ from blake3 import blake3
 from indexer.analysis.analyzer import Analyzer
 from indexer.domain.errors import ImageError, Unreadable
 from indexer.ingest import service as ingest_service
-from indexer.ingest.run import IndexOptions
+from indexer.ingest.run import IndexRequest
 from indexer.system.safe_read import read
 from tests.faults.conftest import PICTURES, Program, state
 from tests.support.builders import encoded, picture
@@ -42,7 +42,7 @@ class Meddler(Remembered):
 
 def index_while(library: Library, act: Callable[[], object]) -> dict[str, int]:
     roots = [os.fsencode(library.folder)]
-    return counts(ingest_service.index(library.settings, roots, IndexOptions(), Meddler(act), lambda _: library.reader))
+    return counts(ingest_service.index(library.opened, roots, IndexRequest(), Meddler(act)))
 
 
 def replaced(path: Path) -> None:

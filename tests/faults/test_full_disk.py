@@ -16,7 +16,7 @@ from indexer.scheduling.run_support import RunCallbacks
 from indexer.settings import Settings
 from tests.faults.conftest import PICTURES, Disk, Program, sentence, state
 from tests.support.builders import write_pictures
-from tests.support.library import Library, counts
+from tests.support.library import Library, counts, opened
 from tests.support.quiet import Remembered
 
 FULL = "What was committed is kept; make room, then run the same command again."
@@ -108,7 +108,7 @@ def test_a_metrics_file_that_finds_no_room_is_told_of_and_stops_nothing(home: Pa
         told.append((level, words))
 
     hands = RunCallbacks(Remembered, tell)
-    assert scheduling_service.run_due(Settings(home), hands, disk.folder / "moodex.prom") == 0
+    assert scheduling_service.run_due(opened(Settings(home)), hands, disk.folder / "moodex.prom") == 0
     assert {level for level, _ in told} == {"warning"}
     assert all("cannot be written" in words and "No space left" in words for _, words in told)
     assert os.listdir(disk.folder) == ["ballast"]

@@ -11,7 +11,7 @@ import pytest
 
 from indexer.domain.errors import WriterBusy
 from indexer.ingest import service as ingest_service
-from indexer.ingest.run import IndexOptions
+from indexer.ingest.run import IndexRequest
 from tests.faults.conftest import PICTURES, Program, sentence, state
 from tests.support.builders import write_pictures
 from tests.support.library import Library, counts
@@ -82,7 +82,7 @@ def test_a_lock_that_is_taken_in_the_middle_of_a_run(
     monkeypatch.setattr("db.sqlite.engine.BUSY_TIMEOUT_SECONDS", PATIENCE)
     progress = Taken(library.settings.database)
     with pytest.raises(WriterBusy, match="Another program holds a lock") as caught:
-        ingest_service.index(library.settings, [bytes(library.folder)], IndexOptions(), progress, lambda _: library.reader)
+        ingest_service.index(library.opened, [bytes(library.folder)], IndexRequest(), progress)
     assert caught.value.exit_code == 4
     assert progress.foreign is not None
     progress.foreign.close()

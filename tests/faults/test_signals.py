@@ -42,7 +42,7 @@ def test_a_run_is_stopped(
     assert sentence(subprocess.CompletedProcess([], run.returncode, out, error), 128 + number) == (
         f"Stopped by {number.name}; {KEPT}."
     )
-    (record,) = scheduling_service.runs(library.settings, 5)
+    (record,) = scheduling_service.runs(library.opened, 5)
     done = record.counts.get("indexed", 0)
     if moment == "vectors":
         assert (record.outcome, done) == ("done", PICTURES)

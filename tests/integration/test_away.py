@@ -133,7 +133,7 @@ def test_what_is_gone_for_longer_than_the_grace_period_is_forgotten(library: Lib
 
 
 def label(library: Library, path: Path) -> None:
-    labels_service.label(library.settings, [LabelAssignment(os.fsencode(path), "crying")], new=False)
+    labels_service.label(library.opened, [LabelAssignment(os.fsencode(path), "crying")], new=False)
 
 
 def test_the_grace_period_is_a_setting(library: Library) -> None:
@@ -189,8 +189,8 @@ def test_a_failed_run_says_why(library: Library, monkeypatch: pytest.MonkeyPatch
 def test_runs_without_anything_to_do_need_leave_no_record(library: Library) -> None:
     write_pictures(library.folder, 2)
     (library.folder / "folder.png").mkdir()
-    library.index(idle_runs=False)
-    library.index(idle_runs=False)
+    library.index(record_idle=False)
+    library.index(record_idle=False)
     first = last_run(library)
     assert first.counts == {"scanned": 3, "indexed": 2, "failed": 1}
     library.index()

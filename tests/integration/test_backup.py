@@ -25,7 +25,7 @@ from indexer.transfer.backup_file import extract, read_manifest
 from tests.support import damage
 from tests.support.builders import write_pictures
 from tests.support.damage import rows
-from tests.support.library import Library
+from tests.support.library import Library, opened
 from tests.support.quiet import Remembered
 
 
@@ -46,12 +46,12 @@ def library(sound: Library, tmp_path: Path) -> Library:
 
 
 def backup(library: Library, target: Path, force: bool = False) -> Path:
-    transfer_backup.backup(library.settings, target, force, Remembered())
+    transfer_backup.backup(library.opened, target, force, Remembered())
     return target
 
 
 def restore(settings: Settings, source: Path, yes: bool = False) -> tuple[Path, ...]:
-    return transfer_restore.restore(settings, source, yes, Remembered()).kept
+    return transfer_restore.restore(opened(settings), source, yes, Remembered()).kept
 
 
 def everything(library: Library) -> list[Hit]:
@@ -126,7 +126,7 @@ def test_nothing_is_replaced_unasked(library: Library, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=sentence):
             backup(library, odd, force=True)
     with pytest.raises(NotIndexed):
-        transfer_backup.backup(Settings(tmp_path / "empty"), tmp_path / "x.zip", False, Remembered())
+        transfer_backup.backup(opened(Settings(tmp_path / "empty")), tmp_path / "x.zip", False, Remembered())
 
 
 def test_a_writer_keeps_restores_out(library: Library, tmp_path: Path) -> None:

@@ -15,13 +15,12 @@ from db.writer_lock import writer_lock
 from indexer.domain.errors import Interrupted, MoodexError, WriterBusy
 from indexer.domain.health import FINDING_KINDS, DoctorReport, Severity
 from indexer.domain.models import with_precision
-from indexer.maintenance import check
 from indexer.maintenance import service as maintenance_service
 from indexer.settings import Settings
 from tests.support import damage
 from tests.support.damage import rows, sql
 from tests.support.fake_models import FakeClassifier
-from tests.support.library import Library
+from tests.support.library import Library, opened
 from tests.support.quiet import Remembered
 
 _NAN = "x'" + "0000c07f" * 10 + "'"
@@ -41,7 +40,8 @@ def library(sound: Library, tmp_path: Path) -> Iterator[Library]:
 
 
 def doctor(library: Library, deep: bool = False, repair: bool = False) -> DoctorReport:
-    return maintenance_service.doctor(library.settings, deep, repair, Remembered())
+    check = maintenance_service.check_and_repair if repair else maintenance_service.check
+    return check(library.opened, deep, Remembered())
 
 
 def found(done: DoctorReport) -> dict[str, int]:
@@ -317,7 +317,7 @@ def test_a_check_up_that_is_stopped_is_no_finding(library: Library, monkeypatch:
 
             yield check_stop
 
-        monkeypatch.setattr(check, "graceful_stop", impatient)
+        monkeypatch.setattr(maintenance_service, "graceful_stop", impatient)
         try:
             done = doctor(library, repair=repair)
             assert found(done) == {}
@@ -337,20 +337,20 @@ def test_a_model_in_another_precision_is_sound(library: Library) -> None:
 
 def test_progress_is_told(library: Library) -> None:
     watcher = Remembered()
-    maintenance_service.doctor(library.settings, False, False, watcher)
+    maintenance_service.check(library.opened, False, watcher)
     assert watcher.finished and watcher.total and 0 < watcher.done <= watcher.total
 
 
 def test_nothing_to_check_and_nothing_of_ours(tmp_path: Path) -> None:
     with pytest.raises(MoodexError, match="Nothing is indexed yet"):
-        maintenance_service.doctor(Settings(tmp_path), False, False, Remembered())
+        maintenance_service.check(opened(Settings(tmp_path)), False, Remembered())
     import sqlite3
 
     other = sqlite3.connect(tmp_path / "moodex.sqlite")
     other.execute("CREATE TABLE pets (name TEXT)")
     other.close()
     before = (tmp_path / "moodex.sqlite").read_bytes()
-    for repair in (False, True):
+    for check in (maintenance_service.check, maintenance_service.check_and_repair):
         with pytest.raises(MoodexError, match="another program"):
-            maintenance_service.doctor(Settings(tmp_path), False, repair, Remembered())
+            check(opened(Settings(tmp_path)), False, Remembered())
     assert (tmp_path / "moodex.sqlite").read_bytes() == before

@@ -38,8 +38,8 @@ def library(sound: Library, tmp_path: Path) -> Library:
 def export(
     library: Library, target: Path, *emotions: str, under: Path | None = None, force: bool = False, embeddings: bool = False
 ) -> ExportReport:
-    asked = ExportRequest(emotions, None if under is None else os.fsencode(under))
-    return transfer_export.export(library.settings, asked, target, force, (writer_for(target, embeddings), Remembered()))
+    request = ExportRequest(target, force, emotions, None if under is None else os.fsencode(under))
+    return transfer_export.export(library.opened, request, writer_for(target, embeddings), Remembered())
 
 
 def read(path: Path) -> list[dict[str, str]]:
@@ -48,7 +48,7 @@ def read(path: Path) -> list[dict[str, str]]:
 
 
 def labels(library: Library) -> dict[str, str]:
-    return {one.image_id: one.emotion for one in labels_service.labels(library.settings)}
+    return {one.image_id: one.emotion for one in labels_service.list_labels(library.opened)}
 
 
 def test_a_table_says_what_searches_say(library: Library, tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_parquet_is_read_by_others(library: Library, tmp_path: Path) -> None:
     shutil.copyfile(library.folder / "a/001.png", odd)
     library.index()
     unseen = os.fsencode(library.folder / "a/010.png")
-    labels_service.label(library.settings, parse_assignments([unseen], "happy", False), False)
+    labels_service.label(library.opened, parse_assignments([unseen], "happy", False), False)
     sql(
         library,
         "DELETE FROM predictions WHERE image_id = (SELECT image_id FROM files WHERE name = CAST('010.png' AS BLOB))",
@@ -160,16 +160,16 @@ def test_pictures_that_are_not_here_can_be_left_out(library: Library, tmp_path: 
     other.index()
     said = parse_assignments([os.fsencode(tmp_path / "all.csv")], None, False)
     with pytest.raises(NotIndexed):
-        labels_service.label(other.settings, said, False)
+        labels_service.label(other.opened, said, False)
     assert labels(other) == {}
-    done = labels_service.label(other.settings, said, False, skip_unknown=True)
+    done = labels_service.label(other.opened, said, False, skip_unknown=True)
     assert (done.changed, done.skipped) == (1, 4)  # one picture of three faces, with a row each
 
 
 @pytest.mark.parametrize("word", ["=cmd|' /c calc'!a0", "+smug", "-meh", "@home"])
 def test_no_cell_is_a_formula_and_labels_come_back_as_they_were(library: Library, tmp_path: Path, word: str) -> None:
     picture = os.fsencode(library.folder / "a/007.png")
-    labels_service.label(library.settings, parse_assignments([picture], word, False), True)
+    labels_service.label(library.opened, parse_assignments([picture], word, False), True)
     before = labels(library)
     assert word in before.values()
     export(library, tmp_path / "all.csv")

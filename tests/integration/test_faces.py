@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 
 from indexer.domain.queries import Hit
-from indexer.search import service as search_service
 from tests.support.builders import encoded, picture
 from tests.support.fake_models import FakeFaceDetector
 from tests.support.library import Library, counts
@@ -47,7 +46,7 @@ LEFT, RIGHT = (10, 30, 60, 90), (130, 20, 190, 95)
 def test_every_face_is_judged_and_the_largest_comes_first(library: Library) -> None:
     path = add(library, "two.png", LEFT, RIGHT)
     assert counts(library.index()) == {"scanned": 1, "indexed": 1}
-    hits = search_service.show(library.settings, os.fsencode(path), lambda settings: library.reader)
+    hits = library.show(path)
     assert [hit.box for hit in hits] == [RIGHT, LEFT]
     assert hits[0].emotions != hits[1].emotions
     with library.store() as store:
@@ -57,7 +56,7 @@ def test_every_face_is_judged_and_the_largest_comes_first(library: Library) -> N
 def test_a_picture_answers_once_with_the_face_that_fits(library: Library) -> None:
     add(library, "two.png", LEFT, RIGHT, seed=2)
     library.index()
-    faces = search_service.show(library.settings, os.fsencode(library.folder / "two.png"), lambda settings: library.reader)
+    faces = library.show(library.folder / "two.png")
     assert faces[0].emotion != faces[1].emotion
     for face in faces:
         found = one(library.search(emotions=(face.emotion,), exact_label=True))
@@ -91,15 +90,15 @@ def test_no_face_is_the_picture_as_a_whole(library: Library) -> None:
     library.index()
     hit = one(library.everything())
     plain = Library(library.folder, library.settings.home)
-    alone = one(search_service.show(plain.settings, os.fsencode(path), lambda settings: plain.reader))
+    alone = one(plain.show(path))
     assert hit.box is None and hit.emotions == alone.emotions
 
 
 def test_a_face_that_fills_the_picture_is_judged_with_all_of_it(library: Library) -> None:
     path = add(library, "large.png", (10, 10, 190, 115))
-    hit = one(search_service.show(library.settings, os.fsencode(path), lambda settings: library.reader))
+    hit = one(library.show(path))
     plain = Library(library.folder, library.settings.home)
-    whole = one(search_service.show(plain.settings, os.fsencode(path), lambda settings: plain.reader))
+    whole = one(plain.show(path))
     assert hit.box == (10, 10, 190, 115) and whole.box is None
     assert hit.emotions == whole.emotions
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from indexer.domain.errors import Interrupted, UsageError, WriterBusy
-from indexer.domain.files import FileState
+from indexer.domain.files import FileStamp, FileState
 from indexer.domain.predictions import Scores
-from indexer.ports.sources import ScanOptions
+from indexer.sources.filesystem import FileSystemSource
 from tests.support.builders import encoded, picture, write_pictures
 from tests.support.library import Library, counts
 
@@ -35,7 +35,7 @@ def test_new_pictures_are_indexed_and_found(library: Library) -> None:
 def test_an_unchanged_folder_is_neither_read_nor_classified(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     write_pictures(library.folder, 9)
     library.index()
-    monkeypatch.setattr("indexer.ingest.workers.read", lambda path: pytest.fail(f"{path} was read"))
+    monkeypatch.setattr(FileSystemSource, "read", lambda _, path: pytest.fail(f"{path} was read"))
     assert counts(library.index()) == {"scanned": 9, "unchanged": 9}
     assert library.classifier.classified == 9
 
@@ -140,7 +140,7 @@ def test_a_changed_file_is_looked_at_anew(library: Library) -> None:
 
 
 def shown_anew(library: Library, path: Path) -> str:
-    from indexer.search.service import analyze_file
+    from indexer.search.resolve import analyze_file
 
     return analyze_file(os.fsencode(path), library.reader)[0].image_id
 
@@ -321,7 +321,7 @@ def test_an_empty_folder_is_fine_and_a_missing_one_is_not(library: Library) -> N
 def test_excluded_files_are_not_indexed(library: Library) -> None:
     write_pictures(library.folder / "thumbs", 2)
     write_pictures(library.folder / "keep", 2, first_seed=50)
-    assert counts(library.index(scan=ScanOptions(exclude=("thumbs/",)))) == {"scanned": 2, "indexed": 2}
+    assert counts(library.index(exclude=("thumbs/",))) == {"scanned": 2, "indexed": 2}
 
 
 def test_the_data_folder_inside_the_pictures_is_not_indexed(library: Library) -> None:
@@ -400,15 +400,14 @@ def test_one_writer_at_a_time_and_the_other_learns_who(library: Library) -> None
 
 def test_a_file_that_vanishes_before_it_is_read_is_no_failure(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = write_pictures(library.folder, 4)
-    from indexer.ingest import workers
 
-    def vanish(path: bytes) -> object:
+    def vanish(source: FileSystemSource, path: bytes) -> tuple[bytes, FileStamp]:
         if path == os.fsencode(paths[1]):
             paths[1].unlink(missing_ok=True)
-        return honest(path)
+        return honest(source, path)
 
-    honest = workers.read
-    monkeypatch.setattr(workers, "read", vanish)
+    honest = FileSystemSource.read
+    monkeypatch.setattr(FileSystemSource, "read", vanish)
     assert counts(library.index()) == {"scanned": 4, "indexed": 3}
     assert counts(library.index()) == {"scanned": 3, "unchanged": 3, "removed": 1}
 

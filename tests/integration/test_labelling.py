@@ -28,7 +28,7 @@ def stocked(library: Library) -> Library:
 
 def say(library: Library, *paths: Path, emotion: str | None = None, new: bool = False, remove: bool = False) -> tuple[int, int]:
     said = parse_assignments([os.fsencode(path) for path in paths], emotion, remove)
-    changed = labels_service.label(library.settings, said, new)
+    changed = labels_service.label(library.opened, said, new)
     return changed.changed, changed.unchanged
 
 
@@ -61,7 +61,7 @@ def test_a_label_lasts_through_renaming_and_looking_anew(stocked: Library) -> No
     stocked.with_model("second").index()
     assert "b/moved.png" in found(stocked.with_model("second"), emotions=("fear",), min_score=1.0)
     assert say(stocked, moved, remove=True) == (1, 0)
-    assert labels_service.labels(stocked.settings) == []
+    assert labels_service.list_labels(stocked.opened) == []
 
 
 def test_folders_and_tables_are_labelled_at_once(stocked: Library, tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_folders_and_tables_are_labelled_at_once(stocked: Library, tmp_path: Pat
     assert say(stocked, table) == (2, 0)
     said = {
         os.path.relpath(os.fsdecode(one.path or b""), stocked.folder): one.emotion
-        for one in labels_service.labels(stocked.settings)
+        for one in labels_service.list_labels(stocked.opened)
     }
     assert said["a/001.png"] == "happy" and said["b/100.png"] == "crying" and said["b/101.png"] == "sad"
     assert len(said) == 21
@@ -115,7 +115,7 @@ def test_one_mistake_changes_nothing(stocked: Library, tmp_path: Path) -> None:
             say(stocked, table)
     with pytest.raises(UsageError, match="cannot be an emotion's name"):
         say(stocked, good, emotion="12 34", new=True)
-    assert labels_service.labels(stocked.settings) == []
+    assert labels_service.list_labels(stocked.opened) == []
 
 
 def test_a_table_may_say_one_thing_twice(stocked: Library, tmp_path: Path) -> None:
@@ -128,9 +128,9 @@ def test_a_folder_with_a_picture_that_has_changed_is_not_labelled(stocked: Libra
     (stocked.folder / "b/103.png").write_bytes((stocked.folder / "a/001.png").read_bytes())
     with pytest.raises(NotIndexed, match=r"103\.png' has changed"):
         say(stocked, stocked.folder, emotion="sad")
-    assert labels_service.labels(stocked.settings) == []
+    assert labels_service.list_labels(stocked.opened) == []
     said = parse_assignments([os.fsencode(stocked.folder)], "sad", False)
-    changed = labels_service.label(stocked.settings, said, new=False, skip_unknown=True)
+    changed = labels_service.label(stocked.opened, said, new=False, skip_unknown=True)
     assert (changed.changed, changed.skipped) == (59, 1)
 
 

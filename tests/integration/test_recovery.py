@@ -34,7 +34,8 @@ def library(sound: Library, tmp_path: Path) -> Iterator[Library]:
 
 
 def doctor(library: Library, repair: bool = False) -> DoctorReport:
-    return maintenance_service.doctor(library.settings, False, repair, Remembered())
+    check = maintenance_service.check_and_repair if repair else maintenance_service.check
+    return check(library.opened, False, Remembered())
 
 
 def kept(library: Library) -> tuple[object, object]:
@@ -55,7 +56,7 @@ def test_a_header_that_is_gone_costs_nothing(library: Library) -> None:
     before = kept(library)
     damaged = rewrite(library, lambda data: data.__setitem__(slice(0, 100), bytes(100)))
     with pytest.raises(StoreDamaged, match="moodex doctor --repair"):
-        status_service.status(library.settings, 0)
+        status_service.status(library.opened, 0)
     assert doctor(library).exit_code == 5
     assert library.settings.database.read_bytes() == damaged
     done = doctor(library, repair=True)
@@ -106,7 +107,7 @@ def test_a_file_that_was_cut_off_keeps_what_is_left(library: Library, share: flo
 @pytest.mark.parametrize("content", [b"", b"hello", b"no database " * 5000, bytes(50_000)])
 def test_where_nothing_can_be_read_nothing_is_changed(library: Library, content: bytes) -> None:
     library.settings.database.write_bytes(content)
-    for question in (lambda: status_service.status(library.settings, 0), library.index, library.everything):
+    for question in (lambda: status_service.status(library.opened, 0), library.index, library.everything):
         with pytest.raises(StoreDamaged):
             question()
     assert doctor(library).exit_code == 5

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from indexer.domain.queries import Hit
 from indexer.labels import service as labels_service
 from indexer.ports.store_reader import HitFilter
 from indexer.ports.vectors import VectorFilter
+from indexer.search import service as search_service
+from indexer.search.engine import SearchTuning, search
 from tests.support.builders import encoded, picture, write_pictures
 from tests.support.library import Library
 
@@ -281,10 +284,9 @@ def test_a_large_folder_is_searched_as_well_as_a_small_one(stocked: Library, und
     }
     before = stocked.search(**question)
     assert len(before) == 7
-    monkeypatch.setattr("indexer.search.engine._LISTED", 3)
-    assert stocked.search(**question) == before
-    monkeypatch.setattr("indexer.search.engine._SLACK", 0)
-    assert stocked.search(**question) == before
+    for tuning in (SearchTuning(listed_max_rows=3), SearchTuning(listed_max_rows=3, spare_candidates=0)):
+        monkeypatch.setattr(search_service, "run_query", partial(search, tuning=tuning))
+        assert stocked.search(**question) == before
 
 
 def test_pages_under_a_folder_are_the_same_whichever_way_they_are_found(
@@ -353,7 +355,7 @@ def test_a_changed_model_of_the_same_name_is_not_mixed_in(stocked: Library, tmp_
     outside = tmp_path / "outside.png"
     outside.write_bytes(encoded(picture(999)))
     stocked.classifier = type(stocked.classifier)(size=64)
-    with pytest.raises(Exception, match="has changed since the pictures were indexed"):
+    with pytest.raises(Exception, match="has changed since the images were indexed"):
         stocked.search(image=os.fsencode(outside))
 
 
@@ -391,7 +393,7 @@ def test_searching_before_indexing_says_what_to_do(library: Library) -> None:
         library.search(emotions=("happy",))
     write_pictures(library.folder, 1)
     library.index()
-    with pytest.raises(NotIndexed, match="No pictures are indexed with the model 'other' yet.*indexed with fake"):
+    with pytest.raises(NotIndexed, match="No images are indexed with the model 'other' yet.*indexed with fake"):
         library.with_model("other").search(emotions=("happy",))
 
 
@@ -403,7 +405,7 @@ def test_an_answer_is_of_one_moment_whoever_writes_meanwhile(stocked: Library, m
 
     def label_first(store: SqliteReader, *asked: Any) -> Any:
         if waiting:  # every prediction gets another id
-            labels_service.label(stocked.settings, [LabelAssignment(os.fsencode(stocked.folder), waiting.pop())], new=False)
+            labels_service.label(stocked.opened, [LabelAssignment(os.fsencode(stocked.folder), waiting.pop())], new=False)
         return honest(store, *asked)
 
     monkeypatch.setattr(SqliteReader, "hits", label_first)

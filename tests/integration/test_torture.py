@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from indexer.domain.files import FileState
-from indexer.search.service import analyze_file
+from indexer.search.resolve import analyze_file
 from tests.support.library import Library
 from tests.support.torture import build
 

@@ -13,7 +13,7 @@ import pytest
 from indexer.domain.errors import Interrupted, UsageError
 from indexer.domain.predictions import LabelAssignment
 from indexer.domain.reports import Summary
-from indexer.ingest.run import IndexOptions
+from indexer.ingest.run import IndexRequest
 from indexer.labels import service as labels_service
 from indexer.scheduling.run_support import RunCallbacks
 from indexer.scheduling.watch import watch
@@ -58,11 +58,11 @@ class Watched:
             self.progress.append(Remembered())
             return self.progress[-1]
 
-        settings, folder = self.library.settings, os.fsencode(self.library.folder)
+        folder = os.fsencode(self.library.folder)
         hands = RunCallbacks(begin, self.tell)
         signal.alarm(_PATIENCE)
         with pytest.raises(Interrupted) as caught:
-            watch(settings, [folder], IndexOptions(), self.poll, hands, told, lambda _: self.library.reader)
+            watch(self.library.opened, [folder], IndexRequest(), self.poll, hands, told)
         assert caught.value.exit_code == 143
 
     def tell(self, level: str, event: str, sentence: str, **facts: Any) -> None:
@@ -97,7 +97,7 @@ def test_others_may_write_between_runs(library: Library) -> None:
     watched = Watched(library)
 
     def write() -> None:
-        labels_service.label(library.settings, [LabelAssignment(os.fsencode(paths[0]), "crying")], new=False)
+        labels_service.label(library.opened, [LabelAssignment(os.fsencode(paths[0]), "crying")], new=False)
         write_pictures(library.folder, 1, first_seed=50)
 
     watched.through(write)
@@ -122,7 +122,7 @@ def test_a_folder_that_goes_away_while_it_is_watched_is_warned_of_once_and_comes
 def test_a_path_that_nobody_knows_is_an_error(library: Library) -> None:
     hands = RunCallbacks(Remembered, lambda *_, **__: None)
     with pytest.raises(UsageError, match="does not exist"):
-        watch(library.settings, [b"/no/such/folder"], IndexOptions(), None, hands, lambda _: None)
+        watch(library.opened, [b"/no/such/folder"], IndexRequest(), None, hands, lambda _: None)
 
 
 def test_where_watching_is_impossible_it_polls_and_says_so(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,6 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
@@ -18,12 +17,10 @@ from sqlalchemy import create_engine, text
 
 import cli
 from db.sqlite.migrations import STEPS
+from indexer import bootstrap
 from indexer.analysis.analyzer import Analyzer
-from indexer.ingest import service as ingest_service
 from indexer.labels import service as labels_service
 from indexer.labels.assign import parse_assignments
-from indexer.search import service as search_service
-from indexer.settings import Settings
 from tests.support.builders import encoded, picture, write_pictures
 from tests.support.fake_models import FakeFaceDetector
 from tests.support.library import Library
@@ -45,7 +42,7 @@ def build(folder: Path) -> Library:
     (library.folder / "b/102.png").unlink()
     library.index(prune=True)
     said = [os.fsencode(library.folder / name) for name in ("a/003.png", "a/004.png", "b/faces.png")]
-    labels_service.label(library.settings, parse_assignments(said, "sad", False), False)
+    labels_service.label(library.opened, parse_assignments(said, "sad", False), False)
     library.search(like=said[0])  # brings the vector index up to date
     return library
 
@@ -97,7 +94,7 @@ class Answer:
 def program(library: Library) -> Iterator[Callable[..., Answer]]:
     """The command line over a library, with the model that needs no weights."""
 
-    def fake(_settings: Settings, _threads: int = 0) -> Analyzer:
+    def fake(*_: object) -> Analyzer:
         return library.reader
 
     def run(*words: str | Path) -> Answer:
@@ -108,8 +105,7 @@ def program(library: Library) -> Iterator[Callable[..., Answer]]:
 
     with (
         patch.dict(os.environ, {"MOODEX_MODEL": "fake"}),
-        patch.object(ingest_service, "index", partial(ingest_service.index, reader_factory=fake)),
-        patch.object(search_service, "search", partial(search_service.search, reader_factory=fake)),
-        patch.object(search_service, "show", partial(search_service.show, reader_factory=fake)),
+        patch.object(bootstrap, "open_analyzer", fake),
+        patch.object(bootstrap, "open_batch_analyzer", fake),
     ):
         yield run

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from db.sqlite.store import SqliteStore
+from indexer import library
 from indexer.analysis.analyzer import Analyzer
+from indexer.bootstrap import open_library
 from indexer.domain.queries import Hit, SearchRequest
 from indexer.domain.reports import Summary
 from indexer.imaging.decoder_pool import DecoderPool
 from indexer.ingest import service as ingest_service
-from indexer.ingest.run import IndexOptions
-from indexer.ports.sources import ScanOptions
+from indexer.ingest.run import IndexRequest
 from indexer.search import service as search_service
 from indexer.settings import Settings
 from tests.support.fake_models import FakeClassifier, FakeFaceDetector
 from tests.support.quiet import Remembered
+
+
+def opened(settings: Settings, open_analyzer: Callable[[Settings], Analyzer] | None = None) -> library.Library:
+    """The library of a data folder, as commands open it; with `open_analyzer`, that one's analyzers."""
+    real = open_library(settings)
+    if open_analyzer is None:
+        return real
+    own = partial(open_analyzer, settings)
+    return replace(real, open_analyzer=own, open_batch_analyzer=own, reopen=lambda other: opened(other, open_analyzer))
 
 
 class Library:
@@ -37,19 +48,21 @@ class Library:
     def reader(self) -> Analyzer:
         return Analyzer(self.classifier, self.detector, self.decoders)
 
-    def index(self, *paths: Path, scan: ScanOptions | None = None, **options: Any) -> Summary:
+    @property
+    def opened(self) -> library.Library:
+        """The library as services take it, with the analyzer of this moment."""
+        return opened(self.settings, lambda _: self.reader)
+
+    def index(self, *paths: Path, record_idle: bool = True, **request: Any) -> Summary:
         self.progress = Remembered()
-        return ingest_service.index(
-            self.settings,
-            [os.fsencode(path) for path in paths or (self.folder,)],
-            IndexOptions(scan=scan or ScanOptions(), **options),
-            self.progress,
-            lambda settings: self.reader,
-        )
+        roots = [os.fsencode(path) for path in paths or (self.folder,)]
+        return ingest_service.index(self.opened, roots, IndexRequest(**request), self.progress, record_idle)
 
     def search(self, **question: Any) -> list[Hit]:
-        asked = SearchRequest(**{"limit": 1000, **question})
-        return search_service.search(self.settings, asked, lambda settings: self.reader)
+        return search_service.search(self.opened, SearchRequest(**{"limit": 1000, **question}))
+
+    def show(self, path: Path) -> list[Hit]:
+        return search_service.show(self.opened, os.fsencode(path))
 
     def everything(self, **question: Any) -> list[Hit]:
         return self.search(under=b"/", **question)

@@ -6,6 +6,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from indexer.ports.store_reader import Counts, HitFilter, ImageFile, RankedHit, 
 from indexer.ports.store_writer import CommitBatch, FolderScanResult, KnownFile, PendingFile, Score
 from indexer.ports.vectors import NOT_THE_MODELS, Generation, VectorRows
 from indexer.system.paths import is_under
+from tests.support.memory_jobs import MemoryJobs
 
 if TYPE_CHECKING:
     from indexer.domain.types import Halves, Ids
@@ -51,8 +53,9 @@ def _is_live(file: _File) -> bool:
     return file.digest is not None and file.state in (FileState.DONE, FileState.PENDING)
 
 
-class MemoryStore:
+class MemoryStore(MemoryJobs):
     def __init__(self) -> None:
+        super().__init__()
         self._cards: list[ModelCard] = []
         self._runs: dict[int, RunRecord] = {}
         self._files: dict[bytes, _File] = {}
@@ -63,6 +66,10 @@ class MemoryStore:
         self._labels_by_digest: dict[bytes, str] = {}
         self._listings: dict[bytes, tuple[bytes | None, int]] = {}
         self._last = Counter[str]()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        yield  # nobody else writes here
 
     def _next(self, kind: str) -> int:
         self._last[kind] += 1

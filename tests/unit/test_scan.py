@@ -9,7 +9,7 @@ import pytest
 from indexer.domain.errors import UsageError
 from indexer.ingest.roots import normalize_roots
 from indexer.ports.sources import ScanOptions
-from indexer.sources.filesystem import scan
+from indexer.sources.filesystem import FileSystemSource, scan
 from indexer.system.paths import is_under
 
 
@@ -145,12 +145,12 @@ def test_roots_are_real_and_none_lies_in_another(tmp_path: Path) -> None:
     touch(tmp_path / "ab/d.png")
     (tmp_path / "link").symlink_to("a")
     paths = [os.fsencode(tmp_path / name) for name in ("a/b", "link", "a", "ab", "a/../ab")]
-    assert normalize_roots(paths) == [os.fsencode(tmp_path / "a"), os.fsencode(tmp_path / "ab")]
+    assert normalize_roots(paths, FileSystemSource()) == [os.fsencode(tmp_path / "a"), os.fsencode(tmp_path / "ab")]
 
 
 def test_a_root_that_does_not_exist_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="'.*/none' does not exist"):
-        normalize_roots([os.fsencode(tmp_path), os.fsencode(tmp_path / "none")])
+        normalize_roots([os.fsencode(tmp_path), os.fsencode(tmp_path / "none")], FileSystemSource())
 
 
 def test_under() -> None:

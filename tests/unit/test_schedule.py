@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from indexer.domain.errors import Interrupted, ModelUnavailable, StoreDamaged, WriterBusy
-from indexer.domain.jobs import Job, Jobs, JobStatus, Trigger
+from indexer.domain.jobs import Job, JobStatus, Trigger
 from indexer.domain.reports import Summary
+from indexer.ports.job_store import JobStore
 from indexer.scheduling.scheduler import Schedule
 from indexer.scheduling.timing import back_off, due, next_due
 from tests.support.memory_jobs import MemoryJobs
@@ -22,7 +23,7 @@ NOON = datetime(2026, 3, 4, 12, tzinfo=UTC).timestamp()
 NIGHTLY = Job("nightly", (b"/a",), Trigger(cron="0 3 * * *"), added_at=NOON)
 HOURLY = Job("hourly", (b"/b",), Trigger(every=HOUR), added_at=NOON)
 WATCHING = Job("watching", (b"/c",), Trigger(watch=True), added_at=NOON)
-DONE = Summary(5, 2, 0, 3, 0, 0, 0, 0, 0.5, 4.0, "cpu", "fake", "fake")
+DONE = Summary(scanned=5, indexed=2, unchanged=3, seconds=0.5, images_per_second=4.0, device="cpu", engine="fake", model="fake")
 
 
 def begun(job: Job, at: float) -> Job:
@@ -62,7 +63,7 @@ class World:
     """A schedule whose jobs end as they are told to."""
 
     def __init__(self, *jobs: Job) -> None:
-        self.jobs: Jobs = MemoryJobs(*jobs)
+        self.jobs: JobStore = MemoryJobs(*jobs)
         self.now = NOON
         self.ran: list[str] = []
         self.ends: dict[str, Callable[[], Summary]] = {}
@@ -71,7 +72,7 @@ class World:
     @property
     def schedule(self) -> Schedule:
         @contextmanager
-        def open_jobs() -> Iterator[Jobs]:
+        def open_jobs() -> Iterator[JobStore]:
             yield self.jobs
 
         return Schedule(open_jobs, self.work, lambda: self.now, UTC, self.tell)

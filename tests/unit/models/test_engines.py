@@ -219,7 +219,7 @@ def test_onnx_needs_no_torch(tmp_path: Path) -> None:
         "import sys, os, pathlib\n"
         "from indexer.bootstrap import open_analyzer\n"
         "from indexer.settings import Settings\n"
-        "from indexer.search.service import analyze_file\n"
+        "from indexer.search.resolve import analyze_file\n"
         f"print(len(analyze_file(os.fsencode({str(picture)!r}), open_analyzer(Settings(pathlib.Path({str(tmp_path)!r}))))))\n"
         "print('torch' in sys.modules)\n"
     )

@@ -22,7 +22,7 @@ from models import checkpoint, safetensors_io, zoo
 from models import model_card as cards
 from models.inference.classifier import OnnxClassifier
 from models.model_card import card_path, read_card
-from models.model_registry import ModelRegistry
+from models.model_registry import FolderModelRegistry
 
 SHIPPED = zoo.checkpoints()[zoo.DEFAULT]
 DATA = SHIPPED.read_bytes()
@@ -150,7 +150,7 @@ MEMORIES: dict[str, dict[str, Any]] = {
 def refused(path: Path, tmp_path: Path, sentence: str) -> None:
     """By everything that opens it, and without a trace."""
     pytest.importorskip("onnxruntime")
-    registry = ModelRegistry(tmp_path / "models")
+    registry = FolderModelRegistry(tmp_path / "models")
     for opened in (partial(checkpoint.load, path), partial(OnnxClassifier.open, path), partial(registry.add, path, "added")):
         with pytest.raises(ModelUnavailable, match=sentence) as caught:
             opened()
@@ -193,7 +193,7 @@ def test_a_memory_that_cannot_be(given_model: Path, fault: str) -> None:
 def test_a_name_on_a_card_leads_nowhere(given_model: Path, tmp_path: Path, name: str) -> None:
     put(given_model, name=name)
     with pytest.raises(MoodexError, match="cannot be called"):
-        ModelRegistry(tmp_path / "models").add(given_model)
+        FolderModelRegistry(tmp_path / "models").add(given_model)
     assert not (tmp_path / "models").exists()
 
 
@@ -226,7 +226,7 @@ def test_a_link_to_a_checkpoint_is_one(given_model: Path, tmp_path: Path) -> Non
     link = tmp_path / "link.safetensors"
     link.symlink_to(given_model)
     card_path(link).symlink_to(card_path(given_model))
-    assert ModelRegistry(tmp_path / "models").add(link).name == "given"
+    assert FolderModelRegistry(tmp_path / "models").add(link).name == "given"
     assert not (tmp_path / "models/given.safetensors").is_symlink()
 
 

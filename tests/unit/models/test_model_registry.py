@@ -13,7 +13,7 @@ from indexer.domain.errors import ModelUnavailable, UsageError
 from indexer.domain.reports import DefaultModel
 from models import checkpoint, zoo
 from models.model_card import card_path, read_card
-from models.model_registry import ModelRegistry
+from models.model_registry import FolderModelRegistry
 from tests.unit.models.conftest import lite0_card, lite0_state
 from tests.unit.models.test_checkpoint import replace_weights
 
@@ -24,21 +24,21 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def registry(folder: Path) -> ModelRegistry:
-    return ModelRegistry(folder)
+def registry(folder: Path) -> FolderModelRegistry:
+    return FolderModelRegistry(folder)
 
 
-def names(registry: ModelRegistry) -> list[tuple[str, str]]:
+def names(registry: FolderModelRegistry) -> list[tuple[str, str]]:
     return [(model.name, model.origin) for model in registry]
 
 
-def test_without_a_folder_there_is_what_is_shipped(registry: ModelRegistry) -> None:
+def test_without_a_folder_there_is_what_is_shipped(registry: FolderModelRegistry) -> None:
     assert names(registry) == [(name, "shipped") for name in zoo.checkpoints()]
     assert registry.in_use() == DefaultModel(zoo.DEFAULT, "moodex")
     assert registry.weights() == zoo.checkpoints()[zoo.DEFAULT]
 
 
-def test_an_added_model_is_found_by_its_name(registry: ModelRegistry, folder: Path, saved: Path) -> None:
+def test_an_added_model_is_found_by_its_name(registry: FolderModelRegistry, folder: Path, saved: Path) -> None:
     card = registry.add(saved)
     assert card.name == "tiny"
     assert registry.find("tiny") == folder / "tiny.safetensors"
@@ -46,14 +46,14 @@ def test_an_added_model_is_found_by_its_name(registry: ModelRegistry, folder: Pa
     assert sorted(path.name for path in folder.iterdir()) == ["tiny.json", "tiny.safetensors"]
 
 
-def test_a_model_under_another_name_is_the_same_model(registry: ModelRegistry, saved: Path) -> None:
+def test_a_model_under_another_name_is_the_same_model(registry: FolderModelRegistry, saved: Path) -> None:
     registry.add(saved, "v1.2 mine")
     card, _ = checkpoint.load(registry.find("v1.2 mine"))
     assert card.name == "v1.2 mine"
     assert (card.weights_digest, card.key, card.about) == (read_card(saved).weights_digest, read_card(saved).key, {})
 
 
-def test_a_taken_name_is_refused_unless_forced(registry: ModelRegistry, saved: Path, tmp_path: Path) -> None:
+def test_a_taken_name_is_refused_unless_forced(registry: FolderModelRegistry, saved: Path, tmp_path: Path) -> None:
     registry.add(saved)
     other = checkpoint.save(tmp_path / "other", lite0_card(), lite0_state(seed=1))
     with pytest.raises(UsageError, match="There is a model 'tiny' already"):
@@ -63,7 +63,7 @@ def test_a_taken_name_is_refused_unless_forced(registry: ModelRegistry, saved: P
     assert checkpoint.load(registry.find("tiny"))[0].key == read_card(other).key
 
 
-def test_a_model_is_not_added_from_itself(registry: ModelRegistry, saved: Path) -> None:
+def test_a_model_is_not_added_from_itself(registry: FolderModelRegistry, saved: Path) -> None:
     registry.add(saved)
     with pytest.raises(UsageError, match="already"):
         registry.add(registry.find("tiny"), force=True)
@@ -72,17 +72,17 @@ def test_a_model_is_not_added_from_itself(registry: ModelRegistry, saved: Path) 
 
 
 @pytest.mark.parametrize("name", ["../out", "a/b", ".hidden", "-f", " x", "a\nb", "x.safetensors", "a:b", "x" * 101])
-def test_names_that_no_file_should_have(registry: ModelRegistry, saved: Path, name: str) -> None:
+def test_names_that_no_file_should_have(registry: FolderModelRegistry, saved: Path, name: str) -> None:
     with pytest.raises(UsageError, match="cannot be called"):
         registry.add(saved, name)
 
 
-def test_a_shipped_name_is_taken_for_good(registry: ModelRegistry, saved: Path) -> None:
+def test_a_shipped_name_is_taken_for_good(registry: FolderModelRegistry, saved: Path) -> None:
     with pytest.raises(UsageError, match="came with moodex"):
         registry.add(saved, zoo.DEFAULT, force=True)
 
 
-def test_what_is_damaged_is_not_added(registry: ModelRegistry, folder: Path, saved: Path) -> None:
+def test_what_is_damaged_is_not_added(registry: FolderModelRegistry, folder: Path, saved: Path) -> None:
     replace_weights(saved, pickle.dumps({"a": 1}))
     with pytest.raises(ModelUnavailable, match="is a pickle"):
         registry.add(saved)
@@ -95,7 +95,7 @@ def test_what_is_damaged_is_not_added(registry: ModelRegistry, folder: Path, sav
 
 
 def test_weights_that_change_while_they_are_copied_are_not_added(
-    registry: ModelRegistry, folder: Path, saved: Path, monkeypatch: pytest.MonkeyPatch
+    registry: FolderModelRegistry, folder: Path, saved: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shutil.copyfile", lambda _source, target: Path(target).write_bytes(b"others"))
     with pytest.raises(ModelUnavailable, match="changed while"):
@@ -103,21 +103,21 @@ def test_weights_that_change_while_they_are_copied_are_not_added(
     assert list(folder.iterdir()) == []
 
 
-def test_the_default_is_what_was_said_last_and_closest(registry: ModelRegistry, folder: Path, saved: Path) -> None:
+def test_the_default_is_what_was_said_last_and_closest(registry: FolderModelRegistry, folder: Path, saved: Path) -> None:
     registry.add(saved)
     registry.use("tiny")
     assert registry.in_use() == DefaultModel("tiny", "home")
     assert (registry.stored_name(), registry.weights()) == ("tiny", folder / "tiny.safetensors")
-    wanted = ModelRegistry(folder, zoo.DEFAULT)
+    wanted = FolderModelRegistry(folder, zoo.DEFAULT)
     assert wanted.in_use() == DefaultModel(zoo.DEFAULT, "settings")
     assert wanted.stored_name() == zoo.DEFAULT
-    by_file = ModelRegistry(folder, str(saved))
+    by_file = FolderModelRegistry(folder, str(saved))
     assert (by_file.stored_name(), by_file.weights()) == ("tiny", saved)
     registry.use(zoo.DEFAULT)
     assert registry.stored_name() == zoo.DEFAULT
 
 
-def test_only_what_is_known_becomes_the_default(registry: ModelRegistry, folder: Path, saved: Path) -> None:
+def test_only_what_is_known_becomes_the_default(registry: FolderModelRegistry, folder: Path, saved: Path) -> None:
     with pytest.raises(ModelUnavailable, match=r"no model 'tiny'; known are moodex-lite0.*moodex models add FILE"):
         registry.use("tiny")
     registry.add(saved)
@@ -127,7 +127,7 @@ def test_only_what_is_known_becomes_the_default(registry: ModelRegistry, folder:
     assert registry.stored_name() == zoo.DEFAULT
 
 
-def test_a_default_that_has_gone_says_how_to_choose_another(registry: ModelRegistry, folder: Path, saved: Path) -> None:
+def test_a_default_that_has_gone_says_how_to_choose_another(registry: FolderModelRegistry, folder: Path, saved: Path) -> None:
     registry.add(saved)
     registry.use("tiny")
     registry.find("tiny").unlink()
@@ -135,12 +135,12 @@ def test_a_default_that_has_gone_says_how_to_choose_another(registry: ModelRegis
         with pytest.raises(ModelUnavailable, match="'tiny' is gone; choose another: moodex models default moodex-lite0"):
             ask()
     assert registry.in_use() == DefaultModel("tiny", "home")
-    assert ModelRegistry(folder, "tiny").stored_name() == "tiny"  # whoever asks for it by name may search what it said
+    assert FolderModelRegistry(folder, "tiny").stored_name() == "tiny"  # whoever asks for it by name may search what it said
     registry.use(zoo.DEFAULT)
     assert registry.stored_name() == zoo.DEFAULT
 
 
-def test_a_note_that_cannot_be_read_says_so(registry: ModelRegistry, folder: Path) -> None:
+def test_a_note_that_cannot_be_read_says_so(registry: FolderModelRegistry, folder: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "default.txt").write_bytes(b"\xff\xfe")
     with pytest.raises(ModelUnavailable, match=r"default\.txt cannot be read .* moodex models default NAME"):
@@ -149,7 +149,7 @@ def test_a_note_that_cannot_be_read_says_so(registry: ModelRegistry, folder: Pat
     assert registry.stored_name() == zoo.DEFAULT
 
 
-def test_a_removed_model_is_gone(registry: ModelRegistry, folder: Path, saved: Path) -> None:
+def test_a_removed_model_is_gone(registry: FolderModelRegistry, folder: Path, saved: Path) -> None:
     registry.add(saved)
     registry.remove("tiny")
     assert list(folder.iterdir()) == []
@@ -157,7 +157,7 @@ def test_a_removed_model_is_gone(registry: ModelRegistry, folder: Path, saved: P
         registry.remove("tiny")
 
 
-def test_what_is_shipped_or_in_use_is_not_removed(registry: ModelRegistry, folder: Path, saved: Path) -> None:
+def test_what_is_shipped_or_in_use_is_not_removed(registry: FolderModelRegistry, folder: Path, saved: Path) -> None:
     registry.add(saved)
     registry.use("tiny")
     with pytest.raises(UsageError, match="came with moodex"):
@@ -166,12 +166,12 @@ def test_what_is_shipped_or_in_use_is_not_removed(registry: ModelRegistry, folde
         registry.remove("tiny")
     registry.use(zoo.DEFAULT)
     with pytest.raises(UsageError, match="MOODEX_MODEL"):
-        ModelRegistry(folder, "tiny").remove("tiny")
+        FolderModelRegistry(folder, "tiny").remove("tiny")
     assert registry.find("tiny").exists()
 
 
 def test_a_model_without_a_usable_card_spoils_no_list(
-    registry: ModelRegistry, folder: Path, saved: Path, caplog: pytest.LogCaptureFixture
+    registry: FolderModelRegistry, folder: Path, saved: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     registry.add(saved)
     registry.add(saved, "broken")
@@ -183,7 +183,7 @@ def test_a_model_without_a_usable_card_spoils_no_list(
     registry.remove("broken")
 
 
-def test_a_model_is_found_as_a_file(registry: ModelRegistry, saved: Path) -> None:
+def test_a_model_is_found_as_a_file(registry: FolderModelRegistry, saved: Path) -> None:
     assert registry.find(str(saved)) == saved
     with pytest.raises(ModelUnavailable, match=r"There is no model 'none.safetensors'; known are moodex-lite0"):
         registry.find("none.safetensors")
@@ -191,8 +191,8 @@ def test_a_model_is_found_as_a_file(registry: ModelRegistry, saved: Path) -> Non
 
 def test_needs_no_torch_but_to_verify(folder: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from models.model_registry import ModelRegistry\n"
-        f"registry = ModelRegistry(Path({str(folder)!r})); registry.use('moodex-lite0'); list(registry.cards())\n"
+        "import sys; from pathlib import Path; from models.model_registry import FolderModelRegistry\n"
+        f"registry = FolderModelRegistry(Path({str(folder)!r})); registry.use('moodex-lite0'); list(registry.cards())\n"
         "print(registry.stored_name(), 'torch' in sys.modules, 'numpy' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

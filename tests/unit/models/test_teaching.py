@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from indexer.domain.errors import Interrupted, UsageError
-from indexer.teaching.training_set import select_informative
 from models.clustering import pick_representatives
 from models.teaching.fit import one_hot, teach
 from models.teaching.linear_head import Examples, Head, RefitSettings, refit
+from models.teaching.select import select_informative
 
 SIZE = 16
 LABELS = ("happy", "sad", "angry")

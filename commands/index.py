@@ -1,0 +1,100 @@
+"""The command that indexes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from commands.options import (
+    AsJson,
+    BatchSize,
+    Device,
+    Engine,
+    Exclude,
+    Faces,
+    FollowSymlinks,
+    Home,
+    Model,
+    Precision,
+    RequireGpu,
+    Workers,
+    open_command_library,
+    stdout,
+)
+from commands.schedule import run_callbacks
+from indexer.domain.errors import UsageError
+
+
+def index(
+    context: typer.Context,
+    paths: Annotated[list[Path], typer.Argument(help="Folders and image files.", metavar="PATH...")],
+    model: Model = None,
+    device: Device = None,
+    require_gpu: RequireGpu = None,
+    batch_size: BatchSize = None,
+    workers: Workers = None,
+    exclude: Exclude = None,
+    follow_symlinks: FollowSymlinks = False,
+    prune: Annotated[
+        bool | None,
+        typer.Option("--prune/--no-prune", help="Remove entries of missing files. (default: only when it looks safe)"),
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="With --prune: even if a folder is missing, empty, or lost most of its files.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Re-analyze every file.")] = False,
+    faces: Faces = None,
+    engine: Engine = None,
+    precision: Precision = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Keep running and index changes within seconds.")] = False,
+    poll: Annotated[
+        float | None,
+        typer.Option("--poll", min=1, help="With --watch: poll every N seconds instead of using events.", metavar="SECONDS"),
+    ] = None,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> NoReturn:
+    """Index images: detect faces, classify emotions, store the results."""
+    from commands.logs import say
+    from commands.output.progress import TerminalProgress
+    from commands.output.summary import write_summary
+    from indexer.ingest import service as ingest_service
+    from indexer.ingest.run import IndexRequest
+
+    library = open_command_library(
+        context,
+        service=watch,
+        home=home,
+        model=model,
+        device=device,
+        require_gpu=require_gpu,
+        batch_size=batch_size,
+        workers=workers,
+        faces=faces,
+        engine=engine,
+        precision=precision,
+    )
+    if yes and not prune:
+        raise UsageError("--yes confirms --prune; give both.")
+    if poll is not None and not watch:
+        raise UsageError("--poll is for --watch; give both.")
+    request = IndexRequest(
+        exclude=tuple(exclude or ()),
+        follow_symlinks=follow_symlinks,
+        prune=None if prune and not yes else prune,
+        force=force,
+    )
+    given = [os.fsencode(path) for path in paths]
+    if watch:
+        from indexer.scheduling.watch import watch as run_watch
+
+        with stdout() as out:
+            run_watch(library, given, request, poll, run_callbacks(), lambda done: write_summary(done, as_json, out, now=True))
+    summary = ingest_service.index(library, given, request, TerminalProgress())
+    say("info", "run_done", f"Indexed in {summary.seconds:.1f} s.", **summary.as_dict())
+    with stdout() as out:
+        write_summary(summary, as_json, out)
+    raise typer.Exit(summary.exit_code)

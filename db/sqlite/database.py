@@ -1,0 +1,81 @@
+"""A library's database as one SQLite file in its data folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from indexer.domain.errors import StoreDamaged
+
+if TYPE_CHECKING:
+    from db.sqlite.maintenance import SqliteMaintenance
+    from db.sqlite.store import SqliteStore
+    from indexer.domain.export import ExportChunk, ExportFilter
+    from indexer.domain.runs import WriterInfo
+    from indexer.ports.store_reader import StoredModel
+
+
+class SqliteDatabase:
+    """Implements `indexer.ports.database.Database`.
+
+    SQLAlchemy and the lock are imported when they are needed: commands that open nothing start in half the time.
+    """
+
+    def __init__(self, path: Path, vectors: Path) -> None:
+        """`path` is the database file, `vectors` the folder of the vector indexes that are derived from it."""
+        self._path = path
+        self._vectors = vectors
+
+    def exists(self) -> bool:
+        return self._path.exists()
+
+    @contextmanager
+    def open(self, reading: bool = False) -> Iterator[SqliteStore]:
+        from db.sqlite.errors import translate_sqlite_errors
+        from db.sqlite.store import SqliteStore
+
+        self._refuse_emptied()
+        store = SqliteStore(self._path, reading)
+        try:
+            with translate_sqlite_errors(self._path):
+                yield store
+        finally:
+            store.close()
+
+    def lock_writer(self, wait: bool = True) -> AbstractContextManager[None]:
+        from db.writer_lock import writer_lock
+
+        return writer_lock(self._path.parent) if wait else writer_lock(self._path.parent, patience=0)
+
+    def current_writer(self) -> WriterInfo | None:
+        from db.writer_lock import writer
+
+        return writer(self._path.parent)
+
+    @contextmanager
+    def export_rows(
+        self, model: StoredModel, chosen: ExportFilter, check_stop: Callable[[], None]
+    ) -> Iterator[Iterator[ExportChunk]]:
+        from db.sqlite.errors import translate_sqlite_errors
+        from db.sqlite.export_query import exported
+        from db.sqlite.raw_connection import reading
+
+        with translate_sqlite_errors(self._path), reading(self._path, check_stop) as connection:
+            yield exported(connection, model.id, model.card, chosen)
+
+    @property
+    def maintenance(self) -> SqliteMaintenance:
+        from db.sqlite.maintenance import SqliteMaintenance
+
+        return SqliteMaintenance(self._path, self._vectors)
+
+    def _refuse_emptied(self) -> None:
+        """Raise StoreDamaged for an empty database file next to vector indexes: SQLite would take it for a new one."""
+        log = self._path.with_name(self._path.name + "-wal")
+        if self._path.exists() and not self._path.stat().st_size and not log.exists() and self._vectors.is_dir():
+            raise StoreDamaged(
+                f"The database {self._path} is empty, although images were indexed here. Nothing was changed; bring back a "
+                "backup with moodex restore, or remove the file and index again."
+            )

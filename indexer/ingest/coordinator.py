@@ -1,0 +1,257 @@
+"""What an index run does next: which file to decode, which batch to classify, what to commit.
+
+The coordinator only decides; it reads no file and starts no thread. No bytes are classified twice: the first worker that reads
+them claims their digest, and files with the same bytes wait for its result.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from math import ceil
+
+from indexer.domain.files import Failure
+from indexer.domain.images import DecodedImage
+from indexer.domain.predictions import AnalyzedImage
+from indexer.domain.runs import RunCounts
+from indexer.ports.store_writer import AnalyzedFileSet, CommitBatch, PendingFile
+
+_COMMIT_EVERY_FILES = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """An image that has to be classified; its digest is claimed."""
+
+    file: PendingFile
+    image: DecodedImage
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadyPredicted:
+    """A file whose bytes were classified before."""
+
+    file: PendingFile
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicateInFlight:
+    """A file whose bytes another worker has claimed."""
+
+    file: PendingFile
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FailedFile:
+    """A file that cannot be analyzed. `digest` is set, and claimed, if its bytes were read."""
+
+    file: PendingFile
+    failure: Failure
+    digest: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Vanished:
+    """A file that was deleted since the scan: the next scan will notice."""
+
+
+FileResult = Decoded | AlreadyPredicted | DuplicateInFlight | FailedFile | Vanished
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeFile:
+    """Read, hash and decode a file."""
+
+    file: PendingFile
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifyBatch:
+    """Analyze images together."""
+
+    images: tuple[Decoded, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifiedBatch:
+    """A batch with the predictions of each image; None for one whose result is not finite."""
+
+    images: tuple[Decoded, ...]
+    predictions: Sequence[AnalyzedImage | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Wait for a result: nothing else can be done now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Everything is committed."""
+
+
+WorkItem = DecodeFile | ClassifyBatch
+WorkResult = FileResult | ClassifiedBatch
+Action = WorkItem | CommitBatch | Wait | Done
+
+
+@dataclass(slots=True)
+class DigestClaims:
+    """The digests that are being worked on and, if `remember`, those that are finished. Safe in several threads."""
+
+    remember: bool
+    _held: set[bytes] = field(default_factory=set)
+    _finished: set[bytes] = field(default_factory=set)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def take(self, digest: bytes) -> bool:
+        """Claim a digest; False if it is claimed already."""
+        with self._lock:
+            if digest in self._held:
+                return False
+            self._held.add(digest)
+            return True
+
+    def release(self, digest: bytes, finished: bool = False) -> None:
+        """End a claim."""
+        with self._lock:
+            self._held.discard(digest)
+            if finished and self.remember:
+                self._finished.add(digest)
+
+    def finished(self, digest: bytes) -> bool:
+        """Return whether a digest was finished in this run."""
+        return digest in self._finished
+
+    def holds(self, digest: bytes) -> bool:
+        """Return whether a digest is claimed."""
+        return digest in self._held
+
+
+class Coordinator:
+    """The state of the work of one run.
+
+    Ask for `next_action`, carry it out, and hand in the results with `add_result` and `committed`. `counts` are those of the
+    files that are committed.
+    """
+
+    def __init__(self, pending: Iterator[PendingFile], claims: DigestClaims, batch_size: int, batches: int, workers: int) -> None:
+        """`pending` are the files of the run; at most so many `batches` are classified at a time, by so many `workers`."""
+        self.counts = RunCounts()
+        self._pending = pending
+        self._claims = claims
+        self._batch_size = batch_size
+        self._batches = batches
+        self._lookahead = batch_size * (batches + 1) + 2 * workers
+        self._retry: list[PendingFile] = []
+        self._decoding = self._classifying = 0
+        self._is_ending = False
+        self._full_size = 0
+        self._decoded: list[Decoded] = []
+        self._predicted: list[AnalyzedFileSet] = []
+        self._linked: list[tuple[PendingFile, bytes]] = []
+        self._failed: list[tuple[PendingFile, Failure]] = []
+        self._duplicates: dict[bytes, list[PendingFile]] = defaultdict(list)
+
+    def next_action(self) -> Action:
+        """Decide what to do now, given what was handed in so far."""
+        if (file := self._next_file()) is not None:
+            self._decoding += 1
+            return DecodeFile(file)
+        if batch := self._next_batch():
+            self._classifying += 1
+            return ClassifyBatch(batch)
+        working = self._decoding + self._classifying
+        unpredicted = len(self._linked) + len(self._failed)
+        if self._predicted or unpredicted >= _COMMIT_EVERY_FILES or (unpredicted and not working):
+            return self.take_commit()
+        return Wait() if working else Done()
+
+    def add_result(self, result: WorkResult) -> None:
+        """Take in the result of a file or a batch."""
+        self._full_size = 0  # what is left has changed
+        if isinstance(result, ClassifiedBatch):
+            self._classifying -= 1
+            for image, predictions in zip(result.images, result.predictions, strict=True):
+                self._add_predictions(image, predictions)
+        else:
+            self._decoding -= 1
+            self._add_file(result)
+
+    def take_commit(self) -> CommitBatch:
+        """Take everything that can be committed now."""
+        batch = CommitBatch(tuple(self._predicted), tuple(self._linked), tuple(self._failed))
+        self._predicted, self._linked, self._failed = [], [], []
+        return batch
+
+    def take_predicted(self) -> CommitBatch | None:
+        """Take everything that can be committed, if there are predictions in it that would have to be computed again."""
+        return self.take_commit() if self._predicted else None
+
+    def committed(self, batch: CommitBatch) -> RunCounts:
+        """Release the digests of a batch that the store holds now; return what it counts for."""
+        # Not before the commit: whoever reads these bytes from here on finds them in the store.
+        for file_set in batch.predicted:
+            self._claims.release(file_set.image.digest, finished=True)
+        duplicates = sum(len(file_set.files) - 1 for file_set in batch.predicted)
+        counts = RunCounts(indexed=len(batch.predicted), reused=len(batch.linked) + duplicates, failed=len(batch.failed))
+        self.counts += counts
+        return counts
+
+    def _next_file(self) -> PendingFile | None:
+        if self._decoding + len(self._decoded) + self._classifying * self._batch_size >= self._lookahead:
+            return None
+        file = self._retry.pop() if self._retry else next(self._pending, None)
+        if file is None:
+            self._is_ending = True
+        return file
+
+    def _next_batch(self) -> tuple[Decoded, ...]:
+        """Take a batch if it is full.
+
+        Of the last images, each worker takes its share of what is left, so that no worker classifies a whole batch while the
+        others are idle (guided self-scheduling: Polychronopoulos and Kuck 1987).
+        """
+        if not self._full_size:
+            left = self._decoding + len(self._decoded)
+            self._full_size = min(self._batch_size, ceil(left / self._batches)) if self._is_ending else self._batch_size
+        is_full = len(self._decoded) >= self._full_size or not self._decoding
+        if self._classifying >= self._batches or not self._decoded or not is_full:
+            return ()
+        batch, self._decoded = tuple(self._decoded[: self._full_size]), self._decoded[self._full_size :]
+        return batch
+
+    def _add_file(self, result: FileResult) -> None:
+        match result:
+            case Decoded():
+                self._decoded.append(result)
+            case AlreadyPredicted(file, digest):
+                self._linked.append((file, digest))
+                self._retry_duplicates(digest)
+            case FailedFile(file, failure, digest):
+                self._failed.append((file, failure))
+                if digest is not None:
+                    self._claims.release(digest)
+                    self._retry_duplicates(digest)
+            case DuplicateInFlight(file, digest):
+                if self._claims.holds(digest):
+                    self._duplicates[digest].append(file)
+                else:
+                    self._retry.append(file)
+            case Vanished():
+                pass
+
+    def _add_predictions(self, image: Decoded, predictions: AnalyzedImage | None) -> None:
+        digest = image.image.digest
+        if predictions is None:
+            self._add_file(FailedFile(image.file, Failure("damaged", "the model gives no finite answer for it"), digest))
+        else:
+            duplicates = self._duplicates.pop(digest, [])
+            self._predicted.append(AnalyzedFileSet(image.image, predictions, (image.file, *duplicates)))
+
+    def _retry_duplicates(self, digest: bytes) -> None:
+        self._retry += self._duplicates.pop(digest, [])

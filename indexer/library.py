@@ -1,0 +1,49 @@
+"""A library: what the services work with, as ports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from indexer.domain.errors import NotIndexed
+from indexer.ports.analyzer import Analyzer
+from indexer.ports.database import Database
+from indexer.ports.executor import OpenExecutor
+from indexer.ports.models import ModelRegistry
+from indexer.ports.sources import ImageSource
+from indexer.ports.teaching import Teacher
+from indexer.ports.vectors import VectorStorage
+from indexer.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """The settings of a data folder, and the adapters that they choose.
+
+    `vector_storage`, `teacher`, `open_analyzer` and `open_batch_analyzer` are functions, because what they return takes long to
+    import: a search by emotion needs none of it. `open_analyzer` is for an image or two, `open_batch_analyzer` for many.
+    `reopen` opens the library that other settings describe.
+    """
+
+    settings: Settings
+    database: Database
+    models: ModelRegistry
+    source: ImageSource
+    open_executor: OpenExecutor
+    vector_storage: Callable[[], VectorStorage]
+    teacher: Callable[[], Teacher]
+    open_analyzer: Callable[[], Analyzer]
+    open_batch_analyzer: Callable[[], Analyzer]
+    reopen: Callable[[Settings], Library]
+
+    def require_database(self) -> None:
+        """Raise NotIndexed if nothing was ever indexed here."""
+        if not self.database.exists():
+            raise NotIndexed(f"Nothing is indexed yet in {self.settings.home}; run: moodex index FOLDER")
+
+    def knows(self, root: bytes) -> bool:
+        """Return whether files at or below a root are indexed and not missing."""
+        if not self.database.exists():
+            return False
+        with self.database.open(reading=True) as store:
+            return store.count_files(root) > 0

@@ -1,0 +1,233 @@
+"""A library without a disk: every port in memory. Images are a mapping from paths to encoded bytes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from db.vectors.numpy_index import NumpyVectors
+from indexer.analysis.analyzer import Analyzer
+from indexer.domain.errors import ModelUnavailable, WriterBusy
+from indexer.domain.export import ExportChunk, ExportFilter
+from indexer.domain.files import FileStamp
+from indexer.domain.models import ModelCard
+from indexer.domain.reports import DefaultModel, ExportedModel, TeachingSet
+from indexer.domain.runs import WriterInfo
+from indexer.executors.threads import ThreadExecutor
+from indexer.library import Library
+from indexer.ports.models import InstalledModel
+from indexer.ports.sources import ScannedFolder, ScanOptions, Watcher
+from indexer.ports.store_reader import StoredModel
+from indexer.ports.teaching import Candidates, FittedVersion, Scorer
+from indexer.ports.vectors import Generation, Segment, VectorIndex, VectorRows
+from indexer.settings import Settings
+from tests.support.fake_models import FakeClassifier, FakeFaceDetector
+from tests.support.memory_store import MemoryStore
+
+if TYPE_CHECKING:
+    from indexer.domain.types import Floats, Halves, Ids
+
+
+class MemoryDatabase:
+    """Implements `indexer.ports.database.Database`. It exists once it was opened."""
+
+    maintenance = None
+
+    def __init__(self) -> None:
+        self.store = MemoryStore()
+        self.opened = False
+        self.writers = 0
+
+    def exists(self) -> bool:
+        return self.opened
+
+    @contextmanager
+    def open(self, reading: bool = False) -> Iterator[MemoryStore]:
+        self.opened = True
+        yield self.store
+
+    @contextmanager
+    def lock_writer(self, wait: bool = True) -> Iterator[None]:
+        if self.writers:
+            raise WriterBusy("Another moodex is writing; wait for it or stop it.")
+        self.writers += 1
+        try:
+            yield
+        finally:
+            self.writers -= 1
+
+    def current_writer(self) -> WriterInfo | None:
+        return WriterInfo(1, 0.0) if self.writers else None
+
+    @contextmanager
+    def export_rows(
+        self, model: StoredModel, chosen: ExportFilter, check_stop: Callable[[], None]
+    ) -> Iterator[Iterator[ExportChunk]]:
+        yield iter(())
+
+
+class MemorySource:
+    """Implements `indexer.ports.sources.ImageSource` over a mapping from absolute paths to bytes."""
+
+    def __init__(self, files: dict[bytes, bytes]) -> None:
+        self.files = files
+        self.reads: list[bytes] = []
+
+    def exists(self, path: bytes) -> bool:
+        return path in self.files or self.is_folder(path)
+
+    def is_folder(self, path: bytes) -> bool:
+        return any(file.startswith(path.rstrip(b"/") + b"/") for file in self.files)
+
+    def real_path(self, path: bytes) -> bytes:
+        return os.path.normpath(path)
+
+    def scan(self, root: bytes, options: ScanOptions) -> Iterator[ScannedFolder]:
+        folders: dict[bytes, list[tuple[bytes, int, int]]] = {}
+        for path, data in sorted(self.files.items()):
+            folder, name = os.path.split(path)
+            if (folder + b"/").startswith(root.rstrip(b"/") + b"/"):
+                folders.setdefault(folder, []).append((name, len(data), 1))
+        for folder, entries in sorted(folders.items()):
+            yield ScannedFolder(folder, tuple(entries))
+
+    def read(self, path: bytes) -> tuple[bytes, FileStamp]:
+        self.reads.append(path)
+        if path not in self.files:
+            raise FileNotFoundError(path)
+        return self.files[path], FileStamp(len(self.files[path]), 1)
+
+    @contextmanager
+    def watch(
+        self, roots: Sequence[bytes], own_folder: bytes, poll: float | None, wake: Callable[[], None], warn: Callable[[str], None]
+    ) -> Iterator[Watcher]:
+        raise NotImplementedError("nothing changes here by itself")
+        yield
+
+
+class MemoryVectors:
+    """Implements `indexer.ports.vectors.VectorStorage`."""
+
+    def __init__(self) -> None:
+        self.segments: dict[str, list[Segment]] = {}
+
+    def load(self, card: ModelCard) -> list[Segment]:
+        return list(self.segments.get(card.key, ()))
+
+    def save(self, card: ModelCard, kept: Sequence[Segment], rows: VectorRows, generation: Generation) -> None:
+        self.segments[card.key] = [*kept, Segment(NumpyVectors(rows), generation)]
+
+    def forget(self, card: ModelCard) -> None:
+        self.segments.pop(card.key, None)
+
+    def over(self, rows: VectorRows) -> VectorIndex:
+        return NumpyVectors(rows)
+
+
+class MemoryModels:
+    """Implements `indexer.ports.models.ModelRegistry`: the first model came with moodex, others are the user's."""
+
+    def __init__(self, *cards: ModelCard) -> None:
+        self.known = {card.name: card for card in cards}
+        self.default = self.shipped = cards[0].name
+
+    def cards(self) -> Iterator[tuple[InstalledModel, ModelCard]]:
+        for name, card in list(self.known.items()):
+            yield InstalledModel(name, self.find(name), "shipped" if name == self.shipped else "yours"), card
+
+    def find(self, name: str) -> Path:
+        if name not in self.known:
+            raise ModelUnavailable(f"There is no model {name!r}.")
+        return Path(f"/models/{name}.safetensors")
+
+    def in_use(self) -> DefaultModel:
+        return DefaultModel(self.default, "moodex" if self.default == self.shipped else "home")
+
+    def weights(self) -> Path:
+        return self.find(self.default)
+
+    def stored_name(self) -> str:
+        return self.default
+
+    def stored_key(self) -> str | None:
+        card = self.known.get(self.default)
+        return card and card.key
+
+    def use(self, name: str) -> None:
+        self.find(name)
+        self.default = name
+
+    def add(self, weights: Path, name: str | None = None, force: bool = False) -> ModelCard:
+        raise NotImplementedError
+
+    def remove(self, name: str) -> None:
+        self.check_removable(name)
+        del self.known[name]
+
+    def check_removable(self, name: str, gone: bool = False) -> None:
+        if not gone:
+            self.find(name)
+
+    def export(self, kind: str, name: str, output: Path, force: bool) -> ExportedModel:
+        raise NotImplementedError
+
+
+class MemoryTeacher:
+    """Implements `indexer.ports.teaching.Teacher`: a version that always answers with the label that is most frequent."""
+
+    def __init__(self, models: MemoryModels, version: ModelCard) -> None:
+        self._models = models
+        self._version = version
+
+    def learn(
+        self, in_use: str, examples: TeachingSet, name: str | None, taken: Collection[str], check_stop: Callable[[], None]
+    ) -> FittedVersion:
+        check_stop()
+        self._models.known[self._version.name] = self._version
+        best = max(examples.counts().items(), key=lambda entry: entry[1])[0]
+        return FittedVersion(0.4, 0.6, len(examples.labels), ConstantScorer(self._version, best), False)
+
+    def earlier(self, in_use: str) -> tuple[str, Scorer | None]:
+        return self._models.shipped, None
+
+    def select_informative(self, card: ModelCard, candidates: Candidates, count: int) -> Ids:
+        return candidates.unlabeled[:count]
+
+
+class ConstantScorer:
+    """Implements `indexer.ports.teaching.Scorer`: one emotion, whatever the image."""
+
+    def __init__(self, card: ModelCard, emotion: str) -> None:
+        self.card = card
+        self._emotion = emotion
+
+    def score(self, embeddings: Halves) -> Floats:
+        one = np.array([label == self._emotion for label in self.card.labels], dtype=np.float32)
+        return np.tile(one, (len(embeddings), 1))
+
+
+def memory_library(
+    files: Mapping[bytes, bytes], home: Path, classifier: FakeClassifier, detector: FakeFaceDetector | None = None
+) -> Library:
+    """A library of these files, with a fake model; nothing lies on a disk but the folder `home`, which stays empty."""
+    models = MemoryModels(classifier.card)
+    taught = FakeClassifier(name="fake-taught").card
+    vectors = MemoryVectors()
+    library = Library(
+        settings=Settings(home, model=classifier.card.name),
+        database=MemoryDatabase(),
+        models=models,
+        source=MemorySource(dict(files)),
+        open_executor=ThreadExecutor,
+        vector_storage=lambda: vectors,
+        teacher=lambda: MemoryTeacher(models, taught),
+        open_analyzer=lambda: Analyzer(classifier, detector),
+        open_batch_analyzer=lambda: Analyzer(classifier, detector),
+        reopen=lambda _: library,
+    )
+    return library
