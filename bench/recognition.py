@@ -138,7 +138,7 @@ def main() -> None:
         words = tomllib.loads((ROOT / "recipes" / f"{zoo.DEFAULT}.toml").read_text())
         described = replace(card, about={**card.about, **words, "measured": measured})
         checkpoint.write_card(shipped, described)
-        (ROOT / "docs" / "model-card.md").write_text(markdown(described))
+        (ROOT / "docs" / "explanation" / "model-card.md").write_text(markdown(described))
 
 
 def groups(data: LabeledImages) -> dict[str, set[str]]:
@@ -329,7 +329,7 @@ def _arguments() -> argparse.Namespace:
         "--work", type=Path, default=Path(tempfile.gettempdir(), "moodex-recognition"), help="where finished folds are kept"
     )
     parser.add_argument(
-        "--describe", action="store_true", help="write the measurements into the shipped model's card and docs/model-card.md"
+        "--describe", action="store_true", help="write the measurements into the shipped model's card and its page in docs/"
     )
     return parser.parse_args()
 
