@@ -62,6 +62,23 @@ def test_documents_name_files_and_tests_that_exist() -> None:
         assert not set(re.findall(r"\b(test_\w+)\b", text)) - functions, page.name
 
 
+def test_documents_name_classes_that_exist() -> None:
+    packages = [ROOT / name for name in ("commands", "db", "indexer", "models")]
+    sources = [path.read_text(encoding="utf-8") for package in packages for path in package.rglob("*.py")]
+    classes = set(re.findall(r"^class (\w+)", "\n".join(sources), re.MULTILINE))
+    for page in PAGES:
+        named = set(re.findall(r"`([A-Z][a-z]+[A-Z]\w*)`", prose(page)))
+        assert not named - classes, page.name
+
+
+def test_code_names_documents_that_exist() -> None:
+    folders = ("bench", "commands", "db", "docs", "indexer", "models", "recipes", "tests")
+    sources = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    for source in [*sources, ROOT / "cli.py", ROOT / "pyproject.toml", ROOT / "Makefile", ROOT / "mkdocs.yml"]:
+        for path in re.findall(r"\bdocs/[\w/-]+\.(?:md|png)\b", source.read_text(encoding="utf-8")):
+            assert (ROOT / path).exists(), f"{source.name}: {path}"
+
+
 def test_the_site_has_every_page() -> None:
     navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     for page in sorted((ROOT / "docs").rglob("*.md")):
