@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 COUNT = 12
 WIDTH, HEIGHT = 1140, 640
 """The window in CSS pixels: six cards a row, two rows."""
-COLOURS = 256
+COLORS = 256
 MAX_BYTES = 300_000
 
 
@@ -58,10 +58,10 @@ def render(browser: str, page: Path, picture: Path, profile: Path) -> None:
 
 
 def shrink(picture: Path, output: Path) -> None:
-    """Reduce a PNG to COLOURS colours and write it to `output`."""
+    """Reduce a PNG to COLORS colors and write it to `output`."""
     output.parent.mkdir(parents=True, exist_ok=True)
     with Image.open(picture) as image:
-        image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(output, optimize=True)
+        image.convert("RGB").quantize(COLORS, dither=Image.Dither.NONE).save(output, optimize=True)
 
 
 if __name__ == "__main__":
