@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN = $(VENV)/bin
 DEMO = $(BIN)/moodex --home moodex-demo
 
-.PHONY: demo check test crash stress lint docs bench fuzz audit faces drawn model cutouts detector clean
+.PHONY: demo test crash stress lint docs bench fuzz audit faces drawn model cutouts detector clean
 
 demo: $(VENV)/.run
 	$(DEMO) index examples/images
@@ -17,10 +17,6 @@ demo: $(VENV)/.run
 	@$(DEMO) search --emotion happy -k 10 --format html > moodex-demo/happy.html
 	@echo
 	@echo 'The happy ones as a contact sheet: moodex-demo/happy.html'
-
-# The fast loop: everything that needs no process of its own.
-check: lint
-	$(BIN)/python -m pytest tests/unit tests/contracts
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
