@@ -35,8 +35,10 @@ lint: $(VENV)/.dev
 stress: $(VENV)/.dev
 	$(BIN)/python -m tests.crash.stress $(STRESS)
 
-docs: $(VENV)/.dev
+# The command line reference and the site, in build/site. A broken link, a missing anchor or a page outside the navigation ends it.
+docs: $(VENV)/.docs
 	$(BIN)/python docs/generate_cli.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(VENV)/.dev
 	$(BIN)/python bench/startup.py
@@ -75,13 +77,17 @@ detector: $(VENV)/.dev
 
 $(VENV)/.run: pyproject.toml
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable '.[onnx]'
+	$(BIN)/pip install --quiet --editable .
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	@touch $@ $(VENV)/.run
+
+$(VENV)/.docs: $(VENV)/.dev
+	$(BIN)/pip install --quiet --editable '.[docs]'
+	@touch $@
 
 clean:
 	rm -rf $(VENV) moodex-demo build

@@ -57,18 +57,18 @@ OURS = "moodex"
 METHODS = ("frozen", "tuned")
 _LOOKED_AT = 4000
 NOTES = [
-    "Five: balanced accuracy over happy, sad, angry, surprise and neutral, guessing among those of them that the set has; "
-    "chance is what blind guessing gets.",
-    "All: accuracy over every picture and every label. ECE: calibration error of the same guesses (15 bins).",
-    "First 20: the share of right pictures among the 20 surest of each of the five, as `search --emotion` shows them.",
-    "Frozen: a linear head on ImageNet's EfficientNet-Lite0. Ours, where an artist is held out: the recipe without that artist, "
-    "calibrated on all other folds; on a validation set: the model as shipped.",
-    "Same character: a picture of the set is asked for its character with another emotion. Ours compares how pictures look; the "
-    "filter is what our model says, or, as `true filter`, what the artist says. What it feels: the same by the other space, that "
-    "the classifier reads.",
+    "Five: balanced accuracy over happy, sad, angry, surprise and neutral, with guesses among those of them that the set "
+    "has; chance is the result of blind guessing.",
+    "All: accuracy over every image and every label. ECE: calibration error of the same guesses (15 bins).",
+    "First 20: the share of correct images among the 20 most probable of each of the five, as `search --emotion` shows them.",
+    "Frozen: a linear head on ImageNet's EfficientNet-Lite0. Ours, where an artist is held out: the recipe without that "
+    "artist, calibrated on all other folds; on a validation set: the model as shipped.",
+    "Same character: an image of the set is the query for its character with another emotion. Ours compares appearance; the"
+    " filter is the prediction of our model or, as `true filter`, the label of the artist. What it feels: the same with the"
+    " expression space, which the classifier reads.",
 ]
 
-_SHORTER = "Where an artist is held out, training lasts {} epochs of 5,000 pictures; the shipped model was trained longer."
+_SHORTER = "Where an artist is held out, training lasts {} epochs of 5,000 images; the shipped model was trained longer."
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 Embed = Callable[[LabeledImages], Floats]
@@ -138,7 +138,7 @@ def main() -> None:
         words = tomllib.loads((ROOT / "recipes" / f"{zoo.DEFAULT}.toml").read_text())
         described = replace(card, about={**card.about, **words, "measured": measured})
         checkpoint.write_card(shipped, described)
-        (ROOT / "docs" / "model-card.md").write_text(markdown(described))
+        (ROOT / "docs" / "explanation" / "model-card.md").write_text(markdown(described))
 
 
 def groups(data: LabeledImages) -> dict[str, set[str]]:
@@ -329,7 +329,7 @@ def _arguments() -> argparse.Namespace:
         "--work", type=Path, default=Path(tempfile.gettempdir(), "moodex-recognition"), help="where finished folds are kept"
     )
     parser.add_argument(
-        "--describe", action="store_true", help="write the measurements into the shipped model's card and docs/model-card.md"
+        "--describe", action="store_true", help="write the measurements into the shipped model's card and its page in docs/"
     )
     return parser.parse_args()
 

@@ -48,7 +48,7 @@ def train(
     datasets: Datasets,
     name: Annotated[str | None, typer.Option("--name", help="What the model will be called.")] = None,
     output: Annotated[Path | None, typer.Option("--output", help="Where to put it. (default: where --model finds it)")] = None,
-    recipe: Annotated[str, typer.Option("--recipe", help="How to train: a name of docs/study.md, or a .toml file.")] = "default",
+    recipe: Annotated[str, typer.Option("--recipe", help="A recipe of docs/guides/train.md, or a .toml file.")] = "default",
     architecture: Architecture = None,
     weights: Weights = None,
     size: Size = None,

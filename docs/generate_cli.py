@@ -1,4 +1,4 @@
-"""Writes docs/cli.md from the program itself; a test fails where the two differ."""
+"""Writes docs/cli.md from the help texts of the program; a test fails if the two differ."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ EXIT_CODES = """## Exit codes
 
 | code | meaning |
 |---|---|
-| 0 | done |
-| 1 | something unexpected; `--debug` shows where |
-| 2 | the command line asks for something that cannot be meant |
-| 3 | finished, but some files failed (`moodex status --failures 100` says why), or a folder is missing or looks unmounted |
+| 0 | success |
+| 1 | unexpected error; `--debug` shows the traceback |
+| 2 | invalid command line or input |
+| 3 | finished, but some files failed (`moodex status --failures 100` lists them), or a folder is missing or looks unmounted |
 | 4 | another process is writing to this database |
-| 5 | the database is damaged; `moodex doctor` says what is wrong, `--repair` mends it |
-| 6 | the device or the model is not there |
-| 129, 130, 143 | stopped by the end of the terminal, Ctrl-C or SIGTERM; what was committed stays |
+| 5 | the database is damaged; `moodex doctor` lists the damage, `--repair` repairs it |
+| 6 | the device or the model is unavailable |
+| 129, 130, 143 | stopped by a closed terminal, Ctrl-C or SIGTERM; committed results stay |
 """
 
 
 def reference() -> str:
-    """The whole page."""
+    """Return the whole page as Markdown."""
     root = typer.main.get_command(app)
-    parts = ["# Command line", "Made by `make docs` from the program itself.", _options(root)]
+    parts = ["# Command line", "`make docs` generates this page from the help texts of the program.", _options(root)]
     parts += [_command(path, command) for path, command in _commands("moodex", root)]
     return "\n\n".join([*parts, EXIT_CODES])
 

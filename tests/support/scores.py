@@ -13,7 +13,7 @@ SCORE_TOLERANCE = 0.25 * _LARGEST_LOGIT * _UNIT_ROUNDOFF * (_LAYERS * _LONGEST_S
 """1.1e-4. A kernel may add the terms of a sum in another order. Rounding errors are nearly independent, so a sum of K terms has
 a relative error of about sqrt(K) u, and L layers of them one of sqrt(L K) u (Higham and Mary 2019, with u = 2**-24 for float32).
 The deepest network here, ResNet-50, has L = 50 and K <= 4608. The error of a logit of at most 16 reaches a probability times
-p (1 - p) <= 1/4. docs/reliability.md has the promise, bench/batch_invariance.py measures it.
+p (1 - p) <= 1/4. docs/explanation/reliability.md has the promise, bench/batch_invariance.py measures it.
 """
 
 

@@ -1,12 +1,33 @@
-"""The documents say what the program does."""
+"""The documents agree with the program and with each other."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), ROOT / "examples/images/ATTRIBUTION.md"]
+PLANNED = {"indexer/library.py"}
+"""Files that documents may cite before they exist."""
+
+_CITED = re.compile(r"`((?:bench|commands|db|docs|examples|indexer|models|recipes|tests)/[\w./-]+)`")
+_FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+
+
+def prose(page: Path) -> str:
+    """The text of a page without its code blocks."""
+    return _FENCE.sub("", page.read_text(encoding="utf-8"))
+
+
+def anchors(page: Path) -> Iterator[str]:
+    """The anchors of a page's headings, as GitHub and the site make them."""
+    for heading in re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE):
+        text = re.sub(r"\[([^\]]*)\]\([^)]*\)|`", r"\1", heading)
+        yield re.sub(r"[^\w -]", "", text.lower()).replace(" ", "-")
 
 
 def test_the_command_line_reference_is_current() -> None:
@@ -18,10 +39,53 @@ def test_the_command_line_reference_is_current() -> None:
     assert (ROOT / "docs/cli.md").read_text(encoding="utf-8") == module.reference() + "\n", "run: make docs"
 
 
-def test_links_in_documents_lead_somewhere() -> None:
-    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "examples/images/ATTRIBUTION.md"]:
-        for link in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
-            assert "://" in link or (page.parent / link).exists(), f"{page.name}: {link}"
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_in_documents_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        path, _, anchor = link.partition("#")
+        if "://" in link:
+            continue
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in set(anchors(target)), link
+
+
+def test_documents_name_files_and_tests_that_exist() -> None:
+    tests = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    named = set(re.findall(r"^def (test_\w+)|^    def (test_\w+)", tests, re.MULTILINE))
+    functions = {name for pair in named for name in pair} | {path.stem for path in (ROOT / "tests").rglob("test_*.py")}
+    for page in PAGES:
+        if page.name == "CHANGELOG.md":
+            continue
+        text = prose(page)
+        assert not [path for path in _CITED.findall(text) if path not in PLANNED and not (ROOT / path).exists()], page.name
+        assert not set(re.findall(r"\b(test_\w+)\b", text)) - functions, page.name
+
+
+def test_documents_name_classes_that_exist() -> None:
+    packages = [ROOT / name for name in ("commands", "db", "indexer", "models")]
+    sources = [path.read_text(encoding="utf-8") for package in packages for path in package.rglob("*.py")]
+    classes = set(re.findall(r"^class (\w+)", "\n".join(sources), re.MULTILINE))
+    for page in PAGES:
+        named = set(re.findall(r"`([A-Z][a-z]+[A-Z]\w*)`", prose(page)))
+        assert not named - classes, page.name
+
+
+def test_code_names_documents_that_exist() -> None:
+    folders = ("bench", "commands", "db", "docs", "indexer", "models", "recipes", "tests")
+    sources = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    for source in [*sources, ROOT / "cli.py", ROOT / "pyproject.toml", ROOT / "Makefile", ROOT / "mkdocs.yml"]:
+        for path in re.findall(r"\bdocs/[\w/-]+\.(?:md|png)\b", source.read_text(encoding="utf-8")):
+            assert (ROOT / path).exists(), f"{source.name}: {path}"
+
+
+def test_the_site_has_every_page() -> None:
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    for page in sorted((ROOT / "docs").rglob("*.md")):
+        name = page.relative_to(ROOT / "docs").as_posix()
+        assert re.search(rf"[ -]{re.escape(name)}$", navigation, re.MULTILINE), f"mkdocs.yml lacks {name}"
+    for page in sorted((ROOT / "docs/adr").glob("0*.md")):
+        assert f"]({page.name})" in (ROOT / "docs/adr/index.md").read_text(encoding="utf-8"), page.name
 
 
 def test_the_readme_names_every_command_of_the_makefile_it_uses() -> None:

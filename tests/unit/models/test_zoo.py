@@ -68,5 +68,5 @@ def test_still_gives_the_released_answers(path: Path) -> None:
 
 
 def test_the_page_says_what_the_card_says(card: ModelCard) -> None:
-    page = Path(__file__).parents[3] / "docs" / "model-card.md"
+    page = Path(__file__).parents[3] / "docs" / "explanation" / "model-card.md"
     assert page.read_text(encoding="utf-8") == markdown(card)

@@ -1,0 +1,68 @@
+"""Draws docs/assets/happy.png: the contact sheet of `moodex search --emotion happy` over the example images.
+
+    python docs/make_screenshot.py [--browser chromium] [--output docs/assets/happy.png]
+
+It needs moodex in the environment that runs it, and Chromium (Debian: `apt-get install chromium`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+COUNT = 12
+WIDTH, HEIGHT = 1140, 640
+"""The window in CSS pixels: six cards a row, two rows."""
+COLORS = 256
+MAX_BYTES = 300_000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--browser", default="chromium")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs/assets/happy.png")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        page, picture = Path(folder, "happy.html"), Path(folder, "happy.png")
+        moodex("index", "examples/images", home=folder)
+        page.write_text(
+            moodex("search", "--emotion", "happy", "-k", str(COUNT), "--format", "html", home=folder), encoding="utf-8"
+        )
+        render(options.browser, page, picture, Path(folder, "profile"))
+        shrink(picture, options.output)
+    size = options.output.stat().st_size
+    print(f"{options.output}: {size:,} bytes")
+    if size > MAX_BYTES:
+        sys.exit(f"The limit is {MAX_BYTES:,} bytes.")
+
+
+def moodex(*words: str, home: str) -> str:
+    """Run a command of this checkout on a library in `home`; return its standard output."""
+    environment = {**os.environ, "MOODEX_HOME": str(Path(home, "library"))}
+    command = [sys.executable, "cli.py", *words]
+    return subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True).stdout
+
+
+def render(browser: str, page: Path, picture: Path, profile: Path) -> None:
+    """Write a PNG of a page, as a window of WIDTH x HEIGHT shows it."""
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--force-device-scale-factor=2"]
+    flags += [f"--user-data-dir={profile}", f"--window-size={WIDTH},{HEIGHT}", f"--screenshot={picture}"]
+    subprocess.run([browser, *flags, page.as_uri()], check=True, capture_output=True, timeout=120)
+
+
+def shrink(picture: Path, output: Path) -> None:
+    """Reduce a PNG to COLORS colors and write it to `output`."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with Image.open(picture) as image:
+        image.convert("RGB").quantize(COLORS, dither=Image.Dither.NONE).save(output, optimize=True)
+
+
+if __name__ == "__main__":
+    main()
