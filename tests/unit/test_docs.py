@@ -11,8 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), ROOT / "examples/images/ATTRIBUTION.md"]
-PLANNED = {"indexer/library.py"}
-"""Files that documents may cite before they exist."""
+
 
 _CITED = re.compile(r"`((?:bench|commands|db|docs|examples|indexer|models|recipes|tests)/[\w./-]+)`")
 _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
@@ -58,7 +57,7 @@ def test_documents_name_files_and_tests_that_exist() -> None:
         if page.name == "CHANGELOG.md":
             continue
         text = prose(page)
-        assert not [path for path in _CITED.findall(text) if path not in PLANNED and not (ROOT / path).exists()], page.name
+        assert not [path for path in _CITED.findall(text) if not (ROOT / path).exists()], page.name
         assert not set(re.findall(r"\b(test_\w+)\b", text)) - functions, page.name
 
 
