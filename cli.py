@@ -65,7 +65,7 @@ def common(
     ] = False,
 ) -> None:
     """Options of every command."""
-    logs.speak_as((log_format and log_format.value) or os.environ.get("MOODEX_LOG_FORMAT") or "text")
+    logs.configure((log_format and log_format.value) or os.environ.get("MOODEX_LOG_FORMAT") or "text")
     if verbose and quiet:
         raise UsageError("Give either --verbose or --quiet, not both.")
     verbosity = "verbose" if verbose else "quiet" if quiet else None

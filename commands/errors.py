@@ -10,7 +10,9 @@ import typer
 from typer._click.exceptions import NoArgsIsHelpError
 from typer._click.exceptions import UsageError as UsageRefused  # typer brings its own click, and exports none of these
 
+from commands import logs
 from indexer.domain.errors import DISK_ERRNOS, MoodexError, UsageError, disk_error
+from indexer.system.events import log_event
 
 
 def run(app: typer.Typer, arguments: Sequence[str]) -> int:
@@ -21,6 +23,7 @@ def run(app: typer.Typer, arguments: Sequence[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    logs.configure()
     words, debug = _without_debug(arguments)
     try:
         _refuse_empty(words)
@@ -81,7 +84,5 @@ def _refused(error: UsageRefused) -> int:
 
 
 def _report(sentence: str, code: int) -> int:
-    from commands import logs
-
-    logs.say("error", "error", sentence, exit_code=code)
+    log_event("error", "error", sentence, exit_code=code)
     return code

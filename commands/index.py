@@ -24,7 +24,6 @@ from commands.options import (
     open_command_library,
     stdout,
 )
-from commands.schedule import run_callbacks
 from indexer.domain.errors import UsageError
 
 
@@ -58,11 +57,11 @@ def index(
     home: Home = None,
 ) -> NoReturn:
     """Index images: detect faces, classify emotions, store the results."""
-    from commands.logs import say
     from commands.output.progress import TerminalProgress
     from commands.output.summary import write_summary
     from indexer.ingest import service as ingest_service
     from indexer.ingest.run import IndexRequest
+    from indexer.system.events import log_event
 
     library = open_command_library(
         context,
@@ -92,9 +91,9 @@ def index(
         from indexer.scheduling.watch import watch as run_watch
 
         with stdout() as out:
-            run_watch(library, given, request, poll, run_callbacks(), lambda done: write_summary(done, as_json, out, now=True))
+            run_watch(library, given, request, poll, TerminalProgress, lambda done: write_summary(done, as_json, out, now=True))
     summary = ingest_service.index(library, given, request, TerminalProgress())
-    say("info", "run_done", f"Indexed in {summary.seconds:.1f} s.", **summary.as_dict())
+    log_event("info", "run_done", f"Indexed in {summary.seconds:.1f} s.", **summary.as_dict())
     with stdout() as out:
         write_summary(summary, as_json, out)
     raise typer.Exit(summary.exit_code)

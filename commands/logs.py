@@ -1,83 +1,74 @@
-"""What the program says on stderr beside progress: a sentence a line for people, or a JSON object a line for programs."""
+"""The log on stderr: a sentence per line for people, or a JSON object per line for programs."""
 
 from __future__ import annotations
 
 import logging
 import sys
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
 
 from indexer.system.text import printable
 
-_OURS = ("commands", "db", "indexer", "models")
-_BARS = "models.progress_bar"
-"""The logger whose warnings say whether training and its like show bars, for `models` knows nothing of the command line."""
+PACKAGES = ("commands", "db", "indexer", "models")
+_PROGRESS_BARS = "models.progress_bar"
+"""The logger whose level tells `models`, which knows nothing of the command line, whether to show progress bars."""
 
-_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
-_LEAST = {"quiet": "error", "normal": "warning", "verbose": "debug"}
-
-
-@dataclass(frozen=True, slots=True)
-class _Manner:
-    """How things are said: as "text" or "json", from which level on, and whether text says when."""
-
-    form: str = "text"
-    least: str = "warning"
-    dated: bool = False
+_LEVELS = {"quiet": logging.ERROR, "normal": logging.WARNING, "verbose": logging.DEBUG}
 
 
-_manner = _Manner()
-
-
-def configure(form: str, verbosity: str, service: bool = False) -> None:
-    """Choose "text" or "json", and how much is said: "quiet", "normal" or "verbose". A service says what it does, and when.
-
-    From then on what the libraries log is said in the same way.
-    """
-    global _manner  # noqa: PLW0603
-    least = "info" if service and verbosity == "normal" else _LEAST[verbosity]
-    _manner = _Manner(form, least, service)
+def configure(form: str = "text", verbosity: str = "normal", service: bool = False) -> None:
+    """Log as "text" or "json", and as much as "quiet", "normal" or "verbose" says. A service logs what it does, with times."""
     root = logging.getLogger()
-    if not any(isinstance(handler, _Bridge) for handler in root.handlers):
-        root.addHandler(_Bridge())
-    for name in _OURS:
-        logging.getLogger(name).setLevel(_LEVELS[_manner.least])
-    logging.getLogger(_BARS).setLevel(logging.NOTSET if shows_progress() else logging.ERROR)
-
-
-def speak_as(form: str) -> None:
-    """Choose "text" or "json" before anything else is known."""
-    global _manner  # noqa: PLW0603
-    _manner = replace(_Manner(), form=form)
+    for handler in [handler for handler in root.handlers if isinstance(handler, _StderrHandler)]:
+        root.removeHandler(handler)
+    root.addHandler(_StderrHandler(_JsonFormatter() if form == "json" else _TextFormatter(service)))
+    level = logging.INFO if service and verbosity == "normal" else _LEVELS[verbosity]
+    for name in PACKAGES:
+        logging.getLogger(name).setLevel(level)
+    show_bars = form == "text" and verbosity != "quiet"
+    logging.getLogger(_PROGRESS_BARS).setLevel(logging.NOTSET if show_bars else logging.ERROR)
 
 
 def shows_progress() -> bool:
-    """Whether bars and counters belong on stderr, if it is a terminal."""
-    return _manner.form == "text" and _manner.least != "error"
+    """Return whether bars and counters belong on stderr, if it is a terminal."""
+    return logging.getLogger(_PROGRESS_BARS).isEnabledFor(logging.WARNING)
 
 
-def say(level: str, event: str, sentence: str, **facts: Any) -> None:
-    """Say something: `level` is debug, info, warning or error, `event` what happened, in a word, `facts` are for programs."""
-    if _LEVELS[level] < _LEVELS[_manner.least]:
-        return
-    now = datetime.now().astimezone()
-    if _manner.form == "json":
-        import json
+class _StderrHandler(logging.Handler):
+    """Writes to whatever stderr is at the moment, a line per record."""
 
-        told = {"time": now.isoformat(timespec="milliseconds"), "level": level, "event": event, "message": sentence}
-        line = json.dumps({**told, **facts, **told}, default=str)
-    else:
-        line = f"{f'{now:%Y-%m-%d %H:%M:%S}' if _manner.dated else 'moodex:'} {printable(sentence)}"
-    with suppress(OSError, ValueError):  # nobody listens any more
-        sys.stderr.write(f"{line}\n")
-        sys.stderr.flush()
-
-
-class _Bridge(logging.Handler):
-    """Says what was logged by way of the standard library."""
+    def __init__(self, formatter: logging.Formatter) -> None:
+        super().__init__()
+        self.setFormatter(formatter)
 
     def emit(self, record: logging.LogRecord) -> None:
-        level = record.levelname.lower()
-        say(level if level in _LEVELS else "error", "log", record.getMessage(), logger=record.name)
+        line = self.format(record)
+        with suppress(OSError, ValueError):  # nobody listens any more
+            sys.stderr.write(f"{line}\n")
+            sys.stderr.flush()
+
+
+class _TextFormatter(logging.Formatter):
+    def __init__(self, dated: bool) -> None:
+        super().__init__()
+        self._dated = dated
+
+    def format(self, record: logging.LogRecord) -> str:
+        start = f"{datetime.fromtimestamp(record.created):%Y-%m-%d %H:%M:%S}" if self._dated else "moodex:"
+        return f"{start} {printable(record.getMessage())}"
+
+
+class _JsonFormatter(logging.Formatter):
+    """One object per record: time, level, event, message, and the facts of an event or the name of the logger."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        import json
+
+        fixed = {
+            "time": datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "event": getattr(record, "event", "log"),
+            "message": record.getMessage(),
+        }
+        facts = getattr(record, "facts", None)
+        return json.dumps({**fixed, **({"logger": record.name} if facts is None else facts), **fixed}, default=str)

@@ -25,21 +25,11 @@ from commands.options import (
 )
 
 if TYPE_CHECKING:
-    from indexer.scheduling.run_support import RunCallbacks
     from indexer.settings import Settings
 
 app = typer.Typer(help="Schedule recurring index jobs.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="Name of the job.", metavar="NAME")]
-
-
-def run_callbacks() -> RunCallbacks:
-    """Show a progress bar for every run, and log events to stderr."""
-    from commands.logs import say
-    from commands.output.progress import TerminalProgress
-    from indexer.scheduling.run_support import RunCallbacks
-
-    return RunCallbacks(TerminalProgress, say)
 
 
 def runs(
@@ -130,12 +120,13 @@ def run_command(
     home: Home = None,
 ) -> None:
     """Run due jobs one at a time until stopped. A job that was missed runs once."""
+    from commands.output.progress import TerminalProgress
     from indexer.scheduling import service as scheduling_service
 
     library = open_command_library(context, service=True, home=home)
     if not once:
-        scheduling_service.serve(library, run_callbacks(), metrics)
-    raise typer.Exit(scheduling_service.run_due(library, run_callbacks(), metrics))
+        scheduling_service.serve(library, TerminalProgress, metrics)
+    raise typer.Exit(scheduling_service.run_due(library, TerminalProgress, metrics))
 
 
 @app.command("unit")

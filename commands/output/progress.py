@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 from commands import logs
+from indexer.system.events import log_event
 from indexer.system.text import pluralize
 
 _EVERY = 0.1
@@ -60,4 +61,4 @@ class TerminalProgress:
     def warn(self, sentence: str) -> None:
         if self._terminal:
             sys.stderr.write("\r\x1b[K")
-        logs.say("warning", "warning", sentence)
+        log_event("warning", "warning", sentence)

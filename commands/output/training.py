@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from commands import logs
 from indexer.domain.training import Row
+from indexer.system.events import log_event
 from indexer.system.text import pluralize, printable
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class TerminalTraining:
         if logs.shows_progress():
             write_inspection(inspection, False, sys.stderr)
         else:
-            logs.say("info", "data", "The data set was looked through.", **inspection.as_json())
+            log_event("info", "data", "The data set was looked through.", **inspection.as_json())
         shares = ", ".join(f"{count:,} to {_PURPOSE[part]}" for part, count in parts.items() if count)
         _say(f"Split {split}: {shares}.")
 
@@ -132,7 +133,7 @@ def _cell(value: object) -> str:
 
 def _say(sentence: str) -> None:
     if not logs.shows_progress():
-        logs.say("info", "training", sentence)
+        log_event("info", "training", sentence)
         return
     from tqdm import tqdm
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 from indexer.domain.errors import MoodexError, UsageError
 from indexer.system.atomic import write_file
+from indexer.system.events import log_event
 
 if TYPE_CHECKING:
     from indexer.domain.jobs import Job
     from indexer.ports.store_reader import RunTotals
-    from indexer.scheduling.scheduler import EventLogger
 
 _EVERY = 60.0
 _OUTCOMES = ("done", "failed", "interrupted", "died")
@@ -79,12 +79,11 @@ class MetricsFile:
     folder does not exist.
     """
 
-    def __init__(self, path: Path | None, content: Callable[[bool], str], tell: EventLogger) -> None:
+    def __init__(self, path: Path | None, content: Callable[[bool], str]) -> None:
         if path is not None and not path.absolute().parent.is_dir():
             raise UsageError(f"The folder of --metrics {path} does not exist; make it, or choose another.")
         self._path = path and path.absolute()
         self._content = content
-        self._tell = tell
         self._over = threading.Event()
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="metrics", daemon=True)
@@ -109,7 +108,7 @@ class MetricsFile:
             with self._lock:
                 write_file(self._path, self._content(not self._over.is_set()).encode())
         except (OSError, MoodexError) as error:
-            self._tell("warning", "metrics", f"The metrics file {self._path} cannot be written: {error}")
+            log_event("warning", "metrics", f"The metrics file {self._path} cannot be written: {error}")
 
     def _run(self) -> None:
         while not self._over.wait(_EVERY):

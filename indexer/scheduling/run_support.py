@@ -6,14 +6,14 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from indexer.domain.errors import MoodexError
 from indexer.ports.store_reader import RunTotals
 from indexer.scheduling.metrics import Metrics, ages, exposition
-from indexer.scheduling.scheduler import EventLogger
+from indexer.system.events import log_event
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,14 +25,6 @@ if TYPE_CHECKING:
     from indexer.system.signals import InterruptibleWait
 
 STOP_NOTICE = "everything that was indexed is kept"
-
-
-@dataclass(frozen=True, slots=True)
-class RunCallbacks:
-    """How long work shows itself: a progress for each run, and an event log."""
-
-    progress: Callable[[], Progress]
-    tell: EventLogger
 
 
 class CachedAnalyzerFactory:
@@ -91,11 +83,11 @@ class DedupedWarnings:
 
 
 def open_folder_watcher(
-    library: Library, roots: Sequence[bytes], poll: float | None, wait: InterruptibleWait, tell: EventLogger
+    library: Library, roots: Sequence[bytes], poll: float | None, wait: InterruptibleWait
 ) -> AbstractContextManager[Watcher]:
     """Watch folders; what changes wakes whoever waits."""
     own = library.source.real_path(os.fsencode(library.settings.home))
-    return library.source.watch(roots, own, poll, wait.wake, partial(tell, "warning", "polling"))
+    return library.source.watch(roots, own, poll, wait.wake, partial(log_event, "warning", "polling"))
 
 
 def collect_metrics(library: Library, up: bool) -> str:

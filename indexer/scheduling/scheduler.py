@@ -6,24 +6,19 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import tzinfo
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from indexer.domain.errors import Interrupted, MoodexError, WriterBusy
 from indexer.domain.jobs import AWAY, Job, JobStatus
 from indexer.ports.job_store import JobStore
 from indexer.scheduling import timing
+from indexer.system.events import log_event
 
 if TYPE_CHECKING:
     from indexer.domain.reports import Summary
 
 _MAX_WAIT_SECONDS = 10.0
 """Seconds after which the schedule is read again: jobs come and go, clocks are set, laptops sleep."""
-
-
-class EventLogger(Protocol):
-    """Somebody who is told what happens: a level (debug, info, warning, error), an event in a word, a sentence, facts."""
-
-    def __call__(self, level: str, event: str, sentence: str, **facts: Any) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +33,6 @@ class Schedule:
     work: Callable[[Job], Summary]
     clock: Callable[[], float]
     zone: tzinfo
-    tell: EventLogger
     after: Callable[[], None] = lambda: None
 
     def jobs(self) -> list[Job]:
@@ -51,7 +45,7 @@ class Schedule:
         with self.open_jobs() as jobs:
             for job in jobs.jobs():
                 if job.last.unfinished:
-                    self.tell("warning", "job_died", f"{job.name}: its last run never ended; it goes on now.", job=job.name)
+                    log_event("warning", "job_died", f"{job.name}: its last run never ended; it goes on now.", job=job.name)
                     jobs.note_job(job.name, timing.after_dying(job.last, self.clock()))
 
     def wait(self) -> float:
@@ -83,7 +77,7 @@ class Schedule:
             if not jobs.claim_job(job.name, job.last.begun_at, now):
                 return 0  # somebody else runs it, or it was removed
         begun = replace(job.last, begun_at=now, retry_at=None)
-        self.tell("info", "job_begins", f"{job.name}: begins.", job=job.name)
+        log_event("info", "job_begins", f"{job.name}: begins.", job=job.name)
         try:
             summary = self.work(job)
         except (Interrupted, KeyboardInterrupt) as stop:
@@ -91,7 +85,7 @@ class Schedule:
             raise
         except WriterBusy as busy:
             self._note(job, timing.after_busy(begun, str(busy), self.clock()))
-            self.tell("info", "job_waits", f"{job.name}: {busy}", job=job.name)
+            log_event("info", "job_waits", f"{job.name}: {busy}", job=job.name)
             return busy.exit_code
         except Exception as error:
             known = isinstance(error, MoodexError)
@@ -100,14 +94,14 @@ class Schedule:
             self._note(job, last)
             again = f"tried again in {timing.back_off(last.failures):.0f} s"
             facts = {"job": job.name, "failures": last.failures, "retry_in": timing.back_off(last.failures)}
-            self.tell("error", "job_failed", f"{job.name}: {reason} ({again})", **facts)
+            log_event("error", "job_failed", f"{job.name}: {reason} ({again})", **facts)
             return error.exit_code if isinstance(error, MoodexError) else 1
         last = timing.after_run(begun, summary, self.clock())
         self._note(job, last)
         if last.outcome == AWAY:
             again = f"tried again in {timing.back_off(last.failures):.0f} s"
-            self.tell("warning", "job_away", f"{job.name}: {last.reason} ({again})", job=job.name, away=list(summary.away))
-        self.tell("info", "job_done", f"{job.name}: {_told(summary)}", job=job.name, **summary.as_dict())
+            log_event("warning", "job_away", f"{job.name}: {last.reason} ({again})", job=job.name, away=list(summary.away))
+        log_event("info", "job_done", f"{job.name}: {_told(summary)}", job=job.name, **summary.as_dict())
         return summary.exit_code
 
     def _note(self, job: Job, last: JobStatus) -> None:

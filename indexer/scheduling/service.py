@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -24,24 +24,26 @@ from indexer.scheduling.run_support import (
     STOP_NOTICE,
     CachedAnalyzerFactory,
     DedupedWarnings,
-    RunCallbacks,
     collect_metrics,
     open_folder_watcher,
 )
 from indexer.scheduling.scheduler import Schedule
 from indexer.scheduling.timing import after_dying, back_off, next_due
+from indexer.system.events import log_event
 from indexer.system.signals import interruptible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from indexer.domain.reports import Summary
     from indexer.library import Library
+    from indexer.ports.progress import Progress
     from indexer.ports.sources import Watcher
     from indexer.ports.store import Store
     from indexer.ports.store_reader import RunRecord
     from indexer.settings import Settings
     from indexer.system.signals import InterruptibleWait
+
+OpenProgress = Callable[[], "Progress"]
+"""Opens the progress of one run."""
 
 _NAME = re.compile(r"[\w.-]{1,64}")
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
@@ -97,30 +99,30 @@ def runs(library: Library, limit: int) -> list[RunRecord]:
         return with_dead_runs_marked(partial(store.runs, limit), library.database.current_writer)
 
 
-def run_due(library: Library, callbacks: RunCallbacks, metrics: Path | None = None) -> int:
+def run_due(library: Library, open_progress: OpenProgress, metrics: Path | None = None) -> int:
     """Run every due or watching job once; return the exit code of the worst."""
-    with interruptible(STOP_NOTICE), _metrics_file(library, callbacks, metrics) as metrics_file:
-        schedule = _schedule(library, callbacks, metrics_file.write)
+    with interruptible(STOP_NOTICE), MetricsFile(metrics, partial(collect_metrics, library)) as metrics_file:
+        schedule = _schedule(library, open_progress, metrics_file.write)
         _recover(library, schedule)
         watching = frozenset(job.name for job in schedule.jobs() if job.when.watch)
         return schedule.run_due(watching)
 
 
-def serve(library: Library, callbacks: RunCallbacks, metrics: Path | None = None) -> NoReturn:
+def serve(library: Library, open_progress: OpenProgress, metrics: Path | None = None) -> NoReturn:
     """Run jobs when they are due or their folders change, whatever goes wrong, until asked to stop. Raises Interrupted."""
     with (
         interruptible(STOP_NOTICE) as wait,
         ExitStack() as watchers,
-        _metrics_file(library, callbacks, metrics) as metrics_file,
+        MetricsFile(metrics, partial(collect_metrics, library)) as metrics_file,
     ):
-        schedule = _schedule(library, callbacks, metrics_file.write)
+        schedule = _schedule(library, open_progress, metrics_file.write)
         _recover(library, schedule)
         jobs = schedule.jobs()
         zone = f"{schedule.zone}"
         names = ", ".join(job.name for job in jobs) or "none yet; add some with: moodex schedule add"
         home = library.settings.home
-        callbacks.tell("info", "serving", f"Jobs in {home}: {names}. Times are in {zone}.", jobs=len(jobs), zone=zone)
-        loop = _ServiceLoop(library, schedule, callbacks, wait, watchers)
+        log_event("info", "serving", f"Jobs in {home}: {names}. Times are in {zone}.", jobs=len(jobs), zone=zone)
+        loop = _ServiceLoop(library, schedule, wait, watchers)
         while True:
             wait.wait(loop.step())
 
@@ -154,7 +156,6 @@ class _ServiceLoop:
 
     library: Library
     schedule: Schedule
-    callbacks: RunCallbacks
     wait: InterruptibleWait
     watchers: ExitStack
     watcher: Watcher | None = None
@@ -173,7 +174,7 @@ class _ServiceLoop:
         except MoodexError as error:
             self.failures += 1
             pause = back_off(self.failures)
-            self.callbacks.tell("error", "trouble", f"{error} (tried again in {pause:.0f} s)", retry_in=pause)
+            log_event("error", "trouble", f"{error} (tried again in {pause:.0f} s)", retry_in=pause)
         return pause
 
     def _changed_roots(self) -> set[bytes]:
@@ -184,7 +185,7 @@ class _ServiceLoop:
             self.watchers.close()
             self.watcher = None
             if watched:
-                watcher = open_folder_watcher(self.library, sorted(watched), None, self.wait, self.callbacks.tell)
+                watcher = open_folder_watcher(self.library, sorted(watched), None, self.wait)
                 self.watcher = self.watchers.enter_context(watcher)
                 while not self.watcher.ready:
                     self.wait.wait(1)
@@ -202,9 +203,9 @@ def _watched_roots(library: Library, jobs: Sequence[Job]) -> dict[bytes, set[str
     return found
 
 
-def _schedule(library: Library, callbacks: RunCallbacks, after: Callable[[], None]) -> Schedule:
+def _schedule(library: Library, open_progress: OpenProgress, after: Callable[[], None]) -> Schedule:
     analyzers = CachedAnalyzerFactory()
-    progress = DedupedWarnings(callbacks.progress, lambda sentence: callbacks.tell("debug", "warning", sentence))
+    progress = DedupedWarnings(open_progress, lambda sentence: log_event("debug", "warning", sentence))
 
     def work(job: Job) -> Summary:
         own = library.reopen(_job_settings(library, job))
@@ -220,7 +221,7 @@ def _schedule(library: Library, callbacks: RunCallbacks, after: Callable[[], Non
         with library.database.open() as store:
             yield store
 
-    return Schedule(jobs, work, time.time, local_zone(), callbacks.tell, after)
+    return Schedule(jobs, work, time.time, local_zone(), after)
 
 
 def _job_settings(library: Library, job: Job) -> Settings:
@@ -240,7 +241,3 @@ def _recover(library: Library, schedule: Schedule) -> None:
     library.settings.make_home()
     if library.database.current_writer() is None:
         schedule.recover()
-
-
-def _metrics_file(library: Library, callbacks: RunCallbacks, path: Path | None) -> MetricsFile:
-    return MetricsFile(path, partial(collect_metrics, library), callbacks.tell)

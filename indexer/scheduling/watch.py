@@ -14,16 +14,17 @@ from indexer.scheduling.run_support import (
     STOP_NOTICE,
     CachedAnalyzerFactory,
     DedupedWarnings,
-    RunCallbacks,
     open_folder_watcher,
 )
 from indexer.scheduling.timing import back_off
+from indexer.system.events import log_event
 from indexer.system.signals import interruptible
 
 if TYPE_CHECKING:
     from indexer.domain.reports import Summary
     from indexer.ingest.run import IndexRequest
     from indexer.library import Library
+    from indexer.ports.progress import Progress
 
 _WRITER_RETRY_SECONDS = 1.0
 """Seconds after which watching tries again while another process writes."""
@@ -34,20 +35,19 @@ def watch(
     paths: Sequence[bytes],
     request: IndexRequest,
     poll: float | None,
-    callbacks: RunCallbacks,
+    open_progress: Callable[[], Progress],
     report: Callable[[Summary], None],
 ) -> NoReturn:
-    """Index, then whatever changes within seconds, until asked to stop. `report` is called for each run with something to do.
+    """Index, then whatever changes within seconds, until asked to stop. `report` is called for each run with something to do,
+    `open_progress` for every run.
 
     Other processes can write between runs. Raises UsageError for paths that do not exist, and Interrupted.
     """
     roots = split_available_roots(paths, library.source, library.knows).all()
-    loop = _WatchLoop(
-        CachedAnalyzerFactory().apply_to(library), roots, request, callbacks, report, DedupedWarnings(callbacks.progress)
-    )
+    loop = _WatchLoop(CachedAnalyzerFactory().apply_to(library), roots, request, report, DedupedWarnings(open_progress))
     with (
         interruptible(STOP_NOTICE) as wait,
-        open_folder_watcher(library, roots, poll, wait, callbacks.tell) as watcher,
+        open_folder_watcher(library, roots, poll, wait) as watcher,
     ):
         while not watcher.ready:
             wait.wait(1)
@@ -66,7 +66,6 @@ class _WatchLoop:
     library: Library
     roots: Sequence[bytes]
     request: IndexRequest
-    callbacks: RunCallbacks
     report: Callable[[Summary], None]
     progress: DedupedWarnings
     failures: int = 0
@@ -79,12 +78,11 @@ class _WatchLoop:
 
     def step(self) -> float:
         """Index what has changed; return 0, or the seconds after which to try again."""
-        tell = self.callbacks.tell
         try:
             self._index()
         except WriterBusy as busy:
             if not self.failures:
-                tell("warning", "waiting", str(busy))
+                log_event("warning", "waiting", str(busy))
             self.failures += 1
             return _WRITER_RETRY_SECONDS
         except Interrupted:
@@ -94,7 +92,7 @@ class _WatchLoop:
                 raise
             self.failures += 1
             pause = back_off(self.failures)
-            tell("error", "trouble", f"{error} (tried again in {pause:.0f} s)")
+            log_event("error", "trouble", f"{error} (tried again in {pause:.0f} s)")
             return pause
         self.changed, self.failures, self.is_first = frozenset(), 0, False
         return 0.0
@@ -116,5 +114,5 @@ class _WatchLoop:
             self.report(summary)
         if self.is_first:
             names = list(map(os.fsdecode, self.roots))
-            self.callbacks.tell("info", "watching", f"Watching {', '.join(map(repr, names))}; Ctrl-C stops.", roots=names)
+            log_event("info", "watching", f"Watching {', '.join(map(repr, names))}; Ctrl-C stops.", roots=names)
         self.failed_files = summary.failed

@@ -19,7 +19,6 @@ from typing import IO
 import pytest
 
 import cli
-from commands import logs
 from db.writer_lock import writer_lock
 from indexer.domain.jobs import JobStatus
 from indexer.ports.store_reader import RunRecord
@@ -270,7 +269,6 @@ def taken(home: Path) -> Iterator[Path]:
     assert cli.run(["--home", str(home), "schedule", "add", "taken", "/tmp", "--cron", "0 0 29 2 *"]) == 0
     yield home
     logging.getLogger().handlers[:] = handlers
-    logs.speak_as("text")
 
 
 def test_units_start_this_program_over_this_home(tmp_path: Path) -> None:

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from indexer.scheduling import service as scheduling_service
-from indexer.scheduling.run_support import RunCallbacks
 from indexer.settings import Settings
 from tests.faults.conftest import PICTURES, Disk, Program, sentence, state
 from tests.support.builders import write_pictures
+from tests.support.events import LoggedEvents
 from tests.support.library import Library, counts, opened
 from tests.support.quiet import Remembered
 
@@ -101,14 +101,9 @@ def test_output_that_finds_no_room(library: Library, program: Program) -> None:
 
 
 def test_a_metrics_file_that_finds_no_room_is_told_of_and_stops_nothing(home: Path, disk: Disk) -> None:
-    told: list[tuple[str, str]] = []
     disk.fill()
-
-    def tell(level: str, _event: str, words: str, **_facts: object) -> None:
-        told.append((level, words))
-
-    hands = RunCallbacks(Remembered, tell)
-    assert scheduling_service.run_due(opened(Settings(home)), hands, disk.folder / "moodex.prom") == 0
-    assert {level for level, _ in told} == {"warning"}
-    assert all("cannot be written" in words and "No space left" in words for _, words in told)
+    with LoggedEvents() as events:
+        assert scheduling_service.run_due(opened(Settings(home)), Remembered, disk.folder / "moodex.prom") == 0
+    assert {level for level, _ in events.names} == {"warning"}
+    assert all("cannot be written" in sentence and "No space left" in sentence for sentence in events.sentences)
     assert os.listdir(disk.folder) == ["ballast"]

@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 
@@ -15,9 +14,9 @@ from indexer.domain.predictions import LabelAssignment
 from indexer.domain.reports import Summary
 from indexer.ingest.run import IndexRequest
 from indexer.labels import service as labels_service
-from indexer.scheduling.run_support import RunCallbacks
 from indexer.scheduling.watch import watch
 from tests.support.builders import write_pictures
+from tests.support.events import LoggedEvents
 from tests.support.library import Library, counts
 from tests.support.quiet import Remembered
 
@@ -59,14 +58,11 @@ class Watched:
             return self.progress[-1]
 
         folder = os.fsencode(self.library.folder)
-        hands = RunCallbacks(begin, self.tell)
         signal.alarm(_PATIENCE)
-        with pytest.raises(Interrupted) as caught:
-            watch(self.library.opened, [folder], IndexRequest(), self.poll, hands, told)
+        with LoggedEvents() as events, pytest.raises(Interrupted) as caught:
+            watch(self.library.opened, [folder], IndexRequest(), self.poll, begin, told)
+        self.said = events.sentences
         assert caught.value.exit_code == 143
-
-    def tell(self, level: str, event: str, sentence: str, **facts: Any) -> None:
-        self.said.append(sentence)
 
 
 @pytest.mark.parametrize("poll", [None, 0.05], ids=["told", "polled"])
@@ -120,9 +116,8 @@ def test_a_folder_that_goes_away_while_it_is_watched_is_warned_of_once_and_comes
 
 
 def test_a_path_that_nobody_knows_is_an_error(library: Library) -> None:
-    hands = RunCallbacks(Remembered, lambda *_, **__: None)
     with pytest.raises(UsageError, match="does not exist"):
-        watch(library.opened, [b"/no/such/folder"], IndexRequest(), None, hands, lambda _: None)
+        watch(library.opened, [b"/no/such/folder"], IndexRequest(), None, Remembered, lambda _: None)
 
 
 def test_where_watching_is_impossible_it_polls_and_says_so(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:

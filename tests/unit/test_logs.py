@@ -11,6 +11,7 @@ import pytest
 
 from commands import logs
 from commands.output.progress import TerminalProgress
+from indexer.system.events import Level, log_event
 from models.progress_bar import bar
 
 
@@ -20,20 +21,20 @@ def _as_before() -> Iterator[None]:
     before = list(root.handlers)
     yield
     root.handlers[:] = before
-    for name in (*logs._OURS, logs._BARS):
+    for name in (*logs.PACKAGES, "models.progress_bar"):
         logging.getLogger(name).setLevel(logging.NOTSET)
-    logs.speak_as("text")
 
 
 def test_text_is_one_printable_line(capsys: pytest.CaptureFixture[str]) -> None:
-    logs.say("warning", "x", "mind\x1b[31m\nthis", number=1)
+    logs.configure()
+    log_event("warning", "x", "mind\x1b[31m\nthis", number=1)
     assert capsys.readouterr().err == "moodex: mind\\x1b[31m\\nthis\n"
 
 
 def test_json_is_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("json", "normal")
-    logs.say("warning", "root_away", "two\nlines", roots=["/a\udcff"], time="kept apart")
-    logs.say("error", "error", "wrong", exit_code=2)
+    log_event("warning", "root_away", "two\nlines", roots=["/a\udcff"], time="kept apart")
+    log_event("error", "error", "wrong", exit_code=2)
     first, second = map(json.loads, capsys.readouterr().err.splitlines())
     assert list(first)[:4] == ["time", "level", "event", "message"]
     assert (first["level"], first["event"], first["message"], first["roots"]) == (
@@ -58,14 +59,15 @@ def test_json_is_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_as_much_as_is_wanted(capsys: pytest.CaptureFixture[str], verbosity: str, service: bool, heard: list[str]) -> None:
     logs.configure("json", verbosity, service)
-    for level in ("debug", "info", "warning", "error"):
-        logs.say(level, "x", "y")
+    levels: tuple[Level, ...] = ("debug", "info", "warning", "error")
+    for level in levels:
+        log_event(level, "x", "y")
     assert [json.loads(line)["level"] for line in capsys.readouterr().err.splitlines()] == heard
 
 
 def test_a_service_says_when(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("text", "normal", service=True)
-    logs.say("info", "x", "nightly: begins.")
+    log_event("info", "x", "nightly: begins.")
     said = capsys.readouterr().err
     assert datetime.fromisoformat(said[:19]) <= datetime.now()
     assert said[19:] == " nightly: begins.\n"

@@ -14,6 +14,7 @@ from indexer.domain.errors import UsageError
 from indexer.domain.jobs import Job, JobStatus, Trigger
 from indexer.ports.store_reader import RunTotals
 from indexer.scheduling.metrics import Metrics, MetricsFile, ages, exposition
+from tests.support.events import LoggedEvents
 
 TOTALS = RunTotals(1234, 5, {"done": 7, "died": 1, "running": 1})
 SAMPLE = re.compile(r'(moodex_[a-z_]+)(?:\{([a-z]+)="((?:[^"\\\n]|\\["\\n])*)"\})? (\S+)')
@@ -90,7 +91,7 @@ def test_the_file_is_kept_true_and_says_in_the_end_that_it_is_over(tmp_path: Pat
         asked.release()
         return f"moodex_up {int(up)}\n"
 
-    with MetricsFile(path, content, lambda *_, **__: None):
+    with MetricsFile(path, content):
         assert path.read_text() == "moodex_up 1\n"
         assert all(asked.acquire(timeout=30) for _ in range(3))  # at the start, and by its own thread
     assert path.read_text() == "moodex_up 0\n"
@@ -98,12 +99,11 @@ def test_the_file_is_kept_true_and_says_in_the_end_that_it_is_over(tmp_path: Pat
 
 
 def test_a_file_that_cannot_be_written_is_told_of_and_stops_nothing(tmp_path: Path) -> None:
-    said: list[str] = []
     (tmp_path / "moodex.prom").mkdir()
-    with MetricsFile(tmp_path / "moodex.prom", lambda up: "", lambda level, event, sentence, **facts: said.append(sentence)):
+    with LoggedEvents() as events, MetricsFile(tmp_path / "moodex.prom", lambda up: ""):
         pass
-    assert len(said) == 2 and "cannot be written" in said[0]
+    assert len(events.sentences) == 2 and "cannot be written" in events.sentences[0]
     with pytest.raises(UsageError, match="does not exist"):
-        MetricsFile(tmp_path / "none/m.prom", lambda up: "", lambda *_, **__: None)
-    with MetricsFile(None, lambda up: pytest.fail("asked"), lambda *_, **__: None) as nothing:
+        MetricsFile(tmp_path / "none/m.prom", lambda up: "")
+    with MetricsFile(None, lambda up: pytest.fail("asked")) as nothing:
         nothing.write()

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 
@@ -16,6 +15,7 @@ from indexer.domain.reports import Summary
 from indexer.ports.job_store import JobStore
 from indexer.scheduling.scheduler import Schedule
 from indexer.scheduling.timing import back_off, due, next_due
+from tests.support.events import LoggedEvents
 from tests.support.memory_jobs import MemoryJobs
 
 HOUR, DAY = 3600.0, 86400.0
@@ -59,6 +59,12 @@ def test_waiting_doubles_up_to_an_hour() -> None:
     assert [back_off(n) for n in (1, 2, 3, 6, 7, 100)] == [60, 120, 240, 1920, 3600, 3600]
 
 
+@pytest.fixture
+def events() -> Iterator[LoggedEvents]:
+    with LoggedEvents() as logged:
+        yield logged
+
+
 class World:
     """A schedule whose jobs end as they are told to."""
 
@@ -67,7 +73,6 @@ class World:
         self.now = NOON
         self.ran: list[str] = []
         self.ends: dict[str, Callable[[], Summary]] = {}
-        self.told: list[tuple[str, str]] = []
 
     @property
     def schedule(self) -> Schedule:
@@ -75,15 +80,12 @@ class World:
         def open_jobs() -> Iterator[JobStore]:
             yield self.jobs
 
-        return Schedule(open_jobs, self.work, lambda: self.now, UTC, self.tell)
+        return Schedule(open_jobs, self.work, lambda: self.now, UTC)
 
     def work(self, job: Job) -> Summary:
         self.ran.append(job.name)
         self.now += 10
         return self.ends.get(job.name, lambda: DONE)()
-
-    def tell(self, level: str, event: str, sentence: str, **facts: Any) -> None:
-        self.told.append((level, event))
 
     def last(self, name: str) -> JobStatus:
         return next(job.last for job in self.jobs.jobs() if job.name == name)
@@ -115,13 +117,13 @@ def test_the_service_waits_until_something_is_due_but_looks_again_soon() -> None
 
 
 @pytest.mark.parametrize("error", [ModelUnavailable("no model"), RuntimeError("broken"), StoreDamaged("damaged")])
-def test_a_failure_is_told_and_tried_again_ever_later_and_stops_nobody(error: Exception) -> None:
+def test_a_failure_is_told_and_tried_again_ever_later_and_stops_nobody(error: Exception, events: LoggedEvents) -> None:
     world = World(begun(NIGHTLY, NOON - 2 * DAY), HOURLY)
     world.fail("nightly", error)
     code = world.schedule.run_due()
     assert code == getattr(error, "exit_code", 1)
     assert world.ran == ["nightly", "hourly"]
-    assert ("error", "job_failed") in world.told
+    assert ("error", "job_failed") in events.names
     last = world.last("nightly")
     assert (last.outcome, last.failures, last.retry_at) == ("failed", 1, NOON + 10 + 60)
     assert str(error) in (last.reason or "")
@@ -135,14 +137,14 @@ def test_a_failure_is_told_and_tried_again_ever_later_and_stops_nobody(error: Ex
     assert (world.last("nightly").failures, world.last("nightly").retry_at) == (0, None)
 
 
-def test_a_folder_that_is_away_is_told_and_tried_again() -> None:
+def test_a_folder_that_is_away_is_told_and_tried_again(events: LoggedEvents) -> None:
     world = World(HOURLY)
     world.ends["hourly"] = lambda: replace(DONE, away=("/mnt/disk",))
     assert world.schedule.run_due() == 3
     last = world.last("hourly")
     assert (last.outcome, last.retry_at, last.succeeded_at) == ("away", NOON + 10 + 60, None)
     assert "/mnt/disk" in (last.reason or "")
-    assert ("warning", "job_away") in world.told
+    assert ("warning", "job_away") in events.names
 
 
 def test_files_that_failed_are_no_failure_of_the_job() -> None:

@@ -1,0 +1,21 @@
+"""Events in the log: a sentence for people, with a name and facts for programs."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Literal
+
+Level = Literal["debug", "info", "warning", "error"]
+
+_LEVELS: dict[Level, int] = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+_log = logging.getLogger(__name__)
+
+
+def log_event(level: Level, event: str, sentence: str, **facts: Any) -> None:
+    """Log a sentence. `event` says in a word what happened; a JSON log has it, and the facts, as keys."""
+    _log.log(_LEVELS[level], "%s", sentence, extra={"event": event, "facts": facts})
