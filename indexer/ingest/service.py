@@ -6,7 +6,6 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from db.vectors.sync import sync_index
 from indexer.domain.errors import StoreDamaged, disk_error
 from indexer.ingest import run
 from indexer.ingest.roots import split_available_roots
@@ -32,6 +31,8 @@ def index(
     Raises UsageError for a path that does not exist, WriterBusy, ModelUnavailable, DeviceUnavailable, MissingExtra, StoreDamaged
     and Interrupted; what was committed before stays.
     """
+    from db.vectors.sync import sync_index  # it imports numpy, which whoever only lists jobs can do without
+
     settings = library.settings
     roots = split_available_roots(paths, library.source, library.knows)
     settings.make_home()

@@ -40,13 +40,13 @@ def test_what_cannot_be_said_is_named(moodex: Run, tmp_path: Path) -> None:
         ([head], "--emotion EMOTION, or --remove"),
         ([head, "-e", "sad", "--remove"], "not both"),
         ([head, "-e", "smugg"], "--new"),
-        (["-e", "sad"], "Say which pictures"),
-        (["--list", head], "--list goes alone"),
+        (["-e", "sad"], "Give the images to label"),
+        (["--list", head], "--list shows every label"),
         ([tmp_path, "-e", "sad"], "No indexed picture lies at"),
         ([tmp_path / "none.csv"], "cannot be read"),
         (["", "-e", "sad"], "An argument is empty"),
         ([head, "--emotion="], "An argument is empty"),
-        ([tmp_path / "none.csv", "-e", "sad"], "Tables say themselves"),
+        ([tmp_path / "none.csv", "-e", "sad"], "CSV files contain the emotions"),
         ([utf16], "saved as UTF-8, with commas"),
     ):
         done = moodex("label", *arguments)
