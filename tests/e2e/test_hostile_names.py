@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from commands.output.contact_sheet import sheet
@@ -23,6 +23,7 @@ from indexer.domain.queries import Hit
 from indexer.system.text import printable
 from tests.e2e.conftest import ROOT, run_cli
 from tests.support.builders import encoded, picture
+from tests.support.effort import examples
 from tests.support.names import HOSTILE
 
 _ODD = "\x1b]0;owned\x07\u202e<b>"
@@ -83,6 +84,7 @@ def _read(descriptor: int) -> bytes:
         return b""
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("form", ["table", "csv", "paths", "json", "jsonl", "html"])
 def test_a_search_on_a_terminal_commands_nothing(stock: tuple[Path, Path], form: str) -> None:
     text = clean(on_terminal(stock[0], *_EVERYTHING, "--format", form))
@@ -135,6 +137,7 @@ def test_labels_go_out_and_come_in_as_they_are(stock: tuple[Path, Path], tmp_pat
     assert changed == {"changed": 0, "unchanged": len(HOSTILE)}
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "words",
     [
@@ -277,7 +280,7 @@ class Terminal(io.StringIO):
 
 
 @given(st.lists(_NAMES, min_size=1, max_size=5), st.text(st.sampled_from(_TERMINAL) | st.characters(), min_size=1, max_size=20))
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_any_name_and_any_emotion(names: list[bytes], emotion: str) -> None:
     hits = [Hit(b"/p/" + name, "ab" * 32, emotion, 0.5, {emotion: 0.5}) for name in names]
     for form in ("table", "csv", "paths", "json", "jsonl"):

@@ -89,6 +89,7 @@ def committed(home: Path) -> int:
         return int(database.execute("SELECT count(*) FROM predictions").fetchone()[0])
 
 
+@pytest.mark.process
 def test_the_service_runs_what_is_due_is_stopped_in_the_middle_and_goes_on(home: Path, tmp_path: Path) -> None:
     write_pictures(tmp_path / "pictures", 80)
     metrics = tmp_path / "moodex.prom"
@@ -120,6 +121,7 @@ def test_the_service_runs_what_is_due_is_stopped_in_the_middle_and_goes_on(home:
     assert 'moodex_job_index_age_seconds{job="all"} ' in metrics.read_text()
 
 
+@pytest.mark.process
 def test_the_service_indexes_what_changes(home: Path, tmp_path: Path) -> None:
     folder = tmp_path / "pictures"
     write_pictures(folder, 1)
@@ -136,6 +138,7 @@ def test_the_service_indexes_what_changes(home: Path, tmp_path: Path) -> None:
         assert running.stop(signal.SIGINT) == 130
 
 
+@pytest.mark.process
 def test_watching_goes_on_until_it_is_stopped(home: Path, tmp_path: Path) -> None:
     folder = tmp_path / "pictures"
     (first,) = write_pictures(folder, 1)
@@ -181,6 +184,7 @@ def _forget_when(home: Path) -> None:
         database.execute("UPDATE jobs SET begun_at = begun_at - 864000, ended_at = ended_at - 864000, retry_at = NULL")
 
 
+@pytest.mark.process
 def test_a_killed_run_has_died(home: Path, tmp_path: Path) -> None:
     write_pictures(tmp_path / "pictures", 40)
     child = [sys.executable, "-m", "tests.crash.child", str(tmp_path / "pictures"), str(home)]
