@@ -106,9 +106,7 @@ def common(
     ] = False,
 ) -> None:
     """Options of every command."""
-    from commands import logs
-
-    logs.speak_as((log_format and log_format.value) or os.environ.get("MOODEX_LOG_FORMAT") or "text")
+    _speak_as(log_format)
     if verbose and quiet:
         raise UsageError("Say either --verbose or --quiet, not both.")
     verbosity = "verbose" if verbose else "quiet" if quiet else None
@@ -370,7 +368,16 @@ def _refused(error: Any) -> int:
         error.show()
         return int(error.exit_code)
     where = error.ctx.command_path if error.ctx else "moodex"
+    if error.ctx:
+        _speak_as(error.ctx.find_root().params.get("log_format"))  # `common` is not called for a command that does not exist
     return _report(f"{error.format_message()} See: {where} --help", int(error.exit_code))
+
+
+def _speak_as(log_format: str | None) -> None:
+    """Choose how errors are written before the settings are known."""
+    from commands import logs
+
+    logs.speak_as(str(log_format or os.environ.get("MOODEX_LOG_FORMAT") or "text"))
 
 
 def _report(sentence: str, code: int) -> int:

@@ -67,7 +67,7 @@ if TYPE_CHECKING:
 FIRST, SECOND = "first", "second"
 _EVERYTHING = 10_000
 _TOLD = 5
-_HANGS = 120.0
+_HANGS = 600.0
 
 
 @dataclass(slots=True)

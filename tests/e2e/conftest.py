@@ -24,7 +24,7 @@ EXAMPLES = ROOT / "examples/images"
 
 Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
 
-_PATIENCE = 300
+_PATIENCE = 600
 """Seconds after which a program that does not end fails its test."""
 
 

@@ -21,7 +21,7 @@ from commands.output.contact_sheet import sheet
 from commands.output.hits import write_hits
 from indexer.domain.queries import Hit
 from indexer.system.text import printable
-from tests.e2e.conftest import ROOT, run_cli
+from tests.e2e.conftest import ROOT, environment, run_cli
 from tests.support.builders import encoded, picture
 from tests.support.effort import examples
 from tests.support.names import HOSTILE
@@ -64,10 +64,8 @@ def on_terminal(home: Path, *words: str | bytes | Path) -> bytes:
     """What a command writes where a terminal reads."""
     ours, theirs = pty.openpty()
     arguments = [os.fsencode(word) if isinstance(word, Path) else word for word in words]
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("MOODEX_")}
-    environ |= {"MOODEX_CONFIG": str(home / "none.toml")}
     command = [sys.executable, ROOT / "cli.py", "--home", home, *arguments]
-    with subprocess.Popen(command, stdout=theirs, stderr=subprocess.STDOUT, env=environ) as run:
+    with subprocess.Popen(command, stdout=theirs, stderr=subprocess.STDOUT, env=environment(home)) as run:
         os.close(theirs)
         said = b""
         while part := _read(ours):
@@ -254,15 +252,10 @@ class Page(HTMLParser):
     ],
 )
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_errors_are_safe_in_text_and_in_json(
-    stock: tuple[Path, Path], words: list[str | Path], code: int, form: str, capfd: pytest.CaptureFixture[str]
-) -> None:
-    import cli
-
-    given = [os.fspath(word) for word in words]
-    assert cli.run(["--log-format", form, "--home", str(stock[0]), *given]) == code
-    said = clean(capfd.readouterr().err.encode())
-    lines = said.splitlines()
+def test_errors_are_safe_in_text_and_in_json(stock: tuple[Path, Path], words: list[str | Path], code: int, form: str) -> None:
+    done = run_cli(stock[0], "--log-format", form, *words)
+    assert done.returncode == code
+    lines = clean(done.stderr).splitlines()
     if form == "json":
         assert "owned" in json.loads(lines[-1])["message"]
     else:

@@ -24,7 +24,8 @@ _DROP = 24
 _OVERRIDE, _READ = 1, 2
 """Linux's numbers: PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH."""
 
-_HANGS = 120
+HANGS = 600
+"""Seconds after which a program that does not end fails its test."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Program:
 
     def run(self, *words: str | Path, **faults: object) -> subprocess.CompletedProcess[str]:
         """One command line; `faults` are those of `tests.faults.program`, in small letters."""
-        return subprocess.run(**self._call(words, faults), capture_output=True, timeout=_HANGS, check=False)
+        return subprocess.run(**self._call(words, faults), capture_output=True, timeout=HANGS, check=False)
 
     def start(self, *words: str | Path, **faults: object) -> subprocess.Popen[str]:
         """The same in the background, in a process group of its own."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from indexer.scheduling import service as scheduling_service
-from tests.faults.conftest import PICTURES, Program, sentence, state
+from tests.faults.conftest import HANGS, PICTURES, Program, sentence, state
 from tests.support.library import Library
 
 INT, TERM = signal.SIGINT, signal.SIGTERM
@@ -38,7 +38,7 @@ def test_a_run_is_stopped(
 ) -> None:
     faults = {"at": moment, "signals": number.value} | ({"group": 1} if group else {})
     with program.start("index", library.folder, **faults) as run:
-        out, error = run.communicate(timeout=60)
+        out, error = run.communicate(timeout=HANGS)
     assert sentence(subprocess.CompletedProcess([], run.returncode, out, error), 128 + number) == (
         f"Stopped by {number.name}; {KEPT}."
     )

@@ -21,7 +21,7 @@ from tests.support.builders import write_pictures
 from tests.support.library import Library, counts
 from tests.support.quiet import Remembered
 
-_PATIENCE = 30
+_PATIENCE = 600
 """Seconds after which a change that was not noticed fails its test."""
 
 
