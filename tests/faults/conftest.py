@@ -37,12 +37,12 @@ class Program:
 
     def run(self, *words: str | Path, **faults: object) -> subprocess.CompletedProcess[str]:
         """One command line; `faults` are those of `tests.faults.program`, in small letters."""
-        return subprocess.run(**self._call(words, faults), capture_output=True, timeout=HANGS, check=False)
+        return subprocess.run(**self.call(words, faults), capture_output=True, timeout=HANGS, check=False)
 
     def start(self, *words: str | Path, **faults: object) -> subprocess.Popen[str]:
         """The same in the background, in a process group of its own."""
         pipe = subprocess.PIPE
-        return subprocess.Popen(**self._call(words, faults), stdout=pipe, stderr=pipe, start_new_session=True)
+        return subprocess.Popen(**self.call(words, faults), stdout=pipe, stderr=pipe, start_new_session=True)
 
     def bound(self) -> Program:
         """The same where permissions bind, which for root they otherwise do not. Skips the test where that cannot be had."""
@@ -55,7 +55,8 @@ class Program:
             pytest.skip("root cannot give up its rights here")
         return bound
 
-    def _call(self, words: tuple[str | Path, ...], faults: dict[str, object]) -> dict[str, Any]:
+    def call(self, words: tuple[str | Path, ...], faults: dict[str, object]) -> dict[str, Any]:
+        """What `subprocess` is told to run it."""
         environ = {name: value for name, value in os.environ.items() if not name.startswith(("MOODEX_", "FAULT_"))}
         environ |= {"MOODEX_CONFIG": os.devnull, "MOODEX_HOME": str(self.home), "COLUMNS": "100"}
         environ |= {f"FAULT_{name.upper()}": str(value) for name, value in faults.items()}
