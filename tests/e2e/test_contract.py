@@ -121,7 +121,7 @@ def test_a_second_writer_is_4(process: Run, home: Path) -> None:
 @pytest.mark.process
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_run_with_its_code_and_the_next_goes_on(home: Path, tmp_path: Path, number: signal.Signals) -> None:
-    write_pictures(tmp_path / "pictures", 600)
+    write_pictures(tmp_path / "pictures", 300)
     words = [sys.executable, str(ROOT / "cli.py"), "--home", str(home), "index", str(tmp_path / "pictures"), "--batch-size", "4"]
     with subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as run:
         while not _committed(home):
@@ -131,9 +131,9 @@ def test_a_signal_ends_a_run_with_its_code_and_the_next_goes_on(home: Path, tmp_
     assert run.returncode == 128 + number
     assert b"what was indexed so far is kept" in error
     summary = json.loads(run_cli(home, "index", tmp_path / "pictures", "--json").stdout)
-    assert summary["scanned"] == 600
-    assert 0 < summary["unchanged"] < 600
-    assert summary["unchanged"] + summary["indexed"] == 600
+    assert summary["scanned"] == 300
+    assert 0 < summary["unchanged"] < 300
+    assert summary["unchanged"] + summary["indexed"] == 300
 
 
 def _committed(home: Path) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.support.builders import write_pictures
+from tests.support.in_process import run_in_process
 from tests.support.library import Library
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +40,10 @@ class Program:
         """One command line; `faults` are those of `tests.faults.program`, in small letters."""
         return subprocess.run(**self.call(words, faults), capture_output=True, timeout=HANGS, check=False)
 
+    def here(self, *words: str | Path, shipped_model: bool = False) -> subprocess.CompletedProcess[bytes]:
+        """One command line without faults, in the process of the test; without the shipped model nothing may be computed."""
+        return run_in_process(words, self._environment() | ({} if shipped_model else {"MOODEX_MODEL": "fake"}))
+
     def start(self, *words: str | Path, **faults: object) -> subprocess.Popen[str]:
         """The same in the background, in a process group of its own."""
         pipe = subprocess.PIPE
@@ -57,11 +62,13 @@ class Program:
 
     def call(self, words: tuple[str | Path, ...], faults: dict[str, object]) -> dict[str, Any]:
         """What `subprocess` is told to run it."""
-        environ = {name: value for name, value in os.environ.items() if not name.startswith(("MOODEX_", "FAULT_"))}
-        environ |= {"MOODEX_CONFIG": os.devnull, "MOODEX_HOME": str(self.home), "COLUMNS": "100"}
-        environ |= {f"FAULT_{name.upper()}": str(value) for name, value in faults.items()}
+        environ = self._environment() | {f"FAULT_{name.upper()}": str(value) for name, value in faults.items()}
         command = [sys.executable, "-B", "-m", "tests.faults.program", *map(str, words)]
         return {"args": command, "cwd": ROOT, "env": environ, "text": True, **self.options}
+
+    def _environment(self) -> dict[str, str]:
+        environ = {name: value for name, value in os.environ.items() if not name.startswith(("MOODEX_", "FAULT_"))}
+        return environ | {"MOODEX_CONFIG": os.devnull, "MOODEX_HOME": str(self.home), "COLUMNS": "100"}
 
 
 def _obey_permissions() -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import cli
 import db.sqlite.engine
+import db.sqlite.errors
 import db.sqlite.raw_connection
 from db.sqlite.reader import SqliteReader
 from db.sqlite.writer import SqliteWriter
@@ -89,7 +90,8 @@ def main() -> None:
         for module, name in ((ingest_service, "index"), (search_service, "search"), (search_service, "show")):
             setattr(module, name, partial(getattr(module, name), reader_factory=_fake))
     if seconds := os.environ.get("FAULT_PATIENCE"):
-        db.sqlite.raw_connection.BUSY_TIMEOUT_SECONDS = db.sqlite.engine.BUSY_TIMEOUT_SECONDS = float(seconds)
+        for module in (db.sqlite.raw_connection, db.sqlite.engine, db.sqlite.errors):
+            module.BUSY_TIMEOUT_SECONDS = float(seconds)  # type: ignore[attr-defined]
     if most := os.environ.get("FAULT_PAGES"):
         _limit_pages(int(most))
     if moment := os.environ.get("FAULT_AT"):

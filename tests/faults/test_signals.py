@@ -72,8 +72,8 @@ def test_a_run_is_stopped_twice(
         assert done.returncode == 130 and "Traceback" not in done.stderr, done.stderr
     else:
         sentence(done, 128 + numbers[0])
-    assert program.run("doctor").returncode == 0
-    assert program.run("index", library.folder).returncode == 0
+    assert program.here("doctor").returncode == 0
+    assert library.index().exit_code == 0
     assert state(library) == undisturbed
 
 
@@ -103,6 +103,6 @@ def test_another_command_is_stopped(
     given = [library.folder / word if word.endswith(".png") else place / word if "." in word else word for word in words]
     silent(program.run(*given, at=moment, signals=number.value), number)
     assert sorted(path.name for path in place.iterdir()) == ["home", "pictures"]
-    assert program.run("doctor").returncode == 0
+    assert program.here("doctor").returncode == 0
     assert before is None or state(library) == before
     assert len(state(library)) == PICTURES
