@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN = $(VENV)/bin
 DEMO = $(BIN)/moodex --home moodex-demo
 
-.PHONY: demo test crash stress lint docs bench fuzz audit faces drawn model cutouts detector clean
+.PHONY: demo check test crash stress lint docs bench fuzz audit faces drawn model cutouts detector clean
 
 demo: $(VENV)/.run
 	$(DEMO) index examples/images
@@ -18,8 +18,14 @@ demo: $(VENV)/.run
 	@echo
 	@echo 'The happy ones as a contact sheet: moodex-demo/happy.html'
 
+# What to run while working: all that needs no processes, no network and no long computation, with few examples.
+check: lint
+	$(BIN)/python -m pytest -n auto --dist worksteal --hypothesis-profile dev \
+		-m "not process and not torch and not heavy and not serial and not slow"
+
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not serial and not slow"
+	$(BIN)/python -m pytest -m "serial and not slow"
 
 # Kills the program at every named step and at random moments, and checks what is left; `make test` has a shorter form of it.
 crash: $(VENV)/.dev

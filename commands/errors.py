@@ -80,6 +80,8 @@ def _refused(error: UsageRefused) -> int:
         error.show()
         return int(error.exit_code)
     where = error.ctx.command_path if error.ctx else "moodex"
+    if error.ctx:  # `cli.common`, which chooses the format of the log, is not called for a command that does not exist
+        logs.configure(error.ctx.find_root().params.get("log_format") or os.environ.get("MOODEX_LOG_FORMAT") or "text")
     return _report(f"{error.format_message()} See: {where} --help", int(error.exit_code))
 
 

@@ -1,11 +1,69 @@
-"""What all tests share: no configuration of the machine they run on leaks in."""
+"""What all tests share: markers by folder, fewer examples for the quick loop, and no configuration of the machine they run on."""
 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Before numpy and torch are imported: threads that wait for each other must not spin, which on a busy machine takes minutes.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # There is a worker a core.
+    os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+settings.register_profile("ci", settings.get_profile("ci"), deadline=None)
+settings.register_profile("default", settings.get_profile("default"), deadline=None)
+settings.register_profile("dev", settings.get_profile("default"), max_examples=10)
+settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+TESTS = Path(__file__).parent
+
+MARKERS = {
+    "process": ("faults", "crash", "fuzz"),
+    "torch": (
+        "unit/models",
+        "unit/test_usual.py",
+        "contracts/test_classifier.py",
+        "contracts/test_face_detector.py",
+        "integration/test_training.py",
+        "integration/test_isolation.py",
+        "e2e",
+        "recipes",
+        "gpu",
+        "crash/test_kill_training.py",
+        "faults/test_teaching.py",
+    ),
+    "heavy": ("unit/test_clusters.py", "unit/test_usual.py", "integration/test_any_history.py", "integration/test_any_damage.py"),
+    "serial": ("faults/test_full_disk.py", "faults/test_read_only.py", "crash/test_stress.py", "gpu"),
+}
+"""Which folders and files, below tests/, get which marker."""
+
+PROCESS_FIXTURES = frozenset({"process", "examples_process"})
+"""Whoever asks for one of these starts the program in a process of its own."""
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not even import what a run leaves out: torch alone takes seconds."""
+    expression = str(config.option.markexpr)
+    if re.search(r"\bor\b|[()]", expression) or not collection_path.is_relative_to(TESTS):
+        return None
+    place = collection_path.relative_to(TESTS).as_posix()
+    left_out = re.findall(r"\bnot (\w+)", expression)
+    return any(place.startswith(MARKERS.get(marker, ())) for marker in left_out) or None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        place = item.path.relative_to(TESTS).as_posix()
+        for marker, places in MARKERS.items():
+            if place.startswith(places):
+                item.add_marker(marker)
+        if PROCESS_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker("process")
 
 
 @pytest.fixture(autouse=True)

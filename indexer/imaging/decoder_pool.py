@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from math import inf
 from pathlib import Path
@@ -55,13 +56,22 @@ class DecoderPool:
     One picture may take `seconds` by the clock, and its child `memory` bytes of address space.
     """
 
-    def __init__(self, seconds: float = DECODE_TIMEOUT_SECONDS, memory: int = MEMORY_LIMIT_BYTES) -> None:
-        self._seconds, self._memory = seconds, memory
+    def __init__(
+        self,
+        seconds: float = DECODE_TIMEOUT_SECONDS,
+        memory: int = MEMORY_LIMIT_BYTES,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._seconds, self._memory, self._clock = seconds, memory, clock
         self._idle: list[_DecoderProcess] = []
         self._children: set[_DecoderProcess] = set()
         self._watch = threading.Thread(target=self._give_up_on_the_late, name="decoders", daemon=True)
         self._over = threading.Event()
         self._starting = threading.Lock()
+
+    def worker_pids(self) -> set[int]:
+        """Give the process ids of the child processes."""
+        return {child.pid for child in list(self._children)}
 
     def end(self) -> None:
         """End all of them; nobody may be asking, then or later."""
@@ -79,7 +89,7 @@ class DecoderPool:
         for fresh in (False, True):
             child = self._start() if fresh else self._take()
             try:
-                image = child.decode(data, spec, page, self._seconds)
+                image = child.decode(data, spec, page, self._clock() + self._seconds)
             except ImageError:
                 self._idle.append(child)
                 raise
@@ -118,7 +128,7 @@ class DecoderPool:
     def _give_up_on_the_late(self) -> None:
         """One thread for all of them: a timer for each picture would cost as much as sending it does."""
         while not self._over.wait(self._seconds / _CHECKS_PER_TIMEOUT):
-            now = time.monotonic()
+            now = self._clock()
             for child in list(self._children):
                 if now > child.due:
                     child.give_up()
@@ -140,9 +150,13 @@ class _DecoderProcess:
         self.timed_out = False
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=environment)  # noqa: S603
 
-    def decode(self, data: bytes, spec: InputSpec, page: int, seconds: float) -> DecodedImage:
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def decode(self, data: bytes, spec: InputSpec, page: int, due: float) -> DecodedImage:
         self.timed_out = False  # it may have been given up just when it had answered
-        self.due = time.monotonic() + seconds
+        self.due = due
         try:
             ask(self._pipe("stdin"), data, spec, page)
             return answer(self._pipe("stdout"), spec, page)

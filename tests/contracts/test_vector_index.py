@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from db.vectors.faiss_index import FaissVectors
@@ -16,6 +16,7 @@ from db.vectors.numpy_index import NumpyVectors
 from db.vectors.sync import CombinedVectorIndex
 from indexer.ports.vectors import Generation, VectorFilter, VectorIndex, VectorRows
 from tests.support.builders import card, rows, unit_vectors
+from tests.support.effort import examples
 
 
 def _layers(all_rows: VectorRows) -> VectorIndex:
@@ -139,7 +140,7 @@ def test_a_forgotten_model_has_no_files_and_others_keep_theirs(tmp_path: Path) -
     emotions=st.none() | st.frozensets(st.integers(0, 4)),
     min_score=st.floats(0, 1.2),
 )
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_faiss_agrees_with_brute_force(seed: int, count: int, k: int, emotions: frozenset[int] | None, min_score: float) -> None:
     all_rows = rows(count, seed=seed, emotions=4)
     query = unit_vectors(1, 16, seed=seed + 1)[0].astype(np.float32)

@@ -68,7 +68,7 @@ if TYPE_CHECKING:
 FIRST, SECOND = "first", "second"
 _EVERYTHING = 10_000
 _TOLD = 5
-_HANGS = 120.0
+_HANGS = 600.0
 
 
 @dataclass(slots=True)
@@ -354,8 +354,11 @@ def _reader(settings: Settings) -> Analyzer:
     return Analyzer(MarkReader(str(settings.model)))
 
 
-def stress(place: Path, seconds: float, readers: int, seed: int) -> Tally:
-    """Let a writer and so many readers loose for a while; what they did and met."""
+def stress(place: Path, seconds: float, readers: int, seed: int, turns: int = 0, answers: int = 0) -> Tally:
+    """Let a writer and so many readers loose for a while; what they did and met.
+
+    However slow the machine is, the writer has at least so many `turns`, and each reader so many `answers`.
+    """
     world = World(place)
     writer = Writer(world, seed)
     writer.begin()
@@ -364,7 +367,7 @@ def stress(place: Path, seconds: float, readers: int, seed: int) -> Tally:
     processes, ends = [], []
     for number in range(readers):
         own, theirs = context.Pipe(duplex=False)
-        process = context.Process(target=_ask_on, args=(world, number, seed, over, theirs), name=f"reader {number}")
+        process = context.Process(target=_ask_on, args=(world, number, seed, over, theirs, answers), name=f"reader {number}")
         process.start()
         theirs.close()
         processes.append(process)
@@ -373,7 +376,8 @@ def stress(place: Path, seconds: float, readers: int, seed: int) -> Tally:
         for own in ends:
             own.recv()  # it has had its first answer
         end = time.monotonic() + seconds
-        while time.monotonic() < end and not over.is_set():
+        while (time.monotonic() < end or turns > 0) and not over.is_set():
+            turns -= 1
             try:
                 writer.turn()
             except Exception:
@@ -387,11 +391,12 @@ def stress(place: Path, seconds: float, readers: int, seed: int) -> Tally:
     return tally
 
 
-def _ask_on(world: World, number: int, seed: int, over: Event, tell: Connection) -> None:
+def _ask_on(world: World, number: int, seed: int, over: Event, tell: Connection, least: int) -> None:
     """What a reader's process does."""
     asker, tally = Asker(world, number, seed * 1000 + number), Tally()
     began = False
-    while not over.is_set():
+    while not over.is_set() or least > 0:
+        least -= 1
         try:
             tally.counts[f"answers: {asker.ask()}"] += 1
         except Exception:

@@ -40,6 +40,7 @@ def test_index_prints_one_object_last(moodex: Run, tmp_path: Path) -> None:
     assert "5 picture files: 5 unchanged." in moodex("index", tmp_path / "pictures").stdout.decode()
 
 
+@pytest.mark.process
 def test_a_run_that_finds_nothing_new_never_loads_torch(home: Path, tmp_path: Path) -> None:
     write_pictures(tmp_path / "pictures", 3)
     run_cli(home, "index", tmp_path / "pictures")
@@ -109,17 +110,18 @@ def test_a_damaged_database_is_5_and_left_alone(moodex: Run, home: Path) -> None
     assert (home / "moodex.sqlite").read_bytes() == b"this is no database" * 1000
 
 
-def test_a_second_writer_is_4(moodex: Run, home: Path) -> None:
+def test_a_second_writer_is_4(process: Run, home: Path) -> None:
     from db.writer_lock import writer_lock
 
     home.mkdir()
     with writer_lock(home):
-        one_sentence(moodex("index", EXAMPLES), 4, f"process {os.getpid()}")
+        one_sentence(process("index", EXAMPLES), 4, f"process {os.getpid()}")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_run_with_its_code_and_the_next_goes_on(home: Path, tmp_path: Path, number: signal.Signals) -> None:
-    write_pictures(tmp_path / "pictures", 600)
+    write_pictures(tmp_path / "pictures", 300)
     words = [sys.executable, str(ROOT / "cli.py"), "--home", str(home), "index", str(tmp_path / "pictures"), "--batch-size", "4"]
     with subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as run:
         while not _committed(home):
@@ -129,9 +131,9 @@ def test_a_signal_ends_a_run_with_its_code_and_the_next_goes_on(home: Path, tmp_
     assert run.returncode == 128 + number
     assert b"what was indexed so far is kept" in error
     summary = json.loads(run_cli(home, "index", tmp_path / "pictures", "--json").stdout)
-    assert summary["scanned"] == 600
-    assert 0 < summary["unchanged"] < 600
-    assert summary["unchanged"] + summary["indexed"] == 600
+    assert summary["scanned"] == 300
+    assert 0 < summary["unchanged"] < 300
+    assert summary["unchanged"] + summary["indexed"] == 300
 
 
 def _committed(home: Path) -> bool:
@@ -148,6 +150,7 @@ def _committed(home: Path) -> bool:
     return bool(count)
 
 
+@pytest.mark.process
 def test_a_reader_that_has_had_enough_is_no_error(examples_home: Path) -> None:
     command = (
         f'"{sys.executable}" "{ROOT / "cli.py"}" --home "{examples_home}" search --min-score 0.01 -k 1000 -f jsonl | head -n 1'
@@ -157,6 +160,7 @@ def test_a_reader_that_has_had_enough_is_no_error(examples_home: Path) -> None:
     assert json.loads(done.stdout)["image_id"]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("words", "forbidden"),
     [
@@ -180,6 +184,7 @@ def test_commands_import_no_more_than_they_need(examples_home: Path, words: list
     assert done.returncode == 0, done.stderr.decode()
 
 
+@pytest.mark.process
 def test_an_image_query_needs_no_torch_when_its_bytes_are_known(examples_home: Path, tmp_path: Path) -> None:
     copy = str(shutil.copy(EXAMPLES / "noto/noto-01.png", tmp_path / "copy.png"))
     code = (
@@ -190,6 +195,7 @@ def test_an_image_query_needs_no_torch_when_its_bytes_are_known(examples_home: P
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "start", [[sys.executable, "cli.py"], ["./cli.py"], [sys.executable, "-m", "cli"]], ids=["python", "itself", "module"]
 )
@@ -207,6 +213,7 @@ def test_debug_shows_where_and_may_stand_anywhere(moodex: Run, home: Path) -> No
         assert b"Traceback" in moodex(*words).stderr
 
 
+@pytest.mark.process
 def test_completion_knows_the_emotions(home: Path) -> None:
     environ = {**os.environ, "_MOODEX_COMPLETE": "complete_bash", "COMP_WORDS": "moodex search --emotion s", "COMP_CWORD": "3"}
     done = subprocess.run([sys.executable, ROOT / "cli.py"], env=environ, capture_output=True, check=False)

@@ -31,14 +31,14 @@ def without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Block:
 
 
 @pytest.mark.parametrize("absent", [EXTRAS, (*EXTRAS, "onnxruntime")], ids=["extras", "extras and ONNX Runtime"])
-def test_index_and_search_need_no_extra(moodex: Run, without: Block, absent: tuple[str, ...]) -> None:
+def test_index_and_search_need_no_extra(process: Run, without: Block, absent: tuple[str, ...]) -> None:
     without(*absent)
-    assert moodex("index", EXAMPLES / "bigheads").returncode == 0
-    assert moodex("search", "--emotion", "happy").stdout
-    assert moodex("search", EXAMPLES / "bigheads/head-01.png", "--emotion", "sad").returncode == 0
+    assert process("index", EXAMPLES / "bigheads").returncode == 0
+    assert process("search", "--emotion", "happy").stdout
+    assert process("search", EXAMPLES / "bigheads/head-01.png", "--emotion", "sad").returncode == 0
 
 
-def test_a_missing_extra_is_named(moodex: Run, without: Block, tmp_path: Path) -> None:
+def test_a_missing_extra_is_named(process: Run, without: Block, tmp_path: Path) -> None:
     without(*EXTRAS)
     faces = drawn.two_artists(tmp_path / "faces", count=4)
     head = EXAMPLES / "bigheads/head-01.png"
@@ -50,16 +50,16 @@ def test_a_missing_extra_is_named(moodex: Run, without: Block, tmp_path: Path) -
         (["models", "export", "moodex-lite0", "--output", tmp_path / "x.onnx"], "onnx", "export"),
         (["export", tmp_path / "x.parquet"], "pyarrow", "parquet"),
     ):
-        done = moodex(*arguments)
+        done = process(*arguments)
         said = done.stderr.decode()
         assert (done.returncode, package in said, f"pip install 'moodex[{extra}]'" in said) == (6, True, True), said
         assert "Traceback" not in said
     assert not list(tmp_path.glob("x.*"))
 
 
-def test_a_missing_way_of_explaining_is_named(moodex: Run, without: Block, tmp_path: Path) -> None:
+def test_a_missing_way_of_explaining_is_named(process: Run, without: Block, tmp_path: Path) -> None:
     without("captum")
-    done = moodex("explain", EXAMPLES / "bigheads/head-01.png", "--method", "occlusion", "--output", tmp_path / "x.png")
+    done = process("explain", EXAMPLES / "bigheads/head-01.png", "--method", "occlusion", "--output", tmp_path / "x.png")
     assert done.returncode == 6
     assert "captum: pip install 'moodex[train]'" in done.stderr.decode()
     assert not (tmp_path / "x.png").exists()

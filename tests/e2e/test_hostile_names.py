@@ -14,15 +14,16 @@ from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from commands.output.contact_sheet import sheet
 from commands.output.hits import write_hits
 from indexer.domain.queries import Hit
 from indexer.system.text import printable
-from tests.e2e.conftest import ROOT, run_cli
+from tests.e2e.conftest import ROOT, environment, run_cli
 from tests.support.builders import encoded, picture
+from tests.support.effort import examples
 from tests.support.names import HOSTILE
 
 _ODD = "\x1b]0;owned\x07\u202e<b>"
@@ -63,10 +64,8 @@ def on_terminal(home: Path, *words: str | bytes | Path) -> bytes:
     """What a command writes where a terminal reads."""
     ours, theirs = pty.openpty()
     arguments = [os.fsencode(word) if isinstance(word, Path) else word for word in words]
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("MOODEX_")}
-    environ |= {"MOODEX_CONFIG": str(home / "none.toml")}
     command = [sys.executable, ROOT / "cli.py", "--home", home, *arguments]
-    with subprocess.Popen(command, stdout=theirs, stderr=subprocess.STDOUT, env=environ) as run:
+    with subprocess.Popen(command, stdout=theirs, stderr=subprocess.STDOUT, env=environment(home)) as run:
         os.close(theirs)
         said = b""
         while part := _read(ours):
@@ -83,6 +82,7 @@ def _read(descriptor: int) -> bytes:
         return b""
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("form", ["table", "csv", "paths", "json", "jsonl", "html"])
 def test_a_search_on_a_terminal_commands_nothing(stock: tuple[Path, Path], form: str) -> None:
     text = clean(on_terminal(stock[0], *_EVERYTHING, "--format", form))
@@ -135,6 +135,7 @@ def test_labels_go_out_and_come_in_as_they_are(stock: tuple[Path, Path], tmp_pat
     assert changed == {"changed": 0, "unchanged": len(HOSTILE)}
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "words",
     [
@@ -251,15 +252,10 @@ class Page(HTMLParser):
     ],
 )
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_errors_are_safe_in_text_and_in_json(
-    stock: tuple[Path, Path], words: list[str | Path], code: int, form: str, capfd: pytest.CaptureFixture[str]
-) -> None:
-    import cli
-
-    given = [os.fspath(word) for word in words]
-    assert cli.run(["--log-format", form, "--home", str(stock[0]), *given]) == code
-    said = clean(capfd.readouterr().err.encode())
-    lines = said.splitlines()
+def test_errors_are_safe_in_text_and_in_json(stock: tuple[Path, Path], words: list[str | Path], code: int, form: str) -> None:
+    done = run_cli(stock[0], "--log-format", form, *words)
+    assert done.returncode == code
+    lines = clean(done.stderr).splitlines()
     if form == "json":
         assert "owned" in json.loads(lines[-1])["message"]
     else:
@@ -277,7 +273,7 @@ class Terminal(io.StringIO):
 
 
 @given(st.lists(_NAMES, min_size=1, max_size=5), st.text(st.sampled_from(_TERMINAL) | st.characters(), min_size=1, max_size=20))
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_any_name_and_any_emotion(names: list[bytes], emotion: str) -> None:
     hits = [Hit(b"/p/" + name, "ab" * 32, emotion, 0.5, {emotion: 0.5}) for name in names]
     for form in ("table", "csv", "paths", "json", "jsonl"):

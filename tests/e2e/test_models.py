@@ -17,9 +17,10 @@ from indexer.domain.images import InputSpec
 from indexer.domain.models import ModelCard
 from models import checkpoint
 from models.architectures.registry import architecture
-from tests.e2e.conftest import ROOT, Run, run_cli
+from tests.e2e.conftest import ROOT, Run, environment, run_cli
 from tests.e2e.test_contract import one_sentence
 from tests.support.builders import write_pictures
+from tests.support.in_process import run_in_process
 from tests.unit.models.test_checkpoint import replace_weights
 
 LABELS = ("happy", "sad")
@@ -69,10 +70,8 @@ def test_an_added_model_becomes_the_default_and_is_used(moodex: Run, home: Path,
 def test_the_environment_goes_before_the_homes_default(moodex: Run, home: Path, weights: Path) -> None:
     done(moodex("models", "add", weights))
     done(moodex("models", "default", "mine"))
-    environ = {**os.environ, "MOODEX_HOME": str(home), "MOODEX_MODEL": "moodex-lite0"}
-    words = [sys.executable, str(ROOT / "cli.py"), "models", "default", "--json"]
-    shown = subprocess.run(words, capture_output=True, check=True, env=environ)
-    assert json.loads(shown.stdout) == {"name": "moodex-lite0", "set_by": "settings"}
+    shown = run_in_process(["models", "default", "--json"], environment(home) | {"MOODEX_MODEL": "moodex-lite0"})
+    assert json.loads(done(shown)) == {"name": "moodex-lite0", "set_by": "settings"}
 
 
 def test_a_second_name_for_a_model_finds_what_the_first_has_indexed(moodex: Run, weights: Path, pictures: Path) -> None:
@@ -207,6 +206,7 @@ def test_what_cannot_be_exported(moodex: Run, weights: Path, tmp_path: Path) -> 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "model.pt2"]
 
 
+@pytest.mark.process
 def test_a_missing_package_is_one_sentence(home: Path, tmp_path: Path) -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r}); sys.modules['onnxscript'] = None; import cli\n"
@@ -216,6 +216,7 @@ def test_a_missing_package_is_one_sentence(home: Path, tmp_path: Path) -> None:
     one_sentence(result, 6, "needs the package onnxscript: pip install 'moodex[export]'")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("words", [["models", "default", "moodex-lite0"], ["models", "default"], ["models", "remove", "none"]])
 def test_what_needs_no_torch_does_without(home: Path, words: list[str]) -> None:
     code = (

@@ -65,6 +65,7 @@ def test_a_repair_waits_for_nobody_and_a_check_up_needs_no_lock(own: Path, moode
         assert done.returncode == 4 and f"process {os.getpid()}" in done.stderr.decode()
 
 
+@pytest.mark.process
 def test_a_check_up_and_a_backup_while_something_is_indexed(home: Path, tmp_path: Path) -> None:
     write_pictures(tmp_path / "pictures", 300)
     words = [sys.executable, str(ROOT / "cli.py"), "--home", str(home), "index", str(tmp_path / "pictures"), "--batch-size", "4"]

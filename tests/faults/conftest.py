@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.support.builders import write_pictures
+from tests.support.in_process import run_in_process
 from tests.support.library import Library
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +25,8 @@ _DROP = 24
 _OVERRIDE, _READ = 1, 2
 """Linux's numbers: PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH."""
 
-_HANGS = 120
+HANGS = 600
+"""Seconds after which a program that does not end fails its test."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,16 @@ class Program:
 
     def run(self, *words: str | Path, **faults: object) -> subprocess.CompletedProcess[str]:
         """One command line; `faults` are those of `tests.faults.program`, in small letters."""
-        return subprocess.run(**self._call(words, faults), capture_output=True, timeout=_HANGS, check=False)
+        return subprocess.run(**self.call(words, faults), capture_output=True, timeout=HANGS, check=False)
+
+    def here(self, *words: str | Path, shipped_model: bool = False) -> subprocess.CompletedProcess[bytes]:
+        """One command line without faults, in the process of the test; without the shipped model nothing may be computed."""
+        return run_in_process(words, self._environment() | ({} if shipped_model else {"MOODEX_MODEL": "fake"}))
 
     def start(self, *words: str | Path, **faults: object) -> subprocess.Popen[str]:
         """The same in the background, in a process group of its own."""
         pipe = subprocess.PIPE
-        return subprocess.Popen(**self._call(words, faults), stdout=pipe, stderr=pipe, start_new_session=True)
+        return subprocess.Popen(**self.call(words, faults), stdout=pipe, stderr=pipe, start_new_session=True)
 
     def bound(self) -> Program:
         """The same where permissions bind, which for root they otherwise do not. Skips the test where that cannot be had."""
@@ -54,12 +60,15 @@ class Program:
             pytest.skip("root cannot give up its rights here")
         return bound
 
-    def _call(self, words: tuple[str | Path, ...], faults: dict[str, object]) -> dict[str, Any]:
-        environ = {name: value for name, value in os.environ.items() if not name.startswith(("MOODEX_", "FAULT_"))}
-        environ |= {"MOODEX_CONFIG": os.devnull, "MOODEX_HOME": str(self.home), "COLUMNS": "100"}
-        environ |= {f"FAULT_{name.upper()}": str(value) for name, value in faults.items()}
+    def call(self, words: tuple[str | Path, ...], faults: dict[str, object]) -> dict[str, Any]:
+        """What `subprocess` is told to run it."""
+        environ = self._environment() | {f"FAULT_{name.upper()}": str(value) for name, value in faults.items()}
         command = [sys.executable, "-B", "-m", "tests.faults.program", *map(str, words)]
         return {"args": command, "cwd": ROOT, "env": environ, "text": True, **self.options}
+
+    def _environment(self) -> dict[str, str]:
+        environ = {name: value for name, value in os.environ.items() if not name.startswith(("MOODEX_", "FAULT_"))}
+        return environ | {"MOODEX_CONFIG": os.devnull, "MOODEX_HOME": str(self.home), "COLUMNS": "100"}
 
 
 def _obey_permissions() -> None:

@@ -21,7 +21,7 @@ from indexer.domain.errors import ImageError, Unreadable
 from indexer.ingest import service as ingest_service
 from indexer.ingest.run import IndexRequest
 from indexer.system.safe_read import read
-from tests.faults.conftest import PICTURES, Program, state
+from tests.faults.conftest import HANGS, PICTURES, Program, state
 from tests.support.builders import encoded, picture
 from tests.support.fake_models import FakeClassifier
 from tests.support.library import Library, counts
@@ -170,7 +170,7 @@ def test_a_right_that_is_taken_away_between_scan_and_reading(library: Library, p
         for path in shut:
             path.chmod(0)
         os.kill(run.pid, signal.SIGCONT)
-        out, error = run.communicate(timeout=60)
+        out, error = run.communicate(timeout=HANGS)
     assert run.returncode == 3, error
     assert "2 failed" in out
     assert "it cannot be read: Permission denied" in bound.run("status").stdout

@@ -95,7 +95,7 @@ def test_a_backup_and_an_export_that_find_no_room_leave_nothing(library: Library
 def test_output_that_finds_no_room(library: Library, program: Program) -> None:
     library.index()
     with open("/dev/full", "w") as full:
-        call: dict[str, Any] = program._call(("search", "-e", "happy", "-f", "paths"), {})
+        call: dict[str, Any] = program.call(("search", "-e", "happy", "-f", "paths"), {})
         done = subprocess.run(**call, stdout=full, stderr=subprocess.PIPE, check=False)
     assert sentence(done, 1) == f"The output cannot be written: the disk is full. {FULL}"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from indexer.scheduling import service as scheduling_service
-from tests.faults.conftest import PICTURES, Program, sentence, state
+from tests.faults.conftest import HANGS, PICTURES, Program, sentence, state
 from tests.support.library import Library
 
 INT, TERM = signal.SIGINT, signal.SIGTERM
@@ -38,7 +38,7 @@ def test_a_run_is_stopped(
 ) -> None:
     faults = {"at": moment, "signals": number.value} | ({"group": 1} if group else {})
     with program.start("index", library.folder, **faults) as run:
-        out, error = run.communicate(timeout=60)
+        out, error = run.communicate(timeout=HANGS)
     assert sentence(subprocess.CompletedProcess([], run.returncode, out, error), 128 + number) == (
         f"Stopped by {number.name}; {KEPT}."
     )
@@ -72,8 +72,8 @@ def test_a_run_is_stopped_twice(
         assert done.returncode == 130 and "Traceback" not in done.stderr, done.stderr
     else:
         sentence(done, 128 + numbers[0])
-    assert program.run("doctor").returncode == 0
-    assert program.run("index", library.folder).returncode == 0
+    assert program.here("doctor").returncode == 0
+    assert library.index().exit_code == 0
     assert state(library) == undisturbed
 
 
@@ -103,6 +103,6 @@ def test_another_command_is_stopped(
     given = [library.folder / word if word.endswith(".png") else place / word if "." in word else word for word in words]
     silent(program.run(*given, at=moment, signals=number.value), number)
     assert sorted(path.name for path in place.iterdir()) == ["home", "pictures"]
-    assert program.run("doctor").returncode == 0
+    assert program.here("doctor").returncode == 0
     assert before is None or state(library) == before
     assert len(state(library)) == PICTURES

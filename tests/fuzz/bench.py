@@ -26,7 +26,8 @@ _ROOT = Path(__file__).parents[2]
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What came of some bytes. `kind` is a failure's kind, "decoded", "escaped", "hang" or "killed"; `wrong` is why it must not
-    be so, "" where it may; `peak` are the bytes of memory it took at most; `said` what the decoder's library wrote on stderr.
+    be so, "" where it may; `seconds` are those of a processor, `peak` the bytes of memory it took at most;
+    `said` is what the decoder's library wrote on stderr.
     """
 
     kind: str

@@ -31,9 +31,9 @@ def main(address_space: int) -> None:
         data = sys.stdin.buffer.read(int.from_bytes(length, "big"))
         with suppress(OSError):
             Path("/proc/self/clear_refs").write_text(_RESET)
-        before, started = _memory("VmRSS"), time.perf_counter()
+        before, started = _memory("VmRSS"), time.process_time()
         kind, wrong = judged(data)
-        seconds = time.perf_counter() - started
+        seconds = time.process_time() - started
         facts = {"kind": kind, "wrong": wrong, "seconds": seconds, "peak": max(0, _memory("VmHWM") - before)}
         print(json.dumps(facts), flush=True, file=out)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from indexer.imaging.decode import decode
@@ -16,12 +16,13 @@ from tests.fuzz.bench import MEMORY, Bench
 from tests.fuzz.decoding import Tally, cases
 from tests.fuzz.judge import SPEC
 from tests.fuzz.seeds import seeds
+from tests.support.effort import examples
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is limited and measured as Linux does")
 
 _SEED, _TRIES = 0, 800
 _SLOW = 10.0
-"""Seconds that no bomb may take; most take none. Generous, for machines that have other things to do."""
+"""Seconds of a processor that no bomb may take; most take none."""
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,7 @@ _TAGS = st.tuples(
 
 
 @given(st.lists(st.lists(_TAGS, max_size=14), min_size=1, max_size=3), st.binary(max_size=64), st.booleans())
-@settings(max_examples=150, deadline=None)
+@examples(150)
 def test_tiffs_of_any_tags(bench: Bench, pages: list[list[pieces.Entry]], data: bytes, loops: bool) -> None:
     full = [[*pieces.grey_page(8, 8), *page] for page in pages]
     for made in (pages, full):
@@ -83,7 +84,7 @@ _CHUNKS = st.tuples(
     st.lists(_CHUNKS, max_size=6),
     st.binary(max_size=300),
 )
-@settings(max_examples=150, deadline=None)
+@examples(150)
 def test_pngs_of_any_chunks(
     bench: Bench,
     width: int,
@@ -107,7 +108,7 @@ def test_pngs_of_any_chunks(
     st.integers(0, 15),
     st.binary(max_size=80),
 )
-@settings(max_examples=150, deadline=None)
+@examples(150)
 def test_bitmaps_of_any_header(bench: Bench, width: int, height: int, bits: int, compression: int, body: bytes) -> None:
     for sides in ((width, height), (8, 8)):
         assert not bench.try_(pieces.bmp(*sides, bits, compression, body, 16)).wrong

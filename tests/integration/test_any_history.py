@@ -8,10 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.builders import encoded, picture
+from tests.support.effort import examples
 from tests.support.library import Library
 
 PATHS = [Path(name) for name in ("a.png", "b.png", "x/c.png", "x/d.png", "x/y/e.png", "z/f.png")]
@@ -93,7 +94,7 @@ class World:
 
 
 @given(history=st.lists(steps, min_size=4, max_size=14))
-@settings(max_examples=40, deadline=None)
+@examples(40)
 def test_any_history(history: list[tuple[str, object, object]]) -> None:
     with TemporaryDirectory() as folder:
         world = World(Path(folder))

@@ -20,7 +20,7 @@ from tests.support.events import LoggedEvents
 from tests.support.library import Library, counts
 from tests.support.quiet import Remembered
 
-_PATIENCE = 30
+_PATIENCE = 600
 """Seconds after which a change that was not noticed fails its test."""
 
 

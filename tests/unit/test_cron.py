@@ -6,11 +6,12 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from indexer.domain.errors import UsageError
 from indexer.scheduling.cron import cron, local_zone, parse_every, shown_every
+from tests.support.effort import examples
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -100,7 +101,7 @@ def field(low: int, high: int) -> st.SearchStrategy[tuple[str, frozenset[int]]]:
     start=st.datetimes(datetime(2026, 1, 1), datetime(2027, 1, 1)),
     zone=st.sampled_from([UTC, BERLIN, ZoneInfo("America/St_Johns"), ZoneInfo("Australia/Lord_Howe")]),
 )
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_the_next_time_is_the_first_that_fits(
     minute: tuple[str, frozenset[int]],
     hour: tuple[str, frozenset[int]],

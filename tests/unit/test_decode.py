@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -11,6 +11,7 @@ from indexer.domain.images import InputSpec
 from indexer.imaging import decode as module
 from indexer.imaging.decode import decode, prepare
 from tests.support.builders import SPEC, encoded, picture
+from tests.support.effort import examples
 
 RED = (255, 0, 0)
 
@@ -190,7 +191,7 @@ def test_prepare_needs_no_file() -> None:
 
 @given(cut=st.integers(0, 400), flips=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=8))
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "AVIF"])
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_whatever_the_bytes_a_picture_or_a_reason_comes_back(form: str, cut: int, flips: list[tuple[int, int]]) -> None:
     data = bytearray(encoded(picture(1, (24, 24)), form))
     for place, value in flips:

@@ -93,7 +93,7 @@ def test_the_file_is_kept_true_and_says_in_the_end_that_it_is_over(tmp_path: Pat
 
     with MetricsFile(path, content):
         assert path.read_text() == "moodex_up 1\n"
-        assert all(asked.acquire(timeout=30) for _ in range(3))  # at the start, and by its own thread
+        assert all(asked.acquire(timeout=600) for _ in range(3))  # at the start, and by its own thread
     assert path.read_text() == "moodex_up 0\n"
     assert list(tmp_path.iterdir()) == [path]
 

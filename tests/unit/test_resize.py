@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from PIL.Image import Resampling
@@ -12,6 +12,7 @@ from PIL.Image import Resampling
 from indexer.imaging import resize as module
 from indexer.imaging.resize import Resize, by_pillow, by_simd, resized
 from tests.support.builders import picture
+from tests.support.effort import examples
 
 SIDE = st.integers(1, 300)
 KERNELS = [Resampling.BICUBIC, Resampling.BILINEAR]
@@ -40,7 +41,7 @@ def resize(request: pytest.FixtureRequest) -> Resize:
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
 @pytest.mark.parametrize("kernel", KERNELS)
 @given(st.integers(0, 1000), st.tuples(SIDE, SIDE), st.tuples(SIDE, SIDE))
-@settings(max_examples=40)
+@examples(40)
 def test_both_ways_give_the_same_picture(
     mode: str, kernel: Resampling, seed: int, old: tuple[int, int], new: tuple[int, int]
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 from indexer.domain.errors import Interrupted
 from indexer.system.signals import graceful_stop, interruptible
 
-LONG = 30.0
+LONG = 600.0
 
 
 def soon(act: object) -> threading.Timer:

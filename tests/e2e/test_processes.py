@@ -1,0 +1,84 @@
+"""Every command in a process of its own: it says what the same words say in the process of the tests, on the same data folder."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import cli
+from tests.e2e.conftest import EXAMPLES, run_cli, run_process
+from tests.support import drawn
+
+HEAD = str(EXAMPLES / "bigheads/head-01.png")
+QUICK = ["--weights", "none", "--architecture", "baseline_cnn", "--size", "32", "--epochs", "1", "--pictures-per-epoch", "32"]
+
+COMMANDS: dict[str, list[str]] = {
+    "backup": ["backup", "OUT.zip"],
+    "compare": ["compare", "FACES", "--only", "VGG*"],
+    "doctor": ["doctor", "--deep"],
+    "doubts": ["doubts", "--json"],
+    "evaluate": ["evaluate", "default", "FACES", "--json"],
+    "explain": ["explain", HEAD, "--output", "OUT.png"],
+    "export": ["export", "OUT.csv"],
+    "import": ["import", "/no/such/table.csv"],
+    "index": ["index", str(EXAMPLES)],
+    "label": ["label", HEAD, "-e", "sad"],
+    "models add": ["models", "add", "/no/such/model.safetensors"],
+    "models default": ["models", "default", "--json"],
+    "models export": ["models", "export", "nonesuch", "--output", "OUT.onnx"],
+    "models list": ["models", "list"],
+    "models remove": ["models", "remove", "nonesuch"],
+    "restore": ["restore", "/no/such/backup.zip"],
+    "runs": ["runs"],
+    "schedule add": ["schedule", "add", "daily", str(EXAMPLES), "--cron", "0 0 29 2 *"],
+    "schedule list": ["schedule", "list"],
+    "schedule remove": ["schedule", "remove", "nonesuch"],
+    "schedule run": ["schedule", "run", "--once"],
+    "schedule unit": ["schedule", "unit"],
+    "search": ["search", HEAD, "--emotion", "sad", "-f", "csv"],
+    "show": ["show", HEAD],
+    "status": ["status", "--json"],
+    "teach": ["teach", "--suggest", "4"],
+    "train": ["train", "FACES", "--name", "mine", *QUICK, "--check"],
+}
+
+
+def known_commands() -> set[str]:
+    """The words of every command, as the program itself names them."""
+    from typer.main import get_command
+
+    found = set()
+    for name, command in get_command(cli.app).commands.items():  # type: ignore[attr-defined]
+        below = getattr(command, "commands", None)
+        found |= {f"{name} {part}" for part in below} if below else {name}
+    return found
+
+
+def test_no_command_is_left_out() -> None:
+    assert set(COMMANDS) == known_commands()
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS)
+def test_a_process_says_the_same(examples_home: Path, tmp_path: Path, words: list[str]) -> None:
+    faces = drawn.two_artists(tmp_path / "faces", count=4)
+    said = []
+    for run in (run_process, run_cli):
+        shutil.copytree(examples_home, tmp_path / "home")
+        given = [word.replace("FACES", str(faces)).replace("OUT", str(tmp_path / "out")) for word in words]
+        said.append(told(run(tmp_path / "home", *given)))
+        for path in (tmp_path / "home", *tmp_path.glob("out*")):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert said[0] == said[1]
+
+
+def told(done: subprocess.CompletedProcess[bytes]) -> tuple[int, str, str]:
+    """Its code and what it said; moments and durations are left out."""
+    out, error = (
+        re.sub(r"\d+(\.\d+)? (s|MB|KB|images/s|pictures/s)\b", "#", text.decode()) for text in (done.stdout, done.stderr)
+    )
+    return done.returncode, out, error
