@@ -7,17 +7,15 @@ Everything is read from one connection in one transaction, and nothing is writte
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
 from db.sqlite.check_values import broken_embeddings, broken_predictions
+from db.sqlite.model_rows import stored_cards
 from db.sqlite.raw_connection import UNREADABLE
 from indexer.domain.health import Finding
-from indexer.domain.images import InputSpec
-from indexer.domain.models import ModelCard
 
 TABLES = (
     "folders", "images", "embedders", "finders", "models", "runs", "jobs", "files", "labels", "predictions", "embeddings",
@@ -138,12 +136,6 @@ def count(connection: sqlite3.Connection, table: str) -> int:
         return 0
 
 
-def stored_cards(connection: sqlite3.Connection) -> dict[int, ModelCard | None]:
-    """The models' cards by id; None for one that cannot be read."""
-    columns = "id, name, architecture, weights_digest, labels, input, embedding_size, spaces, backbone_digest, precision, key"
-    return {row[0]: _card(*row[1:]) for row in connection.execute(f"SELECT {columns} FROM models")}
-
-
 def place_of(connection: sqlite3.Connection, image_id: int) -> str:
     """Where a picture lies, or the beginning of its id where no file has it."""
     row = connection.execute(
@@ -211,7 +203,7 @@ def _predictions(connection: sqlite3.Connection, advance: Callable[[int], None])
 def _embeddings(connection: sqlite3.Connection, advance: Callable[[int], None]) -> Iterator[Finding]:
     number, first = 0, 0
     for portion in broken_embeddings(connection, stored_cards(connection), advance):
-        first = first or portion[0][1]
+        first = first or portion[0].image_id
         number += len(portion)
     if number:
         yield Finding("embeddings_broken", number, place_of(connection, first))
@@ -225,25 +217,6 @@ def _runs(connection: sqlite3.Connection, alive: int | None) -> Iterator[Finding
     number, latest = connection.execute(query, (alive,)).fetchone()
     if number:
         yield Finding("runs_died", number, f"the one of {latest}")
-
-
-def _card(*row: object) -> ModelCard | None:
-    name, architecture, weights, labels, given, size, spaces, backbone, precision, key = row
-    try:
-        card = ModelCard(
-            str(name),
-            str(architecture),
-            str(weights),
-            tuple(json.loads(str(labels))),
-            InputSpec(**json.loads(str(given))),
-            int(str(size)),
-            tuple((str(space), int(width)) for space, width in json.loads(str(spaces)).items()),
-            str(backbone),
-            str(precision),
-        )
-        return card if card.key == key else None
-    except (ValueError, TypeError, AttributeError):
-        return None
 
 
 def _plain(line: str) -> str:

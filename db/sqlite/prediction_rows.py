@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Join, Select, and_, delete, ex
 
 from db.sqlite.schema import EmbeddingRow, GenerationRow, LabelRow, ModelRow, PredictionRow, RunRow
 from indexer.domain.images import MAIN_FACE, WHOLE_IMAGE
-from indexer.domain.predictions import Prediction
+from indexer.domain.predictions import Prediction, effective_emotion, effective_emotions
 from indexer.ports.store_writer import AnalyzedFileSet
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def rescore(connection: Connection, source: int, target: int, score: Score, adva
     missing = ~exists().where(done.c.image_id == row.image_id, done.c.region == row.region, done.c.model_id == target)
     labels = connection.execute(select(ModelRow.labels).where(ModelRow.id == target)).scalar_one()
     labelled = connection.execute(select(LabelRow.image_id, LabelRow.emotion)).all()
-    said: dict[int, str] = dict(labelled)
+    user_labels: dict[int, str] = dict(labelled)
     rescored = after = 0
     while True:
         found = connection.execute(next_embedded(source, after, _RESCORE_CHUNK_ROWS, missing)).all()
@@ -164,13 +164,11 @@ def rescore(connection: Connection, source: int, target: int, score: Score, adva
         after = found[-1].id
         vectors = np.frombuffer(b"".join(one.vector for one in found), dtype="<f2").reshape(len(found), -1)
         probabilities = score(vectors).astype("<f4")
-        best, surest = probabilities.argmax(axis=1).tolist(), probabilities.max(axis=1).clip(max=1).tolist()
+        effective = effective_emotions(labels, probabilities, [user_labels.get(one.image_id) for one in found])
         rows = []
-        for one, position, probability, numbers in zip(found, best, surest, probabilities, strict=True):
-            own = said.get(one.image_id)
-            emotion, sure = (labels[position], probability) if own is None else (own, 1.0)
+        for one, answer, numbers in zip(found, effective, probabilities, strict=True):
             place = (one.image_id, target, one.region, one.finder_id, one.left, one.top, one.right, one.bottom)
-            rows.append((*place, emotion, sure, numbers.tobytes()))
+            rows.append((*place, *answer, numbers.tobytes()))
         connection.exec_driver_sql(_ADD_PREDICTION, rows)
         rescored += len(rows)
         advance(len(rows))
@@ -182,15 +180,15 @@ def rescore(connection: Connection, source: int, target: int, score: Score, adva
 def _insert_predictions(connection: Connection, model_id: int, rows: Sequence[dict[str, Any]]) -> None:
     """Add predictions, each with its emotion and score, and the state of the model that they make."""
     labels = connection.execute(select(ModelRow.labels).where(ModelRow.id == model_id)).scalar_one()
-    said: dict[int, str] = {}
+    user_labels: dict[int, str] = {}
     for chunk in chunks([row["image_id"] for row in rows]):
-        said.update(connection.execute(select(LabelRow.image_id, LabelRow.emotion).where(LabelRow.image_id.in_(chunk))).all())
+        user_labels.update(
+            connection.execute(select(LabelRow.image_id, LabelRow.emotion).where(LabelRow.image_id.in_(chunk))).all()
+        )
     for row in rows:
         # The stored float32, so that the score equals the emotion's entry among the probabilities.
         probabilities = struct.unpack(f"<{len(labels)}f", row["probabilities"])
-        best = max(range(len(labels)), key=probabilities.__getitem__)
-        own = said.get(row["image_id"])
-        emotion, score = (labels[best], min(1.0, probabilities[best])) if own is None else (own, 1.0)
+        emotion, score = effective_emotion(labels, probabilities, user_labels.get(row["image_id"]))
         row.update(model_id=model_id, emotion=emotion, score=score)
     connection.execute(insert(PredictionRow.table), rows)
     _note_generation(connection, model_id)

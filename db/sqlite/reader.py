@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, and_, bindparam, exists, func, literal, select
 
 from db.sqlite.file_rows import file_under
+from db.sqlite.model_rows import card_from_row
 from db.sqlite.page_anchors import skip_to_anchor
 from db.sqlite.prediction_rows import chunks, embedded, next_embedded
 from db.sqlite.schema import (
@@ -41,8 +42,7 @@ from db.sqlite.search_queries import (
 )
 from indexer.domain.errors import NotIndexed
 from indexer.domain.files import Failure, FileStamp, FileState
-from indexer.domain.images import Face, InputSpec, to_pixel_box
-from indexer.domain.models import ModelCard
+from indexer.domain.images import Face, to_pixel_box
 from indexer.domain.predictions import LabeledImage
 from indexer.domain.queries import Hit
 from indexer.ports.store_reader import Counts, HitFilter, ImageFile, RankedHit, RunRecord, RunTotals, Sample, StoredModel
@@ -101,7 +101,7 @@ class SqliteReader:
         own = exists().where(PredictionRow.model_id == ModelRow.id)
         with self._connect() as connection:
             rows = connection.execute(select(ModelRow.table, own.label("used")).order_by(ModelRow.id))
-            return [StoredModel(row.id, _card(row), bool(row.used)) for row in rows]
+            return [StoredModel(row.id, card_from_row(row._mapping), bool(row.used)) for row in rows]
 
     def pictures(self, model_id: int) -> int:
         with self._connect() as connection:
@@ -374,17 +374,3 @@ def _ranked_hit(row: Row[Any], labels: Sequence[str]) -> RankedHit:
 
 def _count(connection: Connection, what: type[Model], *conditions: ColumnElement[bool]) -> int:
     return connection.execute(select(func.count()).select_from(what.table).where(*conditions)).scalar_one()
-
-
-def _card(row: Row[Any]) -> ModelCard:
-    return ModelCard(
-        name=row.name,
-        architecture=row.architecture,
-        weights_digest=row.weights_digest,
-        labels=tuple(row.labels),
-        input=InputSpec(**row.input),
-        embedding_size=row.embedding_size,
-        spaces=tuple(row.spaces.items()),
-        backbone_digest=row.backbone_digest,
-        precision=row.precision,
-    )

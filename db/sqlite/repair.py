@@ -7,15 +7,14 @@ Every step finds for itself what it is about, so that a sound database is left a
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import sqlite3
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 
-from db.sqlite.check import BAD_REGIONS, BAD_STATE, NO_EMBEDDING, NO_PREDICTION, UNREAD, stored_cards
+from db.sqlite.check import BAD_REGIONS, BAD_STATE, NO_EMBEDDING, NO_PREDICTION, UNREAD
 from db.sqlite.check_values import broken_embeddings, broken_predictions
+from db.sqlite.model_rows import COLUMNS, card_to_values, stored_cards
 from indexer.domain.files import FileStamp
 from indexer.domain.models import ModelCard, with_precision
 
@@ -77,9 +76,8 @@ def _repair_models(connection: sqlite3.Connection, installed: Mapping[str, Model
             and not connection.execute("SELECT 1 FROM models WHERE key = ? AND id != ?", (card.key, number)).fetchone()
         ):
             connection.execute(
-                "UPDATE models SET key = ?, name = ?, architecture = ?, weights_digest = ?, labels = ?, input = ?, "
-                "embedding_size = ?, spaces = ?, backbone_digest = ?, precision = ? WHERE id = ?",
-                (*_columns(card), number),
+                f"UPDATE models SET {', '.join(f'{column} = ?' for column in COLUMNS)} WHERE id = ?",
+                (*card_to_values(card), number),
             )
             bad.discard(number)
     cards = {number: card for number, card in stored_cards(connection).items() if card is not None}
@@ -103,16 +101,10 @@ def _repair_models(connection: sqlite3.Connection, installed: Mapping[str, Model
 def _add_model(connection: sqlite3.Connection, card: ModelCard) -> None:
     connection.execute("INSERT OR IGNORE INTO embedders (key) VALUES (?)", (card.embedder_key,))
     connection.execute(
-        "INSERT INTO models (key, name, architecture, weights_digest, labels, input, embedding_size, spaces, backbone_digest, "
-        "precision, embedder_id) SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, id FROM embedders WHERE key = ?",
-        (*_columns(card), card.embedder_key),
+        f"INSERT INTO models ({', '.join(COLUMNS)}, embedder_id) SELECT {', '.join('?' * len(COLUMNS))}, id FROM embedders "
+        "WHERE key = ?",
+        (*card_to_values(card), card.embedder_key),
     )
-
-
-def _columns(card: ModelCard) -> tuple[object, ...]:
-    labels, given, spaces = json.dumps(list(card.labels)), json.dumps(asdict(card.input)), json.dumps(dict(card.spaces))
-    facts = (card.key, card.name, card.architecture, card.weights_digest, labels, given)
-    return (*facts, card.embedding_size, spaces, card.backbone_digest, card.precision)
 
 
 def _repair_references(connection: sqlite3.Connection) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from sqlalchemy import (
@@ -26,6 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from db.sqlite.file_rows import detect_moves, file_under, finish_files, folder_under, record_files
+from db.sqlite.model_rows import card_to_row
 from db.sqlite.page_anchors import build_page_anchors
 from db.sqlite.prediction_rows import chunks, embedded, rescore, rewrite_predictions, write_predictions
 from db.sqlite.retention import expire
@@ -71,19 +71,7 @@ class SqliteWriter:
             embedder = select(EmbedderRow.id).where(EmbedderRow.key == card.embedder_key).scalar_subquery()
             connection.execute(
                 upsert(ModelRow.table)
-                .values(
-                    key=card.key,
-                    name=card.name,
-                    architecture=card.architecture,
-                    weights_digest=card.weights_digest,
-                    labels=list(card.labels),
-                    input=asdict(card.input),
-                    embedding_size=card.embedding_size,
-                    spaces=dict(card.spaces),
-                    backbone_digest=card.backbone_digest,
-                    precision=card.precision,
-                    embedder_id=embedder,
-                )
+                .values(**card_to_row(card), embedder_id=embedder)
                 .on_conflict_do_update(index_elements=["key"], set_={"name": card.name})
             )
             return connection.execute(select(ModelRow.id).where(ModelRow.key == card.key)).scalar_one()

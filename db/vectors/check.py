@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from db.sqlite.check import stored_cards
+from db.sqlite.model_rows import stored_cards
 from db.sqlite.raw_connection import fetch_chunks, reading
 from db.vectors.faiss_index import FaissVectors
 from db.vectors.files import FaissFiles

@@ -15,7 +15,6 @@ from db.writer_lock import writer_lock
 from indexer.domain.errors import Interrupted, MoodexError, WriterBusy
 from indexer.domain.health import FINDING_KINDS, DoctorReport, Severity
 from indexer.domain.models import with_precision
-from indexer.maintenance import check
 from indexer.maintenance import service as maintenance_service
 from indexer.settings import Settings
 from tests.support import damage
@@ -317,7 +316,7 @@ def test_a_check_up_that_is_stopped_is_no_finding(library: Library, monkeypatch:
 
             yield check_stop
 
-        monkeypatch.setattr(check, "graceful_stop", impatient)
+        monkeypatch.setattr("indexer.maintenance.service.graceful_stop", impatient)
         try:
             done = doctor(library, repair=repair)
             assert found(done) == {}
