@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
 from db.sqlite.check_values import broken_embeddings, broken_predictions
+from db.sqlite.errors import reading_rows
 from db.sqlite.model_rows import stored_cards
 from db.sqlite.raw_connection import UNREADABLE
 from indexer.domain.health import Finding
@@ -98,7 +99,8 @@ def examine(connection: sqlite3.Connection, alive: int | None, advance: Callable
     )
     for check in checks:
         try:
-            yield from check
+            with reading_rows(connection):
+                yield from check
         except UNREADABLE as error:
             if not damaged:
                 damaged = True

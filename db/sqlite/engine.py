@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import OperationalError
 
-from db.sqlite.errors import translate_sqlite_errors
+from db.sqlite.errors import reading_rows, translate_sqlite_errors
 from db.sqlite.migrations import is_current, migrate
 from db.sqlite.raw_connection import BUSY_TIMEOUT_SECONDS, immutable_uri, is_open_failure
 from indexer.domain.errors import MoodexError
@@ -26,7 +27,7 @@ def open_engine(path: Path, reading: bool = False) -> Engine:
     """
     with translate_sqlite_errors(path):
         try:
-            return _made_ready(create_engine(f"sqlite:///{path}", connect_args={"timeout": BUSY_TIMEOUT_SECONDS}))
+            return _made_ready(create_engine(_url(path), connect_args={"timeout": BUSY_TIMEOUT_SECONDS}))
         except OperationalError as error:
             name = (
                 immutable_uri(path) if reading and isinstance(error.orig, sqlite3.Error) and is_open_failure(error.orig) else None
@@ -34,6 +35,13 @@ def open_engine(path: Path, reading: bool = False) -> Engine:
             if name is None:
                 raise
             return _still(path, name)
+
+
+@contextmanager
+def connect_for_reading(engine: Engine) -> Iterator[Connection]:
+    """Open a connection whose rows are unpacked inside: values that moodex never writes raise StoreDamaged."""
+    with engine.connect() as connection, reading_rows(connection):
+        yield connection
 
 
 def _made_ready(engine: Engine) -> Engine:
@@ -51,10 +59,14 @@ def _made_ready(engine: Engine) -> Engine:
     return engine
 
 
+def _url(path: Path) -> URL:
+    return URL.create("sqlite", database=str(path))
+
+
 def _still(path: Path, name: str) -> Engine:
     """An engine over a database that cannot change."""
     connect = partial(sqlite3.connect, name, uri=True, check_same_thread=False)
-    engine = create_engine(f"sqlite:///{path}", creator=connect)
+    engine = create_engine(_url(path), creator=connect)
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)
     with engine.begin() as connection:

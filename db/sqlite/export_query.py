@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from db.sqlite.errors import reading_rows
 from db.sqlite.raw_connection import fetch_chunks
 from indexer.domain.export import ExportChunk, ExportFilter
 from indexer.domain.images import Face, to_pixel_box
@@ -50,7 +51,9 @@ def exported(connection: sqlite3.Connection, model_id: int, card: ModelCard, wan
         query += _UNDER
         values |= {"under": wanted.under, "below": stem + b"/", "above": stem + b"0", "folder": folder, "name": name}
     for rows in fetch_chunks(connection.execute(f"{query} ORDER BY files.id, p.region", values)):
-        yield _portion(rows, card)
+        with reading_rows(connection):
+            chunk = _portion(rows, card)
+        yield chunk
 
 
 def _portion(rows: Sequence[Any], card: ModelCard) -> ExportChunk:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from db.sqlite.errors import reading_rows
 from db.sqlite.raw_connection import reading, writing
 from indexer.domain.files import FileStamp
 from indexer.domain.health import IndexedFile
@@ -29,18 +30,21 @@ def done_files(database: Path) -> Iterator[list[IndexedFile]]:
             rows = connection.execute(
                 f"{_QUERY} AND files.id > ? ORDER BY files.id LIMIT {_FILE_CHUNK_ROWS}", (after,)
             ).fetchall()
-        if not rows:
+            with reading_rows(connection):
+                files = [_indexed_file(row) for row in rows]
+        if not files:
             return
-        yield [_place(row) for row in rows]
-        after = rows[-1][0]
+        yield files
+        after = files[-1].id
 
 
 def still_known(database: Path, places: Sequence[IndexedFile]) -> set[IndexedFile]:
     """Those files, among some that lie together, of which the database still says the same."""
     with reading(database) as connection:
         between = (places[0].id, places[-1].id)
-        rows = connection.execute(f"{_QUERY} AND files.id BETWEEN ? AND ?", between).fetchall()
-    return {_place(row) for row in rows}.intersection(places)
+        rows = connection.execute(f"{_QUERY} AND files.id BETWEEN ? AND ?", between)
+        with reading_rows(connection):
+            return {_indexed_file(row) for row in rows}.intersection(places)
 
 
 def requeue_files(database: Path, places: Sequence[IndexedFile]) -> None:
@@ -49,6 +53,6 @@ def requeue_files(database: Path, places: Sequence[IndexedFile]) -> None:
         connection.executemany("UPDATE files SET state = 'pending' WHERE id = ?", [(place.id,) for place in places])
 
 
-def _place(row: tuple[int, bytes, bytes, int, int, bytes]) -> IndexedFile:
+def _indexed_file(row: tuple[int, bytes, bytes, int, int, bytes]) -> IndexedFile:
     number, folder, name, size, mtime, digest = row
     return IndexedFile(number, os.path.join(folder, name), FileStamp(size, mtime), digest)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Engine, Row, delete, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from db.sqlite.engine import connect_for_reading
 from db.sqlite.schema import JobRow
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ class SqliteJobs:
         self._engine = engine
 
     def jobs(self) -> list[Job]:
-        with self._engine.connect() as connection:
+        with connect_for_reading(self._engine) as connection:
             return [_job(row) for row in connection.execute(select(JobRow.table).order_by(JobRow.name))]
 
     def add_job(self, job: Job) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import ColumnElement, Connection, and_, func, insert, literal, or_, select
 
+from db.sqlite.errors import reading_rows
 from db.sqlite.schema import FileRow, LabelRow, ModelRow, PageAnchorRow, PredictionRow
 from db.sqlite.search_queries import best_first, ranked_query
 from indexer.domain.emotions import with_children
@@ -58,8 +59,9 @@ def skip_to_anchor(
 
 def _lists(connection: Connection, model_id: int) -> set[frozenset[str]]:
     """What searches ask for when they name one emotion."""
-    labels = connection.execute(select(ModelRow.labels).where(ModelRow.id == model_id)).scalar_one()
-    known = {*labels, *connection.execute(select(LabelRow.emotion).distinct()).scalars()}
+    with reading_rows(connection):
+        labels = connection.execute(select(ModelRow.labels).where(ModelRow.id == model_id)).scalar_one()
+        known = {*labels, *connection.execute(select(LabelRow.emotion).distinct()).scalars()}
     return {frozenset({emotion}) for emotion in known} | {with_children(emotion) & known for emotion in known}
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Join, Select, and_, delete, exists, func, insert, or_, select
 
+from db.sqlite.errors import reading_rows
 from db.sqlite.schema import EmbeddingRow, GenerationRow, LabelRow, ModelRow, PredictionRow, RunRow
 from indexer.domain.images import MAIN_FACE, WHOLE_IMAGE
 from indexer.domain.predictions import Prediction, effective_emotion, effective_emotions
@@ -153,16 +154,19 @@ def rescore(connection: Connection, source: int, target: int, score: Score, adva
 
     row, done = PredictionRow, PredictionRow.table.alias()
     missing = ~exists().where(done.c.image_id == row.image_id, done.c.region == row.region, done.c.model_id == target)
-    labels = connection.execute(select(ModelRow.labels).where(ModelRow.id == target)).scalar_one()
-    labelled = connection.execute(select(LabelRow.image_id, LabelRow.emotion)).all()
+    with reading_rows(connection):
+        facts = select(ModelRow.labels, ModelRow.embedding_size).where(ModelRow.id == target)
+        labels, size = connection.execute(facts).one()
+        labelled = connection.execute(select(LabelRow.image_id, LabelRow.emotion)).all()
     user_labels: dict[int, str] = dict(labelled)
     rescored = after = 0
     while True:
-        found = connection.execute(next_embedded(source, after, _RESCORE_CHUNK_ROWS, missing)).all()
+        with reading_rows(connection):
+            found = connection.execute(next_embedded(source, after, _RESCORE_CHUNK_ROWS, missing)).all()
+            vectors = np.frombuffer(b"".join(one.vector for one in found), dtype="<f2").reshape(len(found), size)
         if not found:
             break
         after = found[-1].id
-        vectors = np.frombuffer(b"".join(one.vector for one in found), dtype="<f2").reshape(len(found), -1)
         probabilities = score(vectors).astype("<f4")
         effective = effective_emotions(labels, probabilities, [user_labels.get(one.image_id) for one in found])
         rows = []
@@ -179,7 +183,8 @@ def rescore(connection: Connection, source: int, target: int, score: Score, adva
 
 def _insert_predictions(connection: Connection, model_id: int, rows: Sequence[dict[str, Any]]) -> None:
     """Add predictions, each with its emotion and score, and the state of the model that they make."""
-    labels = connection.execute(select(ModelRow.labels).where(ModelRow.id == model_id)).scalar_one()
+    with reading_rows(connection):
+        labels = connection.execute(select(ModelRow.labels).where(ModelRow.id == model_id)).scalar_one()
     user_labels: dict[int, str] = {}
     for chunk in chunks([row["image_id"] for row in rows]):
         user_labels.update(
@@ -187,7 +192,8 @@ def _insert_predictions(connection: Connection, model_id: int, rows: Sequence[di
         )
     for row in rows:
         # The stored float32, so that the score equals the emotion's entry among the probabilities.
-        probabilities = struct.unpack(f"<{len(labels)}f", row["probabilities"])
+        with reading_rows(connection):
+            probabilities = struct.unpack(f"<{len(labels)}f", row["probabilities"])
         emotion, score = effective_emotion(labels, probabilities, user_labels.get(row["image_id"]))
         row.update(model_id=model_id, emotion=emotion, score=score)
     connection.execute(insert(PredictionRow.table), rows)

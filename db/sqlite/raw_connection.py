@@ -96,6 +96,15 @@ def fetch_chunks(cursor: sqlite3.Cursor) -> Iterator[list[tuple[object, ...]]]:
         yield rows
 
 
+def columns_by_table(connection: sqlite3.Connection) -> dict[str, set[str]]:
+    """Return the names of the columns of every table."""
+    columns: dict[str, set[str]] = {}
+    for (table,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall():
+        rows = connection.execute("SELECT name FROM pragma_table_info(?)", (table,))
+        columns[str(table)] = {str(name) for (name,) in rows}
+    return columns
+
+
 def require_intact(path: Path) -> None:
     """Raise StoreDamaged for a database whose pages are not what they should be."""
     try:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, and_, bindparam, exists, func, literal, select
 
+from db.sqlite.engine import connect_for_reading
+from db.sqlite.errors import reading_rows
 from db.sqlite.file_rows import file_under
 from db.sqlite.model_rows import card_from_row
 from db.sqlite.page_anchors import skip_to_anchor
@@ -56,7 +58,8 @@ _VECTOR_CHUNK_ROWS = 8192
 
 # What every search asks: putting a query together takes several times as long as asking it.
 _THESE = PredictionRow.id.in_(bindparam("ids", expanding=True))
-_VECTORS_OF = select(PredictionRow.id, EmbeddingRow.vector).select_from(embedded()).where(_THESE)
+_VECTORS_OF = select(PredictionRow.id, EmbeddingRow.vector, ModelRow.embedding_size).select_from(embedded()).where(_THESE)
+_EMBEDDING_SIZE_OF = select(ModelRow.embedding_size).where(ModelRow.id == bindparam("model"))
 _LABELS_OF = select(ModelRow.labels).where(ModelRow.id == bindparam("model"))
 _EMOTIONS_SAID = select(LabelRow.emotion).distinct().order_by(LabelRow.emotion)
 
@@ -91,17 +94,19 @@ class SqliteReader:
 
     @contextmanager
     def _connect(self) -> Iterator[Connection]:
+        """Open a connection whose rows are unpacked inside, see `reading_rows`; that of the snapshot, if there is one."""
         if self._snapshot is not None:
-            yield self._snapshot
+            with reading_rows(self._snapshot):
+                yield self._snapshot
             return
-        with self._engine.connect() as connection:
+        with connect_for_reading(self._engine) as connection:
             yield connection
 
     def models(self) -> list[StoredModel]:
         own = exists().where(PredictionRow.model_id == ModelRow.id)
         with self._connect() as connection:
             rows = connection.execute(select(ModelRow.table, own.label("used")).order_by(ModelRow.id))
-            return [StoredModel(row.id, card_from_row(row._mapping), bool(row.used)) for row in rows]
+            return [StoredModel(row.id, card_from_row(row._asdict()), bool(row.used)) for row in rows]
 
     def pictures(self, model_id: int) -> int:
         with self._connect() as connection:
@@ -212,11 +217,11 @@ class SqliteReader:
                 query = select(PredictionRow.id, EmbeddingRow.vector, PredictionRow.probabilities).select_from(embedded())
                 rows += connection.execute(query.where(PredictionRow.id.in_(chunk)).order_by(PredictionRow.id))
             model = connection.execute(select(ModelRow.embedding_size, ModelRow.labels).where(ModelRow.id == model_id)).one()
-        return Sample(
-            np.array([row.id for row in rows], dtype=np.int64),
-            np.frombuffer(b"".join(row.vector for row in rows), dtype="<f2").reshape(len(rows), model.embedding_size),
-            np.frombuffer(b"".join(row.probabilities for row in rows), dtype="<f4").reshape(len(rows), len(model.labels)),
-        )
+            return Sample(
+                np.array([row.id for row in rows], dtype=np.int64),
+                np.frombuffer(b"".join(row.vector for row in rows), dtype="<f2").reshape(len(rows), model.embedding_size),
+                np.frombuffer(b"".join(row.probabilities for row in rows), dtype="<f4").reshape(len(rows), len(model.labels)),
+            )
 
     def find(self, model_id: int, digest_prefix: str) -> list[int]:
         low = bytes.fromhex(digest_prefix + "0" * (len(digest_prefix) % 2))
@@ -306,15 +311,17 @@ class SqliteReader:
         while True:
             with self._connect() as connection:
                 rows = connection.execute(next_embedded(model_id, after, _VECTOR_CHUNK_ROWS)).all()
-            if not rows:
-                return
-            ids, emotions, scores, vectors = zip(*((row.id, row.emotion, row.score, row.vector) for row in rows), strict=True)
-            yield VectorRows(
-                np.array(ids, dtype=np.int64),
-                np.array([positions.get(emotion, NOT_THE_MODELS) for emotion in emotions], dtype=np.uint8),
-                np.array(scores, dtype=np.float32),
-                np.frombuffer(b"".join(vectors), dtype="<f2").reshape(len(rows), -1),
-            )
+                if not rows:
+                    return
+                ids, emotions, scores, vectors = zip(*((row.id, row.emotion, row.score, row.vector) for row in rows), strict=True)
+                size = connection.execute(_EMBEDDING_SIZE_OF, {"model": model_id}).scalar_one()
+                chunk = VectorRows(
+                    np.array(ids, dtype=np.int64),
+                    np.array([positions.get(emotion, NOT_THE_MODELS) for emotion in emotions], dtype=np.uint8),
+                    np.array(scores, dtype=np.float32),
+                    np.frombuffer(b"".join(vectors), dtype="<f2").reshape(len(rows), size),
+                )
+            yield chunk
             after = ids[-1]
 
     def vectors_of(self, prediction_ids: Sequence[int]) -> dict[int, Halves]:
@@ -324,7 +331,7 @@ class SqliteReader:
         with self._connect() as connection:
             for chunk in chunks(prediction_ids):
                 rows = connection.execute(_VECTORS_OF, {"ids": chunk})
-                found.update({row_id: np.frombuffer(vector, dtype="<f2") for row_id, vector in rows})
+                found.update({row_id: np.frombuffer(vector, dtype="<f2").reshape(size) for row_id, vector, size in rows})
         return found
 
     def regions(self, model_id: int) -> int:

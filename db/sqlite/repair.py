@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 
 from db.sqlite.check import BAD_REGIONS, BAD_STATE, NO_EMBEDDING, NO_PREDICTION, UNREAD
 from db.sqlite.check_values import broken_embeddings, broken_predictions
+from db.sqlite.errors import reading_rows
 from db.sqlite.model_rows import COLUMNS, card_to_values, stored_cards
 from indexer.domain.files import FileStamp
 from indexer.domain.models import ModelCard, with_precision
@@ -38,6 +39,11 @@ def repair(connection: sqlite3.Connection, installed: Mapping[str, ModelCard], d
     """Mend all that `examine` finds in rows. `installed` are those of the installed models, by key; `recovered` says that rows
     may be missing altogether.
     """
+    with reading_rows(connection):
+        _repair(connection, installed, digest_of, recovered)
+
+
+def _repair(connection: sqlite3.Connection, installed: Mapping[str, ModelCard], digest_of: DigestOf, recovered: bool) -> None:
     connection.execute(
         "CREATE TEMP TABLE broken (image_id INTEGER, model_id INTEGER, PRIMARY KEY (image_id, model_id)) WITHOUT ROWID"
     )

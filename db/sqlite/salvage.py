@@ -21,8 +21,9 @@ from sqlalchemy import create_engine, text
 
 from db.sqlite.check import TABLES, count
 from db.sqlite.database_files import remove_database
+from db.sqlite.errors import reading_rows
 from db.sqlite.migrations import STEPS
-from db.sqlite.raw_connection import UNREADABLE, reading
+from db.sqlite.raw_connection import UNREADABLE, columns_by_table, reading
 from indexer.domain.errors import StoreDamaged
 
 Values = tuple[object, ...]
@@ -107,18 +108,25 @@ def salvage(source: Path, target: Path, advance: Callable[[int], None]) -> dict[
             for pragma in ("foreign_keys=OFF", "synchronous=OFF", "cache_size=-65536"):
                 new.execute(f"PRAGMA {pragma}")
             new.execute("BEGIN")
-            counts = {table: _copy(old, new, table, advance) for table in TABLES if table != "generations"}
-            for query, insert, parts in _FROM_INDEXES:
-                for part in parts(new):
-                    for rows in _from_both_ends(old, query.format(part)):
-                        new.executemany(insert, rows)
-            _keep_sequence(old, new)
+            with reading_rows(old):
+                counts = _copy_all(old, new, advance)
             new.execute("COMMIT")
             if not count(new, "files") + count(new, "labels"):
                 raise _nothing(source)
         return counts
     finally:
         remove_database(work)
+
+
+def _copy_all(old: sqlite3.Connection, new: sqlite3.Connection, advance: Callable[[int], None]) -> dict[str, int]:
+    """Copy what tables hold, then what only their indexes still know; return the number of rows copied from each table."""
+    counts = {table: _copy(old, new, table, advance) for table in TABLES if table != "generations"}
+    for query, insert, parts in _FROM_INDEXES:
+        for part in parts(new):
+            for rows in _from_both_ends(old, query.format(part)):
+                new.executemany(insert, rows)
+    _keep_sequence(old, new)
+    return counts
 
 
 def _opened(source: Path, work: Path) -> Path:
@@ -204,7 +212,7 @@ def _schema_pages(fresh: list[bytes]) -> dict[int, bytes]:
 def _roots_fit(work: Path) -> bool:
     """Whether no page that the schema names is sound, but of a kind that it does not take it for."""
     kinds = {"table": (0x02, 0x0A), "index": (0x05, 0x0D)}
-    with reading(work) as connection, work.open("rb") as file:
+    with reading(work) as connection, reading_rows(connection), work.open("rb") as file:
         for kind, page in connection.execute("SELECT type, rootpage FROM sqlite_master WHERE rootpage > 1"):
             file.seek((page - 1) * _PAGE)
             if file.read(1)[0] in kinds[kind]:
@@ -225,10 +233,8 @@ def _steps(path: Path, target: Path) -> int:
 
 
 def _columns(path: Path) -> dict[str, set[str]]:
-    """The names of the columns of every table."""
     with closing(_bare(path)) as connection:
-        tables = [str(name) for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        return {table: {row[1] for row in connection.execute(f'PRAGMA table_info("{table}")')} for table in tables}
+        return columns_by_table(connection)
 
 
 def _make(path: Path, steps: int) -> None:

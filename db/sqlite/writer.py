@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from db.sqlite.engine import connect_for_reading
 from db.sqlite.file_rows import detect_moves, file_under, finish_files, folder_under, record_files
 from db.sqlite.model_rows import card_to_row
 from db.sqlite.page_anchors import build_page_anchors
@@ -121,7 +122,7 @@ class SqliteWriter:
             .join(FolderRow.table, FolderRow.id == FileRow.folder_id)
             .where(FolderRow.path == folder)
         )
-        with self._engine.connect() as connection:
+        with connect_for_reading(self._engine) as connection:
             return {
                 name: KnownFile(
                     file_id, FileStamp(size, mtime), FileState(state), Failure(kind, why or "") if kind else None, has
@@ -130,7 +131,7 @@ class SqliteWriter:
             }
 
     def known_folders(self, root: bytes) -> list[bytes]:
-        with self._engine.connect() as connection:
+        with connect_for_reading(self._engine) as connection:
             return list(connection.execute(select(FolderRow.path).where(folder_under(root))).scalars())
 
     def unchanged_folder_digests(self, root: bytes, run_id: int) -> dict[bytes, bytes]:
@@ -143,7 +144,7 @@ class SqliteWriter:
             .join(RunRow.table, and_(RunRow.id == run_id, same_look))
             .where(folder_under(root), FolderRow.listing.is_not(None), FolderRow.id.not_in(unsettled))
         )
-        with self._engine.connect() as connection:
+        with connect_for_reading(self._engine) as connection:
             return {path: listing for path, listing in connection.execute(query) if listing is not None}
 
     def count_files(self, root: bytes) -> int:
@@ -153,7 +154,7 @@ class SqliteWriter:
             .join(FolderRow.table)
             .where(file_under(root), FileRow.state != FileState.GONE)
         )
-        with self._engine.connect() as connection:
+        with connect_for_reading(self._engine) as connection:
             return connection.execute(query).scalar_one()
 
     def record_scan(self, run_id: int, notes: Sequence[FolderScanResult]) -> None:
@@ -163,7 +164,7 @@ class SqliteWriter:
 
     def count_pending(self, roots: Sequence[bytes]) -> int:
         query = select(func.count()).select_from(FileRow.table).join(FolderRow.table).where(_waiting(roots))
-        with self._engine.connect() as connection:
+        with connect_for_reading(self._engine) as connection:
             return connection.execute(query).scalar_one()
 
     def pending(self, roots: Sequence[bytes], after: int, limit: int) -> list[PendingFile]:
@@ -174,14 +175,14 @@ class SqliteWriter:
             .order_by(FileRow.id)
             .limit(limit)
         )
-        with self._engine.connect() as connection:
+        with connect_for_reading(self._engine) as connection:
             return [
                 PendingFile(file_id, os.path.join(folder, name), FileStamp(size, mtime))
                 for file_id, folder, name, size, mtime in connection.execute(query)
             ]
 
     def has_prediction(self, digest: bytes, run_id: int) -> bool:
-        with self._engine.connect() as connection:
+        with connect_for_reading(self._engine) as connection:
             return connection.execute(_IS_PREDICTED, {"digest": digest, "run": run_id}).first() is not None
 
     def commit(self, run_id: int, batch: CommitBatch) -> None:

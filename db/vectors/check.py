@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from db.sqlite.errors import reading_rows
 from db.sqlite.model_rows import stored_cards
 from db.sqlite.raw_connection import fetch_chunks, reading
 from db.vectors.faiss_index import FaissVectors
@@ -62,7 +63,7 @@ def _wrong(
         return
     segments = files.load(card)
     # Begun after the files were opened: it has every row that they have.
-    with reading(database) as connection:
+    with reading(database) as connection, reading_rows(connection):
         kept = [segment for segment in segments if _had(connection, model, segment)]
         end = kept[-1].generation.last_id if kept else 0
         newest = connection.execute("SELECT max(id) FROM predictions WHERE model_id = ?", (model,)).fetchone()[0] or 0

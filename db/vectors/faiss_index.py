@@ -107,7 +107,7 @@ class FaissVectors:
                     similar = np.partition(similarities, -k)[-k]
                     if similar >= effort.least:
                         return rows, similarities
-        except RuntimeError as error:  # bits rotted in a file that looks untouched
+        except (RuntimeError, IndexError) as error:  # bits rotted in a file that looks untouched
             _log.warning(
                 "The codes of the vector index are damaged (%s); all is compared. Mend it: moodex doctor --repair", error
             )
