@@ -177,7 +177,7 @@ def rescore(connection: Connection, source: int, target: int, score: Score, adva
         rescored += len(rows)
         advance(len(rows))
     if rescored:
-        _note_generation(connection, target)
+        record_generation(connection, target)
     return rescored
 
 
@@ -197,10 +197,10 @@ def _insert_predictions(connection: Connection, model_id: int, rows: Sequence[di
         emotion, score = effective_emotion(labels, probabilities, user_labels.get(row["image_id"]))
         row.update(model_id=model_id, emotion=emotion, score=score)
     connection.execute(insert(PredictionRow.table), rows)
-    _note_generation(connection, model_id)
+    record_generation(connection, model_id)
 
 
-def _note_generation(connection: Connection, model_id: int) -> None:
+def record_generation(connection: Connection, model_id: int) -> None:
     """Remember the state of a model that predictions added just now have made: theirs are the greatest ids there are."""
     newest = connection.execute(select(func.max(PredictionRow.id))).scalar_one()
     generation = {"model_id": model_id, "last_prediction_id": newest, "token": secrets.token_hex(16)}

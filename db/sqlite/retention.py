@@ -58,11 +58,11 @@ def _forget_pictures(connection: Connection) -> int:
         connection.execute(delete(EmbeddingRow.table).where(EmbeddingRow.image_id.in_(chunk)))
         connection.execute(delete(ImageRow.table).where(ImageRow.id.in_(chunk)))
     for model_id in sorted(models):
-        _note_generation(connection, model_id)
+        _renew_generation_token(connection, model_id)
     return len(images)
 
 
-def _note_generation(connection: Connection, model_id: int) -> None:
+def _renew_generation_token(connection: Connection, model_id: int) -> None:
     """A new token for a model that has lost predictions, so that its index is looked over. The last id stays: none came."""
     last = select(func.max(GenerationRow.last_prediction_id)).where(GenerationRow.model_id == model_id)
     generation = {"model_id": model_id, "last_prediction_id": connection.execute(last).scalar(), "token": secrets.token_hex(16)}

@@ -278,7 +278,7 @@ def migrate(place: Place) -> Commands:
 def _first_schema() -> str:
     from db.sqlite.migrations import FIRST_SCHEMA
 
-    return FIRST_SCHEMA
+    return ";".join(FIRST_SCHEMA)
 
 
 def teach(place: Place) -> Commands:
