@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Engine, create_engine, event
 from sqlalchemy.exc import OperationalError
 
-from db.sqlite.errors import reading_rows, translate_sqlite_errors
+from db.sqlite.errors import translate_sqlite_errors
 from db.sqlite.migrations import is_current, migrate
 from db.sqlite.raw_connection import BUSY_TIMEOUT_SECONDS, immutable_uri, is_open_failure
 from indexer.domain.errors import MoodexError
@@ -35,13 +34,6 @@ def open_engine(path: Path, reading: bool = False) -> Engine:
             if name is None:
                 raise
             return _still(path, name)
-
-
-@contextmanager
-def connect_for_reading(engine: Engine) -> Iterator[Connection]:
-    """Open a connection whose rows are unpacked inside: values that moodex never writes raise StoreDamaged."""
-    with engine.connect() as connection, reading_rows(connection):
-        yield connection
 
 
 def _made_ready(engine: Engine) -> Engine:

@@ -1,19 +1,18 @@
-"""SQLite's errors, and values that moodex never writes, as errors of moodex with one sentence each."""
+"""SQLite's errors as errors of moodex, with one sentence each."""
 
 from __future__ import annotations
 
 import shutil
 import sqlite3
-import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from sqlalchemy import Connection
 from sqlalchemy.exc import DatabaseError
 
+from db.schema import METADATA
+from db.sql.unpacking import unpacking
 from db.sqlite.raw_connection import BUSY_TIMEOUT_SECONDS, UNREADABLE, columns_by_table, reading
-from db.sqlite.schema import METADATA
 from indexer.domain.errors import MAKE_ROOM, MoodexError, StoreDamaged, WriterBusy
 
 _DAMAGE_CODES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_CONSTRAINT)
@@ -22,23 +21,10 @@ _DAMAGE_CODES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_F
 _SIDE_FILES_BYTES = 1 << 17
 """Free space that SQLite needs for the files beside a database."""
 
-_UNPACK_ERRORS = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, struct.error)
-"""What Python raises for a value of the wrong type, size or form."""
 
-
-@contextmanager
-def reading_rows(connection: Connection | sqlite3.Connection) -> Iterator[None]:
-    """Raise StoreDamaged where a row cannot be unpacked: it holds a value that moodex never writes.
-
-    To be put around code that fetches and unpacks rows, and around nothing else.
-    """
-    try:
-        yield
-    except _UNPACK_ERRORS as error:
-        raise StoreDamaged(
-            f"The database {_path_of(connection)} holds values that moodex never writes ({error}); see what can be saved: "
-            "moodex doctor --repair"
-        ) from error
+def reading_rows(connection: sqlite3.Connection) -> AbstractContextManager[None]:
+    """Return `unpacking` for the database file of a connection without SQLAlchemy."""
+    return unpacking(str(connection.execute("PRAGMA database_list").fetchone()[2]))
 
 
 @contextmanager
@@ -56,12 +42,6 @@ def translate_sqlite_errors(path: Path) -> Iterator[None]:
         if isinstance(raised, sqlite3.OperationalError):
             raise _explained(path, raised) from error
         raise
-
-
-def _path_of(connection: Connection | sqlite3.Connection) -> str:
-    if isinstance(connection, sqlite3.Connection):
-        return str(connection.execute("PRAGMA database_list").fetchone()[2])
-    return str(connection.engine.url.database)
 
 
 def _means_damage(path: Path, error: BaseException | None) -> bool:
