@@ -1,4 +1,4 @@
-"""The schema's history: small named steps, each applied once, in one transaction with its line in the ledger."""
+"""Migrations: named steps of the schema, each applied once and recorded in the same transaction."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ _LABELS = (
     "CREATE INDEX labels_by_emotion ON labels (emotion)",
 )
 
-# Embeddings belong to what computes them, not to a prediction: models that differ only in their last layer share them.
+# Embeddings belong to an embedder, not to a prediction: models that differ only in their last layer share them.
 _SHARED_EMBEDDINGS = (
     "CREATE TABLE embedders (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE)",
     "INSERT INTO embedders (id, key) SELECT id, key FROM models",
@@ -86,7 +86,7 @@ _FACES = (
     "CREATE INDEX predictions_of_pictures ON predictions (model_id, region) WHERE region <= 1",
 )
 
-# Any page of a search by emotion is found in indexes alone: which pictures they are is looked up for those that are shown.
+# Any page of a search by emotion is found in indexes alone; tables are read only for the hits of the page.
 _PAGES = (
     "DROP INDEX predictions_by_score",
     "CREATE INDEX predictions_by_score ON predictions (model_id, emotion, score DESC, id, image_id, region)",
@@ -95,7 +95,7 @@ _PAGES = (
 
 _PRECISION = ("ALTER TABLE models ADD COLUMN precision TEXT NOT NULL DEFAULT 'fp32'",)
 
-# A folder whose files are listed as they were, by a run that looked in the same way, need not be compared file by file.
+# A folder whose listing did not change since a run with the same analyzer need not be compared file by file.
 _LISTINGS = (
     "ALTER TABLE folders ADD COLUMN listing BLOB",
     "ALTER TABLE folders ADD COLUMN listed_model_id INTEGER REFERENCES models(id)",
@@ -109,7 +109,7 @@ END""",
 END""",
 )
 
-# Pictures that nothing holds any more are removed: the index shows SQLite that no embedding is left behind, without reading all.
+# Images without files and labels are deleted: with the index, SQLite finds their embeddings without reading all.
 _SCHEDULE = (
     "ALTER TABLE runs ADD COLUMN reason TEXT",
     "ALTER TABLE files ADD COLUMN gone_at REAL",
@@ -124,7 +124,7 @@ _SCHEDULE = (
 )""",
 )
 
-# A file or a prediction that comes, goes or changes moves all places after its own.
+# A file or prediction that is added, deleted or changed moves all ranks after its own.
 _MARKS = (
     """CREATE TABLE marks (
     model_id INTEGER NOT NULL REFERENCES models(id), emotions TEXT NOT NULL, place INTEGER NOT NULL,
@@ -164,15 +164,16 @@ STEPS: tuple[tuple[str, Callable[[Connection], None]], ...] = (
 
 
 def is_current(connection: Connection) -> bool:
-    """Whether a database has had every step, and no other; reads only.
+    """Return whether a database has had every step. Reads only.
 
-    Raises MoodexError for one that a newer moodex has written, ForeignDatabase for one that is another program's.
+    Raises MoodexError for a database of a newer moodex, ForeignDatabase for one of another program.
     """
     had = _applied(connection)
     tables = connection.execute(text("SELECT count(*) FROM sqlite_master WHERE type = 'table'")).scalar_one()
     if tables and STEPS[0][0] not in had:
         raise ForeignDatabase(
-            "The database file is another program's. Nothing was changed; move it away, or choose another folder with --home."
+            "The database file belongs to another program. Nothing was changed; move it away, or choose another folder with "
+            "--home."
         )
     unknown = sorted(had - {name for name, _ in STEPS})
     if unknown:
@@ -181,7 +182,7 @@ def is_current(connection: Connection) -> bool:
 
 
 def migrate(connection: Connection) -> None:
-    """Apply the steps that a database has not had, inside the caller's transaction."""
+    """Apply the steps that a database has not had, in the caller's transaction."""
     connection.execute(text("CREATE TABLE IF NOT EXISTS migrations (name TEXT PRIMARY KEY, applied_at REAL NOT NULL)"))
     had = _applied(connection)
     for name, step in STEPS:
