@@ -1,4 +1,4 @@
-"""What the store makes of a file that is not its own: it says so, and leaves it byte for byte as it was."""
+"""Files that are not intact databases of moodex are reported, and left byte for byte as they were."""
 
 from __future__ import annotations
 

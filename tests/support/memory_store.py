@@ -1,4 +1,4 @@
-"""A store that forgets: the same promises as the SQLite one, in plain dictionaries. Implements `indexer.ports.store.Store`."""
+"""A store in memory, in plain dictionaries. Implements `indexer.ports.store.Store`."""
 
 from __future__ import annotations
 
@@ -262,7 +262,7 @@ class MemoryStore:
         return tuple(sorted(set(self._labels_by_digest.values())))
 
     def _effective(self, row: _Row, labels: Sequence[str]) -> tuple[str, float, dict[str, float]]:
-        """A row's emotion, score and probabilities."""
+        """Return the effective emotion and score of a row, and its probabilities."""
         emotions = {label: float(np.float32(p)) for label, p in zip(labels, row.prediction.probabilities, strict=True)}
         return *effective_emotion(labels, tuple(emotions.values()), self._labels_by_digest.get(row.digest)), emotions
 
