@@ -1,4 +1,4 @@
-"""One writer per database: a lock that the system drops with its process, and a note of who holds it."""
+"""The writer lock of a data folder: the system releases it with its process, and a file names the holder."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from indexer.domain.errors import WriterBusy, disk_error
 from indexer.domain.runs import WriterInfo
 
 _LOCK_PATIENCE_SECONDS, _LOCK_RETRY_SECONDS = 0.25, 0.02
-"""Seconds: somebody may only be looking whether the lock is held."""
+"""Another process may hold the lock for a moment, only to test it."""
 
 
 @contextmanager
 def writer_lock(home: Path, patience: float = _LOCK_PATIENCE_SECONDS) -> Iterator[None]:
-    """Hold the writer's lock of a data folder. Raises WriterBusy, naming the holder, where somebody else does.
+    """Hold the writer lock of a data folder. Raises WriterBusy, naming the holder, if another process holds it.
 
-    `patience` is for how many seconds a lock that is held is tried again.
+    A held lock is tried again for `patience` seconds.
     """
     holder = home / "writer.json"
     lock = FileLock(home / "writer.lock")
@@ -35,7 +35,7 @@ def writer_lock(home: Path, patience: float = _LOCK_PATIENCE_SECONDS) -> Iterato
         raise disk_error(f"The data folder {home}", error) from error
     try:
         note = {"pid": os.getpid(), "since": datetime.now().isoformat(" ", "seconds"), "time": time.time()}
-        with suppress(OSError):  # on a full disk the lock holds all the same
+        with suppress(OSError):  # on a full disk the lock works without the note
             holder.write_text(json.dumps(note), encoding="utf-8")
         yield
     finally:
@@ -44,14 +44,15 @@ def writer_lock(home: Path, patience: float = _LOCK_PATIENCE_SECONDS) -> Iterato
 
 
 def writer(home: Path) -> WriterInfo | None:
-    """Who is writing to a data folder right now; None where nobody is. The lock itself is asked: processes cannot always see each
-    other, and their numbers are used again.
+    """Return the process that holds the writer lock of a data folder, or None.
+
+    The lock itself is tested: processes cannot always see each other, and process ids are used again.
     """
     lock = FileLock(home / "writer.lock", timeout=0)
     try:
         lock.acquire()
     except (Timeout, OSError):
-        pass  # held, or in a folder that cannot be written to: what is noted is all there is to know
+        pass  # held, or in a folder that cannot be written to: only the note tells
     else:
         lock.release()
         return None

@@ -1,41 +1,42 @@
-"""Looking for what is wrong in a database: its pages, its references, and the invariants that single queries can tell.
+"""Integrity checks of a database: its pages, its references, and the invariants of its rows.
 
-Everything is read from one connection in one transaction, and nothing is written.
+Everything is read in one transaction; nothing is written.
 """
 
-# ruff: noqa: S608  # what stands in the SQL is this module's own
+# ruff: noqa: S608  # names in the SQL are constants of this module
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
 from db.sqlite.check_values import broken_embeddings, broken_predictions
+from db.sqlite.errors import reading_rows
+from db.sqlite.model_rows import stored_cards
 from db.sqlite.raw_connection import UNREADABLE
 from indexer.domain.health import Finding
-from indexer.domain.images import InputSpec
-from indexer.domain.models import ModelCard
 
 TABLES = (
     "folders", "images", "embedders", "finders", "models", "runs", "jobs", "files", "labels", "predictions", "embeddings",
     "generations"
 )  # fmt: skip
-"""Every table, parents before those that name them."""
+"""Every table that has data, after the tables that it refers to."""
 
-_MOST = 1000
-_OF_INDEXES = (" from index ", "in index ", "entries in index")
-_ELSEWHERE = "CHECK constraint failed"
-"""What the queries below find by themselves, and tell better."""
+_MAX_LINES = 1000
+_INDEX_LINES = (" from index ", "in index ", "entries in index")
+"""Parts of lines of PRAGMA integrity_check that are about indexes alone: it reports in English text only."""
+
+_REPORTED_BY_QUERIES = "CHECK constraint failed"
+"""The queries below find such rows as well and describe them better."""
 
 BAD_STATE = (
     "state NOT IN ('done', 'failed', 'pending', 'gone') OR (state = 'done' AND image_id IS NULL) "
     "OR (state = 'failed') != (failure_kind IS NOT NULL)"
 )
 UNREAD = "width = 0 AND height = 0"
-BAD_PICTURE = (
+BAD_IMAGE = (
     f"length(digest) != 32 OR ((width <= 0 OR height <= 0) AND NOT ({UNREAD} AND id NOT IN (SELECT image_id FROM predictions)))"
 )
 NO_EMBEDDING = (
@@ -51,9 +52,9 @@ BAD_REGIONS = (
     "HAVING count(*) > 1 AND min(region) < 1 OR min(region) NOT IN (0, 1) OR min(region) = 1 AND max(region) != count(*)"
 )
 
-_ROWS: Mapping[str, str] = {
+_COUNT_QUERIES: Mapping[str, str] = {
     "files_contradictory": f"SELECT count(*), min(id), 'files' FROM files WHERE {BAD_STATE}",
-    "pictures_broken": f"SELECT count(*), min(id), 'images' FROM images WHERE {BAD_PICTURE}",
+    "pictures_broken": f"SELECT count(*), min(id), 'images' FROM images WHERE {BAD_IMAGE}",
     "predictions_alone": f"SELECT count(*), min(p.image_id), 'images' FROM predictions p JOIN models m ON m.id = p.model_id "
     f"WHERE {NO_EMBEDDING}",
     "regions": f"SELECT count(*), min(image_id), 'images' FROM ({BAD_REGIONS})",
@@ -67,11 +68,11 @@ _ROWS: Mapping[str, str] = {
     "(SELECT max(id) FROM predictions p WHERE p.model_id = m.id) > "
     "coalesce((SELECT max(last_prediction_id) FROM generations g WHERE g.model_id = m.id), 0)",
 }
-"""Queries that count what is wrong, with the first of it and the table that this is in."""
+"""For each kind of finding, the query of its number, the id of an example, and the table of the example."""
 
 
 def count_rows(connection: sqlite3.Connection) -> dict[str, int]:
-    """How many rows the large tables have; what cannot be counted is left out."""
+    """Return the number of rows of each table, except tables that cannot be counted."""
     counts = {}
     for table in TABLES:
         try:
@@ -82,10 +83,11 @@ def count_rows(connection: sqlite3.Connection) -> dict[str, int]:
 
 
 def examine(connection: sqlite3.Connection, alive: int | None, advance: Callable[[int], None]) -> Iterator[Finding]:
-    """Everything that is wrong. `alive` is the process that writes just now, if any; `advance` hears of rows that were looked at:
-    each row three times, in `count_rows`' tables.
+    """Yield everything that is wrong in a database.
 
-    Where pages are damaged, the rest is told as far as it can be read.
+    `alive` is the process id of the present writer, if there is one. `advance` receives numbers of rows: each row of the tables
+    of `count_rows` twice, predictions and embeddings once more. If pages are damaged, the rest is checked as far as it can be
+    read. Raises StoreDamaged for values that cannot be unpacked.
     """
     damaged = False
     for finding in (*structure(connection, advance), *_references(connection)):
@@ -93,14 +95,15 @@ def examine(connection: sqlite3.Connection, alive: int | None, advance: Callable
         yield finding
     checks = (
         _models(connection),
-        *(_counted(connection, kind, query) for kind, query in _ROWS.items()),
+        *(_counted(connection, kind, query) for kind, query in _COUNT_QUERIES.items()),
         _predictions(connection, advance),
         _embeddings(connection, advance),
         _runs(connection, alive),
     )
     for check in checks:
         try:
-            yield from check
+            with reading_rows(connection):
+                yield from check
         except UNREADABLE as error:
             if not damaged:
                 damaged = True
@@ -108,44 +111,38 @@ def examine(connection: sqlite3.Connection, alive: int | None, advance: Callable
 
 
 def structure(connection: sqlite3.Connection, advance: Callable[[int], None]) -> list[Finding]:
-    """What SQLite says of its pages and indexes, table by table, and of the file as a whole."""
-    said: list[str] = []
+    """Return what SQLite finds wrong with pages and indexes, by table, and with the file as a whole."""
+    lines: list[str] = []
     try:
         tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         if missing := [table for table in TABLES if table not in tables]:
             return [Finding("unreadable", 1, f"it has no table {missing[0]!r}")]
         for table in tables:
-            said += [line for (line,) in connection.execute(f"PRAGMA integrity_check({table})")][:_MOST]
+            lines += [line for (line,) in connection.execute(f"PRAGMA integrity_check({table})")][:_MAX_LINES]
             if table in TABLES:
                 advance(count(connection, table))
-        # What belongs to no table: the list of free pages, pages that two of them use.
-        said += [line for (line,) in connection.execute(f"PRAGMA quick_check({_MOST})")]
+        # This checks what belongs to no table: the list of free pages, and pages used twice.
+        lines += [line for (line,) in connection.execute(f"PRAGMA quick_check({_MAX_LINES})")]
         advance(sum(count(connection, table) for table in TABLES))
     except UNREADABLE as error:
-        said.append(str(error))
-    lines = list(dict.fromkeys(line for line in said if line != "ok" and not line.startswith(_ELSEWHERE)))
-    wrong = [line for line in lines if any(part in line for part in _OF_INDEXES) and "non-unique" not in line]
+        lines.append(str(error))
+    lines = list(dict.fromkeys(line for line in lines if line != "ok" and not line.startswith(_REPORTED_BY_QUERIES)))
+    wrong = [line for line in lines if any(part in line for part in _INDEX_LINES) and "non-unique" not in line]
     pages = [line for line in lines if line not in wrong]
     found = [Finding("pages", len(pages), _plain(pages[0]))] if pages else []
     return [*found, Finding("indexes", len(wrong), wrong[0])] if wrong else found
 
 
 def count(connection: sqlite3.Connection, table: str) -> int:
-    """How many rows a table has; 0 where they cannot be counted."""
+    """Return the number of rows of a table; 0 if they cannot be counted."""
     try:
         return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
     except UNREADABLE:
         return 0
 
 
-def stored_cards(connection: sqlite3.Connection) -> dict[int, ModelCard | None]:
-    """The models' cards by id; None for one that cannot be read."""
-    columns = "id, name, architecture, weights_digest, labels, input, embedding_size, spaces, backbone_digest, precision, key"
-    return {row[0]: _card(*row[1:]) for row in connection.execute(f"SELECT {columns} FROM models")}
-
-
 def place_of(connection: sqlite3.Connection, image_id: int) -> str:
-    """Where a picture lies, or the beginning of its id where no file has it."""
+    """Return the path of an image, or the beginning of its id if it has no file."""
     row = connection.execute(
         "SELECT folders.path, files.name FROM files JOIN folders ON folders.id = files.folder_id WHERE image_id = ? LIMIT 1",
         (image_id,),
@@ -153,7 +150,7 @@ def place_of(connection: sqlite3.Connection, image_id: int) -> str:
     if row is not None:
         return _path(*row)
     row = connection.execute("SELECT digest FROM images WHERE id = ?", (image_id,)).fetchone()
-    return f"picture {row[0].hex()[:8]}" if row and isinstance(row[0], bytes) else f"picture number {image_id}"
+    return f"image {row[0].hex()[:8]}" if row and isinstance(row[0], bytes) else f"image number {image_id}"
 
 
 def _counted(connection: sqlite3.Connection, kind: str, query: str) -> Iterator[Finding]:
@@ -184,7 +181,7 @@ def _references(connection: sqlite3.Connection) -> Iterator[Finding]:
         for table, _row, parent, _number in connection.execute("PRAGMA foreign_key_check"):
             broken[(table, parent)] += 1
     except UNREADABLE:
-        return  # the pages say why
+        return  # `structure` reports the damaged pages
     if broken:
         table, parent = next(iter(broken))
         yield Finding("references", broken.total(), f"in {table}, of {parent}")
@@ -211,7 +208,7 @@ def _predictions(connection: sqlite3.Connection, advance: Callable[[int], None])
 def _embeddings(connection: sqlite3.Connection, advance: Callable[[int], None]) -> Iterator[Finding]:
     number, first = 0, 0
     for portion in broken_embeddings(connection, stored_cards(connection), advance):
-        first = first or portion[0][1]
+        first = first or portion[0].image_id
         number += len(portion)
     if number:
         yield Finding("embeddings_broken", number, place_of(connection, first))
@@ -227,25 +224,6 @@ def _runs(connection: sqlite3.Connection, alive: int | None) -> Iterator[Finding
         yield Finding("runs_died", number, f"the one of {latest}")
 
 
-def _card(*row: object) -> ModelCard | None:
-    name, architecture, weights, labels, given, size, spaces, backbone, precision, key = row
-    try:
-        card = ModelCard(
-            str(name),
-            str(architecture),
-            str(weights),
-            tuple(json.loads(str(labels))),
-            InputSpec(**json.loads(str(given))),
-            int(str(size)),
-            tuple((str(space), int(width)) for space, width in json.loads(str(spaces)).items()),
-            str(backbone),
-            str(precision),
-        )
-        return card if card.key == key else None
-    except (ValueError, TypeError, AttributeError):
-        return None
-
-
 def _plain(line: str) -> str:
-    """SQLite's words without the stars around them."""
+    """Return a line of SQLite without its banner."""
     return line.removeprefix("*** in database main ***\n").splitlines()[0]

@@ -1,5 +1,7 @@
-"""The numbers in the database, some thousand rows at a time: probabilities that are none, emotions that do not follow from them,
-embeddings of the wrong length.
+"""Checks of stored numbers, one chunk of rows at a time.
+
+Probabilities that are not probabilities, emotions and scores that do not follow from them, and embeddings that are not of unit
+length.
 """
 
 from __future__ import annotations
@@ -8,9 +10,10 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from db.sqlite.raw_connection import fetch_chunks
+from indexer.domain.predictions import effective_emotions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,18 +21,21 @@ if TYPE_CHECKING:
 
     from indexer.domain.models import ModelCard
 
-_SUM = 0.02
-"""How far probabilities may be from adding up to 1."""
+K = TypeVar("K")
+T = TypeVar("T")
 
-_LENGTH = 0.02
-"""How far a space's part of an embedding may be from length 1: float16 costs less than a thousandth."""
+_SUM_TOLERANCE = 0.02
+"""How far the sum of probabilities may be from 1."""
 
-_SAME = 1e-6
+_LENGTH_TOLERANCE = 0.02
+"""How far a space's part of an embedding may be from length 1: rounding to float16 costs less than a thousandth."""
+
+_SCORE_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A prediction that is wrong, with the emotion and score it should have; None where its probabilities or place are broken."""
+    """A wrong prediction, with the emotion and score that it should have; None where its probabilities or box are wrong."""
 
     id: int
     image_id: int
@@ -38,84 +44,142 @@ class Broken:
     score: float = 0.0
 
 
+class BrokenEmbedding(NamedTuple):
+    """A wrong embedding."""
+
+    id: int
+    image_id: int
+    embedder_id: int
+
+
+class _PredictionCheckRow(NamedTuple):
+    """What is checked of a prediction. A damaged database may hold any value in any column but the ids."""
+
+    id: int
+    image_id: int
+    model_id: int
+    region: object
+    left: object
+    top: object
+    right: object
+    bottom: object
+    emotion: object
+    score: object
+    probabilities: object
+    user_label: str | None
+
+
+_PREDICTIONS = (
+    'SELECT p.id, p.image_id, p.model_id, p.region, p."left", p.top, p."right", p.bottom, p.emotion, p.score, '
+    "p.probabilities, l.emotion FROM predictions p LEFT JOIN labels l ON l.image_id = p.image_id ORDER BY p.id"
+)
+
+
+class _EmbeddingCheckRow(NamedTuple):
+    """What is checked of an embedding."""
+
+    id: int
+    image_id: int
+    embedder_id: int
+    vector: object
+
+
+_EMBEDDINGS = "SELECT id, image_id, embedder_id, vector FROM embeddings ORDER BY id"
+
+
 def broken_predictions(
     connection: sqlite3.Connection, cards: Mapping[int, ModelCard | None], advance: Callable[[int], None]
 ) -> Iterator[list[Broken]]:
-    """Predictions whose probabilities, place, emotion or score are wrong, oldest first; those of models without a card are all
-    left out.
+    """Yield chunks of predictions with wrong probabilities, box, emotion or score, oldest first.
+
+    Predictions of models without a card are skipped. `advance` receives the number of rows of every chunk read.
     """
-    query = (
-        'SELECT p.id, p.image_id, p.model_id, p.region, p."left", p.top, p."right", p.bottom, p.emotion, p.score, '
-        "p.probabilities, l.emotion FROM predictions p LEFT JOIN labels l ON l.image_id = p.image_id ORDER BY p.id"
-    )
-    for rows in fetch_chunks(connection.execute(query)):
-        by_model: dict[Any, list[Any]] = defaultdict(list)
-        for row in rows:
-            by_model[row[2]].append(row)
-        broken = [one for model, some in by_model.items() if cards.get(model) for one in _wrong(some, cards[model])]  # type: ignore[arg-type]
+    for chunk in fetch_chunks(connection.execute(_PREDICTIONS)):
+        rows = map(_PredictionCheckRow._make, chunk)
+        broken: list[Broken] = []
+        for model_id, group in _grouped(rows, lambda row: row.model_id).items():
+            if card := cards.get(model_id):
+                broken += _broken_of_model(group, card)
         if broken:
             yield sorted(broken, key=lambda one: one.id)
-        advance(len(rows))
+        advance(len(chunk))
 
 
 def broken_embeddings(
     connection: sqlite3.Connection, cards: Mapping[int, ModelCard | None], advance: Callable[[int], None]
-) -> Iterator[list[tuple[int, int, int]]]:
-    """The ids of embeddings that are not what their embedder makes, each with its picture and embedder."""
-    like = {
-        embedder: cards[model]
-        for model, embedder in connection.execute("SELECT id, embedder_id FROM models")
-        if cards.get(model) is not None
+) -> Iterator[list[BrokenEmbedding]]:
+    """Yield chunks of embeddings of a wrong size or length, oldest first.
+
+    Embeddings whose embedder belongs to no model with a card are skipped. `advance` receives the number of rows of every chunk
+    read.
+    """
+    by_embedder = {
+        embedder_id: card
+        for model_id, embedder_id in connection.execute("SELECT id, embedder_id FROM models")
+        if (card := cards.get(model_id)) is not None
     }
-    query = "SELECT id, image_id, embedder_id, vector FROM embeddings ORDER BY id"
-    for rows in fetch_chunks(connection.execute(query)):
-        by_embedder: dict[Any, list[Any]] = defaultdict(list)
-        for row in rows:
-            by_embedder[row[2]].append(row)
-        broken = []
-        for embedder, some in by_embedder.items():
-            card = like.get(embedder)
-            if card is not None:
-                sound = _unit(card, [row[3] for row in some])
-                broken += [(row[0], row[1], row[2]) for row, good in zip(some, sound, strict=True) if not good]
+    for chunk in fetch_chunks(connection.execute(_EMBEDDINGS)):
+        rows = map(_EmbeddingCheckRow._make, chunk)
+        broken: list[BrokenEmbedding] = []
+        for embedder_id, group in _grouped(rows, lambda row: row.embedder_id).items():
+            if card := by_embedder.get(embedder_id):
+                unit = _has_unit_spaces(card, [row.vector for row in group])
+                broken += [BrokenEmbedding(*row[:3]) for row, sound in zip(group, unit, strict=True) if not sound]
         if broken:
             yield sorted(broken)
-        advance(len(rows))
+        advance(len(chunk))
 
 
-def _wrong(rows: Sequence[Any], card: ModelCard) -> Iterator[Broken]:
-    """The wrong ones among predictions of one model."""
+def _grouped(rows: Iterator[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    groups: dict[K, list[T]] = defaultdict(list)
+    for row in rows:
+        groups[key(row)].append(row)
+    return groups
+
+
+def _broken_of_model(rows: Sequence[_PredictionCheckRow], card: ModelCard) -> Iterator[Broken]:
+    """Yield the wrong ones among predictions of one model."""
     import numpy as np
 
     count = len(card.labels)
-    sized = [row for row in rows if isinstance(row[10], bytes) and len(row[10]) == 4 * count and _placed(*row[3:8])]
-    fit = {row[0] for row in sized}
-    yield from (Broken(row[0], row[1], row[2]) for row in rows if row[0] not in fit)
-    if not sized:
-        return
-    numbers = np.frombuffer(b"".join(row[10] for row in sized), dtype="<f4").reshape(len(sized), count)
+    sized = [row for row in rows if _has_size(row.probabilities, 4 * count) and _has_valid_box(row)]
+    numbers = np.frombuffer(b"".join(row.probabilities for row in sized), dtype="<f4").reshape(len(sized), count)  # type: ignore[misc]
     with np.errstate(all="ignore"):
-        low, high, total = numbers.min(axis=1), numbers.max(axis=1), numbers.sum(axis=1)
-        good = (low >= 0) & (high <= 1 + _SAME) & (abs(total - 1) <= _SUM)
-    best = numbers.argmax(axis=1)
-    positions = {label: position for position, label in enumerate(card.labels)}
-    for row, whole, position, top, own in zip(sized, good.tolist(), best.tolist(), high.tolist(), numbers, strict=True):
-        number, image_id, model_id, emotion, score, said = row[0], row[1], row[2], row[8], row[9], row[11]
-        if not whole:
-            yield Broken(number, image_id, model_id)
-        elif said is not None:
-            if emotion != said or score != 1:
-                yield Broken(number, image_id, model_id, said, 1.0)
-        else:
-            as_told = positions.get(emotion)
-            # Of two that are equally probable, either will do.
-            if as_told is None or own[as_told] < top or not isinstance(score, float | int) or abs(score - min(1.0, top)) > _SAME:
-                yield Broken(number, image_id, model_id, card.labels[position], min(1.0, top))
+        in_range = (numbers.min(axis=1) >= 0) & (numbers.max(axis=1) <= 1 + _SCORE_TOLERANCE)
+        valid = in_range & (abs(numbers.sum(axis=1) - 1) <= _SUM_TOLERANCE)
+    whole = [row for row, good in zip(sized, valid.tolist(), strict=True) if good]
+    whole_ids = {row.id for row in whole}
+    yield from (Broken(*row[:3]) for row in rows if row.id not in whole_ids)
+    if not whole:
+        return
+    probabilities = numbers[valid]
+    expected = effective_emotions(card.labels, probabilities, [row.user_label for row in whole])
+    for row, (emotion, score), own in zip(whole, expected, probabilities, strict=True):
+        right = row.emotion == emotion or _is_as_probable(row, card, own)
+        if not right or not _is_score(row.score, score, row.user_label):
+            yield Broken(row.id, row.image_id, row.model_id, emotion, score)
 
 
-def _placed(region: object, *box: object) -> bool:
-    """Whether a region has the place it should: none for the whole, one inside the picture for a face."""
-    if region == 0:
+def _is_as_probable(row: _PredictionCheckRow, card: ModelCard, probabilities: npt.NDArray[np.float32]) -> bool:
+    """Return whether the stored emotion is one of several most probable ones: then each of them is right."""
+    if row.user_label is not None or row.emotion not in card.labels:
+        return False
+    return bool(probabilities[card.labels.index(str(row.emotion))] == probabilities.max())
+
+
+def _is_score(stored: object, expected: float, user_label: str | None) -> bool:
+    tolerance = _SCORE_TOLERANCE if user_label is None else 0.0
+    return isinstance(stored, float | int) and abs(stored - expected) <= tolerance
+
+
+def _has_size(value: object, size: int) -> bool:
+    return isinstance(value, bytes) and len(value) == size
+
+
+def _has_valid_box(row: _PredictionCheckRow) -> bool:
+    """Return whether a region has its box: none for the whole image, one inside the image for a face."""
+    box = (row.left, row.top, row.right, row.bottom)
+    if row.region == 0:
         return all(edge is None for edge in box)
     if not all(isinstance(edge, float | int) for edge in box):
         return False
@@ -123,18 +187,17 @@ def _placed(region: object, *box: object) -> bool:
     return 0 <= left < right <= 1 and 0 <= top < bottom <= 1
 
 
-def _unit(card: ModelCard, vectors: Sequence[object]) -> npt.NDArray[np.bool_]:
-    """Which vectors are an embedding of the card's: of its size, and each space's part of length 1."""
+def _has_unit_spaces(card: ModelCard, vectors: Sequence[object]) -> npt.NDArray[np.bool_]:
+    """Return, for each vector, whether it has the card's embedding size and each space's part of it has length 1."""
     import numpy as np
 
-    width = 2 * card.embedding_size
-    sound = np.array([isinstance(vector, bytes) and len(vector) == width for vector in vectors], dtype=bool)
-    data = b"".join(vector for vector, good in zip(vectors, sound, strict=True) if good)  # type: ignore[misc]
+    sized = np.array([_has_size(vector, 2 * card.embedding_size) for vector in vectors], dtype=bool)
+    data = b"".join(vector for vector, good in zip(vectors, sized, strict=True) if good)  # type: ignore[misc]
     numbers = np.frombuffer(data, dtype="<f2").reshape(-1, card.embedding_size).astype(np.float32)
-    length_1 = np.ones(len(numbers), dtype=bool)
+    unit = np.ones(len(numbers), dtype=bool)
     with np.errstate(all="ignore"):
         for space in [name for name, _ in card.spaces] or [""]:
             part = numbers[:, card.space_slice(space)]
-            length_1 &= abs(np.sqrt(np.einsum("nd,nd->n", part, part)) - 1) <= _LENGTH
-    sound[sound] = length_1
-    return sound
+            unit &= abs(np.sqrt(np.einsum("nd,nd->n", part, part)) - 1) <= _LENGTH_TOLERANCE
+    sized[sized] = unit
+    return sized

@@ -1,4 +1,4 @@
-"""Copies of the database file while it is in use, and putting another in its place."""
+"""Copy, replace and remove database files, also while they are in use."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from db.sqlite.raw_connection import UNREADABLE, reading, require_intact
 from indexer.domain.errors import StoreDamaged
 from indexer.system.atomic import replace_file, sync_folder
 
-_OF_THE_TARGET = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+_TARGET_ERROR_CODES = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 _COPY_CHUNK_PAGES = 2048
-_BESIDE = ("-wal", "-shm")
+_SIDE_FILE_SUFFIXES = ("-wal", "-shm")
 
 
 def copy_database(source: Path, target: Path, advance: Callable[[int, int], None], check_stop: Callable[[], None]) -> None:
-    """Write the database as it is at this moment to a new file, whoever writes to it meanwhile; the copy is checked.
+    """Copy a database in its present state to a new file, also while a writer commits, and check the copy.
 
-    `advance` hears of pages: how many are copied, and how many there are. Raises StoreDamaged where the source is damaged,
-    OSError where the copy cannot be written.
+    `advance` receives the number of pages copied and of all pages. Raises StoreDamaged for a damaged source, OSError if the copy
+    cannot be written.
     """
-    # The open transaction keeps the source as it is: without it, every commit of a writer would begin the copy anew.
+    # Without the open transaction, every commit of a writer would restart the copy.
     with translate_sqlite_errors(source), reading(source) as old, closing(sqlite3.connect(target)) as new:
 
-        def watch(_status: int, remaining: int, total: int) -> None:
+        def report(_status: int, remaining: int, total: int) -> None:
             check_stop()
             advance(total - remaining, total)
 
         try:
-            old.backup(new, pages=_COPY_CHUNK_PAGES, progress=watch)
+            old.backup(new, pages=_COPY_CHUNK_PAGES, progress=report)
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF not in _OF_THE_TARGET:
+            if error.sqlite_errorcode & 0xFF not in _TARGET_ERROR_CODES:
                 raise
             code = errno.ENOSPC if error.sqlite_errorcode == sqlite3.SQLITE_FULL else errno.EIO
             raise OSError(code, str(error)) from error
@@ -47,7 +47,7 @@ def copy_database(source: Path, target: Path, advance: Callable[[int, int], None
 
 
 def copy_aside(database: Path, aside: Path) -> None:
-    """Keep a copy of a database under another name, whatever state it is in."""
+    """Copy a database, damaged or not, to another name."""
 
     def write(temporary: Path) -> None:
         try:
@@ -63,10 +63,10 @@ def copy_aside(database: Path, aside: Path) -> None:
 
 
 def replace_live_database(new: Path, database: Path) -> None:
-    """Make a new database the one that is used, in one step, though others may have the old one open.
+    """Replace the database in use by a new one, in one step, although others may have the old one open.
 
-    Where the old one is sound, its content is replaced, in one transaction, which every reader sees the next time it looks; else
-    the file is.
+    The content of an intact database is replaced in one transaction, which readers see with their next query. A damaged database
+    is replaced as a file.
     """
     try:
         require_intact(database)
@@ -79,17 +79,17 @@ def replace_live_database(new: Path, database: Path) -> None:
 
 
 def replace_database(new: Path, database: Path) -> None:
-    """Put a new database file in the place of one that is damaged, with what SQLite keeps beside it."""
+    """Replace a damaged database file, with the files that SQLite keeps beside it, by a new one."""
     with new.open("rb") as file:
         os.fsync(file.fileno())
-    # Its log goes first: SQLite would take it for the new one's.
-    for end in _BESIDE:
+    # The log is deleted first: SQLite would apply it to the new database.
+    for end in _SIDE_FILE_SUFFIXES:
         database.with_name(database.name + end).unlink(missing_ok=True)
     new.replace(database)
     sync_folder(database.parent)
 
 
 def remove_database(path: Path) -> None:
-    """Delete a database file with what SQLite keeps beside it, where it is there."""
-    for end in ("", *_BESIDE, "-journal"):
+    """Delete a database file and the files that SQLite keeps beside it, if there are any."""
+    for end in ("", *_SIDE_FILE_SUFFIXES, "-journal"):
         path.with_name(path.name + end).unlink(missing_ok=True)

@@ -1,58 +1,76 @@
-"""SQLite's errors as sentences of moodex."""
+"""SQLite's errors as errors of moodex, with one sentence each."""
 
 from __future__ import annotations
 
 import shutil
 import sqlite3
-import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from traceback import walk_tb
 
 from sqlalchemy.exc import DatabaseError
 
-from db.sqlite.raw_connection import BUSY_TIMEOUT_SECONDS
+from db.schema import METADATA
+from db.sql.unpacking import unpacking
+from db.sqlite.raw_connection import BUSY_TIMEOUT_SECONDS, UNREADABLE, columns_by_table, reading
 from indexer.domain.errors import MAKE_ROOM, MoodexError, StoreDamaged, WriterBusy
 
-_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT)
+_DAMAGE_CODES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_CONSTRAINT)
+"""Primary result codes of a damaged file; the last one because moodex writes nothing that breaks a constraint of a sound one."""
+
+_SIDE_FILES_BYTES = 1 << 17
+"""Free space that SQLite needs for the files beside a database."""
 
 
-_SIGNS = ("no such table", "no such column", "Could not decode", "unsupported file format", "constraint failed", "has no column")
-"""What SQLite says, under codes that mean many things, of a file whose schema or text is not what was written."""
-
-
-_BESIDE = 1 << 17
-
-
-_UNREADABLE = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, struct.error)
+def reading_rows(connection: sqlite3.Connection) -> AbstractContextManager[None]:
+    """Return `unpacking` for the database file of a connection without SQLAlchemy."""
+    return unpacking(str(connection.execute("PRAGMA database_list").fetchone()[2]))
 
 
 @contextmanager
 def translate_sqlite_errors(path: Path) -> Iterator[None]:
-    """Turn SQLite's errors about the database file, and values in it that this program never writes, into one sentence each."""
+    """Turn SQLite's errors about a database file into StoreDamaged, WriterBusy or another MoodexError."""
     try:
         yield
     except (DatabaseError, sqlite3.DatabaseError) as error:
         raised = error.orig if isinstance(error, DatabaseError) else error
-        code = getattr(raised, "sqlite_errorcode", 0) & 0xFF
-        if code in _DAMAGED or any(sign in str(raised) for sign in _SIGNS):
+        if _means_damage(path, raised):
             raise StoreDamaged(
-                f"The database {path} is damaged or is no moodex database ({raised}). Nothing was changed; see what can be "
+                f"The database {path} is damaged or is not a moodex database ({raised}). Nothing was changed; see what can be "
                 "saved: moodex doctor --repair"
             ) from error
         if isinstance(raised, sqlite3.OperationalError):
-            raise _plain(path, raised, code) from error
+            raise _explained(path, raised) from error
         raise
-    except _UNREADABLE as error:
-        if not _raised_while_reading_rows(error):
-            raise
-        raise StoreDamaged(
-            f"The database {path} holds values that moodex never writes ({error}); see what can be saved: moodex doctor --repair"
-        ) from error
 
 
-def _plain(path: Path, error: sqlite3.OperationalError, code: int) -> MoodexError:
+def _means_damage(path: Path, error: BaseException | None) -> bool:
+    """Return whether an error of sqlite3 means that the database file is damaged."""
+    code = _primary_code(error)
+    if code is None:
+        # The driver's own error, without a code of SQLite: it raises an OperationalError for text that is not UTF-8.
+        return isinstance(error, sqlite3.OperationalError)
+    # SQLite has no code of its own for a missing table or column, or a schema of an unknown format.
+    return code in _DAMAGE_CODES or (code == sqlite3.SQLITE_ERROR and not _has_schema(path))
+
+
+def _primary_code(error: BaseException | None) -> int | None:
+    code = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else int(code) & 0xFF
+
+
+def _has_schema(path: Path) -> bool:
+    """Return whether a database has every table and column of the schema."""
+    try:
+        with reading(path) as connection:
+            columns = columns_by_table(connection)
+    except UNREADABLE as error:
+        return _primary_code(error) not in (None, sqlite3.SQLITE_ERROR, *_DAMAGE_CODES)
+    return all(columns.get(table.name, set()) >= set(table.columns.keys()) for table in METADATA.tables.values())
+
+
+def _explained(path: Path, error: sqlite3.OperationalError) -> MoodexError:
+    code = _primary_code(error)
     match code:
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return WriterBusy(
@@ -61,7 +79,7 @@ def _plain(path: Path, error: sqlite3.OperationalError, code: int) -> MoodexErro
             )
         case sqlite3.SQLITE_READONLY:
             return MoodexError(f"The database {path} cannot be written to: it, or its folder, is read-only.")
-        case sqlite3.SQLITE_FULL | sqlite3.SQLITE_IOERR if code == sqlite3.SQLITE_FULL or _is_full(path):
+        case sqlite3.SQLITE_FULL | sqlite3.SQLITE_IOERR if code == sqlite3.SQLITE_FULL or _is_disk_full(path):
             return MoodexError(f"The database {path} cannot be written to: its disk is full. {MAKE_ROOM}")
         case sqlite3.SQLITE_IOERR:
             return MoodexError(f"The database {path} cannot be used: {error}. See whether its disk is over quota, or failing.")
@@ -73,12 +91,6 @@ def _plain(path: Path, error: sqlite3.OperationalError, code: int) -> MoodexErro
     return MoodexError(f"The database {path} cannot be used: {error}.")
 
 
-def _is_full(path: Path) -> bool:
-    """Whether the disk has no room for what SQLite keeps beside a database, which it does not say."""
-    return shutil.disk_usage(path.parent).free < _BESIDE
-
-
-def _raised_while_reading_rows(error: BaseException) -> bool:
-    """Whether an error arose where rows are read: in `db`, or in what `db` called with a row's values."""
-    _own, *frames = (frame for frame, _ in walk_tb(error.__traceback__))
-    return any(str(frame.f_globals.get("__name__")).startswith("db.") for frame in frames)
+def _is_disk_full(path: Path) -> bool:
+    """Return whether the disk has no room for the files that SQLite keeps beside a database, which SQLite does not report."""
+    return shutil.disk_usage(path.parent).free < _SIDE_FILES_BYTES

@@ -1,6 +1,4 @@
-"""Everything that is known of live files, as rows for other programs, read once from front to back."""
-
-# what stands in the SQL is this module's own
+"""Rows of an export: everything known of live files, read in one pass."""
 
 from __future__ import annotations
 
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from db.sqlite.errors import reading_rows
 from db.sqlite.raw_connection import fetch_chunks
 from indexer.domain.export import ExportChunk, ExportFilter
 from indexer.domain.images import Face, to_pixel_box
@@ -28,7 +27,7 @@ LEFT JOIN predictions p ON p.image_id = files.image_id AND p.model_id = :model
 LEFT JOIN embeddings ON embeddings.embedder_id = :embedder AND embeddings.image_id = p.image_id AND embeddings.region = p.region
 WHERE files.state IN ('done', 'pending') AND coalesce(p.emotion, labels.emotion) IS NOT NULL
 """
-"""CROSS JOIN keeps the files in the order in which they lie: any other would have to be sorted."""
+"""CROSS JOIN keeps SQLite from joining in another order, after which it would have to sort."""
 
 _UNDER = (
     " AND (folders.path = :under OR (folders.path > :below AND folders.path < :above) "
@@ -37,7 +36,7 @@ _UNDER = (
 
 
 def exported(connection: sqlite3.Connection, model_id: int, card: ModelCard, wanted: ExportFilter) -> Iterator[ExportChunk]:
-    """The rows of an export, by file, then by region."""
+    """Yield the rows of an export in chunks, by file, then by region."""
     (embedder,) = connection.execute("SELECT embedder_id FROM models WHERE id = ?", (model_id,)).fetchone()
     query, values = _QUERY, {"model": model_id, "embedder": embedder}
     if wanted.emotions is not None:
@@ -50,10 +49,12 @@ def exported(connection: sqlite3.Connection, model_id: int, card: ModelCard, wan
         query += _UNDER
         values |= {"under": wanted.under, "below": stem + b"/", "above": stem + b"0", "folder": folder, "name": name}
     for rows in fetch_chunks(connection.execute(f"{query} ORDER BY files.id, p.region", values)):
-        yield _portion(rows, card)
+        with reading_rows(connection):
+            chunk = _chunk(rows, card)
+        yield chunk
 
 
-def _portion(rows: Sequence[Any], card: ModelCard) -> ExportChunk:
+def _chunk(rows: Sequence[Any], card: ModelCard) -> ExportChunk:
     folders, names, digests, widths, heights, labels, emotions, scores, regions, *edges, probabilities, vectors = zip(
         *rows, strict=True
     )
@@ -76,6 +77,6 @@ def _box(edges: Sequence[Any], size: tuple[int, int]) -> Box | None:
 
 
 def _numbers(blobs: Sequence[bytes | None], width: int, kind: str) -> Any:
-    """Blobs of `width` numbers each as (N, width); NaN where there is none."""
+    """Return N blobs of `width` numbers of dtype `kind` as an array, (N, width); NaN for None."""
     nothing = np.full(width, np.nan, dtype=kind).tobytes()
     return np.frombuffer(b"".join(nothing if blob is None else blob for blob in blobs), dtype=kind).reshape(len(blobs), width)

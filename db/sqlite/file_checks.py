@@ -1,6 +1,4 @@
-"""Where the files lie that the database says are done."""
-
-# what stands in the SQL is this module's own
+"""List the indexed files of a database, for comparison with the disk, and queue some of them again."""
 
 from __future__ import annotations
 
@@ -8,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from db.sqlite.errors import reading_rows
 from db.sqlite.raw_connection import reading, writing
 from indexer.domain.files import FileStamp
 from indexer.domain.health import IndexedFile
@@ -20,8 +19,9 @@ _QUERY = (
 
 
 def done_files(database: Path) -> Iterator[list[IndexedFile]]:
-    """Every file that is done, oldest first. Each portion is read by itself: looking at files may take hours, and a database from
-    which somebody reads so long grows.
+    """Yield chunks of the files that are done, oldest first.
+
+    Each chunk is a transaction of its own: reading the files may take hours, and the write-ahead log grows during a transaction.
     """
     after = 0
     while True:
@@ -29,26 +29,29 @@ def done_files(database: Path) -> Iterator[list[IndexedFile]]:
             rows = connection.execute(
                 f"{_QUERY} AND files.id > ? ORDER BY files.id LIMIT {_FILE_CHUNK_ROWS}", (after,)
             ).fetchall()
-        if not rows:
+            with reading_rows(connection):
+                files = [_indexed_file(row) for row in rows]
+        if not files:
             return
-        yield [_place(row) for row in rows]
-        after = rows[-1][0]
+        yield files
+        after = files[-1].id
 
 
 def still_known(database: Path, places: Sequence[IndexedFile]) -> set[IndexedFile]:
-    """Those files, among some that lie together, of which the database still says the same."""
+    """Return those files of a chunk for which the database still has the same stamp and digest."""
     with reading(database) as connection:
         between = (places[0].id, places[-1].id)
-        rows = connection.execute(f"{_QUERY} AND files.id BETWEEN ? AND ?", between).fetchall()
-    return {_place(row) for row in rows}.intersection(places)
+        rows = connection.execute(f"{_QUERY} AND files.id BETWEEN ? AND ?", between)
+        with reading_rows(connection):
+            return {_indexed_file(row) for row in rows}.intersection(places)
 
 
 def requeue_files(database: Path, places: Sequence[IndexedFile]) -> None:
-    """Let files wait to be read, as if they had changed."""
+    """Mark files as pending, as if they had changed."""
     with writing(database) as connection:
         connection.executemany("UPDATE files SET state = 'pending' WHERE id = ?", [(place.id,) for place in places])
 
 
-def _place(row: tuple[int, bytes, bytes, int, int, bytes]) -> IndexedFile:
+def _indexed_file(row: tuple[int, bytes, bytes, int, int, bytes]) -> IndexedFile:
     number, folder, name, size, mtime, digest = row
     return IndexedFile(number, os.path.join(folder, name), FileStamp(size, mtime), digest)

@@ -1,4 +1,4 @@
-"""The part of the SQLite store that keeps the schedule."""
+"""The scheduled jobs in the SQLite store."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine, Row, delete, select, update
-from sqlalchemy.dialects.sqlite import insert as upsert
 
-from db.sqlite.schema import JobRow
+from db.schema import JobRow
+from db.sql.dialect import insert_missing
+from db.sql.unpacking import connect_for_reading
 
 if TYPE_CHECKING:
     from indexer.domain.jobs import Job, JobStatus
@@ -22,7 +23,7 @@ class SqliteJobs:
         self._engine = engine
 
     def jobs(self) -> list[Job]:
-        with self._engine.connect() as connection:
+        with connect_for_reading(self._engine) as connection:
             return [_job(row) for row in connection.execute(select(JobRow.table).order_by(JobRow.name))]
 
     def add_job(self, job: Job) -> bool:
@@ -37,16 +38,16 @@ class SqliteJobs:
             **asdict(job.last),
         }
         with self._engine.begin() as connection:
-            return bool(connection.execute(upsert(JobRow.table).values(row).on_conflict_do_nothing()).rowcount)
+            return bool(connection.execute(insert_missing(connection.dialect.name, JobRow.table).values(row)).rowcount)
 
     def remove_job(self, name: str) -> bool:
         with self._engine.begin() as connection:
             return bool(connection.execute(delete(JobRow.table).where(JobRow.name == name)).rowcount)
 
     def claim_job(self, name: str, seen: float | None, now: float) -> bool:
-        unseen = update(JobRow.table).where(JobRow.name == name, JobRow.begun_at.is_not_distinct_from(seen))
+        unclaimed = update(JobRow.table).where(JobRow.name == name, JobRow.begun_at.is_not_distinct_from(seen))
         with self._engine.begin() as connection:
-            return bool(connection.execute(unseen.values(begun_at=now, retry_at=None)).rowcount)
+            return bool(connection.execute(unclaimed.values(begun_at=now, retry_at=None)).rowcount)
 
     def note_job(self, name: str, last: JobStatus) -> None:
         with self._engine.begin() as connection:
@@ -54,7 +55,7 @@ class SqliteJobs:
 
 
 def _job(row: Row[Any]) -> Job:
-    from indexer.domain.jobs import Job, JobOptions, JobStatus, Trigger  # a search has no need of them
+    from indexer.domain.jobs import Job, JobOptions, JobStatus, Trigger  # searches do not need them
 
     return Job(
         row.name,

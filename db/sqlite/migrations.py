@@ -1,4 +1,4 @@
-"""The schema's history: small named steps, each applied once, in one transaction with its line in the ledger."""
+"""Migrations: named steps of the schema, each applied once and recorded in the same transaction."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from sqlalchemy import Connection, text
 
 from indexer.domain.errors import ForeignDatabase, MoodexError
 
-FIRST_SCHEMA = """
-CREATE TABLE folders (id INTEGER PRIMARY KEY, path BLOB NOT NULL UNIQUE);
-CREATE TABLE images (
+FIRST_SCHEMA = (
+    "CREATE TABLE folders (id INTEGER PRIMARY KEY, path BLOB NOT NULL UNIQUE)",
+    """CREATE TABLE images (
     id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, width INTEGER NOT NULL, height INTEGER NOT NULL, format TEXT NOT NULL
-);
-CREATE TABLE models (
+)""",
+    """CREATE TABLE models (
     id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, name TEXT NOT NULL, architecture TEXT NOT NULL,
     weights_digest TEXT NOT NULL, labels JSON NOT NULL, input JSON NOT NULL, embedding_size INTEGER NOT NULL
-);
-CREATE TABLE runs (
+)""",
+    """CREATE TABLE runs (
     id INTEGER PRIMARY KEY, started_at REAL NOT NULL, ended_at REAL, roots JSON NOT NULL,
     model_id INTEGER NOT NULL REFERENCES models(id), pid INTEGER NOT NULL, outcome TEXT NOT NULL, counts JSON NOT NULL
-);
-CREATE TABLE files (
+)""",
+    """CREATE TABLE files (
     id INTEGER PRIMARY KEY, folder_id INTEGER NOT NULL REFERENCES folders(id), name BLOB NOT NULL,
     size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
     state TEXT NOT NULL CHECK (state IN ('done', 'failed', 'pending', 'gone')),
@@ -30,151 +30,150 @@ CREATE TABLE files (
     image_id INTEGER REFERENCES images(id), appeared_run_id INTEGER NOT NULL REFERENCES runs(id),
     CHECK (state != 'done' OR image_id IS NOT NULL),
     CHECK ((state = 'failed') = (failure_kind IS NOT NULL))
-);
-CREATE UNIQUE INDEX files_by_path ON files (folder_id, name);
-CREATE INDEX files_by_image ON files (image_id);
-CREATE INDEX files_waiting ON files (id) WHERE state = 'pending';
-CREATE INDEX files_failed ON files (id) WHERE state = 'failed';
-CREATE TABLE predictions (
+)""",
+    "CREATE UNIQUE INDEX files_by_path ON files (folder_id, name)",
+    "CREATE INDEX files_by_image ON files (image_id)",
+    "CREATE INDEX files_waiting ON files (id) WHERE state = 'pending'",
+    "CREATE INDEX files_failed ON files (id) WHERE state = 'failed'",
+    """CREATE TABLE predictions (
     id INTEGER PRIMARY KEY AUTOINCREMENT, image_id INTEGER NOT NULL REFERENCES images(id),
     model_id INTEGER NOT NULL REFERENCES models(id), region INTEGER NOT NULL,
     "left" REAL, top REAL, "right" REAL, bottom REAL,
     emotion TEXT NOT NULL, score REAL NOT NULL CHECK (score BETWEEN 0 AND 1), probabilities BLOB NOT NULL,
     CHECK ((region = 0) = ("left" IS NULL))
-);
-CREATE UNIQUE INDEX predictions_by_image ON predictions (image_id, model_id, region);
-CREATE INDEX predictions_by_score ON predictions (model_id, emotion, score DESC, id);
-CREATE TABLE embeddings (
+)""",
+    "CREATE UNIQUE INDEX predictions_by_image ON predictions (image_id, model_id, region)",
+    "CREATE INDEX predictions_by_score ON predictions (model_id, emotion, score DESC, id)",
+    """CREATE TABLE embeddings (
     prediction_id INTEGER PRIMARY KEY REFERENCES predictions(id) ON DELETE CASCADE, vector BLOB NOT NULL
-);
-CREATE TABLE generations (
+)""",
+    """CREATE TABLE generations (
     id INTEGER PRIMARY KEY, model_id INTEGER NOT NULL REFERENCES models(id),
     last_prediction_id INTEGER NOT NULL, token TEXT NOT NULL
-);
-CREATE INDEX generations_by_model ON generations (model_id, last_prediction_id);
-"""
+)""",
+    "CREATE INDEX generations_by_model ON generations (model_id, last_prediction_id)",
+)
 
-_LABELS = """
-CREATE TABLE labels (image_id INTEGER PRIMARY KEY REFERENCES images(id), emotion TEXT NOT NULL, said_at REAL NOT NULL);
-CREATE INDEX labels_by_emotion ON labels (emotion);
-"""
+_LABELS = (
+    "CREATE TABLE labels (image_id INTEGER PRIMARY KEY REFERENCES images(id), emotion TEXT NOT NULL, said_at REAL NOT NULL)",
+    "CREATE INDEX labels_by_emotion ON labels (emotion)",
+)
 
-# Embeddings belong to what computes them, not to a prediction: models that differ only in their last layer share them.
-_SHARED_EMBEDDINGS = """
-CREATE TABLE embedders (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE);
-INSERT INTO embedders (id, key) SELECT id, key FROM models;
-ALTER TABLE models ADD COLUMN spaces JSON NOT NULL DEFAULT '{}';
-ALTER TABLE models ADD COLUMN backbone_digest TEXT NOT NULL DEFAULT '';
-ALTER TABLE models ADD COLUMN embedder_id INTEGER REFERENCES embedders(id);
-UPDATE models SET embedder_id = id;
-CREATE TABLE shared (
+# Embeddings belong to an embedder, not to a prediction: models that differ only in their last layer share them.
+_SHARED_EMBEDDINGS = (
+    "CREATE TABLE embedders (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE)",
+    "INSERT INTO embedders (id, key) SELECT id, key FROM models",
+    "ALTER TABLE models ADD COLUMN spaces JSON NOT NULL DEFAULT '{}'",
+    "ALTER TABLE models ADD COLUMN backbone_digest TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE models ADD COLUMN embedder_id INTEGER REFERENCES embedders(id)",
+    "UPDATE models SET embedder_id = id",
+    """CREATE TABLE shared (
     id INTEGER PRIMARY KEY, embedder_id INTEGER NOT NULL REFERENCES embedders(id),
     image_id INTEGER NOT NULL REFERENCES images(id), region INTEGER NOT NULL, vector BLOB NOT NULL
-);
-INSERT INTO shared (embedder_id, image_id, region, vector)
+)""",
+    """INSERT INTO shared (embedder_id, image_id, region, vector)
     SELECT predictions.model_id, predictions.image_id, predictions.region, embeddings.vector
-    FROM embeddings JOIN predictions ON predictions.id = embeddings.prediction_id ORDER BY predictions.id;
-DROP TABLE embeddings;
-ALTER TABLE shared RENAME TO embeddings;
-CREATE UNIQUE INDEX embeddings_by_image ON embeddings (embedder_id, image_id, region);
-"""
+    FROM embeddings JOIN predictions ON predictions.id = embeddings.prediction_id ORDER BY predictions.id""",
+    "DROP TABLE embeddings",
+    "ALTER TABLE shared RENAME TO embeddings",
+    "CREATE UNIQUE INDEX embeddings_by_image ON embeddings (embedder_id, image_id, region)",
+)
 
-_FACES = """
-CREATE TABLE finders (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE);
-ALTER TABLE runs ADD COLUMN finder_id INTEGER REFERENCES finders(id);
-ALTER TABLE predictions ADD COLUMN finder_id INTEGER REFERENCES finders(id);
-CREATE INDEX predictions_of_pictures ON predictions (model_id, region) WHERE region <= 1;
-"""
+_FACES = (
+    "CREATE TABLE finders (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE)",
+    "ALTER TABLE runs ADD COLUMN finder_id INTEGER REFERENCES finders(id)",
+    "ALTER TABLE predictions ADD COLUMN finder_id INTEGER REFERENCES finders(id)",
+    "CREATE INDEX predictions_of_pictures ON predictions (model_id, region) WHERE region <= 1",
+)
 
-# Any page of a search by emotion is found in indexes alone: which pictures they are is looked up for those that are shown.
-_PAGES = """
-DROP INDEX predictions_by_score;
-CREATE INDEX predictions_by_score ON predictions (model_id, emotion, score DESC, id, image_id, region);
-CREATE INDEX files_live ON files (image_id) WHERE state IN ('done', 'pending');
-"""
+# Any page of a search by emotion is found in indexes alone; tables are read only for the hits of the page.
+_PAGES = (
+    "DROP INDEX predictions_by_score",
+    "CREATE INDEX predictions_by_score ON predictions (model_id, emotion, score DESC, id, image_id, region)",
+    "CREATE INDEX files_live ON files (image_id) WHERE state IN ('done', 'pending')",
+)
 
-_PRECISION = """
-ALTER TABLE models ADD COLUMN precision TEXT NOT NULL DEFAULT 'fp32';
-"""
+_PRECISION = ("ALTER TABLE models ADD COLUMN precision TEXT NOT NULL DEFAULT 'fp32'",)
 
-# A folder whose files are listed as they were, by a run that looked in the same way, need not be compared file by file.
-_LISTINGS = """
-ALTER TABLE folders ADD COLUMN listing BLOB;
-ALTER TABLE folders ADD COLUMN listed_model_id INTEGER REFERENCES models(id);
-ALTER TABLE folders ADD COLUMN listed_finder_id INTEGER REFERENCES finders(id);
-CREATE TRIGGER listings_of_predictions AFTER DELETE ON predictions BEGIN
+# A folder whose listing did not change since a run with the same analyzer need not be compared file by file.
+_LISTINGS = (
+    "ALTER TABLE folders ADD COLUMN listing BLOB",
+    "ALTER TABLE folders ADD COLUMN listed_model_id INTEGER REFERENCES models(id)",
+    "ALTER TABLE folders ADD COLUMN listed_finder_id INTEGER REFERENCES finders(id)",
+    """CREATE TRIGGER listings_of_predictions AFTER DELETE ON predictions BEGIN
     UPDATE folders SET listing = NULL
-    WHERE listing IS NOT NULL AND id IN (SELECT folder_id FROM files WHERE image_id = OLD.image_id)|
-END;
-CREATE TRIGGER listings_of_gone_files AFTER UPDATE OF state ON files WHEN NEW.state = 'gone' BEGIN
-    UPDATE folders SET listing = NULL WHERE id = NEW.folder_id AND listing IS NOT NULL|
-END;
-"""
+    WHERE listing IS NOT NULL AND id IN (SELECT folder_id FROM files WHERE image_id = OLD.image_id);
+END""",
+    """CREATE TRIGGER listings_of_gone_files AFTER UPDATE OF state ON files WHEN NEW.state = 'gone' BEGIN
+    UPDATE folders SET listing = NULL WHERE id = NEW.folder_id AND listing IS NOT NULL;
+END""",
+)
 
-# Pictures that nothing holds any more are removed: the index shows SQLite that no embedding is left behind, without reading all.
-_SCHEDULE = """
-ALTER TABLE runs ADD COLUMN reason TEXT;
-ALTER TABLE files ADD COLUMN gone_at REAL;
-UPDATE files SET gone_at = CAST(strftime('%s', 'now') AS REAL) WHERE state = 'gone';
-CREATE INDEX files_gone ON files (gone_at) WHERE state = 'gone';
-CREATE INDEX embeddings_by_picture ON embeddings (image_id);
-CREATE TABLE jobs (
+# Images without files and labels are deleted: with the index, SQLite finds their embeddings without reading all.
+_SCHEDULE = (
+    "ALTER TABLE runs ADD COLUMN reason TEXT",
+    "ALTER TABLE files ADD COLUMN gone_at REAL",
+    "UPDATE files SET gone_at = CAST(strftime('%s', 'now') AS REAL) WHERE state = 'gone'",
+    "CREATE INDEX files_gone ON files (gone_at) WHERE state = 'gone'",
+    "CREATE INDEX embeddings_by_picture ON embeddings (image_id)",
+    """CREATE TABLE jobs (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, roots JSON NOT NULL, cron TEXT, every REAL CHECK (every > 0),
     watch INTEGER NOT NULL,
     options JSON NOT NULL, added_at REAL NOT NULL, begun_at REAL, ended_at REAL, succeeded_at REAL, retry_at REAL,
     outcome TEXT, reason TEXT, failures INTEGER NOT NULL DEFAULT 0
-);
-"""
+)""",
+)
 
-# A file or a prediction that comes, goes or changes moves all places after its own.
-_MARKS = """
-CREATE TABLE marks (
+# A file or prediction that is added, deleted or changed moves all ranks after its own.
+_MARKS = (
+    """CREATE TABLE marks (
     model_id INTEGER NOT NULL REFERENCES models(id), emotions TEXT NOT NULL, place INTEGER NOT NULL,
     score REAL NOT NULL, prediction_id INTEGER NOT NULL, file_id INTEGER NOT NULL,
     PRIMARY KEY (model_id, emotions, place)
-);
-CREATE TRIGGER marks_of_new_files AFTER INSERT ON files BEGIN DELETE FROM marks| END;
-CREATE TRIGGER marks_of_files AFTER UPDATE OF image_id, state ON files BEGIN DELETE FROM marks| END;
-CREATE TRIGGER marks_of_lost_files AFTER DELETE ON files BEGIN DELETE FROM marks| END;
-CREATE TRIGGER marks_of_new_predictions AFTER INSERT ON predictions BEGIN DELETE FROM marks| END;
-CREATE TRIGGER marks_of_predictions AFTER UPDATE ON predictions BEGIN DELETE FROM marks| END;
-CREATE TRIGGER marks_of_lost_predictions AFTER DELETE ON predictions BEGIN DELETE FROM marks| END;
-"""
+)""",
+    "CREATE TRIGGER marks_of_new_files AFTER INSERT ON files BEGIN DELETE FROM marks; END",
+    "CREATE TRIGGER marks_of_files AFTER UPDATE OF image_id, state ON files BEGIN DELETE FROM marks; END",
+    "CREATE TRIGGER marks_of_lost_files AFTER DELETE ON files BEGIN DELETE FROM marks; END",
+    "CREATE TRIGGER marks_of_new_predictions AFTER INSERT ON predictions BEGIN DELETE FROM marks; END",
+    "CREATE TRIGGER marks_of_predictions AFTER UPDATE ON predictions BEGIN DELETE FROM marks; END",
+    "CREATE TRIGGER marks_of_lost_predictions AFTER DELETE ON predictions BEGIN DELETE FROM marks; END",
+)
 
 
-def _statements(script: str) -> Callable[[Connection], None]:
+def _execute(*statements: str) -> Callable[[Connection], None]:
+    """Return a step that executes statements in order."""
+
     def step(connection: Connection) -> None:
-        for statement in script.split(";"):
-            if statement.strip():
-                # A bar stands for the semicolon within a trigger.
-                connection.execute(text(statement.replace("|", ";")))
+        for statement in statements:
+            connection.execute(text(statement))
 
     return step
 
 
 STEPS: tuple[tuple[str, Callable[[Connection], None]], ...] = (
-    ("0001_first_schema", _statements(FIRST_SCHEMA)),
-    ("0002_labels", _statements(_LABELS)),
-    ("0003_shared_embeddings", _statements(_SHARED_EMBEDDINGS)),
-    ("0004_faces", _statements(_FACES)),
-    ("0005_pages", _statements(_PAGES)),
-    ("0006_precision", _statements(_PRECISION)),
-    ("0007_listings", _statements(_LISTINGS)),
-    ("0008_schedule", _statements(_SCHEDULE)),
-    ("0009_marks", _statements(_MARKS)),
+    ("0001_first_schema", _execute(*FIRST_SCHEMA)),
+    ("0002_labels", _execute(*_LABELS)),
+    ("0003_shared_embeddings", _execute(*_SHARED_EMBEDDINGS)),
+    ("0004_faces", _execute(*_FACES)),
+    ("0005_pages", _execute(*_PAGES)),
+    ("0006_precision", _execute(*_PRECISION)),
+    ("0007_listings", _execute(*_LISTINGS)),
+    ("0008_schedule", _execute(*_SCHEDULE)),
+    ("0009_marks", _execute(*_MARKS)),
 )
 
 
 def is_current(connection: Connection) -> bool:
-    """Whether a database has had every step, and no other; reads only.
+    """Return whether a database has had every step. Reads only.
 
-    Raises MoodexError for one that a newer moodex has written, ForeignDatabase for one that is another program's.
+    Raises MoodexError for a database of a newer moodex, ForeignDatabase for one of another program.
     """
     had = _applied(connection)
     tables = connection.execute(text("SELECT count(*) FROM sqlite_master WHERE type = 'table'")).scalar_one()
     if tables and STEPS[0][0] not in had:
         raise ForeignDatabase(
-            "The database file is another program's. Nothing was changed; move it away, or choose another folder with --home."
+            "The database file belongs to another program. Nothing was changed; move it away, or choose another folder with "
+            "--home."
         )
     unknown = sorted(had - {name for name, _ in STEPS})
     if unknown:
@@ -183,7 +182,7 @@ def is_current(connection: Connection) -> bool:
 
 
 def migrate(connection: Connection) -> None:
-    """Apply the steps that a database has not had, inside the caller's transaction."""
+    """Apply the steps that a database has not had, in the caller's transaction."""
     connection.execute(text("CREATE TABLE IF NOT EXISTS migrations (name TEXT PRIMARY KEY, applied_at REAL NOT NULL)"))
     had = _applied(connection)
     for name, step in STEPS:

@@ -1,4 +1,4 @@
-"""The database file without SQLAlchemy: for checks, copies and recoveries, which go through whole tables and must bear damage."""
+"""Connections without SQLAlchemy, for checks, copies and salvage, which read whole tables and must tolerate damage."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from urllib.parse import quote
 from indexer.domain.errors import StoreDamaged
 
 UNREADABLE = (sqlite3.DatabaseError, UnicodeDecodeError)
-"""What sqlite3 raises for a damaged file; the latter where it names, in its message, what is no text."""
+"""What sqlite3 raises for a damaged file; the latter if its message would quote bytes that are not UTF-8."""
 
 BUSY_TIMEOUT_SECONDS = 30.0
-"""Seconds for which SQLite waits for another program that holds a lock of its own."""
+"""Seconds for which SQLite waits for the lock of another program."""
 
 _OPEN_FAILURE_CODES = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL)
 FETCH_CHUNK_ROWS = 8192
 _PROGRESS_OPCODES = 100_000
-"""SQLite's steps between two looks at whether to stop: some milliseconds."""
+"""Instructions of SQLite between two stop checks: a few milliseconds."""
 
 
 @contextmanager
 def reading(path: Path, check_stop: Callable[[], None] | None = None) -> Iterator[sqlite3.Connection]:
-    """A connection that cannot write, in one transaction: it sees the database as it is now, whatever a writer does meanwhile.
+    """Open a read-only connection in one transaction, which does not see what a writer commits in the meantime.
 
-    Text that is no UTF-8 is read with marks in its place. `check_stop` is asked during long statements, and may raise. Raises
-    `UNREADABLE` where the file is damaged.
+    Bytes that are not UTF-8 are replaced in texts. `check_stop` is called during long statements and may raise. Raises
+    `UNREADABLE` for a damaged file.
     """
     connection = _opened(path)
     with closing(connection):
@@ -39,10 +39,9 @@ def reading(path: Path, check_stop: Callable[[], None] | None = None) -> Iterato
 
 
 def immutable_uri(path: Path) -> str | None:
-    """What SQLite opens a database by that nobody can be writing to, for it needs neither locks nor files beside it; None where
-    there is a log, without which the database would not be whole.
+    """Return a URI that opens a database without locks and without files beside it; None if it has a write-ahead log.
 
-    For folders that are read-only, or on a full disk, where it cannot be opened otherwise.
+    For read-only folders and full disks, where a database cannot be opened otherwise. Without its log it would be incomplete.
     """
     log = path.with_name(path.name + "-wal")
     if log.exists() and log.stat().st_size:
@@ -51,7 +50,7 @@ def immutable_uri(path: Path) -> str | None:
 
 
 def is_open_failure(error: sqlite3.Error) -> bool:
-    """Whether a database could not be opened for what lies around it: a read-only folder, a full disk."""
+    """Return whether a database could not be opened because of its folder or disk: read-only, or full."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in _OPEN_FAILURE_CODES
 
 
@@ -62,7 +61,7 @@ def _opened(path: Path) -> sqlite3.Connection:
         connection.rollback()
     except sqlite3.Error as error:
         if not is_open_failure(error) or (name := immutable_uri(path)) is None:
-            return connection  # and whoever reads hears of it
+            return connection  # reading from it raises the error
         connection.close()
         return sqlite3.connect(name, uri=True, isolation_level=None)
     return connection
@@ -75,7 +74,7 @@ def _begin(connection: sqlite3.Connection) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection in one transaction that is true as a whole when this ends, or not at all. References are not enforced."""
+    """Open a connection in one transaction, committed at the end or rolled back by an error. References are not enforced."""
     connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_SECONDS)
     with closing(connection):
         connection.text_factory = lambda text: text.decode("utf-8", "replace")
@@ -91,27 +90,36 @@ def writing(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def fetch_chunks(cursor: sqlite3.Cursor) -> Iterator[list[tuple[object, ...]]]:
-    """A cursor's rows, some thousands at a time."""
+    """Yield the rows of a cursor, `FETCH_CHUNK_ROWS` at a time."""
     while rows := cursor.fetchmany(FETCH_CHUNK_ROWS):
         yield rows
 
 
+def columns_by_table(connection: sqlite3.Connection) -> dict[str, set[str]]:
+    """Return the names of the columns of every table."""
+    columns: dict[str, set[str]] = {}
+    for (table,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall():
+        rows = connection.execute("SELECT name FROM pragma_table_info(?)", (table,))
+        columns[str(table)] = {str(name) for (name,) in rows}
+    return columns
+
+
 def require_intact(path: Path) -> None:
-    """Raise StoreDamaged for a database whose pages are not what they should be."""
+    """Raise StoreDamaged for a database with damaged pages."""
     try:
         with reading(path) as connection:
-            (said,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            (result,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     except UNREADABLE as error:
-        said = str(error)
-    if said != "ok":
-        raise StoreDamaged(f"The database {path} is damaged ({said}); see what can be saved: moodex doctor --repair")
+        result = str(error)
+    if result != "ok":
+        raise StoreDamaged(f"The database {path} is damaged ({result}); see what can be saved: moodex doctor --repair")
 
 
 @contextmanager
 def _stopping(connection: sqlite3.Connection, check_stop: Callable[[], None] | None) -> Iterator[None]:
     raised: list[BaseException] = []
 
-    def look() -> bool:
+    def is_stopping() -> bool:
         try:
             if check_stop is not None:
                 check_stop()
@@ -119,7 +127,7 @@ def _stopping(connection: sqlite3.Connection, check_stop: Callable[[], None] | N
             raised.append(error)
         return bool(raised)
 
-    connection.set_progress_handler(look, _PROGRESS_OPCODES)
+    connection.set_progress_handler(is_stopping, _PROGRESS_OPCODES)
     try:
         yield
     except sqlite3.OperationalError:

@@ -1,26 +1,26 @@
-"""Making a database sound again, in one transaction of the caller's: what can be computed anew goes, files and labels never do.
+"""Repair of a database, in the caller's transaction. Computed rows may be deleted; files and labels are always kept.
 
-Every step finds for itself what it is about, so that a sound database is left as it is.
+Every step finds the rows that it repairs by itself, so that an intact database stays as it is.
 """
 
-# ruff: noqa: S608  # what stands in the SQL is this module's own
+# ruff: noqa: S608  # names in the SQL are constants of this program
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import sqlite3
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 
-from db.sqlite.check import BAD_REGIONS, BAD_STATE, NO_EMBEDDING, NO_PREDICTION, UNREAD, stored_cards
+from db.sqlite.check import BAD_REGIONS, BAD_STATE, NO_EMBEDDING, NO_PREDICTION, UNREAD
 from db.sqlite.check_values import broken_embeddings, broken_predictions
+from db.sqlite.errors import reading_rows
+from db.sqlite.model_rows import COLUMNS, card_to_values, stored_cards
 from indexer.domain.files import FileStamp
 from indexer.domain.models import ModelCard, with_precision
 
 DigestOf = Callable[[bytes, FileStamp], bytes | None]
-"""The digest of a file's bytes, where it still has that stamp; None where it has not."""
+"""From a path and a stamp, the digest of the file's bytes; None if the file changed since."""
 
 _FORGET = """
 DELETE FROM predictions WHERE EXISTS (
@@ -36,13 +36,20 @@ WHERE image_id IS NOT NULL AND image_id NOT IN (SELECT id FROM images)
 
 
 def repair(connection: sqlite3.Connection, installed: Mapping[str, ModelCard], digest_of: DigestOf, recovered: bool) -> None:
-    """Mend all that `examine` finds in rows. `installed` are those of the installed models, by key; `recovered` says that rows
-    may be missing altogether.
+    """Repair all that `examine` finds in rows.
+
+    `installed` are the cards of the installed models by key; `recovered` means that the database was salvaged, so that any row
+    may be missing. Raises StoreDamaged for values that cannot be unpacked.
     """
+    with reading_rows(connection):
+        _repair(connection, installed, digest_of, recovered)
+
+
+def _repair(connection: sqlite3.Connection, installed: Mapping[str, ModelCard], digest_of: DigestOf, recovered: bool) -> None:
     connection.execute(
         "CREATE TEMP TABLE broken (image_id INTEGER, model_id INTEGER, PRIMARY KEY (image_id, model_id)) WITHOUT ROWID"
     )
-    # Whatever is mended, every folder is compared with what is known of it again.
+    # After a repair, the next index run compares every folder file by file.
     connection.execute("UPDATE folders SET listing = NULL, listed_model_id = NULL, listed_finder_id = NULL")
     before = _predicted(connection)
     _repair_models(connection, installed)
@@ -64,7 +71,7 @@ def repair(connection: sqlite3.Connection, installed: Mapping[str, ModelCard], d
 
 
 def _repair_models(connection: sqlite3.Connection, installed: Mapping[str, ModelCard]) -> None:
-    """Describe models anew from the installed that there are; one without a card goes, with what it said."""
+    """Restore the cards of models from installed models; delete models without a card."""
     known = connection.execute("SELECT id, key, weights_digest, precision FROM models").fetchall()
     by_weights = {card.weights_digest: card for card in installed.values()}
     bad = {number for number, card in stored_cards(connection).items() if card is None}
@@ -77,9 +84,8 @@ def _repair_models(connection: sqlite3.Connection, installed: Mapping[str, Model
             and not connection.execute("SELECT 1 FROM models WHERE key = ? AND id != ?", (card.key, number)).fetchone()
         ):
             connection.execute(
-                "UPDATE models SET key = ?, name = ?, architecture = ?, weights_digest = ?, labels = ?, input = ?, "
-                "embedding_size = ?, spaces = ?, backbone_digest = ?, precision = ? WHERE id = ?",
-                (*_columns(card), number),
+                f"UPDATE models SET {', '.join(f'{column} = ?' for column in COLUMNS)} WHERE id = ?",
+                (*card_to_values(card), number),
             )
             bad.discard(number)
     cards = {number: card for number, card in stored_cards(connection).items() if card is not None}
@@ -96,27 +102,21 @@ def _repair_models(connection: sqlite3.Connection, installed: Mapping[str, Model
         )
     for number in bad:
         connection.execute("DELETE FROM models WHERE id = ?", (number,))
-    if not cards and installed:  # runs need one
+    if not cards and installed:  # runs refer to a model
         _add_model(connection, next(iter(installed.values())))
 
 
 def _add_model(connection: sqlite3.Connection, card: ModelCard) -> None:
     connection.execute("INSERT OR IGNORE INTO embedders (key) VALUES (?)", (card.embedder_key,))
     connection.execute(
-        "INSERT INTO models (key, name, architecture, weights_digest, labels, input, embedding_size, spaces, backbone_digest, "
-        "precision, embedder_id) SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, id FROM embedders WHERE key = ?",
-        (*_columns(card), card.embedder_key),
+        f"INSERT INTO models ({', '.join(COLUMNS)}, embedder_id) SELECT {', '.join('?' * len(COLUMNS))}, id FROM embedders "
+        "WHERE key = ?",
+        (*card_to_values(card), card.embedder_key),
     )
 
 
-def _columns(card: ModelCard) -> tuple[object, ...]:
-    labels, given, spaces = json.dumps(list(card.labels)), json.dumps(asdict(card.input)), json.dumps(dict(card.spaces))
-    facts = (card.key, card.name, card.architecture, card.weights_digest, labels, given)
-    return (*facts, card.embedding_size, spaces, card.backbone_digest, card.precision)
-
-
 def _repair_references(connection: sqlite3.Connection) -> None:
-    """Give rows that name what is not there something to name, or, where they can be made anew, delete them."""
+    """Give rows with broken references a row to refer to, or delete them if they can be computed again."""
     for statement in (
         "INSERT OR IGNORE INTO broken SELECT image_id, model_id FROM predictions "
         "WHERE finder_id IS NOT NULL AND finder_id NOT IN (SELECT id FROM finders)",
@@ -129,7 +129,7 @@ def _repair_references(connection: sqlite3.Connection) -> None:
         "SELECT 0, 0, '[]', min(id), 0, 'died', '{}' FROM models WHERE NOT EXISTS (SELECT 1 FROM runs) "
         "AND EXISTS (SELECT 1 FROM files) HAVING min(id) IS NOT NULL",
         "UPDATE files SET appeared_run_id = (SELECT min(id) FROM runs) WHERE appeared_run_id NOT IN (SELECT id FROM runs)",
-        # A file whose folder is not known any more keeps its picture; it cannot be found, and the next index finds it anew.
+        # A file whose folder is lost keeps its image; it is marked gone, and the next index run finds the file again.
         "INSERT INTO folders (id, path) SELECT DISTINCT folder_id, CAST('/lost-folder-' || folder_id AS BLOB) FROM files "
         "WHERE folder_id NOT IN (SELECT id FROM folders)",
     ):
@@ -141,11 +141,11 @@ def _repair_references(connection: sqlite3.Connection) -> None:
 
 
 def _repair_images(connection: sqlite3.Connection, digest_of: DigestOf) -> None:
-    """Give every picture that a file or label names a row and a digest: from the file's bytes, or, for a label, a number's."""
+    """Restore images that files and labels refer to: the digest from a file's bytes or, for a label, from the image's id."""
     for (image_id,) in connection.execute("SELECT id FROM images WHERE length(digest) != 32").fetchall():
         connection.execute("DELETE FROM images WHERE id = ?", (image_id,))
     for (image_id,) in connection.execute(_MISSING_IMAGES).fetchall():
-        _restore_picture(connection, image_id, _from_file(connection, image_id, digest_of))
+        _restore_image(connection, image_id, _from_file(connection, image_id, digest_of))
     connection.execute("UPDATE images SET width = 0, height = 0 WHERE width <= 0 OR height <= 0")
     connection.execute("DELETE FROM predictions WHERE image_id NOT IN (SELECT id FROM images)")
     connection.execute("DELETE FROM embeddings WHERE image_id NOT IN (SELECT id FROM images)")
@@ -170,7 +170,7 @@ def _from_file(connection: sqlite3.Connection, image_id: int, digest_of: DigestO
     return None
 
 
-def _restore_picture(connection: sqlite3.Connection, image_id: int, digest: bytes | None) -> None:
+def _restore_image(connection: sqlite3.Connection, image_id: int, digest: bytes | None) -> None:
     labelled = connection.execute("SELECT 1 FROM labels WHERE image_id = ?", (image_id,)).fetchone()
     same = connection.execute("SELECT id FROM images WHERE digest = ?", (digest,)).fetchone() if digest else None
     if same is not None:
@@ -187,28 +187,28 @@ def _restore_picture(connection: sqlite3.Connection, image_id: int, digest: byte
 
 
 def _repair_predictions(connection: sqlite3.Connection) -> set[int]:
-    """Delete what models would say again, with all regions of the picture; correct what follows from what is there.
+    """Delete broken predictions with all regions of their images; correct emotions and scores that do not follow from the rest.
 
-    The models of which something was corrected.
+    Returns the ids of the models with corrections.
     """
     installed = stored_cards(connection)
     changed: set[int] = set()
     corrected = []
-    for portion in broken_predictions(connection, installed, _nobody):
-        for one in portion:
+    for chunk in broken_predictions(connection, installed, _no_progress):
+        for one in chunk:
             if one.emotion is None:
                 connection.execute("INSERT OR IGNORE INTO broken VALUES (?, ?)", (one.image_id, one.model_id))
             else:
                 corrected.append((one.emotion, one.score, one.id))
                 changed.add(one.model_id)
     connection.executemany("UPDATE predictions SET emotion = ?, score = ? WHERE id = ?", corrected)
-    spoilt = [one for portion in broken_embeddings(connection, installed, _nobody) for one in portion]
+    spoilt = [one for chunk in broken_embeddings(connection, installed, _no_progress) for one in chunk]
     connection.executemany(
         "INSERT OR IGNORE INTO broken SELECT p.image_id, p.model_id FROM predictions p JOIN models m ON m.id = p.model_id "
         "WHERE p.image_id = ? AND m.embedder_id = ?",
-        [(image_id, embedder) for _, image_id, embedder in spoilt],
+        [(one.image_id, one.embedder_id) for one in spoilt],
     )
-    connection.executemany("DELETE FROM embeddings WHERE id = ?", [(number,) for number, _, _ in spoilt])
+    connection.executemany("DELETE FROM embeddings WHERE id = ?", [(one.id,) for one in spoilt])
     connection.execute(
         "INSERT OR IGNORE INTO broken SELECT p.image_id, p.model_id FROM predictions p JOIN models m ON m.id = p.model_id "
         f"WHERE {NO_EMBEDDING}"
@@ -221,7 +221,7 @@ def _repair_predictions(connection: sqlite3.Connection) -> set[int]:
 
 
 def _predicted(connection: sqlite3.Connection) -> dict[int, tuple[int, int, bool]]:
-    """For each model, how many predictions there are, the last one's id, and whether a generation covers it."""
+    """Return, for each model, the number of predictions, the last one's id, and whether no generation covers it."""
     query = (
         "SELECT model_id, count(*), max(id), max(id) > coalesce((SELECT max(last_prediction_id) FROM generations g "
         "WHERE g.model_id = p.model_id), 0) FROM predictions p GROUP BY model_id"
@@ -230,7 +230,7 @@ def _predicted(connection: sqlite3.Connection) -> dict[int, tuple[int, int, bool
 
 
 def _renew_generations(connection: sqlite3.Connection, models: set[int]) -> None:
-    """Begin the history of models anew: no vector index that was kept before is trusted any more."""
+    """Replace the generations of models by a new one, so that no earlier vector index is used any more."""
     behind = {model for model, (_, _, late) in _predicted(connection).items() if late}
     for model in models | behind:
         connection.execute("DELETE FROM generations WHERE model_id = ?", (model,))
@@ -241,5 +241,5 @@ def _renew_generations(connection: sqlite3.Connection, models: set[int]) -> None
         )
 
 
-def _nobody(_rows: int) -> None:
-    """Hears of no progress: what is mended was looked at just now."""
+def _no_progress(_rows: int) -> None:
+    """Ignore progress: the check before the repair has reported it."""

@@ -1,70 +1,63 @@
-"""Forgetting what has been gone for long: files first, then the pictures that nothing holds any more."""
+"""Retention: missing files are forgotten first, then the images that nothing refers to."""
 
 from __future__ import annotations
 
-import secrets
+from sqlalchemy import Connection, Engine, Select, delete, exists, select
 
-from sqlalchemy import Connection, Engine, delete, exists, func, insert, literal, select
-
-from db.sqlite.prediction_rows import chunks
-from db.sqlite.schema import EmbeddingRow, FileRow, FolderRow, GenerationRow, ImageRow, LabelRow, PredictionRow
+from db.schema import EmbeddingRow, FileRow, FolderRow, ImageRow, LabelRow, PredictionRow
+from db.sql.dialect import chunks, inline
+from db.sql.prediction_rows import renew_generation_token
 from indexer.domain.files import FileState
 
-_DELETE_CHUNK_ROWS = 20_000
-"""Files or pictures a transaction: with their embeddings some 50 MB of write-ahead log."""
 
+def expire(engine: Engine, before: float, chunk_rows: int) -> int:
+    """Forget files missing since before a time, see `indexer.ports.store_writer.StoreWriter.expire`; return their number.
 
-def expire(engine: Engine, before: float) -> int:
-    """As `indexer.ports.store_writer.StoreWriter.expire`."""
-    expired = pictures = 0
+    A transaction deletes at most `chunk_rows` files and as many images.
+    """
+    expired = images = 0
     while True:
         with engine.begin() as connection:
-            files = _forget_files(connection, before)
+            files = _forget_files(connection, before, chunk_rows)
             expired += files
-            if expired and files < _DELETE_CHUNK_ROWS:
-                # In the same transaction: who is killed after it would not look for pictures again until more files expire.
-                pictures = _forget_pictures(connection)
-        if files < _DELETE_CHUNK_ROWS:
+            if expired and files < chunk_rows:
+                # In the same transaction: if moodex were killed after it, images would stay until more files expire.
+                images = _forget_images(connection, chunk_rows)
+        if files < chunk_rows:
             break
-    while pictures == _DELETE_CHUNK_ROWS:
+    while images == chunk_rows:
         with engine.begin() as connection:
-            pictures = _forget_pictures(connection)
+            images = _forget_images(connection, chunk_rows)
     return expired
 
 
-def _forget_files(connection: Connection, before: float) -> int:
-    # The state stands in the SQL itself, for SQLite to see that the index of such files fits.
-    gone = FileRow.state == literal(FileState.GONE.value, literal_execute=True)
-    rows = connection.execute(
-        select(FileRow.id, FileRow.folder_id).where(gone, FileRow.gone_at < before).limit(_DELETE_CHUNK_ROWS)
-    ).all()
+def _forget_files(connection: Connection, before: float, limit: int) -> int:
+    missing = FileRow.state == inline(FileState.GONE.value)
+    query = select(FileRow.id, FileRow.folder_id).where(missing, FileRow.gone_at < before).limit(limit)
+    rows = connection.execute(query).all()
     for chunk in chunks([row.id for row in rows]):
         connection.execute(delete(FileRow.table).where(FileRow.id.in_(chunk)))
-    holds = exists().where(FileRow.folder_id == FolderRow.id)
+    has_files = exists().where(FileRow.folder_id == FolderRow.id)
     for chunk in chunks(sorted({row.folder_id for row in rows})):
-        connection.execute(delete(FolderRow.table).where(FolderRow.id.in_(chunk), ~holds))
+        connection.execute(delete(FolderRow.table).where(FolderRow.id.in_(chunk), ~has_files))
     return len(rows)
 
 
-def _forget_pictures(connection: Connection) -> int:
-    filed = exists().where(FileRow.image_id == ImageRow.id)
-    labelled = exists().where(LabelRow.image_id == ImageRow.id)
-    images = connection.execute(select(ImageRow.id).where(~filed, ~labelled).limit(_DELETE_CHUNK_ROWS)).scalars().all()
+def _forget_images(connection: Connection, limit: int) -> int:
+    images = connection.execute(_unused_images(limit)).scalars().all()
     models: set[int] = set()
     for chunk in chunks(images):
-        said = PredictionRow.image_id.in_(chunk)
-        models.update(connection.execute(select(PredictionRow.model_id).where(said).distinct()).scalars())
-        connection.execute(delete(PredictionRow.table).where(said))
+        predicted = PredictionRow.image_id.in_(chunk)
+        models.update(connection.execute(select(PredictionRow.model_id).where(predicted).distinct()).scalars())
+        connection.execute(delete(PredictionRow.table).where(predicted))
         connection.execute(delete(EmbeddingRow.table).where(EmbeddingRow.image_id.in_(chunk)))
         connection.execute(delete(ImageRow.table).where(ImageRow.id.in_(chunk)))
     for model_id in sorted(models):
-        _note_generation(connection, model_id)
+        renew_generation_token(connection, model_id)
     return len(images)
 
 
-def _note_generation(connection: Connection, model_id: int) -> None:
-    """A new token for a model that has lost predictions, so that its index is looked over. The last id stays: none came."""
-    last = select(func.max(GenerationRow.last_prediction_id)).where(GenerationRow.model_id == model_id)
-    generation = {"model_id": model_id, "last_prediction_id": connection.execute(last).scalar(), "token": secrets.token_hex(16)}
-    if generation["last_prediction_id"] is not None:
-        connection.execute(insert(GenerationRow.table), [generation])
+def _unused_images(limit: int) -> Select[int]:
+    has_files = exists().where(FileRow.image_id == ImageRow.id)
+    has_label = exists().where(LabelRow.image_id == ImageRow.id)
+    return select(ImageRow.id).where(~has_files, ~has_label).limit(limit)

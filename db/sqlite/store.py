@@ -1,4 +1,4 @@
-"""The SQLite store: both halves, and the schedule, in one object."""
+"""The SQLite store: reader, writer and scheduled jobs in one object."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
+from db.sql.tuning import DEFAULT_TUNING, StoreTuning
 from db.sqlite.engine import open_engine
 from db.sqlite.jobs import SqliteJobs
 from db.sqlite.reader import SqliteReader
@@ -15,11 +16,11 @@ from db.sqlite.writer import SqliteWriter
 class SqliteStore(SqliteWriter, SqliteReader, SqliteJobs):
     """Implements `indexer.ports.store.Store` over one SQLite file."""
 
-    def __init__(self, path: Path, reading: bool = False) -> None:
-        """`reading`: as in `open_engine`."""
+    def __init__(self, path: Path, reading: bool = False, tuning: StoreTuning | None = None) -> None:
+        """Open, create or migrate a database file. `reading` and errors are those of `open_engine`."""
         self.path = path
         self._engine: Engine = open_engine(path, reading)
-        SqliteWriter.__init__(self, self._engine)
+        SqliteWriter.__init__(self, self._engine, tuning or DEFAULT_TUNING)
         SqliteReader.__init__(self, self._engine)
         SqliteJobs.__init__(self, self._engine)
 
@@ -30,5 +31,5 @@ class SqliteStore(SqliteWriter, SqliteReader, SqliteJobs):
         self.close()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the connections to the file."""
         self._engine.dispose()

@@ -1,47 +1,25 @@
-"""The half of the SQLite store that indexing writes: scans, pending work, batches, moves."""
+"""The writing half of the SQLite store: models, runs, scans, pending files, batches, labels."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from sqlalchemy import (
-    BindParameter,
-    ColumnElement,
-    Connection,
-    Engine,
-    and_,
-    bindparam,
-    delete,
-    exists,
-    func,
-    insert,
-    or_,
-    select,
-    update,
-)
-from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy import Engine, delete, insert, select, update
 
-from db.sqlite.file_rows import detect_moves, file_under, finish_files, folder_under, record_files
-from db.sqlite.page_anchors import build_page_anchors
-from db.sqlite.prediction_rows import chunks, embedded, rescore, rewrite_predictions, write_predictions
+from db.schema import EmbedderRow, FaceDetectorRow, GenerationRow, ImageRow, LabelRow, RunRow
+from db.sql import write_statements as statements
+from db.sql.dialect import chunks, greatest, insert_missing
+from db.sql.file_rows import detect_moves, finish_files, mark_missing, record_files
+from db.sql.page_anchors import build_page_anchors
+from db.sql.prediction_rows import delete_predictions, next_prediction_ids, rewrite_predictions, write_predictions
+from db.sql.tuning import DEFAULT_TUNING, StoreTuning
+from db.sql.unpacking import connect_for_reading
+from db.sqlite.model_rows import card_to_row
+from db.sqlite.rescoring import rescore
 from db.sqlite.retention import expire
-from db.sqlite.schema import (
-    EmbedderRow,
-    EmbeddingRow,
-    FaceDetectorRow,
-    FileRow,
-    FolderRow,
-    GenerationRow,
-    ImageRow,
-    LabelRow,
-    ModelRow,
-    PredictionRow,
-    RunRow,
-)
 from indexer.domain.files import Failure, FileStamp, FileState
 from indexer.domain.runs import DIED, RUNNING, WHY_IT_DIED
 from indexer.ports.store_writer import CommitBatch, FolderScanResult, KnownFile, PendingFile
@@ -50,50 +28,29 @@ if TYPE_CHECKING:
     from indexer.domain.models import ModelCard
     from indexer.ports.store_writer import Score
 
-_DELETE_CHUNK_ROWS = 20_000
-"""Predictions a transaction: with their embeddings some 50 MB of write-ahead log."""
+_DIALECT = "sqlite"
 
 
 class SqliteWriter:
     """Implements `indexer.ports.store_writer.StoreWriter`."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, tuning: StoreTuning = DEFAULT_TUNING) -> None:
         self._engine = engine
+        self._tuning = tuning
 
     def register_model(self, card: ModelCard) -> int:
         with self._engine.begin() as connection:
-            # A model that was stored before its backbone was known has an embedder of its own: now that gets its true name.
-            own = select(ModelRow.embedder_id).where(ModelRow.key == card.key)
-            named = select(EmbedderRow.id).where(EmbedderRow.key == card.embedder_key)
-            nameless = update(EmbedderRow.table).where(EmbedderRow.id.in_(own), EmbedderRow.key == card.key, ~named.exists())
-            connection.execute(nameless.values(key=card.embedder_key))
-            connection.execute(upsert(EmbedderRow.table).values(key=card.embedder_key).on_conflict_do_nothing())
-            embedder = select(EmbedderRow.id).where(EmbedderRow.key == card.embedder_key).scalar_subquery()
-            connection.execute(
-                upsert(ModelRow.table)
-                .values(
-                    key=card.key,
-                    name=card.name,
-                    architecture=card.architecture,
-                    weights_digest=card.weights_digest,
-                    labels=list(card.labels),
-                    input=asdict(card.input),
-                    embedding_size=card.embedding_size,
-                    spaces=dict(card.spaces),
-                    backbone_digest=card.backbone_digest,
-                    precision=card.precision,
-                    embedder_id=embedder,
-                )
-                .on_conflict_do_update(index_elements=["key"], set_={"name": card.name})
-            )
-            return connection.execute(select(ModelRow.id).where(ModelRow.key == card.key)).scalar_one()
+            connection.execute(statements.rename_embedder(card.key, card.embedder_key))
+            connection.execute(insert_missing(_DIALECT, EmbedderRow.table).values(key=card.embedder_key))
+            connection.execute(statements.upsert_model(_DIALECT, card_to_row(card), card.embedder_key))
+            return connection.execute(statements.model_id_of(card.key)).scalar_one()
 
     def begin_run(self, roots: Sequence[bytes], model_id: int, detector: str | None = None) -> int:
         with self._engine.begin() as connection:
             died = update(RunRow.table).where(RunRow.outcome == RUNNING)
             connection.execute(died.values(outcome=DIED, reason=WHY_IT_DIED))
             if detector is not None:
-                connection.execute(upsert(FaceDetectorRow.table).values(key=detector).on_conflict_do_nothing())
+                connection.execute(insert_missing(_DIALECT, FaceDetectorRow.table).values(key=detector))
             run = insert(RunRow.table).values(
                 started_at=time.time(),
                 roots=[os.fsdecode(root) for root in roots],
@@ -107,66 +64,40 @@ class SqliteWriter:
 
     def finish_run(self, run_id: int, outcome: str, counts: Mapping[str, int], reason: str | None = None) -> None:
         with self._engine.begin() as connection:
-            done = update(RunRow.table).where(RunRow.id == run_id)
-            ended = func.max(RunRow.started_at, time.time())  # the clock may have been set back
-            connection.execute(done.values(ended_at=ended, outcome=outcome, counts=dict(counts), reason=reason))
-            build_page_anchors(connection, _model_of(connection, run_id))
+            finished = update(RunRow.table).where(RunRow.id == run_id)
+            ended_at = greatest(RunRow.started_at, time.time())  # the clock may have been set back
+            connection.execute(finished.values(ended_at=ended_at, outcome=outcome, counts=dict(counts), reason=reason))
+            model_id = connection.execute(statements.model_of_run(run_id)).scalar_one()
+            build_page_anchors(connection, model_id, self._tuning)
 
     def forget_run(self, run_id: int) -> None:
         with self._engine.begin() as connection:
-            build_page_anchors(connection, _model_of(connection, run_id))
+            model_id = connection.execute(statements.model_of_run(run_id)).scalar_one()
+            build_page_anchors(connection, model_id, self._tuning)
             connection.execute(delete(RunRow.table).where(RunRow.id == run_id))
 
     def known_files(self, folder: bytes, run_id: int) -> dict[bytes, KnownFile]:
-        predicted = exists().where(PredictionRow.image_id == FileRow.image_id, _as_in(run_id))
-        query = (
-            select(
-                FileRow.name,
-                FileRow.id,
-                FileRow.size,
-                FileRow.mtime_ns,
-                FileRow.state,
-                FileRow.failure_kind,
-                FileRow.failure_reason,
-                predicted,
-            )
-            .join(FolderRow.table, FolderRow.id == FileRow.folder_id)
-            .where(FolderRow.path == folder)
-        )
-        with self._engine.connect() as connection:
+        with connect_for_reading(self._engine) as connection:
             return {
                 name: KnownFile(
-                    file_id, FileStamp(size, mtime), FileState(state), Failure(kind, why or "") if kind else None, has
+                    file_id, FileStamp(size, mtime), FileState(state), Failure(kind, why or "") if kind else None, predicted
                 )
-                for name, file_id, size, mtime, state, kind, why, has in connection.execute(query)
+                for name, file_id, size, mtime, state, kind, why, predicted in connection.execute(
+                    statements.files_in_folder(folder, run_id)
+                )
             }
 
     def known_folders(self, root: bytes) -> list[bytes]:
-        with self._engine.connect() as connection:
-            return list(connection.execute(select(FolderRow.path).where(folder_under(root))).scalars())
+        with connect_for_reading(self._engine) as connection:
+            return list(connection.execute(statements.folders_under(root)).scalars())
 
     def unchanged_folder_digests(self, root: bytes, run_id: int) -> dict[bytes, bytes]:
-        same_look = and_(
-            FolderRow.listed_model_id == RunRow.model_id, FolderRow.listed_finder_id.is_not_distinct_from(RunRow.finder_id)
-        )
-        unsettled = select(FileRow.folder_id).where(FileRow.state.in_((FileState.PENDING, FileState.FAILED)))
-        query = (
-            select(FolderRow.path, FolderRow.listing)
-            .join(RunRow.table, and_(RunRow.id == run_id, same_look))
-            .where(folder_under(root), FolderRow.listing.is_not(None), FolderRow.id.not_in(unsettled))
-        )
-        with self._engine.connect() as connection:
-            return {path: listing for path, listing in connection.execute(query) if listing is not None}
+        with connect_for_reading(self._engine) as connection:
+            return dict(connection.execute(statements.unchanged_folders(root, run_id)).all())
 
     def count_files(self, root: bytes) -> int:
-        query = (
-            select(func.count())
-            .select_from(FileRow.table)
-            .join(FolderRow.table)
-            .where(file_under(root), FileRow.state != FileState.GONE)
-        )
-        with self._engine.connect() as connection:
-            return connection.execute(query).scalar_one()
+        with connect_for_reading(self._engine) as connection:
+            return connection.execute(statements.count_present_files(root)).scalar_one()
 
     def record_scan(self, run_id: int, notes: Sequence[FolderScanResult]) -> None:
         if notes:
@@ -174,31 +105,23 @@ class SqliteWriter:
                 record_files(connection, run_id, notes)
 
     def count_pending(self, roots: Sequence[bytes]) -> int:
-        query = select(func.count()).select_from(FileRow.table).join(FolderRow.table).where(_waiting(roots))
-        with self._engine.connect() as connection:
-            return connection.execute(query).scalar_one()
+        with connect_for_reading(self._engine) as connection:
+            return connection.execute(statements.count_pending(roots)).scalar_one()
 
     def pending(self, roots: Sequence[bytes], after: int, limit: int) -> list[PendingFile]:
-        query = (
-            select(FileRow.id, FolderRow.path, FileRow.name, FileRow.size, FileRow.mtime_ns)
-            .join(FolderRow.table, FolderRow.id == FileRow.folder_id)
-            .where(_waiting(roots), FileRow.id > after)
-            .order_by(FileRow.id)
-            .limit(limit)
-        )
-        with self._engine.connect() as connection:
+        with connect_for_reading(self._engine) as connection:
             return [
                 PendingFile(file_id, os.path.join(folder, name), FileStamp(size, mtime))
-                for file_id, folder, name, size, mtime in connection.execute(query)
+                for file_id, folder, name, size, mtime in connection.execute(statements.next_pending(roots, after, limit))
             ]
 
     def has_prediction(self, digest: bytes, run_id: int) -> bool:
         with self._engine.connect() as connection:
-            return connection.execute(_IS_PREDICTED, {"digest": digest, "run": run_id}).first() is not None
+            return connection.execute(statements.HAS_PREDICTION, {"digest": digest, "run": run_id}).first() is not None
 
     def commit(self, run_id: int, batch: CommitBatch) -> None:
         with self._engine.begin() as connection:
-            images = _image_ids(connection, batch)
+            images = statements.store_images(connection, batch)
             if batch.predicted:
                 write_predictions(connection, run_id, images, batch.predicted)
             done = [(file, images[entry.image.digest]) for entry in batch.predicted for file in entry.files]
@@ -211,12 +134,10 @@ class SqliteWriter:
 
     def mark_missing(self, file_ids: Sequence[int]) -> None:
         with self._engine.begin() as connection:
-            for chunk in chunks(file_ids):
-                gone = update(FileRow.table).where(FileRow.id.in_(chunk))
-                connection.execute(gone.values(state=FileState.GONE, failure_kind=None, failure_reason=None, gone_at=time.time()))
+            mark_missing(connection, file_ids, time.time())
 
     def expire(self, before: float) -> int:
-        return expire(self._engine, before)
+        return expire(self._engine, before, self._tuning.delete_chunk_rows)
 
     def label(self, emotions: Mapping[bytes, str | None]) -> None:
         now = time.time()
@@ -225,7 +146,11 @@ class SqliteWriter:
                 known = connection.execute(select(ImageRow.id, ImageRow.digest).where(ImageRow.digest.in_(chunk))).all()
                 given = {image_id: emotions[digest] for image_id, digest in known}
                 connection.execute(delete(LabelRow.table).where(LabelRow.image_id.in_(given)))
-                rows = [{"image_id": key, "emotion": word, "said_at": now} for key, word in given.items() if word is not None]
+                rows = [
+                    {"image_id": image_id, "emotion": emotion, "said_at": now}
+                    for image_id, emotion in given.items()
+                    if emotion is not None
+                ]
                 if rows:
                     connection.execute(insert(LabelRow.table), rows)
                 rewrite_predictions(connection, list(given))
@@ -233,85 +158,20 @@ class SqliteWriter:
     def rescore(self, source: int, target: int, score: Score, advance: Callable[[int], None]) -> int:
         with self._engine.begin() as connection:
             rescored = rescore(connection, source, target, score, advance)
-            build_page_anchors(connection, target)
+            build_page_anchors(connection, target, self._tuning)
             return rescored
 
     def forget_model(self, model_id: int) -> int:
         forgotten = after = 0
         while True:
             with self._engine.begin() as connection:
-                ids = _next_ids(connection, model_id, after)
+                ids = connection.execute(next_prediction_ids(model_id, after, self._tuning.delete_chunk_rows)).scalars().all()
+                is_last = len(ids) < self._tuning.delete_chunk_rows
                 if ids:
-                    _forget_predictions(connection, model_id, after, ids[-1])
-                if len(ids) < _DELETE_CHUNK_ROWS:
+                    delete_predictions(connection, model_id, after, ids[-1])
+                if is_last:
                     connection.execute(delete(GenerationRow.table).where(GenerationRow.model_id == model_id))
             forgotten += len(ids)
-            if len(ids) < _DELETE_CHUNK_ROWS:
+            if is_last:
                 return forgotten
             after = ids[-1]
-
-
-def _next_ids(connection: Connection, model_id: int, after: int) -> Sequence[int]:
-    """The next predictions of a model, as they lie."""
-    row = PredictionRow
-    some = select(row.id).where(row.model_id + 0 == model_id, row.id > after).order_by(row.id).limit(_DELETE_CHUNK_ROWS)
-    return connection.execute(some).scalars().all()
-
-
-def _forget_predictions(connection: Connection, model_id: int, after: int, last: int) -> None:
-    """Delete a model's predictions with ids after one and up to another, and the embeddings that no other model shares."""
-    row = PredictionRow
-    some = and_(row.model_id + 0 == model_id, row.id > after, row.id <= last)
-    others, sharing = row.table.alias(), ModelRow.table.alias()
-    shared = exists().where(
-        sharing.c.embedder_id == EmbeddingRow.embedder_id,
-        sharing.c.id != model_id,
-        others.c.model_id == sharing.c.id,
-        others.c.image_id == EmbeddingRow.image_id,
-        others.c.region == EmbeddingRow.region,
-    )
-    alone = select(EmbeddingRow.id).select_from(embedded()).where(some, ~shared)
-    connection.execute(delete(EmbeddingRow.table).where(EmbeddingRow.id.in_(alone)))
-    connection.execute(delete(row.table).where(some))
-
-
-def _model_of(connection: Connection, run_id: int) -> int:
-    return connection.execute(select(RunRow.model_id).where(RunRow.id == run_id)).scalar_one()
-
-
-def _as_in(run_id: int | BindParameter[int]) -> ColumnElement[bool]:
-    """Whether a prediction is by a run's model, in regions that were found as the run finds them."""
-    same_finder = PredictionRow.finder_id.is_not_distinct_from(RunRow.finder_id)
-    return and_(RunRow.id == run_id, PredictionRow.model_id == RunRow.model_id, same_finder)
-
-
-_IS_PREDICTED = (
-    select(PredictionRow.id)
-    .join(ImageRow.table, ImageRow.id == PredictionRow.image_id)
-    .join(RunRow.table, RunRow.id == bindparam("run"))
-    .where(ImageRow.digest == bindparam("digest"), _as_in(bindparam("run")))
-    .limit(1)
-)
-"""Asked for every file: putting it together takes three times as long as asking it."""
-
-
-def _waiting(roots: Sequence[bytes]) -> ColumnElement[bool]:
-    return and_(FileRow.state == FileState.PENDING, or_(*(file_under(root) for root in roots)))
-
-
-def _image_ids(connection: Connection, batch: CommitBatch) -> dict[bytes, int]:
-    new = [entry.image for entry in batch.predicted]
-    if new:
-        statement = upsert(ImageRow.table)
-        # One that a repair knew by its digest alone gets its size back.
-        known = {name: statement.excluded[name] for name in ("width", "height", "format")}
-        connection.execute(
-            statement.on_conflict_do_update(index_elements=["digest"], set_=known, where=ImageRow.width == 0),
-            [{"digest": i.digest, "width": i.width, "height": i.height, "format": i.format} for i in new],
-        )
-    digests = {image.digest for image in new} | {digest for _, digest in batch.linked}
-    ids: dict[bytes, int] = {}
-    for chunk in chunks(sorted(digests)):
-        rows = connection.execute(select(ImageRow.digest, ImageRow.id).where(ImageRow.digest.in_(chunk)))
-        ids.update((digest, image_id) for digest, image_id in rows)
-    return ids

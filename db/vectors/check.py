@@ -1,30 +1,33 @@
-"""Whether the kept vector indexes are what was written, and say what the database says."""
+"""Check that the stored vector indexes are intact and agree with the database."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from db.sqlite.check import stored_cards
+from db.sqlite.errors import reading_rows
+from db.sqlite.model_rows import stored_cards
 from db.sqlite.raw_connection import fetch_chunks, reading
 from db.vectors.faiss_index import FaissVectors
 from db.vectors.files import FaissFiles
 from indexer.domain.health import Finding
 from indexer.domain.models import ModelCard
-from indexer.ports.vectors import NOT_THE_MODELS, Segment
+from indexer.ports.vectors import NOT_THE_MODELS, Generation, Segment
 
-_KEPT = (".faiss", ".rows", ".npz", ".json")
+_INDEX_SUFFIXES = (".faiss", ".rows", ".npz", ".json")
 
 
 def check_vectors(
     database: Path, folder: Path, check_stop: Callable[[], None], advance: Callable[[int], None]
 ) -> Iterator[Finding]:
-    """What is wrong with the kept vector indexes of the models that have predictions; `advance` hears of their rows.
+    """Yield what is wrong with the vector indexes of the models that have predictions.
 
-    Raises sqlite3.DatabaseError where the database is damaged.
+    `advance` receives the number of predictions of every chunk compared. Raises sqlite3.DatabaseError or StoreDamaged for a
+    damaged database.
     """
     files = FaissFiles(folder)
     counts: dict[str, int] = {}
@@ -40,80 +43,91 @@ def check_vectors(
 
 
 def used_models(connection: sqlite3.Connection) -> dict[int, ModelCard]:
-    """The cards of the models that have predictions, by id."""
+    """Return the cards of the models that have predictions, by id."""
     used = "SELECT id FROM models m WHERE EXISTS (SELECT 1 FROM predictions p WHERE p.model_id = m.id)"
     ids = {number for (number,) in connection.execute(used)}
     return {number: card for number, card in stored_cards(connection).items() if card is not None and number in ids}
 
 
 def orphan_files(folder: Path, cards: Sequence[ModelCard]) -> list[Path]:
-    """Files of vector indexes that belong to no model, or that its manifest does not name."""
+    """Return index files that no manifest of the given models names."""
     files = FaissFiles(folder)
     named = {name for card in cards for name in files.names(card)}
     found = folder.iterdir() if folder.is_dir() else ()
-    return sorted(path for path in found if path.suffix in _KEPT and path.name not in named)
+    return sorted(path for path in found if path.suffix in _INDEX_SUFFIXES and path.name not in named)
 
 
 def _wrong(
-    database: Path, files: FaissFiles, model: int, card: ModelCard, advance: Callable[[int], None]
+    database: Path, files: FaissFiles, model_id: int, card: ModelCard, advance: Callable[[int], None]
 ) -> Iterator[tuple[str, int, str]]:
+    """Yield the kind, number and an example of what is wrong with a model's index."""
     if (damage := files.damage(card)) is not None:
         yield "vectors_damaged", 1, f"{card.name}, {damage}"
         return
     segments = files.load(card)
-    # Begun after the files were opened: it has every row that they have.
-    with reading(database) as connection:
-        kept = [segment for segment in segments if _had(connection, model, segment)]
-        end = kept[-1].generation.last_id if kept else 0
-        newest = connection.execute("SELECT max(id) FROM predictions WHERE model_id = ?", (model,)).fetchone()[0] or 0
-        if newest > end or len(kept) < len(segments):
+    # The transaction begins after the files were opened, so that it has every row that they have.
+    with reading(database) as connection, reading_rows(connection):
+        valid = [segment for segment in segments if _had_generation(connection, model_id, segment.generation)]
+        index = _StoredIndex(model_id, card, valid)
+        newest = connection.execute("SELECT max(id) FROM predictions WHERE model_id = ?", (model_id,)).fetchone()[0] or 0
+        if newest > index.last_id or len(valid) < len(segments):
             yield "vectors_behind", 1, card.name
-        wrong, first = _compared(connection, (model, card, end), kept, advance)
+        wrong, first = _compare(connection, index, advance)
     if wrong:
         yield "vectors_wrong", wrong, f"{card.name}, row {first}"
 
 
-def _had(connection: sqlite3.Connection, model: int, segment: Segment) -> bool:
+@dataclass(frozen=True, slots=True)
+class _StoredIndex:
+    """The valid segments of a model's index."""
+
+    model_id: int
+    card: ModelCard
+    segments: Sequence[Segment]
+
+    @property
+    def last_id(self) -> int:
+        """The id of the last prediction that the index covers, or 0."""
+        return self.segments[-1].generation.last_id if self.segments else 0
+
+    def rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the ids, int64, emotions, uint8, and scores, float32, of all rows, by id."""
+        layouts = [segment.vectors.layout for segment in self.segments if isinstance(segment.vectors, FaissVectors)]
+        ids = np.concatenate([np.empty(0, dtype=np.int64), *(layout.ids for layout in layouts)])
+        scores = np.concatenate([np.empty(0, dtype=np.float32), *(-layout.falling for layout in layouts)])
+        emotions = np.full(len(ids), NOT_THE_MODELS, dtype=np.uint8)
+        start = 0
+        for layout in layouts:
+            for emotion, (low, high) in layout.parts.items():
+                emotions[start + low : start + high] = emotion
+            start += len(layout)
+        order = np.argsort(ids, kind="stable")
+        return ids[order], emotions[order], scores[order]
+
+
+def _had_generation(connection: sqlite3.Connection, model_id: int, generation: Generation) -> bool:
     query = "SELECT 1 FROM generations WHERE model_id = ? AND last_prediction_id = ? AND token = ?"
-    generation = segment.generation
-    return connection.execute(query, (model, generation.last_id, generation.token)).fetchone() is not None
+    return connection.execute(query, (model_id, generation.last_id, generation.token)).fetchone() is not None
 
 
-def _compared(
-    connection: sqlite3.Connection, which: tuple[int, ModelCard, int], kept: Sequence[Segment], advance: Callable[[int], None]
-) -> tuple[int, int]:
-    """How many stored predictions the kept segments lack or know otherwise, and the first of them."""
-    model, card, end = which
-    ids, emotions, scores = _rows_of(kept)
-    positions = {label: position for position, label in enumerate(card.labels)}
+def _compare(connection: sqlite3.Connection, index: _StoredIndex, advance: Callable[[int], None]) -> tuple[int, int]:
+    """Return how many stored predictions the index lacks or has with another emotion or score, and the id of the first."""
+    ids, emotions, scores = index.rows()
+    positions = {label: position for position, label in enumerate(index.card.labels)}
     wrong, first = 0, 0
+    # "+ 0" keeps SQLite from an index by model, after which it would have to sort.
     query = "SELECT id, emotion, score FROM predictions WHERE model_id + 0 = ? AND id <= ? ORDER BY id"
-    for rows in fetch_chunks(connection.execute(query, (model, end))):
-        stored = np.array([row[0] for row in rows], dtype=np.int64)
-        told = np.array([positions.get(str(row[1]), NOT_THE_MODELS) for row in rows], dtype=np.uint8)
-        sure = np.array([row[2] for row in rows], dtype=np.float32)
-        place = np.searchsorted(ids, stored).clip(max=max(len(ids) - 1, 0))
+    for rows in fetch_chunks(connection.execute(query, (index.model_id, index.last_id))):
+        stored_ids = np.array([row[0] for row in rows], dtype=np.int64)
+        stored_emotions = np.array([positions.get(str(row[1]), NOT_THE_MODELS) for row in rows], dtype=np.uint8)
+        stored_scores = np.array([row[2] for row in rows], dtype=np.float32)
+        place = np.searchsorted(ids, stored_ids).clip(max=max(len(ids) - 1, 0))
         if len(ids):
-            bad = (ids[place] != stored) | (emotions[place] != told) | (scores[place] != sure)
+            bad = (ids[place] != stored_ids) | (emotions[place] != stored_emotions) | (scores[place] != stored_scores)
         else:
-            bad = np.ones(len(stored), dtype=bool)
+            bad = np.ones(len(stored_ids), dtype=bool)
         if bad.any():
-            first = first or int(stored[bad][0])
+            first = first or int(stored_ids[bad][0])
             wrong += int(bad.sum())
         advance(len(rows))
     return wrong, first
-
-
-def _rows_of(kept: Sequence[Segment]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The ids, emotions and scores of all kept rows, by id."""
-    layouts = [segment.vectors.layout for segment in kept if isinstance(segment.vectors, FaissVectors)]
-    ids = np.concatenate([np.empty(0, dtype=np.int64), *(layout.ids for layout in layouts)])
-    scores = np.concatenate([np.empty(0, dtype=np.float32), *(-layout.falling for layout in layouts)])
-    emotions = np.full(len(ids), NOT_THE_MODELS, dtype=np.uint8)
-    start = 0
-    for layout in layouts:
-        for emotion, (low, high) in layout.parts.items():
-            emotions[start + low : start + high] = emotion
-        start += len(layout)
-    order = np.argsort(ids, kind="stable")
-    return ids[order], emotions[order], scores[order]

@@ -1,11 +1,12 @@
-"""Clusters of vectors and short codes of them: which rows of a large index are worth comparing with a query.
+"""Clusters of vectors with short codes: they choose the rows of a large index that are worth comparing with a query.
 
-An inverted file (Sivic and Zisserman 2003): every vector lies in the list of the nearest of some centres, and a search reads the
-lists whose centres are nearest to the query. The lists hold half a byte for every two numbers (product quantisation: Jégou et
-al. 2011), compared in registers (fast scan: André et al. 2015; all of it FAISS's). Codes only choose candidates, which are then
-compared by their vectors. How many lists to read, and how many candidates to compare, is measured on the index itself when it is
-built: the k nearest of a share f of all vectors reach as far as the k / f nearest of all, whatever picks the share, so one curve
-serves every filter.
+The index is an inverted file (Sivic and Zisserman 2003): each vector is in the list of its nearest centre, and a search reads
+the lists whose centres are nearest to the query. A list stores half a byte for every two numbers of a vector (product
+quantization: Jégou et al. 2011) and compares them in registers (fast scan: André et al. 2015). FAISS implements all of it. Codes
+only choose candidates; candidates are compared by their vectors.
+
+The number of lists to read and of candidates to compare is measured on the index when it is built. The k nearest of a share f of
+all vectors reach as far as the k / f nearest of all, if the share is independent of similarity. So one curve serves every filter.
 """
 
 from __future__ import annotations
@@ -26,31 +27,39 @@ if TYPE_CHECKING:
 _ADD_CHUNK_ROWS = 65_536
 _COMPARE_CHUNK_ROWS = 8192
 _TRAINING_ROWS = 64
-"""Vectors a centre that clusters are learned from."""
+"""Training vectors for each centre."""
 
 _KMEANS_ITERATIONS = 10
-_GROWN = 4
-_WORSE = 0.95
-_BITS = 4
-_ASKED = 128
+_RELEARN_GROWTH = 4
+"""Centres are learned again when there are more than this many times as many vectors."""
+
+_RELEARN_NEARNESS = 0.95
+"""Centres are learned again when vectors are less near to them than this share of the first nearness."""
+
+_CODE_BITS = 4
+_PROBE_QUERIES = 128
+"""Vectors of the index that serve as queries when search efforts are measured."""
+
 _RANKS = tuple(16 * 2**step for step in range(9))
-_IN_LISTS = 0.996
-_AMONG_CANDIDATES = 0.998
-"""The share of the neighbours of a rank that the measured numbers of lists, and of candidates, hold: the second cost less."""
+_LIST_RECALL = 0.996
+_CANDIDATE_RECALL = 0.998
+"""Shares of the neighbours up to a rank that measured lists and candidates hold. More candidates cost less than more lists."""
 
-_UNLIKE = 3.0
-"""Standard deviations below the mean at which neighbours are less similar than those of any vector like the others."""
+_UNLIKE_DEVIATIONS = 3.0
+"""Standard deviations below the mean similarity under which a query is unlike the vectors of the index."""
 
-_FURTHER = 4
-"""How many times as far down it is looked, where what was found is too little alike."""
+_RANK_GROWTH = 4
+"""Factor by which the rank grows from one attempt of a search to the next."""
 
-_LEFT_TO_CHANCE = 3
-"""Standard deviations by which a share of the candidates may be smaller than its expectation."""
+_SHARE_DEVIATIONS = 3
+"""Standard deviations by which the candidates that pass a filter may be fewer than expected."""
 
 
 class SearchEffort(NamedTuple):
-    """What finds the neighbours up to a rank among all vectors: lists, nearest first, and candidates, by their codes; and how
-    similar the last of them is at least to a vector like those that there are.
+    """What a search reads to find the neighbours up to a rank among all vectors.
+
+    `lists` is the number of lists, nearest first; `candidates` the number of rows, best codes first; `least` the similarity that
+    the last neighbour has at least, if the query resembles the vectors of the index.
     """
 
     rank: int
@@ -61,9 +70,11 @@ class SearchEffort(NamedTuple):
 
 @dataclass(frozen=True)
 class Clusters:
-    """How many clusters there are, how many vectors there were when their centres were learned, how near vectors were to them
-    then (mean cosine similarity), and what finds the neighbours up to some ranks; `read` gives the FAISS index of the codes,
-    numbered as the vectors are.
+    """Clusters of an index, without the codes, which are read when they are first used.
+
+    `count` is the number of clusters; `learned_from` the number of vectors when their centres were learned; `nearness` the mean
+    cosine similarity of vectors to their centres then; `efforts` what searches read for growing ranks. `read` returns the FAISS
+    index of the codes, whose rows have the numbers of the vectors.
     """
 
     count: int
@@ -74,33 +85,42 @@ class Clusters:
 
     @cached_property
     def index(self) -> Any:
-        """The index of the codes, read when it is first used."""
+        """The FAISS index of the codes."""
         return self.read()
 
     @property
     def is_read(self) -> bool:
-        """Whether the codes are in memory."""
+        """Return whether the codes are in memory."""
         return "index" in vars(self)
 
     def attempts(self, k: int, share: float) -> Iterator[SearchEffort]:
-        """What finds the k nearest of a share of all vectors, should chance have picked it; then, for as long as it was measured,
-        what does where they are further down among all, as where a character seldom feels what is asked for.
+        """Yield search efforts for the `k` nearest of the `share` of vectors that pass a filter, cheapest first.
+
+        The first assumes that the filter is independent of similarity. Each next one searches four times deeper, for filters that
+        are not, such as an emotion that a character seldom shows. They end at the greatest rank that was measured.
         """
         rank = max(k / share, 1)
         while self.efforts and rank <= self.efforts[-1].rank:
-            yield self._effort(rank, k, share)
-            rank *= _FURTHER
+            yield self._effort_at(rank, k, share)
+            rank *= _RANK_GROWTH
 
-    def _effort(self, rank: float, k: int, share: float) -> SearchEffort:
-        ranks = [one.rank for one in self.efforts]
-        lists = np.interp(rank, ranks, [one.lists for one in self.efforts])
-        let_through = share * np.interp(rank, ranks, [one.candidates for one in self.efforts])
-        spread = sqrt(let_through * (1 - share))
-        least = float(np.interp(rank, ranks, [one.least for one in self.efforts]))
-        return SearchEffort(ceil(rank), ceil(lists), max(k, ceil(let_through + _LEFT_TO_CHANCE * spread)), least)
+    def _effort_at(self, rank: float, k: int, share: float) -> SearchEffort:
+        """Interpolate the measured efforts at a rank, with the candidates that pass a filter of a share of all vectors.
+
+        The candidates that pass are binomially distributed; some standard deviations are added to their expected number.
+        """
+        ranks = [effort.rank for effort in self.efforts]
+        lists = np.interp(rank, ranks, [effort.lists for effort in self.efforts])
+        passing = share * np.interp(rank, ranks, [effort.candidates for effort in self.efforts])
+        deviation = sqrt(passing * (1 - share))
+        least = float(np.interp(rank, ranks, [effort.least for effort in self.efforts]))
+        return SearchEffort(ceil(rank), ceil(lists), max(k, ceil(passing + _SHARE_DEVIATIONS * deviation)), least)
 
     def candidates(self, query: Floats, effort: SearchEffort, selector: Any) -> Ids:
-        """Rows that are likely among the nearest to a query, float32, (D,), of those that a FAISS selector lets through."""
+        """Return the rows that are likely nearest to a query, among those that pass a FAISS selector.
+
+        `query` is float32, (D,); the result int64, (n,), n <= `effort.candidates`. Raises RuntimeError for damaged codes.
+        """
         parameters = faiss.SearchParametersIVF(sel=selector, nprobe=effort.lists)  # type: ignore[call-arg]  # set from keywords
         rows = self.index.search(query[None], effort.candidates, params=parameters)[1][0]
         found: Ids = rows[rows >= 0]
@@ -108,10 +128,10 @@ class Clusters:
 
 
 def cluster(vectors: Halves, earlier: Clusters | None = None) -> Clusters:
-    """Clusters of unit vectors, (N, D).
+    """Cluster unit vectors, float16, (N, D).
 
-    The centres are `earlier` ones where they fit: they are learned anew when the vectors have become several times as many, or
-    lie further from them than they did. Deterministic for the same threads.
+    The centres of `earlier` are used again unless there are several times as many vectors, or they are less near to them. The
+    result is deterministic for the same number of threads.
     """
     random = np.random.default_rng(0)
     size = vectors.shape[1]
@@ -120,8 +140,8 @@ def cluster(vectors: Halves, earlier: Clusters | None = None) -> Clusters:
     sample = vectors[some].astype(np.float32)
     centres, learned_from, nearness = _centres(sample, count, len(vectors), earlier)
     parts = size if size % 2 else size // 2
-    index = faiss.IndexIVFPQFastScan(_flat(centres), size, len(centres), parts, _BITS, faiss.METRIC_INNER_PRODUCT)
-    index.by_residual = True  # what a vector has beside its centre: where clusters are tight, all that tells their vectors apart
+    index = faiss.IndexIVFPQFastScan(_flat(centres), size, len(centres), parts, _CODE_BITS, faiss.METRIC_INNER_PRODUCT)
+    index.by_residual = True  # in tight clusters, only the differences from the centre tell vectors apart
     index.train(sample)
     for start in range(0, len(vectors), _ADD_CHUNK_ROWS):
         index.add(vectors[start : start + _ADD_CHUNK_ROWS].astype(np.float32))
@@ -135,11 +155,11 @@ def _flat(vectors: Floats) -> Any:
 
 
 def _centres(sample: Floats, count: int, vectors: int, earlier: Clusters | None) -> tuple[Floats, int, float]:
-    """Centres, (count, D), with the number of vectors they were learned from and how near those were."""
-    if earlier is not None and vectors <= _GROWN * earlier.learned_from:
-        with suppress(RuntimeError):  # FAISS's, of bits that rotted: then as if there were none
+    """Return centres, (count, D), the number of vectors they were learned from, and the nearness of those."""
+    if earlier is not None and vectors <= _RELEARN_GROWTH * earlier.learned_from:
+        with suppress(RuntimeError):  # raised by FAISS for damaged codes: then new centres are learned
             centres: Floats = faiss.downcast_index(earlier.index.quantizer).reconstruct_n(0, earlier.count)
-            if _nearness(centres, sample) >= _WORSE * earlier.nearness:
+            if _nearness(centres, sample) >= _RELEARN_NEARNESS * earlier.nearness:
                 return centres, earlier.learned_from, earlier.nearness
     means = faiss.Kmeans(
         sample.shape[1], count, niter=_KMEANS_ITERATIONS, spherical=True, seed=0, max_points_per_centroid=_TRAINING_ROWS
@@ -154,46 +174,44 @@ def _nearness(centres: Floats, sample: Floats) -> float:
 
 
 def _efforts(index: Any, vectors: Halves, random: np.random.Generator) -> list[SearchEffort]:
-    """What finds the neighbours up to some ranks of vectors taken by chance."""
-    asked = vectors[np.sort(random.choice(len(vectors), min(_ASKED, len(vectors)), replace=False))].astype(np.float32)
+    """Measure what searches must read to find the neighbours of random vectors up to some ranks."""
+    queries = vectors[np.sort(random.choice(len(vectors), min(_PROBE_QUERIES, len(vectors)), replace=False))].astype(np.float32)
     ranks = [rank for rank in _RANKS if rank < len(vectors)]
     if not ranks:
         return []
-    nearest = _nearest(vectors, asked, ranks[-1])
-    lists = index.quantizer.search(asked, index.nlist)[1]
-    near = np.argsort(lists, axis=1)  # of a list among all, seen from a question
-    told = min(2 * ranks[-1], len(vectors))
-    by_codes = index.search(asked, told, params=faiss.SearchParametersIVF(nprobe=index.nlist))[1]  # type: ignore[call-arg]
+    nearest = _nearest(vectors, queries, ranks[-1])
+    list_ranks = np.argsort(index.quantizer.search(queries, index.nlist)[1], axis=1)  # (Q, lists): 0 for the nearest list
+    most = min(2 * ranks[-1], len(vectors))
+    by_codes = index.search(queries, most, params=faiss.SearchParametersIVF(nprobe=index.nlist))[1]  # type: ignore[call-arg]
     efforts: list[SearchEffort] = []
     for low, high in zip([0, *ranks], ranks, strict=False):
-        some = nearest[:, low:high][:, :: max(1, (high - low) // 16)]
-        own = index.quantizer.search(vectors[some.ravel()].astype(np.float32), 1)[1].reshape(some.shape)
-        place = np.take_along_axis(near, own, axis=1)
-        turn = np.array([_places(row, wanted) for row, wanted in zip(by_codes, some, strict=True)])
-        read = 1 + ceil(np.quantile(place, _IN_LISTS))
-        compared = 1 + ceil(np.quantile(turn, _AMONG_CANDIDATES))
-        if efforts:  # what holds a rank holds those before it
-            read, compared = max(read, efforts[-1].lists), max(compared, efforts[-1].candidates)
-        if compared > told:
+        neighbours = nearest[:, low:high][:, :: max(1, (high - low) // 16)]
+        own_lists = index.quantizer.search(vectors[neighbours.ravel()].astype(np.float32), 1)[1].reshape(neighbours.shape)
+        places = np.array([_places(row, wanted) for row, wanted in zip(by_codes, neighbours, strict=True)])
+        lists = 1 + ceil(np.quantile(np.take_along_axis(list_ranks, own_lists, axis=1), _LIST_RECALL))
+        candidates = 1 + ceil(np.quantile(places, _CANDIDATE_RECALL))
+        if efforts:  # a greater rank includes the smaller ones
+            lists, candidates = max(lists, efforts[-1].lists), max(candidates, efforts[-1].candidates)
+        if candidates > most:
             break
-        similar = np.einsum("qd,qd->q", asked, vectors[nearest[:, high - 1]].astype(np.float32))
-        efforts.append(SearchEffort(high, read, compared, float(similar.mean() - _UNLIKE * similar.std())))
+        similar = np.einsum("qd,qd->q", queries, vectors[nearest[:, high - 1]].astype(np.float32))
+        efforts.append(SearchEffort(high, lists, candidates, float(similar.mean() - _UNLIKE_DEVIATIONS * similar.std())))
     return efforts
 
 
 def _places(ranking: Ids, wanted: Ids) -> Ids:
-    """The places of wanted rows in a ranking; its length for those that it lacks."""
+    """Return the places of wanted rows in a ranking; its length for rows that it lacks."""
     order = np.argsort(ranking)
     place = order[np.searchsorted(ranking[order], wanted).clip(max=len(ranking) - 1)]
     found: Ids = np.where(ranking[place] == wanted, place, len(ranking))
     return found
 
 
-def _nearest(vectors: Halves, asked: Floats, count: int) -> Ids:
-    """The rows of the nearest vectors to each of Q questions, nearest first, (Q, count), by comparing all."""
-    best, rows = np.empty((len(asked), 0), dtype=np.float32), np.empty((len(asked), 0), dtype=np.int64)
+def _nearest(vectors: Halves, queries: Floats, count: int) -> Ids:
+    """Return the rows nearest to each of Q queries, nearest first, (Q, count), by comparing all vectors."""
+    best, rows = np.empty((len(queries), 0), dtype=np.float32), np.empty((len(queries), 0), dtype=np.int64)
     for start in range(0, len(vectors), _COMPARE_CHUNK_ROWS):
-        found = asked @ vectors[start : start + _COMPARE_CHUNK_ROWS].astype(np.float32).T
+        found = queries @ vectors[start : start + _COMPARE_CHUNK_ROWS].astype(np.float32).T
         best = np.concatenate([best, found], axis=1)
         rows = np.concatenate([rows, np.broadcast_to(np.arange(start, start + found.shape[1]), found.shape)], axis=1)
         if best.shape[1] > count:

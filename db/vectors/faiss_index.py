@@ -1,6 +1,6 @@
-"""Vector indexes over rows of the store: one in FAISS, one in plain numpy. Both implement `indexer.ports.vectors.VectorIndex`.
+"""A vector index in FAISS. Implements `indexer.ports.vectors.VectorIndex`.
 
-Rows are laid out by (emotion, falling score), so that a filter by emotion and least score is one contiguous slice an emotion.
+Rows are ordered by emotion, then by falling score, so that a filter by emotion and score is one contiguous slice per emotion.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 
 from db.vectors.clusters import Clusters, cluster
 from db.vectors.layout import Layout, by_emotion
+from db.vectors.tuning import DEFAULT_TUNING, IndexTuning
 from indexer.ports.vectors import VectorFilter, VectorRows
 
 if TYPE_CHECKING:
@@ -25,44 +26,41 @@ if TYPE_CHECKING:
     Rows = npt.NDArray[np.int64]
 
 _log = logging.getLogger(__name__)
-BRUTE_FORCE_MAX_ROWS = 10_000
-"""So many rows are all compared; of more, only the likely ones."""
+_CODES_PER_ROW = 4
+"""Codes that are compared in the time in which one row is compared."""
 
-CLUSTERED_MIN_ROWS = 50_000
-_CODES_A_ROW = 4
-"""Codes that are read in the time in which one row is compared."""
+_LOAD_CODES_AFTER = 1.0
+"""Rows compared, as a multiple of the rows of the index, after which its codes are loaded.
 
-_READ_CHUNK_ROWS = 1.0
-"""Rows that are compared, for each row of an index, in about the time in which all codes are read. Until questions were of more
-rows than that, codes are left unread: who asks once does not wait for them.
+Loading takes about as long as comparing all rows once, so a single query does not wait for it.
 """
 
 _GATHER_CHUNK_ROWS = 65_536
 
-_ROWS_PER_THREAD = 100_000
-"""Rows, some 3 ms' worth, that are worth a thread."""
-
 
 class FaissVectors:
-    """Rows in index order, compared by FAISS: `vectors`, float16, (N, D), may be mapped from a file.
+    """Rows in index order, compared by FAISS. `vectors`, float16, (N, D), may be mapped from a file.
 
-    The stored vectors are float16 as well, so whatever is compared is exact. Of up to `FEW` selected rows, and of an index
-    without clusters, all are; of more, once the codes are worth reading, those that clusters name. See `db.vectors.clusters`.
+    The store has float16 as well, so similarities are exact. All selected rows are compared if they are few, if the index has no
+    clusters, or if its codes are not loaded yet; otherwise those that clusters choose, see `db.vectors.clusters`.
     """
 
-    def __init__(self, layout: Layout, vectors: Halves, clusters: Clusters | None = None) -> None:
+    def __init__(
+        self, layout: Layout, vectors: Halves, clusters: Clusters | None = None, tuning: IndexTuning = DEFAULT_TUNING
+    ) -> None:
         self.layout = layout
         self.vectors = vectors
         self.clusters = clusters
-        self._asked_of = 0
+        self._tuning = tuning
+        self._rows_selected = 0
 
     @classmethod
-    def build(cls, rows: VectorRows, like: FaissVectors | None = None) -> FaissVectors:
-        """Index at least one row; from `CLUSTERED_MIN_ROWS` on with clusters, around the centres of `like` if they fit."""
+    def build(cls, rows: VectorRows, like: FaissVectors | None = None, tuning: IndexTuning = DEFAULT_TUNING) -> FaissVectors:
+        """Index at least one row, with clusters if there are many, around the centres of `like` if they fit."""
         rows = by_emotion(rows)
         earlier = None if like is None else like.clusters
-        clusters = cluster(rows.vectors, earlier) if len(rows.ids) >= CLUSTERED_MIN_ROWS else None
-        return cls(Layout.of(rows), rows.vectors, clusters)
+        clusters = cluster(rows.vectors, earlier) if len(rows.ids) >= tuning.clustered_min_rows else None
+        return cls(Layout.of(rows), rows.vectors, clusters, tuning)
 
     def __len__(self) -> int:
         return len(self.layout)
@@ -76,24 +74,26 @@ class FaissVectors:
         return self.layout.ids[rows[best]], similarities[best]
 
     def _chosen(self, within: VectorFilter) -> list[slice] | Rows:
-        """The selected rows: as slices, or one by one where they are selected by id."""
+        """Return the selected rows: as slices, or as row numbers if they are selected by id."""
         if within.ids is not None:
             return self.layout.rows(within)
         return [slice(*bounds) for bounds in self.layout.slices(within)]
 
     def _likely(self, query: Floats, k: int, chosen: list[slice] | Rows) -> tuple[Rows, Floats] | None:
-        """Rows that codes name, and how similar they are; None where that would take longer than to compare all, and where they
-        are too few or less similar than what was measured, as of a query unlike all that there is.
+        """Return the rows that codes choose, with their similarities; None if all selected rows should be compared.
+
+        That is so if it is faster, and if the chosen rows are fewer than `k` or less similar than measured, because the query is
+        unlike the vectors of the index.
         """
         total, clusters = _number(chosen), self.clusters
-        if clusters is None or total <= BRUTE_FORCE_MAX_ROWS:
+        if clusters is None or total <= self._tuning.brute_force_max_rows:
             return None
-        fewer = total * _CODES_A_ROW / len(self) * clusters.count
-        attempts = [effort for effort in clusters.attempts(k, total / len(self)) if effort.lists <= fewer]
+        most_lists = total * _CODES_PER_ROW / len(self) * clusters.count
+        attempts = [effort for effort in clusters.attempts(k, total / len(self)) if effort.lists <= most_lists]
         if not attempts:
             return None
-        self._asked_of += total
-        if not clusters.is_read and self._asked_of <= _READ_CHUNK_ROWS * len(self):
+        self._rows_selected += total
+        if not clusters.is_read and self._rows_selected <= _LOAD_CODES_AFTER * len(self):
             return None
         selector = None if total == len(self) else _selector(chosen, len(self))
         try:
@@ -107,18 +107,18 @@ class FaissVectors:
                     similar = np.partition(similarities, -k)[-k]
                     if similar >= effort.least:
                         return rows, similarities
-        except RuntimeError as error:  # bits rotted in a file that looks untouched
+        except (RuntimeError, IndexError) as error:  # damaged codes in a file whose stamp is unchanged
             _log.warning(
-                "The codes of the vector index are damaged (%s); all is compared. Mend it: moodex doctor --repair", error
+                "The codes of the vector index are damaged (%s); all rows are compared. Repair it: moodex doctor --repair", error
             )
             self.clusters = None
         return None
 
     def _compared(self, query: Floats, k: int, chosen: list[slice] | Rows) -> tuple[Rows, Floats]:
-        """The k nearest of each of some parts of the chosen rows, and how similar they are."""
+        """Return the k nearest rows of each part of the chosen ones, with their similarities."""
         rows, similarities = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.float32)]
         for part in _parts(chosen):
-            nearest, similar = _nearest(self.vectors[part], query, k)
+            nearest, similar = _nearest(self.vectors[part], query, k, self._tuning.rows_per_thread)
             rows.append(part.start + nearest if isinstance(part, slice) else part[nearest])
             similarities.append(similar)
         return np.concatenate(rows), np.concatenate(similarities)
@@ -129,7 +129,7 @@ def _number(chosen: list[slice] | Rows) -> int:
 
 
 def _parts(chosen: list[slice] | Rows) -> Iterator[slice | Rows]:
-    """Slices as they are, and of single rows, whose vectors have to be brought together, not too many at once."""
+    """Yield slices as they are, and row numbers, whose vectors must be copied, in chunks."""
     if isinstance(chosen, list):
         yield from chosen
     else:
@@ -137,28 +137,26 @@ def _parts(chosen: list[slice] | Rows) -> Iterator[slice | Rows]:
 
 
 def _selector(chosen: list[slice] | Rows, count: int) -> Any:
-    """A FAISS selector of the chosen of so many rows."""
+    """Return a FAISS selector of the chosen ones of `count` rows."""
     if isinstance(chosen, list):
         ranges: list[Any] = [faiss.IDSelectorRange(one.start, one.stop) for one in chosen]
         return reduce(faiss.IDSelectorOr, ranges)
     marked = np.zeros(count, dtype=bool)
     marked[chosen] = True
     bits = np.packbits(marked, bitorder="little")
-    return faiss.IDSelectorBitmap(bits)  # type: ignore[call-arg, arg-type]  # as FAISS's documentation has it
+    return faiss.IDSelectorBitmap(bits)  # type: ignore[call-arg, arg-type]  # as documented by FAISS
 
 
-def _nearest(vectors: Halves, query: Floats, k: int) -> tuple[Rows, Floats]:
-    """The k nearest of N vectors, float16, (N, D), that lie one behind the other in memory; they are compared where they
-    are, where there are many in as many threads as there are cores.
-    """
-    shares = min(faiss.omp_get_max_threads(), len(vectors) // _ROWS_PER_THREAD)
+def _nearest(vectors: Halves, query: Floats, k: int, rows_per_thread: int) -> tuple[Rows, Floats]:
+    """Return the k nearest of N contiguous vectors, float16, (N, D), compared in place; many in several threads."""
+    shares = min(faiss.omp_get_max_threads(), len(vectors) // rows_per_thread)
     index = _in_threads(vectors, shares) if shares > 1 else _index(vectors)
     similarities, rows = index.search(query[None], min(k, len(vectors)))
     return rows[0], similarities[0]
 
 
 def _in_threads(vectors: Halves, shares: int) -> Any:
-    """A FAISS index of so many shares of vectors, as `_index` makes it of all, each searched in a thread of its own."""
+    """Return a FAISS index that searches each share of the vectors in its own thread."""
     shards: Any = faiss.IndexShards
     index = shards(vectors.shape[1], True, True)  # in threads, numbered one after another
     for part in np.array_split(vectors, shares):
@@ -167,10 +165,10 @@ def _in_threads(vectors: Halves, shares: int) -> Any:
 
 
 def _index(vectors: Halves) -> Any:
-    """A FAISS index of vectors, float16, (N, D), that it reads where they are."""
+    """Return a FAISS index that reads vectors, float16, (N, D), in place."""
     codes: Any = faiss.MaybeOwnedVectorUInt8
     index: Any = faiss.IndexScalarQuantizer(vectors.shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
-    index.is_trained = True  # float16 has nothing to learn
+    index.is_trained = True  # float16 needs no training
     index.codes = codes.create_view(faiss.swig_ptr(vectors.view(np.uint8)), vectors.nbytes, index.codes.owner)
     index.ntotal = len(vectors)
     return index

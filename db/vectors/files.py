@@ -1,8 +1,8 @@
-"""Kept vector indexes: for each model a few segments, and a manifest that says which they are and what to trust them by.
+"""Stored vector indexes: for each model a few segments, and a manifest that names them with their digests.
 
-A segment is a file of its rows' ids, scores and vectors, which is mapped into memory, so that opening it reads next to nothing
-and processes share it, and, where there are many rows, a FAISS file of their clusters. It never changes. The manifest is what is
-replaced: what it does not name is as good as gone.
+A segment never changes. It is a file of ids, scores and vectors, mapped into memory, so that opening it reads almost nothing and
+processes share it, and, for many rows, a FAISS file of their clusters. Only the manifest is replaced; files that it does not name
+are unused.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from db.vectors.clusters import Clusters, SearchEffort
 from db.vectors.faiss_index import FaissVectors
 from db.vectors.layout import Layout
 from db.vectors.numpy_index import NumpyVectors
+from db.vectors.tuning import DEFAULT_TUNING, IndexTuning
 from indexer.domain.models import LOOK
 from indexer.ports.vectors import Generation, Segment, VectorRows
 from indexer.system.atomic import replace_file, write_file
@@ -40,8 +41,9 @@ _UNUSABLE = (OSError, ValueError, KeyError, TypeError, OverflowError, RuntimeErr
 class FaissFiles:
     """Implements `indexer.ports.vectors.VectorStorage` in a folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, tuning: IndexTuning | None = None) -> None:
         self._folder = folder
+        self._tuning = tuning or DEFAULT_TUNING
 
     def load(self, card: ModelCard) -> list[Segment]:
         segments: list[Segment] = []
@@ -52,7 +54,7 @@ class FaissFiles:
             except _UNUSABLE as error:
                 now = self._manifest(card)
                 if isinstance(error, FileNotFoundError) and now != facts:
-                    facts, segments = now, []  # a writer has replaced them meanwhile
+                    facts, segments = now, []  # a writer has replaced them in the meantime
                     continue
                 _log.info("The vector index of %s is damaged (%s); the database answers for it.", card.name, error)
                 break
@@ -60,10 +62,10 @@ class FaissFiles:
 
     def save(self, card: ModelCard, kept: Sequence[Segment], rows: VectorRows, generation: Generation) -> None:
         if not self._folder.is_dir():
-            self._folder.unlink(missing_ok=True)  # whatever lies in its place is none of ours
+            self._folder.unlink(missing_ok=True)  # a file in its place is not from moodex
             self._folder.mkdir(parents=True)
         largest = max((one.vectors for one in kept if isinstance(one.vectors, FaissVectors)), key=len, default=None)
-        built = FaissVectors.build(rows, largest)
+        built = FaissVectors.build(rows, largest, self._tuning)
         name = f"{card.key}.{int(rows.ids[0])}-{generation.last_id}-{generation.token}"
         replace_file(self._folder / f"{name}.rows", lambda temporary: _write_rows(built, temporary))
         clusters = built.clusters
@@ -94,7 +96,7 @@ class FaissFiles:
         self._sweep(card, set())
 
     def damage(self, card: ModelCard) -> str | None:
-        """What is wrong with the bytes of what is kept of a model, all of which are read; None where nothing is."""
+        """Read all files of a model's index; return the name of a damaged one, or None."""
         facts = self._manifest(card)
         if not facts:
             return "whose manifest cannot be read" if self._manifest_path(card).exists() else None
@@ -104,13 +106,12 @@ class FaissFiles:
                     if _digest(path) != expected["blake3"]:
                         return path.name
                 except OSError:
-                    return (
-                        path.name if self._manifest(card) == facts else self.damage(card)
-                    )  # a writer has replaced them meanwhile
+                    replaced = self._manifest(card) != facts  # by a writer, in the meantime
+                    return self.damage(card) if replaced else path.name
         return None
 
     def names(self, card: ModelCard) -> set[str]:
-        """The names of the files that hold what is kept of a model."""
+        """Return the names of the files of a model's index."""
         paths = [path for one in self._manifest(card) for path in self._paths(one)]
         return {path.name for path in (self._manifest_path(card), *paths)}
 
@@ -121,12 +122,12 @@ class FaissFiles:
         return self._folder / f"{card.key}.json"
 
     def _paths(self, facts: dict[str, Any]) -> list[Path]:
-        """The files of a segment: rows, and clusters if it has any."""
+        """Return the files of a segment: rows, and clusters if it has any."""
         suffixes = (".rows",) if facts["clusters"] is None else (".rows", ".faiss")
         return [self._folder / f"{facts['name']}{suffix}" for suffix in suffixes]
 
     def _manifest(self, card: ModelCard) -> list[dict[str, Any]]:
-        """The facts of a model's segments; none where there is no manifest that can be used."""
+        """Return the facts of a model's segments, none if there is no usable manifest."""
         try:
             found = json.loads(self._manifest_path(card).read_bytes())
             if found["version"] != _VERSION or found["model"] != card.key:
@@ -144,16 +145,16 @@ class FaissFiles:
     def _open(self, card: ModelCard, facts: dict[str, Any]) -> Segment:
         rows, *clusters = self._paths(facts)
         for path, expected in zip((rows, *clusters), facts["files"], strict=True):
-            # Hashing a large index takes longer than searching it: a file that nobody touched since it was written is trusted.
+            # Hashing a large index takes longer than searching it, so a file with the stamp of its writing is trusted.
             untouched = _stamp(path) == {"size": expected["size"], "mtime_ns": expected["mtime_ns"]}
             if not untouched and _digest(path) != expected["blake3"]:
                 raise ValueError(f"the bytes of {path.name} are not the ones that were written")
         layout, vectors = _open_rows(rows, facts, card)
         known = _open_clusters(clusters[0], facts["clusters"]) if clusters else None
-        return Segment(FaissVectors(layout, vectors, known), Generation(facts["last_id"], facts["token"]))
+        return Segment(FaissVectors(layout, vectors, known, self._tuning), Generation(facts["last_id"], facts["token"]))
 
     def _sweep(self, card: ModelCard, stay: set[str]) -> None:
-        """Delete the segments that the manifest no longer names; who has them open keeps them."""
+        """Delete the segments that the manifest no longer names. Processes that have them open can still read them."""
         for path in self._folder.glob(f"{card.key}.*"):
             if path.suffix in (".faiss", ".rows", ".npz") and path.stem not in stay:
                 path.unlink(missing_ok=True)
@@ -177,11 +178,11 @@ def _open_rows(path: Path, facts: dict[str, Any], card: ModelCard) -> tuple[Layo
 
 
 def _open_clusters(path: Path, known: dict[str, Any]) -> Clusters:
-    """Clusters whose codes are read when they are needed, also where a writer has replaced the file meanwhile."""
+    """Return clusters whose codes are read when they are needed, even if a writer has deleted the file."""
     mapped = np.memmap(path, dtype=np.uint8, mode="r")
 
     def read() -> Any:
-        # What is read refers to parts of the mapped file; this function keeps it.
+        # The index refers to the mapped file, which this function keeps alive.
         readers: Any = faiss
         return faiss.read_index(readers.ZeroCopyIOReader(faiss.swig_ptr(mapped), mapped.size))
 
@@ -192,9 +193,9 @@ def _open_clusters(path: Path, known: dict[str, Any]) -> Clusters:
 def _write_index(index: Any, path: Path) -> None:
     try:
         faiss.write_index(index, str(path))
-    except RuntimeError as error:  # FAISS names the system's error in words
+    except RuntimeError as error:  # FAISS reports the system's error as text only
         full = os.strerror(errno.ENOSPC) in str(error)
-        raise OSError(errno.ENOSPC if full else errno.EIO, "it cannot be written as a whole") from error
+        raise OSError(errno.ENOSPC if full else errno.EIO, "it cannot be written completely") from error
 
 
 def _stamp(path: Path) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Rows of a vector index in memory, grouped by emotion."""
+"""The row order of a vector index: grouped by emotion."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 
 def by_emotion(rows: VectorRows) -> VectorRows:
-    """The rows in index order: by emotion, best score first, oldest first."""
+    """Return rows in index order: by emotion, then by falling score, then by age."""
     order = np.lexsort((rows.ids, -rows.scores, rows.emotions))
     return VectorRows(rows.ids[order], rows.emotions[order], rows.scores[order], rows.vectors[order])
 
 
 class Layout:
-    """What is known of the N rows of an index besides their vectors.
+    """The N rows of an index without their vectors.
 
-    `ids`, int64, (N,), and `falling`, float32, (N,), the scores with their signs turned, are in index order; `parts` says which
-    rows, [start, stop), an emotion has.
+    `ids`, int64, (N,), and `falling`, float32, (N,), the negated scores, are in index order; `parts` are the rows, [start, stop),
+    of each emotion.
     """
 
     def __init__(self, ids: Ids, falling: Floats, parts: Mapping[int, tuple[int, int]]) -> None:
@@ -37,7 +37,7 @@ class Layout:
 
     @classmethod
     def of(cls, rows: VectorRows) -> Layout:
-        """The layout of rows that are in index order."""
+        """Return the layout of rows in index order."""
         emotions, starts, counts = np.unique(rows.emotions, return_index=True, return_counts=True)
         bounds = zip(emotions.tolist(), starts.tolist(), counts.tolist(), strict=True)
         return cls(rows.ids, -rows.scores, {emotion: (start, start + count) for emotion, start, count in bounds})
@@ -46,7 +46,7 @@ class Layout:
         return len(self.ids)
 
     def slices(self, within: VectorFilter) -> list[tuple[int, int]]:
-        """The row ranges [start, stop) that a selection lets through, its ids aside, ascending; neighbours are one range."""
+        """Return the row ranges, [start, stop), that pass a filter without its ids, ascending and merged."""
         found: list[tuple[int, int]] = []
         for emotion, (start, stop) in sorted(self.parts.items()):
             if within.emotions is not None and emotion not in within.emotions:
@@ -59,11 +59,11 @@ class Layout:
         return found
 
     def _scoring(self, start: int, stop: int, least: float) -> int:
-        """How many of an emotion's rows have at least a score."""
+        """Return how many rows of an emotion have at least a score."""
         return int(np.searchsorted(self.falling[start:stop], np.float32(-least), side="right"))
 
     def rows(self, within: VectorFilter) -> Rows:
-        """The rows that a selection lets through, ascending."""
+        """Return the rows that pass a filter, ascending."""
         slices = self.slices(within)
         if within.ids is None:
             rows = [np.arange(start, stop) for start, stop in slices]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class NumpyVectors:
-    """Exact search by one matrix product: right for few rows, and what the other is checked against."""
+    """Exact search by one matrix product, for few rows and for tests."""
 
     def __init__(self, rows: VectorRows) -> None:
         rows = by_emotion(rows)

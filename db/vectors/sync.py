@@ -1,4 +1,4 @@
-"""Keeps the derived vector index true to the store: takes what is kept as far as it can be trusted, the rest from the store."""
+"""Synchronize the vector index with the store: valid segments stay, everything else comes from the store."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from indexer.ports.store_reader import StoredModel, StoreReader
     from indexer.ports.vectors import Generation, Segment, VectorIndex, VectorStorage
 
-_LARGER = 4
-_STALE = 1.25
-"""Rows that are kept, for each that is stored, from which on the others are thrown out."""
+_MERGE_FACTOR = 4
+"""A segment stays if it is this many times larger than the rows after it."""
+
+_MAX_INDEXED_PER_STORED = 1.25
+"""Indexed rows for each stored one above which the index is rebuilt."""
 
 
 class CombinedVectorIndex:
@@ -40,42 +42,42 @@ class CombinedVectorIndex:
 
 
 def open_index(store: StoreReader, files: VectorStorage, model: StoredModel) -> VectorIndex:
-    """Every vector of a model, whatever state the kept index is in: rows it lacks come from the store."""
+    """Return an index of all vectors of a model. Rows that the stored index lacks are read from the store."""
     generation = store.generation(model.id)
     kept = _valid_segments(store, files, model, generation)
     layers = [segment.vectors for segment in kept]
-    newer = [] if _is_current(kept, generation) else list(_looks(store, model, _last_indexed_id(kept)))
+    newer = [] if _is_current(kept, generation) else list(_appearance_rows(store, model, _last_indexed_id(kept)))
     if newer:
         layers.append(files.over(_joined(newer)))
     return CombinedVectorIndex(layers)
 
 
 def is_index_current(store: StoreReader, files: VectorStorage, model: StoredModel) -> bool:
-    """Whether the kept index of a model is current."""
+    """Return whether the stored index of a model covers its newest generation."""
     return _is_current(files.load(model.card), store.generation(model.id))
 
 
 def sync_index(store: StoreReader, files: VectorStorage, model: StoredModel) -> bool:
-    """Make the kept index of a model current; whether there was anything to do.
+    """Make the stored index of a model current; return whether it was not.
 
-    New rows become a segment; it takes in those before it that are not `_LARGER` times as large, so that there are few of them
-    and none is written often (O'Neil et al., "The Log-Structured Merge-Tree", 1996). Where too many rows are no longer in the
-    store, everything is written anew.
+    New rows become a segment. It absorbs the segments before it that are not `_MERGE_FACTOR` times larger, so that there are few
+    segments and none is written often (O'Neil et al., "The Log-Structured Merge-Tree", 1996). If too many rows are no longer in
+    the store, the index is rebuilt.
     """
-    # Read before the rows: rows that are committed meanwhile are then merely newer than the file says.
+    # Read before the rows: rows committed in the meantime are then newer than the index says, which is harmless.
     generation = store.generation(model.id)
     if generation is None:
         return False
     kept = _valid_segments(store, files, model, generation)
     if _is_current(kept, generation):
         return False
-    new = list(_looks(store, model, _last_indexed_id(kept), generation.last_id))
+    new = list(_appearance_rows(store, model, _last_indexed_id(kept), generation.last_id))
     staying = _segments_to_keep(kept, _count(new), store.regions(model.id))
     if len(staying) < len(kept):
-        new = list(_looks(store, model, _last_indexed_id(staying), generation.last_id))
+        new = list(_appearance_rows(store, model, _last_indexed_id(staying), generation.last_id))
     if new:
         rows = _joined(new)
-        del new  # else a large library would be in memory once more while the index is built
+        del new  # a large library must not be in memory twice while the index is built
         files.save(model.card, staying, rows, generation)
     else:
         files.forget(model.card)
@@ -83,17 +85,17 @@ def sync_index(store: StoreReader, files: VectorStorage, model: StoredModel) -> 
 
 
 def _segments_to_keep(kept: list[Segment], new: int, stored: int) -> list[Segment]:
-    """The kept segments that stay as they are where so many new rows come, and so many are in the store in all."""
-    if sum(len(segment.vectors) for segment in kept) + new > _STALE * stored:
+    """Return the stored segments that stay, given the number of new rows and of all rows in the store."""
+    if sum(len(segment.vectors) for segment in kept) + new > _MAX_INDEXED_PER_STORED * stored:
         return []
-    while kept and (new == 0 or len(kept[-1].vectors) < _LARGER * new):
+    while kept and (new == 0 or len(kept[-1].vectors) < _MERGE_FACTOR * new):
         new += len(kept[-1].vectors)
         kept = kept[:-1]
     return kept
 
 
 def _valid_segments(store: StoreReader, files: VectorStorage, model: StoredModel, generation: Generation | None) -> list[Segment]:
-    """The kept segments that a state of the store is, or grew out of."""
+    """Return the stored segments whose generations are part of the history of the store."""
     kept = files.load(model.card)
     while kept and kept[-1].generation != generation and not store.had_generation(model.id, kept[-1].generation):
         kept.pop()
@@ -101,7 +103,7 @@ def _valid_segments(store: StoreReader, files: VectorStorage, model: StoredModel
 
 
 def _is_current(kept: Sequence[Segment], generation: Generation | None) -> bool:
-    """Whether segments hold all that a state of the store does."""
+    """Return whether segments cover a generation."""
     return generation is None or (bool(kept) and kept[-1].generation == generation)
 
 
@@ -109,8 +111,8 @@ def _last_indexed_id(kept: Sequence[Segment]) -> int:
     return kept[-1].generation.last_id if kept else 0
 
 
-def _looks(store: StoreReader, model: StoredModel, after: int, up_to: int | None = None) -> Iterator[VectorRows]:
-    """What searches compare of predictions with ids after one and up to another: the part that says how a picture looks."""
+def _appearance_rows(store: StoreReader, model: StoredModel, after: int, up_to: int | None = None) -> Iterator[VectorRows]:
+    """Yield the appearance embeddings of predictions with ids above `after`, up to `up_to`, in chunks."""
     look = model.card.space_slice(LOOK)
     for chunk in store.vectors(model.id, after):
         count = len(chunk.ids) if up_to is None else int(np.searchsorted(chunk.ids, up_to, side="right"))

@@ -1,7 +1,8 @@
-"""What models and users say of images."""
+"""What models predict and users label, and the emotion that follows from both."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,32 @@ class Prediction:
 
 AnalyzedImage = tuple[Prediction, ...]
 """The predictions of one image: one for each face, the largest first, or one for the whole image."""
+
+
+def effective_emotion(labels: Sequence[str], probabilities: Sequence[float], user_label: str | None) -> tuple[str, float]:
+    """Return the emotion and score by which searches find a region.
+
+    The user's label overrides the model, with score 1. Without one, it is the most probable of `labels` (the first of equals)
+    and its probability, at most 1. `probabilities` are in the order of `labels`.
+    """
+    if user_label is not None:
+        return user_label, 1.0
+    best = max(range(len(labels)), key=probabilities.__getitem__)
+    return labels[best], min(1.0, probabilities[best])
+
+
+def effective_emotions(
+    labels: Sequence[str], probabilities: Floats, user_labels: Sequence[str | None]
+) -> list[tuple[str, float]]:
+    """Return `effective_emotion` of N regions.
+
+    `probabilities` is float32, (N, labels); `user_labels` has N entries. A score equals its float32 probability.
+    """
+    best, scores = probabilities.argmax(axis=1).tolist(), probabilities.max(axis=1).clip(max=1).tolist()
+    return [
+        (labels[position], score) if user_label is None else (user_label, 1.0)
+        for position, score, user_label in zip(best, scores, user_labels, strict=True)
+    ]
 
 
 @dataclass(frozen=True, slots=True)

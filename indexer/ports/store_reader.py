@@ -1,4 +1,4 @@
-"""The half of the store that searching reads, and the records that cross that line."""
+"""The reading half of the store, and its records."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 class RunRecord(NamedTuple):
-    """One indexing job. Times are seconds since the epoch; `outcome` is running, done, failed, interrupted or died.
+    """One index run. Times are seconds since the epoch; `outcome` is running, done, failed, interrupted or died.
 
-    `reason` says in a sentence why it ended so, where there is something to say; `pid` is the process that does or did it.
+    `reason` is a sentence that explains the outcome, if there is anything to explain; `pid` is the id of the run's process.
     """
 
     id: int
@@ -31,7 +31,7 @@ class RunRecord(NamedTuple):
 
 
 class RunTotals(NamedTuple):
-    """What all runs together came to: files indexed and failed, and how many runs ended in which way."""
+    """Totals of all runs: files indexed and failed, and the number of runs by outcome."""
 
     indexed: int
     failed: int
@@ -39,9 +39,9 @@ class RunTotals(NamedTuple):
 
 
 class HitFilter(NamedTuple):
-    """Which hits may be shown: the emotions (None: any), the least score, the folder they lie under.
+    """The hits that a search may show: their emotions (None: any), minimum score and folder.
 
-    Pictures with a face of an `excluded` emotion are not, whatever their other faces feel.
+    Images with a face of an `excluded` emotion are not shown, whatever the emotions of their other faces.
     """
 
     emotions: frozenset[str] | None = None
@@ -51,7 +51,7 @@ class HitFilter(NamedTuple):
 
 
 class ImageFile(NamedTuple):
-    """A file, the digest of the picture that was read from it, and what it looked like then; None where it is to be read anew."""
+    """A file, the digest of its image, and its stamp when it was read; None if the file is pending."""
 
     path: bytes
     digest: bytes
@@ -59,14 +59,14 @@ class ImageFile(NamedTuple):
 
 
 class RankedHit(NamedTuple):
-    """A hit, with the id of the prediction behind it."""
+    """A hit with the id of its prediction."""
 
     prediction_id: int
     hit: Hit
 
 
 class StoredModel(NamedTuple):
-    """A model that the store knows, and whether it holds predictions of it."""
+    """A model in the store. `used`: the store has predictions of it."""
 
     id: int
     card: ModelCard
@@ -74,14 +74,14 @@ class StoredModel(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """How much the store holds: files by state, and distinct pictures."""
+    """The number of files by state, and of distinct images."""
 
     files: Mapping[FileState, int]
     images: int
 
 
 class Sample(NamedTuple):
-    """Some predictions of a model: `ids`, `vectors` as in `VectorRows`, `probabilities` float32, (N, labels)."""
+    """Some predictions of a model: `ids` and `vectors` as in `VectorRows`, `probabilities` float32, (N, labels)."""
 
     ids: Ids
     vectors: Halves
@@ -89,76 +89,79 @@ class Sample(NamedTuple):
 
 
 class StoreReader(Protocol):
-    """The half of the store that searching reads."""
+    """The reading half of the store. Damaged rows raise StoreDamaged, unknown models NotIndexed."""
 
     def models(self) -> list[StoredModel]:
-        """Every model known to the store, oldest first."""
+        """Return every model in the store, oldest first."""
 
     def pictures(self, model_id: int) -> int:
-        """How many pictures a model has predictions of."""
+        """Return the number of images of which a model has predictions."""
 
     def counts(self) -> Counts:
-        """How much the store holds."""
+        """Return the number of files by state and of images."""
 
     def runs(self, limit: int) -> list[RunRecord]:
-        """The latest runs, newest first."""
+        """Return the latest runs, newest first."""
 
     def totals(self) -> RunTotals:
-        """What all runs together came to."""
+        """Return the totals of all runs."""
 
     def failures(self, limit: int) -> list[tuple[bytes, Failure]]:
-        """Failed files with their reasons, by path."""
+        """Return failed files with their reasons, by path."""
 
     def ranked(self, model_id: int, chosen: HitFilter, limit: int, offset: int) -> list[RankedHit]:
-        """Live files by score, best first; ties by age of the prediction, then of the file. Each has its best face's."""
+        """Return one page of the live files that pass a filter, best first.
+
+        A file is ranked by its best face. Equal scores are ordered by age of the prediction, then of the file.
+        """
 
     def hits(self, model_id: int, prediction_ids: Sequence[int], chosen: HitFilter) -> dict[int, list[Hit]]:
-        """The live files of each prediction, oldest first; one without any that may be shown is left out.
+        """Return the live files of predictions, oldest first, by prediction id; predictions without such files are left out.
 
-        Of the filter, only the folder and what is excluded count.
+        Only the folder and the excluded emotions of the filter count.
         """
 
     def prediction_ids(self, model_id: int, chosen: HitFilter, most: int | None = None) -> Ids | None:
-        """The ids of all live predictions that the filter lets through: int64, ascending; None for more than `most`."""
+        """Return the ids of all live predictions that pass a filter: int64, ascending; None if there are more than `most`."""
 
     def pictures_at(self, root: bytes) -> list[ImageFile]:
-        """The live files at or below a path, by path."""
+        """Return the live files at or below a path, by path."""
 
     def holds(self, path: bytes) -> bool:
-        """Whether a live file lies at or below a path."""
+        """Return whether there is a live file at or below a path."""
 
     def known_digests(self, digests: Collection[bytes]) -> set[bytes]:
-        """Those digests whose pictures the store knows, whether a file of them is left or not."""
+        """Return those digests whose images the store knows, with or without files."""
 
     def labelled(self) -> list[LabeledImage]:
-        """Every picture that a person has labelled, by path, those without a live file last."""
+        """Return all labeled images, by path; those without a live file last."""
 
     def user_emotions(self) -> tuple[str, ...]:
-        """Every emotion that a person has given, in alphabetical order; not all need be canonical, or known to a model."""
+        """Return the emotions of all labels, in alphabetical order. They need not be canonical or known to a model."""
 
     def sample(self, model_id: int, count: int) -> Sample:
-        """At most so many predictions of a model, evenly over their age: of pictures as a whole and of main faces."""
+        """Return at most `count` predictions of whole images and main faces, evenly distributed over their age."""
 
     def find(self, model_id: int, digest_prefix: str) -> list[int]:
-        """The predictions, of the main face or the whole, of pictures whose hex digest starts so; two are looked for at most."""
+        """Return up to two predictions, of whole images or main faces, whose image's hex digest starts with a prefix."""
 
     def predicted_at(self, model_id: int, path: bytes) -> list[RankedHit]:
-        """The live hits of one path: a face each, the largest first."""
+        """Return the live hits of one path, one for each face, largest first."""
 
     def predicted_as(self, model_id: int, digest: bytes) -> int | None:
-        """The prediction of a picture, or its main face, by its digest, whether a file still holds it or not."""
+        """Return the prediction of an image or its main face by digest, with or without a file; None if there is none."""
 
     def vectors(self, model_id: int, after: int = 0) -> Iterator[VectorRows]:
-        """Every prediction's vector with an id above `after`, in chunks by id."""
+        """Yield the embeddings of all predictions with ids above `after`, in chunks by id."""
 
     def vectors_of(self, prediction_ids: Sequence[int]) -> dict[int, Halves]:
-        """The vectors of some predictions: float16, (embedding size,) each."""
+        """Return the embeddings of some predictions by id: float16, (embedding_size,) each."""
 
     def regions(self, model_id: int) -> int:
-        """How many predictions of a model there are."""
+        """Return the number of predictions of a model."""
 
     def generation(self, model_id: int) -> Generation | None:
-        """The present state of a model's predictions; None before the first."""
+        """Return the newest generation of a model's predictions; None before the first."""
 
     def had_generation(self, model_id: int, generation: Generation) -> bool:
-        """Whether the present state grew out of that one."""
+        """Return whether a generation is part of the model's history."""

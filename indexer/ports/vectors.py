@@ -1,4 +1,4 @@
-"""Vectors by similarity, and where they are kept."""
+"""Vector indexes and their storage."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ if TYPE_CHECKING:
 
 
 NOT_THE_MODELS = 255
-"""In the place of an emotion's position among a model's labels, where it is none of them."""
+"""The position of an emotion that is not one of the model's labels."""
 
 
 class VectorRows(NamedTuple):
-    """N predictions as the vector index needs them.
+    """N predictions for a vector index.
 
-    `ids` is int64, (N,), ascending; `emotions` is uint8, (N,), the position of each one's emotion in the model's labels, or
-    `NOT_THE_MODELS` for one that only people know; `scores` float32, (N,), its probability; `vectors` float16, (N, D), whole
-    embeddings from the store, and in the index the part that says how a picture looks.
+    `ids`: int64, (N,), ascending. `emotions`: uint8, (N,), positions in the model's labels, or `NOT_THE_MODELS` for an emotion
+    that only labels have. `scores`: float32, (N,). `vectors`: float16, (N, D), whole embeddings from the store; in an index only
+    their appearance part.
     """
 
     ids: Ids
@@ -29,15 +29,16 @@ class VectorRows(NamedTuple):
 
 
 class Generation(NamedTuple):
-    """A state of the predictions of one model: the last one's id, and a token that no other state has."""
+    """A state of the predictions of a model: the last one's id, and a unique token."""
 
     last_id: int
     token: str
 
 
 class VectorFilter(NamedTuple):
-    """Which predictions a search may find: by emotion (positions in the model's labels; None: any), least score, or id; and
-    whether all of those are to be compared, as pages that must fit together need it.
+    """The predictions that a search may find: by emotion (positions in the model's labels; None: any), minimum score and id.
+
+    `exact`: all of them are compared, as needed for pages that neither overlap nor skip.
     """
 
     emotions: frozenset[int] | None = None
@@ -47,37 +48,37 @@ class VectorFilter(NamedTuple):
 
 
 class VectorIndex(Protocol):
-    """Vectors by similarity."""
+    """A search for similar vectors."""
 
     def __len__(self) -> int:
-        """How many vectors it holds."""
+        """Return the number of vectors."""
 
     def search(self, query: Floats, k: int, within: VectorFilter) -> tuple[Ids, Floats]:
-        """The k nearest by inner product among those selected, best first: ids int64 (n,), similarities float32 (n,), n <= k.
+        """Return the k vectors with the greatest inner product among those that pass a filter, best first.
 
-        `query` is float32, (D,). n < k only if fewer are selected. Exact up to float32 rounding where few are selected, or the
-        selection says so; of many, one in a hundred may be missed, for one that is hardly less near.
+        `query` is float32, (D,). Returns ids, int64, (n,), and similarities, float32, (n,); n < k only if fewer pass. Exact up to
+        float32 rounding if few pass or `within.exact`; otherwise recall is at least 99%.
         """
 
 
 class Segment(NamedTuple):
-    """A kept index of a model's predictions: those after the segment before it, up to the last of a generation."""
+    """A stored index of the predictions after the segment before it, up to the last of a generation."""
 
     vectors: VectorIndex
     generation: Generation
 
 
 class VectorStorage(Protocol):
-    """Where vector indexes are kept between runs. What is kept is derived: losing it costs time only."""
+    """The storage of vector indexes between runs. They are derived from the store: losing one costs only time."""
 
     def load(self, card: ModelCard) -> list[Segment]:
-        """The kept segments of a model, oldest first, up to the first that is missing or damaged in any way."""
+        """Return the stored segments of a model, oldest first, up to the first that is missing or damaged."""
 
     def save(self, card: ModelCard, kept: Sequence[Segment], rows: VectorRows, generation: Generation) -> None:
-        """Keep the first of the loaded segments and, after them, one of these rows; all at once."""
+        """Replace the stored segments by `kept`, the first of the loaded ones, and a new one of `rows`, in one step."""
 
     def forget(self, card: ModelCard) -> None:
-        """Delete what is kept of a model, if anything."""
+        """Delete the stored segments of a model, if there are any."""
 
     def over(self, rows: VectorRows) -> VectorIndex:
-        """An index of these rows in memory."""
+        """Return an index of rows in memory."""

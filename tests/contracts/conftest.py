@@ -1,4 +1,4 @@
-"""The stores that promise the same."""
+"""Every implementation of the store ports."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from db.sql.tuning import StoreTuning
 from db.sqlite.store import SqliteStore
 from indexer.ports.store import Store
 from tests.support.memory_store import MemoryStore
@@ -18,7 +19,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     if request.param == "memory":
         yield MemoryStore()
     else:
-        sqlite = SqliteStore(tmp_path / "moodex.sqlite")
+        # So few rows for each transaction that contracts about many rows take several.
+        sqlite = SqliteStore(tmp_path / "moodex.sqlite", tuning=StoreTuning(delete_chunk_rows=2))
         yield sqlite
         sqlite.close()
 

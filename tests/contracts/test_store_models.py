@@ -102,8 +102,7 @@ def test_a_generation_from_before_forgetting_is_never_trusted_again(scene: Scene
     assert set(old_ids).isdisjoint(scene.store.prediction_ids(scene.model, ANY).tolist())
 
 
-def test_a_model_larger_than_a_transaction_is_forgotten_whole(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("db.sqlite.writer._DELETE_CHUNK_ROWS", 2)
+def test_a_model_larger_than_a_transaction_is_forgotten_whole(scene: Scene) -> None:
     for i in range(5):
         scene.add(f"n{i}", b"/a/%d.png" % i, seed=i)
     assert scene.store.forget_model(scene.model) == 5

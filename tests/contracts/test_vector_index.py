@@ -1,8 +1,9 @@
-"""What every vector index promises, whichever it is: exact answers under any selection."""
+"""The contract of every vector index: exact answers under any filter."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from db.vectors.faiss_index import FaissVectors
 from db.vectors.files import FaissFiles
 from db.vectors.numpy_index import NumpyVectors
 from db.vectors.sync import CombinedVectorIndex
+from db.vectors.tuning import DEFAULT_TUNING, IndexTuning
 from indexer.ports.vectors import Generation, VectorFilter, VectorIndex, VectorRows
 from tests.support.builders import card, rows, unit_vectors
 from tests.support.effort import examples
@@ -28,9 +30,9 @@ def _layers(all_rows: VectorRows) -> VectorIndex:
     return CombinedVectorIndex([FaissVectors.build(parts[0]), NumpyVectors(parts[1])])
 
 
-def _kept(folder: Path) -> Callable[[VectorRows], VectorIndex]:
+def _stored(folder: Path, tuning: IndexTuning = DEFAULT_TUNING) -> Callable[[VectorRows], VectorIndex]:
     def build(all_rows: VectorRows) -> VectorIndex:
-        files = FaissFiles(folder)
+        files = FaissFiles(folder, tuning)
         model = card(size=all_rows.vectors.shape[1])
         files.save(model, [], all_rows, Generation(int(all_rows.ids[-1]), "t"))
         (segment,) = files.load(model)
@@ -51,18 +53,16 @@ def _kept(folder: Path) -> Callable[[VectorRows], VectorIndex]:
     ]
 )
 def build(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[VectorRows], VectorIndex]:
-    if "clusters" in request.param:
-        monkeypatch.setattr("db.vectors.faiss_index.CLUSTERED_MIN_ROWS", 1)
+    clustered, threaded = IndexTuning(clustered_min_rows=1), IndexTuning(rows_per_thread=1)
     if "threads" in request.param:
-        monkeypatch.setattr("db.vectors.faiss_index._ROWS_PER_THREAD", 1)
         monkeypatch.setattr("faiss.omp_get_max_threads", lambda: 3)
     builders: dict[str, Callable[[VectorRows], VectorIndex]] = {
         "numpy": NumpyVectors,
         "faiss": FaissVectors.build,
-        "faiss in threads": FaissVectors.build,
-        "faiss with clusters": FaissVectors.build,
-        "faiss from a file": _kept(tmp_path),
-        "faiss with clusters from a file": _kept(tmp_path),
+        "faiss in threads": partial(FaissVectors.build, tuning=threaded),
+        "faiss with clusters": partial(FaissVectors.build, tuning=clustered),
+        "faiss from a file": _stored(tmp_path),
+        "faiss with clusters from a file": _stored(tmp_path, clustered),
         "layers of both": _layers,
     }
     return builders[request.param]

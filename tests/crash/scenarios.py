@@ -11,6 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from db.sql.tuning import StoreTuning
 from db.sqlite.migrations import STEPS
 from indexer.ingest import service as ingest_service
 from indexer.labels import service as labels_service
@@ -278,7 +279,7 @@ def migrate(place: Place) -> Commands:
 def _first_schema() -> str:
     from db.sqlite.migrations import FIRST_SCHEMA
 
-    return FIRST_SCHEMA
+    return ";".join(FIRST_SCHEMA)
 
 
 def teach(place: Place) -> Commands:
@@ -329,7 +330,7 @@ SCENARIOS: Sequence[Scenario] = (
         "forget",
         forget,
         codes=(6,),
-        smaller={"db.sqlite.writer._DELETE_CHUNK_ROWS": _SMALL},
+        smaller={"db.sqlite.store.DEFAULT_TUNING": StoreTuning(delete_chunk_rows=_SMALL)},
         broke=[f"after {_COMMIT} db.sqlite.writer.SqliteWriter.forget_model #{number}" for number in (1, 4)],
     ),
     Scenario("schedule", schedule, whole=True, codes=(2,)),

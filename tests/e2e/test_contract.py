@@ -106,7 +106,7 @@ def test_a_damaged_database_is_5_and_left_alone(moodex: Run, home: Path) -> None
     home.mkdir()
     (home / "moodex.sqlite").write_bytes(b"this is no database" * 1000)
     for words in (["search", "-e", "happy"], ["status"], ["index", str(EXAMPLES)]):
-        one_sentence(moodex(*words), 5, "is damaged or is no moodex database")
+        one_sentence(moodex(*words), 5, "is damaged or is not a moodex database")
     assert (home / "moodex.sqlite").read_bytes() == b"this is no database" * 1000
 
 

@@ -1,4 +1,4 @@
-"""What the store makes of a file that is not its own: it says so, and leaves it byte for byte as it was."""
+"""Files that are not intact databases of moodex are reported, and left byte for byte as they were."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from db.sqlite.errors import translate_sqlite_errors
 from db.sqlite.store import SqliteStore
 from indexer.domain.errors import MoodexError, StoreDamaged
-from tests.support.builders import unit_vectors
+from indexer.ports.store_reader import HitFilter
+from tests.support.builders import image, unit_vectors
 from tests.support.damage import old_schema
+from tests.support.scene import Scene
 
 
 def sql(path: Path, *statements: str) -> None:
@@ -113,3 +116,61 @@ def test_what_was_gone_before_that_was_dated_gets_its_whole_grace_period(tmp_pat
         assert [run.outcome for run in store.runs(2)] == ["running", "died"]
     finally:
         store.close()
+
+
+def read_everything(path: Path) -> None:
+    """Read every kind of row, as commands do."""
+    with translate_sqlite_errors(path), SqliteStore(path) as store:
+        for model in store.models():
+            store.ranked(model.id, HitFilter(), 9, 0)
+            store.sample(model.id, 9)
+            list(store.vectors(model.id))
+        store.runs(9)
+        store.labelled()
+        store.known_files(b"/a", 1)
+        store.expire(0)
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ("ALTER TABLE labels RENAME TO lost",),
+        ("DROP INDEX files_gone", "ALTER TABLE files DROP COLUMN gone_at"),
+        ("UPDATE models SET name = CAST(x'ff' AS TEXT)",),
+        ("UPDATE models SET labels = '['",),
+        ("UPDATE models SET input = '[]'",),
+        ("UPDATE models SET embedding_size = 3",),
+        ("UPDATE runs SET roots = '5'",),
+        ("UPDATE predictions SET probabilities = x'00'",),
+        ("UPDATE embeddings SET vector = x'00'",),
+        ("UPDATE folders SET path = 5 WHERE id = 1",),
+    ],
+    ids=lambda statements: statements[-1],
+)
+def test_a_lost_table_or_an_impossible_value_is_damage(tmp_path: Path, statements: tuple[str, ...]) -> None:
+    path = tmp_path / "moodex.sqlite"
+    with SqliteStore(path) as store:
+        scene = Scene(store)
+        scene.add("one", b"/a/1.png")
+        scene.add("two", b"/a/2.png")
+        store.finish_run(scene.run, "done", {})
+        store.label({image("one").digest: "sad"})
+    read_everything(path)
+    sql(path, *statements)
+    with pytest.raises(StoreDamaged, match="moodex doctor --repair"):
+        read_everything(path)
+
+
+def test_a_wrong_statement_or_argument_is_not_damage(tmp_path: Path) -> None:
+    path = tmp_path / "moodex.sqlite"
+    with SqliteStore(path) as store:
+        scene = Scene(store)
+        with (
+            pytest.raises(MoodexError, match="syntax error") as caught,
+            translate_sqlite_errors(path),
+            closing(sqlite3.connect(path)) as raw,
+        ):
+            raw.execute("SELEC 1")
+        assert not isinstance(caught.value, StoreDamaged)
+        with pytest.raises(TypeError), translate_sqlite_errors(path):
+            store.finish_run(scene.run, "done", 5)  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from db.sqlite.raw_connection import reading
+from db.vectors.tuning import IndexTuning
 from db.writer_lock import writer_lock
 from indexer.domain.errors import Interrupted, MoodexError, WriterBusy
 from indexer.domain.health import FINDING_KINDS, DoctorReport, Severity
@@ -30,7 +31,7 @@ _FEW = "SELECT min(id) FROM predictions"
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Library:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("db.vectors.faiss_index.CLUSTERED_MIN_ROWS", 20)
+        patch.setattr("db.vectors.files.DEFAULT_TUNING", IndexTuning(clustered_min_rows=20))
         return damage.build(tmp_path_factory.mktemp("sound"))
 
 

@@ -1,18 +1,16 @@
-"""Pages of long lists: with marks set, lost and set again, they show what a store without marks shows."""
+"""Pages of long lists are the same with page anchors built, dropped and built again as without any."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from unittest.mock import patch
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import func, select
 
-from db.sqlite.schema import PageAnchorRow
+from db.sql.tuning import StoreTuning
 from db.sqlite.store import SqliteStore
 from indexer.ports.store_reader import HitFilter
 from indexer.ports.store_writer import CommitBatch
@@ -30,7 +28,7 @@ LISTS = [
 ]
 
 name = st.sampled_from("abcdef")
-# Few different probabilities: places of equal score are ordered by age.
+# Few different probabilities, so that hits have equal scores, which are ordered by age.
 face = st.permutations([0.1, 0.3, 0.6]) | st.permutations([0.2, 0.3, 0.5])
 steps = st.one_of(
     st.tuples(st.just("add"), name, st.lists(face, min_size=1, max_size=3)),
@@ -66,54 +64,52 @@ class World(Scene):
         self.run = self.store.begin_run([b"/a"], self.model)
 
 
-@contextmanager
-def short_lists_marked() -> Iterator[None]:
-    with patch("db.sqlite.page_anchors._MIN_LIST_ROWS", 1), patch("db.sqlite.page_anchors._ANCHOR_SPACING_ROWS", 2):
-        yield
+def store_with_short_anchored_lists(folder: Path) -> SqliteStore:
+    return SqliteStore(folder / "moodex.sqlite", tuning=StoreTuning(anchored_list_rows=1, anchor_spacing_rows=2))
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(steps, min_size=1, max_size=25), st.integers(1, 4))
-def test_pages_are_the_same_whatever_happened_since_they_were_marked(history: list[tuple[str, str, object]], size: int) -> None:
-    with TemporaryDirectory() as folder, SqliteStore(Path(folder, "moodex.sqlite")) as store, short_lists_marked():
-        marked, plain = World(store), World(MemoryStore())
+def test_pages_are_the_same_whatever_changed_since_anchors_were_built(history: list[tuple[str, str, object]], size: int) -> None:
+    with TemporaryDirectory() as folder, store_with_short_anchored_lists(Path(folder)) as store:
+        anchored, plain = World(store), World(MemoryStore())
         for step, *what in [*history, ("end", None, None)]:
-            for world in (marked, plain):
+            for world in (anchored, plain):
                 getattr(world, step)(*what)
             for chosen in LISTS:
                 expected = plain.paths(chosen)
                 for start in range(0, len(expected) + size, size):
-                    assert marked.paths(chosen, size, start) == expected[start : start + size]
+                    assert anchored.paths(chosen, size, start) == expected[start : start + size]
 
 
-def test_long_lists_are_marked_when_a_run_ends_and_as_long_as_nothing_changes(tmp_path: Path) -> None:
-    def marks(store: SqliteStore) -> int:
-        with store._engine.connect() as connection:
-            return connection.execute(select(func.count()).select_from(PageAnchorRow.table)).scalar_one()
+def test_anchors_are_built_when_a_run_ends_and_dropped_by_any_change(tmp_path: Path) -> None:
+    def anchors(store: SqliteStore) -> int:
+        with closing(sqlite3.connect(store.path)) as connection:
+            return int(connection.execute("SELECT count(*) FROM marks").fetchone()[0])
 
-    with SqliteStore(tmp_path / "moodex.sqlite") as store, short_lists_marked():
+    with store_with_short_anchored_lists(tmp_path) as store:
         world = World(store)
         for picture in "abcde":
             world.add(picture, [[0.6, 0.3, 0.1]])
-        assert marks(store) == 0
+        assert anchors(store) == 0
         world.end()
-        assert marks(store) == 3  # of five happy ones every second
+        assert anchors(store) == 3  # of five happy images every second
         world.end()
-        assert marks(store) == 3
+        assert anchors(store) == 3
         for change in (("label", "a", "sad"), ("copy", "b", 1), ("lose", "b", 1), ("add", "f", [[0.1, 0.3, 0.6]])):
             getattr(world, change[0])(*change[1:])
-            assert marks(store) == 0, change
+            assert anchors(store) == 0, change
             world.end()
-            assert marks(store), change
+            assert anchors(store), change
 
 
-def test_a_far_page_counts_from_its_mark_on(tmp_path: Path) -> None:
-    with SqliteStore(tmp_path / "moodex.sqlite") as store, short_lists_marked():
+def test_a_far_page_counts_from_its_anchor_on(tmp_path: Path) -> None:
+    with store_with_short_anchored_lists(tmp_path) as store:
         world = World(store)
         for picture in "abcdef":
             world.add(picture, [[0.6, 0.3, 0.1]])
         world.end()
-        with store._engine.begin() as connection:
-            # A mark that lies: only who goes by it can be led astray.
-            connection.exec_driver_sql("UPDATE marks SET place = 3 WHERE place = 4")
+        with closing(sqlite3.connect(store.path)) as connection, connection:
+            # A wrong anchor: only a page that uses it is wrong.
+            connection.execute("UPDATE marks SET place = 3 WHERE place = 4")
         assert world.paths(HitFilter(frozenset({"happy"})), 2, 3) == [b"/a/e.png", b"/a/f.png"]

@@ -164,7 +164,7 @@ def test_a_database_of_an_older_schema_is_recovered_as_such(tmp_path: Path, soun
 
 def test_a_copy_is_kept_of_every_repair(library: Library) -> None:
     for _ in range(3):
-        sql(library, "UPDATE predictions SET score = 0.5 WHERE id = 1")
+        sql(library, "UPDATE predictions SET score = 0.5 WHERE id = (SELECT min(id) FROM predictions)")
         assert doctor(library, repair=True).exit_code == 0
     copies = list(library.settings.home.glob("moodex.sqlite.before-repair-*"))
     assert len(copies) == 3

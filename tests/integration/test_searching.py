@@ -16,6 +16,7 @@ from PIL import Image
 
 from db.sqlite.reader import SqliteReader
 from db.vectors.sync import CombinedVectorIndex
+from db.vectors.tuning import IndexTuning
 from indexer.domain.emotions import with_children
 from indexer.domain.errors import NotIndexed, UnknownEmotion, UsageError
 from indexer.domain.predictions import LabelAssignment
@@ -32,7 +33,7 @@ from tests.support.library import Library
 @pytest.fixture
 def stocked(library: Library, monkeypatch: pytest.MonkeyPatch) -> Library:
     """120 pictures in two folders, one of them copied; enough for clusters."""
-    monkeypatch.setattr("db.vectors.faiss_index.CLUSTERED_MIN_ROWS", 100)
+    monkeypatch.setattr("db.vectors.files.DEFAULT_TUNING", IndexTuning(clustered_min_rows=100))
     write_pictures(library.folder / "a", 80)
     write_pictures(library.folder / "b", 40, first_seed=200)
     shutil.copy(library.folder / "a/000.png", library.folder / "b/copy.png")

@@ -1,4 +1,4 @@
-"""A store that forgets: the same promises as the SQLite one, in plain dictionaries. Implements `indexer.ports.store.Store`."""
+"""A store in memory, in plain dictionaries. Implements `indexer.ports.store.Store`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from indexer.domain.errors import NotIndexed
 from indexer.domain.files import Failure, FileStamp, FileState
 from indexer.domain.images import DecodedImage, to_pixel_box
 from indexer.domain.models import ModelCard
-from indexer.domain.predictions import LabeledImage, Prediction
+from indexer.domain.predictions import LabeledImage, Prediction, effective_emotion
 from indexer.domain.queries import Hit
 from indexer.domain.runs import DIED, DONE, RUNNING, WHY_IT_DIED
 from indexer.ports.store_reader import Counts, HitFilter, ImageFile, RankedHit, RunRecord, RunTotals, Sample, StoredModel
@@ -268,12 +268,10 @@ class MemoryStore(MemoryJobs):
     def user_emotions(self) -> tuple[str, ...]:
         return tuple(sorted(set(self._labels_by_digest.values())))
 
-    def _said(self, row: _Row, labels: Sequence[str]) -> tuple[str, float, dict[str, float]]:
-        """A row's emotion, score and probabilities."""
+    def _effective(self, row: _Row, labels: Sequence[str]) -> tuple[str, float, dict[str, float]]:
+        """Return the effective emotion and score of a row, and its probabilities."""
         emotions = {label: float(np.float32(p)) for label, p in zip(labels, row.prediction.probabilities, strict=True)}
-        best = max(emotions, key=emotions.__getitem__)
-        own = self._labels_by_digest.get(row.digest)
-        return (best, min(1.0, emotions[best]), emotions) if own is None else (own, 1.0, emotions)
+        return *effective_emotion(labels, tuple(emotions.values()), self._labels_by_digest.get(row.digest)), emotions
 
     def rescore(self, source: int, target: int, score: Score, advance: Callable[[int], None]) -> int:
         done = self._rows.setdefault(target, {})
@@ -344,7 +342,7 @@ class MemoryStore(MemoryJobs):
             rows = self._rows.get(model_id, {}).get(file.digest or b"", [])
             if not _is_live(file) or (chosen.under is not None and not is_under(path, chosen.under)):
                 continue
-            said = [(row, *self._said(row, labels)) for row in rows]
+            said = [(row, *self._effective(row, labels)) for row in rows]
             if any(emotion in chosen.excluded for _, emotion, _, _ in said):
                 continue
             for row, emotion, score, emotions in said:
@@ -393,7 +391,7 @@ class MemoryStore(MemoryJobs):
         labels = self._labels(model_id)
         rows = [row for row in self._all_rows(model_id) if row.id > after]
         if rows:
-            said = [self._said(row, labels) for row in rows]
+            said = [self._effective(row, labels) for row in rows]
             places = [labels.index(emotion) if emotion in labels else NOT_THE_MODELS for emotion, _, _ in said]
             yield VectorRows(
                 np.array([row.id for row in rows], dtype=np.int64),

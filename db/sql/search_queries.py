@@ -1,4 +1,4 @@
-"""What searches ask of the database, as parts of queries: which predictions, of which files, best first."""
+"""Parts of search queries: which predictions, of which files, in which order."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from sqlalchemy import (
     and_,
     exists,
     func,
-    literal,
     or_,
     select,
     union_all,
 )
 
-from db.sqlite.file_rows import file_under
-from db.sqlite.schema import FileRow, FolderRow, ImageRow, LabelRow, PredictionRow
+from db.schema import FileRow, FolderRow, ImageRow, LabelRow, PredictionRow
+from db.sql.dialect import inline, no_index
+from db.sql.file_rows import file_under
 from indexer.domain.files import FileState
 from indexer.domain.images import MAIN_FACE
 
@@ -33,57 +33,57 @@ BEST_FIRST = (PredictionRow.score.desc(), PredictionRow.id, FileRow.id)
 
 
 def model_without_index_hint(model_id: int | BindParameter[int]) -> ColumnElement[bool]:
-    """Whether a prediction is a model's, where what else is asked says which pictures or predictions they are.
+    """Select a model's predictions where other conditions name few images or predictions.
 
-    "+ 0" leaves SQLite only the indexes by these: it would take the one by emotion, and read all of it.
+    Without `no_index`, SQLite would take the index by emotion and read all of the model's entries.
     """
-    return PredictionRow.model_id + 0 == model_id
+    return no_index(PredictionRow.model_id) == model_id
 
 
 def is_live() -> ColumnElement[bool]:
-    """Whether a file is found by searches. The states stand in the SQL itself, for SQLite to see that the index of such fits."""
-    states = [literal(state.value, literal_execute=True) for state in (FileState.DONE, FileState.PENDING)]
-    return and_(FileRow.image_id.is_not(None), FileRow.state.in_(states))
-
-
-def few_under(connection: Connection, under: bytes, most: int = SHORT_LIST_ROWS) -> bool:
-    """Whether so few files lie under a folder that it is best to begin with them."""
-    files = select(FileRow.id).select_from(FileRow.table).join(FolderRow.table, FolderRow.id == FileRow.folder_id)
-    some = files.where(file_under(under)).limit(most + 1).subquery()
-    return connection.execute(select(func.count()).select_from(some)).scalar_one() <= most
+    """Select the files that searches find: those with an image that are done or pending."""
+    return and_(FileRow.image_id.is_not(None), FileRow.state.in_([inline(FileState.DONE.value), inline(FileState.PENDING.value)]))
 
 
 def is_main() -> ColumnElement[bool]:
-    """Whether a prediction is of a picture as a whole or of its main face: every picture has one of the two.
+    """Select predictions of whole images and of main faces: every image has one of the two."""
+    return PredictionRow.region <= inline(MAIN_FACE)
 
-    The number stands in the SQL itself, for SQLite to see that the index of just these rows fits.
-    """
-    return PredictionRow.region <= literal(MAIN_FACE, literal_execute=True)
+
+def few_under(connection: Connection, under: bytes, most: int = SHORT_LIST_ROWS) -> bool:
+    """Return whether so few files are below a folder that a search should begin with them."""
+    return connection.execute(files_under(under, most)).scalar_one() <= most
+
+
+def files_under(under: bytes, most: int) -> Select[int]:
+    """Count the files at or below a path, up to `most` + 1."""
+    files = select(FileRow.id).select_from(FileRow.table).join(FolderRow.table, FolderRow.id == FileRow.folder_id)
+    some = files.where(file_under(under)).limit(most + 1).subquery()
+    return select(func.count()).select_from(some)
 
 
 def _is_best(chosen: HitFilter) -> ColumnElement[bool]:
-    """Whether no other region of the picture answers better."""
+    """Select a region if no other region of its image with a wanted emotion scores higher; of equals, the first."""
     other = PredictionRow.table.alias()
     as_good = and_(other.c.score == PredictionRow.score, other.c.region < PredictionRow.region)
     wanted = () if chosen.emotions is None else (other.c.emotion.in_(sorted(chosen.emotions)),)
-    return ~_exists_beside(other, *wanted, or_(other.c.score > PredictionRow.score, as_good))
+    return ~_has_region(other, *wanted, or_(other.c.score > PredictionRow.score, as_good))
 
 
 def _without(excluded: frozenset[str]) -> ColumnElement[bool]:
-    """Whether no region of the picture feels what is excluded."""
+    """Select images of which no region has an excluded emotion."""
     other = PredictionRow.table.alias()
-    return ~_exists_beside(other, other.c.emotion.in_(sorted(excluded)))
+    return ~_has_region(other, other.c.emotion.in_(sorted(excluded)))
 
 
-def _exists_beside(other: FromClause, *conditions: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Whether the same model says such a thing of any region of the same picture."""
-    # "+ 0": see by_picture.
-    same = and_(other.c.image_id == PredictionRow.image_id, other.c.model_id + 0 == PredictionRow.model_id)
+def _has_region(other: FromClause, *conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Select predictions whose image has a region, by the same model, with some conditions."""
+    same = and_(other.c.image_id == PredictionRow.image_id, no_index(other.c.model_id) == PredictionRow.model_id)
     return exists().where(same, *conditions)
 
 
 def filter_conditions(chosen: HitFilter) -> Iterator[ColumnElement[bool]]:
-    """A filter's folder and exclusions."""
+    """Yield the conditions of a filter's folder and excluded emotions."""
     if chosen.under is not None:
         yield file_under(chosen.under)
     if chosen.excluded:
@@ -91,17 +91,18 @@ def filter_conditions(chosen: HitFilter) -> Iterator[ColumnElement[bool]]:
 
 
 def predictions_with_files() -> FromClause:
-    """Predictions with the files of their pictures."""
+    """Join predictions with the files of their images and the folders of those."""
     files = PredictionRow.table.join(FileRow.table, FileRow.image_id == PredictionRow.image_id)
     return files.join(FolderRow.table, FolderRow.id == FileRow.folder_id)
 
 
 def ranked_rows(who: ColumnElement[bool], chosen: HitFilter, emotions: Sequence[str]) -> Select[*tuple[Any, ...]]:
-    """The predictions of some emotions that a filter lets through, with the files they stand for; found in indexes alone, but for
-    pictures with several faces.
+    """Select prediction, score and file of each hit of some emotions.
+
+    They are found in indexes alone, except for images with several faces.
     """
     columns = (PredictionRow.id.label("prediction_id"), PredictionRow.score.label("score"), FileRow.id.label("file_id"))
-    # A whole picture is the best of its regions, being the only one.
+    # A whole image is the only region of its image.
     best = or_(PredictionRow.region == 0, _is_best(chosen))
     source = (
         predictions_with_files()
@@ -116,22 +117,20 @@ def ranked_rows(who: ColumnElement[bool], chosen: HitFilter, emotions: Sequence[
 def ranked_query(
     model_id: int, chosen: HitFilter, emotions: Collection[str], *conditions: ColumnElement[bool]
 ) -> Select[*tuple[Any, ...]]:
-    """The places of some emotions, best first: an ordered slice of the index for each, which SQLite merges as it reads them."""
+    """Select the hits of some emotions, best first: an ordered index range per emotion, merged while they are read."""
     own = and_(PredictionRow.model_id == model_id, *conditions)
     best = union_all(*(ranked_rows(own, chosen, [emotion]) for emotion in sorted(emotions))).subquery()
     return select(best).order_by(*best_first(best))
 
 
-def best_first(places: FromClause) -> tuple[ColumnElement[Any], ...]:
-    """The order of places: by score, then the oldest prediction, then the oldest file."""
-    return places.c.score.desc(), places.c.prediction_id, places.c.file_id
+def best_first(hits: FromClause) -> tuple[ColumnElement[Any], ...]:
+    """Return the order of hits: by score, then the oldest prediction, then the oldest file."""
+    return hits.c.score.desc(), hits.c.prediction_id, hits.c.file_id
 
 
-def hit_columns(places: FromClause | None = None) -> Select[*tuple[Any, ...]]:
-    """Predictions with their pictures, labels and live files: of some places, or of all."""
-    source = (
-        PredictionRow.table if places is None else places.join(PredictionRow.table, PredictionRow.id == places.c.prediction_id)
-    )
+def hit_columns(hits: FromClause | None = None) -> Select[*tuple[Any, ...]]:
+    """Select what a hit shows: prediction, image, label and live file; of the given hits, or of all predictions."""
+    source = PredictionRow.table if hits is None else hits.join(PredictionRow.table, PredictionRow.id == hits.c.prediction_id)
     return (
         select(
             PredictionRow.id.label("prediction_id"),

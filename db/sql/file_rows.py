@@ -1,4 +1,4 @@
-"""The rows of files and their folders: what a scan notes of them, what a batch makes of them, which of them have moved."""
+"""Rows of files and folders: scan results, finished files, moved files, missing files."""
 
 from __future__ import annotations
 
@@ -6,32 +6,31 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Update, and_, bindparam, case, delete, func, or_, select, update
 from sqlalchemy.dialects.sqlite import Insert
-from sqlalchemy.dialects.sqlite import insert as upsert
 
-from db.sqlite.prediction_rows import chunks
-from db.sqlite.schema import FileRow, FolderRow, RunRow
+from db.schema import FileRow, FolderRow, RunRow
+from db.sql.dialect import chunks, insert_missing, upsert
 from indexer.domain.files import Failure, FileStamp, FileState
 from indexer.domain.runs import DONE
 from indexer.ports.store_writer import FolderScanResult, PendingFile
 
 
 def file_under(root: bytes) -> ColumnElement[bool]:
-    """Whether a file (joined to its folder) is the root itself or lies below it."""
+    """Select the root itself, if it is a file, and the files below it. Files must be joined to their folders."""
     itself = and_(FolderRow.path == os.path.dirname(root), FileRow.name == os.path.basename(root))
     return or_(folder_under(root), itself)
 
 
 def folder_under(root: bytes) -> ColumnElement[bool]:
-    """Whether a folder is the root or lies below it."""
-    # Every path below the root starts with it and a slash; blobs compare byte by byte and "0" follows "/".
+    """Select the root itself, if it is a folder, and the folders below it."""
+    # Every path below the root starts with it and a slash; blobs compare byte by byte, and "0" is the byte after "/".
     stem = root.rstrip(b"/")
     return or_(FolderRow.path == root, and_(FolderRow.path > stem + b"/", FolderRow.path < stem + b"0"))
 
 
 def record_files(connection: Connection, run_id: int, notes: Sequence[FolderScanResult]) -> None:
-    """As `indexer.ports.store_writer.StoreWriter.record_scan`."""
+    """Record what a scan found, see `indexer.ports.store_writer.StoreWriter.record_scan`."""
     folders = _folder_ids(connection, [note.folder for note in notes])
     listings = update(FolderRow.table).where(FolderRow.id == bindparam("folder"))
     run = connection.execute(select(RunRow.model_id, RunRow.finder_id).where(RunRow.id == run_id)).one()
@@ -39,16 +38,23 @@ def record_files(connection: Connection, run_id: int, notes: Sequence[FolderScan
         listings.values(listing=bindparam("new"), listed_model_id=run.model_id, listed_finder_id=run.finder_id),
         [{"folder": folders[note.folder], "new": note.listing} for note in notes],
     )
-    rows = [row for note in notes for row in _noted(folders[note.folder], run_id, note)]
+    rows = [row for note in notes for row in _scanned_rows(folders[note.folder], run_id, note)]
     if rows:
-        connection.execute(_note(run_id), rows)
+        connection.execute(upsert_scanned(connection.dialect.name, run_id), rows)
 
 
 def finish_files(
     connection: Connection, done: Sequence[tuple[PendingFile, int]], failed: Sequence[tuple[PendingFile, Failure]]
 ) -> None:
-    """Let files be done, each with its picture, or failed, and no longer wait."""
-    settle = (
+    """Mark pending files as done, each with the id of its image, or as failed."""
+    rows = [_finished_row(file, FileState.DONE, image_id, None) for file, image_id in done]
+    rows += [_finished_row(file, FileState.FAILED, None, failure) for file, failure in failed]
+    if rows:
+        connection.execute(_finish_file(), rows)
+
+
+def _finish_file() -> Update:
+    return (
         update(FileRow.table)
         .where(FileRow.id == bindparam("file_id"))
         .values(
@@ -60,15 +66,11 @@ def finish_files(
             failure_reason=bindparam("new_reason"),
         )
     )
-    rows = [_settled(file, FileState.DONE, image_id, None) for file, image_id in done]
-    rows += [_settled(file, FileState.FAILED, None, failure) for file, failure in failed]
-    if rows:
-        connection.execute(settle, rows)
 
 
 def detect_moves(connection: Connection, run_id: int, missing: Sequence[int]) -> list[int]:
-    """As `indexer.ports.store_writer.StoreWriter.detect_moves`."""
-    # What appeared in runs that came to no end since the last that did has appeared for this one.
+    """Delete missing files that moved, see `indexer.ports.store_writer.StoreWriter.detect_moves`; return their ids."""
+    # Files that appeared in interrupted runs, after the last complete one, count as appeared in this run.
     done = select(func.max(RunRow.id)).where(RunRow.id < run_id, RunRow.outcome == DONE)
     since = connection.execute(done).scalar() or 0
     lost: list[tuple[int, int, int]] = []
@@ -91,7 +93,7 @@ def detect_moves(connection: Connection, run_id: int, missing: Sequence[int]) ->
             appeared[image_id].remove(later)
             moved.append(file_id)
     for chunk in chunks(moved):
-        # Should they come back as they were, they must not pass for listed.
+        # If they come back unchanged, their folders must not count as unchanged.
         left = select(FileRow.folder_id).where(FileRow.id.in_(chunk))
         connection.execute(update(FolderRow.table).where(FolderRow.id.in_(left)).values(listing=None))
         connection.execute(delete(FileRow.table).where(FileRow.id.in_(chunk)))
@@ -99,7 +101,7 @@ def detect_moves(connection: Connection, run_id: int, missing: Sequence[int]) ->
 
 
 def _folder_ids(connection: Connection, paths: Sequence[bytes]) -> dict[bytes, int]:
-    connection.execute(upsert(FolderRow.table).on_conflict_do_nothing(), [{"path": path} for path in paths])
+    connection.execute(insert_missing(connection.dialect.name, FolderRow.table), [{"path": path} for path in paths])
     ids: dict[bytes, int] = {}
     for chunk in chunks(paths):
         rows = connection.execute(select(FolderRow.path, FolderRow.id).where(FolderRow.path.in_(chunk)))
@@ -107,8 +109,9 @@ def _folder_ids(connection: Connection, paths: Sequence[bytes]) -> dict[bytes, i
     return ids
 
 
-def _note(run_id: int) -> Insert:
-    statement = upsert(FileRow.table)
+def upsert_scanned(dialect: str, run_id: int) -> Insert:
+    """Return the statement that adds a scanned file, or updates a known one. A file that was missing appears in this run."""
+    statement = upsert(dialect, FileRow.table)
     new = statement.excluded
     failed = new.state == FileState.FAILED
     return statement.on_conflict_do_update(
@@ -119,14 +122,14 @@ def _note(run_id: int) -> Insert:
             "state": new.state,
             "failure_kind": new.failure_kind,
             "failure_reason": new.failure_reason,
-            "image_id": func.iif(failed, None, FileRow.image_id),
-            "appeared_run_id": func.iif(FileRow.state == FileState.GONE, run_id, FileRow.appeared_run_id),
+            "image_id": case((failed, None), else_=FileRow.image_id),
+            "appeared_run_id": case((FileRow.state == FileState.GONE, run_id), else_=FileRow.appeared_run_id),
             "gone_at": None,
         },
     )
 
 
-def _noted(folder_id: int, run_id: int, note: FolderScanResult) -> Iterator[dict[str, object]]:
+def _scanned_rows(folder_id: int, run_id: int, note: FolderScanResult) -> Iterator[dict[str, object]]:
     entries: list[tuple[bytes, FileStamp, Failure | None]] = [(name, stamp, None) for name, stamp in note.pending.items()]
     entries += [(name, stamp, failure) for name, (stamp, failure) in note.failed.items()]
     for name, stamp, failure in entries:
@@ -142,7 +145,7 @@ def _noted(folder_id: int, run_id: int, note: FolderScanResult) -> Iterator[dict
         }
 
 
-def _settled(file: PendingFile, state: FileState, image_id: int | None, failure: Failure | None) -> dict[str, object]:
+def _finished_row(file: PendingFile, state: FileState, image_id: int | None, failure: Failure | None) -> dict[str, object]:
     return {
         "file_id": file.id,
         "new_size": file.stamp.size,
@@ -152,3 +155,10 @@ def _settled(file: PendingFile, state: FileState, image_id: int | None, failure:
         "new_kind": failure.kind if failure else None,
         "new_reason": failure.reason if failure else None,
     }
+
+
+def mark_missing(connection: Connection, file_ids: Sequence[int], now: float) -> None:
+    """Mark files as missing since `now`, in seconds since the epoch."""
+    for chunk in chunks(file_ids):
+        missing = update(FileRow.table).where(FileRow.id.in_(chunk))
+        connection.execute(missing.values(state=FileState.GONE, failure_kind=None, failure_reason=None, gone_at=now))

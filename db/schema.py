@@ -1,0 +1,232 @@
+"""The tables, as typed models of SQLAlchemy Core, and their columns' types in each dialect.
+
+SQLite's tables are created by `db.sqlite.migrations`, step by step; a test compares the result with these. Other dialects create
+theirs from `db.indexes.full_metadata`. The object-relational mapper is not used: importing it takes longer than a search (see
+docs/adr/0002-store.md).
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from sqlalchemy import (
+    JSON,
+    REAL,
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ColumnElement,
+    Double,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    text,
+)
+from sqlalchemy.types import TypeEngine
+
+METADATA = MetaData()
+
+_BIG = BigInteger().with_variant(Integer(), "sqlite")
+"""Ids, nanoseconds and bytes. SQLite's INTEGER has 64 bits, and only INTEGER PRIMARY KEY is its row id."""
+
+_REAL: TypeEngine[float] = Double().with_variant(REAL(), "sqlite")
+
+
+class Model:
+    """A table, built from a subclass's columns, which are named as its attributes."""
+
+    table: ClassVar[Table]
+
+    def __init_subclass__(cls, name: str, checks: tuple[str, ...] = (), **options: Any) -> None:
+        columns = {attribute: value for attribute, value in vars(cls).items() if isinstance(value, Column)}
+        for attribute, column in columns.items():
+            column.name = column.key = attribute
+        cls.table = Table(name, METADATA, *columns.values(), *map(CheckConstraint, checks), **options)
+
+
+class FolderRow(Model, name="folders"):
+    """A folder that holds known files. `path` is absolute, in the bytes of the file system.
+
+    `listing` is a digest of the files that a run with this model and this face detector found in it, all of them in the table. A
+    trigger clears it when a prediction of one of them is deleted or one is marked gone.
+    """
+
+    id: ColumnElement[int] = Column(_BIG, primary_key=True)
+    path: ColumnElement[bytes] = Column(LargeBinary, unique=True, nullable=False)
+    listing: ColumnElement[bytes | None] = Column(LargeBinary)
+    listed_model_id: ColumnElement[int | None] = Column(ForeignKey("models.id"))
+    listed_finder_id: ColumnElement[int | None] = Column(ForeignKey("finders.id"))
+
+
+class ImageRow(Model, name="images"):
+    """An image, identified by the BLAKE3 digest of its bytes."""
+
+    id: ColumnElement[int] = Column(_BIG, primary_key=True)
+    digest: ColumnElement[bytes] = Column(LargeBinary, unique=True, nullable=False)
+    width: ColumnElement[int] = Column(Integer, nullable=False)
+    height: ColumnElement[int] = Column(Integer, nullable=False)
+    format: ColumnElement[str] = Column(Text, nullable=False)
+
+
+class RunRow(Model, name="runs"):
+    """One index run."""
+
+    id: ColumnElement[int] = Column(_BIG, primary_key=True)
+    started_at: ColumnElement[float] = Column(_REAL, nullable=False)
+    ended_at: ColumnElement[float | None] = Column(_REAL)
+    roots: ColumnElement[list[str]] = Column(JSON, nullable=False)
+    model_id: ColumnElement[int] = Column(ForeignKey("models.id"), nullable=False)
+    finder_id: ColumnElement[int | None] = Column(ForeignKey("finders.id"))
+    pid: ColumnElement[int] = Column(Integer, nullable=False)
+    outcome: ColumnElement[str] = Column(Text, nullable=False)
+    counts: ColumnElement[dict[str, int]] = Column(JSON, nullable=False)
+    reason: ColumnElement[str | None] = Column(Text)
+
+
+class FileRow(
+    Model,
+    name="files",
+    checks=(
+        "state IN ('done', 'failed', 'pending', 'gone')",
+        "state != 'done' OR image_id IS NOT NULL",
+        "(state = 'failed') = (failure_kind IS NOT NULL)",
+    ),
+):
+    """A path, its stamp and its state. It is live, and found by searches, while it has an image and is done or pending.
+
+    `gone_at` is when a missing file was first missed, in seconds since the epoch.
+    """
+
+    id: ColumnElement[int] = Column(_BIG, primary_key=True)
+    folder_id: ColumnElement[int] = Column(ForeignKey("folders.id"), nullable=False)
+    name: ColumnElement[bytes] = Column(LargeBinary, nullable=False)
+    size: ColumnElement[int] = Column(_BIG, nullable=False)
+    mtime_ns: ColumnElement[int] = Column(_BIG, nullable=False)
+    state: ColumnElement[str] = Column(Text, nullable=False)
+    failure_kind: ColumnElement[str | None] = Column(Text)
+    failure_reason: ColumnElement[str | None] = Column(Text)
+    image_id: ColumnElement[int | None] = Column(ForeignKey("images.id"))
+    appeared_run_id: ColumnElement[int] = Column(ForeignKey("runs.id"), nullable=False)
+    gone_at: ColumnElement[float | None] = Column(_REAL)
+
+
+class ModelRow(Model, name="models"):
+    """A model that made predictions. `key` is a digest of everything that determines its outputs."""
+
+    id: ColumnElement[int] = Column(_BIG, primary_key=True)
+    key: ColumnElement[str] = Column(Text, unique=True, nullable=False)
+    name: ColumnElement[str] = Column(Text, nullable=False)
+    architecture: ColumnElement[str] = Column(Text, nullable=False)
+    weights_digest: ColumnElement[str] = Column(Text, nullable=False)
+    labels: ColumnElement[list[str]] = Column(JSON, nullable=False)
+    input: ColumnElement[dict[str, Any]] = Column(JSON, nullable=False)
+    embedding_size: ColumnElement[int] = Column(Integer, nullable=False)
+    spaces: ColumnElement[dict[str, int]] = Column(JSON, nullable=False, server_default="{}")
+    backbone_digest: ColumnElement[str] = Column(Text, nullable=False, server_default="")
+    precision: ColumnElement[str] = Column(Text, nullable=False, server_default="fp32")
+    embedder_id: ColumnElement[int] = Column(ForeignKey("embedders.id"))  # SQLite adds no column that is NOT NULL
+
+
+class EmbedderRow(Model, name="embedders"):
+    """A network without its last layer, which computes embeddings. Models with the same embedder share embeddings."""
+
+    id: ColumnElement[int] = Column(_BIG, primary_key=True)
+    key: ColumnElement[str] = Column(Text, unique=True, nullable=False)
+
+
+class FaceDetectorRow(Model, name="finders"):
+    """A face detector. A run or prediction without one did not detect faces."""
+
+    id: ColumnElement[int] = Column(_BIG, primary_key=True)
+    key: ColumnElement[str] = Column(Text, unique=True, nullable=False)
+
+
+class PredictionRow(
+    Model,
+    name="predictions",
+    checks=("score BETWEEN 0 AND 1", '(region = 0) = ("left" IS NULL)'),
+    sqlite_autoincrement=True,
+):
+    """A model's prediction for one region of an image. Ids are never used again, so a greater one is newer.
+
+    `probabilities` are little-endian float32 in the order of the model's labels. `emotion` and `score` are what searches compare,
+    see `effective_emotion`. An image has either region 0, the whole image, without a box, or its faces, numbered from 1, largest
+    first. Boxes are fractions of width and height.
+    """
+
+    id: ColumnElement[int] = Column(_BIG, primary_key=True)
+    image_id: ColumnElement[int] = Column(ForeignKey("images.id"), nullable=False)
+    model_id: ColumnElement[int] = Column(ForeignKey("models.id"), nullable=False)
+    region: ColumnElement[int] = Column(Integer, nullable=False)
+    finder_id: ColumnElement[int | None] = Column(ForeignKey("finders.id"))
+    left: ColumnElement[float | None] = Column(_REAL)
+    top: ColumnElement[float | None] = Column(_REAL)
+    right: ColumnElement[float | None] = Column(_REAL)
+    bottom: ColumnElement[float | None] = Column(_REAL)
+    emotion: ColumnElement[str] = Column(Text, nullable=False)
+    score: ColumnElement[float] = Column(_REAL, nullable=False)
+    probabilities: ColumnElement[bytes] = Column(LargeBinary, nullable=False)
+
+
+class LabelRow(Model, name="labels"):
+    """A user's label of an image. It overrides every prediction of it."""
+
+    image_id: ColumnElement[int] = Column(ForeignKey("images.id"), primary_key=True)
+    emotion: ColumnElement[str] = Column(Text, nullable=False)
+    said_at: ColumnElement[float] = Column(_REAL, nullable=False)
+
+
+class EmbeddingRow(Model, name="embeddings"):
+    """The embedding of a region of an image: little-endian float16, each space's part of length 1.
+
+    Models with the same embedder share it. It is not in `predictions`, whose pages searches read.
+    """
+
+    id: ColumnElement[int] = Column(_BIG, primary_key=True)
+    embedder_id: ColumnElement[int] = Column(ForeignKey("embedders.id"), nullable=False)
+    image_id: ColumnElement[int] = Column(ForeignKey("images.id"), nullable=False)
+    region: ColumnElement[int] = Column(Integer, nullable=False)
+    vector: ColumnElement[bytes] = Column(LargeBinary, nullable=False)
+
+
+class JobRow(Model, name="jobs", checks=("every > 0",)):
+    """A scheduled job and its status, see `Job` and `JobStatus` of `indexer.domain.jobs`. Paths are absolute."""
+
+    id: ColumnElement[int] = Column(_BIG, primary_key=True)
+    name: ColumnElement[str] = Column(Text, unique=True, nullable=False)
+    roots: ColumnElement[list[str]] = Column(JSON, nullable=False)
+    cron: ColumnElement[str | None] = Column(Text)
+    every: ColumnElement[float | None] = Column(_REAL)
+    watch: ColumnElement[int] = Column(Integer, nullable=False)
+    options: ColumnElement[dict[str, Any]] = Column(JSON, nullable=False)
+    added_at: ColumnElement[float] = Column(_REAL, nullable=False)
+    begun_at: ColumnElement[float | None] = Column(_REAL)
+    ended_at: ColumnElement[float | None] = Column(_REAL)
+    succeeded_at: ColumnElement[float | None] = Column(_REAL)
+    retry_at: ColumnElement[float | None] = Column(_REAL)
+    outcome: ColumnElement[str | None] = Column(Text)
+    reason: ColumnElement[str | None] = Column(Text)
+    failures: ColumnElement[int] = Column(Integer, nullable=False, server_default=text("0"))
+
+
+class GenerationRow(Model, name="generations"):
+    """One transaction that wrote or removed predictions. Its token ties a stored vector index to this database."""
+
+    id: ColumnElement[int] = Column(_BIG, primary_key=True)
+    model_id: ColumnElement[int] = Column(ForeignKey("models.id"), nullable=False)
+    last_prediction_id: ColumnElement[int] = Column(_BIG, nullable=False)
+    token: ColumnElement[str] = Column(Text, nullable=False)
+
+
+class PageAnchorRow(Model, name="marks"):
+    """A page anchor: a rank (`place`, from 0) in the list of some emotions, with the file and the prediction there."""
+
+    model_id: ColumnElement[int] = Column(ForeignKey("models.id"), primary_key=True)
+    emotions: ColumnElement[str] = Column(Text, primary_key=True)
+    place: ColumnElement[int] = Column(_BIG, primary_key=True)
+    score: ColumnElement[float] = Column(_REAL, nullable=False)
+    prediction_id: ColumnElement[int] = Column(_BIG, nullable=False)
+    file_id: ColumnElement[int] = Column(_BIG, nullable=False)

@@ -1,0 +1,1 @@
+"""Statements that every SQL dialect shares, over the tables of `db.schema`."""

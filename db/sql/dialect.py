@@ -1,0 +1,93 @@
+"""What differs between the SQL dialects: upserts, hints for SQLite's planner, limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from sqlalchemy import ColumnElement, Float, Integer, literal
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+
+if TYPE_CHECKING:
+    from sqlalchemy import BindParameter, Table
+
+T = TypeVar("T")
+_CHUNK_PARAMETERS = 500
+
+
+def upsert(dialect: str, table: Table) -> sqlite.Insert:
+    """Return an INSERT with `on_conflict_do_update` and `on_conflict_do_nothing`. `dialect` is "sqlite" or "postgresql"."""
+    if dialect == "sqlite":
+        return sqlite.insert(table)
+    from sqlalchemy.dialects import postgresql
+
+    return cast(sqlite.Insert, postgresql.insert(table))  # it has the same methods
+
+
+def insert_missing(dialect: str, table: Table) -> sqlite.Insert:
+    """Return an INSERT that skips rows that are already there."""
+    return upsert(dialect, table).on_conflict_do_nothing()
+
+
+def chunks(values: Iterable[T]) -> Iterator[list[T]]:
+    """Yield the values in lists of at most 500: SQLite limits the number of parameters of a statement."""
+    iterator = iter(values)
+    while chunk := list(islice(iterator, _CHUNK_PARAMETERS)):
+        yield chunk
+
+
+def no_index(column: ColumnElement[int]) -> ColumnElement[int]:
+    """Keep SQLite from using an index on an integer column; in other dialects, the column itself.
+
+    SQLite knows little of how values are distributed. It would, for instance, take an index by model, which lets every row of a
+    library with one model through, and then sort. SQLite uses no index for an expression, so the column becomes `column + 0`.
+    """
+    return _NoIndex(column)
+
+
+def inline(value: str | int) -> BindParameter[Any]:
+    """Put a constant into the SQL itself, as a literal.
+
+    SQLite uses a partial index only if the query's condition implies the index's, which it cannot see through a parameter.
+    """
+    return literal(value, literal_execute=True)
+
+
+def greatest(*values: ColumnElement[float] | float) -> ColumnElement[float]:
+    """Return the greatest of some values."""
+    return _Greatest(*values)
+
+
+class _NoIndex(FunctionElement[int]):
+    name = "no_index"
+    inherit_cache = True
+    type = Integer()
+
+
+class _Greatest(FunctionElement[float]):
+    name = "greatest"
+    inherit_cache = True
+    type = Float()
+
+
+@compiles(_NoIndex)
+def _column_itself(element: _NoIndex, compiler: Any, **options: Any) -> str:
+    return str(compiler.process(element.clauses, **options))
+
+
+@compiles(_NoIndex, "sqlite")
+def _column_plus_zero(element: _NoIndex, compiler: Any, **options: Any) -> str:
+    return f"{compiler.process(element.clauses, **options)} + 0"
+
+
+@compiles(_Greatest)
+def _greatest(element: _Greatest, compiler: Any, **options: Any) -> str:
+    return f"greatest({compiler.process(element.clauses, **options)})"
+
+
+@compiles(_Greatest, "sqlite")
+def _scalar_max(element: _Greatest, compiler: Any, **options: Any) -> str:
+    return f"max({compiler.process(element.clauses, **options)})"

@@ -1,0 +1,73 @@
+"""Page anchors: ranks in long lists of hits, so that a page far down is found without counting up to it.
+
+A list is all live files of an emotion, with or without its children, best first. Triggers delete all anchors in the transaction
+that changes a list; they are built again at the end of a run. Without anchors the answers are the same, but slower.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Insert, Select, and_, func, insert, literal, or_, select
+
+from db.schema import FileRow, LabelRow, ModelRow, PageAnchorRow, PredictionRow
+from db.sql.search_queries import best_first, ranked_query
+from db.sql.tuning import StoreTuning
+from db.sql.unpacking import unpacking_from
+from indexer.domain.emotions import with_children
+from indexer.ports.store_reader import HitFilter
+
+_FIELDS = ("model_id", "emotions", "place", "score", "prediction_id", "file_id")
+
+
+def build_page_anchors(connection: Connection, model_id: int, tuning: StoreTuning) -> None:
+    """Build the page anchors of a model's long lists that have none."""
+    anchored = set(
+        connection.execute(select(PageAnchorRow.emotions).where(PageAnchorRow.model_id == model_id).distinct()).scalars()
+    )
+    for emotions in _lists(connection, model_id):
+        own = and_(PredictionRow.model_id == model_id, PredictionRow.emotion.in_(sorted(emotions)))
+        beyond = select(PredictionRow.id).where(own).offset(tuning.anchored_list_rows).limit(1)
+        if _name(emotions) not in anchored and connection.execute(beyond).first() is not None:
+            connection.execute(_insert_anchors(model_id, emotions, tuning.anchor_spacing_rows))
+
+
+def _insert_anchors(model_id: int, emotions: frozenset[str], spacing: int) -> Insert:
+    hits = ranked_query(model_id, HitFilter(emotions), emotions).subquery()
+    rank = func.row_number().over(order_by=best_first(hits)) - 1
+    row = select(hits, rank.label("place")).subquery().c
+    whose = literal(model_id).label("model_id"), literal(_name(emotions)).label("emotions")
+    anchors = select(*whose, row.place, row.score, row.prediction_id, row.file_id).where(row.place % spacing == 0)
+    return insert(PageAnchorRow.table).from_select(_FIELDS, anchors)
+
+
+def skip_to_anchor(
+    connection: Connection, model_id: int, chosen: HitFilter, offset: int
+) -> tuple[int, tuple[ColumnElement[bool], ...]]:
+    """Return how many hits to skip after the last anchor up to an offset, and the conditions for hits after that anchor."""
+    if chosen.emotions is None or chosen.excluded or chosen.under is not None:
+        return offset, ()
+    anchor = connection.execute(_last_anchor(model_id, chosen.emotions, offset)).first()
+    if anchor is None:
+        return offset, ()
+    same = and_(PredictionRow.id == anchor.prediction_id, FileRow.id >= anchor.file_id)
+    beyond = or_(PredictionRow.score < anchor.score, PredictionRow.id > anchor.prediction_id, same)
+    return offset - anchor.place, (PredictionRow.score <= anchor.score, beyond)
+
+
+def _last_anchor(model_id: int, emotions: frozenset[str], offset: int) -> Select[*tuple[Any, ...]]:
+    row = PageAnchorRow
+    own = and_(row.model_id == model_id, row.emotions == _name(emotions), row.place <= offset)
+    return select(row.table).where(own).order_by(row.place.desc()).limit(1)
+
+
+def _lists(connection: Connection, model_id: int) -> set[frozenset[str]]:
+    """Return the sets of emotions that searches for one emotion ask for."""
+    with unpacking_from(connection):
+        labels = connection.execute(select(ModelRow.labels).where(ModelRow.id == model_id)).scalar_one()
+        known = {*labels, *connection.execute(select(LabelRow.emotion).distinct()).scalars()}
+    return {frozenset({emotion}) for emotion in known} | {with_children(emotion) & known for emotion in known}
+
+
+def _name(emotions: frozenset[str]) -> str:
+    return "\n".join(sorted(emotions))

@@ -1,0 +1,194 @@
+"""Rows of predictions and embeddings: new ones, those rewritten because a label changed, the generations that they make."""
+
+from __future__ import annotations
+
+import secrets
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, Join, Select, and_, delete, exists, func, insert, or_, select
+
+from db.schema import EmbeddingRow, GenerationRow, LabelRow, ModelRow, PredictionRow, RunRow
+from db.sql.dialect import chunks, no_index
+from db.sql.unpacking import unpacking_from
+from indexer.domain.images import MAIN_FACE, WHOLE_IMAGE
+from indexer.domain.predictions import Prediction, effective_emotion
+from indexer.ports.store_writer import AnalyzedFileSet
+
+_REGION_COLUMNS = (
+    PredictionRow.region,
+    PredictionRow.finder_id,
+    PredictionRow.left,
+    PredictionRow.top,
+    PredictionRow.right,
+    PredictionRow.bottom,
+)
+"""The columns that describe the region of an image that a prediction is for, and its face detector."""
+
+
+def embedded() -> Join:
+    """Join predictions with their embeddings."""
+    same = and_(
+        EmbeddingRow.embedder_id == ModelRow.embedder_id,
+        EmbeddingRow.image_id == PredictionRow.image_id,
+        EmbeddingRow.region == PredictionRow.region,
+    )
+    models = PredictionRow.table.join(ModelRow.table, ModelRow.id == PredictionRow.model_id)
+    return models.join(EmbeddingRow.table, same)
+
+
+def next_embedded(model_id: int, after: int, limit: int, *conditions: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
+    """Select a model's next predictions by id, each with its embedding.
+
+    Predictions are read in the order of the table. With an index by model SQLite would sort all that are left, for every chunk.
+    """
+    row = PredictionRow
+    own = no_index(row.model_id) == model_id
+    rows = select(row.table).where(own, row.id > after, *conditions).order_by(row.id).limit(limit)
+    found = rows.subquery()
+    embedder = select(ModelRow.embedder_id).where(ModelRow.id == model_id).scalar_subquery()
+    same = and_(
+        EmbeddingRow.embedder_id == embedder, EmbeddingRow.image_id == found.c.image_id, EmbeddingRow.region == found.c.region
+    )
+    return select(found, EmbeddingRow.vector).join_from(found, EmbeddingRow.table, same).order_by(found.c.id)
+
+
+class _AnalyzerIds(NamedTuple):
+    """The ids of a run's analyzer."""
+
+    model_id: int
+    finder_id: int | None
+    embedder_id: int
+
+
+def write_predictions(
+    connection: Connection, run_id: int, images: Mapping[bytes, int], entries: Sequence[AnalyzedFileSet]
+) -> None:
+    """Replace the predictions of the run's model for some images, and their embeddings. `images` are their ids by digest."""
+    columns = select(RunRow.model_id, RunRow.finder_id, ModelRow.embedder_id).join(ModelRow.table, ModelRow.id == RunRow.model_id)
+    analyzer = _AnalyzerIds(*connection.execute(columns.where(RunRow.id == run_id)).one())
+    for chunk in chunks([images[entry.image.digest] for entry in entries]):
+        _forget_images(connection, analyzer, chunk)
+    regions = [(images[entry.image.digest], *part) for entry in entries for part in _numbered(entry.predictions)]
+    rows = [
+        {
+            "image_id": image_id,
+            "region": region,
+            "finder_id": analyzer.finder_id,
+            "left": one.face and one.face.left,
+            "top": one.face and one.face.top,
+            "right": one.face and one.face.right,
+            "bottom": one.face and one.face.bottom,
+            "probabilities": struct.pack(f"<{len(one.probabilities)}f", *one.probabilities),
+        }
+        for image_id, region, one in regions
+    ]
+    _insert_predictions(connection, analyzer.model_id, rows)
+    vectors = [
+        {
+            "embedder_id": analyzer.embedder_id,
+            "image_id": image_id,
+            "region": region,
+            "vector": one.embedding.astype("<f2").tobytes(),
+        }
+        for image_id, region, one in regions
+    ]
+    connection.execute(insert(EmbeddingRow.table), vectors)
+
+
+def _forget_images(connection: Connection, analyzer: _AnalyzerIds, image_ids: Sequence[int]) -> None:
+    """Delete the embeddings of images, the model's predictions, and those with the same embedder but another face detector."""
+    row = PredictionRow
+    sharing = select(ModelRow.id).where(ModelRow.embedder_id == analyzer.embedder_id)
+    other_regions = and_(row.model_id.in_(sharing), row.finder_id.is_distinct_from(analyzer.finder_id))
+    outdated = or_(row.model_id == analyzer.model_id, other_regions)
+    connection.execute(delete(row.table).where(row.image_id.in_(image_ids), outdated))
+    embeddings = EmbeddingRow.embedder_id == analyzer.embedder_id
+    connection.execute(delete(EmbeddingRow.table).where(embeddings, EmbeddingRow.image_id.in_(image_ids)))
+
+
+def _numbered(predictions: Sequence[Prediction]) -> Iterator[tuple[int, Prediction]]:
+    """Yield predictions with the numbers of their regions."""
+    for number, prediction in enumerate(predictions):
+        yield (WHOLE_IMAGE if prediction.face is None else MAIN_FACE + number), prediction
+
+
+def rewrite_predictions(connection: Connection, image_ids: Sequence[int]) -> None:
+    """Write the predictions of images again because their labels changed: under new ids, which vector indexes follow."""
+    row = PredictionRow
+    query = (
+        select(row.id, row.model_id, row.image_id, *_REGION_COLUMNS, row.probabilities)
+        .where(row.image_id.in_(image_ids))
+        .order_by(row.model_id, row.id)
+    )
+    found = [dict(one._mapping) for one in connection.execute(query)]
+    connection.execute(delete(row.table).where(row.id.in_([one.pop("id") for one in found])))
+    for model_id, group in groupby(found, key=lambda one: one.pop("model_id")):
+        _insert_predictions(connection, model_id, list(group))
+
+
+def _insert_predictions(connection: Connection, model_id: int, rows: Sequence[dict[str, Any]]) -> None:
+    """Add predictions, each with its effective emotion and score, and the generation that they make."""
+    with unpacking_from(connection):
+        labels = connection.execute(select(ModelRow.labels).where(ModelRow.id == model_id)).scalar_one()
+    user_labels: dict[int, str] = {}
+    for chunk in chunks([row["image_id"] for row in rows]):
+        user_labels.update(
+            connection.execute(select(LabelRow.image_id, LabelRow.emotion).where(LabelRow.image_id.in_(chunk))).all()
+        )
+    for row in rows:
+        # The stored float32, so that the score equals the emotion's entry among the probabilities.
+        with unpacking_from(connection):
+            probabilities = struct.unpack(f"<{len(labels)}f", row["probabilities"])
+        emotion, score = effective_emotion(labels, probabilities, user_labels.get(row["image_id"]))
+        row.update(model_id=model_id, emotion=emotion, score=score)
+    connection.execute(insert(PredictionRow.table), rows)
+    record_generation(connection, model_id)
+
+
+def record_generation(connection: Connection, model_id: int) -> None:
+    """Record the generation that predictions added in this transaction make: they have the greatest ids."""
+    newest = connection.execute(select(func.max(PredictionRow.id))).scalar_one()
+    _insert_generation(connection, model_id, newest)
+
+
+def renew_generation_token(connection: Connection, model_id: int) -> None:
+    """Record a generation with a new token for a model that lost predictions, so that its vector index is compared again.
+
+    The last id stays, because no prediction was added.
+    """
+    last = select(func.max(GenerationRow.last_prediction_id)).where(GenerationRow.model_id == model_id)
+    last_id = connection.execute(last).scalar()
+    if last_id is not None:
+        _insert_generation(connection, model_id, last_id)
+
+
+def _insert_generation(connection: Connection, model_id: int, last_id: int) -> None:
+    generation = {"model_id": model_id, "last_prediction_id": last_id, "token": secrets.token_hex(16)}
+    connection.execute(insert(GenerationRow.table), [generation])
+
+
+def next_prediction_ids(model_id: int, after: int, limit: int) -> Select[int]:
+    """Select the ids of a model's next predictions, in the order of the table."""
+    row = PredictionRow
+    own = no_index(row.model_id) == model_id
+    return select(row.id).where(own, row.id > after).order_by(row.id).limit(limit)
+
+
+def delete_predictions(connection: Connection, model_id: int, after: int, last: int) -> None:
+    """Delete a model's predictions with ids from `after` + 1 to `last`, and the embeddings that no other model shares."""
+    row = PredictionRow
+    some = and_(no_index(row.model_id) == model_id, row.id > after, row.id <= last)
+    others, sharing = row.table.alias(), ModelRow.table.alias()
+    shared = exists().where(
+        sharing.c.embedder_id == EmbeddingRow.embedder_id,
+        sharing.c.id != model_id,
+        others.c.model_id == sharing.c.id,
+        others.c.image_id == EmbeddingRow.image_id,
+        others.c.region == EmbeddingRow.region,
+    )
+    alone = select(EmbeddingRow.id).select_from(embedded()).where(some, ~shared)
+    connection.execute(delete(EmbeddingRow.table).where(EmbeddingRow.id.in_(alone)))
+    connection.execute(delete(row.table).where(some))

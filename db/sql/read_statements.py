@@ -1,0 +1,169 @@
+"""Statements of the reading half of a store that are not about searches."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Label, Select, and_, bindparam, exists, func, select
+
+from db.schema import (
+    EmbeddingRow,
+    FileRow,
+    FolderRow,
+    GenerationRow,
+    ImageRow,
+    LabelRow,
+    Model,
+    ModelRow,
+    PredictionRow,
+    RunRow,
+)
+from db.sql.dialect import inline
+from db.sql.file_rows import file_under
+from db.sql.prediction_rows import embedded
+from db.sql.search_queries import hit_columns, is_live, is_main, model_without_index_hint
+from indexer.domain.files import FileState
+from indexer.ports.vectors import Generation
+
+# These are executed by every search, and building a statement takes several times as long as executing it.
+THESE = PredictionRow.id.in_(bindparam("ids", expanding=True))
+VECTORS_OF = select(PredictionRow.id, EmbeddingRow.vector, ModelRow.embedding_size).select_from(embedded()).where(THESE)
+EMBEDDING_SIZE_OF = select(ModelRow.embedding_size).where(ModelRow.id == bindparam("model"))
+LABELS_OF = select(ModelRow.labels).where(ModelRow.id == bindparam("model"))
+USER_EMOTIONS = select(LabelRow.emotion).distinct().order_by(LabelRow.emotion)
+
+
+def count(table: type[Model], *conditions: ColumnElement[bool]) -> Select[int]:
+    """Count the rows of a table that satisfy some conditions."""
+    return select(func.count()).select_from(table.table).where(*conditions)
+
+
+def count_in_state(state: FileState) -> Select[int]:
+    """Count the files in a state. SQLite has an index of each state except `done`."""
+    return count(FileRow, FileRow.state == inline(state.value))
+
+
+def models() -> Select[*tuple[Any, ...]]:
+    """Select all models, with whether they have predictions as `used`."""
+    used = exists().where(PredictionRow.model_id == ModelRow.id)
+    return select(ModelRow.table, used.label("used")).order_by(ModelRow.id)
+
+
+def newest_runs(limit: int) -> Select[*tuple[Any, ...]]:
+    """Select the newest runs."""
+    return select(RunRow.table).order_by(RunRow.id.desc()).limit(limit)
+
+
+def run_totals() -> Select[*tuple[Any, ...]]:
+    """Select, for each outcome, the number of runs and of files that they indexed and that failed."""
+    indexed, failed = (func.sum(RunRow.counts[name].as_integer()) for name in ("indexed", "failed"))
+    return select(RunRow.outcome, func.count(), func.coalesce(indexed, 0), func.coalesce(failed, 0)).group_by(RunRow.outcome)
+
+
+def failed_files(limit: int) -> Select[*tuple[Any, ...]]:
+    """Select failed files with their reasons, by path."""
+    return (
+        select(FolderRow.path, FileRow.name, FileRow.failure_kind, FileRow.failure_reason)
+        .join(FolderRow.table, FolderRow.id == FileRow.folder_id)
+        .where(FileRow.state == FileState.FAILED)
+        .order_by(FolderRow.path, FileRow.name)
+        .limit(limit)
+    )
+
+
+def count_main_regions(model_id: int) -> Select[int]:
+    """Count the images of which a model has predictions."""
+    return count(PredictionRow, *_main_regions(model_id))
+
+
+def every_nth_main_region(model_id: int, step: int) -> Select[int]:
+    """Select every `step`-th prediction of a whole image or main face, by id."""
+    number: Label[int] = func.row_number().over(order_by=PredictionRow.id).label("number")
+    numbered = select(PredictionRow.id, number).where(*_main_regions(model_id)).subquery()
+    return select(numbered.c.id).where(numbered.c.number % step == 0)
+
+
+def _main_regions(model_id: int) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return PredictionRow.model_id == model_id, is_main()
+
+
+def samples(ids: Sequence[int]) -> Select[*tuple[Any, ...]]:
+    """Select the embeddings and probabilities of some predictions, by id."""
+    query = select(PredictionRow.id, EmbeddingRow.vector, PredictionRow.probabilities).select_from(embedded())
+    return query.where(PredictionRow.id.in_(ids)).order_by(PredictionRow.id)
+
+
+def main_region_of_digest(model_id: int, digest_prefix: str) -> Select[int]:
+    """Select up to two predictions, of whole images or main faces, whose image's hex digest starts with a prefix."""
+    low = bytes.fromhex(digest_prefix + "0" * (len(digest_prefix) % 2))
+    high = bytes.fromhex(digest_prefix + "f" * (len(digest_prefix) % 2)).ljust(32, b"\xff")
+    return (
+        select(PredictionRow.id)
+        .join(ImageRow.table, ImageRow.id == PredictionRow.image_id)
+        .where(model_without_index_hint(model_id), is_main())
+        .where(ImageRow.digest >= low, ImageRow.digest <= high)
+        .limit(2)
+    )
+
+
+def hits_at(model_id: int, path: bytes) -> Select[*tuple[Any, ...]]:
+    """Select the hits of one path, by region."""
+    here = and_(FolderRow.path == os.path.dirname(path), FileRow.name == os.path.basename(path))
+    return hit_columns().where(model_without_index_hint(model_id), here).order_by(PredictionRow.region)
+
+
+def live_files_under(root: bytes) -> Select[*tuple[Any, ...]]:
+    """Select the live files at or below a path with their images' digests, by path."""
+    return (
+        select(FolderRow.path, FileRow.name, FileRow.size, FileRow.mtime_ns, FileRow.state, ImageRow.digest)
+        .join(FileRow.table, FileRow.folder_id == FolderRow.id)
+        .join(ImageRow.table, ImageRow.id == FileRow.image_id)
+        .where(is_live(), file_under(root))
+        .order_by(FolderRow.path, FileRow.name)
+    )
+
+
+def any_live_file_under(path: bytes) -> Select[int]:
+    """Select one live file at or below a path."""
+    files = FileRow.table.join(FolderRow.table, FolderRow.id == FileRow.folder_id)
+    return select(FileRow.id).select_from(files).where(is_live(), file_under(path)).limit(1)
+
+
+def known_digests(digests: Sequence[bytes]) -> Select[bytes]:
+    """Select those digests whose images the store knows."""
+    return select(ImageRow.digest).where(ImageRow.digest.in_(digests))
+
+
+def labels_with_oldest_file() -> Select[*tuple[Any, ...]]:
+    """Select all labels, each with the oldest live file of its image, by path; labels without a file last."""
+    first = (
+        select(FileRow.image_id.label("image_id"), func.min(FileRow.id).label("file_id"))
+        .where(is_live())
+        .group_by(FileRow.image_id)
+        .subquery()
+    )
+    return (
+        select(ImageRow.digest, LabelRow.emotion, FolderRow.path, FileRow.name)
+        .select_from(LabelRow.table)
+        .join(ImageRow.table, ImageRow.id == LabelRow.image_id)
+        .outerjoin(first, first.c.image_id == LabelRow.image_id)
+        .outerjoin(FileRow.table, FileRow.id == first.c.file_id)
+        .outerjoin(FolderRow.table, FolderRow.id == FileRow.folder_id)
+        .order_by(FolderRow.path.is_(None), FolderRow.path, FileRow.name, ImageRow.digest)
+    )
+
+
+def newest_generation(model_id: int) -> Select[int, str]:
+    """Select the newest generation of a model."""
+    row = GenerationRow
+    query = select(row.last_prediction_id, row.token).where(row.model_id == model_id)
+    return query.order_by(row.last_prediction_id.desc(), row.id.desc()).limit(1)
+
+
+def same_generation(model_id: int, generation: Generation) -> Select[int]:
+    """Select a generation of a model by its last id and token."""
+    row = GenerationRow
+    own = (row.model_id == model_id, row.last_prediction_id == generation.last_id, row.token == generation.token)
+    return select(row.id).where(*own)

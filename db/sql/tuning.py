@@ -1,0 +1,22 @@
+"""How much a store does at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class StoreTuning:
+    """Row counts that trade memory and transactions for speed; answers do not depend on them.
+
+    `delete_chunk_rows`: predictions, files or images that one transaction deletes; 20,000 with their embeddings are about 50 MB
+    of SQLite's write-ahead log. `anchored_list_rows`: longer lists have page anchors; without, the last page of 5,000 hits takes
+    about 5 ms. `anchor_spacing_rows`: hits from one anchor to the next.
+    """
+
+    delete_chunk_rows: int = 20_000
+    anchored_list_rows: int = 5_000
+    anchor_spacing_rows: int = 500
+
+
+DEFAULT_TUNING = StoreTuning()

@@ -1,0 +1,133 @@
+"""Statements of the writing half of a store: models, runs, folders and files that wait."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import BindParameter, ColumnElement, Connection, Select, and_, bindparam, exists, func, or_, select, update
+
+from db.schema import EmbedderRow, FileRow, FolderRow, ImageRow, ModelRow, PredictionRow, RunRow
+from db.sql.dialect import chunks, upsert
+from db.sql.file_rows import file_under, folder_under
+from indexer.domain.files import FileState
+
+if TYPE_CHECKING:
+    from sqlalchemy import Update
+    from sqlalchemy.dialects.sqlite import Insert
+
+    from indexer.ports.store_writer import CommitBatch
+
+
+def rename_embedder(model_key: str, embedder_key: str) -> Update:
+    """Give the embedder of a model that was stored before its backbone was known the backbone's key, unless one has it."""
+    own = select(ModelRow.embedder_id).where(ModelRow.key == model_key)
+    named = select(EmbedderRow.id).where(EmbedderRow.key == embedder_key)
+    unnamed = (EmbedderRow.id.in_(own), EmbedderRow.key == model_key, ~named.exists())
+    return update(EmbedderRow.table).where(*unnamed).values(key=embedder_key)
+
+
+def upsert_model(dialect: str, row: dict[str, Any], embedder_key: str) -> Insert:
+    """Add a model, or rename a known one."""
+    embedder = select(EmbedderRow.id).where(EmbedderRow.key == embedder_key).scalar_subquery()
+    statement = upsert(dialect, ModelRow.table).values(**row, embedder_id=embedder)
+    return statement.on_conflict_do_update(index_elements=["key"], set_={"name": row["name"]})
+
+
+def model_id_of(key: str) -> Select[int]:
+    """Select the id of a model by its key."""
+    return select(ModelRow.id).where(ModelRow.key == key)
+
+
+def upsert_image(dialect: str) -> Insert:
+    """Add an image. One that a repair restored from its digest alone gets its size and format."""
+    statement = upsert(dialect, ImageRow.table)
+    known = {name: statement.excluded[name] for name in ("width", "height", "format")}
+    return statement.on_conflict_do_update(index_elements=["digest"], set_=known, where=ImageRow.width == 0)
+
+
+def store_images(connection: Connection, batch: CommitBatch) -> dict[bytes, int]:
+    """Add a batch's images; return the ids of all images that it names, by digest."""
+    new = [entry.image for entry in batch.predicted]
+    if new:
+        rows = [{"digest": i.digest, "width": i.width, "height": i.height, "format": i.format} for i in new]
+        connection.execute(upsert_image(connection.dialect.name), rows)
+    digests = {image.digest for image in new} | {digest for _, digest in batch.linked}
+    ids: dict[bytes, int] = {}
+    for chunk in chunks(sorted(digests)):
+        found = connection.execute(select(ImageRow.digest, ImageRow.id).where(ImageRow.digest.in_(chunk)))
+        ids.update((digest, image_id) for digest, image_id in found)
+    return ids
+
+
+def model_of_run(run_id: int) -> Select[int]:
+    """Select the model of a run."""
+    return select(RunRow.model_id).where(RunRow.id == run_id)
+
+
+def _by_analyzer_of(run_id: int | BindParameter[int]) -> ColumnElement[bool]:
+    """Select predictions by a run's model, of regions found with the run's face detector."""
+    same_detector = PredictionRow.finder_id.is_not_distinct_from(RunRow.finder_id)
+    return and_(RunRow.id == run_id, PredictionRow.model_id == RunRow.model_id, same_detector)
+
+
+# Executed for every file; building it takes three times as long as executing it.
+HAS_PREDICTION = (
+    select(PredictionRow.id)
+    .join(ImageRow.table, ImageRow.id == PredictionRow.image_id)
+    .join(RunRow.table, RunRow.id == bindparam("run"))
+    .where(ImageRow.digest == bindparam("digest"), _by_analyzer_of(bindparam("run")))
+    .limit(1)
+)
+
+
+def files_in_folder(folder: bytes, run_id: int) -> Select[*tuple[Any, ...]]:
+    """Select the known files of a folder, with whether the run's analyzer has predictions of them."""
+    predicted = exists().where(PredictionRow.image_id == FileRow.image_id, _by_analyzer_of(run_id))
+    stamp = (FileRow.size, FileRow.mtime_ns)
+    columns = (FileRow.name, FileRow.id, *stamp, FileRow.state, FileRow.failure_kind, FileRow.failure_reason, predicted)
+    return select(*columns).join(FolderRow.table, FolderRow.id == FileRow.folder_id).where(FolderRow.path == folder)
+
+
+def folders_under(root: bytes) -> Select[bytes]:
+    """Select the paths of known folders at or below a root."""
+    return select(FolderRow.path).where(folder_under(root))
+
+
+def unchanged_folders(root: bytes, run_id: int) -> Select[*tuple[Any, ...]]:
+    """Select folders that a run with the same analyzer listed, without pending or failed files, with their digests."""
+    same_analyzer = and_(
+        FolderRow.listed_model_id == RunRow.model_id, FolderRow.listed_finder_id.is_not_distinct_from(RunRow.finder_id)
+    )
+    unfinished = select(FileRow.folder_id).where(FileRow.state.in_((FileState.PENDING, FileState.FAILED)))
+    return (
+        select(FolderRow.path, FolderRow.listing)
+        .join(RunRow.table, and_(RunRow.id == run_id, same_analyzer))
+        .where(folder_under(root), FolderRow.listing.is_not(None), FolderRow.id.not_in(unfinished))
+    )
+
+
+def count_present_files(root: bytes) -> Select[int]:
+    """Count the known files at or below a root that are not missing."""
+    files = select(func.count()).select_from(FileRow.table).join(FolderRow.table)
+    return files.where(file_under(root), FileRow.state != FileState.GONE)
+
+
+def count_pending(roots: Sequence[bytes]) -> Select[int]:
+    """Count the pending files at or below some roots."""
+    return select(func.count()).select_from(FileRow.table).join(FolderRow.table).where(_pending(roots))
+
+
+def next_pending(roots: Sequence[bytes], after: int, limit: int) -> Select[*tuple[Any, ...]]:
+    """Select the next pending files at or below some roots, by id."""
+    return (
+        select(FileRow.id, FolderRow.path, FileRow.name, FileRow.size, FileRow.mtime_ns)
+        .join(FolderRow.table, FolderRow.id == FileRow.folder_id)
+        .where(_pending(roots), FileRow.id > after)
+        .order_by(FileRow.id)
+        .limit(limit)
+    )
+
+
+def _pending(roots: Sequence[bytes]) -> ColumnElement[bool]:
+    return and_(FileRow.state == FileState.PENDING, or_(*(file_under(root) for root in roots)))

@@ -1,0 +1,72 @@
+"""Rows of the table of models as model cards, and back."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from indexer.domain.images import InputSpec
+from indexer.domain.models import ModelCard
+
+COLUMNS = (
+    "key", "name", "architecture", "weights_digest", "labels", "input", "embedding_size", "spaces", "backbone_digest", "precision"
+)  # fmt: skip
+"""The columns that hold a card, in the order of `card_to_values`."""
+
+_JSON_COLUMNS = ("labels", "input", "spaces")
+
+
+def card_to_row(card: ModelCard) -> dict[str, Any]:
+    """Return a card's columns, those of JSON as Python objects."""
+    return {
+        "key": card.key,
+        "name": card.name,
+        "architecture": card.architecture,
+        "weights_digest": card.weights_digest,
+        "labels": list(card.labels),
+        "input": asdict(card.input),
+        "embedding_size": card.embedding_size,
+        "spaces": dict(card.spaces),
+        "backbone_digest": card.backbone_digest,
+        "precision": card.precision,
+    }
+
+
+def card_from_row(row: Mapping[str, Any]) -> ModelCard:
+    """Return the card of a row whose JSON columns are Python objects. Raises ValueError or TypeError for unusable values."""
+    return ModelCard(
+        name=row["name"],
+        architecture=row["architecture"],
+        weights_digest=row["weights_digest"],
+        labels=tuple(row["labels"]),
+        input=InputSpec(**row["input"]),
+        embedding_size=row["embedding_size"],
+        spaces=tuple(row["spaces"].items()),
+        backbone_digest=row["backbone_digest"],
+        precision=row["precision"],
+    )
+
+
+def card_to_values(card: ModelCard) -> tuple[object, ...]:
+    """Return a card's columns as SQLite stores them, JSON as text, in the order of `COLUMNS`."""
+    row = card_to_row(card)
+    return tuple(json.dumps(row[column]) if column in _JSON_COLUMNS else row[column] for column in COLUMNS)
+
+
+def stored_cards(connection: sqlite3.Connection) -> dict[int, ModelCard | None]:
+    """Return every model's card by id; None for a row that is damaged, so that its card does not have its key."""
+    rows = connection.execute(f"SELECT id, {', '.join(COLUMNS)} FROM models")  # noqa: S608  # constant names
+    return {model_id: _card_from_values(dict(zip(COLUMNS, values, strict=True))) for model_id, *values in rows}
+
+
+def _card_from_values(values: Mapping[str, object]) -> ModelCard | None:
+    try:
+        row: dict[str, Any] = {column: str(value) for column, value in values.items()}
+        row |= {column: json.loads(row[column]) for column in _JSON_COLUMNS}
+        card = card_from_row({**row, "embedding_size": int(row["embedding_size"])})
+        return card if card.key == values["key"] else None
+    except (ValueError, TypeError, AttributeError):
+        return None

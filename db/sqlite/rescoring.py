@@ -1,0 +1,57 @@
+"""Re-scoring: predictions of one model from the stored embeddings of another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, exists, select
+
+from db.schema import LabelRow, ModelRow, PredictionRow
+from db.sql.prediction_rows import next_embedded, record_generation
+from db.sql.unpacking import unpacking_from
+from indexer.domain.predictions import effective_emotions
+
+if TYPE_CHECKING:
+    from indexer.ports.store_writer import Score
+
+_RESCORE_CHUNK_ROWS = 8192
+_ADD_PREDICTION = (
+    "INSERT INTO predictions "
+    '(image_id, model_id, region, finder_id, "left", top, "right", bottom, emotion, score, probabilities) '
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+"""In SQL, because SQLAlchemy's own insert costs more than everything else for a million rows."""
+
+
+def rescore(connection: Connection, source: int, target: int, score: Score, advance: Callable[[int], None]) -> int:
+    """Predict from stored embeddings, see `indexer.ports.store_writer.StoreWriter.rescore`, within a transaction."""
+    import numpy as np
+
+    row, done = PredictionRow, PredictionRow.table.alias()
+    missing = ~exists().where(done.c.image_id == row.image_id, done.c.region == row.region, done.c.model_id == target)
+    with unpacking_from(connection):
+        facts = select(ModelRow.labels, ModelRow.embedding_size).where(ModelRow.id == target)
+        labels, size = connection.execute(facts).one()
+        labelled = connection.execute(select(LabelRow.image_id, LabelRow.emotion)).all()
+    user_labels: dict[int, str] = dict(labelled)
+    rescored = after = 0
+    while True:
+        with unpacking_from(connection):
+            found = connection.execute(next_embedded(source, after, _RESCORE_CHUNK_ROWS, missing)).all()
+            vectors = np.frombuffer(b"".join(one.vector for one in found), dtype="<f2").reshape(len(found), size)
+        if not found:
+            break
+        after = found[-1].id
+        probabilities = score(vectors).astype("<f4")
+        effective = effective_emotions(labels, probabilities, [user_labels.get(one.image_id) for one in found])
+        rows = []
+        for one, answer, numbers in zip(found, effective, probabilities, strict=True):
+            place = (one.image_id, target, one.region, one.finder_id, one.left, one.top, one.right, one.bottom)
+            rows.append((*place, *answer, numbers.tobytes()))
+        connection.exec_driver_sql(_ADD_PREDICTION, rows)
+        rescored += len(rows)
+        advance(len(rows))
+    if rescored:
+        record_generation(connection, target)
+    return rescored

@@ -1,0 +1,207 @@
+"""The schema and the shared statements are valid for SQLite and PostgreSQL, and SQLite's migrations produce the schema."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from inspect import isfunction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlalchemy import Executable, create_engine, event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Dialect, Engine
+from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy.sql.elements import ClauseElement
+
+from db.indexes import full_metadata
+from db.schema import EmbedderRow
+from db.sql.dialect import greatest, inline, insert_missing, no_index
+from db.sql.file_rows import upsert_scanned
+from db.sql.tuning import StoreTuning
+from db.sql.write_statements import upsert_image, upsert_model
+from db.sqlite.migrations import migrate
+from db.sqlite.model_rows import card_to_row
+from db.sqlite.store import SqliteStore
+from indexer.domain.files import Failure
+from indexer.domain.jobs import Job, JobOptions, Jobs, JobStatus, Trigger
+from indexer.ports.store_reader import HitFilter, StoreReader
+from indexer.ports.store_writer import CommitBatch, FolderScanResult, StoreWriter
+from tests.support.builders import card, image
+from tests.support.scene import STAMP, Scene
+
+DIALECTS = {"sqlite": sqlite.dialect(), "postgresql": postgresql.dialect()}
+
+
+@pytest.fixture(params=DIALECTS)
+def dialect(request: pytest.FixtureRequest) -> Dialect:
+    return DIALECTS[request.param]
+
+
+def test_schema_has_ddl_in_every_dialect(dialect: Dialect) -> None:
+    tables = full_metadata().sorted_tables
+    ddl = {table.name: str(CreateTable(table).compile(dialect=dialect)) for table in tables}
+    ddl |= {index.name: str(CreateIndex(index).compile(dialect=dialect)) for table in tables for index in table.indexes}
+    integer, blob = ("INTEGER", "BLOB") if dialect.name == "sqlite" else ("BIGINT", "BYTEA")
+    assert f"mtime_ns {integer} NOT NULL" in ddl["files"]
+    assert f"image_id {integer}" in ddl["files"]
+    assert f"vector {blob} NOT NULL" in ddl["embeddings"]
+    assert ("id BIGSERIAL" in ddl["predictions"]) == (dialect.name == "postgresql")
+    assert ddl["files_live"].endswith("WHERE state IN ('done', 'pending')")
+
+
+def _facts(path: Path) -> dict[str, object]:
+    """Describe every table and index of a database, whatever the order of columns and the wording of the DDL."""
+    facts: dict[str, object] = {}
+    with closing(sqlite3.connect(path)) as connection:
+        tables = connection.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'")
+        for table, sql in tables.fetchall():
+            # A primary key is NOT NULL whether it says so or not.
+            columns = connection.execute('SELECT name, type, "notnull" OR pk, dflt_value, pk FROM pragma_table_info(?)', (table,))
+            keys = connection.execute('SELECT "from", "table", "to", on_delete FROM pragma_foreign_key_list(?)', (table,))
+            checks = sorted(re.sub(r"\s+", " ", check) for check in _checks(sql))
+            facts[table] = (sorted(columns), sorted(keys), checks, "AUTOINCREMENT" in sql)
+            query = 'SELECT name, "unique", origin, partial FROM pragma_index_list(?)'
+            for index, unique, origin, partial in connection.execute(query, (table,)).fetchall():
+                parts = connection.execute('SELECT name, "desc" FROM pragma_index_xinfo(?) WHERE key ORDER BY seqno', (index,))
+                (ddl,) = connection.execute("SELECT sql FROM sqlite_schema WHERE name = ?", (index,)).fetchone()
+                facts[index] = (table, parts.fetchall(), unique, origin, ddl.split(" WHERE ")[1] if partial else None)
+    return facts
+
+
+def _checks(sql: str) -> Iterator[str]:
+    for start in (match.end() for match in re.finditer(r"CHECK \(", sql)):
+        depth, end = 1, start
+        while depth:
+            depth += {"(": 1, ")": -1}.get(sql[end], 0)
+            end += 1
+        yield sql[start : end - 1]
+
+
+def test_migrations_produce_the_schema(tmp_path: Path) -> None:
+    migrated, defined = tmp_path / "migrated.sqlite", tmp_path / "defined.sqlite"
+    for path, create in ((migrated, migrate), (defined, full_metadata().create_all)):
+        engine = create_engine(f"sqlite:///{path}")
+        with engine.begin() as connection:
+            create(connection)
+        engine.dispose()
+    expected = _facts(migrated)
+    del expected["migrations"], expected["sqlite_autoindex_migrations_1"]
+    assert _facts(defined) == expected
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory: pytest.TempPathFactory) -> list[Executable]:
+    """Every statement that the store executes when each method of its ports is called."""
+    statements: list[Executable] = []
+
+    def record(_connection: object, statement: Executable, *_: object) -> None:
+        statements.append(statement)
+
+    event.listen(Engine, "before_execute", record)
+    try:
+        tuning = StoreTuning(anchored_list_rows=0, anchor_spacing_rows=1)
+        with SqliteStore(tmp_path_factory.mktemp("sql") / "moodex.sqlite", tuning=tuning) as store:
+            _call_every_method(store)
+    finally:
+        event.remove(Engine, "before_execute", record)
+    return statements
+
+
+def _call_every_method(store: SqliteStore) -> None:
+    called: set[str] = set()
+
+    class Recording:
+        def __getattr__(self, name: str) -> object:
+            called.add(name)
+            return getattr(store, name)
+
+    every: SqliteStore = Recording()  # type: ignore[assignment]
+    _write_and_read(every)
+    methods = {name for port in (StoreReader, StoreWriter, Jobs) for name, value in vars(port).items() if isfunction(value)}
+    assert {name for name in methods if not name.startswith("_")} - called == set()
+
+
+def _write_and_read(store: SqliteStore) -> None:
+    scene = Scene(store, store.register_model(replace(card(), backbone_digest="b")), detector="d")
+    other = store.register_model(replace(card(digest="11"), backbone_digest="b"))
+    scene.add_faces("one", b"/a/1.png", (0.7, 0.2, 0.1), (0.1, 0.2, 0.7))
+    scene.add("two", b"/a/2.png")
+    scene.add("three", b"/a/b/3.png")
+    store.record_scan(scene.run, [FolderScanResult(b"/a", {}, {b"bad.png": (STAMP, Failure("damaged", "truncated"))}, b"l")])
+    scene.note(b"/a/4.png")
+    assert (
+        store.count_pending([b"/a"]) == 1 and store.pending([b"/a", b"/c"], 0, 9) and store.has_prediction(image("two").digest, 1)
+    )
+    assert store.known_files(b"/a", scene.run) and store.known_folders(b"/a") and store.count_files(b"/a") == 5
+    store.unchanged_folder_digests(b"/a", scene.run)
+    store.label({image("one").digest: "sad", image("two").digest: None})
+    store.rescore(scene.model, other, lambda vectors: np.full((len(vectors), 3), 1 / 3, dtype=np.float32), lambda _: None)
+    store.finish_run(scene.run, "done", {"indexed": 3, "failed": 1})
+    _read(store, scene.model)
+    later = scene.by(detector="d")
+    (moved,) = later.note(b"/c/2.png")
+    store.commit(later.run, CommitBatch(linked=((moved, image("two").digest),)))
+    files = [file.id for file in store.known_files(b"/a", later.run).values()]
+    assert store.detect_moves(later.run, files)
+    store.mark_missing([file.id for file in store.known_files(b"/a", later.run).values()])
+    assert store.expire(2e10) and store.forget_model(other)
+    store.forget_run(store.begin_run([b"/a"], scene.model))
+    job = Job("j", (b"/a",), Trigger(every=60.0), JobOptions(), 0.0)
+    assert store.add_job(job) and store.claim_job("j", None, 1.0)
+    store.note_job("j", JobStatus())
+    assert store.jobs() and store.remove_job("j")
+
+
+def _read(store: SqliteStore, model: int) -> None:
+    everything = HitFilter(frozenset({"sad", "happy"}), 0.1, b"/a", frozenset({"angry"}))
+    for chosen in (HitFilter(), HitFilter(frozenset({"sad"})), HitFilter(frozenset({"sad", "happy"}), 0.1), everything):
+        assert store.ranked(model, chosen, 2, 1) is not None
+        store.prediction_ids(model, chosen, 5)
+    (rows,) = store.vectors(model)
+    ids = rows.ids.tolist()
+    assert store.hits(model, ids, everything) and store.vectors_of(ids) and store.sample(model, 2) and store.regions(model) == 4
+    assert store.find(model, "0" * 3) is not None and store.predicted_as(model, image("one").digest)
+    assert (
+        store.predicted_at(model, b"/a/1.png") and store.pictures_at(b"/a") and store.holds(b"/a") and store.pictures(model) == 3
+    )
+    assert store.known_digests([image("one").digest]) and store.labelled() and store.user_emotions() == ("sad",)
+    generation = store.generation(model)
+    assert generation is not None and store.had_generation(model, generation)
+    assert store.models() and store.counts() and store.runs(1) and store.totals() and store.failures(1)
+
+
+def test_every_executed_statement_compiles_in_every_dialect(executed: list[Executable], dialect: Dialect) -> None:
+    # Upserts are built for the dialect of the store, and tested below.
+    shared = [one for one in executed if isinstance(one, ClauseElement) and not isinstance(one, sqlite.Insert)]
+    assert len({str(one.compile(dialect=dialect)) for one in shared}) > 60
+    for statement in shared:
+        sql = str(statement.compile(dialect=dialect))
+        assert "iif" not in sql and ("+ 0" in sql) <= (dialect.name == "sqlite")
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda name: insert_missing(name, EmbedderRow.table),
+        lambda name: upsert_scanned(name, 1),
+        lambda name: upsert_model(name, card_to_row(card()), "key"),
+        upsert_image,
+    ],
+    ids=["missing", "scanned", "model", "image"],
+)
+def test_every_upsert_compiles_in_every_dialect(build: Callable[[str], ClauseElement], dialect: Dialect) -> None:
+    assert "ON CONFLICT" in str(build(dialect.name).compile(dialect=dialect))
+
+
+def test_hints_for_the_planner_are_sqlites_alone(dialect: Dialect) -> None:
+    column = full_metadata().tables["predictions"].c.model_id
+    hinted = str((no_index(column) == inline(7)).compile(dialect=dialect, compile_kwargs={"render_postcompile": True}))
+    plain = "predictions.model_id"
+    assert hinted == (f"{plain} + 0 = 7" if dialect.name == "sqlite" else f"{plain} = 7")
+    greater = str(greatest(column, column).compile(dialect=dialect))
+    assert greater == f"{'max' if dialect.name == 'sqlite' else 'greatest'}({plain}, {plain})"
