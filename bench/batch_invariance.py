@@ -1,6 +1,6 @@
 """Measure how far the scores of one image differ between batches of different sizes.
 
-    python bench/batch_invariance.py [--emulate]
+    python bench/batch_invariance.py [--emulate] [--only COLUMN...]
 
 Each network (the shipped classifier, the shipped face detector at both of its sizes, every architecture with random weights) runs
 on each engine with 1 and 2 threads and batches of 1 to 48 images. The table has the largest difference from batches of one image
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -35,11 +36,18 @@ PACKAGES = ("torch", "onnxruntime", "numpy", "cykooz-resizer", "pillow")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--emulate", action="store_true", help="measure with other processors shown, too")
+    parser.add_argument("--only", nargs="+", metavar="COLUMN", help="measure these columns of the table alone")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         variants = {"as it is": {}, **(_by_emulation(Path(folder)) if options.emulate else {}), **_by_settings()}
-        measured = {name: _measured_with(name, environment) for name, environment in variants.items()}
-    results = {"machine": machine(), "versions": {name: version(name) for name in PACKAGES}, "variants": measured}
+        chosen = options.only or list(variants)
+        measured = {name: _measured_with(name, variants[name]) for name in chosen}
+    results = {
+        "command": shlex.join(["python", "bench/batch_invariance.py", *sys.argv[1:]]),
+        "machine": machine().rpartition(",")[0],
+        "versions": {name: version(name) for name in PACKAGES},
+        "variants": measured,
+    }
     target = ROOT / "bench" / "results" / "batch_invariance"
     target.with_suffix(".json").write_text(json.dumps(results, indent=None, separators=(",", ":")) + "\n")
     target.with_suffix(".md").write_text(page(results))
@@ -100,7 +108,7 @@ def page(results: dict[str, Any]) -> str:
     lines = [
         "# How far scores depend on the batch",
         "",
-        f"`python bench/batch_invariance.py --emulate` on {results['machine'].rpartition(',')[0]}; {versions}.",
+        f"`{results['command']}` on {results['machine']}; {versions}.",
         "",
         f"{sizes[-1]} example images, alone and in batches of {', '.join(sizes[1:])}, with 1 and 2 threads. A cell is the",
         "largest difference of a probability, and of a number of the embedding, of which each part has length 1, or of the edge",

@@ -183,6 +183,7 @@ def test_around_changes_of_the_clocks_no_time_is_lost_and_none_is_made_up(
 
 
 @given(st.integers(10, 366 * 86400))
+@settings(deadline=None)
 def test_an_interval_comes_back_as_it_was(seconds: int) -> None:
     assert parse_every(shown_every(seconds)) == seconds
 
