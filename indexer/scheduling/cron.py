@@ -1,30 +1,36 @@
-"""When: crontab expressions, reckoned by APScheduler's triggers in a time zone, and intervals as people write them."""
+"""Times of schedules: crontab expressions in a time zone, and intervals as people write them."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Callable
-from datetime import datetime, tzinfo
-from functools import lru_cache
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta, tzinfo
+from functools import lru_cache, partial
+from typing import NamedTuple
 
 from indexer.domain.errors import UsageError
-
-if TYPE_CHECKING:
-    from apscheduler.triggers.cron import CronTrigger
 
 Next = Callable[[float], float | None]
 """The first time after another, both in seconds since the epoch; None where there is none any more."""
 
+
+class _Field(NamedTuple):
+    """A field of an expression: what error messages call it and its values, and the longest step between two of these."""
+
+    name: str
+    allowed: str
+    longest_step: int
+
+
+_WEEKDAY = _Field("weekday", "0-7 or sun-sat", 7)
 _FIELDS = (
-    ("minute", "minute", "0-59"),
-    ("hour", "hour", "0-23"),
-    ("day", "day of the month", "1-31"),
-    ("month", "month", "1-12"),
-    ("day_of_week", "weekday", "0-7 or sun-sat"),
+    _Field("minute", "0-59", 59),
+    _Field("hour", "0-23", 23),
+    _Field("day of the month", "1-31", 30),
+    _Field("month", "1-12", 11),
+    _WEEKDAY,
 )
-_WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _SHORT = {
     "@hourly": "0 * * * *",
     "@daily": "0 0 * * *",
@@ -37,8 +43,9 @@ _SHORT = {
 _HELP = "write minute, hour, day of the month, month and weekday, as '0 3 * * *' for every night at three"
 _UNITS = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
 _INTERVAL = re.compile(r"(?:\d+[wdhms])+")
+_SIGNS = re.compile(r"(?:[0-9*,/-]|\b[a-z]{3}\b|\blast\b)+")
 _SHORTEST, _LONGEST = 10, 366 * 86400
-_INSTANT = 1e-6
+_DAY = 86400.0
 
 
 def local_zone() -> tzinfo:
@@ -54,32 +61,25 @@ def local_zone() -> tzinfo:
 
 @lru_cache(maxsize=256)
 def cron(expression: str, zone: tzinfo) -> Next:
-    """The times of a crontab's five fields, or of @hourly, @daily and so on, in a time zone.
+    """Return the function that gives the next time of a crontab's five fields, or of @hourly, @daily and so on, in a time zone.
 
-    As in crontabs, weekday 0 and 7 are Sunday, and where both kinds of day are restricted either will do. A time that the clocks
-    leave out is taken at the moment at which it would have been; one that comes twice comes twice. Raises UsageError.
+    As in crontabs, weekdays 0 and 7 are Sunday, and where both kinds of day are restricted, either is enough. A time that the
+    clocks skip is taken at the moment at which it would have been; one that comes twice is taken twice. Raises UsageError.
     """
+    from cronsim import CronSimError
+
     fields = _SHORT.get(expression.strip().lower(), expression).lower().split()
     if len(fields) != len(_FIELDS):
         raise UsageError(f"--cron {expression!r} has {len(fields)} of 5 fields; {_HELP}.")
-    values: dict[str, str] = {}
-    for (field, words, allowed), text in zip(_FIELDS, fields, strict=True):
-        try:
-            values[field] = _weekdays(text) if field == "day_of_week" else text
-            _trigger({field: values[field]}, zone)
-        except ValueError:
-            raise UsageError(f"--cron {expression!r}: {text!r} is no {words} ({allowed}); {_HELP}.") from None
-    either = not fields[2].startswith("*") and not fields[4].startswith("*")
-    kinds = ({"day": "*"}, {"day_of_week": "*"}) if either else ({},)
-    triggers = [_trigger({**values, **kind}, zone) for kind in kinds]
-
-    def following(time: float) -> float | None:
-        # Not by adding to a local time: which of two equal ones it is would be lost.
-        after = datetime.fromtimestamp(time + _INSTANT, zone)
-        found = [fires.timestamp() for trigger in triggers if (fires := trigger.get_next_fire_time(None, after))]
-        return min(found, default=None)
-
-    if following(datetime(2024, 1, 1, tzinfo=zone).timestamp()) is None:
+    try:
+        following = partial(_next_time, " ".join(map(_for_cronsim, _FIELDS, fields)), zone)
+    except ValueError as error:
+        raise UsageError(f"--cron {expression!r}: {error}; {_HELP}.") from None
+    try:
+        never = following(datetime(2024, 1, 1, tzinfo=zone).timestamp()) is None
+    except CronSimError:
+        never = True
+    if never:
         raise UsageError(f"--cron {expression!r} names a day that there never is.")
     return following
 
@@ -104,30 +104,43 @@ def shown_every(seconds: float) -> str:
     return "".join(parts) or "0s"
 
 
-def _trigger(values: dict[str, str], zone: tzinfo) -> CronTrigger:
-    from apscheduler.triggers.cron import CronTrigger
+def _next_time(fields: str, zone: tzinfo, time: float) -> float | None:
+    """The first time after `time` at which a clock in the zone shows what the fields name.
 
-    return CronTrigger(**values, timezone=zone)
+    cronsim only goes through the readings of a clock, without a zone: of its own rules, one takes a repeated time once.
+    """
+    from cronsim import CronSim
+
+    yesterday, now, tomorrow = (datetime.fromtimestamp(time + shift, zone) for shift in (-_DAY, 0.0, _DAY))
+    # Around a change of the clocks, readings before that of `time` can belong to later times.
+    change = abs((tomorrow.utcoffset() or timedelta()) - (yesterday.utcoffset() or timedelta()))
+    found: list[float] = []
+    for reading in CronSim(fields, now.replace(tzinfo=None) - change):
+        first, second = (reading.replace(tzinfo=zone, fold=fold).timestamp() for fold in (0, 1))
+        # first < second: the clock shows it twice. first > second: it skips it, and `first` is when it would have been.
+        found += [moment for moment in (first, max(first, second)) if moment > time]
+        if time < first <= second:
+            break  # only a skipped reading can be followed by an earlier time
+    return min(found, default=None)
 
 
-def _weekdays(text: str) -> str:
-    """Weekdays as a crontab has them in APScheduler's words, which count from Monday. Raises ValueError."""
-    if text == "*":
-        return text
-    days: set[int] = set()
-    for part in text.split(","):
-        span, slash, step = part.partition("/")
-        first, dash, last = ("0", "-", "6") if span == "*" else span.partition("-")
-        low, high = _weekday(first), _weekday(last) if dash else 6 if slash else _weekday(first)
-        if high < low or (slash and not (step.isdecimal() and int(step))):
-            raise ValueError(part)
-        days.update(day % 7 for day in range(low, high + 1, int(step) if slash else 1))
-    return ",".join(_WEEKDAYS[day] for day in sorted(days))
+def _for_cronsim(field: _Field, text: str) -> str:
+    """Translate a field to what cronsim reads.
 
+    Raises ValueError for values that the field does not have, and for signs that crontabs do not have.
+    """
+    from cronsim import CronSim, CronSimError
 
-def _weekday(text: str) -> int:
-    if text in _WEEKDAYS:
-        return _WEEKDAYS.index(text)
-    if not text.isdecimal() or int(text) > 7:
-        raise ValueError(text)
-    return int(text)
+    translated = text.replace("last", "l")
+    if field is _WEEKDAY:
+        # A step that begins at one weekday ends at Saturday; cronsim goes on to 7, which is Sunday.
+        translated = re.sub(r"(^|,)(\w+)/", r"\1\2-6/", translated)
+    steps = [int(step) for step in re.findall(r"/(\d+)", text)]
+    try:
+        CronSim(" ".join(translated if other is field else "*" for other in _FIELDS), datetime(2024, 1, 1))
+        valid = _SIGNS.fullmatch(text) is not None and max(steps, default=0) <= field.longest_step
+    except CronSimError:
+        valid = False
+    if not valid:
+        raise ValueError(f"{text!r} is no {field.name} ({field.allowed})")
+    return translated

@@ -71,6 +71,20 @@ def test_the_model_of_the_tests_gives_equal_answers_in_any_company() -> None:
             assert np.array_equal(part.embeddings, together.embeddings[start : start + size])
 
 
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 7, 16])
+def test_labels_and_order_do_not_depend_on_the_batch(classifier: Classifier, batch_size: int) -> None:
+    images = pixels(classifier.card, 23)
+    together = classifier.classify(images)
+    parts = [classifier.classify(images[start : start + batch_size]) for start in range(0, len(images), batch_size)]
+    probabilities = np.concatenate([part.probabilities for part in parts])
+    assert_same_scores(probabilities, together.probabilities)
+    assert_same_scores(np.concatenate([part.embeddings for part in parts]), together.embeddings)
+    assert np.array_equal(probabilities.argmax(axis=1), together.probabilities.argmax(axis=1))
+    best = together.probabilities.max(axis=1)
+    assert np.diff(np.sort(best)).min() > 1e-5, "scores as near as this have no order: choose other images"
+    assert np.array_equal(np.argsort(probabilities.max(axis=1)), np.argsort(best))
+
+
 def test_the_device_is_named(classifier: Classifier) -> None:
     classifier.classify(pixels(classifier.card, 1))
     assert classifier.device == "cpu"

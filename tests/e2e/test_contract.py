@@ -164,11 +164,11 @@ def test_a_reader_that_has_had_enough_is_no_error(examples_home: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "forbidden"),
     [
-        (["--help"], ["torch", "faiss", "numpy", "sqlalchemy", "PIL", "apscheduler", "watchfiles"]),
-        (["search", "--emotion", "happy"], ["torch", "faiss", "numpy", "PIL", "tqdm", "apscheduler", "watchfiles"]),
+        (["--help"], ["torch", "faiss", "numpy", "sqlalchemy", "PIL", "cronsim", "watchfiles"]),
+        (["search", "--emotion", "happy"], ["torch", "faiss", "numpy", "PIL", "tqdm", "cronsim", "watchfiles"]),
         (["search", "--like", str(EXAMPLES / "noto/noto-01.png"), "--emotion", "sad"], ["torch", "PIL", "tqdm"]),
-        (["status"], ["torch", "faiss", "numpy", "PIL", "apscheduler", "watchfiles"]),
-        (["runs"], ["torch", "faiss", "numpy", "PIL", "apscheduler", "watchfiles"]),
+        (["status"], ["torch", "faiss", "numpy", "PIL", "cronsim", "watchfiles"]),
+        (["runs"], ["torch", "faiss", "numpy", "PIL", "cronsim", "watchfiles"]),
         (["models", "list"], ["torch", "faiss", "PIL"]),
     ],
     ids=lambda value: " ".join(value)[:20],

@@ -46,6 +46,9 @@ def times(expression: str, start: str, count: int, zone: tzinfo = UTC) -> list[s
         ("@daily", ["2026-03-05 00:00"]),
         ("@Hourly", ["2026-03-04 13:00"]),
         ("0 0 29 2 *", ["2028-02-29 00:00", "2032-02-29 00:00"]),
+        ("0 0 * * 5/2", ["2026-03-06 00:00", "2026-03-13 00:00"]),  # from Friday to Saturday
+        ("0 0 last * *", ["2026-03-31 00:00", "2026-04-30 00:00"]),
+        ("0 0 15-20/2 dec,jan *", ["2026-12-15 00:00", "2026-12-17 00:00"]),
     ],
 )
 def test_fields_mean_what_they_mean_in_a_crontab(expression: str, expected: list[str]) -> None:
@@ -54,6 +57,12 @@ def test_fields_mean_what_they_mean_in_a_crontab(expression: str, expected: list
 
 def test_a_time_that_the_clocks_leave_out_is_taken_once_when_it_would_have_been() -> None:
     assert times("30 2 * * *", "2026-03-28 12:00", 2, BERLIN) == ["2026-03-29 03:30+02:00", "2026-03-30 02:30+02:00"]
+
+
+def test_times_beside_a_change_of_the_clocks_are_not_lost() -> None:
+    assert times("30 0 * * *", "2021-03-28 00:42", 1, BERLIN) == ["2021-03-29 00:30+02:00"]
+    new_york = ZoneInfo("America/New_York")
+    assert times("*/10 1-3 * * 0", "2019-11-03 03:08", 2, new_york) == ["2019-11-03 03:10-05:00", "2019-11-03 03:20-05:00"]
 
 
 def test_a_time_that_comes_twice_comes_twice() -> None:
@@ -77,6 +86,11 @@ def test_a_time_that_comes_twice_comes_twice() -> None:
         ("0 0 * * 1/0", "'1/0' is no weekday"),
         ("*/0 * * * *", r"'\*/0' is no minute"),
         ("a * * * *", "'a' is no minute"),
+        ("*/90 * * * *", r"'\*/90' is no minute"),
+        ("1,,2 * * * *", "'1,,2' is no minute"),
+        ("0 0 lw * *", "'lw' is no day of the month"),
+        ("0 0 * * mon#2", "'mon#2' is no weekday"),
+        ("0 0 * * 5l", "'5l' is no weekday"),
         ("0 0 30 2 *", "a day that there never is"),
     ],
 )
@@ -124,7 +138,53 @@ def test_the_next_time_is_the_first_that_fits(
         assert not (shown.minute in minute[1] and shown.hour in hour[1] and shown.isoweekday() % 7 in weekday[1])
 
 
+CHANGES = {
+    "Europe/Berlin": ("2026-03-29T01:00", "2026-10-25T01:00"),
+    "America/New_York": ("2026-03-08T07:00", "2026-11-01T06:00"),
+    "Australia/Lord_Howe": ("2026-04-04T15:00", "2026-10-03T15:30"),  # by half an hour
+    "Antarctica/Troll": ("2026-03-29T01:00", "2026-10-25T01:00"),  # by two hours
+    "Pacific/Apia": ("2011-12-30T10:00", "2012-03-31T14:00"),  # the first by a day
+}
+"""Moments, in UTC, at which clocks are set forward or back."""
+
+
+@given(
+    minute=field(0, 59),
+    hour=field(0, 23),
+    weekday=field(0, 6),
+    change=st.sampled_from([(zone, moment) for zone, moments in CHANGES.items() for moment in moments]),
+    minutes=st.integers(-1600, 1600),
+)
+@settings(max_examples=60, deadline=None)
+def test_around_changes_of_the_clocks_no_time_is_lost_and_none_is_made_up(
+    minute: tuple[str, frozenset[int]],
+    hour: tuple[str, frozenset[int]],
+    weekday: tuple[str, frozenset[int]],
+    change: tuple[str, str],
+    minutes: int,
+) -> None:
+    zone, start = ZoneInfo(change[0]), datetime.fromisoformat(change[1]).replace(tzinfo=UTC) + timedelta(minutes=minutes)
+
+    def fits(clock: datetime) -> bool:
+        return clock.minute in minute[1] and clock.hour in hour[1] and clock.isoweekday() % 7 in weekday[1]
+
+    shown = [start + timedelta(minutes=number) for number in range(1, 3000)]
+    expected = {moment for moment in shown if fits(moment.astimezone(zone))}
+    first = start.astimezone(zone).replace(tzinfo=None) - timedelta(days=1)
+    readings = [(first + timedelta(minutes=number)).replace(tzinfo=zone) for number in range(5000)]
+    would_have_been = [(reading, reading.astimezone(UTC)) for reading in readings if fits(reading)]
+    expected |= {moment for reading, moment in would_have_been if moment.astimezone(zone).replace(fold=0) != reading}
+    wanted = min((moment for moment in expected if start < moment <= shown[-1]), default=None)
+    found = cron(f"{minute[0]} {hour[0]} * * {weekday[0]}", zone)(start.timestamp())
+    assert found is not None
+    if wanted is None:
+        assert found > shown[-1].timestamp()
+    else:
+        assert datetime.fromtimestamp(found, UTC) == wanted
+
+
 @given(st.integers(10, 366 * 86400))
+@settings(deadline=None)
 def test_an_interval_comes_back_as_it_was(seconds: int) -> None:
     assert parse_every(shown_every(seconds)) == seconds
 
