@@ -155,7 +155,7 @@ CHANGES = {
     change=st.sampled_from([(zone, moment) for zone, moments in CHANGES.items() for moment in moments]),
     minutes=st.integers(-1600, 1600),
 )
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_around_changes_of_the_clocks_no_time_is_lost_and_none_is_made_up(
     minute: tuple[str, frozenset[int]],
     hour: tuple[str, frozenset[int]],
@@ -184,7 +184,7 @@ def test_around_changes_of_the_clocks_no_time_is_lost_and_none_is_made_up(
 
 
 @given(st.integers(10, 366 * 86400))
-@settings(deadline=None)
+@examples(100)
 def test_an_interval_comes_back_as_it_was(seconds: int) -> None:
     assert parse_every(shown_every(seconds)) == seconds
 
