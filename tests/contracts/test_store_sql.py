@@ -28,7 +28,8 @@ from db.sqlite.migrations import migrate
 from db.sqlite.model_rows import card_to_row
 from db.sqlite.store import SqliteStore
 from indexer.domain.files import Failure
-from indexer.domain.jobs import Job, JobOptions, Jobs, JobStatus, Trigger
+from indexer.domain.jobs import Job, JobOptions, JobStatus, Trigger
+from indexer.ports.job_store import JobStore
 from indexer.ports.store_reader import HitFilter, StoreReader
 from indexer.ports.store_writer import CommitBatch, FolderScanResult, StoreWriter
 from tests.support.builders import card, image
@@ -122,7 +123,7 @@ def _call_every_method(store: SqliteStore) -> None:
 
     every: SqliteStore = Recording()  # type: ignore[assignment]
     _write_and_read(every)
-    methods = {name for port in (StoreReader, StoreWriter, Jobs) for name, value in vars(port).items() if isfunction(value)}
+    methods = {name for port in (StoreReader, StoreWriter, JobStore) for name, value in vars(port).items() if isfunction(value)}
     assert {name for name in methods if not name.startswith("_")} - called == set()
 
 
