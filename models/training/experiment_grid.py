@@ -17,26 +17,12 @@ from indexer.domain.training import ComparisonWatcher, Epoch, Inspection, Row
 from indexer.system.atomic import replace_file
 from models.inference.classifier import TorchClassifier
 from models.training.dataset import Decode, LabeledImages
-from models.training.label_mapping import Labels
-from models.training.recipe import STUDY, Recipe, find_recipe, read_toml, varied
+from models.training.recipe import Recipe
+from models.training.requests import Grid, TrainOptions
 from models.training.splits import DatasetSplit, SplitPlan, split
-from models.training.trainer import TrainOptions, fit_and_save, prepare
+from models.training.trainer import fit_and_save, prepare, recipe_architecture
 
 _TIMED_PICTURES, _TIMED_SECONDS = 64, 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """What to compare: variants by name, on every data set, under every split, with every seed."""
-
-    variants: Mapping[str, Recipe]
-    datasets: tuple[Path, ...]
-    plans: tuple[SplitPlan, ...]
-    seeds: tuple[int, ...]
-    labels: Labels
-    output: Path
-    device: str = "auto"
-    workers: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,29 +39,6 @@ class _Cell:
         return f"{self.dataset.name}, {self.plan.method}, {self.variant}, seed {self.recipe.seed}"
 
 
-def read_variants(name: str, changes: Mapping[str, Any]) -> dict[str, Recipe]:
-    """The variants of a grid file, or of "study": `[every]` has fields for all, each `[[variant]]` a name, a base and its own.
-
-    `changes` go before all of them where not None. Raises UsageError.
-    """
-    path = STUDY if name == "study" else Path(name)
-    written = read_toml(path)
-    if unknown := sorted(written.keys() - {"every", "variant"}):
-        raise UsageError(f"The grid {path} has {unknown[0]!r}; it may have [every] and [[variant]].")
-    every, rows = written.get("every", {}), written.get("variant", [])
-    if not rows:
-        raise UsageError(f"The grid {path} has no [[variant]].")
-    chosen = {field: value for field, value in changes.items() if value is not None}
-    found: dict[str, Recipe] = {}
-    for number, row in enumerate(rows, start=1):
-        title, base = str(row.pop("name", f"variant {number}")), str(row.pop("base", every.get("base", "default")))
-        if title in found:
-            raise UsageError(f"The grid {path} has two variants called {title!r}.")
-        shared = {field: value for field, value in every.items() if field != "base"}
-        found[title] = varied(find_recipe(base), {**shared, **row, **chosen}, f"{path} in {title!r}")
-    return found
-
-
 def compare(
     grid: Grid, decode: Decode, watcher: ComparisonWatcher, check_stop: Callable[[], None] = lambda: None
 ) -> Iterator[tuple[Row, tuple[Epoch, ...]]]:
@@ -83,6 +46,8 @@ def compare(
 
     Raises as `models.training.trainer.train` does.
     """
+    for recipe in grid.variants.values():
+        recipe_architecture(recipe)
     cells = [
         _Cell(dataset, replace(plan, seed=seed), variant, replace(recipe, seed=seed))
         for dataset in grid.datasets
@@ -151,7 +116,16 @@ def _one(
     """Train and measure one division, or find what was measured before."""
     path = folder / "division.json"
     if not path.exists():
-        options = TrainOptions((cell.dataset,), "model", folder, folder, cell.recipe, cell.plan, grid.labels, device=grid.device)
+        options = TrainOptions(
+            datasets=(cell.dataset,),
+            name="model",
+            output=folder,
+            work=folder,
+            recipe=cell.recipe,
+            plan=cell.plan,
+            labels=grid.labels,
+            device=grid.device,
+        )
         for leftover in folder.glob("model.*"):
             leftover.unlink()
         trained = fit_and_save(options, pictures, division, _Following(watcher), check_stop)

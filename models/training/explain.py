@@ -22,7 +22,7 @@ _EACH = 48
 """How many pictures of an emotion are looked at: enough for a steady mean, few enough for minutes."""
 
 
-def explain_picture(weights: Path, path: Path, decode: Decode, emotion: str | None, method: str) -> Explained:
+def explain_image(weights: Path, path: Path, decode: Decode, emotion: str | None, method: str) -> Explained:
     """What speaks for an emotion (None: the most probable) in one picture.
 
     Raises UsageError for a picture that cannot be read and a method that there is not, UnknownEmotion for an emotion that the
@@ -47,7 +47,7 @@ def explain_picture(weights: Path, path: Path, decode: Decode, emotion: str | No
 def explain_data(weights: Path, dataset: Path, labels: Labels, decode: Decode, method: str, seed: int = 0) -> ExplainedData:
     """Average maps of the true emotion over some of a data set's pictures, drawn by the seed, and a deletion test of them.
 
-    Pictures of emotions that the model does not know are left out. Raises as `explain_picture` does, and UsageError for a data
+    Pictures of emotions that the model does not know are left out. Raises as `explain_image` does, and UsageError for a data
     set that cannot be used.
     """
     _check(method)

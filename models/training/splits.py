@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from indexer.domain.types import Ids
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
+DEFAULT_SHARE, DEFAULT_FOLDS = 0.1, 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +33,11 @@ class SplitPlan:
     """
 
     method: str = "random"
-    validation: float = 0.1
-    test: float = 0.1
+    validation: float = DEFAULT_SHARE
+    test: float = DEFAULT_SHARE
     by: str = ""
     hold_out: tuple[str, ...] = ()
-    folds: int = 5
+    folds: int = DEFAULT_FOLDS
     seed: int = 0
 
     def __post_init__(self) -> None:

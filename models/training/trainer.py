@@ -8,21 +8,21 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from indexer.domain.errors import UsageError
+from indexer.domain.errors import ModelUnavailable, UsageError
 from indexer.domain.images import InputSpec
 from indexer.domain.models import ModelCard
 from indexer.domain.training import Epoch, Evaluation, Trained, TrainingWatcher
 from indexer.system.atomic import replace_file
 from indexer.system.optional import require
 from models import checkpoint
-from models.architectures.registry import architecture
+from models.architectures.registry import Architecture, architecture
 from models.inference.classifier import TorchClassifier
 from models.inference.device import select_device
 from models.teaching.replay import SIZE, build_replay_set
@@ -35,8 +35,9 @@ from models.training.label_mapping import Labels
 from models.training.loop import Hooks, fit
 from models.training.metrics import evaluate
 from models.training.recipe import Recipe
+from models.training.requests import TrainOptions
 from models.training.sampling import sampling_weights
-from models.training.splits import DatasetSplit, SplitPlan, as_table, split
+from models.training.splits import DatasetSplit, as_table, split
 from models.training.test_time_augmentation import probabilities
 from models.training.training_state import saved_fingerprint
 
@@ -48,29 +49,6 @@ if TYPE_CHECKING:
 STATE = "state.safetensors"
 
 
-@dataclass(frozen=True, slots=True)
-class TrainOptions:
-    """What to train, on what, and where to put it.
-
-    The checkpoint goes to `output/name.safetensors`, what is kept on the way to `work`: the split, the history, TensorBoard's
-    events, and the state that an interrupted training goes on from. `temperature` calibrates the result; None fits it to the
-    validation part, and leaves the outputs as they are where there is none. `force` replaces a model of that name, and begins
-    anew where another training of that name was interrupted. `workers` of 0 decode as many pictures at a time as suits.
-    """
-
-    datasets: tuple[Path, ...]
-    name: str
-    output: Path
-    work: Path
-    recipe: Recipe = field(default_factory=Recipe)
-    plan: SplitPlan = field(default_factory=SplitPlan)
-    labels: Labels = field(default_factory=Labels)
-    temperature: float | None = None
-    device: str = "auto"
-    workers: int = 0
-    force: bool = False
-
-
 def train(
     options: TrainOptions, decode: Decode, watcher: TrainingWatcher, check_stop: Callable[[], None] = lambda: None
 ) -> Trained:
@@ -80,6 +58,7 @@ def train(
     DeviceUnavailable, MissingExtra.
     """
     _check_name(options)
+    recipe_architecture(options.recipe)
     pictures = prepare(options.datasets, options.labels, options.recipe, decode, options.workers)
     divisions = split(pictures, options.plan)
     if len(divisions) > 1:
@@ -95,9 +74,17 @@ def prepare(datasets: tuple[Path, ...], labels: Labels, recipe: Recipe, decode: 
     return load_images(find_images(datasets, labels), input_of(recipe), decode, workers)
 
 
+def recipe_architecture(recipe: Recipe) -> Architecture:
+    """Return the architecture that a recipe names. Raises UsageError for an unknown name or modifier."""
+    try:
+        return architecture(recipe.architecture)
+    except ModelUnavailable as error:
+        raise UsageError(str(error)) from None
+
+
 def input_of(recipe: Recipe) -> InputSpec:
     """How a picture becomes the input of a recipe's network."""
-    kind = architecture(recipe.architecture)
+    kind = recipe_architecture(recipe)
     return InputSpec(recipe.size, kind.mean, kind.std)
 
 

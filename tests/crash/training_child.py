@@ -10,8 +10,9 @@ from indexer.domain.training import Epoch, Inspection
 from indexer.imaging.decode import decode_file
 from models.training import loop
 from models.training.recipe import Recipe
+from models.training.requests import TrainOptions
 from models.training.splits import SplitPlan
-from models.training.trainer import TrainOptions, train
+from models.training.trainer import train
 
 RECIPE = Recipe(
     architecture="baseline_cnn+dropout", weights="none", size=32, epochs=3, pictures_per_epoch=0, batch_size=8, frozen=0,

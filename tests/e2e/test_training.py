@@ -110,7 +110,7 @@ def test_data_and_options_that_cannot_be_used_are_named(moodex: Run, faces: Path
         (["train", tmp_path / "broken", "--name", "x"], "None of the pictures can be read"),
         (["train", faces], "--name NAME"),
         (["train", faces, "--name", "x", "--recipe", "magic"], "There is no recipe 'magic'"),
-        (["train", faces, "--name", "x", "--set", "epoch=3"], "no field of a recipe"),
+        (["train", faces, "--name", "x", "--set", "epoch=3"], "not a field of a recipe"),
         (["train", faces, "--name", "x", "--split", "k-fold"], "moodex compare"),
         (["evaluate", "default", tmp_path / "none"], "does not exist"),
         (["compare", faces, "--only", "VGG*"], "No variant matches 'VGG*'"),

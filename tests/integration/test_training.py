@@ -25,9 +25,10 @@ from models.training.dataset_readers import find_images
 from models.training.initial_weights import initialize_network
 from models.training.loop import Hooks, fit
 from models.training.recipe import Recipe
+from models.training.requests import TrainOptions
 from models.training.sampling import batches, sampling_weights
 from models.training.splits import SplitPlan
-from models.training.trainer import TrainOptions, train
+from models.training.trainer import train
 from tests.support.drawn import two_artists
 
 RECIPE = Recipe(
@@ -72,7 +73,9 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def options_for(faces: Path, place: Path, **changes: object) -> TrainOptions:
-    options = TrainOptions((faces,), "faces", place / "models", place / "work", RECIPE, BEN, device="cpu")
+    options = TrainOptions(
+        datasets=(faces,), name="faces", output=place / "models", work=place / "work", recipe=RECIPE, plan=BEN, device="cpu"
+    )
     return replace(options, **changes)  # type: ignore[arg-type]
 
 
@@ -271,6 +274,7 @@ def test_rare_pictures_are_drawn_more_often_but_not_all_the_time(faces: Path) ->
 @pytest.mark.parametrize(
     ("change", "error", "sentence"),
     [
+        (lambda o: replace(o, recipe=replace(o.recipe, architecture="magic")), UsageError, "no architecture 'magic'"),
         (lambda o: replace(o, name="../up"), UsageError, "cannot be a model's name"),
         (lambda o: replace(o, datasets=(o.datasets[0] / "anna" / "happy",)), UsageError, "no pictures in folders named"),
         (lambda o: replace(o, plan=SplitPlan("none", hold_out=("anna", "ben"))), UsageError, "fewer than two emotions"),
