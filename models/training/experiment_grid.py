@@ -1,4 +1,4 @@
-"""The grid of variants, data sets and splits: what `moodex compare` runs. Every result is kept, and a stopped run goes on."""
+"""The grid of trainings that `moodex compare` runs. Finished trainings are kept, so that an interrupted run resumes."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from models.training.requests import Grid, TrainOptions
 from models.training.splits import DatasetSplit, SplitPlan, split
 from models.training.trainer import fit_and_save, prepare, recipe_architecture
 
-_TIMED_PICTURES, _TIMED_SECONDS = 64, 2.0
+_TIMED_IMAGES, _TIMED_SECONDS = 64, 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Cell:
-    """One row to be: its data set, its plan, its variant."""
+    """One row of the result: a data set, a split plan, a variant."""
 
     dataset: Path
     plan: SplitPlan
@@ -42,7 +42,7 @@ class _Cell:
 def compare(
     grid: Grid, decode: Decode, watcher: ComparisonWatcher, check_stop: Callable[[], None] = lambda: None
 ) -> Iterator[tuple[Row, tuple[Epoch, ...]]]:
-    """Run the grid; gives each row with the epochs of its first division, as soon as it is there.
+    """Run the grid; yield each row with the epochs of its first division as soon as it is finished.
 
     Raises as `models.training.trainer.train` does.
     """
@@ -59,7 +59,7 @@ def compare(
     for number, cell in enumerate(cells, start=1):
         key = (cell.dataset, cell.recipe.size)
         if key not in loaded:
-            loaded = {key: prepare((cell.dataset,), grid.labels, cell.recipe, decode, grid.workers)}
+            loaded = {key: prepare((cell.dataset,), grid.labels, cell.recipe, decode, grid.workers, grid.output)}
         path = grid.output / "cells" / _slug(cell, loaded[key]) / "result.json"
         watcher.cell(number, len(cells), cell.title, path.exists())
         if not path.exists():
@@ -70,16 +70,15 @@ def compare(
 
 
 def _run(
-    grid: Grid, cell: _Cell, pictures: LabeledImages, folder: Path, watcher: ComparisonWatcher, check_stop: Callable[[], None]
+    grid: Grid, cell: _Cell, images: LabeledImages, folder: Path, watcher: ComparisonWatcher, check_stop: Callable[[], None]
 ) -> tuple[Row, tuple[Epoch, ...]]:
-    divisions = split(pictures, cell.plan)
+    divisions = split(images, cell.plan)
     done = [
-        _one(grid, cell, pictures, division, folder / str(number), watcher, check_stop)
-        for number, division in enumerate(divisions)
+        _one(grid, cell, images, division, folder / str(number), watcher, check_stop) for number, division in enumerate(divisions)
     ]
     first = done[0]
     means = {name: float(np.mean([one[name] for one in done])) for name in _MEANS}
-    told = [one["accuracy_best"] is not None for one in done]
+    validated = [one["accuracy_best"] is not None for one in done]
     row = Row(
         dataset=cell.dataset.name,
         split=cell.plan.method,
@@ -87,13 +86,13 @@ def _run(
         architecture=cell.recipe.architecture,
         weights=cell.recipe.weights,
         seed=cell.recipe.seed,
-        pictures=len(pictures),
-        emotions=len(pictures.emotions),
+        pictures=len(images),
+        emotions=len(images.emotions),
         divisions=len(divisions),
         epochs=round(float(np.mean([one["epochs"] for one in done]))),
         parameters=first["parameters"],
-        accuracy_mean=float(np.mean([one["accuracy_mean"] for one in done])) if all(told) else None,
-        accuracy_best=float(np.mean([one["accuracy_best"] for one in done])) if all(told) else None,
+        accuracy_mean=float(np.mean([one["accuracy_mean"] for one in done])) if all(validated) else None,
+        accuracy_best=float(np.mean([one["accuracy_best"] for one in done])) if all(validated) else None,
         **means,
     )
     return row, tuple(Epoch(**epoch) for epoch in first["history"])
@@ -107,7 +106,7 @@ _MEANS = (
 def _one(
     grid: Grid,
     cell: _Cell,
-    pictures: LabeledImages,
+    images: LabeledImages,
     division: DatasetSplit,
     folder: Path,
     watcher: ComparisonWatcher,
@@ -128,9 +127,9 @@ def _one(
         )
         for leftover in folder.glob("model.*"):
             leftover.unlink()
-        trained = fit_and_save(options, pictures, division, _Following(watcher), check_stop)
+        trained = fit_and_save(options, images, division, _Following(watcher), check_stop)
         if trained.tested is None:
-            raise UsageError(f"The split {cell.plan.method!r} leaves no pictures to test on.")
+            raise UsageError(f"The split {cell.plan.method!r} leaves no images to measure on.")
         best = [epoch.validation_accuracy for epoch in trained.history if epoch.validation_accuracy is not None]
         classifier = TorchClassifier.open(trained.path, grid.device)
         found = {
@@ -156,9 +155,9 @@ def _one(
 
 
 def images_per_second(classifier: TorchClassifier) -> float:
-    """How many random pictures a classifier handles a second, in its own batches, after one to warm up."""
+    """Measure how many random images a classifier handles per second, in batches of its choice, after a warm-up."""
     size = classifier.card.input.size
-    pixels = np.random.default_rng(0).integers(0, 256, (_TIMED_PICTURES, size, size, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (_TIMED_IMAGES, size, size, 3), dtype=np.uint8)
     classifier.classify(pixels)
     started, rounds = time.perf_counter(), 0
     while rounds == 0 or time.perf_counter() - started < _TIMED_SECONDS:
@@ -168,24 +167,24 @@ def images_per_second(classifier: TorchClassifier) -> float:
 
 
 class _Following:
-    """Tells a comparison's watcher of the epochs of one training."""
+    """Passes the epochs of one training to the watcher of a comparison."""
 
     def __init__(self, watcher: ComparisonWatcher) -> None:
         self._watcher = watcher
 
     def data(self, inspection: Inspection, parts: Mapping[str, int], split: str) -> None:
-        """The same for every variant: not told."""
+        """Report nothing: the data is the same for every variant."""
 
     def resumed(self) -> None:
-        """The title is told already."""
+        """Report nothing: `cell` has reported the training."""
 
     def epoch(self, epoch: Epoch) -> None:
         self._watcher.epoch(epoch)
 
 
-def _slug(cell: _Cell, pictures: LabeledImages) -> str:
-    """A folder's name for a cell: readable, and another one whenever anything that decides its result changes."""
-    facts = [asdict(cell.recipe), asdict(cell.plan), [(file.digest, file.emotion) for file in pictures.files]]
+def _slug(cell: _Cell, images: LabeledImages) -> str:
+    """Return a readable folder name for a cell, with a digest of everything that decides its result."""
+    facts = [asdict(cell.recipe), asdict(cell.plan), [(file.digest, file.emotion) for file in images.files]]
     digest = hashlib.blake2b(json.dumps(facts).encode(), digest_size=5).hexdigest()
     words = "-".join(part for part in (cell.dataset.name, cell.plan.method, cell.variant, str(cell.recipe.seed)))
     return f"{''.join(c if c.isalnum() or c in '-_+' else '-' for c in words)}-{digest}"

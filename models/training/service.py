@@ -41,9 +41,9 @@ def inspect(options: InspectOptions) -> Inspection:
     from models.training import dataset_checks, splits, trainer
 
     trainer.recipe_architecture(options.recipe)
-    images = trainer.prepare(options.datasets, options.labels, options.recipe, decode_file, options.workers)
+    images = trainer.prepare(options.datasets, options.labels, options.recipe, decode_file, options.workers, options.work)
     divisions = splits.split(images, options.plan)
-    return dataset_checks.inspect(images, divisions[0] if len(divisions) == 1 else None)
+    return dataset_checks.inspect(images, divisions[0] if len(divisions) == 1 else None, options.work)
 
 
 def evaluate(options: EvaluateOptions) -> tuple[str, Evaluation, list[Mistake]]:

@@ -33,7 +33,7 @@ def say() -> None:
 
 if __name__ == "__main__":
     faces, place = map(Path, sys.argv[1:])
-    loop._KEEP_EVERY = 0.0
+    loop._SAVE_EVERY_SECONDS = 0.0
     options = TrainOptions(
         (faces,), "faces", place / "models", place / "work", RECIPE, SplitPlan("random", 0.2, 0.2), device="cpu"
     )

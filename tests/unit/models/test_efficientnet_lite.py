@@ -10,7 +10,7 @@ LITE = {"efficientnet-lite0": (1.0, 1.0), "efficientnet-lite1": (1.0, 1.1), "eff
 
 
 def waves(size: int) -> torch.Tensor:
-    """A picture that is the same on every machine: coloured waves, normalised."""
+    """An image that is the same on every machine: colored waves, normalized."""
     y, x = np.mgrid[0:size, 0:size].astype(np.float64)
     channels = [np.sin(x / 7 + y / 13), np.sin(x / 5 - y / 11), np.cos(x * y / 997)]
     return torch.from_numpy(np.stack(channels)[None].astype(np.float32))

@@ -52,7 +52,7 @@ def test_a_recipe_from_a_file(tmp_path: Path) -> None:
         ("epochs =", "cannot be read as TOML"),
     ],
 )
-def test_a_recipe_that_cannot_be_meant(tmp_path: Path, text: str, sentence: str) -> None:
+def test_an_invalid_recipe_is_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:
     (tmp_path / "bad.toml").write_text(text)
     with pytest.raises(UsageError, match=sentence):
         recipe_architecture(find_recipe(str(tmp_path / "bad.toml")))
@@ -83,7 +83,7 @@ def test_command_line_fields_override_a_recipe() -> None:
         ("[[variant]]\nname = 'a'\nmagic = 1\n", "in 'a' sets 'magic'"),
     ],
 )
-def test_a_grid_that_cannot_be_meant(tmp_path: Path, text: str, sentence: str) -> None:
+def test_an_invalid_grid_is_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:
     (tmp_path / "bad.toml").write_text(text)
     with pytest.raises(UsageError, match=sentence):
         read_variants(str(tmp_path / "bad.toml"))
@@ -91,7 +91,7 @@ def test_a_grid_that_cannot_be_meant(tmp_path: Path, text: str, sentence: str) -
         read_variants(str(tmp_path / "none.toml"))
 
 
-def test_pace_warms_up_and_cools_down() -> None:
+def test_the_learning_rate_warms_up_and_decays() -> None:
     recipe = change_recipe(Recipe(), {"warm_up": 0.1}, "here")
     paces = [learning_rate_factor(step, 100, recipe) for step in range(100)]
     assert paces[0] == pytest.approx(0.1) and max(paces) == pytest.approx(1) and paces[-1] < 0.01
@@ -123,7 +123,7 @@ def test_rates_fall_towards_the_input_and_thaw_from_the_head() -> None:
     assert middle["head.conv.weight"] > 0 and middle["stem.conv.weight"] == 0
 
 
-def test_frozen_layers_have_no_gradients_and_the_head_always_has() -> None:
+def test_frozen_layers_have_no_gradients_but_the_head_has() -> None:
     network = architecture("resnet18+dense64").build(3, 64)
     optimise = build_optimizer(network, change_recipe(Recipe(), {"frozen": 1.0}, "here"))
     learning = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
@@ -131,7 +131,7 @@ def test_frozen_layers_have_no_gradients_and_the_head_always_has() -> None:
     assert sum(len(group["params"]) for group in optimise.param_groups) == 4
 
 
-def test_views_begin_with_the_picture_and_keep_its_shape() -> None:
+def test_views_begin_with_the_image_and_keep_its_shape() -> None:
     x = torch.rand(2, 3, 20, 20)
     looks = list(augmented_views(x, 6))
     assert torch.equal(looks[0], x) and torch.equal(looks[1], x.flip(3))
