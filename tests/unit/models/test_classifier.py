@@ -39,7 +39,7 @@ def test_equals_the_plain_network(saved: Path) -> None:
     network.load_state_dict(checkpoint.load(saved)[1])
     x = (torch.from_numpy(given).permute(0, 3, 1, 2).float() - 127) / 128
     with torch.inference_mode():
-        logits, features = network.eval()(x)
+        logits, features, _ = network.eval()(x)
     embeddings = features / features.norm(dim=1, keepdim=True)
     assert np.allclose(scores.probabilities, logits.softmax(dim=1), atol=1e-4)
     assert np.allclose(scores.embeddings, embeddings, atol=1e-4)
