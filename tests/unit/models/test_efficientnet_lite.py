@@ -33,7 +33,7 @@ def test_imagenet_weights_give_the_known_answers() -> None:
     network = EfficientNetLite(1000)
     network.load_state_dict(imagenet(0))
     with torch.inference_mode():
-        logits, features = network.eval()(waves(224))
+        logits, features, _ = network.eval()(waves(224))
     best = logits[0].topk(5)
     assert best.indices.tolist() == GOLDEN_CLASSES
     assert best.values.tolist() == pytest.approx(GOLDEN_LOGITS, abs=1e-3)
