@@ -79,9 +79,9 @@ def test_maps_are_those_that_the_library_names() -> None:
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("timm:resnet81", "timm knows no network 'resnet81'. Did you mean resnet"),
-        ("open_clip:ViT-B-33", "open_clip knows no network 'ViT-B-33'. Did you mean ViT-B"),
-        ("keras:resnet50", "no architecture 'keras:resnet50'.*timm:NAME and open_clip:NAME"),
+        ("timm:resnet81", "timm has no network 'resnet81'. Did you mean resnet"),
+        ("open_clip:ViT-B-33", "open_clip has no network 'ViT-B-33'. Did you mean ViT-B"),
+        ("keras:resnet50", "no architecture 'keras:resnet50'.*timm:NAME or open_clip:NAME"),
         ("timm:resnet18+plain", "does not support the modifier 'plain'"),
     ],
 )
