@@ -182,10 +182,10 @@ def test_a_pickle_in_disguise_is_not_run(tmp_path: Path, monkeypatch: pytest.Mon
     ("name", "weights", "sentence"),
     [
         ("resnet50", "small.pth", "layer1.0.conv1.weight has shape"),
-        ("googlenet", "small.pth", "holds no weights of googlenet"),
+        ("googlenet", "small.pth", "has no weights of googlenet"),
         ("resnet18", "none.pth", "cannot be read"),
         ("resnet18", "text.pth", "not a file of weights alone"),
-        ("resnet18", "list.pth", "holds no state dict"),
+        ("resnet18", "list.pth", "is not a state dict"),
         ("baseline_cnn", "small.pth", "no published weights"),
         ("baseline_cnn", "imagenet", "no ImageNet weights for baseline_cnn"),
     ],

@@ -144,7 +144,7 @@ def test_an_altered_detector_is_refused(tmp_path: Path) -> None:
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     path = checkpoint.save(tmp_path, "other", {"stem.conv.weight": torch.zeros(1)}, 96, 0.5, {})
-    with pytest.raises(ModelUnavailable, match="no face detector"):
+    with pytest.raises(ModelUnavailable, match="not a face detector"):
         torch_face_detector(path, "cpu")
 
 
