@@ -80,7 +80,7 @@ class Bench:
         truth = np.array([pictures.emotions[label] for label in pictures.labels])
         usual = fit_baseline(self.card, stored.astype(np.float32))
         readings = [classifier_input(self.card, stored), classifier_input(self.card, stored, usual)]
-        return Labelled(readings, seen, scores.probabilities, edges(pictures.pixels), truth)
+        return Labelled(readings, seen, scores.probabilities, edges(pictures.pixels[:]), truth)
 
     def curves(self, pictures: Labelled) -> dict[str, Any]:
         """Balanced accuracy on what was not labelled, by labels an emotion and by how they were chosen.

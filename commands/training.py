@@ -1,110 +1,153 @@
-"""The commands that make, judge and question models: train, evaluate, compare, explain."""
+"""The commands that train, evaluate, compare and explain models."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from commands.options import AsJson, Device, Home, Model, Workers, load_command_settings, stdout
 
 if TYPE_CHECKING:
-    from models.training.service import Data
+    from indexer.settings import Settings
+    from models.training.splits import SplitPlan
 
 Datasets = Annotated[
     list[Path],
     typer.Argument(
-        help="Folders EMOTION/FILE, SET/EMOTION/FILE or FERG-DB's, or tables (.csv: path, label).", metavar="DATASET..."
+        help="Folders EMOTION/FILE, SET/EMOTION/FILE or FERG-DB, or tables (.csv: path, label).", metavar="DATASET..."
     ),
 ]
-Rules = Annotated[
+LabelRules = Annotated[
     list[str] | None,
-    typer.Option("--map", help="What a label means, as WORD=EMOTION; WORD= leaves its pictures out. May be repeated."),
+    typer.Option("--map", help="Map a label as WORD=EMOTION; WORD= skips its images. Repeatable."),
 ]
-Validation = Annotated[float | None, typer.Option("--validation", min=0, max=0.9, help="The share to choose by. (default: 0.1)")]
-Test = Annotated[float | None, typer.Option("--test", min=0, max=0.9, help="The share to measure on. (default: 0.1)")]
-By = Annotated[str | None, typer.Option("--by", help="What a group is: artist, set or character. (default: what there is)")]
-Folds = Annotated[int | None, typer.Option("--folds", min=2, help="How many folds k-fold has. (default: 5)")]
+Validation = Annotated[
+    float | None, typer.Option("--validation", min=0, max=0.9, help="Share to choose the best epoch by. (default: 0.1)")
+]
+Test = Annotated[float | None, typer.Option("--test", min=0, max=0.9, help="Share to measure on. (default: 0.1)")]
+GroupBy = Annotated[str | None, typer.Option("--by", help="Group by artist, set or character. (default: the first that differs)")]
+Folds = Annotated[int | None, typer.Option("--folds", min=2, help="Number of folds of k-fold. (default: 5)")]
 Architecture = Annotated[
-    str | None, typer.Option("--architecture", help="The network, with its words: resnet50, googlenet+plain+dropout.")
+    str | None, typer.Option("--architecture", help="Network with its modifiers: resnet50, googlenet+plain+dropout.")
 ]
 Weights = Annotated[str | None, typer.Option("--weights", help="Start from imagenet, none, a checkpoint or a .pth file.")]
-Size = Annotated[int | None, typer.Option("--size", help="The input's side in pixels.")]
-Epochs = Annotated[int | None, typer.Option("--epochs", help="How often to go through the pictures.")]
-PicturesPerEpoch = Annotated[
-    int | None, typer.Option("--pictures-per-epoch", help="How many are drawn an epoch; 0: as many as there are.")
+Size = Annotated[int | None, typer.Option("--size", help="Side of the input in pixels.")]
+Epochs = Annotated[int | None, typer.Option("--epochs", help="Number of passes over the images.")]
+ImagesPerEpoch = Annotated[
+    int | None, typer.Option("--pictures-per-epoch", help="Images sampled per epoch; 0: as many as the data has.")
 ]
-TrainBatch = Annotated[int | None, typer.Option("--batch-size", help="Pictures a step.")]
-Sets = Annotated[list[str] | None, typer.Option("--set", help="Any other field of the recipe, as FIELD=VALUE; may be repeated.")]
-Views = Annotated[int, typer.Option("--views", min=1, max=6, help="Look at each picture so many ways and take the mean.")]
+TrainBatch = Annotated[int | None, typer.Option("--batch-size", help="Images per training step.")]
+Assignments = Annotated[
+    list[str] | None, typer.Option("--set", help="Set any other field of the recipe, as FIELD=VALUE. Repeatable.")
+]
+Views = Annotated[int, typer.Option("--views", min=1, max=6, help="Average this many augmented views of each image.")]
 
-_STEM = 50
-"""Letters of a picture's name that go into the name of its explanation; each takes four bytes at most."""
+_STEM_LENGTH = 50
+"""Letters of an image's name in the name of its explanation: at most four bytes each, so that the name fits a file system."""
+
+_Value = TypeVar("_Value")
 
 
 def train(
     context: typer.Context,
     datasets: Datasets,
-    name: Annotated[str | None, typer.Option("--name", help="What the model will be called.")] = None,
-    output: Annotated[Path | None, typer.Option("--output", help="Where to put it. (default: where --model finds it)")] = None,
-    recipe: Annotated[str, typer.Option("--recipe", help="A recipe of docs/guides/train.md, or a .toml file.")] = "default",
+    name: Annotated[str | None, typer.Option("--name", help="Name of the new model.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="Folder to write to. (default: where --model finds the name)")
+    ] = None,
+    recipe: Annotated[str, typer.Option("--recipe", help="Recipe: a name of docs/guides/train.md, or a .toml file.")] = "default",
     architecture: Architecture = None,
     weights: Weights = None,
     size: Size = None,
     epochs: Epochs = None,
-    pictures_per_epoch: PicturesPerEpoch = None,
+    pictures_per_epoch: ImagesPerEpoch = None,
     batch_size: TrainBatch = None,
     patience: Annotated[
-        int | None, typer.Option("--patience", help="Stop after so many epochs without getting better; 0: never.")
+        int | None, typer.Option("--patience", help="Stop after this many epochs without improvement; 0: never.")
     ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Same seed, same machine: same weights.")] = None,
-    sets: Sets = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Same seed and machine: same weights.")] = None,
+    assignments: Assignments = None,
     split: Annotated[
-        str, typer.Option("--split", help="random, contiguous, group, given, or none: everything but what is held out.")
+        str, typer.Option("--split", help="random, contiguous, group, given, or none: everything but --hold-out.")
     ] = "random",
     validation: Validation = None,
     test: Test = None,
-    by: By = None,
+    by: GroupBy = None,
     hold_out: Annotated[
         list[str] | None,
-        typer.Option("--hold-out", help="An artist, set or character to measure on, not to train on; may be repeated."),
+        typer.Option("--hold-out", help="Artist, set or character to measure on instead of train on. Repeatable."),
     ] = None,
-    rules: Rules = None,
+    rules: LabelRules = None,
     temperature: Annotated[
         float | None,
-        typer.Option("--temperature", min=0.05, max=20, help="Calibrate by this. (default: fitted on the validation part)"),
+        typer.Option("--temperature", min=0.05, max=20, help="Calibrate with this. (default: fitted on the validation part)"),
     ] = None,
-    check: Annotated[bool, typer.Option("--check", help="Only look at the data and say what is in them.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Check the data and report, without training.")] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Replace a model of that name; give up an interrupted training.")
+        bool, typer.Option("--force", help="Replace a model of that name; discard an interrupted training.")
     ] = False,
     device: Device = None,
     workers: Workers = None,
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """Train a model on labelled pictures; index --model NAME uses it at once. The same command goes on after an interruption."""
+    """Train a model on labeled images. Rerun the same command to resume."""
     from commands.output.training import TerminalTraining, write_inspection, write_trained
     from indexer.domain.errors import UsageError
-    from models.training import service as training_service
+    from models.training import service
+    from models.training.label_mapping import Labels
+    from models.training.recipe import RecipeOverrides, find_recipe
+    from models.training.requests import InspectOptions, TrainOptions
 
     settings = load_command_settings(context, home=home, device=device, workers=workers)
-    changes = {
-        "architecture": architecture, "weights": weights, "size": size, "epochs": epochs,
-        "pictures_per_epoch": pictures_per_epoch, "batch_size": batch_size, "patience": patience, "seed": seed,
-    }  # fmt: skip
-    chosen = training_service.recipe_from(recipe, changes, sets or ())
-    plan = {"method": split, "hold_out": tuple(hold_out or ()), "validation": validation, "test": test, "by": by}
-    data = _data(datasets, rules, plan)
+    overrides = RecipeOverrides(
+        architecture=architecture,
+        weights=weights,
+        size=size,
+        epochs=epochs,
+        pictures_per_epoch=pictures_per_epoch,
+        batch_size=batch_size,
+        patience=patience,
+        seed=seed,
+        assignments=tuple(assignments or ()),
+    )
+    chosen = overrides.apply(find_recipe(recipe), "The command line")
+    plan = _split_plan(split, validation, test, by, hold_out=hold_out, seed=chosen.seed)
+    labels = Labels.from_rules(rules or ())
     if check:
+        checked = service.inspect(
+            InspectOptions(
+                datasets=tuple(datasets),
+                work=settings.trainings,
+                recipe=chosen,
+                plan=plan,
+                labels=labels,
+                workers=settings.workers,
+            )
+        )
         with stdout() as out:
-            write_inspection(training_service.inspect(settings, data, chosen), as_json, out)
+            write_inspection(checked, as_json, out)
         return
     if name is None:
-        raise UsageError("Say what the model will be called: --name NAME.")
-    target = training_service.Target(name, output or settings.models, temperature, force)
-    trained = training_service.train(settings, data, target, chosen, TerminalTraining())
+        raise UsageError("The model needs a name; add --name NAME.")
+    settings.make_home()
+    options = TrainOptions(
+        datasets=tuple(datasets),
+        name=name,
+        output=output or settings.models,
+        work=settings.trainings / name,
+        recipe=chosen,
+        plan=plan,
+        labels=labels,
+        temperature=temperature,
+        device=settings.device,
+        workers=settings.workers,
+        force=force,
+    )
+    trained = service.train(options, TerminalTraining())
     with stdout() as out:
         write_trained(trained, as_json, out)
 
@@ -114,26 +157,38 @@ def evaluate(
     model: Annotated[str, typer.Argument(help="A model's name, a .safetensors file, or default.", metavar="MODEL")],
     datasets: Datasets,
     output: Annotated[
-        Path | None, typer.Option("--output", help="A folder for pictures of confusion, calibration and the surest mistakes.")
+        Path | None, typer.Option("--output", help="Folder for charts of confusion and calibration, and for the worst mistakes.")
     ] = None,
-    closed: Annotated[bool, typer.Option("--closed", help="Guess only among the emotions that occur in the data.")] = False,
+    closed: Annotated[bool, typer.Option("--closed", help="Consider only emotions that occur in the data set.")] = False,
     views: Views = 1,
-    rules: Rules = None,
+    rules: LabelRules = None,
     device: Device = None,
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """Measure a model on labelled pictures: accuracy, calibration, and where it goes wrong."""
+    """Measure a model on labeled images: accuracy, calibration, errors."""
     from commands.output.charts import need_charts
     from commands.output.evaluation import write_evaluation, write_report
     from indexer.imaging.thumbnail import thumbnail
     from indexer.system.text import printable
-    from models.training import service as training_service
+    from models.training import service
+    from models.training.label_mapping import Labels
+    from models.training.requests import EvaluateOptions
 
     if output is not None:
         need_charts()
     settings = load_command_settings(context, home=home, model=None if model == "default" else model, device=device)
-    name, evaluation, mistakes = training_service.evaluate(settings, _data(datasets, rules, {}), closed, views)
+    options = EvaluateOptions(
+        weights=_weights(settings),
+        datasets=tuple(datasets),
+        labels=Labels.from_rules(rules or ()),
+        closed=closed,
+        views=views,
+        device=settings.device,
+        require_gpu=settings.require_gpu,
+        batch_size=settings.batch_size,
+    )
+    name, evaluation, mistakes = service.evaluate(options)
     with stdout() as out:
         write_evaluation(evaluation, as_json, out)
         if output is not None:
@@ -146,52 +201,60 @@ def evaluate(
 def compare(
     context: typer.Context,
     datasets: Annotated[
-        list[Path], typer.Argument(help="Data sets as of train, each compared on its own.", metavar="DATASET...")
+        list[Path], typer.Argument(help="Data sets as for train; each is compared separately.", metavar="DATASET...")
     ],
     recipe: Annotated[
-        str, typer.Option("--recipe", help="The grid: a .toml file, or study, the study's thirteen rows.")
+        str, typer.Option("--recipe", help="The grid: a .toml file, or study, the thirteen rows of the study.")
     ] = "study",
-    output: Annotated[Path, typer.Option("--output", help="A folder for results, and for what is finished of them.")] = Path(
-        "moodex-compare"
-    ),
+    output: Annotated[Path, typer.Option("--output", help="Folder for results and finished trainings.")] = Path("moodex-compare"),
     splits: Annotated[
         list[str] | None,
-        typer.Option("--split", help="random, contiguous, group, leave-one-group-out, k-fold or given; may be repeated."),
+        typer.Option("--split", help="random, contiguous, group, leave-one-group-out, k-fold or given. Repeatable."),
     ] = None,
-    seeds: Annotated[list[int] | None, typer.Option("--seed", min=0, help="A seed; may be repeated. (default: 0)")] = None,
-    only: Annotated[list[str] | None, typer.Option("--only", help="Only variants that match, as 'GoogLeNet*'.")] = None,
+    seeds: Annotated[list[int] | None, typer.Option("--seed", min=0, help="A seed. Repeatable. (default: 0)")] = None,
+    only: Annotated[list[str] | None, typer.Option("--only", help="Only variants that match a pattern, as 'GoogLeNet*'.")] = None,
     size: Size = None,
     epochs: Epochs = None,
-    pictures_per_epoch: PicturesPerEpoch = None,
+    pictures_per_epoch: ImagesPerEpoch = None,
     batch_size: TrainBatch = None,
     weights: Weights = None,
     validation: Validation = None,
     test: Test = None,
-    by: By = None,
+    by: GroupBy = None,
     folds: Folds = None,
-    rules: Rules = None,
+    rules: LabelRules = None,
     device: Device = None,
     workers: Workers = None,
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """Train a grid of variants on the same splits and seeds, and put their results side by side."""
+    """Train several variants on the same splits and compare them."""
     from commands.output.charts import history_charts, need_charts, speed_chart
     from commands.output.training import TerminalTraining, write_rows, write_tables
     from indexer.system.text import printable
-    from models.training import service as training_service
+    from models.training import service
+    from models.training.grid_file import read_variants, select_variants
+    from models.training.label_mapping import Labels
+    from models.training.recipe import RecipeOverrides
+    from models.training.requests import Grid
 
     need_charts()
     settings = load_command_settings(context, home=home, device=device, workers=workers)
-    changes = {
-        "size": size, "epochs": epochs, "pictures_per_epoch": pictures_per_epoch, "batch_size": batch_size, "weights": weights,
-    }  # fmt: skip
-    data = _data(datasets, rules, {"validation": validation, "test": test, "by": by, "folds": folds})
-    rows, histories = [], {}
-    grid = training_service.Comparison(
-        recipe, changes, tuple(splits or ["random"]), tuple(seeds or [0]), tuple(only or ()), output
+    overrides = RecipeOverrides(
+        size=size, epochs=epochs, pictures_per_epoch=pictures_per_epoch, batch_size=batch_size, weights=weights
     )
-    for row, history in training_service.compare(settings, data, grid, TerminalTraining()):
+    grid = Grid(
+        variants=select_variants(read_variants(recipe, overrides), only or ()),
+        datasets=tuple(datasets),
+        plans=tuple(_split_plan(method, validation, test, by, folds=folds) for method in splits or ["random"]),
+        seeds=tuple(seeds or [0]),
+        output=output,
+        labels=Labels.from_rules(rules or ()),
+        device=settings.device,
+        workers=settings.workers,
+    )
+    rows, histories = [], {}
+    for row, history in service.compare(grid, TerminalTraining()):
         rows.append(row)
         histories[f"{row.dataset}, {row.split}\n{row.variant}"] = history
         write_tables(rows, output)
@@ -206,50 +269,78 @@ def compare(
 
 def explain(
     context: typer.Context,
-    path: Annotated[Path, typer.Argument(help="A picture, or a data set as of train.", metavar="IMAGE|DATASET")],
+    path: Annotated[Path, typer.Argument(help="An image, or a data set as for train.", metavar="IMAGE|DATASET")],
     emotion: Annotated[
-        str | None, typer.Option("--emotion", "-e", help="What to explain. (default: what the model says)")
+        str | None, typer.Option("--emotion", "-e", help="Emotion to explain. (default: the most probable one)")
     ] = None,
     method: Annotated[str, typer.Option("--method", help="grad-cam, integrated-gradients or occlusion.")] = "grad-cam",
     output: Annotated[
-        Path | None, typer.Option("--output", help="A .png file for a picture, a folder for a data set. (default: here)")
+        Path | None, typer.Option("--output", help="A .png file for an image, a folder for a data set. (default: here)")
     ] = None,
-    open_it: Annotated[bool, typer.Option("--open", help="Show the result.")] = False,
-    rules: Rules = None,
+    open_it: Annotated[bool, typer.Option("--open", help="Open the result.")] = False,
+    rules: LabelRules = None,
     model: Model = None,
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """Show where a model looks when it tells an emotion, in one picture or on average over a data set."""
+    """Show which image regions drive the model's decision."""
     from commands.output import explanation
     from commands.output.charts import need_charts
     from indexer.domain.errors import UsageError
-    from models.training import service as training_service
+    from models.training import service
+    from models.training.label_mapping import Labels
 
     need_charts()
     settings = load_command_settings(context, home=home, model=model)
     if path.is_dir() or path.suffix.lower() == ".csv":
         if emotion is not None:
-            raise UsageError("--emotion is for one picture; a data set is explained emotion by emotion.")
-        data = training_service.explain_data(settings, _data([path], rules, {}), method)
+            raise UsageError("--emotion is for one image; a data set is explained emotion by emotion.")
+        data = service.explain_data(_weights(settings), path, Labels.from_rules(rules or ()), method)
         folder = output or Path(f"explained-{path.resolve().stem}")
-        made = [folder / "emotions.png", folder / "deletion.png"]
-        explanation.emotion_sheet(data.averages, made[0])
-        explanation.deletion_chart(data.deletion, data.method, made[1])
+        files = [folder / "emotions.png", folder / "deletion.png"]
+        explanation.emotion_sheet(data.averages, files[0])
+        explanation.deletion_chart(data.deletion, data.method, files[1])
         with stdout() as out:
-            explanation.write_explained_data(data, made, as_json, out)
+            explanation.write_explained_data(data, files, as_json, out)
     else:
-        explained = training_service.explain_picture(settings, path, emotion, method)
-        # A name of a file that fits in one, whatever the picture and the emotion are called.
-        made = [output or Path(f"explained-{path.stem[:_STEM]}-{explained.emotion.replace('/', '_')}.png")]
-        explanation.overlay(explained, made[0])
+        explained = service.explain_image(_weights(settings), path, emotion, method)
+        files = [output or Path(f"explained-{path.stem[:_STEM_LENGTH]}-{explained.emotion.replace('/', '_')}.png")]
+        explanation.overlay(explained, files[0])
         with stdout() as out:
-            explanation.write_explained(explained, made[0], as_json, out)
+            explanation.write_explained(explained, files[0], as_json, out)
     if open_it:
-        typer.launch(str(made[0]))
+        typer.launch(str(files[0]))
 
 
-def _data(datasets: list[Path], rules: list[str] | None, plan: dict[str, Any]) -> Data:
-    from models.training.service import Data
+def _weights(settings: Settings) -> Path:
+    """Return the weights file of the chosen model. Raises ModelUnavailable."""
+    from models.model_registry import FolderModelRegistry
 
-    return Data(tuple(datasets), tuple(rules or ()), {name: value for name, value in plan.items() if value is not None})
+    return FolderModelRegistry(settings.models, settings.model).weights()
+
+
+def _split_plan(
+    method: str,
+    validation: float | None,
+    test: float | None,
+    by: str | None,
+    *,
+    hold_out: Sequence[str] | None = None,
+    folds: int | None = None,
+    seed: int = 0,
+) -> SplitPlan:
+    from models.training.splits import DEFAULT_FOLDS, DEFAULT_SHARE, SplitPlan
+
+    return SplitPlan(
+        method=method,
+        validation=_given_or(validation, DEFAULT_SHARE),
+        test=_given_or(test, DEFAULT_SHARE),
+        by=by or "",
+        hold_out=tuple(hold_out or ()),
+        folds=_given_or(folds, DEFAULT_FOLDS),
+        seed=seed,
+    )
+
+
+def _given_or(value: _Value | None, default: _Value) -> _Value:
+    return default if value is None else value

@@ -1,1 +1,1 @@
-"""Neural networks: architectures, checkpoints, classifiers and their training. Database tables live in `db`."""
+"""Everything that computes neural networks: architectures, inference, training, teaching."""

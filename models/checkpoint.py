@@ -1,4 +1,4 @@
-"""Weights on disk: NAME.safetensors with its card NAME.json beside it. Nothing is unpickled, everything is verified."""
+"""Checkpoints on disk: NAME.safetensors and its card NAME.json. Nothing is unpickled, everything is verified."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from blake3 import blake3
 from safetensors.torch import load as parse
-from safetensors.torch import save as serialise
+from safetensors.torch import save as serialize
 from torch import Tensor
 
 from indexer.domain.errors import ModelUnavailable, MoodexError
@@ -20,31 +20,31 @@ from models.model_card import card_path, card_text, read_card
 from models.safetensors_io import NO_TENSORS, not_safetensors, read_verified
 
 MEMORY = "memory."
-"""How the names of tensors begin that are no weights, but remember some of the pictures a model was trained on."""
+"""Prefix of the tensors of the replay set: embeddings of some training images."""
 
-_ABOVE = ("classifier.", "usual.", MEMORY)
-"""How the names of tensors begin that the embeddings do not depend on."""
+_NOT_IN_EMBEDDING = ("classifier.", "usual.", MEMORY)
+"""Prefixes of the tensors that the embeddings do not depend on."""
 
 
 def save(folder: Path, card: ModelCard, state: Mapping[str, Tensor]) -> Path:
-    """Write weights and card, each atomically, and return the weights' path.
+    """Write weights and card, each atomically; return the path of the weights.
 
-    The card's digests are replaced by those of what is written. Matrices and kernels are stored as float16, vectors (biases and
+    The digests of the card are replaced. Matrices and kernels are stored as float16, vectors (biases and
     batch norms, whose range is wide) as float32.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{card.name}.safetensors"
     stored = {name: _to_store(tensor) for name, tensor in state.items() if _is_weight(name)}
-    data = serialise(stored)
+    data = serialize(stored)
     write_file(path, data)
     write_card(path, replace(card, weights_digest=blake3(data).hexdigest(), backbone_digest=backbone_digest(stored)))
     return path
 
 
 def backbone_digest(stored: Mapping[str, Tensor]) -> str:
-    """BLAKE3 hex digest of what decides the embeddings: all weights, as they are stored, but what only the classifier reads."""
-    backbone = {name: tensor for name, tensor in stored.items() if not name.startswith(_ABOVE)}
-    return blake3(serialise(backbone)).hexdigest()
+    """Return the BLAKE3 hex digest of the stored weights that decide the embeddings."""
+    backbone = {name: tensor for name, tensor in stored.items() if not name.startswith(_NOT_IN_EMBEDDING)}
+    return blake3(serialize(backbone)).hexdigest()
 
 
 def write_card(weights: Path, card: ModelCard) -> None:
@@ -53,16 +53,16 @@ def write_card(weights: Path, card: ModelCard) -> None:
 
 
 def load(path: Path) -> tuple[ModelCard, dict[str, Tensor]]:
-    """The card and the network's weights, float32 on the CPU, of a checkpoint.
+    """Read the card and the weights, float32 on the CPU, of a checkpoint.
 
-    Raises ModelUnavailable for anything missing, damaged, altered, or not what the card says.
+    Raises ModelUnavailable for missing, damaged or changed files, and for weights that do not match the card.
     """
     card, stored = load_all(path)
     return card, {name: tensor for name, tensor in stored.items() if not name.startswith(MEMORY)}
 
 
 def load_all(path: Path) -> tuple[ModelCard, dict[str, Tensor]]:
-    """The same with what the model remembers of its training, under names that begin with `MEMORY_LIMIT_BYTES`."""
+    """Read a checkpoint as `load` does, with its replay set under names that begin with `MEMORY`."""
     card = read_card(path)
     data = read_verified(path, card.weights_digest)
     try:
@@ -74,22 +74,22 @@ def load_all(path: Path) -> tuple[ModelCard, dict[str, Tensor]]:
 
 
 def check(card: ModelCard, state: Mapping[str, Tensor]) -> None:
-    """Whether the weights are those of the card's architecture, for its labels. Raises ModelUnavailable."""
+    """Check that the weights match the architecture and labels of the card. Raises ModelUnavailable."""
     kind = architecture(card.architecture)
     try:
         with torch.device("meta"):
             network = kind.build(len(card.labels), card.input.size)
     except MoodexError:
         raise
-    except Exception as error:  # networks refuse sizes that do not suit them in any way they like
-        raise ModelUnavailable(f"{kind.name} cannot look at pictures of {card.input.size} pixels: {error}") from error
+    except Exception as error:  # networks raise many types for unsuitable sizes
+        raise ModelUnavailable(f"{kind.name} cannot read images of {card.input.size} pixels: {error}") from error
     if network.spaces != card.spaces:
         raise ModelUnavailable(
             f"The card of {card.name!r} names the spaces {dict(card.spaces)}; {kind.name} has {dict(network.spaces)}."
         )
     if network.embedding_size != card.embedding_size:
         raise ModelUnavailable(
-            f"The card of {card.name!r} says {card.embedding_size} numbers an embedding; "
+            f"The card of {card.name!r} says {card.embedding_size} numbers per embedding; "
             f"{kind.name} has {network.embedding_size}."
         )
     expected = {name: tensor for name, tensor in network.state_dict().items() if _is_weight(name)}
@@ -126,11 +126,11 @@ def _check_memory(card: ModelCard, state: Mapping[str, Tensor]) -> None:
         or not bool(torch.isfinite(vectors).all())
         or bool((labels >= len(card.labels)).any())
     ):
-        raise ModelUnavailable(f"What the model {card.name!r} remembers of its training is not embeddings with labels.")
+        raise ModelUnavailable(f"The replay set of the model {card.name!r} is not embeddings with labels.")
 
 
 def _is_weight(name: str) -> bool:
-    """Batch norms also count their batches, which evaluation never reads."""
+    """Return whether a tensor is needed: batch norms count their batches, which evaluation never reads."""
     return not name.endswith("num_batches_tracked")
 
 

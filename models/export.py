@@ -1,8 +1,10 @@
-"""A model in a format that other programs run, checked against torch before it is put in place.
+"""Export of models to formats of other programs, checked against torch before the file is replaced.
 
-Both formats hold `models.architectures.network.NormalizedClassifier`: a program needs only the card besides. In: `pixels`, uint8,
-(N, size, size, 3), RGB, prepared as the card's input says. Out: `probabilities`, float32, (N, labels), calibrated, rows sum to 1;
-and `embeddings`, float32, (N, embedding size), rows of length 1. N is any number from 1 on.
+Both formats hold `models.architectures.network.NormalizedClassifier`; a program needs only the card in addition.
+
+- Input: `pixels`, uint8, (N, size, size, 3), RGB, prepared as the input of the card says; N >= 1.
+- Output: `probabilities`, float32, (N, labels), calibrated, rows sum to 1; `embeddings`, float32, (N, embedding size), rows of
+  length 1.
 """
 
 from __future__ import annotations
@@ -41,14 +43,14 @@ Run = Callable[[Tensor], Outputs]
 
 
 def export(kind: str, path: Path, checkpoint_path: Path, force: bool = False) -> ExportedModel:
-    """Write a checkpoint as "onnx" or "torch"; else as those two do.
+    """Write a checkpoint as "onnx" or "torch". Raises as `export_onnx` and `export_torch` do.
 
-    Raises UsageError where the file is there already, unless `force`, or cannot be written.
+    Raises UsageError if the file exists, unless `force`, or cannot be written.
     """
     if path.is_dir() or not path.parent.is_dir():
-        raise UsageError(f"{path} cannot be written: it is a folder, or there is none to put it in.")
+        raise UsageError(f"{path} cannot be written: it is a folder, or its folder does not exist.")
     if path.suffix in _CHECKPOINTS:
-        raise UsageError(f"{path} would look like a checkpoint or its card, and might replace one; choose another ending.")
+        raise UsageError(f"{path} has the suffix of a checkpoint or card, and might replace one; choose another suffix.")
     if path.exists() and not force:
         raise UsageError(f"{path} is there already; --force replaces it.")
     formats = {"onnx": export_onnx, "torch": export_torch}
@@ -59,10 +61,10 @@ def export(kind: str, path: Path, checkpoint_path: Path, force: bool = False) ->
 
 
 def export_onnx(path: Path, checkpoint_path: Path, tolerance: float = TOLERANCE) -> ExportedModel:
-    """Write a checkpoint as ONNX, its name, labels (JSON), digest, key and input (JSON) among the file's metadata.
+    """Write a checkpoint as ONNX; name, labels (JSON), digest, key and input (JSON) are metadata of the file.
 
-    Replaces `path` once onnxruntime has given torch's answers within `tolerance`. Raises ModelUnavailable where it does not,
-    or for a bad checkpoint, and MissingExtra without onnx, onnxscript or onnxruntime.
+    Replaces `path` after the outputs of onnxruntime agree with those of torch within `tolerance`. Raises ModelUnavailable if they
+    do not, or for a bad checkpoint, and MissingExtra without onnx, onnxscript or onnxruntime.
     """
     for package in _ONNX_PACKAGES:
         require(package, package, "export", "Exporting to ONNX")
@@ -71,7 +73,7 @@ def export_onnx(path: Path, checkpoint_path: Path, tolerance: float = TOLERANCE)
     def write(temporary: Path) -> None:
         program = torch.onnx.export(
             model,
-            (_pictures(2, card.input.size),),
+            (_images(2, card.input.size),),
             input_names=[_INPUT],
             output_names=list(_OUTPUTS),
             dynamic_shapes=_any_number(),
@@ -80,7 +82,7 @@ def export_onnx(path: Path, checkpoint_path: Path, tolerance: float = TOLERANCE)
             verbose=False,
         )
         if program is None:
-            raise RuntimeError("torch made no program")
+            raise RuntimeError("torch returned no program")
         program.model.metadata_props.update(_about(card))
         program.save(temporary)
 
@@ -88,15 +90,15 @@ def export_onnx(path: Path, checkpoint_path: Path, tolerance: float = TOLERANCE)
 
 
 def export_torch(path: Path, checkpoint_path: Path, tolerance: float = TOLERANCE) -> ExportedModel:
-    """Write a checkpoint as torch.export's archive (.pt2), its card beside the program as the extra file card.json.
+    """Write a checkpoint as an archive of torch.export (.pt2), with its card as the extra file card.json.
 
-    Replaces `path` once the archive, loaded again, has given the same answers within `tolerance`. Raises ModelUnavailable
-    where it does not, or for a bad checkpoint.
+    Replaces `path` after the outputs of the loaded archive agree within `tolerance`. Raises ModelUnavailable if they do not, or
+    for a bad checkpoint.
     """
     card, model = _open(checkpoint_path)
 
     def write(temporary: Path) -> None:
-        program = torch.export.export(model, (_pictures(2, card.input.size),), dynamic_shapes=_any_number())
+        program = torch.export.export(model, (_images(2, card.input.size),), dynamic_shapes=_any_number())
         with temporary.open("wb") as file:
             torch.export.save(program, file, extra_files={_CARD: card_text(card)})
 
@@ -132,7 +134,7 @@ def _checked(
     load: Callable[[Path], Run],
     tolerance: float,
 ) -> ExportedModel:
-    """Write, load again, compare; only then is `path` replaced."""
+    """Write, load again and compare; only then replace `path`."""
     differences = (0.0, 0.0)
     size = 0
 
@@ -143,12 +145,12 @@ def _checked(
             differences = _differences(model, load(temporary), card.input.size)
         except OSError:
             raise
-        except Exception as error:  # torch, onnxscript and onnxruntime raise many kinds for what they cannot express
+        except Exception as error:  # torch, onnxscript and onnxruntime raise many types for unsupported networks
             reason = str(error).partition("\n")[0]
             raise ModelUnavailable(
                 f"{card.architecture} cannot be exported as {kind}: {type(error).__name__}, {reason}"
             ) from error
-        # Written so that a difference that is no number fails as well.
+        # Negated so that NaN fails as well.
         if not max(differences) < tolerance:
             raise ModelUnavailable(
                 f"{card.name!r} was not exported: its probabilities would differ by {differences[0]:.1e} and its embeddings "
@@ -162,17 +164,17 @@ def _checked(
 
 @torch.inference_mode()
 def _differences(model: NormalizedClassifier, run: Run, size: int) -> tuple[float, float]:
-    """The largest absolute difference of probabilities and of embeddings, on random pictures one and three at a time."""
+    """Return the largest absolute difference of probabilities and of embeddings, on batches of one and three random images."""
     found = []
     for count in (1, 3):
-        pictures = _pictures(count, size, seed=count)
-        pairs = zip(model(pictures), run(pictures), strict=True)
+        images = _images(count, size, seed=count)
+        pairs = zip(model(images), run(images), strict=True)
         found.append([float((ours - theirs).abs().max()) for ours, theirs in pairs])
     probabilities, embeddings = np.array(found).max(axis=0).tolist()
     return probabilities, embeddings
 
 
-def _pictures(count: int, size: int, seed: int = 0) -> Tensor:
+def _images(count: int, size: int, seed: int = 0) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(0, 256, (count, size, size, 3), dtype=torch.uint8, generator=generator)
 
@@ -181,8 +183,8 @@ def _onnx(path: Path) -> Run:
     runtime = import_module("onnxruntime")
     session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
-    def run(pictures: Tensor) -> Outputs:
-        probabilities, embeddings = session.run(list(_OUTPUTS), {_INPUT: pictures.numpy()})
+    def run(images: Tensor) -> Outputs:
+        probabilities, embeddings = session.run(list(_OUTPUTS), {_INPUT: images.numpy()})
         return torch.from_numpy(probabilities), torch.from_numpy(embeddings)
 
     return run

@@ -1,4 +1,4 @@
-"""Model cards as JSON files beside their weights. Reads and writes no weights, and imports no torch."""
+"""Model cards: JSON files next to weights files. Reads and writes no weights; imports no torch."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from indexer.domain.models import ModelCard
 from indexer.system.safe_read import read_bounded
 
 MAX_BYTES = 1 << 22
-"""The largest card that is read, 4 MiB: a hundred times what the shipped one takes."""
+"""Size limit of a card, 4 MiB: a hundred times the shipped one."""
 
 MAX_LABELS = 255
-"""The most emotions of a model: vector indexes know them by one byte, and need a value for none of them."""
+"""Most emotions of a model: vector indexes store them in one byte, and need a value for "none"."""
 
-_LONGEST = 200
-_LARGEST = 1e6
+_MAX_TEXT_LENGTH = 200
+_MAX_NUMBER = 1e6
 
 
 def card_path(weights: Path) -> Path:
-    """Where the card of a weights file lies."""
+    """Return the path of the card of a weights file."""
     return weights.with_suffix(".json")
 
 
 def read_card(weights: Path) -> ModelCard:
-    """The card of a weights file. Raises ModelUnavailable where it is missing or not a card; the weights are not looked at."""
+    """Read the card of a weights file, not the weights. Raises ModelUnavailable if it is missing or not a card."""
     path = card_path(weights)
     try:
         written = json.loads(read_bounded(path, MAX_BYTES).decode("utf-8"), object_pairs_hook=_without_doubles)
@@ -46,33 +46,33 @@ def read_card(weights: Path) -> ModelCard:
 
 
 def card_text(card: ModelCard) -> str:
-    """A card as it is written."""
+    """Return a card as JSON."""
     facts = asdict(card)
     about, facts["spaces"] = facts.pop("about"), dict(card.spaces)
-    del facts["precision"]  # it is chosen whenever the model is used
+    del facts["precision"]  # the user chooses it for each run
     return json.dumps({**facts, "about": about}, indent=2, ensure_ascii=False) + "\n"
 
 
 def _card(written: Any) -> ModelCard:
     if not isinstance(written, dict):
-        raise TypeError("it is no object")
+        raise TypeError("it is not an object")
     labels, spaces, about = written["labels"], written.get("spaces", {}), written.get("about", {})
     if not isinstance(labels, list) or not all(isinstance(label, str) and label == label.strip().lower() for label in labels):
         raise ValueError("its labels are not a list of lower-case words")
     if len(labels) > MAX_LABELS or not all(map(_is_name, labels)):
-        raise ValueError(f"its labels are not at most {MAX_LABELS} words of at most {_LONGEST} printable characters")
+        raise ValueError(f"its labels are not at most {MAX_LABELS} words of at most {_MAX_TEXT_LENGTH} printable characters")
     for name in ("name", "architecture", "weights_digest", "backbone_digest"):
         if not isinstance(written.get(name, ""), str):
             raise TypeError(f"its {name} is not text")
         if written.get(name) and not _is_name(written[name]):
-            raise ValueError(f"its {name} is not text of at most {_LONGEST} printable characters")
+            raise ValueError(f"its {name} is not text of at most {_MAX_TEXT_LENGTH} printable characters")
     if type(written["embedding_size"]) is not int:
         raise TypeError("its embedding_size is not a whole number")
     if not isinstance(spaces, dict) or not all(type(size) is int and size > 0 for size in spaces.values()):
         raise TypeError("its spaces are not sizes by name")
     if not isinstance(about, dict):
-        raise TypeError("its about is no object")
-    json.dumps(about, ensure_ascii=False).encode()  # half a character cannot be written again
+        raise TypeError("its about is not an object")
+    json.dumps(about, ensure_ascii=False).encode()  # raises for a lone surrogate
     return ModelCard(
         name=written["name"],
         architecture=written["architecture"],
@@ -93,20 +93,20 @@ def _input(written: Any) -> InputSpec:
     for kind, names in numbers.items():
         for name in names:
             value = written.get(name, 0)
-            if type(value) not in (int, kind) or not abs(value) <= _LARGEST:  # NaN is not
-                raise TypeError(f"the {name} of its input is no usable number")
+            if type(value) not in (int, kind) or not abs(value) <= _MAX_NUMBER:  # NaN is not
+                raise TypeError(f"the {name} of its input is not a usable number")
     return InputSpec(**written)
 
 
 def _is_name(text: str) -> bool:
-    return 0 < len(text) <= _LONGEST and text.isprintable()
+    return 0 < len(text) <= _MAX_TEXT_LENGTH and text.isprintable()
 
 
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object that says a thing once: of two values, one program would take the first and another the last."""
+    """Return an object without duplicate names: programs disagree on which of two values counts."""
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a name stands in it twice")
+        raise ValueError("it has a name twice")
     return found
 
 

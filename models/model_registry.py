@@ -1,6 +1,6 @@
-"""The models that a data folder knows by name: those shipped with the program, and the user's own in `<home>/models`.
+"""The registry of installed models: shipped ones, and the user's own in `<home>/models`.
 
-Reads cards and file names; torch is imported only where weights are verified.
+Reads cards and file names; imports torch only to verify weights.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ class FolderModelRegistry:
         self._precision = precision
 
     def __iter__(self) -> Iterator[InstalledModel]:
-        """Every model by name, shipped ones first."""
+        """Iterate over all models, shipped ones first."""
         shipped = zoo.checkpoints()
         yield from (InstalledModel(name, path, "shipped") for name, path in shipped.items())
         own = sorted(path for path in self._folder.glob(f"*{_SUFFIX}") if not path.name.startswith("."))
         yield from (InstalledModel(path.stem, path, "yours") for path in own if path.stem not in shipped)
 
     def cards(self) -> Iterator[tuple[InstalledModel, ModelCard]]:
-        """Every model with its card, under the name by which it is found; those without a usable card only make a warning."""
+        """Yield every model with its card, renamed to the name of the model; warn about unusable cards."""
         for model in self:
             try:
                 yield model, replace(read_card(model.weights), name=model.name)
@@ -58,7 +58,7 @@ class FolderModelRegistry:
                 _log.warning("%s", error)
 
     def find(self, name: str) -> Path:
-        """The weights of a model, by its name or as a .safetensors file. Raises ModelUnavailable, naming those there are."""
+        """Return the weights of a model, by name or as a .safetensors file. Raises ModelUnavailable with the known names."""
         known = self._by_name()
         if name in known:
             return known[name].weights
@@ -67,8 +67,8 @@ class FolderModelRegistry:
         raise ModelUnavailable(f"There is no model {name!r}; known are {_listed(known)}, or give a {_SUFFIX} file.")
 
     def in_use(self) -> DefaultModel:
-        """The model to use, as it was chosen, whether it is still there or not."""
-        from indexer.domain.reports import DefaultModel  # a search has no need of it
+        """Return the chosen model, even if it is missing."""
+        from indexer.domain.reports import DefaultModel  # a search does not need it
 
         if self._wanted:
             return DefaultModel(self._wanted, "settings")
@@ -76,9 +76,9 @@ class FolderModelRegistry:
         return DefaultModel(chosen, "home") if chosen else DefaultModel(zoo.DEFAULT, "moodex")
 
     def stored_name(self) -> str:
-        """The name under which the predictions of the model in use are stored.
+        """Return the name under which the predictions of the model in use are stored.
 
-        Raises ModelUnavailable where it is the default set here and has gone; one that was asked for may have gone.
+        Raises ModelUnavailable if the default of this folder is missing; a model that the user names may be missing.
         """
         name = self._wanted or self._default()
         return name_for_precision(Path(name).stem if name.endswith(_SUFFIX) else name, self._precision)
@@ -90,11 +90,11 @@ class FolderModelRegistry:
             return None  # its predictions can be searched without it
 
     def weights(self) -> Path:
-        """The weights of the model in use. Raises ModelUnavailable."""
+        """Return the weights of the model in use. Raises ModelUnavailable."""
         return self.find(self._wanted or self._default())
 
     def use(self, name: str) -> None:
-        """Make a model the default here. Raises ModelUnavailable for one that is not known by name or has no usable card."""
+        """Make a model the default of this folder. Raises ModelUnavailable for an unknown name and an unusable card."""
         known = self._by_name()
         if name not in known:
             raise ModelUnavailable(
@@ -105,13 +105,13 @@ class FolderModelRegistry:
         write_file(self._folder / _DEFAULT, f"{name}\n".encode())
 
     def add(self, weights: Path, name: str | None = None, force: bool = False) -> ModelCard:
-        """Copy a checkpoint here, after the whole of it was verified, under a name (None: the one on its card); its card.
+        """Verify a checkpoint, copy it to this folder under a name (None: that of its card), and return its card.
 
-        Raises UsageError for a file that cannot be one, a name that is taken, unless `force`, or that no file can have, and
-        ModelUnavailable for a checkpoint that is not whole.
+        Raises UsageError for another kind of file, an invalid name, or a taken one unless `force`, and ModelUnavailable for a
+        damaged checkpoint.
         """
         if not weights.is_file() or weights.suffix != _SUFFIX:
-            raise UsageError(f"{weights} is no {_SUFFIX} file; moodex loads no other weights.")
+            raise UsageError(f"{weights} is not a {_SUFFIX} file; moodex loads no other weights.")
         from models.checkpoint import load
 
         card, _ = load(weights)
@@ -120,7 +120,7 @@ class FolderModelRegistry:
         if target.exists() and target.samefile(weights):
             raise UsageError(f"{weights} is the model {card.name!r} already.")
         self._folder.mkdir(parents=True, exist_ok=True)
-        # After a crash between the two, the card does not vouch for the weights, and they are refused.
+        # After a crash between the two writes, the digest of the card does not match, and the weights are refused.
         replace_file(target, lambda temporary: _copy(weights, temporary, card))
         write_file(card_path(target), card_text(card).encode())
         return card
@@ -129,12 +129,12 @@ class FolderModelRegistry:
         """Delete one of the user's own models. Raises as `check_removable` does."""
         self.check_removable(name)
         weights = self._by_name()[name].weights
-        # The weights go first: a card alone is no model.
+        # The weights first: a card without weights is not a model.
         weights.unlink()
         card_path(weights).unlink(missing_ok=True)
 
     def check_removable(self, name: str, gone: bool = False) -> None:
-        """Raise UsageError for a shipped model and for the default, ModelUnavailable for none, unless it may be `gone`."""
+        """Raise UsageError for a shipped model and the default, ModelUnavailable for a missing one unless `gone` allows it."""
         known = self._by_name()
         if name in known and known[name].origin == "shipped":
             raise UsageError(f"The model {name!r} came with moodex and cannot be removed.")
@@ -153,17 +153,17 @@ class FolderModelRegistry:
         return export(kind, output, weights, force)
 
     def _chosen(self) -> str | None:
-        """The default that was set here; None where none was."""
+        """Return the default of this folder; None if there is none."""
         note = self._folder / _DEFAULT
         try:
             return note.read_text(encoding="utf-8").strip() or None
         except FileNotFoundError:
             return None
         except (OSError, UnicodeDecodeError) as error:
-            raise ModelUnavailable(f"{note} cannot be read ({error}); write it anew: moodex models default NAME") from error
+            raise ModelUnavailable(f"{note} cannot be read ({error}); rewrite it: moodex models default NAME") from error
 
     def _default(self) -> str:
-        """The model to use where nothing else is said: the one set here, else the shipped one."""
+        """Return the default: the one of this folder, or else the shipped one."""
         name = self._chosen()
         if name is not None and name not in self._by_name():
             raise ModelUnavailable(f"The default model {name!r} is gone; choose another: moodex models default {zoo.DEFAULT}")
@@ -173,12 +173,12 @@ class FolderModelRegistry:
         return {model.name: model for model in self}
 
     def place(self, name: str, force: bool = False) -> Path:
-        """Where a model of that name goes. Raises UsageError for one that is taken, unless `force`, or that no file can have."""
+        """Return the path of a new model. Raises UsageError for an invalid name, and for a taken one unless `force`."""
         odd = not name.isprintable() or name != name.strip() or name.startswith((".", "-")) or name.endswith(_SUFFIX)
         if odd or set(name) & set("/\\:") or len(name) > 100 or len(name.encode()) > 200:
             raise UsageError(f"A model cannot be called {name!r}: its files are named after it. Choose another with --name.")
         if name == "default":
-            raise UsageError("'default' is what the model in use is called; choose another name with --name.")
+            raise UsageError("'default' stands for the model in use; choose another name with --name.")
         if name in zoo.checkpoints():
             raise UsageError(f"The name {name!r} belongs to a model that came with moodex; choose another with --name.")
         target = self._folder / f"{name}{_SUFFIX}"

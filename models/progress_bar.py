@@ -1,4 +1,4 @@
-"""Bars over long work on stderr, where that is a terminal and whoever runs the program wants to see them."""
+"""Progress bars on stderr, if that is a terminal and progress is wanted."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _log = logging.getLogger(__name__)
 
 
 def bar(steps: Iterable[Any] | None = None, **looks: Any) -> tqdm[Any]:
-    """A bar over some steps, or one to move by hand; `looks` as tqdm takes them.
+    """Return a bar over some steps, or one to update by hand; `looks` are the options of tqdm.
 
-    It shows where this module's warnings would: the program says by its loggers how much it wants to hear.
+    It is shown if the logger of this module is enabled for warnings, which is how the command line switches it off.
     """
     return tqdm(steps, disable=None if _log.isEnabledFor(logging.WARNING) else True, **looks)

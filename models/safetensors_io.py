@@ -1,4 +1,4 @@
-"""Weights files whose bytes are the ones that their cards vouch for. Imports no torch."""
+"""Reading of weights files whose digest matches their card. Imports no torch."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from indexer.domain.types import Floats
 
 MAX_BYTES = 1 << 33
-"""The largest weights file that is read, 8 GiB: twice what the largest networks of timm and open_clip take."""
+"""Size limit of a weights file, 8 GiB: twice the largest networks of timm and open_clip."""
 
 NO_TENSORS = (SafetensorError, KeyError, TypeError, ValueError)
-"""What safetensors raises for a file that is none, and for kinds of numbers that it knows and numpy or torch does not."""
+"""What safetensors raises for other files, and for number types that numpy or torch lacks."""
 
 
 def read_verified(path: Path, digest: str) -> bytes:
-    """A safetensors file's bytes, if their BLAKE3 digest is that one. Raises ModelUnavailable."""
+    """Read the bytes of a safetensors file and check their BLAKE3 digest. Raises ModelUnavailable."""
     try:
         data = read_bounded(path, MAX_BYTES)
     except (OSError, ValueError, MemoryError) as error:
@@ -37,7 +37,7 @@ def read_verified(path: Path, digest: str) -> bytes:
 
 
 def read_arrays(path: Path, digest: str) -> dict[str, Floats]:
-    """Its tensors of floating-point numbers, as float32, by name. Raises ModelUnavailable."""
+    """Read the floating-point tensors of a file, as float32, by name. Raises ModelUnavailable."""
     try:
         tensors = load(read_verified(path, digest))
     except NO_TENSORS as error:
@@ -46,6 +46,6 @@ def read_arrays(path: Path, digest: str) -> dict[str, Floats]:
 
 
 def not_safetensors(path: Path, error: Exception) -> ModelUnavailable:
-    """Why the weights cannot be taken out of a file."""
+    """Return the error for a file from which safetensors cannot read tensors."""
     why = " ".join(str(error).split()) if isinstance(error, SafetensorError) else f"it holds numbers of an unknown kind, {error}"
     return ModelUnavailable(f"{path} is not a safetensors file: {why[:200]}.")

@@ -1,7 +1,7 @@
-"""How long the parts of an embedding are as classifiers read them."""
+"""Lengths of the parts of an embedding as classifiers read them."""
 
 EMBEDDING_LENGTH = 16.0
-"""What a unit vector is stretched to before the classifier: among ten classes, 1 would leave every answer lukewarm."""
+"""Length of an embedding before the classifier: unit vectors would give nearly uniform probabilities."""
 
 SHARE = 0.5
-"""How long the look is beside what is felt, for a classifier that reads both."""
+"""Length of the appearance part relative to the expression part, for a classifier that reads both."""

@@ -1,8 +1,8 @@
-"""What is usually felt by pictures that look alike, as those of one character or one artist do.
+"""Style baselines: the mean expression of images with a similar appearance, such as those of one character or artist.
 
-A crab's face is read as angry whatever it feels, and a kitten's as happy. What a picture feels beside others that look like it
-says more of it than what it feels by itself; so does normalising by person in the recognition of people's expressions. Which of
-the two to read is told by labels. Imports no torch.
+Some characters bias the classifier: a crab looks angry, a kitten happy. Subtracting the mean expression of similar-looking images
+removes that bias, as normalization by person does for photographs of faces. Teaching uses a baseline only if held-out labels
+favor it. Imports no torch.
 """
 
 from __future__ import annotations
@@ -21,53 +21,55 @@ if TYPE_CHECKING:
     from indexer.domain.types import Floats
 
 GROUPS = 1024
-"""Of look-alikes that a model knows at most; one that knows fewer repeats the first."""
+"""Number of groups in a checkpoint; a model with fewer repeats the first."""
 
 WORD = "usual"
-"""What follows the name of an architecture whose classifier reads what is felt beside what is usual."""
+"""Modifier of an architecture whose classifier reads the expression minus the baseline."""
 
-_MEMBERS = 8
-"""Of a group, on average: about as many as a character has expressions."""
+_IMAGES_PER_GROUP = 8
+"""On average: about as many as a character has expressions."""
 
-_DOUBT = 4.0
-"""Pictures like the average of all that every group is taken to have besides its own: of few, the mean is no sure one."""
+_PRIOR_IMAGES = 4.0
+"""Average images that are added to every group, because the mean of a few images is uncertain."""
 
 
 @dataclass(frozen=True, slots=True)
 class StyleBaseline:
-    """`looks`, float32, (GROUPS, numbers of a look), are the middles of groups of a library's pictures, and `feels`, float32,
-    (GROUPS, numbers of what is felt), how what is felt there on average lies from the average of all.
+    """Groups of images with similar appearance.
+
+    - `looks`: centers of the groups, float32, (GROUPS, size of the appearance part), unit vectors.
+    - `feels`: mean expression of each group minus the mean of all images, float32, (GROUPS, size of the expression part).
     """
 
     looks: Floats
     feels: Floats
 
     def expected_expression(self, looks: Floats) -> Floats:
-        """What pictures of N looks, (N, numbers of a look), usually feel, (N, numbers of what is felt)."""
+        """Return the baseline of N appearances: (N, size of the expression part)."""
         felt: Floats = self.feels[(looks @ self.looks.T).argmax(axis=1)]
         return felt
 
     def state(self) -> dict[str, Floats]:
-        """The arrays as a checkpoint holds them."""
+        """Return the arrays by their names in a checkpoint."""
         return {f"{WORD}.looks": self.looks, f"{WORD}.feels": self.feels}
 
 
 def fit_baseline(card: ModelCard, embeddings: Floats) -> StyleBaseline:
-    """What is usual in a sample of a library, float32, (N, embedding size). Deterministic."""
+    """Fit a baseline to the embeddings of a sample of a library, float32, (N, embedding size). Deterministic."""
     feel, look = embeddings[:, card.space_slice(FEEL)], embeddings[:, card.space_slice(LOOK)]
     look = look / np.linalg.norm(look, axis=1, keepdims=True)
-    count = min(GROUPS, max(1, len(look) // _MEMBERS))
+    count = min(GROUPS, max(1, len(look) // _IMAGES_PER_GROUP))
     looks = spherical_kmeans(look, count)
     group = (look @ looks.T).argmax(axis=1)
     sums = np.zeros((count, feel.shape[1]), dtype=np.float32)
     np.add.at(sums, group, feel - feel.mean(axis=0))
-    feels = sums / (np.bincount(group, minlength=count)[:, None] + np.float32(_DOUBT))
+    feels = sums / (np.bincount(group, minlength=count)[:, None] + np.float32(_PRIOR_IMAGES))
     spare = GROUPS - count
     return StyleBaseline(_padded(looks, spare), _padded(feels, spare))
 
 
 def load_baseline(state: Mapping[str, Floats]) -> StyleBaseline | None:
-    """What a checkpoint knows of what is usual; None for one that reads every picture by itself."""
+    """Return the baseline of a checkpoint; None if it has none."""
     if f"{WORD}.looks" not in state:
         return None
     return StyleBaseline(state[f"{WORD}.looks"], state[f"{WORD}.feels"])

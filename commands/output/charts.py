@@ -1,4 +1,4 @@
-"""Charts as PNG files, drawn without a screen."""
+"""Charts as PNG files, drawn without a display."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ONE, _OTHER, _SOFT = "#c2571a", "#2b6f8a", "#8a8a8a"
 
 
 def confusion_chart(evaluation: Evaluation, title: str, path: Path) -> None:
-    """Which emotions are taken for which: a matrix of the labels that occur or were guessed, rows true, columns guessed."""
+    """Draw the confusion matrix of the labels that occur or were predicted: rows true, columns predicted."""
     figure, axes, plt = _chart(title)
     shown = [n for n in range(len(evaluation.labels)) if evaluation.confusion[n].sum() or evaluation.confusion[:, n].sum()]
     counts = evaluation.confusion[shown][:, shown]
@@ -28,17 +28,17 @@ def confusion_chart(evaluation: Evaluation, title: str, path: Path) -> None:
     for row in range(len(names)):
         for column in range(len(names)):
             if counts[row, column]:
-                colour = "white" if shares[row, column] > 0.6 else "black"
-                axes.text(column, row, f"{counts[row, column]}", ha="center", va="center", color=colour, fontsize=8)
+                color = "white" if shares[row, column] > 0.6 else "black"
+                axes.text(column, row, f"{counts[row, column]}", ha="center", va="center", color=color, fontsize=8)
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
     axes.set_yticks(range(len(names)), names)
-    axes.set_xlabel("guessed")
+    axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     save(figure, plt, path)
 
 
 def reliability_chart(evaluation: Evaluation, title: str, path: Path) -> None:
-    """How often the model is right where it is so sure; on the diagonal its probabilities mean what they say."""
+    """Draw accuracy against confidence; a calibrated model is on the diagonal."""
     figure, axes, plt = _chart(title)
     figure.set_size_inches(5, 4.6)
     confidence, accuracy, counts = zip(*evaluation.reliability, strict=True)
@@ -48,14 +48,14 @@ def reliability_chart(evaluation: Evaluation, title: str, path: Path) -> None:
     axes.scatter(confidence, accuracy, s=[20 + 180 * count / most for count in counts], color=_ONE, alpha=0.75)
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
-    axes.set_xlabel("probability of the guess (area: pictures)")
-    axes.set_ylabel("share that is right")
+    axes.set_xlabel("probability of the prediction (area: images)")
+    axes.set_ylabel("accuracy")
     axes.text(0.03, 0.93, f"calibration error {evaluation.ece:.3f}", color="#333333")
     save(figure, plt, path)
 
 
 def history_charts(histories: Mapping[str, Sequence[Epoch]], path: Path) -> None:
-    """Accuracy in training against validation, epoch by epoch, a small chart each."""
+    """Draw training and validation accuracy by epoch, one small chart per training."""
     plt = charts()
     columns = min(4, len(histories))
     rows = -(-len(histories) // columns)
@@ -79,22 +79,22 @@ def history_charts(histories: Mapping[str, Sequence[Epoch]], path: Path) -> None
 
 
 def speed_chart(rows: Sequence[Row], path: Path) -> None:
-    """Accuracy on unseen pictures against speed, a dot a row, a colour a data set and split."""
+    """Draw accuracy on unseen images against speed: one dot per row, one color per data set and split."""
     figure, axes, plt = _chart("Accuracy against speed")
     figure.set_size_inches(7.5, 5)
     kinds = list(dict.fromkeys((row.dataset, row.split) for row in rows))
-    colours = plt.get_cmap("tab10")
+    colors = plt.get_cmap("tab10")
     for number, kind in enumerate(kinds):
         chosen = [row for row in rows if (row.dataset, row.split) == kind]
         speeds, accuracies = [row.images_per_second for row in chosen], [row.test_balanced for row in chosen]
-        axes.scatter(speeds, accuracies, color=colours(number % 10), label=plain(" / ".join(kind)), s=28)
+        axes.scatter(speeds, accuracies, color=colors(number % 10), label=plain(" / ".join(kind)), s=28)
         for row in chosen:
             axes.annotate(plain(row.variant), (row.images_per_second, row.test_balanced), fontsize=6, xytext=(4, 2),
                           textcoords="offset points")  # fmt: skip
     axes.set_xscale("log")
     for which in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
         which(plt.FuncFormatter(lambda speed, _: f"{speed:g}"))
-    axes.set_xlabel("pictures a second")
+    axes.set_xlabel("images per second")
     axes.set_ylabel("balanced accuracy on the test part")
     axes.legend(fontsize=7)
     save(figure, plt, path)
@@ -108,7 +108,7 @@ def _chart(title: str) -> tuple[Any, Any, Any]:
 
 
 def save(figure: Any, plt: Any, path: Path) -> None:
-    """Write a figure as PNG and let go of it."""
+    """Write a figure as PNG, and free it."""
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=_DPI)
@@ -116,17 +116,17 @@ def save(figure: Any, plt: Any, path: Path) -> None:
 
 
 def plain(text: str) -> str:
-    """Text that is drawn as it is: a pair of dollar signs would make it a formula, which may not even be one."""
+    """Return text with dollar signs escaped: matplotlib would parse what is between two of them as a formula."""
     return printable(text).replace("$", r"\$")
 
 
 def need_charts() -> None:
-    """Raise MissingExtra where charts cannot be drawn: before the work that they are to show."""
+    """Raise MissingExtra if charts cannot be drawn. Call it before long work."""
     require("matplotlib", "matplotlib", "train", "Drawing charts")
 
 
 def charts() -> Any:
-    """matplotlib, drawing without a screen. Raises MissingExtra."""
+    """Return pyplot, set to draw without a display. Raises MissingExtra."""
     need_charts()
     import matplotlib
 

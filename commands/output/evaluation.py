@@ -1,4 +1,4 @@
-"""What a model is worth, for people, programs and eyes."""
+"""Evaluations as text, JSON and charts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MEASURES = (("accuracy", "accuracy"), ("balanced_accuracy", "balanced accuracy"
 
 
 def write_evaluation(evaluation: Evaluation, as_json: bool, out: TextIO) -> None:
-    """Write measures: a table for people, one object for programs."""
+    """Write the measurements as a table, or as one JSON object."""
     if as_json:
         out.write(json.dumps(evaluation.as_json()) + "\n")
         return
@@ -32,18 +32,18 @@ def write_evaluation(evaluation: Evaluation, as_json: bool, out: TextIO) -> None
     out.write(f"{'chance':<18} {evaluation.chance:.3f}\n")
     advice = f"  (temperature {evaluation.temperature:.2f} would fit best)" if evaluation.temperature else ""
     out.write(f"{'calibration error':<18} {evaluation.ece:.3f}{advice}\n\n")
-    out.write(f"{'emotion':<12} {'precision':>9} {'recall':>7} {'F1':>6} {'pictures':>9}\n")
+    out.write(f"{'emotion':<12} {'precision':>9} {'recall':>7} {'F1':>6} {'images':>9}\n")
     for label, one in evaluation.per_class.items():
         if one.support or one.precision:
             out.write(f"{printable(label):<12} {one.precision:>9.3f} {one.recall:>7.3f} {one.f1:>6.3f} {one.support:>9,}\n")
     if evaluation.left_out:
-        out.write(f"\n{pluralize(evaluation.left_out, 'picture')} of emotions that the model does not know were left out.\n")
+        out.write(f"\n{pluralize(evaluation.left_out, 'image')} of emotions that the model does not know were skipped.\n")
 
 
 def write_report(
     evaluation: Evaluation, mistakes: Sequence[Mistake], title: str, folder: Path, thumbnail: Thumbnail
 ) -> list[Path]:
-    """Write what is better looked at into a folder: confusion, reliability, the surest mistakes; and everything as JSON."""
+    """Write charts of confusion and reliability, the most confident mistakes, and the JSON; return the files."""
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / name for name in ("confusion.png", "reliability.png", "mistakes.html", "evaluation.json")]
     confusion_chart(evaluation, title, files[0])
@@ -53,7 +53,7 @@ def write_report(
         for one in mistakes[:_SHOWN]
     ]
     files[2].write_text(
-        sheet(wrong, f"{title}: the surest of {pluralize(len(mistakes), 'mistake')}", thumbnail), encoding="utf-8"
+        sheet(wrong, f"{title}: the most confident of {pluralize(len(mistakes), 'mistake')}", thumbnail), encoding="utf-8"
     )
     files[3].write_text(json.dumps(evaluation.as_json(), indent=1) + "\n")
     return files

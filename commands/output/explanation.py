@@ -1,4 +1,4 @@
-"""What a model sees, for eyes, people and programs."""
+"""Explanations as charts, text and JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BARS = 20
 
 
 def write_explained(explained: Explained, path: Path, as_json: bool, out: TextIO) -> None:
-    """Say what was explained and where its picture lies."""
+    """Write the explained emotion and the path of the chart."""
     facts = {"emotion": explained.emotion, "probability": round(explained.probability, 4), "method": explained.method}
     if as_json:
         out.write(json.dumps({**facts, "picture": str(path), "heat": explained.heat.round(3).tolist()}) + "\n")
@@ -27,24 +27,24 @@ def write_explained(explained: Explained, path: Path, as_json: bool, out: TextIO
 
 
 def write_explained_data(data: ExplainedData, paths: list[Path], as_json: bool, out: TextIO) -> None:
-    """Say how a model's attention is shared between the parts of a face, and how far the maps can be believed."""
+    """Write how the heat is distributed over thirds of the image, and the result of the deletion test."""
     by_heat, by_chance = data.deletion.areas
     if as_json:
         facts = {
             "method": data.method,
-            "deletion": {"by_heat": round(by_heat, 4), "by_chance": round(by_chance, 4), "pictures": data.deletion.pictures},
+            "deletion": {"by_heat": round(by_heat, 4), "by_chance": round(by_chance, 4), "pictures": data.deletion.images},
             "emotions": {
-                emotion: {"pictures": one.pictures, **dict(zip(_THIRDS, (round(share, 4) for share in one.thirds), strict=True))}
+                emotion: {"pictures": one.images, **dict(zip(_THIRDS, (round(share, 4) for share in one.thirds), strict=True))}
                 for emotion, one in data.averages.items()
             },
         }
         out.write(json.dumps(facts) + "\n")
         return
-    out.write(f"{'emotion':<12} {'pictures':>8}   {'upper':>5} {'middle':>6} {'lower':>5}\n")
+    out.write(f"{'emotion':<12} {'images':>8}   {'upper':>5} {'middle':>6} {'lower':>5}\n")
     for emotion, one in data.averages.items():
         upper, middle, lower = one.thirds
         bar = "".join(letter * round(share * _BARS) for letter, share in zip("▀■▄", one.thirds, strict=True))
-        out.write(f"{printable(emotion):<12} {one.pictures:>8,}   {upper:>5.0%} {middle:>6.0%} {lower:>5.0%}  {bar}\n")
+        out.write(f"{printable(emotion):<12} {one.images:>8,}   {upper:>5.0%} {middle:>6.0%} {lower:>5.0%}  {bar}\n")
     verdict = "faithful" if by_heat < by_chance else "no better than chance"
     out.write(f"\nDeletion test of {data.method}: area {by_heat:.3f}, at random {by_chance:.3f}: {verdict}.\n")
     out.write("".join(f"{printable(str(path))}\n" for path in paths))
@@ -54,13 +54,13 @@ _THIRDS = ("upper", "middle", "lower")
 
 
 def overlay(explained: Explained, path: Path) -> None:
-    """Draw a picture beside the same under its heat map."""
+    """Draw an image, and the same image under its heat map."""
     plt = charts()
     figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3.5))
-    left.imshow(explained.picture)
-    right.imshow(_greyed(explained))
+    left.imshow(explained.image)
+    right.imshow(_grayed(explained))
     shown = right.imshow(explained.heat, cmap=_HEAT, alpha=0.15 + 0.7 * explained.heat, vmin=0, vmax=1)
-    figure.colorbar(shown, ax=right, fraction=0.046, pad=0.03, ticks=[0, 1]).set_label("speaks for it", fontsize=8)
+    figure.colorbar(shown, ax=right, fraction=0.046, pad=0.03, ticks=[0, 1]).set_label("evidence for the emotion", fontsize=8)
     figure.suptitle(f"{plain(explained.emotion)} {explained.probability:.2f}, by {explained.method}", fontsize=10)
     for axes in (left, right):
         axes.set_axis_off()
@@ -68,38 +68,38 @@ def overlay(explained: Explained, path: Path) -> None:
 
 
 def emotion_sheet(averages: Mapping[str, AverageMap], path: Path) -> None:
-    """Draw the mean picture and the mean map of every emotion, side by side."""
+    """Draw the mean image and the mean map of every emotion."""
     plt = charts()
     figure, rows = plt.subplots(2, len(averages), figsize=(1.9 * len(averages), 4.3), squeeze=False)
     for column, (emotion, one) in enumerate(averages.items()):
         highest = float(one.heat.max()) or 1.0
-        rows[0][column].imshow(one.picture)
-        rows[1][column].imshow(one.picture.mean(axis=2), cmap="gray", vmin=0, vmax=255)
+        rows[0][column].imshow(one.image)
+        rows[1][column].imshow(one.image.mean(axis=2), cmap="gray", vmin=0, vmax=255)
         rows[1][column].imshow(one.heat, cmap=_HEAT, alpha=0.15 + 0.75 * one.heat / highest, vmin=0, vmax=highest)
-        rows[0][column].set_title(f"{plain(emotion)} ({one.pictures})", fontsize=9)
+        rows[0][column].set_title(f"{plain(emotion)} ({one.images})", fontsize=9)
         upper, middle, lower = one.thirds
         rows[1][column].set_title(f"{upper:.0%} / {middle:.0%} / {lower:.0%}", fontsize=8)
     for axes in rows.flat:
         axes.set_axis_off()
-    figure.suptitle("Mean picture, and where the model looks (upper / middle / lower third)", fontsize=9)
+    figure.suptitle("Mean image, and where the model looks (upper / middle / lower third)", fontsize=9)
     save(figure, plt, path)
 
 
 def deletion_chart(deletion: Deletion, method: str, path: Path) -> None:
-    """Draw how the emotion's probability falls as the picture is blurred away."""
+    """Draw how the probability of the emotion falls while the image is blurred."""
     plt = charts()
     figure, axes = plt.subplots(figsize=(5, 3.6))
     shares = [step / (len(deletion.by_heat) - 1) for step in range(len(deletion.by_heat))]
     by_heat, by_chance = deletion.areas
     axes.plot(shares, deletion.by_heat, color="#c2571a", label=f"hottest first ({by_heat:.3f})")
     axes.plot(shares, deletion.by_chance, color="#8a8a8a", label=f"at random ({by_chance:.3f})")
-    axes.set_xlabel("share of the picture that is blurred away")
+    axes.set_xlabel("share of the image that is blurred")
     axes.set_ylabel("probability of the emotion")
-    axes.set_title(f"Deletion test of {method}, {deletion.pictures} pictures", fontsize=10)
+    axes.set_title(f"Deletion test of {method}, {deletion.images} images", fontsize=10)
     axes.legend(fontsize=8, title="area under the curve", title_fontsize=8)
     save(figure, plt, path)
 
 
-def _greyed(explained: Explained) -> object:
-    grey = explained.picture.mean(axis=2, keepdims=True).repeat(3, axis=2)
-    return grey.astype("uint8")
+def _grayed(explained: Explained) -> object:
+    gray = explained.image.mean(axis=2, keepdims=True).repeat(3, axis=2)
+    return gray.astype("uint8")

@@ -1,4 +1,4 @@
-"""A training and a comparison as they go on, on a terminal; and their results as tables."""
+"""Progress of a training and of a comparison on stderr, and their results as tables."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from commands import logs
 from indexer.domain.training import Row
@@ -34,51 +34,56 @@ _COLUMNS = (
     ("images/s", "images_per_second"),
 )
 
+_PURPOSE = {"train": "train on", "validation": "choose by", "test": "test on"}
+
 
 class TerminalTraining:
-    """Implements `indexer.domain.training.TrainingWatcher` and `ComparisonWatcher` with lines on stderr, where the bar is too."""
+    """Implements `indexer.domain.training.TrainingWatcher` and `ComparisonWatcher`: one line on stderr per event.
+
+    On a terminal the lines stand above the progress bar. On a pipe and in a file there is no bar, and the lines are all there is.
+    """
 
     def data(self, inspection: Inspection, parts: Mapping[str, int], split: str) -> None:
         if logs.shows_progress():
             write_inspection(inspection, False, sys.stderr)
         else:
-            log_event("info", "data", "The data set was looked through.", **inspection.as_json())
+            log_event("info", "data", "The data set was checked.", **inspection.as_json())
         shares = ", ".join(f"{count:,} to {_PURPOSE[part]}" for part, count in parts.items() if count)
-        _say(f"Split {split}: {shares}.")
+        _report("split", f"Split {split}: {shares}.")
 
     def resumed(self) -> None:
-        _say("Going on where the last run stopped.")
+        _report("resumed", "Resuming the interrupted training.")
 
     def cell(self, number: int, total: int, title: str, known: bool) -> None:
-        _say(f"[{number}/{total}] {title}{': known already' if known else ''}")
+        _report("cell", f"[{number}/{total}] {title}{': finished before' if known else ''}")
 
     def epoch(self, epoch: Epoch) -> None:
         validation = ""
         if epoch.validation_accuracy is not None:
             validation = f"; validation {epoch.validation_accuracy:.3f}, balanced {epoch.validation_balanced:.3f}"
-        _say(f"Epoch {epoch.number}: loss {epoch.loss:.3f}, accuracy {epoch.accuracy:.3f}{validation} ({epoch.seconds:.1f} s)")
-
-
-_PURPOSE = {"train": "train on", "validation": "choose by", "test": "test on"}
+        sentence = (
+            f"Epoch {epoch.number}: loss {epoch.loss:.3f}, accuracy {epoch.accuracy:.3f}{validation} ({epoch.seconds:.1f} s)"
+        )
+        _report("epoch", sentence, **asdict(epoch))
 
 
 def write_inspection(inspection: Inspection, as_json: bool, out: TextIO) -> None:
-    """Write what is in a data set: emotions with their labels, and what should be known before trusting numbers from it."""
+    """Write the contents of a data set: emotions with their labels, and warnings."""
     if as_json:
         out.write(json.dumps(inspection.as_json()) + "\n")
         return
-    out.write(f"{pluralize(inspection.pictures, 'picture')} by {pluralize(len(inspection.groups), 'artist')}:\n")
+    out.write(f"{pluralize(inspection.pictures, 'image')} by {pluralize(len(inspection.groups), 'artist')}:\n")
     for emotion, count in inspection.counts.items():
         words = ", ".join(f"{printable(word)}" for word in inspection.words[emotion] if word != emotion)
         out.write(f"  {printable(emotion):<12} {count:>7,}{f'  (from {words})' if words else ''}\n")
     if inspection.copies:
-        out.write(f"Exact copies: {inspection.copies:,}; learned from once, never on both sides of a split.\n")
+        out.write(f"Exact duplicates: {inspection.copies:,}; trained on once, and never on both sides of a split.\n")
     for sentence in inspection.warnings:
         out.write(f"Note: {printable(sentence)}\n")
 
 
 def write_trained(trained: Trained, as_json: bool, out: TextIO) -> None:
-    """Write where the model is and how good it is on pictures that it never saw."""
+    """Write the path of the model, and its measurements on images that it never saw."""
     if as_json:
         facts = {
             "name": trained.name,
@@ -92,7 +97,7 @@ def write_trained(trained: Trained, as_json: bool, out: TextIO) -> None:
     if trained.tested:
         tested = trained.tested
         out.write(
-            f"On {pluralize(tested.n, 'picture')} that it never saw: accuracy {tested.accuracy:.3f}, balanced "
+            f"On {pluralize(tested.n, 'image')} that it never saw: accuracy {tested.accuracy:.3f}, balanced "
             f"{tested.balanced_accuracy:.3f} (chance {tested.chance:.2f}), calibration error {tested.ece:.3f}.\n"
         )
     out.write(f"{printable(str(trained.path))}\n")
@@ -100,7 +105,7 @@ def write_trained(trained: Trained, as_json: bool, out: TextIO) -> None:
 
 
 def write_rows(rows: Sequence[Row], as_json: bool, out: TextIO) -> None:
-    """Write a comparison's rows as a Markdown table, or as an array of objects."""
+    """Write the rows of a comparison as a Markdown table, or as a JSON array of objects."""
     if as_json:
         out.write(json.dumps([asdict(row) for row in rows]) + "\n")
         return
@@ -110,7 +115,7 @@ def write_rows(rows: Sequence[Row], as_json: bool, out: TextIO) -> None:
 
 
 def write_tables(rows: Sequence[Row], folder: Path) -> None:
-    """Write a comparison's rows as results.csv and results.md."""
+    """Write the rows of a comparison as results.csv and results.md."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "results.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, [field.name for field in fields(Row)])
@@ -131,9 +136,9 @@ def _cell(value: object) -> str:
     return printable(str(value)).replace("|", "\\|")
 
 
-def _say(sentence: str) -> None:
+def _report(event: str, sentence: str, **facts: Any) -> None:
     if not logs.shows_progress():
-        log_event("info", "training", sentence)
+        log_event("info", event, sentence, **facts)
         return
     from tqdm import tqdm
 

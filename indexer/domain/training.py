@@ -1,4 +1,4 @@
-"""What training, evaluating and comparing report: plain records, made by `models` and shown by `render`."""
+"""Results of training, evaluation, comparison and explanation, as plain records."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from indexer.domain.types import Floats, Ids, Pixels
 
-FEW = 10
-IMBALANCE = 10
+FEW_IMAGES = 10
+"""Images of an emotion below which its measurements mean little."""
+
+MAX_IMBALANCE = 10
+"""Ratio between the most and the least frequent emotion above which a data set is reported as unbalanced."""
 
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """What one epoch of training brought. Accuracies are 0-1; those of validation are None where there is no such part."""
+    """Measurements of one epoch. Accuracies are 0-1; those of validation are None without a validation part."""
 
     number: int
     loss: float
@@ -30,12 +33,17 @@ class Epoch:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What a look at a data set found.
+    """What a check of a data set found.
 
-    `counts` is pictures by emotion; `groups` by artist and emotion; `words` which labels of the data mean which emotion, with
-    how often; `unreadable` files with the reason; `copies` counts pictures whose bytes are there already and `conflicts` those
-    of them with another label; `near` pairs that look the same though their bytes differ, of which `near_conflicts` have
-    different labels and `straddling` lie in different parts of the split.
+    - `pictures`: number of images; `counts`: images by emotion; `groups`: images by artist and emotion.
+    - `words`: labels in the data by the emotion that they mean, with counts.
+    - `unreadable`: files with the reason.
+    - `copies`: images with the same bytes as an earlier one; `conflicts`: those of them with another emotion.
+    - `near`: pairs that look the same though their bytes differ; `near_conflicts`: those with different emotions; `straddling`:
+      those in different parts of the split.
+    - `mixed_case`: labels that differ only in case.
+
+    The field names are those of the JSON output.
     """
 
     pictures: int
@@ -52,30 +60,32 @@ class Inspection:
 
     @property
     def warnings(self) -> list[str]:
-        """What a user should know before trusting numbers from these data, a sentence each."""
+        """What limits the value of measurements on this data, one sentence each."""
         found = []
-        if few := [emotion for emotion, count in self.counts.items() if count < FEW]:
-            found.append(f"Fewer than {FEW} pictures: {', '.join(f'{emotion} ({self.counts[emotion]})' for emotion in few)}.")
+        if few := [emotion for emotion, count in self.counts.items() if count < FEW_IMAGES]:
+            found.append(
+                f"Fewer than {FEW_IMAGES} images: {', '.join(f'{emotion} ({self.counts[emotion]})' for emotion in few)}."
+            )
         most, least = max(self.counts.values()), min(self.counts.values())
-        if most > IMBALANCE * least:
-            found.append(f"Unbalanced: the commonest emotion has {most / least:.0f} times the pictures of the rarest.")
+        if most > MAX_IMBALANCE * least:
+            found.append(f"Unbalanced: the most frequent emotion has {most / least:.0f} times the images of the least frequent.")
         if single := [group for group, counts in self.groups.items() if len(counts) == 1 and len(self.groups) > 1]:
-            found.append(f"Only one emotion in {_some(single)}: being measured on it tells little.")
+            found.append(f"Only one emotion in {_shortened(single)}: measurements on it mean little.")
         if self.mixed_case:
-            found.append(f"Labels that differ in upper and lower case alone were joined: {_some(list(self.mixed_case))}.")
+            found.append(f"Labels that differ only in case were merged: {_shortened(list(self.mixed_case))}.")
         if self.unreadable:
             first, reason = self.unreadable[0]
-            found.append(f"{len(self.unreadable)} files cannot be read, {first} for one: {reason}.")
+            found.append(f"{len(self.unreadable)} files cannot be read, for example {first}: {reason}.")
         if self.conflicts:
-            found.append(f"{self.conflicts} pictures are copies of one with another label.")
+            found.append(f"{self.conflicts} images are duplicates of one with another label.")
         if self.near_conflicts:
-            found.append(f"{self.near_conflicts} pairs of pictures look the same and have different labels.")
+            found.append(f"{self.near_conflicts} pairs of images look the same and have different labels.")
         if self.straddling:
-            found.append(f"{self.straddling} pairs of pictures that look the same lie in different parts of the split.")
+            found.append(f"{self.straddling} pairs of images that look the same are in different parts of the split.")
         return found
 
     def as_json(self) -> dict[str, Any]:
-        """The same as plain data."""
+        """Return the record as plain data."""
         facts = asdict(self) | {"warnings": self.warnings}
         facts["unreadable"] = [{"path": str(path), "reason": reason} for path, reason in self.unreadable]
         return facts
@@ -83,7 +93,7 @@ class Inspection:
 
 @dataclass(frozen=True, slots=True)
 class ByLabel:
-    """How one label fares. Precision, recall and F1 are 0-1, 0 where they are undefined; `support` counts its pictures."""
+    """Measurements of one label. Precision, recall and F1 are 0-1, and 0 if undefined; `support` counts its images."""
 
     precision: float
     recall: float
@@ -93,13 +103,14 @@ class ByLabel:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Measures over N pictures, each 0-1.
+    """Measurements over N images, each 0-1.
 
-    Balanced accuracy is the mean recall and macro-F1 the mean F1 of the labels that occur; `chance` is what blind guessing gets
-    of the former. `ece` is the expected calibration error. `confusion` is int64, (labels, labels), rows true, columns guessed.
-    `reliability` has (confidence, accuracy, pictures) for every bin of confidence that is not empty. `intervals` are 95%, by
-    measure; empty where they were not asked for. `temperature` would calibrate these probabilities best (1: they are).
-    `left_out` counts pictures of emotions that the model does not know; they are in no measure.
+    - `balanced_accuracy`: mean recall, and `macro_f1` mean F1, of the labels that occur; `chance`: balanced accuracy of guessing.
+    - `ece`: expected calibration error; `reliability`: (confidence, accuracy, images) of each non-empty bin of confidence.
+    - `confusion`: int64, (labels, labels), rows are true labels, columns predictions.
+    - `intervals`: 95% intervals by measure; empty if not computed.
+    - `temperature`: would calibrate these probabilities best; 1 if they are calibrated.
+    - `left_out`: images of emotions that the model does not know; they are in no measure.
     """
 
     n: int
@@ -118,11 +129,11 @@ class Evaluation:
 
     @property
     def recall(self) -> dict[str, float]:
-        """Recall by label, of those that occur."""
+        """Recall by label, of the labels that occur."""
         return {label: one.recall for label, one in self.per_class.items() if one.support}
 
     def as_json(self) -> dict[str, Any]:
-        """The same as plain data, rounded to four places."""
+        """Return the record as plain data, rounded to four places."""
         return {
             "n": self.n,
             "accuracy": round(self.accuracy, 4),
@@ -149,7 +160,7 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """A picture that was guessed wrongly: what it is, what was guessed, and how sure that was (0-1)."""
+    """A misclassified image: its emotion, the predicted one, and the probability of the prediction (0-1)."""
 
     path: Path
     truth: str
@@ -159,13 +170,15 @@ class Mistake:
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """A deletion test over so many pictures: the target's mean probability with 0, 1/16, ... 16/16 of the picture blurred away.
+    """A deletion test: the mean probability of the target with 0, 1/16, ... 16/16 of each image blurred.
 
-    `by_heat` takes the hottest places first, `by_chance` any. The areas under the curves, 0-1, say how faithful maps are: the
-    smaller that of `by_heat` beside that of `by_chance`, the better.
+    - `images`: number of images.
+    - `by_heat`: curve if the hottest places are blurred first; `by_chance`: in random order.
+
+    A smaller area under `by_heat` than under `by_chance` means that the maps are faithful.
     """
 
-    pictures: int
+    images: int
     by_heat: tuple[float, ...]
     by_chance: tuple[float, ...]
 
@@ -180,32 +193,32 @@ class Deletion:
 
 @dataclass(frozen=True, slots=True)
 class AverageMap:
-    """Where a model looks for one emotion, over `pictures`.
+    """Where a model looks for one emotion, averaged over `images` images.
 
-    `heat` is float32, (size, size), 0-1; `picture` the mean picture, uint8, (size, size, 3); `thirds` the shares of the heat in
-    the upper, the middle and the lower third.
+    - `heat`: float32, (size, size), 0-1; `image`: the mean image, uint8, (size, size, 3).
+    - `thirds`: shares of the heat in the upper, middle and lower third.
     """
 
-    pictures: int
+    images: int
     heat: Floats = field(repr=False, compare=False)
-    picture: Pixels = field(repr=False, compare=False)
+    image: Pixels = field(repr=False, compare=False)
     thirds: tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """What a model saw in one picture for one emotion: the picture as it was given, uint8 (size, size, 3), and its heat map."""
+    """The explanation of one image for one emotion: the network's input, uint8 (size, size, 3), and its heat map."""
 
     emotion: str
     probability: float
     method: str
-    picture: Pixels = field(repr=False, compare=False)
+    image: Pixels = field(repr=False, compare=False)
     heat: Floats = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class ExplainedData:
-    """What a model sees in a data set: average maps by emotion, and how far the maps can be believed."""
+    """The explanation of a data set: average maps by emotion, and a deletion test of the maps."""
 
     method: str
     averages: Mapping[str, AverageMap]
@@ -214,7 +227,7 @@ class ExplainedData:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A training that has ended: where its checkpoint is, its epochs, and how good it is on pictures that it never saw."""
+    """A finished training: its checkpoint, its epochs, and its measurements on images that it never saw."""
 
     path: Path
     name: str
@@ -225,12 +238,15 @@ class Trained:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of a comparison: a variant on a data set under a split, with one seed.
+    """One row of a comparison: a variant on a data set under a split, with one seed. Accuracies are 0-1.
 
-    `accuracy_mean` and `accuracy_best` are over the epochs on the validation part, as the study printed them, `accuracy_train`
-    the last epoch's on what was trained on; the `test_` measures are of the finished checkpoint on pictures that neither the
-    weights nor any choice saw, in the mean over `divisions` (folds, or groups held out in turn). Accuracies are 0-1;
-    `chance` is what blind guessing gets of balanced accuracy; `images_per_second` is inference alone, preprocessing left out.
+    - `pictures`, `emotions`: numbers of images and emotions.
+    - `accuracy_mean`, `accuracy_best`: over the epochs, on the validation part; `accuracy_train`: of the last epoch.
+    - `test_*`: of the finished checkpoint on images that neither the weights nor any choice saw, averaged over `divisions`
+      (folds, or groups held out in turn); `chance`: balanced accuracy of guessing.
+    - `images_per_second`: inference without preprocessing.
+
+    The field names are those of the JSON and CSV output.
     """
 
     dataset: str
@@ -256,27 +272,27 @@ class Row:
 
 
 class ComparisonWatcher(Protocol):
-    """Somebody who follows a comparison."""
+    """Receives the events of a comparison."""
 
     def cell(self, number: int, total: int, title: str, known: bool) -> None:
-        """One training of the grid begins; `known` where its result is there from an earlier run."""
+        """A training of the grid starts; `known` if an earlier run finished it."""
 
     def epoch(self, epoch: Epoch) -> None:
-        """An epoch of it has ended."""
+        """An epoch of that training has ended."""
 
 
 class TrainingWatcher(Protocol):
-    """Somebody who follows a training."""
+    """Receives the events of a training."""
 
     def data(self, inspection: Inspection, parts: Mapping[str, int], split: str) -> None:
-        """What is about to be trained on, how many pictures each part has, and the split's name."""
+        """The data was checked and divided: `parts` are images by part, `split` is the name of the split."""
 
     def resumed(self) -> None:
-        """An interrupted training goes on where it was."""
+        """An interrupted training resumes."""
 
     def epoch(self, epoch: Epoch) -> None:
         """An epoch has ended."""
 
 
-def _some(names: list[str]) -> str:
+def _shortened(names: list[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

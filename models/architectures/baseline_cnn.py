@@ -1,10 +1,10 @@
-"""The network that the study trained from scratch: three convolutions and a dense layer, no pooling at the end."""
+"""The network that the study trained from scratch: three convolutions and a dense layer, without global pooling."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-from models.architectures.network import Network, activation
+from models.architectures.network import HeadConfig, Network, activation
 
 _CHANNELS = (32, 64, 64)
 _DENSE = (64,)
@@ -13,17 +13,18 @@ _DENSE = (64,)
 class BaselineCnn(Network):
     """Convolutions of 32, 64 and 64 channels, 3 x 3 without padding, the first two with 2 x 2 max pooling; then 64 units.
 
-    As its first dense layer sees every place of the last map, it is made for one input size.
+    Its first dense layer reads every position of the last map, so a network has one input size.
     """
 
-    def __init__(self, classes: int, size: int, words: frozenset[str] = frozenset()) -> None:
+    def __init__(self, classes: int, size: int, modifiers: frozenset[str] = frozenset()) -> None:
         side = ((size - 2) // 2 - 2) // 2 - 2
-        super().__init__(_CHANNELS[-1] * side * side, classes, words, dense=_DENSE)
+        head = HeadConfig.parse(modifiers, dense=_DENSE)
+        super().__init__(_CHANNELS[-1] * side * side, classes, head)
         layers: list[nn.Module] = []
         for number, (inputs, outputs) in enumerate(zip((3, *_CHANNELS), _CHANNELS, strict=False)):
-            norm = [nn.BatchNorm2d(outputs)] if "batch_norm" in words else []
+            norm = [nn.BatchNorm2d(outputs)] if head.batch_norm else []
             pool = [nn.MaxPool2d(2)] if number < 2 else []
-            layers += [nn.Conv2d(inputs, outputs, 3), *norm, activation(words), *pool]
+            layers += [nn.Conv2d(inputs, outputs, 3), *norm, activation(head.leaky_relu), *pool]
         self.convolutions = nn.Sequential(*layers)
 
     def pooled(self, x: Tensor) -> Tensor:

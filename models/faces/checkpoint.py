@@ -1,4 +1,4 @@
-"""The detector's weights on disk: NAME.safetensors, and NAME.json, which says what they are and vouches for them."""
+"""Face detectors on disk: NAME.safetensors, and its card NAME.json with the digest of the weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from blake3 import blake3
 from safetensors import SafetensorError
 from safetensors.torch import load as parse
-from safetensors.torch import save as serialise
+from safetensors.torch import save as serialize
 from torch import Tensor
 
 from indexer.domain.errors import ModelUnavailable
@@ -21,7 +21,7 @@ from models.safetensors_io import read_verified
 
 
 def save(folder: Path, name: str, state: Mapping[str, Tensor], side: int, least: float, about: Mapping[str, Any]) -> Path:
-    """Write weights (kernels as float16, vectors as float32) and card, and return the weights' path."""
+    """Write weights (kernels as float16, vectors as float32) and card; return the path of the weights."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.safetensors"
     stored = {
@@ -29,7 +29,7 @@ def save(folder: Path, name: str, state: Mapping[str, Tensor], side: int, least:
         for key, tensor in state.items()
         if not key.endswith("num_batches_tracked")
     }
-    data = serialise(stored)
+    data = serialize(stored)
     write_file(path, data)
     card = {"weights_digest": blake3(data).hexdigest(), "side": side, "least": least, "about": dict(about)}
     write_file(path.with_suffix(".json"), (json.dumps(card, indent=2, ensure_ascii=False) + "\n").encode())
@@ -37,7 +37,7 @@ def save(folder: Path, name: str, state: Mapping[str, Tensor], side: int, least:
 
 
 def load(path: Path = SHIPPED) -> tuple[FaceCard, dict[str, Tensor]]:
-    """Card and weights, float32 on the CPU. Raises ModelUnavailable for anything missing, damaged or altered."""
+    """Read card and weights, float32 on the CPU. Raises ModelUnavailable for missing, damaged or changed files."""
     card = read_card(path)
     data = read_verified(path, card.weights_digest)
     try:

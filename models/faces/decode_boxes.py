@@ -1,4 +1,4 @@
-"""From the network's maps to boxes."""
+"""Decoding of the maps of the network into boxes."""
 
 from __future__ import annotations
 
@@ -10,32 +10,31 @@ if TYPE_CHECKING:
     from indexer.domain.types import Floats
 
 STRIDE = 8
-"""Pixels of the picture that one place of the maps stands for."""
+"""Pixels of the input per cell of the maps."""
 
-_MOST = 64
-"""Faces of one picture that are looked at."""
+_MAX_FACES_PER_IMAGE = 64
 
-_SAME, _INSIDE = 0.45, 0.75
-"""A box that has more in common with a surer one, as a share of what they cover together or of itself, is the same face."""
+_MAX_IOU, _MAX_SHARE_INSIDE = 0.45, 0.75
+"""Two boxes are one face above this intersection over union, or if the less probable one is inside the other to this share."""
 
 _TINY = np.float32(1e-9)
 
 DetectedBoxes = tuple["Floats", "Floats"]
-"""Boxes, (M, 4), left, top, right and bottom, and their probabilities, (M,), surest first."""
+"""Boxes, (M, 4): left, top, right, bottom; and their probabilities, (M,), highest first."""
 
 
 def decode_detections(logits: Floats, distances: Floats, least: float) -> list[DetectedBoxes]:
-    """The faces of N pictures, each with a probability of at least `least`; boxes are in pixels of the network's input.
+    """Return the faces of N images with a probability of at least `least`; boxes are in pixels of the input.
 
-    `logits` is (N, S, S): how sure it is that a face's middle is there; `distances` (N, 4, S, S): how far from the middle of
-    each place its edges are.
+    `logits` is (N, S, S): whether the center of a face is in the cell. `distances` is (N, 4, S, S): from the center of the cell
+    to the edges of the face.
     """
     probabilities = (1 / (1 + np.exp(-logits.astype(np.float32)))).astype(np.float32)
-    marked = (probabilities >= least) & (probabilities == _surroundings(probabilities))
+    marked = (probabilities >= least) & (probabilities == _local_maximum(probabilities))
     results = []
     for probability, mark, distance in zip(probabilities, marked, distances, strict=True):
         rows, columns = np.nonzero(mark)
-        order = np.argsort(-probability[rows, columns], kind="stable")[:_MOST]
+        order = np.argsort(-probability[rows, columns], kind="stable")[:_MAX_FACES_PER_IMAGE]
         rows, columns = rows[order], columns[order]
         middles = (np.stack([columns, rows], axis=1) + 0.5) * STRIDE
         edges = distance[:, rows, columns].T
@@ -44,18 +43,18 @@ def decode_detections(logits: Floats, distances: Floats, least: float) -> list[D
     return results
 
 
-def non_max_suppression(boxes: Floats, sure: Floats) -> DetectedBoxes:
-    """Boxes, (M, 4), by falling probability, (M,), without those that a surer one has in common: greedy suppression."""
+def non_max_suppression(boxes: Floats, probabilities: Floats) -> DetectedBoxes:
+    """Remove boxes, (M, 4), that overlap a more probable one. Greedy; boxes are sorted by probability, (M,), highest first."""
     kept: list[int] = []
-    same = (iou_matrix(boxes, boxes) > _SAME) | (_common(boxes, boxes) > _INSIDE * _areas(boxes)[:, None])
+    same = (iou_matrix(boxes, boxes) > _MAX_IOU) | (_common(boxes, boxes) > _MAX_SHARE_INSIDE * _areas(boxes)[:, None])
     for row in range(len(boxes)):
         if not same[row, kept].any():
             kept.append(row)
-    return boxes[kept], sure[kept]
+    return boxes[kept], probabilities[kept]
 
 
 def iou_matrix(one: Floats, other: Floats) -> Floats:
-    """Intersection over union of every box of (M, 4) with every one of (K, 4): (M, K)."""
+    """Return the intersection over union of all boxes of (M, 4) with all of (K, 4): (M, K)."""
     common = _common(one, other)
     shares: Floats = common / np.maximum(_areas(one)[:, None] + _areas(other)[None] - common, _TINY)
     return shares
@@ -72,8 +71,8 @@ def _areas(boxes: Floats) -> Floats:
     return areas
 
 
-def _surroundings(maps: Floats) -> Floats:
-    """The greatest value in the 3 x 3 places around each one of (N, S, S)."""
+def _local_maximum(maps: Floats) -> Floats:
+    """Return the maximum of the 3 x 3 cells around each cell of (N, S, S)."""
     side = maps.shape[1]
     padded = np.pad(maps, ((0, 0), (1, 1), (1, 1)), constant_values=-np.inf)
     shifted = [padded[:, top : top + side, left : left + side] for top in range(3) for left in range(3)]

@@ -1,4 +1,4 @@
-"""The trained detector on a device: pages in, faces out. Imports torch only where torch computes."""
+"""The face detector on a device. A page is an image at working size. Imports torch only to compute with it."""
 
 from __future__ import annotations
 
@@ -24,27 +24,28 @@ if TYPE_CHECKING:
     from models.inference.engines.base import Engine
 
 MEAN, STD, WHITE = 127.0, 128.0, 255
-"""As the network was trained: (x - mean) / std of 0-255, pages in the middle of a white square."""
+"""Input of the network: (x - mean) / std of 0-255, each page centered in a white square."""
 
-_AT_ONCE = 16
-_LARGE = 2
-"""Pages more than so many times as long as the network's input are looked at a second time, twice as large."""
+_MIN_PAGES_PER_BATCH = 16
 
-_SMALL = 0.3
-"""Faces no larger than this share of the page are taken from the second look."""
+_SECOND_PASS_SCALE = 2
+"""A page longer than this many times the input gets a second pass at this scale, which finds smaller faces."""
 
-_FILLS = 0.5
-"""A page that a face of this share of its longest side was found on is not looked at again: nobody has room beside it."""
+_MAX_SECOND_PASS_FACE = 0.3
+"""Side, as a share of the page, up to which faces of the second pass are used."""
 
-_SURE = 0.5
+_FILLING_FACE = 0.5
+"""A page with a face of this share of its longest side gets no second pass: it has no room for other faces."""
+
+_FILLING_PROBABILITY = 0.5
 
 GRAPH = "moodex-faces"
 
 
 class NetworkFaceDetector:
-    """Implements `indexer.ports.models.FaceDetector`. The engines' outputs are the network's logits and distances.
+    """Implements `indexer.ports.models.FaceDetector`. The outputs of the engines are logits and distances.
 
-    `near` looks at pages as large as the card says, what `far` opens at large ones a second time; they may be the same.
+    `near` computes pages at the size of the card; `far` opens the engine for the second pass. They may be the same engine.
     """
 
     def __init__(self, card: FaceCard, near: Engine, far: Callable[[], Engine]) -> None:
@@ -56,25 +57,25 @@ class NetworkFaceDetector:
 
     def find(self, pages: Sequence[Pixels]) -> list[list[Face]]:
         side = self._card.side
-        first = self._look(self._near, pages, side)
+        first = self._detect(self._near, pages, side)
         large = [
             number
             for number, (page, (boxes, sure)) in enumerate(zip(pages, first, strict=True))
-            if max(page.shape[:2]) > _LARGE * side and not _is_filled(boxes, sure)
+            if max(page.shape[:2]) > _SECOND_PASS_SCALE * side and not _is_filled(boxes, sure)
         ]
-        second = self._look(self._far(), [pages[number] for number in large], _LARGE * side) if large else []
+        second = self._detect(self._far(), [pages[number] for number in large], _SECOND_PASS_SCALE * side) if large else []
         for number, (boxes, sure) in zip(large, second, strict=True):
-            small = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0) <= _SMALL
+            small = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0) <= _MAX_SECOND_PASS_FACE
             both = np.concatenate([first[number][0], boxes[small]]), np.concatenate([first[number][1], sure[small]])
             order = np.argsort(-both[1], kind="stable")
             first[number] = non_max_suppression(both[0][order], both[1][order])
         return [_faces(page, *one) for page, one in zip(pages, first, strict=True)]
 
-    def _look(self, engine: Engine, pages: Sequence[Pixels], side: int) -> list[DetectedBoxes]:
-        """Each page's boxes, as shares of the square that it was fitted into, and their probabilities."""
+    def _detect(self, engine: Engine, pages: Sequence[Pixels], side: int) -> list[DetectedBoxes]:
+        """Return the boxes of each page, as shares of the square that it is fitted into, and their probabilities."""
         results: list[DetectedBoxes] = []
-        # At least what a GPU takes at a time, and no more pixels at a time the larger they are.
-        at_once = max(1, max(_AT_ONCE, engine.batch_size) * self._card.side**2 // side**2)
+        # At least a batch of a GPU; the number of pixels stays the same for larger pages.
+        at_once = max(1, max(_MIN_PAGES_PER_BATCH, engine.batch_size) * self._card.side**2 // side**2)
         for start in range(0, len(pages), at_once):
             squares = np.stack([_fitted(page, side) for page in pages[start : start + at_once]])
             results += [
@@ -84,7 +85,7 @@ class NetworkFaceDetector:
 
 
 def torch_face_detector(path: Path = SHIPPED, device: str = "auto") -> NetworkFaceDetector:
-    """The detector at `path`, computed by torch on a device. Raises ModelUnavailable and DeviceUnavailable."""
+    """Open the detector at `path` with torch on a device. Raises ModelUnavailable and DeviceUnavailable."""
     from models.faces import checkpoint
     from models.faces.network import normalized_detector
     from models.inference.device import select_device, tune_malloc
@@ -97,19 +98,19 @@ def torch_face_detector(path: Path = SHIPPED, device: str = "auto") -> NetworkFa
     def open_engine(side: int) -> Engine:
         return torch_engine(partial(normalized_detector, state, MEAN, STD), chosen, side)
 
-    return NetworkFaceDetector(card, open_engine(card.side), lambda: open_engine(_LARGE * card.side))
+    return NetworkFaceDetector(card, open_engine(card.side), lambda: open_engine(_SECOND_PASS_SCALE * card.side))
 
 
 def has_graphs(path: Path = SHIPPED) -> bool:
-    """Whether ONNX Runtime can compute the detector at `path`."""
+    """Return whether ONNX Runtime can compute the detector at `path`."""
     return all(graph.exists() for graph in _graphs(read_card(path)))
 
 
 def onnx_face_detector(path: Path = SHIPPED, threads: int = 0) -> NetworkFaceDetector:
-    """The detector at `path`, computed by ONNX Runtime. Raises ModelUnavailable, and MissingExtra where that is not installed."""
+    """Open the detector at `path` with ONNX Runtime. Raises ModelUnavailable, and MissingExtra if that is not installed."""
     card = read_card(path)
     state = read_arrays(path, card.weights_digest)
-    # What is between the layers of one page fits the cache of a core; several cores have too little to do with one.
+    # The activations of one page fit the cache of a core; several cores need more than one page to be busy.
     at_once = 1 if threads == 1 else 0
 
     def open_engine(path: Path) -> Engine:
@@ -121,17 +122,17 @@ def onnx_face_detector(path: Path = SHIPPED, threads: int = 0) -> NetworkFaceDet
 
 
 def _graphs(card: FaceCard) -> tuple[Path, Path]:
-    return graph_path(GRAPH, card.side), graph_path(GRAPH, _LARGE * card.side)
+    return graph_path(GRAPH, card.side), graph_path(GRAPH, _SECOND_PASS_SCALE * card.side)
 
 
 def _is_filled(boxes: Floats, sure: Floats) -> bool:
-    """Whether one of the boxes, (N, 4) as shares of the page, with their probabilities, (N,), takes most of the page."""
+    """Return whether a probable box, of (N, 4) as shares of the page, fills most of the page."""
     sides = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0)
-    return bool(((sides >= _FILLS) & (sure >= _SURE)).any())
+    return bool(((sides >= _FILLING_FACE) & (sure >= _FILLING_PROBABILITY)).any())
 
 
 def _fitted(page: Pixels, side: int) -> Pixels:
-    """A page, uint8, (H, W, 3), in the middle of a white square, (side, side, 3)."""
+    """Return a page, uint8, (H, W, 3), resized into the center of a white square, (side, side, 3)."""
     scale = side / max(page.shape[:2])
     height, width = (max(1, round(length * scale)) for length in page.shape[:2])
     small = np.asarray(resized(Image.fromarray(page), (width, height), Image.Resampling.BILINEAR))
@@ -142,7 +143,7 @@ def _fitted(page: Pixels, side: int) -> Pixels:
 
 
 def _faces(page: Pixels, boxes: Floats, sure: Floats) -> list[Face]:
-    """Boxes of the square as faces of the page, largest first."""
+    """Convert boxes of the square to faces of the page, largest first."""
     height, width = page.shape[:2]
     longest = max(height, width)
     faces = []

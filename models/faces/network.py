@@ -1,7 +1,7 @@
-"""A network that marks the faces in a picture: one map of where their middles are, four of how far their edges lie from there.
+"""The face detection network: one map of the centers of faces, four maps of the distances to their edges.
 
-Anchor-free, after CenterNet (Zhou et al., arXiv:1904.07850) for the middles and FCOS (Tian et al., arXiv:1904.01355) for the
-edges; three resolutions are joined from the top down as in feature pyramids (Lin et al., arXiv:1612.03144).
+Anchor-free, after CenterNet (Zhou et al., arXiv:1904.07850) for the centers and FCOS (Tian et al., arXiv:1904.01355) for the
+edges; three resolutions are merged top-down as in feature pyramids (Lin et al., arXiv:1612.03144).
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from models.architectures.fuse_batchnorm import fuse_batchnorms
 from models.faces.decode_boxes import STRIDE
 
 _FINE, _COARSE = 5, 11
-"""Blocks of the backbone after which maps are taken: strides 8 and 16, 40 and 112 channels."""
+"""Blocks of the backbone whose output is used: strides 8 and 16, 40 and 112 channels."""
 
 _CHANNELS = (40, 112)
 _WIDTH = 64
-_MOST = 6.0
-"""Of the logarithm of a distance in strides."""
+_MAX_LOG_DISTANCE = 6.0
+"""Natural logarithm of a distance in strides."""
 
 
 class FaceNet(nn.Module):
-    """Pictures, float, (N, 3, S, S), normalised, to logits, (N, M, M), and distances, (N, 4, M, M); S is 8 M, M a multiple of 4.
+    """Computes logits, (N, M, M), and distances, (N, 4, M, M), from normalized images, (N, 3, S, S); S = 8 M, M a multiple of 4.
 
-    The distances, in pixels, are those from a place's middle to a face's left, top, right and bottom edge.
+    Distances are in pixels, from the center of a cell to the left, top, right and bottom edge of a face.
     """
 
     def __init__(self) -> None:
@@ -51,11 +51,11 @@ class FaceNet(nn.Module):
         for lateral, joined, source in ((self.lateral[1], self.joined[1], coarse), (self.lateral[0], self.joined[0], fine)):
             maps = joined(functional.interpolate(maps, scale_factor=2.0, mode="nearest") + lateral(source))
         out = self.top(maps)
-        return out[:, 0], out[:, 1:].clamp(max=_MOST).exp() * STRIDE
+        return out[:, 0], out[:, 1:].clamp(max=_MAX_LOG_DISTANCE).exp() * STRIDE
 
 
 class NormalizedDetector(nn.Module):
-    """A detector that normalises its pictures itself: uint8, (N, S, S, 3), RGB."""
+    """A detector with its normalization; takes uint8 images, (N, S, S, 3), RGB."""
 
     def __init__(self, network: FaceNet, mean: float, std: float) -> None:
         super().__init__()
@@ -69,12 +69,12 @@ class NormalizedDetector(nn.Module):
 
 
 def normalized_detector(state: Mapping[str, Tensor], mean: float, std: float) -> NormalizedDetector:
-    """A detector for evaluation from its weights. Raises ModelUnavailable for those of another network."""
+    """Build a detector for evaluation from its weights. Raises ModelUnavailable for weights of another network."""
     with torch.device("meta"):
         network = FaceNet()
     try:
         network.load_state_dict(dict(state), assign=True)
     except RuntimeError as error:
-        raise ModelUnavailable("The file holds no face detector: its tensors are not those of the network.") from error
+        raise ModelUnavailable("The file is not a face detector: its tensors are not those of the network.") from error
     fuse_batchnorms(network)
     return NormalizedDetector(network, mean, std)

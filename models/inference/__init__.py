@@ -1,1 +1,1 @@
-"""Running a trained network: engines, devices, classifiers."""
+"""Inference with trained networks: engines, devices, classifiers."""

@@ -1,4 +1,4 @@
-"""Trained networks as classifiers: pictures in, calibrated probabilities and embeddings out. Imports torch only to compute."""
+"""Trained networks as classifiers: calibrated probabilities and embeddings of images. Imports torch only to compute."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class _OnEngine:
-    """What classifiers on any engine say of themselves."""
+    """The properties of a classifier that come from its engine."""
 
     def __init__(self, card: ModelCard, engine: Engine) -> None:
         self.card = card
@@ -53,7 +53,7 @@ class _OnEngine:
 
 
 class TorchClassifier(_OnEngine):
-    """Implements `indexer.ports.models.Classifier` by torch, with batch norms folded; see `engines.pytorch.TorchEngine`."""
+    """Implements `indexer.ports.models.Classifier` with torch and fused batch norms; see `engines.pytorch.TorchEngine`."""
 
     def __init__(
         self,
@@ -78,8 +78,9 @@ class TorchClassifier(_OnEngine):
         threads: int = 0,
         precision: str = "fp32",
     ) -> Self:
-        """The checkpoint at `path` on a device. On a CPU each batch is computed by so many threads (0: as many as there are
-        cores); that holds for all of the process. Raises ModelUnavailable and DeviceUnavailable.
+        """Open the checkpoint at `path` on a device. Raises ModelUnavailable and DeviceUnavailable.
+
+        `threads` compute each batch on a CPU; 0 uses all cores. The number applies to the whole process.
         """
         import torch
 
@@ -98,8 +99,9 @@ class TorchClassifier(_OnEngine):
 
 
 class OnnxClassifier(_OnEngine):
-    """Implements `indexer.ports.models.Classifier` by ONNX Runtime on a CPU: the graph computes the input of the last layer, each
-    image by itself.
+    """Implements `indexer.ports.models.Classifier` with ONNX Runtime on a CPU.
+
+    The graph computes the input of the last layer; numpy computes that layer, image by image.
     """
 
     def __init__(self, card: ModelCard, engine: Engine, state: Mapping[str, Floats]) -> None:
@@ -109,15 +111,15 @@ class OnnxClassifier(_OnEngine):
 
     @classmethod
     def open(cls, path: Path, batch_size: int = 0, threads: int = 0) -> Self:
-        """The checkpoint at `path`, each batch computed by so many threads (0: as many as there are cores).
+        """Open the checkpoint at `path`; `threads` compute each batch, 0 uses all cores.
 
-        Raises ModelUnavailable, also for an architecture that has no graph, and MissingExtra where ONNX Runtime is not installed.
+        Raises ModelUnavailable, also for an architecture without a graph, and MissingExtra if ONNX Runtime is not installed.
         """
         card = read_card(path)
         drawn = find_graph(card.architecture, card.input)
         if drawn is None:
             raise ModelUnavailable(
-                f"ONNX Runtime knows no {card.architecture} for pictures of {card.input.size} pixels: use --engine torch."
+                f"moodex has no ONNX graph of {card.architecture} for images of {card.input.size} pixels: use --engine torch."
             )
         state = read_arrays(path, card.weights_digest)
         _check(card, drawn, state)
@@ -137,7 +139,7 @@ class OnnxClassifier(_OnEngine):
 
 
 def _check(card: ModelCard, graph: Graph, state: Mapping[str, Floats]) -> None:
-    """Whether card, graph and weights speak of one network, as `models.checkpoint.check` does for torch."""
+    """Check that card, graph and weights match, as `models.checkpoint.check` does for torch."""
     if (card.embedding_size, card.spaces) != (graph.embedding_size, graph.spaces):
         raise ModelUnavailable(f"The card of {card.name!r} describes other embeddings than {card.architecture} makes.")
     for name, shape in (("classifier.weight", (len(card.labels), graph.reads)), ("classifier.bias", (len(card.labels),))):
@@ -147,7 +149,7 @@ def _check(card: ModelCard, graph: Graph, state: Mapping[str, Floats]) -> None:
         for name in (f"{style_baseline.WORD}.looks", f"{style_baseline.WORD}.feels"):
             if name not in state or state[name].shape != (style_baseline.GROUPS, card.embedding_size // 2):
                 raise ModelUnavailable(
-                    f"The model {card.name!r} does not say what is usual: {name} is missing or of another shape."
+                    f"The model {card.name!r} lacks its style baseline: {name} is missing or of another shape."
                 )
     for name, values in state.items():
         if not np.isfinite(values).all():

@@ -1,6 +1,4 @@
-"""A classifier and a detector of faces that are opened when the first picture comes: a run that finds nothing new never waits for
-torch.
-"""
+"""Classifier and face detector that are opened for the first image, so that a run without new files never imports torch."""
 
 from __future__ import annotations
 
@@ -20,7 +18,7 @@ T = TypeVar("T")
 
 
 class Lazy(Generic[T]):
-    """What a function returns, which is called when that is first needed, by whichever thread needs it."""
+    """The result of a function, which is called once, by the first thread that needs it."""
 
     def __init__(self, open_it: Callable[[], T]) -> None:
         self._open = open_it
@@ -34,29 +32,29 @@ class Lazy(Generic[T]):
         return self._opened
 
     def begin(self) -> None:
-        """Call the function now, beside whatever else happens. What it raises is left to be raised where the result is needed."""
+        """Call the function now, in a thread. What it raises is raised again by the first use of the result."""
 
         def attempt() -> None:
             with suppress(Exception):
                 self()
 
-        # No daemon: at the end of the program it could be within a library that does not bear being stopped.
+        # Not a daemon: some libraries crash if the program ends while they are being loaded.
         Thread(target=attempt).start()
 
     def peek(self) -> T | None:
-        """The same if it was needed before."""
+        """Return the result if there is one."""
         return self._opened
 
 
 class LazyClassifier:
-    """Implements `indexer.ports.models.Classifier`. Its device and engine are "none" until they were needed."""
+    """Implements `indexer.ports.models.Classifier`. Device and engine are "none" until it is opened."""
 
     def __init__(self, card: ModelCard, open_classifier: Callable[[], Classifier]) -> None:
         self.card = card
         self._opened = Lazy(open_classifier)
 
     def begin(self) -> None:
-        """Open it now, beside whatever else happens."""
+        """Open the classifier now, in a thread."""
         self._opened.begin()
 
     @property

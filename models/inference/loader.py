@@ -1,4 +1,4 @@
-"""Opens models the way the machine runs them best, or as it was asked for."""
+"""Opens models with the engine that is fastest on this machine, or with the one that the user chose."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ if TYPE_CHECKING:
     from indexer.ports.models import Classifier, FaceDetector
 
 _GPUS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
-"""What Linux has where there is a GPU of NVIDIA's, one of Windows', or one of AMD's."""
+"""Devices of a GPU on Linux: NVIDIA, Windows (WSL), AMD."""
 
 
 @dataclass(frozen=True, slots=True)
 class ComputeOptions:
-    """How to compute: `engine` is "auto", "torch" or "onnx", `precision` "fp32", "bf16" or "fp16"; `batch_size` and `threads`
-    (of a CPU, for each batch) of 0 mean as suits. `few` says that it is about a picture or two: starting fast counts.
+    """How to compute.
+
+    - `engine`: "auto", "torch" or "onnx"; `precision`: "fp32", "bf16" or "fp16".
+    - `batch_size`, and `threads` of the CPU per batch: 0 chooses a number.
+    - `few`: only an image or two will be classified, so a fast start counts.
     """
 
     device: str = "auto"
@@ -35,7 +38,7 @@ class ComputeOptions:
 
 
 def open_classifier(path: Path, how: ComputeOptions) -> Classifier:
-    """The checkpoint at `path`. Raises ModelUnavailable, DeviceUnavailable, MissingExtra and UsageError."""
+    """Open the checkpoint at `path`. Raises ModelUnavailable, DeviceUnavailable, MissingExtra and UsageError."""
     from models.inference.classifier import OnnxClassifier, TorchClassifier
 
     card = read_card(path)
@@ -45,7 +48,7 @@ def open_classifier(path: Path, how: ComputeOptions) -> Classifier:
 
 
 def open_face_detector(how: ComputeOptions) -> FaceDetector:
-    """The shipped detector of faces, which is small, and always computed in full precision. Raises as `open_classifier` does."""
+    """Open the shipped face detector, always in full precision. Raises as `open_classifier` does."""
     from models.faces.detector import has_graphs, onnx_face_detector, torch_face_detector
 
     if _by_onnx(replace(how, precision="fp32"), has_graphs()):
@@ -54,7 +57,7 @@ def open_face_detector(how: ComputeOptions) -> FaceDetector:
 
 
 def _by_onnx(how: ComputeOptions, drawn: bool) -> bool:
-    """Whether ONNX Runtime is to compute a network, of which there is a graph or not."""
+    """Return whether to use ONNX Runtime; `drawn` says whether there is a graph of the network."""
     able = how.device in ("auto", "cpu") and not how.require_gpu and how.precision == "fp32"
     if how.engine == "onnx" and not able:
         raise UsageError(
@@ -67,5 +70,5 @@ def _by_onnx(how: ComputeOptions, drawn: bool) -> bool:
 
 
 def _may_have_gpu() -> bool:
-    """Whether torch should be asked, which takes seconds, for a GPU."""
+    """Return whether to ask torch for a GPU, which takes seconds."""
     return sys.platform != "linux" or any(Path(device).exists() for device in _GPUS)

@@ -1,4 +1,4 @@
-"""A checkpoint as one torch module that needs nothing else."""
+"""Checkpoints as torch modules for inference."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from models.architectures.registry import architecture
 
 
 def build_inference_module(card: ModelCard, state: Mapping[str, Tensor]) -> NormalizedClassifier:
-    """A checkpoint's network for evaluation, on the CPU, with what can be merged merged."""
+    """Build the network of a checkpoint for evaluation, on the CPU, with fused batch norms."""
     with torch.device("meta"):
         network = architecture(card.architecture).build(len(card.labels), card.input.size)
     network.load_state_dict(dict(state), assign=True)

@@ -1,1 +1,1 @@
-"""Learning from the few pictures that a person has labelled, on stored embeddings."""
+"""Teaching: learning from the labels of a user, on stored embeddings."""

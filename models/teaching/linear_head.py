@@ -1,4 +1,4 @@
-"""A model's last layer on its own: stored embeddings in, probabilities out, refitted in a moment."""
+"""The last layer of a model by itself: computes probabilities from stored embeddings, and is refitted in seconds."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _STEPS = 60
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """N embeddings with what they feel.
+    """N embeddings with their targets.
 
-    `vectors` is float32, (N, D), as a head reads them; `targets` float32, (N, labels), rows sum to 1.
+    `vectors` is float32, (N, D), as a head reads them; `targets` is float32, (N, labels), rows sum to 1.
     """
 
     vectors: Tensor
@@ -34,7 +34,7 @@ class Examples:
         return len(self.vectors)
 
     def take(self, rows: npt.ArrayLike) -> Examples:
-        """The examples of some rows."""
+        """Return the examples of some rows."""
         chosen = torch.as_tensor(np.asarray(rows, dtype=np.int64))
         return Examples(self.vectors[chosen], self.targets[chosen])
 
@@ -48,23 +48,23 @@ class Head:
     bias: Tensor
 
     def logits(self, vectors: Floats) -> Floats:
-        """float32, (N, labels), of embeddings as they are read, (N, D)."""
+        """Return logits, float32, (N, labels), of embeddings as a head reads them, (N, D)."""
         with torch.inference_mode():
             found: Floats = functional.linear(torch.from_numpy(vectors), self.matrix, self.bias).numpy()
         return found
 
     def probabilities(self, vectors: Floats) -> Floats:
-        """float32, (N, labels), rows sum to 1, of embeddings as they are read, (N, D)."""
+        """Return probabilities, float32, (N, labels), rows sum to 1, of embeddings as a head reads them, (N, D)."""
         with torch.inference_mode():
             found: Floats = functional.linear(torch.from_numpy(vectors), self.matrix, self.bias).softmax(dim=1).numpy()
         return found
 
     def with_temperature(self, temperature: float) -> Head:
-        """The same with logits divided by a temperature."""
+        """Return a head whose logits are divided by a temperature."""
         return replace(self, matrix=self.matrix / temperature, bias=self.bias / temperature)
 
     def with_labels(self, labels: Sequence[str]) -> Head:
-        """The same with more labels, which it never says: they start from nothing, at the bias of the least sure one."""
+        """Return a head with more labels, whose weights are 0 and whose bias is the lowest one."""
         new = [label for label in labels if label not in self.labels]
         matrix = torch.cat([self.matrix, torch.zeros(len(new), self.matrix.shape[1])])
         bias = torch.cat([self.bias, self.bias.min().expand(len(new))])
@@ -73,29 +73,33 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class RefitSettings:
-    """How a head is refitted: `share` of the loss is on the new examples, the rest on those remembered; `anchor` times the
-    squared distance from the old head is added.
+    """How a head is refitted.
+
+    - `new_weight`: share of the loss on the new examples, 0-1; the rest is on the replay set.
+    - `anchor`: factor of the squared distance from the old head, which is added to the loss.
     """
 
-    share: float
+    new_weight: float
     anchor: float
 
 
-def refit(old: Head, new: Examples, remembered: Examples, pull: RefitSettings) -> Head:
-    """The head that does best on new examples and remembered ones and is not far from the old one. Deterministic.
+def refit(old: Head, new: Examples, replay: Examples, settings: RefitSettings) -> Head:
+    """Fit a head to new examples and a replay set, close to the old head. Deterministic.
 
-    Cross-entropy with a quadratic pull towards the old weights (as L2-SP, Li et al., arXiv:1802.01483), which has one optimum;
-    L-BFGS finds it.
+    The loss is cross-entropy with a quadratic penalty on the distance from the old weights (L2-SP, Li et al., arXiv:1802.01483).
+    It is convex; L-BFGS minimizes it.
     """
     matrix, bias = (part.clone().requires_grad_(True) for part in (old.matrix, old.bias))
-    optimiser = torch.optim.LBFGS([matrix, bias], max_iter=_STEPS, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS([matrix, bias], max_iter=_STEPS, line_search_fn="strong_wolfe")
     parts = [
-        (examples, share) for examples, share in ((new, pull.share), (remembered, 1 - pull.share)) if len(examples) and share
+        (examples, share)
+        for examples, share in ((new, settings.new_weight), (replay, 1 - settings.new_weight))
+        if len(examples) and share
     ]
 
     def loss() -> Tensor:
-        optimiser.zero_grad()
-        total = pull.anchor * ((matrix - old.matrix).square().sum() + (bias - old.bias).square().sum())
+        optimizer.zero_grad()
+        total = settings.anchor * ((matrix - old.matrix).square().sum() + (bias - old.bias).square().sum())
         for examples, share in parts:
             logits = functional.linear(examples.vectors, matrix, bias)
             total = total + share * functional.cross_entropy(logits, examples.targets)
@@ -103,13 +107,13 @@ def refit(old: Head, new: Examples, remembered: Examples, pull: RefitSettings) -
         return total
 
     with one_thread():
-        optimiser.step(loss)  # type: ignore[no-untyped-call]
+        optimizer.step(loss)  # type: ignore[no-untyped-call]
     return Head(old.labels, matrix.detach(), bias.detach())
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """For much work in small pieces: threads that wait for each other take ten times as long where others use the cores."""
+    """Compute in one thread: for many small products, threads that wait for each other are ten times slower on a busy machine."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

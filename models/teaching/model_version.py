@@ -1,12 +1,13 @@
-"""A new version of a model: the same network with a last layer that has learned from a person's labels."""
+"""Model versions: the same network with a last layer that was refitted to the labels of a user."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -15,8 +16,7 @@ from indexer.domain.errors import ModelUnavailable, UsageError
 from indexer.domain.models import ModelCard
 from models import checkpoint
 from models.model_card import read_card
-from models.style_baseline import StyleBaseline, fit_baseline
-from models.style_baseline import load_baseline as stored_usual
+from models.style_baseline import StyleBaseline, fit_baseline, load_baseline
 from models.teaching.fit import FitResult, teach
 from models.teaching.linear_head import Examples, Head, RefitSettings, refit
 from models.teaching.replay import (
@@ -34,29 +34,58 @@ if TYPE_CHECKING:
     from indexer.domain.types import Floats, Halves
     from models.model_registry import FolderModelRegistry
 
-_FIRST_PULL = RefitSettings(share=1.0, anchor=1e-4)
+_INITIAL_REFIT = RefitSettings(new_weight=1.0, anchor=1e-4)
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingScorer:
-    """What answers for a model from stored embeddings: its last layer, and what is usual if it reads beside that."""
+    """Computes the predictions of a model from stored embeddings: its last layer, and its style baseline if it has one."""
 
     card: ModelCard
     head: Head
     usual: StyleBaseline | None
 
     def score(self, embeddings: Halves) -> Floats:
-        """What the model says of stored embeddings, float16, (N, embedding size): float32, (N, labels)."""
+        """Return probabilities, float32, (N, labels), of stored embeddings, float16, (N, embedding size)."""
         return self.head.probabilities(classifier_input(self.card, embeddings, self.usual))
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """What teaching came to. `new` answers for the new version; None where the old one stays, perhaps as it is `already` that."""
+    """The outcome of teaching.
+
+    - `new`: scores with the new version; None if the model in use stays.
+    - `already`: the model in use is that version already.
+    """
 
     taught: FitResult
     new: EmbeddingScorer | None
     already: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BaseModel:
+    """The model that is taught: the first of a line of versions, of which `in_use` is the latest. `state` has its replay set."""
+
+    name: str
+    card: ModelCard
+    state: Mapping[str, Tensor]
+    in_use: str
+    in_use_card: ModelCard
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether no version was taught from it yet."""
+        return self.name == self.in_use
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A refitted last layer, and the style baseline that it subtracts, if any."""
+
+    fit: FitResult
+    head: Head
+    baseline: StyleBaseline | None
 
 
 def learn(
@@ -67,59 +96,34 @@ def learn(
     taken: Collection[str],
     check_stop: Callable[[], None],
 ) -> Version:
-    """Teach the model in use and write the new version beside the user's other models: under a number that is not among the
-    `taken` names, where it gets no `name`. `check_stop` is called now and then, and may raise.
+    """Teach the model in use, and save the new version among the user's models.
 
-    A version that was taught before is not taught on: its first model is, from all labels there are, so that a label that was
-    taken back leaves no trace. It is compared with that model, too, for the version in use has seen some of the labels. Raises
-    ModelUnavailable where that model has gone or changed, UsageError for a name that cannot be one or labels from which nothing
-    can be told.
+    The base of the model in use is taught on all labels, so that a removed label leaves no trace, and the new version is
+    compared with that base: the version in use has seen some of the labels.
+
+    - `name`: name of the version; None numbers it, and avoids the `taken` names.
+    - `check_stop`: called between steps; may raise.
+
+    Raises ModelUnavailable if the base is missing or has changed, and UsageError for an invalid name or for labels that are not
+    enough to learn from.
     """
-    card = read_card(registry.find(in_use))
-    first = str(card.about.get("taught", {}).get("from", in_use))
-    base, stored = checkpoint.load_all(registry.find(first))
-    if not base.backbone_digest:
-        raise ModelUnavailable(f"The card of {first!r} is an older moodex's; train the model again, or teach another.")
-    if base.embedder_key != card.embedder_key:
-        raise ModelUnavailable(f"The model {first!r}, which {in_use!r} was taught from, is another one now.")
-    target = registry.place(name or _free_name({*taken, *(model.name for model in registry)}, first))
-    remembered = replay_examples(base, stored) or _sampled(base, card, lesson)
-    old = extract_head(base, stored) if reads_stored(base) else _from_nothing(base, remembered)
-    usual = fit_baseline(base, lesson.sample_vectors) if base.spaces else None
-    vectors = classifier_input(base, lesson.vectors)
-    readings = [vectors] if usual is None else [vectors, classifier_input(base, lesson.vectors, usual)]
-    said = lesson.said_before if in_use == first else [old.labels[best] for best in old.logits(vectors).argmax(axis=1)]
-    taught = teach(old, readings, lesson.labels, remembered, said, check_stop)
-    if taught.head is None:
-        return Version(taught, None)
-    usual = usual if taught.reading else None
-    about = {
-        **base.about,
-        "taught": {
-            "from": first,
-            "before": in_use,
-            "labels": dict(sorted(Counter(lesson.labels).items())),
-            "balanced_accuracy_before": round(taught.before, 4),
-            "balanced_accuracy_after": round(taught.after, 4),
-            "tested": taught.tested,
-            "beside_what_is_usual": usual is not None,
-            "share": taught.pull.share,
-            "anchor": taught.pull.anchor,
-        },
-    }
-    kind = taught_architecture(base, usual)
-    new = replace(base, name=target.stem, architecture=kind, labels=taught.head.labels, about=about)
-    path = checkpoint.save(target.parent, new, replace_head(stored, taught.head, usual))
-    if read_card(path).key == card.key:
+    base = _find_base(registry, in_use)
+    target = registry.place(name or _free_name({*taken, *(model.name for model in registry)}, base.name))
+    baseline = fit_baseline(base.card, lesson.sample_vectors) if base.card.spaces else None
+    fit = _fit(base, lesson, baseline, check_stop)
+    if fit.head is None:
+        return Version(fit, None)
+    path = _save(base, Candidate(fit, fit.head, baseline if fit.reading else None), lesson.labels, target)
+    if read_card(path).key == base.in_use_card.key:
         registry.remove(target.stem)
-        return Version(taught, None, already=True)
-    return Version(taught, _answering(*checkpoint.load(path)))
+        return Version(fit, None, already=True)
+    return Version(fit, _scorer(*checkpoint.load(path)))
 
 
 def earlier(registry: FolderModelRegistry, in_use: str) -> tuple[str, EmbeddingScorer | None]:
-    """The model that was in use before a version was taught: its name, and what answers for it if it reads what is stored.
+    """Return the name of the model before a version was taught, and its scorer if it reads stored embeddings.
 
-    Raises UsageError for a model that was not taught, ModelUnavailable where the earlier one has gone.
+    Raises UsageError for a model that was not taught, ModelUnavailable if the earlier model is missing.
     """
     taught = read_card(registry.find(in_use)).about.get("taught")
     if taught is None:
@@ -128,31 +132,81 @@ def earlier(registry: FolderModelRegistry, in_use: str) -> tuple[str, EmbeddingS
     try:
         card, state = checkpoint.load(registry.find(name))
     except ModelUnavailable as error:
-        raise ModelUnavailable(f"There is no way back to {name!r}. {error} Choose another: moodex models default NAME") from error
-    return name, _answering(card, state) if reads_stored(card) else None
+        raise ModelUnavailable(
+            f"Cannot return to the model {name!r}. {error} Choose another: moodex models default NAME"
+        ) from error
+    return name, _scorer(card, state) if reads_stored(card) else None
 
 
-def _answering(card: ModelCard, state: Mapping[str, Tensor]) -> EmbeddingScorer:
-    return EmbeddingScorer(
-        card, extract_head(card, state), stored_usual({name: values.numpy() for name, values in state.items()})
+def _find_base(registry: FolderModelRegistry, in_use: str) -> BaseModel:
+    in_use_card = read_card(registry.find(in_use))
+    name = str(in_use_card.about.get("taught", {}).get("from", in_use))
+    card, state = checkpoint.load_all(registry.find(name))
+    if not card.backbone_digest:
+        raise ModelUnavailable(f"The card of {name!r} is from an older moodex; train the model again, or teach another.")
+    if card.embedder_key != in_use_card.embedder_key:
+        raise ModelUnavailable(f"The model {name!r}, from which {in_use!r} was taught, has changed since.")
+    return BaseModel(name, card, state, in_use, in_use_card)
+
+
+def _fit(base: BaseModel, lesson: TeachingSet, baseline: StyleBaseline | None, check_stop: Callable[[], None]) -> FitResult:
+    """Refit the last layer, on the plain embeddings and, if there is a baseline, on those without it."""
+    replay = replay_examples(base.card, base.state) or _library_sample(base, lesson)
+    head = extract_head(base.card, base.state) if reads_stored(base.card) else _approximate_head(base.card, replay)
+    plain = classifier_input(base.card, lesson.vectors)
+    readings = [plain] if baseline is None else [plain, classifier_input(base.card, lesson.vectors, baseline)]
+    predicted = lesson.said_before if base.is_in_use else [head.labels[best] for best in head.logits(plain).argmax(axis=1)]
+    return teach(head, readings, lesson.labels, replay, predicted, check_stop)
+
+
+def _save(base: BaseModel, candidate: Candidate, labels: Sequence[str], target: Path) -> Path:
+    card = replace(
+        base.card,
+        name=target.stem,
+        architecture=taught_architecture(base.card, candidate.baseline),
+        labels=candidate.head.labels,
+        about={**base.card.about, "taught": _provenance(base, candidate, labels)},
     )
+    return checkpoint.save(target.parent, card, replace_head(base.state, candidate.head, candidate.baseline))
 
 
-def _sampled(base: ModelCard, card: ModelCard, lesson: TeachingSet) -> Examples:
-    """For a model without memory: what it says of some of the library's pictures."""
-    if card.labels != base.labels:
-        raise ModelUnavailable(f"The model {base.name!r} remembers nothing of its training; make it the default, and teach that.")
-    some = slice(None, None, max(1, len(lesson.sample_vectors) // SIZE))
-    vectors = classifier_input(base, lesson.sample_vectors[some])
-    return Examples(torch.from_numpy(vectors), torch.from_numpy(lesson.sample_probabilities[some].copy()))
+def _provenance(base: BaseModel, candidate: Candidate, labels: Sequence[str]) -> dict[str, Any]:
+    fit = candidate.fit
+    return {
+        "from": base.name,
+        "before": base.in_use,
+        "labels": dict(sorted(Counter(labels).items())),
+        "balanced_accuracy_before": round(fit.before, 4),
+        "balanced_accuracy_after": round(fit.after, 4),
+        "tested": fit.tested,
+        "beside_what_is_usual": candidate.baseline is not None,
+        "share": fit.settings.new_weight,
+        "anchor": fit.settings.anchor,
+    }
 
 
-def _from_nothing(base: ModelCard, remembered: Examples) -> Head:
-    """A last layer on unit vectors for a model whose own reads others: it says of what is remembered what the model says."""
-    labels, size = len(base.labels), remembered.vectors.shape[1]
-    nothing = Head(base.labels, torch.zeros(labels, size), torch.zeros(labels))
-    return refit(nothing, remembered, remembered.take([]), _FIRST_PULL)
+def _scorer(card: ModelCard, state: Mapping[str, Tensor]) -> EmbeddingScorer:
+    baseline = load_baseline({name: values.numpy() for name, values in state.items()})
+    return EmbeddingScorer(card, extract_head(card, state), baseline)
 
 
-def _free_name(taken: Collection[str], first: str) -> str:
-    return next(name for name in (f"{first}-taught-{number}" for number in count(1)) if name not in taken)
+def _library_sample(base: BaseModel, lesson: TeachingSet) -> Examples:
+    """Replace a missing replay set by what the model predicts for a sample of the library."""
+    if base.in_use_card.labels != base.card.labels:
+        raise ModelUnavailable(
+            f"The model {base.card.name!r} has no replay set of its training; make it the default, and teach that."
+        )
+    sample = slice(None, None, max(1, len(lesson.sample_vectors) // SIZE))
+    vectors = classifier_input(base.card, lesson.sample_vectors[sample])
+    return Examples(torch.from_numpy(vectors), torch.from_numpy(lesson.sample_probabilities[sample].copy()))
+
+
+def _approximate_head(card: ModelCard, replay: Examples) -> Head:
+    """Fit a last layer on unit vectors, for a model that reads features, to its predictions for the replay set."""
+    labels, size = len(card.labels), replay.vectors.shape[1]
+    empty = Head(card.labels, torch.zeros(labels, size), torch.zeros(labels))
+    return refit(empty, replay, replay.take([]), _INITIAL_REFIT)
+
+
+def _free_name(taken: Collection[str], base: str) -> str:
+    return next(name for name in (f"{base}-taught-{number}" for number in count(1)) if name not in taken)

@@ -1,4 +1,4 @@
-"""What a trained model keeps of the pictures it learned from, so that teaching it something new does not make it forget them."""
+"""Replay sets: embeddings of training images in a checkpoint, so that teaching does not make a model forget them."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from models.style_baseline import StyleBaseline
 
 SIZE = 2000
-"""Embeddings that are kept: with 256 numbers each a megabyte."""
+"""Embeddings in a replay set: 1 MB at 256 numbers each."""
 
 
 def build_replay_set(vectors: Floats, labels: Ids) -> dict[str, Tensor]:
-    """Tensors for a checkpoint: embeddings, (N, embedding size), as float16, with their label numbers, (N,)."""
+    """Return tensors for a checkpoint: embeddings, (N, embedding size), as float16, and their label numbers, (N,)."""
     return {f"{MEMORY}vectors": torch.from_numpy(vectors).half(), f"{MEMORY}labels": torch.from_numpy(labels).to(torch.uint8)}
 
 
 def replay_examples(card: ModelCard, state: Mapping[str, Tensor]) -> Examples | None:
-    """What a checkpoint remembers; None for one that remembers nothing."""
+    """Read the replay set of a checkpoint; None if it has none."""
     if f"{MEMORY}labels" not in state:
         return None
     labels = state[f"{MEMORY}labels"].numpy().astype(np.int64)
@@ -41,21 +41,20 @@ def replay_examples(card: ModelCard, state: Mapping[str, Tensor]) -> Examples | 
 
 
 def reads_stored(card: ModelCard) -> bool:
-    """Whether a model's classifier reads embeddings as they are stored."""
-    return bool(architecture(card.architecture).words & {"unit", "spaces"})
+    """Return whether the classifier of a model reads embeddings as they are stored."""
+    return bool(architecture(card.architecture).modifiers & {"unit", "spaces"})
 
 
 def taught_architecture(card: ModelCard, usual: StyleBaseline | None = None) -> str:
-    """The architecture of a model once it was taught: its classifier reads all of the stored embedding, and perhaps beside what
-    is usual.
-    """
+    """Return the architecture of a taught model: its classifier reads the whole embedding, perhaps minus a style baseline."""
     words = ("whole" if card.spaces else "unit", *([] if usual is None else [WORD]))
     return architecture("+".join([card.architecture, *words])).name
 
 
 def classifier_input(card: ModelCard, embeddings: Floats | Halves, usual: StyleBaseline | None = None) -> Floats:
-    """Stored embeddings, (N, embedding size), as a taught classifier reads them, by themselves or beside what is usual: float32,
-    (N, embedding size).
+    """Return stored embeddings, (N, embedding size), as a taught classifier reads them: float32, (N, embedding size).
+
+    `usual` is a style baseline, which is subtracted from the expression part.
     """
     read = embeddings.astype(np.float32)
     if usual is not None:
@@ -66,13 +65,13 @@ def classifier_input(card: ModelCard, embeddings: Floats | Halves, usual: StyleB
 
 
 def extract_head(card: ModelCard, state: Mapping[str, Tensor]) -> Head:
-    """The last layer of a checkpoint that `reads_stored`, as one that reads all of the embedding."""
+    """Return the last layer of a checkpoint that `reads_stored`, as one that reads the whole embedding."""
     matrix = state["classifier.weight"].float() * EMBEDDING_LENGTH
     unread = card.embedding_size - matrix.shape[1]
     return Head(card.labels, torch.nn.functional.pad(matrix, (0, unread)), state["classifier.bias"].float())
 
 
 def replace_head(state: Mapping[str, Tensor], head: Head, usual: StyleBaseline | None = None) -> dict[str, Tensor]:
-    """A checkpoint's weights with another last layer, which reads all of the embedding, perhaps beside what is usual."""
-    known = {} if usual is None else {name: torch.from_numpy(values) for name, values in usual.state().items()}
-    return {**state, **known, "classifier.weight": head.matrix / EMBEDDING_LENGTH, "classifier.bias": head.bias}
+    """Return the weights of a checkpoint with another last layer, which reads the whole embedding minus the baseline, if any."""
+    baseline = {} if usual is None else {name: torch.from_numpy(values) for name, values in usual.state().items()}
+    return {**state, **baseline, "classifier.weight": head.matrix / EMBEDDING_LENGTH, "classifier.bias": head.bias}

@@ -1,4 +1,4 @@
-"""After the training: the space in which characters are told apart, fitted to the same pictures."""
+"""Fitting of the appearance part of the embedding, after the training, to the same images."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from models.architectures.registry import Architecture
 from models.training.augment import Augment
 from models.training.dataset import LabeledImages
 
-_PICTURES = 6000
+_MAX_IMAGES = 6000
 _STRENGTH = 0.4
-_VIEWS = ("as it is", "moved", "copied")
-_AT_ONCE = 64
+_VIEWS = ("original", "moved", "copied")
+_BATCH_SIZE = 64
 
 
 @torch.no_grad()
-def fit_look(network: Network, pictures: LabeledImages, kind: Architecture, device: torch.device, seed: int) -> None:
-    """Fit the look of a network (in evaluation mode, on the device) that has one; nothing to do for others.
+def fit_appearance(network: Network, images: LabeledImages, kind: Architecture, device: torch.device, seed: int) -> None:
+    """Fit the appearance projection of a network in evaluation mode, on its device; do nothing if it has none.
 
-    Whole characters are drawn at random until some thousands of pictures are together, each as it is, slightly moved, and badly
-    copied: a character's pictures then differ by what it feels, where it stands and how often it was saved, which is what must
-    not matter. A picture whose character nobody named is its own.
+    Draws whole characters at random, up to a few thousand images, and takes each image as it is, moved, and as a bad copy. The
+    images of a character then differ in expression, position and quality, which the projection learns to ignore. An image
+    without a character is a character of its own.
     """
     if network.look is None:
         return
     characters = np.unique(
-        [f"{file.source.name}/{file.character}" if file.character else f"{row}" for row, file in enumerate(pictures.files)],
+        [f"{file.source.name}/{file.character}" if file.character else f"{row}" for row, file in enumerate(images.files)],
         return_inverse=True,
     )[1]
     order = np.random.default_rng(seed).permutation(characters.max() + 1)[characters]
-    rows = np.argsort(order, kind="stable")[:_PICTURES]
-    chosen = pictures.take(rows)
+    rows = np.argsort(order, kind="stable")[:_MAX_IMAGES]
+    chosen = images.take(rows)
     views = [
         network.look.coarse(network.early(x.to(device=device, memory_format=torch.channels_last))).float().cpu()
         for view in _VIEWS
@@ -45,9 +45,9 @@ def fit_look(network: Network, pictures: LabeledImages, kind: Architecture, devi
     network.look.to(device)
 
 
-def _batches(pictures: LabeledImages, view: str, kind: Architecture, seed: int) -> Iterator[Tensor]:
-    for start in range(0, len(pictures), _AT_ONCE):
-        given = torch.from_numpy(pictures.pixels[start : start + _AT_ONCE])
+def _batches(images: LabeledImages, view: str, kind: Architecture, seed: int) -> Iterator[Tensor]:
+    for start in range(0, len(images), _BATCH_SIZE):
+        given = torch.from_numpy(images.pixels[start : start + _BATCH_SIZE])
         augment = Augment(seed + start, _STRENGTH)
         ways = {"moved": augment.moved, "copied": augment.copied}
         x = ways[view](given) if view in ways else given.permute(0, 3, 1, 2).float() / 255

@@ -1,7 +1,7 @@
-"""Makes one drawing look like many artists': a batch of pictures in, the same faces otherwise drawn out.
+"""Style augmentation: makes one drawing look as if many artists had drawn it.
 
-Everything works on whole batches, float, (N, 3, H, W), 0-1, each picture with its own chances. The order is that of making a
-picture: background, placement on the page, medium and colours, then the losses of copying.
+Everything works on whole batches, float, (N, 3, H, W), 0-1, with separate random choices per image. The order is that of making
+a drawing: background, placement on the page, medium and colors, then the losses of copying.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ _FROM_YIQ = torch.linalg.inv(_TO_YIQ)
 
 
 class Augment:
-    """Random changes that keep a face's emotion. `strength` scales how far placement and colours go; 0 changes nothing."""
+    """Random changes that keep the emotion of a face. `strength` scales placement and colors; 0 changes nothing."""
 
     def __init__(self, seed: int, strength: float = 1.0) -> None:
         self._random = torch.Generator().manual_seed(seed)
         self._strength = strength
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """Pictures as uint8, (N, H, W, 3), to float, (N, 3, H, W), 0-1."""
+        """Augment images, uint8, (N, H, W, 3): float, (N, 3, H, W), 0-1."""
         x = pixels.permute(0, 3, 1, 2).float() / 255
         if self._strength == 0:
             return x
         x = self._place(*self._background(x))
         x = self._some(0.10, x, self._line_art)
-        x = self._colours(x)
-        x = self._some(0.10, x, _greyed)
+        x = self._colors(x)
+        x = self._some(0.10, x, _grayed)
         x = self._some(0.05, x, lambda part: 1 - part)
         x = self._some(0.08, x, self._posterise)
         x = self._some(0.15, x, self._erase)
@@ -49,12 +49,12 @@ class Augment:
         return x.clamp_(0, 1)
 
     def moved(self, pixels: Tensor) -> Tensor:
-        """The same pictures, as uint8, (N, H, W, 3), only placed otherwise on white: float, (N, 3, H, W), 0-1."""
+        """Move images, uint8, (N, H, W, 3), on a white page: float, (N, 3, H, W), 0-1."""
         x = pixels.permute(0, 3, 1, 2).float() / 255
         return self._place(x, torch.ones(len(x), 3, 1, 1))
 
     def copied(self, pixels: Tensor) -> Tensor:
-        """The same pictures, as uint8, (N, H, W, 3), as bad copies: made smaller and larger again, and through JPEG."""
+        """Make bad copies of images, uint8, (N, H, W, 3): smaller and larger again, and JPEG; float, (N, 3, H, W), 0-1."""
         x = pixels.permute(0, 3, 1, 2).float() / 255
         side = int(x.shape[2] * float(self._uniform(0.4, 0.9, 1)))
         small = functional.interpolate(x, size=(side, side), mode="bilinear", antialias=True)
@@ -63,29 +63,29 @@ class Augment:
     def _uniform(self, low: float, high: float, *shape: int) -> Tensor:
         return torch.rand(*shape, generator=self._random) * (high - low) + low
 
-    def _some(self, chance: float, x: Tensor, change: _Change) -> Tensor:
-        """Change each picture with a chance."""
-        rows = (self._uniform(0, 1, len(x)) < chance).nonzero().squeeze(1)
+    def _some(self, probability: float, x: Tensor, change: _Change) -> Tensor:
+        """Change each image with a probability."""
+        rows = (self._uniform(0, 1, len(x)) < probability).nonzero().squeeze(1)
         if len(rows):
             x[rows] = change(x[rows])
         return x
 
     def _background(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Repaint the white around most figures, and say which colour the page has now, (N, 3, 1, 1).
+        """Repaint the white background of half the images; return them, and the color of each page, (N, 3, 1, 1).
 
-        White counts as page where a straight way to an edge is white: teeth and eyes stay white.
+        A white pixel is background if all pixels between it and an edge are white, so teeth and eyes stay white.
         """
         white = (x.amin(dim=1, keepdim=True) > _WHITE).to(torch.uint8)
         page = torch.zeros_like(white)
         for side in (2, 3):
             page |= white.cumprod(side).to(torch.uint8)
             page |= white.flip(side).cumprod(side).to(torch.uint8).flip(side)
-        colours = torch.where(self._uniform(0, 1, len(x), 1, 1, 1) < 0.5, self._uniform(0, 1, len(x), 3, 1, 1), torch.ones(1))
-        painted = torch.where(page.bool(), colours, x)
+        colors = torch.where(self._uniform(0, 1, len(x), 1, 1, 1) < 0.5, self._uniform(0, 1, len(x), 3, 1, 1), torch.ones(1))
+        painted = torch.where(page.bool(), colors, x)
         return painted, painted[:, :, :1, :1]
 
     def _place(self, x: Tensor, page: Tensor) -> Tensor:
-        """Flip, turn, scale, stretch, slant and shift; what comes into view has the page's colour."""
+        """Flip, rotate, scale, stretch, slant and shift; new pixels have the color of the page."""
         count, far = len(x), self._strength
         flip = torch.where(self._uniform(0, 1, count) < 0.5, -1.0, 1.0)
         angle = self._uniform(-1, 1, count) ** 3 * far * math.radians(30)
@@ -101,8 +101,8 @@ class Augment:
         grid = functional.affine_grid(torch.stack(rows, dim=1), list(x.shape), align_corners=False)
         return functional.grid_sample(x - page, grid, padding_mode="zeros", align_corners=False) + page
 
-    def _colours(self, x: Tensor) -> Tensor:
-        """Turn hue, scale saturation, contrast and brightness, and bend the tones. Hue and saturation act in YIQ."""
+    def _colors(self, x: Tensor) -> Tensor:
+        """Change hue and saturation (in YIQ), contrast, brightness and gamma."""
         count, far = len(x), self._strength
         turn = self._uniform(-1, 1, count) ** 3 * far * math.pi
         vivid = torch.exp(self._uniform(-0.6, 0.4, count) * far)
@@ -118,9 +118,9 @@ class Augment:
         return ((x - 0.5) * contrast + 0.5 + brightness).clamp_(0, 1).pow_(gamma)
 
     def _line_art(self, x: Tensor) -> Tensor:
-        """Ink on paper: where a picture differs from its blur, there is a line."""
-        grey = _greyed(x)
-        ink = (grey - functional.avg_pool2d(grey, 5, 1, 2, count_include_pad=False)).abs() * self._uniform(3, 9, len(x), 1, 1, 1)
+        """Draw ink on paper where an image differs from its blurred copy."""
+        gray = _grayed(x)
+        ink = (gray - functional.avg_pool2d(gray, 5, 1, 2, count_include_pad=False)).abs() * self._uniform(3, 9, len(x), 1, 1, 1)
         paper = self._uniform(0.8, 1, len(x), 1, 1, 1)
         return paper * (1 - ink.clamp(0, 1))
 
@@ -129,14 +129,14 @@ class Augment:
         return (x * steps).round() / steps
 
     def _erase(self, x: Tensor) -> Tensor:
-        """Cover a rectangle of up to a third of each side with one colour."""
+        """Cover a rectangle of up to a third of each side with one color."""
         height, width = x.shape[2:]
-        for picture in x:
+        for image in x:
             tall, broad, top, left = self._uniform(0, 1, 4).tolist()
             tall, broad = 0.08 + 0.25 * tall, 0.08 + 0.25 * broad
             rows = slice(int(top * (1 - tall) * height), int((top * (1 - tall) + tall) * height))
             columns = slice(int(left * (1 - broad) * width), int((left * (1 - broad) + broad) * width))
-            picture[:, rows, columns] = self._uniform(0, 1, 3, 1, 1)
+            image[:, rows, columns] = self._uniform(0, 1, 3, 1, 1)
         return x
 
     def _blur(self, x: Tensor) -> Tensor:
@@ -160,15 +160,15 @@ class Augment:
 
     def _jpeg(self, x: Tensor) -> Tensor:
         qualities = torch.randint(15, 70, (len(x),), generator=self._random).tolist()
-        return torch.stack([_through_jpeg(picture, quality) for picture, quality in zip(x, qualities, strict=True)])
+        return torch.stack([_jpeg_round_trip(image, quality) for image, quality in zip(x, qualities, strict=True)])
 
 
-def _greyed(x: Tensor) -> Tensor:
+def _grayed(x: Tensor) -> Tensor:
     return (x * _TO_YIQ[0].view(1, 3, 1, 1)).sum(dim=1, keepdim=True).expand_as(x)
 
 
-def _through_jpeg(picture: Tensor, quality: int) -> Tensor:
-    pixels = (picture.clamp(0, 1) * 255).byte().permute(1, 2, 0).numpy()
+def _jpeg_round_trip(image: Tensor, quality: int) -> Tensor:
+    pixels = (image.clamp(0, 1) * 255).byte().permute(1, 2, 0).numpy()
     data = BytesIO()
     Image.fromarray(pixels).save(data, "JPEG", quality=quality)
     return torch.from_numpy(np.array(Image.open(data))).permute(2, 0, 1).float() / 255

@@ -1,4 +1,4 @@
-"""Temperature scaling: make probabilities mean what they say, and keep the ranking. Guo et al., arXiv:1706.04599."""
+"""Temperature scaling: calibrates probabilities and keeps their order. Guo et al., arXiv:1706.04599."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
     from indexer.domain.types import Floats, Ids
 
-_LOWEST, _HIGHEST, _STEPS = 0.25, 10.0, 60
+_MIN_TEMPERATURE, _MAX_TEMPERATURE, _STEPS = 0.25, 10.0, 60
 
 
 def fit_temperature(logits: Floats, truth: Ids) -> float:
-    """The temperature, 0.25-10, by which dividing the logits, (N, labels), makes the true labels, (N,), most likely.
+    """Return the temperature, 0.25-10, that maximizes the likelihood of the true labels, (N,).
 
-    Logarithms of probabilities serve as logits. The likelihood has one optimum in the temperature; ternary search finds it. The
-    bounds keep a small set without a mistake from asking for certainty.
+    Logits, (N, labels), are divided by it; logarithms of probabilities serve as logits. The likelihood has a single maximum,
+    which ternary search finds. The bounds matter for small sets without mistakes, whose best temperature is 0.
     """
-    low, high = np.log(_LOWEST), np.log(_HIGHEST)
+    low, high = np.log(_MIN_TEMPERATURE), np.log(_MAX_TEMPERATURE)
     for _ in range(_STEPS):
         left, right = low + (high - low) / 3, high - (high - low) / 3
         if _loss(logits, truth, np.exp(left)) <= _loss(logits, truth, np.exp(right)):
@@ -33,12 +33,12 @@ def fit_temperature(logits: Floats, truth: Ids) -> float:
 
 
 def scaled(logits: Floats, temperature: float) -> Floats:
-    """Probabilities, float32, (N, labels), of logits divided by a temperature."""
+    """Return the probabilities, float32, (N, labels), of logits divided by a temperature."""
     return np.exp(_log_softmax(logits, temperature)).astype(np.float32)
 
 
 def fold_temperature(state: Mapping[str, Tensor], temperature: float, layer: str = "classifier") -> dict[str, Tensor]:
-    """The weights with their last layer divided by the temperature, so that its softmax is calibrated."""
+    """Return the weights with the last layer divided by the temperature, so that its softmax is calibrated."""
     return {name: tensor / temperature if name.startswith(f"{layer}.") else tensor for name, tensor in state.items()}
 
 

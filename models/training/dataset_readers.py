@@ -1,9 +1,9 @@
-"""Labelled pictures on disk: folders named after emotions, FERG-DB in both of its layouts, tables of paths and labels.
+"""Data sets on disk: folders named after emotions, FERG-DB in both of its layouts, tables of paths and labels.
 
-    EMOTION/FILE                                one set, as the manga faces
+    EMOTION/FILE                                one set
     SET/EMOTION/FILE                            many sets
-    CHARACTER/CHARACTER_EMOTION/FILE            FERG-DB as it is published
-    EMOTION/CHARACTER_EMOTION_NUMBER.png        FERG-DB as it is often passed on
+    CHARACTER/CHARACTER_EMOTION/FILE            FERG-DB as published
+    EMOTION/CHARACTER_EMOTION_NUMBER.png        FERG-DB as often redistributed
     FILE.csv                                    columns path and label; group and split are optional
 
 Labels are read from the data, never assumed from a list.
@@ -36,7 +36,7 @@ ARTISTS: dict[str, str] = {
     "emoji_emojione": "emojione",
     "emoji_emojione-v1": "emojione",
 }
-"""Sets that share an artist, for data that comes without `sets.csv`. Any other set is its own artist."""
+"""Artists of sets, for data without `sets.csv`. The artist of any other set has the name of the set."""
 
 PARTS = {
     "train": "train",
@@ -46,12 +46,12 @@ PARTS = {
     "validation": "validation",
     "test": "test",
 }
-"""What a table's column `split` may say, and what it means."""
+"""Values of the column `split` of a table, and their meaning."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One set: where it lies, who drew it, and on what terms."""
+    """One set of images: its folder, its artist, and its licence."""
 
     name: str
     folder: Path
@@ -63,10 +63,11 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class SourceImage:
-    """One labelled file.
+    """One labeled file.
 
-    `label` is the word in the data and `emotion` what it means; `character` who is drawn, where the data say so; `part` is of
-    `PARTS`, where the data come divided; `digest` the BLAKE3 hex digest of the file's bytes.
+    - `label`: word in the data; `emotion`: its meaning.
+    - `character`: who is drawn, if the data says so; `part`: value of `PARTS`, if the data is divided.
+    - `digest`: BLAKE3 hex digest of the bytes of the file.
     """
 
     path: Path
@@ -79,32 +80,32 @@ class SourceImage:
 
 
 def find_images(datasets: Iterable[Path], labels: Labels | None = None) -> list[SourceImage]:
-    """Every labelled picture of the data sets, in a fixed order, each file once; copies of a picture are kept.
+    """List the labeled images of data sets, in a fixed order, each file once. Duplicate images are kept.
 
-    Raises UsageError for a data set that is missing, empty or incomplete, and for labels that name no emotion.
+    Raises UsageError for a missing, empty or incomplete data set, and for labels that are not emotions.
     """
     labels = labels or Labels()
     found: dict[Path, SourceImage] = {}
     for dataset in datasets:
-        pictures = list(_read_table(dataset, labels) if dataset.suffix.lower() == ".csv" else _read_folder(dataset, labels))
-        if not pictures:
-            raise UsageError(f"The data set {dataset} holds no pictures.")
-        for picture in pictures:
-            found.setdefault(picture.path.absolute(), picture)
-    return [replace(picture, digest=_digest(picture.path)) for picture in found.values()]
+        images = list(_read_table(dataset, labels) if dataset.suffix.lower() == ".csv" else _read_folder(dataset, labels))
+        if not images:
+            raise UsageError(f"The data set {dataset} holds no images.")
+        for image in images:
+            found.setdefault(image.path.absolute(), image)
+    return [replace(image, digest=_digest(image.path)) for image in found.values()]
 
 
 def _digest(path: Path) -> str:
     try:
         return blake3(path.read_bytes()).hexdigest()
     except OSError:
-        return f"unreadable {path}"  # decoding says why
+        return f"unreadable {path}"  # decoding will report the reason
 
 
 def _read_folder(root: Path, labels: Labels) -> Iterator[SourceImage]:
     inside = _folders(root)
     if any(labels.knows(part.name) for part in inside):
-        yield from _labelled(_source(root, _read_sets(root.parent)), labels)
+        yield from _labeled(_source(root, _read_sets(root.parent)), labels)
     elif characters := [part for part in inside if _by_character(part, labels)]:
         source = _source(root, _read_sets(root.parent))
         for part in characters:
@@ -113,28 +114,28 @@ def _read_folder(root: Path, labels: Labels) -> Iterator[SourceImage]:
     elif sets := [part for part in inside if _folders(part)]:
         described = _read_sets(root)
         for part in sets:
-            yield from _labelled(_source(part, described), labels)
+            yield from _labeled(_source(part, described), labels)
     else:
-        raise UsageError(f"{root} has no pictures in folders named after emotions, as in SET/happy/picture.png.")
+        raise UsageError(f"{root} has no images in folders named after emotions, as in SET/happy/image.png.")
 
 
 def _by_character(part: Path, labels: Labels) -> list[Path]:
-    """The folders CHARACTER_EMOTION in a character's folder; none where it is something else."""
+    """Return the folders CHARACTER_EMOTION in the folder of a character; none if it is something else."""
     start = f"{part.name.lower()}_"
     inside = [folder for folder in _folders(part) if folder.name.lower().startswith(start)]
     return inside if any(labels.knows(folder.name[len(start) :]) for folder in inside) else []
 
 
-def _labelled(source: Source, labels: Labels) -> Iterator[SourceImage]:
-    """The pictures of one set; characters are those its file names tell of, as soon as they tell of two."""
+def _labeled(source: Source, labels: Labels) -> Iterator[SourceImage]:
+    """Yield the images of one set; file names give the characters if they name at least two."""
     words = {folder: folder.name for folder in _folders(source.folder)}
     if not any(_files(folder) for folder in words):
-        raise UsageError(f"The data set {source.folder} holds no pictures.")
-    pictures = list(_in_folders(words, source, labels))
-    named = [_character(picture) for picture in pictures]
+        raise UsageError(f"The data set {source.folder} holds no images.")
+    images = list(_in_folders(words, source, labels))
+    named = [_character(image) for image in images]
     if all(named) and len(set(named)) > 1:
-        pictures = [replace(picture, character=name) for picture, name in zip(pictures, named, strict=True)]
-    yield from pictures
+        images = [replace(image, character=name) for image, name in zip(images, named, strict=True)]
+    yield from images
 
 
 def _in_folders(words: Mapping[Path, str], source: Source, labels: Labels, character: str = "") -> Iterator[SourceImage]:
@@ -148,9 +149,9 @@ def _in_folders(words: Mapping[Path, str], source: Source, labels: Labels, chara
             yield from (SourceImage(file, word, emotion, source, character) for file in files[folder])
 
 
-def _character(picture: SourceImage) -> str:
-    """Who a file named CHARACTER_EMOTION or CHARACTER_EMOTION_NUMBER shows."""
-    match = re.fullmatch(rf"(.+?)_{re.escape(picture.label)}(_\d+)?", picture.path.stem, re.IGNORECASE)
+def _character(image: SourceImage) -> str:
+    """Return the character of a file named CHARACTER_EMOTION or CHARACTER_EMOTION_NUMBER."""
+    match = re.fullmatch(rf"(.+?)_{re.escape(image.label)}(_\d+)?", image.path.stem, re.IGNORECASE)
     return match[1].lower() if match else ""
 
 
@@ -173,7 +174,7 @@ def _read_table(path: Path, labels: Labels) -> Iterator[SourceImage]:
     for number, row in enumerate(rows, start=2):
         emotion = labels.emotion(row["label"])
         if "\0" in (row["path"] or ""):
-            raise UsageError(f"The table {path} names no picture in line {number}: no path has a zero byte in it.")
+            raise UsageError(f"The table {path} names no image in line {number}: a path cannot contain a zero byte.")
         if emotion is not None:
             file_path = path.parent / (row["path"] or "")
             part = _part(row.get("split") or "", f"line {number} of {path}")
@@ -195,7 +196,7 @@ def _source(folder: Path, sets: Mapping[str, Mapping[str, str]]) -> Source:
 
 
 def _read_sets(folder: Path) -> dict[str, dict[str, str]]:
-    """Rows of the optional `sets.csv` (set, artist, licence, credit, url) by set."""
+    """Read the rows of the optional `sets.csv` (set, artist, licence, credit, url) by set."""
     path = folder / "sets.csv"
     if not path.is_file():
         return {}
@@ -206,7 +207,7 @@ def _read_sets(folder: Path) -> dict[str, dict[str, str]]:
 def _folders(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise UsageError(
-            f"The data set {folder} does not exist." if not folder.exists() else f"{folder} is no folder and no .csv."
+            f"The data set {folder} does not exist." if not folder.exists() else f"{folder} is neither a folder nor a .csv file."
         )
     return sorted(part for part in folder.iterdir() if part.is_dir() and not part.name.startswith("."))
 

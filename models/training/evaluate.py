@@ -1,4 +1,4 @@
-"""What a checkpoint is worth on a data set: what `moodex evaluate` does."""
+"""Evaluation of a checkpoint on data sets, as `moodex evaluate` runs it."""
 
 from __future__ import annotations
 
@@ -29,53 +29,52 @@ _log = logging.getLogger(__name__)
 def evaluate_model(
     classifier: TorchClassifier, datasets: Sequence[Path], labels: Labels, decode: Decode, closed: bool = False, views: int = 1
 ) -> tuple[Evaluation, list[Mistake]]:
-    """A classifier's measures on data sets, with intervals, and what it got wrong, the surest first.
+    """Measure a classifier on data sets; return measurements with intervals, and the mistakes, most confident first.
 
-    A picture of an emotion that the model does not know counts as its parent (crying: sad), or is left out where the model does
-    not know that either. `closed` lets the model guess only among the emotions that occur. Raises UsageError where no picture is
-    left.
+    An image of an emotion that the model does not know counts as the parent emotion (crying: sad), or is skipped if the model
+    does not know that either. `closed` restricts predictions to emotions that occur. Raises UsageError if no image is left.
     """
     found = find_images(datasets, labels)
     known = classifier.card.labels
-    usable = [picture for picture in (_as_known(picture, known) for picture in found) if picture]
+    usable = [image for image in (_as_known(image, known) for image in found) if image]
     if not usable:
-        raise UsageError(f"The model {classifier.card.name!r} knows none of the emotions in these pictures.")
+        raise UsageError(f"The model {classifier.card.name!r} knows none of the emotions in these images.")
     if left_out := len(found) - len(usable):
-        _log.warning("Left out %d pictures of emotions that the model does not know.", left_out)
-    pictures = load_images(usable, classifier.card.input, decode, emotions=known)
-    said = probabilities(classifier, pictures.pixels, views)
+        _log.warning("Skipped %d images of emotions that the model does not know.", left_out)
+    images = load_images(usable, classifier.card.input, decode, emotions=known)
+    predicted = probabilities(classifier, images.pixels, views)
     if closed:
-        said = evaluate_occurring(said, pictures)
-    evaluation = with_intervals(evaluate(said, pictures.labels, known), said, pictures.labels)
-    return replace(evaluation, left_out=left_out), mistakes(said, pictures)
+        predicted = evaluate_occurring(predicted, images)
+    evaluation = with_intervals(evaluate(predicted, images.labels, known), predicted, images.labels)
+    return replace(evaluation, left_out=left_out), mistakes(predicted, images)
 
 
-def evaluate_occurring(said: Floats, pictures: LabeledImages) -> Floats:
-    """Probabilities with those of emotions that do not occur set to 0, and the rest scaled to sum to 1."""
-    occurs = np.isin(np.arange(said.shape[1]), pictures.labels)
-    kept = np.where(occurs, said, 0) + np.where(occurs, 1e-12, 0)
+def evaluate_occurring(predicted: Floats, images: LabeledImages) -> Floats:
+    """Return probabilities with 0 for emotions that do not occur; rows sum to 1."""
+    occurs = np.isin(np.arange(predicted.shape[1]), images.labels)
+    kept = np.where(occurs, predicted, 0) + np.where(occurs, 1e-12, 0)
     shared: Floats = (kept / kept.sum(axis=1, keepdims=True)).astype(np.float32)
     return shared
 
 
-def mistakes(said: Floats, pictures: LabeledImages) -> list[Mistake]:
-    """The pictures guessed wrongly, the surest first. `said` is float32, (N, labels)."""
-    guessed, confidence = said.argmax(axis=1), said.max(axis=1)
-    wrong = np.flatnonzero(guessed != pictures.labels)
+def mistakes(predicted: Floats, images: LabeledImages) -> list[Mistake]:
+    """Return the misclassified images, most confident first. `predicted` is float32, (N, labels)."""
+    best, confidence = predicted.argmax(axis=1), predicted.max(axis=1)
+    wrong = np.flatnonzero(best != images.labels)
     wrong = wrong[np.argsort(-confidence[wrong], kind="stable")]
     return [
         Mistake(
-            pictures.files[row].path,
-            pictures.emotions[pictures.labels[row]],
-            pictures.emotions[guessed[row]],
+            images.files[row].path,
+            images.emotions[images.labels[row]],
+            images.emotions[best[row]],
             float(confidence[row]),
         )
         for row in wrong
     ]
 
 
-def _as_known(picture: SourceImage, known: Sequence[str]) -> SourceImage | None:
-    if picture.emotion in known:
-        return picture
-    parent = PARENTS.get(picture.emotion)
-    return replace(picture, emotion=parent) if parent in known and parent is not None else None
+def _as_known(image: SourceImage, known: Sequence[str]) -> SourceImage | None:
+    if image.emotion in known:
+        return image
+    parent = PARENTS.get(image.emotion)
+    return replace(image, emotion=parent) if parent in known and parent is not None else None

@@ -1,4 +1,4 @@
-"""The grid of variants, data sets and splits: what `moodex compare` runs. Every result is kept, and a stopped run goes on."""
+"""The grid of trainings that `moodex compare` runs. Finished trainings are kept, so that an interrupted run resumes."""
 
 from __future__ import annotations
 
@@ -17,31 +17,17 @@ from indexer.domain.training import ComparisonWatcher, Epoch, Inspection, Row
 from indexer.system.atomic import replace_file
 from models.inference.classifier import TorchClassifier
 from models.training.dataset import Decode, LabeledImages
-from models.training.label_mapping import Labels
-from models.training.recipe import STUDY, Recipe, find_recipe, read_toml, varied
+from models.training.recipe import Recipe
+from models.training.requests import Grid, TrainOptions
 from models.training.splits import DatasetSplit, SplitPlan, split
-from models.training.trainer import TrainOptions, fit_and_save, prepare
+from models.training.trainer import fit_and_save, prepare, recipe_architecture
 
-_TIMED_PICTURES, _TIMED_SECONDS = 64, 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """What to compare: variants by name, on every data set, under every split, with every seed."""
-
-    variants: Mapping[str, Recipe]
-    datasets: tuple[Path, ...]
-    plans: tuple[SplitPlan, ...]
-    seeds: tuple[int, ...]
-    labels: Labels
-    output: Path
-    device: str = "auto"
-    workers: int = 0
+_TIMED_IMAGES, _TIMED_SECONDS = 64, 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Cell:
-    """One row to be: its data set, its plan, its variant."""
+    """One row of the result: a data set, a split plan, a variant."""
 
     dataset: Path
     plan: SplitPlan
@@ -53,36 +39,15 @@ class _Cell:
         return f"{self.dataset.name}, {self.plan.method}, {self.variant}, seed {self.recipe.seed}"
 
 
-def read_variants(name: str, changes: Mapping[str, Any]) -> dict[str, Recipe]:
-    """The variants of a grid file, or of "study": `[every]` has fields for all, each `[[variant]]` a name, a base and its own.
-
-    `changes` go before all of them where not None. Raises UsageError.
-    """
-    path = STUDY if name == "study" else Path(name)
-    written = read_toml(path)
-    if unknown := sorted(written.keys() - {"every", "variant"}):
-        raise UsageError(f"The grid {path} has {unknown[0]!r}; it may have [every] and [[variant]].")
-    every, rows = written.get("every", {}), written.get("variant", [])
-    if not rows:
-        raise UsageError(f"The grid {path} has no [[variant]].")
-    chosen = {field: value for field, value in changes.items() if value is not None}
-    found: dict[str, Recipe] = {}
-    for number, row in enumerate(rows, start=1):
-        title, base = str(row.pop("name", f"variant {number}")), str(row.pop("base", every.get("base", "default")))
-        if title in found:
-            raise UsageError(f"The grid {path} has two variants called {title!r}.")
-        shared = {field: value for field, value in every.items() if field != "base"}
-        found[title] = varied(find_recipe(base), {**shared, **row, **chosen}, f"{path} in {title!r}")
-    return found
-
-
 def compare(
     grid: Grid, decode: Decode, watcher: ComparisonWatcher, check_stop: Callable[[], None] = lambda: None
 ) -> Iterator[tuple[Row, tuple[Epoch, ...]]]:
-    """Run the grid; gives each row with the epochs of its first division, as soon as it is there.
+    """Run the grid; yield each row with the epochs of its first division as soon as it is finished.
 
     Raises as `models.training.trainer.train` does.
     """
+    for recipe in grid.variants.values():
+        recipe_architecture(recipe)
     cells = [
         _Cell(dataset, replace(plan, seed=seed), variant, replace(recipe, seed=seed))
         for dataset in grid.datasets
@@ -94,7 +59,7 @@ def compare(
     for number, cell in enumerate(cells, start=1):
         key = (cell.dataset, cell.recipe.size)
         if key not in loaded:
-            loaded = {key: prepare((cell.dataset,), grid.labels, cell.recipe, decode, grid.workers)}
+            loaded = {key: prepare((cell.dataset,), grid.labels, cell.recipe, decode, grid.workers, grid.output)}
         path = grid.output / "cells" / _slug(cell, loaded[key]) / "result.json"
         watcher.cell(number, len(cells), cell.title, path.exists())
         if not path.exists():
@@ -105,16 +70,15 @@ def compare(
 
 
 def _run(
-    grid: Grid, cell: _Cell, pictures: LabeledImages, folder: Path, watcher: ComparisonWatcher, check_stop: Callable[[], None]
+    grid: Grid, cell: _Cell, images: LabeledImages, folder: Path, watcher: ComparisonWatcher, check_stop: Callable[[], None]
 ) -> tuple[Row, tuple[Epoch, ...]]:
-    divisions = split(pictures, cell.plan)
+    divisions = split(images, cell.plan)
     done = [
-        _one(grid, cell, pictures, division, folder / str(number), watcher, check_stop)
-        for number, division in enumerate(divisions)
+        _one(grid, cell, images, division, folder / str(number), watcher, check_stop) for number, division in enumerate(divisions)
     ]
     first = done[0]
     means = {name: float(np.mean([one[name] for one in done])) for name in _MEANS}
-    told = [one["accuracy_best"] is not None for one in done]
+    validated = [one["accuracy_best"] is not None for one in done]
     row = Row(
         dataset=cell.dataset.name,
         split=cell.plan.method,
@@ -122,13 +86,13 @@ def _run(
         architecture=cell.recipe.architecture,
         weights=cell.recipe.weights,
         seed=cell.recipe.seed,
-        pictures=len(pictures),
-        emotions=len(pictures.emotions),
+        pictures=len(images),
+        emotions=len(images.emotions),
         divisions=len(divisions),
         epochs=round(float(np.mean([one["epochs"] for one in done]))),
         parameters=first["parameters"],
-        accuracy_mean=float(np.mean([one["accuracy_mean"] for one in done])) if all(told) else None,
-        accuracy_best=float(np.mean([one["accuracy_best"] for one in done])) if all(told) else None,
+        accuracy_mean=float(np.mean([one["accuracy_mean"] for one in done])) if all(validated) else None,
+        accuracy_best=float(np.mean([one["accuracy_best"] for one in done])) if all(validated) else None,
         **means,
     )
     return row, tuple(Epoch(**epoch) for epoch in first["history"])
@@ -142,7 +106,7 @@ _MEANS = (
 def _one(
     grid: Grid,
     cell: _Cell,
-    pictures: LabeledImages,
+    images: LabeledImages,
     division: DatasetSplit,
     folder: Path,
     watcher: ComparisonWatcher,
@@ -151,12 +115,21 @@ def _one(
     """Train and measure one division, or find what was measured before."""
     path = folder / "division.json"
     if not path.exists():
-        options = TrainOptions((cell.dataset,), "model", folder, folder, cell.recipe, cell.plan, grid.labels, device=grid.device)
+        options = TrainOptions(
+            datasets=(cell.dataset,),
+            name="model",
+            output=folder,
+            work=folder,
+            recipe=cell.recipe,
+            plan=cell.plan,
+            labels=grid.labels,
+            device=grid.device,
+        )
         for leftover in folder.glob("model.*"):
             leftover.unlink()
-        trained = fit_and_save(options, pictures, division, _Following(watcher), check_stop)
+        trained = fit_and_save(options, images, division, _Following(watcher), check_stop)
         if trained.tested is None:
-            raise UsageError(f"The split {cell.plan.method!r} leaves no pictures to test on.")
+            raise UsageError(f"The split {cell.plan.method!r} leaves no images to measure on.")
         best = [epoch.validation_accuracy for epoch in trained.history if epoch.validation_accuracy is not None]
         classifier = TorchClassifier.open(trained.path, grid.device)
         found = {
@@ -182,9 +155,9 @@ def _one(
 
 
 def images_per_second(classifier: TorchClassifier) -> float:
-    """How many random pictures a classifier handles a second, in its own batches, after one to warm up."""
+    """Measure how many random images a classifier handles per second, in batches of its choice, after a warm-up."""
     size = classifier.card.input.size
-    pixels = np.random.default_rng(0).integers(0, 256, (_TIMED_PICTURES, size, size, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (_TIMED_IMAGES, size, size, 3), dtype=np.uint8)
     classifier.classify(pixels)
     started, rounds = time.perf_counter(), 0
     while rounds == 0 or time.perf_counter() - started < _TIMED_SECONDS:
@@ -194,24 +167,24 @@ def images_per_second(classifier: TorchClassifier) -> float:
 
 
 class _Following:
-    """Tells a comparison's watcher of the epochs of one training."""
+    """Passes the epochs of one training to the watcher of a comparison."""
 
     def __init__(self, watcher: ComparisonWatcher) -> None:
         self._watcher = watcher
 
     def data(self, inspection: Inspection, parts: Mapping[str, int], split: str) -> None:
-        """The same for every variant: not told."""
+        """Report nothing: the data is the same for every variant."""
 
     def resumed(self) -> None:
-        """The title is told already."""
+        """Report nothing: `cell` has reported the training."""
 
     def epoch(self, epoch: Epoch) -> None:
         self._watcher.epoch(epoch)
 
 
-def _slug(cell: _Cell, pictures: LabeledImages) -> str:
-    """A folder's name for a cell: readable, and another one whenever anything that decides its result changes."""
-    facts = [asdict(cell.recipe), asdict(cell.plan), [(file.digest, file.emotion) for file in pictures.files]]
+def _slug(cell: _Cell, images: LabeledImages) -> str:
+    """Return a readable folder name for a cell, with a digest of everything that decides its result."""
+    facts = [asdict(cell.recipe), asdict(cell.plan), [(file.digest, file.emotion) for file in images.files]]
     digest = hashlib.blake2b(json.dumps(facts).encode(), digest_size=5).hexdigest()
     words = "-".join(part for part in (cell.dataset.name, cell.plan.method, cell.variant, str(cell.recipe.seed)))
     return f"{''.join(c if c.isalnum() or c in '-_+' else '-' for c in words)}-{digest}"

@@ -1,4 +1,4 @@
-"""Where a network's first weights come from: ImageNet, a file, or chance."""
+"""Initial weights of a network: ImageNet, a file, or random."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from models.architectures.registry import Architecture
 
 IMAGENET, NO_WEIGHTS = "imagenet", "none"
 _PUBLISHED = (".pth", ".pt", ".bin")
-_MOMENTUM = 0.1
-"""Of batch norm's running statistics. Some published networks take 0.01, for their hundreds of thousands of steps: after the few
-hundred of a small data set, what is kept would still be where it began, and the trained network at chance."""
+_BATCH_NORM_MOMENTUM = 0.1
+"""Some published networks use 0.01, for hundreds of thousands of steps. After the few hundred steps of a small data set, their
+running statistics would still be near the initial ones, and the trained network would predict at chance."""
 
 
 def initialize_network(kind: Architecture, weights: str, emotions: tuple[str, ...], size: int) -> Network:
-    """A network to train, its weights from "imagenet", "none", or a file: a checkpoint of ours, or a published state dict.
+    """Build a network with weights from "imagenet", "none", or a file: a moodex checkpoint, or a published state dict.
 
-    What a file lacks, as layers that the architecture's words add, keeps its random weights; the last layer starts at zero
-    unless a checkpoint has the same labels, and the same words after the architecture's name. Raises ModelUnavailable.
+    Layers that the file lacks, such as those that modifiers add, keep random weights. The last layer starts at zero unless a
+    checkpoint has the same labels and the same modifiers. Raises ModelUnavailable.
     """
     network = kind.build(len(emotions), size)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-            module.momentum = _MOMENTUM
+            module.momentum = _BATCH_NORM_MOMENTUM
     if weights == NO_WEIGHTS:
         return network
     own = network.state_dict()
@@ -37,7 +37,7 @@ def initialize_network(kind: Architecture, weights: str, emotions: tuple[str, ..
     fitting = {name: tensor for name, tensor in known.items() if name in own}
     backbone = {name for name in own if not name.startswith(HEAD)}
     if not backbone & fitting.keys():
-        raise ModelUnavailable(f"{weights} holds no weights of {kind.name}.")
+        raise ModelUnavailable(f"{weights} has no weights of {kind.name}.")
     for name, tensor in own.items():
         if name in fitting:
             if fitting[name].shape != tensor.shape:
@@ -77,21 +77,21 @@ def _imagenet(kind: Architecture, size: int) -> Mapping[str, Tensor]:
 
 
 def _published(kind: Architecture, path: Path, size: int) -> Mapping[str, Tensor]:
-    """A file as torch.save writes it; only tensors are accepted, never objects."""
+    """Read a file of torch.save; only tensors are accepted, never objects."""
     if kind.translate is None:
         raise ModelUnavailable(f"There are no published weights of {kind.name}; start from none, or from a checkpoint.")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise ModelUnavailable(f"The weights {path} cannot be read: {error.strerror}.") from error
-    except Exception as error:  # torch raises many kinds for what is no state dict, pickles with code in them among them
+    except Exception as error:  # torch raises many types for other files, among them pickles with code
         raise ModelUnavailable(f"{path} is not a file of weights alone; it was not loaded.") from error
     if not isinstance(state, Mapping) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
-        raise ModelUnavailable(f"{path} holds no state dict.")
+        raise ModelUnavailable(f"{path} is not a state dict.")
     try:
         return kind.translate(state, size)
     except (KeyError, ValueError) as error:
-        raise ModelUnavailable(f"{path} holds no weights of {kind.name}: {error}.") from error
+        raise ModelUnavailable(f"{path} has no weights of {kind.name}: {error}.") from error
 
 
 def _without_classifier(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""How good predictions are, in numbers."""
+"""Metrics of predictions."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from indexer.domain.types import Floats, Ids
 
 _BINS = 15
-_RESAMPLES = 1000
-_SURE = 1e-12
+_BOOTSTRAP_RESAMPLES = 1000
+_MIN_PROBABILITY = 1e-12
 
 
 def evaluate(probabilities: Floats, truth: Ids, labels: Sequence[str]) -> Evaluation:
-    """Compare probabilities, (N, labels), with the true label numbers, int64, (N,). N >= 1. Raises MissingExtra."""
+    """Compare probabilities, (N, labels), with true label numbers, int64, (N,). N >= 1. Raises MissingExtra."""
     require("sklearn", "scikit-learn", "train", "Evaluating")
     from sklearn.metrics import precision_recall_fscore_support
 
@@ -48,42 +48,42 @@ def evaluate(probabilities: Floats, truth: Ids, labels: Sequence[str]) -> Evalua
 
 
 def with_intervals(evaluation: Evaluation, probabilities: Floats, truth: Ids, seed: int = 0) -> Evaluation:
-    """The same with 95% intervals (percentile bootstrap over pictures, 1000 resamples) and the temperature that fits best.
+    """Add 95% intervals (percentile bootstrap over images, 1000 resamples) and the best temperature.
 
-    The intervals take pictures as independent: those of one character are not, and true intervals are wider.
+    The bootstrap assumes independent images. Images of one character are not, so true intervals are wider.
     """
     random = np.random.default_rng(seed)
     count, guessed = len(evaluation.labels), probabilities.argmax(axis=1)
     found: dict[str, list[float]] = {"accuracy": [], "balanced_accuracy": [], "macro_f1": []}
-    for _ in range(_RESAMPLES):
+    for _ in range(_BOOTSTRAP_RESAMPLES):
         rows = random.integers(0, len(truth), len(truth))
         confusion = _confusion(truth[rows], guessed[rows], count)
-        hits, true, said = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+        hits, true, predicted = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
         there = true > 0
         found["accuracy"].append(hits.sum() / len(truth))
         found["balanced_accuracy"].append(float(np.mean(hits[there] / true[there])))
-        found["macro_f1"].append(float(np.mean(2 * hits[there] / (true + said)[there])))
+        found["macro_f1"].append(float(np.mean(2 * hits[there] / (true + predicted)[there])))
     intervals = {name: (float(np.quantile(each, 0.025)), float(np.quantile(each, 0.975))) for name, each in found.items()}
-    temperature = fit_temperature(np.log(probabilities + _SURE), truth)
+    temperature = fit_temperature(np.log(probabilities + _MIN_PROBABILITY), truth)
     return replace(evaluation, intervals=intervals, temperature=temperature)
 
 
 def evaluate_subset(probabilities: Floats, truth: Ids, labels: Sequence[str], allowed: Sequence[str]) -> Evaluation:
-    """Evaluate the pictures whose label is one of `allowed`, guessing only among those of them that occur.
+    """Evaluate the images whose label is in `allowed`, with predictions restricted to those of them that occur.
 
-    Raises ValueError where none occurs.
+    Raises ValueError if none occurs.
     """
     numbers = [number for number, label in enumerate(labels) if label in allowed and np.any(truth == number)]
     if not numbers:
-        raise ValueError(f"none of the pictures is {' or '.join(allowed)}")
+        raise ValueError(f"none of the images is {' or '.join(allowed)}")
     chosen = np.isin(truth, numbers)
-    part = probabilities[chosen][:, numbers].astype(np.float64) + _SURE
+    part = probabilities[chosen][:, numbers].astype(np.float64) + _MIN_PROBABILITY
     part = (part / part.sum(axis=1, keepdims=True)).astype(np.float32)
     return evaluate(part, np.searchsorted(numbers, truth[chosen]), [labels[number] for number in numbers])
 
 
 def calibration_error(probabilities: Floats, truth: Ids) -> float:
-    """Expected calibration error: |accuracy - confidence| averaged over 15 equal bins of the highest probability, by their size.
+    """Return the expected calibration error: mean of |accuracy - confidence| over 15 equal bins of confidence, by size.
 
     After Guo et al., "On Calibration of Modern Neural Networks", arXiv:1706.04599.
     """
@@ -93,7 +93,7 @@ def calibration_error(probabilities: Floats, truth: Ids) -> float:
 
 
 def reliability(probabilities: Floats, truth: Ids) -> tuple[tuple[float, float, int], ...]:
-    """(mean confidence, accuracy, pictures) of each of 15 equal bins of the highest probability that is not empty."""
+    """Return (mean confidence, accuracy, images) of each non-empty bin of 15 equal bins of confidence."""
     confidence: np.ndarray[Any, Any] = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == truth
     bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
@@ -102,5 +102,5 @@ def reliability(probabilities: Floats, truth: Ids) -> tuple[tuple[float, float, 
 
 
 def _confusion(truth: Ids, guessed: Ids, count: int) -> Ids:
-    """How often each label, (N,), was guessed for each: int64, (count, count), rows true."""
+    """Count the predictions by true label: int64, (count, count), rows are true labels."""
     return np.bincount(truth * count + guessed, minlength=count * count).reshape(count, count)

@@ -1,4 +1,4 @@
-"""A model card for reading: the same facts as its JSON, as Markdown."""
+"""Model cards as Markdown."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from indexer.domain.models import ModelCard
 
 
 def markdown(card: ModelCard) -> str:
-    """The card as a page. What its `about` does not hold is left out."""
+    """Return the card as a page, without sections that its `about` lacks."""
     about = card.about
     lines = [f"# Model card: {card.name}", "", *_list(_facts(card))]
     for title, name in (("Use", "use"), ("Limits", "limits"), ("What was tried", "tried"), ("Credits", "credits")):
@@ -23,7 +23,7 @@ def markdown(card: ModelCard) -> str:
 
 
 def tables(measured: Mapping[str, Any]) -> str:
-    """Measurements as `bench/recognition.py` makes them: its notes, then unseen artists, then validation sets."""
+    """Return the measurements of `bench/recognition.py` as text: notes, unseen artists, validation sets."""
     folds = [(fold["held_out"], fold["frozen"], fold["tuned"]) for fold in measured["folds"]]
     lines = [*_list([*measured["notes"], f"Split: {measured['split']}."]), ""]
     lines += _table("artist held out", [*folds, ("mean", measured["mean"]["frozen"], measured["mean"]["tuned"])])
@@ -34,7 +34,7 @@ def tables(measured: Mapping[str, Any]) -> str:
 
 
 def _same_character(measured: Mapping[str, Any]) -> list[str]:
-    """How often a character is found with the emotion asked for: first, and among the first ten."""
+    """Return how often a character is found with the requested emotion: first, and among the first ten."""
     rows = [(fold["held_out"], fold["same_character"]) for fold in measured["folds"] if fold.get("same_character")]
     rows += [(name, row.get("same_character")) for name, row in measured.get("validation", {}).items()]
     rows = [(name, row) for name, row in rows if row and row["ours"]]
@@ -67,7 +67,7 @@ def _table(title: str, rows: Iterable[tuple[str, Mapping[str, Any], Mapping[str,
     rows = list(rows)
     measures = (("five", "balanced_of_five"), ("all", "accuracy"), ("first 20", "precision_at_20"), ("ECE", "ece"))
     shown = [(short, measure) for short, measure in measures if all(measure in row[2] for row in rows)]
-    columns = ["pictures", "chance", *(f"{short}: {whose}" for short, _ in shown for whose in ("frozen", "ours"))]
+    columns = ["images", "chance", *(f"{short}: {whose}" for short, _ in shown for whose in ("frozen", "ours"))]
     lines = [f"| {title} | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
     for name, frozen, ours in rows:
         numbers = [f"{row[measure]:.3f}" for _, measure in shown for row in (frozen, ours)]
@@ -77,8 +77,8 @@ def _table(title: str, rows: Iterable[tuple[str, Mapping[str, Any], Mapping[str,
 
 def _data(about: Mapping[str, Any]) -> list[str]:
     counts = ", ".join(f"{emotion} {count}" for emotion, count in about["pictures_by_emotion"].items())
-    lines = ["## Training data", "", f"{about['pictures']} pictures: {counts}.", ""]
-    lines += ["| set | pictures | credit | licence | source |", "|---|---|---|---|---|"]
+    lines = ["## Training data", "", f"{about['pictures']} images: {counts}.", ""]
+    lines += ["| set | images | credit | licence | source |", "|---|---|---|---|---|"]
     lines += [
         f"| {one['set']} | {one['pictures']} | {one['credit']} | {one['licence']} | {one['url']} |" for one in about["data"]
     ]

@@ -1,4 +1,4 @@
-"""What moves the weights: how fast each learns, when it thaws, and their running mean."""
+"""Optimizer, learning rates, gradual unfreezing, and the moving average of the weights."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _DEPTHS = 10
 
 
 def build_optimizer(network: Network, recipe: Recipe) -> torch.optim.AdamW:
-    """AdamW over everything that will ever learn, in groups by depth.
+    """Build AdamW over all parameters that are ever trained, in groups by depth.
 
-    A group knows its `peak` rate and its `depth`: 0 for the head, then tenths of the network towards the input. Matrices decay,
-    biases and norms do not.
+    A group has its `peak` rate and its `depth`: 0 for the head, then tenths of the network toward the input. Weight decay applies
+    to matrices, not to biases and norms.
     """
     named = network.from_input()
     frozen = int(recipe.frozen * len(named))
@@ -36,16 +36,16 @@ def build_optimizer(network: Network, recipe: Recipe) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups)
 
 
-def set_learning_rates(optimiser: torch.optim.Optimizer, step: int, steps: int, recipe: Recipe) -> None:
-    """Give every group its rate for a step; those that have not thawed yet get none."""
+def set_learning_rates(optimizer: torch.optim.Optimizer, step: int, steps: int, recipe: Recipe) -> None:
+    """Set the learning rate of every group for a step; 0 for groups that are still frozen."""
     share = learning_rate_factor(step, steps, recipe)
-    for group in optimiser.param_groups:
+    for group in optimizer.param_groups:
         thawed = step >= recipe.thaw * steps * group["depth"] / _DEPTHS
         group["lr"] = group["peak"] * share if thawed else 0.0
 
 
 def learning_rate_factor(step: int, steps: int, recipe: Recipe) -> float:
-    """The share of the peak rate at a step: linear warm-up, then half a cosine to zero, or constant."""
+    """Return the share of the peak rate at a step: linear warm-up, then half a cosine to zero, or constant."""
     warm = round(recipe.warm_up * steps)
     if step < warm:
         return (step + 1) / warm
@@ -55,7 +55,7 @@ def learning_rate_factor(step: int, steps: int, recipe: Recipe) -> float:
 
 
 def train_mode(network: nn.Module) -> None:
-    """Training mode, except for batch norms that do not learn: those keep the statistics they came with."""
+    """Switch to training mode, except for frozen batch norms, which keep their statistics."""
     network.train()
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d) and not module.weight.requires_grad:
@@ -64,7 +64,7 @@ def train_mode(network: nn.Module) -> None:
 
 @torch.no_grad()
 def update_ema(average: Mapping[str, Tensor], now: Mapping[str, Tensor], step: int, steps: int, recipe: Recipe) -> None:
-    """Move the running mean of the weights towards the present ones; at first it follows closely."""
+    """Update the moving average of the weights; it follows closely in the first steps."""
     keep = min(1 - 1 / (recipe.average * steps + 1), (step + 1) / (step + 10)) if recipe.average else 0.0
     for name, tensor in average.items():
         if tensor.is_floating_point():

@@ -1,16 +1,15 @@
-"""How to train, as data: a recipe with defaults, and the named ones of `recipes.toml`."""
+"""Training recipes as data: defaults, and the named recipes of `recipes.toml`. Imports no torch."""
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from indexer.domain.errors import ModelUnavailable, UsageError
-from models.architectures.registry import architecture
+from indexer.domain.errors import UsageError
 
 NAMED = Path(__file__).parent / "recipes.toml"
 STUDY = Path(__file__).parent / "study.toml"
@@ -20,19 +19,35 @@ PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How to train.
+    """Everything that decides how a network is trained.
 
-    The network: `architecture` with its words, `weights` to start from ("imagenet", "none" or a file), `size` of its input.
-    How long: `epochs` of `pictures_per_epoch` (0: as many as there are), `batch_size`; `patience` stops after so many epochs
-    without a better balanced accuracy on the validation part and takes the best one (0: never, and takes the last).
-    How fast: `head_rate` and `backbone_rate` are AdamW's, the latter times `layer_decay` for every tenth of the network further
-    from the head (discriminative rates); `schedule` is one of `SCHEDULES`, after `warm_up`, a share of all steps. The first
-    `frozen` share of the tensors, counted from the input, stay as they are; the others thaw from the head on during the first
-    `thaw` share of the steps (gradual unfreezing).
-    Against learning by heart: `weight_decay`, `l2` (a penalty on the head's matrices), `label_smoothing`, `mixup` (Beta's
-    parameter, 0: none), `strength` of the style augmentation, `balance` (0: pictures as often as they occur, 1: emotions and
-    styles all equally often), `average` (the weights' running mean looks back over that share of the steps, 0: none).
-    At the end: `views` of each picture are averaged when it is measured.
+    Network:
+
+    - `architecture`: name with its modifiers; `models.training.trainer.recipe_architecture` checks it.
+    - `weights`: "imagenet", "none" or a file to start from.
+    - `size`: side of the input in pixels.
+
+    Length:
+
+    - `epochs` of `pictures_per_epoch` images (0: the size of the data set), in batches of `batch_size`.
+    - `patience`: stop after that many epochs without a better balanced accuracy on the validation part and keep the best epoch;
+      0 never stops and keeps the last epoch.
+
+    Learning rates of AdamW:
+
+    - `head_rate`, and `backbone_rate` times `layer_decay` for each tenth of the network further from the head.
+    - `schedule`: one of `SCHEDULES`, after a linear `warm_up` of that share of all steps.
+    - `frozen`: share of the tensors, counted from the input, that never change.
+    - `thaw`: share of the steps during which the others are unfrozen, from the head down (gradual unfreezing).
+
+    Regularization:
+
+    - `weight_decay`, `l2` (penalty on the matrices of the head), `label_smoothing`, `mixup` (parameter of the beta distribution).
+    - `strength` of the style augmentation.
+    - `balance`: 0 samples images as often as they occur, 1 samples emotions and styles equally often.
+    - `average`: share of the steps over which the moving average of the weights looks back; 0 switches it off.
+
+    Measuring: `views` of each image are averaged.
     """
 
     architecture: str = "efficientnet_lite0"
@@ -61,10 +76,6 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        try:
-            architecture(self.architecture)
-        except ModelUnavailable as error:
-            raise UsageError(str(error)) from None
         for name, low, high in _RANGES:
             if not low <= getattr(self, name) <= high:
                 raise UsageError(f"{name} is {getattr(self, name)}; it must lie between {low} and {high}.")
@@ -97,38 +108,78 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
 )
 
 
-def varied(recipe: Recipe, changes: Mapping[str, Any], where: str) -> Recipe:
-    """A recipe with some of its fields changed. Raises UsageError for a field that there is not, or of the wrong kind."""
-    kinds = {field.name: type(field.default) for field in fields(Recipe)}
+@dataclass(frozen=True, slots=True)
+class RecipeOverrides:
+    """Fields of a recipe that a user sets; None keeps the value of the recipe.
+
+    `assignments` are FIELD=VALUE strings for any other field, with values in TOML; they win over the other fields.
+    """
+
+    architecture: str | None = None
+    weights: str | None = None
+    size: int | None = None
+    epochs: int | None = None
+    pictures_per_epoch: int | None = None
+    batch_size: int | None = None
+    patience: int | None = None
+    seed: int | None = None
+    assignments: tuple[str, ...] = ()
+
+    def apply(self, recipe: Recipe, source: str) -> Recipe:
+        """Return the recipe with these fields changed; `source` names their origin in errors. Raises UsageError."""
+        given = {name: value for name, value in asdict(self).items() if value is not None and name != "assignments"}
+        return change_recipe(recipe, {**given, **parse_assignments(self.assignments)}, source)
+
+
+def parse_assignments(assignments: Iterable[str]) -> dict[str, object]:
+    """Parse FIELD=VALUE strings; a value that is not TOML is taken as text. Raises UsageError."""
+    parsed: dict[str, object] = {}
+    for assignment in assignments:
+        field, equals, value = (part.strip() for part in assignment.partition("="))
+        if not field or not equals:
+            raise UsageError(f"{assignment!r} does not set a field; write --set FIELD=VALUE.")
+        try:
+            parsed[field] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            parsed[field] = value
+    return parsed
+
+
+def change_recipe(recipe: Recipe, changes: Mapping[str, object], source: str) -> Recipe:
+    """Return a recipe with some fields changed; `source` names the origin of the changes in errors.
+
+    Raises UsageError for an unknown field and for a value of the wrong type or out of range.
+    """
+    types = {field.name: type(field.default) for field in fields(Recipe)}
     for name, value in changes.items():
-        if name not in kinds:
-            raise UsageError(f"{where} sets {name!r}, which is no field of a recipe ({', '.join(kinds)} are).")
-        right = isinstance(value, (int, float)) if kinds[name] is float else isinstance(value, kinds[name])
-        if not right or isinstance(value, bool):
-            raise UsageError(f"{where} sets {name} to {value!r}; it must be a {kinds[name].__name__}.")
-    return replace(recipe, **changes)
+        if name not in types:
+            raise UsageError(f"{source} sets {name!r}, which is not a field of a recipe. Fields are: {', '.join(types)}.")
+        valid = isinstance(value, (int, float)) if types[name] is float else isinstance(value, types[name])
+        if not valid or isinstance(value, bool):
+            raise UsageError(f"{source} sets {name} to {value!r}; it must be of type {types[name].__name__}.")
+    return replace(recipe, **changes)  # type: ignore[arg-type]
 
 
 @cache
 def named_recipes() -> dict[str, Recipe]:
-    """The recipes that come with moodex, by name; the first is the default."""
-    return {name: varied(Recipe(), changes, f"{NAMED} in [{name}]") for name, changes in read_toml(NAMED).items()}
+    """Return the shipped recipes by name; the first is the default."""
+    return {name: change_recipe(Recipe(), changes, f"{NAMED} in [{name}]") for name, changes in read_toml(NAMED).items()}
 
 
 def find_recipe(name: str) -> Recipe:
-    """A recipe by name, or from a TOML file of its fields. Raises UsageError."""
+    """Return a recipe by name, or read it from a .toml file of its fields. Raises UsageError."""
     if name.endswith(".toml"):
         written = read_toml(Path(name))
         base = written.pop("base", "default")
-        return varied(find_recipe(str(base)), written, name)
+        return change_recipe(find_recipe(str(base)), written, name)
     try:
         return named_recipes()[name]
     except KeyError:
-        raise UsageError(f"There is no recipe {name!r}; known are {', '.join(named_recipes())}, or give a .toml file.") from None
+        raise UsageError(f"There is no recipe {name!r}; choose {', '.join(named_recipes())}, or give a .toml file.") from None
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file as plain data. Raises UsageError for one that is missing or no TOML."""
+    """Read a TOML file. Raises UsageError if it is missing or not TOML."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

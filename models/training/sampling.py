@@ -1,4 +1,4 @@
-"""Which pictures make up each batch, from the seed and the epoch alone."""
+"""Sampling of batches, from the seed and the epoch only."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ if TYPE_CHECKING:
     from indexer.domain.types import Ids
 
 
-def steps_per_epoch(pictures: LabeledImages, recipe: Recipe) -> int:
-    """How many batches an epoch has."""
-    return math.ceil((recipe.pictures_per_epoch or len(pictures)) / recipe.batch_size)
+def steps_per_epoch(images: LabeledImages, recipe: Recipe) -> int:
+    """Return the number of batches of an epoch."""
+    return math.ceil((recipe.pictures_per_epoch or len(images)) / recipe.batch_size)
 
 
-def batches(pictures: LabeledImages, recipe: Recipe, epoch: int) -> Ids:
-    """The rows of each batch of an epoch, int64, (steps, batch size).
+def batches(images: LabeledImages, recipe: Recipe, epoch: int) -> Ids:
+    """Return the rows of each batch of an epoch, int64, (steps, batch size).
 
-    Unbalanced, every picture comes once before any comes twice; balanced, each is drawn by its weight.
+    Without balance, every image comes once before any comes twice; with balance, images are drawn by weight.
     """
     random = np.random.default_rng((recipe.seed, epoch))
-    shape = (steps_per_epoch(pictures, recipe), recipe.batch_size)
+    shape = (steps_per_epoch(images, recipe), recipe.batch_size)
     if recipe.balance:
-        return random.choice(len(pictures), size=shape, p=sampling_weights(pictures, recipe.balance))
-    rounds = math.ceil(shape[0] * shape[1] / len(pictures))
-    line = np.concatenate([random.permutation(len(pictures)) for _ in range(rounds)])
+        return random.choice(len(images), size=shape, p=sampling_weights(images, recipe.balance))
+    rounds = math.ceil(shape[0] * shape[1] / len(images))
+    line = np.concatenate([random.permutation(len(images)) for _ in range(rounds)])
     return line[: shape[0] * shape[1]].reshape(shape)
 
 
-def sampling_weights(pictures: LabeledImages, balance: float) -> npt.NDArray[np.float64]:
-    """How often to draw each picture, (N,), summing to 1: balanced over styles within an emotion, then over emotions.
+def sampling_weights(images: LabeledImages, balance: float) -> npt.NDArray[np.float64]:
+    """Return the probability of drawing each image, (N,): balanced over sets within an emotion, then over emotions.
 
-    A cell (emotion and artist's set) counts with its size to the power of 1 - balance, an emotion with its cells' sum to that
-    power: at one half rare ones are drawn more often than they occur, and yet not the same few pictures all the time.
+    A cell (emotion and set) has the weight of its size to the power of 1 - balance, an emotion that of the sum of its cells to
+    the same power. At a balance of 0.5 rare cells are drawn more often than they occur, without repeating a few images.
     """
-    cells = [(int(label), source.name) for label, source in zip(pictures.labels, pictures.sources, strict=True)]
+    cells = [(int(label), source.name) for label, source in zip(images.labels, images.sources, strict=True)]
     sizes = Counter(cells)
     emotions: dict[int, float] = {}
     for (label, _), size in sizes.items():

@@ -1,12 +1,12 @@
-"""The composition root of the commands that make and judge models."""
+"""The use cases of `moodex train`, `evaluate`, `compare` and `explain`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from indexer.imaging.decode import decode_file
 from indexer.system.signals import graceful_stop
 
 if TYPE_CHECKING:
@@ -22,156 +22,59 @@ if TYPE_CHECKING:
         Trained,
         TrainingWatcher,
     )
-    from indexer.settings import Settings
-    from models.training.recipe import Recipe
-
-
-@dataclass(frozen=True, slots=True)
-class Data:
-    """Labelled pictures as a command line names them: data sets, rules for labels as `Labels.from_rules` reads them, the fields
-    of a `SplitPlan`.
-    """
-
-    datasets: tuple[Path, ...]
-    rules: tuple[str, ...] = ()
-    split: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What a training is to make: a model of that name in a folder, calibrated by a temperature (None: by what is measured)."""
-
-    name: str
-    output: Path
-    temperature: float | None = None
-    force: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """Which trainings: a grid file or "study", changes to its recipes, splits, seeds, patterns of the variants wanted."""
-
-    grid: str
-    changes: Mapping[str, Any]
-    splits: tuple[str, ...]
-    seeds: tuple[int, ...]
-    only: tuple[str, ...]
-    output: Path
-
-
-def recipe_from(name: str, changes: Mapping[str, Any], rules: Sequence[str]) -> Recipe:
-    """A recipe by name or file, with single fields changed: by value where not None, then by rules as FIELD=VALUE.
-
-    Raises UsageError.
-    """
-    import tomllib
-
-    from indexer.domain.errors import UsageError
-    from models.training.recipe import find_recipe, varied
-
-    chosen = {field: value for field, value in changes.items() if value is not None}
-    for rule in rules:
-        field, equals, value = (part.strip() for part in rule.partition("="))
-        if not field or not equals:
-            raise UsageError(f"{rule!r} sets nothing; write --set FIELD=VALUE.")
-        try:
-            chosen[field] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            chosen[field] = value
-    return varied(find_recipe(name), chosen, "The command line")
-
-
-def train(settings: Settings, data: Data, target: Target, recipe: Recipe, watcher: TrainingWatcher) -> Trained:
-    """Train a model. Raises UsageError, ModelUnavailable, DeviceUnavailable, MissingExtra."""
-    from indexer.imaging.decode import decode_file
     from models.training.label_mapping import Labels
-    from models.training.splits import SplitPlan
-    from models.training.trainer import TrainOptions
-    from models.training.trainer import train as run
+    from models.training.requests import EvaluateOptions, Grid, InspectOptions, TrainOptions
 
-    settings.make_home()
-    options = TrainOptions(
-        data.datasets,
-        target.name,
-        target.output,
-        settings.trainings / target.name,
-        recipe,
-        SplitPlan(seed=recipe.seed, **(data.split or {})),
-        Labels.from_rules(data.rules),
-        target.temperature,
-        settings.device,
-        settings.workers,
-        target.force,
-    )
-    with graceful_stop("the same command goes on where this one stopped") as check_stop:
-        return run(options, decode_file, watcher, check_stop)
+_KEPT = "rerun the same command to resume"
 
 
-def inspect(settings: Settings, data: Data, recipe: Recipe) -> Inspection:
-    """Look at labelled pictures, as training would divide them, without training. Raises UsageError."""
-    from indexer.imaging.decode import decode_file
-    from models.training.dataset_checks import inspect as look
-    from models.training.label_mapping import Labels
-    from models.training.splits import SplitPlan, split
-    from models.training.trainer import prepare
+def train(options: TrainOptions, watcher: TrainingWatcher) -> Trained:
+    """Train a model. Raises UsageError, ModelUnavailable, DeviceUnavailable, MissingExtra, Interrupted."""
+    from models.training import trainer
 
-    pictures = prepare(data.datasets, Labels.from_rules(data.rules), recipe, decode_file, settings.workers)
-    divisions = split(pictures, SplitPlan(seed=recipe.seed, **(data.split or {})))
-    return look(pictures, divisions[0] if len(divisions) == 1 else None)
+    with graceful_stop(_KEPT) as check_stop:
+        return trainer.train(options, decode_file, watcher, check_stop)
 
 
-def evaluate(settings: Settings, data: Data, closed: bool = False, views: int = 1) -> tuple[str, Evaluation, list[Mistake]]:
-    """The chosen model's name, its measures on labelled pictures, and its mistakes, the surest first."""
-    from indexer.bootstrap import model_registry
-    from indexer.imaging.decode import decode_file
+def inspect(options: InspectOptions) -> Inspection:
+    """Check a data set, divided as training would divide it, without training. Raises UsageError."""
+    from models.training import dataset_checks, splits, trainer
+
+    trainer.recipe_architecture(options.recipe)
+    images = trainer.prepare(options.datasets, options.labels, options.recipe, decode_file, options.workers, options.work)
+    divisions = splits.split(images, options.plan)
+    return dataset_checks.inspect(images, divisions[0] if len(divisions) == 1 else None, options.work)
+
+
+def evaluate(options: EvaluateOptions) -> tuple[str, Evaluation, list[Mistake]]:
+    """Return the model's name, its measures on labeled images, and its mistakes, most confident first."""
     from models.inference.classifier import TorchClassifier
     from models.training.evaluate import evaluate_model
-    from models.training.label_mapping import Labels
 
-    path = model_registry(settings).weights()
-    classifier = TorchClassifier.open(path, settings.device, settings.require_gpu, settings.batch_size)
-    labels = Labels.from_rules(data.rules)
-    return classifier.card.name, *evaluate_model(classifier, data.datasets, labels, decode_file, closed, views)
-
-
-def compare(
-    settings: Settings, data: Data, comparison: Comparison, watcher: ComparisonWatcher
-) -> Iterator[tuple[Row, tuple[Epoch, ...]]]:
-    """Run a grid of trainings; gives each row with its epochs as it is finished. Raises UsageError."""
-    from fnmatch import fnmatchcase
-
-    from indexer.domain.errors import UsageError
-    from indexer.imaging.decode import decode_file
-    from models.training.experiment_grid import Grid, read_variants
-    from models.training.experiment_grid import compare as run
-    from models.training.label_mapping import Labels
-    from models.training.splits import SplitPlan
-
-    variants, only = read_variants(comparison.grid, comparison.changes), comparison.only
-    chosen = {name: recipe for name, recipe in variants.items() if not only or any(fnmatchcase(name, part) for part in only)}
-    if not chosen:
-        raise UsageError(f"No variant matches {', '.join(map(repr, only))}; there are {', '.join(map(repr, variants))}.")
-    plans = tuple(SplitPlan(method, **(data.split or {})) for method in comparison.splits)
-    labels, output = Labels.from_rules(data.rules), comparison.output
-    grid = Grid(chosen, data.datasets, plans, comparison.seeds, labels, output, settings.device, settings.workers)
-    with graceful_stop("the same command goes on where this one stopped") as check_stop:
-        yield from run(grid, decode_file, watcher, check_stop)
+    classifier = TorchClassifier.open(options.weights, options.device, options.require_gpu, options.batch_size)
+    evaluation, mistakes = evaluate_model(
+        classifier, options.datasets, options.labels, decode_file, options.closed, options.views
+    )
+    return classifier.card.name, evaluation, mistakes
 
 
-def explain_picture(settings: Settings, picture: Path, emotion: str | None, method: str) -> Explained:
-    """What the chosen model sees in one picture for an emotion, or for the one that it tells."""
-    from indexer.bootstrap import model_registry
-    from indexer.imaging.decode import decode_file
-    from models.training.explain import explain_picture as explain
+def compare(grid: Grid, watcher: ComparisonWatcher) -> Iterator[tuple[Row, tuple[Epoch, ...]]]:
+    """Run a grid of trainings; yield each row with its epochs as soon as it is finished. Raises as `train` does."""
+    from models.training import experiment_grid
 
-    return explain(model_registry(settings).weights(), picture, decode_file, emotion, method)
+    with graceful_stop(_KEPT) as check_stop:
+        yield from experiment_grid.compare(grid, decode_file, watcher, check_stop)
 
 
-def explain_data(settings: Settings, data: Data, method: str) -> ExplainedData:
-    """What the chosen model sees in a data set, emotion by emotion."""
-    from indexer.bootstrap import model_registry
-    from indexer.imaging.decode import decode_file
-    from models.training.explain import explain_data as explain
-    from models.training.label_mapping import Labels
+def explain_image(weights: Path, image: Path, emotion: str | None, method: str) -> Explained:
+    """Explain one image for an emotion; None explains the most probable one. Raises as `models.training.explain` does."""
+    from models.training import explain
 
-    return explain(model_registry(settings).weights(), data.datasets[0], Labels.from_rules(data.rules), decode_file, method)
+    return explain.explain_image(weights, image, decode_file, emotion, method)
+
+
+def explain_data(weights: Path, dataset: Path, labels: Labels, method: str) -> ExplainedData:
+    """Explain a data set, emotion by emotion. Raises as `models.training.explain` does."""
+    from models.training import explain
+
+    return explain.explain_data(weights, dataset, labels, decode_file, method)

@@ -1,4 +1,4 @@
-"""Looking at a picture several times: mirrored, nearer, from further away. The mean of what is said each time is steadier."""
+"""Test-time augmentation: predictions averaged over mirrored and zoomed views of each image vary less."""
 
 from __future__ import annotations
 
@@ -13,26 +13,32 @@ from torch.nn import functional
 if TYPE_CHECKING:
     from indexer.domain.types import Floats, Pixels
     from indexer.ports.models import Classifier
+    from models.training.image_cache import ImageRows
 
 _ZOOMS = (1.0, 0.85, 1.15)
 
 
-def probabilities(classifier: Classifier, pixels: Pixels, count: int = 1) -> Floats:
-    """What a classifier says of pictures, uint8 (N, size, size, 3), in the mean over `count` views: float32, (N, labels)."""
+def probabilities(classifier: Classifier, images: ImageRows, count: int = 1) -> Floats:
+    """Return probabilities, float32, (N, labels), averaged over `count` views of each of N >= 1 images, 1-6.
+
+    Reads the images a chunk at a time, in whole batches of the classifier.
+    """
+    return np.concatenate([_averaged(classifier, chunk, count) for chunk in images.chunks(classifier.batch_size)])
+
+
+def _averaged(classifier: Classifier, pixels: Pixels, count: int) -> Floats:
     if count == 1:
         return classifier.classify(pixels).probabilities
     x = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
-    seen = [
-        (view * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous().numpy() for view in augmented_views(x, count)
-    ]
-    mean: Floats = np.mean([classifier.classify(look).probabilities for look in seen], axis=0, dtype=np.float32)
+    views = ((view * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous() for view in augmented_views(x, count))
+    mean: Floats = np.mean([classifier.classify(view.numpy()).probabilities for view in views], axis=0, dtype=np.float32)
     return mean
 
 
 def augmented_views(x: Tensor, count: int) -> Iterator[Tensor]:
-    """The first `count`, 1-6, of: as it is, mirrored, both from further away, both nearer.
+    """Yield the first `count`, 1-6, of these views: original, mirrored, both zoomed out, both zoomed in.
 
-    `x` is float, (N, 3, H, W), 0-1; what comes into view is white.
+    `x` is float, (N, 3, H, W), 0-1. Pixels outside the image are white.
     """
     for number in range(count):
         zoomed = _zoomed(x, _ZOOMS[number // 2])

@@ -1,4 +1,4 @@
-"""From data sets to a checkpoint: what `moodex train` does."""
+"""The trainer: from data sets to a checkpoint, as `moodex train` runs it."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from indexer.domain.errors import UsageError
+from indexer.domain.errors import ModelUnavailable, UsageError
 from indexer.domain.images import InputSpec
 from indexer.domain.models import ModelCard
 from indexer.domain.training import Epoch, Evaluation, Trained, TrainingWatcher
 from indexer.system.atomic import replace_file
 from indexer.system.optional import require
 from models import checkpoint
-from models.architectures.registry import architecture
+from models.architectures.registry import Architecture, architecture
 from models.inference.classifier import TorchClassifier
 from models.inference.device import select_device
 from models.teaching.replay import SIZE, build_replay_set
@@ -35,8 +35,9 @@ from models.training.label_mapping import Labels
 from models.training.loop import Hooks, fit
 from models.training.metrics import evaluate
 from models.training.recipe import Recipe
+from models.training.requests import TrainOptions
 from models.training.sampling import sampling_weights
-from models.training.splits import DatasetSplit, SplitPlan, as_table, split
+from models.training.splits import DatasetSplit, split, write_split
 from models.training.test_time_augmentation import probabilities
 from models.training.training_state import saved_fingerprint
 
@@ -48,95 +49,87 @@ if TYPE_CHECKING:
 STATE = "state.safetensors"
 
 
-@dataclass(frozen=True, slots=True)
-class TrainOptions:
-    """What to train, on what, and where to put it.
-
-    The checkpoint goes to `output/name.safetensors`, what is kept on the way to `work`: the split, the history, TensorBoard's
-    events, and the state that an interrupted training goes on from. `temperature` calibrates the result; None fits it to the
-    validation part, and leaves the outputs as they are where there is none. `force` replaces a model of that name, and begins
-    anew where another training of that name was interrupted. `workers` of 0 decode as many pictures at a time as suits.
-    """
-
-    datasets: tuple[Path, ...]
-    name: str
-    output: Path
-    work: Path
-    recipe: Recipe = field(default_factory=Recipe)
-    plan: SplitPlan = field(default_factory=SplitPlan)
-    labels: Labels = field(default_factory=Labels)
-    temperature: float | None = None
-    device: str = "auto"
-    workers: int = 0
-    force: bool = False
-
-
 def train(
     options: TrainOptions, decode: Decode, watcher: TrainingWatcher, check_stop: Callable[[], None] = lambda: None
 ) -> Trained:
-    """Train a model and write its checkpoint with its card. What is in the test part is measured on the checkpoint as written.
+    """Train a model, write its checkpoint and card, and measure the checkpoint on the test part.
 
-    Raises UsageError for data or options that cannot be trained with, ModelUnavailable for weights that are not there,
-    DeviceUnavailable, MissingExtra.
+    Raises UsageError for unusable data or options, ModelUnavailable for missing weights, DeviceUnavailable, MissingExtra.
     """
     _check_name(options)
-    pictures = prepare(options.datasets, options.labels, options.recipe, decode, options.workers)
-    divisions = split(pictures, options.plan)
+    recipe_architecture(options.recipe)
+    images = prepare(options.datasets, options.labels, options.recipe, decode, options.workers, options.work)
+    divisions = split(images, options.plan)
     if len(divisions) > 1:
         raise UsageError(
             f"The split {options.plan.method!r} means {len(divisions)} trainings; moodex compare runs them all. "
-            "To hold one group out: --split none --hold-out NAME."
+            "To hold out one group: --split none --hold-out NAME."
         )
-    return fit_and_save(options, pictures, divisions[0], watcher, check_stop)
+    return fit_and_save(options, images, divisions[0], watcher, check_stop)
 
 
-def prepare(datasets: tuple[Path, ...], labels: Labels, recipe: Recipe, decode: Decode, workers: int = 0) -> LabeledImages:
-    """The pictures of data sets, decoded for a recipe's network. Raises UsageError."""
-    return load_images(find_images(datasets, labels), input_of(recipe), decode, workers)
+def prepare(
+    datasets: tuple[Path, ...],
+    labels: Labels,
+    recipe: Recipe,
+    decode: Decode,
+    workers: int = 0,
+    cache_folder: Path | None = None,
+) -> LabeledImages:
+    """Decode data sets for the network of a recipe; arguments and errors are those of `find_images` and `load_images`."""
+    return load_images(find_images(datasets, labels), input_of(recipe), decode, workers, cache_folder=cache_folder)
+
+
+def recipe_architecture(recipe: Recipe) -> Architecture:
+    """Return the architecture that a recipe names. Raises UsageError for an unknown name or modifier."""
+    try:
+        return architecture(recipe.architecture)
+    except ModelUnavailable as error:
+        raise UsageError(str(error)) from None
 
 
 def input_of(recipe: Recipe) -> InputSpec:
-    """How a picture becomes the input of a recipe's network."""
-    kind = architecture(recipe.architecture)
+    """Return the input of the network of a recipe."""
+    kind = recipe_architecture(recipe)
     return InputSpec(recipe.size, kind.mean, kind.std)
 
 
 def fit_and_save(
     options: TrainOptions,
-    pictures: LabeledImages,
+    images: LabeledImages,
     division: DatasetSplit,
     watcher: TrainingWatcher,
     check_stop: Callable[[], None] = lambda: None,
 ) -> Trained:
-    """Train on one division of pictures and write the checkpoint; see `train`."""
+    """Train on one division and write the checkpoint, as `train` does."""
     for module, package in (("sklearn", "scikit-learn"), ("tensorboard", "tensorboard")):
         require(module, package, "train", "Training")
     recipe, kind, spec = options.recipe, architecture(options.recipe.architecture), input_of(options.recipe)
     device = select_device(options.device)
-    parts = {part: pictures.take(getattr(division, part)) for part in ("train", "validation", "test")}
+    parts = {part: images.take(getattr(division, part)) for part in ("train", "validation", "test")}
     seen = parts["train"].distinct()
-    table, fingerprint = as_table(pictures, division), _fingerprint(recipe, pictures, division)
+    fingerprint = _fingerprint(recipe, images, division)
     state_path = options.work / STATE
     kept = None if options.force else saved_fingerprint(state_path)
     if kept not in (None, fingerprint):
         raise UsageError(
-            f"An interrupted training called {options.name!r} with other options or data lies in {options.work}. Finish it with "
-            "what it was begun with, choose another --name, or give it up with --force."
+            f"There is an interrupted training called {options.name!r} with other options or data in {options.work}. Finish it "
+            "with its own options, choose another --name, or discard it with --force."
         )
-    watcher.data(inspect(pictures, division), {part: len(rows) for part, rows in parts.items()}, division.name)
+    watcher.data(inspect(images, division, options.work), {part: len(rows) for part, rows in parts.items()}, division.name)
     torch.manual_seed(recipe.seed)
-    network = initialize_network(kind, recipe.weights, pictures.emotions, recipe.size)
+    network = initialize_network(kind, recipe.weights, images.emotions, recipe.size)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     options.work.mkdir(parents=True, exist_ok=True)
     if kept is None:
         state_path.unlink(missing_ok=True)
-    replace_file(options.work / "split.csv", lambda path: path.write_text(table, encoding="utf-8", errors="surrogateescape"))
+    replace_file(options.work / "split.csv", lambda path: _write_split(images, division, path))
     with _log(options.work, kept is not None, watcher) as after_epoch:
         hooks = Hooks((state_path, fingerprint), after_epoch, check_stop)
         fitted = fit(network, seen, parts["validation"], recipe, device, hooks)
     write_history(options.work / "history.csv", fitted.history)
 
-    card = ModelCard(options.name, kind.name, "", pictures.emotions, spec, network.embedding_size, network.spaces)
+    card = ModelCard(options.name, kind.name, "", images.emotions, spec, network.embedding_size, network.spaces)
     temperature = options.temperature or 1.0
     if options.temperature is None and len(parts["validation"]):
         unscaled = TorchClassifier(card, fitted.state, device)
@@ -156,33 +149,34 @@ def fit_and_save(
 
 
 def sample_replay_set(classifier: TorchClassifier, seen: LabeledImages, recipe: Recipe) -> dict[str, Tensor]:
-    """What a model is to remember of its training: some pictures' embeddings, drawn as training draws pictures."""
+    """Compute the replay set of a model: embeddings of images that are drawn as training draws them."""
     weights = sampling_weights(seen, recipe.balance)
     count = min(SIZE, len(seen))
     rows = np.random.default_rng(recipe.seed).choice(len(seen), count, replace=False, p=weights)
     chosen = seen.take(np.sort(rows))
-    return build_replay_set(classifier.classify(chosen.pixels).embeddings, chosen.labels)
+    embeddings = [classifier.classify(chunk).embeddings for chunk in chosen.pixels.chunks(classifier.batch_size)]
+    return build_replay_set(np.concatenate(embeddings), chosen.labels)
 
 
-def log_probabilities(classifier: TorchClassifier, pictures: LabeledImages) -> Floats:
-    """What a classifier says of pictures, as natural logarithms, float32, (N, labels): they serve as logits."""
-    logarithms: Floats = np.log(classifier.classify(pictures.pixels).probabilities + 1e-12)
+def log_probabilities(classifier: TorchClassifier, images: LabeledImages) -> Floats:
+    """Return the natural logarithms of probabilities, float32, (N, labels), which serve as logits."""
+    logarithms: Floats = np.log(probabilities(classifier, images.pixels) + 1e-12)
     return logarithms
 
 
-def measure(classifier: TorchClassifier, pictures: LabeledImages, views: int = 1) -> Evaluation:
-    """How good a classifier is on pictures whose emotions are its labels."""
-    return evaluate(probabilities(classifier, pictures.pixels, views), pictures.labels, pictures.emotions)
+def measure(classifier: TorchClassifier, images: LabeledImages, views: int = 1) -> Evaluation:
+    """Measure a classifier on images whose emotions are its labels."""
+    return evaluate(probabilities(classifier, images.pixels, views), images.labels, images.emotions)
 
 
-def measure_by_artist(classifier: TorchClassifier, pictures: LabeledImages, views: int = 1) -> dict[str, Evaluation]:
-    """The same by artist."""
-    artists = np.array(pictures.artists)
-    return {artist: measure(classifier, pictures.where(artists == artist), views) for artist in sorted(set(artists.tolist()))}
+def measure_by_artist(classifier: TorchClassifier, images: LabeledImages, views: int = 1) -> dict[str, Evaluation]:
+    """Measure a classifier as `measure` does, by artist."""
+    artists = np.array(images.artists)
+    return {artist: measure(classifier, images.where(artists == artist), views) for artist in sorted(set(artists.tolist()))}
 
 
 def write_history(path: Path, history: tuple[Epoch, ...]) -> None:
-    """Write epochs as CSV, one a row, atomically."""
+    """Write epochs as CSV, one per row, atomically."""
 
     def write(temporary: Path) -> None:
         with temporary.open("w", newline="") as file:
@@ -196,7 +190,7 @@ def write_history(path: Path, history: tuple[Epoch, ...]) -> None:
 
 @contextmanager
 def _log(folder: Path, resumed: bool, watcher: TrainingWatcher) -> Iterator[Callable[[Epoch], None]]:
-    """TensorBoard's events of a training, beside telling the watcher."""
+    """Report a training to TensorBoard and to the watcher."""
     from torch.utils.tensorboard import SummaryWriter
 
     if resumed:
@@ -213,17 +207,22 @@ def _log(folder: Path, resumed: bool, watcher: TrainingWatcher) -> Iterator[Call
         yield after_epoch
 
 
+def _write_split(images: LabeledImages, division: DatasetSplit, path: Path) -> None:
+    with path.open("w", encoding="utf-8", errors="surrogateescape") as file:
+        write_split(images, division, file)
+
+
 def _check_name(options: TrainOptions) -> None:
     if not options.name or Path(options.name).name != options.name or options.name.startswith("."):
-        raise UsageError(f"{options.name!r} cannot be a model's name: it becomes a file name.")
+        raise UsageError(f"{options.name!r} cannot be the name of a model: it becomes a file name.")
     if (options.output / f"{options.name}.safetensors").exists() and not options.force:
         raise UsageError(f"There is a model {options.name!r} in {options.output} already; choose another --name, or add --force.")
 
 
-def _fingerprint(recipe: Recipe, pictures: LabeledImages, division: DatasetSplit) -> str:
-    """What decides the result of a training."""
-    rows = [pictures.files[row].digest for part in (division.train, division.validation) for row in part.tolist()]
-    facts = [asdict(recipe), pictures.emotions, rows, pictures.labels[division.train].tolist()]
+def _fingerprint(recipe: Recipe, images: LabeledImages, division: DatasetSplit) -> str:
+    """Return a digest of everything that decides the result of a training."""
+    rows = [images.files[row].digest for part in (division.train, division.validation) for row in part.tolist()]
+    facts = [asdict(recipe), images.emotions, rows, images.labels[division.train].tolist()]
     return hashlib.blake2b(json.dumps(facts).encode(), digest_size=16).hexdigest()
 
 

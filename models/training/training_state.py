@@ -1,6 +1,6 @@
-"""What a training knows when it stops in the middle, on disk: it goes on from there as if nothing had happened.
+"""The state of an interrupted training on disk. A resumed training ends with the same weights as an uninterrupted one.
 
-Every random choice is drawn from the recipe's seed and the step's number, so that no generator's state need be kept.
+All random choices depend on the seed of the recipe and the number of the step only, so no state of a generator is saved.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as parse
-from safetensors.torch import save as serialise
+from safetensors.torch import save as serialize
 from torch import Tensor
 
 from indexer.domain.training import Epoch
@@ -24,14 +24,16 @@ from models.architectures.network import Network
 
 @dataclass(slots=True)
 class TrainingState:
-    """A training under way. `average` is the weights' running mean, `best` that of the best epoch, both by name.
+    """A running training.
 
-    `step` counts the batches of the present epoch that are done, `losses` and `hits` sum over them; `history` has the finished
-    epochs; `scale` is the gradient scaler's state where float16 needs one.
+    - `average`: moving average of the weights, by name; `best`: the one of the best epoch.
+    - `step`: finished batches of the current epoch; `losses`, `hits`, `seen`: sums over them; `seconds`: time spent on them.
+    - `history`: finished epochs.
+    - `scale`: state of the gradient scaler, for float16.
     """
 
     network: Network
-    optimiser: torch.optim.Optimizer
+    optimizer: torch.optim.Optimizer
     average: dict[str, Tensor]
     best: dict[str, Tensor] = field(default_factory=dict)
     step: int = 0
@@ -44,7 +46,7 @@ class TrainingState:
 
     @property
     def best_epoch(self) -> int | None:
-        """The position in the history of the epoch with the best balanced accuracy; of equals the one with the lowest loss."""
+        """Position in the history of the best balanced accuracy on the validation part; the lower loss decides ties."""
         measured = [number for number, epoch in enumerate(self.history) if epoch.validation_balanced is not None]
         if not measured:
             return None
@@ -52,11 +54,11 @@ class TrainingState:
 
 
 def save_state(training: TrainingState, path: Path, fingerprint: str) -> None:
-    """Write a training's state, atomically."""
+    """Write the state of a training, atomically."""
     tensors = {f"network.{name}": tensor for name, tensor in training.network.state_dict().items()}
     tensors |= {f"average.{name}": tensor for name, tensor in training.average.items()}
     tensors |= {f"best.{name}": tensor for name, tensor in training.best.items()}
-    for number, moments in training.optimiser.state_dict()["state"].items():
+    for number, moments in training.optimizer.state_dict()["state"].items():
         tensors |= {f"optimiser.{number}.{name}": tensor for name, tensor in moments.items()}
     facts = {
         "fingerprint": fingerprint,
@@ -68,23 +70,23 @@ def save_state(training: TrainingState, path: Path, fingerprint: str) -> None:
         "history": [asdict(epoch) for epoch in training.history],
         "scale": training.scale,
     }
-    data = serialise(
+    data = serialize(
         {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, {"progress": json.dumps(facts)}
     )
     replace_file(path, lambda temporary: temporary.write_bytes(data))
 
 
 def saved_fingerprint(path: Path) -> str | None:
-    """Which training a state belongs to; None where there is none that can be read."""
+    """Return the fingerprint of the training of a state; None if there is no readable state."""
     facts = _facts(path)
     return str(facts["fingerprint"]) if facts else None
 
 
 def load_state(training: TrainingState, path: Path) -> None:
-    """Bring a training back to the state that was kept."""
+    """Restore a training from a saved state."""
     facts, tensors = _facts(path), parse(path.read_bytes())
     if facts is None:
-        raise ValueError(f"{path} holds no training")
+        raise ValueError(f"{path} is not the state of a training")
     training.network.load_state_dict(_under("network.", tensors))
     for name, tensor in _under("average.", tensors).items():
         training.average[name].copy_(tensor)
@@ -93,7 +95,7 @@ def load_state(training: TrainingState, path: Path) -> None:
     for name, tensor in _under("optimiser.", tensors).items():
         number, moment = name.split(".", 1)
         state.setdefault(int(number), {})[moment] = tensor
-    training.optimiser.load_state_dict({"state": state, "param_groups": training.optimiser.state_dict()["param_groups"]})
+    training.optimizer.load_state_dict({"state": state, "param_groups": training.optimizer.state_dict()["param_groups"]})
     training.step, training.losses, training.hits = facts["step"], facts["losses"], facts["hits"]
     training.seen, training.seconds, training.scale = facts["seen"], facts["seconds"], facts["scale"]
     training.history = [Epoch(**epoch) for epoch in facts["history"]]

@@ -1,4 +1,4 @@
-"""The checkpoints that come with the program."""
+"""The shipped checkpoints."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ DEFAULT = "moodex-lite0"
 
 
 def checkpoints() -> dict[str, Path]:
-    """The shipped weights files by model name."""
+    """Return the shipped weights files by model name."""
     return {path.stem: path for path in sorted(Path(__file__).parent.glob("*.safetensors"))}

@@ -1,1 +1,1 @@
-"""How the shipped detector of drawn faces is made: scenes composed of cut-outs, a loss, a loop."""
+"""Training of the shipped face detector: scenes composed of cut-outs, a loss, a training loop."""

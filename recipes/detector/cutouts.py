@@ -1,7 +1,7 @@
-"""Heads on nothing, with their places: what scenes are composed of.
+"""Heads on a transparent background with their boxes, from which scenes are composed.
 
-`recipes/faces/render.mjs --cut-out` draws the avatars and emoji, `recipes/faces/things.mjs` the animals and the things,
-`recipes.drawn.make --cut-out` the faces of our own.
+`recipes/faces/render.mjs --cut-out` draws the avatars and emoji, `recipes/faces/things.mjs` the animals and objects,
+`recipes.drawn.make --cut-out` the generated faces.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ HEADS: dict[str, Box] = {
     "avatar_personas": (0.22, 0.15, 0.77, 0.76),
     "avatar_toon-head": (0.23, 0.14, 0.76, 0.76),
 }
-"""From the crown to the chin and from ear to ear, as shares of the drawing: one head shape a style, whatever hair is on it."""
+"""Crown to chin and ear to ear, as shares of the drawing: each style has one head shape under any hair."""
 
 BARE = ("avatar_adventurer", "avatar_big-smile", "avatar_dylan", "emoji", "heads")
-"""How the names of sets begin that draw heads without shoulders."""
+"""Prefixes of the sets that draw heads without shoulders."""
 
 _SIDE = 160
 _SEEN = 40
-"""Alpha from which a pixel belongs to a drawing."""
+"""Lowest alpha of a pixel that belongs to a drawing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cutout:
-    """A head: RGBA, with its place in pixels. `bare`: nothing is below the chin."""
+    """A head: RGBA, and its box in pixels. `bare`: nothing is drawn below the chin."""
 
     image: Image.Image
     box: Box
@@ -50,13 +50,13 @@ class Cutout:
 
 
 def load_heads(folder: Path) -> list[Cutout]:
-    """Every head below a folder that the programs above have filled."""
+    """Read all heads below a folder that the programs above have filled."""
     with (folder / "sets.csv").open(newline="") as file:
         artists = {row["set"]: row["artist"] for row in csv.DictReader(file)}
     found = []
     for name, artist in artists.items():
         if name in {"avatar_kawaii", "avatar_fun-emoji"}:
-            continue  # things with faces have no head, and faces alone no outline
+            continue  # objects with faces have no head, and faces alone have no outline
         paths = sorted((folder / name).rglob("*.png"))
         found += [_cutout(path, HEADS.get(name), artist, name.startswith(BARE)) for path in paths]
     found += [_cutout(path, None, path.parent.name, True) for path in sorted((folder / "heads").rglob("*.png"))]
@@ -64,7 +64,7 @@ def load_heads(folder: Path) -> list[Cutout]:
 
 
 def load_drawn(folder: Path) -> Iterator[Cutout]:
-    """The faces of our own below a folder."""
+    """Read the generated faces below a folder."""
     with (folder / "boxes.csv").open(newline="") as file:
         for row in csv.DictReader(file):
             box = (float(row["left"]), float(row["top"]), float(row["right"]), float(row["bottom"]))
@@ -72,7 +72,7 @@ def load_drawn(folder: Path) -> Iterator[Cutout]:
 
 
 def load_things(folder: Path) -> list[Image.Image]:
-    """Drawings without a face, RGBA; one flag in ten, for there are hundreds."""
+    """Read drawings without a face, RGBA; only one flag in ten, because there are hundreds."""
     paths = sorted((folder / "things").rglob("*.png"))
     return [_open(path) for number, path in enumerate(paths) if "flag" not in path.stem or number % 10 == 0]
 

@@ -1,4 +1,4 @@
-"""What the detector's maps should be, and how far they are from it."""
+"""Targets for the maps of the detector, and the loss."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from torch.nn import functional
 from models.faces.decode_boxes import STRIDE
 
 _SPREAD = 0.13
-"""Standard deviation of a face's mark, in widths and heights of it."""
+"""Standard deviation of the mark of a face, as a share of its width and height."""
 
 _NEAR = 0.45
-"""Marks above this are places whose distances are learned."""
+"""Distances are learned in cells with a mark above this."""
 
 
 class Target(NamedTuple):
-    """`marks` (N, S, S), 1 in the middle of a face and falling from there; `boxes` (N, S, S, 4), the nearest face's."""
+    """Targets: `marks`, (N, S, S), 1 in the center of a face and falling outward; `boxes`, (N, S, S, 4), of the nearest face."""
 
     marks: Tensor
     boxes: Tensor
 
 
 def target(boxes: Sequence[Tensor], side: int) -> Target:
-    """For N pictures of `side` pixels with boxes (M, 4) each. Of faces that overlap the smaller has the place."""
-    places = centres(side // STRIDE)
+    """Return the targets of N images of `side` pixels with boxes (M, 4) each. The smaller of two overlapping faces wins."""
+    places = centers(side // STRIDE)
     marks = torch.zeros(len(boxes), *places.shape[:2])
     nearest = torch.zeros(len(boxes), *places.shape[:2], 4)
     for number, faces in enumerate(boxes):
         for face in sorted(faces, key=lambda box: -float((box[2] - box[0]) * (box[3] - box[1]))):
             middle, size = (face[:2] + face[2:]) / 2, face[2:] - face[:2]
-            # The place nearest to the middle gets a full mark, so that the smallest faces have one.
+            # The cell nearest to the center gets a full mark, so that even the smallest face has one.
             cell = (middle / STRIDE - 0.5).round().clamp(0, places.shape[0] - 1)
             away = (places - (cell + 0.5) * STRIDE) / (size * _SPREAD).clamp(min=STRIDE * 0.55)
             mark = torch.exp(-(away**2).sum(dim=-1) / 2)
@@ -43,7 +43,7 @@ def target(boxes: Sequence[Tensor], side: int) -> Target:
 
 
 def loss(logits: Tensor, distances: Tensor, wanted: Target) -> Tensor:
-    """Focal loss with soft marks (CenterNet) and generalised intersection over union (Rezatofighi et al., arXiv:1902.09630)."""
+    """Focal loss with soft marks (CenterNet) and generalized intersection over union (Rezatofighi et al., arXiv:1902.09630)."""
     probability = logits.sigmoid().clamp(1e-5, 1 - 1e-5)
     sure = wanted.marks > 0.99
     found = ((1 - probability) ** 2 * probability.log())[sure].sum()
@@ -51,25 +51,25 @@ def loss(logits: Tensor, distances: Tensor, wanted: Target) -> Tensor:
     faces = sure.sum().clamp(min=1)
     near = wanted.marks > _NEAR
     weights = wanted.marks[near]
-    misses = 1 - _generalised(to_boxes(distances)[near], wanted.boxes[near])
+    misses = 1 - _generalized(to_boxes(distances)[near], wanted.boxes[near])
     return -(found + quiet) / faces + 2 * (misses * weights).sum() / weights.sum().clamp(min=1)
 
 
-def centres(side: int) -> Tensor:
-    """The middles of the places of a map, in pixels: (side, side, 2), x and y."""
+def centers(side: int) -> Tensor:
+    """Return the centers of the cells of a map, in pixels: (side, side, 2), x and y."""
     steps = (torch.arange(side, dtype=torch.float32) + 0.5) * STRIDE
     y, x = torch.meshgrid(steps, steps, indexing="ij")
     return torch.stack([x, y], dim=-1)
 
 
 def to_boxes(distances: Tensor) -> Tensor:
-    """Distances, (N, 4, S, S), to boxes, (N, S, S, 4): left, top, right, bottom in pixels."""
-    middles = centres(distances.shape[-1]).to(distances.device)
+    """Convert distances, (N, 4, S, S), to boxes, (N, S, S, 4): left, top, right, bottom in pixels."""
+    middles = centers(distances.shape[-1]).to(distances.device)
     by_place = distances.permute(0, 2, 3, 1)
     return torch.cat([middles - by_place[..., :2], middles + by_place[..., 2:]], dim=-1)
 
 
-def _generalised(one: Tensor, other: Tensor) -> Tensor:
+def _generalized(one: Tensor, other: Tensor) -> Tensor:
     inner = (torch.minimum(one[:, 2:], other[:, 2:]) - torch.maximum(one[:, :2], other[:, :2])).clamp(min=0).prod(dim=1)
     outer = (torch.maximum(one[:, 2:], other[:, 2:]) - torch.minimum(one[:, :2], other[:, :2])).prod(dim=1)
     union = (one[:, 2:] - one[:, :2]).prod(dim=1) + (other[:, 2:] - other[:, :2]).prod(dim=1) - inner

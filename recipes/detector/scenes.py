@@ -1,4 +1,4 @@
-"""Scenes with known faces: cut-outs at any scale and place on any background, between things that are no faces."""
+"""Scenes with known faces: cut-outs at any scale and position on any background, among objects without faces."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from PIL import Image, ImageDraw, ImageFilter, ImageOps
 from recipes.detector.cutouts import Box, Cutout
 
 Random = np.random.Generator
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
 _COUNTS = {0: 0.1, 1: 0.38, 2: 0.16, 3: 0.12, 4: 0.08, 5: 0.06, 6: 0.05, 8: 0.05}
 _SMALLEST = 11.0
-"""Pixels of the scene; heads that come out smaller are not asked for."""
+"""Pixels of the scene; smaller heads are not labeled."""
 
 
 class Scene(NamedTuple):
-    """`pixels` is uint8, (side, side, 3); `boxes` float32, (M, 4), in pixels: left, top, right, bottom, inside the picture."""
+    """A scene: `pixels`, uint8, (side, side, 3); `boxes`, float32, (M, 4): left, top, right, bottom in pixels, all inside."""
 
     pixels: npt.NDArray[np.uint8]
     boxes: npt.NDArray[np.float32]
 
 
 def compose(random: Random, heads: Sequence[Cutout], things: Sequence[Image.Image], side: int) -> Scene:
-    """One scene of the first of so many heads, of which there must be eight.
+    """Compose a scene of some of the `heads`, of which there must be eight.
 
-    Two in five are no squares and get the white bars that fitting into a square gives them.
+    Two of five scenes are not square; they get the white bars that fitting into a square adds.
     """
     aspect = float(np.exp(random.uniform(-0.8, 0.8))) if random.random() < 0.4 else 1.0
     width, height = (side, max(24, round(side / aspect))) if aspect >= 1 else (max(24, round(side * aspect)), side)
@@ -61,7 +61,7 @@ def _paste_head(random: Random, page: Image.Image, head: Cutout, boxes: list[Box
     least, most = (0.1, 1.15) if alone else (0.07, 0.5)
     across = max(head.box[2] - head.box[0], head.box[3] - head.box[1])
     for _ in range(10):
-        # Half of the single ones fill the picture, as avatars do.
+        # Half of the single heads fill the image, as in avatars.
         if alone and random.random() < 0.5:
             share = float(random.uniform(0.45, most))
         else:
@@ -101,7 +101,7 @@ def _paste_thing(random: Random, page: Image.Image, things: Sequence[Image.Image
 def _paste(
     page: Image.Image, image: Image.Image, box: Box, scale: float, angle: float, mirrored: bool, middle: tuple[float, float]
 ) -> None:
-    """Lay an image on the page, with the middle of its box at `middle`, scaled and then turned."""
+    """Paste an image, scaled and then rotated, with the center of its box at `middle`."""
     x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
     if mirrored:
         image, x = ImageOps.mirror(image), image.width - x
@@ -121,7 +121,7 @@ def _paste(
 
 
 def _turned(box: Box, scale: float, angle: float, middle: tuple[float, float]) -> Box:
-    """The box around a turned head, taken for an ellipse."""
+    """Return the box around a rotated head, as if it were an ellipse."""
     a, b = (box[2] - box[0]) / 2 * scale, (box[3] - box[1]) / 2 * scale
     cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
     half = (math.hypot(a * cos, b * sin), math.hypot(a * sin, b * cos))
@@ -129,14 +129,14 @@ def _turned(box: Box, scale: float, angle: float, middle: tuple[float, float]) -
 
 
 def _seen(box: Box, size: tuple[int, int]) -> float:
-    """The share of a box that lies on the page."""
+    """Return the share of a box that is on the page."""
     width = min(box[2], size[0]) - max(box[0], 0)
     height = min(box[3], size[1]) - max(box[1], 0)
     return max(0, width) * max(0, height) / ((box[2] - box[0]) * (box[3] - box[1]))
 
 
 def _overlap(one: Box, other: Box) -> float:
-    """The share of the smaller box that the two have in common."""
+    """Return the intersection of two boxes as a share of the smaller one."""
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])
     smaller = min((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
@@ -144,18 +144,18 @@ def _overlap(one: Box, other: Box) -> float:
 
 
 def _below(head: Box) -> Box:
-    """Where the body of a head may be drawn."""
+    """Return the box in which the body of a head may be drawn."""
     width, height = head[2] - head[0], head[3] - head[1]
     return (head[0] - width, head[3] - 0.1 * height, head[2] + width, head[3] + 7 * height)
 
 
 def _body(random: Random, page: Image.Image, head: Box) -> None:
-    """Something to stand on below a bare head: a trunk, perhaps with limbs, from a chibi's to a grown-up's."""
+    """Draw a body below a bare head: a trunk, perhaps with limbs, in proportions from chibi to adult."""
     draw = ImageDraw.Draw(page)
     height = head[3] - head[1]
     x, top = (head[0] + head[2]) / 2, head[3] - 0.08 * height
     tall, wide = height * float(random.uniform(0.4, 3.5)), height * float(random.uniform(0.3, 0.9))
-    cloth, limb = _colour(random), _colour(random)
+    cloth, limb = _color(random), _color(random)
     ink = (20, 20, 20) if random.random() < 0.5 else None
     width = max(2, int(height * float(random.uniform(0.08, 0.22))))
     if random.random() < 0.8:
@@ -172,7 +172,7 @@ def _body(random: Random, page: Image.Image, head: Box) -> None:
 
 
 def _bubble(random: Random, page: Image.Image) -> None:
-    """A speech bubble, or a box, with scribbles for words."""
+    """Draw a speech bubble, or a box, with scribbled text."""
     draw = ImageDraw.Draw(page)
     wide, tall = (float(random.uniform(0.12, 0.35)) * size for size in page.size)
     left, top = float(random.uniform(0, page.width - wide)), float(random.uniform(0, page.height * 0.4))
@@ -186,13 +186,13 @@ def _bubble(random: Random, page: Image.Image) -> None:
 
 
 def background(random: Random, things: Sequence[Image.Image], width: int, height: int) -> Image.Image:
-    """Something to lay heads on: paper, a colour, a pattern, a clutter of things, the frames of a comic."""
+    """Draw a background: paper, a color, a pattern, many objects, or the panels of a comic."""
     kind = str(random.choice(list(_BACKGROUNDS), p=list(_BACKGROUNDS.values())))
-    page = Image.new("RGB", (width, height), (255, 255, 255) if kind in ("white", "panels") else _colour(random))
+    page = Image.new("RGB", (width, height), (255, 255, 255) if kind in ("white", "panels") else _color(random))
     match kind:
         case "gradient":
             ramp = Image.linear_gradient("L").rotate(float(random.choice([0, 90, 180, 270]))).resize((width, height))
-            return ImageOps.colorize(ramp, _colour(random), _colour(random))
+            return ImageOps.colorize(ramp, _color(random), _color(random))
         case "noise":
             cells = int(random.integers(3, 40))
             grain = Image.fromarray(random.integers(0, 256, (cells, cells, 3), dtype=np.uint8))
@@ -225,7 +225,7 @@ _BACKGROUNDS = {
 
 
 def _pattern(random: Random, page: Image.Image, kind: str) -> None:
-    draw, fill, step = ImageDraw.Draw(page), _colour(random), int(random.integers(4, 24))
+    draw, fill, step = ImageDraw.Draw(page), _color(random), int(random.integers(4, 24))
     for x in range(0, page.width + page.height, step):
         if kind == "stripes":
             draw.line([(x, 0), (x - page.height, page.height)], fill=fill, width=max(1, step // 3))
@@ -235,13 +235,13 @@ def _pattern(random: Random, page: Image.Image, kind: str) -> None:
 
 
 def _panels(random: Random, page: Image.Image) -> None:
-    """The frames of a comic."""
+    """Draw the panels of a comic."""
     draw = ImageDraw.Draw(page)
     rows, columns = int(random.integers(1, 4)), int(random.integers(1, 4))
     for row in range(rows):
         for column in range(columns):
             left, top = page.width * column / columns + 2, page.height * row / rows + 2
-            fill = _colour(random) if random.random() < 0.5 else (255, 255, 255)
+            fill = _color(random) if random.random() < 0.5 else (255, 255, 255)
             frame = (left, top, left + page.width / columns - 4, top + page.height / rows - 4)
             draw.rectangle(frame, fill=fill, outline=(0, 0, 0), width=2)
 
@@ -249,7 +249,7 @@ def _panels(random: Random, page: Image.Image) -> None:
 def _shape(random: Random, draw: ImageDraw.ImageDraw, width: int, height: int) -> None:
     x, y = float(random.uniform(0, width)), float(random.uniform(0, height))
     size = float(np.exp(random.uniform(math.log(4), math.log(width))))
-    fill = _colour(random)
+    fill = _color(random)
     outline = (0, 0, 0) if random.random() < 0.4 else None
     match int(random.integers(4)):
         case 0:
@@ -268,7 +268,7 @@ def _shape(random: Random, draw: ImageDraw.ImageDraw, width: int, height: int) -
 
 
 def _finish(random: Random, page: Image.Image) -> Image.Image:
-    """What happens to drawings on their way: grey, other colours, few tones, blur, grain, JPEG."""
+    """Degrade a drawing: gray, other colors, few tones, blur, grain, JPEG."""
     if random.random() < 0.25:
         page = page.convert("L").convert("RGB")
     elif random.random() < 0.3:
@@ -297,6 +297,6 @@ def _finish(random: Random, page: Image.Image) -> Image.Image:
     return page
 
 
-def _colour(random: Random) -> Colour:
+def _color(random: Random) -> Color:
     red, green, blue = colorsys.hsv_to_rgb(random.random(), random.random() ** 1.5, float(random.uniform(0.1, 1)))
     return round(red * 255), round(green * 255), round(blue * 255)

@@ -1,8 +1,8 @@
-"""Train the detector of drawn faces.
+"""Train the face detector.
 
     python -m recipes.detector.train build/cutouts build/drawn-cutouts --output models/zoo [--hold-out ARTIST]... [--scenes N]
 
-Nothing is held out unless said so. Same seed, same scenes.
+Nothing is held out by default. Same seed, same scenes.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _DECAY = 1e-2
 _WARM = 0.05
 _EMA = 0.998
 _DRAWN_SHARE = 0.4
-"""Of the heads in scenes: drawn by our own program."""
+"""Share of the heads in scenes that are generated (recipes/drawn)."""
 
 
 def main() -> None:
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def train(heads: list[Cutout], drawn: list[Cutout], things: list[Image.Image], scenes: int, seed: int) -> FaceNet:
-    """The network after so many scenes, its weights averaged over the last steps."""
+    """Train a network on a number of scenes; return it with weights averaged over the last steps."""
     torch.manual_seed(seed)
     network = FaceNet()
     known = {name: tensor for name, tensor in imagenet(0).items() if name in network.state_dict()}
@@ -112,7 +112,7 @@ def _follow(average: FaceNet, network: FaceNet, keep: float) -> None:
 def _batches(
     heads: list[Cutout], drawn: list[Cutout], things: list[Image.Image], steps: int, seed: int
 ) -> Iterator[tuple[Tensor, list[Tensor]]]:
-    """Batches of scenes, made a few ahead in a thread. Every artist appears as often as any other."""
+    """Yield batches of scenes, prepared in a thread. All artists appear equally often."""
     by_artist: dict[str, list[Cutout]] = {}
     for head in heads:
         by_artist.setdefault(head.artist, []).append(head)

@@ -1,4 +1,4 @@
-"""Who is drawn, and how: everything that stays the same while a character's feelings change."""
+"""Characters and styles: everything that stays the same while the expression of a character changes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-Colour = tuple[float, float, float]
+Color = tuple[float, float, float]
 """Red, green and blue, 0-1."""
 
 SPECIES = {"human": 0.58, "animal": 0.18, "blob": 0.1, "emoji": 0.1, "robot": 0.04}
@@ -17,38 +17,38 @@ SHADINGS = ("flat", "cel", "soft", "line", "tone", "hatch")
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How somebody draws. Widths are in head heights; chances and shares are 0-1."""
+    """A drawing style. Widths are in head heights; probabilities and shares are 0-1."""
 
     line: float
     """Width of outlines; 0: none."""
     detail: float
     """Width of the lines inside the face."""
-    ink: Colour
-    coloured_ink: bool
+    ink: Color
+    colored_ink: bool
     wobble: float
     shading: str
-    grey: bool
+    gray: bool
     eyes: str
     brows: str
     mouth: str
     nose: str
     exaggeration: float
-    """How much further than in life features move."""
+    """Exaggeration of the movement of features."""
     pixels: int
-    """Side of the picture in art pixels; 0: no pixel art."""
+    """Side of the image in art pixels; 0: no pixel art."""
     background: str
 
 
 @dataclass(frozen=True, slots=True)
 class Character:
-    """Somebody. Lengths are in half head heights, places relative to the middle of the head, y downwards."""
+    """A character. Lengths are in half head heights; positions are relative to the center of the head, y down."""
 
     species: str
-    skin: Colour
-    hair: Colour
-    iris: Colour
-    cloth: Colour
-    accent: Colour
+    skin: Color
+    hair: Color
+    iris: Color
+    cloth: Color
+    accent: Color
     width: float
     chin: float
     """0: round, 1: pointed."""
@@ -56,7 +56,7 @@ class Character:
     """0: an ellipse, 1: nearly a box."""
     eye_y: float
     eye_gap: float
-    """From the middle to an eye's middle."""
+    """Distance from the center of the face to the center of an eye."""
     eye_size: float
     eye_tall: float
     """Height of an eye over its width."""
@@ -82,9 +82,9 @@ class Character:
 
 
 def invent(random: np.random.Generator) -> tuple[Character, Style]:
-    """Somebody, drawn in some style, no two alike."""
+    """Generate a random character with a random style."""
     species = _one_of(random, SPECIES)
-    chibi = random.random()  # 0: realistic proportions, 1: a child's
+    chibi = random.random()  # 0: realistic proportions, 1: those of a child
     eye_size = float(np.clip(random.normal(0.13 + 0.13 * chibi, 0.045), 0.06, 0.4))
     eyes = str(random.choice(EYES, p=[0.16, 0.12, 0.14, 0.2, 0.18, 0.12, 0.08]))
     if eyes in ("dot", "bead"):
@@ -98,9 +98,9 @@ def invent(random: np.random.Generator) -> tuple[Character, Style]:
         species=species,
         skin=_skin(random, species),
         hair=_hair(random),
-        iris=_colour(random, (0.3, 0.9), (0.25, 0.9)),
-        cloth=_colour(random, (0.1, 0.9), (0.2, 0.95)),
-        accent=_colour(random, (0.4, 1.0), (0.5, 1.0)),
+        iris=_color(random, (0.3, 0.9), (0.25, 0.9)),
+        cloth=_color(random, (0.1, 0.9), (0.2, 0.95)),
+        accent=_color(random, (0.4, 1.0), (0.5, 1.0)),
         width=float(np.clip(random.normal(0.86 if human else 0.98, 0.1), 0.62, 1.25)),
         chin=float(random.uniform(0, 1)) if human else float(random.uniform(0, 0.25)),
         square=1.0 if species == "robot" else float(random.beta(0.6, 5)),
@@ -155,11 +155,11 @@ def _style(random: np.random.Generator, eyes: str, species: str) -> Style:
     return Style(
         line=line,
         detail=float(random.uniform(0.02, 0.05)) if line == 0 else line * float(random.uniform(0.7, 1.4)),
-        ink=_colour(random, (0.0, 0.5), (0.0, 0.3)),
-        coloured_ink=bool(random.random() < 0.3),
+        ink=_color(random, (0.0, 0.5), (0.0, 0.3)),
+        colored_ink=bool(random.random() < 0.3),
         wobble=float(random.choice([0.0, random.uniform(0.2, 1.0)], p=[0.75, 0.25])),
         shading=str(random.choice(SHADINGS, p=[0.36, 0.2, 0.2, 0.1, 0.08, 0.06])),
-        grey=bool(random.random() < 0.16),
+        gray=bool(random.random() < 0.16),
         eyes=eyes,
         brows=_brows(random, species),
         mouth=str(random.choice(["line", "lips", "cat"], p=[0.78, 0.14, 0.08])),
@@ -183,24 +183,24 @@ def _one_of(random: np.random.Generator, shares: dict[str, float]) -> str:
     return str(random.choice(list(shares), p=list(shares.values())))
 
 
-def _colour(random: np.random.Generator, saturation: tuple[float, float], value: tuple[float, float]) -> Colour:
+def _color(random: np.random.Generator, saturation: tuple[float, float], value: tuple[float, float]) -> Color:
     return colorsys.hsv_to_rgb(random.random(), random.uniform(*saturation), random.uniform(*value))
 
 
-def _skin(random: np.random.Generator, species: str) -> Colour:
+def _skin(random: np.random.Generator, species: str) -> Color:
     if species == "emoji" and random.random() < 0.75:
         return colorsys.hsv_to_rgb(random.uniform(0.1, 0.16), random.uniform(0.5, 1), random.uniform(0.9, 1))
     if species == "human" and random.random() < 0.8:
         return colorsys.hsv_to_rgb(random.uniform(0.03, 0.1), random.uniform(0.12, 0.7), random.uniform(0.3, 1.0))
     if species == "robot":
-        return _colour(random, (0.0, 0.3), (0.4, 0.95))
-    return _colour(random, (0.1, 0.9), (0.35, 1.0))
+        return _color(random, (0.0, 0.3), (0.4, 0.95))
+    return _color(random, (0.1, 0.9), (0.35, 1.0))
 
 
-def _hair(random: np.random.Generator) -> Colour:
+def _hair(random: np.random.Generator) -> Color:
     if random.random() < 0.6:
         return colorsys.hsv_to_rgb(random.uniform(0.02, 0.13), random.uniform(0.2, 0.8), random.uniform(0.05, 0.95))
-    return _colour(random, (0.0, 0.9), (0.1, 1.0))
+    return _color(random, (0.0, 0.9), (0.1, 1.0))
 
 
 def _ears(random: np.random.Generator, species: str) -> str:

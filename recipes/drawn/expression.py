@@ -1,4 +1,4 @@
-"""What a face does when it feels something: emotions as action units, and the signs that drawings add to them.
+"""Expressions: emotions as action units, and the signs that drawings add to them.
 
 Units are those of the Facial Action Coding System (Ekman, Friesen and Hager, 2002): 1 inner brow raiser, 2 outer brow raiser, 4
 brow lowerer, 5 upper lid raiser, 6 cheek raiser, 7 lid tightener, 9 nose wrinkler, 10 upper lip raiser, 12 lip corner puller, 15
@@ -20,7 +20,7 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Prototype:
-    """One way to show an emotion: units with the range of their strength, 0-1; signs with their chance; how often it is taken."""
+    """One way to show an emotion: ranges of unit strengths, 0-1, probabilities of signs, and a weight."""
 
     weight: float
     units: Mapping[int, Range]
@@ -29,14 +29,14 @@ class Prototype:
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """What one picture shows: how strong each unit is, 0-1, and which signs are drawn."""
+    """An expression: the strength of each unit, 0-1, and the signs that are drawn."""
 
     emotion: str
     units: Mapping[int, float]
     signs: frozenset[str]
 
     def unit(self, number: int) -> float:
-        """How strong a unit is, 0-1."""
+        """Return the strength of a unit, 0-1."""
         return self.units.get(number, 0.0)
 
 
@@ -158,14 +158,14 @@ PROTOTYPES: Mapping[str, tuple[Prototype, ...]] = {
 }  # fmt: skip
 
 TEARS = frozenset({"tear", "stream", "welling"})
-"""Without one of them nobody cries."""
+"""Signs of which a crying face has at least one."""
 
 _STRAY = 0.06
-"""How far any unit may be from rest without meaning anything."""
+"""Strength of a unit up to which it has no meaning."""
 
 
 def express(emotion: str, random: np.random.Generator) -> Expression:
-    """One of the ways to show an emotion, at some strength."""
+    """Draw a random way to show an emotion, at a random strength."""
     ways = PROTOTYPES[emotion]
     weights = np.array([way.weight for way in ways], dtype=float)
     way = ways[int(random.choice(len(ways), p=weights / weights.sum()))]

@@ -1,4 +1,4 @@
-"""Eyes, brows, mouth and nose: where action units become lines."""
+"""Eyes, brows, mouth and nose, drawn from action units."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CLOSED = 0.16
 
 
 def eyes(pen: Pen, who: Character, felt: Expression, gaze: tuple[float, float], turn: float) -> None:
-    """Both eyes. `gaze` is where they look, -1 to 1; `turn` how far the head is turned, -1 to 1."""
+    """Draw both eyes. `gaze` is their direction, -1 to 1; `turn` is the rotation of the head, -1 to 1."""
     for side in (-1, 1):
         near = 1 - 0.28 * max(0.0, turn * side)
         with pen.at(place(who.eye_gap * side, turn), who.eye_y, mirrored=side < 0, stretch=near):
@@ -22,11 +22,11 @@ def eyes(pen: Pen, who: Character, felt: Expression, gaze: tuple[float, float], 
 
 
 def brows(pen: Pen, who: Character, felt: Expression, turn: float) -> None:
-    """Both brows: 1 lifts and 4 lowers the inner end, 2 lifts the outer one."""
+    """Draw both brows: unit 1 lifts and 4 lowers the inner end, 2 lifts the outer end."""
     style, far = pen.style, pen.style.exaggeration
     if style.brows == "none":
         return
-    colour = mixed(who.hair, BLACK, 0.45) if who.hair_cut != "none" else pen.ink(who.skin)
+    color = mixed(who.hair, BLACK, 0.45) if who.hair_cut != "none" else pen.ink(who.skin)
     tall = who.eye_size * who.eye_tall if style.eyes not in ("cartoon", "almond") else who.eye_size * 0.8
     base = who.eye_y - tall - who.brow_gap
     for side in (-1, 1):
@@ -38,16 +38,16 @@ def brows(pen: Pen, who: Character, felt: Expression, turn: float) -> None:
         start, end, top = (-half - 0.05 * felt.unit(4), inner), (half, outer), (0.1 * half, middle * 2 - (inner + outer) / 2)
         with pen.at(place(who.eye_gap * side, turn), base, mirrored=side < 0, stretch=1 - 0.25 * max(0.0, turn * side)):
             if style.brows in ("line", "round"):
-                pen.line(curve(start, (top, end)), weight if style.brows == "line" else weight * 1.8, colour)
+                pen.line(curve(start, (top, end)), weight if style.brows == "line" else weight * 1.8, color)
             else:
                 thick = weight * (1.6 if style.brows == "block" else 1.3)
                 tip = thick * (0.8 if style.brows == "block" else 0.05)
                 low, high = (start[0], start[1] + thick), (end[0], end[1] + tip)
-                pen.fill(curve(start, (top, end), (high,), ((top[0], top[1] + thick), low), closed=True), colour)
+                pen.fill(curve(start, (top, end), (high,), ((top[0], top[1] + thick), low), closed=True), color)
 
 
 def mouth(pen: Pen, who: Character, felt: Expression, turn: float) -> None:
-    """The mouth: 12 and 15 move the corners, 25 and 26 open it, 10 lifts the upper lip, 18, 20 and 23 change its width."""
+    """Draw the mouth: units 12 and 15 move the corners, 25 and 26 open it, 10 lifts the lip, 18, 20 and 23 set its width."""
     style, far = pen.style, pen.style.exaggeration
     half = who.mouth_size * (1 + 0.3 * felt.unit(12) + 0.35 * felt.unit(20) - 0.5 * felt.unit(18) - 0.2 * felt.unit(23))
     half *= 0.4 if "small mouth" in felt.signs else 1
@@ -79,7 +79,7 @@ def mouth(pen: Pen, who: Character, felt: Expression, turn: float) -> None:
 
 
 def nose(pen: Pen, who: Character, felt: Expression, turn: float) -> None:
-    """The nose, and the wrinkles that 9 makes above it."""
+    """Draw the nose, and the wrinkles of unit 9 above it."""
     kind, size, ink = pen.style.nose, who.nose_size, pen.ink(who.skin)
     with pen.at(place(0, turn * 1.35), who.nose_y - 0.05 * felt.unit(9), mirrored=turn > 0):
         if who.muzzle:
@@ -111,12 +111,12 @@ def nose(pen: Pen, who: Character, felt: Expression, turn: float) -> None:
 
 
 def place(x: float, turn: float) -> float:
-    """Where a point of the face goes when the head is turned: it shifts, and the far half is seen from the side."""
+    """Return the position of a point of the face on a turned head: it shifts, and the far half is foreshortened."""
     return turn * 0.27 + x * (1 - 0.25 * max(0.0, turn * math.copysign(1, x)))
 
 
 def _eye(pen: Pen, who: Character, felt: Expression, gaze: tuple[float, float]) -> None:
-    """One eye with its inner corner on the left."""
+    """Draw an eye with its inner corner on the left."""
     style, far = pen.style, pen.style.exaggeration
     width = who.eye_size
     height = width * who.eye_tall * (1 + 0.4 * felt.unit(5))
@@ -134,7 +134,7 @@ def _eye(pen: Pen, who: Character, felt: Expression, gaze: tuple[float, float]) 
             for x in (0.4, 0.8):
                 pen.line(curve((x * width, slope * x), (((x + 0.25) * width, slope * x + 0.08),)), line * 0.7, ink)
         return
-    # How far the lids cover the eye at its inner and outer end, 0: open, 1: closed.
+    # Cover of the eye by the lids at its inner and outer end: 0 is open, 1 is closed.
     drop = max(0.0, 1 - top)
     inner = min(0.85, drop + 0.55 * far * felt.unit(4) * (1 - 0.5 * felt.unit(1)))
     outer = min(0.85, drop + 0.45 * far * felt.unit(1) * (1 - felt.unit(5)) * (1 - 0.6 * felt.unit(2)))
@@ -284,7 +284,7 @@ def _open_mouth(pen: Pen, felt: Expression, half: float, corners: tuple[float, f
 
 
 def _teeth(pen: Pen, half: float, left: float, right: float, middle: float, opening: float) -> None:
-    """Two rows of teeth between drawn back lips."""
+    """Draw two rows of teeth between retracted lips."""
     up, down = middle - opening * 0.7, middle + opening * 0.8
     shape = curve((-half, left), ((0, 2 * up - left), (half, right)), ((0, 2 * down - right), (-half, left)), closed=True)
     pen.fill(shape, WHITE)

@@ -1,4 +1,4 @@
-"""Everything around the face: head, ears, hair, body, and what people wear."""
+"""Everything around the face: head, ears, hair, body, clothes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import numpy as np
 import skia
 
-from recipes.drawn.character import Character, Colour
+from recipes.drawn.character import Character, Color
 from recipes.drawn.features import place
 from recipes.drawn.pen import BLACK, WHITE, Pen, curve, luminance, mixed, oval, polygon
 
@@ -15,7 +15,7 @@ _POINTS = 72
 
 
 def outline(who: Character) -> skia.Path:
-    """The head without ears and hair, half a unit high around the origin."""
+    """Return the outline of the head without ears and hair, half a unit high around the origin."""
     power = 2 / (2 + 5 * who.square)
     points = []
     for number in range(_POINTS):
@@ -27,7 +27,7 @@ def outline(who: Character) -> skia.Path:
 
 
 def back(pen: Pen, who: Character) -> None:
-    """What lies behind the head: body, long hair, ears."""
+    """Draw what is behind the head: body, long hair, ears."""
     if who.body == "shoulders":
         wide = who.width * (1.1 + 0.3 * (who.seed % 7) / 7)
         neck = who.width * 0.32
@@ -48,7 +48,7 @@ def back(pen: Pen, who: Character) -> None:
 
 
 def head(pen: Pen, who: Character, lit: float) -> None:
-    """The head itself, with its shading; `lit` is the side the light comes from, -1 or 1."""
+    """Draw the head with its shading; `lit` is the side of the light, -1 or 1."""
     shape = outline(who)
     pen.fill(shape, who.skin, outline=True)
     shade = mixed(who.skin, BLACK, 0.3)
@@ -78,7 +78,7 @@ def head(pen: Pen, who: Character, lit: float) -> None:
 
 
 def front(pen: Pen, who: Character, turn: float) -> None:
-    """What lies before the face: fringe, beard, glasses, cap and the like."""
+    """Draw what is in front of the face: fringe, beard, glasses, cap and similar."""
     if who.glasses != "none":
         size = who.eye_size * 1.5 + 0.05
         for side in (-1, 1):
@@ -131,7 +131,7 @@ def front(pen: Pen, who: Character, turn: float) -> None:
 
 
 def beard(pen: Pen, who: Character, turn: float) -> None:
-    """What grows under the nose; drawn before the mouth."""
+    """Draw a moustache; call it before the mouth is drawn."""
     if who.beard == "none":
         return
     x, y = place(0, turn), who.mouth_y
@@ -162,7 +162,7 @@ def beard(pen: Pen, who: Character, turn: float) -> None:
 
 
 def _tone(pen: Pen, lit: float, hatched: bool) -> None:
-    """Dots or lines in the shadow."""
+    """Draw dots or lines in the shadow."""
     ink = pen.style.ink
     for row in range(-14, 28):
         for column in range(1 if hatched else 16):
@@ -197,7 +197,7 @@ def _ears(pen: Pen, who: Character) -> None:
             pen.fill(oval(w * 1.0, -0.15, 0.2, 0.55), mixed(who.skin, BLACK, 0.35), outline=True)
 
 
-def _fur(who: Character) -> Colour:
+def _fur(who: Character) -> Color:
     return who.hair if who.species == "human" else who.skin
 
 
@@ -245,7 +245,7 @@ def _fringe(pen: Pen, who: Character) -> None:
 
 
 def _hem(who: Character, shape: np.random.Generator, wide: float, low: float) -> list[tuple[float, float]]:
-    """The lower edge of a fringe, from right to left."""
+    """Return the lower edge of a fringe, from right to left."""
     if who.fringe == "none":
         return [(wide * 0.9, -0.35), (wide * 0.6, -0.75), (-wide * 0.6, -0.75), (-wide * 0.9, -0.35)]
     if who.fringe == "straight":

@@ -1,9 +1,9 @@
-"""Draw faces that nobody has drawn before, each character with every emotion.
+"""Draw faces of random characters, each with every emotion.
 
     python -m recipes.drawn.make build/drawn [--characters N] [--seed N] [--side PIXELS] [--cut-out]
 
 Writes SET/EMOTION/CHARACTER_EMOTION_NUMBER.png, a set for every way to draw eyes, `boxes.csv` with the place of every head, and
-`sets.csv`, which says that all are by one artist. Same seed, same pictures.
+`sets.csv`, which says that all are by one artist. Same seed, same images.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 
 from recipes.drawn.character import EYES, invent
 from recipes.drawn.expression import PROTOTYPES, express
-from recipes.drawn.picture import draw
+from recipes.drawn.image import draw
 
 
 def main() -> None:
@@ -29,14 +29,14 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--characters", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--side", type=int, default=160, help="width and height of a picture in pixels")
+    parser.add_argument("--side", type=int, default=160, help="width and height of an image in pixels")
     parser.add_argument("--cut-out", action="store_true", help="with nothing behind them")
     options = parser.parse_args()
     make(options.folder, options.characters, options.seed, options.side, options.cut_out)
 
 
 def make(folder: Path, characters: int, seed: int, side: int, cut_out: bool = False) -> None:
-    """Draw so many characters into a folder, `side` pixels wide and high."""
+    """Draw a number of characters into a folder, `side` pixels wide and high."""
     for kind in EYES:
         for emotion in PROTOTYPES:
             (folder / f"drawn-{kind}" / emotion).mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ def make(folder: Path, characters: int, seed: int, side: int, cut_out: bool = Fa
 
 
 def character(number: int, folder: Path, side: int, seed: int, cut_out: bool) -> list[tuple[str, ...]]:
-    """Draw one character with every emotion; the paths and boxes."""
+    """Draw one character with every emotion; return paths and boxes."""
     random = np.random.default_rng((seed, number))
     who, style = invent(random)
     if cut_out:

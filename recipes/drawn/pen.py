@@ -1,4 +1,4 @@
-"""Fills and lines in the hand of one style, over skia."""
+"""Fills and lines in a style, drawn with skia."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from contextlib import contextmanager
 import numpy as np
 import skia
 
-from recipes.drawn.character import Colour, Style
+from recipes.drawn.character import Color, Style
 
 Point = tuple[float, float]
 
-WHITE: Colour = (1.0, 1.0, 1.0)
-BLACK: Colour = (0.05, 0.05, 0.07)
+WHITE: Color = (1.0, 1.0, 1.0)
+BLACK: Color = (0.05, 0.05, 0.07)
 
 
 class Pen:
@@ -25,16 +25,16 @@ class Pen:
         self.random = random
         self._smooth = not style.pixels
 
-    def fill(self, path: skia.Path, colour: Colour, alpha: float = 1.0, outline: bool = False) -> None:
-        """Fill a shape, perhaps with the style's outline around it. Drawings of lines alone leave paper white."""
-        flat = mixed(colour, WHITE, 0.96) if self.style.shading == "line" and luminance(colour) > 0.12 else colour
+    def fill(self, path: skia.Path, color: Color, alpha: float = 1.0, outline: bool = False) -> None:
+        """Fill a shape, with the outline of the style if it has one. Pure line drawings stay white."""
+        flat = mixed(color, WHITE, 0.96) if self.style.shading == "line" and luminance(color) > 0.12 else color
         self.canvas.drawPath(path, self._paint(flat, alpha))
         if outline and self.style.line:
-            self.line(path, self.style.line, self.ink(colour))
+            self.line(path, self.style.line, self.ink(color))
 
-    def line(self, path: skia.Path, width: float, colour: Colour | None = None, alpha: float = 1.0) -> None:
+    def line(self, path: skia.Path, width: float, color: Color | None = None, alpha: float = 1.0) -> None:
         """Draw along a path."""
-        paint = self._paint(self.style.ink if colour is None else colour, alpha)
+        paint = self._paint(self.style.ink if color is None else color, alpha)
         paint.setStyle(skia.Paint.kStroke_Style)
         paint.setStrokeWidth(width)
         paint.setStrokeCap(skia.Paint.kRound_Cap)
@@ -44,16 +44,16 @@ class Pen:
             paint.setPathEffect(skia.DiscretePathEffect.Make(0.09, deviation, int(self.random.integers(2**31))))
         self.canvas.drawPath(path, paint)
 
-    def glow(self, path: skia.Path, colour: Colour, middle: Point, radius: float, strength: float) -> None:
-        """Fill a shape with a colour that fades out from a point."""
+    def glow(self, path: skia.Path, color: Color, middle: Point, radius: float, strength: float) -> None:
+        """Fill a shape with a color that fades out from a point."""
         shader = skia.GradientShader.MakeRadial(
-            skia.Point(*middle), radius, [_skia(colour, strength).toColor(), _skia(colour, 0.0).toColor()]
+            skia.Point(*middle), radius, [_skia(color, strength).toColor(), _skia(color, 0.0).toColor()]
         )
         self.canvas.drawPath(path, skia.Paint(AntiAlias=self._smooth, Shader=shader))
 
-    def ink(self, beside: Colour) -> Colour:
-        """The colour of a line around a fill."""
-        return mixed(beside, BLACK, 0.6) if self.style.coloured_ink else self.style.ink
+    def ink(self, fill: Color) -> Color:
+        """Return the color of a line around a fill."""
+        return mixed(fill, BLACK, 0.6) if self.style.colored_ink else self.style.ink
 
     @contextmanager
     def within(self, path: skia.Path) -> Iterator[None]:
@@ -73,22 +73,22 @@ class Pen:
         yield
         self.canvas.restore()
 
-    def _paint(self, colour: Colour, alpha: float) -> skia.Paint:
-        return skia.Paint(AntiAlias=self._smooth, Color4f=_skia(colour, alpha))
+    def _paint(self, color: Color, alpha: float) -> skia.Paint:
+        return skia.Paint(AntiAlias=self._smooth, Color4f=_skia(color, alpha))
 
 
 def oval(x: float, y: float, width: float, height: float) -> skia.Path:
-    """An ellipse around a point; `width` and `height` are half axes."""
+    """Return an ellipse around a point; `width` and `height` are half axes."""
     return skia.Path().addOval(skia.Rect(x - width, y - height, x + width, y + height))
 
 
 def polygon(points: Iterable[Point], closed: bool = True) -> skia.Path:
-    """Straight lines through points."""
+    """Return a path of straight lines through points."""
     return skia.Path.Polygon([skia.Point(*point) for point in points], closed)
 
 
 def curve(start: Point, *parts: Sequence[Point], closed: bool = False) -> skia.Path:
-    """A curve whose parts are of one (line), two (quadratic) or three (cubic) points."""
+    """Return a curve with parts of one (line), two (quadratic) or three (cubic) points."""
     path = skia.Path()
     path.moveTo(*start)
     for part in parts:
@@ -99,16 +99,16 @@ def curve(start: Point, *parts: Sequence[Point], closed: bool = False) -> skia.P
     return path
 
 
-def mixed(one: Colour, other: Colour, share: float) -> Colour:
-    """So much of the other colour in the one."""
+def mixed(one: Color, other: Color, share: float) -> Color:
+    """Mix a share of another color into a color."""
     red, green, blue = (a + (b - a) * share for a, b in zip(one, other, strict=True))
     return red, green, blue
 
 
-def luminance(colour: Colour) -> float:
-    """How light a colour looks, 0-1."""
-    return 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2]
+def luminance(color: Color) -> float:
+    """Return the perceived lightness of a color, 0-1."""
+    return 0.3 * color[0] + 0.59 * color[1] + 0.11 * color[2]
 
 
-def _skia(colour: Colour, alpha: float) -> skia.Color4f:
-    return skia.Color4f(*colour, alpha)
+def _skia(color: Color, alpha: float) -> skia.Color4f:
+    return skia.Color4f(*color, alpha)

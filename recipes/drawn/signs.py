@@ -1,4 +1,4 @@
-"""What drawings add to a face to say how it feels: tears, blushes, sweat, veins, gloom."""
+"""Signs of emotions that drawings add to a face: tears, blushes, sweat, veins, gloom."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _STEAM = (0.92, 0.92, 0.95)
 
 
 def under(pen: Pen, who: Character, felt: Expression, turn: float) -> None:
-    """What lies on the skin, beneath eyes and mouth."""
+    """Draw the signs on the skin, below eyes and mouth."""
     signs = felt.signs
     with pen.within(outline(who)):
         if "blush" in signs or "cheeks" in who.extras:
@@ -36,7 +36,7 @@ def under(pen: Pen, who: Character, felt: Expression, turn: float) -> None:
 
 
 def over(pen: Pen, who: Character, felt: Expression, turn: float) -> None:
-    """What lies before or beside the face."""
+    """Draw the signs in front of the face and beside it."""
     signs, random = felt.signs, pen.random
     _tears(pen, who, felt, turn)
     if "sweat" in signs:
@@ -100,7 +100,7 @@ def _blush(pen: Pen, who: Character, turn: float, strong: bool) -> None:
         return
     for side in (-1, 1):
         x = place(side * (who.eye_gap + 0.12), turn)
-        if kind == 0 and not pen.style.grey:
+        if kind == 0 and not pen.style.gray:
             pen.fill(oval(x, y, 0.19, 0.12), red, 0.8)
         elif kind == 1:
             pen.glow(oval(x, y, 0.3, 0.22), _RED, (x, y), 0.26, 0.85)

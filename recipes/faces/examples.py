@@ -1,10 +1,10 @@
-"""Makes the demo pictures: copies those that examples.csv names, in the format their name asks for.
+"""Make the demo images: copy those that examples.csv names, in the format of their name.
 
     node render.mjs OUT --seed 100000 --per-class 14
     python examples.py OUT ../../examples
 
-The seed gives other characters than the training pictures have; react-kawaii repeats itself, so examples.csv names only
-things that the training pictures lack. The red panda and gopher pictures come from their own projects (see
+The seed gives other characters than the training images have; react-kawaii repeats itself, so examples.csv names only
+things that the training images lack. The red panda and gopher images come from their own projects (see
 examples/images/ATTRIBUTION.md); without a folder OUT/mascots_open they stay as they are.
 """
 

@@ -1,1 +1,1 @@
-"""Draws the ONNX graphs that `models/inference/engines/onnx_graph.py` puts weights into."""
+"""Export of the ONNX graphs that `models/inference/engines/onnx_graph.py` fills with weights."""

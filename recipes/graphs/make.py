@@ -1,9 +1,9 @@
-"""Draw the graphs of networks, without their weights, for ONNX Runtime.
+"""Export the graphs of networks, without weights, for ONNX Runtime.
 
     python -m recipes.graphs.make
 
-Writes models/engines/graphs: those of the shipped model, of what is taught from it, of the detector of faces, and of the networks
-that are trained most. To be run again when one of these networks changes; tests compare graphs with networks.
+Writes models/inference/engines/graphs: graphs of the shipped model, of models taught from it, of the face detector, and of common
+networks. Run it again if one of these networks changes; tests compare graphs with networks.
 """
 
 from __future__ import annotations
@@ -29,21 +29,22 @@ from models.inference.engines.onnx_graph import PREFIX, graph_path
 from models.model_card import read_card
 
 LITE, SIDES = "efficientnet_lite0", (128, 224)
-"""Its padding depends on the size of its input: drawn for those that are trained on."""
+"""Its padding depends on the input size, so there is one graph per size."""
 
 OF_ANY_SIZE = ("googlenet", "mobilenet_v3_large", "resnet18", "resnet50")
-"""ONNX Runtime takes less time than torch for these; others, as EfficientNetV2, as long, or torch cannot draw them whole."""
+"""ONNX Runtime is faster than torch for these. It is not for others, such as EfficientNetV2, or torch cannot export them."""
 
 
 class Read(nn.Module):
-    """A network up to its classifier: uint8, (N, size, size, 3), to what that reads, and the embedding."""
+    """A network up to its classifier: takes uint8, (N, size, size, 3); returns the input of the classifier and the embedding."""
 
     def __init__(self, network: Network, mean: float, std: float) -> None:
         super().__init__()
         self.network, self.mean, self.std = network, mean, std
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        return self.network.read((pixels.permute(0, 3, 1, 2).float() - self.mean) / self.std)
+        encoding = self.network.encode((pixels.permute(0, 3, 1, 2).float() - self.mean) / self.std)
+        return encoding.classifier_input, encoding.embedding
 
 
 def main() -> None:
@@ -65,9 +66,9 @@ def _reading(name: str, size: int) -> Read:
 
 
 def draw(module: nn.Module, path: Path, size: int, any_size: bool = False) -> None:
-    """Write the graph of a module with a `network` in it, for pictures of that side, any number at a time.
+    """Write the graph of a module with a `network` in it, for any number of images of one size.
 
-    `any_size`: the same operations serve any side, which tests have to show.
+    `any_size`: the same operations serve any size, which tests must show.
     """
     network = module.get_submodule(PREFIX.rstrip("."))
     _make_distinct(network)
@@ -86,14 +87,14 @@ def draw(module: nn.Module, path: Path, size: int, any_size: bool = False) -> No
         verbose=False,
     )
     if program is None:
-        raise SystemExit(f"torch made no program of {path.stem}.")
+        raise SystemExit(f"torch returned no program for {path.stem}.")
     model = program.model_proto
     weights = [tensor.name for tensor in model.graph.initializer if tensor.name.startswith(PREFIX)]
     own = {PREFIX + name for name in network.state_dict() if not name.startswith("classifier.")}
     if own != set(weights):
         raise SystemExit(f"The graph of {path.stem} and the network differ in {sorted(own ^ set(weights))}.")
     _leave_out_weights(model)
-    _forget_traces(model)
+    _remove_traces(model)
     if any_size:
         _, *sides, _ = model.graph.input[0].type.tensor_type.shape.dim
         for side in sides:
@@ -112,7 +113,7 @@ def draw(module: nn.Module, path: Path, size: int, any_size: bool = False) -> No
 
 
 def describe(network: nn.Module) -> dict[str, Any]:
-    """What weights and cards of a network are compared with: shapes by name, and, of a classifier, its embedding."""
+    """Return the facts that weights and cards are compared with: shapes by name, and the embedding of a classifier."""
     state = {
         name: list(tensor.shape) for name, tensor in network.state_dict().items() if not name.endswith("num_batches_tracked")
     }
@@ -126,7 +127,7 @@ def describe(network: nn.Module) -> dict[str, Any]:
 
 
 def _make_distinct(network: nn.Module) -> None:
-    """Give all weights other values: those that are equal, as the biases of a new network, would be joined to one."""
+    """Give all weights different values: the exporter merges equal ones, such as the biases of a new network."""
     generator = torch.Generator().manual_seed(0)
     for tensor in network.state_dict().values():
         if tensor.is_floating_point():
@@ -134,7 +135,7 @@ def _make_distinct(network: nn.Module) -> None:
 
 
 def _leave_out_weights(model: onnx.ModelProto) -> None:
-    """Have the network's own weights come from elsewhere, by name: a session is given those of a checkpoint."""
+    """Make the weights of the network external data, by name: a session gets those of a checkpoint."""
     for tensor in model.graph.initializer:
         if tensor.name.startswith(PREFIX):
             tensor.ClearField("raw_data")
@@ -142,8 +143,8 @@ def _leave_out_weights(model: onnx.ModelProto) -> None:
             tensor.external_data.add(key="location", value="checkpoint")
 
 
-def _forget_traces(model: onnx.ModelProto) -> None:
-    """Where in whose source code each operation came from is nobody's business."""
+def _remove_traces(model: onnx.ModelProto) -> None:
+    """Remove the source locations of operations."""
     del model.metadata_props[:], model.graph.metadata_props[:], model.graph.value_info[:]
     for part in (*model.graph.node, *model.graph.input, *model.graph.output):
         del part.metadata_props[:]

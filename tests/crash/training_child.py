@@ -10,8 +10,9 @@ from indexer.domain.training import Epoch, Inspection
 from indexer.imaging.decode import decode_file
 from models.training import loop
 from models.training.recipe import Recipe
+from models.training.requests import TrainOptions
 from models.training.splits import SplitPlan
-from models.training.trainer import TrainOptions, train
+from models.training.trainer import train
 
 RECIPE = Recipe(
     architecture="baseline_cnn+dropout", weights="none", size=32, epochs=3, pictures_per_epoch=0, batch_size=8, frozen=0,
@@ -32,7 +33,7 @@ def say() -> None:
 
 if __name__ == "__main__":
     faces, place = map(Path, sys.argv[1:])
-    loop._KEEP_EVERY = 0.0
+    loop._SAVE_EVERY_SECONDS = 0.0
     options = TrainOptions(
         (faces,), "faces", place / "models", place / "work", RECIPE, SplitPlan("random", 0.2, 0.2), device="cpu"
     )

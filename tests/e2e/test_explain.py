@@ -1,4 +1,4 @@
-"""What a model sees, asked for one picture and for a data set."""
+"""What a model sees, asked for one image and for a data set."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support import drawn
 HEAD = EXAMPLES / "bigheads/head-08.png"
 
 
-def test_one_picture_is_explained(moodex: Run, tmp_path: Path) -> None:
+def test_one_image_is_explained(moodex: Run, tmp_path: Path) -> None:
     told = moodex("explain", HEAD, "--output", tmp_path / "told.png", "--json")
     assert told.returncode == 0, told.stderr.decode()
     found = json.loads(told.stdout)
@@ -34,7 +34,7 @@ def test_a_data_set_is_explained(moodex: Run, tmp_path: Path) -> None:
     done = moodex("explain", faces, "--output", tmp_path / "out")
     assert done.returncode == 0, done.stderr.decode()
     text = done.stdout.decode()
-    assert "emotion      pictures" in text and "Deletion test of grad-cam" in text
+    assert "emotion        images" in text and "Deletion test of grad-cam" in text
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"emotions.png", "deletion.png"}
     found = json.loads(moodex("explain", faces, "--output", tmp_path / "out", "--json").stdout)
     assert found["deletion"]["pictures"] == 16 and list(found["emotions"]) == ["happy", "sad"]
@@ -42,8 +42,8 @@ def test_a_data_set_is_explained(moodex: Run, tmp_path: Path) -> None:
         assert one["pictures"] == 8 and abs(one["upper"] + one["middle"] + one["lower"] - 1) < 0.01
 
 
-def test_what_cannot_be_explained_is_named(moodex: Run, tmp_path: Path) -> None:
-    (tmp_path / "text.png").write_text("no picture")
+def test_unusable_requests_are_one_sentence(moodex: Run, tmp_path: Path) -> None:
+    (tmp_path / "text.png").write_text("not an image")
     faces = drawn.two_artists(tmp_path / "faces", count=1)
     for arguments, code, sentence in (
         ([tmp_path / "none.png"], 2, "none.png cannot be used: No such file or directory"),
@@ -51,7 +51,7 @@ def test_what_cannot_be_explained_is_named(moodex: Run, tmp_path: Path) -> None:
         ([HEAD, "-e", "hungry"], 2, "hungry"),
         ([HEAD, "--method", "guess"], 2, "choose grad-cam, integrated-gradients, occlusion"),
         ([faces, "-e", "happy"], 2, "emotion by emotion"),
-        ([tmp_path], 2, "holds no pictures"),
+        ([tmp_path], 2, "holds no images"),
         ([HEAD, "--model", "nobody"], 6, "There is no model 'nobody'"),
     ):
         done = moodex("explain", *arguments)

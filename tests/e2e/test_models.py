@@ -132,7 +132,7 @@ def test_a_default_that_has_gone_says_what_to_do(moodex: Run, home: Path, weight
 
 
 def test_what_cannot_be_added(moodex: Run, weights: Path, tmp_path: Path) -> None:
-    one_sentence(moodex("models", "add", tmp_path / "none.safetensors"), 2, "is no .safetensors file")
+    one_sentence(moodex("models", "add", tmp_path / "none.safetensors"), 2, "is not a .safetensors file")
     done(moodex("models", "add", weights))
     one_sentence(moodex("models", "add", weights), 2, "There is a model 'mine' already")
     one_sentence(moodex("models", "add", weights, "--name", "moodex-lite0", "--force"), 2, "came with moodex")

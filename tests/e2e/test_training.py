@@ -24,8 +24,8 @@ def test_a_trained_model_is_used_by_its_name(moodex: Run, home: Path, faces: Pat
     trained = moodex("train", faces, "--name", "mine", "--hold-out", "ben", *QUICK)
     assert trained.returncode == 0, trained.stderr.decode()
     out, said = trained.stdout.decode(), trained.stderr.decode()
-    assert "On 30 pictures that it never saw" in out and str(home / "models/mine.safetensors") in out
-    assert "60 pictures by 2 artists" in said and "30 to test on" in said and "Epoch 2: loss" in said
+    assert "On 30 images that it never saw" in out and str(home / "models/mine.safetensors") in out
+    assert "60 images by 2 artists" in said and "30 to test on" in said and "Epoch 2: loss" in said
     card = json.loads((home / "models/mine.json").read_text())
     assert card["labels"] == ["happy", "sad", "angry"] and card["architecture"] == "baseline_cnn"
     assert card["about"]["tested"]["by_artist"]["ben"]["n"] == 30
@@ -58,7 +58,7 @@ def test_a_model_is_measured(moodex: Run, faces: Path, tmp_path: Path) -> None:
     assert "data:image/png;base64" in (tmp_path / "report/mistakes.html").read_text()
 
 
-def test_a_study_tree_is_looked_at_before_it_is_trained_on(moodex: Run, tmp_path: Path) -> None:
+def test_a_study_tree_is_checked_before_training(moodex: Run, tmp_path: Path) -> None:
     ferg = drawn.ferg(tmp_path / "FERG_DB_256", count=12)
     done = moodex("train", ferg, "--check", "--split", "group", "--json")
     assert done.returncode == 0, done.stderr.decode()
@@ -68,7 +68,7 @@ def test_a_study_tree_is_looked_at_before_it_is_trained_on(moodex: Run, tmp_path
     assert "happy             36  (from joy)" in text
 
 
-def test_a_grid_is_compared_and_goes_on(moodex: Run, faces: Path, tmp_path: Path) -> None:
+def test_a_grid_is_compared_and_resumes(moodex: Run, faces: Path, tmp_path: Path) -> None:
     (tmp_path / "grid.toml").write_text(
         '[every]\nbase = "study"\nsize = 32\nepochs = 2\n\n'
         '[[variant]]\nname = "CNN"\narchitecture = "baseline_cnn"\n\n'
@@ -88,11 +88,11 @@ def test_a_grid_is_compared_and_goes_on(moodex: Run, faces: Path, tmp_path: Path
     assert all(0 <= float(row["test_balanced"]) <= 1 and float(row["images_per_second"]) > 0 for row in rows)
     assert (tmp_path / "out/curves.png").exists() and (tmp_path / "out/speed.png").exists()
     again = moodex(*words, "--json")
-    assert again.stderr.decode().count("known already") == 4 and b"Epoch" not in again.stderr
+    assert again.stderr.decode().count("finished before") == 4 and b"Epoch" not in again.stderr
     assert len(json.loads(again.stdout)) == 4
 
 
-def test_data_and_options_that_cannot_be_used_are_named(moodex: Run, faces: Path, tmp_path: Path) -> None:
+def test_unusable_data_and_options_are_one_sentence(moodex: Run, faces: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     drawn.draw(tmp_path / "one/happy/0.png", 0)
     drawn.draw(tmp_path / "odd/happy/0.png", 0)
@@ -103,14 +103,14 @@ def test_data_and_options_that_cannot_be_used_are_named(moodex: Run, faces: Path
         (tmp_path / "broken" / folder / "0.png").write_bytes(b"nothing")
     for arguments, sentence in (
         (["train", tmp_path / "none", "--name", "x"], "does not exist"),
-        (["train", tmp_path / "empty", "--name", "x"], "has no pictures in folders named after emotions"),
+        (["train", tmp_path / "empty", "--name", "x"], "has no images in folders named after emotions"),
         (["train", tmp_path / "one", "--name", "x"], "fewer than two emotions"),
         (["train", tmp_path / "odd", "--name", "x"], "name no emotion: 'gloomyish'"),
         (["train", tmp_path / "bad.csv", "--name", "x"], "lacks the column path"),
-        (["train", tmp_path / "broken", "--name", "x"], "None of the pictures can be read"),
+        (["train", tmp_path / "broken", "--name", "x"], "None of the images can be read"),
         (["train", faces], "--name NAME"),
         (["train", faces, "--name", "x", "--recipe", "magic"], "There is no recipe 'magic'"),
-        (["train", faces, "--name", "x", "--set", "epoch=3"], "no field of a recipe"),
+        (["train", faces, "--name", "x", "--set", "epoch=3"], "not a field of a recipe"),
         (["train", faces, "--name", "x", "--split", "k-fold"], "moodex compare"),
         (["evaluate", "default", tmp_path / "none"], "does not exist"),
         (["compare", faces, "--only", "VGG*"], "No variant matches 'VGG*'"),

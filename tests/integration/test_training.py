@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from commands.output.training import TerminalTraining
 from indexer.domain.errors import DeviceUnavailable, Interrupted, ModelUnavailable, UsageError
 from indexer.domain.images import InputSpec
 from indexer.domain.training import Epoch, Inspection
@@ -25,9 +26,10 @@ from models.training.dataset_readers import find_images
 from models.training.initial_weights import initialize_network
 from models.training.loop import Hooks, fit
 from models.training.recipe import Recipe
+from models.training.requests import TrainOptions
 from models.training.sampling import batches, sampling_weights
 from models.training.splits import SplitPlan
-from models.training.trainer import TrainOptions, train
+from models.training.trainer import train
 from tests.support.drawn import two_artists
 
 RECIPE = Recipe(
@@ -67,12 +69,14 @@ class Noted:
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two artists who draw smiles and frowns in colours of their own."""
+    """Two artists who draw smiles and frowns in colors of their own."""
     return two_artists(tmp_path_factory.mktemp("faces"))
 
 
 def options_for(faces: Path, place: Path, **changes: object) -> TrainOptions:
-    options = TrainOptions((faces,), "faces", place / "models", place / "work", RECIPE, BEN, device="cpu")
+    options = TrainOptions(
+        datasets=(faces,), name="faces", output=place / "models", work=place / "work", recipe=RECIPE, plan=BEN, device="cpu"
+    )
     return replace(options, **changes)  # type: ignore[arg-type]
 
 
@@ -90,7 +94,7 @@ def test_learns_and_generalises_to_the_other_artist(trained: Path) -> None:
     assert [(row["set"], row["pictures"]) for row in about["data"]] == [("anna", 24)]
 
 
-def test_the_checkpoint_says_what_training_measured(trained: Path, faces: Path) -> None:
+def test_the_checkpoint_has_the_measurements_of_training(trained: Path, faces: Path) -> None:
     classifier = TorchClassifier.open(trained, "cpu")
     held_out = load_images(find_images([faces / "ben"]), classifier.card.input, decode_file)
     measured = trainer.measure(classifier, held_out)
@@ -105,8 +109,8 @@ def test_temperature_is_part_of_the_weights(faces: Path, tmp_path: Path) -> None
         )
         for name, t in (("plain", 1.0), ("cooled", 0.25))
     )
-    pictures = load_images(find_images([faces]), plain.card.input, decode_file)
-    odds = [np.diff(trainer.log_probabilities(classifier, pictures)) for classifier in (plain, cooled)]
+    images = load_images(find_images([faces]), plain.card.input, decode_file)
+    odds = [np.diff(trainer.log_probabilities(classifier, images)) for classifier in (plain, cooled)]
     assert np.allclose(odds[1], 4 * odds[0], rtol=0.01, atol=1e-3)
     assert plain.card.key != cooled.card.key
 
@@ -139,10 +143,10 @@ def load(faces: Path, size: int = 32) -> LabeledImages:
 
 def fitted(faces: Path, hooks: Hooks | None = None, validate: bool = False, **changes: object) -> dict[str, torch.Tensor]:
     recipe = replace(QUICK, **changes)  # type: ignore[arg-type]
-    pictures = load(faces)
+    images = load(faces)
     torch.manual_seed(0)
     network = architecture(recipe.architecture).build(2, 32)
-    return fit(network, pictures, pictures if validate else None, recipe, torch.device("cpu"), hooks).state
+    return fit(network, images, images if validate else None, recipe, torch.device("cpu"), hooks).state
 
 
 def equal(first: Mapping[str, torch.Tensor], second: Mapping[str, torch.Tensor]) -> bool:
@@ -207,8 +211,8 @@ def test_too_little_memory_halves_what_is_seen_at_once(
     with caplog.at_level(logging.WARNING):
         halved = fitted(faces)
     assert [record.message.split(": ")[1] for record in caplog.records] == [
-        "going on with 4 pictures at a time.",
-        "going on with 2 pictures at a time.",
+        "continuing with 4 images at a time.",
+        "continuing with 2 images at a time.",
     ]
     assert all(torch.allclose(whole[name], halved[name], atol=1e-3) for name in whole)
 
@@ -216,17 +220,17 @@ def test_too_little_memory_halves_what_is_seen_at_once(
         raise torch.OutOfMemoryError("no room")
 
     monkeypatch.setattr(network_class, "forward", never)
-    with pytest.raises(DeviceUnavailable, match="too little free memory for even one picture"):
+    with pytest.raises(DeviceUnavailable, match="too little free memory for one image"):
         fitted(faces)
 
 
 def test_patience_stops_and_takes_the_best_epoch(faces: Path) -> None:
-    pictures = load(faces)
+    images = load(faces)
     recipe = replace(QUICK, epochs=40, patience=2, average=0.0, head_rate=0.05, backbone_rate=0.05, schedule="constant")
     seen: list[Epoch] = []
     torch.manual_seed(0)
     network = architecture("baseline_cnn").build(2, 32)
-    done = fit(network, pictures, pictures, recipe, torch.device("cpu"), Hooks(after_epoch=seen.append))
+    done = fit(network, images, images, recipe, torch.device("cpu"), Hooks(after_epoch=seen.append))
     assert list(done.history) == seen and len(seen) < 40
     scores = [epoch.validation_balanced or 0 for epoch in seen]
     assert scores.index(max(scores)) <= len(seen) - 3
@@ -234,8 +238,8 @@ def test_patience_stops_and_takes_the_best_epoch(faces: Path) -> None:
     best.load_state_dict(done.state)
     from models.training.loop import predict
 
-    logits = predict(best.eval(), architecture("baseline_cnn"), pictures, torch.device("cpu"))
-    assert float((logits.argmax(dim=1).numpy() == pictures.labels).mean()) == pytest.approx(max(scores), abs=1e-6)
+    logits = predict(best.eval(), architecture("baseline_cnn"), images, torch.device("cpu"))
+    assert float((logits.argmax(dim=1).numpy() == images.labels).mean()) == pytest.approx(max(scores), abs=1e-6)
 
 
 def test_frozen_layers_stay_with_their_statistics(faces: Path) -> None:
@@ -247,20 +251,20 @@ def test_frozen_layers_stay_with_their_statistics(faces: Path) -> None:
     assert not torch.equal(before["head.norm.running_mean"], after["head.norm.running_mean"])
 
 
-def test_without_balance_every_picture_comes_once_before_any_comes_twice(faces: Path) -> None:
-    pictures = load(faces)
-    rows = batches(pictures, replace(QUICK, balance=0.0, batch_size=16), epoch=2)
-    assert rows.shape == (3, 16) and np.unique(rows).size == len(pictures) == 48
-    again = batches(pictures, replace(QUICK, balance=0.0, batch_size=16), epoch=3)
+def test_without_balance_no_image_comes_twice_before_all(faces: Path) -> None:
+    images = load(faces)
+    rows = batches(images, replace(QUICK, balance=0.0, batch_size=16), epoch=2)
+    assert rows.shape == (3, 16) and np.unique(rows).size == len(images) == 48
+    again = batches(images, replace(QUICK, balance=0.0, batch_size=16), epoch=3)
     assert not np.array_equal(rows, again)
-    few = batches(pictures, replace(QUICK, balance=0.0, batch_size=7), epoch=0)
+    few = batches(images, replace(QUICK, balance=0.0, batch_size=7), epoch=0)
     assert few.shape == (7, 7) and np.bincount(few.ravel(), minlength=48).min() == 1
 
 
-def test_rare_pictures_are_drawn_more_often_but_not_all_the_time(faces: Path) -> None:
-    pictures = load(faces)
-    sad = pictures.labels == pictures.emotions.index("sad")
-    rare = pictures.where(~sad | (np.cumsum(sad) <= 3))
+def test_balance_draws_rare_images_more_often(faces: Path) -> None:
+    images = load(faces)
+    sad = images.labels == images.emotions.index("sad")
+    rare = images.where(~sad | (np.cumsum(sad) <= 3))
     weights = sampling_weights(rare, 0.5)
     share = weights[rare.labels == rare.emotions.index("sad")].sum()
     assert weights.sum() == pytest.approx(1)
@@ -271,8 +275,9 @@ def test_rare_pictures_are_drawn_more_often_but_not_all_the_time(faces: Path) ->
 @pytest.mark.parametrize(
     ("change", "error", "sentence"),
     [
-        (lambda o: replace(o, name="../up"), UsageError, "cannot be a model's name"),
-        (lambda o: replace(o, datasets=(o.datasets[0] / "anna" / "happy",)), UsageError, "no pictures in folders named"),
+        (lambda o: replace(o, recipe=replace(o.recipe, architecture="magic")), UsageError, "no architecture 'magic'"),
+        (lambda o: replace(o, name="../up"), UsageError, "cannot be the name of a model"),
+        (lambda o: replace(o, datasets=(o.datasets[0] / "anna" / "happy",)), UsageError, "no images in folders named"),
         (lambda o: replace(o, plan=SplitPlan("none", hold_out=("anna", "ben"))), UsageError, "fewer than two emotions"),
         (lambda o: replace(o, plan=SplitPlan("k-fold")), UsageError, "means 5 trainings; moodex compare"),
         (lambda o: replace(o, recipe=replace(o.recipe, weights="missing.safetensors")), ModelUnavailable, "has no card"),
@@ -283,7 +288,7 @@ def test_rare_pictures_are_drawn_more_often_but_not_all_the_time(faces: Path) ->
         ),
     ],
 )
-def test_says_what_cannot_be_trained(
+def test_unusable_data_and_options_are_one_sentence(
     faces: Path, tmp_path: Path, change: Callable[[TrainOptions], TrainOptions], error: type[Exception], sentence: str
 ) -> None:
     with pytest.raises(error, match=sentence):
@@ -324,3 +329,14 @@ def test_a_model_is_not_replaced_unasked(faces: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="There is a model 'faces'"):
         train(options, decode_file, Noted())
     train(replace(options, force=True), decode_file, Noted())
+
+
+def test_a_training_on_a_pipe_reports_each_epoch_on_one_line(
+    faces: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    train(options_for(faces, tmp_path, recipe=QUICK), decode_file, TerminalTraining())
+    written = capfd.readouterr().err
+    assert "\r" not in written
+    epochs = [line.split(":")[0] for line in written.splitlines() if line.startswith("Epoch")]
+    assert epochs == ["Epoch 1", "Epoch 2", "Epoch 3"]
+    assert len(written.splitlines()) == len(epochs) + 5  # images, two emotions, a note, the split

@@ -17,7 +17,7 @@ SIDE = 192
 
 
 def heads() -> list[Cutout]:
-    """Red discs, off the middle of their pictures."""
+    """Red discs, off the middle of their images."""
     image = Image.new("RGBA", (120, 160), (0, 0, 0, 0))
     ImageDraw.Draw(image).ellipse((10, 30, 89, 129), fill=(255, 0, 0, 255))
     return [Cutout(image, (10, 30, 90, 130), "nobody", True)] * 8
@@ -37,7 +37,7 @@ def test_boxes_surround_the_heads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scenes, "_finish", lambda random, page: page)
     monkeypatch.setattr(scenes, "_paste_thing", lambda *_: None)
     monkeypatch.setattr(scenes, "_bubble", lambda *_: None)
-    monkeypatch.setattr(scenes, "_colour", lambda random: (0, 200, 0))
+    monkeypatch.setattr(scenes, "_color", lambda random: (0, 200, 0))
     counts = set()
     for seed in range(60):
         scene = compose(np.random.default_rng(seed), heads(), things(), SIDE)
@@ -62,7 +62,7 @@ def test_scenes_of_all_kinds_can_be_made() -> None:
         assert scene.pixels.dtype == np.uint8 and len(scene.boxes) <= 8
 
 
-def test_maps_that_say_what_is_there_cost_nothing_and_others_much() -> None:
+def test_the_loss_is_zero_only_for_correct_maps() -> None:
     boxes = torch.tensor([[16.0, 24.0, 80.0, 100.0], [120.0, 120.0, 140.0, 136.0]])
     wanted = target([boxes], SIDE)
     logits = torch.where(wanted.marks > 0.99, 9.0, -9.0)

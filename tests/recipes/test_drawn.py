@@ -13,7 +13,7 @@ from recipes.drawn.character import EYES, SHADINGS, invent
 from recipes.drawn.expression import PROTOTYPES, express
 
 
-def test_every_emotion_can_be_shown_and_only_within_its_strengths() -> None:
+def test_every_emotion_stays_within_its_strengths() -> None:
     assert set(PROTOTYPES) == set(EMOTIONS)
     random = np.random.default_rng(0)
     for emotion, ways in PROTOTYPES.items():
@@ -27,7 +27,7 @@ def test_every_emotion_can_be_shown_and_only_within_its_strengths() -> None:
             )
 
 
-def test_what_tells_emotions_apart_is_there() -> None:
+def test_emotions_differ_in_their_units() -> None:
     random = np.random.default_rng(1)
     felt = {emotion: [express(emotion, random) for _ in range(100)] for emotion in EMOTIONS}
     wet = {"tear", "stream", "welling"}
@@ -53,13 +53,13 @@ def test_characters_are_drawn_with_every_emotion(tmp_path: Path) -> None:
 
     make(tmp_path / "one", characters=6, seed=5, side=64)
     make(tmp_path / "two", characters=6, seed=5, side=64)
-    pictures = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*.png"))
-    assert len(pictures) == 60
-    for path in pictures:
+    images = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*.png"))
+    assert len(images) == 60
+    for path in images:
         with Image.open(tmp_path / "one" / path) as image:
             assert image.size == (64, 64) and len(image.getcolors(5000) or range(9)) > 2
         assert (tmp_path / "one" / path).read_bytes() == (tmp_path / "two" / path).read_bytes()
     with (tmp_path / "one/boxes.csv").open() as file:
         boxes = list(csv.DictReader(file))
-    assert sorted(Path(box["path"]) for box in boxes) == pictures
+    assert sorted(Path(box["path"]) for box in boxes) == images
     assert all(0 <= float(box["left"]) < float(box["right"]) <= 1 for box in boxes)

@@ -1,4 +1,4 @@
-"""A network on a device, whatever computes it. Imports no torch."""
+"""The interface of engines. Imports no torch."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ if TYPE_CHECKING:
 
 
 class Engine(Protocol):
-    """Pictures in, two arrays out. Safe in several threads."""
+    """A network on a device: images in, two arrays out. Thread-safe."""
 
     @property
     def name(self) -> str:
-        """What computes, as "torch" or "onnx"."""
+        """The library, "torch" or "onnx"."""
 
     @property
     def device(self) -> str:
-        """Where, as "cpu" or "cuda:0"."""
+        """The device, as "cpu" or "cuda:0"."""
 
     @property
     def batch_size(self) -> int:
-        """How many pictures to hand over at a time."""
+        """Recommended number of images per call."""
 
     @property
     def streams(self) -> int:
-        """How many batches a device of its own takes at once; 0 where the threads that hand them over compute themselves."""
+        """Number of batches that a GPU takes at once; 0 if the calling threads compute themselves."""
 
     def run(self, pixels: Pixels) -> Outputs:
-        """What the network makes of N pictures, uint8, (N, S, S, 3), RGB: float32 arrays, a row a picture. N >= 1.
+        """Compute N >= 1 images, uint8, (N, S, S, 3), RGB: two float32 arrays with one row per image.
 
-        Raises DeviceUnavailable where not even one picture fits the device.
+        Raises DeviceUnavailable if the device has too little memory for one image.
         """

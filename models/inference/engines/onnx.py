@@ -1,4 +1,4 @@
-"""ONNX Runtime on a CPU: half as fast again as torch there, and loaded in a tenth of the time."""
+"""ONNX Runtime on a CPU: 1.5 times as fast as torch, and loaded in a tenth of the time."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ if TYPE_CHECKING:
 
 EXTRA = "onnx"
 _BATCH_SIZE = 16
-_PIXELS = 160_000
-"""Of all pictures that are computed at once, where nobody chose their number: what is between the layers stays in the cache."""
-_QUIET = 3
+_BATCH_PIXELS = 160_000
+"""Pixels per batch if the user chose no size: the activations of a batch then fit the cache."""
+
+_LOG_ERRORS_ONLY = 3
 
 
 class OnnxEngine:
-    """Implements `engines.base.Engine`: an ONNX model of one input and two outputs that reads those weights, by name.
+    """Implements `engines.base.Engine`: an ONNX model with one input, two outputs, and weights by name.
 
-    `threads` compute each batch; 0: as many as there are cores. Raises MissingExtra where ONNX Runtime is not installed.
+    `threads` compute each batch; 0 uses all cores. Raises MissingExtra if ONNX Runtime is not installed.
     """
 
     name = "onnx"
@@ -36,10 +37,10 @@ class OnnxEngine:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        options.log_severity_level = _QUIET
-        # Threads that wait for work would keep busy a core that opens the next model, or decodes.
+        options.log_severity_level = _LOG_ERRORS_ONLY
+        # Spinning threads would occupy cores that other threads need to decode or to open models.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # Where ONNX Runtime does not lay them out anew, it reads these: they have to live as long as the session.
+        # ONNX Runtime may read these arrays in place, so they must live as long as the session.
         self._weights = {name: onnxruntime.OrtValue.ortvalue_from_numpy(values) for name, values in weights.items()}
         options.add_external_initializers(list(self._weights), list(self._weights.values()))
         self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
@@ -48,7 +49,7 @@ class OnnxEngine:
         self.batch_size = batch_size or _BATCH_SIZE
 
     def run(self, pixels: Pixels) -> Outputs:
-        at_once = self._at_once or max(1, _PIXELS // (pixels.shape[1] * pixels.shape[2]))
+        at_once = self._at_once or max(1, _BATCH_PIXELS // (pixels.shape[1] * pixels.shape[2]))
         parts = [
             self._session.run(None, {self._input: np.ascontiguousarray(pixels[start : start + at_once])})
             for start in range(0, len(pixels), at_once)

@@ -1,7 +1,7 @@
-"""Networks as ONNX graphs without their weights, which come from checkpoints.
+"""ONNX graphs of networks without weights, which come from checkpoints.
 
-A graph serves every checkpoint of its architecture, whatever it was trained or taught to say: it ends before the classifier.
-`recipes/graphs` draws them; the weights are external data in them. Imports neither torch nor onnx.
+A graph serves every checkpoint of its architecture, trained or taught: it ends before the classifier. `recipes/graphs` writes
+them; weights are external data in them. Imports neither torch nor onnx.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from indexer.domain.types import Floats
 
 PREFIX = "network."
-"""What weights are called in a graph, before the name that they have in a checkpoint."""
+"""Prefix of the weights in a graph, before their name in a checkpoint."""
 
 _FOLDER = Path(__file__).parent / "graphs"
 _ANY_SIZE = "any"
 
 
 class Norm(NamedTuple):
-    """A layer with a batch norm after it, by the names that their weights begin with, and what is added to the variance."""
+    """A layer and the batch norm after it, as prefixes of their weights, and the epsilon of the norm."""
 
     layer: str
     norm: str
@@ -38,11 +38,12 @@ class Norm(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """A network's operations: `onnx` is a model that reads the weights called `weights`, with the batch norms merged into the
-    layers before. Its input is pixels, which it normalises by `mean` and `std`.
+    """The operations of a network.
 
-    `shapes` are those of the network's own weights, by name. Where a classifier follows, it reads `reads` numbers a picture;
-    `spaces` and `embedding_size` are as on the cards of such networks.
+    - `onnx`: a model that reads the weights named `weights`, with batch norms fused; normalizes its input by `mean` and `std`.
+    - `norms`: the fused batch norms.
+    - `shapes`: shapes of the weights of the network, by name.
+    - `reads`: number of inputs of the classifier, if one follows; `spaces`, `embedding_size`: as in `ModelCard`.
     """
 
     onnx: bytes
@@ -57,17 +58,17 @@ class Graph:
 
 
 def graph_path(architecture: str, size: int | None = None) -> Path:
-    """Where the graph of an architecture, for inputs of that size or of any, belongs; its facts lie beside it as JSON."""
+    """Return the path of the graph of an architecture, for one input size or any; a JSON file of the same stem has its facts."""
     return _FOLDER / f"{architecture}@{_ANY_SIZE if size is None else size}.onnx"
 
 
 def find_graph(architecture: str, spec: InputSpec) -> Graph | None:
-    """The graph that computes an architecture, by the name on a card, for such an input; None where none was drawn."""
+    """Return the graph of an architecture, by its name on a card, for an input; None if there is none."""
     base, *words = architecture.split("+")
-    # Dropout is for training alone; what is usual is taken off between the graph and the classifier.
+    # Dropout acts only in training; the style baseline is subtracted between graph and classifier.
     undrawn = {"dropout", "usual"} if {"spaces", "whole"} <= set(words) else {"dropout"}
     name = "+".join([base, *(word for word in words if word not in undrawn)])
-    there = {path.name for path in _FOLDER.iterdir()}  # a name from a card is no path
+    there = {path.name for path in _FOLDER.iterdir()}  # a name from a card must not be used as a path
     for size in (spec.size, _ANY_SIZE):
         if f"{name}@{size}.onnx" in there:
             graph = read_graph(_FOLDER / f"{name}@{size}.onnx")
@@ -77,7 +78,7 @@ def find_graph(architecture: str, spec: InputSpec) -> Graph | None:
 
 @cache
 def read_graph(path: Path) -> Graph:
-    """A graph that comes with the program."""
+    """Read a graph that is shipped with the program."""
     facts = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     return Graph(
         path.read_bytes(),
@@ -93,9 +94,9 @@ def read_graph(path: Path) -> Graph:
 
 
 def weights_for(graph: Graph, state: Mapping[str, Floats]) -> dict[str, Floats]:
-    """A checkpoint's weights as the graph reads them, by the names that they have there.
+    """Return the weights of a checkpoint as the graph reads them, by their names in the graph.
 
-    Raises ModelUnavailable where some are missing, or have other shapes.
+    Raises ModelUnavailable for missing weights and wrong shapes.
     """
     for name, shape in graph.shapes.items():
         if name in state and state[name].shape != shape:
@@ -110,7 +111,7 @@ def weights_for(graph: Graph, state: Mapping[str, Floats]) -> dict[str, Floats]:
 
 
 def _merged(graph: Graph, state: Mapping[str, Floats]) -> dict[str, Floats]:
-    """The weights with every batch norm, in evaluation a scale and a shift, merged into its layer."""
+    """Fuse every batch norm, which is a scale and a shift in evaluation, into its layer."""
     merged = dict(state)
     for layer, norm, eps in ((one.layer, one.norm, one.eps) for one in graph.norms):
         scale = state[f"{norm}.weight"] / np.sqrt(state[f"{norm}.running_var"] + np.float32(eps))

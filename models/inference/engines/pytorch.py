@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _BATCH_SIZES = {"cpu": 16, "mps": 64}
-"""On a CPU larger batches are slower for their memory, smaller ones for their overhead: bench/results/fidelity.md."""
+"""On a CPU larger batches are slower because of memory, smaller ones because of overhead: bench/results/fidelity.md."""
 
-_TRIED, _WORTH = (32, 64, 128, 256, 512), 1.05
-"""Batches that a GPU is measured with, until one is less than so many times as fast as the one before."""
+_GPU_BATCH_SIZES, _MIN_SPEEDUP = (32, 64, 128, 256, 512), 1.05
+"""Batch sizes to measure on a GPU; the search stops at the first with less than this speed-up per image."""
 
 _STREAMS = {"cpu": 0, "mps": 1, "cuda": 2}
-"""Of a GPU two: while one batch is computed the next is handed over."""
+"""Two on a GPU: it computes one batch while the next one is copied."""
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -36,9 +36,9 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float
 class TorchEngine:
     """Implements `models.inference.engines.base.Engine`, with channels last.
 
-    `module` takes uint8 pictures, (N, side, side, 3), and gives two tensors. `batch_size` of 0 takes what suits the device, which
-    for a GPU is measured; running out of memory halves it for good and tries again. In `precision` other than "fp32" what torch's
-    autocast deems safe is computed with fewer digits.
+    `module` takes uint8 images, (N, side, side, 3), and returns two tensors. A `batch_size` of 0 chooses one for the device (on a
+    GPU by measuring); if memory runs out, the size is halved for good and the batch is repeated. A `precision` other than "fp32"
+    switches on torch autocast.
     """
 
     name = "torch"
@@ -77,7 +77,7 @@ class TorchEngine:
         return np.concatenate(first), np.concatenate(second)
 
     def _measured(self, side: int) -> int:
-        """The batch size from which on larger ones are hardly faster; as many as fit where not even the smallest does."""
+        """Return the smallest batch size that larger ones hardly beat."""
 
         def seconds(size: int) -> float:
             pixels = np.zeros((size, side, side, 3), dtype=np.uint8)
@@ -86,13 +86,13 @@ class TorchEngine:
             self._forward(pixels)
             return time.perf_counter() - started
 
-        return fastest_batch(seconds) or _TRIED[0]
+        return fastest_batch(seconds) or _GPU_BATCH_SIZES[0]
 
     @torch.inference_mode()
     def _forward(self, pixels: Pixels) -> Outputs:
         given = torch.from_numpy(np.require(pixels, requirements=("C", "W")))
         if self._device.type == "cuda":
-            # Pinned memory is copied while the GPU still computes the batch before.
+            # Pinned memory is copied while the GPU computes the previous batch.
             given = given.pin_memory()
         with torch.autocast(self._device.type, self._precision, enabled=self._precision is not torch.float32):
             first, second = self._module(given.to(self._device, non_blocking=True))
@@ -100,30 +100,30 @@ class TorchEngine:
 
     def _halve(self, failed: int) -> None:
         if failed == 1:
-            raise DeviceUnavailable(f"The device {self.device} has too little free memory for even one picture.")
+            raise DeviceUnavailable(f"The device {self.device} has too little free memory for one image.")
         self._batch_size = failed // 2
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
-        _log.warning("Out of memory on %s: going on with %d pictures at a time.", self.device, self._batch_size)
+        _log.warning("Out of memory on %s: continuing with %d images per batch.", self.device, self._batch_size)
 
 
 def torch_engine(
     build: Callable[[], nn.Module], device: torch.device, side: int, batch_size: int = 0, precision: str = "fp32"
 ) -> Engine:
-    """A module on a device, or one on each of several that it stands for; arguments as `TorchEngine` takes them."""
+    """Open a module on a device, or on each of the devices that it stands for; arguments are those of `TorchEngine`."""
     engines = [TorchEngine(build(), one, side, batch_size, precision) for one in expand_device(device)]
     return engines[0] if len(engines) == 1 else ReplicatedEngine(engines)
 
 
 def fastest_batch(seconds: Callable[[int], float]) -> int:
-    """Of the sizes tried, the smallest that larger ones hardly beat; `seconds` computes a batch. 0 where none fits the device."""
+    """Return the smallest batch size that larger ones hardly beat, 0 if none fits; `seconds` computes a batch of a size."""
     best, rate = 0, 0.0
-    for size in _TRIED:
+    for size in _GPU_BATCH_SIZES:
         try:
             now = size / seconds(size)
         except torch.OutOfMemoryError:
             break
-        if best and now < _WORTH * rate:
+        if best and now < _MIN_SPEEDUP * rate:
             break
         best, rate = size, now
     return best

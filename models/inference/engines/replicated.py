@@ -1,4 +1,4 @@
-"""Several devices as one: each batch goes to one that is free."""
+"""Several devices as one engine: each batch goes to a free device."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 class ReplicatedEngine:
-    """Implements `models.inference.engines.base.Engine` by others, all of the same network."""
+    """Implements `models.inference.engines.base.Engine` with several engines of the same network."""
 
     def __init__(self, engines: Sequence[Engine]) -> None:
         self._engines = tuple(engines)
         self._free: SimpleQueue[Engine] = SimpleQueue()
-        # One after the other, as often as each takes batches, so that the first batches go to different devices.
+        # Alternate between the engines, so that the first batches go to different devices.
         for stream in range(max(max(1, engine.streams) for engine in engines)):
             for engine in engines:
                 if stream < max(1, engine.streams):

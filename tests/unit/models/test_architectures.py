@@ -45,10 +45,11 @@ def test_scores_and_embeddings_survive_the_checkpoint(name: str, tmp_path: Path)
     scores = classifier.classify(pixels)
     assert scores.probabilities.shape == (2, 3) and scores.embeddings.shape == (2, network.embedding_size)
     with torch.inference_mode():
-        logits, features = network((torch.from_numpy(pixels).permute(0, 3, 1, 2).float() - kind.mean) / kind.std)
+        output = network((torch.from_numpy(pixels).permute(0, 3, 1, 2).float() - kind.mean) / kind.std)
     # Checkpoints hold matrices as float16.
-    assert np.allclose(scores.probabilities, logits.softmax(dim=1), atol=5e-3)
-    assert np.allclose((scores.embeddings * nn.functional.normalize(features).numpy()).sum(axis=1), 1, atol=1e-2)
+    assert np.allclose(scores.probabilities, output.logits.softmax(dim=1), atol=5e-3)
+    assert np.allclose((scores.embeddings * nn.functional.normalize(output.features).numpy()).sum(axis=1), 1, atol=1e-2)
+    assert torch.equal(output.embedding, nn.functional.normalize(output.features))
     assert dict(network.named_modules())[kind.maps] is not None
 
 
@@ -102,7 +103,7 @@ def test_a_name_has_one_spelling() -> None:
     ("name", "sentence"),
     [
         ("resnet9000", "no architecture 'resnet9000'"),
-        ("resnet50+plain", "cannot be varied by 'plain'"),
+        ("resnet50+plain", "does not support the modifier 'plain'"),
         ("", "no architecture ''"),
     ],
 )
@@ -181,10 +182,10 @@ def test_a_pickle_in_disguise_is_not_run(tmp_path: Path, monkeypatch: pytest.Mon
     ("name", "weights", "sentence"),
     [
         ("resnet50", "small.pth", "layer1.0.conv1.weight has shape"),
-        ("googlenet", "small.pth", "holds no weights of googlenet"),
+        ("googlenet", "small.pth", "has no weights of googlenet"),
         ("resnet18", "none.pth", "cannot be read"),
         ("resnet18", "text.pth", "not a file of weights alone"),
-        ("resnet18", "list.pth", "holds no state dict"),
+        ("resnet18", "list.pth", "is not a state dict"),
         ("baseline_cnn", "small.pth", "no published weights"),
         ("baseline_cnn", "imagenet", "no ImageNet weights for baseline_cnn"),
     ],

@@ -20,11 +20,11 @@ def test_no_strength_changes_nothing() -> None:
     assert torch.equal(Augment(0, strength=0)(given), given.permute(0, 3, 1, 2).float() / 255)
 
 
-def test_is_the_same_for_a_seed_and_differs_between_pictures() -> None:
+def test_is_the_same_for_a_seed_and_differs_between_images() -> None:
     first, second = Augment(7)(faces()), Augment(7)(faces())
     assert torch.equal(first, second)
     assert not torch.equal(first, Augment(8)(faces()))
-    assert len({picture.numpy().tobytes() for picture in first}) == len(first)
+    assert len({image.numpy().tobytes() for image in first}) == len(first)
 
 
 def test_stays_in_range_and_leaves_its_input() -> None:
@@ -45,7 +45,7 @@ def test_repaints_the_page_but_not_the_eyes() -> None:
     assert bool((painted[:, :, 21, 17] == 1).all())
 
 
-def test_a_picture_without_white_edges_keeps_its_background() -> None:
+def test_an_image_without_white_edges_keeps_its_background() -> None:
     x = torch.full((8, 3, 32, 32), 0.4)
     painted, page = Augment(3)._background(x)
     assert torch.equal(painted, x) and torch.equal(page, torch.full((8, 3, 1, 1), 0.4))

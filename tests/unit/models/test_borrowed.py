@@ -55,7 +55,7 @@ def test_scores_and_embeddings_survive_the_checkpoint(name: str, tmp_path: Path)
     pixels = np.random.default_rng(0).integers(0, 256, (2, SIZE, SIZE, 3), dtype=np.uint8)
     scores = classifier.classify(pixels)
     with torch.inference_mode():
-        logits, _ = network(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255)
+        logits = network(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255).logits
     assert np.allclose(scores.probabilities, logits.softmax(dim=1), atol=1e-2)
     np.testing.assert_allclose(np.linalg.norm(scores.embeddings, axis=1), 1, atol=1e-5)
 
@@ -69,7 +69,7 @@ def test_published_weights_come_from_a_file(tmp_path: Path) -> None:
     assert torch.equal(network.state_dict()["body.layer4.1.conv2.weight"], published["layer4.1.conv2.weight"])
 
 
-def test_places_are_known_where_the_library_says() -> None:
+def test_maps_are_those_that_the_library_names() -> None:
     kind = architecture("timm:resnet18")
     network = kind.build(2, SIZE).eval()
     pixels = np.random.default_rng(0).integers(0, 256, (1, SIZE, SIZE, 3), dtype=np.uint8)
@@ -79,10 +79,10 @@ def test_places_are_known_where_the_library_says() -> None:
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("timm:resnet81", "timm knows no network 'resnet81'. Did you mean resnet"),
-        ("open_clip:ViT-B-33", "open_clip knows no network 'ViT-B-33'. Did you mean ViT-B"),
-        ("keras:resnet50", "no architecture 'keras:resnet50'.*timm:NAME and open_clip:NAME"),
-        ("timm:resnet18+plain", "cannot be varied by 'plain'"),
+        ("timm:resnet81", "timm has no network 'resnet81'. Did you mean resnet"),
+        ("open_clip:ViT-B-33", "open_clip has no network 'ViT-B-33'. Did you mean ViT-B"),
+        ("keras:resnet50", "no architecture 'keras:resnet50'.*timm:NAME or open_clip:NAME"),
+        ("timm:resnet18+plain", "does not support the modifier 'plain'"),
     ],
 )
 def test_an_unknown_name_is_an_error(name: str, sentence: str) -> None:

@@ -92,7 +92,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("fault", BROKEN)
-def test_says_what_is_wrong(saved: Path, fault: str) -> None:
+def test_a_bad_checkpoint_is_one_sentence(saved: Path, fault: str) -> None:
     damage, sentence = BROKEN[fault]
     damage(saved)
     with pytest.raises(ModelUnavailable, match=sentence):

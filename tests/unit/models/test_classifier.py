@@ -26,27 +26,27 @@ if TYPE_CHECKING:
     from models.inference.engines.base import Outputs
 
 
-def pictures(count: int, size: int = 64) -> Pixels:
+def images(count: int, size: int = 64) -> Pixels:
     return np.random.default_rng(3).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
 
 
 def test_equals_the_plain_network(saved: Path) -> None:
     classifier = TorchClassifier.open(saved, "cpu")
-    given = pictures(3)
+    given = images(3)
     scores = classifier.classify(given)
 
     network = architecture("efficientnet_lite0").build(10, 64)
     network.load_state_dict(checkpoint.load(saved)[1])
     x = (torch.from_numpy(given).permute(0, 3, 1, 2).float() - 127) / 128
     with torch.inference_mode():
-        logits, features = network.eval()(x)
+        logits, features, _ = network.eval()(x)
     embeddings = features / features.norm(dim=1, keepdim=True)
     assert np.allclose(scores.probabilities, logits.softmax(dim=1), atol=1e-4)
     assert np.allclose(scores.embeddings, embeddings, atol=1e-4)
 
 
 def test_scores_are_probabilities_and_unit_vectors(saved: Path) -> None:
-    scores = TorchClassifier.open(saved, "cpu").classify(pictures(2))
+    scores = TorchClassifier.open(saved, "cpu").classify(images(2))
     assert scores.probabilities.dtype == scores.embeddings.dtype == np.float32
     assert scores.probabilities.shape == (2, 10) and scores.embeddings.shape == (2, 1280)
     assert np.allclose(scores.probabilities.sum(axis=1), 1, atol=1e-5)
@@ -54,28 +54,28 @@ def test_scores_are_probabilities_and_unit_vectors(saved: Path) -> None:
 
 
 def test_batches_do_not_change_answers(saved: Path) -> None:
-    given = pictures(5)
+    given = images(5)
     one = TorchClassifier.open(saved, "cpu", batch_size=1).classify(given)
     many = TorchClassifier.open(saved, "cpu", batch_size=4).classify(given)
     assert_same_scores(one.embeddings, many.embeddings)
 
 
 def test_does_not_write_to_its_input(saved: Path) -> None:
-    given = pictures(2)
+    given = images(2)
     before = given.copy()
     TorchClassifier.open(saved, "cpu").classify(given)
     assert np.array_equal(given, before)
 
 
-def test_reads_views_and_read_only_pictures(saved: Path) -> None:
+def test_accepts_views_and_read_only_images(saved: Path) -> None:
     classifier = TorchClassifier.open(saved, "cpu")
-    given = pictures(4)
+    given = images(4)
     given.flags.writeable = False
     assert_same_scores(classifier.classify(given[::-1]).embeddings, classifier.classify(given).embeddings[::-1])
 
 
 class Cramped(TorchEngine):
-    """Has room for `room` pictures at a time."""
+    """Has room for `room` images at a time."""
 
     room = 2
 
@@ -90,7 +90,7 @@ def module() -> NormalizedClassifier:
 
 
 def test_out_of_memory_halves_and_loses_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    given = pictures(11)
+    given = images(11)
     cramped = Cramped(module(), torch.device("cpu"), 64, batch_size=8)
     with caplog.at_level(logging.WARNING):
         embeddings = cramped.run(given)[1]
@@ -100,11 +100,11 @@ def test_out_of_memory_halves_and_loses_nothing(caplog: pytest.LogCaptureFixture
     assert [record.args for record in caplog.records] == [("cpu", 4), ("cpu", 2)]
 
 
-def test_no_room_for_one_picture_is_an_error() -> None:
+def test_too_little_memory_for_one_image_is_an_error() -> None:
     cramped = Cramped(module(), torch.device("cpu"), 64, batch_size=8)
     cramped.room = 0
-    with pytest.raises(DeviceUnavailable, match="even one picture"):
-        cramped.run(pictures(3))
+    with pytest.raises(DeviceUnavailable, match="memory for one image"):
+        cramped.run(images(3))
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_several_devices_share_batches_and_answer_alike() -> None:
     engines = [TorchEngine(module(), torch.device("cpu"), 64, batch_size=size) for size in (4, 2)]
     both = ReplicatedEngine(engines)
     assert (both.name, both.device, both.batch_size, both.streams) == ("torch", "cpu, cpu", 2, 0)
-    given = pictures(9)
+    given = images(9)
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(both.run, [given[start : start + 3] for start in range(0, 9, 3)] * 4))
     alone = engines[0].run(given)[1]
@@ -143,7 +143,7 @@ def test_a_device_that_fails_stays_in_use() -> None:
     both = ReplicatedEngine([cramped])
     for _ in range(3):
         with pytest.raises(DeviceUnavailable):
-            both.run(pictures(1))
+            both.run(images(1))
 
 
 def test_auto_prefers_gpus(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,22 +25,22 @@ def decode(path: Path, spec: InputSpec) -> Pixels:
         with Image.open(path) as image:
             return np.asarray(image.convert("RGB").resize((spec.size, spec.size)))
     except OSError as error:
-        raise Damaged("it is no picture") from error
+        raise Damaged("it is not an image") from error
 
 
-def draw(path: Path, colour: int) -> None:
+def draw(path: Path, color: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (8, 8), (colour, 255 - colour, colour // 2)).save(path)
+    Image.new("RGB", (8, 8), (color, 255 - color, color // 2)).save(path)
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """Four sets by three artists: two of one artist known by name, one in another vocabulary."""
-    colour = 0
+    color = 0
     for name in ("avatar_lorelei", "avatar_adventurer", "dolls", "knights"):
         for word in ("joy", "sadness") if name == "knights" else ("happy", "sad", "neutral"):
             for number in range(2):
-                draw(tmp_path / name / word / f"{number}.png", colour := colour + 3)
+                draw(tmp_path / name / word / f"{number}.png", color := color + 3)
     return tmp_path
 
 
@@ -49,11 +49,11 @@ def load(*folders: Path) -> LabeledImages:
 
 
 def test_reads_a_folder_of_sets(data: Path) -> None:
-    pictures = load(data)
-    assert pictures.emotions == ("happy", "sad", "neutral")
-    assert pictures.pixels.shape == (22, 16, 16, 3) and pictures.pixels.dtype == np.uint8
-    assert np.bincount(pictures.labels).tolist() == [8, 8, 6]
-    assert set(pictures.artists) == {"lisa-wischofsky", "dolls", "knights"}
+    images = load(data)
+    assert images.emotions == ("happy", "sad", "neutral")
+    assert images.pixels.shape == (22, 16, 16, 3) and images.pixels.dtype == np.uint8
+    assert np.bincount(images.labels).tolist() == [8, 8, 6]
+    assert set(images.artists) == {"lisa-wischofsky", "dolls", "knights"}
 
 
 def test_reads_one_set_and_several_roots(data: Path) -> None:
@@ -64,8 +64,8 @@ def test_reads_one_set_and_several_roots(data: Path) -> None:
 
 def test_sets_csv_names_artists_and_licences(data: Path) -> None:
     (data / "sets.csv").write_text("set,artist,licence,credit,url\ndolls,anna,CC0-1.0,Dolls by Anna,https://example.org\n")
-    for pictures in (load(data / "dolls"), load(data).where([source.name == "dolls" for source in load(data).sources])):
-        assert {(one.artist, one.licence, one.credit) for one in pictures.sources} == {("anna", "CC0-1.0", "Dolls by Anna")}
+    for images in (load(data / "dolls"), load(data).where([source.name == "dolls" for source in load(data).sources])):
+        assert {(one.artist, one.licence, one.credit) for one in images.sources} == {("anna", "CC0-1.0", "Dolls by Anna")}
 
 
 def test_holding_out_a_set_takes_all_sets_of_its_artist(data: Path) -> None:
@@ -76,7 +76,7 @@ def test_holding_out_a_set_takes_all_sets_of_its_artist(data: Path) -> None:
     assert len(load(data).without(["knights", "dolls"])[0]) == 12
 
 
-def test_holding_out_nobody_known_is_an_error(data: Path) -> None:
+def test_holding_out_an_unknown_name_is_an_error(data: Path) -> None:
     with pytest.raises(UsageError, match="'picasso'"):
         load(data).without(["picasso"])
 
@@ -89,15 +89,15 @@ def test_copies_are_kept_and_known(data: Path) -> None:
     assert load(data).distinct().files[0].source.name == "avatar_adventurer"
 
 
-def test_a_damaged_picture_is_left_out(data: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (data / "dolls" / "sad" / "broken.png").write_bytes(b"no picture")
-    pictures = load(data)
-    assert len(pictures) == 22
+def test_a_damaged_image_is_skipped(data: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (data / "dolls" / "sad" / "broken.png").write_bytes(b"not an image")
+    images = load(data)
+    assert len(images) == 22
     assert "broken.png" in caplog.text
-    assert [(path.name, reason) for path, reason in pictures.unreadable] == [("broken.png", "it is no picture")]
+    assert [(path.name, reason) for path, reason in images.unreadable] == [("broken.png", "it is not an image")]
 
 
-def test_other_files_are_no_pictures(data: Path) -> None:
+def test_other_files_are_not_images(data: Path) -> None:
     (data / "dolls" / "sad" / "notes.txt").write_text("sad")
     (data / "dolls" / "LICENSE.txt").write_text("CC0")
     (data / ".cache").mkdir()
@@ -105,7 +105,7 @@ def test_other_files_are_no_pictures(data: Path) -> None:
 
 
 @pytest.mark.parametrize("where", ["dolls/gloomyish", "newset/gloomyish"])
-def test_an_unknown_label_is_an_error_that_says_what_to_do(data: Path, where: str) -> None:
+def test_an_unknown_label_is_an_error_with_a_remedy(data: Path, where: str) -> None:
     draw(data / where / "0.png", 200)
     with pytest.raises(UsageError, match=r"name no emotion: 'gloomyish'.*--map WORD=EMOTION.*moodex knows happy"):
         find_images([data])
@@ -115,10 +115,10 @@ def test_labels_can_be_mapped_and_left_out(data: Path) -> None:
     draw(data / "dolls" / "Smug" / "0.png", 200)
     draw(data / "dolls" / "tired" / "0.png", 210)
     found = find_images([data], Labels.from_rules(["smug=pleased", "tired="]))
-    assert [picture.emotion for picture in found if picture.label == "Smug"] == ["pleased"]
-    assert not [picture for picture in found if picture.label == "tired"]
+    assert [image.emotion for image in found if image.label == "Smug"] == ["pleased"]
+    assert not [image for image in found if image.label == "tired"]
     remapped = find_images([data / "dolls"], Labels.from_rules(["smug=", "tired=", "neutral=calm", "sad=crying"]))
-    assert {picture.emotion for picture in remapped} == {"happy", "neutral", "crying"}
+    assert {image.emotion for image in remapped} == {"happy", "neutral", "crying"}
 
 
 @pytest.mark.parametrize("rule", ["smug", "=happy", ""])
@@ -130,13 +130,13 @@ def test_a_rule_that_maps_nothing_is_an_error(rule: str) -> None:
 def test_empty_and_missing_folders_are_errors(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="does not exist"):
         find_images([tmp_path / "nowhere"])
-    with pytest.raises(UsageError, match="no pictures in folders named after emotions"):
+    with pytest.raises(UsageError, match="no images in folders named after emotions"):
         find_images([tmp_path])
     (tmp_path / "happy").mkdir()
-    with pytest.raises(UsageError, match="holds no pictures"):
+    with pytest.raises(UsageError, match="holds no images"):
         find_images([tmp_path])
     (tmp_path / "table.txt").write_text("path,label")
-    with pytest.raises(UsageError, match=r"is no folder and no \.csv"):
+    with pytest.raises(UsageError, match=r"is neither a folder nor a \.csv file"):
         find_images([tmp_path / "table.txt"])
 
 
@@ -144,28 +144,28 @@ def test_empty_and_missing_folders_are_errors(tmp_path: Path) -> None:
 def test_ferg_db_in_both_layouts(tmp_path: Path, flat: bool) -> None:
     found = find_images([drawn.ferg(tmp_path / "FERG_DB_256", flat)])
     assert len(found) == 3 * 7 * 2
-    assert {picture.label for picture in found} == set(drawn.FERG_LABELS)
+    assert {image.label for image in found} == set(drawn.FERG_LABELS)
     assert emotions(found) == {"angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"}
-    assert {picture.character for picture in found} == set(drawn.FERG_CHARACTERS)
-    assert all(picture.character in picture.path.name and picture.label in picture.path.name for picture in found)
-    assert {picture.source.name for picture in found} == {"FERG_DB_256"}
+    assert {image.character for image in found} == set(drawn.FERG_CHARACTERS)
+    assert all(image.character in image.path.name and image.label in image.path.name for image in found)
+    assert {image.source.name for image in found} == {"FERG_DB_256"}
 
 
 def test_the_manga_set(tmp_path: Path) -> None:
     found = find_images([drawn.manga(tmp_path / "manga")])
     assert len(found) == 7 * 3
     assert emotions(found) == {"angry", "crying", "embarrassed", "happy", "pleased", "sad", "surprise"}
-    assert {picture.character for picture in found} == {""}
+    assert {image.character for image in found} == {""}
 
 
-def test_labels_come_from_the_data_not_from_the_studys_swapped_lists(tmp_path: Path) -> None:
+def test_labels_come_from_the_data_not_from_a_list(tmp_path: Path) -> None:
     """The study prints FERG-DB's list for the manga set and the other way round: by position, joy would become happy's place."""
     ferg = load(drawn.ferg(tmp_path / "ferg"))
     manga = load(drawn.manga(tmp_path / "manga"))
-    for pictures, words in ((ferg, drawn.FERG_LABELS), (manga, drawn.MANGA_LABELS)):
-        assert {file.label for file in pictures.files} == set(words)
-        for label, file in zip(pictures.labels, pictures.files, strict=True):
-            assert pictures.emotions[label] == Labels().emotion(file.label)
+    for images, words in ((ferg, drawn.FERG_LABELS), (manga, drawn.MANGA_LABELS)):
+        assert {file.label for file in images.files} == set(words)
+        for label, file in zip(images.labels, images.files, strict=True):
+            assert images.emotions[label] == Labels().emotion(file.label)
             assert file.path.parent.name.endswith(file.label)
     assert "crying" not in ferg.emotions and "disgust" not in manga.emotions
 
@@ -189,20 +189,20 @@ def test_a_table_gives_paths_labels_groups_and_parts(data: Path) -> None:
         ("", "lacks the column path and label; its columns are: none"),
         ("path,label\na.png,gloomyish\n", "name no emotion: 'gloomyish'"),
         ("path,label,split\na.png,happy,sometimes\n", "The split 'sometimes' in line 2"),
-        ("path,label\n", "holds no pictures"),
+        ("path,label\n", "holds no images"),
     ],
 )
-def test_a_table_that_cannot_be_used_is_named(tmp_path: Path, text: str, sentence: str) -> None:
+def test_an_unusable_table_is_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:
     (tmp_path / "bad.csv").write_text(text)
     with pytest.raises(UsageError, match=sentence):
         find_images([tmp_path / "bad.csv"])
 
 
-def test_a_file_that_a_table_names_and_is_not_there_is_left_out(data: Path) -> None:
+def test_a_missing_file_of_a_table_is_skipped(data: Path) -> None:
     (data / "table.csv").write_text("path,label\ndolls/happy/0.png,happy\nnone.png,sad\ndolls/sad/0.png,sad\n")
-    pictures = load_images(find_images([data / "table.csv"]), SPEC, decode)
-    assert len(pictures) == 2 and [path.name for path, _ in pictures.unreadable] == ["none.png"]
+    images = load_images(find_images([data / "table.csv"]), SPEC, decode)
+    assert len(images) == 2 and [path.name for path, _ in images.unreadable] == ["none.png"]
 
 
 def emotions(found: list[SourceImage]) -> set[str]:
-    return {picture.emotion for picture in found}
+    return {image.emotion for image in found}

@@ -34,12 +34,12 @@ def test_a_page_holds_what_the_card_holds() -> None:
         "- Recipe: size 64, seed 0",
         "| anna | 20 | 0.20 | 0.500 | 0.750 | 0.400 | 0.600 | 0.100 | 0.050 |",
         "| smileys | 20 | 0.20 | 0.500 | 0.750 | 0.400 | 0.600 | 0.100 | 0.050 |",
-        "7 pictures: happy 4, sad 3.",
+        "7 images: happy 4, sad 3.",
         "| dolls | 7 | Dolls by Anna | CC0-1.0 | https://example.org |",
     ):
         assert line in lines
 
 
-def test_a_card_that_says_little_makes_a_short_page() -> None:
+def test_a_card_with_few_facts_makes_a_short_page() -> None:
     page = markdown(lite0_card())
     assert "efficientnet_lite0" in page and "##" not in page

@@ -10,7 +10,7 @@ LITE = {"efficientnet-lite0": (1.0, 1.0), "efficientnet-lite1": (1.0, 1.1), "eff
 
 
 def waves(size: int) -> torch.Tensor:
-    """A picture that is the same on every machine: coloured waves, normalised."""
+    """An image that is the same on every machine: colored waves, normalized."""
     y, x = np.mgrid[0:size, 0:size].astype(np.float64)
     channels = [np.sin(x / 7 + y / 13), np.sin(x / 5 - y / 11), np.cos(x * y / 997)]
     return torch.from_numpy(np.stack(channels)[None].astype(np.float32))
@@ -33,7 +33,7 @@ def test_imagenet_weights_give_the_known_answers() -> None:
     network = EfficientNetLite(1000)
     network.load_state_dict(imagenet(0))
     with torch.inference_mode():
-        logits, features = network.eval()(waves(224))
+        logits, features, _ = network.eval()(waves(224))
     best = logits[0].topk(5)
     assert best.indices.tolist() == GOLDEN_CLASSES
     assert best.values.tolist() == pytest.approx(GOLDEN_LOGITS, abs=1e-3)

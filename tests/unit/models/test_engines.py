@@ -51,14 +51,14 @@ def taught(folder: Path, labels: tuple[str, ...], beside: bool = False) -> Path:
 
 
 @pytest.mark.parametrize("which", ["shipped", "taught", "beside"])
-def test_onnx_says_what_torch_says_of_real_pictures(which: str, tmp_path: Path) -> None:
+def test_onnx_and_torch_agree_on_real_images(which: str, tmp_path: Path) -> None:
     path = SHIPPED if which == "shipped" else taught(tmp_path, (*EMOTIONS, "smug"), which == "beside")
     by_torch = Analyzer(TorchClassifier.open(path, "cpu"), torch_face_detector(device="cpu"))
     by_onnx = Analyzer(OnnxClassifier.open(path), onnx_face_detector())
-    pictures = [by_torch.decode(file.read_bytes()) for file in sorted((ROOT / "examples/images").rglob("*.*"))[:40]
+    images = [by_torch.decode(file.read_bytes()) for file in sorted((ROOT / "examples/images").rglob("*.*"))[:40]
                 if file.suffix in (".png", ".webp", ".jpg", ".gif")]  # fmt: skip
-    assert len(pictures) > 20
-    for ours, theirs in zip(by_torch.predict(pictures), by_onnx.predict(pictures), strict=True):
+    assert len(images) > 20
+    for ours, theirs in zip(by_torch.predict(images), by_onnx.predict(images), strict=True):
         assert ours is not None and theirs is not None and len(ours) == len(theirs)
         for one, other in zip(ours, theirs, strict=True):
             assert np.argmax(one.probabilities) == np.argmax(other.probabilities)
@@ -91,8 +91,8 @@ def test_graphs_are_those_of_the_networks(name: str, size: int) -> None:
     assert graph is not None
     found = OnnxEngine(graph.onnx, weights_for(graph, state)).run(pixels)
     with torch.inference_mode():
-        wanted = network.read((torch.from_numpy(pixels).permute(0, 3, 1, 2).float() - kind.mean) / kind.std)
-    for one, other in zip(found, wanted, strict=True):
+        encoding = network.encode((torch.from_numpy(pixels).permute(0, 3, 1, 2).float() - kind.mean) / kind.std)
+    for one, other in zip(found, (encoding.classifier_input, encoding.embedding), strict=True):
         np.testing.assert_allclose(one, other.numpy(), atol=1e-3)
 
 
@@ -124,7 +124,7 @@ def test_weights_live_as_long_as_the_engine_that_reads_them() -> None:
     assert all(one() is None for one in kept)
 
 
-def test_auto_takes_onnx_for_one_picture_and_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_takes_onnx_for_one_image_and_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loader, "_may_have_gpu", lambda: False)
     assert open_classifier(SHIPPED, ComputeOptions()).engine == "onnx"
     monkeypatch.setattr(loader, "_may_have_gpu", lambda: True)
@@ -135,7 +135,7 @@ def test_auto_takes_onnx_for_one_picture_and_on_a_cpu(monkeypatch: pytest.Monkey
     assert open_face_detector(ComputeOptions(device="cpu", precision="bf16")).key == face_card.read_card().key
 
 
-def test_auto_takes_onnx_for_what_was_taught_and_what_is_trained_most(tmp_path: Path) -> None:
+def test_auto_takes_onnx_for_taught_and_common_models(tmp_path: Path) -> None:
     assert open_classifier(taught(tmp_path / "taught", EMOTIONS, beside=True), ComputeOptions(device="cpu")).engine == "onnx"
     kind = architecture("resnet18+dropout")
     network = kind.build(len(EMOTIONS), 100)
@@ -152,7 +152,7 @@ def test_auto_takes_onnx_for_what_was_taught_and_what_is_trained_most(tmp_path: 
 @pytest.mark.parametrize(
     ("name", "spec"),
     [
-        ("resnet18", InputSpec(100, 127.5, 127.5)),  # it would be normalised otherwise
+        ("resnet18", InputSpec(100, 127.5, 127.5)),  # it would be normalized otherwise
         ("efficientnet_lite0", InputSpec(64, 127.0, 128.0)),
         ("efficientnet_lite0@128", InputSpec(64, 127.0, 128.0)),
         ("efficientnet_lite0+spaces+usual", InputSpec(128, 127.0, 128.0)),  # which has no such layer without "whole"
@@ -181,7 +181,7 @@ def test_auto_takes_torch_for_a_network_without_graph(tmp_path: Path) -> None:
     card = ModelCard("small", "baseline_cnn", "", EMOTIONS, InputSpec(64, 0, 255), network.embedding_size)
     path = checkpoint.save(tmp_path, card, network.state_dict())
     assert open_classifier(path, ComputeOptions(device="cpu")).engine == "torch"
-    with pytest.raises(ModelUnavailable, match="knows no baseline_cnn for pictures of 64 pixels: use --engine torch"):
+    with pytest.raises(ModelUnavailable, match="has no ONNX graph of baseline_cnn for images of 64 pixels: use --engine torch"):
         open_classifier(path, ComputeOptions(engine="onnx"))
 
 
@@ -213,14 +213,14 @@ def test_fewer_digits_give_nearly_the_same_answers() -> None:
 
 
 def test_onnx_needs_no_torch(tmp_path: Path) -> None:
-    picture = tmp_path / "one.png"
-    Image.new("RGB", (200, 200), "orange").save(picture)
+    image = tmp_path / "one.png"
+    Image.new("RGB", (200, 200), "orange").save(image)
     script = (
         "import sys, os, pathlib\n"
         "from indexer.bootstrap import open_analyzer\n"
         "from indexer.settings import Settings\n"
         "from indexer.search.resolve import analyze_file\n"
-        f"print(len(analyze_file(os.fsencode({str(picture)!r}), open_analyzer(Settings(pathlib.Path({str(tmp_path)!r}))))))\n"
+        f"print(len(analyze_file(os.fsencode({str(image)!r}), open_analyzer(Settings(pathlib.Path({str(tmp_path)!r}))))))\n"
         "print('torch' in sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)

@@ -43,13 +43,13 @@ def network() -> Network:
 
 @pytest.fixture
 def marked() -> tuple[np.ndarray, np.ndarray]:
-    """White pictures with a red square in the corner of their label, and a red one in the middle of nowhere."""
+    """White images with a red square in the corner of their label, and a red one in the middle of nowhere."""
     pixels = np.full((4, SIZE, SIZE, 3), 255, dtype=np.uint8)
     labels = np.array([0, 1, 0, 1], dtype=np.int64)
-    for picture, label in zip(pixels, labels, strict=True):
+    for image, label in zip(pixels, labels, strict=True):
         start = 8 if label == 0 else 40
-        picture[start : start + 16, start : start + 16] = (255, 0, 0)
-        picture[4:12, 48:56] = (255, 0, 0)
+        image[start : start + 16, start : start + 16] = (255, 0, 0)
+        image[4:12, 48:56] = (255, 0, 0)
     return pixels, labels
 
 
@@ -88,11 +88,11 @@ def test_every_architecture_has_maps(name: str) -> None:
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
 
 
-def test_deletion_tells_good_maps_from_bad_ones(network: Network, marked: tuple[np.ndarray, np.ndarray]) -> None:
+def test_deletion_separates_good_maps_from_bad_ones(network: Network, marked: tuple[np.ndarray, np.ndarray]) -> None:
     pixels, labels = marked
     good = heat_maps(network, KIND, pixels, labels, "integrated-gradients")
     found = deletion_test(network, KIND, pixels, labels, good)
-    assert found.pictures == 4 and len(found.by_heat) == len(found.by_chance) == 17
+    assert found.images == 4 and len(found.by_heat) == len(found.by_chance) == 17
     assert found.by_heat[0] == found.by_chance[0] > 0.9 and found.by_heat[-1] == pytest.approx(found.by_chance[-1])
     by_heat, by_chance = found.areas
     assert by_heat < by_chance - 0.1
@@ -108,12 +108,12 @@ def test_averages_share_the_heat_between_the_thirds() -> None:
     pixels = np.stack([np.full((6, 6, 3), shade, dtype=np.uint8) for shade in (10, 30, 90)])
     found = average_maps(maps, pixels, np.array([0, 0, 2]), ("happy", "sad", "angry"))
     assert list(found) == ["happy", "angry"]
-    assert found["happy"].pictures == 2 and found["happy"].thirds == pytest.approx((3 / 5, 2 / 5, 0))
-    assert (found["happy"].picture == 20).all()
+    assert found["happy"].images == 2 and found["happy"].thirds == pytest.approx((3 / 5, 2 / 5, 0))
+    assert (found["happy"].image == 20).all()
     assert found["angry"].thirds == (0, 0, 1)
 
 
-def test_nothing_speaks_for_it_is_no_heat(network: Network) -> None:
+def test_no_evidence_gives_an_empty_map(network: Network) -> None:
     white = np.full((1, SIZE, SIZE, 3), 255, dtype=np.uint8)
     for method in METHODS:
         assert not heat_maps(network, KIND, white, np.array([0]), method).any()

@@ -49,7 +49,7 @@ def random_checkpoint(folder: Path, name: str) -> Path:
     return checkpoint.save(folder, ModelCard(name, name, "", EMOTIONS, spec, network.embedding_size), network.state_dict())
 
 
-def pictures(count: int) -> np.ndarray:
+def images(count: int) -> np.ndarray:
     return np.random.default_rng(count).integers(0, 256, (count, SIZE, SIZE, 3), dtype=np.uint8)
 
 
@@ -70,7 +70,7 @@ def test_architectures_become_onnx(tmp_path: Path, name: str, capfd: pytest.Capt
     assert capfd.readouterr() == ("", "")
 
 
-def test_onnx_says_what_it_is_and_takes_any_number_of_pictures(small: Path, tmp_path: Path) -> None:
+def test_an_onnx_file_has_its_facts_and_takes_any_batch(small: Path, tmp_path: Path) -> None:
     import onnxruntime
 
     path = tmp_path / "model.onnx"
@@ -88,23 +88,23 @@ def test_onnx_says_what_it_is_and_takes_any_number_of_pictures(small: Path, tmp_
         ("embeddings", ["N", 64]),
     ]
     for count in (1, 2, 5):
-        expected = TorchClassifier.open(small, "cpu").classify(pictures(count))
-        probabilities, embeddings = session.run(None, {"pixels": pictures(count)})
+        expected = TorchClassifier.open(small, "cpu").classify(images(count))
+        probabilities, embeddings = session.run(None, {"pixels": images(count)})
         np.testing.assert_allclose(probabilities, expected.probabilities, atol=1e-4)
         np.testing.assert_allclose(embeddings, expected.embeddings, atol=1e-4)
         np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, atol=1e-5)
     assert (done.format, done.model, done.path) == ("onnx", "baseline_cnn", path)
 
 
-def test_a_torch_archive_brings_its_card_and_takes_any_number_of_pictures(small: Path, tmp_path: Path) -> None:
+def test_a_torch_archive_has_its_card_and_takes_any_batch(small: Path, tmp_path: Path) -> None:
     path = tmp_path / "model.pt2"
     export_torch(path, small)
     extra = {"card.json": ""}
     run = torch.export.load(path, extra_files=extra).module()
     assert json.loads(extra["card.json"])["labels"] == list(EMOTIONS)
     for count in (1, 4):
-        probabilities, embeddings = run(torch.from_numpy(pictures(count)))
-        expected = TorchClassifier.open(small, "cpu").classify(pictures(count))
+        probabilities, embeddings = run(torch.from_numpy(images(count)))
+        expected = TorchClassifier.open(small, "cpu").classify(images(count))
         np.testing.assert_allclose(probabilities.numpy(), expected.probabilities, atol=1e-4)
         np.testing.assert_allclose(embeddings.numpy(), expected.embeddings, atol=1e-4)
 

@@ -109,7 +109,7 @@ def test_the_shipped_detector_finds_plain_faces(size: tuple[int, int], places: l
 
 
 @pytest.mark.parametrize(("side", "looks"), [(380, 0), (300, 1)])
-def test_a_page_that_a_face_fills_is_not_looked_at_again(side: int, looks: int) -> None:
+def test_a_page_filled_by_a_face_gets_no_second_pass(side: int, looks: int) -> None:
     page = Image.new("RGB", (640, 640), (235, 240, 250))
     wanted = face(page, 30, 40, side)
     detector = torch_face_detector(device="cpu")
@@ -144,11 +144,11 @@ def test_an_altered_detector_is_refused(tmp_path: Path) -> None:
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     path = checkpoint.save(tmp_path, "other", {"stem.conv.weight": torch.zeros(1)}, 96, 0.5, {})
-    with pytest.raises(ModelUnavailable, match="no face detector"):
+    with pytest.raises(ModelUnavailable, match="not a face detector"):
         torch_face_detector(path, "cpu")
 
 
-def test_the_card_says_what_was_measured() -> None:
+def test_the_card_has_the_measurements() -> None:
     about = json.loads(SHIPPED.with_suffix(".json").read_text())["about"]
     measured = json.loads((ROOT / "bench/results/detection.json").read_text())
     assert about["measured"]["recall"] == measured["recall"]

@@ -20,7 +20,7 @@ def test_it_is_opened_once_and_not_before_it_is_needed() -> None:
     assert (once(), once(), once.peek(), opened) == (1, 1, 1, [1])
 
 
-def test_what_has_begun_to_open_goes_on_beside_and_is_waited_for() -> None:
+def test_a_background_open_is_awaited_by_the_first_use() -> None:
     begun, go_on = Event(), Event()
 
     def open_it() -> str:

@@ -80,7 +80,7 @@ def test_per_class_measures_and_confusion() -> None:
     assert written["per_class"]["sad"] == {"precision": 0.5, "recall": 1.0, "f1": 0.6667, "support": 1}
 
 
-def test_intervals_hold_the_measure_and_narrow_with_more_pictures() -> None:
+def test_intervals_narrow_with_more_images() -> None:
     random = np.random.default_rng(1)
     widths = []
     for count in (60, 2000):
@@ -98,7 +98,7 @@ def test_intervals_hold_the_measure_and_narrow_with_more_pictures() -> None:
     assert widths[1] < widths[0] / 3
 
 
-def test_reliability_counts_every_picture_once() -> None:
+def test_reliability_counts_every_image_once() -> None:
     random = np.random.default_rng(2)
     probabilities = random.dirichlet(np.ones(3), 500).astype(np.float32)
     found = evaluate(probabilities, random.integers(0, 3, 500), LABELS)

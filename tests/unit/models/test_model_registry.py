@@ -89,12 +89,12 @@ def test_what_is_damaged_is_not_added(registry: FolderModelRegistry, folder: Pat
     card_path(saved).unlink()
     with pytest.raises(ModelUnavailable, match="has no card"):
         registry.add(saved)
-    with pytest.raises(UsageError, match=r"is no \.safetensors file"):
+    with pytest.raises(UsageError, match=r"is not a \.safetensors file"):
         registry.add(saved.with_suffix(".pth"))
     assert not folder.exists()
 
 
-def test_weights_that_change_while_they_are_copied_are_not_added(
+def test_weights_that_change_during_the_copy_are_rejected(
     registry: FolderModelRegistry, folder: Path, saved: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shutil.copyfile", lambda _source, target: Path(target).write_bytes(b"others"))
@@ -103,7 +103,7 @@ def test_weights_that_change_while_they_are_copied_are_not_added(
     assert list(folder.iterdir()) == []
 
 
-def test_the_default_is_what_was_said_last_and_closest(registry: FolderModelRegistry, folder: Path, saved: Path) -> None:
+def test_the_most_specific_default_wins(registry: FolderModelRegistry, folder: Path, saved: Path) -> None:
     registry.add(saved)
     registry.use("tiny")
     assert registry.in_use() == DefaultModel("tiny", "home")
@@ -127,7 +127,7 @@ def test_only_what_is_known_becomes_the_default(registry: FolderModelRegistry, f
     assert registry.stored_name() == zoo.DEFAULT
 
 
-def test_a_default_that_has_gone_says_how_to_choose_another(registry: FolderModelRegistry, folder: Path, saved: Path) -> None:
+def test_a_missing_default_names_the_command_to_choose_one(registry: FolderModelRegistry, folder: Path, saved: Path) -> None:
     registry.add(saved)
     registry.use("tiny")
     registry.find("tiny").unlink()
@@ -140,7 +140,7 @@ def test_a_default_that_has_gone_says_how_to_choose_another(registry: FolderMode
     assert registry.stored_name() == zoo.DEFAULT
 
 
-def test_a_note_that_cannot_be_read_says_so(registry: FolderModelRegistry, folder: Path) -> None:
+def test_an_unreadable_default_file_is_an_error(registry: FolderModelRegistry, folder: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "default.txt").write_bytes(b"\xff\xfe")
     with pytest.raises(ModelUnavailable, match=r"default\.txt cannot be read .* moodex models default NAME"):

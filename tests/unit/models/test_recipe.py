@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +10,13 @@ import torch
 
 from indexer.domain.errors import UsageError
 from models.architectures.registry import architecture
-from models.training.experiment_grid import read_variants
+from models.training.grid_file import read_variants
 from models.training.optimizer import build_optimizer, learning_rate_factor, set_learning_rates
-from models.training.recipe import Recipe, find_recipe, named_recipes, varied
+from models.training.recipe import Recipe, RecipeOverrides, change_recipe, find_recipe, named_recipes
 from models.training.test_time_augmentation import augmented_views
+from models.training.trainer import recipe_architecture
+
+ROOT = Path(__file__).parents[3]
 
 
 def test_the_named_recipes_are_usable() -> None:
@@ -21,10 +26,10 @@ def test_the_named_recipes_are_usable() -> None:
 
 
 def test_the_study_has_thirteen_rows() -> None:
-    variants = read_variants("study", {})
+    variants = read_variants("study")
     assert len(variants) == 13
     assert {recipe.architecture.split("+")[0] for recipe in variants.values()} == {"baseline_cnn", "googlenet", "resnet50"}
-    smaller = read_variants("study", {"size": 64, "weights": "none", "epochs": None})
+    smaller = read_variants("study", RecipeOverrides(size=64, weights="none"))
     assert {(recipe.size, recipe.weights, recipe.epochs) for recipe in smaller.values()} == {(64, "none", 30)}
 
 
@@ -37,20 +42,36 @@ def test_a_recipe_from_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("epoch = 3", "sets 'epoch', which is no field"),
-        ('epochs = "three"', "must be a int"),
+        ("epoch = 3", "sets 'epoch', which is not a field"),
+        ('epochs = "three"', "must be of type int"),
         ("epochs = 0", "epochs is 0; it must lie between 1"),
-        ("epochs = true", "must be a int"),
+        ("epochs = true", "must be of type int"),
         ('schedule = "steps"', "choose cosine, constant"),
         ('architecture = "resnet9000"', "no architecture"),
         ('base = "magic"', "no recipe 'magic'"),
         ("epochs =", "cannot be read as TOML"),
     ],
 )
-def test_a_recipe_that_cannot_be_meant(tmp_path: Path, text: str, sentence: str) -> None:
+def test_an_invalid_recipe_is_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:
     (tmp_path / "bad.toml").write_text(text)
     with pytest.raises(UsageError, match=sentence):
-        find_recipe(str(tmp_path / "bad.toml"))
+        recipe_architecture(find_recipe(str(tmp_path / "bad.toml")))
+
+
+def test_the_recipe_modules_import_no_torch() -> None:
+    modules = "models.training.recipe, models.training.grid_file, models.training.requests, models.training.service"
+    program = f"import sys, {modules}, commands.training; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0
+
+
+def test_command_line_fields_override_a_recipe() -> None:
+    overrides = RecipeOverrides(epochs=4, assignments=("mixup=0.3", " schedule = constant ", "epochs=5"))
+    recipe = overrides.apply(Recipe(), "The command line")
+    assert (recipe.epochs, recipe.mixup, recipe.schedule) == (5, 0.3, "constant")
+    assert RecipeOverrides().apply(Recipe(), "The command line") == Recipe()
+    for assignment, sentence in (("epochs", "does not set a field"), ("epochs=many", "must be of type int")):
+        with pytest.raises(UsageError, match=sentence):
+            RecipeOverrides(assignments=(assignment,)).apply(Recipe(), "The command line")
 
 
 @pytest.mark.parametrize(
@@ -62,28 +83,29 @@ def test_a_recipe_that_cannot_be_meant(tmp_path: Path, text: str, sentence: str)
         ("[[variant]]\nname = 'a'\nmagic = 1\n", "in 'a' sets 'magic'"),
     ],
 )
-def test_a_grid_that_cannot_be_meant(tmp_path: Path, text: str, sentence: str) -> None:
+def test_an_invalid_grid_is_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:
     (tmp_path / "bad.toml").write_text(text)
     with pytest.raises(UsageError, match=sentence):
-        read_variants(str(tmp_path / "bad.toml"), {})
+        read_variants(str(tmp_path / "bad.toml"))
     with pytest.raises(UsageError, match="does not exist"):
-        read_variants(str(tmp_path / "none.toml"), {})
+        read_variants(str(tmp_path / "none.toml"))
 
 
-def test_pace_warms_up_and_cools_down() -> None:
-    recipe = varied(Recipe(), {"warm_up": 0.1}, "here")
+def test_the_learning_rate_warms_up_and_decays() -> None:
+    recipe = change_recipe(Recipe(), {"warm_up": 0.1}, "here")
     paces = [learning_rate_factor(step, 100, recipe) for step in range(100)]
     assert paces[0] == pytest.approx(0.1) and max(paces) == pytest.approx(1) and paces[-1] < 0.01
     assert np.all(np.diff(paces[:10]) > 0) and np.all(np.diff(paces[10:]) <= 0)
     assert {
-        learning_rate_factor(step, 100, varied(recipe, {"schedule": "constant", "warm_up": 0.0}, "here")) for step in range(100)
+        learning_rate_factor(step, 100, change_recipe(recipe, {"schedule": "constant", "warm_up": 0.0}, "here"))
+        for step in range(100)
     } == {1.0}
 
 
 def test_rates_fall_towards_the_input_and_thaw_from_the_head() -> None:
     network = architecture("efficientnet_lite0").build(3, 64)
     changes = {"layer_decay": 0.5, "thaw": 0.5, "frozen": 0.0, "schedule": "constant", "warm_up": 0.0}
-    recipe = varied(Recipe(), changes, "here")
+    recipe = change_recipe(Recipe(), changes, "here")
     optimise = build_optimizer(network, recipe)
     names = {id(parameter): name for name, parameter in network.named_parameters()}
 
@@ -101,15 +123,15 @@ def test_rates_fall_towards_the_input_and_thaw_from_the_head() -> None:
     assert middle["head.conv.weight"] > 0 and middle["stem.conv.weight"] == 0
 
 
-def test_frozen_layers_have_no_gradients_and_the_head_always_has() -> None:
+def test_frozen_layers_have_no_gradients_but_the_head_has() -> None:
     network = architecture("resnet18+dense64").build(3, 64)
-    optimise = build_optimizer(network, varied(Recipe(), {"frozen": 1.0}, "here"))
+    optimise = build_optimizer(network, change_recipe(Recipe(), {"frozen": 1.0}, "here"))
     learning = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
     assert learning == {"neck.0.weight", "neck.0.bias", "classifier.weight", "classifier.bias"}
     assert sum(len(group["params"]) for group in optimise.param_groups) == 4
 
 
-def test_views_begin_with_the_picture_and_keep_its_shape() -> None:
+def test_views_begin_with_the_image_and_keep_its_shape() -> None:
     x = torch.rand(2, 3, 20, 20)
     looks = list(augmented_views(x, 6))
     assert torch.equal(looks[0], x) and torch.equal(looks[1], x.flip(3))

@@ -8,11 +8,11 @@ import torch
 from torch.nn.functional import normalize
 
 from models.architectures.embedding_spaces import SIZE, AppearanceProjection
-from models.architectures.network import Network
+from models.architectures.network import HeadConfig, Network
 from models.architectures.registry import architecture
 from models.scaling import EMBEDDING_LENGTH, SHARE
 
-PICTURES = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+IMAGES = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
 
 def network(words: str) -> Network:
@@ -22,18 +22,18 @@ def network(words: str) -> Network:
 
 def test_each_space_has_length_one_and_its_place() -> None:
     built = network("+spaces")
-    logits, embedding = built.embed(PICTURES)
+    embedding = built(IMAGES).embedding
     assert built.spaces == (("feel", SIZE), ("look", SIZE)) and embedding.shape == (3, built.embedding_size) == (3, 2 * SIZE)
     for part in embedding.split(SIZE, dim=1):
         torch.testing.assert_close(part.norm(dim=1), torch.ones(3))
-    torch.testing.assert_close(logits, built(PICTURES)[0])
+    torch.testing.assert_close(embedding[:, :SIZE], normalize(built(IMAGES).features))
 
 
 @pytest.mark.parametrize("words", ["+spaces", "+unit", "+spaces+whole", "+dense64+unit"])
 def test_the_classifier_reads_the_embedding_as_it_is_stored(words: str) -> None:
     built = network(words)
     with torch.no_grad():
-        logits, embedding = built.embed(PICTURES)
+        logits, _, embedding = built(IMAGES)
         read = embedding.clone()
         if built.spaces:
             read[:, SIZE:] *= SHARE
@@ -44,18 +44,36 @@ def test_the_classifier_reads_the_embedding_as_it_is_stored(words: str) -> None:
 def test_a_network_without_spaces_has_its_features_as_embedding() -> None:
     built = network("")
     with torch.no_grad():
-        torch.testing.assert_close(built.embed(PICTURES)[1], normalize(built.features(PICTURES)))
+        torch.testing.assert_close(built(IMAGES).embedding, normalize(built.features(IMAGES)))
     assert built.spaces == ()
 
 
-def test_the_look_is_not_trained_with_the_rest() -> None:
+@pytest.mark.parametrize(
+    ("modifiers", "head"),
+    [
+        ("", HeadConfig(dense=(9,), dropout=0.2)),
+        ("dropout dense64x2 leaky_relu", HeadConfig(dense=(64, 64), dropout=0.5, leaky_relu=True)),
+        ("unit batch_norm", HeadConfig(dense=(9,), dropout=0.2, unit_input=True, batch_norm=True)),
+        ("spaces", HeadConfig(dense=(9,), dropout=0.2, unit_input=True, spaces=True)),
+        ("whole usual", HeadConfig(dense=(9,), dropout=0.2)),
+        (
+            "spaces whole usual",
+            HeadConfig((9,), dropout=0.2, unit_input=True, spaces=True, reads_appearance=True, subtracts_baseline=True),
+        ),
+    ],
+)
+def test_modifiers_configure_the_head(modifiers: str, head: HeadConfig) -> None:
+    assert HeadConfig.parse(frozenset(modifiers.split()), dense=(9,), dropout=0.2) == head
+
+
+def test_the_appearance_is_not_trained_with_the_rest() -> None:
     built = network("+spaces").train()
     assert not [name for name, _ in built.from_input() if name.startswith("look.")]
-    built(PICTURES)[0].sum().backward()
+    built(IMAGES).logits.sum().backward()
     assert all(parameter.grad is None for parameter in built.look.parameters())  # type: ignore[union-attr]
 
 
-def test_characters_are_told_apart_whatever_they_feel() -> None:
+def test_characters_are_separated_across_emotions() -> None:
     """Characters differ a little in a few numbers; what they feel moves other numbers much more."""
     random = np.random.default_rng(0)
     look = AppearanceProjection(channels=10)

@@ -13,23 +13,25 @@ from hypothesis import strategies as st
 from indexer.domain.errors import UsageError
 from models.training.dataset import LabeledImages
 from models.training.dataset_readers import Source, SourceImage
-from models.training.splits import DatasetSplit, SplitPlan, as_table, split
+from models.training.image_cache import ImageRows
+from models.training.splits import DatasetSplit, SplitPlan, split, write_split
 
 EMOTIONS = ("happy", "sad", "angry")
 
 
-def pictures(rows: Sequence[tuple[str, str, str]]) -> LabeledImages:
-    """Pictures of (emotion, artist, digest), without pixels."""
+def images(rows: Sequence[tuple[str, str, str]]) -> LabeledImages:
+    """Images of (emotion, artist, digest), without pixels."""
     files = tuple(
         SourceImage(Path(f"{number:03}.png"), emotion, emotion, Source(f"set-{artist}", Path(artist), artist), digest=digest)
         for number, (emotion, artist, digest) in enumerate(rows)
     )
     labels = np.array([EMOTIONS.index(emotion) for emotion, _, _ in rows], dtype=np.int64)
-    return LabeledImages(np.empty((0, 8, 8, 3), dtype=np.uint8), labels, files, EMOTIONS)
+    white = np.broadcast_to(np.uint8(255), (len(rows), 8, 8, 3))
+    return LabeledImages(ImageRows(white), labels, files, EMOTIONS)
 
 
 def plain(count: int = 120, artists: int = 6) -> LabeledImages:
-    return pictures([(EMOTIONS[n % 3], f"artist{n // 3 % artists}", f"digest{n}") for n in range(count)])
+    return images([(EMOTIONS[n % 3], f"artist{n // 3 % artists}", f"digest{n}") for n in range(count)])
 
 
 def everything(division: DatasetSplit) -> list[int]:
@@ -43,10 +45,8 @@ def everything(division: DatasetSplit) -> list[int]:
     method=st.sampled_from(["random", "contiguous", "group", "leave-one-group-out", "k-fold"]),
     seed=st.integers(0, 5),
 )
-def test_parts_share_nothing_lose_nothing_and_copies_stay_together(
-    rows: list[tuple[str, str, str]], method: str, seed: int
-) -> None:
-    data = pictures(rows)
+def test_parts_are_disjoint_and_complete_and_keep_duplicates(rows: list[tuple[str, str, str]], method: str, seed: int) -> None:
+    data = images(rows)
     try:
         divisions = split(data, SplitPlan(method, 0.2, 0.2, folds=3, seed=seed))
     except UsageError:
@@ -95,16 +95,16 @@ def test_leave_one_group_out_tests_on_each_group_once() -> None:
     assert all(len(one.validation) == pytest.approx(10, abs=3) for one in divisions)
 
 
-def test_k_fold_tests_on_each_picture_once() -> None:
+def test_k_fold_tests_each_image_once() -> None:
     data = plain()
     divisions = split(data, SplitPlan("k-fold", 0.1, folds=4))
     assert sorted(np.concatenate([one.test for one in divisions]).tolist()) == list(range(120))
     assert all(np.bincount(data.labels[one.test]).tolist() == [10, 10, 10] for one in divisions)
 
 
-def test_what_is_held_out_by_name_is_the_test_part_with_its_copies() -> None:
+def test_held_out_images_and_duplicates_are_the_test_part() -> None:
     rows = [(EMOTIONS[n % 3], "anna" if n < 30 else "ben", f"{n}") for n in range(60)]
-    data = pictures([*rows, ("happy", "ben", "3")])
+    data = images([*rows, ("happy", "ben", "3")])
     division = split(data, SplitPlan("random", 0.1, 0.3, hold_out=("anna",)))[0]
     assert division.test.tolist() == [*range(30), 60]
     assert len(split(data, SplitPlan("none", hold_out=("set-ben",)))[0].train) == 29
@@ -114,7 +114,7 @@ def test_what_is_held_out_by_name_is_the_test_part_with_its_copies() -> None:
 
 def test_the_division_that_came_with_the_data() -> None:
     data = plain(9)
-    with pytest.raises(UsageError, match="say of 9 pictures not which part"):
+    with pytest.raises(UsageError, match="does not assign 9 images to a part"):
         split(data, SplitPlan("given"))
 
 
@@ -123,7 +123,7 @@ def test_the_division_that_came_with_the_data() -> None:
     [
         ({"method": "magic"}, "There is no split 'magic'"),
         ({"validation": 0.6, "test": 0.5}, "leave something to train on"),
-        ({"by": "colour"}, "cannot be grouped by 'colour'"),
+        ({"by": "color"}, "cannot be grouped by 'color'"),
         ({"folds": 1}, "at least 2 folds"),
     ],
 )
@@ -132,17 +132,19 @@ def test_a_plan_that_cannot_be_meant(change: dict[str, object], sentence: str) -
         SplitPlan(**change)  # type: ignore[arg-type]
 
 
-def test_one_group_cannot_be_split_by_group_and_one_emotion_not_be_learned() -> None:
+def test_a_split_needs_two_groups_and_two_emotions() -> None:
     with pytest.raises(UsageError, match="at least two groups"):
         split(plain(artists=1), SplitPlan("group"))
     with pytest.raises(UsageError, match="fewer than two emotions to train on"):
-        split(pictures([("happy", "a", "1"), ("happy", "a", "2"), ("sad", "b", "3")]), SplitPlan("leave-one-group-out"))
+        split(images([("happy", "a", "1"), ("happy", "a", "2"), ("sad", "b", "3")]), SplitPlan("leave-one-group-out"))
 
 
-def test_a_table_says_where_every_picture_is() -> None:
+def test_a_split_table_has_every_image() -> None:
     data = plain(30)
     division = split(data, SplitPlan("random", 0.2, 0.2))[0]
-    rows = list(csv.DictReader(io.StringIO(as_table(data, division))))
+    table = io.StringIO()
+    write_split(data, division, table)
+    rows = list(csv.DictReader(io.StringIO(table.getvalue())))
     assert len(rows) == 30
     assert [row["path"] for row in rows if row["part"] == "test"] == [f"{row:03}.png" for row in division.test]
     assert rows[4]["digest"] == "digest4" and rows[4]["artist"] == "artist1"

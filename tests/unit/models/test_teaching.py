@@ -16,11 +16,11 @@ SIZE = 16
 LABELS = ("happy", "sad", "angry")
 
 
-def clouds(centres: np.ndarray, each: int, seed: int = 0, spread: float = 0.08) -> tuple[np.ndarray, np.ndarray]:
+def clouds(centers: np.ndarray, each: int, seed: int = 0, spread: float = 0.08) -> tuple[np.ndarray, np.ndarray]:
     """Unit vectors around unit vectors, `each` around one of them, and whose they are."""
     random = np.random.default_rng(seed)
-    numbers = np.repeat(np.arange(len(centres)), each)
-    vectors = centres[numbers] + random.normal(size=(len(numbers), centres.shape[1])) * spread
+    numbers = np.repeat(np.arange(len(centers)), each)
+    vectors = centers[numbers] + random.normal(size=(len(numbers), centers.shape[1])) * spread
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32), numbers
 
 
@@ -86,7 +86,7 @@ def test_labels_that_teach_nothing_leave_the_head_alone() -> None:
 
 
 def test_labels_thrown_by_chance_are_not_learned() -> None:
-    """A model that guesses among emotions that nobody labelled is no measure: what were learned is which labels there are."""
+    """A model that guesses among emotions that nobody labeled is no measure: what were learned is which labels there are."""
     head, remembered = old_head()
     vectors, _ = clouds(directions(9, seed=8)[6:], 12, seed=7)
     accepted = 0
@@ -99,11 +99,11 @@ def test_labels_thrown_by_chance_are_not_learned() -> None:
 def test_one_emotion_alone_cannot_be_tested() -> None:
     head, remembered = old_head()
     vectors, _ = clouds(NEW_STYLE, 4, seed=3)
-    with pytest.raises(UsageError, match="Two emotions need two"):
+    with pytest.raises(UsageError, match="at least two emotions need two images"):
         teach(head, [vectors[:5]], ["sad"] * 4 + ["happy"], remembered, ["happy"] * 5, never)
 
 
-def test_who_asks_to_stop_is_heard_while_it_learns() -> None:
+def test_a_stop_request_interrupts_teaching() -> None:
     head, remembered = old_head()
     vectors, numbers = clouds(NEW_STYLE, 5, seed=3)
     asked = 0
@@ -128,10 +128,10 @@ def test_teaching_twice_is_the_same() -> None:
     assert torch.equal(first.head.matrix, second.head.matrix) and torch.equal(first.head.bias, second.head.bias)
 
 
-def test_copies_of_one_picture_are_no_evidence() -> None:
+def test_duplicates_of_one_image_are_not_evidence() -> None:
     head, remembered = old_head()
     vectors, _ = clouds(NEW_STYLE[:2], 1)
-    with pytest.raises(UsageError, match="nearly the same"):
+    with pytest.raises(UsageError, match="not near-duplicates"):
         teach(head, [np.repeat(vectors, 5, axis=0)], ["happy"] * 5 + ["sad"] * 5, remembered, ["sad"] * 10, never)
 
 
@@ -144,20 +144,20 @@ def test_a_strong_anchor_holds_the_head() -> None:
     assert not torch.allclose(free.matrix, head.matrix, atol=1e-1)
 
 
-def test_representatives_are_one_of_each_kind_that_nobody_has_labelled() -> None:
-    centres = directions(6)
-    vectors, numbers = clouds(centres, 40, spread=0.05)
+def test_representatives_are_one_of_each_unlabeled_group() -> None:
+    centers = directions(6)
+    vectors, numbers = clouds(centers, 40, spread=0.05)
     rows = pick_representatives(vectors, vectors[:0], 6)
     assert sorted(numbers[rows].tolist()) == [0, 1, 2, 3, 4, 5]
-    covered, _ = clouds(centres[:3], 2, seed=7, spread=0.05)
+    covered, _ = clouds(centers[:3], 2, seed=7, spread=0.05)
     assert sorted(numbers[pick_representatives(vectors, covered, 3)].tolist()) == [3, 4, 5]
     assert len(set(pick_representatives(vectors[:4], covered, 10).tolist())) == 4
     assert len(pick_representatives(vectors[:0], covered, 3)) == 0
 
 
-def test_few_suggestions_are_typical_and_many_are_of_what_the_model_doubts() -> None:
-    centres = directions(6)
-    vectors, numbers = clouds(centres, 40, spread=0.05)
+def test_few_suggestions_are_typical_and_many_are_uncertain() -> None:
+    centers = directions(6)
+    vectors, numbers = clouds(centers, 40, spread=0.05)
     sure = numbers < 3
     probabilities = np.where(sure[:, None], (0.9, 0.06, 0.04), (0.4, 0.35, 0.25)).astype(np.float32)
     everything, nothing = np.arange(len(vectors)), np.arange(0)

@@ -44,14 +44,14 @@ def test_knows_every_emotion_and_its_own_name(card: ModelCard, path: Path) -> No
     assert path.stat().st_size < 10_000_000
 
 
-def test_says_what_it_was_trained_on_and_on_whose_terms(card: ModelCard) -> None:
+def test_the_card_lists_training_data_and_licences(card: ModelCard) -> None:
     data = card.about["data"]
     assert sum(one["pictures"] for one in data) == card.about["pictures"]
     for one in data:
         assert one["artist"] and one["licence"] and one["credit"] and one["url"], one["set"]
 
 
-def test_says_how_good_it_is_and_where_not(card: ModelCard) -> None:
+def test_the_card_has_measurements_and_limits(card: ModelCard) -> None:
     measured = card.about["measured"]
     assert measured["mean"]["tuned"]["balanced_of_five"] > measured["mean"]["frozen"]["balanced_of_five"]
     assert card.about["limits"] and card.about["tried"]
@@ -67,6 +67,6 @@ def test_still_gives_the_released_answers(path: Path) -> None:
     assert found == pytest.approx(GOLDEN, abs=1e-3)
 
 
-def test_the_page_says_what_the_card_says(card: ModelCard) -> None:
+def test_the_page_matches_the_card(card: ModelCard) -> None:
     page = Path(__file__).parents[3] / "docs" / "explanation" / "model-card.md"
     assert page.read_text(encoding="utf-8") == markdown(card)

@@ -1,4 +1,4 @@
-"""From a character and an expression to a picture."""
+"""Drawing of an image from a character and an expression."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Box = tuple[float, float, float, float]
 
 
 def draw(who: Character, style: Style, felt: Expression, side: int, random: np.random.Generator) -> tuple[Image.Image, Box]:
-    """A square picture, `side` pixels wide, and the head's box as fractions of it: left, top, right, bottom.
+    """Draw a square image, `side` pixels wide; return it with the box of the head as fractions: left, top, right, bottom.
 
     It is RGB or, with the background "none", RGBA.
     """
@@ -38,7 +38,7 @@ def draw(who: Character, style: Style, felt: Expression, side: int, random: np.r
     image = drawn.convert("RGB")
     if style.pixels:
         image = image.quantize(int(random.integers(6, 28)), dither=Image.Dither.NONE).convert("RGB")
-    if style.grey:
+    if style.gray:
         image = image.convert("L").convert("RGB")
     if style.background == "none":
         image.putalpha(drawn.getchannel("A"))
@@ -87,9 +87,9 @@ def _background(pen: Pen, who: Character, pixels: int) -> None:
         return
     canvas.drawPath(page, skia.Paint(Color4f=skia.Color4f(*one, 1)))
     if kind == "gradient":
-        colours = [skia.Color4f(*colour, 1).toColor() for colour in (one, other)]
+        colors = [skia.Color4f(*color, 1).toColor() for color in (one, other)]
         ends = [skia.Point(0, 0), skia.Point(pixels * float(random.uniform(0, 1)), pixels)]
-        canvas.drawPath(page, skia.Paint(Shader=skia.GradientShader.MakeLinear(ends, colours)))
+        canvas.drawPath(page, skia.Paint(Shader=skia.GradientShader.MakeLinear(ends, colors)))
     elif kind == "shapes":
         for _ in range(int(random.integers(3, 12))):
             x, y, size = (float(part) * pixels for part in random.random(3))
