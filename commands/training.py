@@ -314,9 +314,9 @@ def explain(
 
 def _weights(settings: Settings) -> Path:
     """Return the weights file of the chosen model. Raises ModelUnavailable."""
-    from models.model_registry import FolderModelRegistry
+    from indexer.bootstrap import model_registry
 
-    return FolderModelRegistry(settings.models, settings.model).weights()
+    return model_registry(settings).weights()
 
 
 def _split_plan(

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from indexer.domain.errors import ModelUnavailable, UsageError
-from indexer.domain.models import FULL_PRECISION, ModelCard, name_for_precision, with_precision
-from indexer.ports.models import InstalledModel
+from indexer.domain.models import FULL_PRECISION, InstalledModel, ModelCard, name_for_precision, with_precision
 from indexer.system.atomic import replace_file, write_file
 from models import zoo
 from models.model_card import card_path, card_text, read_card

@@ -12,7 +12,7 @@ from commands.output.summary import WORDS
 from indexer.system.text import display_path, printable
 
 if TYPE_CHECKING:
-    from indexer.ports.store_reader import RunRecord
+    from indexer.domain.runs import RunRecord
 
 _LEFT_OUT = ("scanned",)
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from db.sqlite.maintenance import SqliteMaintenance
     from db.sqlite.store import SqliteStore
     from indexer.domain.export import ExportChunk, ExportFilter
+    from indexer.domain.models import StoredModel
     from indexer.domain.runs import WriterInfo
-    from indexer.ports.store_reader import StoredModel
 
 
 class SqliteDatabase:

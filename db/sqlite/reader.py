@@ -31,11 +31,13 @@ from db.sql.search_queries import (
 from db.sql.unpacking import connect_for_reading, unpacking_from
 from db.sqlite.model_rows import card_from_row
 from indexer.domain.errors import NotIndexed
-from indexer.domain.files import Failure, FileStamp, FileState
+from indexer.domain.files import Counts, Failure, FileStamp, FileState
 from indexer.domain.images import Face, to_pixel_box
+from indexer.domain.models import StoredModel
 from indexer.domain.predictions import LabeledImage
 from indexer.domain.queries import Hit
-from indexer.ports.store_reader import Counts, HitFilter, ImageFile, RankedHit, RunRecord, RunTotals, Sample, StoredModel
+from indexer.domain.runs import RunRecord, RunTotals
+from indexer.ports.store_reader import HitFilter, ImageFile, RankedHit, Sample
 from indexer.ports.vectors import NOT_THE_MODELS, Generation, VectorRows
 
 if TYPE_CHECKING:

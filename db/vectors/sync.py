@@ -13,8 +13,9 @@ from indexer.ports.vectors import VectorFilter, VectorRows
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from indexer.domain.models import StoredModel
     from indexer.domain.types import Floats, Ids
-    from indexer.ports.store_reader import StoredModel, StoreReader
+    from indexer.ports.store_reader import StoreReader
     from indexer.ports.vectors import Generation, Segment, VectorIndex, VectorStorage
 
 _MERGE_FACTOR = 4

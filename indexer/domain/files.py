@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
-
+from typing import NamedTuple
 
 _HALF = 1 << 63
 
@@ -46,3 +43,10 @@ class Failure:
 
     kind: str
     reason: str
+
+
+class Counts(NamedTuple):
+    """The number of files by state, and of distinct images."""
+
+    files: Mapping[FileState, int]
+    images: int

@@ -1,16 +1,14 @@
-"""The nouns of the application, as frozen dataclasses. Imports only the standard library and numpy's types."""
+"""Models: their cards, and what is installed and stored of them."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from indexer.domain.images import InputSpec
-
-if TYPE_CHECKING:
-    pass
 
 FEEL, LOOK = "feel", "look"
 """The spaces an embedding may have: what a picture feels, and who is drawn and how."""
@@ -89,3 +87,19 @@ def name_for_precision(name: str, precision: str) -> str:
 
 def _digest(facts: list[Any]) -> str:
     return hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+class StoredModel(NamedTuple):
+    """A model in the store. `used`: the store has predictions of it."""
+
+    id: int
+    card: ModelCard
+    used: bool
+
+
+class InstalledModel(NamedTuple):
+    """A model that is known by name. `origin` is "shipped" or "yours"."""
+
+    name: str
+    weights: Path
+    origin: str

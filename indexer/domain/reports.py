@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from indexer.domain.runs import RunCounts
 
 if TYPE_CHECKING:
-    from indexer.domain.files import Failure
-    from indexer.domain.models import ModelCard
+    from indexer.domain.files import Counts, Failure
+    from indexer.domain.models import ModelCard, StoredModel
+    from indexer.domain.runs import RunRecord
     from indexer.domain.types import Floats
-    from indexer.ports.store_reader import Counts, RunRecord, StoredModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

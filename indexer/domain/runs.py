@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from indexer.ports.store_reader import RunRecord
+from typing import NamedTuple
 
 RUNNING, DONE, FAILED, INTERRUPTED, DIED = "running", "done", "failed", "interrupted", "died"
 WHY_IT_DIED = "Its process ended without a word: it was killed, ran out of memory, or the power failed."
@@ -77,3 +74,27 @@ def _is_by(run: RunRecord, holder: WriterInfo | None) -> bool:
 
 def _died(run: RunRecord) -> RunRecord:
     return run._replace(outcome=DIED, reason=WHY_IT_DIED)
+
+
+class RunRecord(NamedTuple):
+    """One index run. Times are seconds since the epoch; `outcome` is running, done, failed, interrupted or died.
+
+    `reason` is a sentence that explains the outcome, if there is anything to explain; `pid` is the id of the run's process.
+    """
+
+    id: int
+    started_at: float
+    ended_at: float | None
+    roots: tuple[bytes, ...]
+    outcome: str
+    counts: Mapping[str, int]
+    reason: str | None = None
+    pid: int = 0
+
+
+class RunTotals(NamedTuple):
+    """Totals of all runs: files indexed and failed, and the number of runs by outcome."""
+
+    indexed: int
+    failed: int
+    outcomes: Mapping[str, int]

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from indexer.domain.reports import LabelConflict
 
 if TYPE_CHECKING:
+    from indexer.domain.models import StoredModel
     from indexer.domain.queries import Hit
-    from indexer.ports.store_reader import StoredModel, StoreReader
+    from indexer.ports.store_reader import StoreReader
 
 
 _LIKELY = 0.5

@@ -6,14 +6,10 @@ import csv
 import io
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
 
 from indexer.domain.errors import ImageError, UsageError
 from indexer.domain.predictions import LabelAssignment
 from indexer.system.safe_read import read
-
-if TYPE_CHECKING:
-    pass
 
 
 def is_table(path: bytes) -> bool:

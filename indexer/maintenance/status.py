@@ -7,9 +7,9 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import TYPE_CHECKING
 
+from indexer.domain.files import Counts
 from indexer.domain.reports import Status
 from indexer.domain.runs import with_dead_runs_marked
-from indexer.ports.store_reader import Counts
 
 if TYPE_CHECKING:
     from indexer.library import Library

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from indexer.domain.export import ExportChunk, ExportFilter
+    from indexer.domain.models import StoredModel
     from indexer.domain.runs import WriterInfo
     from indexer.ports.maintenance import DatabaseMaintenance
     from indexer.ports.store import Store
-    from indexer.ports.store_reader import StoredModel
 
 
 class Database(Protocol):

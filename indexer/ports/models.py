@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
+
+from indexer.domain.models import InstalledModel
 
 if TYPE_CHECKING:
     from indexer.domain.images import Face
@@ -54,14 +56,6 @@ class FaceDetector(Protocol):
 
     def find(self, pages: Sequence[Pixels]) -> list[list[Face]]:
         """The faces of each page, the largest first. Pages are uint8, (H, W, 3), RGB, of any shape."""
-
-
-class InstalledModel(NamedTuple):
-    """A model that is known by name. `origin` is "shipped" or "yours"."""
-
-    name: str
-    weights: Path
-    origin: str
 
 
 class ModelRegistry(Protocol):

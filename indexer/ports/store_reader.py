@@ -2,40 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from indexer.domain.files import Counts
+from indexer.domain.models import StoredModel
+from indexer.domain.runs import RunRecord, RunTotals
+
 if TYPE_CHECKING:
-    from indexer.domain.files import Failure, FileStamp, FileState
-    from indexer.domain.models import ModelCard
+    from indexer.domain.files import Failure, FileStamp
     from indexer.domain.predictions import LabeledImage
     from indexer.domain.queries import Hit
     from indexer.domain.types import Floats, Halves, Ids
     from indexer.ports.vectors import Generation, VectorRows
-
-
-class RunRecord(NamedTuple):
-    """One index run. Times are seconds since the epoch; `outcome` is running, done, failed, interrupted or died.
-
-    `reason` is a sentence that explains the outcome, if there is anything to explain; `pid` is the id of the run's process.
-    """
-
-    id: int
-    started_at: float
-    ended_at: float | None
-    roots: tuple[bytes, ...]
-    outcome: str
-    counts: Mapping[str, int]
-    reason: str | None = None
-    pid: int = 0
-
-
-class RunTotals(NamedTuple):
-    """Totals of all runs: files indexed and failed, and the number of runs by outcome."""
-
-    indexed: int
-    failed: int
-    outcomes: Mapping[str, int]
 
 
 class HitFilter(NamedTuple):
@@ -63,21 +42,6 @@ class RankedHit(NamedTuple):
 
     prediction_id: int
     hit: Hit
-
-
-class StoredModel(NamedTuple):
-    """A model in the store. `used`: the store has predictions of it."""
-
-    id: int
-    card: ModelCard
-    used: bool
-
-
-class Counts(NamedTuple):
-    """The number of files by state, and of distinct images."""
-
-    files: Mapping[FileState, int]
-    images: int
 
 
 class Sample(NamedTuple):

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from indexer.domain.errors import NotIndexed
 
 if TYPE_CHECKING:
+    from indexer.domain.models import StoredModel
     from indexer.library import Library
     from indexer.ports.models import ModelRegistry
     from indexer.ports.store import Store
-    from indexer.ports.store_reader import StoredModel, StoreReader
+    from indexer.ports.store_reader import StoreReader
 
 
 @contextmanager

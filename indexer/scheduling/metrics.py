@@ -17,7 +17,7 @@ from indexer.system.events import log_event
 
 if TYPE_CHECKING:
     from indexer.domain.jobs import Job
-    from indexer.ports.store_reader import RunTotals
+    from indexer.domain.runs import RunTotals
 
 _EVERY = 60.0
 _OUTCOMES = ("done", "failed", "interrupted", "died")

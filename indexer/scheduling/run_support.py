@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from indexer.domain.errors import MoodexError
-from indexer.ports.store_reader import RunTotals
+from indexer.domain.runs import RunTotals
 from indexer.scheduling.metrics import Metrics, ages, exposition
 from indexer.system.events import log_event
 

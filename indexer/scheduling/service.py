@@ -34,11 +34,11 @@ from indexer.system.signals import interruptible
 
 if TYPE_CHECKING:
     from indexer.domain.reports import Summary
+    from indexer.domain.runs import RunRecord
     from indexer.library import Library
     from indexer.ports.progress import Progress
     from indexer.ports.sources import Watcher
     from indexer.ports.store import Store
-    from indexer.ports.store_reader import RunRecord
     from indexer.settings import Settings
     from indexer.system.signals import InterruptibleWait
 

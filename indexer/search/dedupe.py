@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from indexer.domain.models import StoredModel
     from indexer.domain.types import Floats, Halves
-    from indexer.ports.store_reader import StoredModel
 
 
 _INITIAL_ROWS = 256

@@ -13,9 +13,10 @@ from indexer.ports.vectors import NOT_THE_MODELS, VectorFilter
 from indexer.search.dedupe import Distinct
 
 if TYPE_CHECKING:
+    from indexer.domain.models import StoredModel
     from indexer.domain.queries import Hit, SearchQuery
     from indexer.domain.types import Floats, Halves
-    from indexer.ports.store_reader import StoredModel, StoreReader
+    from indexer.ports.store_reader import StoreReader
     from indexer.ports.vectors import VectorIndex
 
 _RESULT_PAGE_SIZE = 256

@@ -16,10 +16,11 @@ from indexer.system.paths import indexed_path
 
 if TYPE_CHECKING:
     from indexer.domain.images import DecodedImage
+    from indexer.domain.models import StoredModel
     from indexer.domain.predictions import AnalyzedImage
     from indexer.domain.types import Floats, Halves
     from indexer.ports.analyzer import Analyzer
-    from indexer.ports.store_reader import StoredModel, StoreReader
+    from indexer.ports.store_reader import StoreReader
 
 _SHORTEST_ID = 4
 

@@ -12,11 +12,11 @@ from indexer.search.resolve import analyze_file, check, resolve_request
 from indexer.system.paths import indexed_path
 
 if TYPE_CHECKING:
+    from indexer.domain.models import StoredModel
     from indexer.domain.queries import Hit, SearchRequest
     from indexer.library import Library
     from indexer.ports.analyzer import Analyzer
     from indexer.ports.store import Store
-    from indexer.ports.store_reader import StoredModel
     from indexer.ports.vectors import VectorIndex
 
 _log = logging.getLogger(__name__)

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from blake3 import blake3
-
-if TYPE_CHECKING:
-    pass
 
 
 def digest(data: bytes) -> bytes:

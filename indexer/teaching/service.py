@@ -17,11 +17,11 @@ from indexer.system.signals import graceful_stop
 from indexer.teaching import training_set
 
 if TYPE_CHECKING:
+    from indexer.domain.models import StoredModel
     from indexer.domain.reports import Suggestion
     from indexer.library import Library
     from indexer.ports.progress import Progress
     from indexer.ports.store import Store
-    from indexer.ports.store_reader import StoredModel
     from indexer.ports.teaching import Scorer
 
 _CHOSEN_BY_SETTINGS = "settings"

@@ -12,7 +12,8 @@ from indexer.ports.store_reader import HitFilter
 from indexer.ports.teaching import Candidates
 
 if TYPE_CHECKING:
-    from indexer.ports.store_reader import StoredModel, StoreReader
+    from indexer.domain.models import StoredModel
+    from indexer.ports.store_reader import StoreReader
     from indexer.ports.teaching import Teacher
 
 _SAMPLE_ROWS = 8192

@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from indexer.domain.errors import UsageError, disk_error
-
-if TYPE_CHECKING:
-    pass
 
 
 def check_output_path(target: Path, force: bool) -> None:

@@ -311,7 +311,7 @@ _COMMIT = "commit home/moodex.sqlite in"
 _FAST_TEACHING = {
     "models.teaching.linear_head._STEPS": 12,
     "models.teaching.fit._FOLDS": 2,
-    "models.teaching.fit._SHARES": (0.6,),
+    "models.teaching.fit._NEW_WEIGHTS": (0.6,),
     "models.teaching.fit._ANCHORS": (0.01,),
 }
 

@@ -19,7 +19,7 @@ import pytest
 
 from db.writer_lock import writer_lock
 from indexer.domain.jobs import JobStatus
-from indexer.ports.store_reader import RunRecord
+from indexer.domain.runs import RunRecord
 from indexer.scheduling import service as scheduling_service
 from indexer.settings import Settings
 from tests.e2e.conftest import ROOT, Run, environment, run_cli

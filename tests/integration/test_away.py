@@ -14,8 +14,8 @@ import pytest
 from indexer.domain.errors import UsageError
 from indexer.domain.files import FileState
 from indexer.domain.predictions import LabelAssignment
+from indexer.domain.runs import RunRecord
 from indexer.labels import service as labels_service
-from indexer.ports.store_reader import RunRecord
 from tests.support.builders import write_pictures
 from tests.support.library import Library, counts
 

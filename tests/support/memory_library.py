@@ -15,14 +15,12 @@ from indexer.analysis.analyzer import Analyzer
 from indexer.domain.errors import ModelUnavailable, WriterBusy
 from indexer.domain.export import ExportChunk, ExportFilter
 from indexer.domain.files import FileStamp
-from indexer.domain.models import ModelCard
+from indexer.domain.models import InstalledModel, ModelCard, StoredModel
 from indexer.domain.reports import DefaultModel, ExportedModel, TeachingSet
 from indexer.domain.runs import WriterInfo
 from indexer.executors.threads import ThreadExecutor
 from indexer.library import Library
-from indexer.ports.models import InstalledModel
 from indexer.ports.sources import ScannedFolder, ScanOptions, Watcher
-from indexer.ports.store_reader import StoredModel
 from indexer.ports.teaching import Candidates, FittedVersion, Scorer
 from indexer.ports.vectors import Generation, Segment, VectorIndex, VectorRows
 from indexer.settings import Settings

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from indexer.domain.errors import NotIndexed
-from indexer.domain.files import Failure, FileStamp, FileState
+from indexer.domain.files import Counts, Failure, FileStamp, FileState
 from indexer.domain.images import DecodedImage, to_pixel_box
-from indexer.domain.models import ModelCard
+from indexer.domain.models import ModelCard, StoredModel
 from indexer.domain.predictions import LabeledImage, Prediction, effective_emotion
 from indexer.domain.queries import Hit
-from indexer.domain.runs import DIED, DONE, RUNNING, WHY_IT_DIED
-from indexer.ports.store_reader import Counts, HitFilter, ImageFile, RankedHit, RunRecord, RunTotals, Sample, StoredModel
+from indexer.domain.runs import DIED, DONE, RUNNING, WHY_IT_DIED, RunRecord, RunTotals
+from indexer.ports.store_reader import HitFilter, ImageFile, RankedHit, Sample
 from indexer.ports.store_writer import CommitBatch, FolderScanResult, KnownFile, PendingFile, Score
 from indexer.ports.vectors import NOT_THE_MODELS, Generation, VectorRows
 from indexer.system.paths import is_under

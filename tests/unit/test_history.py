@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from indexer.domain.runs import WriterInfo, with_dead_runs_marked
-from indexer.ports.store_reader import RunRecord
+from indexer.domain.runs import RunRecord, WriterInfo, with_dead_runs_marked
 
 
 def run(number: int, outcome: str, pid: int = 7, started: float = 100.0) -> RunRecord:

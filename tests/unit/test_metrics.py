@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from indexer.domain.errors import UsageError
 from indexer.domain.jobs import Job, JobStatus, Trigger
-from indexer.ports.store_reader import RunTotals
+from indexer.domain.runs import RunTotals
 from indexer.scheduling.metrics import Metrics, MetricsFile, ages, exposition
 from tests.support.events import LoggedEvents
 
