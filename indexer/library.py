@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from indexer.domain.errors import NotIndexed
-from indexer.ports.analyzer import Analyzer
-from indexer.ports.database import Database
-from indexer.ports.executor import OpenExecutor
-from indexer.ports.models import ModelRegistry
-from indexer.ports.sources import ImageSource
-from indexer.ports.teaching import Teacher
-from indexer.ports.vectors import VectorStorage
-from indexer.settings import Settings
+
+if TYPE_CHECKING:
+    from indexer.ports.analyzer import Analyzer
+    from indexer.ports.database import Database
+    from indexer.ports.executor import OpenExecutor
+    from indexer.ports.models import ModelRegistry
+    from indexer.ports.sources import ImageSource
+    from indexer.ports.teaching import Teacher
+    from indexer.ports.vectors import VectorStorage
+    from indexer.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from blake3 import blake3
@@ -13,11 +14,13 @@ from safetensors.torch import save as serialize
 from torch import Tensor
 
 from indexer.domain.errors import ModelUnavailable, MoodexError
-from indexer.domain.models import ModelCard
 from indexer.system.atomic import write_file
 from models.architectures.registry import architecture
 from models.model_card import card_path, card_text, read_card
 from models.safetensors_io import NO_TENSORS, not_safetensors, read_verified
+
+if TYPE_CHECKING:
+    from indexer.domain.models import ModelCard
 
 MEMORY = "memory."
 """Prefix of the tensors of the replay set: embeddings of some training images."""

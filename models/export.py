@@ -14,20 +14,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from indexer.domain.errors import ModelUnavailable, UsageError
-from indexer.domain.models import ModelCard
 from indexer.domain.reports import ExportedModel
 from indexer.system.atomic import replace_file
 from indexer.system.optional import require
 from models import checkpoint
-from models.architectures.network import NormalizedClassifier
 from models.inference.module import build_inference_module
 from models.model_card import card_text
+
+if TYPE_CHECKING:
+    from indexer.domain.models import ModelCard
+    from models.architectures.network import NormalizedClassifier
 
 OPSET = 18
 """The ONNX operator set that torch writes without conversion; onnxruntime runs it from 1.14 on."""

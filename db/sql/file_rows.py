@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, Connection, Update, and_, bindparam, case, delete, func, or_, select, update
-from sqlalchemy.dialects.sqlite import Insert
 
 from db.schema import FileRow, FolderRow, RunRow
 from db.sql.dialect import chunks, insert_missing, upsert
 from indexer.domain.files import Failure, FileStamp, FileState
 from indexer.domain.runs import DONE
-from indexer.ports.store_writer import FolderScanResult, PendingFile
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects.sqlite import Insert
+
+    from indexer.ports.store_writer import FolderScanResult, PendingFile
 
 
 def file_under(root: bytes) -> ColumnElement[bool]:

@@ -6,16 +6,18 @@ that changes a list; they are built again at the end of a run. Without anchors t
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Connection, Insert, Select, and_, func, insert, literal, or_, select
 
 from db.schema import FileRow, LabelRow, ModelRow, PageAnchorRow, PredictionRow
 from db.sql.search_queries import best_first, ranked_query
-from db.sql.tuning import StoreTuning
 from db.sql.unpacking import unpacking_from
 from indexer.domain.emotions import with_children
 from indexer.ports.store_reader import HitFilter
+
+if TYPE_CHECKING:
+    from db.sql.tuning import StoreTuning
 
 _FIELDS = ("model_id", "emotions", "place", "score", "prediction_id", "file_id")
 

@@ -6,7 +6,7 @@ import secrets
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Join, Select, and_, delete, exists, func, insert, or_, select
 
@@ -15,7 +15,9 @@ from db.sql.dialect import chunks, no_index
 from db.sql.unpacking import unpacking_from
 from indexer.domain.images import MAIN_FACE, WHOLE_IMAGE
 from indexer.domain.predictions import Prediction, effective_emotion
-from indexer.ports.store_writer import AnalyzedFileSet
+
+if TYPE_CHECKING:
+    from indexer.ports.store_writer import AnalyzedFileSet
 
 _REGION_COLUMNS = (
     PredictionRow.region,

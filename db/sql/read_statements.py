@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Label, Select, and_, bindparam, exists, func, select
 
@@ -25,7 +25,9 @@ from db.sql.file_rows import file_under
 from db.sql.prediction_rows import embedded
 from db.sql.search_queries import hit_columns, is_live, is_main, model_without_index_hint
 from indexer.domain.files import FileState
-from indexer.ports.vectors import Generation
+
+if TYPE_CHECKING:
+    from indexer.ports.vectors import Generation
 
 # These are executed by every search, and building a statement takes several times as long as executing it.
 THESE = PredictionRow.id.in_(bindparam("ids", expanding=True))

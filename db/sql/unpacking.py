@@ -5,10 +5,12 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-
-from sqlalchemy import Connection, Engine
+from typing import TYPE_CHECKING
 
 from indexer.domain.errors import StoreDamaged
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
 
 _UNPACK_ERRORS = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, struct.error)
 """What Python raises for a value of the wrong type, size or form."""

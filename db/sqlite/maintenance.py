@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from db.sqlite import check, database_files, file_checks
 from db.sqlite.errors import translate_sqlite_errors
@@ -15,9 +16,11 @@ from db.sqlite.salvage import salvage
 from db.sqlite.store import SqliteStore
 from db.vectors.check import check_vectors, orphan_files, used_models
 from indexer.domain.health import Finding, IndexedFile
-from indexer.domain.models import ModelCard
-from indexer.ports.maintenance import DigestOf
 from indexer.system.atomic import unique_backup_name
+
+if TYPE_CHECKING:
+    from indexer.domain.models import ModelCard
+    from indexer.ports.maintenance import DigestOf
 
 
 class SqliteMaintenance:

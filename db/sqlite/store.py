@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-
-from sqlalchemy import Engine
+from typing import TYPE_CHECKING
 
 from db.sql.tuning import DEFAULT_TUNING, StoreTuning
 from db.sqlite.engine import open_engine
 from db.sqlite.jobs import SqliteJobs
 from db.sqlite.reader import SqliteReader
 from db.sqlite.writer import SqliteWriter
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 
 class SqliteStore(SqliteWriter, SqliteReader, SqliteJobs):

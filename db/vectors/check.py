@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,8 +16,10 @@ from db.sqlite.raw_connection import fetch_chunks, reading
 from db.vectors.faiss_index import FaissVectors
 from db.vectors.files import FaissFiles
 from indexer.domain.health import Finding
-from indexer.domain.models import ModelCard
 from indexer.ports.vectors import NOT_THE_MODELS, Generation, Segment
+
+if TYPE_CHECKING:
+    from indexer.domain.models import ModelCard
 
 _INDEX_SUFFIXES = (".faiss", ".rows", ".npz", ".json")
 

@@ -16,12 +16,12 @@ import numpy as np
 from db.vectors.clusters import Clusters, cluster
 from db.vectors.layout import Layout, by_emotion
 from db.vectors.tuning import DEFAULT_TUNING, IndexTuning
-from indexer.ports.vectors import VectorFilter, VectorRows
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from indexer.domain.types import Floats, Halves, Ids
+    from indexer.ports.vectors import VectorFilter, VectorRows
 
     Rows = npt.NDArray[np.int64]
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from db.vectors.layout import Layout, by_emotion
-from indexer.ports.vectors import VectorFilter, VectorRows
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from indexer.domain.types import Floats, Ids
+    from indexer.ports.vectors import VectorFilter, VectorRows
 
     Rows = npt.NDArray[np.int64]
 

@@ -6,9 +6,10 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from indexer.domain.images import InputSpec
+if TYPE_CHECKING:
+    from indexer.domain.images import InputSpec
 
 FEEL, LOOK = "feel", "look"
 """The spaces an embedding may have: what a picture feels, and who is drawn and how."""

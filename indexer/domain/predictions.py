@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from indexer.domain.images import Face
-
 if TYPE_CHECKING:
+    from indexer.domain.images import Face
     from indexer.domain.types import Floats, Halves
 
 

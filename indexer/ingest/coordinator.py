@@ -11,12 +11,15 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from math import ceil
+from typing import TYPE_CHECKING
 
 from indexer.domain.files import Failure
-from indexer.domain.images import DecodedImage
-from indexer.domain.predictions import AnalyzedImage
 from indexer.domain.runs import RunCounts
 from indexer.ports.store_writer import AnalyzedFileSet, CommitBatch, PendingFile
+
+if TYPE_CHECKING:
+    from indexer.domain.images import DecodedImage
+    from indexer.domain.predictions import AnalyzedImage
 
 _COMMIT_EVERY_FILES = 512
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from indexer.domain.files import FileState
-from indexer.ports.sources import ScannedFile, ScannedFolder
 from indexer.ports.store_writer import FolderScanResult, KnownFile
+
+if TYPE_CHECKING:
+    from indexer.ports.sources import ScannedFile, ScannedFolder
 
 _TRIED_AGAIN = ("unreadable", "unsupported")
 """Failures that the file's stamp does not explain: permissions change, decoders get installed."""

@@ -7,11 +7,14 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from blake3 import blake3
 
 from indexer.domain.files import FileStamp, changed_ns
-from indexer.domain.health import IndexedFile
+
+if TYPE_CHECKING:
+    from indexer.domain.health import IndexedFile
 
 _HASH_CHUNK_BYTES = 1 << 20
 _TEMPORARY = re.compile(r"\..+\.(\d+)\.tmp(\.work|\.work\.fresh)?(-wal|-shm|-journal)?")

@@ -6,11 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from indexer.domain.models import InstalledModel
-
 if TYPE_CHECKING:
     from indexer.domain.images import Face
-    from indexer.domain.models import ModelCard
+    from indexer.domain.models import InstalledModel, ModelCard
     from indexer.domain.predictions import Scores
     from indexer.domain.reports import DefaultModel, ExportedModel
     from indexer.domain.types import Pixels

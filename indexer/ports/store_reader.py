@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from indexer.domain.files import Counts
-from indexer.domain.models import StoredModel
-from indexer.domain.runs import RunRecord, RunTotals
-
 if TYPE_CHECKING:
-    from indexer.domain.files import Failure, FileStamp
+    from indexer.domain.files import Counts, Failure, FileStamp
+    from indexer.domain.models import StoredModel
     from indexer.domain.predictions import LabeledImage
     from indexer.domain.queries import Hit
+    from indexer.domain.runs import RunRecord, RunTotals
     from indexer.domain.types import Floats, Halves, Ids
     from indexer.ports.vectors import Generation, VectorRows
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from indexer.domain.errors import Interrupted, MoodexError, WriterBusy
 from indexer.domain.jobs import AWAY, Job, JobStatus
-from indexer.ports.job_store import JobStore
 from indexer.scheduling import timing
 from indexer.system.events import log_event
 
 if TYPE_CHECKING:
     from indexer.domain.reports import Summary
+    from indexer.ports.job_store import JobStore
 
 _MAX_WAIT_SECONDS = 10.0
 """Seconds after which the schedule is read again: jobs come and go, clocks are set, laptops sleep."""

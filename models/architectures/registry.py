@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from indexer.domain.errors import ModelUnavailable
 from models.architectures import efficientnet_lite, external, torchvision_networks
 from models.architectures.baseline_cnn import BaselineCnn
 from models.architectures.network import MODIFIERS, Network
 from models.architectures.torchvision_networks import HALF, TorchvisionNetwork
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _ANY_HEAD = frozenset({"dense64", "dense64x2", "dropout", "unit"})
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from indexer.domain.models import ModelCard
 from models.architectures.network import NormalizedClassifier
 from models.architectures.registry import architecture
+
+if TYPE_CHECKING:
+    from indexer.domain.models import ModelCard
 
 
 def build_inference_module(card: ModelCard, state: Mapping[str, Tensor]) -> NormalizedClassifier:

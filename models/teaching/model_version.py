@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from indexer.domain.errors import ModelUnavailable, UsageError
-from indexer.domain.models import ModelCard
 from models import checkpoint
 from models.model_card import read_card
 from models.style_baseline import StyleBaseline, fit_baseline, load_baseline
@@ -30,6 +29,7 @@ from models.teaching.replay import (
 )
 
 if TYPE_CHECKING:
+    from indexer.domain.models import ModelCard
     from indexer.domain.reports import TeachingSet
     from indexer.domain.types import Floats, Halves
     from models.model_registry import FolderModelRegistry

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from models.architectures.network import Network
-from models.architectures.registry import Architecture
 from models.training.augment import Augment
-from models.training.dataset import LabeledImages
+
+if TYPE_CHECKING:
+    from models.architectures.network import Network
+    from models.architectures.registry import Architecture
+    from models.training.dataset import LabeledImages
 
 _MAX_IMAGES = 6000
 _STRENGTH = 0.4

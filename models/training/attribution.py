@@ -13,12 +13,12 @@ from torch.nn import functional
 from indexer.domain.errors import UsageError
 from indexer.domain.training import AverageMap, Deletion
 from indexer.system.optional import require
-from models.architectures.network import Network
-from models.architectures.registry import Architecture
 from models.progress_bar import bar
 
 if TYPE_CHECKING:
     from indexer.domain.types import Floats, Ids, Pixels
+    from models.architectures.network import Network
+    from models.architectures.registry import Architecture
 
 _BATCH_SIZE = 16
 _WHITE = 255.0

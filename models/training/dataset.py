@@ -17,13 +17,13 @@ from indexer.domain.emotions import EMOTIONS
 from indexer.domain.errors import ImageError, UsageError
 from indexer.domain.images import InputSpec
 from models.progress_bar import bar
-from models.training.dataset_readers import Source, SourceImage
 from models.training.image_cache import ImageRows, write_cache
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from indexer.domain.types import Ids, Pixels
+    from models.training.dataset_readers import Source, SourceImage
 
 _log = logging.getLogger(__name__)
 

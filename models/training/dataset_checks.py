@@ -12,13 +12,13 @@ import numpy as np
 
 from indexer.domain.errors import UsageError
 from indexer.domain.training import Inspection
-from models.training.dataset import LabeledImages
 from models.training.image_cache import ImageRows, write_cache
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from indexer.domain.types import Pixels
+    from models.training.dataset import LabeledImages
     from models.training.splits import DatasetSplit
 
 _GRID, _HASH_BITS, _NEAR_BITS, _NEAR_CELL = 32, 64, 3, 10

@@ -13,15 +13,15 @@ import numpy as np
 from indexer.domain.emotions import PARENTS
 from indexer.domain.errors import UsageError
 from indexer.domain.training import Evaluation, Mistake
-from models.inference.classifier import TorchClassifier
 from models.training.dataset import Decode, LabeledImages, load_images
 from models.training.dataset_readers import SourceImage, find_images
-from models.training.label_mapping import Labels
 from models.training.metrics import evaluate, with_intervals
 from models.training.test_time_augmentation import probabilities
 
 if TYPE_CHECKING:
     from indexer.domain.types import Floats
+    from models.inference.classifier import TorchClassifier
+    from models.training.label_mapping import Labels
 
 _log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,11 +16,13 @@ from indexer.domain.errors import UsageError
 from indexer.domain.training import ComparisonWatcher, Epoch, Inspection, Row
 from indexer.system.atomic import replace_file
 from models.inference.classifier import TorchClassifier
-from models.training.dataset import Decode, LabeledImages
-from models.training.recipe import Recipe
 from models.training.requests import Grid, TrainOptions
 from models.training.splits import DatasetSplit, SplitPlan, split
 from models.training.trainer import fit_and_save, prepare, recipe_architecture
+
+if TYPE_CHECKING:
+    from models.training.dataset import Decode, LabeledImages
+    from models.training.recipe import Recipe
 
 _TIMED_IMAGES, _TIMED_SECONDS = 64, 2.0
 

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from indexer.domain.emotions import canonical
 from indexer.domain.errors import ImageError, UsageError
-from indexer.domain.models import ModelCard
 from indexer.domain.training import Explained, ExplainedData
 from models import checkpoint
-from models.architectures.network import Network
 from models.architectures.registry import Architecture, architecture
 from models.training.attribution import METHODS, average_maps, deletion_test, heat_maps
 from models.training.dataset import Decode, load_images
 from models.training.dataset_readers import find_images
-from models.training.label_mapping import Labels
+
+if TYPE_CHECKING:
+    from indexer.domain.models import ModelCard
+    from models.architectures.network import Network
+    from models.training.label_mapping import Labels
 
 _MAX_IMAGES_PER_EMOTION = 48
 """Enough for a stable mean, few enough to take minutes."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,9 @@ from torch import Tensor, nn
 from indexer.domain.errors import ModelUnavailable
 from models import checkpoint
 from models.architectures.network import HEAD, Network
-from models.architectures.registry import Architecture
+
+if TYPE_CHECKING:
+    from models.architectures.registry import Architecture
 
 IMAGENET, NO_WEIGHTS = "imagenet", "none"
 _PUBLISHED = (".pth", ".pt", ".bin")

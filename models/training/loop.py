@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
-from tqdm import tqdm
 
 from indexer.domain.errors import DeviceUnavailable
 from indexer.domain.training import Epoch
@@ -23,11 +23,15 @@ from models.inference.device import tune_malloc
 from models.progress_bar import bar
 from models.training.appearance_fit import fit_appearance
 from models.training.augment import Augment
-from models.training.dataset import LabeledImages
 from models.training.optimizer import build_optimizer, set_learning_rates, train_mode, update_ema
-from models.training.recipe import Recipe
 from models.training.sampling import batches, steps_per_epoch
 from models.training.training_state import TrainingState, load_state, save_state
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from models.training.dataset import LabeledImages
+    from models.training.recipe import Recipe
 
 _log = logging.getLogger(__name__)
 

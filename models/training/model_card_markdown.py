@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from indexer.domain.models import ModelCard
+if TYPE_CHECKING:
+    from indexer.domain.models import ModelCard
 
 
 def markdown(card: ModelCard) -> str:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from models.architectures.network import HEAD, Network
-from models.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from models.training.recipe import Recipe
 
 _DEPTHS = 10
 

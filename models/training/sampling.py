@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from models.training.dataset import LabeledImages
-from models.training.recipe import Recipe
-
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from indexer.domain.types import Ids
+    from models.training.dataset import LabeledImages
+    from models.training.recipe import Recipe
 
 
 def steps_per_epoch(images: LabeledImages, recipe: Recipe) -> int:

@@ -31,11 +31,8 @@ from models.training.dataset import Decode, LabeledImages, load_images
 from models.training.dataset_checks import inspect
 from models.training.dataset_readers import find_images
 from models.training.initial_weights import IMAGENET, NO_WEIGHTS, initialize_network
-from models.training.label_mapping import Labels
 from models.training.loop import Hooks, fit
 from models.training.metrics import evaluate
-from models.training.recipe import Recipe
-from models.training.requests import TrainOptions
 from models.training.sampling import sampling_weights
 from models.training.splits import DatasetSplit, split, write_split
 from models.training.test_time_augmentation import probabilities
@@ -45,6 +42,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from indexer.domain.types import Floats
+    from models.training.label_mapping import Labels
+    from models.training.recipe import Recipe
+    from models.training.requests import TrainOptions
 
 STATE = "state.safetensors"
 

@@ -9,17 +9,20 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as parse
 from safetensors.torch import save as serialize
-from torch import Tensor
 
 from indexer.domain.training import Epoch
 from indexer.system.atomic import replace_file
-from models.architectures.network import Network
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from models.architectures.network import Network
 
 
 @dataclass(slots=True)
