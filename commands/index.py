@@ -10,31 +10,19 @@ import typer
 
 from commands.options import (
     AsJson,
-    BatchSize,
-    Device,
-    Engine,
     Exclude,
-    Faces,
     FollowSymlinks,
-    Home,
-    Model,
-    Precision,
-    RequireGpu,
-    Workers,
-    open_command_library,
     stdout,
+    with_library,
 )
 from indexer.domain.errors import UsageError
+from indexer.library import Library
 
 
+@with_library("model", "device", "require_gpu", "batch_size", "workers", "faces", "engine", "precision")
 def index(
-    context: typer.Context,
+    library: Library,
     paths: Annotated[list[Path], typer.Argument(help="Folders and image files.", metavar="PATH...")],
-    model: Model = None,
-    device: Device = None,
-    require_gpu: RequireGpu = None,
-    batch_size: BatchSize = None,
-    workers: Workers = None,
     exclude: Exclude = None,
     follow_symlinks: FollowSymlinks = False,
     prune: Annotated[
@@ -45,16 +33,12 @@ def index(
         bool, typer.Option("--yes", help="With --prune: even if a folder is missing, empty, or lost most of its files.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Re-analyze every file.")] = False,
-    faces: Faces = None,
-    engine: Engine = None,
-    precision: Precision = None,
     watch: Annotated[bool, typer.Option("--watch", help="Keep running and index changes within seconds.")] = False,
     poll: Annotated[
         float | None,
         typer.Option("--poll", min=1, help="With --watch: poll every N seconds instead of using events.", metavar="SECONDS"),
     ] = None,
     as_json: AsJson = False,
-    home: Home = None,
 ) -> NoReturn:
     """Index images: detect faces, classify emotions, store the results."""
     from commands.output.progress import TerminalProgress
@@ -63,19 +47,6 @@ def index(
     from indexer.ingest.run import IndexRequest
     from indexer.system.events import log_event
 
-    library = open_command_library(
-        context,
-        service=watch,
-        home=home,
-        model=model,
-        device=device,
-        require_gpu=require_gpu,
-        batch_size=batch_size,
-        workers=workers,
-        faces=faces,
-        engine=engine,
-        precision=precision,
-    )
     if yes and not prune:
         raise UsageError("--yes confirms --prune; give both.")
     if poll is not None and not watch:
@@ -88,8 +59,10 @@ def index(
     )
     given = [os.fsencode(path) for path in paths]
     if watch:
+        from commands import logs
         from indexer.scheduling.watch import watch as run_watch
 
+        logs.configure(library.settings.log_format, library.settings.verbosity, service=True)
         with stdout() as out:
             run_watch(library, given, request, poll, TerminalProgress, lambda done: write_summary(done, as_json, out, now=True))
     summary = ingest_service.index(library, given, request, TerminalProgress())

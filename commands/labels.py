@@ -8,11 +8,13 @@ from typing import Annotated
 
 import typer
 
-from commands.options import MOST, AsJson, Home, Model, New, SkipUnknown, open_command_library, stdout
+from commands.options import MOST, AsJson, New, SkipUnknown, stdout, with_library
+from indexer.library import Library
 
 
+@with_library()
 def label(
-    context: typer.Context,
+    library: Library,
     paths: Annotated[
         list[Path] | None,
         typer.Argument(help="Indexed images, folders of them, or CSV files (path, label).", metavar="[PATH...]"),
@@ -23,7 +25,6 @@ def label(
     listed: Annotated[bool, typer.Option("--list", help="List all labels as CSV that moodex label reads.")] = False,
     skip_unknown: SkipUnknown = False,
     as_json: AsJson = False,
-    home: Home = None,
 ) -> None:
     """Label images with an emotion. Labels override the model in every search."""
     from commands.output.labels import write_changed, write_labels
@@ -32,7 +33,6 @@ def label(
     from indexer.labels.assign import parse_assignments
     from indexer.labels.table import is_table
 
-    library = open_command_library(context, home=home)
     given = [os.fsencode(path) for path in paths or ()]
     if listed:
         if given or emotion or remove:
@@ -55,30 +55,28 @@ def label(
         write_changed(changed, as_json, out)
 
 
+@with_library("model")
 def doubts(
-    context: typer.Context,
+    library: Library,
     limit: Annotated[int, typer.Option("-k", min=1, max=MOST, help="Number of labels.")] = 20,
-    model: Model = None,
     as_json: AsJson = False,
-    home: Home = None,
 ) -> None:
     """List labels that the model strongly disagrees with."""
     from commands.output.labels import write_doubts
     from indexer.labels import service as labels_service
 
-    found = labels_service.list_conflicts(open_command_library(context, home=home, model=model), limit)
+    found = labels_service.list_conflicts(library, limit)
     with stdout() as out:
         write_doubts(found, as_json, out)
 
 
+@with_library("model")
 def teach(
-    context: typer.Context,
+    library: Library,
     name: Annotated[str | None, typer.Option("--name", help="Name of the new version. (default: numbered)")] = None,
     count: Annotated[int | None, typer.Option("--suggest", min=1, help="List N images worth labeling.", metavar="N")] = None,
     undo: Annotated[bool, typer.Option("--undo", help="Return to the model from before the last teaching.")] = False,
-    model: Model = None,
     as_json: AsJson = False,
-    home: Home = None,
 ) -> None:
     """Fine-tune the model on your labels and re-score the library."""
     from commands.output import labels as render
@@ -88,7 +86,6 @@ def teach(
 
     if (name is not None) + (count is not None) + undo > 1:
         raise UsageError("--name, --suggest and --undo cannot be combined.")
-    library = open_command_library(context, home=home, model=model)
     with stdout() as out:
         if count is not None:
             render.write_suggestions(teaching_service.suggest(library, count), as_json, out)

@@ -6,22 +6,23 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from commands.options import AsJson, Home, open_command_library, stdout
+from commands.options import AsJson, stdout, with_library
+from indexer.library import Library
 
 
+@with_library()
 def doctor(
-    context: typer.Context,
+    library: Library,
     repair: Annotated[bool, typer.Option("--repair", help="Repair what can be repaired, after a backup copy.")] = False,
     deep: Annotated[bool, typer.Option("--deep", help="Also read every image file and compare its digest.")] = False,
     as_json: AsJson = False,
-    home: Home = None,
 ) -> NoReturn:
     """Check the library for damage. --repair fixes what it can, after a backup copy."""
     from commands.output.health import write_doctored
     from commands.output.progress import TerminalProgress
     from indexer.maintenance import service as maintenance_service
 
-    library, progress = open_command_library(context, home=home), TerminalProgress("Checking", "rows")
+    progress = TerminalProgress("Checking", "rows")
     if repair:
         done = maintenance_service.check_and_repair(library, deep, progress)
     else:

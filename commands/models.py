@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from commands.options import AsJson, Home, open_command_library, stdout
+from commands.options import AsJson, stdout, with_library
+from indexer.library import Library
 
 app = typer.Typer(help="Manage models: list, add, set default, remove, export.", no_args_is_help=True)
 
@@ -21,77 +22,81 @@ class ExportFormat(StrEnum):
 
 
 @app.command("list")
-def list_command(context: typer.Context, as_json: AsJson = False, home: Home = None) -> None:
+@with_library()
+def list_command(
+    library: Library,
+    as_json: AsJson = False,
+) -> None:
     """List installed models, with how many images each has analyzed."""
     from commands.output.models import write_models
     from indexer.registry.service import list_models
 
-    models = list_models(open_command_library(context, home=home))
+    models = list_models(library)
     with stdout() as out:
         write_models(models, as_json, out)
 
 
 @app.command("add")
+@with_library()
 def add_command(
-    context: typer.Context,
+    library: Library,
     file: Annotated[Path, typer.Argument(help="A .safetensors file with its .json card next to it.", metavar="FILE")],
     name: Annotated[str | None, typer.Option("--name", help="Name of the model. (default: the one on its card)")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a custom model of this name.")] = False,
-    home: Home = None,
 ) -> None:
     """Verify a trained model and install it, so that --model NAME finds it."""
     from indexer.registry.service import add_model
     from indexer.system.text import printable
 
-    card = add_model(open_command_library(context, home=home), file, name, force)
+    card = add_model(library, file, name, force)
     print(printable(card.name))  # noqa: T201
 
 
 @app.command("default")
+@with_library()
 def default_command(
-    context: typer.Context,
+    library: Library,
     name: Annotated[str | None, typer.Argument(help="The new default model.", metavar="[NAME]")] = None,
     as_json: AsJson = False,
-    home: Home = None,
 ) -> None:
     """Set or show the default model. MOODEX_MODEL and the configuration file override it."""
     from commands.output.models import write_default
     from indexer.registry.service import default_model
 
-    default = default_model(open_command_library(context, home=home), name)
+    default = default_model(library, name)
     with stdout() as out:
         write_default(default, as_json, out)
 
 
 @app.command("remove")
+@with_library()
 def remove_command(
-    context: typer.Context,
+    library: Library,
     name: Annotated[str, typer.Argument(help="A custom model.", metavar="NAME")],
     predictions: Annotated[bool, typer.Option("--predictions", help="Also delete its predictions.")] = False,
-    home: Home = None,
 ) -> None:
     """Remove a custom model. Its predictions stay searchable unless --predictions."""
     from commands.output.models import write_removed
     from indexer.registry.service import remove_model
 
-    forgotten = remove_model(open_command_library(context, home=home), name, predictions)
+    forgotten = remove_model(library, name, predictions)
     with stdout() as out:
         write_removed(name, forgotten, out)
 
 
 @app.command("export")
+@with_library()
 def export_command(
-    context: typer.Context,
+    library: Library,
     name: Annotated[str, typer.Argument(help="A model's name, or a .safetensors file.", metavar="NAME")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")],
     form: Annotated[ExportFormat, typer.Option("--format", "-f", help="The format.")] = ExportFormat.ONNX,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
-    home: Home = None,
 ) -> None:
     """Export a model to ONNX or torch.export, after checking that its outputs are equal."""
     from commands.output.models import write_exported
     from indexer.registry.service import export_model
 
-    exported = export_model(open_command_library(context, home=home), name, form.value, output, force)
+    exported = export_model(library, name, form.value, output, force)
     with stdout() as out:
         write_exported(exported, out)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
@@ -41,6 +42,20 @@ FollowSymlinks = Annotated[bool, typer.Option("--follow-symlinks", help="Follow 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
+SETTINGS: dict[str, Any] = {
+    "faces": Faces,
+    "model": Model,
+    "device": Device,
+    "require_gpu": RequireGpu,
+    "batch_size": BatchSize,
+    "workers": Workers,
+    "engine": Engine,
+    "precision": Precision,
+    "home": Home,
+}
+"""The options that choose settings, by the name of the setting."""
+
+
 @dataclass(frozen=True, slots=True)
 class Common:
     """Options given before the command; None was not given."""
@@ -65,23 +80,56 @@ def stdout() -> Iterator[TextIO]:
             raise disk_error("The output", error) from error
 
 
-def load_command_settings(context: typer.Context, service: bool = False, **flags: Any) -> Settings:
-    """Load the settings of one command line and configure logging. Raises UsageError.
+def with_library(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Hand a command its library as the first argument.
 
-    A `service` logs what it does, with times.
+    The command line gets the options that choose the settings of the library: those `names`, of `SETTINGS`, and --home.
     """
+    return _with_settings_options(names, open_command_library)
+
+
+def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Hand a command its settings as the first argument; otherwise as `with_library`."""
+    return _with_settings_options(names, load_command_settings)
+
+
+def load_command_settings(context: typer.Context, **flags: Any) -> Settings:
+    """Load the settings of one command line and configure logging. Raises UsageError."""
     from commands import logs
     from indexer.settings import load_settings
 
     common: Common = context.obj
     flags["home"] = flags.get("home") or common.home
     settings = load_settings({**flags, "log_format": common.log_format, "verbosity": common.verbosity})
-    logs.configure(settings.log_format, settings.verbosity, service)
+    logs.configure(settings.log_format, settings.verbosity)
     return settings
 
 
-def open_command_library(context: typer.Context, service: bool = False, **flags: Any) -> Library:
+def open_command_library(context: typer.Context, **flags: Any) -> Library:
     """Open the library that the settings of one command line describe; see `load_command_settings`."""
     from indexer.bootstrap import open_library
 
-    return open_library(load_command_settings(context, service, **flags))
+    return open_library(load_command_settings(context, **flags))
+
+
+def _with_settings_options(
+    names: Sequence[str], prepare: Callable[..., object]
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Replace the first parameter of a command by Typer's context and options for settings, of which `prepare` makes it."""
+    names = (*names, "home")
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        def run(context: typer.Context, **values: Any) -> None:
+            flags = {name: values.pop(name) for name in names}
+            command(prepare(context, **flags), **values)
+
+        own = list(signature(command, eval_str=True).parameters.values())[1:]
+        options = [Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=SETTINGS[name]) for name in names]
+        context = Parameter("context", Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+        parameters = [context, *(one.replace(kind=Parameter.KEYWORD_ONLY) for one in own), *options]
+        run.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {one.name: one.annotation for one in parameters}
+        run.__name__, run.__doc__, run.__module__ = command.__name__, command.__doc__, command.__module__
+        return run
+
+    return decorate

@@ -19,10 +19,13 @@ from commands.options import (
     Home,
     Model,
     Workers,
-    load_command_settings,
     open_command_library,
     stdout,
+    with_library,
+    with_settings,
 )
+from indexer.library import Library
+from indexer.settings import Settings
 
 if TYPE_CHECKING:
     from indexer.settings import Settings
@@ -32,17 +35,17 @@ app = typer.Typer(help="Schedule recurring index jobs.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="Name of the job.", metavar="NAME")]
 
 
+@with_library()
 def runs(
-    context: typer.Context,
+    library: Library,
     limit: Annotated[int, typer.Option("--limit", min=1, max=MOST, help="Number of runs.")] = 20,
     as_json: AsJson = False,
-    home: Home = None,
 ) -> None:
     """Show recent index runs and their outcome."""
     from commands.output.runs import write_runs
     from indexer.scheduling import service as scheduling_service
 
-    found = scheduling_service.runs(open_command_library(context, home=home), limit)
+    found = scheduling_service.runs(library, limit)
     with stdout() as out:
         write_runs(found, as_json, out)
 
@@ -89,55 +92,64 @@ def add_command(
 
 
 @app.command("list")
-def list_command(context: typer.Context, as_json: AsJson = False, home: Home = None) -> None:
+@with_library()
+def list_command(
+    library: Library,
+    as_json: AsJson = False,
+) -> None:
     """List jobs: their schedule, next run and last outcome."""
     from commands.output.schedule import write_jobs
     from indexer.scheduling import service as scheduling_service
 
-    found = scheduling_service.planned(open_command_library(context, home=home))
+    found = scheduling_service.planned(library)
     with stdout() as out:
         write_jobs(found, scheduling_service.zone(), as_json, out)
 
 
 @app.command("remove")
-def remove_command(context: typer.Context, name: Name, home: Home = None) -> None:
+@with_library()
+def remove_command(
+    library: Library,
+    name: Name,
+) -> None:
     """Remove a job. What it indexed stays."""
     from indexer.scheduling import service as scheduling_service
     from indexer.system.text import printable
 
-    scheduling_service.remove_job(open_command_library(context, home=home), name)
+    scheduling_service.remove_job(library, name)
     with stdout() as out:
         out.write(f"Removed {printable(name)}.\n")
 
 
 @app.command("run")
+@with_library()
 def run_command(
-    context: typer.Context,
+    library: Library,
     once: Annotated[bool, typer.Option("--once", help="Run due jobs once, then exit.")] = False,
     metrics: Annotated[
         Path | None, typer.Option("--metrics", help="Write metrics as a Prometheus text file for node_exporter.", metavar="FILE")
     ] = None,
-    home: Home = None,
 ) -> None:
     """Run due jobs one at a time until stopped. A job that was missed runs once."""
+    from commands import logs
     from commands.output.progress import TerminalProgress
     from indexer.scheduling import service as scheduling_service
 
-    library = open_command_library(context, service=True, home=home)
+    logs.configure(library.settings.log_format, library.settings.verbosity, service=True)
     if not once:
         scheduling_service.serve(library, TerminalProgress, metrics)
     raise typer.Exit(scheduling_service.run_due(library, TerminalProgress, metrics))
 
 
 @app.command("unit")
+@with_settings()
 def unit_command(
-    context: typer.Context,
+    settings: Settings,
     crontab: Annotated[bool, typer.Option("--crontab", help="Print a crontab line instead.")] = False,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Write moodex.service and moodex.timer into this folder.", metavar="FOLDER"),
     ] = None,
-    home: Home = None,
 ) -> None:
     """Print a systemd service and timer, or a crontab line, that run due jobs every five minutes."""
     from commands.output.schedule import write_units
@@ -146,7 +158,7 @@ def unit_command(
 
     if crontab and output is not None:
         raise UsageError("--output is for systemd units; add a crontab line with: crontab -e")
-    words = _command_line(load_command_settings(context, home=home))
+    words = _command_line(settings)
     with stdout() as out:
         if crontab:
             out.write(systemd.crontab(words) + "\n")

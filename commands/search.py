@@ -13,18 +13,12 @@ import typer
 from commands.options import (
     MOST,
     AsJson,
-    Device,
-    Engine,
-    Faces,
-    Home,
-    Model,
-    Precision,
-    RequireGpu,
     Under,
-    open_command_library,
     stdout,
+    with_library,
 )
 from indexer.domain.emotions import EMOTIONS
+from indexer.library import Library
 
 
 class Format(StrEnum):
@@ -49,8 +43,9 @@ Emotion = Annotated[
 Not = Annotated[list[str] | None, typer.Option("--not", help="An emotion to exclude.", autocompletion=_emotion_names)]
 
 
+@with_library("faces", "model", "device", "require_gpu", "engine", "precision")
 def search(
-    context: typer.Context,
+    library: Library,
     image: Annotated[Path | None, typer.Argument(help="An image that results must resemble.", metavar="[IMAGE]")] = None,
     emotion: Emotion = None,
     excluded: Not = None,
@@ -64,28 +59,11 @@ def search(
     form: Annotated[Format, typer.Option("--format", "-f", help="Output format.")] = Format.TABLE,
     null: Annotated[bool, typer.Option("-0", "--null", help="End paths with NUL for xargs -0; implies --format paths.")] = False,
     open_sheet: Annotated[bool, typer.Option("--open", help="Open a contact sheet in the browser; implies html.")] = False,
-    faces: Faces = None,
-    model: Model = None,
-    device: Device = None,
-    require_gpu: RequireGpu = None,
-    engine: Engine = None,
-    precision: Precision = None,
-    home: Home = None,
 ) -> None:
     """Find images by emotion, by similarity to an image, or both."""
     from indexer.domain.queries import SearchRequest
     from indexer.search import service as search_service
 
-    library = open_command_library(
-        context,
-        home=home,
-        model=model,
-        device=device,
-        require_gpu=require_gpu,
-        faces=faces,
-        engine=engine,
-        precision=precision,
-    )
     request = SearchRequest(
         image=os.fsencode(image) if image else None,
         like=os.fsencode(like) if like else None,
@@ -112,32 +90,16 @@ def search(
             write_hits(hits, "paths" if null else form.value, "\0" if null else "\n", out)
 
 
+@with_library("faces", "model", "device", "require_gpu", "engine", "precision")
 def show(
-    context: typer.Context,
+    library: Library,
     path: Annotated[Path, typer.Argument(help="An image, indexed or not.", metavar="PATH")],
     as_json: AsJson = False,
-    faces: Faces = None,
-    model: Model = None,
-    device: Device = None,
-    require_gpu: RequireGpu = None,
-    engine: Engine = None,
-    precision: Precision = None,
-    home: Home = None,
 ) -> None:
     """Show the emotion probabilities of one image, face by face."""
     from commands.output.probabilities import write_bars
     from indexer.search import service as search_service
 
-    library = open_command_library(
-        context,
-        home=home,
-        model=model,
-        device=device,
-        require_gpu=require_gpu,
-        faces=faces,
-        engine=engine,
-        precision=precision,
-    )
     hits = search_service.show(library, os.fsencode(path))
     with stdout() as out:
         write_bars(hits, as_json, out)

@@ -9,22 +9,22 @@ import typer
 from commands.options import (
     MOST,
     AsJson,
-    Home,
-    open_command_library,
     stdout,
+    with_library,
 )
+from indexer.library import Library
 
 
+@with_library()
 def status(
-    context: typer.Context,
+    library: Library,
     failures: Annotated[int, typer.Option("--failures", min=0, max=MOST, help="Number of failed files to list.")] = 5,
     as_json: AsJson = False,
-    home: Home = None,
 ) -> None:
     """Show counts, models, recent runs and failures."""
     from commands.output.status import write_status
     from indexer.maintenance import status as status_service
 
-    status = status_service.status(open_command_library(context, home=home), failures)
+    status = status_service.status(library, failures)
     with stdout() as out:
         write_status(status, as_json, out)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from commands.options import AsJson, Device, Home, Model, Workers, load_command_settings, stdout
+from commands.options import AsJson, Device, Home, load_command_settings, stdout, with_settings
+from indexer.settings import Settings
 
 if TYPE_CHECKING:
     from indexer.settings import Settings
@@ -51,8 +52,9 @@ _STEM_LENGTH = 50
 _Value = TypeVar("_Value")
 
 
+@with_settings("device", "workers")
 def train(
-    context: typer.Context,
+    settings: Settings,
     datasets: Datasets,
     name: Annotated[str | None, typer.Option("--name", help="Name of the new model.")] = None,
     output: Annotated[
@@ -89,10 +91,7 @@ def train(
     force: Annotated[
         bool, typer.Option("--force", help="Replace a model of that name; discard an interrupted training.")
     ] = False,
-    device: Device = None,
-    workers: Workers = None,
     as_json: AsJson = False,
-    home: Home = None,
 ) -> None:
     """Train a model on labeled images. Rerun the same command to resume."""
     from commands.output.training import TerminalTraining, write_inspection, write_trained
@@ -102,7 +101,6 @@ def train(
     from models.training.recipe import RecipeOverrides, find_recipe
     from models.training.requests import InspectOptions, TrainOptions
 
-    settings = load_command_settings(context, home=home, device=device, workers=workers)
     overrides = RecipeOverrides(
         architecture=architecture,
         weights=weights,
@@ -198,8 +196,9 @@ def evaluate(
                 out.write("\n" + "".join(f"{printable(str(path))}\n" for path in files))
 
 
+@with_settings("device", "workers")
 def compare(
-    context: typer.Context,
+    settings: Settings,
     datasets: Annotated[
         list[Path], typer.Argument(help="Data sets as for train; each is compared separately.", metavar="DATASET...")
     ],
@@ -223,10 +222,7 @@ def compare(
     by: GroupBy = None,
     folds: Folds = None,
     rules: LabelRules = None,
-    device: Device = None,
-    workers: Workers = None,
     as_json: AsJson = False,
-    home: Home = None,
 ) -> None:
     """Train several variants on the same splits and compare them."""
     from commands.output.charts import history_charts, need_charts, speed_chart
@@ -239,7 +235,6 @@ def compare(
     from models.training.requests import Grid
 
     need_charts()
-    settings = load_command_settings(context, home=home, device=device, workers=workers)
     overrides = RecipeOverrides(
         size=size, epochs=epochs, pictures_per_epoch=pictures_per_epoch, batch_size=batch_size, weights=weights
     )
@@ -267,8 +262,9 @@ def compare(
             out.write("\n" + "".join(f"{printable(str(output / name))}\n" for name in names))
 
 
+@with_settings("model")
 def explain(
-    context: typer.Context,
+    settings: Settings,
     path: Annotated[Path, typer.Argument(help="An image, or a data set as for train.", metavar="IMAGE|DATASET")],
     emotion: Annotated[
         str | None, typer.Option("--emotion", "-e", help="Emotion to explain. (default: the most probable one)")
@@ -279,9 +275,7 @@ def explain(
     ] = None,
     open_it: Annotated[bool, typer.Option("--open", help="Open the result.")] = False,
     rules: LabelRules = None,
-    model: Model = None,
     as_json: AsJson = False,
-    home: Home = None,
 ) -> None:
     """Show which image regions drive the model's decision."""
     from commands.output import explanation
@@ -291,7 +285,6 @@ def explain(
     from models.training.label_mapping import Labels
 
     need_charts()
-    settings = load_command_settings(context, home=home, model=model)
     if path.is_dir() or path.suffix.lower() == ".csv":
         if emotion is not None:
             raise UsageError("--emotion is for one image; a data set is explained emotion by emotion.")

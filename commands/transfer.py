@@ -8,53 +8,53 @@ from typing import Annotated
 
 import typer
 
-from commands.options import AsJson, Home, Model, New, SkipUnknown, Under, open_command_library, stdout
+from commands.options import AsJson, New, SkipUnknown, Under, stdout, with_library
+from indexer.library import Library
 
 
+@with_library()
 def backup(
-    context: typer.Context,
+    library: Library,
     file: Annotated[Path, typer.Argument(help="The file to write.", metavar="FILE")],
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
     as_json: AsJson = False,
-    home: Home = None,
 ) -> None:
     """Save labels, results and custom models to one verified file."""
     from commands.output.progress import TerminalProgress
     from commands.output.transfer import write_backed_up
     from indexer.transfer import backup as service
 
-    done = service.backup(open_command_library(context, home=home), file, force, TerminalProgress("Saving", "B"))
+    done = service.backup(library, file, force, TerminalProgress("Saving", "B"))
     with stdout() as out:
         write_backed_up(done, as_json, out)
 
 
+@with_library()
 def restore(
-    context: typer.Context,
+    library: Library,
     file: Annotated[Path, typer.Argument(help="A file that moodex backup wrote.", metavar="FILE")],
     yes: Annotated[bool, typer.Option("--yes", help="Replace an existing library, which is kept under another name.")] = False,
     as_json: AsJson = False,
-    home: Home = None,
 ) -> None:
     """Replace the library with a backup (the old one is kept)."""
     from commands.output.progress import TerminalProgress
     from commands.output.transfer import write_restored
     from indexer.transfer import restore as service
 
-    done = service.restore(open_command_library(context, home=home), file, yes, TerminalProgress("Restoring", "B"))
+    done = service.restore(library, file, yes, TerminalProgress("Restoring", "B"))
     with stdout() as out:
         write_restored(done, as_json, out)
 
 
+@with_library("model")
 def export(
-    context: typer.Context,
+    library: Library,
     file: Annotated[Path, typer.Argument(help="The file to write: .parquet, .csv or .jsonl.", metavar="FILE")],
     emotion: Annotated[list[str] | None, typer.Option("--emotion", "-e", help="Only this emotion; may be repeated.")] = None,
     under: Under = None,
     embeddings: Annotated[bool, typer.Option("--embeddings", help="Also write embeddings; Parquet always has them.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
-    model: Model = None,
     as_json: AsJson = False,
-    home: Home = None,
 ) -> None:
     """Export results to Parquet, CSV or JSON Lines."""
     from commands.output.progress import TerminalProgress
@@ -63,15 +63,15 @@ def export(
     from indexer.exporters.text import writer_for
     from indexer.transfer import export as service
 
-    library = open_command_library(context, home=home, model=model)
     request = ExportRequest(file, force, tuple(emotion or ()), os.fsencode(under) if under else None)
     done = service.export(library, request, writer_for(file, embeddings), TerminalProgress("Exporting", "rows"))
     with stdout() as out:
         write_exported(done, as_json, out)
 
 
+@with_library()
 def import_command(
-    context: typer.Context,
+    library: Library,
     files: Annotated[
         list[Path],
         typer.Argument(help="CSV files with columns path or digest, and label, as moodex export writes.", metavar="FILE..."),
@@ -79,7 +79,6 @@ def import_command(
     new: New = False,
     skip_unknown: SkipUnknown = False,
     as_json: AsJson = False,
-    home: Home = None,
 ) -> None:
     """Import labels from CSV files (all or nothing). Rows match by image digest first, then by path."""
     from commands.output.labels import write_changed
@@ -94,6 +93,6 @@ def import_command(
                 f"{os.fsdecode(table)!r} is not a .csv file; to label images: moodex label PATH... --emotion EMOTION"
             )
     assignments = parse_assignments(tables, None, False)
-    changed = service.label(open_command_library(context, home=home), assignments, new, skip_unknown)
+    changed = service.label(library, assignments, new, skip_unknown)
     with stdout() as out:
         write_changed(changed, as_json, out)
