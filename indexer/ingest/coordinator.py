@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from indexer.domain.files import Failure
 from indexer.domain.runs import RunCounts
@@ -24,32 +24,28 @@ if TYPE_CHECKING:
 _COMMIT_EVERY_FILES = 512
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
+class Decoded(NamedTuple):
     """An image that has to be classified; its digest is claimed."""
 
     file: PendingFile
     image: DecodedImage
 
 
-@dataclass(frozen=True, slots=True)
-class AlreadyPredicted:
+class AlreadyPredicted(NamedTuple):
     """A file whose bytes were classified before."""
 
     file: PendingFile
     digest: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class DuplicateInFlight:
+class DuplicateInFlight(NamedTuple):
     """A file whose bytes another worker has claimed."""
 
     file: PendingFile
     digest: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class FailedFile:
+class FailedFile(NamedTuple):
     """A file that cannot be analyzed. `digest` is set, and claimed, if its bytes were read."""
 
     file: PendingFile
@@ -57,43 +53,37 @@ class FailedFile:
     digest: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class Vanished:
+class Vanished(NamedTuple):
     """A file that was deleted since the scan: the next scan will notice."""
 
 
 FileResult = Decoded | AlreadyPredicted | DuplicateInFlight | FailedFile | Vanished
 
 
-@dataclass(frozen=True, slots=True)
-class DecodeFile:
+class DecodeFile(NamedTuple):
     """Read, hash and decode a file."""
 
     file: PendingFile
 
 
-@dataclass(frozen=True, slots=True)
-class ClassifyBatch:
+class ClassifyBatch(NamedTuple):
     """Analyze images together."""
 
     images: tuple[Decoded, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ClassifiedBatch:
+class ClassifiedBatch(NamedTuple):
     """A batch with the predictions of each image; None for one whose result is not finite."""
 
     images: tuple[Decoded, ...]
     predictions: Sequence[AnalyzedImage | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(NamedTuple):
     """Wait for a result: nothing else can be done now."""
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(NamedTuple):
     """Everything is committed."""
 
 

@@ -18,7 +18,7 @@ from indexer.labels import service as labels_service
 from indexer.labels.assign import parse_assignments
 from tests.crash.victim import FAKE, Place
 from tests.support import drawn
-from tests.support.builders import encoded, picture, write_pictures
+from tests.support.builders import encoded, picture, write_pictures, write_special_files
 from tests.support.fake_models import FakeFaceDetector
 from tests.support.library import Library, opened
 
@@ -65,12 +65,7 @@ def _some(place: Place) -> Library:
     library = _library(place)
     write_pictures(place.pictures / "a", 18)
     write_pictures(place.pictures / "b", 9, first_seed=100)
-    faces = picture(7, (60, 60))
-    for number, mark in enumerate(FakeFaceDetector.MARKS):
-        faces.paste(mark, (5 + 15 * number, 5, 15 + 15 * number, 20 + number))
-    (place.pictures / "b/faces.png").write_bytes(encoded(faces))
-    shutil.copyfile(place.pictures / "a/000.png", place.pictures / "b/twin.png")
-    (place.pictures / "b/broken.png").write_bytes(b"no picture")
+    write_special_files(place.pictures)
     return library
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from indexer.domain.images import DecodedImage, InputSpec
 from indexer.domain.models import ModelCard
 from indexer.domain.predictions import Prediction
 from indexer.ports.vectors import VectorRows
+from tests.support.fake_models import FakeFaceDetector
 
 SPEC = InputSpec(size=32, mean=127.0, std=128.0)
 
@@ -64,3 +66,13 @@ def rows(count: int, size: int = 16, emotions: int = 3, seed: int = 0, first_id:
         random.uniform(0.2, 1.0, count).astype(np.float32),
         unit_vectors(count, size, seed),
     )
+
+
+def write_special_files(folder: Path) -> None:
+    """Add to the folders "a" and "b": an image with three faces, a duplicate, and a file that is not an image."""
+    faces = picture(7, (60, 60))
+    for number, mark in enumerate(FakeFaceDetector.MARKS):
+        faces.paste(mark, (5 + 15 * number, 5, 15 + 15 * number, 20 + number))
+    (folder / "b/faces.png").write_bytes(encoded(faces))
+    shutil.copyfile(folder / "a/000.png", folder / "b/twin.png")
+    (folder / "b/broken.png").write_bytes(b"no picture")

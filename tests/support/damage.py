@@ -21,7 +21,7 @@ from indexer import bootstrap
 from indexer.analysis.analyzer import Analyzer
 from indexer.labels import service as labels_service
 from indexer.labels.assign import parse_assignments
-from tests.support.builders import encoded, picture, write_pictures
+from tests.support.builders import write_pictures, write_special_files
 from tests.support.fake_models import FakeFaceDetector
 from tests.support.library import Library
 
@@ -32,12 +32,7 @@ def build(folder: Path) -> Library:
     library.detector = FakeFaceDetector()
     write_pictures(library.folder / "a", 36)
     write_pictures(library.folder / "b", 3, first_seed=100)
-    faces = picture(7, (60, 60))
-    for number, mark in enumerate(FakeFaceDetector.MARKS):
-        faces.paste(mark, (5 + 15 * number, 5, 15 + 15 * number, 20 + number))
-    (library.folder / "b/faces.png").write_bytes(encoded(faces))
-    shutil.copyfile(library.folder / "a/000.png", library.folder / "b/twin.png")
-    (library.folder / "b/broken.png").write_bytes(b"no picture")
+    write_special_files(library.folder)
     library.index()
     (library.folder / "b/102.png").unlink()
     library.index(prune=True)
