@@ -50,7 +50,7 @@ class Model:
 
 
 class FolderRow(Model, name="folders"):
-    """A folder that holds known files. `path` is absolute, in the bytes of the file system.
+    """A folder that holds known files. `path` is absolute, in the bytes of its `source`; no two sources share a path.
 
     `listing` is a digest of the files that a run with this model and this face detector found in it, all of them in the table. A
     trigger clears it when a prediction of one of them is deleted or one is marked gone.
@@ -61,6 +61,7 @@ class FolderRow(Model, name="folders"):
     listing: ColumnElement[bytes | None] = Column(LargeBinary)
     listed_model_id: ColumnElement[int | None] = Column(ForeignKey("models.id"))
     listed_finder_id: ColumnElement[int | None] = Column(ForeignKey("finders.id"))
+    source: ColumnElement[str] = Column(Text, nullable=False, server_default=text("'file'"))
 
 
 class ImageRow(Model, name="images"):

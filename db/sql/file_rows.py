@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, Connection, Update, and_, bindparam, case, delete, func, or_, select, update
@@ -35,7 +35,7 @@ def folder_under(root: bytes) -> ColumnElement[bool]:
 
 def record_files(connection: Connection, run_id: int, notes: Sequence[FolderScanResult]) -> None:
     """Record what a scan found, see `indexer.ports.store_writer.StoreWriter.record_scan`."""
-    folders = _folder_ids(connection, [note.folder for note in notes])
+    folders = _folder_ids(connection, {note.folder: note.source for note in notes})
     listings = update(FolderRow.table).where(FolderRow.id == bindparam("folder"))
     run = connection.execute(select(RunRow.model_id, RunRow.finder_id).where(RunRow.id == run_id)).one()
     connection.execute(
@@ -104,12 +104,14 @@ def detect_moves(connection: Connection, run_id: int, missing: Sequence[int]) ->
     return moved
 
 
-def _folder_ids(connection: Connection, paths: Sequence[bytes]) -> dict[bytes, int]:
-    connection.execute(insert_missing(connection.dialect.name, FolderRow.table), [{"path": path} for path in paths])
+def _folder_ids(connection: Connection, sources: Mapping[bytes, str]) -> dict[bytes, int]:
+    """Return the ids of folders, given with their sources; new ones are added."""
+    rows = [{"path": path, "source": source} for path, source in sources.items()]
+    connection.execute(insert_missing(connection.dialect.name, FolderRow.table), rows)
     ids: dict[bytes, int] = {}
-    for chunk in chunks(paths):
-        rows = connection.execute(select(FolderRow.path, FolderRow.id).where(FolderRow.path.in_(chunk)))
-        ids.update((path, folder_id) for path, folder_id in rows)
+    for chunk in chunks(list(sources)):
+        found = connection.execute(select(FolderRow.path, FolderRow.id).where(FolderRow.path.in_(chunk)))
+        ids.update((path, folder_id) for path, folder_id in found)
     return ids
 
 
@@ -141,7 +143,7 @@ def _scanned_rows(folder_id: int, run_id: int, note: FolderScanResult) -> Iterat
             "folder_id": folder_id,
             "name": name,
             "size": stamp.size,
-            "mtime_ns": stamp.mtime_ns,
+            "mtime_ns": stamp.version,
             "state": FileState.FAILED if failure else FileState.PENDING,
             "failure_kind": failure.kind if failure else None,
             "failure_reason": failure.reason if failure else None,
@@ -153,7 +155,7 @@ def _finished_row(file: PendingFile, state: FileState, image_id: int | None, fai
     return {
         "file_id": file.id,
         "new_size": file.stamp.size,
-        "new_mtime_ns": file.stamp.mtime_ns,
+        "new_mtime_ns": file.stamp.version,
         "new_state": state,
         "new_image_id": image_id,
         "new_kind": failure.kind if failure else None,

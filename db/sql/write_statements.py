@@ -121,7 +121,7 @@ def count_pending(roots: Sequence[bytes]) -> Select[int]:
 def next_pending(roots: Sequence[bytes], after: int, limit: int) -> Select[*tuple[Any, ...]]:
     """Select the next pending files at or below some roots, by id."""
     return (
-        select(FileRow.id, FolderRow.path, FileRow.name, FileRow.size, FileRow.mtime_ns)
+        select(FileRow.id, FolderRow.path, FileRow.name, FileRow.size, FileRow.mtime_ns, FolderRow.source)
         .join(FolderRow.table, FolderRow.id == FileRow.folder_id)
         .where(_pending(roots), FileRow.id > after)
         .order_by(FileRow.id)

@@ -140,6 +140,10 @@ _MARKS = (
 )
 
 
+# Images will come from elsewhere than the file system, too; what was indexed before lies there.
+_SOURCES = ("ALTER TABLE folders ADD COLUMN source TEXT NOT NULL DEFAULT 'file'",)
+
+
 def _execute(*statements: str) -> Callable[[Connection], None]:
     """Return a step that executes statements in order."""
 
@@ -160,6 +164,7 @@ STEPS: tuple[tuple[str, Callable[[Connection], None]], ...] = (
     ("0007_listings", _execute(*_LISTINGS)),
     ("0008_schedule", _execute(*_SCHEDULE)),
     ("0009_marks", _execute(*_MARKS)),
+    ("0010_sources", _execute(*_SOURCES)),
 )
 
 

@@ -111,8 +111,10 @@ class SqliteWriter:
     def pending(self, roots: Sequence[bytes], after: int, limit: int) -> list[PendingFile]:
         with connect_for_reading(self._engine) as connection:
             return [
-                PendingFile(file_id, os.path.join(folder, name), FileStamp(size, mtime))
-                for file_id, folder, name, size, mtime in connection.execute(statements.next_pending(roots, after, limit))
+                PendingFile(file_id, os.path.join(folder, name), FileStamp(size, version), source)
+                for file_id, folder, name, size, version, source in connection.execute(
+                    statements.next_pending(roots, after, limit)
+                )
             ]
 
     def has_prediction(self, digest: bytes, run_id: int) -> bool:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+FILE_SYSTEM = "file"
+"""The name of the source that is the file system of this machine."""
+
 _HALF = 1 << 63
 
 
@@ -24,11 +27,12 @@ class FileState(StrEnum):
 class FileStamp:
     """What a file looked like from outside: enough to decide whether to look inside again.
 
-    `size` is in bytes, `mtime_ns` in nanoseconds since the epoch.
+    `size` is in bytes. `version` is 64 bits that change with the content, and that only the source of the file can read: of a
+    local file the time of its last change, in nanoseconds since the epoch.
     """
 
     size: int
-    mtime_ns: int
+    version: int
 
 
 def changed_ns(status: os.stat_result) -> int:

@@ -207,10 +207,10 @@ class _Run:
                 notes.append(note)
                 noted += 1 + len(note.pending) + len(note.failed)
             if noted >= _SCAN_COMMIT_FOLDERS:
-                self.store.record_scan(self.id, notes)
+                self._record(notes)
                 notes, noted = [], 0
             self.progress.scanning(survey.scanned)
-        self.store.record_scan(self.id, notes)
+        self._record(notes)
         survey.missing |= self._live_in(unvisited)
         return survey
 
@@ -219,6 +219,9 @@ class _Run:
         survey = _Survey(root, known=self.store.count_files(root), there=False)
         survey.missing |= self._live_in(self.store.known_folders(root)) | self._as_a_file(root)
         return survey
+
+    def _record(self, notes: Sequence[FolderScanResult]) -> None:
+        self.store.record_scan(self.id, [note._replace(source=self.context.source.name) for note in notes])
 
     def _scan_options(self) -> ScanOptions:
         return ScanOptions(self.request.exclude, self.request.follow_symlinks, self.context.own_folder)

@@ -77,7 +77,15 @@ class Watcher(Protocol):
 
 
 class ImageSource(Protocol):
-    """Where image files lie: they are scanned, read and watched there. Paths are bytes, absolute and real."""
+    """Where image files lie: they are scanned, read and watched there.
+
+    A file is a path in a source. Paths are bytes, absolute and real; no two sources share one. What a file's stamp is made of is
+    the business of its source: two stamps are compared, and never read.
+    """
+
+    @property
+    def name(self) -> str:
+        """The name of the source, which the store keeps with each folder."""
 
     def exists(self, path: bytes) -> bool:
         """Return whether there is a file or folder."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from indexer.domain.files import FILE_SYSTEM
+
 if TYPE_CHECKING:
     from indexer.domain.files import Failure, FileStamp, FileState
     from indexer.domain.images import DecodedImage
@@ -26,21 +28,23 @@ class KnownFile(NamedTuple):
 class FolderScanResult(NamedTuple):
     """The result of scanning a folder: files to read (`pending`) and files that cannot be images (`failed`), by name.
 
-    `listing` is a digest of all files found there; None if it should not be stored.
+    `listing` is a digest of all files found there; None if it should not be stored. `source` names where the folder lies.
     """
 
     folder: bytes
     pending: Mapping[bytes, FileStamp]
     failed: Mapping[bytes, tuple[FileStamp, Failure]]
     listing: bytes | None = None
+    source: str = FILE_SYSTEM
 
 
 class PendingFile(NamedTuple):
-    """A file that is to be read."""
+    """A file that is to be read: a path in a source."""
 
     id: int
     path: bytes
     stamp: FileStamp
+    source: str = FILE_SYSTEM
 
 
 class AnalyzedFileSet(NamedTuple):

@@ -11,13 +11,15 @@ from dataclasses import dataclass, field
 
 from pathspec import GitIgnoreSpec
 
-from indexer.domain.files import Failure, FileStamp, changed_ns
+from indexer.domain.files import FILE_SYSTEM, Failure, FileStamp, changed_ns
 from indexer.ports.sources import EXTENSIONS, ScannedFolder, ScanOptions, Watcher
 from indexer.system.safe_read import read
 
 
 class FileSystemSource:
     """Implements `indexer.ports.sources.ImageSource`."""
+
+    name = FILE_SYSTEM
 
     def exists(self, path: bytes) -> bool:
         return os.path.exists(path)

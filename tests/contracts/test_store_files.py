@@ -169,3 +169,13 @@ def test_a_move_is_one_though_the_run_that_met_it_came_to_no_end(scene: Scene, o
         scene.store.finish_run(scene.run, outcome, {})
     resumed = scene.store.begin_run([b"/a"], scene.model)
     assert len(scene.store.detect_moves(resumed, lost)) == moves
+
+
+def test_a_folder_keeps_the_source_that_it_was_found_in(scene: Scene) -> None:
+    run = scene.run
+    here = FolderScanResult(b"/a", {b"1.png": STAMP}, {})
+    notes = [here, FolderScanResult(b"bucket/b", {b"2.png": STAMP}, {}, None, "bucket")]
+    scene.store.record_scan(run, notes)
+    scene.store.record_scan(run, notes[1:])
+    found = scene.store.pending([b"/a", b"bucket"], 0, 10)
+    assert [(file.path, file.source) for file in found] == [(b"/a/1.png", "file"), (b"bucket/b/2.png", "bucket")]

@@ -72,6 +72,8 @@ class MemoryDatabase:
 class MemorySource:
     """Implements `indexer.ports.sources.ImageSource` over a mapping from absolute paths to bytes."""
 
+    name = "memory"
+
     def __init__(self, files: dict[bytes, bytes]) -> None:
         self.files = files
         self.reads: list[bytes] = []

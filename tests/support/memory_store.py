@@ -64,6 +64,7 @@ class MemoryStore(MemoryJobs):
         self._rows: dict[int, dict[bytes, list[_Row]]] = {}
         self._generations: dict[int, list[Generation]] = {}
         self._labels_by_digest: dict[bytes, str] = {}
+        self._sources: dict[bytes, str] = {}
         self._listings: dict[bytes, tuple[bytes | None, int]] = {}
         self._last = Counter[str]()
 
@@ -133,6 +134,7 @@ class MemoryStore(MemoryJobs):
     def record_scan(self, run_id: int, notes: Sequence[FolderScanResult]) -> None:
         for note in notes:
             self._listings[note.folder] = (note.listing, run_id)
+            self._sources.setdefault(note.folder, note.source)
             entries: list[tuple[bytes, FileStamp, Failure | None]] = [(n, s, None) for n, s in note.pending.items()]
             entries += [(name, stamp, failure) for name, (stamp, failure) in note.failed.items()]
             for name, stamp, failure in entries:
@@ -157,7 +159,7 @@ class MemoryStore(MemoryJobs):
 
     def pending(self, roots: Sequence[bytes], after: int, limit: int) -> list[PendingFile]:
         waiting = [
-            PendingFile(file.id, path, file.stamp)
+            PendingFile(file.id, path, file.stamp, self._sources[os.path.dirname(path)])
             for path, file in self._files.items()
             if file.state is FileState.PENDING and file.id > after and any(is_under(path, root) for root in roots)
         ]

@@ -34,7 +34,7 @@ def known(
     ],
 )
 def test_what_is_looked_at(file: KnownFile | None, looked_at: bool) -> None:
-    folder = ScannedFolder(b"/a", ((b"x.png", STAMP.size, STAMP.mtime_ns),))
+    folder = ScannedFolder(b"/a", ((b"x.png", STAMP.size, STAMP.version),))
     before = {b"x.png": file} if file else {}
     plan = plan_folder(folder, before, force=False)
     assert bool(plan.note.pending) is looked_at
@@ -47,7 +47,7 @@ def test_what_is_looked_at(file: KnownFile | None, looked_at: bool) -> None:
 
 def test_known_files_that_are_not_there_are_missing_unless_already_gone() -> None:
     before = {b"a.png": known(), b"b.png": known(FileState.GONE), b"c.png": known(FileState.FAILED)}
-    plan = plan_folder(ScannedFolder(b"/a", ((b"c.png", STAMP.size, STAMP.mtime_ns),)), before, force=False)
+    plan = plan_folder(ScannedFolder(b"/a", ((b"c.png", STAMP.size, STAMP.version),)), before, force=False)
     assert plan.missing == (7,)
 
 
@@ -59,7 +59,7 @@ def test_a_folder_seen_in_part_misses_nothing() -> None:
 def test_a_file_that_cannot_be_a_picture_fails_and_is_not_missing() -> None:
     problem = Failure("damaged", "it is a folder, not a picture")
     plan = plan_folder(
-        ScannedFolder(b"/a", ((b"x.png", STAMP.size, STAMP.mtime_ns),), {b"x.png": problem}), {b"x.png": known()}, force=False
+        ScannedFolder(b"/a", ((b"x.png", STAMP.size, STAMP.version),), {b"x.png": problem}), {b"x.png": known()}, force=False
     )
     assert plan.note.failed == {b"x.png": (STAMP, problem)}
     assert (plan.note.pending, plan.missing) == ({}, ())
