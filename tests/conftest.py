@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(marker)
         if PROCESS_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker("process")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Workers send reports as UTF-8, and file names that are not UTF-8 get into what is captured of the log."""
+    report = yield
+    report.sections = [(name, content.encode("utf-8", "backslashreplace").decode()) for name, content in report.sections]
+    if report.longrepr is not None and not isinstance(report.longrepr, tuple):
+        text = str(report.longrepr)
+        if text != (printable := text.encode("utf-8", "backslashreplace").decode()):
+            report.longrepr = printable
+    return report
 
 
 @pytest.fixture(autouse=True)
