@@ -1,4 +1,4 @@
-"""What training, evaluating and comparing report: plain records, made by `models` and shown by `render`."""
+"""Results of training, evaluation, comparison and explanation: records that `models` makes and `commands.output` shows."""
 
 from __future__ import annotations
 
@@ -11,13 +11,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from indexer.domain.types import Floats, Ids, Pixels
 
-FEW = 10
-IMBALANCE = 10
+MIN_IMAGES_PER_EMOTION = 10
+MAX_IMBALANCE_RATIO = 10
+"""The most common emotion may have this many times the images of the rarest before a warning."""
 
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """What one epoch of training brought. Accuracies are 0-1; those of validation are None where there is no such part."""
+    """The measures of one training epoch.
+
+    Accuracies are 0-1. Validation measures are None if there is no validation part.
+    """
 
     number: int
     loss: float
@@ -30,12 +34,15 @@ class Epoch:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What a look at a data set found.
+    """The contents and defects of a data set.
 
-    `counts` is pictures by emotion; `groups` by artist and emotion; `words` which labels of the data mean which emotion, with
-    how often; `unreadable` files with the reason; `copies` counts pictures whose bytes are there already and `conflicts` those
-    of them with another label; `near` pairs that look the same though their bytes differ, of which `near_conflicts` have
-    different labels and `straddling` lie in different parts of the split.
+    - `pictures`: number of images. `counts`: by emotion. `groups`: by artist and emotion.
+    - `words`: for each emotion, the labels in the data that mean it, with their counts.
+    - `unreadable`: files with the reason.
+    - `copies`: images with the same bytes as another one. `conflicts`: those of them with another label.
+    - `near`: pairs of near-duplicates with different bytes. `near_conflicts`: those with different labels. `straddling`: those in
+      different parts of the split.
+    - `mixed_case`: labels that differ only in case.
     """
 
     pictures: int
@@ -52,30 +59,31 @@ class Inspection:
 
     @property
     def warnings(self) -> list[str]:
-        """What a user should know before trusting numbers from these data, a sentence each."""
-        found = []
-        if few := [emotion for emotion, count in self.counts.items() if count < FEW]:
-            found.append(f"Fewer than {FEW} pictures: {', '.join(f'{emotion} ({self.counts[emotion]})' for emotion in few)}.")
+        """Reasons not to trust numbers from this data, one sentence each."""
+        warnings = []
+        if few := [emotion for emotion, count in self.counts.items() if count < MIN_IMAGES_PER_EMOTION]:
+            counts = ", ".join(f"{emotion} ({self.counts[emotion]})" for emotion in few)
+            warnings.append(f"Fewer than {MIN_IMAGES_PER_EMOTION} images: {counts}.")
         most, least = max(self.counts.values()), min(self.counts.values())
-        if most > IMBALANCE * least:
-            found.append(f"Unbalanced: the commonest emotion has {most / least:.0f} times the pictures of the rarest.")
+        if most > MAX_IMBALANCE_RATIO * least:
+            warnings.append(f"Unbalanced: the most common emotion has {most / least:.0f} times as many images as the rarest.")
         if single := [group for group, counts in self.groups.items() if len(counts) == 1 and len(self.groups) > 1]:
-            found.append(f"Only one emotion in {_some(single)}: being measured on it tells little.")
+            warnings.append(f"Only one emotion in {_listed(single)}: accuracy on it means little.")
         if self.mixed_case:
-            found.append(f"Labels that differ in upper and lower case alone were joined: {_some(list(self.mixed_case))}.")
+            warnings.append(f"Labels that differ only in case were joined: {_listed(list(self.mixed_case))}.")
         if self.unreadable:
             first, reason = self.unreadable[0]
-            found.append(f"{len(self.unreadable)} files cannot be read, {first} for one: {reason}.")
+            warnings.append(f"{len(self.unreadable)} files cannot be read, for example {first}: {reason}.")
         if self.conflicts:
-            found.append(f"{self.conflicts} pictures are copies of one with another label.")
+            warnings.append(f"{self.conflicts} images are copies of an image with another label.")
         if self.near_conflicts:
-            found.append(f"{self.near_conflicts} pairs of pictures look the same and have different labels.")
+            warnings.append(f"{self.near_conflicts} pairs of images look the same and have different labels.")
         if self.straddling:
-            found.append(f"{self.straddling} pairs of pictures that look the same lie in different parts of the split.")
-        return found
+            warnings.append(f"{self.straddling} pairs of images that look the same are in different parts of the split.")
+        return warnings
 
     def as_json(self) -> dict[str, Any]:
-        """The same as plain data."""
+        """Return the fields and warnings as JSON-compatible data."""
         facts = asdict(self) | {"warnings": self.warnings}
         facts["unreadable"] = [{"path": str(path), "reason": reason} for path, reason in self.unreadable]
         return facts
@@ -83,7 +91,10 @@ class Inspection:
 
 @dataclass(frozen=True, slots=True)
 class ByLabel:
-    """How one label fares. Precision, recall and F1 are 0-1, 0 where they are undefined; `support` counts its pictures."""
+    """The measures of one label.
+
+    Precision, recall and F1 are 0-1, and 0 where they are undefined; `support` is its number of images.
+    """
 
     precision: float
     recall: float
@@ -93,13 +104,16 @@ class ByLabel:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Measures over N pictures, each 0-1.
+    """Measures over N images, each 0-1.
 
-    Balanced accuracy is the mean recall and macro-F1 the mean F1 of the labels that occur; `chance` is what blind guessing gets
-    of the former. `ece` is the expected calibration error. `confusion` is int64, (labels, labels), rows true, columns guessed.
-    `reliability` has (confidence, accuracy, pictures) for every bin of confidence that is not empty. `intervals` are 95%, by
-    measure; empty where they were not asked for. `temperature` would calibrate these probabilities best (1: they are).
-    `left_out` counts pictures of emotions that the model does not know; they are in no measure.
+    - `balanced_accuracy`, `macro_f1`: mean recall and mean F1 of the labels that occur.
+    - `chance`: the balanced accuracy of guessing.
+    - `ece`: expected calibration error.
+    - `confusion`: int64, (labels, labels); rows are true labels, columns predicted ones.
+    - `reliability`: (confidence, accuracy, images) of each bin of confidence that is not empty.
+    - `intervals`: 95% confidence intervals by measure; empty unless requested.
+    - `temperature`: the one that calibrates these probabilities best; 1 means that they are calibrated.
+    - `left_out`: number of images of emotions that the model does not know; no measure includes them.
     """
 
     n: int
@@ -118,11 +132,11 @@ class Evaluation:
 
     @property
     def recall(self) -> dict[str, float]:
-        """Recall by label, of those that occur."""
-        return {label: one.recall for label, one in self.per_class.items() if one.support}
+        """Recall of each label that occurs."""
+        return {label: measures.recall for label, measures in self.per_class.items() if measures.support}
 
     def as_json(self) -> dict[str, Any]:
-        """The same as plain data, rounded to four places."""
+        """Return the measures as JSON-compatible data, rounded to four places."""
         return {
             "n": self.n,
             "accuracy": round(self.accuracy, 4),
@@ -132,12 +146,12 @@ class Evaluation:
             "chance": round(self.chance, 4),
             "per_class": {
                 label: {
-                    "precision": round(one.precision, 4),
-                    "recall": round(one.recall, 4),
-                    "f1": round(one.f1, 4),
-                    "support": one.support,
+                    "precision": round(measures.precision, 4),
+                    "recall": round(measures.recall, 4),
+                    "f1": round(measures.f1, 4),
+                    "support": measures.support,
                 }
-                for label, one in self.per_class.items()
+                for label, measures in self.per_class.items()
             },
             "labels": list(self.labels),
             "confusion": self.confusion.tolist(),
@@ -149,7 +163,7 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """A picture that was guessed wrongly: what it is, what was guessed, and how sure that was (0-1)."""
+    """A misclassified image: true label, predicted label, and confidence, 0-1."""
 
     path: Path
     truth: str
@@ -159,10 +173,10 @@ class Mistake:
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """A deletion test over so many pictures: the target's mean probability with 0, 1/16, ... 16/16 of the picture blurred away.
+    """A deletion test: the target's mean probability with 0, 1/16, ... 16/16 of each image blurred.
 
-    `by_heat` takes the hottest places first, `by_chance` any. The areas under the curves, 0-1, say how faithful maps are: the
-    smaller that of `by_heat` beside that of `by_chance`, the better.
+    `by_heat` blurs the hottest places first, `by_chance` random ones. The smaller the area under `by_heat` is compared with
+    `by_chance`, the more faithful are the heat maps.
     """
 
     pictures: int
@@ -171,7 +185,7 @@ class Deletion:
 
     @property
     def areas(self) -> tuple[float, float]:
-        """The areas under both curves, by the trapezoidal rule."""
+        """The areas under both curves, 0-1, by the trapezoidal rule."""
         first, second = (
             sum((a + b) / 2 for a, b in pairwise(curve)) / (len(curve) - 1) for curve in (self.by_heat, self.by_chance)
         )
@@ -180,10 +194,11 @@ class Deletion:
 
 @dataclass(frozen=True, slots=True)
 class AverageMap:
-    """Where a model looks for one emotion, over `pictures`.
+    """The mean heat map of one emotion over `pictures` images.
 
-    `heat` is float32, (size, size), 0-1; `picture` the mean picture, uint8, (size, size, 3); `thirds` the shares of the heat in
-    the upper, the middle and the lower third.
+    - `heat`: float32, (size, size), 0-1.
+    - `picture`: the mean image, uint8, (size, size, 3).
+    - `thirds`: shares of the heat in the upper, middle and lower third.
     """
 
     pictures: int
@@ -194,7 +209,12 @@ class AverageMap:
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """What a model saw in one picture for one emotion: the picture as it was given, uint8 (size, size, 3), and its heat map."""
+    """The heat map of one image for one emotion.
+
+    - `picture`: the model's input, uint8, (size, size, 3).
+    - `heat`: float32, (size, size), 0-1.
+    - `probability`: of the emotion, 0-1.
+    """
 
     emotion: str
     probability: float
@@ -205,7 +225,7 @@ class Explained:
 
 @dataclass(frozen=True, slots=True)
 class ExplainedData:
-    """What a model sees in a data set: average maps by emotion, and how far the maps can be believed."""
+    """Heat maps of a data set: the mean map of each emotion, and a deletion test of the maps."""
 
     method: str
     averages: Mapping[str, AverageMap]
@@ -214,7 +234,7 @@ class ExplainedData:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A training that has ended: where its checkpoint is, its epochs, and how good it is on pictures that it never saw."""
+    """A finished training: its checkpoint, its epochs, and its evaluation on the test part, if there is one."""
 
     path: Path
     name: str
@@ -227,10 +247,12 @@ class Trained:
 class Row:
     """One line of a comparison: a variant on a data set under a split, with one seed.
 
-    `accuracy_mean` and `accuracy_best` are over the epochs on the validation part, as the study printed them, `accuracy_train`
-    the last epoch's on what was trained on; the `test_` measures are of the finished checkpoint on pictures that neither the
-    weights nor any choice saw, in the mean over `divisions` (folds, or groups held out in turn). Accuracies are 0-1;
-    `chance` is what blind guessing gets of balanced accuracy; `images_per_second` is inference alone, preprocessing left out.
+    - `accuracy_train`: of the last epoch, on the training part.
+    - `accuracy_mean`, `accuracy_best`: over the epochs, on the validation part.
+    - `test_*`: of the finished checkpoint on images that neither training nor any choice used; the mean over `divisions` (folds,
+      or groups held out in turn).
+    - `chance`: the balanced accuracy of guessing. Accuracies are 0-1.
+    - `images_per_second`: of inference alone, without preprocessing.
     """
 
     dataset: str
@@ -256,27 +278,27 @@ class Row:
 
 
 class ComparisonWatcher(Protocol):
-    """Somebody who follows a comparison."""
+    """An observer of a comparison."""
 
     def cell(self, number: int, total: int, title: str, known: bool) -> None:
-        """One training of the grid begins; `known` where its result is there from an earlier run."""
+        """One training of the grid begins; if `known`, its result exists from an earlier run."""
 
     def epoch(self, epoch: Epoch) -> None:
-        """An epoch of it has ended."""
+        """An epoch of this training has ended."""
 
 
 class TrainingWatcher(Protocol):
-    """Somebody who follows a training."""
+    """An observer of a training."""
 
     def data(self, inspection: Inspection, parts: Mapping[str, int], split: str) -> None:
-        """What is about to be trained on, how many pictures each part has, and the split's name."""
+        """The data set was inspected and split; `parts` are the images of each part, `split` is the name of the split."""
 
     def resumed(self) -> None:
-        """An interrupted training goes on where it was."""
+        """An interrupted training resumes."""
 
     def epoch(self, epoch: Epoch) -> None:
         """An epoch has ended."""
 
 
-def _some(names: list[str]) -> str:
+def _listed(names: list[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

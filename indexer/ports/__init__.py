@@ -1,5 +1,5 @@
-"""What the application asks of the world outside it, and the records that cross that line.
+"""Protocols that the application requires of its adapters, and the records that they exchange.
 
-Records are named tuples: every command defines them all as it starts, and a frozen dataclass takes several times as long.
-Adapters live in `models`, `db` and `render`; `tests/contracts` has one suite per port that every implementation passes.
+Records are named tuples: every command defines them at start-up, and a frozen dataclass takes several times as long to define.
+Adapters are in `models`, `db` and `commands`; `tests/contracts` has one suite per port that every implementation passes.
 """

@@ -1,4 +1,4 @@
-"""The half of the store that searching reads, and the records that cross that line."""
+"""The port for reading the store, and its records."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 
 class RunRecord(NamedTuple):
-    """One indexing job. Times are seconds since the epoch; `outcome` is running, done, failed, interrupted or died.
+    """One index run.
 
-    `reason` says in a sentence why it ended so, where there is something to say; `pid` is the process that does or did it.
+    Times are seconds since the epoch. `outcome` is running, done, failed, interrupted or died. `reason` explains it in a
+    sentence, if necessary. `pid` is the id of the run's process.
     """
 
     id: int
@@ -31,7 +32,7 @@ class RunRecord(NamedTuple):
 
 
 class RunTotals(NamedTuple):
-    """What all runs together came to: files indexed and failed, and how many runs ended in which way."""
+    """Totals of all runs: indexed and failed files, and the number of runs by outcome."""
 
     indexed: int
     failed: int
@@ -39,9 +40,9 @@ class RunTotals(NamedTuple):
 
 
 class HitFilter(NamedTuple):
-    """Which hits may be shown: the emotions (None: any), the least score, the folder they lie under.
+    """A filter of hits: emotions (None: any), minimum score (0-1) and folder.
 
-    Pictures with a face of an `excluded` emotion are not, whatever their other faces feel.
+    An image with a face of an `excluded` emotion never passes, whatever its other faces are.
     """
 
     emotions: frozenset[str] | None = None
@@ -51,7 +52,7 @@ class HitFilter(NamedTuple):
 
 
 class ImageFile(NamedTuple):
-    """A file, the digest of the picture that was read from it, and what it looked like then; None where it is to be read anew."""
+    """A file with the digest of its image, and its stamp when it was read; None if it must be read again."""
 
     path: bytes
     digest: bytes
@@ -59,14 +60,14 @@ class ImageFile(NamedTuple):
 
 
 class RankedHit(NamedTuple):
-    """A hit, with the id of the prediction behind it."""
+    """A hit and the id of its prediction."""
 
     prediction_id: int
     hit: Hit
 
 
 class StoredModel(NamedTuple):
-    """A model that the store knows, and whether it holds predictions of it."""
+    """A model in the store. `used` is True if the store has predictions of it."""
 
     id: int
     card: ModelCard
@@ -74,14 +75,14 @@ class StoredModel(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """How much the store holds: files by state, and distinct pictures."""
+    """The size of the store: files by state, and distinct images."""
 
     files: Mapping[FileState, int]
     images: int
 
 
 class Sample(NamedTuple):
-    """Some predictions of a model: `ids`, `vectors` as in `VectorRows`, `probabilities` float32, (N, labels)."""
+    """A sample of N predictions: `ids` and `vectors` as in `VectorRows`, `probabilities` float32, (N, labels)."""
 
     ids: Ids
     vectors: Halves
@@ -89,76 +90,85 @@ class Sample(NamedTuple):
 
 
 class StoreReader(Protocol):
-    """The half of the store that searching reads."""
+    """Read access to the store. A live file is a file that is not missing."""
 
     def models(self) -> list[StoredModel]:
-        """Every model known to the store, oldest first."""
+        """Return every model in the store, oldest first."""
 
     def pictures(self, model_id: int) -> int:
-        """How many pictures a model has predictions of."""
+        """Count the images with predictions of a model."""
 
     def counts(self) -> Counts:
-        """How much the store holds."""
+        """Count the files and images in the store."""
 
     def runs(self, limit: int) -> list[RunRecord]:
-        """The latest runs, newest first."""
+        """Return the latest runs, newest first."""
 
     def totals(self) -> RunTotals:
-        """What all runs together came to."""
+        """Return the totals of all runs."""
 
     def failures(self, limit: int) -> list[tuple[bytes, Failure]]:
-        """Failed files with their reasons, by path."""
+        """Return failed files with their reasons, by path."""
 
     def ranked(self, model_id: int, chosen: HitFilter, limit: int, offset: int) -> list[RankedHit]:
-        """Live files by score, best first; ties by age of the prediction, then of the file. Each has its best face's."""
+        """Return live files by the score of their best-matching face, best first.
+
+        Ties are ordered by age of the prediction, then of the file.
+        """
 
     def hits(self, model_id: int, prediction_ids: Sequence[int], chosen: HitFilter) -> dict[int, list[Hit]]:
-        """The live files of each prediction, oldest first; one without any that may be shown is left out.
+        """Return the live files of each prediction, oldest first, without predictions that have none.
 
-        Of the filter, only the folder and what is excluded count.
+        Only the folder and the excluded emotions of the filter apply.
         """
 
     def prediction_ids(self, model_id: int, chosen: HitFilter, most: int | None = None) -> Ids | None:
-        """The ids of all live predictions that the filter lets through: int64, ascending; None for more than `most`."""
+        """Return the ids of all live predictions that pass the filter: int64, ascending; None for more than `most`."""
 
     def pictures_at(self, root: bytes) -> list[ImageFile]:
-        """The live files at or below a path, by path."""
+        """Return the live files at or below a path, by path."""
 
     def holds(self, path: bytes) -> bool:
-        """Whether a live file lies at or below a path."""
+        """Return whether a live file is at or below a path."""
 
     def known_digests(self, digests: Collection[bytes]) -> set[bytes]:
-        """Those digests whose pictures the store knows, whether a file of them is left or not."""
+        """Return the digests of images in the store, with or without a live file."""
 
     def labelled(self) -> list[LabeledImage]:
-        """Every picture that a person has labelled, by path, those without a live file last."""
+        """Return every labelled image by path, images without a live file last."""
 
     def user_emotions(self) -> tuple[str, ...]:
-        """Every emotion that a person has given, in alphabetical order; not all need be canonical, or known to a model."""
+        """Return every emotion of a user label, in alphabetical order.
+
+        They may be neither canonical nor among a model's labels.
+        """
 
     def sample(self, model_id: int, count: int) -> Sample:
-        """At most so many predictions of a model, evenly over their age: of pictures as a whole and of main faces."""
+        """Return at most `count` predictions, evenly by age, of whole images and main faces."""
 
     def find(self, model_id: int, digest_prefix: str) -> list[int]:
-        """The predictions, of the main face or the whole, of pictures whose hex digest starts so; two are looked for at most."""
+        """Return the predictions of images whose hex digest starts with a prefix; at most two.
+
+        They are of the main face or the whole image.
+        """
 
     def predicted_at(self, model_id: int, path: bytes) -> list[RankedHit]:
-        """The live hits of one path: a face each, the largest first."""
+        """Return the hits of a live file: one for each face, the largest first."""
 
     def predicted_as(self, model_id: int, digest: bytes) -> int | None:
-        """The prediction of a picture, or its main face, by its digest, whether a file still holds it or not."""
+        """Return the prediction of an image's main face or whole, with or without a live file."""
 
     def vectors(self, model_id: int, after: int = 0) -> Iterator[VectorRows]:
-        """Every prediction's vector with an id above `after`, in chunks by id."""
+        """Return the vectors of all predictions with an id above `after`, in chunks by id."""
 
     def vectors_of(self, prediction_ids: Sequence[int]) -> dict[int, Halves]:
-        """The vectors of some predictions: float16, (embedding size,) each."""
+        """Return the vectors of predictions: float16, (embedding size,) each."""
 
     def regions(self, model_id: int) -> int:
-        """How many predictions of a model there are."""
+        """Count the predictions of a model."""
 
     def generation(self, model_id: int) -> Generation | None:
-        """The present state of a model's predictions; None before the first."""
+        """Return the current generation of a model's predictions; None before the first."""
 
     def had_generation(self, model_id: int, generation: Generation) -> bool:
-        """Whether the present state grew out of that one."""
+        """Return whether the current generation developed from the given one."""

@@ -1,4 +1,4 @@
-"""The half of the store that indexing writes, and the records that cross that line."""
+"""The port for writing to the store, and its records."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 class KnownFile(NamedTuple):
-    """What the store knows of a path. `predicted`: its picture has been looked at as the run asked about looks at pictures."""
+    """The stored state of a path.
+
+    `predicted` is True if the model and the face detector of the run in question analyzed its image.
+    """
 
     id: int
     stamp: FileStamp
@@ -24,9 +27,9 @@ class KnownFile(NamedTuple):
 
 
 class FolderScanResult(NamedTuple):
-    """What a scan found in one folder that has to be looked into (`pending`) or cannot be a picture (`failed`), by file name.
+    """The files of one folder that must be read (`pending`) or cannot be images (`failed`), by name.
 
-    `listing` is a digest of all that it found there; None where that is not worth remembering.
+    `listing` is a digest of all files of the folder; None if it must not be stored.
     """
 
     folder: bytes
@@ -36,7 +39,7 @@ class FolderScanResult(NamedTuple):
 
 
 class PendingFile(NamedTuple):
-    """A file that waits to be read."""
+    """A file that an index run must read."""
 
     id: int
     path: bytes
@@ -44,9 +47,9 @@ class PendingFile(NamedTuple):
 
 
 class AnalyzedFileSet(NamedTuple):
-    """A picture with what a model says of it, and the files that hold it, each with its stamp when it was read.
+    """An image with its predictions, and the files that contain it, each with its stamp when it was read.
 
-    `predictions` are one a face, the largest first, or a single one of the picture as a whole.
+    There is one prediction for each face, the largest first, or one for the whole image.
     """
 
     image: DecodedImage
@@ -55,7 +58,7 @@ class AnalyzedFileSet(NamedTuple):
 
 
 class CommitBatch(NamedTuple):
-    """What one transaction makes true: new predictions, files whose picture (by digest) is known, files that failed."""
+    """The changes of one transaction: new predictions, files of known images (by digest), failed files."""
 
     predicted: tuple[AnalyzedFileSet, ...] = ()
     linked: tuple[tuple[PendingFile, bytes], ...] = ()
@@ -63,90 +66,94 @@ class CommitBatch(NamedTuple):
 
 
 Score = Callable[["Halves"], "Floats"]
-"""Embeddings, float16, (N, embedding size), to probabilities, float32, (N, labels)."""
+"""Function from embeddings, float16, (N, embedding size), to probabilities, float32, (N, labels)."""
 
 
 class StoreWriter(Protocol):
-    """The half of the store that indexing writes. Each method is one transaction, but for the last; safe in several threads."""
+    """Write access to the store. Each method is one transaction, unless it says otherwise. Thread-safe."""
 
     def register_model(self, card: ModelCard) -> int:
-        """The id of the model with this card's key, added if it is new."""
+        """Return the id of the model with this card's key; add the model if it is new."""
 
     def begin_run(self, roots: Sequence[bytes], model_id: int, detector: str | None = None) -> int:
-        """Record that a run has started; its id. `detector` is the key of what finds its faces; None where it looks for none.
+        """Record the start of a run; return its id.
 
-        Earlier runs that never ended have died: there is one writer, and this is it.
+        `detector` is the key of the face detector; None if the run classifies whole images. Earlier runs that have not ended are
+        marked as died, because only one process writes.
         """
 
     def finish_run(self, run_id: int, outcome: str, counts: Mapping[str, int], reason: str | None = None) -> None:
-        """Record how a run ended, and why where there is something to say."""
+        """Record the outcome of a run, with a reason if there is one."""
 
     def forget_run(self, run_id: int) -> None:
-        """Forget a run that noted and changed nothing."""
+        """Delete a run that recorded and changed nothing."""
 
     def known_files(self, folder: bytes, run_id: int) -> dict[bytes, KnownFile]:
-        """What is known of the files directly in a folder, by name; one indexed query."""
+        """Return the stored files directly in a folder, by name; one indexed query."""
 
     def known_folders(self, root: bytes) -> list[bytes]:
-        """The folders at or below a root that hold known files."""
+        """Return the folders at or below a root that contain stored files."""
 
     def unchanged_folder_digests(self, root: bytes, run_id: int) -> dict[bytes, bytes]:
-        """Of the folders at or below a root those of which nothing need be asked: by path, the listing that was noted by a run
-        that looked as this one does, where no file waits or has failed since, and no prediction has gone. A few queries.
+        """Return the folders at or below a root that the scan can skip, with their stored listing digest.
+
+        They were last scanned with the run's model and face detector, and since then have no pending file, failed file or deleted
+        prediction. Takes a few queries.
         """
 
     def count_files(self, root: bytes) -> int:
-        """How many files at or below a root are known and not gone."""
+        """Count the stored files at or below a root that are not missing."""
 
     def record_scan(self, run_id: int, notes: Sequence[FolderScanResult]) -> None:
-        """Remember what a scan found. A file that is already indexed stays in every search until it has been read again."""
+        """Store the results of a scan. Searches keep an indexed file until it has been read again."""
 
     def count_pending(self, roots: Sequence[bytes]) -> int:
-        """How many files under the roots wait to be read."""
+        """Count the pending files under the roots."""
 
     def pending(self, roots: Sequence[bytes], after: int, limit: int) -> list[PendingFile]:
-        """The next files that wait, by id."""
+        """Return the next pending files under the roots, with ids above `after`, by id."""
 
     def has_prediction(self, digest: bytes, run_id: int) -> bool:
-        """Whether the run's model has already seen these bytes, and looked for faces as the run does."""
+        """Return whether the run's model and face detector already analyzed these bytes."""
 
     def commit(self, run_id: int, batch: CommitBatch) -> None:
-        """Make a batch true, all of it or nothing; when this returns it survives a power cut.
+        """Apply a batch, all or nothing. Once this returns, the batch survives a power failure.
 
-        What the run's model said of the same pictures is replaced; what models that share its embeddings said goes, where they
-        looked for faces in another way, for their regions are no more.
+        Earlier predictions of the run's model for the same images are replaced. Predictions of models that share its embeddings,
+        but used another face detector, are deleted, because their regions no longer exist.
         """
 
     def detect_moves(self, run_id: int, missing: Sequence[int]) -> list[int]:
-        """Forget the missing files whose picture this run found at a new path, or one before it that came to no end; the ids of
-        those that moved.
+        """Delete missing files whose image has a new path; return their ids.
+
+        This run, or an earlier one that did not finish, found the new path.
         """
 
     def mark_missing(self, file_ids: Sequence[int]) -> None:
-        """Note that files vanished, and when. Their pictures and predictions stay, should they come back."""
+        """Mark files as missing since now. Their images and predictions are kept in case they reappear."""
 
     def expire(self, before: float) -> int:
-        """Forget files that have been gone since before a time (seconds since the epoch); how many.
+        """Delete files missing since before a time (seconds since the epoch); return their number.
 
-        Where there were any, also the pictures that no file and no label holds any more, with all that models say of them. Many
-        take several transactions, each of which leaves things whole.
+        If there are any, images without a file and without a label are deleted too, with their predictions. Many files take
+        several transactions, each of which leaves the store consistent.
         """
 
     def label(self, emotions: Mapping[bytes, str | None]) -> None:
-        """Remember what a person says pictures feel like, by digest; None takes it back. Unknown digests are left out.
+        """Set the user's labels by digest; None removes a label. Unknown digests are ignored.
 
-        From then on it is their emotion, with score 1, in every answer, whatever models say now or later.
+        The label overrides the predictions of every model, now and later, with score 1.
         """
 
     def rescore(self, source: int, target: int, score: Score, advance: Callable[[int], None]) -> int:
-        """Predict, by one model, from the stored embeddings of another that shares them, all that it has not predicted yet.
+        """Predict with the model `target` from the stored embeddings of `source`; return the number of new predictions.
 
-        All of it or nothing; `advance` hears of every portion, and may raise. How many predictions there were.
+        Existing predictions of `target` are kept. All or nothing. `advance` is called for every chunk, and may raise.
         """
 
     def forget_model(self, model_id: int) -> int:
-        """Delete a model's predictions and embeddings, and its past generations; how many predictions there were.
+        """Delete a model's predictions, embeddings and generations; return the number of predictions.
 
-        Files, pictures, runs, and the model itself as one without pictures, stay. What is large is deleted in several
-        transactions, each of which leaves things whole, the generations in the last: then no kept index of the past is trusted.
+        Files, images, runs and the model's row stay. Large deletions take several transactions, each of which leaves the store
+        consistent. The last one deletes the generations, so that no saved vector index remains valid.
         """

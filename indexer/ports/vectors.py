@@ -1,4 +1,4 @@
-"""Vectors by similarity, and where they are kept."""
+"""The ports for vector indexes and their storage."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ if TYPE_CHECKING:
 
 
 NOT_THE_MODELS = 255
-"""In the place of an emotion's position among a model's labels, where it is none of them."""
+"""Stands for an emotion that is not one of the model's labels."""
 
 
 class VectorRows(NamedTuple):
     """N predictions as the vector index needs them.
 
-    `ids` is int64, (N,), ascending; `emotions` is uint8, (N,), the position of each one's emotion in the model's labels, or
-    `NOT_THE_MODELS` for one that only people know; `scores` float32, (N,), its probability; `vectors` float16, (N, D), whole
-    embeddings from the store, and in the index the part that says how a picture looks.
+    - `ids`: int64, (N,), ascending.
+    - `emotions`: uint8, (N,), positions in the model's labels, or `NOT_THE_MODELS` for an emotion that only users assigned.
+    - `scores`: float32, (N,), probabilities of these emotions.
+    - `vectors`: float16, (N, D): whole embeddings from the store; in an index, their appearance part.
     """
 
     ids: Ids
@@ -29,15 +30,17 @@ class VectorRows(NamedTuple):
 
 
 class Generation(NamedTuple):
-    """A state of the predictions of one model: the last one's id, and a token that no other state has."""
+    """A version of a model's predictions: the last id, and a token that no other version has."""
 
     last_id: int
     token: str
 
 
 class VectorFilter(NamedTuple):
-    """Which predictions a search may find: by emotion (positions in the model's labels; None: any), least score, or id; and
-    whether all of those are to be compared, as pages that must fit together need it.
+    """A filter of the predictions that a search may return.
+
+    `emotions` are positions in the model's labels; None means any. `exact` compares all of the selected predictions, because
+    pages of approximate results would overlap or have gaps.
     """
 
     emotions: frozenset[int] | None = None
@@ -47,37 +50,40 @@ class VectorFilter(NamedTuple):
 
 
 class VectorIndex(Protocol):
-    """Vectors by similarity."""
+    """An index of vectors by inner product."""
 
     def __len__(self) -> int:
-        """How many vectors it holds."""
+        """Return the number of vectors."""
 
     def search(self, query: Floats, k: int, within: VectorFilter) -> tuple[Ids, Floats]:
-        """The k nearest by inner product among those selected, best first: ids int64 (n,), similarities float32 (n,), n <= k.
+        """Return the k vectors with the largest inner product among the selected ones, best first.
 
-        `query` is float32, (D,). n < k only if fewer are selected. Exact up to float32 rounding where few are selected, or the
-        selection says so; of many, one in a hundred may be missed, for one that is hardly less near.
+        - `query`: float32, (D,).
+        - Returns ids, int64, (n,), and similarities, float32, (n,); n < k only if fewer are selected.
+
+        Exact up to float32 rounding if few vectors are selected or the filter is `exact`. Otherwise one in a hundred may be
+        replaced by a slightly less similar one.
         """
 
 
 class Segment(NamedTuple):
-    """A kept index of a model's predictions: those after the segment before it, up to the last of a generation."""
+    """A saved index of part of a model's predictions: from the previous segment's last to that of a generation."""
 
     vectors: VectorIndex
     generation: Generation
 
 
 class VectorStorage(Protocol):
-    """Where vector indexes are kept between runs. What is kept is derived: losing it costs time only."""
+    """Storage of vector indexes between runs. They are derived data and can be rebuilt."""
 
     def load(self, card: ModelCard) -> list[Segment]:
-        """The kept segments of a model, oldest first, up to the first that is missing or damaged in any way."""
+        """Load a model's segments, oldest first, up to the first missing or damaged one."""
 
     def save(self, card: ModelCard, kept: Sequence[Segment], rows: VectorRows, generation: Generation) -> None:
-        """Keep the first of the loaded segments and, after them, one of these rows; all at once."""
+        """Replace the segments by `kept` (the first of the loaded ones) and a new one of `rows`, atomically."""
 
     def forget(self, card: ModelCard) -> None:
-        """Delete what is kept of a model, if anything."""
+        """Delete a model's segments, if any."""
 
     def over(self, rows: VectorRows) -> VectorIndex:
-        """An index of these rows in memory."""
+        """Build an index of rows in memory."""

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from blake3 import blake3
-
-if TYPE_CHECKING:
-    pass
 
 
 def digest(data: bytes) -> bytes:
-    """The BLAKE3 digest (32 bytes) by which a picture is known."""
+    """Return the BLAKE3 digest (32 bytes) that identifies an image."""
     return bytes(blake3(data).digest())
