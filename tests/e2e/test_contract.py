@@ -37,7 +37,7 @@ def test_index_prints_one_object_last(moodex: Run, tmp_path: Path) -> None:
     assert (summary["scanned"], summary["indexed"], summary["model"]) == (5, 5, "moodex-lite0")
     again = json.loads(moodex("index", tmp_path / "pictures", "--json").stdout)
     assert [again[name] for name in SUMMARY] == [5, 0, 0, 5, 0, 0, 0]
-    assert "5 picture files: 5 unchanged." in moodex("index", tmp_path / "pictures").stdout.decode()
+    assert "5 image files: 5 unchanged." in moodex("index", tmp_path / "pictures").stdout.decode()
 
 
 def test_a_run_that_finds_nothing_new_never_loads_torch(home: Path, tmp_path: Path) -> None:
@@ -69,9 +69,9 @@ def test_some_files_failed_is_3_and_says_why(moodex: Run, tmp_path: Path) -> Non
     ("words", "code", "piece"),
     [
         (["index", "/no/such/folder"], 2, "'/no/such/folder' does not exist"),
-        (["search"], 2, "Say what to look for"),
+        (["search"], 2, "Give at least one of IMAGE"),
         (["search", "--emotion", "happy"], 2, "Nothing is indexed yet"),
-        (["show", "/no/such/picture.png"], 2, "cannot be used: No such file or directory"),
+        (["show", "/no/such/picture.png"], 2, "picture.png': No such file or directory"),
         (["index", str(EXAMPLES), "--model", "nonesuch"], 6, "There is no model 'nonesuch'"),
         (["index", str(EXAMPLES), "--device", "cuda:99"], 6, "cuda:99"),
         (["index", str(EXAMPLES), "--device", "abacus"], 6, "'abacus' is not a device"),

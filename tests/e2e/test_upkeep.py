@@ -28,7 +28,7 @@ def own(examples_home: Path, home: Path) -> Path:
 def test_a_sound_library_is_said_to_be(stocked: Run) -> None:
     done = stocked("doctor", "--deep")
     assert (done.returncode, done.stderr) == (0, b"")
-    assert done.stdout.decode().splitlines()[-1].startswith("Sound: 66 files, 66 pictures, ")
+    assert done.stdout.decode().splitlines()[-1].startswith("Sound: 66 files, 66 images, ")
     facts = json.loads(stocked("doctor", "--json").stdout)
     assert facts["sound"] and facts["findings"] == [] and facts["rows"]["files"] == 66
 
@@ -47,7 +47,7 @@ def test_damage_is_5_and_mended(own: Path, moodex: Run) -> None:
     text = mended.stdout.decode()
     assert mended.returncode == 0, text + mended.stderr.decode()
     assert (
-        "Kept      the database as it was: " in text
+        "Kept      the previous database: " in text
         and "Recovered " in text
         and text.splitlines()[-1].startswith("Sound: 66 files")
     )
@@ -97,7 +97,7 @@ def test_a_library_goes_elsewhere_and_comes_back(own: Path, moodex: Run, tmp_pat
     refused = moodex("restore", tmp_path / "b.zip")
     assert refused.returncode == 2 and b"--yes" in refused.stderr and refused.stderr.count(b"\n") == 1
     done = moodex("restore", tmp_path / "b.zip", "--yes")
-    assert done.returncode == 0 and b"Kept      what was there: " in done.stdout
+    assert done.returncode == 0 and b"Kept      the replaced library: " in done.stdout
     assert b"angry" in moodex("label", "--list").stdout
     similar = json.loads(moodex("search", head, "-k", "3", "-f", "json").stdout)
     assert similar[0]["path"] == str(head)
@@ -115,6 +115,6 @@ def test_a_table_goes_out_and_its_labels_come_back(own: Path, moodex: Run, tmp_p
         rows = {row["path"]: row for row in csv.DictReader(file)}
     assert rows[str(head)]["label"] == rows[str(head)]["emotion"] == "angry"
     assert moodex("label", head, "--remove").returncode == 0
-    assert moodex("import", tmp_path / "all.csv").stdout == b"Labels of 1 picture changed.\n"
+    assert moodex("import", tmp_path / "all.csv").stdout == b"Changed the labels of 1 image.\n"
     assert moodex("export", tmp_path / "all.csv").returncode == 2
     assert json.loads(moodex("export", tmp_path / "some.jsonl", "-e", "happy", "--json").stdout)["rows"] > 3

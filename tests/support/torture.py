@@ -69,12 +69,12 @@ def build(folder: Path) -> Torture:
         b"x.png/inside.png": encoded(picture(9)),
     }
     bad: dict[bytes, tuple[bytes | None, str]] = {
-        b"bomb.png": (png(30_000, 30_000, b"\0" * 1000), "more than the limit"),
+        b"bomb.png": (png(30_000, 30_000, b"\0" * 1000), "exceeds the limit"),
         b"truncated.jpg": (encoded(picture(1, (400, 400)), "JPEG")[:900], "cannot be decoded"),
         b"truncated.png": (encoded(picture(1, (400, 400)))[:-40], "cannot be decoded"),
         b"lying header.png": (png(50, 50, b"\0" * 10), "cannot be decoded"),
         b"empty.png": (b"", "the file is empty"),
-        b"words.jpg": (b"these are words", "not a picture in a supported format"),
+        b"words.jpg": (b"these are words", "not an image in a supported format"),
         b"x.png": (None, "it is a folder"),
         b"pipe.png": (None, "it is a pipe"),
     }

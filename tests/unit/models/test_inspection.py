@@ -35,7 +35,7 @@ def test_counts_words_copies_and_trouble(tmp_path: Path) -> None:
     assert (found.copies, found.conflicts) == (2, 1)
     text = " ".join(found.warnings)
     assert "Only one emotion in carl" in text and "Joy and joy" in text and "1 files cannot be read" in text
-    assert "1 pictures are copies of one with another label" in text
+    assert "1 images are copies of an image with another label" in text
     assert found.as_json()["groups"]["carl"] == {"happy": 2}
 
 
@@ -46,8 +46,8 @@ def test_warns_of_rare_and_unbalanced_emotions(tmp_path: Path) -> None:
         draw(tmp_path / "sad" / f"{number}.png", 180, (number * 40, 100, 90))
     warnings = inspect(load_images(find_images([tmp_path]), SPEC, decode_file)).warnings
     assert warnings[:2] == [
-        "Fewer than 10 pictures: sad (3).",
-        "Unbalanced: the commonest emotion has 20 times the pictures of the rarest.",
+        "Fewer than 10 images: sad (3).",
+        "Unbalanced: the most common emotion has 20 times as many images as the rarest.",
     ]
 
 
