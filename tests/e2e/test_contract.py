@@ -84,7 +84,7 @@ def test_errors_are_one_sentence_with_their_code(moodex: Run, words: list[str], 
 
 def test_an_emotion_that_is_none_is_named_with_the_nearest(stocked: Run) -> None:
     one_sentence(stocked("search", "--emotion", "hapy"), 2, "Did you mean 'happy'")
-    one_sentence(stocked("search", "--not", "gloom y"), 2, "'gloom y' is not an emotion")
+    one_sentence(stocked("search", "--not", "gloom y"), 2, "Unknown emotion 'gloom y'")
 
 
 def test_a_wrong_option_is_a_usage_error(moodex: Run) -> None:

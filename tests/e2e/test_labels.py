@@ -40,7 +40,7 @@ def test_what_cannot_be_said_is_named(moodex: Run, tmp_path: Path) -> None:
         ([head], "--emotion EMOTION, or --remove"),
         ([head, "-e", "sad", "--remove"], "not both"),
         ([head, "-e", "smugg"], "--new"),
-        (["-e", "sad"], "Say which pictures"),
+        (["-e", "sad"], "Give the images to label"),
         (["--list", head], "--list goes alone"),
         ([tmp_path, "-e", "sad"], "No indexed image is at"),
         ([tmp_path / "none.csv"], "Cannot read the table"),

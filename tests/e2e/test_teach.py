@@ -62,7 +62,7 @@ def test_more_labels_make_another_version_and_each_is_undone_in_turn(moodex: Run
     second = json.loads(moodex("teach", "--json").stdout)
     assert (second["model"], second["new"]) == ("moodex-lite0-taught-2", True)
     again = moodex("teach").stdout.decode()
-    assert "moodex-lite0-taught-2 has learned that already" in again
+    assert "moodex-lite0-taught-2 has already learned these labels" in again
     assert len(json.loads(moodex("models", "list", "--json").stdout)) == 3
     for expected in ("moodex-lite0-taught-1", "moodex-lite0"):
         assert json.loads(moodex("teach", "--undo", "--json").stdout)["model"] == expected

@@ -79,7 +79,7 @@ def test_a_check_up_and_a_backup_while_something_is_indexed(home: Path, tmp_path
     assert "runs_died" not in {one["kind"] for one in json.loads(sound.stdout)["findings"]}
     assert saved.returncode == 0, saved.stderr.decode()
     killed = run_cli(home, "doctor")
-    assert killed.returncode == 0 and b"Note      1 run killed without saying how far it came" in killed.stdout
+    assert killed.returncode == 0 and b"Note      1 run killed before it recorded its outcome" in killed.stdout
     assert run_cli(home, "doctor", "--repair").returncode == 0
     assert b"died: " in run_cli(home, "status").stdout
     assert run_cli(tmp_path / "other", "restore", tmp_path / "b.zip").returncode == 0
