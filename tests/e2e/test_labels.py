@@ -41,12 +41,12 @@ def test_what_cannot_be_said_is_named(moodex: Run, tmp_path: Path) -> None:
         ([head, "-e", "sad", "--remove"], "not both"),
         ([head, "-e", "smugg"], "--new"),
         (["-e", "sad"], "Give the images to label"),
-        (["--list", head], "--list goes alone"),
+        (["--list", head], "--list shows every label"),
         ([tmp_path, "-e", "sad"], "No indexed image is at"),
         ([tmp_path / "none.csv"], "Cannot read the table"),
         (["", "-e", "sad"], "An argument is empty"),
         ([head, "--emotion="], "An argument is empty"),
-        ([tmp_path / "none.csv", "-e", "sad"], "Tables say themselves"),
+        ([tmp_path / "none.csv", "-e", "sad"], "CSV files contain the emotions"),
         ([utf16], "Save tables as UTF-8, with commas"),
     ):
         done = moodex("label", *arguments)

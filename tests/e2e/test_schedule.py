@@ -250,7 +250,7 @@ def test_jobs_are_added_listed_and_removed(home: Path, tmp_path: Path, monkeypat
         (["add", "nightly", "/tmp", "--every", "1h", "--device", "abacus"], 6, "'abacus' is not a device"),
         (["remove", "nightly"], 2, "There is no job 'nightly'; there are 'taken'"),
         (["run", "--once", "--metrics", "/no/such/folder/m.prom"], 2, "The folder of --metrics /no/such/folder/m.prom"),
-        (["unit", "--crontab", "--output", "/tmp"], 2, "--output goes with systemd units"),
+        (["unit", "--crontab", "--output", "/tmp"], 2, "--output is for systemd units"),
     ],
     ids=lambda value: " ".join(value)[:30] if isinstance(value, list) else "",
 )
@@ -299,11 +299,11 @@ def test_logs_are_as_one_wants_them(moodex: Run, home: Path, tmp_path: Path) -> 
     (error,) = [json.loads(line) for line in moodex("--log-format", "json", "index", "/no/such").stderr.splitlines()]
     assert (error["level"], error["exit_code"]) == ("error", 2)
     both = moodex("-q", "-v", "status")
-    assert (both.returncode, both.stderr) == (2, b"moodex: Say either --verbose or --quiet, not both.\n")
+    assert (both.returncode, both.stderr) == (2, b"moodex: Give either --verbose or --quiet, not both.\n")
 
 
 @pytest.mark.parametrize(
-    ("words", "piece"), [(["--yes"], "--yes confirms --prune"), (["--poll", "5"], "--poll says how --watch looks")]
+    ("words", "piece"), [(["--yes"], "--yes confirms --prune"), (["--poll", "5"], "--poll is for --watch")]
 )
 def test_what_only_makes_sense_together_is_said_together(
     taken: Path, words: Sequence[str], piece: str, capsys: pytest.CaptureFixture[str]

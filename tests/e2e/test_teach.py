@@ -111,7 +111,7 @@ def test_what_cannot_be_taught_is_said(moodex: Run, faces: Path) -> None:
     for arguments, sentence in (
         ([], "There are too few labels:"),
         (["--undo"], "was not taught"),
-        (["--undo", "--name", "x"], "each go alone"),
+        (["--undo", "--name", "x"], "cannot be combined"),
         (["--model", "nobody"], "nobody"),
     ):
         done = moodex("teach", *arguments)
