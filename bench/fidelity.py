@@ -35,7 +35,7 @@ from models.faces.detector import onnx_face_detector, torch_face_detector  # noq
 from models.inference.classifier import OnnxClassifier, TorchClassifier  # noqa: E402
 
 BATCHES = (1, 4, 8, 16, 32, 64)
-SPARES, WHOLE = (1.5, 3, 6, decode._SPARE), float("inf")
+SPARES, WHOLE = (1.5, 3, 6, decode._DRAFT_SIZE_FACTOR), float("inf")
 SAME = 0.5
 """Of two boxes together that they have in common, at least, where they are of the same face."""
 
@@ -55,7 +55,7 @@ def main() -> None:
         corpus.make(Path(scratch), options.heads, options.pictures)
         files = [path.read_bytes() for path in sorted(Path(scratch).rglob("*")) if path.is_file()]
     found, whole = Analyzer(plain, torch_face_detector(device="cpu")), Analyzer(plain)
-    with _replaced(decode, "_SPARE", WHOLE):
+    with _replaced(decode, "_DRAFT_SIZE_FACTOR", WHOLE):
         pages, pictures = _decoded(found, files)[0], _decoded(whole, files)[0]
     faces, wholes = _answers(found, pages), _answers(whole, pictures)
     rows = {name: _compared(faces, _answers(Analyzer(*way), pages)) for name, way in ways.items()}
@@ -66,7 +66,7 @@ def main() -> None:
     jpegs = [data for data in files if data[:2] == b"\xff\xd8"]
     decode_ms = {}
     for spare in (WHOLE, *SPARES):
-        with _replaced(decode, "_SPARE", spare):
+        with _replaced(decode, "_DRAFT_SIZE_FACTOR", spare):
             decoded, milliseconds = _decoded(whole, jpegs)
         if spare == WHOLE:
             plainly, decode_ms["whole"] = decoded, milliseconds

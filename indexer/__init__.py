@@ -1,1 +1,1 @@
-"""The application: from files to predictions to answers. Imports neither SQL nor torch."""
+"""The application: from files to predictions to search results. Imports neither SQL nor torch."""

@@ -1,4 +1,4 @@
-"""The composition root: opens the library that settings describe. Adapters are imported here, when they are needed."""
+"""The composition root: opens the library that settings describe, and imports adapters when they are needed."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def model_registry(settings: Settings) -> FolderModelRegistry:
 
 
 def open_analyzer(settings: Settings, threads: int = 0, few: bool = True) -> Analyzer:
-    """Open the model in use on the chosen device, with a face detector if the settings want one.
+    """Open the model in use, with a face detector unless the settings turn it off.
 
-    Both are loaded when they are first needed, or, for a `few` images, in the background at once. If a device or an engine is
-    chosen, the model is loaded before this returns, so that a missing one is an error even if there is nothing to analyze.
-    `threads` is how many a CPU uses for each batch; 0: one for each core.
+    Both are loaded at first use or, for a `few` images, in the background at once. If the settings choose a device or an engine,
+    the model is loaded before this returns, so that a missing device is an error even if there is nothing to analyze.
+    `threads` is the number of CPU threads for each batch; 0 means one for each core.
 
     Raises ModelUnavailable, DeviceUnavailable, MissingExtra and UsageError.
     """
@@ -75,7 +75,7 @@ def open_analyzer(settings: Settings, threads: int = 0, few: bool = True) -> Ana
     if (settings.device, settings.engine, settings.require_gpu) == ("auto", "auto", False):
         classifier = lazy = LazyClassifier(with_precision(read_card(path), settings.precision), load)
         if few:
-            lazy.begin()  # it loads while the image is decoded and faces are detected
+            lazy.begin()  # the model loads while the image is decoded and faces are detected
     else:
         classifier = load()
     if settings.faces == "off":
@@ -86,9 +86,9 @@ def open_analyzer(settings: Settings, threads: int = 0, few: bool = True) -> Ana
 
 
 def open_batch_analyzer(settings: Settings) -> Analyzer:
-    """Open the model in use for many images: each worker classifies a batch, in its share of the cores.
+    """Open the model in use for many images: each worker classifies a batch on its share of the cores.
 
-    Images are decoded in child processes, because among many there may be one that crashes a decoder. Raises as `open_analyzer`.
+    Images are decoded in child processes, because one of them may crash a decoder. Raises what `open_analyzer` raises.
     """
     from indexer.imaging.decoder_pool import DecoderPool
 

@@ -1,4 +1,4 @@
-"""A library: what the services work with, as ports."""
+"""A library: its settings and the ports that the services use."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 class Library:
     """The settings of a data folder, and the adapters that they choose.
 
-    `vector_storage`, `teacher`, `open_analyzer` and `open_batch_analyzer` are functions, because what they return takes long to
-    import: a search by emotion needs none of it. `open_analyzer` is for an image or two, `open_batch_analyzer` for many.
-    `reopen` opens the library that other settings describe.
+    - `vector_storage`, `teacher`, `open_analyzer`, `open_batch_analyzer`: functions, because their results take long to import,
+      and a search by emotion needs none of them. `open_analyzer` is for one or two images, `open_batch_analyzer` for many.
+    - `reopen`: opens the library that other settings describe.
     """
 
     settings: Settings

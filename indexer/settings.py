@@ -1,4 +1,4 @@
-"""The settings: each from its flag, else its environment variable, else the configuration file, else its default."""
+"""The settings. Each comes from its flag, environment variable, configuration file or default, in this order."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ _MAX_WORKERS = 32
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What every command may need to know. `batch_size` and `workers` of 0 mean: chosen for the machine.
+    """The settings of all commands.
 
-    `faces`, `engine` and `precision` are of `_CHOICES`. `grace_days` is for how long files that are gone are remembered.
-    `log_format` is text or json; `verbosity` quiet, normal or verbose.
+    - `batch_size`, `workers`: 0 means a value chosen for the machine.
+    - `faces`, `engine`, `precision`: one of `_CHOICES`.
+    - `grace_days`: days after which a missing file loses its entry.
+    - `log_format`: text or json. `verbosity`: quiet, normal or verbose.
     """
 
     home: Path
@@ -52,37 +54,37 @@ class Settings:
 
     @property
     def trainings(self) -> Path:
-        """The folder of what trainings leave beside their checkpoints, a folder each."""
+        """The folder of training records, with one subfolder for each training."""
         return self.home / "trainings"
 
     @property
     def worker_count(self) -> int:
-        """How many batches are worked on at a time."""
+        """The number of batches that are processed in parallel."""
         return self.workers or min(_MAX_WORKERS, available_cores())
 
     def make_home(self) -> None:
-        """Make the data folder where there is none. Raises UsageError where that cannot be done."""
+        """Create the data folder if it does not exist. Raises UsageError if that fails."""
         try:
             self.home.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(
-                f"The data folder {self.home} cannot be made ({error.strerror}); choose another with --home."
+                f"Cannot create the data folder {self.home}: {error.strerror}. Choose another one with --home."
             ) from error
 
 
 def available_cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def load_settings(flags: Mapping[str, object], environ: Mapping[str, str] = os.environ) -> Settings:
-    """The settings in force. `flags` that are None were not given.
+    """Load the settings. `flags` that are None were not given.
 
-    The file is `MOODEX_CONFIG`, or `config.toml` in the platform's folder for configuration. Raises UsageError for a file that is
-    not TOML, a key nobody knows, or a value of the wrong kind.
+    The configuration file is `MOODEX_CONFIG`, or `config.toml` in the platform's configuration folder.
+    Raises UsageError for a file that is not TOML, an unknown key, or an invalid value.
     """
     path = Path(environ.get("MOODEX_CONFIG") or user_config_path("moodex") / "config.toml")
-    written = _read(path)
+    file_values = _read(path)
     values: dict[str, object] = {"home": user_data_path("moodex")}
     for name, kind in _KINDS.items():
         variable = f"MOODEX_{name.upper()}"
@@ -90,12 +92,12 @@ def load_settings(flags: Mapping[str, object], environ: Mapping[str, str] = os.e
             values[name] = _as(kind, flags[name], f"--{name.replace('_', '-')}")
         elif environ.get(variable):
             values[name] = _as(kind, environ[variable], variable)
-        elif name in written:
-            values[name] = _as(kind, written[name], f"{name} in {path}")
-    for name, known in _CHOICES.items():
-        if values.get(name, known[0]) not in known:
+        elif name in file_values:
+            values[name] = _as(kind, file_values[name], f"{name} in {path}")
+    for name, choices in _CHOICES.items():
+        if values.get(name, choices[0]) not in choices:
             source = f"--{name}" if flags.get(name) is not None else f"The setting {name}"
-            raise UsageError(f"{source} is {values[name]!r}; choose {', '.join(known[:-1])} or {known[-1]}.")
+            raise UsageError(f"{source} is {values[name]!r}; choose {', '.join(choices[:-1])} or {choices[-1]}.")
     for name, words in (("log_format", ("text", "json")), ("verbosity", ("quiet", "normal", "verbose"))):
         if values.get(name, words[0]) not in words:
             raise UsageError(f"The setting {name} is {values[name]!r}; it must be {' or '.join(map(repr, words))}.")
@@ -105,8 +107,8 @@ def load_settings(flags: Mapping[str, object], environ: Mapping[str, str] = os.e
     return Settings(**values)  # type: ignore[arg-type]
 
 
-_LONGEST = 1 << 20
-"""Bytes of a configuration file that are read."""
+_MAX_CONFIG_BYTES = 1 << 20
+"""Only the first megabyte of a configuration file is read."""
 
 _CHOICES = {"faces": ("on", "off"), "engine": ("auto", "torch", "onnx"), "precision": ("fp32", "bf16", "fp16")}
 _KINDS: dict[str, str] = {field.name: str(field.type) for field in fields(Settings)}
@@ -115,21 +117,21 @@ _KINDS: dict[str, str] = {field.name: str(field.type) for field in fields(Settin
 def _read(path: Path) -> dict[str, object]:
     if not path.exists():
         return {}
-    if path.is_fifo():  # opening it would wait for whoever writes there
+    if path.is_fifo():  # opening it would wait for a writer
         raise UsageError(f"The configuration file {path} is a pipe, not a file.")
     import tomllib
 
     try:
         with path.open("rb") as file:
-            written = tomllib.loads(file.read(_LONGEST).decode())
+            file_values = tomllib.loads(file.read(_MAX_CONFIG_BYTES).decode())
     except RecursionError:
-        raise UsageError(f"The configuration file {path} is nested too deep.") from None
+        raise UsageError(f"The configuration file {path} is nested too deeply.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise UsageError(f"The configuration file {path} cannot be read as TOML: {error}.") from error
-    unknown = sorted(set(written) - set(_KINDS))
+    unknown = sorted(set(file_values) - set(_KINDS))
     if unknown:
-        raise UsageError(f"The configuration file {path} sets {unknown[0]!r}, which is no setting ({', '.join(_KINDS)} are).")
-    return written
+        raise UsageError(f"Unknown setting {unknown[0]!r} in the configuration file {path}; known are {', '.join(_KINDS)}.")
+    return file_values
 
 
 def _as(kind: str, value: object, source: str) -> object:

@@ -1,1 +1,1 @@
-"""What a command prints: tables, JSON, progress, contact sheets."""
+"""The output of commands: tables, JSON, progress, contact sheets."""

@@ -1,4 +1,4 @@
-"""A contact sheet: one HTML file that needs nothing else, with a thumbnail of every hit."""
+"""Contact sheets: a self-contained HTML file with a thumbnail of every hit."""
 
 from __future__ import annotations
 
@@ -55,19 +55,17 @@ img, .none {{ width: 100%; aspect-ratio: 1; object-fit: contain; background: #ff
 </html>
 """
 
-_CARD = """<li><a href="file://{link}" title="{title}">{picture}<div class="text">
+_CARD = """<li><a href="file://{link}" title="{title}">{image}<div class="text">
 <div class="top"><span>{emotion}</span><span class="score">{score}</span></div>
 <div class="bar"><i style="width:{percent:.0f}%"></i></div><div class="path">{path}</div></div></a></li>"""
 
 
-def show_sheet(
-    hits: Sequence[Hit], question: SearchRequest, thumbnail: Thumbnail, home: Path, open_it: bool, out: TextIO
-) -> None:
-    """Write the sheet to `out`; to a file in `home` where a browser or a terminal would have to read it.
+def show_sheet(hits: Sequence[Hit], request: SearchRequest, thumbnail: Thumbnail, home: Path, open_it: bool, out: TextIO) -> None:
+    """Write the sheet to `out`; if that is a terminal or a browser is to open it, to a file in `home`.
 
-    `thumbnail` gives a picture's small PNG, with its face marked, or None for one that can no longer be read.
+    `thumbnail` returns the thumbnail of an image as PNG, with its face framed; None for an unreadable file.
     """
-    page = sheet(hits, describe(question), thumbnail)
+    page = sheet(hits, describe(request), thumbnail)
     if not open_it and not out.isatty():
         out.write(page)
         return
@@ -75,37 +73,37 @@ def show_sheet(
     path.write_text(page, encoding="utf-8")
     out.write(f"{printable(str(path))}\n")
     if open_it and not webbrowser.open(path.as_uri()):
-        sys.stderr.write("moodex: No browser could be started; open the file above yourself.\n")
+        sys.stderr.write("moodex: Cannot start a browser; open the file above yourself.\n")
 
 
 def sheet(hits: Sequence[Hit], title: str, thumbnail: Thumbnail) -> str:
-    """The whole page as HTML."""
+    """Return the page as HTML."""
     cards = "\n".join(_card(hit, thumbnail(hit.path, hit.box)) for hit in hits)
-    return _PAGE.format(title=escape(printable(title)), count=escape(pluralize(len(hits), "picture")), cards=cards)
+    return _PAGE.format(title=escape(printable(title)), count=escape(pluralize(len(hits), "image")), cards=cards)
 
 
-def describe(question: SearchRequest) -> str:
-    """A question in words, as "happy, not crying, like a.png"."""
-    parts = [" or ".join(printable(emotion) for emotion in question.emotions)] if question.emotions else []
-    parts += [f"not {printable(emotion)}" for emotion in question.excluded]
-    parts += [f"like {display_path(path)}" for path in (question.image, question.like) if path is not None]
-    parts += [f"under {display_path(question.under)}"] if question.under is not None else []
-    parts += [f"score at least {question.min_score:g}"] if question.min_score else []
+def describe(request: SearchRequest) -> str:
+    """Describe a search request, for example as "happy, not crying, like a.png"."""
+    parts = [" or ".join(printable(emotion) for emotion in request.emotions)] if request.emotions else []
+    parts += [f"not {printable(emotion)}" for emotion in request.excluded]
+    parts += [f"like {display_path(path)}" for path in (request.image, request.like) if path is not None]
+    parts += [f"under {display_path(request.under)}"] if request.under is not None else []
+    parts += [f"score at least {request.min_score:g}"] if request.min_score else []
     return ", ".join(parts)
 
 
 def _card(hit: Hit, thumbnail: bytes | None) -> str:
-    picture = '<div class="none">cannot be read</div>'
+    image = '<div class="none">cannot be read</div>'
     if thumbnail is not None:
-        picture = f'<img alt="" src="data:image/png;base64,{base64.b64encode(thumbnail).decode("ascii")}">'
-    everything = ", ".join(f"{emotion} {p:.0%}" for emotion, p in sorted(hit.emotions.items(), key=lambda item: -item[1])[:4])
-    alike = "" if hit.similarity is None else f" · alike {hit.similarity:.3f}"
+        image = f'<img alt="" src="data:image/png;base64,{base64.b64encode(thumbnail).decode("ascii")}">'
+    top_emotions = ", ".join(f"{emotion} {p:.0%}" for emotion, p in sorted(hit.emotions.items(), key=lambda item: -item[1])[:4])
+    similarity = "" if hit.similarity is None else f" · similarity {hit.similarity:.3f}"
     return _CARD.format(
         link=quote_from_bytes(hit.path),
-        title=escape(printable(everything)),
-        picture=picture,
+        title=escape(printable(top_emotions)),
+        image=image,
         emotion=escape(printable(hit.emotion)),
-        score=f"{hit.score:.0%}{alike}",
+        score=f"{hit.score:.0%}{similarity}",
         percent=hit.score * 100,
         path=escape(display_path(os.path.basename(hit.path))),
     )

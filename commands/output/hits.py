@@ -1,4 +1,4 @@
-"""Search results as text: a table for people, JSON, JSON Lines, CSV and bare paths for programs."""
+"""Search results as a table, JSON, JSON Lines, CSV or bare paths."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def write_hits(hits: Sequence[Hit], form: str, end: str, out: TextIO) -> None:
-    """Write hits as `form`: table, json, jsonl, csv or paths; `end` follows every path of the last."""
+    """Write hits in the format `form`: table, json, jsonl, csv or paths; `end` terminates each path of the latter."""
     if form == "paths":
         _write_paths(hits, end, out)
     else:
@@ -22,11 +22,12 @@ def write_hits(hits: Sequence[Hit], form: str, end: str, out: TextIO) -> None:
 
 
 def hit_as_dict(hit: Hit) -> dict[str, Any]:
-    """A hit as programs read it. The path of a file that is not valid text holds surrogates, as os.fsdecode makes them.
+    """Return a hit as JSON-compatible data.
 
-    `label` is there only where a person gave one, `box` only where a face was found: its left, top, right and bottom in pixels.
+    Bytes of a path that are not valid UTF-8 become surrogates, as with os.fsdecode. There is a `label` only if the user gave one,
+    and a `box` only for a face: left, top, right and bottom edge in pixels.
     """
-    shown: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "path": os.fsdecode(hit.path),
         "image_id": hit.image_id,
         "emotion": hit.emotion,
@@ -35,36 +36,36 @@ def hit_as_dict(hit: Hit) -> dict[str, Any]:
         "similarity": hit.similarity,
     }
     if hit.label is not None:
-        shown["label"] = hit.label
+        facts["label"] = hit.label
     if hit.box is not None:
-        shown["box"] = list(hit.box)
-    return shown
+        facts["box"] = list(hit.box)
+    return facts
 
 
 def shown_box(box: tuple[int, int, int, int]) -> str:
-    """A box for people, as other tools take it: width x height + left + top."""
+    """Return a box in the notation of X11 and ImageMagick: width x height + left + top, in pixels."""
     left, top, right, bottom = box
     return f"{right - left}x{bottom - top}+{left}+{top}"
 
 
 def _write_table(hits: Sequence[Hit], out: TextIO) -> None:
     if not hits:
-        out.write("No pictures match.\n")
+        out.write("No images match.\n")
         return
-    similar = any(hit.similarity is not None for hit in hits)
+    has_similarity = any(hit.similarity is not None for hit in hits)
     width = max(len(printable(hit.emotion)) for hit in hits)
-    face = max((len(shown_box(hit.box)) for hit in hits if hit.box is not None), default=0)
-    place = f"  {'FACE':<{face}}" if face else ""
-    out.write(f"{'SCORE':<6} {'EMOTION':<{max(width, 7)}}{'  ALIKE ' if similar else ''}  ID      {place}  PATH\n")
+    box_width = max((len(shown_box(hit.box)) for hit in hits if hit.box is not None), default=0)
+    box = f"  {'FACE':<{box_width}}" if box_width else ""
+    out.write(f"{'SCORE':<6} {'EMOTION':<{max(width, 7)}}{'  ALIKE ' if has_similarity else ''}  ID      {box}  PATH\n")
     for hit in hits:
-        alike = f"  {hit.similarity:5.3f} " if hit.similarity is not None else ""
+        similarity = f"  {hit.similarity:5.3f} " if hit.similarity is not None else ""
         emotion = f"{printable(hit.emotion):<{max(width, 7)}}"
-        place = f"  {'' if hit.box is None else shown_box(hit.box):<{face}}" if face else ""
-        out.write(f"{hit.score:<6.3f} {emotion}{alike}  {hit.image_id[:8]}{place}  {display_path(hit.path)}\n")
+        box = f"  {'' if hit.box is None else shown_box(hit.box):<{box_width}}" if box_width else ""
+        out.write(f"{hit.score:<6.3f} {emotion}{similarity}  {hit.image_id[:8]}{box}  {display_path(hit.path)}\n")
 
 
 def _write_json(hits: Sequence[Hit], out: TextIO) -> None:
-    # ASCII only: any file name survives, and nothing in it can reach a terminal.
+    # ASCII only: this preserves any file name, and no control character reaches a terminal.
     json.dump([hit_as_dict(hit) for hit in hits], out, indent=2)
     out.write("\n")
 
@@ -80,16 +81,16 @@ def _write_csv(hits: Sequence[Hit], out: TextIO) -> None:
         ["path", "image_id", "emotion", "score", "similarity", *map(escape_spreadsheet_formula, emotions), "box"]
     ]
     for hit in hits:
-        shown = hit_as_dict(hit)
+        facts = hit_as_dict(hit)
         row = [
-            shown["path"],
+            facts["path"],
             hit.image_id,
             escape_spreadsheet_formula(hit.emotion),
-            shown["score"],
+            facts["score"],
             "" if hit.similarity is None else hit.similarity,
         ]
         box = "" if hit.box is None else " ".join(map(str, hit.box))
-        rows.append([*row, *(shown["emotions"][emotion] for emotion in emotions), box])
+        rows.append([*row, *(facts["emotions"][emotion] for emotion in emotions), box])
     write_table(rows, out)
 
 

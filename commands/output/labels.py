@@ -1,4 +1,4 @@
-"""Labels that people gave, and the doubts of models, for people and programs."""
+"""Labels, conflicts with the model, teaching and suggestions, as text or JSON."""
 
 from __future__ import annotations
 
@@ -16,81 +16,93 @@ if TYPE_CHECKING:
 
 
 def write_changed(changed: LabelsChanged, as_json: bool, out: TextIO) -> None:
-    """Say how many labels are others now."""
+    """Write the number of changed, unchanged and skipped labels."""
     if as_json:
         facts = {"changed": changed.changed, "unchanged": changed.unchanged}
         out.write(json.dumps(facts | ({"skipped": changed.skipped} if changed.skipped else {})) + "\n")
         return
-    already = f"; {changed.unchanged:,} stay as they are" if changed.unchanged else ""
-    unknown = f"; {changed.skipped:,} not indexed here" if changed.skipped else ""
-    out.write(f"Labels of {pluralize(changed.changed, 'picture')} changed{already}{unknown}.\n")
+    unchanged = f"; {changed.unchanged:,} unchanged" if changed.unchanged else ""
+    skipped = f"; {changed.skipped:,} skipped, not indexed" if changed.skipped else ""
+    out.write(f"Changed the labels of {pluralize(changed.changed, 'image')}{unchanged}{skipped}.\n")
 
 
 def write_labels(labels: Sequence[LabeledImage], as_json: bool, out: TextIO) -> None:
-    """Write every label as CSV that labelling reads again, or as JSON. Pictures without a file have an empty path."""
+    """Write every label as CSV that `moodex label` can read, or as JSON.
+
+    The path of an image without a file is empty in CSV, and null in JSON.
+    """
     if as_json:
-        paths = [None if one.path is None else os.fsdecode(one.path) for one in labels]
-        facts = [{"path": path, "label": one.emotion, "image_id": one.image_id} for one, path in zip(labels, paths, strict=True)]
+        facts = [
+            {
+                "path": None if image.path is None else os.fsdecode(image.path),
+                "label": image.emotion,
+                "image_id": image.image_id,
+            }
+            for image in labels
+        ]
         out.write(json.dumps(facts, indent=2) + "\n")
         return
-    rows = [[os.fsdecode(one.path or b""), escape_spreadsheet_formula(one.emotion), one.image_id] for one in labels]
+    rows = [[os.fsdecode(image.path or b""), escape_spreadsheet_formula(image.emotion), image.image_id] for image in labels]
     write_table([["path", "label", "image_id"], *rows], out)
 
 
-def write_doubts(doubts: Sequence[LabelConflict], as_json: bool, out: TextIO) -> None:
-    """Write a line, or an object, for each doubted label."""
+def write_doubts(conflicts: Sequence[LabelConflict], as_json: bool, out: TextIO) -> None:
+    """Write a line, or an object, for each label that the model contradicts."""
     if as_json:
-        rows = [{**asdict(doubt), "path": os.fsdecode(doubt.path)} for doubt in doubts]
+        rows = [{**asdict(conflict), "path": os.fsdecode(conflict.path)} for conflict in conflicts]
         out.write(json.dumps(rows, indent=2) + "\n")
         return
-    if not doubts:
+    if not conflicts:
         out.write("The model contradicts none of your labels.\n")
         return
-    width = max(8, *(len(printable(part)) + 6 for doubt in doubts for part in (doubt.said, doubt.other)))
-    out.write(f"{'YOU SAID':<{width}}  {'THE MODEL':<{width}}  PATH\n")
-    for doubt in doubts:
-        said, other = f"{printable(doubt.said)} {doubt.said_score:.2f}", f"{printable(doubt.other)} {doubt.other_score:.2f}"
-        out.write(f"{said:<{width}}  {other:<{width}}  {display_path(doubt.path)}\n")
+    width = max(10, *(len(printable(emotion)) + 6 for conflict in conflicts for emotion in (conflict.said, conflict.other)))
+    out.write(f"{'YOUR LABEL':<{width}}  {'THE MODEL':<{width}}  PATH\n")
+    for conflict in conflicts:
+        label = f"{printable(conflict.said)} {conflict.said_score:.2f}"
+        other = f"{printable(conflict.other)} {conflict.other_score:.2f}"
+        out.write(f"{label:<{width}}  {other:<{width}}  {display_path(conflict.path)}\n")
 
 
-def write_teaching(teaching: TeachReport, as_json: bool, out: TextIO) -> None:
-    """Say what was learned, and how much better it is."""
+def write_teaching(report: TeachReport, as_json: bool, out: TextIO) -> None:
+    """Write the number of labels, the accuracy before and after, and which model is the default now."""
     if as_json:
-        out.write(json.dumps(asdict(teaching)) + "\n")
+        out.write(json.dumps(asdict(report)) + "\n")
         return
-    labels = ", ".join(f"{count} {printable(emotion)}" for emotion, count in teaching.labels.items())
-    out.write(f"Learned from {pluralize(sum(teaching.labels.values()), 'label')}: {labels}.\n")
-    measured = f"{teaching.before:.2f} before, {teaching.after:.2f} after"
-    out.write(f"Right on {teaching.tested} labels held out in turn (balanced over emotions): {measured}.\n")
-    if teaching.new:
-        name = printable(teaching.model)
-        out.write(f"{pluralize(teaching.rescored, 'picture')} looked at again by {name}.\n")
-        out.write("It is used from now on; go back: moodex teach --undo\n" if teaching.default else f"Use it: --model {name}\n")
-    elif teaching.already:
-        out.write(f"{printable(teaching.model)} has learned that already, and stays as it is.\n")
+    labels = ", ".join(f"{count} {printable(emotion)}" for emotion, count in report.labels.items())
+    out.write(f"Learned from {pluralize(sum(report.labels.values()), 'label')}: {labels}.\n")
+    accuracy = f"{report.before:.2f} before, {report.after:.2f} after"
+    out.write(f"Balanced accuracy on {report.tested} held-out labels (cross-validation): {accuracy}.\n")
+    if report.new:
+        name = printable(report.model)
+        out.write(f"{name} re-scored {pluralize(report.rescored, 'image')}.\n")
+        out.write(
+            "It is the default from now on; to undo: moodex teach --undo\n" if report.default else f"Use it: --model {name}\n"
+        )
+    elif report.already:
+        out.write(f"{printable(report.model)} has already learned these labels; nothing changed.\n")
     else:
-        out.write(f"That would be no better: {printable(teaching.model)} stays as it is. More labels may help.\n")
+        out.write(f"The new version was not better, so {printable(report.model)} stays in use. More labels may help.\n")
 
 
-def write_undone(undone: UndoReport, as_json: bool, out: TextIO) -> None:
-    """Say which model is in use again."""
+def write_undone(report: UndoReport, as_json: bool, out: TextIO) -> None:
+    """Write which model is in use again."""
     if as_json:
-        out.write(json.dumps(asdict(undone)) + "\n")
+        out.write(json.dumps(asdict(report)) + "\n")
         return
-    out.write(f"In use again: {printable(undone.model)}. Your labels are kept.\n")
+    out.write(f"In use again: {printable(report.model)}. Your labels are kept.\n")
 
 
 def write_suggestions(suggestions: Sequence[Suggestion], as_json: bool, out: TextIO) -> None:
-    """Write a line, or an object, for each picture worth labelling."""
+    """Write a line, or an object, for each image that is worth labelling."""
     if as_json:
-        rows = [{**asdict(one), "path": os.fsdecode(one.path)} for one in suggestions]
+        rows = [{**asdict(suggestion), "path": os.fsdecode(suggestion.path)} for suggestion in suggestions]
         out.write(json.dumps(rows, indent=2) + "\n")
         return
     if not suggestions:
-        out.write("Every indexed picture is labelled.\n")
+        out.write("Every indexed image is labelled.\n")
         return
-    width = max(8, *(len(printable(one.emotion)) + 6 for one in suggestions))
+    width = max(8, *(len(printable(suggestion.emotion)) + 6 for suggestion in suggestions))
     out.write(f"{'THE MODEL':<{width}}  PATH\n")
-    for one in suggestions:
-        said = f"{printable(one.emotion)} {one.score:.2f}"
-        out.write(f"{said:<{width}}  {display_path(one.path)}\n")
+    for suggestion in suggestions:
+        prediction = f"{printable(suggestion.emotion)} {suggestion.score:.2f}"
+        out.write(f"{prediction:<{width}}  {display_path(suggestion.path)}\n")

@@ -1,4 +1,4 @@
-"""The models that can be used, for people and programs."""
+"""The installed models, as text or JSON."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def write_models(models: Sequence[ListedModel], as_json: bool, out: TextIO) -> N
         card = model.card
         mark = "*" if model.default else " "
         facts = f"{printable(card.architecture)}, {card.input.size} px, {len(card.labels)} emotions, {card.embedding_size}-d"
-        out.write(f"{mark} {printable(card.name)}  {facts}, {model.origin}, {pluralize(model.pictures, 'picture')} indexed\n")
-    out.write("* is used unless --model says otherwise.\n")
+        out.write(f"{mark} {printable(card.name)}  {facts}, {model.origin}, {pluralize(model.pictures, 'image')} indexed\n")
+    out.write("* is the default without --model.\n")
 
 
 def write_default(default: DefaultModel, as_json: bool, out: TextIO) -> None:
-    """Write the name of the model in use, or an object that also says who chose it."""
+    """Write the name of the default model, or an object that also contains where it is set."""
     if as_json:
         json.dump({"name": default.name, "set_by": default.set_by}, out)
         out.write("\n")
@@ -51,13 +51,13 @@ def write_default(default: DefaultModel, as_json: bool, out: TextIO) -> None:
 
 
 def write_removed(name: str, predictions: int | None, out: TextIO) -> None:
-    """Write what was removed with a model; `predictions` is None where they were kept."""
-    forgotten = "; its predictions were kept" if predictions is None else f" and {pluralize(predictions, 'prediction')} of it"
-    out.write(f"Removed {printable(name)}{forgotten}.\n")
+    """Write what was removed; `predictions` is their number, None if they were kept."""
+    deleted = "; its predictions were kept" if predictions is None else f" and {pluralize(predictions, 'prediction')} of it"
+    out.write(f"Removed {printable(name)}{deleted}.\n")
 
 
 def write_exported(model: ExportedModel, out: TextIO) -> None:
-    """Write where an export went and how true it is."""
+    """Write the path of an exported model and its differences from torch."""
     out.write(
         f"{printable(str(model.path))}: {printable(model.model)} as {model.format}, {model.bytes / 1e6:,.1f} MB; differs from "
         f"torch by {model.probabilities_difference:.1e} in probabilities and {model.embeddings_difference:.1e} in embeddings.\n"

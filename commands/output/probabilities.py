@@ -1,4 +1,4 @@
-"""One picture's emotions as bars, face by face."""
+"""The emotion probabilities of one image as bars, face by face."""
 
 from __future__ import annotations
 
@@ -12,24 +12,25 @@ from indexer.system.text import display_path, printable
 if TYPE_CHECKING:
     from indexer.domain.queries import Hit
 
-_WIDTH = 40
+_BAR_WIDTH = 40
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
 def write_bars(hits: Sequence[Hit], as_json: bool, out: TextIO) -> None:
-    """Write every emotion's probability, most probable first, for each hit: one a face of the same picture, the largest first.
+    """Write the emotion probabilities of each hit, most probable first.
 
-    JSON is the first hit's object; where there are more, with all of them as its `faces`.
+    The hits are those of one image: one for each face, the largest first. JSON is the object of the first hit; if there are
+    several, with all of them as its `faces`.
     """
     main = hits[0]
     if as_json:
-        shown = hit_as_dict(main)
-        json.dump(shown if len(hits) == 1 else {**shown, "faces": [hit_as_dict(hit) for hit in hits]}, out, indent=2)
+        facts = hit_as_dict(main)
+        json.dump(facts if len(hits) == 1 else {**facts, "faces": [hit_as_dict(hit) for hit in hits]}, out, indent=2)
         out.write("\n")
         return
     out.write(f"{display_path(main.path)}  ({main.image_id[:8]})\n")
     if main.label is not None:
-        out.write(f"  You said: {printable(main.label)}. The model says:\n")
+        out.write(f"  Your label: {printable(main.label)}. The model predicts:\n")
     for number, hit in enumerate(hits, start=1):
         if hit.box is not None:
             count = f" {number} of {len(hits)}" if len(hits) > 1 else ""
@@ -44,5 +45,5 @@ def _write_emotions(emotions: Mapping[str, float], out: TextIO) -> None:
 
 
 def _bar(share: float) -> str:
-    whole, eighths = divmod(round(share * _WIDTH * 8), 8)
+    whole, eighths = divmod(round(share * _BAR_WIDTH * 8), 8)
     return "█" * whole + _EIGHTHS[eighths]

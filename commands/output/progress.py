@@ -1,7 +1,4 @@
-"""Progress of long work on many pictures on a terminal; nothing where stderr is none, or where logs are JSON or quiet.
-
-Implements `indexer.ports.progress.Progress`.
-"""
+"""Progress bars on stderr. Nothing is shown if stderr is not a terminal, or if logs are JSON or quiet."""
 
 from __future__ import annotations
 
@@ -13,13 +10,16 @@ from commands import logs
 from indexer.system.events import log_event
 from indexer.system.text import pluralize
 
-_EVERY = 0.1
+_UPDATE_SECONDS = 0.1
 
 
 class TerminalProgress:
-    """A count while scanning, then a bar with rate, time left and failures."""
+    """Implements `indexer.ports.progress.Progress`.
 
-    def __init__(self, title: str = "Indexing", unit: str = "pictures") -> None:
+    Shows a count while scanning, then a bar with rate, remaining time and failures.
+    """
+
+    def __init__(self, title: str = "Indexing", unit: str = "images") -> None:
         self._title = title
         self._unit = unit
         self._terminal = sys.stderr.isatty() and logs.shows_progress()
@@ -29,9 +29,9 @@ class TerminalProgress:
 
     def scanning(self, found: int) -> None:
         now = time.monotonic()
-        if self._terminal and now - self._shown_at >= _EVERY:
+        if self._terminal and now - self._shown_at >= _UPDATE_SECONDS:
             self._shown_at = now
-            sys.stderr.write(f"\rLooking for pictures: {pluralize(found, 'file')} ")
+            sys.stderr.write(f"\rScanning: {pluralize(found, 'image file')} ")
             sys.stderr.flush()
 
     def start(self, total: int) -> None:
@@ -41,10 +41,10 @@ class TerminalProgress:
 
         sys.stderr.write("\r\x1b[K")
         if total:
-            scaled = self._unit == "B"  # bytes, as kB, MB, ...
-            unit = self._unit if scaled else f" {self._unit}"
+            is_scaled = self._unit == "B"  # bytes are shown as kB, MB, ...
+            unit = self._unit if is_scaled else f" {self._unit}"
             self._bar = tqdm(
-                total=total, unit=unit, unit_scale=scaled, desc=self._title, file=sys.stderr, dynamic_ncols=True, smoothing=0.1
+                total=total, unit=unit, unit_scale=is_scaled, desc=self._title, file=sys.stderr, dynamic_ncols=True, smoothing=0.1
             )
 
     def advance(self, done: int, failed: int) -> None:

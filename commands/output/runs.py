@@ -1,4 +1,4 @@
-"""The history of runs, for people and programs."""
+"""The history of runs, as text or JSON."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from indexer.system.text import display_path, printable
 if TYPE_CHECKING:
     from indexer.domain.runs import RunRecord
 
-_LEFT_OUT = ("scanned",)
+_HIDDEN_COUNTS = ("scanned",)
 
 
 def write_runs(runs: Sequence[RunRecord], as_json: bool, out: TextIO) -> None:
-    """Write a line, and where there is something to say a second one, for each run; or an array of objects."""
+    """Write a line for each run, with its reason below if there is one; or an array of objects."""
     if as_json:
         json.dump([as_object(run) for run in runs], out, indent=2)
         out.write("\n")
@@ -37,14 +37,14 @@ def write_runs(runs: Sequence[RunRecord], as_json: bool, out: TextIO) -> None:
 
 
 def what_it_did(run: RunRecord) -> str:
-    """A run's counts in words."""
-    counts = ", ".join(f"{n:,} {WORDS.get(name, name)}" for name, n in run.counts.items() if n and name not in _LEFT_OUT)
-    idle = {"running": "not over", "died": "what it committed is kept", "done": "nothing to do"}
-    return counts or idle.get(run.outcome, "nothing was done")
+    """Describe the counts of a run, such as "5 indexed, 1 failed"."""
+    counts = ", ".join(f"{n:,} {WORDS.get(name, name)}" for name, n in run.counts.items() if n and name not in _HIDDEN_COUNTS)
+    without_counts = {"running": "not finished", "died": "committed results are kept", "done": "nothing to do"}
+    return counts or without_counts.get(run.outcome, "nothing was done")
 
 
 def format_duration(seconds: float) -> str:
-    """ "0.4 s", "3 min 20 s", "2 h 05 min"."""
+    """Return a duration, such as "0.4 s", "3 min 20 s" or "2 h 05 min"."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, left = divmod(round(seconds), 60)
@@ -52,7 +52,7 @@ def format_duration(seconds: float) -> str:
 
 
 def as_object(run: RunRecord) -> dict[str, object]:
-    """A run for programs."""
+    """Return a run as JSON-compatible data."""
     return {
         "id": run.id,
         "started_at": run.started_at,

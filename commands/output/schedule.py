@@ -1,4 +1,4 @@
-"""The schedule, for people and programs."""
+"""The schedule, as text or JSON."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Planned(Protocol):
-    """A job with when it is due next, in seconds since the epoch; None where only a change makes it due."""
+    """A job with its next due time in seconds since the epoch; None if only a change makes it due."""
 
     @property
     def job(self) -> Job: ...
@@ -29,50 +29,50 @@ class Planned(Protocol):
 
 
 def write_added(job: Job, zone: str, out: TextIO) -> None:
-    """Write what was scheduled, and what has to happen for it to run."""
+    """Write what was scheduled, and how to run it."""
     local = f" ({zone})" if job.when.cron else ""
     out.write(f"{printable(job.name)}: {_paths(job)}, {_when(job)}{local}.\n")
-    out.write("It runs while this does: moodex schedule run   (or let the system start it: moodex schedule unit)\n")
+    out.write("Jobs run while this command runs: moodex schedule run   (to start it with the system: moodex schedule unit)\n")
 
 
-def write_jobs(planned: Sequence[Planned], zone: str, as_json: bool, out: TextIO) -> None:
-    """Write each job, or an array of objects."""
+def write_jobs(scheduled: Sequence[Planned], zone: str, as_json: bool, out: TextIO) -> None:
+    """Write two lines for each job, or an array of objects."""
     if as_json:
-        json.dump([_as_object(one) for one in planned], out, indent=2)
+        json.dump([_as_object(entry) for entry in scheduled], out, indent=2)
         out.write("\n")
         return
-    if not planned:
+    if not scheduled:
         out.write("No jobs yet; add one: moodex schedule add nightly FOLDER --cron '0 3 * * *'\n")
         return
     now = datetime.now().timestamp()
-    for one in planned:
-        job = one.job
+    for entry in scheduled:
+        job = entry.job
         out.write(f"{printable(job.name)}  {_when(job)}  {_paths(job)}\n")
-        due = "at a change" if one.next_at is None else "now" if one.next_at <= now else _shown(one.next_at)
+        due = "at a change" if entry.next_at is None else "now" if entry.next_at <= now else _minute(entry.next_at)
         out.write(f"    next {due}; last {_last(job)}\n")
     out.write(f"Times are in {zone}.\n")
 
 
 def write_units(units: Mapping[str, str], folder: Path | None, out: TextIO) -> None:
-    """Write systemd units one after the other with what to do with them, or each into a file of its own."""
+    """Write systemd units to `out` with instructions, or each to a file in `folder`."""
     if folder is None:
-        place = Path("~/.config/systemd/user")
+        user_units = Path("~/.config/systemd/user")
         for name, text in units.items():
-            out.write(f"# {place / name}\n{text}\n")
-        out.write("# To write them there and switch them on:\n")
-        out.write(f"#   moodex schedule unit --output {place}\n")
+            out.write(f"# {user_units / name}\n{text}\n")
+        out.write("# To write the units to these files and enable them:\n")
+        out.write(f"#   moodex schedule unit --output {user_units}\n")
     else:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for name, text in units.items():
                 write_file(folder / name, os.fsencode(text))
         except OSError as error:
-            raise UsageError(f"The units cannot be written to {folder} ({error.strerror}); choose another --output.") from error
+            raise UsageError(f"Cannot write the units to {folder}: {error.strerror}. Choose another --output.") from error
         out.write(f"Wrote {' and '.join(units)} to {printable(str(folder))}.\n")
     comment = "#   " if folder is None else ""
     out.write(f"{comment}systemctl --user daemon-reload && systemctl --user enable --now moodex.timer\n")
     if folder is None:
-        out.write("# It then runs while you are logged in; always, after: loginctl enable-linger\n")
+        out.write("# Jobs then run while you are logged in. To run them always: loginctl enable-linger\n")
 
 
 def _when(job: Job) -> str:
@@ -90,18 +90,18 @@ def _last(job: Job) -> str:
     if last.begun_at is None:
         return "never"
     if last.unfinished:
-        return f"{_shown(last.begun_at)} not over"
+        return f"{_minute(last.begun_at)} not finished"
     failures = f", {last.failures} times in a row" if last.failures > 1 else ""
-    why = f": {printable(last.reason)}" if last.reason else ""
-    return f"{_shown(last.begun_at)} {last.outcome}{failures}{why}"
+    reason = f": {printable(last.reason)}" if last.reason else ""
+    return f"{_minute(last.begun_at)} {last.outcome}{failures}{reason}"
 
 
-def _shown(time: float) -> str:
+def _minute(time: float) -> str:
     return datetime.fromtimestamp(time).isoformat(" ", "minutes")
 
 
-def _as_object(one: Planned) -> dict[str, object]:
-    job = one.job
+def _as_object(entry: Planned) -> dict[str, object]:
+    job = entry.job
     return {
         "name": job.name,
         "paths": [os.fsdecode(root) for root in job.roots],
@@ -110,6 +110,6 @@ def _as_object(one: Planned) -> dict[str, object]:
         "watch": job.when.watch,
         "options": asdict(job.options),
         "added_at": job.added_at,
-        "next_at": one.next_at,
+        "next_at": entry.next_at,
         "last": asdict(job.last),
     }

@@ -1,4 +1,4 @@
-"""The state of a database, for people and programs."""
+"""The status of a library, as text or JSON."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ if TYPE_CHECKING:
 
 
 def write_status(status: Status, as_json: bool, out: TextIO) -> None:
-    """Write counts, coverage per model, runs, failures and disk use."""
+    """Write file counts, the share of images that each model analyzed, runs, failures and disk use."""
     if as_json:
         json.dump(_as_dict(status), out, indent=2)
         out.write("\n")
         return
     files = {state.value: n for state, n in status.counts.files.items()}
-    states = ", ".join(f"{files.get(state, 0):,} {state}" for state in ("done", "failed", "pending", "gone"))
+    words = {"done": "done", "failed": "failed", "pending": "pending", "gone": "missing"}
+    states = ", ".join(f"{files.get(state, 0):,} {word}" for state, word in words.items())
     disk = sum(status.disk_bytes.values()) / 1e6
     out.write(f"Home      {printable(str(status.home))}  ({disk:,.1f} MB)\n")
     out.write(f"Files     {states}\n")
-    out.write(f"Pictures  {status.counts.images:,}\n")
-    for model, pictures in status.models:
-        share = pictures / status.counts.images if status.counts.images else 0
-        out.write(f"Model     {printable(model.card.name)}: {pluralize(pictures, 'picture')} ({share:.0%})\n")
+    out.write(f"Images    {status.counts.images:,}\n")
+    for model, images in status.models:
+        share = images / status.counts.images if status.counts.images else 0
+        out.write(f"Model     {printable(model.card.name)}: {pluralize(images, 'image')} ({share:.0%})\n")
     for run in status.runs:
         when = datetime.fromtimestamp(run.started_at).isoformat(" ", "minutes")
         roots = ", ".join(display_path(root) for root in run.roots)
@@ -47,9 +48,9 @@ def _as_dict(status: Status) -> dict[str, Any]:
                 "name": model.card.name,
                 "key": model.card.key,
                 "weights_digest": model.card.weights_digest,
-                "images": pictures,
+                "images": images,
             }
-            for model, pictures in status.models
+            for model, images in status.models
         ],
         "runs": [as_object(run) for run in status.runs],
         "failures": [

@@ -1,4 +1,4 @@
-"""What an indexing run did: one sentence for people, one object for programs."""
+"""The summary of an index run, as text or JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 WORDS = {
     "indexed": "indexed",
-    "reused": "known already",
+    "reused": "already known",
     "unchanged": "unchanged",
     "moved": "moved",
     "removed": "removed",
@@ -20,11 +20,11 @@ WORDS = {
     "failed": "failed",
     "expired": "forgotten",
 }
-"""What counts are called, in the order in which people want to know."""
+"""The words for the counts, in the order of output."""
 
 
 def write_summary(summary: Summary, as_json: bool, out: TextIO, now: bool = False) -> None:
-    """Write a run's summary; `now`, so that whoever reads along sees it."""
+    """Write the summary of a run; with `now`, flush it, so that a program that reads along gets it."""
     out.write(json.dumps(summary.as_dict()) + "\n" if as_json else _in_words(summary))
     if now:
         out.flush()
@@ -32,13 +32,13 @@ def write_summary(summary: Summary, as_json: bool, out: TextIO, now: bool = Fals
 
 def _in_words(summary: Summary) -> str:
     if not summary.scanned and not summary.removed and not summary.kept:
-        return "No picture files were found.\n"
+        return "No image files were found.\n"
     counts = summary.as_dict()
     parts = [f"{counts[field]:,} {words}" for field, words in WORDS.items() if counts[field]]
-    lines = [f"{pluralize(summary.scanned, 'picture file')}: {', '.join(parts) or 'nothing to do'}."]
-    rate = f"{summary.images_per_second:.1f} pictures a second"
-    how = f" on {summary.device} by {summary.engine}, {rate}" if summary.indexed else ""
-    lines.append(f"{summary.seconds:.1f} s with {summary.model}{how}.")
+    lines = [f"{pluralize(summary.scanned, 'image file')}: {', '.join(parts) or 'nothing to do'}."]
+    rate = f"{summary.images_per_second:.1f} images per second"
+    details = f" on {summary.device} by {summary.engine}, {rate}" if summary.indexed else ""
+    lines.append(f"{summary.seconds:.1f} s with {summary.model}{details}.")
     if summary.failed:
         lines.append("See why files failed: moodex status --failures 100")
     return "\n".join([*lines, ""])

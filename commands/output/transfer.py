@@ -1,4 +1,4 @@
-"""What was saved, restored and exported, for people and programs."""
+"""The results of backup, restore and export, as text or JSON."""
 
 from __future__ import annotations
 
@@ -14,42 +14,42 @@ if TYPE_CHECKING:
     from indexer.domain.health import BackupReport, RestoreReport
 
 
-def write_backed_up(done: BackupReport, as_json: bool, out: TextIO) -> None:
-    """Say what a backup holds and where it is."""
+def write_backed_up(report: BackupReport, as_json: bool, out: TextIO) -> None:
+    """Write the contents, size and path of a backup."""
     if as_json:
-        facts = {"path": str(done.path), "bytes": done.bytes, "rows": dict(done.rows), "model_files": done.models}
+        facts = {"path": str(report.path), "bytes": report.bytes, "rows": dict(report.rows), "model_files": report.models}
         out.write(json.dumps(facts) + "\n")
         return
-    size = f"{done.bytes / 1e6:,.1f} MB"
-    out.write(f"Saved and checked: {printable(str(done.path))}, {size}: {_held(done.rows, done.models)}.\n")
+    size = f"{report.bytes / 1e6:,.1f} MB"
+    out.write(f"Saved and checked: {printable(str(report.path))}, {size}: {_contents(report.rows, report.models)}.\n")
 
 
-def write_restored(done: RestoreReport, as_json: bool, out: TextIO) -> None:
-    """Say what was restored, and where what was there before is."""
+def write_restored(report: RestoreReport, as_json: bool, out: TextIO) -> None:
+    """Write what was restored, and where the replaced library is kept."""
     if as_json:
-        kept = [str(path) for path in done.kept]
         facts = {
-            "home": str(done.home),
-            "created": done.created,
-            "rows": dict(done.rows),
-            "model_files": done.models,
-            "kept": kept,
+            "home": str(report.home),
+            "created": report.created,
+            "rows": dict(report.rows),
+            "model_files": report.models,
+            "kept": [str(path) for path in report.kept],
         }
         out.write(json.dumps(facts) + "\n")
         return
-    for path in done.kept:
-        out.write(f"Kept      what was there: {printable(str(path))}\n")
-    out.write(f"Restored to {printable(str(done.home))} as of {printable(done.created)}: {_held(done.rows, done.models)}.\n")
+    for path in report.kept:
+        out.write(f"Kept      the replaced library: {printable(str(path))}\n")
+    contents = _contents(report.rows, report.models)
+    out.write(f"Restored to {printable(str(report.home))} as of {printable(report.created)}: {contents}.\n")
 
 
-def write_exported(done: ExportReport, as_json: bool, out: TextIO) -> None:
-    """Say how many rows went where."""
+def write_exported(report: ExportReport, as_json: bool, out: TextIO) -> None:
+    """Write the number of exported rows, the model and the path."""
     if as_json:
-        out.write(json.dumps(asdict(done)) + "\n")
+        out.write(json.dumps(asdict(report)) + "\n")
         return
-    out.write(f"Exported {pluralize(done.rows, 'row')} of {printable(done.model)}: {printable(done.path)}\n")
+    out.write(f"Exported {pluralize(report.rows, 'row')} of {printable(report.model)}: {printable(report.path)}\n")
 
 
-def _held(rows: Mapping[str, int], models: int) -> str:
+def _contents(rows: Mapping[str, int], models: int) -> str:
     parts = [pluralize(rows.get(f"{noun}s", 0), noun) for noun in ("file", "prediction", "label")]
     return ", ".join([*parts, *([pluralize(models, "file") + " of your own models"] if models else [])])

@@ -1,1 +1,1 @@
-"""What happens to one image: decode, detect faces, crop them, classify."""
+"""The analysis of one image: decode, detect faces, crop them, classify."""

@@ -1,4 +1,4 @@
-"""How pictures are looked at: a model, and perhaps something that finds faces for it."""
+"""The analyzer: a classifier, with or without a face detector."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class Analyzer:
     """Implements `indexer.ports.analyzer.Analyzer` in this process.
 
-    Without a `detector`, images are classified as a whole. With `decoders`, they are decoded in child processes, which end with
-    a `with` block.
+    Without a `detector`, images are classified as a whole. With `decoders`, images are decoded in child processes, which end with
+    the `with` block.
     """
 
     classifier: Classifier
@@ -39,27 +39,28 @@ class Analyzer:
 
     @property
     def detector_key(self) -> str | None:
-        """The key of what finds faces; None where nothing does."""
+        """The key of the face detector; None without one."""
         return None if self.detector is None else self.detector.key
 
     def decode(self, data: bytes) -> DecodedImage:
-        """A file's bytes as a picture to look at. Raises as `indexer.imaging.decode.decode` does. Safe in several threads."""
+        """Decode a file's bytes for this analyzer. Raises what `indexer.imaging.decode.decode` raises. Thread-safe."""
         decoder = decode if self.decoders is None else self.decoders.decode
         return decoder(data, self.classifier.card.input, DETECTION_MAX_SIDE if self.detector else 0)
 
     def predict(self, images: Sequence[DecodedImage]) -> list[AnalyzedImage | None]:
-        """What the model says of pictures that were decoded here; None for one that it gives no finite answer for."""
+        """Predict for images that this analyzer decoded; None for one whose result is not finite."""
         if not images:
             return []
-        shown = crop_views(images, self.detector, self.classifier.card.input)
-        scores = self.classifier.classify(np.stack([view.pixels for regions in shown for view in regions]))
-        answers = zip(scores.probabilities, scores.embeddings, strict=True)
-        found: list[AnalyzedImage | None] = []
-        for regions in shown:
-            said = [(view.face, *next(answers)) for view in regions]
-            finite = all(np.isfinite(probabilities).all() and np.isfinite(vector).all() for _, probabilities, vector in said)
+        views_by_image = crop_views(images, self.detector, self.classifier.card.input)
+        scores = self.classifier.classify(np.stack([view.pixels for views in views_by_image for view in views]))
+        outputs = zip(scores.probabilities, scores.embeddings, strict=True)
+        analyzed: list[AnalyzedImage | None] = []
+        for views in views_by_image:
+            regions = [(view.face, *next(outputs)) for view in views]
+            is_finite = all(np.isfinite(numbers).all() and np.isfinite(vector).all() for _, numbers, vector in regions)
             predictions = tuple(
-                Prediction(tuple(probabilities.tolist()), vector.astype(np.float16), face) for face, probabilities, vector in said
+                Prediction(tuple(probabilities.tolist()), vector.astype(np.float16), face)
+                for face, probabilities, vector in regions
             )
-            found.append(predictions if finite else None)
-        return found
+            analyzed.append(predictions if is_finite else None)
+        return analyzed

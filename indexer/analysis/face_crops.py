@@ -1,4 +1,4 @@
-"""What a model looks at in a picture: its faces, each cut out with something around it, or the whole where none was found."""
+"""The input of a classifier: each face of an image cropped with a margin, or the whole image if it has none."""
 
 from __future__ import annotations
 
@@ -16,41 +16,40 @@ if TYPE_CHECKING:
     from indexer.ports.models import FaceDetector
 
 DETECTION_MAX_SIDE = 768
-"""Longest side, in pixels, of the page that faces are looked for in and cut from."""
+"""Longest side, in pixels, of the image in which faces are detected and from which they are cropped."""
 
 _CROP_MARGIN_SHARE = 0.3
-"""How much of a face's longer side is left around it: models learn from heads with their hair, and often with shoulders."""
+"""Margin on each side of a face, as a share of its longer side. Models learn from heads with hair, often with shoulders."""
 
 _FULL_IMAGE_AREA_SHARE = 0.5
-"""A cut-out that takes at least this share of the picture is the picture."""
+"""A crop that covers at least this share of the image is replaced by the whole image."""
 
 _MAX_FACES_PER_IMAGE = 32
-"""Faces of one picture that are kept: the largest."""
+"""The largest faces of an image are kept."""
 
 
 class View(NamedTuple):
-    """What a model is shown of a picture: `pixels` as its input wants them, and the face in them, if they were chosen for one."""
+    """A part of an image for the classifier: `pixels` fit its input; `face` is None for the whole image."""
 
     face: Face | None
     pixels: Pixels
 
 
 def crop_views(images: Sequence[DecodedImage], detector: FaceDetector | None, spec: InputSpec) -> list[list[View]]:
-    """Each picture's faces, the largest first, or the picture as a whole: at least one view each.
+    """Crop each image's faces, the largest first, or fit the whole image: at least one view for each image.
 
-    Faces are looked for where there is a detector; the pictures must have been decoded as pages then.
+    Faces are detected if there is a detector. The images must then have been decoded for face detection.
     """
     if detector is None:
         return [[View(None, image.pixels)] for image in images]
     pages = [image.pixels for image in images]
     return [
-        [View(face, _cut_out(page, face, spec)) for face in faces[:_MAX_FACES_PER_IMAGE]]
-        or [View(None, _fit_to_input(page, spec))]
+        [View(face, _crop(page, face, spec)) for face in faces[:_MAX_FACES_PER_IMAGE]] or [View(None, _fit_to_input(page, spec))]
         for page, faces in zip(pages, detector.find(pages), strict=True)
     ]
 
 
-def _cut_out(page: Pixels, face: Face, spec: InputSpec) -> Pixels:
+def _crop(page: Pixels, face: Face, spec: InputSpec) -> Pixels:
     height, width = page.shape[:2]
     sides = (face.right - face.left) * width, (face.bottom - face.top) * height
     margin = _CROP_MARGIN_SHARE * max(sides)

@@ -1,1 +1,1 @@
-"""Nouns and rules: what an emotion, an image, a prediction and a run are. Standard library and numpy only."""
+"""The domain: emotions, images, predictions, runs and their rules. Imports only the standard library and numpy."""

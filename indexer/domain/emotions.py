@@ -1,4 +1,4 @@
-"""The canonical emotions, the words people use for them, and which emotion is a kind of which.
+"""The canonical emotions, their synonyms, and their sub-emotions.
 
 The ten canonical emotions join the vocabularies of FERG-DB (anger, disgust, fear, joy, neutral, sadness, surprise) and of the
 manga set (angry, crying, embarrassed, happy, pleased, sad, shock).
@@ -74,10 +74,10 @@ SYNONYMS: dict[str, str] = {
 
 
 def canonical(word: str, known: Iterable[str] = EMOTIONS) -> str:
-    """The canonical emotion that `word` names, in any vocabulary and any case.
+    """Return the canonical emotion that `word` names, in any vocabulary and case.
 
-    `known` are the emotions that can be meant (a model may know more than the ten of this module).
-    Raises UnknownEmotion, with a suggestion where one is near.
+    `known` are the possible emotions: a model may know more than the ten of this module.
+    Raises UnknownEmotion, with the most similar emotion or synonym if there is one.
     """
     emotions = tuple(known)
     wanted = folded(word)
@@ -88,14 +88,14 @@ def canonical(word: str, known: Iterable[str] = EMOTIONS) -> str:
     words = [*emotions, *(synonym for synonym, emotion in SYNONYMS.items() if emotion in emotions)]
     near = get_close_matches(wanted, words, n=1, cutoff=0.6)
     hint = f" Did you mean '{near[0]}'?" if near else ""
-    raise UnknownEmotion(f"'{word}' is not an emotion moodex knows.{hint} It knows: {', '.join(emotions)}.")
+    raise UnknownEmotion(f"Unknown emotion '{word}'.{hint} Known emotions: {', '.join(emotions)}.")
 
 
 def folded(word: str) -> str:
-    """A word as emotions are compared: lower case, and letters with accents as one character each."""
+    """Normalize a word for comparison: stripped, lower case, Unicode NFC."""
     return normalize("NFC", word.strip().lower())
 
 
 def with_children(emotion: str) -> frozenset[str]:
-    """The emotion itself and every emotion that is a kind of it."""
+    """Return an emotion together with its sub-emotions."""
     return frozenset({emotion, *(child for child, parent in PARENTS.items() if parent == emotion)})

@@ -1,23 +1,23 @@
-"""The whole exception tree. Every error a user can meet is one clear sentence and knows its exit code.
+"""The exception tree. Every error that a user sees is one clear sentence with an exit code.
 
-MoodexError                  1   anything the program knows how to name but has no better code for
-├── UsageError               2   the command line asks for something that cannot be meant
-│   ├── UnknownEmotion           a word that is no emotion in any vocabulary
-│   └── NotIndexed               a path or id that the database does not hold
+MoodexError                  1   any other error that moodex explains
+├── UsageError               2   the command line is invalid
+│   ├── UnknownEmotion           a word that is not an emotion in any vocabulary
+│   └── NotIndexed               a path or id that is not in the database
 ├── WriterBusy               4   another process is writing to this database
-├── StoreDamaged             5   the database cannot be read as one
-│   └── ForeignDatabase          it is another program's
-├── Unavailable              6   a device or a model that is not there
+├── StoreDamaged             5   SQLite cannot read the database
+│   └── ForeignDatabase          the database belongs to another program
+├── Unavailable              6   a device, model or package is missing
 │   ├── DeviceUnavailable
 │   ├── ModelUnavailable
 │   └── MissingExtra             a package that only some commands need is not installed
-├── Interrupted        130/143   Ctrl-C or SIGTERM, after the batch at hand was saved
-└── ImageError                   why one picture failed; never ends a run, becomes a failure row
-    ├── Unreadable               the file could not be read; worth another try on every run
-    ├── Unsupported              no decoder here knows the format; worth another try when one is installed
-    └── Damaged                  the bytes are no picture, or exceed the limits; same bytes, same failure
+├── Interrupted        130/143   Ctrl-C or SIGTERM, after the current batch was saved
+└── ImageError                   why one image failed; never ends a run, becomes a failure row
+    ├── Unreadable               the file could not be read; every run retries it
+    ├── Unsupported              no installed decoder knows the format; retried once a decoder is installed
+    └── Damaged                  the bytes are not an image, or exceed the limits; the same bytes always fail
 
-Exit code 3 (finished, but files failed or a root was away) is an outcome, not an exception: see `pipeline.Summary.exit_code`.
+Exit code 3 (finished, but files failed or a root is missing) is an outcome, not an exception: see `reports.Summary.exit_code`.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ import errno
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 DISK_ERRNOS = (*_FULL, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
-"""Errors of the system that say something of a disk or its permissions, and nothing of this program."""
+"""Errors of the operating system that concern a disk or its permissions, and are not bugs of moodex."""
 
-MAKE_ROOM = "What was committed is kept; make room, then run the same command again."
+MAKE_ROOM = "Committed results are kept. Free some space, then run the same command again."
 
 
 class MoodexError(Exception):
@@ -38,47 +38,47 @@ class MoodexError(Exception):
 
 
 class UsageError(MoodexError):
-    """The arguments cannot be meant as given."""
+    """The arguments are invalid."""
 
     exit_code = 2
 
 
 class UnknownEmotion(UsageError):
-    """A word that no vocabulary knows as an emotion."""
+    """A word that is not an emotion in any vocabulary."""
 
 
 class NotIndexed(UsageError):
-    """A path or id that the database does not hold."""
+    """A path or id that is not in the database."""
 
 
 class WriterBusy(MoodexError):
-    """Another process holds the writer's lock of this database."""
+    """Another process holds the writer lock of this database."""
 
     exit_code = 4
 
 
 class StoreDamaged(MoodexError):
-    """The database file is damaged, or is no moodex database."""
+    """The database file is damaged, or is not a moodex database."""
 
     exit_code = 5
 
 
 class ForeignDatabase(StoreDamaged):
-    """The database is another program's, and sound for all that is known."""
+    """The database belongs to another program; nothing indicates damage."""
 
 
 class Unavailable(MoodexError):
-    """Something the machine was asked to use is not there."""
+    """A requested device, model or package is missing."""
 
     exit_code = 6
 
 
 class DeviceUnavailable(Unavailable):
-    """The device asked for is not on this machine."""
+    """The requested device is not on this machine."""
 
 
 class ModelUnavailable(Unavailable):
-    """The model asked for is missing, damaged, or not what its card says."""
+    """The requested model is missing, damaged, or does not match its card."""
 
 
 class MissingExtra(Unavailable):
@@ -86,7 +86,7 @@ class MissingExtra(Unavailable):
 
 
 class Interrupted(MoodexError):
-    """The user or the system asked the program to stop; what was committed stays."""
+    """The user or the system stopped the program; committed results are kept."""
 
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
@@ -94,7 +94,7 @@ class Interrupted(MoodexError):
 
 
 class ImageError(MoodexError):
-    """Why one picture failed. `kind` is what is stored beside the reason and decides whether it is tried again."""
+    """Why one image failed. `kind` is stored with the reason and decides whether a run retries the file."""
 
     kind = "damaged"
 
@@ -106,19 +106,19 @@ class Unreadable(ImageError):
 
 
 class Unsupported(ImageError):
-    """A picture format that no installed decoder knows."""
+    """An image format that no installed decoder knows."""
 
     kind = "unsupported"
 
 
 class Damaged(ImageError):
-    """Bytes that are no whole picture, or a picture beyond the limits."""
+    """Bytes that are not a complete image, or an image that exceeds the limits."""
 
     kind = "damaged"
 
 
 def disk_error(what: object, error: OSError) -> MoodexError:
-    """What cannot be written or read, why, and what to do about it, in a sentence."""
+    """Describe a failed access to `what`: what failed, why, and what to do."""
     if error.errno in _FULL:
         return MoodexError(f"{what} cannot be written: the disk is full. {MAKE_ROOM}")
     return MoodexError(f"{what} cannot be used: {error.strerror or error}.")

@@ -1,4 +1,4 @@
-"""What an export is made of: which pictures are wanted, and their rows, some thousands at a time, column by column."""
+"""Exports: the request, the filter, and the rows in chunks of columns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ExportFilter:
-    """Which pictures to export: those of some emotions (canonical, children among them; None: any), below a folder."""
+    """Which images to export.
+
+    `emotions` are canonical and include sub-emotions; None means any. `under` is an absolute folder; None means all.
+    """
 
     emotions: frozenset[str] | None = None
     under: bytes | None = None
@@ -24,11 +27,14 @@ class ExportFilter:
 
 @dataclass(frozen=True, slots=True)
 class ExportChunk:
-    """N rows: one for each face in each live file, or for the picture as a whole.
+    """N rows: one for each face in each live file, or one for the whole image.
 
-    `digests` are hex; `labels` what a person said; `regions` count faces from 1, the whole is 0; `boxes` are left, top, right and
-    bottom edge in pixels; `probabilities` float32, (N, labels of the model); `embeddings` float16, (N, embedding size). What the
-    model has not seen, but a person labelled, has the label as its emotion, score 1, region 0, and NaN for numbers.
+    - `digests`: hex. `labels`: the user's, None without one.
+    - `regions`: faces count from 1; the whole image is 0.
+    - `boxes`: left, top, right and bottom edge in pixels.
+    - `probabilities`: float32, (N, labels of the model). `embeddings`: float16, (N, embedding size).
+
+    An image that has a label but no prediction has the label as its emotion, score 1, region 0 and NaN for all numbers.
     """
 
     paths: Sequence[bytes]
@@ -47,20 +53,20 @@ class ExportChunk:
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """All rows of one model, as the database is at one moment."""
+    """All rows of one model, from one snapshot of the database."""
 
     card: ModelCard
     portions: Iterator[ExportChunk]
 
     @property
     def probability_columns(self) -> tuple[str, ...]:
-        """What the columns of probabilities are called, in the order of the model's labels."""
+        """The names of the probability columns, in the order of the model's labels."""
         return tuple(f"p_{label}" for label in self.card.labels)
 
 
 @dataclass(frozen=True, slots=True)
 class ExportReport:
-    """What was exported: how many rows to which file, of which model."""
+    """The result of an export: the file, its rows and the model."""
 
     path: str
     rows: int
@@ -69,7 +75,7 @@ class ExportReport:
 
 @dataclass(frozen=True, slots=True)
 class ExportRequest:
-    """An export as a user asks for it. `force` replaces a `target` that exists."""
+    """An export as the user requested it. `force` replaces an existing `target`."""
 
     target: Path
     force: bool = False

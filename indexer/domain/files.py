@@ -1,4 +1,4 @@
-"""Files as the store knows them."""
+"""Files as the store records them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import NamedTuple
 FILE_SYSTEM = "file"
 """The name of the source that is the file system of this machine."""
 
-_HALF = 1 << 63
+_INT64_LIMIT = 1 << 63
 
 
 class FileState(StrEnum):
-    """What the database knows of a file."""
+    """The state of a file in the database. GONE means that the file is missing on disk."""
 
     DONE = "done"
     FAILED = "failed"
@@ -25,7 +25,7 @@ class FileState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FileStamp:
-    """What a file looked like from outside: enough to decide whether to look inside again.
+    """Size and modification time of a file: a file with another stamp is read again.
 
     `size` is in bytes. `version` is 64 bits that change with the content, and that only the source of the file can read: of a
     local file the time of its last change, in nanoseconds since the epoch.
@@ -36,14 +36,19 @@ class FileStamp:
 
 
 def changed_ns(status: os.stat_result) -> int:
-    """When a file was changed, in nanoseconds since the epoch, as 64 bits hold it: beyond the year 2262 they wrap around."""
+    """Return a file's modification time in nanoseconds since the epoch, as a signed 64-bit integer.
+
+    Times after the year 2262 wrap around.
+    """
     nanoseconds = status.st_mtime_ns
-    return nanoseconds if -_HALF <= nanoseconds < _HALF else (nanoseconds + _HALF) % (2 * _HALF) - _HALF
+    if -_INT64_LIMIT <= nanoseconds < _INT64_LIMIT:
+        return nanoseconds
+    return (nanoseconds + _INT64_LIMIT) % (2 * _INT64_LIMIT) - _INT64_LIMIT
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a file has no prediction: `kind` is an ImageError's, `reason` a sentence."""
+    """Why a file has no prediction. `kind` is that of an ImageError, `reason` a sentence."""
 
     kind: str
     reason: str

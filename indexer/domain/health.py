@@ -1,4 +1,4 @@
-"""What can be wrong with a data folder: the kinds of findings in words, and what a check-up comes to."""
+"""Results of the health check: kinds of findings, and the reports of check, repair, backup and restore."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Severity(StrEnum):
-    """A note is worth knowing, and nothing need be done; a problem makes answers wrong or incomplete, or will."""
+    """A note needs no action. A problem makes results wrong or incomplete, now or later."""
 
     NOTE = "note"
     PROBLEM = "problem"
@@ -21,9 +21,10 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FindingKind:
-    """One thing that can be found: so many of a `noun` that are `like`; `advice` where the user is to do something.
+    """A kind of finding, printed as a count of `noun` followed by `like`.
 
-    `mended` says whether a repair changes it, `derived` that the database itself is not touched for it.
+    `advice` says what the user should do, if anything. `mended` is True if a repair fixes it, `derived` if that repair does not
+    touch the database itself.
     """
 
     severity: Severity
@@ -37,73 +38,67 @@ class FindingKind:
 _AGAIN = "index their folders again"
 
 FINDING_KINDS: Mapping[str, FindingKind] = {
-    # The file, as SQLite sees it.
-    "unreadable": FindingKind(Severity.PROBLEM, "database", "that SQLite cannot read as one"),
-    "pages": FindingKind(Severity.PROBLEM, "place", "where the database file is damaged"),
-    "indexes": FindingKind(Severity.PROBLEM, "row", "missing from an index of the database, or wrong in it"),
-    "references": FindingKind(Severity.PROBLEM, "row", "naming another row that is not there"),
-    # What the rows say.
-    "files_contradictory": FindingKind(Severity.PROBLEM, "file", "in a state that cannot be, as done without a picture", _AGAIN),
-    "pictures_broken": FindingKind(Severity.PROBLEM, "picture", "with a digest that cannot be one, or without a size", _AGAIN),
+    # The database file.
+    "unreadable": FindingKind(Severity.PROBLEM, "database", "that SQLite cannot read"),
+    "pages": FindingKind(Severity.PROBLEM, "damaged place", "in the database file"),
+    "indexes": FindingKind(Severity.PROBLEM, "row", "missing from a database index, or wrong in it"),
+    "references": FindingKind(Severity.PROBLEM, "row", "that refers to a missing row"),
+    # The rows.
+    "files_contradictory": FindingKind(Severity.PROBLEM, "file", "in an impossible state, such as done without an image", _AGAIN),
+    "pictures_broken": FindingKind(Severity.PROBLEM, "image", "with an invalid digest or without a size", _AGAIN),
     "predictions_alone": FindingKind(Severity.PROBLEM, "prediction", "without an embedding", _AGAIN),
     "predictions_broken": FindingKind(
-        Severity.PROBLEM, "prediction", "with impossible probabilities or an impossible place", _AGAIN
+        Severity.PROBLEM, "prediction", "with impossible probabilities or an impossible box", _AGAIN
     ),
-    "regions": FindingKind(Severity.PROBLEM, "picture", "of which some faces are missing, or are there beside the whole", _AGAIN),
-    "emotions": FindingKind(Severity.PROBLEM, "prediction", "with another emotion or score than probabilities or your label say"),
+    "regions": FindingKind(Severity.PROBLEM, "image", "with missing faces, or with both faces and a whole image", _AGAIN),
+    "emotions": FindingKind(
+        Severity.PROBLEM, "prediction", "with an emotion or score that contradicts its probabilities or your label"
+    ),
     "embeddings_broken": FindingKind(
-        Severity.PROBLEM, "embedding", "of the wrong size, not of length 1, or not of numbers", _AGAIN
+        Severity.PROBLEM, "embedding", "of the wrong size, not of length 1, or with values that are not numbers", _AGAIN
     ),
-    "labels_broken": FindingKind(
-        Severity.PROBLEM, "label", "without an emotion", mended=False, advice="label that picture again"
-    ),
+    "labels_broken": FindingKind(Severity.PROBLEM, "label", "without an emotion", mended=False, advice="label that image again"),
     "models_broken": FindingKind(Severity.PROBLEM, "model", "with a description that cannot be read", _AGAIN),
-    "generations": FindingKind(Severity.PROBLEM, "model", "with predictions that its vector index would never learn of"),
+    "generations": FindingKind(Severity.PROBLEM, "model", "with predictions that its vector index would never include"),
     "embeddings_unused": FindingKind(Severity.NOTE, "embedding", "that no prediction needs; they only take space"),
     "pictures_unfiled": FindingKind(
-        Severity.NOTE, "picture", "in no known file any more; kept, for the same bytes are never computed twice", mended=False
+        Severity.NOTE, "image", "without a file; kept, so that the same bytes are never analyzed twice", mended=False
     ),
     "pictures_unread": FindingKind(
-        Severity.NOTE, "picture", "known by a digest or a number alone since a repair; labels are kept", mended=False
+        Severity.NOTE, "image", "with only a digest or a number since a repair; labels are kept", mended=False
     ),
-    "runs_died": FindingKind(Severity.NOTE, "run", "killed without saying how far it came; the next goes on from there"),
-    # What was made of them.
-    "vectors_damaged": FindingKind(
-        Severity.PROBLEM, "model", "with a vector index whose bytes are not as they were written", derived=True
-    ),
+    "runs_died": FindingKind(Severity.NOTE, "run", "killed before it recorded its outcome; the next run resumes"),
+    # Derived data.
+    "vectors_damaged": FindingKind(Severity.PROBLEM, "model", "with a damaged vector index", derived=True),
     "vectors_wrong": FindingKind(
-        Severity.PROBLEM, "row", "missing from a vector index, or not there as in the database", derived=True
+        Severity.PROBLEM, "row", "missing from a vector index, or different in the database", derived=True
     ),
     "vectors_behind": FindingKind(
-        Severity.NOTE, "model", "with a vector index behind the database, which answers for the rest", derived=True
+        Severity.NOTE, "model", "with an outdated vector index; searches read the rest from the database", derived=True
     ),
     # Files.
-    "temporaries": FindingKind(Severity.NOTE, "file", "left over by a program that was killed", derived=True),
-    "files_missing": FindingKind(
-        Severity.NOTE, "file", "not in place any more", "index the folder, and it is noticed", mended=False
-    ),
-    "files_changed": FindingKind(
-        Severity.NOTE, "file", "changed since indexing", "index the folder, and it is looked at", mended=False
-    ),
-    "files_unreadable": FindingKind(Severity.NOTE, "file", "that cannot be read now", "see to its permissions", mended=False),
+    "temporaries": FindingKind(Severity.NOTE, "temporary file", "left behind by a killed process", derived=True),
+    "files_missing": FindingKind(Severity.NOTE, "file", "missing on disk", "index the folder again", mended=False),
+    "files_changed": FindingKind(Severity.NOTE, "file", "changed since indexing", "index the folder again", mended=False),
+    "files_unreadable": FindingKind(Severity.NOTE, "file", "that cannot be read", "check its permissions", mended=False),
     "files_rotten": FindingKind(
         Severity.PROBLEM,
         "file",
-        "with other bytes than were indexed, though size and time are the same: the disk may be failing",
-        "compare with a copy of yours; the next index reads it anew",
+        "with other bytes than when indexed, at the same size and time: the disk may be failing",
+        "compare with your own backup; the next index run reads the file again",
     ),
     # Models.
     "weights_gone": FindingKind(
         Severity.NOTE,
         "model",
-        "with predictions, but without a file; searches by name still find them",
-        "moodex models add FILE brings it back",
+        "with predictions but without a weights file; searches with --model still work",
+        "install it again: moodex models add FILE",
         mended=False,
     ),
     "weights_changed": FindingKind(
         Severity.PROBLEM,
         "model",
-        "with other weights than on the card",
+        "whose weights do not match its card",
         "moodex models add FILE --force, or moodex models remove NAME",
         mended=False,
     ),
@@ -112,7 +107,7 @@ FINDING_KINDS: Mapping[str, FindingKind] = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something found: `kind` is one of `FINDING_KINDS`, `count` how many there are, `example` one of them."""
+    """A finding of the check: `kind` is a key of `FINDING_KINDS`, `example` is one of `count`."""
 
     kind: str
     count: int = 1
@@ -120,13 +115,13 @@ class Finding:
 
     @property
     def about(self) -> FindingKind:
-        """What is known of such findings."""
+        """The description of this kind."""
         return FINDING_KINDS[self.kind]
 
 
 @dataclass(frozen=True, slots=True)
 class IndexedFile:
-    """A file as the database knows it: done, with a stamp, and the digest of the bytes that were read."""
+    """A file in the state DONE, with its stamp and digest when it was read."""
 
     id: int
     path: bytes
@@ -136,25 +131,28 @@ class IndexedFile:
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """What a check-up came to. `rows` counts what was looked at, by name."""
+    """The result of a check. `rows` are the checked rows by table."""
 
     findings: tuple[Finding, ...] = ()
     rows: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def problems(self) -> tuple[Finding, ...]:
-        """The findings that are no mere notes."""
-        return tuple(one for one in self.findings if one.about.severity is Severity.PROBLEM)
+        """The findings that are problems, not notes."""
+        return tuple(finding for finding in self.findings if finding.about.severity is Severity.PROBLEM)
 
     def of(self, *kinds: str) -> bool:
-        """Whether any finding is of one of these kinds."""
-        return any(one.kind in kinds for one in self.findings)
+        """Return whether any finding is of one of these kinds."""
+        return any(finding.kind in kinds for finding in self.findings)
 
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """What a repair did: the copy of the database from before it (None where the database was not touched), whether that had to
-    be written anew, with how many rows of each table that could be read, and what is still found after it.
+    """The result of a repair.
+
+    - `saved`: the copy of the database from before the repair; None if the database was not touched.
+    - `recovered`: the salvaged rows of each table; None if the database did not have to be rebuilt.
+    - `after`: the check after the repair.
     """
 
     saved: Path | None
@@ -164,7 +162,7 @@ class Repair:
 
 @dataclass(frozen=True, slots=True)
 class DoctorReport:
-    """What `moodex doctor` did: what was found and, where one was wanted, the repair."""
+    """The result of `moodex doctor`: the check and, if requested, the repair."""
 
     home: Path
     found: CheckReport
@@ -172,13 +170,13 @@ class DoctorReport:
 
     @property
     def exit_code(self) -> int:
-        """0 where no problem is left, else 5."""
+        """0 if no problem is left, else 5."""
         return 5 if (self.found if self.repair is None else self.repair.after).problems else 0
 
 
 @dataclass(frozen=True, slots=True)
 class BackupReport:
-    """A backup: the file, how many bytes it has, the rows of each table and the files of models in it."""
+    """A backup: its file and size, the rows of each table, the number of model files."""
 
     path: Path
     bytes: int
@@ -188,7 +186,10 @@ class BackupReport:
 
 @dataclass(frozen=True, slots=True)
 class RestoreReport:
-    """What was restored to a data folder: a backup made at a time, its rows and models' files, and what is `kept` from before."""
+    """A restored backup: when it was `created`, its rows, the number of model files.
+
+    `kept` are the paths of the replaced database and models.
+    """
 
     home: Path
     created: str

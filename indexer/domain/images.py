@@ -10,16 +10,18 @@ if TYPE_CHECKING:
 
 
 WHOLE_IMAGE, MAIN_FACE = 0, 1
-"""Region numbers: faces count from 1, the largest first; a picture in which none was found is one region as a whole."""
+"""Region numbers: faces count from 1, the largest first; an image without faces is one region, 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
-    """How a picture becomes a model's input: decoded to RGB on white, fitted into a square, left as uint8.
+    """The input of a model: RGB on white, fitted into a square, uint8.
 
-    `size` is the square's side in pixels. The picture keeps its shape and is centred on `background` (0-255, all channels);
-    resizing is Pillow's bicubic, of large pictures after averaging over blocks of pixels. The model normalises as
-    (x - mean) / std, x in 0-255.
+    - `size`: side of the square in pixels. The image keeps its aspect ratio and is centred.
+    - `background`: value of the padding, 0-255, for all channels.
+    - `mean`, `std`: the model normalizes as (x - mean) / std, with x in 0-255.
+
+    Resizing is Pillow's bicubic; large JPEG files are first averaged over blocks of pixels.
     """
 
     size: int
@@ -34,7 +36,10 @@ class InputSpec:
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """A drawn face or head: its edges as shares of the picture's width and height, and how probable it is that it is one."""
+    """A drawn face or head.
+
+    The edges are shares of the image's width and height, 0-1. `probability`, 0-1, is the detector's.
+    """
 
     left: float
     top: float
@@ -44,26 +49,28 @@ class Face:
 
     def __post_init__(self) -> None:
         if not (0 <= self.left < self.right <= 1 and 0 <= self.top < self.bottom <= 1):
-            raise ValueError(f"not a place in a picture: {self}")
+            raise ValueError(f"not a box inside an image: {self}")
 
     @property
     def area(self) -> float:
-        """The share of the picture that it takes."""
+        """The share of the image's area, 0-1."""
         return (self.right - self.left) * (self.bottom - self.top)
 
 
 def to_pixel_box(face: Face, width: int, height: int) -> tuple[int, int, int, int]:
-    """A face's left, top, right and bottom edge in a picture of that size."""
+    """Return a face's left, top, right and bottom edge in pixels of an image of that size."""
     return round(face.left * width), round(face.top * height), round(face.right * width), round(face.bottom * height)
 
 
 @dataclass(frozen=True, slots=True)
 class DecodedImage:
-    """One picture, ready for a model, or to look for faces in.
+    """One decoded image, ready for a classifier or a face detector.
 
-    `digest` is the BLAKE3 digest (32 bytes) of the file's bytes; `pixels` is uint8, RGB: (size, size, 3), the model's square, or
-    the page that faces are cut from, (H, W, 3), in the picture's own shape. `width` and `height` are the picture's own, in
-    pixels, after EXIF rotation; `format` is the decoder's name, as "PNG".
+    - `digest`: BLAKE3 digest of the file's bytes, 32 bytes.
+    - `pixels`: uint8, RGB. For a classifier (size, size, 3), its input square. For face detection (H, W, 3), in the image's
+      aspect ratio.
+    - `width`, `height`: size of the original image in pixels, after EXIF rotation.
+    - `format`: name of the decoder, such as "PNG".
     """
 
     digest: bytes

@@ -5,14 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 WAITING, AWAY = "waiting", "away"
-"""How a job may end that no run ends by: another was writing; a folder was not there, or looks unmounted."""
+"""Outcomes of a job that a run does not have: another process was writing; a folder is missing or looks unmounted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """When a job is due: by a cron expression in local time, every so many seconds, and at once where something changes.
+    """When a job is due.
 
-    At most one of `cron` and `every` is given; neither only where it watches.
+    - `cron`: cron expression in local time.
+    - `every`: interval in seconds.
+    - `watch`: run as soon as a folder changes.
+
+    At most one of `cron` and `every` is set, and at least one of all three.
     """
 
     cron: str | None = None
@@ -22,7 +26,7 @@ class Trigger:
 
 @dataclass(frozen=True, slots=True)
 class JobOptions:
-    """What a job was told beside its paths; None and 0 mean what the settings say."""
+    """The options of a job. None and 0 mean the value from the settings."""
 
     model: str | None = None
     faces: str | None = None
@@ -35,11 +39,13 @@ class JobOptions:
 
 @dataclass(frozen=True, slots=True)
 class JobStatus:
-    """How a job went so far. Times are seconds since the epoch.
+    """The history of a job. Times are seconds since the epoch.
 
-    `begun_at` and `ended_at` are of its last run, whose `outcome` is done, failed, interrupted, died, away or waiting, and why;
-    `succeeded_at` of the last that was done. `retry_at` is when it is due whatever its schedule says; `failures` counts those
-    since the last success.
+    - `begun_at`, `ended_at`, `outcome`, `reason`: of the last run.
+    - `outcome`: done, failed, interrupted, died, away or waiting.
+    - `succeeded_at`: end of the last run that was done.
+    - `retry_at`: when the job is due, whatever its schedule says.
+    - `failures`: number of failed runs since the last success.
     """
 
     begun_at: float | None = None
@@ -52,13 +58,13 @@ class JobStatus:
 
     @property
     def unfinished(self) -> bool:
-        """Whether it has begun and not ended: it is running, or its process died."""
+        """Whether the last run has not ended: it is still running, or its process died."""
         return self.begun_at is not None and (self.ended_at is None or self.ended_at < self.begun_at)
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Folders to index again and again. `roots` are absolute."""
+    """Folders that are indexed repeatedly. `roots` are absolute paths."""
 
     name: str
     roots: tuple[bytes, ...]
@@ -70,7 +76,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class ScheduledJob:
-    """A job with the time at which it is due next, in seconds since the epoch; None where only a change makes it due."""
+    """A job with its next due time in seconds since the epoch; None if only a change makes it due."""
 
     job: Job
     next_at: float | None

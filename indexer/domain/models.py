@@ -12,22 +12,24 @@ if TYPE_CHECKING:
     from indexer.domain.images import InputSpec
 
 FEEL, LOOK = "feel", "look"
-"""The spaces an embedding may have: what a picture feels, and who is drawn and how."""
-
+"""The spaces of an embedding, as stored: expression, and appearance (the character and the style)."""
 
 FULL_PRECISION = "fp32"
 
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """What must be known of a model to use it and to trust it.
+    """The description of a model: what moodex needs to run it and to verify it.
 
-    `weights_digest` is the BLAKE3 hex digest of the weights' bytes; `labels` are canonical emotions in the order of the model's
-    outputs. Calibration is part of the weights (the last layer is divided by the temperature), so that the digest covers it.
-    `spaces` are the parts of an embedding with their sizes, in order; none means one part that serves for everything.
-    `backbone_digest` is the BLAKE3 hex digest of all weights but the last layer's: models that share it share embeddings.
-    `precision` is what its network is computed in: "fp32", "bf16" or "fp16", whose answers differ.
-    `about` holds what people read: training data, credits, measured accuracy.
+    - `weights_digest`: BLAKE3 hex digest of the weights file. Calibration is part of the weights (the last layer is divided by
+      the temperature), so the digest covers it.
+    - `labels`: canonical emotions in the order of the model's outputs.
+    - `spaces`: parts of an embedding with their sizes, in order. Without any, the whole embedding serves every purpose.
+    - `backbone_digest`: BLAKE3 hex digest of all weights except the last layer. Models with the same one share embeddings.
+    - `precision`: "fp32", "bf16" or "fp16". Results differ between precisions.
+    - `about`: training data, credits and measured accuracy, for people.
+
+    Raises ValueError for a card that cannot be used.
     """
 
     name: str
@@ -45,17 +47,17 @@ class ModelCard:
         if not self.name or not self.labels or len(set(self.labels)) != len(self.labels) or self.embedding_size < 1:
             raise ValueError(f"not a usable model card: {self.name!r}")
         if self.spaces and sum(size for _, size in self.spaces) != self.embedding_size:
-            raise ValueError(f"the spaces of {self.name!r} are not its embedding")
+            raise ValueError(f"the spaces of {self.name!r} do not add up to its embedding size")
 
     @property
     def key(self) -> str:
-        """Hex digest of everything that decides a model's outputs: predictions of different keys never mix."""
+        """Hex digest of everything that affects the outputs. Predictions of different keys are never mixed."""
         facts = [self.architecture, self.weights_digest, list(self.labels), asdict(self.input), self.embedding_size]
         return _digest([*facts, *([self.spaces] if self.spaces else []), *self._less_precise])
 
     @property
     def embedder_key(self) -> str:
-        """Hex digest of everything that decides a model's embeddings: models with the same one read each other's."""
+        """Hex digest of everything that affects the embeddings. Models with the same one share stored embeddings."""
         if not self.backbone_digest:
             return self.key
         return _digest([self.backbone_digest, asdict(self.input), self.embedding_size, self.spaces, *self._less_precise])
@@ -65,7 +67,7 @@ class ModelCard:
         return [] if self.precision == FULL_PRECISION else [self.precision]
 
     def space_slice(self, space: str) -> slice:
-        """Where a space lies in an embedding; all of it for a model that has no such parts."""
+        """Return the slice of an embedding that a space takes; the whole embedding for a model without spaces."""
         start = 0
         for name, size in self.spaces:
             if name == space:
@@ -75,14 +77,14 @@ class ModelCard:
 
 
 def with_precision(card: ModelCard, precision: str) -> ModelCard:
-    """The same model computed in another precision: to everybody else another model, under a name of its own."""
-    return (
-        card if precision == FULL_PRECISION else replace(card, name=name_for_precision(card.name, precision), precision=precision)
-    )
+    """Return the card of a model in another precision, which counts as another model with another name."""
+    if precision == FULL_PRECISION:
+        return card
+    return replace(card, name=name_for_precision(card.name, precision), precision=precision)
 
 
 def name_for_precision(name: str, precision: str) -> str:
-    """What a model is called in a precision."""
+    """Return the name of a model in a precision."""
     return name if precision == FULL_PRECISION else f"{name}@{precision}"
 
 

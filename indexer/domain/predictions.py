@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What a classifier says of a batch of N pictures.
+    """The output of a classifier for a batch of N images.
 
-    `probabilities` is float32, (N, labels), rows sum to 1; `embeddings` is float32, (N, embedding size), each space's part of a
-    row of length 1.
+    - `probabilities`: float32, (N, labels); each row sums to 1.
+    - `embeddings`: float32, (N, embedding size); in each row, the part of each space has length 1.
     """
 
     probabilities: Floats
@@ -25,10 +25,11 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What one model says of one region of a picture.
+    """The output of one model for one region of an image.
 
-    `probabilities` are calibrated, in the order of the model's labels; `embedding` is float16, (embedding size,), each space's
-    part of it of length 1. `face` is where the region lies; None for the picture as a whole.
+    - `probabilities`: calibrated, 0-1, in the order of the model's labels.
+    - `embedding`: float16, (embedding size,); the part of each space has length 1.
+    - `face`: the region; None for the whole image.
     """
 
     probabilities: tuple[float, ...]
@@ -68,7 +69,7 @@ def effective_emotions(
 
 @dataclass(frozen=True, slots=True)
 class LabeledImage:
-    """A picture that a person has said the emotion of. `path` is one of its live files; None where there is none any more."""
+    """An image with a user label. `path` is one of its live files; None if it has none."""
 
     image_id: str
     emotion: str
@@ -77,8 +78,9 @@ class LabeledImage:
 
 @dataclass(frozen=True, slots=True)
 class LabelAssignment:
-    """What a person says of the pictures at a path or, with a `digest`, of that picture, wherever it lies; None takes back what
-    was said. `row` is where it stands in a table.
+    """A label for the images at a path or, with a `digest`, for that image at any path.
+
+    `emotion` is None to remove labels. `row` names the row of the label table, for error messages; "" if there is none.
     """
 
     path: bytes

@@ -1,4 +1,4 @@
-"""What a search is asked."""
+"""Search requests, queries and hits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SearchRequest:
-    """A search as it was typed: `image` is a picture file, `like` an indexed id or path."""
+    """A search as the user typed it. `image` is an image file, `like` an indexed id or path."""
 
     image: bytes | None = None
     like: bytes | None = None
@@ -29,9 +29,12 @@ class SearchRequest:
 class SearchQuery:
     """A search as the engine runs it.
 
-    `emotions` are all emotions that match, sub-emotions included (None: any); images with a face of an `excluded` emotion never
-    match. `min_score` is the least probability (0-1) of the emotion that matches. `like`, an embedding, float32,
-    (embedding size,), orders hits by similar appearance. `under` is an absolute folder. `dedupe` shows near-duplicates once.
+    - `emotions`: all emotions that match, with sub-emotions; None for any.
+    - `excluded`: emotions; an image with a face of one of them never matches.
+    - `min_score`: minimum probability, 0-1, of the matching emotion.
+    - `like`: embedding, float32, (embedding size,); orders hits by similar appearance.
+    - `under`: absolute folder.
+    - `dedupe`: show near-duplicates once.
     """
 
     emotions: frozenset[str] | None = None
@@ -46,12 +49,14 @@ class SearchQuery:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One file that answers a query.
+    """One file that matches a query.
 
-    `image_id` is the hex BLAKE3 digest of its bytes; `emotion` its most probable one and `score` that probability, or what a
-    person said (`label`) and 1; `emotions` all probabilities of the model; `similarity` the cosine to the picture asked for, None
-    where none was. `box` is the face that answers: left, top, right and bottom edge in pixels of the picture; None where none was
-    found, and the picture answers as a whole.
+    - `image_id`: hex BLAKE3 digest of its bytes.
+    - `emotion`, `score`: the most probable emotion and its probability, 0-1; with a user label, that label and 1.
+    - `emotions`: the model's probability of each emotion.
+    - `similarity`: cosine to the query image; None without one.
+    - `label`: the user's label, if any.
+    - `box`: left, top, right and bottom edge, in pixels, of the matching face; None for an image without faces.
     """
 
     path: bytes

@@ -1,4 +1,4 @@
-"""What comes out of commands: a run's summary, a status, lists of models and of doubts."""
+"""Results of commands: summary, status, models, labels, conflicts, teaching."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary(RunCounts):
-    """What a run did, how fast, and with what. `away` are the roots that are missing, or look as if their disk is not mounted."""
+    """What a run did, how fast, and with which model and device.
+
+    `away` are the roots that are missing or look unmounted.
+    """
 
     seconds: float
     images_per_second: float
@@ -29,7 +32,7 @@ class Summary(RunCounts):
 
     @property
     def exit_code(self) -> int:
-        """0, or 3 where some files failed or a root is away."""
+        """0, or 3 if some files failed or a root is missing."""
         return 3 if self.failed or self.away else 0
 
     def as_dict(self) -> dict[str, Any]:
@@ -39,8 +42,11 @@ class Summary(RunCounts):
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What there is: models with how many pictures they have seen, `disk_bytes` by part of the data folder, the latest
-    runs, the first failures.
+    """The state of a library.
+
+    - `models`: stored models with the number of images that each analyzed.
+    - `runs`: the latest runs. `failures`: the first failed files.
+    - `disk_bytes`: size of each part of the data folder.
     """
 
     home: Path
@@ -53,7 +59,7 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class ListedModel:
-    """A model that can be used. `origin` is "shipped" or "yours"; `pictures` counts those indexed with it."""
+    """An installed model. `origin` is "shipped" or "yours"; `pictures` is the number of images indexed with it."""
 
     card: ModelCard
     origin: str
@@ -63,7 +69,10 @@ class ListedModel:
 
 @dataclass(frozen=True, slots=True)
 class DefaultModel:
-    """The model that is used where no `--model` is given. `set_by` is "settings" (environment or file), "home" or "moodex"."""
+    """The model that commands use without `--model`.
+
+    `set_by` is "settings" (environment or configuration file), "home" (the data folder) or "moodex" (the shipped default).
+    """
 
     name: str
     set_by: str
@@ -71,8 +80,9 @@ class DefaultModel:
 
 @dataclass(frozen=True, slots=True)
 class LabelsChanged:
-    """What labelling did, in pictures: how many have the label now that did not have it before, and how many had it already;
-    `skipped` are those that are not indexed.
+    """The result of labelling, as numbers of images.
+
+    `changed` have another label than before, `unchanged` had it already, `skipped` are not indexed.
     """
 
     changed: int
@@ -82,7 +92,10 @@ class LabelsChanged:
 
 @dataclass(frozen=True, slots=True)
 class LabelConflict:
-    """A label that a model contradicts: what a person `said`, what the model believes (`other`), each with its probability."""
+    """A label that a model contradicts.
+
+    `said` is the user's label and `other` the model's emotion, each with the model's probability, 0-1.
+    """
 
     path: bytes
     image_id: str
@@ -94,7 +107,10 @@ class LabelConflict:
 
 @dataclass(frozen=True, slots=True)
 class ExportedModel:
-    """A model in another format. The differences are the largest absolute ones from torch's outputs, on random pictures."""
+    """A model in another format, with its size in bytes.
+
+    The differences are the largest absolute ones from torch's outputs on random images.
+    """
 
     path: Path
     format: str
@@ -106,8 +122,11 @@ class ExportedModel:
 
 @dataclass(frozen=True, slots=True)
 class TeachingSet:
-    """What a model can learn from: N labelled pictures as embeddings, float32, (N, embedding size), with the labels and what the
-    model in use says of each; and a sample of the library with the probabilities, float32, (M, labels), that it gives.
+    """N labelled images, and a sample of M predictions of the library.
+
+    - `vectors`: embeddings of the labelled images, float32, (N, embedding size).
+    - `labels`: their labels. `said_before`: the most probable emotion of each by the model in use.
+    - `sample_vectors`: float32, (M, embedding size). `sample_probabilities`: float32, (M, labels), by the model in use.
     """
 
     vectors: Floats
@@ -117,17 +136,19 @@ class TeachingSet:
     sample_probabilities: Floats
 
     def counts(self) -> dict[str, int]:
-        """How many labels there are of each emotion."""
+        """Return the number of labels of each emotion."""
         return dict(sorted(Counter(self.labels).items()))
 
 
 @dataclass(frozen=True, slots=True)
 class TeachReport:
-    """What teaching came to: balanced accuracy on held-out labels `before` and `after`, on `tested` of the `labels`.
+    """The result of teaching.
 
-    `model` is the new version, of which `rescored` pictures have answers; or, where it is not `new`, the old one: none would be
-    better, or it is that version `already`. `default` says whether it is used from now on: not where --model or a
-    setting names another.
+    - `model`: the new version if `new`; else the model in use, because the new version is not better or exists `already`.
+    - `default`: whether the new version is the default from now on; False if --model or a setting names another model.
+    - `before`, `after`: balanced accuracy, 0-1, on `tested` held-out labels.
+    - `labels`: number of labels by emotion.
+    - `rescored`: number of images with new predictions.
     """
 
     model: str
@@ -143,7 +164,7 @@ class TeachReport:
 
 @dataclass(frozen=True, slots=True)
 class UndoReport:
-    """The model that is in use again, and how many pictures it had not seen and has answers for now."""
+    """The result of undoing: the previous model, and the number of images that it newly scored."""
 
     model: str
     rescored: int
@@ -151,7 +172,7 @@ class UndoReport:
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """A picture whose label would help: what the model takes it for, and how sure it is."""
+    """An image whose label would help most, with the model's emotion and its probability."""
 
     path: bytes
     image_id: str

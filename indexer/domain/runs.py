@@ -1,4 +1,4 @@
-"""How runs ended, as far as can be told: one whose process died could not say so itself."""
+"""Counts and outcomes of index runs. A run whose process died is recognized by other processes."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 RUNNING, DONE, FAILED, INTERRUPTED, DIED = "running", "done", "failed", "interrupted", "died"
-WHY_IT_DIED = "Its process ended without a word: it was killed, ran out of memory, or the power failed."
-_ROUNDED = 1.0
-"""Seconds by which clocks that are read one after the other may seem to differ."""
+WHY_IT_DIED = "The process ended unexpectedly: it was killed, ran out of memory, or the power failed."
+_CLOCK_TOLERANCE_SECONDS = 1.0
+"""Two clock readings, one after the other, may differ by this much."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,11 +35,11 @@ class RunCounts:
 
     @property
     def changed_anything(self) -> bool:
-        """Whether the run changed what searches find."""
+        """Whether the run changed search results."""
         return bool(self.indexed or self.reused or self.moved or self.removed or self.expired)
 
     def nonzero(self) -> dict[str, int]:
-        """The counts that are not zero, by name."""
+        """Return the counts that are not zero, by name."""
         return {name: count for name in COUNT_NAMES if (count := getattr(self, name))}
 
 
@@ -48,31 +48,34 @@ COUNT_NAMES = tuple(field.name for field in fields(RunCounts))
 
 @dataclass(frozen=True, slots=True)
 class WriterInfo:
-    """The process that holds the writer's lock, and since when, in seconds since the epoch."""
+    """The process that holds the writer lock. `since` is in seconds since the epoch."""
 
     pid: int
     since: float
 
 
 def with_dead_runs_marked(read: Callable[[], Sequence[RunRecord]], writer: Callable[[], WriterInfo | None]) -> list[RunRecord]:
-    """Runs, newest first, with those that died named so: all that still seem to run but the one of who is writing now, if any.
+    """Return runs, newest first, with the outcome DIED for those whose process died.
 
-    `read` gives the runs. Only where it matters `writer` is asked, and the runs are read again: one may have ended meanwhile.
+    A run that is still marked as running has died, unless it belongs to the process that holds the writer lock. `read` returns
+    the runs. If one is marked as running, `writer` is called, and the runs are read again, because it may have ended since.
     """
     runs = read()
     if all(run.outcome != RUNNING for run in runs):
         return list(runs)
     holder = writer()
-    known = {run.id for run in runs}
-    return [_died(run) if run.id in known and run.outcome == RUNNING and not _is_by(run, holder) else run for run in read()]
+    ids = {run.id for run in runs}
+    return [
+        _with_died(run) if run.id in ids and run.outcome == RUNNING and not _belongs_to(run, holder) else run for run in read()
+    ]
 
 
-def _is_by(run: RunRecord, holder: WriterInfo | None) -> bool:
-    # Numbers of processes are used again: a run from before the lock was taken is another's.
-    return holder is not None and run.pid == holder.pid and run.started_at >= holder.since - _ROUNDED
+def _belongs_to(run: RunRecord, holder: WriterInfo | None) -> bool:
+    # Systems reuse process ids: a run that started before the lock was taken belongs to another process.
+    return holder is not None and run.pid == holder.pid and run.started_at >= holder.since - _CLOCK_TOLERANCE_SECONDS
 
 
-def _died(run: RunRecord) -> RunRecord:
+def _with_died(run: RunRecord) -> RunRecord:
     return run._replace(outcome=DIED, reason=WHY_IT_DIED)
 
 

@@ -143,12 +143,12 @@ class Evaluation:
             "chance": round(self.chance, 4),
             "per_class": {
                 label: {
-                    "precision": round(one.precision, 4),
-                    "recall": round(one.recall, 4),
-                    "f1": round(one.f1, 4),
-                    "support": one.support,
+                    "precision": round(measures.precision, 4),
+                    "recall": round(measures.recall, 4),
+                    "f1": round(measures.f1, 4),
+                    "support": measures.support,
                 }
-                for label, one in self.per_class.items()
+                for label, measures in self.per_class.items()
             },
             "labels": list(self.labels),
             "confusion": self.confusion.tolist(),
@@ -184,7 +184,7 @@ class Deletion:
 
     @property
     def areas(self) -> tuple[float, float]:
-        """The areas under both curves, by the trapezoidal rule."""
+        """The areas under both curves, 0-1, by the trapezoidal rule."""
         first, second = (
             sum((a + b) / 2 for a, b in pairwise(curve)) / (len(curve) - 1) for curve in (self.by_heat, self.by_chance)
         )

@@ -1,4 +1,4 @@
-"""Array types of the domain. Only annotations use them, so that numpy is imported by what computes."""
+"""Array types of the domain. Only annotations use them, so that modules without arrays do not import numpy."""
 
 from __future__ import annotations
 

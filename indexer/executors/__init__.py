@@ -1,1 +1,1 @@
-"""What runs the steps of an index run: threads of this process."""
+"""Executors of the steps of an index run: threads of this process."""

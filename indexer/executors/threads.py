@@ -1,4 +1,4 @@
-"""A pool of threads: decoders, resizers and networks release Python's lock while they compute."""
+"""A pool of threads. Decoders, resizers and networks release the interpreter lock while they compute."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exports as Parquet, a row group for every portion: typed columns, embeddings as lists of fixed size."""
+"""Export to Parquet: typed columns, embeddings as lists of fixed size, one row group for each chunk."""
 
 from __future__ import annotations
 
@@ -32,32 +32,35 @@ _FACTS = (
 
 
 def write_parquet(export: Export, file: Path, advance: Callable[[int], None]) -> int:
-    """Write an export; how many rows. Embeddings are float32, which every reader knows, and NaN where the model
-    has not seen the picture (Parquet has no lists of fixed size that are null). Bytes of a path that are no valid text
-    are written as \\xNN; the digest says which picture it is. The schema's metadata name the model and its spaces.
+    """Write an export to a file; return the number of rows.
+
+    - Embeddings are float32, which every program can read. They are NaN for an image without a prediction, because Parquet has no
+      null lists of fixed size.
+    - Bytes of a path that are not valid UTF-8 are written as \\xNN; the digest identifies the image.
+    - The schema's metadata name the model and its spaces.
     """
     card, count = export.card, 0
     about = {"model": card.name, "key": card.key, "weights_digest": card.weights_digest, "spaces": dict(card.spaces)}
     fields = [*_FACTS, *((name, pa.float32()) for name in export.probability_columns)]
     fields.append(("embedding", pa.list_(pa.float32(), card.embedding_size)))
     schema = pa.schema(fields, metadata={"moodex": json.dumps(about)})
-    writing: Any = pq.ParquetWriter  # it has no types
-    with writing(file, schema, compression="zstd") as writer:
-        for portion in export.portions:
-            writer.write_table(pa.Table.from_arrays(_columns(portion, schema), schema=schema))
-            count += len(portion)
-            advance(len(portion))
+    open_writer: Any = pq.ParquetWriter  # pyarrow has no type hints
+    with open_writer(file, schema, compression="zstd") as writer:
+        for chunk in export.portions:
+            writer.write_table(pa.Table.from_arrays(_columns(chunk, schema), schema=schema))
+            count += len(chunk)
+            advance(len(chunk))
     return count
 
 
-def _columns(portion: ExportChunk, schema: Any) -> list[Any]:
+def _columns(chunk: ExportChunk, schema: Any) -> list[Any]:
     import numpy as np
 
-    paths = [path.decode("utf-8", "backslashreplace") for path in portion.paths]
-    edges = zip(*(box or (None,) * 4 for box in portion.boxes), strict=True)
-    facts = [paths, portion.digests, portion.emotions, portion.scores, portion.labels, portion.regions, *edges]
+    paths = [path.decode("utf-8", "backslashreplace") for path in chunk.paths]
+    edges = zip(*(box or (None,) * 4 for box in chunk.boxes), strict=True)
+    facts = [paths, chunk.digests, chunk.emotions, chunk.scores, chunk.labels, chunk.regions, *edges]
     columns = [pa.array(values, type=schema.field(number).type) for number, values in enumerate(facts)]
-    columns += [pa.array(numbers, type=pa.float32(), from_pandas=True) for numbers in portion.probabilities.T]
-    vectors = portion.embeddings.astype(np.float32)
+    columns += [pa.array(numbers, type=pa.float32(), from_pandas=True) for numbers in chunk.probabilities.T]
+    vectors = chunk.embeddings.astype(np.float32)
     flat = pa.array(vectors.ravel(), type=pa.float32())
     return [*columns, pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])]

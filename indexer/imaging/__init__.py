@@ -1,1 +1,1 @@
-"""Bytes to pixels: decoding, resizing, thumbnails, and the processes that images are decoded in."""
+"""Bytes to pixels: decoding in child processes, resizing, thumbnails."""

@@ -1,4 +1,4 @@
-"""Bytes to pixels: any supported picture becomes RGB on white, fitted into a model's square. Pure functions, thread-safe."""
+"""Decoding: any supported image becomes RGB on white, fitted into a model's square. Pure functions, thread-safe."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
     from indexer.domain.types import Pixels
 
 MAX_PIXELS = 128_000_000
-"""The largest picture that is decoded: beyond any page scan, and about half a gigabyte as RGBA."""
+"""Limit of pixels: larger than any page scan, and about half a gigabyte as RGBA."""
 
 MAX_SIDE = 262_144
-"""The longest side: the tables that Pillow keeps of lines alone take gigabytes for pictures of millions of them."""
+"""Limit of the longest side: for millions of lines, Pillow's line tables alone take gigabytes."""
 
-_BAND = 1 << 20
-"""Pixels that are converted at a time."""
+_BAND_PIXELS = 1 << 20
+"""Pixels that are converted at a time, to limit memory."""
 
 FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
-"""Pillow's decoders that are used. The others (among them ones that start other programs) stay shut."""
+"""The decoders of Pillow that moodex uses. The others are never loaded; some of them start other programs."""
 
-_SPARE = 8.0
-"""How many times the size it is needed in a JPEG keeps when its decoder averages it over whole blocks. At three times, one answer
-in fifty would change; at eight, hardly any does (bench/results/fidelity.md).
+_DRAFT_SIZE_FACTOR = 8.0
+"""A JPEG's decoder may shrink the image to this many times the target size, by averaging whole blocks. At a factor of three, one
+result in fifty would change; at eight, hardly any does (bench/results/fidelity.md).
 """
 
 _PLUGINS = {"WEBP": "WebP"}
@@ -46,10 +46,10 @@ _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
 
 def decode(data: bytes, spec: InputSpec, page: int = 0) -> DecodedImage:
-    """Decode a picture file's bytes and prepare it for a model, or, for a `page` of so many pixels a side at most, resize it.
+    """Decode the bytes of an image file, and prepare the first frame for a model.
 
-    Of animations and multi-page files the first frame counts. Raises Unsupported for a format no decoder here knows, Damaged for
-    bytes that are no whole picture of at most MAX_PIXELS and MAX_SIDE.
+    With `page`, the image is not fitted into the model's square but resized to at most `page` pixels on its longer side, for face
+    detection. Raises Unsupported for an unknown format, Damaged for an incomplete image or one beyond MAX_PIXELS or MAX_SIDE.
     """
     if not data:
         raise Damaged("the file is empty")
@@ -58,7 +58,7 @@ def decode(data: bytes, spec: InputSpec, page: int = 0) -> DecodedImage:
             _refuse_bomb(image)
             name = image.format or "unknown"
             longer, shorter = max(image.size), min(image.size)
-            _shrink_on_load(image, _SPARE * max(page, spec.size))
+            _shrink_on_load(image, _DRAFT_SIZE_FACTOR * max(page, spec.size))
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
             width, height = (longer, shorter) if image.width >= image.height else (shorter, longer)
@@ -70,19 +70,22 @@ def decode(data: bytes, spec: InputSpec, page: int = 0) -> DecodedImage:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _bomb() from error
     except MemoryError as error:
-        raise Damaged("decoding it needs more memory than there is") from error
-    except Exception as error:  # decoders raise whatever they like on hostile bytes; none of it may end a run
+        raise Damaged("decoding it needs more memory than is available") from error
+    except Exception as error:  # on hostile bytes, decoders raise errors of any type; none of them may end a run
         raise Damaged(f"it cannot be decoded: {_sentence(error)}") from error
     return DecodedImage(digest(data), pixels, width, height, name)
 
 
 def decode_file(path: Path, spec: InputSpec) -> Pixels:
-    """The pixels of one file, for training and image queries: as `decode`, and OSError where it cannot be read."""
+    """Decode one file, for training and image queries: uint8, (size, size, 3).
+
+    Raises what `decode` raises, and OSError if the file cannot be read.
+    """
     return decode(path.read_bytes(), spec).pixels
 
 
 def prepare(image: Image.Image, spec: InputSpec) -> Pixels:
-    """Turn to RGB on white and fit into the model's square: uint8, (size, size, 3)."""
+    """Convert to RGB on white and fit into the model's square: uint8, (size, size, 3)."""
     image = _on_white(_plain(image), spec.size)
     square = np.full((spec.size, spec.size, 3), spec.background, dtype=np.uint8)
     top, left = (spec.size - image.height) // 2, (spec.size - image.width) // 2
@@ -91,17 +94,17 @@ def prepare(image: Image.Image, spec: InputSpec) -> Pixels:
 
 
 def _shrink_on_load(image: Image.Image, longest: float) -> None:
-    """Let a JPEG's decoder leave out what resizing would: it can halve a picture up to three times, at a fraction of the cost."""
+    """Let a JPEG's decoder halve the image up to three times, at a fraction of the cost of resizing."""
     scale = longest / max(image.size)
     if scale < 1:
         image.draft(None, (ceil(image.width * scale), ceil(image.height * scale)))
 
 
 def _on_white(image: Image.Image, longest: int) -> Image.Image:
-    """An RGB or RGBA picture resized, its longest side to so many pixels, as RGB."""
+    """Resize an RGB or RGBA image to `longest` pixels on its longer side, and return it as RGB on white."""
     scale = longest / max(image.size)
     width, height = (max(1, round(side * scale)) for side in image.size)
-    # Resized before it is laid on white: the result is the same, and large pictures need half the memory.
+    # Resize first, then compose on white: the result is the same, and large images need half the memory.
     image = resized(image, (width, height))
     if image.mode == "RGBA":
         image = Image.alpha_composite(Image.new("RGBA", image.size, (255, 255, 255, 255)), image).convert("RGB")
@@ -109,20 +112,20 @@ def _on_white(image: Image.Image, longest: int) -> Image.Image:
 
 
 def _plain(image: Image.Image) -> Image.Image:
-    """The picture as RGB, or as RGBA where some of it may be transparent."""
+    """Return the image as RGB, or as RGBA if parts may be transparent."""
     if image.mode in ("I;16", "I;16L", "I;16B", "I;16N", "I", "F"):
         image = Image.fromarray(_to_8_bit(np.asarray(image)))
     mode = "RGBA" if image.has_transparency_data else "RGB"
-    return image if image.mode == mode else image.convert(mode)  # which copies what is in that mode already
+    return image if image.mode == mode else image.convert(mode)  # convert would copy an image of the same mode
 
 
 def _to_8_bit(values: npt.NDArray[np.generic]) -> Pixels:
-    """Pillow cuts deep greys off at 255 when it converts them; scale 16-bit ones instead, and floats by their own range.
+    """Scale grey values to 8 bits: 16-bit values by their type, floats by their own range. Pillow would clip them at 255.
 
-    Some rows at a time: at the limit of pixels a copy in another type is half a gigabyte.
+    Works in bands of rows: at the limit of pixels, a copy in another type takes half a gigabyte.
     """
     grey = np.empty(values.shape, dtype=np.uint8)
-    rows = max(1, _BAND // max(1, values.shape[1]))
+    rows = max(1, _BAND_PIXELS // max(1, values.shape[1]))
     bands = [slice(start, start + rows) for start in range(0, len(values), rows)]
     if np.issubdtype(values.dtype, np.floating):
         low = min(float(_finite(values[band]).min()) for band in bands)
@@ -145,18 +148,18 @@ def _refuse_bomb(image: Image.Image) -> None:
     if image.width * image.height > MAX_PIXELS:
         raise _bomb(image.size)
     if max(image.size) > MAX_SIDE:
-        raise Damaged(f"a side of {max(image.size)} pixels is more than the limit of {MAX_SIDE}")
+        raise Damaged(f"a side of {max(image.size)} pixels exceeds the limit of {MAX_SIDE}")
 
 
 def _bomb(size: tuple[int, int] | None = None) -> Damaged:
-    shape = f"{size[0]} x {size[1]} pixels are" if size else "it is"
-    return Damaged(f"{shape} more than the limit of {MAX_PIXELS // 1_000_000} million pixels")
+    subject = f"its size of {size[0]} x {size[1]} pixels" if size else "its size"
+    return Damaged(f"{subject} exceeds the limit of {MAX_PIXELS // 1_000_000} million pixels")
 
 
 def _unidentified(data: bytes) -> ImageError:
     if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS and "HEIF" not in _decoders():
-        return Unsupported("HEIC pictures need the extra decoder: pip install 'moodex[heic]'")
-    return Damaged("its bytes are not a picture in a supported format")
+        return Unsupported("HEIC images need an extra decoder: pip install 'moodex[heic]'")
+    return Damaged("its bytes are not an image in a supported format")
 
 
 def _sentence(error: Exception) -> str:
@@ -164,14 +167,14 @@ def _sentence(error: Exception) -> str:
 
 
 def _decoders_for(data: bytes) -> tuple[str, ...]:
-    """The decoders that may know a file. To load all of them takes longer than to decode a picture."""
+    """Return the decoders that may know a file. Loading all of them takes longer than decoding an image."""
     known = next((name for start, name in _SIGNATURES.items() if data.startswith(start)), None)
     return (_load(known),) if known else _decoders()
 
 
 @cache
 def _decoders() -> tuple[str, ...]:
-    """All decoders in use, loaded; HEIF joins when its optional package is installed."""
+    """Load all decoders in use, and HEIF if its optional package is installed."""
     loaded = tuple(_load(name) for name in FORMATS)
     try:
         from pillow_heif import register_heif_opener
@@ -184,6 +187,6 @@ def _decoders() -> tuple[str, ...]:
 @cache
 def _load(name: str) -> str:
     import_module(f"PIL.{_PLUGINS.get(name, name.title())}ImagePlugin")
-    # Pillow warns of odd but readable metadata; whether a picture is readable is decided by reading it.
+    # Pillow warns about odd but readable metadata. Only decoding shows whether an image is readable.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     return name

@@ -1,8 +1,7 @@
-"""Decoding in child processes: what a picture does to its decoder costs that picture, and nothing else.
+"""Decoding in child processes: a crash or hang of a decoder costs one image.
 
-Decoders are C libraries that read bytes from strangers. One that crashes, hangs or takes all memory takes its child process with
-it: the picture fails, and a new child takes the next one. A child that is killed from outside costs nothing: the picture is
-decoded again.
+Decoders are C libraries that read untrusted bytes. If one crashes, hangs or exhausts memory, only its child process ends: that
+image fails, and a new child decodes the next one. If a child is killed from outside, its image is decoded again.
 """
 
 from __future__ import annotations
@@ -28,32 +27,32 @@ if TYPE_CHECKING:
 _ROOT = Path(__file__).resolve().parents[2]
 
 DECODE_TIMEOUT_SECONDS = 60.0
-"""What decoding one picture may take, by the clock: several times what the slowest at the limit of pixels takes."""
+"""Time limit for one image: several times as long as the slowest image at the limit of pixels takes."""
 
 _STOP_PATIENCE_SECONDS = 2.0
-"""Seconds that a child has to end by itself."""
+"""Time for a child to end by itself before it is killed."""
 
 _CHECKS_PER_TIMEOUT = 60
-"""How often it is looked, within the time that a picture may take, whether it took longer."""
+"""Number of checks for late children within the time limit."""
 
 ENVIRONMENT = {
-    # glibc keeps freed memory instead of returning the pages of every picture: a seventh less time to decode one.
+    # glibc keeps freed memory instead of returning the pages of every image: decoding takes a seventh less time.
     "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
     "MALLOC_TOP_PAD_": str(1 << 24),
-    # Threads of linear algebra that nothing here uses would count as memory.
+    # Threads of linear algebra, which decoding does not use, would count as memory.
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
 }
-"""What decoding is done under."""
+"""Environment variables of the child processes."""
 
 _KILLED = -getattr(signal, "SIGKILL", 9)
 
 
 class DecoderPool:
-    """Child processes that decode, as many as there are threads that ask at a time.
+    """Child processes that decode images, one for each thread that calls `decode` at the same time.
 
-    One picture may take `seconds` by the clock, and its child `memory` bytes of address space.
+    One image may take `seconds`, and its child `memory` bytes of address space.
     """
 
     def __init__(
@@ -65,8 +64,8 @@ class DecoderPool:
         self._seconds, self._memory, self._clock = seconds, memory, clock
         self._idle: list[_DecoderProcess] = []
         self._children: set[_DecoderProcess] = set()
-        self._watch = threading.Thread(target=self._give_up_on_the_late, name="decoders", daemon=True)
-        self._over = threading.Event()
+        self._timer = threading.Thread(target=self._kill_late_children, name="decoders", daemon=True)
+        self._ended = threading.Event()
         self._starting = threading.Lock()
 
     def worker_pids(self) -> set[int]:
@@ -74,8 +73,8 @@ class DecoderPool:
         return {child.pid for child in list(self._children)}
 
     def end(self) -> None:
-        """End all of them; nobody may be asking, then or later."""
-        self._over.set()
+        """End all children. No thread may call `decode` during or after this."""
+        self._ended.set()
         for child in self._idle:
             child.close()
         for child in self._idle:
@@ -83,8 +82,9 @@ class DecoderPool:
         self._idle.clear()
 
     def decode(self, data: bytes, spec: InputSpec, page: int = 0) -> DecodedImage:
-        """As `decode.decode`, and Damaged too where the decoder crashes or goes beyond its limits, Unreadable, which is
-        worth another try, where it was killed. Thread-safe.
+        """Decode an image in a child process, like `decode.decode`. Thread-safe.
+
+        Also raises Damaged if the decoder crashes or exceeds its limits, and Unreadable (worth a retry) if it was killed.
         """
         for fresh in (False, True):
             child = self._start() if fresh else self._take()
@@ -93,23 +93,23 @@ class DecoderPool:
             except ImageError:
                 self._idle.append(child)
                 raise
-            except (EOFError, OSError, ValueError, LookupError, TypeError):  # it died, or what it says makes no sense
-                ended = self._end(child)
+            except (EOFError, OSError, ValueError, LookupError, TypeError):  # it died, or its response is invalid
+                exit_code = self._end(child)
                 if child.timed_out:
                     raise Damaged(f"decoding it takes more than {self._seconds:g} seconds") from None
-                if ended != _KILLED:
-                    raise Damaged(_why(ended)) from None
+                if exit_code != _KILLED:
+                    raise Damaged(_crash_reason(exit_code)) from None
             except BaseException:
                 self._end(child)
                 raise
             else:
                 self._idle.append(child)
                 return image
-        raise Unreadable("its decoder was killed twice; perhaps memory ran out")
+        raise Unreadable("its decoder was killed twice; the system may be out of memory")
 
     def _take(self) -> _DecoderProcess:
         try:
-            return self._idle.pop()  # the last one used: its memory is warm
+            return self._idle.pop()  # the most recently used one: its memory is in the caches
         except IndexError:
             return self._start()
 
@@ -117,33 +117,33 @@ class DecoderPool:
         child = _DecoderProcess(self._memory)
         with self._starting:
             self._children.add(child)
-            if not self._watch.ident:
-                self._watch.start()
+            if not self._timer.ident:
+                self._timer.start()
         return child
 
     def _end(self, child: _DecoderProcess) -> int:
         self._children.discard(child)
         return child.end()
 
-    def _give_up_on_the_late(self) -> None:
-        """One thread for all of them: a timer for each picture would cost as much as sending it does."""
-        while not self._over.wait(self._seconds / _CHECKS_PER_TIMEOUT):
+    def _kill_late_children(self) -> None:
+        """Kill children beyond their time limit. One thread serves all: a timer per image costs as much as sending the image."""
+        while not self._ended.wait(self._seconds / _CHECKS_PER_TIMEOUT):
             now = self._clock()
             for child in list(self._children):
                 if now > child.due:
-                    child.give_up()
+                    child.kill_late()
 
 
-def _why(ended: int) -> str:
+def _crash_reason(exit_code: int) -> str:
     with suppress(ValueError):
-        return f"its decoder crashed ({signal.Signals(-ended).name})"
-    return f"its decoder ended with code {ended}"
+        return f"its decoder crashed ({signal.Signals(-exit_code).name})"
+    return f"its decoder ended with code {exit_code}"
 
 
 class _DecoderProcess:
     def __init__(self, memory: int) -> None:
         environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": _search_path()}
-        # -P: the folder that moodex is called in must not be able to bring modules of its own.
+        # -P: Python must not import modules from the current folder.
         command = [sys.executable, "-P", "-m", "indexer.imaging.decode_worker", str(memory)]
         pipe = subprocess.PIPE
         self.due = inf
@@ -155,7 +155,7 @@ class _DecoderProcess:
         return self._process.pid
 
     def decode(self, data: bytes, spec: InputSpec, page: int, due: float) -> DecodedImage:
-        self.timed_out = False  # it may have been given up just when it had answered
+        self.timed_out = False  # the timer may have expired just after the previous response
         self.due = due
         try:
             ask(self._pipe("stdin"), data, spec, page)
@@ -163,17 +163,17 @@ class _DecoderProcess:
         finally:
             self.due = inf
 
-    def give_up(self) -> None:
+    def kill_late(self) -> None:
         self.timed_out = True
         self._process.kill()
 
     def close(self) -> None:
-        """Tell it that nothing more will come."""
+        """Close its input, which ends it."""
         with suppress(OSError):
             self._pipe("stdin").close()
 
     def end(self) -> int:
-        """End it; the code it ended with, that of a signal negative."""
+        """End the process; return its exit code, negative for a signal."""
         self.close()
         try:
             code = self._process.wait(_STOP_PATIENCE_SECONDS)

@@ -1,4 +1,4 @@
-"""Pictures in another size. What computes it is imported with the first picture."""
+"""Resizing. The package that computes it is imported with the first image."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ Resize = Callable[[Image.Image, tuple[int, int], Resampling], Image.Image]
 
 
 def resized(image: Image.Image, size: tuple[int, int], kernel: Resampling = Resampling.BICUBIC) -> Image.Image:
-    """An RGB or RGBA picture in another (width, height), antialiased, by BICUBIC or BILINEAR; colours count by their opacity.
+    """Resize an RGB or RGBA image to (width, height), antialiased, by BICUBIC or BILINEAR.
 
-    Computed by SIMD where the package for it is installed (it has no wheels for some machines), else by Pillow, which takes
-    several times as long for the same picture, but for a level here and there (bench/results/fidelity.md).
+    Colours are weighted by their opacity. Uses SIMD if cykooz-resizer is installed (it has no wheels for some machines), else
+    Pillow, which takes several times as long. The results differ by one level in a few pixels (bench/results/fidelity.md).
     """
     return image if size == image.size else _fastest()(image, size, kernel)
 
 
 def by_pillow(image: Image.Image, size: tuple[int, int], kernel: Resampling) -> Image.Image:
-    """As `resized`: first up and down, then across, as the other does it. What bicubic overshoots is cut off between the two, so
-    that Pillow's own order gives line art other greys.
+    """Resize like `resized`, by Pillow: first vertically, then horizontally, in the order of cykooz-resizer.
+
+    Bicubic overshoot is clipped between the two passes, so that Pillow's own order would give line art other greys.
     """
     mode, (width, height) = image.mode, size
     image = image.convert("RGBa") if mode == "RGBA" else image
@@ -30,13 +31,13 @@ def by_pillow(image: Image.Image, size: tuple[int, int], kernel: Resampling) -> 
 
 
 def by_simd(image: Image.Image, size: tuple[int, int], kernel: Resampling) -> Image.Image:
-    """As `resized`. Raises ImportError where cykooz-resizer is not installed."""
+    """Resize like `resized`, by cykooz-resizer. Raises ImportError if it is not installed."""
     from cykooz_resizer import FilterType, ResizeAlg, ResizeOptions, Resizer
 
-    # Pillow's bicubic is Catmull-Rom's: a = -0.5.
+    # Pillow's bicubic kernel is Catmull-Rom: a = -0.5.
     kind = {Resampling.BICUBIC: FilterType.catmull_rom, Resampling.BILINEAR: FilterType.bilinear}[kernel]
     smaller = Image.new(image.mode, size)
-    # One resizer a picture: it keeps the memory of the largest it ever saw, and threads would wait for one another.
+    # One resizer for each image: a shared one would keep the memory of the largest image, and threads would wait for it.
     Resizer().resize_pil(image, smaller, ResizeOptions(resize_alg=ResizeAlg.convolution(kind)))
     return smaller
 

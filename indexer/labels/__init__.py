@@ -1,1 +1,1 @@
-"""The labels that users give."""
+"""User labels."""

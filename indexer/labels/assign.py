@@ -1,4 +1,4 @@
-"""What people say pictures feel like, and what models doubt of it. A person's word goes before every model's."""
+"""Assignment of user labels to indexed images. A label overrides the prediction of every model."""
 
 from __future__ import annotations
 
@@ -21,94 +21,103 @@ if TYPE_CHECKING:
     from indexer.ports.store import Store
     from indexer.ports.store_reader import ImageFile, StoreReader
 
-_LONGEST = 40
+_MAX_EMOTION_LENGTH = 40
 
 
 def parse_assignments(paths: Sequence[bytes], emotion: str | None, remove: bool) -> list[LabelAssignment]:
-    """What a command line says: an emotion of pictures and folders; tables bring their own. `remove` takes back all of it.
+    """Parse the arguments of a command: label tables, and paths that get `emotion`.
 
-    Raises UsageError.
+    With `remove`, every assignment removes labels. Raises UsageError.
     """
-    said: list[LabelAssignment] = []
+    assignments: list[LabelAssignment] = []
     for path in paths:
-        said += read_label_table(path, remove) if is_table(path) else [LabelAssignment(path, emotion)]
-    return [replace(one, emotion=None) for one in said] if remove else said
+        assignments += read_label_table(path, remove) if is_table(path) else [LabelAssignment(path, emotion)]
+    return [replace(assignment, emotion=None) for assignment in assignments] if remove else assignments
 
 
-def apply_labels(store: Store, said: Sequence[LabelAssignment], new: bool, skip_unknown: bool = False) -> LabelsChanged:
-    """Change labels, all or none; `new` lets words that name no emotion become one, `skip_unknown` leaves out unknown pictures.
+def apply_labels(store: Store, assignments: Sequence[LabelAssignment], new: bool, skip_unknown: bool = False) -> LabelsChanged:
+    """Apply label assignments, all or none.
 
-    Raises NotIndexed for a path without indexed pictures, UnknownEmotion, and UsageError for a word that cannot be a name.
+    `new` allows emotions that moodex does not know. `skip_unknown` skips images that are not indexed.
+    Raises NotIndexed for a path without indexed images, UnknownEmotion, and UsageError for an invalid emotion name or two labels
+    of one image.
     """
     known = tuple(
-        dict.fromkeys([*EMOTIONS, *store.user_emotions(), *(word for one in store.models() for word in one.card.labels)])
+        dict.fromkeys([*EMOTIONS, *store.user_emotions(), *(label for model in store.models() for label in model.card.labels)])
     )
-    digests = store.known_digests({one.digest for one in said if one.digest is not None})
-    wanted: dict[bytes, str | None] = {}
+    indexed = store.known_digests({assignment.digest for assignment in assignments if assignment.digest is not None})
+    emotions: dict[bytes, str | None] = {}
     skipped = 0
-    for one in said:
-        with _standing(one.row):
-            word = None if one.emotion is None else _emotion(one.emotion, known, new)
-            meant, unknown = _pictures_at(store, one.path) if one.digest is None else _picture(one.digest, digests)
-            if unknown and not skip_unknown:
-                raise unknown[0]
-            skipped += len(unknown)
-            if other := next((wanted[digest] for digest in meant if wanted.get(digest, word) != word), None):
-                raise UsageError(f"Two things are said of one picture: {other} and {word or 'nothing'}; leave one of them.")
-        wanted |= dict.fromkeys(meant, word)
-    before = {bytes.fromhex(one.image_id): one.emotion for one in store.labelled()}
-    changes = {digest: word for digest, word in wanted.items() if before.get(digest) != word}
+    for assignment in assignments:
+        with _naming_row(assignment.row):
+            emotion = None if assignment.emotion is None else _emotion(assignment.emotion, known, new)
+            if assignment.digest is None:
+                digests, errors = _images_at(store, assignment.path)
+            else:
+                digests, errors = _image_of(assignment.digest, indexed)
+            if errors and not skip_unknown:
+                raise errors[0]
+            skipped += len(errors)
+            if other := next((emotions[digest] for digest in digests if emotions.get(digest, emotion) != emotion), None):
+                raise UsageError(f"One image gets two labels: {other} and {emotion or 'none'}; remove one of them.")
+        emotions |= dict.fromkeys(digests, emotion)
+    before = {bytes.fromhex(image.image_id): image.emotion for image in store.labelled()}
+    changes = {digest: emotion for digest, emotion in emotions.items() if before.get(digest) != emotion}
     store.label(changes)
-    return LabelsChanged(len(changes), len(wanted) - len(changes), skipped)
+    return LabelsChanged(len(changes), len(emotions) - len(changes), skipped)
 
 
 def _emotion(word: str, known: Iterable[str], new: bool) -> str:
-    """The emotion that a word means, or, where it may be `new`, a person's own."""
+    """Return the emotion that a word means; if it is unknown and `new`, the normalized word."""
     try:
         return canonical(word, known)
     except UnknownEmotion as error:
         own = folded(word)
         if not new:
-            raise UnknownEmotion(f"{error} To make it an emotion of your own, say --new.") from None
-        if len(own) > _LONGEST or not own.isprintable() or not any(letter.isalpha() for letter in own):
-            raise UsageError(f"{word!r} cannot be an emotion's name: a few letters are wanted, {_LONGEST} at most.") from None
+            raise UnknownEmotion(f"{error} To create a new emotion, add --new.") from None
+        if len(own) > _MAX_EMOTION_LENGTH or not own.isprintable() or not any(letter.isalpha() for letter in own):
+            raise UsageError(
+                f"Invalid emotion name {word!r}: use at most {_MAX_EMOTION_LENGTH} printable characters with at least one letter."
+            ) from None
         return own
 
 
 @contextmanager
-def _standing(row: str) -> Iterator[None]:
-    """Errors inside say in which row of a table what they are about stands, if it stands in one."""
+def _naming_row(row: str) -> Iterator[None]:
+    """Add the row of the label table, if any, to errors of the `with` block."""
     try:
         yield
     except (NotIndexed, UnknownEmotion, UsageError) as error:
-        raise (type(error)(f"{error} It stands in {row}.") if row else error) from None
+        raise (type(error)(f"{error} (In {row}.)") if row else error) from None
 
 
-def _picture(digest: bytes, known: Collection[bytes]) -> tuple[list[bytes], list[NotIndexed]]:
-    """The picture of a digest, if it is known, and what to say where it is not."""
-    if digest in known:
+def _image_of(digest: bytes, indexed: Collection[bytes]) -> tuple[list[bytes], list[NotIndexed]]:
+    """Return the digest, or an error if its image is not indexed."""
+    if digest in indexed:
         return [digest], []
     sentence = (
-        f"The picture {digest.hex()[:12]} is not indexed here; --skip-unknown leaves it out, and in a table without the column "
-        "of digests paths decide."
+        f"The image {digest.hex()[:12]} is not indexed. Skip such rows with --skip-unknown, or remove the column of digests to "
+        "match images by path."
     )
     return [], [NotIndexed(sentence)]
 
 
-def _pictures_at(store: StoreReader, path: bytes) -> tuple[list[bytes], list[NotIndexed]]:
-    """The pictures at or below a path that are as they were indexed, and what to say of the others."""
-    found = store.pictures_at(indexed_path(path, store.holds))
-    if not found:
-        return [], [NotIndexed(f"No indexed picture lies at {os.fsdecode(path)!r}; run moodex index on it first.")]
-    changed = {one.path for one in found if _has_changed(one)}
-    sentences = (f"{os.fsdecode(one)!r} has changed since it was indexed; run moodex index on it first." for one in changed)
-    return list(dict.fromkeys(one.digest for one in found if one.path not in changed)), [NotIndexed(one) for one in sentences]
+def _images_at(store: StoreReader, path: bytes) -> tuple[list[bytes], list[NotIndexed]]:
+    """Return the digests of the unchanged images at or below a path, and an error for each of the others."""
+    files = store.pictures_at(indexed_path(path, store.holds))
+    if not files:
+        return [], [NotIndexed(f"No indexed image is at {os.fsdecode(path)!r}; run moodex index on it first.")]
+    changed = {file.path for file in files if _has_changed(file)}
+    errors = [
+        NotIndexed(f"{os.fsdecode(path)!r} has changed since it was indexed; run moodex index on it first.") for path in changed
+    ]
+    return list(dict.fromkeys(file.digest for file in files if file.path not in changed)), errors
 
 
-def _has_changed(known: ImageFile) -> bool:
-    """Whether there is a file that is not the one of which this is known."""
+def _has_changed(file: ImageFile) -> bool:
+    """Return whether a file exists with another stamp than when it was read."""
     try:
-        found = os.stat(known.path)
+        status = os.stat(file.path)
     except OSError:
-        return False  # away, perhaps: what is known of it can still be labelled
-    return stat.S_ISREG(found.st_mode) and FileStamp(found.st_size, changed_ns(found)) != known.stamp
+        return False  # it may be missing: its image can still be labelled
+    return stat.S_ISREG(status.st_mode) and FileStamp(status.st_size, changed_ns(status)) != file.stamp

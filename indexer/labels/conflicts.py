@@ -14,33 +14,37 @@ if TYPE_CHECKING:
     from indexer.ports.store_reader import StoreReader
 
 
-_LIKELY = 0.5
+_DEFAULT_THRESHOLD = 0.5
+"""Threshold of an emotion that no label has."""
 
 
 def find_conflicts(store: StoreReader, model: StoredModel, limit: int) -> list[LabelConflict]:
-    """The labels that a model contradicts most surely, surest first: confident learning.
+    """Find the labels that a model contradicts most strongly: confident learning.
 
-    Northcutt et al., arXiv:1911.00068: an emotion is believed of a picture where its probability reaches the mean that pictures
-    labelled so get (one half where none is); a label is doubted where another emotion is believed. Ordered by how much more
-    probable that is. Labels that the model does not know cannot be doubted.
+    Northcutt et al., arXiv:1911.00068. The threshold of an emotion is its mean probability over the images with that label. An
+    image belongs confidently to the most probable emotion that reaches its threshold; if that is not its label, it is a conflict.
+    Conflicts are ordered by the difference of the two probabilities, largest first. Labels that the model does not know are
+    ignored.
     """
-    known: list[Hit] = []
-    usual: dict[str, list[float]] = defaultdict(list)
-    for one in store.labelled():
-        regions = [] if one.path is None else store.predicted_at(model.id, one.path)
-        if regions and one.emotion in regions[0].hit.emotions:
-            known.append(regions[0].hit)
-            usual[one.emotion].append(regions[0].hit.emotions[one.emotion])
-    least = {emotion: sum(values) / len(values) for emotion, values in usual.items()}
-    doubted = []
-    for hit in known:
-        said, other = hit.emotion, _believed(hit.emotions, least)
-        if other not in ("", said):
-            doubted.append(LabelConflict(hit.path, hit.image_id, said, hit.emotions[said], other, hit.emotions[other]))
-    return sorted(doubted, key=lambda doubt: (doubt.said_score - doubt.other_score, doubt.path))[:limit]
+    labelled_hits: list[Hit] = []
+    label_probabilities: dict[str, list[float]] = defaultdict(list)
+    for image in store.labelled():
+        regions = [] if image.path is None else store.predicted_at(model.id, image.path)
+        if regions and image.emotion in regions[0].hit.emotions:
+            labelled_hits.append(regions[0].hit)
+            label_probabilities[image.emotion].append(regions[0].hit.emotions[image.emotion])
+    thresholds = {emotion: sum(values) / len(values) for emotion, values in label_probabilities.items()}
+    conflicts = []
+    for hit in labelled_hits:
+        label, other = hit.emotion, _confident_emotion(hit.emotions, thresholds)
+        if other not in ("", label):
+            conflicts.append(LabelConflict(hit.path, hit.image_id, label, hit.emotions[label], other, hit.emotions[other]))
+    return sorted(conflicts, key=lambda conflict: (conflict.said_score - conflict.other_score, conflict.path))[:limit]
 
 
-def _believed(emotions: Mapping[str, float], least: Mapping[str, float]) -> str:
-    """The most probable of the emotions that have at least the probability they need; "" where there is none."""
-    enough = [emotion for emotion, probability in emotions.items() if probability >= least.get(emotion, _LIKELY)]
-    return max(enough, key=emotions.__getitem__, default="")
+def _confident_emotion(emotions: Mapping[str, float], thresholds: Mapping[str, float]) -> str:
+    """Return the most probable emotion that reaches its threshold; "" if none does."""
+    confident = [
+        emotion for emotion, probability in emotions.items() if probability >= thresholds.get(emotion, _DEFAULT_THRESHOLD)
+    ]
+    return max(confident, key=emotions.__getitem__, default="")

@@ -1,4 +1,4 @@
-"""Labels: what users say of images, and where the model strongly disagrees."""
+"""The user's labels, and those that the model strongly disagrees with."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def label(library: Library, assignments: Sequence[LabelAssignment], new: bool, skip_unknown: bool = False) -> LabelsChanged:
-    """Apply assignments: all of them or, if anything is wrong, none.
+    """Apply label assignments, all or none.
 
-    `new` allows emotions that moodex does not know; `skip_unknown` leaves out images that are not indexed.
+    `new` allows emotions that moodex does not know; `skip_unknown` skips images that are not indexed.
 
     Raises UsageError, UnknownEmotion, NotIndexed and WriterBusy.
     """

@@ -1,4 +1,4 @@
-"""Tables of labels: CSV files with an image or a digest and an emotion in each row."""
+"""Label tables: CSV files with an image path or digest and an emotion in each row."""
 
 from __future__ import annotations
 
@@ -13,50 +13,48 @@ from indexer.system.safe_read import read
 
 
 def is_table(path: bytes) -> bool:
-    """Whether a path means a table of labels, by its name; a folder never does."""
+    """Return whether a path is a label table: its name ends in .csv, and it is not a folder."""
     return path.lower().endswith(b".csv") and not os.path.isdir(path)
 
 
 def read_label_table(table: bytes, remove: bool) -> list[LabelAssignment]:
-    """What a CSV file says in the columns label and path, or digest (or image_id); rows without a label say nothing, but
-    where labels are to be removed.
+    """Read a CSV file with the columns label and path, or digest (or image_id).
 
-    Relative paths start from the file's folder.
+    Relative paths start from the file's folder. Rows without a label are skipped, unless labels are to be removed.
+    Raises UsageError for a file that cannot be read or lacks a column, and for a row with a label but without an image.
     """
     name = os.fsdecode(table)
     try:
         text = read(table)[0].decode("utf-8-sig", "surrogateescape")
         header, *rows = list(csv.reader(io.StringIO(text, newline=""), strict=True)) or [[]]
     except (OSError, ImageError, csv.Error) as error:
-        raise UsageError(f"The table {name!r} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+        raise UsageError(f"Cannot read the table {name!r}: {getattr(error, 'strerror', None) or error}.") from error
     columns = [column.strip().lower() for column in header]
     have = set(columns)
     missing = [] if have & {"path", "digest", "image_id"} else ["path"]
     if missing := [*missing, *({"label"} - have)]:
         listed = ", ".join(columns) or "none"
         raise UsageError(
-            f"The table {name!r} lacks the column {' and '.join(missing)}; its columns are: {listed}. Tables are saved as "
-            "UTF-8, with commas between the columns."
+            f"The table {name!r} lacks the column {' and '.join(missing)}; its columns are: {listed}. Save tables as UTF-8, with "
+            "commas between the columns."
         )
     if twice := [column for column in columns if column in ("label", "path", "digest", "image_id") and columns.count(column) > 1]:
-        raise UsageError(f"The table {name!r} has two columns named {twice[0]}; leave one of them.")
-    named = [dict(zip(columns, row, strict=False)) for row in rows]
-    said = list(_rows(named, os.path.dirname(os.path.abspath(table)), name))
-    return said if remove else [one for one in said if one.emotion]
+        raise UsageError(f"The table {name!r} has two columns named {twice[0]}; remove one of them.")
+    cells = [dict(zip(columns, row, strict=False)) for row in rows]
+    assignments = list(_assignments(cells, os.path.dirname(os.path.abspath(table)), name))
+    return assignments if remove else [assignment for assignment in assignments if assignment.emotion]
 
 
-def _rows(rows: Iterable[Mapping[str, str]], folder: bytes, name: str) -> Iterator[LabelAssignment]:
+def _assignments(rows: Iterable[Mapping[str, str]], folder: bytes, name: str) -> Iterator[LabelAssignment]:
     for number, row in enumerate(rows, 2):
         label, path = _bare(row.get("label") or "").strip(), _bare(row.get("path") or "")
         digest = _digest((row.get("digest") or row.get("image_id") or "").strip())
         if "\0" in path:
-            raise UsageError(f"The table {name!r} names no picture in row {number}: no path has a zero byte in it.")
+            raise UsageError(f"The table {name!r} names no image in row {number}: the path contains a zero byte.")
         if label and not path and digest is None:
-            raise UsageError(
-                f"The table {name!r} names no picture in row {number}: it has neither a path nor a whole digest there."
-            )
+            raise UsageError(f"The table {name!r} names no image in row {number}: there is neither a path nor a complete digest.")
         if path or digest:
-            # An empty path is none, not the folder.
+            # An empty path must not become the folder itself.
             yield LabelAssignment(
                 os.path.join(folder, os.fsencode(path)) if path else b"", label, digest, f"row {number} of {name!r}"
             )

@@ -1,4 +1,4 @@
-"""The health check: every part of a library in turn."""
+"""The health check of every part of a library."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from indexer.ports.progress import Progress
 
 _CHECKED_RUNS = 1000
-"""How many runs are looked at for one that died."""
+"""The latest runs, which are checked for one that died."""
 
 _DAMAGED_PAGES = ("unreadable", "pages")
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What a check found, and what a repair needs of it: files whose bytes changed, and files to delete."""
+    """The findings of a check, the files whose bytes changed silently, and the leftover files to delete."""
 
     report: CheckReport
     rotten: list[IndexedFile] = field(default_factory=list)
@@ -38,7 +38,7 @@ class CheckResult:
 
 @dataclass(slots=True)
 class IntegrityCheck:
-    """One pass over a library. `writer` is the process that writes to it at the moment, if any."""
+    """One pass over a library. `writer` is the id of the process that writes to it now, if any."""
 
     library: Library
     maintenance: DatabaseMaintenance
@@ -57,17 +57,17 @@ class IntegrityCheck:
             self.progress.start(_steps(rows))
             findings += self.maintenance.check(self.writer, self.check_stop, self._advance)
             self.check_stop()  # a statement that was stopped looks like one that failed
-            has_sound_pages = not any(one.kind in _DAMAGED_PAGES for one in findings)
-            if has_sound_pages:
+            has_intact_pages = not any(finding.kind in _DAMAGED_PAGES for finding in findings)
+            if has_intact_pages:
                 findings += self.maintenance.check_vectors(self.check_stop, self._advance)
                 findings += self._files(deep, rotten)
                 findings += self._weights()
             leftovers = stale_temp_files(self.library.settings.home)
-            if has_sound_pages and self.writer is None:
+            if has_intact_pages and self.writer is None:
                 leftovers += self.maintenance.orphan_files()
             if leftovers:
                 findings.append(Finding("temporaries", len(leftovers), str(leftovers[0])))
-            findings = [one for one in findings if one.kind != "runs_died" or self._has_run_died()]
+            findings = [finding for finding in findings if finding.kind != "runs_died" or self._has_run_died()]
         finally:
             self.progress.finish()
         return CheckResult(CheckReport(tuple(findings), rows), rotten, leftovers)
@@ -83,7 +83,7 @@ class IntegrityCheck:
             return False
 
     def _has_run_died(self) -> bool:
-        """Return whether a run that seems to have died did: it may have begun after the writer was asked for."""
+        """Return whether a run really died: it may have begun after `writer` was determined."""
         try:
             with self.library.database.open(reading=True) as store:
                 runs = with_dead_runs_marked(partial(store.runs, _CHECKED_RUNS), self.library.database.current_writer)
@@ -92,7 +92,7 @@ class IntegrityCheck:
         return any(run.outcome == DIED for run in runs)
 
     def _files(self, deep: bool, rotten: list[IndexedFile]) -> Iterator[Finding]:
-        """Compare the indexed files with the disk; those with other bytes at the same size and time go to `rotten`."""
+        """Compare the indexed files with the disk; add those with other bytes at the same size and time to `rotten`."""
         counts: dict[str, int] = {}
         examples: dict[str, bytes] = {}
         workers = self.library.settings.workers or 2 * available_cores()
@@ -127,6 +127,6 @@ class IntegrityCheck:
 
 
 def _steps(rows: dict[str, int]) -> int:
-    """How many rows a check reads: each as a row and as part of the file, and some for what they say or stand for."""
-    again = 2 * rows.get("predictions", 0) + rows.get("embeddings", 0) + rows.get("files", 0)
-    return 2 * sum(rows.values()) + again
+    """Count the rows that a check reads: each as a row and as part of the file, and some again with their content."""
+    content = 2 * rows.get("predictions", 0) + rows.get("embeddings", 0) + rows.get("files", 0)
+    return 2 * sum(rows.values()) + content

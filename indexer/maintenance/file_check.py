@@ -1,4 +1,4 @@
-"""What a check-up finds outside the database: files that are not as they were, and what killed programs have left."""
+"""Checks outside the database: changed image files, and temporary files of killed processes."""
 
 from __future__ import annotations
 
@@ -17,71 +17,73 @@ if TYPE_CHECKING:
     from indexer.domain.health import IndexedFile
 
 _HASH_CHUNK_BYTES = 1 << 20
-_TEMPORARY = re.compile(r"\..+\.(\d+)\.tmp(\.work|\.work\.fresh)?(-wal|-shm|-journal)?")
-"""What `atomic.replace_file` calls a file before it is whole; SQLite may have some of its own beside it."""
+_TEMPORARY_NAME = re.compile(r"\..+\.(\d+)\.tmp(\.work|\.work\.fresh)?(-wal|-shm|-journal)?")
+"""Names that `atomic.replace_file` gives to unfinished files, and those of SQLite's side files."""
 
 
 def digest_of(path: bytes, stamp: FileStamp) -> bytes | None:
-    """The digest of a file's bytes; None where it cannot be read, or has another stamp."""
-    seen = blake3()
+    """Return the digest of a file's bytes; None if it cannot be read or has another stamp."""
+    hasher = blake3()
     try:
         with open(path, "rb") as file:
-            while part := file.read(_HASH_CHUNK_BYTES):
-                seen.update(part)
-            found = os.fstat(file.fileno())
+            while chunk := file.read(_HASH_CHUNK_BYTES):
+                hasher.update(chunk)
+            status = os.fstat(file.fileno())
     except OSError:
         return None
-    return seen.digest() if FileStamp(found.st_size, changed_ns(found)) == stamp else None
+    return hasher.digest() if FileStamp(status.st_size, changed_ns(status)) == stamp else None
 
 
 def find_changed_files(
-    portions: Iterable[list[IndexedFile]],
+    chunks: Iterable[list[IndexedFile]],
     deep: bool,
     workers: int,
-    still_known: Callable[[Sequence[IndexedFile]], Set[IndexedFile]],
+    still_indexed: Callable[[Sequence[IndexedFile]], Set[IndexedFile]],
     advance: Callable[[int], None],
 ) -> Iterator[tuple[str, IndexedFile]]:
-    """The files that are not as the database knows them, each with the kind of finding that it is.
+    """Yield the files that differ from their rows, each with its kind of finding.
 
-    Looks from outside; if `deep`, every file is read and its digest compared. What was indexed anew meanwhile is let be.
+    Compares stamps; if `deep`, also the digest of every file. Skips files whose rows changed during the check, by
+    `still_indexed`.
     """
     with ThreadPoolExecutor(workers) as pool:
-        for portion in portions:
-            kinds = list(pool.map(lambda place: _changed(place, deep), portion))
-            found = [(kind, place) for kind, place in zip(kinds, portion, strict=True) if kind is not None]
-            known = still_known([place for _, place in found]) if found else set()
-            yield from ((kind, place) for kind, place in found if place in known)
-            advance(len(portion))
+        for chunk in chunks:
+            kinds = list(pool.map(lambda file: _difference(file, deep), chunk))
+            changed = [(kind, file) for kind, file in zip(kinds, chunk, strict=True) if kind is not None]
+            current = still_indexed([file for _, file in changed]) if changed else set()
+            yield from ((kind, file) for kind, file in changed if file in current)
+            advance(len(chunk))
 
 
 def stale_temp_files(home: Path) -> list[Path]:
-    """Temporary files and folders in a data folder whose process has ended."""
+    """Return temporary files and folders in a data folder whose process has ended."""
     folders = [home, *(folder for folder in (home / "vectors", home / "models") if folder.is_dir())]
-    return sorted(path for folder in folders for path in folder.iterdir() if _is_left(path))
+    return sorted(path for folder in folders for path in folder.iterdir() if _is_stale(path))
 
 
-def _changed(place: IndexedFile, deep: bool) -> str | None:
+def _difference(file: IndexedFile, deep: bool) -> str | None:
+    """Return the kind of finding of a file that differs from its row; None if it does not."""
     try:
-        found = os.stat(place.path)
+        status = os.stat(file.path)
     except (FileNotFoundError, NotADirectoryError):
         return "files_missing"
     except (OSError, ValueError):
         return "files_unreadable"
-    if FileStamp(found.st_size, changed_ns(found)) != place.stamp:
+    if FileStamp(status.st_size, changed_ns(status)) != file.stamp:
         return "files_changed"
     if not deep:
         return None
-    digest = digest_of(place.path, place.stamp)
+    digest = digest_of(file.path, file.stamp)
     if digest is None:
         return "files_unreadable"
-    return None if digest == place.digest else "files_rotten"
+    return None if digest == file.digest else "files_rotten"
 
 
-def _is_left(path: Path) -> bool:
-    named = _TEMPORARY.fullmatch(path.name)
-    if named is None or path.is_symlink():
+def _is_stale(path: Path) -> bool:
+    match = _TEMPORARY_NAME.fullmatch(path.name)
+    if match is None or path.is_symlink():
         return False
-    pid = int(named[1])
+    pid = int(match[1])
     try:
         if os.name == "posix":
             os.kill(pid, 0)

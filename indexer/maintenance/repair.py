@@ -1,4 +1,4 @@
-"""Repair of what the check found."""
+"""The repair of a library after a check."""
 
 from __future__ import annotations
 
@@ -21,27 +21,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RepairResult:
-    """The copy of the database from before, None if it was not touched; the rows of each table if it was salvaged."""
+    """The copy of the database from before the repair, and the salvaged rows of each table.
+
+    `saved` is None if the database was not touched, `salvaged` if it did not have to be rebuilt.
+    """
 
     saved: Path | None = None
     salvaged: Mapping[str, int] | None = None
 
 
-def repair(library: Library, maintenance: DatabaseMaintenance, found: CheckResult, progress: Progress) -> RepairResult:
-    """Repair what was found: rows and pages after a copy, leftovers, and derived vector indexes."""
+def repair(library: Library, maintenance: DatabaseMaintenance, check: CheckResult, progress: Progress) -> RepairResult:
+    """Repair the findings of a check.
+
+    Copies the database before it changes rows or pages, deletes leftover files, and updates or rebuilds the vector indexes.
+    """
     result = RepairResult()
-    report = found.report
-    if any(one.about.mended and not one.about.derived for one in report.findings):
+    report = check.report
+    if any(finding.about.mended and not finding.about.derived for finding in report.findings):
         saved, salvaged = maintenance.copy_aside("before-repair"), None
         cards = {card.key: card for _, card in library.models.cards()}
         if report.of("unreadable", "pages"):
             salvaged = _salvage(maintenance, cards, sum(report.rows.values()), progress)
         else:
             maintenance.repair_rows(cards, digest_of, rebuild_indexes=report.of("indexes"))
-        if found.rotten:
-            maintenance.requeue(found.rotten)
+        if check.rotten:
+            maintenance.requeue(check.rotten)
         result = RepairResult(saved, salvaged)
-    for path in found.leftovers:
+    for path in check.leftovers:
         if path.is_dir():
             shutil.rmtree(path)
         else:

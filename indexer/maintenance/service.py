@@ -20,43 +20,43 @@ if TYPE_CHECKING:
 
 
 def check(library: Library, deep: bool, progress: Progress) -> DoctorReport:
-    """Check a library, even while another process writes. Nothing is changed, except that an older schema is migrated.
+    """Check a library, even while another process writes. Changes nothing, but migrates an older schema.
 
-    Raises NotIndexed, and StoreDamaged for the database of another program.
+    Raises NotIndexed, and ForeignDatabase for the database of another program.
     """
     maintenance = _maintenance(library)
     with graceful_stop("nothing was changed") as check_stop, maintenance.translate_errors():
         writer = library.database.current_writer()
-        found = IntegrityCheck(library, maintenance, None if writer is None else writer.pid, progress, check_stop).run(deep)
-    return DoctorReport(library.settings.home, found.report)
+        result = IntegrityCheck(library, maintenance, None if writer is None else writer.pid, progress, check_stop).run(deep)
+    return DoctorReport(library.settings.home, result.report)
 
 
 def check_and_repair(library: Library, deep: bool, progress: Progress) -> DoctorReport:
     """Check a library, repair what can be repaired, and check again.
 
-    Raises NotIndexed, WriterBusy, and StoreDamaged if nothing at all can be read or the database is another program's.
+    Raises NotIndexed, WriterBusy, StoreDamaged if nothing can be read, and ForeignDatabase.
     """
     maintenance = _maintenance(library)
     home = library.settings.home
     with (
         library.database.lock_writer(),
-        graceful_stop("what was mended stays so; the same command goes on from there") as check_stop,
+        graceful_stop("finished repairs are kept; run the same command to resume") as check_stop,
         _translate_disk_errors(home),
         maintenance.translate_errors(),
     ):
-        checking = IntegrityCheck(library, maintenance, None, progress, check_stop)
-        found = checking.run(deep)
-        if not any(one.about.mended for one in found.report.findings):
-            return DoctorReport(home, found.report)
-        repaired = repair(library, maintenance, found, progress)
-        after = checking.run(False).report
-    return DoctorReport(home, found.report, Repair(repaired.saved, repaired.salvaged, after))
+        integrity_check = IntegrityCheck(library, maintenance, None, progress, check_stop)
+        before = integrity_check.run(deep)
+        if not any(finding.about.mended for finding in before.report.findings):
+            return DoctorReport(home, before.report)
+        repaired = repair(library, maintenance, before, progress)
+        after = integrity_check.run(False).report
+    return DoctorReport(home, before.report, Repair(repaired.saved, repaired.salvaged, after))
 
 
 def _maintenance(library: Library) -> DatabaseMaintenance:
     library.require_database()
     if library.database.maintenance is None:
-        raise UsageError("This library's database is a server's; check and repair it with the tools of that server.")
+        raise UsageError("This library is on a database server; check and repair it with the tools of that server.")
     return library.database.maintenance
 
 

@@ -1,4 +1,4 @@
-"""The report on what is indexed."""
+"""The status of a library."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def status(library: Library, failures: int) -> Status:
-    """Report the state of a library, with the first so many failures; an empty one if nothing was indexed yet."""
+    """Report the state of a library with at most `failures` failed files; an empty one if nothing was indexed yet."""
     settings = library.settings
     disk = {part.name: _size(part) for part in (settings.database, settings.vectors, settings.models)}
     if not library.database.exists():
@@ -35,7 +35,7 @@ def _size(part: Path) -> int:
 
 
 def _file_size(path: Path) -> int:
-    """A file's bytes; 0 for what is none, or none any more: a writer replaces files at any time."""
+    """Return the size of a file in bytes; 0 if it is not a regular file or no longer exists, because writers replace files."""
     try:
         status = path.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""What turns the bytes of image files into predictions."""
+"""The port for analyzers: image bytes to predictions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Analyzer(Protocol):
-    """A classifier with a face detector, or without one. Processes that it started end with a `with` block."""
+    """A classifier, with or without a face detector. Its child processes end with the `with` block."""
 
     @property
     def classifier(self) -> Classifier:
@@ -23,10 +23,10 @@ class Analyzer(Protocol):
         """The key of the face detector; None if images are classified as a whole."""
 
     def decode(self, data: bytes) -> DecodedImage:
-        """Decode the bytes of a file for this analyzer. Raises ImageError. Safe in several threads."""
+        """Decode the bytes of a file for this analyzer. Raises ImageError. Thread-safe."""
 
     def predict(self, images: Sequence[DecodedImage]) -> list[AnalyzedImage | None]:
-        """Analyze images that this analyzer decoded; None for one whose result is not finite. Safe in several threads."""
+        """Analyze images that this analyzer decoded; None for one whose result is not finite. Thread-safe."""
 
     def __enter__(self) -> Analyzer: ...
 

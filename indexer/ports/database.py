@@ -1,4 +1,4 @@
-"""The database that holds a library's store, and who may write to it."""
+"""The port for a library's database: opening it, and its writer lock."""
 
 from __future__ import annotations
 
@@ -15,28 +15,31 @@ if TYPE_CHECKING:
 
 
 class Database(Protocol):
-    """A library's database: one process writes at a time, and any number of processes read meanwhile."""
+    """A library's database. One process writes at a time; any number of processes read at the same time."""
 
     def exists(self) -> bool:
         """Return whether anything was ever stored."""
 
     def open(self, reading: bool = False) -> AbstractContextManager[Store]:
-        """Open the store, which is created or migrated as needed; a read-only disk is enough for `reading`.
+        """Open the store; create or migrate it if needed. With `reading`, a read-only disk is enough.
 
-        Inside the `with` block, errors of the database itself are raised as MoodexError, StoreDamaged or WriterBusy.
+        Inside the `with` block, errors of the database are raised as MoodexError, StoreDamaged or WriterBusy.
         """
 
     def lock_writer(self, wait: bool = True) -> AbstractContextManager[None]:
-        """Be the only writer inside the `with` block. Raises WriterBusy, at once unless `wait`, if another process is."""
+        """Hold the writer lock inside the `with` block.
+
+        Raises WriterBusy if another process keeps it; without `wait`, at once.
+        """
 
     def current_writer(self) -> WriterInfo | None:
-        """Return which process holds the writer lock, if any."""
+        """Return the process that holds the writer lock, if any."""
 
     def export_rows(
         self, model: StoredModel, chosen: ExportFilter, check_stop: Callable[[], None]
     ) -> AbstractContextManager[Iterator[ExportChunk]]:
-        """Read the rows of an export, by file and then by region, as they are at one moment."""
+        """Read the rows of an export from one snapshot, by file and then by region."""
 
     @property
     def maintenance(self) -> DatabaseMaintenance | None:
-        """Checks, repairs and copies; None for a database whose server has tools of its own."""
+        """Checks, repairs and copies; None for a database server that has its own tools."""

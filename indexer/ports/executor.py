@@ -1,4 +1,4 @@
-"""What runs the steps of an index run, several at a time."""
+"""The port for executors, which perform the steps of an index run in parallel."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ Result_co = TypeVar("Result_co", covariant=True)
 
 
 class Executor(Protocol[Item_contra, Result_co]):
-    """Performs items in any order. Only one thread submits and takes results."""
+    """A pool that performs items in any order. Only one thread submits items and takes results."""
 
     def submit(self, item: Item_contra) -> None:
-        """Perform an item as soon as there is room."""
+        """Queue an item; a worker performs it as soon as one is free."""
 
     def next_result(self) -> Result_co:
-        """Wait for the next result, of whichever item; raises what performing it raised."""
+        """Wait for the next result of any item. Raises what performing it raised."""
 
     def stop(self) -> Iterator[Result_co]:
-        """Drop the items that nobody began, wait for the others, and return what was not yet taken."""
+        """Drop the items that did not start, wait for the others, and return their results."""
 
 
 class OpenExecutor(Protocol):
-    """Starts an executor, which ends with a `with` block."""
+    """Starts an executor, which stops at the end of a `with` block."""
 
     def __call__(self, perform: Callable[[Item], Result], workers: int) -> AbstractContextManager[Executor[Item, Result]]: ...

@@ -1,4 +1,4 @@
-"""Where the schedule is kept."""
+"""The port for stored jobs."""
 
 from __future__ import annotations
 
@@ -11,21 +11,24 @@ if TYPE_CHECKING:
 class JobStore(Protocol):
     """The scheduled jobs.
 
-    Each method is one short transaction over rows that no index run touches. It needs no writer lock, so that jobs can be added
-    during a run.
+    Each method is one short transaction over rows that no index run changes. Methods need no writer lock, so that a user can add
+    jobs during a run.
     """
 
     def jobs(self) -> list[Job]:
         """Return every job, by name."""
 
     def add_job(self, job: Job) -> bool:
-        """Add a job; False, and nothing changes, if its name is taken."""
+        """Add a job; return False, without a change, if its name is taken."""
 
     def remove_job(self, name: str) -> bool:
-        """Remove a job; False if there is no job of that name."""
+        """Remove a job; return False if there is no job of that name."""
 
     def claim_job(self, name: str, seen: float | None, now: float) -> bool:
-        """Record that a job begins now, unless it began since it was `seen`: of two processes that try, one runs it."""
+        """Record that a job begins at `now`, and return True, if `seen` is still its last beginning.
+
+        If two processes try, only one gets True. Times are seconds since the epoch.
+        """
 
     def note_job(self, name: str, last: JobStatus) -> None:
-        """Record how a job went; does nothing for a job that was removed meanwhile."""
+        """Record the status of a job; ignore a job that was removed since it began."""

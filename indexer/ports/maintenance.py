@@ -1,4 +1,4 @@
-"""Checks, repairs and copies of a database that lies in files."""
+"""The port for checks, repairs and copies of a database in files."""
 
 from __future__ import annotations
 
@@ -13,66 +13,69 @@ if TYPE_CHECKING:
     from indexer.domain.models import ModelCard
 
 DigestOf = Callable[[bytes, "FileStamp"], bytes | None]
-"""The digest of a file's bytes; None if the file cannot be read or has another stamp."""
+"""Function from a path and a stamp to the digest of the file; None if it is unreadable or has another stamp."""
 
 
 class DatabaseMaintenance(Protocol):
-    """What keeps a database healthy. Everything here bears damaged pages and rows."""
+    """Checks, repairs and copies. Every method works with damaged pages and rows."""
 
     def translate_errors(self) -> AbstractContextManager[None]:
         """Raise errors of the database inside the `with` block as MoodexError, StoreDamaged or WriterBusy."""
 
     def count_rows(self) -> dict[str, int]:
-        """Count the rows of each table; tables that cannot be read are left out."""
+        """Count the rows of each table, without unreadable tables."""
 
     def check(self, writer: int | None, check_stop: Callable[[], None], advance: Callable[[int], None]) -> Iterator[Finding]:
-        """Find what is wrong in the database. `writer` is the process that writes at the moment, if any.
+        """Check the database. `writer` is the id of the process that writes now, if any.
 
-        `advance` is called with the number of rows that were read: each row of `count_rows` three times in all.
+        Calls `advance` with numbers of checked rows: each row of `count_rows` three times in all.
         """
 
     def check_vectors(self, check_stop: Callable[[], None], advance: Callable[[int], None]) -> Iterator[Finding]:
-        """Find what is wrong with the saved vector indexes. Raises StoreDamaged if the database is."""
+        """Check the saved vector indexes. Raises StoreDamaged if the database is damaged."""
 
     def orphan_files(self) -> list[Path]:
         """List files of vector indexes that belong to no model or that no manifest names."""
 
     def used_cards(self) -> list[ModelCard]:
-        """List the cards of the models that have predictions; models with a damaged card are left out."""
+        """List the cards of models with predictions, without damaged cards."""
 
     def indexed_files(self) -> Iterator[list[IndexedFile]]:
-        """Read every indexed file, oldest first, some thousands at a time, each portion in a transaction of its own."""
+        """Read every indexed file, oldest first, in chunks of thousands, each in its own transaction."""
 
     def still_indexed(self, files: Sequence[IndexedFile]) -> set[IndexedFile]:
-        """Return those of some files, which lie together, that the database still knows like this."""
+        """Return those files whose rows have not changed. `files` must be neighbours in the order of `indexed_files`."""
 
     def requeue(self, files: Sequence[IndexedFile]) -> None:
-        """Let files wait for analysis, as if they had changed."""
+        """Mark files as pending, as if they had changed."""
 
     def copy_aside(self, why: str) -> Path:
-        """Copy the database, whatever its state, to a new name that says why; return the copy."""
+        """Copy the database, whatever its state, to a new name that contains `why`; return the copy."""
 
     def repair_rows(self, cards: Mapping[str, ModelCard], digest_of: DigestOf, rebuild_indexes: bool) -> None:
-        """Repair rows that contradict each other, in one transaction. `cards` are those of the installed models, by key."""
+        """Repair contradictory rows in one transaction. `cards` are those of the installed models, by key."""
 
     def salvage(self, cards: Mapping[str, ModelCard], digest_of: DigestOf, advance: Callable[[int], None]) -> Mapping[str, int]:
-        """Copy every readable row to a new database, repair it and put it in place; return the rows of each table."""
+        """Copy every readable row to a new database, repair it, and replace the damaged one.
+
+        Returns the rows of each table.
+        """
 
     def copy_to(self, target: Path, advance: Callable[[int, int], None], check_stop: Callable[[], None]) -> dict[str, int]:
-        """Write the database as it is at this moment to a new file; return the rows of each table.
+        """Write a snapshot of the database to a new file; return the rows of each table.
 
-        `advance` is called with the pages that are copied and the pages there are. Raises StoreDamaged, and OSError if the copy
-        cannot be written.
+        Calls `advance` with the number of copied pages and of all pages. Raises StoreDamaged, and OSError if the copy cannot be
+        written.
         """
 
     def remove_copy(self, copy: Path) -> None:
-        """Delete a copy, with what belongs to it, if it is there."""
+        """Delete a copy and its side files, if they exist."""
 
     def check_copy(self, copy: Path) -> None:
-        """Check that a copy is intact and bring it up to date. Raises StoreDamaged, and MoodexError for a newer moodex's."""
+        """Check that a copy is intact, and migrate it. Raises StoreDamaged, and MoodexError for one of a newer moodex."""
 
     def replace_by(self, copy: Path) -> None:
-        """Put a copy in the place of the database, in one step, though others may have it open."""
+        """Replace the database by a copy in one step, even if other processes have it open."""
 
     def holds(self, path: Path) -> bool:
         """Return whether a path is the database itself."""

@@ -1,4 +1,4 @@
-"""Models: a classifier on a device, a face detector, and the models that are installed."""
+"""The ports for models: classifier, face detector and registry of installed models."""
 
 from __future__ import annotations
 
@@ -23,71 +23,77 @@ class Classifier(Protocol):
 
     @property
     def device(self) -> str:
-        """The device in use, as "cpu" or "cuda:0"."""
+        """The device in use, such as "cpu" or "cuda:0"."""
 
     @property
     def engine(self) -> str:
-        """What computes there, as "torch" or "onnx"."""
+        """The engine in use: "torch" or "onnx"."""
 
     @property
     def batch_size(self) -> int:
-        """How many pictures to hand over at a time."""
+        """The preferred number of images per batch."""
 
     @property
     def streams(self) -> int:
-        """How many batches a device of its own takes at once; 0 where the threads that hand them over compute themselves."""
+        """The number of batches that the device computes in parallel; 0 if the calling thread computes."""
 
     def classify(self, pixels: Pixels) -> Scores:
-        """Classify N pictures: uint8, (N, size, size, 3), RGB, prepared as the card's input says. N >= 1.
+        """Classify N >= 1 images: uint8, (N, size, size, 3), RGB, prepared as the card's input says.
 
-        Out of device memory halves the batch until it fits; raises DeviceUnavailable when even one picture does not. Safe in
-        several threads.
+        If the device memory does not suffice, the batch is halved until it fits. Raises DeviceUnavailable if not even one image
+        fits. Thread-safe.
         """
 
 
 class FaceDetector(Protocol):
-    """What finds drawn faces in pictures."""
+    """A detector of drawn faces."""
 
     @property
     def key(self) -> str:
-        """Hex digest of everything that decides which faces are found."""
+        """Hex digest of everything that affects which faces are detected."""
 
     def find(self, pages: Sequence[Pixels]) -> list[list[Face]]:
-        """The faces of each page, the largest first. Pages are uint8, (H, W, 3), RGB, of any shape."""
+        """Detect the faces of each image, the largest first. Images are uint8, (H, W, 3), RGB, of any size."""
 
 
 class ModelRegistry(Protocol):
-    """The installed models: those that came with moodex, and the user's own. One of them is in use."""
+    """The installed models: the shipped ones and the user's. One of them is in use."""
 
     def cards(self) -> Iterator[tuple[InstalledModel, ModelCard]]:
-        """Every model with its card, under the name that finds it; a model without a usable card only logs a warning."""
+        """Return every model with its card; for an unusable card, log a warning and skip the model."""
 
     def find(self, name: str) -> Path:
-        """Return the weights of a model, by its name or as a .safetensors file. Raises ModelUnavailable."""
+        """Return the weights file of a model, by name or by the path of a .safetensors file. Raises ModelUnavailable."""
 
     def in_use(self) -> DefaultModel:
-        """Return the name of the model to use and where it was chosen; the model itself may be missing."""
+        """Return the name of the model in use and where it was chosen; the model itself may be missing."""
 
     def weights(self) -> Path:
-        """Return the weights of the model in use. Raises ModelUnavailable."""
+        """Return the weights file of the model in use. Raises ModelUnavailable."""
 
     def stored_name(self) -> str:
-        """Return the name under which predictions of the model in use are stored. Raises ModelUnavailable."""
+        """Return the name that the store uses for the model in use. Raises ModelUnavailable."""
 
     def stored_key(self) -> str | None:
-        """Return the key under which they are stored; None if its weights are missing."""
+        """Return the key that the store uses for the model in use; None if its weights are missing."""
 
     def use(self, name: str) -> None:
         """Make a model the default. Raises ModelUnavailable."""
 
     def add(self, weights: Path, name: str | None = None, force: bool = False) -> ModelCard:
-        """Verify a checkpoint and install it, as `name` or as its card says. Raises UsageError and ModelUnavailable."""
+        """Verify and install a checkpoint, as `name` or under the name on its card.
+
+        `force` replaces a model of that name. Raises UsageError and ModelUnavailable.
+        """
 
     def remove(self, name: str) -> None:
-        """Delete one of the user's models. Raises as `check_removable` does."""
+        """Delete one of the user's models. Raises what `check_removable` raises."""
 
     def check_removable(self, name: str, gone: bool = False) -> None:
-        """Raise UsageError for a shipped model or the one in use, ModelUnavailable for an unknown one unless `gone`."""
+        """Raise UsageError if a model is shipped or in use, ModelUnavailable if it is unknown.
+
+        With `gone`, an unknown model is allowed.
+        """
 
     def export(self, kind: str, name: str, output: Path, force: bool) -> ExportedModel:
         """Write a model as "onnx" or "torch" for other programs. Raises UsageError, ModelUnavailable and MissingExtra."""

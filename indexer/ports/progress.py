@@ -1,4 +1,4 @@
-"""How long work shows itself."""
+"""The port for progress of long work."""
 
 from __future__ import annotations
 
@@ -8,27 +8,30 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Somebody who watches long work."""
+    """A display of the progress of long work."""
 
     def scanning(self, found: int) -> None:
-        """So many picture files were found so far."""
+        """Show the number of image files found so far."""
 
     def start(self, total: int) -> None:
-        """The work begins: so many files wait."""
+        """Begin work on `total` files."""
 
     def advance(self, done: int, failed: int) -> None:
-        """So many more files were finished, of them so many failed."""
+        """Add `done` finished files, `failed` of which failed."""
 
     def finish(self) -> None:
-        """The work ended, one way or another."""
+        """End the work, whether it succeeded or not."""
 
     def warn(self, sentence: str) -> None:
-        """Something the user should know, now."""
+        """Show a warning immediately."""
 
 
 @contextmanager
 def task(progress: Progress, check_stop: Callable[[], None], total: int) -> Iterator[Callable[[int], None]]:
-    """Show work of `total` units; call what is yielded with the units that are done. It raises if a stop was requested."""
+    """Show work of `total` units; yield a function to call with the number of finished units.
+
+    That function raises what `check_stop` raises if a stop was requested.
+    """
 
     def advance(size: int) -> None:
         check_stop()

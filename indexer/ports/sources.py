@@ -1,4 +1,4 @@
-"""Where images come from, and the records that cross that line."""
+"""The port for image sources, and its records."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from indexer.domain.files import Failure, FileStamp
 EXTENSIONS: frozenset[bytes] = frozenset(
     b".jpg .jpeg .jpe .jfif .png .apng .webp .gif .bmp .dib .tif .tiff .avif .avifs .heic .heif".split()
 )
-"""What a file is called when it is taken for a picture."""
+"""Extensions, in lower case, of the files that moodex takes for images."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScannedFile:
-    """A file that is a picture by its name. `problem` says why it cannot be one."""
+    """A file with an image extension. `problem` says why it cannot be an image, if known."""
 
     name: bytes
     stamp: FileStamp
@@ -28,12 +28,13 @@ class ScannedFile:
 
 @dataclass(frozen=True, slots=True)
 class ScannedFolder:
-    """The picture files directly in one folder.
+    """The image files directly in one folder.
 
-    `entries` are their names, sizes in bytes and times of change in nanoseconds, by name: plain tuples, for there is one for
-    every file on every run; `problems` says, by name, why some are no pictures. `whole` is False where only some of it was
-    looked at, so that a name that is not here may still exist. `problem` says why it could not be listed; then nothing is
-    known of what lies below it.
+    - `entries`: (name, size in bytes, modification time in nanoseconds), by name. Plain tuples, because every run makes one for
+      every file.
+    - `problems`: why some files cannot be images, by name.
+    - `whole`: False if only part of the folder was scanned, so that files without an entry may exist.
+    - `problem`: why the folder could not be listed. Its subfolders are unknown then.
     """
 
     path: bytes
@@ -44,18 +45,18 @@ class ScannedFolder:
 
     @property
     def files(self) -> tuple[ScannedFile, ...]:
-        """The same with their stamps and problems."""
+        """The entries as files with stamps and problems."""
         return tuple(ScannedFile(name, FileStamp(size, time), self.problems.get(name)) for name, size, time in self.entries)
 
     def listing(self) -> bytes:
-        """A digest of all entries: two scans with the same one saw the same."""
+        """Return a digest of all entries: scans with equal digests saw the same files."""
         names, sizes, times = zip(*self.entries, strict=True) if self.entries else ((), (), ())
         return blake2b(b"/".join(names) + b"//" + array("q", sizes + times).tobytes(), digest_size=16).digest()
 
 
 @dataclass(frozen=True, slots=True)
 class ScanOptions:
-    """What a scan passes over. `exclude` are gitignore patterns below the root, `own_folder` is the program's data folder."""
+    """What a scan skips. `exclude` are gitignore patterns below the root, `own_folder` is moodex's data folder."""
 
     exclude: tuple[str, ...] = ()
     follow_symlinks: bool = False
@@ -63,17 +64,17 @@ class ScanOptions:
 
 
 class Watcher(Protocol):
-    """Notices changes below folders, from the moment on when it is `ready`."""
+    """A watcher of folders. It detects every change from the moment it is `ready`."""
 
     @property
     def ready(self) -> bool:
-        """Whether changes are noticed by now."""
+        """Whether the watcher detects changes now."""
 
     def changed(self) -> set[bytes]:
         """Return the roots below which something changed since the last call."""
 
     def wait(self) -> float:
-        """Return the seconds after which `changed` should be called again, if nothing wakes the caller before."""
+        """Return the seconds after which to call `changed` again, if `wake` is not called before."""
 
 
 class ImageSource(Protocol):
@@ -88,25 +89,25 @@ class ImageSource(Protocol):
         """The name of the source, which the store keeps with each folder."""
 
     def exists(self, path: bytes) -> bool:
-        """Return whether there is a file or folder."""
+        """Return whether a file or folder exists."""
 
     def is_folder(self, path: bytes) -> bool:
-        """Return whether there is a folder."""
+        """Return whether a path is a folder."""
 
     def real_path(self, path: bytes) -> bytes:
-        """Return the absolute path of a file or folder, links resolved."""
+        """Return the absolute path of a file or folder with links resolved."""
 
     def scan(self, root: bytes, options: ScanOptions) -> Iterator[ScannedFolder]:
-        """List every folder under a root, a folder before its subfolders; for a root that is a file, that file alone."""
+        """List every folder under a root, a folder before its subfolders; for a file, the file alone."""
 
     def read(self, path: bytes) -> tuple[bytes, FileStamp]:
-        """Read a file and its stamp. Raises FileNotFoundError, Unreadable (worth another try) and Damaged."""
+        """Read a file and its stamp. Raises FileNotFoundError, Unreadable (worth a retry) and Damaged."""
 
     def watch(
         self, roots: Sequence[bytes], own_folder: bytes, poll: float | None, wake: Callable[[], None], warn: Callable[[str], None]
     ) -> AbstractContextManager[Watcher]:
-        """Notice changes below roots, but not in the program's own folder, inside a `with` block.
+        """Watch for changes below roots inside a `with` block, except in moodex's data folder.
 
-        `poll`: look every so many seconds instead of listening to the system. `wake` is called, from another thread, when
-        something changed; `warn` with a sentence if the system cannot be listened to.
+        With `poll`, check every `poll` seconds instead of using events of the operating system. `wake` is called from another
+        thread after a change. `warn` is called with a sentence if events are not available.
         """

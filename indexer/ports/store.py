@@ -1,4 +1,4 @@
-"""The store as a whole."""
+"""The port for the whole store."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from indexer.ports.store_writer import StoreWriter
 
 
 class Store(StoreWriter, StoreReader, JobStore, Protocol):
-    """What indexing writes, what searching reads, and the schedule."""
+    """The store that indexing writes and searching reads, with the scheduled jobs."""
 
     def snapshot(self) -> AbstractContextManager[None]:
-        """Let everything that is read in a `with` block be of one moment, even while another process commits."""
+        """Read from one snapshot inside a `with` block, even while another process commits."""

@@ -1,4 +1,4 @@
-"""What fits a model to a user's labels."""
+"""The port for teaching: fitting a model to the user's labels."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Scorer(Protocol):
 
 
 class FittedVersion(NamedTuple):
-    """The outcome of teaching: balanced accuracy before and after, on how many labels it was measured.
+    """The result of teaching: balanced accuracy, 0-1, before and after, on `tested` labels.
 
-    `scorer` predicts for the new version; None if the old one is not worse. `unchanged`: the model in use is that version.
+    `scorer` predicts with the new version; None if that is not better. `unchanged` is True if the model in use is that version.
     """
 
     before: float
@@ -38,7 +38,7 @@ class FittedVersion(NamedTuple):
 class Candidates(NamedTuple):
     """N images of a model's sample: `embeddings` float16, (N, embedding size), `probabilities` float32, (N, labels).
 
-    `unlabeled` and `labeled` are rows of them, int64.
+    `unlabeled` and `labeled` are row numbers, int64.
     """
 
     embeddings: Halves
@@ -58,13 +58,14 @@ class Teacher(Protocol):
         taken: Collection[str],
         check_stop: Callable[[], None],
     ) -> FittedVersion:
-        """Fit the model in use and install the new version if it is better, as `name` or under a number that is not `taken`.
+        """Fit the model in use, and install the new version if it is better.
 
-        Raises UsageError, ModelUnavailable, and what `check_stop` raises; nothing is installed then.
+        Its name is `name`, or a numbered one that is not `taken`. Raises UsageError, ModelUnavailable, and what `check_stop`
+        raises; nothing is installed then.
         """
 
     def earlier(self, in_use: str) -> tuple[str, Scorer | None]:
-        """Return the model that was in use before a version was taught, and its scorer if it predicts from embeddings.
+        """Return the model from which a version was taught, and its scorer if it predicts from embeddings.
 
         Raises UsageError for a model that was not taught, ModelUnavailable if the earlier one is missing.
         """

@@ -1,1 +1,1 @@
-"""Which model is used, and the models of a library."""
+"""The models of a library, and the selection of the one in use."""

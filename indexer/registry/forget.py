@@ -1,4 +1,4 @@
-"""Forgetting what a model said: its predictions in the store, and then its derived vector index."""
+"""Deletion of a model's predictions and vector index."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 def forget(store: Store, files: VectorStorage, name: str, keys: Mapping[str, str]) -> int | None:
-    """Delete the predictions of every version of a model; how many, or None where there were none to look for.
+    """Delete the predictions of every version of a model; return their number, None if no version is stored.
 
-    `keys` are those of all models that are known by name. What is stored under the key of another one of them is kept: equal
-    models under two names share their predictions.
+    `keys` are those of all installed models, by name. Predictions under the key of another installed model are kept, because
+    equal models under two names share their predictions.
     """
     own = keys.get(name)
     others = {key for other, key in keys.items() if other != name}

@@ -1,4 +1,4 @@
-"""The one rule for which stored model answers, and which emotions it can be asked for."""
+"""The rule that selects the stored model of a search, and the emotions that can be searched for."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def open_selected(library: Library) -> Iterator[tuple[Store, StoredModel]]:
-    """Open the store for reading, with the model that answers.
+    """Open the store for reading, and select its model.
 
     Raises NotIndexed, ModelUnavailable and what opening the store raises.
     """
@@ -28,7 +28,7 @@ def open_selected(library: Library) -> Iterator[tuple[Store, StoredModel]]:
 
 
 def select_stored_model(store: StoreReader, models: ModelRegistry) -> StoredModel:
-    """Select the model that answers, as `find_stored_model` does. Raises NotIndexed if there is none."""
+    """Select the stored model like `find_stored_model`. Raises NotIndexed if there is none."""
     model = find_stored_model(store, models)
     if model is None:
         others = sorted({stored.card.name for stored in store.models() if stored.used})
@@ -38,9 +38,9 @@ def select_stored_model(store: StoreReader, models: ModelRegistry) -> StoredMode
 
 
 def find_stored_model(store: StoreReader, models: ModelRegistry) -> StoredModel | None:
-    """Find the stored model with the key of the one in use, whatever its name was, else the newest of its name.
+    """Find the stored model with the key of the model in use; without one, the newest of its name.
 
-    Of those, one that analyzed images takes precedence. Raises ModelUnavailable if the default model is missing.
+    Among models of that name, one with predictions takes precedence. Raises ModelUnavailable if the default model is missing.
     """
     name, key, stored = models.stored_name(), models.stored_key(), store.models()
     same_key = next((model for model in stored if model.card.key == key), None)
@@ -49,5 +49,5 @@ def find_stored_model(store: StoreReader, models: ModelRegistry) -> StoredModel 
 
 
 def available_emotions(store: StoreReader, model: StoredModel) -> tuple[str, ...]:
-    """List what can be searched for: the model's emotions, then those that only users assigned."""
-    return (*model.card.labels, *(word for word in store.user_emotions() if word not in model.card.labels))
+    """Return the model's emotions, followed by those that only users assigned."""
+    return (*model.card.labels, *(emotion for emotion in store.user_emotions() if emotion not in model.card.labels))

@@ -1,4 +1,4 @@
-"""The installed models, and what is stored of them."""
+"""Management of the installed models and their stored predictions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def list_models(library: Library) -> list[ListedModel]:
-    """List every model that `--model` finds by name, with how many images it analyzed."""
+    """List every installed model with the number of images that it analyzed."""
     images: dict[str, int] = {}
     if library.database.exists():
         with library.database.open(reading=True) as store:
@@ -32,9 +32,9 @@ def add_model(library: Library, weights: Path, name: str | None, force: bool) ->
 
 
 def default_model(library: Library, name: str | None) -> DefaultModel:
-    """Make `name`, if any, the default of the data folder; return the model that is used without `--model`.
+    """Make `name`, if given, the default of the data folder; return the model that is used without `--model`.
 
-    Raises ModelUnavailable for a model that is missing.
+    Raises ModelUnavailable for a missing model.
     """
     if name is not None:
         library.models.use(name)
@@ -43,9 +43,10 @@ def default_model(library: Library, name: str | None) -> DefaultModel:
 
 
 def remove_model(library: Library, name: str, predictions: bool) -> int | None:
-    """Remove one of the user's models and, if wanted, its predictions; return how many those were, None if not wanted.
+    """Remove one of the user's models and, with `predictions`, its predictions.
 
-    With `predictions`, the model's file may be missing. Raises UsageError, ModelUnavailable and WriterBusy.
+    Returns the number of deleted predictions; None without `predictions`. With it, the model's file may be missing.
+    Raises UsageError, ModelUnavailable and WriterBusy.
     """
     if not predictions or not library.database.exists():
         library.models.remove(name)

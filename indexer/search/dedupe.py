@@ -12,28 +12,28 @@ if TYPE_CHECKING:
 _INITIAL_ROWS = 256
 NEARLY_EQUAL = 0.995
 NEARLY_EQUAL_IN_SPACES = 0.965
-"""Cosine similarity, of whole embeddings, from which `dedupe` takes two pictures for one. With spaces for what is felt and how it
-looks, copies that were made smaller and saved again lie at 0.967 and above, other pictures at 0.86 and below.
+"""Minimum cosine similarity of near-duplicates, for embeddings without and with spaces. With spaces, copies that were reduced and
+saved again have 0.967 and more, other images 0.86 and less.
 """
 
 
 class Distinct:
-    """Remembers vectors and says whether another one is new, that is, not nearly equal to any of them."""
+    """A set of vectors without near-duplicates."""
 
     def __init__(self, model: StoredModel) -> None:
-        self._least = NEARLY_EQUAL_IN_SPACES if model.card.spaces else NEARLY_EQUAL
+        self._min_similarity = NEARLY_EQUAL_IN_SPACES if model.card.spaces else NEARLY_EQUAL
         self._kept: Floats | None = None
         self._count = 0
 
     def take(self, vector: Halves) -> bool:
-        """Whether the embedding (float16) is new; it is remembered then."""
+        """Add an embedding, float16, (embedding size,); return False if it is a near-duplicate of an earlier one."""
         import numpy as np
 
         candidate = vector.astype(np.float32)
         candidate /= np.linalg.norm(candidate)
         if self._kept is None:
             self._kept = np.empty((_INITIAL_ROWS, len(candidate)), dtype=np.float32)
-        if self._count and float(np.max(self._kept[: self._count] @ candidate)) >= self._least:
+        if self._count and float(np.max(self._kept[: self._count] @ candidate)) >= self._min_similarity:
             return False
         if self._count == len(self._kept):
             self._kept = np.concatenate([self._kept, np.empty_like(self._kept)])

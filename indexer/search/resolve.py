@@ -1,4 +1,4 @@
-"""Search requests to queries."""
+"""Translation of search requests to queries, and the analysis of a query image."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ if TYPE_CHECKING:
     from indexer.ports.analyzer import Analyzer
     from indexer.ports.store_reader import StoreReader
 
-_SHORTEST_ID = 4
+_MIN_ID_DIGITS = 4
 
 
 def check(request: SearchRequest) -> None:
-    """Raise UsageError for a request that cannot be meant, before anything is opened."""
+    """Check a request before anything is opened. Raises UsageError if it is invalid."""
     if request.image is not None and request.like is not None:
-        raise UsageError("Give either an IMAGE or --like, not both: both say what the hits must resemble.")
+        raise UsageError("Give either an IMAGE or --like, not both: both choose the image that hits must resemble.")
     if not 0 <= request.min_score <= 1:
-        raise UsageError(f"--min-score is {request.min_score}; it must lie between 0 and 1.")
+        raise UsageError(f"--min-score is {request.min_score}; it must be between 0 and 1.")
     if request.limit < 1 or request.offset < 0:
         raise UsageError("-k must be at least 1 and --offset at least 0.")
-    asked = (request.image, request.like, request.under, request.emotions, request.excluded, request.min_score)
-    if not any(asked):
-        raise UsageError("Say what to look for: an IMAGE, --emotion, --not, --like, --min-score or --under.")
+    criteria = (request.image, request.like, request.under, request.emotions, request.excluded, request.min_score)
+    if not any(criteria):
+        raise UsageError("Give at least one of IMAGE, --emotion, --not, --like, --min-score and --under.")
     if request.image is not None and not os.path.exists(request.image):
-        raise UsageError(f"The picture {os.fsdecode(request.image)!r} does not exist.")
+        raise UsageError(f"The image {os.fsdecode(request.image)!r} does not exist.")
 
 
 def resolve_request(
     request: SearchRequest, store: StoreReader, model: StoredModel, open_analyzer: Callable[[], Analyzer]
 ) -> SearchQuery:
-    """Resolve what a user typed: emotions by any synonym, an image by file, path or id, a folder by any path.
+    """Resolve a request: emotions from synonyms, an image from a file, path or id, a folder from any path.
 
-    `open_analyzer` is called only for an image that the model has not analyzed. Of an image with faces, the main one is compared.
+    `open_analyzer` is called only for an image that the model has not analyzed. If an image has faces, its main face is used.
 
     Raises UnknownEmotion, NotIndexed for an id or path that is not indexed, UsageError for an image that cannot be read.
     """
@@ -65,7 +65,7 @@ def resolve_request(
 
 
 def _expand(words: Sequence[str], known: Sequence[str], exact_label: bool) -> frozenset[str]:
-    """Return the known emotions that words mean, with their sub-emotions unless `exact_label`."""
+    """Return the known emotions for words, with their sub-emotions unless `exact_label`."""
     emotions = {canonical(word, known) for word in words}
     return frozenset().union(*([emotion] if exact_label else with_children(emotion) for emotion in emotions)) & frozenset(known)
 
@@ -77,7 +77,7 @@ def _vector(
         return _widened(_stored(store, _indexed(request.like, store, model)))
     if request.image is None:
         return None
-    # Decoding needs numpy and Pillow: a search by emotion alone does without.
+    # Decoding imports numpy and Pillow, which a search by emotion does not need.
     from indexer.system.digest import digest
     from indexer.system.safe_read import read
 
@@ -91,22 +91,22 @@ def _vector(
 
 
 def _indexed(like: bytes, store: StoreReader, model: StoredModel) -> int:
-    """The prediction that a path or an id means; a path goes first."""
+    """Return the prediction of an indexed path or id; a path takes precedence."""
     by_path = store.predicted_at(model.id, indexed_path(like, store.holds))
     if by_path:
         return by_path[0].prediction_id
     text = os.fsdecode(like)
-    if len(text) >= _SHORTEST_ID and len(text) <= 64 and all(c in string.hexdigits for c in text):
+    if len(text) >= _MIN_ID_DIGITS and len(text) <= 64 and all(c in string.hexdigits for c in text):
         match store.find(model.id, text.lower()):
             case [only]:
                 return only
             case [_, _]:
-                raise UsageError(f"Several indexed pictures have an id that begins with {text!r}; give more of it.")
+                raise UsageError(f"Several indexed images have an id that begins with {text!r}; give more digits.")
     if os.path.isdir(like):
-        raise UsageError(f"{text!r} is a folder; --like takes a picture. For the pictures in it: moodex search --under {text!r}")
+        raise UsageError(f"{text!r} is a folder, but --like needs an image. Search a folder with: moodex search --under {text!r}")
     if os.path.exists(like):
         raise NotIndexed(f"{text!r} is not indexed. To search with it anyway: moodex search {text!r}")
-    raise NotIndexed(f"No indexed picture has the path or id {text!r}; an id needs its first {_SHORTEST_ID} digits at least.")
+    raise NotIndexed(f"No indexed image has the path or id {text!r}; give at least the first {_MIN_ID_DIGITS} digits of an id.")
 
 
 def _stored(store: StoreReader, prediction_id: int) -> Halves:
@@ -120,7 +120,10 @@ def _widened(vector: Halves) -> Floats:
 
 
 def analyze_file(path: bytes, analyzer: Analyzer) -> list[Hit]:
-    """Analyze an image now; return a hit for each face, the largest first. Raises UsageError for one that cannot be read."""
+    """Analyze an image now; return a hit for each face, the largest first, or one for the whole image.
+
+    Raises UsageError for an image that cannot be read.
+    """
     image, predictions = _read_and_analyze(path, analyzer)
     hits = []
     for prediction in predictions:
@@ -131,20 +134,19 @@ def analyze_file(path: bytes, analyzer: Analyzer) -> list[Hit]:
     return hits
 
 
-def _read_and_analyze(path: bytes, reader: Analyzer) -> tuple[DecodedImage, AnalyzedImage]:
-    """A picture that is looked at now, and what the model says of it."""
+def _read_and_analyze(path: bytes, analyzer: Analyzer) -> tuple[DecodedImage, AnalyzedImage]:
     from indexer.system.safe_read import read
 
     try:
-        image = reader.decode(read(path)[0])
+        image = analyzer.decode(read(path)[0])
     except (OSError, ImageError) as error:
         raise _unreadable(path, error) from error
-    (regions,) = reader.predict([image])
-    if regions is None:
-        raise UsageError(f"The picture {os.fsdecode(path)!r} cannot be used: the model gives no finite answer for it.")
-    return image, regions
+    (predictions,) = analyzer.predict([image])
+    if predictions is None:
+        raise UsageError(f"Cannot use the image {os.fsdecode(path)!r}: the model's result for it is not finite.")
+    return image, predictions
 
 
 def _unreadable(path: bytes, error: Exception) -> UsageError:
     reason = error.strerror if isinstance(error, OSError) else str(error)
-    return UsageError(f"The picture {os.fsdecode(path)!r} cannot be used: {reason}.")
+    return UsageError(f"Cannot use the image {os.fsdecode(path)!r}: {reason}.")

@@ -1,4 +1,4 @@
-"""Answers to searches, and to questions about one image. A search by emotion never imports torch or FAISS."""
+"""Search, and the predictions of one image. A search by emotion never imports torch or FAISS."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ def search(library: Library, request: SearchRequest) -> list[Hit]:
 
 
 def show(library: Library, path: bytes) -> list[Hit]:
-    """Return the predictions for one image, indexed or not: a hit for each face, the largest first, or one for the whole.
+    """Return the predictions for one image, indexed or not.
+
+    There is one hit for each face, the largest first, or one for the whole image.
 
     Raises UsageError for a file that cannot be analyzed, ModelUnavailable and StoreDamaged.
     """
@@ -45,16 +47,16 @@ def show(library: Library, path: bytes) -> list[Hit]:
 
 
 def _stored_hits(library: Library, path: bytes) -> list[Hit]:
-    """The stored predictions for an image, if the model in use made them as the settings want them."""
+    """Return the stored hits of an image, if they are from the model in use and comply with the setting `faces`."""
     if not library.database.exists():
         return []
     with library.database.open(reading=True) as store, store.snapshot():
         model = find_stored_model(store, library.models)
         if model is None:
             return []
-        known = store.predicted_at(model.id, indexed_path(path, store.holds))
-    by_face = any(ranked.hit.box for ranked in known)
-    return [] if library.settings.faces == "off" and by_face else [ranked.hit for ranked in known]
+        stored = store.predicted_at(model.id, indexed_path(path, store.holds))
+    has_faces = any(ranked.hit.box for ranked in stored)
+    return [] if library.settings.faces == "off" and has_faces else [ranked.hit for ranked in stored]
 
 
 def _same_analyzer(library: Library, model: StoredModel) -> Analyzer:
@@ -67,15 +69,15 @@ def _same_analyzer(library: Library, model: StoredModel) -> Analyzer:
 
 
 def _open_index(library: Library, store: Store, model: StoredModel) -> VectorIndex:
-    from db.vectors.sync import open_index  # it imports numpy, which takes as long as a search by emotion
+    from db.vectors.sync import open_index  # imports numpy, which takes as long as a search by emotion
 
     return open_index(store, library.vector_storage(), model)
 
 
 def _refresh_index_if_idle(library: Library, store: Store, model: StoredModel) -> None:
-    """Bring the vector index up to date, so that the next search is faster; skipped while another process writes.
+    """Update the vector index, which makes later searches faster, unless another process writes.
 
-    A read command writes derived data here. If it cannot, the store answers for what the index lacks.
+    Here a read command writes derived data. If it cannot, searches read the missing vectors from the store.
     """
     from db.vectors.sync import is_index_current, sync_index
 
@@ -85,6 +87,6 @@ def _refresh_index_if_idle(library: Library, store: Store, model: StoredModel) -
     try:
         with library.database.lock_writer(wait=False):
             sync_index(store, storage, model)
-            _log.debug("The vector index of %s was brought up to date.", model.card.name)
+            _log.debug("Updated the vector index of %s.", model.card.name)
     except (MoodexError, OSError) as error:
-        _log.debug("The vector index of %s stays as it is: %s", model.card.name, error)
+        _log.debug("The vector index of %s was not updated: %s", model.card.name, error)

@@ -1,1 +1,1 @@
-"""Where images come from. Today: folders of the file system, scanned or watched."""
+"""Image sources. At present there is one: folders of the file system, scanned or watched."""

@@ -1,4 +1,4 @@
-"""Images on the file system of this machine."""
+"""The image source for the file system of this machine."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ class FileSystemSource:
 
 
 def scan(root: bytes, options: ScanOptions) -> Iterator[ScannedFolder]:
-    """Every folder under a root, a folder before its subfolders; for a root that is a file, that file alone.
+    """Scan every folder under a root, a folder before its subfolders; for a file, the file alone.
 
-    Hidden files and folders, links (unless followed) and the program's own data folder are passed over. Links that lead round in
-    circles are followed once.
+    Skips hidden files and folders, links (unless they are followed) and moodex's data folder. A followed link that leads to a
+    visited folder is skipped, so that circular links end.
     """
     if not os.path.isdir(root):
         name = os.path.basename(root)
@@ -86,7 +86,7 @@ class _Walk:
             return True
         identity = _identity(folder)
         if identity is None:
-            return True  # listing it will say what is wrong
+            return True  # listing the folder will report the error
         if identity == self.own or identity in self.visited:
             return False
         if self.options.follow_symlinks:
@@ -115,7 +115,7 @@ class _Walk:
                         status = entry.stat(follow_symlinks=follow)
                     except OSError as error:
                         files.append((name, 0, 0))
-                        problems[name] = _failure(f"it cannot be looked at: {error.strerror}")
+                        problems[name] = _failure(f"its status cannot be read: {error.strerror}")
                         continue
                     if stat.S_ISREG(status.st_mode):
                         files.append((name, status.st_size, changed_ns(status)))
@@ -134,14 +134,17 @@ class _Walk:
 def _is_folder(entry: os.DirEntry[bytes], follow: bool) -> bool:
     try:
         return entry.is_dir(follow_symlinks=follow)
-    except OSError:  # a link to itself, say; if it is called like a picture, _look tells what is wrong with it
+    except OSError:  # for example a link to itself; if it has an image extension, _list reports the error
         return False
 
 
 def _odd(status: os.stat_result) -> Failure:
-    """Why what is called like a picture is none. Its size and time say nothing, as a folder's change with its content."""
+    """Return why a path with an image extension is not an image.
+
+    Its size and time are not used, because those of a folder change with its content.
+    """
     kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device"
-    return Failure("damaged", f"it is {kind}, not a picture")
+    return Failure("damaged", f"it is {kind}, not an image")
 
 
 def _failure(reason: str) -> Failure:

@@ -1,4 +1,4 @@
-"""Hearing of changes below folders: from the system, by watchfiles, or, where it says nothing, by looking again and again."""
+"""The folder watcher: detects changes by events of the operating system (watchfiles), or by polling without them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from indexer.ports.sources import EXTENSIONS
 from indexer.system.paths import is_under
 
 POLL_SECONDS = 60.0
-"""Seconds between looks where the system tells nothing."""
+"""Default interval of polling."""
 _DEBOUNCE_MS, _MAX_WAIT_MS = 400, 5000
-"""How long nothing must happen before changes are told of, and when they are told of all the same."""
+"""Changes are reported once no further one follows for the first time, at the latest after the second."""
 _ROOT_CHECK_SECONDS = 5.0
-"""Seconds between looks at whether the folders themselves are still the same: disks come and go."""
+"""Interval of checks whether the roots are still the same folders: disks are mounted and unmounted."""
 _POLLED_FILE_SYSTEMS = (
     "9p",
     "afs",
@@ -32,35 +32,39 @@ _POLLED_FILE_SYSTEMS = (
     "nfs4",
     "smb3",
 )
-"""File systems that others may change without this machine hearing of it."""
+"""File systems that other machines may change without an event on this machine."""
 
 
 class Listener(Protocol):
-    """What hears for a time. `problem` says why it does not, or no longer."""
+    """A listener for file-system events. `problem` says why it does not receive events, or no longer does."""
 
     problem: str | None
 
     @property
     def ready(self) -> bool:
-        """Whether it hears by now."""
+        """Whether it receives events now."""
 
     def stop(self) -> None:
-        """Hear no longer."""
+        """Stop listening."""
 
 
 Listen = Callable[[Sequence[bytes], Callable[[set[bytes]], None], Callable[[bytes], bool]], Listener]
 
 
 class SystemListener:
-    """Hears what the system tells, in a thread of its own. Calls `heard` with the roots below which something changed, an empty
-    set where only its own state did; `counts` says whether a changed path matters.
+    """A listener for events of the operating system, in its own thread.
+
+    Calls `report` with the roots below which something changed; with an empty set if only its own state changed. `is_relevant`
+    decides whether a changed path counts.
     """
 
-    def __init__(self, roots: Sequence[bytes], heard: Callable[[set[bytes]], None], counts: Callable[[bytes], bool]) -> None:
+    def __init__(
+        self, roots: Sequence[bytes], report: Callable[[set[bytes]], None], is_relevant: Callable[[bytes], bool]
+    ) -> None:
         self.problem: str | None = None
         self._roots = tuple(roots)
-        self._heard = heard
-        self._counts = counts
+        self._report = report
+        self._is_relevant = is_relevant
         self._ready = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
@@ -80,7 +84,7 @@ class SystemListener:
 
             for changes in watch(
                 *map(os.fsdecode, self._roots),
-                watch_filter=lambda _, path: self._counts(os.fsencode(path)),
+                watch_filter=lambda _, path: self._is_relevant(os.fsencode(path)),
                 debounce=_MAX_WAIT_MS,
                 step=_DEBOUNCE_MS,
                 rust_timeout=_DEBOUNCE_MS,
@@ -91,22 +95,25 @@ class SystemListener:
             ):
                 if changes or not self.ready:
                     self._ready.set()
-                    self._heard(self._of({os.fsencode(path) for _, path in changes}))
-        except Exception as error:  # of many kinds, from another language
+                    self._report(self._roots_of({os.fsencode(path) for _, path in changes}))
+        except Exception as error:  # watchfiles is written in Rust and raises errors of many types
             self.problem = str(error) or type(error).__name__
-            self._heard(set())
+            self._report(set())
 
-    def _of(self, paths: set[bytes]) -> set[bytes]:
-        """The roots below which paths lie; all of them for a path whose name the system could not tell."""
-        found: set[bytes] = set()
+    def _roots_of(self, paths: set[bytes]) -> set[bytes]:
+        """Return the roots that contain paths; all roots for a path that the system could not name."""
+        changed: set[bytes] = set()
         for path in paths:
-            below = {root for root in self._roots if is_under(path, root)}
-            found |= below or set(self._roots)
-        return found
+            roots = {root for root in self._roots if is_under(path, root)}
+            changed |= roots or set(self._roots)
+        return changed
 
 
 def matters(path: bytes, own_folder: bytes) -> bool:
-    """Whether a change of a path may concern pictures: not the program's own data, nor files that are none by name."""
+    """Return whether a change of a path may concern images.
+
+    Changes of moodex's data folder and of existing files without an image extension do not.
+    """
     if is_under(path, own_folder):
         return False
     extension = os.path.splitext(path)[1].lower()
@@ -115,17 +122,19 @@ def matters(path: bytes, own_folder: bytes) -> bool:
 
 @dataclass(slots=True)
 class FolderWatcher:
-    """Which of some folders (absolute, real) have changed since it was last asked. Any thread calls `wake` where one has.
+    """Implements `indexer.ports.sources.Watcher` for folders (absolute, real).
 
-    `poll` is how often to look where the system is not to be asked; None asks it, and looks only where it tells nothing, which
-    `tell` is told of. `clock` gives seconds.
+    - `poll`: interval of polling in seconds. None listens to the system, and polls only folders without events.
+    - `wake`: called from any thread after a change.
+    - `warn`: called with a sentence if a folder is polled although `poll` is None.
+    - `clock`: returns seconds.
     """
 
     roots: Sequence[bytes]
     own_folder: bytes
     poll: float | None
     wake: Callable[[], None]
-    tell: Callable[[str], None]
+    warn: Callable[[str], None]
     clock: Callable[[], float]
     listen: Listen = SystemListener
     is_silent: Callable[[bytes], bool] = lambda root: file_system(root) in _POLLED_FILE_SYSTEMS
@@ -133,12 +142,12 @@ class FolderWatcher:
     _changed: set[bytes] = field(default_factory=set)
     _polled: set[bytes] = field(default_factory=set)
     _states: dict[bytes, tuple[int, int] | None] = field(default_factory=dict)
-    _looked_at: float = 0.0
-    _roots_at: float = 0.0
+    _polled_at: float = 0.0
+    _roots_checked_at: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __enter__(self) -> FolderWatcher:
-        self._looked_at = self.clock()
+        self._polled_at = self.clock()
         self._begin()
         return self
 
@@ -147,72 +156,74 @@ class FolderWatcher:
 
     @property
     def ready(self) -> bool:
-        """Whether nothing that changes from now on is missed."""
+        """Whether no change from now on is missed."""
         return self._listener is None or self._listener.ready or self._listener.problem is not None
 
     def changed(self) -> set[bytes]:
-        """The folders that have changed, or may have."""
+        """Return the roots that changed, or may have changed, since the last call."""
         now = self.clock()
         if self._listener is not None and self._listener.problem is not None:
-            self.tell(f"Changes cannot be heard of ({self._listener.problem}); looking every {self._pause:.0f} s instead.")
+            self.warn(
+                f"File-system events are not available ({self._listener.problem}); polling every {self._interval:.0f} s instead."
+            )
             self._end()
             self._polled = set(self.roots)
-        if now - self._roots_at >= _ROOT_CHECK_SECONDS:
-            self._look_at_roots(now)
+        if now - self._roots_checked_at >= _ROOT_CHECK_SECONDS:
+            self._check_roots(now)
         with self._lock:
             changed, self._changed = self._changed, set()
-        if self._polled and now - self._looked_at >= self._pause:
-            self._looked_at = now
+        if self._polled and now - self._polled_at >= self._interval:
+            self._polled_at = now
             changed |= self._polled
         return changed
 
     def wait(self) -> float:
-        """Seconds until it should be asked again."""
-        times = [self._roots_at + _ROOT_CHECK_SECONDS]
+        """Return the seconds until the next poll or check of the roots."""
+        times = [self._roots_checked_at + _ROOT_CHECK_SECONDS]
         if self._polled:
-            times.append(self._looked_at + self._pause)
+            times.append(self._polled_at + self._interval)
         return max(0.0, min(times) - self.clock())
 
     @property
-    def _pause(self) -> float:
+    def _interval(self) -> float:
         return self.poll or POLL_SECONDS
 
     def _begin(self) -> None:
         self._states = {root: _identity(root) for root in self.roots}
-        self._roots_at = self.clock()
-        there = [root for root, state in self._states.items() if state is not None]
-        silent = [root for root in there if self.poll is None and self.is_silent(root)]
+        self._roots_checked_at = self.clock()
+        existing = [root for root, state in self._states.items() if state is not None]
+        silent = [root for root in existing if self.poll is None and self.is_silent(root)]
         if silent:
             names = ", ".join(repr(os.fsdecode(root)) for root in silent)
-            self.tell(f"{names}: the file system tells of no changes; looking every {self._pause:.0f} s instead.")
+            self.warn(f"{names}: this file system does not report changes; polling every {self._interval:.0f} s instead.")
         self._polled = set(silent if self.poll is None else self.roots)
-        heard = [root for root in there if root not in self._polled]
-        if heard:
-            self._listener = self.listen(heard, self._hear, lambda path: matters(path, self.own_folder))
+        listened = [root for root in existing if root not in self._polled]
+        if listened:
+            self._listener = self.listen(listened, self._note_changes, lambda path: matters(path, self.own_folder))
 
     def _end(self) -> None:
         if self._listener is not None:
             self._listener.stop()
         self._listener = None
 
-    def _hear(self, roots: set[bytes]) -> None:
+    def _note_changes(self, roots: set[bytes]) -> None:
         with self._lock:
             self._changed |= roots
         self.wake()
 
-    def _look_at_roots(self, now: float) -> None:
-        """A folder that came, went, or is another one now, as a mounted disk is, has changed, and has to be listened to anew."""
-        self._roots_at = now
-        other = {root for root in self.roots if _identity(root) != self._states.get(root)}
-        if other:
+    def _check_roots(self, now: float) -> None:
+        """Restart listening if a root appeared, disappeared or was replaced, for example by a mount; it counts as changed."""
+        self._roots_checked_at = now
+        replaced = {root for root in self.roots if _identity(root) != self._states.get(root)}
+        if replaced:
             self._end()
             self._begin()
             with self._lock:
-                self._changed |= other
+                self._changed |= replaced
 
 
 def file_system(path: bytes, mounts: Path = Path("/proc/self/mountinfo")) -> str | None:
-    """The kind of file system that a path lies on, as "ext4" or "nfs4"; None where the system does not say."""
+    """Return the type of a path's file system, such as "ext4" or "nfs4"; None if the system does not provide it."""
     try:
         lines = mounts.read_bytes().splitlines()
     except OSError:

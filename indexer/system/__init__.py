@@ -1,1 +1,1 @@
-"""Operating-system helpers: atomic files, signals, safe reading, paths, text. Standard library only."""
+"""Operating-system functions: atomic files, signals, safe reading, paths, text."""

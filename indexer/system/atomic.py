@@ -1,4 +1,4 @@
-"""Replacing a file so that a reader, or a crash at any moment, meets the old one or the new one and nothing in between."""
+"""Atomic replacement of files: after a crash at any moment, readers find either the old or the new file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` make the new content under a temporary name in the same folder; then make it durable, then visible."""
+    """Replace a file: `write` creates it under a temporary name in the same folder; then it is synced and renamed."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         write(temporary)
@@ -17,7 +17,7 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        error.filename = str(path)  # a write that fails does not say where
+        error.filename = str(path)  # the error of a failed write does not contain the path
         raise
     finally:
         temporary.unlink(missing_ok=True)
@@ -30,7 +30,7 @@ def write_file(path: Path, data: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames in a folder durable, where the system can."""
+    """Make renames in a folder durable; does nothing on systems other than POSIX."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -41,7 +41,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def unique_backup_name(path: Path, why: str) -> Path:
-    """Return an unused name next to a file, made of its name, why the copy is made, and the time."""
+    """Return an unused path next to a file, made of its name, the reason of the copy, and the time."""
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     names = (path.with_name(f"{path.name}.{why}-{stamp}{more}") for more in ("", *(f"-{number}" for number in range(2, 1000))))
     return next(name for name in names if not name.exists())

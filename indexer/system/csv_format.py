@@ -1,4 +1,4 @@
-"""CSV as it is written everywhere here: lines end in a line feed, and every value comes back as it was."""
+"""The CSV format of moodex: lines end in a line feed, and every value can be read back unchanged."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ class _Text(Protocol):
 
 
 class _Lines:
-    """Python before 3.13 puts a carriage return in quotes only where lines end in one; so they do, until here."""
+    """Replaces the line ends of `csv`.
+
+    Before 3.13, Python quotes a carriage return only if lines end in one, so `csv` writes them and this class removes them.
+    """
 
     def __init__(self, out: _Text) -> None:
         self._out = out
@@ -21,5 +24,5 @@ class _Lines:
 
 
 def csv_writer(out: _Text) -> Any:
-    """A `csv.writer` to `out`."""
+    """Return a `csv.writer` that writes to `out`."""
     return csv.writer(_Lines(out), lineterminator="\r\n")

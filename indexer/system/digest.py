@@ -6,5 +6,5 @@ from blake3 import blake3
 
 
 def digest(data: bytes) -> bytes:
-    """The BLAKE3 digest (32 bytes) by which a picture is known."""
+    """Return the BLAKE3 digest (32 bytes) that identifies an image."""
     return bytes(blake3(data).digest())

@@ -8,6 +8,9 @@ from indexer.domain.errors import MissingExtra
 
 
 def require(module: str, package: str, extra: str, purpose: str) -> None:
-    """Raise MissingExtra where a module is not installed; `package` is what its registry calls it, `purpose` what needs it."""
+    """Check that a module is installed. Raises MissingExtra.
+
+    `package` and `extra` are the names to install, `purpose` is the feature that needs the module.
+    """
     if find_spec(module) is None:
         raise MissingExtra(f"{purpose} needs the package {package}: pip install 'moodex[{extra}]'")

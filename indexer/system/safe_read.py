@@ -1,4 +1,4 @@
-"""A file's bytes, whole and unchanged, with the stamp they had."""
+"""Reading a file completely, with the stamp that belongs to its bytes."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from indexer.domain.errors import Damaged, Unreadable
 from indexer.domain.files import FileStamp, changed_ns
 
 MAX_FILE_BYTES = 1 << 29
-"""The largest file that is read, 512 MiB: several workers hold one in memory each."""
+"""Limit of file size, 512 MiB: every worker holds one file in memory."""
 
 
 def read(path: bytes) -> tuple[bytes, FileStamp]:
-    """The bytes of a regular file and its stamp.
+    """Read the bytes of a regular file and its stamp.
 
-    Raises FileNotFoundError where it is gone, Unreadable where it cannot be read or changed meanwhile (worth another try), and
-    Damaged where it is no regular file or too large.
+    Raises FileNotFoundError if it is missing, Unreadable (worth a retry) if it cannot be read or changed while it was read, and
+    Damaged if it is too large or not a regular file.
     """
     try:
         with open(path, "rb", opener=_without_waiting) as file:
@@ -25,8 +25,8 @@ def read(path: bytes) -> tuple[bytes, FileStamp]:
             if not stat.S_ISREG(before.st_mode):
                 raise Damaged("it is not a regular file")
             if before.st_size > MAX_FILE_BYTES:
-                raise Damaged(f"its {before.st_size / 1e6:.0f} MB are more than the limit of {MAX_FILE_BYTES / 1e6:.0f} MB")
-            data = file.read(before.st_size + 1)  # whoever writes to it meanwhile must not keep this going
+                raise Damaged(f"its size of {before.st_size / 1e6:.0f} MB exceeds the limit of {MAX_FILE_BYTES / 1e6:.0f} MB")
+            data = file.read(before.st_size + 1)  # bounded, because another process may be appending to it
             after = os.fstat(file.fileno())
     except FileNotFoundError:
         raise
@@ -39,18 +39,21 @@ def read(path: bytes) -> tuple[bytes, FileStamp]:
 
 
 def _without_waiting(path: str | bytes, _flags: int) -> int:
-    """Open a file; a pipe that took its place since the scan does not hold the run up."""
+    """Open a file without waiting, even if a pipe has replaced it since the scan."""
     return os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
 
 
 def read_bounded(path: Path, most: int) -> bytes:
-    """The bytes of a regular file of at most so many. Raises OSError, FileNotFoundError among them, and ValueError for others."""
-    # NONBLOCK: to open a pipe would wait for whoever writes to it.
+    """Read a regular file of at most `most` bytes.
+
+    Raises OSError if it cannot be read, ValueError if it is larger or not a regular file.
+    """
+    # NONBLOCK: opening a pipe would wait for a writer.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     with open(descriptor, "rb", buffering=0) as file:
         facts = os.fstat(descriptor)
         if not stat.S_ISREG(facts.st_mode):
             raise ValueError("it is not a regular file")
         if facts.st_size > most:
-            raise ValueError(f"its {facts.st_size / 1e6:,.1f} MB are more than the limit of {most / 1e6:,.1f} MB")
+            raise ValueError(f"its size of {facts.st_size / 1e6:,.1f} MB exceeds the limit of {most / 1e6:,.1f} MB")
         return file.read(most)

@@ -1,4 +1,4 @@
-"""Stopping long work where it loses nothing, and waiting so that a signal ends it."""
+"""Stopping long work at safe points, and waits that a signal ends."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from indexer.domain.errors import Interrupted
 
 @contextmanager
 def graceful_stop(kept: str) -> Iterator[Callable[[], None]]:
-    """While inside, Ctrl-C, SIGTERM and the end of the terminal (SIGHUP, unless that is ignored) ask the work to stop at its next
-    safe point; a second Ctrl-C stops at once.
+    """Let the work in a `with` block stop at its next safe point on Ctrl-C, SIGTERM or SIGHUP.
 
-    Gives the function that the work calls at such points: it raises Interrupted, saying what is `kept`. Whoever waits around the
-    work hears of a signal that came after its last safe point.
+    Yields the function that the work calls at safe points: after a signal, it raises Interrupted with what is `kept`. A second
+    Ctrl-C stops at once. SIGHUP, the end of the terminal, stays ignored if it was. A signal after the last safe point is passed
+    on to an enclosing handler.
     """
     received: list[int] = []
 
@@ -30,7 +30,7 @@ def graceful_stop(kept: str) -> Iterator[Callable[[], None]]:
         if received:
             raise Interrupted(f"Stopped by {signal.Signals(received[0]).name}; {kept}.", received[0])
 
-    before = {number: signal.signal(number, note) for number in _ended_by()}
+    before = {number: signal.signal(number, note) for number in _stop_signals()}
     try:
         yield check_stop
     finally:
@@ -41,44 +41,44 @@ def graceful_stop(kept: str) -> Iterator[Callable[[], None]]:
             outer(received[0], None)
 
 
-def _ended_by() -> list[signal.Signals]:
+def _stop_signals() -> list[signal.Signals]:
     hang_up = getattr(signal, "SIGHUP", None)
-    if hang_up is None or signal.getsignal(hang_up) is signal.SIG_IGN:  # as nohup has it
+    if hang_up is None or signal.getsignal(hang_up) is signal.SIG_IGN:  # nohup ignores it
         return [signal.SIGINT, signal.SIGTERM]
     return [signal.SIGINT, signal.SIGTERM, hang_up]
 
 
 class InterruptibleWait:
-    """Waiting that ends early where something happens. Only the main thread waits; any may wake it."""
+    """A wait that any thread can end. Only the main thread waits."""
 
-    def __init__(self, check_stop: Callable[[], None], ear: socket.socket, mouth: socket.socket) -> None:
+    def __init__(self, check_stop: Callable[[], None], receiver: socket.socket, sender: socket.socket) -> None:
         self._check_stop = check_stop
-        self._ear = ear
-        self._mouth = mouth
+        self._receiver = receiver
+        self._sender = sender
 
     def wait(self, seconds: float) -> None:
-        """Wait for so long, or until woken. Raises Interrupted where asked to stop, before or meanwhile."""
+        """Wait, or return early after `wake`. Raises Interrupted after a signal, before or during the wait."""
         self._check_stop()
-        if select.select([self._ear], [], [], max(0.0, seconds))[0]:
-            self._ear.recv(4096)
+        if select.select([self._receiver], [], [], max(0.0, seconds))[0]:
+            self._receiver.recv(4096)
         self._check_stop()
 
     def wake(self) -> None:
-        """End the waiting, present or next."""
-        with suppress(OSError):  # it has been told often enough, or is over
-            self._mouth.send(b"\0")
+        """End the current wait, or else the next one."""
+        with suppress(OSError):  # the buffer is full, so a wake-up is pending, or the socket is closed
+            self._sender.send(b"\0")
 
 
 @contextmanager
 def interruptible(kept: str) -> Iterator[InterruptibleWait]:
-    """As `graceful_stop`, for what waits between its work: a signal ends the waiting."""
-    ear, mouth = socket.socketpair()
-    with ear, mouth, graceful_stop(kept) as check_stop:
-        ear.setblocking(False)
-        mouth.setblocking(False)
-        # The interpreter itself writes there when a signal comes: a handler that runs while a wait begins would be too early.
-        before = signal.set_wakeup_fd(mouth.fileno(), warn_on_full_buffer=False)
+    """Like `graceful_stop`, for work with waits: a signal ends the wait."""
+    receiver, sender = socket.socketpair()
+    with receiver, sender, graceful_stop(kept) as check_stop:
+        receiver.setblocking(False)
+        sender.setblocking(False)
+        # The interpreter writes to the socket when a signal arrives. A handler could run just before select begins, too early.
+        before = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
         try:
-            yield InterruptibleWait(check_stop, ear, mouth)
+            yield InterruptibleWait(check_stop, receiver, sender)
         finally:
             signal.set_wakeup_fd(before)

@@ -1,4 +1,4 @@
-"""Text that is safe on a terminal, whatever the file names."""
+"""Text output that is safe on a terminal, whatever the file names contain."""
 
 from __future__ import annotations
 
@@ -11,19 +11,18 @@ from typing import TextIO
 from indexer.system.csv_format import csv_writer
 
 _JOINER = "\u200d"
-"""Holds together emoji that are drawn as one; harmless, though not printable by itself."""
+"""Joins emoji that are drawn as one. It is harmless, although Python does not count it as printable."""
 
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def printable(text: str) -> str:
-    """The text with control characters, text direction changes and undecodable bytes written as escapes."""
+    """Escape control characters, changes of text direction, and undecodable bytes."""
     return "".join(c if c.isprintable() or c == _JOINER else _escape(c) for c in text)
 
 
 def write_table(rows: Iterable[Sequence[object]], out: TextIO) -> None:
-    """Write rows as CSV. Names go out as the bytes they are, past the stream's own encoding; on a terminal, printable."""
+    """Write rows as CSV: names as their original bytes, past the stream's encoding; on a terminal, printable."""
     text = io.StringIO()
     writer = csv_writer(text)
     if out.isatty():
@@ -35,22 +34,22 @@ def write_table(rows: Iterable[Sequence[object]], out: TextIO) -> None:
 
 
 def write_bytes(data: bytes, out: TextIO) -> None:
-    """Write bytes to a stream of text, past its encoding."""
+    """Write bytes to a text stream, past its encoding."""
     out.flush()
     out.buffer.write(data)
     out.buffer.flush()
 
 
 def display_path(path: bytes) -> str:
-    """A path for people: relative where it lies below the current folder, and printable."""
+    """Return a printable path, relative if it is below the current folder."""
     text = os.fsdecode(path)
     here = str(Path.cwd()) + os.sep
     return printable(text.removeprefix(here))
 
 
 def escape_spreadsheet_formula(text: str) -> str:
-    """The text for a cell of a table: a quote before what a spreadsheet would run as a formula. `labels.assign` takes it off."""
-    return f"'{text}" if text.lstrip("'").startswith(_FORMULA) else text
+    """Put a quote before text that a spreadsheet would run as a formula. `labels.table` removes it."""
+    return f"'{text}" if text.lstrip("'").startswith(_FORMULA_STARTS) else text
 
 
 def _escape(character: str) -> str:
@@ -61,5 +60,5 @@ def _escape(character: str) -> str:
 
 
 def pluralize(number: int, noun: str) -> str:
-    """ "1 file", "1,234 files"."""
+    """Return a number with its noun, such as "1 file" or "1,234 files"."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -1,4 +1,4 @@
-"""Teaching: fit the model in use to the user's labels, undo that, and suggest what to label next."""
+"""Teaching: fit the model in use to the user's labels, undo that, and suggest images to label."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _CHOSEN_BY_SETTINGS = "settings"
 
 
 def teach(library: Library, name: str | None, progress: Progress) -> TeachReport:
-    """Fit the last layer of the model in use to all labels; if that helps, the new version is in use from then on.
+    """Fit the last layer of the model in use to all labels; make a better version the default.
 
-    `name` is that of the new version; None: a numbered one. Raises UsageError, ModelUnavailable, NotIndexed and WriterBusy;
+    `name` is that of the new version; None gives a numbered one. Raises UsageError, ModelUnavailable, NotIndexed and WriterBusy;
     nothing has changed then.
     """
     library.require_database()
     if library.settings.precision != FULL_PRECISION:
-        raise UsageError(f"Teaching is for what is indexed in {FULL_PRECISION}; leave out --precision and MOODEX_PRECISION.")
+        raise UsageError(f"Teaching works only in {FULL_PRECISION}; remove --precision and MOODEX_PRECISION.")
     in_use = library.models.in_use()
     becomes_default = in_use.set_by != _CHOSEN_BY_SETTINGS
     with _writing(library) as (store, check_stop):
@@ -65,16 +65,16 @@ def teach(library: Library, name: str | None, progress: Progress) -> TeachReport
 
 
 def undo_teaching(library: Library, progress: Progress) -> UndoReport:
-    """Return to the model from before the last teaching, and delete the version that was taught. Labels stay.
+    """Return to the model before the last teaching, and delete the taught version. Labels are kept.
 
-    What was indexed since then is scored by the earlier model too. Raises UsageError, ModelUnavailable, NotIndexed and
+    The earlier model also scores images that were indexed since then. Raises UsageError, ModelUnavailable, NotIndexed and
     WriterBusy.
     """
     library.require_database()
     in_use = library.models.in_use()
     if in_use.set_by == _CHOSEN_BY_SETTINGS:
         raise UsageError(
-            f"{in_use.name!r} is what --model, MOODEX_MODEL or the configuration file names; only the default can be undone."
+            f"{in_use.name!r} is set by --model, MOODEX_MODEL or the configuration file; undo works only for the default model."
         )
     earlier_name, scorer = library.teacher().earlier(in_use.name)
     rescored = 0
@@ -106,14 +106,14 @@ def _writing(library: Library) -> Iterator[tuple[Store, Callable[[], None]]]:
 
 @contextmanager
 def _removed_on_failure(library: Library, store: Store, version: Scorer) -> Iterator[None]:
-    """Remove an installed version, and what it predicted, unless the `with` block ends well."""
+    """Remove an installed version and its predictions if the `with` block fails."""
     finished = False
     try:
         yield
         finished = True
     finally:
         if not finished:
-            # The file first: that needs no room on a disk that may be full, and makes some.
+            # Delete the file first: that frees space on a disk that may be full.
             library.models.remove(version.card.name)
             _forget(library, store, version.card.name)
 
@@ -130,7 +130,7 @@ def _rescore(
     progress: Progress,
     check_stop: Callable[[], None],
 ) -> int:
-    """Predict from the stored embeddings of another model, and index the result; return how many predictions there were."""
+    """Predict from the stored embeddings of another model, and update the vector index; return the number of predictions."""
     with task(progress, check_stop, store.pictures(source.id)) as advance:
         target = store.register_model(scorer.card)
         rescored = store.rescore(source.id, target, scorer.score, advance)

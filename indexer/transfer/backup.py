@@ -1,4 +1,4 @@
-"""Backups: everything that cannot be computed again, and what took long to compute, in one file."""
+"""Backups: labels, results and the user's own models in one file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PAGE_BYTES = 4096
 
 
 def backup(library: Library, target: Path, force: bool, progress: Progress) -> BackupReport:
-    """Write the database, as it is at this moment, and the user's own models into one file, even during an index run.
+    """Write a snapshot of the database and the user's own models into one file, even during an index run.
 
     Raises UsageError if the file exists, unless `force`, or cannot be written; NotIndexed and StoreDamaged.
     """
@@ -32,9 +32,9 @@ def backup(library: Library, target: Path, force: bool, progress: Progress) -> B
     check_output_path(target, force)
     maintenance = library.database.maintenance
     if maintenance is None:
-        raise UsageError("This library's database is a server's; back it up with the tools of that server.")
+        raise UsageError("This library is on a database server; back it up with the tools of that server.")
     if maintenance.holds(target):
-        raise UsageError(f"{target} is the library itself; choose another name for its backup.")
+        raise UsageError(f"{target} is the library itself; choose another name for the backup.")
     copy = target.with_name(f".{target.name}.{os.getpid()}.sqlite.tmp")
     with graceful_stop("nothing was written") as check_stop, translate_output_errors(target):
         try:
@@ -50,7 +50,7 @@ def backup(library: Library, target: Path, force: bool, progress: Progress) -> B
 
 @contextmanager
 def _page_progress(progress: Progress, check_stop: Callable[[], None]) -> Iterator[Callable[[int, int], None]]:
-    """Show the copying of pages, whose number is known only once it has begun."""
+    """Show the progress of copying pages, whose number is known only after the first call."""
     before = -1
 
     def advance(done: int, total: int) -> None:

@@ -1,6 +1,6 @@
-"""The file that a backup is: an uncompressed ZIP of the database, the user's own models, and a manifest with every digest.
+"""The backup file: an uncompressed ZIP of the database, the user's own models, and a manifest with every digest.
 
-Any program can open it; this one takes nothing from it that the manifest does not name, and nothing whose bytes differ.
+Any program can open it. moodex extracts only files that the manifest names and whose digests match.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from indexer.system.atomic import replace_file, sync_folder
 DATABASE = "moodex.sqlite"
 _MANIFEST = "manifest.json"
 _FORMAT, _VERSION = "moodex-backup", 1
-_ALLOWED = re.compile(r"models/(?!\.)[^/\\\x00-\x1f:]{1,120}\.(safetensors|json|txt)")
+_ALLOWED_NAME = re.compile(r"models/(?!\.)[^/\\\x00-\x1f:]{1,120}\.(safetensors|json|txt)")
 _COPY_CHUNK_BYTES = 1 << 20
 _MAX_MANIFEST_BYTES = 1 << 24
 _UNREADABLE = (
@@ -47,7 +47,7 @@ _UNREADABLE = (
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A file in a backup: how many bytes it has, and their BLAKE3 hex digest."""
+    """A file in a backup: its size in bytes and its BLAKE3 hex digest."""
 
     bytes: int
     blake3: str
@@ -55,7 +55,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a backup holds: `members` by name, how many rows of what there are (`rows`), and when it was made."""
+    """The contents of a backup: its time, the rows of each table, and the files by name."""
 
     created: str
     rows: Mapping[str, int]
@@ -63,19 +63,19 @@ class Manifest:
 
 
 Advance = Callable[[int], None]
-"""Hears of bytes, and may raise to stop."""
+"""Called with a number of bytes that are done; may raise to stop."""
 
 
 def write_archive(target: Path, files: Mapping[str, Path], rows: Mapping[str, int], advance: Advance) -> Manifest:
-    """Write a backup of some files, by their names in it, in one step: there is the old file or the whole new one."""
+    """Write a backup of files, by their names in the archive, and replace `target` atomically."""
     members: dict[str, Member] = {}
     manifest = Manifest(datetime.now().astimezone().isoformat(" ", "seconds"), dict(rows), members)
 
     def write(temporary: Path) -> None:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
             for name, path in files.items():
-                with path.open("rb") as source, archive.open(zipfile.ZipInfo(name), "w", force_zip64=True) as into:
-                    members[name] = _copy(source, into, advance)
+                with path.open("rb") as source, archive.open(zipfile.ZipInfo(name), "w", force_zip64=True) as destination:
+                    members[name] = _copy(source, destination, advance)
             facts = {"format": _FORMAT, "version": _VERSION, **asdict(manifest)}
             archive.writestr(zipfile.ZipInfo(_MANIFEST), json.dumps(facts, indent=1))
 
@@ -84,12 +84,15 @@ def write_archive(target: Path, files: Mapping[str, Path], rows: Mapping[str, in
 
 
 def read_manifest(path: Path) -> Manifest:
-    """What a backup says that it holds. Raises UsageError for a file that is none, StoreDamaged for one that is not whole."""
+    """Read the manifest of a backup.
+
+    Raises UsageError for a file that is not a backup, StoreDamaged for a damaged one.
+    """
     if not path.is_file():
-        raise UsageError(f"There is no backup {path}.")
+        raise UsageError(f"The backup {path} does not exist.")
     with path.open("rb") as file:
         if file.read(4) != b"PK\x03\x04":
-            raise UsageError(f"{path} is no backup that moodex made.")
+            raise UsageError(f"{path} is not a backup of moodex.")
     try:
         with zipfile.ZipFile(path) as archive:
             return _manifest(archive, path)
@@ -98,71 +101,71 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def extract(path: Path, manifest: Manifest, folder: Path, advance: Advance) -> None:
-    """Write a backup's files into an empty folder, durably, each compared with its digest. Raises StoreDamaged."""
+    """Write a backup's files durably into an empty folder, and compare each with its digest. Raises StoreDamaged."""
     try:
         with zipfile.ZipFile(path) as archive:
             for name, member in manifest.members.items():
-                place = folder / name
-                place.parent.mkdir(parents=True, exist_ok=True)
-                with archive.open(name) as source, place.open("xb") as into:
-                    found = _copy(source, into, advance, member.bytes)
-                    into.flush()
-                    os.fsync(into.fileno())
-                if found != member:
-                    raise ValueError(f"the bytes of {name} are not the ones that were written")
-                sync_folder(place.parent)
+                target = folder / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(name) as source, target.open("xb") as destination:
+                    copied = _copy(source, destination, advance, member.bytes)
+                    destination.flush()
+                    os.fsync(destination.fileno())
+                if copied != member:
+                    raise ValueError(f"the bytes of {name} have changed")
+                sync_folder(target.parent)
     except _UNREADABLE as error:
         raise _damaged(path, error) from error
 
 
 def models_in(folder: Path) -> dict[str, Path]:
-    """The files of the user's own models, by the names they have in a backup."""
-    found = sorted(folder.iterdir()) if folder.is_dir() else []
-    return {f"models/{path.name}": path for path in found if path.is_file() and _ALLOWED.fullmatch(f"models/{path.name}")}
+    """Return the files of the user's own models, by their names in a backup."""
+    paths = sorted(folder.iterdir()) if folder.is_dir() else []
+    return {f"models/{path.name}": path for path in paths if path.is_file() and _ALLOWED_NAME.fullmatch(f"models/{path.name}")}
 
 
 def discard(folder: Path) -> None:
-    """Delete a folder and what is in it, if it is there."""
+    """Delete a folder with its contents, if it exists."""
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def _manifest(archive: zipfile.ZipFile, path: Path) -> Manifest:
     names = archive.namelist()
     if _MANIFEST not in names:
-        raise UsageError(f"{path} is no backup that moodex made: it has no {_MANIFEST}.")
-    # Nothing is inflated: what is restored takes no more room than the backup does.
+        raise UsageError(f"{path} is not a backup of moodex: it has no {_MANIFEST}.")
+    # Compressed files are refused, so that restored files take no more space than the backup.
     if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
-        raise ValueError("it holds compressed files, which no backup does")
+        raise ValueError("it contains compressed files, which no backup does")
     if archive.getinfo(_MANIFEST).file_size > _MAX_MANIFEST_BYTES:
         raise ValueError(f"its {_MANIFEST} is too long")
     facts: dict[str, Any] = json.loads(archive.read(_MANIFEST))
     if facts["format"] != _FORMAT:
-        raise UsageError(f"{path} is no backup that moodex made.")
+        raise UsageError(f"{path} is not a backup of moodex.")
     if facts["version"] > _VERSION:
-        raise UsageError(f"The backup {path} was made by a newer moodex; update moodex to restore it.")
-    members = {name: Member(int(one["bytes"]), str(one["blake3"])) for name, one in facts["members"].items()}
+        raise UsageError(f"The backup {path} was made by a newer version of moodex; update moodex to restore it.")
+    members = {name: Member(int(member["bytes"]), str(member["blake3"])) for name, member in facts["members"].items()}
     if sorted(names) != sorted([_MANIFEST, *members]):
-        raise ValueError("it holds other files than its manifest names")
-    if odd := [name for name in members if name != DATABASE and not _ALLOWED.fullmatch(name)]:
-        raise ValueError(f"it holds {odd[0]!r}, which no backup has")
+        raise ValueError("its files are not those that its manifest names")
+    if odd := [name for name in members if name != DATABASE and not _ALLOWED_NAME.fullmatch(name)]:
+        raise ValueError(f"it contains {odd[0]!r}, which no backup does")
     if sum(member.bytes for member in members.values()) > path.stat().st_size:
-        raise ValueError("it says that it holds more than it does")
+        raise ValueError("its manifest names more bytes than it has")
     if DATABASE not in members:
-        raise ValueError("it holds no database")
+        raise ValueError("it contains no database")
     return Manifest(str(facts["created"]), {str(name): int(number) for name, number in facts["rows"].items()}, members)
 
 
-def _copy(source: IO[bytes], into: IO[bytes], advance: Advance, most: int | None = None) -> Member:
-    """Copy a file, counting and digesting; stops where there is more than there should be."""
-    seen, size = blake3(), 0
-    while part := source.read(_COPY_CHUNK_BYTES):
-        into.write(part)
-        seen.update(part)
-        size += len(part)
-        if most is not None and size > most:
+def _copy(source: IO[bytes], destination: IO[bytes], advance: Advance, expected_bytes: int | None = None) -> Member:
+    """Copy a file; return its size and digest. Stops after more bytes than expected."""
+    hasher, size = blake3(), 0
+    while chunk := source.read(_COPY_CHUNK_BYTES):
+        destination.write(chunk)
+        hasher.update(chunk)
+        size += len(chunk)
+        if expected_bytes is not None and size > expected_bytes:
             break
-        advance(len(part))
-    return Member(size, seen.hexdigest())
+        advance(len(chunk))
+    return Member(size, hasher.hexdigest())
 
 
 def _damaged(path: Path, error: Exception) -> StoreDamaged:

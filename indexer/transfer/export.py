@@ -1,4 +1,4 @@
-"""Export of results for other programs."""
+"""The export of results for other programs."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from indexer.ports.progress import Progress
 
 Writer = Callable[[Export, Path, Callable[[int], None]], int]
-"""Writes an export to a file, calling back with the rows of each chunk; returns how many rows there were."""
+"""Writes an export to a file, calls back with the rows of each chunk, and returns the number of all rows."""
 
 
 def export(library: Library, request: ExportRequest, write: Writer, progress: Progress) -> ExportReport:
-    """Write the model's results and the users' labels, for all or some images, as they are at one moment.
+    """Export the model's results and the user's labels, for all or some images, from one snapshot.
 
     Raises UsageError if the file exists, unless the request forces it, UnknownEmotion, NotIndexed, ModelUnavailable and
     StoreDamaged.

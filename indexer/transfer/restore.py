@@ -1,4 +1,4 @@
-"""Restoring a backup."""
+"""The restoration of a backup."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 
 
 def restore(library: Library, source: Path, yes: bool, progress: Progress) -> RestoreReport:
-    """Replace the library by a backup, after all of the backup was checked. The replaced library is kept under another name.
+    """Replace the library by a backup after checking all of it. The replaced library is kept under another name.
 
-    Raises UsageError for a file that is not a backup, or if there is a library and not `yes`; StoreDamaged for a damaged backup;
-    WriterBusy. Nothing has changed then.
+    Raises UsageError for a file that is not a backup, or if a library exists and `yes` is False; StoreDamaged for a damaged
+    backup; WriterBusy. Nothing has changed then.
     """
     manifest = read_manifest(source)
     settings, maintenance = library.settings, library.database.maintenance
     if maintenance is None:
-        raise UsageError("This library's database is a server's; restore it with the tools of that server.")
+        raise UsageError("This library is on a database server; restore it with the tools of that server.")
     has_models = settings.models.is_dir() and any(settings.models.iterdir())
     if (library.database.exists() or has_models) and not yes:
         raise UsageError(
-            f"There is a library in {settings.home} already; to put the backup of {manifest.created} in its place, say --yes. "
-            "What is there now is kept under another name."
+            f"{settings.home} already contains a library. To replace it by the backup of {manifest.created}, add --yes; the "
+            "present library is kept under another name."
         )
     settings.make_home()
     folder = settings.home / f".restore.{os.getpid()}.tmp"
@@ -59,7 +59,7 @@ def _check_database(maintenance: DatabaseMaintenance, source: Path, database: Pa
 
 
 def _put_in_place(library: Library, maintenance: DatabaseMaintenance, folder: Path) -> list[Path]:
-    """Put what was restored to a folder in place; return where the replaced database and models are kept."""
+    """Move the restored files into place; return the paths of the replaced database and models."""
     models = library.settings.models
     kept = [maintenance.copy_aside("before-restore")] if library.database.exists() else []
     restored = folder / "models"
@@ -72,5 +72,5 @@ def _put_in_place(library: Library, maintenance: DatabaseMaintenance, folder: Pa
         restored.rename(models)
     sync_folder(library.settings.home)
     maintenance.replace_by(folder / DATABASE)
-    discard(library.settings.vectors)  # derived: the next search rebuilds it
+    discard(library.settings.vectors)  # derived data, which the next search rebuilds
     return kept

@@ -15,10 +15,10 @@ def test_pictures_are_labelled_listed_doubted_and_let_go(moodex: Run, tmp_path: 
     assert moodex("index", HEADS).returncode == 0
     head = HEADS / "head-08.png"
     done = moodex("label", head, "--emotion", "furious")
-    assert (done.returncode, done.stdout) == (0, b"Labels of 1 picture changed.\n"), done.stderr.decode()
+    assert (done.returncode, done.stdout) == (0, b"Changed the labels of 1 image.\n"), done.stderr.decode()
     (hit,) = json.loads(moodex("search", "--emotion", "angry", "--min-score", "1", "-f", "json").stdout)
     assert hit["path"] == str(head) and hit["label"] == "angry" and hit["emotions"]["happy"] > 0.5
-    assert b"You said: angry. The model says:" in moodex("show", head).stdout
+    assert b"Your label: angry. The model predicts:" in moodex("show", head).stdout
     (doubt,) = json.loads(moodex("doubts", "--json").stdout)
     assert (doubt["path"], doubt["said"], doubt["other"]) == (str(head), "angry", "happy")
     assert "angry 0.0" in moodex("doubts").stdout.decode()
@@ -27,7 +27,7 @@ def test_pictures_are_labelled_listed_doubted_and_let_go(moodex: Run, tmp_path: 
     assert (row["path"], row["label"], row["image_id"]) == (str(head), "angry", hit["image_id"])
     (tmp_path / "kept.csv").write_bytes(listed.stdout)
     assert json.loads(moodex("label", head, "--remove", "--json").stdout) == {"changed": 1, "unchanged": 0}
-    assert moodex("label", tmp_path / "kept.csv").stdout == b"Labels of 1 picture changed.\n"
+    assert moodex("label", tmp_path / "kept.csv").stdout == b"Changed the labels of 1 image.\n"
 
 
 def test_what_cannot_be_said_is_named(moodex: Run, tmp_path: Path) -> None:
@@ -42,12 +42,12 @@ def test_what_cannot_be_said_is_named(moodex: Run, tmp_path: Path) -> None:
         ([head, "-e", "smugg"], "--new"),
         (["-e", "sad"], "Give the images to label"),
         (["--list", head], "--list shows every label"),
-        ([tmp_path, "-e", "sad"], "No indexed picture lies at"),
-        ([tmp_path / "none.csv"], "cannot be read"),
+        ([tmp_path, "-e", "sad"], "No indexed image is at"),
+        ([tmp_path / "none.csv"], "Cannot read the table"),
         (["", "-e", "sad"], "An argument is empty"),
         ([head, "--emotion="], "An argument is empty"),
         ([tmp_path / "none.csv", "-e", "sad"], "CSV files contain the emotions"),
-        ([utf16], "saved as UTF-8, with commas"),
+        ([utf16], "Save tables as UTF-8, with commas"),
     ):
         done = moodex("label", *arguments)
         assert (done.returncode, sentence in done.stderr.decode()) == (2, True), (arguments, done.stderr.decode())
@@ -59,7 +59,7 @@ def test_a_folder_may_be_called_like_a_table_and_a_word_may_be_written_in_two_wa
     for number, head in enumerate(sorted(HEADS.glob("*.png"))[:2]):
         (folder / f"{number}.png").write_bytes(head.read_bytes())
     assert moodex("index", folder, "--faces", "off").returncode == 0
-    assert moodex("label", folder, "-e", "sad").stdout == b"Labels of 2 pictures changed.\n"
+    assert moodex("label", folder, "-e", "sad").stdout == b"Changed the labels of 2 images.\n"
     assert moodex("label", folder / "0.png", "-e", "Gef\u00fchl", "--new").returncode == 0
     assert moodex("label", folder / "1.png", "-e", "Gefu\u0308hl").returncode == 0
     assert len(json.loads(moodex("search", "-e", "gef\u00fchl", "-f", "json").stdout)) == 2
@@ -76,10 +76,10 @@ def test_what_lies_behind_links_is_named_as_it_was_found(moodex: Run, tmp_path: 
     (library / "folder").symlink_to(tmp_path / "real")
     (library / "link.png").symlink_to(tmp_path / "real/0.png")
     assert moodex("index", library, "--follow-symlinks", "--faces", "off").returncode == 0
-    assert moodex("label", library / "folder", "-e", "angry").stdout == b"Labels of 3 pictures changed.\n"
+    assert moodex("label", library / "folder", "-e", "angry").stdout == b"Changed the labels of 3 images.\n"
     found = json.loads(moodex("search", "-e", "angry", "--under", library / "folder", "-f", "json").stdout)
     assert {hit["path"] for hit in found} == {f"{library}/folder/{number}.png" for number in range(3)}
-    assert b"You said: angry" in moodex("show", library / "link.png").stdout
+    assert b"Your label: angry" in moodex("show", library / "link.png").stdout
     assert moodex("search", "--like", library / "link.png").returncode == 0
 
 

@@ -189,12 +189,12 @@ def test_a_killed_run_has_died(home: Path, tmp_path: Path) -> None:
         run.stdout.readline()
         run.send_signal(signal.SIGSTOP)
         assert runs(home)[0].outcome == "running"
-        assert b"running: not over" in run_cli(home, "status").stdout
+        assert b"running: not finished" in run_cli(home, "status").stdout
         run.kill()
     (died,) = runs(home)
     assert (died.outcome, died.ended_at) == ("died", None)
     assert "killed" in (died.reason or "")
-    assert b"died: what it committed is kept" in run_cli(home, "status").stdout
+    assert b"died: committed results are kept" in run_cli(home, "status").stdout
     Library(tmp_path / "pictures", home).index()
     done, died = runs(home)
     assert (done.outcome, died.outcome) == ("done", "died")

@@ -48,7 +48,7 @@ def test_what_is_taught_is_found_kept_and_taken_back(moodex: Run, faces: Path) -
     assert len(everything) == total + 1 and "smug" not in everything[0]["emotions"]
     assert [model["name"] for model in json.loads(moodex("models", "list", "--json").stdout)] == ["moodex-lite0"]
     again = moodex("teach", "--name", "mine").stdout.decode()
-    assert "looked at again by mine" in again and "moodex teach --undo" in again
+    assert "mine re-scored " in again and "moodex teach --undo" in again
     named = moodex("teach", "--name", "other", "--model", "moodex-lite0").stdout.decode()
     assert "Use it: --model other" in named and b"mine" in moodex("models", "default").stdout
     assert moodex("teach", "--undo", "--model", "mine").returncode == 2
@@ -62,7 +62,7 @@ def test_more_labels_make_another_version_and_each_is_undone_in_turn(moodex: Run
     second = json.loads(moodex("teach", "--json").stdout)
     assert (second["model"], second["new"]) == ("moodex-lite0-taught-2", True)
     again = moodex("teach").stdout.decode()
-    assert "moodex-lite0-taught-2 has learned that already" in again
+    assert "moodex-lite0-taught-2 has already learned these labels" in again
     assert len(json.loads(moodex("models", "list", "--json").stdout)) == 3
     for expected in ("moodex-lite0-taught-1", "moodex-lite0"):
         assert json.loads(moodex("teach", "--undo", "--json").stdout)["model"] == expected
@@ -109,7 +109,7 @@ def test_what_cannot_be_taught_is_said(moodex: Run, faces: Path) -> None:
     assert moodex("teach").returncode == 2
     assert moodex("index", faces).returncode == 0
     for arguments, sentence in (
-        ([], "too little to learn from: labelled and indexed with"),
+        ([], "There are too few labels:"),
         (["--undo"], "was not taught"),
         (["--undo", "--name", "x"], "cannot be combined"),
         (["--model", "nobody"], "nobody"),

@@ -28,7 +28,7 @@ def own(examples_home: Path, home: Path) -> Path:
 def test_a_sound_library_is_said_to_be(stocked: Run) -> None:
     done = stocked("doctor", "--deep")
     assert (done.returncode, done.stderr) == (0, b"")
-    assert done.stdout.decode().splitlines()[-1].startswith("Sound: 66 files, 66 pictures, ")
+    assert done.stdout.decode().splitlines()[-1].startswith("Sound: 66 files, 66 images, ")
     facts = json.loads(stocked("doctor", "--json").stdout)
     assert facts["sound"] and facts["findings"] == [] and facts["rows"]["files"] == 66
 
@@ -47,7 +47,7 @@ def test_damage_is_5_and_mended(own: Path, moodex: Run) -> None:
     text = mended.stdout.decode()
     assert mended.returncode == 0, text + mended.stderr.decode()
     assert (
-        "Kept      the database as it was: " in text
+        "Kept      the previous database: " in text
         and "Recovered " in text
         and text.splitlines()[-1].startswith("Sound: 66 files")
     )
@@ -80,7 +80,7 @@ def test_a_check_up_and_a_backup_while_something_is_indexed(home: Path, tmp_path
     assert "runs_died" not in {one["kind"] for one in json.loads(sound.stdout)["findings"]}
     assert saved.returncode == 0, saved.stderr.decode()
     killed = run_cli(home, "doctor")
-    assert killed.returncode == 0 and b"Note      1 run killed without saying how far it came" in killed.stdout
+    assert killed.returncode == 0 and b"Note      1 run killed before it recorded its outcome" in killed.stdout
     assert run_cli(home, "doctor", "--repair").returncode == 0
     assert b"died: " in run_cli(home, "status").stdout
     assert run_cli(tmp_path / "other", "restore", tmp_path / "b.zip").returncode == 0
@@ -98,7 +98,7 @@ def test_a_library_goes_elsewhere_and_comes_back(own: Path, moodex: Run, tmp_pat
     refused = moodex("restore", tmp_path / "b.zip")
     assert refused.returncode == 2 and b"--yes" in refused.stderr and refused.stderr.count(b"\n") == 1
     done = moodex("restore", tmp_path / "b.zip", "--yes")
-    assert done.returncode == 0 and b"Kept      what was there: " in done.stdout
+    assert done.returncode == 0 and b"Kept      the replaced library: " in done.stdout
     assert b"angry" in moodex("label", "--list").stdout
     similar = json.loads(moodex("search", head, "-k", "3", "-f", "json").stdout)
     assert similar[0]["path"] == str(head)
@@ -116,6 +116,6 @@ def test_a_table_goes_out_and_its_labels_come_back(own: Path, moodex: Run, tmp_p
         rows = {row["path"]: row for row in csv.DictReader(file)}
     assert rows[str(head)]["label"] == rows[str(head)]["emotion"] == "angry"
     assert moodex("label", head, "--remove").returncode == 0
-    assert moodex("import", tmp_path / "all.csv").stdout == b"Labels of 1 picture changed.\n"
+    assert moodex("import", tmp_path / "all.csv").stdout == b"Changed the labels of 1 image.\n"
     assert moodex("export", tmp_path / "all.csv").returncode == 2
     assert json.loads(moodex("export", tmp_path / "some.jsonl", "-e", "happy", "--json").stdout)["rows"] > 3

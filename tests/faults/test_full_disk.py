@@ -19,7 +19,7 @@ from tests.support.events import LoggedEvents
 from tests.support.library import Library, counts, opened
 from tests.support.quiet import Remembered
 
-FULL = "What was committed is kept; make room, then run the same command again."
+FULL = "Committed results are kept. Free some space, then run the same command again."
 
 
 def number(database: Path, query: str) -> int:

@@ -1,4 +1,4 @@
-"""Whatever happens to a folder between runs, a run makes the index true, computes no bytes twice and counts every file once."""
+"""After any changes of a folder, a run updates the index, classifies no bytes twice and counts every file once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.effort import examples
 from tests.support.library import Library
 
 PATHS = [Path(name) for name in ("a.png", "b.png", "x/c.png", "x/d.png", "x/y/e.png", "z/f.png")]
-CONTENTS = [encoded(picture(seed, (12, 10))) for seed in range(4)] + [b"no picture", b""]
+CONTENTS = [encoded(picture(seed, (12, 10))) for seed in range(4)] + [b"no image", b""]
 
 path = st.sampled_from(PATHS)
 steps = st.one_of(
@@ -31,14 +31,14 @@ steps = st.one_of(
 
 
 class World:
-    """A folder, changed step by step; every write gets a time of its own, as it has in life."""
+    """A folder that is changed step by step; every write gets a different time."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "pictures"
         self.folder.mkdir()
         self.library = Library(self.folder, folder / "home")
         self.clock = 10**9
-        self.digested: set[bytes] = set()
+        self.classified: set[bytes] = set()
 
     def stamp(self, file: Path) -> None:
         self.clock += 1
@@ -76,7 +76,7 @@ class World:
 
     def index(self, _: None, force: bool) -> None:
         files = {file: file.read_bytes() for file in self.folder.rglob("*.png")}
-        pictures = {data for data in files.values() if data not in CONTENTS[4:]}
+        images = {data for data in files.values() if data not in CONTENTS[4:]}
         before = self.library.classifier.classified
         summary = self.library.index(prune=True, force=force)
         counted = summary.indexed + summary.reused + summary.unchanged + summary.moved + summary.failed
@@ -84,9 +84,9 @@ class World:
         assert summary.scanned == counted == len(files)
         assert summary.failed == sum(data in CONTENTS[4:] for data in files.values())
         computed = self.library.classifier.classified - before
-        assert computed == len(pictures if force else pictures - self.digested)
-        self.digested |= pictures
-        good = {str(file.relative_to(self.folder)) for file, data in files.items() if data in pictures}
+        assert computed == len(images if force else images - self.classified)
+        self.classified |= images
+        good = {str(file.relative_to(self.folder)) for file, data in files.items() if data in images}
         assert self.library.paths() == good
         if good:
             like = os.fsencode(self.folder / min(good))

@@ -1,4 +1,4 @@
-"""An unmounted disk is not a deletion: what is missing is kept, comes back without inference, and is forgotten after a while."""
+"""Missing files: their entries are kept, they reappear without inference, and they are forgotten after the grace period."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def last_run(library: Library) -> RunRecord:
 
 
 def age(library: Library, days: float) -> None:
-    """Let what is gone be gone for longer."""
+    """Make missing files miss for more days."""
     with closing(sqlite3.connect(library.settings.database)) as database, database:
         database.execute("UPDATE files SET gone_at = gone_at - ?", (days * 86400,))
 
 
-def test_a_folder_that_is_away_keeps_everything_and_comes_back_unchanged(library: Library) -> None:
+def test_a_missing_folder_keeps_its_entries_and_reappears(library: Library) -> None:
     write_pictures(library.folder, 6)
     library.index()
     answers = library.everything()
@@ -63,7 +63,7 @@ def test_an_empty_mount_point_is_reported(library: Library) -> None:
     assert counts(library.index()) == {"scanned": 3, "unchanged": 3}
 
 
-def test_a_folder_that_is_away_is_pruned_only_when_told_to_and_still_comes_back(library: Library) -> None:
+def test_a_missing_folder_is_pruned_only_with_prune(library: Library) -> None:
     write_pictures(library.folder, 4)
     library.index()
     away = library.folder.rename(library.folder.with_name("away"))
@@ -78,18 +78,18 @@ def test_a_folder_that_is_away_is_pruned_only_when_told_to_and_still_comes_back(
     assert library.classifier.classified == 4
 
 
-def test_others_are_indexed_while_one_is_away(library: Library) -> None:
-    here, there = library.folder / "here", library.folder / "there"
-    write_pictures(here, 2)
-    (single,) = write_pictures(there, 1, first_seed=50)
-    library.index(here, single)
+def test_other_roots_are_indexed_while_one_is_missing(library: Library) -> None:
+    folder, other = library.folder / "folder", library.folder / "other"
+    write_pictures(folder, 2)
+    (single,) = write_pictures(other, 1, first_seed=50)
+    library.index(folder, single)
     single.unlink()
-    write_pictures(here, 1, first_seed=60)
-    summary = library.index(here, single)
+    write_pictures(folder, 1, first_seed=60)
+    summary = library.index(folder, single)
     assert (counts(summary), summary.away) == ({"scanned": 3, "unchanged": 2, "indexed": 1, "kept": 1}, (str(single),))
 
 
-def test_a_folder_that_moved_into_another_root_has_moved(library: Library) -> None:
+def test_a_folder_moved_into_another_root_counts_as_moved(library: Library) -> None:
     first, second = library.folder / "first", library.folder / "second"
     write_pictures(first, 3)
     write_pictures(second, 1, first_seed=50)
@@ -99,7 +99,7 @@ def test_a_folder_that_moved_into_another_root_has_moved(library: Library) -> No
     assert (counts(summary), summary.away) == ({"scanned": 4, "unchanged": 1, "moved": 3}, ())
 
 
-def test_a_root_inside_another_is_looked_at_as_part_of_it(library: Library) -> None:
+def test_a_nested_root_is_scanned_as_part_of_the_outer_one(library: Library) -> None:
     write_pictures(library.folder, 9)
     inner = library.folder / "inner"
     write_pictures(inner, 2, first_seed=50)
@@ -108,9 +108,9 @@ def test_a_root_inside_another_is_looked_at_as_part_of_it(library: Library) -> N
     assert counts(library.index(library.folder, inner)) == {"scanned": 9, "unchanged": 9, "removed": 2}
 
 
-def test_what_is_gone_for_longer_than_the_grace_period_is_forgotten(library: Library) -> None:
+def test_files_missing_beyond_the_grace_period_are_forgotten(library: Library) -> None:
     paths = write_pictures(library.folder, 9)
-    twin = shutil.copy(paths[0], library.folder / "copy.png")
+    duplicate = shutil.copy(paths[0], library.folder / "copy.png")
     library.index()
     label(library, paths[1])
     for path in paths[:3]:
@@ -122,14 +122,14 @@ def test_what_is_gone_for_longer_than_the_grace_period_is_forgotten(library: Lib
     summary = library.index()
     assert (counts(summary), summary.expired) == ({"scanned": 7, "unchanged": 7}, 3)
     with library.store() as store:
-        known = store.counts()
-        assert (known.files, known.images) == ({FileState.DONE: 7}, 8)  # six others, the twin's, and the labelled one
-        assert [(one.emotion, one.path) for one in store.labelled()] == [("crying", None)]
-    assert len(library.search(like=os.fsencode(twin))) == 7
+        stored = store.counts()
+        assert (stored.files, stored.images) == ({FileState.DONE: 7}, 8)  # six others, the duplicate, and the labelled one
+        assert [(image.emotion, image.path) for image in store.labelled()] == [("crying", None)]
+    assert len(library.search(like=os.fsencode(duplicate))) == 7
     write_pictures(library.folder, 3)
     assert counts(library.index()) == {"scanned": 10, "unchanged": 7, "indexed": 1, "reused": 2}
     assert library.classifier.classified == 10
-    assert len(library.search(like=os.fsencode(twin))) == 10
+    assert len(library.search(like=os.fsencode(duplicate))) == 10
 
 
 def label(library: Library, path: Path) -> None:
@@ -146,7 +146,7 @@ def test_the_grace_period_is_a_setting(library: Library) -> None:
     assert library.index().expired == 1
 
 
-def test_the_vector_index_shrinks_with_what_is_forgotten(library: Library) -> None:
+def test_the_vector_index_shrinks_when_files_are_forgotten(library: Library) -> None:
     paths = write_pictures(library.folder, 30)
     library.index()
     for path in paths[10:]:
@@ -174,7 +174,7 @@ def test_the_vector_index_shrinks_with_what_is_forgotten(library: Library) -> No
     assert len(library.search(like=os.fsencode(paths[0]))) == 2
 
 
-def test_a_failed_run_says_why(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_run_records_its_reason(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     write_pictures(library.folder, 1)
 
     def fail(pixels: object) -> object:
@@ -186,7 +186,7 @@ def test_a_failed_run_says_why(library: Library, monkeypatch: pytest.MonkeyPatch
     assert (last_run(library).outcome, last_run(library).reason) == ("failed", "RuntimeError: the model broke")
 
 
-def test_runs_without_anything_to_do_need_leave_no_record(library: Library) -> None:
+def test_idle_runs_leave_no_record_on_request(library: Library) -> None:
     write_pictures(library.folder, 2)
     (library.folder / "folder.png").mkdir()
     library.index(record_idle=False)

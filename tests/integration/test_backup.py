@@ -1,4 +1,4 @@
-"""A backup is one file with all that is needed, made while others write, believed only where every byte is as it was."""
+"""Backup and restore: one complete file, a snapshot despite writers, restored only if every byte is intact."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def everything(library: Library) -> list[Hit]:
     return sorted(library.everything(), key=lambda hit: (hit.path, hit.box or ()))
 
 
-def test_all_comes_back(library: Library, tmp_path: Path) -> None:
+def test_backup_and_restore_preserve_everything(library: Library, tmp_path: Path) -> None:
     saved = backup(library, tmp_path / "backup.zip")
     manifest = read_manifest(saved)
     assert sorted(manifest.members) == ["models/default.txt", "models/mine.json", "models/mine.safetensors", "moodex.sqlite"]
@@ -75,7 +75,7 @@ def test_all_comes_back(library: Library, tmp_path: Path) -> None:
     assert sorted(path.name for path in other.settings.home.iterdir() if path.name.startswith(".")) == []
 
 
-def test_what_was_there_is_kept_aside(library: Library, tmp_path: Path) -> None:
+def test_restore_keeps_the_replaced_library(library: Library, tmp_path: Path) -> None:
     saved = backup(library, tmp_path / "backup.zip")
     write_pictures(library.folder / "later", 2, first_seed=900)
     library.index()
@@ -94,7 +94,7 @@ def test_what_was_there_is_kept_aside(library: Library, tmp_path: Path) -> None:
     shutil.rmtree(library.folder / "later")
 
 
-def test_a_damaged_library_is_replaced_too(library: Library, tmp_path: Path) -> None:
+def test_restore_replaces_a_damaged_library(library: Library, tmp_path: Path) -> None:
     saved = backup(library, tmp_path / "backup.zip")
     library.settings.database.write_bytes(b"no database " * 1000)
     aside = restore(library.settings, saved, yes=True)
@@ -102,43 +102,43 @@ def test_a_damaged_library_is_replaced_too(library: Library, tmp_path: Path) -> 
     assert len(everything(library)) == 40
 
 
-def test_readers_see_what_was_restored(library: Library, tmp_path: Path) -> None:
+def test_open_readers_see_the_restored_library(library: Library, tmp_path: Path) -> None:
     saved = backup(library, tmp_path / "backup.zip")
     with library.store() as store:
-        store.label({bytes.fromhex(one.image_id): None for one in store.labelled()})
+        store.label({bytes.fromhex(image.image_id): None for image in store.labelled()})
         assert store.labelled() == []
         restore(library.settings, saved, yes=True)
         assert len(store.labelled()) == 3
 
 
-def test_nothing_is_replaced_unasked(library: Library, tmp_path: Path) -> None:
+def test_nothing_is_replaced_without_permission(library: Library, tmp_path: Path) -> None:
     target = tmp_path / "backup.zip"
     target.write_text("precious")
     with pytest.raises(UsageError, match="--force"):
         backup(library, target)
     assert target.read_text() == "precious"
     assert read_manifest(backup(library, target, force=True)).rows["labels"] == 3
-    for odd, sentence in (
+    for target, sentence in (
         (tmp_path, "is a folder"),
         (tmp_path / "none/x.zip", "does not exist"),
         (library.settings.database, "the library itself"),
     ):
         with pytest.raises(UsageError, match=sentence):
-            backup(library, odd, force=True)
+            backup(library, target, force=True)
     with pytest.raises(NotIndexed):
         transfer_backup.backup(opened(Settings(tmp_path / "empty")), tmp_path / "x.zip", False, Remembered())
 
 
-def test_a_writer_keeps_restores_out(library: Library, tmp_path: Path) -> None:
+def test_a_writer_blocks_restore_but_not_backup(library: Library, tmp_path: Path) -> None:
     saved = backup(library, tmp_path / "backup.zip")
     with writer_lock(library.settings.home), pytest.raises(WriterBusy):
         restore(library.settings, saved, yes=True)
     with writer_lock(library.settings.home):
-        assert backup(library, tmp_path / "meanwhile.zip").exists()
+        assert backup(library, tmp_path / "other.zip").exists()
 
 
-def test_a_copy_is_one_moment_whoever_writes_meanwhile(library: Library, tmp_path: Path) -> None:
-    """A writer changes two rows in one transaction, again and again; no copy has only one of the changes."""
+def test_a_copy_is_a_snapshot_despite_a_concurrent_writer(library: Library, tmp_path: Path) -> None:
+    """A writer repeatedly changes two rows in one transaction; no copy has only one of the changes."""
     damage.sql(library, "UPDATE files SET size = 0 WHERE id = 1", "UPDATE runs SET pid = 0")
     done = threading.Event()
 
@@ -167,19 +167,19 @@ def test_a_copy_is_one_moment_whoever_writes_meanwhile(library: Library, tmp_pat
 
 
 def with_size(saved: Path, size: float) -> None:
-    """A manifest that lies about how large the database is."""
+    """Write a wrong size of the database to the manifest."""
     with zipfile.ZipFile(saved) as archive:
-        held = {name: archive.read(name) for name in archive.namelist()}
-    facts = json.loads(held["manifest.json"])
+        files = {name: archive.read(name) for name in archive.namelist()}
+    facts = json.loads(files["manifest.json"])
     facts["members"]["moodex.sqlite"]["bytes"] = size
     with zipfile.ZipFile(saved, "w") as archive:
-        for name, content in {**held, "manifest.json": json.dumps(facts).encode()}.items():
+        for name, content in {**files, "manifest.json": json.dumps(facts).encode()}.items():
             archive.writestr(name, content)
 
 
-def with_manifest(saved: Path, text: bytes, how: int, broken: bool = False) -> None:
-    """A backup of nothing but a manifest; perhaps compressed, perhaps badly."""
-    with zipfile.ZipFile(saved, "w", how) as archive:
+def with_manifest(saved: Path, text: bytes, compression: int, broken: bool = False) -> None:
+    """Write a backup that contains only a manifest, with a compression method, perhaps broken."""
+    with zipfile.ZipFile(saved, "w", compression) as archive:
         archive.writestr("manifest.json", text)
     if broken:
         data = saved.read_bytes()
@@ -200,7 +200,7 @@ def damaged(saved: Path, how: str) -> None:
     data = bytearray(saved.read_bytes())
     with zipfile.ZipFile(saved) as archive:
         facts = json.loads(archive.read("manifest.json"))
-        held = {name: archive.read(name) for name in archive.namelist()}
+        files = {name: archive.read(name) for name in archive.namelist()}
     match how:
         case "a byte":
             data[len(data) // 2] ^= 1
@@ -208,27 +208,27 @@ def damaged(saved: Path, how: str) -> None:
             del data[len(data) * 2 // 3 :]
         case _:
             if how == "another file":
-                held["extra.txt"] = b"x"
+                files["extra.txt"] = b"x"
             elif how == "a file outside":
-                held["../../evil.json"] = b"{}"
+                files["../../evil.json"] = b"{}"
                 facts["members"]["../../evil.json"] = {"bytes": 2, "blake3": "00"}
             elif how == "a pickle":
-                held["models/evil.pt"] = b"x"
+                files["models/evil.pt"] = b"x"
                 facts["members"]["models/evil.pt"] = {"bytes": 1, "blake3": "00"}
             elif how == "a missing file":
-                del held["models/mine.json"]
+                del files["models/mine.json"]
             elif how == "other bytes":
-                held["models/mine.json"] = b"[]"
+                files["models/mine.json"] = b"[]"
             elif how == "no database":
-                held["moodex.sqlite"] = b"hello"
+                files["moodex.sqlite"] = b"hello"
                 from blake3 import blake3
 
                 facts["members"]["moodex.sqlite"] = {"bytes": 5, "blake3": blake3(b"hello").hexdigest()}
             elif how == "an odd manifest":
                 facts["members"] = 3
-            held["manifest.json"] = json.dumps(facts).encode()
+            files["manifest.json"] = json.dumps(facts).encode()
             with zipfile.ZipFile(saved, "w") as archive:
-                for name, content in held.items():
+                for name, content in files.items():
                     archive.writestr(name, content)
             return
     saved.write_bytes(data)
@@ -249,7 +249,7 @@ def damaged(saved: Path, how: str) -> None:
         *FORGED,
     ],
 )
-def test_a_backup_that_is_not_as_it_was_changes_nothing(library: Library, tmp_path: Path, how: str) -> None:
+def test_an_altered_backup_is_refused_and_changes_nothing(library: Library, tmp_path: Path, how: str) -> None:
     saved = backup(library, tmp_path / "backup.zip")
     FORGED.get(how, lambda saved: damaged(saved, how))(saved)
     before = {path: path.read_bytes() for path in library.settings.home.rglob("*") if path.is_file()}
@@ -263,7 +263,7 @@ def test_a_backup_that_is_not_as_it_was_changes_nothing(library: Library, tmp_pa
 
 
 @pytest.mark.parametrize("content", [None, b"", b"hello", "zip", "newer"])
-def test_a_file_that_is_no_backup_is_named(library: Library, tmp_path: Path, content: bytes | str | None) -> None:
+def test_a_file_that_is_not_a_backup_is_refused(library: Library, tmp_path: Path, content: bytes | str | None) -> None:
     path = tmp_path / "x.zip"
     if content == "newer":
         backup(library, path)
@@ -282,7 +282,7 @@ def test_a_file_that_is_no_backup_is_named(library: Library, tmp_path: Path, con
         restore(library.settings, path, yes=True)
 
 
-def test_a_newer_programs_database_is_not_restored(library: Library, tmp_path: Path) -> None:
+def test_a_backup_of_a_newer_version_is_not_restored(library: Library, tmp_path: Path) -> None:
     damage.sql(library, "INSERT INTO migrations VALUES ('0999_mind_reading', 0)")
     with pytest.raises(MoodexError, match="newer moodex"):
         library.everything()

@@ -1,4 +1,4 @@
-"""Every kind of damage that doctor knows is found by its name, mended without losing a label or a file, and gone afterwards."""
+"""Doctor: every kind of damage is found, and repaired without the loss of a label or a file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support.library import Library, opened
 from tests.support.quiet import Remembered
 
 _NAN = "x'" + "0000c07f" * 10 + "'"
-_FEW = "SELECT min(id) FROM predictions"
+_FIRST = "SELECT min(id) FROM predictions"
 
 
 @pytest.fixture(scope="module")
@@ -45,20 +45,20 @@ def doctor(library: Library, deep: bool = False, repair: bool = False) -> Doctor
     return check(library.opened, deep, Remembered())
 
 
-def found(done: DoctorReport) -> dict[str, int]:
-    """What was found, but for what every test's library has: a model of which there is no file."""
-    return {one.kind: one.count for one in done.found.findings if one.kind != "weights_gone"}
+def found(report: DoctorReport) -> dict[str, int]:
+    """Return the findings, except that the fake model has no file."""
+    return {finding.kind: finding.count for finding in report.found.findings if finding.kind != "weights_gone"}
 
 
 def kept(library: Library) -> tuple[object, ...]:
-    """What must never be lost: files and labels."""
+    """Return the files and labels, which must never be lost."""
     return (
         rows(library, "SELECT path, name FROM files JOIN folders ON folders.id = folder_id ORDER BY 1, 2"),
         rows(library, "SELECT emotion FROM labels ORDER BY image_id"),
     )
 
 
-def test_a_sound_library_is_sound(library: Library) -> None:
+def test_a_sound_library_has_no_findings(library: Library) -> None:
     done = doctor(library, deep=True)
     assert found(done) == {} and done.exit_code == 0
     assert done.found.rows["files"] == 42 and done.found.rows["labels"] == 3
@@ -73,7 +73,7 @@ _MAIN_FACE = "region = 1 AND image_id IN (SELECT image_id FROM predictions WHERE
 _SET = "UPDATE predictions SET "
 
 PLANNED: dict[str, tuple[str, int, tuple[str, ...]]] = {
-    "a done file without its picture": (
+    "a done file without its image": (
         "files_contradictory", 2, (f"UPDATE files SET image_id = NULL WHERE {_DONE.format(2)}",)
     ),
     "a failed file without a reason": (
@@ -81,10 +81,10 @@ PLANNED: dict[str, tuple[str, int, tuple[str, ...]]] = {
     ),
     "a file in no known state": ("files_contradictory", 1, ("UPDATE files SET state = 'odd' WHERE id = 3",)),
     "a digest that is cut off": ("pictures_broken", 1, ("UPDATE images SET digest = x'00ff' WHERE id = 4",)),
-    "a picture of no size": ("pictures_broken", 1, ("UPDATE images SET width = 0 WHERE id = 4",)),
-    "predictions whose embedding is gone": ("predictions_alone", 3, ("DELETE FROM embeddings WHERE image_id IN (1, 2, 3)",)),
-    "embeddings whose prediction is gone": ("embeddings_unused", 1, ("DELETE FROM predictions WHERE image_id = 5",)),
-    "a whole beside its faces": (
+    "an image without a size": ("pictures_broken", 1, ("UPDATE images SET width = 0 WHERE id = 4",)),
+    "predictions without their embedding": ("predictions_alone", 3, ("DELETE FROM embeddings WHERE image_id IN (1, 2, 3)",)),
+    "embeddings without their prediction": ("embeddings_unused", 1, ("DELETE FROM predictions WHERE image_id = 5",)),
+    "a whole image in addition to its faces": (
         "regions", 1,
         (
             "INSERT INTO predictions (image_id, model_id, region, emotion, score, probabilities, finder_id) "
@@ -96,19 +96,19 @@ PLANNED: dict[str, tuple[str, int, tuple[str, ...]]] = {
     "a face missing between others": (
         "regions", 1, ("DELETE FROM predictions WHERE region = 2", "DELETE FROM embeddings WHERE region = 2")
     ),
-    "a label of a picture that is not there": ("references", 1, ("INSERT INTO labels VALUES (9999, 'happy', 0)",)),
+    "a label of a missing image": ("references", 1, ("INSERT INTO labels VALUES (9999, 'happy', 0)",)),
     "a label without an emotion": (
         "labels_broken", 1,
         (f"UPDATE labels SET emotion = ' ' WHERE {_LABELLED}", f"{_SET} emotion = ' ', score = 1 WHERE {_LABELLED}"),
     ),
-    "probabilities that are none": ("predictions_broken", 1, (f"{_SET} probabilities = {_NAN} WHERE id = ({_FEW})",)),
-    "probabilities that are cut off": ("predictions_broken", 1, (f"{_SET} probabilities = x'0000' WHERE id = ({_FEW})",)),
-    "probabilities above one": ("predictions_broken", 1, (f"{_SET} probabilities = x'{'0000003f' * 10}' WHERE id = ({_FEW})",)),
-    "a face without a place": ("predictions_broken", 1, (f'{_SET} "left" = NULL WHERE region = 2',)),
-    "a face outside of its picture": ("predictions_broken", 1, (f'{_SET} "right" = 1.5 WHERE region = 2',)),
-    "a score beyond one": ("emotions", 1, (f"{_SET} score = 1.5 WHERE id = ({_FEW})",)),
+    "probabilities of NaN": ("predictions_broken", 1, (f"{_SET} probabilities = {_NAN} WHERE id = ({_FIRST})",)),
+    "probabilities that are cut off": ("predictions_broken", 1, (f"{_SET} probabilities = x'0000' WHERE id = ({_FIRST})",)),
+    "probabilities above one": ("predictions_broken", 1, (f"{_SET} probabilities = x'{'0000003f' * 10}' WHERE id = ({_FIRST})",)),
+    "a face without a box": ("predictions_broken", 1, (f'{_SET} "left" = NULL WHERE region = 2',)),
+    "a face outside of its image": ("predictions_broken", 1, (f'{_SET} "right" = 1.5 WHERE region = 2',)),
+    "a score beyond one": ("emotions", 1, (f"{_SET} score = 1.5 WHERE id = ({_FIRST})",)),
     "an emotion that is not the most probable": (
-        "emotions", 1, (f"{_SET} emotion = iif(emotion = 'fear', 'sad', 'fear') WHERE id = ({_FEW})",)
+        "emotions", 1, (f"{_SET} emotion = iif(emotion = 'fear', 'sad', 'fear') WHERE id = ({_FIRST})",)
     ),
     "a label that predictions do not follow": ("emotions", 1, (f"{_SET} score = 0.5 WHERE {_LABELLED}",)),
     "an embedding that is cut off": ("embeddings_broken", 1, ("UPDATE embeddings SET vector = x'00' WHERE id = 1",)),
@@ -119,18 +119,18 @@ PLANNED: dict[str, tuple[str, int, tuple[str, ...]]] = {
     "a model under another key": ("models_broken", 1, ("UPDATE models SET key = 'other'",)),
     "predictions after the last generation": ("generations", 1, ("DELETE FROM generations",)),
     "a run that was killed": ("runs_died", 1, ("UPDATE runs SET outcome = 'running', ended_at = NULL WHERE id = 1",)),
-    "files in a folder that is not there": (
+    "files in a missing folder": (
         "references", 3, (f"UPDATE files SET folder_id = 77 WHERE {_DONE.format(3)}",)
     ),
-    "files of a picture that is not there": ("references", 1, ("UPDATE files SET image_id = 8888 WHERE id = 6",)),
-    "runs that are not there": ("references", 42, ("DELETE FROM runs",)),
-    "an embedder that is not there": ("references", 43, ("DELETE FROM embedders",)),
-    "a detector that is not there": ("references", 46, ("DELETE FROM finders",)),
+    "files of a missing image": ("references", 1, ("UPDATE files SET image_id = 8888 WHERE id = 6",)),
+    "missing runs": ("references", 42, ("DELETE FROM runs",)),
+    "a missing embedder": ("references", 43, ("DELETE FROM embedders",)),
+    "a missing detector": ("references", 46, ("DELETE FROM finders",)),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", PLANNED)
-def test_planned_damage_is_found_and_mended(library: Library, name: str) -> None:
+def test_planned_damage_is_found_and_repaired(library: Library, name: str) -> None:
     kind, number, statements = PLANNED[name]
     before = kept(library)
     sql(library, *statements)
@@ -150,27 +150,27 @@ def test_planned_damage_is_found_and_mended(library: Library, name: str) -> None
     assert kept(library)[1] == labelled and len(kept(library)[1]) >= len(before[1])
     names = [row[1] for row in before[0]]  # type: ignore[attr-defined]
     assert [row[1] for row in sorted(kept(library)[0], key=lambda row: row[1])] == sorted(names)  # type: ignore[attr-defined, index]
-    _all_is_found_again(library)
+    _assert_searches_find_everything(library)
 
 
-def _all_is_found_again(library: Library) -> None:
-    """After the next run everything is as it was, as far as searches can tell."""
+def _assert_searches_find_everything(library: Library) -> None:
+    """After the next run, searches find everything again."""
     library.index()
     assert doctor(library).exit_code == 0
     assert len(library.paths()) == 40
     assert len(library.search(like=os.fsencode(library.folder / "a/007.png"))) == 40
 
 
-def test_a_label_follows_its_picture_where_the_file_can_tell_which_it_is(library: Library) -> None:
-    (picture,) = rows(library, "SELECT image_id FROM files WHERE name = CAST('003.png' AS BLOB)")[0]
-    sql(library, f"DELETE FROM images WHERE id = {picture}")
+def test_a_label_follows_its_image_if_the_file_identifies_it(library: Library) -> None:
+    (image,) = rows(library, "SELECT image_id FROM files WHERE name = CAST('003.png' AS BLOB)")[0]
+    sql(library, f"DELETE FROM images WHERE id = {image}")
     assert doctor(library, repair=True).exit_code == 0
     library.index()
     (hit,) = [hit for hit in library.everything() if hit.path.endswith(b"a/003.png")]
     assert hit.label == "sad" and not rows(library, "SELECT * FROM images WHERE width = 0")
 
 
-def test_what_predictions_say_again_is_not_computed_again(library: Library) -> None:
+def test_repaired_predictions_are_not_computed_again(library: Library) -> None:
     sql(library, "UPDATE predictions SET emotion = 'fear', score = 0.5")
     assert found(doctor(library))["emotions"] > 30
     assert doctor(library, repair=True).exit_code == 0
@@ -178,7 +178,7 @@ def test_what_predictions_say_again_is_not_computed_again(library: Library) -> N
 
 
 @pytest.mark.parametrize("part", [".faiss", ".rows"])
-def test_a_bit_that_rots_in_the_vector_index_is_found_though_nothing_looks_touched(library: Library, part: str) -> None:
+def test_a_flipped_bit_in_the_vector_index_is_found(library: Library, part: str) -> None:
     path = min(library.settings.vectors.glob(f"*{part}"))
     stamp = path.stat()
     data = bytearray(path.read_bytes())
@@ -192,7 +192,7 @@ def test_a_bit_that_rots_in_the_vector_index_is_found_though_nothing_looks_touch
     assert found(doctor(library)) == {}
 
 
-def test_a_vector_index_that_says_otherwise_than_the_database_is_found(library: Library) -> None:
+def test_a_vector_index_that_contradicts_the_database_is_found(library: Library) -> None:
     (manifest,) = library.settings.vectors.glob("*.json")
     facts = json.loads(manifest.read_text())
     parts = facts["segments"][0]["emotions"]
@@ -204,13 +204,13 @@ def test_a_vector_index_that_says_otherwise_than_the_database_is_found(library: 
 
 def test_a_vector_index_without_some_rows_is_found(library: Library) -> None:
     (newest,) = rows(library, "SELECT max(id) FROM predictions")[0]
-    # A row that no run wrote: below the last generation, and in no index.
+    # No run wrote this row: its id is below the last generation, but it is in no index.
     sql(library, "DELETE FROM predictions WHERE id = 20", f"UPDATE predictions SET id = 20 WHERE id = {newest}")
     assert found(doctor(library))["vectors_wrong"] == 1
 
 
 @pytest.mark.parametrize("how", ["gone", "garbage", "behind"])
-def test_a_vector_index_that_is_not_there_is_no_problem(library: Library, how: str) -> None:
+def test_a_missing_or_outdated_vector_index_is_repaired(library: Library, how: str) -> None:
     (manifest,) = library.settings.vectors.glob("*.json")
     if how == "gone":
         for path in library.settings.vectors.iterdir():
@@ -225,7 +225,7 @@ def test_a_vector_index_that_is_not_there_is_no_problem(library: Library, how: s
     assert doctor(library, repair=True).exit_code == 0 and found(doctor(library)) == {}
 
 
-def test_files_are_seen_from_outside_and_if_wanted_from_inside(tmp_path: Path) -> None:
+def test_changed_files_are_found_by_stamp_and_deep_by_digest(tmp_path: Path) -> None:
     library = damage.build(tmp_path)
     (library.folder / "a/001.png").unlink()
     changed = library.folder / "a/002.png"
@@ -239,29 +239,29 @@ def test_files_are_seen_from_outside_and_if_wanted_from_inside(tmp_path: Path) -
     assert found(doctor(library)) == {"files_missing": 1, "files_changed": 1}
     deep = doctor(library, deep=True)
     assert found(deep) == {"files_missing": 1, "files_changed": 1, "files_rotten": 1} and deep.exit_code == 5
-    (example,) = [one.example for one in deep.found.findings if one.kind == "files_rotten"]
+    (example,) = [finding.example for finding in deep.found.findings if finding.kind == "files_rotten"]
     assert example == str(rotten)
     assert doctor(library, deep=True, repair=True).exit_code == 0
     assert library.index().scanned == 40
     assert doctor(library, deep=True).exit_code == 0
 
 
-def test_what_killed_programs_left_is_noted_and_removed(library: Library) -> None:
+def test_leftovers_of_killed_processes_are_noted_and_removed(library: Library) -> None:
     home = library.settings.home
-    dead = 2**22 + 1  # beyond the greatest process number there is
-    left = [home / f".moodex.sqlite.{dead}.tmp", library.settings.vectors / f".x.faiss.{dead}.tmp"]
+    dead = 2**22 + 1  # larger than any process id
+    stale = [home / f".moodex.sqlite.{dead}.tmp", library.settings.vectors / f".x.faiss.{dead}.tmp"]
     alive = home / f".x.{os.getppid()}.tmp"
-    stray = library.settings.vectors / "0123.4-5-6.faiss"
-    for path in (*left, alive, stray):
+    orphan = library.settings.vectors / "0123.4-5-6.faiss"
+    for path in (*stale, alive, orphan):
         path.write_bytes(b"part")
     (home / f".restore.{dead}.tmp").mkdir()
     assert found(doctor(library)) == {"temporaries": 4} and doctor(library).exit_code == 0
     assert doctor(library, repair=True).exit_code == 0
-    assert not any(path.exists() for path in (*left, stray)) and alive.exists()
+    assert not any(path.exists() for path in (*stale, orphan)) and alive.exists()
     assert found(doctor(library)) == {}
 
 
-def test_a_model_whose_weights_changed_is_found(library: Library) -> None:
+def test_changed_weights_are_found(library: Library) -> None:
     from dataclasses import replace
 
     from blake3 import blake3
@@ -282,7 +282,7 @@ def test_a_model_whose_weights_changed_is_found(library: Library) -> None:
     assert found(done) == {"weights_changed": 1} and done.exit_code == 5
 
 
-def test_a_check_up_reads_while_somebody_writes_and_a_repair_does_not(library: Library) -> None:
+def test_a_writer_blocks_repair_but_not_check(library: Library) -> None:
     sql(library, "UPDATE runs SET outcome = 'running', pid = 1 WHERE id = 1")
     sql(library, f"UPDATE runs SET outcome = 'running', pid = {os.getpid()} WHERE id = 2")
     with writer_lock(library.settings.home):
@@ -291,7 +291,7 @@ def test_a_check_up_reads_while_somebody_writes_and_a_repair_does_not(library: L
             doctor(library, repair=True)
 
 
-def test_what_is_read_is_one_moment(library: Library) -> None:
+def test_the_check_reads_a_snapshot(library: Library) -> None:
     with reading(library.settings.database) as connection:
         sql(library, "DELETE FROM embeddings", "DELETE FROM predictions")
         assert connection.execute("SELECT count(*) FROM predictions").fetchone()[0] > 30
@@ -300,20 +300,20 @@ def test_what_is_read_is_one_moment(library: Library) -> None:
 
 
 @pytest.mark.parametrize("repair", [False, True])
-def test_a_check_up_that_is_stopped_is_no_finding(library: Library, monkeypatch: pytest.MonkeyPatch, repair: bool) -> None:
-    """Wherever it is stopped: a statement that SQLite was told to give up on must not be taken for damage, nor be repaired."""
+def test_a_stopped_check_reports_no_finding(library: Library, monkeypatch: pytest.MonkeyPatch, repair: bool) -> None:
+    """Stop the check at many points: a statement that SQLite interrupted must not count as damage, nor be repaired."""
     monkeypatch.setattr("db.sqlite.raw_connection._PROGRESS_OPCODES", 200)
     before = library.settings.database.read_bytes()
     stopped = 0
     for patience in range(0, 150, 5):
-        asked = 0
+        calls = 0
 
         @contextmanager
         def impatient(kept: str, patience: int = patience) -> Iterator[Callable[[], None]]:
             def check_stop() -> None:
-                nonlocal asked
-                asked += 1
-                if asked > patience:
+                nonlocal calls
+                calls += 1
+                if calls > patience:
                     raise Interrupted(f"Stopped; {kept}.", 2)
 
             yield check_stop
@@ -336,13 +336,13 @@ def test_a_model_in_another_precision_is_sound(library: Library) -> None:
     assert doctor(library).exit_code == 0
 
 
-def test_progress_is_told(library: Library) -> None:
-    watcher = Remembered()
-    maintenance_service.check(library.opened, False, watcher)
-    assert watcher.finished and watcher.total and 0 < watcher.done <= watcher.total
+def test_the_check_reports_progress(library: Library) -> None:
+    progress = Remembered()
+    maintenance_service.check(library.opened, False, progress)
+    assert progress.finished and progress.total and 0 < progress.done <= progress.total
 
 
-def test_nothing_to_check_and_nothing_of_ours(tmp_path: Path) -> None:
+def test_no_library_and_foreign_databases_are_refused(tmp_path: Path) -> None:
     with pytest.raises(MoodexError, match="Nothing is indexed yet"):
         maintenance_service.check(opened(Settings(tmp_path)), False, Remembered())
     import sqlite3

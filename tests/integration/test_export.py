@@ -1,4 +1,4 @@
-"""What is exported is what is known, in files that other programs read, and its labels find their pictures again."""
+"""Export and import: exports agree with searches, other programs read them, and their labels match their images again."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ def read(path: Path) -> list[dict[str, str]]:
 
 
 def labels(library: Library) -> dict[str, str]:
-    return {one.image_id: one.emotion for one in labels_service.list_labels(library.opened)}
+    return {image.image_id: image.emotion for image in labels_service.list_labels(library.opened)}
 
 
-def test_a_table_says_what_searches_say(library: Library, tmp_path: Path) -> None:
+def test_csv_export_agrees_with_searches(library: Library, tmp_path: Path) -> None:
     done = export(library, tmp_path / "all.csv")
     rows = read(tmp_path / "all.csv")
     assert done.rows == len(rows) == 42  # forty files, one of them with three faces
@@ -67,7 +67,7 @@ def test_a_table_says_what_searches_say(library: Library, tmp_path: Path) -> Non
     assert [row["region"] for row in faces] == ["1", "2", "3"] and {row["label"] for row in faces} == {"sad"}
 
 
-def test_some_of_it_can_be_chosen(library: Library, tmp_path: Path) -> None:
+def test_exports_can_be_filtered(library: Library, tmp_path: Path) -> None:
     assert {row["path"] for row in _exported(library, tmp_path, under=library.folder / "b")} == {
         str(library.folder / "b" / name) for name in ("100.png", "101.png", "faces.png", "twin.png")
     }
@@ -83,7 +83,7 @@ def _exported(library: Library, folder: Path, *emotions: str, under: Path | None
     return read(folder / "some.csv")
 
 
-def test_lines_of_json_say_the_same(library: Library, tmp_path: Path) -> None:
+def test_json_lines_agree_with_csv(library: Library, tmp_path: Path) -> None:
     export(library, tmp_path / "all.jsonl", embeddings=True)
     rows = [json.loads(line) for line in (tmp_path / "all.jsonl").read_text().splitlines()]
     export(library, tmp_path / "all.csv", embeddings=True)
@@ -93,7 +93,7 @@ def test_lines_of_json_say_the_same(library: Library, tmp_path: Path) -> None:
         assert math.hypot(*row["embedding"]) == pytest.approx(1, abs=0.01)
 
 
-def test_parquet_is_read_by_others(library: Library, tmp_path: Path) -> None:
+def test_pyarrow_reads_the_parquet_export(library: Library, tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     library.index()
     odd = library.folder / os.fsdecode(b"b/\xff.png")
@@ -116,19 +116,19 @@ def test_parquet_is_read_by_others(library: Library, tmp_path: Path) -> None:
     assert table.num_rows == len(rows) == 43
     assert str(table.schema.field("embedding").type) == "fixed_size_list<element: float>[64]"
     assert json.loads(table.schema.metadata[b"moodex"])["model"] == "fake"
-    for found, row in zip(table.to_pylist(), rows, strict=True):
-        assert found["digest"] == row["digest"] and (found["label"] or "") == row["label"]
-        assert os.fsencode(row["path"]).decode("utf-8", "backslashreplace") == found["path"]
-        assert str(found["left"] if found["left"] is not None else "") == row["left"]
+    for entry, row in zip(table.to_pylist(), rows, strict=True):
+        assert entry["digest"] == row["digest"] and (entry["label"] or "") == row["label"]
+        assert os.fsencode(row["path"]).decode("utf-8", "backslashreplace") == entry["path"]
+        assert str(entry["left"] if entry["left"] is not None else "") == row["left"]
         if row["p_happy"]:
-            assert found["p_happy"] == pytest.approx(float(row["p_happy"]), abs=1e-5)
-            assert found["embedding"] == pytest.approx(json.loads(row["embedding"]), abs=1e-3)
+            assert entry["p_happy"] == pytest.approx(float(row["p_happy"]), abs=1e-5)
+            assert entry["embedding"] == pytest.approx(json.loads(row["embedding"]), abs=1e-3)
         else:
-            assert found["p_happy"] is None and math.isnan(found["embedding"][0]) and found["label"] == "happy"
+            assert entry["p_happy"] is None and math.isnan(entry["embedding"][0]) and entry["label"] == "happy"
     assert sum(row["p_happy"] == "" for row in rows) == 1
 
 
-def test_parquet_is_a_data_frame(library: Library, tmp_path: Path) -> None:
+def test_pandas_reads_the_parquet_export(library: Library, tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     pandas = pytest.importorskip("pandas")
     export(library, tmp_path / "all.parquet")
@@ -136,9 +136,9 @@ def test_parquet_is_a_data_frame(library: Library, tmp_path: Path) -> None:
     assert len(frame) == 42 and frame["embedding"].map(len).eq(64).all()
 
 
-def test_labels_survive_a_library_that_moved(library: Library, tmp_path: Path) -> None:
+def test_labels_survive_when_a_library_moves(library: Library, tmp_path: Path) -> None:
     export(library, tmp_path / "all.csv")
-    said = labels(library)
+    before = labels(library)
     moved = Library(tmp_path / "elsewhere", tmp_path / "other")
     shutil.copytree(library.folder, moved.folder)
     (moved.folder / "a/003.png").rename(moved.folder / "a/renamed.png")
@@ -147,29 +147,29 @@ def test_labels_survive_a_library_that_moved(library: Library, tmp_path: Path) -
     with damage.program(moved) as run:
         done = run("import", tmp_path / "all.csv", "--json")
         assert (done.code, json.loads(done.out)) == (0, {"changed": 3, "unchanged": 0})
-        assert labels(moved) == said
+        assert labels(moved) == before
         assert json.loads(run("label", tmp_path / "all.csv", "--json").out) == {"changed": 0, "unchanged": 3}
         (moved.folder / "a/renamed.png").unlink()
         assert run("import", tmp_path / "all.parquet").code == 2
 
 
-def test_pictures_that_are_not_here_can_be_left_out(library: Library, tmp_path: Path) -> None:
+def test_images_that_are_not_indexed_can_be_skipped(library: Library, tmp_path: Path) -> None:
     export(library, tmp_path / "all.csv")
     other = Library(tmp_path / "few", tmp_path / "other")
     write_pictures(other.folder / "a", 4)
     other.index()
-    said = parse_assignments([os.fsencode(tmp_path / "all.csv")], None, False)
+    assignments = parse_assignments([os.fsencode(tmp_path / "all.csv")], None, False)
     with pytest.raises(NotIndexed):
-        labels_service.label(other.opened, said, False)
+        labels_service.label(other.opened, assignments, False)
     assert labels(other) == {}
-    done = labels_service.label(other.opened, said, False, skip_unknown=True)
-    assert (done.changed, done.skipped) == (1, 4)  # one picture of three faces, with a row each
+    done = labels_service.label(other.opened, assignments, False, skip_unknown=True)
+    assert (done.changed, done.skipped) == (1, 4)  # one image of three faces, with a row each
 
 
 @pytest.mark.parametrize("word", ["=cmd|' /c calc'!a0", "+smug", "-meh", "@home"])
-def test_no_cell_is_a_formula_and_labels_come_back_as_they_were(library: Library, tmp_path: Path, word: str) -> None:
-    picture = os.fsencode(library.folder / "a/007.png")
-    labels_service.label(library.opened, parse_assignments([picture], word, False), True)
+def test_no_cell_is_a_formula_and_labels_round_trip(library: Library, tmp_path: Path, word: str) -> None:
+    image = os.fsencode(library.folder / "a/007.png")
+    labels_service.label(library.opened, parse_assignments([image], word, False), True)
     before = labels(library)
     assert word in before.values()
     export(library, tmp_path / "all.csv")
@@ -186,14 +186,14 @@ def test_no_cell_is_a_formula_and_labels_come_back_as_they_were(library: Library
             assert labels(library) == before
 
 
-def test_tables_that_cannot_be_meant_are_named(library: Library, tmp_path: Path) -> None:
+def test_invalid_tables_are_refused_with_a_reason(library: Library, tmp_path: Path) -> None:
     for text, sentence in (
         ("label\nsad\n", "lacks the column path"),
         ("path\na.png\n", "lacks the column label"),
-        ("digest,label\nabc,sad\n", "names no picture in row 2"),
-        (f"digest,label\n{'00' * 32},sad\n", "000000000000 is not indexed here"),
-        ("path,label\nnone.png,sad\n", "No indexed picture lies at"),
-        ("path,label\n,sad\n", "names no picture in row 2"),
+        ("digest,label\nabc,sad\n", "names no image in row 2"),
+        (f"digest,label\n{'00' * 32},sad\n", "000000000000 is not indexed"),
+        ("path,label\nnone.png,sad\n", "No indexed image is at"),
+        ("path,label\n,sad\n", "names no image in row 2"),
     ):
         (tmp_path / "t.csv").write_text(text)
         with damage.program(library) as run:
@@ -201,14 +201,14 @@ def test_tables_that_cannot_be_meant_are_named(library: Library, tmp_path: Path)
             assert done.code == 2 and sentence in done.error and done.error.count("\n") == 1, done
     with pytest.raises(UsageError, match=r"\.parquet, \.csv or \.jsonl"):
         export(library, tmp_path / "all.xlsx")
-    (tmp_path / "there.csv").write_text("mine")
+    (tmp_path / "existing.csv").write_text("mine")
     with pytest.raises(UsageError, match="--force"):
-        export(library, tmp_path / "there.csv")
-    assert (tmp_path / "there.csv").read_text() == "mine"
+        export(library, tmp_path / "existing.csv")
+    assert (tmp_path / "existing.csv").read_text() == "mine"
 
 
-def test_rows_without_a_label_say_nothing_but_to_take_labels_back(library: Library, tmp_path: Path) -> None:
+def test_rows_without_a_label_count_only_for_removal(library: Library, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text(f"path,label\n{library.folder / 'a/003.png'},\n{library.folder / 'a/008.png'},happy\n")
     table = [os.fsencode(tmp_path / "t.csv")]
-    assert [one.emotion for one in parse_assignments(table, None, False)] == ["happy"]
-    assert [one.emotion for one in parse_assignments(table, None, True)] == [None, None]
+    assert [assignment.emotion for assignment in parse_assignments(table, None, False)] == ["happy"]
+    assert [assignment.emotion for assignment in parse_assignments(table, None, True)] == [None, None]

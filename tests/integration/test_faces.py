@@ -1,4 +1,4 @@
-"""Pictures with several faces, from the file to the answer."""
+"""Images with several faces, from the file to the search result."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def library(tmp_path: Path) -> Library:
 
 
 def add(library: Library, name: str, *faces: tuple[int, int, int, int], size: tuple[int, int] = (200, 120), seed: int = 0) -> str:
-    """A picture whose faces the fake detector sees in these boxes: each with coloured blocks inside its mark."""
+    """Write an image in which the fake detector detects faces in these boxes: coloured blocks inside a mark."""
     page = Image.new("RGB", size, (250, 250, 250))
     for number, (left, top, right, bottom) in enumerate(faces):
         page.paste(FakeFaceDetector.MARKS[number], (left, top, right, bottom))
@@ -35,7 +35,7 @@ def add(library: Library, name: str, *faces: tuple[int, int, int, int], size: tu
     return str(path)
 
 
-def one(hits: list[Hit]) -> Hit:
+def only(hits: list[Hit]) -> Hit:
     (hit,) = hits
     return hit
 
@@ -43,7 +43,7 @@ def one(hits: list[Hit]) -> Hit:
 LEFT, RIGHT = (10, 30, 60, 90), (130, 20, 190, 95)
 
 
-def test_every_face_is_judged_and_the_largest_comes_first(library: Library) -> None:
+def test_every_face_is_classified_the_largest_first(library: Library) -> None:
     path = add(library, "two.png", LEFT, RIGHT)
     assert counts(library.index()) == {"scanned": 1, "indexed": 1}
     hits = library.show(path)
@@ -53,57 +53,57 @@ def test_every_face_is_judged_and_the_largest_comes_first(library: Library) -> N
         assert store.pictures(store.models()[0].id) == 1
 
 
-def test_a_picture_answers_once_with_the_face_that_fits(library: Library) -> None:
+def test_an_image_matches_once_with_its_best_face(library: Library) -> None:
     add(library, "two.png", LEFT, RIGHT, seed=2)
     library.index()
     faces = library.show(library.folder / "two.png")
     assert faces[0].emotion != faces[1].emotion
     for face in faces:
-        found = one(library.search(emotions=(face.emotion,), exact_label=True))
-        assert (found.box, found.emotion, found.score) == (face.box, face.emotion, face.score)
+        hit = only(library.search(emotions=(face.emotion,), exact_label=True))
+        assert (hit.box, hit.emotion, hit.score) == (face.box, face.emotion, face.score)
         assert library.search(excluded=(face.emotion,), exact_label=True) == []
-    best = one(library.everything())
+    best = only(library.everything())
     assert best.score == max(face.score for face in faces)
 
 
-def test_what_stands_around_a_face_does_not_change_it(library: Library) -> None:
+def test_the_surroundings_of_a_face_do_not_change_it(library: Library) -> None:
     add(library, "narrow.png", (70, 30, 130, 90), seed=3)
     add(library, "wide.png", (170, 130, 230, 190), size=(400, 300), seed=3)
     library.index()
-    found = library.search(like=os.fsencode(library.folder / "narrow.png"))
-    assert [hit.similarity for hit in found] == pytest.approx([1, 1], abs=1e-3)
+    hits = library.search(like=os.fsencode(library.folder / "narrow.png"))
+    assert [hit.similarity for hit in hits] == pytest.approx([1, 1], abs=1e-3)
 
 
-def test_a_picture_is_found_by_any_of_its_faces(library: Library) -> None:
+def test_an_image_is_found_by_any_of_its_faces(library: Library) -> None:
     add(library, "alone.png", (70, 30, 130, 90), seed=7)
     add(library, "group.png", (30, 30, 90, 90), (130, 10, 198, 110), seed=7)
     library.index()
-    found = library.search(like=os.fsencode(library.folder / "alone.png"))
-    group = next(hit for hit in found if hit.path.endswith(b"group.png"))
-    assert len(found) == 2 and group.box == (30, 30, 90, 90)
+    hits = library.search(like=os.fsencode(library.folder / "alone.png"))
+    group = next(hit for hit in hits if hit.path.endswith(b"group.png"))
+    assert len(hits) == 2 and group.box == (30, 30, 90, 90)
     assert group.similarity is not None and group.similarity > 0.99
 
 
-def test_no_face_is_the_picture_as_a_whole(library: Library) -> None:
+def test_an_image_without_faces_is_classified_as_a_whole(library: Library) -> None:
     path = library.folder / "none.png"
     path.write_bytes(encoded(picture(1)))
     library.index()
-    hit = one(library.everything())
-    plain = Library(library.folder, library.settings.home)
-    alone = one(plain.show(path))
-    assert hit.box is None and hit.emotions == alone.emotions
+    hit = only(library.everything())
+    without_detector = Library(library.folder, library.settings.home)
+    whole = only(without_detector.show(path))
+    assert hit.box is None and hit.emotions == whole.emotions
 
 
-def test_a_face_that_fills_the_picture_is_judged_with_all_of_it(library: Library) -> None:
+def test_a_face_that_fills_the_image_uses_the_whole_image(library: Library) -> None:
     path = add(library, "large.png", (10, 10, 190, 115))
-    hit = one(library.show(path))
-    plain = Library(library.folder, library.settings.home)
-    whole = one(plain.show(path))
+    hit = only(library.show(path))
+    without_detector = Library(library.folder, library.settings.home)
+    whole = only(without_detector.show(path))
     assert hit.box == (10, 10, 190, 115) and whole.box is None
     assert hit.emotions == whole.emotions
 
 
-def test_turning_faces_off_or_on_looks_at_every_picture_again_once(library: Library) -> None:
+def test_switching_faces_reanalyzes_every_image_once(library: Library) -> None:
     add(library, "two.png", LEFT, RIGHT)
     add(library, "one.png", LEFT, seed=5)
     library.index()
@@ -114,27 +114,27 @@ def test_turning_faces_off_or_on_looks_at_every_picture_again_once(library: Libr
     assert [hit.box for hit in library.everything()] == [None, None]
     library.detector = FakeFaceDetector("newer")
     assert counts(library.index()) == {"scanned": 2, "indexed": 2}
-    found = library.search(like=os.fsencode(library.folder / "two.png"))
-    assert {hit.box for hit in found} == {RIGHT, LEFT}
+    hits = library.search(like=os.fsencode(library.folder / "two.png"))
+    assert {hit.box for hit in hits} == {RIGHT, LEFT}
 
 
-def test_an_index_kept_from_before_never_shows_a_region_that_is_gone(library: Library) -> None:
+def test_an_outdated_index_never_shows_a_deleted_region(library: Library) -> None:
     add(library, "two.png", LEFT, RIGHT)
     add(library, "one.png", RIGHT, seed=5)
     library.index()
-    kept = {path: path.read_bytes() for path in library.settings.vectors.rglob("*") if path.is_file()}
+    outdated = {path: path.read_bytes() for path in library.settings.vectors.rglob("*") if path.is_file()}
     library.detector = None
     library.index()
-    for path, data in kept.items():
+    for path, data in outdated.items():
         path.write_bytes(data)
-    found = library.search(like=os.fsencode(library.folder / "two.png"))
-    assert len(found) == 2 and all(hit.box is None for hit in found)
+    hits = library.search(like=os.fsencode(library.folder / "two.png"))
+    assert len(hits) == 2 and all(hit.box is None for hit in hits)
 
 
-def test_the_main_face_of_an_unknown_picture_is_what_hits_resemble(library: Library) -> None:
+def test_hits_resemble_the_main_face_of_a_query_image(library: Library) -> None:
     add(library, "known.png", (70, 30, 130, 90), seed=9)
     library.index()
-    elsewhere = library.folder.parent / "asked.png"
+    elsewhere = library.folder.parent / "query.png"
     (library.folder / "known.png").rename(elsewhere)
     add(library, "known.png", (70, 30, 130, 90), seed=9)
     image = np.array(Image.open(elsewhere))

@@ -1,4 +1,4 @@
-"""What an indexing run does with new, changed, renamed, copied, touched, vanished, reappeared and failed files."""
+"""Index runs over new, changed, renamed, copied, touched, missing, reappeared and failed files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from indexer.domain.types import Pixels
 
 
-def test_new_pictures_are_indexed_and_found(library: Library) -> None:
+def test_new_images_are_indexed_and_found(library: Library) -> None:
     write_pictures(library.folder / "a", 13)
     summary = library.index()
     assert counts(summary) == {"scanned": 13, "indexed": 13}
@@ -47,10 +47,10 @@ def test_an_unchanged_folder_is_not_compared_file_by_file(library: Library, monk
     compared: list[bytes] = []
     monkeypatch.setattr("db.sqlite.store.SqliteStore.known_files", lambda _store, folder, _run: compared.append(folder) or {})
     assert counts(library.index()) == {"scanned": 6, "unchanged": 6}
-    assert compared == [os.fsencode(library.folder.parent)]  # whether the root itself was known as a file
+    assert compared == [os.fsencode(library.folder.parent)]  # the root itself may have been a file before
 
 
-def test_a_folder_is_compared_where_it_may_have_changed(library: Library) -> None:
+def test_a_folder_that_may_have_changed_is_compared(library: Library) -> None:
     paths = write_pictures(library.folder, 3)
     library.index()
     os.utime(paths[0], ns=(1, 1))
@@ -61,7 +61,7 @@ def test_a_folder_is_compared_where_it_may_have_changed(library: Library) -> Non
     assert counts(library.index(force=True)) == {"scanned": 2, "indexed": 2}
 
 
-def test_predictions_that_have_gone_are_made_again(library: Library) -> None:
+def test_deleted_predictions_are_computed_again(library: Library) -> None:
     write_pictures(library.folder, 3)
     library.index()
     with library.store() as store:
@@ -82,7 +82,7 @@ def test_renamed_files_are_moved_without_inference(library: Library) -> None:
     assert counts(library.index()) == {"scanned": 10, "unchanged": 10}
 
 
-def test_a_renamed_folder_is_moved(library: Library) -> None:
+def test_a_renamed_folder_counts_as_moved(library: Library) -> None:
     write_pictures(library.folder / "a/b", 4)
     library.index()
     (library.folder / "a").rename(library.folder / "z")
@@ -91,7 +91,7 @@ def test_a_renamed_folder_is_moved(library: Library) -> None:
     assert library.paths() == {f"z/b/{i:03d}.png" for i in range(4)}
 
 
-def test_a_renamed_folder_that_gets_its_name_back_is_found_again(library: Library) -> None:
+def test_a_folder_renamed_back_is_found_again(library: Library) -> None:
     write_pictures(library.folder / "a", 4)
     library.index()
     for old, new in (("a", "b"), ("b", "a")):
@@ -101,16 +101,16 @@ def test_a_renamed_folder_that_gets_its_name_back_is_found_again(library: Librar
     assert library.paths() == {f"a/{i:03d}.png" for i in range(4)}
 
 
-def test_copies_are_reused_and_all_of_them_found(library: Library) -> None:
-    (one,) = write_pictures(library.folder, 1)
+def test_copies_are_reused_and_all_are_found(library: Library) -> None:
+    (path,) = write_pictures(library.folder, 1)
     library.index()
-    shutil.copy(one, library.folder / "copy.png")
+    shutil.copy(path, library.folder / "copy.png")
     assert counts(library.index()) == {"scanned": 2, "unchanged": 1, "reused": 1}
     assert library.classifier.classified == 1
     assert library.paths() == {"000.png", "copy.png"}
 
 
-def test_equal_bytes_in_one_run_are_computed_once(library: Library) -> None:
+def test_equal_bytes_in_one_run_are_classified_once(library: Library) -> None:
     data = encoded(picture(1))
     for i in range(40):
         (library.folder / f"{i}.png").write_bytes(data)
@@ -128,24 +128,23 @@ def test_a_touched_file_costs_a_hash(library: Library) -> None:
     assert counts(library.index()) == {"scanned": 3, "unchanged": 3}
 
 
-def test_a_changed_file_is_looked_at_anew(library: Library) -> None:
+def test_a_changed_file_is_analyzed_again(library: Library) -> None:
     paths = write_pictures(library.folder, 3)
     library.index()
     paths[1].write_bytes(encoded(picture(99)))
     os.utime(paths[1], ns=(5, 5))
     assert counts(library.index()) == {"scanned": 3, "unchanged": 2, "indexed": 1}
     (hit,) = [hit for hit in library.everything() if hit.path.endswith(b"001.png")]
-    fresh = library.with_model("fake")
-    assert hit.image_id == shown_anew(fresh, paths[1])
+    assert hit.image_id == analyzed_id(library.with_model("fake"), paths[1])
 
 
-def shown_anew(library: Library, path: Path) -> str:
+def analyzed_id(library: Library, path: Path) -> str:
     from indexer.search.resolve import analyze_file
 
-    return analyze_file(os.fsencode(path), library.reader)[0].image_id
+    return analyze_file(os.fsencode(path), library.analyzer)[0].image_id
 
 
-def test_vanished_files_are_gone_and_come_back_without_inference(library: Library) -> None:
+def test_missing_files_reappear_without_inference(library: Library) -> None:
     paths = write_pictures(library.folder, 6)
     library.index()
     aside = library.folder.parent / "aside"
@@ -162,7 +161,7 @@ def test_vanished_files_are_gone_and_come_back_without_inference(library: Librar
     assert len(library.paths()) == 6
 
 
-def test_an_emptied_root_is_not_pruned_unless_told_to(library: Library) -> None:
+def test_an_emptied_root_is_pruned_only_with_prune(library: Library) -> None:
     paths = write_pictures(library.folder, 6)
     library.index()
     for path in paths:
@@ -175,7 +174,7 @@ def test_an_emptied_root_is_not_pruned_unless_told_to(library: Library) -> None:
     assert library.paths() == set()
 
 
-def test_far_fewer_files_are_not_pruned_but_a_few_are(library: Library) -> None:
+def test_many_missing_files_are_kept_a_few_are_pruned(library: Library) -> None:
     paths = write_pictures(library.folder / "sub", 10)
     library.index()
     shutil.move(paths[0], library.folder.parent / "away.png")
@@ -187,7 +186,7 @@ def test_far_fewer_files_are_not_pruned_but_a_few_are(library: Library) -> None:
     assert counts(library.index(prune=True)) == {"scanned": 3, "unchanged": 3, "removed": 7}
 
 
-def test_a_vanished_subfolder_is_gone_and_others_stay(library: Library) -> None:
+def test_a_missing_subfolder_is_removed_and_others_stay(library: Library) -> None:
     write_pictures(library.folder / "a", 3)
     write_pictures(library.folder / "b/c", 2, first_seed=50)
     library.index()
@@ -204,14 +203,14 @@ def test_indexing_one_root_leaves_the_others_alone(library: Library) -> None:
     assert len(library.paths()) == 6
 
 
-def test_one_bad_picture_costs_one_failure(library: Library) -> None:
+def test_a_bad_image_fails_alone(library: Library) -> None:
     paths = write_pictures(library.folder, 12)
-    library.settings = replace(library.settings, workers=1)  # of several, which takes how many pictures is a matter of chance
+    library.settings = replace(library.settings, workers=1)  # with several workers, batch sizes depend on chance
     alone = library.with_model("fake")
     library.index()
     labels = {hit.path: (hit.emotion, hit.score) for hit in library.everything()}
     shutil.rmtree(library.settings.home)
-    (library.folder / "bad.png").write_bytes(b"no picture")
+    (library.folder / "bad.png").write_bytes(b"no image")
     (library.folder / "0-first.png").write_bytes(b"")
     summary = alone.index()
     assert counts(summary) == {"scanned": 14, "indexed": 12, "failed": 2}
@@ -220,13 +219,13 @@ def test_one_bad_picture_costs_one_failure(library: Library) -> None:
     assert len(labels) == len(paths)
 
 
-def test_workers_share_the_last_pictures(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_share_the_last_images(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     write_pictures(library.folder, 14)
-    honest, batches = library.classifier.classify, []
+    original, batches = library.classifier.classify, []
 
     def classify(pixels: Pixels) -> Scores:
         batches.append(len(pixels))
-        return honest(pixels)
+        return original(pixels)
 
     monkeypatch.setattr(library.classifier, "classify", classify)
     library.settings = replace(library.settings, workers=2)
@@ -236,7 +235,7 @@ def test_workers_share_the_last_pictures(library: Library, monkeypatch: pytest.M
 
 def test_a_damaged_file_is_not_read_again_until_it_changes(library: Library) -> None:
     bad = library.folder / "bad.png"
-    bad.write_bytes(b"no picture")
+    bad.write_bytes(b"no image")
     assert counts(library.index()) == {"scanned": 1, "failed": 1}
     assert counts(library.index()) == {"scanned": 1, "failed": 1}
     assert library.progress.total == 0
@@ -246,7 +245,7 @@ def test_a_damaged_file_is_not_read_again_until_it_changes(library: Library) -> 
         assert store.failures(5) == []
 
 
-def test_an_unreadable_file_is_tried_again(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_file_is_retried(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     (path,) = write_pictures(library.folder, 1)
     opened = os.open
 
@@ -263,16 +262,16 @@ def test_an_unreadable_file_is_tried_again(library: Library, monkeypatch: pytest
     assert counts(library.index()) == {"scanned": 1, "indexed": 1}
 
 
-def test_a_folder_that_cannot_be_listed_loses_nothing(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unlistable_folder_loses_nothing(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     write_pictures(library.folder / "a/b", 3)
     write_pictures(library.folder / "c", 3, first_seed=50)
     library.index()
-    listed = os.scandir
+    scandir = os.scandir
 
     def refuse(folder: bytes) -> object:
         if folder == os.fsencode(library.folder / "a"):
             raise PermissionError(13, "Permission denied")
-        return listed(folder)
+        return scandir(folder)
 
     with monkeypatch.context() as patch:
         patch.setattr("os.scandir", refuse)
@@ -284,7 +283,7 @@ def test_a_folder_that_cannot_be_listed_loses_nothing(library: Library, monkeypa
         assert store.failures(5) == []
 
 
-def test_force_computes_everything_anew_but_equal_bytes_once(library: Library) -> None:
+def test_force_reanalyzes_everything_but_equal_bytes_once(library: Library) -> None:
     paths = write_pictures(library.folder, 4)
     shutil.copy(paths[0], library.folder / "copy.png")
     library.index()
@@ -293,7 +292,7 @@ def test_force_computes_everything_anew_but_equal_bytes_once(library: Library) -
     assert len(library.paths()) == 5
 
 
-def test_a_second_model_stands_beside_the_first(library: Library) -> None:
+def test_two_models_keep_separate_predictions(library: Library) -> None:
     write_pictures(library.folder, 5)
     library.index()
     other = library.with_model("other")
@@ -312,7 +311,7 @@ def test_several_roots_single_files_and_nested_roots(library: Library) -> None:
     assert library.paths() == {"a/deep/000.png", "a/deep/001.png", "b/050.png"}
 
 
-def test_an_empty_folder_is_fine_and_a_missing_one_is_not(library: Library) -> None:
+def test_an_empty_folder_is_accepted_a_missing_one_is_not(library: Library) -> None:
     assert counts(library.index()) == {}
     with pytest.raises(UsageError, match="does not exist; nothing was indexed"):
         library.index(library.folder / "none")
@@ -324,7 +323,7 @@ def test_excluded_files_are_not_indexed(library: Library) -> None:
     assert counts(library.index(exclude=("thumbs/",))) == {"scanned": 2, "indexed": 2}
 
 
-def test_the_data_folder_inside_the_pictures_is_not_indexed(library: Library) -> None:
+def test_a_data_folder_inside_a_root_is_not_indexed(library: Library) -> None:
     write_pictures(library.folder, 2)
     library.settings = type(library.settings)(home=library.folder / "data", model="fake")
     library.settings.home.mkdir()
@@ -332,7 +331,7 @@ def test_the_data_folder_inside_the_pictures_is_not_indexed(library: Library) ->
     assert counts(library.index()) == {"scanned": 2, "indexed": 2}
 
 
-def test_sources_are_left_as_they_are(library: Library) -> None:
+def test_image_files_are_never_changed(library: Library) -> None:
     paths = write_pictures(library.folder, 3)
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in paths}
     library.index()
@@ -341,7 +340,7 @@ def test_sources_are_left_as_they_are(library: Library) -> None:
 
 
 class Stopping:
-    """A classifier that gets a signal while it works on a later batch."""
+    """A classifier that sends a signal to this process during a later batch."""
 
     def __init__(self, library: Library, number: int) -> None:
         self._inner = library.classifier
@@ -356,7 +355,7 @@ class Stopping:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_run_keeps_its_batches_and_goes_on(library: Library, number: signal.Signals) -> None:
+def test_a_stopped_run_keeps_its_batches_and_resumes(library: Library, number: signal.Signals) -> None:
     write_pictures(library.folder, 30)
     whole = library.classifier
     library.classifier = Stopping(library, number)  # type: ignore[assignment]
@@ -365,7 +364,7 @@ def test_a_stopped_run_keeps_its_batches_and_goes_on(library: Library, number: s
     assert caught.value.exit_code == 128 + number
     library.classifier = whole
     done = len(library.paths())
-    assert done == whole.classified and done in (8, 12, 16, 20)  # the batches that were begun
+    assert done == whole.classified and done in (8, 12, 16, 20)  # the started batches
     with library.store() as store:
         assert store.runs(1)[0].outcome == "interrupted"
         assert store.counts().files == {FileState.DONE: done, FileState.PENDING: 30 - done}
@@ -374,12 +373,12 @@ def test_a_stopped_run_keeps_its_batches_and_goes_on(library: Library, number: s
     assert len(library.paths()) == 30
 
 
-def test_a_picture_the_model_cannot_judge_costs_one_failure(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_with_a_non_finite_result_fails_alone(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     write_pictures(library.folder, 5)
-    honest, batches = library.classifier.classify, count()
+    original, batches = library.classifier.classify, count()
 
     def classify(pixels: Pixels) -> Scores:
-        scores = honest(pixels)
+        scores = original(pixels)
         if next(batches) == 0:
             scores.embeddings[0] = float("nan")
         return scores
@@ -388,7 +387,7 @@ def test_a_picture_the_model_cannot_judge_costs_one_failure(library: Library, mo
     assert counts(library.index()) == {"scanned": 5, "indexed": 4, "failed": 1}
 
 
-def test_one_writer_at_a_time_and_the_other_learns_who(library: Library) -> None:
+def test_a_second_writer_is_refused_with_the_first_named(library: Library) -> None:
     from db.writer_lock import writer_lock
 
     write_pictures(library.folder, 1)
@@ -398,25 +397,25 @@ def test_one_writer_at_a_time_and_the_other_learns_who(library: Library) -> None
     assert counts(library.index()) == {"scanned": 1, "indexed": 1}
 
 
-def test_a_file_that_vanishes_before_it_is_read_is_no_failure(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_deleted_before_it_is_read_is_not_a_failure(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = write_pictures(library.folder, 4)
 
     def vanish(source: FileSystemSource, path: bytes) -> tuple[bytes, FileStamp]:
         if path == os.fsencode(paths[1]):
             paths[1].unlink(missing_ok=True)
-        return honest(source, path)
+        return original(source, path)
 
-    honest = FileSystemSource.read
+    original = FileSystemSource.read
     monkeypatch.setattr(FileSystemSource, "read", vanish)
     assert counts(library.index()) == {"scanned": 4, "indexed": 3}
     assert counts(library.index()) == {"scanned": 3, "unchanged": 3, "removed": 1}
 
 
-def test_a_folder_that_was_a_file_for_a_while_is_no_failure_any_more(library: Library) -> None:
+def test_a_folder_that_was_a_file_recovers_from_its_failure(library: Library) -> None:
     write_pictures(library.folder, 3)
     library.index()
     aside = library.folder.rename(library.folder.with_name("aside"))
-    library.folder.write_bytes(b"no picture")
+    library.folder.write_bytes(b"no image")
     library.index()
     library.folder.unlink()
     aside.rename(library.folder)

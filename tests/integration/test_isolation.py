@@ -1,4 +1,4 @@
-"""Decoding in child processes: the same pictures as without; what crashes, hangs or eats memory costs one failure row."""
+"""Decoding in child processes: the same results as in this process; a crash, a hang or a lack of memory costs one image."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ FAULTS = {
     "segfault": "its decoder crashed (SIGSEGV)",
     "hang": "decoding it takes more than 60 seconds",
     "exit": "its decoder ended with code 7",
-    "memory": "decoding it needs more memory than there is",
+    "memory": "decoding it needs more memory than is available",
 }
 
 
 def faulty(kind: str, seed: int = 0) -> bytes:
-    """A good picture, at which the decoder of tests/support/sitecustomize.py does what is asked."""
+    """Return a good image for which the decoder of tests/support/sitecustomize.py has a fault."""
     return encoded(picture(seed)) + b"FAULT:" + kind.encode()
 
 
@@ -46,7 +46,7 @@ def decoders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Decode
     """Decoders with faults, a minute and a gigabyte. The minute is over as soon as a decoder hangs, and never before."""
     late = tmp_path / "late"
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests/support"))
-    monkeypatch.setenv("MOODEX_TEST_TOLD", str(tmp_path / "told"))
+    monkeypatch.setenv("MOODEX_TEST_MARKER", str(tmp_path / "killed once"))
     monkeypatch.setenv("MOODEX_TEST_LATE", str(late))
     decoders = DecoderPool(memory=1 << 30, clock=lambda: 100.0 if late.exists() else 0.0)
     yield decoders
@@ -54,27 +54,27 @@ def decoders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Decode
 
 
 @pytest.mark.parametrize("page", [0, 300])
-def test_pictures_are_the_same_as_without(page: int) -> None:
+def test_isolated_decoding_gives_the_same_pixels(page: int) -> None:
     spec = InputSpec(64, 127.0, 128.0, background=200)
     decoders = DecoderPool()
     for path in EXAMPLES:
         data = path.read_bytes()
-        here, there = decode(data, spec, page), decoders.decode(data, spec, page)
-        assert there == here and np.array_equal(there.pixels, here.pixels)
+        local, isolated = decode(data, spec, page), decoders.decode(data, spec, page)
+        assert isolated == local and np.array_equal(isolated.pixels, local.pixels)
     decoders.end()
 
 
-@pytest.mark.parametrize("data", [b"", b"no picture", encoded(picture(0))[:100], b"\0\0\0\x18ftypheic" + bytes(16)])
-def test_what_is_no_picture_fails_as_it_would_without(decoders: DecoderPool, data: bytes) -> None:
-    with pytest.raises(ImageError) as there:
+@pytest.mark.parametrize("data", [b"", b"no image", encoded(picture(0))[:100], b"\0\0\0\x18ftypheic" + bytes(16)])
+def test_isolated_decoding_gives_the_same_errors(decoders: DecoderPool, data: bytes) -> None:
+    with pytest.raises(ImageError) as isolated:
         decoders.decode(data, SPEC)
-    with pytest.raises(ImageError) as here:
+    with pytest.raises(ImageError) as local:
         decode(data, SPEC)
-    assert (type(there.value), str(there.value)) == (type(here.value), str(here.value))
+    assert (type(isolated.value), str(isolated.value)) == (type(local.value), str(local.value))
 
 
 @pytest.mark.parametrize("kind", FAULTS)
-def test_a_fault_of_a_decoder_fails_its_picture_alone(decoders: DecoderPool, kind: str) -> None:
+def test_a_decoder_fault_fails_its_image_alone(decoders: DecoderPool, kind: str) -> None:
     with pytest.raises(Damaged) as failure:
         decoders.decode(faulty(kind), SPEC)
     assert str(failure.value) == FAULTS[kind]
@@ -86,8 +86,8 @@ def test_a_decoder_killed_from_outside_costs_nothing(decoders: DecoderPool) -> N
     assert decoders.decode(data, SPEC) == decode(data, SPEC)
 
 
-def test_a_decoder_that_is_always_killed_is_worth_another_try(library: Library, decoders: DecoderPool) -> None:
-    """Perhaps memory ran out: the next run may have more."""
+def test_an_image_whose_decoder_is_always_killed_is_retried(library: Library, decoders: DecoderPool) -> None:
+    """The system may have run out of memory, and the next run may have more."""
     path = library.folder / "a.png"
     path.write_bytes(faulty("killed always"))
     library.decoders = decoders
@@ -106,31 +106,31 @@ def test_a_decoder_that_is_stopped_is_ended(decoders: DecoderPool, tmp_path: Pat
     assert decoders.decode(encoded(picture(1)), SPEC) == decode(encoded(picture(1)), SPEC)
 
 
-def told(sides: list[int]) -> BytesIO:
-    """What a child says that answers with pixels of these sides."""
-    head = json.dumps({"digest": "00", "width": 1, "height": 1, "format": "PNG", "sides": sides}).encode()
-    return BytesIO(struct.pack("<I", len(head)) + head + bytes(300 * 301 * 3))
+def response(sides: list[int]) -> BytesIO:
+    """Return the response of a child with pixels of these sides."""
+    header = json.dumps({"digest": "00", "width": 1, "height": 1, "format": "PNG", "sides": sides}).encode()
+    return BytesIO(struct.pack("<I", len(header)) + header + bytes(300 * 301 * 3))
 
 
 @pytest.mark.parametrize(("sides", "page"), [([64, 63], 0), ([300, 301], 300), ([0, 8], 300), ([-8, -8], 300), ([64, 64], 32)])
-def test_an_answer_of_other_sides_than_were_asked_for_is_none(sides: list[int], page: int) -> None:
+def test_a_response_of_the_wrong_size_is_refused(sides: list[int], page: int) -> None:
     with pytest.raises(EOFError):
-        answer(told(sides), InputSpec(64, 127.0, 128.0), page)
+        answer(response(sides), InputSpec(64, 127.0, 128.0), page)
 
 
 @pytest.mark.parametrize(("sides", "page"), [([64, 64], 0), ([300, 1], 300)])
-def test_an_answer_has_the_models_sides_or_those_of_a_page(sides: list[int], page: int) -> None:
-    assert answer(told(sides), InputSpec(64, 127.0, 128.0), page).pixels.shape == (*sides, 3)
+def test_a_response_of_the_right_size_is_accepted(sides: list[int], page: int) -> None:
+    assert answer(response(sides), InputSpec(64, 127.0, 128.0), page).pixels.shape == (*sides, 3)
 
 
-def test_what_a_decoder_prints_is_no_answer(decoders: DecoderPool, capfd: pytest.CaptureFixture[str]) -> None:
+def test_output_of_a_decoder_is_discarded(decoders: DecoderPool, capfd: pytest.CaptureFixture[str]) -> None:
     data = faulty("babble")
     assert decoders.decode(data, SPEC) == decode(data, SPEC)
     assert capfd.readouterr() == ("", "")
 
 
-def test_threads_do_not_meet(decoders: DecoderPool) -> None:
-    pictures = [encoded(picture(seed)) if seed % 9 else faulty("segfault", seed) for seed in range(60)]
+def test_threads_do_not_disturb_each_other(decoders: DecoderPool) -> None:
+    files = [encoded(picture(seed)) if seed % 9 else faulty("segfault", seed) for seed in range(60)]
 
     def attempt(data: bytes) -> bytes | None:
         try:
@@ -139,11 +139,11 @@ def test_threads_do_not_meet(decoders: DecoderPool) -> None:
             return None
 
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(attempt, pictures))
-    assert found == [decode(data, SPEC).pixels.tobytes() if seed % 9 else None for seed, data in enumerate(pictures)]
+        results = list(pool.map(attempt, files))
+    assert results == [decode(data, SPEC).pixels.tobytes() if seed % 9 else None for seed, data in enumerate(files)]
 
 
-def test_signals_to_the_whole_group_do_not_end_a_child(decoders: DecoderPool) -> None:
+def test_signals_to_the_process_group_do_not_end_a_child(decoders: DecoderPool) -> None:
     data = encoded(picture(1))
     decoders.decode(data, SPEC)
     (child,) = decoders.worker_pids()
@@ -154,7 +154,7 @@ def test_signals_to_the_whole_group_do_not_end_a_child(decoders: DecoderPool) ->
 
 
 def test_children_end_with_their_parent() -> None:
-    """Even with one that is killed: nothing is left to hold memory."""
+    """Children also end with a parent that is killed, so that no process is left to hold memory."""
     script = (
         "import sys; from indexer.imaging.decoder_pool import DecoderPool; from tests.support.builders import *\n"
         "decoders = DecoderPool(); decoders.decode(encoded(picture(0)), SPEC)\n"
@@ -170,11 +170,11 @@ def test_children_end_with_their_parent() -> None:
     os.close(watched)
 
 
-def test_one_failure_row_each(library: Library, decoders: DecoderPool) -> None:
+def test_each_decoder_fault_is_one_failure_row(library: Library, decoders: DecoderPool) -> None:
     write_pictures(library.folder, 12)
     for kind in FAULTS.keys() - {"hang"}:
         (library.folder / f"{kind}.png").write_bytes(faulty(kind))
-    (library.folder / "a twin of segfault.png").write_bytes(faulty("segfault"))
+    (library.folder / "a duplicate of segfault.png").write_bytes(faulty("segfault"))
     library.decoders = decoders
     assert counts(library.index()) == {"scanned": 16, "indexed": 12, "failed": 4}
 
@@ -187,14 +187,14 @@ def test_an_image_that_hangs_is_one_failure(library: Library, decoders: DecoderP
     assert counts(library.index())["indexed"] == 12
 
 
-def test_through_the_command_line(tmp_path: Path, decoders: DecoderPool) -> None:
-    """All of it in the real program: three good pictures are indexed whatever the fourth does to its decoder."""
+def test_a_decoder_crash_through_the_command_line(tmp_path: Path, decoders: DecoderPool) -> None:
+    """The program indexes three good images although the fourth crashes its decoder."""
     folder = tmp_path / "pictures"
     write_pictures(folder, 3)
     (folder / "bad.png").write_bytes(faulty("segfault"))
     moodex = [sys.executable, str(ROOT / "cli.py"), "--home", str(tmp_path / "home")]
     done = subprocess.run([*moodex, "index", str(folder)], capture_output=True, text=True, check=False)
     assert done.returncode == 3 and "3 indexed, 1 failed" in done.stdout, (done.stdout, done.stderr)
-    told = subprocess.run([*moodex, "status"], capture_output=True, text=True, check=True)
-    assert "its decoder crashed (SIGSEGV)" in told.stdout
+    status = subprocess.run([*moodex, "status"], capture_output=True, text=True, check=True)
+    assert "its decoder crashed (SIGSEGV)" in status.stdout
     Image.open(folder / "bad.png").verify()

@@ -1,4 +1,4 @@
-"""A person's word: in every search, through every change, and doubted where models have reason to."""
+"""User labels: they apply in every search, survive every change, and conflicts with the model are found."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ def stocked(library: Library) -> Library:
     return library
 
 
-def say(library: Library, *paths: Path, emotion: str | None = None, new: bool = False, remove: bool = False) -> tuple[int, int]:
-    said = parse_assignments([os.fsencode(path) for path in paths], emotion, remove)
-    changed = labels_service.label(library.opened, said, new)
+def label(library: Library, *paths: Path, emotion: str | None = None, new: bool = False, remove: bool = False) -> tuple[int, int]:
+    assignments = parse_assignments([os.fsencode(path) for path in paths], emotion, remove)
+    changed = labels_service.label(library.opened, assignments, new)
     return changed.changed, changed.unchanged
 
 
-def found(library: Library, **question: object) -> set[str]:
-    return {os.path.relpath(os.fsdecode(hit.path), library.folder) for hit in library.search(**question)}
+def found(library: Library, **criteria: object) -> set[str]:
+    return {os.path.relpath(os.fsdecode(hit.path), library.folder) for hit in library.search(**criteria)}
 
 
-def test_a_label_decides_every_kind_of_search(stocked: Library) -> None:
+def test_a_label_overrides_the_model_in_every_search(stocked: Library) -> None:
     mine = stocked.folder / "a/007.png"
     other = stocked.folder / "b/100.png"
-    assert say(stocked, mine, emotion="furious") == (1, 0)
-    assert say(stocked, mine, emotion="angry") == (0, 1)
+    assert label(stocked, mine, emotion="furious") == (1, 0)
+    assert label(stocked, mine, emotion="angry") == (0, 1)
     assert stocked.search(emotions=("angry",), min_score=1.0)[0].path == os.fsencode(mine)
     assert "a/007.png" in found(stocked, emotions=("angry",), like=os.fsencode(other))
     for emotion in {hit.emotion for hit in stocked.everything()} - {"angry"}:
@@ -51,60 +51,60 @@ def test_a_label_decides_every_kind_of_search(stocked: Library) -> None:
     assert (before.path, before.similarity, before.label) == (os.fsencode(mine), 1.0, "angry")
 
 
-def test_a_label_lasts_through_renaming_and_looking_anew(stocked: Library) -> None:
+def test_a_label_survives_renaming_and_reanalysis(stocked: Library) -> None:
     mine = stocked.folder / "a/007.png"
-    say(stocked, mine, emotion="fear")
+    label(stocked, mine, emotion="fear")
     moved = mine.rename(stocked.folder / "b/moved.png")
     stocked.index()
     stocked.index(force=True)
     assert found(stocked, emotions=("fear",), min_score=1.0) == {"b/moved.png"}
     stocked.with_model("second").index()
     assert "b/moved.png" in found(stocked.with_model("second"), emotions=("fear",), min_score=1.0)
-    assert say(stocked, moved, remove=True) == (1, 0)
+    assert label(stocked, moved, remove=True) == (1, 0)
     assert labels_service.list_labels(stocked.opened) == []
 
 
 def test_folders_and_tables_are_labelled_at_once(stocked: Library, tmp_path: Path) -> None:
-    assert say(stocked, stocked.folder / "b", emotion="sad") == (20, 0)
-    table = tmp_path / "said.csv"
-    inside = os.path.relpath(stocked.folder, tmp_path)
-    table.write_text(f"Path,Label\n{inside}/a/001.png,joy\n{stocked.folder}/b/100.png,crying\n")
-    assert say(stocked, table) == (2, 0)
-    said = {
-        os.path.relpath(os.fsdecode(one.path or b""), stocked.folder): one.emotion
-        for one in labels_service.list_labels(stocked.opened)
+    assert label(stocked, stocked.folder / "b", emotion="sad") == (20, 0)
+    table = tmp_path / "labels.csv"
+    relative = os.path.relpath(stocked.folder, tmp_path)
+    table.write_text(f"Path,Label\n{relative}/a/001.png,joy\n{stocked.folder}/b/100.png,crying\n")
+    assert label(stocked, table) == (2, 0)
+    labels = {
+        os.path.relpath(os.fsdecode(image.path or b""), stocked.folder): image.emotion
+        for image in labels_service.list_labels(stocked.opened)
     }
-    assert said["a/001.png"] == "happy" and said["b/100.png"] == "crying" and said["b/101.png"] == "sad"
-    assert len(said) == 21
+    assert labels["a/001.png"] == "happy" and labels["b/100.png"] == "crying" and labels["b/101.png"] == "sad"
+    assert len(labels) == 21
 
 
-def test_own_emotions_are_searched_like_the_others(stocked: Library) -> None:
+def test_user_emotions_are_searched_like_the_others(stocked: Library) -> None:
     mine, other = stocked.folder / "a/007.png", stocked.folder / "a/008.png"
     with pytest.raises(UnknownEmotion, match="--new"):
-        say(stocked, mine, emotion="Smug")
-    say(stocked, mine, emotion=" Smug ", new=True)
-    say(stocked, other, emotion="smug")
+        label(stocked, mine, emotion="Smug")
+    label(stocked, mine, emotion=" Smug ", new=True)
+    label(stocked, other, emotion="smug")
     assert found(stocked, emotions=("SMUG",)) == {"a/007.png", "a/008.png"}
     assert found(stocked, emotions=("smug",), like=os.fsencode(other)) == {"a/007.png", "a/008.png"}
     every = found(stocked, under=b"/")
     assert found(stocked, excluded=("smug",)) == every - {"a/007.png", "a/008.png"}
     assert found(stocked, excluded=("smug",), like=os.fsencode(other)) == every - {"a/007.png", "a/008.png"}
     assert found(stocked, like=os.fsencode(other)) == every
-    say(stocked, mine, other, remove=True)
+    label(stocked, mine, other, remove=True)
     with pytest.raises(UnknownEmotion):
         stocked.search(emotions=("smug",))
 
 
-def test_one_mistake_changes_nothing(stocked: Library, tmp_path: Path) -> None:
+def test_one_invalid_assignment_changes_nothing(stocked: Library, tmp_path: Path) -> None:
     good = stocked.folder / "a/001.png"
     with pytest.raises(NotIndexed, match="nowhere"):
-        say(stocked, good, stocked.folder / "nowhere.png", emotion="sad")
-    table = tmp_path / "said.csv"
+        label(stocked, good, stocked.folder / "nowhere.png", emotion="sad")
+    table = tmp_path / "labels.csv"
     for content, error, sentence in (
         (f"path,label\n{good},sad\n{good},hungryish\n", UnknownEmotion, "hungryish.*row 3 of"),
         (f"path,label\n{good},sad\nmissing.png,sad\n", NotIndexed, "missing.png.*row 3 of"),
-        (f"path,label\n{good},sad\n{good},joy\n", UsageError, "sad and happy; leave one of them.*row 3 of"),
-        (f"path,digest,label\n{good},{'00' * 32},sad\n", NotIndexed, "000000000000 is not indexed here.*row 2 of"),
+        (f"path,label\n{good},sad\n{good},joy\n", UsageError, "sad and happy; remove one of them.*row 3 of"),
+        (f"path,digest,label\n{good},{'00' * 32},sad\n", NotIndexed, "000000000000 is not indexed.*row 2 of"),
         ("file,emotion\n1,2\n", UsageError, "lacks the column path and label"),
         ("", UsageError, "its columns are: none"),
         (f"path,label,Label\n{good},sad,joy\n", UsageError, "two columns named label"),
@@ -112,61 +112,64 @@ def test_one_mistake_changes_nothing(stocked: Library, tmp_path: Path) -> None:
     ):
         table.write_text(content)
         with pytest.raises(error, match=sentence):
-            say(stocked, table)
-    with pytest.raises(UsageError, match="cannot be an emotion's name"):
-        say(stocked, good, emotion="12 34", new=True)
+            label(stocked, table)
+    with pytest.raises(UsageError, match="Invalid emotion name"):
+        label(stocked, good, emotion="12 34", new=True)
     assert labels_service.list_labels(stocked.opened) == []
 
 
-def test_a_table_may_say_one_thing_twice(stocked: Library, tmp_path: Path) -> None:
-    good, table = stocked.folder / "a/001.png", tmp_path / "said.csv"
+def test_a_table_may_repeat_an_assignment(stocked: Library, tmp_path: Path) -> None:
+    good, table = stocked.folder / "a/001.png", tmp_path / "labels.csv"
     table.write_text(f"path,label\n{good},joy\n{good},happy\n")
-    assert say(stocked, table) == (1, 0)
+    assert label(stocked, table) == (1, 0)
 
 
-def test_a_folder_with_a_picture_that_has_changed_is_not_labelled(stocked: Library) -> None:
+def test_a_folder_with_a_changed_image_is_not_labelled(stocked: Library) -> None:
     (stocked.folder / "b/103.png").write_bytes((stocked.folder / "a/001.png").read_bytes())
     with pytest.raises(NotIndexed, match=r"103\.png' has changed"):
-        say(stocked, stocked.folder, emotion="sad")
+        label(stocked, stocked.folder, emotion="sad")
     assert labels_service.list_labels(stocked.opened) == []
-    said = parse_assignments([os.fsencode(stocked.folder)], "sad", False)
-    changed = labels_service.label(stocked.opened, said, new=False, skip_unknown=True)
+    assignments = parse_assignments([os.fsencode(stocked.folder)], "sad", False)
+    changed = labels_service.label(stocked.opened, assignments, new=False, skip_unknown=True)
     assert (changed.changed, changed.skipped) == (59, 1)
 
 
-def test_what_a_model_contradicts_most_surely_is_doubted_first() -> None:
+def test_conflicts_are_ordered_by_strength() -> None:
     store = MemoryStore()
     model = store.register_model(card())
     run = store.begin_run([b"/a"], model)
-    # Probabilities of happy, sad and crying, and what was said: the fourth and the sixth were mislabelled.
-    pictures = [
+    # Probabilities of happy, sad and crying, and the label: the fourth and the sixth are mislabelled.
+    images = [
         ((0.9, 0.05, 0.05), "happy"), ((0.7, 0.2, 0.1), "happy"), ((0.1, 0.8, 0.1), "sad"),
         ((0.05, 0.9, 0.05), "happy"), ((0.2, 0.7, 0.1), "sad"), ((0.75, 0.15, 0.1), "sad"), ((0.4, 0.35, 0.25), "sad"),
         ((0.1, 0.2, 0.7), "sleepy"),
     ]  # fmt: skip
-    for number, (probabilities, said) in enumerate(pictures):
+    for number, (probabilities, emotion) in enumerate(images):
         name = f"{number}"
         store.record_scan(run, [FolderScanResult(b"/a", {name.encode(): FileStamp(1, 1)}, {})])
         entry = AnalyzedFileSet(image(name), (prediction(*probabilities, seed=number),), tuple(store.pending([b"/"], 0, 9)))
         store.commit(run, CommitBatch(predicted=(entry,)))
-        store.label({image(name).digest: said})
-    found = find_conflicts(store, store.models()[0], 10)
-    assert [(doubt.path, doubt.said, doubt.other) for doubt in found] == [(b"/a/3", "happy", "sad"), (b"/a/5", "sad", "happy")]
-    assert found[0].other_score == pytest.approx(0.9) and found[0].said_score == pytest.approx(0.05)
-    assert find_conflicts(store, store.models()[0], 1) == found[:1]
+        store.label({image(name).digest: emotion})
+    conflicts = find_conflicts(store, store.models()[0], 10)
+    assert [(conflict.path, conflict.said, conflict.other) for conflict in conflicts] == [
+        (b"/a/3", "happy", "sad"),
+        (b"/a/5", "sad", "happy"),
+    ]
+    assert conflicts[0].other_score == pytest.approx(0.9) and conflicts[0].said_score == pytest.approx(0.05)
+    assert find_conflicts(store, store.models()[0], 1) == conflicts[:1]
 
 
 @pytest.mark.parametrize(
     "content", [b"path,label\na\0.png,happy\n", b"\0" * 1000, b"path,label\n" + b'"' * 300_000, b"\xff\xfe\0x"]
 )
-def test_a_table_of_anything_is_refused_in_a_sentence(tmp_path: Path, content: bytes) -> None:
+def test_a_malformed_table_is_refused_in_a_sentence(tmp_path: Path, content: bytes) -> None:
     table = tmp_path / "labels.csv"
     table.write_bytes(content)
-    with pytest.raises(UsageError, match="The table"):
+    with pytest.raises(UsageError, match="[Tt]he table"):
         parse_assignments([os.fsencode(table)], None, False)
 
 
-def test_a_pipe_is_no_table(tmp_path: Path) -> None:
+def test_a_pipe_is_not_a_table(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "labels.csv")
     with pytest.raises(UsageError, match="not a regular file"):
         parse_assignments([os.fsencode(tmp_path / "labels.csv")], None, False)

@@ -1,4 +1,4 @@
-"""What is read of a damaged database goes into a new one: of files and labels all that is there, wherever it still stands."""
+"""Salvage of a damaged database: every readable file and label goes into a new one."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def kept(library: Library) -> tuple[object, object]:
 
 
 def rewrite(library: Library, change: Callable[[bytearray], None]) -> bytes:
-    """Change the bytes of the database file; what they are then."""
+    """Change the bytes of the database file; return the new bytes."""
     data = bytearray(library.settings.database.read_bytes())
     change(data)
     library.settings.database.write_bytes(data)
     return bytes(data)
 
 
-def test_a_header_that_is_gone_costs_nothing(library: Library) -> None:
+def test_a_lost_header_costs_nothing(library: Library) -> None:
     before = kept(library)
     damaged = rewrite(library, lambda data: data.__setitem__(slice(0, 100), bytes(100)))
     with pytest.raises(StoreDamaged, match="moodex doctor --repair"):
@@ -66,7 +66,7 @@ def test_a_header_that_is_gone_costs_nothing(library: Library) -> None:
     assert library.index().indexed == 0 and len(library.paths()) == 40
 
 
-def test_any_page_may_be_lost_and_no_file_and_no_label_is(sound: Library, tmp_path: Path) -> None:
+def test_any_lost_page_costs_no_file_and_no_label(sound: Library, tmp_path: Path) -> None:
     before = kept(sound)
     pages = sound.settings.database.stat().st_size // PAGE
     noise = random.Random(0)
@@ -86,10 +86,10 @@ def test_any_page_may_be_lost_and_no_file_and_no_label_is(sound: Library, tmp_pa
 
 
 @pytest.mark.parametrize("share", [0.1, 0.6, 0.95])
-def test_a_file_that_was_cut_off_keeps_what_is_left(library: Library, share: float) -> None:
+def test_a_truncated_database_keeps_its_remaining_rows(library: Library, share: float) -> None:
     files, labels = kept(library)
     damaged = rewrite(library, lambda data: data.__delitem__(slice(int(len(data) * share), None)))
-    if share < 0.5:  # a small library's files do not begin so early
+    if share < 0.5:  # in a small library, the rows of files begin later
         with pytest.raises(StoreDamaged, match="Nothing can be read"):
             doctor(library, repair=True)
         assert library.settings.database.read_bytes() == damaged
@@ -105,18 +105,18 @@ def test_a_file_that_was_cut_off_keeps_what_is_left(library: Library, share: flo
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"no database " * 5000, bytes(50_000)])
-def test_where_nothing_can_be_read_nothing_is_changed(library: Library, content: bytes) -> None:
+def test_an_unreadable_database_is_not_changed(library: Library, content: bytes) -> None:
     library.settings.database.write_bytes(content)
-    for question in (lambda: status_service.status(library.opened, 0), library.index, library.everything):
+    for command in (lambda: status_service.status(library.opened, 0), library.index, library.everything):
         with pytest.raises(StoreDamaged):
-            question()
+            command()
     assert doctor(library).exit_code == 5
     with pytest.raises(StoreDamaged, match="moodex restore"):
         doctor(library, repair=True)
     assert library.settings.database.read_bytes() == content
 
 
-def test_an_index_of_the_database_that_differs_from_its_table_is_made_anew(library: Library) -> None:
+def test_a_wrong_database_index_is_rebuilt(library: Library) -> None:
     before = kept(library)
     hide = "DELETE FROM sqlite_master WHERE name = 'predictions_by_score'"
     with closing(sqlite3.connect(library.settings.database)) as connection:
@@ -129,13 +129,13 @@ def test_an_index_of_the_database_that_differs_from_its_table_is_made_anew(libra
         connection.execute("PRAGMA writable_schema = ON")
         connection.execute("INSERT INTO sqlite_master VALUES (?, ?, ?, ?, ?)", index)
         connection.commit()
-    assert "indexes" in {one.kind for one in doctor(library).found.findings}
+    assert "indexes" in {finding.kind for finding in doctor(library).found.findings}
     done = doctor(library, repair=True)
     assert done.exit_code == 0 and done.repair is not None and done.repair.recovered is None
     assert kept(library) == before
 
 
-def test_a_log_that_is_not_the_databases_is_no_harm(library: Library) -> None:
+def test_a_foreign_write_ahead_log_is_harmless(library: Library) -> None:
     before = kept(library)
     log = library.settings.database.with_name("moodex.sqlite-wal")
     log.write_bytes(random.Random(1).randbytes(20_000))
@@ -143,7 +143,7 @@ def test_a_log_that_is_not_the_databases_is_no_harm(library: Library) -> None:
     assert doctor(library).exit_code == 0 and kept(library) == before
 
 
-def test_a_database_of_an_older_schema_is_recovered_as_such(tmp_path: Path, sound: Library) -> None:
+def test_a_database_of_an_older_schema_is_salvaged(tmp_path: Path, sound: Library) -> None:
     library = Library(sound.folder, tmp_path / "home")
     library.settings.home.mkdir()
     old_schema(library.settings.database, 2)
@@ -162,7 +162,7 @@ def test_a_database_of_an_older_schema_is_recovered_as_such(tmp_path: Path, soun
     assert kept(library) == before
 
 
-def test_a_copy_is_kept_of_every_repair(library: Library) -> None:
+def test_every_repair_keeps_a_copy(library: Library) -> None:
     for _ in range(3):
         sql(library, "UPDATE predictions SET score = 0.5 WHERE id = (SELECT min(id) FROM predictions)")
         assert doctor(library, repair=True).exit_code == 0

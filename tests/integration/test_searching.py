@@ -1,4 +1,4 @@
-"""What searches promise: exactly k where k exist, in every state of the derived index."""
+"""Searches: exactly k hits if there are k, in every state of the derived vector index."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def names(hits: list[Hit]) -> list[str]:
 
 
 def truth(library: Library, like: Path) -> list[tuple[float, str]]:
-    """Every file with its similarity to a picture, computed from the stored vectors one by one."""
+    """Return every file with its negative similarity to an image, computed directly from the stored vectors."""
     with library.store() as store:
         model = store.models()[0]
         (rows,) = store.vectors(model.id)
-        (at,) = store.predicted_at(model.id, os.fsencode(like))
-        vector = store.vectors_of([at.prediction_id])[at.prediction_id].astype(np.float64)
+        (ranked,) = store.predicted_at(model.id, os.fsencode(like))
+        vector = store.vectors_of([ranked.prediction_id])[ranked.prediction_id].astype(np.float64)
         files = store.hits(model.id, rows.ids.tolist(), HitFilter())
         return sorted(
             (-round(min(1.0, float(row.astype(np.float64) @ vector)), 6), names([hit])[0])
@@ -60,7 +60,7 @@ def truth(library: Library, like: Path) -> list[tuple[float, str]]:
         )
 
 
-def test_an_emotion_finds_its_pictures_and_its_childrens_best_first(stocked: Library) -> None:
+def test_an_emotion_finds_it_and_its_sub_emotions_best_first(stocked: Library) -> None:
     every = stocked.everything()
     for emotion, count in Counter(hit.emotion for hit in every).items():
         exact = stocked.search(emotions=(emotion,), exact_label=True)
@@ -85,7 +85,7 @@ def test_several_emotions_negation_and_thresholds(stocked: Library) -> None:
     assert names(without) == names(stocked.search(emotions=("sad",), exact_label=True))
 
 
-def test_pages_join_to_the_whole(stocked: Library) -> None:
+def test_pages_add_up_to_the_whole_list(stocked: Library) -> None:
     whole = stocked.everything()
     pages = [stocked.search(under=b"/", limit=7, offset=start) for start in range(0, 130, 7)]
     assert [hit.path for page in pages for hit in page] == [hit.path for hit in whole]
@@ -97,7 +97,7 @@ def test_pages_join_to_the_whole(stocked: Library) -> None:
 
 
 @pytest.mark.parametrize("limit", [1, 10, 121, 500])
-def test_likeness_is_exact_and_complete(stocked: Library, limit: int) -> None:
+def test_similarity_search_is_exact_and_complete(stocked: Library, limit: int) -> None:
     like = stocked.folder / "a/005.png"
     hits = stocked.search(like=os.fsencode(like), limit=limit)
     expected = truth(stocked, like)[:limit]
@@ -107,7 +107,7 @@ def test_likeness_is_exact_and_complete(stocked: Library, limit: int) -> None:
     assert hits[0].similarity == pytest.approx(1, abs=2e-3)
 
 
-def test_this_picture_but_another_emotion(stocked: Library) -> None:
+def test_similarity_combines_with_an_emotion(stocked: Library) -> None:
     like = stocked.folder / "a/005.png"
     every = {names([hit])[0]: hit.emotion for hit in stocked.everything()}
     for emotion in set(every.values()):
@@ -116,13 +116,13 @@ def test_this_picture_but_another_emotion(stocked: Library) -> None:
         assert [hit.similarity for hit in hits] == [-negative for negative in expected]
 
 
-def test_likeness_under_a_folder(stocked: Library) -> None:
+def test_similarity_search_under_a_folder(stocked: Library) -> None:
     hits = stocked.search(like=os.fsencode(stocked.folder / "a/005.png"), under=os.fsencode(stocked.folder / "b"), limit=41)
     assert len(hits) == 41
     assert all(name.startswith("b/") for name in names(hits))
 
 
-def test_a_picture_may_be_named_by_path_id_prefix_or_as_a_file(stocked: Library, tmp_path: Path) -> None:
+def test_a_query_image_is_a_path_an_id_prefix_or_a_file(stocked: Library, tmp_path: Path) -> None:
     path = stocked.folder / "a/005.png"
     by_path = stocked.search(like=os.fsencode(path), limit=5)
     digest = by_path[0].image_id
@@ -131,19 +131,19 @@ def test_a_picture_may_be_named_by_path_id_prefix_or_as_a_file(stocked: Library,
     classified = stocked.classifier.classified
     elsewhere = shutil.copy(path, tmp_path / "elsewhere.png")
     assert stocked.search(image=os.fsencode(elsewhere), limit=5) == by_path
-    assert stocked.classifier.classified == classified  # the bytes are known: nothing was computed
+    assert stocked.classifier.classified == classified  # the bytes are known, so nothing is computed
 
 
-def test_a_picture_outside_the_index_is_looked_at(stocked: Library, tmp_path: Path) -> None:
+def test_a_query_image_outside_the_index_is_analyzed(stocked: Library, tmp_path: Path) -> None:
     outside = tmp_path / "outside.png"
-    outside.write_bytes(encoded(picture(5, (96, 80))))  # picture a/005, drawn twice as large
+    outside.write_bytes(encoded(picture(5, (96, 80))))  # image a/005, drawn twice as large
     hits = stocked.search(image=os.fsencode(outside), limit=3)
     assert names(hits)[0] == "a/005.png"
     assert hits[0].similarity is not None
     assert hits[0].similarity > 0.99
 
 
-def test_dedupe_shows_equal_and_nearly_equal_pictures_once(stocked: Library) -> None:
+def test_dedupe_shows_near_duplicates_once(stocked: Library) -> None:
     for i in range(5):
         larger = Image.open(stocked.folder / f"a/00{i}.png").resize((96, 80), Image.Resampling.NEAREST)
         larger.save(stocked.folder / f"b/larger-{i}.png")
@@ -158,7 +158,7 @@ def test_dedupe_shows_equal_and_nearly_equal_pictures_once(stocked: Library) -> 
     assert [hit.path for page in pages for hit in page] == [hit.path for hit in near]
 
 
-def test_removed_files_are_never_shown_and_k_are_still_found(stocked: Library) -> None:
+def test_removed_files_never_reduce_the_number_of_hits(stocked: Library) -> None:
     like = os.fsencode(stocked.folder / "a/050.png")
     near = stocked.search(like=like, limit=40)
     for hit in near[1:31]:
@@ -169,24 +169,24 @@ def test_removed_files_are_never_shown_and_k_are_still_found(stocked: Library) -
     assert [hit.path for hit in after] == [near[0].path, *(hit.path for hit in near[31:40])]
 
 
-def test_pages_after_the_first_are_found_among_all(stocked: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In large libraries an index may take the likely ones only, and of two such rankings neither continues the other."""
-    asked: list[bool] = []
+def test_later_pages_search_exhaustively(stocked: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In large libraries the first page may be approximate, and another approximate ranking would not continue it."""
+    exact: list[bool] = []
     search = CombinedVectorIndex.search
 
     def recorded(self: CombinedVectorIndex, query: np.ndarray, k: int, within: VectorFilter) -> tuple[np.ndarray, np.ndarray]:
-        asked.append(within.exact)
+        exact.append(within.exact)
         return search(self, query, k, within)
 
     monkeypatch.setattr(CombinedVectorIndex, "search", recorded)
     like = os.fsencode(stocked.folder / "a/005.png")
     stocked.search(like=like, limit=10)
-    assert asked == [False]
+    assert exact == [False]
     stocked.search(like=like, limit=10, offset=10)
-    assert asked == [False, True]
+    assert exact == [False, True]
 
 
-def test_what_was_missed_at_first_stands_where_it_belongs(stocked: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hit_missed_at_first_gets_its_right_rank(stocked: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     like = os.fsencode(stocked.folder / "a/050.png")
     near = stocked.search(like=like, limit=40)
     for hit in near[1:21]:
@@ -196,8 +196,8 @@ def test_what_was_missed_at_first_stands_where_it_belongs(stocked: Library, monk
 
     def forgetful(self: CombinedVectorIndex, query: np.ndarray, k: int, within: VectorFilter) -> tuple[np.ndarray, np.ndarray]:
         ids, similarities = search(self, query, k + 1, within)
-        some = np.arange(len(ids)) != (k if within.exact else 22)
-        return ids[some], similarities[some]
+        kept = np.arange(len(ids)) != (k if within.exact else 22)
+        return ids[kept], similarities[kept]
 
     monkeypatch.setattr(CombinedVectorIndex, "search", forgetful)
     assert [hit.path for hit in stocked.search(like=like, limit=10)] == [near[0].path, *(hit.path for hit in near[21:30])]
@@ -245,26 +245,26 @@ def _scribble(vectors: Path, rows: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [_delete, _delete_one, _delete_the_other, _truncate, _truncate_rows, _empty, _flip, _scribble])
-@pytest.mark.parametrize("mended", [True, False], ids=["mended on the way", "nobody may write"])
-def test_a_damaged_index_changes_no_answer(
-    stocked: Library, damage: Damage, mended: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("repaired", [True, False], ids=["repaired by the search", "read only"])
+def test_a_damaged_index_changes_no_result(
+    stocked: Library, damage: Damage, repaired: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    questions = _questions(stocked)
-    before = [stocked.search(**question) for question in questions]
+    searches = _searches(stocked)
+    before = [stocked.search(**criteria) for criteria in searches]
     (vectors,) = stocked.settings.vectors.glob("*.faiss")
     (rows,) = stocked.settings.vectors.glob("*.rows")
     damage(vectors, rows)
-    if not mended:
+    if not repaired:
         monkeypatch.setattr("db.vectors.sync.sync_index", _refuse)
-    assert [stocked.search(**question) for question in questions] == before
-    assert vectors.exists() is (mended or damage not in (_delete, _delete_one))
+    assert [stocked.search(**criteria) for criteria in searches] == before
+    assert vectors.exists() is (repaired or damage not in (_delete, _delete_one))
 
 
 def _refuse(*_: object) -> bool:
     raise PermissionError(13, "Permission denied")
 
 
-def _questions(library: Library) -> list[dict[str, object]]:
+def _searches(library: Library) -> list[dict[str, object]]:
     like = os.fsencode(library.folder / "a/005.png")
     return [
         {"like": like, "limit": 30},
@@ -275,46 +275,44 @@ def _questions(library: Library) -> list[dict[str, object]]:
 
 
 @pytest.mark.parametrize("under", ["", "a", "b"])
-def test_a_large_folder_is_searched_as_well_as_a_small_one(stocked: Library, under: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    question: dict[str, object] = {
+def test_large_and_small_folders_give_the_same_results(stocked: Library, under: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    criteria: dict[str, object] = {
         "like": os.fsencode(stocked.folder / "a/005.png"),
         "under": os.fsencode(stocked.folder / under),
         "emotions": ("happy", "sad"),
         "limit": 7,
         "offset": 2,
     }
-    before = stocked.search(**question)
+    before = stocked.search(**criteria)
     assert len(before) == 7
     for tuning in (SearchTuning(listed_max_rows=3), SearchTuning(listed_max_rows=3, spare_candidates=0)):
         monkeypatch.setattr(search_service, "run_query", partial(search, tuning=tuning))
-        assert stocked.search(**question) == before
+        assert stocked.search(**criteria) == before
 
 
-def test_pages_under_a_folder_are_the_same_whichever_way_they_are_found(
-    stocked: Library, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    question: dict[str, object] = {"emotions": ("happy", "sad"), "under": os.fsencode(stocked.folder / "b"), "limit": 6}
-    pages = [stocked.search(**question, offset=offset) for offset in (0, 6, 12)]
+def test_pages_under_a_folder_are_the_same_for_both_plans(stocked: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    criteria: dict[str, object] = {"emotions": ("happy", "sad"), "under": os.fsencode(stocked.folder / "b"), "limit": 6}
+    pages = [stocked.search(**criteria, offset=offset) for offset in (0, 6, 12)]
     monkeypatch.setattr("db.sqlite.reader.few_under", lambda *_: False)
-    assert [stocked.search(**question, offset=offset) for offset in (0, 6, 12)] == pages
+    assert [stocked.search(**criteria, offset=offset) for offset in (0, 6, 12)] == pages
 
 
-def test_an_older_index_changes_no_answer(stocked: Library, tmp_path: Path) -> None:
+def test_an_outdated_index_changes_no_result(stocked: Library, tmp_path: Path) -> None:
     old = shutil.copytree(stocked.settings.vectors, tmp_path / "old")
     write_pictures(stocked.folder / "c", 30, first_seed=400)
     os.unlink(stocked.folder / "a/006.png")
     stocked.index()
-    questions = [*_questions(stocked), {"like": os.fsencode(stocked.folder / "c/410.png"), "limit": 12}]
-    before = [stocked.search(**question) for question in questions]
+    searches = [*_searches(stocked), {"like": os.fsencode(stocked.folder / "c/410.png"), "limit": 12}]
+    before = [stocked.search(**criteria) for criteria in searches]
     both, vectors_only = list(old.iterdir()), list(old.glob("*.faiss"))
     for older in (both, vectors_only):
         for file in older:
             shutil.copy(file, stocked.settings.vectors / file.name)
-        assert [stocked.search(**question) for question in questions] == before
+        assert [stocked.search(**criteria) for criteria in searches] == before
 
 
-def test_an_index_of_another_past_is_not_believed(stocked: Library, tmp_path: Path) -> None:
-    """The database is put back to an older state and grows anew: ids come again, for other pictures."""
+def test_an_index_of_another_history_is_rejected(stocked: Library, tmp_path: Path) -> None:
+    """The database is replaced by an older copy and grows again, so that the same ids mean other images."""
     saved = shutil.copytree(stocked.settings.home, tmp_path / "saved")
     write_pictures(stocked.folder / "c", 20, first_seed=400)
     stocked.index()
@@ -324,14 +322,14 @@ def test_an_index_of_another_past_is_not_believed(stocked: Library, tmp_path: Pa
     shutil.rmtree(stocked.folder / "c")
     write_pictures(stocked.folder / "d", 20, first_seed=600)
     stocked.index()
-    question = {"like": os.fsencode(stocked.folder / "d/610.png"), "limit": 30}
-    before = stocked.search(**question)
+    criteria = {"like": os.fsencode(stocked.folder / "d/610.png"), "limit": 30}
+    before = stocked.search(**criteria)
     for file in later.iterdir():
         shutil.copy(file, stocked.settings.vectors / file.name)
-    assert stocked.search(**question) == before
+    assert stocked.search(**criteria) == before
 
 
-def test_a_newer_picture_is_found_before_the_index_is_kept(stocked: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_image_is_found_before_the_index_is_updated(stocked: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     write_pictures(stocked.folder / "c", 5, first_seed=400)
     with monkeypatch.context() as patch:
         patch.setattr("db.vectors.sync.sync_index", lambda *_: False)
@@ -342,7 +340,7 @@ def test_a_newer_picture_is_found_before_the_index_is_kept(stocked: Library, mon
     assert len(stocked.search(like=os.fsencode(stocked.folder / "c/402.png"), limit=500)) == 126
 
 
-def test_recomputed_pictures_are_found_once(stocked: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reanalyzed_images_are_found_once(stocked: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr("db.vectors.sync.sync_index", lambda *_: False)
         stocked.index(force=True)
@@ -352,7 +350,7 @@ def test_recomputed_pictures_are_found_once(stocked: Library, monkeypatch: pytes
     assert len(hits) == 121
 
 
-def test_a_changed_model_of_the_same_name_is_not_mixed_in(stocked: Library, tmp_path: Path) -> None:
+def test_a_changed_model_of_the_same_name_is_refused(stocked: Library, tmp_path: Path) -> None:
     outside = tmp_path / "outside.png"
     outside.write_bytes(encoded(picture(999)))
     stocked.classifier = type(stocked.classifier)(size=64)
@@ -361,35 +359,35 @@ def test_a_changed_model_of_the_same_name_is_not_mixed_in(stocked: Library, tmp_
 
 
 @pytest.mark.parametrize(
-    ("question", "error", "message"),
+    ("criteria", "error", "message"),
     [
-        ({}, UsageError, "Say what to look for"),
+        ({}, UsageError, "Give at least one of IMAGE"),
         ({"emotions": ("hapy",)}, UnknownEmotion, "Did you mean 'happy'"),
         ({"min_score": 1.5, "emotions": ("happy",)}, UsageError, "between 0 and 1"),
         ({"limit": 0, "emotions": ("happy",)}, UsageError, "-k must be at least 1"),
         ({"offset": -1, "emotions": ("happy",)}, UsageError, "--offset at least 0"),
         ({"image": b"/none.png"}, UsageError, "does not exist"),
-        ({"like": b"/none.png"}, NotIndexed, "No indexed picture has the path or id"),
-        ({"like": b"ffffffffffff"}, NotIndexed, "No indexed picture has the path or id"),
+        ({"like": b"/none.png"}, NotIndexed, "No indexed image has the path or id"),
+        ({"like": b"ffffffffffff"}, NotIndexed, "No indexed image has the path or id"),
         ({"image": b"/", "like": b"x"}, UsageError, "not both"),
-        ({"image": b"/"}, UsageError, "cannot be used"),
+        ({"image": b"/"}, UsageError, "Cannot use the image"),
     ],
 )
-def test_a_question_that_cannot_be_meant_is_refused(
-    stocked: Library, question: dict[str, object], error: type[Exception], message: str
+def test_an_invalid_request_is_refused(
+    stocked: Library, criteria: dict[str, object], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        stocked.search(**question)
+        stocked.search(**criteria)
 
 
-def test_liking_a_file_that_is_not_indexed_says_how_to(stocked: Library, tmp_path: Path) -> None:
+def test_like_with_an_unindexed_file_suggests_the_command(stocked: Library, tmp_path: Path) -> None:
     outside = tmp_path / "outside.png"
     outside.write_bytes(encoded(picture(999)))
     with pytest.raises(NotIndexed, match="is not indexed. To search with it anyway: moodex search"):
         stocked.search(like=os.fsencode(outside))
 
 
-def test_searching_before_indexing_says_what_to_do(library: Library) -> None:
+def test_searching_before_indexing_suggests_the_command(library: Library) -> None:
     with pytest.raises(NotIndexed, match="Nothing is indexed yet in .*; run: moodex index FOLDER"):
         library.search(emotions=("happy",))
     write_pictures(library.folder, 1)
@@ -398,16 +396,16 @@ def test_searching_before_indexing_says_what_to_do(library: Library) -> None:
         library.with_model("other").search(emotions=("happy",))
 
 
-def test_an_answer_is_of_one_moment_whoever_writes_meanwhile(stocked: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_reads_a_snapshot_despite_a_writer(stocked: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     like = os.fsencode(stocked.folder / "a/005.png")
     before = stocked.search(like=like)
-    honest = SqliteReader.hits
-    waiting = ["sad", "happy"]
+    original = SqliteReader.hits
+    labels = ["sad", "happy"]
 
-    def label_first(store: SqliteReader, *asked: Any) -> Any:
-        if waiting:  # every prediction gets another id
-            labels_service.label(stocked.opened, [LabelAssignment(os.fsencode(stocked.folder), waiting.pop())], new=False)
-        return honest(store, *asked)
+    def label_first(store: SqliteReader, *arguments: Any) -> Any:
+        if labels:  # every prediction gets another id
+            labels_service.label(stocked.opened, [LabelAssignment(os.fsencode(stocked.folder), labels.pop())], new=False)
+        return original(store, *arguments)
 
     monkeypatch.setattr(SqliteReader, "hits", label_first)
     assert stocked.search(like=like) == before

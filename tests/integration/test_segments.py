@@ -1,4 +1,4 @@
-"""The kept vector index grows by segments: little is written for little that is new, and what is no longer stored goes."""
+"""The saved vector index grows by segments: a small update writes little, and deleted predictions leave the index."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def everything_like(library: Library, name: str) -> list[str]:
     return [os.fsdecode(hit.path) for hit in library.search(like=os.fsencode(library.folder / name), limit=1000)]
 
 
-def test_a_few_new_pictures_leave_what_is_kept_alone(library: Library) -> None:
+def test_a_few_new_images_leave_saved_segments_unchanged(library: Library) -> None:
     write_pictures(library.folder / "a", 60)
     library.index()
     (base,) = files(library).items()
@@ -46,18 +46,18 @@ def test_a_few_new_pictures_leave_what_is_kept_alone(library: Library) -> None:
     library.index()
     assert sizes(library) == [90]
     assert len(list(library.settings.vectors.iterdir())) == 2
-    found = everything_like(library, "c/202.png")
-    assert len(found) == len(set(found)) == 90 and found[0].endswith("c/202.png")
+    paths = everything_like(library, "c/202.png")
+    assert len(paths) == len(set(paths)) == 90 and paths[0].endswith("c/202.png")
 
 
-def test_pictures_that_are_looked_at_again_do_not_pile_up(library: Library) -> None:
+def test_reanalyzed_images_do_not_accumulate(library: Library) -> None:
     write_pictures(library.folder, 30)
     library.index()
     library.index(force=True)
     assert sizes(library) == [30]
 
 
-def test_a_damaged_segment_costs_only_itself(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_segment_is_rebuilt_alone(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     write_pictures(library.folder / "a", 60)
     library.index()
     write_pictures(library.folder / "b", 5, first_seed=100)
@@ -70,7 +70,7 @@ def test_a_damaged_segment_costs_only_itself(library: Library, monkeypatch: pyte
     assert sizes(library) == [60, 5]
 
 
-def test_a_manifest_that_contradicts_itself_is_damage_and_the_database_answers(library: Library) -> None:
+def test_a_contradictory_manifest_falls_back_to_the_database(library: Library) -> None:
     write_pictures(library.folder / "a", 60)
     library.index()
     (manifest,) = library.settings.vectors.glob("*.json")
@@ -83,16 +83,16 @@ def test_a_manifest_that_contradicts_itself_is_damage_and_the_database_answers(l
     assert len(everything_like(library, "a/000.png")) == 60
 
 
-def test_a_segment_that_was_replaced_while_it_was_opened_is_no_damage(library: Library, tmp_path: Path) -> None:
+def test_a_segment_replaced_while_opened_is_not_damage(library: Library, tmp_path: Path) -> None:
     write_pictures(library.folder / "a", 20)
     library.index()
     with library.store() as store:
         (model,) = store.models()
-    kept = FaissFiles(library.settings.vectors)
-    earlier = kept._manifest(model.card)
+    storage = FaissFiles(library.settings.vectors)
+    earlier = storage._manifest(model.card)
     write_pictures(library.folder / "b", 20, first_seed=100)
     library.index()
-    now = kept._manifest(model.card)
-    seen = iter([earlier, now, now])
-    kept._manifest = lambda _card: next(seen)  # type: ignore[method-assign]
-    assert [len(segment.vectors) for segment in kept.load(model.card)] == [40]
+    current = storage._manifest(model.card)
+    manifests = iter([earlier, current, current])
+    storage._manifest = lambda _card: next(manifests)  # type: ignore[method-assign]
+    assert [len(segment.vectors) for segment in storage.load(model.card)] == [40]

@@ -1,4 +1,4 @@
-"""The torture folder: every good picture done, every bad one failed for the right reason, none in another's way."""
+"""The torture folder: every good image is done, every bad file fails with the right reason, and none affects another."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support.library import Library
 from tests.support.torture import build
 
 
-def test_the_torture_folder(tmp_path: Path, home: Path) -> None:
+def test_good_images_succeed_and_bad_ones_fail_with_a_reason(tmp_path: Path, home: Path) -> None:
     torture = build(tmp_path / "torture")
     library = Library(torture.folder, home)
     summary = library.index()
@@ -26,12 +26,12 @@ def test_the_torture_folder(tmp_path: Path, home: Path) -> None:
     hits = {hit.path: hit for hit in library.everything()}
     assert hits.keys() == torture.good
     for path, hit in hits.items():
-        alone = analyze_file(path, library.reader)[0]
+        alone = analyze_file(path, library.analyzer)[0]
         assert (hit.image_id, hit.emotion) == (alone.image_id, alone.emotion), os.fsdecode(path)
         assert hit.score == alone.score
 
 
-def test_indexing_it_again_reads_only_what_may_have_healed(tmp_path: Path, home: Path) -> None:
+def test_a_second_run_reads_only_files_worth_a_retry(tmp_path: Path, home: Path) -> None:
     torture = build(tmp_path / "torture")
     library = Library(torture.folder, home)
     library.index()

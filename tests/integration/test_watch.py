@@ -1,4 +1,4 @@
-"""Watching: what changes is indexed within seconds by ordinary runs, and others get their turn at writing."""
+"""Watching: ordinary runs index changes within seconds, and other processes can write between them."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from tests.support.events import LoggedEvents
 from tests.support.library import Library, counts
 from tests.support.quiet import Remembered
 
-_PATIENCE = 600
-"""Seconds after which a change that was not noticed fails its test."""
+_TIMEOUT_SECONDS = 600
+"""A change that no run indexes within this time fails its test."""
 
 
 @pytest.fixture(autouse=True)
 def _impatient() -> Iterator[None]:
     def give_up(*_: object) -> None:
-        raise TimeoutError("nothing was noticed")
+        raise TimeoutError("no run followed the change")
 
     before = signal.signal(signal.SIGALRM, give_up)
     yield
@@ -36,41 +36,41 @@ def _impatient() -> Iterator[None]:
 
 
 class Watched:
-    """A library that is watched while a script of changes goes on, a step after each run; stopped by a signal in the end."""
+    """A watched library: after each run the next step of a script changes files, and a signal stops it at the end."""
 
     def __init__(self, library: Library, poll: float | None = None) -> None:
         self.library = library
         self.poll = poll
         self.summaries: list[dict[str, int]] = []
-        self.said: list[str] = []
+        self.logged: list[str] = []
         self.progress: list[Remembered] = []
 
-    def through(self, *steps: Callable[[], object]) -> None:
-        left: Iterator[Callable[[], object]] = iter(steps)
+    def run(self, *steps: Callable[[], object]) -> None:
+        remaining: Iterator[Callable[[], object]] = iter(steps)
 
-        def told(summary: Summary) -> None:
+        def after_run(summary: Summary) -> None:
             self.summaries.append(counts(summary))
-            signal.alarm(_PATIENCE)
-            next(left, lambda: os.kill(os.getpid(), signal.SIGTERM))()
+            signal.alarm(_TIMEOUT_SECONDS)
+            next(remaining, lambda: os.kill(os.getpid(), signal.SIGTERM))()
 
         def begin() -> Remembered:
             self.progress.append(Remembered())
             return self.progress[-1]
 
         folder = os.fsencode(self.library.folder)
-        signal.alarm(_PATIENCE)
+        signal.alarm(_TIMEOUT_SECONDS)
         with LoggedEvents() as events, pytest.raises(Interrupted) as caught:
-            watch(self.library.opened, [folder], IndexRequest(), self.poll, begin, told)
-        self.said = events.sentences
+            watch(self.library.opened, [folder], IndexRequest(), self.poll, begin, after_run)
+        self.logged = events.sentences
         assert caught.value.exit_code == 143
 
 
-@pytest.mark.parametrize("poll", [None, 0.05], ids=["told", "polled"])
-def test_changes_are_indexed_as_they_come(library: Library, poll: float | None) -> None:
+@pytest.mark.parametrize("poll", [None, 0.05], ids=["events", "polling"])
+def test_changes_are_indexed_as_they_happen(library: Library, poll: float | None) -> None:
     write_pictures(library.folder, 5)
     watched = Watched(library, poll)
     aside = library.folder.parent / "aside"
-    watched.through(
+    watched.run(
         lambda: write_pictures(library.folder / "new/deep", 2, first_seed=50),
         lambda: shutil.move(library.folder / "new", aside),
         lambda: shutil.move(aside, library.folder / "back"),
@@ -84,11 +84,11 @@ def test_changes_are_indexed_as_they_come(library: Library, poll: float | None) 
     assert library.classifier.classified == 7
     with library.store() as store:
         runs = store.runs(100)
-    assert len(runs) == 4  # looks without anything to do leave no record
+    assert len(runs) == 4  # idle runs leave no record
     assert {run.outcome for run in runs} == {"done"}
 
 
-def test_others_may_write_between_runs(library: Library) -> None:
+def test_other_processes_may_write_between_runs(library: Library) -> None:
     paths = write_pictures(library.folder, 2)
     watched = Watched(library)
 
@@ -96,11 +96,11 @@ def test_others_may_write_between_runs(library: Library) -> None:
         labels_service.label(library.opened, [LabelAssignment(os.fsencode(paths[0]), "crying")], new=False)
         write_pictures(library.folder, 1, first_seed=50)
 
-    watched.through(write)
+    watched.run(write)
     assert watched.summaries[1] == {"scanned": 3, "unchanged": 2, "indexed": 1}
 
 
-def test_a_folder_that_goes_away_while_it_is_watched_is_warned_of_once_and_comes_back(library: Library) -> None:
+def test_a_watched_folder_that_disappears_warns_once(library: Library) -> None:
     write_pictures(library.folder, 3)
     library.index()
     away = library.folder.rename(library.folder.with_name("away"))
@@ -110,17 +110,17 @@ def test_a_folder_that_goes_away_while_it_is_watched_is_warned_of_once_and_comes
         write_pictures(library.folder, 1, first_seed=50)
 
     watched = Watched(library, 0.05)
-    watched.through(back)
+    watched.run(back)
     assert watched.summaries == [{"kept": 3}, {"scanned": 4, "unchanged": 3, "indexed": 1}]
     assert sum(len(progress.warnings) for progress in watched.progress) == 1
 
 
-def test_a_path_that_nobody_knows_is_an_error(library: Library) -> None:
+def test_watching_an_unknown_path_is_an_error(library: Library) -> None:
     with pytest.raises(UsageError, match="does not exist"):
         watch(library.opened, [b"/no/such/folder"], IndexRequest(), None, Remembered, lambda _: None)
 
 
-def test_where_watching_is_impossible_it_polls_and_says_so(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_events_watching_polls_with_a_warning(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*paths: object, **options: object) -> Iterator[set[object]]:
         raise OSError("no more watches")
 
@@ -128,6 +128,6 @@ def test_where_watching_is_impossible_it_polls_and_says_so(library: Library, mon
     monkeypatch.setattr("indexer.sources.folder_watcher.POLL_SECONDS", 0.05)
     write_pictures(library.folder, 1)
     watched = Watched(library)
-    watched.through(lambda: write_pictures(library.folder, 1, first_seed=50))
+    watched.run(lambda: write_pictures(library.folder, 1, first_seed=50))
     assert watched.summaries[1] == {"scanned": 2, "unchanged": 1, "indexed": 1}
-    assert any("no more watches" in sentence for sentence in watched.said)
+    assert any("no more watches" in sentence for sentence in watched.logged)

@@ -1,4 +1,4 @@
-"""Small honest inputs for tests: pictures as bytes, cards, predictions, rows of vectors."""
+"""Small valid inputs for tests: encoded images, cards, predictions, rows of vectors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def card(
 
 
 def picture(seed: int, size: tuple[int, int] = (48, 40)) -> Image.Image:
-    """A picture of a few coloured blocks, another one for every seed."""
+    """Return an image of a few coloured blocks, different for every seed."""
     blocks = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
     return Image.fromarray(blocks).resize(size, Image.Resampling.NEAREST)
 

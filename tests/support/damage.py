@@ -1,4 +1,4 @@
-"""A small library to damage, copied for every test, and the whole program over it without a process of its own."""
+"""A small library to damage, copied for every test, and the command line over it in this process."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.support.library import Library
 
 
 def build(folder: Path) -> Library:
-    """Forty pictures, one of them with faces, one twice, one that is none, one gone; some labels."""
+    """Build a library: forty images, one with faces, one duplicate, one damaged file, one missing file; some labels."""
     library = Library(folder / "pictures", folder / "home")
     library.detector = FakeFaceDetector()
     write_pictures(library.folder / "a", 36)
@@ -36,14 +36,14 @@ def build(folder: Path) -> Library:
     library.index()
     (library.folder / "b/102.png").unlink()
     library.index(prune=True)
-    said = [os.fsencode(library.folder / name) for name in ("a/003.png", "a/004.png", "b/faces.png")]
-    labels_service.label(library.opened, parse_assignments(said, "sad", False), False)
-    library.search(like=said[0])  # brings the vector index up to date
+    labelled = [os.fsencode(library.folder / name) for name in ("a/003.png", "a/004.png", "b/faces.png")]
+    labels_service.label(library.opened, parse_assignments(labelled, "sad", False), False)
+    library.search(like=labelled[0])  # updates the vector index
     return library
 
 
 def copy(library: Library, folder: Path) -> Library:
-    """The same pictures with a data folder of its own."""
+    """Copy the data folder; the images are shared."""
     shutil.copytree(library.settings.home, folder / "home")
     other = Library(library.folder, folder / "home")
     other.detector = library.detector
@@ -51,7 +51,7 @@ def copy(library: Library, folder: Path) -> Library:
 
 
 def old_schema(database: Path, steps: int) -> None:
-    """Make a database as it was after so many migrations."""
+    """Create a database as it was after the first `steps` migrations."""
     engine = create_engine(f"sqlite:///{database}")
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE migrations (name TEXT PRIMARY KEY, applied_at REAL NOT NULL)"))
@@ -62,7 +62,7 @@ def old_schema(database: Path, steps: int) -> None:
 
 
 def sql(library: Library, *statements: str) -> None:
-    """Do to a database what the program never would."""
+    """Execute statements in a database, without its constraints."""
     with closing(sqlite3.connect(library.settings.database)) as connection, connection:
         connection.execute("PRAGMA ignore_check_constraints = ON")
         for statement in statements:
@@ -70,13 +70,13 @@ def sql(library: Library, *statements: str) -> None:
 
 
 def rows(library: Library, query: str) -> list[tuple[object, ...]]:
-    """What a query of a database gives."""
+    """Return the rows of a query."""
     with closing(sqlite3.connect(library.settings.database)) as connection:
         return connection.execute(query).fetchall()
 
 
 class Answer:
-    """What a command line came to."""
+    """The exit code and output of a command."""
 
     def __init__(self, code: int, out: str, error: str) -> None:
         self.code, self.out, self.error = code, out, error
@@ -87,10 +87,10 @@ class Answer:
 
 @contextlib.contextmanager
 def program(library: Library) -> Iterator[Callable[..., Answer]]:
-    """The command line over a library, with the model that needs no weights."""
+    """Return a function that runs commands over a library in this process, with the fake model."""
 
     def fake(*_: object) -> Analyzer:
-        return library.reader
+        return library.analyzer
 
     def run(*words: str | Path) -> Answer:
         out, error = io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True), io.StringIO()

@@ -1,4 +1,4 @@
-"""Drawn faces for training tests, and trees that look like the study's two data sets."""
+"""Drawn faces for training tests, and folders in the layout of the study's two data sets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FERG_CHARACTERS = ("aia", "bonnie", "jules")
 
 
 def draw(path: Path, mouth: int, colour: tuple[int, ...] = (250, 210, 60), shift: int = 0) -> None:
-    """A face whose mouth is half a circle, open at `mouth` degrees."""
+    """Draw a face whose mouth is half a circle, open at `mouth` degrees."""
     image = Image.new("RGB", (64, 64), "white")
     pen = ImageDraw.Draw(image)
     pen.ellipse((6 + shift, 6, 58 + shift, 58), fill=colour)
@@ -27,7 +27,7 @@ def draw(path: Path, mouth: int, colour: tuple[int, ...] = (250, 210, 60), shift
 
 
 def two_artists(root: Path, count: int = 12, emotions: Sequence[str] = ("happy", "sad")) -> Path:
-    """Anna and Ben draw the same emotions in colours of their own: SET/EMOTION/NUMBER.png."""
+    """Draw the same emotions by two artists, each in its own colour: ARTIST/EMOTION/NUMBER.png."""
     for artist, colour in (("anna", (250, 210, 60)), ("ben", (120, 200, 250))):
         for emotion in emotions:
             for number in range(count):
@@ -37,19 +37,22 @@ def two_artists(root: Path, count: int = 12, emotions: Sequence[str] = ("happy",
 
 
 def ferg(root: Path, flat: bool = False, count: int = 2) -> Path:
-    """FERG-DB's layouts: CHARACTER/CHARACTER_LABEL/FILE, or flat: LABEL/CHARACTER_LABEL_NUMBER.png. Every picture is another."""
+    """Paint a data set in FERG-DB's layout; every image is different.
+
+    The layout is CHARACTER/CHARACTER_LABEL/FILE or, if `flat`, LABEL/CHARACTER_LABEL_NUMBER.png.
+    """
     shade = 0
     for character in FERG_CHARACTERS:
         for label in FERG_LABELS:
             for number in range(1, count + 1):
                 name = f"{character}_{label}_{number}.png"
-                place = root / label / name if flat else root / character / f"{character}_{label}" / name
-                paint(place, shade := shade + 5)
+                path = root / label / name if flat else root / character / f"{character}_{label}" / name
+                paint(path, shade := shade + 5)
     return root
 
 
 def manga(root: Path, count: int = 3) -> Path:
-    """The manga set's layout: LABEL/FILE, JPEG and PNG."""
+    """Paint a data set in the manga set's layout: LABEL/FILE, JPEG and PNG."""
     shade = 0
     for label in MANGA_LABELS:
         for number in range(count):
@@ -58,6 +61,6 @@ def manga(root: Path, count: int = 3) -> Path:
 
 
 def paint(path: Path, shade: int) -> None:
-    """A small picture of one colour of its own."""
+    """Paint a small image of one colour."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (16, 16), (shade % 256, 255 - shade % 256, shade * 7 % 256)).save(path)

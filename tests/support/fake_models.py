@@ -1,7 +1,7 @@
-"""A classifier and a detector of faces that need no weights and no torch: for tests, and for trying the rest of the program out.
+"""A classifier and a face detector for tests, without weights and without torch.
 
-The first feels by colour: a fixed projection of a coarse picture decides, so that equal pictures get equal answers, similar ones
-similar answers, and different ones different answers.
+The classifier is a fixed random projection of the image reduced to 8 x 8 pixels, so that equal images get equal results, similar
+images similar ones, and different images different ones.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _EMBEDDING = 64
 
 
 class FakeClassifier:
-    """Implements `indexer.ports.models.Classifier`. `classified` counts the pictures it was given."""
+    """Implements `indexer.ports.models.Classifier`. `classified` is the number of images that it classified."""
 
     def __init__(self, size: int = 32, name: str = "fake", batch_size: int = 8) -> None:
         self.card = ModelCard(
@@ -61,7 +61,7 @@ class FakeClassifier:
 
 
 class FakeFaceDetector:
-    """Implements `indexer.ports.models.FaceDetector`: a face is what surrounds all pixels of one of `MARKS`."""
+    """Implements `indexer.ports.models.FaceDetector`: a face is the bounding box of all pixels of one of `MARKS`."""
 
     MARKS = ((255, 0, 255), (254, 0, 255), (253, 0, 255))
 

@@ -1,4 +1,4 @@
-"""A whole library on disk: pictures, a store, a classifier without weights."""
+"""A whole library on disk: images, a store, a classifier without weights."""
 
 from __future__ import annotations
 
@@ -25,16 +25,18 @@ from tests.support.quiet import Remembered
 
 
 def opened(settings: Settings, open_analyzer: Callable[[Settings], Analyzer] | None = None) -> library.Library:
-    """The library of a data folder, as commands open it; with `open_analyzer`, that one's analyzers."""
+    """Open the library of a data folder as commands do, with the analyzer of `open_analyzer`, if given."""
     real = open_library(settings)
     if open_analyzer is None:
         return real
-    own = partial(open_analyzer, settings)
-    return replace(real, open_analyzer=own, open_batch_analyzer=own, reopen=lambda other: opened(other, open_analyzer))
+    open_fake = partial(open_analyzer, settings)
+    return replace(
+        real, open_analyzer=open_fake, open_batch_analyzer=open_fake, reopen=lambda other: opened(other, open_analyzer)
+    )
 
 
 class Library:
-    """A folder of pictures and a data folder, with words for what tests do to them."""
+    """A folder of images and a data folder, with the operations that tests need."""
 
     def __init__(self, folder: Path, home: Path) -> None:
         self.folder = folder
@@ -45,27 +47,27 @@ class Library:
         self.progress = Remembered()
 
     @property
-    def reader(self) -> Analyzer:
+    def analyzer(self) -> Analyzer:
         return Analyzer(self.classifier, self.detector, self.decoders)
 
     @property
     def opened(self) -> library.Library:
-        """The library as services take it, with the analyzer of this moment."""
-        return opened(self.settings, lambda _: self.reader)
+        """The library for services, with the current analyzer."""
+        return opened(self.settings, lambda _: self.analyzer)
 
     def index(self, *paths: Path, record_idle: bool = True, **request: Any) -> Summary:
         self.progress = Remembered()
         roots = [os.fsencode(path) for path in paths or (self.folder,)]
         return ingest_service.index(self.opened, roots, IndexRequest(**request), self.progress, record_idle)
 
-    def search(self, **question: Any) -> list[Hit]:
-        return search_service.search(self.opened, SearchRequest(**{"limit": 1000, **question}))
+    def search(self, **criteria: Any) -> list[Hit]:
+        return search_service.search(self.opened, SearchRequest(**{"limit": 1000, **criteria}))
 
     def show(self, path: Path) -> list[Hit]:
         return search_service.show(self.opened, os.fsencode(path))
 
-    def everything(self, **question: Any) -> list[Hit]:
-        return self.search(under=b"/", **question)
+    def everything(self, **criteria: Any) -> list[Hit]:
+        return self.search(under=b"/", **criteria)
 
     def paths(self) -> set[str]:
         return {os.path.relpath(os.fsdecode(hit.path), self.folder) for hit in self.everything()}
@@ -81,6 +83,6 @@ class Library:
 
 
 def counts(summary: Summary) -> dict[str, int]:
-    """The counts of a run that are not zero."""
+    """Return the counts of a run that are not zero."""
     names: Sequence[str] = ("scanned", "indexed", "reused", "unchanged", "moved", "removed", "failed", "kept")
     return {name: getattr(summary, name) for name in names if getattr(summary, name)}

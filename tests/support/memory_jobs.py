@@ -1,4 +1,4 @@
-"""A schedule in a dictionary. Implements `indexer.ports.job_store.JobStore`."""
+"""Scheduled jobs in memory. Implements `indexer.ports.job_store.JobStore`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A library without a disk: every port in memory. Images are a mapping from paths to encoded bytes."""
+"""A library in memory: every port without a disk. Images are a mapping from paths to encoded bytes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class MemoryDatabase:
-    """Implements `indexer.ports.database.Database`. It exists once it was opened."""
+    """Implements `indexer.ports.database.Database`. It exists after it was opened once."""
 
     maintenance = None
 
@@ -106,7 +106,7 @@ class MemorySource:
     def watch(
         self, roots: Sequence[bytes], own_folder: bytes, poll: float | None, wake: Callable[[], None], warn: Callable[[str], None]
     ) -> Iterator[Watcher]:
-        raise NotImplementedError("nothing changes here by itself")
+        raise NotImplementedError("files in memory cannot be watched")
         yield
 
 
@@ -130,7 +130,7 @@ class MemoryVectors:
 
 
 class MemoryModels:
-    """Implements `indexer.ports.models.ModelRegistry`: the first model came with moodex, others are the user's."""
+    """Implements `indexer.ports.models.ModelRegistry`: the first model is shipped, others are the user's."""
 
     def __init__(self, *cards: ModelCard) -> None:
         self.known = {card.name: card for card in cards}
@@ -178,7 +178,7 @@ class MemoryModels:
 
 
 class MemoryTeacher:
-    """Implements `indexer.ports.teaching.Teacher`: a version that always answers with the label that is most frequent."""
+    """Implements `indexer.ports.teaching.Teacher`: its version always predicts the most frequent label."""
 
     def __init__(self, models: MemoryModels, version: ModelCard) -> None:
         self._models = models
@@ -200,21 +200,21 @@ class MemoryTeacher:
 
 
 class ConstantScorer:
-    """Implements `indexer.ports.teaching.Scorer`: one emotion, whatever the image."""
+    """Implements `indexer.ports.teaching.Scorer`: always predicts one emotion."""
 
     def __init__(self, card: ModelCard, emotion: str) -> None:
         self.card = card
         self._emotion = emotion
 
     def score(self, embeddings: Halves) -> Floats:
-        one = np.array([label == self._emotion for label in self.card.labels], dtype=np.float32)
-        return np.tile(one, (len(embeddings), 1))
+        one_hot = np.array([label == self._emotion for label in self.card.labels], dtype=np.float32)
+        return np.tile(one_hot, (len(embeddings), 1))
 
 
 def memory_library(
     files: Mapping[bytes, bytes], home: Path, classifier: FakeClassifier, detector: FakeFaceDetector | None = None
 ) -> Library:
-    """A library of these files, with a fake model; nothing lies on a disk but the folder `home`, which stays empty."""
+    """Open a library of files in memory, with a fake model. Only the folder `home` is on a disk; it stays empty."""
     models = MemoryModels(classifier.card)
     taught = FakeClassifier(name="fake-taught").card
     vectors = MemoryVectors()

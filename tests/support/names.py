@@ -1,4 +1,4 @@
-"""Names of files that mean something to a shell, a terminal, a browser, a spreadsheet, or to whoever prints them."""
+"""File names that a shell, a terminal, a browser or a spreadsheet interprets, or that are hard to print."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A watcher that only remembers. Implements `indexer.ports.progress.Progress`."""
+"""A progress display that only records. Implements `indexer.ports.progress.Progress`."""
 
 from __future__ import annotations
 

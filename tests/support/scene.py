@@ -1,4 +1,4 @@
-"""A store with a model and a run, and words for what tests of it do."""
+"""A store with a model and a run, for tests of stores."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ANY = HitFilter()
 
 
 class Scene:
-    """A store with a model and a run, and words for what tests do to it."""
+    """A store with a model and a run, and the operations that tests need."""
 
     def __init__(self, store: Store, model: int = 0, detector: str | None = None) -> None:
         self.store = store
@@ -25,23 +25,21 @@ class Scene:
         self.run = store.begin_run([b"/a"], self.model, detector)
 
     def by(self, model: int = 0, detector: str | None = None) -> Scene:
-        """Another run over the same store."""
+        """Begin another run over the same store."""
         return Scene(self.store, model or self.model, detector)
 
     def add_faces(self, name: str, path: bytes, *faces: tuple[float, ...]) -> None:
-        """A picture with faces, given by their probabilities, from left to right."""
-        places = [Face(n / len(faces), 0.25, (n + 1) / len(faces), 0.75) for n in range(len(faces))]
-        regions = tuple(
-            replace(prediction(*p, seed=n), face=place) for n, (p, place) in enumerate(zip(faces, places, strict=True))
-        )
+        """Add an image whose faces, from left to right, have these probabilities."""
+        boxes = [Face(n / len(faces), 0.25, (n + 1) / len(faces), 0.75) for n in range(len(faces))]
+        regions = tuple(replace(prediction(*p, seed=n), face=box) for n, (p, box) in enumerate(zip(faces, boxes, strict=True)))
         self.store.commit(self.run, CommitBatch(predicted=(AnalyzedFileSet(image(name), regions, tuple(self.note(path))),)))
 
     def note(self, *paths: bytes, stamp: FileStamp = STAMP) -> list[PendingFile]:
         for path in paths:
             folder, _, name = path.rpartition(b"/")
             self.store.record_scan(self.run, [FolderScanResult(folder, {name: stamp}, {})])
-        waiting = {file.path: file for file in self.store.pending([b"/"], 0, 100)}
-        return [waiting[path] for path in paths]
+        pending = {file.path: file for file in self.store.pending([b"/"], 0, 100)}
+        return [pending[path] for path in paths]
 
     def add(self, name: str, *paths: bytes, p: tuple[float, ...] = (0.7, 0.2, 0.1), seed: int = 0) -> None:
         entry = AnalyzedFileSet(image(name), (prediction(*p, seed=seed),), tuple(self.note(*paths)))

@@ -1,4 +1,4 @@
-"""How far the scores of one image may lie apart when it is classified in batches of different sizes."""
+"""The tolerance for scores of one image in batches of different sizes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A decoder with faults, for child processes that have this folder in their search path: pictures say what happens to it."""
+"""A faulty decoder for child processes with this folder in their search path: bytes in the image file choose the fault."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def _faulty(file: IO[bytes], *rest: Any, **options: Any) -> Any:
     if b"FAULT:exit" in text:
         os._exit(7)
     if b"FAULT:babble" in text:
-        sys.stdout.write("nothing that anybody should read\n" * 10_000)
-        sys.stderr.write("nor this\n" * 10_000)
-    if b"FAULT:killed once" in text and not (told := Path(os.environ["MOODEX_TEST_TOLD"])).exists():
-        told.touch()
+        sys.stdout.write("output that must be discarded\n" * 10_000)
+        sys.stderr.write("more output\n" * 10_000)
+    if b"FAULT:killed once" in text and not (marker := Path(os.environ["MOODEX_TEST_MARKER"])).exists():
+        marker.touch()
         os.kill(os.getpid(), signal.SIGKILL)
     if b"FAULT:killed always" in text:
         os.kill(os.getpid(), signal.SIGKILL)

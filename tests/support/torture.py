@@ -1,4 +1,4 @@
-"""A folder with everything that picture folders should not contain, and good pictures among it."""
+"""A folder of good images and of everything that an image folder should not contain."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ GOOD_NAMES = (
 
 @dataclass(frozen=True)
 class Torture:
-    """The folder, and what must come of it: `good` file names by path, and for `bad` ones a piece of the reason."""
+    """The folder, the paths of its `good` images, and for each `bad` file a part of the expected reason."""
 
     folder: Path
     good: frozenset[bytes]
@@ -33,7 +33,7 @@ class Torture:
 
 
 def png(width: int, height: int, body: bytes) -> bytes:
-    """An RGB PNG whose header says what it likes."""
+    """Return an RGB PNG whose header has a chosen size, whatever its body is."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -43,7 +43,7 @@ def png(width: int, height: int, body: bytes) -> bytes:
 
 
 def build(folder: Path) -> Torture:
-    """Make the folder."""
+    """Create the folder."""
     folder.mkdir(parents=True)
     exif = Image.Exif()
     exif[0x0112] = 8
@@ -69,12 +69,12 @@ def build(folder: Path) -> Torture:
         b"x.png/inside.png": encoded(picture(9)),
     }
     bad: dict[bytes, tuple[bytes | None, str]] = {
-        b"bomb.png": (png(30_000, 30_000, b"\0" * 1000), "more than the limit"),
+        b"bomb.png": (png(30_000, 30_000, b"\0" * 1000), "exceeds the limit"),
         b"truncated.jpg": (encoded(picture(1, (400, 400)), "JPEG")[:900], "cannot be decoded"),
         b"truncated.png": (encoded(picture(1, (400, 400)))[:-40], "cannot be decoded"),
         b"lying header.png": (png(50, 50, b"\0" * 10), "cannot be decoded"),
         b"empty.png": (b"", "the file is empty"),
-        b"words.jpg": (b"these are words", "not a picture in a supported format"),
+        b"words.jpg": (b"these are words", "not an image in a supported format"),
         b"x.png": (None, "it is a folder"),
         b"pipe.png": (None, "it is a pipe"),
     }
@@ -83,10 +83,10 @@ def build(folder: Path) -> Torture:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(data)
     os.mkfifo(folder / "pipe.png")
-    (folder / "notes.txt").write_text("not looked at")
-    (folder / ".hidden.png").write_bytes(b"not looked at either")
+    (folder / "notes.txt").write_text("skipped")
+    (folder / ".hidden.png").write_bytes(b"skipped too")
     (folder / "round").symlink_to(folder)
-    if os.geteuid() != 0:  # for root every file is readable
+    if os.geteuid() != 0:  # root can read every file
         (folder / "secret.png").write_bytes(encoded(picture(10)))
         (folder / "secret.png").chmod(0)
         bad[b"secret.png"] = (None, "it cannot be read: Permission denied")

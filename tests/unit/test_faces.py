@@ -78,5 +78,5 @@ def test_any_face_of_any_picture_can_be_shown(across: list[float], down: list[fl
 
 @pytest.mark.parametrize("edges", [(0.5, 0.1, 0.4, 0.2), (0.1, 0.1, 0.1, 0.2), (-0.1, 0, 1, 1), (0, 0, 1, 1.01)])
 def test_a_face_lies_in_its_picture(edges: tuple[float, float, float, float]) -> None:
-    with pytest.raises(ValueError, match="not a place"):
+    with pytest.raises(ValueError, match="not a box"):
         Face(*edges)

@@ -57,7 +57,7 @@ def test_a_folder_seen_in_part_misses_nothing() -> None:
 
 
 def test_a_file_that_cannot_be_a_picture_fails_and_is_not_missing() -> None:
-    problem = Failure("damaged", "it is a folder, not a picture")
+    problem = Failure("damaged", "it is a folder, not an image")
     plan = plan_folder(
         ScannedFolder(b"/a", ((b"x.png", STAMP.size, STAMP.version),), {b"x.png": problem}), {b"x.png": known()}, force=False
     )

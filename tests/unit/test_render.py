@@ -60,7 +60,7 @@ def test_a_table_is_one_line_a_hit_whatever_the_name() -> None:
 
 
 def test_a_table_without_hits_says_so() -> None:
-    assert written("table", []) == b"No pictures match.\n"
+    assert written("table", []) == b"No images match.\n"
 
 
 @pytest.mark.parametrize("form", ["json", "jsonl"])
@@ -186,7 +186,7 @@ def test_progress_on_a_terminal_counts_and_names_failures(
     progress.advance(5, 2)
     progress.finish()
     shown = capsys.readouterr().err
-    assert "Looking for pictures: 10 files" in shown
+    assert "Scanning: 10 image files" in shown
     assert "5/5" in shown
     assert "2 failed" in shown
 

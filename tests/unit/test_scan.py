@@ -69,7 +69,7 @@ def test_links_are_passed_over_unless_followed(tmp_path: Path) -> None:
     assert set(found(tmp_path)) == {"real/a.png"}
     followed = found(tmp_path, follow_symlinks=True)
     assert followed["b.png"] is None
-    assert "cannot be looked at" in str(followed["dangling.png"])
+    assert "status cannot be read" in str(followed["dangling.png"])
     assert len([path for path in followed if path.endswith("/a.png")]) == 1
 
 
@@ -86,10 +86,10 @@ def test_what_is_no_file_is_a_failure_and_a_folder_is_still_walked(tmp_path: Pat
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(tmp_path / "socket.png"))
     assert found(tmp_path) == {
-        "x.png": "it is a folder, not a picture",
+        "x.png": "it is a folder, not an image",
         "x.png/inside.png": None,
-        "pipe.png": "it is a pipe, socket or device, not a picture",
-        "socket.png": "it is a pipe, socket or device, not a picture",
+        "pipe.png": "it is a pipe, socket or device, not an image",
+        "socket.png": "it is a pipe, socket or device, not an image",
     }
 
 

@@ -33,7 +33,7 @@ def test_home_is_absolute_and_knows_the_user(tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("colour = 1", "sets 'colour', which is no setting"),
+        ("colour = 1", "Unknown setting 'colour'"),
         ("= 1", "cannot be read as TOML"),
         ("workers = -1", "workers in .* is '-1'; it must be 'auto' or a number"),
         ('require_gpu = "maybe"', "require_gpu in .* must be true or false"),
@@ -56,5 +56,5 @@ def test_auto_is_for_the_program_to_choose(tmp_path: Path) -> None:
 
 def test_a_data_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(UsageError, match=r"The data folder .*file/home cannot be made"):
+    with pytest.raises(UsageError, match=r"Cannot create the data folder .*file/home"):
         Settings(home=tmp_path / "file" / "home").make_home()

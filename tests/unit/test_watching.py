@@ -91,7 +91,7 @@ def test_where_the_system_cannot_be_heard_the_clock_decides_and_it_is_said(tmp_p
     with world.ear as ear:
         world.listeners[0].problem = "no more watches"
         assert ear.changed() == set()
-        assert world.said == ["Changes cannot be heard of (no more watches); looking every 60 s instead."]
+        assert world.said == ["File-system events are not available (no more watches); polling every 60 s instead."]
         world.now += POLL_SECONDS
         assert ear.changed() == {world.a, world.b}
         assert ear.changed() == set()
@@ -102,7 +102,7 @@ def test_a_network_disk_is_looked_at(tmp_path: Path) -> None:
     world = World(tmp_path, silent=True)
     with world.ear as ear:
         assert world.listeners == [] and ear.ready
-        assert "tells of no changes; looking every 60 s" in world.said[0]
+        assert "does not report changes; polling every 60 s" in world.said[0]
         world.now += POLL_SECONDS
         assert ear.changed() == {world.a}
 

@@ -116,7 +116,7 @@ TEXTS: dict[str, tuple[bytes, str]] = {
     "nothing": (b"null", "it is not an object"),
     "text": (b'"labels"', "it is not an object"),
     "no text": (b"\xff\xfe", "cannot be read as JSON"),
-    "too long": (b" " * (cards.MAX_BYTES + 1), "more than the limit"),
+    "too long": (b" " * (cards.MAX_BYTES + 1), "exceeds the limit"),
 }
 WEIGHTS: dict[str, tuple[Callable[[], bytes], str]] = {
     "nothing": (lambda: b"", "not a safetensors file"),
@@ -217,7 +217,7 @@ def test_pipes_and_devices_are_not_waited_for(given_model: Path, tmp_path: Path)
 def test_weights_without_end_are_not_read(given_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(given_model)
     monkeypatch.setattr(safetensors_io, "MAX_BYTES", 1000)
-    with pytest.raises(ModelUnavailable, match="more than the limit"):
+    with pytest.raises(ModelUnavailable, match="exceeds the limit"):
         checkpoint.load(given_model)
 
 
