@@ -16,10 +16,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # There is a worker a core.
     os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
-settings.register_profile("ci", settings.get_profile("ci"), deadline=None)
-settings.register_profile("default", settings.get_profile("default"), deadline=None)
+settings.register_profile("explore", settings.get_profile("default"), deadline=None)
+settings.register_profile("default", settings.get_profile("default"), deadline=None, derandomize=True)
 settings.register_profile("dev", settings.get_profile("default"), max_examples=10)
-settings.load_profile("ci" if os.environ.get("CI") else "default")
+settings.load_profile("default")
 
 TESTS = Path(__file__).parent
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection, text
 
-from indexer.domain.errors import ForeignDatabase, MoodexError
+from db.schema import METADATA
+from indexer.domain.errors import ForeignDatabase, MoodexError, StoreDamaged
 
 FIRST_SCHEMA = (
     "CREATE TABLE folders (id INTEGER PRIMARY KEY, path BLOB NOT NULL UNIQUE)",
@@ -171,11 +172,17 @@ STEPS: tuple[tuple[str, Callable[[Connection], None]], ...] = (
 def is_current(connection: Connection) -> bool:
     """Return whether a database has had every step. Reads only.
 
-    Raises MoodexError for a database of a newer moodex, ForeignDatabase for one of another program.
+    Raises MoodexError for a database of a newer moodex, ForeignDatabase for one of another program, StoreDamaged if its record of
+    steps is not readable.
     """
     had = _applied(connection)
-    tables = connection.execute(text("SELECT count(*) FROM sqlite_master WHERE type = 'table'")).scalar_one()
+    tables = set(connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'table'")).scalars())
     if tables and STEPS[0][0] not in had:
+        if {"migrations", *METADATA.tables} <= tables:
+            raise StoreDamaged(
+                "The database is damaged: the record of its schema steps is lost. Nothing was changed; see what can be saved: "
+                "moodex doctor --repair"
+            )
         raise ForeignDatabase(
             "The database file belongs to another program. Nothing was changed; move it away, or choose another folder with "
             "--home."

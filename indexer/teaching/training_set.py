@@ -8,7 +8,7 @@ import numpy as np
 
 from indexer.domain.errors import UsageError
 from indexer.domain.reports import Suggestion, TeachingSet
-from indexer.ports.store_reader import HitFilter
+from indexer.ports.store_reader import HitFilter, Sample
 from indexer.ports.teaching import Candidates
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def build_teaching_set(store: StoreReader, model: StoredModel) -> TeachingSet:
             "--emotion EMOTION"
         )
     embeddings = store.vectors_of([prediction_id for prediction_id, _, _ in hits])
-    sample = store.sample(model.id, _SAMPLE_ROWS)
+    sample = _finite(store.sample(model.id, _SAMPLE_ROWS))
     return TeachingSet(
         vectors=np.stack([embeddings[prediction_id] for prediction_id, _, _ in hits]).astype(np.float32),
         labels=labels,
@@ -54,7 +54,7 @@ def suggest(store: StoreReader, model: StoredModel, teacher: Teacher, count: int
 
     The teacher selects them from a sample of the library.
     """
-    sample = store.sample(model.id, _MAX_CANDIDATES)
+    sample = _finite(store.sample(model.id, _MAX_CANDIDATES))
     labeled_ids = {image.image_id for image in store.labelled()}
     hits = store.hits(model.id, sample.ids.tolist(), HitFilter())
     indexed = [row for row, number in enumerate(sample.ids.tolist()) if number in hits]
@@ -69,3 +69,9 @@ def suggest(store: StoreReader, model: StoredModel, teacher: Teacher, count: int
     chosen_hits = [hits[int(sample.ids[row])][0] for row in chosen]
     suggestions = [Suggestion(hit.path, hit.image_id, hit.emotion, hit.score) for hit in chosen_hits]
     return sorted(suggestions, key=lambda suggestion: (suggestion.emotion, suggestion.score, suggestion.path))
+
+
+def _finite(sample: Sample) -> Sample:
+    """Leave out rows with numbers that are not finite: damage, which `moodex doctor` reports, must not spread to all of them."""
+    sound = np.isfinite(sample.vectors).all(axis=1) & np.isfinite(sample.probabilities).all(axis=1)
+    return Sample(sample.ids[sound], sample.vectors[sound], sample.probabilities[sound])

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 import cli
 from tests.e2e.conftest import EXAMPLES, run_cli, run_process
@@ -49,11 +50,10 @@ COMMANDS: dict[str, list[str]] = {
 
 def known_commands() -> set[str]:
     """The words of every command, as the program itself names them."""
-    from typer.main import get_command
-
     found = set()
-    for name, command in get_command(cli.app).commands.items():  # type: ignore[attr-defined]
-        below = getattr(command, "commands", None)
+    group = get_command(cli.app)
+    for name in group.list_commands(None):  # type: ignore[attr-defined]
+        below = getattr(group.get_command(None, name), "commands", None)  # type: ignore[attr-defined]
         found |= {f"{name} {part}" for part in below} if below else {name}
     return found
 

@@ -17,8 +17,9 @@ EPOCHS = [Epoch(1, 1.5, 0.25, None, None, None, 2.0), Epoch(2, 1.25, 0.5, 1.0, 0
 
 @pytest.fixture(autouse=True)
 def _default_logging() -> Iterator[None]:
+    logs.configure()
     yield
-    logs.speak_as("text")
+    logs.configure()
 
 
 def test_an_epoch_is_one_line_on_a_pipe(capfd: pytest.CaptureFixture[str]) -> None:
