@@ -100,7 +100,7 @@ def test_an_image_whose_decoder_is_always_killed_is_retried(library: Library, de
     assert counts(library.index()) == {"scanned": 1, "indexed": 1}
 
 
-def test_a_decoder_that_is_stopped_is_ended(decoders: DecoderPool, tmp_path: Path) -> None:
+def test_a_suspended_decoder_is_killed(decoders: DecoderPool, tmp_path: Path) -> None:
     with pytest.raises(Damaged, match="more than 60 seconds"):
         decoders.decode(faulty("stopped"), SPEC)
     assert decoders.decode(encoded(picture(1)), SPEC) == decode(encoded(picture(1)), SPEC)
