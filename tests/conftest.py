@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from collections.abc import Generator
 from pathlib import Path
 
@@ -15,6 +16,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if "PYTEST_XDIST_WORKER" in os.environ:
     # There is a worker a core.
     os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell that starts tests in the background lets them, and what they start, ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("explore", settings.get_profile("default"), deadline=None)
 settings.register_profile("default", settings.get_profile("default"), deadline=None, derandomize=True)
