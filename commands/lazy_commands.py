@@ -6,7 +6,9 @@ from importlib import import_module
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
+
+from commands.options import with_options
 
 COMMANDS = {
     "index": "commands.index:index",
@@ -33,24 +35,45 @@ COMMANDS = {
 
 
 class LazyCommands(TyperGroup):
-    """The commands of `COMMANDS`. To import and build all of them takes longer than a search."""
+    """The commands of `COMMANDS`. To build all of them takes longer than a search; the list of commands needs none built."""
+
+    _is_listing = False
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        self._is_listing = True
+        super().format_help(ctx, formatter)
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if self._is_listing:
+            return _summary(cmd_name, COMMANDS[cmd_name])
         if cmd_name not in self.commands and cmd_name in COMMANDS:
             self.commands[cmd_name] = _build(cmd_name, COMMANDS[cmd_name])
         return self.commands.get(cmd_name)
 
 
-def _build(name: str, place: str) -> Any:
+def _find(place: str) -> Any:
     module, _, attribute = place.partition(":")
-    found = getattr(import_module(module), attribute)
+    return getattr(import_module(module), attribute)
+
+
+def _summary(name: str, place: str) -> TyperCommand:
+    """Return a command without options, which is enough for a list of commands."""
+    found = _find(place)
+    return TyperCommand(name, help=found.info.help if isinstance(found, typer.Typer) else found.__doc__)
+
+
+def _build(name: str, place: str) -> Any:
+    found = _find(place)
     if isinstance(found, typer.Typer):
+        for command in found.registered_commands:
+            if command.callback is not None:
+                command.callback = with_options(command.callback)
         group = typer.main.get_group(found)
         group.name = name
         return group
     single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    single.command(name)(found)
+    single.command(name)(with_options(found))
     return typer.main.get_command(single)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from inspect import Parameter, Signature, signature
@@ -80,17 +80,46 @@ def stdout() -> Iterator[TextIO]:
             raise disk_error("The output", error) from error
 
 
-def with_library(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+Command = Callable[..., None]
+
+_SETTINGS_OF: dict[Command, tuple[Callable[..., object], tuple[str, ...]]] = {}
+"""What makes the first argument of a command, and the names of the settings that it is made of."""
+
+
+def with_library(*names: str) -> Callable[[Command], Command]:
     """Hand a command its library as the first argument.
 
     The command line gets the options that choose the settings of the library: those `names`, of `SETTINGS`, and --home.
     """
-    return _with_settings_options(names, open_command_library)
+    return _mark(open_command_library, names)
 
 
-def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def with_settings(*names: str) -> Callable[[Command], Command]:
     """Hand a command its settings as the first argument; otherwise as `with_library`."""
-    return _with_settings_options(names, load_command_settings)
+    return _mark(load_command_settings, names)
+
+
+def with_options(command: Command) -> Command:
+    """Return a command with the options that `with_library` or `with_settings` asked for; others are returned unchanged.
+
+    Commands are marked when they are imported, and get their options only when they are built: that takes longer.
+    """
+    if command not in _SETTINGS_OF:
+        return command
+    prepare, names = _SETTINGS_OF[command]
+
+    def run(context: typer.Context, **values: Any) -> None:
+        flags = {name: values.pop(name) for name in names}
+        command(prepare(context, **flags), **values)
+
+    own = list(signature(command, eval_str=True).parameters.values())[1:]
+    options = [Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=SETTINGS[name]) for name in names]
+    context = Parameter("context", Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+    parameters = [context, *(one.replace(kind=Parameter.KEYWORD_ONLY) for one in own), *options]
+    run.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    run.__name__, run.__doc__, run.__module__ = command.__name__, command.__doc__, command.__module__
+    return run
 
 
 def load_command_settings(context: typer.Context, **flags: Any) -> Settings:
@@ -112,24 +141,9 @@ def open_command_library(context: typer.Context, **flags: Any) -> Library:
     return open_library(load_command_settings(context, **flags))
 
 
-def _with_settings_options(
-    names: Sequence[str], prepare: Callable[..., object]
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Replace the first parameter of a command by Typer's context and options for settings, of which `prepare` makes it."""
-    names = (*names, "home")
+def _mark(prepare: Callable[..., object], names: tuple[str, ...]) -> Callable[[Command], Command]:
+    def mark(command: Command) -> Command:
+        _SETTINGS_OF[command] = prepare, (*names, "home")
+        return command
 
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        def run(context: typer.Context, **values: Any) -> None:
-            flags = {name: values.pop(name) for name in names}
-            command(prepare(context, **flags), **values)
-
-        own = list(signature(command, eval_str=True).parameters.values())[1:]
-        options = [Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=SETTINGS[name]) for name in names]
-        context = Parameter("context", Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
-        parameters = [context, *(one.replace(kind=Parameter.KEYWORD_ONLY) for one in own), *options]
-        run.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
-        run.__annotations__ = {one.name: one.annotation for one in parameters}
-        run.__name__, run.__doc__, run.__module__ = command.__name__, command.__doc__, command.__module__
-        return run
-
-    return decorate
+    return mark

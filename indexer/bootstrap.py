@@ -13,7 +13,11 @@ from indexer.settings import Settings, available_cores
 from models.model_registry import FolderModelRegistry
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
     from indexer.analysis.analyzer import Analyzer
+    from indexer.ports.executor import Executor, Item, Result
     from indexer.ports.models import Classifier
     from indexer.ports.teaching import Teacher
     from indexer.ports.vectors import VectorStorage
@@ -21,7 +25,6 @@ if TYPE_CHECKING:
 
 def open_library(settings: Settings) -> Library:
     """Open the library of a data folder, which need not exist. Nothing is read or written yet."""
-    from indexer.executors.threads import ThreadExecutor
     from indexer.sources.filesystem import FileSystemSource
 
     return Library(
@@ -29,7 +32,7 @@ def open_library(settings: Settings) -> Library:
         database=SqliteDatabase(settings.database, settings.vectors),
         models=model_registry(settings),
         source=FileSystemSource(),
-        open_executor=ThreadExecutor,
+        open_executor=_open_executor,
         vector_storage=partial(_open_vector_storage, settings),
         teacher=partial(_open_teacher, settings),
         open_analyzer=partial(open_analyzer, settings),
@@ -94,6 +97,12 @@ def open_batch_analyzer(settings: Settings) -> Analyzer:
 
     threads = max(1, available_cores() // settings.worker_count)
     return replace(open_analyzer(settings, threads, few=False), decoders=DecoderPool())
+
+
+def _open_executor(perform: Callable[[Item], Result], workers: int) -> AbstractContextManager[Executor[Item, Result]]:
+    from indexer.executors.threads import ThreadExecutor
+
+    return ThreadExecutor(perform, workers)
 
 
 def _open_vector_storage(settings: Settings) -> VectorStorage:

@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-
-from pathspec import GitIgnoreSpec
+from typing import TYPE_CHECKING
 
 from indexer.domain.files import FILE_SYSTEM, Failure, FileStamp, changed_ns
 from indexer.ports.sources import EXTENSIONS, ScannedFolder, ScanOptions, Watcher
 from indexer.system.safe_read import read
+
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
 
 
 class FileSystemSource:
@@ -68,6 +70,8 @@ class _Walk:
     visited: set[tuple[int, int]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
+        from pathspec import GitIgnoreSpec  # only a scan needs it, and it takes long to import
+
         self.excluded = GitIgnoreSpec.from_lines(self.options.exclude)
         self.own = _identity(self.options.own_folder) if self.options.own_folder else None
 
