@@ -128,13 +128,11 @@ class DigestClaims:
 class Coordinator:
     """The state of the work of one run.
 
-    Ask for `next_action`, carry it out, and hand in the results with `add_result` and `committed`. `counts` are those of the
-    files that are committed.
+    Ask for `next_action`, carry it out, and hand in the results with `add_result` and `committed`.
     """
 
     def __init__(self, pending: Iterator[PendingFile], claims: DigestClaims, batch_size: int, batches: int, workers: int) -> None:
         """`pending` are the files of the run; at most so many `batches` are classified at a time, by so many `workers`."""
-        self.counts = RunCounts()
         self._pending = pending
         self._claims = claims
         self._batch_size = batch_size
@@ -191,9 +189,7 @@ class Coordinator:
         for file_set in batch.predicted:
             self._claims.release(file_set.image.digest, finished=True)
         duplicates = sum(len(file_set.files) - 1 for file_set in batch.predicted)
-        counts = RunCounts(indexed=len(batch.predicted), reused=len(batch.linked) + duplicates, failed=len(batch.failed))
-        self.counts += counts
-        return counts
+        return RunCounts(indexed=len(batch.predicted), reused=len(batch.linked) + duplicates, failed=len(batch.failed))
 
     def _next_file(self) -> PendingFile | None:
         if self._decoding + len(self._decoded) + self._classifying * self._batch_size >= self._lookahead:

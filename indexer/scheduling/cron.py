@@ -56,7 +56,7 @@ def local_zone() -> tzinfo:
         return get_localzone()
     except (LookupError, OSError, ValueError) as error:
         told = f" from TZ={os.environ['TZ']!r}" if os.environ.get("TZ") else ""
-        raise UsageError(f"The time zone cannot be told{told}; set TZ to a zone's name, as TZ=Europe/Berlin.") from error
+        raise UsageError(f"The time zone is unknown{told}; set TZ to a zone's name, as TZ=Europe/Berlin.") from error
 
 
 @lru_cache(maxsize=256)
@@ -80,14 +80,14 @@ def cron(expression: str, zone: tzinfo) -> Next:
     except CronSimError:
         never = True
     if never:
-        raise UsageError(f"--cron {expression!r} names a day that there never is.")
+        raise UsageError(f"--cron {expression!r} names a day that never occurs.")
     return following
 
 
 def parse_every(text: str) -> float:
     """The seconds of an interval as "90s", "15m", "6h", "1d", "2w" or "1h30m". Raises UsageError."""
     if not _INTERVAL.fullmatch(text.strip().lower()):
-        raise UsageError(f"--every {text!r} is no interval; write a number and s, m, h, d or w, as '6h' or '1h30m'.")
+        raise UsageError(f"--every {text!r} is not an interval; write a number and s, m, h, d or w, as '6h' or '1h30m'.")
     seconds = sum(int(number) * _UNITS[unit] for number, unit in re.findall(r"(\d+)([wdhms])", text.lower()))
     if not _SHORTEST <= seconds <= _LONGEST:
         raise UsageError(f"--every {text!r} is out of range; an interval is at least {_SHORTEST} seconds and at most 366 days.")

@@ -49,7 +49,7 @@ def exposition(metrics: Metrics) -> str:
     last = {} if metrics.last_seconds is None else {"": metrics.last_seconds}
     parts = [
         _metric("up", "gauge", "Whether the scheduler is running.", "", {"": int(metrics.up)}),
-        _metric("images_indexed_total", "counter", "Pictures looked at by all recorded runs.", "", {"": totals.indexed}),
+        _metric("images_indexed_total", "counter", "Images analyzed by all recorded runs.", "", {"": totals.indexed}),
         _metric("failures_total", "counter", "Files that failed, counted in every recorded run.", "", {"": totals.failed}),
         _metric("runs_total", "counter", "Recorded runs by how they ended.", "outcome", runs),
         _metric("last_run_duration_seconds", "gauge", "How long the last run took.", "", last),

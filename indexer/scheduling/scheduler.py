@@ -45,7 +45,7 @@ class Schedule:
         with self.open_jobs() as jobs:
             for job in jobs.jobs():
                 if job.last.unfinished:
-                    log_event("warning", "job_died", f"{job.name}: its last run never ended; it goes on now.", job=job.name)
+                    log_event("warning", "job_died", f"{job.name}: its last run did not end; it resumes now.", job=job.name)
                     jobs.note_job(job.name, timing.after_dying(job.last, self.clock()))
 
     def wait(self) -> float:
@@ -92,14 +92,14 @@ class Schedule:
             reason = str(error) if known else f"unexpected {type(error).__name__}: {error}"
             last = timing.after_failure(begun, reason, self.clock())
             self._note(job, last)
-            again = f"tried again in {timing.back_off(last.failures):.0f} s"
+            again = f"retry in {timing.back_off(last.failures):.0f} s"
             facts = {"job": job.name, "failures": last.failures, "retry_in": timing.back_off(last.failures)}
             log_event("error", "job_failed", f"{job.name}: {reason} ({again})", **facts)
             return error.exit_code if isinstance(error, MoodexError) else 1
         last = timing.after_run(begun, summary, self.clock())
         self._note(job, last)
         if last.outcome == AWAY:
-            again = f"tried again in {timing.back_off(last.failures):.0f} s"
+            again = f"retry in {timing.back_off(last.failures):.0f} s"
             log_event("warning", "job_away", f"{job.name}: {last.reason} ({again})", job=job.name, away=list(summary.away))
         log_event("info", "job_done", f"{job.name}: {_told(summary)}", job=job.name, **summary.as_dict())
         return summary.exit_code

@@ -76,7 +76,7 @@ def remove_job(library: Library, name: str) -> None:
             if store.remove_job(name):
                 return
             known = ", ".join(repr(job.name) for job in store.jobs())
-    raise UsageError(f"There is no job {name!r}; {f'there are {known}' if known else 'there are none at all'}.")
+    raise UsageError(f"There is no job {name!r}; {f'the jobs are {known}' if known else 'no jobs exist'}.")
 
 
 def planned(library: Library) -> list[ScheduledJob]:
@@ -139,11 +139,11 @@ def program() -> list[str]:
 
 def _check(job: Job) -> None:
     if not _NAME.fullmatch(job.name):
-        raise UsageError(f"{job.name!r} is no name for a job; use up to 64 letters, digits, dots, dashes and underscores.")
+        raise UsageError(f"{job.name!r} is not a valid job name; use up to 64 letters, digits, dots, dashes and underscores.")
     if job.when.cron is not None and job.when.every is not None:
-        raise UsageError("Say either --cron or --every, not both.")
+        raise UsageError("Give either --cron or --every, not both.")
     if job.when == Trigger():
-        raise UsageError("Say when: --cron '0 3 * * *', --every 6h, or --watch for whenever something changes.")
+        raise UsageError("Give a time: --cron '0 3 * * *', --every 6h, or --watch to run after changes.")
     if job.when.cron is not None:
         cron(job.when.cron, local_zone())
     if job.options.device is not None and not _DEVICE.fullmatch(job.options.device):
@@ -152,7 +152,7 @@ def _check(job: Job) -> None:
 
 @dataclass(slots=True)
 class _ServiceLoop:
-    """The steps of the service: notice what changed, run what is due. What goes wrong is tried again."""
+    """The steps of the service: notice changes, run due jobs, and retry after errors."""
 
     library: Library
     schedule: Schedule
@@ -174,7 +174,7 @@ class _ServiceLoop:
         except MoodexError as error:
             self.failures += 1
             pause = back_off(self.failures)
-            log_event("error", "trouble", f"{error} (tried again in {pause:.0f} s)", retry_in=pause)
+            log_event("error", "trouble", f"{error} (retry in {pause:.0f} s)", retry_in=pause)
         return pause
 
     def _changed_roots(self) -> set[bytes]:
@@ -225,7 +225,7 @@ def _schedule(library: Library, open_progress: OpenProgress, after: Callable[[],
 
 
 def _job_settings(library: Library, job: Job) -> Settings:
-    """The settings, with what the job's options say instead."""
+    """The settings of the library, overridden by the options of the job."""
     settings, options = library.settings, job.options
     return replace(
         settings,

@@ -47,7 +47,7 @@ def crontab(words: Sequence[str]) -> str:
     """A line for crontab. Raises UsageError for paths that none can hold."""
     if not all(word.isprintable() for word in words):
         raise UsageError(
-            "A path with a line break or another character that does not print cannot stand in a crontab; use a systemd timer: "
+            "A crontab cannot contain a path with a line break or another unprintable character; use a systemd timer: "
             "moodex schedule unit"
         )
     # cron takes a bare % for the end of the line, and gives \\% to the shell as %.

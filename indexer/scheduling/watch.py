@@ -92,7 +92,7 @@ class _WatchLoop:
                 raise
             self.failures += 1
             pause = back_off(self.failures)
-            log_event("error", "trouble", f"{error} (tried again in {pause:.0f} s)")
+            log_event("error", "trouble", f"{error} (retry in {pause:.0f} s)")
             return pause
         self.changed, self.failures, self.is_first = frozenset(), 0, False
         return 0.0

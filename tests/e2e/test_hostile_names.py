@@ -180,7 +180,7 @@ def test_a_job_for_an_odd_folder(stock: tuple[Path, Path]) -> None:
     ran = run_cli(home, "schedule", "run", "--once", "--metrics", metrics)
     clean(ran.stdout + ran.stderr)
     clean(metrics.read_bytes())
-    assert b"cannot stand in a crontab" in run_cli(home, "schedule", "unit", "--crontab").stderr
+    assert b"A crontab cannot contain" in run_cli(home, "schedule", "unit", "--crontab").stderr
     clean(run_cli(home, "schedule", "unit", "--output", home.parent / f"units{_ODD}").stdout)
     clean(run_cli(home, "schedule", "remove", "nightly").stdout)
 

@@ -150,9 +150,9 @@ def test_predictions_are_committed_at_once_and_the_rest_together() -> None:
         assert isinstance(item, DecodeFile)
         return AlreadyPredicted(item.file, b"%d" % item.file.id)
 
-    sizes = [len(commit.linked) for commit in _driven(plan, random.Random(0), known)]
-    assert sizes == [512, 88]
-    assert plan.counts == RunCounts(reused=600)
+    commits = list(_driven(plan, random.Random(0), known))
+    assert [len(commit.linked) for commit, _ in commits] == [512, 88]
+    assert [counts for _, counts in commits] == [RunCounts(reused=512), RunCounts(reused=88)]
 
 
 def test_only_predictions_are_worth_a_commit_when_a_run_is_stopped() -> None:
@@ -207,24 +207,24 @@ def test_whatever_comes_back_in_whatever_order_every_file_is_settled_once(seed: 
             return AlreadyPredicted(item.file, digest)
         return FailedFile(item.file, BROKEN, digest) if digest == b"5" else Decoded(item.file, image(digest))
 
-    for action in _driven(plan, chance, result):
+    counts = RunCounts()
+    for action, committed in _driven(plan, chance, result):
+        counts += committed
         known.update(one.image.digest for one in action.predicted)
         settled += [pending.id for one in action.predicted for pending in one.files]
         settled += [pending.id for pending, _ in (*action.linked, *action.failed)]
     assert len(settled) == len(set(settled)) == len(files) - vanished
     assert len([digest for digest in computed if digest != b"7"]) == len(known)
-    counts = plan.counts
     assert counts.indexed + counts.reused + counts.failed == len(settled)
 
 
-def _driven(plan: Coordinator, chance: random.Random, result: object) -> Iterator[CommitBatch]:
-    """Carry out what a coordinator decides, results in random order; yields what it commits."""
+def _driven(plan: Coordinator, chance: random.Random, result: object) -> Iterator[tuple[CommitBatch, RunCounts]]:
+    """Carry out what a coordinator decides, results in random order; yields what it commits, with its counts."""
     assert callable(result)
     running: list[WorkResult] = []
     while not isinstance(action := plan.next_action(), Done):
         if isinstance(action, CommitBatch):
-            yield action
-            plan.committed(action)
+            yield action, plan.committed(action)
         elif isinstance(action, Wait):
             plan.add_result(running.pop(chance.randrange(len(running))))
         else:

@@ -91,7 +91,7 @@ def test_a_time_that_comes_twice_comes_twice() -> None:
         ("0 0 lw * *", "'lw' is no day of the month"),
         ("0 0 * * mon#2", "'mon#2' is no weekday"),
         ("0 0 * * 5l", "'5l' is no weekday"),
-        ("0 0 30 2 *", "a day that there never is"),
+        ("0 0 30 2 *", "a day that never occurs"),
     ],
 )
 def test_what_is_no_schedule_is_named(expression: str, message: str) -> None:
