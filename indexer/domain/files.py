@@ -25,7 +25,7 @@ class FileState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FileStamp:
-    """Size and modification time of a file: a file with another stamp is read again.
+    """Size and version of a file: a file with another stamp is read again.
 
     `size` is in bytes. `version` is 64 bits that change with the content, and that only the source of the file can read: of a
     local file the time of its last change, in nanoseconds since the epoch.

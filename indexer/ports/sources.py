@@ -30,8 +30,7 @@ class ScannedFile:
 class ScannedFolder:
     """The image files directly in one folder.
 
-    - `entries`: (name, size in bytes, modification time in nanoseconds), by name. Plain tuples, because every run makes one for
-      every file.
+    - `entries`: (name, and the size and version of the stamp), by name. Plain tuples, because every run makes one for every file.
     - `problems`: why some files cannot be images, by name.
     - `whole`: False if only part of the folder was scanned, so that files without an entry may exist.
     - `problem`: why the folder could not be listed. Its subfolders are unknown then.
@@ -46,12 +45,12 @@ class ScannedFolder:
     @property
     def files(self) -> tuple[ScannedFile, ...]:
         """The entries as files with stamps and problems."""
-        return tuple(ScannedFile(name, FileStamp(size, time), self.problems.get(name)) for name, size, time in self.entries)
+        return tuple(ScannedFile(name, FileStamp(size, version), self.problems.get(name)) for name, size, version in self.entries)
 
     def listing(self) -> bytes:
         """Return a digest of all entries: scans with equal digests saw the same files."""
-        names, sizes, times = zip(*self.entries, strict=True) if self.entries else ((), (), ())
-        return blake2b(b"/".join(names) + b"//" + array("q", sizes + times).tobytes(), digest_size=16).digest()
+        names, sizes, versions = zip(*self.entries, strict=True) if self.entries else ((), (), ())
+        return blake2b(b"/".join(names) + b"//" + array("q", sizes + versions).tobytes(), digest_size=16).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +79,8 @@ class Watcher(Protocol):
 class ImageSource(Protocol):
     """Where image files lie: they are scanned, read and watched there.
 
-    A file is a path in a source. Paths are bytes, absolute and real; no two sources share one. What a file's stamp is made of is
-    the business of its source: two stamps are compared, and never read.
+    A file is a path in a source. Paths are bytes, absolute and real; no two sources share one. Only the source knows what a stamp
+    means: everybody else compares stamps, and does not read them.
     """
 
     @property
