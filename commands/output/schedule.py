@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from indexer.domain.errors import UsageError
 from indexer.scheduling.cron import shown_every
@@ -16,16 +16,7 @@ from indexer.system.atomic import write_file
 from indexer.system.text import display_path, printable
 
 if TYPE_CHECKING:
-    from indexer.domain.jobs import Job
-
-
-class Planned(Protocol):
-    """A job with its next due time in seconds since the epoch; None if only a change makes it due."""
-
-    @property
-    def job(self) -> Job: ...
-    @property
-    def next_at(self) -> float | None: ...
+    from indexer.domain.jobs import Job, ScheduledJob
 
 
 def write_added(job: Job, zone: str, out: TextIO) -> None:
@@ -35,7 +26,7 @@ def write_added(job: Job, zone: str, out: TextIO) -> None:
     out.write("Jobs run while this command runs: moodex schedule run   (to start it with the system: moodex schedule unit)\n")
 
 
-def write_jobs(scheduled: Sequence[Planned], zone: str, as_json: bool, out: TextIO) -> None:
+def write_jobs(scheduled: Sequence[ScheduledJob], zone: str, as_json: bool, out: TextIO) -> None:
     """Write two lines for each job, or an array of objects."""
     if as_json:
         json.dump([_as_object(entry) for entry in scheduled], out, indent=2)
@@ -100,7 +91,7 @@ def _minute(time: float) -> str:
     return datetime.fromtimestamp(time).isoformat(" ", "minutes")
 
 
-def _as_object(entry: Planned) -> dict[str, object]:
+def _as_object(entry: ScheduledJob) -> dict[str, object]:
     job = entry.job
     return {
         "name": job.name,
