@@ -1,11 +1,12 @@
-"""Pictures a second of `moodex index`, beside the scripts one would write, and beside what the machine could do at most.
+"""Measure how many images a second `moodex index` handles, compare it with plain scripts and with the machine's maximum.
 
-    python bench/index.py HEADS [--pictures N] [--rounds R]
+    python bench/index.py HEADS [--images N] [--rounds R] [--former CHECKOUT]
 
-HEADS is a folder of drawn pictures. Makes a folder of mixed pictures (bench/corpus.py), then measures, in turn and several
-times: the command into an empty database, with its start-up; one file at a time with Pillow and torch, and a DataLoader with
-workers, both over some of the pictures and without their start-up; and, for the ceiling, the CPU seconds a picture of decoding
-alone and of the networks alone, one thread in each of as many processes as there are cores.
+HEADS is a folder of drawn heads (PNG). The script makes a folder of mixed images (bench/corpus.py). Each round then measures
+in turn: the command into an empty database, start-up included; with `--former`, the same command of another checkout; one file
+at a time with Pillow and torch, and a DataLoader with workers, both over 500 of the images and without their start-up; and, for
+the ceiling, the CPU seconds an image of decoding alone and of the networks alone, with one thread in each of as many processes
+as there are cores.
 """
 
 from __future__ import annotations
@@ -31,63 +32,78 @@ sys.path.insert(0, str(ROOT))
 from indexer.imaging.decoder_pool import ENVIRONMENT  # noqa: E402
 
 CORES = len(os.sched_getaffinity(0))
-MODELS = {"moodex-lite0": "on", "moodex-lite0, whole pictures": "off", "resnet50, whole pictures": "off"}
+MODELS = {"moodex-lite0": "on", "moodex-lite0, whole images": "off", "resnet50, whole images": "off"}
 WAYS = ("moodex", "one at a time", "loader", "decode", "networks")
-SOME = 500
-"""Pictures that the slow ways are measured on, evenly from all."""
+SAMPLE_SIZE = 500
+"""The slow ways are measured on this many images, spread evenly over all."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("heads", type=Path)
-    parser.add_argument("--pictures", type=int, default=2000)
+    parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--former", type=Path, help="another checkout, whose command is measured in the same rounds")
     parser.add_argument("--one", nargs=3, metavar=("WAY", "MODEL", "FOLDER"), help="measure one thing, in this process")
     options = parser.parse_args()
     if options.one:
         way, model, folder = options.one
         paths = sorted(path for path in Path(folder).rglob("*") if path.is_file())
-        print(json.dumps(MEASURES[way](model, paths[:: max(1, len(paths) // SOME)])))
+        print(json.dumps(MEASURES[way](model, paths[:: max(1, len(paths) // SAMPLE_SIZE)])))
         return
     from bench import corpus
     from bench.machine import machine
 
-    results: dict[str, Any] = {"machine": machine(), "pictures": options.pictures, "rounds": options.rounds, "models": {}}
+    results: dict[str, Any] = {"machine": machine(), "images": options.images, "rounds": options.rounds}
+    checkouts = {"moodex": ROOT}
+    if options.former:
+        checkouts["former"] = options.former.resolve()
+        results["former"] = _commit(checkouts["former"])
+    results["models"] = {}
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch, "pictures")
-        corpus.make(folder, options.heads, options.pictures, workers=CORES)
+        folder = Path(scratch, "images")
+        corpus.make(folder, options.heads, options.images, workers=CORES)
         _resnet50(Path(scratch, "resnet50"))
         for model in MODELS:
-            found: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
-            for _ in range(options.rounds):
-                for way in WAYS:
-                    found[way].append(_run(way, model, folder, Path(scratch)))
-                    print(model, way, found[way][-1], flush=True)
-            results["models"][model] = _summary(found)
+            runs: dict[str, list[dict[str, float]]] = {way: [] for way in (*checkouts, *WAYS[1:])}
+            for number in range(options.rounds):
+                # The commands swap places every round, so that neither always runs on the cooler machine.
+                for way in (*sorted(checkouts, reverse=number % 2 == 0), *WAYS[1:]):
+                    if way in checkouts:
+                        measured = _command(checkouts[way], model, folder, Path(scratch))
+                    else:
+                        measured = _run(way, model, folder, Path(scratch))
+                    runs[way].append(measured)
+                    print(model, way, measured, flush=True)
+            results["models"][model] = _summary(runs)
     path = ROOT / "bench" / "results" / "index"
     path.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n")
     path.with_suffix(".md").write_text(page(results))
 
 
-def _summary(found: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
+def _commit(checkout: Path) -> str:
+    command = ["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def _summary(measured: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
     """Medians over the rounds; ratios are taken within a round."""
-    ways = {way: {key: round(median(run[key] for run in runs), 4) for key in runs[0]} for way, runs in found.items()}
-    ceilings = [CORES / (d["cpu"] + n["cpu"]) for d, n in zip(found["decode"], found["networks"], strict=True)]
-    rates = [run["rate"] for run in found["moodex"]]
+    ways = {way: {key: round(median(run[key] for run in runs), 4) for key in runs[0]} for way, runs in measured.items()}
+    ceilings = [CORES / (d["cpu"] + n["cpu"]) for d, n in zip(measured["decode"], measured["networks"], strict=True)]
+    rates = [run["rate"] for run in measured["moodex"]]
     return {
         **ways,
         "ceiling": round(median(ceilings), 2),
         "share_of_ceiling": round(median(rate / ceiling for rate, ceiling in zip(rates, ceilings, strict=True)), 3),
         **{
-            f"times_{way}": round(median(rate / run["rate"] for rate, run in zip(rates, found[way], strict=True)), 2)
-            for way in ("one at a time", "loader")
+            f"times_{way}": round(median(rate / run["rate"] for rate, run in zip(rates, measured[way], strict=True)), 3)
+            for way in ("former", "one at a time", "loader")
+            if way in measured
         },
     }
 
 
 def _run(way: str, model: str, folder: Path, scratch: Path) -> dict[str, float]:
-    if way == "moodex":
-        return _command(model, folder, scratch)
     together = CORES if way in ("decode", "networks") else 1
     command = [sys.executable, __file__, str(scratch), "--one", way, model, str(folder)]
     environment = {**os.environ, **(ENVIRONMENT if way == "decode" else {})}
@@ -97,11 +113,11 @@ def _run(way: str, model: str, folder: Path, scratch: Path) -> dict[str, float]:
     return {key: median(answer[key] for answer in answers) for key in answers[0]} | {"peak_mb": memory.peak / 1e6}
 
 
-def _command(model: str, folder: Path, scratch: Path) -> dict[str, float]:
+def _command(checkout: Path, model: str, folder: Path, scratch: Path) -> dict[str, float]:
     with tempfile.TemporaryDirectory(dir=scratch) as home:
         network = str(scratch / "resnet50" / "resnet50.safetensors") if model.startswith("resnet50") else "moodex-lite0"
         options = ["--model", network, "--faces", MODELS[model], "--json"]
-        command = [sys.executable, str(ROOT / "cli.py"), "--home", home, "index", str(folder), *options]
+        command = [sys.executable, str(checkout / "cli.py"), "--home", home, "index", str(folder), *options]
         started = time.perf_counter()
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         with Memory([process]) as memory:
@@ -110,7 +126,7 @@ def _command(model: str, folder: Path, scratch: Path) -> dict[str, float]:
 
 
 class Memory:
-    """The resident memory of process trees, in bytes, looked at ten times a second: `seen`; shared pages count once each."""
+    """Sample the resident memory of process trees ten times a second, in bytes; a shared page counts once."""
 
     def __init__(self, processes: list[subprocess.Popen[bytes]]) -> None:
         self._processes, self.seen, self._over = processes, [0], threading.Event()
@@ -153,7 +169,7 @@ def _resident(pid: int) -> int:
 
 
 def _resnet50(folder: Path) -> None:
-    """A ResNet50 with random weights: how fast it is does not depend on them."""
+    """Write a ResNet50 with random weights; its speed does not depend on them."""
     import torch
 
     from indexer.domain.emotions import EMOTIONS
@@ -170,7 +186,7 @@ def _resnet50(folder: Path) -> None:
 
 
 class PlainEngine:
-    """A module as a script would call it; else as `models.inference.engines.base.Engine`."""
+    """A `models.inference.engines.base.Engine` that calls a module as a plain script would."""
 
     name, device, batch_size, streams = "plain torch", "cpu", 32, 0
 
@@ -185,9 +201,7 @@ class PlainEngine:
 
 
 class Plain:
-    """The networks as one would use them from a script: neither folded nor in another memory layout, and all pictures decoded
-    whole and resized by Pillow.
-    """
+    """The networks as a plain script uses them: nothing fused, the usual memory layout, whole images resized by Pillow."""
 
     def __init__(self, model: str) -> None:
         from indexer.imaging import resize
@@ -214,7 +228,7 @@ class Plain:
             self.detector = NetworkFaceDetector(card, plain, lambda: plain)
 
     def decode(self, path: Path) -> Any:
-        """A file as `indexer.domain.images.DecodedImage`, by Pillow alone."""
+        """Decode a file to an `indexer.domain.images.DecodedImage` with Pillow alone."""
         from PIL import Image
 
         from indexer.analysis.face_crops import DETECTION_MAX_SIDE
@@ -267,8 +281,8 @@ def _loader(model: str, paths: list[Path]) -> dict[str, float]:
     return {"rate": len(paths) / (time.perf_counter() - started)}
 
 
-def _reader(model: str) -> Any:
-    """What `moodex index` computes with, in one thread."""
+def _analyzer(model: str) -> Any:
+    """Open the analyzer of `moodex index`, with one thread."""
     from indexer.bootstrap import open_analyzer
     from indexer.settings import Settings
 
@@ -277,24 +291,24 @@ def _reader(model: str) -> Any:
 
 
 def _decode(model: str, paths: list[Path]) -> dict[str, float]:
-    """CPU seconds a picture of reading, hashing and decoding."""
-    reader = _reader(model)
-    reader.decode(paths[0].read_bytes())
+    """Measure the CPU seconds an image of reading, hashing and decoding."""
+    analyzer = _analyzer(model)
+    analyzer.decode(paths[0].read_bytes())
     started = time.process_time()
     for path in paths:
-        reader.decode(path.read_bytes())
+        analyzer.decode(path.read_bytes())
     return {"cpu": (time.process_time() - started) / len(paths)}
 
 
 def _networks(model: str, paths: list[Path]) -> dict[str, float]:
-    """CPU seconds a picture of the networks, in batches as `moodex index` takes them."""
-    reader = _reader(model)
-    images = [reader.decode(path.read_bytes()) for path in paths[:: max(1, len(paths) // 256)]]
-    size = reader.classifier.batch_size
-    reader.predict(images[:size])
+    """Measure the CPU seconds an image of the networks, in batches as `moodex index` makes them."""
+    analyzer = _analyzer(model)
+    images = [analyzer.decode(path.read_bytes()) for path in paths[:: max(1, len(paths) // 256)]]
+    size = analyzer.classifier.batch_size
+    analyzer.predict(images[:size])
     started = time.process_time()
     for start in range(0, len(images), size):
-        reader.predict(images[start : start + size])
+        analyzer.predict(images[start : start + size])
     return {"cpu": (time.process_time() - started) / len(images)}
 
 
@@ -306,21 +320,26 @@ def page(results: dict[str, Any]) -> str:
     lines = [
         "# Indexing",
         "",
-        f"`python bench/index.py HEADS` on {results['machine']}: {results['pictures']} mixed pictures (JPEG of 256-3000",
-        f"pixels, PNG, WebP, GIF), medians of {results['rounds']} rounds, all in fp32; moodex with its start-up, one by one and",
-        f"the loader without theirs, over {SOME} of them. The ceiling is the number of cores by the CPU seconds of decoding and",
-        "of the networks, each alone. MB: the process tree's memory at its highest.",
+        f"`python bench/index.py HEADS` on {results['machine']}: {results['images']} mixed images (JPEG of 256 to 3000",
+        f"pixels, PNG, WebP, GIF), medians of {results['rounds']} rounds, fp32. The rate of moodex includes its start-up; the",
+        f"rates of one file at a time and of the loader do not, and were taken over {SAMPLE_SIZE} of the images. The ceiling is",
+        "the number of cores divided by the CPU seconds an image of decoding and of the networks, each measured alone. MB is the",
+        "highest memory of the process tree. Each *times* is moodex's rate divided by that of the column before it.",
         "",
-        "| model | moodex, a second | ceiling | share | one by one | times | loader | times | decode, ms | networks, ms | MB |",
-        "|---" * 11 + "|",
     ]
+    ways = {"former": f"commit {results.get('former')}", "one at a time": "one at a time", "loader": "loader"}
+    ways = {way: title for way, title in ways.items() if way != "former" or "former" in results}
+    titles = ["model", "moodex, images/s", "MB"]
+    titles += [title for way in ways.values() for title in (f"{way}, images/s", "times")]
+    titles += ["ceiling, images/s", "share of it", "decode, ms", "networks, ms"]
+    lines += ["| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]
     for name, one in results["models"].items():
-        lines.append(
-            f"| {name} | {one['moodex']['rate']:.1f} | {one['ceiling']:.1f} | {one['share_of_ceiling']:.2f} "
-            f"| {one['one at a time']['rate']:.1f} | {one['times_one at a time']:.2f} | {one['loader']['rate']:.1f} "
-            f"| {one['times_loader']:.2f} | {1000 * one['decode']['cpu']:.1f} | {1000 * one['networks']['cpu']:.1f} "
-            f"| {one['moodex']['peak_mb']:.0f} |"
-        )
+        cells = [name, f"{one['moodex']['rate']:.1f}", f"{one['moodex']['peak_mb']:.0f}"]
+        for way in ways:
+            cells += [f"{one[way]['rate']:.1f}", f"{one[f'times_{way}']:.2f}"]
+        cells += [f"{one['ceiling']:.1f}", f"{one['share_of_ceiling']:.2f}"]
+        cells += [f"{1000 * one[part]['cpu']:.1f}" for part in ("decode", "networks")]
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 

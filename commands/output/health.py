@@ -45,7 +45,7 @@ def _line(finding: Finding) -> str:
     about = finding.about
     prefix = "" if finding.count == 1 or finding.kind in _SQLITE_KINDS else "for example "
     example = f" ({prefix}{printable(finding.example)})" if finding.example else ""
-    advice = _REPAIR_COMMAND if about.mended else about.advice
+    advice = _REPAIR_COMMAND if about.repairable else about.advice
     return f"{about.severity.value.capitalize():<8}  {_description(finding)}{example}{f' → {advice}' if advice else ''}"
 
 
@@ -88,6 +88,6 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "count": finding.count,
         "what": _description(finding),
         "example": finding.example or None,
-        "mended_by_repair": about.mended,
+        "mended_by_repair": about.repairable,
         "advice": about.advice or None,
     }

@@ -49,18 +49,29 @@ def write_labels(labels: Sequence[LabeledImage], as_json: bool, out: TextIO) -> 
 def write_doubts(conflicts: Sequence[LabelConflict], as_json: bool, out: TextIO) -> None:
     """Write a line, or an object, for each label that the model contradicts."""
     if as_json:
-        rows = [{**asdict(conflict), "path": os.fsdecode(conflict.path)} for conflict in conflicts]
+        rows = [_conflict_facts(conflict) for conflict in conflicts]
         out.write(json.dumps(rows, indent=2) + "\n")
         return
     if not conflicts:
         out.write("The model contradicts none of your labels.\n")
         return
-    width = max(10, *(len(printable(emotion)) + 6 for conflict in conflicts for emotion in (conflict.said, conflict.other)))
+    width = max(10, *(len(printable(emotion)) + 6 for conflict in conflicts for emotion in (conflict.label, conflict.predicted)))
     out.write(f"{'YOUR LABEL':<{width}}  {'THE MODEL':<{width}}  PATH\n")
     for conflict in conflicts:
-        label = f"{printable(conflict.said)} {conflict.said_score:.2f}"
-        other = f"{printable(conflict.other)} {conflict.other_score:.2f}"
-        out.write(f"{label:<{width}}  {other:<{width}}  {display_path(conflict.path)}\n")
+        label = f"{printable(conflict.label)} {conflict.label_score:.2f}"
+        predicted = f"{printable(conflict.predicted)} {conflict.predicted_score:.2f}"
+        out.write(f"{label:<{width}}  {predicted:<{width}}  {display_path(conflict.path)}\n")
+
+
+def _conflict_facts(conflict: LabelConflict) -> dict[str, str | float]:
+    return {
+        "path": os.fsdecode(conflict.path),
+        "image_id": conflict.image_id,
+        "said": conflict.label,
+        "said_score": conflict.label_score,
+        "other": conflict.predicted,
+        "other_score": conflict.predicted_score,
+    }
 
 
 def write_teaching(report: TeachReport, as_json: bool, out: TextIO) -> None:

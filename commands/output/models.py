@@ -26,7 +26,7 @@ def write_models(models: Sequence[ListedModel], as_json: bool, out: TextIO) -> N
                 "embedding_size": model.card.embedding_size,
                 "weights_digest": model.card.weights_digest,
                 "key": model.card.key,
-                "images": model.pictures,
+                "images": model.images,
             }
             for model in models
         ]
@@ -37,7 +37,7 @@ def write_models(models: Sequence[ListedModel], as_json: bool, out: TextIO) -> N
         card = model.card
         mark = "*" if model.default else " "
         facts = f"{printable(card.architecture)}, {card.input.size} px, {len(card.labels)} emotions, {card.embedding_size}-d"
-        out.write(f"{mark} {printable(card.name)}  {facts}, {model.origin}, {pluralize(model.pictures, 'image')} indexed\n")
+        out.write(f"{mark} {printable(card.name)}  {facts}, {model.origin}, {pluralize(model.images, 'image')} indexed\n")
     out.write("* is the default without --model.\n")
 
 

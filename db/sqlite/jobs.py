@@ -49,7 +49,7 @@ class SqliteJobs:
         with self._engine.begin() as connection:
             return bool(connection.execute(unclaimed.values(begun_at=now, retry_at=None)).rowcount)
 
-    def note_job(self, name: str, last: JobStatus) -> None:
+    def record_job_status(self, name: str, last: JobStatus) -> None:
         with self._engine.begin() as connection:
             connection.execute(update(JobRow.table).where(JobRow.name == name).values(**asdict(last)))
 

@@ -85,7 +85,7 @@ class SqliteReader:
             rows = connection.execute(statements.models())
             return [StoredModel(row.id, card_from_row(row._asdict()), bool(row.used)) for row in rows]
 
-    def pictures(self, model_id: int) -> int:
+    def image_count(self, model_id: int) -> int:
         with self._connect() as connection:
             return connection.execute(statements.count_main_regions(model_id)).scalar_one()
 
@@ -173,11 +173,11 @@ class SqliteReader:
                 np.frombuffer(b"".join(row.probabilities for row in rows), dtype="<f4").reshape(len(rows), len(model.labels)),
             )
 
-    def find(self, model_id: int, digest_prefix: str) -> list[int]:
+    def predictions_by_digest(self, model_id: int, digest_prefix: str) -> list[int]:
         with self._connect() as connection:
             return list(connection.execute(statements.main_region_of_digest(model_id, digest_prefix)).scalars())
 
-    def pictures_at(self, root: bytes) -> list[ImageFile]:
+    def image_files_at(self, root: bytes) -> list[ImageFile]:
         with self._connect() as connection:
             return [_image_file(row) for row in connection.execute(statements.live_files_under(root))]
 
@@ -192,7 +192,7 @@ class SqliteReader:
                 found.update(connection.execute(statements.known_digests(chunk)).scalars())
         return found
 
-    def labelled(self) -> list[LabeledImage]:
+    def labeled_images(self) -> list[LabeledImage]:
         with self._connect() as connection:
             return [
                 LabeledImage(digest.hex(), emotion, None if name is None else os.path.join(folder, name))
@@ -209,7 +209,7 @@ class SqliteReader:
             return [_ranked_hit(row, labels) for row in connection.execute(statements.hits_at(model_id, path))]
 
     def predicted_as(self, model_id: int, digest: bytes) -> int | None:
-        found = self.find(model_id, digest.hex())
+        found = self.predictions_by_digest(model_id, digest.hex())
         return found[0] if found else None
 
     def vectors(self, model_id: int, after: int = 0) -> Iterator[VectorRows]:

@@ -45,7 +45,7 @@ def crop_views(images: Sequence[DecodedImage], detector: FaceDetector | None, sp
     pages = [image.pixels for image in images]
     return [
         [View(face, _crop(page, face, spec)) for face in faces[:_MAX_FACES_PER_IMAGE]] or [View(None, _fit_to_input(page, spec))]
-        for page, faces in zip(pages, detector.find(pages), strict=True)
+        for page, faces in zip(pages, detector.detect(pages), strict=True)
     ]
 
 

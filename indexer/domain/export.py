@@ -56,7 +56,7 @@ class Export:
     """All rows of one model, from one snapshot of the database."""
 
     card: ModelCard
-    portions: Iterator[ExportChunk]
+    chunks: Iterator[ExportChunk]
 
     @property
     def probability_columns(self) -> tuple[str, ...]:

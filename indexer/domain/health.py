@@ -23,15 +23,15 @@ class Severity(StrEnum):
 class FindingKind:
     """A kind of finding, printed as a count of `noun` followed by `like`.
 
-    `advice` says what the user should do, if anything. `mended` is True if a repair fixes it, `derived` if that repair does not
-    touch the database itself.
+    `advice` says what the user should do, if anything. `repairable` is True if a repair fixes it, and `derived` if that repair
+    does not touch the database itself.
     """
 
     severity: Severity
     noun: str
     like: str
     advice: str = ""
-    mended: bool = True
+    repairable: bool = True
     derived: bool = False
 
 
@@ -57,15 +57,17 @@ FINDING_KINDS: Mapping[str, FindingKind] = {
     "embeddings_broken": FindingKind(
         Severity.PROBLEM, "embedding", "of the wrong size, not of length 1, or with values that are not numbers", _AGAIN
     ),
-    "labels_broken": FindingKind(Severity.PROBLEM, "label", "without an emotion", mended=False, advice="label that image again"),
+    "labels_broken": FindingKind(
+        Severity.PROBLEM, "label", "without an emotion", repairable=False, advice="label that image again"
+    ),
     "models_broken": FindingKind(Severity.PROBLEM, "model", "with a description that cannot be read", _AGAIN),
     "generations": FindingKind(Severity.PROBLEM, "model", "with predictions that its vector index would never include"),
     "embeddings_unused": FindingKind(Severity.NOTE, "embedding", "that no prediction needs; they only take space"),
     "pictures_unfiled": FindingKind(
-        Severity.NOTE, "image", "without a file; kept, so that the same bytes are never analyzed twice", mended=False
+        Severity.NOTE, "image", "without a file; kept, so that the same bytes are never analyzed twice", repairable=False
     ),
     "pictures_unread": FindingKind(
-        Severity.NOTE, "image", "with only a digest or a number since a repair; labels are kept", mended=False
+        Severity.NOTE, "image", "with only a digest or a number since a repair; labels are kept", repairable=False
     ),
     "runs_died": FindingKind(Severity.NOTE, "run", "killed before it recorded its outcome; the next run resumes"),
     # Derived data.
@@ -78,9 +80,9 @@ FINDING_KINDS: Mapping[str, FindingKind] = {
     ),
     # Files.
     "temporaries": FindingKind(Severity.NOTE, "temporary file", "left behind by a killed process", derived=True),
-    "files_missing": FindingKind(Severity.NOTE, "file", "missing on disk", "index the folder again", mended=False),
-    "files_changed": FindingKind(Severity.NOTE, "file", "changed since indexing", "index the folder again", mended=False),
-    "files_unreadable": FindingKind(Severity.NOTE, "file", "that cannot be read", "check its permissions", mended=False),
+    "files_missing": FindingKind(Severity.NOTE, "file", "missing on disk", "index the folder again", repairable=False),
+    "files_changed": FindingKind(Severity.NOTE, "file", "changed since indexing", "index the folder again", repairable=False),
+    "files_unreadable": FindingKind(Severity.NOTE, "file", "that cannot be read", "check its permissions", repairable=False),
     "files_rotten": FindingKind(
         Severity.PROBLEM,
         "file",
@@ -93,14 +95,14 @@ FINDING_KINDS: Mapping[str, FindingKind] = {
         "model",
         "with predictions but without a weights file; searches with --model still work",
         "install it again: moodex models add FILE",
-        mended=False,
+        repairable=False,
     ),
     "weights_changed": FindingKind(
         Severity.PROBLEM,
         "model",
         "whose weights do not match its card",
         "moodex models add FILE --force, or moodex models remove NAME",
-        mended=False,
+        repairable=False,
     ),
 }
 

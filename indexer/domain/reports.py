@@ -59,12 +59,12 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class ListedModel:
-    """An installed model. `origin` is "shipped" or "yours"; `pictures` is the number of images indexed with it."""
+    """An installed model. `origin` is "shipped" or "yours"; `images` is the number of images indexed with it."""
 
     card: ModelCard
     origin: str
     default: bool
-    pictures: int
+    images: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +94,15 @@ class LabelsChanged:
 class LabelConflict:
     """A label that a model contradicts.
 
-    `said` is the user's label and `other` the model's emotion, each with the model's probability, 0-1.
+    `label` is the user's and `predicted` the model's emotion, each with the model's probability, 0-1.
     """
 
     path: bytes
     image_id: str
-    said: str
-    said_score: float
-    other: str
-    other_score: float
+    label: str
+    label_score: float
+    predicted: str
+    predicted_score: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +125,13 @@ class TeachingSet:
     """N labelled images, and a sample of M predictions of the library.
 
     - `vectors`: embeddings of the labelled images, float32, (N, embedding size).
-    - `labels`: their labels. `said_before`: the most probable emotion of each by the model in use.
+    - `labels`: their labels. `predicted_before`: the most probable emotion of each by the model in use.
     - `sample_vectors`: float32, (M, embedding size). `sample_probabilities`: float32, (M, labels), by the model in use.
     """
 
     vectors: Floats
     labels: tuple[str, ...]
-    said_before: tuple[str, ...]
+    predicted_before: tuple[str, ...]
     sample_vectors: Floats
     sample_probabilities: Floats
 

@@ -46,7 +46,7 @@ def write_parquet(export: Export, file: Path, advance: Callable[[int], None]) ->
     schema = pa.schema(fields, metadata={"moodex": json.dumps(about)})
     open_writer: Any = pq.ParquetWriter  # pyarrow has no type hints
     with open_writer(file, schema, compression="zstd") as writer:
-        for chunk in export.portions:
+        for chunk in export.chunks:
             writer.write_table(pa.Table.from_arrays(_columns(chunk, schema), schema=schema))
             count += len(chunk)
             advance(len(chunk))

@@ -47,7 +47,7 @@ def _write_csv(export: Export, file: Path, advance: Advance, embeddings: bool) -
     with file.open("w", encoding="utf-8", errors="surrogateescape", newline="") as out:
         writer = csv_writer(out)
         writer.writerow([*COLUMNS, *export.probability_columns, *(["embedding"] if embeddings else [])])
-        for chunk in export.portions:
+        for chunk in export.chunks:
             writer.writerows(_csv_rows(chunk, embeddings))
             count += len(chunk)
             advance(len(chunk))
@@ -68,7 +68,7 @@ def _csv_rows(chunk: ExportChunk, embeddings: bool) -> Iterator[list[Any]]:
 def _write_jsonl(export: Export, file: Path, advance: Advance, embeddings: bool) -> int:
     count = 0
     with file.open("w", encoding="ascii") as out:
-        for chunk in export.portions:
+        for chunk in export.chunks:
             for row, number in zip(_rows(chunk), range(len(chunk)), strict=True):
                 probabilities = [None if isnan(p) else round(p, _DECIMAL_PLACES) for p in chunk.probabilities[number].tolist()]
                 shown = dict(zip(COLUMNS, row, strict=True)) | dict(zip(export.probability_columns, probabilities, strict=True))

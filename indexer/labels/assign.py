@@ -61,7 +61,7 @@ def apply_labels(store: Store, assignments: Sequence[LabelAssignment], new: bool
             if other := next((emotions[digest] for digest in digests if emotions.get(digest, emotion) != emotion), None):
                 raise UsageError(f"One image gets two labels: {other} and {emotion or 'none'}; remove one of them.")
         emotions |= dict.fromkeys(digests, emotion)
-    before = {bytes.fromhex(image.image_id): image.emotion for image in store.labelled()}
+    before = {bytes.fromhex(image.image_id): image.emotion for image in store.labeled_images()}
     changes = {digest: emotion for digest, emotion in emotions.items() if before.get(digest) != emotion}
     store.label(changes)
     return LabelsChanged(len(changes), len(emotions) - len(changes), skipped)
@@ -104,7 +104,7 @@ def _image_of(digest: bytes, indexed: Collection[bytes]) -> tuple[list[bytes], l
 
 def _images_at(store: StoreReader, path: bytes) -> tuple[list[bytes], list[NotIndexed]]:
     """Return the digests of the unchanged images at or below a path, and an error for each of the others."""
-    files = store.pictures_at(indexed_path(path, store.holds))
+    files = store.image_files_at(indexed_path(path, store.holds))
     if not files:
         return [], [NotIndexed(f"No indexed image is at {os.fsdecode(path)!r}; run moodex index on it first.")]
     changed = {file.path for file in files if _has_changed(file)}

@@ -28,7 +28,7 @@ def find_conflicts(store: StoreReader, model: StoredModel, limit: int) -> list[L
     """
     labelled_hits: list[Hit] = []
     label_probabilities: dict[str, list[float]] = defaultdict(list)
-    for image in store.labelled():
+    for image in store.labeled_images():
         regions = [] if image.path is None else store.predicted_at(model.id, image.path)
         if regions and image.emotion in regions[0].hit.emotions:
             labelled_hits.append(regions[0].hit)
@@ -36,10 +36,11 @@ def find_conflicts(store: StoreReader, model: StoredModel, limit: int) -> list[L
     thresholds = {emotion: sum(values) / len(values) for emotion, values in label_probabilities.items()}
     conflicts = []
     for hit in labelled_hits:
-        label, other = hit.emotion, _confident_emotion(hit.emotions, thresholds)
-        if other not in ("", label):
-            conflicts.append(LabelConflict(hit.path, hit.image_id, label, hit.emotions[label], other, hit.emotions[other]))
-    return sorted(conflicts, key=lambda conflict: (conflict.said_score - conflict.other_score, conflict.path))[:limit]
+        label, predicted = hit.emotion, _confident_emotion(hit.emotions, thresholds)
+        if predicted not in ("", label):
+            scores = hit.emotions
+            conflicts.append(LabelConflict(hit.path, hit.image_id, label, scores[label], predicted, scores[predicted]))
+    return sorted(conflicts, key=lambda conflict: (conflict.label_score - conflict.predicted_score, conflict.path))[:limit]
 
 
 def _confident_emotion(emotions: Mapping[str, float], thresholds: Mapping[str, float]) -> str:

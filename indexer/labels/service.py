@@ -31,7 +31,7 @@ def list_labels(library: Library) -> list[LabeledImage]:
     """List every labeled image. Raises NotIndexed."""
     library.require_database()
     with library.database.open(reading=True) as store:
-        return store.labelled()
+        return store.labeled_images()
 
 
 def list_conflicts(library: Library, limit: int) -> list[LabelConflict]:

@@ -37,7 +37,7 @@ def repair(library: Library, maintenance: DatabaseMaintenance, check: CheckResul
     """
     result = RepairResult()
     report = check.report
-    if any(finding.about.mended and not finding.about.derived for finding in report.findings):
+    if any(finding.about.repairable and not finding.about.derived for finding in report.findings):
         saved, salvaged = maintenance.copy_aside("before-repair"), None
         cards = {card.key: card for _, card in library.models.cards()}
         if report.of("unreadable", "pages"):

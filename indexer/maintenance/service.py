@@ -46,7 +46,7 @@ def check_and_repair(library: Library, deep: bool, progress: Progress) -> Doctor
     ):
         integrity_check = IntegrityCheck(library, maintenance, None, progress, check_stop)
         before = integrity_check.run(deep)
-        if not any(finding.about.mended for finding in before.report.findings):
+        if not any(finding.about.repairable for finding in before.report.findings):
             return DoctorReport(home, before.report)
         repaired = repair(library, maintenance, before, progress)
         after = integrity_check.run(False).report

@@ -24,7 +24,7 @@ def status(library: Library, failures: int) -> Status:
     with library.database.open(reading=True) as store:
         runs = with_dead_runs_marked(partial(store.runs, 5), library.database.current_writer)
         with store.snapshot():
-            models = [(model, store.pictures(model.id)) for model in store.models()]
+            models = [(model, store.image_count(model.id)) for model in store.models()]
             return Status(settings.home, store.counts(), models, runs, store.failures(failures), disk)
 
 

@@ -30,5 +30,5 @@ class JobStore(Protocol):
         If two processes try, only one gets True. Times are seconds since the epoch.
         """
 
-    def note_job(self, name: str, last: JobStatus) -> None:
+    def record_job_status(self, name: str, last: JobStatus) -> None:
         """Record the status of a job; ignore a job that was removed since it began."""

@@ -52,7 +52,7 @@ class FaceDetector(Protocol):
     def key(self) -> str:
         """Hex digest of everything that affects which faces are detected."""
 
-    def find(self, pages: Sequence[Pixels]) -> list[list[Face]]:
+    def detect(self, pages: Sequence[Pixels]) -> list[list[Face]]:
         """Detect the faces of each image, the largest first. Images are uint8, (H, W, 3), RGB, of any size."""
 
 

@@ -56,7 +56,7 @@ class StoreReader(Protocol):
     def models(self) -> list[StoredModel]:
         """Return every model in the store, oldest first."""
 
-    def pictures(self, model_id: int) -> int:
+    def image_count(self, model_id: int) -> int:
         """Return the number of images of which a model has predictions."""
 
     def counts(self) -> Counts:
@@ -86,7 +86,7 @@ class StoreReader(Protocol):
     def prediction_ids(self, model_id: int, chosen: HitFilter, most: int | None = None) -> Ids | None:
         """Return the ids of all live predictions that pass a filter: int64, ascending; None if there are more than `most`."""
 
-    def pictures_at(self, root: bytes) -> list[ImageFile]:
+    def image_files_at(self, root: bytes) -> list[ImageFile]:
         """Return the live files at or below a path, by path."""
 
     def holds(self, path: bytes) -> bool:
@@ -95,7 +95,7 @@ class StoreReader(Protocol):
     def known_digests(self, digests: Collection[bytes]) -> set[bytes]:
         """Return those digests whose images the store knows, with or without files."""
 
-    def labelled(self) -> list[LabeledImage]:
+    def labeled_images(self) -> list[LabeledImage]:
         """Return all labeled images, by path; those without a live file last."""
 
     def user_emotions(self) -> tuple[str, ...]:
@@ -104,7 +104,7 @@ class StoreReader(Protocol):
     def sample(self, model_id: int, count: int) -> Sample:
         """Return at most `count` predictions of whole images and main faces, evenly distributed over their age."""
 
-    def find(self, model_id: int, digest_prefix: str) -> list[int]:
+    def predictions_by_digest(self, model_id: int, digest_prefix: str) -> list[int]:
         """Return up to two predictions, of whole images or main faces, whose image's hex digest starts with a prefix."""
 
     def predicted_at(self, model_id: int, path: bytes) -> list[RankedHit]:

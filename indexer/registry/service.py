@@ -19,7 +19,7 @@ def list_models(library: Library) -> list[ListedModel]:
     images: dict[str, int] = {}
     if library.database.exists():
         with library.database.open(reading=True) as store:
-            images = {model.card.key: store.pictures(model.id) for model in store.models()}
+            images = {model.card.key: store.image_count(model.id) for model in store.models()}
     default = library.models.in_use().name
     return [
         ListedModel(card, model.origin, model.name == default, images.get(card.key, 0)) for model, card in library.models.cards()

@@ -46,7 +46,7 @@ class Schedule:
             for job in jobs.jobs():
                 if job.last.unfinished:
                     log_event("warning", "job_died", f"{job.name}: its last run did not end; it resumes now.", job=job.name)
-                    jobs.note_job(job.name, timing.after_dying(job.last, self.clock()))
+                    jobs.record_job_status(job.name, timing.after_dying(job.last, self.clock()))
 
     def wait(self) -> float:
         """Seconds until something is due, or the schedule should be looked at again."""
@@ -106,7 +106,7 @@ class Schedule:
 
     def _note(self, job: Job, last: JobStatus) -> None:
         with self.open_jobs() as jobs:
-            jobs.note_job(job.name, last)
+            jobs.record_job_status(job.name, last)
         self.after()
 
 

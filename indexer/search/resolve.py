@@ -97,7 +97,7 @@ def _indexed(like: bytes, store: StoreReader, model: StoredModel) -> int:
         return by_path[0].prediction_id
     text = os.fsdecode(like)
     if len(text) >= _MIN_ID_DIGITS and len(text) <= 64 and all(c in string.hexdigits for c in text):
-        match store.find(model.id, text.lower()):
+        match store.predictions_by_digest(model.id, text.lower()):
             case [only]:
                 return only
             case [_, _]:

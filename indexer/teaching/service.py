@@ -131,7 +131,7 @@ def _rescore(
     check_stop: Callable[[], None],
 ) -> int:
     """Predict from the stored embeddings of another model, and update the vector index; return the number of predictions."""
-    with task(progress, check_stop, store.pictures(source.id)) as advance:
+    with task(progress, check_stop, store.image_count(source.id)) as advance:
         target = store.register_model(scorer.card)
         rescored = store.rescore(source.id, target, scorer.score, advance)
     sync_index(store, library.vector_storage(), next(model for model in store.models() if model.id == target))

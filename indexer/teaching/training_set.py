@@ -28,7 +28,7 @@ def build_teaching_set(store: StoreReader, model: StoredModel) -> TeachingSet:
     """
     hits = [
         (regions[0].prediction_id, image.emotion, regions[0].hit.emotions)
-        for image in store.labelled()
+        for image in store.labeled_images()
         if image.path is not None and (regions := store.predicted_at(model.id, image.path))
     ]
     labels = tuple(label for _, label, _ in hits)
@@ -43,7 +43,7 @@ def build_teaching_set(store: StoreReader, model: StoredModel) -> TeachingSet:
     return TeachingSet(
         vectors=np.stack([embeddings[prediction_id] for prediction_id, _, _ in hits]).astype(np.float32),
         labels=labels,
-        said_before=tuple(max(emotions, key=emotions.__getitem__) for _, _, emotions in hits),
+        predicted_before=tuple(max(emotions, key=emotions.__getitem__) for _, _, emotions in hits),
         sample_vectors=sample.vectors.astype(np.float32),
         sample_probabilities=sample.probabilities,
     )
@@ -55,7 +55,7 @@ def suggest(store: StoreReader, model: StoredModel, teacher: Teacher, count: int
     The teacher selects them from a sample of the library.
     """
     sample = _finite(store.sample(model.id, _MAX_CANDIDATES))
-    labeled_ids = {image.image_id for image in store.labelled()}
+    labeled_ids = {image.image_id for image in store.labeled_images()}
     hits = store.hits(model.id, sample.ids.tolist(), HitFilter())
     indexed = [row for row, number in enumerate(sample.ids.tolist()) if number in hits]
     is_labeled = [hits[int(sample.ids[row])][0].image_id in labeled_ids for row in indexed]

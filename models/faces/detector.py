@@ -55,7 +55,7 @@ class NetworkFaceDetector:
     def key(self) -> str:
         return self._card.key
 
-    def find(self, pages: Sequence[Pixels]) -> list[list[Face]]:
+    def detect(self, pages: Sequence[Pixels]) -> list[list[Face]]:
         side = self._card.side
         first = self._detect(self._near, pages, side)
         large = [

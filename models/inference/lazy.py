@@ -86,5 +86,5 @@ class LazyFaceDetector:
         self.key = key
         self._opened = Lazy(open_finder)
 
-    def find(self, pages: Sequence[Pixels]) -> list[list[Face]]:
-        return self._opened().find(pages)
+    def detect(self, pages: Sequence[Pixels]) -> list[list[Face]]:
+        return self._opened().detect(pages)

@@ -155,7 +155,7 @@ def _fit(base: BaseModel, lesson: TeachingSet, baseline: StyleBaseline | None, c
     head = extract_head(base.card, base.state) if reads_stored(base.card) else _approximate_head(base.card, replay)
     plain = classifier_input(base.card, lesson.vectors)
     readings = [plain] if baseline is None else [plain, classifier_input(base.card, lesson.vectors, baseline)]
-    predicted = lesson.said_before if base.is_in_use else [head.labels[best] for best in head.logits(plain).argmax(axis=1)]
+    predicted = lesson.predicted_before if base.is_in_use else [head.labels[best] for best in head.logits(plain).argmax(axis=1)]
     return teach(head, readings, lesson.labels, replay, predicted, check_stop)
 
 

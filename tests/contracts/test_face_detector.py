@@ -41,7 +41,7 @@ def test_a_finder_has_a_key_that_stays(detector: FaceDetector) -> None:
 
 
 def test_pages_of_any_shape_each_get_an_answer_with_the_largest_face_first(detector: FaceDetector) -> None:
-    found = detector.find(pages())
+    found = detector.detect(pages())
     assert len(found) == len(pages())
     for faces in found:
         areas = [face.area for face in faces]
@@ -50,9 +50,9 @@ def test_pages_of_any_shape_each_get_an_answer_with_the_largest_face_first(detec
 
 
 def test_a_page_has_the_same_faces_in_any_company(detector: FaceDetector) -> None:
-    together = detector.find(pages())
+    together = detector.detect(pages())
     for page, faces in zip(pages(), together, strict=True):
-        (alone,) = detector.find([page])
+        (alone,) = detector.detect([page])
         assert len(alone) == len(faces)
         for one, other in zip(alone, faces, strict=True):
             for edge in ("left", "top", "right", "bottom"):
@@ -60,4 +60,4 @@ def test_a_page_has_the_same_faces_in_any_company(detector: FaceDetector) -> Non
 
 
 def test_no_pages_have_no_faces(detector: FaceDetector) -> None:
-    assert detector.find([]) == []
+    assert detector.detect([]) == []

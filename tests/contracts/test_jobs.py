@@ -50,13 +50,13 @@ def test_a_removed_job_is_gone(schedule: JobStore) -> None:
     schedule.add_job(NIGHTLY)
     assert schedule.remove_job("nightly")
     assert not schedule.remove_job("nightly")
-    schedule.note_job("nightly", JobStatus(begun_at=1.0))
+    schedule.record_job_status("nightly", JobStatus(begun_at=1.0))
     assert schedule.jobs() == []
 
 
 def test_of_two_that_would_run_a_job_one_does(schedule: JobStore) -> None:
     schedule.add_job(NIGHTLY)
-    schedule.note_job("nightly", JobStatus(retry_at=9.0, failures=2))
+    schedule.record_job_status("nightly", JobStatus(retry_at=9.0, failures=2))
     assert schedule.claim_job("nightly", None, 10.0)
     assert not schedule.claim_job("nightly", None, 11.0)
     (job,) = schedule.jobs()
@@ -69,6 +69,6 @@ def test_of_two_that_would_run_a_job_one_does(schedule: JobStore) -> None:
 def test_how_a_job_went_is_remembered(schedule: JobStore) -> None:
     schedule.add_job(NIGHTLY)
     last = JobStatus(10.0, 20.0, 5.0, 80.0, "failed", "the disk is full", 3)
-    schedule.note_job("nightly", last)
+    schedule.record_job_status("nightly", last)
     assert schedule.jobs() == [replace(NIGHTLY, last=last)]
     assert not last.unfinished

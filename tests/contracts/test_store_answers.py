@@ -87,9 +87,9 @@ def test_pictures_are_found_by_path_digest_and_id_prefix(scene: Scene) -> None:
     (ranked,) = scene.store.predicted_at(scene.model, b"/a/2.png")
     assert ranked.hit.image_id == image("ape").digest.hex()
     assert scene.store.predicted_as(scene.model, image("ape").digest) == ranked.prediction_id
-    assert scene.store.find(scene.model, image("ape").digest.hex()[:5]) == [ranked.prediction_id]
-    assert len(scene.store.find(scene.model, b"a".hex())) == 2
-    assert scene.store.find(scene.model, "ffff") == []
+    assert scene.store.predictions_by_digest(scene.model, image("ape").digest.hex()[:5]) == [ranked.prediction_id]
+    assert len(scene.store.predictions_by_digest(scene.model, b"a".hex())) == 2
+    assert scene.store.predictions_by_digest(scene.model, "ffff") == []
     assert scene.store.predicted_at(scene.model, b"/a/none.png") == []
     assert scene.store.predicted_as(scene.model, b"\x00" * 32) is None
 

@@ -70,6 +70,6 @@ def test_a_labelled_picture_outlives_its_files(scene: Scene) -> None:
     scene.store.label({image("one").digest: "crying"})
     gone(scene, b"/a/1.png", b"/a/2.png")
     assert scene.store.expire(time.time() + 60) == 2
-    assert [(one.image_id, one.path) for one in scene.store.labelled()] == [(image("one").digest.hex(), None)]
+    assert [(one.image_id, one.path) for one in scene.store.labeled_images()] == [(image("one").digest.hex(), None)]
     assert scene.store.counts().images == 2
-    assert scene.store.pictures(scene.model) == 2
+    assert scene.store.image_count(scene.model) == 2

@@ -28,7 +28,7 @@ def test_a_picture_is_found_once_by_the_face_that_answers_best(scene: Scene) -> 
         (b"/a/pair.png", "happy"),
         (b"/a/one.png", "happy"),
     ]
-    assert scene.store.pictures(scene.model) == scene.store.counts().images == 2
+    assert scene.store.image_count(scene.model) == scene.store.counts().images == 2
 
 
 def test_equal_faces_answer_once(scene: Scene) -> None:
@@ -53,7 +53,7 @@ def test_all_faces_of_a_picture_come_in_order_and_the_first_stands_for_it(scene:
     at = scene.store.predicted_at(scene.model, b"/a/trio.png")
     assert [ranked.hit.emotion for ranked in at] == ["sad", "happy", "crying"]
     assert scene.store.predicted_as(scene.model, image("trio").digest) == at[0].prediction_id
-    assert scene.store.find(scene.model, image("trio").digest.hex()) == [at[0].prediction_id]
+    assert scene.store.predictions_by_digest(scene.model, image("trio").digest.hex()) == [at[0].prediction_id]
     assert scene.store.sample(scene.model, 10).ids.tolist() == [at[0].prediction_id]
     (rows,) = scene.store.vectors(scene.model)
     assert rows.emotions.tolist() == [1, 0, 2]

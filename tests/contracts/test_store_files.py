@@ -37,7 +37,7 @@ def test_several_files_may_hold_one_picture(scene: Scene) -> None:
     scene.store.commit(scene.run, CommitBatch(linked=((file, image("one").digest),)))
     assert scene.paths() == [b"/a/1.png", b"/b/copy.png", b"/a/later.png"]
     assert scene.store.counts().images == 1
-    assert scene.store.models()[0].used and scene.store.pictures(scene.model) == 1
+    assert scene.store.models()[0].used and scene.store.image_count(scene.model) == 1
 
 
 def test_a_failure_keeps_its_reason_and_hides_the_file(scene: Scene) -> None:
@@ -51,11 +51,11 @@ def test_a_failure_keeps_its_reason_and_hides_the_file(scene: Scene) -> None:
 
 
 def test_a_stamp_is_that_of_the_picture_that_was_read(scene: Scene) -> None:
-    assert scene.store.pictures_at(b"/a/1.png") == []
+    assert scene.store.image_files_at(b"/a/1.png") == []
     scene.add("one", b"/a/1.png")
-    assert scene.store.pictures_at(b"/a/1.png") == [ImageFile(b"/a/1.png", image("one").digest, STAMP)]
+    assert scene.store.image_files_at(b"/a/1.png") == [ImageFile(b"/a/1.png", image("one").digest, STAMP)]
     scene.note(b"/a/1.png", stamp=OTHER)
-    assert scene.store.pictures_at(b"/a/1.png") == [ImageFile(b"/a/1.png", image("one").digest, None)]
+    assert scene.store.image_files_at(b"/a/1.png") == [ImageFile(b"/a/1.png", image("one").digest, None)]
 
 
 def test_a_file_that_failed_in_the_scan_is_failed_at_once(scene: Scene) -> None:

@@ -40,12 +40,12 @@ def test_a_label_taken_back_leaves_the_models_word(scene: Scene) -> None:
     scene.add("one", b"/a/1.png")
     scene.store.label({image("one").digest: "sad"})
     scene.store.label({image("one").digest: "crying"})
-    assert [one.emotion for one in scene.store.labelled()] == ["crying"]
+    assert [one.emotion for one in scene.store.labeled_images()] == ["crying"]
     scene.store.label({image("one").digest: None})
     (ranked,) = scene.store.ranked(scene.model, ANY, 10, 0)
     assert (ranked.hit.emotion, ranked.hit.label) == ("happy", None)
     assert ranked.hit.score == pytest.approx(0.7)
-    assert scene.store.labelled() == []
+    assert scene.store.labeled_images() == []
 
 
 def test_labels_last_through_new_predictions_other_models_and_lost_files(scene: Scene) -> None:
@@ -59,7 +59,7 @@ def test_labels_last_through_new_predictions_other_models_and_lost_files(scene: 
     assert [ranked.hit.emotion for ranked in scene.store.ranked(other, ANY, 10, 0)] == ["sad"]
     scene.store.forget_model(scene.model)
     scene.store.mark_missing([file.id for file in scene.store.known_files(b"/a", run.run).values()])
-    (kept,) = scene.store.labelled()
+    (kept,) = scene.store.labeled_images()
     assert (kept.image_id, kept.emotion, kept.path) == (image("one").digest.hex(), "sad", None)
 
 
@@ -79,10 +79,10 @@ def test_labels_are_listed_by_path_and_pictures_by_folder(scene: Scene) -> None:
     scene.add("one", b"/b/1.png", b"/a/copy.png")
     scene.add("two", b"/a/2.png")
     scene.store.label({image("one").digest: "sad", image("two").digest: "happy"})
-    assert [(one.path, one.emotion) for one in scene.store.labelled()] == [(b"/a/2.png", "happy"), (b"/b/1.png", "sad")]
-    assert [one.path for one in scene.store.pictures_at(b"/")] == [b"/a/2.png", b"/a/copy.png", b"/b/1.png"]
-    assert scene.store.pictures_at(b"/b") == [ImageFile(b"/b/1.png", image("one").digest, STAMP)]
-    assert [one.digest for one in scene.store.pictures_at(b"/a/2.png")] == [image("two").digest]
-    assert scene.store.pictures_at(b"/c") == []
+    assert [(one.path, one.emotion) for one in scene.store.labeled_images()] == [(b"/a/2.png", "happy"), (b"/b/1.png", "sad")]
+    assert [one.path for one in scene.store.image_files_at(b"/")] == [b"/a/2.png", b"/a/copy.png", b"/b/1.png"]
+    assert scene.store.image_files_at(b"/b") == [ImageFile(b"/b/1.png", image("one").digest, STAMP)]
+    assert [one.digest for one in scene.store.image_files_at(b"/a/2.png")] == [image("two").digest]
+    assert scene.store.image_files_at(b"/c") == []
     known = [image("one").digest, image("two").digest]
     assert scene.store.known_digests([*known, bytes(32)]) == set(known) and scene.store.known_digests([]) == set()

@@ -67,8 +67,8 @@ def test_a_forgotten_model_has_no_predictions_left(scene: Scene) -> None:
     assert scene.paths() == []
     assert list(scene.store.vectors(scene.model)) == []
     assert scene.store.vectors_of(ids) == {}
-    assert scene.store.find(scene.model, "") == []
-    assert not scene.store.models()[0].used and scene.store.pictures(scene.model) == 0
+    assert scene.store.predictions_by_digest(scene.model, "") == []
+    assert not scene.store.models()[0].used and scene.store.image_count(scene.model) == 0
     assert scene.store.forget_model(scene.model) == 0
 
 

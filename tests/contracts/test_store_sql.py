@@ -154,7 +154,7 @@ def _write_and_read(store: SqliteStore) -> None:
     store.forget_run(store.begin_run([b"/a"], scene.model))
     job = Job("j", (b"/a",), Trigger(every=60.0), JobOptions(), 0.0)
     assert store.add_job(job) and store.claim_job("j", None, 1.0)
-    store.note_job("j", JobStatus())
+    store.record_job_status("j", JobStatus())
     assert store.jobs() and store.remove_job("j")
 
 
@@ -166,11 +166,14 @@ def _read(store: SqliteStore, model: int) -> None:
     (rows,) = store.vectors(model)
     ids = rows.ids.tolist()
     assert store.hits(model, ids, everything) and store.vectors_of(ids) and store.sample(model, 2) and store.regions(model) == 4
-    assert store.find(model, "0" * 3) is not None and store.predicted_as(model, image("one").digest)
+    assert store.predictions_by_digest(model, "0" * 3) is not None and store.predicted_as(model, image("one").digest)
     assert (
-        store.predicted_at(model, b"/a/1.png") and store.pictures_at(b"/a") and store.holds(b"/a") and store.pictures(model) == 3
+        store.predicted_at(model, b"/a/1.png")
+        and store.image_files_at(b"/a")
+        and store.holds(b"/a")
+        and store.image_count(model) == 3
     )
-    assert store.known_digests([image("one").digest]) and store.labelled() and store.user_emotions() == ("sad",)
+    assert store.known_digests([image("one").digest]) and store.labeled_images() and store.user_emotions() == ("sad",)
     generation = store.generation(model)
     assert generation is not None and store.had_generation(model, generation)
     assert store.models() and store.counts() and store.runs(1) and store.totals() and store.failures(1)

@@ -18,7 +18,7 @@ from indexer.labels import service as labels_service
 from indexer.labels.assign import parse_assignments
 from tests.crash.victim import FAKE, Place
 from tests.support import drawn
-from tests.support.builders import encoded, picture, write_pictures, write_special_files
+from tests.support.builders import draw_blocks, encoded, write_images, write_special_files
 from tests.support.fake_models import FakeFaceDetector
 from tests.support.library import Library, opened
 
@@ -63,8 +63,8 @@ def _library(place: Place) -> Library:
 def _some(place: Place) -> Library:
     """Pictures in two folders, one with faces, one twice, one that is none."""
     library = _library(place)
-    write_pictures(place.pictures / "a", 18)
-    write_pictures(place.pictures / "b", 9, first_seed=100)
+    write_images(place.pictures / "a", 18)
+    write_images(place.pictures / "b", 9, first_seed=100)
     write_special_files(place.pictures)
     return library
 
@@ -96,10 +96,10 @@ def again(place: Place) -> Commands:
     library.index()
     _say(library, "sad", "a/003.png", "b/faces.png", "a/010.png")
     folder = place.pictures
-    write_pictures(folder / "c", 7, first_seed=200)
-    write_pictures(folder / "a", 3, first_seed=300)
-    (folder / "a/001.png").write_bytes(encoded(picture(901)))
-    (folder / "b/broken.png").write_bytes(encoded(picture(902)))
+    write_images(folder / "c", 7, first_seed=200)
+    write_images(folder / "a", 3, first_seed=300)
+    (folder / "a/001.png").write_bytes(encoded(draw_blocks(901)))
+    (folder / "b/broken.png").write_bytes(encoded(draw_blocks(902)))
     (folder / "a/002.png").write_bytes(b"a picture no more")
     os.utime(folder / "a/004.png", ns=(10**18, 10**18))
     (folder / "a/003.png").rename(folder / "c/moved.png")
@@ -142,7 +142,7 @@ def merge(place: Place) -> Commands:
     library.index()
     parts = {"c": 4, "d": 4, "e": 22}
     for number, (name, count) in enumerate(parts.items()):
-        write_pictures(place.pictures / name, count, first_seed=1000 * (number + 1))
+        write_images(place.pictures / name, count, first_seed=1000 * (number + 1))
     return tuple(("index", str(place.pictures / name)) for name in parts)
 
 
@@ -208,7 +208,7 @@ def restore(place: Place) -> Commands:
     for path in place.home.glob("moodex.sqlite*"):
         path.unlink()
     shutil.rmtree(library.settings.vectors)
-    write_pictures(place.pictures / "c", 5, first_seed=500)
+    write_images(place.pictures / "c", 5, first_seed=500)
     library.index(place.pictures / "c")
     library.index()
     _say(library, "angry", "a/004.png")

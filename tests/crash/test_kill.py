@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from indexer.domain.files import FileState
-from tests.support.builders import write_pictures
+from tests.support.builders import write_images
 from tests.support.library import Library
 
 ROOT = Path(__file__).parents[2]
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.parametrize("commits", [1, 3, 6, 10])
 def test_what_was_committed_survives_and_is_not_done_again(tmp_path: Path, home: Path, commits: int) -> None:
     folder = tmp_path / "pictures"
-    write_pictures(folder, 40)
+    write_images(folder, 40)
     (folder / "bad.png").write_bytes(b"no picture")
     child = [sys.executable, "-m", "tests.crash.child", str(folder), str(home)]
     with subprocess.Popen(child, cwd=ROOT, stdout=subprocess.PIPE, text=True) as run:
@@ -33,7 +33,7 @@ def test_what_was_committed_survives_and_is_not_done_again(tmp_path: Path, home:
         survived = files.get(FileState.DONE, 0) + files.get(FileState.FAILED, 0)
         model = store.models()[0]
         ids = [int(i) for rows in store.vectors(model.id) for i in rows.ids]
-        assert len(ids) == store.pictures(model.id) == files.get(FileState.DONE, 0)  # no prediction without its embedding
+        assert len(ids) == store.image_count(model.id) == files.get(FileState.DONE, 0)  # no prediction without its embedding
     assert said <= survived <= 41
     assert len(library.paths()) == len(ids)
     like = next(iter(library.everything())).path

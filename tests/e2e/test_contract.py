@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import EXAMPLES, ROOT, Run, run_cli
-from tests.support.builders import write_pictures
+from tests.support.builders import write_images
 from tests.support.torture import build
 
 SUMMARY = ["scanned", "indexed", "reused", "unchanged", "moved", "removed", "failed"]
@@ -28,7 +28,7 @@ def one_sentence(done: subprocess.CompletedProcess[bytes], code: int, piece: str
 
 
 def test_index_prints_one_object_last(moodex: Run, tmp_path: Path) -> None:
-    write_pictures(tmp_path / "pictures", 5)
+    write_images(tmp_path / "pictures", 5)
     first = moodex("index", tmp_path / "pictures", "--json")
     summary = json.loads(first.stdout)
     assert first.returncode == 0
@@ -42,7 +42,7 @@ def test_index_prints_one_object_last(moodex: Run, tmp_path: Path) -> None:
 
 @pytest.mark.process
 def test_a_run_that_finds_nothing_new_never_loads_torch(home: Path, tmp_path: Path) -> None:
-    write_pictures(tmp_path / "pictures", 3)
+    write_images(tmp_path / "pictures", 3)
     run_cli(home, "index", tmp_path / "pictures")
     code = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r}); import cli\n"
@@ -121,7 +121,7 @@ def test_a_second_writer_is_4(process: Run, home: Path) -> None:
 @pytest.mark.process
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_run_with_its_code_and_the_next_goes_on(home: Path, tmp_path: Path, number: signal.Signals) -> None:
-    write_pictures(tmp_path / "pictures", 300)
+    write_images(tmp_path / "pictures", 300)
     words = [sys.executable, str(ROOT / "cli.py"), "--home", str(home), "index", str(tmp_path / "pictures"), "--batch-size", "4"]
     with subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as run:
         while not _committed(home):

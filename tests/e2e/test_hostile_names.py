@@ -22,7 +22,7 @@ from commands.output.hits import write_hits
 from indexer.domain.queries import Hit
 from indexer.system.text import printable
 from tests.e2e.conftest import ROOT, environment, run_cli
-from tests.support.builders import encoded, picture
+from tests.support.builders import draw_blocks, encoded
 from tests.support.effort import examples
 from tests.support.names import HOSTILE
 
@@ -39,7 +39,7 @@ def stock(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     home, folder = base / f"home{_ODD}", base / "pictures"
     (folder / "bad").mkdir(parents=True)
     for number, name in enumerate(HOSTILE):
-        Path(os.fsdecode(os.path.join(os.fsencode(folder), name))).write_bytes(encoded(picture(number)))
+        Path(os.fsdecode(os.path.join(os.fsencode(folder), name))).write_bytes(encoded(draw_blocks(number)))
         Path(os.fsdecode(os.path.join(os.fsencode(folder), b"bad", name))).write_bytes(b"no picture")
     done = run_cli(home, "index", folder)
     assert done.returncode == 3, done.stderr

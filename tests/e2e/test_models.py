@@ -19,7 +19,7 @@ from models import checkpoint
 from models.architectures.registry import architecture
 from tests.e2e.conftest import ROOT, Run, environment, run_cli
 from tests.e2e.test_contract import one_sentence
-from tests.support.builders import write_pictures
+from tests.support.builders import write_images
 from tests.support.in_process import run_in_process
 from tests.unit.models.test_checkpoint import replace_weights
 
@@ -37,7 +37,7 @@ def weights(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
-    write_pictures(tmp_path / "pictures", 6)
+    write_images(tmp_path / "pictures", 6)
     return tmp_path / "pictures"
 
 

@@ -24,7 +24,7 @@ from indexer.scheduling import service as scheduling_service
 from indexer.settings import Settings
 from tests.e2e.conftest import ROOT, Run, environment, run_cli
 from tests.e2e.test_contract import one_sentence
-from tests.support.builders import write_pictures
+from tests.support.builders import write_images
 from tests.support.library import Library, opened
 
 _PATIENCE = 600
@@ -87,7 +87,7 @@ def committed(home: Path) -> int:
 
 @pytest.mark.process
 def test_the_service_runs_what_is_due_is_stopped_in_the_middle_and_goes_on(home: Path, tmp_path: Path) -> None:
-    write_pictures(tmp_path / "pictures", 80)
+    write_images(tmp_path / "pictures", 80)
     metrics = tmp_path / "moodex.prom"
     added = run_cli(home, "schedule", "add", "all", tmp_path / "pictures", "--every", "1d", "--batch-size", "4", "--faces", "off")
     assert added.returncode == 0, added.stderr
@@ -120,15 +120,15 @@ def test_the_service_runs_what_is_due_is_stopped_in_the_middle_and_goes_on(home:
 @pytest.mark.process
 def test_the_service_indexes_what_changes(home: Path, tmp_path: Path) -> None:
     folder = tmp_path / "pictures"
-    write_pictures(folder, 1)
+    write_images(folder, 1)
     assert run_cli(home, "schedule", "add", "live", folder, "--watch", "--faces", "off").returncode == 0
     with started(home, "schedule", "run") as running:
         running.wait_for(lambda line: "1 indexed" in line)
-        write_pictures(folder, 1, first_seed=50)
+        write_images(folder, 1, first_seed=50)
         line = running.wait_for(lambda line: "1 indexed, 1 unchanged" in line)
         assert line[4] == "-" and "live" in line
         assert running.stop(signal.SIGTERM) == 143
-    write_pictures(folder, 1, first_seed=60)
+    write_images(folder, 1, first_seed=60)
     with started(home, "schedule", "run") as running:
         running.wait_for(lambda line: "1 indexed, 2 unchanged" in line)
         assert running.stop(signal.SIGINT) == 130
@@ -137,18 +137,18 @@ def test_the_service_indexes_what_changes(home: Path, tmp_path: Path) -> None:
 @pytest.mark.process
 def test_watching_goes_on_until_it_is_stopped(home: Path, tmp_path: Path) -> None:
     folder = tmp_path / "pictures"
-    (first,) = write_pictures(folder, 1)
+    (first,) = write_images(folder, 1)
     with started(home, "index", folder, "--watch", "--json", "--faces", "off") as watching:
         assert json.loads(watching.wait_for(lambda line: line.startswith("{")))["indexed"] == 1
         assert run_cli(home, "label", first, "--emotion", "sad").returncode == 0
-        write_pictures(folder, 1, first_seed=50)
+        write_images(folder, 1, first_seed=50)
         assert json.loads(watching.wait_for(lambda line: line.startswith("{")))["indexed"] == 1
         assert watching.stop(signal.SIGINT) == 130
 
 
 def test_an_unmounted_disk_is_reported_and_loses_nothing(home: Path, tmp_path: Path) -> None:
     folder = tmp_path / "disk"
-    write_pictures(folder, 3)
+    write_images(folder, 3)
     run_cli(home, "schedule", "add", "nightly", folder, "--every", "6h")
     assert run_cli(home, "schedule", "run", "--once").returncode == 0
     away = folder.rename(tmp_path / "away")
@@ -182,7 +182,7 @@ def _forget_when(home: Path) -> None:
 
 @pytest.mark.process
 def test_a_killed_run_has_died(home: Path, tmp_path: Path) -> None:
-    write_pictures(tmp_path / "pictures", 40)
+    write_images(tmp_path / "pictures", 40)
     child = [sys.executable, "-m", "tests.crash.child", str(tmp_path / "pictures"), str(home)]
     with subprocess.Popen(child, cwd=ROOT, stdout=subprocess.PIPE, text=True) as run:
         assert run.stdout is not None
@@ -206,7 +206,7 @@ def test_a_killed_run_has_died(home: Path, tmp_path: Path) -> None:
 
 
 def test_a_job_waits_for_another_writer(home: Path, tmp_path: Path) -> None:
-    write_pictures(tmp_path / "pictures", 1)
+    write_images(tmp_path / "pictures", 1)
     run_cli(home, "schedule", "add", "all", tmp_path / "pictures", "--every", "1d")
     with writer_lock(home):
         done = run_cli(home, "schedule", "run", "--once")
@@ -217,7 +217,7 @@ def test_a_job_waits_for_another_writer(home: Path, tmp_path: Path) -> None:
 
 
 def test_jobs_are_added_listed_and_removed(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_pictures(tmp_path / "my pictures", 1)
+    write_images(tmp_path / "my pictures", 1)
     monkeypatch.chdir(tmp_path)
     assert b"No jobs yet" in run_cli(home, "schedule", "list").stdout
     words = ["--cron", "0 3 * * *", "--exclude", "*.tmp", "--workers", "2", "--device", "cpu", "--model", "moodex-lite0"]
@@ -281,7 +281,7 @@ def test_units_start_this_program_over_this_home(tmp_path: Path) -> None:
 
 
 def test_logs_are_as_one_wants_them(moodex: Run, home: Path, tmp_path: Path) -> None:
-    write_pictures(tmp_path / "pictures", 1)
+    write_images(tmp_path / "pictures", 1)
     Library(tmp_path / "pictures", home).index()
     (tmp_path / "pictures").rename(tmp_path / "away")
     assert moodex("-q", "index", tmp_path / "pictures").stderr == b""

@@ -15,7 +15,7 @@ import pytest
 
 from db.writer_lock import writer_lock
 from tests.e2e.conftest import EXAMPLES, ROOT, Run, run_cli
-from tests.support.builders import write_pictures
+from tests.support.builders import write_images
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_a_repair_waits_for_nobody_and_a_check_up_needs_no_lock(own: Path, moode
 
 @pytest.mark.process
 def test_a_check_up_and_a_backup_while_something_is_indexed(home: Path, tmp_path: Path) -> None:
-    write_pictures(tmp_path / "pictures", 300)
+    write_images(tmp_path / "pictures", 300)
     words = [sys.executable, str(ROOT / "cli.py"), "--home", str(home), "index", str(tmp_path / "pictures"), "--batch-size", "4"]
     with subprocess.Popen(words, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as run:
         while not (home / "moodex.sqlite-wal").exists():

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.builders import write_pictures
+from tests.support.builders import write_images
 from tests.support.in_process import run_in_process
 from tests.support.library import Library
 
@@ -110,7 +110,7 @@ def place() -> Iterator[Path]:
 @pytest.fixture
 def library(place: Path) -> Library:
     """Pictures that are not indexed yet."""
-    write_pictures(place / "pictures", PICTURES)
+    write_images(place / "pictures", PICTURES)
     return Library(place / "pictures", place / "home")
 
 

@@ -17,7 +17,7 @@ from indexer.scheduling import service as scheduling_service
 from indexer.scheduling.run_support import collect_metrics
 from indexer.scheduling.timing import after_run, next_due
 from tests.faults.conftest import PICTURES, Program
-from tests.support.builders import encoded, picture
+from tests.support.builders import draw_blocks, encoded
 from tests.support.library import Library, counts
 
 DAY = 86400.0
@@ -58,7 +58,7 @@ def test_a_file_of_any_time_is_indexed_and_noticed_when_it_changes(library: Libr
         pytest.skip("the file system knows no such time")
     assert library.index().indexed == PICTURES
     assert counts(library.index()) == {"scanned": PICTURES, "unchanged": PICTURES}
-    path.write_bytes(encoded(picture(800)))
+    path.write_bytes(encoded(draw_blocks(800)))
     if set_time(path, nanoseconds - NANOSECONDS):
         assert counts(library.index()) == {"scanned": PICTURES, "unchanged": PICTURES - 1, "indexed": 1}
     assert program.run("doctor", "--deep").returncode == 0
@@ -67,7 +67,7 @@ def test_a_file_of_any_time_is_indexed_and_noticed_when_it_changes(library: Libr
 def test_a_file_that_becomes_older_is_noticed(library: Library) -> None:
     path = library.folder / "003.png"
     library.index()
-    path.write_bytes(encoded(picture(800)))
+    path.write_bytes(encoded(draw_blocks(800)))
     set_time(path, 10**18)
     assert counts(library.index()) == {"scanned": PICTURES, "unchanged": PICTURES - 1, "indexed": 1}
     shutil.copyfile(library.folder / "004.png", path)

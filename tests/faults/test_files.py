@@ -22,7 +22,7 @@ from indexer.ingest import service as ingest_service
 from indexer.ingest.run import IndexRequest
 from indexer.system.safe_read import read
 from tests.faults.conftest import HANGS, PICTURES, Program, state
-from tests.support.builders import encoded, picture
+from tests.support.builders import draw_blocks, encoded
 from tests.support.fake_models import FakeClassifier
 from tests.support.library import Library, counts
 from tests.support.quiet import Remembered
@@ -46,7 +46,7 @@ def index_while(library: Library, act: Callable[[], object]) -> dict[str, int]:
 
 
 def replaced(path: Path) -> None:
-    path.write_bytes(encoded(picture(700)))
+    path.write_bytes(encoded(draw_blocks(700)))
 
 
 def truncated(path: Path) -> None:
@@ -185,7 +185,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], None]
 ) -> None:
     path = tmp_path / "a.png"
-    path.write_bytes(encoded(picture(1)))
+    path.write_bytes(encoded(draw_blocks(1)))
     looked = os.fstat
     waiting = [change]
 

@@ -14,7 +14,7 @@ import pytest
 from indexer.scheduling import service as scheduling_service
 from indexer.settings import Settings
 from tests.faults.conftest import PICTURES, Disk, Program, sentence, state
-from tests.support.builders import write_pictures
+from tests.support.builders import write_images
 from tests.support.events import LoggedEvents
 from tests.support.library import Library, counts, opened
 from tests.support.quiet import Remembered
@@ -62,7 +62,7 @@ def test_everything_on_a_full_disk(library: Library, disk: Disk, undisturbed: li
     before = state(library)
     assert before == undisturbed
     program = Program(library.settings.home)
-    write_pictures(library.folder, 20, first_seed=500)
+    write_images(library.folder, 20, first_seed=500)
     disk.fill(leave)
     like = library.folder / "003.png"
     for words in (["status"], ["search", "-e", "happy"], ["search", "--like", like], ["show", like], ["doctor"]):

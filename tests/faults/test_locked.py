@@ -13,7 +13,7 @@ from indexer.domain.errors import WriterBusy
 from indexer.ingest import service as ingest_service
 from indexer.ingest.run import IndexRequest
 from tests.faults.conftest import PICTURES, Program, sentence, state
-from tests.support.builders import write_pictures
+from tests.support.builders import write_images
 from tests.support.library import Library, counts
 from tests.support.quiet import Remembered
 
@@ -38,7 +38,7 @@ def said_of(database: Path) -> str:
 def test_who_would_write_gives_up_and_who_reads_need_not_wait(library: Library, program: Program) -> None:
     library.index()
     before = state(library)
-    write_pictures(library.folder, 1, first_seed=500)
+    write_images(library.folder, 1, first_seed=500)
     database = library.settings.database
     with held(database):
         for words in (["index", library.folder], ["label", library.folder, "-e", "sad"]):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import Program, sentence
-from tests.support.builders import write_pictures
+from tests.support.builders import write_images
 from tests.support.library import Library
 
 
@@ -76,7 +76,7 @@ def test_a_database_file_that_may_not_be_written_to(library: Library, bound: Pro
     for words, answer in zip(reading(library), answers, strict=True):
         done = bound.run(*words)
         assert (done.returncode, done.stderr, done.stdout) == (0, "", answer), words
-    write_pictures(library.folder, 1, first_seed=500)
+    write_images(library.folder, 1, first_seed=500)
     for words in writing(library)[:2]:
         said = sentence(bound.run(*words), 1)
         assert said == f"The database {library.settings.database} cannot be written to: it, or its folder, is read-only."

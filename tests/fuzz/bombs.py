@@ -10,7 +10,7 @@ from math import ceil
 from PIL import Image
 
 from tests.fuzz import pieces
-from tests.support.builders import encoded, picture
+from tests.support.builders import draw_blocks, encoded
 
 _MANY = 100_000
 _LAUGHS = (
@@ -39,7 +39,7 @@ def bombs() -> dict[str, Bomb]:
         "gif-frames": _gif,
         "gif-comments": lambda: _gif_with(b"\x21\xfe" + (b"\xff" + b"c" * 255) * _MANY + b"\0"),
         "webp-frames": _webp,
-        "webp-laughing-xmp": lambda: encoded(picture(1), "WEBP", xmp=_LAUGHS),
+        "webp-laughing-xmp": lambda: encoded(draw_blocks(1), "WEBP", xmp=_LAUGHS),
         "tiff-pages": lambda: pieces.tiff([pieces.grey_page(4, 4)] * 20_000, bytes(16)),
         "tiff-pages-in-a-circle": lambda: pieces.tiff([pieces.grey_page(4, 4)] * 3, bytes(16), loops=True),
         "tiff-strips": _tiff_strips,
@@ -108,12 +108,12 @@ def nibbles() -> bytes:
 
 
 def _png_with(*chunks: tuple[bytes, bytes]) -> bytes:
-    first, *rest = pieces.png_chunks(encoded(picture(1)))
+    first, *rest = pieces.png_chunks(encoded(draw_blocks(1)))
     return pieces.png([first, *chunks, *rest])
 
 
 def _jpeg_with(*segments: bytes) -> bytes:
-    return pieces.with_segments(encoded(picture(1), "JPEG"), b"".join(segments))
+    return pieces.with_segments(encoded(draw_blocks(1), "JPEG"), b"".join(segments))
 
 
 def _with_exif(exif: bytes) -> bytes:
@@ -131,7 +131,7 @@ def _circle() -> bytes:
 
 
 def _apng() -> bytes:
-    chunks = pieces.png_chunks(encoded(picture(1, (8, 8))))
+    chunks = pieces.png_chunks(encoded(draw_blocks(1, (8, 8))))
     pixels = next(body for kind, body in chunks if kind == b"IDAT")
     numbers = count(1)
     first = [chunks[0], (b"acTL", struct.pack(">II", _MANY, 0)), _frame_control(0), *chunks[1:-1]]
@@ -148,19 +148,19 @@ def _frame_control(number: int) -> tuple[bytes, bytes]:
 
 
 def _gif() -> bytes:
-    still = encoded(picture(1, (8, 8)), "GIF")
+    still = encoded(draw_blocks(1, (8, 8)), "GIF")
     start = still.index(b",\0\0\0\0")
     return still[:start] + still[start:-1] * _MANY + b";"
 
 
 def _gif_with(extension: bytes) -> bytes:
-    still = encoded(picture(1, (8, 8)), "GIF")
+    still = encoded(draw_blocks(1, (8, 8)), "GIF")
     start = still.index(b",\0\0\0\0")
     return still[:start] + extension + still[start:]
 
 
 def _webp() -> bytes:
-    moving = encoded(picture(1, (8, 8)), "WEBP", save_all=True, append_images=[picture(2, (8, 8))])
+    moving = encoded(draw_blocks(1, (8, 8)), "WEBP", save_all=True, append_images=[draw_blocks(2, (8, 8))])
     chunks = pieces.riff_chunks(moving)
     return pieces.riff([*chunks[:-1], *chunks[-1:] * _MANY])
 

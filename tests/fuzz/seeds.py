@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageCms, PngImagePlugin
 
 from tests.fuzz import pieces
-from tests.support.builders import encoded, picture
+from tests.support.builders import draw_blocks, encoded
 
 _SIZE = (37, 29)
 _XMP = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:RDF><rdf:Description tiff:Orientation='6'/></rdf:RDF></x:xmpmeta>"
@@ -31,7 +31,7 @@ def seeds() -> dict[str, bytes]:
 
 
 def _jpeg() -> Seeds:
-    base = picture(1, _SIZE)
+    base = draw_blocks(1, _SIZE)
     for name, options in _JPEGS.items():
         yield name, encoded(base, "JPEG", **options)
     for mode in ("L", "CMYK"):
@@ -56,11 +56,11 @@ def _jpeg() -> Seeds:
 
 
 def _two_in_one(base: Image.Image) -> bytes:
-    return encoded(base, "MPO", save_all=True, append_images=[picture(2, _SIZE)])
+    return encoded(base, "MPO", save_all=True, append_images=[draw_blocks(2, _SIZE)])
 
 
 def _png() -> Seeds:
-    base = picture(1, _SIZE)
+    base = draw_blocks(1, _SIZE)
     for mode in ("RGB", "RGBA", "L", "LA", "1"):
         yield mode.lower(), encoded(base.convert(mode))
     for colours in (2, 4, 16, 200):
@@ -79,7 +79,7 @@ def _png() -> Seeds:
     exif = Image.Exif()
     exif[0x0112] = 6
     yield "texts", encoded(base, pnginfo=info, exif=exif, icc_profile=_profile(), dpi=(72, 72))
-    frames = [picture(seed, _SIZE) for seed in (2, 3, 4)]
+    frames = [draw_blocks(seed, _SIZE) for seed in (2, 3, 4)]
     yield "apng", encoded(base, save_all=True, append_images=frames, duration=50)
     yield (
         "apng-hidden",
@@ -100,7 +100,7 @@ def _raw_png(depth: int, colour: int, channels: int, interlaced: int) -> bytes:
 
 
 def _gif() -> Seeds:
-    base, frames = picture(1, _SIZE), [picture(seed, _SIZE) for seed in (2, 3)]
+    base, frames = draw_blocks(1, _SIZE), [draw_blocks(seed, _SIZE) for seed in (2, 3)]
     yield "still", encoded(base, "GIF")
     yield "interlaced", encoded(base, "GIF", interlace=1)
     yield "transparent", encoded(base.quantize(16), "GIF", transparency=3)
@@ -114,7 +114,7 @@ def _gif() -> Seeds:
 
 
 def _webp() -> Seeds:
-    base, frames = picture(1, _SIZE), [picture(seed, _SIZE) for seed in (2, 3)]
+    base, frames = draw_blocks(1, _SIZE), [draw_blocks(seed, _SIZE) for seed in (2, 3)]
     exif = Image.Exif()
     exif[0x0112] = 8
     for name, lossless in (("lossy", False), ("lossless", True)):
@@ -125,7 +125,7 @@ def _webp() -> Seeds:
 
 
 def _bmp() -> Seeds:
-    base = picture(1, _SIZE)
+    base = draw_blocks(1, _SIZE)
     for mode in ("RGB", "RGBA", "L", "1"):
         yield mode.lower(), encoded(base.convert(mode), "BMP")
     yield "palette", encoded(base.quantize(16), "BMP")
@@ -142,7 +142,7 @@ def _bmp() -> Seeds:
 
 
 def _tiff() -> Seeds:
-    base, more = picture(1, _SIZE), [picture(2, _SIZE)]
+    base, more = draw_blocks(1, _SIZE), [draw_blocks(2, _SIZE)]
     for compression in ("raw", "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"):
         yield compression, encoded(base, "TIFF", compression=compression)
     for mode in ("1", "L", "LA", "P", "RGBA", "CMYK", "LAB", "I", "F"):
@@ -197,12 +197,12 @@ _JPEGS: dict[str, dict[str, Any]] = {
 
 
 def _avif() -> Seeds:
-    base = picture(1, _SIZE)
+    base = draw_blocks(1, _SIZE)
     exif = Image.Exif()
     exif[0x0112] = 6
     yield "lossy", encoded(base, "AVIF", speed=10)
     yield "alpha", encoded(base.convert("RGBA").rotate(20), "AVIF", speed=10)
-    yield "moving", encoded(base, "AVIF", speed=10, save_all=True, append_images=[picture(2, _SIZE)])
+    yield "moving", encoded(base, "AVIF", speed=10, save_all=True, append_images=[draw_blocks(2, _SIZE)])
     yield "texts", encoded(base, "AVIF", speed=10, exif=exif, xmp=_XMP, icc_profile=_profile())
 
 
@@ -212,7 +212,7 @@ def _heif() -> Seeds:
     import pillow_heif
 
     pillow_heif.register_heif_opener(thumbnails=False)
-    base = picture(1, _SIZE)
+    base = draw_blocks(1, _SIZE)
     yield "lossy", encoded(base, "HEIF")
     yield "alpha", encoded(base.convert("RGBA").rotate(20), "HEIF")
 

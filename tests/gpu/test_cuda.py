@@ -46,7 +46,7 @@ def test_the_batch_size_is_measured_and_every_picture_answered() -> None:
 
 def test_faces_are_found_on_a_gpu_as_on_the_cpu() -> None:
     pages = [np.asarray(page) for page in pictures(6).repeat(4, axis=1).repeat(4, axis=2)]
-    on_gpu, on_cpu = (torch_face_detector(device=device).find(pages) for device in ("cuda:0", "cpu"))
+    on_gpu, on_cpu = (torch_face_detector(device=device).detect(pages) for device in ("cuda:0", "cpu"))
     assert [len(faces) for faces in on_gpu] == [len(faces) for faces in on_cpu]
 
 

@@ -11,12 +11,12 @@ from tempfile import TemporaryDirectory
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.builders import encoded, picture
+from tests.support.builders import draw_blocks, encoded
 from tests.support.effort import examples
 from tests.support.library import Library
 
 PATHS = [Path(name) for name in ("a.png", "b.png", "x/c.png", "x/d.png", "x/y/e.png", "z/f.png")]
-CONTENTS = [encoded(picture(seed, (12, 10))) for seed in range(4)] + [b"no image", b""]
+CONTENTS = [encoded(draw_blocks(seed, (12, 10))) for seed in range(4)] + [b"no image", b""]
 
 path = st.sampled_from(PATHS)
 steps = st.one_of(

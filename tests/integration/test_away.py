@@ -16,7 +16,7 @@ from indexer.domain.files import FileState
 from indexer.domain.predictions import LabelAssignment
 from indexer.domain.runs import RunRecord
 from indexer.labels import service as labels_service
-from tests.support.builders import write_pictures
+from tests.support.builders import write_images
 from tests.support.library import Library, counts
 
 
@@ -32,7 +32,7 @@ def age(library: Library, days: float) -> None:
 
 
 def test_a_missing_folder_keeps_its_entries_and_reappears(library: Library) -> None:
-    write_pictures(library.folder, 6)
+    write_images(library.folder, 6)
     library.index()
     answers = library.everything()
     away = library.folder.rename(library.folder.with_name("away"))
@@ -52,7 +52,7 @@ def test_a_missing_folder_keeps_its_entries_and_reappears(library: Library) -> N
 
 
 def test_an_empty_mount_point_is_reported(library: Library) -> None:
-    write_pictures(library.folder, 3)
+    write_images(library.folder, 3)
     library.index()
     away = library.folder.rename(library.folder.with_name("away"))
     library.folder.mkdir()
@@ -64,7 +64,7 @@ def test_an_empty_mount_point_is_reported(library: Library) -> None:
 
 
 def test_a_missing_folder_is_pruned_only_with_prune(library: Library) -> None:
-    write_pictures(library.folder, 4)
+    write_images(library.folder, 4)
     library.index()
     away = library.folder.rename(library.folder.with_name("away"))
     summary = library.index(prune=False)
@@ -80,19 +80,19 @@ def test_a_missing_folder_is_pruned_only_with_prune(library: Library) -> None:
 
 def test_other_roots_are_indexed_while_one_is_missing(library: Library) -> None:
     folder, other = library.folder / "folder", library.folder / "other"
-    write_pictures(folder, 2)
-    (single,) = write_pictures(other, 1, first_seed=50)
+    write_images(folder, 2)
+    (single,) = write_images(other, 1, first_seed=50)
     library.index(folder, single)
     single.unlink()
-    write_pictures(folder, 1, first_seed=60)
+    write_images(folder, 1, first_seed=60)
     summary = library.index(folder, single)
     assert (counts(summary), summary.away) == ({"scanned": 3, "unchanged": 2, "indexed": 1, "kept": 1}, (str(single),))
 
 
 def test_a_folder_moved_into_another_root_counts_as_moved(library: Library) -> None:
     first, second = library.folder / "first", library.folder / "second"
-    write_pictures(first, 3)
-    write_pictures(second, 1, first_seed=50)
+    write_images(first, 3)
+    write_images(second, 1, first_seed=50)
     library.index(first, second)
     first.rename(second / "first")
     summary = library.index(first, second)
@@ -100,16 +100,16 @@ def test_a_folder_moved_into_another_root_counts_as_moved(library: Library) -> N
 
 
 def test_a_nested_root_is_scanned_as_part_of_the_outer_one(library: Library) -> None:
-    write_pictures(library.folder, 9)
+    write_images(library.folder, 9)
     inner = library.folder / "inner"
-    write_pictures(inner, 2, first_seed=50)
+    write_images(inner, 2, first_seed=50)
     library.index()
     shutil.rmtree(inner)
     assert counts(library.index(library.folder, inner)) == {"scanned": 9, "unchanged": 9, "removed": 2}
 
 
 def test_files_missing_beyond_the_grace_period_are_forgotten(library: Library) -> None:
-    paths = write_pictures(library.folder, 9)
+    paths = write_images(library.folder, 9)
     duplicate = shutil.copy(paths[0], library.folder / "copy.png")
     library.index()
     label(library, paths[1])
@@ -124,9 +124,9 @@ def test_files_missing_beyond_the_grace_period_are_forgotten(library: Library) -
     with library.store() as store:
         stored = store.counts()
         assert (stored.files, stored.images) == ({FileState.DONE: 7}, 8)  # six others, the duplicate, and the labelled one
-        assert [(image.emotion, image.path) for image in store.labelled()] == [("crying", None)]
+        assert [(image.emotion, image.path) for image in store.labeled_images()] == [("crying", None)]
     assert len(library.search(like=os.fsencode(duplicate))) == 7
-    write_pictures(library.folder, 3)
+    write_images(library.folder, 3)
     assert counts(library.index()) == {"scanned": 10, "unchanged": 7, "indexed": 1, "reused": 2}
     assert library.classifier.classified == 10
     assert len(library.search(like=os.fsencode(duplicate))) == 10
@@ -137,7 +137,7 @@ def label(library: Library, path: Path) -> None:
 
 
 def test_the_grace_period_is_a_setting(library: Library) -> None:
-    paths = write_pictures(library.folder, 4)
+    paths = write_images(library.folder, 4)
     library.settings = replace(library.settings, grace_days=3)
     library.index()
     paths[0].unlink()
@@ -147,7 +147,7 @@ def test_the_grace_period_is_a_setting(library: Library) -> None:
 
 
 def test_the_vector_index_shrinks_when_files_are_forgotten(library: Library) -> None:
-    paths = write_pictures(library.folder, 30)
+    paths = write_images(library.folder, 30)
     library.index()
     for path in paths[10:]:
         path.unlink()
@@ -169,13 +169,13 @@ def test_the_vector_index_shrinks_when_files_are_forgotten(library: Library) -> 
     age(library, 31)
     assert library.index().expired == 10
     assert library.everything() == []
-    write_pictures(library.folder, 2)
+    write_images(library.folder, 2)
     assert counts(library.index()) == {"scanned": 2, "indexed": 2}
     assert len(library.search(like=os.fsencode(paths[0]))) == 2
 
 
 def test_a_failed_run_records_its_reason(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_pictures(library.folder, 1)
+    write_images(library.folder, 1)
 
     def fail(pixels: object) -> object:
         raise RuntimeError("the model broke")
@@ -187,7 +187,7 @@ def test_a_failed_run_records_its_reason(library: Library, monkeypatch: pytest.M
 
 
 def test_idle_runs_leave_no_record_on_request(library: Library) -> None:
-    write_pictures(library.folder, 2)
+    write_images(library.folder, 2)
     (library.folder / "folder.png").mkdir()
     library.index(record_idle=False)
     library.index(record_idle=False)

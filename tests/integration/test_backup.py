@@ -23,7 +23,7 @@ from indexer.transfer import backup as transfer_backup
 from indexer.transfer import restore as transfer_restore
 from indexer.transfer.backup_file import extract, read_manifest
 from tests.support import damage
-from tests.support.builders import write_pictures
+from tests.support.builders import write_images
 from tests.support.damage import rows
 from tests.support.library import Library, opened
 from tests.support.quiet import Remembered
@@ -77,7 +77,7 @@ def test_backup_and_restore_preserve_everything(library: Library, tmp_path: Path
 
 def test_restore_keeps_the_replaced_library(library: Library, tmp_path: Path) -> None:
     saved = backup(library, tmp_path / "backup.zip")
-    write_pictures(library.folder / "later", 2, first_seed=900)
+    write_images(library.folder / "later", 2, first_seed=900)
     library.index()
     (library.settings.models / "later.json").write_text("{}")
     before = rows(library, "SELECT id, digest FROM images")
@@ -105,10 +105,10 @@ def test_restore_replaces_a_damaged_library(library: Library, tmp_path: Path) ->
 def test_open_readers_see_the_restored_library(library: Library, tmp_path: Path) -> None:
     saved = backup(library, tmp_path / "backup.zip")
     with library.store() as store:
-        store.label({bytes.fromhex(image.image_id): None for image in store.labelled()})
-        assert store.labelled() == []
+        store.label({bytes.fromhex(image.image_id): None for image in store.labeled_images()})
+        assert store.labeled_images() == []
         restore(library.settings, saved, yes=True)
-        assert len(store.labelled()) == 3
+        assert len(store.labeled_images()) == 3
 
 
 def test_nothing_is_replaced_without_permission(library: Library, tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_a_database_from_before_embeddings_were_shared_keeps_every_embedding(tmp
     store = SqliteStore(path)
     try:
         (model,) = store.models()
-        assert (model.card.name, model.card.spaces, store.pictures(model.id)) == ("old", (), 3)
+        assert (model.card.name, model.card.spaces, store.image_count(model.id)) == ("old", (), 3)
         (rows,) = store.vectors(model.id)
         assert rows.ids.tolist() == [5, 6, 7] and np.array_equal(rows.vectors, vectors)
         plain, finding = store.begin_run([b"/a"], model.id), store.begin_run([b"/a"], model.id, "detector")
@@ -126,7 +126,7 @@ def read_everything(path: Path) -> None:
             store.sample(model.id, 9)
             list(store.vectors(model.id))
         store.runs(9)
-        store.labelled()
+        store.labeled_images()
         store.known_files(b"/a", 1)
         store.expire(0)
 

@@ -140,7 +140,7 @@ def test_planned_damage_is_found_and_repaired(library: Library, name: str) -> No
     about = FINDING_KINDS[kind]
     assert first.exit_code == (5 if about.severity is Severity.PROBLEM else 0)
     done = doctor(library, repair=True)
-    if not about.mended:
+    if not about.repairable:
         assert done.exit_code == 5
         return
     assert done.repair is not None and done.repair.saved is not None and done.repair.saved.exists()

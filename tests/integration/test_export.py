@@ -19,7 +19,7 @@ from indexer.labels.assign import parse_assignments
 from indexer.system.text import escape_spreadsheet_formula
 from indexer.transfer import export as transfer_export
 from tests.support import damage
-from tests.support.builders import write_pictures
+from tests.support.builders import write_images
 from tests.support.damage import sql
 from tests.support.library import Library
 from tests.support.quiet import Remembered
@@ -156,7 +156,7 @@ def test_labels_survive_when_a_library_moves(library: Library, tmp_path: Path) -
 def test_images_that_are_not_indexed_can_be_skipped(library: Library, tmp_path: Path) -> None:
     export(library, tmp_path / "all.csv")
     other = Library(tmp_path / "few", tmp_path / "other")
-    write_pictures(other.folder / "a", 4)
+    write_images(other.folder / "a", 4)
     other.index()
     assignments = parse_assignments([os.fsencode(tmp_path / "all.csv")], None, False)
     with pytest.raises(NotIndexed):

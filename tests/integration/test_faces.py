@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from indexer.domain.queries import Hit
-from tests.support.builders import encoded, picture
+from tests.support.builders import draw_blocks, encoded
 from tests.support.fake_models import FakeFaceDetector
 from tests.support.library import Library, counts
 
@@ -28,7 +28,7 @@ def add(library: Library, name: str, *faces: tuple[int, int, int, int], size: tu
     page = Image.new("RGB", size, (250, 250, 250))
     for number, (left, top, right, bottom) in enumerate(faces):
         page.paste(FakeFaceDetector.MARKS[number], (left, top, right, bottom))
-        inside = picture(100 * seed + number, (right - left - 4, bottom - top - 4))
+        inside = draw_blocks(100 * seed + number, (right - left - 4, bottom - top - 4))
         page.paste(inside, (left + 2, top + 2))
     path = library.folder / name
     path.write_bytes(encoded(page))
@@ -50,7 +50,7 @@ def test_every_face_is_classified_the_largest_first(library: Library) -> None:
     assert [hit.box for hit in hits] == [RIGHT, LEFT]
     assert hits[0].emotions != hits[1].emotions
     with library.store() as store:
-        assert store.pictures(store.models()[0].id) == 1
+        assert store.image_count(store.models()[0].id) == 1
 
 
 def test_an_image_matches_once_with_its_best_face(library: Library) -> None:
@@ -86,7 +86,7 @@ def test_an_image_is_found_by_any_of_its_faces(library: Library) -> None:
 
 def test_an_image_without_faces_is_classified_as_a_whole(library: Library) -> None:
     path = library.folder / "none.png"
-    path.write_bytes(encoded(picture(1)))
+    path.write_bytes(encoded(draw_blocks(1)))
     library.index()
     hit = only(library.everything())
     without_detector = Library(library.folder, library.settings.home)

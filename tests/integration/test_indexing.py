@@ -16,7 +16,7 @@ from indexer.domain.errors import Interrupted, UsageError, WriterBusy
 from indexer.domain.files import FileStamp, FileState
 from indexer.domain.predictions import Scores
 from indexer.sources.filesystem import FileSystemSource
-from tests.support.builders import encoded, picture, write_pictures
+from tests.support.builders import draw_blocks, encoded, write_images
 from tests.support.library import Library, counts
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def test_new_images_are_indexed_and_found(library: Library) -> None:
-    write_pictures(library.folder / "a", 13)
+    write_images(library.folder / "a", 13)
     summary = library.index()
     assert counts(summary) == {"scanned": 13, "indexed": 13}
     assert (summary.exit_code, summary.device, summary.model) == (0, "cpu", "fake")
@@ -33,7 +33,7 @@ def test_new_images_are_indexed_and_found(library: Library) -> None:
 
 
 def test_an_unchanged_folder_is_neither_read_nor_classified(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_pictures(library.folder, 9)
+    write_images(library.folder, 9)
     library.index()
     monkeypatch.setattr(FileSystemSource, "read", lambda _, path: pytest.fail(f"{path} was read"))
     assert counts(library.index()) == {"scanned": 9, "unchanged": 9}
@@ -41,8 +41,8 @@ def test_an_unchanged_folder_is_neither_read_nor_classified(library: Library, mo
 
 
 def test_an_unchanged_folder_is_not_compared_file_by_file(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_pictures(library.folder / "a", 3)
-    write_pictures(library.folder / "b", 3, 3)
+    write_images(library.folder / "a", 3)
+    write_images(library.folder / "b", 3, 3)
     library.index()
     compared: list[bytes] = []
     monkeypatch.setattr("db.sqlite.store.SqliteStore.known_files", lambda _store, folder, _run: compared.append(folder) or {})
@@ -51,7 +51,7 @@ def test_an_unchanged_folder_is_not_compared_file_by_file(library: Library, monk
 
 
 def test_a_folder_that_may_have_changed_is_compared(library: Library) -> None:
-    paths = write_pictures(library.folder, 3)
+    paths = write_images(library.folder, 3)
     library.index()
     os.utime(paths[0], ns=(1, 1))
     assert counts(library.index()) == {"scanned": 3, "unchanged": 2, "reused": 1}
@@ -62,7 +62,7 @@ def test_a_folder_that_may_have_changed_is_compared(library: Library) -> None:
 
 
 def test_deleted_predictions_are_computed_again(library: Library) -> None:
-    write_pictures(library.folder, 3)
+    write_images(library.folder, 3)
     library.index()
     with library.store() as store:
         store.forget_model(store.models()[0].id)
@@ -70,7 +70,7 @@ def test_deleted_predictions_are_computed_again(library: Library) -> None:
 
 
 def test_renamed_files_are_moved_without_inference(library: Library) -> None:
-    paths = write_pictures(library.folder, 10)
+    paths = write_images(library.folder, 10)
     library.index()
     before = {hit.image_id: (hit.emotion, hit.score) for hit in library.everything()}
     for path in paths[:5]:
@@ -83,7 +83,7 @@ def test_renamed_files_are_moved_without_inference(library: Library) -> None:
 
 
 def test_a_renamed_folder_counts_as_moved(library: Library) -> None:
-    write_pictures(library.folder / "a/b", 4)
+    write_images(library.folder / "a/b", 4)
     library.index()
     (library.folder / "a").rename(library.folder / "z")
     assert counts(library.index()) == {"scanned": 4, "moved": 4}
@@ -92,7 +92,7 @@ def test_a_renamed_folder_counts_as_moved(library: Library) -> None:
 
 
 def test_a_folder_renamed_back_is_found_again(library: Library) -> None:
-    write_pictures(library.folder / "a", 4)
+    write_images(library.folder / "a", 4)
     library.index()
     for old, new in (("a", "b"), ("b", "a")):
         (library.folder / old).rename(library.folder / new)
@@ -102,7 +102,7 @@ def test_a_folder_renamed_back_is_found_again(library: Library) -> None:
 
 
 def test_copies_are_reused_and_all_are_found(library: Library) -> None:
-    (path,) = write_pictures(library.folder, 1)
+    (path,) = write_images(library.folder, 1)
     library.index()
     shutil.copy(path, library.folder / "copy.png")
     assert counts(library.index()) == {"scanned": 2, "unchanged": 1, "reused": 1}
@@ -111,7 +111,7 @@ def test_copies_are_reused_and_all_are_found(library: Library) -> None:
 
 
 def test_equal_bytes_in_one_run_are_classified_once(library: Library) -> None:
-    data = encoded(picture(1))
+    data = encoded(draw_blocks(1))
     for i in range(40):
         (library.folder / f"{i}.png").write_bytes(data)
     assert counts(library.index()) == {"scanned": 40, "indexed": 1, "reused": 39}
@@ -120,7 +120,7 @@ def test_equal_bytes_in_one_run_are_classified_once(library: Library) -> None:
 
 
 def test_a_touched_file_costs_a_hash(library: Library) -> None:
-    paths = write_pictures(library.folder, 3)
+    paths = write_images(library.folder, 3)
     library.index()
     os.utime(paths[0], ns=(1, 1))
     assert counts(library.index()) == {"scanned": 3, "unchanged": 2, "reused": 1}
@@ -129,9 +129,9 @@ def test_a_touched_file_costs_a_hash(library: Library) -> None:
 
 
 def test_a_changed_file_is_analyzed_again(library: Library) -> None:
-    paths = write_pictures(library.folder, 3)
+    paths = write_images(library.folder, 3)
     library.index()
-    paths[1].write_bytes(encoded(picture(99)))
+    paths[1].write_bytes(encoded(draw_blocks(99)))
     os.utime(paths[1], ns=(5, 5))
     assert counts(library.index()) == {"scanned": 3, "unchanged": 2, "indexed": 1}
     (hit,) = [hit for hit in library.everything() if hit.path.endswith(b"001.png")]
@@ -145,7 +145,7 @@ def analyzed_id(library: Library, path: Path) -> str:
 
 
 def test_missing_files_reappear_without_inference(library: Library) -> None:
-    paths = write_pictures(library.folder, 6)
+    paths = write_images(library.folder, 6)
     library.index()
     aside = library.folder.parent / "aside"
     aside.mkdir()
@@ -162,7 +162,7 @@ def test_missing_files_reappear_without_inference(library: Library) -> None:
 
 
 def test_an_emptied_root_is_pruned_only_with_prune(library: Library) -> None:
-    paths = write_pictures(library.folder, 6)
+    paths = write_images(library.folder, 6)
     library.index()
     for path in paths:
         path.unlink()
@@ -175,7 +175,7 @@ def test_an_emptied_root_is_pruned_only_with_prune(library: Library) -> None:
 
 
 def test_many_missing_files_are_kept_a_few_are_pruned(library: Library) -> None:
-    paths = write_pictures(library.folder / "sub", 10)
+    paths = write_images(library.folder / "sub", 10)
     library.index()
     shutil.move(paths[0], library.folder.parent / "away.png")
     assert counts(library.index(prune=False)) == {"scanned": 9, "unchanged": 9, "kept": 1}
@@ -187,16 +187,16 @@ def test_many_missing_files_are_kept_a_few_are_pruned(library: Library) -> None:
 
 
 def test_a_missing_subfolder_is_removed_and_others_stay(library: Library) -> None:
-    write_pictures(library.folder / "a", 3)
-    write_pictures(library.folder / "b/c", 2, first_seed=50)
+    write_images(library.folder / "a", 3)
+    write_images(library.folder / "b/c", 2, first_seed=50)
     library.index()
     shutil.rmtree(library.folder / "b")
     assert counts(library.index()) == {"scanned": 3, "unchanged": 3, "removed": 2}
 
 
 def test_indexing_one_root_leaves_the_others_alone(library: Library) -> None:
-    write_pictures(library.folder / "a", 3)
-    write_pictures(library.folder / "b", 3, first_seed=50)
+    write_images(library.folder / "a", 3)
+    write_images(library.folder / "b", 3, first_seed=50)
     library.index()
     shutil.rmtree(library.folder / "b")
     assert counts(library.index(library.folder / "a")) == {"scanned": 3, "unchanged": 3}
@@ -204,7 +204,7 @@ def test_indexing_one_root_leaves_the_others_alone(library: Library) -> None:
 
 
 def test_a_bad_image_fails_alone(library: Library) -> None:
-    paths = write_pictures(library.folder, 12)
+    paths = write_images(library.folder, 12)
     library.settings = replace(library.settings, workers=1)  # with several workers, batch sizes depend on chance
     alone = library.with_model("fake")
     library.index()
@@ -220,7 +220,7 @@ def test_a_bad_image_fails_alone(library: Library) -> None:
 
 
 def test_workers_share_the_last_images(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_pictures(library.folder, 14)
+    write_images(library.folder, 14)
     original, batches = library.classifier.classify, []
 
     def classify(pixels: Pixels) -> Scores:
@@ -239,14 +239,14 @@ def test_a_damaged_file_is_not_read_again_until_it_changes(library: Library) -> 
     assert counts(library.index()) == {"scanned": 1, "failed": 1}
     assert counts(library.index()) == {"scanned": 1, "failed": 1}
     assert library.progress.total == 0
-    bad.write_bytes(encoded(picture(1)))
+    bad.write_bytes(encoded(draw_blocks(1)))
     assert counts(library.index()) == {"scanned": 1, "indexed": 1}
     with library.store() as store:
         assert store.failures(5) == []
 
 
 def test_an_unreadable_file_is_retried(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    (path,) = write_pictures(library.folder, 1)
+    (path,) = write_images(library.folder, 1)
     opened = os.open
 
     def refuse(name: object, *arguments: object, **options: object) -> int:
@@ -263,8 +263,8 @@ def test_an_unreadable_file_is_retried(library: Library, monkeypatch: pytest.Mon
 
 
 def test_an_unlistable_folder_loses_nothing(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_pictures(library.folder / "a/b", 3)
-    write_pictures(library.folder / "c", 3, first_seed=50)
+    write_images(library.folder / "a/b", 3)
+    write_images(library.folder / "c", 3, first_seed=50)
     library.index()
     scandir = os.scandir
 
@@ -284,7 +284,7 @@ def test_an_unlistable_folder_loses_nothing(library: Library, monkeypatch: pytes
 
 
 def test_force_reanalyzes_everything_but_equal_bytes_once(library: Library) -> None:
-    paths = write_pictures(library.folder, 4)
+    paths = write_images(library.folder, 4)
     shutil.copy(paths[0], library.folder / "copy.png")
     library.index()
     assert counts(library.index(force=True)) == {"scanned": 5, "indexed": 4, "reused": 1}
@@ -293,7 +293,7 @@ def test_force_reanalyzes_everything_but_equal_bytes_once(library: Library) -> N
 
 
 def test_two_models_keep_separate_predictions(library: Library) -> None:
-    write_pictures(library.folder, 5)
+    write_images(library.folder, 5)
     library.index()
     other = library.with_model("other")
     assert counts(other.index()) == {"scanned": 5, "indexed": 5}
@@ -303,9 +303,9 @@ def test_two_models_keep_separate_predictions(library: Library) -> None:
 
 
 def test_several_roots_single_files_and_nested_roots(library: Library) -> None:
-    write_pictures(library.folder / "a/deep", 2)
-    (single,) = write_pictures(library.folder / "b", 1, first_seed=50)
-    write_pictures(library.folder / "c", 1, first_seed=60)
+    write_images(library.folder / "a/deep", 2)
+    (single,) = write_images(library.folder / "b", 1, first_seed=50)
+    write_images(library.folder / "c", 1, first_seed=60)
     summary = library.index(library.folder / "a", library.folder / "a/deep", single)
     assert counts(summary) == {"scanned": 3, "indexed": 3}
     assert library.paths() == {"a/deep/000.png", "a/deep/001.png", "b/050.png"}
@@ -318,21 +318,21 @@ def test_an_empty_folder_is_accepted_a_missing_one_is_not(library: Library) -> N
 
 
 def test_excluded_files_are_not_indexed(library: Library) -> None:
-    write_pictures(library.folder / "thumbs", 2)
-    write_pictures(library.folder / "keep", 2, first_seed=50)
+    write_images(library.folder / "thumbs", 2)
+    write_images(library.folder / "keep", 2, first_seed=50)
     assert counts(library.index(exclude=("thumbs/",))) == {"scanned": 2, "indexed": 2}
 
 
 def test_a_data_folder_inside_a_root_is_not_indexed(library: Library) -> None:
-    write_pictures(library.folder, 2)
+    write_images(library.folder, 2)
     library.settings = type(library.settings)(home=library.folder / "data", model="fake")
     library.settings.home.mkdir()
-    write_pictures(library.settings.home / "inside", 1, first_seed=50)
+    write_images(library.settings.home / "inside", 1, first_seed=50)
     assert counts(library.index()) == {"scanned": 2, "indexed": 2}
 
 
 def test_image_files_are_never_changed(library: Library) -> None:
-    paths = write_pictures(library.folder, 3)
+    paths = write_images(library.folder, 3)
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in paths}
     library.index()
     library.index(force=True)
@@ -356,7 +356,7 @@ class Stopping:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_run_keeps_its_batches_and_resumes(library: Library, number: signal.Signals) -> None:
-    write_pictures(library.folder, 30)
+    write_images(library.folder, 30)
     whole = library.classifier
     library.classifier = Stopping(library, number)  # type: ignore[assignment]
     with pytest.raises(Interrupted) as caught:
@@ -374,7 +374,7 @@ def test_a_stopped_run_keeps_its_batches_and_resumes(library: Library, number: s
 
 
 def test_an_image_with_a_non_finite_result_fails_alone(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_pictures(library.folder, 5)
+    write_images(library.folder, 5)
     original, batches = library.classifier.classify, count()
 
     def classify(pixels: Pixels) -> Scores:
@@ -390,7 +390,7 @@ def test_an_image_with_a_non_finite_result_fails_alone(library: Library, monkeyp
 def test_a_second_writer_is_refused_with_the_first_named(library: Library) -> None:
     from db.writer_lock import writer_lock
 
-    write_pictures(library.folder, 1)
+    write_images(library.folder, 1)
     library.settings.home.mkdir()
     with writer_lock(library.settings.home), pytest.raises(WriterBusy, match=f"process {os.getpid()}, since"):
         library.index()
@@ -398,7 +398,7 @@ def test_a_second_writer_is_refused_with_the_first_named(library: Library) -> No
 
 
 def test_a_file_deleted_before_it_is_read_is_not_a_failure(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    paths = write_pictures(library.folder, 4)
+    paths = write_images(library.folder, 4)
 
     def vanish(source: FileSystemSource, path: bytes) -> tuple[bytes, FileStamp]:
         if path == os.fsencode(paths[1]):
@@ -412,7 +412,7 @@ def test_a_file_deleted_before_it_is_read_is_not_a_failure(library: Library, mon
 
 
 def test_a_folder_that_was_a_file_recovers_from_its_failure(library: Library) -> None:
-    write_pictures(library.folder, 3)
+    write_images(library.folder, 3)
     library.index()
     aside = library.folder.rename(library.folder.with_name("aside"))
     library.folder.write_bytes(b"no image")

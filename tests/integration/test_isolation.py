@@ -23,7 +23,7 @@ from indexer.domain.images import InputSpec
 from indexer.imaging.decode import decode
 from indexer.imaging.decode_worker import answer
 from indexer.imaging.decoder_pool import DecoderPool
-from tests.support.builders import SPEC, encoded, picture, write_pictures
+from tests.support.builders import SPEC, draw_blocks, encoded, write_images
 from tests.support.library import Library, counts
 
 ROOT = Path(__file__).parents[2]
@@ -38,7 +38,7 @@ FAULTS = {
 
 def faulty(kind: str, seed: int = 0) -> bytes:
     """Return a good image for which the decoder of tests/support/sitecustomize.py has a fault."""
-    return encoded(picture(seed)) + b"FAULT:" + kind.encode()
+    return encoded(draw_blocks(seed)) + b"FAULT:" + kind.encode()
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_isolated_decoding_gives_the_same_pixels(page: int) -> None:
     decoders.end()
 
 
-@pytest.mark.parametrize("data", [b"", b"no image", encoded(picture(0))[:100], b"\0\0\0\x18ftypheic" + bytes(16)])
+@pytest.mark.parametrize("data", [b"", b"no image", encoded(draw_blocks(0))[:100], b"\0\0\0\x18ftypheic" + bytes(16)])
 def test_isolated_decoding_gives_the_same_errors(decoders: DecoderPool, data: bytes) -> None:
     with pytest.raises(ImageError) as isolated:
         decoders.decode(data, SPEC)
@@ -78,7 +78,7 @@ def test_a_decoder_fault_fails_its_image_alone(decoders: DecoderPool, kind: str)
     with pytest.raises(Damaged) as failure:
         decoders.decode(faulty(kind), SPEC)
     assert str(failure.value) == FAULTS[kind]
-    assert decoders.decode(encoded(picture(1)), SPEC) == decode(encoded(picture(1)), SPEC)
+    assert decoders.decode(encoded(draw_blocks(1)), SPEC) == decode(encoded(draw_blocks(1)), SPEC)
 
 
 def test_a_decoder_killed_from_outside_costs_nothing(decoders: DecoderPool) -> None:
@@ -103,7 +103,7 @@ def test_an_image_whose_decoder_is_always_killed_is_retried(library: Library, de
 def test_a_suspended_decoder_is_killed(decoders: DecoderPool, tmp_path: Path) -> None:
     with pytest.raises(Damaged, match="more than 60 seconds"):
         decoders.decode(faulty("stopped"), SPEC)
-    assert decoders.decode(encoded(picture(1)), SPEC) == decode(encoded(picture(1)), SPEC)
+    assert decoders.decode(encoded(draw_blocks(1)), SPEC) == decode(encoded(draw_blocks(1)), SPEC)
 
 
 def response(sides: list[int]) -> BytesIO:
@@ -130,7 +130,7 @@ def test_output_of_a_decoder_is_discarded(decoders: DecoderPool, capfd: pytest.C
 
 
 def test_threads_do_not_disturb_each_other(decoders: DecoderPool) -> None:
-    files = [encoded(picture(seed)) if seed % 9 else faulty("segfault", seed) for seed in range(60)]
+    files = [encoded(draw_blocks(seed)) if seed % 9 else faulty("segfault", seed) for seed in range(60)]
 
     def attempt(data: bytes) -> bytes | None:
         try:
@@ -144,7 +144,7 @@ def test_threads_do_not_disturb_each_other(decoders: DecoderPool) -> None:
 
 
 def test_signals_to_the_process_group_do_not_end_a_child(decoders: DecoderPool) -> None:
-    data = encoded(picture(1))
+    data = encoded(draw_blocks(1))
     decoders.decode(data, SPEC)
     (child,) = decoders.worker_pids()
     for told in (signal.SIGINT, signal.SIGTERM):
@@ -157,7 +157,7 @@ def test_children_end_with_their_parent() -> None:
     """Children also end with a parent that is killed, so that no process is left to hold memory."""
     script = (
         "import sys; from indexer.imaging.decoder_pool import DecoderPool; from tests.support.builders import *\n"
-        "decoders = DecoderPool(); decoders.decode(encoded(picture(0)), SPEC)\n"
+        "decoders = DecoderPool(); decoders.decode(encoded(draw_blocks(0)), SPEC)\n"
         "print(*decoders.worker_pids(), flush=True); sys.stdin.read()"
     )
     pipe = subprocess.PIPE
@@ -171,7 +171,7 @@ def test_children_end_with_their_parent() -> None:
 
 
 def test_each_decoder_fault_is_one_failure_row(library: Library, decoders: DecoderPool) -> None:
-    write_pictures(library.folder, 12)
+    write_images(library.folder, 12)
     for kind in FAULTS.keys() - {"hang"}:
         (library.folder / f"{kind}.png").write_bytes(faulty(kind))
     (library.folder / "a duplicate of segfault.png").write_bytes(faulty("segfault"))
@@ -183,14 +183,14 @@ def test_an_image_that_hangs_is_one_failure(library: Library, decoders: DecoderP
     (library.folder / "hang.png").write_bytes(faulty("hang"))
     library.decoders = decoders
     assert counts(library.index()) == {"scanned": 1, "failed": 1}
-    write_pictures(library.folder, 12)
+    write_images(library.folder, 12)
     assert counts(library.index())["indexed"] == 12
 
 
 def test_a_decoder_crash_through_the_command_line(tmp_path: Path, decoders: DecoderPool) -> None:
     """The program indexes three good images although the fourth crashes its decoder."""
     folder = tmp_path / "pictures"
-    write_pictures(folder, 3)
+    write_images(folder, 3)
     (folder / "bad.png").write_bytes(faulty("segfault"))
     moodex = [sys.executable, str(ROOT / "cli.py"), "--home", str(tmp_path / "home")]
     done = subprocess.run([*moodex, "index", str(folder)], capture_output=True, text=True, check=False)

@@ -13,15 +13,15 @@ from indexer.labels import service as labels_service
 from indexer.labels.assign import parse_assignments
 from indexer.labels.conflicts import find_conflicts
 from indexer.ports.store_writer import AnalyzedFileSet, CommitBatch, FolderScanResult
-from tests.support.builders import card, image, prediction, write_pictures
+from tests.support.builders import card, image, prediction, write_images
 from tests.support.library import Library
 from tests.support.memory_store import MemoryStore
 
 
 @pytest.fixture
 def stocked(library: Library) -> Library:
-    write_pictures(library.folder / "a", 40)
-    write_pictures(library.folder / "b", 20, first_seed=100)
+    write_images(library.folder / "a", 40)
+    write_images(library.folder / "b", 20, first_seed=100)
     library.index()
     return library
 
@@ -151,11 +151,11 @@ def test_conflicts_are_ordered_by_strength() -> None:
         store.commit(run, CommitBatch(predicted=(entry,)))
         store.label({image(name).digest: emotion})
     conflicts = find_conflicts(store, store.models()[0], 10)
-    assert [(conflict.path, conflict.said, conflict.other) for conflict in conflicts] == [
+    assert [(conflict.path, conflict.label, conflict.predicted) for conflict in conflicts] == [
         (b"/a/3", "happy", "sad"),
         (b"/a/5", "sad", "happy"),
     ]
-    assert conflicts[0].other_score == pytest.approx(0.9) and conflicts[0].said_score == pytest.approx(0.05)
+    assert conflicts[0].predicted_score == pytest.approx(0.9) and conflicts[0].label_score == pytest.approx(0.05)
     assert find_conflicts(store, store.models()[0], 1) == conflicts[:1]
 
 

@@ -26,7 +26,7 @@ from indexer.ports.store_reader import HitFilter
 from indexer.ports.vectors import VectorFilter
 from indexer.search import service as search_service
 from indexer.search.engine import SearchTuning, search
-from tests.support.builders import encoded, picture, write_pictures
+from tests.support.builders import draw_blocks, encoded, write_images
 from tests.support.library import Library
 
 
@@ -34,8 +34,8 @@ from tests.support.library import Library
 def stocked(library: Library, monkeypatch: pytest.MonkeyPatch) -> Library:
     """120 pictures in two folders, one of them copied; enough for clusters."""
     monkeypatch.setattr("db.vectors.files.DEFAULT_TUNING", IndexTuning(clustered_min_rows=100))
-    write_pictures(library.folder / "a", 80)
-    write_pictures(library.folder / "b", 40, first_seed=200)
+    write_images(library.folder / "a", 80)
+    write_images(library.folder / "b", 40, first_seed=200)
     shutil.copy(library.folder / "a/000.png", library.folder / "b/copy.png")
     library.index()
     return library
@@ -136,7 +136,7 @@ def test_a_query_image_is_a_path_an_id_prefix_or_a_file(stocked: Library, tmp_pa
 
 def test_a_query_image_outside_the_index_is_analyzed(stocked: Library, tmp_path: Path) -> None:
     outside = tmp_path / "outside.png"
-    outside.write_bytes(encoded(picture(5, (96, 80))))  # image a/005, drawn twice as large
+    outside.write_bytes(encoded(draw_blocks(5, (96, 80))))  # image a/005, drawn twice as large
     hits = stocked.search(image=os.fsencode(outside), limit=3)
     assert names(hits)[0] == "a/005.png"
     assert hits[0].similarity is not None
@@ -299,7 +299,7 @@ def test_pages_under_a_folder_are_the_same_for_both_plans(stocked: Library, monk
 
 def test_an_outdated_index_changes_no_result(stocked: Library, tmp_path: Path) -> None:
     old = shutil.copytree(stocked.settings.vectors, tmp_path / "old")
-    write_pictures(stocked.folder / "c", 30, first_seed=400)
+    write_images(stocked.folder / "c", 30, first_seed=400)
     os.unlink(stocked.folder / "a/006.png")
     stocked.index()
     searches = [*_searches(stocked), {"like": os.fsencode(stocked.folder / "c/410.png"), "limit": 12}]
@@ -314,13 +314,13 @@ def test_an_outdated_index_changes_no_result(stocked: Library, tmp_path: Path) -
 def test_an_index_of_another_history_is_rejected(stocked: Library, tmp_path: Path) -> None:
     """The database is replaced by an older copy and grows again, so that the same ids mean other images."""
     saved = shutil.copytree(stocked.settings.home, tmp_path / "saved")
-    write_pictures(stocked.folder / "c", 20, first_seed=400)
+    write_images(stocked.folder / "c", 20, first_seed=400)
     stocked.index()
     later = shutil.copytree(stocked.settings.vectors, tmp_path / "later")
     shutil.rmtree(stocked.settings.home)
     shutil.copytree(saved, stocked.settings.home)
     shutil.rmtree(stocked.folder / "c")
-    write_pictures(stocked.folder / "d", 20, first_seed=600)
+    write_images(stocked.folder / "d", 20, first_seed=600)
     stocked.index()
     criteria = {"like": os.fsencode(stocked.folder / "d/610.png"), "limit": 30}
     before = stocked.search(**criteria)
@@ -330,7 +330,7 @@ def test_an_index_of_another_history_is_rejected(stocked: Library, tmp_path: Pat
 
 
 def test_a_new_image_is_found_before_the_index_is_updated(stocked: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_pictures(stocked.folder / "c", 5, first_seed=400)
+    write_images(stocked.folder / "c", 5, first_seed=400)
     with monkeypatch.context() as patch:
         patch.setattr("db.vectors.sync.sync_index", lambda *_: False)
         stocked.index()
@@ -352,7 +352,7 @@ def test_reanalyzed_images_are_found_once(stocked: Library, monkeypatch: pytest.
 
 def test_a_changed_model_of_the_same_name_is_refused(stocked: Library, tmp_path: Path) -> None:
     outside = tmp_path / "outside.png"
-    outside.write_bytes(encoded(picture(999)))
+    outside.write_bytes(encoded(draw_blocks(999)))
     stocked.classifier = type(stocked.classifier)(size=64)
     with pytest.raises(Exception, match="has changed since the images were indexed"):
         stocked.search(image=os.fsencode(outside))
@@ -382,7 +382,7 @@ def test_an_invalid_request_is_refused(
 
 def test_like_with_an_unindexed_file_suggests_the_command(stocked: Library, tmp_path: Path) -> None:
     outside = tmp_path / "outside.png"
-    outside.write_bytes(encoded(picture(999)))
+    outside.write_bytes(encoded(draw_blocks(999)))
     with pytest.raises(NotIndexed, match="is not indexed. To search with it anyway: moodex search"):
         stocked.search(like=os.fsencode(outside))
 
@@ -390,7 +390,7 @@ def test_like_with_an_unindexed_file_suggests_the_command(stocked: Library, tmp_
 def test_searching_before_indexing_suggests_the_command(library: Library) -> None:
     with pytest.raises(NotIndexed, match="Nothing is indexed yet in .*; run: moodex index FOLDER"):
         library.search(emotions=("happy",))
-    write_pictures(library.folder, 1)
+    write_images(library.folder, 1)
     library.index()
     with pytest.raises(NotIndexed, match="No images are indexed with the model 'other' yet.*indexed with fake"):
         library.with_model("other").search(emotions=("happy",))

@@ -10,7 +10,7 @@ import pytest
 
 from db.vectors.files import FaissFiles
 from indexer.ports.vectors import Segment
-from tests.support.builders import write_pictures
+from tests.support.builders import write_images
 from tests.support.library import Library
 
 
@@ -33,16 +33,16 @@ def everything_like(library: Library, name: str) -> list[str]:
 
 
 def test_a_few_new_images_leave_saved_segments_unchanged(library: Library) -> None:
-    write_pictures(library.folder / "a", 60)
+    write_images(library.folder / "a", 60)
     library.index()
     (base,) = files(library).items()
-    write_pictures(library.folder / "b", 5, first_seed=100)
+    write_images(library.folder / "b", 5, first_seed=100)
     library.index()
     assert sizes(library) == [60, 5] and base in files(library).items()
-    write_pictures(library.folder / "c", 5, first_seed=200)
+    write_images(library.folder / "c", 5, first_seed=200)
     library.index()
     assert sizes(library) == [60, 10] and base in files(library).items()
-    write_pictures(library.folder / "d", 20, first_seed=300)
+    write_images(library.folder / "d", 20, first_seed=300)
     library.index()
     assert sizes(library) == [90]
     assert len(list(library.settings.vectors.iterdir())) == 2
@@ -51,16 +51,16 @@ def test_a_few_new_images_leave_saved_segments_unchanged(library: Library) -> No
 
 
 def test_reanalyzed_images_do_not_accumulate(library: Library) -> None:
-    write_pictures(library.folder, 30)
+    write_images(library.folder, 30)
     library.index()
     library.index(force=True)
     assert sizes(library) == [30]
 
 
 def test_a_damaged_segment_is_rebuilt_alone(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_pictures(library.folder / "a", 60)
+    write_images(library.folder / "a", 60)
     library.index()
-    write_pictures(library.folder / "b", 5, first_seed=100)
+    write_images(library.folder / "b", 5, first_seed=100)
     library.index()
     before = everything_like(library, "b/103.png")
     (newest,) = library.settings.vectors.glob(f"*.{segments(library)[0].generation.last_id + 1}-*.rows")
@@ -71,7 +71,7 @@ def test_a_damaged_segment_is_rebuilt_alone(library: Library, monkeypatch: pytes
 
 
 def test_a_contradictory_manifest_falls_back_to_the_database(library: Library) -> None:
-    write_pictures(library.folder / "a", 60)
+    write_images(library.folder / "a", 60)
     library.index()
     (manifest,) = library.settings.vectors.glob("*.json")
     facts = json.loads(manifest.read_text())
@@ -84,13 +84,13 @@ def test_a_contradictory_manifest_falls_back_to_the_database(library: Library) -
 
 
 def test_a_segment_replaced_while_opened_is_not_damage(library: Library, tmp_path: Path) -> None:
-    write_pictures(library.folder / "a", 20)
+    write_images(library.folder / "a", 20)
     library.index()
     with library.store() as store:
         (model,) = store.models()
     storage = FaissFiles(library.settings.vectors)
     earlier = storage._manifest(model.card)
-    write_pictures(library.folder / "b", 20, first_seed=100)
+    write_images(library.folder / "b", 20, first_seed=100)
     library.index()
     current = storage._manifest(model.card)
     manifests = iter([earlier, current, current])

@@ -15,7 +15,7 @@ from indexer.domain.reports import Summary
 from indexer.ingest.run import IndexRequest
 from indexer.labels import service as labels_service
 from indexer.scheduling.watch import watch
-from tests.support.builders import write_pictures
+from tests.support.builders import write_images
 from tests.support.events import LoggedEvents
 from tests.support.library import Library, counts
 from tests.support.quiet import Remembered
@@ -67,11 +67,11 @@ class Watched:
 
 @pytest.mark.parametrize("poll", [None, 0.05], ids=["events", "polling"])
 def test_changes_are_indexed_as_they_happen(library: Library, poll: float | None) -> None:
-    write_pictures(library.folder, 5)
+    write_images(library.folder, 5)
     watched = Watched(library, poll)
     aside = library.folder.parent / "aside"
     watched.run(
-        lambda: write_pictures(library.folder / "new/deep", 2, first_seed=50),
+        lambda: write_images(library.folder / "new/deep", 2, first_seed=50),
         lambda: shutil.move(library.folder / "new", aside),
         lambda: shutil.move(aside, library.folder / "back"),
     )
@@ -89,25 +89,25 @@ def test_changes_are_indexed_as_they_happen(library: Library, poll: float | None
 
 
 def test_other_processes_may_write_between_runs(library: Library) -> None:
-    paths = write_pictures(library.folder, 2)
+    paths = write_images(library.folder, 2)
     watched = Watched(library)
 
     def write() -> None:
         labels_service.label(library.opened, [LabelAssignment(os.fsencode(paths[0]), "crying")], new=False)
-        write_pictures(library.folder, 1, first_seed=50)
+        write_images(library.folder, 1, first_seed=50)
 
     watched.run(write)
     assert watched.summaries[1] == {"scanned": 3, "unchanged": 2, "indexed": 1}
 
 
 def test_a_watched_folder_that_disappears_warns_once(library: Library) -> None:
-    write_pictures(library.folder, 3)
+    write_images(library.folder, 3)
     library.index()
     away = library.folder.rename(library.folder.with_name("away"))
 
     def back() -> None:
         away.rename(library.folder)
-        write_pictures(library.folder, 1, first_seed=50)
+        write_images(library.folder, 1, first_seed=50)
 
     watched = Watched(library, 0.05)
     watched.run(back)
@@ -126,8 +126,8 @@ def test_without_events_watching_polls_with_a_warning(library: Library, monkeypa
 
     monkeypatch.setattr("watchfiles.watch", refuse)
     monkeypatch.setattr("indexer.sources.folder_watcher.POLL_SECONDS", 0.05)
-    write_pictures(library.folder, 1)
+    write_images(library.folder, 1)
     watched = Watched(library)
-    watched.run(lambda: write_pictures(library.folder, 1, first_seed=50))
+    watched.run(lambda: write_images(library.folder, 1, first_seed=50))
     assert watched.summaries[1] == {"scanned": 2, "unchanged": 1, "indexed": 1}
     assert any("no more watches" in sentence for sentence in watched.logged)

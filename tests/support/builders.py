@@ -25,7 +25,7 @@ def card(
     return ModelCard(name, "none", digest, labels, SPEC, size)
 
 
-def picture(seed: int, size: tuple[int, int] = (48, 40)) -> Image.Image:
+def draw_blocks(seed: int, size: tuple[int, int] = (48, 40)) -> Image.Image:
     """Return an image of a few coloured blocks, different for every seed."""
     blocks = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
     return Image.fromarray(blocks).resize(size, Image.Resampling.NEAREST)
@@ -37,11 +37,11 @@ def encoded(image: Image.Image, form: str = "PNG", **options: Any) -> bytes:
     return file.getvalue()
 
 
-def write_pictures(folder: Path, count: int, first_seed: int = 0) -> list[Path]:
+def write_images(folder: Path, count: int, first_seed: int = 0) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{first_seed + i:03d}.png" for i in range(count)]
     for i, path in enumerate(paths):
-        path.write_bytes(encoded(picture(first_seed + i)))
+        path.write_bytes(encoded(draw_blocks(first_seed + i)))
     return paths
 
 
@@ -70,7 +70,7 @@ def rows(count: int, size: int = 16, emotions: int = 3, seed: int = 0, first_id:
 
 def write_special_files(folder: Path) -> None:
     """Add to the folders "a" and "b": an image with three faces, a duplicate, and a file that is not an image."""
-    faces = picture(7, (60, 60))
+    faces = draw_blocks(7, (60, 60))
     for number, mark in enumerate(FakeFaceDetector.MARKS):
         faces.paste(mark, (5 + 15 * number, 5, 15 + 15 * number, 20 + number))
     (folder / "b/faces.png").write_bytes(encoded(faces))

@@ -21,7 +21,7 @@ from indexer import bootstrap
 from indexer.analysis.analyzer import Analyzer
 from indexer.labels import service as labels_service
 from indexer.labels.assign import parse_assignments
-from tests.support.builders import write_pictures, write_special_files
+from tests.support.builders import write_images, write_special_files
 from tests.support.fake_models import FakeFaceDetector
 from tests.support.library import Library
 
@@ -30,8 +30,8 @@ def build(folder: Path) -> Library:
     """Build a library: forty images, one with faces, one duplicate, one damaged file, one missing file; some labels."""
     library = Library(folder / "pictures", folder / "home")
     library.detector = FakeFaceDetector()
-    write_pictures(library.folder / "a", 36)
-    write_pictures(library.folder / "b", 3, first_seed=100)
+    write_images(library.folder / "a", 36)
+    write_images(library.folder / "b", 3, first_seed=100)
     write_special_files(library.folder)
     library.index()
     (library.folder / "b/102.png").unlink()

@@ -68,7 +68,7 @@ class FakeFaceDetector:
     def __init__(self, key: str = "fake") -> None:
         self.key = key
 
-    def find(self, pages: Sequence[Pixels]) -> list[list[Face]]:
+    def detect(self, pages: Sequence[Pixels]) -> list[list[Face]]:
         return [sorted(_marked(page), key=lambda face: -face.area) for page in pages]
 
 

@@ -27,6 +27,6 @@ class MemoryJobs:
         self._jobs[name] = replace(job, last=replace(job.last, begun_at=now, retry_at=None))
         return True
 
-    def note_job(self, name: str, last: JobStatus) -> None:
+    def record_job_status(self, name: str, last: JobStatus) -> None:
         if name in self._jobs:
             self._jobs[name] = replace(self._jobs[name], last=last)

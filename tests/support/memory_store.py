@@ -246,7 +246,7 @@ class MemoryStore(MemoryJobs):
                     token = f"{id(self)}-{self._next('generation')}"
                     self._generations.setdefault(model_id, []).append(Generation(self._last["prediction"], token))
 
-    def pictures_at(self, root: bytes) -> list[ImageFile]:
+    def image_files_at(self, root: bytes) -> list[ImageFile]:
         live = [(path, file) for path, file in self._files.items() if _is_live(file) and is_under(path, root)]
         return [
             ImageFile(path, file.digest, file.stamp if file.state is FileState.DONE else None)
@@ -260,7 +260,7 @@ class MemoryStore(MemoryJobs):
     def known_digests(self, digests: Collection[bytes]) -> set[bytes]:
         return {digest for digest in digests if digest in self._images}
 
-    def labelled(self) -> list[LabeledImage]:
+    def labeled_images(self) -> list[LabeledImage]:
         found = []
         for digest, emotion in self._labels_by_digest.items():
             files = [(file.id, path) for path, file in self._files.items() if file.digest == digest and _is_live(file)]
@@ -314,7 +314,7 @@ class MemoryStore(MemoryJobs):
     def models(self) -> list[StoredModel]:
         return [StoredModel(i, card, bool(self._rows.get(i))) for i, card in enumerate(self._cards, start=1)]
 
-    def pictures(self, model_id: int) -> int:
+    def image_count(self, model_id: int) -> int:
         return len(self._rows.get(model_id, {}))
 
     def counts(self) -> Counts:
@@ -379,7 +379,7 @@ class MemoryStore(MemoryJobs):
         hits = self._matching(model_id, chosen._replace(excluded=frozenset()))
         return np.array(sorted({ranked.prediction_id for ranked in hits}), dtype=np.int64)
 
-    def find(self, model_id: int, digest_prefix: str) -> list[int]:
+    def predictions_by_digest(self, model_id: int, digest_prefix: str) -> list[int]:
         rows = [regions[0] for regions in self._rows.get(model_id, {}).values()]
         return [row.id for row in rows if row.digest.hex().startswith(digest_prefix)][:2]
 

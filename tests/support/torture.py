@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tests.support.builders import encoded, picture
+from tests.support.builders import draw_blocks, encoded
 
 GOOD_NAMES = (
     b"plain.png",
@@ -47,31 +47,31 @@ def build(folder: Path) -> Torture:
     folder.mkdir(parents=True)
     exif = Image.Exif()
     exif[0x0112] = 8
-    base = picture(1, (120, 90))
-    greys = Image.fromarray(np.asarray(picture(2).convert("L")).astype(np.uint16) * 257)
-    good: dict[bytes, bytes] = {name: encoded(picture(100 + i)) for i, name in enumerate(GOOD_NAMES)}
+    base = draw_blocks(1, (120, 90))
+    greys = Image.fromarray(np.asarray(draw_blocks(2).convert("L")).astype(np.uint16) * 257)
+    good: dict[bytes, bytes] = {name: encoded(draw_blocks(100 + i)) for i, name in enumerate(GOOD_NAMES)}
     good |= {
         b"cmyk.jpg": encoded(base.convert("CMYK"), "JPEG"),
         b"progressive.jpeg": encoded(base, "JPEG", progressive=True),
         b"turned.jpg": encoded(base, "JPEG", exif=exif),
         b"palette.png": encoded(base.quantize(16)),
-        b"alpha.png": encoded(picture(3).convert("RGBA").rotate(30, expand=True)),
+        b"alpha.png": encoded(draw_blocks(3).convert("RGBA").rotate(30, expand=True)),
         b"deep.png": encoded(greys),
         b"still.webp": encoded(base, "WEBP"),
-        b"moving.webp": encoded(base, "WEBP", save_all=True, append_images=[picture(4, (120, 90))]),
-        b"moving.gif": encoded(base, "GIF", save_all=True, append_images=[picture(4, (120, 90))]),
-        b"moving.apng": encoded(picture(5), "PNG", save_all=True, append_images=[picture(6)]),
+        b"moving.webp": encoded(base, "WEBP", save_all=True, append_images=[draw_blocks(4, (120, 90))]),
+        b"moving.gif": encoded(base, "GIF", save_all=True, append_images=[draw_blocks(4, (120, 90))]),
+        b"moving.apng": encoded(draw_blocks(5), "PNG", save_all=True, append_images=[draw_blocks(6)]),
         b"flat.bmp": encoded(base, "BMP"),
-        b"pages.tiff": encoded(base, "TIFF", save_all=True, append_images=[picture(4, (120, 90))]),
+        b"pages.tiff": encoded(base, "TIFF", save_all=True, append_images=[draw_blocks(4, (120, 90))]),
         b"modern.avif": encoded(base, "AVIF"),
-        b"LOUD.PNG": encoded(picture(7)),
-        b"truly a jpeg.png": encoded(picture(8), "JPEG"),
-        b"x.png/inside.png": encoded(picture(9)),
+        b"LOUD.PNG": encoded(draw_blocks(7)),
+        b"truly a jpeg.png": encoded(draw_blocks(8), "JPEG"),
+        b"x.png/inside.png": encoded(draw_blocks(9)),
     }
     bad: dict[bytes, tuple[bytes | None, str]] = {
         b"bomb.png": (png(30_000, 30_000, b"\0" * 1000), "exceeds the limit"),
-        b"truncated.jpg": (encoded(picture(1, (400, 400)), "JPEG")[:900], "cannot be decoded"),
-        b"truncated.png": (encoded(picture(1, (400, 400)))[:-40], "cannot be decoded"),
+        b"truncated.jpg": (encoded(draw_blocks(1, (400, 400)), "JPEG")[:900], "cannot be decoded"),
+        b"truncated.png": (encoded(draw_blocks(1, (400, 400)))[:-40], "cannot be decoded"),
         b"lying header.png": (png(50, 50, b"\0" * 10), "cannot be decoded"),
         b"empty.png": (b"", "the file is empty"),
         b"words.jpg": (b"these are words", "not an image in a supported format"),
@@ -87,7 +87,7 @@ def build(folder: Path) -> Torture:
     (folder / ".hidden.png").write_bytes(b"skipped too")
     (folder / "round").symlink_to(folder)
     if os.geteuid() != 0:  # root can read every file
-        (folder / "secret.png").write_bytes(encoded(picture(10)))
+        (folder / "secret.png").write_bytes(encoded(draw_blocks(10)))
         (folder / "secret.png").chmod(0)
         bad[b"secret.png"] = (None, "it cannot be read: Permission denied")
     root = os.fsencode(os.path.realpath(folder))

@@ -10,7 +10,7 @@ from indexer.domain.errors import Damaged, ImageError
 from indexer.domain.images import InputSpec
 from indexer.imaging import decode as module
 from indexer.imaging.decode import decode, prepare
-from tests.support.builders import SPEC, encoded, picture
+from tests.support.builders import SPEC, draw_blocks, encoded
 from tests.support.effort import examples
 
 RED = (255, 0, 0)
@@ -52,7 +52,7 @@ def test_every_format_gives_the_picture(form: str, options: dict[str, object]) -
 
 
 def test_equal_bytes_have_equal_digests_and_others_do_not() -> None:
-    one, two = encoded(picture(1)), encoded(picture(2))
+    one, two = encoded(draw_blocks(1)), encoded(draw_blocks(2))
     assert decode(one, SPEC).digest == decode(one, SPEC).digest != decode(two, SPEC).digest
     assert len(decode(one, SPEC).digest) == 32
 
@@ -126,7 +126,7 @@ def test_interlaced_png_equals_the_plain_one() -> None:
 
 
 def test_exif_rotation_is_applied() -> None:
-    image = picture(3, (40, 20))
+    image = draw_blocks(3, (40, 20))
     exif = Image.Exif()
     exif[0x0112] = 6
     turned = decode(encoded(image, exif=exif), SPEC)
@@ -149,11 +149,11 @@ def test_of_animations_the_first_frame_counts(form: str) -> None:
     [
         (b"", "the file is empty"),
         (b"hello, I am no picture", "not an image in a supported format"),
-        (encoded(picture(1, (200, 200)))[:-60], "cannot be decoded"),
-        (encoded(picture(1, (300, 300)), "JPEG")[:700], "cannot be decoded"),
-        (encoded(picture(1, (300, 300)), "WEBP")[:100], "cannot be decoded|not an image"),
-        (encoded(picture(1, (300, 300)), "GIF")[:200], "cannot be decoded"),
-        (encoded(picture(1), "PPM"), "not an image in a supported format"),
+        (encoded(draw_blocks(1, (200, 200)))[:-60], "cannot be decoded"),
+        (encoded(draw_blocks(1, (300, 300)), "JPEG")[:700], "cannot be decoded"),
+        (encoded(draw_blocks(1, (300, 300)), "WEBP")[:100], "cannot be decoded|not an image"),
+        (encoded(draw_blocks(1, (300, 300)), "GIF")[:200], "cannot be decoded"),
+        (encoded(draw_blocks(1), "PPM"), "not an image in a supported format"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "not an image in a supported format"),
     ],
 )
@@ -193,7 +193,7 @@ def test_prepare_needs_no_file() -> None:
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "AVIF"])
 @examples(60)
 def test_whatever_the_bytes_a_picture_or_a_reason_comes_back(form: str, cut: int, flips: list[tuple[int, int]]) -> None:
-    data = bytearray(encoded(picture(1, (24, 24)), form))
+    data = bytearray(encoded(draw_blocks(1, (24, 24)), form))
     for place, value in flips:
         data[place % len(data)] = value
     try:

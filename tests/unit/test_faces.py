@@ -13,7 +13,7 @@ from PIL import Image
 from indexer.analysis.face_crops import DETECTION_MAX_SIDE, crop_views
 from indexer.domain.images import DecodedImage, Face
 from indexer.imaging.decode import decode, prepare
-from tests.support.builders import SPEC, encoded, picture
+from tests.support.builders import SPEC, draw_blocks, encoded
 
 
 class Given:
@@ -24,23 +24,23 @@ class Given:
     def __init__(self, *faces: Face) -> None:
         self.faces = list(faces)
 
-    def find(self, pages: Sequence[np.ndarray]) -> list[list[Face]]:
+    def detect(self, pages: Sequence[np.ndarray]) -> list[list[Face]]:
         return [self.faces for _ in pages]
 
 
 def decoded(size: tuple[int, int] = (400, 200)) -> DecodedImage:
-    return decode(encoded(picture(1, size)), SPEC, DETECTION_MAX_SIDE)
+    return decode(encoded(draw_blocks(1, size)), SPEC, DETECTION_MAX_SIDE)
 
 
 def test_a_page_keeps_its_shape_and_is_not_enlarged() -> None:
     small, large = decoded(), decoded((1600, 800))
     assert small.pixels.shape == (200, 400, 3)
     assert large.pixels.shape == (384, 768, 3)
-    assert decode(encoded(picture(1, (1600, 800))), SPEC).pixels.shape == (32, 32, 3)
+    assert decode(encoded(draw_blocks(1, (1600, 800))), SPEC).pixels.shape == (32, 32, 3)
 
 
 def test_without_a_finder_the_picture_is_shown_as_a_whole() -> None:
-    image = decode(encoded(picture(1)), SPEC)
+    image = decode(encoded(draw_blocks(1)), SPEC)
     ((view,),) = crop_views([image], None, SPEC)
     assert view.face is None and view.pixels is image.pixels
 

@@ -11,7 +11,7 @@ from PIL.Image import Resampling
 
 from indexer.imaging import resize as module
 from indexer.imaging.resize import Resize, by_pillow, by_simd, resized
-from tests.support.builders import picture
+from tests.support.builders import draw_blocks
 from tests.support.effort import examples
 
 SIDE = st.integers(1, 300)
@@ -20,9 +20,9 @@ KERNELS = [Resampling.BICUBIC, Resampling.BILINEAR]
 
 def drawn(seed: int, size: tuple[int, int], mode: str = "RGB") -> Image.Image:
     """Soft colours with hard edges, as drawings have; with an alpha channel of its own in RGBA."""
-    image = picture(seed, size)
+    image = draw_blocks(seed, size)
     if mode == "RGBA":
-        image.putalpha(picture(seed + 1, size).convert("L"))
+        image.putalpha(draw_blocks(seed + 1, size).convert("L"))
     return image.convert(mode)
 
 

@@ -23,13 +23,13 @@ from indexer.registry import service as registry_service
 from indexer.scheduling import service as scheduling_service
 from indexer.search import service as search_service
 from indexer.teaching import service as teaching_service
-from tests.support.builders import encoded, picture
+from tests.support.builders import draw_blocks, encoded
 from tests.support.fake_models import FakeClassifier
 from tests.support.memory_library import MemoryDatabase, MemorySource, memory_library
 from tests.support.quiet import Remembered
 
 ROOT = Path(__file__).resolve().parents[2]
-FILES = {b"/images/a/%02d.png" % number: encoded(picture(number)) for number in range(12)}
+FILES = {b"/images/a/%02d.png" % number: encoded(draw_blocks(number)) for number in range(12)}
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def test_reports(library: Library) -> None:
     index(library)
     (run,) = scheduling_service.runs(library, 5)
     assert (run.outcome, dict(run.counts)) == ("done", {"scanned": 12, "indexed": 12})
-    ((model, default, images),) = [(one.card.name, one.default, one.pictures) for one in registry_service.list_models(library)]
+    ((model, default, images),) = [(one.card.name, one.default, one.images) for one in registry_service.list_models(library)]
     assert (model, default, images) == ("fake", True, 12)
     assert set(search_service.show(library, b"/images/a/01.png")[0].emotions) == set(EMOTIONS)
 

@@ -102,7 +102,7 @@ def face(page: Image.Image, x: int, y: int, size: int) -> tuple[float, float, fl
 def test_the_shipped_detector_finds_plain_faces(size: tuple[int, int], places: list[tuple[int, int, int]]) -> None:
     page = Image.new("RGB", size, (235, 240, 250))
     wanted = [face(page, *place) for place in places]
-    (faces,) = torch_face_detector(device="cpu").find([np.asarray(page)])
+    (faces,) = torch_face_detector(device="cpu").detect([np.asarray(page)])
     boxes = np.array([[one.left, one.top, one.right, one.bottom] for one in faces])
     assert len(faces) == len(wanted)
     assert iou_matrix(boxes, np.array(wanted)).max(axis=1).min() > 0.6
@@ -114,13 +114,13 @@ def test_a_page_filled_by_a_face_gets_no_second_pass(side: int, looks: int) -> N
     wanted = face(page, 30, 40, side)
     detector = torch_face_detector(device="cpu")
     far = Counting(detector._far())
-    (faces,) = NetworkFaceDetector(detector._card, detector._near, lambda: far).find([np.asarray(page)])
+    (faces,) = NetworkFaceDetector(detector._card, detector._near, lambda: far).detect([np.asarray(page)])
     assert len(faces) == 1 and far.pages == looks
     assert iou_matrix(np.array([[faces[0].left, faces[0].top, faces[0].right, faces[0].bottom]]), np.array([wanted])).min() > 0.6
 
 
 def test_an_empty_page_has_no_face() -> None:
-    assert torch_face_detector(device="cpu").find([np.full((300, 400, 3), 255, dtype=np.uint8)]) == [[]]
+    assert torch_face_detector(device="cpu").detect([np.full((300, 400, 3), 255, dtype=np.uint8)]) == [[]]
 
 
 def test_a_detector_is_written_and_read_again(tmp_path: Path) -> None:
