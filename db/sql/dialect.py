@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from sqlalchemy import ColumnElement, Float, Integer, literal
+from sqlalchemy import ColumnElement, Float, Integer, insert, literal
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 if TYPE_CHECKING:
-    from sqlalchemy import BindParameter, Table
+    from sqlalchemy import BindParameter, Connection, Table
 
 T = TypeVar("T")
 _CHUNK_PARAMETERS = 500
@@ -32,6 +32,16 @@ def insert_missing(dialect: str, table: Table) -> sqlite.Insert:
     return upsert(dialect, table).on_conflict_do_nothing()
 
 
+def insert_tuples(connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert rows, given as tuples of values for the driver. `columns` are in the order of the table.
+
+    For millions of rows: SQLAlchemy's own execution would handle every value, and take longer than everything else.
+    """
+    statement = insert(table).inline().compile(dialect=connection.dialect, column_keys=list(columns))
+    named = rows if statement.positional else [dict(zip(columns, row, strict=True)) for row in rows]
+    connection.exec_driver_sql(str(statement), named)
+
+
 def chunks(values: Iterable[T]) -> Iterator[list[T]]:
     """Yield the values in lists of at most 500: SQLite limits the number of parameters of a statement."""
     iterator = iter(values)
@@ -39,7 +49,7 @@ def chunks(values: Iterable[T]) -> Iterator[list[T]]:
         yield chunk
 
 
-def no_index(column: ColumnElement[int]) -> ColumnElement[int]:
+def no_index(column: ColumnElement[int] | ColumnElement[int | None]) -> ColumnElement[int]:
     """Keep SQLite from using an index on an integer column; in other dialects, the column itself.
 
     SQLite knows little of how values are distributed. It would, for instance, take an index by model, which lets every row of a

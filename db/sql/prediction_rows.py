@@ -11,13 +11,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Join, Select, and_, delete, exists, func, insert, or_, select
 
 from db.schema import EmbeddingRow, GenerationRow, LabelRow, ModelRow, PredictionRow, RunRow
-from db.sql.dialect import chunks, no_index
+from db.sql.dialect import chunks, insert_tuples, no_index
 from db.sql.unpacking import unpacking_from
 from indexer.domain.images import MAIN_FACE, WHOLE_IMAGE
 from indexer.domain.predictions import Prediction, effective_emotion
 
 if TYPE_CHECKING:
     from indexer.ports.store_writer import AnalyzedFileSet
+
+COLUMNS = (
+    "image_id", "model_id", "region", "finder_id", "left", "top", "right", "bottom", "emotion", "score", "probabilities"
+)  # fmt: skip
+"""All columns of a prediction but its id."""
 
 _REGION_COLUMNS = (
     PredictionRow.region,
@@ -140,13 +145,15 @@ def _insert_predictions(connection: Connection, model_id: int, rows: Sequence[di
         user_labels.update(
             connection.execute(select(LabelRow.image_id, LabelRow.emotion).where(LabelRow.image_id.in_(chunk))).all()
         )
-    for row in rows:
-        # The stored float32, so that the score equals the emotion's entry among the probabilities.
-        with unpacking_from(connection):
+    complete = []
+    with unpacking_from(connection):
+        for row in rows:
+            # The stored float32, so that the score equals the emotion's entry among the probabilities.
             probabilities = struct.unpack(f"<{len(labels)}f", row["probabilities"])
-        emotion, score = effective_emotion(labels, probabilities, user_labels.get(row["image_id"]))
-        row.update(model_id=model_id, emotion=emotion, score=score)
-    connection.execute(insert(PredictionRow.table), rows)
+            emotion, score = effective_emotion(labels, probabilities, user_labels.get(row["image_id"]))
+            values = {**row, "model_id": model_id, "emotion": emotion, "score": score}
+            complete.append(tuple(values[column] for column in COLUMNS))
+    insert_tuples(connection, PredictionRow.table, COLUMNS, complete)
     record_generation(connection, model_id)
 
 

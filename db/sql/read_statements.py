@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Label, Select, and_, bindparam, exists, func, select
+from sqlalchemy import ColumnElement, FromClause, Label, Select, and_, bindparam, exists, func, select
 
 from db.schema import (
     EmbeddingRow,
@@ -20,8 +20,9 @@ from db.schema import (
     PredictionRow,
     RunRow,
 )
-from db.sql.dialect import inline
-from db.sql.file_rows import file_under
+from db.sql.dialect import inline, no_index
+from db.sql.file_rows import folder_under
+from db.sql.path_list import PATH_LIST
 from db.sql.prediction_rows import embedded
 from db.sql.search_queries import hit_columns, is_live, is_main, model_without_index_hint
 from indexer.domain.files import FileState
@@ -116,26 +117,55 @@ def hits_at(model_id: int, path: bytes) -> Select[*tuple[Any, ...]]:
     return hit_columns().where(model_without_index_hint(model_id), here).order_by(PredictionRow.region)
 
 
-def live_files_under(root: bytes) -> Select[*tuple[Any, ...]]:
-    """Select the live files at or below a path with their images' digests, by path."""
+def live_files_in_list() -> Select[*tuple[Any, ...]]:
+    """Select the live files in `PATH_LIST` with their images' digests.
+
+    `no_index` keeps SQLite from reading all files and looking up the folder of each.
+    """
+    here = and_(FileRow.folder_id == no_index(FolderRow.id), FileRow.name == PATH_LIST.c.name)
+    folders = PATH_LIST.join(FolderRow.table, FolderRow.path == PATH_LIST.c.folder)
+    return _live_files(folders.join(FileRow.table, here))
+
+
+def live_files_below(folder: bytes) -> Select[*tuple[Any, ...]]:
+    """Select the live files below a folder with their images' digests, by path."""
+    files = FolderRow.table.join(FileRow.table, FileRow.folder_id == FolderRow.id)
+    return _live_files(files).where(folder_under(folder)).order_by(FolderRow.path, FileRow.name)
+
+
+def _live_files(source: FromClause) -> Select[*tuple[Any, ...]]:
+    columns = (FolderRow.path, FileRow.name, FileRow.size, FileRow.mtime_ns, FileRow.state, ImageRow.digest)
+    images = source.join(ImageRow.table, ImageRow.id == FileRow.image_id)
+    return select(*columns).select_from(images).where(is_live())
+
+
+def indexed_files(*conditions: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
+    """Select the files that are done and satisfy some conditions, with their images' digests, oldest first."""
     return (
-        select(FolderRow.path, FileRow.name, FileRow.size, FileRow.mtime_ns, FileRow.state, ImageRow.digest)
-        .join(FileRow.table, FileRow.folder_id == FolderRow.id)
-        .join(ImageRow.table, ImageRow.id == FileRow.image_id)
-        .where(is_live(), file_under(root))
-        .order_by(FolderRow.path, FileRow.name)
+        select(FileRow.id, FolderRow.path, FileRow.name, FileRow.size, FileRow.mtime_ns, ImageRow.digest)
+        .select_from(FileRow.table)
+        .join(FolderRow.table, FolderRow.id == no_index(FileRow.folder_id))
+        .join(ImageRow.table, ImageRow.id == no_index(FileRow.image_id))
+        .where(FileRow.state == FileState.DONE, *conditions)
+        .order_by(FileRow.id)
     )
 
 
-def any_live_file_under(path: bytes) -> Select[int]:
-    """Select one live file at or below a path."""
+def any_live_file_below(folder: bytes) -> Select[int]:
+    """Select one live file below a folder."""
     files = FileRow.table.join(FolderRow.table, FolderRow.id == FileRow.folder_id)
-    return select(FileRow.id).select_from(files).where(is_live(), file_under(path)).limit(1)
+    return select(FileRow.id).select_from(files).where(is_live(), folder_under(folder)).limit(1)
 
 
 def known_digests(digests: Sequence[bytes]) -> Select[bytes]:
     """Select those digests whose images the store knows."""
     return select(ImageRow.digest).where(ImageRow.digest.in_(digests))
+
+
+def labels_of(digests: Sequence[bytes]) -> Select[bytes, str]:
+    """Select the labels of some images."""
+    labels = LabelRow.table.join(ImageRow.table, ImageRow.id == LabelRow.image_id)
+    return select(ImageRow.digest, LabelRow.emotion).select_from(labels).where(ImageRow.digest.in_(digests))
 
 
 def labels_with_oldest_file() -> Select[*tuple[Any, ...]]:

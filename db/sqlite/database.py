@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,8 +12,6 @@ from indexer.domain.errors import StoreDamaged
 if TYPE_CHECKING:
     from db.sqlite.maintenance import SqliteMaintenance
     from db.sqlite.store import SqliteStore
-    from indexer.domain.export import ExportChunk, ExportFilter
-    from indexer.domain.models import StoredModel
     from indexer.domain.runs import WriterInfo
 
 
@@ -53,17 +51,6 @@ class SqliteDatabase:
         from db.writer_lock import writer
 
         return writer(self._path.parent)
-
-    @contextmanager
-    def export_rows(
-        self, model: StoredModel, chosen: ExportFilter, check_stop: Callable[[], None]
-    ) -> Iterator[Iterator[ExportChunk]]:
-        from db.sqlite.errors import translate_sqlite_errors
-        from db.sqlite.export_query import exported
-        from db.sqlite.raw_connection import reading
-
-        with translate_sqlite_errors(self._path), reading(self._path, check_stop) as connection:
-            yield exported(connection, model.id, model.card, chosen)
 
     @property
     def maintenance(self) -> SqliteMaintenance:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from db.sqlite import check, database_files, file_checks
+from db.sqlite import check, database_files
+from db.sqlite.engine import open_engine
 from db.sqlite.errors import translate_sqlite_errors
+from db.sqlite.model_rows import used_cards
 from db.sqlite.raw_connection import UNREADABLE, reading, require_intact, writing
 from db.sqlite.repair import repair
 from db.sqlite.salvage import salvage
 from db.sqlite.store import SqliteStore
-from db.vectors.check import check_vectors, orphan_files, used_models
-from indexer.domain.health import Finding, IndexedFile
+from db.vectors.check import check_vectors, orphan_files
+from indexer.domain.health import Finding
 from indexer.system.atomic import unique_backup_name
 
 if TYPE_CHECKING:
@@ -49,23 +51,20 @@ class SqliteMaintenance:
             yield Finding("unreadable", 1, str(error))
 
     def check_vectors(self, check_stop: Callable[[], None], advance: Callable[[int], None]) -> Iterator[Finding]:
-        return check_vectors(self._path, self._vectors, check_stop, advance)
+        with reading(self._path, check_stop) as connection:
+            cards = used_cards(connection)
+        engine = open_engine(self._path, reading=True)
+        try:
+            yield from check_vectors(engine, self._vectors, cards, advance)
+        finally:
+            engine.dispose()
 
     def orphan_files(self) -> list[Path]:
         return orphan_files(self._vectors, self.used_cards())
 
     def used_cards(self) -> list[ModelCard]:
         with reading(self._path) as connection:
-            return list(used_models(connection).values())
-
-    def indexed_files(self) -> Iterator[list[IndexedFile]]:
-        return file_checks.done_files(self._path)
-
-    def still_indexed(self, files: Sequence[IndexedFile]) -> set[IndexedFile]:
-        return file_checks.still_known(self._path, files)
-
-    def requeue(self, files: Sequence[IndexedFile]) -> None:
-        file_checks.requeue_files(self._path, files)
+            return list(used_cards(connection).values())
 
     def copy_aside(self, why: str) -> Path:
         saved = unique_backup_name(self._path, why)

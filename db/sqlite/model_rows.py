@@ -62,6 +62,13 @@ def stored_cards(connection: sqlite3.Connection) -> dict[int, ModelCard | None]:
     return {model_id: _card_from_values(dict(zip(COLUMNS, values, strict=True))) for model_id, *values in rows}
 
 
+def used_cards(connection: sqlite3.Connection) -> dict[int, ModelCard]:
+    """Return the cards of the models that have predictions, by id, without damaged ones."""
+    used = "SELECT id FROM models m WHERE EXISTS (SELECT 1 FROM predictions p WHERE p.model_id = m.id)"
+    ids = {model_id for (model_id,) in connection.execute(used)}
+    return {model_id: card for model_id, card in stored_cards(connection).items() if card is not None and model_id in ids}
+
+
 def _card_from_values(values: Mapping[str, object]) -> ModelCard | None:
     try:
         row: dict[str, Any] = {column: str(value) for column, value in values.items()}

@@ -16,6 +16,7 @@ from db.schema import FileRow, ImageRow, ModelRow, PredictionRow
 from db.sql import read_statements as statements
 from db.sql.dialect import chunks
 from db.sql.page_anchors import skip_to_anchor
+from db.sql.path_list import listed_paths
 from db.sql.prediction_rows import next_embedded
 from db.sql.search_queries import (
     BEST_FIRST,
@@ -32,18 +33,21 @@ from db.sql.unpacking import connect_for_reading, unpacking_from
 from db.sqlite.model_rows import card_from_row
 from indexer.domain.errors import NotIndexed
 from indexer.domain.files import Counts, Failure, FileStamp, FileState
+from indexer.domain.health import IndexedFile
 from indexer.domain.images import Face, to_pixel_box
 from indexer.domain.models import StoredModel
 from indexer.domain.predictions import LabeledImage
 from indexer.domain.queries import Hit
-from indexer.domain.runs import RunRecord, RunTotals
+from indexer.domain.runs import RunCounts, RunRecord, RunTotals
 from indexer.ports.store_reader import HitFilter, ImageFile, RankedHit, Sample
 from indexer.ports.vectors import NOT_THE_MODELS, Generation, VectorRows
 
 if TYPE_CHECKING:
+    from indexer.domain.export import ExportChunk, ExportFilter
     from indexer.domain.types import Halves, Ids
 
 _VECTOR_CHUNK_ROWS = 8192
+_EXPORT_CHUNK_ROWS = 8192
 
 
 @lru_cache
@@ -177,13 +181,40 @@ class SqliteReader:
         with self._connect() as connection:
             return list(connection.execute(statements.main_region_of_digest(model_id, digest_prefix)).scalars())
 
-    def image_files_at(self, root: bytes) -> list[ImageFile]:
+    def image_files_at(self, paths: Collection[bytes]) -> dict[bytes, list[ImageFile]]:
+        files: dict[bytes, list[ImageFile]] = {path: [] for path in paths}
         with self._connect() as connection:
-            return [_image_file(row) for row in connection.execute(statements.live_files_under(root))]
+            for file in self._live_files(connection, paths):
+                files[file.path] = [file]
+            for path in [path for path, here in files.items() if not here]:
+                files[path] = [_image_file(row) for row in connection.execute(statements.live_files_below(path))]
+        return files
 
-    def holds(self, path: bytes) -> bool:
+    @staticmethod
+    def _live_files(connection: Connection, paths: Collection[bytes]) -> list[ImageFile]:
+        if not paths:
+            return []
+        with listed_paths(connection, paths):
+            return [_image_file(row) for row in connection.execute(statements.live_files_in_list())]
+
+    def indexed_files(self, after: int, limit: int) -> list[IndexedFile]:
         with self._connect() as connection:
-            return connection.execute(statements.any_live_file_under(path)).first() is not None
+            query = statements.indexed_files(FileRow.id > after).limit(limit)
+            return [_indexed_file(row) for row in connection.execute(query)]
+
+    def still_indexed(self, files: Sequence[IndexedFile]) -> set[IndexedFile]:
+        with self._connect() as connection:
+            rows = connection.execute(statements.indexed_files(FileRow.id.between(files[0].id, files[-1].id)))
+            return {_indexed_file(row) for row in rows}.intersection(files)
+
+    def known_paths(self, paths: Collection[bytes]) -> set[bytes]:
+        known: set[bytes] = set()
+        with self._connect() as connection:
+            known.update(file.path for file in self._live_files(connection, paths))
+            for path in set(paths) - known:
+                if connection.execute(statements.any_live_file_below(path)).first() is not None:
+                    known.add(path)
+        return known
 
     def known_digests(self, digests: Collection[bytes]) -> set[bytes]:
         found: set[bytes] = set()
@@ -199,6 +230,13 @@ class SqliteReader:
                 for digest, emotion, folder, name in connection.execute(statements.labels_with_oldest_file())
             ]
 
+    def labels_of(self, digests: Collection[bytes]) -> dict[bytes, str]:
+        labels: dict[bytes, str] = {}
+        with self._connect() as connection:
+            for chunk in chunks(sorted(digests)):
+                labels.update(connection.execute(statements.labels_of(chunk)).all())
+        return labels
+
     def user_emotions(self) -> tuple[str, ...]:
         with self._connect() as connection:
             return tuple(connection.execute(statements.USER_EMOTIONS).scalars())
@@ -211,6 +249,16 @@ class SqliteReader:
     def predicted_as(self, model_id: int, digest: bytes) -> int | None:
         found = self.predictions_by_digest(model_id, digest.hex())
         return found[0] if found else None
+
+    def export_rows(self, model: StoredModel, chosen: ExportFilter) -> Iterator[ExportChunk]:
+        from db.sql.export_query import export_chunk, exported
+
+        with self._engine.connect() as connection:
+            streamed = connection.execution_options(yield_per=_EXPORT_CHUNK_ROWS)
+            for rows in streamed.execute(exported(model.id, chosen)).partitions():
+                with unpacking_from(connection):
+                    chunk = export_chunk(rows, model.card)
+                yield chunk
 
     def vectors(self, model_id: int, after: int = 0) -> Iterator[VectorRows]:
         import numpy as np
@@ -274,7 +322,7 @@ def _run_record(row: Row[Any]) -> RunRecord:
         row.ended_at,
         tuple(os.fsencode(root) for root in row.roots),
         row.outcome,
-        row.counts,
+        RunCounts.of(row.counts),
         row.reason,
         row.pid,
     )
@@ -283,6 +331,10 @@ def _run_record(row: Row[Any]) -> RunRecord:
 def _image_file(row: Row[Any]) -> ImageFile:
     stamp = FileStamp(row.size, row.mtime_ns) if row.state == FileState.DONE else None
     return ImageFile(os.path.join(row.path, row.name), row.digest, stamp)
+
+
+def _indexed_file(row: Row[Any]) -> IndexedFile:
+    return IndexedFile(row.id, os.path.join(row.path, row.name), FileStamp(row.size, row.mtime_ns), row.digest)
 
 
 def _ranked_hit(row: Row[Any], labels: Sequence[str]) -> RankedHit:

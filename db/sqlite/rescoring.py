@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, exists, select
 
 from db.schema import LabelRow, ModelRow, PredictionRow
-from db.sql.prediction_rows import next_embedded, record_generation
+from db.sql.dialect import insert_tuples
+from db.sql.prediction_rows import COLUMNS, next_embedded, record_generation
 from db.sql.unpacking import unpacking_from
 from indexer.domain.predictions import effective_emotions
 
@@ -16,12 +17,6 @@ if TYPE_CHECKING:
     from indexer.ports.store_writer import Score
 
 _RESCORE_CHUNK_ROWS = 8192
-_ADD_PREDICTION = (
-    "INSERT INTO predictions "
-    '(image_id, model_id, region, finder_id, "left", top, "right", bottom, emotion, score, probabilities) '
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
-"""In SQL, because SQLAlchemy's own insert costs more than everything else for a million rows."""
 
 
 def rescore(connection: Connection, source: int, target: int, score: Score, advance: Callable[[int], None]) -> int:
@@ -49,7 +44,7 @@ def rescore(connection: Connection, source: int, target: int, score: Score, adva
         for one, answer, numbers in zip(found, effective, probabilities, strict=True):
             place = (one.image_id, target, one.region, one.finder_id, one.left, one.top, one.right, one.bottom)
             rows.append((*place, *answer, numbers.tobytes()))
-        connection.exec_driver_sql(_ADD_PREDICTION, rows)
+        insert_tuples(connection, PredictionRow.table, COLUMNS, rows)
         rescored += len(rows)
         advance(len(rows))
     if rescored:

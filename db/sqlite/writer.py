@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine, delete, insert, select, update
 
-from db.schema import EmbedderRow, FaceDetectorRow, GenerationRow, ImageRow, LabelRow, RunRow
+from db.schema import EmbedderRow, FaceDetectorRow, FileRow, GenerationRow, ImageRow, LabelRow, RunRow
 from db.sql import write_statements as statements
 from db.sql.dialect import chunks, greatest, insert_missing
 from db.sql.file_rows import detect_moves, finish_files, mark_missing, record_files
@@ -25,7 +25,9 @@ from indexer.domain.runs import DIED, RUNNING, WHY_IT_DIED
 from indexer.ports.store_writer import CommitBatch, FolderScanResult, KnownFile, PendingFile
 
 if TYPE_CHECKING:
+    from indexer.domain.health import IndexedFile
     from indexer.domain.models import ModelCard
+    from indexer.domain.runs import RunCounts
     from indexer.ports.store_writer import Score
 
 _DIALECT = "sqlite"
@@ -62,11 +64,11 @@ class SqliteWriter:
             )
             return connection.execute(run.returning(RunRow.id)).scalar_one()
 
-    def finish_run(self, run_id: int, outcome: str, counts: Mapping[str, int], reason: str | None = None) -> None:
+    def finish_run(self, run_id: int, outcome: str, counts: RunCounts, reason: str | None = None) -> None:
         with self._engine.begin() as connection:
             finished = update(RunRow.table).where(RunRow.id == run_id)
             ended_at = greatest(RunRow.started_at, time.time())  # the clock may have been set back
-            connection.execute(finished.values(ended_at=ended_at, outcome=outcome, counts=dict(counts), reason=reason))
+            connection.execute(finished.values(ended_at=ended_at, outcome=outcome, counts=counts.nonzero(), reason=reason))
             model_id = connection.execute(statements.model_of_run(run_id)).scalar_one()
             build_page_anchors(connection, model_id, self._tuning)
 
@@ -137,6 +139,11 @@ class SqliteWriter:
     def mark_missing(self, file_ids: Sequence[int]) -> None:
         with self._engine.begin() as connection:
             mark_missing(connection, file_ids, time.time())
+
+    def requeue(self, files: Sequence[IndexedFile]) -> None:
+        with self._engine.begin() as connection:
+            for chunk in chunks([file.id for file in files]):
+                connection.execute(update(FileRow.table).where(FileRow.id.in_(chunk)).values(state=FileState.PENDING))
 
     def expire(self, before: float) -> int:
         return expire(self._engine, before, self._tuning.delete_chunk_rows)

@@ -2,54 +2,48 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from sqlalchemy import LargeBinary, cast, func, select
 
-from db.sqlite.errors import reading_rows
-from db.sqlite.model_rows import stored_cards
-from db.sqlite.raw_connection import fetch_chunks, reading
+from db.schema import PredictionRow
+from db.sql.dialect import no_index
+from db.sql.read_statements import same_generation
+from db.sql.unpacking import connect_for_reading
 from db.vectors.faiss_index import FaissVectors
 from db.vectors.files import FaissFiles
 from indexer.domain.health import Finding
-from indexer.ports.vectors import NOT_THE_MODELS, Generation, Segment
+from indexer.ports.vectors import NOT_THE_MODELS, Segment
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
     from indexer.domain.models import ModelCard
 
 _INDEX_SUFFIXES = (".faiss", ".rows", ".npz", ".json")
+_CHUNK_ROWS = 8192
 
 
 def check_vectors(
-    database: Path, folder: Path, check_stop: Callable[[], None], advance: Callable[[int], None]
+    engine: Engine, folder: Path, cards: Mapping[int, ModelCard], advance: Callable[[int], None]
 ) -> Iterator[Finding]:
-    """Yield what is wrong with the vector indexes of the models that have predictions.
+    """Yield what is wrong with the vector indexes in a folder. `cards` are those of the models with predictions, by id.
 
-    `advance` receives the number of predictions of every chunk compared. Raises sqlite3.DatabaseError or StoreDamaged for a
-    damaged database.
+    `advance` receives the number of predictions of every chunk compared. Raises StoreDamaged for values that moodex never writes.
     """
     files = FaissFiles(folder)
     counts: dict[str, int] = {}
     examples: dict[str, str] = {}
-    with reading(database, check_stop) as connection:
-        models = used_models(connection)
-    for model, card in models.items():
-        for kind, number, example in _wrong(database, files, model, card, advance):
+    for model_id, card in cards.items():
+        for kind, number, example in _wrong(engine, files, model_id, card, advance):
             counts[kind] = counts.get(kind, 0) + number
             examples.setdefault(kind, example)
     for kind, number in counts.items():
         yield Finding(kind, number, examples[kind])
-
-
-def used_models(connection: sqlite3.Connection) -> dict[int, ModelCard]:
-    """Return the cards of the models that have predictions, by id."""
-    used = "SELECT id FROM models m WHERE EXISTS (SELECT 1 FROM predictions p WHERE p.model_id = m.id)"
-    ids = {number for (number,) in connection.execute(used)}
-    return {number: card for number, card in stored_cards(connection).items() if card is not None and number in ids}
 
 
 def orphan_files(folder: Path, cards: Sequence[ModelCard]) -> list[Path]:
@@ -61,7 +55,7 @@ def orphan_files(folder: Path, cards: Sequence[ModelCard]) -> list[Path]:
 
 
 def _wrong(
-    database: Path, files: FaissFiles, model_id: int, card: ModelCard, advance: Callable[[int], None]
+    engine: Engine, files: FaissFiles, model_id: int, card: ModelCard, advance: Callable[[int], None]
 ) -> Iterator[tuple[str, int, str]]:
     """Yield the kind, number and an example of what is wrong with a model's index."""
     if (damage := files.damage(card)) is not None:
@@ -69,10 +63,14 @@ def _wrong(
         return
     segments = files.load(card)
     # The transaction begins after the files were opened, so that it has every row that they have.
-    with reading(database) as connection, reading_rows(connection):
-        valid = [segment for segment in segments if _had_generation(connection, model_id, segment.generation)]
+    with connect_for_reading(engine) as connection:
+        valid = [
+            segment
+            for segment in segments
+            if connection.execute(same_generation(model_id, segment.generation)).first() is not None
+        ]
         index = _StoredIndex(model_id, card, valid)
-        newest = connection.execute("SELECT max(id) FROM predictions WHERE model_id = ?", (model_id,)).fetchone()[0] or 0
+        newest = connection.execute(select(func.max(PredictionRow.id)).where(PredictionRow.model_id == model_id)).scalar() or 0
         if newest > index.last_id or len(valid) < len(segments):
             yield "vectors_behind", 1, card.name
         wrong, first = _compare(connection, index, advance)
@@ -108,21 +106,19 @@ class _StoredIndex:
         return ids[order], emotions[order], scores[order]
 
 
-def _had_generation(connection: sqlite3.Connection, model_id: int, generation: Generation) -> bool:
-    query = "SELECT 1 FROM generations WHERE model_id = ? AND last_prediction_id = ? AND token = ?"
-    return connection.execute(query, (model_id, generation.last_id, generation.token)).fetchone() is not None
-
-
-def _compare(connection: sqlite3.Connection, index: _StoredIndex, advance: Callable[[int], None]) -> tuple[int, int]:
+def _compare(connection: Connection, index: _StoredIndex, advance: Callable[[int], None]) -> tuple[int, int]:
     """Return how many stored predictions the index lacks or has with another emotion or score, and the id of the first."""
     ids, emotions, scores = index.rows()
-    positions = {label: position for position, label in enumerate(index.card.labels)}
+    # Emotions are compared as bytes, because a damaged one may not be text.
+    positions = {label.encode(): position for position, label in enumerate(index.card.labels)}
     wrong, first = 0, 0
-    # "+ 0" keeps SQLite from an index by model, after which it would have to sort.
-    query = "SELECT id, emotion, score FROM predictions WHERE model_id + 0 = ? AND id <= ? ORDER BY id"
-    for rows in fetch_chunks(connection.execute(query, (index.model_id, index.last_id))):
+    row = PredictionRow
+    # With an index by model, SQLite would have to sort.
+    own = (no_index(row.model_id) == index.model_id, row.id <= index.last_id)
+    query = select(row.id, cast(row.emotion, LargeBinary), row.score).where(*own).order_by(row.id)
+    for rows in connection.execution_options(yield_per=_CHUNK_ROWS).execute(query).partitions():
         stored_ids = np.array([row[0] for row in rows], dtype=np.int64)
-        stored_emotions = np.array([positions.get(str(row[1]), NOT_THE_MODELS) for row in rows], dtype=np.uint8)
+        stored_emotions = np.array([positions.get(row[1], NOT_THE_MODELS) for row in rows], dtype=np.uint8)
         stored_scores = np.array([row[2] for row in rows], dtype=np.float32)
         place = np.searchsorted(ids, stored_ids).clip(max=max(len(ids) - 1, 0))
         if len(ids):

@@ -97,9 +97,10 @@ class FaissFiles:
 
     def damage(self, card: ModelCard) -> str | None:
         """Read all files of a model's index; return the name of a damaged one, or None."""
-        facts = self._manifest(card)
-        if not facts:
-            return "whose manifest cannot be read" if self._manifest_path(card).exists() else None
+        try:
+            facts = self._read_manifest(card)
+        except _UNUSABLE:
+            return "whose manifest cannot be read"
         for segment in facts:
             for path, expected in zip(self._paths(segment), segment["files"], strict=True):
                 try:
@@ -129,18 +130,23 @@ class FaissFiles:
     def _manifest(self, card: ModelCard) -> list[dict[str, Any]]:
         """Return the facts of a model's segments, none if there is no usable manifest."""
         try:
-            found = json.loads(self._manifest_path(card).read_bytes())
-            if found["version"] != _VERSION or found["model"] != card.key:
-                raise ValueError("it was made for another model or program version")
-            segments = list(found["segments"])
-            if any(len(one["files"]) != len(self._paths(one)) for one in segments):
-                raise ValueError("its segments do not have the files that they name")
-            return segments
+            return self._read_manifest(card)
+        except _UNUSABLE as error:
+            _log.info("The vector index of %s is not usable (%s); the store is read instead.", card.name, error)
+            return []
+
+    def _read_manifest(self, card: ModelCard) -> list[dict[str, Any]]:
+        """Return the facts of a model's segments, none without a manifest. Raises `_UNUSABLE` for a manifest of no use."""
+        try:
+            manifest = json.loads(self._manifest_path(card).read_bytes())
         except FileNotFoundError:
             return []
-        except _UNUSABLE as error:
-            _log.info("The vector index of %s is not usable (%s); the database answers for it.", card.name, error)
-            return []
+        if manifest["version"] != _VERSION or manifest["model"] != card.key:
+            raise ValueError("it was made for another model or program version")
+        segments = list(manifest["segments"])
+        if any(len(segment["files"]) != len(self._paths(segment)) for segment in segments):
+            raise ValueError("its segments do not have the files that they name")
+        return segments
 
     def _open(self, card: ModelCard, facts: dict[str, Any]) -> Segment:
         rows, *clusters = self._paths(facts)

@@ -38,6 +38,11 @@ class RunCounts:
         """Whether the run changed search results."""
         return bool(self.indexed or self.reused or self.moved or self.removed or self.expired)
 
+    @classmethod
+    def of(cls, counts: Mapping[str, int]) -> RunCounts:
+        """Return the counts of a mapping from names; missing ones are zero, and unknown names are ignored."""
+        return RunCounts(**{name: counts[name] for name in COUNT_NAMES if name in counts})
+
     def nonzero(self) -> dict[str, int]:
         """Return the counts that are not zero, by name."""
         return {name: count for name in COUNT_NAMES if (count := getattr(self, name))}
@@ -90,7 +95,7 @@ class RunRecord(NamedTuple):
     ended_at: float | None
     roots: tuple[bytes, ...]
     outcome: str
-    counts: Mapping[str, int]
+    counts: RunCounts
     reason: str | None = None
     pid: int = 0
 

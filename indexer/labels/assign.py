@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import cache, partial
+from typing import TYPE_CHECKING, NamedTuple
 
 from indexer.domain.emotions import EMOTIONS, canonical, folded
 from indexer.domain.errors import NotIndexed, UnknownEmotion, UsageError
@@ -15,7 +16,7 @@ from indexer.domain.files import FileStamp, changed_ns
 from indexer.domain.predictions import LabelAssignment
 from indexer.domain.reports import LabelsChanged
 from indexer.labels.table import is_table, read_label_table
-from indexer.system.paths import indexed_path
+from indexer.system.paths import indexed_paths
 
 if TYPE_CHECKING:
     from indexer.ports.store import Store
@@ -35,6 +36,13 @@ def parse_assignments(paths: Sequence[bytes], emotion: str | None, remove: bool)
     return [replace(assignment, emotion=None) for assignment in assignments] if remove else assignments
 
 
+class _Images(NamedTuple):
+    """The images that an assignment names: their digests, and a sentence for each that cannot be labeled."""
+
+    digests: Sequence[bytes]
+    problems: Sequence[str] = ()
+
+
 def apply_labels(store: Store, assignments: Sequence[LabelAssignment], new: bool, skip_unknown: bool = False) -> LabelsChanged:
     """Apply label assignments, all or none.
 
@@ -45,23 +53,19 @@ def apply_labels(store: Store, assignments: Sequence[LabelAssignment], new: bool
     known = tuple(
         dict.fromkeys([*EMOTIONS, *store.user_emotions(), *(label for model in store.models() for label in model.card.labels)])
     )
-    indexed = store.known_digests({assignment.digest for assignment in assignments if assignment.digest is not None})
+    emotion_of = cache(partial(_emotion, known=known, new=new))
     emotions: dict[bytes, str | None] = {}
     skipped = 0
-    for assignment in assignments:
+    for assignment, images in zip(assignments, _find_images(store, assignments), strict=True):
         with _naming_row(assignment.row):
-            emotion = None if assignment.emotion is None else _emotion(assignment.emotion, known, new)
-            if assignment.digest is None:
-                digests, errors = _images_at(store, assignment.path)
-            else:
-                digests, errors = _image_of(assignment.digest, indexed)
-            if errors and not skip_unknown:
-                raise errors[0]
-            skipped += len(errors)
-            if other := next((emotions[digest] for digest in digests if emotions.get(digest, emotion) != emotion), None):
+            emotion = None if assignment.emotion is None else emotion_of(assignment.emotion)
+            if images.problems and not skip_unknown:
+                raise NotIndexed(images.problems[0])
+            skipped += len(images.problems)
+            if other := next((emotions[digest] for digest in images.digests if emotions.get(digest, emotion) != emotion), None):
                 raise UsageError(f"One image gets two labels: {other} and {emotion or 'none'}; remove one of them.")
-        emotions |= dict.fromkeys(digests, emotion)
-    before = {bytes.fromhex(image.image_id): image.emotion for image in store.labeled_images()}
+        emotions |= dict.fromkeys(images.digests, emotion)
+    before = store.labels_of(emotions)
     changes = {digest: emotion for digest, emotion in emotions.items() if before.get(digest) != emotion}
     store.label(changes)
     return LabelsChanged(len(changes), len(emotions) - len(changes), skipped)
@@ -91,27 +95,34 @@ def _naming_row(row: str) -> Iterator[None]:
         raise (type(error)(f"{error} (In {row}.)") if row else error) from None
 
 
-def _image_of(digest: bytes, indexed: Collection[bytes]) -> tuple[list[bytes], list[NotIndexed]]:
-    """Return the digest, or an error if its image is not indexed."""
-    if digest in indexed:
-        return [digest], []
-    sentence = (
-        f"The image {digest.hex()[:12]} is not indexed. Skip such rows with --skip-unknown, or remove the column of digests to "
-        "match images by path."
-    )
-    return [], [NotIndexed(sentence)]
+def _find_images(store: StoreReader, assignments: Sequence[LabelAssignment]) -> Iterator[_Images]:
+    """Yield the images of each assignment. The store is asked for all digests and paths at once."""
+    known = store.known_digests({assignment.digest for assignment in assignments if assignment.digest is not None})
+    paths = list({assignment.path for assignment in assignments if assignment.digest is None})
+    stored = dict(zip(paths, indexed_paths(paths, store.known_paths), strict=True))
+    files = store.image_files_at(set(stored.values()))
+    for assignment in assignments:
+        if assignment.digest is None:
+            yield _images_at(assignment.path, files[stored[assignment.path]])
+        elif assignment.digest in known:
+            yield _Images([assignment.digest])
+        else:
+            yield _Images(
+                [],
+                [
+                    f"The image {assignment.digest.hex()[:12]} is not indexed. Skip such rows with --skip-unknown, or remove the "
+                    "column of digests to match images by path."
+                ],
+            )
 
 
-def _images_at(store: StoreReader, path: bytes) -> tuple[list[bytes], list[NotIndexed]]:
-    """Return the digests of the unchanged images at or below a path, and an error for each of the others."""
-    files = store.image_files_at(indexed_path(path, store.holds))
+def _images_at(path: bytes, files: Sequence[ImageFile]) -> _Images:
+    """Return the unchanged images among the files at or below a path; the others are problems."""
     if not files:
-        return [], [NotIndexed(f"No indexed image is at {os.fsdecode(path)!r}; run moodex index on it first.")]
+        return _Images([], [f"No indexed image is at {os.fsdecode(path)!r}; run moodex index on it first."])
     changed = {file.path for file in files if _has_changed(file)}
-    errors = [
-        NotIndexed(f"{os.fsdecode(path)!r} has changed since it was indexed; run moodex index on it first.") for path in changed
-    ]
-    return list(dict.fromkeys(file.digest for file in files if file.path not in changed)), errors
+    problems = [f"{os.fsdecode(path)!r} has changed since it was indexed; run moodex index on it first." for path in changed]
+    return _Images(list(dict.fromkeys(file.digest for file in files if file.path not in changed)), problems)
 
 
 def _has_changed(file: ImageFile) -> bool:
@@ -119,5 +130,5 @@ def _has_changed(file: ImageFile) -> bool:
     try:
         status = os.stat(file.path)
     except OSError:
-        return False  # it may be missing: its image can still be labelled
+        return False  # it may be missing: its image can still be labeled
     return stat.S_ISREG(status.st_mode) and FileStamp(status.st_size, changed_ns(status)) != file.stamp

@@ -96,12 +96,12 @@ class IntegrityCheck:
         counts: dict[str, int] = {}
         examples: dict[str, bytes] = {}
         workers = self.library.settings.workers or 2 * available_cores()
-        indexed, still_indexed = self.maintenance.indexed_files(), self.maintenance.still_indexed
-        for kind, file in find_changed_files(indexed, deep, workers, still_indexed, self._advance):
-            counts[kind] = counts.get(kind, 0) + 1
-            examples.setdefault(kind, file.path)
-            if kind == "files_rotten":
-                rotten.append(file)
+        with self.library.database.open(reading=True) as store:
+            for kind, file in find_changed_files(store, deep, workers, self._advance):
+                counts[kind] = counts.get(kind, 0) + 1
+                examples.setdefault(kind, file.path)
+                if kind == "files_rotten":
+                    rotten.append(file)
         for kind, count in counts.items():
             yield Finding(kind, count, examples[kind].decode("utf-8", "surrogateescape"))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,9 @@ from indexer.domain.files import FileStamp, changed_ns
 
 if TYPE_CHECKING:
     from indexer.domain.health import IndexedFile
+    from indexer.ports.store_reader import StoreReader
 
+_FILE_CHUNK_ROWS = 2000
 _HASH_CHUNK_BYTES = 1 << 20
 _TEMPORARY_NAME = re.compile(r"\..+\.(\d+)\.tmp(\.work|\.work\.fresh)?(-wal|-shm|-journal)?")
 """Names that `atomic.replace_file` gives to unfinished files, and those of SQLite's side files."""
@@ -35,22 +37,20 @@ def digest_of(path: bytes, stamp: FileStamp) -> bytes | None:
 
 
 def find_changed_files(
-    chunks: Iterable[list[IndexedFile]],
-    deep: bool,
-    workers: int,
-    still_indexed: Callable[[Sequence[IndexedFile]], Set[IndexedFile]],
-    advance: Callable[[int], None],
+    store: StoreReader, deep: bool, workers: int, advance: Callable[[int], None]
 ) -> Iterator[tuple[str, IndexedFile]]:
     """Yield the files that differ from their rows, each with its kind of finding.
 
-    Compares stamps; if `deep`, also the digest of every file. Skips files whose rows changed during the check, by
-    `still_indexed`.
+    Compares stamps; if `deep`, also the digest of every file. Skips files whose rows changed during the check. The files are read
+    in chunks, each in its own transaction: the check may take hours, and a transaction keeps the database from reusing space.
     """
     with ThreadPoolExecutor(workers) as pool:
-        for chunk in chunks:
+        after = 0
+        while chunk := store.indexed_files(after, _FILE_CHUNK_ROWS):
+            after = chunk[-1].id
             kinds = list(pool.map(lambda file: _difference(file, deep), chunk))
             changed = [(kind, file) for kind, file in zip(kinds, chunk, strict=True) if kind is not None]
-            current = still_indexed([file for _, file in changed]) if changed else set()
+            current = store.still_indexed([file for _, file in changed]) if changed else set()
             yield from ((kind, file) for kind, file in changed if file in current)
             advance(len(chunk))
 

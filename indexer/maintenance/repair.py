@@ -45,7 +45,8 @@ def repair(library: Library, maintenance: DatabaseMaintenance, check: CheckResul
         else:
             maintenance.repair_rows(cards, digest_of, rebuild_indexes=report.of("indexes"))
         if check.rotten:
-            maintenance.requeue(check.rotten)
+            with library.database.open() as store:
+                store.requeue(check.rotten)
         result = RepairResult(saved, salvaged)
     for path in check.leftovers:
         if path.is_dir():

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from indexer.domain.export import ExportChunk, ExportFilter
-    from indexer.domain.models import StoredModel
     from indexer.domain.runs import WriterInfo
     from indexer.ports.maintenance import DatabaseMaintenance
     from indexer.ports.store import Store
@@ -34,11 +31,6 @@ class Database(Protocol):
 
     def current_writer(self) -> WriterInfo | None:
         """Return the process that holds the writer lock, if any."""
-
-    def export_rows(
-        self, model: StoredModel, chosen: ExportFilter, check_stop: Callable[[], None]
-    ) -> AbstractContextManager[Iterator[ExportChunk]]:
-        """Read the rows of an export from one snapshot, by file and then by region."""
 
     @property
     def maintenance(self) -> DatabaseMaintenance | None:

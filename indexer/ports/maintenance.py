@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from indexer.domain.files import FileStamp
-    from indexer.domain.health import Finding, IndexedFile
+    from indexer.domain.health import Finding
     from indexer.domain.models import ModelCard
 
 DigestOf = Callable[[bytes, "FileStamp"], bytes | None]
@@ -39,15 +39,6 @@ class DatabaseMaintenance(Protocol):
 
     def used_cards(self) -> list[ModelCard]:
         """List the cards of models with predictions, without damaged cards."""
-
-    def indexed_files(self) -> Iterator[list[IndexedFile]]:
-        """Read every indexed file, oldest first, in chunks of thousands, each in its own transaction."""
-
-    def still_indexed(self, files: Sequence[IndexedFile]) -> set[IndexedFile]:
-        """Return those files whose rows have not changed. `files` must be neighbours in the order of `indexed_files`."""
-
-    def requeue(self, files: Sequence[IndexedFile]) -> None:
-        """Mark files as pending, as if they had changed."""
 
     def copy_aside(self, why: str) -> Path:
         """Copy the database, whatever its state, to a new name that contains `why`; return the copy."""

@@ -6,7 +6,9 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    from indexer.domain.export import ExportChunk, ExportFilter
     from indexer.domain.files import Counts, Failure, FileStamp
+    from indexer.domain.health import IndexedFile
     from indexer.domain.models import StoredModel
     from indexer.domain.predictions import LabeledImage
     from indexer.domain.queries import Hit
@@ -86,17 +88,26 @@ class StoreReader(Protocol):
     def prediction_ids(self, model_id: int, chosen: HitFilter, most: int | None = None) -> Ids | None:
         """Return the ids of all live predictions that pass a filter: int64, ascending; None if there are more than `most`."""
 
-    def image_files_at(self, root: bytes) -> list[ImageFile]:
-        """Return the live files at or below a path, by path."""
+    def image_files_at(self, paths: Collection[bytes]) -> dict[bytes, list[ImageFile]]:
+        """Return, for each path, the live file there or else those below it, by path."""
 
-    def holds(self, path: bytes) -> bool:
-        """Return whether there is a live file at or below a path."""
+    def indexed_files(self, after: int, limit: int) -> list[IndexedFile]:
+        """Return the next files that are done, oldest first: at most `limit` with ids above `after`."""
+
+    def still_indexed(self, files: Sequence[IndexedFile]) -> set[IndexedFile]:
+        """Return those files whose rows have not changed. They must be neighbours in the order of `indexed_files`."""
+
+    def known_paths(self, paths: Collection[bytes]) -> set[bytes]:
+        """Return those paths at or below which there is a live file."""
 
     def known_digests(self, digests: Collection[bytes]) -> set[bytes]:
         """Return those digests whose images the store knows, with or without files."""
 
     def labeled_images(self) -> list[LabeledImage]:
         """Return all labeled images, by path; those without a live file last."""
+
+    def labels_of(self, digests: Collection[bytes]) -> dict[bytes, str]:
+        """Return the labels of those images that have one, by digest."""
 
     def user_emotions(self) -> tuple[str, ...]:
         """Return the emotions of all labels, in alphabetical order. They need not be canonical or known to a model."""
@@ -112,6 +123,9 @@ class StoreReader(Protocol):
 
     def predicted_as(self, model_id: int, digest: bytes) -> int | None:
         """Return the prediction of an image or its main face by digest, with or without a file; None if there is none."""
+
+    def export_rows(self, model: StoredModel, chosen: ExportFilter) -> Iterator[ExportChunk]:
+        """Yield the rows of an export in chunks, by file, then by region, all from one snapshot."""
 
     def vectors(self, model_id: int, after: int = 0) -> Iterator[VectorRows]:
         """Yield the embeddings of all predictions with ids above `after`, in chunks by id."""

@@ -9,9 +9,11 @@ from indexer.domain.files import FILE_SYSTEM
 
 if TYPE_CHECKING:
     from indexer.domain.files import Failure, FileStamp, FileState
+    from indexer.domain.health import IndexedFile
     from indexer.domain.images import DecodedImage
     from indexer.domain.models import ModelCard
     from indexer.domain.predictions import Prediction
+    from indexer.domain.runs import RunCounts
     from indexer.domain.types import Floats, Halves
 
 
@@ -85,7 +87,7 @@ class StoreWriter(Protocol):
         Earlier runs without an end are recorded as died: there is only one writer.
         """
 
-    def finish_run(self, run_id: int, outcome: str, counts: Mapping[str, int], reason: str | None = None) -> None:
+    def finish_run(self, run_id: int, outcome: str, counts: RunCounts, reason: str | None = None) -> None:
         """Record the end of a run, its outcome, its counts and the reason for the outcome."""
 
     def forget_run(self, run_id: int) -> None:
@@ -134,6 +136,9 @@ class StoreWriter(Protocol):
 
     def mark_missing(self, file_ids: Sequence[int]) -> None:
         """Mark files as missing since now. Their images and predictions stay, in case they come back."""
+
+    def requeue(self, files: Sequence[IndexedFile]) -> None:
+        """Mark files as pending, as if they had changed."""
 
     def expire(self, before: float) -> int:
         """Delete files that are missing since before a time, in seconds since the epoch; return their number.

@@ -57,7 +57,7 @@ def resolve_request(
         excluded=excluded,
         min_score=request.min_score,
         like=_vector(request, store, model, open_analyzer),
-        under=None if request.under is None else indexed_path(request.under, store.holds),
+        under=None if request.under is None else indexed_path(request.under, store.known_paths),
         limit=request.limit,
         offset=request.offset,
         dedupe=request.dedupe,
@@ -92,7 +92,7 @@ def _vector(
 
 def _indexed(like: bytes, store: StoreReader, model: StoredModel) -> int:
     """Return the prediction of an indexed path or id; a path takes precedence."""
-    by_path = store.predicted_at(model.id, indexed_path(like, store.holds))
+    by_path = store.predicted_at(model.id, indexed_path(like, store.known_paths))
     if by_path:
         return by_path[0].prediction_id
     text = os.fsdecode(like)

@@ -54,7 +54,7 @@ def _stored_hits(library: Library, path: bytes) -> list[Hit]:
         model = find_stored_model(store, library.models)
         if model is None:
             return []
-        stored = store.predicted_at(model.id, indexed_path(path, store.holds))
+        stored = store.predicted_at(model.id, indexed_path(path, store.known_paths))
     has_faces = any(ranked.hit.box for ranked in stored)
     return [] if library.settings.faces == "off" and has_faces else [ranked.hit for ranked in stored]
 

@@ -42,8 +42,8 @@ def export(library: Library, request: ExportRequest, write: Writer, progress: Pr
 
             def fill(temporary: Path) -> None:
                 nonlocal rows
-                with library.database.export_rows(model, ExportFilter(emotions or None, under), check_stop) as chunks:
-                    rows = write(Export(model.card, chunks), temporary, advance)
+                chunks = store.export_rows(model, ExportFilter(emotions or None, under))
+                rows = write(Export(model.card, chunks), temporary, advance)
 
             with translate_output_errors(target):
                 replace_file(target, fill)

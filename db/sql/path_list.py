@@ -1,0 +1,30 @@
+"""A temporary table of paths, so that a statement can name any number of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Column, LargeBinary, MetaData, Table
+from sqlalchemy.schema import CreateTable, DropTable
+
+from db.sql.dialect import insert_tuples
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+PATH_LIST = Table("path_list", MetaData(), Column("folder", LargeBinary), Column("name", LargeBinary), prefixes=["TEMPORARY"])
+"""Paths, divided into folder and name."""
+
+
+@contextmanager
+def listed_paths(connection: Connection, paths: Collection[bytes]) -> Iterator[None]:
+    """Fill `PATH_LIST` with some paths for the `with` block; only this connection sees it."""
+    connection.execute(CreateTable(PATH_LIST))
+    try:
+        insert_tuples(connection, PATH_LIST, ("folder", "name"), [os.path.split(path) for path in paths])
+        yield
+    finally:
+        connection.execute(DropTable(PATH_LIST))
