@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""The command line: the options of every command. Commands are imported when they are named, so that `--help` costs little."""
+"""The program moodex, with the options of all commands. A command is imported when it is used, so that `--help` is fast."""
 
 from __future__ import annotations
 
 import gc
 
-# Starting makes much and drops little: to look for garbage all the while is a twentieth of it. Set before the imports.
+# Start-up allocates many objects and frees few: the default garbage collection takes 5% of it. Set this before the imports.
 gc.set_threshold(200_000, 10, 10)
 
 import os
@@ -31,7 +31,7 @@ app = typer.Typer(
 
 
 class LogFormat(StrEnum):
-    """How warnings, errors and the service's log are written."""
+    """The formats of the log on stderr."""
 
     TEXT = "text"
     JSON = "json"
@@ -80,7 +80,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def main() -> NoReturn:
     """The entry point of the installed `moodex`."""
     code = run()
-    gc.freeze()  # the memory goes back as it is: to look for garbage in it once more would take a sixth of a search's time
+    gc.freeze()  # skip the last garbage collection: it would take a sixth of the time of a search
     sys.exit(code)
 
 

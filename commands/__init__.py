@@ -1,1 +1,1 @@
-"""The commands, by subject; `cli.py` joins them. Each imports what it needs when it runs, so that `--help` costs little."""
+"""The commands, by topic; `cli.py` lists them. Each command imports its modules when it runs, so that `--help` is fast."""

@@ -57,15 +57,15 @@ def index(
         prune=None if prune and not yes else prune,
         force=force,
     )
-    given = [os.fsencode(path) for path in paths]
+    roots = [os.fsencode(path) for path in paths]
     if watch:
         from commands import logs
         from indexer.scheduling.watch import watch as run_watch
 
         logs.configure(library.settings.log_format, library.settings.verbosity, service=True)
         with stdout() as out:
-            run_watch(library, given, request, poll, TerminalProgress, lambda done: write_summary(done, as_json, out, now=True))
-    summary = ingest_service.index(library, given, request, TerminalProgress())
+            run_watch(library, roots, request, poll, TerminalProgress, lambda done: write_summary(done, as_json, out, flush=True))
+    summary = ingest_service.index(library, roots, request, TerminalProgress())
     log_event("info", "run_done", f"Indexed in {summary.seconds:.1f} s.", **summary.as_dict())
     with stdout() as out:
         write_summary(summary, as_json, out)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from commands.options import MOST, AsJson, New, SkipUnknown, stdout, with_library
+from commands.options import MAX_COUNT, AsJson, New, SkipUnknown, stdout, with_library
 from indexer.library import Library
 
 
@@ -33,24 +33,24 @@ def label(
     from indexer.labels.assign import parse_assignments
     from indexer.labels.table import is_table
 
-    given = [os.fsencode(path) for path in paths or ()]
+    sources = [os.fsencode(path) for path in paths or ()]
     if listed:
-        if given or emotion or remove:
-            raise UsageError("--list shows every label; leave out the rest.")
-        found = labels_service.list_labels(library)
+        if sources or emotion or remove:
+            raise UsageError("--list shows every label; omit the other arguments.")
+        labels = labels_service.list_labels(library)
         with stdout() as out:
-            write_labels(found, as_json, out)
+            write_labels(labels, as_json, out)
         return
-    if not given:
+    if not sources:
         raise UsageError("Give the images to label: PATH..., or --list to see every label.")
     if remove and emotion is not None:
         raise UsageError("Give either --emotion or --remove, not both.")
-    tables = sum(map(is_table, given))
-    if emotion is not None and tables == len(given):
-        raise UsageError("CSV files contain the emotions; leave out --emotion.")
-    if not remove and emotion is None and tables < len(given):
+    tables = sum(map(is_table, sources))
+    if emotion is not None and tables == len(sources):
+        raise UsageError("CSV files contain the emotions; omit --emotion.")
+    if not remove and emotion is None and tables < len(sources):
         raise UsageError("Give the emotion: --emotion EMOTION, or --remove to remove labels.")
-    changed = labels_service.label(library, parse_assignments(given, emotion, remove), new, skip_unknown)
+    changed = labels_service.label(library, parse_assignments(sources, emotion, remove), new, skip_unknown)
     with stdout() as out:
         write_changed(changed, as_json, out)
 
@@ -58,16 +58,16 @@ def label(
 @with_library("model")
 def doubts(
     library: Library,
-    limit: Annotated[int, typer.Option("-k", min=1, max=MOST, help="Number of labels.")] = 20,
+    limit: Annotated[int, typer.Option("-k", min=1, max=MAX_COUNT, help="Number of labels.")] = 20,
     as_json: AsJson = False,
 ) -> None:
     """List labels that the model strongly disagrees with."""
     from commands.output.labels import write_doubts
     from indexer.labels import service as labels_service
 
-    found = labels_service.list_conflicts(library, limit)
+    conflicts = labels_service.list_conflicts(library, limit)
     with stdout() as out:
-        write_doubts(found, as_json, out)
+        write_doubts(conflicts, as_json, out)
 
 
 @with_library("model")

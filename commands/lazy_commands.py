@@ -1,4 +1,4 @@
-"""A group of commands that imports and builds a command only when it is asked for."""
+"""A group of commands that imports and builds a command only when it is used."""
 
 from __future__ import annotations
 
@@ -31,11 +31,14 @@ COMMANDS = {
     "import": "commands.transfer:import_command",
     "models": "commands.models:app",
 }
-"""Where each command is: a function, or an app with commands of its own. In the order of the help text."""
+"""The module and the name of each command, which is a function or a group. In the order of the help text."""
 
 
 class LazyCommands(TyperGroup):
-    """The commands of `COMMANDS`. To build all of them takes longer than a search; the list of commands needs none built."""
+    """The commands of `COMMANDS`.
+
+    Building all of them takes longer than a search. The list of commands needs only their help texts.
+    """
 
     _is_listing = False
 
@@ -54,26 +57,26 @@ class LazyCommands(TyperGroup):
         return self.commands.get(cmd_name)
 
 
-def _find(place: str) -> Any:
-    module, _, attribute = place.partition(":")
+def _import(location: str) -> Any:
+    module, _, attribute = location.partition(":")
     return getattr(import_module(module), attribute)
 
 
-def _summary(name: str, place: str) -> TyperCommand:
+def _summary(name: str, location: str) -> TyperCommand:
     """Return a command without options, which is enough for a list of commands."""
-    found = _find(place)
-    return TyperCommand(name, help=found.info.help if isinstance(found, typer.Typer) else found.__doc__)
+    command = _import(location)
+    return TyperCommand(name, help=command.info.help if isinstance(command, typer.Typer) else command.__doc__)
 
 
-def _build(name: str, place: str) -> Any:
-    found = _find(place)
-    if isinstance(found, typer.Typer):
-        for command in found.registered_commands:
-            if command.callback is not None:
-                command.callback = with_options(command.callback)
-        group = typer.main.get_group(found)
+def _build(name: str, location: str) -> Any:
+    command = _import(location)
+    if isinstance(command, typer.Typer):
+        for subcommand in command.registered_commands:
+            if subcommand.callback is not None:
+                subcommand.callback = with_options(subcommand.callback)
+        group = typer.main.get_group(command)
         group.name = name
         return group
     single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    single.command(name)(with_options(found))
+    single.command(name)(with_options(command))
     return typer.main.get_command(single)

@@ -1,4 +1,4 @@
-"""The log on stderr: a sentence per line for people, or a JSON object per line for programs."""
+"""The log on stderr: one sentence per line for people, or one JSON object per line for programs."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from indexer.system.text import printable
 
 PACKAGES = ("commands", "db", "indexer", "models")
 _PROGRESS_BARS = "models.progress_bar"
-"""The logger whose level tells `models`, which knows nothing of the command line, whether to show progress bars."""
+"""The logger whose level decides whether `models` shows progress bars. That package must not import the command line."""
 
 _LEVELS = {"quiet": logging.ERROR, "normal": logging.WARNING, "verbose": logging.DEBUG}
 
 
 def configure(form: str = "text", verbosity: str = "normal", service: bool = False) -> None:
-    """Log as "text" or "json", and as much as "quiet", "normal" or "verbose" says. A service logs what it does, with times."""
+    """Configure the format of the log, "text" or "json", and its verbosity: "quiet", "normal" or "verbose".
+
+    A `service` also logs normal events, and its text log has times.
+    """
     root = logging.getLogger()
     for handler in [handler for handler in root.handlers if isinstance(handler, _StderrHandler)]:
         root.removeHandler(handler)
@@ -35,7 +38,7 @@ def shows_progress() -> bool:
 
 
 class _StderrHandler(logging.Handler):
-    """Writes to whatever stderr is at the moment, a line per record."""
+    """Writes one line per record to the current `sys.stderr`."""
 
     def __init__(self, formatter: logging.Formatter) -> None:
         super().__init__()
@@ -43,7 +46,7 @@ class _StderrHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         line = self.format(record)
-        with suppress(OSError, ValueError):  # nobody listens any more
+        with suppress(OSError, ValueError):  # the reader of stderr has stopped reading
             sys.stderr.write(f"{line}\n")
             sys.stderr.flush()
 
@@ -59,7 +62,7 @@ class _TextFormatter(logging.Formatter):
 
 
 class _JsonFormatter(logging.Formatter):
-    """One object per record: time, level, event, message, and the facts of an event or the name of the logger."""
+    """Formats a record as one object: time, level, event, message, and the facts of an event or the name of the logger."""
 
     def format(self, record: logging.LogRecord) -> str:
         import json

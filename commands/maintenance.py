@@ -18,15 +18,15 @@ def doctor(
     as_json: AsJson = False,
 ) -> NoReturn:
     """Check the library for damage. --repair fixes what it can, after a backup copy."""
-    from commands.output.health import write_doctored
+    from commands.output.health import write_doctor_report
     from commands.output.progress import TerminalProgress
     from indexer.maintenance import service as maintenance_service
 
     progress = TerminalProgress("Checking", "rows")
     if repair:
-        done = maintenance_service.check_and_repair(library, deep, progress)
+        report = maintenance_service.check_and_repair(library, deep, progress)
     else:
-        done = maintenance_service.check(library, deep, progress)
+        report = maintenance_service.check(library, deep, progress)
     with stdout() as out:
-        write_doctored(done, as_json, out)
-    raise typer.Exit(done.exit_code)
+        write_doctor_report(report, as_json, out)
+    raise typer.Exit(report.exit_code)

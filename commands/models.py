@@ -15,7 +15,7 @@ app = typer.Typer(help="Manage models: list, add, set default, remove, export.",
 
 
 class ExportFormat(StrEnum):
-    """What a model can be exported as."""
+    """The formats of an exported model."""
 
     ONNX = "onnx"
     TORCH = "torch"
@@ -27,7 +27,7 @@ def list_command(
     library: Library,
     as_json: AsJson = False,
 ) -> None:
-    """List installed models, with how many images each has analyzed."""
+    """List installed models and the number of images that each has analyzed."""
     from commands.output.models import write_models
     from indexer.registry.service import list_models
 

@@ -1,4 +1,4 @@
-"""Options that commands share, the library that they describe, and where results go."""
+"""The options that commands share, the library that they describe, and the output of results."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from indexer.library import Library
     from indexer.settings import Settings
 
-MOST = 2**31 - 1
-"""The largest number of anything: SQLite's own numbers end not much later."""
+MAX_COUNT = 2**31 - 1
+"""Upper limit of options that are counts: SQLite computes with 64-bit integers."""
 
 Home = Annotated[Path | None, typer.Option("--home", help="The data folder of the library. (MOODEX_HOME)", show_default=False)]
 Model = Annotated[str | None, typer.Option("--model", help="A model, by name or .safetensors file. (MOODEX_MODEL)")]
@@ -58,7 +58,7 @@ SETTINGS: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Common:
-    """Options given before the command; None was not given."""
+    """The options before the command; None if the user did not give one."""
 
     home: Path | None = None
     log_format: str | None = None
@@ -67,13 +67,13 @@ class Common:
 
 @contextmanager
 def stdout() -> Iterator[TextIO]:
-    """Write results to standard output; it is not an error if their reader stops reading."""
+    """Yield standard output for results. A reader that stops reading is not an error."""
     try:
         yield sys.stdout
         sys.stdout.flush()
     except OSError as error:
         if error.filename is not None:
-            raise  # it is about another file
+            raise  # the error is about another file
         # The interpreter must not try to flush the rest either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
@@ -82,42 +82,42 @@ def stdout() -> Iterator[TextIO]:
 
 Command = Callable[..., None]
 
-_SETTINGS_OF: dict[Command, tuple[Callable[..., object], tuple[str, ...]]] = {}
-"""What makes the first argument of a command, and the names of the settings that it is made of."""
+_FIRST_ARGUMENTS: dict[Command, tuple[Callable[..., object], tuple[str, ...]]] = {}
+"""For each command, the function that makes its first argument, and the names of the settings that this function needs."""
 
 
 def with_library(*names: str) -> Callable[[Command], Command]:
-    """Hand a command its library as the first argument.
+    """Pass a command its library as the first argument.
 
-    The command line gets the options that choose the settings of the library: those `names`, of `SETTINGS`, and --home.
+    The command gets the options that choose the settings of the library: --home, and those of `SETTINGS` with these `names`.
     """
-    return _mark(open_command_library, names)
+    return _register(open_command_library, names)
 
 
 def with_settings(*names: str) -> Callable[[Command], Command]:
-    """Hand a command its settings as the first argument; otherwise as `with_library`."""
-    return _mark(load_command_settings, names)
+    """Pass a command its settings as the first argument; otherwise like `with_library`."""
+    return _register(load_command_settings, names)
 
 
 def with_options(command: Command) -> Command:
-    """Return a command with the options that `with_library` or `with_settings` asked for; others are returned unchanged.
+    """Return a command with the options of `with_library` or `with_settings`; return any other command unchanged.
 
-    Commands are marked when they are imported, and get their options only when they are built: that takes longer.
+    Commands are registered when they are imported, and get their options when they are built, because that takes longer.
     """
-    if command not in _SETTINGS_OF:
+    if command not in _FIRST_ARGUMENTS:
         return command
-    prepare, names = _SETTINGS_OF[command]
+    prepare, names = _FIRST_ARGUMENTS[command]
 
     def run(context: typer.Context, **values: Any) -> None:
         flags = {name: values.pop(name) for name in names}
         command(prepare(context, **flags), **values)
 
-    own = list(signature(command, eval_str=True).parameters.values())[1:]
+    own_parameters = list(signature(command, eval_str=True).parameters.values())[1:]
     options = [Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=SETTINGS[name]) for name in names]
     context = Parameter("context", Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
-    parameters = [context, *(one.replace(kind=Parameter.KEYWORD_ONLY) for one in own), *options]
+    parameters = [context, *(parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in own_parameters), *options]
     run.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
-    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     run.__name__, run.__doc__, run.__module__ = command.__name__, command.__doc__, command.__module__
     return run
 
@@ -141,9 +141,9 @@ def open_command_library(context: typer.Context, **flags: Any) -> Library:
     return open_library(load_command_settings(context, **flags))
 
 
-def _mark(prepare: Callable[..., object], names: tuple[str, ...]) -> Callable[[Command], Command]:
-    def mark(command: Command) -> Command:
-        _SETTINGS_OF[command] = prepare, (*names, "home")
+def _register(prepare: Callable[..., object], names: tuple[str, ...]) -> Callable[[Command], Command]:
+    def register(command: Command) -> Command:
+        _FIRST_ARGUMENTS[command] = prepare, (*names, "home")
         return command
 
-    return mark
+    return register

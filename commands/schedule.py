@@ -1,15 +1,15 @@
-"""The commands for scheduled jobs, and for the record of runs."""
+"""The commands for scheduled jobs, and for the history of runs."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from commands.options import (
-    MOST,
+    MAX_COUNT,
     AsJson,
     BatchSize,
     Device,
@@ -27,9 +27,6 @@ from commands.options import (
 from indexer.library import Library
 from indexer.settings import Settings
 
-if TYPE_CHECKING:
-    from indexer.settings import Settings
-
 app = typer.Typer(help="Schedule recurring index jobs.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="Name of the job.", metavar="NAME")]
@@ -38,16 +35,16 @@ Name = Annotated[str, typer.Argument(help="Name of the job.", metavar="NAME")]
 @with_library()
 def runs(
     library: Library,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=MOST, help="Number of runs.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=MAX_COUNT, help="Number of runs.")] = 20,
     as_json: AsJson = False,
 ) -> None:
     """Show recent index runs and their outcome."""
     from commands.output.runs import write_runs
     from indexer.scheduling import service as scheduling_service
 
-    found = scheduling_service.runs(library, limit)
+    records = scheduling_service.list_runs(library, limit)
     with stdout() as out:
-        write_runs(found, as_json, out)
+        write_runs(records, as_json, out)
 
 
 @app.command("add")
@@ -57,7 +54,7 @@ def add_command(
     paths: Annotated[list[Path], typer.Argument(help="Folders and image files.", metavar="PATH...")],
     cron: Annotated[str | None, typer.Option("--cron", help="When, as in a crontab: '0 3 * * *', in local time.")] = None,
     every: Annotated[str | None, typer.Option("--every", help="How often: 15m, 6h, 1d, 1h30m.")] = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Also, or only, within seconds of a change.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Run within seconds of each change.")] = False,
     model: Model = None,
     faces: Faces = None,
     exclude: Exclude = None,
@@ -67,7 +64,7 @@ def add_command(
     device: Device = None,
     home: Home = None,
 ) -> None:
-    """Add a job that indexes paths again and again. Other options come from the settings when it runs."""
+    """Add a job that indexes paths repeatedly. At each run, the settings supply the options that are not given here."""
     from commands.output.schedule import write_added
     from indexer.domain.jobs import Job, JobOptions, Trigger
     from indexer.scheduling import service as scheduling_service
@@ -88,7 +85,7 @@ def add_command(
     when = Trigger(cron, parse_every(every) if every is not None else None, watch)
     job = scheduling_service.add_job(library, Job(name, tuple(map(os.fsencode, paths)), when, options))
     with stdout() as out:
-        write_added(job, scheduling_service.zone(), out)
+        write_added(job, scheduling_service.zone_name(), out)
 
 
 @app.command("list")
@@ -101,9 +98,9 @@ def list_command(
     from commands.output.schedule import write_jobs
     from indexer.scheduling import service as scheduling_service
 
-    found = scheduling_service.planned(library)
+    jobs = scheduling_service.list_jobs(library)
     with stdout() as out:
-        write_jobs(found, scheduling_service.zone(), as_json, out)
+        write_jobs(jobs, scheduling_service.zone_name(), as_json, out)
 
 
 @app.command("remove")
@@ -152,7 +149,7 @@ def unit_command(
     ] = None,
 ) -> None:
     """Print a systemd service and timer, or a crontab line, that run due jobs every five minutes."""
-    from commands.output.schedule import write_units
+    from commands.output.schedule import write_saved_units, write_units
     from indexer.domain.errors import UsageError
     from indexer.scheduling import systemd
 
@@ -162,11 +159,14 @@ def unit_command(
     with stdout() as out:
         if crontab:
             out.write(systemd.crontab(words) + "\n")
+        elif output is not None:
+            systemd.save_units(words, output)
+            write_saved_units(output, out)
         else:
-            write_units({"moodex.service": systemd.service(words), "moodex.timer": systemd.timer()}, output, out)
+            write_units({systemd.SERVICE_NAME: systemd.service(words), systemd.TIMER_NAME: systemd.timer()}, out)
 
 
 def _command_line(settings: Settings) -> list[str]:
     from indexer.scheduling import service as scheduling_service
 
-    return [*scheduling_service.program(), "--home", str(settings.home), "schedule", "run", "--once"]
+    return [*scheduling_service.program_command(), "--home", str(settings.home), "schedule", "run", "--once"]

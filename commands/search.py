@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from commands.options import (
-    MOST,
+    MAX_COUNT,
     AsJson,
     Under,
     stdout,
@@ -21,8 +21,8 @@ from indexer.domain.emotions import EMOTIONS
 from indexer.library import Library
 
 
-class Format(StrEnum):
-    """How search results are written."""
+class OutputFormat(StrEnum):
+    """The formats of search results."""
 
     TABLE = "table"
     JSON = "json"
@@ -50,13 +50,15 @@ def search(
     emotion: Emotion = None,
     excluded: Not = None,
     min_score: Annotated[float, typer.Option("--min-score", help="Minimum probability of the emotion, 0 to 1.")] = 0.0,
-    like: Annotated[str | None, typer.Option("--like", help="Like IMAGE, but an indexed image, by id or path.")] = None,
+    like: Annotated[
+        str | None, typer.Option("--like", help="An indexed image that results must resemble, by id or path.")
+    ] = None,
     under: Under = None,
-    limit: Annotated[int, typer.Option("-k", max=MOST, help="Number of results.")] = 20,
-    offset: Annotated[int, typer.Option("--offset", max=MOST, help="Number of results to skip.")] = 0,
+    limit: Annotated[int, typer.Option("-k", max=MAX_COUNT, help="Number of results.")] = 20,
+    offset: Annotated[int, typer.Option("--offset", max=MAX_COUNT, help="Number of results to skip.")] = 0,
     exact_label: Annotated[bool, typer.Option("--exact-label", help="Exclude sub-emotions ('sad' without 'crying').")] = False,
     dedupe: Annotated[bool, typer.Option("--dedupe", help="Show near-duplicates once.")] = False,
-    form: Annotated[Format, typer.Option("--format", "-f", help="Output format.")] = Format.TABLE,
+    form: Annotated[OutputFormat, typer.Option("--format", "-f", help="Output format.")] = OutputFormat.TABLE,
     null: Annotated[bool, typer.Option("-0", "--null", help="End paths with NUL for xargs -0; implies --format paths.")] = False,
     open_sheet: Annotated[bool, typer.Option("--open", help="Open a contact sheet in the browser; implies html.")] = False,
 ) -> None:
@@ -77,7 +79,7 @@ def search(
         dedupe=dedupe,
     )
     hits = search_service.search(library, request)
-    if open_sheet or form is Format.HTML:
+    if open_sheet or form is OutputFormat.HTML:
         from commands.output.contact_sheet import show_sheet
         from indexer.imaging.thumbnail import thumbnail
 

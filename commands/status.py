@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from commands.options import (
-    MOST,
+    MAX_COUNT,
     AsJson,
     stdout,
     with_library,
@@ -18,13 +18,13 @@ from indexer.library import Library
 @with_library()
 def status(
     library: Library,
-    failures: Annotated[int, typer.Option("--failures", min=0, max=MOST, help="Number of failed files to list.")] = 5,
+    failures: Annotated[int, typer.Option("--failures", min=0, max=MAX_COUNT, help="Number of failed files to list.")] = 5,
     as_json: AsJson = False,
 ) -> None:
     """Show counts, models, recent runs and failures."""
     from commands.output.status import write_status
     from indexer.maintenance import status as status_service
 
-    status = status_service.status(library, failures)
+    report = status_service.status(library, failures)
     with stdout() as out:
-        write_status(status, as_json, out)
+        write_status(report, as_json, out)

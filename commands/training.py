@@ -12,7 +12,6 @@ from commands.options import AsJson, Device, Home, load_command_settings, stdout
 from indexer.settings import Settings
 
 if TYPE_CHECKING:
-    from indexer.settings import Settings
     from models.training.splits import SplitPlan
 
 Datasets = Annotated[
@@ -26,9 +25,9 @@ LabelRules = Annotated[
     typer.Option("--map", help="Map a label as WORD=EMOTION; WORD= skips its images. Repeatable."),
 ]
 Validation = Annotated[
-    float | None, typer.Option("--validation", min=0, max=0.9, help="Share to choose the best epoch by. (default: 0.1)")
+    float | None, typer.Option("--validation", min=0, max=0.9, help="Share of images to choose the best epoch by. (default: 0.1)")
 ]
-Test = Annotated[float | None, typer.Option("--test", min=0, max=0.9, help="Share to measure on. (default: 0.1)")]
+Test = Annotated[float | None, typer.Option("--test", min=0, max=0.9, help="Share of images to measure on. (default: 0.1)")]
 GroupBy = Annotated[str | None, typer.Option("--by", help="Group by artist, set or character. (default: the first that differs)")]
 Folds = Annotated[int | None, typer.Option("--folds", min=2, help="Number of folds of k-fold. (default: 5)")]
 Architecture = Annotated[
@@ -46,8 +45,8 @@ Assignments = Annotated[
 ]
 Views = Annotated[int, typer.Option("--views", min=1, max=6, help="Average this many augmented views of each image.")]
 
-_STEM_LENGTH = 50
-"""Letters of an image's name in the name of its explanation: at most four bytes each, so that the name fits a file system."""
+_MAX_STEM_LETTERS = 50
+"""Limit of letters that the name of an explanation takes from its image. UTF-8 takes up to 4 bytes each, file names 255."""
 
 _Value = TypeVar("_Value")
 
@@ -65,7 +64,7 @@ def train(
     weights: Weights = None,
     size: Size = None,
     epochs: Epochs = None,
-    pictures_per_epoch: ImagesPerEpoch = None,
+    images_per_epoch: ImagesPerEpoch = None,
     batch_size: TrainBatch = None,
     patience: Annotated[
         int | None, typer.Option("--patience", help="Stop after this many epochs without improvement; 0: never.")
@@ -85,7 +84,7 @@ def train(
     rules: LabelRules = None,
     temperature: Annotated[
         float | None,
-        typer.Option("--temperature", min=0.05, max=20, help="Calibrate with this. (default: fitted on the validation part)"),
+        typer.Option("--temperature", min=0.05, max=20, help="Calibration temperature. (default: fitted on the validation part)"),
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="Check the data and report, without training.")] = False,
     force: Annotated[
@@ -106,7 +105,7 @@ def train(
         weights=weights,
         size=size,
         epochs=epochs,
-        pictures_per_epoch=pictures_per_epoch,
+        pictures_per_epoch=images_per_epoch,
         batch_size=batch_size,
         patience=patience,
         seed=seed,
@@ -203,7 +202,7 @@ def compare(
         list[Path], typer.Argument(help="Data sets as for train; each is compared separately.", metavar="DATASET...")
     ],
     recipe: Annotated[
-        str, typer.Option("--recipe", help="The grid: a .toml file, or study, the thirteen rows of the study.")
+        str, typer.Option("--recipe", help="The grid: a .toml file, or study (the thirteen rows of the study).")
     ] = "study",
     output: Annotated[Path, typer.Option("--output", help="Folder for results and finished trainings.")] = Path("moodex-compare"),
     splits: Annotated[
@@ -211,10 +210,12 @@ def compare(
         typer.Option("--split", help="random, contiguous, group, leave-one-group-out, k-fold or given. Repeatable."),
     ] = None,
     seeds: Annotated[list[int] | None, typer.Option("--seed", min=0, help="A seed. Repeatable. (default: 0)")] = None,
-    only: Annotated[list[str] | None, typer.Option("--only", help="Only variants that match a pattern, as 'GoogLeNet*'.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", help="Only variants that match a pattern, such as 'GoogLeNet*'.")
+    ] = None,
     size: Size = None,
     epochs: Epochs = None,
-    pictures_per_epoch: ImagesPerEpoch = None,
+    images_per_epoch: ImagesPerEpoch = None,
     batch_size: TrainBatch = None,
     weights: Weights = None,
     validation: Validation = None,
@@ -236,7 +237,7 @@ def compare(
 
     need_charts()
     overrides = RecipeOverrides(
-        size=size, epochs=epochs, pictures_per_epoch=pictures_per_epoch, batch_size=batch_size, weights=weights
+        size=size, epochs=epochs, pictures_per_epoch=images_per_epoch, batch_size=batch_size, weights=weights
     )
     grid = Grid(
         variants=select_variants(read_variants(recipe, overrides), only or ()),
@@ -297,7 +298,7 @@ def explain(
             explanation.write_explained_data(data, files, as_json, out)
     else:
         explained = service.explain_image(_weights(settings), path, emotion, method)
-        files = [output or Path(f"explained-{path.stem[:_STEM_LENGTH]}-{explained.emotion.replace('/', '_')}.png")]
+        files = [output or Path(f"explained-{path.stem[:_MAX_STEM_LETTERS]}-{explained.emotion.replace('/', '_')}.png")]
         explanation.overlay(explained, files[0])
         with stdout() as out:
             explanation.write_explained(explained, files[0], as_json, out)

@@ -1,4 +1,4 @@
-"""The commands that carry a library elsewhere and back: backup, restore, export, import."""
+"""The commands that transfer a library: backup, restore, export, import."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def backup(
     from commands.output.transfer import write_backed_up
     from indexer.transfer import backup as service
 
-    done = service.backup(library, file, force, TerminalProgress("Saving", "B"))
+    report = service.backup(library, file, force, TerminalProgress("Saving", "B"))
     with stdout() as out:
-        write_backed_up(done, as_json, out)
+        write_backed_up(report, as_json, out)
 
 
 @with_library()
@@ -41,9 +41,9 @@ def restore(
     from commands.output.transfer import write_restored
     from indexer.transfer import restore as service
 
-    done = service.restore(library, file, yes, TerminalProgress("Restoring", "B"))
+    report = service.restore(library, file, yes, TerminalProgress("Restoring", "B"))
     with stdout() as out:
-        write_restored(done, as_json, out)
+        write_restored(report, as_json, out)
 
 
 @with_library("model")
@@ -64,9 +64,9 @@ def export(
     from indexer.transfer import export as service
 
     request = ExportRequest(file, force, tuple(emotion or ()), os.fsencode(under) if under else None)
-    done = service.export(library, request, writer_for(file, embeddings), TerminalProgress("Exporting", "rows"))
+    report = service.export(library, request, writer_for(file, embeddings), TerminalProgress("Exporting", "rows"))
     with stdout() as out:
-        write_exported(done, as_json, out)
+        write_exported(report, as_json, out)
 
 
 @with_library()

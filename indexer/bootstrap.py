@@ -1,4 +1,4 @@
-"""The composition root: opens the library that settings describe, and imports adapters when they are needed."""
+"""The composition root: builds the library that settings describe, and imports its adapters when they are needed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def open_library(settings: Settings) -> Library:
-    """Open the library of a data folder, which need not exist. Nothing is read or written yet."""
+    """Open the library that settings describe. Its data folder need not exist: nothing is read or written yet."""
     from indexer.sources.filesystem import FileSystemSource
 
     return Library(
@@ -49,8 +49,8 @@ def model_registry(settings: Settings) -> FolderModelRegistry:
 def open_analyzer(settings: Settings, threads: int = 0, few: bool = True) -> Analyzer:
     """Open the model in use, with a face detector unless the settings turn it off.
 
-    Both are loaded at first use or, for a `few` images, in the background at once. If the settings choose a device or an engine,
-    the model is loaded before this returns, so that a missing device is an error even if there is nothing to analyze.
+    Both are loaded at first use or, with `few` images, in the background at once. If the settings choose a device or an engine,
+    the model is loaded before this function returns, so that a missing device is an error even if there is nothing to analyze.
     `threads` is the number of CPU threads for each batch; 0 means one for each core.
 
     Raises ModelUnavailable, DeviceUnavailable, MissingExtra and UsageError.

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class Library:
     """The settings of a data folder, and the adapters that they choose.
 
-    - `vector_storage`, `teacher`, `open_analyzer`, `open_batch_analyzer`: functions, because their results take long to import,
-      and a search by emotion needs none of them. `open_analyzer` is for one or two images, `open_batch_analyzer` for many.
+    - `vector_storage`, `teacher`, `open_analyzer`, `open_batch_analyzer`: functions, because the imports take long, and a search
+      by emotion does not need them. `open_analyzer` is for one or two images, `open_batch_analyzer` for many.
     - `reopen`: opens the library that other settings describe.
     """
 

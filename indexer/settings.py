@@ -1,4 +1,4 @@
-"""The settings. Each comes from its flag, environment variable, configuration file or default, in this order."""
+"""The settings. Each has the value of its flag, environment variable, configuration file or default, in this order."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def available_cores() -> int:
 
 
 def load_settings(flags: Mapping[str, object], environ: Mapping[str, str] = os.environ) -> Settings:
-    """Load the settings. `flags` that are None were not given.
+    """Load the settings. A flag is None if the user did not give it.
 
     The configuration file is `MOODEX_CONFIG`, or `config.toml` in the platform's configuration folder.
     Raises UsageError for a file that is not TOML, an unknown key, or an invalid value.
@@ -86,21 +86,21 @@ def load_settings(flags: Mapping[str, object], environ: Mapping[str, str] = os.e
     path = Path(environ.get("MOODEX_CONFIG") or user_config_path("moodex") / "config.toml")
     file_values = _read(path)
     values: dict[str, object] = {"home": user_data_path("moodex")}
-    for name, kind in _KINDS.items():
+    for name, type_name in _TYPES.items():
         variable = f"MOODEX_{name.upper()}"
         if flags.get(name) is not None:
-            values[name] = _as(kind, flags[name], f"--{name.replace('_', '-')}")
+            values[name] = _parse(type_name, flags[name], f"--{name.replace('_', '-')}")
         elif environ.get(variable):
-            values[name] = _as(kind, environ[variable], variable)
+            values[name] = _parse(type_name, environ[variable], variable)
         elif name in file_values:
-            values[name] = _as(kind, file_values[name], f"{name} in {path}")
+            values[name] = _parse(type_name, file_values[name], f"{name} in {path}")
     for name, choices in _CHOICES.items():
         if values.get(name, choices[0]) not in choices:
             source = f"--{name}" if flags.get(name) is not None else f"The setting {name}"
             raise UsageError(f"{source} is {values[name]!r}; choose {', '.join(choices[:-1])} or {choices[-1]}.")
-    for name, words in (("log_format", ("text", "json")), ("verbosity", ("quiet", "normal", "verbose"))):
-        if values.get(name, words[0]) not in words:
-            raise UsageError(f"The setting {name} is {values[name]!r}; it must be {' or '.join(map(repr, words))}.")
+    for name, choices in (("log_format", ("text", "json")), ("verbosity", ("quiet", "normal", "verbose"))):
+        if values.get(name, choices[0]) not in choices:
+            raise UsageError(f"The setting {name} is {values[name]!r}; it must be {' or '.join(map(repr, choices))}.")
     if values.get("grace_days") == 0:  # "auto"
         del values["grace_days"]
     values["home"] = Path(str(values["home"])).expanduser().absolute()
@@ -111,7 +111,7 @@ _MAX_CONFIG_BYTES = 1 << 20
 """Only the first megabyte of a configuration file is read."""
 
 _CHOICES = {"faces": ("on", "off"), "engine": ("auto", "torch", "onnx"), "precision": ("fp32", "bf16", "fp16")}
-_KINDS: dict[str, str] = {field.name: str(field.type) for field in fields(Settings)}
+_TYPES: dict[str, str] = {field.name: str(field.type) for field in fields(Settings)}
 
 
 def _read(path: Path) -> dict[str, object]:
@@ -128,15 +128,17 @@ def _read(path: Path) -> dict[str, object]:
         raise UsageError(f"The configuration file {path} is nested too deeply.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise UsageError(f"The configuration file {path} cannot be read as TOML: {error}.") from error
-    unknown = sorted(set(file_values) - set(_KINDS))
+    unknown = sorted(set(file_values) - set(_TYPES))
     if unknown:
-        raise UsageError(f"Unknown setting {unknown[0]!r} in the configuration file {path}; known are {', '.join(_KINDS)}.")
+        raise UsageError(
+            f"Unknown setting {unknown[0]!r} in the configuration file {path}; the settings are {', '.join(_TYPES)}."
+        )
     return file_values
 
 
-def _as(kind: str, value: object, source: str) -> object:
+def _parse(type_name: str, value: object, source: str) -> object:
     text = str(value).strip()
-    match kind:
+    match type_name:
         case "int":
             if text == "auto":
                 return 0

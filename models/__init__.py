@@ -1,1 +1,1 @@
-"""Everything that computes neural networks: architectures, inference, training, teaching."""
+"""Neural networks: architectures, inference, training, teaching and export."""

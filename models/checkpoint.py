@@ -1,4 +1,7 @@
-"""Checkpoints on disk: NAME.safetensors and its card NAME.json. Nothing is unpickled, everything is verified."""
+"""Checkpoints on disk: NAME.safetensors and its card NAME.json.
+
+moodex unpickles nothing. It verifies the digest of the weights, and the names, shapes and values of all tensors.
+"""
 
 from __future__ import annotations
 
@@ -23,17 +26,20 @@ if TYPE_CHECKING:
     from indexer.domain.models import ModelCard
 
 MEMORY = "memory."
-"""Prefix of the tensors of the replay set: embeddings of some training images."""
+"""Prefix of the names of the replay set: embeddings of training images (`vectors`) and their labels (`labels`)."""
 
 _NOT_IN_EMBEDDING = ("classifier.", "usual.", MEMORY)
-"""Prefixes of the tensors that the embeddings do not depend on."""
+"""Prefixes of the names of tensors that do not affect the embeddings."""
 
 
 def save(folder: Path, card: ModelCard, state: Mapping[str, Tensor]) -> Path:
-    """Write weights and card, each atomically; return the path of the weights.
+    """Write weights and card, each atomically, and return the path of the weights.
 
-    The digests of the card are replaced. Matrices and kernels are stored as float16, vectors (biases and
-    batch norms, whose range is wide) as float32.
+    - `card`: its name becomes the file name; its digests are replaced by those of the written weights.
+    - `state`: tensors by name, on any device. Matrices and kernels are stored as float16, floating-point vectors as float32:
+      the range of biases and of batch norms is too wide for float16.
+
+    Raises OSError if a file cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{card.name}.safetensors"
@@ -45,13 +51,13 @@ def save(folder: Path, card: ModelCard, state: Mapping[str, Tensor]) -> Path:
 
 
 def backbone_digest(stored: Mapping[str, Tensor]) -> str:
-    """Return the BLAKE3 hex digest of the stored weights that decide the embeddings."""
+    """Return the BLAKE3 hex digest of the stored weights that affect the embeddings."""
     backbone = {name: tensor for name, tensor in stored.items() if not name.startswith(_NOT_IN_EMBEDDING)}
     return blake3(serialize(backbone)).hexdigest()
 
 
 def write_card(weights: Path, card: ModelCard) -> None:
-    """Write the card of a weights file, atomically."""
+    """Write the card of a weights file, atomically. Raises OSError."""
     write_file(card_path(weights), card_text(card).encode())
 
 
@@ -65,7 +71,7 @@ def load(path: Path) -> tuple[ModelCard, dict[str, Tensor]]:
 
 
 def load_all(path: Path) -> tuple[ModelCard, dict[str, Tensor]]:
-    """Read a checkpoint as `load` does, with its replay set under names that begin with `MEMORY`."""
+    """Read a checkpoint as `load` does, but with its replay set, whose names begin with `MEMORY`."""
     card = read_card(path)
     data = read_verified(path, card.weights_digest)
     try:
@@ -77,14 +83,17 @@ def load_all(path: Path) -> tuple[ModelCard, dict[str, Tensor]]:
 
 
 def check(card: ModelCard, state: Mapping[str, Tensor]) -> None:
-    """Check that the weights match the architecture and labels of the card. Raises ModelUnavailable."""
+    """Raise ModelUnavailable if weights do not match the architecture and labels of their card.
+
+    Also checks that all values are finite, and that the replay set, if there is one, has embeddings and labels of the model.
+    """
     kind = architecture(card.architecture)
     try:
         with torch.device("meta"):
             network = kind.build(len(card.labels), card.input.size)
     except MoodexError:
         raise
-    except Exception as error:  # networks raise many types for unsuitable sizes
+    except Exception as error:  # networks raise many types of errors for unsuitable input sizes
         raise ModelUnavailable(f"{kind.name} cannot read images of {card.input.size} pixels: {error}") from error
     if network.spaces != card.spaces:
         raise ModelUnavailable(
@@ -92,34 +101,43 @@ def check(card: ModelCard, state: Mapping[str, Tensor]) -> None:
         )
     if network.embedding_size != card.embedding_size:
         raise ModelUnavailable(
-            f"The card of {card.name!r} says {card.embedding_size} numbers per embedding; "
+            f"The card of {card.name!r} gives an embedding size of {card.embedding_size}; "
             f"{kind.name} has {network.embedding_size}."
         )
     expected = {name: tensor for name, tensor in network.state_dict().items() if _is_weight(name)}
-    given = {name for name in state if not name.startswith(MEMORY)}
-    missing, extra = sorted(expected.keys() - given), sorted(given - expected.keys())
-    if missing or extra:
-        kind_of, names = ("lacks", missing) if missing else ("has, beyond its architecture,", extra)
-        raise ModelUnavailable(f"The model {card.name!r} {kind_of} {len(names)} tensors, among them {names[0]}.")
-    for name, like in expected.items():
-        if state[name].shape != like.shape:
+    present = {name for name in state if not name.startswith(MEMORY)}
+    missing, extra = sorted(expected.keys() - present), sorted(present - expected.keys())
+    if missing:
+        raise ModelUnavailable(f"The model {card.name!r} lacks {len(missing)} tensors of {kind.name}, for example {missing[0]}.")
+    if extra:
+        raise ModelUnavailable(
+            f"The model {card.name!r} has {len(extra)} tensors that {kind.name} does not have, for example {extra[0]}."
+        )
+    for name, reference in expected.items():
+        tensor = state[name]
+        if tensor.shape != reference.shape:
             raise ModelUnavailable(
-                f"In the model {card.name!r}, {name} has shape {tuple(state[name].shape)}; {kind.name} has {tuple(like.shape)}."
+                f"In the model {card.name!r}, {name} has shape {tuple(tensor.shape)}; {kind.name} has {tuple(reference.shape)}."
             )
-        if state[name].is_floating_point() != like.is_floating_point() or not bool(torch.isfinite(state[name]).all()):
+        if tensor.is_floating_point() != reference.is_floating_point() or not bool(torch.isfinite(tensor).all()):
             raise ModelUnavailable(f"In the model {card.name!r}, {name} holds values that are not finite numbers.")
     if card.backbone_digest and backbone_digest(state) != card.backbone_digest:
-        raise ModelUnavailable(f"The card of {card.name!r} describes another network than its weights hold: the digests differ.")
-    _check_memory(card, state)
+        raise ModelUnavailable(f"The card of {card.name!r} does not describe its weights: the digests differ.")
+    _check_replay_set(card, state)
 
 
-def _check_memory(card: ModelCard, state: Mapping[str, Tensor]) -> None:
-    memory = {name.removeprefix(MEMORY): tensor for name, tensor in state.items() if name.startswith(MEMORY)}
-    if not memory:
+def _check_replay_set(card: ModelCard, state: Mapping[str, Tensor]) -> None:
+    """Raise ModelUnavailable unless the replay set is absent or valid.
+
+    A valid one has `vectors`, floating-point, (K, embedding size), finite, and `labels`, uint8, (K,), positions in the card's
+    labels.
+    """
+    replay_set = {name.removeprefix(MEMORY): tensor for name, tensor in state.items() if name.startswith(MEMORY)}
+    if not replay_set:
         return
-    vectors, labels = memory.get("vectors"), memory.get("labels")
+    vectors, labels = replay_set.get("vectors"), replay_set.get("labels")
     if (
-        len(memory) > 2
+        len(replay_set) > 2
         or vectors is None
         or labels is None
         or labels.ndim != 1
@@ -133,11 +151,12 @@ def _check_memory(card: ModelCard, state: Mapping[str, Tensor]) -> None:
 
 
 def _is_weight(name: str) -> bool:
-    """Return whether a tensor is needed: batch norms count their batches, which evaluation never reads."""
+    """Return whether a tensor is needed for evaluation: the batch counters of batch norms are not."""
     return not name.endswith("num_batches_tracked")
 
 
 def _to_store(tensor: Tensor) -> Tensor:
+    """Return a tensor on the CPU in the number type that `save` documents."""
     if not tensor.is_floating_point():
         return tensor.detach().cpu().contiguous()
     return tensor.detach().cpu().contiguous().to(torch.float16 if tensor.ndim > 1 else torch.float32)

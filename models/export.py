@@ -1,8 +1,9 @@
-"""Export of models to formats of other programs, checked against torch before the file is replaced.
+"""Export of models to formats of other programs.
 
-Both formats hold `models.architectures.network.NormalizedClassifier`; a program needs only the card in addition.
+An exported file replaces an older one only after its outputs agree with those of torch. Both formats hold
+`models.architectures.network.NormalizedClassifier`; a program needs only the card in addition.
 
-- Input: `pixels`, uint8, (N, size, size, 3), RGB, prepared as the input of the card says; N >= 1.
+- Input: `pixels`, uint8, (N, size, size, 3), RGB, prepared as `input` of the card describes; N >= 1.
 - Output: `probabilities`, float32, (N, labels), calibrated, rows sum to 1; `embeddings`, float32, (N, embedding size), rows of
   length 1.
 """
@@ -36,26 +37,29 @@ OPSET = 18
 """The ONNX operator set that torch writes without conversion; onnxruntime runs it from 1.14 on."""
 
 TOLERANCE = 1e-4
+"""Largest accepted absolute difference of a probability, or of a number of an embedding, from torch."""
+
 _INPUT, _OUTPUTS = "pixels", ("probabilities", "embeddings")
 _ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
-_CARD = "card.json"
-_CHECKPOINTS = (".safetensors", ".json")
+_CARD_FILE = "card.json"
+_CHECKPOINT_SUFFIXES = (".safetensors", ".json")
 
 Outputs = tuple[Tensor, Tensor]
 Run = Callable[[Tensor], Outputs]
 
 
 def export(kind: str, path: Path, checkpoint_path: Path, force: bool = False) -> ExportedModel:
-    """Write a checkpoint as "onnx" or "torch". Raises as `export_onnx` and `export_torch` do.
+    """Write a checkpoint as "onnx" or "torch".
 
-    Raises UsageError if the file exists, unless `force`, or cannot be written.
+    Raises UsageError if the file cannot be written, or if it exists and `force` is False; and the errors of `export_onnx` and
+    `export_torch`.
     """
     if path.is_dir() or not path.parent.is_dir():
         raise UsageError(f"{path} cannot be written: it is a folder, or its folder does not exist.")
-    if path.suffix in _CHECKPOINTS:
+    if path.suffix in _CHECKPOINT_SUFFIXES:
         raise UsageError(f"{path} has the suffix of a checkpoint or card, and might replace one; choose another suffix.")
     if path.exists() and not force:
-        raise UsageError(f"{path} is there already; --force replaces it.")
+        raise UsageError(f"{path} already exists; --force replaces it.")
     formats = {"onnx": export_onnx, "torch": export_torch}
     try:
         return formats[kind](path, checkpoint_path)
@@ -64,10 +68,13 @@ def export(kind: str, path: Path, checkpoint_path: Path, force: bool = False) ->
 
 
 def export_onnx(path: Path, checkpoint_path: Path, tolerance: float = TOLERANCE) -> ExportedModel:
-    """Write a checkpoint as ONNX; name, labels (JSON), digest, key and input (JSON) are metadata of the file.
+    """Write a checkpoint as ONNX.
 
-    Replaces `path` after the outputs of onnxruntime agree with those of torch within `tolerance`. Raises ModelUnavailable if they
-    do not, or for a bad checkpoint, and MissingExtra without onnx, onnxscript or onnxruntime.
+    The metadata of the file are name, architecture, labels (JSON), input (JSON), weights digest and key.
+
+    Replaces `path` only if the outputs of onnxruntime agree with those of torch within `tolerance`, an absolute difference.
+    Raises ModelUnavailable if they do not and for an unusable checkpoint, MissingExtra if onnx, onnxscript or onnxruntime is
+    not installed, OSError if the file cannot be written.
     """
     for package in _ONNX_PACKAGES:
         require(package, package, "export", "Exporting to ONNX")
@@ -76,36 +83,36 @@ def export_onnx(path: Path, checkpoint_path: Path, tolerance: float = TOLERANCE)
     def write(temporary: Path) -> None:
         program = torch.onnx.export(
             model,
-            (_images(2, card.input.size),),
+            (_random_images(2, card.input.size),),
             input_names=[_INPUT],
             output_names=list(_OUTPUTS),
-            dynamic_shapes=_any_number(),
+            dynamic_shapes=_variable_batch_size(),
             opset_version=OPSET,
             dynamo=True,
             verbose=False,
         )
         if program is None:
             raise RuntimeError("torch returned no program")
-        program.model.metadata_props.update(_about(card))
+        program.model.metadata_props.update(_onnx_metadata(card))
         program.save(temporary)
 
-    return _checked("onnx", path, card, model, write, _onnx, tolerance)
+    return _write_checked("onnx", path, card, model, write, _load_onnx, tolerance)
 
 
 def export_torch(path: Path, checkpoint_path: Path, tolerance: float = TOLERANCE) -> ExportedModel:
-    """Write a checkpoint as an archive of torch.export (.pt2), with its card as the extra file card.json.
+    """Write a checkpoint as an archive of torch.export (.pt2), which also contains card.json.
 
-    Replaces `path` after the outputs of the loaded archive agree within `tolerance`. Raises ModelUnavailable if they do not, or
-    for a bad checkpoint.
+    Replaces `path` only if the outputs of the archive agree with those of the checkpoint within `tolerance`, an absolute
+    difference. Raises ModelUnavailable if they do not and for an unusable checkpoint, OSError if the file cannot be written.
     """
     card, model = _open(checkpoint_path)
 
     def write(temporary: Path) -> None:
-        program = torch.export.export(model, (_images(2, card.input.size),), dynamic_shapes=_any_number())
+        program = torch.export.export(model, (_random_images(2, card.input.size),), dynamic_shapes=_variable_batch_size())
         with temporary.open("wb") as file:
-            torch.export.save(program, file, extra_files={_CARD: card_text(card)})
+            torch.export.save(program, file, extra_files={_CARD_FILE: card_text(card)})
 
-    return _checked("torch", path, card, model, write, _archive, tolerance)
+    return _write_checked("torch", path, card, model, write, _load_archive, tolerance)
 
 
 def _open(checkpoint_path: Path) -> tuple[ModelCard, NormalizedClassifier]:
@@ -113,11 +120,11 @@ def _open(checkpoint_path: Path) -> tuple[ModelCard, NormalizedClassifier]:
     return card, build_inference_module(card, state)
 
 
-def _any_number() -> dict[str, dict[int, object]]:
+def _variable_batch_size() -> dict[str, dict[int, object]]:
     return {_INPUT: {0: torch.export.Dim("N", min=1)}}
 
 
-def _about(card: ModelCard) -> Mapping[str, str]:
+def _onnx_metadata(card: ModelCard) -> Mapping[str, str]:
     return {
         "name": card.name,
         "architecture": card.architecture,
@@ -128,7 +135,7 @@ def _about(card: ModelCard) -> Mapping[str, str]:
     }
 
 
-def _checked(
+def _write_checked(
     kind: str,
     path: Path,
     card: ModelCard,
@@ -137,7 +144,7 @@ def _checked(
     load: Callable[[Path], Run],
     tolerance: float,
 ) -> ExportedModel:
-    """Write, load again and compare; only then replace `path`."""
+    """Write a temporary file, load it, compare its outputs with those of `model`, and only then replace `path`."""
     differences = (0.0, 0.0)
     size = 0
 
@@ -153,7 +160,7 @@ def _checked(
             raise ModelUnavailable(
                 f"{card.architecture} cannot be exported as {kind}: {type(error).__name__}, {reason}"
             ) from error
-        # Negated so that NaN fails as well.
+        # Negated, because `max(differences) >= tolerance` is False for NaN.
         if not max(differences) < tolerance:
             raise ModelUnavailable(
                 f"{card.name!r} was not exported: its probabilities would differ by {differences[0]:.1e} and its embeddings "
@@ -167,22 +174,26 @@ def _checked(
 
 @torch.inference_mode()
 def _differences(model: NormalizedClassifier, run: Run, size: int) -> tuple[float, float]:
-    """Return the largest absolute difference of probabilities and of embeddings, on batches of one and three random images."""
-    found = []
+    """Return the largest absolute differences of probabilities and of embeddings.
+
+    They are measured on batches of one and of three random images.
+    """
+    differences = []
     for count in (1, 3):
-        images = _images(count, size, seed=count)
+        images = _random_images(count, size, seed=count)
         pairs = zip(model(images), run(images), strict=True)
-        found.append([float((ours - theirs).abs().max()) for ours, theirs in pairs])
-    probabilities, embeddings = np.array(found).max(axis=0).tolist()
+        differences.append([float((expected - exported).abs().max()) for expected, exported in pairs])
+    probabilities, embeddings = np.array(differences).max(axis=0).tolist()
     return probabilities, embeddings
 
 
-def _images(count: int, size: int, seed: int = 0) -> Tensor:
+def _random_images(count: int, size: int, seed: int = 0) -> Tensor:
+    """Return random images, uint8, (count, size, size, 3)."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(0, 256, (count, size, size, 3), dtype=torch.uint8, generator=generator)
 
 
-def _onnx(path: Path) -> Run:
+def _load_onnx(path: Path) -> Run:
     runtime = import_module("onnxruntime")
     session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
@@ -193,7 +204,7 @@ def _onnx(path: Path) -> Run:
     return run
 
 
-def _archive(path: Path) -> Run:
+def _load_archive(path: Path) -> Run:
     with path.open("rb") as file:
         run: Run = torch.export.load(file).module()
     return run

@@ -1,4 +1,4 @@
-"""Model cards: JSON files next to weights files. Reads and writes no weights; imports no torch."""
+"""Model cards: JSON files next to weights files. Reads no weights and imports no torch."""
 
 from __future__ import annotations
 
@@ -16,10 +16,16 @@ MAX_BYTES = 1 << 22
 """Size limit of a card, 4 MiB: a hundred times the shipped one."""
 
 MAX_LABELS = 255
-"""Most emotions of a model: vector indexes store them in one byte, and need a value for "none"."""
+"""Most emotions of a model: vector indexes store an emotion in one byte, and need one value for "none"."""
 
 _MAX_TEXT_LENGTH = 200
-_MAX_NUMBER = 1e6
+"""Characters of a name, a label or a digest."""
+
+_MAX_INPUT_NUMBER = 1e6
+"""Largest absolute value of a number in the input of a card."""
+
+_MAX_REASON_LENGTH = 200
+"""Characters of a reason in an error message: a damaged card can make a parser quote all of it."""
 
 
 def card_path(weights: Path) -> Path:
@@ -28,17 +34,20 @@ def card_path(weights: Path) -> Path:
 
 
 def read_card(weights: Path) -> ModelCard:
-    """Read the card of a weights file, not the weights. Raises ModelUnavailable if it is missing or not a card."""
+    """Read and validate the card of a weights file.
+
+    Raises ModelUnavailable if the card is missing, larger than `MAX_BYTES`, not JSON, or lacks a field or has an invalid one.
+    """
     path = card_path(weights)
     try:
-        written = json.loads(read_bounded(path, MAX_BYTES).decode("utf-8"), object_pairs_hook=_without_doubles)
+        content = json.loads(read_bounded(path, MAX_BYTES).decode("utf-8"), object_pairs_hook=_without_duplicate_names)
     except FileNotFoundError as error:
         raise ModelUnavailable(f"The model {weights} has no card: {path} is missing.") from error
     except (OSError, ValueError, RecursionError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise ModelUnavailable(f"The model card {path} cannot be read as JSON: {_shortened(why)}.") from error
+        reason = getattr(error, "strerror", None) or error
+        raise ModelUnavailable(f"The model card {path} cannot be read as JSON: {_shortened(reason)}.") from error
     try:
-        return _card(written)
+        return _parse_card(content)
     except KeyError as error:
         raise ModelUnavailable(f"The model card {path} lacks {error}.") from error
     except (TypeError, ValueError, AttributeError) as error:
@@ -46,27 +55,28 @@ def read_card(weights: Path) -> ModelCard:
 
 
 def card_text(card: ModelCard) -> str:
-    """Return a card as JSON."""
-    facts = asdict(card)
-    about, facts["spaces"] = facts.pop("about"), dict(card.spaces)
-    del facts["precision"]  # the user chooses it for each run
-    return json.dumps({**facts, "about": about}, indent=2, ensure_ascii=False) + "\n"
+    """Return a card as JSON, without its precision, which the user chooses for each run."""
+    fields = asdict(card)
+    about, fields["spaces"] = fields.pop("about"), dict(card.spaces)
+    del fields["precision"]
+    return json.dumps({**fields, "about": about}, indent=2, ensure_ascii=False) + "\n"
 
 
-def _card(written: Any) -> ModelCard:
-    if not isinstance(written, dict):
+def _parse_card(content: Any) -> ModelCard:
+    """Build a card from parsed JSON. Raises KeyError for a missing field, TypeError and ValueError for an invalid one."""
+    if not isinstance(content, dict):
         raise TypeError("it is not an object")
-    labels, spaces, about = written["labels"], written.get("spaces", {}), written.get("about", {})
+    labels, spaces, about = content["labels"], content.get("spaces", {}), content.get("about", {})
     if not isinstance(labels, list) or not all(isinstance(label, str) and label == label.strip().lower() for label in labels):
         raise ValueError("its labels are not a list of lower-case words")
     if len(labels) > MAX_LABELS or not all(map(_is_name, labels)):
         raise ValueError(f"its labels are not at most {MAX_LABELS} words of at most {_MAX_TEXT_LENGTH} printable characters")
     for name in ("name", "architecture", "weights_digest", "backbone_digest"):
-        if not isinstance(written.get(name, ""), str):
+        if not isinstance(content.get(name, ""), str):
             raise TypeError(f"its {name} is not text")
-        if written.get(name) and not _is_name(written[name]):
+        if content.get(name) and not _is_name(content[name]):
             raise ValueError(f"its {name} is not text of at most {_MAX_TEXT_LENGTH} printable characters")
-    if type(written["embedding_size"]) is not int:
+    if type(content["embedding_size"]) is not int:
         raise TypeError("its embedding_size is not a whole number")
     if not isinstance(spaces, dict) or not all(type(size) is int and size > 0 for size in spaces.values()):
         raise TypeError("its spaces are not sizes by name")
@@ -74,41 +84,42 @@ def _card(written: Any) -> ModelCard:
         raise TypeError("its about is not an object")
     json.dumps(about, ensure_ascii=False).encode()  # raises for a lone surrogate
     return ModelCard(
-        name=written["name"],
-        architecture=written["architecture"],
-        weights_digest=written["weights_digest"],
+        name=content["name"],
+        architecture=content["architecture"],
+        weights_digest=content["weights_digest"],
         labels=tuple(labels),
-        input=_input(written["input"]),
-        embedding_size=written["embedding_size"],
+        input=_parse_input(content["input"]),
+        embedding_size=content["embedding_size"],
         spaces=tuple(spaces.items()),
-        backbone_digest=written.get("backbone_digest", ""),
+        backbone_digest=content.get("backbone_digest", ""),
         about=about,
     )
 
 
-def _input(written: Any) -> InputSpec:
-    if not isinstance(written, dict) or not {"size", "mean", "std"} <= written.keys() <= {"size", "mean", "std", "background"}:
+def _parse_input(content: Any) -> InputSpec:
+    if not isinstance(content, dict) or not {"size", "mean", "std"} <= content.keys() <= {"size", "mean", "std", "background"}:
         raise TypeError("its input is not size, mean and std, and perhaps background")
-    numbers = {int: ("size", "background"), float: ("mean", "std")}
-    for kind, names in numbers.items():
+    types = {int: ("size", "background"), float: ("mean", "std")}
+    for number_type, names in types.items():
         for name in names:
-            value = written.get(name, 0)
-            if type(value) not in (int, kind) or not abs(value) <= _MAX_NUMBER:  # NaN is not
+            value = content.get(name, 0)
+            # Negated, because `abs(value) > _MAX_INPUT_NUMBER` is False for NaN.
+            if type(value) not in (int, number_type) or not abs(value) <= _MAX_INPUT_NUMBER:
                 raise TypeError(f"the {name} of its input is not a usable number")
-    return InputSpec(**written)
+    return InputSpec(**content)
 
 
 def _is_name(text: str) -> bool:
     return 0 < len(text) <= _MAX_TEXT_LENGTH and text.isprintable()
 
 
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object without duplicate names: programs disagree on which of two values counts."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
+def _without_duplicate_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object as a dict. Raises ValueError for a duplicate name: programs differ in which value they use."""
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
         raise ValueError("it has a name twice")
-    return found
+    return fields
 
 
-def _shortened(why: object) -> str:
-    return " ".join(str(why).split())[:200].rstrip(".")
+def _shortened(reason: object) -> str:
+    return " ".join(str(reason).split())[:_MAX_REASON_LENGTH].rstrip(".")

@@ -1,6 +1,6 @@
-"""The registry of installed models: shipped ones, and the user's own in `<home>/models`.
+"""The registry of installed models: the shipped ones, and the user's in `<home>/models`.
 
-Reads cards and file names; imports torch only to verify weights.
+It reads cards and file names. It imports torch only to add or export a model.
 """
 
 from __future__ import annotations
@@ -23,33 +23,39 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _SUFFIX = ".safetensors"
-_DEFAULT = "default.txt"
+_DEFAULT_FILE = "default.txt"
+"""Name of the file that holds the name of the default model."""
+
+_MAX_NAME_CHARACTERS, _MAX_NAME_BYTES = 100, 200
+"""Limits of a name: file systems allow 255 bytes, and a name can get suffixes."""
 
 
 class FolderModelRegistry:
-    """Implements `indexer.ports.models.ModelRegistry`: the shipped models, and those in a folder, which need not exist.
+    """Implements `indexer.ports.models.ModelRegistry` with the shipped models and those in a folder.
 
-    Shipped names take precedence.
+    The folder need not exist. A model in it with the name of a shipped model is ignored.
     """
 
     def __init__(self, folder: Path, wanted: str | None = None, precision: str = FULL_PRECISION) -> None:
-        """`wanted` is the model that a flag, the environment or the configuration file names: a name or a .safetensors file.
+        """Open the registry of a folder.
 
-        `precision` is what the model in use computes in.
+        - `wanted`: the model that an option, the environment or the configuration file names, as a name or the path of a
+          .safetensors file; None uses the default.
+        - `precision`: precision of the model in use: "fp32", "bf16" or "fp16".
         """
         self._folder = folder
         self._wanted = wanted
         self._precision = precision
 
     def __iter__(self) -> Iterator[InstalledModel]:
-        """Iterate over all models, shipped ones first."""
+        """Iterate over all models, the shipped ones first."""
         shipped = zoo.checkpoints()
         yield from (InstalledModel(name, path, "shipped") for name, path in shipped.items())
-        own = sorted(path for path in self._folder.glob(f"*{_SUFFIX}") if not path.name.startswith("."))
-        yield from (InstalledModel(path.stem, path, "yours") for path in own if path.stem not in shipped)
+        added = sorted(path for path in self._folder.glob(f"*{_SUFFIX}") if not path.name.startswith("."))
+        yield from (InstalledModel(path.stem, path, "yours") for path in added if path.stem not in shipped)
 
     def cards(self) -> Iterator[tuple[InstalledModel, ModelCard]]:
-        """Yield every model with its card, renamed to the name of the model; warn about unusable cards."""
+        """Yield every model with its card, under the name of the model; log a warning for an unusable card."""
         for model in self:
             try:
                 yield model, replace(read_card(model.weights), name=model.name)
@@ -57,27 +63,31 @@ class FolderModelRegistry:
                 _log.warning("%s", error)
 
     def find(self, name: str) -> Path:
-        """Return the weights of a model, by name or as a .safetensors file. Raises ModelUnavailable with the known names."""
-        known = self._by_name()
-        if name in known:
-            return known[name].weights
+        """Return the weights file of a model, by name or by the path of a .safetensors file.
+
+        Raises ModelUnavailable, with the names of all models, if there is no such model.
+        """
+        models = self._by_name()
+        if name in models:
+            return models[name].weights
         if name.endswith(_SUFFIX) and Path(name).exists():
             return Path(name)
-        raise ModelUnavailable(f"There is no model {name!r}; known are {_listed(known)}, or give a {_SUFFIX} file.")
+        raise ModelUnavailable(f"There is no model {name!r}; known are {_listed(models)}, or give a {_SUFFIX} file.")
 
     def in_use(self) -> DefaultModel:
-        """Return the chosen model, even if it is missing."""
+        """Return the name of the model in use and where it was chosen; the model itself may be missing."""
         from indexer.domain.reports import DefaultModel  # a search does not need it
 
         if self._wanted:
             return DefaultModel(self._wanted, "settings")
-        chosen = self._chosen()
+        chosen = self._chosen_default()
         return DefaultModel(chosen, "home") if chosen else DefaultModel(zoo.DEFAULT, "moodex")
 
     def stored_name(self) -> str:
-        """Return the name under which the predictions of the model in use are stored.
+        """Return the name that the store uses for the model in use.
 
-        Raises ModelUnavailable if the default of this folder is missing; a model that the user names may be missing.
+        Raises ModelUnavailable if the model is the default of this folder and missing. A model that the user names may be
+        missing.
         """
         name = self._wanted or self._default()
         return name_for_precision(Path(name).stem if name.endswith(_SUFFIX) else name, self._precision)
@@ -86,28 +96,28 @@ class FolderModelRegistry:
         try:
             return with_precision(read_card(self.weights()), self._precision).key
         except ModelUnavailable:
-            return None  # its predictions can be searched without it
+            return None  # stored predictions can be searched without the model
 
     def weights(self) -> Path:
-        """Return the weights of the model in use. Raises ModelUnavailable."""
+        """Return the weights file of the model in use. Raises ModelUnavailable."""
         return self.find(self._wanted or self._default())
 
     def use(self, name: str) -> None:
         """Make a model the default of this folder. Raises ModelUnavailable for an unknown name and an unusable card."""
-        known = self._by_name()
-        if name not in known:
+        models = self._by_name()
+        if name not in models:
             raise ModelUnavailable(
-                f"There is no model {name!r}; known are {_listed(known)}. A file becomes one with: moodex models add FILE"
+                f"There is no model {name!r}; known are {_listed(models)}. Install a file with: moodex models add FILE"
             )
-        read_card(known[name].weights)
+        read_card(models[name].weights)
         self._folder.mkdir(parents=True, exist_ok=True)
-        write_file(self._folder / _DEFAULT, f"{name}\n".encode())
+        write_file(self._folder / _DEFAULT_FILE, f"{name}\n".encode())
 
     def add(self, weights: Path, name: str | None = None, force: bool = False) -> ModelCard:
-        """Verify a checkpoint, copy it to this folder under a name (None: that of its card), and return its card.
+        """Verify a checkpoint, copy it to this folder, and return its card.
 
-        Raises UsageError for another kind of file, an invalid name, or a taken one unless `force`, and ModelUnavailable for a
-        damaged checkpoint.
+        `name` is its new name; None uses the name on its card. Raises UsageError for another kind of file, for an invalid name,
+        and for an existing name unless `force` is True; ModelUnavailable for a damaged checkpoint.
         """
         if not weights.is_file() or weights.suffix != _SUFFIX:
             raise UsageError(f"{weights} is not a {_SUFFIX} file; moodex loads no other weights.")
@@ -115,34 +125,37 @@ class FolderModelRegistry:
 
         card, _ = load(weights)
         card = replace(card, name=name or card.name)
-        target = self.place(card.name, force)
+        target = self.path_for_new(card.name, force)
         if target.exists() and target.samefile(weights):
-            raise UsageError(f"{weights} is the model {card.name!r} already.")
+            raise UsageError(f"{weights} is already installed as the model {card.name!r}.")
         self._folder.mkdir(parents=True, exist_ok=True)
-        # After a crash between the two writes, the digest of the card does not match, and the weights are refused.
+        # After a crash between the two writes, the digest on the card does not match, so moodex refuses the weights.
         replace_file(target, lambda temporary: _copy(weights, temporary, card))
         write_file(card_path(target), card_text(card).encode())
         return card
 
     def remove(self, name: str) -> None:
-        """Delete one of the user's own models. Raises as `check_removable` does."""
+        """Delete one of the user's models. Raises what `check_removable` raises."""
         self.check_removable(name)
         weights = self._by_name()[name].weights
-        # The weights first: a card without weights is not a model.
+        # The weights first: after a crash between the two deletions, a card without weights is not a model.
         weights.unlink()
         card_path(weights).unlink(missing_ok=True)
 
     def check_removable(self, name: str, gone: bool = False) -> None:
-        """Raise UsageError for a shipped model and the default, ModelUnavailable for a missing one unless `gone` allows it."""
-        known = self._by_name()
-        if name in known and known[name].origin == "shipped":
+        """Raise UsageError if a model is shipped or in use, ModelUnavailable if it is unknown.
+
+        With `gone`, an unknown model is allowed.
+        """
+        models = self._by_name()
+        if name in models and models[name].origin == "shipped":
             raise UsageError(f"The model {name!r} came with moodex and cannot be removed.")
         if name == self._wanted:
             raise UsageError(f"{name!r} is the model that MOODEX_MODEL or the configuration file names; change that first.")
-        if name not in known and not gone:
-            own = {model.name: model for model in known.values() if model.origin == "yours"}
-            raise ModelUnavailable(f"There is no model {name!r} of yours; yours are {_listed(own)}.")
-        if name in known and name == self._chosen():
+        if name not in models and not gone:
+            removable = {model.name: model for model in models.values() if model.origin == "yours"}
+            raise ModelUnavailable(f"There is no model {name!r} of yours; yours are {_listed(removable)}.")
+        if name in models and name == self._chosen_default():
             raise UsageError(f"{name!r} is the default model; choose another first: moodex models default NAME")
 
     def export(self, kind: str, name: str, output: Path, force: bool) -> ExportedModel:
@@ -151,33 +164,40 @@ class FolderModelRegistry:
 
         return export(kind, output, weights, force)
 
-    def _chosen(self) -> str | None:
-        """Return the default of this folder; None if there is none."""
-        note = self._folder / _DEFAULT
+    def _chosen_default(self) -> str | None:
+        """Return the name of the user's default in this folder; None if there is not one.
+
+        Raises ModelUnavailable if the file with the name cannot be read.
+        """
+        path = self._folder / _DEFAULT_FILE
         try:
-            return note.read_text(encoding="utf-8").strip() or None
+            return path.read_text(encoding="utf-8").strip() or None
         except FileNotFoundError:
             return None
         except (OSError, UnicodeDecodeError) as error:
-            raise ModelUnavailable(f"{note} cannot be read ({error}); rewrite it: moodex models default NAME") from error
+            raise ModelUnavailable(f"{path} cannot be read ({error}); rewrite it: moodex models default NAME") from error
 
     def _default(self) -> str:
-        """Return the default: the one of this folder, or else the shipped one."""
-        name = self._chosen()
+        """Return the default of this folder, or else the shipped default. Raises ModelUnavailable if it is missing."""
+        name = self._chosen_default()
         if name is not None and name not in self._by_name():
-            raise ModelUnavailable(f"The default model {name!r} is gone; choose another: moodex models default {zoo.DEFAULT}")
+            raise ModelUnavailable(f"The default model {name!r} is missing; choose another: moodex models default {zoo.DEFAULT}")
         return name or zoo.DEFAULT
 
     def _by_name(self) -> dict[str, InstalledModel]:
         return {model.name: model for model in self}
 
-    def place(self, name: str, force: bool = False) -> Path:
-        """Return the path of a new model. Raises UsageError for an invalid name, and for a taken one unless `force`."""
-        odd = not name.isprintable() or name != name.strip() or name.startswith((".", "-")) or name.endswith(_SUFFIX)
-        if odd or set(name) & set("/\\:") or len(name) > 100 or len(name.encode()) > 200:
+    def path_for_new(self, name: str, force: bool = False) -> Path:
+        """Return the path for the weights of a new model.
+
+        Raises UsageError for an invalid name, and for an existing name unless `force` is True.
+        """
+        invalid = not name.isprintable() or name != name.strip() or name.startswith((".", "-")) or name.endswith(_SUFFIX)
+        too_long = len(name) > _MAX_NAME_CHARACTERS or len(name.encode()) > _MAX_NAME_BYTES
+        if invalid or too_long or set(name) & set("/\\:"):
             raise UsageError(f"A model cannot be called {name!r}: its files are named after it. Choose another with --name.")
         if name == "default":
-            raise UsageError("'default' stands for the model in use; choose another name with --name.")
+            raise UsageError("'default' means the model in use; choose another name with --name.")
         if name in zoo.checkpoints():
             raise UsageError(f"The name {name!r} belongs to a model that came with moodex; choose another with --name.")
         target = self._folder / f"{name}{_SUFFIX}"
@@ -187,6 +207,7 @@ class FolderModelRegistry:
 
 
 def _copy(weights: Path, target: Path, card: ModelCard) -> None:
+    """Copy weights. Raises ModelUnavailable if the copy does not have the digest on the card."""
     from blake3 import blake3
 
     shutil.copyfile(weights, target)
@@ -194,5 +215,5 @@ def _copy(weights: Path, target: Path, card: ModelCard) -> None:
         raise ModelUnavailable(f"The weights {weights} changed while they were read.")
 
 
-def _listed(names: dict[str, InstalledModel]) -> str:
-    return ", ".join(sorted(names)) or "none"
+def _listed(models: dict[str, InstalledModel]) -> str:
+    return ", ".join(sorted(models)) or "none"

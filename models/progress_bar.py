@@ -1,4 +1,4 @@
-"""Progress bars on stderr, if that is a terminal and progress is wanted."""
+"""Progress bars on stderr, if stderr is a terminal and the user did not switch them off."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from tqdm import tqdm
 _log = logging.getLogger(__name__)
 
 
-def bar(steps: Iterable[Any] | None = None, **looks: Any) -> tqdm[Any]:
-    """Return a bar over some steps, or one to update by hand; `looks` are the options of tqdm.
+def bar(steps: Iterable[Any] | None = None, **options: Any) -> tqdm[Any]:
+    """Return a progress bar that iterates over steps, or, without steps, one that the caller updates.
 
-    It is shown if the logger of this module is enabled for warnings, which is how the command line switches it off.
+    `options` are those of tqdm. The command line switches bars off by disabling warnings of this module's logger.
     """
-    return tqdm(steps, disable=None if _log.isEnabledFor(logging.WARNING) else True, **looks)
+    return tqdm(steps, disable=None if _log.isEnabledFor(logging.WARNING) else True, **options)

@@ -1,7 +1,7 @@
-"""Lengths of the parts of an embedding as classifiers read them."""
+"""Euclidean lengths that the parts of an embedding have as inputs of a classifier."""
 
 EMBEDDING_LENGTH = 16.0
-"""Length of an embedding before the classifier: unit vectors would give nearly uniform probabilities."""
+"""Factor by which unit vectors are multiplied before the classifier: without it, probabilities would be nearly uniform."""
 
 SHARE = 0.5
-"""Length of the appearance part relative to the expression part, for a classifier that reads both."""
+"""Length of the appearance part divided by that of the expression part, if a classifier reads both."""

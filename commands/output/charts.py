@@ -12,18 +12,18 @@ from indexer.system.text import printable
 if TYPE_CHECKING:
     from indexer.domain.training import Epoch, Evaluation, Row
 
-_INCH, _DPI = 0.62, 130
-_ONE, _OTHER, _SOFT = "#c2571a", "#2b6f8a", "#8a8a8a"
+_CELL_INCHES, _DPI = 0.62, 130
+_MAIN_COLOR, _SECONDARY_COLOR = "#c2571a", "#8a8a8a"
 
 
 def confusion_chart(evaluation: Evaluation, title: str, path: Path) -> None:
     """Draw the confusion matrix of the labels that occur or were predicted: rows true, columns predicted."""
     figure, axes, plt = _chart(title)
-    shown = [n for n in range(len(evaluation.labels)) if evaluation.confusion[n].sum() or evaluation.confusion[:, n].sum()]
-    counts = evaluation.confusion[shown][:, shown]
-    names = [plain(evaluation.labels[n]) for n in shown]
+    used = [n for n in range(len(evaluation.labels)) if evaluation.confusion[n].sum() or evaluation.confusion[:, n].sum()]
+    counts = evaluation.confusion[used][:, used]
+    names = [plain(evaluation.labels[n]) for n in used]
     shares = counts / counts.sum(axis=1, keepdims=True).clip(1)
-    figure.set_size_inches(2.2 + _INCH * len(names), 1.8 + _INCH * len(names))
+    figure.set_size_inches(2.2 + _CELL_INCHES * len(names), 1.8 + _CELL_INCHES * len(names))
     axes.imshow(shares, cmap="Oranges", vmin=0, vmax=1)
     for row in range(len(names)):
         for column in range(len(names)):
@@ -42,10 +42,10 @@ def reliability_chart(evaluation: Evaluation, title: str, path: Path) -> None:
     figure, axes, plt = _chart(title)
     figure.set_size_inches(5, 4.6)
     confidence, accuracy, counts = zip(*evaluation.reliability, strict=True)
-    most = max(counts)
-    axes.plot([0, 1], [0, 1], color=_SOFT, linewidth=1, linestyle="--")
-    axes.plot(confidence, accuracy, color=_ONE, linewidth=1)
-    axes.scatter(confidence, accuracy, s=[20 + 180 * count / most for count in counts], color=_ONE, alpha=0.75)
+    max_count = max(counts)
+    axes.plot([0, 1], [0, 1], color=_SECONDARY_COLOR, linewidth=1, linestyle="--")
+    axes.plot(confidence, accuracy, color=_MAIN_COLOR, linewidth=1)
+    axes.scatter(confidence, accuracy, s=[20 + 180 * count / max_count for count in counts], color=_MAIN_COLOR, alpha=0.75)
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     axes.set_xlabel("probability of the prediction (area: images)")
@@ -64,10 +64,10 @@ def history_charts(histories: Mapping[str, Sequence[Epoch]], path: Path) -> None
         axes.set_axis_off()
     for axes, (name, history) in zip(all_axes.flat, histories.items(), strict=False):
         numbers = [epoch.number for epoch in history]
-        axes.plot(numbers, [epoch.accuracy for epoch in history], color=_SOFT, label="training")
+        axes.plot(numbers, [epoch.accuracy for epoch in history], color=_SECONDARY_COLOR, label="training")
         validation = [epoch.validation_accuracy for epoch in history]
         if None not in validation:
-            axes.plot(numbers, validation, color=_ONE, label="validation")
+            axes.plot(numbers, validation, color=_MAIN_COLOR, label="validation")
         axes.set_title("\n".join(map(plain, name.split("\n"))), fontsize=7)
         axes.set_ylim(0, 1)
         axes.locator_params(axis="x", integer=True, nbins=5)
@@ -85,15 +85,15 @@ def speed_chart(rows: Sequence[Row], path: Path) -> None:
     kinds = list(dict.fromkeys((row.dataset, row.split) for row in rows))
     colors = plt.get_cmap("tab10")
     for number, kind in enumerate(kinds):
-        chosen = [row for row in rows if (row.dataset, row.split) == kind]
-        speeds, accuracies = [row.images_per_second for row in chosen], [row.test_balanced for row in chosen]
+        group = [row for row in rows if (row.dataset, row.split) == kind]
+        speeds, accuracies = [row.images_per_second for row in group], [row.test_balanced for row in group]
         axes.scatter(speeds, accuracies, color=colors(number % 10), label=plain(" / ".join(kind)), s=28)
-        for row in chosen:
+        for row in group:
             axes.annotate(plain(row.variant), (row.images_per_second, row.test_balanced), fontsize=6, xytext=(4, 2),
                           textcoords="offset points")  # fmt: skip
     axes.set_xscale("log")
-    for which in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
-        which(plt.FuncFormatter(lambda speed, _: f"{speed:g}"))
+    for set_formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        set_formatter(plt.FuncFormatter(lambda speed, _: f"{speed:g}"))
     axes.set_xlabel("images per second")
     axes.set_ylabel("balanced accuracy on the test part")
     axes.legend(fontsize=7)
@@ -116,12 +116,12 @@ def save(figure: Any, plt: Any, path: Path) -> None:
 
 
 def plain(text: str) -> str:
-    """Return text with dollar signs escaped: matplotlib would parse what is between two of them as a formula."""
+    """Return text with escaped dollar signs: matplotlib would parse the text between two of them as a formula."""
     return printable(text).replace("$", r"\$")
 
 
 def need_charts() -> None:
-    """Raise MissingExtra if charts cannot be drawn. Call it before long work."""
+    """Raise MissingExtra if charts cannot be drawn. Call this before long work."""
     require("matplotlib", "matplotlib", "train", "Drawing charts")
 
 

@@ -16,7 +16,7 @@ from indexer.system.text import pluralize, printable
 if TYPE_CHECKING:
     from indexer.domain.training import Evaluation, Mistake
 
-_SHOWN = 60
+_MAX_SHOWN_MISTAKES = 60
 _MEASURES = (("accuracy", "accuracy"), ("balanced_accuracy", "balanced accuracy"), ("macro_f1", "macro-F1"))
 
 
@@ -25,17 +25,18 @@ def write_evaluation(evaluation: Evaluation, as_json: bool, out: TextIO) -> None
     if as_json:
         out.write(json.dumps(evaluation.as_json()) + "\n")
         return
-    for name, words in _MEASURES:
+    for name, title in _MEASURES:
         low, high = evaluation.intervals.get(name, (None, None))
         interval = f"  (95%: {low:.3f} to {high:.3f})" if low is not None else ""
-        out.write(f"{words:<18} {getattr(evaluation, name):.3f}{interval}\n")
+        out.write(f"{title:<18} {getattr(evaluation, name):.3f}{interval}\n")
     out.write(f"{'chance':<18} {evaluation.chance:.3f}\n")
     advice = f"  (temperature {evaluation.temperature:.2f} would fit best)" if evaluation.temperature else ""
     out.write(f"{'calibration error':<18} {evaluation.ece:.3f}{advice}\n\n")
     out.write(f"{'emotion':<12} {'precision':>9} {'recall':>7} {'F1':>6} {'images':>9}\n")
-    for label, one in evaluation.per_class.items():
-        if one.support or one.precision:
-            out.write(f"{printable(label):<12} {one.precision:>9.3f} {one.recall:>7.3f} {one.f1:>6.3f} {one.support:>9,}\n")
+    for label, scores in evaluation.per_class.items():
+        if scores.support or scores.precision:
+            numbers = f"{scores.precision:>9.3f} {scores.recall:>7.3f} {scores.f1:>6.3f} {scores.support:>9,}"
+            out.write(f"{printable(label):<12} {numbers}\n")
     if evaluation.left_out:
         out.write(f"\n{pluralize(evaluation.left_out, 'image')} of emotions that the model does not know were skipped.\n")
 
@@ -49,8 +50,14 @@ def write_report(
     confusion_chart(evaluation, title, files[0])
     reliability_chart(evaluation, title, files[1])
     wrong = [
-        Hit(os.fsencode(one.path.absolute()), "", f"{one.guess}, not {one.truth}", one.confidence, {one.guess: one.confidence})
-        for one in mistakes[:_SHOWN]
+        Hit(
+            path=os.fsencode(mistake.path.absolute()),
+            image_id="",
+            emotion=f"{mistake.guess}, not {mistake.truth}",
+            score=mistake.confidence,
+            emotions={mistake.guess: mistake.confidence},
+        )
+        for mistake in mistakes[:_MAX_SHOWN_MISTAKES]
     ]
     files[2].write_text(
         sheet(wrong, f"{title}: the most confident of {pluralize(len(mistakes), 'mistake')}", thumbnail), encoding="utf-8"

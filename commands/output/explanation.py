@@ -13,8 +13,9 @@ from indexer.system.text import printable
 if TYPE_CHECKING:
     from indexer.domain.training import AverageMap, Deletion, Explained, ExplainedData
 
-_HEAT = "inferno"
-_BARS = 20
+_HEAT_COLORS = "inferno"
+_BAR_LETTERS = 20
+_THIRDS = ("upper", "middle", "lower")
 
 
 def write_explained(explained: Explained, path: Path, as_json: bool, out: TextIO) -> None:
@@ -34,23 +35,23 @@ def write_explained_data(data: ExplainedData, paths: list[Path], as_json: bool, 
             "method": data.method,
             "deletion": {"by_heat": round(by_heat, 4), "by_chance": round(by_chance, 4), "pictures": data.deletion.images},
             "emotions": {
-                emotion: {"pictures": one.images, **dict(zip(_THIRDS, (round(share, 4) for share in one.thirds), strict=True))}
-                for emotion, one in data.averages.items()
+                emotion: {"pictures": average.images, **_rounded_thirds(average)} for emotion, average in data.averages.items()
             },
         }
         out.write(json.dumps(facts) + "\n")
         return
     out.write(f"{'emotion':<12} {'images':>8}   {'upper':>5} {'middle':>6} {'lower':>5}\n")
-    for emotion, one in data.averages.items():
-        upper, middle, lower = one.thirds
-        bar = "".join(letter * round(share * _BARS) for letter, share in zip("▀■▄", one.thirds, strict=True))
-        out.write(f"{printable(emotion):<12} {one.images:>8,}   {upper:>5.0%} {middle:>6.0%} {lower:>5.0%}  {bar}\n")
+    for emotion, average in data.averages.items():
+        upper, middle, lower = average.thirds
+        bar = "".join(letter * round(share * _BAR_LETTERS) for letter, share in zip("▀■▄", average.thirds, strict=True))
+        out.write(f"{printable(emotion):<12} {average.images:>8,}   {upper:>5.0%} {middle:>6.0%} {lower:>5.0%}  {bar}\n")
     verdict = "faithful" if by_heat < by_chance else "no better than chance"
     out.write(f"\nDeletion test of {data.method}: area {by_heat:.3f}, at random {by_chance:.3f}: {verdict}.\n")
     out.write("".join(f"{printable(str(path))}\n" for path in paths))
 
 
-_THIRDS = ("upper", "middle", "lower")
+def _rounded_thirds(average: AverageMap) -> dict[str, float]:
+    return {third: round(share, 4) for third, share in zip(_THIRDS, average.thirds, strict=True)}
 
 
 def overlay(explained: Explained, path: Path) -> None:
@@ -59,7 +60,7 @@ def overlay(explained: Explained, path: Path) -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3.5))
     left.imshow(explained.image)
     right.imshow(_grayed(explained))
-    shown = right.imshow(explained.heat, cmap=_HEAT, alpha=0.15 + 0.7 * explained.heat, vmin=0, vmax=1)
+    shown = right.imshow(explained.heat, cmap=_HEAT_COLORS, alpha=0.15 + 0.7 * explained.heat, vmin=0, vmax=1)
     figure.colorbar(shown, ax=right, fraction=0.046, pad=0.03, ticks=[0, 1]).set_label("evidence for the emotion", fontsize=8)
     figure.suptitle(f"{plain(explained.emotion)} {explained.probability:.2f}, by {explained.method}", fontsize=10)
     for axes in (left, right):
@@ -71,17 +72,17 @@ def emotion_sheet(averages: Mapping[str, AverageMap], path: Path) -> None:
     """Draw the mean image and the mean map of every emotion."""
     plt = charts()
     figure, rows = plt.subplots(2, len(averages), figsize=(1.9 * len(averages), 4.3), squeeze=False)
-    for column, (emotion, one) in enumerate(averages.items()):
-        highest = float(one.heat.max()) or 1.0
-        rows[0][column].imshow(one.image)
-        rows[1][column].imshow(one.image.mean(axis=2), cmap="gray", vmin=0, vmax=255)
-        rows[1][column].imshow(one.heat, cmap=_HEAT, alpha=0.15 + 0.75 * one.heat / highest, vmin=0, vmax=highest)
-        rows[0][column].set_title(f"{plain(emotion)} ({one.images})", fontsize=9)
-        upper, middle, lower = one.thirds
+    for column, (emotion, average) in enumerate(averages.items()):
+        highest = float(average.heat.max()) or 1.0
+        rows[0][column].imshow(average.image)
+        rows[1][column].imshow(average.image.mean(axis=2), cmap="gray", vmin=0, vmax=255)
+        rows[1][column].imshow(average.heat, cmap=_HEAT_COLORS, alpha=0.15 + 0.75 * average.heat / highest, vmin=0, vmax=highest)
+        rows[0][column].set_title(f"{plain(emotion)} ({average.images})", fontsize=9)
+        upper, middle, lower = average.thirds
         rows[1][column].set_title(f"{upper:.0%} / {middle:.0%} / {lower:.0%}", fontsize=8)
     for axes in rows.flat:
         axes.set_axis_off()
-    figure.suptitle("Mean image, and where the model looks (upper / middle / lower third)", fontsize=9)
+    figure.suptitle("Mean image, and mean evidence for the emotion (upper / middle / lower third)", fontsize=9)
     save(figure, plt, path)
 
 

@@ -15,7 +15,7 @@ _SQLITE_KINDS = ("unreadable", "pages", "indexes", "references")
 """Findings whose example is a message of SQLite."""
 
 
-def write_doctored(report: DoctorReport, as_json: bool, out: TextIO) -> None:
+def write_doctor_report(report: DoctorReport, as_json: bool, out: TextIO) -> None:
     """Write a line for each finding, repaired or left, then the verdict."""
     if as_json:
         out.write(json.dumps(_as_dict(report), indent=2) + "\n")

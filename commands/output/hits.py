@@ -24,8 +24,8 @@ def write_hits(hits: Sequence[Hit], form: str, end: str, out: TextIO) -> None:
 def hit_as_dict(hit: Hit) -> dict[str, Any]:
     """Return a hit as JSON-compatible data.
 
-    Bytes of a path that are not valid UTF-8 become surrogates, as with os.fsdecode. There is a `label` only if the user gave one,
-    and a `box` only for a face: left, top, right and bottom edge in pixels.
+    Bytes of a path that are not valid UTF-8 become surrogates, as in os.fsdecode. `label` is present only if the user labeled the
+    image, and `box` only for a face: left, top, right and bottom edge in pixels.
     """
     facts: dict[str, Any] = {
         "path": os.fsdecode(hit.path),
@@ -42,7 +42,7 @@ def hit_as_dict(hit: Hit) -> dict[str, Any]:
     return facts
 
 
-def shown_box(box: tuple[int, int, int, int]) -> str:
+def format_box(box: tuple[int, int, int, int]) -> str:
     """Return a box in the notation of X11 and ImageMagick: width x height + left + top, in pixels."""
     left, top, right, bottom = box
     return f"{right - left}x{bottom - top}+{left}+{top}"
@@ -54,13 +54,13 @@ def _write_table(hits: Sequence[Hit], out: TextIO) -> None:
         return
     has_similarity = any(hit.similarity is not None for hit in hits)
     width = max(len(printable(hit.emotion)) for hit in hits)
-    box_width = max((len(shown_box(hit.box)) for hit in hits if hit.box is not None), default=0)
+    box_width = max((len(format_box(hit.box)) for hit in hits if hit.box is not None), default=0)
     box = f"  {'FACE':<{box_width}}" if box_width else ""
     out.write(f"{'SCORE':<6} {'EMOTION':<{max(width, 7)}}{'  ALIKE ' if has_similarity else ''}  ID      {box}  PATH\n")
     for hit in hits:
         similarity = f"  {hit.similarity:5.3f} " if hit.similarity is not None else ""
         emotion = f"{printable(hit.emotion):<{max(width, 7)}}"
-        box = f"  {'' if hit.box is None else shown_box(hit.box):<{box_width}}" if box_width else ""
+        box = f"  {'' if hit.box is None else format_box(hit.box):<{box_width}}" if box_width else ""
         out.write(f"{hit.score:<6.3f} {emotion}{similarity}  {hit.image_id[:8]}{box}  {display_path(hit.path)}\n")
 
 

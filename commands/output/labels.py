@@ -47,13 +47,13 @@ def write_labels(labels: Sequence[LabeledImage], as_json: bool, out: TextIO) -> 
 
 
 def write_doubts(conflicts: Sequence[LabelConflict], as_json: bool, out: TextIO) -> None:
-    """Write a line, or an object, for each label that the model contradicts."""
+    """Write a line, or an object, for each label that the model strongly disagrees with."""
     if as_json:
         rows = [_conflict_facts(conflict) for conflict in conflicts]
         out.write(json.dumps(rows, indent=2) + "\n")
         return
     if not conflicts:
-        out.write("The model contradicts none of your labels.\n")
+        out.write("There are no labels that the model strongly disagrees with.\n")
         return
     width = max(10, *(len(printable(emotion)) + 6 for conflict in conflicts for emotion in (conflict.label, conflict.predicted)))
     out.write(f"{'YOUR LABEL':<{width}}  {'THE MODEL':<{width}}  PATH\n")
@@ -104,13 +104,13 @@ def write_undone(report: UndoReport, as_json: bool, out: TextIO) -> None:
 
 
 def write_suggestions(suggestions: Sequence[Suggestion], as_json: bool, out: TextIO) -> None:
-    """Write a line, or an object, for each image that is worth labelling."""
+    """Write a line, or an object, for each image that is worth labeling."""
     if as_json:
         rows = [{**asdict(suggestion), "path": os.fsdecode(suggestion.path)} for suggestion in suggestions]
         out.write(json.dumps(rows, indent=2) + "\n")
         return
     if not suggestions:
-        out.write("Every indexed image is labelled.\n")
+        out.write("Every indexed image is labeled.\n")
         return
     width = max(8, *(len(printable(suggestion.emotion)) + 6 for suggestion in suggestions))
     out.write(f"{'THE MODEL':<{width}}  PATH\n")

@@ -35,9 +35,9 @@ def write_models(models: Sequence[ListedModel], as_json: bool, out: TextIO) -> N
         return
     for model in models:
         card = model.card
-        mark = "*" if model.default else " "
+        marker = "*" if model.default else " "
         facts = f"{printable(card.architecture)}, {card.input.size} px, {len(card.labels)} emotions, {card.embedding_size}-d"
-        out.write(f"{mark} {printable(card.name)}  {facts}, {model.origin}, {pluralize(model.images, 'image')} indexed\n")
+        out.write(f"{marker} {printable(card.name)}  {facts}, {model.origin}, {pluralize(model.images, 'image')} indexed\n")
     out.write("* is the default without --model.\n")
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TextIO
 
-from commands.output.hits import hit_as_dict, shown_box
+from commands.output.hits import format_box, hit_as_dict
 from indexer.system.text import display_path, printable
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def write_bars(hits: Sequence[Hit], as_json: bool, out: TextIO) -> None:
     for number, hit in enumerate(hits, start=1):
         if hit.box is not None:
             count = f" {number} of {len(hits)}" if len(hits) > 1 else ""
-            out.write(f"  face{count} at {shown_box(hit.box)}\n")
+            out.write(f"  face{count} at {format_box(hit.box)}\n")
         _write_emotions(hit.emotions, out)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, TextIO
 
-from commands.output.summary import WORDS
+from commands.output.summary import COUNT_WORDS
 from indexer.system.text import display_path, printable
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _HIDDEN_COUNTS = ("scanned",)
 def write_runs(runs: Sequence[RunRecord], as_json: bool, out: TextIO) -> None:
     """Write a line for each run, with its reason below if there is one; or an array of objects."""
     if as_json:
-        json.dump([as_object(run) for run in runs], out, indent=2)
+        json.dump([run_as_dict(run) for run in runs], out, indent=2)
         out.write("\n")
         return
     if not runs:
@@ -31,14 +31,16 @@ def write_runs(runs: Sequence[RunRecord], as_json: bool, out: TextIO) -> None:
         when = datetime.fromtimestamp(run.started_at).isoformat(" ", "seconds")
         took = "-" if run.ended_at is None else format_duration(run.ended_at - run.started_at)
         roots = ", ".join(display_path(root) for root in run.roots)
-        out.write(f"{when}  {took:>8}  {run.outcome:<11}  {what_it_did(run)}  ({roots})\n")
+        out.write(f"{when}  {took:>8}  {run.outcome:<11}  {describe_counts(run)}  ({roots})\n")
         if run.reason:
             out.write(f"{'':<44}{printable(run.reason)}\n")
 
 
-def what_it_did(run: RunRecord) -> str:
+def describe_counts(run: RunRecord) -> str:
     """Describe the counts of a run, such as "5 indexed, 1 failed"."""
-    counts = ", ".join(f"{n:,} {WORDS.get(name, name)}" for name, n in run.counts.items() if n and name not in _HIDDEN_COUNTS)
+    counts = ", ".join(
+        f"{n:,} {COUNT_WORDS.get(name, name)}" for name, n in run.counts.nonzero().items() if name not in _HIDDEN_COUNTS
+    )
     without_counts = {"running": "not finished", "died": "committed results are kept", "done": "nothing to do"}
     return counts or without_counts.get(run.outcome, "nothing was done")
 
@@ -51,7 +53,7 @@ def format_duration(seconds: float) -> str:
     return f"{minutes} min {left:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
-def as_object(run: RunRecord) -> dict[str, object]:
+def run_as_dict(run: RunRecord) -> dict[str, object]:
     """Return a run as JSON-compatible data."""
     return {
         "id": run.id,
@@ -61,5 +63,5 @@ def as_object(run: RunRecord) -> dict[str, object]:
         "outcome": run.outcome,
         "reason": run.reason,
         "roots": [os.fsdecode(root) for root in run.roots],
-        "counts": dict(run.counts),
+        "counts": run.counts.nonzero(),
     }

@@ -10,13 +10,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from indexer.domain.errors import UsageError
-from indexer.scheduling.cron import shown_every
-from indexer.system.atomic import write_file
+from indexer.scheduling.cron import format_every
+from indexer.scheduling.systemd import SERVICE_NAME, TIMER_NAME
 from indexer.system.text import display_path, printable
 
 if TYPE_CHECKING:
     from indexer.domain.jobs import Job, ScheduledJob
+
+_ENABLE_UNITS = "systemctl --user daemon-reload && systemctl --user enable --now moodex.timer"
 
 
 def write_added(job: Job, zone: str, out: TextIO) -> None:
@@ -29,7 +30,7 @@ def write_added(job: Job, zone: str, out: TextIO) -> None:
 def write_jobs(scheduled: Sequence[ScheduledJob], zone: str, as_json: bool, out: TextIO) -> None:
     """Write two lines for each job, or an array of objects."""
     if as_json:
-        json.dump([_as_object(entry) for entry in scheduled], out, indent=2)
+        json.dump([_job_as_dict(entry) for entry in scheduled], out, indent=2)
         out.write("\n")
         return
     if not scheduled:
@@ -44,31 +45,25 @@ def write_jobs(scheduled: Sequence[ScheduledJob], zone: str, as_json: bool, out:
     out.write(f"Times are in {zone}.\n")
 
 
-def write_units(units: Mapping[str, str], folder: Path | None, out: TextIO) -> None:
-    """Write systemd units to `out` with instructions, or each to a file in `folder`."""
-    if folder is None:
-        user_units = Path("~/.config/systemd/user")
-        for name, text in units.items():
-            out.write(f"# {user_units / name}\n{text}\n")
-        out.write("# To write the units to these files and enable them:\n")
-        out.write(f"#   moodex schedule unit --output {user_units}\n")
-    else:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            for name, text in units.items():
-                write_file(folder / name, os.fsencode(text))
-        except OSError as error:
-            raise UsageError(f"Cannot write the units to {folder}: {error.strerror}. Choose another --output.") from error
-        out.write(f"Wrote {' and '.join(units)} to {printable(str(folder))}.\n")
-    comment = "#   " if folder is None else ""
-    out.write(f"{comment}systemctl --user daemon-reload && systemctl --user enable --now moodex.timer\n")
-    if folder is None:
-        out.write("# Jobs then run while you are logged in. To run them always: loginctl enable-linger\n")
+def write_units(units: Mapping[str, str], out: TextIO) -> None:
+    """Write systemd units, by name, with instructions as comments."""
+    user_units = Path("~/.config/systemd/user")
+    for name, text in units.items():
+        out.write(f"# {user_units / name}\n{text}\n")
+    out.write("# To write the units to these files and enable them:\n")
+    out.write(f"#   moodex schedule unit --output {user_units}\n")
+    out.write(f"#   {_ENABLE_UNITS}\n")
+    out.write("# Jobs then run while you are logged in. To run them always: loginctl enable-linger\n")
+
+
+def write_saved_units(folder: Path, out: TextIO) -> None:
+    """Write where the units are, and how to enable them."""
+    out.write(f"Wrote {SERVICE_NAME} and {TIMER_NAME} to {printable(str(folder))}.\n{_ENABLE_UNITS}\n")
 
 
 def _when(job: Job) -> str:
     parts = [] if job.when.cron is None else [f"cron {printable(job.when.cron)}"]
-    parts += [] if job.when.every is None else [f"every {shown_every(job.when.every)}"]
+    parts += [] if job.when.every is None else [f"every {format_every(job.when.every)}"]
     return " and ".join(parts + (["at changes"] if job.when.watch else []))
 
 
@@ -91,7 +86,7 @@ def _minute(time: float) -> str:
     return datetime.fromtimestamp(time).isoformat(" ", "minutes")
 
 
-def _as_object(entry: ScheduledJob) -> dict[str, object]:
+def _job_as_dict(entry: ScheduledJob) -> dict[str, object]:
     job = entry.job
     return {
         "name": job.name,

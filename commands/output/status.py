@@ -7,7 +7,7 @@ import os
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
-from commands.output.runs import as_object, what_it_did
+from commands.output.runs import describe_counts, run_as_dict
 from indexer.system.text import display_path, pluralize, printable
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def write_status(status: Status, as_json: bool, out: TextIO) -> None:
     for run in status.runs:
         when = datetime.fromtimestamp(run.started_at).isoformat(" ", "minutes")
         roots = ", ".join(display_path(root) for root in run.roots)
-        out.write(f"Run       {when}  {run.outcome}: {what_it_did(run)}  ({roots})\n")
+        out.write(f"Run       {when}  {run.outcome}: {describe_counts(run)}  ({roots})\n")
     for path, failure in status.failures:
         out.write(f"Failed    {display_path(path)}: {printable(failure.reason)}\n")
 
@@ -52,7 +52,7 @@ def _as_dict(status: Status) -> dict[str, Any]:
             }
             for model, images in status.models
         ],
-        "runs": [as_object(run) for run in status.runs],
+        "runs": [run_as_dict(run) for run in status.runs],
         "failures": [
             {"path": os.fsdecode(path), "kind": failure.kind, "reason": failure.reason} for path, failure in status.failures
         ],

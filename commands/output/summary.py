@@ -10,7 +10,7 @@ from indexer.system.text import pluralize
 if TYPE_CHECKING:
     from indexer.domain.reports import Summary
 
-WORDS = {
+COUNT_WORDS = {
     "indexed": "indexed",
     "reused": "already known",
     "unchanged": "unchanged",
@@ -20,13 +20,13 @@ WORDS = {
     "failed": "failed",
     "expired": "forgotten",
 }
-"""The words for the counts, in the order of output."""
+"""The word for each count, in the order of the output."""
 
 
-def write_summary(summary: Summary, as_json: bool, out: TextIO, now: bool = False) -> None:
-    """Write the summary of a run; with `now`, flush it, so that a program that reads along gets it."""
+def write_summary(summary: Summary, as_json: bool, out: TextIO, flush: bool = False) -> None:
+    """Write the summary of a run. With `flush`, a program that reads the output gets it at once."""
     out.write(json.dumps(summary.as_dict()) + "\n" if as_json else _in_words(summary))
-    if now:
+    if flush:
         out.flush()
 
 
@@ -34,7 +34,7 @@ def _in_words(summary: Summary) -> str:
     if not summary.scanned and not summary.removed and not summary.kept:
         return "No image files were found.\n"
     counts = summary.as_dict()
-    parts = [f"{counts[field]:,} {words}" for field, words in WORDS.items() if counts[field]]
+    parts = [f"{counts[field]:,} {words}" for field, words in COUNT_WORDS.items() if counts[field]]
     lines = [f"{pluralize(summary.scanned, 'image file')}: {', '.join(parts) or 'nothing to do'}."]
     rate = f"{summary.images_per_second:.1f} images per second"
     details = f" on {summary.device} by {summary.engine}, {rate}" if summary.indexed else ""

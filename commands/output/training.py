@@ -40,7 +40,7 @@ _PURPOSE = {"train": "train on", "validation": "choose by", "test": "test on"}
 class TerminalTraining:
     """Implements `indexer.domain.training.TrainingWatcher` and `ComparisonWatcher`: one line on stderr per event.
 
-    On a terminal the lines stand above the progress bar. On a pipe and in a file there is no bar, and the lines are all there is.
+    On a terminal, the lines are above the progress bar. A pipe or a file gets only the lines.
     """
 
     def data(self, inspection: Inspection, parts: Mapping[str, int], split: str) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Analyzer:
     """Implements `indexer.ports.analyzer.Analyzer` in this process.
 
-    Without a `detector`, images are classified as a whole. With `decoders`, images are decoded in child processes, which end with
+    Without a `detector`, whole images are classified. With `decoders`, images are decoded in child processes, which end with
     the `with` block.
     """
 
@@ -48,7 +48,7 @@ class Analyzer:
         return decoder(data, self.classifier.card.input, DETECTION_MAX_SIDE if self.detector else 0)
 
     def predict(self, images: Sequence[DecodedImage]) -> list[AnalyzedImage | None]:
-        """Predict for images that this analyzer decoded; None for one whose result is not finite."""
+        """Analyze images that this analyzer decoded; None for an image whose predictions are not finite."""
         if not images:
             return []
         views_by_image = crop_views(images, self.detector, self.classifier.card.input)

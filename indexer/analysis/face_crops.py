@@ -25,7 +25,7 @@ _FULL_IMAGE_AREA_SHARE = 0.5
 """A crop that covers at least this share of the image is replaced by the whole image."""
 
 _MAX_FACES_PER_IMAGE = 32
-"""The largest faces of an image are kept."""
+"""Only the largest faces of an image are classified, at most this many."""
 
 
 class View(NamedTuple):
@@ -36,28 +36,29 @@ class View(NamedTuple):
 
 
 def crop_views(images: Sequence[DecodedImage], detector: FaceDetector | None, spec: InputSpec) -> list[list[View]]:
-    """Crop each image's faces, the largest first, or fit the whole image: at least one view for each image.
+    """Return the views of each image: its faces, the largest first, or the whole image if it has none.
 
-    Faces are detected if there is a detector. The images must then have been decoded for face detection.
+    With a detector, the images must have been decoded for face detection. Without one, they must fit the classifier's input.
     """
     if detector is None:
         return [[View(None, image.pixels)] for image in images]
-    pages = [image.pixels for image in images]
+    all_pixels = [image.pixels for image in images]
     return [
-        [View(face, _crop(page, face, spec)) for face in faces[:_MAX_FACES_PER_IMAGE]] or [View(None, _fit_to_input(page, spec))]
-        for page, faces in zip(pages, detector.detect(pages), strict=True)
+        [View(face, _crop(pixels, face, spec)) for face in faces[:_MAX_FACES_PER_IMAGE]]
+        or [View(None, _fit_to_input(pixels, spec))]
+        for pixels, faces in zip(all_pixels, detector.detect(all_pixels), strict=True)
     ]
 
 
-def _crop(page: Pixels, face: Face, spec: InputSpec) -> Pixels:
-    height, width = page.shape[:2]
+def _crop(pixels: Pixels, face: Face, spec: InputSpec) -> Pixels:
+    height, width = pixels.shape[:2]
     sides = (face.right - face.left) * width, (face.bottom - face.top) * height
     margin = _CROP_MARGIN_SHARE * max(sides)
     left, top = max(0, floor(face.left * width - margin)), max(0, floor(face.top * height - margin))
     right, bottom = min(width, ceil(face.right * width + margin)), min(height, ceil(face.bottom * height + margin))
     if (right - left) * (bottom - top) >= _FULL_IMAGE_AREA_SHARE * width * height:
-        return _fit_to_input(page, spec)
-    return _fit_to_input(page[top:bottom, left:right], spec)
+        return _fit_to_input(pixels, spec)
+    return _fit_to_input(pixels[top:bottom, left:right], spec)
 
 
 def _fit_to_input(pixels: Pixels, spec: InputSpec) -> Pixels:

@@ -1,4 +1,4 @@
-"""Decoding: any supported image becomes RGB on white, fitted into a model's square. Pure functions, thread-safe."""
+"""Decoding of images to RGB on white, fitted into the square input of a model. Pure, thread-safe functions."""
 
 from __future__ import annotations
 
@@ -45,11 +45,12 @@ _SIGNATURES = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"GIF8": "G
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
 
-def decode(data: bytes, spec: InputSpec, page: int = 0) -> DecodedImage:
+def decode(data: bytes, spec: InputSpec, max_side: int = 0) -> DecodedImage:
     """Decode the bytes of an image file, and prepare the first frame for a model.
 
-    With `page`, the image is not fitted into the model's square but resized to at most `page` pixels on its longer side, for face
-    detection. Raises Unsupported for an unknown format, Damaged for an incomplete image or one beyond MAX_PIXELS or MAX_SIDE.
+    With `max_side`, the image is not fitted into the model's square: its longer side is reduced to at most that many pixels, for
+    face detection. Raises Unsupported for a format without a decoder, and Damaged for an incomplete image or one that exceeds
+    MAX_PIXELS or MAX_SIDE.
     """
     if not data:
         raise Damaged("the file is empty")
@@ -58,11 +59,11 @@ def decode(data: bytes, spec: InputSpec, page: int = 0) -> DecodedImage:
             _refuse_bomb(image)
             name = image.format or "unknown"
             longer, shorter = max(image.size), min(image.size)
-            _shrink_on_load(image, _DRAFT_SIZE_FACTOR * max(page, spec.size))
+            _shrink_on_load(image, _DRAFT_SIZE_FACTOR * max(max_side, spec.size))
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
             width, height = (longer, shorter) if image.width >= image.height else (shorter, longer)
-            pixels = np.asarray(_on_white(_plain(image), min(page, longer))) if page else prepare(image, spec)
+            pixels = np.asarray(_on_white(_to_rgb(image), min(max_side, longer))) if max_side else prepare(image, spec)
     except ImageError:
         raise
     except UnidentifiedImageError as error:
@@ -86,7 +87,7 @@ def decode_file(path: Path, spec: InputSpec) -> Pixels:
 
 def prepare(image: Image.Image, spec: InputSpec) -> Pixels:
     """Convert to RGB on white and fit into the model's square: uint8, (size, size, 3)."""
-    image = _on_white(_plain(image), spec.size)
+    image = _on_white(_to_rgb(image), spec.size)
     square = np.full((spec.size, spec.size, 3), spec.background, dtype=np.uint8)
     top, left = (spec.size - image.height) // 2, (spec.size - image.width) // 2
     square[top : top + image.height, left : left + image.width] = np.asarray(image)
@@ -111,7 +112,7 @@ def _on_white(image: Image.Image, longest: int) -> Image.Image:
     return image
 
 
-def _plain(image: Image.Image) -> Image.Image:
+def _to_rgb(image: Image.Image) -> Image.Image:
     """Return the image as RGB, or as RGBA if parts may be transparent."""
     if image.mode in ("I;16", "I;16L", "I;16B", "I;16N", "I", "F"):
         image = Image.fromarray(_to_8_bit(np.asarray(image)))
@@ -120,9 +121,10 @@ def _plain(image: Image.Image) -> Image.Image:
 
 
 def _to_8_bit(values: npt.NDArray[np.generic]) -> Pixels:
-    """Scale grey values to 8 bits: 16-bit values by their type, floats by their own range. Pillow would clip them at 255.
+    """Scale grey values to 8 bits: 16-bit values from the range of their type, floats from their own range.
 
-    Works in bands of rows: at the limit of pixels, a copy in another type takes half a gigabyte.
+    Pillow would clip both at 255. Bands of rows are converted one after the other, because at MAX_PIXELS a complete copy in a
+    wider type takes half a gigabyte.
     """
     grey = np.empty(values.shape, dtype=np.uint8)
     rows = max(1, _BAND_PIXELS // max(1, values.shape[1]))

@@ -32,26 +32,26 @@ _MAX_HEADER_BYTES = 1 << 16
 _ERRORS: dict[str, type[ImageError]] = {error.kind: error for error in (Damaged, Unreadable, Unsupported)}
 
 
-def ask(pipe: IO[bytes], data: bytes, spec: InputSpec, page: int) -> None:
+def send_request(pipe: IO[bytes], data: bytes, spec: InputSpec, max_side: int) -> None:
     """Send an image file to a child."""
-    pipe.write(_REQUEST.pack(spec.size, spec.mean, spec.std, spec.background, page, len(data)))
+    pipe.write(_REQUEST.pack(spec.size, spec.mean, spec.std, spec.background, max_side, len(data)))
     pipe.write(data)
     pipe.flush()
 
 
-def answer(pipe: IO[bytes], spec: InputSpec, page: int) -> DecodedImage:
+def read_response(pipe: IO[bytes], spec: InputSpec, max_side: int) -> DecodedImage:
     """Read a child's response. Raises what the decoder raised, and EOFError for a child that ended or an invalid response."""
-    (length,) = _LENGTH.unpack(_exactly(pipe, _LENGTH.size))
+    (length,) = _LENGTH.unpack(_read_exactly(pipe, _LENGTH.size))
     if length > _MAX_HEADER_BYTES:
         raise EOFError
-    header = json.loads(_exactly(pipe, length))
+    header = json.loads(_read_exactly(pipe, length))
     if "error" in header:
         raise _ERRORS[header["kind"]](header["error"])
     height, width = header["sides"]
-    allowed = range(1, page + 1) if page else [spec.size]
+    allowed = range(1, max_side + 1) if max_side else [spec.size]
     if height not in allowed or width not in allowed:
         raise EOFError
-    pixels = np.frombuffer(_exactly(pipe, height * width * 3), dtype=np.uint8).reshape(height, width, 3)
+    pixels = np.frombuffer(_read_exactly(pipe, height * width * 3), dtype=np.uint8).reshape(height, width, 3)
     return DecodedImage(bytes.fromhex(header["digest"]), pixels, header["width"], header["height"], header["format"])
 
 
@@ -65,20 +65,20 @@ def serve(memory: int) -> None:
     # The parent decides when to stop; signals that a terminal or service manager sends to all processes are meant for the parent.
     for name in ("SIGINT", "SIGTERM"):
         signal.signal(getattr(signal, name), signal.SIG_IGN)
-    _limit(memory)
+    _limit_memory(memory)
     while header := requests.read(_REQUEST.size):
-        size, mean, std, background, page, length = _REQUEST.unpack(header)
-        data = _exactly(requests, length)
+        size, mean, std, background, max_side, length = _REQUEST.unpack(header)
+        data = _read_exactly(requests, length)
         try:
-            image = decode(data, InputSpec(size, mean, std, background), page)
+            image = decode(data, InputSpec(size, mean, std, background), max_side)
         except ImageError as error:
-            _send(responses, {"kind": error.kind, "error": str(error)})
+            _send_response(responses, {"kind": error.kind, "error": str(error)})
         else:
             facts = {"digest": image.digest.hex(), "width": image.width, "height": image.height, "format": image.format}
-            _send(responses, {**facts, "sides": image.pixels.shape[:2]}, image.pixels)
+            _send_response(responses, {**facts, "sides": image.pixels.shape[:2]}, image.pixels)
 
 
-def _send(pipe: IO[bytes], header: dict[str, Any], pixels: Pixels | None = None) -> None:
+def _send_response(pipe: IO[bytes], header: dict[str, Any], pixels: Pixels | None = None) -> None:
     text = json.dumps(header).encode()
     pipe.write(_LENGTH.pack(len(text)) + text)
     if pixels is not None:
@@ -86,22 +86,22 @@ def _send(pipe: IO[bytes], header: dict[str, Any], pixels: Pixels | None = None)
     pipe.flush()
 
 
-def _exactly(pipe: IO[bytes], length: int) -> bytes:
+def _read_exactly(pipe: IO[bytes], length: int) -> bytes:
     data = pipe.read(length)
     if len(data) < length:
         raise EOFError
     return data
 
 
-def _limit(memory: int) -> None:
+def _limit_memory(memory: int) -> None:
     """Limit the address space of this process, and write no core files."""
     try:
         import resource
     except ImportError:
         return  # Windows has no such limits
-    for what, limit in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_CORE, 0)):
+    for kind, limit in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_CORE, 0)):
         with suppress(ValueError, OSError):  # a lower limit is set already, or the system has no such limit (macOS)
-            resource.setrlimit(what, (limit, limit))
+            resource.setrlimit(kind, (limit, limit))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from indexer.domain.errors import Damaged, ImageError, Unreadable
-from indexer.imaging.decode_worker import MEMORY_LIMIT_BYTES, answer, ask
+from indexer.imaging.decode_worker import MEMORY_LIMIT_BYTES, read_response, send_request
 
 if TYPE_CHECKING:
     from indexer.domain.images import DecodedImage, InputSpec
@@ -40,7 +40,7 @@ ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
     "MALLOC_TOP_PAD_": str(1 << 24),
-    # Threads of linear algebra, which decoding does not use, would count as memory.
+    # Threads of linear algebra libraries would use up address space, and decoding does not need them.
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
 }
@@ -52,7 +52,9 @@ _KILLED = -getattr(signal, "SIGKILL", 9)
 class DecoderPool:
     """Child processes that decode images, one for each thread that calls `decode` at the same time.
 
-    One image may take `seconds`, and its child `memory` bytes of address space.
+    - `seconds`: time limit for one image.
+    - `memory`: limit of the address space of a child, in bytes.
+    - `clock`: returns seconds.
     """
 
     def __init__(
@@ -69,7 +71,7 @@ class DecoderPool:
         self._starting = threading.Lock()
 
     def worker_pids(self) -> set[int]:
-        """Give the process ids of the child processes."""
+        """Return the process ids of the child processes."""
         return {child.pid for child in list(self._children)}
 
     def end(self) -> None:
@@ -81,7 +83,7 @@ class DecoderPool:
             self._end(child)
         self._idle.clear()
 
-    def decode(self, data: bytes, spec: InputSpec, page: int = 0) -> DecodedImage:
+    def decode(self, data: bytes, spec: InputSpec, max_side: int = 0) -> DecodedImage:
         """Decode an image in a child process, like `decode.decode`. Thread-safe.
 
         Also raises Damaged if the decoder crashes or exceeds its limits, and Unreadable (worth a retry) if it was killed.
@@ -89,7 +91,7 @@ class DecoderPool:
         for fresh in (False, True):
             child = self._start() if fresh else self._take()
             try:
-                image = child.decode(data, spec, page, self._clock() + self._seconds)
+                image = child.decode(data, spec, max_side, self._clock() + self._seconds)
             except ImageError:
                 self._idle.append(child)
                 raise
@@ -130,7 +132,7 @@ class DecoderPool:
         while not self._ended.wait(self._seconds / _CHECKS_PER_TIMEOUT):
             now = self._clock()
             for child in list(self._children):
-                if now > child.due:
+                if now > child.deadline:
                     child.kill_late()
 
 
@@ -146,7 +148,7 @@ class _DecoderProcess:
         # -P: Python must not import modules from the current folder.
         command = [sys.executable, "-P", "-m", "indexer.imaging.decode_worker", str(memory)]
         pipe = subprocess.PIPE
-        self.due = inf
+        self.deadline = inf
         self.timed_out = False
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=environment)  # noqa: S603
 
@@ -154,21 +156,21 @@ class _DecoderProcess:
     def pid(self) -> int:
         return self._process.pid
 
-    def decode(self, data: bytes, spec: InputSpec, page: int, due: float) -> DecodedImage:
+    def decode(self, data: bytes, spec: InputSpec, max_side: int, deadline: float) -> DecodedImage:
         self.timed_out = False  # the timer may have expired just after the previous response
-        self.due = due
+        self.deadline = deadline
         try:
-            ask(self._pipe("stdin"), data, spec, page)
-            return answer(self._pipe("stdout"), spec, page)
+            send_request(self._pipe("stdin"), data, spec, max_side)
+            return read_response(self._pipe("stdout"), spec, max_side)
         finally:
-            self.due = inf
+            self.deadline = inf
 
     def kill_late(self) -> None:
         self.timed_out = True
         self._process.kill()
 
     def close(self) -> None:
-        """Close its input, which ends it."""
+        """Close the input of the process, which makes it end."""
         with suppress(OSError):
             self._pipe("stdin").close()
 

@@ -1,4 +1,4 @@
-"""Resizing. The package that computes it is imported with the first image."""
+"""Resizing of images. The package that computes it is imported with the first image."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def resized(image: Image.Image, size: tuple[int, int], kernel: Resampling = Resa
 def by_pillow(image: Image.Image, size: tuple[int, int], kernel: Resampling) -> Image.Image:
     """Resize like `resized`, by Pillow: first vertically, then horizontally, in the order of cykooz-resizer.
 
-    Bicubic overshoot is clipped between the two passes, so that Pillow's own order would give line art other greys.
+    Bicubic overshoot is clipped between the two passes. Pillow's own order would therefore give line art other greys.
     """
     mode, (width, height) = image.mode, size
     image = image.convert("RGBa") if mode == "RGBA" else image
@@ -36,10 +36,10 @@ def by_simd(image: Image.Image, size: tuple[int, int], kernel: Resampling) -> Im
 
     # Pillow's bicubic kernel is Catmull-Rom: a = -0.5.
     kind = {Resampling.BICUBIC: FilterType.catmull_rom, Resampling.BILINEAR: FilterType.bilinear}[kernel]
-    smaller = Image.new(image.mode, size)
+    result = Image.new(image.mode, size)
     # One resizer for each image: a shared one would keep the memory of the largest image, and threads would wait for it.
-    Resizer().resize_pil(image, smaller, ResizeOptions(resize_alg=ResizeAlg.convolution(kind)))
-    return smaller
+    Resizer().resize_pil(image, result, ResizeOptions(resize_alg=ResizeAlg.convolution(kind)))
+    return result
 
 
 @cache

@@ -1,7 +1,7 @@
-"""What an index run does next: which file to decode, which batch to classify, what to commit.
+"""The coordinator of an index run: decides which file to decode, which batch to classify and what to commit.
 
-The coordinator only decides; it reads no file and starts no thread. No bytes are classified twice: the first worker that reads
-them claims their digest, and files with the same bytes wait for its result.
+It reads no files and starts no threads. The same bytes are classified only once: the first worker that reads them claims their
+digest, and other files with the same bytes wait for its result.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class FailedFile(NamedTuple):
 
 
 class Vanished(NamedTuple):
-    """A file that was deleted since the scan: the next scan will notice."""
+    """A file that was deleted since the scan. The next scan will find it missing."""
 
 
 FileResult = Decoded | AlreadyPredicted | DuplicateInFlight | FailedFile | Vanished
@@ -73,7 +73,7 @@ class ClassifyBatch(NamedTuple):
 
 
 class ClassifiedBatch(NamedTuple):
-    """A batch with the predictions of each image; None for one whose result is not finite."""
+    """A batch with the predictions of each image; None for an image whose predictions are not finite."""
 
     images: tuple[Decoded, ...]
     predictions: Sequence[AnalyzedImage | None]
@@ -94,7 +94,7 @@ Action = WorkItem | CommitBatch | Wait | Done
 
 @dataclass(slots=True)
 class DigestClaims:
-    """The digests that are being worked on and, if `remember`, those that are finished. Safe in several threads."""
+    """The digests that workers claimed and, with `remember`, those that they finished. Thread-safe."""
 
     remember: bool
     _held: set[bytes] = field(default_factory=set)
@@ -132,7 +132,10 @@ class Coordinator:
     """
 
     def __init__(self, pending: Iterator[PendingFile], claims: DigestClaims, batch_size: int, batches: int, workers: int) -> None:
-        """`pending` are the files of the run; at most so many `batches` are classified at a time, by so many `workers`."""
+        """Coordinate the `pending` files.
+
+        At most `batches` batches are classified at the same time. `workers` is the number of threads that decode.
+        """
         self._pending = pending
         self._claims = claims
         self._batch_size = batch_size
@@ -149,7 +152,7 @@ class Coordinator:
         self._duplicates: dict[bytes, list[PendingFile]] = defaultdict(list)
 
     def next_action(self) -> Action:
-        """Decide what to do now, given what was handed in so far."""
+        """Return the next action, given the results so far."""
         if (file := self._next_file()) is not None:
             self._decoding += 1
             return DecodeFile(file)
@@ -164,7 +167,7 @@ class Coordinator:
 
     def add_result(self, result: WorkResult) -> None:
         """Take in the result of a file or a batch."""
-        self._full_size = 0  # what is left has changed
+        self._full_size = 0  # compute it again for the images that remain
         if isinstance(result, ClassifiedBatch):
             self._classifying -= 1
             for image, predictions in zip(result.images, result.predictions, strict=True):
@@ -180,12 +183,12 @@ class Coordinator:
         return batch
 
     def take_predicted(self) -> CommitBatch | None:
-        """Take everything that can be committed, if there are predictions in it that would have to be computed again."""
+        """Take everything that can be committed if it contains predictions, which would have to be computed again; else None."""
         return self.take_commit() if self._predicted else None
 
     def committed(self, batch: CommitBatch) -> RunCounts:
-        """Release the digests of a batch that the store holds now; return what it counts for."""
-        # Not before the commit: whoever reads these bytes from here on finds them in the store.
+        """Release the digests of a batch that was committed; return its counts."""
+        # Not before the commit: a worker that reads these bytes after the release must find their prediction in the store.
         for file_set in batch.predicted:
             self._claims.release(file_set.image.digest, finished=True)
         duplicates = sum(len(file_set.files) - 1 for file_set in batch.predicted)
@@ -202,12 +205,12 @@ class Coordinator:
     def _next_batch(self) -> tuple[Decoded, ...]:
         """Take a batch if it is full.
 
-        Of the last images, each worker takes its share of what is left, so that no worker classifies a whole batch while the
-        others are idle (guided self-scheduling: Polychronopoulos and Kuck 1987).
+        The last batches are smaller: each worker gets its share of the remaining images, so that no worker classifies a whole
+        batch while the others are idle (guided self-scheduling: Polychronopoulos and Kuck 1987).
         """
         if not self._full_size:
-            left = self._decoding + len(self._decoded)
-            self._full_size = min(self._batch_size, ceil(left / self._batches)) if self._is_ending else self._batch_size
+            remaining = self._decoding + len(self._decoded)
+            self._full_size = min(self._batch_size, ceil(remaining / self._batches)) if self._is_ending else self._batch_size
         is_full = len(self._decoded) >= self._full_size or not self._decoding
         if self._classifying >= self._batches or not self._decoded or not is_full:
             return ()
@@ -237,7 +240,7 @@ class Coordinator:
     def _add_predictions(self, image: Decoded, predictions: AnalyzedImage | None) -> None:
         digest = image.image.digest
         if predictions is None:
-            self._add_file(FailedFile(image.file, Failure("damaged", "the model gives no finite answer for it"), digest))
+            self._add_file(FailedFile(image.file, Failure("damaged", "its predictions are not finite"), digest))
         else:
             duplicates = self._duplicates.pop(digest, [])
             self._predicted.append(AnalyzedFileSet(image.image, predictions, (image.file, *duplicates)))

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 class Roots(NamedTuple):
-    """Roots of a run: those that exist, and those that are missing but indexed (their disk may not be mounted)."""
+    """The roots of a run: those that exist, and those that are missing but indexed (their disk may not be mounted)."""
 
     available: Sequence[bytes]
     missing: Sequence[bytes] = ()
 
     def all(self) -> list[bytes]:
-        """Both together."""
+        """Return the available and the missing roots."""
         return [*self.available, *self.missing]
 
 
@@ -33,20 +33,20 @@ def normalize_roots(paths: Sequence[bytes], source: ImageSource) -> list[bytes]:
 
 
 def split_available_roots(paths: Sequence[bytes], source: ImageSource, is_known: Callable[[bytes], bool]) -> Roots:
-    """Normalize roots, and tell those that exist from those that are missing but known.
+    """Normalize roots, and separate those that exist from those that are missing but indexed.
 
-    None lies inside another. Raises UsageError for a path that neither exists nor is known.
+    No root is inside another. Raises UsageError for a path that neither exists nor is indexed: `is_known` is false for it.
     """
     missing = {path: source.real_path(path) for path in paths if not source.exists(path)}
-    known = {path for path, root in missing.items() if is_known(root)}
-    roots = normalize_roots([path for path in paths if path not in known], source)
-    return Roots(roots, _outermost((missing[path] for path in known), roots))
+    indexed = {path for path, root in missing.items() if is_known(root)}
+    available = normalize_roots([path for path in paths if path not in indexed], source)
+    return Roots(available, _outermost((missing[path] for path in indexed), available))
 
 
 def _outermost(paths: Iterable[bytes], around: Sequence[bytes]) -> list[bytes]:
-    """Return those paths that lie neither in one another nor in one of the folders `around`."""
-    found: list[bytes] = []
+    """Return the paths that are inside neither another path nor one of the folders `around`."""
+    outermost: list[bytes] = []
     for path in sorted(set(paths)):
-        if not any(is_under(path, folder) for folder in [*around, *found]):
-            found.append(path)
-    return found
+        if not any(is_under(path, folder) for folder in [*around, *outermost]):
+            outermost.append(path)
+    return outermost

@@ -1,6 +1,6 @@
-"""One index run: scan the roots, analyze what is new, commit batch by batch.
+"""One index run: scan the roots, analyze new and changed files, commit batch by batch.
 
-Work waits in the store, not in memory: the scan records what has to be analyzed, and the workers take it from there. So a run of
+The queue is in the store, not in memory: the scan records the files to analyze, and the workers read them from there. So a run of
 any size needs the same memory, and an interrupted run resumes where it stopped.
 """
 
@@ -32,17 +32,19 @@ if TYPE_CHECKING:
     from indexer.ports.sources import ImageSource, ScannedFolder
     from indexer.ports.store_writer import KnownFile, StoreWriter
 
-_SCAN_COMMIT_FOLDERS = 2000
+_SCAN_COMMIT_ROWS = 2000
+"""A scan is committed after at least this many rows: folders, and pending or failed files."""
 _MAX_MISSING_SHARE = 0.5
 """A scan that misses more than this share of a root's files suggests an unmounted disk, not a deletion."""
 
 
 @dataclass(frozen=True, slots=True)
 class IndexRequest:
-    """What a user asks of a run.
+    """The options of a run.
 
-    `exclude` are gitignore patterns below each root. `prune`: None removes the entries of missing files if that is safe, True
-    always, False never. `force` analyzes every file again.
+    - `exclude`: gitignore patterns below each root.
+    - `prune`: None removes the entries of missing files if that looks safe, True always, False never.
+    - `force`: analyze every file again.
     """
 
     exclude: tuple[str, ...] = ()
@@ -53,10 +55,11 @@ class IndexRequest:
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """What a run works with.
+    """The environment of a run.
 
-    `own_folder` is the program's data folder, which is not scanned; `grace_seconds` is how long entries of missing files are
-    kept; a run that finds nothing to do leaves no record unless `record_idle`.
+    - `own_folder`: moodex's data folder, which is not scanned.
+    - `grace_seconds`: how long the entries of missing files are kept.
+    - `record_idle`: whether a run that finds nothing to do is recorded.
     """
 
     source: ImageSource
@@ -78,8 +81,8 @@ def index(
 ) -> Summary:
     """Index roots (absolute, real, none inside another) with one analyzer. Missing roots keep their entries unless pruned.
 
-    `check_stop` is called between steps and raises to end the run early. What was committed stays, and the record of the run says
-    how it ended.
+    `check_stop` is called between steps and raises to end the run early. Committed batches stay, and the record of the run has
+    its outcome.
     """
     started = time.monotonic()
     classifier = analyzer.classifier
@@ -90,7 +93,7 @@ def index(
     idle = False
     try:
         idle = run.index(roots, analyzer)
-        outcome, reason = DONE, " ".join(run.complaints.values()) or None
+        outcome, reason = DONE, " ".join(run.warnings.values()) or None
     except (Interrupted, KeyboardInterrupt) as stop:
         outcome, reason = INTERRUPTED, str(stop) or "Stopped at once."
         raise
@@ -102,7 +105,7 @@ def index(
         if idle and not context.record_idle:
             store.forget_run(run_id)
         else:
-            store.finish_run(run_id, outcome, run.counts.nonzero(), reason)
+            store.finish_run(run_id, outcome, run.counts, reason)
     seconds = time.monotonic() - started
     return Summary(
         **{name: getattr(run.counts, name) for name in COUNT_NAMES},
@@ -111,31 +114,34 @@ def index(
         device=classifier.device,
         engine=classifier.engine,
         model=classifier.card.name,
-        away=tuple(map(os.fsdecode, run.complaints)),
+        away=tuple(map(os.fsdecode, run.warnings)),
     )
-
-
-def _has_failed(file: KnownFile | None) -> bool:
-    return file is not None and file.state is FileState.FAILED
 
 
 @dataclass(slots=True)
 class _Survey:
-    """What the scan of one root found. `noted` counts files with news; `there` is False for a missing root."""
+    """The result of scanning one root.
+
+    - `known`: number of its files that the store knows and that were not missing before.
+    - `scanned`, `unchanged`, `failed`: numbers of scanned files.
+    - `changes`: number of files that are pending, or failed for the first time.
+    - `exists`: False for a missing root.
+    - `missing`: ids of known files that the scan did not find.
+    """
 
     root: bytes
     known: int
     scanned: int = 0
     unchanged: int = 0
     failed: int = 0
-    noted: int = 0
-    there: bool = True
+    changes: int = 0
+    exists: bool = True
     missing: set[int] = field(default_factory=set)
 
 
 @dataclass(slots=True)
 class _Run:
-    """The steps of one run. `complaints` says of roots that look unmounted that nothing was removed."""
+    """The steps of one run. `warnings` are sentences about roots that look unmounted, by root."""
 
     store: StoreWriter
     id: int
@@ -144,28 +150,28 @@ class _Run:
     progress: Progress
     check_stop: Callable[[], None]
     counts: RunCounts = field(default_factory=RunCounts)
-    complaints: dict[bytes, str] = field(default_factory=dict)
+    warnings: dict[bytes, str] = field(default_factory=dict)
 
     def index(self, roots: Roots, analyzer: Analyzer) -> bool:
-        """Scan, analyze, and settle what is missing; return whether there was nothing to do."""
+        """Scan, analyze, and update missing files; return whether there was nothing to do."""
         surveys = [*map(self.survey_root, roots.available), *map(self.survey_missing_root, roots.missing)]
         for survey in surveys:
             self.counts += RunCounts(scanned=survey.scanned, unchanged=survey.unchanged, failed=survey.failed)
-        waiting = self.store.count_pending(roots.available) if roots.available else 0
-        self.progress.start(waiting)
-        if waiting:
-            self._work(roots.available, analyzer)
+        pending = self.store.count_pending(roots.available) if roots.available else 0
+        self.progress.start(pending)
+        if pending:
+            self._analyze(roots.available, analyzer)
         moved = set(self.store.detect_moves(self.id, sorted(set().union(*(survey.missing for survey in surveys)))))
-        # A moved file that had to be computed all the same, for another model say, counts as indexed.
+        # A moved file that was analyzed again, for example by another model, counts as indexed.
         moved_unread = min(len(moved), self.counts.reused)
         self.counts += RunCounts(moved=moved_unread, reused=-moved_unread)
         for survey in surveys:
             self.counts += self.mark_missing(survey, sorted(survey.missing - moved))
         self.counts += RunCounts(expired=self.store.expire(time.time() - self.context.grace_seconds))
-        found_news = waiting or moved or any(survey.noted for survey in surveys)
-        return not (found_news or self.counts.removed or self.counts.expired)
+        has_changes = pending or moved or any(survey.changes for survey in surveys)
+        return not (has_changes or self.counts.removed or self.counts.expired)
 
-    def _work(self, roots: Sequence[bytes], analyzer: Analyzer) -> None:
+    def _analyze(self, roots: Sequence[bytes], analyzer: Analyzer) -> None:
         force = self.request.force
         claims = DigestClaims(remember=force)
         worker = Worker(self.store, self.id, self.context.source, analyzer, force, claims)
@@ -174,22 +180,22 @@ class _Run:
             self.progress.advance(committed.indexed + committed.reused + committed.failed, committed.failed)
 
     def survey_root(self, root: bytes) -> _Survey:
-        """Scan a root and note in the store what has to be looked at."""
+        """Scan a root, and record in the store which of its files have to be analyzed."""
         survey = _Survey(root, known=self.store.count_files(root))
         if self.context.source.is_folder(root):
-            survey.missing |= self._as_a_file(root)
+            survey.missing |= self._indexed_as_file(root)
         folders = frozenset(self.store.known_folders(root))
         unvisited = set(folders)
-        settled = {} if self.request.force else self.store.unchanged_folder_digests(root, self.id)
-        notes: list[FolderScanResult] = []
-        noted = 0
+        known_digests = {} if self.request.force else self.store.unchanged_folder_digests(root, self.id)
+        results: list[FolderScanResult] = []
+        rows = 0
         for scanned in self.context.source.scan(root, self._scan_options()):
             self.check_stop()
             unvisited.discard(scanned.path)
             if scanned.problem:
                 unvisited -= {folder for folder in unvisited if is_under(folder, scanned.path)}
-                note = self._blocked(scanned.path, scanned.problem, survey)
-            elif _is_settled(scanned, folders, settled):
+                result = self._unlistable(scanned.path, scanned.problem, survey)
+            elif _is_unchanged(scanned, folders, known_digests):
                 survey.scanned += len(scanned.entries)
                 survey.unchanged += len(scanned.entries)
                 self.progress.scanning(survey.scanned)
@@ -199,71 +205,76 @@ class _Run:
                 plan = plan_folder(scanned, known, self.request.force)
                 survey.scanned += plan.scanned
                 survey.unchanged += plan.unchanged
-                survey.failed += plan.still_failed + len(plan.note.failed)
+                survey.failed += plan.still_failed + len(plan.result.failed)
                 survey.missing.update(plan.missing)
-                note = plan.note
-                survey.noted += len(note.pending) + sum(not _has_failed(known.get(name)) for name in note.failed)
-            if note.pending or note.failed or (scanned.entries and note.listing):
-                notes.append(note)
-                noted += 1 + len(note.pending) + len(note.failed)
-            if noted >= _SCAN_COMMIT_FOLDERS:
-                self._record(notes)
-                notes, noted = [], 0
+                result = plan.result
+                survey.changes += len(result.pending) + sum(not _has_failed(known.get(name)) for name in result.failed)
+            if result.pending or result.failed or (scanned.entries and result.listing):
+                results.append(result)
+                rows += 1 + len(result.pending) + len(result.failed)
+            if rows >= _SCAN_COMMIT_ROWS:
+                self._record(results)
+                results, rows = [], 0
             self.progress.scanning(survey.scanned)
-        self._record(notes)
-        survey.missing |= self._live_in(unvisited)
+        self._record(results)
+        survey.missing |= self._files_in(unvisited)
         return survey
 
     def survey_missing_root(self, root: bytes) -> _Survey:
-        """What is known of a root that is not there."""
-        survey = _Survey(root, known=self.store.count_files(root), there=False)
-        survey.missing |= self._live_in(self.store.known_folders(root)) | self._as_a_file(root)
+        """Return the survey of a missing root: all of its files are missing."""
+        survey = _Survey(root, known=self.store.count_files(root), exists=False)
+        survey.missing |= self._files_in(self.store.known_folders(root)) | self._indexed_as_file(root)
         return survey
 
-    def _record(self, notes: Sequence[FolderScanResult]) -> None:
-        self.store.record_scan(self.id, [note._replace(source=self.context.source.name) for note in notes])
+    def _record(self, results: Sequence[FolderScanResult]) -> None:
+        self.store.record_scan(self.id, [result._replace(source=self.context.source.name) for result in results])
 
     def _scan_options(self) -> ScanOptions:
         return ScanOptions(self.request.exclude, self.request.follow_symlinks, self.context.own_folder)
 
-    def _as_a_file(self, root: bytes) -> set[int]:
-        """What is known of a root as of a file, once it is none any more."""
-        single = self.store.known_files(os.path.dirname(root), self.id).get(os.path.basename(root))
-        return {single.id} if single and single.state is not FileState.GONE else set()
+    def _indexed_as_file(self, root: bytes) -> set[int]:
+        """Return the id of a root that was indexed as a file and is not a file any more, if it was."""
+        file = self.store.known_files(os.path.dirname(root), self.id).get(os.path.basename(root))
+        return {file.id} if file and file.state is not FileState.GONE else set()
 
-    def _live_in(self, folders: Iterable[bytes]) -> set[int]:
-        found = (file for folder in folders for file in self.store.known_files(folder, self.id).values())
-        return {file.id for file in found if file.state is not FileState.GONE}
+    def _files_in(self, folders: Iterable[bytes]) -> set[int]:
+        """Return the ids of the known files directly in some folders that were not missing before."""
+        files = (file for folder in folders for file in self.store.known_files(folder, self.id).values())
+        return {file.id for file in files if file.state is not FileState.GONE}
 
-    def _blocked(self, folder: bytes, problem: Failure, survey: _Survey) -> FolderScanResult:
-        """A folder that cannot be listed is itself the failed file; nothing below it counts as missing."""
+    def _unlistable(self, folder: bytes, problem: Failure, survey: _Survey) -> FolderScanResult:
+        """Record a folder that cannot be listed as a failed file. The files below it do not count as missing."""
         parent, name = os.path.split(folder)
-        earlier = self.store.known_files(parent, self.id).get(name)
-        if earlier:
-            survey.missing.discard(earlier.id)
+        known = self.store.known_files(parent, self.id).get(name)
+        if known:
+            survey.missing.discard(known.id)
         survey.failed += 1
-        survey.noted += not _has_failed(earlier)
+        survey.changes += not _has_failed(known)
         return FolderScanResult(parent, {}, {name: (FileStamp(0, 0), problem)})
 
-    def mark_missing(self, survey: _Survey, lost: Sequence[int]) -> RunCounts:
-        """Files that are missing and nowhere else are marked gone, where that is safe."""
+    def mark_missing(self, survey: _Survey, missing: Sequence[int]) -> RunCounts:
+        """Mark files as missing if that looks safe, or if the request prunes them. Otherwise keep their entries and warn."""
         prune = self.request.prune
-        suspicious = survey.scanned == 0 or len(lost) > _MAX_MISSING_SHARE * survey.known
+        suspicious = survey.scanned == 0 or len(missing) > _MAX_MISSING_SHARE * survey.known
         if prune or (prune is None and not suspicious):
-            self.store.mark_missing(lost)
-            return RunCounts(removed=len(lost))
-        if lost and (prune is None or not survey.there):
-            found = f"{len(lost)} of {survey.known} known files are missing" if survey.there else "it is not there"
-            self.complaints[survey.root] = (
-                f"{os.fsdecode(survey.root)!r}: {found}. Nothing was removed, in case a disk is not mounted; if they are really "
-                "gone, run again with --prune --yes."
+            self.store.mark_missing(missing)
+            return RunCounts(removed=len(missing))
+        if missing and (prune is None or not survey.exists):
+            problem = f"{len(missing)} of {survey.known} known files are missing" if survey.exists else "it is missing"
+            self.warnings[survey.root] = (
+                f"{os.fsdecode(survey.root)!r}: {problem}. Nothing was removed, in case its disk is not mounted. "
+                "If the files were deleted, run again with --prune --yes."
             )
-            self.progress.warn(self.complaints[survey.root])
-        return RunCounts(kept=len(lost))
+            self.progress.warn(self.warnings[survey.root])
+        return RunCounts(kept=len(missing))
 
 
-def _is_settled(scanned: ScannedFolder, folders: Set[bytes], settled: Mapping[bytes, bytes]) -> bool:
-    """Whether a folder need not be compared file by file: nothing is in it or known of it, or all is listed as it was."""
+def _has_failed(file: KnownFile | None) -> bool:
+    return file is not None and file.state is FileState.FAILED
+
+
+def _is_unchanged(scanned: ScannedFolder, known_folders: Set[bytes], known_digests: Mapping[bytes, bytes]) -> bool:
+    """Return whether a folder can be skipped: it is empty and unknown, or its listing did not change."""
     if not scanned.entries:
-        return scanned.path not in folders
-    return scanned.whole and scanned.path in settled and scanned.listing() == settled[scanned.path]
+        return scanned.path not in known_folders
+    return scanned.whole and scanned.path in known_digests and scanned.listing() == known_digests[scanned.path]

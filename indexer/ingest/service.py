@@ -23,15 +23,15 @@ _SECONDS_PER_DAY = 86400.0
 def index(
     library: Library, paths: Sequence[bytes], request: IndexRequest, progress: Progress, record_idle: bool = True
 ) -> Summary:
-    """Index folders and files, then bring the vector index up to date. No other process can write meanwhile.
+    """Index folders and files, then update the vector index. No other process can write during a run.
 
-    Folders that are indexed but missing are reported, and keep their entries unless the request says otherwise. A run that finds
-    nothing to do leaves no record unless `record_idle`.
+    Folders that are indexed but missing are reported, and keep their entries unless the request prunes them. `record_idle` is
+    whether a run that finds nothing to do is recorded.
 
     Raises UsageError for a path that does not exist, WriterBusy, ModelUnavailable, DeviceUnavailable, MissingExtra, StoreDamaged
-    and Interrupted; what was committed before stays.
+    and Interrupted; committed batches stay.
     """
-    from db.vectors.sync import sync_index  # it imports numpy, which whoever only lists jobs can do without
+    from db.vectors.sync import sync_index  # it imports numpy, which a list of jobs does not need
 
     settings = library.settings
     roots = split_available_roots(paths, library.source, library.knows)
@@ -46,7 +46,7 @@ def index(
     )
     with (
         library.database.lock_writer(),
-        graceful_stop("what was indexed so far is kept, and the next run goes on from there") as check_stop,
+        graceful_stop("indexed images are kept, and the next run resumes there") as check_stop,
         library.open_batch_analyzer() as analyzer,
     ):
         with library.database.open() as store:
@@ -56,8 +56,9 @@ def index(
             try:
                 sync_index(store, library.vector_storage(), model)
             except OSError as error:
-                raise disk_error(f"All is indexed, but the vector index {error.filename or settings.vectors}", error) from error
+                path = error.filename or settings.vectors
+                raise disk_error(f"The images are indexed, but the vector index {path}", error) from error
             check_stop()
         if not library.database.exists():
-            raise StoreDamaged(f"The database {settings.database} was removed while it was written; index again.")
+            raise StoreDamaged(f"The database {settings.database} was removed during the run. Index again.")
     return summary

@@ -1,4 +1,4 @@
-"""Stamps to work: compares what a scan found in a folder with what the store knows, and says what has to be looked into."""
+"""The survey of a folder: compares scanned files with the store, and decides which have to be analyzed."""
 
 from __future__ import annotations
 
@@ -12,15 +12,20 @@ from indexer.ports.store_writer import FolderScanResult, KnownFile
 if TYPE_CHECKING:
     from indexer.ports.sources import ScannedFile, ScannedFolder
 
-_TRIED_AGAIN = ("unreadable", "unsupported")
-"""Failures that the file's stamp does not explain: permissions change, decoders get installed."""
+_RETRIED_FAILURES = ("unreadable", "unsupported")
+"""Failures that may end without a change of the file: permissions change, and users install decoders."""
 
 
 @dataclass(frozen=True, slots=True)
 class FolderPlan:
-    """What one folder needs: `note` is what the store has to be told; `missing` are the ids of known files that are not there."""
+    """The plan for one folder.
 
-    note: FolderScanResult
+    - `result`: what the store has to record.
+    - `scanned`, `unchanged`, `still_failed`: numbers of files.
+    - `missing`: ids of known files that the scan did not find.
+    """
+
+    result: FolderScanResult
     scanned: int
     unchanged: int
     still_failed: int
@@ -28,30 +33,32 @@ class FolderPlan:
 
 
 def plan_folder(scanned: ScannedFolder, known: Mapping[bytes, KnownFile], force: bool) -> FolderPlan:
-    """Sort a folder's files into those that need a look and those that do not."""
+    """Decide which files of a folder have to be analyzed; with `force`, all of them."""
     files = scanned.files
-    broken = {found.name: (found.stamp, found.problem) for found in files if found.problem}
-    sound = [found for found in files if not found.problem]
-    waiting = {found.name: found.stamp for found in sound if force or _needs_a_look(found, known.get(found.name))}
-    settled = [known[found.name] for found in sound if found.name not in waiting]
-    still_failed = sum(file.state is FileState.FAILED for file in settled)
-    seen = {found.name for found in files}
-    missing = [file.id for name, file in known.items() if scanned.whole and name not in seen and file.state is not FileState.GONE]
+    failed = {file.name: (file.stamp, file.problem) for file in files if file.problem}
+    candidates = [file for file in files if not file.problem]
+    pending = {file.name: file.stamp for file in candidates if force or _must_be_analyzed(file, known.get(file.name))}
+    skipped = [known[file.name] for file in candidates if file.name not in pending]
+    still_failed = sum(file.state is FileState.FAILED for file in skipped)
+    names = {file.name for file in files}
+    missing = [
+        file.id for name, file in known.items() if scanned.whole and name not in names and file.state is not FileState.GONE
+    ]
     return FolderPlan(
-        # What is missing must be missed again on the next run, in case it stays.
-        note=FolderScanResult(scanned.path, waiting, broken, scanned.listing() if scanned.whole and not missing else None),
+        # A folder with missing files gets no listing: if their entries are kept, the next run must detect them again.
+        result=FolderScanResult(scanned.path, pending, failed, scanned.listing() if scanned.whole and not missing else None),
         scanned=len(files),
-        unchanged=len(settled) - still_failed,
+        unchanged=len(skipped) - still_failed,
         still_failed=still_failed,
         missing=tuple(missing),
     )
 
 
-def _needs_a_look(found: ScannedFile, known: KnownFile | None) -> bool:
-    if known is None or known.stamp != found.stamp:
+def _must_be_analyzed(scanned: ScannedFile, known: KnownFile | None) -> bool:
+    if known is None or known.stamp != scanned.stamp:
         return True
     if known.state is FileState.DONE:
         return not known.predicted
     if known.state is FileState.FAILED:
-        return known.failure is None or known.failure.kind in _TRIED_AGAIN
+        return known.failure is None or known.failure.kind in _RETRIED_FAILURES
     return True

@@ -1,4 +1,4 @@
-"""The work of a run: workers decode and classify, one thread coordinates and commits."""
+"""The workers of a run: threads decode and classify, and one thread coordinates them and commits."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _PENDING_PAGE_ROWS = 1024
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """Reads, decodes and classifies for one run. Safe in several threads. `recompute`: also what was classified before."""
+    """Reads, decodes and classifies for one run. Thread-safe. With `recompute`, images are classified again."""
 
     store: StoreWriter
     run_id: int
@@ -49,7 +49,7 @@ class Worker:
     claims: DigestClaims
 
     def perform(self, item: WorkItem) -> WorkResult:
-        """Carry out one item."""
+        """Perform one item and return its result."""
         if isinstance(item, ClassifyBatch):
             return ClassifiedBatch(item.images, self.analyzer.predict([decoded.image for decoded in item.images]))
         return self._decode(item.file)
@@ -79,13 +79,13 @@ def work_through(
     workers: int,
     check_stop: Callable[[], None],
 ) -> Iterator[RunCounts]:
-    """Analyze every file that waits under the roots; yields the counts of each commit.
+    """Analyze every pending file below the roots; yield the counts of each commit.
 
-    Workers take what comes first, a file to decode or a batch to classify, so that every core is busy whichever takes longer.
+    Each worker decodes a file or classifies a batch, whichever comes first, so that no core is idle if one of them takes longer.
     """
     classifier = worker.analyzer.classifier
     batches = classifier.streams or workers
-    pending = _pages(worker.store, roots)
+    pending = _pending_files(worker.store, roots)
     coordinator = Coordinator(pending, worker.claims, classifier.batch_size, batches, workers)
 
     def commit(batch: CommitBatch) -> RunCounts:
@@ -103,7 +103,7 @@ def work_through(
                 else:
                     executor.submit(action)
         except Interrupted:
-            # Batches that were classified while the run was being stopped are worth a commit.
+            # Workers finish their batches after a stop: commit them, so that the next run does not classify them again.
             for result in executor.stop():
                 coordinator.add_result(result)
             if (last := coordinator.take_predicted()) is not None:
@@ -111,7 +111,7 @@ def work_through(
             raise
 
 
-def _pages(store: StoreWriter, roots: Sequence[bytes]) -> Iterator[PendingFile]:
+def _pending_files(store: StoreWriter, roots: Sequence[bytes]) -> Iterator[PendingFile]:
     after = 0
     while page := store.pending(roots, after, _PENDING_PAGE_ROWS):
         yield from page

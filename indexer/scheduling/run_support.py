@@ -1,4 +1,4 @@
-"""What runs of the schedule and of watching share."""
+"""Parts that the schedule and watch mode share: cached models, warnings without repetition, watchers, metrics."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from indexer.domain.errors import MoodexError
 from indexer.domain.runs import RunTotals
-from indexer.scheduling.metrics import Metrics, ages, exposition
+from indexer.scheduling.metrics import Metrics, exposition, success_ages
 from indexer.system.events import log_event
 
 if TYPE_CHECKING:
@@ -28,14 +28,14 @@ STOP_NOTICE = "everything that was indexed is kept"
 
 
 class CachedAnalyzerFactory:
-    """Opens an analyzer once, and again only if settings or weights have changed."""
+    """Opens an analyzer, and returns the same one until the settings or the weights change."""
 
     def __init__(self) -> None:
         self._key: object = None
         self._analyzer: Analyzer | None = None
 
     def apply_to(self, library: Library) -> Library:
-        """Return the same library, which opens its analyzer for many images here."""
+        """Return the library with this factory as its `open_batch_analyzer`."""
         return replace(library, open_batch_analyzer=partial(self._open, library))
 
     def _open(self, library: Library) -> Analyzer:
@@ -49,19 +49,22 @@ class CachedAnalyzerFactory:
 
 
 class DedupedWarnings:
-    """A progress that does not warn of the same again and again, run by run. Implements `indexer.ports.progress.Progress`."""
+    """Implements `indexer.ports.progress.Progress`, without warnings that the previous run gave as well.
 
-    def __init__(self, make: Callable[[], Progress], warn: Callable[[str], None] | None = None) -> None:
-        self._make = make
+    `open_progress` opens the progress of one run. Warnings go to `warn`, or else to that progress.
+    """
+
+    def __init__(self, open_progress: Callable[[], Progress], warn: Callable[[str], None] | None = None) -> None:
+        self._open_progress = open_progress
         self._warn = warn
-        self._inner = make()
-        self._before: set[str] = set()
-        self._now: set[str] = set()
+        self._inner = open_progress()
+        self._previous_warnings: set[str] = set()
+        self._warnings: set[str] = set()
 
-    def next(self) -> Progress:
-        """For the next run."""
-        self._inner = self._make()
-        self._before, self._now = self._now, set()
+    def next_run(self) -> Progress:
+        """Return the progress of the next run."""
+        self._inner = self._open_progress()
+        self._previous_warnings, self._warnings = self._warnings, set()
         return self
 
     def scanning(self, found: int) -> None:
@@ -77,26 +80,32 @@ class DedupedWarnings:
         self._inner.finish()
 
     def warn(self, sentence: str) -> None:
-        self._now.add(sentence)
-        if sentence not in self._before:
+        self._warnings.add(sentence)
+        if sentence not in self._previous_warnings:
             (self._warn or self._inner.warn)(sentence)
 
 
 def open_folder_watcher(
     library: Library, roots: Sequence[bytes], poll: float | None, wait: InterruptibleWait
 ) -> AbstractContextManager[Watcher]:
-    """Watch folders; what changes wakes whoever waits."""
-    own = library.source.real_path(os.fsencode(library.settings.home))
-    return library.source.watch(roots, own, poll, wait.wake, partial(log_event, "warning", "polling"))
+    """Watch folders; each change ends the current `wait`. `poll` is the interval of polling in seconds; None uses events."""
+    own_folder = library.source.real_path(os.fsencode(library.settings.home))
+    return library.source.watch(roots, own_folder, poll, wait.wake, partial(log_event, "warning", "polling"))
 
 
 def collect_metrics(library: Library, up: bool) -> str:
-    """Describe the state of a library in Prometheus' text format. `up` is whether its scheduler runs."""
+    """Return the metrics of a library in Prometheus's text format. `up` is whether its scheduler is running."""
     if not library.database.exists():
         return exposition(Metrics(up, RunTotals(0, 0, {}), None, 0))
     with library.database.open(reading=True) as store:
-        ended = [run.ended_at - run.started_at for run in store.runs(20) if run.ended_at is not None]
+        durations = [run.ended_at - run.started_at for run in store.runs(20) if run.ended_at is not None]
         jobs = store.jobs()
-        failures = {job.name: job.last.failures for job in jobs}
-        waiting = store.count_pending([b"/"])
-        return exposition(Metrics(up, store.totals(), next(iter(ended), None), waiting, ages(jobs, time.time()), failures))
+        metrics = Metrics(
+            up=up,
+            totals=store.totals(),
+            last_run_seconds=durations[0] if durations else None,
+            pending_files=store.count_pending([b"/"]),
+            success_ages=success_ages(jobs, time.time()),
+            failures={job.name: job.last.failures for job in jobs},
+        )
+    return exposition(metrics)

@@ -1,4 +1,7 @@
-"""Runs what is due, one job after the other, and remembers how each went; a job that fails does not stop the others."""
+"""The scheduler: runs due jobs one after the other, and records how each run ended.
+
+A job that fails does not stop the others.
+"""
 
 from __future__ import annotations
 
@@ -18,99 +21,101 @@ if TYPE_CHECKING:
     from indexer.ports.job_store import JobStore
 
 _MAX_WAIT_SECONDS = 10.0
-"""Seconds after which the schedule is read again: jobs come and go, clocks are set, laptops sleep."""
+"""Longest wait before the jobs are read again: users add and remove jobs, clocks are set, and laptops sleep."""
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """The jobs, and what it takes to run them.
+    """The jobs, and the functions that run them.
 
-    `open_jobs` opens where they are kept, for a moment; `work` indexes; `clock` gives seconds since the epoch; `after` is called
-    after each run.
+    - `open_jobs`: opens the store of the jobs for one transaction.
+    - `index`: indexes the folders of a job.
+    - `clock`: returns seconds since the epoch.
+    - `after_run`: called after each run.
     """
 
     open_jobs: Callable[[], AbstractContextManager[JobStore]]
-    work: Callable[[Job], Summary]
+    index: Callable[[Job], Summary]
     clock: Callable[[], float]
     zone: tzinfo
-    after: Callable[[], None] = lambda: None
+    after_run: Callable[[], None] = lambda: None
 
     def jobs(self) -> list[Job]:
-        """Every job as it stands."""
+        """Return every job with its current status."""
         with self.open_jobs() as jobs:
             return jobs.jobs()
 
     def recover(self) -> None:
-        """Take jobs that began and never ended for dead: they are due at once. To be called when nobody is writing."""
+        """Mark jobs as died whose run did not end; they are due at once. Call this only while no process is writing."""
         with self.open_jobs() as jobs:
             for job in jobs.jobs():
                 if job.last.unfinished:
                     log_event("warning", "job_died", f"{job.name}: its last run did not end; it resumes now.", job=job.name)
-                    jobs.record_job_status(job.name, timing.after_dying(job.last, self.clock()))
+                    jobs.record_job_status(job.name, timing.after_death(job.last, self.clock()))
 
     def wait(self) -> float:
-        """Seconds until something is due, or the schedule should be looked at again."""
+        """Return the seconds until a job is due, or until the jobs should be read again."""
         now = self.clock()
         times = [time for job in self.jobs() if (time := timing.next_due(job, now, self.zone)) is not None]
         return max(0.0, min([time - now for time in times] + [_MAX_WAIT_SECONDS]))
 
     def run_due(self, changed: frozenset[str] = frozenset()) -> int:
-        """Run every job that is due, or whose folders have changed, once; the exit code that the worst of them has earned.
+        """Run every job that is due or named in `changed`, once each.
 
-        Raises Interrupted.
+        `changed` has the names of jobs whose folders changed. Returns the first exit code other than 0 and 3. If all are 0 or 3,
+        returns their maximum. Raises Interrupted.
         """
-        tried: set[str] = set()
-        worst = 0
+        started: set[str] = set()
+        exit_code = 0
         while True:
-            jobs = [job for job in self.jobs() if job.name not in tried]
-            hurried = [job for job in jobs if job.name in changed]
-            waiting = timing.due(jobs, self.clock(), self.zone) + hurried
-            if not waiting:
-                return worst
-            tried.add(waiting[0].name)
-            code = self._run(waiting[0])
-            worst = code if worst in (0, 3) and code else worst
+            # Read the jobs again after each run: users may have added or removed some.
+            jobs = [job for job in self.jobs() if job.name not in started]
+            due = timing.due_jobs(jobs, self.clock(), self.zone) + [job for job in jobs if job.name in changed]
+            if not due:
+                return exit_code
+            started.add(due[0].name)
+            job_code = self._run(due[0])
+            exit_code = job_code if exit_code in (0, 3) and job_code else exit_code
 
     def _run(self, job: Job) -> int:
         now = self.clock()
         with self.open_jobs() as jobs:
             if not jobs.claim_job(job.name, job.last.begun_at, now):
-                return 0  # somebody else runs it, or it was removed
+                return 0  # another process runs it, or it was removed
         begun = replace(job.last, begun_at=now, retry_at=None)
         log_event("info", "job_begins", f"{job.name}: begins.", job=job.name)
         try:
-            summary = self.work(job)
+            summary = self.index(job)
         except (Interrupted, KeyboardInterrupt) as stop:
-            self._note(job, timing.after_stopping(begun, str(stop) or "stopped at once", self.clock()))
+            self._record(job, timing.after_interruption(begun, str(stop) or "stopped at once", self.clock()))
             raise
         except WriterBusy as busy:
-            self._note(job, timing.after_busy(begun, str(busy), self.clock()))
+            self._record(job, timing.after_busy(begun, str(busy), self.clock()))
             log_event("info", "job_waits", f"{job.name}: {busy}", job=job.name)
             return busy.exit_code
         except Exception as error:
-            known = isinstance(error, MoodexError)
-            reason = str(error) if known else f"unexpected {type(error).__name__}: {error}"
+            reason = str(error) if isinstance(error, MoodexError) else f"unexpected {type(error).__name__}: {error}"
             last = timing.after_failure(begun, reason, self.clock())
-            self._note(job, last)
-            again = f"retry in {timing.back_off(last.failures):.0f} s"
-            facts = {"job": job.name, "failures": last.failures, "retry_in": timing.back_off(last.failures)}
-            log_event("error", "job_failed", f"{job.name}: {reason} ({again})", **facts)
+            self._record(job, last)
+            delay = timing.retry_delay(last.failures)
+            facts = {"job": job.name, "failures": last.failures, "retry_in": delay}
+            log_event("error", "job_failed", f"{job.name}: {reason} (retry in {delay:.0f} s)", **facts)
             return error.exit_code if isinstance(error, MoodexError) else 1
         last = timing.after_run(begun, summary, self.clock())
-        self._note(job, last)
+        self._record(job, last)
         if last.outcome == AWAY:
-            again = f"retry in {timing.back_off(last.failures):.0f} s"
-            log_event("warning", "job_away", f"{job.name}: {last.reason} ({again})", job=job.name, away=list(summary.away))
-        log_event("info", "job_done", f"{job.name}: {_told(summary)}", job=job.name, **summary.as_dict())
+            sentence = f"{job.name}: {last.reason} (retry in {timing.retry_delay(last.failures):.0f} s)"
+            log_event("warning", "job_away", sentence, job=job.name, away=list(summary.away))
+        log_event("info", "job_done", f"{job.name}: {_describe(summary)}", job=job.name, **summary.as_dict())
         return summary.exit_code
 
-    def _note(self, job: Job, last: JobStatus) -> None:
+    def _record(self, job: Job, last: JobStatus) -> None:
         with self.open_jobs() as jobs:
             jobs.record_job_status(job.name, last)
-        self.after()
+        self.after_run()
 
 
-def _told(summary: Summary) -> str:
+def _describe(summary: Summary) -> str:
     names = ("indexed", "reused", "unchanged", "moved", "removed", "kept", "failed", "expired")
-    parts = [f"{count:,} {name}" for name in names if (count := getattr(summary, name))]
-    return f"{', '.join(parts) or 'nothing there'}, in {summary.seconds:.1f} s."
+    counts = [f"{count:,} {name}" for name in names if (count := getattr(summary, name))]
+    return f"{', '.join(counts) or 'no image files'}, in {summary.seconds:.1f} s."

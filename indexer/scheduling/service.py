@@ -1,4 +1,4 @@
-"""The schedule: its jobs, the service that runs them, and the record of runs."""
+"""Scheduled jobs, the service that runs them, and the history of runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from indexer.domain.jobs import Job, ScheduledJob, Trigger
 from indexer.domain.runs import with_dead_runs_marked
 from indexer.ingest import service as ingest_service
 from indexer.ingest.run import IndexRequest
-from indexer.scheduling.cron import cron, local_zone
+from indexer.scheduling.cron import local_zone, parse_cron
 from indexer.scheduling.metrics import MetricsFile
 from indexer.scheduling.run_support import (
     STOP_NOTICE,
@@ -28,7 +28,7 @@ from indexer.scheduling.run_support import (
     open_folder_watcher,
 )
 from indexer.scheduling.scheduler import Schedule
-from indexer.scheduling.timing import after_dying, back_off, next_due
+from indexer.scheduling.timing import after_death, next_due, retry_delay
 from indexer.system.events import log_event
 from indexer.system.signals import interruptible
 
@@ -50,7 +50,10 @@ _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
 def add_job(library: Library, job: Job) -> Job:
-    """Add a job, its paths made absolute. Raises UsageError, ModelUnavailable and DeviceUnavailable; nothing has changed then."""
+    """Add a job, with absolute paths.
+
+    Raises UsageError, ModelUnavailable and DeviceUnavailable, without any change.
+    """
     _check(job)
     roots = tuple(dict.fromkeys(os.path.abspath(root) for root in job.roots))
     for root in roots:
@@ -70,29 +73,29 @@ def add_job(library: Library, job: Job) -> Job:
 
 def remove_job(library: Library, name: str) -> None:
     """Remove a job. Raises UsageError if there is no job of that name."""
-    known = ""
+    names = ""
     if library.database.exists():
         with library.database.open() as store:
             if store.remove_job(name):
                 return
-            known = ", ".join(repr(job.name) for job in store.jobs())
-    raise UsageError(f"There is no job {name!r}; {f'the jobs are {known}' if known else 'no jobs exist'}.")
+            names = ", ".join(repr(job.name) for job in store.jobs())
+    raise UsageError(f"There is no job {name!r}; {f'the jobs are {names}' if names else 'no jobs exist'}.")
 
 
-def planned(library: Library) -> list[ScheduledJob]:
-    """List every job, by name, with when it is due next; a job whose process died is reported as died."""
+def list_jobs(library: Library) -> list[ScheduledJob]:
+    """Return every job with its next due time, by name. A job whose process died is reported as died."""
     if not library.database.exists():
         return []
     zone, now = local_zone(), time.time()
     with library.database.open(reading=True) as store:
         jobs = store.jobs()
     if any(job.last.unfinished for job in jobs) and library.database.current_writer() is None:
-        jobs = [replace(job, last=after_dying(job.last, now)) if job.last.unfinished else job for job in jobs]
+        jobs = [replace(job, last=after_death(job.last, now)) if job.last.unfinished else job for job in jobs]
     return [ScheduledJob(job, next_due(job, now, zone)) for job in jobs]
 
 
-def runs(library: Library, limit: int) -> list[RunRecord]:
-    """List the latest runs, newest first; a run whose process died is reported as died."""
+def list_runs(library: Library, limit: int) -> list[RunRecord]:
+    """Return the latest runs, newest first. A run whose process died is reported as died."""
     if not library.database.exists():
         return []
     with library.database.open(reading=True) as store:
@@ -100,7 +103,7 @@ def runs(library: Library, limit: int) -> list[RunRecord]:
 
 
 def run_due(library: Library, open_progress: OpenProgress, metrics: Path | None = None) -> int:
-    """Run every due or watching job once; return the exit code of the worst."""
+    """Run every due job and every watching job once; return the exit code, see `Schedule.run_due`."""
     with interruptible(STOP_NOTICE), MetricsFile(metrics, partial(collect_metrics, library)) as metrics_file:
         schedule = _schedule(library, open_progress, metrics_file.write)
         _recover(library, schedule)
@@ -109,7 +112,10 @@ def run_due(library: Library, open_progress: OpenProgress, metrics: Path | None 
 
 
 def serve(library: Library, open_progress: OpenProgress, metrics: Path | None = None) -> NoReturn:
-    """Run jobs when they are due or their folders change, whatever goes wrong, until asked to stop. Raises Interrupted."""
+    """Run jobs when they are due or their folders change, until a signal stops it. Raises Interrupted.
+
+    Errors are logged, and the jobs are retried.
+    """
     with (
         interruptible(STOP_NOTICE) as wait,
         ExitStack() as watchers,
@@ -127,13 +133,13 @@ def serve(library: Library, open_progress: OpenProgress, metrics: Path | None = 
             wait.wait(loop.step())
 
 
-def zone() -> str:
-    """The name of the time zone of schedules."""
+def zone_name() -> str:
+    """Return the name of the time zone of cron expressions."""
     return f"{local_zone()}"
 
 
-def program() -> list[str]:
-    """The command line that starts this program, in absolute words."""
+def program_command() -> list[str]:
+    """Return the words of a command line that starts moodex, with absolute paths."""
     return [os.path.abspath(sys.executable), str(Path(__file__).resolve().parents[2] / "cli.py")]
 
 
@@ -145,87 +151,87 @@ def _check(job: Job) -> None:
     if job.when == Trigger():
         raise UsageError("Give a time: --cron '0 3 * * *', --every 6h, or --watch to run after changes.")
     if job.when.cron is not None:
-        cron(job.when.cron, local_zone())
+        parse_cron(job.when.cron, local_zone())  # raises UsageError
     if job.options.device is not None and not _DEVICE.fullmatch(job.options.device):
         raise DeviceUnavailable(f"{job.options.device!r} is not a device; choose auto, cpu, cuda, cuda:N or mps.")
 
 
 @dataclass(slots=True)
 class _ServiceLoop:
-    """The steps of the service: notice changes, run due jobs, and retry after errors."""
+    """The loop of the service: detect changes, run due jobs, retry after errors."""
 
     library: Library
     schedule: Schedule
     wait: InterruptibleWait
     watchers: ExitStack
     watcher: Watcher | None = None
-    watched: dict[bytes, set[str]] = field(default_factory=dict)
+    job_names: dict[bytes, set[str]] = field(default_factory=dict)
     failures: int = 0
 
     def step(self) -> float:
-        """Run what is due now; return the seconds until the next step."""
+        """Run due jobs and jobs with changes; return the seconds until the next step."""
         try:
             changed = self._changed_roots()
-            self.schedule.run_due(frozenset().union(*(self.watched[root] for root in changed)))
+            self.schedule.run_due(frozenset().union(*(self.job_names[root] for root in changed)))
             pause = min([self.schedule.wait()] + ([self.watcher.wait()] if self.watcher else []))
             self.failures = 0
         except Interrupted:
             raise
         except MoodexError as error:
             self.failures += 1
-            pause = back_off(self.failures)
+            pause = retry_delay(self.failures)
             log_event("error", "trouble", f"{error} (retry in {pause:.0f} s)", retry_in=pause)
         return pause
 
     def _changed_roots(self) -> set[bytes]:
-        """The watched roots below which something changed; all of them when other roots are watched than before."""
-        watched = _watched_roots(self.library, self.schedule.jobs())
+        """Return the watched roots below which something changed; all of them if other roots are watched than before."""
+        job_names = _watching_jobs(self.library, self.schedule.jobs())
         changed = self.watcher.changed() if self.watcher else set()
-        if watched.keys() != self.watched.keys():
+        if job_names.keys() != self.job_names.keys():
             self.watchers.close()
             self.watcher = None
-            if watched:
-                watcher = open_folder_watcher(self.library, sorted(watched), None, self.wait)
+            if job_names:
+                watcher = open_folder_watcher(self.library, sorted(job_names), None, self.wait)
                 self.watcher = self.watchers.enter_context(watcher)
                 while not self.watcher.ready:
                     self.wait.wait(1)
-            changed = set(watched)  # nobody noticed what changed until now
-        self.watched = watched
+            changed = set(job_names)  # nothing detected their changes until now
+        self.job_names = job_names
         return changed
 
 
-def _watched_roots(library: Library, jobs: Sequence[Job]) -> dict[bytes, set[str]]:
-    """Which jobs want to know of changes below which root."""
-    found: dict[bytes, set[str]] = {}
+def _watching_jobs(library: Library, jobs: Sequence[Job]) -> dict[bytes, set[str]]:
+    """Return the names of the watching jobs by root."""
+    names: dict[bytes, set[str]] = {}
     for job in jobs:
         for root in job.roots if job.when.watch else ():
-            found.setdefault(library.source.real_path(root), set()).add(job.name)
-    return found
+            names.setdefault(library.source.real_path(root), set()).add(job.name)
+    return names
 
 
-def _schedule(library: Library, open_progress: OpenProgress, after: Callable[[], None]) -> Schedule:
+def _schedule(library: Library, open_progress: OpenProgress, after_run: Callable[[], None]) -> Schedule:
     analyzers = CachedAnalyzerFactory()
     progress = DedupedWarnings(open_progress, lambda sentence: log_event("debug", "warning", sentence))
 
-    def work(job: Job) -> Summary:
-        own = library.reopen(_job_settings(library, job))
+    def index(job: Job) -> Summary:
+        job_library = library.reopen(_job_settings(library, job))
         if job.when.watch:
-            # A model is kept ready if the next change may come any second, and not from one night to the next.
-            own = analyzers.apply_to(own)
+            # Keep the model in memory: the next change may come any second. A nightly job loads it again.
+            job_library = analyzers.apply_to(job_library)
         request = IndexRequest(job.options.exclude, job.options.follow_symlinks)
-        return ingest_service.index(own, job.roots, request, progress.next(), record_idle=not job.when.watch)
+        return ingest_service.index(job_library, job.roots, request, progress.next_run(), record_idle=not job.when.watch)
 
     @contextmanager
-    def jobs() -> Iterator[Store]:
+    def open_jobs() -> Iterator[Store]:
         library.settings.make_home()
         with library.database.open() as store:
             yield store
 
-    return Schedule(jobs, work, time.time, local_zone(), after)
+    return Schedule(open_jobs, index, time.time, local_zone(), after_run)
 
 
 def _job_settings(library: Library, job: Job) -> Settings:
-    """The settings of the library, overridden by the options of the job."""
+    """Return the settings of the library, overridden by the options of the job."""
     settings, options = library.settings, job.options
     return replace(
         settings,

@@ -1,28 +1,34 @@
-"""Texts that let systemd or cron run what is due: `words` is a command line, its first word an absolute path."""
+"""Units for systemd and a line for crontab that run due jobs.
+
+`words` is always a command line whose first word is an absolute path.
+"""
 
 from __future__ import annotations
 
 import os
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
 from indexer.domain.errors import UsageError
+from indexer.system.atomic import write_file
 
-MINUTES = 5
-"""How often the system looks whether something is due."""
+SERVICE_NAME, TIMER_NAME = "moodex.service", "moodex.timer"
+_PERIOD_MINUTES = 5
+"""Minutes between two starts of the command."""
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r", "%": "%%"}
 
 
 def service(words: Sequence[str]) -> str:
-    """A systemd service that runs what is due, and ends."""
+    """Return a systemd service that runs due jobs and ends."""
     return f"""[Unit]
-Description=moodex: index what is due
+Description=moodex: run due index jobs
 Documentation=man:systemd.timer(5)
 
 [Service]
 Type=oneshot
 ExecStart={_command(words)}
-# 3: finished, but some files failed or a folder was not there; 4: another moodex is writing; 143: stopped, and goes on next time.
+# 3: finished, but some files failed or a folder was missing; 4: another moodex is writing; 143: stopped, resumes next time.
 SuccessExitStatus=3 4 143
 Nice=10
 IOSchedulingClass=idle
@@ -30,12 +36,12 @@ IOSchedulingClass=idle
 
 
 def timer() -> str:
-    """The systemd timer that starts it."""
+    """Return the systemd timer that starts the service."""
     return f"""[Unit]
-Description=moodex: look every {MINUTES} minutes whether something is due
+Description=moodex: run due index jobs every {_PERIOD_MINUTES} minutes
 
 [Timer]
-OnCalendar=*:0/{MINUTES}
+OnCalendar=*:0/{_PERIOD_MINUTES}
 Persistent=true
 
 [Install]
@@ -44,24 +50,34 @@ WantedBy=timers.target
 
 
 def crontab(words: Sequence[str]) -> str:
-    """A line for crontab. Raises UsageError for paths that none can hold."""
+    """Return a line for crontab. Raises UsageError for paths that a crontab cannot contain."""
     if not all(word.isprintable() for word in words):
         raise UsageError(
             "A crontab cannot contain a path with a line break or another unprintable character; use a systemd timer: "
             "moodex schedule unit"
         )
-    # cron takes a bare % for the end of the line, and gives \\% to the shell as %.
-    return f"*/{MINUTES} * * * * " + " ".join(map(shlex.quote, words)).replace("%", "\\%")
+    # cron reads a bare % as the end of the line, and passes \\% to the shell as %.
+    return f"*/{_PERIOD_MINUTES} * * * * " + " ".join(map(shlex.quote, words)).replace("%", "\\%")
+
+
+def save_units(words: Sequence[str], folder: Path) -> None:
+    """Write the service and the timer into a folder, which is created. Raises UsageError if that is impossible."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in ((SERVICE_NAME, service(words)), (TIMER_NAME, timer())):
+            write_file(folder / name, os.fsencode(text))
+    except OSError as error:
+        raise UsageError(f"Cannot write the units to {folder}: {error.strerror}. Choose another --output.") from error
 
 
 def _command(words: Sequence[str]) -> str:
-    # A variable is put in for $NAME, but not in the program's own path.
+    # systemd substitutes variables in the arguments, but not in the program's path.
     program, *arguments = map(_quoted, words)
     return " ".join([program, *(argument.replace("$", "$$") for argument in arguments)])
 
 
 def _quoted(word: str) -> str:
-    """A word as systemd reads it: in quotes where it needs them, undecodable bytes as escapes."""
+    """Return a word in systemd's syntax: in quotes if it needs them, undecodable bytes as escapes."""
     text = "".join(_ESCAPES.get(character) or _byte(character) for character in word)
     return text if text == word and word and not any(c.isspace() or c in "';" for c in word) else f'"{text}"'
 

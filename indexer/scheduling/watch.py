@@ -1,4 +1,4 @@
-"""Watching: index whatever changes, until asked to stop."""
+"""Watch mode: index changes until a signal stops it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from indexer.scheduling.run_support import (
     DedupedWarnings,
     open_folder_watcher,
 )
-from indexer.scheduling.timing import back_off
+from indexer.scheduling.timing import retry_delay
 from indexer.system.events import log_event
 from indexer.system.signals import interruptible
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from indexer.ports.progress import Progress
 
 _WRITER_RETRY_SECONDS = 1.0
-"""Seconds after which watching tries again while another process writes."""
+"""Delay of the retry while another process is writing."""
 
 
 def watch(
@@ -38,8 +38,11 @@ def watch(
     open_progress: Callable[[], Progress],
     report: Callable[[Summary], None],
 ) -> NoReturn:
-    """Index, then whatever changes within seconds, until asked to stop. `report` is called for each run with something to do,
-    `open_progress` for every run.
+    """Index paths, then index each change within seconds, until a signal stops it.
+
+    - `poll`: interval of polling in seconds. None uses events of the operating system.
+    - `open_progress`: opens the progress of one run.
+    - `report`: called after the first run, and after each later run that changed anything or whose number of failures differs.
 
     Other processes can write between runs. Raises UsageError for paths that do not exist, and Interrupted.
     """
@@ -61,7 +64,10 @@ def watch(
 
 @dataclass(slots=True)
 class _WatchLoop:
-    """The runs of watching. The first indexes all roots, and raises what goes wrong; later ones are tried again."""
+    """The runs of watch mode.
+
+    The first run indexes all roots, and raises its errors. A later run that fails is retried.
+    """
 
     library: Library
     roots: Sequence[bytes]
@@ -71,13 +77,13 @@ class _WatchLoop:
     failures: int = 0
     failed_files: int = 0
     is_first: bool = True
-    changed: frozenset[bytes] = frozenset()
+    changed_roots: frozenset[bytes] = frozenset()
 
     def __post_init__(self) -> None:
-        self.changed = frozenset(self.roots)
+        self.changed_roots = frozenset(self.roots)
 
     def step(self) -> float:
-        """Index what has changed; return 0, or the seconds after which to try again."""
+        """Index the changed roots; return 0, or the seconds until a retry."""
         try:
             self._index()
         except WriterBusy as busy:
@@ -91,24 +97,24 @@ class _WatchLoop:
             if self.is_first:
                 raise
             self.failures += 1
-            pause = back_off(self.failures)
+            pause = retry_delay(self.failures)
             log_event("error", "trouble", f"{error} (retry in {pause:.0f} s)")
             return pause
-        self.changed, self.failures, self.is_first = frozenset(), 0, False
+        self.changed_roots, self.failures, self.is_first = frozenset(), 0, False
         return 0.0
 
     def add_changes(self, roots: set[bytes]) -> bool:
-        """Note roots below which something changed; return whether there is anything to index.
+        """Add roots below which something changed; return whether there is anything to index.
 
-        A folder that went before anything in it was indexed is not an error here.
+        Ignores roots that were removed before any of their files were indexed: for the next run they would be an error.
         """
-        self.changed |= {root for root in roots if self.library.source.exists(root) or self.library.knows(root)}
-        return bool(self.changed)
+        self.changed_roots |= {root for root in roots if self.library.source.exists(root) or self.library.knows(root)}
+        return bool(self.changed_roots)
 
     def _index(self) -> None:
         request = replace(self.request, force=self.request.force and self.is_first)
         summary = ingest_service.index(
-            self.library, sorted(self.changed), request, self.progress.next(), record_idle=self.is_first
+            self.library, sorted(self.changed_roots), request, self.progress.next_run(), record_idle=self.is_first
         )
         if self.is_first or summary.changed_anything or summary.failed != self.failed_files:
             self.report(summary)

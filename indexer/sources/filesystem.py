@@ -47,15 +47,15 @@ class FileSystemSource:
 
 
 def scan(root: bytes, options: ScanOptions) -> Iterator[ScannedFolder]:
-    """Scan every folder under a root, a folder before its subfolders; for a file, the file alone.
+    """Scan every folder at or below a root, each before its subfolders. If the root is a file, scan only that file.
 
-    Skips hidden files and folders, links (unless they are followed) and moodex's data folder. A followed link that leads to a
-    visited folder is skipped, so that circular links end.
+    Skips hidden files and folders, links (unless they are followed) and moodex's data folder. A followed link to a folder that
+    was visited before is skipped, so that circular links end.
     """
     if not os.path.isdir(root):
         name = os.path.basename(root)
         status = os.stat(root)
-        problems = {} if stat.S_ISREG(status.st_mode) else {name: _odd(status)}
+        problems = {} if stat.S_ISREG(status.st_mode) else {name: _not_an_image(status)}
         yield ScannedFolder(os.path.dirname(root), ((name, status.st_size, changed_ns(status)),), problems, whole=False)
         return
     yield from _Walk(root, options).folders()
@@ -66,32 +66,32 @@ class _Walk:
     root: bytes
     options: ScanOptions
     excluded: GitIgnoreSpec = field(init=False)
-    own: tuple[int, int] | None = field(init=False)
+    own_folder: tuple[int, int] | None = field(init=False)
     visited: set[tuple[int, int]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         from pathspec import GitIgnoreSpec  # only a scan needs it, and it takes long to import
 
         self.excluded = GitIgnoreSpec.from_lines(self.options.exclude)
-        self.own = _identity(self.options.own_folder) if self.options.own_folder else None
+        self.own_folder = _identity(self.options.own_folder) if self.options.own_folder else None
 
     def folders(self) -> Iterator[ScannedFolder]:
-        waiting = [self.root]
-        while waiting:
-            folder = waiting.pop()
+        stack = [self.root]
+        while stack:
+            folder = stack.pop()
             if not self._enter(folder):
                 continue
             scanned, subfolders = self._list(folder)
             yield scanned
-            waiting.extend(reversed(subfolders))
+            stack.extend(reversed(subfolders))
 
     def _enter(self, folder: bytes) -> bool:
-        if self.own is None and not self.options.follow_symlinks:
+        if self.own_folder is None and not self.options.follow_symlinks:
             return True
         identity = _identity(folder)
         if identity is None:
             return True  # listing the folder will report the error
-        if identity == self.own or identity in self.visited:
+        if identity == self.own_folder or identity in self.visited:
             return False
         if self.options.follow_symlinks:
             self.visited.add(identity)
@@ -125,7 +125,7 @@ class _Walk:
                         files.append((name, status.st_size, changed_ns(status)))
                     else:
                         files.append((name, 0, 0))
-                        problems[name] = _odd(status)
+                        problems[name] = _not_an_image(status)
         except OSError as error:
             return ScannedFolder(folder, problem=_failure(f"the folder cannot be listed: {error.strerror}")), []
         return ScannedFolder(folder, tuple(sorted(files)), problems), sorted(subfolders)
@@ -142,7 +142,7 @@ def _is_folder(entry: os.DirEntry[bytes], follow: bool) -> bool:
         return False
 
 
-def _odd(status: os.stat_result) -> Failure:
+def _not_an_image(status: os.stat_result) -> Failure:
     """Return why a path with an image extension is not an image.
 
     Its size and time are not used, because those of a folder change with its content.

@@ -1,4 +1,4 @@
-"""The folder watcher: detects changes by events of the operating system (watchfiles), or by polling without them."""
+"""The folder watcher: detects changes by events of the operating system (watchfiles), or by polling if there are none."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from indexer.system.paths import is_under
 POLL_SECONDS = 60.0
 """Default interval of polling."""
 _DEBOUNCE_MS, _MAX_WAIT_MS = 400, 5000
-"""Changes are reported once no further one follows for the first time, at the latest after the second."""
+"""A change is reported when no other follows within the first time, at the latest after the second."""
 _ROOT_CHECK_SECONDS = 5.0
 """Interval of checks whether the roots are still the same folders: disks are mounted and unmounted."""
 _POLLED_FILE_SYSTEMS = (
@@ -36,13 +36,13 @@ _POLLED_FILE_SYSTEMS = (
 
 
 class Listener(Protocol):
-    """A listener for file-system events. `problem` says why it does not receive events, or no longer does."""
+    """A listener for file-system events. `problem` is the reason why it receives none; None while it works."""
 
     problem: str | None
 
     @property
     def ready(self) -> bool:
-        """Whether it receives events now."""
+        """Whether the listener receives events now."""
 
     def stop(self) -> None:
         """Stop listening."""
@@ -109,10 +109,10 @@ class SystemListener:
         return changed
 
 
-def matters(path: bytes, own_folder: bytes) -> bool:
+def is_relevant_change(path: bytes, own_folder: bytes) -> bool:
     """Return whether a change of a path may concern images.
 
-    Changes of moodex's data folder and of existing files without an image extension do not.
+    Changes in moodex's data folder do not, nor do changes of existing files with an extension that images do not have.
     """
     if is_under(path, own_folder):
         return False
@@ -128,6 +128,8 @@ class FolderWatcher:
     - `wake`: called from any thread after a change.
     - `warn`: called with a sentence if a folder is polled although `poll` is None.
     - `clock`: returns seconds.
+    - `listen`: starts a listener.
+    - `is_silent`: returns whether the file system of a folder reports no events.
     """
 
     roots: Sequence[bytes]
@@ -156,7 +158,7 @@ class FolderWatcher:
 
     @property
     def ready(self) -> bool:
-        """Whether no change from now on is missed."""
+        """Whether the watcher detects every change from now on."""
         return self._listener is None or self._listener.ready or self._listener.problem is not None
 
     def changed(self) -> set[bytes]:
@@ -197,9 +199,9 @@ class FolderWatcher:
             names = ", ".join(repr(os.fsdecode(root)) for root in silent)
             self.warn(f"{names}: this file system does not report changes; polling every {self._interval:.0f} s instead.")
         self._polled = set(silent if self.poll is None else self.roots)
-        listened = [root for root in existing if root not in self._polled]
-        if listened:
-            self._listener = self.listen(listened, self._note_changes, lambda path: matters(path, self.own_folder))
+        listening = [root for root in existing if root not in self._polled]
+        if listening:
+            self._listener = self.listen(listening, self._note_changes, lambda path: is_relevant_change(path, self.own_folder))
 
     def _end(self) -> None:
         if self._listener is not None:
@@ -228,12 +230,12 @@ def file_system(path: bytes, mounts: Path = Path("/proc/self/mountinfo")) -> str
         lines = mounts.read_bytes().splitlines()
     except OSError:
         return None
-    best, kind = b"", None
+    mount_point, kind = b"", None
     for line in lines:
         before, _, after = line.partition(b" - ")
-        point = _unescaped(before.split()[4])
-        if is_under(path, point) and len(point) >= len(best):
-            best, kind = point, os.fsdecode(after.split()[0])
+        candidate = _unescaped(before.split()[4])
+        if is_under(path, candidate) and len(candidate) >= len(mount_point):
+            mount_point, kind = candidate, os.fsdecode(after.split()[0])
     return kind
 
 

@@ -25,7 +25,7 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Replace a file by these bytes."""
+    """Replace a file with one that contains `data`."""
     replace_file(path, lambda temporary: temporary.write_bytes(data))
 
 
@@ -40,8 +40,9 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def unique_backup_name(path: Path, why: str) -> Path:
-    """Return an unused path next to a file, made of its name, the reason of the copy, and the time."""
+def unique_backup_name(path: Path, reason: str) -> Path:
+    """Return an unused path next to a file: its name, the reason for the copy, and the time."""
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    names = (path.with_name(f"{path.name}.{why}-{stamp}{more}") for more in ("", *(f"-{number}" for number in range(2, 1000))))
+    suffixes = ["", *(f"-{number}" for number in range(2, 1000))]
+    names = (path.with_name(f"{path.name}.{reason}-{stamp}{suffix}") for suffix in suffixes)
     return next(name for name in names if not name.exists())

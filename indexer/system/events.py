@@ -1,4 +1,4 @@
-"""Events in the log: a sentence for people, with a name and facts for programs."""
+"""Events in the log: a sentence for people, and a name and facts for programs."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ _log = logging.getLogger(__name__)
 
 
 def log_event(level: Level, event: str, sentence: str, **facts: Any) -> None:
-    """Log a sentence. `event` says in a word what happened; a JSON log has it, and the facts, as keys."""
+    """Log a sentence. A JSON log also contains `event`, a short name for what happened, and the facts."""
     _log.log(_LEVELS[level], "%s", sentence, extra={"event": event, "facts": facts})

@@ -3,20 +3,46 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
+
+KnownPaths = Callable[[Collection[bytes]], set[bytes]]
+"""A function that returns the subset of absolute paths at or below which the store has files."""
 
 
-def indexed_path(path: bytes, is_known: Callable[[bytes], bool]) -> bytes:
-    """Return the stored form of a path that a user typed; its real path if no form is stored.
+def indexed_path(path: bytes, known_paths: KnownPaths) -> bytes:
+    """Return the stored form of a path that a user typed; see `indexed_paths`."""
+    return indexed_paths([path], known_paths)[0]
+
+
+def indexed_paths(paths: Sequence[bytes], known_paths: KnownPaths) -> list[bytes]:
+    """Return the stored form of each path that a user typed; its real path if no form is stored.
 
     Roots are stored by their real paths; links below them, if they are followed, under their own names. Therefore this resolves
-    links in no part of the path, then in ever longer beginnings of it, and returns the first result that `is_known`.
+    links in no part of a path, then in ever longer beginnings of it, and returns the first result that the store knows. Each
+    folder is resolved once for all paths in it.
     """
-    parts = os.path.abspath(path).split(b"/")
-    starts = [b"/".join(parts[:count]) or b"/" for count in range(1, len(parts) + 1)]
-    resolved = [os.path.join(os.path.realpath(start), *parts[count:]) for count, start in enumerate(starts, 1)]
-    candidates = list(dict.fromkeys(resolved))
-    return next((candidate for candidate in candidates[:-1] if is_known(candidate)), candidates[-1])
+    forms: dict[bytes, list[bytes]] = {}
+    candidates = [_stored_forms(os.path.abspath(path), forms) for path in paths]
+    known = known_paths({form for possible in candidates for form in possible[:-1]})
+    return [next((form for form in possible[:-1] if form in known), possible[-1]) for possible in candidates]
+
+
+def _stored_forms(path: bytes, forms: dict[bytes, list[bytes]]) -> list[bytes]:
+    """Return the forms under which an absolute path may be stored; the last one is its real path.
+
+    `forms` keeps the results for the folders above, which other paths share.
+    """
+    above = []
+    while path not in forms and (folder := os.path.dirname(path)) != path:
+        above.append(path)
+        path = folder
+    possible = forms.setdefault(path, [os.path.realpath(path)])
+    for path in reversed(above):
+        possible = [os.path.join(form, os.path.basename(path)) for form in possible]
+        if os.path.islink(path):
+            possible = list(dict.fromkeys([*possible, os.path.realpath(path)]))
+        forms[path] = possible
+    return possible
 
 
 def is_under(path: bytes, folder: bytes) -> bool:

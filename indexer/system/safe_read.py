@@ -1,4 +1,4 @@
-"""Reading a file completely, with the stamp that belongs to its bytes."""
+"""Reading of complete files, with the stamp that belongs to the bytes."""
 
 from __future__ import annotations
 
@@ -43,17 +43,17 @@ def _without_waiting(path: str | bytes, _flags: int) -> int:
     return os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
 
 
-def read_bounded(path: Path, most: int) -> bytes:
-    """Read a regular file of at most `most` bytes.
+def read_bounded(path: Path, max_bytes: int) -> bytes:
+    """Read a regular file of at most `max_bytes` bytes.
 
     Raises OSError if it cannot be read, ValueError if it is larger or not a regular file.
     """
     # NONBLOCK: opening a pipe would wait for a writer.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     with open(descriptor, "rb", buffering=0) as file:
-        facts = os.fstat(descriptor)
-        if not stat.S_ISREG(facts.st_mode):
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
             raise ValueError("it is not a regular file")
-        if facts.st_size > most:
-            raise ValueError(f"its size of {facts.st_size / 1e6:,.1f} MB exceeds the limit of {most / 1e6:,.1f} MB")
-        return file.read(most)
+        if status.st_size > max_bytes:
+            raise ValueError(f"its size of {status.st_size / 1e6:,.1f} MB exceeds the limit of {max_bytes / 1e6:,.1f} MB")
+        return file.read(max_bytes)

@@ -1,4 +1,4 @@
-"""Stopping long work at safe points, and waits that a signal ends."""
+"""Stops of long work at safe points, and waits that a signal ends."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from indexer.domain.errors import Interrupted
 
 
 @contextmanager
-def graceful_stop(kept: str) -> Iterator[Callable[[], None]]:
+def graceful_stop(notice: str) -> Iterator[Callable[[], None]]:
     """Let the work in a `with` block stop at its next safe point on Ctrl-C, SIGTERM or SIGHUP.
 
-    Yields the function that the work calls at safe points: after a signal, it raises Interrupted with what is `kept`. A second
-    Ctrl-C stops at once. SIGHUP, the end of the terminal, stays ignored if it was. A signal after the last safe point is passed
-    on to an enclosing handler.
+    Yields a function that the work calls at safe points. After a signal, the function raises Interrupted; `notice` completes its
+    message, for example "nothing was changed". A second Ctrl-C stops at once. SIGHUP, the end of the terminal, stays ignored if
+    it was. A signal after the last safe point is passed on to an enclosing handler.
     """
     received: list[int] = []
 
-    def note(number: int, _frame: Any) -> None:
+    def record(number: int, _frame: Any) -> None:
         received.append(number)
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def check_stop() -> None:
         if received:
-            raise Interrupted(f"Stopped by {signal.Signals(received[0]).name}; {kept}.", received[0])
+            raise Interrupted(f"Stopped by {signal.Signals(received[0]).name}; {notice}.", received[0])
 
-    before = {number: signal.signal(number, note) for number in _stop_signals()}
+    before = {number: signal.signal(number, record) for number in _stop_signals()}
     try:
         yield check_stop
     finally:
@@ -70,13 +70,13 @@ class InterruptibleWait:
 
 
 @contextmanager
-def interruptible(kept: str) -> Iterator[InterruptibleWait]:
+def interruptible(notice: str) -> Iterator[InterruptibleWait]:
     """Like `graceful_stop`, for work with waits: a signal ends the wait."""
     receiver, sender = socket.socketpair()
-    with receiver, sender, graceful_stop(kept) as check_stop:
+    with receiver, sender, graceful_stop(notice) as check_stop:
         receiver.setblocking(False)
         sender.setblocking(False)
-        # The interpreter writes to the socket when a signal arrives. A handler could run just before select begins, too early.
+        # The interpreter writes to the socket when a signal arrives. A handler alone could run just before select and not end it.
         before = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
         try:
             yield InterruptibleWait(check_stop, receiver, sender)

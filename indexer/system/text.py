@@ -22,7 +22,7 @@ def printable(text: str) -> str:
 
 
 def write_table(rows: Iterable[Sequence[object]], out: TextIO) -> None:
-    """Write rows as CSV: names as their original bytes, past the stream's encoding; on a terminal, printable."""
+    """Write rows as CSV: printable on a terminal, elsewhere with the original bytes of file names."""
     text = io.StringIO()
     writer = csv_writer(text)
     if out.isatty():
@@ -34,7 +34,7 @@ def write_table(rows: Iterable[Sequence[object]], out: TextIO) -> None:
 
 
 def write_bytes(data: bytes, out: TextIO) -> None:
-    """Write bytes to a text stream, past its encoding."""
+    """Write bytes to a text stream, bypassing its encoding."""
     out.flush()
     out.buffer.write(data)
     out.buffer.flush()

@@ -1,1 +1,1 @@
-"""Network architectures and their registry."""
+"""Network architectures, and the registry of their names."""

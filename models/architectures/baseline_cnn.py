@@ -1,4 +1,4 @@
-"""The network that the study trained from scratch: three convolutions and a dense layer, without global pooling."""
+"""The network that the study trained from scratch (docs/explanation/study.md)."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from models.architectures.network import HeadConfig, Network, activation
 
 _CHANNELS = (32, 64, 64)
 _DENSE = (64,)
+"""Widths of the dense layers before the classifier."""
 
 
 class BaselineCnn(Network):
-    """Convolutions of 32, 64 and 64 channels, 3 x 3 without padding, the first two with 2 x 2 max pooling; then 64 units.
+    """Three convolutions and a dense layer of 64, without global pooling.
 
-    Its first dense layer reads every position of the last map, so a network has one input size.
+    The convolutions have 32, 64 and 64 channels and are 3 x 3 without padding; 2 x 2 max pooling follows the first two. The
+    dense layer reads every position of the last maps, so a network has one input size.
     """
 
     def __init__(self, classes: int, size: int, modifiers: frozenset[str] = frozenset()) -> None:

@@ -1,4 +1,4 @@
-"""What all architectures share: a backbone that turns images into numbers, a neck, and a linear classifier on top."""
+"""The base class of all architectures: a backbone that computes features of images, a neck, and a linear classifier."""
 
 from __future__ import annotations
 
@@ -28,27 +28,31 @@ MODIFIERS: dict[str, str] = {
     "whole": "the classifier reads both parts of the embedding, so that taught labels may depend on appearance",
     "usual": "the classifier reads the expression minus the mean expression of images with a similar appearance",
 }
-"""What may follow an architecture's name, as in `googlenet+plain+dropout`, and its meaning."""
+"""Modifiers, which may follow the name of an architecture as in `googlenet+plain+dropout`, and their meanings."""
 
 HEAD = ("neck.", "classifier.")
-"""Prefixes of the parameters on top of the backbone."""
+"""Prefixes of the names of the parameters on top of the backbone."""
 
 _FITTED = ("look.", "usual.")
-"""Prefixes of the parameters that are fitted in closed form, not trained."""
+"""Prefixes of the names of the parameters that are fitted in closed form, not trained."""
 
-_DENSE = {"dense64": (64,), "dense64x2": (64, 64)}
-_SLOPE = 0.1
+_DENSE_WIDTHS = {"dense64": (64,), "dense64x2": (64, 64)}
+_LEAKY_SLOPE = 0.1
+_DROPOUT = 0.5
+"""Dropout of the modifier `dropout`."""
 
 
 @dataclass(frozen=True, slots=True)
 class HeadConfig:
     """The layers on top of a backbone.
 
-    - `dense`: widths of the dense layers of the neck; `batch_norm` and `leaky_relu` say what follows each.
-    - `dropout`: share of the classifier's inputs that are dropped in training.
-    - `unit_input`: the classifier reads the embedding at unit length, times a constant, not the features.
-    - `spaces`: the embedding has an expression and an appearance part; `reads_appearance`: the classifier reads both;
-      `subtracts_baseline`: it reads the expression minus the style baseline.
+    - `dense`: widths of the dense layers of the neck.
+    - `batch_norm`: each dense layer has a batch norm. `leaky_relu`: it has a leaky ReLU instead of a ReLU.
+    - `dropout`: share of the classifier's inputs that are dropped in training, 0-1.
+    - `unit_input`: the classifier reads the embedding, multiplied by `EMBEDDING_LENGTH`, not the features.
+    - `spaces`: the embedding has an expression and an appearance part.
+    - `reads_appearance`: the classifier reads both parts.
+    - `subtracts_baseline`: the classifier reads the expression minus the style baseline.
     """
 
     dense: tuple[int, ...] = ()
@@ -62,14 +66,14 @@ class HeadConfig:
 
     @classmethod
     def parse(cls, modifiers: frozenset[str], dense: tuple[int, ...] = (), dropout: float = 0.0) -> Self:
-        """Parse words of `MODIFIERS`; `dense` and `dropout` are the architecture's own, which modifiers override."""
+        """Parse names of `MODIFIERS`, which override the architecture's default values of `dense` and `dropout`."""
         spaces = "spaces" in modifiers
         reads_appearance = spaces and "whole" in modifiers
         return cls(
-            dense=next((widths for word, widths in _DENSE.items() if word in modifiers), dense),
+            dense=next((widths for modifier, widths in _DENSE_WIDTHS.items() if modifier in modifiers), dense),
             batch_norm="batch_norm" in modifiers,
             leaky_relu="leaky_relu" in modifiers,
-            dropout=0.5 if "dropout" in modifiers else dropout,
+            dropout=_DROPOUT if "dropout" in modifiers else dropout,
             unit_input=spaces or "unit" in modifiers,
             spaces=spaces,
             reads_appearance=reads_appearance,
@@ -78,7 +82,7 @@ class HeadConfig:
 
 
 class Encoding(NamedTuple):
-    """What a network computes up to its classifier.
+    """The tensors that a network computes before its classifier, all float.
 
     - `classifier_input`: (N, inputs of the classifier).
     - `features`: (N, size), output of the neck, not of unit length.
@@ -91,7 +95,7 @@ class Encoding(NamedTuple):
 
 
 class NetworkOutput(NamedTuple):
-    """Logits, (N, classes), with the features and the embedding of `Encoding`."""
+    """Logits, float, (N, classes), with the features and the embedding of `Encoding`."""
 
     logits: Tensor
     features: Tensor
@@ -99,15 +103,20 @@ class NetworkOutput(NamedTuple):
 
 
 class Network(nn.Module):
-    """A classifier of images: `pooled` computes `width` numbers per image, `neck` the features, `classifier` the logits.
+    """A classifier of images: a backbone, a neck that computes features, and a linear classifier that computes logits.
 
-    A subclass implements `pooled`, or `early` and `late` too if it supports the modifier `spaces`; `channels` are those of its
-    early maps. `maps` is the path of the last layer with spatial positions, if only the network itself knows it.
+    A subclass implements `pooled`; one that supports the modifier `spaces` implements `early` and `late` too. `maps` is the path
+    of the last layer with spatial positions, if the registry does not know it.
     """
 
     maps = ""
 
     def __init__(self, width: int, classes: int, head: HeadConfig | None = None, channels: int = 0) -> None:
+        """Build the neck and the classifier.
+
+        - `width`: numbers per image that the backbone computes.
+        - `channels`: channels of the early maps, for the modifier `spaces`.
+        """
         super().__init__()
         head = head or HeadConfig()
         layers: list[nn.Module] = []
@@ -129,19 +138,19 @@ class Network(nn.Module):
         self.embedding_size = size + (embedding_spaces.SIZE if head.spaces else 0)
 
     def pooled(self, x: Tensor) -> Tensor:
-        """Compute (N, width) from normalized images, float, (N, 3, size, size)."""
+        """Compute the output of the backbone, float, (N, width), from normalized images, float, (N, 3, size, size)."""
         raise NotImplementedError
 
     def early(self, x: Tensor) -> Tensor:
-        """Compute the early maps, (N, channels, H, W), from images as `pooled` takes them."""
+        """Compute the early maps of the backbone, float, (N, channels, H, W), from the input of `pooled`."""
         raise NotImplementedError
 
     def late(self, maps: Tensor) -> Tensor:
-        """Compute what `pooled` returns, from early maps."""
+        """Compute the output of `pooled` from early maps."""
         raise NotImplementedError
 
     def features(self, x: Tensor) -> Tensor:
-        """Compute the penultimate layer, (N, size), not of unit length, from images as `pooled` takes them."""
+        """Compute the output of the neck, float, (N, size), not of unit length, from the input of `pooled`."""
         out: Tensor = self.neck(self.pooled(x))
         return out
 
@@ -152,33 +161,34 @@ class Network(nn.Module):
         return NetworkOutput(logits, encoding.features, encoding.embedding)
 
     def encode(self, x: Tensor) -> Encoding:
-        """Compute everything up to the classifier."""
+        """Compute features, embedding and the input of the classifier from the input of `pooled`."""
         if self.look is None:
             features = self.features(x)
-            unit = normalize(features)
-            return Encoding(unit * EMBEDDING_LENGTH if self.head_config.unit_input else features, features, unit)
+            embedding = normalize(features)
+            return Encoding(embedding * EMBEDDING_LENGTH if self.head_config.unit_input else features, features, embedding)
         maps = self.early(x)
         features = self.neck(self.late(maps))
         expression, appearance = normalize(features), normalize(self.look(maps))
-        read = expression if self.usual is None else expression - self.usual(appearance)
+        classifier_input = expression if self.usual is None else expression - self.usual(appearance)
         if self.head_config.reads_appearance:
-            read = torch.cat([read, appearance * SHARE], dim=1)
-        return Encoding(read * EMBEDDING_LENGTH, features, torch.cat([expression, appearance], dim=1))
+            classifier_input = torch.cat([classifier_input, appearance * SHARE], dim=1)
+        return Encoding(classifier_input * EMBEDDING_LENGTH, features, torch.cat([expression, appearance], dim=1))
 
     def from_input(self) -> list[tuple[str, nn.Parameter]]:
-        """Return the trained parameters with their names, from the input on; neck and classifier last."""
+        """Return the names and parameters that are trained, in order from the input; neck and classifier are last."""
         trained = (named for named in self.named_parameters() if not named[0].startswith(_FITTED))
         return sorted(trained, key=lambda named: named[0].startswith(HEAD))
 
     def fold(self) -> None:
-        """Switch to evaluation for good, and fuse the batch norms, which changes no output."""
+        """Switch to evaluation, and fuse the batch norms, which changes no output. The network cannot be trained afterwards."""
         fuse_batchnorms(self)
 
 
 class NormalizedClassifier(nn.Module):
-    """A network with its normalization: uint8 images in, probabilities and embeddings out, as plain tensors for export.
+    """A network with its normalization, whose inputs and outputs are plain tensors, for inference and export.
 
-    Images are uint8, (N, size, size, 3), RGB; outputs are float32, (N, classes), and float32, (N, embedding size).
+    - Input: images, uint8, (N, size, size, 3), RGB.
+    - Outputs: probabilities, float32, (N, classes); embeddings, float32, (N, embedding size).
     """
 
     def __init__(self, network: Network, mean: float, std: float) -> None:
@@ -187,19 +197,19 @@ class NormalizedClassifier(nn.Module):
         self.mean, self.std = mean, std
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        # (N, H, W, 3) permuted to (N, 3, H, W) is already channels last: nothing is copied.
+        # The permuted tensor, (N, 3, H, W), has the memory format channels last already, so nothing is copied.
         x = (pixels.permute(0, 3, 1, 2).float() - self.mean) / self.std
         output = self.network(x)
         return output.logits.softmax(dim=1), output.embedding
 
 
 def activation(leaky: bool) -> nn.Module:
-    """Return a ReLU, or a leaky one."""
-    return nn.LeakyReLU(_SLOPE, inplace=True) if leaky else nn.ReLU(inplace=True)
+    """Return a ReLU, or a leaky ReLU."""
+    return nn.LeakyReLU(_LEAKY_SLOPE, inplace=True) if leaky else nn.ReLU(inplace=True)
 
 
-def start_as_he(module: nn.Module) -> None:
-    """Initialize convolutions for ReLU networks without batch norm. He et al., arXiv:1502.01852."""
+def initialize_for_relu(module: nn.Module) -> None:
+    """Initialize the convolutions of a ReLU network without batch norm (He et al., arXiv:1502.01852)."""
     for part in module.modules():
         if isinstance(part, nn.Conv2d):
             nn.init.kaiming_normal_(part.weight, nonlinearity="relu")

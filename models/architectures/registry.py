@@ -1,4 +1,4 @@
-"""The architectures that a checkpoint may name. Each one is a line of data."""
+"""The registry of the architectures that a checkpoint may name."""
 
 from __future__ import annotations
 
@@ -17,21 +17,24 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _ANY_HEAD = frozenset({"dense64", "dense64x2", "dropout", "unit"})
+"""Modifiers that every architecture supports."""
 
 Build = Callable[[int, int, frozenset[str]], Network]
-"""Builds a network with random weights from a number of classes, the side of the input, and words of `network.MODIFIERS`."""
+"""Builds a network with random weights from a number of classes, the side of the input, and names of `network.MODIFIERS`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """A kind of network with its modifiers; `name` holds both.
+    """An architecture with its modifiers.
 
-    - `allowed`: modifiers that it supports.
+    - `name`: its name with the modifiers, such as `googlenet+plain`.
+    - `make`: builds the network.
+    - `allowed`: modifiers that it supports; `modifiers`: those that it has.
     - `maps`: path of the last layer with spatial positions, for explanations; "" if only the built network knows it.
-    - `mean`, `std`: normalize its input, values 0-255.
-    - `imagenet`: returns pretrained weights, renamed, for an input size; raises ImportError if their package is missing and
-      ModelUnavailable if they cannot be downloaded.
-    - `translate`: renames the tensors of a published state dict.
+    - `mean`, `std`: its input is normalized as (x - mean) / std from 0-255.
+    - `imagenet`: returns pretrained weights, renamed, for an input size. Raises ImportError if their package is not installed,
+      ModelUnavailable if they cannot be downloaded. None if there are no pretrained weights.
+    - `translate`: renames the tensors of a published state dict for an input size. None if there is no published state dict.
     """
 
     name: str
@@ -45,7 +48,7 @@ class Architecture:
     modifiers: frozenset[str] = frozenset()
 
     def build(self, classes: int, size: int) -> Network:
-        """Build the network for a number of classes and an input of `size` x `size`."""
+        """Build the network with random weights, for an input of `size` x `size` pixels. Raises ModelUnavailable."""
         return self.make(classes, size, self.modifiers)
 
 
@@ -101,21 +104,25 @@ _LIBRARIES: dict[str, tuple[Callable[..., Network], Callable[[str, int], Mapping
     "timm": (external.timm_network, external.timm_weights),
     "open_clip": (external.clip_network, external.clip_weights),
 }
+"""Libraries of backbones, with the functions that build a network and load pretrained weights, by name."""
 
 
 def architecture(name: str) -> Architecture:
-    """Return an architecture by name: `resnet50`, `googlenet+plain+dropout`, `timm:NAME`. Raises ModelUnavailable."""
+    """Return an architecture by name, such as `resnet50`, `googlenet+plain+dropout` or `timm:NAME`.
+
+    Raises ModelUnavailable for an unknown name, and for a modifier that the architecture does not support.
+    """
     base, *given = name.split("+")
     modifiers = frozenset(given)
-    library, colon, theirs = base.partition(":")
+    library, colon, external_name = base.partition(":")
     if colon and library in _LIBRARIES:
         make, weights = _LIBRARIES[library]
         kind = Architecture(
             base,
-            partial(make, name=theirs),
+            partial(make, name=external_name),
             _ANY_HEAD,
             maps="",
-            imagenet=partial(weights, theirs),
+            imagenet=partial(weights, external_name),
             translate=external.rename_weights,
         )
     elif base in ARCHITECTURES:
@@ -126,6 +133,7 @@ def architecture(name: str) -> Architecture:
             "extra backbones, timm:NAME or open_clip:NAME."
         )
     if unknown := sorted(modifiers - kind.allowed):
-        known = ", ".join(sorted(kind.allowed))
-        raise ModelUnavailable(f"{base} does not support the modifier {unknown[0]!r}; it supports {known}.")
-    return replace(kind, name="+".join([base, *(word for word in MODIFIERS if word in modifiers)]), modifiers=modifiers)
+        allowed = ", ".join(sorted(kind.allowed))
+        raise ModelUnavailable(f"{base} does not support the modifier {unknown[0]!r}; it supports {allowed}.")
+    in_order = [modifier for modifier in MODIFIERS if modifier in modifiers]
+    return replace(kind, name="+".join([base, *in_order]), modifiers=modifiers)

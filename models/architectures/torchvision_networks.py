@@ -1,4 +1,7 @@
-"""Classifiers of torchvision as networks. torchvision takes seconds to import, so that happens when one is built."""
+"""Classifiers of torchvision as networks.
+
+The import of torchvision takes seconds, so this module imports it only to build a network or to load its weights.
+"""
 
 from __future__ import annotations
 
@@ -10,19 +13,23 @@ from urllib.error import URLError
 from torch import Tensor, nn
 
 from indexer.domain.errors import ModelUnavailable
-from models.architectures.network import HeadConfig, Network, activation, start_as_he
+from models.architectures.network import HeadConfig, Network, activation, initialize_for_relu
 
 if TYPE_CHECKING:
     from torchvision.models.googlenet import GoogLeNet
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Mean and standard deviation of each channel of ImageNet, for values 0-1."""
+
 HALF = (0.5, 0.5, 0.5)
+"""Mean and standard deviation of each channel for GoogLeNet."""
 
 
 class TorchvisionNetwork(Network):
-    """The torchvision network `name` with a neck and classifier instead of its last linear layer. Input: RGB, 0-1.
+    """The torchvision network `name` with a neck and a classifier instead of its last linear layer.
 
-    `mean` and `std` are those its published weights were trained with, one value per channel.
+    Input: RGB, float, (N, 3, size, size), 0-1. The network normalizes it by `mean` and `std`, one value per channel, as its
+    published weights expect.
     """
 
     def __init__(
@@ -49,9 +56,10 @@ class TorchvisionNetwork(Network):
 
 
 def imagenet(name: str, weights: str, size: int) -> Mapping[str, Tensor]:
-    """Return ImageNet weights of torchvision, renamed, without the last layer; from its cache, or downloaded.
+    """Return ImageNet weights of torchvision, renamed, without the last layer.
 
-    Raises ModelUnavailable if they are not in the cache and cannot be downloaded.
+    `weights` is the name of an entry of torchvision, which downloads the file or reads it from its cache. Raises
+    ModelUnavailable if the file is not in the cache and cannot be downloaded.
     """
     from torchvision.models import get_weight
 
@@ -61,13 +69,17 @@ def imagenet(name: str, weights: str, size: int) -> Mapping[str, Tensor]:
     except (URLError, OSError, RuntimeError) as error:
         raise ModelUnavailable(
             f"The ImageNet weights of {name} cannot be downloaded from {entry.url} ({error}). "
-            "Download them elsewhere and give the file: --weights FILE, or start from none: --weights none."
+            "Download them elsewhere and give the file: --weights FILE, or start with random weights: --weights none."
         ) from error
     return rename_weights(name, state, size)
 
 
 def rename_weights(name: str, state: Mapping[str, Tensor], size: int) -> dict[str, Tensor]:
-    """Rename a torchvision state dict; skip its last layer and the auxiliary heads."""
+    """Rename the tensors of a torchvision state dict, without its last layer and auxiliary heads.
+
+    Interpolates the position embeddings of a transformer for an input size in pixels; raises KeyError or ValueError if the state
+    dict does not have them.
+    """
     path, _ = _last_linear(_build(name, size))
     if name.startswith("vit"):
         from torchvision.models.vision_transformer import interpolate_embeddings
@@ -88,7 +100,7 @@ def _build(name: str, size: int) -> nn.Module:
 
 
 def _last_linear(body: nn.Module) -> tuple[str, nn.Linear]:
-    """Return the path and layer of the classes: the last linear layer, in every torchvision network of the registry."""
+    """Return the layer that computes the logits, with its path: the last linear layer of the networks in the registry."""
     return [(path, module) for path, module in body.named_modules() if isinstance(module, nn.Linear)][-1]
 
 
@@ -101,19 +113,19 @@ def _googlenet(modifiers: frozenset[str]) -> nn.Module:
     if "extra_inception" in modifiers:
         _extend(body, block)
     if "plain" in modifiers:
-        start_as_he(body)
+        initialize_for_relu(body)
     googlenet: nn.Module = body
     return googlenet
 
 
 def _extend(body: GoogLeNet, block: Callable[..., nn.Module]) -> None:
-    """Add an Inception that keeps the shape at the end of blocks 3 and 5; the other layers keep their names."""
+    """Add an Inception at the end of blocks 3 and 5. It does not change the shape; the other layers keep their names."""
     body.maxpool3 = nn.Sequential(block(480, 128, 128, 192, 32, 96, 64), body.maxpool3)
     body.avgpool = nn.Sequential(block(1024, 384, 192, 384, 48, 128, 128), body.avgpool)
 
 
 class _Unit(nn.Module):
-    """The convolution of GoogLeNet, with the names of torchvision: batch norm unless `plain`, then a ReLU."""
+    """A convolution of GoogLeNet: batch norm unless `plain`, then a ReLU. Its layers have the names of torchvision."""
 
     def __init__(self, inputs: int, outputs: int, *, plain: bool, leaky: bool, **shape: int) -> None:
         super().__init__()

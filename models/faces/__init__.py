@@ -1,1 +1,1 @@
-"""Detection of drawn faces: the network, and the decoding of its maps into boxes."""
+"""Detection of drawn faces: the network, the decoding of its outputs into boxes, and the detector on a device."""

@@ -1,4 +1,4 @@
-"""The card of a face detector, which is read without loading weights. Imports no torch."""
+"""The card of a face detector: a JSON file next to the weights. Reads no weights and imports no torch."""
 
 from __future__ import annotations
 
@@ -10,11 +10,17 @@ from pathlib import Path
 from indexer.domain.errors import ModelUnavailable
 
 SHIPPED = Path(__file__).parent / "moodex-faces.safetensors"
+"""Weights of the shipped face detector."""
 
 
 @dataclass(frozen=True, slots=True)
 class FaceCard:
-    """Facts of a detector: `side` of its input in pixels, `least` probability of a reported face (0-1)."""
+    """The description of a face detector.
+
+    - `weights_digest`: BLAKE3 hex digest of the weights file.
+    - `side`: side of its square input in pixels.
+    - `least`: lowest probability, 0-1, of a reported face.
+    """
 
     weights_digest: str
     side: int
@@ -22,12 +28,12 @@ class FaceCard:
 
     @property
     def key(self) -> str:
-        """Hex digest of everything that decides which faces are detected."""
+        """Hex digest of everything that affects which faces are detected."""
         return hashlib.blake2b(f"{self.weights_digest} {self.side} {self.least}".encode(), digest_size=16).hexdigest()
 
 
 def read_card(path: Path = SHIPPED) -> FaceCard:
-    """Read the card of a weights file. Raises ModelUnavailable if it cannot be read."""
+    """Read the card of a weights file. Raises ModelUnavailable if it is missing, not JSON, or lacks a field."""
     try:
         card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         return FaceCard(str(card["weights_digest"]), int(card["side"]), float(card["least"]))

@@ -1,4 +1,4 @@
-"""Face detectors on disk: NAME.safetensors, and its card NAME.json with the digest of the weights."""
+"""Checkpoints of face detectors on disk: NAME.safetensors, and its card NAME.json with the digest of the weights."""
 
 from __future__ import annotations
 
@@ -21,7 +21,14 @@ from models.safetensors_io import read_verified
 
 
 def save(folder: Path, name: str, state: Mapping[str, Tensor], side: int, least: float, about: Mapping[str, Any]) -> Path:
-    """Write weights (kernels as float16, vectors as float32) and card; return the path of the weights."""
+    """Write weights and card, each atomically, and return the path of the weights.
+
+    - `state`: tensors by name; kernels are stored as float16, vectors as float32.
+    - `side`, `least`: as in `FaceCard`.
+    - `about`: training data and measurements, for people; anything that JSON can hold.
+
+    Raises OSError if a file cannot be written.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.safetensors"
     stored = {
@@ -37,7 +44,10 @@ def save(folder: Path, name: str, state: Mapping[str, Tensor], side: int, least:
 
 
 def load(path: Path = SHIPPED) -> tuple[FaceCard, dict[str, Tensor]]:
-    """Read card and weights, float32 on the CPU. Raises ModelUnavailable for missing, damaged or changed files."""
+    """Read the card and the weights, float32 on the CPU, of a face detector.
+
+    Raises ModelUnavailable for missing, damaged or changed files.
+    """
     card = read_card(path)
     data = read_verified(path, card.weights_digest)
     try:

@@ -1,4 +1,4 @@
-"""Decoding of the maps of the network into boxes."""
+"""Decoding of the outputs of the face detection network into boxes."""
 
 from __future__ import annotations
 
@@ -10,59 +10,68 @@ if TYPE_CHECKING:
     from indexer.domain.types import Floats
 
 STRIDE = 8
-"""Pixels of the input per cell of the maps."""
+"""Side in input pixels of a cell of the maps."""
 
 _MAX_FACES_PER_IMAGE = 64
 
 _MAX_IOU, _MAX_SHARE_INSIDE = 0.45, 0.75
-"""Two boxes are one face above this intersection over union, or if the less probable one is inside the other to this share."""
+"""Overlap above which two boxes are one face: intersection over union, or share of the less probable box inside the other."""
 
-_TINY = np.float32(1e-9)
+_MIN_UNION_AREA = np.float32(1e-9)
+"""In square pixels: prevents a division by zero for empty boxes."""
 
 DetectedBoxes = tuple["Floats", "Floats"]
-"""Boxes, (M, 4): left, top, right, bottom; and their probabilities, (M,), highest first."""
+"""Boxes, float32, (M, 4): left, top, right, bottom; and their probabilities, float32, (M,), highest first."""
 
 
 def decode_detections(logits: Floats, distances: Floats, least: float) -> list[DetectedBoxes]:
-    """Return the faces of N images with a probability of at least `least`; boxes are in pixels of the input.
+    """Return the faces of each of N images whose probability is at least `least`, 0-1.
 
-    `logits` is (N, S, S): whether the center of a face is in the cell. `distances` is (N, 4, S, S): from the center of the cell
-    to the edges of the face.
+    - `logits`: float, (N, M, M): logit of the probability that the center of a face is in the cell.
+    - `distances`: float, (N, 4, M, M), in input pixels: from the center of the cell to the left, top, right and bottom edge.
+
+    Boxes are in input pixels and may extend beyond the image.
     """
     probabilities = (1 / (1 + np.exp(-logits.astype(np.float32)))).astype(np.float32)
-    marked = (probabilities >= least) & (probabilities == _local_maximum(probabilities))
+    peaks = (probabilities >= least) & (probabilities == _local_maximum(probabilities))
     results = []
-    for probability, mark, distance in zip(probabilities, marked, distances, strict=True):
-        rows, columns = np.nonzero(mark)
+    for probability, peak, distance in zip(probabilities, peaks, distances, strict=True):
+        rows, columns = np.nonzero(peak)
         order = np.argsort(-probability[rows, columns], kind="stable")[:_MAX_FACES_PER_IMAGE]
         rows, columns = rows[order], columns[order]
-        middles = (np.stack([columns, rows], axis=1) + 0.5) * STRIDE
+        centers = (np.stack([columns, rows], axis=1) + 0.5) * STRIDE
         edges = distance[:, rows, columns].T
-        boxes = np.concatenate([middles - edges[:, :2], middles + edges[:, 2:]], axis=1).astype(np.float32)
+        boxes = np.concatenate([centers - edges[:, :2], centers + edges[:, 2:]], axis=1).astype(np.float32)
         results.append(non_max_suppression(boxes, probability[rows, columns]))
     return results
 
 
 def non_max_suppression(boxes: Floats, probabilities: Floats) -> DetectedBoxes:
-    """Remove boxes, (M, 4), that overlap a more probable one. Greedy; boxes are sorted by probability, (M,), highest first."""
-    kept: list[int] = []
-    same = (iou_matrix(boxes, boxes) > _MAX_IOU) | (_common(boxes, boxes) > _MAX_SHARE_INSIDE * _areas(boxes)[:, None])
+    """Remove boxes, float32, (M, 4), that overlap a more probable one too much.
+
+    Greedy. The boxes must be sorted by `probabilities`, float32, (M,), highest first.
+    """
+    kept_rows: list[int] = []
+    is_inside = _intersection_areas(boxes, boxes) > _MAX_SHARE_INSIDE * _areas(boxes)[:, None]
+    is_same_face = (iou_matrix(boxes, boxes) > _MAX_IOU) | is_inside
     for row in range(len(boxes)):
-        if not same[row, kept].any():
-            kept.append(row)
-    return boxes[kept], probabilities[kept]
+        if not is_same_face[row, kept_rows].any():
+            kept_rows.append(row)
+    return boxes[kept_rows], probabilities[kept_rows]
 
 
-def iou_matrix(one: Floats, other: Floats) -> Floats:
-    """Return the intersection over union of all boxes of (M, 4) with all of (K, 4): (M, K)."""
-    common = _common(one, other)
-    shares: Floats = common / np.maximum(_areas(one)[:, None] + _areas(other)[None] - common, _TINY)
-    return shares
+def iou_matrix(first: Floats, second: Floats) -> Floats:
+    """Return the intersection over union, 0-1, of all boxes of (M, 4) with all boxes of (K, 4): float32, (M, K)."""
+    intersections = _intersection_areas(first, second)
+    unions = _areas(first)[:, None] + _areas(second)[None] - intersections
+    ratios: Floats = intersections / np.maximum(unions, _MIN_UNION_AREA)
+    return ratios
 
 
-def _common(one: Floats, other: Floats) -> Floats:
-    shared = np.minimum(one[:, None, 2:], other[None, :, 2:]) - np.maximum(one[:, None, :2], other[None, :, :2])
-    areas: Floats = np.clip(shared, 0, None).prod(axis=-1)
+def _intersection_areas(first: Floats, second: Floats) -> Floats:
+    """Return the area that all boxes of (M, 4) share with all boxes of (K, 4): float32, (M, K)."""
+    sides = np.minimum(first[:, None, 2:], second[None, :, 2:]) - np.maximum(first[:, None, :2], second[None, :, :2])
+    areas: Floats = np.clip(sides, 0, None).prod(axis=-1)
     return areas
 
 
@@ -72,9 +81,9 @@ def _areas(boxes: Floats) -> Floats:
 
 
 def _local_maximum(maps: Floats) -> Floats:
-    """Return the maximum of the 3 x 3 cells around each cell of (N, S, S)."""
+    """Return the maximum of the 3 x 3 cells around each cell of (N, M, M)."""
     side = maps.shape[1]
     padded = np.pad(maps, ((0, 0), (1, 1), (1, 1)), constant_values=-np.inf)
     shifted = [padded[:, top : top + side, left : left + side] for top in range(3) for left in range(3)]
-    greatest: Floats = np.maximum.reduce(shifted)
-    return greatest
+    maximum: Floats = np.maximum.reduce(shifted)
+    return maximum

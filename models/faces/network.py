@@ -18,18 +18,27 @@ from models.architectures.fuse_batchnorm import fuse_batchnorms
 from models.faces.decode_boxes import STRIDE
 
 _FINE, _COARSE = 5, 11
-"""Blocks of the backbone whose output is used: strides 8 and 16, 40 and 112 channels."""
+"""Numbers of the blocks of the backbone after which its maps are used: of stride 8 and of stride 16."""
 
 _CHANNELS = (40, 112)
+"""Channels of these maps."""
+
+_COARSEST_CHANNELS = 128
+"""Channels of the third resolution, of stride 32, which is computed on top of the backbone."""
+
 _WIDTH = 64
+"""Channels of the merged maps."""
+
 _MAX_LOG_DISTANCE = 6.0
-"""Natural logarithm of a distance in strides."""
+"""Largest natural logarithm of a distance in units of `STRIDE`: 403 times 8 pixels."""
 
 
 class FaceNet(nn.Module):
-    """Computes logits, (N, M, M), and distances, (N, 4, M, M), from normalized images, (N, 3, S, S); S = 8 M, M a multiple of 4.
+    """The face detection network.
 
-    Distances are in pixels, from the center of a cell to the left, top, right and bottom edge of a face.
+    - Input: normalized images, float, (N, 3, S, S); S = 8 M, M a multiple of 4.
+    - Outputs: logits, float, (N, M, M); distances, float, (N, 4, M, M), in input pixels, from the center of a cell to the left,
+      top, right and bottom edge of a face.
     """
 
     def __init__(self) -> None:
@@ -37,8 +46,10 @@ class FaceNet(nn.Module):
         backbone = EfficientNetLite(1)
         self.stem = backbone.stem
         self.blocks = backbone.blocks[:_COARSE]
-        self.wider = nn.Sequential(ConvNorm(_CHANNELS[1], 128, 3, 2), ConvNorm(128, 128, 3))
-        self.lateral = nn.ModuleList(ConvNorm(channels, _WIDTH, linear=True) for channels in (*_CHANNELS, 128))
+        self.wider = nn.Sequential(
+            ConvNorm(_CHANNELS[1], _COARSEST_CHANNELS, 3, 2), ConvNorm(_COARSEST_CHANNELS, _COARSEST_CHANNELS, 3)
+        )
+        self.lateral = nn.ModuleList(ConvNorm(channels, _WIDTH, linear=True) for channels in (*_CHANNELS, _COARSEST_CHANNELS))
         self.joined = nn.ModuleList(
             nn.Sequential(ConvNorm(_WIDTH, _WIDTH, 5, groups=_WIDTH), ConvNorm(_WIDTH, _WIDTH)) for _ in range(2)
         )
@@ -55,7 +66,7 @@ class FaceNet(nn.Module):
 
 
 class NormalizedDetector(nn.Module):
-    """A detector with its normalization; takes uint8 images, (N, S, S, 3), RGB."""
+    """A detector with its normalization: takes images, uint8, (N, S, S, 3), RGB, and returns the outputs of `FaceNet`."""
 
     def __init__(self, network: FaceNet, mean: float, std: float) -> None:
         super().__init__()
@@ -69,7 +80,11 @@ class NormalizedDetector(nn.Module):
 
 
 def normalized_detector(state: Mapping[str, Tensor], mean: float, std: float) -> NormalizedDetector:
-    """Build a detector for evaluation from its weights. Raises ModelUnavailable for weights of another network."""
+    """Build a detector for evaluation, on the CPU, with fused batch norms.
+
+    `state` are the weights by name; inputs are normalized as (x - mean) / std. Raises ModelUnavailable for weights of another
+    network.
+    """
     with torch.device("meta"):
         network = FaceNet()
     try:

@@ -1,4 +1,7 @@
-"""Trained networks as classifiers: calibrated probabilities and embeddings of images. Imports torch only to compute."""
+"""Trained networks as classifiers, which compute calibrated probabilities and embeddings of images.
+
+This module imports torch only to compute with it.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +31,8 @@ if TYPE_CHECKING:
     from models.inference.engines.base import Engine
 
 
-class _OnEngine:
-    """The properties of a classifier that come from its engine."""
+class _EngineClassifier:
+    """The base class of classifiers whose network an engine computes."""
 
     def __init__(self, card: ModelCard, engine: Engine) -> None:
         self.card = card
@@ -52,8 +55,11 @@ class _OnEngine:
         return self._engine.streams
 
 
-class TorchClassifier(_OnEngine):
-    """Implements `indexer.ports.models.Classifier` with torch and fused batch norms; see `engines.pytorch.TorchEngine`."""
+class TorchClassifier(_EngineClassifier):
+    """Implements `indexer.ports.models.Classifier` with torch and fused batch norms.
+
+    `state` are the weights by name; `batch_size` is as in `engines.pytorch.TorchEngine`.
+    """
 
     def __init__(
         self,
@@ -78,78 +84,88 @@ class TorchClassifier(_OnEngine):
         threads: int = 0,
         precision: str = "fp32",
     ) -> Self:
-        """Open the checkpoint at `path` on a device. Raises ModelUnavailable and DeviceUnavailable.
+        """Open the checkpoint at `path` on a device.
 
-        `threads` compute each batch on a CPU; 0 uses all cores. The number applies to the whole process.
+        - `device`, `require_gpu`: as in `models.inference.device.select_device`.
+        - `batch_size`, `precision`: as in `engines.pytorch.TorchEngine`.
+        - `threads`: threads that compute each batch on a CPU, for the whole process; 0 uses all cores.
+
+        Raises ModelUnavailable and DeviceUnavailable.
         """
         import torch
 
         from models import checkpoint
         from models.inference.device import select_device, tune_malloc
 
-        chosen = select_device(device, require_gpu)
+        selected = select_device(device, require_gpu)
         tune_malloc()
         if threads:
             torch.set_num_threads(threads)
         card, state = checkpoint.load(path)
-        return cls(with_precision(card, precision), state, chosen, batch_size)
+        return cls(with_precision(card, precision), state, selected, batch_size)
 
     def classify(self, pixels: Pixels) -> Scores:
         return Scores(*self._engine.run(pixels))
 
 
-class OnnxClassifier(_OnEngine):
+class OnnxClassifier(_EngineClassifier):
     """Implements `indexer.ports.models.Classifier` with ONNX Runtime on a CPU.
 
-    The graph computes the input of the last layer; numpy computes that layer, image by image.
+    The graph computes the input of the last layer and the embeddings. numpy computes the last layer, image by image, so that
+    the other images of a batch do not affect its rounding.
     """
 
     def __init__(self, card: ModelCard, engine: Engine, state: Mapping[str, Floats]) -> None:
+        """`state` are the weights by name, float32."""
         super().__init__(card, engine)
         self._matrix, self._bias = state["classifier.weight"], state["classifier.bias"]
-        self._usual = style_baseline.load_baseline(state)
+        self._baseline = style_baseline.load_baseline(state)
 
     @classmethod
     def open(cls, path: Path, batch_size: int = 0, threads: int = 0) -> Self:
         """Open the checkpoint at `path`; `threads` compute each batch, 0 uses all cores.
 
-        Raises ModelUnavailable, also for an architecture without a graph, and MissingExtra if ONNX Runtime is not installed.
+        `batch_size` is as in `engines.onnx.OnnxEngine`. Raises ModelUnavailable, also for an architecture without a graph, and
+        MissingExtra if ONNX Runtime is not installed.
         """
         card = read_card(path)
-        drawn = find_graph(card.architecture, card.input)
-        if drawn is None:
+        graph = find_graph(card.architecture, card.input)
+        if graph is None:
             raise ModelUnavailable(
                 f"moodex has no ONNX graph of {card.architecture} for images of {card.input.size} pixels: use --engine torch."
             )
         state = read_arrays(path, card.weights_digest)
-        _check(card, drawn, state)
-        engine = OnnxEngine(drawn.onnx, weights_for(drawn, state), threads, batch_size)
+        _check(card, graph, state)
+        engine = OnnxEngine(graph.onnx, weights_for(graph, state), threads, batch_size)
         return cls(card, engine, state)
 
     def classify(self, pixels: Pixels) -> Scores:
-        read, embeddings = self._engine.run(pixels)
-        if self._usual is not None:
-            looks = embeddings[:, None, self.card.space_slice(LOOK)]
-            read[:, self.card.space_slice(FEEL)] -= EMBEDDING_LENGTH * np.concatenate(
-                [self._usual.expected_expression(look) for look in looks]
+        inputs, embeddings = self._engine.run(pixels)
+        if self._baseline is not None:
+            appearances = embeddings[:, None, self.card.space_slice(LOOK)]
+            inputs[:, self.card.space_slice(FEEL)] -= EMBEDDING_LENGTH * np.concatenate(
+                [self._baseline.expected_expression(appearance) for appearance in appearances]
             )
-        logits = multiply_rows(read, self._matrix.T) + self._bias
-        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return Scores(odds / odds.sum(axis=1, keepdims=True), embeddings)
+        logits = multiply_rows(inputs, self._matrix.T) + self._bias
+        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return Scores(exponentials / exponentials.sum(axis=1, keepdims=True), embeddings)
 
 
 def _check(card: ModelCard, graph: Graph, state: Mapping[str, Floats]) -> None:
-    """Check that card, graph and weights match, as `models.checkpoint.check` does for torch."""
+    """Raise ModelUnavailable if card, graph and weights do not match, or if a value is not finite.
+
+    The equivalent of `models.checkpoint.check` without torch.
+    """
     if (card.embedding_size, card.spaces) != (graph.embedding_size, graph.spaces):
-        raise ModelUnavailable(f"The card of {card.name!r} describes other embeddings than {card.architecture} makes.")
+        raise ModelUnavailable(f"The card of {card.name!r} describes other embeddings than {card.architecture} computes.")
     for name, shape in (("classifier.weight", (len(card.labels), graph.reads)), ("classifier.bias", (len(card.labels),))):
         if name not in state or state[name].shape != shape:
-            raise ModelUnavailable(f"In the model {card.name!r}, {name} is not of the shape {shape}, for its labels.")
-    if style_baseline.WORD in card.architecture.split("+"):
-        for name in (f"{style_baseline.WORD}.looks", f"{style_baseline.WORD}.feels"):
+            raise ModelUnavailable(f"In the model {card.name!r}, {name} is not of the shape {shape} that its labels require.")
+    if style_baseline.MODIFIER in card.architecture.split("+"):
+        for name in (f"{style_baseline.MODIFIER}.looks", f"{style_baseline.MODIFIER}.feels"):
             if name not in state or state[name].shape != (style_baseline.GROUPS, card.embedding_size // 2):
                 raise ModelUnavailable(
-                    f"The model {card.name!r} lacks its style baseline: {name} is missing or of another shape."
+                    f"The model {card.name!r} lacks its style baseline: {name} is missing or has another shape."
                 )
     for name, values in state.items():
         if not np.isfinite(values).all():

@@ -1,4 +1,7 @@
-"""Classifier and face detector that are opened for the first image, so that a run without new files never imports torch."""
+"""A classifier and a face detector that are opened for the first image.
+
+A run without new files then never imports torch.
+"""
 
 from __future__ import annotations
 
@@ -18,21 +21,25 @@ T = TypeVar("T")
 
 
 class Lazy(Generic[T]):
-    """The result of a function, which is called once, by the first thread that needs it."""
+    """The result of a function, which the first thread that needs it computes once.
 
-    def __init__(self, open_it: Callable[[], T]) -> None:
-        self._open = open_it
-        self._opened: T | None = None
-        self._opening = Lock()
+    A call returns the result. If the function raises, so does the call, and the next call tries again. Thread-safe.
+    """
+
+    def __init__(self, compute: Callable[[], T]) -> None:
+        """`compute` must not return None."""
+        self._compute = compute
+        self._result: T | None = None
+        self._lock = Lock()
 
     def __call__(self) -> T:
-        with self._opening:
-            if self._opened is None:
-                self._opened = self._open()
-        return self._opened
+        with self._lock:
+            if self._result is None:
+                self._result = self._compute()
+        return self._result
 
     def begin(self) -> None:
-        """Call the function now, in a thread. What it raises is raised again by the first use of the result."""
+        """Start to compute the result in a thread. If that fails, the first call tries again, and raises the error."""
 
         def attempt() -> None:
             with suppress(Exception):
@@ -42,49 +49,51 @@ class Lazy(Generic[T]):
         Thread(target=attempt).start()
 
     def peek(self) -> T | None:
-        """Return the result if there is one."""
-        return self._opened
+        """Return the result; None if it was not computed yet."""
+        return self._result
 
 
 class LazyClassifier:
-    """Implements `indexer.ports.models.Classifier`. Device and engine are "none" until it is opened."""
+    """Implements `indexer.ports.models.Classifier`; device and engine are "none" until the classifier is opened."""
 
     def __init__(self, card: ModelCard, open_classifier: Callable[[], Classifier]) -> None:
+        """`open_classifier` opens the classifier that the card describes."""
         self.card = card
-        self._opened = Lazy(open_classifier)
+        self._classifier = Lazy(open_classifier)
 
     def begin(self) -> None:
-        """Open the classifier now, in a thread."""
-        self._opened.begin()
+        """Start to open the classifier in a thread."""
+        self._classifier.begin()
 
     @property
     def device(self) -> str:
-        opened = self._opened.peek()
-        return opened.device if opened else "none"
+        classifier = self._classifier.peek()
+        return classifier.device if classifier else "none"
 
     @property
     def engine(self) -> str:
-        opened = self._opened.peek()
-        return opened.engine if opened else "none"
+        classifier = self._classifier.peek()
+        return classifier.engine if classifier else "none"
 
     @property
     def batch_size(self) -> int:
-        return self._opened().batch_size
+        return self._classifier().batch_size
 
     @property
     def streams(self) -> int:
-        return self._opened().streams
+        return self._classifier().streams
 
     def classify(self, pixels: Pixels) -> Scores:
-        return self._opened().classify(pixels)
+        return self._classifier().classify(pixels)
 
 
 class LazyFaceDetector:
-    """Implements `indexer.ports.models.FaceDetector`."""
+    """Implements `indexer.ports.models.FaceDetector` with a detector that is opened for the first image."""
 
-    def __init__(self, key: str, open_finder: Callable[[], FaceDetector]) -> None:
+    def __init__(self, key: str, open_detector: Callable[[], FaceDetector]) -> None:
+        """`key` is the key of the detector that `open_detector` opens."""
         self.key = key
-        self._opened = Lazy(open_finder)
+        self._detector = Lazy(open_detector)
 
     def detect(self, pages: Sequence[Pixels]) -> list[list[Face]]:
-        return self._opened().detect(pages)
+        return self._detector().detect(pages)

@@ -1,4 +1,4 @@
-"""Opens models with the engine that is fastest on this machine, or with the one that the user chose."""
+"""Opening of models with the fastest engine for this machine, or with the engine that the user chose."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ from models.model_card import read_card
 if TYPE_CHECKING:
     from indexer.ports.models import Classifier, FaceDetector
 
-_GPUS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
-"""Devices of a GPU on Linux: NVIDIA, Windows (WSL), AMD."""
+_GPU_DEVICE_FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
+"""Device files of a GPU on Linux: NVIDIA, Windows Subsystem for Linux, AMD."""
 
 
 @dataclass(frozen=True, slots=True)
 class ComputeOptions:
-    """How to compute.
+    """How to compute networks.
 
-    - `engine`: "auto", "torch" or "onnx"; `precision`: "fp32", "bf16" or "fp16".
-    - `batch_size`, and `threads` of the CPU per batch: 0 chooses a number.
-    - `few`: only an image or two will be classified, so a fast start counts.
+    - `device`, `require_gpu`: as in `models.inference.device.select_device`.
+    - `batch_size`: images per batch; 0 chooses a number for the device.
+    - `threads`: CPU threads that compute each batch; 0 uses all cores.
+    - `engine`: "auto", "torch" or "onnx". `precision`: "fp32", "bf16" or "fp16".
+    - `few`: only one or two images will be classified, so a fast start matters more than speed.
     """
 
     device: str = "auto"
@@ -37,38 +39,45 @@ class ComputeOptions:
     few: bool = False
 
 
-def open_classifier(path: Path, how: ComputeOptions) -> Classifier:
-    """Open the checkpoint at `path`. Raises ModelUnavailable, DeviceUnavailable, MissingExtra and UsageError."""
+def open_classifier(path: Path, options: ComputeOptions) -> Classifier:
+    """Open the checkpoint at `path`.
+
+    Raises ModelUnavailable, DeviceUnavailable, MissingExtra, and UsageError for options that contradict each other.
+    """
     from models.inference.classifier import OnnxClassifier, TorchClassifier
 
     card = read_card(path)
-    if _by_onnx(how, find_graph(card.architecture, card.input) is not None):
-        return OnnxClassifier.open(path, how.batch_size, how.threads)
-    return TorchClassifier.open(path, how.device, how.require_gpu, how.batch_size, how.threads, how.precision)
+    if _use_onnx(options, has_graph=find_graph(card.architecture, card.input) is not None):
+        return OnnxClassifier.open(path, options.batch_size, options.threads)
+    return TorchClassifier.open(path, options.device, options.require_gpu, options.batch_size, options.threads, options.precision)
 
 
-def open_face_detector(how: ComputeOptions) -> FaceDetector:
-    """Open the shipped face detector, always in full precision. Raises as `open_classifier` does."""
+def open_face_detector(options: ComputeOptions) -> FaceDetector:
+    """Open the shipped face detector, always in full precision. Raises the errors of `open_classifier`."""
     from models.faces.detector import has_graphs, onnx_face_detector, torch_face_detector
 
-    if _by_onnx(replace(how, precision="fp32"), has_graphs()):
-        return onnx_face_detector(threads=how.threads)
-    return torch_face_detector(device=how.device)
+    if _use_onnx(replace(options, precision="fp32"), has_graph=has_graphs()):
+        return onnx_face_detector(threads=options.threads)
+    return torch_face_detector(device=options.device)
 
 
-def _by_onnx(how: ComputeOptions, drawn: bool) -> bool:
-    """Return whether to use ONNX Runtime; `drawn` says whether there is a graph of the network."""
-    able = how.device in ("auto", "cpu") and not how.require_gpu and how.precision == "fp32"
-    if how.engine == "onnx" and not able:
+def _use_onnx(options: ComputeOptions, *, has_graph: bool) -> bool:
+    """Return whether to compute with ONNX Runtime; `has_graph`: moodex has an ONNX graph of the network.
+
+    Raises UsageError if the user chose ONNX Runtime and a device or precision that it does not support.
+    """
+    is_possible = options.device in ("auto", "cpu") and not options.require_gpu and options.precision == "fp32"
+    if options.engine == "onnx" and not is_possible:
         raise UsageError(
             "--engine onnx computes on the CPU in fp32; leave out --engine, or --device, --require-gpu and --precision."
         )
-    if how.engine != "auto":
-        return how.engine == "onnx"
-    installed = find_spec("onnxruntime") is not None
-    return able and drawn and installed and (how.device == "cpu" or how.few or not _may_have_gpu())
+    if options.engine != "auto":
+        return options.engine == "onnx"
+    is_installed = find_spec("onnxruntime") is not None
+    is_fastest = options.device == "cpu" or options.few or not _may_have_gpu()
+    return is_possible and has_graph and is_installed and is_fastest
 
 
 def _may_have_gpu() -> bool:
-    """Return whether to ask torch for a GPU, which takes seconds."""
-    return sys.platform != "linux" or any(Path(device).exists() for device in _GPUS)
+    """Return whether this machine may have a GPU, without the import of torch, which takes seconds."""
+    return sys.platform != "linux" or any(Path(device).exists() for device in _GPU_DEVICE_FILES)

@@ -1,4 +1,4 @@
-"""Checkpoints as torch modules for inference."""
+"""Conversion of checkpoints to torch modules for inference."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 
 def build_inference_module(card: ModelCard, state: Mapping[str, Tensor]) -> NormalizedClassifier:
-    """Build the network of a checkpoint for evaluation, on the CPU, with fused batch norms."""
+    """Build the network of a checkpoint for evaluation, on the CPU, with fused batch norms.
+
+    `state` are the weights by name, float32, as `models.checkpoint.load` returns them. Raises ModelUnavailable for an unknown
+    architecture, RuntimeError for weights of another network.
+    """
     with torch.device("meta"):
         network = architecture(card.architecture).build(len(card.labels), card.input.size)
     network.load_state_dict(dict(state), assign=True)

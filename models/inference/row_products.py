@@ -1,7 +1,7 @@
-"""Matrix products in which no row depends on the other rows.
+"""Matrix products in which no row of the result depends on the other rows.
 
-BLAS chooses a kernel by the number of rows, and kernels round differently: a product of 16 rows can differ in the last bits from
-16 products of one row.
+BLAS selects a kernel by the number of rows, and kernels round differently. Therefore a product of 16 rows can differ in the last
+bits from 16 products of one row.
 """
 
 from __future__ import annotations
@@ -15,6 +15,6 @@ if TYPE_CHECKING:
 
 
 def multiply_rows(rows: Floats, matrix: Floats) -> Floats:
-    """Return `rows @ matrix`, (N, K) by (K, M), computed row by row: bit-identical for every N."""
+    """Return `rows @ matrix` of float32, (N, K) and (K, M): float32, (N, M), computed row by row, so identical for every N."""
     product: Floats = np.matmul(rows[:, None, :], matrix)[:, 0]
     return product

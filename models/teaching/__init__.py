@@ -1,1 +1,1 @@
-"""Teaching: learning from the labels of a user, on stored embeddings."""
+"""Teaching: fitting the last layer of a model to the labels of a user, on stored embeddings."""

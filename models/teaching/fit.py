@@ -1,4 +1,7 @@
-"""Refitting the last layer to the labels of a user, if held-out labels show that it helps."""
+"""Refitting of the last layer to labels, if held-out labels show that it helps.
+
+A reading is a form of the embeddings that a last layer can take as input: plain, or minus the style baseline.
+"""
 
 from __future__ import annotations
 
@@ -25,26 +28,34 @@ if TYPE_CHECKING:
 
 _FOLDS = 5
 _NEW_WEIGHTS = (0.3, 0.6, 0.9)
+"""Values of `RefitSettings.new_weight` that are compared."""
+
 _ANCHORS = (0.01, 0.001, 0.0001)
-_COMPARED_WITH = RefitSettings(new_weight=0.6, anchor=0.001)
-"""Settings under which readings are compared."""
+"""Values of `RefitSettings.anchor` that are compared."""
 
-_CHANCE_Z = 1.64
-"""Standard deviations above chance that guessing reaches in one of twenty cases."""
+_READING_SETTINGS = RefitSettings(new_weight=0.6, anchor=0.001)
+"""Settings with which readings are compared."""
 
-_REPLAY_COMPARED = 500
+_MIN_Z_CHANGED = 1.0
+"""Least excess, in standard deviations, of predictions that become right over those that become wrong; see `_mcnemar_z`."""
+
+_MIN_Z_ABOVE_CHANCE = 1.64
+"""Standard deviations above chance that guessing exceeds in one of twenty cases; see `_z_above_chance`."""
+
+_COMPARED_REPLAY_EXAMPLES = 500
 """Replay examples, evenly spaced, with which readings and settings are compared; the final head is fitted with all of them."""
 
-_DUPLICATE_COSINE = 0.98
-"""Cosine similarity from which two images count as one: both are in the same fold."""
+_MIN_DUPLICATE_COSINE = 0.98
+"""Cosine similarity from which two images are near-duplicates, which are always in the same fold."""
 
 
 @dataclass(frozen=True, slots=True)
 class FitResult:
     """A refitted head with its measurements.
 
-    - `head`: None if it is not clearly better than the old one.
-    - `reading`: number of the reading that it takes as input.
+    - `head`: the new head; None if it is not clearly better than the old one.
+    - `reading`: number of the reading with the lowest loss, from 0.
+    - `settings`: settings with the lowest loss.
     - `before`, `after`: balanced accuracy of the old and the new head on held-out labels, 0-1.
     - `tested`: number of labels that could be held out.
     """
@@ -67,19 +78,22 @@ def teach(
 ) -> FitResult:
     """Refit a head to N labeled embeddings.
 
-    - `readings`: the embeddings in each form that a head could read, (N, D); the first is the plain one.
-    - `predicted`: label of each embedding by the model so far.
+    - `readings`: each reading of the embeddings, float32, (N, D); the first is the plain one.
+    - `labels`: the label of each embedding by the user.
+    - `replay`: examples of the training, which the new head must not forget.
+    - `predicted`: the label of each embedding by the old head.
     - `check_stop`: called between fits; may raise.
 
-    All readings, and then all settings, are compared by cross-validation on the same folds, near-duplicates in one fold; the
-    lowest loss on held-out labels wins. The accuracies are of the same folds, so `after` is slightly optimistic.
+    Cross-validation compares all readings, and then all settings, on the same folds, and takes those with the lowest loss on
+    held-out labels. Near-duplicates are in one fold. The accuracies are measured on the same folds, so `after` is slightly
+    optimistic.
 
-    The result has a new head only if that head is clearly better, by more than chance, than the old one and than guessing among
-    the emotions of the labels. The second condition is needed because the old head chooses among all its labels, so that any
-    head that knows which labels occur would win.
+    The result has a new head only if that head is better, by more than chance, than the old head and than guessing among the
+    emotions of the labels. The second condition is necessary because the old head chooses among all its labels: any head that
+    knows which labels occur would be better.
 
-    An emotion with a single label is learned, but cannot be held out. Deterministic. Raises UsageError if fewer than two
-    emotions can be held out.
+    A new head learns an emotion with a single label, but that label cannot be held out. Deterministic. Raises UsageError if
+    fewer than two emotions can be held out.
     """
     start = old.with_labels(sorted(set(labels)))
     numbers = np.array([start.labels.index(label) for label in labels], dtype=np.int64)
@@ -87,34 +101,40 @@ def teach(
     folds, tested = _folds(readings[0] / np.linalg.norm(readings[0], axis=1, keepdims=True), numbers)
     if len(np.unique(numbers[tested])) < 2:
         raise UsageError("Label more images: at least two emotions need two images each that are not near-duplicates.")
-    sample = replay.take(np.arange(0, len(replay), max(1, len(replay) // _REPLAY_COMPARED)))
+    sample = replay.take(np.arange(0, len(replay), max(1, len(replay) // _COMPARED_REPLAY_EXAMPLES)))
     validation = _CrossValidation(start, readings, numbers, sample, folds, check_stop)
 
-    reading = min(range(len(readings)), key=lambda number: validation.loss(validation.logits(number, _COMPARED_WITH), tested))
+    reading = min(range(len(readings)), key=lambda number: validation.loss(validation.logits(number, _READING_SETTINGS), tested))
     grid = [RefitSettings(new_weight, anchor) for new_weight, anchor in product(_NEW_WEIGHTS, _ANCHORS)]
-    trials = [(one, validation.logits(reading, one)) for one in bar(grid, desc="learning", unit="setting", leave=False)]
+    trials = [
+        (settings, validation.logits(reading, settings)) for settings in bar(grid, desc="learning", unit="setting", leave=False)
+    ]
     settings, logits = min(trials, key=lambda trial: validation.loss(trial[1], tested))
 
     truth = numbers[tested]
     old_right = np.array([label == before for label, before in zip(labels, predicted, strict=True)])[tested]
     new_right = (logits.argmax(axis=1) == numbers)[tested]
     head = None
-    if _mcnemar_z(old_right, new_right) > 1 and _z_above_chance(new_right, truth) > _CHANCE_Z:
+    if _mcnemar_z(old_right, new_right) > _MIN_Z_CHANGED and _z_above_chance(new_right, truth) > _MIN_Z_ABOVE_CHANCE:
         head = refit(start, validation.examples(reading), replay, settings)
         head = head.with_temperature(fit_temperature(logits[tested], truth))
     return FitResult(
         head=head,
         reading=reading,
         settings=settings,
-        before=_balanced(old_right, truth),
-        after=_balanced(new_right, truth),
+        before=_balanced_accuracy(old_right, truth),
+        after=_balanced_accuracy(new_right, truth),
         tested=int(tested.sum()),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _CrossValidation:
-    """Heads that are fitted to all folds but one, and applied to that one. `numbers` and `folds` are int64, (N,)."""
+    """Cross-validation of heads that start from `start`.
+
+    - `numbers`: label number of each example, int64, (N,); `folds`: its fold, int64, (N,).
+    - `readings`, `replay`, `check_stop`: as in `teach`.
+    """
 
     start: Head
     readings: Sequence[Floats]
@@ -124,10 +144,11 @@ class _CrossValidation:
     check_stop: Callable[[], None]
 
     def examples(self, reading: int) -> Examples:
+        """Return all examples in a reading."""
         return Examples(torch.from_numpy(self.readings[reading]), one_hot(self.numbers, len(self.start.labels)))
 
     def logits(self, reading: int, settings: RefitSettings) -> Floats:
-        """Return the logits of each held-out example, float32, (N, labels)."""
+        """Return the logits, float32, (N, labels), of each example by the head that was fitted to the other folds."""
         examples = self.examples(reading)
         logits = np.zeros((len(self.numbers), len(self.start.labels)), dtype=np.float32)
         for fold in range(self.folds.max() + 1):
@@ -137,57 +158,68 @@ class _CrossValidation:
         return logits
 
     def loss(self, logits: Floats, tested: Truths) -> float:
-        """Return the mean cross-entropy of the tested examples."""
+        """Return the mean cross-entropy, in nats, of the examples for which `tested`, (N,), is true."""
         return _log_loss(logits[tested], self.numbers[tested])
 
 
 def one_hot(numbers: Ids, count: int) -> torch.Tensor:
-    """Return label numbers, (N,), as targets, float32, (N, count)."""
+    """Return label numbers, int64, (N,), as targets, float32, (N, count)."""
     return torch.nn.functional.one_hot(torch.from_numpy(numbers), count).float()
 
 
 def _with_label_count(examples: Examples, count: int) -> Examples:
+    """Return examples with targets for `count` labels; those of the added labels are 0."""
     missing = count - examples.targets.shape[1]
     return Examples(examples.vectors, torch.nn.functional.pad(examples.targets, (0, missing)))
 
 
 def _folds(vectors: Floats, numbers: Ids) -> tuple[Ids, Truths]:
-    """Return the fold of each example, and which examples are tested: those whose emotion is in at least two folds.
+    """Return the fold of each example, int64, (N,), and which examples are tested, bool, (N,).
 
-    Stratified: the examples of an emotion, near-duplicates as one, are assigned to the folds in turn.
+    `vectors` are unit vectors, float32, (N, D). Stratified: the examples of an emotion, near-duplicates as one, are assigned to
+    the folds in turn. An example is tested if the examples of its emotion are in at least two folds.
     """
-    first = np.arange(len(numbers))
+    first_duplicates = np.arange(len(numbers))
     for row in range(len(numbers)):
-        first[row] = np.flatnonzero(vectors[: row + 1] @ vectors[row] >= _DUPLICATE_COSINE)[0] if row else 0
+        is_duplicate = vectors[: row + 1] @ vectors[row] >= _MIN_DUPLICATE_COSINE
+        first_duplicates[row] = np.flatnonzero(is_duplicate)[0] if row else 0
     folds = np.zeros(len(numbers), dtype=np.int64)
     assigned = 0
     for label in np.unique(numbers):
-        for one in np.random.default_rng(0).permutation(np.unique(first[numbers == label])):
-            folds[first == one] = assigned % _FOLDS
+        for first in np.random.default_rng(0).permutation(np.unique(first_duplicates[numbers == label])):
+            folds[first_duplicates == first] = assigned % _FOLDS
             assigned += 1
-    several = [label for label in np.unique(numbers) if len(np.unique(folds[numbers == label])) > 1]
+    testable = [label for label in np.unique(numbers) if len(np.unique(folds[numbers == label])) > 1]
     folds = np.unique(folds, return_inverse=True)[1]
-    return folds, np.isin(numbers, several)
+    return folds, np.isin(numbers, testable)
 
 
 def _log_loss(logits: Floats, numbers: Ids) -> float:
-    """Return the mean cross-entropy of the labels."""
+    """Return the mean cross-entropy, in nats, of the labels."""
     return float(torch.nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(numbers)))
 
 
 def _mcnemar_z(old_right: Truths, new_right: Truths) -> float:
-    """Return how many more are right than before, in standard deviations of a fair coin per changed example (McNemar 1947)."""
-    won, lost = int((new_right & ~old_right).sum()), int((old_right & ~new_right).sum())
-    return (won - lost) / max(1.0, math.sqrt(won + lost))
+    """Return the z statistic of McNemar's test (1947): how many more predictions became right than wrong.
+
+    The unit is the standard deviation of that number if a fair coin decided each change.
+    """
+    became_right, became_wrong = int((new_right & ~old_right).sum()), int((old_right & ~new_right).sum())
+    return (became_right - became_wrong) / max(1.0, math.sqrt(became_right + became_wrong))
 
 
 def _z_above_chance(right: Truths, numbers: Ids) -> float:
-    """Return how far the balanced accuracy is above that of guessing, in standard deviations of guessing."""
+    """Return the difference between the balanced accuracy and chance, in standard deviations of guessing.
+
+    The recall of each of L emotions with n examples is a binomial share with variance chance * (1 - chance) / n, and the
+    balanced accuracy is the mean of L recalls; chance is 1 / L.
+    """
     counts = np.unique(numbers, return_counts=True)[1]
     chance = 1 / len(counts)
     deviation = chance * math.sqrt(chance * (1 - chance) * float((1 / counts).sum()))
-    return (_balanced(right, numbers) - chance) / deviation
+    return (_balanced_accuracy(right, numbers) - chance) / deviation
 
 
-def _balanced(right: Truths, numbers: Ids) -> float:
+def _balanced_accuracy(right: Truths, numbers: Ids) -> float:
+    """Return the mean recall of the labels, 0-1."""
     return float(np.mean([right[numbers == label].mean() for label in np.unique(numbers)]))

@@ -1,4 +1,4 @@
-"""The last layer of a model by itself: computes probabilities from stored embeddings, and is refitted in seconds."""
+"""The last layer of a model: computes probabilities from stored embeddings, and can be refitted in seconds."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ if TYPE_CHECKING:
     from indexer.domain.types import Floats
 
 _STEPS = 60
+"""Most iterations of L-BFGS."""
 
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """N embeddings with their targets.
+    """N examples for a head.
 
-    `vectors` is float32, (N, D), as a head reads them; `targets` is float32, (N, labels), rows sum to 1.
+    - `vectors`: inputs of the head, float32, (N, D).
+    - `targets`: probabilities that it should predict, float32, (N, labels); rows sum to 1.
     """
 
     vectors: Tensor
@@ -34,37 +36,37 @@ class Examples:
         return len(self.vectors)
 
     def take(self, rows: npt.ArrayLike) -> Examples:
-        """Return the examples of some rows."""
-        chosen = torch.as_tensor(np.asarray(rows, dtype=np.int64))
-        return Examples(self.vectors[chosen], self.targets[chosen])
+        """Return the examples in the given rows, in that order."""
+        numbers = torch.as_tensor(np.asarray(rows, dtype=np.int64))
+        return Examples(self.vectors[numbers], self.targets[numbers])
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A linear layer on embeddings: `matrix` float32, (labels, D), `bias` float32, (labels,)."""
+    """A linear layer that computes logits: `matrix` float32, (labels, D), and `bias` float32, (labels,), on the CPU."""
 
     labels: tuple[str, ...]
     matrix: Tensor
     bias: Tensor
 
     def logits(self, vectors: Floats) -> Floats:
-        """Return logits, float32, (N, labels), of embeddings as a head reads them, (N, D)."""
+        """Return the logits, float32, (N, labels), of inputs of the head, float32, (N, D)."""
         with torch.inference_mode():
-            found: Floats = functional.linear(torch.from_numpy(vectors), self.matrix, self.bias).numpy()
-        return found
+            logits: Floats = functional.linear(torch.from_numpy(vectors), self.matrix, self.bias).numpy()
+        return logits
 
     def probabilities(self, vectors: Floats) -> Floats:
-        """Return probabilities, float32, (N, labels), rows sum to 1, of embeddings as a head reads them, (N, D)."""
+        """Return the probabilities, float32, (N, labels), of inputs of the head, float32, (N, D); rows sum to 1."""
         with torch.inference_mode():
-            found: Floats = functional.linear(torch.from_numpy(vectors), self.matrix, self.bias).softmax(dim=1).numpy()
-        return found
+            probabilities: Floats = functional.linear(torch.from_numpy(vectors), self.matrix, self.bias).softmax(dim=1).numpy()
+        return probabilities
 
     def with_temperature(self, temperature: float) -> Head:
-        """Return a head whose logits are divided by a temperature."""
+        """Return a head whose logits are divided by a temperature, which is positive."""
         return replace(self, matrix=self.matrix / temperature, bias=self.bias / temperature)
 
     def with_labels(self, labels: Sequence[str]) -> Head:
-        """Return a head with more labels, whose weights are 0 and whose bias is the lowest one."""
+        """Return a head that has these labels too; a new label has weights of 0 and the lowest bias of the old labels."""
         new = [label for label in labels if label not in self.labels]
         matrix = torch.cat([self.matrix, torch.zeros(len(new), self.matrix.shape[1])])
         bias = torch.cat([self.bias, self.bias.min().expand(len(new))])
@@ -73,10 +75,10 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class RefitSettings:
-    """How a head is refitted.
+    """The weights of the terms of the loss of `refit`.
 
-    - `new_weight`: share of the loss on the new examples, 0-1; the rest is on the replay set.
-    - `anchor`: factor of the squared distance from the old head, which is added to the loss.
+    - `new_weight`: weight of the new examples, 0-1; the replay set has the rest.
+    - `anchor`: weight of the squared distance from the old head.
     """
 
     new_weight: float
@@ -84,10 +86,10 @@ class RefitSettings:
 
 
 def refit(old: Head, new: Examples, replay: Examples, settings: RefitSettings) -> Head:
-    """Fit a head to new examples and a replay set, close to the old head. Deterministic.
+    """Fit a head to new examples and a replay set, close to the old head.
 
-    The loss is cross-entropy with a quadratic penalty on the distance from the old weights (L2-SP, Li et al., arXiv:1802.01483).
-    It is convex; L-BFGS minimizes it.
+    The loss is cross-entropy plus a quadratic penalty on the distance from the old weights (L2-SP, Li et al., arXiv:1802.01483).
+    The loss is convex; L-BFGS minimizes it. Deterministic.
     """
     matrix, bias = (part.clone().requires_grad_(True) for part in (old.matrix, old.bias))
     optimizer = torch.optim.LBFGS([matrix, bias], max_iter=_STEPS, line_search_fn="strong_wolfe")
@@ -113,10 +115,13 @@ def refit(old: Head, new: Examples, replay: Examples, settings: RefitSettings) -
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute in one thread: for many small products, threads that wait for each other are ten times slower on a busy machine."""
-    before = torch.get_num_threads()
+    """Let torch compute in one thread.
+
+    On a busy machine, many small products take ten times as long in several threads, because the threads wait for each other.
+    """
+    previous = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(previous)

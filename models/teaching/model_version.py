@@ -1,4 +1,4 @@
-"""Model versions: the same network with a last layer that was refitted to the labels of a user."""
+"""Versions of a model: the same network with a last layer that was refitted to the labels of a user."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from models.style_baseline import StyleBaseline, fit_baseline, load_baseline
 from models.teaching.fit import FitResult, teach
 from models.teaching.linear_head import Examples, Head, RefitSettings, refit
 from models.teaching.replay import (
-    SIZE,
+    REPLAY_SET_SIZE,
     classifier_input,
     extract_head,
     reads_stored,
@@ -34,38 +34,43 @@ if TYPE_CHECKING:
     from indexer.domain.types import Floats, Halves
     from models.model_registry import FolderModelRegistry
 
-_INITIAL_REFIT = RefitSettings(new_weight=1.0, anchor=1e-4)
+_APPROXIMATION_SETTINGS = RefitSettings(new_weight=1.0, anchor=1e-4)
+"""Settings with which a last layer on embeddings is fitted to the predictions of one on features."""
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingScorer:
-    """Computes the predictions of a model from stored embeddings: its last layer, and its style baseline if it has one."""
+    """Implements `indexer.ports.teaching.Scorer` with the last layer of a model, and its style baseline if it has one."""
 
     card: ModelCard
     head: Head
-    usual: StyleBaseline | None
+    baseline: StyleBaseline | None
 
     def score(self, embeddings: Halves) -> Floats:
         """Return probabilities, float32, (N, labels), of stored embeddings, float16, (N, embedding size)."""
-        return self.head.probabilities(classifier_input(self.card, embeddings, self.usual))
+        return self.head.probabilities(classifier_input(self.card, embeddings, self.baseline))
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """The outcome of teaching.
+    """The result of teaching.
 
-    - `new`: scores with the new version; None if the model in use stays.
-    - `already`: the model in use is that version already.
+    - `scorer`: predicts with the new version; None if that is not better or not new.
+    - `unchanged`: whether the model in use is the same version.
     """
 
-    taught: FitResult
-    new: EmbeddingScorer | None
-    already: bool = False
+    fit: FitResult
+    scorer: EmbeddingScorer | None
+    unchanged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class BaseModel:
-    """The model that is taught: the first of a line of versions, of which `in_use` is the latest. `state` has its replay set."""
+    """The model from which all versions are taught, and its latest version.
+
+    - `name`, `card`: of the base model; `state`: its tensors by name, with its replay set.
+    - `in_use`, `in_use_card`: name and card of the model in use: the latest version, or the base model.
+    """
 
     name: str
     card: ModelCard
@@ -75,13 +80,13 @@ class BaseModel:
 
     @property
     def is_in_use(self) -> bool:
-        """Whether no version was taught from it yet."""
+        """Whether the base model is in use, so that no version was taught from it yet."""
         return self.name == self.in_use
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A refitted last layer, and the style baseline that it subtracts, if any."""
+    """A refitted last layer, and the style baseline that is subtracted from its input, if any."""
 
     fit: FitResult
     head: Head
@@ -91,39 +96,42 @@ class Candidate:
 def learn(
     registry: FolderModelRegistry,
     in_use: str,
-    lesson: TeachingSet,
+    examples: TeachingSet,
     name: str | None,
     taken: Collection[str],
     check_stop: Callable[[], None],
 ) -> Version:
-    """Teach the model in use, and save the new version among the user's models.
+    """Teach the model in use, and add the new version to the user's models.
 
-    The base of the model in use is taught on all labels, so that a removed label leaves no trace, and the new version is
-    compared with that base: the version in use has seen some of the labels.
+    Every version is fitted to all labels, from the base model: a label that the user removed has no effect. The new version is
+    compared with the base model, because the version in use was fitted to some of the labels.
 
-    - `name`: name of the version; None numbers it, and avoids the `taken` names.
-    - `check_stop`: called between steps; may raise.
+    - `in_use`: name of the model in use, which is not changed.
+    - `name`: name of the new version; None takes the first unused of BASE-taught-1, BASE-taught-2, ...
+    - `taken`: names that are not used for the new version, in addition to those of installed models.
+    - `check_stop`: called between fits; may raise.
 
-    Raises ModelUnavailable if the base is missing or has changed, and UsageError for an invalid name or for labels that are not
-    enough to learn from.
+    Raises ModelUnavailable if the base model is missing or has changed, UsageError for an invalid name and if the labels do not
+    suffice.
     """
     base = _find_base(registry, in_use)
-    target = registry.place(name or _free_name({*taken, *(model.name for model in registry)}, base.name))
-    baseline = fit_baseline(base.card, lesson.sample_vectors) if base.card.spaces else None
-    fit = _fit(base, lesson, baseline, check_stop)
+    target = registry.path_for_new(name or _unused_name({*taken, *(model.name for model in registry)}, base.name))
+    baseline = fit_baseline(base.card, examples.sample_vectors) if base.card.spaces else None
+    fit = _fit(base, examples, baseline, check_stop)
     if fit.head is None:
         return Version(fit, None)
-    path = _save(base, Candidate(fit, fit.head, baseline if fit.reading else None), lesson.labels, target)
+    path = _save(base, Candidate(fit, fit.head, baseline if fit.reading else None), examples.labels, target)
     if read_card(path).key == base.in_use_card.key:
         registry.remove(target.stem)
-        return Version(fit, None, already=True)
+        return Version(fit, None, unchanged=True)
     return Version(fit, _scorer(*checkpoint.load(path)))
 
 
 def earlier(registry: FolderModelRegistry, in_use: str) -> tuple[str, EmbeddingScorer | None]:
-    """Return the name of the model before a version was taught, and its scorer if it reads stored embeddings.
+    """Return the model that was in use when a version was taught.
 
-    Raises UsageError for a model that was not taught, ModelUnavailable if the earlier model is missing.
+    The result is its name, and its scorer if its classifier reads stored embeddings. Raises UsageError for a model that was not
+    taught, ModelUnavailable if the earlier model is missing.
     """
     taught = read_card(registry.find(in_use)).about.get("taught")
     if taught is None:
@@ -139,27 +147,32 @@ def earlier(registry: FolderModelRegistry, in_use: str) -> tuple[str, EmbeddingS
 
 
 def _find_base(registry: FolderModelRegistry, in_use: str) -> BaseModel:
+    """Load the base model of the model in use. Raises ModelUnavailable if it is missing, changed, or too old."""
     in_use_card = read_card(registry.find(in_use))
     name = str(in_use_card.about.get("taught", {}).get("from", in_use))
     card, state = checkpoint.load_all(registry.find(name))
     if not card.backbone_digest:
-        raise ModelUnavailable(f"The card of {name!r} is from an older moodex; train the model again, or teach another.")
+        raise ModelUnavailable(f"The card of {name!r} was written by an older moodex; train the model again, or teach another.")
     if card.embedder_key != in_use_card.embedder_key:
         raise ModelUnavailable(f"The model {name!r}, from which {in_use!r} was taught, has changed since.")
     return BaseModel(name, card, state, in_use, in_use_card)
 
 
-def _fit(base: BaseModel, lesson: TeachingSet, baseline: StyleBaseline | None, check_stop: Callable[[], None]) -> FitResult:
-    """Refit the last layer, on the plain embeddings and, if there is a baseline, on those without it."""
-    replay = replay_examples(base.card, base.state) or _library_sample(base, lesson)
+def _fit(base: BaseModel, examples: TeachingSet, baseline: StyleBaseline | None, check_stop: Callable[[], None]) -> FitResult:
+    """Refit the last layer to the plain embeddings, or to the embeddings minus the baseline."""
+    replay = replay_examples(base.card, base.state) or _library_sample(base, examples)
     head = extract_head(base.card, base.state) if reads_stored(base.card) else _approximate_head(base.card, replay)
-    plain = classifier_input(base.card, lesson.vectors)
-    readings = [plain] if baseline is None else [plain, classifier_input(base.card, lesson.vectors, baseline)]
-    predicted = lesson.predicted_before if base.is_in_use else [head.labels[best] for best in head.logits(plain).argmax(axis=1)]
-    return teach(head, readings, lesson.labels, replay, predicted, check_stop)
+    plain = classifier_input(base.card, examples.vectors)
+    readings = [plain] if baseline is None else [plain, classifier_input(base.card, examples.vectors, baseline)]
+    if base.is_in_use:
+        predicted: Sequence[str] = examples.predicted_before
+    else:
+        predicted = [head.labels[best] for best in head.logits(plain).argmax(axis=1)]
+    return teach(head, readings, examples.labels, replay, predicted, check_stop)
 
 
 def _save(base: BaseModel, candidate: Candidate, labels: Sequence[str], target: Path) -> Path:
+    """Write the checkpoint of a new version, and return the path of its weights."""
     card = replace(
         base.card,
         name=target.stem,
@@ -171,6 +184,7 @@ def _save(base: BaseModel, candidate: Candidate, labels: Sequence[str], target: 
 
 
 def _provenance(base: BaseModel, candidate: Candidate, labels: Sequence[str]) -> dict[str, Any]:
+    """Return the field `taught` in the `about` of a version's card."""
     fit = candidate.fit
     return {
         "from": base.name,
@@ -190,23 +204,24 @@ def _scorer(card: ModelCard, state: Mapping[str, Tensor]) -> EmbeddingScorer:
     return EmbeddingScorer(card, extract_head(card, state), baseline)
 
 
-def _library_sample(base: BaseModel, lesson: TeachingSet) -> Examples:
-    """Replace a missing replay set by what the model predicts for a sample of the library."""
+def _library_sample(base: BaseModel, examples: TeachingSet) -> Examples:
+    """Return a substitute for a missing replay set: predictions for a sample of the library.
+
+    Raises ModelUnavailable if the model in use, which made these predictions, has other labels than the base model.
+    """
     if base.in_use_card.labels != base.card.labels:
-        raise ModelUnavailable(
-            f"The model {base.card.name!r} has no replay set of its training; make it the default, and teach that."
-        )
-    sample = slice(None, None, max(1, len(lesson.sample_vectors) // SIZE))
-    vectors = classifier_input(base.card, lesson.sample_vectors[sample])
-    return Examples(torch.from_numpy(vectors), torch.from_numpy(lesson.sample_probabilities[sample].copy()))
+        raise ModelUnavailable(f"The model {base.card.name!r} has no replay set; make it the default, and teach that model.")
+    sample = slice(None, None, max(1, len(examples.sample_vectors) // REPLAY_SET_SIZE))
+    vectors = classifier_input(base.card, examples.sample_vectors[sample])
+    return Examples(torch.from_numpy(vectors), torch.from_numpy(examples.sample_probabilities[sample].copy()))
 
 
 def _approximate_head(card: ModelCard, replay: Examples) -> Head:
-    """Fit a last layer on unit vectors, for a model that reads features, to its predictions for the replay set."""
+    """Approximate a last layer on features by one on unit vectors, fitted to the replay set."""
     labels, size = len(card.labels), replay.vectors.shape[1]
     empty = Head(card.labels, torch.zeros(labels, size), torch.zeros(labels))
-    return refit(empty, replay, replay.take([]), _INITIAL_REFIT)
+    return refit(empty, replay, replay.take([]), _APPROXIMATION_SETTINGS)
 
 
-def _free_name(taken: Collection[str], base: str) -> str:
+def _unused_name(taken: Collection[str], base: str) -> str:
     return next(name for name in (f"{base}-taught-{number}" for number in count(1)) if name not in taken)

@@ -1,4 +1,8 @@
-"""Replay sets: embeddings of training images in a checkpoint, so that teaching does not make a model forget them."""
+"""Replay sets, and the conversion between a checkpoint and a `Head`.
+
+A replay set holds embeddings of training images in the checkpoint, so that teaching does not make a model forget them. A `Head`
+is the last layer of a checkpoint, applied to stored embeddings.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from indexer.domain.models import FEEL, LOOK
 from models.architectures.registry import architecture
 from models.checkpoint import MEMORY
 from models.scaling import EMBEDDING_LENGTH, SHARE
-from models.style_baseline import WORD
+from models.style_baseline import MODIFIER
 from models.teaching.fit import one_hot
 from models.teaching.linear_head import Examples, Head
 
@@ -22,56 +26,70 @@ if TYPE_CHECKING:
     from indexer.domain.types import Floats, Halves, Ids
     from models.style_baseline import StyleBaseline
 
-SIZE = 2000
-"""Embeddings in a replay set: 1 MB at 256 numbers each."""
+REPLAY_SET_SIZE = 2000
+"""Most embeddings in a replay set: 1 MB at 256 numbers each."""
 
 
 def build_replay_set(vectors: Floats, labels: Ids) -> dict[str, Tensor]:
-    """Return tensors for a checkpoint: embeddings, (N, embedding size), as float16, and their label numbers, (N,)."""
+    """Return the tensors of a replay set by their names in a checkpoint.
+
+    `vectors` are embeddings, float32, (N, embedding size), and become float16; `labels` are label numbers, int64, (N,), and
+    become uint8.
+    """
     return {f"{MEMORY}vectors": torch.from_numpy(vectors).half(), f"{MEMORY}labels": torch.from_numpy(labels).to(torch.uint8)}
 
 
 def replay_examples(card: ModelCard, state: Mapping[str, Tensor]) -> Examples | None:
-    """Read the replay set of a checkpoint; None if it has none."""
+    """Return the replay set in the tensors of a checkpoint as inputs of a head; None if there is no replay set."""
     if f"{MEMORY}labels" not in state:
         return None
     labels = state[f"{MEMORY}labels"].numpy().astype(np.int64)
-    read = torch.from_numpy(classifier_input(card, state[f"{MEMORY}vectors"].numpy()))
-    return Examples(read, one_hot(labels, len(card.labels)))
+    inputs = torch.from_numpy(classifier_input(card, state[f"{MEMORY}vectors"].numpy()))
+    return Examples(inputs, one_hot(labels, len(card.labels)))
 
 
 def reads_stored(card: ModelCard) -> bool:
-    """Return whether the classifier of a model reads embeddings as they are stored."""
+    """Return whether the classifier of a model reads embeddings as they are stored, not the features before them."""
     return bool(architecture(card.architecture).modifiers & {"unit", "spaces"})
 
 
-def taught_architecture(card: ModelCard, usual: StyleBaseline | None = None) -> str:
-    """Return the architecture of a taught model: its classifier reads the whole embedding, perhaps minus a style baseline."""
-    words = ("whole" if card.spaces else "unit", *([] if usual is None else [WORD]))
-    return architecture("+".join([card.architecture, *words])).name
+def taught_architecture(card: ModelCard, baseline: StyleBaseline | None = None) -> str:
+    """Return the name of the architecture of a taught model.
 
-
-def classifier_input(card: ModelCard, embeddings: Floats | Halves, usual: StyleBaseline | None = None) -> Floats:
-    """Return stored embeddings, (N, embedding size), as a taught classifier reads them: float32, (N, embedding size).
-
-    `usual` is a style baseline, which is subtracted from the expression part.
+    Its classifier reads the whole embedding, minus a style baseline if there is one.
     """
-    read = embeddings.astype(np.float32)
-    if usual is not None:
-        read[:, card.space_slice(FEEL)] -= usual.expected_expression(read[:, card.space_slice(LOOK)])
+    modifiers = ("whole" if card.spaces else "unit", *([] if baseline is None else [MODIFIER]))
+    return architecture("+".join([card.architecture, *modifiers])).name
+
+
+def classifier_input(card: ModelCard, embeddings: Floats | Halves, baseline: StyleBaseline | None = None) -> Floats:
+    """Compute the inputs of a taught classifier from stored embeddings.
+
+    `embeddings` is float16 or float32, (N, embedding size); the result float32, (N, embedding size). The style baseline is
+    subtracted from the expression part, and the appearance part is multiplied by `SHARE`.
+    """
+    inputs = embeddings.astype(np.float32)
+    if baseline is not None:
+        inputs[:, card.space_slice(FEEL)] -= baseline.expected_expression(inputs[:, card.space_slice(LOOK)])
     if card.spaces:
-        read[:, card.space_slice(LOOK)] *= SHARE
-    return read
+        inputs[:, card.space_slice(LOOK)] *= SHARE
+    return inputs
 
 
 def extract_head(card: ModelCard, state: Mapping[str, Tensor]) -> Head:
-    """Return the last layer of a checkpoint that `reads_stored`, as one that reads the whole embedding."""
+    """Return the last layer of a checkpoint as a head on the whole embedding.
+
+    Requires `reads_stored`. If the layer reads only the expression, the weights of the appearance are 0.
+    """
     matrix = state["classifier.weight"].float() * EMBEDDING_LENGTH
     unread = card.embedding_size - matrix.shape[1]
     return Head(card.labels, torch.nn.functional.pad(matrix, (0, unread)), state["classifier.bias"].float())
 
 
-def replace_head(state: Mapping[str, Tensor], head: Head, usual: StyleBaseline | None = None) -> dict[str, Tensor]:
-    """Return the weights of a checkpoint with another last layer, which reads the whole embedding minus the baseline, if any."""
-    baseline = {} if usual is None else {name: torch.from_numpy(values) for name, values in usual.state().items()}
-    return {**state, **baseline, "classifier.weight": head.matrix / EMBEDDING_LENGTH, "classifier.bias": head.bias}
+def replace_head(state: Mapping[str, Tensor], head: Head, baseline: StyleBaseline | None = None) -> dict[str, Tensor]:
+    """Return the tensors of a checkpoint with another last layer.
+
+    The tensors of a style baseline are added if there is one. The architecture of the result is `taught_architecture`.
+    """
+    added = {} if baseline is None else {name: torch.from_numpy(values) for name, values in baseline.state().items()}
+    return {**state, **added, "classifier.weight": head.matrix / EMBEDDING_LENGTH, "classifier.bias": head.bias}

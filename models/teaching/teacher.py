@@ -1,4 +1,4 @@
-"""Teaching as the services see it."""
+"""The adapter from the teaching port to the models of a registry. Imports torch only to fit a model."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class ModelTeacher:
         from models.teaching.model_version import learn
 
         version = learn(self._registry, in_use, examples, name, taken, check_stop)
-        fit = version.taught
-        return FittedVersion(fit.before, fit.after, fit.tested, version.new, version.already)
+        fit = version.fit
+        return FittedVersion(fit.before, fit.after, fit.tested, version.scorer, version.unchanged)
 
     def earlier(self, in_use: str) -> tuple[str, Scorer | None]:
         from models.teaching.model_version import earlier

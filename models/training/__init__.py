@@ -1,1 +1,1 @@
-"""Training of classifiers: data sets, augmentation, training loop, evaluation, calibration."""
+"""Training of classifiers: data sets, augmentation, training loop, evaluation, calibration, explanation."""

@@ -1,4 +1,4 @@
-"""Temperature scaling: calibrates probabilities and keeps their order. Guo et al., arXiv:1706.04599."""
+"""Temperature scaling, which calibrates probabilities without changing their order (Guo et al., arXiv:1706.04599)."""
 
 from __future__ import annotations
 
@@ -13,17 +13,22 @@ if TYPE_CHECKING:
 
     from indexer.domain.types import Floats, Ids
 
-_MIN_TEMPERATURE, _MAX_TEMPERATURE, _STEPS = 0.25, 10.0, 60
+_MIN_TEMPERATURE, _MAX_TEMPERATURE = 0.25, 10.0
+_SEARCH_STEPS = 60
+"""Steps of the ternary search, each of which reduces the interval by a third."""
 
 
 def fit_temperature(logits: Floats, truth: Ids) -> float:
-    """Return the temperature, 0.25-10, that maximizes the likelihood of the true labels, (N,).
+    """Return the temperature, 0.25-10, that maximizes the likelihood of the true labels.
 
-    Logits, (N, labels), are divided by it; logarithms of probabilities serve as logits. The likelihood has a single maximum,
-    which ternary search finds. The bounds matter for small sets without mistakes, whose best temperature is 0.
+    - `logits`: float32, (N, labels), N >= 1; logarithms of probabilities serve as logits. They are divided by the temperature.
+    - `truth`: true label numbers, int64, (N,).
+
+    The likelihood has a single maximum, which ternary search finds. The bounds matter for small sets without mistakes, whose
+    best temperature is 0.
     """
     low, high = np.log(_MIN_TEMPERATURE), np.log(_MAX_TEMPERATURE)
-    for _ in range(_STEPS):
+    for _ in range(_SEARCH_STEPS):
         left, right = low + (high - low) / 3, high - (high - low) / 3
         if _loss(logits, truth, np.exp(left)) <= _loss(logits, truth, np.exp(right)):
             high = right
@@ -33,12 +38,15 @@ def fit_temperature(logits: Floats, truth: Ids) -> float:
 
 
 def scaled(logits: Floats, temperature: float) -> Floats:
-    """Return the probabilities, float32, (N, labels), of logits divided by a temperature."""
+    """Return the probabilities, float32, (N, labels), of logits, float32, (N, labels), that are divided by a temperature."""
     return np.exp(_log_softmax(logits, temperature)).astype(np.float32)
 
 
 def fold_temperature(state: Mapping[str, Tensor], temperature: float, layer: str = "classifier") -> dict[str, Tensor]:
-    """Return the weights with the last layer divided by the temperature, so that its softmax is calibrated."""
+    """Return weights whose last layer is divided by the temperature.
+
+    The softmax of its outputs is then calibrated. `state` are the weights by name, and `layer` is the name of the last layer.
+    """
     return {name: tensor / temperature if name.startswith(f"{layer}.") else tensor for name, tensor in state.items()}
 
 

@@ -1,4 +1,4 @@
-"""Labeled images, decoded as the product decodes them into a cache on disk."""
+"""Labeled images, decoded as moodex decodes them when it indexes, in a cache on disk."""
 
 from __future__ import annotations
 
@@ -28,23 +28,25 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 Decode = Callable[[Path, InputSpec], "Pixels"]
-"""Decodes one image as the product does: uint8, (size, size, 3). Raises ImageError for a file that is not an image."""
+"""Decodes an image for an input: uint8, (size, size, 3). Raises ImageError for an unusable image, OSError for the file."""
 
 GROUPINGS = ("artist", "set", "character")
+"""Kinds of groups of images, from the coarsest to the finest."""
 
 _DECODED_AHEAD = 4
-"""Images decoded and not yet written, per worker: memory stays bounded if the disk is slower than the decoders."""
+"""Most images per worker that are decoded and not yet written. Without a limit, a slow disk would let memory grow."""
 
 _MAX_WORKERS = 32
+"""Most workers unless the user chooses a number."""
 
 
 @dataclass(frozen=True, slots=True)
 class LabeledImages:
     """N decoded images and their labels.
 
-    - `pixels`: uint8, (N, size, size, 3), read by index.
+    - `pixels`: uint8, (N, size, size, 3), on disk; an index reads images into memory.
     - `labels`: int64, (N,), positions in `emotions`.
-    - `files`: one entry per image.
+    - `files`: file, label and source of each image.
     - `unreadable`: files that were skipped, each with the reason.
     """
 
@@ -59,7 +61,7 @@ class LabeledImages:
 
     @property
     def sources(self) -> tuple[Source, ...]:
-        """The set of each image."""
+        """The source of each image."""
         return tuple(file.source for file in self.files)
 
     @property
@@ -68,7 +70,10 @@ class LabeledImages:
         return tuple(file.source.artist for file in self.files)
 
     def groups(self, by: str) -> tuple[str, ...]:
-        """Return the group of each image, by one of `GROUPINGS`. An image without a character belongs to its set."""
+        """Return the name of the group of each image; `by` is one of `GROUPINGS`.
+
+        Without a character, an image belongs to the group of its set. Raises UsageError for another grouping.
+        """
         match by:
             case "artist":
                 return self.artists
@@ -81,55 +86,57 @@ class LabeledImages:
         raise UsageError(f"Images cannot be grouped by {by!r}, only by {', '.join(GROUPINGS)}.")
 
     def take(self, rows: npt.ArrayLike) -> LabeledImages:
-        """Return the images of the given rows, in that order. Reads no pixels."""
+        """Return the images in the given rows, in that order. Reads no pixels."""
         numbers = np.asarray(rows, dtype=np.int64)
         files = tuple(self.files[row] for row in numbers)
         return LabeledImages(self.pixels.take(numbers), self.labels[numbers], files, self.emotions)
 
-    def where(self, chosen: npt.ArrayLike) -> LabeledImages:
-        """Return the images for which `chosen`, bool, (N,), is true."""
-        return self.take(np.flatnonzero(np.asarray(chosen, dtype=bool)))
+    def where(self, mask: npt.ArrayLike) -> LabeledImages:
+        """Return the images for which `mask`, bool, (N,), is true."""
+        return self.take(np.flatnonzero(np.asarray(mask, dtype=bool)))
 
     def distinct(self) -> LabeledImages:
-        """Return the first of each group of exact duplicates."""
-        first: dict[str, int] = {}
+        """Return the images without exact duplicates: the first image with each digest."""
+        first_rows: dict[str, int] = {}
         for row, file in enumerate(self.files):
-            first.setdefault(file.digest or str(file.path), row)
-        return self if len(first) == len(self) else self.take(list(first.values()))
+            first_rows.setdefault(file.digest or str(file.path), row)
+        return self if len(first_rows) == len(self) else self.take(list(first_rows.values()))
 
     def without(self, names: Iterable[str]) -> tuple[LabeledImages, LabeledImages]:
-        """Return the remaining images and the held-out ones: those of an artist, set or character among `names`.
-
-        The name of a set holds out all sets of its artist. Raises UsageError for an unknown name.
-        """
-        taken = held_out(self, names)
-        return self.where(~taken), self.where(taken)
+        """Return the images outside and inside the groups that are held out by name; see `held_out`."""
+        mask = held_out(self, names)
+        return self.where(~mask), self.where(mask)
 
 
 def held_out(images: LabeledImages, names: Iterable[str]) -> npt.NDArray[np.bool_]:
-    """Return which images belong to an artist, set or character among `names`: bool, (N,). Raises UsageError."""
+    """Return which images belong to an artist, set or character among `names`: bool, (N,).
+
+    The name of a set holds out all sets of its artist. Raises UsageError for an unknown name.
+    """
     names = set(names)
-    known = {name for file in images.files for name in (file.source.artist, file.source.name, file.character) if name}
-    if unknown := sorted(names - known):
-        listed = ", ".join(sorted(known))
+    all_names = {name for file in images.files for name in (file.source.artist, file.source.name, file.character) if name}
+    if unknown := sorted(names - all_names):
+        listed = ", ".join(sorted(all_names))
         raise UsageError(f"Cannot hold out {unknown[0]!r}: the data has no artist, set or character of that name ({listed}).")
     artists = {file.source.artist for file in images.files if names & {file.source.artist, file.source.name}}
     return np.array([file.source.artist in artists or file.character in names for file in images.files], dtype=bool)
 
 
 def load_images(
-    found: Sequence[SourceImage],
+    source_images: Sequence[SourceImage],
     spec: InputSpec,
     decode: Decode,
     workers: int = 0,
     emotions: Sequence[str] | None = None,
     cache_folder: Path | None = None,
 ) -> LabeledImages:
-    """Decode images into a cache file, and skip unreadable ones with a warning.
+    """Decode images into a cache file; log a warning for an unreadable image and skip it.
 
+    - `source_images`: the files, as `models.training.dataset_readers.find_images` lists them.
+    - `spec`: the input of the network.
     - `workers`: images decoded in parallel; 0 chooses a number for the machine.
-    - `emotions`: order of the labels; None takes the emotions that occur.
-    - `cache_folder`: folder of the cache file, see `models.training.image_cache.write_cache`.
+    - `emotions`: order of the labels, which must include every emotion of the images; None takes the emotions that occur.
+    - `cache_folder`: folder of the cache file; see `models.training.image_cache.write_cache`.
 
     Raises UsageError if no image can be read, MoodexError if the cache cannot be written.
     """
@@ -137,8 +144,8 @@ def load_images(
     unreadable: list[tuple[Path, str]] = []
 
     def pixels_of_readable() -> Iterator[Pixels]:
-        outcomes = _decode_in_order(found, spec, decode, workers or min(_MAX_WORKERS, (os.cpu_count() or 1) + 4))
-        for image, outcome in bar(outcomes, total=len(found), desc="decoding", unit="image", leave=False):
+        outcomes = _decode_in_order(source_images, spec, decode, workers or min(_MAX_WORKERS, (os.cpu_count() or 1) + 4))
+        for image, outcome in bar(outcomes, total=len(source_images), desc="decoding", unit="image", leave=False):
             if isinstance(outcome, str):
                 _log.warning("Skipped %s: %s", image.path, outcome)
                 unreadable.append((image.path, outcome))
@@ -150,28 +157,32 @@ def load_images(
     if not readable:
         raise UsageError("None of the images can be read.")
     occurring = {image.emotion for image in readable}
-    known = tuple(emotions or (emotion for emotion in EMOTIONS if emotion in occurring))
-    labels = np.array([known.index(image.emotion) for image in readable], dtype=np.int64)
-    return LabeledImages(ImageRows(pixels), labels, tuple(readable), known, tuple(unreadable))
+    label_names = tuple(emotions or (emotion for emotion in EMOTIONS if emotion in occurring))
+    labels = np.array([label_names.index(image.emotion) for image in readable], dtype=np.int64)
+    return LabeledImages(ImageRows(pixels), labels, tuple(readable), label_names, tuple(unreadable))
 
 
 def _decode_in_order(
-    found: Iterable[SourceImage], spec: InputSpec, decode: Decode, workers: int
+    source_images: Iterable[SourceImage], spec: InputSpec, decode: Decode, workers: int
 ) -> Iterator[tuple[SourceImage, Pixels | str]]:
-    """Yield each image with its pixels or the reason why it is unreadable; a bounded number is decoded ahead."""
-    waiting: deque[tuple[SourceImage, Future[Pixels | str]]] = deque()
+    """Yield each image with its pixels, or with the reason why it is unreadable.
+
+    Threads decode at most `_DECODED_AHEAD` images per worker ahead of the caller.
+    """
+    pending: deque[tuple[SourceImage, Future[Pixels | str]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
-        for image in found:
-            waiting.append((image, pool.submit(_decode, image.path, spec, decode)))
-            if len(waiting) >= _DECODED_AHEAD * workers:
-                first, outcome = waiting.popleft()
+        for image in source_images:
+            pending.append((image, pool.submit(_decode, image.path, spec, decode)))
+            if len(pending) >= _DECODED_AHEAD * workers:
+                first, outcome = pending.popleft()
                 yield first, outcome.result()
-        while waiting:
-            first, outcome = waiting.popleft()
+        while pending:
+            first, outcome = pending.popleft()
             yield first, outcome.result()
 
 
 def _decode(path: Path, spec: InputSpec, decode: Decode) -> Pixels | str:
+    """Return the pixels of an image, or the reason why it is unreadable."""
     try:
         return decode(path, spec)
     except (ImageError, OSError) as error:

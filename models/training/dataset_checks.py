@@ -1,4 +1,4 @@
-"""Checks of a data set before training: its contents, and what makes measurements on it less reliable."""
+"""Checks of a data set before training: its contents, and problems that make measurements on it less reliable."""
 
 from __future__ import annotations
 
@@ -21,45 +21,56 @@ if TYPE_CHECKING:
     from models.training.dataset import LabeledImages
     from models.training.splits import DatasetSplit
 
-_GRID, _HASH_BITS, _NEAR_BITS, _NEAR_CELL = 32, 64, 3, 10
+_GRID = 32
+"""Gray cells per side of an image."""
 
-_SEARCHED_TOGETHER = 256
-"""Hashes per search: the matches of a search are in memory, up to N for each hash."""
+_HASH_BITS = 64
+_MAX_HASH_DISTANCE = 3
+"""Different bits of the hashes of near-duplicates."""
+
+_MAX_CELL_DIFFERENCE = 10
+"""Difference between the cells of near-duplicates, in brightness 0-255."""
+
+_MIN_HASH_DIFFERENCE = 2
+"""Brightness, 0-255, by which a cell must exceed its left neighbor to set a bit of the hash."""
+
+_HASHES_PER_SEARCH = 256
+"""The matches of one search are in memory, up to N for each hash."""
 
 
 def inspect(images: LabeledImages, division: DatasetSplit | None = None, cache_folder: Path | None = None) -> Inspection:
-    """Check a data set, and the division into parts if there is one.
+    """Check a data set and, if there is one, its division into parts.
 
-    `cache_folder` is where intermediate results are kept on disk, as in `load_images`. Raises UsageError for fewer than two
-    emotions: nothing can be learned from them.
+    `cache_folder` is the folder of a cache file for intermediate results, as in `load_images`. Raises UsageError for fewer than
+    two emotions, because nothing can be learned from them, and MoodexError if the cache cannot be written.
     """
     emotions = [file.emotion for file in images.files]
     if len(set(emotions)) < 2:
         raise UsageError(f"All {len(images)} images are {emotions[0]}: training needs images of at least two emotions.")
     groups: dict[str, Counter[str]] = defaultdict(Counter)
     words: dict[str, Counter[str]] = defaultdict(Counter)
-    first: dict[str, str] = {}
+    first_emotions: dict[str, str] = {}
     copies = conflicts = 0
     for file in images.files:
         groups[file.source.artist][file.emotion] += 1
         words[file.emotion][file.label] += 1
-        if file.digest in first:
+        if file.digest in first_emotions:
             copies += 1
-            conflicts += first[file.digest] != file.emotion
-        first.setdefault(file.digest, file.emotion)
-    part = _parts(division) if division else None
+            conflicts += first_emotions[file.digest] != file.emotion
+        first_emotions.setdefault(file.digest, file.emotion)
+    parts = _parts(division) if division else None
     near = near_conflicts = straddling = 0
-    for a, b in near_copies(images.pixels, cache_folder):
-        if images.files[a].digest != images.files[b].digest:
+    for first, second in near_copies(images.pixels, cache_folder):
+        if images.files[first].digest != images.files[second].digest:
             near += 1
-            near_conflicts += emotions[a] != emotions[b]
-            straddling += part is not None and bool(part[a] != part[b])
+            near_conflicts += emotions[first] != emotions[second]
+            straddling += parts is not None and bool(parts[first] != parts[second])
     counts = Counter(emotions)
     occurring = [emotion for emotion in images.emotions if counts[emotion]]
     return Inspection(
         len(images),
         {emotion: counts[emotion] for emotion in occurring},
-        {group: dict(one) for group, one in sorted(groups.items())},
+        {group: dict(by_emotion) for group, by_emotion in sorted(groups.items())},
         {emotion: dict(words[emotion]) for emotion in occurring},
         images.unreadable,
         copies,
@@ -72,11 +83,14 @@ def inspect(images: LabeledImages, division: DatasetSplit | None = None, cache_f
 
 
 def near_copies(images: ImageRows, cache_folder: Path | None = None) -> Iterator[tuple[int, int]]:
-    """Yield the row pairs, ascending, of images that look the same: recompressed, resized or retouched.
+    """Yield the rows of each pair of duplicates or near-duplicates, the smaller first.
 
-    Candidates have difference hashes (64 bits, each whether a cell is brighter than its left neighbor) within 3 bits. A pair
-    counts if its 32 x 32 gray cells all agree within 10 of 255, so that another mouth makes another image. Costs grow with the
-    square of N, at about 10 bytes of memory per image; the gray cells, 4 KB per image, are kept on disk.
+    Near-duplicates are recompressed, resized or retouched images. The difference hashes of candidates differ in at most 3 of 64
+    bits. A pair is yielded if none of its 32 x 32 gray cells differs by more than 10 of 255, so that an image with another mouth
+    is not a near-duplicate.
+
+    The time grows with the square of N. Memory is about 10 bytes per image; the gray cells, 4 KB per image, are in a cache file
+    in `cache_folder`. Raises MoodexError if that cannot be written.
     """
     import faiss
 
@@ -84,20 +98,23 @@ def near_copies(images: ImageRows, cache_folder: Path | None = None) -> Iterator
     hashes = np.concatenate([_difference_hashes(chunk) for chunk in images.chunks()])
     index = faiss.IndexBinaryFlat(_HASH_BITS)
     index.add(hashes)
-    for start in range(0, len(hashes), _SEARCHED_TOGETHER):
-        limits, _, others = index.range_search(hashes[start : start + _SEARCHED_TOGETHER], _NEAR_BITS + 1)
+    for start in range(0, len(hashes), _HASHES_PER_SEARCH):
+        limits, _, matches = index.range_search(hashes[start : start + _HASHES_PER_SEARCH], _MAX_HASH_DISTANCE + 1)
         for row, (first, last) in enumerate(pairwise(limits.tolist()), start):
-            close = np.sort(others[first:last])
-            close = close[close > row]
-            if len(close):
-                same = np.abs(gray[close] - gray[row]).max(axis=(1, 2)) <= _NEAR_CELL
-                yield from ((row, int(other)) for other in close[same])
+            candidates = np.sort(matches[first:last])
+            candidates = candidates[candidates > row]
+            if len(candidates):
+                is_same = np.abs(gray[candidates] - gray[row]).max(axis=(1, 2)) <= _MAX_CELL_DIFFERENCE
+                yield from ((row, int(other)) for other in candidates[is_same])
 
 
 def _difference_hashes(pixels: Pixels) -> npt.NDArray[np.uint8]:
-    """Return the packed difference hashes, uint8, (N, 8), of images, uint8, (N, size, size, 3)."""
-    rows = _cells(pixels, 9)[:, :8, :]
-    return np.packbits((rows[:, :, 1:] > rows[:, :, :-1] + 2).reshape(len(pixels), -1), axis=1)
+    """Return the difference hashes, packed, uint8, (N, 8), of images, uint8, (N, size, size, 3).
+
+    Each of the 64 bits tells whether a cell of an 8 x 8 grid is brighter than its left neighbor.
+    """
+    cells = _cells(pixels, 9)[:, :8, :]
+    return np.packbits((cells[:, :, 1:] > cells[:, :, :-1] + _MIN_HASH_DIFFERENCE).reshape(len(pixels), -1), axis=1)
 
 
 def _cells(pixels: Pixels, count: int) -> npt.NDArray[np.float32]:
@@ -110,14 +127,15 @@ def _cells(pixels: Pixels, count: int) -> npt.NDArray[np.float32]:
 
 
 def _parts(division: DatasetSplit) -> npt.NDArray[np.int8]:
-    """Return the number of the part of each row: 0 training, 1 validation, 2 test."""
-    part = np.zeros(len(division.train) + len(division.validation) + len(division.test), dtype=np.int8)
-    part[division.validation], part[division.test] = 1, 2
-    return part
+    """Return the number of the part of each row, int8, (N,): 0 training, 1 validation, 2 test."""
+    parts = np.zeros(len(division.train) + len(division.validation) + len(division.test), dtype=np.int8)
+    parts[division.validation], parts[division.test] = 1, 2
+    return parts
 
 
 def _mixed_case(labels: Iterable[str]) -> tuple[str, ...]:
-    spelled: dict[str, set[str]] = defaultdict(set)
+    """List the labels that differ only in case, such as "Joy and joy"."""
+    spellings: dict[str, set[str]] = defaultdict(set)
     for label in labels:
-        spelled[label.lower()].add(label)
-    return tuple(" and ".join(sorted(each)) for each in spelled.values() if len(each) > 1)
+        spellings[label.lower()].add(label)
+    return tuple(" and ".join(sorted(variants)) for variants in spellings.values() if len(variants) > 1)

@@ -1,4 +1,4 @@
-"""Data sets on disk: folders named after emotions, FERG-DB in both of its layouts, tables of paths and labels.
+"""Readers of data sets on disk.
 
     EMOTION/FILE                                one set
     SET/EMOTION/FILE                            many sets
@@ -6,7 +6,7 @@
     EMOTION/CHARACTER_EMOTION_NUMBER.png        FERG-DB as often redistributed
     FILE.csv                                    columns path and label; group and split are optional
 
-Labels are read from the data, never assumed from a list.
+The labels of a data set are those that occur in it, not a fixed list.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from indexer.domain.errors import UsageError
 from models.training.label_mapping import Labels, unknown_labels
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic"})
+"""Suffixes, in lower case, of the files in folders that are images."""
 
 ARTISTS: dict[str, str] = {
     "avatar_open-peeps": "pablo-stanley",
@@ -36,7 +37,7 @@ ARTISTS: dict[str, str] = {
     "emoji_emojione": "emojione",
     "emoji_emojione-v1": "emojione",
 }
-"""Artists of sets, for data without `sets.csv`. The artist of any other set has the name of the set."""
+"""Artists by set, for data without `sets.csv`. For any other set, the name of the set is used as the name of its artist."""
 
 PARTS = {
     "train": "train",
@@ -46,12 +47,16 @@ PARTS = {
     "validation": "validation",
     "test": "test",
 }
-"""Values of the column `split` of a table, and their meaning."""
+"""Values of the column `split` of a table, with the parts that they mean."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One set of images: its folder, its artist, and its licence."""
+    """A set of images.
+
+    - `folder`: its folder, or its table.
+    - `licence`, `credit`, `url`: from `sets.csv`; "" if unknown.
+    """
 
     name: str
     folder: Path
@@ -63,10 +68,11 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class SourceImage:
-    """One labeled file.
+    """A labeled image file.
 
-    - `label`: word in the data; `emotion`: its meaning.
-    - `character`: who is drawn, if the data says so; `part`: value of `PARTS`, if the data is divided.
+    - `label`: the word in the data; `emotion`: the emotion that it means.
+    - `character`: the character that is drawn; "" if the data does not name it.
+    - `part`: one of the values of `PARTS`; "" if the data is not divided into parts.
     - `digest`: BLAKE3 hex digest of the bytes of the file.
     """
 
@@ -80,19 +86,20 @@ class SourceImage:
 
 
 def find_images(datasets: Iterable[Path], labels: Labels | None = None) -> list[SourceImage]:
-    """List the labeled images of data sets, in a fixed order, each file once. Duplicate images are kept.
+    """List the labeled images of data sets, in a fixed order, each file once.
 
-    Raises UsageError for a missing, empty or incomplete data set, and for labels that are not emotions.
+    Files with the same content are all listed. Raises UsageError for a missing, empty or incomplete data set, and for labels
+    that are not emotions.
     """
     labels = labels or Labels()
-    found: dict[Path, SourceImage] = {}
+    by_path: dict[Path, SourceImage] = {}
     for dataset in datasets:
         images = list(_read_table(dataset, labels) if dataset.suffix.lower() == ".csv" else _read_folder(dataset, labels))
         if not images:
             raise UsageError(f"The data set {dataset} holds no images.")
         for image in images:
-            found.setdefault(image.path.absolute(), image)
-    return [replace(image, digest=_digest(image.path)) for image in found.values()]
+            by_path.setdefault(image.path.absolute(), image)
+    return [replace(image, digest=_digest(image.path)) for image in by_path.values()]
 
 
 def _digest(path: Path) -> str:
@@ -103,42 +110,44 @@ def _digest(path: Path) -> str:
 
 
 def _read_folder(root: Path, labels: Labels) -> Iterator[SourceImage]:
-    inside = _folders(root)
-    if any(labels.knows(part.name) for part in inside):
-        yield from _labeled(_source(root, _read_sets(root.parent)), labels)
-    elif characters := [part for part in inside if _by_character(part, labels)]:
+    """Yield the images of a folder in any of the layouts that the module lists."""
+    folders = _folders(root)
+    if any(labels.knows(folder.name) for folder in folders):
+        yield from _read_set(_source(root, _read_sets(root.parent)), labels)
+    elif characters := [folder for folder in folders if _character_folders(folder, labels)]:
         source = _source(root, _read_sets(root.parent))
-        for part in characters:
-            words = {folder: folder.name[len(part.name) + 1 :] for folder in _by_character(part, labels)}
-            yield from _in_folders(words, source, labels, part.name)
-    elif sets := [part for part in inside if _folders(part)]:
-        described = _read_sets(root)
-        for part in sets:
-            yield from _labeled(_source(part, described), labels)
+        for character in characters:
+            words = {folder: folder.name[len(character.name) + 1 :] for folder in _character_folders(character, labels)}
+            yield from _in_folders(words, source, labels, character.name)
+    elif sets := [folder for folder in folders if _folders(folder)]:
+        descriptions = _read_sets(root)
+        for folder in sets:
+            yield from _read_set(_source(folder, descriptions), labels)
     else:
         raise UsageError(f"{root} has no images in folders named after emotions, as in SET/happy/image.png.")
 
 
-def _by_character(part: Path, labels: Labels) -> list[Path]:
-    """Return the folders CHARACTER_EMOTION in the folder of a character; none if it is something else."""
-    start = f"{part.name.lower()}_"
-    inside = [folder for folder in _folders(part) if folder.name.lower().startswith(start)]
-    return inside if any(labels.knows(folder.name[len(start) :]) for folder in inside) else []
+def _character_folders(folder: Path, labels: Labels) -> list[Path]:
+    """Return the folders CHARACTER_EMOTION in the folder of a character; an empty list for another kind of folder."""
+    prefix = f"{folder.name.lower()}_"
+    candidates = [inner for inner in _folders(folder) if inner.name.lower().startswith(prefix)]
+    return candidates if any(labels.knows(inner.name[len(prefix) :]) for inner in candidates) else []
 
 
-def _labeled(source: Source, labels: Labels) -> Iterator[SourceImage]:
-    """Yield the images of one set; file names give the characters if they name at least two."""
+def _read_set(source: Source, labels: Labels) -> Iterator[SourceImage]:
+    """Yield the images of one set. Their file names give the characters if they name at least two."""
     words = {folder: folder.name for folder in _folders(source.folder)}
     if not any(_files(folder) for folder in words):
         raise UsageError(f"The data set {source.folder} holds no images.")
     images = list(_in_folders(words, source, labels))
-    named = [_character(image) for image in images]
-    if all(named) and len(set(named)) > 1:
-        images = [replace(image, character=name) for image, name in zip(images, named, strict=True)]
+    characters = [_character(image) for image in images]
+    if all(characters) and len(set(characters)) > 1:
+        images = [replace(image, character=name) for image, name in zip(images, characters, strict=True)]
     yield from images
 
 
 def _in_folders(words: Mapping[Path, str], source: Source, labels: Labels, character: str = "") -> Iterator[SourceImage]:
+    """Yield the images in folders; `words` are the labels of the folders."""
     files = {folder: _files(folder) for folder in words}
     unknown = [word for folder, word in words.items() if files[folder] and not labels.knows(word)]
     if unknown:
@@ -150,12 +159,13 @@ def _in_folders(words: Mapping[Path, str], source: Source, labels: Labels, chara
 
 
 def _character(image: SourceImage) -> str:
-    """Return the character of a file named CHARACTER_EMOTION or CHARACTER_EMOTION_NUMBER."""
+    """Return the character of a file named CHARACTER_EMOTION or CHARACTER_EMOTION_NUMBER; "" for another name."""
     match = re.fullmatch(rf"(.+?)_{re.escape(image.label)}(_\d+)?", image.path.stem, re.IGNORECASE)
     return match[1].lower() if match else ""
 
 
 def _read_table(path: Path, labels: Labels) -> Iterator[SourceImage]:
+    """Yield the images of a CSV file, whose paths are relative to its folder."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
@@ -165,8 +175,8 @@ def _read_table(path: Path, labels: Labels) -> Iterator[SourceImage]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"The table {path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
     if missing := [name for name in ("path", "label") if name not in columns]:
-        have = ", ".join(columns) or "none"
-        raise UsageError(f"The table {path} lacks the column {' and '.join(missing)}; its columns are: {have}.")
+        listed = ", ".join(columns) or "none"
+        raise UsageError(f"The table {path} lacks the column {' and '.join(missing)}; its columns are: {listed}.")
     unknown = [row["label"] or "" for row in rows if not labels.knows(row["label"] or "")]
     if unknown:
         raise unknown_labels(unknown, path)
@@ -182,21 +192,23 @@ def _read_table(path: Path, labels: Labels) -> Iterator[SourceImage]:
 
 
 def _part(word: str, where: str) -> str:
+    """Return the part that a value of the column `split` means. Raises UsageError, which names `where` it occurs."""
     word = word.strip().lower()
     if word and word not in PARTS:
-        raise UsageError(f"The split {word!r} in {where} is none of train, validation and test.")
+        raise UsageError(f"The split {word!r} in {where} is not train, validation or test.")
     return PARTS.get(word, "")
 
 
 def _source(folder: Path, sets: Mapping[str, Mapping[str, str]]) -> Source:
+    """Return the source with the name of a folder or a table; `sets` are the rows of `sets.csv` by set."""
     name = folder.resolve().stem if folder.suffix == ".csv" else folder.resolve().name
-    facts = sets.get(name, {})
-    artist = facts.get("artist") or ARTISTS.get(name, name)
-    return Source(name, folder, artist, facts.get("licence", ""), facts.get("credit", ""), facts.get("url", ""))
+    row = sets.get(name, {})
+    artist = row.get("artist") or ARTISTS.get(name, name)
+    return Source(name, folder, artist, row.get("licence", ""), row.get("credit", ""), row.get("url", ""))
 
 
 def _read_sets(folder: Path) -> dict[str, dict[str, str]]:
-    """Read the rows of the optional `sets.csv` (set, artist, licence, credit, url) by set."""
+    """Read the rows of `sets.csv` (set, artist, licence, credit, url) by set; an empty dict if there is no such file."""
     path = folder / "sets.csv"
     if not path.is_file():
         return {}
@@ -205,12 +217,14 @@ def _read_sets(folder: Path) -> dict[str, dict[str, str]]:
 
 
 def _folders(folder: Path) -> list[Path]:
+    """Return the folders in a folder, sorted, without hidden ones. Raises UsageError if it is not a folder."""
     if not folder.is_dir():
         raise UsageError(
             f"The data set {folder} does not exist." if not folder.exists() else f"{folder} is neither a folder nor a .csv file."
         )
-    return sorted(part for part in folder.iterdir() if part.is_dir() and not part.name.startswith("."))
+    return sorted(inner for inner in folder.iterdir() if inner.is_dir() and not inner.name.startswith("."))
 
 
 def _files(folder: Path) -> Sequence[Path]:
+    """Return the image files in a folder, sorted, without hidden ones."""
     return sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and not file.name.startswith("."))

@@ -1,4 +1,4 @@
-"""Evaluation of a checkpoint on data sets, as `moodex evaluate` runs it."""
+"""Evaluation of a model on data sets, as `moodex evaluate` runs it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from indexer.domain.errors import UsageError
 from indexer.domain.training import Evaluation, Mistake
 from models.training.dataset import Decode, LabeledImages, load_images
 from models.training.dataset_readers import SourceImage, find_images
-from models.training.metrics import evaluate, with_intervals
+from models.training.metrics import MIN_PROBABILITY, evaluate, with_intervals
 from models.training.test_time_augmentation import probabilities
 
 if TYPE_CHECKING:
@@ -29,36 +29,40 @@ _log = logging.getLogger(__name__)
 def evaluate_model(
     classifier: TorchClassifier, datasets: Sequence[Path], labels: Labels, decode: Decode, closed: bool = False, views: int = 1
 ) -> tuple[Evaluation, list[Mistake]]:
-    """Measure a classifier on data sets; return measurements with intervals, and the mistakes, most confident first.
+    """Measure a classifier on data sets.
 
-    An image of an emotion that the model does not know counts as the parent emotion (crying: sad), or is skipped if the model
-    does not know that either. `closed` restricts predictions to emotions that occur. Raises UsageError if no image is left.
+    - `closed`: consider only the emotions that occur in the data.
+    - `views`: augmented views of each image that are averaged, 1-6.
+
+    An image of an emotion that the model does not know counts as an image of the parent emotion (crying: sad). It is skipped if
+    the model does not know that either. Returns measurements with intervals, and the mistakes, the most confident first. Raises
+    UsageError for unusable data sets, and if all images are skipped.
     """
-    found = find_images(datasets, labels)
-    known = classifier.card.labels
-    usable = [image for image in (_as_known(image, known) for image in found) if image]
+    source_images = find_images(datasets, labels)
+    model_labels = classifier.card.labels
+    usable = [image for image in (_with_model_label(image, model_labels) for image in source_images) if image]
     if not usable:
         raise UsageError(f"The model {classifier.card.name!r} knows none of the emotions in these images.")
-    if left_out := len(found) - len(usable):
+    if left_out := len(source_images) - len(usable):
         _log.warning("Skipped %d images of emotions that the model does not know.", left_out)
-    images = load_images(usable, classifier.card.input, decode, emotions=known)
+    images = load_images(usable, classifier.card.input, decode, emotions=model_labels)
     predicted = probabilities(classifier, images.pixels, views)
     if closed:
-        predicted = evaluate_occurring(predicted, images)
-    evaluation = with_intervals(evaluate(predicted, images.labels, known), predicted, images.labels)
+        predicted = restrict_to_occurring(predicted, images)
+    evaluation = with_intervals(evaluate(predicted, images.labels, model_labels), predicted, images.labels)
     return replace(evaluation, left_out=left_out), mistakes(predicted, images)
 
 
-def evaluate_occurring(predicted: Floats, images: LabeledImages) -> Floats:
-    """Return probabilities with 0 for emotions that do not occur; rows sum to 1."""
+def restrict_to_occurring(predicted: Floats, images: LabeledImages) -> Floats:
+    """Set the probabilities, float32, (N, labels), of emotions that do not occur to 0; rows still sum to 1."""
     occurs = np.isin(np.arange(predicted.shape[1]), images.labels)
-    kept = np.where(occurs, predicted, 0) + np.where(occurs, 1e-12, 0)
-    shared: Floats = (kept / kept.sum(axis=1, keepdims=True)).astype(np.float32)
-    return shared
+    restricted = np.where(occurs, predicted, 0) + np.where(occurs, MIN_PROBABILITY, 0)
+    normalized: Floats = (restricted / restricted.sum(axis=1, keepdims=True)).astype(np.float32)
+    return normalized
 
 
 def mistakes(predicted: Floats, images: LabeledImages) -> list[Mistake]:
-    """Return the misclassified images, most confident first. `predicted` is float32, (N, labels)."""
+    """Return the misclassified images, the most confident first. `predicted` are probabilities, float32, (N, labels)."""
     best, confidence = predicted.argmax(axis=1), predicted.max(axis=1)
     wrong = np.flatnonzero(best != images.labels)
     wrong = wrong[np.argsort(-confidence[wrong], kind="stable")]
@@ -73,8 +77,9 @@ def mistakes(predicted: Floats, images: LabeledImages) -> list[Mistake]:
     ]
 
 
-def _as_known(image: SourceImage, known: Sequence[str]) -> SourceImage | None:
-    if image.emotion in known:
+def _with_model_label(image: SourceImage, model_labels: Sequence[str]) -> SourceImage | None:
+    """Return an image with its emotion, or else its parent emotion, if that is a label of the model; None otherwise."""
+    if image.emotion in model_labels:
         return image
     parent = PARENTS.get(image.emotion)
-    return replace(image, emotion=parent) if parent in known and parent is not None else None
+    return replace(image, emotion=parent) if parent in model_labels and parent is not None else None

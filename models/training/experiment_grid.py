@@ -1,4 +1,7 @@
-"""The grid of trainings that `moodex compare` runs. Finished trainings are kept, so that an interrupted run resumes."""
+"""The grid of trainings that `moodex compare` runs.
+
+The results of finished trainings are in JSON files, so that an interrupted run resumes.
+"""
 
 from __future__ import annotations
 
@@ -24,12 +27,15 @@ if TYPE_CHECKING:
     from models.training.dataset import Decode, LabeledImages
     from models.training.recipe import Recipe
 
-_TIMED_IMAGES, _TIMED_SECONDS = 64, 2.0
+_TIMED_IMAGES = 64
+"""Images in a call whose speed is measured."""
+
+_MIN_TIMED_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Cell:
-    """One row of the result: a data set, a split plan, a variant."""
+    """A cell of the grid: a data set, a split plan, and a variant with its recipe. `plan` and `recipe` have the same seed."""
 
     dataset: Path
     plan: SplitPlan
@@ -44,9 +50,10 @@ class _Cell:
 def compare(
     grid: Grid, decode: Decode, watcher: ComparisonWatcher, check_stop: Callable[[], None] = lambda: None
 ) -> Iterator[tuple[Row, tuple[Epoch, ...]]]:
-    """Run the grid; yield each row with the epochs of its first division as soon as it is finished.
+    """Run the grid, and yield each row as soon as it is finished.
 
-    Raises as `models.training.trainer.train` does.
+    Yields the row and the epochs of its first division. `check_stop` is called between batches and may raise. Raises the errors
+    of `models.training.trainer.train`.
     """
     for recipe in grid.variants.values():
         recipe_architecture(recipe)
@@ -57,7 +64,7 @@ def compare(
         for variant, recipe in grid.variants.items()
         for seed in grid.seeds
     ]
-    loaded: dict[tuple[Path, int], LabeledImages] = {}
+    loaded: dict[tuple[Path, int], LabeledImages] = {}  # the images of the last data set and size
     for number, cell in enumerate(cells, start=1):
         key = (cell.dataset, cell.recipe.size)
         if key not in loaded:
@@ -65,22 +72,24 @@ def compare(
         path = grid.output / "cells" / _slug(cell, loaded[key]) / "result.json"
         watcher.cell(number, len(cells), cell.title, path.exists())
         if not path.exists():
-            row, history = _run(grid, cell, loaded[key], path.parent, watcher, check_stop)
-            _write(path, {"row": asdict(row), "history": [asdict(epoch) for epoch in history]})
-        kept = json.loads(path.read_text())
-        yield Row(**kept["row"]), tuple(Epoch(**epoch) for epoch in kept["history"])
+            row, history = _run_cell(grid, cell, loaded[key], path.parent, watcher, check_stop)
+            _write_json(path, {"row": asdict(row), "history": [asdict(epoch) for epoch in history]})
+        saved = json.loads(path.read_text())
+        yield Row(**saved["row"]), tuple(Epoch(**epoch) for epoch in saved["history"])
 
 
-def _run(
+def _run_cell(
     grid: Grid, cell: _Cell, images: LabeledImages, folder: Path, watcher: ComparisonWatcher, check_stop: Callable[[], None]
 ) -> tuple[Row, tuple[Epoch, ...]]:
+    """Train on every division of a cell; return the means of the measurements, and the epochs of the first division."""
     divisions = split(images, cell.plan)
-    done = [
-        _one(grid, cell, images, division, folder / str(number), watcher, check_stop) for number, division in enumerate(divisions)
+    results = [
+        _run_division(grid, cell, images, division, folder / str(number), watcher, check_stop)
+        for number, division in enumerate(divisions)
     ]
-    first = done[0]
-    means = {name: float(np.mean([one[name] for one in done])) for name in _MEANS}
-    validated = [one["accuracy_best"] is not None for one in done]
+    first = results[0]
+    means = {name: float(np.mean([result[name] for result in results])) for name in _MEANS}
+    all_validated = all(result["accuracy_best"] is not None for result in results)
     row = Row(
         dataset=cell.dataset.name,
         split=cell.plan.method,
@@ -91,10 +100,10 @@ def _run(
         pictures=len(images),
         emotions=len(images.emotions),
         divisions=len(divisions),
-        epochs=round(float(np.mean([one["epochs"] for one in done]))),
+        epochs=round(float(np.mean([result["epochs"] for result in results]))),
         parameters=first["parameters"],
-        accuracy_mean=float(np.mean([one["accuracy_mean"] for one in done])) if all(validated) else None,
-        accuracy_best=float(np.mean([one["accuracy_best"] for one in done])) if all(validated) else None,
+        accuracy_mean=float(np.mean([result["accuracy_mean"] for result in results])) if all_validated else None,
+        accuracy_best=float(np.mean([result["accuracy_best"] for result in results])) if all_validated else None,
         **means,
     )
     return row, tuple(Epoch(**epoch) for epoch in first["history"])
@@ -103,9 +112,10 @@ def _run(
 _MEANS = (
     "seconds_per_epoch", "images_per_second", "accuracy_train", "test_accuracy", "test_balanced", "test_macro_f1", "chance",
 )  # fmt: skip
+"""Measurements of a row that are means over its divisions."""
 
 
-def _one(
+def _run_division(
     grid: Grid,
     cell: _Cell,
     images: LabeledImages,
@@ -114,7 +124,10 @@ def _one(
     watcher: ComparisonWatcher,
     check_stop: Callable[[], None],
 ) -> dict[str, Any]:
-    """Train and measure one division, or find what was measured before."""
+    """Train on one division and measure the model, or read the measurements of a finished training.
+
+    Raises UsageError if the division has no test images.
+    """
     path = folder / "division.json"
     if not path.exists():
         options = TrainOptions(
@@ -129,19 +142,19 @@ def _one(
         )
         for leftover in folder.glob("model.*"):
             leftover.unlink()
-        trained = fit_and_save(options, images, division, _Following(watcher), check_stop)
+        trained = fit_and_save(options, images, division, _EpochWatcher(watcher), check_stop)
         if trained.tested is None:
             raise UsageError(f"The split {cell.plan.method!r} leaves no images to measure on.")
-        best = [epoch.validation_accuracy for epoch in trained.history if epoch.validation_accuracy is not None]
+        validated = [epoch.validation_accuracy for epoch in trained.history if epoch.validation_accuracy is not None]
         classifier = TorchClassifier.open(trained.path, grid.device)
-        found = {
+        result = {
             "epochs": len(trained.history),
             "seconds_per_epoch": float(np.mean([epoch.seconds for epoch in trained.history])),
             "parameters": trained.parameters,
             "images_per_second": images_per_second(classifier),
             "accuracy_train": trained.history[-1].accuracy,
-            "accuracy_mean": float(np.mean(best)) if best else None,
-            "accuracy_best": max(best) if best else None,
+            "accuracy_mean": float(np.mean(validated)) if validated else None,
+            "accuracy_best": max(validated) if validated else None,
             "test_accuracy": trained.tested.accuracy,
             "test_balanced": trained.tested.balanced_accuracy,
             "test_macro_f1": trained.tested.macro_f1,
@@ -150,26 +163,26 @@ def _one(
             "split": division.name,
             "history": [asdict(epoch) for epoch in trained.history],
         }
-        _write(path, found)
+        _write_json(path, result)
         trained.path.unlink()  # a grid of large networks would fill the disk
-    kept: dict[str, Any] = json.loads(path.read_text())
-    return kept
+    saved: dict[str, Any] = json.loads(path.read_text())
+    return saved
 
 
 def images_per_second(classifier: TorchClassifier) -> float:
-    """Measure how many random images a classifier handles per second, in batches of its choice, after a warm-up."""
+    """Measure how many random images a classifier classifies per second, after a warm-up."""
     size = classifier.card.input.size
     pixels = np.random.default_rng(0).integers(0, 256, (_TIMED_IMAGES, size, size, 3), dtype=np.uint8)
     classifier.classify(pixels)
     started, rounds = time.perf_counter(), 0
-    while rounds == 0 or time.perf_counter() - started < _TIMED_SECONDS:
+    while rounds == 0 or time.perf_counter() - started < _MIN_TIMED_SECONDS:
         classifier.classify(pixels)
         rounds += 1
     return rounds * len(pixels) / (time.perf_counter() - started)
 
 
-class _Following:
-    """Passes the epochs of one training to the watcher of a comparison."""
+class _EpochWatcher:
+    """Implements `indexer.domain.training.TrainingWatcher`: passes epochs to the watcher of a comparison."""
 
     def __init__(self, watcher: ComparisonWatcher) -> None:
         self._watcher = watcher
@@ -185,13 +198,13 @@ class _Following:
 
 
 def _slug(cell: _Cell, images: LabeledImages) -> str:
-    """Return a readable folder name for a cell, with a digest of everything that decides its result."""
-    facts = [asdict(cell.recipe), asdict(cell.plan), [(file.digest, file.emotion) for file in images.files]]
-    digest = hashlib.blake2b(json.dumps(facts).encode(), digest_size=5).hexdigest()
-    words = "-".join(part for part in (cell.dataset.name, cell.plan.method, cell.variant, str(cell.recipe.seed)))
-    return f"{''.join(c if c.isalnum() or c in '-_+' else '-' for c in words)}-{digest}"
+    """Return a readable folder name for a cell, with a digest of everything that affects its result."""
+    inputs = [asdict(cell.recipe), asdict(cell.plan), [(file.digest, file.emotion) for file in images.files]]
+    digest = hashlib.blake2b(json.dumps(inputs).encode(), digest_size=5).hexdigest()
+    title = "-".join((cell.dataset.name, cell.plan.method, cell.variant, str(cell.recipe.seed)))
+    return f"{''.join(c if c.isalnum() or c in '-_+' else '-' for c in title)}-{digest}"
 
 
-def _write(path: Path, facts: Mapping[str, Any]) -> None:
+def _write_json(path: Path, values: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, lambda temporary: temporary.write_text(json.dumps(facts, indent=1)))
+    replace_file(path, lambda temporary: temporary.write_text(json.dumps(values, indent=1)))

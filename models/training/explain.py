@@ -1,7 +1,8 @@
-"""Explanation of a checkpoint on an image or a data set, as `moodex explain` runs it."""
+"""Explanation of a model's predictions for an image or a data set, as `moodex explain` runs it."""
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,14 +23,14 @@ if TYPE_CHECKING:
     from models.training.label_mapping import Labels
 
 _MAX_IMAGES_PER_EMOTION = 48
-"""Enough for a stable mean, few enough to take minutes."""
+"""With this number, the mean is stable and an explanation takes minutes."""
 
 
 def explain_image(weights: Path, path: Path, decode: Decode, emotion: str | None, method: str) -> Explained:
-    """Explain an emotion (None: the most probable one) in one image.
+    """Compute the evidence for an emotion in one image; None explains the most probable emotion.
 
-    Raises UsageError for an unreadable image and an unknown method, UnknownEmotion for an emotion that the model does not know,
-    ModelUnavailable, MissingExtra.
+    `weights` is a checkpoint and `method` one of `models.training.attribution.METHODS`. Raises UsageError for an unreadable
+    image and an unknown method, UnknownEmotion for an emotion that the model does not know, ModelUnavailable and MissingExtra.
     """
     _check(method)
     card, network, kind = _open(weights)
@@ -48,37 +49,40 @@ def explain_image(weights: Path, path: Path, decode: Decode, emotion: str | None
 
 
 def explain_data(weights: Path, dataset: Path, labels: Labels, decode: Decode, method: str, seed: int = 0) -> ExplainedData:
-    """Average the maps of the true emotion over a random sample of a data set, and run the deletion test.
+    """Average the maps of the true emotions over a data set, and run the deletion test.
 
-    Images of emotions that the model does not know are skipped. Raises as `explain_image` does, and UsageError for a data set
-    that cannot be used.
+    Both use a random sample of at most `_MAX_IMAGES_PER_EMOTION` images per emotion. Images of emotions that the model does not
+    know are skipped. Raises the errors of `explain_image`, and UsageError for an unusable data set.
     """
     _check(method)
     card, network, kind = _open(weights)
-    found = [image for image in find_images([dataset], labels) if image.emotion in card.labels]
-    if not found:
+    usable = [image for image in find_images([dataset], labels) if image.emotion in card.labels]
+    if not usable:
         raise UsageError(f"The model {card.name!r} knows none of the emotions in {dataset}.")
     random = np.random.default_rng(seed)
-    order = [found[row] for row in random.permutation(len(found))]
-    chosen = [
-        image for emotion in card.labels for image in [one for one in order if one.emotion == emotion][:_MAX_IMAGES_PER_EMOTION]
+    shuffled = [usable[row] for row in random.permutation(len(usable))]
+    sample = [
+        image
+        for emotion in card.labels
+        for image in islice((image for image in shuffled if image.emotion == emotion), _MAX_IMAGES_PER_EMOTION)
     ]
-    images = load_images(chosen, card.input, decode, emotions=card.labels)
-    pixels = images.pixels[:]  # at most _MAX_IMAGES_PER_EMOTION per emotion
+    images = load_images(sample, card.input, decode, emotions=card.labels)
+    pixels = images.pixels[:]  # fits the memory: at most _MAX_IMAGES_PER_EMOTION images per emotion
     maps = heat_maps(network, kind, pixels, images.labels, method)
     averages = average_maps(maps, pixels, images.labels, card.labels)
     return ExplainedData(method, averages, deletion_test(network, kind, pixels, images.labels, maps, seed))
 
 
 def _check(method: str) -> None:
+    """Raise UsageError for an unknown method."""
     if method not in METHODS:
         raise UsageError(f"There is no method {method!r}; choose {', '.join(METHODS)}.")
 
 
 def _open(weights: Path) -> tuple[ModelCard, Network, Architecture]:
-    """Return the card of a checkpoint, its network in evaluation mode, without fused norms, and its architecture."""
+    """Return the card of a checkpoint, its network in evaluation mode without fused batch norms, and its architecture."""
     card, state = checkpoint.load(weights)
     kind = architecture(card.architecture)
     network = kind.build(len(card.labels), card.input.size)
-    network.load_state_dict(state, strict=False)  # checkpoints lack the batch counters of norms
+    network.load_state_dict(state, strict=False)  # checkpoints lack the batch counters of batch norms
     return card, network.eval(), kind

@@ -1,4 +1,4 @@
-"""Grid files: the variants that `moodex compare` trains. Imports no torch."""
+"""Grid files, which list the variants that `moodex compare` trains. Imports no torch."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from models.training.recipe import STUDY, Recipe, RecipeOverrides, change_recipe
 
 
 def read_variants(name: str, overrides: RecipeOverrides | None = None) -> dict[str, Recipe]:
-    """Read the variants of a grid file, or of "study".
+    """Read the variants of a grid file by name; the file "study" is shipped.
 
-    `[every]` has fields for all variants; each `[[variant]]` has a name, a base recipe and its own fields. `overrides` win over
-    both. Raises UsageError.
+    `[every]` has fields of the recipes of all variants. Each `[[variant]]` has a name, the name of a base recipe, and fields,
+    which override `[every]`; `overrides` override both. Raises UsageError for a missing or invalid file and an invalid recipe.
     """
     path = STUDY if name == "study" else Path(name)
-    written = read_toml(path)
-    if unknown := sorted(written.keys() - {"every", "variant"}):
+    content = read_toml(path)
+    if unknown := sorted(content.keys() - {"every", "variant"}):
         raise UsageError(f"The grid {path} has {unknown[0]!r}; it may have [every] and [[variant]].")
-    every, rows = written.get("every", {}), written.get("variant", [])
+    every, rows = content.get("every", {}), content.get("variant", [])
     if not rows:
         raise UsageError(f"The grid {path} has no [[variant]].")
     variants: dict[str, Recipe] = {}
@@ -35,9 +35,12 @@ def read_variants(name: str, overrides: RecipeOverrides | None = None) -> dict[s
 
 
 def select_variants(variants: dict[str, Recipe], patterns: Collection[str]) -> dict[str, Recipe]:
-    """Return the variants whose name matches a shell pattern; all without patterns. Raises UsageError if none matches."""
-    chosen = {name: recipe for name, recipe in variants.items() if not patterns or any(fnmatchcase(name, p) for p in patterns)}
-    if not chosen:
+    """Return the variants whose name matches one of the shell patterns, or all variants without patterns.
+
+    Raises UsageError if none matches.
+    """
+    selected = {name: recipe for name, recipe in variants.items() if not patterns or any(fnmatchcase(name, p) for p in patterns)}
+    if not selected:
         listed = ", ".join(map(repr, patterns))
         raise UsageError(f"No variant matches {listed}; there are {', '.join(map(repr, variants))}.")
-    return chosen
+    return selected

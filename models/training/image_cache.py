@@ -1,7 +1,7 @@
-"""Decoded images on disk instead of in memory: a memory-mapped cache file, and rows of it that are read by index.
+"""A cache file for decoded images, which is memory-mapped and read by row.
 
-500,000 images of 128 x 128 pixels take 24.6 GB. The operating system keeps as much of the cache file in its page cache as there
-is room for, and drops it when programs need the memory.
+500,000 images of 128 x 128 pixels take 24.6 GB, so they are on disk and not in memory. The operating system keeps as much of the
+file in its page cache as fits the memory that programs do not need.
 """
 
 from __future__ import annotations
@@ -23,14 +23,16 @@ if TYPE_CHECKING:
 
 _WRITE_BUFFER_BYTES = 1 << 20
 _CHUNK_BYTES = 16 << 20
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Pixels that `ImageRows.chunks` reads at once."""
+
+_DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class ImageRows:
-    """N images of one size, read from a larger array when they are indexed. Selecting rows copies no pixels."""
+    """N images of one size in a larger array. An index reads images; a selection of rows copies no pixels."""
 
     def __init__(self, images: Pixels, rows: npt.ArrayLike | None = None) -> None:
-        """`images` is uint8, (M, S, S, 3), perhaps memory-mapped; `rows` are positions in it, (N,), or None for all."""
+        """`images` is uint8, (M, S, S, 3), perhaps memory-mapped; `rows` are N positions in it, or None for all."""
         self._images = images
         self._rows: Ids = np.arange(len(images)) if rows is None else np.asarray(rows, dtype=np.int64)
 
@@ -47,17 +49,20 @@ class ImageRows:
         """uint8."""
         return self._images.dtype
 
-    def __getitem__(self, chosen: slice | npt.NDArray[Any]) -> Pixels:
-        """Read some images into memory: uint8, (K, S, S, 3), a copy."""
-        pixels: Pixels = self._images[self._rows[chosen]]
+    def __getitem__(self, rows: slice | npt.NDArray[Any]) -> Pixels:
+        """Read K images into memory: uint8, (K, S, S, 3), a copy."""
+        pixels: Pixels = self._images[self._rows[rows]]
         return pixels
 
     def take(self, rows: npt.ArrayLike) -> ImageRows:
-        """Return the images of some rows, (K,), in that order, without reading them."""
+        """Return the images in the given rows, in that order. Reads no pixels."""
         return ImageRows(self._images, self._rows[np.asarray(rows, dtype=np.int64)])
 
     def chunks(self, multiple: int = 1) -> Iterator[Pixels]:
-        """Read all images in order, about 16 MB at a time; the size of every chunk but the last is a multiple of `multiple`."""
+        """Read all images in order, in chunks of about 16 MB: uint8, (K, S, S, 3).
+
+        K is a multiple of `multiple`, except in the last chunk.
+        """
         image_bytes = int(np.prod(self._images.shape[1:]))
         size = multiple * max(1, _CHUNK_BYTES // (image_bytes * multiple))
         for start in range(0, len(self), size):
@@ -67,19 +72,21 @@ class ImageRows:
 def write_cache(
     arrays: Iterable[npt.NDArray[Any]], shape: tuple[int, ...], dtype: npt.DTypeLike, folder: Path | None = None
 ) -> npt.NDArray[Any]:
-    """Write arrays one after another to a temporary file, and map it: `dtype`, (rows, *shape), read-only.
+    """Write arrays one after another to a temporary file, and map it into memory.
 
-    - `arrays` are of `dtype`, each `shape` or (K, *shape).
-    - `folder` is where the file is made, in the nearest folder that exists; None takes the system's folder for temporary files.
+    - `arrays`: of `dtype`, each of the shape `shape` or (K, *shape).
+    - `folder`: folder of the file, or the nearest folder above it that exists; None takes the system's folder for temporary
+      files.
 
-    The file has no name where the system can do that, and is deleted with the array, also after a crash. It is written, not
-    mapped, so that a full disk is an error and not a SIGBUS. Raises MoodexError if it cannot be written.
+    Returns a read-only array of `dtype`, (N, *shape). The system deletes the file with the array, and also after a crash if it
+    supports files without names. The file is written before it is mapped, so that a full disk raises an error and not SIGBUS.
+    Raises MoodexError if the file cannot be written.
     """
-    place = nearest_folder(folder) if folder else Path(gettempdir())
+    cache_folder = nearest_folder(folder) if folder else Path(gettempdir())
     row_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
     written = 0
     try:
-        with TemporaryFile(prefix=".moodex-cache-", dir=place, buffering=_WRITE_BUFFER_BYTES) as file:
+        with TemporaryFile(prefix=".moodex-cache-", dir=cache_folder, buffering=_WRITE_BUFFER_BYTES) as file:
             for array in arrays:
                 written += file.write(np.ascontiguousarray(array, dtype=dtype).data)
             file.flush()
@@ -87,7 +94,7 @@ def write_cache(
                 return np.empty((0, *shape), dtype=dtype)
             mapped = np.memmap(file, dtype=dtype, mode="r", shape=(written // row_bytes, *shape))
     except OSError as error:
-        raise _cannot_write(place, written, error, is_default=folder is None) from error
+        raise _cannot_write(cache_folder, written, error, is_default=folder is None) from error
     return cast("npt.NDArray[Any]", mapped.view(np.ndarray))
 
 
@@ -96,11 +103,14 @@ def nearest_folder(path: Path) -> Path:
     return next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.is_dir())
 
 
-def _cannot_write(place: Path, written: int, error: OSError, *, is_default: bool) -> MoodexError:
-    choice = "set TMPDIR to another folder" if is_default else "choose another folder"
-    if error.errno in _DISK_FULL:
+def _cannot_write(folder: Path, written: int, error: OSError, *, is_default: bool) -> MoodexError:
+    """Return the error for a cache that cannot be written, after `written` bytes."""
+    remedy = "set TMPDIR to another folder" if is_default else "choose another folder"
+    if error.errno in _DISK_FULL_ERRNOS:
         return MoodexError(
-            f"The image cache in {place} cannot be written: the disk is full after {written / 1e9:.1f} GB. "
-            f"Make room, or {choice}."
+            f"The image cache in {folder} cannot be written: the disk is full after {written / 1e9:.1f} GB. "
+            f"Make room, or {remedy}."
         )
-    return MoodexError(f"The image cache in {place} cannot be written: {error.strerror or error}. Check it, or {choice}.")
+    return MoodexError(
+        f"The image cache in {folder} cannot be written: {error.strerror or error}. Check the folder, or {remedy}."
+    )

@@ -1,4 +1,4 @@
-"""Mapping of the labels of a data set to emotions: the vocabulary of `indexer.domain.emotions`, and rules of the user."""
+"""Mapping of the labels of a data set to emotions, by the vocabulary of `indexer.domain.emotions` and rules of the user."""
 
 from __future__ import annotations
 
@@ -11,13 +11,19 @@ from indexer.domain.errors import UnknownEmotion, UsageError
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """The emotion of each word. `own` overrides the vocabulary, by lower-case word; None skips the images of a word."""
+    """The emotions that the labels of a data set mean.
+
+    `own` has the rules of the user, which override the vocabulary: emotions by label in lower case; None skips its images.
+    """
 
     own: Mapping[str, str | None] = field(default_factory=dict)
 
     @classmethod
     def from_rules(cls, rules: Iterable[str]) -> Labels:
-        """Parse rules: `smug=pleased`, or `smug=` to skip its images. Raises UsageError."""
+        """Parse rules such as `smug=pleased`, or `smug=` to skip the images of a label.
+
+        Raises UsageError for another format, UnknownEmotion for an unknown emotion.
+        """
         own: dict[str, str | None] = {}
         for rule in rules:
             word, equals, emotion = (part.strip() for part in rule.partition("="))
@@ -27,7 +33,7 @@ class Labels:
         return cls(own)
 
     def knows(self, word: str) -> bool:
-        """Return whether the word is a known label."""
+        """Return whether a label has a rule or is in the vocabulary."""
         try:
             self.emotion(word)
         except UnknownEmotion:
@@ -35,15 +41,15 @@ class Labels:
         return True
 
     def emotion(self, word: str) -> str | None:
-        """Return the emotion of a word, or None if its images are skipped. Raises UnknownEmotion."""
+        """Return the emotion that a label means; None if its images are skipped. Raises UnknownEmotion."""
         lower = word.strip().lower()
         return self.own[lower] if lower in self.own else canonical(word)
 
 
 def unknown_labels(words: Iterable[str], where: object) -> UsageError:
-    """Return the error for unknown labels."""
+    """Return the error for labels that are not emotions; `where` is their data set."""
     listed = ", ".join(sorted(repr(word) for word in set(words)))
     return UsageError(
-        f"In {where} these labels name no emotion: {listed}. Map them with --map WORD=EMOTION, or skip their images "
+        f"These labels in {where} are not emotions: {listed}. Map them with --map WORD=EMOTION, or skip their images "
         f"with --map WORD=; moodex knows {', '.join(EMOTIONS)} and their synonyms."
     )

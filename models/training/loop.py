@@ -1,4 +1,4 @@
-"""The training loop: trains a network on images by a recipe."""
+"""The training loop, which trains a network on images by a recipe."""
 
 from __future__ import annotations
 
@@ -36,14 +36,17 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _SAVE_EVERY_SECONDS = 60.0
-"""Between saves of the state within an epoch."""
+"""Least time between saves of the state within an epoch."""
+
+_REPORT_EVERY_STEPS = 10
+"""Steps between updates of loss and accuracy on the progress bar."""
 
 _MEASURE_BATCH_SIZE = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """The result of a training: weights on the CPU, by name, and the history."""
+    """The result of a training: `state`, the weights by name on the CPU, and `history`, the epochs."""
 
     state: dict[str, Tensor]
     history: tuple[Epoch, ...]
@@ -57,8 +60,10 @@ def _ignore(_epoch: Epoch) -> None:
 class Hooks:
     """Callbacks of a training, and the file of its state.
 
-    - `saved`: path of the state, and its fingerprint; a training resumes from an existing state.
-    - `check_stop`: called between batches; may raise, after the state was saved.
+    - `saved`: path of the file, and the fingerprint of the training. If the file exists, the training resumes from it. None
+      saves no state.
+    - `after_epoch`: called with each finished epoch.
+    - `check_stop`: called between batches; may raise. The state is saved then.
     """
 
     saved: tuple[Path, str] | None = None
@@ -74,15 +79,19 @@ def fit(
     device: torch.device,
     hooks: Hooks | None = None,
 ) -> Fitted:
-    """Train a network, in place. The same seed, data and machine give the same weights, also after interruptions.
+    """Train a network, in place.
 
-    Shows a progress bar on stderr if that is a terminal. Raises DeviceUnavailable if the device has too little memory for one
-    image.
+    - `images`: the training part. `validation`: the images that are measured after each epoch; None measures nothing.
+    - `recipe`: the parameters. Its `architecture` must be that of the network.
+    - `device`: where the network is trained.
+
+    The same seed, data and machine give the same weights, also after interruptions. Shows a progress bar on stderr if that is a
+    terminal. Raises DeviceUnavailable if the device has too little memory for one image, and what `hooks.check_stop` raises.
     """
-    return _Loop(network, images, validation, recipe, device, hooks or Hooks()).run()
+    return _TrainingLoop(network, images, validation, recipe, device, hooks or Hooks()).run()
 
 
-class _Loop:
+class _TrainingLoop:
     def __init__(
         self,
         network: Network,
@@ -128,7 +137,7 @@ class _Loop:
             self._step(rows[training.step], number * self._steps + training.step)
             training.step += 1
             progress.update()
-            if training.step % 10 == 0:
+            if training.step % _REPORT_EVERY_STEPS == 0:
                 progress.set_postfix(
                     epoch=number + 1,
                     loss=f"{training.losses / training.seen:.3f}",
@@ -149,31 +158,36 @@ class _Loop:
             raise
 
     def _step(self, rows: np.ndarray[tuple[int], np.dtype[np.int64]], step: int) -> None:
+        """Train on the images in `rows`; `step` is the number of the batch in the training, from 0."""
         training, recipe = self._training, self._recipe
         seed = int(np.random.SeedSequence((recipe.seed, step)).generate_state(1)[0])
         torch.manual_seed(seed)  # for dropout and other random layers
         x = Augment(seed, recipe.strength)(torch.from_numpy(self._images.pixels[rows]))
         truth = torch.from_numpy(self._images.labels[rows])
-        other, share = torch.arange(len(rows)), 1.0
+        partner, share = torch.arange(len(rows)), 1.0
         if recipe.mixup:
             # Zhang et al., "mixup: Beyond Empirical Risk Minimization", arXiv:1710.09412.
             random = np.random.default_rng(seed)
             share = float(random.beta(recipe.mixup, recipe.mixup))
-            other = torch.from_numpy(random.permutation(len(rows)))
-            x = share * x + (1 - share) * x[other]
+            partner = torch.from_numpy(random.permutation(len(rows)))
+            x = share * x + (1 - share) * x[partner]
         set_learning_rates(training.optimizer, step, self._steps * recipe.epochs, recipe)
-        loss, hits = self._backward(self._normalized(x), truth.to(self._device), truth[other].to(self._device), share)
+        loss, hits = self._backward(self._normalized(x), truth.to(self._device), truth[partner].to(self._device), share)
         self._scaler.step(training.optimizer)
         self._scaler.update()
         update_ema(training.average, training.network.state_dict(), step, self._steps * recipe.epochs, recipe)
         training.losses, training.hits, training.seen = training.losses + loss, training.hits + hits, training.seen + len(rows)
 
-    def _backward(self, x: Tensor, truth: Tensor, other: Tensor, share: float) -> tuple[float, int]:
-        """Compute the gradients of the mean loss over a batch, in parts that fit the memory; return summed loss and hits."""
+    def _backward(self, x: Tensor, truth: Tensor, partner_truth: Tensor, share: float) -> tuple[float, int]:
+        """Compute the gradients of the mean loss over a batch, in parts that fit the memory.
+
+        Each image has the label `truth` with the weight `share` and the label `partner_truth` with the rest. Returns the sum of
+        the losses, and the number of images that were classified as `truth`.
+        """
         while True:
             try:
                 self._training.optimizer.zero_grad()
-                return self._gradients(x, truth, other, share)
+                return self._gradients(x, truth, partner_truth, share)
             except torch.OutOfMemoryError:
                 if self._micro_batch == 1:
                     raise DeviceUnavailable(f"The device {self._device} has too little free memory for one image.") from None
@@ -182,7 +196,8 @@ class _Loop:
                     torch.cuda.empty_cache()
                 _log.warning("Out of memory on %s: continuing with %d images at a time.", self._device, self._micro_batch)
 
-    def _gradients(self, x: Tensor, truth: Tensor, other: Tensor, share: float) -> tuple[float, int]:
+    def _gradients(self, x: Tensor, truth: Tensor, partner_truth: Tensor, share: float) -> tuple[float, int]:
+        """Do the work of `_backward`. Raises torch.OutOfMemoryError if a part does not fit the memory."""
         smoothing, loss_sum, hits = self._recipe.label_smoothing, 0.0, 0
         for start in range(0, len(x), self._micro_batch):
             part = slice(start, start + self._micro_batch)
@@ -191,8 +206,8 @@ class _Loop:
             logits = logits.float()
             loss = share * functional.cross_entropy(logits, truth[part], label_smoothing=smoothing, reduction="sum")
             if share < 1:
-                mixed = functional.cross_entropy(logits, other[part], label_smoothing=smoothing, reduction="sum")
-                loss = loss + (1 - share) * mixed
+                partner_loss = functional.cross_entropy(logits, partner_truth[part], label_smoothing=smoothing, reduction="sum")
+                loss = loss + (1 - share) * partner_loss
             loss_sum += float(loss.detach())
             hits += int((logits.argmax(dim=1) == truth[part]).sum())
             loss = loss / len(x)
@@ -202,18 +217,19 @@ class _Loop:
         return loss_sum, hits
 
     def _penalty(self) -> Tensor:
-        """Return the sum of squares of the matrices of the head, as the kernel regularizer of the study does."""
-        return torch.stack(
-            [p.square().sum() for n, p in self._training.network.from_input() if n.startswith(HEAD) and p.ndim > 1]
-        ).sum()
+        """Return the sum of the squares of the matrices of the head, as the kernel regularizer of the study did."""
+        named_parameters = self._training.network.from_input()
+        matrices = [parameter for name, parameter in named_parameters if name.startswith(HEAD) and parameter.ndim > 1]
+        return torch.stack([matrix.square().sum() for matrix in matrices]).sum()
 
     def _close_epoch(self, number: int) -> None:
+        """Measure, record, save and report the epoch with a number, from 0."""
         training = self._training
-        measured: tuple[float | None, float | None, float | None] = (None, None, None)
+        validation: tuple[float | None, float | None, float | None] = (None, None, None)
         if self._validation is not None and len(self._validation):
-            measured = self._measure(self._validation)
+            validation = self._measure(self._validation)
         training.history.append(
-            Epoch(number + 1, training.losses / training.seen, training.hits / training.seen, *measured, training.seconds)
+            Epoch(number + 1, training.losses / training.seen, training.hits / training.seen, *validation, training.seconds)
         )
         if self._recipe.patience and training.best_epoch == number:
             training.best = {name: tensor.detach().cpu().clone() for name, tensor in training.average.items()}
@@ -222,7 +238,7 @@ class _Loop:
         self._hooks.after_epoch(training.history[-1])
 
     def _measure(self, images: LabeledImages) -> tuple[float, float, float]:
-        """Return loss, accuracy and balanced accuracy of the averaged weights."""
+        """Return the loss, in nats, the accuracy and the balanced accuracy, 0-1, of the averaged weights."""
         network = copy.deepcopy(self._training.network)
         network.load_state_dict(self._training.average)
         logits = predict(network.eval(), self._kind, images, self._device)
@@ -232,13 +248,12 @@ class _Loop:
         return float(functional.cross_entropy(logits, truth)), float(right.mean()), float(np.mean(recalls))
 
     def _out_of_patience(self) -> bool:
-        """Return whether patience has run out."""
-        best = self._training.best_epoch
-        return (
-            bool(self._recipe.patience) and best is not None and len(self._training.history) - 1 - best >= self._recipe.patience
-        )
+        """Return whether `patience` epochs have passed since the best one."""
+        best_epoch, patience = self._training.best_epoch, self._recipe.patience
+        return bool(patience) and best_epoch is not None and len(self._training.history) - 1 - best_epoch >= patience
 
     def _normalized(self, x: Tensor) -> Tensor:
+        """Normalize images, float, 0-1, in place, and copy them to the device."""
         x = x.mul(255).sub_(self._kind.mean).div_(self._kind.std)
         return x.to(device=self._device, memory_format=torch.channels_last)
 
@@ -251,18 +266,22 @@ class _Loop:
 
 @torch.inference_mode()
 def predict(network: Network, kind: Architecture, images: LabeledImages, device: torch.device) -> Tensor:
-    """Return logits, float32, (N, labels), on the CPU, of a network in evaluation mode."""
-    out = []
+    """Return the logits, float32, (N, labels), on the CPU, of N >= 1 images.
+
+    `network` is in evaluation mode on `device`; `kind` is its architecture.
+    """
+    logits = []
     for start in range(0, len(images), _MEASURE_BATCH_SIZE):
         x = torch.from_numpy(images.pixels[start : start + _MEASURE_BATCH_SIZE]).permute(0, 3, 1, 2).float()
         x = x.sub_(kind.mean).div_(kind.std).to(device=device, memory_format=torch.channels_last)
-        out.append(network(x).logits.float().cpu())
-    return torch.cat(out)
+        logits.append(network(x).logits.float().cpu())
+    return torch.cat(logits)
 
 
-def _precision(wanted: str, device: torch.device) -> torch.dtype:
-    if wanted == "auto":
+def _precision(name: str, device: torch.device) -> torch.dtype:
+    """Return the number type of a name in `PRECISIONS`; "auto" uses 16 bits on a GPU."""
+    if name == "auto":
         if device.type != "cuda":
             return torch.float32
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[wanted]
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]

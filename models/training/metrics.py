@@ -1,4 +1,4 @@
-"""Metrics of predictions."""
+"""Metrics of predictions: accuracy, F1, calibration error, confusion, and their intervals."""
 
 from __future__ import annotations
 
@@ -15,92 +15,102 @@ from models.training.calibration import fit_temperature
 if TYPE_CHECKING:
     from indexer.domain.types import Floats, Ids
 
-_BINS = 15
+_CONFIDENCE_BINS = 15
 _BOOTSTRAP_RESAMPLES = 1000
-_MIN_PROBABILITY = 1e-12
+MIN_PROBABILITY = 1e-12
+"""Added to probabilities before a logarithm or a division."""
 
 
 def evaluate(probabilities: Floats, truth: Ids, labels: Sequence[str]) -> Evaluation:
-    """Compare probabilities, (N, labels), with true label numbers, int64, (N,). N >= 1. Raises MissingExtra."""
+    """Compare predictions with true labels.
+
+    `probabilities` are float32, (N, labels), N >= 1; `truth` true label numbers, int64, (N,). Means over labels are over those
+    that occur. Raises MissingExtra if scikit-learn is not installed.
+    """
     require("sklearn", "scikit-learn", "train", "Evaluating")
     from sklearn.metrics import precision_recall_fscore_support
 
     numbers = np.arange(len(labels))
-    guessed = probabilities.argmax(axis=1)
-    each = precision_recall_fscore_support(truth, guessed, labels=numbers, zero_division=0)
+    predicted = probabilities.argmax(axis=1)
+    scores = precision_recall_fscore_support(truth, predicted, labels=numbers, zero_division=0)
     per_class = {
         label: ByLabel(float(precision), float(recall), float(f1), int(support))
-        for label, precision, recall, f1, support in zip(labels, *each, strict=True)
+        for label, precision, recall, f1, support in zip(labels, *scores, strict=True)
     }
-    present = [one for one in per_class.values() if one.support]
+    occurring = [by_label for by_label in per_class.values() if by_label.support]
     return Evaluation(
         n=len(truth),
-        accuracy=float(np.mean(guessed == truth)),
-        balanced_accuracy=float(np.mean([one.recall for one in present])),
-        macro_f1=float(np.mean([one.f1 for one in present])),
+        accuracy=float(np.mean(predicted == truth)),
+        balanced_accuracy=float(np.mean([by_label.recall for by_label in occurring])),
+        macro_f1=float(np.mean([by_label.f1 for by_label in occurring])),
         ece=calibration_error(probabilities, truth),
-        chance=1 / len(present),
+        chance=1 / len(occurring),
         per_class=per_class,
         labels=tuple(labels),
-        confusion=_confusion(truth, guessed, len(labels)),
+        confusion=_confusion(truth, predicted, len(labels)),
         reliability=reliability(probabilities, truth),
     )
 
 
 def with_intervals(evaluation: Evaluation, probabilities: Floats, truth: Ids, seed: int = 0) -> Evaluation:
-    """Add 95% intervals (percentile bootstrap over images, 1000 resamples) and the best temperature.
+    """Add 95% intervals, by the percentile bootstrap over images with 1000 resamples, and the best temperature.
 
-    The bootstrap assumes independent images. Images of one character are not, so true intervals are wider.
+    `probabilities` and `truth` are those of `evaluate`. The bootstrap assumes independent images. The images of one character
+    are not independent, so the true intervals are wider.
     """
     random = np.random.default_rng(seed)
-    count, guessed = len(evaluation.labels), probabilities.argmax(axis=1)
-    found: dict[str, list[float]] = {"accuracy": [], "balanced_accuracy": [], "macro_f1": []}
+    count, predicted = len(evaluation.labels), probabilities.argmax(axis=1)
+    samples: dict[str, list[float]] = {"accuracy": [], "balanced_accuracy": [], "macro_f1": []}
     for _ in range(_BOOTSTRAP_RESAMPLES):
         rows = random.integers(0, len(truth), len(truth))
-        confusion = _confusion(truth[rows], guessed[rows], count)
-        hits, true, predicted = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
-        there = true > 0
-        found["accuracy"].append(hits.sum() / len(truth))
-        found["balanced_accuracy"].append(float(np.mean(hits[there] / true[there])))
-        found["macro_f1"].append(float(np.mean(2 * hits[there] / (true + predicted)[there])))
-    intervals = {name: (float(np.quantile(each, 0.025)), float(np.quantile(each, 0.975))) for name, each in found.items()}
-    temperature = fit_temperature(np.log(probabilities + _MIN_PROBABILITY), truth)
+        confusion = _confusion(truth[rows], predicted[rows], count)
+        hits, true_counts, predicted_counts = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+        occurs = true_counts > 0
+        samples["accuracy"].append(hits.sum() / len(truth))
+        samples["balanced_accuracy"].append(float(np.mean(hits[occurs] / true_counts[occurs])))
+        samples["macro_f1"].append(float(np.mean(2 * hits[occurs] / (true_counts + predicted_counts)[occurs])))
+    intervals = {name: (float(np.quantile(each, 0.025)), float(np.quantile(each, 0.975))) for name, each in samples.items()}
+    temperature = fit_temperature(np.log(probabilities + MIN_PROBABILITY), truth)
     return replace(evaluation, intervals=intervals, temperature=temperature)
 
 
 def evaluate_subset(probabilities: Floats, truth: Ids, labels: Sequence[str], allowed: Sequence[str]) -> Evaluation:
-    """Evaluate the images whose label is in `allowed`, with predictions restricted to those of them that occur.
+    """Evaluate the images with `allowed` labels, with predictions restricted to the allowed labels that occur.
 
-    Raises ValueError if none occurs.
+    The other arguments are those of `evaluate`. Raises ValueError if no allowed label occurs.
     """
     numbers = [number for number, label in enumerate(labels) if label in allowed and np.any(truth == number)]
     if not numbers:
         raise ValueError(f"none of the images is {' or '.join(allowed)}")
-    chosen = np.isin(truth, numbers)
-    part = probabilities[chosen][:, numbers].astype(np.float64) + _MIN_PROBABILITY
+    is_allowed = np.isin(truth, numbers)
+    part = probabilities[is_allowed][:, numbers].astype(np.float64) + MIN_PROBABILITY
     part = (part / part.sum(axis=1, keepdims=True)).astype(np.float32)
-    return evaluate(part, np.searchsorted(numbers, truth[chosen]), [labels[number] for number in numbers])
+    return evaluate(part, np.searchsorted(numbers, truth[is_allowed]), [labels[number] for number in numbers])
 
 
 def calibration_error(probabilities: Floats, truth: Ids) -> float:
-    """Return the expected calibration error: mean of |accuracy - confidence| over 15 equal bins of confidence, by size.
+    """Return the expected calibration error, 0-1.
 
-    After Guo et al., "On Calibration of Modern Neural Networks", arXiv:1706.04599.
+    It is the mean of |accuracy - confidence| over the bins of `reliability`, weighted by their numbers of images (Guo et al.,
+    "On Calibration of Modern Neural Networks", arXiv:1706.04599). Arguments are those of `reliability`.
     """
-    return sum(abs(accuracy - confidence) * count for confidence, accuracy, count in reliability(probabilities, truth)) / len(
-        truth
-    )
+    bins = reliability(probabilities, truth)
+    return sum(abs(accuracy - confidence) * count for confidence, accuracy, count in bins) / len(truth)
 
 
 def reliability(probabilities: Floats, truth: Ids) -> tuple[tuple[float, float, int], ...]:
-    """Return (mean confidence, accuracy, images) of each non-empty bin of 15 equal bins of confidence."""
+    """Return the mean confidence, accuracy and number of images of each bin.
+
+    The 15 bins divide the confidence, which is the highest probability, into equal intervals; empty bins are omitted.
+    `probabilities` are float32, (N, labels); `truth` true label numbers, int64, (N,).
+    """
     confidence: np.ndarray[Any, Any] = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == truth
-    bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
-    rows = [np.flatnonzero(bins == one) for one in range(_BINS)]
+    bins = np.minimum((confidence * _CONFIDENCE_BINS).astype(int), _CONFIDENCE_BINS - 1)
+    rows = [np.flatnonzero(bins == number) for number in range(_CONFIDENCE_BINS)]
     return tuple((float(np.mean(confidence[r], dtype=np.float64)), float(np.mean(right[r])), len(r)) for r in rows if len(r))
 
 
-def _confusion(truth: Ids, guessed: Ids, count: int) -> Ids:
-    """Count the predictions by true label: int64, (count, count), rows are true labels."""
-    return np.bincount(truth * count + guessed, minlength=count * count).reshape(count, count)
+def _confusion(truth: Ids, predicted: Ids, count: int) -> Ids:
+    """Count the images by true label (rows) and predicted label (columns): int64, (count, count)."""
+    return np.bincount(truth * count + predicted, minlength=count * count).reshape(count, count)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def markdown(card: ModelCard) -> str:
-    """Return the card as a page, without sections that its `about` lacks."""
+    """Return a card as a Markdown page, with a section for each known field of its `about`."""
     about = card.about
     lines = [f"# Model card: {card.name}", "", *_list(_facts(card))]
     for title, name in (("Use", "use"), ("Limits", "limits"), ("What was tried", "tried"), ("Credits", "credits")):
@@ -24,7 +24,7 @@ def markdown(card: ModelCard) -> str:
 
 
 def tables(measured: Mapping[str, Any]) -> str:
-    """Return the measurements of `bench/recognition.py` as text: notes, unseen artists, validation sets."""
+    """Return the measurements of `bench/recognition.py` as Markdown: notes, unseen artists, validation sets."""
     folds = [(fold["held_out"], fold["frozen"], fold["tuned"]) for fold in measured["folds"]]
     lines = [*_list([*measured["notes"], f"Split: {measured['split']}."]), ""]
     lines += _table("artist held out", [*folds, ("mean", measured["mean"]["frozen"], measured["mean"]["tuned"])])
@@ -35,22 +35,23 @@ def tables(measured: Mapping[str, Any]) -> str:
 
 
 def _same_character(measured: Mapping[str, Any]) -> list[str]:
-    """Return how often a character is found with the requested emotion: first, and among the first ten."""
+    """Return a table of how often the first hit, and the first ten, show the same character with the requested emotion."""
     rows = [(fold["held_out"], fold["same_character"]) for fold in measured["folds"] if fold.get("same_character")]
     rows += [(name, row.get("same_character")) for name, row in measured.get("validation", {}).items()]
     rows = [(name, row) for name, row in rows if row and row["ours"]]
     if not rows:
         return []
-    ways = list(rows[0][1])
+    methods = list(rows[0][1])
     lines = ["", "The same character with another emotion, hit at 1 / at 10:", ""]
-    lines += [f"| of | questions | {' | '.join(ways)} |", "|---" * (len(ways) + 2) + "|"]
+    lines += [f"| of | questions | {' | '.join(methods)} |", "|---" * (len(methods) + 2) + "|"]
     for name, row in rows:
-        hits = [f"{row[way]['hit_at_1']:.2f} / {row[way]['hit_at_10']:.2f}" for way in ways]
+        hits = [f"{row[method]['hit_at_1']:.2f} / {row[method]['hit_at_10']:.2f}" for method in methods]
         lines.append(f"| {name} | {row['ours']['questions']} | {' | '.join(hits)} |")
     return lines
 
 
 def _facts(card: ModelCard) -> list[str]:
+    """List the fields of a card that have no section."""
     about = card.about
     facts = [
         f"Architecture {card.architecture}, input {card.input.size} x {card.input.size}, embedding {card.embedding_size}",
@@ -65,24 +66,25 @@ def _facts(card: ModelCard) -> list[str]:
 
 
 def _table(title: str, rows: Iterable[tuple[str, Mapping[str, Any], Mapping[str, Any]]]) -> list[str]:
+    """Return the lines of a table. A row is a name, the measures of a frozen network, and those of the model."""
     rows = list(rows)
     measures = (("five", "balanced_of_five"), ("all", "accuracy"), ("first 20", "precision_at_20"), ("ECE", "ece"))
-    shown = [(short, measure) for short, measure in measures if all(measure in row[2] for row in rows)]
-    columns = ["images", "chance", *(f"{short}: {whose}" for short, _ in shown for whose in ("frozen", "ours"))]
+    present = [(short, measure) for short, measure in measures if all(measure in row[2] for row in rows)]
+    columns = ["images", "chance", *(f"{short}: {model}" for short, _ in present for model in ("frozen", "ours"))]
     lines = [f"| {title} | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
     for name, frozen, ours in rows:
-        numbers = [f"{row[measure]:.3f}" for _, measure in shown for row in (frozen, ours)]
+        numbers = [f"{row[measure]:.3f}" for _, measure in present for row in (frozen, ours)]
         lines.append(f"| {name} | {ours.get('pictures', '')} | {ours['chance_of_five']:.2f} | {' | '.join(numbers)} |")
     return lines
 
 
 def _data(about: Mapping[str, Any]) -> list[str]:
+    """Return the lines of the section about the training data."""
     counts = ", ".join(f"{emotion} {count}" for emotion, count in about["pictures_by_emotion"].items())
     lines = ["## Training data", "", f"{about['pictures']} images: {counts}.", ""]
     lines += ["| set | images | credit | licence | source |", "|---|---|---|---|---|"]
-    lines += [
-        f"| {one['set']} | {one['pictures']} | {one['credit']} | {one['licence']} | {one['url']} |" for one in about["data"]
-    ]
+    for source in about["data"]:
+        lines.append(f"| {source['set']} | {source['pictures']} | {source['credit']} | {source['licence']} | {source['url']} |")
     return lines
 
 

@@ -1,4 +1,4 @@
-"""Training recipes as data: defaults, and the named recipes of `recipes.toml`. Imports no torch."""
+"""Training recipes: the parameters of a training, and the named recipes of `recipes.toml`. Imports no torch."""
 
 from __future__ import annotations
 
@@ -12,42 +12,53 @@ from typing import Any
 from indexer.domain.errors import UsageError
 
 NAMED = Path(__file__).parent / "recipes.toml"
+"""The file of the named recipes."""
+
 STUDY = Path(__file__).parent / "study.toml"
+"""The grid file of the study (docs/explanation/study.md)."""
+
 SCHEDULES = ("cosine", "constant")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Everything that decides how a network is trained.
+    """The parameters of a training. `_RANGES` has the ranges of numbers.
 
     Network:
 
-    - `architecture`: name with its modifiers; `models.training.trainer.recipe_architecture` checks it.
-    - `weights`: "imagenet", "none" or a file to start from.
+    - `architecture`: its name with modifiers; `models.training.trainer.recipe_architecture` checks it.
+    - `weights`: initial weights: "imagenet", "none" (random), or a file.
     - `size`: side of the input in pixels.
 
     Length:
 
-    - `epochs` of `pictures_per_epoch` images (0: the size of the data set), in batches of `batch_size`.
-    - `patience`: stop after that many epochs without a better balanced accuracy on the validation part and keep the best epoch;
-      0 never stops and keeps the last epoch.
+    - `epochs`: number of epochs. `pictures_per_epoch`: images in each; 0 takes the size of the data set.
+    - `batch_size`: images per batch.
+    - `patience`: epochs without a better balanced accuracy on the validation part after which the training stops; the result is
+      the best epoch. With 0, it does not stop early, and the result is the last epoch.
 
     Learning rates of AdamW:
 
-    - `head_rate`, and `backbone_rate` times `layer_decay` for each tenth of the network further from the head.
-    - `schedule`: one of `SCHEDULES`, after a linear `warm_up` of that share of all steps.
-    - `frozen`: share of the tensors, counted from the input, that never change.
-    - `thaw`: share of the steps during which the others are unfrozen, from the head down (gradual unfreezing).
+    - `head_rate`: peak rate of the head.
+    - `backbone_rate`, `layer_decay`: the peak rate of the n-th tenth of the backbone from the head is `backbone_rate` times
+      `layer_decay` to the power of n.
+    - `warm_up`: share of all steps during which the rates rise linearly. `schedule`: one of `SCHEDULES` after that.
+    - `frozen`: share of the tensors, counted from the input, that are never trained.
+    - `thaw`: share of all steps during which the other tensors are unfrozen, from the head to the input (gradual unfreezing).
 
     Regularization:
 
-    - `weight_decay`, `l2` (penalty on the matrices of the head), `label_smoothing`, `mixup` (parameter of the beta distribution).
-    - `strength` of the style augmentation.
-    - `balance`: 0 samples images as often as they occur, 1 samples emotions and styles equally often.
-    - `average`: share of the steps over which the moving average of the weights looks back; 0 switches it off.
+    - `weight_decay`: that of AdamW. `l2`: factor of the squares of the head's matrices in the loss. `label_smoothing`: share.
+    - `mixup`: parameter of the beta distribution; 0 switches mixup off.
+    - `strength`: that of the style augmentation; see `models.training.augment.Augment`.
+    - `balance`: 0 draws images as often as they occur, 1 draws emotions and sets equally often.
+    - `average`: share of all steps over which the weights are averaged exponentially; 0 switches the average off.
 
-    Measuring: `views` of each image are averaged.
+    Measurement and computation:
+
+    - `views`: augmented views of each test image that are averaged.
+    - `precision`: one of `PRECISIONS`. `seed`: seed of all random choices.
     """
 
     architecture: str = "efficientnet_lite0"
@@ -78,10 +89,10 @@ class Recipe:
     def __post_init__(self) -> None:
         for name, low, high in _RANGES:
             if not low <= getattr(self, name) <= high:
-                raise UsageError(f"{name} is {getattr(self, name)}; it must lie between {low} and {high}.")
-        for name, known in (("schedule", SCHEDULES), ("precision", PRECISIONS)):
-            if getattr(self, name) not in known:
-                raise UsageError(f"{name} is {getattr(self, name)!r}; choose {', '.join(known)}.")
+                raise UsageError(f"{name} is {getattr(self, name)}; it must be between {low} and {high}.")
+        for name, values in (("schedule", SCHEDULES), ("precision", PRECISIONS)):
+            if getattr(self, name) not in values:
+                raise UsageError(f"{name} is {getattr(self, name)!r}; choose {', '.join(values)}.")
 
 
 _RANGES: tuple[tuple[str, float, float], ...] = (
@@ -106,13 +117,14 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("views", 1, 6),
     ("seed", 0, 2**31),
 )
+"""The least and the greatest value of each field that is a number."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecipeOverrides:
     """Fields of a recipe that a user sets; None keeps the value of the recipe.
 
-    `assignments` are FIELD=VALUE strings for any other field, with values in TOML; they win over the other fields.
+    `assignments` are strings FIELD=VALUE for any field, with values in TOML. They override the other fields.
     """
 
     architecture: str | None = None
@@ -126,13 +138,16 @@ class RecipeOverrides:
     assignments: tuple[str, ...] = ()
 
     def apply(self, recipe: Recipe, source: str) -> Recipe:
-        """Return the recipe with these fields changed; `source` names their origin in errors. Raises UsageError."""
-        given = {name: value for name, value in asdict(self).items() if value is not None and name != "assignments"}
-        return change_recipe(recipe, {**given, **parse_assignments(self.assignments)}, source)
+        """Return a recipe with these fields changed; `source` names their origin in errors.
+
+        Raises UsageError for an invalid assignment, and the errors of `change_recipe`.
+        """
+        changes = {name: value for name, value in asdict(self).items() if value is not None and name != "assignments"}
+        return change_recipe(recipe, {**changes, **parse_assignments(self.assignments)}, source)
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, object]:
-    """Parse FIELD=VALUE strings; a value that is not TOML is taken as text. Raises UsageError."""
+    """Parse strings FIELD=VALUE into values by field. A value that is not TOML is text. Raises UsageError."""
     parsed: dict[str, object] = {}
     for assignment in assignments:
         field, equals, value = (part.strip() for part in assignment.partition("="))
@@ -167,11 +182,15 @@ def named_recipes() -> dict[str, Recipe]:
 
 
 def find_recipe(name: str) -> Recipe:
-    """Return a recipe by name, or read it from a .toml file of its fields. Raises UsageError."""
+    """Return a shipped recipe by name, or read one from a .toml file.
+
+    The fields in the file override those of the recipe that it names as `base`. Raises UsageError for an unknown name, and for
+    an unreadable or invalid file.
+    """
     if name.endswith(".toml"):
-        written = read_toml(Path(name))
-        base = written.pop("base", "default")
-        return change_recipe(find_recipe(str(base)), written, name)
+        changes = read_toml(Path(name))
+        base = changes.pop("base", "default")
+        return change_recipe(find_recipe(str(base)), changes, name)
     try:
         return named_recipes()[name]
     except KeyError:

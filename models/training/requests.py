@@ -1,4 +1,4 @@
-"""What a user asks of training: typed requests that the command line builds. Imports no torch."""
+"""Requests of a user to train, check, evaluate or compare models, which the command line builds. Imports no torch."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from models.training.splits import SplitPlan
 
 @dataclass(frozen=True, slots=True)
 class TrainOptions:
-    """What to train, on what data, and where to write it.
+    """The request to train a model.
 
-    - `output`: folder of the checkpoint, which is named `name`.safetensors.
-    - `work`: folder of the split, the history, the TensorBoard events and the state from which an interrupted training resumes.
-    - `temperature`: calibrates the result; None fits it on the validation part, or uses 1 if that part is empty.
+    - `datasets`, `labels`, `plan`: the data sets, the mapping of their labels, and how they are divided.
+    - `name`, `output`: name of the model, and folder of its checkpoint.
+    - `work`: folder of the split, the history, the TensorBoard events, the image cache, and the state from which an interrupted
+      training resumes.
+    - `temperature`: divisor of the logits; None fits it to the validation part, or uses 1 if that part is empty.
+    - `device`: as in `models.inference.device.select_device`.
     - `workers`: images decoded in parallel; 0 chooses a number for the machine.
-    - `force`: replace a model of the same name, and discard an interrupted training of that name.
+    - `force`: replace a model with the same name, and discard an interrupted training with that name.
     """
 
     datasets: tuple[Path, ...]
@@ -37,7 +40,7 @@ class TrainOptions:
 
 @dataclass(frozen=True, slots=True)
 class InspectOptions:
-    """Which data to check, and how a training would divide them. `work` and `workers` are as in `TrainOptions`."""
+    """The request to check data sets, and how a training would divide them; fields are those of `TrainOptions`."""
 
     datasets: tuple[Path, ...]
     work: Path
@@ -49,10 +52,12 @@ class InspectOptions:
 
 @dataclass(frozen=True, slots=True)
 class EvaluateOptions:
-    """Which checkpoint to measure, and on what data.
+    """The request to measure a checkpoint on data sets.
 
+    - `weights`: the weights file of the checkpoint.
     - `closed`: consider only the emotions that occur in the data.
     - `views`: augmented views of each image that are averaged, 1-6.
+    - `device`, `require_gpu`: as in `models.inference.device.select_device`.
     - `batch_size`: images per batch; 0 chooses a number for the device.
     """
 
@@ -68,7 +73,11 @@ class EvaluateOptions:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Which trainings to compare: every variant on every data set, under every split plan, with every seed."""
+    """The request to compare trainings.
+
+    Every variant is trained on every data set with every split plan and every seed. `variants` are recipes by name; `output` is
+    the folder of the results.
+    """
 
     variants: Mapping[str, Recipe]
     datasets: tuple[Path, ...]

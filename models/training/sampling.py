@@ -1,4 +1,4 @@
-"""Sampling of batches, from the seed and the epoch only."""
+"""Sampling of the images of each batch, which depends only on the seed and the epoch."""
 
 from __future__ import annotations
 
@@ -22,24 +22,27 @@ def steps_per_epoch(images: LabeledImages, recipe: Recipe) -> int:
 
 
 def batches(images: LabeledImages, recipe: Recipe, epoch: int) -> Ids:
-    """Return the rows of each batch of an epoch, int64, (steps, batch size).
+    """Return the rows of the images of each batch: int64, (steps, batch size).
 
-    Without balance, every image comes once before any comes twice; with balance, images are drawn by weight.
+    `epoch` is its number, from 0. Without balance, no image is used twice before all images were used. With balance, images are
+    drawn by their `sampling_weights`, with replacement.
     """
     random = np.random.default_rng((recipe.seed, epoch))
     shape = (steps_per_epoch(images, recipe), recipe.batch_size)
     if recipe.balance:
         return random.choice(len(images), size=shape, p=sampling_weights(images, recipe.balance))
     rounds = math.ceil(shape[0] * shape[1] / len(images))
-    line = np.concatenate([random.permutation(len(images)) for _ in range(rounds)])
-    return line[: shape[0] * shape[1]].reshape(shape)
+    rows = np.concatenate([random.permutation(len(images)) for _ in range(rounds)])
+    return rows[: shape[0] * shape[1]].reshape(shape)
 
 
 def sampling_weights(images: LabeledImages, balance: float) -> npt.NDArray[np.float64]:
-    """Return the probability of drawing each image, (N,): balanced over sets within an emotion, then over emotions.
+    """Return the probability of drawing each image, float64, (N,), which sum to 1.
 
-    A cell (emotion and set) has the weight of its size to the power of 1 - balance, an emotion that of the sum of its cells to
-    the same power. At a balance of 0.5 rare cells are drawn more often than they occur, without repeating a few images.
+    They are balanced over the sets of an emotion, and then over emotions; `balance` is 0-1. A cell is the images of an emotion
+    in a set. Its weight is its number of images to the power of 1 - `balance`. The weight of an emotion is the sum of the
+    weights of its cells, to the same power. At a balance of 0.5, rare cells are drawn more often than they occur, but not so
+    often that the same few images are repeated.
     """
     cells = [(int(label), source.name) for label, source in zip(images.labels, images.sources, strict=True)]
     sizes = Counter(cells)

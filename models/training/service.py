@@ -25,19 +25,23 @@ if TYPE_CHECKING:
     from models.training.label_mapping import Labels
     from models.training.requests import EvaluateOptions, Grid, InspectOptions, TrainOptions
 
-_KEPT = "rerun the same command to resume"
+_HOW_TO_RESUME = "rerun the same command to resume"
 
 
 def train(options: TrainOptions, watcher: TrainingWatcher) -> Trained:
-    """Train a model. Raises UsageError, ModelUnavailable, DeviceUnavailable, MissingExtra, Interrupted."""
+    """Train a model, and report its progress to the watcher.
+
+    Raises UsageError, ModelUnavailable, DeviceUnavailable, MissingExtra, MoodexError if the disk is full, and Interrupted after
+    a signal.
+    """
     from models.training import trainer
 
-    with graceful_stop(_KEPT) as check_stop:
+    with graceful_stop(_HOW_TO_RESUME) as check_stop:
         return trainer.train(options, decode_file, watcher, check_stop)
 
 
 def inspect(options: InspectOptions) -> Inspection:
-    """Check a data set, divided as training would divide it, without training. Raises UsageError."""
+    """Check data sets, divided as a training would divide them. Raises UsageError."""
     from models.training import dataset_checks, splits, trainer
 
     trainer.recipe_architecture(options.recipe)
@@ -47,7 +51,11 @@ def inspect(options: InspectOptions) -> Inspection:
 
 
 def evaluate(options: EvaluateOptions) -> tuple[str, Evaluation, list[Mistake]]:
-    """Return the model's name, its measures on labeled images, and its mistakes, most confident first."""
+    """Measure a model on labeled images.
+
+    Returns the name of the model, its measurements, and its mistakes, the most confident first. Raises UsageError,
+    ModelUnavailable, DeviceUnavailable and MissingExtra.
+    """
     from models.inference.classifier import TorchClassifier
     from models.training.evaluate import evaluate_model
 
@@ -59,22 +67,22 @@ def evaluate(options: EvaluateOptions) -> tuple[str, Evaluation, list[Mistake]]:
 
 
 def compare(grid: Grid, watcher: ComparisonWatcher) -> Iterator[tuple[Row, tuple[Epoch, ...]]]:
-    """Run a grid of trainings; yield each row with its epochs as soon as it is finished. Raises as `train` does."""
+    """Run a grid of trainings, and yield each row with its epochs as soon as it is finished. Raises the errors of `train`."""
     from models.training import experiment_grid
 
-    with graceful_stop(_KEPT) as check_stop:
+    with graceful_stop(_HOW_TO_RESUME) as check_stop:
         yield from experiment_grid.compare(grid, decode_file, watcher, check_stop)
 
 
 def explain_image(weights: Path, image: Path, emotion: str | None, method: str) -> Explained:
-    """Explain one image for an emotion; None explains the most probable one. Raises as `models.training.explain` does."""
+    """Explain an emotion in one image; see `models.training.explain.explain_image`."""
     from models.training import explain
 
     return explain.explain_image(weights, image, decode_file, emotion, method)
 
 
 def explain_data(weights: Path, dataset: Path, labels: Labels, method: str) -> ExplainedData:
-    """Explain a data set, emotion by emotion. Raises as `models.training.explain` does."""
+    """Explain each emotion in a data set; see `models.training.explain.explain_data`."""
     from models.training import explain
 
     return explain.explain_data(weights, dataset, labels, decode_file, method)

@@ -1,4 +1,7 @@
-"""Test-time augmentation: predictions averaged over mirrored and zoomed views of each image vary less."""
+"""Test-time augmentation: the average of the predictions for mirrored and zoomed views of an image.
+
+The average varies less than the predictions.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,14 @@ if TYPE_CHECKING:
     from models.training.image_cache import ImageRows
 
 _ZOOMS = (1.0, 0.85, 1.15)
+"""Factors of the size of an image; each gives one view, and a mirrored one."""
 
 
 def probabilities(classifier: Classifier, images: ImageRows, count: int = 1) -> Floats:
-    """Return probabilities, float32, (N, labels), averaged over `count` views of each of N >= 1 images, 1-6.
+    """Return the probabilities of N >= 1 images, averaged over views: float32, (N, labels).
 
-    Reads the images a chunk at a time, in whole batches of the classifier.
+    `count`, 1-6, is the number of views; see `augmented_views`. Reads the images chunk by chunk, in whole batches of the
+    classifier.
     """
     return np.concatenate([_averaged(classifier, chunk, count) for chunk in images.chunks(classifier.batch_size)])
 
@@ -36,9 +41,10 @@ def _averaged(classifier: Classifier, pixels: Pixels, count: int) -> Floats:
 
 
 def augmented_views(x: Tensor, count: int) -> Iterator[Tensor]:
-    """Yield the first `count`, 1-6, of these views: original, mirrored, both zoomed out, both zoomed in.
+    """Yield the first `count` of six views of each image.
 
-    `x` is float, (N, 3, H, W), 0-1. Pixels outside the image are white.
+    The views are: original, mirrored, both of these zoomed out, both zoomed in. `x` and each view are float, (N, 3, S, S), 0-1.
+    Pixels outside the image are white.
     """
     for number in range(count):
         zoomed = _zoomed(x, _ZOOMS[number // 2])
@@ -46,6 +52,7 @@ def augmented_views(x: Tensor, count: int) -> Iterator[Tensor]:
 
 
 def _zoomed(x: Tensor, zoom: float) -> Tensor:
+    """Scale images about their center, at the same size: crop them, or pad them with white."""
     if zoom == 1:
         return x
     side = x.shape[-1]

@@ -1,4 +1,4 @@
-"""The trainer: from data sets to a checkpoint, as `moodex train` runs it."""
+"""The trainer, which makes a checkpoint from data sets, as `moodex train` runs it."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from models import checkpoint
 from models.architectures.registry import Architecture, architecture
 from models.inference.classifier import TorchClassifier
 from models.inference.device import select_device
-from models.teaching.replay import SIZE, build_replay_set
+from models.teaching.replay import REPLAY_SET_SIZE, build_replay_set
 from models.training.calibration import fit_temperature, fold_temperature
 from models.training.dataset import Decode, LabeledImages, load_images
 from models.training.dataset_checks import inspect
 from models.training.dataset_readers import find_images
 from models.training.initial_weights import IMAGENET, NO_WEIGHTS, initialize_network
 from models.training.loop import Hooks, fit
-from models.training.metrics import evaluate
+from models.training.metrics import MIN_PROBABILITY, evaluate
 from models.training.sampling import sampling_weights
 from models.training.splits import DatasetSplit, split, write_split
 from models.training.test_time_augmentation import probabilities
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from models.training.requests import TrainOptions
 
 STATE = "state.safetensors"
+"""Name of the file with the state of an interrupted training."""
 
 
 def train(
@@ -54,7 +55,12 @@ def train(
 ) -> Trained:
     """Train a model, write its checkpoint and card, and measure the checkpoint on the test part.
 
-    Raises UsageError for unusable data or options, ModelUnavailable for missing weights, DeviceUnavailable, MissingExtra.
+    - `decode`: decodes an image; see `models.training.dataset.Decode`.
+    - `watcher`: receives the data, and each finished epoch.
+    - `check_stop`: called between batches; may raise. The training can be resumed then.
+
+    Raises UsageError for unusable data or options, ModelUnavailable for missing weights, DeviceUnavailable, MissingExtra, and
+    MoodexError if the image cache cannot be written.
     """
     _check_name(options)
     recipe_architecture(options.recipe)
@@ -62,7 +68,7 @@ def train(
     divisions = split(images, options.plan)
     if len(divisions) > 1:
         raise UsageError(
-            f"The split {options.plan.method!r} means {len(divisions)} trainings; moodex compare runs them all. "
+            f"The split {options.plan.method!r} needs {len(divisions)} trainings; moodex compare runs them all. "
             "To hold out one group: --split none --hold-out NAME."
         )
     return fit_and_save(options, images, divisions[0], watcher, check_stop)
@@ -76,7 +82,10 @@ def prepare(
     workers: int = 0,
     cache_folder: Path | None = None,
 ) -> LabeledImages:
-    """Decode data sets for the network of a recipe; arguments and errors are those of `find_images` and `load_images`."""
+    """Decode the images of data sets for the network of a recipe.
+
+    Arguments and errors are those of `find_images` and `load_images`.
+    """
     return load_images(find_images(datasets, labels), input_of(recipe), decode, workers, cache_folder=cache_folder)
 
 
@@ -101,32 +110,33 @@ def fit_and_save(
     watcher: TrainingWatcher,
     check_stop: Callable[[], None] = lambda: None,
 ) -> Trained:
-    """Train on one division and write the checkpoint, as `train` does."""
+    """Train on one division, write the checkpoint, and measure it; arguments and errors are those of `train`."""
     for module, package in (("sklearn", "scikit-learn"), ("tensorboard", "tensorboard")):
         require(module, package, "train", "Training")
     recipe, kind, spec = options.recipe, architecture(options.recipe.architecture), input_of(options.recipe)
     device = select_device(options.device)
     parts = {part: images.take(getattr(division, part)) for part in ("train", "validation", "test")}
-    seen = parts["train"].distinct()
+    train_images = parts["train"].distinct()
     fingerprint = _fingerprint(recipe, images, division)
     state_path = options.work / STATE
-    kept = None if options.force else saved_fingerprint(state_path)
-    if kept not in (None, fingerprint):
+    fingerprint_to_resume = None if options.force else saved_fingerprint(state_path)
+    if fingerprint_to_resume not in (None, fingerprint):
         raise UsageError(
             f"There is an interrupted training called {options.name!r} with other options or data in {options.work}. Finish it "
-            "with its own options, choose another --name, or discard it with --force."
+            "with its options, choose another --name, or discard it with --force."
         )
     watcher.data(inspect(images, division, options.work), {part: len(rows) for part, rows in parts.items()}, division.name)
     torch.manual_seed(recipe.seed)
     network = initialize_network(kind, recipe.weights, images.emotions, recipe.size)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     options.work.mkdir(parents=True, exist_ok=True)
-    if kept is None:
+    is_resumed = fingerprint_to_resume is not None
+    if not is_resumed:
         state_path.unlink(missing_ok=True)
     replace_file(options.work / "split.csv", lambda path: _write_split(images, division, path))
-    with _log(options.work, kept is not None, watcher) as after_epoch:
+    with _report_epochs(options.work, is_resumed, watcher) as after_epoch:
         hooks = Hooks((state_path, fingerprint), after_epoch, check_stop)
-        fitted = fit(network, seen, parts["validation"], recipe, device, hooks)
+        fitted = fit(network, train_images, parts["validation"], recipe, device, hooks)
     write_history(options.work / "history.csv", fitted.history)
 
     card = ModelCard(options.name, kind.name, "", images.emotions, spec, network.embedding_size, network.spaces)
@@ -134,43 +144,48 @@ def fit_and_save(
     if options.temperature is None and len(parts["validation"]):
         unscaled = TorchClassifier(card, fitted.state, device)
         temperature = fit_temperature(log_probabilities(unscaled, parts["validation"]), parts["validation"].labels)
-    card = replace(card, about=_about(options, seen, division, fitted.history, temperature))
-    remembered = sample_replay_set(TorchClassifier(card, fitted.state, device), seen, recipe)
-    path = checkpoint.save(options.output, card, {**fold_temperature(fitted.state, temperature), **remembered})
+    card = replace(card, about=_about(options, train_images, division, fitted.history, temperature))
+    replay_set = sample_replay_set(TorchClassifier(card, fitted.state, device), train_images, recipe)
+    path = checkpoint.save(options.output, card, {**fold_temperature(fitted.state, temperature), **replay_set})
     tested = None
     if len(parts["test"]):
         written = TorchClassifier.open(path, options.device)
         tested = measure(written, parts["test"], recipe.views)
-        by_artist = {artist: _brief(one) for artist, one in measure_by_artist(written, parts["test"], recipe.views).items()}
+        evaluations = measure_by_artist(written, parts["test"], recipe.views)
+        by_artist = {artist: _brief(evaluation) for artist, evaluation in evaluations.items()}
         about = {**card.about, "tested": {"split": division.name, **_brief(tested), "by_artist": by_artist}}
         checkpoint.write_card(path, replace(written.card, about=about))
     state_path.unlink(missing_ok=True)
     return Trained(path, options.name, parameters, fitted.history, tested)
 
 
-def sample_replay_set(classifier: TorchClassifier, seen: LabeledImages, recipe: Recipe) -> dict[str, Tensor]:
-    """Compute the replay set of a model: embeddings of images that are drawn as training draws them."""
-    weights = sampling_weights(seen, recipe.balance)
-    count = min(SIZE, len(seen))
-    rows = np.random.default_rng(recipe.seed).choice(len(seen), count, replace=False, p=weights)
-    chosen = seen.take(np.sort(rows))
-    embeddings = [classifier.classify(chunk).embeddings for chunk in chosen.pixels.chunks(classifier.batch_size)]
-    return build_replay_set(np.concatenate(embeddings), chosen.labels)
+def sample_replay_set(classifier: TorchClassifier, images: LabeledImages, recipe: Recipe) -> dict[str, Tensor]:
+    """Compute the replay set of a model from its training images.
+
+    The images are drawn with the sampling weights of the recipe. Returns the tensors of
+    `models.teaching.replay.build_replay_set`.
+    """
+    weights = sampling_weights(images, recipe.balance)
+    count = min(REPLAY_SET_SIZE, len(images))
+    rows = np.random.default_rng(recipe.seed).choice(len(images), count, replace=False, p=weights)
+    sample = images.take(np.sort(rows))
+    embeddings = [classifier.classify(chunk).embeddings for chunk in sample.pixels.chunks(classifier.batch_size)]
+    return build_replay_set(np.concatenate(embeddings), sample.labels)
 
 
 def log_probabilities(classifier: TorchClassifier, images: LabeledImages) -> Floats:
     """Return the natural logarithms of probabilities, float32, (N, labels), which serve as logits."""
-    logarithms: Floats = np.log(probabilities(classifier, images.pixels) + 1e-12)
+    logarithms: Floats = np.log(probabilities(classifier, images.pixels) + MIN_PROBABILITY)
     return logarithms
 
 
 def measure(classifier: TorchClassifier, images: LabeledImages, views: int = 1) -> Evaluation:
-    """Measure a classifier on images whose emotions are its labels."""
+    """Measure a classifier on images whose `emotions` are its labels; `views` are averaged, 1-6."""
     return evaluate(probabilities(classifier, images.pixels, views), images.labels, images.emotions)
 
 
 def measure_by_artist(classifier: TorchClassifier, images: LabeledImages, views: int = 1) -> dict[str, Evaluation]:
-    """Measure a classifier as `measure` does, by artist."""
+    """Measure a classifier separately on the images of each artist; arguments are those of `measure`."""
     artists = np.array(images.artists)
     return {artist: measure(classifier, images.where(artists == artist), views) for artist in sorted(set(artists.tolist()))}
 
@@ -189,11 +204,11 @@ def write_history(path: Path, history: tuple[Epoch, ...]) -> None:
 
 
 @contextmanager
-def _log(folder: Path, resumed: bool, watcher: TrainingWatcher) -> Iterator[Callable[[Epoch], None]]:
-    """Report a training to TensorBoard and to the watcher."""
+def _report_epochs(folder: Path, is_resumed: bool, watcher: TrainingWatcher) -> Iterator[Callable[[Epoch], None]]:
+    """Provide a function that reports a finished epoch to TensorBoard and to the watcher."""
     from torch.utils.tensorboard import SummaryWriter
 
-    if resumed:
+    if is_resumed:
         watcher.resumed()
     with SummaryWriter(folder) as writer:
 
@@ -213,6 +228,7 @@ def _write_split(images: LabeledImages, division: DatasetSplit, path: Path) -> N
 
 
 def _check_name(options: TrainOptions) -> None:
+    """Raise UsageError for an invalid name, and for an existing one unless `force` is True."""
     if not options.name or Path(options.name).name != options.name or options.name.startswith("."):
         raise UsageError(f"{options.name!r} cannot be the name of a model: it becomes a file name.")
     if (options.output / f"{options.name}.safetensors").exists() and not options.force:
@@ -220,29 +236,32 @@ def _check_name(options: TrainOptions) -> None:
 
 
 def _fingerprint(recipe: Recipe, images: LabeledImages, division: DatasetSplit) -> str:
-    """Return a digest of everything that decides the result of a training."""
-    rows = [images.files[row].digest for part in (division.train, division.validation) for row in part.tolist()]
-    facts = [asdict(recipe), images.emotions, rows, images.labels[division.train].tolist()]
-    return hashlib.blake2b(json.dumps(facts).encode(), digest_size=16).hexdigest()
+    """Return the hex digest of everything that affects the result of a training."""
+    digests = [images.files[row].digest for part in (division.train, division.validation) for row in part.tolist()]
+    inputs = [asdict(recipe), images.emotions, digests, images.labels[division.train].tolist()]
+    return hashlib.blake2b(json.dumps(inputs).encode(), digest_size=16).hexdigest()
 
 
 def _brief(evaluation: Evaluation) -> dict[str, Any]:
-    facts = evaluation.as_json()
-    brief = {name: facts[name] for name in ("n", "accuracy", "balanced_accuracy", "macro_f1", "ece", "chance")}
+    """Return the measurements that a card has."""
+    measurements = evaluation.as_json()
+    brief = {name: measurements[name] for name in ("n", "accuracy", "balanced_accuracy", "macro_f1", "ece", "chance")}
     return {**brief, "recall": {label: round(value, 4) for label, value in evaluation.recall.items()}}
 
 
 def _about(
-    options: TrainOptions, seen: LabeledImages, division: DatasetSplit, history: tuple[Epoch, ...], temperature: float
+    options: TrainOptions, images: LabeledImages, division: DatasetSplit, history: tuple[Epoch, ...], temperature: float
 ) -> dict[str, Any]:
+    """Return the `about` of the card of a model that was trained on `images`."""
     weights = options.recipe.weights
     recipe = {**asdict(options.recipe), "weights": weights if weights in (IMAGENET, NO_WEIGHTS) else Path(weights).name}
+    columns = ("artist", "licence", "credit", "url")
     return {
-        "pictures": len(seen),
-        "pictures_by_emotion": {emotion: int((seen.labels == n).sum()) for n, emotion in enumerate(seen.emotions)},
+        "pictures": len(images),
+        "pictures_by_emotion": {emotion: int((images.labels == n).sum()) for n, emotion in enumerate(images.emotions)},
         "data": [
-            {"set": one.name, "pictures": count, **{name: getattr(one, name) for name in ("artist", "licence", "credit", "url")}}
-            for one, count in Counter(seen.sources).items()
+            {"set": source.name, "pictures": count, **{name: getattr(source, name) for name in columns}}
+            for source, count in Counter(images.sources).items()
         ],
         "recipe": recipe,
         "split": division.name,

@@ -1,6 +1,7 @@
-"""The state of an interrupted training on disk. A resumed training ends with the same weights as an uninterrupted one.
+"""The state of an interrupted training on disk.
 
-All random choices depend on the seed of the recipe and the number of the step only, so no state of a generator is saved.
+A resumed training ends with the same weights as an uninterrupted one. All random choices depend only on the seed of the recipe
+and on the number of the step, so the state of random generators is not saved.
 """
 
 from __future__ import annotations
@@ -27,12 +28,13 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class TrainingState:
-    """A running training.
+    """The state of a running training.
 
-    - `average`: moving average of the weights, by name; `best`: the one of the best epoch.
-    - `step`: finished batches of the current epoch; `losses`, `hits`, `seen`: sums over them; `seconds`: time spent on them.
-    - `history`: finished epochs.
-    - `scale`: state of the gradient scaler, for float16.
+    - `average`: moving average of the weights, by name. `best`: the average after the best epoch; empty without `patience`.
+    - `step`: number of finished batches of the current epoch, and sums over them: `losses`, in nats; `hits`, images that were
+      classified correctly; `seen`, images; `seconds`.
+    - `history`: the finished epochs.
+    - `scale`: state of the gradient scaler, which float16 requires.
     """
 
     network: Network
@@ -49,7 +51,10 @@ class TrainingState:
 
     @property
     def best_epoch(self) -> int | None:
-        """Position in the history of the best balanced accuracy on the validation part; the lower loss decides ties."""
+        """Position in the history of the epoch with the best balanced accuracy on the validation part.
+
+        Of equal epochs, that with the lowest loss is the best. None if no epoch was measured.
+        """
         measured = [number for number, epoch in enumerate(self.history) if epoch.validation_balanced is not None]
         if not measured:
             return None
@@ -57,13 +62,16 @@ class TrainingState:
 
 
 def save_state(training: TrainingState, path: Path, fingerprint: str) -> None:
-    """Write the state of a training, atomically."""
+    """Write the state of a training, atomically.
+
+    `fingerprint` identifies the training: only a training with the same inputs may resume from the state.
+    """
     tensors = {f"network.{name}": tensor for name, tensor in training.network.state_dict().items()}
     tensors |= {f"average.{name}": tensor for name, tensor in training.average.items()}
     tensors |= {f"best.{name}": tensor for name, tensor in training.best.items()}
     for number, moments in training.optimizer.state_dict()["state"].items():
         tensors |= {f"optimiser.{number}.{name}": tensor for name, tensor in moments.items()}
-    facts = {
+    fields = {
         "fingerprint": fingerprint,
         "step": training.step,
         "losses": training.losses,
@@ -74,46 +82,48 @@ def save_state(training: TrainingState, path: Path, fingerprint: str) -> None:
         "scale": training.scale,
     }
     data = serialize(
-        {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, {"progress": json.dumps(facts)}
+        {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, {"progress": json.dumps(fields)}
     )
     replace_file(path, lambda temporary: temporary.write_bytes(data))
 
 
 def saved_fingerprint(path: Path) -> str | None:
-    """Return the fingerprint of the training of a state; None if there is no readable state."""
-    facts = _facts(path)
-    return str(facts["fingerprint"]) if facts else None
+    """Return the fingerprint of the training whose state a file holds; None if the file is missing or unreadable."""
+    fields = _read_fields(path)
+    return str(fields["fingerprint"]) if fields else None
 
 
 def load_state(training: TrainingState, path: Path) -> None:
-    """Restore a training from a saved state."""
-    facts, tensors = _facts(path), parse(path.read_bytes())
-    if facts is None:
+    """Restore a training, in place, from a saved state. Raises ValueError if the file is not a state."""
+    fields, tensors = _read_fields(path), parse(path.read_bytes())
+    if fields is None:
         raise ValueError(f"{path} is not the state of a training")
-    training.network.load_state_dict(_under("network.", tensors))
-    for name, tensor in _under("average.", tensors).items():
+    training.network.load_state_dict(_with_prefix("network.", tensors))
+    for name, tensor in _with_prefix("average.", tensors).items():
         training.average[name].copy_(tensor)
-    training.best = _under("best.", tensors)
+    training.best = _with_prefix("best.", tensors)
     state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in _under("optimiser.", tensors).items():
+    for name, tensor in _with_prefix("optimiser.", tensors).items():
         number, moment = name.split(".", 1)
         state.setdefault(int(number), {})[moment] = tensor
     training.optimizer.load_state_dict({"state": state, "param_groups": training.optimizer.state_dict()["param_groups"]})
-    training.step, training.losses, training.hits = facts["step"], facts["losses"], facts["hits"]
-    training.seen, training.seconds, training.scale = facts["seen"], facts["seconds"], facts["scale"]
-    training.history = [Epoch(**epoch) for epoch in facts["history"]]
+    training.step, training.losses, training.hits = fields["step"], fields["losses"], fields["hits"]
+    training.seen, training.seconds, training.scale = fields["seen"], fields["seconds"], fields["scale"]
+    training.history = [Epoch(**epoch) for epoch in fields["history"]]
 
 
-def _facts(path: Path) -> dict[str, Any] | None:
+def _read_fields(path: Path) -> dict[str, Any] | None:
+    """Return the fields of a state that are not tensors; None if the file is missing or unreadable."""
     from safetensors import safe_open
 
     try:
         with safe_open(path, "pt") as file:
-            facts: dict[str, Any] = json.loads(file.metadata()["progress"])
-            return facts
+            fields: dict[str, Any] = json.loads(file.metadata()["progress"])
+            return fields
     except (FileNotFoundError, SafetensorError, KeyError, TypeError, json.JSONDecodeError):
         return None
 
 
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with a prefix, without the prefix."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 DEFAULT = "moodex-lite0"
+"""Name of the shipped model that is used unless the user chooses another."""
 
 
 def checkpoints() -> dict[str, Path]:

@@ -1,1 +1,1 @@
-"""Engines compute networks: torch on any device, or ONNX Runtime on a CPU, behind one interface."""
+"""Engines, which compute networks: torch on any device, and ONNX Runtime on a CPU."""

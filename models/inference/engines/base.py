@@ -11,26 +11,27 @@ if TYPE_CHECKING:
 
 
 class Engine(Protocol):
-    """A network on a device: images in, two arrays out. Thread-safe."""
+    """A network on a device, which computes two arrays from images. Thread-safe."""
 
     @property
     def name(self) -> str:
-        """The library, "torch" or "onnx"."""
+        """The library: "torch" or "onnx"."""
 
     @property
     def device(self) -> str:
-        """The device, as "cpu" or "cuda:0"."""
+        """The device, such as "cpu" or "cuda:0"."""
 
     @property
     def batch_size(self) -> int:
-        """Recommended number of images per call."""
+        """The preferred number of images per call."""
 
     @property
     def streams(self) -> int:
-        """Number of batches that a GPU takes at once; 0 if the calling threads compute themselves."""
+        """The number of batches that the device computes in parallel; 0 if the calling thread computes."""
 
     def run(self, pixels: Pixels) -> Outputs:
-        """Compute N >= 1 images, uint8, (N, S, S, 3), RGB: two float32 arrays with one row per image.
+        """Compute the outputs of N >= 1 images, uint8, (N, S, S, 3), RGB.
 
-        Raises DeviceUnavailable if the device has too little memory for one image.
+        Returns two float32 arrays with one row per image. Raises DeviceUnavailable if the device has too little memory for one
+        image.
         """

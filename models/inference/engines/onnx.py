@@ -1,4 +1,4 @@
-"""ONNX Runtime on a CPU: 1.5 times as fast as torch, and loaded in a tenth of the time."""
+"""The engine of ONNX Runtime on a CPU: 1.5 times as fast as torch, and loaded in a tenth of the time."""
 
 from __future__ import annotations
 
@@ -14,45 +14,56 @@ if TYPE_CHECKING:
     from models.inference.engines.base import Outputs
 
 EXTRA = "onnx"
+"""The extra of moodex that installs ONNX Runtime."""
+
 _BATCH_SIZE = 16
+"""Preferred number of images per call if the user chose no batch size."""
+
 _BATCH_PIXELS = 160_000
-"""Pixels per batch if the user chose no size: the activations of a batch then fit the cache."""
+"""Pixels per batch if the user chose no batch size: the activations of a batch then fit the cache."""
 
 _LOG_ERRORS_ONLY = 3
+"""Severity level of ONNX Runtime."""
 
 
 class OnnxEngine:
-    """Implements `engines.base.Engine`: an ONNX model with one input, two outputs, and weights by name.
-
-    `threads` compute each batch; 0 uses all cores. Raises MissingExtra if ONNX Runtime is not installed.
-    """
+    """Implements `models.inference.engines.base.Engine` with ONNX Runtime on a CPU."""
 
     name = "onnx"
     device = "cpu"
     streams = 0
 
     def __init__(self, model: bytes, weights: Mapping[str, Floats], threads: int = 0, batch_size: int = 0) -> None:
+        """Load a model.
+
+        - `model`: an ONNX model with one input, two outputs, and external weights.
+        - `weights`: the external weights by name, float32.
+        - `threads`: threads that compute each batch; 0 uses all cores.
+        - `batch_size`: images per batch; 0 takes as many as have `_BATCH_PIXELS` pixels.
+
+        Raises MissingExtra if ONNX Runtime is not installed.
+        """
         require("onnxruntime", "onnxruntime", EXTRA, "--engine onnx")
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = _LOG_ERRORS_ONLY
-        # Spinning threads would occupy cores that other threads need to decode or to open models.
+        # Spinning threads would occupy cores that other threads need to decode images and to open models.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         # ONNX Runtime may read these arrays in place, so they must live as long as the session.
         self._weights = {name: onnxruntime.OrtValue.ortvalue_from_numpy(values) for name, values in weights.items()}
         options.add_external_initializers(list(self._weights), list(self._weights.values()))
         self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         self._input = self._session.get_inputs()[0].name
-        self._at_once = batch_size
+        self._fixed_batch_size = batch_size
         self.batch_size = batch_size or _BATCH_SIZE
 
     def run(self, pixels: Pixels) -> Outputs:
-        at_once = self._at_once or max(1, _BATCH_PIXELS // (pixels.shape[1] * pixels.shape[2]))
-        parts = [
-            self._session.run(None, {self._input: np.ascontiguousarray(pixels[start : start + at_once])})
-            for start in range(0, len(pixels), at_once)
+        batch_size = self._fixed_batch_size or max(1, _BATCH_PIXELS // (pixels.shape[1] * pixels.shape[2]))
+        outputs = [
+            self._session.run(None, {self._input: np.ascontiguousarray(pixels[start : start + batch_size])})
+            for start in range(0, len(pixels), batch_size)
         ]
-        first, second = zip(*parts, strict=True)
+        first, second = zip(*outputs, strict=True)
         return np.concatenate(first), np.concatenate(second)

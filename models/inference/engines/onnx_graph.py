@@ -1,7 +1,8 @@
-"""ONNX graphs of networks without weights, which come from checkpoints.
+"""ONNX graphs of networks, without weights.
 
-A graph serves every checkpoint of its architecture, trained or taught: it ends before the classifier. `recipes/graphs` writes
-them; weights are external data in them. Imports neither torch nor onnx.
+A graph ends before the classifier, so one graph serves every trained or taught checkpoint of its architecture. Its weights are
+external data, which this module takes from a checkpoint. `recipes/graphs` writes the graphs. This module imports neither torch
+nor onnx.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ if TYPE_CHECKING:
     from indexer.domain.types import Floats
 
 PREFIX = "network."
-"""Prefix of the weights in a graph, before their name in a checkpoint."""
+"""Prefix of the name of a weight in a graph; its name in a checkpoint follows."""
 
 _FOLDER = Path(__file__).parent / "graphs"
 _ANY_SIZE = "any"
 
 
 class Norm(NamedTuple):
-    """A layer and the batch norm after it, as prefixes of their weights, and the epsilon of the norm."""
+    """A batch norm and the layer before it, as prefixes of the names of their weights, with the epsilon of the norm."""
 
     layer: str
     norm: str
@@ -38,12 +39,14 @@ class Norm(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """The operations of a network.
+    """The operations of a network, with fused batch norms.
 
-    - `onnx`: a model that reads the weights named `weights`, with batch norms fused; normalizes its input by `mean` and `std`.
-    - `norms`: the fused batch norms.
-    - `shapes`: shapes of the weights of the network, by name.
-    - `reads`: number of inputs of the classifier, if one follows; `spaces`, `embedding_size`: as in `ModelCard`.
+    - `onnx`: an ONNX model without weights; `weights`: names of the weights that it needs, without `PREFIX`.
+    - `norms`: the batch norms that are fused into other layers.
+    - `mean`, `std`: the graph normalizes its input as (x - mean) / std from 0-255.
+    - `shapes`: shapes of the weights in a checkpoint, by name.
+    - `reads`: number of inputs of the classifier after the graph; 0 for a network without a classifier.
+    - `spaces`, `embedding_size`: as in `ModelCard`.
     """
 
     onnx: bytes
@@ -58,19 +61,26 @@ class Graph:
 
 
 def graph_path(architecture: str, size: int | None = None) -> Path:
-    """Return the path of the graph of an architecture, for one input size or any; a JSON file of the same stem has its facts."""
+    """Return the path of the graph of an architecture.
+
+    `size` is the side of the input in pixels; None stands for any size. A JSON file with the same stem has the other fields of
+    `Graph`.
+    """
     return _FOLDER / f"{architecture}@{_ANY_SIZE if size is None else size}.onnx"
 
 
 def find_graph(architecture: str, spec: InputSpec) -> Graph | None:
-    """Return the graph of an architecture, by its name on a card, for an input; None if there is none."""
-    base, *words = architecture.split("+")
-    # Dropout acts only in training; the style baseline is subtracted between graph and classifier.
-    undrawn = {"dropout", "usual"} if {"spaces", "whole"} <= set(words) else {"dropout"}
-    name = "+".join([base, *(word for word in words if word not in undrawn)])
-    there = {path.name for path in _FOLDER.iterdir()}  # a name from a card must not be used as a path
+    """Return the graph of an architecture for an input; None if moodex has no such graph.
+
+    `architecture` is the name on a card, with modifiers.
+    """
+    base, *modifiers = architecture.split("+")
+    # Dropout acts only in training; the style baseline is subtracted between the graph and the classifier.
+    not_in_graph = {"dropout", "usual"} if {"spaces", "whole"} <= set(modifiers) else {"dropout"}
+    name = "+".join([base, *(modifier for modifier in modifiers if modifier not in not_in_graph)])
+    file_names = {path.name for path in _FOLDER.iterdir()}  # a name from a card must not become a path
     for size in (spec.size, _ANY_SIZE):
-        if f"{name}@{size}.onnx" in there:
+        if f"{name}@{size}.onnx" in file_names:
             graph = read_graph(_FOLDER / f"{name}@{size}.onnx")
             return graph if (graph.mean, graph.std) == (spec.mean, spec.std) else None
     return None
@@ -78,25 +88,25 @@ def find_graph(architecture: str, spec: InputSpec) -> Graph | None:
 
 @cache
 def read_graph(path: Path) -> Graph:
-    """Read a graph that is shipped with the program."""
-    facts = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    """Read a shipped graph and its JSON file."""
+    fields = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     return Graph(
         path.read_bytes(),
-        tuple(facts["weights"]),
-        tuple(Norm(*norm) for norm in facts["norms"]),
-        facts["mean"],
-        facts["std"],
-        {name: tuple(shape) for name, shape in facts["shapes"].items()},
-        facts["reads"],
-        tuple(facts["spaces"].items()),
-        facts["embedding_size"],
+        tuple(fields["weights"]),
+        tuple(Norm(*norm) for norm in fields["norms"]),
+        fields["mean"],
+        fields["std"],
+        {name: tuple(shape) for name, shape in fields["shapes"].items()},
+        fields["reads"],
+        tuple(fields["spaces"].items()),
+        fields["embedding_size"],
     )
 
 
 def weights_for(graph: Graph, state: Mapping[str, Floats]) -> dict[str, Floats]:
-    """Return the weights of a checkpoint as the graph reads them, by their names in the graph.
+    """Return the weights that a graph needs, with fused batch norms, by their names in the graph.
 
-    Raises ModelUnavailable for missing weights and wrong shapes.
+    `state` are the weights of a checkpoint by name, float32. Raises ModelUnavailable for missing weights and wrong shapes.
     """
     for name, shape in graph.shapes.items():
         if name in state and state[name].shape != shape:
@@ -104,19 +114,19 @@ def weights_for(graph: Graph, state: Mapping[str, Floats]) -> dict[str, Floats]:
                 f"The weights are not those of the architecture: {name} has shape {state[name].shape}, not {shape}."
             )
     try:
-        merged = _merged(graph, state)
-        return {PREFIX + name: np.ascontiguousarray(merged[name], dtype=np.float32) for name in graph.weights}
+        fused = _fuse_norms(graph, state)
+        return {PREFIX + name: np.ascontiguousarray(fused[name], dtype=np.float32) for name in graph.weights}
     except KeyError as error:
         raise ModelUnavailable(f"The weights are not those of the architecture: {error} is missing.") from error
 
 
-def _merged(graph: Graph, state: Mapping[str, Floats]) -> dict[str, Floats]:
-    """Fuse every batch norm, which is a scale and a shift in evaluation, into its layer."""
-    merged = dict(state)
-    for layer, norm, eps in ((one.layer, one.norm, one.eps) for one in graph.norms):
+def _fuse_norms(graph: Graph, state: Mapping[str, Floats]) -> dict[str, Floats]:
+    """Return the weights with every batch norm, which is a scale and a shift in evaluation, fused into its layer."""
+    fused = dict(state)
+    for layer, norm, eps in graph.norms:
         scale = state[f"{norm}.weight"] / np.sqrt(state[f"{norm}.running_var"] + np.float32(eps))
-        matrix = state[f"{layer}.weight"]
-        merged[f"{layer}.weight"] = matrix * scale.reshape(-1, *[1] * (matrix.ndim - 1))
+        weight = state[f"{layer}.weight"]
+        fused[f"{layer}.weight"] = weight * scale.reshape(-1, *[1] * (weight.ndim - 1))
         shift = state.get(f"{layer}.bias", np.float32(0)) - state[f"{norm}.running_mean"]
-        merged[f"{layer}.bias"] = state[f"{norm}.bias"] + shift * scale
-    return merged
+        fused[f"{layer}.bias"] = state[f"{norm}.bias"] + shift * scale
+    return fused

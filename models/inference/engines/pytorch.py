@@ -1,4 +1,4 @@
-"""A torch module on a CPU or a GPU."""
+"""The engine of torch on a CPU or a GPU."""
 
 from __future__ import annotations
 
@@ -22,33 +22,41 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _BATCH_SIZES = {"cpu": 16, "mps": 64}
-"""On a CPU larger batches are slower because of memory, smaller ones because of overhead: bench/results/fidelity.md."""
+"""Images per batch. On a CPU, memory slows larger batches down and overhead smaller ones: bench/results/fidelity.md."""
 
-_GPU_BATCH_SIZES, _MIN_SPEEDUP = (32, 64, 128, 256, 512), 1.05
-"""Batch sizes to measure on a GPU; the search stops at the first with less than this speed-up per image."""
+_GPU_BATCH_SIZES = (32, 64, 128, 256, 512)
+"""Images per batch that are measured on a GPU."""
+
+_MIN_SPEEDUP = 1.05
+"""The search ends at a batch size that computes less than this many times the images per second of the previous one."""
 
 _STREAMS = {"cpu": 0, "mps": 1, "cuda": 2}
-"""Two on a GPU: it computes one batch while the next one is copied."""
+"""Batches in parallel by device: two on a GPU, which computes one batch while the next one is copied."""
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""Number type of each precision."""
 
 
 class TorchEngine:
-    """Implements `models.inference.engines.base.Engine`, with channels last.
+    """Implements `models.inference.engines.base.Engine` with torch, in the memory format channels last.
 
-    `module` takes uint8 images, (N, side, side, 3), and returns two tensors. A `batch_size` of 0 chooses one for the device (on a
-    GPU by measuring); if memory runs out, the size is halved for good and the batch is repeated. A `precision` other than "fp32"
-    switches on torch autocast.
+    If memory runs out, the batch size is halved permanently and the batch is repeated.
     """
 
     name = "torch"
 
     def __init__(self, module: nn.Module, device: torch.device, side: int, batch_size: int = 0, precision: str = "fp32") -> None:
+        """Move a module to a device, in evaluation mode.
+
+        - `module`: takes images, uint8, (N, side, side, 3), and returns two tensors.
+        - `batch_size`: images per batch; 0 chooses a number for the device, on a GPU by measurement.
+        - `precision`: one of `PRECISIONS`; other than "fp32", torch autocast computes in it.
+        """
         self._module = module.eval().requires_grad_(False)
         self._module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._device = device
         self._precision = PRECISIONS[precision]
-        self._batch_size = batch_size or _BATCH_SIZES.get(device.type) or self._measured(side)
+        self._batch_size = batch_size or _BATCH_SIZES.get(device.type) or self._measured_batch_size(side)
 
     @property
     def device(self) -> str:
@@ -63,21 +71,21 @@ class TorchEngine:
         return _STREAMS[self._device.type]
 
     def run(self, pixels: Pixels) -> Outputs:
-        found: list[Outputs] = []
+        outputs: list[Outputs] = []
         start = 0
         while start < len(pixels):
             batch = pixels[start : start + self._batch_size]
             try:
-                found.append(self._forward(batch))
+                outputs.append(self._forward(batch))
             except torch.OutOfMemoryError:
                 self._halve(len(batch))
                 continue
             start += len(batch)
-        first, second = zip(*found, strict=True)
+        first, second = zip(*outputs, strict=True)
         return np.concatenate(first), np.concatenate(second)
 
-    def _measured(self, side: int) -> int:
-        """Return the smallest batch size that larger ones hardly beat."""
+    def _measured_batch_size(self, side: int) -> int:
+        """Return `fastest_batch` for this device, or the smallest batch size if none fits the memory."""
 
         def seconds(size: int) -> float:
             pixels = np.zeros((size, side, side, 3), dtype=np.uint8)
@@ -90,18 +98,19 @@ class TorchEngine:
 
     @torch.inference_mode()
     def _forward(self, pixels: Pixels) -> Outputs:
-        given = torch.from_numpy(np.require(pixels, requirements=("C", "W")))
+        images = torch.from_numpy(np.require(pixels, requirements=("C", "W")))
         if self._device.type == "cuda":
-            # Pinned memory is copied while the GPU computes the previous batch.
-            given = given.pin_memory()
+            # Pinned memory can be copied while the GPU computes the previous batch.
+            images = images.pin_memory()
         with torch.autocast(self._device.type, self._precision, enabled=self._precision is not torch.float32):
-            first, second = self._module(given.to(self._device, non_blocking=True))
+            first, second = self._module(images.to(self._device, non_blocking=True))
         return first.float().cpu().numpy(), second.float().cpu().numpy()
 
-    def _halve(self, failed: int) -> None:
-        if failed == 1:
+    def _halve(self, failed_size: int) -> None:
+        """Halve the batch size, after a batch of `failed_size` images did not fit. Raises DeviceUnavailable at 1."""
+        if failed_size == 1:
             raise DeviceUnavailable(f"The device {self.device} has too little free memory for one image.")
-        self._batch_size = failed // 2
+        self._batch_size = failed_size // 2
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
         _log.warning("Out of memory on %s: continuing with %d images per batch.", self.device, self._batch_size)
@@ -110,20 +119,27 @@ class TorchEngine:
 def torch_engine(
     build: Callable[[], nn.Module], device: torch.device, side: int, batch_size: int = 0, precision: str = "fp32"
 ) -> Engine:
-    """Open a module on a device, or on each of the devices that it stands for; arguments are those of `TorchEngine`."""
-    engines = [TorchEngine(build(), one, side, batch_size, precision) for one in expand_device(device)]
+    """Open a network on a device, or on all GPUs for "cuda" without a number.
+
+    `build` returns a new module for each device; the other arguments are those of `TorchEngine`.
+    """
+    engines = [TorchEngine(build(), each, side, batch_size, precision) for each in expand_device(device)]
     return engines[0] if len(engines) == 1 else ReplicatedEngine(engines)
 
 
 def fastest_batch(seconds: Callable[[int], float]) -> int:
-    """Return the smallest batch size that larger ones hardly beat, 0 if none fits; `seconds` computes a batch of a size."""
-    best, rate = 0, 0.0
+    """Return the smallest batch size after which images per second hardly increase.
+
+    `seconds` measures the time in seconds of a batch of a size; it raises torch.OutOfMemoryError if the batch does not fit the
+    memory. Returns 0 if no batch size fits.
+    """
+    best_size, best_rate = 0, 0.0
     for size in _GPU_BATCH_SIZES:
         try:
-            now = size / seconds(size)
+            rate = size / seconds(size)
         except torch.OutOfMemoryError:
             break
-        if best and now < _MIN_SPEEDUP * rate:
+        if best_size and rate < _MIN_SPEEDUP * best_rate:
             break
-        best, rate = size, now
-    return best
+        best_size, best_rate = size, rate
+    return best_size

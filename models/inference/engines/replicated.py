@@ -1,4 +1,4 @@
-"""Several devices as one engine: each batch goes to a free device."""
+"""Several devices as one engine, which passes each batch to a free device."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class ReplicatedEngine:
     def __init__(self, engines: Sequence[Engine]) -> None:
         self._engines = tuple(engines)
         self._free: SimpleQueue[Engine] = SimpleQueue()
-        # Alternate between the engines, so that the first batches go to different devices.
+        # The engines alternate in the queue, so that the first batches go to different devices.
         for stream in range(max(max(1, engine.streams) for engine in engines)):
             for engine in engines:
                 if stream < max(1, engine.streams):
