@@ -1,4 +1,4 @@
-# Everything a newcomer needs: `make demo` and `make test` set up what they use.
+# `make demo` and `make test` install what they need into $(VENV).
 VENV ?= .venv
 PYTHON ?= python3
 BIN = $(VENV)/bin
@@ -18,7 +18,7 @@ demo: $(VENV)/.run
 	@echo
 	@echo 'The happy ones as a contact sheet: moodex-demo/happy.html'
 
-# What to run while working: all that needs no processes, no network and no long computation, with few examples.
+# Run this while you work: linters, and the tests without processes, network or long computations, with few examples.
 check: lint
 	$(BIN)/python -m pytest -n auto --dist worksteal --hypothesis-profile dev \
 		-m "not process and not torch and not heavy and not serial and not slow"
@@ -27,7 +27,7 @@ test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not serial and not slow"
 	$(BIN)/python -m pytest -m "serial and not slow"
 
-# Kills the program at every named step and at random moments, and checks what is left; `make test` has a shorter form of it.
+# Kill the program at every named step and at random moments, and check the library afterwards. `make test` runs a shorter form.
 crash: $(VENV)/.dev
 	$(BIN)/python -m tests.crash.harness --kills 200
 
@@ -37,11 +37,12 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Four readers and a writer for three minutes; STRESS='--minutes 10 --seed 7' for longer, or again.
+# Run four readers and a writer for three minutes. STRESS='--minutes 10 --seed 7' changes the time and repeats a seed.
 stress: $(VENV)/.dev
 	$(BIN)/python -m tests.crash.stress $(STRESS)
 
-# The command line reference and the site, in build/site. A broken link, a missing anchor or a page outside the navigation ends it.
+# Write the command line reference, and the site into build/site. A broken link, a missing anchor or a page outside the navigation
+# is an error.
 docs: $(VENV)/.docs
 	$(BIN)/python docs/generate_cli.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
@@ -49,19 +50,20 @@ docs: $(VENV)/.docs
 bench: $(VENV)/.dev
 	$(BIN)/python bench/startup.py
 
-# Broken pictures for as long as wanted: make fuzz MINUTES=30
+# Decode broken images: make fuzz MINUTES=30
 MINUTES ?= 5
 fuzz: $(VENV)/.dev
 	$(BIN)/python -m tests.fuzz.decoding --minutes $(MINUTES)
 
-# Whether what is installed has known holes, before every release. Asks a service on the internet, and fails where it has no answer.
+# Check the installed packages for known vulnerabilities, before every release. It queries a service on the internet and fails
+# without an answer.
 audit: $(VENV)/.dev
 	$(PYTHON) -m venv build/audit
 	build/audit/bin/pip install --quiet pip-audit
 	$(BIN)/pip freeze --exclude-editable > build/audit/dependencies.txt
 	build/audit/bin/pip-audit --strict --disable-pip --no-deps --requirement build/audit/dependencies.txt
 
-# The training pictures, composed of public npm packages (needs Node.js) and drawn by our own program, and the shipped model.
+# Make the training images, from public npm packages (needs Node.js) and by our own program, and then the shipped model.
 faces:
 	cd recipes/faces && npm ci && node render.mjs ../../build/faces
 
@@ -72,7 +74,7 @@ drawn: $(VENV)/.dev
 model: $(VENV)/.dev
 	$(BIN)/moodex train build/faces build/drawn --name moodex-lite0 --output models/zoo --split none --temperature 1.03 --force
 
-# What the detector of faces learns from, and the shipped detector.
+# Make the training data of the face detector, and then the shipped detector.
 cutouts: $(VENV)/.dev
 	cd recipes/faces && npm ci && node render.mjs ../../build/cutouts --per-class 40 --cut-out && node things.mjs ../../build/cutouts
 	$(BIN)/pip install --quiet --editable '.[draw]'

@@ -4,9 +4,9 @@
 
 Each network (the shipped classifier, the shipped face detector at both of its sizes, every architecture with random weights) runs
 on each engine with 1 and 2 threads and batches of 1 to 48 images. The table has the largest difference from batches of one image
-and, where there is one, the first layer that differs. A process of its own measures each instruction set: torch, oneDNN, MKL,
-OpenBLAS and numpy read environment variables. ONNX Runtime has no such variable; `--emulate` shows all of them another processor
-(bench/show_processor.c; it needs a C compiler, Linux, and an x86-64 processor with CPUID faulting).
+and the first layer that differs, if any does. A separate process measures each instruction set, because torch, oneDNN, MKL,
+OpenBLAS and numpy read environment variables. ONNX Runtime has no such variable. `--emulate` makes all of them detect another
+processor (bench/show_processor.c; it needs a C compiler, Linux, and an x86-64 processor with CPUID faulting).
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ sys.path.insert(0, str(ROOT))
 
 from bench.machine import machine  # noqa: E402
 
-EMULATED = ("haswell", "zen3", "zen4")
+EMULATED_PROCESSORS = ("haswell", "zen3", "zen4")
 RESIZERS = ("Pillow", "cykooz-resizer")
 PACKAGES = ("torch", "onnxruntime", "numpy", "cykooz-resizer", "pillow")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--emulate", action="store_true", help="measure with other processors shown, too")
-    parser.add_argument("--only", nargs="+", metavar="COLUMN", help="measure these columns of the table alone")
+    parser.add_argument("--emulate", action="store_true", help="measure with emulated processors, too")
+    parser.add_argument("--only", nargs="+", metavar="COLUMN", help="measure only these columns of the table")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         variants = {"as it is": {}, **(_by_emulation(Path(folder)) if options.emulate else {}), **_by_settings()}
         chosen = options.only or list(variants)
-        measured = {name: _measured_with(name, variants[name]) for name in chosen}
+        measured = {name: _measure_with(name, variants[name]) for name in chosen}
     results = {
         "command": shlex.join(["python", "bench/batch_invariance.py", *sys.argv[1:]]),
         "machine": machine().rpartition(",")[0],
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def _by_settings() -> dict[str, dict[str, str]]:
-    """The environment that makes libraries use an instruction set, where they let themselves be told."""
+    """Return the environments that select an instruction set in the libraries that have a setting for it."""
     from numpy._core._multiarray_umath import __cpu_dispatch__ as numpy_features
 
     def environment(torch: str, onednn: str, mkl: str, openblas: str, numpy_without: Sequence[str]) -> dict[str, str]:
@@ -76,54 +76,57 @@ def _by_settings() -> dict[str, dict[str, str]]:
 
 
 def _by_emulation(folder: Path) -> dict[str, dict[str, str]]:
-    """The environment that shows programs another processor, by its name."""
+    """Return the environments in which programs detect another processor, by its name."""
     library = folder / "show_processor.so"
     source = ROOT / "bench" / "show_processor.c"
     subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", str(library), str(source)], check=True)
-    return {f"{name}, emulated": {"SHOWN_PROCESSOR": name, "LD_PRELOAD": str(library)} for name in EMULATED}
+    return {f"{name}, emulated": {"SHOWN_PROCESSOR": name, "LD_PRELOAD": str(library)} for name in EMULATED_PROCESSORS}
 
 
-def _measured_with(name: str, environment: Mapping[str, str]) -> dict[str, Any]:
+def _measure_with(name: str, environment: Mapping[str, str]) -> dict[str, Any]:
     print(f"{name} ...", file=sys.stderr, flush=True)
     command = [sys.executable, "-m", "bench.batch_differences"]
-    # Threads that wait would keep others from a core; it changes no sum.
+    # Waiting threads would otherwise occupy a core. The setting does not change any sum.
     passive = {"OMP_WAIT_POLICY": "PASSIVE"}
-    done = subprocess.run(command, env={**os.environ, **passive, **environment}, stdout=subprocess.PIPE, check=True, cwd=ROOT)
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    process = subprocess.run(command, env={**os.environ, **passive, **environment}, stdout=subprocess.PIPE, check=True, cwd=ROOT)
+    measured: dict[str, Any] = json.loads(process.stdout)
+    return measured
 
 
 def page(results: dict[str, Any]) -> str:
-    """The results as Markdown."""
+    """Return the results as Markdown."""
     variants = results["variants"]
-    rows = {name: {(row["network"], row["engine"], row["threads"]): row for row in one["rows"]} for name, one in variants.items()}
+    rows = {
+        name: {(row["network"], row["engine"], row["threads"]): row for row in measured["rows"]}
+        for name, measured in variants.items()
+    }
     keys = list(next(iter(rows.values())))
     kinds = list(dict.fromkeys((network, engine) for network, engine, _ in keys))
-    unequal = sorted({network for one in rows.values() for (network, _, _), row in one.items() if not row["equal"]})
+    unequal = sorted({network for column in rows.values() for (network, _, _), row in column.items() if not row["equal"]})
     equal = "were equal in every run" if not unequal else f"differed for {', '.join(unequal)}"
-    moved = [f"{sum(one['resized_differently'][name] for one in variants.values())} by {name}" for name in RESIZERS]
-    found = [f"{name}: {one['torch']}, {', '.join(one['openblas'])}" for name, one in variants.items()]
+    changed = [f"{sum(measured['resized_differently'][name] for measured in variants.values())} with {name}" for name in RESIZERS]
+    detected = [f"{name}: {measured['torch']}, {', '.join(measured['openblas'])}" for name, measured in variants.items()]
     sizes = list(next(iter(rows.values()))[keys[0]]["by_batch"])
     versions = ", ".join(f"{name} {number}" for name, number in results["versions"].items())
     lines = [
-        "# How far scores depend on the batch",
+        "# Dependence of scores on the batch",
         "",
         f"`{results['command']}` on {results['machine']}; {versions}.",
         "",
-        f"{sizes[-1]} example images, alone and in batches of {', '.join(sizes[1:])}, with 1 and 2 threads. A cell is the",
-        "largest difference of a probability, and of a number of the embedding, of which each part has length 1, or of the edge",
-        "of a box in pixels of the detector's input. 0: all bits are equal. Networks other than the shipped ones have random",
-        "weights and inputs of 64 pixels (128 where their graph has that size).",
+        f"{sizes[-1]} example images, alone and in batches of {', '.join(sizes[1:])}, with 1 and 2 threads. A cell has the",
+        "largest difference of a probability, and of a number of the embedding (each part of an embedding has length 1) or of",
+        "the edge of a box, in pixels of the detector's input. 0: all bits are equal. Networks other than the shipped ones have",
+        "random weights and inputs of 64 pixels (128 if their graph has that size).",
         "",
-        f"Labels, and the numbers of faces, {equal}. Resizing takes one image at a time: the number of images of which the",
-        f"bytes changed with the order or with threads is {' and '.join(moved)}.",
+        f"Labels and the numbers of faces {equal}. The resizers take one image at a time. The number of images whose bytes",
+        f"changed with the order or with threads is {' and '.join(changed)}.",
         "",
         "Columns: the processor as it is; another processor, emulated for all libraries (bench/show_processor.c); and the",
-        "instruction set that torch, oneDNN, MKL, OpenBLAS and numpy were told to use. ONNX Runtime has no such setting.",
+        "instruction set that settings select in torch, oneDNN, MKL, OpenBLAS and numpy. ONNX Runtime has no such setting.",
         "",
         *_table(("network", "engine", *variants), [(*kind, *_by_variant(rows, keys, kind)) for kind in kinds]),
         "",
-        f"torch and OpenBLAS used: {'; '.join(found)}.",
+        f"torch and OpenBLAS used: {'; '.join(detected)}.",
         "",
         "## By batch size",
         "",
@@ -133,7 +136,7 @@ def page(results: dict[str, Any]) -> str:
         "",
         "## The first layer that differs",
         "",
-        "Between one batch of 16 images and batches of one, with the largest difference of its outputs.",
+        "Between one batch of 16 images and batches of one image, with the largest difference of its outputs.",
         "",
         *_table(("network", "engine", "threads", "columns", "layer"), list(_first_layers(rows, keys))),
     ]
@@ -141,7 +144,7 @@ def page(results: dict[str, Any]) -> str:
 
 
 Rows = Mapping[str, Mapping[tuple[str, str, int], Any]]
-"""What was measured, by column of the table and by network, engine and threads."""
+"""The measurements, by column of the table and by network, engine and threads."""
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
@@ -152,13 +155,13 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
 def _by_variant(rows: Rows, keys: Sequence[tuple[str, str, int]], kind: tuple[str, str]) -> Iterator[str]:
     for measured in rows.values():
         largest = [measured[key]["largest"] for key in keys if key[:2] == kind]
-        values = {name: max(one[name] for one in largest) for name in largest[0]}
+        values = {name: max(gaps[name] for gaps in largest) for name in largest[0]}
         yield ", ".join(f"{_number(value)} {name}" for name, value in values.items()) if any(values.values()) else "0"
 
 
 def _by_batch(rows: Rows, keys: Sequence[tuple[str, str, int]], kind: tuple[str, str], sizes: Sequence[str]) -> Iterator[str]:
-    chosen = [measured[key]["by_batch"] for measured in rows.values() for key in keys if key[:2] == kind]
-    yield from (_number(max(one[size]["probabilities"] for one in chosen)) for size in sizes)
+    by_batch = [measured[key]["by_batch"] for measured in rows.values() for key in keys if key[:2] == kind]
+    yield from (_number(max(gaps[size]["probabilities"] for gaps in by_batch)) for size in sizes)
 
 
 def _first_layers(rows: Rows, keys: Sequence[tuple[str, str, int]]) -> Iterator[tuple[object, ...]]:

@@ -1,10 +1,10 @@
-"""Pictures a second of programs that others use to look at a folder, beside `moodex index`, each with its start-up.
+"""Compare the images per second of moodex and of other programs over one folder, start-up included.
 
-    python bench/encoders.py HEADS --python PYTHON [--pictures N] [--rounds R]
+    python bench/encoders.py HEADS --python PYTHON [--images N] [--rounds R]
 
-HEADS is a folder of drawn pictures, PYTHON one that has imagededup, fastdup and open_clip_torch. Over one folder of mixed
-pictures (bench/corpus.py), in turn: moodex; imagededup's CNN; fastdup; and a script that puts CLIP into a DataLoader. CLIP and
-the CNN have random weights, which need no download: their speed does not depend on them.
+HEADS is a folder of drawn heads (PNG), PYTHON a Python that has imagededup, fastdup and open_clip_torch. The script makes a
+folder of mixed images (bench/corpus.py). Each round then runs in turn: moodex; imagededup's CNN; fastdup; and a script that puts
+CLIP into a DataLoader. CLIP and the CNN have random weights, which need no download; their speed does not depend on the weights.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 CORES = len(os.sched_getaffinity(0))
-DOES = {
-    "moodex": "finds faces, labels their emotions, two embeddings a face, by digest into SQLite and an index; resumes, rescans",
-    "moodex, whole pictures": "the same without looking for faces",
-    "imagededup": "one embedding a picture in memory (MobileNetV3 small, 224 pixels); finds duplicates; nothing is kept",
-    "fastdup": "one embedding a picture in files (its own network, 576 numbers); finds duplicates and outliers; closed source",
-    "CLIP script": "one embedding a picture in memory (ViT-B/32, 224 pixels); emotions only by prompts; nothing is kept",
+DESCRIPTIONS = {
+    "moodex": "detects and classifies faces; stores two embeddings per face, by digest, in SQLite and an index; resumes, rescans",
+    "moodex, whole images": "the same without face detection",
+    "imagededup": "one embedding per image in memory (MobileNetV3 small, 224 pixels); detects duplicates; stores nothing",
+    "fastdup": "one embedding per image in files (its own network, 576 numbers); detects duplicates and outliers; closed source",
+    "CLIP script": "one embedding per image in memory (ViT-B/32, 224 pixels); emotions only by prompts; stores nothing",
 }
 
 
@@ -37,37 +37,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("heads", type=Path)
     parser.add_argument("--python", default=sys.executable)
-    parser.add_argument("--pictures", type=int, default=500)
+    parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--one", nargs=2, metavar=("NAME", "FOLDER"), help="run one of them, in this process")
+    parser.add_argument("--one", nargs=2, metavar=("NAME", "FOLDER"), help="run one program, in this process")
     options = parser.parse_args()
     if options.one:
-        PEERS[options.one[0]](options.one[1])
+        name, folder_name = options.one
+        print(json.dumps({"indexed": PEERS[name](folder_name)}))
         return
     from bench import corpus
     from bench.index import Memory
     from bench.machine import machine
 
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in DOES}
+    measured: dict[str, list[dict[str, float]]] = {name: [] for name in DESCRIPTIONS}
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch, "pictures")
-        corpus.make(folder, options.heads, options.pictures, workers=CORES)
+        folder = Path(scratch, "images")
+        corpus.make(folder, options.heads, options.images, workers=CORES)
         for number in range(options.rounds):
-            for name in DOES:
+            for name in DESCRIPTIONS:
                 if name.startswith("moodex"):
                     faces = "off" if "whole" in name else "on"
-                    home = f"{scratch}/home-{faces}-{number}"
-                    command = [
-                        sys.executable,
-                        str(ROOT / "cli.py"),
-                        "--home",
-                        home,
-                        "index",
-                        str(folder),
-                        "--faces",
-                        faces,
-                        "--json",
-                    ]
+                    command = [sys.executable, str(ROOT / "cli.py"), "--home", f"{scratch}/home-{faces}-{number}"]
+                    command += ["index", str(folder), "--faces", faces, "--json"]
                 else:
                     command = [options.python, __file__, str(options.heads), "--one", name, str(folder)]
                 started = time.perf_counter()
@@ -75,12 +66,12 @@ def main() -> None:
                 with Memory([process]) as memory:
                     out, _ = process.communicate()
                 seconds = time.perf_counter() - started
-                done = json.loads(out.splitlines()[-1])["indexed"] if process.returncode in (0, 3) else 0
-                found[name].append({"rate": done / seconds, "pictures": done, "peak_mb": memory.peak / 1e6})
-                print(name, found[name][-1], flush=True)
-    results = {name: {key: round(median(run[key] for run in runs), 1) for key in runs[0]} for name, runs in found.items()}
+                image_count = json.loads(out.splitlines()[-1])["indexed"] if process.returncode in (0, 3) else 0
+                measured[name].append({"rate": image_count / seconds, "images": image_count, "peak_mb": memory.peak / 1e6})
+                print(name, measured[name][-1], flush=True)
+    results = {name: {key: round(median(run[key] for run in runs), 1) for key in runs[0]} for name, runs in measured.items()}
     path = ROOT / "bench" / "results" / "encoders"
-    about = {"machine": machine(), "pictures": options.pictures, "rounds": options.rounds}
+    about = {"machine": machine(), "images": options.images, "rounds": options.rounds}
     path.with_suffix(".json").write_text(json.dumps({**about, "programs": results}, indent=1) + "\n")
     path.with_suffix(".md").write_text(page(about, results))
 
@@ -88,8 +79,8 @@ def main() -> None:
 def imagededup(folder: str) -> int:
     import torchvision
 
-    plain = torchvision.models.mobilenet_v3_small
-    torchvision.models.mobilenet_v3_small = lambda weights=None: plain(weights=None)
+    original = torchvision.models.mobilenet_v3_small
+    torchvision.models.mobilenet_v3_small = lambda weights=None: original(weights=None)
     from imagededup.methods import CNN
 
     return len(CNN().encode_images(folder, recursive=True, num_enc_workers=CORES))
@@ -127,26 +118,23 @@ def clip(folder: str) -> int:
     return len(torch.cat(parts))
 
 
-def _told(run: Any) -> Any:
-    return lambda folder: print(json.dumps({"indexed": run(folder)}))
-
-
-PEERS = {"imagededup": _told(imagededup), "fastdup": _told(fastdup), "CLIP script": _told(clip)}
+PEERS = {"imagededup": imagededup, "fastdup": fastdup, "CLIP script": clip}
+"""Functions that embed the images of a folder and return their number."""
 
 
 def page(about: dict[str, Any], results: dict[str, dict[str, float]]) -> str:
-    """The results as Markdown."""
+    """Return the results as Markdown."""
     lines = [
         "# Other programs over the same folder",
         "",
-        f"`python bench/encoders.py HEADS --python PYTHON` on {about['machine']}: {about['pictures']} mixed pictures, medians of",
-        f"{about['rounds']} rounds, each with its start-up. MB: the process tree's memory at its highest.",
+        f"`python bench/encoders.py HEADS --python PYTHON` on {about['machine']}: {about['images']} mixed images, medians of",
+        f"{about['rounds']} rounds. The rates include the start-up. MB is the highest memory of the process tree.",
         "",
-        "| program | pictures a second | of the pictures | MB | what it does |",
+        "| program | images/s | images embedded | MB | what it does |",
         "|---|---|---|---|---|",
         *(
-            f"| {name} | {one['rate']:.1f} | {one['pictures']:.0f} | {one['peak_mb']:.0f} | {DOES[name]} |"
-            for name, one in results.items()
+            f"| {name} | {row['rate']:.1f} | {row['images']:.0f} | {row['peak_mb']:.0f} | {DESCRIPTIONS[name]} |"
+            for name, row in results.items()
         ),
     ]
     return "\n".join(lines) + "\n"

@@ -1,10 +1,10 @@
-"""What faster ways of computing change: labels and embeddings against the plain way, and the time they take.
+"""Measure how faster methods change labels and embeddings, and the time that each method takes.
 
-    python bench/fidelity.py HEADS [--pictures N]
+    python bench/fidelity.py HEADS [--images N]
 
-HEADS is a folder of drawn pictures. On a folder of mixed pictures (bench/corpus.py), the shipped model by torch in fp32 on
-pictures that were decoded whole is compared with: ONNX Runtime, bf16, pictures decoded as for indexing or resized by Pillow,
-and JPEG decoded to several sizes. One thread.
+HEADS is a folder of drawn heads (PNG). The script makes a folder of mixed images (bench/corpus.py). The baseline is the shipped
+model run by torch in fp32 on images that were decoded at full size. It is compared with: ONNX Runtime; bf16; images decoded as
+for indexing or resized by Pillow; and JPEG files decoded to several sizes. All of them use one thread.
 """
 
 from __future__ import annotations
@@ -34,54 +34,54 @@ from models.faces.decode_boxes import iou_matrix  # noqa: E402
 from models.faces.detector import onnx_face_detector, torch_face_detector  # noqa: E402
 from models.inference.classifier import OnnxClassifier, TorchClassifier  # noqa: E402
 
-BATCHES = (1, 4, 8, 16, 32, 64)
-SPARES, WHOLE = (1.5, 3, 6, decode._DRAFT_SIZE_FACTOR), float("inf")
-SAME = 0.5
-"""Of two boxes together that they have in common, at least, where they are of the same face."""
+BATCH_SIZES = (1, 4, 8, 16, 32, 64)
+DRAFT_SIZE_FACTORS, FULL_SIZE = (1.5, 3, 6, decode._DRAFT_SIZE_FACTOR), float("inf")
+MIN_IOU = 0.5
+"""Smallest intersection over union of two boxes of the same face."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("heads", type=Path)
-    parser.add_argument("--pictures", type=int, default=1000)
+    parser.add_argument("--images", type=int, default=1000)
     options = parser.parse_args()
     path = zoo.checkpoints()[zoo.DEFAULT]
-    plain = TorchClassifier.open(path, "cpu", threads=1)
-    ways = {
+    baseline = TorchClassifier.open(path, "cpu", threads=1)
+    methods = {
         "ONNX Runtime": (OnnxClassifier.open(path, threads=1), onnx_face_detector(threads=1)),
         "bf16": (TorchClassifier.open(path, "cpu", threads=1, precision="bf16"), torch_face_detector(device="cpu")),
     }
     with tempfile.TemporaryDirectory() as scratch:
-        corpus.make(Path(scratch), options.heads, options.pictures)
+        corpus.make(Path(scratch), options.heads, options.images)
         files = [path.read_bytes() for path in sorted(Path(scratch).rglob("*")) if path.is_file()]
-    found, whole = Analyzer(plain, torch_face_detector(device="cpu")), Analyzer(plain)
-    with _replaced(decode, "_DRAFT_SIZE_FACTOR", WHOLE):
-        pages, pictures = _decoded(found, files)[0], _decoded(whole, files)[0]
-    faces, wholes = _answers(found, pages), _answers(whole, pictures)
-    rows = {name: _compared(faces, _answers(Analyzer(*way), pages)) for name, way in ways.items()}
-    rows["decoded as for indexing"] = _compared(faces, _answers(found, _decoded(found, files)[0]))
+    by_face, by_image = Analyzer(baseline, torch_face_detector(device="cpu")), Analyzer(baseline)
+    with _replaced(decode, "_DRAFT_SIZE_FACTOR", FULL_SIZE):
+        pages, images = _decode(by_face, files)[0], _decode(by_image, files)[0]
+    face_predictions, image_predictions = _predict(by_face, pages), _predict(by_image, images)
+    rows = {name: _compare(face_predictions, _predict(Analyzer(*method), pages)) for name, method in methods.items()}
+    rows["decoded as for indexing"] = _compare(face_predictions, _predict(by_face, _decode(by_face, files)[0]))
     with _replaced(resize, "_fastest", lambda: resize.by_pillow):
-        rows["resized by Pillow"] = _compared(faces, _answers(found, _decoded(found, files)[0]))
-        rows["resized by Pillow, as a whole"] = _compared(wholes, _answers(whole, _decoded(whole, files)[0]))
+        rows["resized by Pillow"] = _compare(face_predictions, _predict(by_face, _decode(by_face, files)[0]))
+        rows["resized by Pillow, whole images"] = _compare(image_predictions, _predict(by_image, _decode(by_image, files)[0]))
     jpegs = [data for data in files if data[:2] == b"\xff\xd8"]
     decode_ms = {}
-    for spare in (WHOLE, *SPARES):
-        with _replaced(decode, "_DRAFT_SIZE_FACTOR", spare):
-            decoded, milliseconds = _decoded(whole, jpegs)
-        if spare == WHOLE:
-            plainly, decode_ms["whole"] = decoded, milliseconds
+    for factor in (FULL_SIZE, *DRAFT_SIZE_FACTORS):
+        with _replaced(decode, "_DRAFT_SIZE_FACTOR", factor):
+            decoded, milliseconds = _decode(by_image, jpegs)
+        if factor == FULL_SIZE:
+            full_size, decode_ms["at full size"] = decoded, milliseconds
             continue
-        decode_ms[f"to {spare} times"] = milliseconds
-        rows[f"JPEG decoded to {spare} times the size"] = _compared(_answers(whole, plainly), _answers(whole, decoded))
-    pixels = np.stack([image.pixels for image in plainly[:64]])
+        decode_ms[f"at {factor} times the input"] = milliseconds
+        rows[f"JPEG decoded at {factor} times the input"] = _compare(_predict(by_image, full_size), _predict(by_image, decoded))
+    pixels = np.stack([image.pixels for image in full_size[:64]])
     results = {
         "machine": machine(),
-        "pictures": len(files),
+        "images": len(files),
         "rows": rows,
         "decode_ms": decode_ms,
         "network_ms": {
-            name: {size: _milliseconds(classifier, pixels, size) for size in BATCHES}
-            for name, classifier in {"torch": plain, **{name: way[0] for name, way in ways.items()}}.items()
+            name: {size: _milliseconds(classifier, pixels, size) for size in BATCH_SIZES}
+            for name, classifier in {"torch": baseline, **{name: method[0] for name, method in methods.items()}}.items()
         },
     }
     target = ROOT / "bench" / "results" / "fidelity"
@@ -92,55 +92,65 @@ def main() -> None:
 
 @contextmanager
 def _replaced(module: ModuleType, name: str, value: Any) -> Iterator[None]:
-    own = getattr(module, name)
+    original = getattr(module, name)
     setattr(module, name, value)
     yield
-    setattr(module, name, own)
+    setattr(module, name, original)
 
 
-def _decoded(reader: Analyzer, files: list[bytes]) -> tuple[list[Any], float]:
-    """The pictures, and the milliseconds that each took."""
+def _decode(analyzer: Analyzer, files: list[bytes]) -> tuple[list[Any], float]:
+    """Decode files; return the images and the CPU milliseconds per image."""
     started = time.process_time()
-    images = [reader.decode(data) for data in files]
+    images = [analyzer.decode(data) for data in files]
     return images, round(1000 * (time.process_time() - started) / len(files), 2)
 
 
-def _answers(reader: Analyzer, images: list[Any]) -> list[Any]:
-    return [regions for start in range(0, len(images), 16) for regions in reader.predict(images[start : start + 16])]
+def _predict(analyzer: Analyzer, images: list[Any]) -> list[Any]:
+    return [regions for start in range(0, len(images), 16) for regions in analyzer.predict(images[start : start + 16])]
 
 
-def _compared(plain: list[Any], other: list[Any]) -> dict[str, float]:
-    """Over the faces, or whole pictures, that both ways look at; `faces` is the share that both do."""
-    pairs = [(one, _same(one, answers)) for regions, answers in zip(plain, other, strict=True) for one in regions]
-    both = [(one, same) for one, same in pairs if same is not None]
+def _compare(baseline: list[Any], other: list[Any]) -> dict[str, float]:
+    """Compare the predictions of two methods over the faces, or whole images, that both analyze.
+
+    `faces` is the share of the baseline's regions that both analyze.
+    """
+    pairs = [
+        (prediction, _same_region(prediction, candidates))
+        for regions, candidates in zip(baseline, other, strict=True)
+        for prediction in regions
+    ]
+    both = [(prediction, same) for prediction, same in pairs if same is not None]
     vectors = [np.stack([pair[side].embedding for pair in both]).astype(np.float64) for side in (0, 1)]
     lengths = [np.linalg.norm(side, axis=1) for side in vectors]
     cosines = (vectors[0] * vectors[1]).sum(axis=1) / (lengths[0] * lengths[1])
-    said = [np.array([pair[side].probabilities for pair in both]) for side in (0, 1)]
+    probabilities = [np.array([pair[side].probabilities for pair in both]) for side in (0, 1)]
+    same_labels = probabilities[0].argmax(axis=1) == probabilities[1].argmax(axis=1)
     return {
         "faces": round(len(both) / len(pairs), 4),
         "cosine": round(float(cosines.mean()), 6),
         "cosine_of_worst_percent": round(float(np.quantile(cosines, 0.01)), 5),
-        "same_label": round(float((said[0].argmax(axis=1) == said[1].argmax(axis=1)).mean()), 4),
-        "probability": round(float(np.median(np.abs(said[0] - said[1]).max(axis=1))), 5),
+        "same_label": round(float(same_labels.mean()), 4),
+        "probability": round(float(np.median(np.abs(probabilities[0] - probabilities[1]).max(axis=1))), 5),
     }
 
 
-def _same(one: Any, answers: Any) -> Any:
-    """The answer for the same place, which has most in common with it and at least half; None where there is none."""
-    if one.face is None:
-        return answers[0] if answers[0].face is None else None
-    shares = [iou_matrix(_box(one), _box(other)).item() if other.face else 0.0 for other in answers]
+def _same_region(prediction: Any, candidates: Any) -> Any:
+    """Return the candidate whose box overlaps most; None if no box reaches MIN_IOU."""
+    if prediction.face is None:
+        return candidates[0] if candidates[0].face is None else None
+    shares = [iou_matrix(_box(prediction), _box(other)).item() if other.face else 0.0 for other in candidates]
     nearest = int(np.argmax(shares))
-    return answers[nearest] if shares[nearest] >= SAME else None
+    return candidates[nearest] if shares[nearest] >= MIN_IOU else None
 
 
-def _box(answer: Any) -> Any:
-    face = answer.face
+def _box(prediction: Any) -> Any:
+    face = prediction.face
     return np.array([[face.left, face.top, face.right, face.bottom]])
 
 
 def _milliseconds(classifier: Any, pixels: Any, size: int) -> float:
+    """Measure the CPU milliseconds per image in batches of that size, the median of five runs."""
+
     def seconds() -> float:
         started = time.process_time()
         for start in range(0, len(pixels), size):
@@ -157,24 +167,28 @@ def _set_batch_size(engine: Any, size: int) -> None:
 
 
 def page(results: dict[str, Any]) -> str:
-    """The results as Markdown."""
-    head = f"{results['pictures']} mixed pictures, the shipped model, against torch in fp32 on pictures that were decoded whole,"
-    took = ", ".join(f"{milliseconds} ms {name}" for name, milliseconds in results["decode_ms"].items())
+    """Return the results as Markdown."""
+    decode_times = ", ".join(f"{milliseconds} ms {name}" for name, milliseconds in results["decode_ms"].items())
     lines = [
-        "# What faster ways change",
+        "# Effect of faster methods",
         "",
-        f"`python bench/fidelity.py HEADS` on {results['machine']}: {head}",
-        "face by face; JPEG, which nothing but pictures taken as a whole needs small, on those.",
+        f"`python bench/fidelity.py HEADS` on {results['machine']}: {results['images']} mixed images and the shipped model. Each",
+        "method is compared, face by face, with torch in fp32 on images that were decoded at full size. The rows of JPEG are",
+        "about whole images, because only those need a JPEG file at a small size. The cosines are those of the embeddings.",
         "",
-        "| way | same faces | cosine of embeddings | of the worst hundredth | same emotion | probabilities differ, median |",
+        "| method | same faces | cosine, mean | cosine, first percentile | same emotion | difference of probabilities, median |",
         "|---|---|---|---|---|---|",
-        *(f"| {name} | {' | '.join(str(value) for value in one.values())} |" for name, one in results["rows"].items()),
+        *(f"| {name} | {' | '.join(str(value) for value in row.values())} |" for name, row in results["rows"].items()),
         "",
-        f"A JPEG took {took}. The classifier alone, ms a picture on one core, by batch:",
+        f"CPU time of decoding a JPEG: {decode_times}.",
+        "CPU time of the classifier alone, ms per image on one core, by batch size:",
         "",
-        f"| | {' | '.join(map(str, BATCHES))} |",
-        "|---" * (1 + len(BATCHES)) + "|",
-        *(f"| {name} | {' | '.join(f'{one[size]:.2f}' for size in one)} |" for name, one in results["network_ms"].items()),
+        f"| | {' | '.join(map(str, BATCH_SIZES))} |",
+        "|---" * (1 + len(BATCH_SIZES)) + "|",
+        *(
+            f"| {name} | {' | '.join(f'{milliseconds:.2f}' for milliseconds in by_size.values())} |"
+            for name, by_size in results["network_ms"].items()
+        ),
     ]
     return "\n".join(lines) + "\n"
 

@@ -1,4 +1,4 @@
-"""The machine that a benchmark ran on, in words."""
+"""The description of the machine that runs a benchmark."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def machine() -> str:
-    """Processor, cores, and torch's version."""
+    """Return the processor, the number of cores and the version of torch."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.exists() else []
     names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]

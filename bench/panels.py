@@ -1,10 +1,11 @@
-"""What finding faces is worth: pictures of artists never seen, pasted small onto large pages, judged as a whole and face by face.
+"""Measure what face detection contributes for small faces on large pages.
 
     python bench/panels.py VALIDATION CUTOUTS [--output FOLDER]
 
-VALIDATION holds labelled sets (SET/EMOTION/FILE), CUTOUTS what `recipes/faces/things.mjs` wrote, for the pages' backgrounds. Each
-picture lies once on a page of 768 pixels, at a half, a quarter and three twentieths of its width, at a random place. Balanced
-accuracy over happy, sad, angry, surprise and neutral, guessing among those of them that the set has.
+VALIDATION holds labeled sets (SET/EMOTION/FILE) of artists that the model has not seen. CUTOUTS is a folder that
+`recipes/faces/things.mjs` has written, for the backgrounds of the pages. Each image is pasted once on a page of 768 pixels, at a
+half, a quarter and three twentieths of its width, at a random position. The page is classified as a whole and face by face. The
+score is the balanced accuracy over happy, sad, angry, surprise and neutral, with guesses among those of them that the set has.
 """
 
 from __future__ import annotations
@@ -33,18 +34,23 @@ from recipes.detector.cutouts import load_things  # noqa: E402
 from recipes.detector.scenes import background  # noqa: E402
 
 FIVE = ("happy", "sad", "angry", "surprise", "neutral")
-SHARES = (1.0, 0.5, 0.25, 0.15)
-AT_ONCE = 32
+WIDTH_SHARES = (1.0, 0.5, 0.25, 0.15)
+BATCH_SIZE = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One set at one size."""
+    """The scores of one set at one size.
+
+    - `share`: width of the image as a share of the page.
+    - `with_face`: number of images with a detected face.
+    - `whole`, `faces`: balanced accuracy without and with face detection, 0-1.
+    """
 
     set: str
     share: float
-    pictures: int
-    found: int
+    images: int
+    with_face: int
     whole: float
     faces: float
 
@@ -56,52 +62,43 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=ROOT / "bench" / "results")
     options = parser.parse_args()
     classifier = TorchClassifier.open(zoo.checkpoints()[zoo.DEFAULT], "cpu")
-    readers = Analyzer(classifier), Analyzer(classifier, torch_face_detector(device="cpu"))
+    analyzers = Analyzer(classifier), Analyzer(classifier, torch_face_detector(device="cpu"))
     things = load_things(options.cutouts)
     rows = []
     for folder in sorted(path for path in options.validation.iterdir() if path.is_dir()):
-        pictures = find_images([folder])
-        for share in SHARES:
-            rows.append(row(folder.name, share, pictures, readers, things))
+        images = find_images([folder])
+        for share in WIDTH_SHARES:
+            rows.append(measure(folder.name, share, images, analyzers, things))
             print(rows[-1], flush=True)
-    lines = [
-        "# Small faces on large pages",
-        "",
-        "`python bench/panels.py VALIDATION CUTOUTS`: pictures of artists never seen, on pages of 768 pixels, at a share of",
-        "their width (1: the picture alone). Balanced accuracy over five emotions, shipped model and detector; chance is 0.20.",
-        "",
-        "| set | share | pictures | with a face found | as a whole | face by face |",
-        "|---|---|---|---|---|---|",
-        *(f"| {one.set} | {one.share:g} | {one.pictures} | {one.found} | {one.whole:.3f} | {one.faces:.3f} |" for one in rows),
-    ]
-    (options.output / "panels.md").write_text("\n".join(lines) + "\n")
-    (options.output / "panels.json").write_text(
-        json.dumps([{name: getattr(one, name) for name in Row.__slots__} for one in rows], indent=2) + "\n"
-    )
+    fields = [{name: getattr(row, name) for name in Row.__slots__} for row in rows]
+    (options.output / "panels.md").write_text(page(rows))
+    (options.output / "panels.json").write_text(json.dumps(fields, indent=2) + "\n")
 
 
-def row(
-    name: str, share: float, pictures: list[SourceImage], readers: tuple[Analyzer, Analyzer], things: list[Image.Image]
+def measure(
+    name: str, share: float, images: list[SourceImage], analyzers: tuple[Analyzer, Analyzer], things: list[Image.Image]
 ) -> Row:
+    """Classify the images of one set at one size, without and with face detection."""
     random = np.random.default_rng(0)
-    whole, main = [], []
-    found = 0
-    labels = readers[0].classifier.card.labels
-    for start in range(0, len(pictures), AT_ONCE):
-        data = [page(random, Path(one.path), share, things) for one in pictures[start : start + AT_ONCE]]
-        for reader, answers in zip(readers, (whole, main), strict=True):
-            for regions in filter(None, reader.predict([reader.decode(one) for one in data])):
-                answers.append(regions[0].probabilities)
-                found += regions[0].face is not None
-    truth = np.array([labels.index(one.emotion) for one in pictures])
+    by_image, by_face = [], []
+    with_face = 0
+    labels = analyzers[0].classifier.card.labels
+    for start in range(0, len(images), BATCH_SIZE):
+        files = [compose(random, Path(image.path), share, things) for image in images[start : start + BATCH_SIZE]]
+        for analyzer, probabilities in zip(analyzers, (by_image, by_face), strict=True):
+            for regions in filter(None, analyzer.predict([analyzer.decode(data) for data in files])):
+                probabilities.append(regions[0].probabilities)
+                with_face += regions[0].face is not None
+    truth = np.array([labels.index(image.emotion) for image in images])
     scores = [
-        evaluate_subset(np.array(answers, dtype=np.float32), truth, labels, FIVE).balanced_accuracy for answers in (whole, main)
+        evaluate_subset(np.array(probabilities, dtype=np.float32), truth, labels, FIVE).balanced_accuracy
+        for probabilities in (by_image, by_face)
     ]
-    return Row(name, share, len(pictures), found, round(scores[0], 4), round(scores[1], 4))
+    return Row(name, share, len(images), with_face, round(scores[0], 4), round(scores[1], 4))
 
 
-def page(random: np.random.Generator, path: Path, share: float, things: list[Image.Image]) -> bytes:
-    """A picture file on a page, as a PNG file; the file itself where it takes all of it."""
+def compose(random: np.random.Generator, path: Path, share: float, things: list[Image.Image]) -> bytes:
+    """Paste an image file on a page; return the page as a PNG file. With a share of 1, return the image file itself."""
     if share == 1:
         return path.read_bytes()
     with Image.open(path) as file:
@@ -117,6 +114,22 @@ def page(random: np.random.Generator, path: Path, share: float, things: list[Ima
     data = BytesIO()
     sheet.save(data, "PNG")
     return data.getvalue()
+
+
+def page(rows: list[Row]) -> str:
+    """Return the results as Markdown."""
+    lines = [
+        "# Small faces on large pages",
+        "",
+        "`python bench/panels.py VALIDATION CUTOUTS`: images of artists that the model has not seen, on pages of 768 pixels, at",
+        "a share of their width (1: the image alone). Balanced accuracy over five emotions, shipped model and detector; chance",
+        "is 0.20.",
+        "",
+        "| set | share | images | with a detected face | as a whole | face by face |",
+        "|---|---|---|---|---|---|",
+        *(f"| {row.set} | {row.share:g} | {row.images} | {row.with_face} | {row.whole:.3f} | {row.faces:.3f} |" for row in rows),
+    ]
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

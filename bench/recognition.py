@@ -1,11 +1,11 @@
-"""How well are emotions recognised in drawings by artists never seen? Frozen ImageNet features against fine-tuning.
+"""Measure how well emotions in drawings by unseen artists are recognized.
 
     python bench/recognition.py DATA... [--validation DIR] [--epochs N] [--work DIR] [--describe]
 
-DATA holds sets as `recipes/faces` and `recipes/drawn` make them. Leave one artist out: every artist of avatars is held out in
-turn, the vendors of emoji all together, since they copy one another; what our own program draws is never held out. Each fold
-is kept in the work folder, and a stopped run goes on where it was. The logits of all folds together give the temperature that
-calibrates the shipped model.
+The script compares a linear head on frozen ImageNet features with fine-tuning. DATA holds sets as `recipes/faces` and
+`recipes/drawn` make them. It leaves one artist out: each artist of avatars is held out in turn, the emoji vendors all together,
+because they copy one another. The images that our own program draws are never held out. The work folder keeps each fold, and a
+stopped run resumes. The temperature that calibrates the shipped model is fitted to the logits of all folds together.
 """
 
 from __future__ import annotations
@@ -50,12 +50,14 @@ from models.training.sampling import sampling_weights  # noqa: E402
 from models.training.trainer import log_probabilities  # noqa: E402
 
 FIVE = ("happy", "sad", "angry", "surprise", "neutral")
-KIND = architecture("efficientnet_lite0")
-EMBEDDING_SIZE = 1280
-EMOJI = "emoji vendors"
-OURS = "moodex"
+BASELINE_ARCHITECTURE = architecture("efficientnet_lite0")
+BASELINE_EMBEDDING_SIZE = 1280
+EMOJI_GROUP = "emoji vendors"
+OWN_PROGRAM = "moodex"
 METHODS = ("frozen", "tuned")
-_LOOKED_AT = 4000
+_APPEARANCE_HEAD_IMAGES = 4000
+"""Images to which the linear head on the appearance is fitted."""
+
 NOTES = [
     "Five: balanced accuracy over happy, sad, angry, surprise and neutral, with guesses among those of them that the set "
     "has; chance is the result of blind guessing.",
@@ -67,8 +69,9 @@ NOTES = [
     " filter is the prediction of our model or, as `true filter`, the label of the artist. What it feels: the same with the"
     " expression space, which the classifier reads.",
 ]
+"""The shipped card has these notes, and the tables name their columns after them."""
 
-_SHORTER = "Where an artist is held out, training lasts {} epochs of 5,000 images; the shipped model was trained longer."
+_SHORT_TRAINING = "Where an artist is held out, training lasts {} epochs of 5,000 images; the shipped model was trained longer."
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 Embed = Callable[[LabeledImages], Floats]
@@ -77,8 +80,16 @@ Predict = Callable[[LabeledImages], Floats]
 
 @dataclass(frozen=True)
 class Fold:
-    """What two methods say of one group of artists they never saw: log-probabilities, (N, labels), by method, and how well
-    they find the same character with another emotion; `look` are the log-probabilities of a linear head on what says who it is.
+    """The results of both methods for one group of held-out artists.
+
+    The work folder stores the fields under these names.
+
+    - `name`: name of the group.
+    - `sets`, `truth`: set and label number of each image.
+    - `logits`: log-probabilities, (N, labels), by method.
+    - `look`: log-probabilities, (N, labels), of a linear head on the appearance.
+    - `same`: hit rates for the same character with another emotion, by the space and the filter.
+    - `seconds`: training time, by method.
     """
 
     name: str
@@ -93,41 +104,41 @@ class Fold:
 def main() -> None:
     options = _arguments()
     recipe = replace(find_recipe("default"), **({"epochs": options.epochs} if options.epochs else {}))
-    spec = InputSpec(recipe.size, KIND.mean, KIND.std)
+    spec = InputSpec(recipe.size, BASELINE_ARCHITECTURE.mean, BASELINE_ARCHITECTURE.std)
     data = load_images(find_images(options.data), spec, decode_file).distinct()
-    features = imagenet_embeddings(data.emotions, spec)
-    embedded = features(data)
+    embed = imagenet_embeddings(data.emotions, spec)
+    embeddings = embed(data)
     folds = [
-        _kept(options.work, recipe, name, partial(run_fold, name, artists, data, embedded, recipe))
-        for name, artists in groups(data).items()
+        _cached_fold(options.work, recipe, name, partial(run_fold, name, artists, data, embeddings, recipe))
+        for name, artists in held_out_groups(data).items()
     ]
     results: dict[str, Any] = {
         "command": "python bench/recognition.py DATA..." + (" --validation VALIDATION" if options.validation else ""),
         "machine": machine(),
         "data": {"pictures": len(data), "sets": len({source.name for source in data.sources}), "labels": list(data.emotions)},
         "split": "leave one artist out; all emoji vendors are one group",
-        "notes": [*NOTES, *([_SHORTER.format(options.epochs)] if options.epochs else [])],
+        "notes": [*NOTES, *([_SHORT_TRAINING.format(options.epochs)] if options.epochs else [])],
         "recipe": asdict(recipe),
         "temperature": {method: _temperature(folds, method) for method in METHODS},
         "folds": [_summary(fold, folds, data.emotions) for fold in folds],
     }
-    results["mean"] = {method: _mean([fold[method] for fold in results["folds"]]) for method in METHODS}
+    results["mean"] = {method: _mean_measures([fold[method] for fold in results["folds"]]) for method in METHODS}
     results["mean_of_five_from_look"] = _average([fold["balanced_of_five_from_look"] for fold in results["folds"]])
     shipped = zoo.checkpoints().get(zoo.DEFAULT)
     if options.validation and shipped:
-        frozen = linear_head(embedded, data)
+        frozen = linear_head(embeddings, data)
         predictors: dict[str, tuple[Predict, Sequence[str]]] = {
-            "frozen": (lambda pictures: scaled(frozen(features(pictures)), results["temperature"]["frozen"]), data.emotions)
+            "frozen": (lambda images: scaled(frozen(embed(images)), results["temperature"]["frozen"]), data.emotions)
         }
         classifier = TorchClassifier.open(shipped)
-        predictors["shipped"] = (lambda pictures: classifier.classify(pictures.pixels).probabilities, classifier.card.labels)
+        predictors["shipped"] = (lambda images: classifier.classify(images.pixels).probabilities, classifier.card.labels)
         results["validation"] = _validate(options.validation, spec, predictors)
         for name, row in results["validation"].items():
-            pictures = load_images(find_images([options.validation / name]), spec, decode_file, emotions=classifier.card.labels)
-            vectors = features(pictures)
-            scores = classifier.classify(pictures.pixels)
-            row["same_character"] = other_emotion(
-                pictures, classifier.card, vectors, frozen(vectors), scores.embeddings, scores.probabilities
+            images = load_images(find_images([options.validation / name]), spec, decode_file, emotions=classifier.card.labels)
+            vectors = embed(images)
+            scores = classifier.classify(images.pixels)
+            row["same_character"] = hits_by_space(
+                images, classifier.card, vectors, frozen(vectors), scores.embeddings, scores.probabilities
             )
     _write(results, Path(__file__).parent / "results" / "recognition")
     if options.describe and shipped:
@@ -135,26 +146,26 @@ def main() -> None:
         measured = {
             name: results[name] for name in ("notes", "split", "mean", "folds", "validation", "machine") if name in results
         }
-        words = tomllib.loads((ROOT / "recipes" / f"{zoo.DEFAULT}.toml").read_text())
-        described = replace(card, about={**card.about, **words, "measured": measured})
+        texts = tomllib.loads((ROOT / "recipes" / f"{zoo.DEFAULT}.toml").read_text())
+        described = replace(card, about={**card.about, **texts, "measured": measured})
         checkpoint.write_card(shipped, described)
         (ROOT / "docs" / "explanation" / "model-card.md").write_text(markdown(described))
 
 
-def groups(data: LabeledImages) -> dict[str, set[str]]:
-    """Which artists are held out together, by the group's name."""
+def held_out_groups(data: LabeledImages) -> dict[str, set[str]]:
+    """Return the artists that are held out together, by the name of the group."""
     emoji = {source.artist for source in data.sources if source.name.startswith("emoji_")}
-    each = {artist: {artist} for artist in sorted(set(data.artists) - emoji - {OURS})}
-    return {**each, EMOJI: emoji} if emoji else each
+    avatars = {artist: {artist} for artist in sorted(set(data.artists) - emoji - {OWN_PROGRAM})}
+    return {**avatars, EMOJI_GROUP: emoji} if emoji else avatars
 
 
-def run_fold(name: str, artists: set[str], data: LabeledImages, embedded: Floats, recipe: Recipe) -> Fold:
-    """Train both methods without these artists and ask them about these artists."""
-    held = np.array([artist in artists for artist in data.artists])
-    seen, unseen = data.where(~held), data.where(held)
+def run_fold(name: str, artists: set[str], data: LabeledImages, embeddings: Floats, recipe: Recipe) -> Fold:
+    """Train both methods without these artists and measure them on these artists."""
+    held_out = np.array([artist in artists for artist in data.artists])
+    seen, unseen = data.where(~held_out), data.where(held_out)
     started = time.perf_counter()
-    frozen = linear_head(embedded[~held], seen)(embedded[held])
-    between = time.perf_counter()
+    frozen = linear_head(embeddings[~held_out], seen)(embeddings[held_out])
+    frozen_ended = time.perf_counter()
     device = select_device("auto")
     kind = architecture(recipe.architecture)
     network = initialize_network(kind, IMAGENET, data.emotions, recipe.size)
@@ -162,89 +173,97 @@ def run_fold(name: str, artists: set[str], data: LabeledImages, embedded: Floats
     spec = InputSpec(recipe.size, kind.mean, kind.std)
     card = ModelCard(name, kind.name, "", data.emotions, spec, network.embedding_size, network.spaces)
     classifier = TorchClassifier(card, state, device)
-    seconds = {"frozen": round(between - started, 1), "tuned": round(time.perf_counter() - between, 1)}
+    seconds = {"frozen": round(frozen_ended - started, 1), "tuned": round(time.perf_counter() - frozen_ended, 1)}
     tuned = log_probabilities(classifier, unseen)
-    vectors, look = classifier.classify(unseen.pixels).embeddings, card.space_slice(LOOK)
-    some = seen.take(np.random.default_rng(recipe.seed).permutation(len(seen))[:_LOOKED_AT])
-    by_look = linear_head(classifier.classify(some.pixels).embeddings[:, look], some)(vectors[:, look])
+    vectors, appearance = classifier.classify(unseen.pixels).embeddings, card.space_slice(LOOK)
+    sample = seen.take(np.random.default_rng(recipe.seed).permutation(len(seen))[:_APPEARANCE_HEAD_IMAGES])
+    appearance_head = linear_head(classifier.classify(sample.pixels).embeddings[:, appearance], sample)
+    by_appearance = appearance_head(vectors[:, appearance])
     logits = {"frozen": np.round(frozen, 4).tolist(), "tuned": np.round(tuned, 4).tolist()}
     return Fold(
         name,
         [source.name for source in unseen.sources],
         unseen.labels.tolist(),
         logits,
-        np.round(by_look, 4).tolist(),
-        other_emotion(unseen, card, embedded[held], frozen, vectors, tuned),
+        np.round(by_appearance, 4).tolist(),
+        hits_by_space(unseen, card, embeddings[held_out], frozen, vectors, tuned),
         seconds,
     )
 
 
-def other_emotion(
-    pictures: LabeledImages, card: ModelCard, frozen_vectors: Floats, frozen: Floats, vectors: Floats, tuned: Floats
+def hits_by_space(
+    images: LabeledImages, card: ModelCard, imagenet_vectors: Floats, frozen: Floats, vectors: Floats, tuned: Floats
 ) -> dict[str, dict[str, float] | None]:
-    """The same character with another emotion, by our two spaces and by ImageNet's vectors, filtered by emotion and not."""
-    truth, who = pictures.labels, [_character(file) for file in pictures.files]
-    look, feel = vectors[:, card.space_slice(LOOK)], vectors[:, card.space_slice(FEEL)]
+    """Return hit rates for the same character with another emotion, by the space and the filter.
+
+    - `imagenet_vectors`, `frozen`: embeddings and logits of the frozen baseline.
+    - `vectors`, `tuned`: embeddings and logits of our model.
+    """
+    truth, characters = images.labels, [_character(file) for file in images.files]
+    appearance, expression = vectors[:, card.space_slice(LOOK)], vectors[:, card.space_slice(FEEL)]
     return {
-        "ours": same_character(look, tuned.argmax(axis=1), truth, who),
-        "ours, true filter": same_character(look, truth, truth, who),
-        "ours, unfiltered": same_character(look, None, truth, who),
-        "what it feels, our filter": same_character(feel, tuned.argmax(axis=1), truth, who),
-        "ImageNet, our filter": same_character(frozen_vectors, tuned.argmax(axis=1), truth, who),
-        "ImageNet, its filter": same_character(frozen_vectors, frozen.argmax(axis=1), truth, who),
-        "ImageNet, unfiltered": same_character(frozen_vectors, None, truth, who),
+        "ours": same_character(appearance, tuned.argmax(axis=1), truth, characters),
+        "ours, true filter": same_character(appearance, truth, truth, characters),
+        "ours, unfiltered": same_character(appearance, None, truth, characters),
+        "what it feels, our filter": same_character(expression, tuned.argmax(axis=1), truth, characters),
+        "ImageNet, our filter": same_character(imagenet_vectors, tuned.argmax(axis=1), truth, characters),
+        "ImageNet, its filter": same_character(imagenet_vectors, frozen.argmax(axis=1), truth, characters),
+        "ImageNet, unfiltered": same_character(imagenet_vectors, None, truth, characters),
     }
 
 
 def _character(file: SourceImage) -> str:
-    """Who is drawn: as the data say, or the number that a portrait's file name begins with."""
+    """Return the character: that of the data, or the number with which the file name of a portrait begins."""
     leading = re.match(r"\d{4}(?=_)", file.path.stem)
     return file.character or (leading[0] if leading else "")
 
 
 def imagenet_embeddings(emotions: tuple[str, ...], spec: InputSpec) -> Embed:
-    """Pictures to what the ImageNet network sees in them, unit length, (N, 1280)."""
+    """Return a function that embeds images with the ImageNet network: unit vectors, float32, (N, 1280)."""
     state = {
         name: value
-        for name, value in initialize_network(KIND, IMAGENET, emotions, spec.size).state_dict().items()
+        for name, value in initialize_network(BASELINE_ARCHITECTURE, IMAGENET, emotions, spec.size).state_dict().items()
         if "num_batches" not in name
     }
-    card = ModelCard("imagenet", KIND.name, "", emotions, spec, EMBEDDING_SIZE)
+    card = ModelCard("imagenet", BASELINE_ARCHITECTURE.name, "", emotions, spec, BASELINE_EMBEDDING_SIZE)
     classifier = TorchClassifier(card, state, select_device("auto"))
-    return lambda pictures: classifier.classify(pictures.pixels).embeddings
+    return lambda images: classifier.classify(images.pixels).embeddings
 
 
-def linear_head(embedded: Floats, data: LabeledImages) -> Callable[[Floats], Floats]:
-    """Multinomial logistic regression on standardised embeddings, weighted as fine-tuning samples: embeddings to logits."""
-    mean, spread = embedded.mean(axis=0), embedded.std(axis=0) + 1e-6
-    x = torch.from_numpy((embedded - mean) / spread)
+def linear_head(embeddings: Floats, data: LabeledImages) -> Callable[[Floats], Floats]:
+    """Fit a multinomial logistic regression on standardized embeddings; return it as a function from embeddings to logits.
+
+    The images have the weights with which fine-tuning samples them.
+    """
+    mean, spread = embeddings.mean(axis=0), embeddings.std(axis=0) + 1e-6
+    x = torch.from_numpy((embeddings - mean) / spread)
     truth = torch.from_numpy(data.labels)
     weights = torch.from_numpy(sampling_weights(data, Recipe().balance).astype(np.float32))
     layer = torch.nn.Linear(x.shape[1], len(data.emotions))
     torch.nn.init.zeros_(layer.weight)
-    optimiser = torch.optim.LBFGS(layer.parameters(), max_iter=200, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS(layer.parameters(), max_iter=200, line_search_fn="strong_wolfe")
 
     def loss() -> torch.Tensor:
-        optimiser.zero_grad()
-        each = torch.nn.functional.cross_entropy(layer(x), truth, reduction="none")
-        total = (each * weights).sum() + 0.01 * layer.weight.square().sum()
+        optimizer.zero_grad()
+        losses = torch.nn.functional.cross_entropy(layer(x), truth, reduction="none")
+        total = (losses * weights).sum() + 0.01 * layer.weight.square().sum()
         total.backward()  # type: ignore[no-untyped-call]
         return total
 
-    optimiser.step(loss)  # type: ignore[no-untyped-call]
+    optimizer.step(loss)  # type: ignore[no-untyped-call]
     with torch.inference_mode():
         matrix, bias = layer.weight.numpy().copy(), layer.bias.numpy().copy()
-    return lambda embeddings: ((embeddings - mean) / spread) @ matrix.T + bias
+    return lambda vectors: ((vectors - mean) / spread) @ matrix.T + bias
 
 
-def _kept(work: Path, recipe: Recipe, name: str, make: Callable[[], Fold]) -> Fold:
-    """The fold as it was computed before with the same recipe, or computed now."""
+def _cached_fold(work: Path, recipe: Recipe, name: str, run: Callable[[], Fold]) -> Fold:
+    """Return the fold that the work folder has for the same recipe; without one, run it."""
     path = work / f"{name.replace(' ', '-')}.json"
     if path.exists():
-        kept = json.loads(path.read_text())
-        if kept["recipe"] == asdict(recipe):
-            return Fold(**kept["fold"])
-    fold = make()
+        cached = json.loads(path.read_text())
+        if cached["recipe"] == asdict(recipe):
+            return Fold(**cached["fold"])
+    fold = run()
     work.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".part")
     unfinished.write_text(json.dumps({"recipe": asdict(recipe), "fold": asdict(fold)}))
@@ -259,15 +278,15 @@ def _temperature(folds: Sequence[Fold], method: str) -> float:
 
 
 def _summary(fold: Fold, folds: Sequence[Fold], labels: Sequence[str]) -> dict[str, Any]:
-    """One fold's measures, calibrated by the temperature of all other folds."""
+    """Return the measures of one fold, calibrated by the temperature of all other folds."""
     truth = np.array(fold.truth)
     others = [other for other in folds if other.name != fold.name] or list(folds)
     row: dict[str, Any] = {"held_out": fold.name, "sets": sorted(set(fold.sets)), "seconds": fold.seconds}
     for method in METHODS:
         probabilities = scaled(np.array(fold.logits[method], dtype=np.float32), _temperature(others, method))
         row[method] = _measures(probabilities, truth, labels)
-    by_look = scaled(np.array(fold.look, dtype=np.float32), 1.0)
-    five = round(evaluate_subset(by_look, truth, labels, FIVE).balanced_accuracy, 4)
+    by_appearance = scaled(np.array(fold.look, dtype=np.float32), 1.0)
+    five = round(evaluate_subset(by_appearance, truth, labels, FIVE).balanced_accuracy, 4)
     return {**row, "balanced_of_five_from_look": five, "same_character": fold.same}
 
 
@@ -286,7 +305,7 @@ def _measures(probabilities: Floats, truth: Any, labels: Sequence[str]) -> dict[
     }
 
 
-def _mean(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+def _mean_measures(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
     names = ("balanced_of_five", "chance_of_five", "accuracy", "balanced", "macro_f1", "precision_at_20", "ece")
     return {name: _average([row[name] for row in rows]) for name in names}
 
@@ -296,16 +315,16 @@ def _average(values: Sequence[float]) -> float:
 
 
 def _validate(folder: Path, spec: InputSpec, predictors: dict[str, tuple[Predict, Sequence[str]]]) -> dict[str, Any]:
-    """Each set of the folder, by each predictor; pictures of an emotion that a predictor does not know are left out."""
-    found: dict[str, Any] = {}
-    for part in sorted(path for path in folder.iterdir() if path.is_dir()):
-        pictures = load_images(find_images([part]), spec, decode_file)
-        row = found.setdefault(part.name, {})
+    """Measure each predictor on each set of the folder, without the images of emotions that the predictor lacks."""
+    results: dict[str, Any] = {}
+    for path in sorted(path for path in folder.iterdir() if path.is_dir()):
+        images = load_images(find_images([path]), spec, decode_file)
+        row = results.setdefault(path.name, {})
         for name, (predict, labels) in predictors.items():
-            known = pictures.where([pictures.emotions[label] in labels for label in pictures.labels])
-            truth = np.array([labels.index(known.emotions[label]) for label in known.labels])
-            row[name] = _measures(predict(known), truth, labels)
-    return found
+            predictable = images.where([images.emotions[label] in labels for label in images.labels])
+            truth = np.array([labels.index(predictable.emotions[label]) for label in predictable.labels])
+            row[name] = _measures(predict(predictable), truth, labels)
+    return results
 
 
 def _write(results: dict[str, Any], path: Path) -> None:
@@ -316,20 +335,20 @@ def _write(results: dict[str, Any], path: Path) -> None:
 
 
 def _page(results: dict[str, Any]) -> str:
-    """The results as Markdown."""
+    """Return the results as Markdown."""
     return f"# Emotions in drawings by unseen artists\n\n`{results['command']}` on {results['machine']}.\n\n{tables(results)}\n"
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, nargs="+")
-    parser.add_argument("--validation", type=Path, help="a folder of sets to measure the shipped model on")
+    parser.add_argument("--validation", type=Path, help="a folder of sets on which the shipped model is measured")
     parser.add_argument("--epochs", type=int)
     parser.add_argument(
-        "--work", type=Path, default=Path(tempfile.gettempdir(), "moodex-recognition"), help="where finished folds are kept"
+        "--work", type=Path, default=Path(tempfile.gettempdir(), "moodex-recognition"), help="the folder of finished folds"
     )
     parser.add_argument(
-        "--describe", action="store_true", help="write the measurements into the shipped model's card and its page in docs/"
+        "--describe", action="store_true", help="write the measurements on the shipped model's card and its page in docs/"
     )
     return parser.parse_args()
 

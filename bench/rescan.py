@@ -1,9 +1,10 @@
-"""What a second look at unchanged folders costs, against a bare walk of the same tree.
+"""Measure a scan of unchanged folders, and compare it with a bare walk of the same tree.
 
-    python bench/rescan.py [--files N] [--rounds R]
+    python bench/rescan.py [--files N...] [--rounds R]
 
-Makes a tree of N picture files in folders of 500 (links to a few, so that the disk holds it), indexes it by a classifier that
-computes next to nothing, and then, in turn, walks it with os.scandir and stat, and lets moodex look again.
+The script makes a tree of N image files in folders of 500. The files are hard links to 200 images, so that the tree fits on the
+disk. A classifier that computes almost nothing indexes the tree. Each round then walks the tree with os.scandir and stat, and
+lets moodex scan it.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from tests.support.fake_models import FakeClassifier  # noqa: E402
 from tests.support.library import opened  # noqa: E402
 from tests.support.quiet import Remembered  # noqa: E402
 
-A_FOLDER, DISTINCT = 500, 200
+FILES_PER_FOLDER, DISTINCT_IMAGES = 500, 200
 
 
 def main() -> None:
@@ -43,10 +44,10 @@ def main() -> None:
     options = parser.parse_args()
     results = {"machine": machine(), "rounds": options.rounds, "sizes": {}}
     for count in options.files:
-        # A process each, for the memory.
+        # A separate process measures each size, because the peak memory of a process never falls.
         command = [sys.executable, "-c", f"from bench.rescan import measure; measure({count}, {options.rounds})"]
-        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True)
-        results["sizes"][count] = json.loads(done.stdout.splitlines()[-1])
+        process = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True)
+        results["sizes"][count] = json.loads(process.stdout.splitlines()[-1])
         print(count, results["sizes"][count], flush=True)
     path = ROOT / "bench" / "results" / "rescan"
     path.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n")
@@ -54,83 +55,86 @@ def main() -> None:
 
 
 def measure(count: int, rounds: int) -> None:
+    """Measure a tree of `count` files; print seconds and megabytes as JSON."""
     with tempfile.TemporaryDirectory() as scratch:
         tree, settings = Path(scratch, "tree"), Settings(Path(scratch, "home"), faces="off")
-        plant(tree, count)
+        make_tree(tree, count)
 
-        def look() -> Any:
+        def run() -> Any:
             return ingest_service.index(
                 opened(settings, lambda _: Analyzer(FakeClassifier())), [os.fsencode(tree)], IndexRequest(), Remembered()
             )
 
-        first = timed(look)
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        walks, looks = [], []
+        first = timed(run)
+        first_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        walks, rescans = [], []
         for _ in range(rounds):
             walks.append(timed(lambda: walk(tree)))
-            looks.append(timed(look))
-        summary = look()
+            rescans.append(timed(run))
+        summary = run()
         if (summary.scanned, summary.unchanged) != (count, count):
-            raise SystemExit(f"Not everything is unchanged: {summary}")
-        found = {
+            raise SystemExit(f"The last run did not report all files as unchanged: {summary}")
+        result = {
             "first": round(first, 2),
             "walk": round(median(walks), 3),
-            "again": round(median(looks), 3),
-            "ratio": round(median(again / bare for again, bare in zip(looks, walks, strict=True)), 2),
+            "rescan": round(median(rescans), 3),
+            "ratio": round(median(rescan / bare for rescan, bare in zip(rescans, walks, strict=True)), 2),
             "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000),
-            "first_peak_mb": round(before / 1000),
+            "first_peak_mb": round(first_peak / 1000),
         }
-        print(json.dumps(found))
+        print(json.dumps(result))
 
 
-def plant(tree: Path, count: int) -> None:
+def make_tree(tree: Path, count: int) -> None:
+    """Make a tree of `count` hard links to a few images."""
     from PIL import Image
 
-    kinds = tree.parent / "kinds"
-    kinds.mkdir(parents=True)
-    for number in range(DISTINCT):
-        Image.new("RGB", (32, 32), (number, 255 - number, 7 * number % 256)).save(kinds / f"{number}.png")
+    originals = tree.parent / "originals"
+    originals.mkdir(parents=True)
+    for number in range(DISTINCT_IMAGES):
+        Image.new("RGB", (32, 32), (number, 255 - number, 7 * number % 256)).save(originals / f"{number}.png")
     for number in range(count):
-        folder = tree / f"{number // A_FOLDER // 100:03d}" / f"{number // A_FOLDER % 100:02d}"
-        if number % A_FOLDER == 0:
+        folder = tree / f"{number // FILES_PER_FOLDER // 100:03d}" / f"{number // FILES_PER_FOLDER % 100:02d}"
+        if number % FILES_PER_FOLDER == 0:
             folder.mkdir(parents=True)
-        os.link(kinds / f"{number % DISTINCT}.png", folder / f"{number:07d}.png")
+        os.link(originals / f"{number % DISTINCT_IMAGES}.png", folder / f"{number:07d}.png")
 
 
 def walk(folder: Path | str) -> int:
-    """Stat every file below a folder."""
-    seen = 0
+    """Stat every file below a folder; return their number."""
+    count = 0
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
-                seen += walk(entry.path)
+                count += walk(entry.path)
             else:
                 entry.stat(follow_symlinks=False)
-                seen += 1
-    return seen
+                count += 1
+    return count
 
 
 def timed(work: Callable[[], object]) -> float:
+    """Call a function; return the seconds."""
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
 
 
 def page(results: dict[str, Any]) -> str:
-    """The results as Markdown."""
+    """Return the results as Markdown."""
     lines = [
-        "# A second look at unchanged folders",
+        "# Scans of unchanged folders",
         "",
-        f"`python bench/rescan.py --files N...` on {results['machine']}, medians of {results['rounds']} rounds, in one",
-        "process, the walk (os.scandir and stat of every file) and the look in turn.",
+        f"`python bench/rescan.py --files N...` on {results['machine']}, medians of {results['rounds']} rounds. One process",
+        "walks the tree (os.scandir and stat of every file) and lets moodex scan it, in turn.",
         "",
-        "| files | first run, s | bare walk, s | moodex, s | times | peak memory, first run and in all, MB |",
+        "| files | first run, s | bare walk, s | moodex, s | times | peak memory after the first run and at the end, MB |",
         "|---|---|---|---|---|---|",
     ]
-    for count, one in results["sizes"].items():
+    for count, row in results["sizes"].items():
         lines.append(
-            f"| {int(count):,} | {one['first']} | {one['walk']} | {one['again']} | {one['ratio']} "
-            f"| {one['first_peak_mb']}, {one['peak_mb']} |"
+            f"| {int(count):,} | {row['first']} | {row['walk']} | {row['rescan']} | {row['ratio']} "
+            f"| {row['first_peak_mb']}, {row['peak_mb']} |"
         )
     return "\n".join(lines) + "\n"
 

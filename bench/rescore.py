@@ -1,6 +1,8 @@
-"""How long does a library of N pictures take to look at again after teaching? Synthetic embeddings, the real store and index.
+"""Measure how long a library of N images takes to score again after teaching.
 
-python bench/rescore.py [N]
+    python bench/rescore.py [N]
+
+The embeddings are synthetic; the store and the vector index are real.
 """
 
 from __future__ import annotations
@@ -10,7 +12,6 @@ import sys
 import tempfile
 import time
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +29,9 @@ from db.vectors.sync import sync_index  # noqa: E402
 from models import zoo  # noqa: E402
 from models.model_card import read_card  # noqa: E402
 from models.teaching.linear_head import Head  # noqa: E402
-from models.teaching.model_version import score  # noqa: E402
+from models.teaching.model_version import EmbeddingScorer  # noqa: E402
 
-_AT_ONCE = 20_000
+_INSERT_CHUNK_ROWS = 20_000
 
 
 def main() -> None:
@@ -42,44 +43,49 @@ def main() -> None:
         store.begin_run([b"/synthetic"], model)
         fill(store.path, model, len(card.labels), card.embedding_size, count)
         random = torch.Generator().manual_seed(0)
-        head = Head(
-            card.labels, torch.randn(len(card.labels), card.embedding_size, generator=random), torch.zeros(len(card.labels))
-        )
+        matrix = torch.randn(len(card.labels), card.embedding_size, generator=random)
         taught = replace(card, name="taught", weights_digest="11")
+        scorer = EmbeddingScorer(taught, Head(card.labels, matrix, torch.zeros(len(card.labels))), None)
         started = time.perf_counter()
         target = store.register_model(taught)
-        with tqdm(total=count, unit=" pictures", desc="Looking again", unit_scale=True) as progress:
-            store.rescore(1, target, partial(score, taught, head), progress.update)
-        between = time.perf_counter()
+        with tqdm(total=count, unit=" images", desc="scoring", unit_scale=True) as progress:
+            store.rescore(1, target, scorer.score, progress.update)
+        rescored = time.perf_counter()
         sync_index(store, FaissFiles(Path(folder)), next(model for model in store.models() if model.id == target))
         ended = time.perf_counter()
         store.close()
-    seconds = {"predictions": round(between - started, 1), "vector_index": round(ended - between, 1)}
-    results = {"command": f"python bench/rescore.py {count}", "machine": machine(), "pictures": count, "seconds": seconds}
+    seconds = {"predictions": round(rescored - started, 1), "vector_index": round(ended - rescored, 1)}
+    results = {"command": f"python bench/rescore.py {count}", "machine": machine(), "images": count, "seconds": seconds}
     (ROOT / "bench" / "results" / "rescore.json").write_text(json.dumps(results, indent=1) + "\n")
     print(json.dumps(results, indent=1))
 
 
-def fill(database: Path, model: int, labels: int, size: int, count: int) -> None:
-    """Files, pictures, predictions and embeddings as indexing would have left them, all at once."""
+def fill(database: Path, model: int, label_count: int, embedding_size: int, count: int) -> None:
+    """Insert files, images, predictions and embeddings as indexing would have left them, in one transaction."""
     random = np.random.default_rng(0)
     with open_engine(database).begin() as connection:
-        connection.exec_driver_sql("INSERT INTO folders VALUES (1, CAST('/synthetic' AS BLOB))")
-        for first in tqdm(range(1, count + 1, _AT_ONCE), desc="filling", leave=False):
-            ids = range(first, min(first + _AT_ONCE, count + 1))
-            vectors = random.normal(size=(len(ids), size)).astype(np.float16)
-            odds = random.dirichlet(np.ones(labels), len(ids)).astype("<f4")
-            connection.exec_driver_sql("INSERT INTO images VALUES (?, ?, 1, 1, 'PNG')", [(n, n.to_bytes(32)) for n in ids])
+        connection.exec_driver_sql("INSERT INTO folders (id, path) VALUES (1, CAST('/synthetic' AS BLOB))")
+        for first in tqdm(range(1, count + 1, _INSERT_CHUNK_ROWS), desc="filling", leave=False):
+            ids = range(first, min(first + _INSERT_CHUNK_ROWS, count + 1))
+            vectors = random.normal(size=(len(ids), embedding_size)).astype(np.float16)
+            probabilities = random.dirichlet(np.ones(label_count), len(ids)).astype("<f4")
             connection.exec_driver_sql(
-                "INSERT INTO files VALUES (?, 1, ?, 1, 1, 'done', NULL, NULL, ?, 1)", [(n, b"%d" % n, n) for n in ids]
+                "INSERT INTO images (id, digest, width, height, format) VALUES (?, ?, 1, 1, 'PNG')",
+                [(n, n.to_bytes(32)) for n in ids],
             )
             connection.exec_driver_sql(
-                "INSERT INTO predictions VALUES (?, ?, ?, 0, NULL, NULL, NULL, NULL, 'happy', 0.5, ?, NULL)",
-                [(n, n, model, row.tobytes()) for n, row in zip(ids, odds, strict=True)],
+                "INSERT INTO files (folder_id, name, size, mtime_ns, state, image_id, appeared_run_id) "
+                "VALUES (1, ?, 1, 1, 'done', ?, 1)",
+                [(b"%d" % n, n) for n in ids],
             )
             connection.exec_driver_sql(
-                "INSERT INTO embeddings VALUES (?, 1, ?, 0, ?)",
-                [(n, n, row.tobytes()) for n, row in zip(ids, vectors, strict=True)],
+                "INSERT INTO predictions (image_id, model_id, region, emotion, score, probabilities) "
+                "VALUES (?, ?, 0, 'happy', 0.5, ?)",
+                [(n, model, row.tobytes()) for n, row in zip(ids, probabilities, strict=True)],
+            )
+            connection.exec_driver_sql(
+                "INSERT INTO embeddings (embedder_id, image_id, region, vector) VALUES (1, ?, 0, ?)",
+                [(n, row.tobytes()) for n, row in zip(ids, vectors, strict=True)],
             )
 
 

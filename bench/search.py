@@ -1,11 +1,13 @@
-"""Filtered similarity search at N pictures, beside other libraries, and what keeping the index costs.
+"""Measure filtered similarity search over N images, and compare it with other libraries.
 
-    python bench/search.py [--pictures N] [--peers] [--asked Q] [--faithful SHARE]
+    python bench/search.py [--images N] [--peers NAME...] [--queries Q] [--faithful SHARE]
 
-Fills a database with synthetic pictures (bench/synthetic.py), lets moodex build its index, then asks Q questions one at a time,
-warm, in one process, under every filter. Peers get the same vectors, emotions and questions in a process each; what they need is
-in bench/peers.txt; of their settings the least are taken that reach a recall of 0.99. Where characters are faithful to an
-emotion, the nearest pictures to a question are often all of one that is not asked for.
+The script fills a database with synthetic images (bench/synthetic.py) and lets moodex build its index. It then sends Q queries
+under every filter, one at a time, warm, in one process. It also measures the time to build, open and extend the index.
+
+Each peer gets the same vectors, emotions and queries in a separate process; bench/peers.txt lists the packages that peers need. A
+peer runs with the lowest setting that reaches a recall of 0.99. With `--faithful`, emotions are tied to characters: the nearest
+images to a query then often all have an emotion that the filter excludes.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ from indexer.domain.queries import SearchQuery  # noqa: E402
 from indexer.ports.vectors import VectorFilter  # noqa: E402
 from indexer.search.engine import search  # noqa: E402
 
-K, MORE = 10, 10_000
+RESULT_COUNT, ADDED_IMAGES = 10, 10_000
 FILTERS: dict[str, tuple[tuple[str, ...], float]] = {
     "all": ((), 0.0),
     "45%": (("neutral",), 0.0),
@@ -45,161 +47,174 @@ FILTERS: dict[str, tuple[tuple[str, ...], float]] = {
     "1%, score >= 0.8": (("disgust",), 0.8),
     "all but 45%": (("happy", "sad", "angry", "surprise", "fear", "disgust"), 0.0),
 }
+"""Emotions (none: any) and the lowest score, by a name that has the share of the images that pass."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=1_000_000)
-    parser.add_argument("--asked", type=int, default=300)
+    parser.add_argument("--images", type=int, default=1_000_000)
+    parser.add_argument("--queries", type=int, default=300)
     parser.add_argument("--peers", nargs="*", default=[], metavar="NAME", help="of bench/peers.py")
     parser.add_argument(
-        "--faithful", type=float, default=0.0, metavar="SHARE", help="of pictures that feel what their character mostly does"
+        "--faithful", type=float, default=0.0, metavar="SHARE", help="share of images with the main emotion of their character"
     )
-    parser.add_argument("--python", default=sys.executable, help="the Python that has the peers' packages")
+    parser.add_argument("--python", default=sys.executable, help="a Python that has the packages of the peers")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        results = measure(Path(scratch), options.pictures, options.asked, options.faithful)
+        results = measure(Path(scratch), options.images, options.queries, options.faithful)
         for name in options.peers:
             command = [options.python, str(ROOT / "bench" / "peers.py"), name, scratch]
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-            answer = done.stdout.strip().splitlines()[-1:] or ["{}"]
-            results["peers"][name] = json.loads(answer[0]) if done.returncode == 0 else {"failed": done.returncode}
+            process = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+            last_line = process.stdout.strip().splitlines()[-1:] or ["{}"]
+            results["peers"][name] = json.loads(last_line[0]) if process.returncode == 0 else {"failed": process.returncode}
             print(name, json.dumps(results["peers"][name]), flush=True)
-    path = ROOT / "bench" / "results" / f"search-{options.pictures}{'-faithful' if options.faithful else ''}"
+    path = ROOT / "bench" / "results" / f"search-{options.images}{'-faithful' if options.faithful else ''}"
     path.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n")
     path.with_suffix(".md").write_text(page(results))
 
 
-def measure(scratch: Path, count: int, asked: int, faithful: float) -> dict[str, Any]:
+def measure(scratch: Path, count: int, query_count: int, faithful: float) -> dict[str, Any]:
+    """Measure moodex; write the vectors, the queries and the exact results into `scratch` for the peers."""
     database = scratch / "moodex.sqlite"
     synthetic.fill(database, count, faithful=faithful)
     files = FaissFiles(scratch / "vectors")
     with SqliteStore(database) as store:
         (model,) = store.models()
         seconds = {"build": timed(lambda: sync_index(store, files, model))}
-        look, labels = model.card.space_slice(LOOK), model.card.labels
-        vectors = synthetic.looks(count, look.stop - look.start)
-        own, scores, _ = synthetic.emotions(count, labels, faithful=faithful)
-        questions = synthetic.looks(count, look.stop - look.start, seed=0)[_some(count, asked)].astype(np.float32)
-        questions += np.random.default_rng(5).normal(0, 0.02, questions.shape).astype(np.float32)
-        questions /= np.linalg.norm(questions, axis=1, keepdims=True)
-        masks = {name: _mask(own, scores, labels, *chosen) for name, chosen in FILTERS.items()}
-        least = {name: nearest(vectors, questions, mask) for name, mask in masks.items()}
-        np.savez(scratch / "given.npz", vectors=vectors, own=own, scores=scores, questions=questions)
-        np.savez(scratch / "least.npz", **least)  # type: ignore[arg-type]
+        appearance, labels = model.card.space_slice(LOOK), model.card.labels
+        size = appearance.stop - appearance.start
+        vectors = synthetic.appearances(count, size)
+        label_numbers, scores, _ = synthetic.emotions(count, labels, faithful=faithful)
+        queries = synthetic.appearances(count, size, seed=0)[_sample_rows(count, query_count)].astype(np.float32)
+        queries += np.random.default_rng(5).normal(0, 0.02, queries.shape).astype(np.float32)
+        queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+        masks = {name: _mask(label_numbers, scores, labels, *criteria) for name, criteria in FILTERS.items()}
+        tenth = {name: tenth_similarities(vectors, queries, mask) for name, mask in masks.items()}
+        np.savez(scratch / "library.npz", vectors=vectors, label_numbers=label_numbers, scores=scores, queries=queries)
+        np.savez(scratch / "tenth.npz", **tenth)  # type: ignore[arg-type]
         (scratch / "labels.json").write_text(json.dumps(list(labels)))
         seconds["open"] = timed(lambda: open_index(store, files, model))
         index = open_index(store, files, model)
-        found: dict[str, Any] = {}
+        by_filter: dict[str, Any] = {}
         for name, (emotions, score) in FILTERS.items():
-            wanted = frozenset(labels.index(emotion) for emotion in emotions) or None
-            within = VectorFilter(wanted, score)
-            found[name] = ask(lambda question, within=within: index.search(question, K, within)[1], questions, least[name])
-            found[name]["whole"] = _whole(store, model, index, questions, emotions, score)
-            print(name, found[name], flush=True)
+            allowed = frozenset(labels.index(emotion) for emotion in emotions) or None
+            criteria = VectorFilter(allowed, score)
+
+            def similarities(query: Any, criteria: VectorFilter = criteria) -> Any:
+                return index.search(query, RESULT_COUNT, criteria)[1]
+
+            by_filter[name] = run_queries(similarities, queries, tenth[name])
+            by_filter[name]["whole"] = _whole_search_ms(store, model, index, queries, emotions, score)
+            print(name, by_filter[name], flush=True)
     sizes = {"index_mb": sum(path.stat().st_size for path in (scratch / "vectors").iterdir()) / 1e6}
-    synthetic.fill(database, MORE, first=count + 1, seed=9)
+    synthetic.fill(database, ADDED_IMAGES, first=count + 1, seed=9)
     with SqliteStore(database) as store:
-        seconds[f"add_{MORE}"] = timed(lambda: sync_index(store, files, model))
-        after = open_index(store, files, model)
-        both = ask(lambda question: after.search(question, K, VectorFilter())[1], questions, least["all"] * 0 - 1)
-    results = {name: round(value, 3) for name, value in seconds.items()}
+        seconds[f"add_{ADDED_IMAGES}"] = timed(lambda: sync_index(store, files, model))
+        extended = open_index(store, files, model)
+        with_new_segment = run_queries(
+            lambda query: extended.search(query, RESULT_COUNT, VectorFilter())[1], queries, tenth["all"] * 0 - 1
+        )
     return {
-        "command": f"python bench/search.py --pictures {count}{f' --faithful {faithful}' if faithful else ''}",
+        "command": f"python bench/search.py --images {count}{f' --faithful {faithful}' if faithful else ''}",
         "machine": machine(),
-        "pictures": count,
-        "size": look.stop - look.start,
-        "seconds": results,
+        "images": count,
+        "size": size,
+        "seconds": {name: round(value, 3) for name, value in seconds.items()},
         **sizes,
-        "p50_with_a_new_segment": both["p50"],
-        "filters": found,
+        "p50_with_a_new_segment": with_new_segment["p50"],
+        "filters": by_filter,
         "peers": {},
     }
 
 
-def ask(answer: Any, questions: Any, least: Any) -> dict[str, float]:
-    """Milliseconds a question, and the share of the ten answers that are as near as the ten nearest; `least` is the tenth's."""
-    for question in questions[:20]:
-        answer(question)
-    times, right = [], []
-    for question, tenth in zip(questions, least, strict=True):
+def run_queries(similarities: Any, queries: Any, tenth: Any) -> dict[str, float]:
+    """Return milliseconds per query, queries per second, and the recall.
+
+    The recall is the share of the ten results that are at least as similar as the tenth nearest vector, `tenth`.
+    """
+    for query in queries[:20]:
+        similarities(query)
+    times_ms, recalls = [], []
+    for query, least in zip(queries, tenth, strict=True):
         started = time.perf_counter()
-        similar = np.asarray(answer(question))
-        times.append(1000 * (time.perf_counter() - started))
-        right.append(float((similar >= tenth - 5e-4).sum()) / K)
+        results = np.asarray(similarities(query))
+        times_ms.append(1000 * (time.perf_counter() - started))
+        recalls.append(float((results >= least - 5e-4).sum()) / RESULT_COUNT)
     return {
-        "p50": round(float(np.median(times)), 3),
-        "p99": round(float(np.quantile(times, 0.99)), 3),
-        "recall": round(float(np.mean(right)), 4),
-        "qps": round(1000 / float(np.mean(times)), 1),
+        "p50": round(float(np.median(times_ms)), 3),
+        "p99": round(float(np.quantile(times_ms, 0.99)), 3),
+        "recall": round(float(np.mean(recalls)), 4),
+        "qps": round(1000 / float(np.mean(times_ms)), 1),
     }
 
 
-def nearest(vectors: Any, questions: Any, mask: Any) -> Any:
-    """The similarity of the tenth nearest of the selected vectors to each question."""
-    best = np.full((len(questions), K), -1, dtype=np.float32)
+def tenth_similarities(vectors: Any, queries: Any, mask: Any) -> Any:
+    """Return the similarity of each query and its tenth nearest vector among those that the mask selects."""
+    best = np.full((len(queries), RESULT_COUNT), -1, dtype=np.float32)
     rows = np.flatnonzero(mask)
     for start in range(0, len(rows), 50_000):
-        found = questions @ vectors[rows[start : start + 50_000]].astype(np.float32).T
-        best = np.partition(np.concatenate([best, found], axis=1), -K, axis=1)[:, -K:]
+        chunk = queries @ vectors[rows[start : start + 50_000]].astype(np.float32).T
+        best = np.partition(np.concatenate([best, chunk], axis=1), -RESULT_COUNT, axis=1)[:, -RESULT_COUNT:]
     return best.min(axis=1)
 
 
 def timed(work: Any) -> float:
+    """Call a function; return the seconds."""
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
 
 
-def _whole(store: Any, model: Any, index: Any, questions: Any, emotions: tuple[str, ...], score: float) -> float:
-    """Milliseconds from a query to ten hits with their paths, in the median."""
-    times = []
-    look = model.card.space_slice(LOOK)
-    for question in questions[:100]:
+def _whole_search_ms(store: Any, model: Any, index: Any, queries: Any, emotions: tuple[str, ...], score: float) -> float:
+    """Return the median milliseconds from a query to ten hits with their paths."""
+    times_ms = []
+    appearance = model.card.space_slice(LOOK)
+    for vector in queries[:100]:
         like = np.zeros(model.card.embedding_size, dtype=np.float32)
-        like[look] = question
-        query = SearchQuery(emotions=frozenset(emotions) or None, min_score=score, like=like, limit=K)
+        like[appearance] = vector
+        query = SearchQuery(emotions=frozenset(emotions) or None, min_score=score, like=like, limit=RESULT_COUNT)
         started = time.perf_counter()
         with store.snapshot():  # as the command does
             search(store, model, query, lambda: index)
-        times.append(1000 * (time.perf_counter() - started))
-    return round(float(np.median(times)), 2)
+        times_ms.append(1000 * (time.perf_counter() - started))
+    return round(float(np.median(times_ms)), 2)
 
 
-def _mask(own: Any, scores: Any, labels: tuple[str, ...], emotions: tuple[str, ...], score: float) -> Any:
-    wanted = [labels.index(emotion) for emotion in emotions] or range(len(labels))
-    return np.isin(own, list(wanted)) & (scores >= np.float32(score))
+def _mask(label_numbers: Any, scores: Any, labels: tuple[str, ...], emotions: tuple[str, ...], score: float) -> Any:
+    allowed = [labels.index(emotion) for emotion in emotions] or range(len(labels))
+    return np.isin(label_numbers, list(allowed)) & (scores >= np.float32(score))
 
 
-def _some(count: int, asked: int) -> Any:
-    return np.sort(np.random.default_rng(4).choice(count, asked, replace=False))
+def _sample_rows(count: int, sample_size: int) -> Any:
+    return np.sort(np.random.default_rng(4).choice(count, sample_size, replace=False))
 
 
 def page(results: dict[str, Any]) -> str:
-    """The results as Markdown."""
+    """Return the results as Markdown."""
     names = list(results["peers"])
     lines = [
-        f"# Searching {results['pictures']:,} pictures",
+        f"# Searching {results['images']:,} images",
         "",
-        f"`{results['command']}` on {results['machine']}; {results['size']} numbers a picture, synthetic. p50 in ms, warm, in",
-        "process, one question at a time, for ten answers; in brackets the recall. Whole: to paths and probabilities, by SQLite.",
+        f"`{results['command']}` on {results['machine']}; synthetic embeddings of {results['size']} numbers. p50 in ms for ten",
+        "results, warm, in process, one query at a time, with the recall in brackets. Whole: p50 of a search that also reads",
+        "paths and probabilities from SQLite.",
         "",
         f"| filter | moodex | p99 | whole | {' | '.join(names)} |" if names else "| filter | moodex | p99 | whole |",
         "|---" * (4 + len(names)) + "|",
     ]
-    for name, one in results["filters"].items():
+    for name, row in results["filters"].items():
         peers = [results["peers"][peer].get("filters", {}).get(name) for peer in names]
-        cells = ["-" if peer is None else f"{peer['p50']:.2f} ({peer['recall']:.3f})" for peer in peers]
-        own = [name, f"{one['p50']:.2f} ({one['recall']:.3f})", f"{one['p99']:.2f}", f"{one['whole']:.1f}"]
-        lines.append(f"| {' | '.join([*own, *cells])} |")
+        peer_cells = ["-" if peer is None else f"{peer['p50']:.2f} ({peer['recall']:.3f})" for peer in peers]
+        cells = [name, f"{row['p50']:.2f} ({row['recall']:.3f})", f"{row['p99']:.2f}", f"{row['whole']:.1f}", *peer_cells]
+        lines.append(f"| {' | '.join(cells)} |")
     built = ", ".join(f"{peer} {results['peers'][peer]['build']:.0f} s" for peer in names if "build" in results["peers"][peer])
     seconds = results["seconds"]
     lines += [
         "",
-        f"Index of {results['index_mb']:.0f} MB, built in {seconds['build']:.0f} s, opened in {1000 * seconds['open']:.0f} ms;",
-        f"{MORE:,} more pictures in {seconds[f'add_{MORE}']:.2f} s, after which a search takes",
-        f"{results['p50_with_a_new_segment']} ms.",
-        *([f"Built by peers: {built}."] if built else []),
+        f"The index has {results['index_mb']:.0f} MB. moodex builds it in {seconds['build']:.0f} s, opens it in",
+        f"{1000 * seconds['open']:.0f} ms, and adds {ADDED_IMAGES:,} images in {seconds[f'add_{ADDED_IMAGES}']:.2f} s. A search",
+        f"then takes {results['p50_with_a_new_segment']} ms.",
+        *([f"The peers build their indexes in: {built}."] if built else []),
     ]
     return "\n".join(lines) + "\n"
 

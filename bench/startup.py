@@ -1,10 +1,10 @@
-"""How long commands take from start to end, whole processes, against the bare imports that they need.
+"""Measure whole processes of commands, and compare them with the bare imports that they need.
 
-    python bench/startup.py [--pictures N]
+    python bench/startup.py [--images N]
 
-Indexes the example pictures into a temporary folder, then runs all commands in turn, round after round, so that a slow minute of
-the machine is one for all of them; with N, over that many synthetic pictures (bench/synthetic.py). Python keeps compiled byte
-code, as it does where nobody forbids it.
+The script indexes the example images into a temporary folder. Each round then runs all commands in turn, so that a slow minute of
+the machine affects all of them. With N, the library also has that many synthetic images (bench/synthetic.py). Python stores
+compiled byte code, as it does by default.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ RICH = "import typer, rich"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=0)
+    parser.add_argument("--images", type=int, default=0)
     options = parser.parse_args()
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "home"
         program = [sys.executable, str(ROOT / "cli.py"), "--home", str(home)]
         examples = ROOT / "examples/images"
-        known, unknown = f"{examples}/noto/noto-01.png", Path(folder) / "unknown.png"
-        unknown.write_bytes(Path(known).read_bytes() + b" ")
+        indexed, unindexed = f"{examples}/noto/noto-01.png", Path(folder) / "unindexed.png"
+        unindexed.write_bytes(Path(indexed).read_bytes() + b" ")
         subprocess.run([*program, "index", str(examples)], check=True, stdout=subprocess.DEVNULL)
-        if options.pictures:
-            _add(home, options.pictures)
+        if options.images:
+            _add_synthetic_images(home, options.images)
         python = [sys.executable, "-c"]
         commands: dict[str, tuple[list[str], str]] = {
             RICH: ([*python, f"{RICH}.table, rich.panel, rich.markdown"], ""),
@@ -50,42 +50,47 @@ def main() -> None:
             "moodex status": ([*program, "status"], SQLITE),
             "moodex search --emotion happy": ([*program, "search", "--emotion", "happy"], SQLITE),
             FAISS: ([*python, FAISS], ""),
-            "moodex search --like PATH --emotion sad": ([*program, "search", "--like", known, "--emotion", "sad"], FAISS),
+            "moodex search --like PATH --emotion sad": ([*program, "search", "--like", indexed, "--emotion", "sad"], FAISS),
             ONNX: ([*python, ONNX], ""),
-            "moodex search IMAGE, bytes known": ([*program, "search", known], ONNX),
-            "moodex search IMAGE, never seen": ([*program, "search", str(unknown)], ONNX),
+            "moodex search IMAGE, indexed": ([*program, "search", indexed], ONNX),
+            "moodex search IMAGE, not indexed": ([*program, "search", str(unindexed)], ONNX),
         }
-        took: dict[str, list[float]] = {name: [] for name in commands}
+        seconds: dict[str, list[float]] = {name: [] for name in commands}
         for _ in range(1 + ROUNDS):
-            for name, (command, _base) in commands.items():
+            for name, (command, _imports) in commands.items():
                 started = time.perf_counter()
                 subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-                took[name].append(time.perf_counter() - started)
-    took = {name: runs[1:] for name, runs in took.items()}  # the first round only fills the caches
+                seconds[name].append(time.perf_counter() - started)
+    seconds = {name: runs[1:] for name, runs in seconds.items()}  # the first round only fills the caches
 
-    def times(name: str, base: str) -> str:
-        return f"{median(one / other for one, other in zip(took[name], took[base], strict=True)):.2f}" if base else ""
+    def ratio(name: str, imports: str) -> str:
+        if not imports:
+            return ""
+        return f"{median(run / bare for run, bare in zip(seconds[name], seconds[imports], strict=True)):.2f}"
 
-    typed = f"python bench/startup.py{f' --pictures {options.pictures}' if options.pictures else ''}"
-    over = f"{options.pictures:,} synthetic pictures" if options.pictures else "the example pictures"
+    command_line = f"python bench/startup.py{f' --images {options.images}' if options.images else ''}"
+    library = f"{options.images:,} synthetic images" if options.images else "the example images"
     lines = [
         "# Start-up",
         "",
-        f"`{typed}`; Python {platform.python_version()}, {platform.machine()}; medians of {ROUNDS} rounds, ratios",
-        f"taken within a round, of whole processes over {over}. The bare imports end as",
-        "Python does, with a last collection of garbage, which moodex leaves out.",
+        f"`{command_line}`; Python {platform.python_version()}, {platform.machine()}; whole processes, over {library}. The times",
+        f"are medians of {ROUNDS} rounds; the ratios are medians of the ratios within a round. The bare imports end as Python",
+        "does, with a last garbage collection, which moodex skips.",
         "",
         "| command | ms | times the bare imports |",
         "|---|---|---|",
-        *(f"| `{name}` | {1000 * median(took[name]):.0f} | {times(name, base)} |" for name, (_, base) in commands.items()),
+        *(
+            f"| `{name}` | {1000 * median(seconds[name]):.0f} | {ratio(name, imports)} |"
+            for name, (_, imports) in commands.items()
+        ),
     ]
-    name = f"startup-{options.pictures}.md" if options.pictures else "startup.md"
+    name = f"startup-{options.images}.md" if options.images else "startup.md"
     (ROOT / "bench/results" / name).write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
 
 
-def _add(home: Path, count: int) -> None:
-    """Synthetic pictures beside those that are there, with their vector index."""
+def _add_synthetic_images(home: Path, count: int) -> None:
+    """Add synthetic images to the library and index their vectors."""
     from bench import synthetic
     from db.sqlite.store import SqliteStore
     from db.vectors.files import FaissFiles

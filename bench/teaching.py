@@ -1,10 +1,11 @@
-"""How much do a few labels teach the shipped model about an artist it has never seen?
+"""Measure how much a few labels teach the shipped model about an artist that it has not seen.
 
     python bench/teaching.py VALIDATION [--model FILE]
 
-VALIDATION is a folder of labelled sets. Of each set, so many labels an emotion are given to the model, chosen by chance or by
-`teach --suggest`; what it then says of the rest of the set is measured, as balanced accuracy over its emotions, and over five.
-Beside it: what the colours at the pictures' edges alone tell, where a background goes with an emotion.
+VALIDATION is a folder of labeled sets. For each set, the model is taught a number of labels per emotion, chosen at random or by
+`teach --suggest`. The score is its balanced accuracy on the rest of the set, over all emotions of the set and over five. For
+comparison, the column of edges has the accuracy of a guess from the colors at the edges of the images alone; it is high if
+backgrounds are tied to emotions.
 """
 
 from __future__ import annotations
@@ -35,18 +36,28 @@ from models.teaching.select import select_informative, selection_features  # noq
 from models.training.dataset import load_images  # noqa: E402
 from models.training.dataset_readers import find_images  # noqa: E402
 
-BUDGETS = (1, 2, 5, 10, 20)
+LABELS_PER_EMOTION = (1, 2, 5, 10, 20)
 REPEATS = 12
-LEFT = 5
+MIN_TEST_IMAGES = 5
+"""Images of each emotion that must be left to measure on."""
+
 FIVE = ("happy", "sad", "angry", "surprise", "neutral")
-WAYS = ("an emotion", "random", "suggested")
-EDGES_AT, EDGE, LEVELS = 5, 0.06, 4
-"""Labels an emotion for the edges alone, how broad an edge is beside a picture's side, and how many levels a colour has."""
+CHOICES = ("stratified", "random", "suggested")
+"""How labels are chosen: at random with the same number per emotion, at random, or by `teach --suggest`."""
+
+EDGE_LABELS, EDGE_SHARE, COLOR_LEVELS = 5, 0.06, 4
+"""Labels per emotion for the edges alone, width of an edge as a share of the image's side, levels of each color channel."""
 
 
 @dataclass(frozen=True)
-class Labelled:
-    """The model's view of labelled pictures: embeddings as taught classifiers may read them, guesses, and the truth."""
+class AnalyzedSet:
+    """Labeled images as the model sees them.
+
+    - `readings`: embeddings in each form that a taught classifier may read.
+    - `selection_features`, `probabilities`: of the model before teaching.
+    - `edges`: unit vectors of the colors at the edges.
+    - `truth`: the labels.
+    """
 
     readings: list[Any]
     selection_features: Any
@@ -54,90 +65,94 @@ class Labelled:
     edges: Any
     truth: Any
 
-    def of(self, emotions: tuple[str, ...]) -> Labelled:
+    def of(self, emotions: tuple[str, ...]) -> AnalyzedSet:
+        """Return the images with one of these emotions."""
         chosen = np.isin(self.truth, emotions)
         readings = [vectors[chosen] for vectors in self.readings]
         rest = (part[chosen] for part in (self.selection_features, self.probabilities, self.edges, self.truth))
-        return Labelled(readings, *rest)
+        return AnalyzedSet(readings, *rest)
 
 
 class Bench:
-    """A model that is taught, again and again from the start."""
+    """Teaches a model many times, each time from its original state."""
 
     def __init__(self, path: Path) -> None:
         self.classifier = TorchClassifier.open(path, "cpu")
-        self.card, stored = checkpoint.load_all(path)
-        remembered = replay_examples(self.card, stored)
-        if remembered is None:
-            raise SystemExit(f"{path} remembers nothing of its training.")
-        self.head, self.remembered, self.seconds = extract_head(self.card, stored), remembered, list[float]()
+        self.card, state = checkpoint.load_all(path)
+        replay = replay_examples(self.card, state)
+        if replay is None:
+            raise SystemExit(f"Cannot teach {path}: it has no replay set.")
+        self.head, self.replay, self.seconds = extract_head(self.card, state), replay, list[float]()
 
-    def look(self, folder: Path) -> Labelled:
-        pictures = load_images(find_images([folder]), self.card.input, decode_file)
-        scores = self.classifier.classify(pictures.pixels)
-        stored = scores.embeddings.astype(np.float16)
-        seen = selection_features(self.card, stored, scores.probabilities)
-        truth = np.array([pictures.emotions[label] for label in pictures.labels])
-        usual = fit_baseline(self.card, stored.astype(np.float32))
-        readings = [classifier_input(self.card, stored), classifier_input(self.card, stored, usual)]
-        return Labelled(readings, seen, scores.probabilities, edges(pictures.pixels[:]), truth)
+    def analyze(self, folder: Path) -> AnalyzedSet:
+        """Analyze the labeled images of a folder."""
+        images = load_images(find_images([folder]), self.card.input, decode_file)
+        scores = self.classifier.classify(images.pixels)
+        embeddings = scores.embeddings.astype(np.float16)
+        features = selection_features(self.card, embeddings, scores.probabilities)
+        truth = np.array([images.emotions[label] for label in images.labels])
+        baseline = fit_baseline(self.card, embeddings.astype(np.float32))
+        readings = [classifier_input(self.card, embeddings), classifier_input(self.card, embeddings, baseline)]
+        return AnalyzedSet(readings, features, scores.probabilities, edge_colors(images.pixels[:]), truth)
 
-    def curves(self, pictures: Labelled) -> dict[str, Any]:
-        """Balanced accuracy on what was not labelled, by labels an emotion and by how they were chosen.
+    def curves(self, images: AnalyzedSet) -> dict[str, Any]:
+        """Return the balanced accuracy on unlabeled images, by labels per emotion and by the choice of labels.
 
-        Guesses are among the emotions there are, as for the five of bench/recognition.py.
+        Guesses are among the emotions of the set, as for the five of bench/recognition.py.
         """
-        emotions = sorted(set(pictures.truth))
-        before = balanced(guesses(pictures.probabilities, self.card.labels, emotions), pictures.truth)
-        found: dict[str, Any] = {"pictures": len(pictures.truth), "emotions": len(emotions), "0": before}
-        curves = {way: self.curve(pictures, emotions, way) for way in WAYS}
-        for budget in BUDGETS:
-            found[str(budget)] = {way: curve[budget] for way, curve in curves.items()}
-        found["edges"] = mean([told_by_edges(pictures, emotions, np.random.default_rng(repeat)) for repeat in range(REPEATS)])
-        return found
+        emotions = sorted(set(images.truth))
+        before = balanced_accuracy(guesses(images.probabilities, self.card.labels, emotions), images.truth)
+        row: dict[str, Any] = {"images": len(images.truth), "emotions": len(emotions), "0": before}
+        curves = {choice: self.curve(images, emotions, choice) for choice in CHOICES}
+        for budget in LABELS_PER_EMOTION:
+            row[str(budget)] = {choice: curve[budget] for choice, curve in curves.items()}
+        row["edges"] = mean([edge_accuracy(images, emotions, np.random.default_rng(repeat)) for repeat in range(REPEATS)])
+        return row
 
-    def curve(self, pictures: Labelled, emotions: list[str], way: str) -> dict[int, float | None]:
-        """What is known at each budget; the labels of one are among those of the next, and suggestions come from the model that
-        the labels before have taught, as for who asks for some more.
+    def curve(self, images: AnalyzedSet, emotions: list[str], choice: str) -> dict[int, float | None]:
+        """Return the accuracy after each number of labels per emotion.
+
+        The labels of one step are among those of the next. Suggestions come from the model that the labels of the step before
+        have taught, as for a user who requests more suggestions.
         """
-        measured: dict[int, list[float | None]] = {budget: [] for budget in BUDGETS}
+        measured: dict[int, list[float | None]] = {budget: [] for budget in LABELS_PER_EMOTION}
         for repeat in range(REPEATS):
             random = np.random.default_rng(repeat)
-            some = np.sort(random.permutation(len(pictures.truth))[: int(len(pictures.truth) * 0.9)])
-            turn = random.permutation(some)
-            given = turn[:0]
-            scores, labels = pictures.probabilities, self.card.labels
-            for budget in BUDGETS:
-                wanted = budget * len(emotions)
-                if way == "an emotion":
-                    given = np.concatenate([turn[pictures.truth[turn] == emotion][:budget] for emotion in emotions])
-                elif way == "random":
-                    given = turn[:wanted]
+            pool = np.sort(random.permutation(len(images.truth))[: int(len(images.truth) * 0.9)])
+            shuffled = random.permutation(pool)
+            labeled = shuffled[:0]
+            scores, labels = images.probabilities, self.card.labels
+            for budget in LABELS_PER_EMOTION:
+                count = budget * len(emotions)
+                if choice == "stratified":
+                    labeled = np.concatenate([shuffled[images.truth[shuffled] == emotion][:budget] for emotion in emotions])
+                elif choice == "random":
+                    labeled = shuffled[:count]
                 else:
-                    free = np.setdiff1d(some, given)
-                    more = select_informative(pictures.selection_features, scores, free, given, wanted - len(given))
-                    given = np.concatenate([given, more])
-                rest = left(pictures, emotions, given)
-                if rest is None:
+                    unlabeled = np.setdiff1d(pool, labeled)
+                    added = select_informative(images.selection_features, scores, unlabeled, labeled, count - len(labeled))
+                    labeled = np.concatenate([labeled, added])
+                test = held_out_rows(images, emotions, labeled)
+                if test is None:
                     break
-                scores, labels = self.taught(pictures, given)
-                measured[budget].append(balanced(guesses(scores[rest], labels, emotions), pictures.truth[rest]))
+                scores, labels = self.teach(images, labeled)
+                measured[budget].append(balanced_accuracy(guesses(scores[test], labels, emotions), images.truth[test]))
         return {budget: mean(values) for budget, values in measured.items()}
 
-    def taught(self, pictures: Labelled, given: Any) -> tuple[Any, Sequence[str]]:
-        """What the model says of all pictures after teaching, and its labels."""
-        labels = pictures.truth[given].tolist()
-        said = np.array(self.card.labels)[pictures.probabilities[given].argmax(axis=1)]
+    def teach(self, images: AnalyzedSet, labeled: Any) -> tuple[Any, Sequence[str]]:
+        """Teach the labels of some rows; return the probabilities of all images, and the labels of the taught model."""
+        labels = images.truth[labeled].tolist()
+        predicted = np.array(self.card.labels)[images.probabilities[labeled].argmax(axis=1)]
         started = time.perf_counter()
         try:
-            readings = [vectors[given] for vectors in pictures.readings]
-            learnt = teach(self.head, readings, labels, self.remembered, said.tolist(), lambda: None)
+            readings = [vectors[labeled] for vectors in images.readings]
+            fit = teach(self.head, readings, labels, self.replay, predicted.tolist(), lambda: None)
             self.seconds.append(time.perf_counter() - started)
         except UsageError:
-            learnt = None  # too few to learn from: nothing changes
-        if learnt is None or learnt.head is None:
-            return pictures.probabilities, self.card.labels
-        return learnt.head.probabilities(pictures.readings[learnt.reading]), learnt.head.labels
+            fit = None  # too few labels to learn from: the model stays
+        if fit is None or fit.head is None:
+            return images.probabilities, self.card.labels
+        return fit.head.probabilities(images.readings[fit.reading]), fit.head.labels
 
 
 def main() -> None:
@@ -148,9 +163,9 @@ def main() -> None:
     bench = Bench(options.model)
     results: dict[str, Any] = {"machine": machine(), "model": options.model.stem, "repeats": REPEATS, "all": {}, "five": {}}
     for folder in sorted(path for path in options.validation.iterdir() if path.is_dir()):
-        pictures = bench.look(folder)
-        for name, some in (("five", pictures.of(FIVE)), ("all", pictures)):
-            results[name][folder.name] = bench.curves(some)
+        images = bench.analyze(folder)
+        for name, subset in (("five", images.of(FIVE)), ("all", images)):
+            results[name][folder.name] = bench.curves(subset)
             print(folder.name, name, json.dumps(results[name][folder.name]), flush=True)
     results["seconds"] = round(float(np.median(bench.seconds)), 2)
     path = Path(__file__).parent / "results" / "teaching"
@@ -158,70 +173,79 @@ def main() -> None:
     path.with_suffix(".md").write_text(page(results))
 
 
-def left(pictures: Labelled, emotions: list[str], given: Any) -> Any:
-    """The pictures without a label; None where too few of an emotion are left to measure on."""
-    rest = np.setdiff1d(np.arange(len(pictures.truth)), given)
-    return None if any(np.sum(pictures.truth[rest] == emotion) < LEFT for emotion in emotions) else rest
+def held_out_rows(images: AnalyzedSet, emotions: list[str], labeled: Any) -> Any:
+    """Return the rows without a label; None if an emotion has fewer than MIN_TEST_IMAGES of them."""
+    rest = np.setdiff1d(np.arange(len(images.truth)), labeled)
+    return None if any(np.sum(images.truth[rest] == emotion) < MIN_TEST_IMAGES for emotion in emotions) else rest
 
 
-def told_by_edges(pictures: Labelled, emotions: list[str], random: np.random.Generator) -> float | None:
-    """How right the labelled picture with the most similar edges is."""
-    turn = random.permutation(len(pictures.truth))
-    given = np.concatenate([turn[pictures.truth[turn] == emotion][:EDGES_AT] for emotion in emotions])
-    rest = left(pictures, emotions, given)
-    if rest is None:
+def edge_accuracy(images: AnalyzedSet, emotions: list[str], random: np.random.Generator) -> float | None:
+    """Return the balanced accuracy of the label of the labeled image with the most similar edges."""
+    shuffled = random.permutation(len(images.truth))
+    labeled = np.concatenate([shuffled[images.truth[shuffled] == emotion][:EDGE_LABELS] for emotion in emotions])
+    test = held_out_rows(images, emotions, labeled)
+    if test is None:
         return None
-    return balanced(pictures.truth[given][(pictures.edges[rest] @ pictures.edges[given].T).argmax(axis=1)], pictures.truth[rest])
+    nearest = (images.edges[test] @ images.edges[labeled].T).argmax(axis=1)
+    return balanced_accuracy(images.truth[labeled][nearest], images.truth[test])
 
 
 def mean(values: Sequence[float | None]) -> float | None:
-    """The mean of what could be measured, if that was more than half the times."""
+    """Return the mean of the measured values; None unless more than half of the repeats could be measured."""
     measured = [value for value in values if value is not None]
     return round(float(np.mean(measured)), 4) if len(measured) > REPEATS // 2 else None
 
 
-def edges(pixels: Any) -> Any:
-    """How frequent colours are at the upper edges of pictures, uint8, (N, H, W, 3): unit vectors, (N, colours)."""
-    width = max(1, round(pixels.shape[1] * EDGE))
+def edge_colors(pixels: Any) -> Any:
+    """Return the color histograms of the upper edges of images, uint8, (N, H, W, 3), as unit vectors, (N, colors)."""
+    width = max(1, round(pixels.shape[1] * EDGE_SHARE))
     half = slice(0, pixels.shape[1] // 2)
-    found = np.empty((len(pixels), LEVELS**3), dtype=np.float32)
-    for row, picture in enumerate(pixels):
-        parts = picture[:width], picture[half, :width], picture[half, -width:]
-        colours = np.concatenate([part.reshape(-1, 3) for part in parts]).astype(np.int64) * LEVELS // 256
-        found[row] = np.sqrt(np.bincount(colours @ (LEVELS**2, LEVELS, 1), minlength=LEVELS**3) / len(colours))
-    return found
+    result = np.empty((len(pixels), COLOR_LEVELS**3), dtype=np.float32)
+    for row, image in enumerate(pixels):
+        parts = image[:width], image[half, :width], image[half, -width:]
+        colors = np.concatenate([part.reshape(-1, 3) for part in parts]).astype(np.int64) * COLOR_LEVELS // 256
+        counts = np.bincount(colors @ (COLOR_LEVELS**2, COLOR_LEVELS, 1), minlength=COLOR_LEVELS**3)
+        result[row] = np.sqrt(counts / len(colors))
+    return result
 
 
 def guesses(scores: Any, labels: Sequence[str], emotions: list[str]) -> Any:
-    """The likeliest of some emotions for each row of scores, (N, labels)."""
-    known = [emotion for emotion in emotions if emotion in labels]
-    return np.array(known)[scores[:, [labels.index(emotion) for emotion in known]].argmax(axis=1)]
+    """Return the most probable of these emotions for each row of scores, (N, labels)."""
+    candidates = [emotion for emotion in emotions if emotion in labels]
+    return np.array(candidates)[scores[:, [labels.index(emotion) for emotion in candidates]].argmax(axis=1)]
 
 
-def balanced(said: Any, truth: Any) -> float:
-    """The mean over emotions of the share that is told right."""
-    return round(float(np.mean([(said[truth == emotion] == emotion).mean() for emotion in sorted(set(truth))])), 4)
+def balanced_accuracy(guessed: Any, truth: Any) -> float:
+    """Return the mean, over emotions, of the share of correct guesses."""
+    return round(float(np.mean([(guessed[truth == emotion] == emotion).mean() for emotion in sorted(set(truth))])), 4)
 
 
 def page(results: dict[str, Any]) -> str:
-    """The results as Markdown."""
-    lines = ["# A few labels of an artist never seen", "", f"`python bench/teaching.py VALIDATION` on {results['machine']}.", ""]
-    lines += [
-        "Balanced accuracy on the pictures without label, guessing among the emotions there are, by labels an emotion: so many",
-        "of each by chance / as many in all by chance / as many in all that `teach --suggest` names, in rounds, from what the",
-        "labels before have taught. Who labels cannot know the first beforehand. Mean of",
-        f"{results['repeats']} draws; none where fewer than {LEFT} of an emotion would be left.",
-        f"Teaching took {results['seconds']} s in the median. Edges: the emotion of the labelled picture with the most similar",
-        f"colours at its edges, of {EDGES_AT} labels an emotion: where that is far above chance, backgrounds give emotions away.",
+    """Return the results as Markdown."""
+    lines = [
+        "# A few labels of an unseen artist",
+        "",
+        f"`python bench/teaching.py VALIDATION` on {results['machine']}.",
+        "",
+        "Balanced accuracy on the images without a label, with guesses among the emotions of the set, by labels per",
+        "emotion. A cell has three choices of labels: random with that number per emotion / random with the same total /",
+        "suggested by `teach --suggest` with the same total, requested in rounds from the model that the earlier labels have",
+        "taught. A user cannot make the first choice, because it needs the emotions of all images. Mean of",
+        f"{results['repeats']} draws; `-`: fewer than {MIN_TEST_IMAGES} images of an emotion would be left. Teaching took",
+        f"{results['seconds']} s in the median. Edges: the guess is the label of the image with the most similar colors at its",
+        f"edges, among {EDGE_LABELS} labels per emotion. If it is far above chance, backgrounds are tied to emotions.",
         "",
     ]
     for name, title in (("five", "Happy, sad, angry, surprise and neutral"), ("all", "All emotions of a set")):
-        lines += [f"## {title}", "", f"| set | emotions | 0 | {' | '.join(str(budget) for budget in BUDGETS)} | edges |"]
-        lines += ["|---" * (len(BUDGETS) + 4) + "|"]
-        for set_name, one in results[name].items():
-            edge = "-" if one["edges"] is None else f"{one['edges']:.2f}"
-            cells = [" / ".join("-" if value is None else f"{value:.2f}" for value in one[str(b)].values()) for b in BUDGETS]
-            lines.append(f"| {set_name} | {one['emotions']} | {one['0']:.2f} | {' | '.join(cells)} | {edge} |")
+        lines += [f"## {title}", "", f"| set | emotions | 0 | {' | '.join(map(str, LABELS_PER_EMOTION))} | edges |"]
+        lines += ["|---" * (len(LABELS_PER_EMOTION) + 4) + "|"]
+        for set_name, row in results[name].items():
+            edges = "-" if row["edges"] is None else f"{row['edges']:.2f}"
+            cells = [
+                " / ".join("-" if value is None else f"{value:.2f}" for value in row[str(budget)].values())
+                for budget in LABELS_PER_EMOTION
+            ]
+            lines.append(f"| {set_name} | {row['emotions']} | {row['0']:.2f} | {' | '.join(cells)} | {edges} |")
         lines.append("")
     return "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""Writes docs/cli.md from the help texts of the program; a test fails if the two differ."""
+"""Write docs/cli.md from the help texts of the program. A test fails if the two differ."""
 
 from __future__ import annotations
 
@@ -64,11 +64,11 @@ def _options(command: Any) -> str:
         if option.param_type_name == "option" and "completion" not in option.name:
             names = ", ".join(f"`{name}`" for name in [*option.opts, *option.secondary_opts])
             meaning, _, default = option.help.partition(" (default: ")
-            rows.append(f"| {names} | {meaning} | {default.rstrip(')') or _shown(option.default)} |")
+            rows.append(f"| {names} | {meaning} | {default.rstrip(')') or _default_text(option.default)} |")
     return "\n".join(rows)
 
 
-def _shown(default: Any) -> str:
+def _default_text(default: Any) -> str:
     if default is None or default is False or callable(default) or default in ([], ()) or "Sentinel" in type(default).__name__:
         return ""
     return f"{getattr(default, 'value', default)}"

@@ -1,8 +1,8 @@
-"""Draws docs/assets/happy.png: the contact sheet of `moodex search --emotion happy` over the example images.
+"""Draw docs/assets/happy.png: the contact sheet of `moodex search --emotion happy` over the example images.
 
     python docs/make_screenshot.py [--browser chromium] [--output docs/assets/happy.png]
 
-It needs moodex in the environment that runs it, and Chromium (Debian: `apt-get install chromium`).
+The script needs moodex in its Python environment, and Chromium (Debian: `apt-get install chromium`).
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from pathlib import Path
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
-COUNT = 12
+RESULT_COUNT = 12
 WIDTH, HEIGHT = 1140, 640
-"""The window in CSS pixels: six cards a row, two rows."""
+"""The window in CSS pixels: two rows of six cards."""
 COLORS = 256
 MAX_BYTES = 300_000
 
@@ -30,37 +30,37 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=ROOT / "docs/assets/happy.png")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        page, picture = Path(folder, "happy.html"), Path(folder, "happy.png")
+        page, screenshot = Path(folder, "happy.html"), Path(folder, "happy.png")
         moodex("index", "examples/images", home=folder)
         page.write_text(
-            moodex("search", "--emotion", "happy", "-k", str(COUNT), "--format", "html", home=folder), encoding="utf-8"
+            moodex("search", "--emotion", "happy", "-k", str(RESULT_COUNT), "--format", "html", home=folder), encoding="utf-8"
         )
-        render(options.browser, page, picture, Path(folder, "profile"))
-        shrink(picture, options.output)
+        render(options.browser, page, screenshot, Path(folder, "profile"))
+        shrink(screenshot, options.output)
     size = options.output.stat().st_size
     print(f"{options.output}: {size:,} bytes")
     if size > MAX_BYTES:
         sys.exit(f"The limit is {MAX_BYTES:,} bytes.")
 
 
-def moodex(*words: str, home: str) -> str:
+def moodex(*arguments: str, home: str) -> str:
     """Run a command of this checkout on a library in `home`; return its standard output."""
     environment = {**os.environ, "MOODEX_HOME": str(Path(home, "library"))}
-    command = [sys.executable, "cli.py", *words]
+    command = [sys.executable, "cli.py", *arguments]
     return subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True).stdout
 
 
-def render(browser: str, page: Path, picture: Path, profile: Path) -> None:
-    """Write a PNG of a page, as a window of WIDTH x HEIGHT shows it."""
+def render(browser: str, page: Path, screenshot: Path, profile: Path) -> None:
+    """Write a PNG of a page in a window of WIDTH x HEIGHT."""
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--force-device-scale-factor=2"]
-    flags += [f"--user-data-dir={profile}", f"--window-size={WIDTH},{HEIGHT}", f"--screenshot={picture}"]
+    flags += [f"--user-data-dir={profile}", f"--window-size={WIDTH},{HEIGHT}", f"--screenshot={screenshot}"]
     subprocess.run([browser, *flags, page.as_uri()], check=True, capture_output=True, timeout=120)
 
 
-def shrink(picture: Path, output: Path) -> None:
+def shrink(screenshot: Path, output: Path) -> None:
     """Reduce a PNG to COLORS colors and write it to `output`."""
     output.parent.mkdir(parents=True, exist_ok=True)
-    with Image.open(picture) as image:
+    with Image.open(screenshot) as image:
         image.convert("RGB").quantize(COLORS, dither=Image.Dither.NONE).save(output, optimize=True)
 
 

@@ -1,7 +1,7 @@
-"""Adds the pages that live outside docs/ to the site, and rewrites links to them.
+"""MkDocs hooks that add pages from outside docs/ to the site and rewrite links to them.
 
 The changelog, CONTRIBUTING.md and the benchmark results stay where readers of the repository expect them. Links in Markdown are
-written for the repository; the site keeps its tree and has `docs/` as its root.
+written for the tree of the repository; the site has the same tree with `docs/` as its root.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from urllib.parse import urlsplit
 from mkdocs.structure.files import File, InclusionLevel
 
 ROOT = Path(__file__).resolve().parent.parent
-OUTSIDE = ("CHANGELOG.md", "CONTRIBUTING.md", "bench/results/**/*.md", "bench/results/**/*.png", "bench/results/*.json")
+OUTSIDE_PATTERNS = ("CHANGELOG.md", "CONTRIBUTING.md", "bench/results/**/*.md", "bench/results/**/*.png", "bench/results/*.json")
 _LINK = re.compile(r"(?<=\]\()[^)\s]+(?=\))")
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Add the files of `OUTSIDE` under their paths in the repository."""
-    for pattern in OUTSIDE:
+    """Add the files of `OUTSIDE_PATTERNS` under their paths in the repository."""
+    for pattern in OUTSIDE_PATTERNS:
         for path in sorted(ROOT.glob(pattern)):
             uri = path.relative_to(ROOT).as_posix()
             inclusion = InclusionLevel.INCLUDED if "/" not in uri else InclusionLevel.NOT_IN_NAV
@@ -32,18 +32,18 @@ def on_files(files: Any, config: Any) -> Any:
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     """Rewrite the relative links of a page from the tree of the repository to that of the site."""
     uri = page.file.src_uri
-    here = uri if page.file.generated_by else f"docs/{uri}"
-    return _LINK.sub(lambda match: site_link(match[0], here), markdown)
+    path = uri if page.file.generated_by else f"docs/{uri}"
+    return _LINK.sub(lambda match: site_link(match[0], path), markdown)
 
 
-def site_link(link: str, here: str) -> str:
-    """Return a link of the file `here` (its path in the repository) as the page of the site needs it.
+def site_link(link: str, page: str) -> str:
+    """Return a link of the file `page` (its path in the repository) as the site needs it.
 
-    `docs/` is the root of the site; all other paths stay. Links with a scheme and links within a page are returned unchanged.
+    `docs/` becomes the root; all other paths stay. Links with a scheme and links within a page are returned unchanged.
     """
     path, anchor = link.partition("#")[::2]
     if urlsplit(link).scheme or not path:
         return link
-    target = posixpath.normpath(posixpath.join(posixpath.dirname(here), path))
-    place = posixpath.dirname(here.removeprefix("docs/")) or "."
-    return posixpath.relpath(target.removeprefix("docs/"), place) + (f"#{anchor}" if anchor else "")
+    target = posixpath.normpath(posixpath.join(posixpath.dirname(page), path))
+    folder = posixpath.dirname(page.removeprefix("docs/")) or "."
+    return posixpath.relpath(target.removeprefix("docs/"), folder) + (f"#{anchor}" if anchor else "")

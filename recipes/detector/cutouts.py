@@ -17,7 +17,7 @@ from PIL import Image
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom."""
 
-HEADS: dict[str, Box] = {
+HEAD_BOXES: dict[str, Box] = {
     "avatar_adventurer": (0.18, 0.20, 0.84, 0.80),
     "avatar_avataaars": (0.27, 0.11, 0.73, 0.60),
     "avatar_big-smile": (0.13, 0.10, 0.88, 0.84),
@@ -29,19 +29,19 @@ HEADS: dict[str, Box] = {
     "avatar_personas": (0.22, 0.15, 0.77, 0.76),
     "avatar_toon-head": (0.23, 0.14, 0.76, 0.76),
 }
-"""Crown to chin and ear to ear, as shares of the drawing: each style has one head shape under any hair."""
+"""Head boxes from crown to chin and ear to ear, as shares of the drawing: each style has one head shape under any hair."""
 
-BARE = ("avatar_adventurer", "avatar_big-smile", "avatar_dylan", "emoji", "heads")
+BARE_PREFIXES = ("avatar_adventurer", "avatar_big-smile", "avatar_dylan", "emoji", "heads")
 """Prefixes of the sets that draw heads without shoulders."""
 
-_SIDE = 160
-_SEEN = 40
-"""Lowest alpha of a pixel that belongs to a drawing."""
+_MAX_SIDE_PIXELS = 160
+_MIN_ALPHA = 40
+"""Lowest alpha of a pixel that counts as part of a drawing, 0-255."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cutout:
-    """A head: RGBA, and its box in pixels. `bare`: nothing is drawn below the chin."""
+    """A head: an RGBA image and its box in pixels. `bare`: the drawing ends at the chin."""
 
     image: Image.Image
     box: Box
@@ -53,14 +53,14 @@ def load_heads(folder: Path) -> list[Cutout]:
     """Read all heads below a folder that the programs above have filled."""
     with (folder / "sets.csv").open(newline="") as file:
         artists = {row["set"]: row["artist"] for row in csv.DictReader(file)}
-    found = []
+    heads = []
     for name, artist in artists.items():
         if name in {"avatar_kawaii", "avatar_fun-emoji"}:
             continue  # objects with faces have no head, and faces alone have no outline
         paths = sorted((folder / name).rglob("*.png"))
-        found += [_cutout(path, HEADS.get(name), artist, name.startswith(BARE)) for path in paths]
-    found += [_cutout(path, None, path.parent.name, True) for path in sorted((folder / "heads").rglob("*.png"))]
-    return found
+        heads += [_cutout(path, HEAD_BOXES.get(name), artist, name.startswith(BARE_PREFIXES)) for path in paths]
+    heads += [_cutout(path, None, path.parent.name, True) for path in sorted((folder / "heads").rglob("*.png"))]
+    return heads
 
 
 def load_drawn(folder: Path) -> Iterator[Cutout]:
@@ -80,7 +80,7 @@ def load_things(folder: Path) -> list[Image.Image]:
 def _cutout(path: Path, head: Box | None, artist: str, bare: bool) -> Cutout:
     image = _open(path)
     if head is None:
-        alpha = np.asarray(image.getchannel("A")) >= _SEEN
+        alpha = np.asarray(image.getchannel("A")) >= _MIN_ALPHA
         rows, columns = np.flatnonzero(alpha.any(axis=1)), np.flatnonzero(alpha.any(axis=0))
         box = (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
     else:
@@ -91,5 +91,5 @@ def _cutout(path: Path, head: Box | None, artist: str, bare: bool) -> Cutout:
 def _open(path: Path) -> Image.Image:
     with Image.open(path) as file:
         image = file.convert("RGBA")
-    image.thumbnail((_SIDE, _SIDE), Image.Resampling.BOX)
+    image.thumbnail((_MAX_SIDE_PIXELS, _MAX_SIDE_PIXELS), Image.Resampling.BOX)
     return image

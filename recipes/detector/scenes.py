@@ -1,4 +1,4 @@
-"""Scenes with known faces: cut-outs at any scale and position on any background, among objects without faces."""
+"""Scenes with face boxes: cut-outs at any scale and position on any background, among objects without faces."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ from recipes.detector.cutouts import Box, Cutout
 Random = np.random.Generator
 Color = tuple[int, int, int]
 
-_COUNTS = {0: 0.1, 1: 0.38, 2: 0.16, 3: 0.12, 4: 0.08, 5: 0.06, 6: 0.05, 8: 0.05}
-_SMALLEST = 11.0
-"""Pixels of the scene; smaller heads are not labeled."""
+_HEAD_COUNT_SHARES = {0: 0.1, 1: 0.38, 2: 0.16, 3: 0.12, 4: 0.08, 5: 0.06, 6: 0.05, 8: 0.05}
+"""Shares of the scenes by their number of heads."""
+
+_MIN_HEAD_PIXELS = 11.0
+"""Shorter side of the smallest head that a scene contains."""
 
 
 class Scene(NamedTuple):
@@ -32,7 +34,7 @@ class Scene(NamedTuple):
 def compose(random: Random, heads: Sequence[Cutout], things: Sequence[Image.Image], side: int) -> Scene:
     """Compose a scene of some of the `heads`, of which there must be eight.
 
-    Two of five scenes are not square; they get the white bars that fitting into a square adds.
+    Two of five scenes are not square; white bars then fill the square.
     """
     aspect = float(np.exp(random.uniform(-0.8, 0.8))) if random.random() < 0.4 else 1.0
     width, height = (side, max(24, round(side / aspect))) if aspect >= 1 else (max(24, round(side * aspect)), side)
@@ -40,7 +42,7 @@ def compose(random: Random, heads: Sequence[Cutout], things: Sequence[Image.Imag
     boxes: list[Box] = []
     for _ in range(int(random.integers(0, 5)) if random.random() < 0.6 else 0):
         _paste_thing(random, page, things, float(np.exp(random.uniform(math.log(0.06), math.log(0.6)))))
-    count = int(random.choice(list(_COUNTS), p=list(_COUNTS.values())))
+    count = int(random.choice(list(_HEAD_COUNT_SHARES), p=list(_HEAD_COUNT_SHARES.values())))
     for head in heads[:count]:
         _paste_head(random, page, head, boxes, alone=count == 1)
     if random.random() < 0.12:
@@ -69,9 +71,9 @@ def _paste_head(random: Random, page: Image.Image, head: Cutout, boxes: list[Box
         scale = share * min(page.size) / across
         angle = float(random.normal(0, 9)) if random.random() < 0.85 else float(random.uniform(-60, 60))
         mirrored = bool(random.random() < 0.5)
-        middle = _place(random, page.size, share)
+        middle = _random_center(random, page.size, share)
         box = _turned(head.box, scale, angle, middle)
-        if _seen(box, page.size) < 0.72 or min(box[2] - box[0], box[3] - box[1]) < _SMALLEST:
+        if _visible_share(box, page.size) < 0.72 or min(box[2] - box[0], box[3] - box[1]) < _MIN_HEAD_PIXELS:
             continue
         if any(_overlap(box, other) > 0.12 for other in boxes):
             continue
@@ -82,7 +84,7 @@ def _paste_head(random: Random, page: Image.Image, head: Cutout, boxes: list[Box
         return
 
 
-def _place(random: Random, size: tuple[int, int], share: float) -> tuple[float, float]:
+def _random_center(random: Random, size: tuple[int, int], share: float) -> tuple[float, float]:
     spread = 0.12 if share > 0.6 else 0.5
     return (
         size[0] * float(np.clip(0.5 + random.uniform(-spread, spread), 0, 1)),
@@ -128,7 +130,7 @@ def _turned(box: Box, scale: float, angle: float, middle: tuple[float, float]) -
     return (middle[0] - half[0], middle[1] - half[1], middle[0] + half[0], middle[1] + half[1])
 
 
-def _seen(box: Box, size: tuple[int, int]) -> float:
+def _visible_share(box: Box, size: tuple[int, int]) -> float:
     """Return the share of a box that is on the page."""
     width = min(box[2], size[0]) - max(box[0], 0)
     height = min(box[3], size[1]) - max(box[1], 0)

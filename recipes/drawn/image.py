@@ -14,7 +14,9 @@ from recipes.drawn.pen import Pen, mixed, oval, polygon
 Box = tuple[float, float, float, float]
 
 
-def draw(who: Character, style: Style, felt: Expression, side: int, random: np.random.Generator) -> tuple[Image.Image, Box]:
+def draw(
+    character: Character, style: Style, expression: Expression, side: int, random: np.random.Generator
+) -> tuple[Image.Image, Box]:
     """Draw a square image, `side` pixels wide; return it with the box of the head as fractions: left, top, right, bottom.
 
     It is RGB or, with the background "none", RGBA.
@@ -27,12 +29,12 @@ def draw(who: Character, style: Style, felt: Expression, side: int, random: np.r
     turn = float(np.clip(random.normal(0, 0.35), -0.9, 0.9)) * (1 if random.random() < 0.6 else 0.2)
     roll = float(np.clip(random.normal(0, 7), -25, 25))
     middle = [pixels * float(0.5 + random.uniform(-0.07, 0.07)) for _ in "xy"]
-    _background(pen, who, pixels)
+    _background(pen, character, pixels)
     canvas.translate(*middle)
     canvas.rotate(roll)
     canvas.scale(scale, scale)
-    down = 0.1 * felt.unit(54)
-    _figure(pen, who, felt, turn, down)
+    down = 0.1 * expression.unit(54)
+    _figure(pen, character, expression, turn, down)
 
     drawn = Image.fromarray(np.ascontiguousarray(surface.toarray(colorType=skia.kRGBA_8888_ColorType)))
     image = drawn.convert("RGB")
@@ -45,39 +47,40 @@ def draw(who: Character, style: Style, felt: Expression, side: int, random: np.r
     if style.pixels:
         image = image.resize((side, side), Image.Resampling.NEAREST)
     corners = [
-        ((middle[n % 2] + sign * scale * (who.width if n % 2 == 0 else 1.0)) / pixels) for n, sign in enumerate((-1, -1, 1, 1))
+        ((middle[n % 2] + sign * scale * (character.width if n % 2 == 0 else 1.0)) / pixels)
+        for n, sign in enumerate((-1, -1, 1, 1))
     ]
     left, top, right, bottom = (float(min(1, max(0, corner))) for corner in corners)
     return image, (left, top, right, bottom)
 
 
-def _figure(pen: Pen, who: Character, felt: Expression, turn: float, down: float) -> None:
-    lit = 1.0 if who.seed % 2 else -1.0
-    away = float(pen.random.choice([-1, 1])) * felt.unit(61)
+def _figure(pen: Pen, character: Character, expression: Expression, turn: float, down: float) -> None:
+    lit = 1.0 if character.seed % 2 else -1.0
+    away = float(pen.random.choice([-1, 1])) * expression.unit(61)
     gaze = (
         float(np.clip(away + pen.random.normal(0, 0.2) + turn * 0.5, -1, 1)),
-        float(np.clip(felt.unit(64) * 0.9 + pen.random.normal(0, 0.12), -1, 1)),
+        float(np.clip(expression.unit(64) * 0.9 + pen.random.normal(0, 0.12), -1, 1)),
     )
-    head.back(pen, who)
-    head.head(pen, who, lit)
+    head.back(pen, character)
+    head.head(pen, character, lit)
     with pen.at(0, down):
-        signs.under(pen, who, felt, turn)
-        head.beard(pen, who, turn)
-        if pen.style.nose != "none" or who.muzzle:
-            features.nose(pen, who, felt, turn)
-        features.mouth(pen, who, felt, turn)
-        features.eyes(pen, who, felt, gaze, turn)
-        features.brows(pen, who, felt, turn)
-    head.front(pen, who, turn)
+        signs.under(pen, character, expression, turn)
+        head.beard(pen, character, turn)
+        if pen.style.nose != "none" or character.muzzle:
+            features.nose(pen, character, expression, turn)
+        features.mouth(pen, character, expression, turn)
+        features.eyes(pen, character, expression, gaze, turn)
+        features.brows(pen, character, expression, turn)
+    head.front(pen, character, turn)
     with pen.at(0, down):
-        signs.over(pen, who, felt, turn)
+        signs.over(pen, character, expression, turn)
 
 
-def _background(pen: Pen, who: Character, pixels: int) -> None:
+def _background(pen: Pen, character: Character, pixels: int) -> None:
     canvas, random, kind = pen.canvas, pen.random, pen.style.background
     one, other = (
-        mixed(who.accent, (1, 1, 1), float(random.uniform(0, 0.9))),
-        mixed(who.cloth, (1, 1, 1), float(random.uniform(0, 0.9))),
+        mixed(character.accent, (1, 1, 1), float(random.uniform(0, 0.9))),
+        mixed(character.cloth, (1, 1, 1), float(random.uniform(0, 0.9))),
     )
     page = skia.Path().addRect(skia.Rect(0, 0, pixels, pixels))
     if kind == "none":

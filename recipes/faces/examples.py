@@ -1,11 +1,11 @@
-"""Make the demo images: copy those that examples.csv names, in the format of their name.
+"""Make the demo images: copy the images of examples.csv, in the format that their name has.
 
     node render.mjs OUT --seed 100000 --per-class 14
     python examples.py OUT ../../examples
 
-The seed gives other characters than the training images have; react-kawaii repeats itself, so examples.csv names only
-things that the training images lack. The red panda and gopher images come from their own projects (see
-examples/images/ATTRIBUTION.md); without a folder OUT/mascots_open they stay as they are.
+The seed gives characters that the training images do not have. The characters of react-kawaii repeat, so examples.csv names only
+things that the training images lack. The red panda and gopher images come from other projects (see
+examples/images/ATTRIBUTION.md); without a folder OUT/mascots_open the program does not change them.
 """
 
 import csv

@@ -28,15 +28,18 @@ from models.faces.network import FaceNet, NormalizedDetector
 from models.inference.engines.onnx_graph import PREFIX, graph_path
 from models.model_card import read_card
 
-LITE, SIDES = "efficientnet_lite0", (128, 224)
+LITE, LITE_SIDES = "efficientnet_lite0", (128, 224)
 """Its padding depends on the input size, so there is one graph per size."""
 
-OF_ANY_SIZE = ("googlenet", "mobilenet_v3_large", "resnet18", "resnet50")
+ANY_SIZE_NETWORKS = ("googlenet", "mobilenet_v3_large", "resnet18", "resnet50")
 """ONNX Runtime is faster than torch for these. It is not for others, such as EfficientNetV2, or torch cannot export them."""
 
 
-class Read(nn.Module):
-    """A network up to its classifier: takes uint8, (N, size, size, 3); returns the input of the classifier and the embedding."""
+class WithoutClassifier(nn.Module):
+    """A network up to its classifier.
+
+    It takes images, uint8, (N, size, size, 3), and returns the input of the classifier and the embedding.
+    """
 
     def __init__(self, network: Network, mean: float, std: float) -> None:
         super().__init__()
@@ -50,36 +53,36 @@ class Read(nn.Module):
 def main() -> None:
     card = read_card(zoo.checkpoints()[zoo.DEFAULT])
     for name in (card.architecture, architecture(f"{card.architecture}+whole").name):
-        draw(_reading(name, card.input.size), graph_path(name, card.input.size), card.input.size)
-    for size in SIDES:
-        draw(_reading(LITE, size), graph_path(LITE, size), size)
-    for name in OF_ANY_SIZE:
-        draw(_reading(name, max(SIDES)), graph_path(name), max(SIDES), any_size=True)
+        export_graph(_without_classifier(name, card.input.size), graph_path(name, card.input.size), card.input.size)
+    for size in LITE_SIDES:
+        export_graph(_without_classifier(LITE, size), graph_path(LITE, size), size)
+    for name in ANY_SIZE_NETWORKS:
+        export_graph(_without_classifier(name, max(LITE_SIDES)), graph_path(name), max(LITE_SIDES), any_size=True)
     side = read_face_card().side
-    for far in (side, 2 * side):
-        draw(NormalizedDetector(FaceNet(), MEAN, STD), graph_path(GRAPH, far), far)
+    for detector_side in (side, 2 * side):
+        export_graph(NormalizedDetector(FaceNet(), MEAN, STD), graph_path(GRAPH, detector_side), detector_side)
 
 
-def _reading(name: str, size: int) -> Read:
+def _without_classifier(name: str, size: int) -> WithoutClassifier:
     kind = architecture(name)
-    return Read(kind.build(len(EMOTIONS), size), kind.mean, kind.std)
+    return WithoutClassifier(kind.build(len(EMOTIONS), size), kind.mean, kind.std)
 
 
-def draw(module: nn.Module, path: Path, size: int, any_size: bool = False) -> None:
+def export_graph(module: nn.Module, path: Path, size: int, any_size: bool = False) -> None:
     """Write the graph of a module with a `network` in it, for any number of images of one size.
 
-    `any_size`: the same operations serve any size, which tests must show.
+    `any_size`: the same operations serve any size. Tests must check this.
     """
     network = module.get_submodule(PREFIX.rstrip("."))
     _make_distinct(network)
-    of_network = describe(network)
+    network_facts = describe(network)
     norms = list(find_batchnorm_pairs(network))
     fuse_batchnorms(network)
     module.eval()
-    given = torch.zeros((2, size, size, 3), dtype=torch.uint8)
+    example_input = torch.zeros((2, size, size, 3), dtype=torch.uint8)
     program = torch.onnx.export(
         module,
-        (given,),
+        (example_input,),
         input_names=["pixels"],
         dynamic_shapes={"pixels": {0: torch.export.Dim("N", min=1)}},
         opset_version=OPSET,
@@ -90,11 +93,11 @@ def draw(module: nn.Module, path: Path, size: int, any_size: bool = False) -> No
         raise SystemExit(f"torch returned no program for {path.stem}.")
     model = program.model_proto
     weights = [tensor.name for tensor in model.graph.initializer if tensor.name.startswith(PREFIX)]
-    own = {PREFIX + name for name in network.state_dict() if not name.startswith("classifier.")}
-    if own != set(weights):
-        raise SystemExit(f"The graph of {path.stem} and the network differ in {sorted(own ^ set(weights))}.")
-    _leave_out_weights(model)
-    _remove_traces(model)
+    expected = {PREFIX + name for name in network.state_dict() if not name.startswith("classifier.")}
+    if expected != set(weights):
+        raise SystemExit(f"The graph of {path.stem} and the network differ in {sorted(expected ^ set(weights))}.")
+    _externalize_weights(model)
+    _remove_source_locations(model)
     if any_size:
         _, *sides, _ = model.graph.input[0].type.tensor_type.shape.dim
         for side in sides:
@@ -106,7 +109,7 @@ def draw(module: nn.Module, path: Path, size: int, any_size: bool = False) -> No
         "norms": norms,
         "mean": module.mean,
         "std": module.std,
-        **of_network,
+        **network_facts,
     }
     path.with_suffix(".json").write_text(json.dumps(facts, indent=1) + "\n")
     print(f"{path.name}: {len(model.graph.node)} operations, {path.stat().st_size / 1e3:.0f} kB")
@@ -117,12 +120,12 @@ def describe(network: nn.Module) -> dict[str, Any]:
     state = {
         name: list(tensor.shape) for name, tensor in network.state_dict().items() if not name.endswith("num_batches_tracked")
     }
-    own = isinstance(network, Network)
+    is_classifier = isinstance(network, Network)
     return {
         "shapes": {name: shape for name, shape in state.items() if not name.startswith("classifier.")},
-        "reads": state["classifier.weight"][1] if own else 0,
-        "spaces": dict(network.spaces) if own else {},
-        "embedding_size": network.embedding_size if own else 0,
+        "reads": state["classifier.weight"][1] if is_classifier else 0,
+        "spaces": dict(network.spaces) if is_classifier else {},
+        "embedding_size": network.embedding_size if is_classifier else 0,
     }
 
 
@@ -134,8 +137,8 @@ def _make_distinct(network: nn.Module) -> None:
             tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
 
 
-def _leave_out_weights(model: onnx.ModelProto) -> None:
-    """Make the weights of the network external data, by name: a session gets those of a checkpoint."""
+def _externalize_weights(model: onnx.ModelProto) -> None:
+    """Make the weights of the network external data, by name. A session gets the weights of a checkpoint."""
     for tensor in model.graph.initializer:
         if tensor.name.startswith(PREFIX):
             tensor.ClearField("raw_data")
@@ -143,7 +146,7 @@ def _leave_out_weights(model: onnx.ModelProto) -> None:
             tensor.external_data.add(key="location", value="checkpoint")
 
 
-def _remove_traces(model: onnx.ModelProto) -> None:
+def _remove_source_locations(model: onnx.ModelProto) -> None:
     """Remove the source locations of operations."""
     del model.metadata_props[:], model.graph.metadata_props[:], model.graph.value_info[:]
     for part in (*model.graph.node, *model.graph.input, *model.graph.output):
