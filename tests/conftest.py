@@ -1,4 +1,4 @@
-"""What all tests share: markers by folder, fewer examples for the quick loop, and no configuration of the machine they run on."""
+"""Markers by folder, hypothesis profiles, and isolation from the user's configuration, for all tests."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# Before numpy and torch are imported: threads that wait for each other must not spin, which on a busy machine takes minutes.
+# This must precede the import of numpy and torch. Threads that spin while they wait cost minutes on a busy machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if "PYTEST_XDIST_WORKER" in os.environ:
-    # There is a worker a core.
+    # There is one worker for each core.
     os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # A shell that starts tests in the background lets them, and what they start, ignore it.
+    # A shell makes the tests that it starts in the background ignore SIGINT, and their child processes inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("explore", settings.get_profile("default"), deadline=None)
@@ -32,7 +32,7 @@ MARKERS = {
     "process": ("faults", "crash", "fuzz"),
     "torch": (
         "unit/models",
-        "unit/test_usual.py",
+        "unit/test_style_baseline.py",
         "contracts/test_classifier.py",
         "contracts/test_face_detector.py",
         "integration/test_training.py",
@@ -43,30 +43,35 @@ MARKERS = {
         "crash/test_kill_training.py",
         "faults/test_teaching.py",
     ),
-    "heavy": ("unit/test_clusters.py", "unit/test_usual.py", "integration/test_any_history.py", "integration/test_any_damage.py"),
+    "heavy": (
+        "unit/test_clusters.py",
+        "unit/test_style_baseline.py",
+        "integration/test_any_history.py",
+        "integration/test_any_damage.py",
+    ),
     "serial": ("faults/test_full_disk.py", "faults/test_read_only.py", "crash/test_stress.py", "gpu"),
 }
-"""Which folders and files, below tests/, get which marker."""
+"""The folders and files below tests/ that get each marker."""
 
 PROCESS_FIXTURES = frozenset({"process", "examples_process"})
-"""Whoever asks for one of these starts the program in a process of its own."""
+"""Fixtures that start moodex in a separate process."""
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Do not even import what a run leaves out: torch alone takes seconds."""
+    """Skip the import of deselected files: importing torch takes seconds."""
     expression = str(config.option.markexpr)
     if re.search(r"\bor\b|[()]", expression) or not collection_path.is_relative_to(TESTS):
         return None
-    place = collection_path.relative_to(TESTS).as_posix()
-    left_out = re.findall(r"\bnot (\w+)", expression)
-    return any(place.startswith(MARKERS.get(marker, ())) for marker in left_out) or None
+    path = collection_path.relative_to(TESTS).as_posix()
+    deselected_markers = re.findall(r"\bnot (\w+)", expression)
+    return any(path.startswith(MARKERS.get(marker, ())) for marker in deselected_markers) or None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        place = item.path.relative_to(TESTS).as_posix()
-        for marker, places in MARKERS.items():
-            if place.startswith(places):
+        path = item.path.relative_to(TESTS).as_posix()
+        for marker, prefixes in MARKERS.items():
+            if path.startswith(prefixes):
                 item.add_marker(marker)
         if PROCESS_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker("process")
@@ -74,7 +79,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Workers send reports as UTF-8, and file names that are not UTF-8 get into what is captured of the log."""
+    """Escape file names that are not UTF-8 in reports, which workers send as UTF-8."""
     report = yield
     report.sections = [(name, content.encode("utf-8", "backslashreplace").decode()) for name, content in report.sections]
     if report.longrepr is not None and not isinstance(report.longrepr, tuple):
@@ -85,7 +90,7 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 
 @pytest.fixture(autouse=True)
-def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+def _no_user_settings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     for variable in [name for name in os.environ if name.startswith("MOODEX_")]:
         monkeypatch.delenv(variable)
     monkeypatch.setenv("MOODEX_CONFIG", str(tmp_path_factory.getbasetemp() / "no-config.toml"))
@@ -93,5 +98,5 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path_factory:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """A data folder, apart from the pictures."""
+    """A data folder outside the folder of images."""
     return tmp_path / "home"

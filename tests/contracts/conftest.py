@@ -1,4 +1,4 @@
-"""Every implementation of the store ports."""
+"""The store ports of every implementation, as fixtures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     if request.param == "memory":
         yield MemoryStore()
     else:
-        # So few rows for each transaction that contracts about many rows take several.
+        # Two rows for each transaction: tests with few rows then need several transactions.
         sqlite = SqliteStore(tmp_path / "moodex.sqlite", tuning=StoreTuning(delete_chunk_rows=2))
         yield sqlite
         sqlite.close()

@@ -1,4 +1,4 @@
-"""What every classifier promises, whichever it is."""
+"""The contract of classifiers."""
 
 from __future__ import annotations
 
@@ -30,17 +30,18 @@ def classifier(request: pytest.FixtureRequest) -> Classifier:
 
 
 def pixels(card: ModelCard, count: int) -> np.ndarray:
+    """Return images of random blocks in the input size of a model."""
     blocks = np.random.default_rng(count).integers(0, 256, (count, 4, 4, 3), dtype=np.uint8)
     return blocks.repeat(card.input.size // 4, axis=1).repeat(card.input.size // 4, axis=2)
 
 
-def test_it_knows_its_card_and_its_batch_size(classifier: Classifier) -> None:
+def test_a_classifier_has_a_card_and_a_batch_size(classifier: Classifier) -> None:
     assert isinstance(classifier.card, ModelCard)
     assert classifier.batch_size >= 1
 
 
 @pytest.mark.parametrize("count", [1, 2, 33])
-def test_probabilities_sum_to_one_and_each_part_of_an_embedding_has_length_one(classifier: Classifier, count: int) -> None:
+def test_probabilities_sum_to_one_and_embedding_parts_have_length_one(classifier: Classifier, count: int) -> None:
     scores = classifier.classify(pixels(classifier.card, count))
     assert scores.probabilities.shape == (count, len(classifier.card.labels))
     assert scores.embeddings.shape == (count, classifier.card.embedding_size)
@@ -51,37 +52,37 @@ def test_probabilities_sum_to_one_and_each_part_of_an_embedding_has_length_one(c
         np.testing.assert_allclose(np.linalg.norm(part, axis=1), 1, atol=1e-5)
 
 
-def test_a_picture_is_judged_the_same_in_any_company(classifier: Classifier) -> None:
+def test_an_image_has_the_same_scores_alone_and_in_a_batch(classifier: Classifier) -> None:
     batch = pixels(classifier.card, 20)
-    together = classifier.classify(batch)
+    in_one_batch = classifier.classify(batch)
     alone = [classifier.classify(batch[i : i + 1]) for i in range(20)]
-    assert_same_scores(together.probabilities, np.concatenate([s.probabilities for s in alone]))
-    assert_same_scores(together.embeddings, np.concatenate([s.embeddings for s in alone]))
+    assert_same_scores(in_one_batch.probabilities, np.concatenate([s.probabilities for s in alone]))
+    assert_same_scores(in_one_batch.embeddings, np.concatenate([s.embeddings for s in alone]))
 
 
-def test_the_model_of_the_tests_gives_equal_answers_in_any_company() -> None:
-    """To the last bit, so that tests of everything else can compare whole libraries exactly, on every processor."""
+def test_the_fake_classifier_gives_equal_results_in_every_batch() -> None:
+    """The results are equal to the last bit on every processor, so that other tests can compare libraries exactly."""
     classifier = FakeClassifier()
     batch = pixels(classifier.card, 40)
-    together = classifier.classify(batch)
+    in_one_batch = classifier.classify(batch)
     for size in (1, 2, 3, 7, 16):
         for start in range(0, len(batch), size):
             part = classifier.classify(batch[start : start + size])
-            assert np.array_equal(part.probabilities, together.probabilities[start : start + size])
-            assert np.array_equal(part.embeddings, together.embeddings[start : start + size])
+            assert np.array_equal(part.probabilities, in_one_batch.probabilities[start : start + size])
+            assert np.array_equal(part.embeddings, in_one_batch.embeddings[start : start + size])
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 7, 16])
 def test_labels_and_order_do_not_depend_on_the_batch(classifier: Classifier, batch_size: int) -> None:
     images = pixels(classifier.card, 23)
-    together = classifier.classify(images)
+    in_one_batch = classifier.classify(images)
     parts = [classifier.classify(images[start : start + batch_size]) for start in range(0, len(images), batch_size)]
     probabilities = np.concatenate([part.probabilities for part in parts])
-    assert_same_scores(probabilities, together.probabilities)
-    assert_same_scores(np.concatenate([part.embeddings for part in parts]), together.embeddings)
-    assert np.array_equal(probabilities.argmax(axis=1), together.probabilities.argmax(axis=1))
-    best = together.probabilities.max(axis=1)
-    assert np.diff(np.sort(best)).min() > 1e-5, "scores as near as this have no order: choose other images"
+    assert_same_scores(probabilities, in_one_batch.probabilities)
+    assert_same_scores(np.concatenate([part.embeddings for part in parts]), in_one_batch.embeddings)
+    assert np.array_equal(probabilities.argmax(axis=1), in_one_batch.probabilities.argmax(axis=1))
+    best = in_one_batch.probabilities.max(axis=1)
+    assert np.diff(np.sort(best)).min() > 1e-5, "the order of scores that are so close is arbitrary: choose other images"
     assert np.array_equal(np.argsort(probabilities.max(axis=1)), np.argsort(best))
 
 
@@ -90,7 +91,7 @@ def test_the_device_is_named(classifier: Classifier) -> None:
     assert classifier.device == "cpu"
 
 
-def test_a_lazy_one_opens_nothing_before_it_must() -> None:
+def test_a_lazy_classifier_opens_its_model_for_the_first_image() -> None:
     opened: list[int] = []
 
     def load() -> Classifier:

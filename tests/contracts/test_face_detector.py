@@ -1,4 +1,4 @@
-"""What every detector of faces promises, whichever it is."""
+"""The contract of face detectors."""
 
 from __future__ import annotations
 
@@ -26,38 +26,39 @@ def detector(request: pytest.FixtureRequest) -> FaceDetector:
 
 
 def pages() -> list[np.ndarray]:
+    """Return pages of noise in several shapes, and one with two faces for the fake detector."""
     random = np.random.default_rng(0)
     shapes = [(120, 200), (300, 40), (1, 1), (768, 500), (33, 768)]
     noise = [random.integers(0, 256, (*shape, 3), dtype=np.uint8) for shape in shapes]
-    marked = np.full((120, 160, 3), 255, dtype=np.uint8)
-    marked[30:90, 40:100] = FakeFaceDetector.MARKS[0]
-    marked[10:25, 120:150] = FakeFaceDetector.MARKS[1]
-    return [*noise, marked]
+    with_faces = np.full((120, 160, 3), 255, dtype=np.uint8)
+    with_faces[30:90, 40:100] = FakeFaceDetector.FACE_COLORS[0]
+    with_faces[10:25, 120:150] = FakeFaceDetector.FACE_COLORS[1]
+    return [*noise, with_faces]
 
 
-def test_a_finder_has_a_key_that_stays(detector: FaceDetector) -> None:
+def test_a_detector_has_a_key_that_does_not_change(detector: FaceDetector) -> None:
     assert detector.key and detector.key == detector.key.strip()
     assert detector.key == detector.key
 
 
-def test_pages_of_any_shape_each_get_an_answer_with_the_largest_face_first(detector: FaceDetector) -> None:
-    found = detector.detect(pages())
-    assert len(found) == len(pages())
-    for faces in found:
+def test_every_page_of_any_shape_has_a_result_with_the_largest_face_first(detector: FaceDetector) -> None:
+    results = detector.detect(pages())
+    assert len(results) == len(pages())
+    for faces in results:
         areas = [face.area for face in faces]
         assert areas == sorted(areas, reverse=True)
         assert all(0 <= face.probability <= 1 for face in faces)
 
 
-def test_a_page_has_the_same_faces_in_any_company(detector: FaceDetector) -> None:
-    together = detector.detect(pages())
-    for page, faces in zip(pages(), together, strict=True):
+def test_a_page_has_the_same_faces_in_every_batch(detector: FaceDetector) -> None:
+    in_one_batch = detector.detect(pages())
+    for page, faces in zip(pages(), in_one_batch, strict=True):
         (alone,) = detector.detect([page])
         assert len(alone) == len(faces)
-        for one, other in zip(alone, faces, strict=True):
+        for face, other in zip(alone, faces, strict=True):
             for edge in ("left", "top", "right", "bottom"):
-                assert getattr(one, edge) == pytest.approx(getattr(other, edge), abs=1e-3)
+                assert getattr(face, edge) == pytest.approx(getattr(other, edge), abs=1e-3)
 
 
-def test_no_pages_have_no_faces(detector: FaceDetector) -> None:
+def test_an_empty_list_of_pages_has_no_results(detector: FaceDetector) -> None:
     assert detector.detect([]) == []

@@ -1,4 +1,4 @@
-"""What every schedule promises, whichever it is."""
+"""The contract of job stores."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HOURLY = Job("hourly", (b"/b",), Trigger(every=3600.0, watch=True))
 
 
 @pytest.fixture(params=["sqlite", "memory"])
-def schedule(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[JobStore]:
+def job_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[JobStore]:
     if request.param == "memory":
         yield MemoryJobs()
     else:
@@ -33,42 +33,42 @@ def schedule(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[JobStor
         store.close()
 
 
-def test_jobs_come_back_as_they_were_added_by_name(schedule: JobStore) -> None:
-    assert schedule.jobs() == []
-    assert schedule.add_job(NIGHTLY)
-    assert schedule.add_job(HOURLY)
-    assert schedule.jobs() == [HOURLY, NIGHTLY]
+def test_jobs_are_returned_unchanged_and_ordered_by_name(job_store: JobStore) -> None:
+    assert job_store.jobs() == []
+    assert job_store.add_job(NIGHTLY)
+    assert job_store.add_job(HOURLY)
+    assert job_store.jobs() == [HOURLY, NIGHTLY]
 
 
-def test_a_name_is_taken_once(schedule: JobStore) -> None:
-    assert schedule.add_job(NIGHTLY)
-    assert not schedule.add_job(replace(HOURLY, name="nightly"))
-    assert schedule.jobs() == [NIGHTLY]
+def test_a_name_can_be_used_once(job_store: JobStore) -> None:
+    assert job_store.add_job(NIGHTLY)
+    assert not job_store.add_job(replace(HOURLY, name="nightly"))
+    assert job_store.jobs() == [NIGHTLY]
 
 
-def test_a_removed_job_is_gone(schedule: JobStore) -> None:
-    schedule.add_job(NIGHTLY)
-    assert schedule.remove_job("nightly")
-    assert not schedule.remove_job("nightly")
-    schedule.record_job_status("nightly", JobStatus(begun_at=1.0))
-    assert schedule.jobs() == []
+def test_a_removed_job_is_not_returned(job_store: JobStore) -> None:
+    job_store.add_job(NIGHTLY)
+    assert job_store.remove_job("nightly")
+    assert not job_store.remove_job("nightly")
+    job_store.record_job_status("nightly", JobStatus(begun_at=1.0))
+    assert job_store.jobs() == []
 
 
-def test_of_two_that_would_run_a_job_one_does(schedule: JobStore) -> None:
-    schedule.add_job(NIGHTLY)
-    schedule.record_job_status("nightly", JobStatus(retry_at=9.0, failures=2))
-    assert schedule.claim_job("nightly", None, 10.0)
-    assert not schedule.claim_job("nightly", None, 11.0)
-    (job,) = schedule.jobs()
+def test_one_of_two_processes_claims_a_job(job_store: JobStore) -> None:
+    job_store.add_job(NIGHTLY)
+    job_store.record_job_status("nightly", JobStatus(retry_at=9.0, failures=2))
+    assert job_store.claim_job("nightly", None, 10.0)
+    assert not job_store.claim_job("nightly", None, 11.0)
+    (job,) = job_store.jobs()
     assert job.last == JobStatus(begun_at=10.0, failures=2)
     assert job.last.unfinished
-    assert schedule.claim_job("nightly", 10.0, 12.0)
-    assert not schedule.claim_job("none", None, 13.0)
+    assert job_store.claim_job("nightly", 10.0, 12.0)
+    assert not job_store.claim_job("none", None, 13.0)
 
 
-def test_how_a_job_went_is_remembered(schedule: JobStore) -> None:
-    schedule.add_job(NIGHTLY)
-    last = JobStatus(10.0, 20.0, 5.0, 80.0, "failed", "the disk is full", 3)
-    schedule.record_job_status("nightly", last)
-    assert schedule.jobs() == [replace(NIGHTLY, last=last)]
-    assert not last.unfinished
+def test_the_status_of_a_job_is_stored(job_store: JobStore) -> None:
+    job_store.add_job(NIGHTLY)
+    status = JobStatus(10.0, 20.0, 5.0, 80.0, "failed", "the disk is full", 3)
+    job_store.record_job_status("nightly", status)
+    assert job_store.jobs() == [replace(NIGHTLY, last=status)]
+    assert not status.unfinished

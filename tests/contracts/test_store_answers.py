@@ -1,4 +1,4 @@
-"""What every store promises to those who search."""
+"""The contract of stores for searches."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.builders import card, image, prediction
 from tests.support.scene import ANY, Scene
 
 
-def test_ranking_filters_and_pages(scene: Scene) -> None:
+def test_hits_are_ranked_filtered_and_paged(scene: Scene) -> None:
     for i in range(9):
         high, low = 0.5 + i / 20, (0.5 - i / 20) / 2
         p = [(high, low, low), (low, high, low), (low, low, high)][i % 3]
@@ -27,14 +27,14 @@ def test_ranking_filters_and_pages(scene: Scene) -> None:
     assert scene.paths(HitFilter(emotions=frozenset())) == []
 
 
-def test_equal_scores_are_ordered_by_age(scene: Scene) -> None:
+def test_hits_with_equal_scores_are_ordered_by_age(scene: Scene) -> None:
     for i in (3, 1, 2):
         scene.add(f"n{i}", b"/a/%d.png" % i)
     assert scene.paths() == [b"/a/3.png", b"/a/1.png", b"/a/2.png"]
 
 
 @pytest.mark.parametrize(
-    ("under", "found"),
+    ("under", "expected"),
     [
         (b"/a", [b"/a/1.png", b"/a/b/2.png"]),
         (b"/a/b", [b"/a/b/2.png"]),
@@ -44,19 +44,19 @@ def test_equal_scores_are_ordered_by_age(scene: Scene) -> None:
         (b"/none", []),
     ],
 )
-def test_under_means_the_folder_and_what_is_below_it(scene: Scene, under: bytes, found: list[bytes]) -> None:
+def test_under_selects_a_folder_and_everything_below_it(scene: Scene, under: bytes, expected: list[bytes]) -> None:
     for i, path in enumerate([b"/a/1.png", b"/a/b/2.png", b"/a-c/3.png", b"/a0/4.png", b"/\xff/5.png"]):
         scene.add(f"n{i}", path, seed=i)
-    assert scene.paths(HitFilter(under=under)) == found
-    assert scene.store.count_files(under) == len(found)
-    assert scene.store.holds(under) is bool(found)
+    assert scene.paths(HitFilter(under=under)) == expected
+    assert scene.store.count_files(under) == len(expected)
+    assert (scene.store.known_paths([under]) == {under}) is bool(expected)
     ids = scene.store.prediction_ids(scene.model, HitFilter(under=under))
     assert sorted(
         path for hits in scene.store.hits(scene.model, ids.tolist(), HitFilter(under=under)).values() for path in [hits[0].path]
-    ) == sorted(found)
+    ) == sorted(expected)
 
 
-def test_vectors_come_by_id_and_only_the_newer_ones(scene: Scene) -> None:
+def test_vectors_are_ordered_by_id_and_start_after_a_given_id(scene: Scene) -> None:
     scene.add("one", b"/a/1.png", p=(0.2, 0.7, 0.1), seed=1)
     scene.add("two", b"/a/2.png", seed=2)
     (both,) = scene.store.vectors(scene.model)
@@ -70,18 +70,18 @@ def test_vectors_come_by_id_and_only_the_newer_ones(scene: Scene) -> None:
     assert np.array_equal(scene.store.vectors_of([int(both.ids[1])])[int(both.ids[1])], both.vectors[1])
 
 
-def test_hits_of_predictions_leave_out_the_dead(scene: Scene) -> None:
+def test_hits_of_predictions_omit_missing_files_and_unknown_ids(scene: Scene) -> None:
     scene.add("one", b"/a/1.png", b"/a/copy.png")
     scene.add("two", b"/a/2.png")
     files = scene.store.known_files(b"/a", scene.run)
     scene.store.mark_missing([files[b"2.png"].id])
     ids = [int(i) for chunk in scene.store.vectors(scene.model) for i in chunk.ids]
     hits = scene.store.hits(scene.model, [*ids, 999], ANY)
-    assert {i: [hit.path for hit in found] for i, found in hits.items()} == {ids[0]: [b"/a/1.png", b"/a/copy.png"]}
+    assert {i: [hit.path for hit in file_hits] for i, file_hits in hits.items()} == {ids[0]: [b"/a/1.png", b"/a/copy.png"]}
     assert scene.store.prediction_ids(scene.model, ANY).tolist() == [ids[0]]
 
 
-def test_pictures_are_found_by_path_digest_and_id_prefix(scene: Scene) -> None:
+def test_images_are_found_by_path_digest_and_id_prefix(scene: Scene) -> None:
     scene.add("ant", b"/a/1.png")
     scene.add("ape", b"/a/2.png")
     (ranked,) = scene.store.predicted_at(scene.model, b"/a/2.png")
@@ -94,18 +94,18 @@ def test_pictures_are_found_by_path_digest_and_id_prefix(scene: Scene) -> None:
     assert scene.store.predicted_as(scene.model, b"\x00" * 32) is None
 
 
-def test_a_sample_is_even_and_complete_where_all_are_wanted(scene: Scene) -> None:
+def test_a_sample_is_evenly_spaced_and_a_large_one_is_complete(scene: Scene) -> None:
     for number in range(10):
         scene.add(f"{number}", b"/a/%d.png" % number, p=(0.5, 0.3, 0.2), seed=number)
-    every = scene.store.sample(scene.model, 100)
-    assert len(every.ids) == 10 and every.vectors.shape == (10, 8) and every.vectors.dtype == np.float16
-    np.testing.assert_allclose(every.probabilities, np.tile([[0.5, 0.3, 0.2]], (10, 1)), atol=1e-6)
-    some = scene.store.sample(scene.model, 5)
-    assert list(some.ids) == list(every.ids[1::2])
-    assert np.array_equal(some.vectors, every.vectors[1::2])
+    complete = scene.store.sample(scene.model, 100)
+    assert len(complete.ids) == 10 and complete.vectors.shape == (10, 8) and complete.vectors.dtype == np.float16
+    np.testing.assert_allclose(complete.probabilities, np.tile([[0.5, 0.3, 0.2]], (10, 1)), atol=1e-6)
+    half = scene.store.sample(scene.model, 5)
+    assert list(half.ids) == list(complete.ids[1::2])
+    assert np.array_equal(half.vectors, complete.vectors[1::2])
     assert scene.store.sample(scene.store.register_model(card(digest="22")), 5).vectors.shape == (0, 8)
 
 
-def test_asking_for_an_unknown_model_is_an_error(store: Store) -> None:
+def test_an_unknown_model_is_an_error(store: Store) -> None:
     with pytest.raises(NotIndexed):
         store.ranked(7, ANY, 1, 0)

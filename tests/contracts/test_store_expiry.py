@@ -1,4 +1,4 @@
-"""What every store promises of what has been gone for long."""
+"""The contract of stores for files that are missing for a long time."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from tests.support.builders import card, image
 from tests.support.scene import Scene
 
 
-def gone(scene: Scene, *paths: bytes) -> None:
+def mark_missing(scene: Scene, *paths: bytes) -> None:
     for path in paths:
         folder, _, name = path.rpartition(b"/")
         scene.store.mark_missing([scene.store.known_files(folder, scene.run)[name].id])
 
 
-def test_what_is_gone_is_remembered_until_it_expires(scene: Scene) -> None:
+def test_missing_files_are_kept_until_they_expire(scene: Scene) -> None:
     scene.add("one", b"/a/1.png", b"/b/copy.png")
     scene.add("two", b"/c/2.png")
-    gone(scene, b"/a/1.png", b"/c/2.png")
+    mark_missing(scene, b"/a/1.png", b"/c/2.png")
     assert scene.store.expire(time.time() - 60) == 0
     assert scene.store.counts().files[FileState.GONE] == 2
     assert scene.store.expire(time.time() + 60) == 2
@@ -31,45 +31,45 @@ def test_what_is_gone_is_remembered_until_it_expires(scene: Scene) -> None:
     assert not scene.store.has_prediction(image("two").digest, scene.run)
 
 
-def test_what_came_back_does_not_expire(scene: Scene) -> None:
+def test_files_that_reappeared_do_not_expire(scene: Scene) -> None:
     scene.add("one", b"/a/1.png")
-    gone(scene, b"/a/1.png")
-    (file,) = scene.note(b"/a/1.png")
+    mark_missing(scene, b"/a/1.png")
+    (file,) = scene.record_scan(b"/a/1.png")
     assert scene.store.expire(time.time() + 60) == 0
     scene.store.commit(scene.run, CommitBatch(linked=((file, image("one").digest),)))
     assert scene.store.expire(time.time() + 60) == 0
     assert scene.paths() == [b"/a/1.png"]
 
 
-def test_expiring_changes_the_state_of_the_models_that_lose_by_it_and_ids_are_not_used_again(scene: Scene) -> None:
+def test_expiry_changes_the_generation_of_affected_models_and_ids_are_not_reused(scene: Scene) -> None:
     scene.add("one", b"/a/1.png")
     scene.add("two", b"/a/2.png", seed=2)
-    other = scene.by(scene.store.register_model(card("other", digest="22")))
+    other = scene.begin_run(scene.store.register_model(card("other", digest="22")))
     other.add("one", b"/a/1.png")
-    before, others = scene.store.generation(scene.model), scene.store.generation(other.model)
-    last = max(int(number) for rows in scene.store.vectors(other.model) for number in rows.ids)
-    gone(scene, b"/a/2.png")
+    before, other_generation = scene.store.generation(scene.model), scene.store.generation(other.model)
+    last_id = max(int(number) for rows in scene.store.vectors(other.model) for number in rows.ids)
+    mark_missing(scene, b"/a/2.png")
     scene.store.expire(time.time() + 60)
     after = scene.store.generation(scene.model)
     assert before is not None and after is not None
     assert (after.last_id, after.token != before.token) == (before.last_id, True)
     assert scene.store.had_generation(scene.model, before)
-    assert scene.store.generation(other.model) == others
+    assert scene.store.generation(other.model) == other_generation
     assert scene.store.regions(scene.model) == 1
-    gone(scene, b"/a/1.png")
+    mark_missing(scene, b"/a/1.png")
     scene.store.expire(time.time() + 60)
     assert scene.store.regions(scene.model) == scene.store.regions(other.model) == scene.store.counts().images == 0
     scene.add("three", b"/a/3.png", seed=3)
     (rows,) = scene.store.vectors(scene.model)
-    assert rows.ids[0] > last
+    assert rows.ids[0] > last_id
 
 
-def test_a_labelled_picture_outlives_its_files(scene: Scene) -> None:
+def test_a_labeled_image_is_kept_when_its_files_expire(scene: Scene) -> None:
     scene.add("one", b"/a/1.png")
     scene.add("two", b"/a/2.png", b"/a/3.png")
     scene.store.label({image("one").digest: "crying"})
-    gone(scene, b"/a/1.png", b"/a/2.png")
+    mark_missing(scene, b"/a/1.png", b"/a/2.png")
     assert scene.store.expire(time.time() + 60) == 2
-    assert [(one.image_id, one.path) for one in scene.store.labeled_images()] == [(image("one").digest.hex(), None)]
+    assert [(labeled.image_id, labeled.path) for labeled in scene.store.labeled_images()] == [(image("one").digest.hex(), None)]
     assert scene.store.counts().images == 2
     assert scene.store.image_count(scene.model) == 2

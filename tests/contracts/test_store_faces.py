@@ -1,4 +1,4 @@
-"""What every store promises of pictures with faces."""
+"""The contract of stores for images with faces."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tests.support.scene import ANY, Scene
 HAPPY, SAD, CRYING = (0.8, 0.1, 0.1), (0.2, 0.7, 0.1), (0.0, 0.1, 0.9)
 
 
-def test_a_picture_is_found_once_by_the_face_that_answers_best(scene: Scene) -> None:
+def test_an_image_is_found_once_by_its_best_matching_face(scene: Scene) -> None:
     scene.add_faces("pair", b"/a/pair.png", SAD, HAPPY)
     scene.add("one", b"/a/one.png", p=(0.75, 0.2, 0.05))
-    found = scene.store.ranked(scene.model, HitFilter(frozenset({"happy"})), 10, 0)
-    assert [(ranked.hit.path, ranked.hit.box) for ranked in found] == [
+    happy = scene.store.ranked(scene.model, HitFilter(frozenset({"happy"})), 10, 0)
+    assert [(ranked.hit.path, ranked.hit.box) for ranked in happy] == [
         (b"/a/pair.png", (24, 10, 48, 30)),
         (b"/a/one.png", None),
     ]
@@ -31,13 +31,13 @@ def test_a_picture_is_found_once_by_the_face_that_answers_best(scene: Scene) -> 
     assert scene.store.image_count(scene.model) == scene.store.counts().images == 2
 
 
-def test_equal_faces_answer_once(scene: Scene) -> None:
-    scene.add_faces("twins", b"/a/twins.png", HAPPY, HAPPY)
-    (found,) = scene.store.ranked(scene.model, ANY, 10, 0)
-    assert found.hit.box == (0, 10, 24, 30)
+def test_equal_faces_give_one_hit(scene: Scene) -> None:
+    scene.add_faces("equal", b"/a/equal.png", HAPPY, HAPPY)
+    (only,) = scene.store.ranked(scene.model, ANY, 10, 0)
+    assert only.hit.box == (0, 10, 24, 30)
 
 
-def test_a_face_that_is_excluded_keeps_its_picture_out(scene: Scene) -> None:
+def test_an_excluded_face_excludes_its_image(scene: Scene) -> None:
     scene.add_faces("pair", b"/a/pair.png", CRYING, HAPPY)
     scene.add_faces("glad", b"/a/glad.png", HAPPY)
     chosen = HitFilter(frozenset({"happy", "sad"}), excluded=frozenset({"crying"}))
@@ -45,30 +45,30 @@ def test_a_face_that_is_excluded_keeps_its_picture_out(scene: Scene) -> None:
     ids = [int(number) for chunk in scene.store.vectors(scene.model) for number in chunk.ids]
     assert len(ids) == 3
     hits = scene.store.hits(scene.model, ids, chosen)
-    assert [hit.path for found in hits.values() for hit in found] == [b"/a/glad.png"]
+    assert [hit.path for file_hits in hits.values() for hit in file_hits] == [b"/a/glad.png"]
 
 
-def test_all_faces_of_a_picture_come_in_order_and_the_first_stands_for_it(scene: Scene) -> None:
+def test_the_faces_of_an_image_are_ordered_and_the_first_represents_it(scene: Scene) -> None:
     scene.add_faces("trio", b"/a/trio.png", SAD, HAPPY, CRYING)
-    at = scene.store.predicted_at(scene.model, b"/a/trio.png")
-    assert [ranked.hit.emotion for ranked in at] == ["sad", "happy", "crying"]
-    assert scene.store.predicted_as(scene.model, image("trio").digest) == at[0].prediction_id
-    assert scene.store.predictions_by_digest(scene.model, image("trio").digest.hex()) == [at[0].prediction_id]
-    assert scene.store.sample(scene.model, 10).ids.tolist() == [at[0].prediction_id]
+    faces = scene.store.predicted_at(scene.model, b"/a/trio.png")
+    assert [ranked.hit.emotion for ranked in faces] == ["sad", "happy", "crying"]
+    assert scene.store.predicted_as(scene.model, image("trio").digest) == faces[0].prediction_id
+    assert scene.store.predictions_by_digest(scene.model, image("trio").digest.hex()) == [faces[0].prediction_id]
+    assert scene.store.sample(scene.model, 10).ids.tolist() == [faces[0].prediction_id]
     (rows,) = scene.store.vectors(scene.model)
     assert rows.emotions.tolist() == [1, 0, 2]
     assert np.array_equal(rows.vectors[2], prediction(seed=2).embedding)
 
 
-def test_pictures_are_looked_at_anew_where_faces_are_found_in_another_way(scene: Scene) -> None:
+def test_another_face_detector_needs_new_predictions(scene: Scene) -> None:
     scene.add("one", b"/a/1.png")
-    finding = scene.by(detector="f1")
-    assert scene.known(b"/a/1.png")[1] and not finding.known(b"/a/1.png")[1]
-    assert not scene.store.has_prediction(image("one").digest, finding.run)
-    finding.add_faces("one", b"/a/1.png", SAD, HAPPY)
-    assert finding.known(b"/a/1.png")[1] and not scene.known(b"/a/1.png")[1]
+    with_detector = scene.begin_run(detector="f1")
+    assert scene.file_state(b"/a/1.png")[1] and not with_detector.file_state(b"/a/1.png")[1]
+    assert not scene.store.has_prediction(image("one").digest, with_detector.run)
+    with_detector.add_faces("one", b"/a/1.png", SAD, HAPPY)
+    assert with_detector.file_state(b"/a/1.png")[1] and not scene.file_state(b"/a/1.png")[1]
     assert len(scene.store.predicted_at(scene.model, b"/a/1.png")) == 2
-    assert not scene.by(detector="f2").known(b"/a/1.png")[1]
+    assert not scene.begin_run(detector="f2").file_state(b"/a/1.png")[1]
     scene.add("one", b"/a/1.png", p=CRYING)
     (whole,) = scene.store.predicted_at(scene.model, b"/a/1.png")
     assert (whole.hit.emotion, whole.hit.box) == ("crying", None)
@@ -79,21 +79,21 @@ def test_pictures_are_looked_at_anew_where_faces_are_found_in_another_way(scene:
 def test_models_that_share_embeddings_share_regions(scene: Scene) -> None:
     shared = {"backbone_digest": "bb"}
     first, second = (scene.store.register_model(replace(card(digest=digest), **shared)) for digest in ("aa", "ab"))
-    scene.by(first, "f1").add_faces("one", b"/a/1.png", SAD, HAPPY)
+    scene.begin_run(first, "f1").add_faces("one", b"/a/1.png", SAD, HAPPY)
     scene.store.rescore(first, second, lambda vectors: np.tile(np.float32([0, 0, 1]), (len(vectors), 1)), lambda done: None)
     rescored = scene.store.predicted_at(second, b"/a/1.png")
     assert [(ranked.hit.emotion, ranked.hit.box) for ranked in rescored] == [
         ("crying", (0, 10, 24, 30)),
         ("crying", (24, 10, 48, 30)),
     ]
-    scene.by(second, "f1").add_faces("one", b"/a/1.png", SAD, HAPPY)
+    scene.begin_run(second, "f1").add_faces("one", b"/a/1.png", SAD, HAPPY)
     assert len(scene.store.predicted_at(first, b"/a/1.png")) == 2
-    scene.by(second).add("one", b"/a/1.png")
+    scene.begin_run(second).add("one", b"/a/1.png")
     assert scene.store.predicted_at(first, b"/a/1.png") == []
     assert len(scene.store.predicted_at(second, b"/a/1.png")) == 1
 
 
-def test_a_label_is_about_all_faces(scene: Scene) -> None:
+def test_a_label_applies_to_all_faces(scene: Scene) -> None:
     scene.add_faces("pair", b"/a/pair.png", SAD, HAPPY)
     scene.store.label({image("pair").digest: "crying"})
     assert [ranked.hit.emotion for ranked in scene.store.predicted_at(scene.model, b"/a/pair.png")] == ["crying", "crying"]

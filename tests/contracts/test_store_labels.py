@@ -1,4 +1,4 @@
-"""What every store promises of what people say."""
+"""The contract of stores for user labels."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from tests.support.builders import card, image, prediction
 from tests.support.scene import ANY, STAMP, Scene
 
 
-def test_a_label_goes_before_what_models_say(scene: Scene) -> None:
+def test_a_label_overrides_predictions(scene: Scene) -> None:
     scene.add("one", b"/a/1.png", b"/a/copy.png")
     scene.add("two", b"/a/2.png", p=(0.1, 0.8, 0.1))
     before = scene.store.prediction_ids(scene.model, ANY).tolist()
-    old = scene.store.generation(scene.model)
+    old_generation = scene.store.generation(scene.model)
     scene.store.label({image("one").digest: "crying"})
-    found = {ranked.hit.path: ranked.hit for ranked in scene.store.ranked(scene.model, ANY, 10, 0)}
+    hits = {ranked.hit.path: ranked.hit for ranked in scene.store.ranked(scene.model, ANY, 10, 0)}
     for path in (b"/a/1.png", b"/a/copy.png"):
-        assert (found[path].emotion, found[path].score, found[path].label) == ("crying", 1.0, "crying")
-        assert found[path].emotions["happy"] == pytest.approx(0.7)
-    assert (found[b"/a/2.png"].emotion, found[b"/a/2.png"].label) == ("sad", None)
+        assert (hits[path].emotion, hits[path].score, hits[path].label) == ("crying", 1.0, "crying")
+        assert hits[path].emotions["happy"] == pytest.approx(0.7)
+    assert (hits[b"/a/2.png"].emotion, hits[b"/a/2.png"].label) == ("sad", None)
     assert scene.paths(HitFilter(frozenset({"crying"}), min_score=1.0)) == [b"/a/1.png", b"/a/copy.png"]
     assert scene.paths(HitFilter(frozenset({"happy"}))) == []
-    # What follows the store by ids sees the change as a new row.
+    # An index that follows the store by ids sees the change as a new row.
     (changed,) = set(scene.store.prediction_ids(scene.model, ANY).tolist()) - set(before)
     assert changed > max(before)
     (rows,) = scene.store.vectors(scene.model, after=max(before))
     assert (rows.ids.tolist(), rows.emotions.tolist(), rows.scores.tolist()) == ([changed], [2], [1.0])
     assert np.array_equal(rows.vectors[0], prediction(0.7, 0.2, 0.1).embedding)
-    now = scene.store.generation(scene.model)
-    assert now is not None
-    assert now != old
-    assert now.last_id == changed
+    new_generation = scene.store.generation(scene.model)
+    assert new_generation is not None
+    assert new_generation != old_generation
+    assert new_generation.last_id == changed
 
 
-def test_a_label_taken_back_leaves_the_models_word(scene: Scene) -> None:
+def test_a_removed_label_restores_the_prediction(scene: Scene) -> None:
     scene.add("one", b"/a/1.png")
     scene.store.label({image("one").digest: "sad"})
     scene.store.label({image("one").digest: "crying"})
-    assert [one.emotion for one in scene.store.labeled_images()] == ["crying"]
+    assert [labeled.emotion for labeled in scene.store.labeled_images()] == ["crying"]
     scene.store.label({image("one").digest: None})
     (ranked,) = scene.store.ranked(scene.model, ANY, 10, 0)
     assert (ranked.hit.emotion, ranked.hit.label) == ("happy", None)
@@ -48,22 +48,22 @@ def test_a_label_taken_back_leaves_the_models_word(scene: Scene) -> None:
     assert scene.store.labeled_images() == []
 
 
-def test_labels_last_through_new_predictions_other_models_and_lost_files(scene: Scene) -> None:
+def test_labels_survive_new_predictions_other_models_and_missing_files(scene: Scene) -> None:
     scene.add("one", b"/a/1.png")
     scene.store.label({image("one").digest: "sad"})
     scene.add("one", b"/a/1.png", p=(0.9, 0.05, 0.05))
     assert [ranked.hit.emotion for ranked in scene.store.ranked(scene.model, ANY, 10, 0)] == ["sad"]
     other = scene.store.register_model(card("other", digest="22"))
-    run = scene.by(other)
-    run.add("one", b"/a/1.png", p=(0.2, 0.1, 0.7))
+    with_other = scene.begin_run(other)
+    with_other.add("one", b"/a/1.png", p=(0.2, 0.1, 0.7))
     assert [ranked.hit.emotion for ranked in scene.store.ranked(other, ANY, 10, 0)] == ["sad"]
     scene.store.forget_model(scene.model)
-    scene.store.mark_missing([file.id for file in scene.store.known_files(b"/a", run.run).values()])
-    (kept,) = scene.store.labeled_images()
-    assert (kept.image_id, kept.emotion, kept.path) == (image("one").digest.hex(), "sad", None)
+    scene.store.mark_missing([file.id for file in scene.store.known_files(b"/a", with_other.run).values()])
+    (labeled,) = scene.store.labeled_images()
+    assert (labeled.image_id, labeled.emotion, labeled.path) == (image("one").digest.hex(), "sad", None)
 
 
-def test_emotions_of_peoples_own_are_found_beside_the_models(scene: Scene) -> None:
+def test_user_emotions_are_found_like_the_emotions_of_the_model(scene: Scene) -> None:
     scene.add("one", b"/a/1.png")
     scene.add("two", b"/a/2.png")
     scene.store.label({image("two").digest: "smug", image("never seen").digest: "sleepy"})
@@ -71,18 +71,27 @@ def test_emotions_of_peoples_own_are_found_beside_the_models(scene: Scene) -> No
     assert scene.paths(HitFilter(frozenset({"smug"}))) == [b"/a/2.png"]
     assert scene.paths() == [b"/a/2.png", b"/a/1.png"]
     assert len(scene.store.prediction_ids(scene.model, HitFilter(frozenset({"smug"})))) == 1
+    assert scene.store.prediction_ids(scene.model, HitFilter(), most=1) is None
+    assert len(scene.store.prediction_ids(scene.model, HitFilter(), most=2)) == 2
     (rows,) = scene.store.vectors(scene.model)
     assert sorted(rows.emotions.tolist()) == [0, NOT_THE_MODELS]
 
 
-def test_labels_are_listed_by_path_and_pictures_by_folder(scene: Scene) -> None:
+def test_labels_are_listed_by_path_and_image_files_by_folder(scene: Scene) -> None:
     scene.add("one", b"/b/1.png", b"/a/copy.png")
     scene.add("two", b"/a/2.png")
     scene.store.label({image("one").digest: "sad", image("two").digest: "happy"})
-    assert [(one.path, one.emotion) for one in scene.store.labeled_images()] == [(b"/a/2.png", "happy"), (b"/b/1.png", "sad")]
-    assert [one.path for one in scene.store.image_files_at(b"/")] == [b"/a/2.png", b"/a/copy.png", b"/b/1.png"]
-    assert scene.store.image_files_at(b"/b") == [ImageFile(b"/b/1.png", image("one").digest, STAMP)]
-    assert [one.digest for one in scene.store.image_files_at(b"/a/2.png")] == [image("two").digest]
-    assert scene.store.image_files_at(b"/c") == []
-    known = [image("one").digest, image("two").digest]
-    assert scene.store.known_digests([*known, bytes(32)]) == set(known) and scene.store.known_digests([]) == set()
+    assert [(labeled.path, labeled.emotion) for labeled in scene.store.labeled_images()] == [
+        (b"/a/2.png", "happy"),
+        (b"/b/1.png", "sad"),
+    ]
+    files = scene.store.image_files_at([b"/", b"/b", b"/a/2.png", b"/c"])
+    assert [file.path for file in files[b"/"]] == [b"/a/2.png", b"/a/copy.png", b"/b/1.png"]
+    assert files[b"/b"] == [ImageFile(b"/b/1.png", image("one").digest, STAMP)]
+    assert [file.digest for file in files[b"/a/2.png"]] == [image("two").digest]
+    assert files[b"/c"] == []
+    assert scene.store.known_paths([b"/", b"/b", b"/a/2.png", b"/c"]) == {b"/", b"/b", b"/a/2.png"}
+    assert scene.store.known_paths([]) == set() and scene.store.image_files_at([]) == {}
+    assert scene.store.labels_of([image("one").digest, bytes(32)]) == {image("one").digest: "sad"}
+    digests = [image("one").digest, image("two").digest]
+    assert scene.store.known_digests([*digests, bytes(32)]) == set(digests) and scene.store.known_digests([]) == set()

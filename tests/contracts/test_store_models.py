@@ -1,4 +1,4 @@
-"""What every store promises of models, their generations, and embeddings that several share."""
+"""The contract of stores for models: predictions, generations, and embeddings that several models share."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_a_model_is_registered_once(scene: Scene) -> None:
     assert [model.card.key for model in scene.store.models()] == [card().key, card(digest="11").key]
 
 
-def test_predictions_of_models_do_not_mix(scene: Scene) -> None:
+def test_models_have_separate_predictions(scene: Scene) -> None:
     scene.add("one", b"/a/1.png")
     other = scene.store.register_model(card("other", digest="22"))
     run = scene.store.begin_run([b"/a"], other)
@@ -42,7 +42,7 @@ def test_a_new_prediction_replaces_the_old_one(scene: Scene) -> None:
     assert scene.store.vectors_of([old.prediction_id]) == {}
 
 
-def test_every_commit_of_predictions_is_a_generation(scene: Scene) -> None:
+def test_every_commit_of_predictions_begins_a_generation(scene: Scene) -> None:
     assert scene.store.generation(scene.model) is None
     scene.add("one", b"/a/1.png")
     first = scene.store.generation(scene.model)
@@ -54,12 +54,12 @@ def test_every_commit_of_predictions_is_a_generation(scene: Scene) -> None:
     assert scene.store.had_generation(scene.model, first)
     assert scene.store.had_generation(scene.model, second)
     assert not scene.store.had_generation(scene.model, Generation(first.last_id, second.token))
-    (file,) = scene.note(b"/a/3.png")
+    (file,) = scene.record_scan(b"/a/3.png")
     scene.store.commit(scene.run, CommitBatch(linked=((file, image("one").digest),)))
     assert scene.store.generation(scene.model) == second
 
 
-def test_a_forgotten_model_has_no_predictions_left(scene: Scene) -> None:
+def test_a_forgotten_model_has_no_predictions(scene: Scene) -> None:
     scene.add("one", b"/a/1.png", b"/a/copy.png")
     scene.add("two", b"/a/2.png", seed=2)
     ids = scene.store.prediction_ids(scene.model, ANY).tolist()
@@ -72,13 +72,13 @@ def test_a_forgotten_model_has_no_predictions_left(scene: Scene) -> None:
     assert scene.store.forget_model(scene.model) == 0
 
 
-def test_forgetting_a_model_keeps_files_pictures_runs_and_other_models(scene: Scene) -> None:
+def test_forgetting_a_model_keeps_files_images_runs_and_other_models(scene: Scene) -> None:
     scene.add("one", b"/a/1.png")
     other = scene.store.register_model(card("other", digest="22"))
-    scene.by(other).add("one", b"/a/1.png", p=(0.2, 0.7, 0.1))
+    scene.begin_run(other).add("one", b"/a/1.png", p=(0.2, 0.7, 0.1))
     before = scene.store.generation(other)
     assert scene.store.forget_model(scene.model) == 1
-    assert scene.known(b"/a/1.png") == (FileState.DONE, False)
+    assert scene.file_state(b"/a/1.png") == (FileState.DONE, False)
     assert scene.store.counts().images == 1
     assert len(scene.store.runs(5)) == 2
     assert [ranked.hit.emotion for ranked in scene.store.ranked(other, ANY, 10, 0)] == ["sad"]
@@ -86,7 +86,7 @@ def test_forgetting_a_model_keeps_files_pictures_runs_and_other_models(scene: Sc
     assert scene.store.register_model(card()) == scene.model
 
 
-def test_a_generation_from_before_forgetting_is_never_trusted_again(scene: Scene) -> None:
+def test_a_generation_of_a_forgotten_model_stays_invalid(scene: Scene) -> None:
     scene.add("one", b"/a/1.png")
     old_ids = scene.store.prediction_ids(scene.model, ANY).tolist()
     old = scene.store.generation(scene.model)
@@ -102,7 +102,7 @@ def test_a_generation_from_before_forgetting_is_never_trusted_again(scene: Scene
     assert set(old_ids).isdisjoint(scene.store.prediction_ids(scene.model, ANY).tolist())
 
 
-def test_a_model_larger_than_a_transaction_is_forgotten_whole(scene: Scene) -> None:
+def test_a_model_with_more_rows_than_a_transaction_is_forgotten_completely(scene: Scene) -> None:
     for i in range(5):
         scene.add(f"n{i}", b"/a/%d.png" % i, seed=i)
     assert scene.store.forget_model(scene.model) == 5
@@ -110,38 +110,38 @@ def test_a_model_larger_than_a_transaction_is_forgotten_whole(scene: Scene) -> N
 
 
 def with_backbone(store: Store, digest: str) -> int:
-    """A model whose embeddings are those of every other model with this backbone."""
+    """Register a model that shares its embeddings with the other models of this backbone."""
     return store.register_model(replace(card(digest=digest), backbone_digest="same"))
 
 
-def test_models_with_one_backbone_predict_from_the_same_embeddings(scene: Scene) -> None:
+def test_models_with_the_same_backbone_share_embeddings(scene: Scene) -> None:
     scene.model = with_backbone(scene.store, "00")
     scene.add("one", b"/a/1.png", seed=1)
     scene.add("two", b"/a/2.png", seed=2)
     scene.store.label({image("two").digest: "angry"})
     taught = with_backbone(scene.store, "11")
-    seen: list[np.ndarray[Any, Any]] = []
-    portions: list[int] = []
+    scored: list[np.ndarray[Any, Any]] = []
+    progress: list[int] = []
 
     def score(vectors: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        seen.append(vectors)
+        scored.append(vectors)
         return np.tile(np.array([[0.1, 0.1, 0.8]], dtype=np.float32), (len(vectors), 1))
 
-    assert scene.store.rescore(scene.model, taught, score, portions.append) == sum(portions) == 2
-    (given,) = seen
-    assert given.dtype == np.float16 and np.array_equal(given[0], prediction(1.0, seed=1).embedding)
-    ranked = {found.hit.path: found.hit for found in scene.store.ranked(taught, ANY, 10, 0)}
-    assert (ranked[b"/a/1.png"].emotion, ranked[b"/a/2.png"].emotion) == ("crying", "angry")
+    assert scene.store.rescore(scene.model, taught, score, progress.append) == sum(progress) == 2
+    (embeddings,) = scored
+    assert embeddings.dtype == np.float16 and np.array_equal(embeddings[0], prediction(1.0, seed=1).embedding)
+    hits = {ranked.hit.path: ranked.hit for ranked in scene.store.ranked(taught, ANY, 10, 0)}
+    assert (hits[b"/a/1.png"].emotion, hits[b"/a/2.png"].emotion) == ("crying", "angry")
     (rows,) = scene.store.vectors(taught)
-    assert np.array_equal(rows.vectors, given)
+    assert np.array_equal(rows.vectors, embeddings)
     assert scene.store.generation(taught) is not None
-    # What is new since then is predicted, and what was there is left alone.
+    # Another rescoring predicts only the images that are new since the last one.
     scene.add("three", b"/a/3.png", seed=3)
-    assert scene.store.rescore(scene.model, taught, score, portions.append) == 1
-    assert scene.store.rescore(scene.model, taught, score, portions.append) == 0
+    assert scene.store.rescore(scene.model, taught, score, progress.append) == 1
+    assert scene.store.rescore(scene.model, taught, score, progress.append) == 0
 
 
-def test_an_interrupted_rescoring_leaves_nothing(scene: Scene) -> None:
+def test_an_interrupted_rescoring_stores_nothing(scene: Scene) -> None:
     scene.model = with_backbone(scene.store, "00")
     scene.add("one", b"/a/1.png")
     taught = with_backbone(scene.store, "11")
@@ -155,7 +155,7 @@ def test_an_interrupted_rescoring_leaves_nothing(scene: Scene) -> None:
     assert scene.store.generation(taught) is None
 
 
-def test_embeddings_stay_while_a_model_needs_them(scene: Scene) -> None:
+def test_shared_embeddings_are_kept_while_a_model_uses_them(scene: Scene) -> None:
     first = scene.model = with_backbone(scene.store, "00")
     scene.add("one", b"/a/1.png", seed=4)
     second = with_backbone(scene.store, "11")

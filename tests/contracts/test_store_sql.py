@@ -27,8 +27,10 @@ from db.sql.write_statements import upsert_image, upsert_model
 from db.sqlite.migrations import migrate
 from db.sqlite.model_rows import card_to_row
 from db.sqlite.store import SqliteStore
+from indexer.domain.export import ExportFilter
 from indexer.domain.files import Failure
 from indexer.domain.jobs import Job, JobOptions, JobStatus, Trigger
+from indexer.domain.runs import RunCounts
 from indexer.ports.job_store import JobStore
 from indexer.ports.store_reader import HitFilter, StoreReader
 from indexer.ports.store_writer import CommitBatch, FolderScanResult, StoreWriter
@@ -55,23 +57,23 @@ def test_schema_has_ddl_in_every_dialect(dialect: Dialect) -> None:
     assert ddl["files_live"].endswith("WHERE state IN ('done', 'pending')")
 
 
-def _facts(path: Path) -> dict[str, object]:
-    """Describe every table and index of a database, whatever the order of columns and the wording of the DDL."""
-    facts: dict[str, object] = {}
+def _describe(path: Path) -> dict[str, object]:
+    """Describe every table and index of a database, independently of column order and DDL text."""
+    description: dict[str, object] = {}
     with closing(sqlite3.connect(path)) as connection:
         tables = connection.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'")
         for table, sql in tables.fetchall():
-            # A primary key is NOT NULL whether it says so or not.
+            # A primary key is NOT NULL even if its DDL does not declare it.
             columns = connection.execute('SELECT name, type, "notnull" OR pk, dflt_value, pk FROM pragma_table_info(?)', (table,))
             keys = connection.execute('SELECT "from", "table", "to", on_delete FROM pragma_foreign_key_list(?)', (table,))
             checks = sorted(re.sub(r"\s+", " ", check) for check in _checks(sql))
-            facts[table] = (sorted(columns), sorted(keys), checks, "AUTOINCREMENT" in sql)
+            description[table] = (sorted(columns), sorted(keys), checks, "AUTOINCREMENT" in sql)
             query = 'SELECT name, "unique", origin, partial FROM pragma_index_list(?)'
             for index, unique, origin, partial in connection.execute(query, (table,)).fetchall():
                 parts = connection.execute('SELECT name, "desc" FROM pragma_index_xinfo(?) WHERE key ORDER BY seqno', (index,))
                 (ddl,) = connection.execute("SELECT sql FROM sqlite_schema WHERE name = ?", (index,)).fetchone()
-                facts[index] = (table, parts.fetchall(), unique, origin, ddl.split(" WHERE ")[1] if partial else None)
-    return facts
+                description[index] = (table, parts.fetchall(), unique, origin, ddl.split(" WHERE ")[1] if partial else None)
+    return description
 
 
 def _checks(sql: str) -> Iterator[str]:
@@ -90,9 +92,9 @@ def test_migrations_produce_the_schema(tmp_path: Path) -> None:
         with engine.begin() as connection:
             create(connection)
         engine.dispose()
-    expected = _facts(migrated)
+    expected = _describe(migrated)
     del expected["migrations"], expected["sqlite_autoindex_migrations_1"]
-    assert _facts(defined) == expected
+    assert _describe(defined) == expected
 
 
 @pytest.fixture(scope="module")
@@ -121,8 +123,8 @@ def _call_every_method(store: SqliteStore) -> None:
             called.add(name)
             return getattr(store, name)
 
-    every: SqliteStore = Recording()  # type: ignore[assignment]
-    _write_and_read(every)
+    recording_store: SqliteStore = Recording()  # type: ignore[assignment]
+    _write_and_read(recording_store)
     methods = {name for port in (StoreReader, StoreWriter, JobStore) for name, value in vars(port).items() if isfunction(value)}
     assert {name for name in methods if not name.startswith("_")} - called == set()
 
@@ -134,7 +136,7 @@ def _write_and_read(store: SqliteStore) -> None:
     scene.add("two", b"/a/2.png")
     scene.add("three", b"/a/b/3.png")
     store.record_scan(scene.run, [FolderScanResult(b"/a", {}, {b"bad.png": (STAMP, Failure("damaged", "truncated"))}, b"l")])
-    scene.note(b"/a/4.png")
+    scene.record_scan(b"/a/4.png")
     assert (
         store.count_pending([b"/a"]) == 1 and store.pending([b"/a", b"/c"], 0, 9) and store.has_prediction(image("two").digest, 1)
     )
@@ -142,10 +144,11 @@ def _write_and_read(store: SqliteStore) -> None:
     store.unchanged_folder_digests(b"/a", scene.run)
     store.label({image("one").digest: "sad", image("two").digest: None})
     store.rescore(scene.model, other, lambda vectors: np.full((len(vectors), 3), 1 / 3, dtype=np.float32), lambda _: None)
-    store.finish_run(scene.run, "done", {"indexed": 3, "failed": 1})
+    store.finish_run(scene.run, "done", RunCounts(indexed=3, failed=1))
     _read(store, scene.model)
-    later = scene.by(detector="d")
-    (moved,) = later.note(b"/c/2.png")
+    store.requeue(store.indexed_files(0, 1))
+    later = scene.begin_run(detector="d")
+    (moved,) = later.record_scan(b"/c/2.png")
     store.commit(later.run, CommitBatch(linked=((moved, image("two").digest),)))
     files = [file.id for file in store.known_files(b"/a", later.run).values()]
     assert store.detect_moves(later.run, files)
@@ -169,20 +172,28 @@ def _read(store: SqliteStore, model: int) -> None:
     assert store.predictions_by_digest(model, "0" * 3) is not None and store.predicted_as(model, image("one").digest)
     assert (
         store.predicted_at(model, b"/a/1.png")
-        and store.image_files_at(b"/a")
-        and store.holds(b"/a")
+        and store.image_files_at([b"/a"])[b"/a"]
+        and store.known_paths([b"/a"])
         and store.image_count(model) == 3
     )
     assert store.known_digests([image("one").digest]) and store.labeled_images() and store.user_emotions() == ("sad",)
+    assert store.labels_of([image("one").digest])
+    files = store.indexed_files(0, 9)
+    assert files and store.still_indexed(files)
+    (stored, *_) = store.models()
+    everything_exported = ExportFilter(frozenset({"sad", "happy"}), b"/a")
+    assert list(store.export_rows(stored, everything_exported))
     generation = store.generation(model)
     assert generation is not None and store.had_generation(model, generation)
     assert store.models() and store.counts() and store.runs(1) and store.totals() and store.failures(1)
 
 
 def test_every_executed_statement_compiles_in_every_dialect(executed: list[Executable], dialect: Dialect) -> None:
-    # Upserts are built for the dialect of the store, and tested below.
-    shared = [one for one in executed if isinstance(one, ClauseElement) and not isinstance(one, sqlite.Insert)]
-    assert len({str(one.compile(dialect=dialect)) for one in shared}) > 60
+    # The store builds upserts for its own dialect; the next test covers them.
+    shared = [
+        statement for statement in executed if isinstance(statement, ClauseElement) and not isinstance(statement, sqlite.Insert)
+    ]
+    assert len({str(statement.compile(dialect=dialect)) for statement in shared}) > 60
     for statement in shared:
         sql = str(statement.compile(dialect=dialect))
         assert "iif" not in sql and ("+ 0" in sql) <= (dialect.name == "sqlite")
@@ -202,7 +213,7 @@ def test_every_upsert_compiles_in_every_dialect(build: Callable[[str], ClauseEle
     assert "ON CONFLICT" in str(build(dialect.name).compile(dialect=dialect))
 
 
-def test_hints_for_the_planner_are_sqlites_alone(dialect: Dialect) -> None:
+def test_only_sqlite_gets_hints_for_its_planner(dialect: Dialect) -> None:
     column = full_metadata().tables["predictions"].c.model_id
     hinted = str((no_index(column) == inline(7)).compile(dialect=dialect, compile_kwargs={"render_postcompile": True}))
     plain = "predictions.model_id"

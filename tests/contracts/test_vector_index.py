@@ -1,4 +1,4 @@
-"""The contract of every vector index: exact answers under any filter."""
+"""The contract of vector indexes: exact results with every filter."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.builders import card, rows, unit_vectors
 from tests.support.effort import examples
 
 
-def _layers(all_rows: VectorRows) -> VectorIndex:
+def _combined(all_rows: VectorRows) -> VectorIndex:
     half = len(all_rows.ids) // 2
     parts = [
         VectorRows(all_rows.ids[part], all_rows.emotions[part], all_rows.scores[part], all_rows.vectors[part])
@@ -49,7 +49,7 @@ def _stored(folder: Path, tuning: IndexTuning = DEFAULT_TUNING) -> Callable[[Vec
         "faiss with clusters",
         "faiss from a file",
         "faiss with clusters from a file",
-        "layers of both",
+        "numpy and faiss combined",
     ]
 )
 def build(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[VectorRows], VectorIndex]:
@@ -63,13 +63,13 @@ def build(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         "faiss with clusters": partial(FaissVectors.build, tuning=clustered),
         "faiss from a file": _stored(tmp_path),
         "faiss with clusters from a file": _stored(tmp_path, clustered),
-        "layers of both": _layers,
+        "numpy and faiss combined": _combined,
     }
     return builders[request.param]
 
 
 def brute_force(all_rows: VectorRows, query: np.ndarray, k: int, within: VectorFilter) -> np.ndarray:
-    """The k best similarities, the slow and obvious way."""
+    """Return the k best similarities, from a comparison with every row."""
     allowed = all_rows.scores >= np.float32(within.min_score)
     if within.emotions is not None:
         allowed &= np.isin(all_rows.emotions, sorted(within.emotions))
@@ -79,7 +79,7 @@ def brute_force(all_rows: VectorRows, query: np.ndarray, k: int, within: VectorF
     return np.sort(similarities)[::-1][:k]
 
 
-SELECTIONS = [
+FILTERS = [
     VectorFilter(),
     VectorFilter(emotions=frozenset({1})),
     VectorFilter(emotions=frozenset({0, 2})),
@@ -94,9 +94,9 @@ SELECTIONS = [
 ]
 
 
-@pytest.mark.parametrize("within", SELECTIONS, ids=range(len(SELECTIONS)))
+@pytest.mark.parametrize("within", FILTERS, ids=range(len(FILTERS)))
 @pytest.mark.parametrize("k", [1, 10, 500])
-def test_search_finds_exactly_the_nearest_of_the_selected(
+def test_a_search_returns_exactly_the_nearest_selected_rows(
     build: Callable[[VectorRows], VectorIndex], within: VectorFilter, k: int
 ) -> None:
     all_rows = rows(300)
@@ -111,7 +111,7 @@ def test_search_finds_exactly_the_nearest_of_the_selected(
     np.testing.assert_allclose(vectors @ query, similarities, atol=1e-5)
 
 
-def test_a_vector_finds_itself(build: Callable[[VectorRows], VectorIndex]) -> None:
+def test_every_vector_is_its_own_nearest_neighbor(build: Callable[[VectorRows], VectorIndex]) -> None:
     all_rows = rows(50, size=32)
     index = build(all_rows)
     assert len(index) == 50
@@ -123,14 +123,14 @@ def test_a_vector_finds_itself(build: Callable[[VectorRows], VectorIndex]) -> No
 
 def test_a_forgotten_model_has_no_files_and_others_keep_theirs(tmp_path: Path) -> None:
     files = FaissFiles(tmp_path)
-    one, other = card(size=16), card(size=16, digest="11")
-    for model in (one, other):
+    forgotten, other = card(size=16), card(size=16, digest="11")
+    for model in (forgotten, other):
         files.save(model, [], rows(5), Generation(5, "t"))
-    files.forget(one)
-    assert files.load(one) == []
+    files.forget(forgotten)
+    assert files.load(forgotten) == []
     assert len(files.load(other)) == 1
     assert all(path.name.startswith(other.key) for path in tmp_path.iterdir())
-    files.forget(one)
+    files.forget(forgotten)
 
 
 @given(

@@ -1,4 +1,4 @@
-"""An indexing run in a process of its own, which says after every commit how many files survive its death."""
+"""An index run in a separate process that prints, after every commit, how many files are committed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.library import opened
 from tests.support.quiet import Remembered
 
 
-class Told(Remembered):
+class PrintedProgress(Remembered):
     def advance(self, done: int, failed: int) -> None:
         super().advance(done, failed)
         sys.stdout.write(f"{self.done}\n")
@@ -23,10 +23,10 @@ class Told(Remembered):
 
 
 if __name__ == "__main__":
-    pictures, home = sys.argv[1:]
+    images, home = sys.argv[1:]
     ingest_service.index(
         opened(Settings(home=Path(home), model="fake"), lambda _: Analyzer(FakeClassifier(batch_size=4))),
-        [os.fsencode(pictures)],
+        [os.fsencode(images)],
         IndexRequest(),
-        Told(),
+        PrintedProgress(),
     )

@@ -1,4 +1,7 @@
-"""The invariants of the design, checked on what a killed program has left, each by other means than the program's own."""
+"""Check what a killed program left against the invariants of the design, with code that does not belong to the program.
+
+Each function returns the violations, one sentence each.
+"""
 
 from __future__ import annotations
 
@@ -25,49 +28,50 @@ from indexer.search import service as search_service
 from indexer.search.engine import search
 from indexer.settings import Settings
 from indexer.transfer.backup_file import extract, read_manifest
-from tests.crash.truth import Said, Truth, read_truth
+from tests.crash.snapshot import DatabaseSnapshot, StoredPrediction, read_snapshot
 from tests.support.library import opened
 from tests.support.quiet import Remembered
 
-_EVERYTHING = 10_000
-_CLOSE = 2e-5
-_FEW = 5
-_QUERIES = 2
-NOTES = frozenset(
+_UNLIMITED = 10_000
+_SIMILARITY_TOLERANCE = 2e-5
+_SMALL_LIMIT = 5
+_QUERIES_PER_MODEL = 2
+ALLOWED_FINDINGS = frozenset(
     ("runs_died", "temporaries", "vectors_behind", "weights_gone", "files_missing", "files_changed", "pictures_unfiled")
 )
-"""What a check-up may note after a kill; `pictures_unfiled` are kept on purpose, for their bytes may come back."""
+"""Findings that doctor may report after a kill. The store keeps `pictures_unfiled` on purpose: the same bytes may return."""
 
 
-def seen(folder: Path) -> dict[str, tuple[int, str]]:
-    """Every file of a folder: when it was changed, and its digest."""
+def file_states(folder: Path) -> dict[str, tuple[int, str]]:
+    """Return the modification time in nanoseconds and the digest of every file in a folder, by path."""
     files = (path for path in folder.rglob("*") if path.is_file())
     return {str(path): (path.stat().st_mtime_ns, blake3(path.read_bytes()).hexdigest()) for path in files}
 
 
-def shelved(home: Path) -> dict[str, str]:
-    """The user's own models: each file's digest, by name; temporary files are none."""
-    return {os.path.basename(path): digest for path, (_, digest) in seen(home / "models").items() if not _is_hidden(path)}
+def user_model_digests(home: Path) -> dict[str, str]:
+    """Return the digests of the user's own model files by name, without temporary files."""
+    states = file_states(home / "models")
+    return {os.path.basename(path): digest for path, (_, digest) in states.items() if not _is_hidden(path)}
 
 
-def archives(folder: Path) -> list[str]:
-    """Whether every backup in a folder is whole."""
-    found = []
+def incomplete_backups(folder: Path) -> list[str]:
+    """Check that every backup in a folder is complete."""
+    violations = []
     for path in folder.glob("*.zip"):
         with tempfile.TemporaryDirectory(dir=folder) as unpacked:
             try:
                 extract(path, read_manifest(path), Path(unpacked), lambda _size: None)
             except MoodexError as error:
-                found.append(str(error))
-    return found
+                violations.append(str(error))
+    return violations
 
 
 def _is_hidden(path: str) -> bool:
     return os.path.basename(path).startswith(".")
 
 
-def lock_is_free(home: Path) -> list[str]:
-    """Whether a writer could begin."""
+def held_lock(home: Path) -> list[str]:
+    """Check that a writer could begin."""
     if not home.is_dir():
         return []
     lock = FileLock(home / "writer.lock")
@@ -79,124 +83,136 @@ def lock_is_free(home: Path) -> list[str]:
     return []
 
 
-def check_up(settings: Settings) -> list[str]:
-    """What `doctor --deep` finds that it must not."""
+def doctor_problems(settings: Settings) -> list[str]:
+    """Check that `doctor --deep` finds only what is allowed after a kill."""
     if not settings.database.exists():
         return []
     try:
-        found = maintenance_service.check(opened(settings), True, Remembered()).found.findings
+        findings = maintenance_service.check(opened(settings), True, Remembered()).found.findings
     except MoodexError as error:
         return [f"doctor: {error}"]
-    return [f"doctor: {one.kind}, {one.count}: {one.example}" for one in found if one.kind not in NOTES]
+    return [
+        f"doctor: {finding.kind}, {finding.count}: {finding.example}"
+        for finding in findings
+        if finding.kind not in ALLOWED_FINDINGS
+    ]
 
 
-def pairs(truth: Truth) -> list[str]:
-    """Whether every prediction has its embedding, every embedding a prediction, and every file that is done has both."""
-    alone = sum(said.embedding is None for said in truth.said.values())
-    lines = [f"{alone} predictions without an embedding"] if alone else []
-    pictures = {file.digest for file in truth.files.values() if file.state == "done"}
-    predicted = {digest for _, digest, _ in truth.said}
-    if truth.said and (missing := pictures - predicted - {None}):
-        lines.append(f"{len(missing)} pictures of done files that no model has seen")
-    return [*lines, *([f"{truth.unneeded} embeddings without a prediction"] if truth.unneeded else [])]
+def unpaired_rows(snapshot: DatabaseSnapshot) -> list[str]:
+    """Check that each prediction has an embedding, each embedding a prediction, and each file that is done both."""
+    without_embedding = sum(row.embedding is None for row in snapshot.predictions.values())
+    lines = [f"{without_embedding} predictions without an embedding"] if without_embedding else []
+    done_images = {file.digest for file in snapshot.files.values() if file.state == "done"}
+    classified = {digest for _, digest, _ in snapshot.predictions}
+    if snapshot.predictions and (missing := done_images - classified - {None}):
+        lines.append(f"{len(missing)} images of done files that no model classified")
+    unused = snapshot.unused_embeddings
+    return [*lines, *([f"{unused} embeddings without a prediction"] if unused else [])]
 
 
-def searches(settings: Settings, truth: Truth, chance: random.Random) -> Iterator[str]:
-    """Where searches answer otherwise than a look at every row: with the vector index as it was left, then as it is mended."""
-    if not truth.said:
+def wrong_searches(settings: Settings, snapshot: DatabaseSnapshot, chance: random.Random) -> Iterator[str]:
+    """Check that searches give the same results as a scan of every row.
+
+    They use the vector index as the killed program left it, and again after it was rebuilt.
+    """
+    if not snapshot.predictions:
         return
     with opened(settings).database.open() as store:
-        models = [one for one in store.models() if one.used]
+        models = [model for model in store.models() if model.used]
         files = FaissFiles(settings.vectors)
         for model in models:
-            for path, wanted in _questions(truth, model.card, chance):
-                expected = _all_alike(truth, model.card, wanted)
-                for limit in (_EVERYTHING, _FEW):  # of few, an index that is not true would propose the wrong ones
-                    query = SearchQuery(like=wanted.astype(np.float32), limit=limit)
+            for path, embedding in _sample_queries(snapshot, model.card, chance):
+                expected = _scan_similarities(snapshot, model.card, embedding)
+                for limit in (_UNLIMITED, _SMALL_LIMIT):  # with a small limit, a wrong index would propose the wrong files
+                    query = SearchQuery(like=embedding.astype(np.float32), limit=limit)
                     hits = search(store, model, query, partial(open_index, store, files, model))
-                    left = {hit.path: hit.similarity for hit in hits}
-                    yield from _compared(f"as left, {model.card.name}, like {path!r}", left, expected, limit)
+                    similarities = {hit.path: hit.similarity for hit in hits}
+                    yield from _compare(f"before the rebuild, {model.card.name}, like {path!r}", similarities, expected, limit)
     for model in models:
-        named = opened(_named(settings, model.card), _nobody)
-        for path, wanted in _questions(truth, model.card, chance)[:1]:
-            asked = SearchRequest(like=path, limit=_EVERYTHING)
-            mended = {hit.path: hit.similarity for hit in search_service.search(named, asked)}
-            yield from _compared(f"as mended, {model.card.name}, like {path!r}", mended, _all_alike(truth, model.card, wanted))
-        emotion = chance.choice(sorted({said.emotion for (key, _, _), said in truth.said.items() if key == model.card.key}))
-        asked = SearchRequest(emotions=(emotion,), exact_label=True, limit=_EVERYTHING)
-        by_emotion = {hit.path for hit in search_service.search(named, asked)}
-        live = truth.live()
-        right = {
+        library = opened(_settings_of_model(settings, model.card), _unexpected_analyzer)
+        for path, embedding in _sample_queries(snapshot, model.card, chance)[:1]:
+            request = SearchRequest(like=path, limit=_UNLIMITED)
+            similarities = {hit.path: hit.similarity for hit in search_service.search(library, request)}
+            expected = _scan_similarities(snapshot, model.card, embedding)
+            yield from _compare(f"after the rebuild, {model.card.name}, like {path!r}", similarities, expected)
+        emotions = {row.emotion for (key, _, _), row in snapshot.predictions.items() if key == model.card.key}
+        emotion = chance.choice(sorted(emotions))
+        request = SearchRequest(emotions=(emotion,), exact_label=True, limit=_UNLIMITED)
+        paths = {hit.path for hit in search_service.search(library, request)}
+        live_paths = snapshot.live_paths()
+        expected_paths = {
             path
-            for (key, digest, _), said in truth.said.items()
-            if key == model.card.key and said.emotion == emotion
-            for path in live.get(digest, ())
+            for (key, digest, _), row in snapshot.predictions.items()
+            if key == model.card.key and row.emotion == emotion
+            for path in live_paths.get(digest, ())
         }
-        if by_emotion != right:
-            yield f"a search for {emotion} finds {len(by_emotion)} files, not the right {len(right)}"
+        if paths != expected_paths:
+            yield f"a search for {emotion} returns {len(paths)} files, not the expected {len(expected_paths)}"
 
 
-def _questions(truth: Truth, card: ModelCard, chance: random.Random) -> list[tuple[bytes, np.ndarray]]:
-    """Some paths whose pictures a model knows, each with the embedding of its main region."""
-    main: dict[bytes, Said] = {}
-    for (key, digest, region), said in truth.said.items():
+def _sample_queries(snapshot: DatabaseSnapshot, card: ModelCard, chance: random.Random) -> list[tuple[bytes, np.ndarray]]:
+    """Sample paths of images that a model classified, each with the embedding of its main region."""
+    main_regions: dict[bytes, StoredPrediction] = {}
+    for (key, digest, region), row in snapshot.predictions.items():
         if key == card.key and region <= 1:
-            main[digest] = said
-    known = [(path, main[digest]) for digest, paths in sorted(truth.live().items()) if digest in main for path in paths]
-    chosen = chance.sample(known, min(_QUERIES, len(known)))
-    return [(path, said.embedding) for path, said in chosen if said.embedding is not None]
+            main_regions[digest] = row
+    live_paths = sorted(snapshot.live_paths().items())
+    candidates = [(path, main_regions[digest]) for digest, paths in live_paths if digest in main_regions for path in paths]
+    chosen = chance.sample(candidates, min(_QUERIES_PER_MODEL, len(candidates)))
+    return [(path, row.embedding) for path, row in chosen if row.embedding is not None]
 
 
-def _all_alike(truth: Truth, card: ModelCard, wanted: np.ndarray) -> dict[bytes, float]:
-    """How alike every live file is, by a look at every row."""
-    look = card.space_slice(LOOK)
-    like = wanted[look].astype(np.float64)
-    live = truth.live()
+def _scan_similarities(snapshot: DatabaseSnapshot, card: ModelCard, embedding: np.ndarray) -> dict[bytes, float]:
+    """Return the similarity of every live file to an embedding, from a scan of every row."""
+    appearance = card.space_slice(LOOK)
+    query = embedding[appearance].astype(np.float64)
+    live_paths = snapshot.live_paths()
     best: dict[bytes, float] = {}
-    for (key, digest, _), said in truth.said.items():
-        if key == card.key and said.embedding is not None:
-            similarity = min(1.0, float(said.embedding[look].astype(np.float64) @ like))
-            for path in live.get(digest, ()):
+    for (key, digest, _), row in snapshot.predictions.items():
+        if key == card.key and row.embedding is not None:
+            similarity = min(1.0, float(row.embedding[appearance].astype(np.float64) @ query))
+            for path in live_paths.get(digest, ()):
                 best[path] = max(similarity, best.get(path, -1.0))
     return best
 
 
-def _compared(
-    what: str, found: Mapping[bytes, float | None], expected: Mapping[bytes, float], limit: int = _EVERYTHING
+def _compare(
+    search_name: str, actual: Mapping[bytes, float | None], expected: Mapping[bytes, float], limit: int = _UNLIMITED
 ) -> Iterator[str]:
-    if len(found) != min(limit, len(expected)) or not found.keys() <= expected.keys():
-        wrong = sorted(found.keys() ^ expected.keys())
-        yield f"search {what}: {len(found)} files, not the right {min(limit, len(expected))}; {wrong[0]!r} for one"
+    count = min(limit, len(expected))
+    if len(actual) != count or not actual.keys() <= expected.keys():
+        wrong = sorted(actual.keys() ^ expected.keys())
+        yield f"search {search_name}: {len(actual)} files, not the expected {count}; for example {wrong[0]!r}"
         return
-    best = sorted(expected.values(), reverse=True)[: len(found)]
-    wrong_by = [abs((similarity or 0.0) - expected[path]) for path, similarity in found.items()]
-    wrong_by += [abs((similarity or 0.0) - right) for similarity, right in zip(found.values(), best, strict=True)]
-    if max(wrong_by) > _CLOSE:
-        yield f"search {what}: of the best {len(found)}, similarities are wrong by up to {max(wrong_by):.4f}"
+    best = sorted(expected.values(), reverse=True)[: len(actual)]
+    deviations = [abs((similarity or 0.0) - expected[path]) for path, similarity in actual.items()]
+    deviations += [abs((similarity or 0.0) - right) for similarity, right in zip(actual.values(), best, strict=True)]
+    if max(deviations) > _SIMILARITY_TOLERANCE:
+        yield f"search {search_name}: of the best {len(actual)}, similarities are wrong by up to {max(deviations):.4f}"
 
 
-def _named(settings: Settings, card: ModelCard) -> Settings:
+def _settings_of_model(settings: Settings, card: ModelCard) -> Settings:
     return Settings(home=settings.home, model=card.name)
 
 
-def _nobody(_settings: Settings) -> Analyzer:
-    raise AssertionError("nothing has to be computed to search by what is stored")
+def _unexpected_analyzer(_settings: Settings) -> Analyzer:
+    raise AssertionError("a search by stored embeddings must not open an analyzer")
 
 
-def all_of(settings: Settings, chance: random.Random) -> tuple[Truth, list[str]]:
-    """What a database says, and every invariant that what lies in a data folder breaks. The folder is changed by it."""
-    findings = check_up(settings)
-    truth = read_truth(settings.database)
-    findings += pairs(truth)
+def check_all(settings: Settings, chance: random.Random) -> tuple[DatabaseSnapshot, list[str]]:
+    """Check all invariants of a data folder; return its snapshot and the violations. Changes the folder."""
+    violations = doctor_problems(settings)
+    snapshot = read_snapshot(settings.database)
+    violations += unpaired_rows(snapshot)
     try:
-        findings += searches(settings, truth, chance)
+        violations += wrong_searches(settings, snapshot, chance)
     except MoodexError as error:
-        findings.append(f"search: {error}")
-    return truth, findings
+        violations.append(f"search: {error}")
+    return snapshot, violations
 
 
-def copied(home: Path, target: Path) -> Path:
-    """A copy of a data folder, to look at: to open a database changes it."""
+def copy_home(home: Path, target: Path) -> Path:
+    """Copy a data folder for checks, since opening a database changes it."""
     shutil.rmtree(target, ignore_errors=True)
     if home.is_dir():
         shutil.copytree(home, target)

@@ -1,4 +1,4 @@
-"""What the program is doing when it is killed: libraries as they are before, and the command lines that run then."""
+"""Scenarios of the crash harness: a library as it is before, and the command lines that run on it and are killed."""
 
 from __future__ import annotations
 
@@ -16,66 +16,71 @@ from db.sqlite.migrations import STEPS
 from indexer.ingest import service as ingest_service
 from indexer.labels import service as labels_service
 from indexer.labels.assign import parse_assignments
-from tests.crash.victim import FAKE, Place
+from tests.crash.traced_program import FAKE_MODEL, Workspace
 from tests.support import drawn
 from tests.support.builders import draw_blocks, encoded, write_images, write_special_files
 from tests.support.fake_models import FakeFaceDetector
 from tests.support.library import Library, opened
 
 EXAMPLES = Path(__file__).parents[2] / "examples/images"
-_SMALL = 7
-_LONG_AGO = 1.0
+_DELETE_CHUNK_ROWS = 7
+_EXPIRED_TIME = 1.0
+"""Seconds since 1970: before every grace period."""
 
 Commands = tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One thing that the program does. `prepare` makes the library and says the command lines.
+    """One use of the program. `prepare` builds the library and returns the command lines.
 
-    `whole`: each of them is one step, done or not. `anew`: what was computed is computed again, on purpose. `damaged`: there is
-    no sound library until the end. `ends`: the state it comes to is the same however often it was killed. `codes` are exit codes
-    that a command line may have when run again. `smaller`, `model`: see `Run`. `everyday`: steps that nearly every scenario
-    has are killed here at every moment, and not at one alone. `most` is how many kills at steps are enough. `broke` are moments
-    at which something broke once: they are never left out.
+    - `atomic`: each command line is done completely or not at all.
+    - `recomputes`: images that have predictions are classified again, on purpose.
+    - `damaged`: the library is invalid until the end.
+    - `deterministic`: the final state does not depend on the kills.
+    - `retry_codes`: exit codes that a command line may also have when it runs again.
+    - `smaller_constants`, `model`: see `CommandRun`.
+    - `kills_common_steps`: steps that nearly every scenario has are killed here at every moment, not at only one.
+    - `max_step_kills`: maximum number of kills at steps.
+    - `broke`: kills that found a violation once. They are always included.
     """
 
     name: str
-    prepare: Callable[[Place], Commands]
-    whole: bool = False
-    anew: bool = False
+    prepare: Callable[[Workspace], Commands]
+    atomic: bool = False
+    recomputes: bool = False
     damaged: bool = False
-    ends: bool = True
-    codes: Collection[int] = ()
-    smaller: Mapping[str, object] = field(default_factory=dict)
-    model: str | None = FAKE
-    everyday: bool = False
-    most: int = 1000
+    deterministic: bool = True
+    retry_codes: Collection[int] = ()
+    smaller_constants: Mapping[str, object] = field(default_factory=dict)
+    model: str | None = FAKE_MODEL
+    kills_common_steps: bool = False
+    max_step_kills: int = 1000
     broke: Sequence[str] = ()
 
 
-def _library(place: Place) -> Library:
-    library = Library(place.pictures, place.home)
+def _library(workspace: Workspace) -> Library:
+    library = Library(workspace.images, workspace.home)
     library.detector = FakeFaceDetector()
     return library
 
 
-def _some(place: Place) -> Library:
-    """Pictures in two folders, one with faces, one twice, one that is none."""
-    library = _library(place)
-    write_images(place.pictures / "a", 18)
-    write_images(place.pictures / "b", 9, first_seed=100)
-    write_special_files(place.pictures)
+def _with_images(workspace: Workspace) -> Library:
+    """Write images to two folders: one image with faces, one duplicate, and one file that is not an image."""
+    library = _library(workspace)
+    write_images(workspace.images / "a", 18)
+    write_images(workspace.images / "b", 9, first_seed=100)
+    write_special_files(workspace.images)
     return library
 
 
-def _say(library: Library, emotion: str, *names: str) -> None:
+def _label(library: Library, emotion: str, *names: str) -> None:
     paths = [os.fsencode(library.folder / name) for name in names]
     labels_service.label(library.opened, parse_assignments(paths, emotion, False), False)
 
 
-def _index(place: Place, *words: str) -> tuple[str, ...]:
-    return ("index", str(place.pictures), "--workers", "2", *words)
+def _index(workspace: Workspace, *words: str) -> tuple[str, ...]:
+    return ("index", str(workspace.images), "--workers", "2", *words)
 
 
 def _sql(database: Path, *statements: str) -> None:
@@ -85,174 +90,174 @@ def _sql(database: Path, *statements: str) -> None:
             connection.execute(statement)
 
 
-def first(place: Place) -> Commands:
-    _some(place)
-    return (_index(place),)
+def first(workspace: Workspace) -> Commands:
+    _with_images(workspace)
+    return (_index(workspace),)
 
 
-def again(place: Place) -> Commands:
-    """Files were added, changed, touched, renamed, copied and deleted since."""
-    library = _some(place)
+def again(workspace: Workspace) -> Commands:
+    """Add, change, touch, rename, copy and delete files after a run."""
+    library = _with_images(workspace)
     library.index()
-    _say(library, "sad", "a/003.png", "b/faces.png", "a/010.png")
-    folder = place.pictures
+    _label(library, "sad", "a/003.png", "b/faces.png", "a/010.png")
+    folder = workspace.images
     write_images(folder / "c", 7, first_seed=200)
     write_images(folder / "a", 3, first_seed=300)
     (folder / "a/001.png").write_bytes(encoded(draw_blocks(901)))
     (folder / "b/broken.png").write_bytes(encoded(draw_blocks(902)))
-    (folder / "a/002.png").write_bytes(b"a picture no more")
+    (folder / "a/002.png").write_bytes(b"not an image")
     os.utime(folder / "a/004.png", ns=(10**18, 10**18))
     (folder / "a/003.png").rename(folder / "c/moved.png")
     shutil.copyfile(folder / "a/005.png", folder / "c/copy.png")
     (folder / "b/103.png").unlink()
-    return (_index(place),)
+    return (_index(workspace),)
 
 
-def switch(place: Place) -> Commands:
-    library = _some(place)
+def switch(workspace: Workspace) -> Commands:
+    library = _with_images(workspace)
     library.index()
-    _say(library, "angry", "a/003.png", "b/faces.png")
-    return (_index(place, "--model", "second"),)
+    _label(library, "angry", "a/003.png", "b/faces.png")
+    return (_index(workspace, "--model", "second"),)
 
 
-def force(place: Place) -> Commands:
-    library = _some(place)
+def force(workspace: Workspace) -> Commands:
+    library = _with_images(workspace)
     library.index()
-    _say(library, "angry", "a/003.png", "b/faces.png")
-    return (_index(place, "--force"),)
+    _label(library, "angry", "a/003.png", "b/faces.png")
+    return (_index(workspace, "--force"),)
 
 
-def prune(place: Place) -> Commands:
-    """Most files vanish; others have been gone for long, and are forgotten."""
-    library = _some(place)
+def prune(workspace: Workspace) -> Commands:
+    """Delete most files; entries of files that have long been missing expire."""
+    library = _with_images(workspace)
     library.index()
-    _say(library, "sad", "a/003.png", "a/015.png")
+    _label(library, "sad", "a/003.png", "a/015.png")
     for name in ("a/014.png", "a/015.png", "a/016.png", "a/017.png"):
-        (place.pictures / name).unlink()
+        (workspace.images / name).unlink()
     library.index(prune=True)
-    _sql(library.settings.database, f"UPDATE files SET gone_at = {_LONG_AGO} WHERE state = 'gone'")
-    for path in sorted(place.pictures.glob("?/*.png"))[::2]:
+    _sql(library.settings.database, f"UPDATE files SET gone_at = {_EXPIRED_TIME} WHERE state = 'gone'")
+    for path in sorted(workspace.images.glob("?/*.png"))[::2]:
         path.unlink()
-    return (_index(place, "--prune", "--yes"),)
+    return (_index(workspace, "--prune", "--yes"),)
 
 
-def merge(place: Place) -> Commands:
-    """The vector index grows by segments, which are merged: 30, 30 + 4, 30 + 8, 60."""
-    library = _some(place)
+def merge(workspace: Workspace) -> Commands:
+    """Add segments to the vector index, which merges them: 30, 30 + 4, 30 + 8, 60 rows."""
+    library = _with_images(workspace)
     library.index()
-    parts = {"c": 4, "d": 4, "e": 22}
-    for number, (name, count) in enumerate(parts.items()):
-        write_images(place.pictures / name, count, first_seed=1000 * (number + 1))
-    return tuple(("index", str(place.pictures / name)) for name in parts)
+    folder_sizes = {"c": 4, "d": 4, "e": 22}
+    for number, (name, count) in enumerate(folder_sizes.items()):
+        write_images(workspace.images / name, count, first_seed=1000 * (number + 1))
+    return tuple(("index", str(workspace.images / name)) for name in folder_sizes)
 
 
-def mend_vectors(place: Place) -> Commands:
-    """A search finds the vector index gone and makes it anew; later it finds it behind, and adds to it."""
-    library = _some(place)
+def rebuild_vectors(workspace: Workspace) -> Commands:
+    """Search without a vector index, which rebuilds it; later with an outdated one, which extends it."""
+    library = _with_images(workspace)
     library.index()
     shutil.rmtree(library.settings.vectors)
-    like = ("search", "--like", str(place.pictures / "a/001.png"))
-    table = place.out / "labels.csv"
-    table.write_text(f"path,label\n{place.pictures}/a/007.png,sad\n")
-    return (like, ("import", str(table)), like)
+    search = ("search", "--like", str(workspace.images / "a/001.png"))
+    table = workspace.out / "labels.csv"
+    table.write_text(f"path,label\n{workspace.images}/a/007.png,sad\n")
+    return (search, ("import", str(table)), search)
 
 
-def label(place: Place) -> Commands:
-    library = _some(place)
+def label(workspace: Workspace) -> Commands:
+    library = _with_images(workspace)
     library.index()
-    _say(library, "sad", "a/003.png", "a/004.png")
-    pictures = place.pictures
+    _label(library, "sad", "a/003.png", "a/004.png")
+    images = workspace.images
     return (
-        ("label", str(pictures / "a"), "--emotion", "happy"),
-        ("label", str(pictures / "b/faces.png"), "--emotion", "smug", "--new"),
-        ("label", str(pictures / "a/003.png"), "--remove"),
+        ("label", str(images / "a"), "--emotion", "happy"),
+        ("label", str(images / "b/faces.png"), "--emotion", "smug", "--new"),
+        ("label", str(images / "a/003.png"), "--remove"),
     )
 
 
-def forget(place: Place) -> Commands:
-    library = _some(place)
+def forget(workspace: Workspace) -> Commands:
+    library = _with_images(workspace)
     library.index()
-    _say(library, "sad", "a/003.png")
+    _label(library, "sad", "a/003.png")
     library.with_model("second").index()
     return (("models", "remove", "second", "--predictions"),)
 
 
-def schedule(place: Place) -> Commands:
-    library = _some(place)
+def schedule(workspace: Workspace) -> Commands:
+    library = _with_images(workspace)
     library.index()
-    job = ("schedule", "add", "nightly", str(place.pictures), "--every", "1h")
-    return (job, ("schedule", "remove", "nightly"))
+    add_job = ("schedule", "add", "nightly", str(workspace.images), "--every", "1h")
+    return (add_job, ("schedule", "remove", "nightly"))
 
 
-def save(place: Place) -> Commands:
-    library = _some(place)
+def save(workspace: Workspace) -> Commands:
+    library = _with_images(workspace)
     library.index()
-    _own_model(library)
+    _write_user_models(library)
     return (
-        ("backup", str(place.out / "backup.zip"), "--force"),
-        ("export", str(place.out / "all.csv"), "--force"),
+        ("backup", str(workspace.out / "backup.zip"), "--force"),
+        ("export", str(workspace.out / "all.csv"), "--force"),
     )
 
 
-def restore(place: Place) -> Commands:
-    """A backup in the place of a library that was begun anew since: the same numbers mean other pictures there."""
-    library = _some(place)
+def restore(workspace: Workspace) -> Commands:
+    """Restore a backup over a newer library, in which the same row ids belong to other images."""
+    library = _with_images(workspace)
     library.index()
-    _own_model(library)
-    _say(library, "sad", "a/003.png")
+    _write_user_models(library)
+    _label(library, "sad", "a/003.png")
     from indexer.transfer import backup as transfer_backup
     from tests.support.quiet import Remembered
 
-    saved = place.out / "backup.zip"
-    transfer_backup.backup(library.opened, saved, False, Remembered())
-    for path in place.home.glob("moodex.sqlite*"):
+    backup_file = workspace.out / "backup.zip"
+    transfer_backup.backup(library.opened, backup_file, False, Remembered())
+    for path in workspace.home.glob("moodex.sqlite*"):
         path.unlink()
     shutil.rmtree(library.settings.vectors)
-    write_images(place.pictures / "c", 5, first_seed=500)
-    library.index(place.pictures / "c")
+    write_images(workspace.images / "c", 5, first_seed=500)
+    library.index(workspace.images / "c")
     library.index()
-    _say(library, "angry", "a/004.png")
+    _label(library, "angry", "a/004.png")
     (library.settings.models / "other.json").write_bytes(b"another")
-    return (("restore", str(saved), "--yes"),)
+    return (("restore", str(backup_file), "--yes"),)
 
 
-def _own_model(library: Library) -> None:
-    """Files of models; without weights, since it is about files."""
+def _write_user_models(library: Library) -> None:
+    """Write model files without weights: the scenarios are about files."""
     library.settings.models.mkdir()
     for name in ("mine.json", "notes.txt"):
         (library.settings.models / name).write_bytes(name.encode() * 1000)
 
 
-def mend(place: Place) -> Commands:
-    """Rows that break invariants, and a vector index that is no longer true."""
-    library = _some(place)
+def repair(workspace: Workspace) -> Commands:
+    """Damage rows so that they break invariants and contradict the vector index."""
+    library = _with_images(workspace)
     library.index()
-    _say(library, "sad", "a/003.png")
+    _label(library, "sad", "a/003.png")
     _sql(
         library.settings.database,
         "UPDATE predictions SET emotion = 'happy', score = 0.01 WHERE id % 5 = 1",
         "DELETE FROM embeddings WHERE id % 7 = 1",
         "DELETE FROM images WHERE id % 6 = 2",
     )
-    return (("doctor", "--repair"), _index(place))
+    return (("doctor", "--repair"), _index(workspace))
 
 
-def recover(place: Place) -> Commands:
-    """The database's header is gone: it is written anew."""
-    library = _some(place)
+def salvage(workspace: Workspace) -> Commands:
+    """Overwrite the header of the database; the repair writes a new database."""
+    library = _with_images(workspace)
     library.index()
-    _say(library, "sad", "a/003.png")
+    _label(library, "sad", "a/003.png")
     with library.settings.database.open("r+b") as file:
         file.write(b"\xff" * 100)
-    return (("doctor", "--repair"), _index(place))
+    return (("doctor", "--repair"), _index(workspace))
 
 
-def migrate(place: Place) -> Commands:
-    """A database of the first schema, with what an earlier moodex wrote into it."""
-    library = _some(place)
+def migrate(workspace: Workspace) -> Commands:
+    """Build a database of the first schema, with the rows that an earlier moodex wrote."""
+    library = _with_images(workspace)
     library.detector = None
     library.index()
-    new, old = library.settings.database, place.out / "old.sqlite"
+    new, old = library.settings.database, workspace.out / "old.sqlite"
     with closing(sqlite3.connect(old)) as connection, connection:
         connection.execute("CREATE TABLE migrations (name TEXT PRIMARY KEY, applied_at REAL NOT NULL)")
         connection.executescript(_first_schema())
@@ -265,10 +270,10 @@ def migrate(place: Place) -> Commands:
             "INSERT INTO main.embeddings SELECT p.id, e.vector FROM new.predictions p JOIN new.embeddings e "
             "ON e.image_id = p.image_id AND e.region = p.region"
         )
-    for end in ("", "-wal", "-shm"):
-        new.with_name(new.name + end).unlink(missing_ok=True)
+    for suffix in ("", "-wal", "-shm"):
+        new.with_name(new.name + suffix).unlink(missing_ok=True)
     old.rename(new)
-    return (("status",), _index(place, "--faces", "off"))
+    return (("status",), _index(workspace, "--faces", "off"))
 
 
 def _first_schema() -> str:
@@ -277,29 +282,29 @@ def _first_schema() -> str:
     return ";".join(FIRST_SCHEMA)
 
 
-def teach(place: Place) -> Commands:
-    """The shipped model, labels that teach it something, and back."""
-    drawn.two_artists(place.pictures, count=8)
-    settings = Library(place.pictures, place.home).settings
+def teach(workspace: Workspace) -> Commands:
+    """Teach the shipped model with labels that contradict it, then undo that."""
+    drawn.two_artists(workspace.images, count=8)
+    settings = Library(workspace.images, workspace.home).settings
     from dataclasses import replace
 
     from indexer.ingest.run import IndexRequest
     from tests.support.quiet import Remembered
 
     library = opened(replace(settings, model=None, faces="off"))
-    ingest_service.index(library, [os.fsencode(place.pictures)], IndexRequest(), Remembered())
-    for kind, word in (("happy", "happy"), ("sad", "smug")):
-        paths = [os.fsencode(path) for path in sorted(place.pictures.rglob(f"{kind}/*.png"))[::2]]
-        labels_service.label(library, parse_assignments(paths, word, False), True)
+    ingest_service.index(library, [os.fsencode(workspace.images)], IndexRequest(), Remembered())
+    for drawn_emotion, emotion in (("happy", "happy"), ("sad", "smug")):
+        paths = [os.fsencode(path) for path in sorted(workspace.images.rglob(f"{drawn_emotion}/*.png"))[::2]]
+        labels_service.label(library, parse_assignments(paths, emotion, False), True)
     return (("teach", "--name", "mine"), ("teach", "--undo"))
 
 
-def shipped(place: Place) -> Commands:
-    """The model that comes with the program, over some of its example pictures."""
+def shipped(workspace: Workspace) -> Commands:
+    """Index some of the example images with the shipped model."""
     for path in sorted(EXAMPLES.glob("*/*"))[::4]:
-        (place.pictures / path.parent.name).mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, place.pictures / path.parent.name / path.name)
-    return (_index(place, "--batch-size", "4"),)
+        (workspace.images / path.parent.name).mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, workspace.images / path.parent.name / path.name)
+    return (_index(workspace, "--batch-size", "4"),)
 
 
 _COMMIT = "commit home/moodex.sqlite in"
@@ -311,28 +316,36 @@ _FAST_TEACHING = {
 }
 
 SCENARIOS: Sequence[Scenario] = (
-    Scenario("teach", teach, ends=False, codes=(2,), model=None, smaller=_FAST_TEACHING, most=24),
-    Scenario("shipped", shipped, model=None, most=10),
-    Scenario("first", first, everyday=True),
+    Scenario(
+        "teach",
+        teach,
+        deterministic=False,
+        retry_codes=(2,),
+        model=None,
+        smaller_constants=_FAST_TEACHING,
+        max_step_kills=24,
+    ),
+    Scenario("shipped", shipped, model=None, max_step_kills=10),
+    Scenario("first", first, kills_common_steps=True),
     Scenario("again", again, broke=(f"before {_COMMIT} db.sqlite.writer.SqliteWriter.detect_moves #1",)),
     Scenario("switch", switch),
-    Scenario("force", force, anew=True),
+    Scenario("force", force, recomputes=True),
     Scenario("prune", prune, broke=(f"after {_COMMIT} db.sqlite.retention.expire #1",)),
-    Scenario("merge", merge, everyday=True),
-    Scenario("mend-vectors", mend_vectors),
-    Scenario("label", label, whole=True),
+    Scenario("merge", merge, kills_common_steps=True),
+    Scenario("rebuild-vectors", rebuild_vectors),
+    Scenario("label", label, atomic=True),
     Scenario(
         "forget",
         forget,
-        codes=(6,),
-        smaller={"db.sqlite.store.DEFAULT_TUNING": StoreTuning(delete_chunk_rows=_SMALL)},
+        retry_codes=(6,),
+        smaller_constants={"db.sqlite.store.DEFAULT_TUNING": StoreTuning(delete_chunk_rows=_DELETE_CHUNK_ROWS)},
         broke=[f"after {_COMMIT} db.sqlite.writer.SqliteWriter.forget_model #{number}" for number in (1, 4)],
     ),
-    Scenario("schedule", schedule, whole=True, codes=(2,)),
-    Scenario("save", save, whole=True),
-    Scenario("restore", restore, whole=True),
-    Scenario("mend", mend, damaged=True),
-    Scenario("recover", recover, damaged=True),
+    Scenario("schedule", schedule, atomic=True, retry_codes=(2,)),
+    Scenario("save", save, atomic=True),
+    Scenario("restore", restore, atomic=True),
+    Scenario("repair", repair, damaged=True),
+    Scenario("salvage", salvage, damaged=True),
     Scenario("migrate", migrate),
 )
 """Every scenario, the slow ones first."""

@@ -1,4 +1,4 @@
-"""A training killed with SIGKILL three times at random, and begun again each time, makes the weights of one left alone."""
+"""A training that is killed with SIGKILL three times at random resumes each time and gives the weights of an unkilled one."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from tests.support.drawn import two_artists
 ROOT = Path(__file__).parents[2]
 KILLS = 3
 SEED = int(os.environ.get("MOODEX_SEED") or random.SystemRandom().randrange(2**32))
-"""Read before the tests, which see no settings from outside."""
+"""Read at import, since the tests remove all MOODEX_ variables."""
 
 
-def start(faces: Path, place: Path) -> subprocess.Popen[str]:
-    child = [sys.executable, "-m", "tests.crash.training_child", str(faces), str(place)]
+def start(faces: Path, folder: Path) -> subprocess.Popen[str]:
+    child = [sys.executable, "-m", "tests.crash.training_child", str(faces), str(folder)]
     return subprocess.Popen(child, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
-def digest(place: Path) -> str:
-    return blake3((place / "models/faces.safetensors").read_bytes()).hexdigest()
+def digest(folder: Path) -> str:
+    return blake3((folder / "models/faces.safetensors").read_bytes()).hexdigest()
 
 
 def test_a_killed_training_ends_with_the_same_weights(tmp_path: Path) -> None:
     faces = two_artists(tmp_path / "faces")
-    with start(faces, tmp_path / "whole") as alone:
-        assert alone.stdout is not None
-        batches = len(alone.stdout.readlines())
-    assert alone.returncode == 0 and batches > 3 * KILLS
+    with start(faces, tmp_path / "unkilled") as reference:
+        assert reference.stdout is not None
+        batches = len(reference.stdout.readlines())
+    assert reference.returncode == 0 and batches > 3 * KILLS
     print(f"seed {SEED}")  # noqa: T201
     chance = random.Random(SEED)
     for _ in range(KILLS):
@@ -44,6 +44,6 @@ def test_a_killed_training_ends_with_the_same_weights(tmp_path: Path) -> None:
         assert not (tmp_path / "killed/models/faces.safetensors").exists()
     with start(faces, tmp_path / "killed") as last:
         assert last.stdout is not None
-        left = len(last.stdout.readlines())
-    assert last.returncode == 0 and left < batches
-    assert digest(tmp_path / "killed") == digest(tmp_path / "whole")
+        remaining = len(last.stdout.readlines())
+    assert last.returncode == 0 and remaining < batches
+    assert digest(tmp_path / "killed") == digest(tmp_path / "unkilled")

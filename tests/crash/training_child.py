@@ -1,4 +1,4 @@
-"""A training in a process of its own, which says after every batch that it is done; its state is kept after every batch."""
+"""A training in a separate process that prints a line after every batch, and saves its state after every batch."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ RECIPE = Recipe(
 )  # fmt: skip
 
 
-class Quiet:
+class SilentProgress:
     def data(self, inspection: Inspection, parts: Mapping[str, int], split: str) -> None: ...
     def resumed(self) -> None: ...
     def epoch(self, epoch: Epoch) -> None: ...
 
 
-def say() -> None:
+def print_batch() -> None:
     sys.stdout.write("batch\n")
     sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    faces, place = map(Path, sys.argv[1:])
+    faces, folder = map(Path, sys.argv[1:])
     loop._SAVE_EVERY_SECONDS = 0.0
     options = TrainOptions(
-        (faces,), "faces", place / "models", place / "work", RECIPE, SplitPlan("random", 0.2, 0.2), device="cpu"
+        (faces,), "faces", folder / "models", folder / "work", RECIPE, SplitPlan("random", 0.2, 0.2), device="cpu"
     )
-    train(options, decode_file, Quiet(), say)
+    train(options, decode_file, SilentProgress(), print_batch)

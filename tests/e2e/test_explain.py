@@ -1,4 +1,4 @@
-"""What a model sees, asked for one image and for a data set."""
+"""Explanations of a model, for one image and for a data set."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ HEAD = EXAMPLES / "bigheads/head-08.png"
 
 
 def test_one_image_is_explained(moodex: Run, tmp_path: Path) -> None:
-    told = moodex("explain", HEAD, "--output", tmp_path / "told.png", "--json")
-    assert told.returncode == 0, told.stderr.decode()
-    found = json.loads(told.stdout)
-    assert found["emotion"] == "happy" and found["probability"] > 0.5 and found["method"] == "grad-cam"
-    heat = found["heat"]
+    default = moodex("explain", HEAD, "--output", tmp_path / "default.png", "--json")
+    assert default.returncode == 0, default.stderr.decode()
+    facts = json.loads(default.stdout)
+    assert facts["emotion"] == "happy" and facts["probability"] > 0.5 and facts["method"] == "grad-cam"
+    heat = facts["heat"]
     assert len(heat) == len(heat[0]) and max(max(row) for row in heat) == 1 and min(min(row) for row in heat) >= 0
-    with Image.open(tmp_path / "told.png") as image:
+    with Image.open(tmp_path / "default.png") as image:
         assert image.width > 500
-    asked = moodex("explain", HEAD, "-e", "joy", "--method", "occlusion", "--output", tmp_path / "asked.png")
-    assert asked.returncode == 0, asked.stderr.decode()
-    assert asked.stdout.decode().startswith("happy 0.") and str(tmp_path / "asked.png") in asked.stdout.decode()
+    chosen = moodex("explain", HEAD, "-e", "joy", "--method", "occlusion", "--output", tmp_path / "chosen.png")
+    assert chosen.returncode == 0, chosen.stderr.decode()
+    assert chosen.stdout.decode().startswith("happy 0.") and str(tmp_path / "chosen.png") in chosen.stdout.decode()
     other = moodex("explain", HEAD, "-e", "angry", "--output", tmp_path / "other.png", "--json")
     assert json.loads(other.stdout)["emotion"] == "angry" and json.loads(other.stdout)["heat"] != heat
 
@@ -36,13 +36,13 @@ def test_a_data_set_is_explained(moodex: Run, tmp_path: Path) -> None:
     text = done.stdout.decode()
     assert "emotion        images" in text and "Deletion test of grad-cam" in text
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"emotions.png", "deletion.png"}
-    found = json.loads(moodex("explain", faces, "--output", tmp_path / "out", "--json").stdout)
-    assert found["deletion"]["pictures"] == 16 and list(found["emotions"]) == ["happy", "sad"]
-    for one in found["emotions"].values():
-        assert one["pictures"] == 8 and abs(one["upper"] + one["middle"] + one["lower"] - 1) < 0.01
+    facts = json.loads(moodex("explain", faces, "--output", tmp_path / "out", "--json").stdout)
+    assert facts["deletion"]["pictures"] == 16 and list(facts["emotions"]) == ["happy", "sad"]
+    for thirds in facts["emotions"].values():
+        assert thirds["pictures"] == 8 and abs(thirds["upper"] + thirds["middle"] + thirds["lower"] - 1) < 0.01
 
 
-def test_unusable_requests_are_one_sentence(moodex: Run, tmp_path: Path) -> None:
+def test_unusable_requests_are_errors_of_one_sentence(moodex: Run, tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("not an image")
     faces = drawn.two_artists(tmp_path / "faces", count=1)
     for arguments, code, sentence in (

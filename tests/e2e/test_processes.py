@@ -1,4 +1,4 @@
-"""Every command in a process of its own: it says what the same words say in the process of the tests, on the same data folder."""
+"""Every command prints the same in a separate process as in the process of the tests, on the same data folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from tests.e2e.conftest import EXAMPLES, run_cli, run_process
 from tests.support import drawn
 
 HEAD = str(EXAMPLES / "bigheads/head-01.png")
-QUICK = ["--weights", "none", "--architecture", "baseline_cnn", "--size", "32", "--epochs", "1", "--pictures-per-epoch", "32"]
+QUICK_TRAINING = [
+    "--weights", "none", "--architecture", "baseline_cnn", "--size", "32", "--epochs", "1", "--pictures-per-epoch", "32",
+]  # fmt: skip
 
 COMMANDS: dict[str, list[str]] = {
     "backup": ["backup", "OUT.zip"],
@@ -44,41 +46,39 @@ COMMANDS: dict[str, list[str]] = {
     "show": ["show", HEAD],
     "status": ["status", "--json"],
     "teach": ["teach", "--suggest", "4"],
-    "train": ["train", "FACES", "--name", "mine", *QUICK, "--check"],
+    "train": ["train", "FACES", "--name", "mine", *QUICK_TRAINING, "--check"],
 }
 
 
-def known_commands() -> set[str]:
-    """The words of every command, as the program itself names them."""
-    found = set()
+def all_commands() -> set[str]:
+    """Return the names of all commands that the program defines."""
+    names = set()
     group = get_command(cli.app)
     for name in group.list_commands(None):  # type: ignore[attr-defined]
-        below = getattr(group.get_command(None, name), "commands", None)  # type: ignore[attr-defined]
-        found |= {f"{name} {part}" for part in below} if below else {name}
-    return found
+        subcommands = getattr(group.get_command(None, name), "commands", None)  # type: ignore[attr-defined]
+        names |= {f"{name} {subcommand}" for subcommand in subcommands} if subcommands else {name}
+    return names
 
 
-def test_no_command_is_left_out() -> None:
-    assert set(COMMANDS) == known_commands()
+def test_every_command_is_compared() -> None:
+    assert set(COMMANDS) == all_commands()
 
 
 @pytest.mark.process
 @pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS)
-def test_a_process_says_the_same(examples_home: Path, tmp_path: Path, words: list[str]) -> None:
+def test_a_separate_process_prints_the_same(examples_home: Path, tmp_path: Path, words: list[str]) -> None:
     faces = drawn.two_artists(tmp_path / "faces", count=4)
-    said = []
+    results = []
     for run in (run_process, run_cli):
         shutil.copytree(examples_home, tmp_path / "home")
-        given = [word.replace("FACES", str(faces)).replace("OUT", str(tmp_path / "out")) for word in words]
-        said.append(told(run(tmp_path / "home", *given)))
+        arguments = [word.replace("FACES", str(faces)).replace("OUT", str(tmp_path / "out")) for word in words]
+        results.append(comparable(run(tmp_path / "home", *arguments)))
         for path in (tmp_path / "home", *tmp_path.glob("out*")):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-    assert said[0] == said[1]
+    assert results[0] == results[1]
 
 
-def told(done: subprocess.CompletedProcess[bytes]) -> tuple[int, str, str]:
-    """Its code and what it said; moments and durations are left out."""
-    out, error = (
-        re.sub(r"\d+(\.\d+)? (s|MB|KB|images/s|pictures/s)\b", "#", text.decode()) for text in (done.stdout, done.stderr)
-    )
+def comparable(done: subprocess.CompletedProcess[bytes]) -> tuple[int, str, str]:
+    """Return the exit code and the output, without sizes, rates and durations."""
+    out, error = (re.sub(r"\d+(\.\d+)? (s|MB|KB|images/s)\b", "#", text.decode()) for text in (done.stdout, done.stderr))
     return done.returncode, out, error

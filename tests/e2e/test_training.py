@@ -1,4 +1,4 @@
-"""A model of one's own: looked at, trained, measured and compared by one command each, and used by the next."""
+"""Training from the command line: check data, train, evaluate, compare, and use the trained model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from PIL import Image
 from tests.e2e.conftest import Run
 from tests.support import drawn
 
-QUICK = ["--weights", "none", "--architecture", "baseline_cnn", "--size", "32", "--epochs", "2", "--pictures-per-epoch", "64"]
+QUICK_TRAINING = [
+    "--weights", "none", "--architecture", "baseline_cnn", "--size", "32", "--epochs", "2", "--pictures-per-epoch", "64",
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -21,31 +23,31 @@ def faces(tmp_path: Path) -> Path:
 
 
 def test_a_trained_model_is_used_by_its_name(moodex: Run, home: Path, faces: Path) -> None:
-    trained = moodex("train", faces, "--name", "mine", "--hold-out", "ben", *QUICK)
+    trained = moodex("train", faces, "--name", "mine", "--hold-out", "ben", *QUICK_TRAINING)
     assert trained.returncode == 0, trained.stderr.decode()
-    out, said = trained.stdout.decode(), trained.stderr.decode()
+    out, log = trained.stdout.decode(), trained.stderr.decode()
     assert "On 30 images that it never saw" in out and str(home / "models/mine.safetensors") in out
-    assert "60 images by 2 artists" in said and "30 to test on" in said and "Epoch 2: loss" in said
+    assert "60 images by 2 artists" in log and "30 to test on" in log and "Epoch 2: loss" in log
     card = json.loads((home / "models/mine.json").read_text())
     assert card["labels"] == ["happy", "sad", "angry"] and card["architecture"] == "baseline_cnn"
     assert card["about"]["tested"]["by_artist"]["ben"]["n"] == 30
     assert list((home / "trainings/mine").glob("events.out.tfevents.*"))
     assert moodex("index", faces, "--model", "mine").returncode == 0
-    found = json.loads(moodex("search", "--model", "mine", "--min-score", "0.01", "-k", "99", "-f", "json").stdout)
-    assert len(found) == 60 and set(found[0]["emotions"]) == {"happy", "sad", "angry"}
-    names = {model["name"]: model["images"] for model in json.loads(moodex("models", "list", "--json").stdout)}
-    assert names == {"moodex-lite0": 0, "mine": 60}
-    again = moodex("train", faces, "--name", "mine", *QUICK)
+    hits = json.loads(moodex("search", "--model", "mine", "--min-score", "0.01", "-k", "99", "-f", "json").stdout)
+    assert len(hits) == 60 and set(hits[0]["emotions"]) == {"happy", "sad", "angry"}
+    image_counts = {model["name"]: model["images"] for model in json.loads(moodex("models", "list", "--json").stdout)}
+    assert image_counts == {"moodex-lite0": 0, "mine": 60}
+    again = moodex("train", faces, "--name", "mine", *QUICK_TRAINING)
     assert again.returncode == 2 and b"There is a model 'mine'" in again.stderr
 
 
-def test_a_model_is_measured(moodex: Run, faces: Path, tmp_path: Path) -> None:
+def test_a_model_is_evaluated(moodex: Run, faces: Path, tmp_path: Path) -> None:
     done = moodex("evaluate", "default", faces, "--json")
     assert done.returncode == 0, done.stderr.decode()
     measured = json.loads(done.stdout)
     assert {"n", "accuracy", "balanced_accuracy", "macro_f1", "ece", "per_class", "labels"} <= measured.keys()
     assert measured["n"] == 60 and len(measured["labels"]) == 10
-    assert sum(one["support"] for one in measured["per_class"].values()) == 60
+    assert sum(row["support"] for row in measured["per_class"].values()) == 60
     shipped = moodex("evaluate", Path("models/zoo/moodex-lite0.safetensors").absolute(), faces, "--json")
     assert json.loads(shipped.stdout) == measured
     report = moodex("evaluate", "moodex-lite0", faces, "--closed", "--views", "2", "--output", tmp_path / "report")
@@ -58,17 +60,17 @@ def test_a_model_is_measured(moodex: Run, faces: Path, tmp_path: Path) -> None:
     assert "data:image/png;base64" in (tmp_path / "report/mistakes.html").read_text()
 
 
-def test_a_study_tree_is_checked_before_training(moodex: Run, tmp_path: Path) -> None:
+def test_a_data_set_in_the_layout_of_the_study_is_checked_before_training(moodex: Run, tmp_path: Path) -> None:
     ferg = drawn.ferg(tmp_path / "FERG_DB_256", count=12)
     done = moodex("train", ferg, "--check", "--split", "group", "--json")
     assert done.returncode == 0, done.stderr.decode()
-    found = json.loads(done.stdout)
-    assert found["pictures"] == 252 and found["words"]["happy"] == {"joy": 36}
+    facts = json.loads(done.stdout)
+    assert facts["pictures"] == 252 and facts["words"]["happy"] == {"joy": 36}
     text = moodex("train", ferg, "--check").stdout.decode()
     assert "happy             36  (from joy)" in text
 
 
-def test_a_grid_is_compared_and_resumes(moodex: Run, faces: Path, tmp_path: Path) -> None:
+def test_a_grid_is_compared_and_a_second_comparison_skips_finished_trainings(moodex: Run, faces: Path, tmp_path: Path) -> None:
     (tmp_path / "grid.toml").write_text(
         '[every]\nbase = "study"\nsize = 32\nepochs = 2\n\n'
         '[[variant]]\nname = "CNN"\narchitecture = "baseline_cnn"\n\n'
@@ -92,7 +94,7 @@ def test_a_grid_is_compared_and_resumes(moodex: Run, faces: Path, tmp_path: Path
     assert len(json.loads(again.stdout)) == 4
 
 
-def test_unusable_data_and_options_are_one_sentence(moodex: Run, faces: Path, tmp_path: Path) -> None:
+def test_unusable_data_and_options_are_errors_of_one_sentence(moodex: Run, faces: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     drawn.draw(tmp_path / "one/happy/0.png", 0)
     drawn.draw(tmp_path / "odd/happy/0.png", 0)
@@ -100,12 +102,12 @@ def test_unusable_data_and_options_are_one_sentence(moodex: Run, faces: Path, tm
     (tmp_path / "bad.csv").write_text("file,label\na.png,happy\n")
     for folder in ("happy", "sad"):
         (tmp_path / "broken" / folder).mkdir(parents=True)
-        (tmp_path / "broken" / folder / "0.png").write_bytes(b"nothing")
+        (tmp_path / "broken" / folder / "0.png").write_bytes(b"not an image")
     for arguments, sentence in (
         (["train", tmp_path / "none", "--name", "x"], "does not exist"),
         (["train", tmp_path / "empty", "--name", "x"], "has no images in folders named after emotions"),
         (["train", tmp_path / "one", "--name", "x"], "fewer than two emotions"),
-        (["train", tmp_path / "odd", "--name", "x"], "name no emotion: 'gloomyish'"),
+        (["train", tmp_path / "odd", "--name", "x"], "are not emotions: 'gloomyish'"),
         (["train", tmp_path / "bad.csv", "--name", "x"], "lacks the column path"),
         (["train", tmp_path / "broken", "--name", "x"], "None of the images can be read"),
         (["train", faces], "--name NAME"),

@@ -19,33 +19,39 @@ from tests.support.builders import write_images
 
 
 @pytest.fixture
-def own(examples_home: Path, home: Path) -> Path:
-    """A copy of the data folder in which the examples are indexed."""
+def home_copy(examples_home: Path, home: Path) -> Path:
+    """A copy of the data folder with the indexed examples, which `moodex` uses."""
     shutil.copytree(examples_home, home)
     return home
 
 
-def test_a_sound_library_is_said_to_be(stocked: Run) -> None:
-    done = stocked("doctor", "--deep")
+def test_the_doctor_reports_a_sound_library(examples_moodex: Run) -> None:
+    done = examples_moodex("doctor", "--deep")
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout.decode().splitlines()[-1].startswith("Sound: 66 files, 66 images, ")
-    facts = json.loads(stocked("doctor", "--json").stdout)
+    facts = json.loads(examples_moodex("doctor", "--json").stdout)
     assert facts["sound"] and facts["findings"] == [] and facts["rows"]["files"] == 66
 
 
-def test_damage_is_5_and_mended(own: Path, moodex: Run) -> None:
-    database = own / "moodex.sqlite"
+def test_a_damaged_database_gives_exit_code_5_and_is_repaired(home_copy: Path, moodex: Run) -> None:
+    database = home_copy / "moodex.sqlite"
     data = bytearray(database.read_bytes())
     data[:100] = bytes(100)
     database.write_bytes(data)
-    for words in (["status"], ["search", "-e", "happy"], ["label", "--list"], ["index", EXAMPLES], ["backup", own / "b.zip"]):
+    for words in (
+        ["status"],
+        ["search", "-e", "happy"],
+        ["label", "--list"],
+        ["index", EXAMPLES],
+        ["backup", home_copy / "b.zip"],
+    ):
         done = moodex(*words)
         assert done.returncode == 5 and b"moodex doctor --repair" in done.stderr and done.stderr.count(b"\n") == 1, done.stderr
-    found = moodex("doctor")
-    assert found.returncode == 5 and b"Problem   1 database that SQLite cannot read" in found.stdout
-    mended = moodex("doctor", "--repair")
-    text = mended.stdout.decode()
-    assert mended.returncode == 0, text + mended.stderr.decode()
+    checked = moodex("doctor")
+    assert checked.returncode == 5 and b"Problem   1 database that SQLite cannot read" in checked.stdout
+    repaired = moodex("doctor", "--repair")
+    text = repaired.stdout.decode()
+    assert repaired.returncode == 0, text + repaired.stderr.decode()
     assert (
         "Kept      the previous database: " in text
         and "Recovered " in text
@@ -56,38 +62,40 @@ def test_damage_is_5_and_mended(own: Path, moodex: Run) -> None:
     assert (again["indexed"], again["unchanged"]) == (0, 66)
 
 
-def test_a_repair_waits_for_nobody_and_a_check_up_needs_no_lock(own: Path, moodex: Run) -> None:
-    with writer_lock(own):
+def test_a_repair_does_not_wait_for_a_writer_and_a_check_needs_no_lock(home_copy: Path, moodex: Run) -> None:
+    with writer_lock(home_copy):
         assert moodex("doctor").returncode == 0
-        for words in (["doctor", "--repair"], ["restore", own / "none.zip", "--yes"]):
+        for words in (["doctor", "--repair"], ["restore", home_copy / "none.zip", "--yes"]):
             assert moodex(*words).returncode in (4, 2)
         done = moodex("doctor", "--repair")
         assert done.returncode == 4 and f"process {os.getpid()}" in done.stderr.decode()
 
 
 @pytest.mark.process
-def test_a_check_up_and_a_backup_while_something_is_indexed(home: Path, tmp_path: Path) -> None:
-    write_images(tmp_path / "pictures", 300)
-    words = [sys.executable, str(ROOT / "cli.py"), "--home", str(home), "index", str(tmp_path / "pictures"), "--batch-size", "4"]
+def test_a_check_and_a_backup_work_during_an_index_run(home: Path, tmp_path: Path) -> None:
+    write_images(tmp_path / "images", 300)
+    words = [sys.executable, str(ROOT / "cli.py"), "--home", str(home), "index", str(tmp_path / "images"), "--batch-size", "4"]
     with subprocess.Popen(words, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as run:
         while not (home / "moodex.sqlite-wal").exists():
             assert run.poll() is None
-        sound = run_cli(home, "doctor", "--json")
+        checked = run_cli(home, "doctor", "--json")
         saved = run_cli(home, "backup", tmp_path / "b.zip", "--json")
         assert run.poll() is None
         run.send_signal(signal.SIGKILL)
-    assert sound.returncode == 0, sound.stdout.decode()
-    assert "runs_died" not in {one["kind"] for one in json.loads(sound.stdout)["findings"]}
+    assert checked.returncode == 0, checked.stdout.decode()
+    assert "runs_died" not in {finding["kind"] for finding in json.loads(checked.stdout)["findings"]}
     assert saved.returncode == 0, saved.stderr.decode()
-    killed = run_cli(home, "doctor")
-    assert killed.returncode == 0 and b"Note      1 run killed before it recorded its outcome" in killed.stdout
+    after_kill = run_cli(home, "doctor")
+    assert after_kill.returncode == 0 and b"Note      1 run killed before it recorded its outcome" in after_kill.stdout
     assert run_cli(home, "doctor", "--repair").returncode == 0
     assert b"died: " in run_cli(home, "status").stdout
     assert run_cli(tmp_path / "other", "restore", tmp_path / "b.zip").returncode == 0
     assert run_cli(tmp_path / "other", "doctor").returncode == 0
 
 
-def test_a_library_goes_elsewhere_and_comes_back(own: Path, moodex: Run, tmp_path: Path) -> None:
+def test_a_backup_restores_a_library_and_replaces_nothing_without_permission(
+    home_copy: Path, moodex: Run, tmp_path: Path
+) -> None:
     head = EXAMPLES / "bigheads/head-08.png"
     assert moodex("label", head, "-e", "furious").returncode == 0
     saved = moodex("backup", tmp_path / "b.zip")
@@ -107,7 +115,7 @@ def test_a_library_goes_elsewhere_and_comes_back(own: Path, moodex: Run, tmp_pat
     assert damaged.returncode == 5 and damaged.stderr.count(b"\n") == 1
 
 
-def test_a_table_goes_out_and_its_labels_come_back(own: Path, moodex: Run, tmp_path: Path) -> None:
+def test_an_exported_table_restores_removed_labels(home_copy: Path, moodex: Run, tmp_path: Path) -> None:
     head = EXAMPLES / "bigheads/head-08.png"
     assert moodex("label", head, "-e", "furious").returncode == 0
     done = moodex("export", tmp_path / "all.csv", "--under", EXAMPLES / "bigheads")
@@ -118,4 +126,4 @@ def test_a_table_goes_out_and_its_labels_come_back(own: Path, moodex: Run, tmp_p
     assert moodex("label", head, "--remove").returncode == 0
     assert moodex("import", tmp_path / "all.csv").stdout == b"Changed the labels of 1 image.\n"
     assert moodex("export", tmp_path / "all.csv").returncode == 2
-    assert json.loads(moodex("export", tmp_path / "some.jsonl", "-e", "happy", "--json").stdout)["rows"] > 3
+    assert json.loads(moodex("export", tmp_path / "happy.jsonl", "-e", "happy", "--json").stdout)["rows"] > 3

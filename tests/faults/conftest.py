@@ -1,4 +1,4 @@
-"""A small library, the program over it in a process of its own, and disks that are full or cannot be written to."""
+"""Fixtures: a small library, moodex in a separate process, and disks that are full or read-only."""
 
 from __future__ import annotations
 
@@ -20,50 +20,49 @@ from tests.support.in_process import run_in_process
 from tests.support.library import Library
 
 ROOT = Path(__file__).parents[2]
-PICTURES = 40
-_DROP = 24
-_OVERRIDE, _READ = 1, 2
-"""Linux's numbers: PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH."""
+IMAGES = 40
+_PR_CAPBSET_DROP = 24
+_CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH = 1, 2
 
-HANGS = 600
-"""Seconds after which a program that does not end fails its test."""
+HANG_SECONDS = 600
+"""Time after which a process that has not ended fails its test."""
 
 
 @dataclass(frozen=True)
 class Program:
-    """The program over a data folder."""
+    """moodex with a data folder. `options` are further arguments of `subprocess`."""
 
     home: Path
     options: dict[str, Any] = field(default_factory=dict)
 
-    def run(self, *words: str | Path, **faults: object) -> subprocess.CompletedProcess[str]:
-        """One command line; `faults` are those of `tests.faults.program`, in small letters."""
-        return subprocess.run(**self.call(words, faults), capture_output=True, timeout=HANGS, check=False)
+    def run(self, *arguments: str | Path, **faults: object) -> subprocess.CompletedProcess[str]:
+        """Run a command line; `faults` are the variables of `tests.faults.program` without FAULT_, in lower case."""
+        return subprocess.run(**self.process_arguments(arguments, faults), capture_output=True, timeout=HANG_SECONDS, check=False)
 
-    def here(self, *words: str | Path, shipped_model: bool = False) -> subprocess.CompletedProcess[bytes]:
-        """One command line without faults, in the process of the test; without the shipped model nothing may be computed."""
-        return run_in_process(words, self._environment() | ({} if shipped_model else {"MOODEX_MODEL": "fake"}))
+    def run_here(self, *arguments: str | Path, shipped_model: bool = False) -> subprocess.CompletedProcess[bytes]:
+        """Run a command line without faults in the process of the test; without the shipped model it cannot classify."""
+        return run_in_process(arguments, self._environment() | ({} if shipped_model else {"MOODEX_MODEL": "fake"}))
 
-    def start(self, *words: str | Path, **faults: object) -> subprocess.Popen[str]:
-        """The same in the background, in a process group of its own."""
+    def start(self, *arguments: str | Path, **faults: object) -> subprocess.Popen[str]:
+        """Start a command line in the background, in a new process group."""
         pipe = subprocess.PIPE
-        return subprocess.Popen(**self.call(words, faults), stdout=pipe, stderr=pipe, start_new_session=True)
+        return subprocess.Popen(**self.process_arguments(arguments, faults), stdout=pipe, stderr=pipe, start_new_session=True)
 
-    def bound(self) -> Program:
-        """The same where permissions bind, which for root they otherwise do not. Skips the test where that cannot be had."""
+    def with_enforced_permissions(self) -> Program:
+        """Return a program that file permissions apply to, even as root. Skips the test if that is impossible."""
         if os.geteuid() != 0:
             return self
-        bound = Program(self.home, {"preexec_fn": _obey_permissions})
+        program = Program(self.home, {"preexec_fn": _drop_capabilities})
         try:
-            bound.run("--version")
+            program.run("--version")
         except subprocess.SubprocessError:
-            pytest.skip("root cannot give up its rights here")
-        return bound
+            pytest.skip("root cannot drop its capabilities here")
+        return program
 
-    def call(self, words: tuple[str | Path, ...], faults: dict[str, object]) -> dict[str, Any]:
-        """What `subprocess` is told to run it."""
+    def process_arguments(self, arguments: tuple[str | Path, ...], faults: dict[str, object]) -> dict[str, Any]:
+        """Return the arguments of `subprocess` for a command line."""
         environ = self._environment() | {f"FAULT_{name.upper()}": str(value) for name, value in faults.items()}
-        command = [sys.executable, "-B", "-m", "tests.faults.program", *map(str, words)]
+        command = [sys.executable, "-B", "-m", "tests.faults.program", *map(str, arguments)]
         return {"args": command, "cwd": ROOT, "env": environ, "text": True, **self.options}
 
     def _environment(self) -> dict[str, str]:
@@ -71,33 +70,36 @@ class Program:
         return environ | {"MOODEX_CONFIG": os.devnull, "MOODEX_HOME": str(self.home), "COLUMNS": "100"}
 
 
-def _obey_permissions() -> None:
-    system = ctypes.CDLL(None, use_errno=True)
-    for capability in (_OVERRIDE, _READ):
-        if system.prctl(_DROP, capability, 0, 0, 0):
+def _drop_capabilities() -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    for capability in (_CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH):
+        if libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0):
             raise OSError(ctypes.get_errno(), "prctl")
 
 
-def sentence(done: subprocess.CompletedProcess[str], code: int) -> str:
-    """The one sentence that a command ended with, and the code."""
+def error_sentence(done: subprocess.CompletedProcess[str], code: int) -> str:
+    """Check the exit code of a command and that it printed one sentence to stderr; return the sentence."""
     assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
     lines = done.stderr.splitlines()
     assert len(lines) == 1 and lines[0].startswith("moodex: ") and "Unexpected" not in lines[0], done.stderr
     return lines[0].removeprefix("moodex: ")
 
 
-def state(library: Library) -> list[tuple[object, ...]]:
-    """Everything that a library answers; its vector index agrees. Scores are equal to the last bit, whatever the batches were."""
-    found = library.everything()
-    if found:
-        similar = library.search(like=found[0].path)
-        assert {hit.path for hit in similar} == {hit.path for hit in found}
-    return sorted((hit.path, hit.image_id, hit.emotion, hit.score, hit.label) for hit in found)
+def library_state(library: Library) -> list[tuple[object, ...]]:
+    """Return all files of a library with their results, and check that a search with the vector index returns all of them.
+
+    Scores are equal to the last bit for all batch sizes, so states can be compared.
+    """
+    hits = library.everything()
+    if hits:
+        similar = library.search(like=hits[0].path)
+        assert {hit.path for hit in similar} == {hit.path for hit in hits}
+    return sorted((hit.path, hit.image_id, hit.emotion, hit.score, hit.label) for hit in hits)
 
 
 @pytest.fixture
-def place() -> Iterator[Path]:
-    """A folder that everybody may look into, unlike pytest's own."""
+def workspace() -> Iterator[Path]:
+    """A folder that every user may read; pytest's temporary folders are private."""
     folder = Path(os.path.realpath(tempfile.mkdtemp(prefix="moodex-faults-")))
     folder.chmod(0o755)
     yield folder
@@ -108,10 +110,10 @@ def place() -> Iterator[Path]:
 
 
 @pytest.fixture
-def library(place: Path) -> Library:
-    """Pictures that are not indexed yet."""
-    write_images(place / "pictures", PICTURES)
-    return Library(place / "pictures", place / "home")
+def library(workspace: Path) -> Library:
+    """A library whose images are not indexed yet."""
+    write_images(workspace / "images", IMAGES)
+    return Library(workspace / "images", workspace / "home")
 
 
 @pytest.fixture
@@ -120,42 +122,42 @@ def program(library: Library) -> Program:
 
 
 @pytest.fixture
-def undisturbed(library: Library, place: Path) -> list[tuple[object, ...]]:
-    """What a library answers in which nothing went wrong."""
-    other = Library(library.folder, place / "undisturbed")
-    other.index()
-    return state(other)
+def expected_state(library: Library, workspace: Path) -> list[tuple[object, ...]]:
+    """The state of a library of the same images after a run without faults."""
+    reference = Library(library.folder, workspace / "reference")
+    reference.index()
+    return library_state(reference)
 
 
-class Disk:
-    """A disk of a few MB."""
+class SmallDisk:
+    """A disk of a few MB that a test can fill."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._ballast = folder / "ballast"
 
-    def fill(self, leave: int = 0) -> None:
-        """Leave so many bytes free."""
+    def fill(self, free_bytes: int = 0) -> None:
+        """Fill the disk up to a number of free bytes."""
         with self._ballast.open("wb", buffering=0) as file:
             try:
                 while file.write(bytes(4096)):
                     pass
             except OSError:
-                file.truncate(max(0, file.tell() - leave))
+                file.truncate(max(0, file.tell() - free_bytes))
 
     def clear(self) -> None:
-        """Make room again."""
+        """Free the space that `fill` took."""
         self._ballast.unlink()
 
 
 @pytest.fixture
-def disk(place: Path) -> Iterator[Disk]:
-    folder = place / "disk"
+def disk(workspace: Path) -> Iterator[SmallDisk]:
+    folder = workspace / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=4m,mode=755", "tmpfs", str(folder)]
     if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("a disk of its own cannot be mounted here")
+        pytest.skip("a small disk cannot be mounted here")
     try:
-        yield Disk(folder)
+        yield SmallDisk(folder)
     finally:
         subprocess.run(["umount", "-l", folder], check=True)

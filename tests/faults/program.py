@@ -1,9 +1,14 @@
-"""The whole program in a process of its own, with a model that needs no weights: python -m tests.faults.program WORDS...
+"""Run moodex with a fault and a model without weights: python -m tests.faults.program ARGUMENTS...
 
-What is to go wrong in it stands in the environment, for a test cannot reach into another process:
-`FAULT_PAGES` is how many pages its database may have, `FAULT_BYTES` the largest file that it may write from `FAULT_AT` on, at
-which `FAULT_SIGNALS`, numbers with commas between, are sent to itself, or with `FAULT_GROUP` to its process group.
-`FAULT_AT` is one of `MOMENTS`. `FAULT_PATIENCE` is for how many seconds SQLite waits for others.
+Environment variables define the fault, since a test cannot patch another process:
+
+- `FAULT_AT`: one of `MOMENTS`, at which `FAULT_MAX_FILE_BYTES` and `FAULT_SIGNALS` take effect.
+- `FAULT_MAX_FILE_BYTES`: the size of the largest file that the process may write from then on.
+- `FAULT_SIGNALS`: signal numbers, separated by commas, that the process sends to itself.
+- `FAULT_GROUP`: if set, it sends the signals to its process group.
+- `FAULT_MAX_PAGES`: the maximum number of pages of the database.
+- `FAULT_LOCK_TIMEOUT_SECONDS`: how long SQLite waits for locks.
+- `FAULT_SHIPPED_MODEL`: if set, the shipped model is used.
 """
 
 from __future__ import annotations
@@ -30,51 +35,52 @@ from tests.support.fake_models import FakeClassifier
 
 MOMENTS: dict[str, tuple[object, str]] = {
     "scan": (SqliteWriter, "known_files"),
-    "noting": (SqliteWriter, "record_scan"),
-    "decoding": (SqliteWriter, "pending"),
-    "batch": (FakeClassifier, "classify"),
+    "record": (SqliteWriter, "record_scan"),
+    "decode": (SqliteWriter, "pending"),
+    "classify": (FakeClassifier, "classify"),
     "commit": (SqliteWriter, "commit"),
     "vectors": (FaissFiles, "save"),
     "models": (SqliteReader, "models"),
-    "copying": (db.sqlite.raw_connection, "_begin"),
-    "rescoring": (SqliteWriter, "rescore"),
-    "teaching": (FolderModelRegistry, "place"),
+    "copy": (db.sqlite.raw_connection, "_begin"),
+    "export": (SqliteReader, "export_rows"),
+    "rescore": (SqliteWriter, "rescore"),
+    "teach": (FolderModelRegistry, "path_for_new"),
 }
-"""What the program is about to do, by name."""
+"""The functions that moodex calls at each moment; the fault happens before the first call."""
 
 
-def _fake(settings: Settings, threads: int = 0, few: bool = True) -> Analyzer:
+def _fake_analyzer(settings: Settings, threads: int = 0, few: bool = True) -> Analyzer:
     return Analyzer(FakeClassifier(batch_size=4))
 
 
-def _before(where: object, name: str, act: Callable[[], None]) -> None:
-    """Do something, once, before a function is called."""
-    honest = getattr(where, name)
-    waiting = [act]
+def _before_first_call(owner: object, name: str, action: Callable[[], None]) -> None:
+    """Patch a function so that an action runs before its first call."""
+    original = getattr(owner, name)
+    pending_actions = [action]
 
-    @wraps(honest)
-    def called(*arguments: Any, **options: Any) -> Any:
-        if waiting:
-            waiting.pop()()
-        return honest(*arguments, **options)
+    @wraps(original)
+    def patched(*arguments: Any, **options: Any) -> Any:
+        if pending_actions:
+            pending_actions.pop()()
+        return original(*arguments, **options)
 
-    setattr(where, name, called)
+    setattr(owner, name, patched)
 
 
-def _limit_pages(most: int) -> None:
-    """Let SQLite say that the disk is full once a database has so many pages."""
+def _limit_pages(max_pages: int) -> None:
+    """Make SQLite report a full disk when a database reaches a number of pages."""
     configure = db.sqlite.engine._configure
 
-    def limited(connection: sqlite3.Connection, record: Any) -> None:
+    def configure_with_limit(connection: sqlite3.Connection, record: Any) -> None:
         configure(connection, record)
-        connection.execute(f"PRAGMA max_page_count={most}")
+        connection.execute(f"PRAGMA max_page_count={max_pages}")
 
-    db.sqlite.engine._configure = limited
+    db.sqlite.engine._configure = configure_with_limit
 
 
-def _go_wrong() -> None:
-    if most := os.environ.get("FAULT_BYTES"):
-        resource.setrlimit(resource.RLIMIT_FSIZE, (int(most), int(most)))
+def _cause_fault() -> None:
+    if max_bytes := os.environ.get("FAULT_MAX_FILE_BYTES"):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(max_bytes), int(max_bytes)))
     for number in os.environ.get("FAULT_SIGNALS", "").split(","):
         if number and os.environ.get("FAULT_GROUP"):
             os.killpg(os.getpgrp(), int(number))
@@ -86,14 +92,14 @@ def main() -> None:
     """Run one command line."""
     if not os.environ.get("FAULT_SHIPPED_MODEL"):
         os.environ["MOODEX_MODEL"] = "fake"
-        bootstrap.open_analyzer = bootstrap.open_batch_analyzer = _fake
-    if seconds := os.environ.get("FAULT_PATIENCE"):
+        bootstrap.open_analyzer = bootstrap.open_batch_analyzer = _fake_analyzer
+    if seconds := os.environ.get("FAULT_LOCK_TIMEOUT_SECONDS"):
         for module in (db.sqlite.raw_connection, db.sqlite.engine, db.sqlite.errors):
             module.BUSY_TIMEOUT_SECONDS = float(seconds)  # type: ignore[attr-defined]
-    if most := os.environ.get("FAULT_PAGES"):
-        _limit_pages(int(most))
+    if max_pages := os.environ.get("FAULT_MAX_PAGES"):
+        _limit_pages(int(max_pages))
     if moment := os.environ.get("FAULT_AT"):
-        _before(*MOMENTS[moment], _go_wrong)
+        _before_first_call(*MOMENTS[moment], _cause_fault)
     cli.main()
 
 

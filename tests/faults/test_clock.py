@@ -1,4 +1,4 @@
-"""Clocks that are set back, and files from impossible times: changes are noticed, and nothing takes less than no time."""
+"""Clocks that are set back and files with extreme times: changes are noticed, and no duration is negative."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from indexer.domain.jobs import Job, JobStatus, Trigger
 from indexer.scheduling import service as scheduling_service
 from indexer.scheduling.run_support import collect_metrics
 from indexer.scheduling.timing import after_run, next_due
-from tests.faults.conftest import PICTURES, Program
+from tests.faults.conftest import IMAGES, Program
 from tests.support.builders import draw_blocks, encoded
 from tests.support.library import Library, counts
 
-DAY = 86400.0
-NANOSECONDS = 10**9
-TIMES = (-(10**18), -1, 0, 1, 2**63 - 1, 2**63, 10**19, 15 * 10**18)
-"""Before 1970, and up to and beyond the year 2262, in which nanoseconds no longer fit into 64 bits."""
+DAY_SECONDS = 86400.0
+SECOND_NANOSECONDS = 10**9
+EXTREME_TIMES_NANOSECONDS = (-(10**18), -1, 0, 1, 2**63 - 1, 2**63, 10**19, 15 * 10**18)
+"""Times before 1970, and before and after 2262, when nanoseconds no longer fit into 64 bits."""
 
 
 class Clock:
-    """A clock that is set by hand."""
+    """A clock that a test sets."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._now = time.time()
@@ -43,7 +43,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def set_time(path: Path, nanoseconds: int) -> bool:
-    """Whether the file system took so odd a time."""
+    """Set the modification time of a file; return whether the file system stores it."""
     try:
         os.utime(path, ns=(0, nanoseconds))
     except (OSError, OverflowError):
@@ -51,16 +51,16 @@ def set_time(path: Path, nanoseconds: int) -> bool:
     return path.stat().st_mtime_ns == nanoseconds
 
 
-@pytest.mark.parametrize("nanoseconds", TIMES)
+@pytest.mark.parametrize("nanoseconds", EXTREME_TIMES_NANOSECONDS)
 def test_a_file_of_any_time_is_indexed_and_noticed_when_it_changes(library: Library, program: Program, nanoseconds: int) -> None:
     path = library.folder / "003.png"
     if not set_time(path, nanoseconds):
-        pytest.skip("the file system knows no such time")
-    assert library.index().indexed == PICTURES
-    assert counts(library.index()) == {"scanned": PICTURES, "unchanged": PICTURES}
+        pytest.skip("the file system cannot store this time")
+    assert library.index().indexed == IMAGES
+    assert counts(library.index()) == {"scanned": IMAGES, "unchanged": IMAGES}
     path.write_bytes(encoded(draw_blocks(800)))
-    if set_time(path, nanoseconds - NANOSECONDS):
-        assert counts(library.index()) == {"scanned": PICTURES, "unchanged": PICTURES - 1, "indexed": 1}
+    if set_time(path, nanoseconds - SECOND_NANOSECONDS):
+        assert counts(library.index()) == {"scanned": IMAGES, "unchanged": IMAGES - 1, "indexed": 1}
     assert program.run("doctor", "--deep").returncode == 0
 
 
@@ -69,54 +69,54 @@ def test_a_file_that_becomes_older_is_noticed(library: Library) -> None:
     library.index()
     path.write_bytes(encoded(draw_blocks(800)))
     set_time(path, 10**18)
-    assert counts(library.index()) == {"scanned": PICTURES, "unchanged": PICTURES - 1, "indexed": 1}
+    assert counts(library.index()) == {"scanned": IMAGES, "unchanged": IMAGES - 1, "indexed": 1}
     shutil.copyfile(library.folder / "004.png", path)
-    set_time(path, 10**18 - NANOSECONDS)
-    assert counts(library.index()) == {"scanned": PICTURES, "unchanged": PICTURES - 1, "reused": 1}
+    set_time(path, 10**18 - SECOND_NANOSECONDS)
+    assert counts(library.index()) == {"scanned": IMAGES, "unchanged": IMAGES - 1, "reused": 1}
 
 
-def test_a_run_during_which_the_clock_is_set_back_took_no_time(library: Library, program: Program, clock: Clock) -> None:
-    honest = library.classifier.classify
+def test_a_run_has_no_negative_duration_if_the_clock_is_set_back(library: Library, program: Program, clock: Clock) -> None:
+    classify = library.classifier.classify
 
-    def classify(pixels: object) -> object:
-        clock.move(-400 * DAY)
-        return honest(pixels)  # type: ignore[arg-type]
+    def set_back_and_classify(pixels: object) -> object:
+        clock.move(-400 * DAY_SECONDS)
+        return classify(pixels)  # type: ignore[arg-type]
 
-    library.classifier.classify = classify  # type: ignore[method-assign, assignment]
-    assert library.index().seconds > 0  # by a clock that only goes on
-    (run,) = scheduling_service.runs(library.opened, 5)
+    library.classifier.classify = set_back_and_classify  # type: ignore[method-assign, assignment]
+    assert library.index().seconds > 0  # measured with the monotonic clock
+    (run,) = scheduling_service.list_runs(library.opened, 5)
     assert run.ended_at == run.started_at and run.outcome == "done"
-    (told,) = json.loads(program.run("runs", "--json").stdout)
-    assert told["seconds"] == 0
+    (record,) = json.loads(program.run("runs", "--json").stdout)
+    assert record["seconds"] == 0
     assert "   0.0 s  done" in program.run("runs").stdout
     assert "last_run_duration_seconds 0\n" in collect_metrics(library.opened, True)
     assert program.run("status").returncode == 0
 
 
-def test_a_grace_period_neither_ends_early_nor_shrinks_when_the_clock_is_set_back(library: Library, clock: Clock) -> None:
+def test_a_grace_period_does_not_become_shorter_if_the_clock_is_set_back(library: Library, clock: Clock) -> None:
     library.index()
     (library.folder / "003.png").unlink()
     assert library.index().removed == 1
-    clock.move(-400 * DAY)
+    clock.move(-400 * DAY_SECONDS)
     assert library.index().expired == 0
-    clock.move(429 * DAY)
+    clock.move(429 * DAY_SECONDS)
     assert library.index().expired == 0
-    clock.move(2 * DAY)
+    clock.move(2 * DAY_SECONDS)
     assert library.index().expired == 1
     with library.store() as store:
-        assert store.counts().files == {FileState.DONE: PICTURES - 1}
+        assert store.counts().files == {FileState.DONE: IMAGES - 1}
 
 
-def test_a_job_during_which_the_clock_is_set_back_has_ended(library: Library) -> None:
-    now, earlier = 1e9, 1e9 - 400 * DAY
+def test_a_job_counts_as_ended_if_the_clock_is_set_back_during_it(library: Library) -> None:
+    now, earlier = 1e9, 1e9 - 400 * DAY_SECONDS
     summary = library.index()
-    last = after_run(JobStatus(begun_at=now), summary, earlier)
-    assert not last.unfinished
+    status = after_run(JobStatus(begun_at=now), summary, earlier)
+    assert not status.unfinished
 
 
-def test_a_job_that_is_to_be_tried_again_is_not_put_off_by_a_clock_that_is_set_back() -> None:
-    now, earlier = 1e9, 1e9 - 400 * DAY
-    last = JobStatus(begun_at=now, ended_at=now, retry_at=now + 60, outcome="failed", failures=1)
-    job = Job("all", (b"/",), Trigger(watch=True), last=last)
+def test_a_retry_of_a_job_is_not_postponed_if_the_clock_is_set_back() -> None:
+    now, earlier = 1e9, 1e9 - 400 * DAY_SECONDS
+    status = JobStatus(begun_at=now, ended_at=now, retry_at=now + 60, outcome="failed", failures=1)
+    job = Job("all", (b"/",), Trigger(watch=True), last=status)
     assert next_due(job, now, UTC) == now + 60
     assert next_due(job, earlier, UTC) == earlier

@@ -1,5 +1,6 @@
-"""Files that change between the scan and the reading, or while they are read: one failure, or a later look; never another
-picture's answer, never an endless wait.
+"""Files that change between scan and reading, or while moodex reads them.
+
+They fail alone, or a later run retries them. A result never belongs to another image, and moodex never waits without end.
 """
 
 from __future__ import annotations
@@ -21,28 +22,28 @@ from indexer.domain.errors import ImageError, Unreadable
 from indexer.ingest import service as ingest_service
 from indexer.ingest.run import IndexRequest
 from indexer.system.safe_read import read
-from tests.faults.conftest import HANGS, PICTURES, Program, state
+from tests.faults.conftest import HANG_SECONDS, IMAGES, Program, library_state
 from tests.support.builders import draw_blocks, encoded
 from tests.support.fake_models import FakeClassifier
 from tests.support.library import Library, counts
 from tests.support.quiet import Remembered
 
 
-class Meddler(Remembered):
-    """A progress during which somebody does something to the files, when all are scanned and none is read."""
+class ActingProgress(Remembered):
+    """A progress that changes files after the scan, before moodex reads any."""
 
-    def __init__(self, act: Callable[[], object]) -> None:
+    def __init__(self, change: Callable[[], object]) -> None:
         super().__init__()
-        self._act = act
+        self._change = change
 
     def start(self, total: int) -> None:
         super().start(total)
-        self._act()
+        self._change()
 
 
-def index_while(library: Library, act: Callable[[], object]) -> dict[str, int]:
+def index_with_change(library: Library, change: Callable[[], object]) -> dict[str, int]:
     roots = [os.fsencode(library.folder)]
-    return counts(ingest_service.index(library.opened, roots, IndexRequest(), Meddler(act)))
+    return counts(ingest_service.index(library.opened, roots, IndexRequest(), ActingProgress(change)))
 
 
 def replaced(path: Path) -> None:
@@ -62,157 +63,168 @@ def grown(path: Path) -> None:
 
 
 def swapped(path: Path) -> None:
-    """With another picture that is indexed in the same run."""
+    """Exchange the file with another image that the same run indexes."""
     other = path.with_name("007.png")
-    aside = path.with_name("aside")
-    path.rename(aside)
+    temporary = path.with_name("aside")
+    path.rename(temporary)
     other.rename(path)
-    aside.rename(other)
+    temporary.rename(other)
 
 
 def deleted(path: Path) -> None:
     path.unlink()
 
 
-def a_folder(path: Path) -> None:
+def becomes_folder(path: Path) -> None:
     path.unlink()
     path.mkdir()
 
 
-def a_pipe(path: Path) -> None:
+def becomes_pipe(path: Path) -> None:
     path.unlink()
     os.mkfifo(path)
 
 
-def a_socket(path: Path) -> None:
+def becomes_socket(path: Path) -> None:
     path.unlink()
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(path))
 
 
-def a_device(path: Path) -> None:
+def becomes_device(path: Path) -> None:
     path.unlink()
     try:
         os.mknod(path, stat.S_IFCHR | 0o644, os.makedev(1, 5))
     except PermissionError:
-        pytest.skip("no devices can be made here")
+        pytest.skip("device files cannot be created here")
 
 
-def a_link_in_circles(path: Path) -> None:
+def becomes_circular_link(path: Path) -> None:
     path.unlink()
     path.symlink_to(path)
 
 
-def without_its_folder(path: Path) -> None:
+def folder_moved(path: Path) -> None:
     path.parent.rename(path.parent.with_name("elsewhere"))
 
 
-def below_a_file(path: Path) -> None:
-    without_its_folder(path)
+def folder_becomes_file(path: Path) -> None:
+    folder_moved(path)
     path.parent.write_bytes(b"")
 
 
-STILL_ONE = (replaced, grown, swapped)
-NO_PICTURE = (truncated, emptied, a_folder, a_pipe, a_socket, a_device, a_link_in_circles)
-NOT_THERE = (deleted, without_its_folder)
+STILL_VALID = (replaced, grown, swapped)
+INVALID = (
+    truncated,
+    emptied,
+    becomes_folder,
+    becomes_pipe,
+    becomes_socket,
+    becomes_device,
+    becomes_circular_link,
+)
+MISSING = (deleted, folder_moved)
 
 
-def check_answers(library: Library) -> None:
-    """Every answer is of the bytes that its picture is known by, wherever those are now."""
-    known = {blake3(path.read_bytes()).hexdigest(): path for path in library.folder.parent.rglob("*.png") if path.is_file()}
-    reader = Analyzer(FakeClassifier())
+def check_results(library: Library) -> None:
+    """Check every result against the bytes with the digest of its image, in any file."""
+    paths = {blake3(path.read_bytes()).hexdigest(): path for path in library.folder.parent.rglob("*.png") if path.is_file()}
+    analyzer = Analyzer(FakeClassifier())
     for hit in library.everything():
-        (prediction,) = reader.predict([reader.decode(known[hit.image_id].read_bytes())])[0] or ()
+        (prediction,) = analyzer.predict([analyzer.decode(paths[hit.image_id].read_bytes())])[0] or ()
         assert hit.score == pytest.approx(max(prediction.probabilities), abs=1e-5)
 
 
-@pytest.mark.parametrize("act", [*STILL_ONE, *NO_PICTURE, *NOT_THERE, below_a_file], ids=lambda act: act.__name__)
+@pytest.mark.parametrize("change", [*STILL_VALID, *INVALID, *MISSING, folder_becomes_file], ids=lambda change: change.__name__)
 def test_a_file_that_changes_between_scan_and_reading(
-    library: Library, undisturbed: list[tuple[object, ...]], act: Callable[[Path], None]
+    library: Library, expected_state: list[tuple[object, ...]], change: Callable[[Path], None]
 ) -> None:
     sub = library.folder / "sub"
     sub.mkdir()
     for name in ("003.png", "007.png"):
         (library.folder / name).rename(sub / name)
-    path, aside = sub / "003.png", library.folder.parent / "aside.png"
-    shutil.copy2(path, aside)
+    path, copy = sub / "003.png", library.folder.parent / "aside.png"
+    shutil.copy2(path, copy)
     shutil.copy2(sub / "007.png", library.folder.parent / "other.png")
-    came = index_while(library, lambda: act(path))
-    failed = came.get("failed", 0)
-    assert came["scanned"] == PICTURES
-    if act in STILL_ONE:
-        assert (came["indexed"], failed) == (PICTURES, 0)
-    elif act in NO_PICTURE:
-        assert (came["indexed"], failed) == (PICTURES - 1, 1)
+    result = index_with_change(library, lambda: change(path))
+    failed = result.get("failed", 0)
+    assert result["scanned"] == IMAGES
+    if change in STILL_VALID:
+        assert (result["indexed"], failed) == (IMAGES, 0)
+    elif change in INVALID:
+        assert (result["indexed"], failed) == (IMAGES - 1, 1)
     else:
-        assert came["indexed"] == PICTURES - (1 if act is deleted else 2)
-    check_answers(library)
+        assert result["indexed"] == IMAGES - (1 if change is deleted else 2)
+    check_results(library)
     if sub.is_file():
         sub.unlink()
     shutil.rmtree(sub, ignore_errors=True)
     shutil.rmtree(sub.with_name("elsewhere"), ignore_errors=True)
-    shutil.copy2(aside, library.folder / "003.png")
+    shutil.copy2(copy, library.folder / "003.png")
     shutil.copy2(library.folder.parent / "other.png", library.folder / "007.png")
-    after = library.index()
-    assert (after.failed, after.scanned) == (0, PICTURES)
-    check_answers(library)
-    assert [row[:2] for row in state(library)] == [row[:2] for row in undisturbed]
-    assert state(library) == undisturbed
+    summary = library.index()
+    assert (summary.failed, summary.scanned) == (0, IMAGES)
+    check_results(library)
+    assert [row[:2] for row in library_state(library)] == [row[:2] for row in expected_state]
+    assert library_state(library) == expected_state
 
 
-def test_a_right_that_is_taken_away_between_scan_and_reading(library: Library, program: Program) -> None:
+def test_a_permission_lost_between_scan_and_reading_fails_one_file(library: Library, program: Program) -> None:
     (library.folder / "sub").mkdir()
     (library.folder / "039.png").rename(library.folder / "sub/039.png")
-    shut = [library.folder / "003.png", library.folder / "sub"]
-    bound = program.bound()
-    with bound.start("index", library.folder, at="decoding", signals=signal.SIGSTOP.value) as run:  # scanned, and nothing read
+    file, folder = library.folder / "003.png", library.folder / "sub"
+    restricted = program.with_enforced_permissions()
+    # The process stops after the scan, before it reads a file.
+    with restricted.start("index", library.folder, at="decode", signals=signal.SIGSTOP.value) as run:
         os.waitid(os.P_PID, run.pid, os.WSTOPPED)
-        for path in shut:
+        for path in (file, folder):
             path.chmod(0)
         os.kill(run.pid, signal.SIGCONT)
-        out, error = run.communicate(timeout=HANGS)
+        out, error = run.communicate(timeout=HANG_SECONDS)
     assert run.returncode == 3, error
     assert "2 failed" in out
-    assert "it cannot be read: Permission denied" in bound.run("status").stdout
-    shut[0].chmod(0o644)
-    shut[1].chmod(0o755)
-    assert bound.run("index", library.folder).returncode == 0
-    assert len(library.everything()) == PICTURES
+    assert "it cannot be read: Permission denied" in restricted.run("status").stdout
+    file.chmod(0o644)
+    folder.chmod(0o755)
+    assert restricted.run("index", library.folder).returncode == 0
+    assert len(library.everything()) == IMAGES
 
 
-@pytest.mark.parametrize("change", [replaced, grown, truncated], ids=lambda act: act.__name__)
+@pytest.mark.parametrize("change", [replaced, grown, truncated], ids=lambda change: change.__name__)
 def test_a_file_that_changes_while_it_is_read_is_not_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], None]
 ) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(encoded(draw_blocks(1)))
-    looked = os.fstat
-    waiting = [change]
+    fstat = os.fstat
+    pending_changes = [change]
 
-    def look(descriptor: int) -> os.stat_result:
-        found = looked(descriptor)
-        if stat.S_ISREG(found.st_mode) and waiting:
-            waiting.pop()(path)
-        return found
+    def fstat_then_change(descriptor: int) -> os.stat_result:
+        status = fstat(descriptor)
+        if stat.S_ISREG(status.st_mode) and pending_changes:
+            pending_changes.pop()(path)
+        return status
 
     with monkeypatch.context() as patch:
-        patch.setattr("indexer.system.safe_read.os.fstat", look)
+        patch.setattr("indexer.system.safe_read.os.fstat", fstat_then_change)
         with pytest.raises(Unreadable, match="it changed while it was read"):
             read(os.fsencode(path))
     assert read(os.fsencode(path))[0] == path.read_bytes()
 
 
-def test_a_file_that_becomes_huge_while_it_is_read_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_becomes_huge_while_it_is_read_is_refused_with_little_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "log.png"
     path.write_bytes(bytes(1000))
-    looked = os.fstat
+    fstat = os.fstat
 
-    def look(descriptor: int) -> os.stat_result:
-        found = looked(descriptor)
+    def fstat_then_grow(descriptor: int) -> os.stat_result:
+        status = fstat(descriptor)
         os.truncate(path, 1 << 28)
-        return found
+        return status
 
-    monkeypatch.setattr("indexer.system.safe_read.os.fstat", look)
+    monkeypatch.setattr("indexer.system.safe_read.os.fstat", fstat_then_grow)
     tracemalloc.start()
     try:
         with pytest.raises(Unreadable, match="it changed while it was read"):
@@ -222,13 +234,13 @@ def test_a_file_that_becomes_huge_while_it_is_read_is_given_up(tmp_path: Path, m
         tracemalloc.stop()
 
 
-def test_what_cannot_be_read_leaves_nothing_open(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_leaves_no_open_descriptor(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    read_end = os.open(tmp_path, os.O_RDONLY)
-    os.close(read_end)
+    lowest_free = os.open(tmp_path, os.O_RDONLY)
+    os.close(lowest_free)
     for name in ("", "pipe", "none"):
         with pytest.raises((ImageError, FileNotFoundError)):
             read(os.fsencode(tmp_path / name))
-    again = os.open(tmp_path, os.O_RDONLY)
-    os.close(again)
-    assert again == read_end
+    lowest_free_after = os.open(tmp_path, os.O_RDONLY)
+    os.close(lowest_free_after)
+    assert lowest_free_after == lowest_free

@@ -1,7 +1,7 @@
-"""Decodes broken pictures for as long as wanted: python -m tests.fuzz.decoding --minutes 5 [--seed N]
+"""Decode mutated images for a time: python -m tests.fuzz.decoding --minutes 5 [--seed N]
 
-Everything that must not happen is kept with what made it, in build/fuzz: `--replay FILE` tries it again. The same seed gives
-the same pictures.
+Images whose outcome is not allowed are saved in build/fuzz; `--replay FILE` decodes one of them again. The same seed gives the
+same images.
 """
 
 from __future__ import annotations
@@ -16,91 +16,91 @@ from itertools import count
 from pathlib import Path
 from random import Random
 
-from tests.fuzz.bench import MEMORY, SECONDS, Bench, Outcome
-from tests.fuzz.mutations import mutated
+from tests.fuzz.mutations import mutate
+from tests.fuzz.sandbox import MEMORY_LIMIT_BYTES, TIME_LIMIT_SECONDS, Outcome, Sandbox
 from tests.fuzz.seeds import seeds
 
-_KEPT = Path("build/fuzz")
-_MOST_KEPT = 200
+_FAILURES_FOLDER = Path("build/fuzz")
+_MAX_SAVED_FAILURES = 200
 
 
 @dataclass
 class Tally:
-    """What came of everything that was tried."""
+    """Counts of outcomes by format and kind, the violations, and the slowest and largest images."""
 
     kinds: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    wrong: list[tuple[str, Outcome]] = field(default_factory=list)
-    noisy: int = 0
+    violations: list[tuple[str, Outcome]] = field(default_factory=list)
+    with_stderr: int = 0
     slowest: tuple[float, str] = (0.0, "")
     largest: tuple[int, str] = (0, "")
 
     def add(self, name: str, outcome: Outcome) -> None:
         """Count an outcome; the name begins with the format."""
         self.kinds[name.split("-", maxsplit=1)[0]][outcome.kind] += 1
-        self.noisy += bool(outcome.said)
+        self.with_stderr += bool(outcome.stderr)
         self.slowest = max(self.slowest, (outcome.seconds, name))
-        self.largest = max(self.largest, (outcome.peak, name))
-        if outcome.wrong:
-            self.wrong.append((name, outcome))
+        self.largest = max(self.largest, (outcome.peak_bytes, name))
+        if outcome.violation:
+            self.violations.append((name, outcome))
 
     def lines(self) -> Iterator[str]:
-        """A table of formats and outcomes, and what was most."""
-        kinds = sorted({kind for counted in self.kinds.values() for kind in counted})
+        """Yield a table of formats and outcomes, then the maxima."""
+        kinds = sorted({kind for counts in self.kinds.values() for kind in counts})
         yield f"{'format':<8}" + "".join(f"{kind:>13}" for kind in kinds)
-        for form, counted in self.kinds.items():
-            yield f"{form:<8}" + "".join(f"{counted[kind]:>13,}" for kind in kinds)
-        yield f"{'all':<8}" + "".join(f"{sum(counted[kind] for counted in self.kinds.values()):>13,}" for kind in kinds)
+        for form, counts in self.kinds.items():
+            yield f"{form:<8}" + "".join(f"{counts[kind]:>13,}" for kind in kinds)
+        yield f"{'all':<8}" + "".join(f"{sum(counts[kind] for counts in self.kinds.values()):>13,}" for kind in kinds)
         yield f"slowest: {self.slowest[0]:.2f} s, {self.slowest[1]}"
         yield f"most memory: {self.largest[0] / 1e6:,.0f} MB, {self.largest[1]}"
-        yield f"with lines of the decoder's own on stderr: {self.noisy:,}"
-        yield f"must not be: {len(self.wrong)}"
+        yield f"with output of the decoding library on stderr: {self.with_stderr:,}"
+        yield f"violations: {len(self.violations)}"
 
 
-def cases(start: int, known: Mapping[str, bytes]) -> Iterator[tuple[str, bytes]]:
-    """Broken pictures without end, each with a name that says how to make it again."""
-    names = sorted(known)
+def cases(seed: int, corpus: Mapping[str, bytes]) -> Iterator[tuple[str, bytes]]:
+    """Yield mutated images without end, each with a name that states how to make it again."""
+    names = sorted(corpus)
     for number in count():
-        random = Random(f"{start}/{number}")
+        random = Random(f"{seed}/{number}")
         name = random.choice(names)
-        yield f"{name} {start}/{number}", mutated(random, known, name)
+        yield f"{name} {seed}/{number}", mutate(random, corpus, name)
 
 
 def main() -> int:
-    arguments = _arguments()
+    options = _parse_options()
     tally = Tally()
-    with Bench(arguments.memory << 20, arguments.seconds) as bench:
-        if arguments.replay:
-            print(bench.try_(arguments.replay.read_bytes()))
+    with Sandbox(options.memory << 20, options.seconds) as sandbox:
+        if options.replay:
+            print(sandbox.decode(options.replay.read_bytes()))
             return 0
-        until = time.monotonic() + 60 * arguments.minutes
-        for name, data in cases(arguments.seed, seeds()):
-            if time.monotonic() > until:
+        end = time.monotonic() + 60 * options.minutes
+        for name, data in cases(options.seed, seeds()):
+            if time.monotonic() > end:
                 break
-            outcome = bench.try_(data)
+            outcome = sandbox.decode(data)
             tally.add(name, outcome)
-            if outcome.wrong and len(tally.wrong) <= _MOST_KEPT:
-                _keep(name, data, outcome)
+            if outcome.violation and len(tally.violations) <= _MAX_SAVED_FAILURES:
+                _save(name, data, outcome)
     print("\n".join(tally.lines()))
-    return 1 if tally.wrong else 0
+    return 1 if tally.violations else 0
 
 
-def _keep(name: str, data: bytes, outcome: Outcome) -> None:
-    _KEPT.mkdir(parents=True, exist_ok=True)
-    file = _KEPT / f"{name.replace(' ', '-').replace('/', '-')}.bin"
+def _save(name: str, data: bytes, outcome: Outcome) -> None:
+    _FAILURES_FOLDER.mkdir(parents=True, exist_ok=True)
+    file = _FAILURES_FOLDER / f"{name.replace(' ', '-').replace('/', '-')}.bin"
     file.write_bytes(data)
-    print(f"{file}: {outcome.kind}: {outcome.wrong}", file=sys.stderr, flush=True)
+    print(f"{file}: {outcome.kind}: {outcome.violation}", file=sys.stderr, flush=True)
 
 
-def _arguments() -> argparse.Namespace:
+def _parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=5.0)
-    parser.add_argument("--seed", type=int, default=int(time.time()), help="default: another one every second")
-    parser.add_argument("--memory", type=int, default=MEMORY >> 20, help="MiB that a picture may take")
-    parser.add_argument("--seconds", type=float, default=SECONDS, help="that a picture may take")
-    parser.add_argument("--replay", type=Path, help="one file instead")
-    arguments = parser.parse_args()
-    print(f"seed {arguments.seed}, {arguments.memory} MiB and {arguments.seconds:g} s a picture")
-    return arguments
+    parser.add_argument("--seed", type=int, default=int(time.time()), help="default: the current time in seconds")
+    parser.add_argument("--memory", type=int, default=MEMORY_LIMIT_BYTES >> 20, help="limit for one image, MiB")
+    parser.add_argument("--seconds", type=float, default=TIME_LIMIT_SECONDS, help="limit for one image")
+    parser.add_argument("--replay", type=Path, help="decode only this file")
+    options = parser.parse_args()
+    print(f"seed {options.seed}, {options.memory} MiB and {options.seconds:g} s for each image")
+    return options
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Pictures with something wrong in them. The same random numbers give the same bytes."""
+"""Mutate image files. The same random numbers give the same bytes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import zlib
 from collections.abc import Callable, Mapping
 from random import Random
 
-from tests.fuzz import pieces
+from tests.fuzz import raw
 
-_NUMBERS = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x100, 0x7FFF, 0x8000, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF)
-_SIDES = (0, 1, 2, 3, 255, 256, 4095, 4096, 11_313, 11_314, 16_383, 16_384, 32_767, 65_500, 65_535, 128_000_000, 0x7FFFFFFF)
-_WORDS = (
+_EDGE_VALUES = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x100, 0x7FFF, 0x8000, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF)
+_EDGE_SIDES = (0, 1, 2, 3, 255, 256, 4095, 4096, 11_313, 11_314, 16_383, 16_384, 32_767, 65_500, 65_535, 128_000_000, 0x7FFFFFFF)
+_KEYWORDS = (
     *(
         b"IHDR",
         b"PLTE",
@@ -61,85 +61,88 @@ _WORDS = (
     *(b"\x1b]0;owned\x07", b"\x9b31m", b"\r\n", b"\0" * 8, b"\xff" * 8, "\u202e".encode()),
 )
 
-Seeds = Mapping[str, bytes]
-Change = Callable[[Random, bytes, Seeds], bytes]
+Corpus = Mapping[str, bytes]
+Change = Callable[[Random, bytes, Corpus], bytes]
 
 
-def mutated(random: Random, seeds: Seeds, name: str) -> bytes:
-    """The seed of that name with one to five changes; mostly those that keep its format's own checks content."""
-    data = seeds[name]
+def mutate(random: Random, corpus: Corpus, name: str) -> bytes:
+    """Return the seed with that name after one to five changes.
+
+    In formats with checksums or tables, many changes keep the structure valid, so that the decoder does not stop at the checksum.
+    """
+    data = corpus[name]
     for _ in range(random.choice((1, 1, 1, 2, 2, 3, 5))):
-        change = random.choice(_CHANGES)
+        change = random.choice(_FILE_CHANGES)
         if name.startswith("png") and random.random() < 0.6:
-            change = _inside_png
+            change = _change_png_chunk
         elif name.startswith("webp") and random.random() < 0.4:
-            change = _inside_webp
+            change = _change_webp_chunk
         elif name.startswith("tiff") and random.random() < 0.5:
-            change = _inside_tiff
-        data = change(random, data, seeds)
+            change = _change_tiff_tag
+        data = change(random, data, corpus)
     return data
 
 
-def _place(random: Random, data: bytes) -> int:
-    """Somewhere in a file, more often near its start, where headers are."""
+def _random_offset(random: Random, data: bytes) -> int:
+    """Return an offset in a file, more often near its start, where headers are."""
     end = max(1, len(data))
     return random.randrange(min(end, 128)) if random.random() < 0.5 else random.randrange(end)
 
 
-def _flip(random: Random, data: bytes, _: Seeds) -> bytes:
+def _flip(random: Random, data: bytes, _: Corpus) -> bytes:
     changed = bytearray(data)
     for _bit in range(random.choice((1, 1, 2, 4, 16)) if data else 0):
-        changed[_place(random, data)] ^= 1 << random.randrange(8)
+        changed[_random_offset(random, data)] ^= 1 << random.randrange(8)
     return bytes(changed)
 
 
-def _overwrite(random: Random, data: bytes, _: Seeds) -> bytes:
-    start, block = _place(random, data), random.randbytes(random.choice((1, 2, 4, 16, 64)))
+def _overwrite(random: Random, data: bytes, _: Corpus) -> bytes:
+    start, block = _random_offset(random, data), random.randbytes(random.choice((1, 2, 4, 16, 64)))
     return data[:start] + block + data[start + len(block) :]
 
 
-def _insert(random: Random, data: bytes, _: Seeds) -> bytes:
-    start = _place(random, data)
+def _insert(random: Random, data: bytes, _: Corpus) -> bytes:
+    start = _random_offset(random, data)
     return data[:start] + random.randbytes(random.choice((1, 2, 3, 8, 100))) + data[start:]
 
 
-def _delete(random: Random, data: bytes, _: Seeds) -> bytes:
-    start = _place(random, data)
+def _delete(random: Random, data: bytes, _: Corpus) -> bytes:
+    start = _random_offset(random, data)
     return data[:start] + data[start + random.choice((1, 2, 4, 12, 100)) :]
 
 
-def _duplicate(random: Random, data: bytes, _: Seeds) -> bytes:
-    start = _place(random, data)
+def _duplicate(random: Random, data: bytes, _: Corpus) -> bytes:
+    start = _random_offset(random, data)
     block = data[start : start + random.choice((1, 4, 16, 64, 512))]
     return data[:start] + block * random.choice((2, 3, 50)) + data[start + len(block) :]
 
 
-def _truncate(random: Random, data: bytes, _: Seeds) -> bytes:
+def _truncate(random: Random, data: bytes, _: Corpus) -> bytes:
     return data[: random.randrange(len(data) + 1)]
 
 
-def _word(random: Random, data: bytes, _: Seeds) -> bytes:
-    start, word = _place(random, data), random.choice(_WORDS)
+def _write_keyword(random: Random, data: bytes, _: Corpus) -> bytes:
+    start, word = _random_offset(random, data), random.choice(_KEYWORDS)
     return data[:start] + word + data[start + (len(word) if random.random() < 0.7 else 0) :]
 
 
-def _number(random: Random, data: bytes, _: Seeds) -> bytes:
-    """A number in the file, of either byte order, made extreme, or a little more or less."""
+def _change_number(random: Random, data: bytes, _: Corpus) -> bytes:
+    """Change a number, in either byte order, to an extreme value, by one, or to its double."""
     form = random.choice(("<H", ">H", "<I", ">I", "<Q"))
     size = struct.calcsize(form)
-    start = _place(random, data)
+    start = _random_offset(random, data)
     if len(data) < start + size:
         return data
-    (was,) = struct.unpack_from(form, data, start)
-    wanted = random.choice((was + 1, was - 1, was * 2, random.choice(_NUMBERS), random.choice(_NUMBERS)))
-    return data[:start] + struct.pack(form, wanted % (1 << 8 * size)) + data[start + size :]
+    (old,) = struct.unpack_from(form, data, start)
+    new = random.choice((old + 1, old - 1, old * 2, random.choice(_EDGE_VALUES), random.choice(_EDGE_VALUES)))
+    return data[:start] + struct.pack(form, new % (1 << 8 * size)) + data[start + size :]
 
 
-def _sides(random: Random, data: bytes, _: Seeds) -> bytes:
-    """Another width and height, where the format has them."""
-    width, height = random.choice(_SIDES), random.choice(_SIDES)
-    if data.startswith(pieces.SIGNATURE) and len(data) > 33:
-        return data[:8] + pieces.png_chunk(b"IHDR", struct.pack(">II", width, height) + data[24:29]) + data[33:]
+def _change_sides(random: Random, data: bytes, _: Corpus) -> bytes:
+    """Change the width and height in the header, if the format has them."""
+    width, height = random.choice(_EDGE_SIDES), random.choice(_EDGE_SIDES)
+    if data.startswith(raw.SIGNATURE) and len(data) > 33:
+        return data[:8] + raw.png_chunk(b"IHDR", struct.pack(">II", width, height) + data[24:29]) + data[33:]
     if data.startswith(b"GIF"):
         return data[:6] + struct.pack("<HH", width % 65_536, height % 65_536) + data[10:]
     if data.startswith(b"BM"):
@@ -151,67 +154,69 @@ def _sides(random: Random, data: bytes, _: Seeds) -> bytes:
     return data if start < 0 else data[: start + 8] + struct.pack(">II", width, height) + data[start + 16 :]
 
 
-def _splice(random: Random, data: bytes, seeds: Seeds) -> bytes:
-    other = seeds[random.choice(sorted(seeds))]
-    return data[: _place(random, data)] + other[_place(random, other) :]
+def _splice(random: Random, data: bytes, corpus: Corpus) -> bytes:
+    other = corpus[random.choice(sorted(corpus))]
+    return data[: _random_offset(random, data)] + other[_random_offset(random, other) :]
 
 
-def _inside_png(random: Random, data: bytes, seeds: Seeds) -> bytes:
-    """A change in a chunk, or in what is deflated there, or in which chunks there are; the sums are made right again."""
-    chunks = pieces.png_chunks(data)
+def _change_png_chunk(random: Random, data: bytes, corpus: Corpus) -> bytes:
+    """Change a chunk, its deflated content, or the list of chunks; write correct checksums."""
+    chunks = raw.png_chunks(data)
     if not chunks:
         return data
     number = random.randrange(len(chunks))
     kind, body = chunks[number]
     match random.randrange(6):
         case 0:
-            chunks[number] = kind, random.choice(_PLAIN)(random, body, seeds)
+            chunks[number] = kind, random.choice(_BYTE_CHANGES)(random, body, corpus)
         case 1:
-            chunks[number] = kind, _repacked(random, body, seeds)
+            chunks[number] = kind, _change_deflated(random, body, corpus)
         case 2:
-            chunks.insert(number, (random.choice(_WORDS)[:4].ljust(4, b"x"), body))
+            chunks.insert(number, (random.choice(_KEYWORDS)[:4].ljust(4, b"x"), body))
         case 3:
             del chunks[number]
         case 4:
             chunks[number:number] = [chunks[number]] * random.choice((1, 2, 40))
         case _:
-            random.shuffle(chunks[1:])
-            chunks[0] = pieces.png_header(
-                random.choice(_SIDES),
-                random.choice(_SIDES),
+            rest = chunks[1:]
+            random.shuffle(rest)
+            chunks[1:] = rest
+            chunks[0] = raw.png_header(
+                random.choice(_EDGE_SIDES),
+                random.choice(_EDGE_SIDES),
                 random.choice((1, 2, 4, 8, 16)),
                 random.randrange(8),
                 random.randrange(2),
             )
-    return pieces.png(chunks)
+    return raw.png(chunks)
 
 
-def _repacked(random: Random, body: bytes, seeds: Seeds) -> bytes:
+def _change_deflated(random: Random, body: bytes, corpus: Corpus) -> bytes:
     try:
         content = zlib.decompress(body)
     except zlib.error:
-        return _flip(random, body, seeds)
-    return zlib.compress(random.choice(_PLAIN)(random, content, seeds))
+        return _flip(random, body, corpus)
+    return zlib.compress(random.choice(_BYTE_CHANGES)(random, content, corpus))
 
 
-def _inside_webp(random: Random, data: bytes, seeds: Seeds) -> bytes:
-    chunks = pieces.riff_chunks(data)
+def _change_webp_chunk(random: Random, data: bytes, corpus: Corpus) -> bytes:
+    chunks = raw.riff_chunks(data)
     if not chunks:
         return data
     number = random.randrange(len(chunks))
     kind, body = chunks[number]
     match random.randrange(4):
         case 0 | 1:
-            chunks[number] = kind, random.choice(_PLAIN)(random, body, seeds)
+            chunks[number] = kind, random.choice(_BYTE_CHANGES)(random, body, corpus)
         case 2:
             chunks[number:number] = [chunks[number]] * random.choice((1, 30))
         case _:
             chunks[number] = random.choice((b"VP8 ", b"VP8L", b"VP8X", b"ANIM", b"ANMF", b"ALPH", b"EXIF")), body
-    return pieces.riff(chunks)
+    return raw.riff(chunks)
 
 
-def _inside_tiff(random: Random, data: bytes, _: Seeds) -> bytes:
-    """Another number, type, count or value in a tag of the first page."""
+def _change_tiff_tag(random: Random, data: bytes, _: Corpus) -> bytes:
+    """Change the number, type, count or value of a tag of the first page."""
     if len(data) < 8 or data[:4] != b"II*\0":
         return data
     (first,) = struct.unpack_from("<I", data, 4)
@@ -228,11 +233,11 @@ def _inside_tiff(random: Random, data: bytes, _: Seeds) -> bytes:
         case 1:
             kind = random.randrange(20)
         case 2:
-            number = random.choice(_NUMBERS)
+            number = random.choice(_EDGE_VALUES)
         case _:
-            value = random.choice((*_NUMBERS, *_SIDES, random.randrange(len(data)), random.randrange(10)))
+            value = random.choice((*_EDGE_VALUES, *_EDGE_SIDES, random.randrange(len(data)), random.randrange(10)))
     return data[:start] + struct.pack("<HHII", tag, kind, number, value) + data[start + 12 :]
 
 
-_PLAIN: tuple[Change, ...] = (_flip, _overwrite, _insert, _delete, _duplicate, _truncate, _word, _number)
-_CHANGES: tuple[Change, ...] = (*_PLAIN, _number, _sides, _sides, _splice)
+_BYTE_CHANGES: tuple[Change, ...] = (_flip, _overwrite, _insert, _delete, _duplicate, _truncate, _write_keyword, _change_number)
+_FILE_CHANGES: tuple[Change, ...] = (*_BYTE_CHANGES, _change_number, _change_sides, _change_sides, _splice)

@@ -1,4 +1,4 @@
-"""Small pictures in every form that is decoded: what mutations start from. All of them are made here."""
+"""Generate small images in every format and mode that moodex decodes: the seeds of the mutations."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms, PngImagePlugin
 
-from tests.fuzz import pieces
+from tests.fuzz import raw
 from tests.support.builders import draw_blocks, encoded
 
-_SIZE = (37, 29)
+_SIZE_PIXELS = (37, 29)
 _XMP = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:RDF><rdf:Description tiff:Orientation='6'/></rdf:RDF></x:xmpmeta>"
-_LZW = {"compression": "tiff_lzw"}
+_LZW_OPTIONS = {"compression": "tiff_lzw"}
 
 Seeds = Iterator[tuple[str, bytes]]
 
 
 def seeds() -> dict[str, bytes]:
-    """Pictures by name; the name begins with the format."""
-    found: dict[str, bytes] = {}
+    """Return the images by name; the name begins with the format."""
+    images: dict[str, bytes] = {}
     for form in (_jpeg, _png, _gif, _webp, _bmp, _tiff, _avif, _heif):
-        found |= {f"{form.__name__.strip('_')}-{name}": data for name, data in form()}
-    return found
+        images |= {f"{form.__name__.strip('_')}-{name}": data for name, data in form()}
+    return images
 
 
 def _jpeg() -> Seeds:
-    base = draw_blocks(1, _SIZE)
-    for name, options in _JPEGS.items():
+    base = draw_blocks(1, _SIZE_PIXELS)
+    for name, options in _JPEG_OPTIONS.items():
         yield name, encoded(base, "JPEG", **options)
     for mode in ("L", "CMYK"):
         yield mode.lower(), encoded(base.convert(mode), "JPEG")
@@ -47,20 +47,20 @@ def _jpeg() -> Seeds:
     exif.get_ifd(0x8825)[1] = "N"
     yield "exif", encoded(base, "JPEG", exif=exif)
     xmp = b"http://ns.adobe.com/xap/1.0/\0" + _XMP
-    yield "xmp", pieces.with_segments(encoded(base, "JPEG"), pieces.jpeg_segment(0xE1, xmp))
+    yield "xmp", raw.with_segments(encoded(base, "JPEG"), raw.jpeg_segment(0xE1, xmp))
     photoshop = (
         b"Photoshop 3.0\0" + b"8BIM\x03\xed\0\0" + struct.pack(">I", 16) + struct.pack(">IHHIHH", 72 << 16, 1, 2, 72 << 16, 1, 2)
     )
-    yield "photoshop", pieces.with_segments(encoded(base, "JPEG"), pieces.jpeg_segment(0xED, photoshop))
-    yield "mpo", _two_in_one(base)
+    yield "photoshop", raw.with_segments(encoded(base, "JPEG"), raw.jpeg_segment(0xED, photoshop))
+    yield "mpo", _multi_picture(base)
 
 
-def _two_in_one(base: Image.Image) -> bytes:
-    return encoded(base, "MPO", save_all=True, append_images=[draw_blocks(2, _SIZE)])
+def _multi_picture(base: Image.Image) -> bytes:
+    return encoded(base, "MPO", save_all=True, append_images=[draw_blocks(2, _SIZE_PIXELS)])
 
 
 def _png() -> Seeds:
-    base = draw_blocks(1, _SIZE)
+    base = draw_blocks(1, _SIZE_PIXELS)
     for mode in ("RGB", "RGBA", "L", "LA", "1"):
         yield mode.lower(), encoded(base.convert(mode))
     for colours in (2, 4, 16, 200):
@@ -79,7 +79,7 @@ def _png() -> Seeds:
     exif = Image.Exif()
     exif[0x0112] = 6
     yield "texts", encoded(base, pnginfo=info, exif=exif, icc_profile=_profile(), dpi=(72, 72))
-    frames = [draw_blocks(seed, _SIZE) for seed in (2, 3, 4)]
+    frames = [draw_blocks(seed, _SIZE_PIXELS) for seed in (2, 3, 4)]
     yield "apng", encoded(base, save_all=True, append_images=frames, duration=50)
     yield (
         "apng-hidden",
@@ -95,26 +95,26 @@ def _raw_png(depth: int, colour: int, channels: int, interlaced: int) -> bytes:
     lines = [
         b"\0" + pixel * len(range(left, width, across)) for top, left, down, across in passes for _ in range(top, height, down)
     ]
-    header = pieces.png_header(width, height, depth, colour, interlaced)
-    return pieces.png([header, (b"IDAT", zlib.compress(b"".join(lines))), (b"IEND", b"")])
+    header = raw.png_header(width, height, depth, colour, interlaced)
+    return raw.png([header, (b"IDAT", zlib.compress(b"".join(lines))), (b"IEND", b"")])
 
 
 def _gif() -> Seeds:
-    base, frames = draw_blocks(1, _SIZE), [draw_blocks(seed, _SIZE) for seed in (2, 3)]
+    base, frames = draw_blocks(1, _SIZE_PIXELS), [draw_blocks(seed, _SIZE_PIXELS) for seed in (2, 3)]
     yield "still", encoded(base, "GIF")
     yield "interlaced", encoded(base, "GIF", interlace=1)
     yield "transparent", encoded(base.quantize(16), "GIF", transparency=3)
     yield "moving", encoded(base, "GIF", save_all=True, append_images=frames, duration=50, loop=0, disposal=2, comment=b"hello")
     still = encoded(base.quantize(4), "GIF")
-    # The frame sticks out of the screen, or lies beyond it.
-    place = still.index(b",\0\0\0\0")
-    yield "outside", still[: place + 1] + struct.pack("<HH", 30, 20) + still[place + 5 :]
+    # The frame is partly or completely outside the logical screen.
+    offset = still.index(b",\0\0\0\0")
+    yield "outside", still[: offset + 1] + struct.pack("<HH", 30, 20) + still[offset + 5 :]
     yield "small-screen", still[:6] + struct.pack("<HH", 5, 5) + still[10:]
     yield "no-palette", still[:10] + b"\x70" + still[11:]
 
 
 def _webp() -> Seeds:
-    base, frames = draw_blocks(1, _SIZE), [draw_blocks(seed, _SIZE) for seed in (2, 3)]
+    base, frames = draw_blocks(1, _SIZE_PIXELS), [draw_blocks(seed, _SIZE_PIXELS) for seed in (2, 3)]
     exif = Image.Exif()
     exif[0x0112] = 8
     for name, lossless in (("lossy", False), ("lossless", True)):
@@ -125,16 +125,16 @@ def _webp() -> Seeds:
 
 
 def _bmp() -> Seeds:
-    base = draw_blocks(1, _SIZE)
+    base = draw_blocks(1, _SIZE_PIXELS)
     for mode in ("RGB", "RGBA", "L", "1"):
         yield mode.lower(), encoded(base.convert(mode), "BMP")
     yield "palette", encoded(base.quantize(16), "BMP")
-    yield "rle8", pieces.bmp(8, 4, 8, 1, bytes([8, 1, 0, 0, 3, 2, 0, 3, 1, 2, 3, 0, 2, 7, 0, 0, 0, 2, 4, 1, 4, 9, 0, 1]), 16)
-    yield "rle4", pieces.bmp(8, 4, 4, 2, bytes([8, 0x12, 0, 0, 0, 4, 0x12, 0x34, 4, 0x56, 0, 0, 0, 2, 2, 1, 6, 0x77, 0, 1]), 16)
-    yield "nibbles", pieces.bmp(16, 4, 4, 0, bytes(range(32)), 16)
-    yield "sixteen", pieces.bmp(8, 4, 16, 0, bytes(range(64)))
-    yield "upside-down", pieces.bmp(8, -4, 24, 0, bytes(range(96)))
-    yield "fields", pieces.bmp(8, 4, 32, 3, struct.pack("<III", 0xFF0000, 0xFF00, 0xFF) + bytes(range(128)))
+    yield "rle8", raw.bmp(8, 4, 8, 1, bytes([8, 1, 0, 0, 3, 2, 0, 3, 1, 2, 3, 0, 2, 7, 0, 0, 0, 2, 4, 1, 4, 9, 0, 1]), 16)
+    yield "rle4", raw.bmp(8, 4, 4, 2, bytes([8, 0x12, 0, 0, 0, 4, 0x12, 0x34, 4, 0x56, 0, 0, 0, 2, 2, 1, 6, 0x77, 0, 1]), 16)
+    yield "nibbles", raw.bmp(16, 4, 4, 0, bytes(range(32)), 16)
+    yield "sixteen", raw.bmp(8, 4, 16, 0, bytes(range(64)))
+    yield "upside-down", raw.bmp(8, -4, 24, 0, bytes(range(96)))
+    yield "fields", raw.bmp(8, 4, 32, 3, struct.pack("<III", 0xFF0000, 0xFF00, 0xFF) + bytes(range(128)))
     yield (
         "old-header",
         b"BM" + struct.pack("<IHHI", 26 + 96, 0, 0, 26) + struct.pack("<IHHHH", 12, 8, 4, 1, 24) + bytes(range(96)),
@@ -142,51 +142,51 @@ def _bmp() -> Seeds:
 
 
 def _tiff() -> Seeds:
-    base, more = draw_blocks(1, _SIZE), [draw_blocks(2, _SIZE)]
+    base, more = draw_blocks(1, _SIZE_PIXELS), [draw_blocks(2, _SIZE_PIXELS)]
     for compression in ("raw", "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"):
         yield compression, encoded(base, "TIFF", compression=compression)
     for mode in ("1", "L", "LA", "P", "RGBA", "CMYK", "LAB", "I", "F"):
-        yield f"mode-{mode.lower()}", encoded(_LAB(base) if mode == "LAB" else base.convert(mode), "TIFF", **_LZW)
+        yield f"mode-{mode.lower()}", encoded(_to_lab(base) if mode == "LAB" else base.convert(mode), "TIFF", **_LZW_OPTIONS)
     for compression in ("group3", "group4", "tiff_ccitt"):
         yield compression, encoded(base.convert("1"), "TIFF", compression=compression)
     yield "deep-grey", encoded(Image.fromarray(np.arange(37 * 29, dtype=np.uint16).reshape(29, 37)), "TIFF")
     yield "predicted", encoded(base, "TIFF", compression="tiff_lzw", tiffinfo={317: 2})
-    yield "pages", encoded(base, "TIFF", save_all=True, append_images=more, **_LZW)
+    yield "pages", encoded(base, "TIFF", save_all=True, append_images=more, **_LZW_OPTIONS)
     yield "large", encoded(base, "TIFF", big_tiff=True)
     yield (
         "texts",
         encoded(base, "TIFF", tiffinfo={274: 6, 270: "words", 700: _XMP, 33723: b"\x1c\x02\x05"}, icc_profile=_profile()),
     )
     grey = bytes(range(256)) * 4
-    yield "strips", pieces.tiff([pieces.grey_page(32, 32, pieces.long(278, 8), _strips(4), pieces.long(279, *[256] * 4))], grey)
-    tiles = [pieces.short(322, 16), pieces.short(323, 16), pieces.long(324, *range(8, 1032, 256)), pieces.long(325, *[256] * 4)]
-    page = [entry for entry in pieces.grey_page(32, 32) if entry[0] not in (273, 278, 279)]
-    yield "tiles", pieces.tiff([sorted([*page, *tiles])], grey)
+    yield "strips", raw.tiff([raw.grey_page(32, 32, raw.long(278, 8), _strip_offsets(4), raw.long(279, *[256] * 4))], grey)
+    tiles = [raw.short(322, 16), raw.short(323, 16), raw.long(324, *range(8, 1032, 256)), raw.long(325, *[256] * 4)]
+    page = [entry for entry in raw.grey_page(32, 32) if entry[0] not in (273, 278, 279)]
+    yield "tiles", raw.tiff([sorted([*page, *tiles])], grey)
     packed = zlib.compress(grey)
-    deflated = [pieces.short(259, 8), pieces.long(279, len(packed))]
-    yield "deflated-strip", pieces.tiff([pieces.grey_page(32, 32, *deflated)], packed)
-    yield "planes", pieces.tiff([pieces.grey_page(16, 16, *_PLANES)], grey[:768])
+    deflated = [raw.short(259, 8), raw.long(279, len(packed))]
+    yield "deflated-strip", raw.tiff([raw.grey_page(32, 32, *deflated)], packed)
+    yield "planes", raw.tiff([raw.grey_page(16, 16, *_PLANAR_TAGS)], grey[:768])
 
 
-def _LAB(base: Image.Image) -> Image.Image:  # noqa: N802
-    turned = ImageCms.profileToProfile(base, ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), outputMode="LAB")
-    assert turned is not None
-    return turned
+def _to_lab(base: Image.Image) -> Image.Image:
+    converted = ImageCms.profileToProfile(base, ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), outputMode="LAB")
+    assert converted is not None
+    return converted
 
 
-def _strips(count: int) -> pieces.Entry:
-    return pieces.long(273, *range(8, 8 + 256 * count, 256))
+def _strip_offsets(count: int) -> raw.Entry:
+    return raw.long(273, *range(8, 8 + 256 * count, 256))
 
 
-_PLANES = (
-    pieces.short(258, 8, 8, 8),
-    pieces.short(262, 2),
-    pieces.short(277, 3),
-    pieces.short(284, 2),
-    pieces.long(273, 8, 264, 520),
-    pieces.long(279, 256, 256, 256),
+_PLANAR_TAGS = (
+    raw.short(258, 8, 8, 8),
+    raw.short(262, 2),
+    raw.short(277, 3),
+    raw.short(284, 2),
+    raw.long(273, 8, 264, 520),
+    raw.long(279, 256, 256, 256),
 )
-_JPEGS: dict[str, dict[str, Any]] = {
+_JPEG_OPTIONS: dict[str, dict[str, Any]] = {
     "baseline": {},
     "progressive": {"progressive": True},
     "whole-colour": {"subsampling": 0, "quality": 95},
@@ -197,12 +197,12 @@ _JPEGS: dict[str, dict[str, Any]] = {
 
 
 def _avif() -> Seeds:
-    base = draw_blocks(1, _SIZE)
+    base = draw_blocks(1, _SIZE_PIXELS)
     exif = Image.Exif()
     exif[0x0112] = 6
     yield "lossy", encoded(base, "AVIF", speed=10)
     yield "alpha", encoded(base.convert("RGBA").rotate(20), "AVIF", speed=10)
-    yield "moving", encoded(base, "AVIF", speed=10, save_all=True, append_images=[draw_blocks(2, _SIZE)])
+    yield "moving", encoded(base, "AVIF", speed=10, save_all=True, append_images=[draw_blocks(2, _SIZE_PIXELS)])
     yield "texts", encoded(base, "AVIF", speed=10, exif=exif, xmp=_XMP, icc_profile=_profile())
 
 
@@ -212,11 +212,13 @@ def _heif() -> Seeds:
     import pillow_heif
 
     pillow_heif.register_heif_opener(thumbnails=False)
-    base = draw_blocks(1, _SIZE)
+    base = draw_blocks(1, _SIZE_PIXELS)
     yield "lossy", encoded(base, "HEIF")
     yield "alpha", encoded(base.convert("RGBA").rotate(20), "HEIF")
 
 
 def _profile() -> bytes:
     make: Callable[[], Any] = partial(ImageCms.createProfile, "sRGB")
-    return bytes(ImageCms.ImageCmsProfile(make()).tobytes())
+    profile = bytearray(ImageCms.ImageCmsProfile(make()).tobytes())
+    profile[24:36] = struct.pack(">6H", 2026, 1, 1, 0, 0, 0)  # the time at which it was made
+    return bytes(profile)

@@ -1,4 +1,4 @@
-"""After any changes of a folder, a run updates the index, classifies no bytes twice and counts every file once."""
+"""Random changes of a folder: an index run classifies no bytes twice and counts every file once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from tests.support.effort import examples
 from tests.support.library import Library
 
 PATHS = [Path(name) for name in ("a.png", "b.png", "x/c.png", "x/d.png", "x/y/e.png", "z/f.png")]
-CONTENTS = [encoded(draw_blocks(seed, (12, 10))) for seed in range(4)] + [b"no image", b""]
+INVALID_CONTENTS = [b"not an image", b""]
+CONTENTS = [encoded(draw_blocks(seed, (12, 10))) for seed in range(4)] + INVALID_CONTENTS
 
 path = st.sampled_from(PATHS)
 steps = st.one_of(
@@ -30,11 +31,11 @@ steps = st.one_of(
 )
 
 
-class World:
-    """A folder that is changed step by step; every write gets a different time."""
+class ChangingFolder:
+    """A folder and its library; each method is one change. Every write gets a different time."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder / "pictures"
+        self.folder = folder / "images"
         self.folder.mkdir()
         self.library = Library(self.folder, folder / "home")
         self.clock = 10**9
@@ -62,10 +63,10 @@ class World:
 
     def swap(self, name: Path, other: Path) -> None:
         if (self.folder / name).exists() and (self.folder / other).exists() and name != other:
-            kept = self.folder.parent / "kept"
-            shutil.move(self.folder / name, kept)
+            temporary = self.folder.parent / "temporary"
+            shutil.move(self.folder / name, temporary)
             shutil.move(self.folder / other, self.folder / name)
-            shutil.move(kept, self.folder / other)
+            shutil.move(temporary, self.folder / other)
 
     def touch(self, name: Path, _: int) -> None:
         if (self.folder / name).exists():
@@ -76,13 +77,13 @@ class World:
 
     def index(self, _: None, force: bool) -> None:
         files = {file: file.read_bytes() for file in self.folder.rglob("*.png")}
-        images = {data for data in files.values() if data not in CONTENTS[4:]}
+        images = {data for data in files.values() if data not in INVALID_CONTENTS}
         before = self.library.classifier.classified
         summary = self.library.index(prune=True, force=force)
         counted = summary.indexed + summary.reused + summary.unchanged + summary.moved + summary.failed
         assert min(summary.indexed, summary.reused, summary.moved) >= 0
         assert summary.scanned == counted == len(files)
-        assert summary.failed == sum(data in CONTENTS[4:] for data in files.values())
+        assert summary.failed == sum(data in INVALID_CONTENTS for data in files.values())
         computed = self.library.classifier.classified - before
         assert computed == len(images if force else images - self.classified)
         self.classified |= images
@@ -97,7 +98,7 @@ class World:
 @examples(40)
 def test_any_history(history: list[tuple[str, object, object]]) -> None:
     with TemporaryDirectory() as folder:
-        world = World(Path(folder))
+        changing_folder = ChangingFolder(Path(folder))
         for name, first, second in [*history, ("index", None, False), ("index", None, False)]:
-            step: Callable[[object, object], None] = getattr(world, name)
+            step: Callable[[object, object], None] = getattr(changing_folder, name)
             step(first, second)

@@ -14,7 +14,7 @@ import pytest
 from indexer.domain.errors import UsageError
 from indexer.domain.files import FileState
 from indexer.domain.predictions import LabelAssignment
-from indexer.domain.runs import RunRecord
+from indexer.domain.runs import RunCounts, RunRecord
 from indexer.labels import service as labels_service
 from tests.support.builders import write_images
 from tests.support.library import Library, counts
@@ -25,8 +25,8 @@ def last_run(library: Library) -> RunRecord:
         return store.runs(1)[0]
 
 
-def age(library: Library, days: float) -> None:
-    """Make missing files miss for more days."""
+def age_missing_files(library: Library, days: float) -> None:
+    """Date the disappearance of missing files back by a number of days."""
     with closing(sqlite3.connect(library.settings.database)) as database, database:
         database.execute("UPDATE files SET gone_at = gone_at - ?", (days * 86400,))
 
@@ -34,46 +34,46 @@ def age(library: Library, days: float) -> None:
 def test_a_missing_folder_keeps_its_entries_and_reappears(library: Library) -> None:
     write_images(library.folder, 6)
     library.index()
-    answers = library.everything()
-    away = library.folder.rename(library.folder.with_name("away"))
+    hits = library.everything()
+    moved = library.folder.rename(library.folder.with_name("moved"))
     for _ in range(2):
         summary = library.index()
         assert counts(summary) == {"kept": 6}
         assert (summary.exit_code, summary.away) == (3, (str(library.folder),))
-        assert "it is not there. Nothing was removed" in library.progress.warnings[0]
-        assert library.everything() == answers
-    assert (last_run(library).outcome, last_run(library).counts) == ("done", {"kept": 6})
+        assert "it is missing. Nothing was removed" in library.progress.warnings[0]
+        assert library.everything() == hits
+    assert (last_run(library).outcome, last_run(library).counts) == ("done", RunCounts(kept=6))
     assert "--prune --yes" in (last_run(library).reason or "")
-    away.rename(library.folder)
+    moved.rename(library.folder)
     summary = library.index()
     assert (counts(summary), summary.exit_code) == ({"scanned": 6, "unchanged": 6}, 0)
     assert library.classifier.classified == 6
-    assert library.everything() == answers
+    assert library.everything() == hits
 
 
 def test_an_empty_mount_point_is_reported(library: Library) -> None:
     write_images(library.folder, 3)
     library.index()
-    away = library.folder.rename(library.folder.with_name("away"))
+    moved = library.folder.rename(library.folder.with_name("moved"))
     library.folder.mkdir()
     summary = library.index()
     assert (counts(summary), summary.exit_code, summary.away) == ({"kept": 3}, 3, (str(library.folder),))
     library.folder.rmdir()
-    away.rename(library.folder)
+    moved.rename(library.folder)
     assert counts(library.index()) == {"scanned": 3, "unchanged": 3}
 
 
 def test_a_missing_folder_is_pruned_only_with_prune(library: Library) -> None:
     write_images(library.folder, 4)
     library.index()
-    away = library.folder.rename(library.folder.with_name("away"))
+    moved = library.folder.rename(library.folder.with_name("moved"))
     summary = library.index(prune=False)
     assert (counts(summary), summary.exit_code) == ({"kept": 4}, 3)
     assert counts(library.index(prune=True)) == {"removed": 4}
     assert library.paths() == set()
     with pytest.raises(UsageError, match="does not exist"):
         library.index()
-    away.rename(library.folder)
+    moved.rename(library.folder)
     assert counts(library.index()) == {"scanned": 4, "reused": 4}
     assert library.classifier.classified == 4
 
@@ -116,14 +116,14 @@ def test_files_missing_beyond_the_grace_period_are_forgotten(library: Library) -
     for path in paths[:3]:
         path.unlink()
     assert counts(library.index()) == {"scanned": 7, "unchanged": 7, "removed": 3}
-    age(library, 29)
+    age_missing_files(library, 29)
     assert counts(library.index()) == {"scanned": 7, "unchanged": 7}
-    age(library, 2)
+    age_missing_files(library, 2)
     summary = library.index()
     assert (counts(summary), summary.expired) == ({"scanned": 7, "unchanged": 7}, 3)
     with library.store() as store:
         stored = store.counts()
-        assert (stored.files, stored.images) == ({FileState.DONE: 7}, 8)  # six others, the duplicate, and the labelled one
+        assert (stored.files, stored.images) == ({FileState.DONE: 7}, 8)  # six others, the duplicate, and the labeled one
         assert [(image.emotion, image.path) for image in store.labeled_images()] == [("crying", None)]
     assert len(library.search(like=os.fsencode(duplicate))) == 7
     write_images(library.folder, 3)
@@ -142,7 +142,7 @@ def test_the_grace_period_is_a_setting(library: Library) -> None:
     library.index()
     paths[0].unlink()
     library.index()
-    age(library, 4)
+    age_missing_files(library, 4)
     assert library.index().expired == 1
 
 
@@ -152,7 +152,7 @@ def test_the_vector_index_shrinks_when_files_are_forgotten(library: Library) -> 
     for path in paths[10:]:
         path.unlink()
     library.index(prune=True)
-    age(library, 31)
+    age_missing_files(library, 31)
     assert library.index().expired == 20
     from db.vectors.files import FaissFiles
     from db.vectors.sync import is_index_current
@@ -166,7 +166,7 @@ def test_the_vector_index_shrinks_when_files_are_forgotten(library: Library) -> 
     for path in paths[:10]:
         path.unlink()
     library.index(prune=True)
-    age(library, 31)
+    age_missing_files(library, 31)
     assert library.index().expired == 10
     assert library.everything() == []
     write_images(library.folder, 2)
@@ -192,6 +192,6 @@ def test_idle_runs_leave_no_record_on_request(library: Library) -> None:
     library.index(record_idle=False)
     library.index(record_idle=False)
     first = last_run(library)
-    assert first.counts == {"scanned": 3, "indexed": 2, "failed": 1}
+    assert first.counts == RunCounts(scanned=3, indexed=2, failed=1)
     library.index()
     assert last_run(library).id > first.id

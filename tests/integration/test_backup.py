@@ -30,8 +30,8 @@ from tests.support.quiet import Remembered
 
 
 @pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Library:
-    library = damage.build(tmp_path_factory.mktemp("sound"))
+def intact(tmp_path_factory: pytest.TempPathFactory) -> Library:
+    library = damage.build(tmp_path_factory.mktemp("intact"))
     library.settings.models.mkdir()
     (library.settings.models / "mine.safetensors").write_bytes(b"weights" * 1000)
     (library.settings.models / "mine.json").write_text("{}")
@@ -41,8 +41,8 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Library:
 
 
 @pytest.fixture
-def library(sound: Library, tmp_path: Path) -> Library:
-    return damage.copy(sound, tmp_path)
+def library(intact: Library, tmp_path: Path) -> Library:
+    return damage.copy(intact, tmp_path)
 
 
 def backup(library: Library, target: Path, force: bool = False) -> Path:
@@ -96,9 +96,9 @@ def test_restore_keeps_the_replaced_library(library: Library, tmp_path: Path) ->
 
 def test_restore_replaces_a_damaged_library(library: Library, tmp_path: Path) -> None:
     saved = backup(library, tmp_path / "backup.zip")
-    library.settings.database.write_bytes(b"no database " * 1000)
+    library.settings.database.write_bytes(b"not a database " * 1000)
     aside = restore(library.settings, saved, yes=True)
-    assert aside[0].read_bytes() == b"no database " * 1000
+    assert aside[0].read_bytes() == b"not a database " * 1000
     assert len(everything(library)) == 40
 
 
@@ -166,7 +166,7 @@ def test_a_copy_is_a_snapshot_despite_a_concurrent_writer(library: Library, tmp_
         writer.join()
 
 
-def with_size(saved: Path, size: float) -> None:
+def forge_size(saved: Path, size: float) -> None:
     """Write a wrong size of the database to the manifest."""
     with zipfile.ZipFile(saved) as archive:
         files = {name: archive.read(name) for name in archive.namelist()}
@@ -177,8 +177,8 @@ def with_size(saved: Path, size: float) -> None:
             archive.writestr(name, content)
 
 
-def with_manifest(saved: Path, text: bytes, compression: int, broken: bool = False) -> None:
-    """Write a backup that contains only a manifest, with a compression method, perhaps broken."""
+def forge_manifest(saved: Path, text: bytes, compression: int, broken: bool = False) -> None:
+    """Write a backup that contains only a manifest, with a compression method; damage its bytes if `broken`."""
     with zipfile.ZipFile(saved, "w", compression) as archive:
         archive.writestr("manifest.json", text)
     if broken:
@@ -186,45 +186,46 @@ def with_manifest(saved: Path, text: bytes, compression: int, broken: bool = Fal
         saved.write_bytes(data[:43] + b"\xff" * 20 + data[63:])
 
 
-FORGED: dict[str, Callable[[Path], None]] = {
-    "an endless size": lambda saved: with_size(saved, float("inf")),
-    "a larger size": lambda saved: with_size(saved, 10**15),
-    "a negative size": lambda saved: with_size(saved, -1),
-    "a manifest in itself": lambda saved: with_manifest(saved, b"[" * 100_000, zipfile.ZIP_STORED),
-    "an inflating manifest": lambda saved: with_manifest(saved, b" " * (1 << 26), zipfile.ZIP_DEFLATED),
-    "a broken deflated manifest": lambda saved: with_manifest(saved, b"{}" * 100, zipfile.ZIP_DEFLATED, broken=True),
+FORGERIES: dict[str, Callable[[Path], None]] = {
+    "an endless size": lambda saved: forge_size(saved, float("inf")),
+    "a larger size": lambda saved: forge_size(saved, 10**15),
+    "a negative size": lambda saved: forge_size(saved, -1),
+    "a deeply nested manifest": lambda saved: forge_manifest(saved, b"[" * 100_000, zipfile.ZIP_STORED),
+    "an inflating manifest": lambda saved: forge_manifest(saved, b" " * (1 << 26), zipfile.ZIP_DEFLATED),
+    "a damaged compressed manifest": lambda saved: forge_manifest(saved, b"{}" * 100, zipfile.ZIP_DEFLATED, broken=True),
 }
 
 
-def damaged(saved: Path, how: str) -> None:
+def alter(saved: Path, alteration: str) -> None:
+    """Alter a backup in the way that a parameter of the test names."""
     data = bytearray(saved.read_bytes())
     with zipfile.ZipFile(saved) as archive:
         facts = json.loads(archive.read("manifest.json"))
         files = {name: archive.read(name) for name in archive.namelist()}
-    match how:
-        case "a byte":
+    match alteration:
+        case "a flipped bit":
             data[len(data) // 2] ^= 1
-        case "cut off":
+        case "truncated":
             del data[len(data) * 2 // 3 :]
         case _:
-            if how == "another file":
+            if alteration == "an extra file":
                 files["extra.txt"] = b"x"
-            elif how == "a file outside":
+            elif alteration == "a path outside the folder":
                 files["../../evil.json"] = b"{}"
                 facts["members"]["../../evil.json"] = {"bytes": 2, "blake3": "00"}
-            elif how == "a pickle":
+            elif alteration == "a pickle":
                 files["models/evil.pt"] = b"x"
                 facts["members"]["models/evil.pt"] = {"bytes": 1, "blake3": "00"}
-            elif how == "a missing file":
+            elif alteration == "a missing file":
                 del files["models/mine.json"]
-            elif how == "other bytes":
+            elif alteration == "changed bytes":
                 files["models/mine.json"] = b"[]"
-            elif how == "no database":
+            elif alteration == "text instead of the database":
                 files["moodex.sqlite"] = b"hello"
                 from blake3 import blake3
 
                 facts["members"]["moodex.sqlite"] = {"bytes": 5, "blake3": blake3(b"hello").hexdigest()}
-            elif how == "an odd manifest":
+            elif alteration == "a malformed manifest":
                 facts["members"] = 3
             files["manifest.json"] = json.dumps(facts).encode()
             with zipfile.ZipFile(saved, "w") as archive:
@@ -235,23 +236,23 @@ def damaged(saved: Path, how: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "how",
+    "alteration",
     [
-        "a byte",
-        "cut off",
-        "another file",
-        "a file outside",
+        "a flipped bit",
+        "truncated",
+        "an extra file",
+        "a path outside the folder",
         "a pickle",
         "a missing file",
-        "other bytes",
-        "no database",
-        "an odd manifest",
-        *FORGED,
+        "changed bytes",
+        "text instead of the database",
+        "a malformed manifest",
+        *FORGERIES,
     ],
 )
-def test_an_altered_backup_is_refused_and_changes_nothing(library: Library, tmp_path: Path, how: str) -> None:
+def test_an_altered_backup_is_refused_and_changes_nothing(library: Library, tmp_path: Path, alteration: str) -> None:
     saved = backup(library, tmp_path / "backup.zip")
-    FORGED.get(how, lambda saved: damaged(saved, how))(saved)
+    FORGERIES.get(alteration, lambda saved: alter(saved, alteration))(saved)
     before = {path: path.read_bytes() for path in library.settings.home.rglob("*") if path.is_file()}
     with pytest.raises(StoreDamaged, match=r"[Bb]ackup .* is damaged.*nothing was restored"):
         restore(library.settings, saved, yes=True)

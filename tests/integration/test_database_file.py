@@ -1,4 +1,4 @@
-"""Files that are not intact databases of moodex are reported, and left byte for byte as they were."""
+"""Files that are not intact databases of moodex: commands report them and do not change them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 from db.sqlite.errors import translate_sqlite_errors
 from db.sqlite.store import SqliteStore
 from indexer.domain.errors import MoodexError, StoreDamaged
+from indexer.domain.runs import RunCounts
 from indexer.ports.store_reader import HitFilter
 from tests.support.builders import image, unit_vectors
 from tests.support.damage import old_schema
@@ -32,7 +33,7 @@ def sql(path: Path, *statements: str) -> None:
         ("CREATE TABLE migrations (name TEXT, applied_at TEXT)", "INSERT INTO migrations VALUES ('m001', 'now')"),
     ],
 )
-def test_another_programs_database_is_left_alone(tmp_path: Path, statements: tuple[str, ...]) -> None:
+def test_a_database_of_another_program_is_not_changed(tmp_path: Path, statements: tuple[str, ...]) -> None:
     path = tmp_path / "moodex.sqlite"
     sql(path, *statements)
     before = path.read_bytes()
@@ -42,7 +43,7 @@ def test_another_programs_database_is_left_alone(tmp_path: Path, statements: tup
     assert path.read_bytes() == before
 
 
-def test_a_newer_programs_database_is_left_alone(tmp_path: Path) -> None:
+def test_a_database_of_a_newer_version_is_not_changed(tmp_path: Path) -> None:
     path = tmp_path / "moodex.sqlite"
     SqliteStore(path).close()
     sql(path, "INSERT INTO migrations VALUES ('0999_mind_reading', 0)")
@@ -53,7 +54,7 @@ def test_a_newer_programs_database_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"hello", b"SQLite format 3\0" + bytes(5000)])
-def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_database_is_not_changed(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "moodex.sqlite"
     path.write_bytes(content)
     with pytest.raises(StoreDamaged, match="Nothing was changed"):
@@ -61,7 +62,7 @@ def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path, content: bytes
     assert path.read_bytes() == content
 
 
-def test_a_database_from_before_embeddings_were_shared_keeps_every_embedding(tmp_path: Path) -> None:
+def test_migration_to_shared_embeddings_keeps_every_embedding(tmp_path: Path) -> None:
     path = tmp_path / "moodex.sqlite"
     old_schema(path, 2)
     vectors = unit_vectors(3, 8)
@@ -86,15 +87,15 @@ def test_a_database_from_before_embeddings_were_shared_keeps_every_embedding(tmp
         assert (model.card.name, model.card.spaces, store.image_count(model.id)) == ("old", (), 3)
         (rows,) = store.vectors(model.id)
         assert rows.ids.tolist() == [5, 6, 7] and np.array_equal(rows.vectors, vectors)
-        plain, finding = store.begin_run([b"/a"], model.id), store.begin_run([b"/a"], model.id, "detector")
-        assert all(file.predicted for file in store.known_files(b"/a", plain).values())
-        assert not any(file.predicted for file in store.known_files(b"/a", finding).values())
+        without_detector, with_detector = store.begin_run([b"/a"], model.id), store.begin_run([b"/a"], model.id, "detector")
+        assert all(file.predicted for file in store.known_files(b"/a", without_detector).values())
+        assert not any(file.predicted for file in store.known_files(b"/a", with_detector).values())
         assert store.forget_model(model.id) == 3 and list(store.vectors(model.id)) == []
     finally:
         store.close()
 
 
-def test_what_was_gone_before_that_was_dated_gets_its_whole_grace_period(tmp_path: Path) -> None:
+def test_migration_gives_missing_files_a_full_grace_period(tmp_path: Path) -> None:
     path = tmp_path / "moodex.sqlite"
     old_schema(path, 5)
     spec = '{"size": 32, "mean": 127.0, "std": 128.0, "background": 255}'
@@ -153,7 +154,7 @@ def test_a_lost_table_or_an_impossible_value_is_damage(tmp_path: Path, statement
         scene = Scene(store)
         scene.add("one", b"/a/1.png")
         scene.add("two", b"/a/2.png")
-        store.finish_run(scene.run, "done", {})
+        store.finish_run(scene.run, "done", RunCounts())
         store.label({image("one").digest: "sad"})
     read_everything(path)
     sql(path, *statements)
@@ -172,5 +173,5 @@ def test_a_wrong_statement_or_argument_is_not_damage(tmp_path: Path) -> None:
         ):
             raw.execute("SELEC 1")
         assert not isinstance(caught.value, StoreDamaged)
-        with pytest.raises(TypeError), translate_sqlite_errors(path):
+        with pytest.raises(AttributeError), translate_sqlite_errors(path):
             store.finish_run(scene.run, "done", 5)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Doctor: every kind of damage is found, and repaired without the loss of a label or a file."""
+"""The doctor finds every kind of damage, and its repair loses no label and no file."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from tests.support.fake_models import FakeClassifier
 from tests.support.library import Library, opened
 from tests.support.quiet import Remembered
 
-_NAN = "x'" + "0000c07f" * 10 + "'"
-_FIRST = "SELECT min(id) FROM predictions"
+_NAN_PROBABILITIES = "x'" + "0000c07f" * 10 + "'"
+_FIRST_ID = "SELECT min(id) FROM predictions"
 
 
 @pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Library:
+def intact(tmp_path_factory: pytest.TempPathFactory) -> Library:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("db.vectors.files.DEFAULT_TUNING", IndexTuning(clustered_min_rows=20))
-        return damage.build(tmp_path_factory.mktemp("sound"))
+        return damage.build(tmp_path_factory.mktemp("intact"))
 
 
 @pytest.fixture
-def library(sound: Library, tmp_path: Path) -> Iterator[Library]:
-    yield damage.copy(sound, tmp_path)
+def library(intact: Library, tmp_path: Path) -> Iterator[Library]:
+    yield damage.copy(intact, tmp_path)
 
 
 def doctor(library: Library, deep: bool = False, repair: bool = False) -> DoctorReport:
@@ -45,12 +45,12 @@ def doctor(library: Library, deep: bool = False, repair: bool = False) -> Doctor
     return check(library.opened, deep, Remembered())
 
 
-def found(report: DoctorReport) -> dict[str, int]:
-    """Return the findings, except that the fake model has no file."""
+def finding_counts(report: DoctorReport) -> dict[str, int]:
+    """Return the number of findings of each kind, without "weights_gone": the fake model has no file."""
     return {finding.kind: finding.count for finding in report.found.findings if finding.kind != "weights_gone"}
 
 
-def kept(library: Library) -> tuple[object, ...]:
+def files_and_labels(library: Library) -> tuple[object, ...]:
     """Return the files and labels, which must never be lost."""
     return (
         rows(library, "SELECT path, name FROM files JOIN folders ON folders.id = folder_id ORDER BY 1, 2"),
@@ -60,27 +60,27 @@ def kept(library: Library) -> tuple[object, ...]:
 
 def test_a_sound_library_has_no_findings(library: Library) -> None:
     done = doctor(library, deep=True)
-    assert found(done) == {} and done.exit_code == 0
+    assert finding_counts(done) == {} and done.exit_code == 0
     assert done.found.rows["files"] == 42 and done.found.rows["labels"] == 3
     before = library.settings.database.read_bytes()
     assert doctor(library, repair=True).repair is None
     assert library.settings.database.read_bytes() == before
 
 
-_DONE = "id IN (SELECT id FROM files WHERE state = 'done' LIMIT {})"
-_LABELLED = "image_id = (SELECT min(image_id) FROM labels)"
+_DONE_FILES = "id IN (SELECT id FROM files WHERE state = 'done' LIMIT {})"
+_LABELED = "image_id = (SELECT min(image_id) FROM labels)"
 _MAIN_FACE = "region = 1 AND image_id IN (SELECT image_id FROM predictions WHERE region = 2)"
-_SET = "UPDATE predictions SET "
+_UPDATE = "UPDATE predictions SET "
 
 PLANNED: dict[str, tuple[str, int, tuple[str, ...]]] = {
     "a done file without its image": (
-        "files_contradictory", 2, (f"UPDATE files SET image_id = NULL WHERE {_DONE.format(2)}",)
+        "files_contradictory", 2, (f"UPDATE files SET image_id = NULL WHERE {_DONE_FILES.format(2)}",)
     ),
     "a failed file without a reason": (
         "files_contradictory", 1, ("UPDATE files SET failure_kind = NULL WHERE state = 'failed'",)
     ),
-    "a file in no known state": ("files_contradictory", 1, ("UPDATE files SET state = 'odd' WHERE id = 3",)),
-    "a digest that is cut off": ("pictures_broken", 1, ("UPDATE images SET digest = x'00ff' WHERE id = 4",)),
+    "a file in an unknown state": ("files_contradictory", 1, ("UPDATE files SET state = 'odd' WHERE id = 3",)),
+    "a truncated digest": ("pictures_broken", 1, ("UPDATE images SET digest = x'00ff' WHERE id = 4",)),
     "an image without a size": ("pictures_broken", 1, ("UPDATE images SET width = 0 WHERE id = 4",)),
     "predictions without their embedding": ("predictions_alone", 3, ("DELETE FROM embeddings WHERE image_id IN (1, 2, 3)",)),
     "embeddings without their prediction": ("embeddings_unused", 1, ("DELETE FROM predictions WHERE image_id = 5",)),
@@ -99,28 +99,34 @@ PLANNED: dict[str, tuple[str, int, tuple[str, ...]]] = {
     "a label of a missing image": ("references", 1, ("INSERT INTO labels VALUES (9999, 'happy', 0)",)),
     "a label without an emotion": (
         "labels_broken", 1,
-        (f"UPDATE labels SET emotion = ' ' WHERE {_LABELLED}", f"{_SET} emotion = ' ', score = 1 WHERE {_LABELLED}"),
+        (f"UPDATE labels SET emotion = ' ' WHERE {_LABELED}", f"{_UPDATE} emotion = ' ', score = 1 WHERE {_LABELED}"),
     ),
-    "probabilities of NaN": ("predictions_broken", 1, (f"{_SET} probabilities = {_NAN} WHERE id = ({_FIRST})",)),
-    "probabilities that are cut off": ("predictions_broken", 1, (f"{_SET} probabilities = x'0000' WHERE id = ({_FIRST})",)),
-    "probabilities above one": ("predictions_broken", 1, (f"{_SET} probabilities = x'{'0000003f' * 10}' WHERE id = ({_FIRST})",)),
-    "a face without a box": ("predictions_broken", 1, (f'{_SET} "left" = NULL WHERE region = 2',)),
-    "a face outside of its image": ("predictions_broken", 1, (f'{_SET} "right" = 1.5 WHERE region = 2',)),
-    "a score beyond one": ("emotions", 1, (f"{_SET} score = 1.5 WHERE id = ({_FIRST})",)),
+    "probabilities of NaN": (
+        "predictions_broken", 1, (f"{_UPDATE} probabilities = {_NAN_PROBABILITIES} WHERE id = ({_FIRST_ID})",)
+    ),
+    "truncated probabilities": (
+        "predictions_broken", 1, (f"{_UPDATE} probabilities = x'0000' WHERE id = ({_FIRST_ID})",)
+    ),
+    "probabilities above one": (
+        "predictions_broken", 1, (f"{_UPDATE} probabilities = x'{'0000003f' * 10}' WHERE id = ({_FIRST_ID})",)
+    ),
+    "a face without a box": ("predictions_broken", 1, (f'{_UPDATE} "left" = NULL WHERE region = 2',)),
+    "a face outside of its image": ("predictions_broken", 1, (f'{_UPDATE} "right" = 1.5 WHERE region = 2',)),
+    "a score above one": ("emotions", 1, (f"{_UPDATE} score = 1.5 WHERE id = ({_FIRST_ID})",)),
     "an emotion that is not the most probable": (
-        "emotions", 1, (f"{_SET} emotion = iif(emotion = 'fear', 'sad', 'fear') WHERE id = ({_FIRST})",)
+        "emotions", 1, (f"{_UPDATE} emotion = iif(emotion = 'fear', 'sad', 'fear') WHERE id = ({_FIRST_ID})",)
     ),
-    "a label that predictions do not follow": ("emotions", 1, (f"{_SET} score = 0.5 WHERE {_LABELLED}",)),
-    "an embedding that is cut off": ("embeddings_broken", 1, ("UPDATE embeddings SET vector = x'00' WHERE id = 1",)),
+    "a label that predictions do not follow": ("emotions", 1, (f"{_UPDATE} score = 0.5 WHERE {_LABELED}",)),
+    "a truncated embedding": ("embeddings_broken", 1, ("UPDATE embeddings SET vector = x'00' WHERE id = 1",)),
     "an embedding of NaN": ("embeddings_broken", 1, (f"UPDATE embeddings SET vector = x'{'007e' * 64}' WHERE id = 1",)),
-    "an embedding that is too long": ("embeddings_broken", 1, (f"UPDATE embeddings SET vector = x'{'003c' * 64}' WHERE id = 1",)),
+    "an embedding longer than one": ("embeddings_broken", 1, (f"UPDATE embeddings SET vector = x'{'003c' * 64}' WHERE id = 1",)),
     "an embedding of zeros": ("embeddings_broken", 1, ("UPDATE embeddings SET vector = zeroblob(128) WHERE id = 1",)),
     "a model without its labels": ("models_broken", 1, ("UPDATE models SET labels = 'oh'",)),
     "a model under another key": ("models_broken", 1, ("UPDATE models SET key = 'other'",)),
     "predictions after the last generation": ("generations", 1, ("DELETE FROM generations",)),
     "a run that was killed": ("runs_died", 1, ("UPDATE runs SET outcome = 'running', ended_at = NULL WHERE id = 1",)),
     "files in a missing folder": (
-        "references", 3, (f"UPDATE files SET folder_id = 77 WHERE {_DONE.format(3)}",)
+        "references", 3, (f"UPDATE files SET folder_id = 77 WHERE {_DONE_FILES.format(3)}",)
     ),
     "files of a missing image": ("references", 1, ("UPDATE files SET image_id = 8888 WHERE id = 6",)),
     "missing runs": ("references", 42, ("DELETE FROM runs",)),
@@ -131,25 +137,25 @@ PLANNED: dict[str, tuple[str, int, tuple[str, ...]]] = {
 
 @pytest.mark.parametrize("name", PLANNED)
 def test_planned_damage_is_found_and_repaired(library: Library, name: str) -> None:
-    kind, number, statements = PLANNED[name]
-    before = kept(library)
+    kind, count, statements = PLANNED[name]
+    before = files_and_labels(library)
     sql(library, *statements)
-    labelled = kept(library)[1]
+    labels = files_and_labels(library)[1]
     first = doctor(library)
-    assert found(first).get(kind) == number, (found(first), number)
-    about = FINDING_KINDS[kind]
-    assert first.exit_code == (5 if about.severity is Severity.PROBLEM else 0)
+    assert finding_counts(first).get(kind) == count, (finding_counts(first), count)
+    finding_kind = FINDING_KINDS[kind]
+    assert first.exit_code == (5 if finding_kind.severity is Severity.PROBLEM else 0)
     done = doctor(library, repair=True)
-    if not about.repairable:
+    if not finding_kind.repairable:
         assert done.exit_code == 5
         return
     assert done.repair is not None and done.repair.saved is not None and done.repair.saved.exists()
     assert done.exit_code == 0, done.repair.after
     after = doctor(library)
-    assert not after.found.problems and kind not in found(after)
-    assert kept(library)[1] == labelled and len(kept(library)[1]) >= len(before[1])
+    assert not after.found.problems and kind not in finding_counts(after)
+    assert files_and_labels(library)[1] == labels and len(files_and_labels(library)[1]) >= len(before[1])
     names = [row[1] for row in before[0]]  # type: ignore[attr-defined]
-    assert [row[1] for row in sorted(kept(library)[0], key=lambda row: row[1])] == sorted(names)  # type: ignore[attr-defined, index]
+    assert [row[1] for row in sorted(files_and_labels(library)[0], key=lambda row: row[1])] == sorted(names)  # type: ignore[attr-defined, index]
     _assert_searches_find_everything(library)
 
 
@@ -172,7 +178,7 @@ def test_a_label_follows_its_image_if_the_file_identifies_it(library: Library) -
 
 def test_repaired_predictions_are_not_computed_again(library: Library) -> None:
     sql(library, "UPDATE predictions SET emotion = 'fear', score = 0.5")
-    assert found(doctor(library))["emotions"] > 30
+    assert finding_counts(doctor(library))["emotions"] > 30
     assert doctor(library, repair=True).exit_code == 0
     assert library.index().indexed == 0
 
@@ -185,11 +191,11 @@ def test_a_flipped_bit_in_the_vector_index_is_found(library: Library, part: str)
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
     os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
-    assert found(doctor(library)) == {"vectors_damaged": 1}
+    assert finding_counts(doctor(library)) == {"vectors_damaged": 1}
     assert doctor(library).exit_code == 5
     done = doctor(library, repair=True)
     assert done.exit_code == 0 and done.repair is not None and done.repair.saved is None
-    assert found(doctor(library)) == {}
+    assert finding_counts(doctor(library)) == {}
 
 
 def test_a_vector_index_that_contradicts_the_database_is_found(library: Library) -> None:
@@ -198,31 +204,31 @@ def test_a_vector_index_that_contradicts_the_database_is_found(library: Library)
     parts = facts["segments"][0]["emotions"]
     parts[0][0], parts[1][0] = parts[1][0], parts[0][0]
     manifest.write_text(json.dumps(facts))
-    assert set(found(doctor(library))) == {"vectors_wrong"}
-    assert doctor(library, repair=True).exit_code == 0 and found(doctor(library)) == {}
+    assert set(finding_counts(doctor(library))) == {"vectors_wrong"}
+    assert doctor(library, repair=True).exit_code == 0 and finding_counts(doctor(library)) == {}
 
 
-def test_a_vector_index_without_some_rows_is_found(library: Library) -> None:
+def test_a_vector_index_with_missing_rows_is_found(library: Library) -> None:
     (newest,) = rows(library, "SELECT max(id) FROM predictions")[0]
     # No run wrote this row: its id is below the last generation, but it is in no index.
     sql(library, "DELETE FROM predictions WHERE id = 20", f"UPDATE predictions SET id = 20 WHERE id = {newest}")
-    assert found(doctor(library))["vectors_wrong"] == 1
+    assert finding_counts(doctor(library))["vectors_wrong"] == 1
 
 
-@pytest.mark.parametrize("how", ["gone", "garbage", "behind"])
-def test_a_missing_or_outdated_vector_index_is_repaired(library: Library, how: str) -> None:
+@pytest.mark.parametrize("state", ["missing", "garbage", "outdated"])
+def test_a_missing_or_outdated_vector_index_is_repaired(library: Library, state: str) -> None:
     (manifest,) = library.settings.vectors.glob("*.json")
-    if how == "gone":
+    if state == "missing":
         for path in library.settings.vectors.iterdir():
             path.unlink()
-    elif how == "garbage":
+    elif state == "garbage":
         manifest.write_text("{")
     else:
         sql(library, "UPDATE generations SET token = 'x'")
-    kinds = found(doctor(library))
+    kinds = finding_counts(doctor(library))
     assert set(kinds) <= {"vectors_damaged", "vectors_behind", "temporaries"} and kinds
-    assert doctor(library).exit_code == (5 if how == "garbage" else 0)
-    assert doctor(library, repair=True).exit_code == 0 and found(doctor(library)) == {}
+    assert doctor(library).exit_code == (5 if state == "garbage" else 0)
+    assert doctor(library, repair=True).exit_code == 0 and finding_counts(doctor(library)) == {}
 
 
 def test_changed_files_are_found_by_stamp_and_deep_by_digest(tmp_path: Path) -> None:
@@ -236,9 +242,9 @@ def test_changed_files_are_found_by_stamp_and_deep_by_digest(tmp_path: Path) -> 
     data[-20] ^= 1
     rotten.write_bytes(data)
     os.utime(rotten, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
-    assert found(doctor(library)) == {"files_missing": 1, "files_changed": 1}
+    assert finding_counts(doctor(library)) == {"files_missing": 1, "files_changed": 1}
     deep = doctor(library, deep=True)
-    assert found(deep) == {"files_missing": 1, "files_changed": 1, "files_rotten": 1} and deep.exit_code == 5
+    assert finding_counts(deep) == {"files_missing": 1, "files_changed": 1, "files_rotten": 1} and deep.exit_code == 5
     (example,) = [finding.example for finding in deep.found.findings if finding.kind == "files_rotten"]
     assert example == str(rotten)
     assert doctor(library, deep=True, repair=True).exit_code == 0
@@ -255,10 +261,10 @@ def test_leftovers_of_killed_processes_are_noted_and_removed(library: Library) -
     for path in (*stale, alive, orphan):
         path.write_bytes(b"part")
     (home / f".restore.{dead}.tmp").mkdir()
-    assert found(doctor(library)) == {"temporaries": 4} and doctor(library).exit_code == 0
+    assert finding_counts(doctor(library)) == {"temporaries": 4} and doctor(library).exit_code == 0
     assert doctor(library, repair=True).exit_code == 0
     assert not any(path.exists() for path in (*stale, orphan)) and alive.exists()
-    assert found(doctor(library)) == {}
+    assert finding_counts(doctor(library)) == {}
 
 
 def test_changed_weights_are_found(library: Library) -> None:
@@ -276,22 +282,22 @@ def test_changed_weights_are_found(library: Library) -> None:
     (folder / "mine.json").write_text(card_text(card))
     library.classifier.card = card
     library.index()
-    assert found(doctor(library)) == {}
+    assert finding_counts(doctor(library)) == {}
     weights.write_bytes(b"weightz")
     done = doctor(library, repair=True)
-    assert found(done) == {"weights_changed": 1} and done.exit_code == 5
+    assert finding_counts(done) == {"weights_changed": 1} and done.exit_code == 5
 
 
 def test_a_writer_blocks_repair_but_not_check(library: Library) -> None:
     sql(library, "UPDATE runs SET outcome = 'running', pid = 1 WHERE id = 1")
     sql(library, f"UPDATE runs SET outcome = 'running', pid = {os.getpid()} WHERE id = 2")
     with writer_lock(library.settings.home):
-        assert found(doctor(library)) == {"runs_died": 1}
+        assert finding_counts(doctor(library)) == {"runs_died": 1}
         with pytest.raises(WriterBusy):
             doctor(library, repair=True)
 
 
-def test_the_check_reads_a_snapshot(library: Library) -> None:
+def test_a_check_reads_a_snapshot(library: Library) -> None:
     with reading(library.settings.database) as connection:
         sql(library, "DELETE FROM embeddings", "DELETE FROM predictions")
         assert connection.execute("SELECT count(*) FROM predictions").fetchone()[0] > 30
@@ -305,23 +311,23 @@ def test_a_stopped_check_reports_no_finding(library: Library, monkeypatch: pytes
     monkeypatch.setattr("db.sqlite.raw_connection._PROGRESS_OPCODES", 200)
     before = library.settings.database.read_bytes()
     stopped = 0
-    for patience in range(0, 150, 5):
+    for allowed_calls in range(0, 150, 5):
         calls = 0
 
         @contextmanager
-        def impatient(kept: str, patience: int = patience) -> Iterator[Callable[[], None]]:
+        def stop_early(result: str, allowed_calls: int = allowed_calls) -> Iterator[Callable[[], None]]:
             def check_stop() -> None:
                 nonlocal calls
                 calls += 1
-                if calls > patience:
-                    raise Interrupted(f"Stopped; {kept}.", 2)
+                if calls > allowed_calls:
+                    raise Interrupted(f"Stopped; {result}.", 2)
 
             yield check_stop
 
-        monkeypatch.setattr(maintenance_service, "graceful_stop", impatient)
+        monkeypatch.setattr(maintenance_service, "graceful_stop", stop_early)
         try:
             done = doctor(library, repair=repair)
-            assert found(done) == {}
+            assert finding_counts(done) == {}
         except Interrupted:
             stopped += 1
     assert stopped > 10
@@ -336,7 +342,7 @@ def test_a_model_in_another_precision_is_sound(library: Library) -> None:
     assert doctor(library).exit_code == 0
 
 
-def test_the_check_reports_progress(library: Library) -> None:
+def test_a_check_reports_progress(library: Library) -> None:
     progress = Remembered()
     maintenance_service.check(library.opened, False, progress)
     assert progress.finished and progress.total and 0 < progress.done <= progress.total

@@ -1,4 +1,4 @@
-"""Export and import: exports agree with searches, other programs read them, and their labels match their images again."""
+"""Export and import: exports agree with searches, other programs can read them, and their labels can be imported again."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from tests.support.quiet import Remembered
 
 
 @pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Library:
-    return damage.build(tmp_path_factory.mktemp("sound"))
+def intact(tmp_path_factory: pytest.TempPathFactory) -> Library:
+    return damage.build(tmp_path_factory.mktemp("intact"))
 
 
 @pytest.fixture
-def library(sound: Library, tmp_path: Path) -> Library:
-    return damage.copy(sound, tmp_path)
+def library(intact: Library, tmp_path: Path) -> Library:
+    return damage.copy(intact, tmp_path)
 
 
 def export(
@@ -68,19 +68,19 @@ def test_csv_export_agrees_with_searches(library: Library, tmp_path: Path) -> No
 
 
 def test_exports_can_be_filtered(library: Library, tmp_path: Path) -> None:
-    assert {row["path"] for row in _exported(library, tmp_path, under=library.folder / "b")} == {
-        str(library.folder / "b" / name) for name in ("100.png", "101.png", "faces.png", "twin.png")
+    assert {row["path"] for row in _filtered_rows(library, tmp_path, under=library.folder / "b")} == {
+        str(library.folder / "b" / name) for name in ("100.png", "101.png", "faces.png", "same_bytes.png")
     }
-    assert {row["emotion"] for row in _exported(library, tmp_path, "joy", "sad")} <= {"happy", "pleased", "sad", "crying"}
-    assert len(_exported(library, tmp_path, under=library.folder / "a/003.png")) == 1
+    assert {row["emotion"] for row in _filtered_rows(library, tmp_path, "joy", "sad")} <= {"happy", "pleased", "sad", "crying"}
+    assert len(_filtered_rows(library, tmp_path, under=library.folder / "a/003.png")) == 1
     with pytest.raises(UnknownEmotion):
         export(library, tmp_path / "x.csv", "hapy")
     assert not (tmp_path / "x.csv").exists()
 
 
-def _exported(library: Library, folder: Path, *emotions: str, under: Path | None = None) -> list[dict[str, str]]:
-    export(library, folder / "some.csv", *emotions, under=under, force=True)
-    return read(folder / "some.csv")
+def _filtered_rows(library: Library, folder: Path, *emotions: str, under: Path | None = None) -> list[dict[str, str]]:
+    export(library, folder / "filtered.csv", *emotions, under=under, force=True)
+    return read(folder / "filtered.csv")
 
 
 def test_json_lines_agree_with_csv(library: Library, tmp_path: Path) -> None:
@@ -96,11 +96,11 @@ def test_json_lines_agree_with_csv(library: Library, tmp_path: Path) -> None:
 def test_pyarrow_reads_the_parquet_export(library: Library, tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     library.index()
-    odd = library.folder / os.fsdecode(b"b/\xff.png")
-    shutil.copyfile(library.folder / "a/001.png", odd)
+    not_utf8 = library.folder / os.fsdecode(b"b/\xff.png")
+    shutil.copyfile(library.folder / "a/001.png", not_utf8)
     library.index()
-    unseen = os.fsencode(library.folder / "a/010.png")
-    labels_service.label(library.opened, parse_assignments([unseen], "happy", False), False)
+    unanalyzed = os.fsencode(library.folder / "a/010.png")
+    labels_service.label(library.opened, parse_assignments([unanalyzed], "happy", False), False)
     sql(
         library,
         "DELETE FROM predictions WHERE image_id = (SELECT image_id FROM files WHERE name = CAST('010.png' AS BLOB))",
@@ -109,7 +109,7 @@ def test_pyarrow_reads_the_parquet_export(library: Library, tmp_path: Path) -> N
         export(library, tmp_path / "all.parquet")
         export(library, tmp_path / "all.csv", embeddings=True)
     finally:
-        odd.unlink()
+        not_utf8.unlink()
     table = parquet.read_table(tmp_path / "all.parquet")
     with (tmp_path / "all.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
         rows = list(csv.DictReader(file))
@@ -166,19 +166,19 @@ def test_images_that_are_not_indexed_can_be_skipped(library: Library, tmp_path: 
     assert (done.changed, done.skipped) == (1, 4)  # one image of three faces, with a row each
 
 
-@pytest.mark.parametrize("word", ["=cmd|' /c calc'!a0", "+smug", "-meh", "@home"])
-def test_no_cell_is_a_formula_and_labels_round_trip(library: Library, tmp_path: Path, word: str) -> None:
+@pytest.mark.parametrize("emotion", ["=cmd|' /c calc'!a0", "+smug", "-meh", "@home"])
+def test_no_cell_is_a_formula_and_labels_round_trip(library: Library, tmp_path: Path, emotion: str) -> None:
     image = os.fsencode(library.folder / "a/007.png")
-    labels_service.label(library.opened, parse_assignments([image], word, False), True)
+    labels_service.label(library.opened, parse_assignments([image], emotion, False), True)
     before = labels(library)
-    assert word in before.values()
+    assert emotion in before.values()
     export(library, tmp_path / "all.csv")
     cells = [cell for row in read(tmp_path / "all.csv") for cell in row.values()]
     assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
     with damage.program(library) as run:
-        assert not run("search", "--min-score", "0.01", "-f", "csv", "-k", "100").out.count(f",{word},")
+        assert not run("search", "--min-score", "0.01", "-f", "csv", "-k", "100").out.count(f",{emotion},")
         (tmp_path / "listed.csv").write_text(run("label", "--list").out)
-        assert f",{escape_spreadsheet_formula(word)}," in (tmp_path / "listed.csv").read_text()
+        assert f",{escape_spreadsheet_formula(emotion)}," in (tmp_path / "listed.csv").read_text()
         for table in ("all.csv", "listed.csv"):
             assert run("label", library.folder, "--remove").code == 0
             assert labels(library) == {}
@@ -195,9 +195,9 @@ def test_invalid_tables_are_refused_with_a_reason(library: Library, tmp_path: Pa
         ("path,label\nnone.png,sad\n", "No indexed image is at"),
         ("path,label\n,sad\n", "names no image in row 2"),
     ):
-        (tmp_path / "t.csv").write_text(text)
+        (tmp_path / "table.csv").write_text(text)
         with damage.program(library) as run:
-            done = run("import", tmp_path / "t.csv")
+            done = run("import", tmp_path / "table.csv")
             assert done.code == 2 and sentence in done.error and done.error.count("\n") == 1, done
     with pytest.raises(UsageError, match=r"\.parquet, \.csv or \.jsonl"):
         export(library, tmp_path / "all.xlsx")
@@ -208,7 +208,7 @@ def test_invalid_tables_are_refused_with_a_reason(library: Library, tmp_path: Pa
 
 
 def test_rows_without_a_label_count_only_for_removal(library: Library, tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_text(f"path,label\n{library.folder / 'a/003.png'},\n{library.folder / 'a/008.png'},happy\n")
-    table = [os.fsencode(tmp_path / "t.csv")]
+    (tmp_path / "table.csv").write_text(f"path,label\n{library.folder / 'a/003.png'},\n{library.folder / 'a/008.png'},happy\n")
+    table = [os.fsencode(tmp_path / "table.csv")]
     assert [assignment.emotion for assignment in parse_assignments(table, None, False)] == ["happy"]
     assert [assignment.emotion for assignment in parse_assignments(table, None, True)] == [None, None]

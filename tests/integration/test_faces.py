@@ -17,17 +17,17 @@ from tests.support.library import Library, counts
 
 @pytest.fixture
 def library(tmp_path: Path) -> Library:
-    library = Library(tmp_path / "pictures", tmp_path / "home")
+    library = Library(tmp_path / "images", tmp_path / "home")
     library.detector = FakeFaceDetector()
     library.folder.mkdir()
     return library
 
 
 def add(library: Library, name: str, *faces: tuple[int, int, int, int], size: tuple[int, int] = (200, 120), seed: int = 0) -> str:
-    """Write an image in which the fake detector detects faces in these boxes: coloured blocks inside a mark."""
+    """Write an image in which the fake detector detects faces in these boxes: colored blocks with a border in a face color."""
     page = Image.new("RGB", size, (250, 250, 250))
     for number, (left, top, right, bottom) in enumerate(faces):
-        page.paste(FakeFaceDetector.MARKS[number], (left, top, right, bottom))
+        page.paste(FakeFaceDetector.FACE_COLORS[number], (left, top, right, bottom))
         inside = draw_blocks(100 * seed + number, (right - left - 4, bottom - top - 4))
         page.paste(inside, (left + 2, top + 2))
     path = library.folder / name
@@ -35,7 +35,7 @@ def add(library: Library, name: str, *faces: tuple[int, int, int, int], size: tu
     return str(path)
 
 
-def only(hits: list[Hit]) -> Hit:
+def single(hits: list[Hit]) -> Hit:
     (hit,) = hits
     return hit
 
@@ -59,10 +59,10 @@ def test_an_image_matches_once_with_its_best_face(library: Library) -> None:
     faces = library.show(library.folder / "two.png")
     assert faces[0].emotion != faces[1].emotion
     for face in faces:
-        hit = only(library.search(emotions=(face.emotion,), exact_label=True))
+        hit = single(library.search(emotions=(face.emotion,), exact_label=True))
         assert (hit.box, hit.emotion, hit.score) == (face.box, face.emotion, face.score)
         assert library.search(excluded=(face.emotion,), exact_label=True) == []
-    best = only(library.everything())
+    best = single(library.everything())
     assert best.score == max(face.score for face in faces)
 
 
@@ -88,17 +88,17 @@ def test_an_image_without_faces_is_classified_as_a_whole(library: Library) -> No
     path = library.folder / "none.png"
     path.write_bytes(encoded(draw_blocks(1)))
     library.index()
-    hit = only(library.everything())
+    hit = single(library.everything())
     without_detector = Library(library.folder, library.settings.home)
-    whole = only(without_detector.show(path))
+    whole = single(without_detector.show(path))
     assert hit.box is None and hit.emotions == whole.emotions
 
 
 def test_a_face_that_fills_the_image_uses_the_whole_image(library: Library) -> None:
     path = add(library, "large.png", (10, 10, 190, 115))
-    hit = only(library.show(path))
+    hit = single(library.show(path))
     without_detector = Library(library.folder, library.settings.home)
-    whole = only(without_detector.show(path))
+    whole = single(without_detector.show(path))
     assert hit.box == (10, 10, 190, 115) and whole.box is None
     assert hit.emotions == whole.emotions
 
@@ -132,13 +132,13 @@ def test_an_outdated_index_never_shows_a_deleted_region(library: Library) -> Non
 
 
 def test_hits_resemble_the_main_face_of_a_query_image(library: Library) -> None:
-    add(library, "known.png", (70, 30, 130, 90), seed=9)
+    add(library, "indexed.png", (70, 30, 130, 90), seed=9)
     library.index()
-    elsewhere = library.folder.parent / "query.png"
-    (library.folder / "known.png").rename(elsewhere)
-    add(library, "known.png", (70, 30, 130, 90), seed=9)
-    image = np.array(Image.open(elsewhere))
+    query = library.folder.parent / "query.png"
+    (library.folder / "indexed.png").rename(query)
+    add(library, "indexed.png", (70, 30, 130, 90), seed=9)
+    image = np.array(Image.open(query))
     image[0, 0] = 0  # other bytes, the same face
-    Image.fromarray(image).save(elsewhere)
-    (hit,) = library.search(image=os.fsencode(elsewhere))
+    Image.fromarray(image).save(query)
+    (hit,) = library.search(image=os.fsencode(query))
     assert hit.similarity == pytest.approx(1, abs=1e-3) and hit.box == (70, 30, 130, 90)

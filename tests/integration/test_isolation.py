@@ -21,7 +21,7 @@ from PIL import Image
 from indexer.domain.errors import Damaged, ImageError
 from indexer.domain.images import InputSpec
 from indexer.imaging.decode import decode
-from indexer.imaging.decode_worker import answer
+from indexer.imaging.decode_worker import read_response
 from indexer.imaging.decoder_pool import DecoderPool
 from tests.support.builders import SPEC, draw_blocks, encoded, write_images
 from tests.support.library import Library, counts
@@ -43,7 +43,10 @@ def faulty(kind: str, seed: int = 0) -> bytes:
 
 @pytest.fixture
 def decoders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DecoderPool]:
-    """Decoders with faults, a minute and a gigabyte. The minute is over as soon as a decoder hangs, and never before."""
+    """Decoders with faults, a time limit of a minute and a memory limit of a gigabyte.
+
+    Their clock does not run: a minute passes at the moment at which a decoder hangs.
+    """
     late = tmp_path / "late"
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests/support"))
     monkeypatch.setenv("MOODEX_TEST_MARKER", str(tmp_path / "killed once"))
@@ -64,7 +67,7 @@ def test_isolated_decoding_gives_the_same_pixels(page: int) -> None:
     decoders.end()
 
 
-@pytest.mark.parametrize("data", [b"", b"no image", encoded(draw_blocks(0))[:100], b"\0\0\0\x18ftypheic" + bytes(16)])
+@pytest.mark.parametrize("data", [b"", b"not an image", encoded(draw_blocks(0))[:100], b"\0\0\0\x18ftypheic" + bytes(16)])
 def test_isolated_decoding_gives_the_same_errors(decoders: DecoderPool, data: bytes) -> None:
     with pytest.raises(ImageError) as isolated:
         decoders.decode(data, SPEC)
@@ -115,12 +118,12 @@ def response(sides: list[int]) -> BytesIO:
 @pytest.mark.parametrize(("sides", "page"), [([64, 63], 0), ([300, 301], 300), ([0, 8], 300), ([-8, -8], 300), ([64, 64], 32)])
 def test_a_response_of_the_wrong_size_is_refused(sides: list[int], page: int) -> None:
     with pytest.raises(EOFError):
-        answer(response(sides), InputSpec(64, 127.0, 128.0), page)
+        read_response(response(sides), InputSpec(64, 127.0, 128.0), page)
 
 
 @pytest.mark.parametrize(("sides", "page"), [([64, 64], 0), ([300, 1], 300)])
 def test_a_response_of_the_right_size_is_accepted(sides: list[int], page: int) -> None:
-    assert answer(response(sides), InputSpec(64, 127.0, 128.0), page).pixels.shape == (*sides, 3)
+    assert read_response(response(sides), InputSpec(64, 127.0, 128.0), page).pixels.shape == (*sides, 3)
 
 
 def test_output_of_a_decoder_is_discarded(decoders: DecoderPool, capfd: pytest.CaptureFixture[str]) -> None:
@@ -147,8 +150,8 @@ def test_signals_to_the_process_group_do_not_end_a_child(decoders: DecoderPool) 
     data = encoded(draw_blocks(1))
     decoders.decode(data, SPEC)
     (child,) = decoders.worker_pids()
-    for told in (signal.SIGINT, signal.SIGTERM):
-        os.kill(child, told)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(child, number)
     decoders.decode(data, SPEC)
     assert decoders.worker_pids() == {child}
 
@@ -164,10 +167,10 @@ def test_children_end_with_their_parent() -> None:
     with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as parent:
         assert parent.stdout is not None
         child = int(parent.stdout.readline())
-        watched = os.pidfd_open(child) if hasattr(os, "pidfd_open") else pytest.skip("needs pidfd")
+        descriptor = os.pidfd_open(child) if hasattr(os, "pidfd_open") else pytest.skip("needs pidfd")
         parent.kill()
-    assert select.select([watched], [], [], 600)[0]
-    os.close(watched)
+    assert select.select([descriptor], [], [], 600)[0]
+    os.close(descriptor)
 
 
 def test_each_decoder_fault_is_one_failure_row(library: Library, decoders: DecoderPool) -> None:
@@ -189,7 +192,7 @@ def test_an_image_that_hangs_is_one_failure(library: Library, decoders: DecoderP
 
 def test_a_decoder_crash_through_the_command_line(tmp_path: Path, decoders: DecoderPool) -> None:
     """The program indexes three good images although the fourth crashes its decoder."""
-    folder = tmp_path / "pictures"
+    folder = tmp_path / "images"
     write_images(folder, 3)
     (folder / "bad.png").write_bytes(faulty("segfault"))
     moodex = [sys.executable, str(ROOT / "cli.py"), "--home", str(tmp_path / "home")]

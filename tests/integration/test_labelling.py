@@ -19,7 +19,7 @@ from tests.support.memory_store import MemoryStore
 
 
 @pytest.fixture
-def stocked(library: Library) -> Library:
+def indexed(library: Library) -> Library:
     write_images(library.folder / "a", 40)
     write_images(library.folder / "b", 20, first_seed=100)
     library.index()
@@ -27,118 +27,120 @@ def stocked(library: Library) -> Library:
 
 
 def label(library: Library, *paths: Path, emotion: str | None = None, new: bool = False, remove: bool = False) -> tuple[int, int]:
+    """Label paths; return the numbers of changed and unchanged images."""
     assignments = parse_assignments([os.fsencode(path) for path in paths], emotion, remove)
-    changed = labels_service.label(library.opened, assignments, new)
-    return changed.changed, changed.unchanged
+    report = labels_service.label(library.opened, assignments, new)
+    return report.changed, report.unchanged
 
 
-def found(library: Library, **criteria: object) -> set[str]:
+def found_paths(library: Library, **criteria: object) -> set[str]:
+    """Return the paths that a search finds, below the folder of the library."""
     return {os.path.relpath(os.fsdecode(hit.path), library.folder) for hit in library.search(**criteria)}
 
 
-def test_a_label_overrides_the_model_in_every_search(stocked: Library) -> None:
-    mine = stocked.folder / "a/007.png"
-    other = stocked.folder / "b/100.png"
-    assert label(stocked, mine, emotion="furious") == (1, 0)
-    assert label(stocked, mine, emotion="angry") == (0, 1)
-    assert stocked.search(emotions=("angry",), min_score=1.0)[0].path == os.fsencode(mine)
-    assert "a/007.png" in found(stocked, emotions=("angry",), like=os.fsencode(other))
-    for emotion in {hit.emotion for hit in stocked.everything()} - {"angry"}:
-        assert "a/007.png" not in found(stocked, emotions=(emotion,), exact_label=True)
-        assert "a/007.png" not in found(stocked, emotions=(emotion,), exact_label=True, like=os.fsencode(other))
-    assert "a/007.png" not in found(stocked, excluded=("angry",))
-    before = stocked.search(like=os.fsencode(mine))[0]
-    assert (before.path, before.similarity, before.label) == (os.fsencode(mine), 1.0, "angry")
+def test_a_label_overrides_the_model_in_every_search(indexed: Library) -> None:
+    labeled = indexed.folder / "a/007.png"
+    other = indexed.folder / "b/100.png"
+    assert label(indexed, labeled, emotion="furious") == (1, 0)
+    assert label(indexed, labeled, emotion="angry") == (0, 1)
+    assert indexed.search(emotions=("angry",), min_score=1.0)[0].path == os.fsencode(labeled)
+    assert "a/007.png" in found_paths(indexed, emotions=("angry",), like=os.fsencode(other))
+    for emotion in {hit.emotion for hit in indexed.everything()} - {"angry"}:
+        assert "a/007.png" not in found_paths(indexed, emotions=(emotion,), exact_label=True)
+        assert "a/007.png" not in found_paths(indexed, emotions=(emotion,), exact_label=True, like=os.fsencode(other))
+    assert "a/007.png" not in found_paths(indexed, excluded=("angry",))
+    before = indexed.search(like=os.fsencode(labeled))[0]
+    assert (before.path, before.similarity, before.label) == (os.fsencode(labeled), 1.0, "angry")
 
 
-def test_a_label_survives_renaming_and_reanalysis(stocked: Library) -> None:
-    mine = stocked.folder / "a/007.png"
-    label(stocked, mine, emotion="fear")
-    moved = mine.rename(stocked.folder / "b/moved.png")
-    stocked.index()
-    stocked.index(force=True)
-    assert found(stocked, emotions=("fear",), min_score=1.0) == {"b/moved.png"}
-    stocked.with_model("second").index()
-    assert "b/moved.png" in found(stocked.with_model("second"), emotions=("fear",), min_score=1.0)
-    assert label(stocked, moved, remove=True) == (1, 0)
-    assert labels_service.list_labels(stocked.opened) == []
+def test_a_label_survives_renaming_and_reanalysis(indexed: Library) -> None:
+    labeled = indexed.folder / "a/007.png"
+    label(indexed, labeled, emotion="fear")
+    moved = labeled.rename(indexed.folder / "b/moved.png")
+    indexed.index()
+    indexed.index(force=True)
+    assert found_paths(indexed, emotions=("fear",), min_score=1.0) == {"b/moved.png"}
+    indexed.with_model("second").index()
+    assert "b/moved.png" in found_paths(indexed.with_model("second"), emotions=("fear",), min_score=1.0)
+    assert label(indexed, moved, remove=True) == (1, 0)
+    assert labels_service.list_labels(indexed.opened) == []
 
 
-def test_folders_and_tables_are_labelled_at_once(stocked: Library, tmp_path: Path) -> None:
-    assert label(stocked, stocked.folder / "b", emotion="sad") == (20, 0)
+def test_folders_and_the_images_of_tables_are_labeled_at_once(indexed: Library, tmp_path: Path) -> None:
+    assert label(indexed, indexed.folder / "b", emotion="sad") == (20, 0)
     table = tmp_path / "labels.csv"
-    relative = os.path.relpath(stocked.folder, tmp_path)
-    table.write_text(f"Path,Label\n{relative}/a/001.png,joy\n{stocked.folder}/b/100.png,crying\n")
-    assert label(stocked, table) == (2, 0)
+    relative = os.path.relpath(indexed.folder, tmp_path)
+    table.write_text(f"Path,Label\n{relative}/a/001.png,joy\n{indexed.folder}/b/100.png,crying\n")
+    assert label(indexed, table) == (2, 0)
     labels = {
-        os.path.relpath(os.fsdecode(image.path or b""), stocked.folder): image.emotion
-        for image in labels_service.list_labels(stocked.opened)
+        os.path.relpath(os.fsdecode(image.path or b""), indexed.folder): image.emotion
+        for image in labels_service.list_labels(indexed.opened)
     }
     assert labels["a/001.png"] == "happy" and labels["b/100.png"] == "crying" and labels["b/101.png"] == "sad"
     assert len(labels) == 21
 
 
-def test_user_emotions_are_searched_like_the_others(stocked: Library) -> None:
-    mine, other = stocked.folder / "a/007.png", stocked.folder / "a/008.png"
+def test_user_emotions_are_searched_like_the_others(indexed: Library) -> None:
+    labeled, other = indexed.folder / "a/007.png", indexed.folder / "a/008.png"
     with pytest.raises(UnknownEmotion, match="--new"):
-        label(stocked, mine, emotion="Smug")
-    label(stocked, mine, emotion=" Smug ", new=True)
-    label(stocked, other, emotion="smug")
-    assert found(stocked, emotions=("SMUG",)) == {"a/007.png", "a/008.png"}
-    assert found(stocked, emotions=("smug",), like=os.fsencode(other)) == {"a/007.png", "a/008.png"}
-    every = found(stocked, under=b"/")
-    assert found(stocked, excluded=("smug",)) == every - {"a/007.png", "a/008.png"}
-    assert found(stocked, excluded=("smug",), like=os.fsencode(other)) == every - {"a/007.png", "a/008.png"}
-    assert found(stocked, like=os.fsencode(other)) == every
-    label(stocked, mine, other, remove=True)
+        label(indexed, labeled, emotion="Smug")
+    label(indexed, labeled, emotion=" Smug ", new=True)
+    label(indexed, other, emotion="smug")
+    assert found_paths(indexed, emotions=("SMUG",)) == {"a/007.png", "a/008.png"}
+    assert found_paths(indexed, emotions=("smug",), like=os.fsencode(other)) == {"a/007.png", "a/008.png"}
+    all_paths = found_paths(indexed, under=b"/")
+    assert found_paths(indexed, excluded=("smug",)) == all_paths - {"a/007.png", "a/008.png"}
+    assert found_paths(indexed, excluded=("smug",), like=os.fsencode(other)) == all_paths - {"a/007.png", "a/008.png"}
+    assert found_paths(indexed, like=os.fsencode(other)) == all_paths
+    label(indexed, labeled, other, remove=True)
     with pytest.raises(UnknownEmotion):
-        stocked.search(emotions=("smug",))
+        indexed.search(emotions=("smug",))
 
 
-def test_one_invalid_assignment_changes_nothing(stocked: Library, tmp_path: Path) -> None:
-    good = stocked.folder / "a/001.png"
+def test_one_invalid_assignment_changes_nothing(indexed: Library, tmp_path: Path) -> None:
+    path = indexed.folder / "a/001.png"
     with pytest.raises(NotIndexed, match="nowhere"):
-        label(stocked, good, stocked.folder / "nowhere.png", emotion="sad")
+        label(indexed, path, indexed.folder / "nowhere.png", emotion="sad")
     table = tmp_path / "labels.csv"
     for content, error, sentence in (
-        (f"path,label\n{good},sad\n{good},hungryish\n", UnknownEmotion, "hungryish.*row 3 of"),
-        (f"path,label\n{good},sad\nmissing.png,sad\n", NotIndexed, "missing.png.*row 3 of"),
-        (f"path,label\n{good},sad\n{good},joy\n", UsageError, "sad and happy; remove one of them.*row 3 of"),
-        (f"path,digest,label\n{good},{'00' * 32},sad\n", NotIndexed, "000000000000 is not indexed.*row 2 of"),
+        (f"path,label\n{path},sad\n{path},hungryish\n", UnknownEmotion, "hungryish.*row 3 of"),
+        (f"path,label\n{path},sad\nmissing.png,sad\n", NotIndexed, "missing.png.*row 3 of"),
+        (f"path,label\n{path},sad\n{path},joy\n", UsageError, "sad and happy; remove one of them.*row 3 of"),
+        (f"path,digest,label\n{path},{'00' * 32},sad\n", NotIndexed, "000000000000 is not indexed.*row 2 of"),
         ("file,emotion\n1,2\n", UsageError, "lacks the column path and label"),
         ("", UsageError, "its columns are: none"),
-        (f"path,label,Label\n{good},sad,joy\n", UsageError, "two columns named label"),
-        (f"path,label\n\n\n{good},hungryish\n", UnknownEmotion, "row 4 of"),
+        (f"path,label,Label\n{path},sad,joy\n", UsageError, "two columns named label"),
+        (f"path,label\n\n\n{path},hungryish\n", UnknownEmotion, "row 4 of"),
     ):
         table.write_text(content)
         with pytest.raises(error, match=sentence):
-            label(stocked, table)
+            label(indexed, table)
     with pytest.raises(UsageError, match="Invalid emotion name"):
-        label(stocked, good, emotion="12 34", new=True)
-    assert labels_service.list_labels(stocked.opened) == []
+        label(indexed, path, emotion="12 34", new=True)
+    assert labels_service.list_labels(indexed.opened) == []
 
 
-def test_a_table_may_repeat_an_assignment(stocked: Library, tmp_path: Path) -> None:
-    good, table = stocked.folder / "a/001.png", tmp_path / "labels.csv"
-    table.write_text(f"path,label\n{good},joy\n{good},happy\n")
-    assert label(stocked, table) == (1, 0)
+def test_a_table_may_repeat_an_assignment(indexed: Library, tmp_path: Path) -> None:
+    path, table = indexed.folder / "a/001.png", tmp_path / "labels.csv"
+    table.write_text(f"path,label\n{path},joy\n{path},happy\n")
+    assert label(indexed, table) == (1, 0)
 
 
-def test_a_folder_with_a_changed_image_is_not_labelled(stocked: Library) -> None:
-    (stocked.folder / "b/103.png").write_bytes((stocked.folder / "a/001.png").read_bytes())
+def test_a_folder_with_a_changed_image_is_not_labeled(indexed: Library) -> None:
+    (indexed.folder / "b/103.png").write_bytes((indexed.folder / "a/001.png").read_bytes())
     with pytest.raises(NotIndexed, match=r"103\.png' has changed"):
-        label(stocked, stocked.folder, emotion="sad")
-    assert labels_service.list_labels(stocked.opened) == []
-    assignments = parse_assignments([os.fsencode(stocked.folder)], "sad", False)
-    changed = labels_service.label(stocked.opened, assignments, new=False, skip_unknown=True)
-    assert (changed.changed, changed.skipped) == (59, 1)
+        label(indexed, indexed.folder, emotion="sad")
+    assert labels_service.list_labels(indexed.opened) == []
+    assignments = parse_assignments([os.fsencode(indexed.folder)], "sad", False)
+    report = labels_service.label(indexed.opened, assignments, new=False, skip_unknown=True)
+    assert (report.changed, report.skipped) == (59, 1)
 
 
 def test_conflicts_are_ordered_by_strength() -> None:
     store = MemoryStore()
     model = store.register_model(card())
     run = store.begin_run([b"/a"], model)
-    # Probabilities of happy, sad and crying, and the label: the fourth and the sixth are mislabelled.
+    # Probabilities of happy, sad and crying, and the label: the fourth and the sixth are mislabeled.
     images = [
         ((0.9, 0.05, 0.05), "happy"), ((0.7, 0.2, 0.1), "happy"), ((0.1, 0.8, 0.1), "sad"),
         ((0.05, 0.9, 0.05), "happy"), ((0.2, 0.7, 0.1), "sad"), ((0.75, 0.15, 0.1), "sad"), ((0.4, 0.35, 0.25), "sad"),

@@ -1,4 +1,4 @@
-"""Pages of long lists are the same with page anchors built, dropped and built again as without any."""
+"""Pages of long lists are the same before page anchors are built, with them, and after a change dropped them."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from hypothesis import strategies as st
 
 from db.sql.tuning import StoreTuning
 from db.sqlite.store import SqliteStore
+from indexer.domain.runs import RunCounts
 from indexer.ports.store_reader import HitFilter
 from indexer.ports.store_writer import CommitBatch
 from tests.support.builders import card, image
 from tests.support.memory_store import MemoryStore
 from tests.support.scene import Scene
 
-LABELS = card().labels
+EMOTIONS = card().labels
 SAD = HitFilter(frozenset({"sad", "crying"}))
-LISTS = [
+FILTERS = [
     SAD,
     HitFilter(frozenset({"happy"})),
     HitFilter(SAD.emotions, min_score=0.6),
@@ -33,34 +34,34 @@ face = st.permutations([0.1, 0.3, 0.6]) | st.permutations([0.2, 0.3, 0.5])
 steps = st.one_of(
     st.tuples(st.just("add"), name, st.lists(face, min_size=1, max_size=3)),
     st.tuples(st.just("copy"), name, st.integers(0, 3)),
-    st.tuples(st.just("lose"), name, st.integers(0, 3)),
-    st.tuples(st.just("label"), name, st.sampled_from([*LABELS, None])),
-    st.tuples(st.just("end"), st.none(), st.none()),
+    st.tuples(st.just("remove"), name, st.integers(0, 3)),
+    st.tuples(st.just("label"), name, st.sampled_from([*EMOTIONS, None])),
+    st.tuples(st.just("end_run"), st.none(), st.none()),
 )
 
 
-class World(Scene):
-    """A store, changed step by step."""
+class ChangingStore(Scene):
+    """A store; each method is one change."""
 
-    def add(self, picture: str, faces: list[list[float]]) -> None:  # type: ignore[override]
-        if not self.store.known_digests([image(picture).digest]):
-            self.add_faces(picture, b"/a/%s.png" % picture.encode(), *map(tuple, faces))
+    def add(self, image_name: str, faces: list[list[float]]) -> None:  # type: ignore[override]
+        if not self.store.known_digests([image(image_name).digest]):
+            self.add_faces(image_name, b"/a/%s.png" % image_name.encode(), *map(tuple, faces))
 
-    def copy(self, picture: str, number: int) -> None:
-        if digests := self.store.known_digests([image(picture).digest]):
-            (file,) = self.note(b"/a/%s-%d.png" % (picture.encode(), number))
+    def copy(self, image_name: str, number: int) -> None:
+        if digests := self.store.known_digests([image(image_name).digest]):
+            (file,) = self.record_scan(b"/a/%s-%d.png" % (image_name.encode(), number))
             self.store.commit(self.run, CommitBatch(linked=((file, digests.pop()),)))
 
-    def lose(self, picture: str, number: int) -> None:
-        known = self.store.known_files(b"/a", self.run)
-        if file := known.get(b"%s-%d.png" % (picture.encode(), number)):
+    def remove(self, image_name: str, number: int) -> None:
+        files = self.store.known_files(b"/a", self.run)
+        if file := files.get(b"%s-%d.png" % (image_name.encode(), number)):
             self.store.mark_missing([file.id])
 
-    def label(self, picture: str, emotion: str | None) -> None:
-        self.store.label({image(picture).digest: emotion})
+    def label(self, image_name: str, emotion: str | None) -> None:
+        self.store.label({image(image_name).digest: emotion})
 
-    def end(self, *_: None) -> None:
-        self.store.finish_run(self.run, "done", {})
+    def end_run(self, *_: None) -> None:
+        self.store.finish_run(self.run, "done", RunCounts())
         self.run = self.store.begin_run([b"/a"], self.model)
 
 
@@ -70,46 +71,46 @@ def store_with_short_anchored_lists(folder: Path) -> SqliteStore:
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(steps, min_size=1, max_size=25), st.integers(1, 4))
-def test_pages_are_the_same_whatever_changed_since_anchors_were_built(history: list[tuple[str, str, object]], size: int) -> None:
+def test_pages_are_the_same_after_any_changes_since_anchors_were_built(history: list[tuple[str, str, object]], size: int) -> None:
     with TemporaryDirectory() as folder, store_with_short_anchored_lists(Path(folder)) as store:
-        anchored, plain = World(store), World(MemoryStore())
-        for step, *what in [*history, ("end", None, None)]:
-            for world in (anchored, plain):
-                getattr(world, step)(*what)
-            for chosen in LISTS:
+        anchored, plain = ChangingStore(store), ChangingStore(MemoryStore())
+        for step, *arguments in [*history, ("end_run", None, None)]:
+            for store_under_test in (anchored, plain):
+                getattr(store_under_test, step)(*arguments)
+            for chosen in FILTERS:
                 expected = plain.paths(chosen)
                 for start in range(0, len(expected) + size, size):
                     assert anchored.paths(chosen, size, start) == expected[start : start + size]
 
 
 def test_anchors_are_built_when_a_run_ends_and_dropped_by_any_change(tmp_path: Path) -> None:
-    def anchors(store: SqliteStore) -> int:
+    def anchor_count(store: SqliteStore) -> int:
         with closing(sqlite3.connect(store.path)) as connection:
             return int(connection.execute("SELECT count(*) FROM marks").fetchone()[0])
 
     with store_with_short_anchored_lists(tmp_path) as store:
-        world = World(store)
-        for picture in "abcde":
-            world.add(picture, [[0.6, 0.3, 0.1]])
-        assert anchors(store) == 0
-        world.end()
-        assert anchors(store) == 3  # of five happy images every second
-        world.end()
-        assert anchors(store) == 3
-        for change in (("label", "a", "sad"), ("copy", "b", 1), ("lose", "b", 1), ("add", "f", [[0.1, 0.3, 0.6]])):
-            getattr(world, change[0])(*change[1:])
-            assert anchors(store) == 0, change
-            world.end()
-            assert anchors(store), change
+        changing_store = ChangingStore(store)
+        for image_name in "abcde":
+            changing_store.add(image_name, [[0.6, 0.3, 0.1]])
+        assert anchor_count(store) == 0
+        changing_store.end_run()
+        assert anchor_count(store) == 3  # five happy images, an anchor at every second one
+        changing_store.end_run()
+        assert anchor_count(store) == 3
+        for change in (("label", "a", "sad"), ("copy", "b", 1), ("remove", "b", 1), ("add", "f", [[0.1, 0.3, 0.6]])):
+            getattr(changing_store, change[0])(*change[1:])
+            assert anchor_count(store) == 0, change
+            changing_store.end_run()
+            assert anchor_count(store), change
 
 
-def test_a_far_page_counts_from_its_anchor_on(tmp_path: Path) -> None:
+def test_a_far_page_is_counted_from_its_anchor(tmp_path: Path) -> None:
     with store_with_short_anchored_lists(tmp_path) as store:
-        world = World(store)
-        for picture in "abcdef":
-            world.add(picture, [[0.6, 0.3, 0.1]])
-        world.end()
+        changing_store = ChangingStore(store)
+        for image_name in "abcdef":
+            changing_store.add(image_name, [[0.6, 0.3, 0.1]])
+        changing_store.end_run()
         with closing(sqlite3.connect(store.path)) as connection, connection:
             # A wrong anchor: only a page that uses it is wrong.
             connection.execute("UPDATE marks SET place = 3 WHERE place = 4")
-        assert world.paths(HitFilter(frozenset({"happy"})), 2, 3) == [b"/a/e.png", b"/a/f.png"]
+        assert changing_store.paths(HitFilter(frozenset({"happy"})), 2, 3) == [b"/a/e.png", b"/a/f.png"]

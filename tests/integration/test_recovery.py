@@ -20,17 +20,17 @@ from tests.support.damage import old_schema, rows, sql
 from tests.support.library import Library
 from tests.support.quiet import Remembered
 
-PAGE = 4096
+PAGE_BYTES = 4096
 
 
 @pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Library:
-    return damage.build(tmp_path_factory.mktemp("sound"))
+def intact(tmp_path_factory: pytest.TempPathFactory) -> Library:
+    return damage.build(tmp_path_factory.mktemp("intact"))
 
 
 @pytest.fixture
-def library(sound: Library, tmp_path: Path) -> Iterator[Library]:
-    yield damage.copy(sound, tmp_path)
+def library(intact: Library, tmp_path: Path) -> Iterator[Library]:
+    yield damage.copy(intact, tmp_path)
 
 
 def doctor(library: Library, repair: bool = False) -> DoctorReport:
@@ -38,7 +38,7 @@ def doctor(library: Library, repair: bool = False) -> DoctorReport:
     return check(library.opened, False, Remembered())
 
 
-def kept(library: Library) -> tuple[object, object]:
+def files_and_labels(library: Library) -> tuple[object, object]:
     files = rows(library, "SELECT path, name FROM files JOIN folders ON folders.id = folder_id ORDER BY path, name")
     labels = rows(library, "SELECT digest, emotion FROM labels JOIN images ON images.id = image_id ORDER BY digest")
     return files, labels
@@ -53,7 +53,7 @@ def rewrite(library: Library, change: Callable[[bytearray], None]) -> bytes:
 
 
 def test_a_lost_header_costs_nothing(library: Library) -> None:
-    before = kept(library)
+    before = files_and_labels(library)
     damaged = rewrite(library, lambda data: data.__setitem__(slice(0, 100), bytes(100)))
     with pytest.raises(StoreDamaged, match="moodex doctor --repair"):
         status_service.status(library.opened, 0)
@@ -62,24 +62,23 @@ def test_a_lost_header_costs_nothing(library: Library) -> None:
     done = doctor(library, repair=True)
     assert done.exit_code == 0 and done.repair is not None and done.repair.recovered is not None
     assert done.repair.saved is not None and done.repair.saved.read_bytes() == damaged
-    assert kept(library) == before
+    assert files_and_labels(library) == before
     assert library.index().indexed == 0 and len(library.paths()) == 40
 
 
-def test_any_lost_page_costs_no_file_and_no_label(sound: Library, tmp_path: Path) -> None:
-    before = kept(sound)
-    pages = sound.settings.database.stat().st_size // PAGE
+def test_any_lost_page_costs_no_file_and_no_label(intact: Library, tmp_path: Path) -> None:
+    before = files_and_labels(intact)
+    pages = intact.settings.database.stat().st_size // PAGE_BYTES
     noise = random.Random(0)
     for page in range(pages):
-        library = damage.copy(sound, tmp_path / str(page))
-        content = bytes(PAGE) if page % 2 else noise.randbytes(PAGE)
-        rewrite(
-            library, lambda data, page=page, content=content: data.__setitem__(slice(page * PAGE, (page + 1) * PAGE), content)
-        )  # type: ignore[misc]
+        library = damage.copy(intact, tmp_path / str(page))
+        content = bytes(PAGE_BYTES) if page % 2 else noise.randbytes(PAGE_BYTES)
+        lost = slice(page * PAGE_BYTES, (page + 1) * PAGE_BYTES)
+        rewrite(library, lambda data, lost=lost, content=content: data.__setitem__(lost, content))  # type: ignore[misc]
         assert doctor(library).exit_code == 5, page
         done = doctor(library, repair=True)
         assert done.exit_code == 0, (page, done.repair)
-        assert kept(library) == before, page
+        assert files_and_labels(library) == before, page
         if page % 5 == 0:
             library.index()
             assert doctor(library).exit_code == 0 and len(library.paths()) == 40, page
@@ -87,7 +86,7 @@ def test_any_lost_page_costs_no_file_and_no_label(sound: Library, tmp_path: Path
 
 @pytest.mark.parametrize("share", [0.1, 0.6, 0.95])
 def test_a_truncated_database_keeps_its_remaining_rows(library: Library, share: float) -> None:
-    files, labels = kept(library)
+    files, labels = files_and_labels(library)
     damaged = rewrite(library, lambda data: data.__delitem__(slice(int(len(data) * share), None)))
     if share < 0.5:  # in a small library, the rows of files begin later
         with pytest.raises(StoreDamaged, match="Nothing can be read"):
@@ -97,14 +96,14 @@ def test_a_truncated_database_keeps_its_remaining_rows(library: Library, share: 
     done = doctor(library, repair=True)
     assert done.exit_code == 0 and done.repair is not None and done.repair.saved is not None
     assert done.repair.saved.read_bytes() == damaged
-    left_files, left_labels = kept(library)
-    assert set(left_labels) <= set(labels)  # type: ignore[call-overload]
-    assert {row[1] for row in left_files} <= {row[1] for row in files} and left_files  # type: ignore[attr-defined]
+    remaining_files, remaining_labels = files_and_labels(library)
+    assert set(remaining_labels) <= set(labels)  # type: ignore[call-overload]
+    assert {row[1] for row in remaining_files} <= {row[1] for row in files} and remaining_files  # type: ignore[attr-defined]
     library.index()
     assert doctor(library).exit_code == 0 and len(library.paths()) == 40
 
 
-@pytest.mark.parametrize("content", [b"", b"hello", b"no database " * 5000, bytes(50_000)])
+@pytest.mark.parametrize("content", [b"", b"hello", b"not a database " * 5000, bytes(50_000)])
 def test_an_unreadable_database_is_not_changed(library: Library, content: bytes) -> None:
     library.settings.database.write_bytes(content)
     for command in (lambda: status_service.status(library.opened, 0), library.index, library.everything):
@@ -117,12 +116,11 @@ def test_an_unreadable_database_is_not_changed(library: Library, content: bytes)
 
 
 def test_a_wrong_database_index_is_rebuilt(library: Library) -> None:
-    before = kept(library)
-    hide = "DELETE FROM sqlite_master WHERE name = 'predictions_by_score'"
+    before = files_and_labels(library)
     with closing(sqlite3.connect(library.settings.database)) as connection:
         connection.execute("PRAGMA writable_schema = ON")
         index = connection.execute("SELECT * FROM sqlite_master WHERE name = 'predictions_by_score'").fetchone()
-        connection.execute(hide)
+        connection.execute("DELETE FROM sqlite_master WHERE name = 'predictions_by_score'")
         connection.commit()
     sql(library, "UPDATE predictions SET region = 0 WHERE region = 0", "DELETE FROM predictions WHERE image_id = 1")
     with closing(sqlite3.connect(library.settings.database)) as connection:
@@ -132,19 +130,19 @@ def test_a_wrong_database_index_is_rebuilt(library: Library) -> None:
     assert "indexes" in {finding.kind for finding in doctor(library).found.findings}
     done = doctor(library, repair=True)
     assert done.exit_code == 0 and done.repair is not None and done.repair.recovered is None
-    assert kept(library) == before
+    assert files_and_labels(library) == before
 
 
 def test_a_foreign_write_ahead_log_is_harmless(library: Library) -> None:
-    before = kept(library)
+    before = files_and_labels(library)
     log = library.settings.database.with_name("moodex.sqlite-wal")
     log.write_bytes(random.Random(1).randbytes(20_000))
     assert len(library.everything()) == 40
-    assert doctor(library).exit_code == 0 and kept(library) == before
+    assert doctor(library).exit_code == 0 and files_and_labels(library) == before
 
 
-def test_a_database_of_an_older_schema_is_salvaged(tmp_path: Path, sound: Library) -> None:
-    library = Library(sound.folder, tmp_path / "home")
+def test_a_database_of_an_older_schema_is_salvaged(tmp_path: Path, intact: Library) -> None:
+    library = Library(intact.folder, tmp_path / "home")
     library.settings.home.mkdir()
     old_schema(library.settings.database, 2)
     sql(
@@ -156,10 +154,10 @@ def test_a_database_of_an_older_schema_is_salvaged(tmp_path: Path, sound: Librar
         "INSERT INTO files VALUES (1, 1, CAST('x' AS BLOB), 1, 1, 'done', NULL, NULL, 1, 1)",
         "INSERT INTO labels VALUES (1, 'sad', 5)",
     )
-    before = kept(library)
+    before = files_and_labels(library)
     rewrite(library, lambda data: data.__setitem__(slice(0, 100), bytes(100)))
     assert doctor(library, repair=True).exit_code == 0
-    assert kept(library) == before
+    assert files_and_labels(library) == before
 
 
 def test_every_repair_keeps_a_copy(library: Library) -> None:
@@ -168,4 +166,4 @@ def test_every_repair_keeps_a_copy(library: Library) -> None:
         assert doctor(library, repair=True).exit_code == 0
     copies = list(library.settings.home.glob("moodex.sqlite.before-repair-*"))
     assert len(copies) == 3
-    assert all(os.path.getsize(copy) > PAGE for copy in copies)
+    assert all(os.path.getsize(copy) > PAGE_BYTES for copy in copies)

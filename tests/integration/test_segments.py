@@ -20,33 +20,35 @@ def segments(library: Library) -> list[Segment]:
     return FaissFiles(library.settings.vectors).load(model.card)
 
 
-def sizes(library: Library) -> list[int]:
+def segment_sizes(library: Library) -> list[int]:
     return [len(segment.vectors) for segment in segments(library)]
 
 
-def files(library: Library) -> dict[str, int]:
+def row_file_inodes(library: Library) -> dict[str, int]:
+    """Return the inode of each file of rows by name; an unchanged file keeps its inode."""
     return {path.name: path.stat().st_ino for path in library.settings.vectors.iterdir() if path.suffix == ".rows"}
 
 
-def everything_like(library: Library, name: str) -> list[str]:
+def similar_paths(library: Library, name: str) -> list[str]:
+    """Return the paths of all images, ranked by similarity to one of them."""
     return [os.fsdecode(hit.path) for hit in library.search(like=os.fsencode(library.folder / name), limit=1000)]
 
 
 def test_a_few_new_images_leave_saved_segments_unchanged(library: Library) -> None:
     write_images(library.folder / "a", 60)
     library.index()
-    (base,) = files(library).items()
+    (base,) = row_file_inodes(library).items()
     write_images(library.folder / "b", 5, first_seed=100)
     library.index()
-    assert sizes(library) == [60, 5] and base in files(library).items()
+    assert segment_sizes(library) == [60, 5] and base in row_file_inodes(library).items()
     write_images(library.folder / "c", 5, first_seed=200)
     library.index()
-    assert sizes(library) == [60, 10] and base in files(library).items()
+    assert segment_sizes(library) == [60, 10] and base in row_file_inodes(library).items()
     write_images(library.folder / "d", 20, first_seed=300)
     library.index()
-    assert sizes(library) == [90]
+    assert segment_sizes(library) == [90]
     assert len(list(library.settings.vectors.iterdir())) == 2
-    paths = everything_like(library, "c/202.png")
+    paths = similar_paths(library, "c/202.png")
     assert len(paths) == len(set(paths)) == 90 and paths[0].endswith("c/202.png")
 
 
@@ -54,7 +56,7 @@ def test_reanalyzed_images_do_not_accumulate(library: Library) -> None:
     write_images(library.folder, 30)
     library.index()
     library.index(force=True)
-    assert sizes(library) == [30]
+    assert segment_sizes(library) == [30]
 
 
 def test_a_damaged_segment_is_rebuilt_alone(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,12 +64,12 @@ def test_a_damaged_segment_is_rebuilt_alone(library: Library, monkeypatch: pytes
     library.index()
     write_images(library.folder / "b", 5, first_seed=100)
     library.index()
-    before = everything_like(library, "b/103.png")
+    before = similar_paths(library, "b/103.png")
     (newest,) = library.settings.vectors.glob(f"*.{segments(library)[0].generation.last_id + 1}-*.rows")
     newest.write_bytes(newest.read_bytes()[:-1])
-    assert sizes(library) == [60]
-    assert everything_like(library, "b/103.png") == before
-    assert sizes(library) == [60, 5]
+    assert segment_sizes(library) == [60]
+    assert similar_paths(library, "b/103.png") == before
+    assert segment_sizes(library) == [60, 5]
 
 
 def test_a_contradictory_manifest_falls_back_to_the_database(library: Library) -> None:
@@ -80,7 +82,7 @@ def test_a_contradictory_manifest_falls_back_to_the_database(library: Library) -
     with library.store() as store:
         (model,) = store.models()
     assert FaissFiles(library.settings.vectors).damage(model.card) == "whose manifest cannot be read"
-    assert len(everything_like(library, "a/000.png")) == 60
+    assert len(similar_paths(library, "a/000.png")) == 60
 
 
 def test_a_segment_replaced_while_opened_is_not_damage(library: Library, tmp_path: Path) -> None:

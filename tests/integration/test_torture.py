@@ -1,4 +1,4 @@
-"""The torture folder: every good image is done, every bad file fails with the right reason, and none affects another."""
+"""Index runs over a folder of good images and damaged files: each damaged file fails alone, with the right reason."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def test_good_images_succeed_and_bad_ones_fail_with_a_reason(tmp_path: Path, hom
         assert store.counts().files == {FileState.DONE: len(torture.good), FileState.FAILED: len(torture.bad)}
         reasons = {path: failure.reason for path, failure in store.failures(100)}
     assert reasons.keys() == torture.bad.keys()
-    for path, piece in torture.bad.items():
-        assert piece in reasons[path], os.fsdecode(path)
+    for path, reason in torture.bad.items():
+        assert reason in reasons[path], os.fsdecode(path)
     hits = {hit.path: hit for hit in library.everything()}
     assert hits.keys() == torture.good
     for path, hit in hits.items():

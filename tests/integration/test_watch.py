@@ -25,7 +25,7 @@ _TIMEOUT_SECONDS = 600
 
 
 @pytest.fixture(autouse=True)
-def _impatient() -> Iterator[None]:
+def _fail_after_timeout() -> Iterator[None]:
     def give_up(*_: object) -> None:
         raise TimeoutError("no run followed the change")
 
@@ -103,14 +103,14 @@ def test_other_processes_may_write_between_runs(library: Library) -> None:
 def test_a_watched_folder_that_disappears_warns_once(library: Library) -> None:
     write_images(library.folder, 3)
     library.index()
-    away = library.folder.rename(library.folder.with_name("away"))
+    moved = library.folder.rename(library.folder.with_name("moved"))
 
-    def back() -> None:
-        away.rename(library.folder)
+    def move_back() -> None:
+        moved.rename(library.folder)
         write_images(library.folder, 1, first_seed=50)
 
     watched = Watched(library, 0.05)
-    watched.run(back)
+    watched.run(move_back)
     assert watched.summaries == [{"kept": 3}, {"scanned": 4, "unchanged": 3, "indexed": 1}]
     assert sum(len(progress.warnings) for progress in watched.progress) == 1
 

@@ -26,7 +26,7 @@ def card(
 
 
 def draw_blocks(seed: int, size: tuple[int, int] = (48, 40)) -> Image.Image:
-    """Return an image of a few coloured blocks, different for every seed."""
+    """Return an image of a few colored blocks, different for every seed."""
     blocks = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
     return Image.fromarray(blocks).resize(size, Image.Resampling.NEAREST)
 
@@ -69,10 +69,10 @@ def rows(count: int, size: int = 16, emotions: int = 3, seed: int = 0, first_id:
 
 
 def write_special_files(folder: Path) -> None:
-    """Add to the folders "a" and "b": an image with three faces, a duplicate, and a file that is not an image."""
+    """Write an image with three faces, a duplicate and a broken file to the folder "b"; "a" must hold an image."""
     faces = draw_blocks(7, (60, 60))
-    for number, mark in enumerate(FakeFaceDetector.MARKS):
-        faces.paste(mark, (5 + 15 * number, 5, 15 + 15 * number, 20 + number))
+    for number, color in enumerate(FakeFaceDetector.FACE_COLORS):
+        faces.paste(color, (5 + 15 * number, 5, 15 + 15 * number, 20 + number))
     (folder / "b/faces.png").write_bytes(encoded(faces))
-    shutil.copyfile(folder / "a/000.png", folder / "b/twin.png")
-    (folder / "b/broken.png").write_bytes(b"no picture")
+    shutil.copyfile(folder / "a/000.png", folder / "b/same_bytes.png")
+    (folder / "b/broken.png").write_bytes(b"not an image")

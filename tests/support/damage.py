@@ -1,4 +1,4 @@
-"""A small library to damage, copied for every test, and the command line over it in this process."""
+"""A small library to damage, copied for every test, and commands on it in this process."""
 
 from __future__ import annotations
 
@@ -27,8 +27,11 @@ from tests.support.library import Library
 
 
 def build(folder: Path) -> Library:
-    """Build a library: forty images, one with faces, one duplicate, one damaged file, one missing file; some labels."""
-    library = Library(folder / "pictures", folder / "home")
+    """Build a library of forty images.
+
+    One image has faces, one is a duplicate, one file is not an image, and one file is missing. Three images have labels.
+    """
+    library = Library(folder / "images", folder / "home")
     library.detector = FakeFaceDetector()
     write_images(library.folder / "a", 36)
     write_images(library.folder / "b", 3, first_seed=100)
@@ -36,18 +39,18 @@ def build(folder: Path) -> Library:
     library.index()
     (library.folder / "b/102.png").unlink()
     library.index(prune=True)
-    labelled = [os.fsencode(library.folder / name) for name in ("a/003.png", "a/004.png", "b/faces.png")]
-    labels_service.label(library.opened, parse_assignments(labelled, "sad", False), False)
-    library.search(like=labelled[0])  # updates the vector index
+    labeled = [os.fsencode(library.folder / name) for name in ("a/003.png", "a/004.png", "b/faces.png")]
+    labels_service.label(library.opened, parse_assignments(labeled, "sad", False), False)
+    library.search(like=labeled[0])  # builds the vector index
     return library
 
 
 def copy(library: Library, folder: Path) -> Library:
     """Copy the data folder; the images are shared."""
     shutil.copytree(library.settings.home, folder / "home")
-    other = Library(library.folder, folder / "home")
-    other.detector = library.detector
-    return other
+    copied = Library(library.folder, folder / "home")
+    copied.detector = library.detector
+    return copied
 
 
 def old_schema(database: Path, steps: int) -> None:
@@ -62,7 +65,7 @@ def old_schema(database: Path, steps: int) -> None:
 
 
 def sql(library: Library, *statements: str) -> None:
-    """Execute statements in a database, without its constraints."""
+    """Execute statements on the database of a library, without its check constraints."""
     with closing(sqlite3.connect(library.settings.database)) as connection, connection:
         connection.execute("PRAGMA ignore_check_constraints = ON")
         for statement in statements:
@@ -70,12 +73,12 @@ def sql(library: Library, *statements: str) -> None:
 
 
 def rows(library: Library, query: str) -> list[tuple[object, ...]]:
-    """Return the rows of a query."""
+    """Return the rows of a query on the database of a library."""
     with closing(sqlite3.connect(library.settings.database)) as connection:
         return connection.execute(query).fetchall()
 
 
-class Answer:
+class CommandResult:
     """The exit code and output of a command."""
 
     def __init__(self, code: int, out: str, error: str) -> None:
@@ -86,21 +89,21 @@ class Answer:
 
 
 @contextlib.contextmanager
-def program(library: Library) -> Iterator[Callable[..., Answer]]:
-    """Return a function that runs commands over a library in this process, with the fake model."""
+def program(library: Library) -> Iterator[Callable[..., CommandResult]]:
+    """Yield a function that runs commands on a library in this process, with the fake model."""
 
-    def fake(*_: object) -> Analyzer:
+    def open_fake_analyzer(*_: object) -> Analyzer:
         return library.analyzer
 
-    def run(*words: str | Path) -> Answer:
+    def run(*arguments: str | Path) -> CommandResult:
         out, error = io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True), io.StringIO()
         with patch.object(sys, "stdout", out), patch.object(sys, "stderr", error):
-            code = cli.run(["--home", str(library.settings.home), *map(str, words)])
-        return Answer(code, out.buffer.getvalue().decode("utf-8", "replace"), error.getvalue())  # type: ignore[attr-defined]
+            code = cli.run(["--home", str(library.settings.home), *map(str, arguments)])
+        return CommandResult(code, out.buffer.getvalue().decode("utf-8", "replace"), error.getvalue())  # type: ignore[attr-defined]
 
     with (
         patch.dict(os.environ, {"MOODEX_MODEL": "fake"}),
-        patch.object(bootstrap, "open_analyzer", fake),
-        patch.object(bootstrap, "open_batch_analyzer", fake),
+        patch.object(bootstrap, "open_analyzer", open_fake_analyzer),
+        patch.object(bootstrap, "open_batch_analyzer", open_fake_analyzer),
     ):
         yield run

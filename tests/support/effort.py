@@ -1,4 +1,4 @@
-"""How many examples property tests try."""
+"""The number of examples that property tests try."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from hypothesis import HealthCheck, settings
 
 
 def examples(count: int, shared: bool = False) -> settings:
-    """Settings for `count` examples under a profile of 100, for others in proportion; no example has to be fast.
+    """Return settings for `count` examples under a profile of 100, in proportion under others.
 
-    `shared`: function-scoped fixtures may be used, and are the same for all examples.
+    Slow examples pass the health check. With `shared`, function-scoped fixtures are allowed and are the same for all examples.
     """
-    most = max(1, count * settings().max_examples // 100)
-    allowed = [HealthCheck.too_slow] + [HealthCheck.function_scoped_fixture] * shared
-    return settings(max_examples=most, deadline=None, suppress_health_check=allowed)
+    max_examples = max(1, count * settings().max_examples // 100)
+    suppressed = [HealthCheck.too_slow] + [HealthCheck.function_scoped_fixture] * shared
+    return settings(max_examples=max_examples, deadline=None, suppress_health_check=suppressed)

@@ -1,4 +1,4 @@
-"""What was logged as an event, as tests look at it."""
+"""A log handler that collects events for tests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _EVENTS = logging.getLogger("indexer.system.events")
 
 
 class LoggedEvents(logging.Handler):
-    """Collects events inside a `with` block: `names` as (level, event), and `sentences`."""
+    """Collects events inside a `with` block: `names` as (level, event), and messages as `sentences`."""
 
     def __init__(self) -> None:
         super().__init__()

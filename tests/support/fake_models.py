@@ -1,7 +1,7 @@
 """A classifier and a face detector for tests, without weights and without torch.
 
-The classifier is a fixed random projection of the image reduced to 8 x 8 pixels, so that equal images get equal results, similar
-images similar ones, and different images different ones.
+The classifier is a fixed random projection of the image at 8 x 8 pixels. Equal images get equal results, similar images similar
+results, and different images different results.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from models.inference.row_products import multiply_rows
 if TYPE_CHECKING:
     from indexer.domain.types import Pixels
 
-_GRID = 8
-_EMBEDDING = 64
+_GRID_SIDE = 8
+_EMBEDDING_SIZE = 64
 
 
 class FakeClassifier:
@@ -36,7 +36,7 @@ class FakeClassifier:
             weights_digest=hashlib.blake2b(name.encode()).hexdigest(),
             labels=EMOTIONS,
             input=InputSpec(size=size, mean=127.5, std=127.5),
-            embedding_size=_EMBEDDING,
+            embedding_size=_EMBEDDING_SIZE,
         )
         self.device = "cpu"
         self.engine = "fake"
@@ -45,38 +45,38 @@ class FakeClassifier:
         self.classified = 0
         self._lock = threading.Lock()
         random = np.random.default_rng(int(self.card.weights_digest[:8], 16))
-        self._project = random.normal(size=(_GRID * _GRID * 3, _EMBEDDING)).astype(np.float32)
-        self._decide = random.normal(size=(_EMBEDDING, len(EMOTIONS))).astype(np.float32) / 2
+        self._projection = random.normal(size=(_GRID_SIDE * _GRID_SIDE * 3, _EMBEDDING_SIZE)).astype(np.float32)
+        self._head = random.normal(size=(_EMBEDDING_SIZE, len(EMOTIONS))).astype(np.float32) / 2
 
     def classify(self, pixels: Pixels) -> Scores:
         with self._lock:
             self.classified += len(pixels)
-        block = self.card.input.size // _GRID
-        coarse = pixels.reshape(len(pixels), _GRID, block, _GRID, block, 3).mean(axis=(2, 4)) / 127.5 - 1
-        embeddings = multiply_rows(coarse.reshape(len(pixels), -1).astype(np.float32), self._project) + 1e-3
+        block = self.card.input.size // _GRID_SIDE
+        coarse = pixels.reshape(len(pixels), _GRID_SIDE, block, _GRID_SIDE, block, 3).mean(axis=(2, 4)) / 127.5 - 1
+        embeddings = multiply_rows(coarse.reshape(len(pixels), -1).astype(np.float32), self._projection) + 1e-3
         embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
-        logits = multiply_rows(8 * embeddings, self._decide)
+        logits = multiply_rows(8 * embeddings, self._head)
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         return Scores((odds / odds.sum(axis=1, keepdims=True)).astype(np.float32), embeddings.astype(np.float32))
 
 
 class FakeFaceDetector:
-    """Implements `indexer.ports.models.FaceDetector`: a face is the bounding box of all pixels of one of `MARKS`."""
+    """Implements `indexer.ports.models.FaceDetector`: a face is the bounding box of all pixels of one of `FACE_COLORS`."""
 
-    MARKS = ((255, 0, 255), (254, 0, 255), (253, 0, 255))
+    FACE_COLORS = ((255, 0, 255), (254, 0, 255), (253, 0, 255))
 
     def __init__(self, key: str = "fake") -> None:
         self.key = key
 
     def detect(self, pages: Sequence[Pixels]) -> list[list[Face]]:
-        return [sorted(_marked(page), key=lambda face: -face.area) for page in pages]
+        return [sorted(_faces_in(page), key=lambda face: -face.area) for page in pages]
 
 
-def _marked(page: Pixels) -> list[Face]:
+def _faces_in(page: Pixels) -> list[Face]:
     height, width = page.shape[:2]
     faces = []
-    for mark in FakeFaceDetector.MARKS:
-        rows, columns = np.nonzero((page == mark).all(axis=2))
+    for color in FakeFaceDetector.FACE_COLORS:
+        rows, columns = np.nonzero((page == color).all(axis=2))
         if len(rows):
             left, right = columns.min() / width, (columns.max() + 1) / width
             faces.append(Face(float(left), float(rows.min() / height), float(right), float((rows.max() + 1) / height)))

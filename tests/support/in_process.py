@@ -1,4 +1,4 @@
-"""The program in this process: the same entry as `./cli.py` has, and everything as it was before when it is over."""
+"""The command line in this process, through the same entry as `./cli.py`. It restores the state of the process."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-_collection = gc.get_threshold()
+_gc_threshold = gc.get_threshold()
 import cli  # noqa: E402
 
-gc.set_threshold(*_collection)  # the program sets its own when it is imported
+gc.set_threshold(*_gc_threshold)  # importing cli changes it
 
 
-Word = str | bytes | Path
+Argument = str | bytes | Path
 
 _SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE]
 _STREAMS = {"stdin": 0, "stdout": 1, "stderr": 2}
 
 
-def run_in_process(words: Sequence[Word], environ: Mapping[str, str]) -> subprocess.CompletedProcess[bytes]:
-    """Run one command line under an environment; what it and its children write is caught, as a pipe would catch it.
+def run_in_process(arguments: Sequence[Argument], environ: Mapping[str, str]) -> subprocess.CompletedProcess[bytes]:
+    """Run one command line in an environment; capture the output of it and its children like a pipe.
 
-    Raises AssertionError where the program leaves a signal handler or the current folder changed.
+    Raises AssertionError if the command changed a signal handler or the current folder.
     """
-    given = [os.fsdecode(word) for word in words]
+    decoded = [os.fsdecode(argument) for argument in arguments]
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as error:
         with _environment(environ), _logging(), _threads(), _streams(out, error):
             folder, handlers = Path.cwd(), _handlers()
-            code = cli.run(given)
+            code = cli.run(decoded)
             assert (Path.cwd(), _handlers()) == (folder, handlers)
         out.seek(0)
         error.seek(0)
-        return subprocess.CompletedProcess(given, code, out.read(), error.read())
+        return subprocess.CompletedProcess(decoded, code, out.read(), error.read())
 
 
 def _handlers() -> list[object]:
@@ -50,14 +50,14 @@ def _handlers() -> list[object]:
 @contextmanager
 def _environment(environ: Mapping[str, str]) -> Iterator[None]:
     before = dict(os.environ)
-    _become(environ)
+    _set_environment(environ)
     try:
         yield
     finally:
-        _become(before)
+        _set_environment(before)
 
 
-def _become(environ: Mapping[str, str]) -> None:
+def _set_environment(environ: Mapping[str, str]) -> None:
     for name in set(os.environ) - set(environ):
         del os.environ[name]
     os.environ.update(environ)
@@ -65,7 +65,7 @@ def _become(environ: Mapping[str, str]) -> None:
 
 @contextmanager
 def _logging() -> Iterator[None]:
-    """Restore the handlers of the root logger, all levels, and the manner in which the program speaks."""
+    """Restore the root logger's handlers, all levels, and the level up to which logging is disabled."""
     root = logging.getLogger()
     handlers, disabled = list(root.handlers), root.manager.disable
     levels = {name: logging.getLogger(name).level for name in list(root.manager.loggerDict)}
@@ -80,7 +80,7 @@ def _logging() -> Iterator[None]:
 
 @contextmanager
 def _threads() -> Iterator[None]:
-    """Wait for threads that were started meanwhile, as the interpreter does when it ends; restore how many torch uses."""
+    """Wait for threads that were started, as the interpreter does at its end. Restore torch's number of threads."""
     before = set(threading.enumerate())
     torch = sys.modules.get("torch")
     count = torch.get_num_threads() if torch else 0
@@ -96,13 +96,13 @@ def _threads() -> Iterator[None]:
 
 @contextmanager
 def _streams(out: IO[bytes], error: IO[bytes]) -> Iterator[None]:
-    """The three standard streams, as Python objects and as descriptors, which children inherit."""
+    """Redirect the three standard streams, both as Python objects and as the descriptors that children inherit."""
     objects = [getattr(sys, name) for name in _STREAMS]
     for stream in objects[1:]:
         stream.flush()
     descriptors = [os.dup(number) for number in _STREAMS.values()]
-    with open(os.devnull, "rb") as nothing:
-        for file, number in ((nothing, 0), (out, 1), (error, 2)):
+    with open(os.devnull, "rb") as empty:
+        for file, number in ((empty, 0), (out, 1), (error, 2)):
             os.dup2(file.fileno(), number)
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115

@@ -1,4 +1,4 @@
-"""A whole library on disk: images, a store, a classifier without weights."""
+"""A complete library on disk: images, a store and a classifier without weights."""
 
 from __future__ import annotations
 
@@ -25,13 +25,16 @@ from tests.support.quiet import Remembered
 
 
 def opened(settings: Settings, open_analyzer: Callable[[Settings], Analyzer] | None = None) -> library.Library:
-    """Open the library of a data folder as commands do, with the analyzer of `open_analyzer`, if given."""
-    real = open_library(settings)
+    """Open the library of a data folder as commands do; `open_analyzer` replaces the analyzer, if given."""
+    real_library = open_library(settings)
     if open_analyzer is None:
-        return real
+        return real_library
     open_fake = partial(open_analyzer, settings)
     return replace(
-        real, open_analyzer=open_fake, open_batch_analyzer=open_fake, reopen=lambda other: opened(other, open_analyzer)
+        real_library,
+        open_analyzer=open_fake,
+        open_batch_analyzer=open_fake,
+        reopen=lambda new_settings: opened(new_settings, open_analyzer),
     )
 
 

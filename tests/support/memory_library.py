@@ -1,4 +1,4 @@
-"""A library in memory: every port without a disk. Images are a mapping from paths to encoded bytes."""
+"""A library in memory: every port without a disk. A mapping from paths to encoded bytes replaces the files."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ import numpy as np
 from db.vectors.numpy_index import NumpyVectors
 from indexer.analysis.analyzer import Analyzer
 from indexer.domain.errors import ModelUnavailable, WriterBusy
-from indexer.domain.export import ExportChunk, ExportFilter
 from indexer.domain.files import FileStamp
-from indexer.domain.models import InstalledModel, ModelCard, StoredModel
+from indexer.domain.models import InstalledModel, ModelCard
 from indexer.domain.reports import DefaultModel, ExportedModel, TeachingSet
 from indexer.domain.runs import WriterInfo
 from indexer.executors.threads import ThreadExecutor
@@ -61,12 +60,6 @@ class MemoryDatabase:
 
     def current_writer(self) -> WriterInfo | None:
         return WriterInfo(1, 0.0) if self.writers else None
-
-    @contextmanager
-    def export_rows(
-        self, model: StoredModel, chosen: ExportFilter, check_stop: Callable[[], None]
-    ) -> Iterator[Iterator[ExportChunk]]:
-        yield iter(())
 
 
 class MemorySource:
@@ -130,18 +123,18 @@ class MemoryVectors:
 
 
 class MemoryModels:
-    """Implements `indexer.ports.models.ModelRegistry`: the first model is shipped, others are the user's."""
+    """Implements `indexer.ports.models.ModelRegistry`. The first model is shipped; the others belong to the user."""
 
     def __init__(self, *cards: ModelCard) -> None:
-        self.known = {card.name: card for card in cards}
+        self.cards_by_name = {card.name: card for card in cards}
         self.default = self.shipped = cards[0].name
 
     def cards(self) -> Iterator[tuple[InstalledModel, ModelCard]]:
-        for name, card in list(self.known.items()):
+        for name, card in list(self.cards_by_name.items()):
             yield InstalledModel(name, self.find(name), "shipped" if name == self.shipped else "yours"), card
 
     def find(self, name: str) -> Path:
-        if name not in self.known:
+        if name not in self.cards_by_name:
             raise ModelUnavailable(f"There is no model {name!r}.")
         return Path(f"/models/{name}.safetensors")
 
@@ -155,7 +148,7 @@ class MemoryModels:
         return self.default
 
     def stored_key(self) -> str | None:
-        card = self.known.get(self.default)
+        card = self.cards_by_name.get(self.default)
         return card and card.key
 
     def use(self, name: str) -> None:
@@ -167,7 +160,7 @@ class MemoryModels:
 
     def remove(self, name: str) -> None:
         self.check_removable(name)
-        del self.known[name]
+        del self.cards_by_name[name]
 
     def check_removable(self, name: str, gone: bool = False) -> None:
         if not gone:
@@ -178,7 +171,7 @@ class MemoryModels:
 
 
 class MemoryTeacher:
-    """Implements `indexer.ports.teaching.Teacher`: its version always predicts the most frequent label."""
+    """Implements `indexer.ports.teaching.Teacher`. The new version always predicts the most frequent label."""
 
     def __init__(self, models: MemoryModels, version: ModelCard) -> None:
         self._models = models
@@ -188,9 +181,9 @@ class MemoryTeacher:
         self, in_use: str, examples: TeachingSet, name: str | None, taken: Collection[str], check_stop: Callable[[], None]
     ) -> FittedVersion:
         check_stop()
-        self._models.known[self._version.name] = self._version
-        best = max(examples.counts().items(), key=lambda entry: entry[1])[0]
-        return FittedVersion(0.4, 0.6, len(examples.labels), ConstantScorer(self._version, best), False)
+        self._models.cards_by_name[self._version.name] = self._version
+        most_frequent = max(examples.counts().items(), key=lambda entry: entry[1])[0]
+        return FittedVersion(0.4, 0.6, len(examples.labels), ConstantScorer(self._version, most_frequent), False)
 
     def earlier(self, in_use: str) -> tuple[str, Scorer | None]:
         return self._models.shipped, None
@@ -200,7 +193,7 @@ class MemoryTeacher:
 
 
 class ConstantScorer:
-    """Implements `indexer.ports.teaching.Scorer`: always predicts one emotion."""
+    """Implements `indexer.ports.teaching.Scorer`. Always predicts one emotion."""
 
     def __init__(self, card: ModelCard, emotion: str) -> None:
         self.card = card
@@ -216,7 +209,7 @@ def memory_library(
 ) -> Library:
     """Open a library of files in memory, with a fake model. Only the folder `home` is on a disk; it stays empty."""
     models = MemoryModels(classifier.card)
-    taught = FakeClassifier(name="fake-taught").card
+    taught_card = FakeClassifier(name="fake-taught").card
     vectors = MemoryVectors()
     library = Library(
         settings=Settings(home, model=classifier.card.name),
@@ -225,7 +218,7 @@ def memory_library(
         source=MemorySource(dict(files)),
         open_executor=ThreadExecutor,
         vector_storage=lambda: vectors,
-        teacher=lambda: MemoryTeacher(models, taught),
+        teacher=lambda: MemoryTeacher(models, taught_card),
         open_analyzer=lambda: Analyzer(classifier, detector),
         open_batch_analyzer=lambda: Analyzer(classifier, detector),
         reopen=lambda _: library,

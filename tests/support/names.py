@@ -1,8 +1,8 @@
-"""File names that a shell, a terminal, a browser or a spreadsheet interprets, or that are hard to print."""
+"""File names that are hard to print, or that a shell, a terminal, a browser or a spreadsheet interprets."""
 
 from __future__ import annotations
 
-HOSTILE = (
+HOSTILE_NAMES = (
     b"-rf.png",
     b"--help.png",
     b"<img src=x onerror=alert(1)>.png",

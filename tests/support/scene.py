@@ -12,7 +12,7 @@ from indexer.ports.store_writer import AnalyzedFileSet, CommitBatch, FolderScanR
 from tests.support.builders import card, image, prediction
 
 STAMP = FileStamp(10, 1_000)
-OTHER = FileStamp(11, 2_000)
+OTHER_STAMP = FileStamp(11, 2_000)
 ANY = HitFilter()
 
 
@@ -24,7 +24,7 @@ class Scene:
         self.model = model or store.register_model(card())
         self.run = store.begin_run([b"/a"], self.model, detector)
 
-    def by(self, model: int = 0, detector: str | None = None) -> Scene:
+    def begin_run(self, model: int = 0, detector: str | None = None) -> Scene:
         """Begin another run over the same store."""
         return Scene(self.store, model or self.model, detector)
 
@@ -32,9 +32,11 @@ class Scene:
         """Add an image whose faces, from left to right, have these probabilities."""
         boxes = [Face(n / len(faces), 0.25, (n + 1) / len(faces), 0.75) for n in range(len(faces))]
         regions = tuple(replace(prediction(*p, seed=n), face=box) for n, (p, box) in enumerate(zip(faces, boxes, strict=True)))
-        self.store.commit(self.run, CommitBatch(predicted=(AnalyzedFileSet(image(name), regions, tuple(self.note(path))),)))
+        entry = AnalyzedFileSet(image(name), regions, tuple(self.record_scan(path)))
+        self.store.commit(self.run, CommitBatch(predicted=(entry,)))
 
-    def note(self, *paths: bytes, stamp: FileStamp = STAMP) -> list[PendingFile]:
+    def record_scan(self, *paths: bytes, stamp: FileStamp = STAMP) -> list[PendingFile]:
+        """Record files as found by a scan; return them as pending files."""
         for path in paths:
             folder, _, name = path.rpartition(b"/")
             self.store.record_scan(self.run, [FolderScanResult(folder, {name: stamp}, {})])
@@ -42,13 +44,16 @@ class Scene:
         return [pending[path] for path in paths]
 
     def add(self, name: str, *paths: bytes, p: tuple[float, ...] = (0.7, 0.2, 0.1), seed: int = 0) -> None:
-        entry = AnalyzedFileSet(image(name), (prediction(*p, seed=seed),), tuple(self.note(*paths)))
+        """Add an image without faces, with its files."""
+        entry = AnalyzedFileSet(image(name), (prediction(*p, seed=seed),), tuple(self.record_scan(*paths)))
         self.store.commit(self.run, CommitBatch(predicted=(entry,)))
 
-    def known(self, path: bytes) -> tuple[FileState, bool]:
+    def file_state(self, path: bytes) -> tuple[FileState, bool]:
+        """Return the state of a file, and whether this run's analyzer has predictions of its image."""
         folder, _, name = path.rpartition(b"/")
         file = self.store.known_files(folder, self.run)[name]
         return file.state, file.predicted
 
     def paths(self, chosen: HitFilter = ANY, limit: int = 100, offset: int = 0) -> list[bytes]:
+        """Return the paths of one page of ranked hits."""
         return [ranked.hit.path for ranked in self.store.ranked(self.model, chosen, limit, offset)]

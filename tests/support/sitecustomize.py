@@ -1,4 +1,4 @@
-"""A faulty decoder for child processes with this folder in their search path: bytes in the image file choose the fault."""
+"""A faulty decoder for child processes that have this folder in their search path. Bytes in the image choose the fault."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from PIL import Image
 _open = Image.open
 
 
-def _faulty(file: IO[bytes], *rest: Any, **options: Any) -> Any:
+def _open_with_fault(file: IO[bytes], *rest: Any, **options: Any) -> Any:
     text = file.read()
     file.seek(0)
     if b"FAULT:segfault" in text:
         os.kill(os.getpid(), signal.SIGSEGV)
     if b"FAULT:stopped" in text:
-        _late()
+        _exceed_time_limit()
         os.kill(os.getpid(), signal.SIGSTOP)
     if b"FAULT:hang" in text:
-        _late()
+        _exceed_time_limit()
         while True:
             pass
     if b"FAULT:memory" in text:
@@ -41,9 +41,9 @@ def _faulty(file: IO[bytes], *rest: Any, **options: Any) -> Any:
     return _open(file, *rest, **options)
 
 
-def _late() -> None:
-    """Tell the test that from now on time may pass."""
+def _exceed_time_limit() -> None:
+    """Let the clock of the test jump beyond the time limit of a decoder."""
     Path(os.environ["MOODEX_TEST_LATE"]).touch()
 
 
-Image.open = _faulty
+Image.open = _open_with_fault

@@ -33,7 +33,7 @@ class Torture:
 
 
 def png(width: int, height: int, body: bytes) -> bytes:
-    """Return an RGB PNG whose header has a chosen size, whatever its body is."""
+    """Return an RGB PNG with any size in its header and any body."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -48,7 +48,7 @@ def build(folder: Path) -> Torture:
     exif = Image.Exif()
     exif[0x0112] = 8
     base = draw_blocks(1, (120, 90))
-    greys = Image.fromarray(np.asarray(draw_blocks(2).convert("L")).astype(np.uint16) * 257)
+    grays = Image.fromarray(np.asarray(draw_blocks(2).convert("L")).astype(np.uint16) * 257)
     good: dict[bytes, bytes] = {name: encoded(draw_blocks(100 + i)) for i, name in enumerate(GOOD_NAMES)}
     good |= {
         b"cmyk.jpg": encoded(base.convert("CMYK"), "JPEG"),
@@ -56,7 +56,7 @@ def build(folder: Path) -> Torture:
         b"turned.jpg": encoded(base, "JPEG", exif=exif),
         b"palette.png": encoded(base.quantize(16)),
         b"alpha.png": encoded(draw_blocks(3).convert("RGBA").rotate(30, expand=True)),
-        b"deep.png": encoded(greys),
+        b"deep.png": encoded(grays),
         b"still.webp": encoded(base, "WEBP"),
         b"moving.webp": encoded(base, "WEBP", save_all=True, append_images=[draw_blocks(4, (120, 90))]),
         b"moving.gif": encoded(base, "GIF", save_all=True, append_images=[draw_blocks(4, (120, 90))]),
@@ -84,7 +84,7 @@ def build(folder: Path) -> Torture:
         path.write_bytes(data)
     os.mkfifo(folder / "pipe.png")
     (folder / "notes.txt").write_text("skipped")
-    (folder / ".hidden.png").write_bytes(b"skipped too")
+    (folder / ".hidden.png").write_bytes(b"also skipped")
     (folder / "round").symlink_to(folder)
     if os.geteuid() != 0:  # root can read every file
         (folder / "secret.png").write_bytes(encoded(draw_blocks(10)))

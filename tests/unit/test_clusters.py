@@ -1,4 +1,4 @@
-"""Large vector indexes: nearly all of the nearest are found under every filter, and all k where k exist."""
+"""Large vector indexes: recall of at least 99% under every filter, and k results if k vectors exist."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ from tests.support.builders import card
 COUNT, SIZE = 60_000, 32
 
 
-def vectors(count: int, seed: int = 0, kinds: int = 300, directions: int = 8) -> np.ndarray:
-    """Unit vectors, float16, around many centres; each strays in a few directions only, as pictures' vectors do."""
+def vectors(count: int, seed: int = 0, centers: int = 300, directions: int = 8) -> np.ndarray:
+    """Return unit vectors, float16, around many centers. They vary in a few directions, like embeddings of images."""
     random = np.random.default_rng(seed)
-    centres = np.random.default_rng(7).normal(size=(kinds, SIZE))
-    ways = np.random.default_rng(8).normal(size=(directions, SIZE))
-    found = centres[random.integers(0, kinds, count)] + 0.35 * random.normal(size=(count, directions)) @ ways
-    return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float16)
+    center_vectors = np.random.default_rng(7).normal(size=(centers, SIZE))
+    direction_vectors = np.random.default_rng(8).normal(size=(directions, SIZE))
+    drawn = (
+        center_vectors[random.integers(0, centers, count)] + 0.35 * random.normal(size=(count, directions)) @ direction_vectors
+    )
+    return (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float16)
 
 
 @pytest.fixture(scope="module")
@@ -55,22 +57,22 @@ def index(rows: VectorRows) -> FaissVectors:
     ],
     ids=["all", "half", "two", "scored", "tenth", "hundredth", "thousandth", "ids"],
 )
-def test_at_least_99_of_100_of_the_nearest_are_found(rows: VectorRows, index: FaissVectors, within: VectorFilter) -> None:
+def test_recall_is_at_least_99_percent_under_every_filter(rows: VectorRows, index: FaissVectors, within: VectorFilter) -> None:
     allowed = rows.scores >= within.min_score
     if within.emotions is not None:
         allowed &= np.isin(rows.emotions, sorted(within.emotions))
     if within.ids is not None:
         allowed &= np.isin(rows.ids, within.ids)
-    asked = vectors(100, seed=5).astype(np.float32)
-    similar = asked @ rows.vectors[allowed].astype(np.float32).T
-    tenth = np.sort(similar, axis=1)[:, -10]
-    found = [index.search(query, 10, within) for query in asked]
-    assert all(len(ids) == 10 and allowed[ids - 1].all() for ids, _ in found)
-    right = [(similarities >= least - 1e-5).mean() for (_, similarities), least in zip(found, tenth, strict=True)]
-    assert np.mean(right) >= 0.99
+    queries = vectors(100, seed=5).astype(np.float32)
+    similarity = queries @ rows.vectors[allowed].astype(np.float32).T
+    tenth = np.sort(similarity, axis=1)[:, -10]
+    results = [index.search(query, 10, within) for query in queries]
+    assert all(len(ids) == 10 and allowed[ids - 1].all() for ids, _ in results)
+    recalls = [(similarities >= least - 1e-5).mean() for (_, similarities), least in zip(results, tenth, strict=True)]
+    assert np.mean(recalls) >= 0.99
 
 
-def test_not_every_cluster_is_looked_into(index: FaissVectors) -> None:
+def test_a_search_reads_few_clusters(index: FaissVectors) -> None:
     assert index.clusters is not None
     near, far = next(index.clusters.attempts(10, 1)), next(index.clusters.attempts(1000, 1))
     assert near.lists < index.clusters.count / 4 and near.lists < far.lists
@@ -78,59 +80,64 @@ def test_not_every_cluster_is_looked_into(index: FaissVectors) -> None:
     assert not list(index.clusters.attempts(COUNT, 1))
 
 
-def test_a_smaller_share_means_more_lists_and_fewer_candidates(index: FaissVectors) -> None:
+def test_a_selective_filter_needs_more_lists_and_fewer_candidates(index: FaissVectors) -> None:
     assert index.clusters is not None
     whole, tenth = next(index.clusters.attempts(100, 1)), next(index.clusters.attempts(100, 0.1))
     assert tenth.lists > whole.lists
     assert 100 <= tenth.candidates < whole.candidates
 
 
-def test_where_emotions_go_with_characters_it_is_looked_further_not_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_emotions_that_depend_on_characters_need_deeper_but_not_exhaustive_searches(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(1)
-    looks, who = vectors(COUNT), np.random.default_rng(0).integers(0, 300, COUNT)
-    usual = random.choice(4, 300, p=[0.5, 0.3, 0.19, 0.01])
-    emotions = np.where(random.random(COUNT) < 0.9, usual[who], random.choice(4, COUNT, p=[0.5, 0.3, 0.19, 0.01]))
-    rows = VectorRows(np.arange(1, COUNT + 1), emotions.astype(np.uint8), random.random(COUNT).astype(np.float32), looks)
+    appearances, characters = vectors(COUNT), np.random.default_rng(0).integers(0, 300, COUNT)
+    character_emotions = random.choice(4, 300, p=[0.5, 0.3, 0.19, 0.01])
+    emotions = np.where(
+        random.random(COUNT) < 0.9, character_emotions[characters], random.choice(4, COUNT, p=[0.5, 0.3, 0.19, 0.01])
+    )
+    rows = VectorRows(np.arange(1, COUNT + 1), emotions.astype(np.uint8), random.random(COUNT).astype(np.float32), appearances)
     index, within = FaissVectors.build(rows), VectorFilter(frozenset({1}))
-    compared: list[int] = []
-    monkeypatch.setattr(index, "_compared", lambda *given: compared.append(1) or FaissVectors._compared(index, *given))
-    asked, all_of_them = vectors(100, seed=5).astype(np.float32), rows.vectors[emotions == 1].astype(np.float32)
-    tenth = np.sort(asked @ all_of_them.T, axis=1)[:, -10]
-    found = [index.search(query, 10, within)[1] for query in asked]
-    assert np.mean([(similar >= least - 1e-5).mean() for similar, least in zip(found, tenth, strict=True)]) >= 0.99
-    assert len(compared) < 12
+    exhaustive_searches: list[int] = []
+    monkeypatch.setattr(
+        index, "_compared", lambda *arguments: exhaustive_searches.append(1) or FaissVectors._compared(index, *arguments)
+    )
+    queries, with_emotion = vectors(100, seed=5).astype(np.float32), rows.vectors[emotions == 1].astype(np.float32)
+    tenth = np.sort(queries @ with_emotion.T, axis=1)[:, -10]
+    results = [index.search(query, 10, within)[1] for query in queries]
+    assert np.mean([(similar >= least - 1e-5).mean() for similar, least in zip(results, tenth, strict=True)]) >= 0.99
+    assert len(exhaustive_searches) < 12
 
 
 @pytest.mark.parametrize("k", [1, 3000, COUNT, COUNT + 5])
-def test_k_are_found_where_k_exist(index: FaissVectors, k: int) -> None:
+def test_a_search_returns_k_results_if_k_vectors_exist(index: FaissVectors, k: int) -> None:
     ids, _ = index.search(vectors(1, seed=6)[0].astype(np.float32), k, VectorFilter())
     assert len(ids) == len(set(ids.tolist())) == min(k, COUNT)
 
 
-def test_clusters_are_learned_once_and_anew_when_the_vectors_are_others(index: FaissVectors) -> None:
+def test_clusters_are_learned_again_only_if_the_vectors_differ(index: FaissVectors) -> None:
     assert index.clusters is not None
-    same = cluster(vectors(10_000, seed=9), index.clusters)
-    assert same.learned_from == COUNT and same.count == index.clusters.count
+    reused = cluster(vectors(10_000, seed=9), index.clusters)
+    assert reused.learned_from == COUNT and reused.count == index.clusters.count
     others = np.random.default_rng(3).normal(size=(10_000, SIZE)) + 3
     others = (others / np.linalg.norm(others, axis=1, keepdims=True)).astype(np.float16)
     assert cluster(others, index.clusters).learned_from == 10_000
-    few = replace(index.clusters, learned_from=1000)
-    assert cluster(vectors(10_000, seed=9), few).learned_from == 10_000
+    outgrown = replace(index.clusters, learned_from=1000)
+    assert cluster(vectors(10_000, seed=9), outgrown).learned_from == 10_000
 
 
-def test_an_index_with_clusters_is_the_same_again_from_a_file(rows: VectorRows, index: FaissVectors, tmp_path: Path) -> None:
+def test_a_loaded_index_with_clusters_gives_the_same_results(rows: VectorRows, index: FaissVectors, tmp_path: Path) -> None:
     files, model = FaissFiles(tmp_path), card(size=SIZE)
     files.save(model, [], rows, Generation(COUNT, "t"))
     (segment,) = files.load(model)
     query = vectors(1, seed=6)[0].astype(np.float32)
-    for one in (index, segment.vectors):
-        assert isinstance(one, FaissVectors) and one.clusters is not None and one.clusters.index.ntotal == COUNT
+    for searched in (index, segment.vectors):
+        assert isinstance(searched, FaissVectors) and searched.clusters is not None
+        assert searched.clusters.index.ntotal == COUNT
     for within in (VectorFilter(), VectorFilter(frozenset({0})), VectorFilter(frozenset({1}), 0.5)):
         for first, second in zip(index.search(query, 20, within), segment.vectors.search(query, 20, within), strict=True):
             np.testing.assert_array_equal(first, second)
 
 
-def test_codes_are_read_from_the_second_large_question_on_though_the_files_have_gone(rows: VectorRows, tmp_path: Path) -> None:
+def test_codes_are_read_at_the_second_broad_query_even_if_files_were_deleted(rows: VectorRows, tmp_path: Path) -> None:
     files, model = FaissFiles(tmp_path), card(size=SIZE)
     files.save(model, [], rows, Generation(COUNT, "t"))
     (segment,) = files.load(model)
@@ -143,35 +150,33 @@ def test_codes_are_read_from_the_second_large_question_on_though_the_files_have_
     _, exact = index.search(query, 10, VectorFilter(frozenset({0})))
     index.search(query, 10, VectorFilter(frozenset({1})))
     assert not index.clusters.is_read
-    _, found = index.search(query, 10, VectorFilter(frozenset({0})))
+    _, approximate = index.search(query, 10, VectorFilter(frozenset({0})))
     assert index.clusters.is_read
-    np.testing.assert_allclose(found, exact, atol=1e-5)
+    np.testing.assert_allclose(approximate, exact, atol=1e-5)
 
 
-def strange(count: int) -> np.ndarray:
-    """Unit vectors, float32, in any direction."""
-    found = np.random.default_rng(11).normal(size=(count, SIZE)).astype(np.float32)
-    return found / np.linalg.norm(found, axis=1, keepdims=True)
+def random_vectors(count: int) -> np.ndarray:
+    """Return unit vectors, float32, in random directions."""
+    drawn = np.random.default_rng(11).normal(size=(count, SIZE)).astype(np.float32)
+    return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
 
 
 @pytest.mark.parametrize("within", [VectorFilter(), VectorFilter(frozenset({0, 1}))], ids=["all", "two"])
-def test_what_is_like_nothing_that_is_there_finds_its_nearest_as_well(
-    rows: VectorRows, index: FaissVectors, within: VectorFilter
-) -> None:
+def test_a_query_unlike_all_vectors_has_the_same_recall(rows: VectorRows, index: FaissVectors, within: VectorFilter) -> None:
     allowed = np.ones(COUNT, dtype=bool) if within.emotions is None else np.isin(rows.emotions, [0, 1])
-    asked = strange(40)
-    tenth = np.sort(asked @ rows.vectors[allowed].astype(np.float32).T, axis=1)[:, -10]
-    right = [(index.search(query, 10, within)[1] >= least - 1e-5).mean() for query, least in zip(asked, tenth, strict=True)]
-    assert np.mean(right) >= 0.99
+    queries = random_vectors(40)
+    tenth = np.sort(queries @ rows.vectors[allowed].astype(np.float32).T, axis=1)[:, -10]
+    recalls = [(index.search(query, 10, within)[1] >= least - 1e-5).mean() for query, least in zip(queries, tenth, strict=True)]
+    assert np.mean(recalls) >= 0.99
 
 
-def test_all_are_compared_where_a_selection_says_so(rows: VectorRows, index: FaissVectors) -> None:
+def test_an_exact_filter_compares_all_vectors(rows: VectorRows, index: FaissVectors) -> None:
     for query in vectors(60, seed=12).astype(np.float32):
         expected = np.sort(rows.vectors.astype(np.float32) @ query)[::-1][:25]
         np.testing.assert_allclose(index.search(query, 25, VectorFilter(exact=True))[1], expected, atol=1e-5)
 
 
-def test_codes_that_rotted_are_said_to_be_damaged_and_all_is_compared(
+def test_damaged_codes_are_reported_and_the_search_compares_all_vectors(
     rows: VectorRows, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     files, model = FaissFiles(tmp_path), card(size=SIZE)
@@ -186,6 +191,6 @@ def test_codes_that_rotted_are_said_to_be_damaged_and_all_is_compared(
     for _ in range(3):
         np.testing.assert_allclose(segment.vectors.search(query, 10, VectorFilter())[1], expected, atol=1e-5)
     assert "doctor --repair" in caplog.text
-    (again,) = files.load(model)
-    assert isinstance(again.vectors, FaissVectors) and again.vectors.clusters is not None
-    assert cluster(rows.vectors, again.vectors.clusters).learned_from == COUNT
+    (reloaded,) = files.load(model)
+    assert isinstance(reloaded.vectors, FaissVectors) and reloaded.vectors.clusters is not None
+    assert cluster(rows.vectors, reloaded.vectors.clusters).learned_from == COUNT

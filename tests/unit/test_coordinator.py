@@ -1,4 +1,4 @@
-"""What a run does next, decided without threads, files or models."""
+"""The decisions of an index run, without threads, files and models."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from indexer.ingest.coordinator import (
 from indexer.ports.store_writer import CommitBatch, PendingFile
 
 BATCH = 4
-BROKEN = Failure("damaged", "no image")
+BROKEN = Failure("damaged", "not an image")
 
 
 def file(number: int) -> PendingFile:
@@ -51,7 +51,7 @@ def coordinator(files: Sequence[PendingFile], claims: DigestClaims | None = None
 
 
 def decoded(claims: DigestClaims, pending: PendingFile, digest: bytes) -> Decoded | DuplicateInFlight:
-    """What a worker makes of a file with these bytes."""
+    """Return the result of a worker that reads these bytes: decoded, or a duplicate."""
     return Decoded(pending, image(digest)) if claims.take(digest) else DuplicateInFlight(pending, digest)
 
 
@@ -60,14 +60,14 @@ def classified(batch: ClassifyBatch) -> ClassifiedBatch:
 
 
 def actions_until_wait(plan: Coordinator) -> list[WorkItem]:
-    found: list[WorkItem] = []
+    actions: list[WorkItem] = []
     while isinstance(action := plan.next_action(), DecodeFile | ClassifyBatch):
-        found.append(action)
+        actions.append(action)
     assert isinstance(action, Wait)
-    return found
+    return actions
 
 
-def test_nothing_to_do_is_done_at_once() -> None:
+def test_a_run_without_files_is_done_at_once() -> None:
     assert isinstance(coordinator([]).next_action(), Done)
 
 
@@ -81,8 +81,8 @@ def test_files_are_decoded_ahead_of_classification_but_not_without_limit() -> No
 def test_a_full_batch_is_classified_while_others_are_decoded() -> None:
     claims = DigestClaims(remember=False)
     plan = coordinator([file(number) for number in range(1000)], claims)
-    waiting = actions_until_wait(plan)
-    for action in waiting[:BATCH]:
+    decodings = actions_until_wait(plan)
+    for action in decodings[:BATCH]:
         assert isinstance(action, DecodeFile)
         plan.add_result(decoded(claims, action.file, b"%d" % action.file.id))
     (batch,) = actions_until_wait(plan)
@@ -117,7 +117,7 @@ def test_duplicates_wait_for_the_file_that_claimed_their_bytes() -> None:
     assert isinstance(plan.next_action(), Done)
 
 
-def test_duplicates_of_a_failure_are_tried_themselves() -> None:
+def test_duplicates_of_a_failed_file_are_decoded() -> None:
     claims = DigestClaims(remember=False)
     plan = coordinator([file(1), file(2)], claims)
     first, second = actions_until_wait(plan)
@@ -143,19 +143,19 @@ def test_a_result_that_is_not_finite_is_a_failed_file() -> None:
     assert not claims.holds(b"a")
 
 
-def test_predictions_are_committed_at_once_and_the_rest_together() -> None:
+def test_files_without_new_predictions_are_committed_in_groups() -> None:
     plan = coordinator([file(number) for number in range(600)])
 
-    def known(item: WorkItem) -> WorkResult:
+    def already_predicted(item: WorkItem) -> WorkResult:
         assert isinstance(item, DecodeFile)
         return AlreadyPredicted(item.file, b"%d" % item.file.id)
 
-    commits = list(_driven(plan, random.Random(0), known))
+    commits = list(_run_plan(plan, random.Random(0), already_predicted))
     assert [len(commit.linked) for commit, _ in commits] == [512, 88]
     assert [counts for _, counts in commits] == [RunCounts(reused=512), RunCounts(reused=88)]
 
 
-def test_only_predictions_are_worth_a_commit_when_a_run_is_stopped() -> None:
+def test_a_stopped_run_commits_only_if_there_are_predictions() -> None:
     claims = DigestClaims(remember=False)
     plan = coordinator([file(1), file(2)], claims)
     first, second = actions_until_wait(plan)
@@ -170,7 +170,7 @@ def test_only_predictions_are_worth_a_commit_when_a_run_is_stopped() -> None:
     assert last is not None and len(last.predicted) == len(last.failed) == 1
 
 
-def test_bytes_that_are_finished_are_remembered_only_if_everything_is_computed_again() -> None:
+def test_finished_digests_are_remembered_only_if_requested() -> None:
     for remember in (False, True):
         claims = DigestClaims(remember)
         assert claims.take(b"a") and not claims.take(b"a")
@@ -180,46 +180,47 @@ def test_bytes_that_are_finished_are_remembered_only_if_everything_is_computed_a
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_whatever_comes_back_in_whatever_order_every_file_is_settled_once(seed: int) -> None:
+def test_every_file_is_committed_once_in_any_order_of_results(seed: int) -> None:
     chance = random.Random(seed)
     files = [file(number) for number in range(chance.randrange(0, 200))]
     contents = {pending.id: b"%d" % chance.randrange(60) for pending in files}
     claims = DigestClaims(remember=chance.random() < 0.5)
     plan = coordinator(files, claims, batches=chance.randrange(1, 5))
-    known: set[bytes] = set()
-    computed: list[bytes] = []
-    settled: list[int] = []
+    predicted: set[bytes] = set()
+    classified_digests: list[bytes] = []
+    committed_ids: list[int] = []
     vanished = 0
 
     def result(item: WorkItem) -> WorkResult:
         nonlocal vanished
         if isinstance(item, ClassifyBatch):
-            computed.extend(one.image.digest for one in item.images)
-            return ClassifiedBatch(item.images, [predictions() if one.image.digest != b"7" else None for one in item.images])
+            classified_digests.extend(entry.image.digest for entry in item.images)
+            results = [predictions() if entry.image.digest != b"7" else None for entry in item.images]
+            return ClassifiedBatch(item.images, results)
         digest = contents[item.file.id]
         if digest == b"13":
             vanished += 1
             return Vanished()
         if not claims.take(digest):
             return DuplicateInFlight(item.file, digest)
-        if digest in known:
+        if digest in predicted:
             claims.release(digest)
             return AlreadyPredicted(item.file, digest)
         return FailedFile(item.file, BROKEN, digest) if digest == b"5" else Decoded(item.file, image(digest))
 
     counts = RunCounts()
-    for action, committed in _driven(plan, chance, result):
-        counts += committed
-        known.update(one.image.digest for one in action.predicted)
-        settled += [pending.id for one in action.predicted for pending in one.files]
-        settled += [pending.id for pending, _ in (*action.linked, *action.failed)]
-    assert len(settled) == len(set(settled)) == len(files) - vanished
-    assert len([digest for digest in computed if digest != b"7"]) == len(known)
-    assert counts.indexed + counts.reused + counts.failed == len(settled)
+    for commit, commit_counts in _run_plan(plan, chance, result):
+        counts += commit_counts
+        predicted.update(entry.image.digest for entry in commit.predicted)
+        committed_ids += [pending.id for entry in commit.predicted for pending in entry.files]
+        committed_ids += [pending.id for pending, _ in (*commit.linked, *commit.failed)]
+    assert len(committed_ids) == len(set(committed_ids)) == len(files) - vanished
+    assert len([digest for digest in classified_digests if digest != b"7"]) == len(predicted)
+    assert counts.indexed + counts.reused + counts.failed == len(committed_ids)
 
 
-def _driven(plan: Coordinator, chance: random.Random, result: object) -> Iterator[tuple[CommitBatch, RunCounts]]:
-    """Carry out what a coordinator decides, results in random order; yields what it commits, with its counts."""
+def _run_plan(plan: Coordinator, chance: random.Random, result: object) -> Iterator[tuple[CommitBatch, RunCounts]]:
+    """Carry out the actions of a coordinator, with results in random order; yield its commits with their counts."""
     assert callable(result)
     running: list[WorkResult] = []
     while not isinstance(action := plan.next_action(), Done):

@@ -8,7 +8,7 @@ from PIL import Image
 
 from indexer.domain.errors import Damaged, ImageError
 from indexer.domain.images import InputSpec
-from indexer.imaging import decode as module
+from indexer.imaging import decode as decode_module
 from indexer.imaging.decode import decode, prepare
 from tests.support.builders import SPEC, draw_blocks, encoded
 from tests.support.effort import examples
@@ -16,11 +16,11 @@ from tests.support.effort import examples
 RED = (255, 0, 0)
 
 
-def solid(mode: str, colour: object, size: tuple[int, int] = (32, 32)) -> Image.Image:
-    return Image.new(mode, size, colour)  # type: ignore[arg-type]
+def solid(mode: str, color: object, size: tuple[int, int] = (32, 32)) -> Image.Image:
+    return Image.new(mode, size, color)  # type: ignore[arg-type]
 
 
-def middle(data: bytes) -> tuple[int, ...]:
+def center_color(data: bytes) -> tuple[int, ...]:
     return tuple(int(channel) for channel in decode(data, SPEC).pixels[16, 16])
 
 
@@ -40,7 +40,7 @@ def middle(data: bytes) -> tuple[int, ...]:
         ("HEIF", {"quality": 95}),
     ],
 )
-def test_every_format_gives_the_picture(form: str, options: dict[str, object]) -> None:
+def test_every_format_is_decoded(form: str, options: dict[str, object]) -> None:
     if form == "HEIF":
         pytest.importorskip("pillow_heif").register_heif_opener()
     data = encoded(solid("RGB", (200, 30, 90), (40, 20)), form, **options)
@@ -51,13 +51,13 @@ def test_every_format_gives_the_picture(form: str, options: dict[str, object]) -
     assert np.abs(image.pixels[16, 16].astype(int) - (200, 30, 90)).max() <= 6
 
 
-def test_equal_bytes_have_equal_digests_and_others_do_not() -> None:
-    one, two = encoded(draw_blocks(1)), encoded(draw_blocks(2))
-    assert decode(one, SPEC).digest == decode(one, SPEC).digest != decode(two, SPEC).digest
-    assert len(decode(one, SPEC).digest) == 32
+def test_only_equal_bytes_have_equal_digests() -> None:
+    first, second = encoded(draw_blocks(1)), encoded(draw_blocks(2))
+    assert decode(first, SPEC).digest == decode(first, SPEC).digest != decode(second, SPEC).digest
+    assert len(decode(first, SPEC).digest) == 32
 
 
-def test_the_shape_is_kept_on_white() -> None:
+def test_an_image_keeps_its_aspect_ratio_on_white() -> None:
     wide = decode(encoded(solid("RGB", RED, (64, 16))), SPEC).pixels
     assert (wide[12:20] == RED).all()
     assert (wide[:12] == 255).all()
@@ -67,12 +67,12 @@ def test_the_shape_is_kept_on_white() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 5000), (5000, 1), (31, 33)])
-def test_extreme_shapes_fit(size: tuple[int, int]) -> None:
+def test_extreme_aspect_ratios_fit(size: tuple[int, int]) -> None:
     assert decode(encoded(solid("RGB", RED, size)), SPEC).pixels.shape == (32, 32, 3)
 
 
 @pytest.mark.parametrize(
-    ("image", "colour"),
+    ("image", "color"),
     [
         (solid("RGBA", (255, 0, 0, 0)), (255, 255, 255)),
         (solid("RGBA", (255, 0, 0, 128)), (255, 127, 127)),
@@ -83,33 +83,33 @@ def test_extreme_shapes_fit(size: tuple[int, int]) -> None:
         (solid("P", 0), (0, 0, 0)),
     ],
 )
-def test_alpha_is_composed_on_white_and_greys_are_kept(image: Image.Image, colour: tuple[int, int, int]) -> None:
-    assert middle(encoded(image)) == colour
+def test_alpha_is_composed_on_white_and_gray_stays(image: Image.Image, color: tuple[int, int, int]) -> None:
+    assert center_color(encoded(image)) == color
 
 
-def test_a_transparent_palette_colour_is_white() -> None:
+def test_a_transparent_palette_color_is_white() -> None:
     image = solid("P", 1)
     image.putpalette([0, 0, 0, 255, 0, 0])
-    assert middle(encoded(image)) == RED
-    assert middle(encoded(image, transparency=1)) == (255, 255, 255)
+    assert center_color(encoded(image)) == RED
+    assert center_color(encoded(image, transparency=1)) == (255, 255, 255)
 
 
-def test_float_and_long_greys_are_scaled() -> None:
+def test_float_and_integer_grays_are_scaled() -> None:
     ramp = Image.fromarray(np.linspace(-3, 5, 1024, dtype=np.float32).reshape(32, 32))
     pixels = decode(encoded(ramp, "TIFF"), SPEC).pixels
     assert (pixels[0, 0, 0], pixels[-1, -1, 0]) == (0, 255)
-    assert middle(encoded(Image.fromarray(np.full((32, 32), 200, dtype=np.int32)), "TIFF")) == (200, 200, 200)
+    assert center_color(encoded(Image.fromarray(np.full((32, 32), 200, dtype=np.int32)), "TIFF")) == (200, 200, 200)
 
 
-def test_cmyk_jpeg_is_turned_to_rgb() -> None:
-    red, green, blue = middle(encoded(solid("CMYK", (0, 255, 255, 0)), "JPEG", quality=95))
+def test_a_cmyk_jpeg_is_converted_to_rgb() -> None:
+    red, green, blue = center_color(encoded(solid("CMYK", (0, 255, 255, 0)), "JPEG", quality=95))
     assert red > 230
     assert green < 30
     assert blue < 30
 
 
-def test_interlaced_png_equals_the_plain_one() -> None:
-    # The first pass of Adam7 alone would give the wrong picture; the bytes were made by hand, for Pillow cannot write them.
+def test_an_interlaced_png_equals_the_plain_one() -> None:
+    # Pillow cannot write interlaced files, so the test writes the bytes. Only the first pass of Adam7 would be a wrong image.
     import struct
     import zlib
 
@@ -129,17 +129,17 @@ def test_exif_rotation_is_applied() -> None:
     image = draw_blocks(3, (40, 20))
     exif = Image.Exif()
     exif[0x0112] = 6
-    turned = decode(encoded(image, exif=exif), SPEC)
-    assert (turned.width, turned.height) == (20, 40)
-    assert (turned.pixels == decode(encoded(image.transpose(Image.Transpose.ROTATE_270)), SPEC).pixels).all()
+    rotated = decode(encoded(image, exif=exif), SPEC)
+    assert (rotated.width, rotated.height) == (20, 40)
+    assert (rotated.pixels == decode(encoded(image.transpose(Image.Transpose.ROTATE_270)), SPEC).pixels).all()
 
 
 @pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP", "TIFF", "AVIF"])
-def test_of_animations_the_first_frame_counts(form: str) -> None:
+def test_the_first_frame_of_an_animation_is_decoded(form: str) -> None:
     options = {"lossless": True} if form == "WEBP" else {}
     first, second = solid("RGB", RED), solid("RGB", (0, 0, 255))
     data = encoded(first, form, save_all=True, append_images=[second], **options)
-    red, _, blue = middle(data)
+    red, _, blue = center_color(data)
     assert red > 240
     assert blue < 15
 
@@ -148,7 +148,7 @@ def test_of_animations_the_first_frame_counts(form: str) -> None:
     ("data", "reason"),
     [
         (b"", "the file is empty"),
-        (b"hello, I am no picture", "not an image in a supported format"),
+        (b"this is not an image", "not an image in a supported format"),
         (encoded(draw_blocks(1, (200, 200)))[:-60], "cannot be decoded"),
         (encoded(draw_blocks(1, (300, 300)), "JPEG")[:700], "cannot be decoded"),
         (encoded(draw_blocks(1, (300, 300)), "WEBP")[:100], "cannot be decoded|not an image"),
@@ -157,12 +157,12 @@ def test_of_animations_the_first_frame_counts(form: str) -> None:
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "not an image in a supported format"),
     ],
 )
-def test_bad_bytes_get_a_reason(data: bytes, reason: str) -> None:
+def test_undecodable_bytes_get_a_reason(data: bytes, reason: str) -> None:
     with pytest.raises(Damaged, match=reason):
         decode(data, SPEC)
 
 
-def test_a_bomb_is_refused_before_it_is_decoded() -> None:
+def test_a_decompression_bomb_is_refused_before_decoding() -> None:
     import struct
     import zlib
 
@@ -178,35 +178,35 @@ def test_a_bomb_is_refused_before_it_is_decoded() -> None:
             decode(data, SPEC)
 
 
-def test_heic_without_its_decoder_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_decoders", lambda: ("PNG",))
+def test_heic_without_a_decoder_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode_module, "_decoders", lambda: ("PNG",))
     with pytest.raises(ImageError, match=r"pip install 'moodex\[heic\]'") as caught:
         decode(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 50, SPEC)
     assert caught.value.kind == "unsupported"
 
 
-def test_prepare_needs_no_file() -> None:
+def test_prepare_accepts_an_image_in_memory() -> None:
     assert prepare(solid("RGB", RED), InputSpec(16, 0, 1)).shape == (16, 16, 3)
 
 
 @given(cut=st.integers(0, 400), flips=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=8))
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "AVIF"])
 @examples(60)
-def test_whatever_the_bytes_a_picture_or_a_reason_comes_back(form: str, cut: int, flips: list[tuple[int, int]]) -> None:
+def test_any_bytes_give_an_image_or_a_reason(form: str, cut: int, flips: list[tuple[int, int]]) -> None:
     data = bytearray(encoded(draw_blocks(1, (24, 24)), form))
-    for place, value in flips:
-        data[place % len(data)] = value
+    for position, value in flips:
+        data[position % len(data)] = value
     try:
         assert decode(bytes(data[: len(data) - cut % len(data)]), SPEC).pixels.shape == (32, 32, 3)
     except ImageError as error:
         assert str(error)
 
 
-def test_a_large_jpeg_looks_the_same_decoded_smaller() -> None:
+def test_a_large_jpeg_decoded_at_a_smaller_scale_looks_the_same() -> None:
     waves = np.sin(np.arange(2400) / 40)
-    picture = Image.fromarray(np.uint8(127 + 60 * (waves[None, :, None] + waves[:1800, None, None]) * np.ones(3)))
-    data = encoded(picture, "JPEG", quality=95)
-    small = decode(data, SPEC).pixels.astype(int)
-    whole = prepare(picture, SPEC).astype(int)
+    image = Image.fromarray(np.uint8(127 + 60 * (waves[None, :, None] + waves[:1800, None, None]) * np.ones(3)))
+    data = encoded(image, "JPEG", quality=95)
+    scaled = decode(data, SPEC).pixels.astype(int)
+    whole = prepare(image, SPEC).astype(int)
     assert (decode(data, SPEC).width, decode(data, SPEC).height) == (2400, 1800)
-    assert np.abs(small - whole).mean() < 1
+    assert np.abs(scaled - whole).mean() < 1

@@ -18,12 +18,12 @@ _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
 
 def prose(page: Path) -> str:
-    """The text of a page without its code blocks."""
+    """Return the text of a page without its code blocks."""
     return _FENCE.sub("", page.read_text(encoding="utf-8"))
 
 
 def anchors(page: Path) -> Iterator[str]:
-    """The anchors of a page's headings, as GitHub and the site make them."""
+    """Yield the anchors of a page's headings, in the form of GitHub and of the documentation site."""
     for heading in re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE):
         text = re.sub(r"\[([^\]]*)\]\([^)]*\)|`", r"\1", heading)
         yield re.sub(r"[^\w -]", "", text.lower()).replace(" ", "-")
@@ -39,7 +39,7 @@ def test_the_command_line_reference_is_current() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_in_documents_lead_somewhere(page: Path) -> None:
+def test_links_in_documents_have_targets(page: Path) -> None:
     for link in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
         path, _, anchor = link.partition("#")
         if "://" in link:
@@ -49,10 +49,10 @@ def test_links_in_documents_lead_somewhere(page: Path) -> None:
         assert not anchor or anchor in set(anchors(target)), link
 
 
-def test_documents_name_files_and_tests_that_exist() -> None:
+def test_files_and_tests_named_in_documents_exist() -> None:
     tests = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
-    named = set(re.findall(r"^def (test_\w+)|^    def (test_\w+)", tests, re.MULTILINE))
-    functions = {name for pair in named for name in pair} | {path.stem for path in (ROOT / "tests").rglob("test_*.py")}
+    definitions = set(re.findall(r"^def (test_\w+)|^    def (test_\w+)", tests, re.MULTILINE))
+    functions = {name for pair in definitions for name in pair} | {path.stem for path in (ROOT / "tests").rglob("test_*.py")}
     for page in PAGES:
         if page.name == "CHANGELOG.md":
             continue
@@ -61,7 +61,7 @@ def test_documents_name_files_and_tests_that_exist() -> None:
         assert not set(re.findall(r"\b(test_\w+)\b", text)) - functions, page.name
 
 
-def test_documents_name_classes_that_exist() -> None:
+def test_classes_named_in_documents_exist() -> None:
     packages = [ROOT / name for name in ("commands", "db", "indexer", "models")]
     sources = [path.read_text(encoding="utf-8") for package in packages for path in package.rglob("*.py")]
     classes = set(re.findall(r"^class (\w+)", "\n".join(sources), re.MULTILINE))
@@ -70,7 +70,7 @@ def test_documents_name_classes_that_exist() -> None:
         assert not named - classes, page.name
 
 
-def test_code_names_documents_that_exist() -> None:
+def test_documents_named_in_code_exist() -> None:
     folders = ("bench", "commands", "db", "docs", "indexer", "models", "recipes", "tests")
     sources = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
     for source in [*sources, ROOT / "cli.py", ROOT / "pyproject.toml", ROOT / "Makefile", ROOT / "mkdocs.yml"]:
@@ -78,7 +78,7 @@ def test_code_names_documents_that_exist() -> None:
             assert (ROOT / path).exists(), f"{source.name}: {path}"
 
 
-def test_the_site_has_every_page() -> None:
+def test_the_navigation_has_every_page() -> None:
     navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     for page in sorted((ROOT / "docs").rglob("*.md")):
         name = page.relative_to(ROOT / "docs").as_posix()
@@ -87,7 +87,7 @@ def test_the_site_has_every_page() -> None:
         assert f"]({page.name})" in (ROOT / "docs/adr/index.md").read_text(encoding="utf-8"), page.name
 
 
-def test_the_readme_names_every_command_of_the_makefile_it_uses() -> None:
+def test_make_targets_in_the_readme_exist() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     used = set(re.findall(r"\bmake ([a-z]+)", (ROOT / "README.md").read_text(encoding="utf-8")))
     assert {"demo", "test"} <= used <= targets

@@ -1,4 +1,4 @@
-"""What a model is shown of a picture."""
+"""The views of an image that a classifier receives."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from indexer.imaging.decode import decode, prepare
 from tests.support.builders import SPEC, draw_blocks, encoded
 
 
-class Given:
-    """Finds the faces it was given."""
+class FixedFaceDetector:
+    """Detects the same faces in every image."""
 
-    key = "given"
+    key = "fixed"
 
     def __init__(self, *faces: Face) -> None:
         self.faces = list(faces)
@@ -32,37 +32,37 @@ def decoded(size: tuple[int, int] = (400, 200)) -> DecodedImage:
     return decode(encoded(draw_blocks(1, size)), SPEC, DETECTION_MAX_SIDE)
 
 
-def test_a_page_keeps_its_shape_and_is_not_enlarged() -> None:
+def test_the_image_for_detection_keeps_its_aspect_ratio_and_is_not_enlarged() -> None:
     small, large = decoded(), decoded((1600, 800))
     assert small.pixels.shape == (200, 400, 3)
     assert large.pixels.shape == (384, 768, 3)
     assert decode(encoded(draw_blocks(1, (1600, 800))), SPEC).pixels.shape == (32, 32, 3)
 
 
-def test_without_a_finder_the_picture_is_shown_as_a_whole() -> None:
+def test_without_a_detector_the_view_is_the_whole_image() -> None:
     image = decode(encoded(draw_blocks(1)), SPEC)
     ((view,),) = crop_views([image], None, SPEC)
     assert view.face is None and view.pixels is image.pixels
 
 
-def test_a_picture_in_which_none_is_found_is_shown_as_a_whole() -> None:
-    ((view,),) = crop_views([decoded((1600, 800))], Given(), SPEC)
+def test_without_faces_the_view_is_the_whole_image() -> None:
+    ((view,),) = crop_views([decoded((1600, 800))], FixedFaceDetector(), SPEC)
     assert view.face is None and view.pixels.shape == (32, 32, 3)
 
 
-def test_a_small_face_is_cut_out_with_a_margin() -> None:
+def test_a_small_face_is_cropped_with_a_margin() -> None:
     page = np.full((200, 400, 3), 255, dtype=np.uint8)
     page[80:120, 180:220] = (255, 0, 0)
     image = decode(encoded(Image.fromarray(page)), SPEC, DETECTION_MAX_SIDE)
-    ((view,),) = crop_views([image], Given(Face(0.45, 0.4, 0.55, 0.6)), SPEC)
+    ((view,),) = crop_views([image], FixedFaceDetector(Face(0.45, 0.4, 0.55, 0.6)), SPEC)
     red = (view.pixels[..., 1] < 128).any(axis=0)
     assert view.pixels.shape == (32, 32, 3)
-    assert 32 / 1.6 - 2 <= red.sum() <= 32 / 1.6 + 2  # the face, of 1.6 times its width
+    assert 32 / 1.6 - 2 <= red.sum() <= 32 / 1.6 + 2  # the crop is 1.6 times as wide as the face
 
 
-def test_a_face_that_is_most_of_the_picture_is_shown_with_all_of_it() -> None:
+def test_the_view_of_a_face_that_fills_most_of_the_image_is_the_whole_image() -> None:
     image = decoded()
-    ((view,),) = crop_views([image], Given(Face(0.1, 0.1, 0.9, 0.9)), SPEC)
+    ((view,),) = crop_views([image], FixedFaceDetector(Face(0.1, 0.1, 0.9, 0.9)), SPEC)
     assert view.face is not None and np.array_equal(view.pixels, prepare(Image.fromarray(image.pixels), SPEC))
 
 
@@ -70,13 +70,13 @@ edges = st.lists(st.floats(0, 1), min_size=2, max_size=2, unique=True).map(sorte
 
 
 @given(edges, edges, st.integers(1, 60), st.integers(1, 60))
-def test_any_face_of_any_picture_can_be_shown(across: list[float], down: list[float], width: int, height: int) -> None:
+def test_any_face_of_any_image_can_be_cropped(across: list[float], down: list[float], width: int, height: int) -> None:
     image = DecodedImage(b"", np.zeros((height, width, 3), np.uint8), width, height, "PNG")
-    ((view,),) = crop_views([image], Given(Face(across[0], down[0], across[1], down[1])), SPEC)
+    ((view,),) = crop_views([image], FixedFaceDetector(Face(across[0], down[0], across[1], down[1])), SPEC)
     assert view.pixels.shape == (32, 32, 3) and view.pixels.dtype == np.uint8
 
 
 @pytest.mark.parametrize("edges", [(0.5, 0.1, 0.4, 0.2), (0.1, 0.1, 0.1, 0.2), (-0.1, 0, 1, 1), (0, 0, 1, 1.01)])
-def test_a_face_lies_in_its_picture(edges: tuple[float, float, float, float]) -> None:
+def test_a_face_outside_its_image_is_an_error(edges: tuple[float, float, float, float]) -> None:
     with pytest.raises(ValueError, match="not a box"):
         Face(*edges)

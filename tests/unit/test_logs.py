@@ -1,4 +1,4 @@
-"""What is said on stderr: sentences or JSON, a line each, as much as is wanted."""
+"""The log on stderr: one sentence or one JSON object per line, filtered by verbosity."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from models.progress_bar import bar
 
 
 @pytest.fixture(autouse=True)
-def _as_before() -> Iterator[None]:
+def _restore_logging() -> Iterator[None]:
     root = logging.getLogger()
-    before = list(root.handlers)
+    handlers = list(root.handlers)
     yield
-    root.handlers[:] = before
+    root.handlers[:] = handlers
     for name in (*logs.PACKAGES, "models.progress_bar"):
         logging.getLogger(name).setLevel(logging.NOTSET)
 
 
-def test_text_is_one_printable_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_text_record_is_one_printable_line(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure()
     log_event("warning", "x", "mind\x1b[31m\nthis", number=1)
     assert capsys.readouterr().err == "moodex: mind\\x1b[31m\\nthis\n"
 
 
-def test_json_is_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_json_record_is_one_object_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("json", "normal")
-    log_event("warning", "root_away", "two\nlines", roots=["/a\udcff"], time="kept apart")
+    log_event("warning", "root_away", "two\nlines", roots=["/a\udcff"], time="ignored")
     log_event("error", "error", "wrong", exit_code=2)
     first, second = map(json.loads, capsys.readouterr().err.splitlines())
     assert list(first)[:4] == ["time", "level", "event", "message"]
@@ -48,7 +48,7 @@ def test_json_is_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("verbosity", "service", "heard"),
+    ("verbosity", "service", "expected"),
     [
         ("quiet", False, ["error"]),
         ("normal", False, ["warning", "error"]),
@@ -57,34 +57,34 @@ def test_json_is_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
         ("quiet", True, ["error"]),
     ],
 )
-def test_as_much_as_is_wanted(capsys: pytest.CaptureFixture[str], verbosity: str, service: bool, heard: list[str]) -> None:
+def test_verbosity_selects_levels(capsys: pytest.CaptureFixture[str], verbosity: str, service: bool, expected: list[str]) -> None:
     logs.configure("json", verbosity, service)
     levels: tuple[Level, ...] = ("debug", "info", "warning", "error")
     for level in levels:
         log_event(level, "x", "y")
-    assert [json.loads(line)["level"] for line in capsys.readouterr().err.splitlines()] == heard
+    assert [json.loads(line)["level"] for line in capsys.readouterr().err.splitlines()] == expected
 
 
-def test_a_service_says_when(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_service_logs_times(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("text", "normal", service=True)
     log_event("info", "x", "nightly: begins.")
-    said = capsys.readouterr().err
-    assert datetime.fromisoformat(said[:19]) <= datetime.now()
-    assert said[19:] == " nightly: begins.\n"
+    line = capsys.readouterr().err
+    assert datetime.fromisoformat(line[:19]) <= datetime.now()
+    assert line[19:] == " nightly: begins.\n"
 
 
-def test_what_libraries_log_is_said_in_the_same_way(capsys: pytest.CaptureFixture[str]) -> None:
+def test_records_of_standard_loggers_have_the_same_form(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("json", "normal")
     logs.configure("json", "normal")
     logging.getLogger("models.model_registry").warning("a card is %s", "damaged")
     logging.getLogger("models.model_registry").info("not this")
     (line,) = capsys.readouterr().err.splitlines()
-    said = json.loads(line)
-    assert (said["event"], said["message"], said["logger"]) == ("log", "a card is damaged", "models.model_registry")
+    record = json.loads(line)
+    assert (record["event"], record["message"], record["logger"]) == ("log", "a card is damaged", "models.model_registry")
 
 
 @pytest.mark.parametrize(("form", "verbosity"), [("json", "normal"), ("text", "quiet")])
-def test_no_bar_where_logs_are_json_or_quiet(
+def test_there_is_no_progress_bar_if_logs_are_json_or_quiet(
     form: str, verbosity: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
@@ -98,7 +98,7 @@ def test_no_bar_where_logs_are_json_or_quiet(
     assert capsys.readouterr().err == ""
 
 
-def test_training_shows_bars_where_nobody_minds(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_shows_bars_in_normal_text_logs(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     logs.configure("text", "normal")
     assert list(bar(range(3), desc="decoding", mininterval=0)) == [0, 1, 2]

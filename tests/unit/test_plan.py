@@ -10,7 +10,7 @@ from indexer.ports.store_writer import KnownFile
 STAMP = FileStamp(10, 1)
 
 
-def known(
+def known_file(
     state: FileState = FileState.DONE, stamp: FileStamp = STAMP, predicted: bool = True, kind: str = "damaged"
 ) -> KnownFile:
     failure = Failure(kind, "why") if state is FileState.FAILED else None
@@ -18,48 +18,48 @@ def known(
 
 
 @pytest.mark.parametrize(
-    ("file", "looked_at"),
+    ("file", "is_read"),
     [
         (None, True),
-        (known(), False),
-        (known(stamp=FileStamp(11, 1)), True),
-        (known(stamp=FileStamp(10, 2)), True),
-        (known(predicted=False), True),
-        (known(FileState.PENDING), True),
-        (known(FileState.GONE), True),
-        (known(FileState.FAILED), False),
-        (known(FileState.FAILED, stamp=FileStamp(11, 1)), True),
-        (known(FileState.FAILED, kind="unreadable"), True),
-        (known(FileState.FAILED, kind="unsupported"), True),
+        (known_file(), False),
+        (known_file(stamp=FileStamp(11, 1)), True),
+        (known_file(stamp=FileStamp(10, 2)), True),
+        (known_file(predicted=False), True),
+        (known_file(FileState.PENDING), True),
+        (known_file(FileState.GONE), True),
+        (known_file(FileState.FAILED), False),
+        (known_file(FileState.FAILED, stamp=FileStamp(11, 1)), True),
+        (known_file(FileState.FAILED, kind="unreadable"), True),
+        (known_file(FileState.FAILED, kind="unsupported"), True),
     ],
 )
-def test_what_is_looked_at(file: KnownFile | None, looked_at: bool) -> None:
+def test_new_changed_and_unpredicted_files_are_read(file: KnownFile | None, is_read: bool) -> None:
     folder = ScannedFolder(b"/a", ((b"x.png", STAMP.size, STAMP.version),))
     before = {b"x.png": file} if file else {}
     plan = plan_folder(folder, before, force=False)
-    assert bool(plan.note.pending) is looked_at
+    assert bool(plan.result.pending) is is_read
     assert plan.scanned == 1
-    still_failed = bool(file and file.state is FileState.FAILED and not looked_at)
+    still_failed = bool(file and file.state is FileState.FAILED and not is_read)
     assert plan.still_failed == still_failed
-    assert plan.unchanged == (not looked_at and not still_failed)
-    assert plan_folder(folder, before, force=True).note.pending == {b"x.png": STAMP}
+    assert plan.unchanged == (not is_read and not still_failed)
+    assert plan_folder(folder, before, force=True).result.pending == {b"x.png": STAMP}
 
 
-def test_known_files_that_are_not_there_are_missing_unless_already_gone() -> None:
-    before = {b"a.png": known(), b"b.png": known(FileState.GONE), b"c.png": known(FileState.FAILED)}
+def test_known_files_that_were_not_scanned_are_missing_once() -> None:
+    before = {b"a.png": known_file(), b"b.png": known_file(FileState.GONE), b"c.png": known_file(FileState.FAILED)}
     plan = plan_folder(ScannedFolder(b"/a", ((b"c.png", STAMP.size, STAMP.version),)), before, force=False)
     assert plan.missing == (7,)
 
 
-def test_a_folder_seen_in_part_misses_nothing() -> None:
-    plan = plan_folder(ScannedFolder(b"/a", (), whole=False), {b"a.png": known()}, force=False)
+def test_a_partly_scanned_folder_has_no_missing_files() -> None:
+    plan = plan_folder(ScannedFolder(b"/a", (), whole=False), {b"a.png": known_file()}, force=False)
     assert plan.missing == ()
 
 
-def test_a_file_that_cannot_be_a_picture_fails_and_is_not_missing() -> None:
+def test_a_file_that_cannot_be_an_image_fails_and_is_not_missing() -> None:
     problem = Failure("damaged", "it is a folder, not an image")
     plan = plan_folder(
-        ScannedFolder(b"/a", ((b"x.png", STAMP.size, STAMP.version),), {b"x.png": problem}), {b"x.png": known()}, force=False
+        ScannedFolder(b"/a", ((b"x.png", STAMP.size, STAMP.version),), {b"x.png": problem}), {b"x.png": known_file()}, force=False
     )
-    assert plan.note.failed == {b"x.png": (STAMP, problem)}
-    assert (plan.note.pending, plan.missing) == ({}, ())
+    assert plan.result.failed == {b"x.png": (STAMP, problem)}
+    assert (plan.result.pending, plan.missing) == ({}, ())

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from commands import logs
 from commands.output.charts import confusion_chart
 from commands.output.contact_sheet import describe, sheet
 from commands.output.hits import write_hits
@@ -27,7 +28,7 @@ from indexer.domain.reports import LabelConflict, ListedModel
 from indexer.domain.training import Inspection, Row
 from indexer.system.text import display_path, pluralize, printable
 
-NASTY = [
+HOSTILE_PATHS = [
     b"/p/new\nline.png",
     b"/p/\xff\xfe.png",
     b"/p/\x1b]0;owned\x07\x1b[31m.png",
@@ -43,7 +44,7 @@ def hit(path: bytes, similarity: float | None = None) -> Hit:
     return Hit(path, "ab" * 32, "happy", 0.75, {"happy": 0.75, "sad": 0.25}, similarity)
 
 
-def written(form: str, hits: list[Hit], end: str = "\n") -> bytes:
+def written_hits(form: str, hits: list[Hit], end: str = "\n") -> bytes:
     raw = io.BytesIO()
     out = io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace")
     write_hits(hits, form, end, out)
@@ -51,24 +52,24 @@ def written(form: str, hits: list[Hit], end: str = "\n") -> bytes:
     return raw.getvalue()
 
 
-def test_a_table_is_one_line_a_hit_whatever_the_name() -> None:
-    table = written("table", [hit(path) for path in NASTY]).decode()
-    assert len(table.splitlines()) == len(NASTY) + 1
+def test_a_table_has_one_line_for_each_hit_whatever_its_name() -> None:
+    table = written_hits("table", [hit(path) for path in HOSTILE_PATHS]).decode()
+    assert len(table.splitlines()) == len(HOSTILE_PATHS) + 1
     assert all(c.isprintable() or c in "\n\u200d" for c in table)
     assert "\\xff\\xfe.png" in table
     assert "\\u202e" in table
 
 
-def test_a_table_without_hits_says_so() -> None:
-    assert written("table", []) == b"No images match.\n"
+def test_an_empty_table_reports_that_no_images_match() -> None:
+    assert written_hits("table", []) == b"No images match.\n"
 
 
 @pytest.mark.parametrize("form", ["json", "jsonl"])
-def test_json_is_ascii_and_gives_every_name_back(form: str) -> None:
-    text = written(form, [hit(path, 0.5) for path in NASTY]).decode("ascii")
-    found = json.loads(text) if form == "json" else [json.loads(line) for line in text.splitlines()]
-    assert [os.fsencode(entry["path"]) for entry in found] == NASTY
-    assert found[0] == {
+def test_json_is_ascii_and_preserves_every_name(form: str) -> None:
+    text = written_hits(form, [hit(path, 0.5) for path in HOSTILE_PATHS]).decode("ascii")
+    entries = json.loads(text) if form == "json" else [json.loads(line) for line in text.splitlines()]
+    assert [os.fsencode(entry["path"]) for entry in entries] == HOSTILE_PATHS
+    assert entries[0] == {
         "path": "/p/new\nline.png",
         "image_id": "ab" * 32,
         "emotion": "happy",
@@ -78,20 +79,20 @@ def test_json_is_ascii_and_gives_every_name_back(form: str) -> None:
     }
 
 
-def test_csv_gives_every_name_back() -> None:
-    data = written("csv", [hit(path) for path in NASTY])
+def test_csv_preserves_every_name() -> None:
+    data = written_hits("csv", [hit(path) for path in HOSTILE_PATHS])
     rows = list(csv.DictReader(io.StringIO(os.fsdecode(data), newline="")))
-    assert [os.fsencode(row["path"]) for row in rows] == NASTY
+    assert [os.fsencode(row["path"]) for row in rows] == HOSTILE_PATHS
     assert rows[0]["similarity"] == ""
     assert rows[0]["sad"] == "0.25"
 
 
-def test_paths_are_the_bytes_they_are() -> None:
-    assert written("paths", [hit(path) for path in NASTY], "\0") == b"".join(path + b"\0" for path in NASTY)
+def test_the_paths_format_preserves_every_byte() -> None:
+    assert written_hits("paths", [hit(path) for path in HOSTILE_PATHS], "\0") == b"".join(path + b"\0" for path in HOSTILE_PATHS)
 
 
-def test_a_sheet_shows_names_and_runs_nothing() -> None:
-    class Seen(HTMLParser):
+def test_a_contact_sheet_shows_names_and_runs_no_script() -> None:
+    class PageParser(HTMLParser):
         tags: list[str] = []  # noqa: RUF012
         text = ""
 
@@ -101,23 +102,23 @@ def test_a_sheet_shows_names_and_runs_nothing() -> None:
         def handle_data(self, data: str) -> None:
             self.text += data
 
-    page = sheet([hit(path) for path in NASTY], "happy", lambda path, box: b"png" if path == NASTY[0] else None)
-    seen = Seen()
-    seen.feed(page)
-    assert "script" not in seen.tags
-    assert seen.tags.count("img") == 1
-    assert seen.text.count("cannot be read") == len(NASTY) - 1
+    page = sheet([hit(path) for path in HOSTILE_PATHS], "happy", lambda path, box: b"png" if path == HOSTILE_PATHS[0] else None)
+    parser = PageParser()
+    parser.feed(page)
+    assert "script" not in parser.tags
+    assert parser.tags.count("img") == 1
+    assert parser.text.count("cannot be read") == len(HOSTILE_PATHS) - 1
     assert "<script>alert(1)</script>.png" not in page
     assert "default-src 'none'" in page
     assert "file:///p/%FF%FE.png" in page
 
 
-def test_a_question_in_words() -> None:
-    question = SearchRequest(image=b"/x/a.png", emotions=("sad",), excluded=("crying",), min_score=0.5, under=b"/y")
-    assert describe(question) == "sad, not crying, like /x/a.png, under /y, score at least 0.5"
+def test_a_request_is_described_in_words() -> None:
+    request = SearchRequest(image=b"/x/a.png", emotions=("sad",), excluded=("crying",), min_score=0.5, under=b"/y")
+    assert describe(request) == "sad, not crying, like /x/a.png, under /y, score at least 0.5"
 
 
-def test_bars_are_as_long_as_probable() -> None:
+def test_the_length_of_bars_is_proportional_to_probability() -> None:
     out = io.StringIO()
     write_bars([hit(b"/p/a.png")], False, out)
     _, happy, sad = out.getvalue().splitlines()
@@ -126,7 +127,7 @@ def test_bars_are_as_long_as_probable() -> None:
     assert "75.0%" in happy
 
 
-def test_faces_are_counted_and_placed() -> None:
+def test_faces_have_numbers_and_boxes() -> None:
     faces = [replace(hit(b"/p/a.png"), box=box) for box in ((10, 20, 110, 150), (200, 0, 230, 40))]
     out = io.StringIO()
     write_bars(faces, False, out)
@@ -139,12 +140,12 @@ def test_faces_are_counted_and_placed() -> None:
     assert "  face at 100x130+10+20\n" in out.getvalue()
 
 
-def test_a_table_has_a_column_for_faces_only_where_there_are_some() -> None:
+def test_a_table_has_a_column_for_faces_only_if_there_are_faces() -> None:
     out = io.StringIO()
     write_hits([hit(b"/p/a.png"), replace(hit(b"/p/b.png"), box=(10, 20, 110, 150))], "table", "\n", out)
-    head, none, some = out.getvalue().splitlines()
-    assert head.index("FACE") == some.index("100x130+10+20")
-    assert head.index("PATH") == none.index("/p/a.png") == some.index("/p/b.png")
+    header, without_face, with_face = out.getvalue().splitlines()
+    assert header.index("FACE") == with_face.index("100x130+10+20")
+    assert header.index("PATH") == without_face.index("/p/a.png") == with_face.index("/p/b.png")
     out = io.StringIO()
     write_hits([hit(b"/p/a.png")], "table", "\n", out)
     assert "FACE" not in out.getvalue()
@@ -156,16 +157,17 @@ def test_paths_below_the_current_folder_are_short(tmp_path: Path, monkeypatch: p
     assert display_path(b"/elsewhere/b.png") == "/elsewhere/b.png"
 
 
-def test_counting() -> None:
+def test_pluralize_counts() -> None:
     assert (pluralize(1, "file"), pluralize(0, "file"), pluralize(1234, "file")) == ("1 file", "0 files", "1,234 files")
 
 
-def test_joined_emoji_stay_joined() -> None:
+def test_joined_emoji_are_printable() -> None:
     family = "\U0001f468\u200d\U0001f469"
     assert printable(family) == family
 
 
-def test_progress_is_silent_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_is_silent_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure()
     progress = TerminalProgress()
     progress.scanning(10)
     progress.start(5)
@@ -176,7 +178,7 @@ def test_progress_is_silent_where_there_is_no_terminal(capsys: pytest.CaptureFix
     assert capsys.readouterr().err == "moodex: mind\\x1b[31m this\n"
 
 
-def test_progress_on_a_terminal_counts_and_names_failures(
+def test_progress_on_a_terminal_counts_files_and_failures(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
@@ -194,31 +196,31 @@ def test_progress_on_a_terminal_counts_and_names_failures(
 ESCAPES = "\x1b]0;owned\x07\u202e|"
 
 
-def test_what_a_model_from_elsewhere_calls_things_is_shown_safely() -> None:
-    """Cards are checked when they are read; what is written does not rely on it."""
+def test_names_from_a_foreign_model_are_escaped() -> None:
+    """Output escapes names although cards are checked when they are read."""
     out = io.StringIO()
-    strange = replace(hit(b"/p/a.png"), emotion=ESCAPES, emotions={ESCAPES: 0.6, "sad": 0.4}, label=ESCAPES)
-    write_bars([strange], False, out)
-    write_hits([strange], "table", "\n", out)
+    hostile = replace(hit(b"/p/a.png"), emotion=ESCAPES, emotions={ESCAPES: 0.6, "sad": 0.4}, label=ESCAPES)
+    write_bars([hostile], False, out)
+    write_hits([hostile], "table", "\n", out)
     card = ModelCard("m", ESCAPES, "00", (ESCAPES,), InputSpec(32, 0, 1), 8)
     write_models([ListedModel(card, "yours", False, 0)], False, out)
     write_doubts([LabelConflict(b"/p/a.png", "ab" * 32, ESCAPES, 0.1, ESCAPES, 0.9)], False, out)
     write_inspection(Inspection(1, {ESCAPES: 1}, {ESCAPES: {ESCAPES: 1}}, {ESCAPES: {f"{ESCAPES}!": 1}}), False, out)
-    out.write(sheet([strange], ESCAPES, lambda path, box: b"png"))
+    out.write(sheet([hostile], ESCAPES, lambda path, box: b"png"))
     assert all(c.isprintable() or c == "\n" for c in out.getvalue())
 
 
-def test_a_table_in_markdown_keeps_its_columns() -> None:
+def test_a_markdown_table_keeps_its_columns() -> None:
     row = Row(**{field.name: ESCAPES if field.type == "str" else None for field in fields(Row)})  # type: ignore[arg-type]
     out = io.StringIO()
     write_rows([row], False, out)
-    head, _, line = out.getvalue().splitlines()
+    header, _, line = out.getvalue().splitlines()
     assert line.isprintable()
-    assert line.replace("\\|", "").count("|") == head.count("|")
+    assert line.replace("\\|", "").count("|") == header.count("|")
 
 
 @pytest.mark.parametrize("title", ["$\\frac{$", "100 $ and 5 $", ESCAPES, "\\$", "{0}%s"])
-def test_charts_draw_any_name_as_it_is(tmp_path: Path, title: str) -> None:
+def test_charts_draw_any_name_literally(tmp_path: Path, title: str) -> None:
     pytest.importorskip("matplotlib")
     evaluation = SimpleNamespace(labels=(title, "sad"), confusion=np.eye(2, dtype=int))
     confusion_chart(evaluation, title, tmp_path / "chart.png")  # type: ignore[arg-type]

@@ -13,14 +13,14 @@ from indexer.sources.filesystem import FileSystemSource, scan
 from indexer.system.paths import is_under
 
 
-def found(root: Path, **options: object) -> dict[str, str | None]:
-    """Every file found, by its path below the root, with what is wrong with it."""
-    files = {}
+def scan_problems(root: Path, **options: object) -> dict[str, str | None]:
+    """Scan a folder; return the reason why each file fails, or None, by path below the root."""
+    problems = {}
     for folder in scan(os.fsencode(root), ScanOptions(**options)):  # type: ignore[arg-type]
         for file in folder.files:
             path = os.path.relpath(os.path.join(folder.path, file.name), os.fsencode(root))
-            files[os.fsdecode(path)] = file.problem.reason if file.problem else None
-    return files
+            problems[os.fsdecode(path)] = file.problem.reason if file.problem else None
+    return problems
 
 
 def touch(path: Path, data: bytes = b"x") -> Path:
@@ -29,63 +29,67 @@ def touch(path: Path, data: bytes = b"x") -> Path:
     return path
 
 
-def test_pictures_are_found_by_their_extension_in_any_case(tmp_path: Path) -> None:
+def test_images_are_recognized_by_extension_in_any_case(tmp_path: Path) -> None:
     for name in ("a.png", "b.JPG", "sub/c.WebP", "sub/deep/d.avif", "notes.txt", "png", "e.png.bak"):
         touch(tmp_path / name)
-    assert found(tmp_path) == dict.fromkeys(["a.png", "b.JPG", "sub/c.WebP", "sub/deep/d.avif"])
+    assert scan_problems(tmp_path) == dict.fromkeys(["a.png", "b.JPG", "sub/c.WebP", "sub/deep/d.avif"])
 
 
-def test_stamps_are_size_and_time(tmp_path: Path) -> None:
+def test_a_stamp_is_size_and_modification_time(tmp_path: Path) -> None:
     path = touch(tmp_path / "a.png", b"12345")
     os.utime(path, ns=(1, 1_234_567_890_123_456_789))
     (folder,) = scan(os.fsencode(tmp_path), ScanOptions())
     assert (folder.files[0].stamp.size, folder.files[0].stamp.version) == (5, 1_234_567_890_123_456_789)
 
 
-def test_hidden_files_and_folders_are_passed_over_but_not_a_hidden_root(tmp_path: Path) -> None:
+def test_hidden_files_and_folders_are_skipped_but_not_a_hidden_root(tmp_path: Path) -> None:
     root = tmp_path / ".hidden"
     for name in ("a.png", ".b.png", ".cache/c.png"):
         touch(root / name)
-    assert found(root) == {"a.png": None}
+    assert scan_problems(root) == {"a.png": None}
 
 
-def test_the_programs_own_folder_is_passed_over(tmp_path: Path) -> None:
+def test_the_data_folder_is_skipped(tmp_path: Path) -> None:
     touch(tmp_path / "a.png")
     touch(tmp_path / "home/b.png")
-    assert found(tmp_path, own_folder=os.fsencode(tmp_path / "home")) == {"a.png": None}
+    assert scan_problems(tmp_path, own_folder=os.fsencode(tmp_path / "home")) == {"a.png": None}
 
 
 def test_excludes_are_gitignore_patterns_below_the_root(tmp_path: Path) -> None:
     for name in ("a.png", "a.gif", "thumbs/b.png", "x/thumbs/c.png", "x/keep/d.png", "only/here/e.png", "y/only/here/f.png"):
         touch(tmp_path / name)
-    assert set(found(tmp_path, exclude=("thumbs/", "*.gif", "/only/here"))) == {"a.png", "x/keep/d.png", "y/only/here/f.png"}
+    assert set(scan_problems(tmp_path, exclude=("thumbs/", "*.gif", "/only/here"))) == {
+        "a.png",
+        "x/keep/d.png",
+        "y/only/here/f.png",
+    }
 
 
-def test_links_are_passed_over_unless_followed(tmp_path: Path) -> None:
+def test_links_are_skipped_unless_followed(tmp_path: Path) -> None:
     touch(tmp_path / "real/a.png")
     (tmp_path / "link").symlink_to("real")
     (tmp_path / "b.png").symlink_to("real/a.png")
     (tmp_path / "dangling.png").symlink_to("nowhere.png")
-    assert set(found(tmp_path)) == {"real/a.png"}
-    followed = found(tmp_path, follow_symlinks=True)
+    assert set(scan_problems(tmp_path)) == {"real/a.png"}
+    followed = scan_problems(tmp_path, follow_symlinks=True)
     assert followed["b.png"] is None
     assert "status cannot be read" in str(followed["dangling.png"])
     assert len([path for path in followed if path.endswith("/a.png")]) == 1
 
 
-def test_circles_of_links_end(tmp_path: Path) -> None:
+def test_circular_links_end_the_scan(tmp_path: Path) -> None:
     touch(tmp_path / "a/b/c.png")
     (tmp_path / "a/b/up").symlink_to(tmp_path / "a")
     (tmp_path / "a/self").symlink_to(tmp_path / "a/self")
-    assert set(found(tmp_path, follow_symlinks=True)) == {"a/b/c.png"}
+    assert set(scan_problems(tmp_path, follow_symlinks=True)) == {"a/b/c.png"}
 
 
-def test_what_is_no_file_is_a_failure_and_a_folder_is_still_walked(tmp_path: Path) -> None:
+def test_a_folder_or_pipe_with_an_image_name_fails_and_folders_are_scanned(tmp_path: Path) -> None:
     touch(tmp_path / "x.png/inside.png")
     os.mkfifo(tmp_path / "pipe.png")
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(tmp_path / "socket.png"))
-    assert found(tmp_path) == {
+    assert scan_problems(tmp_path) == {
         "x.png": "it is a folder, not an image",
         "x.png/inside.png": None,
         "pipe.png": "it is a pipe, socket or device, not an image",
@@ -93,7 +97,7 @@ def test_what_is_no_file_is_a_failure_and_a_folder_is_still_walked(tmp_path: Pat
     }
 
 
-def test_names_of_any_bytes_are_found(tmp_path: Path) -> None:
+def test_names_of_any_bytes_are_scanned(tmp_path: Path) -> None:
     names = [
         b"new\nline.png",
         b"\xff\xfe.png",
@@ -109,20 +113,20 @@ def test_names_of_any_bytes_are_found(tmp_path: Path) -> None:
     assert [file.name for file in folder.files] == sorted(names)
 
 
-def test_a_deep_tree_is_walked(tmp_path: Path) -> None:
+def test_a_deep_tree_is_scanned(tmp_path: Path) -> None:
     touch(tmp_path.joinpath(*["d"] * 300) / "a.png")
-    assert len(found(tmp_path)) == 1
+    assert len(scan_problems(tmp_path)) == 1
 
 
-def test_a_folder_that_cannot_be_listed_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_folder_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     touch(tmp_path / "a/b.png")
     touch(tmp_path / "c/d.png")
-    listed = os.scandir
+    real_scandir = os.scandir
 
     def scandir(folder: bytes) -> os._ScandirIterator[bytes]:
         if folder.endswith(b"/a"):
             raise PermissionError(13, "Permission denied")
-        return listed(folder)
+        return real_scandir(folder)
 
     monkeypatch.setattr("os.scandir", scandir)
     folders = {os.path.basename(folder.path): folder for folder in scan(os.fsencode(tmp_path), ScanOptions())}
@@ -140,7 +144,7 @@ def test_a_single_file_is_a_root_whatever_its_name(tmp_path: Path) -> None:
     assert not folder.whole
 
 
-def test_roots_are_real_and_none_lies_in_another(tmp_path: Path) -> None:
+def test_roots_are_real_paths_without_nested_roots(tmp_path: Path) -> None:
     touch(tmp_path / "a/b/c.png")
     touch(tmp_path / "ab/d.png")
     (tmp_path / "link").symlink_to("a")
@@ -148,12 +152,12 @@ def test_roots_are_real_and_none_lies_in_another(tmp_path: Path) -> None:
     assert normalize_roots(paths, FileSystemSource()) == [os.fsencode(tmp_path / "a"), os.fsencode(tmp_path / "ab")]
 
 
-def test_a_root_that_does_not_exist_is_named(tmp_path: Path) -> None:
+def test_a_missing_root_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="'.*/none' does not exist"):
         normalize_roots([os.fsencode(tmp_path), os.fsencode(tmp_path / "none")], FileSystemSource())
 
 
-def test_under() -> None:
+def test_is_under_compares_path_components() -> None:
     assert is_under(b"/a/b", b"/a")
     assert is_under(b"/a", b"/a")
     assert is_under(b"/a", b"/")

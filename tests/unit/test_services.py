@@ -1,4 +1,4 @@
-"""The services on a library in memory: without SQLite, torch and FAISS."""
+"""The services on a library in memory, without SQLite, torch and FAISS."""
 
 from __future__ import annotations
 
@@ -46,20 +46,20 @@ def source(library: Library) -> MemorySource:
     return library.source
 
 
-def test_index_reads_each_file_once(library: Library) -> None:
+def test_a_run_reads_each_file_once(library: Library) -> None:
     assert index(library).nonzero() == {"scanned": 12, "indexed": 12}
     assert sorted(source(library).reads) == sorted(FILES)
     assert index(library).nonzero() == {"scanned": 12, "unchanged": 12}
     assert len(source(library).reads) == 12
 
 
-def test_index_recognizes_copies_by_their_bytes(library: Library) -> None:
+def test_a_run_recognizes_copies_by_their_bytes(library: Library) -> None:
     index(library)
     source(library).files[b"/images/b/copy.png"] = FILES[b"/images/a/00.png"]
     assert index(library).nonzero() == {"scanned": 13, "unchanged": 12, "reused": 1}
 
 
-def test_missing_files_lose_their_entries_only_if_that_is_safe(library: Library) -> None:
+def test_entries_of_missing_files_are_removed_only_if_that_is_safe(library: Library) -> None:
     index(library)
     del source(library).files[b"/images/a/00.png"]
     assert index(library).nonzero() == {"scanned": 11, "unchanged": 11, "removed": 1}
@@ -70,18 +70,18 @@ def test_missing_files_lose_their_entries_only_if_that_is_safe(library: Library)
     assert index(library, prune=True).nonzero() == {"removed": 11}
 
 
-def test_search_by_emotion_and_by_similarity(library: Library) -> None:
+def test_searches_by_emotion_and_by_similarity(library: Library) -> None:
     index(library)
     everything = search_service.search(library, SearchRequest(under=b"/images", limit=100))
     assert {hit.path for hit in everything} == set(FILES)
     emotion = everything[0].emotion
-    found = search_service.search(library, SearchRequest(emotions=(emotion,), exact_label=True, limit=100))
-    assert [hit.path for hit in found] == [hit.path for hit in everything if hit.emotion == emotion]
-    like = search_service.search(library, SearchRequest(like=b"/images/a/03.png", limit=3))
-    assert (like[0].path, like[0].similarity, len(like)) == (b"/images/a/03.png", 1.0, 3)
+    with_emotion = search_service.search(library, SearchRequest(emotions=(emotion,), exact_label=True, limit=100))
+    assert [hit.path for hit in with_emotion] == [hit.path for hit in everything if hit.emotion == emotion]
+    similar = search_service.search(library, SearchRequest(like=b"/images/a/03.png", limit=3))
+    assert (similar[0].path, similar[0].similarity, len(similar)) == (b"/images/a/03.png", 1.0, 3)
 
 
-def test_search_before_anything_is_indexed(library: Library) -> None:
+def test_a_search_before_the_first_run_is_an_error(library: Library) -> None:
     with pytest.raises(NotIndexed, match="Nothing is indexed yet"):
         search_service.search(library, SearchRequest(emotions=("happy",)))
 
@@ -92,11 +92,11 @@ def test_labels_override_the_model(library: Library) -> None:
     assert changed.changed == 1
     (hit,) = search_service.search(library, SearchRequest(emotions=("crying",), exact_label=True, min_score=1.0))
     assert (hit.path, hit.label, hit.score) == (b"/images/a/05.png", "crying", 1.0)
-    assert [one.emotion for one in labels_service.list_labels(library)] == ["crying"]
+    assert [image.emotion for image in labels_service.list_labels(library)] == ["crying"]
     assert len(labels_service.list_conflicts(library, 5)) <= 1
 
 
-def test_teaching_and_its_undoing(library: Library) -> None:
+def test_teaching_can_be_undone(library: Library) -> None:
     index(library)
     labels = [LabelAssignment(path, "happy" if number else "sad") for number, path in enumerate(sorted(FILES)[:5])]
     labels_service.label(library, labels, new=False)
@@ -136,17 +136,19 @@ def test_one_process_writes_at_a_time(library: Library) -> None:
     assert status_service.status(library, 5).counts.images == 12
 
 
-def test_reports(library: Library) -> None:
-    assert scheduling_service.runs(library, 5) == []
+def test_runs_and_models_are_listed(library: Library) -> None:
+    assert scheduling_service.list_runs(library, 5) == []
     index(library)
-    (run,) = scheduling_service.runs(library, 5)
-    assert (run.outcome, dict(run.counts)) == ("done", {"scanned": 12, "indexed": 12})
-    ((model, default, images),) = [(one.card.name, one.default, one.images) for one in registry_service.list_models(library)]
+    (run,) = scheduling_service.list_runs(library, 5)
+    assert (run.outcome, run.counts) == ("done", RunCounts(scanned=12, indexed=12))
+    ((model, default, images),) = [
+        (listed.card.name, listed.default, listed.images) for listed in registry_service.list_models(library)
+    ]
     assert (model, default, images) == ("fake", True, 12)
     assert set(search_service.show(library, b"/images/a/01.png")[0].emotions) == set(EMOTIONS)
 
 
-def test_a_database_without_maintenance_says_who_maintains_it(library: Library) -> None:
+def test_a_check_of_a_database_without_maintenance_is_an_error(library: Library) -> None:
     index(library)
     with pytest.raises(UsageError, match="server"):
         maintenance_service.check(library, False, Remembered())

@@ -14,7 +14,7 @@ def environment(tmp_path: Path, text: str = "", **variables: str) -> dict[str, s
     return {"MOODEX_CONFIG": str(file), **variables}
 
 
-def test_a_flag_beats_a_variable_beats_the_file_beats_the_default(tmp_path: Path) -> None:
+def test_flags_override_variables_and_variables_override_the_file(tmp_path: Path) -> None:
     environ = environment(
         tmp_path, 'device = "mps"\nmodel = "of-file"\nworkers = 3', MOODEX_MODEL="of-variable", MOODEX_DEVICE="cpu"
     )
@@ -22,7 +22,7 @@ def test_a_flag_beats_a_variable_beats_the_file_beats_the_default(tmp_path: Path
     assert (settings.device, settings.model, settings.workers, settings.batch_size) == ("cuda:1", "of-variable", 3, 0)
 
 
-def test_home_is_absolute_and_knows_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_home_is_absolute_and_expands_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     assert load_settings({"home": Path("~/x")}, {}).home == tmp_path / "x"
@@ -39,22 +39,22 @@ def test_home_is_absolute_and_knows_the_user(tmp_path: Path, monkeypatch: pytest
         ('require_gpu = "maybe"', "require_gpu in .* must be true or false"),
     ],
 )
-def test_a_bad_file_is_named_with_what_is_wrong(tmp_path: Path, text: str, message: str) -> None:
+def test_an_invalid_file_is_an_error_with_its_reason(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         load_settings({}, environment(tmp_path, text))
 
 
 @pytest.mark.parametrize("value", ["0", "-3", "many", "1.5"])
-def test_a_bad_flag_is_named(value: str, tmp_path: Path) -> None:
+def test_an_invalid_flag_is_an_error(value: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--batch-size is"):
         load_settings({"batch_size": value}, environment(tmp_path))
 
 
-def test_auto_is_for_the_program_to_choose(tmp_path: Path) -> None:
+def test_auto_leaves_the_choice_to_moodex(tmp_path: Path) -> None:
     assert load_settings({"batch_size": "auto", "workers": "5"}, environment(tmp_path)).batch_size == 0
 
 
-def test_a_data_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("in the way")
+def test_a_data_folder_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
     with pytest.raises(UsageError, match=r"Cannot create the data folder .*file/home"):
         Settings(home=tmp_path / "file" / "home").make_home()

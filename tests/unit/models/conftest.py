@@ -19,7 +19,7 @@ def lite0_card(name: str = "tiny", size: int = 64) -> ModelCard:
 
 
 def lite0_state(seed: int = 0) -> Mapping[str, Tensor]:
-    """Random weights whose batch norms have something to fold."""
+    """Return random weights with batch norms that differ from the identity."""
     torch.manual_seed(seed)
     network = architecture("efficientnet_lite0").build(len(EMOTIONS), 64)
     for module in network.modules():

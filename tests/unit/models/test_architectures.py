@@ -17,7 +17,7 @@ from models.training.initial_weights import initialize_network
 
 SIZE = 64
 LABELS = ("happy", "sad", "angry")
-VARIED = (
+MODIFIED = (
     "baseline_cnn+leaky_relu+batch_norm+dense64x2+dropout",
     "googlenet+leaky_relu+plain+extra_inception",
     "googlenet+dense64x2",
@@ -25,7 +25,7 @@ VARIED = (
 )
 
 PARAMETERS = {
-    # As published, without the last layer: Keras' counts of the study's CNN at 224 pixels, torchvision's tables for the others.
+    # As published, without the last layer: by Keras for the CNN of the study at 224 pixels, by torchvision for the others.
     ("baseline_cnn", 224): 11_132_423 - 455,
     ("googlenet", 224): 6_624_904 - 1_025_000,
     ("resnet50", 224): 25_557_032 - 2_049_000,
@@ -34,7 +34,7 @@ PARAMETERS = {
 }
 
 
-@pytest.mark.parametrize("name", [*ARCHITECTURES, *VARIED])
+@pytest.mark.parametrize("name", [*ARCHITECTURES, *MODIFIED])
 def test_scores_and_embeddings_survive_the_checkpoint(name: str, tmp_path: Path) -> None:
     kind = architecture(name)
     torch.manual_seed(0)
@@ -53,8 +53,8 @@ def test_scores_and_embeddings_survive_the_checkpoint(name: str, tmp_path: Path)
     assert dict(network.named_modules())[kind.maps] is not None
 
 
-@pytest.mark.parametrize("name", [*ARCHITECTURES, *VARIED])
-def test_folding_changes_nothing_and_leaves_nothing_to_fold(name: str) -> None:
+@pytest.mark.parametrize("name", [*ARCHITECTURES, *MODIFIED])
+def test_folding_preserves_the_output_and_removes_all_batch_norms(name: str) -> None:
     torch.manual_seed(0)
     network = architecture(name).build(len(LABELS), SIZE)
     for module in network.modules():
@@ -69,33 +69,33 @@ def test_folding_changes_nothing_and_leaves_nothing_to_fold(name: str) -> None:
         before = network(x)
         network.fold()
         after = network(x)
-    for one, other in zip(before, after, strict=True):
-        torch.testing.assert_close(one, other, atol=1e-3 * float(one.abs().max()), rtol=1e-3)
+    for original, folded in zip(before, after, strict=True):
+        torch.testing.assert_close(original, folded, atol=1e-3 * float(original.abs().max()), rtol=1e-3)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
 
 
 @pytest.mark.parametrize(("name", "size"), PARAMETERS)
-def test_has_as_many_parameters_as_published(name: str, size: int) -> None:
+def test_the_number_of_parameters_is_the_published_one(name: str, size: int) -> None:
     with torch.device("meta"):
         network = architecture(name).build(7, size)
-    counted = sum(parameter.numel() for parameter in network.parameters())
-    assert counted - sum(parameter.numel() for parameter in network.classifier.parameters()) == PARAMETERS[name, size]
+    count = sum(parameter.numel() for parameter in network.parameters())
+    assert count - sum(parameter.numel() for parameter in network.classifier.parameters()) == PARAMETERS[name, size]
 
 
-def test_words_change_what_they_say() -> None:
+def test_modifiers_change_the_network() -> None:
     plain, leaky = architecture("googlenet+plain").build(3, SIZE), architecture("googlenet+leaky_relu").build(3, SIZE)
     kinds = [type(module) for module in plain.modules()]
     assert nn.BatchNorm2d not in kinds and nn.LeakyReLU not in kinds
     assert {nn.BatchNorm2d, nn.LeakyReLU} <= {type(module) for module in leaky.modules()}
-    more = architecture("googlenet+extra_inception").build(3, SIZE)
-    inceptions = [sum(type(module).__name__ == "Inception" for module in network.modules()) for network in (plain, more)]
+    extended = architecture("googlenet+extra_inception").build(3, SIZE)
+    inceptions = [sum(type(module).__name__ == "Inception" for module in network.modules()) for network in (plain, extended)]
     assert inceptions == [9, 11]
     deep = architecture("resnet18+dense64x2+dropout").build(3, SIZE)
     assert [module.out_features for module in deep.neck.modules() if isinstance(module, nn.Linear)] == [64, 64]
     assert deep.dropout.p == 0.5 and deep.embedding_size == 64
 
 
-def test_a_name_has_one_spelling() -> None:
+def test_the_order_of_modifiers_does_not_matter() -> None:
     assert architecture("googlenet+dropout+plain").name == architecture("googlenet+plain+dropout").name
 
 
@@ -114,7 +114,7 @@ def test_an_unknown_name_is_an_error(name: str, sentence: str) -> None:
 
 @pytest.fixture
 def torch_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """torchvision's cache of downloads, empty."""
+    """An empty download cache of torchvision."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     folder = tmp_path / "hub" / "checkpoints"
     folder.mkdir(parents=True)
@@ -136,7 +136,7 @@ def test_imagenet_weights_come_from_torchvisions_cache(torch_home: Path) -> None
     assert not network.classifier.weight.any()
 
 
-def test_imagenet_weights_that_cannot_be_downloaded(torch_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_imagenet_weights_that_cannot_be_downloaded_are_an_error(torch_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from torchvision.models import ResNet18_Weights
 
     nowhere = (torch_home / "none" / "resnet18-f37072fd.pth").as_uri()
@@ -152,7 +152,7 @@ def test_published_weights_come_from_a_file(tmp_path: Path) -> None:
     assert torch.equal(network.state_dict()["body.conv1.weight"], published["conv1.weight"])
 
 
-def test_a_transformers_places_are_fitted_to_the_input(tmp_path: Path) -> None:
+def test_the_position_embedding_of_a_transformer_is_resized_to_the_input(tmp_path: Path) -> None:
     from torchvision.models import vit_b_16
 
     torch.manual_seed(0)
@@ -161,7 +161,7 @@ def test_a_transformers_places_are_fitted_to_the_input(tmp_path: Path) -> None:
     assert network.state_dict()["body.encoder.pos_embedding"].shape == (1, 1 + (SIZE // 16) ** 2, 768)
 
 
-class Trap:
+class CommandPickle:
     """Runs a command when it is unpickled."""
 
     def __reduce__(self) -> tuple[object, tuple[str]]:
@@ -170,9 +170,9 @@ class Trap:
         return os.system, ("echo run > ran",)
 
 
-def test_a_pickle_in_disguise_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pickle_in_weights_is_not_executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    torch.save({"conv1.weight": Trap()}, tmp_path / "trap.pth")
+    torch.save({"conv1.weight": CommandPickle()}, tmp_path / "trap.pth")
     with pytest.raises(ModelUnavailable, match="not a file of weights alone"):
         initialize_network(architecture("resnet18"), str(tmp_path / "trap.pth"), LABELS, SIZE)
     assert not (tmp_path / "ran").exists()
@@ -190,10 +190,10 @@ def test_a_pickle_in_disguise_is_not_run(tmp_path: Path, monkeypatch: pytest.Mon
         ("baseline_cnn", "imagenet", "no ImageNet weights for baseline_cnn"),
     ],
 )
-def test_weights_that_do_not_fit_are_named(tmp_path: Path, name: str, weights: str, sentence: str) -> None:
+def test_weights_that_do_not_fit_are_an_error(tmp_path: Path, name: str, weights: str, sentence: str) -> None:
     torch.save(published_resnet18(), tmp_path / "small.pth")
     torch.save([torch.zeros(1)], tmp_path / "list.pth")
     (tmp_path / "text.pth").write_text("weights")
-    given = weights if weights == "imagenet" else str(tmp_path / weights)
+    source = weights if weights == "imagenet" else str(tmp_path / weights)
     with pytest.raises(ModelUnavailable, match=sentence):
-        initialize_network(architecture(name), given, LABELS, SIZE)
+        initialize_network(architecture(name), source, LABELS, SIZE)

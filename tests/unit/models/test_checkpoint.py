@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from blake3 import blake3
-from safetensors.torch import save as serialise
+from safetensors.torch import save as serialize
 
 from indexer.domain.errors import ModelUnavailable
 from models import checkpoint
@@ -24,12 +24,12 @@ def alter_card(path: Path, **changes: object) -> None:
 
 
 def replace_weights(path: Path, data: bytes) -> None:
-    """Other bytes, and a card that vouches for them."""
+    """Replace the weights, and their digest in the card."""
     path.write_bytes(data)
     alter_card(path, weights_digest=blake3(data).hexdigest())
 
 
-def test_what_was_saved_is_loaded(saved: Path) -> None:
+def test_a_saved_checkpoint_is_loaded(saved: Path) -> None:
     card, state = checkpoint.load(saved)
     written = lite0_state()
     assert card.labels == lite0_card().labels
@@ -40,12 +40,12 @@ def test_what_was_saved_is_loaded(saved: Path) -> None:
         assert torch.allclose(state[name], tensor, rtol=1e-3, atol=1e-6), name
 
 
-def test_is_small_and_leaves_nothing_else_behind(saved: Path) -> None:
+def test_a_checkpoint_is_small_and_two_files(saved: Path) -> None:
     assert saved.stat().st_size < 10_000_000
     assert sorted(path.name for path in saved.parent.iterdir()) == ["tiny.json", "tiny.safetensors"]
 
 
-def test_saving_again_replaces(saved: Path) -> None:
+def test_saving_again_replaces_the_checkpoint(saved: Path) -> None:
     before = read_card(saved)
     checkpoint.save(saved.parent, lite0_card(), lite0_state(seed=1))
     after, _ = checkpoint.load(saved)
@@ -53,38 +53,38 @@ def test_saving_again_replaces(saved: Path) -> None:
 
 
 def without(name: str) -> bytes:
-    return serialise({other: tensor for other, tensor in lite0_state().items() if other != name})
+    return serialize({other: tensor for other, tensor in lite0_state().items() if other != name})
 
 
 def with_tensor(name: str, tensor: torch.Tensor) -> bytes:
-    return serialise({**lite0_state(), name: tensor})
+    return serialize({**lite0_state(), name: tensor})
 
 
 BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
-    "no weights": (lambda path: path.unlink(), "cannot be read"),
-    "no card": (lambda path: card_path(path).unlink(), "has no card"),
+    "missing weights": (lambda path: path.unlink(), "cannot be read"),
+    "missing card": (lambda path: card_path(path).unlink(), "has no card"),
     "card not JSON": (lambda path: card_path(path).write_text("{"), "cannot be read as JSON"),
-    "card a list": (lambda path: card_path(path).write_text("[]"), "is not a model card"),
+    "list as card": (lambda path: card_path(path).write_text("[]"), "is not a model card"),
     "card without labels": (lambda path: card_path(path).write_text('{"name": "tiny"}'), "lacks 'labels'"),
-    "odd labels": (lambda path: alter_card(path, labels=["Happy "]), "not a list of lower-case words"),
+    "invalid labels": (lambda path: alter_card(path, labels=["Happy "]), "not a list of lower-case words"),
     "altered": (lambda path: path.write_bytes(path.read_bytes()[:-1] + b"\x7f"), "digests differ"),
     "truncated": (lambda path: path.write_bytes(path.read_bytes()[:-100]), "digests differ"),
-    "truncated before its card": (lambda path: replace_weights(path, path.read_bytes()[:-100]), "not a safetensors file"),
+    "truncated with a matching digest": (lambda path: replace_weights(path, path.read_bytes()[:-100]), "not a safetensors file"),
     "pickle": (lambda path: replace_weights(path, pickle.dumps({"a": 1})), "is a pickle"),
     "torch.save": (lambda path: torch.save({"a": torch.ones(1)}, path), "is a pickle"),
     "unknown architecture": (lambda path: alter_card(path, architecture="resnet9000"), "no architecture 'resnet9000'"),
-    "wrong embedding": (lambda path: alter_card(path, embedding_size=512), "512 numbers"),
+    "wrong embedding": (lambda path: alter_card(path, embedding_size=512), "embedding size of 512"),
     "missing tensor": (lambda path: replace_weights(path, without("head.conv.weight")), "lacks 1 tensors.*head.conv.weight"),
     "extra tensor": (
         lambda path: replace_weights(path, with_tensor("more", torch.ones(1))),
-        "beyond its architecture, 1 tensors",
+        "has 1 tensors that",
     ),
     "too few labels": (lambda path: alter_card(path, labels=["happy", "sad"]), "classifier.weight has shape"),
-    "not finite": (
+    "NaN": (
         lambda path: replace_weights(path, with_tensor("classifier.bias", torch.full((10,), torch.nan))),
         "classifier.bias holds values that are not finite",
     ),
-    "whole numbers": (
+    "integers": (
         lambda path: replace_weights(path, with_tensor("classifier.bias", torch.ones(10, dtype=torch.int32))),
         "classifier.bias holds values that are not finite",
     ),

@@ -30,14 +30,14 @@ def images(count: int, size: int = 64) -> Pixels:
     return np.random.default_rng(3).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
 
 
-def test_equals_the_plain_network(saved: Path) -> None:
+def test_a_classifier_equals_its_network(saved: Path) -> None:
     classifier = TorchClassifier.open(saved, "cpu")
-    given = images(3)
-    scores = classifier.classify(given)
+    pixels = images(3)
+    scores = classifier.classify(pixels)
 
     network = architecture("efficientnet_lite0").build(10, 64)
     network.load_state_dict(checkpoint.load(saved)[1])
-    x = (torch.from_numpy(given).permute(0, 3, 1, 2).float() - 127) / 128
+    x = (torch.from_numpy(pixels).permute(0, 3, 1, 2).float() - 127) / 128
     with torch.inference_mode():
         logits, features, _ = network.eval()(x)
     embeddings = features / features.norm(dim=1, keepdim=True)
@@ -53,29 +53,29 @@ def test_scores_are_probabilities_and_unit_vectors(saved: Path) -> None:
     assert np.allclose(np.linalg.norm(scores.embeddings, axis=1), 1, atol=1e-5)
 
 
-def test_batches_do_not_change_answers(saved: Path) -> None:
-    given = images(5)
-    one = TorchClassifier.open(saved, "cpu", batch_size=1).classify(given)
-    many = TorchClassifier.open(saved, "cpu", batch_size=4).classify(given)
-    assert_same_scores(one.embeddings, many.embeddings)
+def test_the_batch_size_does_not_change_scores(saved: Path) -> None:
+    pixels = images(5)
+    single = TorchClassifier.open(saved, "cpu", batch_size=1).classify(pixels)
+    batched = TorchClassifier.open(saved, "cpu", batch_size=4).classify(pixels)
+    assert_same_scores(single.embeddings, batched.embeddings)
 
 
-def test_does_not_write_to_its_input(saved: Path) -> None:
-    given = images(2)
-    before = given.copy()
-    TorchClassifier.open(saved, "cpu").classify(given)
-    assert np.array_equal(given, before)
+def test_a_classifier_does_not_change_its_input(saved: Path) -> None:
+    pixels = images(2)
+    before = pixels.copy()
+    TorchClassifier.open(saved, "cpu").classify(pixels)
+    assert np.array_equal(pixels, before)
 
 
-def test_accepts_views_and_read_only_images(saved: Path) -> None:
+def test_a_classifier_accepts_views_and_read_only_images(saved: Path) -> None:
     classifier = TorchClassifier.open(saved, "cpu")
-    given = images(4)
-    given.flags.writeable = False
-    assert_same_scores(classifier.classify(given[::-1]).embeddings, classifier.classify(given).embeddings[::-1])
+    pixels = images(4)
+    pixels.flags.writeable = False
+    assert_same_scores(classifier.classify(pixels[::-1]).embeddings, classifier.classify(pixels).embeddings[::-1])
 
 
-class Cramped(TorchEngine):
-    """Has room for `room` images at a time."""
+class LowMemoryEngine(TorchEngine):
+    """Has memory for `room` images at a time."""
 
     room = 2
 
@@ -89,26 +89,26 @@ def module() -> NormalizedClassifier:
     return build_inference_module(lite0_card(), lite0_state())
 
 
-def test_out_of_memory_halves_and_loses_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    given = images(11)
-    cramped = Cramped(module(), torch.device("cpu"), 64, batch_size=8)
+def test_out_of_memory_halves_the_batch_and_loses_no_image(caplog: pytest.LogCaptureFixture) -> None:
+    pixels = images(11)
+    engine = LowMemoryEngine(module(), torch.device("cpu"), 64, batch_size=8)
     with caplog.at_level(logging.WARNING):
-        embeddings = cramped.run(given)[1]
-    roomy = TorchEngine(module(), torch.device("cpu"), 64, batch_size=11).run(given)[1]
-    assert_same_scores(embeddings, roomy)
-    assert cramped.batch_size == 2
+        embeddings = engine.run(pixels)[1]
+    expected = TorchEngine(module(), torch.device("cpu"), 64, batch_size=11).run(pixels)[1]
+    assert_same_scores(embeddings, expected)
+    assert engine.batch_size == 2
     assert [record.args for record in caplog.records] == [("cpu", 4), ("cpu", 2)]
 
 
 def test_too_little_memory_for_one_image_is_an_error() -> None:
-    cramped = Cramped(module(), torch.device("cpu"), 64, batch_size=8)
-    cramped.room = 0
+    engine = LowMemoryEngine(module(), torch.device("cpu"), 64, batch_size=8)
+    engine.room = 0
     with pytest.raises(DeviceUnavailable, match="memory for one image"):
-        cramped.run(images(3))
+        engine.run(images(3))
 
 
 @pytest.mark.parametrize(
-    ("rates", "chosen"),
+    ("images_per_second", "chosen"),
     [
         ({32: 100, 64: 190, 128: 260, 256: 262, 512: 900}, 128),
         ({32: 100, 64: 101}, 32),
@@ -116,34 +116,34 @@ def test_too_little_memory_for_one_image_is_an_error() -> None:
         ({}, 0),
     ],
 )
-def test_batches_grow_while_that_pays_and_they_fit(rates: dict[int, float], chosen: int) -> None:
+def test_batches_grow_while_they_fit_and_are_faster(images_per_second: dict[int, float], chosen: int) -> None:
     def seconds(size: int) -> float:
-        if size not in rates:
+        if size not in images_per_second:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return size / rates[size]
+        return size / images_per_second[size]
 
     assert fastest_batch(seconds) == chosen
 
 
-def test_several_devices_share_batches_and_answer_alike() -> None:
+def test_several_devices_share_batches_and_give_the_same_scores() -> None:
     engines = [TorchEngine(module(), torch.device("cpu"), 64, batch_size=size) for size in (4, 2)]
-    both = ReplicatedEngine(engines)
-    assert (both.name, both.device, both.batch_size, both.streams) == ("torch", "cpu, cpu", 2, 0)
-    given = images(9)
+    replicated = ReplicatedEngine(engines)
+    assert (replicated.name, replicated.device, replicated.batch_size, replicated.streams) == ("torch", "cpu, cpu", 2, 0)
+    pixels = images(9)
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(both.run, [given[start : start + 3] for start in range(0, 9, 3)] * 4))
-    alone = engines[0].run(given)[1]
-    assert_same_scores(np.concatenate([embeddings for _, embeddings in found[:3]]), alone)
-    assert len(found) == 12
+        results = list(pool.map(replicated.run, [pixels[start : start + 3] for start in range(0, 9, 3)] * 4))
+    expected = engines[0].run(pixels)[1]
+    assert_same_scores(np.concatenate([embeddings for _, embeddings in results[:3]]), expected)
+    assert len(results) == 12
 
 
 def test_a_device_that_fails_stays_in_use() -> None:
-    cramped = Cramped(module(), torch.device("cpu"), 64, batch_size=8)
-    cramped.room = 0
-    both = ReplicatedEngine([cramped])
+    engine = LowMemoryEngine(module(), torch.device("cpu"), 64, batch_size=8)
+    engine.room = 0
+    replicated = ReplicatedEngine([engine])
     for _ in range(3):
         with pytest.raises(DeviceUnavailable):
-            both.run(images(1))
+            replicated.run(images(1))
 
 
 def test_auto_prefers_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,21 +157,21 @@ def test_auto_prefers_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", ["cuda", "cuda:3", "mps", "meta", "gpu", "tpu:x"])
-def test_an_absent_device_is_an_error(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_device_is_an_error(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
     with pytest.raises(DeviceUnavailable, match=name):
         select_device(name)
 
 
-def test_a_required_gpu_rules_the_cpu_out(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_required_gpu_excludes_the_cpu(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
     with pytest.raises(DeviceUnavailable, match="GPU is required"):
         TorchClassifier.open(saved, "auto", require_gpu=True)
 
 
-def test_needs_no_torchvision() -> None:
+def test_inference_needs_no_torchvision() -> None:
     import subprocess
     import sys
 

@@ -35,12 +35,12 @@ def draw(path: Path, color: int) -> None:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Four sets by three artists: two of one artist known by name, one in another vocabulary."""
+    """Four sets by three artists: two sets of one artist, and one set with other words for emotions."""
     color = 0
     for name in ("avatar_lorelei", "avatar_adventurer", "dolls", "knights"):
-        for word in ("joy", "sadness") if name == "knights" else ("happy", "sad", "neutral"):
+        for label in ("joy", "sadness") if name == "knights" else ("happy", "sad", "neutral"):
             for number in range(2):
-                draw(tmp_path / name / word / f"{number}.png", color := color + 3)
+                draw(tmp_path / name / label / f"{number}.png", color := color + 3)
     return tmp_path
 
 
@@ -65,14 +65,16 @@ def test_reads_one_set_and_several_roots(data: Path) -> None:
 def test_sets_csv_names_artists_and_licences(data: Path) -> None:
     (data / "sets.csv").write_text("set,artist,licence,credit,url\ndolls,anna,CC0-1.0,Dolls by Anna,https://example.org\n")
     for images in (load(data / "dolls"), load(data).where([source.name == "dolls" for source in load(data).sources])):
-        assert {(one.artist, one.licence, one.credit) for one in images.sources} == {("anna", "CC0-1.0", "Dolls by Anna")}
+        assert {(source.artist, source.licence, source.credit) for source in images.sources} == {
+            ("anna", "CC0-1.0", "Dolls by Anna")
+        }
 
 
 def test_holding_out_a_set_takes_all_sets_of_its_artist(data: Path) -> None:
-    kept, taken = load(data).without(["avatar_lorelei"])
-    assert {source.name for source in taken.sources} == {"avatar_lorelei", "avatar_adventurer"}
-    assert {source.name for source in kept.sources} == {"dolls", "knights"}
-    assert taken.emotions == kept.emotions == ("happy", "sad", "neutral")
+    remaining, held_out = load(data).without(["avatar_lorelei"])
+    assert {source.name for source in held_out.sources} == {"avatar_lorelei", "avatar_adventurer"}
+    assert {source.name for source in remaining.sources} == {"dolls", "knights"}
+    assert held_out.emotions == remaining.emotions == ("happy", "sad", "neutral")
     assert len(load(data).without(["knights", "dolls"])[0]) == 12
 
 
@@ -81,7 +83,7 @@ def test_holding_out_an_unknown_name_is_an_error(data: Path) -> None:
         load(data).without(["picasso"])
 
 
-def test_copies_are_kept_and_known(data: Path) -> None:
+def test_copies_are_listed_once_by_distinct(data: Path) -> None:
     original = data / "dolls" / "happy" / "0.png"
     (data / "knights" / "sadness" / "copy.png").write_bytes(original.read_bytes())
     assert len(find_images([data])) == 23
@@ -107,16 +109,16 @@ def test_other_files_are_not_images(data: Path) -> None:
 @pytest.mark.parametrize("where", ["dolls/gloomyish", "newset/gloomyish"])
 def test_an_unknown_label_is_an_error_with_a_remedy(data: Path, where: str) -> None:
     draw(data / where / "0.png", 200)
-    with pytest.raises(UsageError, match=r"name no emotion: 'gloomyish'.*--map WORD=EMOTION.*moodex knows happy"):
+    with pytest.raises(UsageError, match=r"are not emotions: 'gloomyish'.*--map WORD=EMOTION.*moodex knows happy"):
         find_images([data])
 
 
 def test_labels_can_be_mapped_and_left_out(data: Path) -> None:
     draw(data / "dolls" / "Smug" / "0.png", 200)
     draw(data / "dolls" / "tired" / "0.png", 210)
-    found = find_images([data], Labels.from_rules(["smug=pleased", "tired="]))
-    assert [image.emotion for image in found if image.label == "Smug"] == ["pleased"]
-    assert not [image for image in found if image.label == "tired"]
+    images = find_images([data], Labels.from_rules(["smug=pleased", "tired="]))
+    assert [image.emotion for image in images if image.label == "Smug"] == ["pleased"]
+    assert not [image for image in images if image.label == "tired"]
     remapped = find_images([data / "dolls"], Labels.from_rules(["smug=", "tired=", "neutral=calm", "sad=crying"]))
     assert {image.emotion for image in remapped} == {"happy", "neutral", "crying"}
 
@@ -142,28 +144,28 @@ def test_empty_and_missing_folders_are_errors(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("flat", [False, True])
 def test_ferg_db_in_both_layouts(tmp_path: Path, flat: bool) -> None:
-    found = find_images([drawn.ferg(tmp_path / "FERG_DB_256", flat)])
-    assert len(found) == 3 * 7 * 2
-    assert {image.label for image in found} == set(drawn.FERG_LABELS)
-    assert emotions(found) == {"angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"}
-    assert {image.character for image in found} == set(drawn.FERG_CHARACTERS)
-    assert all(image.character in image.path.name and image.label in image.path.name for image in found)
-    assert {image.source.name for image in found} == {"FERG_DB_256"}
+    images = find_images([drawn.ferg(tmp_path / "FERG_DB_256", flat)])
+    assert len(images) == 3 * 7 * 2
+    assert {image.label for image in images} == set(drawn.FERG_LABELS)
+    assert emotions(images) == {"angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"}
+    assert {image.character for image in images} == set(drawn.FERG_CHARACTERS)
+    assert all(image.character in image.path.name and image.label in image.path.name for image in images)
+    assert {image.source.name for image in images} == {"FERG_DB_256"}
 
 
 def test_the_manga_set(tmp_path: Path) -> None:
-    found = find_images([drawn.manga(tmp_path / "manga")])
-    assert len(found) == 7 * 3
-    assert emotions(found) == {"angry", "crying", "embarrassed", "happy", "pleased", "sad", "surprise"}
-    assert {image.character for image in found} == {""}
+    images = find_images([drawn.manga(tmp_path / "manga")])
+    assert len(images) == 7 * 3
+    assert emotions(images) == {"angry", "crying", "embarrassed", "happy", "pleased", "sad", "surprise"}
+    assert {image.character for image in images} == {""}
 
 
 def test_labels_come_from_the_data_not_from_a_list(tmp_path: Path) -> None:
-    """The study prints FERG-DB's list for the manga set and the other way round: by position, joy would become happy's place."""
+    """The study prints each data set's list of labels for the other set: by position, joy would get the number of happy."""
     ferg = load(drawn.ferg(tmp_path / "ferg"))
     manga = load(drawn.manga(tmp_path / "manga"))
-    for images, words in ((ferg, drawn.FERG_LABELS), (manga, drawn.MANGA_LABELS)):
-        assert {file.label for file in images.files} == set(words)
+    for images, labels in ((ferg, drawn.FERG_LABELS), (manga, drawn.MANGA_LABELS)):
+        assert {file.label for file in images.files} == set(labels)
         for label, file in zip(images.labels, images.files, strict=True):
             assert images.emotions[label] == Labels().emotion(file.label)
             assert file.path.parent.name.endswith(file.label)
@@ -175,8 +177,8 @@ def test_a_table_gives_paths_labels_groups_and_parts(data: Path) -> None:
     table.write_text(
         "Path,label,group,split\ndolls/happy/0.png,JOY,mia,train\ndolls/sad/0.png,sad,mia,val\nknights/joy/0.png,joy,leo,test\n"
     )
-    found = find_images([table])
-    assert [(one.emotion, one.character, one.part) for one in found] == [
+    images = find_images([table])
+    assert [(image.emotion, image.character, image.part) for image in images] == [
         ("happy", "mia", "train"), ("sad", "mia", "validation"), ("happy", "leo", "test"),
     ]  # fmt: skip
     assert load(table).groups("character") == ("table/mia", "table/mia", "table/leo")
@@ -187,7 +189,7 @@ def test_a_table_gives_paths_labels_groups_and_parts(data: Path) -> None:
     [
         ("file,label\na.png,happy\n", "lacks the column path; its columns are: file, label"),
         ("", "lacks the column path and label; its columns are: none"),
-        ("path,label\na.png,gloomyish\n", "name no emotion: 'gloomyish'"),
+        ("path,label\na.png,gloomyish\n", "are not emotions: 'gloomyish'"),
         ("path,label,split\na.png,happy,sometimes\n", "The split 'sometimes' in line 2"),
         ("path,label\n", "holds no images"),
     ],
@@ -204,5 +206,5 @@ def test_a_missing_file_of_a_table_is_skipped(data: Path) -> None:
     assert len(images) == 2 and [path.name for path, _ in images.unreadable] == ["none.png"]
 
 
-def emotions(found: list[SourceImage]) -> set[str]:
-    return {image.emotion for image in found}
+def emotions(images: list[SourceImage]) -> set[str]:
+    return {image.emotion for image in images}

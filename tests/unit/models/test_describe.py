@@ -5,8 +5,8 @@ from dataclasses import replace
 from models.training.model_card_markdown import markdown
 from tests.unit.models.conftest import lite0_card
 
-ROW = {"pictures": 20, "balanced_of_five": 0.5, "chance_of_five": 0.2, "accuracy": 0.4, "ece": 0.1}
-BETTER = {**ROW, "balanced_of_five": 0.75, "accuracy": 0.6, "ece": 0.05}
+FROZEN = {"pictures": 20, "balanced_of_five": 0.5, "chance_of_five": 0.2, "accuracy": 0.4, "ece": 0.1}
+TUNED = {**FROZEN, "balanced_of_five": 0.75, "accuracy": 0.6, "ece": 0.05}
 ABOUT = {
     "use": ["drawings"],
     "limits": ["no photographs"],
@@ -18,14 +18,14 @@ ABOUT = {
     "measured": {
         "notes": ["five of ten"],
         "split": "by artist",
-        "folds": [{"held_out": "anna", "frozen": ROW, "tuned": BETTER}],
-        "mean": {"frozen": ROW, "tuned": BETTER},
-        "validation": {"smileys": {"frozen": ROW, "shipped": BETTER}},
+        "folds": [{"held_out": "anna", "frozen": FROZEN, "tuned": TUNED}],
+        "mean": {"frozen": FROZEN, "tuned": TUNED},
+        "validation": {"smileys": {"frozen": FROZEN, "shipped": TUNED}},
     },
 }
 
 
-def test_a_page_holds_what_the_card_holds() -> None:
+def test_a_page_contains_the_facts_of_the_card() -> None:
     lines = markdown(replace(lite0_card(), about=ABOUT)).splitlines()
     assert lines[0] == "# Model card: tiny"
     for line in (
@@ -40,6 +40,6 @@ def test_a_page_holds_what_the_card_holds() -> None:
         assert line in lines
 
 
-def test_a_card_with_few_facts_makes_a_short_page() -> None:
+def test_a_card_without_facts_gives_a_short_page() -> None:
     page = markdown(lite0_card())
     assert "efficientnet_lite0" in page and "##" not in page

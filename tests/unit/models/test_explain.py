@@ -14,26 +14,26 @@ from models.training.attribution import METHODS, average_maps, deletion_test, he
 
 SIZE = 64
 CORNERS = {0: (slice(0, 32), slice(0, 32)), 1: (slice(32, 64), slice(32, 64))}
-"""Where each label's mark lies: upper left, lower right."""
+"""Rows and columns of the quarter that decides for each label: upper left, lower right."""
 
 
 class TwoCorners(Network):
-    """Says 0 for pure red in the upper left quarter and 1 for it in the lower right; it looks nowhere else."""
+    """Predicts 0 for pure red in the upper left quarter, and 1 for pure red in the lower right quarter."""
 
-    def __init__(self, classes: int, size: int, words: frozenset[str]) -> None:
+    def __init__(self, classes: int, size: int, modifiers: frozenset[str]) -> None:
         super().__init__(2, classes)
-        self.spots = nn.Conv2d(3, 2, 1)
-        self.spots.weight.data = torch.tensor([[3.0, -1.5, -1.5], [3.0, -1.5, -1.5]])[:, :, None, None]
-        self.spots.bias = nn.Parameter(torch.full((2,), -1.5))
+        self.redness = nn.Conv2d(3, 2, 1)
+        self.redness.weight.data = torch.tensor([[3.0, -1.5, -1.5], [3.0, -1.5, -1.5]])[:, :, None, None]
+        self.redness.bias = nn.Parameter(torch.full((2,), -1.5))
         self.classifier.weight.data = torch.eye(2) * 20
         self.classifier.bias.data.zero_()
 
     def pooled(self, x: Tensor) -> Tensor:
-        red = self.spots(x).relu()
+        red = self.redness(x).relu()
         return torch.stack([red[:, label, rows, columns].mean(dim=(1, 2)) for label, (rows, columns) in CORNERS.items()], dim=1)
 
 
-KIND = Architecture("two_corners", TwoCorners, frozenset(), maps="spots")
+KIND = Architecture("two_corners", TwoCorners, frozenset(), maps="redness")
 
 
 @pytest.fixture
@@ -42,8 +42,8 @@ def network() -> Network:
 
 
 @pytest.fixture
-def marked() -> tuple[np.ndarray, np.ndarray]:
-    """White images with a red square in the corner of their label, and a red one in the middle of nowhere."""
+def marked_images() -> tuple[np.ndarray, np.ndarray]:
+    """White images with two red squares: one in the quarter of their label, one in a quarter that the network ignores."""
     pixels = np.full((4, SIZE, SIZE, 3), 255, dtype=np.uint8)
     labels = np.array([0, 1, 0, 1], dtype=np.int64)
     for image, label in zip(pixels, labels, strict=True):
@@ -54,21 +54,23 @@ def marked() -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_maps_are_hot_where_the_network_looks(network: Network, marked: tuple[np.ndarray, np.ndarray], method: str) -> None:
-    pixels, labels = marked
+def test_maps_are_high_where_the_network_looks(
+    network: Network, marked_images: tuple[np.ndarray, np.ndarray], method: str
+) -> None:
+    pixels, labels = marked_images
     maps = heat_maps(network, KIND, pixels, labels, method)
     assert maps.shape == (4, SIZE, SIZE) and maps.dtype == np.float32
     assert maps.min() >= 0 and np.allclose(maps.max(axis=(1, 2)), 1)
     for heat, label in zip(maps, labels, strict=True):
         start = 8 if label == 0 else 40
-        there = heat[start : start + 16, start : start + 16].mean()
-        assert there > 0.5
-        if method != "grad-cam":  # which weighs maps, not places: here every red place of them
+        relevant = heat[start : start + 16, start : start + 16].mean()
+        assert relevant > 0.5
+        if method != "grad-cam":  # Grad-CAM weighs whole maps, so that every red pixel is high
             assert heat[4:12, 48:56].max() < 0.2
 
 
-def test_grad_cam_is_hot_on_what_the_map_shows(network: Network, marked: tuple[np.ndarray, np.ndarray]) -> None:
-    pixels, labels = marked
+def test_grad_cam_is_high_where_the_feature_map_is(network: Network, marked_images: tuple[np.ndarray, np.ndarray]) -> None:
+    pixels, labels = marked_images
     heat = heat_maps(network, KIND, pixels, labels, "grad-cam")[0]
     assert heat[8:24, 8:24].min() > 0.9 and heat[30:, :].max() == 0
 
@@ -81,39 +83,39 @@ def test_every_architecture_has_maps(name: str) -> None:
     nn.init.normal_(network.classifier.weight)
     pixels = np.random.default_rng(0).integers(0, 256, (2, SIZE, SIZE, 3), dtype=np.uint8)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    found = [heat_maps(network, kind, pixels, np.array([label, label]), "grad-cam") for label in range(3)]
-    for maps in found:
+    maps_by_label = [heat_maps(network, kind, pixels, np.array([label, label]), "grad-cam") for label in range(3)]
+    for maps in maps_by_label:
         assert maps.shape == (2, SIZE, SIZE) and np.isfinite(maps).all() and maps.min() >= 0 and maps.max() <= 1
-    assert max(float(maps.max()) for maps in found) == 1
+    assert max(float(maps.max()) for maps in maps_by_label) == 1
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
 
 
-def test_deletion_separates_good_maps_from_bad_ones(network: Network, marked: tuple[np.ndarray, np.ndarray]) -> None:
-    pixels, labels = marked
+def test_deletion_separates_good_maps_from_bad_ones(network: Network, marked_images: tuple[np.ndarray, np.ndarray]) -> None:
+    pixels, labels = marked_images
     good = heat_maps(network, KIND, pixels, labels, "integrated-gradients")
-    found = deletion_test(network, KIND, pixels, labels, good)
-    assert found.images == 4 and len(found.by_heat) == len(found.by_chance) == 17
-    assert found.by_heat[0] == found.by_chance[0] > 0.9 and found.by_heat[-1] == pytest.approx(found.by_chance[-1])
-    by_heat, by_chance = found.areas
+    result = deletion_test(network, KIND, pixels, labels, good)
+    assert result.images == 4 and len(result.by_heat) == len(result.by_chance) == 17
+    assert result.by_heat[0] == result.by_chance[0] > 0.9 and result.by_heat[-1] == pytest.approx(result.by_chance[-1])
+    by_heat, by_chance = result.areas
     assert by_heat < by_chance - 0.1
     wrong, _ = deletion_test(network, KIND, pixels, labels, 1 - good).areas
     assert wrong > by_chance
 
 
-def test_averages_share_the_heat_between_the_thirds() -> None:
+def test_averages_divide_the_heat_among_thirds() -> None:
     maps = np.zeros((3, 6, 6), dtype=np.float32)
     maps[0, 0] = 1.0
     maps[1, 0:4] = 1.0
     maps[2, 5] = 1.0
     pixels = np.stack([np.full((6, 6, 3), shade, dtype=np.uint8) for shade in (10, 30, 90)])
-    found = average_maps(maps, pixels, np.array([0, 0, 2]), ("happy", "sad", "angry"))
-    assert list(found) == ["happy", "angry"]
-    assert found["happy"].images == 2 and found["happy"].thirds == pytest.approx((3 / 5, 2 / 5, 0))
-    assert (found["happy"].image == 20).all()
-    assert found["angry"].thirds == (0, 0, 1)
+    averages = average_maps(maps, pixels, np.array([0, 0, 2]), ("happy", "sad", "angry"))
+    assert list(averages) == ["happy", "angry"]
+    assert averages["happy"].images == 2 and averages["happy"].thirds == pytest.approx((3 / 5, 2 / 5, 0))
+    assert (averages["happy"].image == 20).all()
+    assert averages["angry"].thirds == (0, 0, 1)
 
 
-def test_no_evidence_gives_an_empty_map(network: Network) -> None:
+def test_an_image_without_evidence_has_an_empty_map(network: Network) -> None:
     white = np.full((1, SIZE, SIZE, 3), 255, dtype=np.uint8)
     for method in METHODS:
         assert not heat_maps(network, KIND, white, np.array([0]), method).any()
@@ -121,7 +123,7 @@ def test_no_evidence_gives_an_empty_map(network: Network) -> None:
 
 
 @pytest.mark.parametrize("method", ["integrated-gradients", "occlusion"])
-def test_a_missing_package_is_named(network: Network, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+def test_a_missing_package_is_an_error(network: Network, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     for name in ("captum", "captum.attr"):
         monkeypatch.setitem(sys.modules, name, None)
     white = np.full((1, SIZE, SIZE, 3), 255, dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""Exported models give torch's answers, or are not written at all."""
+"""Exported models give the scores of PyTorch, or are not written."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from models.export import export, export_onnx, export_torch
 from models.inference.classifier import TorchClassifier
 
 SIZE = 64
-TRIED = {
+ARCHITECTURES_BY_FORMAT = {
     "torch": (["baseline_cnn", "efficientnet_lite0", "resnet18"], list(ARCHITECTURES)),
     "onnx": (["baseline_cnn", "efficientnet_lite0"], ["resnet18", "googlenet", "mobilenet_v3_large"]),
 }
-"""Architectures by format: those that every run tries, and those that take long."""
+"""Architectures of every test run, and those of slow runs, by format."""
 
 
-def tried(form: str) -> list[object]:
-    always, slow = TRIED[form]
-    return [*always, *(pytest.param(name, marks=pytest.mark.slow) for name in slow if name not in always)]
+def architecture_names(form: str) -> list[object]:
+    fast, slow = ARCHITECTURES_BY_FORMAT[form]
+    return [*fast, *(pytest.param(name, marks=pytest.mark.slow) for name in slow if name not in fast)]
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def small(tmp_path: Path) -> Path:
 
 
 def random_checkpoint(folder: Path, name: str) -> Path:
-    """Random weights of an architecture."""
+    """Save a checkpoint of an architecture with random weights."""
     torch.manual_seed(0)
     kind = architecture(name)
     network = kind.build(len(EMOTIONS), SIZE)
@@ -53,37 +53,37 @@ def images(count: int) -> np.ndarray:
     return np.random.default_rng(count).integers(0, 256, (count, SIZE, SIZE, 3), dtype=np.uint8)
 
 
-def is_true(done: ExportedModel) -> None:
-    assert done.probabilities_difference < 1e-4
-    assert done.embeddings_difference < 1e-4
-    assert done.bytes == done.path.stat().st_size
+def assert_exported(exported: ExportedModel) -> None:
+    assert exported.probabilities_difference < 1e-4
+    assert exported.embeddings_difference < 1e-4
+    assert exported.bytes == exported.path.stat().st_size
 
 
-@pytest.mark.parametrize("name", tried("torch"))
-def test_every_architecture_becomes_a_torch_archive(tmp_path: Path, name: str) -> None:
-    is_true(export_torch(tmp_path / "model.pt2", random_checkpoint(tmp_path, name)))
+@pytest.mark.parametrize("name", architecture_names("torch"))
+def test_every_architecture_is_exported_to_torch(tmp_path: Path, name: str) -> None:
+    assert_exported(export_torch(tmp_path / "model.pt2", random_checkpoint(tmp_path, name)))
 
 
-@pytest.mark.parametrize("name", tried("onnx"))
-def test_architectures_become_onnx(tmp_path: Path, name: str, capfd: pytest.CaptureFixture[str]) -> None:
-    is_true(export_onnx(tmp_path / "model.onnx", random_checkpoint(tmp_path, name)))
+@pytest.mark.parametrize("name", architecture_names("onnx"))
+def test_architectures_are_exported_to_onnx(tmp_path: Path, name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert_exported(export_onnx(tmp_path / "model.onnx", random_checkpoint(tmp_path, name)))
     assert capfd.readouterr() == ("", "")
 
 
-def test_an_onnx_file_has_its_facts_and_takes_any_batch(small: Path, tmp_path: Path) -> None:
+def test_an_onnx_file_has_metadata_and_accepts_any_batch_size(small: Path, tmp_path: Path) -> None:
     import onnxruntime
 
     path = tmp_path / "model.onnx"
-    done = export_onnx(path, small)
+    exported = export_onnx(path, small)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     card, _ = checkpoint.load(small)
-    about = session.get_modelmeta().custom_metadata_map
-    assert (about["name"], about["weights_digest"], about["key"]) == (card.name, card.weights_digest, card.key)
-    assert json.loads(about["labels"]) == list(EMOTIONS)
-    assert json.loads(about["input"])["size"] == SIZE
-    (given,) = session.get_inputs()
-    assert (given.name, given.type, given.shape) == ("pixels", "tensor(uint8)", ["N", SIZE, SIZE, 3])
-    assert [(out.name, out.shape) for out in session.get_outputs()] == [
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert (metadata["name"], metadata["weights_digest"], metadata["key"]) == (card.name, card.weights_digest, card.key)
+    assert json.loads(metadata["labels"]) == list(EMOTIONS)
+    assert json.loads(metadata["input"])["size"] == SIZE
+    (pixels_input,) = session.get_inputs()
+    assert (pixels_input.name, pixels_input.type, pixels_input.shape) == ("pixels", "tensor(uint8)", ["N", SIZE, SIZE, 3])
+    assert [(output.name, output.shape) for output in session.get_outputs()] == [
         ("probabilities", ["N", len(EMOTIONS)]),
         ("embeddings", ["N", 64]),
     ]
@@ -93,10 +93,10 @@ def test_an_onnx_file_has_its_facts_and_takes_any_batch(small: Path, tmp_path: P
         np.testing.assert_allclose(probabilities, expected.probabilities, atol=1e-4)
         np.testing.assert_allclose(embeddings, expected.embeddings, atol=1e-4)
         np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, atol=1e-5)
-    assert (done.format, done.model, done.path) == ("onnx", "baseline_cnn", path)
+    assert (exported.format, exported.model, exported.path) == ("onnx", "baseline_cnn", path)
 
 
-def test_a_torch_archive_has_its_card_and_takes_any_batch(small: Path, tmp_path: Path) -> None:
+def test_a_torch_archive_has_its_card_and_accepts_any_batch_size(small: Path, tmp_path: Path) -> None:
     path = tmp_path / "model.pt2"
     export_torch(path, small)
     extra = {"card.json": ""}
@@ -110,27 +110,29 @@ def test_a_torch_archive_has_its_card_and_takes_any_batch(small: Path, tmp_path:
 
 
 @pytest.mark.parametrize(("write", "tolerance"), [(export_torch, -1.0), (export_onnx, 0.0)])
-def test_one_that_differs_is_not_written(small: Path, write: Callable[..., ExportedModel], tolerance: float) -> None:
+def test_an_export_with_different_scores_is_not_written(
+    small: Path, write: Callable[..., ExportedModel], tolerance: float
+) -> None:
     path = small.parent / "model"
-    path.write_bytes(b"the one before")
+    path.write_bytes(b"the earlier file")
     with pytest.raises(ModelUnavailable, match=r"'baseline_cnn' was not exported: its probabilities would differ by \d"):
         write(path, small, tolerance)
-    assert path.read_bytes() == b"the one before"
+    assert path.read_bytes() == b"the earlier file"
     assert {file.name for file in small.parent.iterdir()} == {"model", "baseline_cnn.json", "baseline_cnn.safetensors"}
 
 
-def test_what_cannot_be_expressed_is_one_sentence(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(*_: object, **__: object) -> None:
+def test_an_unsupported_operator_is_one_sentence(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise RuntimeError("no such operator\nand a long trace")
 
-    monkeypatch.setattr(torch.export, "save", fails)
+    monkeypatch.setattr(torch.export, "save", fail)
     with pytest.raises(ModelUnavailable, match="cannot be exported as torch: RuntimeError, no such operator$"):
         export_torch(small.parent / "model.pt2", small)
     assert len(list(small.parent.iterdir())) == 2
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxscript", "onnxruntime"])
-def test_a_missing_package_is_named(small: Path, monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+def test_a_missing_package_is_an_error(small: Path, monkeypatch: pytest.MonkeyPatch, package: str) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingExtra, match=rf"needs the package {package}: pip install 'moodex\[export\]'"):
         export_onnx(small.parent / "model.onnx", small)
@@ -140,25 +142,25 @@ def test_a_missing_package_is_named(small: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("name", "force", "sentence"),
     [
-        ("there.onnx", False, "is there already; --force"),
+        ("existing.onnx", False, "already exists; --force"),
         ("none/model.onnx", False, "cannot be written"),
         (".", True, "cannot be written"),
         ("baseline_cnn.safetensors", True, "might replace one"),
         ("baseline_cnn.json", True, "might replace one"),
     ],
 )
-def test_where_it_cannot_go(small: Path, name: str, force: bool, sentence: str) -> None:
-    (small.parent / "there.onnx").touch()
+def test_invalid_output_paths_are_errors(small: Path, name: str, force: bool, sentence: str) -> None:
+    (small.parent / "existing.onnx").touch()
     before = small.read_bytes()
     with pytest.raises(UsageError, match=sentence):
         export("torch", small.parent / name, small, force)
     assert small.read_bytes() == before
 
 
-def test_a_file_that_is_there_is_replaced_by_force(small: Path) -> None:
-    path = small.parent / "there.pt2"
+def test_force_replaces_an_existing_file(small: Path) -> None:
+    path = small.parent / "existing.pt2"
     path.touch()
-    is_true(export("torch", path, small, force=True))
+    assert_exported(export("torch", path, small, force=True))
 
 
 def test_a_full_disk_is_one_sentence(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:

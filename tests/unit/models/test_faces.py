@@ -1,4 +1,4 @@
-"""The detector: its maps, its boxes, its file."""
+"""The face detector: its maps, its boxes, its checkpoint."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[3]
 
 
-class Counting:
-    """An engine that counts the pages that it is shown."""
+class CountingEngine:
+    """An engine that counts the images that it receives."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine, self.pages = engine, 0
+        self._engine, self.image_count = engine, 0
         self.name, self.device, self.batch_size, self.streams = engine.name, engine.device, engine.batch_size, engine.streams
 
     def run(self, pixels: Pixels) -> Outputs:
-        self.pages += len(pixels)
+        self.image_count += len(pixels)
         return self._engine.run(pixels)
 
 
-def test_folding_changes_nothing() -> None:
+def test_fusing_batch_norms_preserves_the_output() -> None:
     torch.manual_seed(0)
     network = FaceNet().eval()
     x = torch.randn(2, 3, 96, 96)
@@ -47,17 +47,17 @@ def test_folding_changes_nothing() -> None:
         fuse_batchnorms(network)
         after = network(x)
     assert before[0].shape == (2, 96 // STRIDE, 96 // STRIDE) and before[1].shape == (2, 4, 96 // STRIDE, 96 // STRIDE)
-    for one, other in zip(before, after, strict=True):
-        torch.testing.assert_close(one, other, atol=1e-3, rtol=1e-3)
+    for original, fused in zip(before, after, strict=True):
+        torch.testing.assert_close(original, fused, atol=1e-3, rtol=1e-3)
 
 
-def test_a_mark_with_distances_is_a_box() -> None:
+def test_a_cell_with_distances_becomes_a_box() -> None:
     logits = np.full((1, 4, 4), -9.0, dtype=np.float32)
     logits[0, 1, 2] = 2.0
     distances = np.broadcast_to(np.array([4, 6, 8, 10], dtype=np.float32).reshape(1, 4, 1, 1), (1, 4, 4, 4))
-    ((boxes, sure),) = decode_detections(logits, distances, 0.5)
+    ((boxes, scores),) = decode_detections(logits, distances, 0.5)
     assert boxes.tolist() == [[20 - 4, 12 - 6, 20 + 8, 12 + 10]]
-    assert sure.tolist() == pytest.approx([1 / (1 + np.exp(-2.0))])
+    assert scores.tolist() == pytest.approx([1 / (1 + np.exp(-2.0))])
     assert len(decode_detections(logits, distances, 0.95)[0][0]) == 0
 
 
@@ -68,18 +68,18 @@ def test_boxes_of_one_face_become_one() -> None:
             [1.0, 1.0, 11.0, 11.0],  # nearly the first
             [20.0, 0.0, 30.0, 10.0],
             [8.0, 0.0, 18.0, 10.0],  # touches the first
-            [22.0, 2.0, 26.0, 6.0],  # lies inside the third
+            [22.0, 2.0, 26.0, 6.0],  # inside the third
         ],
         dtype=np.float32,
     )
-    kept, sure = non_max_suppression(boxes, np.array([0.9, 0.8, 0.7, 0.6, 0.55], dtype=np.float32))
-    assert kept.tolist() == [[0, 0, 10, 10], [20, 0, 30, 10], [8, 0, 18, 10]]
-    assert sure.tolist() == pytest.approx([0.9, 0.7, 0.6])
+    remaining, scores = non_max_suppression(boxes, np.array([0.9, 0.8, 0.7, 0.6, 0.55], dtype=np.float32))
+    assert remaining.tolist() == [[0, 0, 10, 10], [20, 0, 30, 10], [8, 0, 18, 10]]
+    assert scores.tolist() == pytest.approx([0.9, 0.7, 0.6])
     assert iou_matrix(boxes[:1], boxes).tolist()[0] == pytest.approx([1, 81 / 119, 0, 20 / 180, 0])
 
 
-def face(page: Image.Image, x: int, y: int, size: int) -> tuple[float, float, float, float]:
-    """A plain yellow smiley, and its box as shares of the page."""
+def draw_face(page: Image.Image, x: int, y: int, size: int) -> tuple[float, float, float, float]:
+    """Draw a yellow smiley; return its box as shares of the page."""
     draw = ImageDraw.Draw(page)
     box = (x, y, x + size, y + size)
     draw.ellipse(box, fill=(255, 205, 60), outline=(60, 40, 10), width=max(1, size // 30))
@@ -92,38 +92,40 @@ def face(page: Image.Image, x: int, y: int, size: int) -> tuple[float, float, fl
 
 
 @pytest.mark.parametrize(
-    ("size", "places"),
+    ("size", "positions"),
     [
         ((200, 200), [(30, 30, 140)]),
         ((700, 300), [(40, 60, 150), (420, 100, 120)]),
         ((600, 900), [(60, 80, 200), (380, 300, 90), (100, 640, 70)]),
     ],
 )
-def test_the_shipped_detector_finds_plain_faces(size: tuple[int, int], places: list[tuple[int, int, int]]) -> None:
+def test_the_shipped_detector_detects_plain_faces(size: tuple[int, int], positions: list[tuple[int, int, int]]) -> None:
     page = Image.new("RGB", size, (235, 240, 250))
-    wanted = [face(page, *place) for place in places]
+    expected = [draw_face(page, *position) for position in positions]
     (faces,) = torch_face_detector(device="cpu").detect([np.asarray(page)])
-    boxes = np.array([[one.left, one.top, one.right, one.bottom] for one in faces])
-    assert len(faces) == len(wanted)
-    assert iou_matrix(boxes, np.array(wanted)).max(axis=1).min() > 0.6
+    boxes = np.array([[face.left, face.top, face.right, face.bottom] for face in faces])
+    assert len(faces) == len(expected)
+    assert iou_matrix(boxes, np.array(expected)).max(axis=1).min() > 0.6
 
 
-@pytest.mark.parametrize(("side", "looks"), [(380, 0), (300, 1)])
-def test_a_page_filled_by_a_face_gets_no_second_pass(side: int, looks: int) -> None:
+@pytest.mark.parametrize(("side", "second_passes"), [(380, 0), (300, 1)])
+def test_a_face_that_fills_the_image_prevents_the_second_pass(side: int, second_passes: int) -> None:
     page = Image.new("RGB", (640, 640), (235, 240, 250))
-    wanted = face(page, 30, 40, side)
+    expected = draw_face(page, 30, 40, side)
     detector = torch_face_detector(device="cpu")
-    far = Counting(detector._far())
+    far = CountingEngine(detector._far())
     (faces,) = NetworkFaceDetector(detector._card, detector._near, lambda: far).detect([np.asarray(page)])
-    assert len(faces) == 1 and far.pages == looks
-    assert iou_matrix(np.array([[faces[0].left, faces[0].top, faces[0].right, faces[0].bottom]]), np.array([wanted])).min() > 0.6
+    assert len(faces) == 1 and far.image_count == second_passes
+    assert (
+        iou_matrix(np.array([[faces[0].left, faces[0].top, faces[0].right, faces[0].bottom]]), np.array([expected])).min() > 0.6
+    )
 
 
-def test_an_empty_page_has_no_face() -> None:
+def test_an_empty_image_has_no_face() -> None:
     assert torch_face_detector(device="cpu").detect([np.full((300, 400, 3), 255, dtype=np.uint8)]) == [[]]
 
 
-def test_a_detector_is_written_and_read_again(tmp_path: Path) -> None:
+def test_a_saved_detector_is_loaded(tmp_path: Path) -> None:
     state = FaceNet().state_dict()
     path = checkpoint.save(tmp_path, "mine", state, 96, 0.25, {"scenes": 1})
     card, stored = checkpoint.load(path)

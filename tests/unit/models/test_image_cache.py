@@ -1,4 +1,4 @@
-"""The image cache: rows are read by index from a file that leaves nothing behind, and a full disk is one sentence."""
+"""The image cache: rows are read by index from a temporary file, and a full disk is one sentence."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def images(count: int, size: int = 4) -> np.ndarray:
     return np.random.default_rng(count).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
 
 
-def listed(count: int) -> list[SourceImage]:
+def source_images(count: int) -> list[SourceImage]:
     source = Source("set", Path("set"), "artist")
     emotions = ("happy", "sad")
     return [SourceImage(Path(f"{n}.png"), emotions[n % 2], emotions[n % 2], source, digest=str(n)) for n in range(count)]
@@ -67,10 +67,10 @@ def test_rows_are_read_by_index_and_in_chunks(monkeypatch: pytest.MonkeyPatch) -
 def test_selecting_rows_copies_no_pixels(tmp_path: Path) -> None:
     cached = write_cache(iter(images(6)), (4, 4, 3), np.uint8, tmp_path)
     rows = ImageRows(cached)
-    part = rows.take([1, 2]).take([0])
-    assert part._images is cached
-    copy = part[:]
-    copy[:] = 0
+    selected = rows.take([1, 2]).take([0])
+    assert selected._images is cached
+    copied = selected[:]
+    copied[:] = 0
     assert cached[1].any()
 
 
@@ -91,7 +91,7 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(image_cache, "TemporaryFile", refuse)
     with pytest.raises(MoodexError, match=f"The image cache in {tmp_path} cannot be written: Permission denied"):
-        load_images(listed(4), SPEC, lambda _path, _spec: images(1, 32)[0], cache_folder=tmp_path)
+        load_images(source_images(4), SPEC, lambda _path, _spec: images(1, 32)[0], cache_folder=tmp_path)
 
 
 def test_the_nearest_folder_exists(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_the_nearest_folder_exists(tmp_path: Path) -> None:
 
 
 def test_few_images_are_decoded_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a writer that takes nothing for a while, decoders stop after a bounded number of images."""
+    """If the writer takes no images, decoders stop after a bounded number."""
     workers, decoded, lock = 2, 0, threading.Lock()
 
     def decode(_path: Path, _spec: InputSpec) -> np.ndarray:
@@ -111,7 +111,7 @@ def test_few_images_are_decoded_ahead(tmp_path: Path, monkeypatch: pytest.Monkey
             decoded += 1
         return images(1, 32)[0]
 
-    outcomes = dataset._decode_in_order(listed(100), SPEC, decode, workers)
+    outcomes = dataset._decode_in_order(source_images(100), SPEC, decode, workers)
     for taken in range(1, 101):
         next(outcomes)
         assert decoded <= taken + dataset._DECODED_AHEAD * workers
@@ -125,10 +125,10 @@ def test_images_keep_their_order_and_lose_unreadable_ones(tmp_path: Path) -> Non
             raise FileNotFoundError(2, "No such file or directory")
         return np.full((32, 32, 3), number, dtype=np.uint8)
 
-    loaded = load_images(listed(20), SPEC, decode, workers=3, cache_folder=tmp_path)
-    kept = [number for number in range(20) if number % 5 != 3]
-    assert loaded.pixels[:][:, 0, 0, 0].tolist() == kept
-    assert [int(file.path.stem) for file in loaded.files] == kept
+    loaded = load_images(source_images(20), SPEC, decode, workers=3, cache_folder=tmp_path)
+    readable = [number for number in range(20) if number % 5 != 3]
+    assert loaded.pixels[:][:, 0, 0, 0].tolist() == readable
+    assert [int(file.path.stem) for file in loaded.files] == readable
     assert [(path.stem, reason) for path, reason in loaded.unreadable] == [
         (str(number), "No such file or directory") for number in (3, 8, 13, 18)
     ]

@@ -1,4 +1,4 @@
-"""What is opened when it is first needed, or a little before that."""
+"""Lazy values: opened at the first use, or before it in the background."""
 
 from __future__ import annotations
 
@@ -9,41 +9,41 @@ import pytest
 from indexer.domain.errors import ModelUnavailable
 from models.inference.lazy import Lazy
 
-LONG = 30.0
-"""Seconds: nobody waits so long, but for a mistake."""
+TIMEOUT_SECONDS = 30.0
+"""Reached only if a test fails."""
 
 
-def test_it_is_opened_once_and_not_before_it_is_needed() -> None:
+def test_a_value_is_opened_once_at_the_first_use() -> None:
     opened: list[int] = []
-    once = Lazy(lambda: opened.append(1) or len(opened))
-    assert once.peek() is None and not opened
-    assert (once(), once(), once.peek(), opened) == (1, 1, 1, [1])
+    lazy = Lazy(lambda: opened.append(1) or len(opened))
+    assert lazy.peek() is None and not opened
+    assert (lazy(), lazy(), lazy.peek(), opened) == (1, 1, 1, [1])
 
 
 def test_a_background_open_is_awaited_by_the_first_use() -> None:
-    begun, go_on = Event(), Event()
+    started, allowed = Event(), Event()
 
-    def open_it() -> str:
-        begun.set()
-        assert go_on.wait(LONG)
+    def open_value() -> str:
+        started.set()
+        assert allowed.wait(TIMEOUT_SECONDS)
         return "opened"
 
-    once = Lazy(open_it)
-    once.begin()
-    assert begun.wait(LONG) and once.peek() is None
-    go_on.set()
-    assert once() == "opened"
+    lazy = Lazy(open_value)
+    lazy.begin()
+    assert started.wait(TIMEOUT_SECONDS) and lazy.peek() is None
+    allowed.set()
+    assert lazy() == "opened"
 
 
-def test_a_failure_beside_is_raised_where_the_result_is_needed() -> None:
+def test_a_failure_in_the_background_is_raised_at_the_first_use() -> None:
     attempted = Event()
 
-    def open_it() -> str:
+    def open_value() -> str:
         attempted.set()
-        raise ModelUnavailable("gone")
+        raise ModelUnavailable("missing")
 
-    once = Lazy(open_it)
-    once.begin()
-    assert attempted.wait(LONG)
-    with pytest.raises(ModelUnavailable, match="gone"):
-        once()
+    lazy = Lazy(open_value)
+    lazy.begin()
+    assert attempted.wait(TIMEOUT_SECONDS)
+    with pytest.raises(ModelUnavailable, match="missing"):
+        lazy()

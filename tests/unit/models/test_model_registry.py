@@ -1,4 +1,4 @@
-"""The models known by name: found, added, removed, chosen."""
+"""The model registry: models are found, added, removed and chosen by name."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def names(registry: FolderModelRegistry) -> list[tuple[str, str]]:
     return [(model.name, model.origin) for model in registry]
 
 
-def test_without_a_folder_there_is_what_is_shipped(registry: FolderModelRegistry) -> None:
+def test_without_a_folder_the_registry_has_the_shipped_models(registry: FolderModelRegistry) -> None:
     assert names(registry) == [(name, "shipped") for name in zoo.checkpoints()]
     assert registry.in_use() == DefaultModel(zoo.DEFAULT, "moodex")
     assert registry.weights() == zoo.checkpoints()[zoo.DEFAULT]
@@ -72,17 +72,17 @@ def test_a_model_is_not_added_from_itself(registry: FolderModelRegistry, saved: 
 
 
 @pytest.mark.parametrize("name", ["../out", "a/b", ".hidden", "-f", " x", "a\nb", "x.safetensors", "a:b", "x" * 101])
-def test_names_that_no_file_should_have(registry: FolderModelRegistry, saved: Path, name: str) -> None:
+def test_names_that_are_unsafe_for_files_are_refused(registry: FolderModelRegistry, saved: Path, name: str) -> None:
     with pytest.raises(UsageError, match="cannot be called"):
         registry.add(saved, name)
 
 
-def test_a_shipped_name_is_taken_for_good(registry: FolderModelRegistry, saved: Path) -> None:
+def test_a_shipped_name_cannot_be_replaced(registry: FolderModelRegistry, saved: Path) -> None:
     with pytest.raises(UsageError, match="came with moodex"):
         registry.add(saved, zoo.DEFAULT, force=True)
 
 
-def test_what_is_damaged_is_not_added(registry: FolderModelRegistry, folder: Path, saved: Path) -> None:
+def test_a_damaged_model_is_not_added(registry: FolderModelRegistry, folder: Path, saved: Path) -> None:
     replace_weights(saved, pickle.dumps({"a": 1}))
     with pytest.raises(ModelUnavailable, match="is a pickle"):
         registry.add(saved)
@@ -108,16 +108,16 @@ def test_the_most_specific_default_wins(registry: FolderModelRegistry, folder: P
     registry.use("tiny")
     assert registry.in_use() == DefaultModel("tiny", "home")
     assert (registry.stored_name(), registry.weights()) == ("tiny", folder / "tiny.safetensors")
-    wanted = FolderModelRegistry(folder, zoo.DEFAULT)
-    assert wanted.in_use() == DefaultModel(zoo.DEFAULT, "settings")
-    assert wanted.stored_name() == zoo.DEFAULT
+    by_setting = FolderModelRegistry(folder, zoo.DEFAULT)
+    assert by_setting.in_use() == DefaultModel(zoo.DEFAULT, "settings")
+    assert by_setting.stored_name() == zoo.DEFAULT
     by_file = FolderModelRegistry(folder, str(saved))
     assert (by_file.stored_name(), by_file.weights()) == ("tiny", saved)
     registry.use(zoo.DEFAULT)
     assert registry.stored_name() == zoo.DEFAULT
 
 
-def test_only_what_is_known_becomes_the_default(registry: FolderModelRegistry, folder: Path, saved: Path) -> None:
+def test_only_an_installed_model_becomes_the_default(registry: FolderModelRegistry, folder: Path, saved: Path) -> None:
     with pytest.raises(ModelUnavailable, match=r"no model 'tiny'; known are moodex-lite0.*moodex models add FILE"):
         registry.use("tiny")
     registry.add(saved)
@@ -131,11 +131,12 @@ def test_a_missing_default_names_the_command_to_choose_one(registry: FolderModel
     registry.add(saved)
     registry.use("tiny")
     registry.find("tiny").unlink()
-    for ask in (registry.stored_name, registry.weights):
-        with pytest.raises(ModelUnavailable, match="'tiny' is gone; choose another: moodex models default moodex-lite0"):
-            ask()
+    for read_default in (registry.stored_name, registry.weights):
+        with pytest.raises(ModelUnavailable, match="'tiny' is missing; choose another: moodex models default moodex-lite0"):
+            read_default()
     assert registry.in_use() == DefaultModel("tiny", "home")
-    assert FolderModelRegistry(folder, "tiny").stored_name() == "tiny"  # whoever asks for it by name may search what it said
+    # A user who names a missing model can search its predictions.
+    assert FolderModelRegistry(folder, "tiny").stored_name() == "tiny"
     registry.use(zoo.DEFAULT)
     assert registry.stored_name() == zoo.DEFAULT
 
@@ -149,7 +150,7 @@ def test_an_unreadable_default_file_is_an_error(registry: FolderModelRegistry, f
     assert registry.stored_name() == zoo.DEFAULT
 
 
-def test_a_removed_model_is_gone(registry: FolderModelRegistry, folder: Path, saved: Path) -> None:
+def test_a_removed_model_is_deleted(registry: FolderModelRegistry, folder: Path, saved: Path) -> None:
     registry.add(saved)
     registry.remove("tiny")
     assert list(folder.iterdir()) == []
@@ -157,7 +158,7 @@ def test_a_removed_model_is_gone(registry: FolderModelRegistry, folder: Path, sa
         registry.remove("tiny")
 
 
-def test_what_is_shipped_or_in_use_is_not_removed(registry: FolderModelRegistry, folder: Path, saved: Path) -> None:
+def test_a_shipped_or_used_model_is_not_removed(registry: FolderModelRegistry, folder: Path, saved: Path) -> None:
     registry.add(saved)
     registry.use("tiny")
     with pytest.raises(UsageError, match="came with moodex"):
@@ -170,7 +171,7 @@ def test_what_is_shipped_or_in_use_is_not_removed(registry: FolderModelRegistry,
     assert registry.find("tiny").exists()
 
 
-def test_a_model_without_a_usable_card_spoils_no_list(
+def test_a_model_without_a_usable_card_is_left_out_of_the_list(
     registry: FolderModelRegistry, folder: Path, saved: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     registry.add(saved)
@@ -183,13 +184,13 @@ def test_a_model_without_a_usable_card_spoils_no_list(
     registry.remove("broken")
 
 
-def test_a_model_is_found_as_a_file(registry: FolderModelRegistry, saved: Path) -> None:
+def test_a_model_is_found_by_its_path(registry: FolderModelRegistry, saved: Path) -> None:
     assert registry.find(str(saved)) == saved
     with pytest.raises(ModelUnavailable, match=r"There is no model 'none.safetensors'; known are moodex-lite0"):
         registry.find("none.safetensors")
 
 
-def test_needs_no_torch_but_to_verify(folder: Path) -> None:
+def test_the_registry_needs_torch_only_to_verify(folder: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from models.model_registry import FolderModelRegistry\n"
         f"registry = FolderModelRegistry(Path({str(folder)!r})); registry.use('moodex-lite0'); list(registry.cards())\n"

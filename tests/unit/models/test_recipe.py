@@ -19,7 +19,7 @@ from models.training.trainer import recipe_architecture
 ROOT = Path(__file__).parents[3]
 
 
-def test_the_named_recipes_are_usable() -> None:
+def test_the_named_recipes_are_valid() -> None:
     assert next(iter(named_recipes())) == "default"
     assert named_recipes()["default"].architecture == "efficientnet_lite0+spaces"
     assert named_recipes()["study"].strength == 0 and named_recipes()["mixup"].mixup > 0
@@ -33,7 +33,7 @@ def test_the_study_has_thirteen_rows() -> None:
     assert {(recipe.size, recipe.weights, recipe.epochs) for recipe in smaller.values()} == {(64, "none", 30)}
 
 
-def test_a_recipe_from_a_file(tmp_path: Path) -> None:
+def test_a_recipe_is_read_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text('base = "mixup"\nepochs = 9\nhead_rate = 1\n')
     recipe = find_recipe(str(tmp_path / "mine.toml"))
     assert (recipe.mixup, recipe.epochs, recipe.head_rate) == (0.2, 9, 1)
@@ -44,7 +44,7 @@ def test_a_recipe_from_a_file(tmp_path: Path) -> None:
     [
         ("epoch = 3", "sets 'epoch', which is not a field"),
         ('epochs = "three"', "must be of type int"),
-        ("epochs = 0", "epochs is 0; it must lie between 1"),
+        ("epochs = 0", "epochs is 0; it must be between 1"),
         ("epochs = true", "must be of type int"),
         ('schedule = "steps"', "choose cosine, constant"),
         ('architecture = "resnet9000"', "no architecture"),
@@ -60,8 +60,8 @@ def test_an_invalid_recipe_is_one_sentence(tmp_path: Path, text: str, sentence: 
 
 def test_the_recipe_modules_import_no_torch() -> None:
     modules = "models.training.recipe, models.training.grid_file, models.training.requests, models.training.service"
-    program = f"import sys, {modules}, commands.training; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0
+    script = f"import sys, {modules}, commands.training; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False).returncode == 0
 
 
 def test_command_line_fields_override_a_recipe() -> None:
@@ -93,25 +93,25 @@ def test_an_invalid_grid_is_one_sentence(tmp_path: Path, text: str, sentence: st
 
 def test_the_learning_rate_warms_up_and_decays() -> None:
     recipe = change_recipe(Recipe(), {"warm_up": 0.1}, "here")
-    paces = [learning_rate_factor(step, 100, recipe) for step in range(100)]
-    assert paces[0] == pytest.approx(0.1) and max(paces) == pytest.approx(1) and paces[-1] < 0.01
-    assert np.all(np.diff(paces[:10]) > 0) and np.all(np.diff(paces[10:]) <= 0)
+    factors = [learning_rate_factor(step, 100, recipe) for step in range(100)]
+    assert factors[0] == pytest.approx(0.1) and max(factors) == pytest.approx(1) and factors[-1] < 0.01
+    assert np.all(np.diff(factors[:10]) > 0) and np.all(np.diff(factors[10:]) <= 0)
     assert {
         learning_rate_factor(step, 100, change_recipe(recipe, {"schedule": "constant", "warm_up": 0.0}, "here"))
         for step in range(100)
     } == {1.0}
 
 
-def test_rates_fall_towards_the_input_and_thaw_from_the_head() -> None:
+def test_rates_fall_towards_the_input_and_layers_thaw_from_the_head() -> None:
     network = architecture("efficientnet_lite0").build(3, 64)
     changes = {"layer_decay": 0.5, "thaw": 0.5, "frozen": 0.0, "schedule": "constant", "warm_up": 0.0}
     recipe = change_recipe(Recipe(), changes, "here")
-    optimise = build_optimizer(network, recipe)
+    optimizer = build_optimizer(network, recipe)
     names = {id(parameter): name for name, parameter in network.named_parameters()}
 
     def rates(step: int) -> dict[str, float]:
-        set_learning_rates(optimise, step, 100, recipe)
-        return {names[id(p)]: group["lr"] for group in optimise.param_groups for p in group["params"]}
+        set_learning_rates(optimizer, step, 100, recipe)
+        return {names[id(p)]: group["lr"] for group in optimizer.param_groups for p in group["params"]}
 
     first, last = rates(0), rates(99)
     assert len(last) == len(list(network.parameters()))
@@ -123,17 +123,17 @@ def test_rates_fall_towards_the_input_and_thaw_from_the_head() -> None:
     assert middle["head.conv.weight"] > 0 and middle["stem.conv.weight"] == 0
 
 
-def test_frozen_layers_have_no_gradients_but_the_head_has() -> None:
+def test_frozen_layers_have_no_gradients_but_the_head_does() -> None:
     network = architecture("resnet18+dense64").build(3, 64)
-    optimise = build_optimizer(network, change_recipe(Recipe(), {"frozen": 1.0}, "here"))
-    learning = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
-    assert learning == {"neck.0.weight", "neck.0.bias", "classifier.weight", "classifier.bias"}
-    assert sum(len(group["params"]) for group in optimise.param_groups) == 4
+    optimizer = build_optimizer(network, change_recipe(Recipe(), {"frozen": 1.0}, "here"))
+    trainable = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
+    assert trainable == {"neck.0.weight", "neck.0.bias", "classifier.weight", "classifier.bias"}
+    assert sum(len(group["params"]) for group in optimizer.param_groups) == 4
 
 
 def test_views_begin_with_the_image_and_keep_its_shape() -> None:
     x = torch.rand(2, 3, 20, 20)
-    looks = list(augmented_views(x, 6))
-    assert torch.equal(looks[0], x) and torch.equal(looks[1], x.flip(3))
-    assert all(look.shape == x.shape for look in looks)
-    assert bool((looks[2][:, :, 0] == 1).all())
+    views = list(augmented_views(x, 6))
+    assert torch.equal(views[0], x) and torch.equal(views[1], x.flip(3))
+    assert all(view.shape == x.shape for view in views)
+    assert bool((views[2][:, :, 0] == 1).all())

@@ -20,7 +20,7 @@ EMOTIONS = ("happy", "sad", "angry")
 
 
 def images(rows: Sequence[tuple[str, str, str]]) -> LabeledImages:
-    """Images of (emotion, artist, digest), without pixels."""
+    """Return images of (emotion, artist, digest), all white."""
     files = tuple(
         SourceImage(Path(f"{number:03}.png"), emotion, emotion, Source(f"set-{artist}", Path(artist), artist), digest=digest)
         for number, (emotion, artist, digest) in enumerate(rows)
@@ -30,11 +30,11 @@ def images(rows: Sequence[tuple[str, str, str]]) -> LabeledImages:
     return LabeledImages(ImageRows(white), labels, files, EMOTIONS)
 
 
-def plain(count: int = 120, artists: int = 6) -> LabeledImages:
+def balanced_images(count: int = 120, artists: int = 6) -> LabeledImages:
     return images([(EMOTIONS[n % 3], f"artist{n // 3 % artists}", f"digest{n}") for n in range(count)])
 
 
-def everything(division: DatasetSplit) -> list[int]:
+def all_rows(division: DatasetSplit) -> list[int]:
     return sorted([*division.train.tolist(), *division.validation.tolist(), *division.test.tolist()])
 
 
@@ -50,18 +50,18 @@ def test_parts_are_disjoint_and_complete_and_keep_duplicates(rows: list[tuple[st
     try:
         divisions = split(data, SplitPlan(method, 0.2, 0.2, folds=3, seed=seed))
     except UsageError:
-        return  # too few groups, or too few emotions left: said so
+        return  # too few groups or emotions
     for division in divisions:
-        assert everything(division) == list(range(len(data)))
-        part_of: dict[str, set[str]] = {}
+        assert all_rows(division) == list(range(len(data)))
+        parts_by_digest: dict[str, set[str]] = {}
         for name in ("train", "validation", "test"):
             for row in getattr(division, name).tolist():
-                part_of.setdefault(data.files[row].digest, set()).add(name)
-        assert all(len(parts) == 1 for parts in part_of.values())
+                parts_by_digest.setdefault(data.files[row].digest, set()).add(name)
+        assert all(len(parts) == 1 for parts in parts_by_digest.values())
 
 
-def test_random_keeps_every_emotions_share_and_its_seed() -> None:
-    data = plain(300)
+def test_a_random_split_keeps_the_share_of_every_emotion_and_depends_on_the_seed() -> None:
+    data = balanced_images(300)
     first, again = (split(data, SplitPlan("random", 0.1, 0.2, seed=4))[0] for _ in range(2))
     assert np.array_equal(first.test, again.test)
     assert not np.array_equal(first.test, split(data, SplitPlan("random", 0.1, 0.2, seed=5))[0].test)
@@ -69,8 +69,8 @@ def test_random_keeps_every_emotions_share_and_its_seed() -> None:
         assert np.bincount(data.labels[rows]).tolist() == [round(share * 100)] * 3
 
 
-def test_contiguous_takes_blocks_in_order() -> None:
-    data = plain(30)
+def test_a_contiguous_split_takes_blocks_in_order() -> None:
+    data = balanced_images(30)
     division = split(data, SplitPlan("contiguous", 0.2, 0.2))[0]
     for label in range(3):
         rows = np.flatnonzero(data.labels == label)
@@ -78,8 +78,8 @@ def test_contiguous_takes_blocks_in_order() -> None:
         assert np.isin(rows[6:8], division.validation).all() and np.isin(rows[8:], division.test).all()
 
 
-def test_groups_stay_whole() -> None:
-    data = plain()
+def test_a_group_split_keeps_groups_together() -> None:
+    data = balanced_images()
     division = split(data, SplitPlan("group", 0.2, 0.3))[0]
     artists = np.array(data.artists)
     parts = [set(artists[rows]) for rows in (division.train, division.validation, division.test)]
@@ -89,17 +89,17 @@ def test_groups_stay_whole() -> None:
 
 
 def test_leave_one_group_out_tests_on_each_group_once() -> None:
-    data = plain()
+    data = balanced_images()
     divisions = split(data, SplitPlan("leave-one-group-out", 0.1))
-    assert [set(np.array(data.artists)[one.test]) for one in divisions] == [{f"artist{n}"} for n in range(6)]
-    assert all(len(one.validation) == pytest.approx(10, abs=3) for one in divisions)
+    assert [set(np.array(data.artists)[division.test]) for division in divisions] == [{f"artist{n}"} for n in range(6)]
+    assert all(len(division.validation) == pytest.approx(10, abs=3) for division in divisions)
 
 
 def test_k_fold_tests_each_image_once() -> None:
-    data = plain()
+    data = balanced_images()
     divisions = split(data, SplitPlan("k-fold", 0.1, folds=4))
-    assert sorted(np.concatenate([one.test for one in divisions]).tolist()) == list(range(120))
-    assert all(np.bincount(data.labels[one.test]).tolist() == [10, 10, 10] for one in divisions)
+    assert sorted(np.concatenate([division.test for division in divisions]).tolist()) == list(range(120))
+    assert all(np.bincount(data.labels[division.test]).tolist() == [10, 10, 10] for division in divisions)
 
 
 def test_held_out_images_and_duplicates_are_the_test_part() -> None:
@@ -112,8 +112,8 @@ def test_held_out_images_and_duplicates_are_the_test_part() -> None:
         split(data, SplitPlan("none", hold_out=("picasso",)))
 
 
-def test_the_division_that_came_with_the_data() -> None:
-    data = plain(9)
+def test_a_given_split_needs_a_part_for_every_image() -> None:
+    data = balanced_images(9)
     with pytest.raises(UsageError, match="does not assign 9 images to a part"):
         split(data, SplitPlan("given"))
 
@@ -127,20 +127,20 @@ def test_the_division_that_came_with_the_data() -> None:
         ({"folds": 1}, "at least 2 folds"),
     ],
 )
-def test_a_plan_that_cannot_be_meant(change: dict[str, object], sentence: str) -> None:
+def test_an_invalid_plan_is_an_error(change: dict[str, object], sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):
         SplitPlan(**change)  # type: ignore[arg-type]
 
 
 def test_a_split_needs_two_groups_and_two_emotions() -> None:
     with pytest.raises(UsageError, match="at least two groups"):
-        split(plain(artists=1), SplitPlan("group"))
+        split(balanced_images(artists=1), SplitPlan("group"))
     with pytest.raises(UsageError, match="fewer than two emotions to train on"):
         split(images([("happy", "a", "1"), ("happy", "a", "2"), ("sad", "b", "3")]), SplitPlan("leave-one-group-out"))
 
 
 def test_a_split_table_has_every_image() -> None:
-    data = plain(30)
+    data = balanced_images(30)
     division = split(data, SplitPlan("random", 0.2, 0.2))[0]
     table = io.StringIO()
     write_split(data, division, table)

@@ -1,4 +1,4 @@
-"""Teaching a last layer: it learns what it is told, forgets nothing else, and stays where it is not clearly better."""
+"""Teaching a last layer: it learns labels, keeps what it knew, and changes only if it becomes clearly better."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LABELS = ("happy", "sad", "angry")
 
 
 def clouds(centers: np.ndarray, each: int, seed: int = 0, spread: float = 0.08) -> tuple[np.ndarray, np.ndarray]:
-    """Unit vectors around unit vectors, `each` around one of them, and whose they are."""
+    """Return unit vectors, `each` around every center, and the numbers of their centers."""
     random = np.random.default_rng(seed)
     numbers = np.repeat(np.arange(len(centers)), each)
     vectors = centers[numbers] + random.normal(size=(len(numbers), centers.shape[1])) * spread
@@ -33,118 +33,118 @@ OLD_STYLE, NEW_STYLE = directions(3), directions(6)[3:]
 
 
 def old_head() -> tuple[Head, Examples]:
-    """A head that knows the old style by heart and nothing of the new one, and what it remembers."""
+    """Return a head that knows the old style but not the new one, and its replay set."""
     vectors, numbers = clouds(OLD_STYLE, 30)
-    remembered = Examples(torch.from_numpy(vectors), one_hot(numbers, 3))
-    return Head(LABELS, torch.from_numpy(OLD_STYLE * 16).float(), torch.zeros(3)), remembered
+    replay = Examples(torch.from_numpy(vectors), one_hot(numbers, 3))
+    return Head(LABELS, torch.from_numpy(OLD_STYLE * 16).float(), torch.zeros(3)), replay
 
 
-def says(head: Head, vectors: np.ndarray) -> list[str]:
+def predict(head: Head, vectors: np.ndarray) -> list[str]:
     return [head.labels[best] for best in head.logits(vectors).argmax(axis=1)]
 
 
-def right(head: Head, style: np.ndarray, seed: int = 9) -> float:
+def accuracy(head: Head, style: np.ndarray, seed: int = 9) -> float:
     vectors, numbers = clouds(style, 50, seed)
-    return float(np.mean([said == LABELS[number] for said, number in zip(says(head, vectors), numbers, strict=True)]))
+    return float(np.mean([label == LABELS[number] for label, number in zip(predict(head, vectors), numbers, strict=True)]))
 
 
-def never() -> None:
-    """Nobody asks to stop."""
+def never_stop() -> None:
+    """Request no stop."""
 
 
-def test_a_new_style_is_learned_and_the_old_one_kept() -> None:
-    head, remembered = old_head()
+def test_a_new_style_is_learned_and_the_old_one_is_kept() -> None:
+    head, replay = old_head()
     vectors, numbers = clouds(NEW_STYLE, 5, seed=3)
     labels = [LABELS[number] for number in numbers]
-    assert right(head, NEW_STYLE) < 0.7
-    taught = teach(head, [vectors], labels, remembered, says(head, vectors), never)
+    assert accuracy(head, NEW_STYLE) < 0.7
+    taught = teach(head, [vectors], labels, replay, predict(head, vectors), never_stop)
     assert taught.head is not None and taught.after > taught.before and taught.tested == 15
-    assert right(taught.head, NEW_STYLE) > 0.95
-    assert right(taught.head, OLD_STYLE) > 0.95
+    assert accuracy(taught.head, NEW_STYLE) > 0.95
+    assert accuracy(taught.head, OLD_STYLE) > 0.95
 
 
-def test_an_emotion_of_ones_own_is_learned() -> None:
-    head, remembered = old_head()
+def test_an_emotion_of_the_user_is_learned() -> None:
+    head, replay = old_head()
     vectors, numbers = clouds(np.concatenate([OLD_STYLE[:2], NEW_STYLE[:1]]), 6, seed=4)
     labels = [("happy", "sad", "smug")[number] for number in numbers]
-    taught = teach(head, [vectors], labels, remembered, says(head, vectors), never)
+    taught = teach(head, [vectors], labels, replay, predict(head, vectors), never_stop)
     assert taught.head is not None and taught.head.labels == (*LABELS, "smug")
     smug, _ = clouds(NEW_STYLE[:1], 20, seed=5)
-    assert says(taught.head, smug) == ["smug"] * 20
+    assert predict(taught.head, smug) == ["smug"] * 20
     np.testing.assert_allclose(taught.head.probabilities(smug).sum(axis=1), 1, atol=1e-5)
-    assert right(taught.head, OLD_STYLE) > 0.95
+    assert accuracy(taught.head, OLD_STYLE) > 0.95
 
 
-def test_labels_that_teach_nothing_leave_the_head_alone() -> None:
-    head, remembered = old_head()
+def test_labels_without_new_information_leave_the_head_unchanged() -> None:
+    head, replay = old_head()
     vectors, numbers = clouds(OLD_STYLE, 8, seed=6)
-    known = teach(head, [vectors], [LABELS[number] for number in numbers], remembered, says(head, vectors), never)
-    assert known.head is None and known.before == 1.0
+    already_correct = teach(head, [vectors], [LABELS[number] for number in numbers], replay, predict(head, vectors), never_stop)
+    assert already_correct.head is None and already_correct.before == 1.0
     random = np.random.default_rng(0)
-    noise = teach(head, [vectors], random.choice(LABELS, len(vectors)).tolist(), remembered, says(head, vectors), never)
+    noise = teach(head, [vectors], random.choice(LABELS, len(vectors)).tolist(), replay, predict(head, vectors), never_stop)
     assert noise.head is None
 
 
-def test_labels_thrown_by_chance_are_not_learned() -> None:
-    """A model that guesses among emotions that nobody labeled is no measure: what were learned is which labels there are."""
-    head, remembered = old_head()
+def test_random_labels_are_not_learned() -> None:
+    """A model that predicts only unlabeled emotions is not a baseline: any head that knows which labels occur would win."""
+    head, replay = old_head()
     vectors, _ = clouds(directions(9, seed=8)[6:], 12, seed=7)
     accepted = 0
     for seed in range(10):
         labels = np.random.default_rng(seed).choice(LABELS[:2], len(vectors)).tolist()
-        accepted += teach(head, [vectors], labels, remembered, ["angry"] * len(labels), never).head is not None
+        accepted += teach(head, [vectors], labels, replay, ["angry"] * len(labels), never_stop).head is not None
     assert accepted <= 1
 
 
-def test_one_emotion_alone_cannot_be_tested() -> None:
-    head, remembered = old_head()
+def test_a_single_emotion_cannot_be_tested() -> None:
+    head, replay = old_head()
     vectors, _ = clouds(NEW_STYLE, 4, seed=3)
     with pytest.raises(UsageError, match="at least two emotions need two images"):
-        teach(head, [vectors[:5]], ["sad"] * 4 + ["happy"], remembered, ["happy"] * 5, never)
+        teach(head, [vectors[:5]], ["sad"] * 4 + ["happy"], replay, ["happy"] * 5, never_stop)
 
 
 def test_a_stop_request_interrupts_teaching() -> None:
-    head, remembered = old_head()
+    head, replay = old_head()
     vectors, numbers = clouds(NEW_STYLE, 5, seed=3)
-    asked = 0
+    checks = 0
 
-    def stop() -> None:
-        nonlocal asked
-        asked += 1
-        if asked > 3:
+    def stop_at_the_fourth_check() -> None:
+        nonlocal checks
+        checks += 1
+        if checks > 3:
             raise Interrupted("Stopped.", 2)
 
     with pytest.raises(Interrupted):
-        teach(head, [vectors], [LABELS[number] for number in numbers], remembered, says(head, vectors), stop)
-    assert asked == 4
+        teach(head, [vectors], [LABELS[number] for number in numbers], replay, predict(head, vectors), stop_at_the_fourth_check)
+    assert checks == 4
 
 
-def test_teaching_twice_is_the_same() -> None:
-    head, remembered = old_head()
+def test_teaching_is_deterministic() -> None:
+    head, replay = old_head()
     vectors, numbers = clouds(NEW_STYLE, 5, seed=3)
     labels = [LABELS[number] for number in numbers]
-    first, second = (teach(head, [vectors], labels, remembered, says(head, vectors), never) for _ in range(2))
+    first, second = (teach(head, [vectors], labels, replay, predict(head, vectors), never_stop) for _ in range(2))
     assert first.head is not None and second.head is not None
     assert torch.equal(first.head.matrix, second.head.matrix) and torch.equal(first.head.bias, second.head.bias)
 
 
 def test_duplicates_of_one_image_are_not_evidence() -> None:
-    head, remembered = old_head()
+    head, replay = old_head()
     vectors, _ = clouds(NEW_STYLE[:2], 1)
     with pytest.raises(UsageError, match="not near-duplicates"):
-        teach(head, [np.repeat(vectors, 5, axis=0)], ["happy"] * 5 + ["sad"] * 5, remembered, ["sad"] * 10, never)
+        teach(head, [np.repeat(vectors, 5, axis=0)], ["happy"] * 5 + ["sad"] * 5, replay, ["sad"] * 10, never_stop)
 
 
 def test_a_strong_anchor_holds_the_head() -> None:
-    head, remembered = old_head()
+    head, replay = old_head()
     vectors, numbers = clouds(NEW_STYLE, 5)
     new = Examples(torch.from_numpy(vectors), one_hot(numbers, 3))
-    held, free = (refit(head, new, remembered, RefitSettings(0.9, anchor)) for anchor in (1e6, 1e-4))
-    assert torch.allclose(held.matrix, head.matrix, atol=1e-3)
+    anchored, free = (refit(head, new, replay, RefitSettings(0.9, anchor)) for anchor in (1e6, 1e-4))
+    assert torch.allclose(anchored.matrix, head.matrix, atol=1e-3)
     assert not torch.allclose(free.matrix, head.matrix, atol=1e-1)
 
 
-def test_representatives_are_one_of_each_unlabeled_group() -> None:
+def test_representatives_are_one_from_each_unlabeled_group() -> None:
     centers = directions(6)
     vectors, numbers = clouds(centers, 40, spread=0.05)
     rows = pick_representatives(vectors, vectors[:0], 6)
@@ -158,13 +158,13 @@ def test_representatives_are_one_of_each_unlabeled_group() -> None:
 def test_few_suggestions_are_typical_and_many_are_uncertain() -> None:
     centers = directions(6)
     vectors, numbers = clouds(centers, 40, spread=0.05)
-    sure = numbers < 3
-    probabilities = np.where(sure[:, None], (0.9, 0.06, 0.04), (0.4, 0.35, 0.25)).astype(np.float32)
-    everything, nothing = np.arange(len(vectors)), np.arange(0)
-    assert sorted(numbers[select_informative(vectors, probabilities, everything, nothing, 6)].tolist()) == [0, 1, 2, 3, 4, 5]
-    known = everything[::20]
-    free = np.setdiff1d(everything, known)
-    many = select_informative(vectors, probabilities, free, known, 12)
-    assert len(set(many.tolist())) == 12 and not sure[many].any() and not set(many.tolist()) & set(known.tolist())
-    assert len(set(select_informative(vectors, probabilities, free, known, 200).tolist())) == 200
-    assert len(select_informative(vectors, probabilities, free[:4], known, 10)) == 4
+    is_certain = numbers < 3
+    probabilities = np.where(is_certain[:, None], (0.9, 0.06, 0.04), (0.4, 0.35, 0.25)).astype(np.float32)
+    all_rows, no_rows = np.arange(len(vectors)), np.arange(0)
+    assert sorted(numbers[select_informative(vectors, probabilities, all_rows, no_rows, 6)].tolist()) == [0, 1, 2, 3, 4, 5]
+    labeled = all_rows[::20]
+    unlabeled = np.setdiff1d(all_rows, labeled)
+    many = select_informative(vectors, probabilities, unlabeled, labeled, 12)
+    assert len(set(many.tolist())) == 12 and not is_certain[many].any() and not set(many.tolist()) & set(labeled.tolist())
+    assert len(set(select_informative(vectors, probabilities, unlabeled, labeled, 200).tolist())) == 200
+    assert len(select_informative(vectors, probabilities, unlabeled[:4], labeled, 10)) == 4

@@ -1,4 +1,4 @@
-"""What a training reports on stderr: one line per epoch, readable on a pipe and in a log."""
+"""The report of a training on stderr: one line per epoch, on a pipe and in a log."""
 
 from __future__ import annotations
 

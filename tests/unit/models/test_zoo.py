@@ -1,4 +1,4 @@
-"""The shipped model: whole, complete in what it says of itself, and still giving the answers it gave when it was released."""
+"""The shipped model: its card is complete, and its scores are those of the release."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def card(path: Path) -> ModelCard:
     return read_card(path)
 
 
-def test_knows_every_emotion_and_its_own_name(card: ModelCard, path: Path) -> None:
+def test_the_model_has_every_emotion_and_its_name(card: ModelCard, path: Path) -> None:
     assert card.name == zoo.DEFAULT
     assert card.labels == EMOTIONS
     assert path.stat().st_size < 10_000_000
@@ -46,9 +46,9 @@ def test_knows_every_emotion_and_its_own_name(card: ModelCard, path: Path) -> No
 
 def test_the_card_lists_training_data_and_licences(card: ModelCard) -> None:
     data = card.about["data"]
-    assert sum(one["pictures"] for one in data) == card.about["pictures"]
-    for one in data:
-        assert one["artist"] and one["licence"] and one["credit"] and one["url"], one["set"]
+    assert sum(entry["pictures"] for entry in data) == card.about["pictures"]
+    for entry in data:
+        assert entry["artist"] and entry["licence"] and entry["credit"] and entry["url"], entry["set"]
 
 
 def test_the_card_has_measurements_and_limits(card: ModelCard) -> None:
@@ -57,14 +57,14 @@ def test_the_card_has_measurements_and_limits(card: ModelCard) -> None:
     assert card.about["limits"] and card.about["tried"]
 
 
-def test_still_gives_the_released_answers(path: Path) -> None:
+def test_the_scores_are_those_of_the_release(path: Path) -> None:
     classifier = TorchClassifier.open(path, "cpu")
     size = classifier.card.input.size
     y, x = np.mgrid[0:size, 0:size].astype(np.float64)
     waves = np.stack([np.sin(x / 7 + y / 13), np.sin(x / 5 - y / 11), np.cos(x * y / 997)], axis=-1)
     pixels = np.rint(127.5 + 127.5 * waves).astype(np.uint8)[None]
-    found = dict(zip(EMOTIONS, classifier.classify(pixels).probabilities[0].tolist(), strict=True))
-    assert found == pytest.approx(GOLDEN, abs=1e-3)
+    scores = dict(zip(EMOTIONS, classifier.classify(pixels).probabilities[0].tolist(), strict=True))
+    assert scores == pytest.approx(GOLDEN, abs=1e-3)
 
 
 def test_the_page_matches_the_card(card: ModelCard) -> None:

@@ -1,4 +1,4 @@
-"""Backbones of timm and open_clip, without their weights: those come over the network."""
+"""Backbones of timm and open_clip, without their published weights, which would need the internet."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::F
 
 @pytest.fixture(autouse=True)
 def tiny_clip(tmp_path: Path) -> None:
-    """open_clip's smallest network has 100 million weights; this one has few."""
+    """Register a tiny network: the smallest of open_clip has 100 million weights."""
     import open_clip
 
     (tmp_path / "tiny.json").write_text(json.dumps(TINY))
@@ -69,7 +69,7 @@ def test_published_weights_come_from_a_file(tmp_path: Path) -> None:
     assert torch.equal(network.state_dict()["body.layer4.1.conv2.weight"], published["layer4.1.conv2.weight"])
 
 
-def test_maps_are_those_that_the_library_names() -> None:
+def test_a_timm_network_has_heat_maps() -> None:
     kind = architecture("timm:resnet18")
     network = kind.build(2, SIZE).eval()
     pixels = np.random.default_rng(0).integers(0, 256, (1, SIZE, SIZE, 3), dtype=np.uint8)
@@ -90,6 +90,6 @@ def test_an_unknown_name_is_an_error(name: str, sentence: str) -> None:
         architecture(name).build(2, SIZE)
 
 
-def test_weights_have_to_be_named_for_open_clip() -> None:
+def test_open_clip_needs_the_name_of_weights() -> None:
     with pytest.raises(ModelUnavailable, match="open_clip:RN50/WEIGHTS, one of .*openai"):
         initialize_network(architecture("open_clip:RN50"), "imagenet", LABELS, 64)

@@ -1,0 +1,222 @@
+"""The reading half of a store in memory. Implements `indexer.ports.store_reader.StoreReader`."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from indexer.domain.errors import NotIndexed
+from indexer.domain.export import ExportChunk, ExportFilter
+from indexer.domain.files import Counts, Failure, FileState
+from indexer.domain.health import IndexedFile
+from indexer.domain.images import to_pixel_box
+from indexer.domain.models import StoredModel
+from indexer.domain.predictions import LabeledImage, effective_emotion
+from indexer.domain.queries import Hit
+from indexer.domain.runs import RunRecord, RunTotals
+from indexer.ports.store_reader import HitFilter, ImageFile, RankedHit, Sample
+from indexer.ports.vectors import NOT_THE_MODELS, Generation, VectorRows
+from indexer.system.paths import is_under
+from tests.support.memory_tables import MemoryTables, StoredPrediction
+
+if TYPE_CHECKING:
+    from indexer.domain.types import Halves, Ids
+
+
+class MemoryReader(MemoryTables):
+    def models(self) -> list[StoredModel]:
+        return [StoredModel(i, card, bool(self._predictions.get(i))) for i, card in enumerate(self._cards, start=1)]
+
+    def image_count(self, model_id: int) -> int:
+        return len(self._predictions.get(model_id, {}))
+
+    def counts(self) -> Counts:
+        return Counts(dict(Counter(file.state for file in self._files.values())), len(self._images))
+
+    def runs(self, limit: int) -> list[RunRecord]:
+        return list(self._runs.values())[::-1][:limit]
+
+    def totals(self) -> RunTotals:
+        runs = self._runs.values()
+        indexed, failed = (sum(getattr(run.counts, name) for run in runs) for name in ("indexed", "failed"))
+        return RunTotals(indexed, failed, dict(Counter(run.outcome for run in runs)))
+
+    def failures(self, limit: int) -> list[tuple[bytes, Failure]]:
+        failed = [(path, file.failure) for path, file in self._files.items() if file.failure]
+        return sorted(failed, key=lambda item: os.path.split(item[0]))[:limit]
+
+    def ranked(self, model_id: int, chosen: HitFilter, limit: int, offset: int) -> list[RankedHit]:
+        best: dict[bytes, RankedHit] = {}
+        for ranked in self._matching(model_id, chosen):
+            best.setdefault(ranked.hit.path, ranked)
+        return list(best.values())[offset : offset + limit]
+
+    def hits(self, model_id: int, prediction_ids: Sequence[int], chosen: HitFilter) -> dict[int, list[Hit]]:
+        hits: dict[int, list[Hit]] = {}
+        for ranked in self._live_hits(model_id, chosen):
+            if ranked.prediction_id in prediction_ids:
+                hits.setdefault(ranked.prediction_id, []).append(ranked.hit)
+        return hits
+
+    def prediction_ids(self, model_id: int, chosen: HitFilter, most: int | None = None) -> Ids | None:
+        hits = self._matching(model_id, chosen._replace(excluded=frozenset()))
+        ids = np.array(sorted({ranked.prediction_id for ranked in hits}), dtype=np.int64)
+        return ids if most is None or len(ids) <= most else None
+
+    def image_files_at(self, paths: Collection[bytes]) -> dict[bytes, list[ImageFile]]:
+        live = [
+            ImageFile(path, file.digest, file.stamp if file.state is FileState.DONE else None)
+            for path, file in sorted(self._files.items(), key=lambda item: os.path.split(item[0]))
+            if file.is_live and file.digest
+        ]
+        return {path: [file for file in live if is_under(file.path, path)] for path in paths}
+
+    def known_paths(self, paths: Collection[bytes]) -> set[bytes]:
+        return {path for path, files in self.image_files_at(paths).items() if files}
+
+    def indexed_files(self, after: int, limit: int) -> list[IndexedFile]:
+        files = [
+            IndexedFile(file.id, path, file.stamp, file.digest)
+            for path, file in self._files.items()
+            if file.state is FileState.DONE and file.digest and file.id > after
+        ]
+        return sorted(files, key=lambda file: file.id)[:limit]
+
+    def still_indexed(self, files: Sequence[IndexedFile]) -> set[IndexedFile]:
+        return set(self.indexed_files(0, len(self._files))).intersection(files)
+
+    def known_digests(self, digests: Collection[bytes]) -> set[bytes]:
+        return {digest for digest in digests if digest in self._images}
+
+    def labeled_images(self) -> list[LabeledImage]:
+        images = []
+        for digest, emotion in self._labels_by_digest.items():
+            files = [(file.id, path) for path, file in self._files.items() if file.digest == digest and file.is_live]
+            images.append(LabeledImage(digest.hex(), emotion, min(files)[1] if files else None))
+        return sorted(images, key=lambda image: (image.path is None, os.path.split(image.path or b""), image.image_id))
+
+    def labels_of(self, digests: Collection[bytes]) -> dict[bytes, str]:
+        return {digest: self._labels_by_digest[digest] for digest in digests if digest in self._labels_by_digest}
+
+    def user_emotions(self) -> tuple[str, ...]:
+        return tuple(sorted(set(self._labels_by_digest.values())))
+
+    def sample(self, model_id: int, count: int) -> Sample:
+        rows = [row for row in self._all_predictions(model_id) if row.region <= 1]
+        step = -(-len(rows) // count) or 1
+        rows = rows[step - 1 :: step]
+        card = self._cards[model_id - 1]
+        return Sample(
+            np.array([row.id for row in rows], dtype=np.int64),
+            np.array([row.prediction.embedding for row in rows], dtype=np.float16).reshape(len(rows), card.embedding_size),
+            np.array([row.prediction.probabilities for row in rows], dtype=np.float32).reshape(len(rows), len(card.labels)),
+        )
+
+    def predictions_by_digest(self, model_id: int, digest_prefix: str) -> list[int]:
+        rows = [regions[0] for regions in self._predictions.get(model_id, {}).values()]
+        return [row.id for row in rows if row.digest.hex().startswith(digest_prefix)][:2]
+
+    def predicted_at(self, model_id: int, path: bytes) -> list[RankedHit]:
+        return [ranked for ranked in self._live_hits(model_id, HitFilter()) if ranked.hit.path == path]
+
+    def predicted_as(self, model_id: int, digest: bytes) -> int | None:
+        return next((row.id for row in self._predictions.get(model_id, {}).get(digest, [])), None)
+
+    def export_rows(self, model: StoredModel, chosen: ExportFilter) -> Iterator[ExportChunk]:
+        hits = {
+            (ranked.hit.path, ranked.prediction_id): ranked for ranked in self._live_hits(model.id, HitFilter(under=chosen.under))
+        }
+        rows: list[tuple[Hit, int, Sequence[float], Halves]] = []
+        for path, file in sorted(self._files.items(), key=lambda item: item[1].id):
+            if file.digest is None or not file.is_live or (chosen.under is not None and not is_under(path, chosen.under)):
+                continue
+            predictions = self._predictions.get(model.id, {}).get(file.digest, [])
+            rows += [
+                (hits[path, row.id].hit, row.region, row.prediction.probabilities, row.prediction.embedding)
+                for row in predictions
+            ]
+            if not predictions and (label := self._labels_by_digest.get(file.digest)) is not None:
+                hit = Hit(path, file.digest.hex(), label, 1.0, {}, label=label)
+                nan = np.full(max(model.card.embedding_size, len(model.card.labels)), np.nan)
+                rows.append((hit, 0, nan[: len(model.card.labels)].tolist(), nan[: model.card.embedding_size].astype(np.float16)))
+        rows = [row for row in rows if chosen.emotions is None or row[0].emotion in chosen.emotions]
+        if rows:
+            shown, regions, probabilities, embeddings = zip(*rows, strict=True)
+            yield ExportChunk(
+                [hit.path for hit in shown],
+                [hit.image_id for hit in shown],
+                [hit.emotion for hit in shown],
+                [hit.score for hit in shown],
+                [hit.label for hit in shown],
+                regions,
+                [hit.box for hit in shown],
+                np.array(probabilities, dtype=np.float32),
+                np.stack(embeddings),
+            )
+
+    def vectors(self, model_id: int, after: int = 0) -> Iterator[VectorRows]:
+        labels = self._labels(model_id)
+        rows = [row for row in self._all_predictions(model_id) if row.id > after]
+        if rows:
+            effective = [self._effective(row, labels) for row in rows]
+            positions = [labels.index(emotion) if emotion in labels else NOT_THE_MODELS for emotion, _, _ in effective]
+            yield VectorRows(
+                np.array([row.id for row in rows], dtype=np.int64),
+                np.array(positions, dtype=np.uint8),
+                np.array([score for _, score, _ in effective], dtype=np.float32),
+                np.stack([row.prediction.embedding for row in rows]),
+            )
+
+    def vectors_of(self, prediction_ids: Sequence[int]) -> dict[int, Halves]:
+        rows = [row for model_id in self._predictions for row in self._all_predictions(model_id)]
+        return {row.id: row.prediction.embedding for row in rows if row.id in prediction_ids}
+
+    def regions(self, model_id: int) -> int:
+        return len(self._all_predictions(model_id))
+
+    def generation(self, model_id: int) -> Generation | None:
+        return self._generations.get(model_id, [None])[-1]  # type: ignore[list-item]
+
+    def had_generation(self, model_id: int, generation: Generation) -> bool:
+        return generation in self._generations.get(model_id, [])
+
+    def _labels(self, model_id: int) -> tuple[str, ...]:
+        if not 1 <= model_id <= len(self._cards):
+            raise NotIndexed(f"no model {model_id}")
+        return self._cards[model_id - 1].labels
+
+    def _effective(self, row: StoredPrediction, labels: Sequence[str]) -> tuple[str, float, dict[str, float]]:
+        """Return the effective emotion and score of a prediction, and its probabilities."""
+        emotions = {label: float(np.float32(p)) for label, p in zip(labels, row.prediction.probabilities, strict=True)}
+        return *effective_emotion(labels, tuple(emotions.values()), self._labels_by_digest.get(row.digest)), emotions
+
+    def _live_hits(self, model_id: int, chosen: HitFilter) -> list[RankedHit]:
+        """Return the live hits in the folder of a filter, by file, without images that have an excluded emotion."""
+        labels = self._labels(model_id)
+        hits = []
+        for path, file in sorted(self._files.items(), key=lambda item: item[1].id):
+            rows = self._predictions.get(model_id, {}).get(file.digest or b"", [])
+            if not file.is_live or (chosen.under is not None and not is_under(path, chosen.under)):
+                continue
+            effective = [(row, *self._effective(row, labels)) for row in rows]
+            if any(emotion in chosen.excluded for _, emotion, _, _ in effective):
+                continue
+            for row, emotion, score, emotions in effective:
+                image, face = self._images[row.digest], row.prediction.face
+                box = face and to_pixel_box(face, image.width, image.height)
+                label = self._labels_by_digest.get(row.digest)
+                hits.append(RankedHit(row.id, Hit(path, row.digest.hex(), emotion, score, emotions, label=label, box=box)))
+        return hits
+
+    def _matching(self, model_id: int, chosen: HitFilter) -> list[RankedHit]:
+        """Return the live hits that pass a filter, best first."""
+        hits = [
+            ranked
+            for ranked in self._live_hits(model_id, chosen)
+            if (chosen.emotions is None or ranked.hit.emotion in chosen.emotions) and ranked.hit.score >= chosen.min_score
+        ]
+        return sorted(hits, key=lambda ranked: (-ranked.hit.score, ranked.prediction_id))
