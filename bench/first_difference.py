@@ -16,7 +16,7 @@ import torch
 from models.inference.engines.onnx import OnnxEngine
 
 COMPARED_BATCH_SIZE = 16
-"""Images in the batch in which every layer is compared."""
+"""Batch size at which the outputs of every layer are compared."""
 
 
 def first_module(engine: Any, inputs: Any) -> str:

@@ -135,7 +135,7 @@ def searching(count: int) -> dict[str, float]:
     from db.sqlite.store import SqliteStore
     from db.vectors.files import FaissFiles
     from db.vectors.sync import open_index
-    from indexer.domain.models import LOOK
+    from indexer.domain.models import APPEARANCE
     from indexer.domain.queries import SearchQuery
     from indexer.search.engine import search
 
@@ -147,7 +147,7 @@ def searching(count: int) -> dict[str, float]:
             (model,) = store.models()
             open_seconds = timed(lambda: open_index(store, files, model))
             index = open_index(store, files, model)
-            appearance = model.card.space_slice(LOOK)
+            appearance = model.card.space_slice(APPEARANCE)
             size = appearance.stop - appearance.start
             # Queries like the characters of the library, which it does not have, and queries like nothing in it. The index
             # compares the latter with all vectors.

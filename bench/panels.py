@@ -98,7 +98,10 @@ def measure(
 
 
 def compose(random: np.random.Generator, path: Path, share: float, things: list[Image.Image]) -> bytes:
-    """Paste an image file on a page; return the page as a PNG file. With a share of 1, return the image file itself."""
+    """Paste an image on a page, its longer side `share` of DETECTION_MAX_SIDE; return a PNG file.
+
+    A share of 1 returns the image file unchanged.
+    """
     if share == 1:
         return path.read_bytes()
     with Image.open(path) as file:

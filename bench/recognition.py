@@ -32,7 +32,7 @@ sys.path.insert(0, str(ROOT))
 from bench.machine import machine  # noqa: E402
 from bench.retrieval import precision_at_20, same_character  # noqa: E402
 from indexer.domain.images import InputSpec  # noqa: E402
-from indexer.domain.models import FEEL, LOOK, ModelCard  # noqa: E402
+from indexer.domain.models import APPEARANCE, EXPRESSION, ModelCard  # noqa: E402
 from indexer.imaging.decode import decode_file  # noqa: E402
 from models import checkpoint, zoo  # noqa: E402
 from models.architectures.registry import architecture  # noqa: E402
@@ -175,7 +175,7 @@ def run_fold(name: str, artists: set[str], data: LabeledImages, embeddings: Floa
     classifier = TorchClassifier(card, state, device)
     seconds = {"frozen": round(frozen_ended - started, 1), "tuned": round(time.perf_counter() - frozen_ended, 1)}
     tuned = log_probabilities(classifier, unseen)
-    vectors, appearance = classifier.classify(unseen.pixels).embeddings, card.space_slice(LOOK)
+    vectors, appearance = classifier.classify(unseen.pixels).embeddings, card.space_slice(APPEARANCE)
     sample = seen.take(np.random.default_rng(recipe.seed).permutation(len(seen))[:_APPEARANCE_HEAD_IMAGES])
     appearance_head = linear_head(classifier.classify(sample.pixels).embeddings[:, appearance], sample)
     by_appearance = appearance_head(vectors[:, appearance])
@@ -200,7 +200,7 @@ def hits_by_space(
     - `vectors`, `tuned`: embeddings and logits of our model.
     """
     truth, characters = images.labels, [_character(file) for file in images.files]
-    appearance, expression = vectors[:, card.space_slice(LOOK)], vectors[:, card.space_slice(FEEL)]
+    appearance, expression = vectors[:, card.space_slice(APPEARANCE)], vectors[:, card.space_slice(EXPRESSION)]
     return {
         "ours": same_character(appearance, tuned.argmax(axis=1), truth, characters),
         "ours, true filter": same_character(appearance, truth, truth, characters),
@@ -278,7 +278,7 @@ def _temperature(folds: Sequence[Fold], method: str) -> float:
 
 
 def _summary(fold: Fold, folds: Sequence[Fold], labels: Sequence[str]) -> dict[str, Any]:
-    """Return the measures of one fold, calibrated by the temperature of all other folds."""
+    """Return the measures of one fold, calibrated by a temperature that was fitted to all other folds."""
     truth = np.array(fold.truth)
     others = [other for other in folds if other.name != fold.name] or list(folds)
     row: dict[str, Any] = {"held_out": fold.name, "sets": sorted(set(fold.sets)), "seconds": fold.seconds}

@@ -31,7 +31,7 @@ from bench.machine import machine  # noqa: E402
 from db.sqlite.store import SqliteStore  # noqa: E402
 from db.vectors.files import FaissFiles  # noqa: E402
 from db.vectors.sync import open_index, sync_index  # noqa: E402
-from indexer.domain.models import LOOK  # noqa: E402
+from indexer.domain.models import APPEARANCE  # noqa: E402
 from indexer.domain.queries import SearchQuery  # noqa: E402
 from indexer.ports.vectors import VectorFilter  # noqa: E402
 from indexer.search.engine import search  # noqa: E402
@@ -81,7 +81,7 @@ def measure(scratch: Path, count: int, query_count: int, faithful: float) -> dic
     with SqliteStore(database) as store:
         (model,) = store.models()
         seconds = {"build": timed(lambda: sync_index(store, files, model))}
-        appearance, labels = model.card.space_slice(LOOK), model.card.labels
+        appearance, labels = model.card.space_slice(APPEARANCE), model.card.labels
         size = appearance.stop - appearance.start
         vectors = synthetic.appearances(count, size)
         label_numbers, scores, _ = synthetic.emotions(count, labels, faithful=faithful)
@@ -168,7 +168,7 @@ def timed(work: Any) -> float:
 def _whole_search_ms(store: Any, model: Any, index: Any, queries: Any, emotions: tuple[str, ...], score: float) -> float:
     """Return the median milliseconds from a query to ten hits with their paths."""
     times_ms = []
-    appearance = model.card.space_slice(LOOK)
+    appearance = model.card.space_slice(APPEARANCE)
     for vector in queries[:100]:
         like = np.zeros(model.card.embedding_size, dtype=np.float32)
         like[appearance] = vector

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from db.sqlite.engine import open_engine
 from db.sqlite.store import SqliteStore
-from indexer.domain.models import FEEL, LOOK, ModelCard
+from indexer.domain.models import APPEARANCE, EXPRESSION, ModelCard
 from indexer.domain.runs import RunCounts
 from models import zoo
 from models.model_card import read_card
@@ -75,7 +75,7 @@ def fill(path: Path, count: int, first: int = 1, seed: int = 0, faithful: float 
     run = store.begin_run([b"/synthetic"], model)
     store.close()
     label_numbers, scores, probabilities = emotions(count, card.labels, seed, faithful)
-    appearance, expression = card.space_slice(LOOK), card.space_slice(FEEL)
+    appearance, expression = card.space_slice(APPEARANCE), card.space_slice(EXPRESSION)
     vectors = np.zeros((count, card.embedding_size), dtype=np.float16)
     vectors[:, appearance] = appearances(count, appearance.stop - appearance.start, seed)
     random = np.random.default_rng(seed + 2)

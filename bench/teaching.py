@@ -53,13 +53,13 @@ EDGE_LABELS, EDGE_SHARE, COLOR_LEVELS = 5, 0.06, 4
 class AnalyzedSet:
     """Labeled images as the model sees them.
 
-    - `readings`: embeddings in each form that a taught classifier may read.
+    - `input_forms`: embeddings in each input form of a taught classifier.
     - `selection_features`, `probabilities`: of the model before teaching.
     - `edges`: unit vectors of the colors at the edges.
     - `truth`: the labels.
     """
 
-    readings: list[Any]
+    input_forms: list[Any]
     selection_features: Any
     probabilities: Any
     edges: Any
@@ -68,9 +68,9 @@ class AnalyzedSet:
     def of(self, emotions: tuple[str, ...]) -> AnalyzedSet:
         """Return the images with one of these emotions."""
         chosen = np.isin(self.truth, emotions)
-        readings = [vectors[chosen] for vectors in self.readings]
+        input_forms = [vectors[chosen] for vectors in self.input_forms]
         rest = (part[chosen] for part in (self.selection_features, self.probabilities, self.edges, self.truth))
-        return AnalyzedSet(readings, *rest)
+        return AnalyzedSet(input_forms, *rest)
 
 
 class Bench:
@@ -92,8 +92,8 @@ class Bench:
         features = selection_features(self.card, embeddings, scores.probabilities)
         truth = np.array([images.emotions[label] for label in images.labels])
         baseline = fit_baseline(self.card, embeddings.astype(np.float32))
-        readings = [classifier_input(self.card, embeddings), classifier_input(self.card, embeddings, baseline)]
-        return AnalyzedSet(readings, features, scores.probabilities, edge_colors(images.pixels[:]), truth)
+        input_forms = [classifier_input(self.card, embeddings), classifier_input(self.card, embeddings, baseline)]
+        return AnalyzedSet(input_forms, features, scores.probabilities, edge_colors(images.pixels[:]), truth)
 
     def curves(self, images: AnalyzedSet) -> dict[str, Any]:
         """Return the balanced accuracy on unlabeled images, by labels per emotion and by the choice of labels.
@@ -145,14 +145,14 @@ class Bench:
         predicted = np.array(self.card.labels)[images.probabilities[labeled].argmax(axis=1)]
         started = time.perf_counter()
         try:
-            readings = [vectors[labeled] for vectors in images.readings]
-            fit = teach(self.head, readings, labels, self.replay, predicted.tolist(), lambda: None)
+            input_forms = [vectors[labeled] for vectors in images.input_forms]
+            fit = teach(self.head, input_forms, labels, self.replay, predicted.tolist(), lambda: None)
             self.seconds.append(time.perf_counter() - started)
         except UsageError:
             fit = None  # too few labels to learn from: the model stays
         if fit is None or fit.head is None:
             return images.probabilities, self.card.labels
-        return fit.head.probabilities(images.readings[fit.reading]), fit.head.labels
+        return fit.head.probabilities(images.input_forms[fit.input_form]), fit.head.labels
 
 
 def main() -> None:

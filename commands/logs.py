@@ -33,7 +33,7 @@ def configure(form: str = "text", verbosity: str = "normal", service: bool = Fal
 
 
 def shows_progress() -> bool:
-    """Return whether bars and counters belong on stderr, if it is a terminal."""
+    """Return whether to show bars and counters if stderr is a terminal."""
     return logging.getLogger(_PROGRESS_BARS).isEnabledFor(logging.WARNING)
 
 
@@ -46,7 +46,7 @@ class _StderrHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         line = self.format(record)
-        with suppress(OSError, ValueError):  # the reader of stderr has stopped reading
+        with suppress(OSError, ValueError):  # a program that stops reading stderr is not an error
             sys.stderr.write(f"{line}\n")
             sys.stderr.flush()
 

@@ -67,7 +67,7 @@ class Common:
 
 @contextmanager
 def stdout() -> Iterator[TextIO]:
-    """Yield standard output for results. A reader that stops reading is not an error."""
+    """Yield standard output for results. A program that stops reading is not an error."""
     try:
         yield sys.stdout
         sys.stdout.flush()

@@ -109,7 +109,7 @@ def remove_command(
     library: Library,
     name: Name,
 ) -> None:
-    """Remove a job. What it indexed stays."""
+    """Remove a job. Its indexed images stay."""
     from indexer.scheduling import service as scheduling_service
     from indexer.system.text import printable
 

@@ -28,7 +28,7 @@ Validation = Annotated[
     float | None, typer.Option("--validation", min=0, max=0.9, help="Share of images to choose the best epoch by. (default: 0.1)")
 ]
 Test = Annotated[float | None, typer.Option("--test", min=0, max=0.9, help="Share of images to measure on. (default: 0.1)")]
-GroupBy = Annotated[str | None, typer.Option("--by", help="Group by artist, set or character. (default: the first that differs)")]
+GroupBy = Annotated[str | None, typer.Option("--by", help="artist, set or character (default: the coarsest that divides)")]
 Folds = Annotated[int | None, typer.Option("--folds", min=2, help="Number of folds of k-fold. (default: 5)")]
 Architecture = Annotated[
     str | None, typer.Option("--architecture", help="Network with its modifiers: resnet50, googlenet+plain+dropout.")
@@ -46,7 +46,7 @@ Assignments = Annotated[
 Views = Annotated[int, typer.Option("--views", min=1, max=6, help="Average this many augmented views of each image.")]
 
 _MAX_STEM_LETTERS = 50
-"""Limit of letters that the name of an explanation takes from its image. UTF-8 takes up to 4 bytes each, file names 255."""
+"""Most characters of the image's name in the name of an explanation: UTF-8 takes up to 4 bytes each, and file names 255 bytes."""
 
 _Value = TypeVar("_Value")
 

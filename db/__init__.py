@@ -1,1 +1,1 @@
-"""Storage: the SQLite store (the truth) and the FAISS vector index (derived from it)."""
+"""Storage: the SQLite store (the source of truth) and the FAISS vector index (derived from it)."""

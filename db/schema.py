@@ -175,7 +175,7 @@ class PredictionRow(
 
 
 class LabelRow(Model, name="labels"):
-    """A user's label of an image. It overrides every prediction of it."""
+    """A user's label of an image; it overrides every prediction of that image."""
 
     image_id: ColumnElement[int] = Column(ForeignKey("images.id"), primary_key=True)
     emotion: ColumnElement[str] = Column(Text, nullable=False)

@@ -52,7 +52,7 @@ def writer(home: Path) -> WriterInfo | None:
     try:
         lock.acquire()
     except (Timeout, OSError):
-        pass  # held, or in a folder that cannot be written to: only the note tells
+        pass  # held, or in a folder that cannot be written to: only writer.json names the holder
     else:
         lock.release()
         return None

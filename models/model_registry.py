@@ -72,7 +72,7 @@ class FolderModelRegistry:
             return models[name].weights
         if name.endswith(_SUFFIX) and Path(name).exists():
             return Path(name)
-        raise ModelUnavailable(f"There is no model {name!r}; known are {_listed(models)}, or give a {_SUFFIX} file.")
+        raise ModelUnavailable(f"Unknown model {name!r}; installed: {_listed(models)}. Give one of these or a {_SUFFIX} file.")
 
     def in_use(self) -> DefaultModel:
         """Return the name of the model in use and where it was chosen; the model itself may be missing."""
@@ -107,7 +107,7 @@ class FolderModelRegistry:
         models = self._by_name()
         if name not in models:
             raise ModelUnavailable(
-                f"There is no model {name!r}; known are {_listed(models)}. Install a file with: moodex models add FILE"
+                f"Unknown model {name!r}; installed: {_listed(models)}. Install a file with: moodex models add FILE"
             )
         read_card(models[name].weights)
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -154,7 +154,7 @@ class FolderModelRegistry:
             raise UsageError(f"{name!r} is the model that MOODEX_MODEL or the configuration file names; change that first.")
         if name not in models and not gone:
             removable = {model.name: model for model in models.values() if model.origin == "yours"}
-            raise ModelUnavailable(f"There is no model {name!r} of yours; yours are {_listed(removable)}.")
+            raise ModelUnavailable(f"You have no model {name!r}; your models: {_listed(removable)}.")
         if name in models and name == self._chosen_default():
             raise UsageError(f"{name!r} is the default model; choose another first: moodex models default NAME")
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from indexer.domain.models import FEEL, LOOK
+from indexer.domain.models import APPEARANCE, EXPRESSION
 from models.clustering import spherical_kmeans
 
 if TYPE_CHECKING:
@@ -37,24 +37,24 @@ _PRIOR_IMAGES = 4.0
 class StyleBaseline:
     """The mean expressions of groups of images with similar appearance.
 
-    - `looks`: appearance of each group, its center: unit vectors, float32, (GROUPS, size of the appearance part).
-    - `feels`: mean expression of each group minus the mean of all images: float32, (GROUPS, size of the expression part).
+    - `appearances`: appearance of each group, its center: unit vectors, float32, (GROUPS, size of the appearance part).
+    - `expressions`: mean expression of each group minus the mean of all images: float32, (GROUPS, size of the expression part).
     """
 
-    looks: Floats
-    feels: Floats
+    appearances: Floats
+    expressions: Floats
 
     def expected_expression(self, appearances: Floats) -> Floats:
         """Return the baseline of each appearance: that of the group with the most similar center.
 
         `appearances` is float32, (N, size of the appearance part); the result float32, (N, size of the expression part).
         """
-        expected: Floats = self.feels[(appearances @ self.looks.T).argmax(axis=1)]
+        expected: Floats = self.expressions[(appearances @ self.appearances.T).argmax(axis=1)]
         return expected
 
     def state(self) -> dict[str, Floats]:
         """Return the arrays by their names in a checkpoint."""
-        return {f"{MODIFIER}.looks": self.looks, f"{MODIFIER}.feels": self.feels}
+        return {f"{MODIFIER}.looks": self.appearances, f"{MODIFIER}.feels": self.expressions}
 
 
 def fit_baseline(card: ModelCard, embeddings: Floats) -> StyleBaseline:
@@ -62,7 +62,7 @@ def fit_baseline(card: ModelCard, embeddings: Floats) -> StyleBaseline:
 
     `card` is the card of the model that computed them. Deterministic.
     """
-    expressions, appearances = embeddings[:, card.space_slice(FEEL)], embeddings[:, card.space_slice(LOOK)]
+    expressions, appearances = embeddings[:, card.space_slice(EXPRESSION)], embeddings[:, card.space_slice(APPEARANCE)]
     appearances = appearances / np.linalg.norm(appearances, axis=1, keepdims=True)
     count = min(GROUPS, max(1, len(appearances) // _IMAGES_PER_GROUP))
     centers = spherical_kmeans(appearances, count)

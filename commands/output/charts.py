@@ -10,7 +10,7 @@ from indexer.system.optional import require
 from indexer.system.text import printable
 
 if TYPE_CHECKING:
-    from indexer.domain.training import Epoch, Evaluation, Row
+    from indexer.domain.training import ComparisonRow, Epoch, Evaluation
 
 _CELL_INCHES, _DPI = 0.62, 130
 _MAIN_COLOR, _SECONDARY_COLOR = "#c2571a", "#8a8a8a"
@@ -78,7 +78,7 @@ def history_charts(histories: Mapping[str, Sequence[Epoch]], path: Path) -> None
     save(figure, plt, path)
 
 
-def speed_chart(rows: Sequence[Row], path: Path) -> None:
+def speed_chart(rows: Sequence[ComparisonRow], path: Path) -> None:
     """Draw accuracy on unseen images against speed: one dot per row, one color per data set and split."""
     figure, axes, plt = _chart("Accuracy against speed")
     figure.set_size_inches(7.5, 5)

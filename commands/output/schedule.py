@@ -57,7 +57,7 @@ def write_units(units: Mapping[str, str], out: TextIO) -> None:
 
 
 def write_saved_units(folder: Path, out: TextIO) -> None:
-    """Write where the units are, and how to enable them."""
+    """Write the folder of the systemd units, and the command that enables them."""
     out.write(f"Wrote {SERVICE_NAME} and {TIMER_NAME} to {printable(str(folder))}.\n{_ENABLE_UNITS}\n")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from commands import logs
-from indexer.domain.training import Row
+from indexer.domain.training import ComparisonRow
 from indexer.system.events import log_event
 from indexer.system.text import pluralize, printable
 
@@ -104,7 +104,7 @@ def write_trained(trained: Trained, as_json: bool, out: TextIO) -> None:
     out.write(f"Use it: moodex index FOLDER --model {printable(trained.name)}\n")
 
 
-def write_rows(rows: Sequence[Row], as_json: bool, out: TextIO) -> None:
+def write_rows(rows: Sequence[ComparisonRow], as_json: bool, out: TextIO) -> None:
     """Write the rows of a comparison as a Markdown table, or as a JSON array of objects."""
     if as_json:
         out.write(json.dumps([asdict(row) for row in rows]) + "\n")
@@ -114,11 +114,11 @@ def write_rows(rows: Sequence[Row], as_json: bool, out: TextIO) -> None:
         out.write(f"| {' | '.join(_cell(getattr(row, field)) for _, field in _COLUMNS)} |\n")
 
 
-def write_tables(rows: Sequence[Row], folder: Path) -> None:
+def write_tables(rows: Sequence[ComparisonRow], folder: Path) -> None:
     """Write the rows of a comparison as results.csv and results.md."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "results.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Row)])
+        writer = csv.DictWriter(file, [field.name for field in fields(ComparisonRow)])
         writer.writeheader()
         writer.writerows(asdict(row) for row in rows)
     with (folder / "results.md").open("w", encoding="utf-8") as file:

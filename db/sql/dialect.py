@@ -1,4 +1,4 @@
-"""What differs between the SQL dialects: upserts, hints for SQLite's planner, limits."""
+"""Differences between SQL dialects: upserts, hints for SQLite's planner, limits."""
 
 from __future__ import annotations
 

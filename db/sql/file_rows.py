@@ -33,16 +33,16 @@ def folder_under(root: bytes) -> ColumnElement[bool]:
     return or_(FolderRow.path == root, and_(FolderRow.path > stem + b"/", FolderRow.path < stem + b"0"))
 
 
-def record_files(connection: Connection, run_id: int, notes: Sequence[FolderScanResult]) -> None:
+def record_files(connection: Connection, run_id: int, results: Sequence[FolderScanResult]) -> None:
     """Record what a scan found, see `indexer.ports.store_writer.StoreWriter.record_scan`."""
-    folders = _folder_ids(connection, {note.folder: note.source for note in notes})
+    folders = _folder_ids(connection, {result.folder: result.source for result in results})
     listings = update(FolderRow.table).where(FolderRow.id == bindparam("folder"))
     run = connection.execute(select(RunRow.model_id, RunRow.finder_id).where(RunRow.id == run_id)).one()
     connection.execute(
         listings.values(listing=bindparam("new"), listed_model_id=run.model_id, listed_finder_id=run.finder_id),
-        [{"folder": folders[note.folder], "new": note.listing} for note in notes],
+        [{"folder": folders[result.folder], "new": result.listing} for result in results],
     )
-    rows = [row for note in notes for row in _scanned_rows(folders[note.folder], run_id, note)]
+    rows = [row for result in results for row in _scanned_rows(folders[result.folder], run_id, result)]
     if rows:
         connection.execute(upsert_scanned(connection.dialect.name, run_id), rows)
 
@@ -135,9 +135,9 @@ def upsert_scanned(dialect: str, run_id: int) -> Insert:
     )
 
 
-def _scanned_rows(folder_id: int, run_id: int, note: FolderScanResult) -> Iterator[dict[str, object]]:
-    entries: list[tuple[bytes, FileStamp, Failure | None]] = [(name, stamp, None) for name, stamp in note.pending.items()]
-    entries += [(name, stamp, failure) for name, (stamp, failure) in note.failed.items()]
+def _scanned_rows(folder_id: int, run_id: int, result: FolderScanResult) -> Iterator[dict[str, object]]:
+    entries: list[tuple[bytes, FileStamp, Failure | None]] = [(name, stamp, None) for name, stamp in result.pending.items()]
+    entries += [(name, stamp, failure) for name, (stamp, failure) in result.failed.items()]
     for name, stamp, failure in entries:
         yield {
             "folder_id": folder_id,

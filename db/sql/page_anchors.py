@@ -1,7 +1,7 @@
 """Page anchors: ranks in long lists of hits, so that a page far down is found without counting up to it.
 
 A list is all live files of an emotion, with or without its children, best first. Triggers delete all anchors in the transaction
-that changes a list; they are built again at the end of a run. Without anchors the answers are the same, but slower.
+that changes a list; they are built again at the end of a run. Without anchors, searches give the same results, but more slowly.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Rows of predictions and embeddings: new ones, those rewritten because a label changed, the generations that they make."""
+"""Rows of predictions, embeddings and generations: added, or rewritten after a change of labels."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def _numbered(predictions: Sequence[Prediction]) -> Iterator[tuple[int, Predicti
 
 
 def rewrite_predictions(connection: Connection, image_ids: Sequence[int]) -> None:
-    """Write the predictions of images again because their labels changed: under new ids, which vector indexes follow."""
+    """Rewrite the predictions of images under new ids after their labels changed; vector indexes detect the new ids."""
     row = PredictionRow
     query = (
         select(row.id, row.model_id, row.image_id, *_REGION_COLUMNS, row.probabilities)
@@ -137,7 +137,7 @@ def rewrite_predictions(connection: Connection, image_ids: Sequence[int]) -> Non
 
 
 def _insert_predictions(connection: Connection, model_id: int, rows: Sequence[dict[str, Any]]) -> None:
-    """Add predictions, each with its effective emotion and score, and the generation that they make."""
+    """Add predictions, each with its effective emotion and score, and record a generation."""
     with unpacking_from(connection):
         labels = connection.execute(select(ModelRow.labels).where(ModelRow.id == model_id)).scalar_one()
     user_labels: dict[int, str] = {}
@@ -158,7 +158,7 @@ def _insert_predictions(connection: Connection, model_id: int, rows: Sequence[di
 
 
 def record_generation(connection: Connection, model_id: int) -> None:
-    """Record the generation that predictions added in this transaction make: they have the greatest ids."""
+    """Record a generation that ends at the greatest prediction id, after predictions were added."""
     newest = connection.execute(select(func.max(PredictionRow.id))).scalar_one()
     _insert_generation(connection, model_id, newest)
 
@@ -180,7 +180,7 @@ def _insert_generation(connection: Connection, model_id: int, last_id: int) -> N
 
 
 def next_prediction_ids(model_id: int, after: int, limit: int) -> Select[int]:
-    """Select the ids of a model's next predictions, in the order of the table."""
+    """Select at most `limit` prediction ids of a model above `after`, ascending."""
     row = PredictionRow
     own = no_index(row.model_id) == model_id
     return select(row.id).where(own, row.id > after).order_by(row.id).limit(limit)

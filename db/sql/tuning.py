@@ -1,4 +1,4 @@
-"""How much a store does at once."""
+"""Sizes of a store's transactions and page anchors."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class StoreTuning:
-    """Row counts that trade memory and transactions for speed; answers do not depend on them.
+    """Row counts that trade memory and transactions for speed; results do not depend on them.
 
     `delete_chunk_rows`: predictions, files or images that one transaction deletes; 20,000 with their embeddings are about 50 MB
     of SQLite's write-ahead log. `anchored_list_rows`: longer lists have page anchors; without, the last page of 5,000 hits takes

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 _UNPACK_ERRORS = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, struct.error)
-"""What Python raises for a value of the wrong type, size or form."""
+"""Errors that Python raises for a value of the wrong type, size or form."""
 
 
 @contextmanager
 def unpacking(database: str) -> Iterator[None]:
     """Raise StoreDamaged, naming the database, where a row cannot be unpacked.
 
-    To be put around code that fetches and unpacks rows, and around nothing else.
+    Use it only around code that fetches and unpacks rows: it reports every such error as damage.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Statements of the writing half of a store: models, runs, folders and files that wait."""
+"""Statements of the writing half of a store: models, images, runs, folders and pending files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 
 def rename_embedder(model_key: str, embedder_key: str) -> Update:
-    """Give the embedder of a model that was stored before its backbone was known the backbone's key, unless one has it."""
+    """Replace the key of an old embedder by the key of its backbone.
+
+    An embedder from before backbone digests has the key of its model. Nothing changes if another embedder has the new key.
+    """
     own = select(ModelRow.embedder_id).where(ModelRow.key == model_key)
     named = select(EmbedderRow.id).where(EmbedderRow.key == embedder_key)
     unnamed = (EmbedderRow.id.in_(own), EmbedderRow.key == model_key, ~named.exists())
@@ -40,7 +43,7 @@ def model_id_of(key: str) -> Select[int]:
 
 
 def upsert_image(dialect: str) -> Insert:
-    """Add an image. One that a repair restored from its digest alone gets its size and format."""
+    """Add an image. A known image of width 0, which a repair restored from its digest alone, gets its size and format."""
     statement = upsert(dialect, ImageRow.table)
     known = {name: statement.excluded[name] for name in ("width", "height", "format")}
     return statement.on_conflict_do_update(index_elements=["digest"], set_=known, where=ImageRow.width == 0)

@@ -1,1 +1,1 @@
-"""The SQLite store, which holds the truth."""
+"""The SQLite store, the source of truth."""

@@ -35,7 +35,7 @@ _SCORE_TOLERANCE = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A wrong prediction, with the emotion and score that it should have; None where its probabilities or box are wrong."""
+    """A wrong prediction with its correct emotion and score. `emotion` is None if the probabilities or the box are wrong."""
 
     id: int
     image_id: int
@@ -53,7 +53,7 @@ class BrokenEmbedding(NamedTuple):
 
 
 class _PredictionCheckRow(NamedTuple):
-    """What is checked of a prediction. A damaged database may hold any value in any column but the ids."""
+    """The columns of a prediction that the check reads. A damaged database may hold any value in any column but the ids."""
 
     id: int
     image_id: int
@@ -76,7 +76,7 @@ _PREDICTIONS = (
 
 
 class _EmbeddingCheckRow(NamedTuple):
-    """What is checked of an embedding."""
+    """The columns of an embedding that the check reads."""
 
     id: int
     image_id: int

@@ -79,7 +79,7 @@ def replace_live_database(new: Path, database: Path) -> None:
 
 
 def replace_database(new: Path, database: Path) -> None:
-    """Replace a damaged database file, with the files that SQLite keeps beside it, by a new one."""
+    """Replace a damaged database file, with its side files, by a new one."""
     with new.open("rb") as file:
         os.fsync(file.fileno())
     # The log is deleted first: SQLite would apply it to the new database.
@@ -90,6 +90,6 @@ def replace_database(new: Path, database: Path) -> None:
 
 
 def remove_database(path: Path) -> None:
-    """Delete a database file and the files that SQLite keeps beside it, if there are any."""
+    """Delete a database file and its side files, if there are any."""
     for end in ("", *_SIDE_FILE_SUFFIXES, "-journal"):
         path.with_name(path.name + end).unlink(missing_ok=True)

@@ -16,10 +16,13 @@ from db.sqlite.raw_connection import BUSY_TIMEOUT_SECONDS, UNREADABLE, columns_b
 from indexer.domain.errors import MAKE_ROOM, MoodexError, StoreDamaged, WriterBusy
 
 _DAMAGE_CODES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_CONSTRAINT)
-"""Primary result codes of a damaged file; the last one because moodex writes nothing that breaks a constraint of a sound one."""
+"""Primary result codes that mean damage.
+
+SQLITE_CONSTRAINT does, because moodex writes nothing that breaks a constraint of an intact file.
+"""
 
 _SIDE_FILES_BYTES = 1 << 17
-"""Free space that SQLite needs for the files beside a database."""
+"""Free space that SQLite needs for the side files of a database."""
 
 
 def reading_rows(connection: sqlite3.Connection) -> AbstractContextManager[None]:
@@ -50,7 +53,7 @@ def _means_damage(path: Path, error: BaseException | None) -> bool:
     if code is None:
         # The driver's own error, without a code of SQLite: it raises an OperationalError for text that is not UTF-8.
         return isinstance(error, sqlite3.OperationalError)
-    # SQLite has no code of its own for a missing table or column, or a schema of an unknown format.
+    # SQLite has no separate code for a missing table or column, or a schema of an unknown format.
     return code in _DAMAGE_CODES or (code == sqlite3.SQLITE_ERROR and not _has_schema(path))
 
 
@@ -85,12 +88,12 @@ def _explained(path: Path, error: sqlite3.OperationalError) -> MoodexError:
             return MoodexError(f"The database {path} cannot be used: {error}. See whether its disk is over quota, or failing.")
         case sqlite3.SQLITE_CANTOPEN if path.exists():
             return MoodexError(
-                f"The database {path} cannot be opened where nothing can be written beside it, for a program that used it was "
-                "killed; run moodex status once where it can be written to."
+                f"Cannot open the database {path}: a program that used it was killed, and its folder cannot be written to. Run "
+                "moodex status once where it can."
             )
     return MoodexError(f"The database {path} cannot be used: {error}.")
 
 
 def _is_disk_full(path: Path) -> bool:
-    """Return whether the disk has no room for the files that SQLite keeps beside a database, which SQLite does not report."""
+    """Return whether the disk has no room for the side files of a database, which SQLite does not report."""
     return shutil.disk_usage(path.parent).free < _SIDE_FILES_BYTES

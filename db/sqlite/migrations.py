@@ -125,7 +125,7 @@ _SCHEDULE = (
 )""",
 )
 
-# A file or prediction that is added, deleted or changed moves all ranks after its own.
+# Page anchors store ranks. Every change of a file or prediction shifts later ranks, so triggers delete all anchors.
 _MARKS = (
     """CREATE TABLE marks (
     model_id INTEGER NOT NULL REFERENCES models(id), emotions TEXT NOT NULL, place INTEGER NOT NULL,
@@ -141,7 +141,7 @@ _MARKS = (
 )
 
 
-# Images will come from elsewhere than the file system, too; what was indexed before lies there.
+# Prepares for other image sources. Every folder indexed before this step is in the file system.
 _SOURCES = ("ALTER TABLE folders ADD COLUMN source TEXT NOT NULL DEFAULT 'file'",)
 
 

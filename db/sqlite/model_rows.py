@@ -57,7 +57,7 @@ def card_to_values(card: ModelCard) -> tuple[object, ...]:
 
 
 def stored_cards(connection: sqlite3.Connection) -> dict[int, ModelCard | None]:
-    """Return every model's card by id; None for a row that is damaged, so that its card does not have its key."""
+    """Return every model's card by id; None for a damaged row, or if the card's key is not the stored one."""
     rows = connection.execute(f"SELECT id, {', '.join(COLUMNS)} FROM models")  # noqa: S608  # constant names
     return {model_id: _card_from_values(dict(zip(COLUMNS, values, strict=True))) for model_id, *values in rows}
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from indexer.domain.errors import StoreDamaged
 
 UNREADABLE = (sqlite3.DatabaseError, UnicodeDecodeError)
-"""What sqlite3 raises for a damaged file; the latter if its message would quote bytes that are not UTF-8."""
+"""Errors of sqlite3 for a damaged file; UnicodeDecodeError if the message would quote bytes that are not UTF-8."""
 
 BUSY_TIMEOUT_SECONDS = 30.0
 """Seconds for which SQLite waits for the lock of another program."""
@@ -24,7 +24,7 @@ _PROGRESS_OPCODES = 100_000
 
 @contextmanager
 def reading(path: Path, check_stop: Callable[[], None] | None = None) -> Iterator[sqlite3.Connection]:
-    """Open a read-only connection in one transaction, which does not see what a writer commits in the meantime.
+    """Open a read-only connection in one transaction, which does not see what a writer commits during this.
 
     Bytes that are not UTF-8 are replaced in texts. `check_stop` is called during long statements and may raise. Raises
     `UNREADABLE` for a damaged file.
@@ -39,7 +39,7 @@ def reading(path: Path, check_stop: Callable[[], None] | None = None) -> Iterato
 
 
 def immutable_uri(path: Path) -> str | None:
-    """Return a URI that opens a database without locks and without files beside it; None if it has a write-ahead log.
+    """Return a URI that opens a database without locks and without side files; None if it has a write-ahead log.
 
     For read-only folders and full disks, where a database cannot be opened otherwise. Without its log it would be incomplete.
     """

@@ -66,7 +66,7 @@ class SqliteReader:
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Read everything inside from one transaction, whatever a writer commits in the meantime. For one thread at a time."""
+        """Read everything inside from one transaction, whatever a writer commits during this. For one thread at a time."""
         with self._engine.connect() as connection:
             self._snapshot = connection
             try:

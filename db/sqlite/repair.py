@@ -20,7 +20,7 @@ from indexer.domain.files import FileStamp
 from indexer.domain.models import ModelCard, with_precision
 
 DigestOf = Callable[[bytes, FileStamp], bytes | None]
-"""From a path and a stamp, the digest of the file's bytes; None if the file changed since."""
+"""Function from a path and a stamp to the digest of the file; None if it is unreadable or has another stamp."""
 
 _FORGET = """
 DELETE FROM predictions WHERE EXISTS (
@@ -171,13 +171,13 @@ def _from_file(connection: sqlite3.Connection, image_id: int, digest_of: DigestO
 
 
 def _restore_image(connection: sqlite3.Connection, image_id: int, digest: bytes | None) -> None:
-    labelled = connection.execute("SELECT 1 FROM labels WHERE image_id = ?", (image_id,)).fetchone()
+    labeled = connection.execute("SELECT 1 FROM labels WHERE image_id = ?", (image_id,)).fetchone()
     same = connection.execute("SELECT id FROM images WHERE digest = ?", (digest,)).fetchone() if digest else None
     if same is not None:
         connection.execute("UPDATE files SET image_id = ? WHERE image_id = ?", (same[0], image_id))
         connection.execute("UPDATE OR IGNORE labels SET image_id = ? WHERE image_id = ?", (same[0], image_id))
         connection.execute("DELETE FROM labels WHERE image_id = ?", (image_id,))
-    elif digest is not None or labelled:
+    elif digest is not None or labeled:
         known = digest or image_id.to_bytes(32)
         connection.execute("INSERT INTO images (id, digest, width, height, format) VALUES (?, ?, 0, 0, '')", (image_id, known))
     else:
@@ -187,9 +187,9 @@ def _restore_image(connection: sqlite3.Connection, image_id: int, digest: bytes 
 
 
 def _repair_predictions(connection: sqlite3.Connection) -> set[int]:
-    """Delete broken predictions with all regions of their images; correct emotions and scores that do not follow from the rest.
+    """Delete broken predictions, and correct emotions and scores.
 
-    Returns the ids of the models with corrections.
+    A broken prediction is deleted with all regions of its image. Returns the ids of the models with corrections.
     """
     installed = stored_cards(connection)
     changed: set[int] = set()
@@ -202,13 +202,13 @@ def _repair_predictions(connection: sqlite3.Connection) -> set[int]:
                 corrected.append((one.emotion, one.score, one.id))
                 changed.add(one.model_id)
     connection.executemany("UPDATE predictions SET emotion = ?, score = ? WHERE id = ?", corrected)
-    spoilt = [one for chunk in broken_embeddings(connection, installed, _no_progress) for one in chunk]
+    spoiled = [one for chunk in broken_embeddings(connection, installed, _no_progress) for one in chunk]
     connection.executemany(
         "INSERT OR IGNORE INTO broken SELECT p.image_id, p.model_id FROM predictions p JOIN models m ON m.id = p.model_id "
         "WHERE p.image_id = ? AND m.embedder_id = ?",
-        [(one.image_id, one.embedder_id) for one in spoilt],
+        [(one.image_id, one.embedder_id) for one in spoiled],
     )
-    connection.executemany("DELETE FROM embeddings WHERE id = ?", [(one.id,) for one in spoilt])
+    connection.executemany("DELETE FROM embeddings WHERE id = ?", [(one.id,) for one in spoiled])
     connection.execute(
         "INSERT OR IGNORE INTO broken SELECT p.image_id, p.model_id FROM predictions p JOIN models m ON m.id = p.model_id "
         f"WHERE {NO_EMBEDDING}"
@@ -221,7 +221,7 @@ def _repair_predictions(connection: sqlite3.Connection) -> set[int]:
 
 
 def _predicted(connection: sqlite3.Connection) -> dict[int, tuple[int, int, bool]]:
-    """Return, for each model, the number of predictions, the last one's id, and whether no generation covers it."""
+    """Return, for each model, the number of predictions, the greatest id, and whether it is newer than every generation."""
     query = (
         "SELECT model_id, count(*), max(id), max(id) > coalesce((SELECT max(last_prediction_id) FROM generations g "
         "WHERE g.model_id = p.model_id), 0) FROM predictions p GROUP BY model_id"

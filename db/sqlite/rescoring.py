@@ -28,8 +28,8 @@ def rescore(connection: Connection, source: int, target: int, score: Score, adva
     with unpacking_from(connection):
         facts = select(ModelRow.labels, ModelRow.embedding_size).where(ModelRow.id == target)
         labels, size = connection.execute(facts).one()
-        labelled = connection.execute(select(LabelRow.image_id, LabelRow.emotion)).all()
-    user_labels: dict[int, str] = dict(labelled)
+        labeled = connection.execute(select(LabelRow.image_id, LabelRow.emotion)).all()
+    user_labels: dict[int, str] = dict(labeled)
     rescored = after = 0
     while True:
         with unpacking_from(connection):
@@ -41,9 +41,9 @@ def rescore(connection: Connection, source: int, target: int, score: Score, adva
         probabilities = score(vectors).astype("<f4")
         effective = effective_emotions(labels, probabilities, [user_labels.get(one.image_id) for one in found])
         rows = []
-        for one, answer, numbers in zip(found, effective, probabilities, strict=True):
-            place = (one.image_id, target, one.region, one.finder_id, one.left, one.top, one.right, one.bottom)
-            rows.append((*place, *answer, numbers.tobytes()))
+        for one, result, numbers in zip(found, effective, probabilities, strict=True):
+            region_columns = (one.image_id, target, one.region, one.finder_id, one.left, one.top, one.right, one.bottom)
+            rows.append((*region_columns, *result, numbers.tobytes()))
         insert_tuples(connection, PredictionRow.table, COLUMNS, rows)
         rescored += len(rows)
         advance(len(rows))

@@ -1,4 +1,4 @@
-"""Retention: missing files are forgotten first, then the images that nothing refers to."""
+"""Deletion of files missing beyond the grace period, then of images without files and labels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ def expire(engine: Engine, before: float, chunk_rows: int) -> int:
             files = _forget_files(connection, before, chunk_rows)
             expired += files
             if expired and files < chunk_rows:
-                # In the same transaction: if moodex were killed after it, images would stay until more files expire.
+                # In the transaction of the last files: a kill between two transactions would leave the images until more files
+                # expire.
                 images = _forget_images(connection, chunk_rows)
         if files < chunk_rows:
             break

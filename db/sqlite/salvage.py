@@ -23,10 +23,10 @@ from db.sqlite.salvage_file import create_database, nothing_readable, open_damag
 Values = tuple[object, ...]
 _YIELD_ROWS = 5000
 _MIN_ROW_BYTES = 8
-"""No row is smaller, which limits the rows that a file can hold."""
+"""Least size of a row: limits the number of rows that a file can hold."""
 
 _PROBES_PER_DOUBLING = 32
-"""Ids at which a table is probed, between an id and twice that id."""
+"""Number of probed ids between an id and twice that id."""
 
 _MAX_FAILURES = 500_000
 """Failed reads of a table after which the rest of it is given up."""
@@ -53,9 +53,11 @@ def _by_image(new: sqlite3.Connection) -> list[str]:
 class SalvageSource:
     """An index of the old database that holds copies of columns.
 
-    `query` reads it, in index order, where a condition holds; `insert` turns a row of it into a table row where the table has
-    none; `parts` lists the conditions, as the new database knows them. Each part is read from both ends. Files restored so are
-    pending, to be read again.
+    - `query`: reads the index, in its order, with a condition.
+    - `insert`: adds a table row, or the image of a restored file, if the table lacks it.
+    - `parts`: returns the conditions, some of them from rows of the new database.
+
+    Each part is read from both ends. Restored files are pending, so that the next run reads them.
     """
 
     query: str
@@ -208,7 +210,7 @@ def _any_is_readable(old: sqlite3.Connection, query: str, greatest: int) -> bool
 class _Scan:
     """A query's rows up to the first that cannot be read.
 
-    After the iteration, `complete` tells whether all rows could be read; `last_id` is the id of the last one read, or 0.
+    After the iteration, `complete` is True if all rows could be read; `last_id` is the id of the last one read, or 0.
     """
 
     def __init__(self, old: sqlite3.Connection, query: str, values: tuple[int, ...] = (), key_position: int = 0) -> None:

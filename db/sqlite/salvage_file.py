@@ -22,7 +22,7 @@ _PAGE_BYTES = 4096
 _HEADER_BYTES = 100
 _INTERIOR_PAGE = 0x05
 _MAX_GROWTH = 1000
-"""A header that claims a file this many times longer than it is, is not believed."""
+"""Largest credible ratio of the size that a header claims to the actual size."""
 
 
 def readable_copy(source: Path, work: Path) -> Path:
@@ -110,7 +110,7 @@ def _schema_pages(fresh: list[bytes]) -> dict[int, bytes]:
 
 
 def _roots_fit(work: Path) -> bool:
-    """Return whether no root page is of another kind than the schema says; a damaged page is of no kind."""
+    """Return whether each root page has the type that the schema says; a damaged page, of no known type, is accepted."""
     kinds = {"table": (0x02, 0x0A), "index": (0x05, 0x0D)}
     with reading(work) as connection, reading_rows(connection), work.open("rb") as file:
         for kind, page in connection.execute("SELECT type, rootpage FROM sqlite_master WHERE rootpage > 1"):

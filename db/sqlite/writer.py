@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine, delete, insert, select, update
 
-from db.schema import EmbedderRow, FaceDetectorRow, FileRow, GenerationRow, ImageRow, LabelRow, RunRow
+from db.schema import EmbedderRow, FaceDetectorRow, FileRow, GenerationRow, RunRow
 from db.sql import write_statements as statements
 from db.sql.dialect import chunks, greatest, insert_missing
 from db.sql.file_rows import detect_moves, finish_files, mark_missing, record_files
+from db.sql.label_rows import write_labels
 from db.sql.page_anchors import build_page_anchors
-from db.sql.prediction_rows import delete_predictions, next_prediction_ids, rewrite_predictions, write_predictions
+from db.sql.prediction_rows import delete_predictions, next_prediction_ids, write_predictions
 from db.sql.tuning import DEFAULT_TUNING, StoreTuning
 from db.sql.unpacking import connect_for_reading
 from db.sqlite.model_rows import card_to_row
@@ -101,10 +102,10 @@ class SqliteWriter:
         with connect_for_reading(self._engine) as connection:
             return connection.execute(statements.count_present_files(root)).scalar_one()
 
-    def record_scan(self, run_id: int, notes: Sequence[FolderScanResult]) -> None:
-        if notes:
+    def record_scan(self, run_id: int, results: Sequence[FolderScanResult]) -> None:
+        if results:
             with self._engine.begin() as connection:
-                record_files(connection, run_id, notes)
+                record_files(connection, run_id, results)
 
     def count_pending(self, roots: Sequence[bytes]) -> int:
         with connect_for_reading(self._engine) as connection:
@@ -151,18 +152,7 @@ class SqliteWriter:
     def label(self, emotions: Mapping[bytes, str | None]) -> None:
         now = time.time()
         with self._engine.begin() as connection:
-            for chunk in chunks(sorted(emotions)):
-                known = connection.execute(select(ImageRow.id, ImageRow.digest).where(ImageRow.digest.in_(chunk))).all()
-                given = {image_id: emotions[digest] for image_id, digest in known}
-                connection.execute(delete(LabelRow.table).where(LabelRow.image_id.in_(given)))
-                rows = [
-                    {"image_id": image_id, "emotion": emotion, "said_at": now}
-                    for image_id, emotion in given.items()
-                    if emotion is not None
-                ]
-                if rows:
-                    connection.execute(insert(LabelRow.table), rows)
-                rewrite_predictions(connection, list(given))
+            write_labels(connection, emotions, now)
 
     def rescore(self, source: int, target: int, score: Score, advance: Callable[[int], None]) -> int:
         with self._engine.begin() as connection:

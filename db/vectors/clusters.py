@@ -1,12 +1,13 @@
 """Clusters of vectors with short codes: they choose the rows of a large index that are worth comparing with a query.
 
-The index is an inverted file (Sivic and Zisserman 2003): each vector is in the list of its nearest centre, and a search reads
-the lists whose centres are nearest to the query. A list stores half a byte for every two numbers of a vector (product
+The index is an inverted file (Sivic and Zisserman 2003): each vector is in the list of its nearest center, and a search reads
+the lists whose centers are nearest to the query. A list stores half a byte for every two numbers of a vector (product
 quantization: Jégou et al. 2011) and compares them in registers (fast scan: André et al. 2015). FAISS implements all of it. Codes
 only choose candidates; candidates are compared by their vectors.
 
-The number of lists to read and of candidates to compare is measured on the index when it is built. The k nearest of a share f of
-all vectors reach as far as the k / f nearest of all, if the share is independent of similarity. So one curve serves every filter.
+The number of lists to read and of candidates to compare is measured on the index when it is built. If a filter that passes a
+share f of the vectors is independent of similarity, its k nearest are among the k / f nearest of all. So one measured curve
+serves every filter.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ if TYPE_CHECKING:
 _ADD_CHUNK_ROWS = 65_536
 _COMPARE_CHUNK_ROWS = 8192
 _TRAINING_ROWS = 64
-"""Training vectors for each centre."""
+"""Training vectors for each center."""
 
 _KMEANS_ITERATIONS = 10
 _RELEARN_GROWTH = 4
-"""Centres are learned again when there are more than this many times as many vectors."""
+"""Centers are learned again when there are more than this many times as many vectors."""
 
 _RELEARN_NEARNESS = 0.95
-"""Centres are learned again when vectors are less near to them than this share of the first nearness."""
+"""Centers are learned again if the mean similarity of vectors to them falls below this share of its first value."""
 
 _CODE_BITS = 4
 _PROBE_QUERIES = 128
@@ -43,7 +44,10 @@ _PROBE_QUERIES = 128
 _RANKS = tuple(16 * 2**step for step in range(9))
 _LIST_RECALL = 0.996
 _CANDIDATE_RECALL = 0.998
-"""Shares of the neighbours up to a rank that measured lists and candidates hold. More candidates cost less than more lists."""
+"""Shares of the neighbors up to a rank that the measured lists, and the measured candidates, contain.
+
+The second is higher, because candidates cost less than lists.
+"""
 
 _UNLIKE_DEVIATIONS = 3.0
 """Standard deviations below the mean similarity under which a query is unlike the vectors of the index."""
@@ -56,10 +60,10 @@ _SHARE_DEVIATIONS = 3
 
 
 class SearchEffort(NamedTuple):
-    """What a search reads to find the neighbours up to a rank among all vectors.
+    """The work of a search for the neighbors up to a rank among all vectors.
 
     `lists` is the number of lists, nearest first; `candidates` the number of rows, best codes first; `least` the similarity that
-    the last neighbour has at least, if the query resembles the vectors of the index.
+    the last neighbor has at least, if the query resembles the vectors of the index.
     """
 
     rank: int
@@ -72,8 +76,8 @@ class SearchEffort(NamedTuple):
 class Clusters:
     """Clusters of an index, without the codes, which are read when they are first used.
 
-    `count` is the number of clusters; `learned_from` the number of vectors when their centres were learned; `nearness` the mean
-    cosine similarity of vectors to their centres then; `efforts` what searches read for growing ranks. `read` returns the FAISS
+    `count` is the number of clusters; `learned_from` the number of vectors when their centers were learned; `nearness` the mean
+    cosine similarity of vectors to their centers then; `efforts` what searches read for growing ranks. `read` returns the FAISS
     index of the codes, whose rows have the numbers of the vectors.
     """
 
@@ -130,7 +134,7 @@ class Clusters:
 def cluster(vectors: Halves, earlier: Clusters | None = None) -> Clusters:
     """Cluster unit vectors, float16, (N, D).
 
-    The centres of `earlier` are used again unless there are several times as many vectors, or they are less near to them. The
+    The centers of `earlier` are used again unless there are several times as many vectors, or they are less near to them. The
     result is deterministic for the same number of threads.
     """
     random = np.random.default_rng(0)
@@ -138,14 +142,14 @@ def cluster(vectors: Halves, earlier: Clusters | None = None) -> Clusters:
     count = round(2 * sqrt(len(vectors)))
     some = np.sort(random.choice(len(vectors), min(len(vectors), _TRAINING_ROWS * count), replace=False))
     sample = vectors[some].astype(np.float32)
-    centres, learned_from, nearness = _centres(sample, count, len(vectors), earlier)
+    centers, learned_from, nearness = _centers(sample, count, len(vectors), earlier)
     parts = size if size % 2 else size // 2
-    index = faiss.IndexIVFPQFastScan(_flat(centres), size, len(centres), parts, _CODE_BITS, faiss.METRIC_INNER_PRODUCT)
-    index.by_residual = True  # in tight clusters, only the differences from the centre tell vectors apart
+    index = faiss.IndexIVFPQFastScan(_flat(centers), size, len(centers), parts, _CODE_BITS, faiss.METRIC_INNER_PRODUCT)
+    index.by_residual = True  # in tight clusters, only the differences from the center tell vectors apart
     index.train(sample)
     for start in range(0, len(vectors), _ADD_CHUNK_ROWS):
         index.add(vectors[start : start + _ADD_CHUNK_ROWS].astype(np.float32))
-    return Clusters(len(centres), learned_from, nearness, _efforts(index, vectors, random), lambda: index)
+    return Clusters(len(centers), learned_from, nearness, _efforts(index, vectors, random), lambda: index)
 
 
 def _flat(vectors: Floats) -> Any:
@@ -154,13 +158,13 @@ def _flat(vectors: Floats) -> Any:
     return index
 
 
-def _centres(sample: Floats, count: int, vectors: int, earlier: Clusters | None) -> tuple[Floats, int, float]:
-    """Return centres, (count, D), the number of vectors they were learned from, and the nearness of those."""
+def _centers(sample: Floats, count: int, vectors: int, earlier: Clusters | None) -> tuple[Floats, int, float]:
+    """Return centers, (count, D), the number of vectors they were learned from, and the nearness of those."""
     if earlier is not None and vectors <= _RELEARN_GROWTH * earlier.learned_from:
-        with suppress(RuntimeError):  # raised by FAISS for damaged codes: then new centres are learned
-            centres: Floats = faiss.downcast_index(earlier.index.quantizer).reconstruct_n(0, earlier.count)
-            if _nearness(centres, sample) >= _RELEARN_NEARNESS * earlier.nearness:
-                return centres, earlier.learned_from, earlier.nearness
+        with suppress(RuntimeError):  # raised by FAISS for damaged codes: then new centers are learned
+            centers: Floats = faiss.downcast_index(earlier.index.quantizer).reconstruct_n(0, earlier.count)
+            if _nearness(centers, sample) >= _RELEARN_NEARNESS * earlier.nearness:
+                return centers, earlier.learned_from, earlier.nearness
     means = faiss.Kmeans(
         sample.shape[1], count, niter=_KMEANS_ITERATIONS, spherical=True, seed=0, max_points_per_centroid=_TRAINING_ROWS
     )
@@ -169,12 +173,12 @@ def _centres(sample: Floats, count: int, vectors: int, earlier: Clusters | None)
     return learned, vectors, _nearness(learned, sample)
 
 
-def _nearness(centres: Floats, sample: Floats) -> float:
-    return float(_flat(centres).search(sample, 1)[0].mean())
+def _nearness(centers: Floats, sample: Floats) -> float:
+    return float(_flat(centers).search(sample, 1)[0].mean())
 
 
 def _efforts(index: Any, vectors: Halves, random: np.random.Generator) -> list[SearchEffort]:
-    """Measure what searches must read to find the neighbours of random vectors up to some ranks."""
+    """Measure what searches must read to find the neighbors of random vectors up to some ranks."""
     queries = vectors[np.sort(random.choice(len(vectors), min(_PROBE_QUERIES, len(vectors)), replace=False))].astype(np.float32)
     ranks = [rank for rank in _RANKS if rank < len(vectors)]
     if not ranks:
@@ -185,11 +189,11 @@ def _efforts(index: Any, vectors: Halves, random: np.random.Generator) -> list[S
     by_codes = index.search(queries, most, params=faiss.SearchParametersIVF(nprobe=index.nlist))[1]  # type: ignore[call-arg]
     efforts: list[SearchEffort] = []
     for low, high in zip([0, *ranks], ranks, strict=False):
-        neighbours = nearest[:, low:high][:, :: max(1, (high - low) // 16)]
-        own_lists = index.quantizer.search(vectors[neighbours.ravel()].astype(np.float32), 1)[1].reshape(neighbours.shape)
-        places = np.array([_places(row, wanted) for row, wanted in zip(by_codes, neighbours, strict=True)])
+        neighbors = nearest[:, low:high][:, :: max(1, (high - low) // 16)]
+        own_lists = index.quantizer.search(vectors[neighbors.ravel()].astype(np.float32), 1)[1].reshape(neighbors.shape)
+        code_ranks = np.array([_ranks(row, wanted) for row, wanted in zip(by_codes, neighbors, strict=True)])
         lists = 1 + ceil(np.quantile(np.take_along_axis(list_ranks, own_lists, axis=1), _LIST_RECALL))
-        candidates = 1 + ceil(np.quantile(places, _CANDIDATE_RECALL))
+        candidates = 1 + ceil(np.quantile(code_ranks, _CANDIDATE_RECALL))
         if efforts:  # a greater rank includes the smaller ones
             lists, candidates = max(lists, efforts[-1].lists), max(candidates, efforts[-1].candidates)
         if candidates > most:
@@ -199,11 +203,11 @@ def _efforts(index: Any, vectors: Halves, random: np.random.Generator) -> list[S
     return efforts
 
 
-def _places(ranking: Ids, wanted: Ids) -> Ids:
-    """Return the places of wanted rows in a ranking; its length for rows that it lacks."""
+def _ranks(ranking: Ids, wanted: Ids) -> Ids:
+    """Return the ranks of wanted rows in a ranking, from 0; its length for rows that it lacks."""
     order = np.argsort(ranking)
-    place = order[np.searchsorted(ranking[order], wanted).clip(max=len(ranking) - 1)]
-    found: Ids = np.where(ranking[place] == wanted, place, len(ranking))
+    rank = order[np.searchsorted(ranking[order], wanted).clip(max=len(ranking) - 1)]
+    found: Ids = np.where(ranking[rank] == wanted, rank, len(ranking))
     return found
 
 

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _CODES_PER_ROW = 4
-"""Codes that are compared in the time in which one row is compared."""
+"""Number of codes that are compared in the time of one row."""
 
 _LOAD_CODES_AFTER = 1.0
-"""Rows compared, as a multiple of the rows of the index, after which its codes are loaded.
+"""The codes are loaded after this many comparisons, as a multiple of the rows of the index.
 
 Loading takes about as long as comparing all rows once, so a single query does not wait for it.
 """
@@ -56,7 +56,7 @@ class FaissVectors:
 
     @classmethod
     def build(cls, rows: VectorRows, like: FaissVectors | None = None, tuning: IndexTuning = DEFAULT_TUNING) -> FaissVectors:
-        """Index at least one row, with clusters if there are many, around the centres of `like` if they fit."""
+        """Index at least one row, with clusters if there are many, around the centers of `like` if they fit."""
         rows = by_emotion(rows)
         earlier = None if like is None else like.clusters
         clusters = cluster(rows.vectors, earlier) if len(rows.ids) >= tuning.clustered_min_rows else None
@@ -82,8 +82,8 @@ class FaissVectors:
     def _likely(self, query: Floats, k: int, chosen: list[slice] | Rows) -> tuple[Rows, Floats] | None:
         """Return the rows that codes choose, with their similarities; None if all selected rows should be compared.
 
-        That is so if it is faster, and if the chosen rows are fewer than `k` or less similar than measured, because the query is
-        unlike the vectors of the index.
+        Returns None in three cases: comparing all is faster; the codes find fewer than `k` rows, or less similar rows than
+        measured, because the query is unlike the vectors of the index; or the codes are damaged.
         """
         total, clusters = _number(chosen), self.clusters
         if clusters is None or total <= self._tuning.brute_force_max_rows:

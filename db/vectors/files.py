@@ -24,7 +24,7 @@ from db.vectors.faiss_index import FaissVectors
 from db.vectors.layout import Layout
 from db.vectors.numpy_index import NumpyVectors
 from db.vectors.tuning import DEFAULT_TUNING, IndexTuning
-from indexer.domain.models import LOOK
+from indexer.domain.models import APPEARANCE
 from indexer.ports.vectors import Generation, Segment, VectorRows
 from indexer.system.atomic import replace_file, write_file
 
@@ -54,7 +54,7 @@ class FaissFiles:
             except _UNUSABLE as error:
                 now = self._manifest(card)
                 if isinstance(error, FileNotFoundError) and now != facts:
-                    facts, segments = now, []  # a writer has replaced them in the meantime
+                    facts, segments = now, []  # a writer has replaced them since
                     continue
                 _log.info("The vector index of %s is damaged (%s); the database answers for it.", card.name, error)
                 break
@@ -91,7 +91,7 @@ class FaissFiles:
         write_file(self._manifest_path(card), json.dumps(manifest, indent=1).encode())
         self._sweep(card, {str(one["name"]) for one in segments})
 
-    def forget(self, card: ModelCard) -> None:
+    def delete(self, card: ModelCard) -> None:
         self._manifest_path(card).unlink(missing_ok=True)
         self._sweep(card, set())
 
@@ -107,7 +107,7 @@ class FaissFiles:
                     if _digest(path) != expected["blake3"]:
                         return path.name
                 except OSError:
-                    replaced = self._manifest(card) != facts  # by a writer, in the meantime
+                    replaced = self._manifest(card) != facts  # by a writer, since
                     return self.damage(card) if replaced else path.name
         return None
 
@@ -173,10 +173,10 @@ def _write_rows(built: FaissVectors, path: Path) -> None:
 
 
 def _open_rows(path: Path, facts: dict[str, Any], card: ModelCard) -> tuple[Layout, Halves]:
-    count, look = int(facts["rows"]), card.space_slice(LOOK)
+    count, appearance = int(facts["rows"]), card.space_slice(APPEARANCE)
     ids = np.memmap(path, dtype="<i8", mode="r", shape=(count,))
     falling = np.memmap(path, dtype="<f4", mode="r", offset=ids.nbytes, shape=(count,))
-    shape = (count, look.stop - look.start)
+    shape = (count, appearance.stop - appearance.start)
     vectors = np.memmap(path, dtype="<f2", mode="r", offset=ids.nbytes + falling.nbytes, shape=shape)
     if path.stat().st_size != ids.nbytes + falling.nbytes + vectors.nbytes:
         raise ValueError("it holds vectors of another size")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from indexer.domain.models import LOOK
+from indexer.domain.models import APPEARANCE
 from indexer.ports.vectors import VectorFilter, VectorRows
 
 if TYPE_CHECKING:
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from indexer.ports.vectors import Generation, Segment, VectorIndex, VectorStorage
 
 _MERGE_FACTOR = 4
-"""A segment stays if it is this many times larger than the rows after it."""
+"""A segment is kept if it has at least this many times the rows that follow it."""
 
 _MAX_INDEXED_PER_STORED = 1.25
-"""Indexed rows for each stored one above which the index is rebuilt."""
+"""The index is rebuilt if it has more than this many rows per row in the store."""
 
 
 class CombinedVectorIndex:
@@ -65,7 +65,7 @@ def sync_index(store: StoreReader, files: VectorStorage, model: StoredModel) -> 
     segments and none is written often (O'Neil et al., "The Log-Structured Merge-Tree", 1996). If too many rows are no longer in
     the store, the index is rebuilt.
     """
-    # Read before the rows: rows committed in the meantime are then newer than the index says, which is harmless.
+    # Read before the rows: rows committed since are then newer than the index says, which is harmless.
     generation = store.generation(model.id)
     if generation is None:
         return False
@@ -81,7 +81,7 @@ def sync_index(store: StoreReader, files: VectorStorage, model: StoredModel) -> 
         del new  # a large library must not be in memory twice while the index is built
         files.save(model.card, staying, rows, generation)
     else:
-        files.forget(model.card)
+        files.delete(model.card)
     return True
 
 
@@ -114,13 +114,13 @@ def _last_indexed_id(kept: Sequence[Segment]) -> int:
 
 def _appearance_rows(store: StoreReader, model: StoredModel, after: int, up_to: int | None = None) -> Iterator[VectorRows]:
     """Yield the appearance embeddings of predictions with ids above `after`, up to `up_to`, in chunks."""
-    look = model.card.space_slice(LOOK)
+    appearance = model.card.space_slice(APPEARANCE)
     for chunk in store.vectors(model.id, after):
         count = len(chunk.ids) if up_to is None else int(np.searchsorted(chunk.ids, up_to, side="right"))
         if count == 0:
             return
         some = slice(0, count)
-        vectors = np.ascontiguousarray(chunk.vectors[some, look])
+        vectors = np.ascontiguousarray(chunk.vectors[some, appearance])
         yield VectorRows(chunk.ids[some], chunk.emotions[some], chunk.scores[some], vectors)
 
 

@@ -1,4 +1,4 @@
-"""From how many rows a vector index works in another way."""
+"""Row counts at which a vector index changes its method."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class IndexTuning:
-    """Row counts that trade speed for the cost of building and starting; answers stay the same up to the recall of clusters.
+    """Row counts that trade speed for the cost of building and starting; results stay the same up to the recall of clusters.
 
     `clustered_min_rows`: an index of at least this many rows has clusters. `brute_force_max_rows`: up to this many selected rows
     are all compared. `rows_per_thread`: rows, about 3 ms of comparisons, that are worth a thread.

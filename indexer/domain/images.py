@@ -17,7 +17,7 @@ WHOLE_IMAGE, MAIN_FACE = 0, 1
 class InputSpec:
     """The input of a model: RGB on white, fitted into a square, uint8.
 
-    - `size`: side of the square in pixels. The image keeps its aspect ratio and is centred.
+    - `size`: side of the square in pixels. The image keeps its aspect ratio and is centered.
     - `background`: value of the padding, 0-255, for all channels.
     - `mean`, `std`: the model normalizes as (x - mean) / std, with x in 0-255.
 

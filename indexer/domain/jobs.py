@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 WAITING, AWAY = "waiting", "away"
-"""Outcomes of a job that a run does not have: another process was writing; a folder is missing or looks unmounted."""
+"""Outcomes that only jobs have: another process was writing; a folder is missing or looks unmounted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """When a job is due.
+    """The schedule of a job.
 
     - `cron`: cron expression in local time.
     - `every`: interval in seconds.

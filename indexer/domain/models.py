@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from indexer.domain.images import InputSpec
 
-FEEL, LOOK = "feel", "look"
+EXPRESSION, APPEARANCE = "feel", "look"
 """The spaces of an embedding, as stored: expression, and appearance (the character and the style)."""
 
 FULL_PRECISION = "fp32"

@@ -1,4 +1,4 @@
-"""What models predict and users label, and the emotion that follows from both."""
+"""Predictions of models, labels of users, and the emotion that follows from both."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class LabeledImage:
 class LabelAssignment:
     """A label for the images at a path or, with a `digest`, for that image at any path.
 
-    `emotion` is None to remove labels. `row` names the row of the label table, for error messages; "" if there is none.
+    `emotion` is None to remove labels. `row` names the row of the label table, for error messages; "" if none exists.
     """
 
     path: bytes

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary(RunCounts):
-    """What a run did, how fast, and with which model and device.
+    """The result of a run: counts, speed, model and device.
 
     `away` are the roots that are missing or look unmounted.
     """
@@ -80,7 +80,7 @@ class DefaultModel:
 
 @dataclass(frozen=True, slots=True)
 class LabelsChanged:
-    """The result of labelling, as numbers of images.
+    """The result of labeling, as numbers of images.
 
     `changed` have another label than before, `unchanged` had it already, `skipped` are not indexed.
     """
@@ -122,9 +122,9 @@ class ExportedModel:
 
 @dataclass(frozen=True, slots=True)
 class TeachingSet:
-    """N labelled images, and a sample of M predictions of the library.
+    """N labeled images, and a sample of M predictions of the library.
 
-    - `vectors`: embeddings of the labelled images, float32, (N, embedding size).
+    - `vectors`: embeddings of the labeled images, float32, (N, embedding size).
     - `labels`: their labels. `predicted_before`: the most probable emotion of each by the model in use.
     - `sample_vectors`: float32, (M, embedding size). `sample_probabilities`: float32, (M, labels), by the model in use.
     """

@@ -14,7 +14,7 @@ _CLOCK_TOLERANCE_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunCounts:
-    """What a run did, in files.
+    """Numbers of files in a run, by outcome.
 
     `reused` have bytes that were classified before. `kept` are missing on disk, but keep their entries to be safe; `removed` lost
     them. `expired` were missing for longer than the grace period, and are deleted.

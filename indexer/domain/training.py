@@ -33,7 +33,7 @@ class Epoch:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What a check of a data set found.
+    """The results of a check of a data set.
 
     - `pictures`: number of images; `counts`: images by emotion; `groups`: images by artist and emotion.
     - `words`: labels in the data by the emotion that they mean, with counts.
@@ -60,7 +60,7 @@ class Inspection:
 
     @property
     def warnings(self) -> list[str]:
-        """What limits the value of measurements on this data, one sentence each."""
+        """Limits of measurements on this data, one sentence each."""
         found = []
         if few := [emotion for emotion, count in self.counts.items() if count < FEW_IMAGES]:
             found.append(
@@ -173,7 +173,7 @@ class Deletion:
     """A deletion test: the mean probability of the target with 0, 1/16, ... 16/16 of each image blurred.
 
     - `images`: number of images.
-    - `by_heat`: curve if the hottest places are blurred first; `by_chance`: in random order.
+    - `by_heat`: curve if the hottest cells are blurred first; `by_chance`: in random order.
 
     A smaller area under `by_heat` than under `by_chance` means that the maps are faithful.
     """
@@ -193,7 +193,7 @@ class Deletion:
 
 @dataclass(frozen=True, slots=True)
 class AverageMap:
-    """Where a model looks for one emotion, averaged over `images` images.
+    """The mean attribution map of one emotion over `images` images.
 
     - `heat`: float32, (size, size), 0-1; `image`: the mean image, uint8, (size, size, 3).
     - `thirds`: shares of the heat in the upper, middle and lower third.
@@ -237,7 +237,7 @@ class Trained:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ComparisonRow:
     """One row of a comparison: a variant on a data set under a split, with one seed. Accuracies are 0-1.
 
     - `pictures`, `emotions`: numbers of images and emotions.

@@ -121,25 +121,25 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _to_8_bit(values: npt.NDArray[np.generic]) -> Pixels:
-    """Scale grey values to 8 bits: 16-bit values from the range of their type, floats from their own range.
+    """Scale gray values to 8 bits: 16-bit values from the range of their type, floats from their own range.
 
     Pillow would clip both at 255. Bands of rows are converted one after the other, because at MAX_PIXELS a complete copy in a
     wider type takes half a gigabyte.
     """
-    grey = np.empty(values.shape, dtype=np.uint8)
+    gray = np.empty(values.shape, dtype=np.uint8)
     rows = max(1, _BAND_PIXELS // max(1, values.shape[1]))
     bands = [slice(start, start + rows) for start in range(0, len(values), rows)]
     if np.issubdtype(values.dtype, np.floating):
         low = min(float(_finite(values[band]).min()) for band in bands)
         high = max(float(_finite(values[band]).max()) for band in bands)
         for band in bands:
-            grey[band] = np.rint((_finite(values[band]) - low) * (255 / (high - low))) if high > low else 255
-        return grey
+            gray[band] = np.rint((_finite(values[band]) - low) * (255 / (high - low))) if high > low else 255
+        return gray
     is_deep = values.dtype == np.uint16 or any(int(values[band].max(initial=0)) > 255 for band in bands)
     for band in bands:
         whole = np.clip(values[band].astype(np.int32), 0, 65_535)
-        grey[band] = (whole + 128) // 257 if is_deep else whole
-    return grey
+        gray[band] = (whole + 128) // 257 if is_deep else whole
+    return gray
 
 
 def _finite(values: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:

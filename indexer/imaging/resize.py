@@ -14,7 +14,7 @@ Resize = Callable[[Image.Image, tuple[int, int], Resampling], Image.Image]
 def resized(image: Image.Image, size: tuple[int, int], kernel: Resampling = Resampling.BICUBIC) -> Image.Image:
     """Resize an RGB or RGBA image to (width, height), antialiased, by BICUBIC or BILINEAR.
 
-    Colours are weighted by their opacity. Uses SIMD if cykooz-resizer is installed (it has no wheels for some machines), else
+    Colors are weighted by their opacity. Uses SIMD if cykooz-resizer is installed (it has no wheels for some machines), else
     Pillow, which takes several times as long. The results differ by one level in a few pixels (bench/results/fidelity.md).
     """
     return image if size == image.size else _fastest()(image, size, kernel)
@@ -23,7 +23,7 @@ def resized(image: Image.Image, size: tuple[int, int], kernel: Resampling = Resa
 def by_pillow(image: Image.Image, size: tuple[int, int], kernel: Resampling) -> Image.Image:
     """Resize like `resized`, by Pillow: first vertically, then horizontally, in the order of cykooz-resizer.
 
-    Bicubic overshoot is clipped between the two passes. Pillow's own order would therefore give line art other greys.
+    Bicubic overshoot is clipped between the two passes. Pillow's own order would therefore give line art other grays.
     """
     mode, (width, height) = image.mode, size
     image = image.convert("RGBa") if mode == "RGBA" else image

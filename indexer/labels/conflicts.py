@@ -26,16 +26,16 @@ def find_conflicts(store: StoreReader, model: StoredModel, limit: int) -> list[L
     Conflicts are ordered by the difference of the two probabilities, largest first. Labels that the model does not know are
     ignored.
     """
-    labelled_hits: list[Hit] = []
+    labeled_hits: list[Hit] = []
     label_probabilities: dict[str, list[float]] = defaultdict(list)
     for image in store.labeled_images():
         regions = [] if image.path is None else store.predicted_at(model.id, image.path)
         if regions and image.emotion in regions[0].hit.emotions:
-            labelled_hits.append(regions[0].hit)
+            labeled_hits.append(regions[0].hit)
             label_probabilities[image.emotion].append(regions[0].hit.emotions[image.emotion])
     thresholds = {emotion: sum(values) / len(values) for emotion, values in label_probabilities.items()}
     conflicts = []
-    for hit in labelled_hits:
+    for hit in labeled_hits:
         label, predicted = hit.emotion, _confident_emotion(hit.emotions, thresholds)
         if predicted not in ("", label):
             scores = hit.emotions

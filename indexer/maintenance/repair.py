@@ -73,6 +73,6 @@ def _sync_indexes(library: Library, rebuild: bool) -> None:
     with library.database.open() as store:
         for model in store.models():
             if rebuild:
-                storage.forget(model.card)
+                storage.delete(model.card)
             if model.used:
                 sync_index(store, storage, model)

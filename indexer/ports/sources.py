@@ -55,7 +55,10 @@ class ScannedFolder:
 
 @dataclass(frozen=True, slots=True)
 class ScanOptions:
-    """What a scan skips. `exclude` are gitignore patterns below the root, `own_folder` is moodex's data folder."""
+    """The files that a scan skips or follows.
+
+    `exclude` are gitignore patterns below the root; `own_folder` is moodex's data folder.
+    """
 
     exclude: tuple[str, ...] = ()
     follow_symlinks: bool = False
@@ -77,10 +80,10 @@ class Watcher(Protocol):
 
 
 class ImageSource(Protocol):
-    """Where image files lie: they are scanned, read and watched there.
+    """A source of image files: it scans, reads and watches them.
 
-    A file is a path in a source. Paths are bytes, absolute and real; no two sources share one. Only the source knows what a stamp
-    means: everybody else compares stamps, and does not read them.
+    A path identifies a file: bytes, absolute and real; no path is in two sources. Only the source interprets stamps; other code
+    compares them for equality.
     """
 
     @property

@@ -95,7 +95,7 @@ class StoreReader(Protocol):
         """Return the next files that are done, oldest first: at most `limit` with ids above `after`."""
 
     def still_indexed(self, files: Sequence[IndexedFile]) -> set[IndexedFile]:
-        """Return those files whose rows have not changed. They must be neighbours in the order of `indexed_files`."""
+        """Return those files whose rows have not changed. They must be neighbors in the order of `indexed_files`."""
 
     def known_paths(self, paths: Collection[bytes]) -> set[bytes]:
         """Return those paths at or below which there is a live file."""
@@ -122,7 +122,7 @@ class StoreReader(Protocol):
         """Return the live hits of one path, one for each face, largest first."""
 
     def predicted_as(self, model_id: int, digest: bytes) -> int | None:
-        """Return the prediction of an image or its main face by digest, with or without a file; None if there is none."""
+        """Return the prediction of an image or its main face by digest, with or without a file; None if none exists."""
 
     def export_rows(self, model: StoredModel, chosen: ExportFilter) -> Iterator[ExportChunk]:
         """Yield the rows of an export in chunks, by file, then by region, all from one snapshot."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class KnownFile(NamedTuple):
-    """What the store knows of a path. `predicted`: the analyzer of the given run has predictions of its image."""
+    """The stored state of a file. `predicted`: the analyzer of the given run has predictions of its image."""
 
     id: int
     stamp: FileStamp
@@ -30,7 +30,7 @@ class KnownFile(NamedTuple):
 class FolderScanResult(NamedTuple):
     """The result of scanning a folder: files to read (`pending`) and files that cannot be images (`failed`), by name.
 
-    `listing` is a digest of all files found there; None if it should not be stored. `source` names where the folder lies.
+    `listing` is a digest of all files found there; None if it should not be stored. `source` is the name of the folder's source.
     """
 
     folder: bytes
@@ -109,7 +109,7 @@ class StoreWriter(Protocol):
     def count_files(self, root: bytes) -> int:
         """Return the number of known files at or below a root that are not missing."""
 
-    def record_scan(self, run_id: int, notes: Sequence[FolderScanResult]) -> None:
+    def record_scan(self, run_id: int, results: Sequence[FolderScanResult]) -> None:
         """Record what a scan found. An indexed file stays in every search until it is read again."""
 
     def count_pending(self, roots: Sequence[bytes]) -> int:

@@ -62,7 +62,7 @@ class VectorIndex(Protocol):
 
 
 class Segment(NamedTuple):
-    """A stored index of the predictions after the segment before it, up to the last of a generation."""
+    """A stored index of some predictions: those after the previous segment, up to the last one of `generation`."""
 
     vectors: VectorIndex
     generation: Generation
@@ -77,7 +77,7 @@ class VectorStorage(Protocol):
     def save(self, card: ModelCard, kept: Sequence[Segment], rows: VectorRows, generation: Generation) -> None:
         """Replace the stored segments by `kept`, the first of the loaded ones, and a new one of `rows`, in one step."""
 
-    def forget(self, card: ModelCard) -> None:
+    def delete(self, card: ModelCard) -> None:
         """Delete the stored segments of a model, if there are any."""
 
     def over(self, rows: VectorRows) -> VectorIndex:

@@ -23,5 +23,5 @@ def forget(store: Store, files: VectorStorage, name: str, keys: Mapping[str, str
     deleted = 0
     for model in stored:
         deleted += store.forget_model(model.id)
-        files.forget(model.card)
+        files.delete(model.card)
     return deleted if stored else None

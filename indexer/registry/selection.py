@@ -28,7 +28,7 @@ def open_selected(library: Library) -> Iterator[tuple[Store, StoredModel]]:
 
 
 def select_stored_model(store: StoreReader, models: ModelRegistry) -> StoredModel:
-    """Select the stored model like `find_stored_model`. Raises NotIndexed if there is none."""
+    """Select the stored model like `find_stored_model`. Raises NotIndexed if none exists."""
     model = find_stored_model(store, models)
     if model is None:
         others = sorted({stored.card.name for stored in store.models() if stored.used})

@@ -116,12 +116,12 @@ def format_every(seconds: float) -> str:
 def _next_time(fields: str, zone: tzinfo, time: float) -> float | None:
     """Return the first time after `time` at which a clock in the zone matches the fields.
 
-    cronsim gets the readings of a clock without a zone: its own treatment of zones counts a repeated time only once.
+    cronsim receives local times without a zone, because with a zone it counts a repeated time only once.
     """
     from cronsim import CronSim
 
     yesterday, now, tomorrow = (datetime.fromtimestamp(time + shift, zone) for shift in (-_DAY_SECONDS, 0.0, _DAY_SECONDS))
-    # Near a change of the clocks, a reading before that of `time` may belong to a later time.
+    # Near a clock change, an earlier clock reading may belong to a later time.
     change = abs((tomorrow.utcoffset() or timedelta()) - (yesterday.utcoffset() or timedelta()))
     candidates: list[float] = []
     for reading in CronSim(fields, now.replace(tzinfo=None) - change):

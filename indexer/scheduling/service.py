@@ -149,11 +149,11 @@ def _check(job: Job) -> None:
     if job.when.cron is not None and job.when.every is not None:
         raise UsageError("Give either --cron or --every, not both.")
     if job.when == Trigger():
-        raise UsageError("Give a time: --cron '0 3 * * *', --every 6h, or --watch to run after changes.")
+        raise UsageError("The job has no schedule. Add --cron '0 3 * * *', --every 6h, or --watch.")
     if job.when.cron is not None:
         parse_cron(job.when.cron, local_zone())  # raises UsageError
     if job.options.device is not None and not _DEVICE.fullmatch(job.options.device):
-        raise DeviceUnavailable(f"{job.options.device!r} is not a device; choose auto, cpu, cuda, cuda:N or mps.")
+        raise DeviceUnavailable(f"Unknown device {job.options.device!r}; choose auto, cpu, cuda, cuda:N or mps.")
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from indexer.domain.models import LOOK
+from indexer.domain.models import APPEARANCE
 from indexer.ports.store_reader import HitFilter
 from indexer.ports.vectors import NOT_THE_MODELS, VectorFilter
 from indexer.search.dedupe import Distinct
@@ -21,15 +21,16 @@ if TYPE_CHECKING:
 
 _RESULT_PAGE_SIZE = 256
 _INDEX_ROUNDING = 1e-4
-"""How far the index's similarities, computed in another order, may be from the exact ones."""
+"""Largest difference between the index's similarities and the exact ones, which are computed in another order."""
 
 
 @dataclass(frozen=True, slots=True)
 class SearchTuning:
     """Sizes that decide how fast a search is, and nothing else.
 
-    Of a folder with more than `listed_max_rows` predictions the index finds the ones below it by itself: listing them would take
-    longer. `spare_candidates` is how many more candidates than hits are asked of the index at first.
+    - `listed_max_rows`: in a folder with more predictions, the index searches without a list of their ids, because listing takes
+      longer.
+    - `spare_candidates`: candidates that the first request asks for in addition to the hits.
     """
 
     listed_max_rows: int = 5000
@@ -43,14 +44,14 @@ def search(
     open_index: Callable[[], VectorIndex],
     tuning: SearchTuning | None = None,
 ) -> list[Hit]:
-    """Return the hits of a query, best first: exactly `query.limit` after `query.offset`, if so many exist.
+    """Return the hits of a query, best first: at most `query.limit`, after `query.offset`.
 
     Hits are ordered by score, or by similarity to `query.like`; only then is `open_index` called.
     """
     chosen = HitFilter(query.emotions, query.min_score, query.under, query.excluded)
     if query.like is not None:
         similar = _SimilaritySearch(store, model, query, query.like, chosen, open_index(), tuning or SearchTuning())
-        # A candidate that a later, larger request to the index finds may be nearer than one of the first.
+        # A later, larger request to the index may find a more similar candidate, so sort again.
         return sorted(_page(similar.hits(), query), key=lambda hit: -(hit.similarity or 0))
     if query.dedupe:
         return _page(_distinct_hits(store, model, chosen), query)
@@ -112,14 +113,14 @@ class _SimilaritySearch:
     def _final_candidates(self) -> Iterator[Sequence[_Candidate]]:
         """Yield candidates by falling similarity, as many at a time as there are hits to show.
 
-        The index is asked for more and more. A candidate is final if it is more similar than the last one that the index
-        proposed: those that it did not propose lie below.
+        Requests to the index grow. A candidate is final if it is more similar than the last one that the index returned, because
+        all others are less similar.
         """
         import numpy as np
 
-        # Rounded as the stored ones are, so that a stored image finds itself at 1.
-        like = self.like[self.model.card.space_slice(LOOK)].astype(np.float16)
-        # Two approximate rankings with different k do not continue one another: further pages compare all rows.
+        # Rounded like stored embeddings, so that a stored image has similarity 1 to itself.
+        like = self.like[self.model.card.space_slice(APPEARANCE)].astype(np.float16)
+        # Approximate rankings with different k can differ, so pages after the first compare all rows.
         within = self._vector_filter()._replace(exact=self.query.offset > 0)
         portion = self.query.limit + self.query.offset
         k = portion + self.tuning.spare_candidates
@@ -141,9 +142,9 @@ class _SimilaritySearch:
         """Compute exact similarities; return the candidates by falling similarity, then by age."""
         import numpy as np
 
-        look, wanted = self.model.card.space_slice(LOOK), like.astype(np.float64)
+        appearance, wanted = self.model.card.space_slice(APPEARANCE), like.astype(np.float64)
         candidates = [
-            _Candidate(number, round(min(1.0, float(np.einsum("i,i->", row[look].astype(np.float64), wanted))), 6), row)
+            _Candidate(number, round(min(1.0, float(np.einsum("i,i->", row[appearance].astype(np.float64), wanted))), 6), row)
             for number, row in self.store.vectors_of(prediction_ids).items()
         ]
         return sorted(candidates, key=lambda one: (-one.similarity, one.prediction_id))

@@ -15,7 +15,7 @@ from indexer.system.paths import is_under
 POLL_SECONDS = 60.0
 """Default interval of polling."""
 _DEBOUNCE_MS, _MAX_WAIT_MS = 400, 5000
-"""A change is reported when no other follows within the first time, at the latest after the second."""
+"""A change is reported after the first time without another change, but no later than the second time."""
 _ROOT_CHECK_SECONDS = 5.0
 """Interval of checks whether the roots are still the same folders: disks are mounted and unmounted."""
 _POLLED_FILE_SYSTEMS = (

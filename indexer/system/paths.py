@@ -17,9 +17,9 @@ def indexed_path(path: bytes, known_paths: KnownPaths) -> bytes:
 def indexed_paths(paths: Sequence[bytes], known_paths: KnownPaths) -> list[bytes]:
     """Return the stored form of each path that a user typed; its real path if no form is stored.
 
-    Roots are stored by their real paths; links below them, if they are followed, under their own names. Therefore this resolves
-    links in no part of a path, then in ever longer beginnings of it, and returns the first result that the store knows. Each
-    folder is resolved once for all paths in it.
+    Roots are stored by their real paths; links below them, if they are followed, under their own names. Therefore this tries the
+    path with no links resolved, then with links resolved in ever more of its leading folders, and returns the first form that the
+    store has. Each folder is resolved once for all paths in it.
     """
     forms: dict[bytes, list[bytes]] = {}
     candidates = [_stored_forms(os.path.abspath(path), forms) for path in paths]

@@ -1,4 +1,4 @@
-"""The examples that a model learns from, and the images that are worth labelling."""
+"""The examples that a model learns from, and the images that are worth labeling."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MAX_CANDIDATES = 20_000
 
 
 def build_teaching_set(store: StoreReader, model: StoredModel) -> TeachingSet:
-    """Collect the labelled images with the model's predictions, and a sample of the library.
+    """Collect the labeled images with the model's predictions, and a sample of the library.
 
     The label of an image with several faces counts for its main face. Raises UsageError for too few labels.
     """
@@ -34,7 +34,7 @@ def build_teaching_set(store: StoreReader, model: StoredModel) -> TeachingSet:
     labels = tuple(label for _, label, _ in hits)
     if len(hits) < _MIN_LABELS or len(set(labels)) < 2:
         raise UsageError(
-            f"There are too few labels: {len(hits)} images indexed with {model.card.name!r} are labelled, with "
+            f"There are too few labels: {len(hits)} images indexed with {model.card.name!r} are labeled, with "
             f"{len(set(labels))} different emotions. Label at least {_MIN_LABELS} images with two emotions: moodex label PATH... "
             "--emotion EMOTION"
         )
@@ -50,7 +50,7 @@ def build_teaching_set(store: StoreReader, model: StoredModel) -> TeachingSet:
 
 
 def suggest(store: StoreReader, model: StoredModel, teacher: Teacher, count: int) -> list[Suggestion]:
-    """Suggest at most `count` unlabelled images, by emotion and then by score, lowest first.
+    """Suggest at most `count` unlabeled images, by emotion and then by score, lowest first.
 
     The teacher selects them from a sample of the library.
     """

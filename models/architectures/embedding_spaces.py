@@ -37,11 +37,12 @@ class StyleBaselineLayer(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        # Checkpoints name these `looks` and `feels`.
         self.looks = nn.Parameter(torch.zeros(GROUPS, SIZE), requires_grad=False)
         self.feels = nn.Parameter(torch.zeros(GROUPS, SIZE), requires_grad=False)
 
-    def forward(self, look: Tensor) -> Tensor:
-        return self.feels[(look @ self.looks.T).argmax(dim=1)]
+    def forward(self, appearances: Tensor) -> Tensor:
+        return self.feels[(appearances @ self.looks.T).argmax(dim=1)]
 
 
 class AppearanceProjection(nn.Module):

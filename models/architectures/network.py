@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from indexer.domain.models import FEEL, LOOK
+from indexer.domain.models import APPEARANCE, EXPRESSION
 from models.architectures import embedding_spaces
 from models.architectures.fuse_batchnorm import fuse_batchnorms
 from models.scaling import EMBEDDING_LENGTH, SHARE
@@ -134,7 +134,7 @@ class Network(nn.Module):
         # Checkpoints name these `look` and `usual`.
         self.look = embedding_spaces.AppearanceProjection(channels) if head.spaces else None
         self.usual = embedding_spaces.StyleBaselineLayer() if head.subtracts_baseline else None
-        self.spaces = ((FEEL, size), (LOOK, embedding_spaces.SIZE)) if head.spaces else ()
+        self.spaces = ((EXPRESSION, size), (APPEARANCE, embedding_spaces.SIZE)) if head.spaces else ()
         self.embedding_size = size + (embedding_spaces.SIZE if head.spaces else 0)
 
     def pooled(self, x: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from indexer.domain.errors import ModelUnavailable
-from indexer.domain.models import FEEL, LOOK, ModelCard, with_precision
+from indexer.domain.models import APPEARANCE, EXPRESSION, ModelCard, with_precision
 from indexer.domain.predictions import Scores
 from models import style_baseline
 from models.inference.engines.onnx import OnnxEngine
@@ -142,8 +142,8 @@ class OnnxClassifier(_EngineClassifier):
     def classify(self, pixels: Pixels) -> Scores:
         inputs, embeddings = self._engine.run(pixels)
         if self._baseline is not None:
-            appearances = embeddings[:, None, self.card.space_slice(LOOK)]
-            inputs[:, self.card.space_slice(FEEL)] -= EMBEDDING_LENGTH * np.concatenate(
+            appearances = embeddings[:, None, self.card.space_slice(APPEARANCE)]
+            inputs[:, self.card.space_slice(EXPRESSION)] -= EMBEDDING_LENGTH * np.concatenate(
                 [self._baseline.expected_expression(appearance) for appearance in appearances]
             )
         logits = multiply_rows(inputs, self._matrix.T) + self._bias

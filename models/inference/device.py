@@ -31,7 +31,7 @@ def select_device(name: str, require_gpu: bool = False) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise DeviceUnavailable(f"{name!r} is not a device; choose auto, cpu, cuda, cuda:N or mps.") from None
+        raise DeviceUnavailable(f"Unknown device {name!r}; choose auto, cpu, cuda, cuda:N or mps.") from None
     if not _is_available(device):
         raise DeviceUnavailable(f"The device {name} is not on this machine; torch {torch.__version__} sees {_available()}.")
     if require_gpu and device.type == "cpu":

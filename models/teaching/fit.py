@@ -1,6 +1,6 @@
 """Refitting of the last layer to labels, if held-out labels show that it helps.
 
-A reading is a form of the embeddings that a last layer can take as input: plain, or minus the style baseline.
+An input form is what a last layer reads: plain embeddings, or embeddings minus the style baseline.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _NEW_WEIGHTS = (0.3, 0.6, 0.9)
 _ANCHORS = (0.01, 0.001, 0.0001)
 """Values of `RefitSettings.anchor` that are compared."""
 
-_READING_SETTINGS = RefitSettings(new_weight=0.6, anchor=0.001)
-"""Settings with which readings are compared."""
+_INPUT_FORM_SETTINGS = RefitSettings(new_weight=0.6, anchor=0.001)
+"""Settings with which input forms are compared."""
 
 _MIN_Z_CHANGED = 1.0
 """Least excess, in standard deviations, of predictions that become right over those that become wrong; see `_mcnemar_z`."""
@@ -43,7 +43,7 @@ _MIN_Z_ABOVE_CHANCE = 1.64
 """Standard deviations above chance that guessing exceeds in one of twenty cases; see `_z_above_chance`."""
 
 _COMPARED_REPLAY_EXAMPLES = 500
-"""Replay examples, evenly spaced, with which readings and settings are compared; the final head is fitted with all of them."""
+"""Replay examples, evenly spaced, with which input forms and settings are compared; the final head is fitted with all of them."""
 
 _MIN_DUPLICATE_COSINE = 0.98
 """Cosine similarity from which two images are near-duplicates, which are always in the same fold."""
@@ -54,14 +54,14 @@ class FitResult:
     """A refitted head with its measurements.
 
     - `head`: the new head; None if it is not clearly better than the old one.
-    - `reading`: number of the reading with the lowest loss, from 0.
+    - `input_form`: number of the input form with the lowest loss, from 0.
     - `settings`: settings with the lowest loss.
     - `before`, `after`: balanced accuracy of the old and the new head on held-out labels, 0-1.
     - `tested`: number of labels that could be held out.
     """
 
     head: Head | None
-    reading: int
+    input_form: int
     settings: RefitSettings
     before: float
     after: float
@@ -70,7 +70,7 @@ class FitResult:
 
 def teach(
     old: Head,
-    readings: Sequence[Floats],
+    input_forms: Sequence[Floats],
     labels: Sequence[str],
     replay: Examples,
     predicted: Sequence[str],
@@ -78,13 +78,13 @@ def teach(
 ) -> FitResult:
     """Refit a head to N labeled embeddings.
 
-    - `readings`: each reading of the embeddings, float32, (N, D); the first is the plain one.
+    - `input_forms`: the embeddings in each input form, float32, (N, D); the first is the plain one.
     - `labels`: the label of each embedding by the user.
     - `replay`: examples of the training, which the new head must not forget.
     - `predicted`: the label of each embedding by the old head.
     - `check_stop`: called between fits; may raise.
 
-    Cross-validation compares all readings, and then all settings, on the same folds, and takes those with the lowest loss on
+    Cross-validation compares all input forms, and then all settings, on the same folds, and takes those with the lowest loss on
     held-out labels. Near-duplicates are in one fold. The accuracies are measured on the same folds, so `after` is slightly
     optimistic.
 
@@ -98,16 +98,19 @@ def teach(
     start = old.with_labels(sorted(set(labels)))
     numbers = np.array([start.labels.index(label) for label in labels], dtype=np.int64)
     replay = _with_label_count(replay, len(start.labels))
-    folds, tested = _folds(readings[0] / np.linalg.norm(readings[0], axis=1, keepdims=True), numbers)
+    folds, tested = _folds(input_forms[0] / np.linalg.norm(input_forms[0], axis=1, keepdims=True), numbers)
     if len(np.unique(numbers[tested])) < 2:
         raise UsageError("Label more images: at least two emotions need two images each that are not near-duplicates.")
     sample = replay.take(np.arange(0, len(replay), max(1, len(replay) // _COMPARED_REPLAY_EXAMPLES)))
-    validation = _CrossValidation(start, readings, numbers, sample, folds, check_stop)
+    validation = _CrossValidation(start, input_forms, numbers, sample, folds, check_stop)
 
-    reading = min(range(len(readings)), key=lambda number: validation.loss(validation.logits(number, _READING_SETTINGS), tested))
+    input_form = min(
+        range(len(input_forms)), key=lambda number: validation.loss(validation.logits(number, _INPUT_FORM_SETTINGS), tested)
+    )
     grid = [RefitSettings(new_weight, anchor) for new_weight, anchor in product(_NEW_WEIGHTS, _ANCHORS)]
     trials = [
-        (settings, validation.logits(reading, settings)) for settings in bar(grid, desc="learning", unit="setting", leave=False)
+        (settings, validation.logits(input_form, settings))
+        for settings in bar(grid, desc="learning", unit="setting", leave=False)
     ]
     settings, logits = min(trials, key=lambda trial: validation.loss(trial[1], tested))
 
@@ -116,11 +119,11 @@ def teach(
     new_right = (logits.argmax(axis=1) == numbers)[tested]
     head = None
     if _mcnemar_z(old_right, new_right) > _MIN_Z_CHANGED and _z_above_chance(new_right, truth) > _MIN_Z_ABOVE_CHANCE:
-        head = refit(start, validation.examples(reading), replay, settings)
+        head = refit(start, validation.examples(input_form), replay, settings)
         head = head.with_temperature(fit_temperature(logits[tested], truth))
     return FitResult(
         head=head,
-        reading=reading,
+        input_form=input_form,
         settings=settings,
         before=_balanced_accuracy(old_right, truth),
         after=_balanced_accuracy(new_right, truth),
@@ -133,28 +136,28 @@ class _CrossValidation:
     """Cross-validation of heads that start from `start`.
 
     - `numbers`: label number of each example, int64, (N,); `folds`: its fold, int64, (N,).
-    - `readings`, `replay`, `check_stop`: as in `teach`.
+    - `input_forms`, `replay`, `check_stop`: as in `teach`.
     """
 
     start: Head
-    readings: Sequence[Floats]
+    input_forms: Sequence[Floats]
     numbers: Ids
     replay: Examples
     folds: Ids
     check_stop: Callable[[], None]
 
-    def examples(self, reading: int) -> Examples:
-        """Return all examples in a reading."""
-        return Examples(torch.from_numpy(self.readings[reading]), one_hot(self.numbers, len(self.start.labels)))
+    def examples(self, input_form: int) -> Examples:
+        """Return all examples in an input form."""
+        return Examples(torch.from_numpy(self.input_forms[input_form]), one_hot(self.numbers, len(self.start.labels)))
 
-    def logits(self, reading: int, settings: RefitSettings) -> Floats:
+    def logits(self, input_form: int, settings: RefitSettings) -> Floats:
         """Return the logits, float32, (N, labels), of each example by the head that was fitted to the other folds."""
-        examples = self.examples(reading)
+        examples = self.examples(input_form)
         logits = np.zeros((len(self.numbers), len(self.start.labels)), dtype=np.float32)
         for fold in range(self.folds.max() + 1):
             self.check_stop()
             head = refit(self.start, examples.take(np.flatnonzero(self.folds != fold)), self.replay, settings)
-            logits[self.folds == fold] = head.logits(self.readings[reading][self.folds == fold])
+            logits[self.folds == fold] = head.logits(self.input_forms[input_form][self.folds == fold])
         return logits
 
     def loss(self, logits: Floats, tested: Truths) -> float:

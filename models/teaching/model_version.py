@@ -120,7 +120,7 @@ def learn(
     fit = _fit(base, examples, baseline, check_stop)
     if fit.head is None:
         return Version(fit, None)
-    path = _save(base, Candidate(fit, fit.head, baseline if fit.reading else None), examples.labels, target)
+    path = _save(base, Candidate(fit, fit.head, baseline if fit.input_form else None), examples.labels, target)
     if read_card(path).key == base.in_use_card.key:
         registry.remove(target.stem)
         return Version(fit, None, unchanged=True)
@@ -163,12 +163,12 @@ def _fit(base: BaseModel, examples: TeachingSet, baseline: StyleBaseline | None,
     replay = replay_examples(base.card, base.state) or _library_sample(base, examples)
     head = extract_head(base.card, base.state) if reads_stored(base.card) else _approximate_head(base.card, replay)
     plain = classifier_input(base.card, examples.vectors)
-    readings = [plain] if baseline is None else [plain, classifier_input(base.card, examples.vectors, baseline)]
+    input_forms = [plain] if baseline is None else [plain, classifier_input(base.card, examples.vectors, baseline)]
     if base.is_in_use:
         predicted: Sequence[str] = examples.predicted_before
     else:
         predicted = [head.labels[best] for best in head.logits(plain).argmax(axis=1)]
-    return teach(head, readings, examples.labels, replay, predicted, check_stop)
+    return teach(head, input_forms, examples.labels, replay, predicted, check_stop)
 
 
 def _save(base: BaseModel, candidate: Candidate, labels: Sequence[str], target: Path) -> Path:

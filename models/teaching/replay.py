@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from indexer.domain.models import FEEL, LOOK
+from indexer.domain.models import APPEARANCE, EXPRESSION
 from models.architectures.registry import architecture
 from models.checkpoint import MEMORY
 from models.scaling import EMBEDDING_LENGTH, SHARE
@@ -70,9 +70,9 @@ def classifier_input(card: ModelCard, embeddings: Floats | Halves, baseline: Sty
     """
     inputs = embeddings.astype(np.float32)
     if baseline is not None:
-        inputs[:, card.space_slice(FEEL)] -= baseline.expected_expression(inputs[:, card.space_slice(LOOK)])
+        inputs[:, card.space_slice(EXPRESSION)] -= baseline.expected_expression(inputs[:, card.space_slice(APPEARANCE)])
     if card.spaces:
-        inputs[:, card.space_slice(LOOK)] *= SHARE
+        inputs[:, card.space_slice(APPEARANCE)] *= SHARE
     return inputs
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from indexer.domain.models import FEEL, LOOK
+from indexer.domain.models import APPEARANCE, EXPRESSION
 from models.clustering import pick_representatives
 from models.style_baseline import fit_baseline
 
@@ -54,10 +54,10 @@ def selection_features(card: ModelCard, embeddings: Halves, probabilities: Float
     - For other models, they are the embedding and the square roots of the probabilities. The Euclidean distance of such roots
       is proportional to the Hellinger distance.
     """
-    expression = embeddings[:, card.space_slice(FEEL)].astype(np.float32)
+    expression = embeddings[:, card.space_slice(EXPRESSION)].astype(np.float32)
     if card.spaces:
         baseline = fit_baseline(card, embeddings.astype(np.float32))
-        features = expression - baseline.expected_expression(embeddings[:, card.space_slice(LOOK)].astype(np.float32))
+        features = expression - baseline.expected_expression(embeddings[:, card.space_slice(APPEARANCE)].astype(np.float32))
     else:
         features = np.concatenate([_EMBEDDING_SHARE * expression, np.sqrt(probabilities)], axis=1)
     unit_vectors: Floats = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), _MIN_NORM)

@@ -184,7 +184,7 @@ def _read_table(path: Path, labels: Labels) -> Iterator[SourceImage]:
     for number, row in enumerate(rows, start=2):
         emotion = labels.emotion(row["label"])
         if "\0" in (row["path"] or ""):
-            raise UsageError(f"The table {path} names no image in line {number}: a path cannot contain a zero byte.")
+            raise UsageError(f"The path in line {number} of the table {path} contains a zero byte; correct it.")
         if emotion is not None:
             file_path = path.parent / (row["path"] or "")
             part = _part(row.get("split") or "", f"line {number} of {path}")

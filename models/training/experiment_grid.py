@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from indexer.domain.errors import UsageError
-from indexer.domain.training import ComparisonWatcher, Epoch, Inspection, Row
+from indexer.domain.training import ComparisonRow, ComparisonWatcher, Epoch, Inspection
 from indexer.system.atomic import replace_file
 from models.inference.classifier import TorchClassifier
 from models.training.requests import Grid, TrainOptions
@@ -49,7 +49,7 @@ class _Cell:
 
 def compare(
     grid: Grid, decode: Decode, watcher: ComparisonWatcher, check_stop: Callable[[], None] = lambda: None
-) -> Iterator[tuple[Row, tuple[Epoch, ...]]]:
+) -> Iterator[tuple[ComparisonRow, tuple[Epoch, ...]]]:
     """Run the grid, and yield each row as soon as it is finished.
 
     Yields the row and the epochs of its first division. `check_stop` is called between batches and may raise. Raises the errors
@@ -75,12 +75,12 @@ def compare(
             row, history = _run_cell(grid, cell, loaded[key], path.parent, watcher, check_stop)
             _write_json(path, {"row": asdict(row), "history": [asdict(epoch) for epoch in history]})
         saved = json.loads(path.read_text())
-        yield Row(**saved["row"]), tuple(Epoch(**epoch) for epoch in saved["history"])
+        yield ComparisonRow(**saved["row"]), tuple(Epoch(**epoch) for epoch in saved["history"])
 
 
 def _run_cell(
     grid: Grid, cell: _Cell, images: LabeledImages, folder: Path, watcher: ComparisonWatcher, check_stop: Callable[[], None]
-) -> tuple[Row, tuple[Epoch, ...]]:
+) -> tuple[ComparisonRow, tuple[Epoch, ...]]:
     """Train on every division of a cell; return the means of the measurements, and the epochs of the first division."""
     divisions = split(images, cell.plan)
     results = [
@@ -90,7 +90,7 @@ def _run_cell(
     first = results[0]
     means = {name: float(np.mean([result[name] for result in results])) for name in _MEANS}
     all_validated = all(result["accuracy_best"] is not None for result in results)
-    row = Row(
+    row = ComparisonRow(
         dataset=cell.dataset.name,
         split=cell.plan.method,
         variant=cell.variant,

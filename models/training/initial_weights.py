@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 IMAGENET, NO_WEIGHTS = "imagenet", "none"
 _STATE_DICT_SUFFIXES = (".pth", ".pt", ".bin")
 _BATCH_NORM_MOMENTUM = 0.1
-"""Some published networks use 0.01, for hundreds of thousands of steps. After the few hundred steps of a small data set, their
-running statistics would still be near the initial ones, and the trained network would predict at chance."""
+"""Momentum of batch norms.
+
+Some published networks use 0.01, for hundreds of thousands of steps. After the few hundred steps of a small data set, their
+running statistics would still be near the initial ones, and the trained network would predict at chance.
+"""
 
 
 def initialize_network(kind: Architecture, weights: str, emotions: tuple[str, ...], size: int) -> Network:

@@ -141,7 +141,7 @@ class _TrainingLoop:
                 progress.set_postfix(
                     epoch=number + 1,
                     loss=f"{training.losses / training.seen:.3f}",
-                    accuracy=f"{training.hits / training.seen:.3f}",
+                    accuracy=f"{training.correct / training.seen:.3f}",
                 )
             if self._hooks.saved and time.monotonic() - self._saved_at > _SAVE_EVERY_SECONDS:
                 training.seconds, started = training.seconds + time.monotonic() - started, time.monotonic()
@@ -172,11 +172,15 @@ class _TrainingLoop:
             partner = torch.from_numpy(random.permutation(len(rows)))
             x = share * x + (1 - share) * x[partner]
         set_learning_rates(training.optimizer, step, self._steps * recipe.epochs, recipe)
-        loss, hits = self._backward(self._normalized(x), truth.to(self._device), truth[partner].to(self._device), share)
+        loss, correct = self._backward(self._normalized(x), truth.to(self._device), truth[partner].to(self._device), share)
         self._scaler.step(training.optimizer)
         self._scaler.update()
         update_ema(training.average, training.network.state_dict(), step, self._steps * recipe.epochs, recipe)
-        training.losses, training.hits, training.seen = training.losses + loss, training.hits + hits, training.seen + len(rows)
+        training.losses, training.correct, training.seen = (
+            training.losses + loss,
+            training.correct + correct,
+            training.seen + len(rows),
+        )
 
     def _backward(self, x: Tensor, truth: Tensor, partner_truth: Tensor, share: float) -> tuple[float, int]:
         """Compute the gradients of the mean loss over a batch, in parts that fit the memory.
@@ -198,7 +202,7 @@ class _TrainingLoop:
 
     def _gradients(self, x: Tensor, truth: Tensor, partner_truth: Tensor, share: float) -> tuple[float, int]:
         """Do the work of `_backward`. Raises torch.OutOfMemoryError if a part does not fit the memory."""
-        smoothing, loss_sum, hits = self._recipe.label_smoothing, 0.0, 0
+        smoothing, loss_sum, correct = self._recipe.label_smoothing, 0.0, 0
         for start in range(0, len(x), self._micro_batch):
             part = slice(start, start + self._micro_batch)
             with torch.autocast(self._device.type, self._precision, enabled=self._precision is not torch.float32):
@@ -209,12 +213,12 @@ class _TrainingLoop:
                 partner_loss = functional.cross_entropy(logits, partner_truth[part], label_smoothing=smoothing, reduction="sum")
                 loss = loss + (1 - share) * partner_loss
             loss_sum += float(loss.detach())
-            hits += int((logits.argmax(dim=1) == truth[part]).sum())
+            correct += int((logits.argmax(dim=1) == truth[part]).sum())
             loss = loss / len(x)
             if self._recipe.l2:
                 loss = loss + self._recipe.l2 * self._penalty() * len(x[part]) / len(x)
             self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        return loss_sum, hits
+        return loss_sum, correct
 
     def _penalty(self) -> Tensor:
         """Return the sum of the squares of the matrices of the head, as the kernel regularizer of the study did."""
@@ -229,11 +233,11 @@ class _TrainingLoop:
         if self._validation is not None and len(self._validation):
             validation = self._measure(self._validation)
         training.history.append(
-            Epoch(number + 1, training.losses / training.seen, training.hits / training.seen, *validation, training.seconds)
+            Epoch(number + 1, training.losses / training.seen, training.correct / training.seen, *validation, training.seconds)
         )
         if self._recipe.patience and training.best_epoch == number:
             training.best = {name: tensor.detach().cpu().clone() for name, tensor in training.average.items()}
-        training.step, training.losses, training.hits, training.seen, training.seconds = 0, 0.0, 0, 0, 0.0
+        training.step, training.losses, training.correct, training.seen, training.seconds = 0, 0.0, 0, 0, 0.0
         self._save()
         self._hooks.after_epoch(training.history[-1])
 

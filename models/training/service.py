@@ -11,6 +11,7 @@ from indexer.system.signals import graceful_stop
 
 if TYPE_CHECKING:
     from indexer.domain.training import (
+        ComparisonRow,
         ComparisonWatcher,
         Epoch,
         Evaluation,
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
         ExplainedData,
         Inspection,
         Mistake,
-        Row,
         Trained,
         TrainingWatcher,
     )
@@ -66,7 +66,7 @@ def evaluate(options: EvaluateOptions) -> tuple[str, Evaluation, list[Mistake]]:
     return classifier.card.name, evaluation, mistakes
 
 
-def compare(grid: Grid, watcher: ComparisonWatcher) -> Iterator[tuple[Row, tuple[Epoch, ...]]]:
+def compare(grid: Grid, watcher: ComparisonWatcher) -> Iterator[tuple[ComparisonRow, tuple[Epoch, ...]]]:
     """Run a grid of trainings, and yield each row with its epochs as soon as it is finished. Raises the errors of `train`."""
     from models.training import experiment_grid
 

@@ -31,8 +31,8 @@ class TrainingState:
     """The state of a running training.
 
     - `average`: moving average of the weights, by name. `best`: the average after the best epoch; empty without `patience`.
-    - `step`: number of finished batches of the current epoch, and sums over them: `losses`, in nats; `hits`, images that were
-      classified correctly; `seen`, images; `seconds`.
+    - `step`: number of finished batches of the current epoch, and sums over them: `losses`, in nats; `correct`, images that
+      were classified correctly; `seen`, images; `seconds`.
     - `history`: the finished epochs.
     - `scale`: state of the gradient scaler, which float16 requires.
     """
@@ -43,7 +43,7 @@ class TrainingState:
     best: dict[str, Tensor] = field(default_factory=dict)
     step: int = 0
     losses: float = 0.0
-    hits: int = 0
+    correct: int = 0
     seen: int = 0
     seconds: float = 0.0
     history: list[Epoch] = field(default_factory=list)
@@ -75,7 +75,7 @@ def save_state(training: TrainingState, path: Path, fingerprint: str) -> None:
         "fingerprint": fingerprint,
         "step": training.step,
         "losses": training.losses,
-        "hits": training.hits,
+        "hits": training.correct,
         "seen": training.seen,
         "seconds": training.seconds,
         "history": [asdict(epoch) for epoch in training.history],
@@ -107,7 +107,7 @@ def load_state(training: TrainingState, path: Path) -> None:
         number, moment = name.split(".", 1)
         state.setdefault(int(number), {})[moment] = tensor
     training.optimizer.load_state_dict({"state": state, "param_groups": training.optimizer.state_dict()["param_groups"]})
-    training.step, training.losses, training.hits = fields["step"], fields["losses"], fields["hits"]
+    training.step, training.losses, training.correct = fields["step"], fields["losses"], fields["hits"]
     training.seen, training.seconds, training.scale = fields["seen"], fields["seconds"], fields["scale"]
     training.history = [Epoch(**epoch) for epoch in fields["history"]]
 

@@ -4,7 +4,7 @@ import { createElement } from 'react'
 import { renderToStaticMarkup } from 'react-dom/server'
 import { randomFrom } from './random.mjs'
 
-const COLOURS = ['white', 'blue', 'black', 'green', 'red']
+const COLORS = ['white', 'blue', 'black', 'green', 'red']
 
 function person(character) {
   const random = randomFrom(`bigheads/${character}`)
@@ -13,12 +13,12 @@ function person(character) {
     hair: random.pick(['none', 'long', 'bun', 'short', 'pixie', 'balding', 'buzz', 'afro', 'bob']),
     hairColor: random.pick(['blonde', 'orange', 'black', 'white', 'brown', 'blue', 'pink']),
     hat: random.chance(0.2) ? random.pick(['beanie', 'turban']) : 'none',
-    hatColor: random.pick(COLOURS),
+    hatColor: random.pick(COLORS),
     accessory: random.chance(0.25) ? random.pick(['roundGlasses', 'tinyGlasses']) : 'none',
     facialHair: random.chance(0.15) ? 'stubble' : 'none',
     body: random.pick(['chest', 'breasts']),
     clothing: random.pick(['shirt', 'dressShirt', 'vneck', 'tankTop', 'dress']),
-    clothingColor: random.pick(COLOURS),
+    clothingColor: random.pick(COLORS),
     lipColor: random.pick(['red', 'purple', 'pink', 'turqoise', 'green']),
     lashes: random.chance(0.4),
   }

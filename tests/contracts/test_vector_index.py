@@ -126,11 +126,11 @@ def test_a_forgotten_model_has_no_files_and_others_keep_theirs(tmp_path: Path) -
     forgotten, other = card(size=16), card(size=16, digest="11")
     for model in (forgotten, other):
         files.save(model, [], rows(5), Generation(5, "t"))
-    files.forget(forgotten)
+    files.delete(forgotten)
     assert files.load(forgotten) == []
     assert len(files.load(other)) == 1
     assert all(path.name.startswith(other.key) for path in tmp_path.iterdir())
-    files.forget(forgotten)
+    files.delete(forgotten)
 
 
 @given(

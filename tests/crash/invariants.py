@@ -21,7 +21,7 @@ from db.vectors.files import FaissFiles
 from db.vectors.sync import open_index
 from indexer.analysis.analyzer import Analyzer
 from indexer.domain.errors import MoodexError
-from indexer.domain.models import LOOK, ModelCard
+from indexer.domain.models import APPEARANCE, ModelCard
 from indexer.domain.queries import SearchQuery, SearchRequest
 from indexer.maintenance import service as maintenance_service
 from indexer.search import service as search_service
@@ -164,7 +164,7 @@ def _sample_queries(snapshot: DatabaseSnapshot, card: ModelCard, chance: random.
 
 def _scan_similarities(snapshot: DatabaseSnapshot, card: ModelCard, embedding: np.ndarray) -> dict[bytes, float]:
     """Return the similarity of every live file to an embedding, from a scan of every row."""
-    appearance = card.space_slice(LOOK)
+    appearance = card.space_slice(APPEARANCE)
     query = embedding[appearance].astype(np.float64)
     live_paths = snapshot.live_paths()
     best: dict[bytes, float] = {}

@@ -1,4 +1,4 @@
-"""Scenarios of the crash harness: a library as it is before, and the command lines that run on it and are killed."""
+"""Scenarios of the crash harness: a prepared library, and the commands that the harness runs on it and kills."""
 
 from __future__ import annotations
 

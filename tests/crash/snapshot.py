@@ -103,7 +103,7 @@ class DatabaseSnapshot:
 
 
 def read_snapshot(database: Path) -> DatabaseSnapshot:
-    """Read a database of the current schema; an empty snapshot if there is none."""
+    """Read a database of the current schema; an empty snapshot if none exists."""
     if not database.exists():
         return DatabaseSnapshot()
     with closing(sqlite3.connect(database)) as connection:

@@ -24,7 +24,7 @@ import faiss
 BEFORE, HALF, AFTER = "before", "half", "after"
 _PROGRAM_PREFIXES = ("db.", "indexer.", "models.", "commands.", "cli")
 _SKIPPED_MODULE = "indexer.system.atomic"
-"""All file writes go through this module, so a step is named after its caller."""
+"""Every file write goes through this module, so a step gets the name of the function that called the module."""
 
 _VARYING_NUMBERS = re.compile(r"[0-9a-f]{16,}|\d+")
 _SCHEMA_STATEMENTS = ("CREATE", "ALTER", "DROP", "REINDEX")

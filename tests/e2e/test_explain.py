@@ -52,7 +52,7 @@ def test_unusable_requests_are_errors_of_one_sentence(moodex: Run, tmp_path: Pat
         ([HEAD, "--method", "guess"], 2, "choose grad-cam, integrated-gradients, occlusion"),
         ([faces, "-e", "happy"], 2, "emotion by emotion"),
         ([tmp_path], 2, "holds no images"),
-        ([HEAD, "--model", "nobody"], 6, "There is no model 'nobody'"),
+        ([HEAD, "--model", "nobody"], 6, "Unknown model 'nobody'"),
     ):
         done = moodex("explain", *arguments)
         assert (done.returncode, sentence in done.stderr.decode()) == (code, True), (arguments, done.stderr.decode())

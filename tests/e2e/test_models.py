@@ -96,9 +96,9 @@ def test_a_removed_model_can_still_be_searched_by_name(moodex: Run, home: Path, 
     assert "predictions were kept" in output(moodex("models", "remove", "mine"))
     assert hit_count(moodex, "--model", "mine") == 6
     assert hit_count(moodex, "--model", "mine", "--like", str(images / "000.png")) == 6
-    assert_one_sentence_error(moodex("index", images, "--model", "mine"), 6, "There is no model 'mine'")
+    assert_one_sentence_error(moodex("index", images, "--model", "mine"), 6, "Unknown model 'mine'")
     assert "6 predictions" in output(moodex("models", "remove", "mine", "--predictions"))
-    assert_one_sentence_error(moodex("models", "remove", "mine", "--predictions"), 6, "There is no model 'mine' of yours")
+    assert_one_sentence_error(moodex("models", "remove", "mine", "--predictions"), 6, "You have no model 'mine'")
 
 
 def test_predictions_are_removed_with_their_vectors_and_computed_again(
@@ -164,10 +164,10 @@ def test_a_model_that_is_shipped_default_or_unknown_is_not_removed(moodex: Run, 
         assert_one_sentence_error(moodex("models", "remove", "moodex-lite0", *options), 2, "came with moodex")
         assert_one_sentence_error(moodex("models", "remove", "mine", *options), 2, "is the default model")
         assert_one_sentence_error(
-            moodex("models", "remove", "nonesuch", *options), 6, "There is no model 'nonesuch' of yours; yours are mine"
+            moodex("models", "remove", "nonesuch", *options), 6, "You have no model 'nonesuch'; your models: mine"
         )
     assert_one_sentence_error(
-        moodex("models", "default", "nonesuch"), 6, "There is no model 'nonesuch'; known are mine, moodex-lite0"
+        moodex("models", "default", "nonesuch"), 6, "Unknown model 'nonesuch'; installed: mine, moodex-lite0"
     )
     output(moodex("models", "default", "moodex-lite0"))
     output(moodex("status"))
@@ -206,7 +206,7 @@ def test_an_exported_model_gives_the_same_results_without_moodex(moodex: Run, we
 def test_an_invalid_export_is_refused_and_replaces_nothing(moodex: Run, weights: Path, tmp_path: Path) -> None:
     target = tmp_path / "model.pt2"
     words = ["--format", "torch", "--output", target]
-    assert_one_sentence_error(moodex("models", "export", "nonesuch", *words), 6, "There is no model 'nonesuch'")
+    assert_one_sentence_error(moodex("models", "export", "nonesuch", *words), 6, "Unknown model 'nonesuch'")
     assert moodex("models", "export", "moodex-lite0", "--format", "coreml", "-o", target).returncode == 2
     target.write_bytes(b"mine")
     assert_one_sentence_error(moodex("models", "export", weights, *words), 2, "already exists; --force replaces it")

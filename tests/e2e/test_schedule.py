@@ -239,15 +239,15 @@ def test_jobs_are_added_listed_and_removed(home: Path, tmp_path: Path, monkeypat
 @pytest.mark.parametrize(
     ("words", "code", "text"),
     [
-        (["add", "nightly", "/tmp"], 2, "Give a time: --cron"),
+        (["add", "nightly", "/tmp"], 2, "The job has no schedule. Add --cron"),
         (["add", "nightly", "/tmp", "--cron", "0 3 * *"], 2, "has 4 of 5 fields"),
         (["add", "nightly", "/tmp", "--every", "often"], 2, "'often' is not an interval"),
         (["add", "nightly", "/tmp", "--every", "1h", "--cron", "@daily"], 2, "not both"),
         (["add", "a b", "/tmp", "--every", "1h"], 2, "'a b' is not a valid job name"),
         (["add", "nightly", "/no/such/folder", "--every", "1h"], 2, "'/no/such/folder' does not exist"),
-        (["add", "nightly", "/tmp", "--every", "1h", "--model", "nonesuch"], 6, "There is no model 'nonesuch'"),
+        (["add", "nightly", "/tmp", "--every", "1h", "--model", "nonesuch"], 6, "Unknown model 'nonesuch'"),
         (["add", "taken", "/tmp", "--every", "1h"], 2, "There is a job 'taken' already"),
-        (["add", "nightly", "/tmp", "--every", "1h", "--device", "abacus"], 6, "'abacus' is not a device"),
+        (["add", "nightly", "/tmp", "--every", "1h", "--device", "abacus"], 6, "Unknown device 'abacus'"),
         (["remove", "nightly"], 2, "There is no job 'nightly'; the jobs are 'taken'"),
         (["run", "--once", "--metrics", "/no/such/folder/m.prom"], 2, "The folder of --metrics /no/such/folder/m.prom"),
         (["unit", "--crontab", "--output", "/tmp"], 2, "--output is for systemd units"),

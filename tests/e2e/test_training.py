@@ -121,4 +121,4 @@ def test_unusable_data_and_options_are_errors_of_one_sentence(moodex: Run, faces
         assert (done.returncode, sentence in done.stderr.decode()) == (2, True), (arguments, done.stderr.decode())
         assert b"Traceback" not in done.stderr
     done = moodex("evaluate", "nobody", faces)
-    assert done.returncode == 6 and b"There is no model 'nobody'" in done.stderr
+    assert done.returncode == 6 and b"Unknown model 'nobody'" in done.stderr

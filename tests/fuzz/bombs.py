@@ -42,12 +42,12 @@ def bombs() -> dict[str, Bomb]:
         "gif-comments": lambda: _gif_with(b"\x21\xfe" + (b"\xff" + b"c" * 255) * _REPETITIONS + b"\0"),
         "webp-frames": _webp,
         "webp-billion-laughs-xmp": lambda: encoded(draw_blocks(1), "WEBP", xmp=_BILLION_LAUGHS_XMP),
-        "tiff-pages": lambda: raw.tiff([raw.grey_page(4, 4)] * 20_000, bytes(16)),
-        "tiff-page-cycle": lambda: raw.tiff([raw.grey_page(4, 4)] * 3, bytes(16), loops=True),
+        "tiff-pages": lambda: raw.tiff([raw.gray_page(4, 4)] * 20_000, bytes(16)),
+        "tiff-page-cycle": lambda: raw.tiff([raw.gray_page(4, 4)] * 3, bytes(16), loops=True),
         "tiff-strips": _tiff_strips,
-        "tiff-tags": lambda: raw.tiff([raw.grey_page(4, 4, *((40_000 + n, 3, 1, b"\1\0") for n in range(20_000)))], bytes(16)),
-        "tiff-samples": lambda: raw.tiff([raw.grey_page(4, 4, raw.short(277, 65_535))], bytes(16)),
-        "tiff-counts": lambda: raw.tiff([raw.grey_page(4, 4, (258, 3, 0xFFFFFFFF, b"\\8\0\0\0"))], bytes(16)),
+        "tiff-tags": lambda: raw.tiff([raw.gray_page(4, 4, *((40_000 + n, 3, 1, b"\1\0") for n in range(20_000)))], bytes(16)),
+        "tiff-samples": lambda: raw.tiff([raw.gray_page(4, 4, raw.short(277, 65_535))], bytes(16)),
+        "tiff-counts": lambda: raw.tiff([raw.gray_page(4, 4, (258, 3, 0xFFFFFFFF, b"\\8\0\0\0"))], bytes(16)),
         "tiff-tile-of-a-gigapixel": lambda: raw.tiff([_one_tile(32_768)], bytes(16)),
         "jpeg-profile": lambda: _jpeg_with(*(_profile_part(n) for n in range(1, 256))),
         "jpeg-segments": lambda: _jpeg_with(*[raw.jpeg_segment(0xE5, bytes(65_533))] * 1000),
@@ -82,7 +82,7 @@ def shapes() -> Iterator[tuple[str, bytes]]:
 
 
 def scans(side: int, number: int) -> bytes:
-    """Return a grey progressive JPEG with `number` scans, none of which changes a block.
+    """Return a gray progressive JPEG with `number` scans, none of which changes a block.
 
     A scan has a few bytes for every 32,767 blocks, but libjpeg goes over all coefficients: a known way to keep it busy.
     """
@@ -170,16 +170,16 @@ def _webp() -> bytes:
 def _tiff_strips() -> bytes:
     strips = 200_000
     return raw.tiff(
-        [raw.grey_page(4, strips, raw.long(278, 1), raw.long(273, *[8] * strips), raw.long(279, *[4] * strips))],
+        [raw.gray_page(4, strips, raw.long(278, 1), raw.long(273, *[8] * strips), raw.long(279, *[4] * strips))],
         bytes(16),
     )
 
 
 def _one_tile(side: int) -> list[raw.Entry]:
-    page = [entry for entry in raw.grey_page(16, 16) if entry[0] not in (273, 278, 279)]
+    page = [entry for entry in raw.gray_page(16, 16) if entry[0] not in (273, 278, 279)]
     tile = [raw.short(259, 8), raw.long(322, side), raw.long(323, side), raw.long(324, 8), raw.long(325, 16)]
     return sorted([*(entry for entry in page if entry[0] != 259), *tile])
 
 
 def _deflated(width: int, height: int) -> list[raw.Entry]:
-    return raw.grey_page(width, height, raw.short(259, 8), raw.long(279, len(raw.zeros(width * height))))
+    return raw.gray_page(width, height, raw.short(259, 8), raw.long(279, len(raw.zeros(width * height))))

@@ -23,7 +23,7 @@ _WEBP_SIZE = (16_383, 7812)
 
 
 def largest() -> Iterator[tuple[str, bytes]]:
-    """Yield the largest images, of one colour, by format and mode."""
+    """Yield the largest images, of one color, by format and mode."""
     square = (_SIDE_PIXELS, _SIDE_PIXELS)
     for mode in ("1", "L", "LA", "P", "RGB", "RGBA"):
         yield f"PNG {mode}", encoded(Image.new(mode, square, 1), compress_level=1)

@@ -28,9 +28,9 @@ def png(chunks: Iterable[tuple[bytes, bytes]]) -> bytes:
     return SIGNATURE + b"".join(png_chunk(kind, body) for kind, body in chunks)
 
 
-def png_header(width: int, height: int, depth: int = 8, colour: int = 2, interlaced: int = 0) -> tuple[bytes, bytes]:
+def png_header(width: int, height: int, depth: int = 8, color: int = 2, interlaced: int = 0) -> tuple[bytes, bytes]:
     """Return the first chunk of a PNG."""
-    return b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlaced)
+    return b"IHDR", struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, interlaced)
 
 
 def png_chunks(data: bytes) -> list[tuple[bytes, bytes]]:
@@ -89,8 +89,8 @@ def tiff(pages: Sequence[Sequence[Entry]], data: bytes = b"", loops: bool = Fals
     return bytes(file)
 
 
-def grey_page(width: int, height: int, *more: Entry, offset: int = 8) -> list[Entry]:
-    """Return the tags of an uncompressed grey page of one strip; `more` replaces or extends them."""
+def gray_page(width: int, height: int, *more: Entry, offset: int = 8) -> list[Entry]:
+    """Return the tags of an uncompressed gray page of one strip; `more` replaces or extends them."""
     tags = [
         long(256, width),
         long(257, height),
@@ -116,11 +116,11 @@ def with_segments(jpeg: bytes, segments: bytes) -> bytes:
     return jpeg[:2] + segments + jpeg[2:]
 
 
-def bmp(width: int, height: int, bits: int, compression: int, body: bytes, colours: int = 0) -> bytes:
-    """Return a Windows bitmap with a palette of `colours` greys."""
-    palette = b"".join(bytes([n * 255 // max(1, colours - 1)] * 3 + [0]) for n in range(colours))
+def bmp(width: int, height: int, bits: int, compression: int, body: bytes, colors: int = 0) -> bytes:
+    """Return a Windows bitmap with a palette of `colors` grays."""
+    palette = b"".join(bytes([n * 255 // max(1, colors - 1)] * 3 + [0]) for n in range(colors))
     start = 14 + 40 + len(palette)
-    info = struct.pack("<IiiHHIIiiII", 40, width, height, 1, bits, compression, len(body), 2835, 2835, colours, 0)
+    info = struct.pack("<IiiHHIIiiII", 40, width, height, 1, bits, compression, len(body), 2835, 2835, colors, 0)
     return b"BM" + struct.pack("<IHHI", start + len(body), 0, 0, start) + info + palette + body
 
 

@@ -63,15 +63,15 @@ def _png() -> Seeds:
     base = draw_blocks(1, _SIZE_PIXELS)
     for mode in ("RGB", "RGBA", "L", "LA", "1"):
         yield mode.lower(), encoded(base.convert(mode))
-    for colours in (2, 4, 16, 200):
-        yield f"palette{colours}", encoded(base.quantize(colours))
+    for colors in (2, 4, 16, 200):
+        yield f"palette{colors}", encoded(base.quantize(colors))
     yield "transparent-palette", encoded(base.quantize(16), transparency=bytes(range(0, 160, 10)))
-    yield "transparent-grey", encoded(base.convert("L"), transparency=90)
-    yield "transparent-colour", encoded(base, transparency=(1, 2, 3))
-    yield "deep-grey", encoded(Image.fromarray(np.arange(37 * 29, dtype=np.uint16).reshape(29, 37) * 60))
-    for colour, channels in ((0, 1), (2, 3), (4, 2), (6, 4)):
-        yield f"deep{channels}", _raw_png(16, colour, channels, 0)
-        yield f"interlaced{channels}", _raw_png(8, colour, channels, 1)
+    yield "transparent-gray", encoded(base.convert("L"), transparency=90)
+    yield "transparent-color", encoded(base, transparency=(1, 2, 3))
+    yield "deep-gray", encoded(Image.fromarray(np.arange(37 * 29, dtype=np.uint16).reshape(29, 37) * 60))
+    for color, channels in ((0, 1), (2, 3), (4, 2), (6, 4)):
+        yield f"deep{channels}", _raw_png(16, color, channels, 0)
+        yield f"interlaced{channels}", _raw_png(8, color, channels, 1)
     info = PngImagePlugin.PngInfo()
     info.add_text("Title", "a title")
     info.add_text("Long", "words " * 200, zip=True)
@@ -87,7 +87,7 @@ def _png() -> Seeds:
     )
 
 
-def _raw_png(depth: int, colour: int, channels: int, interlaced: int) -> bytes:
+def _raw_png(depth: int, color: int, channels: int, interlaced: int) -> bytes:
     width, height = 16, 16
     steps = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
     passes = steps if interlaced else [(0, 0, 1, 1)]
@@ -95,7 +95,7 @@ def _raw_png(depth: int, colour: int, channels: int, interlaced: int) -> bytes:
     lines = [
         b"\0" + pixel * len(range(left, width, across)) for top, left, down, across in passes for _ in range(top, height, down)
     ]
-    header = raw.png_header(width, height, depth, colour, interlaced)
+    header = raw.png_header(width, height, depth, color, interlaced)
     return raw.png([header, (b"IDAT", zlib.compress(b"".join(lines))), (b"IEND", b"")])
 
 
@@ -149,7 +149,7 @@ def _tiff() -> Seeds:
         yield f"mode-{mode.lower()}", encoded(_to_lab(base) if mode == "LAB" else base.convert(mode), "TIFF", **_LZW_OPTIONS)
     for compression in ("group3", "group4", "tiff_ccitt"):
         yield compression, encoded(base.convert("1"), "TIFF", compression=compression)
-    yield "deep-grey", encoded(Image.fromarray(np.arange(37 * 29, dtype=np.uint16).reshape(29, 37)), "TIFF")
+    yield "deep-gray", encoded(Image.fromarray(np.arange(37 * 29, dtype=np.uint16).reshape(29, 37)), "TIFF")
     yield "predicted", encoded(base, "TIFF", compression="tiff_lzw", tiffinfo={317: 2})
     yield "pages", encoded(base, "TIFF", save_all=True, append_images=more, **_LZW_OPTIONS)
     yield "large", encoded(base, "TIFF", big_tiff=True)
@@ -157,15 +157,15 @@ def _tiff() -> Seeds:
         "texts",
         encoded(base, "TIFF", tiffinfo={274: 6, 270: "words", 700: _XMP, 33723: b"\x1c\x02\x05"}, icc_profile=_profile()),
     )
-    grey = bytes(range(256)) * 4
-    yield "strips", raw.tiff([raw.grey_page(32, 32, raw.long(278, 8), _strip_offsets(4), raw.long(279, *[256] * 4))], grey)
+    gray = bytes(range(256)) * 4
+    yield "strips", raw.tiff([raw.gray_page(32, 32, raw.long(278, 8), _strip_offsets(4), raw.long(279, *[256] * 4))], gray)
     tiles = [raw.short(322, 16), raw.short(323, 16), raw.long(324, *range(8, 1032, 256)), raw.long(325, *[256] * 4)]
-    page = [entry for entry in raw.grey_page(32, 32) if entry[0] not in (273, 278, 279)]
-    yield "tiles", raw.tiff([sorted([*page, *tiles])], grey)
-    packed = zlib.compress(grey)
+    page = [entry for entry in raw.gray_page(32, 32) if entry[0] not in (273, 278, 279)]
+    yield "tiles", raw.tiff([sorted([*page, *tiles])], gray)
+    packed = zlib.compress(gray)
     deflated = [raw.short(259, 8), raw.long(279, len(packed))]
-    yield "deflated-strip", raw.tiff([raw.grey_page(32, 32, *deflated)], packed)
-    yield "planes", raw.tiff([raw.grey_page(16, 16, *_PLANAR_TAGS)], grey[:768])
+    yield "deflated-strip", raw.tiff([raw.gray_page(32, 32, *deflated)], packed)
+    yield "planes", raw.tiff([raw.gray_page(16, 16, *_PLANAR_TAGS)], gray[:768])
 
 
 def _to_lab(base: Image.Image) -> Image.Image:
@@ -189,7 +189,7 @@ _PLANAR_TAGS = (
 _JPEG_OPTIONS: dict[str, dict[str, Any]] = {
     "baseline": {},
     "progressive": {"progressive": True},
-    "whole-colour": {"subsampling": 0, "quality": 95},
+    "whole-color": {"subsampling": 0, "quality": 95},
     "restarts": {"restart_marker_blocks": 1},
     "profile": {"icc_profile": b"no profile at all"},
     "comment": {"comment": b"\x1b]0;a comment\x07"},

@@ -69,7 +69,7 @@ _TAGS = st.tuples(
 def test_a_tiff_with_any_tags_is_decoded_or_refused(
     sandbox: Sandbox, pages: list[list[raw.Entry]], data: bytes, loops: bool
 ) -> None:
-    complete_pages = [[*raw.grey_page(8, 8), *page] for page in pages]
+    complete_pages = [[*raw.gray_page(8, 8), *page] for page in pages]
     for variant in (pages, complete_pages):
         assert not sandbox.decode(raw.tiff(variant, data.ljust(64, b"\0"), loops)).violation
 
@@ -95,13 +95,13 @@ def test_a_png_with_any_chunks_is_decoded_or_refused(
     width: int,
     height: int,
     depth: int,
-    colour: int,
+    color: int,
     interlaced: int,
     chunks: list[tuple[bytes, bytes]],
     body: bytes,
 ) -> None:
     for sides in ((width, height), (8, 8)):
-        header = raw.png_header(*sides, depth, colour, interlaced)
+        header = raw.png_header(*sides, depth, color, interlaced)
         data = raw.png([header, *chunks, (b"IDAT", raw.deflated(body)), *chunks, (b"IEND", b"")])
         assert not sandbox.decode(data).violation
 

@@ -1,4 +1,4 @@
-"""User labels: they apply in every search, survive every change, and conflicts with the model are found."""
+"""User labels apply in every search and survive every change; moodex finds those that conflict with the model."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ class MemoryVectors:
     def save(self, card: ModelCard, kept: Sequence[Segment], rows: VectorRows, generation: Generation) -> None:
         self.segments[card.key] = [*kept, Segment(NumpyVectors(rows), generation)]
 
-    def forget(self, card: ModelCard) -> None:
+    def delete(self, card: ModelCard) -> None:
         self.segments.pop(card.key, None)
 
     def over(self, rows: VectorRows) -> VectorIndex:
@@ -135,7 +135,7 @@ class MemoryModels:
 
     def find(self, name: str) -> Path:
         if name not in self.cards_by_name:
-            raise ModelUnavailable(f"There is no model {name!r}.")
+            raise ModelUnavailable(f"Unknown model {name!r}.")
         return Path(f"/models/{name}.safetensors")
 
     def in_use(self) -> DefaultModel:

@@ -83,8 +83,8 @@ class MemoryStore(MemoryReader):
     def count_files(self, root: bytes) -> int:
         return sum(is_under(path, root) and file.state is not FileState.GONE for path, file in self._files.items())
 
-    def record_scan(self, run_id: int, notes: Sequence[FolderScanResult]) -> None:
-        for result in notes:
+    def record_scan(self, run_id: int, results: Sequence[FolderScanResult]) -> None:
+        for result in results:
             self._listings[result.folder] = (result.listing, run_id)
             self._sources.setdefault(result.folder, result.source)
             entries: list[tuple[bytes, FileStamp, Failure | None]] = [(n, s, None) for n, s in result.pending.items()]

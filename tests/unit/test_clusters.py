@@ -141,7 +141,7 @@ def test_codes_are_read_at_the_second_broad_query_even_if_files_were_deleted(row
     files, model = FaissFiles(tmp_path), card(size=SIZE)
     files.save(model, [], rows, Generation(COUNT, "t"))
     (segment,) = files.load(model)
-    files.forget(model)
+    files.delete(model)
     assert not list(tmp_path.iterdir())
     index, query = segment.vectors, vectors(1, seed=6)[0].astype(np.float32)
     assert isinstance(index, FaissVectors) and index.clusters is not None

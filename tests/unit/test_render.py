@@ -25,7 +25,7 @@ from indexer.domain.images import InputSpec
 from indexer.domain.models import ModelCard
 from indexer.domain.queries import Hit, SearchRequest
 from indexer.domain.reports import LabelConflict, ListedModel
-from indexer.domain.training import Inspection, Row
+from indexer.domain.training import ComparisonRow, Inspection
 from indexer.system.text import display_path, pluralize, printable
 
 HOSTILE_PATHS = [
@@ -211,7 +211,7 @@ def test_names_from_a_foreign_model_are_escaped() -> None:
 
 
 def test_a_markdown_table_keeps_its_columns() -> None:
-    row = Row(**{field.name: ESCAPES if field.type == "str" else None for field in fields(Row)})  # type: ignore[arg-type]
+    row = ComparisonRow(**{field.name: ESCAPES if field.type == "str" else None for field in fields(ComparisonRow)})  # type: ignore[arg-type]
     out = io.StringIO()
     write_rows([row], False, out)
     header, _, line = out.getvalue().splitlines()

@@ -33,7 +33,7 @@ def test_home_is_absolute_and_expands_the_user(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("colour = 1", "Unknown setting 'colour'"),
+        ("color = 1", "Unknown setting 'color'"),
         ("= 1", "cannot be read as TOML"),
         ("workers = -1", "workers in .* is '-1'; it must be 'auto' or a number"),
         ('require_gpu = "maybe"', "require_gpu in .* must be true or false"),

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from indexer.domain.errors import ModelUnavailable
-from indexer.domain.models import FEEL, LOOK
+from indexer.domain.models import APPEARANCE, EXPRESSION
 from models import checkpoint, zoo
 from models.inference.classifier import OnnxClassifier
 from models.inference.module import build_inference_module
@@ -49,27 +49,27 @@ def make_library(character_weight: float) -> tuple[np.ndarray, np.ndarray]:
 def test_a_baseline_is_the_mean_expression_of_similar_images() -> None:
     embeddings, _ = make_library(character_weight=2.0)
     baseline = fit_baseline(CARD, embeddings)
-    assert baseline.looks.shape == baseline.feels.shape == (GROUPS, 128) and baseline.looks.dtype == np.float32
-    expressions, appearances = embeddings[:, CARD.space_slice(FEEL)], embeddings[:, CARD.space_slice(LOOK)]
+    assert baseline.appearances.shape == baseline.expressions.shape == (GROUPS, 128) and baseline.appearances.dtype == np.float32
+    expressions, appearances = embeddings[:, CARD.space_slice(EXPRESSION)], embeddings[:, CARD.space_slice(APPEARANCE)]
     centered = expressions - expressions.mean(axis=0)
     residual = centered - baseline.expected_expression(appearances)
     assert np.square(residual).sum() < 0.35 * np.square(centered).sum()
     again = fit_baseline(CARD, embeddings)
-    assert np.array_equal(baseline.looks, again.looks) and np.array_equal(baseline.feels, again.feels)
+    assert np.array_equal(baseline.appearances, again.appearances) and np.array_equal(baseline.expressions, again.expressions)
 
 
 def test_a_baseline_of_one_image_is_zero() -> None:
     embeddings, _ = make_library(character_weight=1.0)
     baseline = fit_baseline(CARD, embeddings[:1])
-    assert np.isfinite(baseline.looks).all() and not baseline.feels.any()
+    assert np.isfinite(baseline.appearances).all() and not baseline.expressions.any()
 
 
-@pytest.mark.parametrize(("character_weight", "expected_readings"), [(4.0, {1}), (0.0, {0, 1})])
-def test_labels_decide_whether_the_baseline_is_subtracted(character_weight: float, expected_readings: set[int]) -> None:
-    """If characters differ more than emotions, it is subtracted; if characters do not differ, either reading is right."""
+@pytest.mark.parametrize(("character_weight", "expected_input_forms"), [(4.0, {1}), (0.0, {0, 1})])
+def test_labels_decide_whether_the_baseline_is_subtracted(character_weight: float, expected_input_forms: set[int]) -> None:
+    """If characters differ more than emotions, it is subtracted; if characters do not differ, either input form is right."""
     embeddings, truth = make_library(character_weight)
     baseline = fit_baseline(CARD, embeddings)
-    readings = [classifier_input(CARD, embeddings), classifier_input(CARD, embeddings, baseline)]
+    input_forms = [classifier_input(CARD, embeddings), classifier_input(CARD, embeddings, baseline)]
     random = np.random.default_rng(1)
     labeled = random.permutation(len(truth))[:24]
     labels = ("happy", "sad")
@@ -77,9 +77,9 @@ def test_labels_decide_whether_the_baseline_is_subtracted(character_weight: floa
     replay = Examples(torch.zeros(2, 256), one_hot(np.arange(2), 2))
     user_labels = [labels[emotion] for emotion in truth[labeled]]
     predicted = random.permutation(user_labels).tolist()
-    taught = teach(old, [rows[labeled] for rows in readings], user_labels, replay, predicted, lambda: None)
-    assert taught.head is not None and taught.reading in expected_readings
-    assert (taught.head.logits(readings[taught.reading]).argmax(axis=1) == truth).mean() > 0.9
+    taught = teach(old, [rows[labeled] for rows in input_forms], user_labels, replay, predicted, lambda: None)
+    assert taught.head is not None and taught.input_form in expected_input_forms
+    assert (taught.head.logits(input_forms[taught.input_form]).argmax(axis=1) == truth).mean() > 0.9
 
 
 def test_a_checkpoint_with_a_baseline_gives_the_same_scores_everywhere(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def test_the_most_specific_default_wins(registry: FolderModelRegistry, folder: P
 
 
 def test_only_an_installed_model_becomes_the_default(registry: FolderModelRegistry, folder: Path, saved: Path) -> None:
-    with pytest.raises(ModelUnavailable, match=r"no model 'tiny'; known are moodex-lite0.*moodex models add FILE"):
+    with pytest.raises(ModelUnavailable, match=r"Unknown model 'tiny'; installed: moodex-lite0.*moodex models add FILE"):
         registry.use("tiny")
     registry.add(saved)
     card_path(folder / "tiny.safetensors").unlink()
@@ -154,7 +154,7 @@ def test_a_removed_model_is_deleted(registry: FolderModelRegistry, folder: Path,
     registry.add(saved)
     registry.remove("tiny")
     assert list(folder.iterdir()) == []
-    with pytest.raises(ModelUnavailable, match="no model 'tiny' of yours; yours are none"):
+    with pytest.raises(ModelUnavailable, match="You have no model 'tiny'; your models: none"):
         registry.remove("tiny")
 
 
@@ -186,7 +186,7 @@ def test_a_model_without_a_usable_card_is_left_out_of_the_list(
 
 def test_a_model_is_found_by_its_path(registry: FolderModelRegistry, saved: Path) -> None:
     assert registry.find(str(saved)) == saved
-    with pytest.raises(ModelUnavailable, match=r"There is no model 'none.safetensors'; known are moodex-lite0"):
+    with pytest.raises(ModelUnavailable, match=r"Unknown model 'none.safetensors'; installed: moodex-lite0"):
         registry.find("none.safetensors")
 
 
