@@ -80,9 +80,8 @@ cutouts: $(VENV)/.dev
 	$(BIN)/pip install --quiet --editable '.[draw]'
 	$(BIN)/python -m recipes.drawn.make build/drawn-cutouts --characters 600 --seed 900000 --cut-out
 
-SPRITES ?= ../shared/data/sprites
 detector: $(VENV)/.dev
-	$(BIN)/python -m recipes.detector.train build/cutouts build/drawn-cutouts $(SPRITES) --output models/faces --scenes 60000
+	$(BIN)/python -m recipes.detector.train build/cutouts build/drawn-cutouts --output models/faces --scenes 60000
 
 $(VENV)/.run: pyproject.toml
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)

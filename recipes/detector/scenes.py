@@ -60,16 +60,26 @@ def compose(random: Random, heads: Sequence[Cutout], things: Sequence[Image.Imag
 
 
 def _paste_head(random: Random, page: Image.Image, head: Cutout, boxes: list[Box], alone: bool) -> None:
+    least, most = (0.1, 1.15) if alone else (0.07, 0.5)
+    across = max(head.box[2] - head.box[0], head.box[3] - head.box[1])
     for _ in range(10):
-        scale, middle = _placement(random, page.size, head, alone)
+        # Half of the single heads fill the image, as in avatars; of figures a quarter do.
+        if alone and random.random() < (0.25 if head.is_figure else 0.5):
+            share = float(random.uniform(0.45, most))
+        else:
+            share = float(np.exp(random.uniform(math.log(least), math.log(most))))
+        scale = share * min(page.size) / across
         angle = float(random.normal(0, 9)) if random.random() < 0.85 else float(random.uniform(-60, 60))
         mirrored = bool(random.random() < 0.5)
+        middle = _random_center(random, page.size, share)
+        if head.is_figure and random.random() < 0.5:
+            scale, middle = _show_whole(random, page.size, head, scale, middle)
         box = _turned(head.box, scale, angle, middle)
         if _visible_share(box, page.size) < 0.72 or min(box[2] - box[0], box[3] - box[1]) < _MIN_HEAD_PIXELS:
             continue
         if any(_overlap(box, other) > 0.12 for other in boxes):
             continue
-        if head.is_figure and any(_overlap(_extent(head, scale, middle), other) > 0.2 for other in boxes):
+        if head.is_figure and any(_overlap(_extent(head, scale, angle, mirrored, middle), other) > 0.2 for other in boxes):
             continue  # its body would hide another head
         if head.bare and random.random() < 0.35 and not any(_overlap(_below(box), other) > 0 for other in boxes):
             _body(random, page, box)
@@ -78,31 +88,27 @@ def _paste_head(random: Random, page: Image.Image, head: Cutout, boxes: list[Box
         return
 
 
-def _placement(random: Random, size: tuple[int, int], head: Cutout, alone: bool) -> tuple[float, tuple[float, float]]:
-    """Return a random scale of a cut-out, and where on the page the center of its head is."""
-    least, most = (0.08, 1.15) if alone else (0.06, 0.5)
-    across = max(head.box[2] - head.box[0], head.box[3] - head.box[1])
-    # Half of the single heads fill the image, as in avatars; of figures a quarter do.
-    if alone and random.random() < (0.25 if head.is_figure else 0.5):
-        share = float(random.uniform(0.45, most))
-    else:
-        share = float(np.exp(random.uniform(math.log(least), math.log(most))))
-    scale = share * min(size) / across
-    middle = _random_center(random, size, share)
-    if head.is_figure and random.random() < 0.5:
-        # The page shows the figure from head to foot, as the files of a visual novel do.
-        scale = min(scale, size[1] / head.image.height * float(random.uniform(0.9, 1.0)))
-        free = size[1] - head.image.height * scale
-        x = size[0] * float(random.uniform(0.3, 0.7)) if alone else middle[0]
-        middle = (x, (head.box[1] + head.box[3]) / 2 * scale + free * float(random.uniform(0.5, 1.0)))
-    return scale, middle
+def _show_whole(
+    random: Random, size: tuple[int, int], figure: Cutout, scale: float, middle: tuple[float, float]
+) -> tuple[float, tuple[float, float]]:
+    """Return a scale and a center of the head with which the page shows a figure from head to foot."""
+    scale = min(scale, size[1] / figure.image.height * float(random.uniform(0.9, 1.0)))
+    free = size[1] - figure.image.height * scale
+    y = (figure.box[1] + figure.box[3]) / 2 * scale + free * float(random.uniform(0.5, 1.0))
+    return scale, (float(np.clip(middle[0], 0.2 * size[0], 0.8 * size[0])), y)
 
 
-def _extent(head: Cutout, scale: float, middle: tuple[float, float]) -> Box:
-    """Return the box of a whole drawing whose head is at `middle`, before it is rotated."""
+def _extent(head: Cutout, scale: float, angle: float, mirrored: bool, middle: tuple[float, float]) -> Box:
+    """Return the box around a whole drawing, scaled and then rotated, with the center of its head at `middle`."""
     x, y = (head.box[0] + head.box[2]) / 2, (head.box[1] + head.box[3]) / 2
-    right, bottom = head.image.width - x, head.image.height - y
-    return (middle[0] - x * scale, middle[1] - y * scale, middle[0] + right * scale, middle[1] + bottom * scale)
+    sides = (-x, head.image.width - x)
+    horizontal = [-side if mirrored else side for side in sides]
+    vertical = (-y, head.image.height - y)
+    cos, sin = math.cos(math.radians(angle)) * scale, math.sin(math.radians(angle)) * scale
+    corners = [(cos * u - sin * v, sin * u + cos * v) for u in horizontal for v in vertical]
+    left, right = min(u for u, _ in corners), max(u for u, _ in corners)
+    top, bottom = min(v for _, v in corners), max(v for _, v in corners)
+    return (middle[0] + left, middle[1] + top, middle[0] + right, middle[1] + bottom)
 
 
 def _random_center(random: Random, size: tuple[int, int], share: float) -> tuple[float, float]:

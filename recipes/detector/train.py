@@ -1,7 +1,7 @@
 """Train the face detector.
 
-    python -m recipes.detector.train build/cutouts build/drawn-cutouts SPRITES --output models/faces [--hold-out ARTIST]...
-        [--scenes N]
+    python -m recipes.detector.train build/cutouts build/drawn-cutouts --output models/faces [--sprites FOLDER]
+        [--hold-out ARTIST]... [--scenes N]
 
 By default no artist is held out. The same seed gives the same scenes.
 """
@@ -37,8 +37,11 @@ _LEARNING_RATE, _BACKBONE_LEARNING_RATE = 2e-3, 7e-4
 _WEIGHT_DECAY = 1e-2
 _WARM_UP_SHARE = 0.05
 _MAX_EMA_DECAY = 0.998
-_DRAWN_SHARE, _SPRITE_SHARE = 0.22, 0.4
-"""Shares of the heads in scenes that are generated (recipes/drawn), and that are sprites."""
+_DRAWN_SHARE = 0.4
+"""Share of the heads in scenes that are generated (recipes/drawn), without sprites."""
+
+_SPRITE_SHARE = 0.4
+"""Share of the heads in scenes that are sprites, if there are any; the other shares shrink in proportion."""
 
 _MAX_COUNTED_SPRITES = 40
 """An artist's sprites appear as often as the square root of their number, which counts up to this."""
@@ -48,7 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cutouts", type=Path)
     parser.add_argument("drawn", type=Path)
-    parser.add_argument("sprites", type=Path)
+    parser.add_argument("--sprites", type=Path, help="folder of sets of sprites; without it, few heads in scenes have bodies")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--name", default="moodex-faces")
     parser.add_argument("--hold-out", action="append", default=[])
@@ -56,7 +59,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     heads = [head for head in load_heads(options.cutouts) if head.artist not in options.hold_out]
-    sprites = [sprite for sprite in load_sprites(options.sprites) if sprite.artist not in options.hold_out]
+    all_sprites = load_sprites(options.sprites) if options.sprites else ()
+    sprites = [sprite for sprite in all_sprites if sprite.artist not in options.hold_out]
     pools = Pools(heads, list(load_drawn(options.drawn)), sprites)
     network = train(pools, load_things(options.cutouts), options.scenes, options.seed)
     about = {
@@ -77,16 +81,15 @@ class Pools:
 
     def __init__(self, heads: Sequence[Cutout], drawn: Sequence[Cutout], sprites: Sequence[Cutout]) -> None:
         self._artists, self._drawn, self._sprites = _by_artist(heads), drawn, _by_artist(sprites)
-        sizes = np.array([min(len(sprites), _MAX_COUNTED_SPRITES) for sprites in self._sprites], dtype=float)
-        self._weights = np.sqrt(sizes) / np.sqrt(sizes).sum()
+        sizes = [math.sqrt(min(len(own), _MAX_COUNTED_SPRITES)) for own in self._sprites]
+        self._weights = [size / sum(sizes) for size in sizes]
 
     def pick(self, random: np.random.Generator) -> Cutout:
         """Draw a head. The artists of avatars and emoji appear equally often."""
-        share = random.random()
-        if share < _DRAWN_SHARE:
-            pool = self._drawn
-        elif share < _DRAWN_SHARE + _SPRITE_SHARE:
+        if self._sprites and random.random() < _SPRITE_SHARE:
             pool = self._sprites[int(random.choice(len(self._sprites), p=self._weights))]
+        elif random.random() < _DRAWN_SHARE:
+            pool = self._drawn
         else:
             pool = self._artists[int(random.integers(len(self._artists)))]
         return pool[int(random.integers(len(pool)))]
