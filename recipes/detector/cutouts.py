@@ -35,6 +35,9 @@ BARE_PREFIXES = ("avatar_adventurer", "avatar_big-smile", "avatar_dylan", "emoji
 """Prefixes of the sets that draw heads without shoulders."""
 
 _MAX_SIDE_PIXELS = 160
+_FIGURE_HEADS = 2.2
+"""Height in heads from which a drawing is a figure with a body."""
+
 _MIN_ALPHA = 40
 """Lowest alpha of a pixel that counts as part of a drawing, 0-255."""
 
@@ -48,6 +51,11 @@ class Cutout:
     artist: str
     bare: bool
 
+    @property
+    def is_figure(self) -> bool:
+        """Whether the drawing has a body: it is more than twice as high as the head."""
+        return not self.bare and self.image.height > _FIGURE_HEADS * (self.box[3] - self.box[1])
+
 
 def load_heads(folder: Path) -> list[Cutout]:
     """Read all heads below a folder that the programs above have filled."""
@@ -58,8 +66,8 @@ def load_heads(folder: Path) -> list[Cutout]:
         if name in {"avatar_kawaii", "avatar_fun-emoji"}:
             continue  # objects with faces have no head, and faces alone have no outline
         paths = sorted((folder / name).rglob("*.png"))
-        heads += [_cutout(path, HEAD_BOXES.get(name), artist, name.startswith(BARE_PREFIXES)) for path in paths]
-    heads += [_cutout(path, None, path.parent.name, True) for path in sorted((folder / "heads").rglob("*.png"))]
+        heads += [load_cutout(path, HEAD_BOXES.get(name), artist, name.startswith(BARE_PREFIXES)) for path in paths]
+    heads += [load_cutout(path, None, path.parent.name, True) for path in sorted((folder / "heads").rglob("*.png"))]
     return heads
 
 
@@ -68,7 +76,7 @@ def load_drawn(folder: Path) -> Iterator[Cutout]:
     with (folder / "boxes.csv").open(newline="") as file:
         for row in csv.DictReader(file):
             box = (float(row["left"]), float(row["top"]), float(row["right"]), float(row["bottom"]))
-            yield _cutout(folder / row["path"], box, "moodex", False)
+            yield load_cutout(folder / row["path"], box, "moodex", False)
 
 
 def load_things(folder: Path) -> list[Image.Image]:
@@ -77,7 +85,8 @@ def load_things(folder: Path) -> list[Image.Image]:
     return [_open(path) for number, path in enumerate(paths) if "flag" not in path.stem or number % 10 == 0]
 
 
-def _cutout(path: Path, head: Box | None, artist: str, bare: bool) -> Cutout:
+def load_cutout(path: Path, head: Box | None, artist: str, bare: bool) -> Cutout:
+    """Read a drawing. `head` is the box of the head in shares of the drawing; None if the head is all of it."""
     image = _open(path)
     if head is None:
         alpha = np.asarray(image.getchannel("A")) >= _MIN_ALPHA

@@ -63,8 +63,8 @@ def _paste_head(random: Random, page: Image.Image, head: Cutout, boxes: list[Box
     least, most = (0.1, 1.15) if alone else (0.07, 0.5)
     across = max(head.box[2] - head.box[0], head.box[3] - head.box[1])
     for _ in range(10):
-        # Half of the single heads fill the image, as in avatars.
-        if alone and random.random() < 0.5:
+        # Half of the single heads fill the image, as in avatars; of figures a quarter do.
+        if alone and random.random() < (0.25 if head.is_figure else 0.5):
             share = float(random.uniform(0.45, most))
         else:
             share = float(np.exp(random.uniform(math.log(least), math.log(most))))
@@ -72,16 +72,43 @@ def _paste_head(random: Random, page: Image.Image, head: Cutout, boxes: list[Box
         angle = float(random.normal(0, 9)) if random.random() < 0.85 else float(random.uniform(-60, 60))
         mirrored = bool(random.random() < 0.5)
         middle = _random_center(random, page.size, share)
+        if head.is_figure and random.random() < 0.5:
+            scale, middle = _show_whole(random, page.size, head, scale, middle)
         box = _turned(head.box, scale, angle, middle)
         if _visible_share(box, page.size) < 0.72 or min(box[2] - box[0], box[3] - box[1]) < _MIN_HEAD_PIXELS:
             continue
         if any(_overlap(box, other) > 0.12 for other in boxes):
             continue
+        if head.is_figure and any(_overlap(_extent(head, scale, angle, mirrored, middle), other) > 0.2 for other in boxes):
+            continue  # its body would hide another head
         if head.bare and random.random() < 0.35 and not any(_overlap(_below(box), other) > 0 for other in boxes):
             _body(random, page, box)
         _paste(page, head.image, head.box, scale, angle, mirrored, middle)
         boxes.append(box)
         return
+
+
+def _show_whole(
+    random: Random, size: tuple[int, int], figure: Cutout, scale: float, middle: tuple[float, float]
+) -> tuple[float, tuple[float, float]]:
+    """Return a scale and a center of the head with which the page shows a figure from head to foot."""
+    scale = min(scale, size[1] / figure.image.height * float(random.uniform(0.9, 1.0)))
+    free = size[1] - figure.image.height * scale
+    y = (figure.box[1] + figure.box[3]) / 2 * scale + free * float(random.uniform(0.5, 1.0))
+    return scale, (float(np.clip(middle[0], 0.2 * size[0], 0.8 * size[0])), y)
+
+
+def _extent(head: Cutout, scale: float, angle: float, mirrored: bool, middle: tuple[float, float]) -> Box:
+    """Return the box around a whole drawing, scaled and then rotated, with the center of its head at `middle`."""
+    x, y = (head.box[0] + head.box[2]) / 2, (head.box[1] + head.box[3]) / 2
+    sides = (-x, head.image.width - x)
+    horizontal = [-side if mirrored else side for side in sides]
+    vertical = (-y, head.image.height - y)
+    cos, sin = math.cos(math.radians(angle)) * scale, math.sin(math.radians(angle)) * scale
+    corners = [(cos * u - sin * v, sin * u + cos * v) for u in horizontal for v in vertical]
+    left, right = min(u for u, _ in corners), max(u for u, _ in corners)
+    top, bottom = min(v for _, v in corners), max(v for _, v in corners)
+    return (middle[0] + left, middle[1] + top, middle[0] + right, middle[1] + bottom)
 
 
 def _random_center(random: Random, size: tuple[int, int], share: float) -> tuple[float, float]:

