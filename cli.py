@@ -14,7 +14,10 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, NoReturn
 
-import typer
+try:
+    import typer
+except ModuleNotFoundError:
+    sys.exit("moodex: this Python lacks the packages of moodex; install them with make demo, then run .venv/bin/moodex")
 
 from commands import errors, logs
 from commands.lazy_commands import LazyCommands

@@ -1,11 +1,12 @@
 """Measure how much memory training needs, by the number of images.
 
-    python bench/training_memory.py [--sizes N ...] [--side PIXELS]
+    python bench/training_memory.py [--sizes N ...] [--side PIXELS] [--target]
 
 The script trains a small network for one epoch of a few batches on N synthetic images, as `moodex train` does: decode into the
 cache, check the data, split, train, calibrate, measure. A decoder that draws noise replaces the files. A separate process
 measures each N and samples its anonymous resident memory (RssAnon: memory that the system cannot drop or read again) a hundred
-times a second. One more run has images of the default recipe's size, whose batches are larger. Linux only.
+times a second. One more run has images of the default recipe's size, whose batches are larger; `--target` adds a run with
+500,000 of them, which takes an hour and 25 GB of disk. Linux only.
 """
 
 from __future__ import annotations
@@ -112,6 +113,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=list(DEFAULT_SIZES))
     parser.add_argument("--side", type=int, default=DEFAULT_SIDE)
+    parser.add_argument("--target", action="store_true", help=f"measure {TARGET_IMAGES:,} images of {FULL_SIDE} pixels, too")
     parser.add_argument("--measure", type=int, metavar="N", help=argparse.SUPPRESS)
     options = parser.parse_args()
     (ROOT / "build").mkdir(exist_ok=True)
@@ -120,7 +122,8 @@ def main() -> None:
         return
     from bench.machine import machine
 
-    runs = [(count, options.side) for count in options.sizes] + [(FULL_SIDE_IMAGES, FULL_SIDE)]
+    full_sizes = (FULL_SIDE_IMAGES, TARGET_IMAGES) if options.target else (FULL_SIDE_IMAGES,)
+    runs = [(count, options.side) for count in options.sizes] + [(count, FULL_SIDE) for count in full_sizes]
     measurements = [run(count, side) for count, side in runs]
     text = page(machine(), runs, measurements)
     (ROOT / "bench" / "results" / "training_memory.md").write_text(text)
@@ -137,10 +140,16 @@ def run(count: int, side: int) -> dict[str, float]:
 
 def page(machine: str, runs: list[tuple[int, int]], measurements: list[dict[str, float]]) -> str:
     """Return the results as Markdown."""
-    counts = np.array([count for count, _ in runs[:-1]], dtype=float)
-    per_image = float(np.polyfit(counts, [row["peak"] - row["before"] for row in measurements[:-1]], 1)[0])
-    full = measurements[-1]["peak"] + per_image * (TARGET_IMAGES - FULL_SIDE_IMAGES)
-    cache = TARGET_IMAGES * FULL_SIDE**2 * 3 / 1e9
+    small = [
+        (count, row["peak"] - row["before"]) for (count, side), row in zip(runs, measurements, strict=True) if side != FULL_SIDE
+    ]
+    per_image = float(np.polyfit(*zip(*small, strict=True), 1)[0])
+    size = f"{TARGET_IMAGES:,} images of {FULL_SIDE} x {FULL_SIDE} pixels"
+    if runs[-1][0] == TARGET_IMAGES:
+        target = f"The last row has {size}. It needs {measurements[-1]['peak'] / 1e9:.1f} GB of memory."
+    else:
+        expected = measurements[-1]["peak"] + per_image * (TARGET_IMAGES - FULL_SIDE_IMAGES)
+        target = f"Extrapolated, not measured: {size} need {expected / 1e9:.1f} GB of memory."
     rows = [
         f"| {count:,} | {side} x {side} | {row['cache'] / 1e6:,.0f} | {row['before'] / 1e6:,.0f} | {row['loaded'] / 1e6:,.0f} "
         f"| {row['peak'] / 1e6:,.0f} | {(row['peak'] - row['before']) / count:,.0f} |"
@@ -161,8 +170,7 @@ def page(machine: str, runs: list[tuple[int, int]], measurements: list[dict[str,
             f"Between runs with images of one size, the peak grows by {per_image:,.0f} bytes per image: its path, label, digest",
             "and row numbers, not its pixels.",
             "",
-            f"Extrapolated, not measured: {TARGET_IMAGES:,} images of {FULL_SIDE} x {FULL_SIDE} pixels need {full / 1e9:.1f} GB",
-            f"of memory (the last row, and {per_image:,.0f} bytes for each further image), and a cache file of {cache:.1f} GB.",
+            target,
             f"The aim is at most {TARGET_GIB:.0f} GiB. A larger network adds its weights, gradients and activations, which",
             "do not depend on the number of images.",
             "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -51,6 +52,8 @@ def index(
         raise UsageError("--yes confirms --prune; give both.")
     if poll is not None and not watch:
         raise UsageError("--poll is for --watch; give both.")
+    if poll is not None and not math.isfinite(poll):
+        raise UsageError("--poll takes a number of seconds.")
     request = IndexRequest(
         exclude=tuple(exclude or ()),
         follow_symlinks=follow_symlinks,

@@ -297,6 +297,8 @@ def explain(
         with stdout() as out:
             explanation.write_explained_data(data, files, as_json, out)
     else:
+        if output is not None and output.suffix.lower() != ".png":
+            raise UsageError(f"{output} is not a name of a PNG file; give --output a name that ends in .png.")
         explained = service.explain_image(_weights(settings), path, emotion, method)
         files = [output or Path(f"explained-{path.stem[:_MAX_STEM_LETTERS]}-{explained.emotion.replace('/', '_')}.png")]
         explanation.overlay(explained, files[0])

@@ -15,8 +15,13 @@ from db.sql.dialect import insert_tuples
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-PATH_LIST = Table("path_list", MetaData(), Column("folder", LargeBinary), Column("name", LargeBinary), prefixes=["TEMPORARY"])
-"""Paths, divided into folder and name."""
+PATH_LIST = Table(
+    "path_list",
+    MetaData(),
+    *(Column(name, LargeBinary) for name in ("path", "folder", "name", "first", "last")),
+    prefixes=["TEMPORARY"],
+)
+"""Paths, each with its folder and name. The paths below it are greater than `first` and less than `last`."""
 
 
 @contextmanager
@@ -24,7 +29,13 @@ def listed_paths(connection: Connection, paths: Collection[bytes]) -> Iterator[N
     """Fill `PATH_LIST` with some paths for the `with` block; only this connection sees it."""
     connection.execute(CreateTable(PATH_LIST))
     try:
-        insert_tuples(connection, PATH_LIST, ("folder", "name"), [os.path.split(path) for path in paths])
+        insert_tuples(connection, PATH_LIST, PATH_LIST.columns.keys(), [_row(path) for path in paths])
         yield
     finally:
         connection.execute(DropTable(PATH_LIST))
+
+
+def _row(path: bytes) -> tuple[bytes, ...]:
+    # As in `db.sql.file_rows.folder_under`: "0" is the byte after "/".
+    stem = path.rstrip(b"/")
+    return (path, *os.path.split(path), stem + b"/", stem + b"0")

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, FromClause, Label, Select, and_, bindparam, exists, func, select
+from sqlalchemy import ColumnElement, FromClause, Label, Select, and_, bindparam, exists, func, or_, select
 
 from db.schema import (
     EmbeddingRow,
@@ -125,6 +125,14 @@ def live_files_in_list() -> Select[*tuple[Any, ...]]:
     here = and_(FileRow.folder_id == no_index(FolderRow.id), FileRow.name == PATH_LIST.c.name)
     folders = PATH_LIST.join(FolderRow.table, FolderRow.path == PATH_LIST.c.folder)
     return _live_files(folders.join(FileRow.table, here))
+
+
+def folders_in_list() -> Select[bytes]:
+    """Select the paths in `PATH_LIST` at or below which the store knows a folder."""
+    listed = PATH_LIST.c
+    itself = exists().where(FolderRow.path == listed.path)
+    below = exists().where(FolderRow.path > listed.first, FolderRow.path < listed.last)
+    return select(listed.path).where(or_(itself, below))
 
 
 def live_files_below(folder: bytes) -> Select[*tuple[Any, ...]]:

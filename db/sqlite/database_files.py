@@ -27,7 +27,7 @@ def copy_database(source: Path, target: Path, advance: Callable[[int, int], None
     cannot be written.
     """
     # Without the open transaction, every commit of a writer would restart the copy.
-    with translate_sqlite_errors(source), reading(source) as old, closing(sqlite3.connect(target)) as new:
+    with translate_sqlite_errors(source), reading(source) as old, closing(_create(target)) as new:
 
         def report(_status: int, remaining: int, total: int) -> None:
             check_stop()
@@ -44,6 +44,14 @@ def copy_database(source: Path, target: Path, advance: Callable[[int, int], None
         require_intact(target)
     except StoreDamaged as error:
         raise StoreDamaged(f"The database {source} is damaged; see what can be saved: moodex doctor --repair") from error
+
+
+def _create(target: Path) -> sqlite3.Connection:
+    """Open a new database file. Raises OSError if it cannot be written."""
+    try:
+        return sqlite3.connect(target)
+    except sqlite3.OperationalError as error:
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES)) from error
 
 
 def copy_aside(database: Path, aside: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -74,24 +75,32 @@ def _has_schema(path: Path) -> bool:
 
 def _explained(path: Path, error: sqlite3.OperationalError) -> MoodexError:
     code = _primary_code(error)
-    match code:
-        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-            return WriterBusy(
-                f"Another program holds a lock on the database {path}, and moodex waited {BUSY_TIMEOUT_SECONDS:.0f} s for it. "
-                "Close that program, then run the same command again."
-            )
-        case sqlite3.SQLITE_READONLY:
-            return MoodexError(f"The database {path} cannot be written to: it, or its folder, is read-only.")
-        case sqlite3.SQLITE_FULL | sqlite3.SQLITE_IOERR if code == sqlite3.SQLITE_FULL or _is_disk_full(path):
-            return MoodexError(f"The database {path} cannot be written to: its disk is full. {MAKE_ROOM}")
-        case sqlite3.SQLITE_IOERR:
-            return MoodexError(f"The database {path} cannot be used: {error}. See whether its disk is over quota, or failing.")
-        case sqlite3.SQLITE_CANTOPEN if path.exists():
-            return MoodexError(
-                f"Cannot open the database {path}: a program that used it was killed, and its folder cannot be written to. Run "
-                "moodex status once where it can."
-            )
-    return MoodexError(f"The database {path} cannot be used: {error}.")
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return WriterBusy(
+            f"Another program holds a lock on the database {path}, and moodex waited {BUSY_TIMEOUT_SECONDS:.0f} s for it. "
+            "Close that program, then run the same command again."
+        )
+    sentence = f"The database {path} cannot be used: {error}."
+    if path.is_dir():
+        sentence = f"The database {path} is a folder. Move it away, or choose another --home."
+    elif code == sqlite3.SQLITE_READONLY:
+        sentence = f"The database {path} cannot be written to: it, or its folder, is read-only."
+    elif code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and _is_disk_full(path)):
+        sentence = f"The database {path} cannot be written to: its disk is full. {MAKE_ROOM}"
+    elif code == sqlite3.SQLITE_IOERR:
+        sentence += " See whether its disk is over quota, or failing."
+    elif code == sqlite3.SQLITE_CANTOPEN and path.exists():
+        sentence = _not_openable(path)
+    return MoodexError(sentence)
+
+
+def _not_openable(path: Path) -> str:
+    if not os.access(path, os.R_OK):
+        return f"Cannot open the database {path}: permission denied. Change the permissions of the file."
+    return (
+        f"Cannot open the database {path}: a program that used it was killed, and its folder cannot be written to. Run moodex "
+        "status once where it can."
+    )
 
 
 def _is_disk_full(path: Path) -> bool:

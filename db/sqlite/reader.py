@@ -184,18 +184,22 @@ class SqliteReader:
     def image_files_at(self, paths: Collection[bytes]) -> dict[bytes, list[ImageFile]]:
         files: dict[bytes, list[ImageFile]] = {path: [] for path in paths}
         with self._connect() as connection:
-            for file in self._live_files(connection, paths):
+            named, folders = self._listed(connection, paths)
+            for file in named:
                 files[file.path] = [file]
-            for path in [path for path, here in files.items() if not here]:
-                files[path] = [_image_file(row) for row in connection.execute(statements.live_files_below(path))]
+            for path in folders:
+                if not files[path]:
+                    files[path] = [_image_file(row) for row in connection.execute(statements.live_files_below(path))]
         return files
 
     @staticmethod
-    def _live_files(connection: Connection, paths: Collection[bytes]) -> list[ImageFile]:
+    def _listed(connection: Connection, paths: Collection[bytes]) -> tuple[list[ImageFile], set[bytes]]:
+        """Return the live files among some paths, and the paths at or below which there is a folder."""
         if not paths:
-            return []
+            return [], set()
         with listed_paths(connection, paths):
-            return [_image_file(row) for row in connection.execute(statements.live_files_in_list())]
+            files = [_image_file(row) for row in connection.execute(statements.live_files_in_list())]
+            return files, set(connection.execute(statements.folders_in_list()).scalars())
 
     def indexed_files(self, after: int, limit: int) -> list[IndexedFile]:
         with self._connect() as connection:
@@ -210,8 +214,9 @@ class SqliteReader:
     def known_paths(self, paths: Collection[bytes]) -> set[bytes]:
         known: set[bytes] = set()
         with self._connect() as connection:
-            known.update(file.path for file in self._live_files(connection, paths))
-            for path in set(paths) - known:
+            named, folders = self._listed(connection, paths)
+            known.update(file.path for file in named)
+            for path in folders - known:
                 if connection.execute(statements.any_live_file_below(path)).first() is not None:
                     known.add(path)
         return known

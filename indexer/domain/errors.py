@@ -24,8 +24,10 @@ from __future__ import annotations
 
 import errno
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-DISK_ERRNOS = (*_FULL, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
+"""Errors of the operating system for a full disk or a used-up quota."""
+
+DISK_ERRNOS = (*FULL_ERRNOS, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 """Errors of the operating system that concern a disk or its permissions, and are not bugs of moodex."""
 
 MAKE_ROOM = "Committed results are kept. Free some space, then run the same command again."
@@ -119,6 +121,6 @@ class Damaged(ImageError):
 
 def disk_error(what: object, error: OSError) -> MoodexError:
     """Describe a failed access to `what`: what failed, why, and what to do."""
-    if error.errno in _FULL:
+    if error.errno in FULL_ERRNOS:
         return MoodexError(f"{what} cannot be written: the disk is full. {MAKE_ROOM}")
     return MoodexError(f"{what} cannot be used: {error.strerror or error}.")

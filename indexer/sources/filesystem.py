@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from indexer.domain.files import FILE_SYSTEM, Failure, FileStamp, changed_ns
 from indexer.ports.sources import EXTENSIONS, ScannedFolder, ScanOptions, Watcher
+from indexer.system.exclude_patterns import parse_exclude_patterns
 from indexer.system.safe_read import read
 
 if TYPE_CHECKING:
@@ -70,9 +71,7 @@ class _Walk:
     visited: set[tuple[int, int]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        from pathspec import GitIgnoreSpec  # only a scan needs it, and it takes long to import
-
-        self.excluded = GitIgnoreSpec.from_lines(self.options.exclude)
+        self.excluded = parse_exclude_patterns(self.options.exclude)
         self.own_folder = _identity(self.options.own_folder) if self.options.own_folder else None
 
     def folders(self) -> Iterator[ScannedFolder]:

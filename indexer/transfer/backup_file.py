@@ -20,7 +20,7 @@ from typing import IO, Any
 
 from blake3 import blake3
 
-from indexer.domain.errors import StoreDamaged, UsageError
+from indexer.domain.errors import FULL_ERRNOS, StoreDamaged, UsageError, disk_error
 from indexer.system.atomic import replace_file, sync_folder
 
 DATABASE = "moodex.sqlite"
@@ -101,7 +101,10 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def extract(path: Path, manifest: Manifest, folder: Path, advance: Advance) -> None:
-    """Write a backup's files durably into an empty folder, and compare each with its digest. Raises StoreDamaged."""
+    """Write a backup's files durably into an empty folder, and compare each with its digest.
+
+    Raises StoreDamaged for a damaged backup, and MoodexError if the disk is full.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             for name, member in manifest.members.items():
@@ -115,6 +118,8 @@ def extract(path: Path, manifest: Manifest, folder: Path, advance: Advance) -> N
                     raise ValueError(f"the bytes of {name} have changed")
                 sync_folder(target.parent)
     except _UNREADABLE as error:
+        if isinstance(error, OSError) and error.errno in FULL_ERRNOS:
+            raise disk_error(f"The restored library in {folder.parent}", error) from error
         raise _damaged(path, error) from error
 
 

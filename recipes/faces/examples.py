@@ -30,8 +30,8 @@ def main(rendered: Path, examples: Path) -> None:
         Image.open(source).convert("RGB").resize((256, 256)).save(target, **options)
     with open(examples / "labels.csv", "w", newline="") as table:
         writer = csv.writer(table, lineterminator="\n")
-        writer.writerow(["path", "emotion"])
-        writer.writerows((row["path"], row["emotion"]) for row in rows)
+        writer.writerow(["path", "label"])
+        writer.writerows((f"images/{row['path']}", row["emotion"]) for row in rows)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def test_every_example_is_indexed_and_found(examples_moodex: Run) -> None:
 
 def test_the_top_hits_for_joy_are_labeled_happy_or_pleased(examples_moodex: Run) -> None:
     with (EXAMPLES.parent / "labels.csv").open(newline="") as file:
-        labels = {EXAMPLES / row["path"]: row["emotion"] for row in csv.DictReader(file)}
+        labels = {EXAMPLES.parent / row["path"]: row["label"] for row in csv.DictReader(file)}
     assert len(labels) == EXAMPLE_COUNT
     top = search(examples_moodex, "--emotion", "joy", "-k", "10")
     assert len(top) == 10

@@ -51,6 +51,7 @@ def test_unusable_requests_are_errors_of_one_sentence(moodex: Run, tmp_path: Pat
         ([HEAD, "-e", "hungry"], 2, "hungry"),
         ([HEAD, "--method", "guess"], 2, "choose grad-cam, integrated-gradients, occlusion"),
         ([faces, "-e", "happy"], 2, "emotion by emotion"),
+        ([HEAD, "--output", tmp_path / "heat.txt"], 2, "a name that ends in .png"),
         ([tmp_path], 2, "holds no images"),
         ([HEAD, "--model", "nobody"], 6, "Unknown model 'nobody'"),
     ):

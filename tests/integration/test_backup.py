@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import sqlite3
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from db.sqlite.database_files import copy_database
+from db.sqlite.store import SqliteStore
 from db.writer_lock import writer_lock
 from indexer.domain.errors import MoodexError, NotIndexed, StoreDamaged, UsageError, WriterBusy
 from indexer.domain.queries import Hit
@@ -311,3 +313,27 @@ def test_extraction_never_overwrites(library: Library, tmp_path: Path) -> None:
     with pytest.raises(StoreDamaged):
         extract(saved, read_manifest(saved), folder, lambda size: None)
     assert (folder / "moodex.sqlite").read_text() == "mine"
+
+
+def test_a_full_disk_is_not_a_damaged_backup(library: Library, tmp_path: Path) -> None:
+    saved = backup(library, tmp_path / "backup.zip")
+    folder = tmp_path / "into"
+    folder.mkdir()
+
+    def fail(_size: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(MoodexError, match="the disk is full") as caught:
+        extract(saved, read_manifest(saved), folder, fail)
+    assert not isinstance(caught.value, StoreDamaged)
+
+
+def test_a_copy_that_cannot_be_created_is_no_error_of_the_database(library: Library, tmp_path: Path) -> None:
+    with pytest.raises(PermissionError):
+        copy_database(library.settings.database, tmp_path / "missing" / "copy.sqlite", lambda *_: None, lambda: None)
+
+
+def test_a_folder_in_place_of_the_database_is_named(tmp_path: Path) -> None:
+    (tmp_path / "moodex.sqlite").mkdir()
+    with pytest.raises(MoodexError, match="is a folder"):
+        SqliteStore(tmp_path / "moodex.sqlite")
