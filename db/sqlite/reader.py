@@ -32,8 +32,7 @@ from db.sql.search_queries import (
 from db.sql.unpacking import connect_for_reading, unpacking_from
 from db.sqlite.model_rows import card_from_row
 from indexer.domain.errors import NotIndexed
-from indexer.domain.files import Counts, Failure, FileStamp, FileState
-from indexer.domain.health import IndexedFile
+from indexer.domain.files import Counts, Failure, FileStamp, FileState, IndexedFile
 from indexer.domain.images import Face, to_pixel_box
 from indexer.domain.models import StoredModel
 from indexer.domain.predictions import LabeledImage

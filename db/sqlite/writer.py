@@ -21,12 +21,11 @@ from db.sql.unpacking import connect_for_reading
 from db.sqlite.model_rows import card_to_row
 from db.sqlite.rescoring import rescore
 from db.sqlite.retention import expire
-from indexer.domain.files import Failure, FileStamp, FileState
+from indexer.domain.files import Failure, FileStamp, FileState, IndexedFile
 from indexer.domain.runs import DIED, RUNNING, WHY_IT_DIED
 from indexer.ports.store_writer import CommitBatch, FolderScanResult, KnownFile, PendingFile
 
 if TYPE_CHECKING:
-    from indexer.domain.health import IndexedFile
     from indexer.domain.models import ModelCard
     from indexer.domain.runs import RunCounts
     from indexer.ports.store_writer import Score

@@ -54,6 +54,15 @@ class Failure:
     reason: str
 
 
+class IndexedFile(NamedTuple):
+    """A file in the state DONE, with its stamp and digest when it was read."""
+
+    id: int
+    path: bytes
+    stamp: FileStamp
+    digest: bytes
+
+
 class Counts(NamedTuple):
     """The number of files by state, and of distinct images."""
 

@@ -6,10 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from indexer.domain.files import FileStamp
 
 
 class Severity(StrEnum):
@@ -119,16 +115,6 @@ class Finding:
     def about(self) -> FindingKind:
         """The description of this kind."""
         return FINDING_KINDS[self.kind]
-
-
-@dataclass(frozen=True, slots=True)
-class IndexedFile:
-    """A file in the state DONE, with its stamp and digest when it was read."""
-
-    id: int
-    path: bytes
-    stamp: FileStamp
-    digest: bytes
 
 
 @dataclass(frozen=True, slots=True)

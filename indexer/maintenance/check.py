@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 from blake3 import blake3
 
 from indexer.domain.errors import ForeignDatabase, StoreDamaged
-from indexer.domain.health import CheckReport, Finding, IndexedFile
+from indexer.domain.health import CheckReport, Finding
 from indexer.domain.runs import DIED, with_dead_runs_marked
 from indexer.maintenance.file_check import find_changed_files, stale_temp_files
 from indexer.settings import available_cores
 
 if TYPE_CHECKING:
+    from indexer.domain.files import IndexedFile
     from indexer.library import Library
     from indexer.ports.maintenance import DatabaseMaintenance
     from indexer.ports.progress import Progress

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 from blake3 import blake3
 
-from indexer.domain.files import FileStamp, changed_ns
+from indexer.domain.files import FileStamp, IndexedFile, changed_ns
 
 if TYPE_CHECKING:
-    from indexer.domain.health import IndexedFile
     from indexer.ports.store_reader import StoreReader
 
 _FILE_CHUNK_ROWS = 2000

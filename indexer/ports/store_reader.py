@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from indexer.domain.export import ExportChunk, ExportFilter
-    from indexer.domain.files import Counts, Failure, FileStamp
-    from indexer.domain.health import IndexedFile
+    from indexer.domain.files import Counts, Failure, FileStamp, IndexedFile
     from indexer.domain.models import StoredModel
     from indexer.domain.predictions import LabeledImage
     from indexer.domain.queries import Hit

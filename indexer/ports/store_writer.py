@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from indexer.domain.files import FILE_SYSTEM
+from indexer.domain.files import FILE_SYSTEM, IndexedFile
 
 if TYPE_CHECKING:
     from indexer.domain.files import Failure, FileStamp, FileState
-    from indexer.domain.health import IndexedFile
     from indexer.domain.images import DecodedImage
     from indexer.domain.models import ModelCard
     from indexer.domain.predictions import Prediction

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from indexer.domain.export import ExportChunk, ExportFilter
-from indexer.domain.files import FileState
-from indexer.domain.health import IndexedFile
+from indexer.domain.files import FileState, IndexedFile
 from tests.support.builders import card, image, prediction
 from tests.support.scene import OTHER_STAMP, STAMP, Scene
 

@@ -11,8 +11,7 @@ import numpy as np
 
 from indexer.domain.errors import NotIndexed
 from indexer.domain.export import ExportChunk, ExportFilter
-from indexer.domain.files import Counts, Failure, FileState
-from indexer.domain.health import IndexedFile
+from indexer.domain.files import Counts, Failure, FileState, IndexedFile
 from indexer.domain.images import to_pixel_box
 from indexer.domain.models import StoredModel
 from indexer.domain.predictions import LabeledImage, effective_emotion

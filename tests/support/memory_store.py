@@ -10,8 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from indexer.domain.files import Failure, FileStamp, FileState
-from indexer.domain.health import IndexedFile
+from indexer.domain.files import Failure, FileStamp, FileState, IndexedFile
 from indexer.domain.models import ModelCard
 from indexer.domain.runs import DIED, DONE, RUNNING, WHY_IT_DIED, RunCounts, RunRecord
 from indexer.ports.store_writer import CommitBatch, FolderScanResult, KnownFile, PendingFile, Score
