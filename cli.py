@@ -17,7 +17,8 @@ from typing import Annotated, NoReturn
 try:
     import typer
 except ModuleNotFoundError:
-    sys.exit("moodex: this Python lacks the packages of moodex; install them with make demo, then run .venv/bin/moodex")
+    sys.stderr.write("moodex: This Python lacks moodex's packages; install them with make demo, then run .venv/bin/moodex.\n")
+    sys.exit(6)
 
 from commands import errors, logs
 from commands.lazy_commands import LazyCommands

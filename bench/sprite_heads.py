@@ -13,7 +13,7 @@ import argparse
 import csv
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -126,7 +126,7 @@ def is_the_head(face: Face, region: tuple[float, float, float, float], size: tup
     return is_inside and MIN_SIDES * region_side <= face_side <= MAX_SIDES * region_side
 
 
-def total(tallies: Iterator[Tally] | Sequence[Tally]) -> Tally:
+def total(tallies: Iterable[Tally]) -> Tally:
     """Add up tallies."""
     result = Tally()
     for tally in tallies:

@@ -17,7 +17,7 @@ from indexer.system.text import display_path, printable
 if TYPE_CHECKING:
     from indexer.domain.jobs import Job, ScheduledJob
 
-_ENABLE_UNITS = "systemctl --user daemon-reload && systemctl --user enable --now moodex.timer"
+_ENABLE_UNITS = f"systemctl --user daemon-reload && systemctl --user enable --now {TIMER_NAME}"
 
 
 def write_added(job: Job, zone: str, out: TextIO) -> None:

@@ -26,8 +26,9 @@ def copy_database(source: Path, target: Path, advance: Callable[[int, int], None
     `advance` receives the number of pages copied and of all pages. Raises StoreDamaged for a damaged source, OSError if the copy
     cannot be written.
     """
+    target.touch()  # SQLite would not say why it cannot create a file
     # Without the open transaction, every commit of a writer would restart the copy.
-    with translate_sqlite_errors(source), reading(source) as old, closing(_create(target)) as new:
+    with translate_sqlite_errors(source), reading(source) as old, closing(sqlite3.connect(target)) as new:
 
         def report(_status: int, remaining: int, total: int) -> None:
             check_stop()
@@ -44,14 +45,6 @@ def copy_database(source: Path, target: Path, advance: Callable[[int, int], None
         require_intact(target)
     except StoreDamaged as error:
         raise StoreDamaged(f"The database {source} is damaged; see what can be saved: moodex doctor --repair") from error
-
-
-def _create(target: Path) -> sqlite3.Connection:
-    """Open a new database file. Raises OSError if it cannot be written."""
-    try:
-        return sqlite3.connect(target)
-    except sqlite3.OperationalError as error:
-        raise OSError(errno.EACCES, os.strerror(errno.EACCES)) from error
 
 
 def copy_aside(database: Path, aside: Path) -> None:

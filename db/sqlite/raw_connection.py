@@ -24,7 +24,7 @@ _PROGRESS_OPCODES = 100_000
 
 @contextmanager
 def reading(path: Path, check_stop: Callable[[], None] | None = None) -> Iterator[sqlite3.Connection]:
-    """Open a read-only connection in one transaction, which does not see what a writer commits during this.
+    """Open a read-only connection in one transaction, which does not see later commits.
 
     Bytes that are not UTF-8 are replaced in texts. `check_stop` is called during long statements and may raise. Raises
     `UNREADABLE` for a damaged file.

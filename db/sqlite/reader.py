@@ -65,7 +65,7 @@ class SqliteReader:
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Read everything inside from one transaction, whatever a writer commits during this. For one thread at a time."""
+        """Read everything inside from one transaction: commits after its first query are not seen. For one thread at a time."""
         with self._engine.connect() as connection:
             self._snapshot = connection
             try:
@@ -260,7 +260,7 @@ class SqliteReader:
         with self._engine.connect() as connection:
             streamed = connection.execution_options(yield_per=_EXPORT_CHUNK_ROWS)
             for rows in streamed.execute(exported(model.id, chosen)).partitions():
-                with unpacking_from(connection):
+                with unpacking_from(connection):  # not around `yield`: the caller's errors are not damage
                     chunk = export_chunk(rows, model.card)
                 yield chunk
 

@@ -41,7 +41,7 @@ class RunCounts:
     @classmethod
     def of(cls, counts: Mapping[str, int]) -> RunCounts:
         """Return the counts of a mapping from names; missing ones are zero, and unknown names are ignored."""
-        return RunCounts(**{name: counts[name] for name in COUNT_NAMES if name in counts})
+        return RunCounts(**{name: int(counts[name]) for name in COUNT_NAMES if name in counts})
 
     def nonzero(self) -> dict[str, int]:
         """Return the counts that are not zero, by name."""

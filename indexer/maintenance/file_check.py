@@ -41,7 +41,8 @@ def find_changed_files(
     """Yield the files that differ from their rows, each with its kind of finding.
 
     Compares stamps; if `deep`, also the digest of every file. Skips files whose rows changed during the check. The files are read
-    in chunks, each in its own transaction: the check may take hours, and a transaction keeps the database from reusing space.
+    in chunks, each in its own transaction: the check may take hours, and SQLite's write-ahead log grows as long as a transaction
+    reads.
     """
     with ThreadPoolExecutor(workers) as pool:
         after = 0

@@ -15,9 +15,7 @@ def parse_exclude_patterns(patterns: Sequence[str]) -> GitIgnoreSpec:
     """Return patterns as one specification. Raises UsageError for an invalid pattern."""
     from pathspec import GitIgnoreSpec  # only a scan needs it, and it takes long to import
 
-    for pattern in patterns:
-        try:
-            GitIgnoreSpec.from_lines([pattern])
-        except ValueError as error:
-            raise UsageError(f"{pattern!r} is not a pattern of gitignore; give one such as '*.gif' or 'drafts/'.") from error
-    return GitIgnoreSpec.from_lines(patterns)
+    try:
+        return GitIgnoreSpec.from_lines(patterns)
+    except ValueError as error:
+        raise UsageError(f"Cannot use the exclude patterns: {error}. Give patterns such as '*.gif' or 'drafts/'.") from error

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,6 +40,13 @@ def test_index_and_search_need_no_extra(process: Run, without: Block, missing: t
     assert process("index", EXAMPLES / "bigheads").returncode == 0
     assert process("search", "--emotion", "happy").stdout
     assert process("search", EXAMPLES / "bigheads/head-01.png", "--emotion", "sad").returncode == 0
+
+
+def test_a_python_without_the_packages_gets_one_sentence() -> None:
+    program = Path(__file__).parents[2] / "cli.py"
+    done = subprocess.run([sys.executable, "-S", program, "status"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (6, "")
+    assert "lacks moodex's packages" in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_a_missing_extra_is_named(process: Run, without: Block, tmp_path: Path) -> None:

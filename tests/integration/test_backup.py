@@ -329,7 +329,7 @@ def test_a_full_disk_is_not_a_damaged_backup(library: Library, tmp_path: Path) -
 
 
 def test_a_copy_that_cannot_be_created_is_no_error_of_the_database(library: Library, tmp_path: Path) -> None:
-    with pytest.raises(PermissionError):
+    with pytest.raises(FileNotFoundError):
         copy_database(library.settings.database, tmp_path / "missing" / "copy.sqlite", lambda *_: None, lambda: None)
 
 
