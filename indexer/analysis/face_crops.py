@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from indexer.ports.models import FaceDetector
 
 DETECTION_MAX_SIDE = 768
-"""Longest side, in pixels, of the image in which faces are detected and from which they are cropped."""
+"""Longest side, in pixels, of the page in which faces are detected and from which they are cropped; see
+`indexer.imaging.decode.page_side`."""
 
 _CROP_MARGIN_SHARE = 0.3
 """Margin on each side of a face, as a share of its longer side. Models learn from heads with hair, often with shoulders."""
@@ -24,7 +25,7 @@ _CROP_MARGIN_SHARE = 0.3
 _FULL_IMAGE_AREA_SHARE = 0.5
 """A crop that covers at least this share of the image is replaced by the whole image."""
 
-_MAX_FACES_PER_IMAGE = 32
+_MAX_FACES_PER_IMAGE = 256
 """Only the largest faces of an image are classified, at most this many."""
 
 

@@ -29,6 +29,9 @@ MAX_PIXELS = 128_000_000
 MAX_SIDE = 262_144
 """Limit of the longest side: for millions of lines, Pillow's line tables alone take gigabytes."""
 
+LONGEST_PAGE = 16
+"""Limit of the longer side of a page for face detection, as a multiple of `max_side`."""
+
 _BAND_PIXELS = 1 << 20
 """Pixels that are converted at a time, to limit memory."""
 
@@ -48,8 +51,8 @@ _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 def decode(data: bytes, spec: InputSpec, max_side: int = 0) -> DecodedImage:
     """Decode the bytes of an image file, and prepare the first frame for a model.
 
-    With `max_side`, the image is not fitted into the model's square: its longer side is reduced to at most that many pixels, for
-    face detection. Raises Unsupported for a format without a decoder, and Damaged for an incomplete image or one that exceeds
+    With `max_side`, the image is not fitted into the model's square, but reduced to a page for face detection: see `page_side`.
+    Raises Unsupported for a format without a decoder, and Damaged for an incomplete image or one that exceeds
     MAX_PIXELS or MAX_SIDE.
     """
     if not data:
@@ -59,11 +62,12 @@ def decode(data: bytes, spec: InputSpec, max_side: int = 0) -> DecodedImage:
             _refuse_bomb(image)
             name = image.format or "unknown"
             longer, shorter = max(image.size), min(image.size)
-            _shrink_on_load(image, _DRAFT_SIZE_FACTOR * max(max_side, spec.size))
+            longest = page_side(longer, shorter, max_side)
+            _shrink_on_load(image, _DRAFT_SIZE_FACTOR * max(longest, spec.size))
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
             width, height = (longer, shorter) if image.width >= image.height else (shorter, longer)
-            pixels = np.asarray(_on_white(_to_rgb(image), min(max_side, longer))) if max_side else prepare(image, spec)
+            pixels = np.asarray(_on_white(_to_rgb(image), longest)) if max_side else prepare(image, spec)
     except ImageError:
         raise
     except UnidentifiedImageError as error:
@@ -75,6 +79,16 @@ def decode(data: bytes, spec: InputSpec, max_side: int = 0) -> DecodedImage:
     except Exception as error:  # on hostile bytes, decoders raise errors of any type; none of them may end a run
         raise Damaged(f"it cannot be decoded: {_sentence(error)}") from error
     return DecodedImage(digest(data), pixels, width, height, name)
+
+
+def page_side(longer: int, shorter: int, max_side: int) -> int:
+    """Return the longer side, in pixels, of the page to which an image with these sides is reduced for face detection.
+
+    It is at most `max_side`. Of an image more than twice as long as wide, the shorter side is at most half of `max_side`
+    instead, so that its faces stay large enough, and the longer side at most `LONGEST_PAGE` times `max_side`.
+    """
+    long_page = min(max_side / 2 / shorter, LONGEST_PAGE * max_side / longer)
+    return round(longer * min(1.0, max(max_side / longer, long_page)))
 
 
 def decode_file(path: Path, spec: InputSpec) -> Pixels:

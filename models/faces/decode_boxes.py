@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 STRIDE = 8
 """Side in input pixels of a cell of the maps."""
 
-_MAX_FACES_PER_IMAGE = 64
+_MAX_FACES_PER_IMAGE = 256
 
 _MAX_IOU, _MAX_SHARE_INSIDE = 0.45, 0.75
 """Overlap above which two boxes are one face: intersection over union, or share of the less probable box inside the other."""

@@ -17,6 +17,7 @@ from indexer.domain.images import Face
 from indexer.imaging.resize import resized
 from models.faces.card import SHIPPED, FaceCard, read_card
 from models.faces.decode_boxes import DetectedBoxes, decode_detections, non_max_suppression
+from models.faces.windows import Window, is_cut_off, windows
 from models.inference.engines.onnx import OnnxEngine
 from models.inference.engines.onnx_graph import graph_path, read_graph, weights_for
 from models.inference.lazy import Lazy
@@ -36,6 +37,9 @@ _SECOND_PASS_SCALE = 2
 
 _MAX_SECOND_PASS_SIDE = 0.3
 """Largest side of a face from the second pass, as a share of the page's longest side: the first pass detects larger ones."""
+
+_OVERLAP, _FAR_OVERLAP = 0.75, 1 / 3
+"""Overlap of the windows of a long page in each pass. A face up to that size is whole in one of them."""
 
 _FILLING_SIDE = 0.5
 """Side of a face, as a share of the page's longest side, from which the page has no room for other faces and no second pass."""
@@ -63,31 +67,44 @@ class NetworkFaceDetector:
 
     def detect(self, pages: Sequence[Pixels]) -> list[list[Face]]:
         side = self._card.side
-        detections = self._detect(self._near, pages, side)
-        large = [
-            number
-            for number, (page, (boxes, probabilities)) in enumerate(zip(pages, detections, strict=True))
-            if max(page.shape[:2]) > _SECOND_PASS_SCALE * side and not _is_filled(boxes, probabilities)
+        near_windows = [windows(*page.shape[:2], _OVERLAP) for page in pages]
+        detections = self._detect(self._near, pages, near_windows, side)
+        far_windows = [
+            []
+            if _is_filled(detected, page)
+            else [window for window in windows(*page.shape[:2], _FAR_OVERLAP) if _is_large(window, side)]
+            for page, detected in zip(pages, detections, strict=True)
         ]
-        second = self._detect(self._far(), [pages[number] for number in large], _SECOND_PASS_SCALE * side) if large else []
-        for number, (boxes, probabilities) in zip(large, second, strict=True):
-            is_small = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0) <= _MAX_SECOND_PASS_SIDE
-            all_boxes = np.concatenate([detections[number][0], boxes[is_small]])
-            all_probabilities = np.concatenate([detections[number][1], probabilities[is_small]])
-            order = np.argsort(-all_probabilities, kind="stable")
-            detections[number] = non_max_suppression(all_boxes[order], all_probabilities[order])
+        if any(far_windows):
+            second = self._detect(self._far(), pages, far_windows, _SECOND_PASS_SCALE * side)
+            detections = [_joined(*both) for both in zip(detections, second, strict=True)]
         return [_to_faces(page, *detected) for page, detected in zip(pages, detections, strict=True)]
 
-    def _detect(self, engine: Engine, pages: Sequence[Pixels], side: int) -> list[DetectedBoxes]:
-        """Detect the faces of pages that are fitted into squares of `side` pixels; boxes are in shares of the square, 0-1."""
-        results: list[DetectedBoxes] = []
+    def _detect(
+        self, engine: Engine, pages: Sequence[Pixels], windows_by_page: Sequence[Sequence[Window]], side: int
+    ) -> list[DetectedBoxes]:
+        """Detect the faces in windows that are fitted into squares of `side` pixels; boxes are in pixels of the page.
+
+        A face in the second pass, or in a part of a page, is dropped if it is too large for that pass or cut off by the window.
+        """
+        is_far = side > self._card.side
+        results: list[list[DetectedBoxes]] = [[] for _ in pages]
+        queue = [(number, window) for number, own in enumerate(windows_by_page) for window in own]
         # A batch has as many pixels in the second pass as in the first.
         batch_size = max(1, max(_MIN_PAGES_PER_BATCH, engine.batch_size) * self._card.side**2 // side**2)
-        for start in range(0, len(pages), batch_size):
-            squares = np.stack([_fitted(page, side) for page in pages[start : start + batch_size]])
+        for start in range(0, len(queue), batch_size):
+            batch = queue[start : start + batch_size]
+            squares = np.stack([_fitted(window.cut(pages[number]), side) for number, window in batch])
             detections = decode_detections(*engine.run(squares), self._card.least)
-            results += [(boxes / np.float32(side), probabilities) for boxes, probabilities in detections]
-        return results
+            for (number, window), (boxes, probabilities) in zip(batch, detections, strict=True):
+                shares = boxes / np.float32(side)
+                sides = (shares[:, 2:] - shares[:, :2]).max(axis=1, initial=0)
+                on_page = window.to_page(shares)
+                keep = sides <= (_MAX_SECOND_PASS_SIDE if is_far else np.inf)
+                if window.is_part:
+                    keep &= ~is_cut_off(on_page, window, pages[number].shape[:2], _FAR_OVERLAP if is_far else _OVERLAP)
+                results[number].append((on_page[keep], probabilities[keep]))
+        return [_joined(*own) for own in results]
 
 
 def torch_face_detector(path: Path = SHIPPED, device: str = "auto") -> NetworkFaceDetector:
@@ -137,10 +154,26 @@ def _graphs(card: FaceCard) -> tuple[Path, Path]:
     return graph_path(GRAPH, card.side), graph_path(GRAPH, _SECOND_PASS_SCALE * card.side)
 
 
-def _is_filled(boxes: Floats, probabilities: Floats) -> bool:
-    """Return whether one probable face of (M, 4), in shares of the square, fills most of a page."""
+def _joined(*detections: DetectedBoxes) -> DetectedBoxes:
+    """Return the faces of several windows or passes, each once."""
+    if len(detections) == 1:
+        return detections[0]
+    boxes = np.concatenate([boxes for boxes, _ in detections] or [np.empty((0, 4), dtype=np.float32)])
+    probabilities = np.concatenate([own for _, own in detections] or [np.empty(0, dtype=np.float32)])
+    order = np.argsort(-probabilities, kind="stable")
+    return non_max_suppression(boxes[order], probabilities[order])
+
+
+def _is_large(window: Window, side: int) -> bool:
+    """Return whether a second pass shows more of a window than the first one, at `side` pixels, did."""
+    return window.side > side * (1 if window.is_part else _SECOND_PASS_SCALE)
+
+
+def _is_filled(detected: DetectedBoxes, page: Pixels) -> bool:
+    """Return whether one probable face fills most of a page."""
+    boxes, probabilities = detected
     sides = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0)
-    return bool(((sides >= _FILLING_SIDE) & (probabilities >= _FILLING_PROBABILITY)).any())
+    return bool(((sides >= _FILLING_SIDE * max(page.shape[:2])) & (probabilities >= _FILLING_PROBABILITY)).any())
 
 
 def _fitted(page: Pixels, side: int) -> Pixels:
@@ -155,16 +188,15 @@ def _fitted(page: Pixels, side: int) -> Pixels:
 
 
 def _to_faces(page: Pixels, boxes: Floats, probabilities: Floats) -> list[Face]:
-    """Convert boxes, (M, 4), in shares of the square, to faces in shares of the page, the largest first.
+    """Convert boxes, (M, 4), in pixels of the page, to faces in shares of its sides, the largest first.
 
     Boxes are cut at the edges of the page; a box outside the page is dropped.
     """
     height, width = page.shape[:2]
-    longest = max(height, width)
     faces = []
     for (left, top, right, bottom), probability in zip(boxes.tolist(), probabilities.tolist(), strict=True):
-        x = [min(1.0, max(0.0, 0.5 + (edge - 0.5) * longest / width)) for edge in (left, right)]
-        y = [min(1.0, max(0.0, 0.5 + (edge - 0.5) * longest / height)) for edge in (top, bottom)]
+        x = [min(1.0, max(0.0, edge / width)) for edge in (left, right)]
+        y = [min(1.0, max(0.0, edge / height)) for edge in (top, bottom)]
         if x[1] > x[0] and y[1] > y[0]:
             faces.append(Face(x[0], y[0], x[1], y[1], probability))
     return sorted(faces, key=lambda face: -face.area)

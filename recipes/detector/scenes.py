@@ -5,6 +5,7 @@ from __future__ import annotations
 import colorsys
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from io import BytesIO
 from typing import NamedTuple
 
@@ -19,6 +20,11 @@ Color = tuple[int, int, int]
 
 _HEAD_COUNT_SHARES = {0: 0.1, 1: 0.38, 2: 0.16, 3: 0.12, 4: 0.08, 5: 0.06, 6: 0.05, 8: 0.05}
 """Shares of the scenes by their number of heads."""
+
+_SHEET_SHARE = 0.06
+"""Share of the scenes that are sheets: rows and columns of a few heads, as in sticker sheets."""
+
+_MAX_SHEET_ROWS = 11
 
 _MIN_HEAD_PIXELS = 11.0
 """Shorter side of the smallest head that a scene contains."""
@@ -42,9 +48,12 @@ def compose(random: Random, heads: Sequence[Cutout], things: Sequence[Image.Imag
     boxes: list[Box] = []
     for _ in range(int(random.integers(0, 5)) if random.random() < 0.6 else 0):
         _paste_thing(random, page, things, float(np.exp(random.uniform(math.log(0.06), math.log(0.6)))))
-    count = int(random.choice(list(_HEAD_COUNT_SHARES), p=list(_HEAD_COUNT_SHARES.values())))
-    for head in heads[:count]:
-        _paste_head(random, page, head, boxes, alone=count == 1)
+    if random.random() < _SHEET_SHARE:
+        _sheet(random, page, heads, boxes)
+    else:
+        count = int(random.choice(list(_HEAD_COUNT_SHARES), p=list(_HEAD_COUNT_SHARES.values())))
+        for head in heads[:count]:
+            _paste_head(random, page, head, boxes, alone=count == 1)
     if random.random() < 0.12:
         _paste_thing(random, page, things, float(random.uniform(0.04, 0.14)))
     if random.random() < 0.15:
@@ -86,6 +95,33 @@ def _paste_head(random: Random, page: Image.Image, head: Cutout, boxes: list[Box
         _paste(page, head.image, head.box, scale, angle, mirrored, middle)
         boxes.append(box)
         return
+
+
+def _sheet(random: Random, page: Image.Image, heads: Sequence[Cutout], boxes: list[Box]) -> None:
+    """Fill a page with rows and columns of some of the heads, all of the same size."""
+    cell = max(page.size) / int(random.integers(2, _MAX_SHEET_ROWS + 1))
+    side = max(_MIN_HEAD_PIXELS + 1, cell * float(random.uniform(0.55, 0.98)))
+    own = heads[: int(random.integers(1, len(heads) + 1))]
+    for row in range(int(page.height / cell)):
+        for column in range(int(page.width / cell)):
+            if random.random() < 0.04:
+                continue
+            head = own[int(random.integers(len(own)))]
+            scale = side / max(head.box[2] - head.box[0], head.box[3] - head.box[1])
+            middle = ((column + 0.5) * cell, (row + 0.5) * cell)
+            box = _turned(head.box, scale, 0.0, middle)
+            mirrored = bool(random.random() < 0.2)
+            if min(box[2] - box[0], box[3] - box[1]) < _MIN_HEAD_PIXELS or _visible_share(box, page.size) < 0.72:
+                continue
+            if head.is_figure:
+                head = _bust(head)
+            _paste(page, head.image, head.box, scale, 0.0, mirrored, middle)
+            boxes.append(box)
+
+
+def _bust(figure: Cutout) -> Cutout:
+    """Return a figure without what is below its head, so that it hides nothing in the next row."""
+    return replace(figure, image=figure.image.crop((0, 0, figure.image.width, min(figure.image.height, round(figure.box[3])))))
 
 
 def _show_whole(

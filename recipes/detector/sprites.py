@@ -7,7 +7,7 @@ changes between the expressions of a character: brows to mouth. `project_head` e
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from PIL import Image
@@ -39,6 +39,12 @@ _MAX_REGION_HEIGHTS = 1.15
 _SHARE_ABOVE = 0.57
 """Share of the height of a head above the middle of its region."""
 
+_NECK_HEADS = 0.1
+"""Distance from the chin to the part that counts as the body, in heights of the head."""
+
+_MAX_BODIES, _MIN_BODY_PIXELS = 20, 16
+"""Bodies of an artist, and the shorter side of the smallest one."""
+
 
 def load_sprites(folder: Path) -> Iterator[Cutout]:
     """Read the sprites whose background is transparent and whose head is known."""
@@ -51,6 +57,19 @@ def load_sprites(folder: Path) -> Iterator[Cutout]:
             yield from (load_cutout(image, None, name, bare=True) for image in images if _is_cut_out(image))
         elif name.startswith(_FIGURE_PREFIX) and (path / "regions.csv").exists():
             yield from _figures(path, STUDIOS.get(name, name))
+
+
+def bodies(sprites: Iterable[Cutout]) -> list[Image.Image]:
+    """Return the bodies below the heads of figures, RGBA; at most `_MAX_BODIES` for each artist."""
+    by_artist: dict[str, list[Image.Image]] = {}
+    for sprite in sprites:
+        neck = round(sprite.box[3] + _NECK_HEADS * (sprite.box[3] - sprite.box[1]))
+        if sprite.is_figure and neck < sprite.image.height:
+            body = sprite.image.crop((0, neck, sprite.image.width, sprite.image.height))
+            visible = body.getchannel("A").getbbox()
+            if visible and min(visible[2] - visible[0], visible[3] - visible[1]) >= _MIN_BODY_PIXELS:
+                by_artist.setdefault(sprite.artist, []).append(body.crop(visible))
+    return [body for own in by_artist.values() for body in own[:: max(1, -(-len(own) // _MAX_BODIES))]]
 
 
 def project_head(region: Box) -> Box:

@@ -26,8 +26,9 @@ from models.faces import checkpoint
 from models.faces.network import FaceNet
 from recipes.detector.cutouts import Cutout, load_drawn, load_heads, load_things
 from recipes.detector.loss import loss, target
+from recipes.detector.narrow import narrow
 from recipes.detector.scenes import Scene, compose
-from recipes.detector.sprites import load_sprites
+from recipes.detector.sprites import bodies, load_sprites
 
 SIDE = 192
 MEAN, STD = 127.0, 128.0
@@ -42,6 +43,9 @@ _DRAWN_SHARE = 0.4
 
 _SPRITE_SHARE = 0.4
 """Share of the heads in scenes that are sprites, if there are any; the other shares shrink in proportion."""
+
+_BODY_SHARE = 0.3
+"""Share of the bodies of sprites among the things without a face."""
 
 _MAX_COUNTED_SPRITES = 40
 """An artist's sprites appear as often as the square root of their number, which counts up to this."""
@@ -62,7 +66,8 @@ def main() -> None:
     all_sprites = load_sprites(options.sprites) if options.sprites else ()
     sprites = [sprite for sprite in all_sprites if sprite.artist not in options.hold_out]
     pools = Pools(heads, list(load_drawn(options.drawn)), sprites)
-    network = train(pools, load_things(options.cutouts), options.scenes, options.seed)
+    things = with_bodies(load_things(options.cutouts), bodies(sprites))
+    network = train(pools, things, options.scenes, options.seed)
     about = {
         "scenes": options.scenes,
         "heads": sorted({head.artist for head in heads}),
@@ -95,6 +100,14 @@ class Pools:
         return pool[int(random.integers(len(pool)))]
 
 
+def with_bodies(things: list[Image.Image], bodies: list[Image.Image]) -> list[Image.Image]:
+    """Return the things without a face from which scenes draw: bodies are `_BODY_SHARE` of them, if there are any."""
+    if not bodies:
+        return things
+    repeats = _BODY_SHARE / (1 - _BODY_SHARE) * len(things) / len(bodies)
+    return things + bodies * max(1, round(repeats))
+
+
 def _by_artist(heads: Sequence[Cutout]) -> list[list[Cutout]]:
     artists: dict[str, list[Cutout]] = {}
     for head in heads:
@@ -106,7 +119,7 @@ def train(pools: Pools, things: list[Image.Image], scenes: int, seed: int) -> Fa
     """Train a network on a number of scenes; return it with weights averaged over the last steps."""
     torch.manual_seed(seed)
     network = FaceNet()
-    pretrained = {name: tensor for name, tensor in imagenet(0).items() if name in network.state_dict()}
+    pretrained = narrow(imagenet(0), {name: tensor.shape for name, tensor in network.state_dict().items()})
     network.load_state_dict(pretrained, strict=False)
     torch.nn.init.constant_(network.top[1].bias[:1], -4.0)
     torch.nn.init.constant_(network.top[1].bias[1:], math.log(4))

@@ -57,9 +57,12 @@ def test_boxes_surround_the_heads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_scenes_of_all_kinds_can_be_made() -> None:
-    for seed in range(80):
+    counts = []
+    for seed in range(120):
         scene = compose(np.random.default_rng((7, seed)), heads(), things(), SIDE)
-        assert scene.pixels.dtype == np.uint8 and len(scene.boxes) <= 8
+        assert scene.pixels.dtype == np.uint8
+        counts.append(len(scene.boxes))
+    assert min(counts) == 0 and max(counts) > 20
 
 
 def test_the_loss_is_zero_only_for_correct_maps() -> None:

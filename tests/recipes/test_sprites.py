@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from recipes.detector import scenes
 from recipes.detector.cutouts import Cutout
-from recipes.detector.sprites import load_sprites, project_head
+from recipes.detector.sprites import bodies, load_sprites, project_head
 
 REGION = (0.4, 0.1, 0.6, 0.2)
 
@@ -20,7 +20,7 @@ def add_set(folder: Path, name: str, *, region: tuple[float, float, float, float
     """Write a set with one figure of 200 x 400 pixels."""
     (folder / name / "happy").mkdir(parents=True)
     image = Image.new("RGBA", (200, 400), (0, 0, 0, 255 if opaque else 0))
-    ImageDraw.Draw(image).ellipse((60, 10, 140, 110), fill=(255, 0, 0, 255))
+    ImageDraw.Draw(image).ellipse((60, 10, 140, 100), fill=(255, 0, 0, 255))
     image.save(folder / name / "happy" / "one.png")
     (folder / name / "manifest.csv").write_text("file,label\nhappy/one.png,happy\n")
     if region is not None:
@@ -69,6 +69,26 @@ def test_heads_without_bodies_are_their_own_box(tmp_path: Path) -> None:
     (head,) = load_sprites(tmp_path)
     assert head.bare and not head.is_figure
     assert head.box[1] < head.box[3] <= head.image.height
+
+
+def test_a_body_is_what_is_below_the_head(tmp_path: Path) -> None:
+    for name in ("vn_one", "vn_two"):
+        add_set(tmp_path, name)
+        with Image.open(tmp_path / name / "happy" / "one.png") as opened:
+            image = opened.convert("RGBA")
+        ImageDraw.Draw(image).rectangle((70, 94, 129, 389), fill=(0, 0, 255, 255))
+        image.save(tmp_path / name / "happy" / "one.png")
+    found = bodies(load_sprites(tmp_path))
+    assert len(found) == 2
+    for body in found:
+        pixels = np.asarray(body)
+        assert body.height > 2 * body.width
+        assert (pixels[pixels[..., 3] > 200][:, 2] > 200).all()
+
+
+def test_a_bare_head_has_no_body(tmp_path: Path) -> None:
+    add_set(tmp_path, "emoji_cats", region=None)
+    assert bodies(load_sprites(tmp_path)) == []
 
 
 def test_a_body_hides_no_other_head(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from PIL import Image
 from indexer.domain.errors import Damaged, ImageError
 from indexer.domain.images import InputSpec
 from indexer.imaging import decode as decode_module
-from indexer.imaging.decode import decode, prepare
+from indexer.imaging.decode import decode, page_side, prepare
 from tests.support.builders import SPEC, draw_blocks, encoded
 from tests.support.effort import examples
 
@@ -210,3 +210,11 @@ def test_a_large_jpeg_decoded_at_a_smaller_scale_looks_the_same() -> None:
     whole = prepare(image, SPEC).astype(int)
     assert (decode(data, SPEC).width, decode(data, SPEC).height) == (2400, 1800)
     assert np.abs(scaled - whole).mean() < 1
+
+
+@pytest.mark.parametrize(
+    ("longer", "shorter", "expected"),
+    [(500, 300, 500), (3000, 2000, 768), (1000, 500, 768), (1000, 400, 960), (10_000, 800, 4800), (30_000, 800, 12_288)],
+)
+def test_a_long_page_keeps_the_width_that_faces_need(longer: int, shorter: int, expected: int) -> None:
+    assert page_side(longer, shorter, 768) == expected
