@@ -32,7 +32,9 @@ def write_bars(hits: Sequence[Hit], as_json: bool, out: TextIO) -> None:
     if main.label is not None:
         out.write(f"  Your label: {printable(main.label)}. The model predicts:\n")
     for number, hit in enumerate(hits, start=1):
-        if hit.box is not None:
+        if hit.box is None:
+            out.write("  no face cut out: the whole image\n")
+        else:
             count = f" {number} of {len(hits)}" if len(hits) > 1 else ""
             out.write(f"  face{count} at {format_box(hit.box)}\n")
         _write_emotions(hit.emotions, out)

@@ -1,7 +1,8 @@
 """The canonical emotions, their synonyms, and their sub-emotions.
 
 The ten canonical emotions join the vocabularies of FERG-DB (anger, disgust, fear, joy, neutral, sadness, surprise) and of the
-manga set (angry, crying, embarrassed, happy, pleased, sad, shock).
+manga set (angry, crying, embarrassed, happy, pleased, sad, shock). `NONE` is the outcome for an image without a face, or with
+nothing to tell an emotion by; wherever an emotion can be given, `NONE` can.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from difflib import get_close_matches
 from unicodedata import normalize
 
 from indexer.domain.errors import UnknownEmotion
+
+NONE = "none"
 
 EMOTIONS: tuple[str, ...] = (
     "happy",
@@ -23,6 +26,7 @@ EMOTIONS: tuple[str, ...] = (
     "crying",
     "embarrassed",
     "pleased",
+    NONE,
 )
 
 PARENTS: dict[str, str] = {"pleased": "happy", "crying": "sad"}
@@ -70,13 +74,16 @@ SYNONYMS: dict[str, str] = {
     "satisfied": "pleased",
     "relieved": "pleased",
     "pleasure": "pleased",
+    "nothing": NONE,
+    "empty": NONE,
+    "faceless": NONE,
 }
 
 
 def canonical(word: str, known: Iterable[str] = EMOTIONS) -> str:
     """Return the canonical emotion that `word` names, in any vocabulary and case.
 
-    `known` are the possible emotions: a model may know more than the ten of this module.
+    `known` are the possible emotions: a model may know more than those of this module.
     Raises UnknownEmotion, with the most similar emotion or synonym if there is one.
     """
     emotions = tuple(known)

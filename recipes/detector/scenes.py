@@ -47,7 +47,7 @@ def compose(random: Random, heads: Sequence[Cutout], things: Sequence[Image.Imag
     page = background(random, things, width, height)
     boxes: list[Box] = []
     for _ in range(int(random.integers(0, 5)) if random.random() < 0.6 else 0):
-        _paste_thing(random, page, things, float(np.exp(random.uniform(math.log(0.06), math.log(0.6)))))
+        paste_thing(random, page, things, float(np.exp(random.uniform(math.log(0.06), math.log(0.6)))))
     if random.random() < _SHEET_SHARE:
         _sheet(random, page, heads, boxes)
     else:
@@ -55,10 +55,10 @@ def compose(random: Random, heads: Sequence[Cutout], things: Sequence[Image.Imag
         for head in heads[:count]:
             _paste_head(random, page, head, boxes, alone=count == 1)
     if random.random() < 0.12:
-        _paste_thing(random, page, things, float(random.uniform(0.04, 0.14)))
+        paste_thing(random, page, things, float(random.uniform(0.04, 0.14)))
     if random.random() < 0.15:
         _bubble(random, page)
-    page = _finish(random, page)
+    page = finish(random, page)
     square = Image.new("RGB", (side, side), (255, 255, 255))
     left, top = (side - width) // 2, (side - height) // 2
     square.paste(page, (left, top))
@@ -155,10 +155,17 @@ def _random_center(random: Random, size: tuple[int, int], share: float) -> tuple
     )
 
 
-def _paste_thing(random: Random, page: Image.Image, things: Sequence[Image.Image], share: float) -> None:
+def paste_thing(
+    random: Random,
+    page: Image.Image,
+    things: Sequence[Image.Image],
+    share: float,
+    middle: tuple[float, float] | None = None,
+) -> None:
+    """Paste one of the `things`, whose longer side is `share` of the page's shorter one, anywhere or with its center at `middle`."""
     image = things[int(random.integers(len(things)))]
     scale = share * min(page.size) / max(image.size)
-    middle = (float(random.uniform(0, page.width)), float(random.uniform(0, page.height)))
+    middle = middle or (float(random.uniform(0, page.width)), float(random.uniform(0, page.height)))
     angle = float(random.normal(0, 30))
     _paste(page, image, (0, 0, image.width, image.height), scale, angle, bool(random.random() < 0.5), middle)
 
@@ -270,7 +277,7 @@ def background(random: Random, things: Sequence[Image.Image], width: int, height
             _pattern(random, page, kind)
         case "things":
             for _ in range(int(random.integers(4, 20))):
-                _paste_thing(random, page, things, float(random.uniform(0.1, 0.5)))
+                paste_thing(random, page, things, float(random.uniform(0.1, 0.5)))
         case "panels":
             _panels(random, page)
     return page
@@ -332,7 +339,7 @@ def _shape(random: Random, draw: ImageDraw.ImageDraw, width: int, height: int) -
             draw.line(ends, fill, width=int(random.integers(1, 8)), joint="curve")
 
 
-def _finish(random: Random, page: Image.Image) -> Image.Image:
+def finish(random: Random, page: Image.Image) -> Image.Image:
     """Degrade a drawing: gray, other colors, few tones, blur, grain, JPEG."""
     if random.random() < 0.25:
         page = page.convert("L").convert("RGB")

@@ -34,8 +34,8 @@ def test_the_same_seed_makes_the_same_scene() -> None:
 
 def test_boxes_surround_the_heads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scenes, "_BACKGROUNDS", {"flat": 0.5, "panels": 0.5})
-    monkeypatch.setattr(scenes, "_finish", lambda random, page: page)
-    monkeypatch.setattr(scenes, "_paste_thing", lambda *_: None)
+    monkeypatch.setattr(scenes, "finish", lambda random, page: page)
+    monkeypatch.setattr(scenes, "paste_thing", lambda *_: None)
     monkeypatch.setattr(scenes, "_bubble", lambda *_: None)
     monkeypatch.setattr(scenes, "_color", lambda random: (0, 200, 0))
     counts = set()

@@ -93,8 +93,8 @@ def test_a_bare_head_has_no_body(tmp_path: Path) -> None:
 
 def test_a_body_hides_no_other_head(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scenes, "_BACKGROUNDS", {"white": 1.0})
-    monkeypatch.setattr(scenes, "_finish", lambda random, page: page)
-    for decoration in ("_paste_thing", "_bubble"):
+    monkeypatch.setattr(scenes, "finish", lambda random, page: page)
+    for decoration in ("paste_thing", "_bubble"):
         monkeypatch.setattr(scenes, decoration, lambda *_: None)
     image = Image.new("RGBA", (80, 400), (0, 0, 255, 255))
     ImageDraw.Draw(image).rectangle((20, 0, 59, 39), fill=(255, 0, 0, 255))
