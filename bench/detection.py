@@ -28,7 +28,7 @@ sys.path.insert(0, str(ROOT))
 
 from indexer.domain.images import Face  # noqa: E402
 from recipes.detector.cutouts import load_heads, load_things  # noqa: E402
-from recipes.detector.scenes import Scene, compose  # noqa: E402
+from recipes.detector.scenes import Objects, Scene, compose  # noqa: E402
 
 ANIMEFACE = "animeface"
 
@@ -54,11 +54,11 @@ def main() -> None:
     parser.add_argument("--describe", action="store_true")
     options = parser.parse_args()
     heads = [head for head in load_heads(options.cutouts) if not options.artist or head.artist in options.artist]
-    things = load_things(options.cutouts)
+    objects = Objects(load_things(options.cutouts))
     scenes = []
     for number in range(options.scenes):
         random = np.random.default_rng((options.seed, number))
-        scenes.append(compose(random, [heads[int(random.integers(len(heads)))] for _ in range(8)], things, SCENE_SIDE))
+        scenes.append(compose(random, [heads[int(random.integers(len(heads)))] for _ in range(8)], objects, SCENE_SIDE))
     is_animeface = options.detector == ANIMEFACE
     detect = animeface_detector() if is_animeface else moodex_detector(Path(options.detector) if options.detector else None)
     detect([scenes[0].pixels])

@@ -31,7 +31,7 @@ from models.inference.classifier import TorchClassifier  # noqa: E402
 from models.training.dataset_readers import SourceImage, find_images  # noqa: E402
 from models.training.metrics import evaluate_subset  # noqa: E402
 from recipes.detector.cutouts import load_things  # noqa: E402
-from recipes.detector.scenes import background  # noqa: E402
+from recipes.detector.scenes import Objects, background  # noqa: E402
 
 FIVE = ("happy", "sad", "angry", "surprise", "neutral")
 WIDTH_SHARES = (1.0, 0.5, 0.25, 0.15)
@@ -63,28 +63,26 @@ def main() -> None:
     options = parser.parse_args()
     classifier = TorchClassifier.open(zoo.checkpoints()[zoo.DEFAULT], "cpu")
     analyzers = Analyzer(classifier), Analyzer(classifier, torch_face_detector(device="cpu"))
-    things = load_things(options.cutouts)
+    objects = Objects(load_things(options.cutouts))
     rows = []
     for folder in sorted(path for path in options.validation.iterdir() if path.is_dir()):
         images = find_images([folder])
         for share in WIDTH_SHARES:
-            rows.append(measure(folder.name, share, images, analyzers, things))
+            rows.append(measure(folder.name, share, images, analyzers, objects))
             print(rows[-1], flush=True)
     fields = [{name: getattr(row, name) for name in Row.__slots__} for row in rows]
     (options.output / "panels.md").write_text(page(rows))
     (options.output / "panels.json").write_text(json.dumps(fields, indent=2) + "\n")
 
 
-def measure(
-    name: str, share: float, images: list[SourceImage], analyzers: tuple[Analyzer, Analyzer], things: list[Image.Image]
-) -> Row:
+def measure(name: str, share: float, images: list[SourceImage], analyzers: tuple[Analyzer, Analyzer], objects: Objects) -> Row:
     """Classify the images of one set at one size, without and with face detection."""
     random = np.random.default_rng(0)
     by_image, by_face = [], []
     with_face = 0
     labels = analyzers[0].classifier.card.labels
     for start in range(0, len(images), BATCH_SIZE):
-        files = [compose(random, Path(image.path), share, things) for image in images[start : start + BATCH_SIZE]]
+        files = [compose(random, Path(image.path), share, objects) for image in images[start : start + BATCH_SIZE]]
         for analyzer, probabilities in zip(analyzers, (by_image, by_face), strict=True):
             for regions in filter(None, analyzer.predict([analyzer.decode(data) for data in files])):
                 probabilities.append(regions[0].probabilities)
@@ -97,7 +95,7 @@ def measure(
     return Row(name, share, len(images), with_face, round(scores[0], 4), round(scores[1], 4))
 
 
-def compose(random: np.random.Generator, path: Path, share: float, things: list[Image.Image]) -> bytes:
+def compose(random: np.random.Generator, path: Path, share: float, objects: Objects) -> bytes:
     """Paste an image on a page, its longer side `share` of DETECTION_MAX_SIDE; return a PNG file.
 
     A share of 1 returns the image file unchanged.
@@ -112,7 +110,7 @@ def compose(random: np.random.Generator, path: Path, share: float, things: list[
         (max(1, round(image.width * scale)), max(1, round(image.height * scale))),
         Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BICUBIC,
     )
-    sheet = background(random, things, DETECTION_MAX_SIDE, DETECTION_MAX_SIDE)
+    sheet = background(random, objects, DETECTION_MAX_SIDE, DETECTION_MAX_SIDE)
     sheet.paste(image, tuple(int(random.integers(0, DETECTION_MAX_SIDE - side + 1)) for side in image.size), image)
     data = BytesIO()
     sheet.save(data, "PNG")

@@ -17,7 +17,7 @@ from commands.options import (
     stdout,
     with_library,
 )
-from indexer.domain.emotions import EMOTIONS
+from indexer.domain.emotions import OUTCOMES
 from indexer.library import Library
 
 
@@ -33,7 +33,7 @@ class OutputFormat(StrEnum):
 
 
 def _emotion_names(incomplete: str) -> Iterable[str]:
-    return [emotion for emotion in EMOTIONS if emotion.startswith(incomplete.lower())]
+    return [emotion for emotion in OUTCOMES if emotion.startswith(incomplete.lower())]
 
 
 Emotion = Annotated[

@@ -1,8 +1,7 @@
 """The canonical emotions, their synonyms, and their sub-emotions.
 
 The ten canonical emotions join the vocabularies of FERG-DB (anger, disgust, fear, joy, neutral, sadness, surprise) and of the
-manga set (angry, crying, embarrassed, happy, pleased, sad, shock). `NONE` is the outcome for an image without a face, or with
-nothing to tell an emotion by; wherever an emotion can be given, `NONE` can.
+manga set (angry, crying, embarrassed, happy, pleased, sad, shock). Wherever an emotion can be given, `NONE` can.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from unicodedata import normalize
 from indexer.domain.errors import UnknownEmotion
 
 NONE = "none"
+"""The outcome for an image without a face, or with nothing to tell an emotion by."""
 
 EMOTIONS: tuple[str, ...] = (
     "happy",
@@ -26,8 +26,10 @@ EMOTIONS: tuple[str, ...] = (
     "crying",
     "embarrassed",
     "pleased",
-    NONE,
 )
+
+OUTCOMES: tuple[str, ...] = (*EMOTIONS, NONE)
+"""What a prediction or a label can be, besides the own emotions of a user or a model."""
 
 PARENTS: dict[str, str] = {"pleased": "happy", "crying": "sad"}
 
@@ -80,7 +82,7 @@ SYNONYMS: dict[str, str] = {
 }
 
 
-def canonical(word: str, known: Iterable[str] = EMOTIONS) -> str:
+def canonical(word: str, known: Iterable[str] = OUTCOMES) -> str:
     """Return the canonical emotion that `word` names, in any vocabulary and case.
 
     `known` are the possible emotions: a model may know more than those of this module.

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from indexer.domain.emotions import EMOTIONS, canonical, folded
+from indexer.domain.emotions import OUTCOMES, canonical, folded
 from indexer.domain.errors import NotIndexed, UnknownEmotion, UsageError
 from indexer.domain.files import FileStamp, changed_ns
 from indexer.domain.predictions import LabelAssignment
@@ -51,7 +51,7 @@ def apply_labels(store: Store, assignments: Sequence[LabelAssignment], new: bool
     of one image.
     """
     known = tuple(
-        dict.fromkeys([*EMOTIONS, *store.user_emotions(), *(label for model in store.models() for label in model.card.labels)])
+        dict.fromkeys([*OUTCOMES, *store.user_emotions(), *(label for model in store.models() for label in model.card.labels)])
     )
     emotion_of = cache(partial(_emotion, known=known, new=new))
     emotions: dict[bytes, str | None] = {}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from indexer.domain.emotions import EMOTIONS
+from indexer.domain.emotions import OUTCOMES
 from indexer.domain.errors import ImageError, UsageError
 from indexer.domain.images import InputSpec
 from models.progress_bar import bar
@@ -157,7 +157,7 @@ def load_images(
     if not readable:
         raise UsageError("None of the images can be read.")
     occurring = {image.emotion for image in readable}
-    label_names = tuple(emotions or (emotion for emotion in EMOTIONS if emotion in occurring))
+    label_names = tuple(emotions or (emotion for emotion in OUTCOMES if emotion in occurring))
     labels = np.array([label_names.index(image.emotion) for image in readable], dtype=np.int64)
     return LabeledImages(ImageRows(pixels), labels, tuple(readable), label_names, tuple(unreadable))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from indexer.domain.emotions import EMOTIONS, canonical
+from indexer.domain.emotions import OUTCOMES, canonical
 from indexer.domain.errors import UnknownEmotion, UsageError
 
 
@@ -51,5 +51,5 @@ def unknown_labels(words: Iterable[str], where: object) -> UsageError:
     listed = ", ".join(sorted(repr(word) for word in set(words)))
     return UsageError(
         f"These labels in {where} are not emotions: {listed}. Map them with --map WORD=EMOTION, or skip their images "
-        f"with --map WORD=; moodex knows {', '.join(EMOTIONS)} and their synonyms."
+        f"with --map WORD=; moodex knows {', '.join(OUTCOMES)} and their synonyms."
     )

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import argparse
 import csv
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from recipes.detector.cutouts import load_things
-from recipes.detector.scenes import Random, background, finish, paste_thing
+from recipes.detector.scenes import Objects, Random, background, finish, paste_thing
 from recipes.detector.sprites import bodies, load_sprites
 
 SIDE = 256
@@ -34,20 +33,19 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=2500)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    things = load_things(options.cutouts)
-    without_heads = bodies(load_sprites(options.sprites)) if options.sprites else []
+    objects = Objects(load_things(options.cutouts), bodies(load_sprites(options.sprites)) if options.sprites else [])
     for number in range(options.images):
         random = np.random.default_rng((options.seed, number))
         kind = str(random.choice(list(_KINDS), p=list(_KINDS.values())))
         path = options.output / f"empty_{kind}" / "none" / f"{number:05d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        draw(random, kind, things, without_heads or things).save(path)
+        draw(random, kind, objects).save(path)
     with (options.output / "sets.csv").open("w", newline="") as file:
         rows = [[f"empty_{kind}", "moodex", "Apache-2.0", _SOURCE, "recipes/detector"] for kind in _KINDS]
         csv.writer(file).writerows([["set", "artist", "licence", "credit", "url"], *rows])
 
 
-def draw(random: Random, kind: str, things: Sequence[Image.Image], bodies: Sequence[Image.Image]) -> Image.Image:
+def draw(random: Random, kind: str, objects: Objects) -> Image.Image:
     """Draw an image of one of `_KINDS`; RGB, with `SIDE` pixels on its longer side."""
     aspect = float(np.exp(random.uniform(-0.7, 0.7))) if random.random() < 0.5 else 1.0
     width, height = (SIDE, max(64, round(SIDE / aspect))) if aspect >= 1 else (max(64, round(SIDE * aspect)), SIDE)
@@ -55,8 +53,8 @@ def draw(random: Random, kind: str, things: Sequence[Image.Image], bodies: Seque
         case "thing" | "body":
             page = Image.new("RGB", (width, height), (255, 255, 255))
             if random.random() < 0.4:
-                page = background(random, things, width, height)
-            own = bodies if kind == "body" else things
+                page = background(random, objects, width, height)
+            own = Objects(objects.things if kind == "thing" or not objects.bodies else objects.bodies)
             paste_thing(random, page, own, float(random.uniform(0.5, 1.0)), middle=(width / 2, height / 2))
         case "plain":
             color = tuple(int(level) for level in random.integers(0, 256, 3)) if random.random() < 0.6 else (255, 255, 255)
@@ -64,9 +62,9 @@ def draw(random: Random, kind: str, things: Sequence[Image.Image], bodies: Seque
         case "text":
             page = _text(random, width, height)
         case _:
-            page = background(random, things, width, height)
+            page = background(random, objects, width, height)
             for _ in range(int(random.integers(0, 6))):
-                paste_thing(random, page, things, float(random.uniform(0.1, 0.6)))
+                paste_thing(random, page, objects, float(random.uniform(0.1, 0.6)))
     return finish(random, page)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import colorsys
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import NamedTuple
 
@@ -20,6 +20,12 @@ Color = tuple[int, int, int]
 
 _HEAD_COUNT_SHARES = {0: 0.1, 1: 0.38, 2: 0.16, 3: 0.12, 4: 0.08, 5: 0.06, 6: 0.05, 8: 0.05}
 """Shares of the scenes by their number of heads."""
+
+_BODY_SHARE = 0.3
+"""Share of bodies among objects, if there are any."""
+
+_BARE_WITH_BODY_SHARE = 0.5
+"""Share of the bare heads that get a body."""
 
 _SHEET_SHARE = 0.06
 """Share of the scenes that are sheets: rows and columns of a few heads, as in sticker sheets."""
@@ -37,25 +43,46 @@ class Scene(NamedTuple):
     boxes: npt.NDArray[np.float32]
 
 
-def compose(random: Random, heads: Sequence[Cutout], things: Sequence[Image.Image], side: int) -> Scene:
-    """Compose a scene of some of the `heads`, of which there must be eight.
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """RGBA drawings without a face: `things`, and `bodies` of figures below their heads."""
+
+    things: Sequence[Image.Image]
+    bodies: Sequence[Image.Image] = ()
+
+    def pick(self, random: Random) -> Image.Image:
+        """Draw a thing or, with the probability `_BODY_SHARE`, a body or the upper part of one."""
+        if not self.bodies or random.random() >= _BODY_SHARE:
+            return self.things[int(random.integers(len(self.things)))]
+        body = self.pick_body(random)
+        height = min(body.height, round(body.width * float(random.uniform(0.7, 1.3))))
+        return body.crop((0, 0, body.width, height)) if random.random() < 0.5 else body
+
+    def pick_body(self, random: Random) -> Image.Image:
+        """Draw a body, in its colors or in others."""
+        body = self.bodies[int(random.integers(len(self.bodies)))]
+        return _recolored(random, body) if random.random() < 0.5 else body
+
+
+def compose(random: Random, heads: Sequence[Cutout], objects: Objects, side: int) -> Scene:
+    """Compose a scene of some of the `heads`, of which there must be eight, and of objects.
 
     Two of five scenes are not square; white bars then fill the square.
     """
     aspect = float(np.exp(random.uniform(-0.8, 0.8))) if random.random() < 0.4 else 1.0
     width, height = (side, max(24, round(side / aspect))) if aspect >= 1 else (max(24, round(side * aspect)), side)
-    page = background(random, things, width, height)
+    page = background(random, objects, width, height)
     boxes: list[Box] = []
     for _ in range(int(random.integers(0, 5)) if random.random() < 0.6 else 0):
-        paste_thing(random, page, things, float(np.exp(random.uniform(math.log(0.06), math.log(0.6)))))
+        paste_thing(random, page, objects, float(np.exp(random.uniform(math.log(0.06), math.log(0.6)))))
     if random.random() < _SHEET_SHARE:
         _sheet(random, page, heads, boxes)
     else:
         count = int(random.choice(list(_HEAD_COUNT_SHARES), p=list(_HEAD_COUNT_SHARES.values())))
         for head in heads[:count]:
-            _paste_head(random, page, head, boxes, alone=count == 1)
+            _paste_head(random, page, head, boxes, objects, alone=count == 1)
     if random.random() < 0.12:
-        paste_thing(random, page, things, float(random.uniform(0.04, 0.14)))
+        paste_thing(random, page, objects, float(random.uniform(0.04, 0.14)))
     if random.random() < 0.15:
         _bubble(random, page)
     page = finish(random, page)
@@ -68,7 +95,7 @@ def compose(random: Random, heads: Sequence[Cutout], things: Sequence[Image.Imag
     return Scene(np.asarray(square), inside)
 
 
-def _paste_head(random: Random, page: Image.Image, head: Cutout, boxes: list[Box], alone: bool) -> None:
+def _paste_head(random: Random, page: Image.Image, head: Cutout, boxes: list[Box], objects: Objects, alone: bool) -> None:
     least, most = (0.1, 1.15) if alone else (0.07, 0.5)
     across = max(head.box[2] - head.box[0], head.box[3] - head.box[1])
     for _ in range(10):
@@ -90,8 +117,8 @@ def _paste_head(random: Random, page: Image.Image, head: Cutout, boxes: list[Box
             continue
         if head.is_figure and any(_overlap(_extent(head, scale, angle, mirrored, middle), other) > 0.2 for other in boxes):
             continue  # its body would hide another head
-        if head.bare and random.random() < 0.35 and not any(_overlap(_below(box), other) > 0 for other in boxes):
-            _body(random, page, box)
+        if head.bare and random.random() < _BARE_WITH_BODY_SHARE and not any(_overlap(_below(box), other) > 0 for other in boxes):
+            _body(random, page, box, objects)
         _paste(page, head.image, head.box, scale, angle, mirrored, middle)
         boxes.append(box)
         return
@@ -158,12 +185,12 @@ def _random_center(random: Random, size: tuple[int, int], share: float) -> tuple
 def paste_thing(
     random: Random,
     page: Image.Image,
-    things: Sequence[Image.Image],
+    objects: Objects,
     share: float,
     middle: tuple[float, float] | None = None,
 ) -> None:
-    """Paste one of the `things`, whose longer side is `share` of the page's shorter one, anywhere or with its center at `middle`."""
-    image = things[int(random.integers(len(things)))]
+    """Paste an object, whose longer side is `share` of the page's shorter one, anywhere or with its center at `middle`."""
+    image = objects.pick(random)
     scale = share * min(page.size) / max(image.size)
     middle = middle or (float(random.uniform(0, page.width)), float(random.uniform(0, page.height)))
     angle = float(random.normal(0, 30))
@@ -221,8 +248,15 @@ def _below(head: Box) -> Box:
     return (head[0] - width, head[3] - 0.1 * height, head[2] + width, head[3] + 7 * height)
 
 
-def _body(random: Random, page: Image.Image, head: Box) -> None:
-    """Draw a body below a bare head: a trunk, perhaps with limbs, in proportions from chibi to adult."""
+def _body(random: Random, page: Image.Image, head: Box, objects: Objects) -> None:
+    """Draw a body below a bare head: that of a figure, or a trunk, perhaps with limbs, in proportions from chibi to adult."""
+    if objects.bodies and random.random() < 0.6:
+        body = objects.pick_body(random)
+        scale = (head[3] - head[1]) * float(random.uniform(0.9, 2.6)) / body.width
+        top = head[3] - 0.06 * (head[3] - head[1])
+        middle = ((head[0] + head[2]) / 2, top + scale * body.height / 2)
+        _paste(page, body, (0, 0, body.width, body.height), scale, 0.0, bool(random.random() < 0.5), middle)
+        return
     draw = ImageDraw.Draw(page)
     height = head[3] - head[1]
     x, top = (head[0] + head[2]) / 2, head[3] - 0.08 * height
@@ -257,7 +291,7 @@ def _bubble(random: Random, page: Image.Image) -> None:
             draw.line([(float(start), y), (float(end), y)], fill=(0, 0, 0), width=1)
 
 
-def background(random: Random, things: Sequence[Image.Image], width: int, height: int) -> Image.Image:
+def background(random: Random, objects: Objects, width: int, height: int) -> Image.Image:
     """Draw a background: paper, a color, a pattern, many objects, or the panels of a comic."""
     kind = str(random.choice(list(_BACKGROUNDS), p=list(_BACKGROUNDS.values())))
     page = Image.new("RGB", (width, height), (255, 255, 255) if kind in ("white", "panels") else _color(random))
@@ -277,7 +311,7 @@ def background(random: Random, things: Sequence[Image.Image], width: int, height
             _pattern(random, page, kind)
         case "things":
             for _ in range(int(random.integers(4, 20))):
-                paste_thing(random, page, things, float(random.uniform(0.1, 0.5)))
+                paste_thing(random, page, objects, float(random.uniform(0.1, 0.5)))
         case "panels":
             _panels(random, page)
     return page
@@ -367,6 +401,16 @@ def finish(random: Random, page: Image.Image) -> Image.Image:
         page.save(data, "JPEG", quality=int(random.integers(15, 95)))
         page = Image.open(data).convert("RGB")
     return page
+
+
+def _recolored(random: Random, image: Image.Image) -> Image.Image:
+    """Return an RGBA image with all hues turned by the same angle, and another saturation."""
+    hue, saturation, value = image.convert("RGB").convert("HSV").split()
+    turn, factor = int(random.integers(256)), float(random.uniform(0, 1.5))
+    turned = Image.merge("HSV", (hue.point(lambda h: (h + turn) % 256), saturation.point(lambda s: min(255, s * factor)), value))
+    turned = turned.convert("RGB")
+    turned.putalpha(image.getchannel("A"))
+    return turned
 
 
 def _color(random: Random) -> Color:

@@ -17,8 +17,8 @@ from recipes.detector.cutouts import Box, Cutout, load_cutout
 STUDIOS = {"vn_our_personal_space": "vn_space_to_grow", "vn_unsupervised": "vn_space_to_grow"}
 """Sets by the same artists as another set, by the name of that set."""
 
-LEFT_OUT = frozenset({"vn_learntocode_rpg", "vn_bytes_of_love"})
-"""Sets that are not used: the licence of the first is not clear; the regions of the second are mouths only."""
+LEFT_OUT = frozenset({"vn_learntocode_rpg", "vn_uvnf", "vn_bytes_of_love"})
+"""Sets that are not used: the licences of the first two do not clearly allow it; the regions of the third are mouths only."""
 
 HEAD_ONLY_PREFIXES = ("emoji", "pixel_lpc_heads")
 """Prefixes of the sets whose drawings are heads without bodies."""

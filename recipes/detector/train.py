@@ -1,9 +1,10 @@
 """Train the face detector.
 
     python -m recipes.detector.train build/cutouts build/drawn-cutouts --output models/faces [--sprites FOLDER]
-        [--hold-out ARTIST]... [--scenes N]
+        [--start FILE] [--hold-out ARTIST]... [--scenes N]
 
-By default no artist is held out. The same seed gives the same scenes.
+By default no artist is held out, and the backbone starts from ImageNet. `--start` continues the training of a detector, at
+`_CONTINUED_RATE` of the learning rates. The same seed gives the same scenes.
 """
 
 from __future__ import annotations
@@ -11,13 +12,12 @@ from __future__ import annotations
 import argparse
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
@@ -26,8 +26,7 @@ from models.faces import checkpoint
 from models.faces.network import FaceNet
 from recipes.detector.cutouts import Cutout, load_drawn, load_heads, load_things
 from recipes.detector.loss import loss, target
-from recipes.detector.narrow import narrow
-from recipes.detector.scenes import Scene, compose
+from recipes.detector.scenes import Objects, Scene, compose
 from recipes.detector.sprites import bodies, load_sprites
 
 SIDE = 192
@@ -35,6 +34,7 @@ MEAN, STD = 127.0, 128.0
 _MIN_PROBABILITY = 0.5
 _BATCH_SIZE = 16
 _LEARNING_RATE, _BACKBONE_LEARNING_RATE = 2e-3, 7e-4
+_CONTINUED_RATE = 0.5
 _WEIGHT_DECAY = 1e-2
 _WARM_UP_SHARE = 0.05
 _MAX_EMA_DECAY = 0.998
@@ -43,9 +43,6 @@ _DRAWN_SHARE = 0.4
 
 _SPRITE_SHARE = 0.4
 """Share of the heads in scenes that are sprites, if there are any; the other shares shrink in proportion."""
-
-_BODY_SHARE = 0.3
-"""Share of the bodies of sprites among the things without a face."""
 
 _MAX_COUNTED_SPRITES = 40
 """An artist's sprites appear as often as the square root of their number, which counts up to this."""
@@ -56,6 +53,7 @@ def main() -> None:
     parser.add_argument("cutouts", type=Path)
     parser.add_argument("drawn", type=Path)
     parser.add_argument("--sprites", type=Path, help="folder of sets of sprites; without it, few heads in scenes have bodies")
+    parser.add_argument("--start", type=Path, help="weights of the detector to continue with")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--name", default="moodex-faces")
     parser.add_argument("--hold-out", action="append", default=[])
@@ -66,8 +64,9 @@ def main() -> None:
     all_sprites = load_sprites(options.sprites) if options.sprites else ()
     sprites = [sprite for sprite in all_sprites if sprite.artist not in options.hold_out]
     pools = Pools(heads, list(load_drawn(options.drawn)), sprites)
-    things = with_bodies(load_things(options.cutouts), bodies(sprites))
-    network = train(pools, things, options.scenes, options.seed)
+    objects = Objects(load_things(options.cutouts), bodies(sprites))
+    start = checkpoint.load(options.start)[1] if options.start else None
+    network = train(pools, objects, options.scenes, options.seed, start)
     about = {
         "scenes": options.scenes,
         "heads": sorted({head.artist for head in heads}),
@@ -100,14 +99,6 @@ class Pools:
         return pool[int(random.integers(len(pool)))]
 
 
-def with_bodies(things: list[Image.Image], bodies: list[Image.Image]) -> list[Image.Image]:
-    """Return the things without a face from which scenes draw: bodies are `_BODY_SHARE` of them, if there are any."""
-    if not bodies:
-        return things
-    repeats = _BODY_SHARE / (1 - _BODY_SHARE) * len(things) / len(bodies)
-    return things + bodies * max(1, round(repeats))
-
-
 def _by_artist(heads: Sequence[Cutout]) -> list[list[Cutout]]:
     artists: dict[str, list[Cutout]] = {}
     for head in heads:
@@ -115,23 +106,30 @@ def _by_artist(heads: Sequence[Cutout]) -> list[list[Cutout]]:
     return list(artists.values())
 
 
-def train(pools: Pools, things: list[Image.Image], scenes: int, seed: int) -> FaceNet:
-    """Train a network on a number of scenes; return it with weights averaged over the last steps."""
+def train(pools: Pools, objects: Objects, scenes: int, seed: int, start: Mapping[str, Tensor] | None = None) -> FaceNet:
+    """Train a network on a number of scenes; return it with weights averaged over the last steps.
+
+    `start` are the weights of a detector by name; None takes those of ImageNet for the backbone.
+    """
     torch.manual_seed(seed)
     network = FaceNet()
-    pretrained = narrow(imagenet(0), {name: tensor.shape for name, tensor in network.state_dict().items()})
+    pretrained = {name: tensor for name, tensor in imagenet(0).items() if name in network.state_dict()}
     network.load_state_dict(pretrained, strict=False)
     torch.nn.init.constant_(network.top[1].bias[:1], -4.0)
     torch.nn.init.constant_(network.top[1].bias[1:], math.log(4))
+    if start is not None:
+        network.load_state_dict(dict(start), strict=False)
     network = network.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     average = copy.deepcopy(network).eval()
     new_parameters = [parameter for name, parameter in network.named_parameters() if name not in pretrained]
     backbone_parameters = [parameter for name, parameter in network.named_parameters() if name in pretrained]
-    groups = [{"params": new_parameters, "lr": _LEARNING_RATE}, {"params": backbone_parameters, "lr": _BACKBONE_LEARNING_RATE}]
+    factor = 1.0 if start is None else _CONTINUED_RATE
+    rates = ((new_parameters, _LEARNING_RATE), (backbone_parameters, _BACKBONE_LEARNING_RATE))
+    groups = [{"params": parameters, "lr": rate * factor} for parameters, rate in rates]
     optimizer = torch.optim.AdamW(groups, weight_decay=_WEIGHT_DECAY)
     steps = scenes // _BATCH_SIZE
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _learning_rate_factor(step / steps))
-    progress = tqdm(_batches(pools, things, steps, seed), total=steps, unit="batch", mininterval=10)
+    progress = tqdm(_batches(pools, objects, steps, seed), total=steps, unit="batch", mininterval=10)
     running = 0.0
     for step, (x, boxes) in enumerate(progress):
         targets = target(boxes, SIDE)
@@ -164,12 +162,12 @@ def _update_ema(average: FaceNet, network: FaceNet, decay: float) -> None:
             averaged.copy_(new)
 
 
-def _batches(pools: Pools, things: list[Image.Image], steps: int, seed: int) -> Iterator[tuple[Tensor, list[Tensor]]]:
+def _batches(pools: Pools, objects: Objects, steps: int, seed: int) -> Iterator[tuple[Tensor, list[Tensor]]]:
     """Yield batches of scenes, prepared in a thread."""
 
     def make(step: int) -> list[Scene]:
         random = np.random.default_rng((seed, step))
-        return [compose(random, [pools.pick(random) for _ in range(8)], things, SIDE) for _ in range(_BATCH_SIZE)]
+        return [compose(random, [pools.pick(random) for _ in range(8)], objects, SIDE) for _ in range(_BATCH_SIZE)]
 
     with ThreadPoolExecutor(1) as pool:
         ahead = [pool.submit(make, step) for step in range(min(3, steps))]

@@ -11,7 +11,7 @@ from models.faces.decode_boxes import STRIDE, decode_detections
 from recipes.detector import scenes
 from recipes.detector.cutouts import Cutout
 from recipes.detector.loss import loss, target
-from recipes.detector.scenes import compose
+from recipes.detector.scenes import Objects, compose
 
 SIDE = 192
 
@@ -23,8 +23,8 @@ def heads() -> list[Cutout]:
     return [Cutout(image, (10, 30, 90, 130), "nobody", True)] * 8
 
 
-def things() -> list[Image.Image]:
-    return [Image.new("RGBA", (40, 40), (0, 0, 255, 255))]
+def things() -> Objects:
+    return Objects([Image.new("RGBA", (40, 40), (0, 0, 255, 255))])
 
 
 def test_the_same_seed_makes_the_same_scene() -> None:

@@ -101,7 +101,7 @@ def test_a_body_hides_no_other_head(monkeypatch: pytest.MonkeyPatch) -> None:
     figure = Cutout(image, (20.0, 0.0, 60.0, 40.0), "artist", bare=False)
     shares = []
     for seed in range(80):
-        scene = scenes.compose(np.random.default_rng(seed), [figure] * 8, [image], 192)
+        scene = scenes.compose(np.random.default_rng(seed), [figure] * 8, scenes.Objects([image]), 192)
         for left, top, right, bottom in np.round(scene.boxes).astype(int):
             inside = scene.pixels[top:bottom, left:right]
             shares.append(float((inside[..., 0] > 200).mean() - (inside[..., 2] > 200).mean()))

@@ -121,7 +121,8 @@ def test_a_request_is_described_in_words() -> None:
 def test_the_length_of_bars_is_proportional_to_probability() -> None:
     out = io.StringIO()
     write_bars([hit(b"/p/a.png")], False, out)
-    _, happy, sad = out.getvalue().splitlines()
+    _, where, happy, sad = out.getvalue().splitlines()
+    assert where.strip() == "no face cut out: the whole image"
     assert happy.count("█") == 30
     assert sad.count("█") == 10
     assert "75.0%" in happy
