@@ -45,10 +45,14 @@ def crop_views(images: Sequence[DecodedImage], detector: FaceDetector | None, sp
         return [[View(None, image.pixels)] for image in images]
     all_pixels = [image.pixels for image in images]
     return [
-        [View(face, _crop(pixels, face, spec)) for face in faces[:_MAX_FACES_PER_IMAGE]]
-        or [View(None, _fit_to_input(pixels, spec))]
+        [View(face, _crop(pixels, face, spec)) for face in faces[:_MAX_FACES_PER_IMAGE]] or [whole_view(pixels, spec)]
         for pixels, faces in zip(all_pixels, detector.detect(all_pixels), strict=True)
     ]
+
+
+def whole_view(pixels: Pixels, spec: InputSpec) -> View:
+    """Return the view of a whole page, uint8, (H, W, 3)."""
+    return View(None, _fit_to_input(pixels, spec))
 
 
 def _crop(pixels: Pixels, face: Face, spec: InputSpec) -> Pixels:
