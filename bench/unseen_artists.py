@@ -215,8 +215,8 @@ def page(result: dict[str, Any], former: dict[str, Any] | None) -> str:
         "",
         f"`{result['command']}` on {result['machine']}, model {result['model']}. Five: balanced accuracy over happy, sad, angry,",
         "surprise and neutral (chance 0.20), with its 95% interval over artists. Beside the character: the same with the mean of",
-        "the character's images, as the artist groups them, taken away. First 20: right images among the first 20 of a search. ECE:",
-        "calibration error over all labels. None: images without an emotion. Face: images with a face.",
+        "the character's images, as the artist groups them, taken away. First 20: right images among the first 20 of a search.",
+        "ECE: calibration error over all labels. None: images without an emotion. Face: images with a face.",
         "",
         "| group | images | five | interval | mean of sets | beside the character | first 20: "
         + " / ".join(FIVE)
