@@ -7,7 +7,6 @@ from functools import cache
 from importlib import import_module
 from io import BytesIO
 from math import ceil
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -75,14 +74,6 @@ def decode(data: bytes, spec: InputSpec, max_side: int = 0) -> DecodedImage:
     except Exception as error:  # on hostile bytes, decoders raise errors of any type; none of them may end a run
         raise Damaged(f"it cannot be decoded: {_sentence(error)}") from error
     return DecodedImage(digest(data), pixels, width, height, name)
-
-
-def decode_file(path: Path, spec: InputSpec) -> Pixels:
-    """Decode one file, for training and image queries: uint8, (size, size, 3).
-
-    Raises what `decode` raises, and OSError if the file cannot be read.
-    """
-    return decode(path.read_bytes(), spec).pixels
 
 
 def prepare(image: Image.Image, spec: InputSpec) -> Pixels:
