@@ -16,7 +16,7 @@ from commands.output.training import TerminalTraining
 from indexer.analysis.input_decoder import InputDecoder
 from indexer.domain.errors import DeviceUnavailable, Interrupted, ModelUnavailable, UsageError
 from indexer.domain.images import InputSpec
-from indexer.domain.training import Epoch, Inspection
+from indexer.domain.training import WHOLE_IMAGES, Epoch, Inspection
 from models import checkpoint
 from models.architectures.registry import architecture
 from models.inference.classifier import TorchClassifier
@@ -31,6 +31,7 @@ from models.training.sampling import batches, sampling_weights
 from models.training.splits import SplitPlan
 from models.training.trainer import train
 from tests.support.drawn import two_artists
+from tests.support.fake_models import FakeFaceDetector
 
 RECIPE = Recipe(
     architecture="efficientnet_lite0+spaces",
@@ -330,6 +331,29 @@ def test_an_interrupted_training_resumes_with_the_same_options(faces: Path, tmp_
     assert not (options.work / trainer.STATE).exists()
     assert len((options.work / "history.csv").read_text().splitlines()) == 4
     assert list(options.work.glob("events.out.tfevents.*"))
+
+
+def test_a_training_resumes_only_with_the_same_faces(faces: Path, tmp_path: Path) -> None:
+    options = options_for(faces, tmp_path, recipe=QUICK_RECIPE)
+
+    def stop() -> None:
+        raise Interrupted("Stopped.", 2)
+
+    whole, cropping, other = InputDecoder(), InputDecoder(FakeFaceDetector()), InputDecoder(FakeFaceDetector("other"))
+    for first, second in ((whole, cropping), (cropping, whole), (cropping, other)):
+        with pytest.raises(Interrupted):
+            train(replace(options, force=True), first, RecordingWatcher(), stop)
+        with pytest.raises(UsageError, match="interrupted training called 'faces' with other options"):
+            train(options, second, RecordingWatcher())
+    path = train(options, cropping, watcher := RecordingWatcher()).path
+    assert watcher.was_resumed and checkpoint.load(path)[0].about["faces"] == "fake"
+
+
+def test_a_training_of_whole_images_from_before_faces_were_cropped_resumes(faces: Path) -> None:
+    """The digests of its inputs did not contain the way of decoding."""
+    images = load(faces)
+    assert trainer.face_inputs(images) == [] and trainer.face_inputs(replace(images, faces="key")) == ["key"]
+    assert images.take([1, 0]).faces == WHOLE_IMAGES and replace(images, faces="key").take([1]).faces == "key"
 
 
 def test_a_model_is_replaced_only_with_force(faces: Path, tmp_path: Path) -> None:
