@@ -72,7 +72,7 @@ drawn: $(VENV)/.dev
 	$(BIN)/python -m recipes.drawn.make build/drawn --characters 2500
 
 model: $(VENV)/.dev
-	$(BIN)/moodex train build/faces build/drawn --name moodex-lite0 --output models/zoo --split none --temperature 1.03 --force
+	$(BIN)/moodex train build/faces build/drawn --whole --name moodex-lite0 --output models/zoo --split none --temperature 1.03 --force
 
 # Make the training data of the face detector, and then the shipped detector.
 cutouts: $(VENV)/.dev

@@ -31,9 +31,9 @@ sys.path.insert(0, str(ROOT))
 
 from bench.machine import machine  # noqa: E402
 from bench.retrieval import precision_at_20, same_character  # noqa: E402
+from indexer.analysis.input_decoder import InputDecoder  # noqa: E402
 from indexer.domain.images import InputSpec  # noqa: E402
 from indexer.domain.models import APPEARANCE, EXPRESSION, ModelCard  # noqa: E402
-from indexer.imaging.decode import decode_file  # noqa: E402
 from models import checkpoint, zoo  # noqa: E402
 from models.architectures.registry import architecture  # noqa: E402
 from models.inference.classifier import TorchClassifier  # noqa: E402
@@ -105,7 +105,7 @@ def main() -> None:
     options = _arguments()
     recipe = replace(find_recipe("default"), **({"epochs": options.epochs} if options.epochs else {}))
     spec = InputSpec(recipe.size, BASELINE_ARCHITECTURE.mean, BASELINE_ARCHITECTURE.std)
-    data = load_images(find_images(options.data), spec, decode_file).distinct()
+    data = load_images(find_images(options.data), spec, InputDecoder()).distinct()
     embed = imagenet_embeddings(data.emotions, spec)
     embeddings = embed(data)
     folds = [
@@ -134,7 +134,7 @@ def main() -> None:
         predictors["shipped"] = (lambda images: classifier.classify(images.pixels).probabilities, classifier.card.labels)
         results["validation"] = _validate(options.validation, spec, predictors)
         for name, row in results["validation"].items():
-            images = load_images(find_images([options.validation / name]), spec, decode_file, emotions=classifier.card.labels)
+            images = load_images(find_images([options.validation / name]), spec, InputDecoder(), emotions=classifier.card.labels)
             vectors = embed(images)
             scores = classifier.classify(images.pixels)
             row["same_character"] = hits_by_space(
@@ -318,7 +318,7 @@ def _validate(folder: Path, spec: InputSpec, predictors: dict[str, tuple[Predict
     """Measure each predictor on each set of the folder, without the images of emotions that the predictor lacks."""
     results: dict[str, Any] = {}
     for path in sorted(path for path in folder.iterdir() if path.is_dir()):
-        images = load_images(find_images([path]), spec, decode_file)
+        images = load_images(find_images([path]), spec, InputDecoder())
         row = results.setdefault(path.name, {})
         for name, (predict, labels) in predictors.items():
             predictable = images.where([images.emotions[label] in labels for label in images.labels])

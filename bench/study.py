@@ -39,7 +39,7 @@ def main() -> int:
         folder = options.work / "data" / name
         link_sets(options.data.resolve(), name.removesuffix("s"), folder)
         output = options.work / name
-        grid = ["--recipe", str(ROOT / "bench/study.toml"), "--split", "random", "--split", "group", *arguments]
+        grid = ["--recipe", str(ROOT / "bench/study.toml"), "--split", "random", "--split", "group", "--whole", *arguments]
         if code := cli.run(["compare", str(folder), *grid, "--output", str(output)]):
             return code
         results = ROOT / "bench" / "results" / f"study-{name}"

@@ -25,8 +25,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench.machine import machine  # noqa: E402
+from indexer.analysis.input_decoder import InputDecoder  # noqa: E402
 from indexer.domain.errors import UsageError  # noqa: E402
-from indexer.imaging.decode import decode_file  # noqa: E402
 from models import checkpoint, zoo  # noqa: E402
 from models.inference.classifier import TorchClassifier  # noqa: E402
 from models.style_baseline import fit_baseline  # noqa: E402
@@ -86,7 +86,7 @@ class Bench:
 
     def analyze(self, folder: Path) -> AnalyzedSet:
         """Analyze the labeled images of a folder."""
-        images = load_images(find_images([folder]), self.card.input, decode_file)
+        images = load_images(find_images([folder]), self.card.input, InputDecoder())
         scores = self.classifier.classify(images.pixels)
         embeddings = scores.embeddings.astype(np.float16)
         features = selection_features(self.card, embeddings, scores.probabilities)

@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from indexer.domain.images import InputSpec  # noqa: E402
-from indexer.domain.training import Epoch, Inspection  # noqa: E402
+from indexer.domain.training import WHOLE_IMAGES, Epoch, Inspection  # noqa: E402
 
 DEFAULT_SIZES, DEFAULT_SIDE = (10_000, 25_000, 60_000), 32
 FULL_SIDE, FULL_SIDE_IMAGES = 128, 4_000
@@ -69,10 +69,15 @@ def anonymous_memory() -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon:"))
 
 
-def draw_noise(path: Path, spec: InputSpec) -> np.ndarray:
-    """Draw the image of a path: 8 x 8 random cells, enlarged, so that no two images look the same."""
-    cells = np.random.default_rng(int(path.stem)).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-    return cells.repeat(spec.size // 8, axis=0).repeat(spec.size // 8, axis=1)
+class NoiseDecoder:
+    """Implements `indexer.ports.analyzer.InputDecoder` without files."""
+
+    faces = WHOLE_IMAGES
+
+    def decode(self, path: Path, spec: InputSpec) -> np.ndarray:
+        """Draw the image of a path: 8 x 8 random cells, enlarged, so that no two images look the same."""
+        cells = np.random.default_rng(int(path.stem)).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        return cells.repeat(spec.size // 8, axis=0).repeat(spec.size // 8, axis=1)
 
 
 def measure(count: int, side: int) -> dict[str, float]:
@@ -98,7 +103,7 @@ def measure(count: int, side: int) -> dict[str, float]:
             source, emotion = sources[number % 20], EMOTIONS[number % 5]
             path = source.folder / emotion / f"{number:08}.png"
             files.append(SourceImage(path, emotion, emotion, source, digest=f"{number:064x}"))
-        images = load_images(files, input_of(recipe), draw_noise, cache_folder=folder)
+        images = load_images(files, input_of(recipe), NoiseDecoder(), cache_folder=folder)
         loaded = anonymous_memory()
         options = TrainOptions(
             datasets=(folder,), name="bench", output=folder / "models", work=folder / "work", recipe=recipe, device="cpu"

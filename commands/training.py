@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -12,6 +13,7 @@ from commands.options import AsJson, Device, Home, load_command_settings, stdout
 from indexer.settings import Settings
 
 if TYPE_CHECKING:
+    from indexer.ports.analyzer import InputDecoder
     from models.training.splits import SplitPlan
 
 Datasets = Annotated[
@@ -43,6 +45,7 @@ TrainBatch = Annotated[int | None, typer.Option("--batch-size", help="Images per
 Assignments = Annotated[
     list[str] | None, typer.Option("--set", help="Set any other field of the recipe, as FIELD=VALUE. Repeatable.")
 ]
+Whole = Annotated[bool, typer.Option("--whole", help="Use whole images instead of the main face of each.")]
 Views = Annotated[int, typer.Option("--views", min=1, max=6, help="Average this many augmented views of each image.")]
 
 _MAX_STEM_LETTERS = 50
@@ -82,6 +85,7 @@ def train(
         typer.Option("--hold-out", help="Artist, set or character to measure on instead of train on. Repeatable."),
     ] = None,
     rules: LabelRules = None,
+    whole: Whole = False,
     temperature: Annotated[
         float | None,
         typer.Option("--temperature", min=0.05, max=20, help="Calibration temperature. (default: fitted on the validation part)"),
@@ -123,7 +127,8 @@ def train(
                 plan=plan,
                 labels=labels,
                 workers=settings.workers,
-            )
+            ),
+            _decoder(settings, whole),
         )
         with stdout() as out:
             write_inspection(checked, as_json, out)
@@ -144,7 +149,7 @@ def train(
         workers=settings.workers,
         force=force,
     )
-    trained = service.train(options, TerminalTraining())
+    trained = service.train(options, _decoder(settings, whole), TerminalTraining())
     with stdout() as out:
         write_trained(trained, as_json, out)
 
@@ -159,6 +164,7 @@ def evaluate(
     closed: Annotated[bool, typer.Option("--closed", help="Consider only emotions that occur in the data set.")] = False,
     views: Views = 1,
     rules: LabelRules = None,
+    whole: Whole = False,
     device: Device = None,
     as_json: AsJson = False,
     home: Home = None,
@@ -185,7 +191,7 @@ def evaluate(
         require_gpu=settings.require_gpu,
         batch_size=settings.batch_size,
     )
-    name, evaluation, mistakes = service.evaluate(options)
+    name, evaluation, mistakes = service.evaluate(options, _decoder(settings, whole))
     with stdout() as out:
         write_evaluation(evaluation, as_json, out)
         if output is not None:
@@ -223,6 +229,7 @@ def compare(
     by: GroupBy = None,
     folds: Folds = None,
     rules: LabelRules = None,
+    whole: Whole = False,
     as_json: AsJson = False,
 ) -> None:
     """Train several variants on the same splits and compare them."""
@@ -250,7 +257,7 @@ def compare(
         workers=settings.workers,
     )
     rows, histories = [], {}
-    for row, history in service.compare(grid, TerminalTraining()):
+    for row, history in service.compare(grid, _decoder(settings, whole), TerminalTraining()):
         rows.append(row)
         histories[f"{row.dataset}, {row.split}\n{row.variant}"] = history
         write_tables(rows, output)
@@ -276,6 +283,7 @@ def explain(
     ] = None,
     open_it: Annotated[bool, typer.Option("--open", help="Open the result.")] = False,
     rules: LabelRules = None,
+    whole: Whole = False,
     as_json: AsJson = False,
 ) -> None:
     """Show which image regions drive the model's decision."""
@@ -286,10 +294,11 @@ def explain(
     from models.training.label_mapping import Labels
 
     need_charts()
+    decoder = _decoder(settings, whole)
     if path.is_dir() or path.suffix.lower() == ".csv":
         if emotion is not None:
             raise UsageError("--emotion is for one image; a data set is explained emotion by emotion.")
-        data = service.explain_data(_weights(settings), path, Labels.from_rules(rules or ()), method)
+        data = service.explain_data(_weights(settings), path, Labels.from_rules(rules or ()), decoder, method)
         folder = output or Path(f"explained-{path.resolve().stem}")
         files = [folder / "emotions.png", folder / "deletion.png"]
         explanation.emotion_sheet(data.averages, files[0])
@@ -299,7 +308,7 @@ def explain(
     else:
         if output is not None and output.suffix.lower() != ".png":
             raise UsageError(f"{output} is not a name of a PNG file; give --output a name that ends in .png.")
-        explained = service.explain_image(_weights(settings), path, emotion, method)
+        explained = service.explain_image(_weights(settings), path, decoder, emotion, method)
         files = [output or Path(f"explained-{path.stem[:_MAX_STEM_LETTERS]}-{explained.emotion.replace('/', '_')}.png")]
         explanation.overlay(explained, files[0])
         with stdout() as out:
@@ -313,6 +322,13 @@ def _weights(settings: Settings) -> Path:
     from indexer.bootstrap import model_registry
 
     return model_registry(settings).weights()
+
+
+def _decoder(settings: Settings, whole: bool) -> InputDecoder:
+    """Open the decoder of data sets that the settings describe; `whole` turns the detection of faces off."""
+    from indexer.bootstrap import open_input_decoder
+
+    return open_input_decoder(replace(settings, faces="off") if whole else settings)
 
 
 def _split_plan(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from indexer.analysis.analyzer import Analyzer
+    from indexer.analysis.input_decoder import InputDecoder
     from indexer.ports.executor import Executor, Item, Result
     from indexer.ports.models import Classifier
     from indexer.ports.teaching import Teacher
@@ -97,6 +98,24 @@ def open_batch_analyzer(settings: Settings) -> Analyzer:
 
     threads = max(1, available_cores() // settings.worker_count)
     return replace(open_analyzer(settings, threads, few=False), decoders=DecoderPool())
+
+
+def open_input_decoder(settings: Settings) -> InputDecoder:
+    """Open the decoder of data sets, with a face detector unless the settings turn it off.
+
+    The detector is loaded for the first image. It computes on a CPU, whatever device the settings choose for the network: equal
+    data then gives equal crops on every device. It uses one thread for each image, because many threads decode.
+    """
+    from indexer.analysis.input_decoder import InputDecoder
+
+    if settings.faces == "off":
+        return InputDecoder()
+    from models.faces.card import read_card as read_face_card
+    from models.inference.lazy import LazyFaceDetector
+    from models.inference.loader import ComputeOptions, open_face_detector
+
+    compute = ComputeOptions(device="cpu", threads=1)
+    return InputDecoder(LazyFaceDetector(read_face_card().key, lambda: open_face_detector(compute)))
 
 
 def _open_executor(perform: Callable[[Item], Result], workers: int) -> AbstractContextManager[Executor[Item, Result]]:

@@ -14,7 +14,7 @@ from indexer.domain.queries import Hit
 from indexer.system.text import pluralize, printable
 
 if TYPE_CHECKING:
-    from indexer.domain.training import Evaluation, Mistake
+    from indexer.domain.training import ByArtist, Evaluation, Mistake
 
 _MAX_SHOWN_MISTAKES = 60
 _MEASURES = (("accuracy", "accuracy"), ("balanced_accuracy", "balanced accuracy"), ("macro_f1", "macro-F1"))
@@ -37,8 +37,26 @@ def write_evaluation(evaluation: Evaluation, as_json: bool, out: TextIO) -> None
         if scores.support or scores.precision:
             numbers = f"{scores.precision:>9.3f} {scores.recall:>7.3f} {scores.f1:>6.3f} {scores.support:>9,}"
             out.write(f"{printable(label):<12} {numbers}\n")
+    if evaluation.by_artist is not None:
+        _write_artists(evaluation.by_artist, evaluation.n, out)
     if evaluation.left_out:
         out.write(f"\n{pluralize(evaluation.left_out, 'image')} of emotions that the model does not know were skipped.\n")
+
+
+def _write_artists(by_artist: ByArtist, count: int, out: TextIO) -> None:
+    """Write a row for each artist, and one with the means over artists; `count` is the number of images."""
+    rows = [
+        (printable(artist), each.n, each.balanced_accuracy, each.intervals["balanced_accuracy"], each.accuracy, each.ece)
+        for artist, each in by_artist.evaluations.items()
+    ]
+    means, interval = by_artist.means, by_artist.intervals["balanced_accuracy"]
+    mean = f"mean of {len(rows)} artists"
+    rows.append((mean, count, means["balanced_accuracy"], interval, means["accuracy"], means["ece"]))
+    width = max(len(row[0]) for row in rows)
+    out.write(f"\n{'artist':<{width}} {'images':>9}  {'balanced accuracy (95%)':<23} {'accuracy':>9} {'ECE':>6}\n")
+    for name, images, balanced, (low, high), accuracy, ece in rows:
+        measures = f"{balanced:.3f} ({low:.3f} to {high:.3f})"
+        out.write(f"{name:<{width}} {images:>9,}  {measures:<23} {accuracy:>9.3f} {ece:>6.3f}\n")
 
 
 def write_report(

@@ -45,14 +45,27 @@ def crop_views(images: Sequence[DecodedImage], detector: FaceDetector | None, sp
         return [[View(None, image.pixels)] for image in images]
     all_pixels = [image.pixels for image in images]
     return [
-        [View(face, _crop(pixels, face, spec)) for face in faces[:_MAX_FACES_PER_IMAGE]] or [whole_view(pixels, spec)]
+        _views(pixels, faces[:_MAX_FACES_PER_IMAGE], spec)
         for pixels, faces in zip(all_pixels, detector.detect(all_pixels), strict=True)
     ]
 
 
+<<<<<<< HEAD
 def whole_view(pixels: Pixels, spec: InputSpec) -> View:
     """Return the view of a whole page, uint8, (H, W, 3)."""
     return View(None, _fit_to_input(pixels, spec))
+=======
+def main_view(image: DecodedImage, detector: FaceDetector | None, spec: InputSpec) -> View:
+    """Return the first of the views that `crop_views` returns for an image: its main face, or the whole image."""
+    if detector is None:
+        return View(None, image.pixels)
+    (faces,) = detector.detect([image.pixels])
+    return _views(image.pixels, faces[:1], spec)[0]
+
+
+def _views(pixels: Pixels, faces: Sequence[Face], spec: InputSpec) -> list[View]:
+    return [View(face, _crop(pixels, face, spec)) for face in faces] or [whole_view(pixels, spec)]
+>>>>>>> evaluate-faces
 
 
 def _crop(pixels: Pixels, face: Face, spec: InputSpec) -> Pixels:

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from indexer.domain.types import Floats, Ids, Pixels
 
+WHOLE_IMAGES = "whole"
+"""Value of `faces` for images that are taken as a whole. Otherwise `faces` is the key of a face detector."""
+
 FEW_IMAGES = 10
 """Images of an emotion below which its measurements mean little."""
 
@@ -111,6 +114,8 @@ class Evaluation:
     - `intervals`: 95% intervals by measure; empty if not computed.
     - `temperature`: would calibrate these probabilities best; 1 if they are calibrated.
     - `left_out`: images of emotions that the model does not know; they are in no measure.
+    - `faces`: key of the face detector that cropped the images, or `WHOLE_IMAGES`.
+    - `by_artist`: the same by artist; None if not computed, and for images of one artist.
     """
 
     n: int
@@ -126,21 +131,23 @@ class Evaluation:
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     temperature: float | None = None
     left_out: int = 0
+    faces: str = WHOLE_IMAGES
+    by_artist: ByArtist | None = None
 
     @property
     def recall(self) -> dict[str, float]:
         """Recall by label, of the labels that occur."""
         return {label: one.recall for label, one in self.per_class.items() if one.support}
 
+    def brief_json(self) -> dict[str, Any]:
+        """Return the measures over all labels as plain data, rounded to four places."""
+        names = ("accuracy", "balanced_accuracy", "macro_f1", "ece", "chance")
+        return {"n": self.n, **{name: round(getattr(self, name), 4) for name in names}}
+
     def as_json(self) -> dict[str, Any]:
         """Return the record as plain data, rounded to four places."""
         return {
-            "n": self.n,
-            "accuracy": round(self.accuracy, 4),
-            "balanced_accuracy": round(self.balanced_accuracy, 4),
-            "macro_f1": round(self.macro_f1, 4),
-            "ece": round(self.ece, 4),
-            "chance": round(self.chance, 4),
+            **self.brief_json(),
             "per_class": {
                 label: {
                     "precision": round(measures.precision, 4),
@@ -152,9 +159,34 @@ class Evaluation:
             },
             "labels": list(self.labels),
             "confusion": self.confusion.tolist(),
-            "intervals": {name: [round(low, 4), round(high, 4)] for name, (low, high) in self.intervals.items()},
+            "intervals": _rounded(self.intervals),
             "temperature": None if self.temperature is None else round(self.temperature, 4),
             "left_out": self.left_out,
+            "faces": self.faces,
+            "by_artist": None if self.by_artist is None else self.by_artist.as_json(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ByArtist:
+    """Measurements by artist, and their means, in which every artist counts equally.
+
+    - `evaluations`: by artist, sorted by name, with intervals over the images of the artist.
+    - `means`: by measure (accuracy, balanced_accuracy, ece), each 0-1; `intervals`: their 95% intervals over artists.
+    """
+
+    evaluations: Mapping[str, Evaluation]
+    means: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float]]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the record as plain data, rounded to four places."""
+        return {
+            "artists": {
+                artist: {**evaluation.brief_json(), "intervals": _rounded(evaluation.intervals)}
+                for artist, evaluation in self.evaluations.items()
+            },
+            "mean": {name: round(mean, 4) for name, mean in self.means.items()} | {"intervals": _rounded(self.intervals)},
         }
 
 
@@ -245,6 +277,7 @@ class ComparisonRow:
     - `test_*`: of the finished checkpoint on images that neither the weights nor any choice saw, averaged over `divisions`
       (folds, or groups held out in turn); `chance`: balanced accuracy of guessing.
     - `images_per_second`: inference without preprocessing.
+    - `faces`: key of the face detector that cropped the images, or `WHOLE_IMAGES`.
 
     The field names are those of the JSON and CSV output.
     """
@@ -269,6 +302,7 @@ class ComparisonRow:
     test_balanced: float
     test_macro_f1: float
     chance: float
+    faces: str = WHOLE_IMAGES
 
 
 class ComparisonWatcher(Protocol):
@@ -292,6 +326,10 @@ class TrainingWatcher(Protocol):
 
     def epoch(self, epoch: Epoch) -> None:
         """An epoch has ended."""
+
+
+def _rounded(intervals: Mapping[str, tuple[float, float]]) -> dict[str, list[float]]:
+    return {name: [round(low, 4), round(high, 4)] for name, (low, high) in intervals.items()}
 
 
 def _shortened(names: list[str]) -> str:

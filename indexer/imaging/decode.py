@@ -7,7 +7,6 @@ from functools import cache
 from importlib import import_module
 from io import BytesIO
 from math import ceil
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -89,14 +88,6 @@ def page_side(longer: int, shorter: int, max_side: int) -> int:
     """
     long_page = min(max_side / 2 / shorter, LONGEST_PAGE * max_side / longer)
     return round(longer * min(1.0, max(max_side / longer, long_page)))
-
-
-def decode_file(path: Path, spec: InputSpec) -> Pixels:
-    """Decode one file, for training and image queries: uint8, (size, size, 3).
-
-    Raises what `decode` raises, and OSError if the file cannot be read.
-    """
-    return decode(path.read_bytes(), spec).pixels
 
 
 def prepare(image: Image.Image, spec: InputSpec) -> Pixels:

@@ -1,13 +1,15 @@
-"""The port for analyzers: image bytes to predictions."""
+"""The ports for image bytes to predictions, and for image files to the input of a network."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from indexer.domain.images import DecodedImage
+    from indexer.domain.images import DecodedImage, InputSpec
     from indexer.domain.predictions import AnalyzedImage
+    from indexer.domain.types import Pixels
     from indexer.ports.models import Classifier
 
 
@@ -31,3 +33,18 @@ class Analyzer(Protocol):
     def __enter__(self) -> Analyzer: ...
 
     def __exit__(self, *_: object) -> None: ...
+
+
+class InputDecoder(Protocol):
+    """Decodes the images of data sets: the main face of each, or the whole image."""
+
+    @property
+    def faces(self) -> str:
+        """The key of the face detector, or `indexer.domain.training.WHOLE_IMAGES` if it takes whole images."""
+
+    def decode(self, path: Path, spec: InputSpec) -> Pixels:
+        """Decode a file for an input: uint8, (size, size, 3).
+
+        Raises ImageError for an unusable image, OSError for an unreadable file, and the errors of opening the face detector.
+        Thread-safe.
+        """

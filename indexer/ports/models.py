@@ -53,7 +53,7 @@ class FaceDetector(Protocol):
         """Hex digest of everything that affects which faces are detected."""
 
     def detect(self, pages: Sequence[Pixels]) -> list[list[Face]]:
-        """Detect the faces of each image, the largest first. Images are uint8, (H, W, 3), RGB, of any size."""
+        """Detect the faces of each image, the largest first. Images are uint8, (H, W, 3), RGB, of any size. Thread-safe."""
 
 
 class ModelRegistry(Protocol):

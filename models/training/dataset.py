@@ -1,13 +1,13 @@
-"""Labeled images, decoded as moodex decodes them when it indexes, in a cache on disk."""
+"""Labeled images, decoded for a network, in a cache on disk."""
 
 from __future__ import annotations
 
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,20 +15,19 @@ import numpy as np
 
 from indexer.domain.emotions import OUTCOMES
 from indexer.domain.errors import ImageError, UsageError
-from indexer.domain.images import InputSpec
+from indexer.domain.training import WHOLE_IMAGES
 from models.progress_bar import bar
 from models.training.image_cache import ImageRows, write_cache
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from indexer.domain.images import InputSpec
     from indexer.domain.types import Ids, Pixels
+    from indexer.ports.analyzer import InputDecoder
     from models.training.dataset_readers import Source, SourceImage
 
 _log = logging.getLogger(__name__)
-
-Decode = Callable[[Path, InputSpec], "Pixels"]
-"""Decodes an image for an input: uint8, (size, size, 3). Raises ImageError for an unusable image, OSError for the file."""
 
 GROUPINGS = ("artist", "set", "character")
 """Kinds of groups of images, from the coarsest to the finest."""
@@ -48,6 +47,7 @@ class LabeledImages:
     - `labels`: int64, (N,), positions in `emotions`.
     - `files`: file, label and source of each image.
     - `unreadable`: files that were skipped, each with the reason.
+    - `faces`: what was decoded of each image; see `indexer.ports.analyzer.InputDecoder`.
     """
 
     pixels: ImageRows = field(repr=False)
@@ -55,6 +55,7 @@ class LabeledImages:
     files: tuple[SourceImage, ...] = field(repr=False)
     emotions: tuple[str, ...]
     unreadable: tuple[tuple[Path, str], ...] = ()
+    faces: str = WHOLE_IMAGES
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -89,7 +90,7 @@ class LabeledImages:
         """Return the images in the given rows, in that order. Reads no pixels."""
         numbers = np.asarray(rows, dtype=np.int64)
         files = tuple(self.files[row] for row in numbers)
-        return LabeledImages(self.pixels.take(numbers), self.labels[numbers], files, self.emotions)
+        return replace(self, pixels=self.pixels.take(numbers), labels=self.labels[numbers], files=files, unreadable=())
 
     def where(self, mask: npt.ArrayLike) -> LabeledImages:
         """Return the images for which `mask`, bool, (N,), is true."""
@@ -125,7 +126,7 @@ def held_out(images: LabeledImages, names: Iterable[str]) -> npt.NDArray[np.bool
 def load_images(
     source_images: Sequence[SourceImage],
     spec: InputSpec,
-    decode: Decode,
+    decoder: InputDecoder,
     workers: int = 0,
     emotions: Sequence[str] | None = None,
     cache_folder: Path | None = None,
@@ -133,7 +134,7 @@ def load_images(
     """Decode images into a cache file; log a warning for an unreadable image and skip it.
 
     - `source_images`: the files, as `models.training.dataset_readers.find_images` lists them.
-    - `spec`: the input of the network.
+    - `spec`: the input of the network; `decoder`: decodes the files for it.
     - `workers`: images decoded in parallel; 0 chooses a number for the machine.
     - `emotions`: order of the labels, which must include every emotion of the images; None takes the emotions that occur.
     - `cache_folder`: folder of the cache file; see `models.training.image_cache.write_cache`.
@@ -144,7 +145,7 @@ def load_images(
     unreadable: list[tuple[Path, str]] = []
 
     def pixels_of_readable() -> Iterator[Pixels]:
-        outcomes = _decode_in_order(source_images, spec, decode, workers or min(_MAX_WORKERS, (os.cpu_count() or 1) + 4))
+        outcomes = _decode_in_order(source_images, spec, decoder, workers or min(_MAX_WORKERS, (os.cpu_count() or 1) + 4))
         for image, outcome in bar(outcomes, total=len(source_images), desc="decoding", unit="image", leave=False):
             if isinstance(outcome, str):
                 _log.warning("Skipped %s: %s", image.path, outcome)
@@ -159,11 +160,11 @@ def load_images(
     occurring = {image.emotion for image in readable}
     label_names = tuple(emotions or (emotion for emotion in OUTCOMES if emotion in occurring))
     labels = np.array([label_names.index(image.emotion) for image in readable], dtype=np.int64)
-    return LabeledImages(ImageRows(pixels), labels, tuple(readable), label_names, tuple(unreadable))
+    return LabeledImages(ImageRows(pixels), labels, tuple(readable), label_names, tuple(unreadable), decoder.faces)
 
 
 def _decode_in_order(
-    source_images: Iterable[SourceImage], spec: InputSpec, decode: Decode, workers: int
+    source_images: Iterable[SourceImage], spec: InputSpec, decoder: InputDecoder, workers: int
 ) -> Iterator[tuple[SourceImage, Pixels | str]]:
     """Yield each image with its pixels, or with the reason why it is unreadable.
 
@@ -172,7 +173,7 @@ def _decode_in_order(
     pending: deque[tuple[SourceImage, Future[Pixels | str]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         for image in source_images:
-            pending.append((image, pool.submit(_decode, image.path, spec, decode)))
+            pending.append((image, pool.submit(_decode, image.path, spec, decoder)))
             if len(pending) >= _DECODED_AHEAD * workers:
                 first, outcome = pending.popleft()
                 yield first, outcome.result()
@@ -181,9 +182,9 @@ def _decode_in_order(
             yield first, outcome.result()
 
 
-def _decode(path: Path, spec: InputSpec, decode: Decode) -> Pixels | str:
+def _decode(path: Path, spec: InputSpec, decoder: InputDecoder) -> Pixels | str:
     """Return the pixels of an image, or the reason why it is unreadable."""
     try:
-        return decode(path, spec)
+        return decoder.decode(path, spec)
     except (ImageError, OSError) as error:
         return getattr(error, "strerror", None) or str(error)

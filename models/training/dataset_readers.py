@@ -6,6 +6,10 @@
     EMOTION/CHARACTER_EMOTION_NUMBER.png        FERG-DB as often redistributed
     FILE.csv                                    columns path and label; group and split are optional
 
+A set, which is a folder of the first two layouts, may have a file manifest.csv with the columns file and character: the path of
+an image in the set, and the character that it shows. If that path has no folder, the image is in the folder that the column
+label names.
+
 The labels of a data set are those that occur in it, not a fixed list.
 """
 
@@ -16,6 +20,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from blake3 import blake3
 
@@ -135,15 +140,41 @@ def _character_folders(folder: Path, labels: Labels) -> list[Path]:
 
 
 def _read_set(source: Source, labels: Labels) -> Iterator[SourceImage]:
-    """Yield the images of one set. Their file names give the characters if they name at least two."""
+    """Yield the images of one set.
+
+    Its manifest gives their characters if it has any; else their file names do, if they name at least two.
+    """
     words = {folder: folder.name for folder in _folders(source.folder)}
     if not any(_files(folder) for folder in words):
         raise UsageError(f"The data set {source.folder} holds no images.")
     images = list(_in_folders(words, source, labels))
+    if named := _read_manifest(source.folder):
+        yield from (replace(image, character=named.get(image.path, "")) for image in images)
+        return
     characters = [_character(image) for image in images]
     if all(characters) and len(set(characters)) > 1:
         images = [replace(image, character=name) for image, name in zip(images, characters, strict=True)]
     yield from images
+
+
+def _read_manifest(folder: Path) -> dict[Path, str]:
+    """Read the characters of the images of a set, by path, from its manifest; an empty dict if it names none.
+
+    Raises UsageError for a manifest that cannot be read.
+    """
+    path = folder / "manifest.csv"
+    if not path.is_file():
+        return {}
+    columns, rows = _read_csv(path, "manifest")
+    if not {"file", "character"} <= set(columns):
+        return {}
+    characters: dict[Path, str] = {}
+    for row in rows:
+        file, character = Path((row["file"] or "").strip()), (row["character"] or "").strip()
+        if character:
+            label_folder = (row.get("label") or "").strip() if len(file.parts) == 1 else ""
+            characters[folder / label_folder / file] = character
+    return characters
 
 
 def _in_folders(words: Mapping[Path, str], source: Source, labels: Labels, character: str = "") -> Iterator[SourceImage]:
@@ -166,14 +197,7 @@ def _character(image: SourceImage) -> str:
 
 def _read_table(path: Path, labels: Labels) -> Iterator[SourceImage]:
     """Yield the images of a CSV file, whose paths are relative to its folder."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            columns = [name.strip().lower() for name in reader.fieldnames or ()]
-            reader.fieldnames = columns
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"The table {path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+    columns, rows = _read_csv(path, "table")
     if missing := [name for name in ("path", "label") if name not in columns]:
         listed = ", ".join(columns) or "none"
         raise UsageError(f"The table {path} lacks the column {' and '.join(missing)}; its columns are: {listed}.")
@@ -189,6 +213,17 @@ def _read_table(path: Path, labels: Labels) -> Iterator[SourceImage]:
             file_path = path.parent / (row["path"] or "")
             part = _part(row.get("split") or "", f"line {number} of {path}")
             yield SourceImage(file_path, row["label"], emotion, source, (row.get("group") or "").strip(), part)
+
+
+def _read_csv(path: Path, kind: str) -> tuple[list[str], list[dict[str, Any]]]:
+    """Read the columns, in lower case, and the rows of a CSV file. Raises UsageError, which calls the file a `kind`."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            reader.fieldnames = columns = [name.strip().lower() for name in reader.fieldnames or ()]
+            return columns, list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"The {kind} {path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
 
 
 def _part(word: str, where: str) -> str:

@@ -13,13 +13,14 @@ import numpy as np
 from indexer.domain.emotions import PARENTS
 from indexer.domain.errors import UsageError
 from indexer.domain.training import Evaluation, Mistake
-from models.training.dataset import Decode, LabeledImages, load_images
+from models.training.dataset import LabeledImages, load_images
 from models.training.dataset_readers import SourceImage, find_images
-from models.training.metrics import MIN_PROBABILITY, evaluate, with_intervals
+from models.training.metrics import MIN_PROBABILITY, evaluate, evaluate_by_artist, with_intervals
 from models.training.test_time_augmentation import probabilities
 
 if TYPE_CHECKING:
     from indexer.domain.types import Floats
+    from indexer.ports.analyzer import InputDecoder
     from models.inference.classifier import TorchClassifier
     from models.training.label_mapping import Labels
 
@@ -27,10 +28,16 @@ _log = logging.getLogger(__name__)
 
 
 def evaluate_model(
-    classifier: TorchClassifier, datasets: Sequence[Path], labels: Labels, decode: Decode, closed: bool = False, views: int = 1
+    classifier: TorchClassifier,
+    datasets: Sequence[Path],
+    labels: Labels,
+    decoder: InputDecoder,
+    closed: bool = False,
+    views: int = 1,
 ) -> tuple[Evaluation, list[Mistake]]:
     """Measure a classifier on data sets.
 
+    - `decoder`: decodes the images, cropped to their main faces or whole.
     - `closed`: consider only the emotions that occur in the data.
     - `views`: augmented views of each image that are averaged, 1-6.
 
@@ -45,12 +52,14 @@ def evaluate_model(
         raise UsageError(f"The model {classifier.card.name!r} knows none of the emotions in these images.")
     if left_out := len(source_images) - len(usable):
         _log.warning("Skipped %d images of emotions that the model does not know.", left_out)
-    images = load_images(usable, classifier.card.input, decode, emotions=model_labels)
+    images = load_images(usable, classifier.card.input, decoder, emotions=model_labels)
     predicted = probabilities(classifier, images.pixels, views)
     if closed:
         predicted = restrict_to_occurring(predicted, images)
     evaluation = with_intervals(evaluate(predicted, images.labels, model_labels), predicted, images.labels)
-    return replace(evaluation, left_out=left_out), mistakes(predicted, images)
+    by_artist = evaluate_by_artist(predicted, images.labels, model_labels, images.artists)
+    measured = replace(evaluation, left_out=left_out, faces=images.faces, by_artist=by_artist)
+    return measured, mistakes(predicted, images)
 
 
 def restrict_to_occurring(predicted: Floats, images: LabeledImages) -> Floats:

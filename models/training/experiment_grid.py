@@ -21,10 +21,11 @@ from indexer.system.atomic import replace_file
 from models.inference.classifier import TorchClassifier
 from models.training.requests import Grid, TrainOptions
 from models.training.splits import DatasetSplit, SplitPlan, split
-from models.training.trainer import fit_and_save, prepare, recipe_architecture
+from models.training.trainer import face_inputs, fit_and_save, prepare, recipe_architecture
 
 if TYPE_CHECKING:
-    from models.training.dataset import Decode, LabeledImages
+    from indexer.ports.analyzer import InputDecoder
+    from models.training.dataset import LabeledImages
     from models.training.recipe import Recipe
 
 _TIMED_IMAGES = 64
@@ -48,12 +49,12 @@ class _Cell:
 
 
 def compare(
-    grid: Grid, decode: Decode, watcher: ComparisonWatcher, check_stop: Callable[[], None] = lambda: None
+    grid: Grid, decoder: InputDecoder, watcher: ComparisonWatcher, check_stop: Callable[[], None] = lambda: None
 ) -> Iterator[tuple[ComparisonRow, tuple[Epoch, ...]]]:
     """Run the grid, and yield each row as soon as it is finished.
 
-    Yields the row and the epochs of its first division. `check_stop` is called between batches and may raise. Raises the errors
-    of `models.training.trainer.train`.
+    Rows of an earlier run are used if its `decoder` had the same `faces`. Yields the row and the epochs of its first division.
+    `check_stop` is called between batches and may raise. Raises the errors of `models.training.trainer.train`.
     """
     for recipe in grid.variants.values():
         recipe_architecture(recipe)
@@ -68,7 +69,7 @@ def compare(
     for number, cell in enumerate(cells, start=1):
         key = (cell.dataset, cell.recipe.size)
         if key not in loaded:
-            loaded = {key: prepare((cell.dataset,), grid.labels, cell.recipe, decode, grid.workers, grid.output)}
+            loaded = {key: prepare((cell.dataset,), grid.labels, cell.recipe, decoder, grid.workers, grid.output)}
         path = grid.output / "cells" / _slug(cell, loaded[key]) / "result.json"
         watcher.cell(number, len(cells), cell.title, path.exists())
         if not path.exists():
@@ -104,6 +105,7 @@ def _run_cell(
         parameters=first["parameters"],
         accuracy_mean=float(np.mean([result["accuracy_mean"] for result in results])) if all_validated else None,
         accuracy_best=float(np.mean([result["accuracy_best"] for result in results])) if all_validated else None,
+        faces=images.faces,
         **means,
     )
     return row, tuple(Epoch(**epoch) for epoch in first["history"])
@@ -200,6 +202,7 @@ class _EpochWatcher:
 def _slug(cell: _Cell, images: LabeledImages) -> str:
     """Return a readable folder name for a cell, with a digest of everything that affects its result."""
     inputs = [asdict(cell.recipe), asdict(cell.plan), [(file.digest, file.emotion) for file in images.files]]
+    inputs += face_inputs(images)
     digest = hashlib.blake2b(json.dumps(inputs).encode(), digest_size=5).hexdigest()
     title = "-".join((cell.dataset.name, cell.plan.method, cell.variant, str(cell.recipe.seed)))
     return f"{''.join(c if c.isalnum() or c in '-_+' else '-' for c in title)}-{digest}"

@@ -14,11 +14,12 @@ from indexer.domain.training import Explained, ExplainedData
 from models import checkpoint
 from models.architectures.registry import Architecture, architecture
 from models.training.attribution import METHODS, average_maps, deletion_test, heat_maps
-from models.training.dataset import Decode, load_images
+from models.training.dataset import load_images
 from models.training.dataset_readers import find_images
 
 if TYPE_CHECKING:
     from indexer.domain.models import ModelCard
+    from indexer.ports.analyzer import InputDecoder
     from models.architectures.network import Network
     from models.training.label_mapping import Labels
 
@@ -26,7 +27,7 @@ _MAX_IMAGES_PER_EMOTION = 48
 """With this number, the mean is stable and an explanation takes minutes."""
 
 
-def explain_image(weights: Path, path: Path, decode: Decode, emotion: str | None, method: str) -> Explained:
+def explain_image(weights: Path, path: Path, decoder: InputDecoder, emotion: str | None, method: str) -> Explained:
     """Compute the evidence for an emotion in one image; None explains the most probable emotion.
 
     `weights` is a checkpoint and `method` one of `models.training.attribution.METHODS`. Raises UsageError for an unreadable
@@ -35,7 +36,7 @@ def explain_image(weights: Path, path: Path, decode: Decode, emotion: str | None
     _check(method)
     card, network, kind = _open(weights)
     try:
-        pixels = decode(path, card.input)[None]
+        pixels = decoder.decode(path, card.input)[None]
     except (ImageError, OSError) as error:
         raise UsageError(f"The image {path} cannot be used: {getattr(error, 'strerror', None) or error}.") from error
     import torch
@@ -48,7 +49,9 @@ def explain_image(weights: Path, path: Path, decode: Decode, emotion: str | None
     return Explained(card.labels[target], float(probabilities[target]), method, pixels[0], maps[0])
 
 
-def explain_data(weights: Path, dataset: Path, labels: Labels, decode: Decode, method: str, seed: int = 0) -> ExplainedData:
+def explain_data(
+    weights: Path, dataset: Path, labels: Labels, decoder: InputDecoder, method: str, seed: int = 0
+) -> ExplainedData:
     """Average the maps of the true emotions over a data set, and run the deletion test.
 
     Both use a random sample of at most `_MAX_IMAGES_PER_EMOTION` images per emotion. Images of emotions that the model does not
@@ -66,7 +69,7 @@ def explain_data(weights: Path, dataset: Path, labels: Labels, decode: Decode, m
         for emotion in card.labels
         for image in islice((image for image in shuffled if image.emotion == emotion), _MAX_IMAGES_PER_EMOTION)
     ]
-    images = load_images(sample, card.input, decode, emotions=card.labels)
+    images = load_images(sample, card.input, decoder, emotions=card.labels)
     pixels = images.pixels[:]  # fits the memory: at most _MAX_IMAGES_PER_EMOTION images per emotion
     maps = heat_maps(network, kind, pixels, images.labels, method)
     averages = average_maps(maps, pixels, images.labels, card.labels)

@@ -1,4 +1,4 @@
-"""Metrics of predictions: accuracy, F1, calibration error, confusion, and their intervals."""
+"""Metrics of predictions: accuracy, F1, calibration error, confusion, their intervals, and the same by artist."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from indexer.domain.training import ByLabel, Evaluation
+from indexer.domain.training import ByArtist, ByLabel, Evaluation
 from indexer.system.optional import require
 from models.training.calibration import fit_temperature
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from indexer.domain.types import Floats, Ids
 
 _CONFIDENCE_BINS = 15
@@ -58,8 +60,45 @@ def with_intervals(evaluation: Evaluation, probabilities: Floats, truth: Ids, se
     `probabilities` and `truth` are those of `evaluate`. The bootstrap assumes independent images. The images of one character
     are not independent, so the true intervals are wider.
     """
+    temperature = fit_temperature(np.log(probabilities + MIN_PROBABILITY), truth)
+    intervals = _image_intervals(probabilities.argmax(axis=1), truth, len(evaluation.labels), seed)
+    return replace(evaluation, intervals=intervals, temperature=temperature)
+
+
+def evaluate_by_artist(
+    probabilities: Floats, truth: Ids, labels: Sequence[str], artists: Sequence[str], seed: int = 0
+) -> ByArtist | None:
+    """Compare predictions with true labels, artist by artist; return None for a single artist.
+
+    `artists` names the artist of each image, (N,); the other arguments are those of `evaluate`. The intervals of an artist are by
+    a bootstrap over images, as in `with_intervals`. Those of the means are by a bootstrap over artists: they tell how much the
+    mean would change with other artists. With few artists they are too narrow. Raises MissingExtra.
+    """
+    rows_by_artist: dict[str, list[int]] = {name: [] for name in sorted(set(artists))}
+    if len(rows_by_artist) == 1:
+        return None
+    for row, name in enumerate(artists):
+        rows_by_artist[name].append(row)
+    evaluations = {}
+    for name, rows in rows_by_artist.items():
+        intervals = _image_intervals(probabilities[rows].argmax(axis=1), truth[rows], len(labels), seed)
+        evaluations[name] = replace(evaluate(probabilities[rows], truth[rows], labels), intervals=intervals)
+    shape = _BOOTSTRAP_RESAMPLES, len(evaluations)
+    samples = np.random.default_rng(seed).integers(0, len(evaluations), shape)
+    means, intervals_of_means = {}, {}
+    for measure in ("accuracy", "balanced_accuracy", "ece"):
+        values = np.array([getattr(evaluation, measure) for evaluation in evaluations.values()])
+        means[measure] = float(values.mean())
+        intervals_of_means[measure] = _interval(values[samples].mean(axis=1))
+    return ByArtist(evaluations, means, intervals_of_means)
+
+
+def _image_intervals(predicted: Ids, truth: Ids, count: int, seed: int) -> dict[str, tuple[float, float]]:
+    """Return the 95% intervals of accuracy, balanced accuracy and macro-F1 by the bootstrap of `with_intervals`.
+
+    `predicted` and `truth` are numbers of `count` labels, int64, (N,).
+    """
     random = np.random.default_rng(seed)
-    count, predicted = len(evaluation.labels), probabilities.argmax(axis=1)
     samples: dict[str, list[float]] = {"accuracy": [], "balanced_accuracy": [], "macro_f1": []}
     for _ in range(_BOOTSTRAP_RESAMPLES):
         rows = random.integers(0, len(truth), len(truth))
@@ -69,9 +108,13 @@ def with_intervals(evaluation: Evaluation, probabilities: Floats, truth: Ids, se
         samples["accuracy"].append(hits.sum() / len(truth))
         samples["balanced_accuracy"].append(float(np.mean(hits[occurs] / true_counts[occurs])))
         samples["macro_f1"].append(float(np.mean(2 * hits[occurs] / (true_counts + predicted_counts)[occurs])))
-    intervals = {name: (float(np.quantile(each, 0.025)), float(np.quantile(each, 0.975))) for name, each in samples.items()}
-    temperature = fit_temperature(np.log(probabilities + MIN_PROBABILITY), truth)
-    return replace(evaluation, intervals=intervals, temperature=temperature)
+    return {name: _interval(each) for name, each in samples.items()}
+
+
+def _interval(samples: npt.ArrayLike) -> tuple[float, float]:
+    """Return the 2.5% and 97.5% quantile of the samples of a bootstrap."""
+    low, high = np.quantile(np.asarray(samples), (0.025, 0.975)).tolist()
+    return low, high
 
 
 def evaluate_subset(probabilities: Floats, truth: Ids, labels: Sequence[str], allowed: Sequence[str]) -> Evaluation:

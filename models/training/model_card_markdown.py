@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from indexer.domain.training import WHOLE_IMAGES
+
 if TYPE_CHECKING:
     from indexer.domain.models import ModelCard
 
@@ -60,6 +62,12 @@ def _facts(card: ModelCard) -> list[str]:
     ]
     if "recipe" in about:
         facts.append("Recipe: " + ", ".join(f"{name} {value}" for name, value in about["recipe"].items()))
+    if "faces" in about:
+        facts.append(
+            "Trained on whole images"
+            if about["faces"] == WHOLE_IMAGES
+            else f"Trained on the main faces that the detector `{about['faces']}` found, and on whole images without a face"
+        )
     if "temperature" in about:
         facts.append(f"Temperature {about['temperature']}, part of the weights of the last layer")
     return facts

@@ -18,7 +18,7 @@ import torch
 from indexer.domain.errors import ModelUnavailable, UsageError
 from indexer.domain.images import InputSpec
 from indexer.domain.models import ModelCard
-from indexer.domain.training import Epoch, Evaluation, Trained, TrainingWatcher
+from indexer.domain.training import WHOLE_IMAGES, Epoch, Evaluation, Trained, TrainingWatcher
 from indexer.system.atomic import replace_file
 from indexer.system.optional import require
 from models import checkpoint
@@ -27,7 +27,7 @@ from models.inference.classifier import TorchClassifier
 from models.inference.device import select_device
 from models.teaching.replay import REPLAY_SET_SIZE, build_replay_set
 from models.training.calibration import fit_temperature, fold_temperature
-from models.training.dataset import Decode, LabeledImages, load_images
+from models.training.dataset import LabeledImages, load_images
 from models.training.dataset_checks import inspect
 from models.training.dataset_readers import find_images
 from models.training.initial_weights import IMAGENET, NO_WEIGHTS, initialize_network
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from indexer.domain.types import Floats
+    from indexer.ports.analyzer import InputDecoder
     from models.training.label_mapping import Labels
     from models.training.recipe import Recipe
     from models.training.requests import TrainOptions
@@ -51,11 +52,11 @@ STATE = "state.safetensors"
 
 
 def train(
-    options: TrainOptions, decode: Decode, watcher: TrainingWatcher, check_stop: Callable[[], None] = lambda: None
+    options: TrainOptions, decoder: InputDecoder, watcher: TrainingWatcher, check_stop: Callable[[], None] = lambda: None
 ) -> Trained:
     """Train a model, write its checkpoint and card, and measure the checkpoint on the test part.
 
-    - `decode`: decodes an image; see `models.training.dataset.Decode`.
+    - `decoder`: decodes the images; only a decoder with the same `faces` can resume the training.
     - `watcher`: receives the data, and each finished epoch.
     - `check_stop`: called between batches; may raise. The training can be resumed then.
 
@@ -64,7 +65,7 @@ def train(
     """
     _check_name(options)
     recipe_architecture(options.recipe)
-    images = prepare(options.datasets, options.labels, options.recipe, decode, options.workers, options.work)
+    images = prepare(options.datasets, options.labels, options.recipe, decoder, options.workers, options.work)
     divisions = split(images, options.plan)
     if len(divisions) > 1:
         raise UsageError(
@@ -78,7 +79,7 @@ def prepare(
     datasets: tuple[Path, ...],
     labels: Labels,
     recipe: Recipe,
-    decode: Decode,
+    decoder: InputDecoder,
     workers: int = 0,
     cache_folder: Path | None = None,
 ) -> LabeledImages:
@@ -86,7 +87,7 @@ def prepare(
 
     Arguments and errors are those of `find_images` and `load_images`.
     """
-    return load_images(find_images(datasets, labels), input_of(recipe), decode, workers, cache_folder=cache_folder)
+    return load_images(find_images(datasets, labels), input_of(recipe), decoder, workers, cache_folder=cache_folder)
 
 
 def recipe_architecture(recipe: Recipe) -> Architecture:
@@ -181,7 +182,8 @@ def log_probabilities(classifier: TorchClassifier, images: LabeledImages) -> Flo
 
 def measure(classifier: TorchClassifier, images: LabeledImages, views: int = 1) -> Evaluation:
     """Measure a classifier on images whose `emotions` are its labels; `views` are averaged, 1-6."""
-    return evaluate(probabilities(classifier, images.pixels, views), images.labels, images.emotions)
+    evaluation = evaluate(probabilities(classifier, images.pixels, views), images.labels, images.emotions)
+    return replace(evaluation, faces=images.faces)
 
 
 def measure_by_artist(classifier: TorchClassifier, images: LabeledImages, views: int = 1) -> dict[str, Evaluation]:
@@ -238,15 +240,21 @@ def _check_name(options: TrainOptions) -> None:
 def _fingerprint(recipe: Recipe, images: LabeledImages, division: DatasetSplit) -> str:
     """Return the hex digest of everything that affects the result of a training."""
     digests = [images.files[row].digest for part in (division.train, division.validation) for row in part.tolist()]
-    inputs = [asdict(recipe), images.emotions, digests, images.labels[division.train].tolist()]
+    inputs = [asdict(recipe), images.emotions, digests, images.labels[division.train].tolist(), *face_inputs(images)]
     return hashlib.blake2b(json.dumps(inputs).encode(), digest_size=16).hexdigest()
+
+
+def face_inputs(images: LabeledImages) -> list[str]:
+    """Return what a digest of the inputs of a training contains about the faces of its images.
+
+    That is nothing for whole images, so that trainings from before moodex cropped the images can be resumed with them.
+    """
+    return [] if images.faces == WHOLE_IMAGES else [images.faces]
 
 
 def _brief(evaluation: Evaluation) -> dict[str, Any]:
     """Return the measurements that a card has."""
-    measurements = evaluation.as_json()
-    brief = {name: measurements[name] for name in ("n", "accuracy", "balanced_accuracy", "macro_f1", "ece", "chance")}
-    return {**brief, "recall": {label: round(value, 4) for label, value in evaluation.recall.items()}}
+    return {**evaluation.brief_json(), "recall": {label: round(value, 4) for label, value in evaluation.recall.items()}}
 
 
 def _about(
@@ -264,6 +272,7 @@ def _about(
             for source, count in Counter(images.sources).items()
         ],
         "recipe": recipe,
+        "faces": images.faces,
         "split": division.name,
         "epochs": len(history),
         "temperature": round(temperature, 4),

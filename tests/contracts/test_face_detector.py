@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -58,6 +60,12 @@ def test_a_page_has_the_same_faces_in_every_batch(detector: FaceDetector) -> Non
         for face, other in zip(alone, faces, strict=True):
             for edge in ("left", "top", "right", "bottom"):
                 assert getattr(face, edge) == pytest.approx(getattr(other, edge), abs=1e-3)
+
+
+def test_threads_share_a_detector(detector: FaceDetector) -> None:
+    one_by_one = [detector.detect([page]) for page in pages()]
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(detector.detect, [[page] for page in pages()] * 3)) == one_by_one * 3
 
 
 def test_an_empty_list_of_pages_has_no_results(detector: FaceDetector) -> None:

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from indexer.analysis.input_decoder import InputDecoder
 from indexer.domain.training import Epoch, Inspection
-from indexer.imaging.decode import decode_file
 from models.training import loop
 from models.training.recipe import Recipe
 from models.training.requests import TrainOptions
@@ -37,4 +37,4 @@ if __name__ == "__main__":
     options = TrainOptions(
         (faces,), "faces", folder / "models", folder / "work", RECIPE, SplitPlan("random", 0.2, 0.2), device="cpu"
     )
-    train(options, decode_file, SilentProgress(), print_batch)
+    train(options, InputDecoder(), SilentProgress(), print_batch)

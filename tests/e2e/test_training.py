@@ -9,12 +9,33 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.e2e.conftest import Run
+from models.faces.card import read_card as read_face_card
+from tests.e2e.conftest import EXAMPLES, Run
 from tests.support import drawn
 
 QUICK_TRAINING = [
     "--weights", "none", "--architecture", "baseline_cnn", "--size", "32", "--epochs", "2", "--pictures-per-epoch", "64",
 ]  # fmt: skip
+
+
+FACES = {"happy": "noto/noto-02", "sad": "open-peeps/peep-10"}
+"""A laughing face and a sad one among the examples."""
+
+
+@pytest.fixture
+def pages(tmp_path: Path) -> Path:
+    """Large pages with one small face each: ARTIST/EMOTION/NUMBER.png."""
+    for artist, color in (("anna", (214, 228, 240)), ("ben", (240, 228, 214))):
+        for emotion, name in FACES.items():
+            with Image.open(next(EXAMPLES.glob(f"{name}.*"))) as file:
+                face = file.convert("RGBA").resize((150, 150))
+            for number in range(2):
+                page = Image.new("RGB", (1000, 800), color)
+                page.paste(face, (100 + 500 * number, 450), face)
+                path = tmp_path / "pages" / artist / emotion / f"{number}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                page.save(path)
+    return tmp_path / "pages"
 
 
 @pytest.fixture
@@ -31,6 +52,7 @@ def test_a_trained_model_is_used_by_its_name(moodex: Run, home: Path, faces: Pat
     card = json.loads((home / "models/mine.json").read_text())
     assert card["labels"] == ["happy", "sad", "angry"] and card["architecture"] == "baseline_cnn"
     assert card["about"]["tested"]["by_artist"]["ben"]["n"] == 30
+    assert card["about"]["faces"] == read_face_card().key
     assert list((home / "trainings/mine").glob("events.out.tfevents.*"))
     assert moodex("index", faces, "--model", "mine").returncode == 0
     hits = json.loads(moodex("search", "--model", "mine", "--min-score", "0.01", "-k", "99", "-f", "json").stdout)
@@ -58,6 +80,50 @@ def test_a_model_is_evaluated(moodex: Run, faces: Path, tmp_path: Path) -> None:
         with Image.open(tmp_path / "report" / name) as chart:
             assert chart.width > 300
     assert "data:image/png;base64" in (tmp_path / "report/mistakes.html").read_text()
+
+
+def test_an_image_is_judged_by_its_face_as_in_the_index(moodex: Run, pages: Path) -> None:
+    done = moodex("evaluate", "default", pages, "--json")
+    assert done.returncode == 0, done.stderr.decode()
+    measured = json.loads(done.stdout)
+    assert measured["faces"] == read_face_card().key and measured["accuracy"] == 1
+    whole = json.loads(moodex("evaluate", "default", pages, "--whole", "--json").stdout)
+    assert whole["faces"] == "whole" and whole["accuracy"] < 1
+    for evaluation, detection in ((measured, "on"), (whole, "off")):
+        for emotion in FACES:
+            shown = [
+                json.loads(moodex("show", path, "--faces", detection, "--json").stdout)["emotion"]
+                for path in sorted(pages.glob(f"*/{emotion}/*.png"))
+            ]
+            row = evaluation["confusion"][evaluation["labels"].index(emotion)]
+            assert row == [shown.count(label) for label in evaluation["labels"]]
+
+
+def test_the_setting_faces_applies_to_data_sets_too(moodex: Run, home: Path, pages: Path, tmp_path: Path) -> None:
+    page, output = next(pages.glob("*/happy/*.png")), tmp_path / "explained.png"
+    cropped = json.loads(moodex("explain", page, "--output", output, "--json").stdout)
+    explained = json.loads(moodex("explain", page, "--output", output, "--whole", "--json").stdout)
+    evaluated = json.loads(moodex("evaluate", "default", pages, "--whole", "--json").stdout)
+    assert explained["heat"] != cropped["heat"]
+    home.mkdir(exist_ok=True)
+    (home / "none.toml").write_text('faces = "off"\n')
+    assert json.loads(moodex("explain", page, "--output", output, "--json").stdout) == explained
+    assert json.loads(moodex("evaluate", "default", pages, "--json").stdout) == evaluated
+
+
+def test_an_evaluation_reports_each_artist_and_their_mean(moodex: Run, pages: Path) -> None:
+    by_artist = json.loads(moodex("evaluate", "default", pages, "--json").stdout)["by_artist"]
+    assert list(by_artist["artists"]) == ["anna", "ben"]
+    assert by_artist["artists"]["ben"]["n"] == 4 and by_artist["artists"]["ben"]["chance"] == 0.5
+    assert by_artist["artists"]["ben"]["intervals"]["balanced_accuracy"] == [1, 1]
+    assert by_artist["mean"]["balanced_accuracy"] == 1 and len(by_artist["mean"]["intervals"]["accuracy"]) == 2
+    text = moodex("evaluate", "default", pages).stdout.decode()
+    table = text[text.index("artist ") :].splitlines()
+    assert table[0].split() == ["artist", "images", "balanced", "accuracy", "(95%)", "accuracy", "ECE"]
+    assert table[1].startswith("anna ") and "4  1.000 (1.000 to 1.000)" in table[1]
+    assert table[3].startswith("mean of 2 artists ") and "8  1.000 (1.000 to 1.000)" in table[3]
+    assert json.loads(moodex("evaluate", "default", pages / "ben", "--json").stdout)["by_artist"] is None
+    assert b"artist" not in moodex("evaluate", "default", pages / "ben").stdout
 
 
 def test_a_data_set_in_the_layout_of_the_study_is_checked_before_training(moodex: Run, tmp_path: Path) -> None:
@@ -92,6 +158,9 @@ def test_a_grid_is_compared_and_a_second_comparison_skips_finished_trainings(moo
     again = moodex(*words, "--json")
     assert again.stderr.decode().count("finished before") == 4 and b"Epoch" not in again.stderr
     assert len(json.loads(again.stdout)) == 4
+    assert {row["faces"] for row in json.loads(again.stdout)} == {read_face_card().key}
+    whole = moodex(*words, "--only", "CNN", "--whole", "--json")
+    assert b"finished before" not in whole.stderr and {row["faces"] for row in json.loads(whole.stdout)} == {"whole"}
 
 
 def test_unusable_data_and_options_are_errors_of_one_sentence(moodex: Run, faces: Path, tmp_path: Path) -> None:

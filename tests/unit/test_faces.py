@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from indexer.analysis.face_crops import DETECTION_MAX_SIDE, crop_views
+from indexer.analysis.face_crops import DETECTION_MAX_SIDE, crop_views, main_view
+from indexer.analysis.input_decoder import InputDecoder
 from indexer.domain.images import DecodedImage, Face
+from indexer.domain.training import WHOLE_IMAGES
 from indexer.imaging.decode import decode, prepare
 from tests.support.builders import SPEC, draw_blocks, encoded
 
@@ -64,6 +67,23 @@ def test_the_view_of_a_face_that_fills_most_of_the_image_is_the_whole_image() ->
     image = decoded()
     ((view,),) = crop_views([image], FixedFaceDetector(Face(0.1, 0.1, 0.9, 0.9)), SPEC)
     assert view.face is not None and np.array_equal(view.pixels, prepare(Image.fromarray(image.pixels), SPEC))
+
+
+@pytest.mark.parametrize("faces", [[], [Face(0.1, 0.1, 0.3, 0.5)], [Face(0.1, 0.1, 0.3, 0.5), Face(0.8, 0.8, 0.9, 0.9)]])
+def test_the_main_view_is_the_first_view(faces: list[Face]) -> None:
+    image, detector = decoded((1600, 800)), FixedFaceDetector(*faces)
+    ((first, *_),) = crop_views([image], detector, SPEC)
+    main = main_view(image, detector, SPEC)
+    assert main.face == first.face and np.array_equal(main.pixels, first.pixels)
+
+
+def test_a_data_set_is_decoded_as_the_analyzer_sees_its_images(tmp_path: Path) -> None:
+    (tmp_path / "page.png").write_bytes(data := encoded(draw_blocks(1, (1600, 800))))
+    face = Face(0.45, 0.4, 0.55, 0.6)
+    for detector, faces in ((None, WHOLE_IMAGES), (FixedFaceDetector(face), "fixed"), (FixedFaceDetector(), "fixed")):
+        decoder = InputDecoder(detector)
+        ((view,),) = crop_views([decode(data, SPEC, DETECTION_MAX_SIDE if detector else 0)], detector, SPEC)
+        assert decoder.faces == faces and np.array_equal(decoder.decode(tmp_path / "page.png", SPEC), view.pixels)
 
 
 edges = st.lists(st.floats(0, 1), min_size=2, max_size=2, unique=True).map(sorted)

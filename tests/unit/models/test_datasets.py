@@ -9,7 +9,7 @@ from PIL import Image
 
 from indexer.domain.errors import Damaged, UsageError
 from indexer.domain.images import InputSpec
-from models.training.dataset import LabeledImages, load_images
+from models.training.dataset import LabeledImages, held_out, load_images
 from models.training.dataset_readers import SourceImage, find_images
 from models.training.label_mapping import Labels
 from tests.support import drawn
@@ -20,12 +20,17 @@ if TYPE_CHECKING:
 SPEC = InputSpec(16, mean=127, std=128)
 
 
-def decode(path: Path, spec: InputSpec) -> Pixels:
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB").resize((spec.size, spec.size)))
-    except OSError as error:
-        raise Damaged("it is not an image") from error
+class ResizingDecoder:
+    """A decoder that resizes images and does not detect faces."""
+
+    faces = "resized"
+
+    def decode(self, path: Path, spec: InputSpec) -> Pixels:
+        try:
+            with Image.open(path) as image:
+                return np.asarray(image.convert("RGB").resize((spec.size, spec.size)))
+        except OSError as error:
+            raise Damaged("it is not an image") from error
 
 
 def draw(path: Path, color: int) -> None:
@@ -45,7 +50,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def load(*folders: Path) -> LabeledImages:
-    return load_images(find_images(folders), SPEC, decode)
+    return load_images(find_images(folders), SPEC, ResizingDecoder())
 
 
 def test_reads_a_folder_of_sets(data: Path) -> None:
@@ -54,6 +59,7 @@ def test_reads_a_folder_of_sets(data: Path) -> None:
     assert images.pixels.shape == (22, 16, 16, 3) and images.pixels.dtype == np.uint8
     assert np.bincount(images.labels).tolist() == [8, 8, 6]
     assert set(images.artists) == {"lisa-wischofsky", "dolls", "knights"}
+    assert images.faces == images.take([3]).faces == "resized"
 
 
 def test_reads_one_set_and_several_roots(data: Path) -> None:
@@ -68,6 +74,32 @@ def test_sets_csv_names_artists_and_licences(data: Path) -> None:
         assert {(source.artist, source.licence, source.credit) for source in images.sources} == {
             ("anna", "CC0-1.0", "Dolls by Anna")
         }
+
+
+def test_a_manifest_names_the_characters_of_a_set(data: Path) -> None:
+    rows = ["happy/0.png,happy,A,Mia", "happy/1.png,happy,A,Leo", "0.png,sad,B, Mia ", "1.png,neutral,A,"]
+    (data / "dolls" / "manifest.csv").write_text("File,label,confidence,character\n" + "\n".join(rows) + "\n")
+    for images in (find_images([data / "dolls"]), find_images([data])):
+        characters = {f"{image.label}/{image.path.name}": image.character for image in images if image.source.name == "dolls"}
+        assert {path for path, name in characters.items() if name == "Mia"} == {"happy/0.png", "sad/0.png"}
+        assert {path for path, name in characters.items() if name == "Leo"} == {"happy/1.png"}
+        assert list(characters.values()).count("") == 3
+    assert len(load(data).where(held_out(load(data), ["Mia"]))) == 2
+    assert set(load(data / "dolls").groups("character")) == {"dolls/Mia", "dolls/Leo", "dolls"}
+
+
+@pytest.mark.parametrize("text", ["", "file,label\nhappy/a_happy.png,happy\n", "file,character\nhappy/a_happy.png,\n"])
+def test_without_characters_in_the_manifest_the_file_names_give_them(tmp_path: Path, text: str) -> None:
+    for name in ("mia", "leo"):
+        draw(tmp_path / "dolls" / "happy" / f"{name}_happy.png", 10)
+    (tmp_path / "dolls" / "manifest.csv").write_text(text)
+    assert {image.character for image in find_images([tmp_path / "dolls"])} == {"mia", "leo"}
+
+
+def test_a_manifest_that_cannot_be_read_is_one_sentence(data: Path) -> None:
+    (data / "dolls" / "manifest.csv").write_bytes(b"file,character\n\xff\xff,mia\n")
+    with pytest.raises(UsageError, match=r"^The manifest \S+manifest.csv cannot be read: [^\n]+$"):
+        find_images([data])
 
 
 def test_holding_out_a_set_takes_all_sets_of_its_artist(data: Path) -> None:
@@ -202,7 +234,7 @@ def test_an_unusable_table_is_one_sentence(tmp_path: Path, text: str, sentence: 
 
 def test_a_missing_file_of_a_table_is_skipped(data: Path) -> None:
     (data / "table.csv").write_text("path,label\ndolls/happy/0.png,happy\nnone.png,sad\ndolls/sad/0.png,sad\n")
-    images = load_images(find_images([data / "table.csv"]), SPEC, decode)
+    images = load_images(find_images([data / "table.csv"]), SPEC, ResizingDecoder())
     assert len(images) == 2 and [path.name for path, _ in images.unreadable] == ["none.png"]
 
 

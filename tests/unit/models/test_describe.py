@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from indexer.domain.training import WHOLE_IMAGES
 from models.training.model_card_markdown import markdown
 from tests.unit.models.conftest import lite0_card
 
@@ -43,3 +44,9 @@ def test_a_page_contains_the_facts_of_the_card() -> None:
 def test_a_card_without_facts_gives_a_short_page() -> None:
     page = markdown(lite0_card())
     assert "efficientnet_lite0" in page and "##" not in page
+
+
+def test_a_page_reports_what_the_model_saw_of_each_image() -> None:
+    pages = [markdown(replace(lite0_card(), about=about)) for about in ({}, {"faces": WHOLE_IMAGES}, {"faces": "ab12"})]
+    assert ["Trained on" in page for page in pages] == [False, True, True]
+    assert "- Trained on whole images\n" in pages[1] and "the detector `ab12`" in pages[2]

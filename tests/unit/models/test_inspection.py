@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from indexer.analysis.input_decoder import InputDecoder
 from indexer.domain.errors import UsageError
 from indexer.domain.images import InputSpec
-from indexer.imaging.decode import decode_file
 from models.training.dataset import load_images
 from models.training.dataset_checks import inspect, near_copies
 from models.training.dataset_readers import find_images
@@ -29,7 +29,7 @@ def test_an_inspection_counts_labels_copies_and_problems(tmp_path: Path) -> None
     (tmp_path / "ben/sad/broken.png").write_bytes(b"not an image")
     draw(tmp_path / "carl/Joy/0.png", 0, (20, 90, 20))
     draw(tmp_path / "carl/joy/1.png", 0, (40, 120, 20))
-    images = load_images(find_images([tmp_path]), SPEC, decode_file)
+    images = load_images(find_images([tmp_path]), SPEC, InputDecoder())
     inspection = inspect(images)
     assert inspection.counts == {"happy": 27, "sad": 25}
     assert inspection.words["happy"] == {"happy": 25, "Joy": 1, "joy": 1}
@@ -45,7 +45,7 @@ def test_an_inspection_warns_of_rare_and_unbalanced_emotions(tmp_path: Path) -> 
         draw(tmp_path / "happy" / f"{number}.png", 0, (number * 4, 200, 90))
     for number in range(3):
         draw(tmp_path / "sad" / f"{number}.png", 180, (number * 40, 100, 90))
-    warnings = inspect(load_images(find_images([tmp_path]), SPEC, decode_file)).warnings
+    warnings = inspect(load_images(find_images([tmp_path]), SPEC, InputDecoder())).warnings
     assert warnings[:2] == [
         "Fewer than 10 images: sad (3).",
         "Unbalanced: the most frequent emotion has 20 times the images of the least frequent.",
@@ -55,12 +55,12 @@ def test_an_inspection_warns_of_rare_and_unbalanced_emotions(tmp_path: Path) -> 
 def test_a_single_emotion_is_an_error(tmp_path: Path) -> None:
     draw(tmp_path / "happy" / "0.png", 0)
     with pytest.raises(UsageError, match="All 1 images are happy"):
-        inspect(load_images(find_images([tmp_path]), SPEC, decode_file))
+        inspect(load_images(find_images([tmp_path]), SPEC, InputDecoder()))
 
 
 def test_near_duplicates_are_found_but_other_expressions_are_not() -> None:
     originals = sorted(EXAMPLES.rglob("*.png"))[::4]
-    decoded = [decode_file(path, SPEC) for path in originals]
+    decoded = [InputDecoder().decode(path, SPEC) for path in originals]
     recompressed = []
     for path in originals:
         with Image.open(path) as image:
@@ -84,7 +84,7 @@ def test_an_inspection_counts_near_duplicates_in_different_parts(tmp_path: Path)
     two_artists(tmp_path, count=6)
     with Image.open(tmp_path / "anna/happy/0.png") as image:
         image.point(lambda value: max(0, value - 1)).save(tmp_path / "ben/happy/almost.png")
-    images = load_images(find_images([tmp_path]), SPEC, decode_file)
+    images = load_images(find_images([tmp_path]), SPEC, InputDecoder())
     division = split(images, SplitPlan("none", hold_out=("ben",)))[0]
     inspection = inspect(images, division)
     assert inspection.near >= 1 and inspection.straddling >= 1

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from models.training.calibration import fit_temperature, fold_temperature, scaled
-from models.training.metrics import calibration_error, evaluate, evaluate_subset, with_intervals
+from models.training.metrics import calibration_error, evaluate, evaluate_by_artist, evaluate_subset, with_intervals
 
 LABELS = ("happy", "sad", "angry")
 
@@ -96,6 +96,44 @@ def test_intervals_narrow_with_more_images() -> None:
         widths.append(high - low)
         assert evaluation.temperature == pytest.approx(1.0, abs=0.6)
     assert widths[1] < widths[0] / 3
+
+
+def test_artists_are_measured_separately_and_count_equally() -> None:
+    truth = np.array([0, 0, 1, 1, 0, 0, 0, 0, 1, 1])
+    artists = ["zoe"] * 4 + ["anna"] * 4 + ["mia"] * 2
+    probabilities = certain(0, 0, 1, 0, 0, 0, 0, 0, 0, 0)
+    by_artist = evaluate_by_artist(probabilities, truth, LABELS, artists)
+    assert by_artist is not None and list(by_artist.evaluations) == ["anna", "mia", "zoe"]
+    assert [each.n for each in by_artist.evaluations.values()] == [4, 2, 4]
+    assert [each.balanced_accuracy for each in by_artist.evaluations.values()] == [1, 0, 0.75]
+    assert [each.chance for each in by_artist.evaluations.values()] == [1, 1, 0.5]
+    assert by_artist.means["balanced_accuracy"] == pytest.approx(1.75 / 3)
+    assert by_artist.means["ece"] == pytest.approx((0 + 1 + 0.25) / 3)
+    low, high = by_artist.evaluations["zoe"].intervals["balanced_accuracy"]
+    assert 0 <= low < 0.75 < high <= 1
+    assert by_artist.evaluations["anna"].intervals["balanced_accuracy"] == (1, 1)
+    as_json = by_artist.as_json()
+    assert as_json["artists"]["zoe"]["accuracy"] == 0.75 and as_json["mean"]["balanced_accuracy"] == 0.5833
+    assert as_json["mean"]["intervals"].keys() == {"accuracy", "balanced_accuracy", "ece"}
+
+
+def test_one_artist_is_not_reported_twice() -> None:
+    assert evaluate_by_artist(certain(0, 1), np.array([0, 1]), LABELS, ["anna", "anna"]) is None
+
+
+def test_the_interval_of_the_mean_is_over_artists_not_over_images() -> None:
+    """Each artist is either always right or always wrong, so that more images of the same artists tell nothing new."""
+    intervals = []
+    for images in (4, 200):
+        truth = np.tile([0, 1], 10 * images // 2)
+        artists = np.repeat([f"artist{number}" for number in range(10)], images).tolist()
+        is_right = np.repeat(np.arange(10) % 2 == 0, images)
+        by_artist = evaluate_by_artist(certain(*np.where(is_right, truth, 2)), truth, LABELS, artists)
+        assert by_artist is not None and by_artist.means["accuracy"] == 0.5
+        intervals.append(by_artist.intervals["accuracy"])
+    assert intervals[0] == intervals[1]
+    # The normal approximation: the standard deviation of the mean of ten artists is 0.5 / sqrt(10).
+    assert intervals[0][1] - intervals[0][0] == pytest.approx(2 * 1.96 * 0.5 / np.sqrt(10), rel=0.15)
 
 
 def test_reliability_counts_every_image_once() -> None:
