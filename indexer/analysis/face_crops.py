@@ -50,11 +50,11 @@ def crop_views(images: Sequence[DecodedImage], detector: FaceDetector | None, sp
     ]
 
 
-<<<<<<< HEAD
 def whole_view(pixels: Pixels, spec: InputSpec) -> View:
     """Return the view of a whole page, uint8, (H, W, 3)."""
     return View(None, _fit_to_input(pixels, spec))
-=======
+
+
 def main_view(image: DecodedImage, detector: FaceDetector | None, spec: InputSpec) -> View:
     """Return the first of the views that `crop_views` returns for an image: its main face, or the whole image."""
     if detector is None:
@@ -65,7 +65,6 @@ def main_view(image: DecodedImage, detector: FaceDetector | None, spec: InputSpe
 
 def _views(pixels: Pixels, faces: Sequence[Face], spec: InputSpec) -> list[View]:
     return [View(face, _crop(pixels, face, spec)) for face in faces] or [whole_view(pixels, spec)]
->>>>>>> evaluate-faces
 
 
 def _crop(pixels: Pixels, face: Face, spec: InputSpec) -> Pixels:
