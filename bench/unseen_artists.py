@@ -1,7 +1,7 @@
 """Measure emotions in drawings by artists that no training has seen, as `moodex index` predicts them.
 
     python bench/unseen_artists.py VALIDATION [--model FILE] [--detector FILE] [--faces on|off] [--former FILE.json]
-        [--output FILE] [--mistakes FILE.png]
+        [--output FILE] [--mistakes FILE.png] [--describe]
 
 VALIDATION holds sets with `manifest.csv` (file, label, character). The prediction for an image is that of its largest face, or of
 the whole image if it has none, with the analyzer that indexing uses. Sets whose names begin with the same word of `POOLS` are
@@ -14,8 +14,9 @@ import argparse
 import csv
 import json
 import sys
+import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,12 @@ sys.path.insert(0, str(ROOT))
 
 from bench.machine import machine  # noqa: E402
 from indexer.analysis.analyzer import Analyzer  # noqa: E402
-from models import zoo  # noqa: E402
+from models import checkpoint, zoo  # noqa: E402
 from models.faces.card import SHIPPED  # noqa: E402
 from models.faces.detector import torch_face_detector  # noqa: E402
 from models.inference.classifier import TorchClassifier  # noqa: E402
 from models.training.metrics import MIN_PROBABILITY, calibration_error  # noqa: E402
+from models.training.model_card_markdown import markdown, unseen_artists  # noqa: E402
 
 FIVE = ("happy", "sad", "angry", "surprise", "neutral")
 CHILDREN = {"happy": ("happy", "pleased"), "sad": ("sad", "crying")}
@@ -80,6 +82,8 @@ def main() -> None:
     if options.output:
         options.output.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
         options.output.with_suffix(".md").write_text(page(result, former))
+    if options.describe:
+        describe(options.model, result)
     if options.mistakes:
         draw_mistakes(judged, labels).save(options.mistakes)
 
@@ -213,34 +217,27 @@ def page(result: dict[str, Any], former: dict[str, Any] | None) -> str:
     lines = [
         "# Emotions in drawings by artists that no training has seen",
         "",
-        f"`{result['command']}` on {result['machine']}, model {result['model']}. Five: balanced accuracy over happy, sad, angry,",
-        "surprise and neutral (chance 0.20), with its 95% interval over artists. Beside the character: the same with the mean of",
-        "the character's images, as the artist groups them, taken away. First 20: right images among the first 20 of a search.",
-        "ECE: calibration error over all labels. None: images without an emotion. Face: images with a face.",
+        f"Model {result['model']}.",
         "",
-        "| group | images | five | interval | mean of sets | beside the character | first 20: "
-        + " / ".join(FIVE)
-        + " | ECE | none | face |",
-        "|---" * 10 + "|",
+        *unseen_artists(result, former),
+        "",
+        "| artist | images | five | beside the character | ECE | face |",
+        "|---" * 6 + "|",
     ]
-    for name, row in result["groups"].items():
-        before = former["groups"].get(name) if former else None
-
-        def number(key: str, row: dict[str, Any] = row, before: dict[str, Any] | None = before) -> str:
-            new = "" if row[key] is None else f"{row[key]:.2f}"
-            return f"{before[key]:.2f} → {new}" if before and before.get(key) is not None else new
-
-        interval = "{:.2f} to {:.2f}".format(*row["five_interval"]) if row["five_interval"] else ""
-        first = " / ".join("-" if share is None else f"{share:.2f}" for share in row["first_20"].values())
-        lines.append(
-            f"| {name} | {row['images']} | {number('five')} | {interval} | {number('five_mean_of_sets')} | "
-            f"{number('five_beside_character')} | {first} | {number('ece')} | {number('none')} | {number('face')} |"
-        )
-    lines += ["", "| set | images | five | beside the character | ECE | face |", "|---" * 6 + "|"]
     for name, row in result["sets"].items():
         numbers = " | ".join(f"{row[key]:.2f}" for key in ("five", "five_beside_character", "ece", "face"))
         lines.append(f"| {name} | {row['images']} | {numbers} |")
     return "\n".join(lines) + "\n"
+
+
+def describe(path: Path, result: dict[str, Any]) -> None:
+    """Write the result on the card of the shipped model at `path`, with the texts of its recipe, and on its page in docs/."""
+    card, _ = checkpoint.load(path)
+    texts = tomllib.loads((ROOT / "recipes" / f"{zoo.DEFAULT}.toml").read_text())
+    unseen = {name: result[name] for name in ("command", "machine", "groups")}
+    described = replace(card, about={**card.about, **texts, "measured": {"unseen": unseen}})
+    checkpoint.write_card(path, described)
+    (ROOT / "docs" / "explanation" / "model-card.md").write_text(markdown(described))
 
 
 def draw_mistakes(judged: Sequence[Judged], labels: Sequence[str]) -> Image.Image:
@@ -269,6 +266,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--former", type=Path)
     parser.add_argument("--output", type=Path)
     parser.add_argument("--mistakes", type=Path)
+    parser.add_argument(
+        "--describe", action="store_true", help="write the result on the shipped model's card and its page in docs/"
+    )
     return parser.parse_args()
 
 

@@ -26,14 +26,57 @@ def markdown(card: ModelCard) -> str:
 
 
 def tables(measured: Mapping[str, Any]) -> str:
-    """Return the measurements of `bench/recognition.py` as Markdown: notes, unseen artists, validation sets."""
+    """Return measurements as Markdown: those of `bench/unseen_artists.py`, and those of `bench/recognition.py`."""
+    lines = []
+    if "unseen" in measured:
+        lines += unseen_artists(measured["unseen"])
+    if "folds" in measured:
+        lines += ["", *_held_out_artists(measured)]
+    return "\n".join(lines)
+
+
+def unseen_artists(measured: Mapping[str, Any], former: Mapping[str, Any] | None = None) -> list[str]:
+    """Return the lines of a table of the groups that `bench/unseen_artists.py` measured; numbers follow those of `former`."""
+    emotions = list(next(iter(measured["groups"].values()))["first_20"])
+    lines = [
+        f"By `{measured['command']}` on {measured['machine']}: drawings by artists that no training has seen, as `moodex index`",
+        "predicts them. Five: balanced accuracy over happy, sad, angry, surprise and neutral (chance 0.20), with its 95% interval",
+        "over artists. Beside the character: the same with the mean of the character's images, as the artist groups them, taken",
+        f"away. First 20: right images among the first 20 of a search for {', '.join(emotions)}. ECE: calibration error over all",
+        "labels. None: images without an emotion. Face: images with a face.",
+        "",
+        "| group | images | five | interval | mean of artists | beside the character | first 20 | ECE | none | face |",
+        "|---" * 10 + "|",
+    ]
+    for name, row in measured["groups"].items():
+        before = (former or {"groups": {}})["groups"].get(name, {})
+        numbers = {
+            key: _change(before.get(key), row[key]) for key in ("five", "five_mean_of_sets", "five_beside_character", "ece")
+        }
+        interval = "{:.2f} to {:.2f}".format(*row["five_interval"]) if row["five_interval"] else ""
+        first = " / ".join("-" if share is None else f"{share:.2f}" for share in row["first_20"].values())
+        lines.append(
+            f"| {name} | {row['images']} | {numbers['five']} | {interval} | {numbers['five_mean_of_sets']} | "
+            f"{numbers['five_beside_character']} | {first} | {numbers['ece']} | {row['none']:.2f} | {row['face']:.2f} |"
+        )
+    return lines
+
+
+def _change(before: float | None, now: float | None) -> str:
+    if now is None:
+        return ""
+    return f"{now:.2f}" if before is None else f"{before:.2f} → {now:.2f}"
+
+
+def _held_out_artists(measured: Mapping[str, Any]) -> list[str]:
+    """Return the lines of the measurements of `bench/recognition.py`: notes, artists held out, validation sets."""
     folds = [(fold["held_out"], fold["frozen"], fold["tuned"]) for fold in measured["folds"]]
     lines = [*_list([*measured["notes"], f"Split: {measured['split']}."]), ""]
     lines += _table("artist held out", [*folds, ("mean", measured["mean"]["frozen"], measured["mean"]["tuned"])])
     if "validation" in measured:
         rows = [(name, row["frozen"], row["shipped"]) for name, row in measured["validation"].items()]
         lines += ["", *_table("validation set", rows)]
-    return "\n".join([*lines, *_same_character(measured)])
+    return [*lines, *_same_character(measured)]
 
 
 def _same_character(measured: Mapping[str, Any]) -> list[str]:
