@@ -266,9 +266,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--former", type=Path)
     parser.add_argument("--output", type=Path)
     parser.add_argument("--mistakes", type=Path)
-    parser.add_argument(
-        "--describe", action="store_true", help="write the result on the shipped model's card and its page in docs/"
-    )
+    parser.add_argument("--describe", action="store_true", help="write the result on the card and its page in docs/")
     return parser.parse_args()
 
 

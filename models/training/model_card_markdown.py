@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from indexer.domain.models import ModelCard
 
 
+_UNSEEN_NUMBERS = ("five", "five_mean_of_sets", "five_beside_character", "ece")
+
+
 def markdown(card: ModelCard) -> str:
     """Return a card as a Markdown page, with a section for each known field of its `about`."""
     about = card.about
@@ -40,7 +43,7 @@ def unseen_artists(measured: Mapping[str, Any], former: Mapping[str, Any] | None
     emotions = list(next(iter(measured["groups"].values()))["first_20"])
     lines = [
         f"By `{measured['command']}` on {measured['machine']}: drawings by artists that no training has seen, as `moodex index`",
-        "predicts them. Five: balanced accuracy over happy, sad, angry, surprise and neutral (chance 0.20), with its 95% interval",
+        "predicts them. Five: balanced accuracy over happy, sad, angry, surprise, neutral (chance 0.20), with its 95% interval",
         "over artists. Beside the character: the same with the mean of the character's images, as the artist groups them, taken",
         f"away. First 20: right images among the first 20 of a search for {', '.join(emotions)}. ECE: calibration error over all",
         "labels. None: images without an emotion. Face: images with a face.",
