@@ -45,7 +45,8 @@ def main() -> None:
         random = torch.Generator().manual_seed(0)
         matrix = torch.randn(len(card.labels), card.embedding_size, generator=random)
         taught = replace(card, name="taught", weights_digest="11")
-        scorer = EmbeddingScorer(taught, Head(card.labels, matrix, torch.zeros(len(card.labels))), None)
+        zeros = torch.zeros(len(card.labels))
+        scorer = EmbeddingScorer(taught, Head(card.labels, matrix, zeros), None, zeros.numpy())
         started = time.perf_counter()
         target = store.register_model(taught)
         with tqdm(total=count, unit=" images", desc="scoring", unit_scale=True) as progress:

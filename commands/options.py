@@ -29,6 +29,9 @@ RequireGpu = Annotated[bool | None, typer.Option("--require-gpu", help="Fail ins
 BatchSize = Annotated[str | None, typer.Option("--batch-size", help="Images per batch: auto or a number.")]
 Workers = Annotated[str | None, typer.Option("--workers", help="Threads that decode and classify: auto or a number.")]
 Faces = Annotated[str | None, typer.Option("--faces", help="on: classify each face; off: classify whole images. (MOODEX_FACES)")]
+LookAlikes = Annotated[
+    str | None, typer.Option("--look-alikes", help="on: read each face beside similar ones; off: alone. (MOODEX_LOOK_ALIKES)")
+]
 Engine = Annotated[str | None, typer.Option("--engine", help="auto, torch or onnx (faster on CPU). (MOODEX_ENGINE)")]
 Precision = Annotated[
     str | None,
@@ -44,6 +47,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 SETTINGS: dict[str, Any] = {
     "faces": Faces,
+    "look_alikes": LookAlikes,
     "model": Model,
     "device": Device,
     "require_gpu": RequireGpu,

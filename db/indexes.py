@@ -27,6 +27,7 @@ def full_metadata() -> MetaData:
     own, best = (predictions.model_id, predictions.emotion), (predictions.score.desc(), predictions.id)
     Index("predictions_by_score", *own, *best, predictions.image_id, predictions.region)
     _partial("predictions_of_pictures", "region <= 1", predictions.model_id, predictions.region)
+    _partial("predictions_uncompared", "compared_to <= 0", predictions.model_id, predictions.id)
     Index("embeddings_by_image", embeddings.embedder_id, embeddings.image_id, embeddings.region, unique=True)
     Index("embeddings_by_picture", embeddings.image_id)
     Index("generations_by_model", generations.model_id, generations.last_prediction_id)

@@ -157,7 +157,8 @@ class PredictionRow(
 
     `probabilities` are little-endian float32 in the order of the model's labels. `emotion` and `score` are what searches compare,
     see `effective_emotion`. An image has either region 0, the whole image, without a box, or its faces, numbered from 1, largest
-    first. Boxes are fractions of width and height.
+    first. Boxes are fractions of width and height. `compared_to` is the id of the newest prediction among which look-alikes were
+    searched for, -1 for a new prediction, and 0 if it has new look-alikes since, see `indexer.domain.predictions`.
     """
 
     id: ColumnElement[int] = Column(_BIG, primary_key=True)
@@ -172,6 +173,7 @@ class PredictionRow(
     emotion: ColumnElement[str] = Column(Text, nullable=False)
     score: ColumnElement[float] = Column(_REAL, nullable=False)
     probabilities: ColumnElement[bytes] = Column(LargeBinary, nullable=False)
+    compared_to: ColumnElement[int] = Column(_BIG, nullable=False, server_default=text("-1"))
 
 
 class LabelRow(Model, name="labels"):

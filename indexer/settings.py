@@ -19,7 +19,7 @@ class Settings:
     """The settings of all commands.
 
     - `batch_size`, `workers`: 0 means a value chosen for the machine.
-    - `faces`, `engine`, `precision`: one of `_CHOICES`.
+    - `faces`, `look_alikes`, `engine`, `precision`: one of `_CHOICES`.
     - `grace_days`: days after which a missing file loses its entry.
     - `log_format`: text or json. `verbosity`: quiet, normal or verbose.
     """
@@ -31,6 +31,7 @@ class Settings:
     batch_size: int = 0
     workers: int = 0
     faces: str = "on"
+    look_alikes: str = "on"
     engine: str = "auto"
     precision: str = "fp32"
     grace_days: int = 30
@@ -96,7 +97,7 @@ def load_settings(flags: Mapping[str, object], environ: Mapping[str, str] = os.e
             values[name] = _parse(type_name, file_values[name], f"{name} in {path}")
     for name, choices in _CHOICES.items():
         if values.get(name, choices[0]) not in choices:
-            source = f"--{name}" if flags.get(name) is not None else f"The setting {name}"
+            source = f"--{name.replace('_', '-')}" if flags.get(name) is not None else f"The setting {name}"
             raise UsageError(f"{source} is {values[name]!r}; choose {', '.join(choices[:-1])} or {choices[-1]}.")
     for name, choices in (("log_format", ("text", "json")), ("verbosity", ("quiet", "normal", "verbose"))):
         if values.get(name, choices[0]) not in choices:
@@ -110,7 +111,12 @@ def load_settings(flags: Mapping[str, object], environ: Mapping[str, str] = os.e
 _MAX_CONFIG_BYTES = 1 << 20
 """Only the first megabyte of a configuration file is read."""
 
-_CHOICES = {"faces": ("on", "off"), "engine": ("auto", "torch", "onnx"), "precision": ("fp32", "bf16", "fp16")}
+_CHOICES = {
+    "faces": ("on", "off"),
+    "look_alikes": ("on", "off"),
+    "engine": ("auto", "torch", "onnx"),
+    "precision": ("fp32", "bf16", "fp16"),
+}
 _TYPES: dict[str, str] = {field.name: str(field.type) for field in fields(Settings)}
 
 

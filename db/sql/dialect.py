@@ -12,7 +12,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 if TYPE_CHECKING:
-    from sqlalchemy import BindParameter, Connection, Table
+    from sqlalchemy import BindParameter, Connection, Insert, Table
 
 T = TypeVar("T")
 _CHUNK_PARAMETERS = 500
@@ -32,14 +32,22 @@ def insert_missing(dialect: str, table: Table) -> sqlite.Insert:
     return upsert(dialect, table).on_conflict_do_nothing()
 
 
-def insert_tuples(connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+def insert_tuples(
+    connection: Connection,
+    table: Table,
+    columns: Sequence[str],
+    rows: Sequence[tuple[Any, ...]],
+    statement: Insert | None = None,
+) -> None:
     """Insert rows, given as tuples of values for the driver. `columns` are in the order of the table.
 
-    For millions of rows: SQLAlchemy's own execution would handle every value, and take longer than everything else.
+    `statement` replaces the plain INSERT, for example by an upsert. For millions of rows: SQLAlchemy's own execution would handle
+    every value, and take longer than everything else.
     """
-    statement = insert(table).inline().compile(dialect=connection.dialect, column_keys=list(columns))
-    named = rows if statement.positional else [dict(zip(columns, row, strict=True)) for row in rows]
-    connection.exec_driver_sql(str(statement), named)
+    chosen = insert(table) if statement is None else statement
+    compiled = chosen.inline().compile(dialect=connection.dialect, column_keys=list(columns))
+    named = rows if compiled.positional else [dict(zip(columns, row, strict=True)) for row in rows]
+    connection.exec_driver_sql(str(compiled), named)
 
 
 def chunks(values: Iterable[T]) -> Iterator[list[T]]:

@@ -8,19 +8,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Join, Select, and_, delete, exists, func, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, Join, Select, and_, delete, exists, func, insert, or_, select, update
 
 from db.schema import EmbeddingRow, GenerationRow, LabelRow, ModelRow, PredictionRow, RunRow
-from db.sql.dialect import chunks, insert_tuples, no_index
+from db.sql.dialect import chunks, insert_tuples, no_index, upsert
 from db.sql.unpacking import unpacking_from
 from indexer.domain.images import MAIN_FACE, WHOLE_IMAGE
-from indexer.domain.predictions import Prediction, effective_emotion
+from indexer.domain.predictions import NEVER_COMPARED, Prediction, effective_emotion
 
 if TYPE_CHECKING:
+    from sqlalchemy.dialects.sqlite import Insert
+
     from indexer.ports.store_writer import AnalyzedFileSet
 
 COLUMNS = (
-    "image_id", "model_id", "region", "finder_id", "left", "top", "right", "bottom", "emotion", "score", "probabilities"
+    "image_id", "model_id", "region", "finder_id", "left", "top", "right", "bottom", "emotion", "score", "probabilities",
+    "compared_to",
 )  # fmt: skip
 """All columns of a prediction but its id."""
 
@@ -89,6 +92,7 @@ def write_predictions(
             "right": one.face and one.face.right,
             "bottom": one.face and one.face.bottom,
             "probabilities": struct.pack(f"<{len(one.probabilities)}f", *one.probabilities),
+            "compared_to": NEVER_COMPARED,
         }
         for image_id, region, one in regions
     ]
@@ -126,7 +130,7 @@ def rewrite_predictions(connection: Connection, image_ids: Sequence[int]) -> Non
     """Rewrite the predictions of images under new ids after their labels changed; vector indexes detect the new ids."""
     row = PredictionRow
     query = (
-        select(row.id, row.model_id, row.image_id, *_REGION_COLUMNS, row.probabilities)
+        select(row.id, row.model_id, row.image_id, *_REGION_COLUMNS, row.probabilities, row.compared_to)
         .where(row.image_id.in_(image_ids))
         .order_by(row.model_id, row.id)
     )
@@ -136,8 +140,53 @@ def rewrite_predictions(connection: Connection, image_ids: Sequence[int]) -> Non
         _insert_predictions(connection, model_id, list(group))
 
 
-def _insert_predictions(connection: Connection, model_id: int, rows: Sequence[dict[str, Any]]) -> None:
-    """Add predictions, each with its effective emotion and score, and record a generation."""
+def replace_probabilities(
+    connection: Connection, model_id: int, probabilities: Mapping[int, bytes], compared_to: int
+) -> dict[int, int]:
+    """Replace the probabilities of predictions, by id, under new ids, which vector indexes detect; return those by old id.
+
+    The rows are updated, not deleted and added: the listings of their folders stay valid.
+    """
+    row = PredictionRow
+    old_ids: dict[tuple[int, int], int] = {}
+    rows = []
+    for chunk in chunks(sorted(probabilities)):
+        found = connection.execute(select(row.id, row.image_id, *_REGION_COLUMNS).where(row.id.in_(chunk)).order_by(row.id))
+        for one in found:
+            columns = dict(one._mapping)
+            old_ids[one.image_id, one.region] = columns.pop("id")
+            rows.append({**columns, "probabilities": probabilities[one.id], "compared_to": compared_to})
+    _insert_predictions(connection, model_id, rows, upsert_prediction(connection.dialect.name))
+    new_ids: dict[int, int] = {}
+    for images in chunks(sorted({image_id for image_id, _ in old_ids})):
+        own = select(row.id, row.image_id, row.region).where(row.image_id.in_(images), no_index(row.model_id) == model_id)
+        for new, image_id, region in connection.execute(own):
+            if (image_id, region) in old_ids:
+                new_ids[old_ids[image_id, region]] = new
+    return new_ids
+
+
+def upsert_prediction(dialect: str) -> Insert:
+    """Return the statement that adds a prediction, or replaces the id and the result of a known one."""
+    statement = upsert(dialect, PredictionRow.table)
+    new = {name: statement.excluded[name] for name in ("id", "emotion", "score", "probabilities", "compared_to")}
+    return statement.on_conflict_do_update(index_elements=["image_id", "model_id", "region"], set_=new)
+
+
+def set_compared(connection: Connection, ids: Sequence[int], compared_to: int) -> None:
+    """Record with which prediction, the newest then, some were compared; they keep their ids."""
+    for chunk in chunks(ids):
+        compared = update(PredictionRow.table).where(PredictionRow.id.in_(chunk))
+        connection.execute(compared.values(compared_to=compared_to))
+
+
+def _insert_predictions(
+    connection: Connection, model_id: int, rows: Sequence[dict[str, Any]], statement: Insert | None = None
+) -> None:
+    """Add predictions, each with its effective emotion and score, and record a generation.
+
+    `statement` replaces the plain INSERT.
+    """
     with unpacking_from(connection):
         labels = connection.execute(select(ModelRow.labels).where(ModelRow.id == model_id)).scalar_one()
     user_labels: dict[int, str] = {}
@@ -153,7 +202,7 @@ def _insert_predictions(connection: Connection, model_id: int, rows: Sequence[di
             emotion, score = effective_emotion(labels, probabilities, user_labels.get(row["image_id"]))
             values = {**row, "model_id": model_id, "emotion": emotion, "score": score}
             complete.append(tuple(values[column] for column in COLUMNS))
-    insert_tuples(connection, PredictionRow.table, COLUMNS, complete)
+    insert_tuples(connection, PredictionRow.table, COLUMNS, complete, statement)
     record_generation(connection, model_id)
 
 

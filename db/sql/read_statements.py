@@ -26,6 +26,7 @@ from db.sql.path_list import PATH_LIST
 from db.sql.prediction_rows import embedded
 from db.sql.search_queries import hit_columns, is_live, is_main, model_without_index_hint
 from indexer.domain.files import FileState
+from indexer.domain.predictions import GROUP_CHANGED
 
 if TYPE_CHECKING:
     from indexer.ports.vectors import Generation
@@ -36,6 +37,22 @@ VECTORS_OF = select(PredictionRow.id, EmbeddingRow.vector, ModelRow.embedding_si
 EMBEDDING_SIZE_OF = select(ModelRow.embedding_size).where(ModelRow.id == bindparam("model"))
 LABELS_OF = select(ModelRow.labels).where(ModelRow.id == bindparam("model"))
 USER_EMOTIONS = select(LabelRow.emotion).distinct().order_by(LabelRow.emotion)
+
+
+def compared_rows(*conditions: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
+    """Select predictions with what a comparison needs, by id."""
+    row = PredictionRow
+    columns = (row.id, row.image_id, row.compared_to, row.probabilities, EmbeddingRow.vector)
+    return select(*columns).select_from(embedded()).where(*conditions).order_by(row.id)
+
+
+def uncompared(model_id: int) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """Select a model's predictions that are new, or whose look-alikes changed."""
+    return PredictionRow.model_id == model_id, PredictionRow.compared_to <= inline(GROUP_CHANGED)
+
+
+# Executed for every batch of a comparison, with up to 500 ids at a time.
+COMPARED_ROWS_OF = compared_rows(model_without_index_hint(bindparam("model")), THESE)
 
 
 def count(table: type[Model], *conditions: ColumnElement[bool]) -> Select[int]:

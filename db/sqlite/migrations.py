@@ -144,6 +144,12 @@ _MARKS = (
 # Prepares for other image sources. Every folder indexed before this step is in the file system.
 _SOURCES = ("ALTER TABLE folders ADD COLUMN source TEXT NOT NULL DEFAULT 'file'",)
 
+# A prediction is read beside its look-alikes once it is stored. Of older ones, none was.
+_LOOK_ALIKES = (
+    "ALTER TABLE predictions ADD COLUMN compared_to INTEGER NOT NULL DEFAULT -1",
+    "CREATE INDEX predictions_uncompared ON predictions (model_id, id) WHERE compared_to <= 0",
+)
+
 
 def _execute(*statements: str) -> Callable[[Connection], None]:
     """Return a step that executes statements in order."""
@@ -166,6 +172,7 @@ STEPS: tuple[tuple[str, Callable[[Connection], None]], ...] = (
     ("0008_schedule", _execute(*_SCHEDULE)),
     ("0009_marks", _execute(*_MARKS)),
     ("0010_sources", _execute(*_SOURCES)),
+    ("0011_look_alikes", _execute(*_LOOK_ALIKES)),
 )
 
 

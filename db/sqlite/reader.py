@@ -38,7 +38,7 @@ from indexer.domain.models import StoredModel
 from indexer.domain.predictions import LabeledImage
 from indexer.domain.queries import Hit
 from indexer.domain.runs import RunCounts, RunRecord, RunTotals
-from indexer.ports.store_reader import HitFilter, ImageFile, RankedHit, Sample
+from indexer.ports.store_reader import ComparedRows, HitFilter, ImageFile, RankedHit, Sample
 from indexer.ports.vectors import NOT_THE_MODELS, Generation, VectorRows
 
 if TYPE_CHECKING:
@@ -294,6 +294,22 @@ class SqliteReader:
                 found.update({row_id: np.frombuffer(vector, dtype="<f2").reshape(size) for row_id, vector, size in rows})
         return found
 
+    def count_uncompared(self, model_id: int) -> int:
+        with self._connect() as connection:
+            return connection.execute(statements.count(PredictionRow, *statements.uncompared(model_id))).scalar_one()
+
+    def next_uncompared(self, model_id: int, after: int, limit: int) -> ComparedRows:
+        with self._connect() as connection:
+            query = statements.compared_rows(*statements.uncompared(model_id), PredictionRow.id > after).limit(limit)
+            return _compared_rows(connection, model_id, connection.execute(query).all())
+
+    def compared_rows(self, model_id: int, prediction_ids: Sequence[int]) -> ComparedRows:
+        rows: list[Row[Any]] = []
+        with self._connect() as connection:
+            for chunk in chunks(sorted(prediction_ids)):
+                rows += connection.execute(statements.COMPARED_ROWS_OF, {"model": model_id, "ids": chunk})
+            return _compared_rows(connection, model_id, rows)
+
     def regions(self, model_id: int) -> int:
         with self._connect() as connection:
             return connection.execute(statements.count(PredictionRow, PredictionRow.model_id == model_id)).scalar_one()
@@ -317,6 +333,19 @@ class SqliteReader:
             if labels is None:
                 raise NotIndexed(f"The database holds no model number {model_id}.")
             return labels
+
+
+def _compared_rows(connection: Connection, model_id: int, rows: Sequence[Row[Any]]) -> ComparedRows:
+    import numpy as np
+
+    model = connection.execute(select(ModelRow.embedding_size, ModelRow.labels).where(ModelRow.id == model_id)).one()
+    return ComparedRows(
+        np.array([row.id for row in rows], dtype=np.int64),
+        np.array([row.image_id for row in rows], dtype=np.int64),
+        np.array([row.compared_to for row in rows], dtype=np.int64),
+        np.frombuffer(b"".join(row.probabilities for row in rows), dtype="<f4").reshape(len(rows), len(model.labels)),
+        np.frombuffer(b"".join(row.vector for row in rows), dtype="<f2").reshape(len(rows), model.embedding_size),
+    )
 
 
 def _run_record(row: Row[Any]) -> RunRecord:

@@ -11,7 +11,7 @@ from db.schema import LabelRow, ModelRow, PredictionRow
 from db.sql.dialect import insert_tuples
 from db.sql.prediction_rows import COLUMNS, next_embedded, record_generation
 from db.sql.unpacking import unpacking_from
-from indexer.domain.predictions import effective_emotions
+from indexer.domain.predictions import NEVER_COMPARED, effective_emotions
 
 if TYPE_CHECKING:
     from indexer.ports.store_writer import Score
@@ -43,7 +43,7 @@ def rescore(connection: Connection, source: int, target: int, score: Score, adva
         rows = []
         for one, result, numbers in zip(found, effective, probabilities, strict=True):
             region_columns = (one.image_id, target, one.region, one.finder_id, one.left, one.top, one.right, one.bottom)
-            rows.append((*region_columns, *result, numbers.tobytes()))
+            rows.append((*region_columns, *result, numbers.tobytes(), NEVER_COMPARED))
         insert_tuples(connection, PredictionRow.table, COLUMNS, rows)
         rescored += len(rows)
         advance(len(rows))

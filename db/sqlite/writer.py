@@ -15,20 +15,27 @@ from db.sql.dialect import chunks, greatest, insert_missing
 from db.sql.file_rows import detect_moves, finish_files, mark_missing, record_files
 from db.sql.label_rows import write_labels
 from db.sql.page_anchors import build_page_anchors
-from db.sql.prediction_rows import delete_predictions, next_prediction_ids, write_predictions
+from db.sql.prediction_rows import (
+    delete_predictions,
+    next_prediction_ids,
+    replace_probabilities,
+    set_compared,
+    write_predictions,
+)
 from db.sql.tuning import DEFAULT_TUNING, StoreTuning
 from db.sql.unpacking import connect_for_reading
 from db.sqlite.model_rows import card_to_row
 from db.sqlite.rescoring import rescore
 from db.sqlite.retention import expire
 from indexer.domain.files import Failure, FileStamp, FileState, IndexedFile
+from indexer.domain.predictions import GROUP_CHANGED
 from indexer.domain.runs import DIED, RUNNING, WHY_IT_DIED
 from indexer.ports.store_writer import CommitBatch, FolderScanResult, KnownFile, PendingFile
 
 if TYPE_CHECKING:
     from indexer.domain.models import ModelCard
     from indexer.domain.runs import RunCounts
-    from indexer.ports.store_writer import Score
+    from indexer.ports.store_writer import Comparison, Score
 
 _DIALECT = "sqlite"
 
@@ -158,6 +165,17 @@ class SqliteWriter:
             rescored = rescore(connection, source, target, score, advance)
             build_page_anchors(connection, target, self._tuning)
             return rescored
+
+    def apply_comparison(self, model_id: int, comparison: Comparison) -> dict[int, int]:
+        new = {int(i): row.tobytes() for i, row in zip(comparison.ids, comparison.probabilities.astype("<f4"), strict=True)}
+        with self._engine.begin() as connection:
+            set_compared(connection, comparison.unchanged, comparison.compared_to)
+            set_compared(connection, comparison.outdated, GROUP_CHANGED)
+            return replace_probabilities(connection, model_id, new, comparison.compared_to) if new else {}
+
+    def restore_pages(self, model_id: int) -> None:
+        with self._engine.begin() as connection:
+            build_page_anchors(connection, model_id, self._tuning)
 
     def forget_model(self, model_id: int) -> int:
         forgotten = after = 0

@@ -130,6 +130,15 @@ class Clusters:
         found: Ids = rows[rows >= 0]
         return found
 
+    def candidates_of_many(self, queries: Floats, effort: SearchEffort) -> Ids:
+        """Return the rows that are likely nearest to each query, float32, (Q, D): int64, (Q, `effort.candidates`).
+
+        Missing rows are -1. Raises RuntimeError for damaged codes.
+        """
+        parameters = faiss.SearchParametersIVF(nprobe=effort.lists)  # type: ignore[call-arg]  # set from keywords
+        rows: Ids = self.index.search(queries, effort.candidates, params=parameters)[1]
+        return rows
+
 
 def cluster(vectors: Halves, earlier: Clusters | None = None) -> Clusters:
     """Cluster unit vectors, float16, (N, D).

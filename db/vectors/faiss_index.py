@@ -15,6 +15,7 @@ import numpy as np
 
 from db.vectors.clusters import Clusters, cluster
 from db.vectors.layout import Layout, by_emotion
+from db.vectors.numpy_index import padded
 from db.vectors.tuning import DEFAULT_TUNING, IndexTuning
 
 if TYPE_CHECKING:
@@ -73,6 +74,46 @@ class FaissVectors:
         best = np.argsort(-similarities, kind="stable")[:k]
         return self.layout.ids[rows[best]], similarities[best]
 
+    def nearest(self, queries: Floats, k: int) -> tuple[Ids, Floats]:
+        queries = np.ascontiguousarray(queries, dtype=np.float32)
+        rows, similarities = self._likely_nearest(queries, k) or self._all_compared(queries, min(k, len(self)))
+        return padded(np.where(rows < 0, -1, self.layout.ids[rows]), similarities, k)
+
+    def _likely_nearest(self, queries: Floats, k: int) -> tuple[Rows, Floats] | None:
+        """Return the k nearest rows that codes choose for each query, (Q, k), -1 where there are fewer, with similarities.
+
+        Returns None if there are no codes, if they were not measured for `k`, or if they are damaged.
+        """
+        effort = None if self.clusters is None else next(self.clusters.attempts(k, 1.0), None)
+        if self.clusters is None or effort is None:
+            return None
+        rows, similarities = np.full((len(queries), k), -1, dtype=np.int64), np.full((len(queries), k), -np.inf, dtype=np.float32)
+        portion = max(1, _GATHER_CHUNK_ROWS // effort.candidates)
+        try:
+            for start in range(0, len(queries), portion):
+                some = slice(start, start + portion)
+                found = self.clusters.candidates_of_many(queries[some], effort)
+                similar = np.einsum("qd,qcd->qc", queries[some], self.vectors[found].astype(np.float32), optimize=True)
+                similar[found < 0] = -np.inf
+                best = np.argsort(-similar, axis=1, kind="stable")[:, :k]
+                rows[some, : best.shape[1]] = np.take_along_axis(found, best, axis=1)
+                similarities[some, : best.shape[1]] = np.take_along_axis(similar, best, axis=1)
+        except (RuntimeError, IndexError) as error:
+            self._report_damaged_codes(error)
+            return None
+        return rows, similarities
+
+    def _all_compared(self, queries: Floats, k: int) -> tuple[Rows, Floats]:
+        """Return the k nearest rows of each query, (Q, k), among all, with their similarities."""
+        rows, similarities = np.empty((len(queries), 0), dtype=np.int64), np.empty((len(queries), 0), dtype=np.float32)
+        for start in range(0, len(self), _GATHER_CHUNK_ROWS):
+            chunk = self.vectors[start : start + _GATHER_CHUNK_ROWS].astype(np.float32)
+            similar, found = faiss.knn(queries, chunk, min(k, len(chunk)), metric=faiss.METRIC_INNER_PRODUCT)
+            rows, similarities = np.hstack([rows, start + found]), np.hstack([similarities, similar])
+            best = np.argsort(-similarities, axis=1, kind="stable")[:, :k]
+            rows, similarities = np.take_along_axis(rows, best, axis=1), np.take_along_axis(similarities, best, axis=1)
+        return rows, similarities
+
     def _chosen(self, within: VectorFilter) -> list[slice] | Rows:
         """Return the selected rows: as slices, or as row numbers if they are selected by id."""
         if within.ids is not None:
@@ -108,11 +149,15 @@ class FaissVectors:
                     if similar >= effort.least:
                         return rows, similarities
         except (RuntimeError, IndexError) as error:  # damaged codes in a file whose stamp is unchanged
-            _log.warning(
-                "The codes of the vector index are damaged (%s); all rows are compared. Repair it: moodex doctor --repair", error
-            )
-            self.clusters = None
+            self._report_damaged_codes(error)
         return None
+
+    def _report_damaged_codes(self, error: Exception) -> None:
+        """Log that the codes are damaged, and do not use them again."""
+        _log.warning(
+            "The codes of the vector index are damaged (%s); all rows are compared. Repair it: moodex doctor --repair", error
+        )
+        self.clusters = None
 
     def _compared(self, query: Floats, k: int, chosen: list[slice] | Rows) -> tuple[Rows, Floats]:
         """Return the k nearest rows of each part of the chosen ones, with their similarities."""

@@ -33,3 +33,14 @@ class NumpyVectors:
         similarities = self._vectors[rows].astype(np.float32) @ query
         best = np.argsort(-similarities, kind="stable")[:k]
         return self._layout.ids[rows[best]], similarities[best]
+
+    def nearest(self, queries: Floats, k: int) -> tuple[Ids, Floats]:
+        similarities = queries @ self._vectors.astype(np.float32).T
+        rows = np.argsort(-similarities, axis=1, kind="stable")[:, :k]
+        return padded(self._layout.ids[rows], np.take_along_axis(similarities, rows, axis=1), k)
+
+
+def padded(ids: Ids, similarities: Floats, k: int) -> tuple[Ids, Floats]:
+    """Return ids, int64, (Q, n), and similarities, float32, (Q, n), n <= k, with k columns: -1 and minus infinity at the end."""
+    missing = ((0, 0), (0, k - ids.shape[1]))
+    return np.pad(ids, missing, constant_values=-1), np.pad(similarities, missing, constant_values=-np.inf)

@@ -41,6 +41,14 @@ class CombinedVectorIndex:
         best = np.argsort(-similarities, kind="stable")[:k]
         return ids[best], similarities[best]
 
+    def nearest(self, queries: Floats, k: int) -> tuple[Ids, Floats]:
+        found = [layer.nearest(queries, k) for layer in self._layers]
+        ids = np.concatenate([np.full((len(queries), k), -1, dtype=np.int64), *(ids for ids, _ in found)], axis=1)
+        nothing = np.full((len(queries), k), -np.inf, dtype=np.float32)
+        similarities = np.concatenate([nothing, *(similarities for _, similarities in found)], axis=1)
+        best = np.argsort(-similarities, axis=1, kind="stable")[:, :k]
+        return np.take_along_axis(ids, best, axis=1), np.take_along_axis(similarities, best, axis=1)
+
 
 def open_index(store: StoreReader, files: VectorStorage, model: StoredModel) -> VectorIndex:
     """Return an index of all vectors of a model. Rows that the stored index lacks are read from the store."""

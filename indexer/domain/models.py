@@ -14,6 +14,12 @@ if TYPE_CHECKING:
 EXPRESSION, APPEARANCE = "feel", "look"
 """The spaces of an embedding, as stored: expression, and appearance (the character and the style)."""
 
+NEARLY_EQUAL = 0.995
+NEARLY_EQUAL_IN_SPACES = 0.965
+"""Minimum cosine similarity of near-duplicates, for embeddings without and with spaces. With spaces, copies that were reduced and
+saved again have 0.967 and more, other images 0.86 and less.
+"""
+
 FULL_PRECISION = "fp32"
 
 

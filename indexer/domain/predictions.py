@@ -11,6 +11,13 @@ if TYPE_CHECKING:
     from indexer.domain.types import Floats, Halves
 
 
+NEVER_COMPARED, GROUP_CHANGED = -1, 0
+"""Stored instead of the id of the newest prediction among which look-alikes of one were searched for.
+
+It was never compared, or it has new look-alikes since.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Scores:
     """The output of a classifier for a batch of N images.

@@ -60,6 +60,7 @@ class RunContext:
     - `own_folder`: moodex's data folder, which is not scanned.
     - `grace_seconds`: how long the entries of missing files are kept.
     - `record_idle`: whether a run that finds nothing to do is recorded.
+    - `compare`: called once all images are analyzed; compares their predictions with each other.
     """
 
     source: ImageSource
@@ -68,6 +69,7 @@ class RunContext:
     workers: int
     grace_seconds: float
     record_idle: bool
+    compare: Callable[[], None]
 
 
 def index(
@@ -93,6 +95,7 @@ def index(
     idle = False
     try:
         idle = run.index(roots, analyzer)
+        context.compare()
         outcome, reason = DONE, " ".join(run.warnings.values()) or None
     except (Interrupted, KeyboardInterrupt) as stop:
         outcome, reason = INTERRUPTED, str(stop) or "Stopped at once."

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from indexer.domain.errors import StoreDamaged, disk_error
@@ -12,10 +14,12 @@ from indexer.ingest.roots import split_available_roots
 from indexer.system.signals import graceful_stop
 
 if TYPE_CHECKING:
+    from indexer.domain.models import ModelCard, StoredModel
     from indexer.domain.reports import Summary
     from indexer.ingest.run import IndexRequest
     from indexer.library import Library
     from indexer.ports.progress import Progress
+    from indexer.ports.store import Store
 
 _SECONDS_PER_DAY = 86400.0
 
@@ -31,34 +35,67 @@ def index(
     Raises UsageError for a path that does not exist, WriterBusy, ModelUnavailable, DeviceUnavailable, MissingExtra, StoreDamaged
     and Interrupted; committed batches stay.
     """
-    from db.vectors.sync import sync_index  # it imports numpy, which a list of jobs does not need
-
     settings = library.settings
     roots = split_available_roots(paths, library.source, library.knows)
     settings.make_home()
-    context = run.RunContext(
-        source=library.source,
-        open_executor=library.open_executor,
-        own_folder=os.fsencode(settings.home),
-        workers=settings.worker_count,
-        grace_seconds=_SECONDS_PER_DAY * settings.grace_days,
-        record_idle=record_idle,
-    )
     with (
         library.database.lock_writer(),
         graceful_stop("indexed images are kept, and the next run resumes there") as check_stop,
         library.open_batch_analyzer() as analyzer,
     ):
         with library.database.open() as store:
+            derived = _Derived(library, store, analyzer.classifier.card, progress, check_stop)
+            context = run.RunContext(
+                source=library.source,
+                open_executor=library.open_executor,
+                own_folder=os.fsencode(settings.home),
+                workers=settings.worker_count,
+                grace_seconds=_SECONDS_PER_DAY * settings.grace_days,
+                record_idle=record_idle,
+                compare=derived.compare,
+            )
             summary = run.index(roots, store, analyzer, request, context, progress, check_stop)
-            key = analyzer.classifier.card.key
-            model = next(model for model in store.models() if model.card.key == key)
-            try:
-                sync_index(store, library.vector_storage(), model)
-            except OSError as error:
-                path = error.filename or settings.vectors
-                raise disk_error(f"The images are indexed, but the vector index {path}", error) from error
+            derived.sync_index()
             check_stop()
         if not library.database.exists():
             raise StoreDamaged(f"The database {settings.database} was removed during the run. Index again.")
     return summary
+
+
+@dataclass(frozen=True, slots=True)
+class _Derived:
+    """The steps of a run that read no images. They import numpy, which a list of jobs does not need."""
+
+    library: Library
+    store: Store
+    card: ModelCard
+    progress: Progress
+    check_stop: Callable[[], None]
+
+    def compare(self) -> None:
+        """Read the new predictions beside their look-alikes, unless the settings turn that off."""
+        if self.library.settings.look_alikes == "off" or not self.card.spaces:
+            return
+        from indexer.analysis.look_alikes import compare
+
+        with self._explained_errors():
+            open_scorer = self.library.teacher().scorer
+            compare(self.store, self.library.vector_storage(), self._model(), open_scorer, self.progress, self.check_stop)
+
+    def sync_index(self) -> None:
+        """Make the stored vector index current."""
+        from db.vectors.sync import sync_index
+
+        with self._explained_errors():
+            sync_index(self.store, self.library.vector_storage(), self._model())
+
+    def _model(self) -> StoredModel:
+        return next(model for model in self.store.models() if model.card.key == self.card.key)
+
+    @contextmanager
+    def _explained_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            path = error.filename or self.library.settings.vectors
+            raise disk_error(f"The images are indexed, but the vector index {path}", error) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -42,3 +43,29 @@ def task(progress: Progress, check_stop: Callable[[], None], total: int) -> Iter
         yield advance
     finally:
         progress.finish()
+
+
+@contextmanager
+def slow_task(
+    progress: Progress, check_stop: Callable[[], None], total: int, seconds: float = 1.0
+) -> Iterator[Callable[[int], None]]:
+    """Show work like `task`, but only if it is not finished after some seconds."""
+    started, done, shown = time.monotonic(), 0, False
+
+    def advance(size: int) -> None:
+        nonlocal done, shown
+        check_stop()
+        done += size
+        if shown:
+            progress.advance(size, 0)
+        elif time.monotonic() - started > seconds:
+            shown = True
+            progress.finish()  # the display of earlier work
+            progress.start(total)
+            progress.advance(done, 0)
+
+    try:
+        yield advance
+    finally:
+        if shown:
+            progress.finish()

@@ -51,6 +51,22 @@ class Sample(NamedTuple):
     probabilities: Floats
 
 
+class ComparedRows(NamedTuple):
+    """N predictions of a model with what is needed to read them beside their look-alikes.
+
+    - `ids`: int64, (N,), ascending. `images`: int64, (N,), equal for predictions of the same image.
+    - `compared_to`: int64, (N,), id of the newest prediction with which each was compared, or `NEVER_COMPARED` or
+      `GROUP_CHANGED` of `indexer.domain.predictions`.
+    - `probabilities`: float32, (N, labels). `vectors`: float16, (N, embedding size).
+    """
+
+    ids: Ids
+    images: Ids
+    compared_to: Ids
+    probabilities: Floats
+    vectors: Halves
+
+
 class StoreReader(Protocol):
     """The reading half of the store. Damaged rows raise StoreDamaged, unknown models NotIndexed."""
 
@@ -131,6 +147,15 @@ class StoreReader(Protocol):
 
     def vectors_of(self, prediction_ids: Sequence[int]) -> dict[int, Halves]:
         """Return the embeddings of some predictions by id: float16, (embedding_size,) each."""
+
+    def count_uncompared(self, model_id: int) -> int:
+        """Return the number of predictions that were never compared with others, or whose look-alikes changed."""
+
+    def next_uncompared(self, model_id: int, after: int, limit: int) -> ComparedRows:
+        """Return the next predictions that `count_uncompared` counts: at most `limit` with ids above `after`."""
+
+    def compared_rows(self, model_id: int, prediction_ids: Sequence[int]) -> ComparedRows:
+        """Return those of some predictions of a model that exist."""
 
     def regions(self, model_id: int) -> int:
         """Return the number of predictions of a model."""

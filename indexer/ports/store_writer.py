@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from indexer.domain.models import ModelCard
     from indexer.domain.predictions import Prediction
     from indexer.domain.runs import RunCounts
-    from indexer.domain.types import Floats, Halves
+    from indexer.domain.types import Floats, Halves, Ids
 
 
 class KnownFile(NamedTuple):
@@ -65,6 +65,21 @@ class CommitBatch(NamedTuple):
     predicted: tuple[AnalyzedFileSet, ...] = ()
     linked: tuple[tuple[PendingFile, bytes], ...] = ()
     failed: tuple[tuple[PendingFile, Failure], ...] = ()
+
+
+class Comparison(NamedTuple):
+    """The result of comparing some predictions of a model with all others up to the id `compared_to`.
+
+    - `ids`: int64, (N,), of the predictions that change; `probabilities`: float32, (N, labels), the new ones.
+    - `unchanged`: ids of the others that were compared.
+    - `outdated`: ids of predictions that were compared before, and have new look-alikes since.
+    """
+
+    ids: Ids
+    probabilities: Floats
+    unchanged: Sequence[int]
+    outdated: Sequence[int]
+    compared_to: int
 
 
 Score = Callable[["Halves"], "Floats"]
@@ -158,6 +173,15 @@ class StoreWriter(Protocol):
         All or nothing. `advance` receives the number of predictions of every chunk and may raise. Returns the number of
         predictions added.
         """
+
+    def apply_comparison(self, model_id: int, comparison: Comparison) -> dict[int, int]:
+        """Store the result of a comparison. Predictions that change get new ids; returns those by old id.
+
+        Vector indexes detect the new ids. Labels override the new probabilities as they did the old ones.
+        """
+
+    def restore_pages(self, model_id: int) -> None:
+        """Prepare the deep pages of a model's long lists again, after its predictions changed. Results do not depend on it."""
 
     def forget_model(self, model_id: int) -> int:
         """Delete a model's predictions, embeddings and generations; return the number of predictions.

@@ -21,6 +21,13 @@ class Scorer(Protocol):
     def score(self, embeddings: Halves) -> Floats:
         """Return probabilities, float32, (N, labels), for embeddings, float16, (N, embedding size)."""
 
+    def logits(self, embeddings: Halves) -> Floats:
+        """Return the logits of these probabilities, float32, (N, labels)."""
+
+    @property
+    def mean_logits(self) -> Floats:
+        """The mean logits over many characters, float32, (labels,): a constant of the model."""
+
 
 class FittedVersion(NamedTuple):
     """The result of teaching: balanced accuracy, 0-1, before and after, on `tested` labels.
@@ -69,6 +76,9 @@ class Teacher(Protocol):
 
         Raises UsageError for a model that was not taught, ModelUnavailable if the earlier one is missing.
         """
+
+    def scorer(self) -> Scorer:
+        """Return the scorer of the model in use, which must have embedding spaces. Raises ModelUnavailable."""
 
     def select_informative(self, card: ModelCard, candidates: Candidates, count: int) -> Ids:
         """Return at most `count` unlabeled rows whose labels would teach the model most: int64, (n,)."""

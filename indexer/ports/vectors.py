@@ -60,6 +60,14 @@ class VectorIndex(Protocol):
         float32 rounding if few pass or `within.exact`; otherwise recall is at least 99%.
         """
 
+    def nearest(self, queries: Floats, k: int) -> tuple[Ids, Floats]:
+        """Return the k vectors with the greatest inner product for each of Q queries, best first.
+
+        `queries` is float32, (Q, D), of vectors that resemble those of the index. Returns ids, int64, (Q, k), and similarities,
+        float32, (Q, k); -1 and minus infinity where there are fewer. Many queries take much less time than one `search` each,
+        with nearly the same recall.
+        """
+
 
 class Segment(NamedTuple):
     """A stored index of some predictions: those after the previous segment, up to the last one of `generation`."""

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from indexer.domain.models import NEARLY_EQUAL, NEARLY_EQUAL_IN_SPACES
+
 if TYPE_CHECKING:
     from indexer.domain.models import StoredModel
     from indexer.domain.types import Floats, Halves
 
 
 _INITIAL_ROWS = 256
-NEARLY_EQUAL = 0.995
-NEARLY_EQUAL_IN_SPACES = 0.965
-"""Minimum cosine similarity of near-duplicates, for embeddings without and with spaces. With spaces, copies that were reduced and
-saved again have 0.967 and more, other images 0.86 and less.
-"""
 
 
 class Distinct:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from db.vectors.sync import sync_index
+from indexer.analysis.look_alikes import compare
 from indexer.domain.errors import UsageError
 from indexer.domain.models import FULL_PRECISION
 from indexer.domain.reports import TeachReport, UndoReport
@@ -130,9 +131,15 @@ def _rescore(
     progress: Progress,
     check_stop: Callable[[], None],
 ) -> int:
-    """Predict from the stored embeddings of another model, and update the vector index; return the number of predictions."""
+    """Predict from the stored embeddings of another model, and update the vector index; return the number of predictions.
+
+    The predictions are read beside their look-alikes, as in an index run.
+    """
     with task(progress, check_stop, store.image_count(source.id)) as advance:
         target = store.register_model(scorer.card)
         rescored = store.rescore(source.id, target, scorer.score, advance)
-    sync_index(store, library.vector_storage(), next(model for model in store.models() if model.id == target))
+    model, storage = next(model for model in store.models() if model.id == target), library.vector_storage()
+    if library.settings.look_alikes == "on":
+        compare(store, storage, model, lambda: scorer, progress, check_stop)
+    sync_index(store, storage, model)
     return rescored

@@ -9,6 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -40,15 +41,23 @@ _APPROXIMATION_SETTINGS = RefitSettings(new_weight=1.0, anchor=1e-4)
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingScorer:
-    """Implements `indexer.ports.teaching.Scorer` with the last layer of a model, and its style baseline if it has one."""
+    """Implements `indexer.ports.teaching.Scorer` with the last layer of a model, and its style baseline if it has one.
+
+    `mean_logits`: mean logits of the replay set, float32, (labels,); zeros for a model without one, as if it preferred no label.
+    """
 
     card: ModelCard
     head: Head
     baseline: StyleBaseline | None
+    mean_logits: Floats
 
     def score(self, embeddings: Halves) -> Floats:
         """Return probabilities, float32, (N, labels), of stored embeddings, float16, (N, embedding size)."""
         return self.head.probabilities(classifier_input(self.card, embeddings, self.baseline))
+
+    def logits(self, embeddings: Halves) -> Floats:
+        """Return the logits of these probabilities, float32, (N, labels)."""
+        return self.head.logits(classifier_input(self.card, embeddings, self.baseline))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +133,12 @@ def learn(
     if read_card(path).key == base.in_use_card.key:
         registry.remove(target.stem)
         return Version(fit, None, unchanged=True)
-    return Version(fit, _scorer(*checkpoint.load(path)))
+    return Version(fit, _scorer(*checkpoint.load_all(path)))
+
+
+def open_scorer(weights: Path) -> EmbeddingScorer:
+    """Return the scorer of a checkpoint whose classifier reads stored embeddings. Raises ModelUnavailable."""
+    return _scorer(*checkpoint.load_all(weights))
 
 
 def earlier(registry: FolderModelRegistry, in_use: str) -> tuple[str, EmbeddingScorer | None]:
@@ -138,7 +152,7 @@ def earlier(registry: FolderModelRegistry, in_use: str) -> tuple[str, EmbeddingS
         raise UsageError(f"The model in use, {in_use!r}, was not taught; there is nothing to undo.")
     name = str(taught["before"])
     try:
-        card, state = checkpoint.load(registry.find(name))
+        card, state = checkpoint.load_all(registry.find(name))
     except ModelUnavailable as error:
         raise ModelUnavailable(
             f"Cannot return to the model {name!r}. {error} Choose another: moodex models default NAME"
@@ -164,9 +178,9 @@ def _fit(base: BaseModel, examples: TeachingSet, baseline: StyleBaseline | None,
     head = extract_head(base.card, base.state) if reads_stored(base.card) else _approximate_head(base.card, replay)
     plain = classifier_input(base.card, examples.vectors)
     input_forms = [plain] if baseline is None else [plain, classifier_input(base.card, examples.vectors, baseline)]
-    if base.is_in_use:
+    if base.is_in_use and not reads_stored(base.card):
         predicted: Sequence[str] = examples.predicted_before
-    else:
+    else:  # stored predictions may have been read beside look-alikes, unlike those of the new head
         predicted = [head.labels[best] for best in head.logits(plain).argmax(axis=1)]
     return teach(head, input_forms, examples.labels, replay, predicted, check_stop)
 
@@ -200,8 +214,14 @@ def _provenance(base: BaseModel, candidate: Candidate, labels: Sequence[str]) ->
 
 
 def _scorer(card: ModelCard, state: Mapping[str, Tensor]) -> EmbeddingScorer:
+    """Return the scorer of a checkpoint, given its tensors with the replay set."""
     baseline = load_baseline({name: values.numpy() for name, values in state.items()})
-    return EmbeddingScorer(card, extract_head(card, state), baseline)
+    head = extract_head(card, state)
+    mean = np.zeros(len(card.labels), dtype=np.float32)
+    if f"{checkpoint.MEMORY}vectors" in state:
+        replayed = classifier_input(card, state[f"{checkpoint.MEMORY}vectors"].numpy(), baseline)
+        mean = head.logits(replayed).mean(axis=0)
+    return EmbeddingScorer(card, head, baseline, mean)
 
 
 def _library_sample(base: BaseModel, examples: TeachingSet) -> Examples:

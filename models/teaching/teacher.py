@@ -35,6 +35,11 @@ class ModelTeacher:
 
         return earlier(self._registry, in_use)
 
+    def scorer(self) -> Scorer:
+        from models.teaching.model_version import open_scorer
+
+        return open_scorer(self._registry.weights())
+
     def select_informative(self, card: ModelCard, candidates: Candidates, count: int) -> Ids:
         features = selection_features(card, candidates.embeddings, candidates.probabilities)
         return select_informative(features, candidates.probabilities, candidates.unlabeled, candidates.labeled, count)

@@ -22,6 +22,7 @@ from db.indexes import full_metadata
 from db.schema import EmbedderRow
 from db.sql.dialect import greatest, inline, insert_missing, no_index
 from db.sql.file_rows import upsert_scanned
+from db.sql.prediction_rows import upsert_prediction
 from db.sql.tuning import StoreTuning
 from db.sql.write_statements import upsert_image, upsert_model
 from db.sqlite.migrations import migrate
@@ -33,7 +34,7 @@ from indexer.domain.jobs import Job, JobOptions, JobStatus, Trigger
 from indexer.domain.runs import RunCounts
 from indexer.ports.job_store import JobStore
 from indexer.ports.store_reader import HitFilter, StoreReader
-from indexer.ports.store_writer import CommitBatch, FolderScanResult, StoreWriter
+from indexer.ports.store_writer import CommitBatch, Comparison, FolderScanResult, StoreWriter
 from tests.support.builders import card, image
 from tests.support.scene import STAMP, Scene
 
@@ -144,6 +145,11 @@ def _write_and_read(store: SqliteStore) -> None:
     store.unchanged_folder_digests(b"/a", scene.run)
     store.label({image("one").digest: "sad", image("two").digest: None})
     store.rescore(scene.model, other, lambda vectors: np.full((len(vectors), 3), 1 / 3, dtype=np.float32), lambda _: None)
+    first, *_ = ids = store.next_uncompared(scene.model, 0, 9).ids.tolist()
+    assert store.count_uncompared(scene.model) == len(ids) == len(store.compared_rows(scene.model, ids).ids)
+    thirds = np.full((1, 3), 1 / 3, dtype=np.float32)
+    store.apply_comparison(scene.model, Comparison(np.array([first]), thirds, ids[1:], ids[1:2], 9))
+    store.restore_pages(scene.model)
     store.finish_run(scene.run, "done", RunCounts(indexed=3, failed=1))
     _read(store, scene.model)
     store.requeue(store.indexed_files(0, 1))
@@ -206,8 +212,9 @@ def test_every_executed_statement_compiles_in_every_dialect(executed: list[Execu
         lambda name: upsert_scanned(name, 1),
         lambda name: upsert_model(name, card_to_row(card()), "key"),
         upsert_image,
+        upsert_prediction,
     ],
-    ids=["missing", "scanned", "model", "image"],
+    ids=["missing", "scanned", "model", "image", "prediction"],
 )
 def test_every_upsert_compiles_in_every_dialect(build: Callable[[str], ClauseElement], dialect: Dialect) -> None:
     assert "ON CONFLICT" in str(build(dialect.name).compile(dialect=dialect))

@@ -31,6 +31,13 @@ def draw_blocks(seed: int, size: tuple[int, int] = (48, 40)) -> Image.Image:
     return Image.fromarray(blocks).resize(size, Image.Resampling.NEAREST)
 
 
+def draw_character(character: int, expression: int) -> Image.Image:
+    """Return an image of a character: a quarter of its blocks differs from one expression to another."""
+    blocks = np.random.default_rng(character).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    blocks[1:3, 1:3] = np.random.default_rng((character, expression)).integers(0, 256, (2, 2, 3), dtype=np.uint8)
+    return Image.fromarray(blocks).resize((48, 40), Image.Resampling.NEAREST)
+
+
 def encoded(image: Image.Image, form: str = "PNG", **options: Any) -> bytes:
     file = BytesIO()
     image.save(file, form, **options)

@@ -18,22 +18,43 @@ from indexer.domain.reports import Summary
 from indexer.imaging.decoder_pool import DecoderPool
 from indexer.ingest import service as ingest_service
 from indexer.ingest.run import IndexRequest
+from indexer.ports.teaching import Scorer, Teacher
 from indexer.search import service as search_service
 from indexer.settings import Settings
+from models.teaching.teacher import ModelTeacher
 from tests.support.fake_models import FakeClassifier, FakeFaceDetector
 from tests.support.quiet import Remembered
 
 
+class FakeTeacher(ModelTeacher):
+    """A teacher whose model in use is a fake classifier."""
+
+    def __init__(self, classifier: FakeClassifier) -> None:
+        self._classifier = classifier
+
+    def scorer(self) -> Scorer:
+        return self._classifier.scorer()
+
+
 def opened(settings: Settings, open_analyzer: Callable[[Settings], Analyzer] | None = None) -> library.Library:
-    """Open the library of a data folder as commands do; `open_analyzer` replaces the analyzer, if given."""
+    """Open the library of a data folder as commands do; `open_analyzer` replaces the analyzer, if given.
+
+    If its classifier has spaces, it is a fake one, and also replaces the scorer of the model in use.
+    """
     real_library = open_library(settings)
     if open_analyzer is None:
         return real_library
     open_fake = partial(open_analyzer, settings)
+
+    def open_teacher() -> Teacher:
+        classifier = open_fake().classifier
+        return FakeTeacher(classifier) if isinstance(classifier, FakeClassifier) else real_library.teacher()
+
     return replace(
         real_library,
         open_analyzer=open_fake,
         open_batch_analyzer=open_fake,
+        teacher=open_teacher,
         reopen=lambda new_settings: opened(new_settings, open_analyzer),
     )
 

@@ -173,8 +173,9 @@ class MemoryModels:
 class MemoryTeacher:
     """Implements `indexer.ports.teaching.Teacher`. The new version always predicts the most frequent label."""
 
-    def __init__(self, models: MemoryModels, version: ModelCard) -> None:
+    def __init__(self, models: MemoryModels, version: ModelCard, classifier: FakeClassifier) -> None:
         self._models = models
+        self._classifier = classifier
         self._version = version
 
     def learn(
@@ -188,6 +189,9 @@ class MemoryTeacher:
     def earlier(self, in_use: str) -> tuple[str, Scorer | None]:
         return self._models.shipped, None
 
+    def scorer(self) -> Scorer:
+        return self._classifier.scorer()
+
     def select_informative(self, card: ModelCard, candidates: Candidates, count: int) -> Ids:
         return candidates.unlabeled[:count]
 
@@ -197,11 +201,15 @@ class ConstantScorer:
 
     def __init__(self, card: ModelCard, emotion: str) -> None:
         self.card = card
+        self.mean_logits = np.zeros(len(card.labels), dtype=np.float32)
         self._emotion = emotion
 
     def score(self, embeddings: Halves) -> Floats:
         one_hot = np.array([label == self._emotion for label in self.card.labels], dtype=np.float32)
         return np.tile(one_hot, (len(embeddings), 1))
+
+    def logits(self, embeddings: Halves) -> Floats:
+        return 10 * self.score(embeddings)
 
 
 def memory_library(
@@ -209,7 +217,7 @@ def memory_library(
 ) -> Library:
     """Open a library of files in memory, with a fake model. Only the folder `home` is on a disk; it stays empty."""
     models = MemoryModels(classifier.card)
-    taught_card = FakeClassifier(name="fake-taught").card
+    taught_card = FakeClassifier(name="fake-taught", spaces=bool(classifier.card.spaces)).card
     vectors = MemoryVectors()
     library = Library(
         settings=Settings(home, model=classifier.card.name),
@@ -218,7 +226,7 @@ def memory_library(
         source=MemorySource(dict(files)),
         open_executor=ThreadExecutor,
         vector_storage=lambda: vectors,
-        teacher=lambda: MemoryTeacher(models, taught_card),
+        teacher=lambda: MemoryTeacher(models, taught_card, classifier),
         open_analyzer=lambda: Analyzer(classifier, detector),
         open_batch_analyzer=lambda: Analyzer(classifier, detector),
         reopen=lambda _: library,

@@ -14,10 +14,10 @@ from indexer.domain.export import ExportChunk, ExportFilter
 from indexer.domain.files import Counts, Failure, FileState, IndexedFile
 from indexer.domain.images import to_pixel_box
 from indexer.domain.models import StoredModel
-from indexer.domain.predictions import LabeledImage, effective_emotion
+from indexer.domain.predictions import GROUP_CHANGED, LabeledImage, effective_emotion
 from indexer.domain.queries import Hit
 from indexer.domain.runs import RunRecord, RunTotals
-from indexer.ports.store_reader import HitFilter, ImageFile, RankedHit, Sample
+from indexer.ports.store_reader import ComparedRows, HitFilter, ImageFile, RankedHit, Sample
 from indexer.ports.vectors import NOT_THE_MODELS, Generation, VectorRows
 from indexer.system.paths import is_under
 from tests.support.memory_tables import MemoryTables, StoredPrediction
@@ -173,6 +173,26 @@ class MemoryReader(MemoryTables):
     def vectors_of(self, prediction_ids: Sequence[int]) -> dict[int, Halves]:
         rows = [row for model_id in self._predictions for row in self._all_predictions(model_id)]
         return {row.id: row.prediction.embedding for row in rows if row.id in prediction_ids}
+
+    def count_uncompared(self, model_id: int) -> int:
+        return len(self.next_uncompared(model_id, 0, len(self._all_predictions(model_id))).ids)
+
+    def next_uncompared(self, model_id: int, after: int, limit: int) -> ComparedRows:
+        rows = [row for row in self._all_predictions(model_id) if row.compared_to <= GROUP_CHANGED and row.id > after]
+        return self._compared_rows(model_id, rows[:limit])
+
+    def compared_rows(self, model_id: int, prediction_ids: Sequence[int]) -> ComparedRows:
+        return self._compared_rows(model_id, [row for row in self._all_predictions(model_id) if row.id in set(prediction_ids)])
+
+    def _compared_rows(self, model_id: int, rows: Sequence[StoredPrediction]) -> ComparedRows:
+        card, images = self._cards[model_id - 1], list(self._images)
+        return ComparedRows(
+            np.array([row.id for row in rows], dtype=np.int64),
+            np.array([images.index(row.digest) for row in rows], dtype=np.int64),
+            np.array([row.compared_to for row in rows], dtype=np.int64),
+            np.array([row.prediction.probabilities for row in rows], dtype=np.float32).reshape(len(rows), len(card.labels)),
+            np.array([row.prediction.embedding for row in rows], dtype=np.float16).reshape(len(rows), card.embedding_size),
+        )
 
     def regions(self, model_id: int) -> int:
         return len(self._all_predictions(model_id))

@@ -12,8 +12,9 @@ import numpy as np
 
 from indexer.domain.files import Failure, FileStamp, FileState, IndexedFile
 from indexer.domain.models import ModelCard
+from indexer.domain.predictions import GROUP_CHANGED, NEVER_COMPARED
 from indexer.domain.runs import DIED, DONE, RUNNING, WHY_IT_DIED, RunCounts, RunRecord
-from indexer.ports.store_writer import CommitBatch, FolderScanResult, KnownFile, PendingFile, Score
+from indexer.ports.store_writer import CommitBatch, Comparison, FolderScanResult, KnownFile, PendingFile, Score
 from indexer.ports.vectors import Generation
 from indexer.system.paths import is_under
 from tests.support.memory_reader import MemoryReader
@@ -218,7 +219,10 @@ class MemoryStore(MemoryReader):
         embeddings = [row.prediction.embedding for row in missing]
         new = [
             replace(
-                row, id=self._next_id("prediction"), prediction=replace(row.prediction, probabilities=tuple(numbers.tolist()))
+                row,
+                id=self._next_id("prediction"),
+                prediction=replace(row.prediction, probabilities=tuple(numbers.tolist())),
+                compared_to=NEVER_COMPARED,
             )
             for row, numbers in zip(missing, score(np.stack(embeddings)), strict=True)
         ]
@@ -227,6 +231,25 @@ class MemoryStore(MemoryReader):
             scored.setdefault(row.digest, []).append(row)
         self._begin_generation(target)
         return len(new)
+
+    def apply_comparison(self, model_id: int, comparison: Comparison) -> dict[int, int]:
+        new = dict(zip(comparison.ids.tolist(), comparison.probabilities.tolist(), strict=True))
+        compared_to = dict.fromkeys(comparison.unchanged, comparison.compared_to)
+        compared_to |= dict.fromkeys(comparison.outdated, GROUP_CHANGED)
+        new_ids = {row.id: self._next_id("prediction") for row in self._all_predictions(model_id) if row.id in new}
+        for rows in self._predictions[model_id].values():
+            for position, row in enumerate(rows):
+                if row.id in new:
+                    changed = replace(row.prediction, probabilities=tuple(new[row.id]))
+                    rows[position] = replace(row, id=new_ids[row.id], prediction=changed, compared_to=comparison.compared_to)
+                else:
+                    rows[position] = replace(row, compared_to=compared_to.get(row.id, row.compared_to))
+        if new_ids:
+            self._begin_generation(model_id)
+        return new_ids
+
+    def restore_pages(self, model_id: int) -> None:
+        pass  # there is nothing to prepare
 
     def forget_model(self, model_id: int) -> int:
         self._generations.pop(model_id, None)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from indexer.domain.files import Failure, FileStamp, FileState
 from indexer.domain.images import DecodedImage
 from indexer.domain.models import ModelCard
-from indexer.domain.predictions import Prediction
+from indexer.domain.predictions import NEVER_COMPARED, Prediction
 from indexer.domain.runs import RunRecord
 from indexer.ports.vectors import Generation
 from tests.support.memory_jobs import MemoryJobs
@@ -34,13 +34,17 @@ class StoredFile:
 
 @dataclass(frozen=True)
 class StoredPrediction:
-    """A prediction with its image, its region (0: the whole image) and the key of the run's face detector."""
+    """A prediction with its image, its region (0: the whole image) and the key of the run's face detector.
+
+    `compared_to` is that of `indexer.ports.store_reader.ComparedRows`.
+    """
 
     id: int
     digest: bytes
     region: int
     detector: str | None
     prediction: Prediction
+    compared_to: int = NEVER_COMPARED
 
 
 class MemoryTables(MemoryJobs):
