@@ -121,6 +121,26 @@ def test_every_vector_is_its_own_nearest_neighbor(build: Callable[[VectorRows], 
         assert similarities[0] == pytest.approx(1, abs=1e-3)
 
 
+@pytest.mark.parametrize("k", [1, 10, 500])
+def test_many_queries_find_the_nearest_of_each(build: Callable[[VectorRows], VectorIndex], k: int) -> None:
+    all_rows = rows(300)
+    index = build(all_rows)
+    queries = all_rows.vectors[::7].astype(np.float32)
+    ids, similarities = index.nearest(queries, k)
+    assert ids.shape == similarities.shape == (len(queries), k) and ids.dtype == np.int64
+    found = min(k, 300)
+    assert (ids[:, found:] == -1).all() and np.isneginf(similarities[:, found:]).all()
+    missed = 0
+    for query, row_ids, row_similarities in zip(queries, ids[:, :found], similarities[:, :found], strict=True):
+        expected = brute_force(all_rows, query, k, VectorFilter())
+        missed += int((row_similarities < expected - 1e-5).any())
+        known = row_ids >= 0
+        assert len(set(row_ids[known].tolist())) == known.sum()
+        vectors = all_rows.vectors[row_ids[known] - 1].astype(np.float32)
+        np.testing.assert_allclose(vectors @ query, row_similarities[known], atol=1e-5)
+    assert missed <= 2  # clusters may miss one neighbor in a hundred
+
+
 def test_a_forgotten_model_has_no_files_and_others_keep_theirs(tmp_path: Path) -> None:
     files = FaissFiles(tmp_path)
     forgotten, other = card(size=16), card(size=16, digest="11")
