@@ -49,8 +49,8 @@ def main() -> None:
         measured = measure(Path(scratch), options.images, options.added, options.scattered)
     arguments = f"--images {options.images} --added {options.added}{' --scattered' if options.scattered else ''}"
     result = {"command": f"python bench/look_alikes.py {arguments}", "machine": machine(), **measured}
-    path = ROOT / "bench" / "results" / f"look_alikes-{options.images}{'-scattered' if options.scattered else ''}.json"
-    #path.write_text(json.dumps(result, indent=1) + "\n")
+    path = ROOT / "build" / f"look_alikes-{options.images}{'-scattered' if options.scattered else ''}.json"
+    # path.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result, indent=1))
 
 
@@ -71,11 +71,11 @@ def measure(scratch: Path, count: int, added: int, scattered: bool) -> dict[str,
     scorer = EmbeddingScorer(model.card, head, None, np.zeros(len(labels), dtype=np.float32))
     with SqliteStore(database) as store:
         sync_index(store, files, model)  # as a run does in any case
-        started = time.perf_counter()
+        started = time.process_time()
         changed = compare(store, files, model, lambda: scorer, Remembered(), lambda: None)
-        compared = time.perf_counter()
+        compared = time.process_time()
         sync_index(store, files, model)
-        ended = time.perf_counter()
+        ended = time.process_time()
     ms = 1000 * (ended - started) / added
     return {
         "images": count,

@@ -15,7 +15,7 @@ import numpy as np
 
 from db.vectors.clusters import Clusters, cluster
 from db.vectors.layout import Layout, by_emotion
-from db.vectors.numpy_index import padded
+from db.vectors.numpy_index import best_of_many, padded
 from db.vectors.tuning import DEFAULT_TUNING, IndexTuning
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ Loading takes about as long as comparing all rows once, so a single query does n
 """
 
 _GATHER_CHUNK_ROWS = 65_536
+_COMPARE_CHUNK_ROWS = 8192
+"""Rows that are compared with many queries at once: 16 MB of similarities for 512 queries."""
 
 
 class FaissVectors:
@@ -106,9 +108,8 @@ class FaissVectors:
     def _all_compared(self, queries: Floats, k: int) -> tuple[Rows, Floats]:
         """Return the k nearest rows of each query, (Q, k), among all, with their similarities."""
         rows, similarities = np.empty((len(queries), 0), dtype=np.int64), np.empty((len(queries), 0), dtype=np.float32)
-        for start in range(0, len(self), _GATHER_CHUNK_ROWS):
-            chunk = self.vectors[start : start + _GATHER_CHUNK_ROWS].astype(np.float32)
-            similar, found = faiss.knn(queries, chunk, min(k, len(chunk)), metric=faiss.METRIC_INNER_PRODUCT)
+        for start in range(0, len(self), _COMPARE_CHUNK_ROWS):
+            found, similar = best_of_many(self.vectors[start : start + _COMPARE_CHUNK_ROWS], queries, k)
             rows, similarities = np.hstack([rows, start + found]), np.hstack([similarities, similar])
             best = np.argsort(-similarities, axis=1, kind="stable")[:, :k]
             rows, similarities = np.take_along_axis(rows, best, axis=1), np.take_along_axis(similarities, best, axis=1)

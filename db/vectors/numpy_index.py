@@ -11,10 +11,12 @@ from db.vectors.layout import Layout, by_emotion
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from indexer.domain.types import Floats, Ids
+    from indexer.domain.types import Floats, Halves, Ids
     from indexer.ports.vectors import VectorFilter, VectorRows
 
     Rows = npt.NDArray[np.int64]
+
+_BLOCK_ROWS = 16
 
 
 class NumpyVectors:
@@ -35,9 +37,31 @@ class NumpyVectors:
         return self._layout.ids[rows[best]], similarities[best]
 
     def nearest(self, queries: Floats, k: int) -> tuple[Ids, Floats]:
-        similarities = queries @ self._vectors.astype(np.float32).T
-        rows = np.argsort(-similarities, axis=1, kind="stable")[:, :k]
-        return padded(self._layout.ids[rows], np.take_along_axis(similarities, rows, axis=1), k)
+        rows, similarities = best_of_many(self._vectors, queries, k)
+        return padded(self._layout.ids[rows], similarities, k)
+
+
+def best_of_many(vectors: Halves, queries: Floats, k: int) -> tuple[Rows, Floats]:
+    """Return the rows of the k vectors most similar to each query, (Q, n), and their similarities, float32, (Q, n), best first.
+
+    `vectors` is float16, (N, D); `queries` float32, (Q, D); n is k, or N if that is less. The k most similar rows are in the k
+    blocks with the greatest maxima, so few similarities are sorted.
+    """
+    similarities = queries @ vectors.astype(np.float32).T
+    rows = np.broadcast_to(np.arange(len(vectors)), similarities.shape)
+    blocks = len(vectors) // _BLOCK_ROWS
+    if blocks > k:  # a block is every `blocks`-th row: then its maximum is one of columns, which numpy computes fast
+        whole = blocks * _BLOCK_ROWS
+        maxima = similarities[:, :whole].reshape(len(queries), _BLOCK_ROWS, blocks).max(axis=1)
+        chosen = np.argpartition(maxima, blocks - k, axis=1)[:, None, blocks - k :]
+        in_blocks = (chosen + blocks * np.arange(_BLOCK_ROWS)[:, None]).reshape(len(queries), -1)
+        rows = np.hstack([in_blocks, rows[:, whole:]])
+        similarities = np.take_along_axis(similarities, rows, axis=1)
+    if rows.shape[1] > k:
+        kept = np.argpartition(similarities, rows.shape[1] - k, axis=1)[:, -k:]
+        rows, similarities = np.take_along_axis(rows, kept, axis=1), np.take_along_axis(similarities, kept, axis=1)
+    best = np.argsort(-similarities, axis=1, kind="stable")
+    return np.take_along_axis(rows, best, axis=1), np.take_along_axis(similarities, best, axis=1)
 
 
 def padded(ids: Ids, similarities: Floats, k: int) -> tuple[Ids, Floats]:

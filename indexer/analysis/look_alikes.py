@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from indexer.ports.vectors import VectorIndex, VectorStorage
 
 _BATCH_ROWS = 512
-_FETCHED = (2 * MOST_LOOK_ALIKES, 8 * MOST_LOOK_ALIKES)
+_FETCHED = (MOST_LOOK_ALIKES + 8, 8 * MOST_LOOK_ALIKES)
 """Neighbors that the index is asked for at first, and again where too many are deleted, of the same image, or copies."""
 
 _LEAST_CHANGE = 1e-6
