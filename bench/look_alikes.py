@@ -108,10 +108,10 @@ def page(results: dict[str, Any]) -> str:
         [
             "# Look-alikes",
             "",
-            f"`{results['command']}` on {results['machine']}: {results['added']:,} new faces in a library of "
-            f"{results['images']:,} synthetic ones, 50 for each character. Times are seconds",
-            "and milliseconds of the processor. The share is that of the "
-            f"{INDEX_MS} ms of the processor that decoding and the networks take for an image ([indexing](index.md)).",
+            f"`{results['command']}` on {results['machine']}:",
+            f"{results['added']:,} new faces in a library of {results['images']:,} synthetic ones, 50 for each character. Times",
+            f"are processor times. The share is that of the {INDEX_MS} ms that decoding and the networks take for an image",
+            "([indexing](index.md)).",
             "",
             "| new faces of | changed predictions | comparison, s | vector index, s | ms for a new face | share of indexing |",
             "|---|---|---|---|---|---|",

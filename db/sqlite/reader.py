@@ -339,9 +339,11 @@ def _compared_rows(connection: Connection, model_id: int, rows: Sequence[Row[Any
     import numpy as np
 
     model = connection.execute(select(ModelRow.embedding_size, ModelRow.labels).where(ModelRow.id == model_id)).one()
-    *numbers, probabilities, vectors = zip(*rows, strict=True) if rows else [()] * 5
+    ids, images, compared_to, probabilities, vectors = zip(*rows, strict=True) if rows else [()] * 5
     return ComparedRows(
-        *(np.array(column, dtype=np.int64) for column in numbers),
+        np.array(ids, dtype=np.int64),
+        np.array(images, dtype=np.int64),
+        np.array(compared_to, dtype=np.int64),
         np.frombuffer(b"".join(probabilities), dtype="<f4").reshape(len(rows), len(model.labels)),
         np.frombuffer(b"".join(vectors), dtype="<f2").reshape(len(rows), model.embedding_size),
     )
