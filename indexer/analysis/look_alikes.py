@@ -135,7 +135,7 @@ class _Pass:
         """Read a batch beside its look-alikes."""
         logits = self.scorer.logits(np.concatenate([batch.vectors, group.found.vectors]))
         own, others = logits[: len(batch.ids)], logits[len(batch.ids) :][group.rows]
-        is_sound: npt.NDArray[np.bool_] = np.isfinite(own).all(axis=1)
+        is_sound = np.asarray(np.isfinite(own).all(axis=1))
         probabilities = read_beside(np.where(is_sound[:, None], own, 0), others, group.owners, self.scorer.mean_logits)
         is_alone = np.bincount(group.owners, minlength=len(batch.ids)) == 0
         differs = np.abs(probabilities - batch.probabilities).max(axis=1) > _LEAST_CHANGE
