@@ -60,7 +60,7 @@ def test_a_small_face_is_cropped_with_a_margin() -> None:
     ((view,),) = crop_views([image], FixedFaceDetector(Face(0.45, 0.4, 0.55, 0.6)), SPEC)
     red = (view.pixels[..., 1] < 128).any(axis=0)
     assert view.pixels.shape == (32, 32, 3)
-    assert 32 / 1.6 - 2 <= red.sum() <= 32 / 1.6 + 2  # the crop is 1.6 times as wide as the face
+    assert 32 / 1.1 - 2 <= red.sum() <= 32 / 1.1 + 2  # the crop is 1.1 times as wide as the face
 
 
 def test_the_view_of_a_face_that_fills_most_of_the_image_is_the_whole_image() -> None:
