@@ -2,7 +2,7 @@
 
     python bench/sprite_heads.py SPRITES [--model FILE] [--detector FILE] [--detector-only] [--output FILE] [--sheet FILE]
 
-The faces are those that indexing keeps: the classifier drops boxes that it takes for none. With `--detector-only`, all boxes count.
+The faces are those that indexing keeps: the classifier drops boxes that it takes for none. `--detector-only` counts all boxes.
 
 SPRITES is a folder of sets with `regions.csv`, as recipes/detector/sprites.py describes. A box is the head if it contains the
 middle of the region, and its longer side is between 0.7 and 4.5 times the longer side of the region: a head is about 2.2 times as
