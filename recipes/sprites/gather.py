@@ -27,7 +27,8 @@ LICENCE_TEXT = """Source: {place} at {commit}
 {url}
 Licence: {licence}
 Credit: {credit}
-{note}"""
+{note}
+"""
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from PIL import Image
 
 _SIZE = 192
-"""Width and height of the body, in pixels; a tenth more than half of the canvas is free for hats and feet."""
+"""Width and height of the body, in pixels."""
 
 _CANVAS = 320
 _BODY = (64, 40)
@@ -48,8 +48,8 @@ def draw_tee(skin: Image.Image, expression: str, look: tuple[float, float]) -> I
     back, front = (left - _FOOT_ASIDE, top + _FEET_DOWN), (left + _FOOT_ASIDE, top + _FEET_DOWN)
     tee = Image.new("RGBA", (_CANVAS, _CANVAS))
     tee.alpha_composite(parts["foot outline"], back)
-    tee.alpha_composite(parts["body outline"], _BODY)
     tee.alpha_composite(parts["foot outline"], front)
+    tee.alpha_composite(parts["body outline"], _BODY)
     tee.alpha_composite(parts["foot"], back)
     tee.alpha_composite(parts["body"], _BODY)
     _draw_eyes(tee, _cut(sheet, _EYES[expression], 3, 1, 1), look)
