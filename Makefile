@@ -76,12 +76,13 @@ drawn: $(VENV)/.dev
 sprites: $(VENV)/.dev
 	$(BIN)/pip install --quiet cairosvg
 	$(BIN)/python -m recipes.sprites.gather $(CLONES) build/sprites
+	$(BIN)/python -m recipes.sprites.gather $(CLONES) build/busts --busts
 
 empty: $(VENV)/.dev
 	$(BIN)/python -m recipes.detector.empty build/cutouts build/empty --sprites build/sprites
 
 model: $(VENV)/.dev
-	$(BIN)/moodex train build/faces build/drawn build/sprites build/empty --name moodex-lite0 --output models/zoo --split none \
+	$(BIN)/moodex train build/faces build/drawn build/busts build/empty --name moodex-lite0 --output models/zoo --split none \
 		--temperature 1.0 --force
 
 # Make the training data of the face detector, and then the shipped detector.

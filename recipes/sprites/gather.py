@@ -1,6 +1,6 @@
 """Gather openly licensed sprites from clones of public repositories.
 
-    python -m recipes.sprites.gather CLONES OUT [--only SET...] [--compare FOLDER]
+    python -m recipes.sprites.gather CLONES OUT [--only SET...] [--busts] [--compare FOLDER]
 
 CLONES has a git clone of each repository of `sources.csv`, named OWNER+NAME. The program writes OUT/SET/EMOTION/*.webp, with
 `manifest.csv`, `LICENSE.txt` and `regions.csv` for each set, and OUT/sets.csv. It replaces the folders of these sets. The result
@@ -23,6 +23,9 @@ from recipes.sprites.regions import write_regions
 from recipes.sprites.repositories import MissingSource, open_source
 from recipes.sprites.tables import HERE, Picture, Source, read_pictures, read_sources
 
+BUST = "_bust"
+"""Ending of the names of sets that show heads and shoulders of the drawings of the set without it."""
+
 LICENCE_TEXT = """Source: {place} at {commit}
 {url}
 Licence: {licence}
@@ -37,23 +40,31 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--only", nargs="+", default=[], metavar="SET", help="gather these sets alone")
     parser.add_argument("--compare", type=Path, metavar="FOLDER", help="count the images that are equal to those of a folder")
+    parser.add_argument(
+        "--busts", action="store_true", help="leave out sets of which there are heads and shoulders in another set"
+    )
     options = parser.parse_args()
     try:
-        gather(options.clones, options.out, options.only, options.compare)
+        gather(options.clones, options.out, options.only, options.compare, busts=options.busts)
     except (MissingSource, ValueError) as error:
         sys.exit(f"gather: {error}")
 
 
-def gather(clones: Path, out: Path, only: Sequence[str] = (), compare: Path | None = None, tables: Path = HERE) -> None:
+def gather(
+    clones: Path, out: Path, only: Sequence[str] = (), compare: Path | None = None, tables: Path = HERE, *, busts: bool = False
+) -> None:
     """Write the sets that are used, all or only some, and print a line for each.
+
+    With `busts`, a set is left out if another set has heads and shoulders of its drawings, larger: classifiers learn from those.
 
     Raises MissingSource and ValueError; the sets before the one that failed are complete.
     """
     sources = read_sources(tables)
     if unknown := set(only) - {source.name for source in sources}:
         raise ValueError(f"There is no set {', '.join(sorted(unknown))}.")
+    with_busts = {source.name.removesuffix(BUST) for source in sources if source.name.endswith(BUST)} if busts else set()
     for source in sources:
-        if only and source.name not in only:
+        if (only and source.name not in only) or source.name in with_busts:
             continue
         if not source.used:
             print(f"{source.name}: left out. {source.note}")
