@@ -70,6 +70,18 @@ def read(path: str) -> Image.Image:
     return Image.new("RGBA", (8, 4), path)
 
 
+def test_a_set_with_busts_is_left_out_where_busts_are_asked_for(tmp_path: Path, recipe: Callable[..., Path]) -> None:
+    tables = recipe()
+    row = (tables / "sources.csv").read_text().splitlines()[1]
+    with (tables / "sources.csv").open("a") as file:
+        file.write(row.replace("vn_ann", "vn_ann_bust") + "\n")
+    (tables / "pictures" / "vn_ann_bust.csv").write_text((tables / "pictures" / "vn_ann.csv").read_text())
+    gather(tmp_path / "clones", tmp_path / "all", tables=tables)
+    gather(tmp_path / "clones", tmp_path / "busts", tables=tables, busts=True)
+    assert sorted(path.name for path in (tmp_path / "all").iterdir()) == ["sets.csv", "vn_ann", "vn_ann_bust"]
+    assert sorted(path.name for path in (tmp_path / "busts").iterdir()) == ["sets.csv", "vn_ann_bust"]
+
+
 def test_a_set_is_gathered_with_its_tables(tmp_path: Path, recipe: Callable[..., Path]) -> None:
     gather(tmp_path / "clones", tmp_path / "out", tables=recipe())
     folder = tmp_path / "out" / "vn_ann"
