@@ -5,7 +5,8 @@
 
 The detector must not have seen the artists. CUTOUTS is a folder that `recipes/faces/render.mjs --cut-out` and `things.mjs` have
 written. Artists are those of its sets.csv; without `--artist`, all are used. A face counts as detected if the intersection over
-union with a box is at least 0.5; each box counts for one face.  `--detector animeface` measures that package instead, if it is installed with a Pillow older than 12.
+union with a box is at least 0.5; each box counts for one face. `--detector animeface` measures that package instead, if it is
+installed with a Pillow older than 12.
 """
 
 from __future__ import annotations
