@@ -88,7 +88,7 @@ def gather_set(source: Source, pictures: Sequence[Picture], clones: Path, folder
             image = finish_image(drawing, source.finish, picture.box)
         except ValueError as error:
             raise ValueError(f"{picture.file} of the set {source.name}: {error}") from error
-        store_image(image, folder / picture.file)
+        store_image(image, folder / picture.file, source.finish)
     with (folder / "manifest.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("file", "label", "confidence", "original_name", "character"))

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 
 from models.training.dataset_readers import find_images
 from recipes.sprites.compare import compare_set
-from recipes.sprites.finish import finish_image
+from recipes.sprites.finish import finish_image, store_image
 from recipes.sprites.gather import gather
 from recipes.sprites.layers import draw
 from recipes.sprites.regions import find_regions
@@ -199,6 +199,23 @@ def test_large_drawings_are_reduced_and_boxes_are_kept() -> None:
         finish_image(image, "shrink", None)
     with pytest.raises(ValueError, match="empty"):
         finish_image(Image.new("RGBA", (5, 5)), "fit", None)
+
+
+def test_whole_drawings_keep_their_canvas() -> None:
+    image = Image.new("RGBA", (1000, 2000))
+    image.putpixel((500, 500), (255, 0, 0, 255))
+    assert finish_image(image, "whole", None).size == (512, 1024)
+    assert finish_image(image, "whole, quick", (10, 20, 110, 70)).size == (100, 50)
+    assert finish_image(face("red"), "whole", None).tobytes() == face("red").tobytes()
+
+
+def test_only_small_quick_images_are_stored_without_loss(tmp_path: Path) -> None:
+    noise = Image.effect_noise((90, 90), 80).convert("RGBA")
+    for name, how, times in (("small", "whole, quick", 1), ("large", "whole, quick", 4), ("slow", "whole", 1)):
+        image = noise.resize((90 * times, 90 * times))
+        store_image(image, tmp_path / f"{name}.webp", how)
+        with Image.open(tmp_path / f"{name}.webp") as stored:
+            assert (stored.convert("RGBA").tobytes() == image.tobytes()) == (name == "small")
 
 
 def test_differences_are_counted(tmp_path: Path) -> None:
