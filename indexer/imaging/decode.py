@@ -94,6 +94,13 @@ def page_side(longer: int, shorter: int, max_side: int) -> int:
     return round(longer * min(1.0, max_side / 2 / shorter, LONGEST_PAGE * max_side / longer))
 
 
+def is_page(height: int, width: int, max_side: int) -> bool:
+    """Return whether a page can have these sides; see `page_side`."""
+    longer, shorter = max(height, width), min(height, width)
+    limit = max_side if longer <= max_side else max_side / 2 + 0.5  # the shorter side of a long page is rounded
+    return 0 < shorter <= limit and longer <= LONGEST_PAGE * max_side
+
+
 def prepare(image: Image.Image, spec: InputSpec) -> Pixels:
     """Convert to RGB on white and fit into the model's square: uint8, (size, size, 3)."""
     image = _on_white(_to_rgb(image), spec.size)
