@@ -83,7 +83,7 @@ empty: $(VENV)/.dev
 
 model: $(VENV)/.dev
 	$(BIN)/moodex train build/faces build/drawn build/busts build/empty --name moodex-lite0 --output models/zoo --split none \
-		--temperature 1.0 --force
+		--temperature 1.353 --force
 
 # Make the training data of the face detector, and then the shipped detector.
 cutouts: $(VENV)/.dev
