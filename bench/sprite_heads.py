@@ -1,6 +1,9 @@
 """Measure how well the face detector finds the heads of sprites, whose faces are known from what changes between expressions.
 
-    python bench/sprite_heads.py SPRITES [--detector FILE] [--output FILE] [--sheet FILE]
+    python bench/sprite_heads.py SPRITES [--model FILE] [--detector FILE] [--detector-only] [--output FILE] [--sheet FILE]
+        [--describe]
+
+The faces are those that indexing keeps: the classifier drops boxes that it takes for none. `--detector-only` counts all boxes.
 
 SPRITES is a folder of sets with `regions.csv`, as recipes/detector/sprites.py describes. A box is the head if it contains the
 middle of the region, and its longer side is between 0.7 and 4.5 times the longer side of the region: a head is about 2.2 times as
@@ -17,17 +20,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 from PIL import Image, ImageDraw
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench.machine import machine  # noqa: E402
-from indexer.analysis.face_crops import DETECTION_MAX_SIDE  # noqa: E402
+from indexer.analysis.analyzer import Analyzer  # noqa: E402
 from indexer.domain.images import Face  # noqa: E402
+from models import zoo  # noqa: E402
 from models.faces.card import SHIPPED  # noqa: E402
 from models.faces.detector import torch_face_detector  # noqa: E402
+from models.inference.classifier import TorchClassifier  # noqa: E402
 
 MIN_SIDES, MAX_SIDES = 0.7, 4.5
 """Bounds of the longer side of a head, in longer sides of its region."""
@@ -62,17 +66,26 @@ class Tally:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sprites", type=Path)
+    parser.add_argument("--model", type=Path, default=zoo.checkpoints()[zoo.DEFAULT])
     parser.add_argument("--detector", type=Path, default=SHIPPED)
+    parser.add_argument("--detector-only", action="store_true")
     parser.add_argument("--output", type=Path)
+    parser.add_argument("--describe", action="store_true", help="write the result on the card of the shipped detector")
     parser.add_argument("--sheet", type=Path)
     options = parser.parse_args()
     detector = torch_face_detector(options.detector, "cpu")
+    analyzer = Analyzer(TorchClassifier.open(options.model, "cpu"), detector)
     tallies: dict[str, Tally] = {}
     missed: list[tuple[Image.Image, Sequence[Face]]] = []
     for sprite in read_sprites(options.sprites):
         tally = tallies.setdefault(sprite.path.relative_to(options.sprites).parts[0], Tally())
-        image = on_white(sprite.path)
-        (faces,) = detector.detect([np.asarray(image)])
+        decoded = analyzer.decode(sprite.path.read_bytes())
+        image = Image.fromarray(decoded.pixels)
+        if options.detector_only:
+            (faces,) = detector.detect([decoded.pixels])
+        else:
+            (predictions,) = analyzer.predict([decoded])
+            faces = [prediction.face for prediction in predictions or () if prediction.face]
         is_head = [is_the_head(face, sprite.region, image.size) for face in faces]
         tally.images += 1
         tally.found += any(is_head)
@@ -83,6 +96,7 @@ def main() -> None:
             missed.append((image, faces))
     result = {
         "machine": machine(),
+        "command": "python bench/sprite_heads.py SPRITES" + (" --detector-only" if options.detector_only else ""),
         "detector": options.detector.stem,
         "sets": {name: {"images": tally.images, **tally.shares()} for name, tally in tallies.items()},
         "all": {"images": sum(tally.images for tally in tallies.values()), **total(tallies.values()).shares()},
@@ -91,8 +105,19 @@ def main() -> None:
     if options.output:
         options.output.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
         options.output.with_suffix(".md").write_text(page(result))
+    if options.describe:
+        describe(result)
     if options.sheet and missed:
         draw_sheet(missed).save(options.sheet)
+
+
+def describe(result: dict[str, object]) -> None:
+    """Write the shares of all images on the card of the shipped detector."""
+    path = SHIPPED.with_suffix(".json")
+    card = json.loads(path.read_text())
+    shares: dict[str, float] = result["all"]  # type: ignore[assignment]
+    card["about"]["measured"] = {"on": "sprites by artists that no training has seen", **shares}
+    path.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_sprites(folder: Path) -> Iterator[Sprite]:
@@ -104,16 +129,6 @@ def read_sprites(folder: Path) -> Iterator[Sprite]:
             for row in csv.DictReader(file):
                 region = (float(row["left"]), float(row["top"]), float(row["right"]), float(row["bottom"]))
                 yield Sprite(regions.parent / row["file"], region)
-
-
-def on_white(path: Path) -> Image.Image:
-    """Read an image as moodex decodes it for the detector: RGB on white, at most `DETECTION_MAX_SIDE` pixels."""
-    with Image.open(path) as file:
-        image = file.convert("RGBA")
-    page = Image.new("RGBA", image.size, (255, 255, 255, 255))
-    page.alpha_composite(image)
-    page.thumbnail((DETECTION_MAX_SIDE, DETECTION_MAX_SIDE), Image.Resampling.BICUBIC)
-    return page.convert("RGB")
 
 
 def is_the_head(face: Face, region: tuple[float, float, float, float], size: tuple[int, int]) -> bool:
@@ -142,7 +157,7 @@ def page(result: dict[str, object]) -> str:
     lines = [
         "# Heads of sprites",
         "",
-        f"`python bench/sprite_heads.py SPRITES` on {result['machine']}, detector {result['detector']}. Shares of the",
+        f"`{result['command']}` on {result['machine']}, detector {result['detector']}. Shares of the",
         "images: with a box on the head, with the head as the largest box, without any box; and boxes an image that are not the",
         "head.",
         "",

@@ -156,9 +156,7 @@ def measure(images: Sequence[Judged], labels: Sequence[str]) -> dict[str, Any]:
         "five_interval": interval,
         "five_mean_of_sets": round(float(np.mean(means)), 3) if means else None,
         "five_beside_character": round(_balanced(beside[counted], truth[counted]), 3),
-        "first_20": {
-            emotion: share for emotion in FIVE if (share := first_right(probabilities, truth, labels, emotion)) is not None
-        },
+        "first_20": {emotion: first_right(probabilities, truth, labels, emotion) for emotion in FIVE},
         "ece": round(calibration_error(probabilities, truth), 3),
         "none": round(float(np.mean([labels[row.argmax()] == "none" for row in probabilities])), 3),
         "face": round(float(np.mean([image.has_face for image in images])), 3),

@@ -19,8 +19,8 @@ DETECTION_MAX_SIDE = 768
 """Longest side, in pixels, of the page in which faces are detected and from which they are cropped; see
 `indexer.imaging.decode.page_side`."""
 
-_CROP_MARGIN_SHARE = 0.3
-"""Margin on each side of a face, as a share of its longer side. Models learn from heads with hair, often with shoulders."""
+_CROP_MARGIN_SHARE = 0.05
+"""Margin on each side of a face, as a share of its longer side. Eyes, brows and mouth need the pixels of the input."""
 
 _FULL_IMAGE_AREA_SHARE = 0.5
 """A crop that covers at least this share of the image is replaced by the whole image."""

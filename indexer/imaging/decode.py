@@ -31,6 +31,9 @@ MAX_SIDE = 262_144
 LONGEST_PAGE = 16
 """Limit of the longer side of a page for face detection, as a multiple of `max_side`."""
 
+_LONG_ASPECT = 4
+"""Longer side of an image, in shorter sides, above which its page for face detection keeps more pixels."""
+
 _BAND_PIXELS = 1 << 20
 """Pixels that are converted at a time, to limit memory."""
 
@@ -83,11 +86,19 @@ def decode(data: bytes, spec: InputSpec, max_side: int = 0) -> DecodedImage:
 def page_side(longer: int, shorter: int, max_side: int) -> int:
     """Return the longer side, in pixels, of the page to which an image with these sides is reduced for face detection.
 
-    It is at most `max_side`. Of an image more than twice as long as wide, the shorter side is at most half of `max_side`
+    It is at most `max_side`. Of an image more than four times as long as wide, the shorter side is at most half of `max_side`
     instead, so that its faces stay large enough, and the longer side at most `LONGEST_PAGE` times `max_side`.
     """
-    long_page = min(max_side / 2 / shorter, LONGEST_PAGE * max_side / longer)
-    return round(longer * min(1.0, max(max_side / longer, long_page)))
+    if longer <= _LONG_ASPECT * shorter:
+        return min(longer, max_side)
+    return round(longer * min(1.0, max_side / 2 / shorter, LONGEST_PAGE * max_side / longer))
+
+
+def is_page(height: int, width: int, max_side: int) -> bool:
+    """Return whether a page can have these sides; see `page_side`."""
+    longer, shorter = max(height, width), min(height, width)
+    limit = max_side if longer <= max_side else max_side / 2 + 0.5  # the shorter side of a long page is rounded
+    return 0 < shorter <= limit and longer <= LONGEST_PAGE * max_side
 
 
 def prepare(image: Image.Image, spec: InputSpec) -> Pixels:

@@ -18,7 +18,7 @@ import numpy as np
 
 from indexer.domain.errors import Damaged, ImageError, Unreadable, Unsupported
 from indexer.domain.images import DecodedImage, InputSpec
-from indexer.imaging.decode import LONGEST_PAGE, decode
+from indexer.imaging.decode import decode, is_page
 
 if TYPE_CHECKING:
     from indexer.domain.types import Pixels
@@ -48,8 +48,7 @@ def read_response(pipe: IO[bytes], spec: InputSpec, max_side: int) -> DecodedIma
     if "error" in header:
         raise _ERRORS[header["kind"]](header["error"])
     height, width = header["sides"]
-    is_page = 0 < min(height, width) <= max_side and max(height, width) <= LONGEST_PAGE * max_side
-    if not (is_page if max_side else height == width == spec.size):
+    if not (is_page(height, width, max_side) if max_side else height == width == spec.size):
         raise EOFError
     pixels = np.frombuffer(_read_exactly(pipe, height * width * 3), dtype=np.uint8).reshape(height, width, 3)
     return DecodedImage(bytes.fromhex(header["digest"]), pixels, header["width"], header["height"], header["format"])

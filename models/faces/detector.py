@@ -67,12 +67,12 @@ class NetworkFaceDetector:
 
     def detect(self, pages: Sequence[Pixels]) -> list[list[Face]]:
         side = self._card.side
-        near_windows = [windows(*page.shape[:2], _OVERLAP) for page in pages]
+        near_windows = [windows(page.shape[0], page.shape[1], _OVERLAP) for page in pages]
         detections = self._detect(self._near, pages, near_windows, side)
         far_windows = [
             []
             if _is_filled(detected, page)
-            else [window for window in windows(*page.shape[:2], _FAR_OVERLAP) if _is_large(window, side)]
+            else [window for window in windows(page.shape[0], page.shape[1], _FAR_OVERLAP) if _is_large(window, side)]
             for page, detected in zip(pages, detections, strict=True)
         ]
         if any(far_windows):

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     Bools = npt.NDArray[np.bool_]
 
-MAX_ASPECT = 2.0
-"""Longer side of a page, in shorter sides, up to which it is one window."""
+MAX_ASPECT = 4.0
+"""Longer side of a page, in shorter sides, up to which it is one window. Standing figures are three times as tall as wide."""
 
 _EDGE_SHARE = 0.02
 """Distance from the edge of a window, as a share of its side, within which a box touches the edge."""

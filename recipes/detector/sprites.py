@@ -1,7 +1,7 @@
 """Sprites: drawings of whole characters on a transparent background, with the boxes of their heads.
 
-A folder of sprites has one folder for each set, with `manifest.csv` and `regions.csv`. A region is the part of a drawing that
-changes between the expressions of a character: brows to mouth. `project_head` extends it to the head.
+A folder of sprites, as recipes/sprites makes it, has `sets.csv`, and a folder for each set with `regions.csv`. A region is the
+part of a drawing that changes between the expressions of a character: brows to mouth. `project_head` extends it to the head.
 """
 
 from __future__ import annotations
@@ -14,11 +14,8 @@ from PIL import Image
 
 from recipes.detector.cutouts import Box, Cutout, load_cutout
 
-STUDIOS = {"vn_our_personal_space": "vn_space_to_grow", "vn_unsupervised": "vn_space_to_grow"}
-"""Sets by the same artists as another set, by the name of that set."""
-
-LEFT_OUT = frozenset({"vn_learntocode_rpg", "vn_uvnf", "vn_bytes_of_love"})
-"""Sets that are not used: the licences of the first two do not clearly allow it; the regions of the third are mouths only."""
+MOUTHS_ONLY = frozenset({"vn_bytes_of_love"})
+"""Sets that are not used, because their regions are mouths only."""
 
 HEAD_ONLY_PREFIXES = ("emoji", "pixel_lpc_heads")
 """Prefixes of the sets whose drawings are heads without bodies."""
@@ -48,15 +45,17 @@ _MAX_BODIES, _MIN_BODY_PIXELS = 20, 16
 
 def load_sprites(folder: Path) -> Iterator[Cutout]:
     """Read the sprites whose background is transparent and whose head is known."""
-    for path in sorted(path.parent for path in folder.glob("*/manifest.csv")):
-        name = path.name
-        if name in LEFT_OUT or name.endswith(_CROPPED_SUFFIX):
+    with (folder / "sets.csv").open(newline="") as file:
+        artists = {row["set"]: row["artist"] for row in csv.DictReader(file)}
+    for name, artist in sorted(artists.items()):
+        path = folder / name
+        if name in MOUTHS_ONLY or name.endswith(_CROPPED_SUFFIX):
             continue
         if name.startswith(HEAD_ONLY_PREFIXES):
             images = sorted(image for image in path.rglob("*") if image.suffix in (".png", ".webp"))
-            yield from (load_cutout(image, None, name, bare=True) for image in images if _is_cut_out(image))
+            yield from (load_cutout(image, None, artist, bare=True) for image in images if _is_cut_out(image))
         elif name.startswith(_FIGURE_PREFIX) and (path / "regions.csv").exists():
-            yield from _figures(path, STUDIOS.get(name, name))
+            yield from _figures(path, artist)
 
 
 def bodies(sprites: Iterable[Cutout]) -> list[Image.Image]:

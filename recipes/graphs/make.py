@@ -28,8 +28,10 @@ from models.faces.network import FaceNet, NormalizedDetector
 from models.inference.engines.onnx_graph import PREFIX, graph_path
 from models.model_card import read_card
 
-LITE, LITE_SIDES = "efficientnet_lite0", (128, 224)
-"""Its padding depends on the input size, so there is one graph per size."""
+LITE, LITE_SIDES, SPACES_SIDES = "efficientnet_lite0", (128, 224), (128, 160)
+"""Its padding depends on the input size, so there is one graph per size. Those with `spaces` are for models that the present or
+the former default recipe trained.
+"""
 
 ANY_SIZE_NETWORKS = ("googlenet", "mobilenet_v3_large", "resnet18", "resnet50")
 """ONNX Runtime is faster than torch for these. It is not for others, such as EfficientNetV2, or torch cannot export them."""
@@ -51,9 +53,10 @@ class WithoutClassifier(nn.Module):
 
 
 def main() -> None:
-    card = read_card(zoo.checkpoints()[zoo.DEFAULT])
-    for name in (card.architecture, architecture(f"{card.architecture}+whole").name):
-        export_graph(_without_classifier(name, card.input.size), graph_path(name, card.input.size), card.input.size)
+    shipped = read_card(zoo.checkpoints()[zoo.DEFAULT]).architecture
+    for name in (shipped, architecture(f"{shipped}+whole").name):
+        for size in SPACES_SIDES:
+            export_graph(_without_classifier(name, size), graph_path(name, size), size)
     for size in LITE_SIDES:
         export_graph(_without_classifier(LITE, size), graph_path(LITE, size), size)
     for name in ANY_SIZE_NETWORKS:

@@ -13,7 +13,7 @@ HEADS = EXAMPLES / "bigheads"
 
 def test_labels_are_added_listed_compared_with_the_model_and_removed(moodex: Run, tmp_path: Path) -> None:
     assert moodex("index", HEADS).returncode == 0
-    head = HEADS / "head-08.png"
+    head = HEADS / "head-06.png"
     done = moodex("label", head, "--emotion", "furious")
     assert (done.returncode, done.stdout) == (0, b"Changed the labels of 1 image.\n"), done.stderr.decode()
     (hit,) = json.loads(moodex("search", "--emotion", "angry", "--min-score", "1", "-f", "json").stdout)

@@ -68,7 +68,7 @@ def test_a_model_is_evaluated(moodex: Run, faces: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr.decode()
     measured = json.loads(done.stdout)
     assert {"n", "accuracy", "balanced_accuracy", "macro_f1", "ece", "per_class", "labels"} <= measured.keys()
-    assert measured["n"] == 60 and len(measured["labels"]) == 10
+    assert measured["n"] == 60 and len(measured["labels"]) == 11
     assert sum(row["support"] for row in measured["per_class"].values()) == 60
     shipped = moodex("evaluate", Path("models/zoo/moodex-lite0.safetensors").absolute(), faces, "--json")
     assert json.loads(shipped.stdout) == measured

@@ -10,7 +10,7 @@ from blake3 import blake3
 
 from indexer.domain.errors import Damaged, ImageError, Unsupported
 from indexer.domain.images import DecodedImage, InputSpec
-from indexer.imaging.decode import MAX_PIXELS, decode
+from indexer.imaging.decode import MAX_PIXELS, decode, is_page
 
 SPEC = InputSpec(size=64, mean=127.0, std=128.0)
 PAGE_PIXELS = 256
@@ -46,9 +46,9 @@ def _reason_violation(error: ImageError) -> str:
 
 
 def _image_violation(image: DecodedImage, data: bytes, page: int) -> str:
-    sides = range(1, page + 1) if page else [SPEC.size]
     height, width, channels = image.pixels.shape
-    if height not in sides or width not in sides or channels != 3 or image.pixels.dtype != np.uint8:
+    is_valid = is_page(height, width, page) if page else height == width == SPEC.size
+    if not is_valid or channels != 3 or image.pixels.dtype != np.uint8:
         return f"pixels are {image.pixels.dtype} of {image.pixels.shape}"
     if image.width < 1 or image.height < 1 or image.width * image.height > MAX_PIXELS or image.digest != blake3(data).digest():
         return f"size or digest is wrong: {image}"

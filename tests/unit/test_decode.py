@@ -214,7 +214,15 @@ def test_a_large_jpeg_decoded_at_a_smaller_scale_looks_the_same() -> None:
 
 @pytest.mark.parametrize(
     ("longer", "shorter", "expected"),
-    [(500, 300, 500), (3000, 2000, 768), (1000, 500, 768), (1000, 400, 960), (10_000, 800, 4800), (30_000, 800, 12_288)],
+    [
+        (500, 300, 500),
+        (3000, 2000, 768),
+        (1000, 500, 768),
+        (1000, 400, 768),
+        (1000, 240, 1000),
+        (10_000, 800, 4800),
+        (30_000, 800, 12_288),
+    ],
 )
 def test_a_long_page_keeps_the_width_that_faces_need(longer: int, shorter: int, expected: int) -> None:
     assert page_side(longer, shorter, 768) == expected

@@ -11,9 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from indexer.analysis.analyzer import Analyzer
 from indexer.analysis.face_crops import DETECTION_MAX_SIDE, crop_views, main_view
 from indexer.analysis.input_decoder import InputDecoder
+from indexer.domain.emotions import NONE
 from indexer.domain.images import DecodedImage, Face
+from indexer.domain.models import ModelCard
+from indexer.domain.predictions import Scores
 from indexer.domain.training import WHOLE_IMAGES
 from indexer.imaging.decode import decode, prepare
 from tests.support.builders import SPEC, draw_blocks, encoded
@@ -60,7 +64,7 @@ def test_a_small_face_is_cropped_with_a_margin() -> None:
     ((view,),) = crop_views([image], FixedFaceDetector(Face(0.45, 0.4, 0.55, 0.6)), SPEC)
     red = (view.pixels[..., 1] < 128).any(axis=0)
     assert view.pixels.shape == (32, 32, 3)
-    assert 32 / 1.6 - 2 <= red.sum() <= 32 / 1.6 + 2  # the crop is 1.6 times as wide as the face
+    assert 32 / 1.1 - 2 <= red.sum() <= 32 / 1.1 + 2  # the crop is 1.1 times as wide as the face
 
 
 def test_the_view_of_a_face_that_fills_most_of_the_image_is_the_whole_image() -> None:
@@ -100,3 +104,49 @@ def test_any_face_of_any_image_can_be_cropped(across: list[float], down: list[fl
 def test_a_face_outside_its_image_is_an_error(edges: tuple[float, float, float, float]) -> None:
     with pytest.raises(ValueError, match="not a box"):
         Face(*edges)
+
+
+class RedIsNone:
+    """A classifier that takes red views for none, and all others for happy."""
+
+    card = ModelCard("red", "none", "", ("happy", NONE), SPEC, 4)
+    device, engine, batch_size, streams = "cpu", "none", 8, 1
+
+    def __init__(self) -> None:
+        self.view_counts: list[int] = []
+
+    def classify(self, pixels: np.ndarray) -> Scores:
+        self.view_counts.append(len(pixels))
+        is_red = (pixels[..., 0] > 128).mean(axis=(1, 2)) - (pixels[..., 1] > 128).mean(axis=(1, 2)) > 0.5
+        probabilities = np.stack([~is_red, is_red], axis=1).astype(np.float32)
+        return Scores(probabilities, np.zeros((len(pixels), 4), dtype=np.float32))
+
+
+def red_and_green_page() -> DecodedImage:
+    page = np.full((400, 400, 3), 255, dtype=np.uint8)
+    page[20:120, 20:120] = (255, 0, 0)
+    page[220:280, 220:280] = (0, 255, 0)
+    return DecodedImage(b"", page, 400, 400, "PNG")
+
+
+RED, GREEN = Face(0.05, 0.05, 0.3, 0.3), Face(0.55, 0.55, 0.7, 0.7)
+
+
+def test_a_region_that_the_classifier_takes_for_none_is_no_face() -> None:
+    (predictions,) = Analyzer(RedIsNone(), FixedFaceDetector(RED, GREEN)).predict([red_and_green_page()])
+    assert predictions is not None and [prediction.face for prediction in predictions] == [GREEN]
+
+
+def test_an_image_whose_regions_are_all_none_is_classified_as_a_whole() -> None:
+    classifier = RedIsNone()
+    page = red_and_green_page()
+    analyzed = Analyzer(classifier, FixedFaceDetector(RED)).predict([page, page])
+    assert [[prediction.face for prediction in predictions or ()] for predictions in analyzed] == [[None], [None]]
+    assert all(predictions and predictions[0].probabilities == (1.0, 0.0) for predictions in analyzed)
+    assert classifier.view_counts == [2, 2]
+
+
+def test_a_whole_image_of_none_is_none() -> None:
+    image = DecodedImage(b"", np.full((50, 50, 3), (255, 0, 0), dtype=np.uint8), 50, 50, "PNG")
+    (predictions,) = Analyzer(RedIsNone(), FixedFaceDetector()).predict([image])
+    assert predictions is not None and predictions[0].face is None and predictions[0].probabilities == (0.0, 1.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ import pytest
 
 from indexer.domain.errors import MoodexError
 from indexer.domain.images import InputSpec
+from indexer.domain.training import WHOLE_IMAGES
 from models.training import dataset, image_cache
 from models.training.dataset import load_images
 from models.training.dataset_readers import Source, SourceImage
@@ -101,6 +102,15 @@ def test_the_nearest_folder_exists(tmp_path: Path) -> None:
     assert nearest_folder(Path(tempfile.gettempdir())).is_dir()
 
 
+class FunctionDecoder:
+    """Implements `indexer.ports.analyzer.InputDecoder` with a function."""
+
+    faces = WHOLE_IMAGES
+
+    def __init__(self, decode: Callable[[Path, InputSpec], np.ndarray]) -> None:
+        self.decode = decode
+
+
 def test_few_images_are_decoded_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """If the writer takes no images, decoders stop after a bounded number."""
     workers, decoded, lock = 2, 0, threading.Lock()
@@ -111,7 +121,7 @@ def test_few_images_are_decoded_ahead(tmp_path: Path, monkeypatch: pytest.Monkey
             decoded += 1
         return images(1, 32)[0]
 
-    outcomes = dataset._decode_in_order(source_images(100), SPEC, decode, workers)
+    outcomes = dataset._decode_in_order(source_images(100), SPEC, FunctionDecoder(decode), workers)
     for taken in range(1, 101):
         next(outcomes)
         assert decoded <= taken + dataset._DECODED_AHEAD * workers
@@ -125,7 +135,7 @@ def test_images_keep_their_order_and_lose_unreadable_ones(tmp_path: Path) -> Non
             raise FileNotFoundError(2, "No such file or directory")
         return np.full((32, 32, 3), number, dtype=np.uint8)
 
-    loaded = load_images(source_images(20), SPEC, decode, workers=3, cache_folder=tmp_path)
+    loaded = load_images(source_images(20), SPEC, FunctionDecoder(decode), workers=3, cache_folder=tmp_path)
     readable = [number for number in range(20) if number % 5 != 3]
     assert loaded.pixels[:][:, 0, 0, 0].tolist() == readable
     assert [int(file.path.stem) for file in loaded.files] == readable
