@@ -12,8 +12,8 @@ demo: $(VENV)/.run
 	@echo '$$ moodex search --emotion happy -k 10'
 	@$(DEMO) search --emotion happy -k 10
 	@echo
-	@echo '$$ moodex search examples/images/bigheads/head-01.png --emotion sad -k 5    (this character, but sad)'
-	@$(DEMO) search examples/images/bigheads/head-01.png --emotion sad -k 5
+	@echo '$$ moodex search examples/images/lorelei/lorelei-01.png --emotion happy -k 5    (like this one, but happy)'
+	@$(DEMO) search examples/images/lorelei/lorelei-01.png --emotion happy -k 5
 	@$(DEMO) search --emotion happy -k 10 --format html > moodex-demo/happy.html
 	@echo
 	@echo 'The happy ones as a contact sheet: moodex-demo/happy.html'

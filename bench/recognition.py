@@ -16,7 +16,6 @@ import re
 import sys
 import tempfile
 import time
-import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -29,22 +28,24 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from bench.describe import describe  # noqa: E402
 from bench.machine import machine  # noqa: E402
 from bench.retrieval import precision_at_20, same_character  # noqa: E402
 from indexer.analysis.input_decoder import InputDecoder  # noqa: E402
 from indexer.domain.images import InputSpec  # noqa: E402
 from indexer.domain.models import APPEARANCE, EXPRESSION, ModelCard  # noqa: E402
-from models import checkpoint, zoo  # noqa: E402
+from models import zoo  # noqa: E402
 from models.architectures.registry import architecture  # noqa: E402
 from models.inference.classifier import TorchClassifier  # noqa: E402
 from models.inference.device import select_device  # noqa: E402
+from models.model_card import read_card  # noqa: E402
 from models.training.calibration import fit_temperature, scaled  # noqa: E402
 from models.training.dataset import LabeledImages, load_images  # noqa: E402
 from models.training.dataset_readers import SourceImage, find_images  # noqa: E402
 from models.training.initial_weights import IMAGENET, initialize_network  # noqa: E402
 from models.training.loop import fit  # noqa: E402
 from models.training.metrics import evaluate, evaluate_subset  # noqa: E402
-from models.training.model_card_markdown import markdown, tables  # noqa: E402
+from models.training.model_card_markdown import tables  # noqa: E402
 from models.training.recipe import Recipe, find_recipe  # noqa: E402
 from models.training.sampling import sampling_weights  # noqa: E402
 from models.training.trainer import log_probabilities  # noqa: E402
@@ -142,14 +143,9 @@ def main() -> None:
             )
     _write(results, Path(__file__).parent / "results" / "recognition")
     if options.describe and shipped:
-        card, _ = checkpoint.load(shipped)
-        measured = {
-            name: results[name] for name in ("notes", "split", "mean", "folds", "validation", "machine") if name in results
-        }
-        texts = tomllib.loads((ROOT / "recipes" / f"{zoo.DEFAULT}.toml").read_text())
-        described = replace(card, about={**card.about, **texts, "measured": measured})
-        checkpoint.write_card(shipped, described)
-        (ROOT / "docs" / "explanation" / "model-card.md").write_text(markdown(described))
+        names = ("notes", "split", "mean", "folds", "validation", "machine")
+        held_out = {name: results[name] for name in names if name in results}
+        describe(shipped, {**read_card(shipped).about.get("measured", {}), **held_out})
 
 
 def held_out_groups(data: LabeledImages) -> dict[str, set[str]]:

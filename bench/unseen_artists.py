@@ -14,9 +14,8 @@ import argparse
 import csv
 import json
 import sys
-import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +25,15 @@ from PIL import Image, ImageDraw
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from bench.describe import describe  # noqa: E402
 from bench.machine import machine  # noqa: E402
 from indexer.analysis.analyzer import Analyzer  # noqa: E402
-from models import checkpoint, zoo  # noqa: E402
+from models import zoo  # noqa: E402
 from models.faces.card import SHIPPED  # noqa: E402
 from models.faces.detector import torch_face_detector  # noqa: E402
 from models.inference.classifier import TorchClassifier  # noqa: E402
 from models.training.metrics import MIN_PROBABILITY, calibration_error  # noqa: E402
-from models.training.model_card_markdown import markdown, unseen_artists  # noqa: E402
+from models.training.model_card_markdown import unseen_artists  # noqa: E402
 
 FIVE = ("happy", "sad", "angry", "surprise", "neutral")
 CHILDREN = {"happy": ("happy", "pleased"), "sad": ("sad", "crying")}
@@ -83,7 +83,7 @@ def main() -> None:
         options.output.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
         options.output.with_suffix(".md").write_text(page(result, former))
     if options.describe:
-        describe(options.model, result)
+        describe(options.model, {"unseen": {name: result[name] for name in ("command", "machine", "groups")}})
     if options.mistakes:
         draw_mistakes(judged, labels).save(options.mistakes)
 
@@ -226,16 +226,6 @@ def page(result: dict[str, Any], former: dict[str, Any] | None) -> str:
         numbers = " | ".join(f"{row[key]:.2f}" for key in ("five", "five_beside_character", "ece", "face"))
         lines.append(f"| {name} | {row['images']} | {numbers} |")
     return "\n".join(lines) + "\n"
-
-
-def describe(path: Path, result: dict[str, Any]) -> None:
-    """Write the result on the card of the shipped model at `path`, with the texts of its recipe, and on its page in docs/."""
-    card, _ = checkpoint.load(path)
-    texts = tomllib.loads((ROOT / "recipes" / f"{zoo.DEFAULT}.toml").read_text())
-    unseen = {name: result[name] for name in ("command", "machine", "groups")}
-    described = replace(card, about={**card.about, **texts, "measured": {"unseen": unseen}})
-    checkpoint.write_card(path, described)
-    (ROOT / "docs" / "explanation" / "model-card.md").write_text(markdown(described))
 
 
 def draw_mistakes(judged: Sequence[Judged], labels: Sequence[str]) -> Image.Image:

@@ -118,7 +118,7 @@ def train(pools: Pools, objects: Objects, scenes: int, seed: int, start: Mapping
     torch.nn.init.constant_(network.top[1].bias[:1], -4.0)
     torch.nn.init.constant_(network.top[1].bias[1:], math.log(4))
     if start is not None:
-        network.load_state_dict(dict(start), strict=False)
+        network.load_state_dict({**network.state_dict(), **start})  # checkpoints lack the counters of batch norms
     network = network.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     average = copy.deepcopy(network).eval()
     new_parameters = [parameter for name, parameter in network.named_parameters() if name not in pretrained]

@@ -10,14 +10,14 @@ from PIL import Image
 from tests.e2e.conftest import EXAMPLES, Run
 from tests.support import drawn
 
-HEAD = EXAMPLES / "bigheads/head-08.png"
+HEAD = EXAMPLES / "bigheads/head-06.png"
 
 
 def test_one_image_is_explained(moodex: Run, tmp_path: Path) -> None:
     default = moodex("explain", HEAD, "--output", tmp_path / "default.png", "--json")
     assert default.returncode == 0, default.stderr.decode()
     facts = json.loads(default.stdout)
-    assert facts["emotion"] == "happy" and facts["probability"] > 0.4 and facts["method"] == "grad-cam"
+    assert facts["emotion"] == "happy" and facts["probability"] > 0.5 and facts["method"] == "grad-cam"
     heat = facts["heat"]
     assert len(heat) == len(heat[0]) and max(max(row) for row in heat) == 1 and min(min(row) for row in heat) >= 0
     with Image.open(tmp_path / "default.png") as image:
