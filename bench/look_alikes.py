@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -32,8 +31,7 @@ from db.sqlite.store import SqliteStore  # noqa: E402
 from db.vectors.files import FaissFiles  # noqa: E402
 from db.vectors.sync import sync_index  # noqa: E402
 from indexer.analysis.look_alikes import compare  # noqa: E402
-from models.teaching.linear_head import Head  # noqa: E402
-from models.teaching.model_version import EmbeddingScorer  # noqa: E402
+from models.inference.embedding_scorer import EmbeddingScorer  # noqa: E402
 from tests.support.quiet import Remembered  # noqa: E402
 
 CASES = {"new characters": False, "characters of the library": True}
@@ -77,9 +75,10 @@ def measure(scratch: Path, count: int, added: int, shared: bool) -> dict[str, An
         synthetic.fill(database, added, first=count + 1, seed=9)
     with open_engine(database).begin() as connection:
         connection.exec_driver_sql("UPDATE predictions SET compared_to = ? WHERE id <= ?", (count, count))
-    random, labels = torch.Generator().manual_seed(0), model.card.labels
-    head = Head(labels, torch.randn(len(labels), model.card.embedding_size, generator=random), torch.zeros(len(labels)))
-    scorer = EmbeddingScorer(model.card, head, None, np.zeros(len(labels), dtype=np.float32))
+    labels = len(model.card.labels)
+    matrix = np.random.default_rng(0).standard_normal((labels, model.card.embedding_size), dtype=np.float32)
+    zeros = np.zeros(labels, dtype=np.float32)
+    scorer = EmbeddingScorer(model.card, matrix, zeros, None, zeros)
     with SqliteStore(database) as store:
         sync_index(store, files, model)  # as a run does in any case
         started = time.process_time()

@@ -15,7 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,9 +26,8 @@ from db.sqlite.store import SqliteStore  # noqa: E402
 from db.vectors.files import FaissFiles  # noqa: E402
 from db.vectors.sync import sync_index  # noqa: E402
 from models import zoo  # noqa: E402
+from models.inference.embedding_scorer import EmbeddingScorer  # noqa: E402
 from models.model_card import read_card  # noqa: E402
-from models.teaching.linear_head import Head  # noqa: E402
-from models.teaching.model_version import EmbeddingScorer  # noqa: E402
 
 _INSERT_CHUNK_ROWS = 20_000
 
@@ -42,11 +40,10 @@ def main() -> None:
         model = store.register_model(card)
         store.begin_run([b"/synthetic"], model)
         fill(store.path, model, len(card.labels), card.embedding_size, count)
-        random = torch.Generator().manual_seed(0)
-        matrix = torch.randn(len(card.labels), card.embedding_size, generator=random)
+        matrix = np.random.default_rng(0).standard_normal((len(card.labels), card.embedding_size), dtype=np.float32)
         taught = replace(card, name="taught", weights_digest="11")
-        zeros = torch.zeros(len(card.labels))
-        scorer = EmbeddingScorer(taught, Head(card.labels, matrix, zeros), None, zeros.numpy())
+        zeros = np.zeros(len(card.labels), dtype=np.float32)
+        scorer = EmbeddingScorer(taught, matrix, zeros, None, zeros)
         started = time.perf_counter()
         target = store.register_model(taught)
         with tqdm(total=count, unit=" images", desc="scoring", unit_scale=True) as progress:

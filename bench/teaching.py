@@ -29,9 +29,10 @@ from indexer.analysis.input_decoder import InputDecoder  # noqa: E402
 from indexer.domain.errors import UsageError  # noqa: E402
 from models import checkpoint, zoo  # noqa: E402
 from models.inference.classifier import TorchClassifier  # noqa: E402
+from models.inference.embedding_scorer import classifier_input  # noqa: E402
 from models.style_baseline import fit_baseline  # noqa: E402
 from models.teaching.fit import teach  # noqa: E402
-from models.teaching.replay import classifier_input, extract_head, replay_examples  # noqa: E402
+from models.teaching.replay import extract_head, replay_examples  # noqa: E402
 from models.teaching.select import select_informative, selection_features  # noqa: E402
 from models.training.dataset import load_images  # noqa: E402
 from models.training.dataset_readers import find_images  # noqa: E402

@@ -9,19 +9,18 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from indexer.domain.errors import ModelUnavailable, UsageError
 from models import checkpoint
+from models.inference.embedding_scorer import EmbeddingScorer, classifier_input
 from models.model_card import read_card
-from models.style_baseline import StyleBaseline, fit_baseline, load_baseline
+from models.style_baseline import StyleBaseline, fit_baseline
 from models.teaching.fit import FitResult, teach
 from models.teaching.linear_head import Examples, Head, RefitSettings, refit
 from models.teaching.replay import (
     REPLAY_SET_SIZE,
-    classifier_input,
     extract_head,
     reads_stored,
     replace_head,
@@ -32,32 +31,10 @@ from models.teaching.replay import (
 if TYPE_CHECKING:
     from indexer.domain.models import ModelCard
     from indexer.domain.reports import TeachingSet
-    from indexer.domain.types import Floats, Halves
     from models.model_registry import FolderModelRegistry
 
 _APPROXIMATION_SETTINGS = RefitSettings(new_weight=1.0, anchor=1e-4)
 """Settings with which a last layer on embeddings is fitted to the predictions of one on features."""
-
-
-@dataclass(frozen=True, slots=True)
-class EmbeddingScorer:
-    """Implements `indexer.ports.teaching.Scorer` with the last layer of a model, and its style baseline if it has one.
-
-    `mean_logits`: mean logits of the replay set, float32, (labels,); zeros for a model without one, as if it preferred no label.
-    """
-
-    card: ModelCard
-    head: Head
-    baseline: StyleBaseline | None
-    mean_logits: Floats
-
-    def score(self, embeddings: Halves) -> Floats:
-        """Return probabilities, float32, (N, labels), of stored embeddings, float16, (N, embedding size)."""
-        return self.head.probabilities(classifier_input(self.card, embeddings, self.baseline))
-
-    def logits(self, embeddings: Halves) -> Floats:
-        """Return the logits of these probabilities, float32, (N, labels)."""
-        return self.head.logits(classifier_input(self.card, embeddings, self.baseline))
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +113,6 @@ def learn(
     return Version(fit, _scorer(*checkpoint.load_all(path)))
 
 
-def open_scorer(weights: Path) -> EmbeddingScorer:
-    """Return the scorer of a checkpoint whose classifier reads stored embeddings. Raises ModelUnavailable."""
-    return _scorer(*checkpoint.load_all(weights))
-
-
 def earlier(registry: FolderModelRegistry, in_use: str) -> tuple[str, EmbeddingScorer | None]:
     """Return the model that was in use when a version was taught.
 
@@ -215,13 +187,7 @@ def _provenance(base: BaseModel, candidate: Candidate, labels: Sequence[str]) ->
 
 def _scorer(card: ModelCard, state: Mapping[str, Tensor]) -> EmbeddingScorer:
     """Return the scorer of a checkpoint, given its tensors with the replay set."""
-    baseline = load_baseline({name: values.numpy() for name, values in state.items()})
-    head = extract_head(card, state)
-    mean = np.zeros(len(card.labels), dtype=np.float32)
-    if f"{checkpoint.MEMORY}vectors" in state:
-        replayed = classifier_input(card, state[f"{checkpoint.MEMORY}vectors"].numpy(), baseline)
-        mean = head.logits(replayed).mean(axis=0)
-    return EmbeddingScorer(card, head, baseline, mean)
+    return EmbeddingScorer.from_tensors(card, {name: values.numpy() for name, values in state.items()})
 
 
 def _library_sample(base: BaseModel, examples: TeachingSet) -> Examples:

@@ -13,17 +13,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from indexer.domain.models import APPEARANCE, EXPRESSION
 from models.architectures.registry import architecture
 from models.checkpoint import MEMORY
-from models.scaling import EMBEDDING_LENGTH, SHARE
+from models.inference.embedding_scorer import REPLAY_VECTORS, classifier_input
+from models.scaling import EMBEDDING_LENGTH
 from models.style_baseline import MODIFIER
 from models.teaching.fit import one_hot
 from models.teaching.linear_head import Examples, Head
 
 if TYPE_CHECKING:
     from indexer.domain.models import ModelCard
-    from indexer.domain.types import Floats, Halves, Ids
+    from indexer.domain.types import Floats, Ids
     from models.style_baseline import StyleBaseline
 
 REPLAY_SET_SIZE = 2000
@@ -36,7 +36,7 @@ def build_replay_set(vectors: Floats, labels: Ids) -> dict[str, Tensor]:
     `vectors` are embeddings, float32, (N, embedding size), and become float16; `labels` are label numbers, int64, (N,), and
     become uint8.
     """
-    return {f"{MEMORY}vectors": torch.from_numpy(vectors).half(), f"{MEMORY}labels": torch.from_numpy(labels).to(torch.uint8)}
+    return {REPLAY_VECTORS: torch.from_numpy(vectors).half(), f"{MEMORY}labels": torch.from_numpy(labels).to(torch.uint8)}
 
 
 def replay_examples(card: ModelCard, state: Mapping[str, Tensor]) -> Examples | None:
@@ -44,7 +44,7 @@ def replay_examples(card: ModelCard, state: Mapping[str, Tensor]) -> Examples | 
     if f"{MEMORY}labels" not in state:
         return None
     labels = state[f"{MEMORY}labels"].numpy().astype(np.int64)
-    inputs = torch.from_numpy(classifier_input(card, state[f"{MEMORY}vectors"].numpy()))
+    inputs = torch.from_numpy(classifier_input(card, state[REPLAY_VECTORS].numpy()))
     return Examples(inputs, one_hot(labels, len(card.labels)))
 
 
@@ -60,20 +60,6 @@ def taught_architecture(card: ModelCard, baseline: StyleBaseline | None = None) 
     """
     modifiers = ("whole" if card.spaces else "unit", *([] if baseline is None else [MODIFIER]))
     return architecture("+".join([card.architecture, *modifiers])).name
-
-
-def classifier_input(card: ModelCard, embeddings: Floats | Halves, baseline: StyleBaseline | None = None) -> Floats:
-    """Compute the inputs of a taught classifier from stored embeddings.
-
-    `embeddings` is float16 or float32, (N, embedding size); the result float32, (N, embedding size). The style baseline is
-    subtracted from the expression part, and the appearance part is multiplied by `SHARE`.
-    """
-    inputs = embeddings.astype(np.float32)
-    if baseline is not None:
-        inputs[:, card.space_slice(EXPRESSION)] -= baseline.expected_expression(inputs[:, card.space_slice(APPEARANCE)])
-    if card.spaces:
-        inputs[:, card.space_slice(APPEARANCE)] *= SHARE
-    return inputs
 
 
 def extract_head(card: ModelCard, state: Mapping[str, Tensor]) -> Head:

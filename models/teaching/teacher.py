@@ -36,7 +36,7 @@ class ModelTeacher:
         return earlier(self._registry, in_use)
 
     def scorer(self) -> Scorer:
-        from models.teaching.model_version import open_scorer
+        from models.inference.embedding_scorer import open_scorer
 
         return open_scorer(self._registry.weights())
 

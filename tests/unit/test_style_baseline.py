@@ -13,11 +13,12 @@ from indexer.domain.errors import ModelUnavailable
 from indexer.domain.models import APPEARANCE, EXPRESSION
 from models import checkpoint, zoo
 from models.inference.classifier import OnnxClassifier
+from models.inference.embedding_scorer import classifier_input
 from models.inference.module import build_inference_module
 from models.style_baseline import GROUPS, fit_baseline
 from models.teaching.fit import one_hot, teach
 from models.teaching.linear_head import Examples, Head
-from models.teaching.replay import classifier_input, extract_head, replace_head, taught_architecture
+from models.teaching.replay import extract_head, replace_head, taught_architecture
 
 CHARACTERS, EXPRESSIONS = 20, 12
 SHIPPED = zoo.checkpoints()[zoo.DEFAULT]
