@@ -3,18 +3,20 @@
     python bench/unseen_artists.py VALIDATION [--model FILE] [--detector FILE] [--faces on|off] [--former FILE.json]
         [--output FILE] [--mistakes FILE.png] [--describe]
 
-VALIDATION holds sets with `manifest.csv` (file, label, character). The prediction for an image is that of its largest face, or of
-the whole image if it has none, with the analyzer that indexing uses. Sets whose names begin with the same word of `POOLS` are
-pooled; the intervals of a pool are over its sets (artists), by the bootstrap. `--former` adds the numbers of an earlier run.
+VALIDATION holds sets with `manifest.csv` (file, label). The prediction for an image is that of its largest face, or of the whole
+image if it has none, with the analyzer that indexing uses: alone, and beside its look-alikes in a library of its group. Sets
+whose names begin with the same word of `POOLS` are one group; its intervals are over its sets (artists), by the bootstrap.
+`--former` adds the numbers of an earlier run.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,11 +30,14 @@ sys.path.insert(0, str(ROOT))
 from bench.describe import describe  # noqa: E402
 from bench.machine import machine  # noqa: E402
 from indexer.analysis.analyzer import Analyzer  # noqa: E402
+from indexer.domain.look_alikes import LEAST_SIMILARITY, MOST_LOOK_ALIKES, read_beside  # noqa: E402
+from indexer.domain.models import APPEARANCE, NEARLY_EQUAL_IN_SPACES  # noqa: E402
 from models import zoo  # noqa: E402
 from models.faces.card import SHIPPED  # noqa: E402
 from models.faces.detector import torch_face_detector  # noqa: E402
 from models.inference.classifier import TorchClassifier  # noqa: E402
-from models.training.metrics import MIN_PROBABILITY, calibration_error  # noqa: E402
+from models.inference.embedding_scorer import EmbeddingScorer, open_scorer  # noqa: E402
+from models.training.metrics import calibration_error  # noqa: E402
 from models.training.model_card_markdown import unseen_artists  # noqa: E402
 
 FIVE = ("happy", "sad", "angry", "surprise", "neutral")
@@ -46,22 +51,31 @@ MIN_SET_IMAGES = 10
 
 RESAMPLES = 1000
 BATCH_SIZE = 32
-PRIOR_FACES = 1.0
-"""Average faces that are added to those of a character; see `beside_character`."""
+DRAWS = 100
+"""Times that labels are drawn from the predicted probabilities, for the calibration error of a perfectly calibrated model."""
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
+Numbers = np.ndarray[Any, np.dtype[np.int64]]
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One image: its set, label, character, path, the probabilities by label number, and whether a face was found."""
+    """One image: its set, label, path, the probabilities by label number, its embedding, and whether a face was found."""
 
     set: str
     label: str
-    character: str
     path: Path
     probabilities: Floats
+    embedding: Floats
     has_face: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """An image with its `probabilities` beside its look-alikes."""
+
+    judged: Judged
+    probabilities: Floats
 
 
 def main() -> None:
@@ -69,13 +83,14 @@ def main() -> None:
     classifier = TorchClassifier.open(options.model, "cpu")
     detector = torch_face_detector(options.detector, "cpu") if options.faces == "on" else None
     judged = judge(options.validation, Analyzer(classifier, detector))
-    labels = classifier.card.labels
+    labels, scorer = classifier.card.labels, open_scorer(options.model)
+    groups = {name: beside_look_alikes(images, scorer) for name, images in pools(judged).items()}
     result = {
         "command": "python bench/unseen_artists.py VALIDATION" + ("" if options.faces == "on" else " --faces off"),
         "machine": machine(),
         "model": options.model.stem,
-        "groups": {name: measure(images, labels) for name, images in pools(judged).items()},
-        "sets": {name: measure(images, labels) for name, images in by_set(judged).items()},
+        "groups": {name: measure(images, labels) for name, images in groups.items()},
+        "sets": {name: measure(images, labels) for name, images in by_set(itertools.chain(*groups.values())).items()},
     }
     former = json.loads(options.former.read_text()) if options.former else None
     print(page(result, former))
@@ -85,7 +100,7 @@ def main() -> None:
     if options.describe:
         describe(options.model, {"unseen": {name: result[name] for name in ("command", "machine", "groups")}})
     if options.mistakes:
-        draw_mistakes(judged, labels).save(options.mistakes)
+        draw_mistakes(list(itertools.chain(*groups.values())), labels).save(options.mistakes)
 
 
 def judge(folder: Path, analyzer: Analyzer) -> list[Judged]:
@@ -94,16 +109,17 @@ def judge(folder: Path, analyzer: Analyzer) -> list[Judged]:
     for manifest in sorted(folder.glob("*/manifest.csv")):
         with manifest.open(newline="") as file:
             for row in csv.DictReader(file):
-                rows.append((manifest.parent, row["file"], row["label"], row.get("character") or ""))
+                rows.append((manifest.parent, row["file"], row["label"]))
     judged = []
     for start in range(0, len(rows), BATCH_SIZE):
         batch = rows[start : start + BATCH_SIZE]
-        decoded = [analyzer.decode((parent / file).read_bytes()) for parent, file, _, _ in batch]
-        for (parent, file, label, character), predictions in zip(batch, analyzer.predict(decoded), strict=True):
+        decoded = [analyzer.decode((parent / file).read_bytes()) for parent, file, _ in batch]
+        for (parent, file, label), predictions in zip(batch, analyzer.predict(decoded), strict=True):
             if predictions is None:
                 raise SystemExit(f"The predictions for {parent / file} are not finite.")
             probabilities = np.array(predictions[0].probabilities, dtype=np.float32)
-            judged.append(Judged(parent.name, label, character, parent / file, probabilities, predictions[0].face is not None))
+            embedding = np.array(predictions[0].embedding, dtype=np.float32)
+            judged.append(Judged(parent.name, label, parent / file, probabilities, embedding, predictions[0].face is not None))
     return judged
 
 
@@ -116,31 +132,57 @@ def pools(judged: Sequence[Judged]) -> dict[str, list[Judged]]:
     return groups
 
 
-def by_set(judged: Sequence[Judged]) -> dict[str, list[Judged]]:
+def by_set(images: Iterable[Compared]) -> dict[str, list[Compared]]:
     """Group images by set."""
-    groups: dict[str, list[Judged]] = {}
-    for image in judged:
-        groups.setdefault(image.set, []).append(image)
+    groups: dict[str, list[Compared]] = {}
+    for image in images:
+        groups.setdefault(image.judged.set, []).append(image)
     return groups
 
 
-def measure(images: Sequence[Judged], labels: Sequence[str]) -> dict[str, Any]:
-    """Measure a group of images.
+def beside_look_alikes(images: Sequence[Judged], scorer: EmbeddingScorer) -> list[Compared]:
+    """Read each image beside its look-alikes among the others, as a run does; see `indexer.analysis.look_alikes`."""
+    vectors = np.stack([image.embedding for image in images])
+    looks = vectors[:, scorer.card.space_slice(APPEARANCE)]
+    similarity = looks @ looks.T
+    similarity[vectors @ vectors.T / 2 >= NEARLY_EQUAL_IN_SPACES] = -1
+    nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :MOST_LOOK_ALIKES]
+    owners, columns = np.nonzero(np.take_along_axis(similarity, nearest, axis=1) >= LEAST_SIMILARITY)
+    logits = scorer.logits(vectors.astype(np.float16))
+    beside = read_beside(logits, logits[nearest[owners, columns]], owners, scorer.mean_logits)
+    return [Compared(image, probabilities) for image, probabilities in zip(images, beside, strict=True)]
+
+
+def measure(images: Sequence[Compared], labels: Sequence[str]) -> dict[str, Any]:
+    """Measure a group of images: `alone`, and `beside` their look-alikes. Also:
+
+    - `none`: share of images without an emotion; `face`: share with a face, both alone.
+    """
+    truth = np.array([labels.index(image.judged.label) for image in images])
+    sets = np.array([image.judged.set for image in images])
+    alone = np.stack([image.judged.probabilities for image in images])
+    beside = np.stack([image.probabilities for image in images])
+    return {
+        "images": len(images),
+        "alone": accuracies(alone, truth, sets, labels),
+        "beside": accuracies(beside, truth, sets, labels),
+        "none": round(float(np.mean([labels[row.argmax()] == "none" for row in alone])), 3),
+        "face": round(float(np.mean([image.judged.has_face for image in images])), 3),
+    }
+
+
+def accuracies(probabilities: Floats, truth: Numbers, sets: np.ndarray[Any, Any], labels: Sequence[str]) -> dict[str, Any]:
+    """Measure predictions.
 
     - `five`: balanced accuracy over the five emotions that occur, with guesses among them; `five_interval`: 95%, over sets.
     - `five_mean_of_sets`: mean accuracy over sets with enough images.
-    - `five_beside_character`: `five` with `beside_character`.
     - `first_20`: share of right images among the first of a search for each emotion.
-    - `ece`: calibration error over all labels; `none`: share of images without an emotion; `face`: share with a face.
+    - `ece`: calibration error over all labels; `ece_by_chance`: that of a perfectly calibrated model with as many images.
+    - `confusion`: images by true and predicted emotion of the five.
     """
-    probabilities = np.stack([image.probabilities for image in images])
-    truth = np.array([labels.index(image.label) for image in images])
-    sets = np.array([image.set for image in images])
-    characters = [f"{image.set}/{image.character}" if image.character else "" for image in images]
     five = [number for number, label in enumerate(labels) if label in FIVE and (truth == number).any()]
     counted = np.isin(truth, five)
     right = _right(probabilities, truth, five)
-    beside = _right(beside_character(probabilities, characters), truth, five)
     names = sorted(set(sets.tolist()))
     means = [right[rows].mean() for name in names if (rows := counted & (sets == name)).sum() >= MIN_SET_IMAGES]
     random = np.random.default_rng(0)
@@ -151,32 +193,25 @@ def measure(images: Sequence[Judged], labels: Sequence[str]) -> dict[str, Any]:
         resampled.append(_balanced(right[rows], truth[rows]))
     interval = [round(float(np.quantile(resampled, share)), 3) for share in (0.025, 0.975)] if resampled else None
     return {
-        "images": len(images),
         "five": round(_balanced(right[counted], truth[counted]), 3),
         "five_interval": interval,
         "five_mean_of_sets": round(float(np.mean(means)), 3) if means else None,
-        "five_beside_character": round(_balanced(beside[counted], truth[counted]), 3),
         "first_20": {emotion: first_right(probabilities, truth, labels, emotion) for emotion in FIVE},
         "ece": round(calibration_error(probabilities, truth), 3),
-        "none": round(float(np.mean([labels[row.argmax()] == "none" for row in probabilities])), 3),
-        "face": round(float(np.mean([image.has_face for image in images])), 3),
+        "ece_by_chance": round(error_by_chance(probabilities), 3),
         "confusion": confusion(probabilities, truth, five, labels),
     }
 
 
-def beside_character(probabilities: Floats, characters: Sequence[str]) -> Floats:
-    """Return log-probabilities minus the mean of the character's images, which is drawn to the mean of all.
-
-    This shows what the other expressions of a character, as the artist groups them, tell about an image.
-    """
-    logits = np.log(probabilities + MIN_PROBABILITY)
-    mean = logits.mean(axis=0)
-    beside = logits.copy()
-    for name in set(characters) - {""}:
-        rows = [row for row, character in enumerate(characters) if character == name]
-        if len(rows) > 1:
-            beside[rows] -= (logits[rows] - mean).sum(axis=0) / (len(rows) + PRIOR_FACES)
-    return beside
+def error_by_chance(probabilities: Floats) -> float:
+    """Return the mean calibration error of predictions whose labels are drawn from them: it is 0 only for many images."""
+    random = np.random.default_rng(0)
+    ends = np.cumsum(probabilities, axis=1)
+    errors = []
+    for _ in range(DRAWS):
+        drawn = (random.random((len(ends), 1)) * ends[:, -1:] > ends).sum(axis=1)
+        errors.append(calibration_error(probabilities, drawn))
+    return float(np.mean(errors))
 
 
 def first_right(probabilities: Floats, truth: np.ndarray[Any, Any], labels: Sequence[str], emotion: str) -> float | None:
@@ -219,29 +254,31 @@ def page(result: dict[str, Any], former: dict[str, Any] | None) -> str:
         "",
         *unseen_artists(result, former),
         "",
-        "| artist | images | five | beside the character | ECE | face |",
-        "|---" * 6 + "|",
+        "| artist | images | alone | beside look-alikes | ECE | ECE by chance | face |",
+        "|---" * 7 + "|",
     ]
     for name, row in result["sets"].items():
-        numbers = " | ".join(f"{row[key]:.2f}" for key in ("five", "five_beside_character", "ece", "face"))
-        lines.append(f"| {name} | {row['images']} | {numbers} |")
+        beside = row["beside"]
+        numbers = (row["alone"]["five"], beside["five"], beside["ece"], beside["ece_by_chance"], row["face"])
+        lines.append(f"| {name} | {row['images']} | " + " | ".join(f"{number:.2f}" for number in numbers) + " |")
     return "\n".join(lines) + "\n"
 
 
-def draw_mistakes(judged: Sequence[Judged], labels: Sequence[str]) -> Image.Image:
+def draw_mistakes(images: Sequence[Compared], labels: Sequence[str]) -> Image.Image:
     """Draw the most confident mistakes on visual novels, with the label of the artist and the prediction."""
-    wrong = [image for image in judged if image.set.startswith("vn_") and labels[image.probabilities.argmax()] != image.label]
+    novels = [image for image in images if image.judged.set.startswith("vn_")]
+    wrong = [image for image in novels if labels[image.probabilities.argmax()] != image.judged.label]
     wrong.sort(key=lambda image: -float(image.probabilities.max()))
     side, columns = 150, 10
     sheet = Image.new("RGB", (columns * side, 8 * side), (255, 255, 255))
     draw = ImageDraw.Draw(sheet)
     for number, image in enumerate(wrong[: 8 * columns]):
-        with Image.open(image.path) as opened:
+        with Image.open(image.judged.path) as opened:
             tile = opened.convert("RGBA")
         tile.thumbnail((side - 4, side - 20))
         x, y = number % columns * side, number // columns * side
         sheet.paste(tile, (x, y), tile)
-        draw.text((x, y + side - 14), f"{image.label} > {labels[image.probabilities.argmax()]}", fill=(200, 0, 0))
+        draw.text((x, y + side - 14), f"{image.judged.label} > {labels[image.probabilities.argmax()]}", fill=(200, 0, 0))
     return sheet
 
 

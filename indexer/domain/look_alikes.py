@@ -24,6 +24,12 @@ PRIOR_FACES = 2.0
 """Number of average faces that are added to every group, because the mean of a few faces is uncertain."""
 
 
+SHARPENING = 0.4
+"""The mean takes away a part of the spread of the logits, to which the probabilities of the model are calibrated. Logits beside
+many look-alikes are multiplied by nearly 1 plus this number.
+"""
+
+
 def read_beside(logits: Floats, others: Floats, owners: Ids, mean: Floats) -> Floats:
     """Return the probabilities of N faces beside their look-alikes: float32, (N, labels); rows sum to 1.
 
@@ -31,13 +37,15 @@ def read_beside(logits: Floats, others: Floats, owners: Ids, mean: Floats) -> Fl
     - `others`: float32, (M, labels), logits of look-alikes; `owners`: int64, (M,), the row of the face that each belongs to.
     - `mean`: float32, (labels,), mean logits of the model over faces of many characters.
 
-    With a group of n faces, the face and its look-alikes, the logits z become z - sum(z_j - mean) / (n + PRIOR_FACES), where the
-    sum is over the group. A face without look-alikes keeps its logits.
+    With a group of n faces, the face and its look-alikes, and N = n + PRIOR_FACES, the logits z become
+    (1 + SHARPENING (n - 1) / N) (z - sum(z_j - mean) / N), where the sum is over the group. A face without look-alikes keeps its
+    logits.
     """
     size = 1 + np.bincount(owners, minlength=len(logits))[:, None]
     sums = logits.astype(np.float64) - mean
     np.add.at(sums, owners, others.astype(np.float64) - mean)
-    read = np.where(size > 1, logits - sums / (size + PRIOR_FACES), logits)
+    total = size + PRIOR_FACES
+    read = np.where(size > 1, (1 + SHARPENING * (size - 1) / total) * (logits - sums / total), logits)
     odds = np.exp(read - read.max(axis=1, keepdims=True))
     probabilities: Floats = (odds / odds.sum(axis=1, keepdims=True)).astype(np.float32)
     return probabilities

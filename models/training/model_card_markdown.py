@@ -11,9 +11,6 @@ if TYPE_CHECKING:
     from indexer.domain.models import ModelCard
 
 
-_UNSEEN_NUMBERS = ("five", "five_mean_of_sets", "five_beside_character", "ece")
-
-
 def markdown(card: ModelCard) -> str:
     """Return a card as a Markdown page, with a section for each known field of its `about`."""
     about = card.about
@@ -40,27 +37,27 @@ def tables(measured: Mapping[str, Any]) -> str:
 
 def unseen_artists(measured: Mapping[str, Any], former: Mapping[str, Any] | None = None) -> list[str]:
     """Return the lines of a table of the groups that `bench/unseen_artists.py` measured; numbers follow those of `former`."""
-    emotions = list(next(iter(measured["groups"].values()))["first_20"])
+    emotions = list(next(iter(measured["groups"].values()))["beside"]["first_20"])
     lines = [
         f"By `{measured['command']}` on {measured['machine']}: drawings by artists that no training has seen, as `moodex index`",
-        "predicts them. Five: balanced accuracy over happy, sad, angry, surprise, neutral (chance 0.20), with its 95% interval",
-        "over artists. Beside the character: the same with the mean of the character's images, as the artist groups them, taken",
-        f"away. First 20: right images among the first 20 of a search for {', '.join(emotions)}. ECE: calibration error over all",
-        "labels. None: images without an emotion. Face: images with a face.",
+        "predicts them. Five: balanced accuracy over happy, sad, angry, surprise, neutral (chance 0.20), of faces alone, and",
+        "beside their look-alikes in a library of the group, with the 95% interval over artists. The other numbers are beside",
+        f"look-alikes too. First 20: right images among the first 20 of a search for {', '.join(emotions)}. ECE: calibration",
+        "error over all labels. None: images without an emotion. Face: images with a face.",
         "",
-        "| group | images | five | interval | mean of artists | beside the character | first 20 | ECE | none | face |",
+        "| group | images | five, alone | beside look-alikes | interval | mean of artists | first 20 | ECE | none | face |",
         "|---" * 10 + "|",
     ]
     for name, row in measured["groups"].items():
         before = (former or {"groups": {}})["groups"].get(name, {})
-        numbers = {
-            key: _change(before.get(key), row[key]) for key in ("five", "five_mean_of_sets", "five_beside_character", "ece")
-        }
-        interval = "{:.2f} to {:.2f}".format(*row["five_interval"]) if row["five_interval"] else ""
-        first = " / ".join("-" if share is None else f"{share:.2f}" for share in row["first_20"].values())
+        beside, beside_before = row["beside"], before.get("beside", {})
+        interval = "{:.2f} to {:.2f}".format(*beside["five_interval"]) if beside["five_interval"] else ""
+        first = " / ".join("-" if share is None else f"{share:.2f}" for share in beside["first_20"].values())
+        five, mean, error = (_change(beside_before.get(key), beside[key]) for key in ("five", "five_mean_of_sets", "ece"))
+        alone = _change(before.get("alone", {}).get("five"), row["alone"]["five"])
         lines.append(
-            f"| {name} | {row['images']} | {numbers['five']} | {interval} | {numbers['five_mean_of_sets']} | "
-            f"{numbers['five_beside_character']} | {first} | {numbers['ece']} | {row['none']:.2f} | {row['face']:.2f} |"
+            f"| {name} | {row['images']} | {alone} | {five} | {interval} | {mean} | {first} | {error} | {row['none']:.2f} | "
+            f"{row['face']:.2f} |"
         )
     return lines
 

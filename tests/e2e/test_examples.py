@@ -104,9 +104,11 @@ def test_show_draws_bars_and_agrees_with_search(examples_moodex: Run) -> None:
     assert "█" in bars
 
 
-def test_show_analyzes_an_image_that_is_not_indexed(examples_moodex: Run, moodex: Run) -> None:
+def test_show_analyzes_an_image_that_is_not_indexed(moodex: Run) -> None:
     path = EXAMPLES / "noto/noto-01.png"
-    stored, computed = (json.loads(run("show", path, "--json").stdout) for run in (examples_moodex, moodex))
+    computed = json.loads(moodex("show", path, "--json").stdout)
+    moodex("index", path)
+    stored = json.loads(moodex("show", path, "--json").stdout)
     assert computed["emotion"] == stored["emotion"]
     assert computed["score"] == pytest.approx(stored["score"], abs=1e-3)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from indexer.analysis import look_alikes
 from indexer.domain.errors import Interrupted
-from indexer.domain.look_alikes import PRIOR_FACES, read_beside
+from indexer.domain.look_alikes import PRIOR_FACES, SHARPENING, read_beside
 from indexer.domain.predictions import LabelAssignment
 from indexer.domain.queries import SearchRequest
 from indexer.ingest import service as ingest_service
@@ -60,7 +60,9 @@ def test_a_face_is_read_relative_to_its_group(case: Any) -> None:
     assert read.dtype == np.float32
     for row, own in enumerate(logits):
         group = [own, *others[owners == row]]
-        expected = own if len(group) == 1 else own - np.sum(np.array(group) - mean, axis=0) / (len(group) + PRIOR_FACES)
+        relative = own - np.sum(np.array(group) - mean, axis=0) / (len(group) + PRIOR_FACES)
+        sharper = (1 + SHARPENING * (len(group) - 1) / (len(group) + PRIOR_FACES)) * relative
+        expected = own if len(group) == 1 else sharper
         np.testing.assert_allclose(read[row], softmax(expected.astype(np.float64)), atol=1e-6)
 
 
@@ -138,7 +140,9 @@ def _read_by_hand(store: MemoryStore) -> dict[bytes, list[float]]:
     for row, (number, look) in enumerate(zip(rows.ids.tolist(), looks, strict=True)):
         near = [other for other in np.argsort(-looks @ look) if other != row and looks[other] @ look >= 0.6]
         near = [other for other in near if whole[other] @ whole[row] / 2 < 0.965][:16]
-        read = logits[row] - (logits[[row, *near]] - mean).sum(axis=0) / (1 + len(near) + 2) if near else logits[row]
+        total = len(near) + 3
+        relative = logits[row] - (logits[[row, *near]] - mean).sum(axis=0) / total
+        read = (1 + SHARPENING * len(near) / total) * relative if near else logits[row]
         (hit,) = store.hits(1, [number], HitFilter())[number]
         result[hit.path] = softmax(read).tolist()
     return result

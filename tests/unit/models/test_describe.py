@@ -23,12 +23,14 @@ ABOUT = {
             "groups": {
                 "comics": {
                     "images": 30,
-                    "five": 0.4,
-                    "five_interval": [0.3, 0.5],
-                    "five_mean_of_sets": None,
-                    "five_beside_character": 0.45,
-                    "first_20": {"happy": 0.9, "sad": None},
-                    "ece": 0.1,
+                    "alone": {"five": 0.4},
+                    "beside": {
+                        "five": 0.45,
+                        "five_interval": [0.3, 0.5],
+                        "five_mean_of_sets": None,
+                        "first_20": {"happy": 0.9, "sad": None},
+                        "ece": 0.1,
+                    },
                     "none": 0.0,
                     "face": 1.0,
                 }
@@ -52,7 +54,7 @@ def test_a_page_contains_the_facts_of_the_card() -> None:
         "- Recipe: size 64, seed 0",
         "| anna | 20 | 0.20 | 0.500 | 0.750 | 0.400 | 0.600 | 0.100 | 0.050 |",
         "| smileys | 20 | 0.20 | 0.500 | 0.750 | 0.400 | 0.600 | 0.100 | 0.050 |",
-        "| comics | 30 | 0.40 | 0.30 to 0.50 |  | 0.45 | 0.90 / - | 0.10 | 0.00 | 1.00 |",
+        "| comics | 30 | 0.40 | 0.45 | 0.30 to 0.50 |  | 0.90 / - | 0.10 | 0.00 | 1.00 |",
         "7 images: happy 4, sad 3.",
         "| dolls | 7 | Dolls by Anna | CC0-1.0 | https://example.org |",
     ):
