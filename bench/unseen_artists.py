@@ -3,9 +3,9 @@
     python bench/unseen_artists.py VALIDATION [--model FILE] [--detector FILE] [--faces on|off] [--former FILE.json]
         [--output FILE] [--mistakes FILE.png] [--describe]
 
-VALIDATION holds sets with `manifest.csv` (file, label). The prediction for an image is that of its largest face, or of the whole
-image if it has none, with the analyzer that indexing uses: alone, and beside its look-alikes in a library of its group. Sets
-whose names begin with the same word of `POOLS` are one group; its intervals are over its sets (artists), by the bootstrap.
+VALIDATION holds sets with `manifest.csv` (file, label, character). The prediction for an image is that of its largest face, or of
+the whole image if it has none, with the analyzer that indexing uses: alone, and beside its look-alikes in a library of its group.
+Sets whose names begin with the same word of `POOLS` are one group; its intervals are over its sets (artists), by the bootstrap.
 `--former` adds the numbers of an earlier run.
 """
 
@@ -29,9 +29,10 @@ sys.path.insert(0, str(ROOT))
 
 from bench.describe import describe  # noqa: E402
 from bench.machine import machine  # noqa: E402
+from bench.retrieval import same_character  # noqa: E402
 from indexer.analysis.analyzer import Analyzer  # noqa: E402
 from indexer.domain.look_alikes import LEAST_SIMILARITY, MOST_LOOK_ALIKES, read_beside  # noqa: E402
-from indexer.domain.models import APPEARANCE, NEARLY_EQUAL_IN_SPACES  # noqa: E402
+from indexer.domain.models import APPEARANCE, NEARLY_EQUAL_IN_SPACES, ModelCard  # noqa: E402
 from models import zoo  # noqa: E402
 from models.faces.card import SHIPPED  # noqa: E402
 from models.faces.detector import torch_face_detector  # noqa: E402
@@ -60,10 +61,11 @@ Numbers = np.ndarray[Any, np.dtype[np.int64]]
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One image: its set, label, path, the probabilities by label number, its embedding, and whether a face was found."""
+    """One image: its set, label, character, path, probabilities by label number, embedding, and whether a face was found."""
 
     set: str
     label: str
+    character: str
     path: Path
     probabilities: Floats
     embedding: Floats
@@ -89,7 +91,10 @@ def main() -> None:
         "command": "python bench/unseen_artists.py VALIDATION" + ("" if options.faces == "on" else " --faces off"),
         "machine": machine(),
         "model": options.model.stem,
-        "groups": {name: measure(images, labels) for name, images in groups.items()},
+        "groups": {
+            name: {**measure(images, labels), "same_character": find_character(images, scorer.card)}
+            for name, images in groups.items()
+        },
         "sets": {name: measure(images, labels) for name, images in by_set(itertools.chain(*groups.values())).items()},
     }
     former = json.loads(options.former.read_text()) if options.former else None
@@ -109,17 +114,18 @@ def judge(folder: Path, analyzer: Analyzer) -> list[Judged]:
     for manifest in sorted(folder.glob("*/manifest.csv")):
         with manifest.open(newline="") as file:
             for row in csv.DictReader(file):
-                rows.append((manifest.parent, row["file"], row["label"]))
+                rows.append((manifest.parent, row["file"], row["label"], row.get("character") or ""))
     judged = []
     for start in range(0, len(rows), BATCH_SIZE):
         batch = rows[start : start + BATCH_SIZE]
-        decoded = [analyzer.decode((parent / file).read_bytes()) for parent, file, _ in batch]
-        for (parent, file, label), predictions in zip(batch, analyzer.predict(decoded), strict=True):
+        decoded = [analyzer.decode((parent / file).read_bytes()) for parent, file, _, _ in batch]
+        for (parent, file, label, character), predictions in zip(batch, analyzer.predict(decoded), strict=True):
             if predictions is None:
                 raise SystemExit(f"The predictions for {parent / file} are not finite.")
             probabilities = np.array(predictions[0].probabilities, dtype=np.float32)
             embedding = np.array(predictions[0].embedding, dtype=np.float32)
-            judged.append(Judged(parent.name, label, parent / file, probabilities, embedding, predictions[0].face is not None))
+            has_face = predictions[0].face is not None
+            judged.append(Judged(parent.name, label, character, parent / file, probabilities, embedding, has_face))
     return judged
 
 
@@ -169,6 +175,22 @@ def measure(images: Sequence[Compared], labels: Sequence[str]) -> dict[str, Any]
         "none": round(float(np.mean([labels[row.argmax()] == "none" for row in alone])), 3),
         "face": round(float(np.mean([image.judged.has_face for image in images])), 3),
     }
+
+
+def find_character(images: Sequence[Compared], card: ModelCard) -> dict[str, Any] | None:
+    """Search each character with another emotion in a library of the group; return the hit rates at 1 and at 10.
+
+    The results have that emotion by the artist's labels (`labels`), or by the predictions beside look-alikes (`predictions`); a
+    hit has it by the labels. A search for an emotion also finds its `CHILDREN`. None if no character has two emotions.
+    """
+    parents = {child: parent for parent, children in CHILDREN.items() for child in children}
+    numbers = np.array([card.labels.index(parents.get(label, label)) for label in card.labels])
+    truth = numbers[[card.labels.index(image.judged.label) for image in images]]
+    predicted = numbers[np.stack([image.probabilities for image in images]).argmax(axis=1)]
+    looks = np.stack([image.judged.embedding[card.space_slice(APPEARANCE)] for image in images])
+    characters = [f"{image.judged.set}/{image.judged.character}" if image.judged.character else "" for image in images]
+    by_labels = same_character(looks, truth, truth, characters)
+    return by_labels and {"labels": by_labels, "predictions": same_character(looks, predicted, truth, characters)}
 
 
 def accuracies(probabilities: Floats, truth: Numbers, sets: np.ndarray[Any, Any], labels: Sequence[str]) -> dict[str, Any]:
@@ -254,6 +276,14 @@ def page(result: dict[str, Any], former: dict[str, Any] | None) -> str:
         "",
         *unseen_artists(result, former),
         "",
+        "This character with another emotion: share of questions, an image and another emotion of its character (at most 600),",
+        "with a right answer as the first and among the first ten, by the artist's labels, and by the predictions beside",
+        "look-alikes.",
+        "",
+        "| group | questions | labels, first | first ten | predictions, first | first ten |",
+        "|---" * 6 + "|",
+        *(_character_row(name, row["same_character"]) for name, row in result["groups"].items() if row["same_character"]),
+        "",
         "| artist | images | alone | beside look-alikes | ECE | ECE by chance | face |",
         "|---" * 7 + "|",
     ]
@@ -262,6 +292,11 @@ def page(result: dict[str, Any], former: dict[str, Any] | None) -> str:
         numbers = (row["alone"]["five"], beside["five"], beside["ece"], beside["ece_by_chance"], row["face"])
         lines.append(f"| {name} | {row['images']} | " + " | ".join(f"{number:.2f}" for number in numbers) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _character_row(name: str, rates: dict[str, Any]) -> str:
+    numbers = [rates[source][rank] for source in ("labels", "predictions") for rank in ("hit_at_1", "hit_at_10")]
+    return f"| {name} | {rates['labels']['questions']} | " + " | ".join(f"{number:.2f}" for number in numbers) + " |"
 
 
 def draw_mistakes(images: Sequence[Compared], labels: Sequence[str]) -> Image.Image:
