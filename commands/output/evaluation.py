@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 from commands.output.charts import confusion_chart, reliability_chart
 from commands.output.contact_sheet import Thumbnail, sheet
 from indexer.domain.queries import Hit
+from indexer.domain.training import WHOLE_IMAGES
 from indexer.system.text import pluralize, printable
 
 if TYPE_CHECKING:
@@ -39,8 +40,10 @@ def write_evaluation(evaluation: Evaluation, as_json: bool, out: TextIO) -> None
             out.write(f"{printable(label):<12} {numbers}\n")
     if evaluation.by_artist is not None:
         _write_artists(evaluation.by_artist, evaluation.n, out)
+    judged = "whole images" if evaluation.faces == WHOLE_IMAGES else "main faces, as by moodex index; --whole judges whole images"
+    out.write(f"\nJudged: {judged}.\n")
     if evaluation.left_out:
-        out.write(f"\n{pluralize(evaluation.left_out, 'image')} of emotions that the model does not know were skipped.\n")
+        out.write(f"{pluralize(evaluation.left_out, 'image')} of emotions that the model does not know were skipped.\n")
 
 
 def _write_artists(by_artist: ByArtist, count: int, out: TextIO) -> None:

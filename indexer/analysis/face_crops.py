@@ -55,14 +55,6 @@ def whole_view(pixels: Pixels, spec: InputSpec) -> View:
     return View(None, _fit_to_input(pixels, spec))
 
 
-def main_view(image: DecodedImage, detector: FaceDetector | None, spec: InputSpec) -> View:
-    """Return the first of the views that `crop_views` returns for an image: its main face, or the whole image."""
-    if detector is None:
-        return View(None, image.pixels)
-    (faces,) = detector.detect([image.pixels])
-    return _views(image.pixels, faces[:1], spec)[0]
-
-
 def _views(pixels: Pixels, faces: Sequence[Face], spec: InputSpec) -> list[View]:
     return [View(face, _crop(pixels, face, spec)) for face in faces] or [whole_view(pixels, spec)]
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from indexer.analysis.face_crops import DETECTION_MAX_SIDE, main_view
+import numpy as np
+
+from indexer.analysis.face_crops import DETECTION_MAX_SIDE, View, crop_views, whole_view
 from indexer.domain.training import WHOLE_IMAGES
 from indexer.imaging.decode import decode
 
@@ -27,5 +29,14 @@ class InputDecoder:
         return WHOLE_IMAGES if self.detector is None else self.detector.key
 
     def decode(self, path: Path, spec: InputSpec) -> Pixels:
+        return self._views(path, spec)[0].pixels
+
+    def further_views(self, path: Path, spec: InputSpec) -> Pixels:
+        further = [view.pixels for view in self._views(path, spec)[1:]]
+        return np.stack(further) if further else np.empty((0, spec.size, spec.size, 3), dtype=np.uint8)
+
+    def _views(self, path: Path, spec: InputSpec) -> list[View]:
+        """Return what the analyzer classifies: the faces, the largest first, and last the whole image."""
         image = decode(path.read_bytes(), spec, DETECTION_MAX_SIDE if self.detector else 0)
-        return main_view(image, self.detector, spec).pixels
+        (views,) = crop_views([image], self.detector, spec)
+        return views if views[-1].face is None else [*views, whole_view(image.pixels, spec)]

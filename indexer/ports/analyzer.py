@@ -48,3 +48,10 @@ class InputDecoder(Protocol):
         Raises ImageError for an unusable image, OSError for an unreadable file, and the errors of opening the face detector.
         Thread-safe.
         """
+
+    def further_views(self, path: Path, spec: InputSpec) -> Pixels:
+        """Decode what is classified if the classifier takes the main face for none: uint8, (N, size, size, 3).
+
+        These are the other faces, the largest first, and last the whole image; nothing if `decode` takes the whole image. Raises
+        what `decode` raises.
+        """

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from indexer.domain.emotions import PARENTS
+from indexer.domain.emotions import NONE, PARENTS
 from indexer.domain.errors import UsageError
 from indexer.domain.training import Evaluation, Mistake
 from models.training.dataset import LabeledImages, load_images
 from models.training.dataset_readers import SourceImage, find_images
+from models.training.image_cache import ImageRows
 from models.training.metrics import MIN_PROBABILITY, evaluate, evaluate_by_artist, with_intervals
 from models.training.test_time_augmentation import probabilities
 
@@ -37,7 +38,8 @@ def evaluate_model(
 ) -> tuple[Evaluation, list[Mistake]]:
     """Measure a classifier on data sets.
 
-    - `decoder`: decodes the images, cropped to their main faces or whole.
+    - `decoder`: decodes the images, cropped to their main faces or whole. As in an index run, a face that the classifier takes
+      for none is no main face.
     - `closed`: consider only the emotions that occur in the data.
     - `views`: augmented views of each image that are averaged, 1-6.
 
@@ -53,13 +55,30 @@ def evaluate_model(
     if left_out := len(source_images) - len(usable):
         _log.warning("Skipped %d images of emotions that the model does not know.", left_out)
     images = load_images(usable, classifier.card.input, decoder, emotions=model_labels)
-    predicted = probabilities(classifier, images.pixels, views)
+    predicted = _without_rejected_faces(probabilities(classifier, images.pixels, views), images, classifier, decoder, views)
     if closed:
         predicted = restrict_to_occurring(predicted, images)
     evaluation = with_intervals(evaluate(predicted, images.labels, model_labels), predicted, images.labels)
     by_artist = evaluate_by_artist(predicted, images.labels, model_labels, images.artists)
     measured = replace(evaluation, left_out=left_out, faces=images.faces, by_artist=by_artist)
     return measured, mistakes(predicted, images)
+
+
+def _without_rejected_faces(
+    predicted: Floats, images: LabeledImages, classifier: TorchClassifier, decoder: InputDecoder, views: int
+) -> Floats:
+    """Replace predictions of none for a face by those for the next face with another prediction, or for the whole image."""
+    labels = classifier.card.labels
+    if NONE not in labels:
+        return predicted
+    revised, none = predicted.copy(), labels.index(NONE)
+    for row in np.flatnonzero(predicted.argmax(axis=1) == none):
+        further = decoder.further_views(images.files[row].path, classifier.card.input)
+        if len(further):
+            others = probabilities(classifier, ImageRows(further), views)
+            accepted = np.flatnonzero(others.argmax(axis=1) != none)
+            revised[row] = others[accepted[0] if len(accepted) else -1]
+    return revised
 
 
 def restrict_to_occurring(predicted: Floats, images: LabeledImages) -> Floats:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from indexer.analysis.analyzer import Analyzer
-from indexer.analysis.face_crops import DETECTION_MAX_SIDE, crop_views, main_view
+from indexer.analysis.face_crops import DETECTION_MAX_SIDE, crop_views, whole_view
 from indexer.analysis.input_decoder import InputDecoder
 from indexer.domain.emotions import NONE
 from indexer.domain.images import DecodedImage, Face
@@ -74,11 +74,14 @@ def test_the_view_of_a_face_that_fills_most_of_the_image_is_the_whole_image() ->
 
 
 @pytest.mark.parametrize("faces", [[], [Face(0.1, 0.1, 0.3, 0.5)], [Face(0.1, 0.1, 0.3, 0.5), Face(0.8, 0.8, 0.9, 0.9)]])
-def test_the_main_view_is_the_first_view(faces: list[Face]) -> None:
-    image, detector = decoded((1600, 800)), FixedFaceDetector(*faces)
-    ((first, *_),) = crop_views([image], detector, SPEC)
-    main = main_view(image, detector, SPEC)
-    assert main.face == first.face and np.array_equal(main.pixels, first.pixels)
+def test_after_the_main_face_come_the_other_faces_and_the_whole_image(faces: list[Face], tmp_path: Path) -> None:
+    (tmp_path / "page.png").write_bytes(data := encoded(draw_blocks(1, (1600, 800))))
+    detector, image = FixedFaceDetector(*faces), decode(data, SPEC, DETECTION_MAX_SIDE)
+    (views,) = crop_views([image], detector, SPEC)
+    expected = [view.pixels for view in views[1:]] + [whole_view(image.pixels, SPEC).pixels] * bool(faces)
+    further = InputDecoder(detector).further_views(tmp_path / "page.png", SPEC)
+    assert further.shape == (len(faces), SPEC.size, SPEC.size, 3)
+    assert all(np.array_equal(one, other) for one, other in zip(further, expected, strict=True))
 
 
 def test_a_data_set_is_decoded_as_the_analyzer_sees_its_images(tmp_path: Path) -> None:
