@@ -1,11 +1,11 @@
 """Measure how much a few labels teach the shipped model about an artist that it has not seen.
 
-    python bench/teaching.py VALIDATION [--model FILE]
+    python bench/teaching.py VALIDATION [--model FILE] [--repeats N]
 
-VALIDATION is a folder of labeled sets. For each set, the model is taught a number of labels per emotion, chosen at random or by
-`teach --suggest`. The score is its balanced accuracy on the rest of the set, over all emotions of the set and over five. For
-comparison, the column of edges has the accuracy of a guess from the colors at the edges of the images alone; it is high if
-backgrounds are tied to emotions.
+VALIDATION is a folder of labeled sets. The images are seen as in an index run: by their main faces. For each set with enough
+images, the model is taught a number of labels per emotion, chosen at random or by `teach --suggest`. The score is its balanced
+accuracy on the rest of the set, over all emotions of the set and over five. For comparison, the column of edges has the accuracy
+of a guess from the colors at the edges of the images alone; it is high if backgrounds are tied to emotions.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from bench.machine import machine  # noqa: E402
 from indexer.analysis.input_decoder import InputDecoder  # noqa: E402
 from indexer.domain.errors import UsageError  # noqa: E402
 from models import checkpoint, zoo  # noqa: E402
+from models.faces.card import SHIPPED  # noqa: E402
+from models.faces.detector import torch_face_detector  # noqa: E402
 from models.inference.classifier import TorchClassifier  # noqa: E402
 from models.inference.embedding_scorer import classifier_input  # noqa: E402
 from models.style_baseline import fit_baseline  # noqa: E402
@@ -77,8 +79,9 @@ class AnalyzedSet:
 class Bench:
     """Teaches a model many times, each time from its original state."""
 
-    def __init__(self, path: Path) -> None:
-        self.classifier = TorchClassifier.open(path, "cpu")
+    def __init__(self, path: Path, repeats: int) -> None:
+        self.classifier, self.repeats = TorchClassifier.open(path, "cpu"), repeats
+        self.decoder = InputDecoder(torch_face_detector(SHIPPED, "cpu"))
         self.card, state = checkpoint.load_all(path)
         replay = replay_examples(self.card, state)
         if replay is None:
@@ -87,7 +90,7 @@ class Bench:
 
     def analyze(self, folder: Path) -> AnalyzedSet:
         """Analyze the labeled images of a folder."""
-        images = load_images(find_images([folder]), self.card.input, InputDecoder())
+        images = load_images(find_images([folder]), self.card.input, self.decoder)
         scores = self.classifier.classify(images.pixels)
         embeddings = scores.embeddings.astype(np.float16)
         features = selection_features(self.card, embeddings, scores.probabilities)
@@ -107,7 +110,7 @@ class Bench:
         curves = {choice: self.curve(images, emotions, choice) for choice in CHOICES}
         for budget in LABELS_PER_EMOTION:
             row[str(budget)] = {choice: curve[budget] for choice, curve in curves.items()}
-        row["edges"] = mean([edge_accuracy(images, emotions, np.random.default_rng(repeat)) for repeat in range(REPEATS)])
+        row["edges"] = mean([edge_accuracy(images, emotions, np.random.default_rng(repeat)) for repeat in range(self.repeats)])
         return row
 
     def curve(self, images: AnalyzedSet, emotions: list[str], choice: str) -> dict[int, float | None]:
@@ -117,7 +120,7 @@ class Bench:
         have taught, as for a user who requests more suggestions.
         """
         measured: dict[int, list[float | None]] = {budget: [] for budget in LABELS_PER_EMOTION}
-        for repeat in range(REPEATS):
+        for repeat in range(self.repeats):
             random = np.random.default_rng(repeat)
             pool = np.sort(random.permutation(len(images.truth))[: int(len(images.truth) * 0.9)])
             shuffled = random.permutation(pool)
@@ -160,18 +163,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("validation", type=Path)
     parser.add_argument("--model", type=Path, default=zoo.checkpoints()[zoo.DEFAULT])
+    parser.add_argument("--repeats", type=int, default=REPEATS)
     options = parser.parse_args()
-    bench = Bench(options.model)
-    results: dict[str, Any] = {"machine": machine(), "model": options.model.stem, "repeats": REPEATS, "all": {}, "five": {}}
+    bench = Bench(options.model, options.repeats)
+    results: dict[str, Any] = {
+        "machine": machine(),
+        "model": options.model.stem,
+        "repeats": options.repeats,
+        "all": {},
+        "five": {},
+    }
     for folder in sorted(path for path in options.validation.iterdir() if path.is_dir()):
         images = bench.analyze(folder)
         for name, subset in (("five", images.of(FIVE)), ("all", images)):
+            if not measurable(subset):
+                continue
             results[name][folder.name] = bench.curves(subset)
             print(folder.name, name, json.dumps(results[name][folder.name]), flush=True)
     results["seconds"] = round(float(np.median(bench.seconds)), 2)
     path = Path(__file__).parent / "results" / "teaching"
     path.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n")
     path.with_suffix(".md").write_text(page(results))
+
+
+def measurable(images: AnalyzedSet) -> bool:
+    """Return whether a set has several emotions, and enough images of each to teach one label and measure the rest."""
+    counts = np.unique(images.truth, return_counts=True)[1]
+    return len(counts) > 1 and int(counts.min()) > MIN_TEST_IMAGES
 
 
 def held_out_rows(images: AnalyzedSet, emotions: list[str], labeled: Any) -> Any:
@@ -194,7 +212,7 @@ def edge_accuracy(images: AnalyzedSet, emotions: list[str], random: np.random.Ge
 def mean(values: Sequence[float | None]) -> float | None:
     """Return the mean of the measured values; None unless more than half of the repeats could be measured."""
     measured = [value for value in values if value is not None]
-    return round(float(np.mean(measured)), 4) if len(measured) > REPEATS // 2 else None
+    return round(float(np.mean(measured)), 4) if len(measured) > len(values) // 2 else None
 
 
 def edge_colors(pixels: Any) -> Any:
