@@ -93,8 +93,10 @@ cutouts: $(VENV)/.dev
 
 detector: $(VENV)/.dev
 	$(BIN)/python -m recipes.detector.train build/cutouts build/drawn-cutouts --output build/without-sprites --scenes 60000
-	$(BIN)/python -m recipes.detector.train build/cutouts build/drawn-cutouts --sprites build/sprites --output models/faces \
+	$(BIN)/python -m recipes.detector.train build/cutouts build/drawn-cutouts --sprites build/sprites --output build/wide \
 		--start build/without-sprites/moodex-faces.safetensors --scenes 40000 --seed 1
+	$(BIN)/python -m recipes.detector.train build/cutouts build/drawn-cutouts --sprites build/sprites --output models/faces \
+		--teacher build/wide/moodex-faces.safetensors --scenes 64000 --seed 2
 
 $(VENV)/.run: pyproject.toml
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)

@@ -20,7 +20,7 @@ from models.architectures.network import HeadConfig, Network
 _WIDTH = 1280
 """Features per image."""
 
-_STEM_CHANNELS = 32
+STEM_CHANNELS = 32
 _DROPOUT = 0.2
 _EARLY_BLOCKS = 5
 """Number of blocks before the early maps, whose stride of 8 still preserves colors and positions."""
@@ -38,7 +38,7 @@ class _Stage(NamedTuple):
     channels: int
 
 
-_STAGES = (
+STAGES = (
     _Stage(repeats=1, kernel=3, stride=1, expansion=1, channels=16),
     _Stage(repeats=2, kernel=3, stride=2, expansion=6, channels=24),
     _Stage(repeats=2, kernel=5, stride=2, expansion=6, channels=40),
@@ -104,13 +104,13 @@ class EfficientNetLite(Network):
         self, classes: int, _size: int = 224, modifiers: frozenset[str] = frozenset(), *, width: float = 1.0, depth: float = 1.0
     ) -> None:
         head = HeadConfig.parse(modifiers, dropout=_DROPOUT)
-        super().__init__(_WIDTH, classes, head, channels=_round_channels(_STAGES[2].channels * width))
-        self.stem = ConvNorm(3, _STEM_CHANNELS, kernel=3, stride=2)
+        super().__init__(_WIDTH, classes, head, channels=_round_channels(STAGES[2].channels * width))
+        self.stem = ConvNorm(3, STEM_CHANNELS, kernel=3, stride=2)
         blocks: list[Block] = []
-        channels = _STEM_CHANNELS
-        for stage in _STAGES:
+        channels = STEM_CHANNELS
+        for stage in STAGES:
             outputs = _round_channels(stage.channels * width)
-            has_fixed_depth = stage is _STAGES[0] or stage is _STAGES[-1]
+            has_fixed_depth = stage is STAGES[0] or stage is STAGES[-1]
             for repeat in range(stage.repeats if has_fixed_depth else math.ceil(stage.repeats * depth)):
                 blocks.append(Block(channels, outputs, stage.kernel, 1 if repeat else stage.stride, stage.expansion))
                 channels = outputs

@@ -2,31 +2,35 @@
 
 Anchor-free, after CenterNet (Zhou et al., arXiv:1904.07850) for the centers and FCOS (Tian et al., arXiv:1904.01355) for the
 edges; three resolutions are merged top-down as in feature pyramids (Lin et al., arXiv:1612.03144).
+
+The backbone is the first five stages of EfficientNet-Lite0 with a third of the channels inside its blocks. All convolutions that
+merge the maps are depthwise or pointwise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from indexer.domain.errors import ModelUnavailable
-from models.architectures.efficientnet_lite import ConvNorm, EfficientNetLite
+from models.architectures.efficientnet_lite import STAGES, STEM_CHANNELS, Block, ConvNorm
 from models.architectures.fuse_batchnorm import fuse_batchnorms
 from models.faces.decode_boxes import STRIDE
 
-_FINE, _COARSE = 5, 11
-"""Numbers of the blocks of the backbone after which its maps are used: of stride 8 and of stride 16."""
+_STAGES = STAGES[:5]
+FINE = 5
+"""Number of blocks up to the maps of stride 8. The maps after the last block have the stride 16."""
 
-_CHANNELS = (40, 112)
-"""Channels of these maps."""
+_EXPANSION = 2
+"""Expansion of the blocks; in EfficientNet-Lite0 it is 6."""
 
-_COARSEST_CHANNELS = 128
+COARSEST_CHANNELS = 128
 """Channels of the third resolution, of stride 32, which is computed on top of the backbone."""
 
-_WIDTH = 64
+WIDTH = 64
 """Channels of the merged maps."""
 
 _MAX_LOG_DISTANCE = 6.0
@@ -43,26 +47,46 @@ class FaceNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        backbone = EfficientNetLite(1)
-        self.stem = backbone.stem
-        self.blocks = backbone.blocks[:_COARSE]
+        self.stem = ConvNorm(3, STEM_CHANNELS, 3, 2)
+        self.blocks = nn.Sequential(*_blocks())
+        coarse = _STAGES[-1].channels
         self.wider = nn.Sequential(
-            ConvNorm(_CHANNELS[1], _COARSEST_CHANNELS, 3, 2), ConvNorm(_COARSEST_CHANNELS, _COARSEST_CHANNELS, 3)
+            Block(coarse, COARSEST_CHANNELS, 5, 2, _EXPANSION), Block(COARSEST_CHANNELS, COARSEST_CHANNELS, 5, 1, _EXPANSION)
         )
-        self.lateral = nn.ModuleList(ConvNorm(channels, _WIDTH, linear=True) for channels in (*_CHANNELS, _COARSEST_CHANNELS))
-        self.joined = nn.ModuleList(
-            nn.Sequential(ConvNorm(_WIDTH, _WIDTH, 5, groups=_WIDTH), ConvNorm(_WIDTH, _WIDTH)) for _ in range(2)
-        )
-        self.top = nn.Sequential(ConvNorm(_WIDTH, _WIDTH, 3), nn.Conv2d(_WIDTH, 5, 1))
+        channels = (_STAGES[2].channels, coarse, COARSEST_CHANNELS)
+        self.lateral = nn.ModuleList(ConvNorm(count, WIDTH, linear=True) for count in channels)
+        self.joined = nn.ModuleList(_separable() for _ in range(2))
+        self.top = nn.Sequential(_separable(), nn.Conv2d(WIDTH, 5, 1))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        fine = self.blocks[:_FINE](self.stem(x))
-        coarse = self.blocks[_FINE:](fine)
-        maps = self.lateral[2](self.wider(coarse))
+        return self.read(self.merge(x))
+
+    def merge(self, x: Tensor) -> Tensor:
+        """Return the merged maps of normalized images, float, (N, 64, M, M)."""
+        fine = self.blocks[:FINE](self.stem(x))
+        coarse = self.blocks[FINE:](fine)
+        maps: Tensor = self.lateral[2](self.wider(coarse))
         for lateral, joined, source in ((self.lateral[1], self.joined[1], coarse), (self.lateral[0], self.joined[0], fine)):
             maps = joined(functional.interpolate(maps, scale_factor=2.0, mode="nearest") + lateral(source))
+        return maps
+
+    def read(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the outputs for merged maps."""
         out = self.top(maps)
         return out[:, 0], out[:, 1:].clamp(max=_MAX_LOG_DISTANCE).exp() * STRIDE
+
+
+def _blocks() -> Iterator[Block]:
+    channels = STEM_CHANNELS
+    for stage in _STAGES:
+        expansion = min(stage.expansion, _EXPANSION)
+        for repeat in range(stage.repeats):
+            yield Block(channels, stage.channels, stage.kernel, 1 if repeat else stage.stride, expansion)
+            channels = stage.channels
+
+
+def _separable() -> nn.Sequential:
+    return nn.Sequential(ConvNorm(WIDTH, WIDTH, 5, groups=WIDTH), ConvNorm(WIDTH, WIDTH))
 
 
 class NormalizedDetector(nn.Module):

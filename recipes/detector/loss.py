@@ -18,11 +18,23 @@ _MIN_BOX_MARK = 0.45
 """The network learns distances in cells with a mark above this."""
 
 
+_MIN_TAUGHT_PROBABILITY = 0.3
+"""A student learns the teacher's distances in cells with a probability above this."""
+
+
 class Target(NamedTuple):
     """Targets: `marks`, (N, S, S), 1 in the center of a face and falling outward; `boxes`, (N, S, S, 4), of the nearest face."""
 
     marks: Tensor
     boxes: Tensor
+
+
+class Outputs(NamedTuple):
+    """What a detector computes for a batch: merged `maps`, `logits` and `distances`, as in `models.faces.network.FaceNet`."""
+
+    maps: Tensor
+    logits: Tensor
+    distances: Tensor
 
 
 def target(boxes: Sequence[Tensor], side: int) -> Target:
@@ -53,6 +65,24 @@ def loss(logits: Tensor, distances: Tensor, targets: Target) -> Tensor:
     weights = targets.marks[has_box]
     box_losses = 1 - _generalized_iou(to_boxes(distances)[has_box], targets.boxes[has_box])
     return -(positive + negative) / face_count + 2 * (box_losses * weights).sum() / weights.sum().clamp(min=1)
+
+
+def distillation_loss(student: Outputs, teacher: Outputs) -> Tensor:
+    """Return how far the outputs of a student are from those of its teacher on the same images (Hinton et al., arXiv:1503.02531).
+
+    Probabilities are compared by the quality focal loss (Li et al., arXiv:2006.04388), with those of the teacher as targets,
+    boxes by the generalized intersection over union, weighted by the teacher's probability, and merged maps by the mean squared
+    error as a share of the teacher's variance.
+    """
+    target_probability = teacher.logits.sigmoid()
+    focus = (target_probability - student.logits.sigmoid()).abs() ** 2
+    entropy = functional.binary_cross_entropy_with_logits(student.logits, target_probability, reduction="none")
+    centers_loss = (focus * entropy).sum() / target_probability.sum().clamp(min=1)
+    has_box = target_probability > _MIN_TAUGHT_PROBABILITY
+    weights = target_probability[has_box]
+    box_losses = 1 - _generalized_iou(to_boxes(student.distances)[has_box], to_boxes(teacher.distances)[has_box])
+    maps_loss = functional.mse_loss(student.maps, teacher.maps) / teacher.maps.var()
+    return centers_loss + 2 * (box_losses * weights).sum() / weights.sum().clamp(min=1) + maps_loss
 
 
 def centers(side: int) -> Tensor:

