@@ -63,6 +63,17 @@ class IndexedFile(NamedTuple):
     digest: bytes
 
 
+class IndexedRoot(NamedTuple):
+    """A folder or file that a user indexed.
+
+    `indexed_at` is when a run last surveyed it, in seconds since the epoch; `files` the number of its files that are not missing.
+    """
+
+    path: bytes
+    indexed_at: float
+    files: int
+
+
 class Counts(NamedTuple):
     """The number of files by state, and of distinct images."""
 

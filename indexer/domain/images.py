@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from indexer.domain.types import Pixels
 
 
+MAX_FACES = 256
+"""Only the largest faces of an image are classified, at most this many."""
+
 WHOLE_IMAGE, MAIN_FACE = 0, 1
 """Region numbers: faces count from 1, the largest first; an image without faces is one region, 0."""
 

@@ -16,8 +16,10 @@ _CLOCK_TOLERANCE_SECONDS = 1.0
 class RunCounts:
     """Numbers of files in a run, by outcome.
 
-    `reused` have bytes that were classified before. `kept` are missing on disk, but keep their entries to be safe; `removed` lost
-    them. `expired` were missing for longer than the grace period, and are deleted.
+    - `reused` have bytes that were classified before.
+    - `kept` are missing on disk, but keep their entries to be safe; `removed` lost them.
+    - `left_out` exist, but a pattern or another rule of the scan leaves them out of the library now.
+    - `expired` were missing for longer than the grace period, and are deleted.
     """
 
     scanned: int = 0
@@ -28,6 +30,7 @@ class RunCounts:
     removed: int = 0
     failed: int = 0
     kept: int = 0
+    left_out: int = 0
     expired: int = 0
 
     def __add__(self, other: RunCounts) -> RunCounts:
@@ -36,7 +39,7 @@ class RunCounts:
     @property
     def changed_anything(self) -> bool:
         """Whether the run changed search results."""
-        return bool(self.indexed or self.reused or self.moved or self.removed or self.expired)
+        return bool(self.indexed or self.reused or self.moved or self.removed or self.left_out or self.expired)
 
     @classmethod
     def of(cls, counts: Mapping[str, int]) -> RunCounts:

@@ -22,14 +22,14 @@ class FolderPlan:
 
     - `result`: what the store has to record.
     - `scanned`, `unchanged`, `still_failed`: numbers of files.
-    - `missing`: ids of known files that the scan did not find.
+    - `missing`: names of known files that the scan did not find.
     """
 
     result: FolderScanResult
     scanned: int
     unchanged: int
     still_failed: int
-    missing: tuple[int, ...]
+    missing: tuple[bytes, ...]
 
 
 def plan_folder(scanned: ScannedFolder, known: Mapping[bytes, KnownFile], force: bool) -> FolderPlan:
@@ -41,9 +41,7 @@ def plan_folder(scanned: ScannedFolder, known: Mapping[bytes, KnownFile], force:
     skipped = [known[file.name] for file in candidates if file.name not in pending]
     still_failed = sum(file.state is FileState.FAILED for file in skipped)
     names = {file.name for file in files}
-    missing = [
-        file.id for name, file in known.items() if scanned.whole and name not in names and file.state is not FileState.GONE
-    ]
+    missing = [name for name, file in known.items() if scanned.whole and name not in names and file.state is not FileState.GONE]
     return FolderPlan(
         # A folder with missing files gets no listing: if their entries are kept, the next run must detect them again.
         result=FolderScanResult(scanned.path, pending, failed, scanned.listing() if scanned.whole and not missing else None),

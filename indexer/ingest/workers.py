@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from indexer.domain.errors import ImageError, Interrupted
 from indexer.domain.files import Failure
+from indexer.domain.path_set import PathSet
 from indexer.ingest.coordinator import (
     AlreadyPredicted,
     ClassifiedBatch,
@@ -85,7 +86,7 @@ def work_through(
     """
     classifier = worker.analyzer.classifier
     batches = classifier.streams or workers
-    pending = _pending_files(worker.store, roots)
+    pending = _pending_files(worker.store, PathSet(roots))
     coordinator = Coordinator(pending, worker.claims, classifier.batch_size, batches, workers)
 
     def commit(batch: CommitBatch) -> RunCounts:
@@ -111,7 +112,7 @@ def work_through(
             raise
 
 
-def _pending_files(store: StoreWriter, roots: Sequence[bytes]) -> Iterator[PendingFile]:
+def _pending_files(store: StoreWriter, roots: PathSet) -> Iterator[PendingFile]:
     after = 0
     while page := store.pending(roots, after, _PENDING_PAGE_ROWS):
         yield from page

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from indexer.domain.emotions import OUTCOMES, canonical, folded
+from indexer.domain.emotions import OUTCOMES, canonical, find_emotion, folded
 from indexer.domain.errors import NotIndexed, UnknownEmotion, UsageError
 from indexer.domain.files import FileStamp, changed_ns
 from indexer.domain.predictions import LabelAssignment
@@ -50,9 +50,8 @@ def apply_labels(store: Store, assignments: Sequence[LabelAssignment], new: bool
     Raises NotIndexed for a path without indexed images, UnknownEmotion, and UsageError for an invalid emotion name or two labels
     of one image.
     """
-    known = tuple(
-        dict.fromkeys([*OUTCOMES, *store.user_emotions(), *(label for model in store.models() for label in model.card.labels)])
-    )
+    labels = (label for model in store.models() for label in model.card.labels)
+    known = dict.fromkeys([*OUTCOMES, *labels, *store.user_emotions()]).keys()
     emotion_of = cache(partial(_emotion, known=known, new=new))
     emotions: dict[bytes, str | None] = {}
     skipped = 0
@@ -71,19 +70,21 @@ def apply_labels(store: Store, assignments: Sequence[LabelAssignment], new: bool
     return LabelsChanged(len(changes), len(emotions) - len(changes), skipped)
 
 
-def _emotion(word: str, known: Iterable[str], new: bool) -> str:
+def _emotion(word: str, known: Collection[str], new: bool) -> str:
     """Return the emotion that a word means; if it is unknown and `new`, the normalized word."""
-    try:
-        return canonical(word, known)
-    except UnknownEmotion as error:
-        own = folded(word)
-        if not new:
+    if not new:
+        try:
+            return canonical(word, known)
+        except UnknownEmotion as error:
             raise UnknownEmotion(f"{error} To create a new emotion, add --new.") from None
-        if len(own) > _MAX_EMOTION_LENGTH or not own.isprintable() or not any(letter.isalpha() for letter in own):
-            raise UsageError(
-                f"Invalid emotion name {word!r}: use at most {_MAX_EMOTION_LENGTH} printable characters with at least one letter."
-            ) from None
-        return own
+    if (emotion := find_emotion(word, known)) is not None:
+        return emotion
+    own = folded(word)
+    if len(own) > _MAX_EMOTION_LENGTH or not own.isprintable() or not any(letter.isalpha() for letter in own):
+        raise UsageError(
+            f"Invalid emotion name {word!r}: use at most {_MAX_EMOTION_LENGTH} printable characters with at least one letter."
+        )
+    return own
 
 
 @contextmanager

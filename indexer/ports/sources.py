@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -15,6 +15,11 @@ EXTENSIONS: frozenset[bytes] = frozenset(
     b".jpg .jpeg .jpe .jfif .png .apng .webp .gif .bmp .dib .tif .tiff .avif .avifs .heic .heif".split()
 )
 """Extensions, in lower case, of the files that moodex takes for images."""
+
+
+def is_found_by_name(name: bytes) -> bool:
+    """Return whether scans find a file of this name: it is not hidden and has an image extension."""
+    return name[name.rfind(b".") :].lower() in EXTENSIONS and not name.startswith(b".")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,7 @@ class ScannedFolder:
     - `problems`: why some files cannot be images, by name.
     - `whole`: False if only part of the folder was scanned, so that files without an entry may exist.
     - `problem`: why the folder could not be listed. Its subfolders are unknown then.
+    - `system_entries`: names of folders and files left out because systems use them, see `indexer.domain.system_files`.
     """
 
     path: bytes
@@ -41,6 +47,7 @@ class ScannedFolder:
     problems: Mapping[bytes, Failure] = field(default_factory=dict)
     whole: bool = True
     problem: Failure | None = None
+    system_entries: tuple[bytes, ...] = ()
 
     @property
     def files(self) -> tuple[ScannedFile, ...]:
@@ -57,12 +64,17 @@ class ScannedFolder:
 class ScanOptions:
     """The files that a scan skips or follows.
 
-    `exclude` are gitignore patterns below the root; `own_folder` is moodex's data folder.
+    - `exclude`: gitignore patterns below the root, which override those of ignore files.
+    - `always_exclude`: the same, but ignore files override them.
+    - `own_folder`: moodex's data folder.
+    - `named`: paths of files that users named, which are found although they are hidden or have no image extension.
     """
 
     exclude: tuple[str, ...] = ()
+    always_exclude: tuple[str, ...] = ()
     follow_symlinks: bool = False
     own_folder: bytes | None = None
+    named: Set[bytes] = frozenset()
 
 
 class Watcher(Protocol):
@@ -95,6 +107,9 @@ class ImageSource(Protocol):
 
     def is_folder(self, path: bytes) -> bool:
         """Return whether a path is a folder."""
+
+    def has_file(self, path: bytes) -> bool:
+        """Return whether something other than a folder is at a path, be it a link to nothing."""
 
     def real_path(self, path: bytes) -> bytes:
         """Return the absolute path of a file or folder with links resolved."""

@@ -34,7 +34,7 @@ def export(library: Library, request: ExportRequest, write: Writer, progress: Pr
     check_output_path(target, request.force)
     rows = 0
     with graceful_stop("nothing was written") as check_stop, open_selected(library) as (store, model):
-        known = available_emotions(store, model)
+        known = dict.fromkeys(available_emotions(store, model)).keys()
         emotions = frozenset().union(*(with_children(canonical(word, known)) for word in request.emotions))
         under = None if request.under is None else os.path.realpath(request.under)
 

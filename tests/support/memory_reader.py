@@ -11,7 +11,7 @@ import numpy as np
 
 from indexer.domain.errors import NotIndexed
 from indexer.domain.export import ExportChunk, ExportFilter
-from indexer.domain.files import Counts, Failure, FileState, IndexedFile
+from indexer.domain.files import Counts, Failure, FileState, IndexedFile, IndexedRoot
 from indexer.domain.images import to_pixel_box
 from indexer.domain.models import StoredModel
 from indexer.domain.predictions import GROUP_CHANGED, LabeledImage, effective_emotion
@@ -65,6 +65,10 @@ class MemoryReader(MemoryTables):
         hits = self._matching(model_id, chosen._replace(excluded=frozenset()))
         ids = np.array(sorted({ranked.prediction_id for ranked in hits}), dtype=np.int64)
         return ids if most is None or len(ids) <= most else None
+
+    def roots(self) -> list[IndexedRoot]:
+        present = [path for path, file in self._files.items() if file.state is not FileState.GONE]
+        return [IndexedRoot(root, at, sum(is_under(path, root) for path in present)) for root, at in sorted(self._roots.items())]
 
     def image_files_at(self, paths: Collection[bytes]) -> dict[bytes, list[ImageFile]]:
         live = [

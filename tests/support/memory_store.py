@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from indexer.domain.files import Failure, FileStamp, FileState, IndexedFile
 from indexer.domain.models import ModelCard
+from indexer.domain.path_set import PathSet
 from indexer.domain.predictions import GROUP_CHANGED, NEVER_COMPARED
 from indexer.domain.runs import DIED, DONE, RUNNING, WHY_IT_DIED, RunCounts, RunRecord
 from indexer.ports.store_writer import CommitBatch, Comparison, FolderScanResult, KnownFile, PendingFile, Score
@@ -53,24 +54,24 @@ class MemoryStore(MemoryReader):
     def forget_run(self, run_id: int) -> None:
         del self._runs[run_id]
 
-    def known_files(self, folder: bytes, run_id: int) -> dict[bytes, KnownFile]:
+    def known_files(self, folder: bytes, run_id: int, names: Collection[bytes] | None = None) -> dict[bytes, KnownFile]:
         return {
             os.path.basename(path): KnownFile(
                 file.id, file.stamp, file.state, file.failure, self.has_prediction(file.digest or b"", run_id)
             )
             for path, file in self._files.items()
-            if os.path.dirname(path) == folder
+            if os.path.dirname(path) == folder and (names is None or os.path.basename(path) in names)
         }
 
-    def known_folders(self, root: bytes) -> list[bytes]:
-        return sorted({os.path.dirname(path) for path in self._files if is_under(os.path.dirname(path), root)})
+    def known_folders(self, roots: Collection[bytes]) -> list[bytes]:
+        return sorted({os.path.dirname(path) for path in self._files if PathSet(roots).covers(os.path.dirname(path))})
 
-    def unchanged_folder_digests(self, root: bytes, run_id: int) -> dict[bytes, bytes]:
+    def unchanged_folder_digests(self, roots: Collection[bytes], run_id: int) -> dict[bytes, bytes]:
         return {
             folder: listing
             for folder, (listing, listed_by) in self._listings.items()
             if listing is not None
-            and is_under(folder, root)
+            and PathSet(roots).covers(folder)
             and self._analyzers[listed_by] == self._analyzers[run_id]
             and all(
                 file.state in (FileState.DONE, FileState.GONE)
@@ -80,8 +81,9 @@ class MemoryStore(MemoryReader):
             )
         }
 
-    def count_files(self, root: bytes) -> int:
-        return sum(is_under(path, root) and file.state is not FileState.GONE for path, file in self._files.items())
+    def count_files(self, roots: Collection[bytes]) -> dict[bytes, int]:
+        present = [path for path, file in self._files.items() if file.state is not FileState.GONE]
+        return {root: sum(is_under(path, root) for path in present) for root in roots}
 
     def record_scan(self, run_id: int, results: Sequence[FolderScanResult]) -> None:
         for result in results:
@@ -106,14 +108,14 @@ class MemoryStore(MemoryReader):
                         missing_since=None,
                     )
 
-    def count_pending(self, roots: Sequence[bytes]) -> int:
+    def count_pending(self, roots: Collection[bytes]) -> int:
         return len(self.pending(roots, 0, len(self._files)))
 
-    def pending(self, roots: Sequence[bytes], after: int, limit: int) -> list[PendingFile]:
+    def pending(self, roots: Collection[bytes], after: int, limit: int) -> list[PendingFile]:
         files = [
             PendingFile(file.id, path, file.stamp, self._sources[os.path.dirname(path)])
             for path, file in self._files.items()
-            if file.state is FileState.PENDING and file.id > after and any(is_under(path, root) for root in roots)
+            if file.state is FileState.PENDING and file.id > after and PathSet(roots).covers(path)
         ]
         return sorted(files, key=lambda file: file.id)[:limit]
 
@@ -160,6 +162,48 @@ class MemoryStore(MemoryReader):
     def _finish_file(self, file: PendingFile, state: FileState, digest: bytes | None, failure: Failure | None) -> None:
         old = self._files[file.path]
         self._files[file.path] = replace(old, stamp=file.stamp, state=state, digest=digest, failure=failure)
+
+    def root_paths(self) -> list[bytes]:
+        return sorted(self._roots)
+
+    def record_roots(self, roots: Collection[bytes], absorbed: Collection[bytes]) -> None:
+        self._roots |= dict.fromkeys(roots, float(self._next_id("survey")))
+        for path in absorbed:
+            self._roots.pop(path, None)
+
+    def earlier_copies(self, run_id: int) -> list[tuple[int, bytes]]:
+        since = max((run.id for run in self._runs.values() if run.id < run_id and run.outcome == DONE), default=0)
+        new = [file for file in self._files.values() if file.appeared > since and file.state is FileState.DONE]
+        return [
+            (file.id, path)
+            for path, file in self._files.items()
+            if file.is_live and any(file.digest == other.digest and file.appeared < other.appeared for other in new)
+        ]
+
+    def forget_files(self, paths: Collection[bytes]) -> int:
+        chosen = PathSet(paths)
+        self._roots = {path: at for path, at in self._roots.items() if not chosen.covers(path)}
+        forgotten = [path for path in self._files if chosen.covers(path)]
+        for path in forgotten:
+            self._files[path] = replace(self._files[path], state=FileState.GONE, failure=None, missing_since=0.0)
+            self._listings.pop(os.path.dirname(path), None)
+        return len(forgotten)
+
+    def move_files(self, old: bytes, new: bytes) -> int:
+        def moved(path: bytes) -> bytes:
+            return new + path[len(old) :] if is_under(path, old) else path
+
+        files = [path for path in self._files if is_under(path, old)]
+        for path in files:
+            file = self._files.pop(path)
+            self._files.setdefault(moved(path), file)
+            self._sources.setdefault(os.path.dirname(moved(path)), self._sources[os.path.dirname(path)])
+            self._listings.pop(os.path.dirname(path), None)
+            self._listings.pop(os.path.dirname(moved(path)), None)
+        self._roots = {moved(path): at for path, at in self._roots.items()}
+        for name, job in self._jobs.items():
+            self._jobs[name] = replace(job, roots=tuple(map(moved, job.roots)))
+        return len(files)
 
     def detect_moves(self, run_id: int, missing: Sequence[int]) -> list[int]:
         since = max((run.id for run in self._runs.values() if run.id < run_id and run.outcome == DONE), default=0)
