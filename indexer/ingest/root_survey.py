@@ -73,6 +73,7 @@ class Surveyor:
     def __init__(self, context: SurveyContext, known_roots: Iterable[bytes], roots: Roots) -> None:
         self.system_entries: Counter[bytes] = Counter()
         self.absorbed: set[bytes] = set()
+        self._listed: set[bytes] = set()  # other roots that are files, or were, in folders that were scanned
         self._context, self._roots = context, roots
         self._store, self._source = context.store, context.source
         every = roots.all()
@@ -165,7 +166,7 @@ class Surveyor:
 
     def _judge(self, unseen: Mapping[int, bytes], survey: RootSurvey) -> None:
         """Sort known files that the scan did not find: they are missing, left out, or belong to another root."""
-        others = PathSet(self._inner_roots - self.absorbed)
+        others = PathSet(self._inner_roots - self.absorbed - self._listed)
         for file_id, path in unseen.items():
             if others.covers(path):
                 continue
@@ -184,8 +185,11 @@ class Surveyor:
             self.absorbed.add(scanned.path)
         names = {name for name, *_ in scanned.entries} if scanned.path in self._inner_files else set()
         for name in self._inner_files.get(scanned.path, ()):
+            path = os.path.join(scanned.path, name)
+            if not self._source.is_folder(path):
+                self._listed.add(path)
             if name in names and is_found_by_name(name):
-                self.absorbed.add(os.path.join(scanned.path, name))
+                self.absorbed.add(path)
 
     def _add(self, result: FolderScanResult) -> None:
         self._results.append(result._replace(source=self._source.name))

@@ -17,6 +17,7 @@ from indexer.domain.files import FILE_SYSTEM, Failure, FileStamp, changed_ns
 from indexer.domain.system_files import is_system_entry
 from indexer.ports.sources import ScannedFolder, ScanOptions, Watcher, is_found_by_name
 from indexer.system.ignore_rules import IgnoreRules, check_exclude_patterns
+from indexer.system.paths import existing_form
 from indexer.system.safe_read import read, read_bounded
 
 IGNORE_FILE, NO_MEDIA = b".moodexignore", b".nomedia"
@@ -31,7 +32,7 @@ class FileSystemSource:
     name = FILE_SYSTEM
 
     def exists(self, path: bytes) -> bool:
-        return os.path.exists(path)
+        return os.path.exists(existing_form(path))
 
     def is_folder(self, path: bytes) -> bool:
         return os.path.isdir(path)
@@ -40,7 +41,7 @@ class FileSystemSource:
         return os.path.lexists(path) and not os.path.isdir(path)
 
     def real_path(self, path: bytes) -> bytes:
-        return os.path.realpath(path)
+        return os.path.realpath(existing_form(path))
 
     def scan(self, root: bytes, options: ScanOptions) -> Iterator[ScannedFolder]:
         return scan(root, options)
@@ -149,7 +150,7 @@ class _Walk:
         follow, named = self.options.follow_symlinks, self.options.named
         for entry in entries:
             name = entry.name
-            is_named = bool(named) and entry.path in named
+            is_named = bool(named) and entry.path in named and not _is_folder(entry, follow)
             if (name.startswith(b".") and not is_named) or (not follow and entry.is_symlink()):
                 continue
             is_folder = _is_folder(entry, follow)
