@@ -20,7 +20,7 @@ def indexed_paths(paths: Sequence[bytes], known_paths: KnownPaths) -> list[bytes
 
     Roots are stored by their real paths; links below them, if they are followed, under their own names. Therefore this tries the
     path with no links resolved, then with links resolved in ever more of its leading folders, and returns the first form that the
-    store has. Each folder is resolved once for all paths in it. A path that does not exist is also tried in the two Unicode forms,
+    store has. Each folder is resolved once for all paths in it. A path that does not exist is also tried in both Unicode forms,
     NFC and NFD, in which systems write letters with accents.
     """
     forms: dict[bytes, list[bytes]] = {}
