@@ -21,6 +21,8 @@ COUNT_WORDS = {
     "left_out": "left out now",
     "failed": "failed",
     "expired": "forgotten",
+    "labels_followed": "labels followed their changed images",
+    "labels_orphaned": "labels kept without an image",
 }
 """The word for each count, in the order of the output."""
 
@@ -44,6 +46,8 @@ def _in_words(summary: Summary) -> str:
     rate = f"{summary.images_per_second:.1f} images per second"
     details = f" on {summary.device} by {summary.engine}, {rate}" if summary.indexed else ""
     lines.append(f"{summary.seconds:.1f} s with {summary.model}{details}.")
+    if summary.labels_orphaned:
+        lines.append("See labels whose images changed too much: moodex label --orphans")
     if summary.failed:
         lines.append("See why files failed: moodex status --failures 100")
     return "\n".join([*lines, left_out])

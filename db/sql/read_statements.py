@@ -159,7 +159,7 @@ def live_files_below(folder: bytes) -> Select[*tuple[Any, ...]]:
 
 
 def _live_files(source: FromClause) -> Select[*tuple[Any, ...]]:
-    columns = (FolderRow.path, FileRow.name, FileRow.size, FileRow.mtime_ns, FileRow.state, ImageRow.digest)
+    columns = (FolderRow.path, FileRow.name, FileRow.size, FileRow.mtime_ns, FileRow.change, FileRow.state, ImageRow.digest)
     images = source.join(ImageRow.table, ImageRow.id == FileRow.image_id)
     return select(*columns).select_from(images).where(is_live())
 
@@ -167,7 +167,7 @@ def _live_files(source: FromClause) -> Select[*tuple[Any, ...]]:
 def indexed_files(*conditions: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
     """Select the files that are done and satisfy some conditions, with their images' digests, oldest first."""
     return (
-        select(FileRow.id, FolderRow.path, FileRow.name, FileRow.size, FileRow.mtime_ns, ImageRow.digest)
+        select(FileRow.id, FolderRow.path, FileRow.name, FileRow.size, FileRow.mtime_ns, FileRow.change, ImageRow.digest)
         .select_from(FileRow.table)
         .join(FolderRow.table, FolderRow.id == no_index(FileRow.folder_id))
         .join(ImageRow.table, ImageRow.id == no_index(FileRow.image_id))

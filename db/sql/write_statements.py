@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BindParameter, ColumnElement, Connection, Select, and_, bindparam, exists, select, update
+from sqlalchemy import BindParameter, ColumnElement, Connection, Select, and_, bindparam, exists, or_, select, update
 
 from db.schema import EmbedderRow, FileRow, FolderRow, ImageRow, ModelRow, PredictionRow, RunRow
 from db.sql.dialect import chunks, inline, upsert
@@ -42,17 +42,24 @@ def model_id_of(key: str) -> Select[int]:
 
 
 def upsert_image(dialect: str) -> Insert:
-    """Add an image. A known image of width 0, which a repair restored from its digest alone, gets its size and format."""
+    """Add an image. A known image of width 0, which a repair restored from its digest alone, gets its size and format.
+
+    Images that older versions analyzed get their perceptual hashes.
+    """
     statement = upsert(dialect, ImageRow.table)
-    known = {name: statement.excluded[name] for name in ("width", "height", "format")}
-    return statement.on_conflict_do_update(index_elements=["digest"], set_=known, where=ImageRow.width == 0)
+    known = {name: statement.excluded[name] for name in ("width", "height", "format", "perceptual")}
+    incomplete = or_(ImageRow.width == 0, ImageRow.perceptual.is_(None))
+    return statement.on_conflict_do_update(index_elements=["digest"], set_=known, where=incomplete)
 
 
 def store_images(connection: Connection, batch: CommitBatch) -> dict[bytes, int]:
     """Add a batch's images; return the ids of all images that it names, by digest."""
     new = [entry.image for entry in batch.predicted]
     if new:
-        rows = [{"digest": i.digest, "width": i.width, "height": i.height, "format": i.format} for i in new]
+        rows = [
+            {"digest": i.digest, "width": i.width, "height": i.height, "format": i.format, "perceptual": i.perceptual}
+            for i in new
+        ]
         connection.execute(upsert_image(connection.dialect.name), rows)
     digests = {image.digest for image in new} | {digest for _, digest in batch.linked}
     ids: dict[bytes, int] = {}
@@ -86,7 +93,7 @@ HAS_PREDICTION = (
 def files_in_folder(folder: bytes, run_id: int, *conditions: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
     """Select the known files of a folder, with whether the run's analyzer has predictions of them."""
     predicted = exists().where(PredictionRow.image_id == FileRow.image_id, _by_analyzer_of(run_id))
-    stamp = (FileRow.size, FileRow.mtime_ns)
+    stamp = (FileRow.size, FileRow.mtime_ns, FileRow.change)
     columns = (FileRow.name, FileRow.id, *stamp, FileRow.state, FileRow.failure_kind, FileRow.failure_reason, predicted)
     return select(*columns).join(FolderRow.table, FolderRow.id == FileRow.folder_id).where(FolderRow.path == folder, *conditions)
 
@@ -120,7 +127,7 @@ def pending_files() -> Select[*tuple[Any, ...]]:
 def next_pending(after: int, limit: int) -> Select[*tuple[Any, ...]]:
     """Select the next pending files, by id."""
     return (
-        select(FileRow.id, FolderRow.path, FileRow.name, FileRow.size, FileRow.mtime_ns, FolderRow.source)
+        select(FileRow.id, FolderRow.path, FileRow.name, FileRow.size, FileRow.mtime_ns, FileRow.change, FolderRow.source)
         .join(FolderRow.table, FolderRow.id == FileRow.folder_id)
         .where(_PENDING, FileRow.id > after)
         .order_by(FileRow.id)

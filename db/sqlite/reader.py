@@ -373,12 +373,12 @@ def _run_record(row: Row[Any]) -> RunRecord:
 
 
 def _image_file(row: Row[Any]) -> ImageFile:
-    stamp = FileStamp(row.size, row.mtime_ns) if row.state == FileState.DONE else None
+    stamp = FileStamp(row.size, row.mtime_ns, row.change) if row.state == FileState.DONE else None
     return ImageFile(os.path.join(row.path, row.name), row.digest, stamp)
 
 
 def _indexed_file(row: Row[Any]) -> IndexedFile:
-    return IndexedFile(row.id, os.path.join(row.path, row.name), FileStamp(row.size, row.mtime_ns), row.digest)
+    return IndexedFile(row.id, os.path.join(row.path, row.name), FileStamp(row.size, row.mtime_ns, row.change), row.digest)
 
 
 def _ranked_hit(row: Row[Any], labels: Sequence[str]) -> RankedHit:

@@ -13,6 +13,7 @@ from db.schema import EmbedderRow, FaceDetectorRow, FileRow, GenerationRow, RunR
 from db.sql import write_statements as statements
 from db.sql.dialect import chunks, greatest, insert_missing
 from db.sql.file_rows import detect_moves, finish_files, mark_missing, record_files
+from db.sql.label_moves import move_labels
 from db.sql.label_rows import write_labels
 from db.sql.page_anchors import build_page_anchors
 from db.sql.path_list import file_counts_in_list, listed_paths
@@ -33,7 +34,7 @@ from indexer.domain.files import Failure, FileStamp, FileState, IndexedFile
 from indexer.domain.path_set import PathSet
 from indexer.domain.predictions import GROUP_CHANGED
 from indexer.domain.runs import DIED, RUNNING, WHY_IT_DIED
-from indexer.ports.store_writer import CommitBatch, FolderScanResult, KnownFile, PendingFile
+from indexer.ports.store_writer import CommitBatch, FolderScanResult, KnownFile, LabelMoves, PendingFile
 
 if TYPE_CHECKING:
     from indexer.domain.models import ModelCard
@@ -93,11 +94,11 @@ class SqliteWriter:
         known: dict[bytes, KnownFile] = {}
         with connect_for_reading(self._engine) as connection:
             for some in [()] if names is None else ([FileRow.name.in_(chunk)] for chunk in chunks(names)):
-                for name, file_id, size, mtime, state, kind, why, predicted in connection.execute(
+                for name, file_id, size, mtime, change, state, kind, why, predicted in connection.execute(
                     statements.files_in_folder(folder, run_id, *some)
                 ):
                     failure = Failure(kind, why or "") if kind else None
-                    known[name] = KnownFile(file_id, FileStamp(size, mtime), FileState(state), failure, predicted)
+                    known[name] = KnownFile(file_id, FileStamp(size, mtime, change), FileState(state), failure, predicted)
         return known
 
     def known_folders(self, roots: Collection[bytes]) -> list[bytes]:
@@ -133,8 +134,8 @@ class SqliteWriter:
             while rows := connection.execute(statements.next_pending(after, limit)).all():
                 after = rows[-1].id
                 files = [
-                    PendingFile(file_id, os.path.join(folder, name), FileStamp(size, version), source)
-                    for file_id, folder, name, size, version, source in rows
+                    PendingFile(file_id, os.path.join(folder, name), FileStamp(size, version, change), source)
+                    for file_id, folder, name, size, version, change, source in rows
                 ]
                 if found := [file for file in files if within.covers(file.path)]:
                     return found
@@ -144,14 +145,20 @@ class SqliteWriter:
         with self._engine.connect() as connection:
             return connection.execute(statements.HAS_PREDICTION, {"digest": digest, "run": run_id}).first() is not None
 
-    def commit(self, run_id: int, batch: CommitBatch) -> None:
+    def commit(self, run_id: int, batch: CommitBatch) -> LabelMoves:
         with self._engine.begin() as connection:
             images = statements.store_images(connection, batch)
+            targets: dict[int, int | None] = dict.fromkeys(file.id for file, _ in batch.failed)
+            targets |= {file.id: images[entry.image.digest] for entry in batch.predicted for file in entry.files}
+            targets |= {file.id: images[digest] for file, digest in batch.linked}
+            main = {images[entry.image.digest]: entry.predictions[0].probabilities for entry in batch.predicted}
+            labels = move_labels(connection, run_id, targets, main)
             if batch.predicted:
                 write_predictions(connection, run_id, images, batch.predicted)
             done = [(file, images[entry.image.digest]) for entry in batch.predicted for file in entry.files]
             done += [(file, images[digest]) for file, digest in batch.linked]
             finish_files(connection, done, batch.failed)
+            return labels
 
     def root_paths(self) -> list[bytes]:
         with connect_for_reading(self._engine) as connection:

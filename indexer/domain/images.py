@@ -74,6 +74,7 @@ class DecodedImage:
       aspect ratio.
     - `width`, `height`: size of the original image in pixels, after EXIF rotation.
     - `format`: name of the decoder, such as "PNG".
+    - `perceptual`: hash of what the image shows, see `indexer.domain.perceptual`; None if it was not computed.
     """
 
     digest: bytes
@@ -81,3 +82,4 @@ class DecodedImage:
     width: int
     height: int
     format: str
+    perceptual: bytes | None = field(default=None, repr=False, compare=False)

@@ -18,7 +18,7 @@ from indexer.system.paths import is_under
 if TYPE_CHECKING:
     from indexer.ingest.roots import Roots
     from indexer.ports.progress import Progress
-    from indexer.ports.sources import ImageSource, ScanOptions
+    from indexer.ports.sources import ImageSource, ScannedEntry, ScanOptions
     from indexer.ports.store_writer import KnownFile, StoreWriter
 
 _SCAN_COMMIT_ROWS = 2000
@@ -130,7 +130,7 @@ class Surveyor:
     def _survey_files(self, folder: bytes, paths: Sequence[bytes]) -> RootSurvey:
         """Survey files of one folder that the user named."""
         survey = RootSurvey(folder)
-        entries: list[tuple[bytes, int, int]] = []
+        entries: list[ScannedEntry] = []
         problems: dict[bytes, Failure] = {}
         for path in paths:
             self._context.check_stop()
@@ -160,7 +160,7 @@ class Surveyor:
         survey.failed += plan.still_failed + len(plan.result.failed)
         result = plan.result
         survey.changes += len(result.pending) + sum(not _has_failed(known.get(name)) for name in result.failed)
-        if result.pending or result.failed or (scanned.entries and result.listing):
+        if result.pending or result.failed or result.restamped or (scanned.entries and result.listing):
             self._add(result)
         return {known[name].id: os.path.join(scanned.path, name) for name in plan.missing}
 
@@ -193,7 +193,7 @@ class Surveyor:
 
     def _add(self, result: FolderScanResult) -> None:
         self._results.append(result._replace(source=self._source.name))
-        self._rows += 1 + len(result.pending) + len(result.failed)
+        self._rows += 1 + len(result.pending) + len(result.failed) + len(result.restamped)
         if self._rows >= _SCAN_COMMIT_ROWS:
             self._record()
 

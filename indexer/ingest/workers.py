@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from indexer.domain.errors import ImageError, Interrupted
 from indexer.domain.files import Failure
 from indexer.domain.path_set import PathSet
+from indexer.domain.runs import RunCounts
 from indexer.ingest.coordinator import (
     AlreadyPredicted,
     ClassifiedBatch,
@@ -29,7 +30,6 @@ from indexer.ports.store_writer import CommitBatch, PendingFile
 from indexer.system.digest import digest
 
 if TYPE_CHECKING:
-    from indexer.domain.runs import RunCounts
     from indexer.ports.analyzer import Analyzer
     from indexer.ports.executor import OpenExecutor
     from indexer.ports.sources import ImageSource
@@ -90,8 +90,9 @@ def work_through(
     coordinator = Coordinator(pending, worker.claims, classifier.batch_size, batches, workers)
 
     def commit(batch: CommitBatch) -> RunCounts:
-        worker.store.commit(worker.run_id, batch)
-        return coordinator.committed(batch)
+        labels = worker.store.commit(worker.run_id, batch)
+        counts = coordinator.committed(batch)
+        return counts + RunCounts(labels_followed=labels.followed, labels_orphaned=labels.orphaned)
 
     with open_executor(worker.perform, workers + classifier.streams) as executor:
         try:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from indexer.domain.emotions import OUTCOMES, canonical, find_emotion, folded
 from indexer.domain.errors import NotIndexed, UnknownEmotion, UsageError
-from indexer.domain.files import FileStamp, changed_ns
+from indexer.domain.files import stamp_of
 from indexer.domain.predictions import LabelAssignment
 from indexer.domain.reports import LabelsChanged
 from indexer.labels.table import is_table, read_label_table
@@ -132,4 +132,4 @@ def _has_changed(file: ImageFile) -> bool:
         status = os.stat(file.path)
     except OSError:
         return False  # it may be missing: its image can still be labeled
-    return stat.S_ISREG(status.st_mode) and FileStamp(status.st_size, changed_ns(status)) != file.stamp
+    return stat.S_ISREG(status.st_mode) and (file.stamp is None or not stamp_of(status).matches(file.stamp))

@@ -22,6 +22,10 @@ def is_found_by_name(name: bytes) -> bool:
     return name[name.rfind(b".") :].lower() in EXTENSIONS and not name.startswith(b".")
 
 
+ScannedEntry = tuple[bytes, int, int] | tuple[bytes, int, int, int]
+"""A name, and the size and version of a file, with its change where the source has one."""
+
+
 @dataclass(frozen=True, slots=True)
 class ScannedFile:
     """A file with an image extension. `problem` says why it cannot be an image, if known."""
@@ -35,7 +39,8 @@ class ScannedFile:
 class ScannedFolder:
     """The image files directly in one folder.
 
-    - `entries`: (name, and the size and version of the stamp), by name. Plain tuples, because every run makes one for every file.
+    - `entries`: (name, and the parts of the stamp that are known), by name. Plain tuples, because every run makes
+      one for every file.
     - `problems`: why some files cannot be images, by name.
     - `whole`: False if only part of the folder was scanned, so that files without an entry may exist.
     - `problem`: why the folder could not be listed. Its subfolders are unknown then.
@@ -43,7 +48,7 @@ class ScannedFolder:
     """
 
     path: bytes
-    entries: tuple[tuple[bytes, int, int], ...] = ()
+    entries: tuple[ScannedEntry, ...] = ()
     problems: Mapping[bytes, Failure] = field(default_factory=dict)
     whole: bool = True
     problem: Failure | None = None
@@ -52,12 +57,13 @@ class ScannedFolder:
     @property
     def files(self) -> tuple[ScannedFile, ...]:
         """The entries as files with stamps and problems."""
-        return tuple(ScannedFile(name, FileStamp(size, version), self.problems.get(name)) for name, size, version in self.entries)
+        return tuple(ScannedFile(name, FileStamp(*stamp), self.problems.get(name)) for name, *stamp in self.entries)
 
     def listing(self) -> bytes:
         """Return a digest of all entries: scans with equal digests saw the same files."""
-        names, sizes, versions = zip(*self.entries, strict=True) if self.entries else ((), (), ())
-        return blake2b(b"/".join(names) + b"//" + array("q", sizes + versions).tobytes(), digest_size=16).digest()
+        names = b"/".join(name for name, *_ in self.entries)
+        stamps = array("q", [number for _, *stamp in self.entries for number in stamp])
+        return blake2b(names + b"//" + stamps.tobytes(), digest_size=16).digest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from indexer.domain.files import FILE_SYSTEM, IndexedFile
@@ -30,6 +31,7 @@ class FolderScanResult(NamedTuple):
     """The result of scanning a folder: files to read (`pending`) and files that cannot be images (`failed`), by name.
 
     `listing` is a digest of all files found there; None if it should not be stored. `source` is the name of the folder's source.
+    `restamped` are unchanged files of which an older version stored only part of the stamp.
     """
 
     folder: bytes
@@ -37,6 +39,7 @@ class FolderScanResult(NamedTuple):
     failed: Mapping[bytes, tuple[FileStamp, Failure]]
     listing: bytes | None = None
     source: str = FILE_SYSTEM
+    restamped: Mapping[bytes, FileStamp] = MappingProxyType({})
 
 
 class PendingFile(NamedTuple):
@@ -65,6 +68,13 @@ class CommitBatch(NamedTuple):
     predicted: tuple[AnalyzedFileSet, ...] = ()
     linked: tuple[tuple[PendingFile, bytes], ...] = ()
     failed: tuple[tuple[PendingFile, Failure], ...] = ()
+
+
+class LabelMoves(NamedTuple):
+    """Numbers of labels that followed a changed file to its new image, and of those that have no file any more."""
+
+    followed: int = 0
+    orphaned: int = 0
 
 
 class Comparison(NamedTuple):
@@ -135,11 +145,14 @@ class StoreWriter(Protocol):
     def has_prediction(self, digest: bytes, run_id: int) -> bool:
         """Return whether the run's analyzer has predictions of the image with a digest."""
 
-    def commit(self, run_id: int, batch: CommitBatch) -> None:
+    def commit(self, run_id: int, batch: CommitBatch) -> LabelMoves:
         """Store a batch, all of it or nothing. It survives a power cut once this returns.
 
         Earlier predictions of the run's model for the same images are replaced. Predictions of models that share its embeddings
         are deleted if their face detector differs, because their regions no longer exist.
+
+        The label of a file whose content changed follows it if the new image has none, looks nearly the same, see
+        `indexer.domain.perceptual`, and has the same most probable emotion. Other labels stay with their images.
         """
 
     def root_paths(self) -> list[bytes]:

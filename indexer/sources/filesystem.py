@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from indexer.domain.errors import UsageError
-from indexer.domain.files import FILE_SYSTEM, Failure, FileStamp, changed_ns
+from indexer.domain.files import FILE_SYSTEM, Failure, FileStamp, stamp_of
 from indexer.domain.system_files import is_system_entry
-from indexer.ports.sources import ScannedFolder, ScanOptions, Watcher, is_found_by_name
+from indexer.ports.sources import ScannedEntry, ScannedFolder, ScanOptions, Watcher, is_found_by_name
 from indexer.system.ignore_rules import IgnoreRules, check_exclude_patterns
 from indexer.system.paths import existing_form
 from indexer.system.safe_read import read, read_bounded
@@ -77,7 +77,7 @@ def _single_file(path: bytes) -> ScannedFolder:
         problem = _failure(f"its status cannot be read: {error.strerror}")
         return ScannedFolder(folder, ((name, 0, 0),), {name: problem}, whole=False)
     problems = {} if stat.S_ISREG(status.st_mode) else {name: _not_an_image()}
-    return ScannedFolder(folder, ((name, status.st_size, changed_ns(status)),), problems, whole=False)
+    return ScannedFolder(folder, (_entry(name, status),), problems, whole=False)
 
 
 class _RulesBelow(NamedTuple):
@@ -143,7 +143,7 @@ class _Walk:
         self, folder: bytes, entries: Sequence[os.DirEntry[bytes]], rules: Sequence[_RulesBelow]
     ) -> tuple[ScannedFolder, list[bytes]]:
         """Return the image files among the entries of a folder, and the subfolders to scan."""
-        files: list[tuple[bytes, int, int]] = []
+        files: list[ScannedEntry] = []
         subfolders: list[bytes] = []
         system_entries: list[bytes] = []
         problems: dict[bytes, Failure] = {}
@@ -169,7 +169,7 @@ class _Walk:
         return scanned, sorted(subfolders)
 
 
-def _status(entry: os.DirEntry[bytes], follow: bool, problems: dict[bytes, Failure]) -> tuple[bytes, int, int]:
+def _status(entry: os.DirEntry[bytes], follow: bool, problems: dict[bytes, Failure]) -> ScannedEntry:
     """Return the entry of a file; add the reason why it cannot be an image, if known, to `problems`."""
     try:
         status = entry.stat(follow_symlinks=follow)
@@ -177,9 +177,14 @@ def _status(entry: os.DirEntry[bytes], follow: bool, problems: dict[bytes, Failu
         problems[entry.name] = _failure(f"its status cannot be read: {error.strerror}")
         return entry.name, 0, 0
     if stat.S_ISREG(status.st_mode):
-        return entry.name, status.st_size, changed_ns(status)
+        return _entry(entry.name, status)
     problems[entry.name] = _not_an_image()
     return entry.name, 0, 0
+
+
+def _entry(name: bytes, status: os.stat_result) -> ScannedEntry:
+    stamp = stamp_of(status)
+    return name, stamp.size, stamp.version, stamp.change or 0
 
 
 def _decide(rules: Sequence[_RulesBelow], path: bytes, is_folder: bool) -> bool | None:

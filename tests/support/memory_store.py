@@ -13,9 +13,10 @@ import numpy as np
 from indexer.domain.files import Failure, FileStamp, FileState, IndexedFile
 from indexer.domain.models import ModelCard
 from indexer.domain.path_set import PathSet
+from indexer.domain.perceptual import nearly_same
 from indexer.domain.predictions import GROUP_CHANGED, NEVER_COMPARED
 from indexer.domain.runs import DIED, DONE, RUNNING, WHY_IT_DIED, RunCounts, RunRecord
-from indexer.ports.store_writer import CommitBatch, Comparison, FolderScanResult, KnownFile, PendingFile, Score
+from indexer.ports.store_writer import CommitBatch, Comparison, FolderScanResult, KnownFile, LabelMoves, PendingFile, Score
 from indexer.ports.vectors import Generation
 from indexer.system.paths import is_under
 from tests.support.memory_reader import MemoryReader
@@ -89,6 +90,9 @@ class MemoryStore(MemoryReader):
         for result in results:
             self._listings[result.folder] = (result.listing, run_id)
             self._sources.setdefault(result.folder, result.source)
+            for name, stamp in result.restamped.items():
+                path = os.path.join(result.folder, name)
+                self._files[path] = replace(self._files[path], stamp=stamp)
             entries: list[tuple[bytes, FileStamp, Failure | None]] = [(n, s, None) for n, s in result.pending.items()]
             entries += [(name, stamp, failure) for name, (stamp, failure) in result.failed.items()]
             for name, stamp, failure in entries:
@@ -123,8 +127,9 @@ class MemoryStore(MemoryReader):
         model_id, detector = self._analyzers[run_id]
         return any(row.detector == detector for row in self._predictions.get(model_id, {}).get(digest, []))
 
-    def commit(self, run_id: int, batch: CommitBatch) -> None:
+    def commit(self, run_id: int, batch: CommitBatch) -> LabelMoves:
         model_id, detector = self._analyzers[run_id]
+        labels = self._move_labels(model_id, batch)
         for entry in batch.predicted:
             digest = entry.image.digest
             self._images[digest] = entry.image
@@ -143,6 +148,38 @@ class MemoryStore(MemoryReader):
             self._finish_file(file, FileState.FAILED, None, failure)
         if batch.predicted:
             self._begin_generation(model_id)
+        return labels
+
+    def _move_labels(self, model_id: int, batch: CommitBatch) -> LabelMoves:
+        """Move the labels of changed files, as `db.sql.label_moves` does."""
+        targets: dict[bytes, bytes | None] = {file.path: None for file, _ in batch.failed}
+        targets |= {file.path: entry.image.digest for entry in batch.predicted for file in entry.files}
+        targets |= {file.path: digest for file, digest in batch.linked}
+        images = self._images | {entry.image.digest: entry.image for entry in batch.predicted}
+        best = {
+            digest: int(np.argmax(rows[0].prediction.probabilities))
+            for digest, rows in self._predictions.get(model_id, {}).items()
+        }
+        best |= {entry.image.digest: int(np.argmax(entry.predictions[0].probabilities)) for entry in batch.predicted}
+        labeled = dict(self._labels_by_digest)
+        changes = [
+            (path, self._files[path].digest or b"", new)
+            for path, new in targets.items()
+            if self._files[path].digest in labeled and self._files[path].digest != new
+        ]
+        in_use = {targets.get(path, file.digest) for path, file in self._files.items() if file.is_live}
+        followed: dict[bytes, bytes] = {}
+        for _, old, new in changes:
+            same_look = new is not None and nearly_same(images[old].perceptual, images[new].perceptual)
+            if new is not None and same_look and new not in labeled and best.get(old, best.get(new)) == best.get(new):
+                followed.setdefault(new, old)
+        for new, old in followed.items():
+            self._labels_by_digest[new] = labeled[old]
+        for old in set(followed.values()) - in_use:
+            del self._labels_by_digest[old]
+        orphans = {old: path for path, old, _ in changes if old not in in_use and old not in followed.values()}
+        self._last_paths |= orphans
+        return LabelMoves(len(followed), len(orphans))
 
     def _begin_generation(self, model_id: int) -> None:
         """Record that a model has new predictions."""
@@ -234,6 +271,7 @@ class MemoryStore(MemoryReader):
     def expire(self, before: float) -> int:
         expired = [path for path, file in self._files.items() if file.missing_since is not None and file.missing_since < before]
         for path in expired:
+            self._last_paths[self._files[path].digest or b""] = path
             del self._files[path]
         in_use = {file.digest for file in self._files.values()} | self._labels_by_digest.keys()
         for digest in [digest for digest in self._images if expired and digest not in in_use]:
