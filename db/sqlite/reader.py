@@ -239,10 +239,7 @@ class SqliteReader:
 
     def labeled_images(self) -> list[LabeledImage]:
         with self._connect() as connection:
-            return [
-                LabeledImage(digest.hex(), emotion, None if name is None else os.path.join(folder, name))
-                for digest, emotion, folder, name in connection.execute(statements.labels_with_oldest_file())
-            ]
+            return [_labeled_image(row) for row in connection.execute(statements.labels_with_oldest_file())]
 
     def labels_of(self, digests: Collection[bytes]) -> dict[bytes, str]:
         labels: dict[bytes, str] = {}
@@ -357,6 +354,13 @@ def _compared_rows(connection: Connection, model_id: int, rows: Sequence[Row[Any
         np.frombuffer(b"".join(probabilities), dtype="<f4").reshape(len(rows), len(model.labels)),
         np.frombuffer(b"".join(vectors), dtype="<f2").reshape(len(rows), model.embedding_size),
     )
+
+
+def _labeled_image(row: Row[Any]) -> LabeledImage:
+    if row.name is not None:
+        return LabeledImage(row.digest.hex(), row.emotion, os.path.join(row.path, row.name))
+    last = row.last_path if row.lost_name is None else os.path.join(row.lost_folder, row.lost_name)
+    return LabeledImage(row.digest.hex(), row.emotion, None, last)
 
 
 def _run_record(row: Row[Any]) -> RunRecord:

@@ -6,9 +6,7 @@ PERCEPTUAL_SIDE = 16
 """Side of the grid of a perceptual hash: the mean brightness, 0-255, of each cell of an image, row by row, in one byte each."""
 
 _MAX_MEAN_DIFFERENCE, _MAX_CELL_DIFFERENCE = 3.0, 24
-"""Differences of brightness between images that are nearly the same. A retouch, a new title or another compression changes the mean
-by less than 2 and no cell by more than 10; another mouth in a drawn face that fills the image changes its cells by 60 and more.
-"""
+"""Differences of brightness, 0-255, between images that are nearly the same."""
 
 
 def nearly_same(first: bytes | None, second: bytes | None) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from indexer.domain.emotions import OUTCOMES, canonical, find_emotion, folded
 from indexer.domain.errors import NotIndexed, UnknownEmotion, UsageError
 from indexer.domain.files import stamp_of
+from indexer.domain.path_set import PathSet
 from indexer.domain.predictions import LabelAssignment
 from indexer.domain.reports import LabelsChanged
 from indexer.labels.table import is_table, read_label_table
@@ -102,9 +104,12 @@ def _find_images(store: StoreReader, assignments: Sequence[LabelAssignment]) -> 
     paths = list({assignment.path for assignment in assignments if assignment.digest is None})
     stored = dict(zip(paths, indexed_paths(paths, store.known_paths), strict=True))
     files = store.image_files_at(set(stored.values()))
+    removals = {stored[one.path] for one in assignments if one.digest is None and one.emotion is None}
+    orphans = _orphans(store, removals)
     for assignment in assignments:
         if assignment.digest is None:
-            yield _images_at(assignment.path, files[stored[assignment.path]])
+            path = stored[assignment.path]
+            yield _images_at(assignment.path, files[path], orphans.get(path, []) if assignment.emotion is None else [])
         elif assignment.digest in known:
             yield _Images([assignment.digest])
         else:
@@ -117,13 +122,45 @@ def _find_images(store: StoreReader, assignments: Sequence[LabelAssignment]) -> 
             )
 
 
-def _images_at(path: bytes, files: Sequence[ImageFile]) -> _Images:
-    """Return the unchanged images among the files at or below a path; the others are problems."""
+def _images_at(path: bytes, files: Sequence[ImageFile], orphans: Sequence[bytes]) -> _Images:
+    """Return the unchanged images among the files at or below a path, and the orphaned labels there; other files are problems."""
+    if not files and orphans:
+        return _Images(orphans)
     if not files:
         return _Images([], [f"No indexed image is at {os.fsdecode(path)!r}; run moodex index on it first."])
     changed = {file.path for file in files if _has_changed(file)}
     problems = [f"{os.fsdecode(path)!r} has changed since it was indexed; run moodex index on it first." for path in changed]
-    return _Images(list(dict.fromkeys(file.digest for file in files if file.path not in changed)), problems)
+    unchanged = (file.digest for file in files if file.path not in changed)
+    return _Images(list(dict.fromkeys([*unchanged, *orphans])), problems)
+
+
+def _orphans(store: StoreReader, paths: Collection[bytes]) -> dict[bytes, list[bytes]]:
+    """Return the images of orphaned labels that were last at or below some paths, by the nearest of these."""
+    found: dict[bytes, list[bytes]] = defaultdict(list)
+    removed = PathSet(paths)
+    for image in store.labeled_images() if paths else ():
+        around = None if image.last_path is None else removed.around(image.last_path)
+        while around is not None:
+            found[around].append(bytes.fromhex(image.image_id))
+            folder = os.path.dirname(around)
+            around = removed.around(folder) if folder != around else None
+    return found
+
+
+def attach_label(store: Store, digest_prefix: str, path: bytes) -> LabelsChanged:
+    """Give an orphaned label, by the beginning of its image's id, to the images at a path; it is no orphan any more.
+
+    Raises NotIndexed if no orphaned label has such an id or no image is at the path, and UsageError for an ambiguous id.
+    """
+    wanted = digest_prefix.lower()
+    orphans = [image for image in store.labeled_images() if image.path is None and image.image_id.startswith(wanted)]
+    if not wanted or not orphans:
+        raise NotIndexed(f"No label without an image has the id {digest_prefix!r}; list them with: moodex label --orphans")
+    if len(orphans) > 1:
+        raise UsageError(f"Several labels without an image have an id that begins with {digest_prefix!r}; give more digits.")
+    changed = apply_labels(store, [LabelAssignment(path, orphans[0].emotion)], new=True)
+    store.label({bytes.fromhex(orphans[0].image_id): None})
+    return changed
 
 
 def _has_changed(file: ImageFile) -> bool:

@@ -99,7 +99,9 @@ class MemoryReader(MemoryTables):
         images = []
         for digest, emotion in self._labels_by_digest.items():
             files = [(file.id, path) for path, file in self._files.items() if file.digest == digest and file.is_live]
-            images.append(LabeledImage(digest.hex(), emotion, min(files)[1] if files else None))
+            missing = [(file.id, path) for path, file in self._files.items() if file.digest == digest and not file.is_live]
+            last = min(missing)[1] if missing else self._last_paths.get(digest)
+            images.append(LabeledImage(digest.hex(), emotion, min(files)[1] if files else None, None if files else last))
         return sorted(images, key=lambda image: (image.path is None, os.path.split(image.path or b""), image.image_id))
 
     def labels_of(self, digests: Collection[bytes]) -> dict[bytes, str]:
