@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, exists, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, delete, exists, insert, select, update
 
 from db.schema import FileRow, FolderRow, ImageRow, LabelRow, PredictionRow, RunRow
 from db.sql.dialect import chunks
@@ -17,7 +17,7 @@ from indexer.domain.perceptual import nearly_same
 from indexer.ports.store_writer import LabelMoves
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
 
 class _Change(NamedTuple):
@@ -44,7 +44,7 @@ def move_labels(
     images = {change.old for change in changes} | {change.new for change in changes if change.new is not None}
     hashes = _hashes(connection, images)
     best = {image: max(range(len(p)), key=p.__getitem__) for image, p in (_stored(connection, run_id, images) | {**main}).items()}
-    labeled = set(connection.execute(select(LabelRow.image_id).where(LabelRow.image_id.in_(sorted(images)))).scalars())
+    labeled = {image for (image,) in _of_images(connection, select(LabelRow.image_id), LabelRow.image_id, images)}
     kept = _with_other_files(connection, {change.old for change in changes}, targets)
     followed: dict[int, _Change] = {}
     left = [change for change in changes if change.old not in kept]
@@ -57,7 +57,8 @@ def move_labels(
     moved = {change.old for change in followed.values()}
     orphans = {change.old: change.path for change in left if change.old not in moved}
     _write(connection, followed, moved - kept, orphans)
-    rewrite_predictions(connection, sorted({*followed, *(moved - kept)}))
+    for some in chunks(sorted({*followed, *(moved - kept)})):
+        rewrite_predictions(connection, some)
     return LabelMoves(len(followed), len(orphans))
 
 
@@ -77,29 +78,41 @@ def _changes(connection: Connection, files: Sequence[int], targets: Mapping[int,
 
 
 def _hashes(connection: Connection, images: Collection[int]) -> dict[int, bytes | None]:
-    return dict(connection.execute(select(ImageRow.id, ImageRow.perceptual).where(ImageRow.id.in_(sorted(images)))).all())
+    return dict(_of_images(connection, select(ImageRow.id, ImageRow.perceptual), ImageRow.id, images))
 
 
 def _stored(connection: Connection, run_id: int, images: Collection[int]) -> dict[int, Sequence[float]]:
     """Return the probabilities that the run's model stored of the main faces of some images."""
     model = select(RunRow.model_id).where(RunRow.id == run_id).scalar_subquery()
     row = PredictionRow
-    query = select(row.image_id, row.probabilities).where(row.image_id.in_(sorted(images)), row.model_id == model, is_main())
-    return {image: struct.unpack(f"<{len(blob) // 4}f", blob) for image, blob in connection.execute(query)}
+    query = select(row.image_id, row.probabilities).where(row.model_id == model, is_main())
+    rows = _of_images(connection, query, row.image_id, images)
+    return {image: struct.unpack(f"<{len(blob) // 4}f", blob) for image, blob in rows}
 
 
 def _with_other_files(connection: Connection, images: Collection[int], targets: Mapping[int, int | None]) -> set[int]:
     """Return the images that have live files beside those that get another image."""
-    query = select(FileRow.id, FileRow.image_id).where(FileRow.image_id.in_(sorted(images)), is_live())
-    return {image for file_id, image in connection.execute(query) if targets.get(file_id, image) == image}
+    rows = _of_images(connection, select(FileRow.id, FileRow.image_id).where(is_live()), FileRow.image_id, images)
+    return {image for file_id, image in rows if targets.get(file_id, image) == image}
+
+
+def _of_images(
+    connection: Connection,
+    query: Select[*tuple[Any, ...]],
+    column: ColumnElement[int] | ColumnElement[int | None],
+    images: Collection[int],
+) -> Iterator[Row[Any]]:
+    """Yield the rows of a query for some images, of which there may be any number."""
+    for some in chunks(sorted(images)):
+        yield from connection.execute(query.where(column.in_(some)))
 
 
 def _write(connection: Connection, followed: Mapping[int, _Change], moved: set[int], orphans: Mapping[int, bytes]) -> None:
     rows = [{"image_id": new, "emotion": one.emotion, "said_at": one.said_at} for new, one in followed.items()]
     if rows:
         connection.execute(insert(LabelRow.table), rows)
-    if moved:
-        connection.execute(delete(LabelRow.table).where(LabelRow.image_id.in_(sorted(moved))))
+    for some in chunks(sorted(moved)):
+        connection.execute(delete(LabelRow.table).where(LabelRow.image_id.in_(some)))
     remember_paths(connection, orphans)
 
 
@@ -117,4 +130,4 @@ def paths_of_labeled(connection: Connection, files: Sequence[int]) -> dict[int, 
         .join(FolderRow.table, FolderRow.id == FileRow.folder_id)
         .where(FileRow.id.in_(files), exists().where(LabelRow.image_id == FileRow.image_id))
     )
-    return {image: os.path.join(folder, name) for image, folder, name in connection.execute(query)}
+    return {image: os.path.join(folder, name) for image, folder, name in connection.execute(query) if image is not None}

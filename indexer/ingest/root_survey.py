@@ -100,8 +100,7 @@ class Surveyor:
         for folder, paths in files.items():
             yield self._survey_files(folder, paths)
         self._record()
-        for root in self._roots.missing:
-            yield self._survey_missing(root)
+        yield from self._survey_missing()
 
     def _survey_folder(self, root: bytes) -> RootSurvey:
         survey = RootSurvey(root, self._known_counts[root])
@@ -147,10 +146,18 @@ class Surveyor:
         self._scanned += survey.scanned
         return survey
 
-    def _survey_missing(self, root: bytes) -> RootSurvey:
-        """Return the survey of a missing root: all of its files are missing."""
-        missing = self._files_in(below(self._known_folders, root)) | self._indexed_as_files(os.path.dirname(root), [root])
-        return RootSurvey(root, self._known_counts[root], exists=False, missing=missing)
+    def _survey_missing(self) -> Iterator[RootSurvey]:
+        """Return the surveys of missing roots: all of their files are missing."""
+        by_folder: dict[bytes, list[bytes]] = defaultdict(list)
+        for root in self._roots.missing:
+            by_folder[os.path.dirname(root)].append(root)
+        for folder, roots in by_folder.items():
+            ids = {path: file_id for file_id, path in self._indexed_as_files(folder, roots).items()}
+            for root in roots:
+                missing = self._files_in(below(self._known_folders, root))
+                if root in ids:
+                    missing[ids[root]] = root
+                yield RootSurvey(root, self._known_counts[root], exists=False, missing=missing)
 
     def _plan(self, scanned: ScannedFolder, known: Mapping[bytes, KnownFile], survey: RootSurvey) -> dict[int, bytes]:
         """Plan a folder, and record what is to be done; return the known files that were not scanned."""

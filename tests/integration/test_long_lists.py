@@ -41,8 +41,9 @@ def test_thousands_of_named_files_take_a_few_statements(library: Library, statem
         path.unlink()
     statements.clear()
     summary = library.index(*paths)
-    assert (summary.kept, summary.unchanged, len(library.progress.warnings)) == (700, 801, 11)
-    assert len(statements) < 3000
+    # The others are links to the same file, whose change time is now.
+    assert (summary.kept, summary.reused, len(library.progress.warnings)) == (700, 801, 11)
+    assert len(statements) < 2000
 
 
 def test_hundreds_of_own_emotions_can_be_searched(library: Library, statements: list[str]) -> None:
