@@ -7,7 +7,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, delete, exists, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, exists, insert, select, update
 
 from db.schema import FileRow, FolderRow, ImageRow, LabelRow, PredictionRow, RunRow
 from db.sql.dialect import chunks
@@ -101,7 +101,7 @@ def _of_images(
     query: Select[*tuple[Any, ...]],
     column: ColumnElement[int] | ColumnElement[int | None],
     images: Collection[int],
-) -> Iterator[Row[Any]]:
+) -> Iterator[Any]:
     """Yield the rows of a query for some images, of which there may be any number."""
     for some in chunks(sorted(images)):
         yield from connection.execute(query.where(column.in_(some)))
