@@ -97,7 +97,9 @@ PLANNED: dict[str, tuple[str, int, tuple[str, ...]]] = {
     "a face missing between others": (
         "regions", 1, ("DELETE FROM predictions WHERE region = 2", "DELETE FROM embeddings WHERE region = 2")
     ),
-    "a label of a missing image": ("references", 1, ("INSERT INTO labels (image_id, emotion, said_at) VALUES (9999, 'happy', 0)",)),
+    "a label of a missing image": (
+        "references", 1, ("INSERT INTO labels (image_id, emotion, said_at) VALUES (9999, 'happy', 0)",)
+    ),
     "a label without an emotion": (
         "labels_broken", 1,
         (f"UPDATE labels SET emotion = ' ' WHERE {_LABELED}", f"{_UPDATE} emotion = ' ', score = 1 WHERE {_LABELED}"),
