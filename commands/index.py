@@ -34,6 +34,7 @@ def index(
         bool, typer.Option("--yes", help="With --prune: even if a folder is missing, empty, or lost most of its files.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Re-analyze every file.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Read every file, and re-analyze those whose bytes changed.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Keep running and index changes within seconds.")] = False,
     poll: Annotated[
         float | None,
@@ -59,6 +60,7 @@ def index(
         follow_symlinks=follow_symlinks,
         prune=None if prune and not yes else prune,
         force=force,
+        verify=verify,
     )
     roots = [os.fsencode(path) for path in paths]
     if watch:

@@ -23,6 +23,10 @@ def label(
     new: New = False,
     remove: Annotated[bool, typer.Option("--remove", help="Remove labels; the model decides again.")] = False,
     listed: Annotated[bool, typer.Option("--list", help="List all labels as CSV that moodex label reads.")] = False,
+    orphans: Annotated[bool, typer.Option("--orphans", help="List the labels whose images have no file any more.")] = False,
+    attach: Annotated[
+        str | None, typer.Option("--attach", help="Give the label with this id, of --orphans, to the image.", metavar="ID")
+    ] = None,
     skip_unknown: SkipUnknown = False,
     as_json: AsJson = False,
 ) -> None:
@@ -34,15 +38,22 @@ def label(
     from indexer.labels.table import is_table
 
     sources = [os.fsencode(path) for path in paths or ()]
-    if listed:
-        if sources or emotion or remove:
-            raise UsageError("--list shows every label; omit the other arguments.")
-        labels = labels_service.list_labels(library)
+    if listed or orphans:
+        if sources or emotion or remove or attach or (listed and orphans):
+            raise UsageError("--list and --orphans show labels; omit the other arguments.")
+        labels = labels_service.list_labels(library, orphans)
         with stdout() as out:
             write_labels(labels, as_json, out)
         return
     if not sources:
         raise UsageError("Give the images to label: PATH..., or --list to see every label.")
+    if attach is not None:
+        if len(sources) != 1 or emotion or remove:
+            raise UsageError("--attach takes one image: moodex label IMAGE --attach ID")
+        changed = labels_service.attach(library, attach, sources[0])
+        with stdout() as out:
+            write_changed(changed, as_json, out)
+        return
     if remove and emotion is not None:
         raise UsageError("Give either --emotion or --remove, not both.")
     tables = sum(map(is_table, sources))

@@ -64,14 +64,26 @@ class FolderRow(Model, name="folders"):
     source: ColumnElement[str] = Column(Text, nullable=False, server_default=text("'file'"))
 
 
+class RootRow(Model, name="roots"):
+    """A folder or file that a user indexed. `path` is absolute and real; `indexed_at` is when a run last surveyed it."""
+
+    id: ColumnElement[int] = Column(_BIG, primary_key=True)
+    path: ColumnElement[bytes] = Column(LargeBinary, unique=True, nullable=False)
+    indexed_at: ColumnElement[float] = Column(_REAL, nullable=False)
+
+
 class ImageRow(Model, name="images"):
-    """An image, identified by the BLAKE3 digest of its bytes."""
+    """An image, identified by the BLAKE3 digest of its bytes.
+
+    `perceptual` is a hash of what it shows, see `indexer.domain.perceptual`; None if it was analyzed before such hashes.
+    """
 
     id: ColumnElement[int] = Column(_BIG, primary_key=True)
     digest: ColumnElement[bytes] = Column(LargeBinary, unique=True, nullable=False)
     width: ColumnElement[int] = Column(Integer, nullable=False)
     height: ColumnElement[int] = Column(Integer, nullable=False)
     format: ColumnElement[str] = Column(Text, nullable=False)
+    perceptual: ColumnElement[bytes | None] = Column(LargeBinary)
 
 
 class RunRow(Model, name="runs"):
@@ -100,7 +112,8 @@ class FileRow(
 ):
     """A path, its stamp and its state. It is live, and found by searches, while it has an image and is done or pending.
 
-    `gone_at` is when a missing file was first missed, in seconds since the epoch.
+    `gone_at` is when a missing file was first missed, in seconds since the epoch. `change` is the part of the stamp that no
+    program can set back; None for files of older versions.
     """
 
     id: ColumnElement[int] = Column(_BIG, primary_key=True)
@@ -114,6 +127,7 @@ class FileRow(
     image_id: ColumnElement[int | None] = Column(ForeignKey("images.id"))
     appeared_run_id: ColumnElement[int] = Column(ForeignKey("runs.id"), nullable=False)
     gone_at: ColumnElement[float | None] = Column(_REAL)
+    change: ColumnElement[int | None] = Column(_BIG)
 
 
 class ModelRow(Model, name="models"):
@@ -177,11 +191,15 @@ class PredictionRow(
 
 
 class LabelRow(Model, name="labels"):
-    """A user's label of an image; it overrides every prediction of that image."""
+    """A user's label of an image; it overrides every prediction of that image.
+
+    `last_path` is where the image was when its last file got other content; None while no file did.
+    """
 
     image_id: ColumnElement[int] = Column(ForeignKey("images.id"), primary_key=True)
     emotion: ColumnElement[str] = Column(Text, nullable=False)
     said_at: ColumnElement[float] = Column(_REAL, nullable=False)
+    last_path: ColumnElement[bytes | None] = Column(LargeBinary)
 
 
 class EmbeddingRow(Model, name="embeddings"):

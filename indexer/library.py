@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -44,9 +44,9 @@ class Library:
         if not self.database.exists():
             raise NotIndexed(f"Nothing is indexed yet in {self.settings.home}; run: moodex index FOLDER")
 
-    def knows(self, root: bytes) -> bool:
-        """Return whether files at or below a root are indexed and not missing."""
-        if not self.database.exists():
-            return False
+    def known(self, roots: Collection[bytes]) -> set[bytes]:
+        """Return those roots at or below which there are indexed files that are not missing."""
+        if not roots or not self.database.exists():
+            return set()
         with self.database.open(reading=True) as store:
-            return store.count_files(root) > 0
+            return {root for root, files in store.count_files(roots).items() if files}

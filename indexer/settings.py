@@ -10,6 +10,7 @@ from pathlib import Path
 from platformdirs import user_config_path, user_data_path
 
 from indexer.domain.errors import UsageError
+from indexer.system.ignore_rules import check_exclude_patterns
 
 _MAX_WORKERS = 32
 
@@ -20,6 +21,7 @@ class Settings:
 
     - `batch_size`, `workers`: 0 means a value chosen for the machine.
     - `faces`, `look_alikes`, `engine`, `precision`: one of `_CHOICES`.
+    - `exclude`: gitignore patterns of files and folders that no run indexes; in the environment, one in each line.
     - `grace_days`: days after which a missing file loses its entry.
     - `log_format`: text or json. `verbosity`: quiet, normal or verbose.
     """
@@ -35,6 +37,7 @@ class Settings:
     engine: str = "auto"
     precision: str = "fp32"
     grace_days: int = 30
+    exclude: tuple[str, ...] = ()
     log_format: str = "text"
     verbosity: str = "normal"
 
@@ -155,5 +158,11 @@ def _parse(type_name: str, value: object, source: str) -> object:
             if text.lower() not in ("true", "false", "1", "0", "yes", "no"):
                 raise UsageError(f"{source} is {text!r}; it must be true or false.")
             return text.lower() in ("true", "1", "yes")
+        case "tuple[str, ...]":
+            patterns = str(value).splitlines() if not isinstance(value, list) else value
+            if not all(isinstance(pattern, str) for pattern in patterns):
+                raise UsageError(f"{source} is {text!r}; it must be a list of patterns, such as ['*.gif', 'drafts/'].")
+            check_exclude_patterns(patterns)
+            return tuple(patterns)
         case _:
             return text

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, TextIO
 
 from commands.output.summary import COUNT_WORDS
-from indexer.system.text import display_path, printable
+from indexer.system.text import display_paths, printable
 
 if TYPE_CHECKING:
     from indexer.domain.runs import RunRecord
@@ -30,7 +30,7 @@ def write_runs(runs: Sequence[RunRecord], as_json: bool, out: TextIO) -> None:
     for run in runs:
         when = datetime.fromtimestamp(run.started_at).isoformat(" ", "seconds")
         took = "-" if run.ended_at is None else format_duration(run.ended_at - run.started_at)
-        roots = ", ".join(display_path(root) for root in run.roots)
+        roots = display_paths(run.roots)
         out.write(f"{when}  {took:>8}  {run.outcome:<11}  {describe_counts(run)}  ({roots})\n")
         if run.reason:
             out.write(f"{'':<44}{printable(run.reason)}\n")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from indexer.scheduling.cron import format_every
 from indexer.scheduling.systemd import SERVICE_NAME, TIMER_NAME
-from indexer.system.text import display_path, printable
+from indexer.system.text import display_paths, printable
 
 if TYPE_CHECKING:
     from indexer.domain.jobs import Job, ScheduledJob
@@ -68,7 +68,7 @@ def _when(job: Job) -> str:
 
 
 def _paths(job: Job) -> str:
-    return ", ".join(display_path(root) for root in job.roots)
+    return display_paths(job.roots)
 
 
 def _last(job: Job) -> str:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
 from commands.output.runs import describe_counts, run_as_dict
-from indexer.system.text import display_path, pluralize, printable
+from indexer.system.text import display_path, display_paths, pluralize, printable
 
 if TYPE_CHECKING:
     from indexer.domain.reports import Status
@@ -32,7 +32,7 @@ def write_status(status: Status, as_json: bool, out: TextIO) -> None:
         out.write(f"Model     {printable(model.card.name)}: {pluralize(images, 'image')} ({share:.0%})\n")
     for run in status.runs:
         when = datetime.fromtimestamp(run.started_at).isoformat(" ", "minutes")
-        roots = ", ".join(display_path(root) for root in run.roots)
+        roots = display_paths(run.roots)
         out.write(f"Run       {when}  {run.outcome}: {describe_counts(run)}  ({roots})\n")
     for path, failure in status.failures:
         out.write(f"Failed    {display_path(path)}: {printable(failure.reason)}\n")

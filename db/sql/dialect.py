@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import json
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from sqlalchemy import ColumnElement, Float, Integer, insert, literal
+from sqlalchemy import Boolean, ColumnElement, Float, Integer, insert, literal
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _CHUNK_PARAMETERS = 500
+_MAX_INLINE_WORDS = 50
+"""Lists of words up to this length are parameters of their own, for which SQLite plans best."""
 
 
 def upsert(dialect: str, table: Table) -> sqlite.Insert:
@@ -57,6 +60,12 @@ def chunks(values: Iterable[T]) -> Iterator[list[T]]:
         yield chunk
 
 
+def one_of(column: ColumnElement[str], words: Collection[str]) -> ColumnElement[bool]:
+    """Select the rows with one of some words, of which there may be any number: a long list is one parameter, as JSON."""
+    chosen = sorted(words)
+    return column.in_(chosen) if len(chosen) <= _MAX_INLINE_WORDS else _OneOf(column, literal(json.dumps(chosen)))
+
+
 def no_index(column: ColumnElement[int] | ColumnElement[int | None]) -> ColumnElement[int]:
     """Keep SQLite from using an index on an integer column; in other dialects, the column itself.
 
@@ -79,6 +88,12 @@ def greatest(*values: ColumnElement[float] | float) -> ColumnElement[float]:
     return _Greatest(*values)
 
 
+class _OneOf(FunctionElement[bool]):
+    name = "one_of"
+    inherit_cache = True
+    type = Boolean()
+
+
 class _NoIndex(FunctionElement[int]):
     name = "no_index"
     inherit_cache = True
@@ -89,6 +104,18 @@ class _Greatest(FunctionElement[float]):
     name = "greatest"
     inherit_cache = True
     type = Float()
+
+
+@compiles(_OneOf)
+def _among_json_texts(element: _OneOf, compiler: Any, **options: Any) -> str:
+    column, words = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"{column} IN (SELECT json_array_elements_text(CAST({words} AS json)))"
+
+
+@compiles(_OneOf, "sqlite")
+def _among_json_values(element: _OneOf, compiler: Any, **options: Any) -> str:
+    column, words = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"{column} IN (SELECT value FROM json_each({words}))"  # noqa: S608  # both are compiled
 
 
 @compiles(_NoIndex)

@@ -10,7 +10,7 @@ import numpy as np
 from sqlalchemy import Row, Select, and_, func, select
 
 from db.schema import EmbeddingRow, FileRow, FolderRow, ImageRow, LabelRow, ModelRow, PredictionRow
-from db.sql.dialect import no_index
+from db.sql.dialect import no_index, one_of
 from db.sql.file_rows import file_under
 from db.sql.search_queries import is_live
 from indexer.domain.export import ExportChunk
@@ -61,7 +61,7 @@ def exported(model_id: int, chosen: ExportFilter) -> Select[*tuple[Any, ...]]:
         .where(is_live(), emotion.is_not(None))
     )
     if chosen.emotions is not None:
-        query = query.where(emotion.in_(sorted(chosen.emotions)))
+        query = query.where(one_of(emotion, chosen.emotions))
     if chosen.under is not None:
         query = query.where(file_under(chosen.under))
     return query.order_by(FileRow.id, prediction.region)

@@ -42,6 +42,14 @@ def record_files(connection: Connection, run_id: int, results: Sequence[FolderSc
         listings.values(listing=bindparam("new"), listed_model_id=run.model_id, listed_finder_id=run.finder_id),
         [{"folder": folders[result.folder], "new": result.listing} for result in results],
     )
+    restamped = [
+        {"folder": folders[result.folder], "file": name, "new": stamp.change}
+        for result in results
+        for name, stamp in result.restamped.items()
+    ]
+    if restamped:
+        own = (FileRow.folder_id == bindparam("folder"), FileRow.name == bindparam("file"))
+        connection.execute(update(FileRow.table).where(*own).values(change=bindparam("new")), restamped)
     rows = [row for result in results for row in _scanned_rows(folders[result.folder], run_id, result)]
     if rows:
         connection.execute(upsert_scanned(connection.dialect.name, run_id), rows)
@@ -64,6 +72,7 @@ def _finish_file() -> Update:
         .values(
             size=bindparam("new_size"),
             mtime_ns=bindparam("new_mtime_ns"),
+            change=bindparam("new_change"),
             state=bindparam("new_state"),
             image_id=bindparam("new_image_id"),
             failure_kind=bindparam("new_kind"),
@@ -125,6 +134,7 @@ def upsert_scanned(dialect: str, run_id: int) -> Insert:
         set_={
             "size": new.size,
             "mtime_ns": new.mtime_ns,
+            "change": new.change,
             "state": new.state,
             "failure_kind": new.failure_kind,
             "failure_reason": new.failure_reason,
@@ -144,6 +154,7 @@ def _scanned_rows(folder_id: int, run_id: int, result: FolderScanResult) -> Iter
             "name": name,
             "size": stamp.size,
             "mtime_ns": stamp.version,
+            "change": stamp.change,
             "state": FileState.FAILED if failure else FileState.PENDING,
             "failure_kind": failure.kind if failure else None,
             "failure_reason": failure.reason if failure else None,
@@ -156,6 +167,7 @@ def _finished_row(file: PendingFile, state: FileState, image_id: int | None, fai
         "file_id": file.id,
         "new_size": file.stamp.size,
         "new_mtime_ns": file.stamp.version,
+        "new_change": file.stamp.change,
         "new_state": state,
         "new_image_id": image_id,
         "new_kind": failure.kind if failure else None,

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, Connection, Insert, Select, and_, func, insert, literal, or_, select
 
 from db.schema import FileRow, LabelRow, ModelRow, PageAnchorRow, PredictionRow
+from db.sql.dialect import one_of
 from db.sql.search_queries import best_first, ranked_query
 from db.sql.unpacking import unpacking_from
 from indexer.domain.emotions import with_children
+from indexer.domain.images import MAX_FACES
 from indexer.ports.store_reader import HitFilter
 
 if TYPE_CHECKING:
@@ -27,15 +29,15 @@ def build_page_anchors(connection: Connection, model_id: int, tuning: StoreTunin
     anchored = set(
         connection.execute(select(PageAnchorRow.emotions).where(PageAnchorRow.model_id == model_id).distinct()).scalars()
     )
-    for emotions in _lists(connection, model_id):
-        own = and_(PredictionRow.model_id == model_id, PredictionRow.emotion.in_(sorted(emotions)))
+    for emotions in _lists(connection, model_id, tuning.anchored_list_rows):
+        own = and_(PredictionRow.model_id == model_id, one_of(PredictionRow.emotion, emotions))
         beyond = select(PredictionRow.id).where(own).offset(tuning.anchored_list_rows).limit(1)
         if _name(emotions) not in anchored and connection.execute(beyond).first() is not None:
             connection.execute(_insert_anchors(model_id, emotions, tuning.anchor_spacing_rows))
 
 
 def _insert_anchors(model_id: int, emotions: frozenset[str], spacing: int) -> Insert:
-    hits = ranked_query(model_id, HitFilter(emotions), emotions).subquery()
+    hits = ranked_query(model_id, HitFilter(emotions), sorted(emotions)).subquery()
     rank = func.row_number().over(order_by=best_first(hits)) - 1
     row = select(hits, rank.label("place")).subquery().c
     whose = literal(model_id).label("model_id"), literal(_name(emotions)).label("emotions")
@@ -63,11 +65,15 @@ def _last_anchor(model_id: int, emotions: frozenset[str], offset: int) -> Select
     return select(row.table).where(own).order_by(row.place.desc()).limit(1)
 
 
-def _lists(connection: Connection, model_id: int) -> set[frozenset[str]]:
-    """Return the sets of emotions that searches for one emotion ask for."""
+def _lists(connection: Connection, model_id: int, rows: int) -> set[frozenset[str]]:
+    """Return the sets of emotions that searches for one emotion ask for, without most of those that have fewer than `rows` hits.
+
+    Users may have thousands of emotions. An image has at most `MAX_FACES` predictions, so that few labels make a short list.
+    """
+    frequent = select(LabelRow.emotion).group_by(LabelRow.emotion).having(func.count() > rows // MAX_FACES)
     with unpacking_from(connection):
         labels = connection.execute(select(ModelRow.labels).where(ModelRow.id == model_id)).scalar_one()
-        known = {*labels, *connection.execute(select(LabelRow.emotion).distinct()).scalars()}
+        known = {*labels, *connection.execute(frequent).scalars()}
     return {frozenset({emotion}) for emotion in known} | {with_children(emotion) & known for emotion in known}
 
 

@@ -130,12 +130,12 @@ def rewrite_predictions(connection: Connection, image_ids: Sequence[int]) -> Non
     """Rewrite the predictions of images under new ids after their labels changed; vector indexes detect the new ids."""
     row = PredictionRow
     query = (
-        select(row.id, row.model_id, row.image_id, *_REGION_COLUMNS, row.probabilities, row.compared_to)
+        select(row.model_id, row.image_id, *_REGION_COLUMNS, row.probabilities, row.compared_to)
         .where(row.image_id.in_(image_ids))
         .order_by(row.model_id, row.id)
     )
     found = [dict(one._mapping) for one in connection.execute(query)]
-    connection.execute(delete(row.table).where(row.id.in_([one.pop("id") for one in found])))
+    connection.execute(delete(row.table).where(row.image_id.in_(image_ids)))
     for model_id, group in groupby(found, key=lambda one: one.pop("model_id")):
         _insert_predictions(connection, model_id, list(group))
 

@@ -159,7 +159,7 @@ def live_files_below(folder: bytes) -> Select[*tuple[Any, ...]]:
 
 
 def _live_files(source: FromClause) -> Select[*tuple[Any, ...]]:
-    columns = (FolderRow.path, FileRow.name, FileRow.size, FileRow.mtime_ns, FileRow.state, ImageRow.digest)
+    columns = (FolderRow.path, FileRow.name, FileRow.size, FileRow.mtime_ns, FileRow.change, FileRow.state, ImageRow.digest)
     images = source.join(ImageRow.table, ImageRow.id == FileRow.image_id)
     return select(*columns).select_from(images).where(is_live())
 
@@ -167,7 +167,7 @@ def _live_files(source: FromClause) -> Select[*tuple[Any, ...]]:
 def indexed_files(*conditions: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
     """Select the files that are done and satisfy some conditions, with their images' digests, oldest first."""
     return (
-        select(FileRow.id, FolderRow.path, FileRow.name, FileRow.size, FileRow.mtime_ns, ImageRow.digest)
+        select(FileRow.id, FolderRow.path, FileRow.name, FileRow.size, FileRow.mtime_ns, FileRow.change, ImageRow.digest)
         .select_from(FileRow.table)
         .join(FolderRow.table, FolderRow.id == no_index(FileRow.folder_id))
         .join(ImageRow.table, ImageRow.id == no_index(FileRow.image_id))
@@ -194,22 +194,37 @@ def labels_of(digests: Sequence[bytes]) -> Select[bytes, str]:
 
 
 def labels_with_oldest_file() -> Select[*tuple[Any, ...]]:
-    """Select all labels, each with the oldest live file of its image, by path; labels without a file last."""
-    first = (
-        select(FileRow.image_id.label("image_id"), func.min(FileRow.id).label("file_id"))
-        .where(is_live())
-        .group_by(FileRow.image_id)
-        .subquery()
-    )
+    """Select all labels, each with the oldest live file of its image, by path; labels without a file last.
+
+    Those have the path of a missing file, or the last path of their image.
+    """
+    first, missing = _oldest_files(is_live()).subquery(), _oldest_files(FileRow.state == FileState.GONE).subquery()
+    lost, folder = FileRow.table.alias(), FolderRow.table.alias()
     return (
-        select(ImageRow.digest, LabelRow.emotion, FolderRow.path, FileRow.name)
+        select(
+            ImageRow.digest,
+            LabelRow.emotion,
+            FolderRow.path,
+            FileRow.name,
+            LabelRow.last_path,
+            folder.c.path.label("lost_folder"),
+            lost.c.name.label("lost_name"),
+        )
         .select_from(LabelRow.table)
         .join(ImageRow.table, ImageRow.id == LabelRow.image_id)
         .outerjoin(first, first.c.image_id == LabelRow.image_id)
         .outerjoin(FileRow.table, FileRow.id == first.c.file_id)
         .outerjoin(FolderRow.table, FolderRow.id == FileRow.folder_id)
+        .outerjoin(missing, missing.c.image_id == LabelRow.image_id)
+        .outerjoin(lost, lost.c.id == missing.c.file_id)
+        .outerjoin(folder, folder.c.id == lost.c.folder_id)
         .order_by(FolderRow.path.is_(None), FolderRow.path, FileRow.name, ImageRow.digest)
     )
+
+
+def _oldest_files(condition: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
+    query = select(FileRow.image_id.label("image_id"), func.min(FileRow.id).label("file_id"))
+    return query.where(condition).group_by(FileRow.image_id)
 
 
 def newest_generation(model_id: int) -> Select[int, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 
 from db.schema import FileRow, FolderRow, ImageRow, LabelRow, PredictionRow
-from db.sql.dialect import inline, no_index
+from db.sql.dialect import inline, no_index, one_of
 from db.sql.file_rows import file_under
 from indexer.domain.files import FileState
 from indexer.domain.images import MAIN_FACE
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from indexer.ports.store_reader import HitFilter
 
 SHORT_LIST_ROWS = 20_000
+_MAX_MERGED_EMOTIONS = 100
+"""SQLite merges at most 500 SELECTs."""
 BEST_FIRST = (PredictionRow.score.desc(), PredictionRow.id, FileRow.id)
 
 
@@ -66,14 +68,14 @@ def _is_best(chosen: HitFilter) -> ColumnElement[bool]:
     """Select a region if no other region of its image with a wanted emotion scores higher; of equals, the first."""
     other = PredictionRow.table.alias()
     as_good = and_(other.c.score == PredictionRow.score, other.c.region < PredictionRow.region)
-    wanted = () if chosen.emotions is None else (other.c.emotion.in_(sorted(chosen.emotions)),)
+    wanted = () if chosen.emotions is None else (one_of(other.c.emotion, chosen.emotions),)
     return ~_has_region(other, *wanted, or_(other.c.score > PredictionRow.score, as_good))
 
 
 def _without(excluded: frozenset[str]) -> ColumnElement[bool]:
     """Select images of which no region has an excluded emotion."""
     other = PredictionRow.table.alias()
-    return ~_has_region(other, other.c.emotion.in_(sorted(excluded)))
+    return ~_has_region(other, one_of(other.c.emotion, excluded))
 
 
 def _has_region(other: FromClause, *conditions: ColumnElement[bool]) -> ColumnElement[bool]:
@@ -110,16 +112,22 @@ def ranked_rows(who: ColumnElement[bool], chosen: HitFilter, emotions: Sequence[
         else PredictionRow.table.join(FileRow.table, FileRow.image_id == PredictionRow.image_id)
     )
     query = select(*columns).select_from(source).where(who, is_live(), best, *filter_conditions(chosen))
-    own = PredictionRow.emotion == emotions[0] if len(emotions) == 1 else PredictionRow.emotion.in_(emotions)
+    own = PredictionRow.emotion == emotions[0] if len(emotions) == 1 else one_of(PredictionRow.emotion, emotions)
     return query.where(own, PredictionRow.score >= chosen.min_score)
 
 
 def ranked_query(
-    model_id: int, chosen: HitFilter, emotions: Collection[str], *conditions: ColumnElement[bool]
+    model_id: int, chosen: HitFilter, emotions: Sequence[str], *conditions: ColumnElement[bool]
 ) -> Select[*tuple[Any, ...]]:
-    """Select the hits of some emotions, best first: an ordered index range per emotion, merged while they are read."""
+    """Select the hits of some emotions, best first: an ordered index range per emotion, merged while they are read.
+
+    `emotions` are in the order of the model's labels, followed by those of users, of which there may be any number: beyond the
+    first ones, all of their hits are sorted.
+    """
     own = and_(PredictionRow.model_id == model_id, *conditions)
-    best = union_all(*(ranked_rows(own, chosen, [emotion]) for emotion in sorted(emotions))).subquery()
+    ranges = [[emotion] for emotion in emotions[:_MAX_MERGED_EMOTIONS]]
+    others = emotions[_MAX_MERGED_EMOTIONS:]
+    best = union_all(*(ranked_rows(own, chosen, some) for some in ([*ranges, others] if others else ranges))).subquery()
     return select(best).order_by(*best_first(best))
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BindParameter, ColumnElement, Connection, Select, and_, bindparam, exists, func, or_, select, update
+from sqlalchemy import BindParameter, ColumnElement, Connection, Select, and_, bindparam, exists, or_, select, update
 
 from db.schema import EmbedderRow, FileRow, FolderRow, ImageRow, ModelRow, PredictionRow, RunRow
-from db.sql.dialect import chunks, upsert
-from db.sql.file_rows import file_under, folder_under
+from db.sql.dialect import chunks, inline, upsert
+from db.sql.path_list import folder_ids_in_list
 from indexer.domain.files import FileState
 
 if TYPE_CHECKING:
@@ -43,17 +42,24 @@ def model_id_of(key: str) -> Select[int]:
 
 
 def upsert_image(dialect: str) -> Insert:
-    """Add an image. A known image of width 0, which a repair restored from its digest alone, gets its size and format."""
+    """Add an image. A known image of width 0, which a repair restored from its digest alone, gets its size and format.
+
+    Images that older versions analyzed get their perceptual hashes.
+    """
     statement = upsert(dialect, ImageRow.table)
-    known = {name: statement.excluded[name] for name in ("width", "height", "format")}
-    return statement.on_conflict_do_update(index_elements=["digest"], set_=known, where=ImageRow.width == 0)
+    known = {name: statement.excluded[name] for name in ("width", "height", "format", "perceptual")}
+    incomplete = or_(ImageRow.width == 0, ImageRow.perceptual.is_(None))
+    return statement.on_conflict_do_update(index_elements=["digest"], set_=known, where=incomplete)
 
 
 def store_images(connection: Connection, batch: CommitBatch) -> dict[bytes, int]:
     """Add a batch's images; return the ids of all images that it names, by digest."""
     new = [entry.image for entry in batch.predicted]
     if new:
-        rows = [{"digest": i.digest, "width": i.width, "height": i.height, "format": i.format} for i in new]
+        rows = [
+            {"digest": i.digest, "width": i.width, "height": i.height, "format": i.format, "perceptual": i.perceptual}
+            for i in new
+        ]
         connection.execute(upsert_image(connection.dialect.name), rows)
     digests = {image.digest for image in new} | {digest for _, digest in batch.linked}
     ids: dict[bytes, int] = {}
@@ -84,21 +90,24 @@ HAS_PREDICTION = (
 )
 
 
-def files_in_folder(folder: bytes, run_id: int) -> Select[*tuple[Any, ...]]:
+def files_in_folder(folder: bytes, run_id: int, *conditions: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
     """Select the known files of a folder, with whether the run's analyzer has predictions of them."""
     predicted = exists().where(PredictionRow.image_id == FileRow.image_id, _by_analyzer_of(run_id))
-    stamp = (FileRow.size, FileRow.mtime_ns)
+    stamp = (FileRow.size, FileRow.mtime_ns, FileRow.change)
     columns = (FileRow.name, FileRow.id, *stamp, FileRow.state, FileRow.failure_kind, FileRow.failure_reason, predicted)
-    return select(*columns).join(FolderRow.table, FolderRow.id == FileRow.folder_id).where(FolderRow.path == folder)
+    return select(*columns).join(FolderRow.table, FolderRow.id == FileRow.folder_id).where(FolderRow.path == folder, *conditions)
 
 
-def folders_under(root: bytes) -> Select[bytes]:
-    """Select the paths of known folders at or below a root."""
-    return select(FolderRow.path).where(folder_under(root))
+def folders_in_list() -> Select[bytes]:
+    """Select the paths of known folders at or below the paths in `PATH_LIST`, sorted."""
+    return select(FolderRow.path).where(FolderRow.id.in_(folder_ids_in_list())).order_by(FolderRow.path)
 
 
-def unchanged_folders(root: bytes, run_id: int) -> Select[*tuple[Any, ...]]:
-    """Select folders that a run with the same analyzer listed, without pending or failed files, with their digests."""
+def unchanged_folders(run_id: int) -> Select[*tuple[Any, ...]]:
+    """Select folders in or below `PATH_LIST` that a run with the same analyzer listed, without pending or failed files.
+
+    Each has the digest of its listing.
+    """
     same_analyzer = and_(
         FolderRow.listed_model_id == RunRow.model_id, FolderRow.listed_finder_id.is_not_distinct_from(RunRow.finder_id)
     )
@@ -106,31 +115,24 @@ def unchanged_folders(root: bytes, run_id: int) -> Select[*tuple[Any, ...]]:
     return (
         select(FolderRow.path, FolderRow.listing)
         .join(RunRow.table, and_(RunRow.id == run_id, same_analyzer))
-        .where(folder_under(root), FolderRow.listing.is_not(None), FolderRow.id.not_in(unfinished))
+        .where(FolderRow.id.in_(folder_ids_in_list()), FolderRow.listing.is_not(None), FolderRow.id.not_in(unfinished))
     )
 
 
-def count_present_files(root: bytes) -> Select[int]:
-    """Count the known files at or below a root that are not missing."""
-    files = select(func.count()).select_from(FileRow.table).join(FolderRow.table)
-    return files.where(file_under(root), FileRow.state != FileState.GONE)
+def pending_files() -> Select[*tuple[Any, ...]]:
+    """Select the folder and name of every pending file."""
+    return select(FolderRow.path, FileRow.name).join(FolderRow.table, FolderRow.id == FileRow.folder_id).where(_PENDING)
 
 
-def count_pending(roots: Sequence[bytes]) -> Select[int]:
-    """Count the pending files at or below some roots."""
-    return select(func.count()).select_from(FileRow.table).join(FolderRow.table).where(_pending(roots))
-
-
-def next_pending(roots: Sequence[bytes], after: int, limit: int) -> Select[*tuple[Any, ...]]:
-    """Select the next pending files at or below some roots, by id."""
+def next_pending(after: int, limit: int) -> Select[*tuple[Any, ...]]:
+    """Select the next pending files, by id."""
     return (
-        select(FileRow.id, FolderRow.path, FileRow.name, FileRow.size, FileRow.mtime_ns, FolderRow.source)
+        select(FileRow.id, FolderRow.path, FileRow.name, FileRow.size, FileRow.mtime_ns, FileRow.change, FolderRow.source)
         .join(FolderRow.table, FolderRow.id == FileRow.folder_id)
-        .where(_pending(roots), FileRow.id > after)
+        .where(_PENDING, FileRow.id > after)
         .order_by(FileRow.id)
         .limit(limit)
     )
 
 
-def _pending(roots: Sequence[bytes]) -> ColumnElement[bool]:
-    return and_(FileRow.state == FileState.PENDING, or_(*(file_under(root) for root in roots)))
+_PENDING = FileRow.state == inline(FileState.PENDING.value)

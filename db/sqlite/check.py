@@ -19,8 +19,8 @@ from db.sqlite.raw_connection import UNREADABLE
 from indexer.domain.health import Finding
 
 TABLES = (
-    "folders", "images", "embedders", "finders", "models", "runs", "jobs", "files", "labels", "predictions", "embeddings",
-    "generations"
+    "folders", "roots", "images", "embedders", "finders", "models", "runs", "jobs", "files", "labels", "predictions",
+    "embeddings", "generations"
 )  # fmt: skip
 """Every table that has data, after the tables that it refers to."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import time
 from collections.abc import Callable
 
@@ -151,6 +153,25 @@ _LOOK_ALIKES = (
 )
 
 
+def _files_of_a_library(connection: Connection) -> None:
+    """Add what recognizes files: roots, changes that no program can hide, and hashes of what images show."""
+    for statement in (
+        "CREATE TABLE roots (id INTEGER PRIMARY KEY, path BLOB NOT NULL UNIQUE, indexed_at REAL NOT NULL)",
+        "ALTER TABLE files ADD COLUMN change INTEGER",
+        "ALTER TABLE images ADD COLUMN perceptual BLOB",
+        "ALTER TABLE labels ADD COLUMN last_path BLOB",
+    ):
+        connection.execute(text(statement))
+    indexed: dict[bytes, float] = {}
+    for roots, started_at in connection.execute(text("SELECT roots, started_at FROM runs WHERE outcome = 'done' ORDER BY id")):
+        indexed |= dict.fromkeys(map(os.fsencode, json.loads(roots)), started_at)
+    if indexed:
+        connection.execute(
+            text("INSERT INTO roots (path, indexed_at) VALUES (:path, :at)"),
+            [{"path": path, "at": at} for path, at in indexed.items()],
+        )
+
+
 def _execute(*statements: str) -> Callable[[Connection], None]:
     """Return a step that executes statements in order."""
 
@@ -173,6 +194,7 @@ STEPS: tuple[tuple[str, Callable[[Connection], None]], ...] = (
     ("0009_marks", _execute(*_MARKS)),
     ("0010_sources", _execute(*_SOURCES)),
     ("0011_look_alikes", _execute(*_LOOK_ALIKES)),
+    ("0012_files", _files_of_a_library),
 )
 
 

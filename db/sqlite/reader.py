@@ -14,10 +14,11 @@ from sqlalchemy import Connection, Engine, Row, Select, bindparam, select
 
 from db.schema import FileRow, ImageRow, ModelRow, PredictionRow
 from db.sql import read_statements as statements
-from db.sql.dialect import chunks
+from db.sql.dialect import chunks, one_of
 from db.sql.page_anchors import skip_to_anchor
-from db.sql.path_list import listed_paths
+from db.sql.path_list import file_counts_in_list, listed_paths
 from db.sql.prediction_rows import next_embedded
+from db.sql.root_rows import root_rows
 from db.sql.search_queries import (
     BEST_FIRST,
     few_under,
@@ -32,7 +33,7 @@ from db.sql.search_queries import (
 from db.sql.unpacking import connect_for_reading, unpacking_from
 from db.sqlite.model_rows import card_from_row
 from indexer.domain.errors import NotIndexed
-from indexer.domain.files import Counts, Failure, FileStamp, FileState, IndexedFile
+from indexer.domain.files import Counts, Failure, FileStamp, FileState, IndexedFile, IndexedRoot
 from indexer.domain.images import Face, to_pixel_box
 from indexer.domain.models import StoredModel
 from indexer.domain.predictions import LabeledImage
@@ -150,7 +151,7 @@ class SqliteReader:
             if chosen.under is not None and most is not None and not few_under(connection, chosen.under, most):
                 return None
             own = PredictionRow.model_id == model_id if chosen.under is None else model_without_index_hint(model_id)
-            wanted = () if chosen.emotions is None else (PredictionRow.emotion.in_(sorted(chosen.emotions)),)
+            wanted = () if chosen.emotions is None else (one_of(PredictionRow.emotion, chosen.emotions),)
             query = (
                 select(PredictionRow.id)
                 .select_from(predictions_with_files())
@@ -179,6 +180,15 @@ class SqliteReader:
     def predictions_by_digest(self, model_id: int, digest_prefix: str) -> list[int]:
         with self._connect() as connection:
             return list(connection.execute(statements.main_region_of_digest(model_id, digest_prefix)).scalars())
+
+    def roots(self) -> list[IndexedRoot]:
+        with self._connect() as connection:
+            found: dict[bytes, float] = dict(connection.execute(root_rows()).all())
+            files = dict.fromkeys(found, 0)
+            with listed_paths(connection, found):
+                for path, count in connection.execute(file_counts_in_list()):
+                    files[path] += count
+        return [IndexedRoot(path, indexed_at, files[path]) for path, indexed_at in found.items()]
 
     def image_files_at(self, paths: Collection[bytes]) -> dict[bytes, list[ImageFile]]:
         files: dict[bytes, list[ImageFile]] = {path: [] for path in paths}
@@ -229,10 +239,7 @@ class SqliteReader:
 
     def labeled_images(self) -> list[LabeledImage]:
         with self._connect() as connection:
-            return [
-                LabeledImage(digest.hex(), emotion, None if name is None else os.path.join(folder, name))
-                for digest, emotion, folder, name in connection.execute(statements.labels_with_oldest_file())
-            ]
+            return [_labeled_image(row) for row in connection.execute(statements.labels_with_oldest_file())]
 
     def labels_of(self, digests: Collection[bytes]) -> dict[bytes, str]:
         labels: dict[bytes, str] = {}
@@ -349,6 +356,13 @@ def _compared_rows(connection: Connection, model_id: int, rows: Sequence[Row[Any
     )
 
 
+def _labeled_image(row: Row[Any]) -> LabeledImage:
+    if row.name is not None:
+        return LabeledImage(row.digest.hex(), row.emotion, os.path.join(row.path, row.name))
+    last = row.last_path if row.lost_name is None else os.path.join(row.lost_folder, row.lost_name)
+    return LabeledImage(row.digest.hex(), row.emotion, None, last)
+
+
 def _run_record(row: Row[Any]) -> RunRecord:
     return RunRecord(
         row.id,
@@ -363,12 +377,12 @@ def _run_record(row: Row[Any]) -> RunRecord:
 
 
 def _image_file(row: Row[Any]) -> ImageFile:
-    stamp = FileStamp(row.size, row.mtime_ns) if row.state == FileState.DONE else None
+    stamp = FileStamp(row.size, row.mtime_ns, row.change) if row.state == FileState.DONE else None
     return ImageFile(os.path.join(row.path, row.name), row.digest, stamp)
 
 
 def _indexed_file(row: Row[Any]) -> IndexedFile:
-    return IndexedFile(row.id, os.path.join(row.path, row.name), FileStamp(row.size, row.mtime_ns), row.digest)
+    return IndexedFile(row.id, os.path.join(row.path, row.name), FileStamp(row.size, row.mtime_ns, row.change), row.digest)
 
 
 def _ranked_hit(row: Row[Any], labels: Sequence[str]) -> RankedHit:

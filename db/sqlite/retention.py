@@ -6,6 +6,7 @@ from sqlalchemy import Connection, Engine, Select, delete, exists, select
 
 from db.schema import EmbeddingRow, FileRow, FolderRow, ImageRow, LabelRow, PredictionRow
 from db.sql.dialect import chunks, inline
+from db.sql.label_moves import paths_of_labeled, remember_paths
 from db.sql.prediction_rows import renew_generation_token
 from indexer.domain.files import FileState
 
@@ -37,6 +38,7 @@ def _forget_files(connection: Connection, before: float, limit: int) -> int:
     query = select(FileRow.id, FileRow.folder_id).where(missing, FileRow.gone_at < before).limit(limit)
     rows = connection.execute(query).all()
     for chunk in chunks([row.id for row in rows]):
+        remember_paths(connection, paths_of_labeled(connection, chunk))
         connection.execute(delete(FileRow.table).where(FileRow.id.in_(chunk)))
     has_files = exists().where(FileRow.folder_id == FolderRow.id)
     for chunk in chunks(sorted({row.folder_id for row in rows})):

@@ -73,7 +73,7 @@ _INDEX_SOURCES = (
     ),
     SalvageSource(
         "SELECT id, digest FROM images INDEXED BY sqlite_autoindex_images_1 WHERE {} ORDER BY digest",
-        "INSERT OR IGNORE INTO images VALUES (?, ?, 0, 0, '')",
+        "INSERT OR IGNORE INTO images (id, digest, width, height, format) VALUES (?, ?, 0, 0, '')",
         _by_first_byte,
     ),
     SalvageSource(
@@ -89,7 +89,7 @@ _INDEX_SOURCES = (
     ),
     SalvageSource(
         "SELECT image_id, emotion FROM labels INDEXED BY labels_by_emotion WHERE {} ORDER BY emotion",
-        "INSERT OR IGNORE INTO labels VALUES (?, ?, CAST(strftime('%s', 'now') AS REAL))",
+        "INSERT OR IGNORE INTO labels (image_id, emotion, said_at) VALUES (?, ?, CAST(strftime('%s', 'now') AS REAL))",
         _whole,
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine, delete, insert, select, update
@@ -13,8 +13,10 @@ from db.schema import EmbedderRow, FaceDetectorRow, FileRow, GenerationRow, RunR
 from db.sql import write_statements as statements
 from db.sql.dialect import chunks, greatest, insert_missing
 from db.sql.file_rows import detect_moves, finish_files, mark_missing, record_files
+from db.sql.label_moves import move_labels
 from db.sql.label_rows import write_labels
 from db.sql.page_anchors import build_page_anchors
+from db.sql.path_list import file_counts_in_list, listed_paths
 from db.sql.prediction_rows import (
     delete_predictions,
     next_prediction_ids,
@@ -22,15 +24,17 @@ from db.sql.prediction_rows import (
     set_compared,
     write_predictions,
 )
+from db.sql.root_rows import earlier_copies, forget_files, move_files, record_roots, root_rows
 from db.sql.tuning import DEFAULT_TUNING, StoreTuning
 from db.sql.unpacking import connect_for_reading
 from db.sqlite.model_rows import card_to_row
 from db.sqlite.rescoring import rescore
 from db.sqlite.retention import expire
 from indexer.domain.files import Failure, FileStamp, FileState, IndexedFile
+from indexer.domain.path_set import PathSet
 from indexer.domain.predictions import GROUP_CHANGED
 from indexer.domain.runs import DIED, RUNNING, WHY_IT_DIED
-from indexer.ports.store_writer import CommitBatch, FolderScanResult, KnownFile, PendingFile
+from indexer.ports.store_writer import CommitBatch, FolderScanResult, KnownFile, LabelMoves, PendingFile
 
 if TYPE_CHECKING:
     from indexer.domain.models import ModelCard
@@ -38,6 +42,7 @@ if TYPE_CHECKING:
     from indexer.ports.store_writer import Comparison, Score
 
 _DIALECT = "sqlite"
+_PENDING_CHUNK_ROWS = 8192
 
 
 class SqliteWriter:
@@ -85,59 +90,96 @@ class SqliteWriter:
             build_page_anchors(connection, model_id, self._tuning)
             connection.execute(delete(RunRow.table).where(RunRow.id == run_id))
 
-    def known_files(self, folder: bytes, run_id: int) -> dict[bytes, KnownFile]:
+    def known_files(self, folder: bytes, run_id: int, names: Collection[bytes] | None = None) -> dict[bytes, KnownFile]:
+        known: dict[bytes, KnownFile] = {}
         with connect_for_reading(self._engine) as connection:
-            return {
-                name: KnownFile(
-                    file_id, FileStamp(size, mtime), FileState(state), Failure(kind, why or "") if kind else None, predicted
-                )
-                for name, file_id, size, mtime, state, kind, why, predicted in connection.execute(
-                    statements.files_in_folder(folder, run_id)
-                )
-            }
+            for some in [()] if names is None else ([FileRow.name.in_(chunk)] for chunk in chunks(names)):
+                for name, file_id, size, mtime, change, state, kind, why, predicted in connection.execute(
+                    statements.files_in_folder(folder, run_id, *some)
+                ):
+                    failure = Failure(kind, why or "") if kind else None
+                    known[name] = KnownFile(file_id, FileStamp(size, mtime, change), FileState(state), failure, predicted)
+        return known
 
-    def known_folders(self, root: bytes) -> list[bytes]:
-        with connect_for_reading(self._engine) as connection:
-            return list(connection.execute(statements.folders_under(root)).scalars())
+    def known_folders(self, roots: Collection[bytes]) -> list[bytes]:
+        with connect_for_reading(self._engine) as connection, listed_paths(connection, roots):
+            return list(connection.execute(statements.folders_in_list()).scalars())
 
-    def unchanged_folder_digests(self, root: bytes, run_id: int) -> dict[bytes, bytes]:
-        with connect_for_reading(self._engine) as connection:
-            return dict(connection.execute(statements.unchanged_folders(root, run_id)).all())
+    def unchanged_folder_digests(self, roots: Collection[bytes], run_id: int) -> dict[bytes, bytes]:
+        with connect_for_reading(self._engine) as connection, listed_paths(connection, roots):
+            return dict(connection.execute(statements.unchanged_folders(run_id)).all())
 
-    def count_files(self, root: bytes) -> int:
-        with connect_for_reading(self._engine) as connection:
-            return connection.execute(statements.count_present_files(root)).scalar_one()
+    def count_files(self, roots: Collection[bytes]) -> dict[bytes, int]:
+        counts = dict.fromkeys(roots, 0)
+        with connect_for_reading(self._engine) as connection, listed_paths(connection, roots):
+            for path, count in connection.execute(file_counts_in_list()):
+                counts[path] += count
+        return counts
 
     def record_scan(self, run_id: int, results: Sequence[FolderScanResult]) -> None:
         if results:
             with self._engine.begin() as connection:
                 record_files(connection, run_id, results)
 
-    def count_pending(self, roots: Sequence[bytes]) -> int:
+    # Statements that name the roots would grow with them; there are few pending files outside of the roots of a run.
+    def count_pending(self, roots: Collection[bytes]) -> int:
+        within = PathSet.of(roots)
         with connect_for_reading(self._engine) as connection:
-            return connection.execute(statements.count_pending(roots)).scalar_one()
+            rows = connection.execution_options(yield_per=_PENDING_CHUNK_ROWS).execute(statements.pending_files())
+            return sum(within.covers(os.path.join(folder, name)) for folder, name in rows)
 
-    def pending(self, roots: Sequence[bytes], after: int, limit: int) -> list[PendingFile]:
+    def pending(self, roots: Collection[bytes], after: int, limit: int) -> list[PendingFile]:
+        within = PathSet.of(roots)
         with connect_for_reading(self._engine) as connection:
-            return [
-                PendingFile(file_id, os.path.join(folder, name), FileStamp(size, version), source)
-                for file_id, folder, name, size, version, source in connection.execute(
-                    statements.next_pending(roots, after, limit)
-                )
-            ]
+            while rows := connection.execute(statements.next_pending(after, limit)).all():
+                after = rows[-1].id
+                files = [
+                    PendingFile(file_id, os.path.join(folder, name), FileStamp(size, version, change), source)
+                    for file_id, folder, name, size, version, change, source in rows
+                ]
+                if found := [file for file in files if within.covers(file.path)]:
+                    return found
+        return []
 
     def has_prediction(self, digest: bytes, run_id: int) -> bool:
         with self._engine.connect() as connection:
             return connection.execute(statements.HAS_PREDICTION, {"digest": digest, "run": run_id}).first() is not None
 
-    def commit(self, run_id: int, batch: CommitBatch) -> None:
+    def commit(self, run_id: int, batch: CommitBatch) -> LabelMoves:
         with self._engine.begin() as connection:
             images = statements.store_images(connection, batch)
+            targets: dict[int, int | None] = dict.fromkeys(file.id for file, _ in batch.failed)
+            targets |= {file.id: images[entry.image.digest] for entry in batch.predicted for file in entry.files}
+            targets |= {file.id: images[digest] for file, digest in batch.linked}
+            main = {images[entry.image.digest]: entry.predictions[0].probabilities for entry in batch.predicted}
+            labels = move_labels(connection, run_id, targets, main)
             if batch.predicted:
                 write_predictions(connection, run_id, images, batch.predicted)
             done = [(file, images[entry.image.digest]) for entry in batch.predicted for file in entry.files]
             done += [(file, images[digest]) for file, digest in batch.linked]
             finish_files(connection, done, batch.failed)
+            return labels
+
+    def root_paths(self) -> list[bytes]:
+        with connect_for_reading(self._engine) as connection:
+            return [row.path for row in connection.execute(root_rows())]
+
+    def record_roots(self, roots: Collection[bytes], absorbed: Collection[bytes]) -> None:
+        with self._engine.begin() as connection:
+            record_roots(connection, roots, absorbed, time.time())
+
+    def earlier_copies(self, run_id: int) -> list[tuple[int, bytes]]:
+        with connect_for_reading(self._engine) as connection:
+            rows = connection.execute(earlier_copies(run_id))
+            return [(file_id, os.path.join(folder, name)) for file_id, folder, name in rows]
+
+    def forget_files(self, paths: Collection[bytes]) -> int:
+        with self._engine.begin() as connection:
+            return forget_files(connection, paths)
+
+    def move_files(self, old: bytes, new: bytes) -> int:
+        with self._engine.begin() as connection:
+            return move_files(connection, old, new)
 
     def detect_moves(self, run_id: int, missing: Sequence[int]) -> list[int]:
         with self._engine.begin() as connection:

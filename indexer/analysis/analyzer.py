@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ from indexer.analysis.face_crops import DETECTION_MAX_SIDE, View, crop_views, wh
 from indexer.domain.emotions import NONE
 from indexer.domain.predictions import AnalyzedImage, Prediction
 from indexer.imaging.decode import decode
+from indexer.imaging.perceptual import perceptual_hash
 
 if TYPE_CHECKING:
     from indexer.domain.images import DecodedImage, Face
@@ -47,7 +48,8 @@ class Analyzer:
     def decode(self, data: bytes) -> DecodedImage:
         """Decode a file's bytes for this analyzer. Raises what `indexer.imaging.decode.decode` raises. Thread-safe."""
         decoder = decode if self.decoders is None else self.decoders.decode
-        return decoder(data, self.classifier.card.input, DETECTION_MAX_SIDE if self.detector else 0)
+        image = decoder(data, self.classifier.card.input, DETECTION_MAX_SIDE if self.detector else 0)
+        return replace(image, perceptual=perceptual_hash(image.pixels))
 
     def predict(self, images: Sequence[DecodedImage]) -> list[AnalyzedImage | None]:
         """Analyze images that this analyzer decoded; None for an image whose predictions are not finite."""

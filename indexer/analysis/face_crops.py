@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from PIL import Image
 
+from indexer.domain.images import MAX_FACES
 from indexer.imaging.decode import prepare
 
 if TYPE_CHECKING:
@@ -24,9 +25,6 @@ _CROP_MARGIN_SHARE = 0.05
 
 _FULL_IMAGE_AREA_SHARE = 0.5
 """A crop that covers at least this share of the image is replaced by the whole image."""
-
-_MAX_FACES_PER_IMAGE = 256
-"""Only the largest faces of an image are classified, at most this many."""
 
 
 class View(NamedTuple):
@@ -45,8 +43,7 @@ def crop_views(images: Sequence[DecodedImage], detector: FaceDetector | None, sp
         return [[View(None, image.pixels)] for image in images]
     all_pixels = [image.pixels for image in images]
     return [
-        _views(pixels, faces[:_MAX_FACES_PER_IMAGE], spec)
-        for pixels, faces in zip(all_pixels, detector.detect(all_pixels), strict=True)
+        _views(pixels, faces[:MAX_FACES], spec) for pixels, faces in zip(all_pixels, detector.detect(all_pixels), strict=True)
     ]
 
 

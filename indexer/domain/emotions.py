@@ -6,8 +6,9 @@ manga set (angry, crying, embarrassed, happy, pleased, sad, shock). Wherever an 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from difflib import get_close_matches
+from itertools import islice
 from unicodedata import normalize
 
 from indexer.domain.errors import UnknownEmotion
@@ -82,22 +83,34 @@ SYNONYMS: dict[str, str] = {
 }
 
 
-def canonical(word: str, known: Iterable[str] = OUTCOMES) -> str:
-    """Return the canonical emotion that `word` names, in any vocabulary and case.
+_MAX_NAMED, _MAX_COMPARED = 30, 5000
+"""Numbers of known emotions that an error names, and that are compared with an unknown word: users may have thousands."""
+
+
+def find_emotion(word: str, known: Collection[str]) -> str | None:
+    """Return the one of the `known` emotions that `word` names, in any vocabulary and case; None without one.
+
+    For many words, `known` should be a set or the keys of a mapping.
+    """
+    wanted = folded(word)
+    if wanted in known:
+        return wanted
+    return SYNONYMS[wanted] if SYNONYMS.get(wanted) in known else None
+
+
+def canonical(word: str, known: Collection[str] = OUTCOMES) -> str:
+    """Return the canonical emotion that `word` names, see `find_emotion`.
 
     `known` are the possible emotions: a model may know more than those of this module.
     Raises UnknownEmotion, with the most similar emotion or synonym if there is one.
     """
-    emotions = tuple(known)
-    wanted = folded(word)
-    if wanted in emotions:
-        return wanted
-    if SYNONYMS.get(wanted) in emotions:
-        return SYNONYMS[wanted]
-    words = [*emotions, *(synonym for synonym, emotion in SYNONYMS.items() if emotion in emotions)]
-    near = get_close_matches(wanted, words, n=1, cutoff=0.6)
+    if (emotion := find_emotion(word, known)) is not None:
+        return emotion
+    words = [*islice(known, _MAX_COMPARED), *(synonym for synonym, emotion in SYNONYMS.items() if emotion in known)]
+    near = get_close_matches(folded(word), words, n=1, cutoff=0.6)
     hint = f" Did you mean '{near[0]}'?" if near else ""
-    raise UnknownEmotion(f"Unknown emotion '{word}'.{hint} Known emotions: {', '.join(emotions)}.")
+    others = f" and {len(known) - _MAX_NAMED:,} more" if len(known) > _MAX_NAMED else ""
+    raise UnknownEmotion(f"Unknown emotion '{word}'.{hint} Known emotions: {', '.join(islice(known, _MAX_NAMED))}{others}.")
 
 
 def folded(word: str) -> str:

@@ -82,8 +82,8 @@ FINDING_KINDS: Mapping[str, FindingKind] = {
     "files_rotten": FindingKind(
         Severity.PROBLEM,
         "file",
-        "with other bytes than when indexed, at the same size and time: the disk may be failing",
-        "compare with your own backup; the next index run reads the file again",
+        "with other bytes than when indexed, though the file system noted no change: its disk may be damaged",
+        "compare with your own backup; moodex index --verify reads all files again",
     ),
     # Models.
     "weights_gone": FindingKind(

@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from indexer.domain.types import Pixels
 
 
+MAX_FACES = 256
+"""Only the largest faces of an image are classified, at most this many."""
+
 WHOLE_IMAGE, MAIN_FACE = 0, 1
 """Region numbers: faces count from 1, the largest first; an image without faces is one region, 0."""
 
@@ -71,6 +74,7 @@ class DecodedImage:
       aspect ratio.
     - `width`, `height`: size of the original image in pixels, after EXIF rotation.
     - `format`: name of the decoder, such as "PNG".
+    - `perceptual`: hash of what the image shows, see `indexer.domain.perceptual`; None if it was not computed.
     """
 
     digest: bytes
@@ -78,3 +82,4 @@ class DecodedImage:
     width: int
     height: int
     format: str
+    perceptual: bytes | None = field(default=None, repr=False, compare=False)

@@ -76,11 +76,15 @@ def effective_emotions(
 
 @dataclass(frozen=True, slots=True)
 class LabeledImage:
-    """An image with a user label. `path` is one of its live files; None if it has none."""
+    """An image with a user label. `path` is one of its live files; None if it has none: then the label is orphaned.
+
+    `last_path` is where the image of an orphaned label was last, if that is known.
+    """
 
     image_id: str
     emotion: str
     path: bytes | None
+    last_path: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 class Summary(RunCounts):
     """The result of a run: counts, speed, model and device.
 
-    `away` are the roots that are missing or look unmounted.
+    - `away`: the roots that are missing or look unmounted.
+    - `system_entries`: numbers of folders and files that were left out because systems or other programs use them, by name.
     """
 
     seconds: float
@@ -29,6 +31,7 @@ class Summary(RunCounts):
     engine: str
     model: str
     away: tuple[str, ...] = ()
+    system_entries: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:

@@ -14,10 +14,14 @@ _CLOCK_TOLERANCE_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunCounts:
-    """Numbers of files in a run, by outcome.
+    """Numbers of files and labels in a run, by outcome.
 
-    `reused` have bytes that were classified before. `kept` are missing on disk, but keep their entries to be safe; `removed` lost
-    them. `expired` were missing for longer than the grace period, and are deleted.
+    - `reused` have bytes that were classified before.
+    - `kept` are missing on disk, but keep their entries to be safe; `removed` lost them.
+    - `left_out` exist, but a pattern or another rule of the scan leaves them out of the library now.
+    - `labels_followed` are labels that followed changed files to their new images, `labels_orphaned` those that did not, and have
+      no file any more.
+    - `expired` were missing for longer than the grace period, and are deleted.
     """
 
     scanned: int = 0
@@ -28,7 +32,10 @@ class RunCounts:
     removed: int = 0
     failed: int = 0
     kept: int = 0
+    left_out: int = 0
     expired: int = 0
+    labels_followed: int = 0
+    labels_orphaned: int = 0
 
     def __add__(self, other: RunCounts) -> RunCounts:
         return RunCounts(**{name: getattr(self, name) + getattr(other, name) for name in COUNT_NAMES})
@@ -36,7 +43,7 @@ class RunCounts:
     @property
     def changed_anything(self) -> bool:
         """Whether the run changed search results."""
-        return bool(self.indexed or self.reused or self.moved or self.removed or self.expired)
+        return bool(self.indexed or self.reused or self.moved or self.removed or self.left_out or self.expired)
 
     @classmethod
     def of(cls, counts: Mapping[str, int]) -> RunCounts:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from indexer.domain.errors import UsageError
-from indexer.system.paths import is_under
+from indexer.domain.path_set import PathSet
 
 if TYPE_CHECKING:
     from indexer.ports.sources import ImageSource
@@ -32,21 +32,27 @@ def normalize_roots(paths: Sequence[bytes], source: ImageSource) -> list[bytes]:
     return _outermost(map(source.real_path, paths), [])
 
 
-def split_available_roots(paths: Sequence[bytes], source: ImageSource, is_known: Callable[[bytes], bool]) -> Roots:
+def split_available_roots(paths: Sequence[bytes], source: ImageSource, known: Callable[[Collection[bytes]], set[bytes]]) -> Roots:
     """Normalize roots, and separate those that exist from those that are missing but indexed.
 
-    No root is inside another. Raises UsageError for a path that neither exists nor is indexed: `is_known` is false for it.
+    No root is inside another. `known` returns those of some roots that are indexed. Raises UsageError for a path that neither
+    exists nor is indexed.
     """
     missing = {path: source.real_path(path) for path in paths if not source.exists(path)}
-    indexed = {path for path, root in missing.items() if is_known(root)}
-    available = normalize_roots([path for path in paths if path not in indexed], source)
-    return Roots(available, _outermost((missing[path] for path in indexed), available))
+    indexed = known(missing.values())
+    available = normalize_roots([path for path in paths if missing.get(path) not in indexed], source)
+    return Roots(available, _outermost((root for root in missing.values() if root in indexed), available))
 
 
 def _outermost(paths: Iterable[bytes], around: Sequence[bytes]) -> list[bytes]:
-    """Return the paths that are inside neither another path nor one of the folders `around`."""
-    outermost: list[bytes] = []
-    for path in sorted(set(paths)):
-        if not any(is_under(path, folder) for folder in [*around, *outermost]):
-            outermost.append(path)
-    return outermost
+    """Return the paths that are inside neither another path nor one of the folders `around`, sorted."""
+    candidates = frozenset(paths)
+    folders = frozenset(around)
+    every = PathSet(candidates | folders)
+    return sorted(path for path in candidates - folders if not _is_inside(path, every))
+
+
+def _is_inside(path: bytes, folders: PathSet) -> bool:
+    """Return whether a path is inside one of the folders, other than itself."""
+    around = os.path.dirname(path)
+    return around != path and folders.covers(around)

@@ -36,7 +36,7 @@ def index(
     and Interrupted; committed batches stay.
     """
     settings = library.settings
-    roots = split_available_roots(paths, library.source, library.knows)
+    roots = split_available_roots(paths, library.source, library.known)
     settings.make_home()
     with (
         library.database.lock_writer(),
@@ -49,6 +49,7 @@ def index(
                 source=library.source,
                 open_executor=library.open_executor,
                 own_folder=os.fsencode(settings.home),
+                always_exclude=settings.exclude,
                 workers=settings.worker_count,
                 grace_seconds=_SECONDS_PER_DAY * settings.grace_days,
                 record_idle=record_idle,

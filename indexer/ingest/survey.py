@@ -22,14 +22,14 @@ class FolderPlan:
 
     - `result`: what the store has to record.
     - `scanned`, `unchanged`, `still_failed`: numbers of files.
-    - `missing`: ids of known files that the scan did not find.
+    - `missing`: names of known files that the scan did not find.
     """
 
     result: FolderScanResult
     scanned: int
     unchanged: int
     still_failed: int
-    missing: tuple[int, ...]
+    missing: tuple[bytes, ...]
 
 
 def plan_folder(scanned: ScannedFolder, known: Mapping[bytes, KnownFile], force: bool) -> FolderPlan:
@@ -39,14 +39,19 @@ def plan_folder(scanned: ScannedFolder, known: Mapping[bytes, KnownFile], force:
     candidates = [file for file in files if not file.problem]
     pending = {file.name: file.stamp for file in candidates if force or _must_be_analyzed(file, known.get(file.name))}
     skipped = [known[file.name] for file in candidates if file.name not in pending]
+    restamped = {
+        file.name: file.stamp
+        for file in candidates
+        if file.name not in pending and known[file.name].stamp != file.stamp and file.stamp.change is not None
+    }
     still_failed = sum(file.state is FileState.FAILED for file in skipped)
     names = {file.name for file in files}
-    missing = [
-        file.id for name, file in known.items() if scanned.whole and name not in names and file.state is not FileState.GONE
-    ]
+    missing = [name for name, file in known.items() if scanned.whole and name not in names and file.state is not FileState.GONE]
     return FolderPlan(
         # A folder with missing files gets no listing: if their entries are kept, the next run must detect them again.
-        result=FolderScanResult(scanned.path, pending, failed, scanned.listing() if scanned.whole and not missing else None),
+        result=FolderScanResult(
+            scanned.path, pending, failed, scanned.listing() if scanned.whole and not missing else None, restamped=restamped
+        ),
         scanned=len(files),
         unchanged=len(skipped) - still_failed,
         still_failed=still_failed,
@@ -55,7 +60,7 @@ def plan_folder(scanned: ScannedFolder, known: Mapping[bytes, KnownFile], force:
 
 
 def _must_be_analyzed(scanned: ScannedFile, known: KnownFile | None) -> bool:
-    if known is None or known.stamp != scanned.stamp:
+    if known is None or not known.stamp.matches(scanned.stamp):
         return True
     if known.state is FileState.DONE:
         return not known.predicted

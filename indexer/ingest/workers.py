@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from indexer.domain.errors import ImageError, Interrupted
 from indexer.domain.files import Failure
+from indexer.domain.path_set import PathSet
+from indexer.domain.runs import RunCounts
 from indexer.ingest.coordinator import (
     AlreadyPredicted,
     ClassifiedBatch,
@@ -28,7 +30,6 @@ from indexer.ports.store_writer import CommitBatch, PendingFile
 from indexer.system.digest import digest
 
 if TYPE_CHECKING:
-    from indexer.domain.runs import RunCounts
     from indexer.ports.analyzer import Analyzer
     from indexer.ports.executor import OpenExecutor
     from indexer.ports.sources import ImageSource
@@ -85,12 +86,13 @@ def work_through(
     """
     classifier = worker.analyzer.classifier
     batches = classifier.streams or workers
-    pending = _pending_files(worker.store, roots)
+    pending = _pending_files(worker.store, PathSet(roots))
     coordinator = Coordinator(pending, worker.claims, classifier.batch_size, batches, workers)
 
     def commit(batch: CommitBatch) -> RunCounts:
-        worker.store.commit(worker.run_id, batch)
-        return coordinator.committed(batch)
+        labels = worker.store.commit(worker.run_id, batch)
+        counts = coordinator.committed(batch)
+        return counts + RunCounts(labels_followed=labels.followed, labels_orphaned=labels.orphaned)
 
     with open_executor(worker.perform, workers + classifier.streams) as executor:
         try:
@@ -111,7 +113,7 @@ def work_through(
             raise
 
 
-def _pending_files(store: StoreWriter, roots: Sequence[bytes]) -> Iterator[PendingFile]:
+def _pending_files(store: StoreWriter, roots: PathSet) -> Iterator[PendingFile]:
     after = 0
     while page := store.pending(roots, after, _PENDING_PAGE_ROWS):
         yield from page

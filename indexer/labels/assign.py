@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from indexer.domain.emotions import OUTCOMES, canonical, folded
+from indexer.domain.emotions import OUTCOMES, canonical, find_emotion, folded
 from indexer.domain.errors import NotIndexed, UnknownEmotion, UsageError
-from indexer.domain.files import FileStamp, changed_ns
+from indexer.domain.files import stamp_of
+from indexer.domain.path_set import PathSet
 from indexer.domain.predictions import LabelAssignment
 from indexer.domain.reports import LabelsChanged
 from indexer.labels.table import is_table, read_label_table
@@ -50,9 +52,8 @@ def apply_labels(store: Store, assignments: Sequence[LabelAssignment], new: bool
     Raises NotIndexed for a path without indexed images, UnknownEmotion, and UsageError for an invalid emotion name or two labels
     of one image.
     """
-    known = tuple(
-        dict.fromkeys([*OUTCOMES, *store.user_emotions(), *(label for model in store.models() for label in model.card.labels)])
-    )
+    labels = (label for model in store.models() for label in model.card.labels)
+    known = dict.fromkeys([*OUTCOMES, *labels, *store.user_emotions()]).keys()
     emotion_of = cache(partial(_emotion, known=known, new=new))
     emotions: dict[bytes, str | None] = {}
     skipped = 0
@@ -71,19 +72,21 @@ def apply_labels(store: Store, assignments: Sequence[LabelAssignment], new: bool
     return LabelsChanged(len(changes), len(emotions) - len(changes), skipped)
 
 
-def _emotion(word: str, known: Iterable[str], new: bool) -> str:
+def _emotion(word: str, known: Collection[str], new: bool) -> str:
     """Return the emotion that a word means; if it is unknown and `new`, the normalized word."""
-    try:
-        return canonical(word, known)
-    except UnknownEmotion as error:
-        own = folded(word)
-        if not new:
+    if not new:
+        try:
+            return canonical(word, known)
+        except UnknownEmotion as error:
             raise UnknownEmotion(f"{error} To create a new emotion, add --new.") from None
-        if len(own) > _MAX_EMOTION_LENGTH or not own.isprintable() or not any(letter.isalpha() for letter in own):
-            raise UsageError(
-                f"Invalid emotion name {word!r}: use at most {_MAX_EMOTION_LENGTH} printable characters with at least one letter."
-            ) from None
-        return own
+    if (emotion := find_emotion(word, known)) is not None:
+        return emotion
+    own = folded(word)
+    if len(own) > _MAX_EMOTION_LENGTH or not own.isprintable() or not any(letter.isalpha() for letter in own):
+        raise UsageError(
+            f"Invalid emotion name {word!r}: use at most {_MAX_EMOTION_LENGTH} printable characters with at least one letter."
+        )
+    return own
 
 
 @contextmanager
@@ -101,9 +104,12 @@ def _find_images(store: StoreReader, assignments: Sequence[LabelAssignment]) -> 
     paths = list({assignment.path for assignment in assignments if assignment.digest is None})
     stored = dict(zip(paths, indexed_paths(paths, store.known_paths), strict=True))
     files = store.image_files_at(set(stored.values()))
+    removals = {stored[one.path] for one in assignments if one.digest is None and one.emotion is None}
+    orphans = _orphans(store, removals)
     for assignment in assignments:
         if assignment.digest is None:
-            yield _images_at(assignment.path, files[stored[assignment.path]])
+            path = stored[assignment.path]
+            yield _images_at(assignment.path, files[path], orphans.get(path, []) if assignment.emotion is None else [])
         elif assignment.digest in known:
             yield _Images([assignment.digest])
         else:
@@ -116,13 +122,45 @@ def _find_images(store: StoreReader, assignments: Sequence[LabelAssignment]) -> 
             )
 
 
-def _images_at(path: bytes, files: Sequence[ImageFile]) -> _Images:
-    """Return the unchanged images among the files at or below a path; the others are problems."""
+def _images_at(path: bytes, files: Sequence[ImageFile], orphans: Sequence[bytes]) -> _Images:
+    """Return the unchanged images among the files at or below a path, and the orphaned labels there; other files are problems."""
+    if not files and orphans:
+        return _Images(orphans)
     if not files:
         return _Images([], [f"No indexed image is at {os.fsdecode(path)!r}; run moodex index on it first."])
     changed = {file.path for file in files if _has_changed(file)}
     problems = [f"{os.fsdecode(path)!r} has changed since it was indexed; run moodex index on it first." for path in changed]
-    return _Images(list(dict.fromkeys(file.digest for file in files if file.path not in changed)), problems)
+    unchanged = (file.digest for file in files if file.path not in changed)
+    return _Images(list(dict.fromkeys([*unchanged, *orphans])), problems)
+
+
+def _orphans(store: StoreReader, paths: Collection[bytes]) -> dict[bytes, list[bytes]]:
+    """Return the images of orphaned labels that were last at or below some paths, by the nearest of these."""
+    found: dict[bytes, list[bytes]] = defaultdict(list)
+    removed = PathSet(paths)
+    for image in store.labeled_images() if paths else ():
+        around = None if image.last_path is None else removed.around(image.last_path)
+        while around is not None:
+            found[around].append(bytes.fromhex(image.image_id))
+            folder = os.path.dirname(around)
+            around = removed.around(folder) if folder != around else None
+    return found
+
+
+def attach_label(store: Store, digest_prefix: str, path: bytes) -> LabelsChanged:
+    """Give an orphaned label, by the beginning of its image's id, to the images at a path; it is no orphan any more.
+
+    Raises NotIndexed if no orphaned label has such an id or no image is at the path, and UsageError for an ambiguous id.
+    """
+    wanted = digest_prefix.lower()
+    orphans = [image for image in store.labeled_images() if image.path is None and image.image_id.startswith(wanted)]
+    if not wanted or not orphans:
+        raise NotIndexed(f"No label without an image has the id {digest_prefix!r}; list them with: moodex label --orphans")
+    if len(orphans) > 1:
+        raise UsageError(f"Several labels without an image have an id that begins with {digest_prefix!r}; give more digits.")
+    changed = apply_labels(store, [LabelAssignment(path, orphans[0].emotion)], new=True)
+    store.label({bytes.fromhex(orphans[0].image_id): None})
+    return changed
 
 
 def _has_changed(file: ImageFile) -> bool:
@@ -131,4 +169,4 @@ def _has_changed(file: ImageFile) -> bool:
         status = os.stat(file.path)
     except OSError:
         return False  # it may be missing: its image can still be labeled
-    return stat.S_ISREG(status.st_mode) and FileStamp(status.st_size, changed_ns(status)) != file.stamp
+    return stat.S_ISREG(status.st_mode) and (file.stamp is None or not stamp_of(status).matches(file.stamp))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from indexer.labels.assign import apply_labels
+from indexer.labels.assign import apply_labels, attach_label
 from indexer.labels.conflicts import find_conflicts
 from indexer.registry.selection import open_selected
 
@@ -27,11 +28,19 @@ def label(library: Library, assignments: Sequence[LabelAssignment], new: bool, s
         return apply_labels(store, assignments, new, skip_unknown)
 
 
-def list_labels(library: Library) -> list[LabeledImage]:
-    """List every labeled image. Raises NotIndexed."""
+def attach(library: Library, digest_prefix: str, path: bytes) -> LabelsChanged:
+    """Give an orphaned label to the images at a path; see `indexer.labels.assign.attach_label`."""
+    library.require_database()
+    with library.database.lock_writer(), library.database.open() as store:
+        return attach_label(store, digest_prefix, path)
+
+
+def list_labels(library: Library, orphans: bool = False) -> list[LabeledImage]:
+    """List every labeled image, or only those without a file, each with its last path as its path. Raises NotIndexed."""
     library.require_database()
     with library.database.open(reading=True) as store:
-        return store.labeled_images()
+        labels = store.labeled_images()
+    return [replace(image, path=image.last_path) for image in labels if image.path is None] if orphans else labels
 
 
 def list_conflicts(library: Library, limit: int) -> list[LabelConflict]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from blake3 import blake3
 
-from indexer.domain.files import FileStamp, IndexedFile, changed_ns
+from indexer.domain.files import FileStamp, IndexedFile, stamp_of
 
 if TYPE_CHECKING:
     from indexer.ports.store_reader import StoreReader
@@ -32,7 +32,7 @@ def digest_of(path: bytes, stamp: FileStamp) -> bytes | None:
             status = os.fstat(file.fileno())
     except OSError:
         return None
-    return hasher.digest() if FileStamp(status.st_size, changed_ns(status)) == stamp else None
+    return hasher.digest() if stamp_of(status).matches(stamp) else None
 
 
 def find_changed_files(
@@ -69,14 +69,17 @@ def _difference(file: IndexedFile, deep: bool) -> str | None:
         return "files_missing"
     except (OSError, ValueError):
         return "files_unreadable"
-    if FileStamp(status.st_size, changed_ns(status)) != file.stamp:
+    stamp = stamp_of(status)
+    is_untouched = stamp.matches(file.stamp)
+    if (stamp.size, stamp.version) != (file.stamp.size, file.stamp.version) or not (deep or is_untouched):
         return "files_changed"
     if not deep:
         return None
-    digest = digest_of(file.path, file.stamp)
-    if digest is None:
-        return "files_unreadable"
-    return None if digest == file.digest else "files_rotten"
+    digest = digest_of(file.path, stamp)
+    if digest == file.digest:
+        return None
+    other_bytes = "files_rotten" if is_untouched else "files_changed"
+    return "files_unreadable" if digest is None else other_bytes
 
 
 def _is_stale(path: Path) -> bool:

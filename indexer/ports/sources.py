@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -15,6 +15,15 @@ EXTENSIONS: frozenset[bytes] = frozenset(
     b".jpg .jpeg .jpe .jfif .png .apng .webp .gif .bmp .dib .tif .tiff .avif .avifs .heic .heif".split()
 )
 """Extensions, in lower case, of the files that moodex takes for images."""
+
+
+def is_found_by_name(name: bytes) -> bool:
+    """Return whether scans find a file of this name: it is not hidden and has an image extension."""
+    return name[name.rfind(b".") :].lower() in EXTENSIONS and not name.startswith(b".")
+
+
+ScannedEntry = tuple[bytes, int, int] | tuple[bytes, int, int, int]
+"""A name, and the size and version of a file, with its change where the source has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,39 +39,48 @@ class ScannedFile:
 class ScannedFolder:
     """The image files directly in one folder.
 
-    - `entries`: (name, and the size and version of the stamp), by name. Plain tuples, because every run makes one for every file.
+    - `entries`: (name, and the parts of the stamp that are known), by name. Plain tuples, because every run makes
+      one for every file.
     - `problems`: why some files cannot be images, by name.
     - `whole`: False if only part of the folder was scanned, so that files without an entry may exist.
     - `problem`: why the folder could not be listed. Its subfolders are unknown then.
+    - `system_entries`: names of folders and files left out because systems use them, see `indexer.domain.system_files`.
     """
 
     path: bytes
-    entries: tuple[tuple[bytes, int, int], ...] = ()
+    entries: tuple[ScannedEntry, ...] = ()
     problems: Mapping[bytes, Failure] = field(default_factory=dict)
     whole: bool = True
     problem: Failure | None = None
+    system_entries: tuple[bytes, ...] = ()
 
     @property
     def files(self) -> tuple[ScannedFile, ...]:
         """The entries as files with stamps and problems."""
-        return tuple(ScannedFile(name, FileStamp(size, version), self.problems.get(name)) for name, size, version in self.entries)
+        return tuple(ScannedFile(name, FileStamp(*stamp), self.problems.get(name)) for name, *stamp in self.entries)
 
     def listing(self) -> bytes:
         """Return a digest of all entries: scans with equal digests saw the same files."""
-        names, sizes, versions = zip(*self.entries, strict=True) if self.entries else ((), (), ())
-        return blake2b(b"/".join(names) + b"//" + array("q", sizes + versions).tobytes(), digest_size=16).digest()
+        names = b"/".join(name for name, *_ in self.entries)
+        stamps = array("q", [number for _, *stamp in self.entries for number in stamp])
+        return blake2b(names + b"//" + stamps.tobytes(), digest_size=16).digest()
 
 
 @dataclass(frozen=True, slots=True)
 class ScanOptions:
     """The files that a scan skips or follows.
 
-    `exclude` are gitignore patterns below the root; `own_folder` is moodex's data folder.
+    - `exclude`: gitignore patterns below the root, which override those of ignore files.
+    - `always_exclude`: the same, but ignore files override them.
+    - `own_folder`: moodex's data folder.
+    - `named`: paths of files that users named, which are found although they are hidden or have no image extension.
     """
 
     exclude: tuple[str, ...] = ()
+    always_exclude: tuple[str, ...] = ()
     follow_symlinks: bool = False
     own_folder: bytes | None = None
+    named: Set[bytes] = frozenset()
 
 
 class Watcher(Protocol):
@@ -95,6 +113,9 @@ class ImageSource(Protocol):
 
     def is_folder(self, path: bytes) -> bool:
         """Return whether a path is a folder."""
+
+    def has_file(self, path: bytes) -> bool:
+        """Return whether something other than a folder is at a path, be it a link to nothing."""
 
     def real_path(self, path: bytes) -> bytes:
         """Return the absolute path of a file or folder with links resolved."""

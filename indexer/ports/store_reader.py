@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from indexer.domain.export import ExportChunk, ExportFilter
-    from indexer.domain.files import Counts, Failure, FileStamp, IndexedFile
+    from indexer.domain.files import Counts, Failure, FileStamp, IndexedFile, IndexedRoot
     from indexer.domain.models import StoredModel
     from indexer.domain.predictions import LabeledImage
     from indexer.domain.queries import Hit
@@ -102,6 +102,9 @@ class StoreReader(Protocol):
 
     def prediction_ids(self, model_id: int, chosen: HitFilter, most: int | None = None) -> Ids | None:
         """Return the ids of all live predictions that pass a filter: int64, ascending; None if there are more than `most`."""
+
+    def roots(self) -> list[IndexedRoot]:
+        """Return the roots that users indexed, by path."""
 
     def image_files_at(self, paths: Collection[bytes]) -> dict[bytes, list[ImageFile]]:
         """Return, for each path, the live file there or else those below it, by path."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from indexer.domain.files import FILE_SYSTEM, IndexedFile
@@ -30,6 +31,7 @@ class FolderScanResult(NamedTuple):
     """The result of scanning a folder: files to read (`pending`) and files that cannot be images (`failed`), by name.
 
     `listing` is a digest of all files found there; None if it should not be stored. `source` is the name of the folder's source.
+    `restamped` are unchanged files of which an older version stored only part of the stamp.
     """
 
     folder: bytes
@@ -37,6 +39,7 @@ class FolderScanResult(NamedTuple):
     failed: Mapping[bytes, tuple[FileStamp, Failure]]
     listing: bytes | None = None
     source: str = FILE_SYSTEM
+    restamped: Mapping[bytes, FileStamp] = MappingProxyType({})
 
 
 class PendingFile(NamedTuple):
@@ -65,6 +68,13 @@ class CommitBatch(NamedTuple):
     predicted: tuple[AnalyzedFileSet, ...] = ()
     linked: tuple[tuple[PendingFile, bytes], ...] = ()
     failed: tuple[tuple[PendingFile, Failure], ...] = ()
+
+
+class LabelMoves(NamedTuple):
+    """Numbers of labels that followed a changed file to its new image, and of those that have no file any more."""
+
+    followed: int = 0
+    orphaned: int = 0
 
 
 class Comparison(NamedTuple):
@@ -107,39 +117,66 @@ class StoreWriter(Protocol):
     def forget_run(self, run_id: int) -> None:
         """Delete a run that changed nothing."""
 
-    def known_files(self, folder: bytes, run_id: int) -> dict[bytes, KnownFile]:
-        """Return the known files directly in a folder, by name. One indexed query."""
+    def known_files(self, folder: bytes, run_id: int, names: Collection[bytes] | None = None) -> dict[bytes, KnownFile]:
+        """Return the known files directly in a folder, by name; with `names`, only those of these names."""
 
-    def known_folders(self, root: bytes) -> list[bytes]:
-        """Return the folders at or below a root that have known files."""
+    def known_folders(self, roots: Collection[bytes]) -> list[bytes]:
+        """Return the folders at or below some roots that have known files, sorted."""
 
-    def unchanged_folder_digests(self, root: bytes, run_id: int) -> dict[bytes, bytes]:
-        """Return the folders that can be skipped, with their stored listing digest, by path.
+    def unchanged_folder_digests(self, roots: Collection[bytes], run_id: int) -> dict[bytes, bytes]:
+        """Return the folders at or below some roots that can be skipped, with their stored listing digest, by path.
 
         They were last scanned by a run with the same analyzer, and have had no pending file, failed file or deleted prediction
         since. A few queries.
         """
 
-    def count_files(self, root: bytes) -> int:
-        """Return the number of known files at or below a root that are not missing."""
+    def count_files(self, roots: Collection[bytes]) -> dict[bytes, int]:
+        """Return the number of known files at or below each root that are not missing."""
 
     def record_scan(self, run_id: int, results: Sequence[FolderScanResult]) -> None:
         """Record what a scan found. An indexed file stays in every search until it is read again."""
 
-    def count_pending(self, roots: Sequence[bytes]) -> int:
+    def count_pending(self, roots: Collection[bytes]) -> int:
         """Return the number of pending files at or below some roots."""
 
-    def pending(self, roots: Sequence[bytes], after: int, limit: int) -> list[PendingFile]:
-        """Return the next pending files at or below some roots, by id."""
+    def pending(self, roots: Collection[bytes], after: int, limit: int) -> list[PendingFile]:
+        """Return the next pending files at or below some roots, by id: at most `limit`, and none only if there are no more."""
 
     def has_prediction(self, digest: bytes, run_id: int) -> bool:
         """Return whether the run's analyzer has predictions of the image with a digest."""
 
-    def commit(self, run_id: int, batch: CommitBatch) -> None:
+    def commit(self, run_id: int, batch: CommitBatch) -> LabelMoves:
         """Store a batch, all of it or nothing. It survives a power cut once this returns.
 
         Earlier predictions of the run's model for the same images are replaced. Predictions of models that share its embeddings
         are deleted if their face detector differs, because their regions no longer exist.
+
+        The label of a file whose content changed follows it if the new image has none, looks nearly the same, see
+        `indexer.domain.perceptual`, and has the same most probable emotion. Other labels stay with their images.
+        """
+
+    def root_paths(self) -> list[bytes]:
+        """Return the paths of all roots: folders and files that users indexed."""
+
+    def record_roots(self, roots: Collection[bytes], absorbed: Collection[bytes]) -> None:
+        """Record roots as surveyed now, and delete those that were `absorbed`: scans of other roots find all that is there."""
+
+    def earlier_copies(self, run_id: int) -> list[tuple[int, bytes]]:
+        """Return the live files, with their ids, whose image also has a file that appeared after them.
+
+        That file appeared in this run or in an interrupted run directly before it.
+        """
+
+    def forget_files(self, paths: Collection[bytes]) -> int:
+        """Forget the files and roots at or below some paths; return the number of files.
+
+        The files are not live any more, and the next `expire` deletes them, whatever its time.
+        """
+
+    def move_files(self, old: bytes, new: bytes) -> int:
+        """Replace the path `old` by `new` in all files, roots and jobs at or below it; return the number of files.
+
+        A file that is known at both paths keeps the entry at the new one. Neither path is inside the other.
         """
 
     def detect_moves(self, run_id: int, missing: Sequence[int]) -> list[int]:

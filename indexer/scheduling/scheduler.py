@@ -116,6 +116,6 @@ class Schedule:
 
 
 def _describe(summary: Summary) -> str:
-    names = ("indexed", "reused", "unchanged", "moved", "removed", "kept", "failed", "expired")
+    names = ("indexed", "reused", "unchanged", "moved", "removed", "kept", "left_out", "failed", "expired")
     counts = [f"{count:,} {name}" for name in names if (count := getattr(summary, name))]
     return f"{', '.join(counts) or 'no image files'}, in {summary.seconds:.1f} s."

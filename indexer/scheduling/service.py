@@ -30,7 +30,7 @@ from indexer.scheduling.run_support import (
 from indexer.scheduling.scheduler import Schedule
 from indexer.scheduling.timing import after_death, next_due, retry_delay
 from indexer.system.events import log_event
-from indexer.system.exclude_patterns import parse_exclude_patterns
+from indexer.system.ignore_rules import check_exclude_patterns
 from indexer.system.signals import interruptible
 
 if TYPE_CHECKING:
@@ -57,9 +57,9 @@ def add_job(library: Library, job: Job) -> Job:
     """
     _check(job)
     roots = tuple(dict.fromkeys(os.path.abspath(root) for root in job.roots))
-    for root in roots:
-        if not library.source.exists(root) and not library.knows(library.source.real_path(root)):
-            raise UsageError(f"{os.fsdecode(root)!r} does not exist; nothing was scheduled.")
+    missing = {library.source.real_path(root): root for root in roots if not library.source.exists(root)}
+    if unknown := missing.keys() - library.known(missing.keys()):
+        raise UsageError(f"{os.fsdecode(missing[min(unknown)])!r} does not exist; nothing was scheduled.")
     model = job.options.model
     if model is not None:
         weights = library.models.find(model)
@@ -153,7 +153,7 @@ def _check(job: Job) -> None:
         raise UsageError("The job has no schedule. Add --cron '0 3 * * *', --every 6h, or --watch.")
     if job.when.cron is not None:
         parse_cron(job.when.cron, local_zone())  # raises UsageError
-    parse_exclude_patterns(job.options.exclude)  # raises UsageError
+    check_exclude_patterns(job.options.exclude)  # raises UsageError
     if job.options.device is not None and not _DEVICE.fullmatch(job.options.device):
         raise DeviceUnavailable(f"Unknown device {job.options.device!r}; choose auto, cpu, cuda, cuda:N or mps.")
 

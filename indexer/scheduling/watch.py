@@ -46,7 +46,7 @@ def watch(
 
     Other processes can write between runs. Raises UsageError for paths that do not exist, and Interrupted.
     """
-    roots = split_available_roots(paths, library.source, library.knows).all()
+    roots = split_available_roots(paths, library.source, library.known).all()
     loop = _WatchLoop(CachedAnalyzerFactory().apply_to(library), roots, request, report, DedupedWarnings(open_progress))
     with (
         interruptible(STOP_NOTICE) as wait,
@@ -108,11 +108,12 @@ class _WatchLoop:
 
         Ignores roots that were removed before any of their files were indexed: for the next run they would be an error.
         """
-        self.changed_roots |= {root for root in roots if self.library.source.exists(root) or self.library.knows(root)}
+        existing = {root for root in roots if self.library.source.exists(root)}
+        self.changed_roots |= existing | self.library.known(roots - existing)
         return bool(self.changed_roots)
 
     def _index(self) -> None:
-        request = replace(self.request, force=self.request.force and self.is_first)
+        request = self.request if self.is_first else replace(self.request, force=False, verify=False)
         summary = ingest_service.index(
             self.library, sorted(self.changed_roots), request, self.progress.next_run(), record_idle=self.is_first
         )

@@ -11,6 +11,7 @@ from indexer.domain.models import APPEARANCE
 from indexer.ports.store_reader import HitFilter
 from indexer.ports.vectors import NOT_THE_MODELS, VectorFilter
 from indexer.search.dedupe import Distinct
+from indexer.search.living import FileExists, LivingFirst
 
 if TYPE_CHECKING:
     from indexer.domain.models import StoredModel
@@ -43,37 +44,49 @@ def search(
     query: SearchQuery,
     open_index: Callable[[], VectorIndex],
     tuning: SearchTuning | None = None,
+    exists: FileExists = lambda _: True,
 ) -> list[Hit]:
     """Return the hits of a query, best first: at most `query.limit`, after `query.offset`.
 
-    Hits are ordered by score, or by similarity to `query.like`; only then is `open_index` called.
+    Hits are ordered by score, or by similarity to `query.like`; only then is `open_index` called. Of the files of an image, those
+    that exist come first.
     """
     chosen = HitFilter(query.emotions, query.min_score, query.under, query.excluded)
+    living = LivingFirst(store, model, chosen, exists)
     if query.like is not None:
-        similar = _SimilaritySearch(store, model, query, query.like, chosen, open_index(), tuning or SearchTuning())
+        similar = _SimilaritySearch(store, model, query, query.like, living, open_index(), tuning or SearchTuning())
         # A later, larger request to the index may find a more similar candidate, so sort again.
         return sorted(_page(similar.hits(), query), key=lambda hit: -(hit.similarity or 0))
     if query.dedupe:
-        return _page(_distinct_hits(store, model, chosen), query)
-    return [ranked.hit for ranked in store.ranked(model.id, chosen, query.limit, query.offset)]
+        return _page(_distinct_hits(store, model, living), query)
+    return living.page(store.ranked(model.id, chosen, query.limit, query.offset), is_first=query.offset == 0)
 
 
 def _page(hits: Iterable[Hit], query: SearchQuery) -> list[Hit]:
     return list(islice(hits, query.offset, query.offset + query.limit))
 
 
-def _distinct_hits(store: StoreReader, model: StoredModel, chosen: HitFilter) -> Iterator[Hit]:
-    """Yield all hits by falling score, the best of each group of near-duplicates."""
-    distinct = Distinct(model)
+def _distinct_hits(store: StoreReader, model: StoredModel, living: LivingFirst) -> Iterator[Hit]:
+    """Yield all hits by falling score, the best of each group of near-duplicates.
+
+    If the file of the best one is missing, the best one with a file that exists is shown as well.
+    """
+    distinct, missing = Distinct(model), Distinct(model)
     shown: set[int] = set()
     offset = 0
-    while page := store.ranked(model.id, chosen, _RESULT_PAGE_SIZE, offset):
+    while page := store.ranked(model.id, living.chosen, _RESULT_PAGE_SIZE, offset):
         offset += len(page)
         embeddings = store.vectors_of([entry.prediction_id for entry in page])
         for entry in page:
-            if entry.prediction_id not in shown and distinct.take(embeddings[entry.prediction_id]):
-                yield entry.hit
+            if entry.prediction_id in shown:
+                continue
             shown.add(entry.prediction_id)
+            embedding = embeddings[entry.prediction_id]
+            if distinct.has(embedding):
+                continue
+            hit, exists = living.best(entry)
+            if (distinct if exists else missing).take(embedding):
+                yield hit
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,23 +104,26 @@ class _SimilaritySearch:
     model: StoredModel
     query: SearchQuery
     like: Floats
-    chosen: HitFilter
+    living: LivingFirst
     index: VectorIndex
     tuning: SearchTuning
 
     def hits(self) -> Iterator[Hit]:
         """Yield all hits by falling similarity. An image is ranked by its most similar face."""
-        distinct = Distinct(self.model)
+        distinct, missing = Distinct(self.model), Distinct(self.model)
         shown: set[str] = set()
         for candidates in self._final_candidates():
-            files = self.store.hits(self.model.id, [one.prediction_id for one in candidates], self.chosen)
+            files = self.store.hits(self.model.id, [one.prediction_id for one in candidates], self.living.chosen)
             for candidate in candidates:
                 hits = files.get(candidate.prediction_id, [])
                 if not hits or hits[0].image_id in shown:
                     continue
                 shown.update(hit.image_id for hit in hits)
+                hits = self.living.files(hits)
                 if self.query.dedupe:
-                    hits = hits[:1] if distinct.take(candidate.embedding) else []
+                    kept = distinct if self.living.exists(hits[0].path) else missing
+                    is_new = not distinct.has(candidate.embedding) and kept.take(candidate.embedding)
+                    hits = hits[:1] if is_new else []
                 yield from (replace(hit, similarity=candidate.similarity) for hit in hits)
 
     def _final_candidates(self) -> Iterator[Sequence[_Candidate]]:
@@ -151,15 +167,16 @@ class _SimilaritySearch:
 
     def _vector_filter(self) -> VectorFilter:
         """Translate the filter for the index, which knows the model's emotions by position, and no folders."""
+        chosen = self.living.chosen
         positions, asks_user_emotion = None, False
-        if self.chosen.emotions is not None:
+        if chosen.emotions is not None:
             labels = self.model.card.labels
-            positions = frozenset(position for position, label in enumerate(labels) if label in self.chosen.emotions)
-            asks_user_emotion = bool(self.chosen.emotions - set(labels))
+            positions = frozenset(position for position, label in enumerate(labels) if label in chosen.emotions)
+            asks_user_emotion = bool(chosen.emotions - set(labels))
             if asks_user_emotion:
                 positions |= {NOT_THE_MODELS}
         ids = None
-        if asks_user_emotion or self.chosen.under is not None:
+        if asks_user_emotion or chosen.under is not None:
             most = None if asks_user_emotion else self.tuning.listed_max_rows
-            ids = self.store.prediction_ids(self.model.id, self.chosen, most)
-        return VectorFilter(positions, self.chosen.min_score, ids)
+            ids = self.store.prediction_ids(self.model.id, chosen, most)
+        return VectorFilter(positions, chosen.min_score, ids)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import string
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from indexer.domain.emotions import canonical, with_children
@@ -49,7 +49,7 @@ def resolve_request(
 
     Raises UnknownEmotion, NotIndexed for an id or path that is not indexed, UsageError for an image that cannot be read.
     """
-    known = available_emotions(store, model)
+    known = dict.fromkeys(available_emotions(store, model)).keys()
     excluded = _expand(request.excluded, known, request.exact_label)
     wanted = (_expand(request.emotions, known, request.exact_label) if request.emotions else frozenset(known)) - excluded
     return SearchQuery(
@@ -64,7 +64,7 @@ def resolve_request(
     )
 
 
-def _expand(words: Sequence[str], known: Sequence[str], exact_label: bool) -> frozenset[str]:
+def _expand(words: Sequence[str], known: Collection[str], exact_label: bool) -> frozenset[str]:
     """Return the known emotions for words, with their sub-emotions unless `exact_label`."""
     emotions = {canonical(word, known) for word in words}
     return frozenset().union(*([emotion] if exact_label else with_children(emotion) for emotion in emotions)) & frozenset(known)

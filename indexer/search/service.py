@@ -33,7 +33,7 @@ def search(library: Library, request: SearchRequest) -> list[Hit]:
             _refresh_index_if_idle(library, store, model)
         with store.snapshot():
             query = resolve_request(request, store, model, lambda: _same_analyzer(library, model))
-            return run_query(store, model, query, lambda: _open_index(library, store, model))
+            return run_query(store, model, query, lambda: _open_index(library, store, model), exists=library.source.has_file)
 
 
 def show(library: Library, path: bytes) -> list[Hit]:

@@ -8,15 +8,22 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from errno import EINVAL
+from pathlib import Path
+from typing import NamedTuple
 
-from indexer.domain.files import FILE_SYSTEM, Failure, FileStamp, changed_ns
-from indexer.ports.sources import EXTENSIONS, ScannedFolder, ScanOptions, Watcher
-from indexer.system.exclude_patterns import parse_exclude_patterns
-from indexer.system.safe_read import read
+from indexer.domain.errors import UsageError
+from indexer.domain.files import FILE_SYSTEM, Failure, FileStamp, stamp_of
+from indexer.domain.system_files import is_system_entry
+from indexer.ports.sources import ScannedEntry, ScannedFolder, ScanOptions, Watcher, is_found_by_name
+from indexer.system.ignore_rules import IgnoreRules, check_exclude_patterns
+from indexer.system.paths import existing_form
+from indexer.system.safe_read import read, read_bounded
 
-if TYPE_CHECKING:
-    from pathspec import GitIgnoreSpec
+IGNORE_FILE, NO_MEDIA = b".moodexignore", b".nomedia"
+"""A file with patterns for the entries of its folder and those below, and one that leaves out its folder with all below."""
+
+_MAX_IGNORE_FILE_BYTES = 1 << 24
 
 
 class FileSystemSource:
@@ -25,13 +32,16 @@ class FileSystemSource:
     name = FILE_SYSTEM
 
     def exists(self, path: bytes) -> bool:
-        return os.path.exists(path)
+        return os.path.exists(existing_form(path))
 
     def is_folder(self, path: bytes) -> bool:
         return os.path.isdir(path)
 
+    def has_file(self, path: bytes) -> bool:
+        return os.path.lexists(path) and not os.path.isdir(path)
+
     def real_path(self, path: bytes) -> bytes:
-        return os.path.realpath(path)
+        return os.path.realpath(existing_form(path))
 
     def scan(self, root: bytes, options: ScanOptions) -> Iterator[ScannedFolder]:
         return scan(root, options)
@@ -50,39 +60,72 @@ class FileSystemSource:
 def scan(root: bytes, options: ScanOptions) -> Iterator[ScannedFolder]:
     """Scan every folder at or below a root, each before its subfolders. If the root is a file, scan only that file.
 
-    Skips hidden files and folders, links (unless they are followed) and moodex's data folder. A followed link to a folder that
-    was visited before is skipped, so that circular links end.
+    Skips hidden files and folders, those that systems use, links (unless they are followed), what patterns and ignore files leave
+    out, and moodex's data folder. A followed link to a folder that was visited before is skipped, so that circular links end.
     """
     if not os.path.isdir(root):
-        name = os.path.basename(root)
-        status = os.stat(root)
-        problems = {} if stat.S_ISREG(status.st_mode) else {name: _not_an_image(status)}
-        yield ScannedFolder(os.path.dirname(root), ((name, status.st_size, changed_ns(status)),), problems, whole=False)
+        yield _single_file(root)
         return
     yield from _Walk(root, options).folders()
+
+
+def _single_file(path: bytes) -> ScannedFolder:
+    folder, name = os.path.split(path)
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        problem = _failure(f"its status cannot be read: {error.strerror}")
+        return ScannedFolder(folder, ((name, 0, 0),), {name: problem}, whole=False)
+    problems = {} if stat.S_ISREG(status.st_mode) else {name: _not_an_image()}
+    return ScannedFolder(folder, (_entry(name, status),), problems, whole=False)
+
+
+class _RulesBelow(NamedTuple):
+    """Patterns for the entries below a folder."""
+
+    folder: bytes
+    rules: IgnoreRules
 
 
 @dataclass(slots=True)
 class _Walk:
     root: bytes
     options: ScanOptions
-    excluded: GitIgnoreSpec = field(init=False)
+    first: tuple[_RulesBelow, ...] = field(init=False)
+    last: tuple[_RulesBelow, ...] = field(init=False)
     own_folder: tuple[int, int] | None = field(init=False)
     visited: set[tuple[int, int]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.excluded = parse_exclude_patterns(self.options.exclude)
+        """Sort the rules: the first ones override those of ignore files, which override the last ones."""
+        self.first = self._rules(self.root, self.options.exclude)
+        self.last = self._rules(self.root, self.options.always_exclude)
         self.own_folder = _identity(self.options.own_folder) if self.options.own_folder else None
 
+    @staticmethod
+    def _rules(folder: bytes, patterns: Sequence[str]) -> tuple[_RulesBelow, ...]:
+        rules = IgnoreRules(patterns) if patterns else None
+        return (_RulesBelow(folder, rules),) if rules else ()
+
     def folders(self) -> Iterator[ScannedFolder]:
-        stack = [self.root]
+        stack: list[tuple[bytes, tuple[_RulesBelow, ...]]] = [(self.root, ())]
         while stack:
-            folder = stack.pop()
+            folder, rules = stack.pop()
             if not self._enter(folder):
                 continue
-            scanned, subfolders = self._list(folder)
+            try:
+                with os.scandir(folder) as entries:
+                    listed = list(entries)
+                if any(entry.name == NO_MEDIA for entry in listed) and folder != self.root:
+                    continue
+                if any(entry.name == IGNORE_FILE for entry in listed):
+                    rules = self._rules(folder, _read_patterns(os.path.join(folder, IGNORE_FILE))) + rules
+            except OSError as error:
+                yield ScannedFolder(folder, problem=_failure(f"the folder cannot be listed: {error.strerror}"))
+                continue
+            scanned, subfolders = self._sort(folder, listed, self.first + rules + self.last)
             yield scanned
-            stack.extend(reversed(subfolders))
+            stack.extend((subfolder, rules) for subfolder in reversed(subfolders))
 
     def _enter(self, folder: bytes) -> bool:
         if self.own_folder is None and not self.options.follow_symlinks:
@@ -96,58 +139,85 @@ class _Walk:
             self.visited.add(identity)
         return True
 
-    def _list(self, folder: bytes) -> tuple[ScannedFolder, list[bytes]]:
-        files: list[tuple[bytes, int, int]] = []
+    def _sort(
+        self, folder: bytes, entries: Sequence[os.DirEntry[bytes]], rules: Sequence[_RulesBelow]
+    ) -> tuple[ScannedFolder, list[bytes]]:
+        """Return the image files among the entries of a folder, and the subfolders to scan."""
+        files: list[ScannedEntry] = []
         subfolders: list[bytes] = []
+        system_entries: list[bytes] = []
         problems: dict[bytes, Failure] = {}
-        follow = self.options.follow_symlinks
-        try:
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    name = entry.name
-                    if name.startswith(b".") or (not follow and entry.is_symlink()):
-                        continue
-                    is_folder = _is_folder(entry, follow)
-                    if self.options.exclude and self._is_excluded(entry.path, is_folder):
-                        continue
-                    if is_folder:
-                        subfolders.append(entry.path)
-                    if name[name.rfind(b".") :].lower() not in EXTENSIONS:
-                        continue
-                    try:
-                        status = entry.stat(follow_symlinks=follow)
-                    except OSError as error:
-                        files.append((name, 0, 0))
-                        problems[name] = _failure(f"its status cannot be read: {error.strerror}")
-                        continue
-                    if stat.S_ISREG(status.st_mode):
-                        files.append((name, status.st_size, changed_ns(status)))
-                    else:
-                        files.append((name, 0, 0))
-                        problems[name] = _not_an_image(status)
-        except OSError as error:
-            return ScannedFolder(folder, problem=_failure(f"the folder cannot be listed: {error.strerror}")), []
-        return ScannedFolder(folder, tuple(sorted(files)), problems), sorted(subfolders)
+        follow, named = self.options.follow_symlinks, self.options.named
+        for entry in entries:
+            name = entry.name
+            is_named = bool(named) and entry.path in named and not _is_folder(entry, follow)
+            if (name.startswith(b".") and not is_named) or (not follow and entry.is_symlink()):
+                continue
+            is_folder = _is_folder(entry, follow)
+            if not (is_folder or is_named or is_found_by_name(name)):
+                continue
+            excluded = _decide(rules, entry.path, is_folder) if rules else None
+            if excluded is None and is_system_entry(name, is_folder):
+                system_entries.append(name)
+            elif excluded:
+                pass
+            elif is_folder:
+                subfolders.append(entry.path)
+            else:
+                files.append(_status(entry, follow, problems))
+        scanned = ScannedFolder(folder, tuple(sorted(files)), problems, system_entries=tuple(sorted(system_entries)))
+        return scanned, sorted(subfolders)
 
-    def _is_excluded(self, path: bytes, is_folder: bool) -> bool:
-        relative = os.fsdecode(os.path.relpath(path, self.root))
-        return self.excluded.match_file(relative + "/" if is_folder else relative)
+
+def _status(entry: os.DirEntry[bytes], follow: bool, problems: dict[bytes, Failure]) -> ScannedEntry:
+    """Return the entry of a file; add the reason why it cannot be an image, if known, to `problems`."""
+    try:
+        status = entry.stat(follow_symlinks=follow)
+    except OSError as error:
+        problems[entry.name] = _failure(f"its status cannot be read: {error.strerror}")
+        return entry.name, 0, 0
+    if stat.S_ISREG(status.st_mode):
+        return _entry(entry.name, status)
+    problems[entry.name] = _not_an_image()
+    return entry.name, 0, 0
+
+
+def _entry(name: bytes, status: os.stat_result) -> ScannedEntry:
+    stamp = stamp_of(status)
+    return name, stamp.size, stamp.version, stamp.change or 0
+
+
+def _decide(rules: Sequence[_RulesBelow], path: bytes, is_folder: bool) -> bool | None:
+    """Return whether the first rules that concern a path leave it out; None if none do."""
+    for folder, patterns in rules:
+        relative = os.fsdecode(path[len(folder.rstrip(b"/")) + 1 :])
+        excluded = patterns.decide(relative, is_folder)
+        if excluded is not None:
+            return excluded
+    return None
+
+
+def _read_patterns(path: bytes) -> list[str]:
+    """Read the patterns of an ignore file. Raises OSError if they cannot be used: nothing may be indexed by mistake then."""
+    try:
+        text = os.fsdecode(read_bounded(Path(os.fsdecode(path)), _MAX_IGNORE_FILE_BYTES))
+        patterns = text.removeprefix("\ufeff").splitlines()
+        check_exclude_patterns(patterns)
+    except (OSError, ValueError, UsageError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise OSError(EINVAL, f"its {os.fsdecode(IGNORE_FILE)} cannot be used: {reason}") from error
+    return patterns
 
 
 def _is_folder(entry: os.DirEntry[bytes], follow: bool) -> bool:
     try:
         return entry.is_dir(follow_symlinks=follow)
-    except OSError:  # for example a link to itself; if it has an image extension, _list reports the error
+    except OSError:  # for example a link to itself; if it has an image extension, _status reports the error
         return False
 
 
-def _not_an_image(status: os.stat_result) -> Failure:
-    """Return why a path with an image extension is not an image.
-
-    Its size and time are not used, because those of a folder change with its content.
-    """
-    kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device"
-    return Failure("damaged", f"it is {kind}, not an image")
+def _not_an_image() -> Failure:
+    return Failure("damaged", "it is a pipe, socket or device, not an image")
 
 
 def _failure(reason: str) -> Failure:

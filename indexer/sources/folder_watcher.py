@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from indexer.domain.path_set import PathSet
 from indexer.ports.sources import EXTENSIONS
 from indexer.system.paths import is_under
 
@@ -103,9 +104,14 @@ class SystemListener:
     def _roots_of(self, paths: set[bytes]) -> set[bytes]:
         """Return the roots that contain paths; all roots for a path that the system could not name."""
         changed: set[bytes] = set()
+        own = PathSet(self._roots)
         for path in paths:
-            roots = {root for root in self._roots if is_under(path, root)}
-            changed |= roots or set(self._roots)
+            root = own.around(path)
+            if root is None:
+                return set(self._roots)
+            while root is not None:  # a root may be inside another
+                changed.add(root)
+                root = own.around(os.path.dirname(root)) if os.path.dirname(root) != root else None
         return changed
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Sequence
+from unicodedata import normalize
 
 KnownPaths = Callable[[Collection[bytes]], set[bytes]]
 """A function that returns the subset of absolute paths at or below which the store has files."""
@@ -19,12 +20,56 @@ def indexed_paths(paths: Sequence[bytes], known_paths: KnownPaths) -> list[bytes
 
     Roots are stored by their real paths; links below them, if they are followed, under their own names. Therefore this tries the
     path with no links resolved, then with links resolved in ever more of its leading folders, and returns the first form that the
-    store has. Each folder is resolved once for all paths in it.
+    store has. Each folder is resolved once for all paths in it. A path that does not exist is also tried in both Unicode forms,
+    NFC and NFD, in which systems write letters with accents.
     """
     forms: dict[bytes, list[bytes]] = {}
-    candidates = [_stored_forms(os.path.abspath(path), forms) for path in paths]
+    names: dict[bytes, dict[str, bytes]] = {}
+    candidates = []
+    for path in paths:
+        stored = [_stored_forms(os.path.abspath(variant), forms) for variant in _variants(path, names)]
+        real = stored[0][-1]
+        candidates.append(stored[0] if len(stored) == 1 else [*(form for some in stored for form in some), real])
     known = known_paths({form for possible in candidates for form in possible[:-1]})
     return [next((form for form in possible[:-1] if form in known), possible[-1]) for possible in candidates]
+
+
+def existing_form(path: bytes, names: dict[bytes, dict[str, bytes]] | None = None) -> bytes:
+    """Return a path as it is on the disk, if that differs only in the Unicode form of its names; else the path itself.
+
+    `names` keeps the names in folders, by their NFC, for the next call.
+    """
+    if path.isascii() or os.path.lexists(path):
+        return path
+    folder, name = os.path.split(path)
+    if not name or folder == path:
+        return path
+    names = {} if names is None else names
+    folder = existing_form(folder, names) if folder else folder
+    if folder not in names:
+        names[folder] = _names_in(folder)
+    return os.path.join(folder, names[folder].get(_composed(name), name))
+
+
+def _names_in(folder: bytes) -> dict[str, bytes]:
+    """Return the names in a folder that are not ASCII, by their NFC."""
+    try:
+        return {_composed(name): name for name in os.listdir(folder or b".") if not name.isascii()}
+    except OSError:
+        return {}
+
+
+def _composed(name: bytes) -> str:
+    return normalize("NFC", os.fsdecode(name))
+
+
+def _variants(path: bytes, names: dict[bytes, dict[str, bytes]]) -> list[bytes]:
+    """Return the form of a path that exists, or else all forms in which it may be stored."""
+    existing = existing_form(path, names)
+    if existing.isascii() or os.path.lexists(existing):
+        return [existing]
+    text = os.fsdecode(path)
+    return list(dict.fromkeys([path, *(os.fsencode(normalize(form, text)) for form in ("NFC", "NFD"))]))
 
 
 def _stored_forms(path: bytes, forms: dict[bytes, list[bytes]]) -> list[bytes]:

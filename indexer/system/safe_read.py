@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 from indexer.domain.errors import Damaged, Unreadable
-from indexer.domain.files import FileStamp, changed_ns
+from indexer.domain.files import FileStamp, stamp_of
 
 MAX_FILE_BYTES = 1 << 29
 """Limit of file size, 512 MiB: every worker holds one file in memory."""
@@ -32,8 +32,8 @@ def read(path: bytes) -> tuple[bytes, FileStamp]:
         raise
     except OSError as error:
         raise Unreadable(f"it cannot be read: {error.strerror}") from error
-    stamp = FileStamp(after.st_size, changed_ns(after))
-    if stamp != FileStamp(before.st_size, changed_ns(before)) or len(data) != stamp.size:
+    stamp = stamp_of(after)
+    if stamp != stamp_of(before) or len(data) != stamp.size:
         raise Unreadable("it changed while it was read")
     return data, stamp
 

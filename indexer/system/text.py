@@ -59,6 +59,12 @@ def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
+def display_paths(paths: Sequence[bytes], most: int = 3) -> str:
+    """Return paths as printable text, the first `most` of them and the number of the others."""
+    shown = ", ".join(display_path(path) for path in paths[:most])
+    return f"{shown} and {len(paths) - most:,} more" if len(paths) > most else shown
+
+
 def pluralize(number: int, noun: str) -> str:
     """Return a number with its noun, such as "1 file" or "1,234 files"."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

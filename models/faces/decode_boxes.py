@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from indexer.domain.images import MAX_FACES
+
 if TYPE_CHECKING:
     from indexer.domain.types import Floats
 
 STRIDE = 8
 """Side in input pixels of a cell of the maps."""
-
-_MAX_FACES_PER_IMAGE = 256
 
 _MAX_IOU, _MAX_SHARE_INSIDE = 0.45, 0.75
 """Overlap above which two boxes are one face: intersection over union, or share of the less probable box inside the other."""
@@ -37,7 +37,7 @@ def decode_detections(logits: Floats, distances: Floats, least: float) -> list[D
     results = []
     for probability, peak, distance in zip(probabilities, peaks, distances, strict=True):
         rows, columns = np.nonzero(peak)
-        order = np.argsort(-probability[rows, columns], kind="stable")[:_MAX_FACES_PER_IMAGE]
+        order = np.argsort(-probability[rows, columns], kind="stable")[:MAX_FACES]
         rows, columns = rows[order], columns[order]
         centers = (np.stack([columns, rows], axis=1) + 0.5) * STRIDE
         edges = distance[:, rows, columns].T

@@ -100,9 +100,9 @@ def test_listings_of_folders_stay_valid(scene: Scene) -> None:
     (one,) = add(scene, "one")
     scene.store.commit(scene.run, CommitBatch(linked=((file, image("one").digest),)))
     scene.store.record_scan(scene.run, [FolderScanResult(b"/a", {}, {}, b"listing")])
-    assert scene.store.unchanged_folder_digests(b"/a", scene.run) == {b"/a": b"listing"}
+    assert scene.store.unchanged_folder_digests([b"/a"], scene.run) == {b"/a": b"listing"}
     scene.store.apply_comparison(scene.model, comparison([one], [], one))
-    assert scene.store.unchanged_folder_digests(b"/a", scene.run) == {b"/a": b"listing"}
+    assert scene.store.unchanged_folder_digests([b"/a"], scene.run) == {b"/a": b"listing"}
 
 
 def test_models_are_compared_separately(scene: Scene) -> None:

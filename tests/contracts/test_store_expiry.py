@@ -25,7 +25,7 @@ def test_missing_files_are_kept_until_they_expire(scene: Scene) -> None:
     assert scene.store.expire(time.time() + 60) == 2
     assert scene.store.counts().files == {FileState.DONE: 1}
     assert scene.paths() == [b"/b/copy.png"]
-    assert scene.store.known_folders(b"/") == [b"/b"]
+    assert scene.store.known_folders([b"/"]) == [b"/b"]
     assert scene.store.counts().images == 1
     assert scene.store.has_prediction(image("one").digest, scene.run)
     assert not scene.store.has_prediction(image("two").digest, scene.run)

@@ -23,6 +23,7 @@ from db.schema import EmbedderRow
 from db.sql.dialect import greatest, inline, insert_missing, no_index
 from db.sql.file_rows import upsert_scanned
 from db.sql.prediction_rows import upsert_prediction
+from db.sql.root_rows import upsert_root
 from db.sql.tuning import StoreTuning
 from db.sql.write_statements import upsert_image, upsert_model
 from db.sqlite.migrations import migrate
@@ -141,8 +142,11 @@ def _write_and_read(store: SqliteStore) -> None:
     assert (
         store.count_pending([b"/a"]) == 1 and store.pending([b"/a", b"/c"], 0, 9) and store.has_prediction(image("two").digest, 1)
     )
-    assert store.known_files(b"/a", scene.run) and store.known_folders(b"/a") and store.count_files(b"/a") == 5
-    store.unchanged_folder_digests(b"/a", scene.run)
+    assert store.known_files(b"/a", scene.run) and store.known_folders([b"/a"]) and store.count_files([b"/a"]) == {b"/a": 5}
+    store.unchanged_folder_digests([b"/a"], scene.run)
+    assert store.known_files(b"/a", scene.run, [b"1.png"])
+    store.record_roots([b"/a", b"/a/b"], [b"/a/b"])
+    assert store.root_paths() == [b"/a"] and [root.files for root in store.roots()] == [5]
     store.label({image("one").digest: "sad", image("two").digest: None})
     store.rescore(scene.model, other, lambda vectors: np.full((len(vectors), 3), 1 / 3, dtype=np.float32), lambda _: None)
     first, *_ = ids = store.next_uncompared(scene.model, 0, 9).ids.tolist()
@@ -157,7 +161,8 @@ def _write_and_read(store: SqliteStore) -> None:
     (moved,) = later.record_scan(b"/c/2.png")
     store.commit(later.run, CommitBatch(linked=((moved, image("two").digest),)))
     files = [file.id for file in store.known_files(b"/a", later.run).values()]
-    assert store.detect_moves(later.run, files)
+    assert store.earlier_copies(later.run) and store.detect_moves(later.run, files)
+    assert store.move_files(b"/c", b"/d") and store.move_files(b"/d/2.png", b"/e/5.png") and store.forget_files([b"/e"])
     store.mark_missing([file.id for file in store.known_files(b"/a", later.run).values()])
     assert store.expire(2e10) and store.forget_model(other)
     store.forget_run(store.begin_run([b"/a"], scene.model))
@@ -209,12 +214,13 @@ def test_every_executed_statement_compiles_in_every_dialect(executed: list[Execu
     "build",
     [
         lambda name: insert_missing(name, EmbedderRow.table),
+        upsert_root,
         lambda name: upsert_scanned(name, 1),
         lambda name: upsert_model(name, card_to_row(card()), "key"),
         upsert_image,
         upsert_prediction,
     ],
-    ids=["missing", "scanned", "model", "image", "prediction"],
+    ids=["missing", "root", "scanned", "model", "image", "prediction"],
 )
 def test_every_upsert_compiles_in_every_dialect(build: Callable[[str], ClauseElement], dialect: Dialect) -> None:
     assert "ON CONFLICT" in str(build(dialect.name).compile(dialect=dialect))

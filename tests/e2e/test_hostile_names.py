@@ -147,6 +147,8 @@ def test_an_export_and_import_of_labels_changes_nothing(hostile_library: tuple[P
         ("models", "list"),
         ("models", "default"),
         ("label", "--list"),
+        ("label", "--orphans"),
+        ("roots",),
         ("schedule", "list"),
         ("schedule", "unit"),
         ("doctor",),

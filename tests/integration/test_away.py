@@ -188,7 +188,7 @@ def test_a_failed_run_records_its_reason(library: Library, monkeypatch: pytest.M
 
 def test_idle_runs_leave_no_record_on_request(library: Library) -> None:
     write_images(library.folder, 2)
-    (library.folder / "folder.png").mkdir()
+    (library.folder / "broken.png").write_bytes(b"not an image")
     library.index(record_idle=False)
     library.index(record_idle=False)
     first = last_run(library)

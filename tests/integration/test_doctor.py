@@ -14,6 +14,7 @@ from db.sqlite.raw_connection import reading
 from db.vectors.tuning import IndexTuning
 from db.writer_lock import writer_lock
 from indexer.domain.errors import Interrupted, MoodexError, WriterBusy
+from indexer.domain.files import stamp_of
 from indexer.domain.health import FINDING_KINDS, DoctorReport, Severity
 from indexer.domain.models import with_precision
 from indexer.maintenance import service as maintenance_service
@@ -96,7 +97,9 @@ PLANNED: dict[str, tuple[str, int, tuple[str, ...]]] = {
     "a face missing between others": (
         "regions", 1, ("DELETE FROM predictions WHERE region = 2", "DELETE FROM embeddings WHERE region = 2")
     ),
-    "a label of a missing image": ("references", 1, ("INSERT INTO labels VALUES (9999, 'happy', 0)",)),
+    "a label of a missing image": (
+        "references", 1, ("INSERT INTO labels (image_id, emotion, said_at) VALUES (9999, 'happy', 0)",)
+    ),
     "a label without an emotion": (
         "labels_broken", 1,
         (f"UPDATE labels SET emotion = ' ' WHERE {_LABELED}", f"{_UPDATE} emotion = ' ', score = 1 WHERE {_LABELED}"),
@@ -242,6 +245,8 @@ def test_changed_files_are_found_by_stamp_and_deep_by_digest(tmp_path: Path) -> 
     data[-20] ^= 1
     rotten.write_bytes(data)
     os.utime(rotten, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    # A fault of the disk changes no time; this test did.
+    sql(library, f"UPDATE files SET change = {stamp_of(rotten.stat()).change} WHERE name = CAST('005.png' AS BLOB)")
     assert finding_counts(doctor(library)) == {"files_missing": 1, "files_changed": 1}
     deep = doctor(library, deep=True)
     assert finding_counts(deep) == {"files_missing": 1, "files_changed": 1, "files_rotten": 1} and deep.exit_code == 5

@@ -77,6 +77,9 @@ class MemorySource:
     def is_folder(self, path: bytes) -> bool:
         return any(file.startswith(path.rstrip(b"/") + b"/") for file in self.files)
 
+    def has_file(self, path: bytes) -> bool:
+        return path in self.files
+
     def real_path(self, path: bytes) -> bytes:
         return os.path.normpath(path)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from indexer.domain.errors import NotIndexed
 from indexer.domain.export import ExportChunk, ExportFilter
-from indexer.domain.files import Counts, Failure, FileState, IndexedFile
+from indexer.domain.files import Counts, Failure, FileState, IndexedFile, IndexedRoot
 from indexer.domain.images import to_pixel_box
 from indexer.domain.models import StoredModel
 from indexer.domain.predictions import GROUP_CHANGED, LabeledImage, effective_emotion
@@ -66,6 +66,10 @@ class MemoryReader(MemoryTables):
         ids = np.array(sorted({ranked.prediction_id for ranked in hits}), dtype=np.int64)
         return ids if most is None or len(ids) <= most else None
 
+    def roots(self) -> list[IndexedRoot]:
+        present = [path for path, file in self._files.items() if file.state is not FileState.GONE]
+        return [IndexedRoot(root, at, sum(is_under(path, root) for path in present)) for root, at in sorted(self._roots.items())]
+
     def image_files_at(self, paths: Collection[bytes]) -> dict[bytes, list[ImageFile]]:
         live = [
             ImageFile(path, file.digest, file.stamp if file.state is FileState.DONE else None)
@@ -95,7 +99,9 @@ class MemoryReader(MemoryTables):
         images = []
         for digest, emotion in self._labels_by_digest.items():
             files = [(file.id, path) for path, file in self._files.items() if file.digest == digest and file.is_live]
-            images.append(LabeledImage(digest.hex(), emotion, min(files)[1] if files else None))
+            missing = [(file.id, path) for path, file in self._files.items() if file.digest == digest and not file.is_live]
+            last = min(missing)[1] if missing else self._last_paths.get(digest)
+            images.append(LabeledImage(digest.hex(), emotion, min(files)[1] if files else None, None if files else last))
         return sorted(images, key=lambda image: (image.path is None, os.path.split(image.path or b""), image.image_id))
 
     def labels_of(self, digests: Collection[bytes]) -> dict[bytes, str]:

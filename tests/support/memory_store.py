@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -12,9 +12,11 @@ import numpy as np
 
 from indexer.domain.files import Failure, FileStamp, FileState, IndexedFile
 from indexer.domain.models import ModelCard
+from indexer.domain.path_set import PathSet
+from indexer.domain.perceptual import nearly_same
 from indexer.domain.predictions import GROUP_CHANGED, NEVER_COMPARED
 from indexer.domain.runs import DIED, DONE, RUNNING, WHY_IT_DIED, RunCounts, RunRecord
-from indexer.ports.store_writer import CommitBatch, Comparison, FolderScanResult, KnownFile, PendingFile, Score
+from indexer.ports.store_writer import CommitBatch, Comparison, FolderScanResult, KnownFile, LabelMoves, PendingFile, Score
 from indexer.ports.vectors import Generation
 from indexer.system.paths import is_under
 from tests.support.memory_reader import MemoryReader
@@ -53,24 +55,24 @@ class MemoryStore(MemoryReader):
     def forget_run(self, run_id: int) -> None:
         del self._runs[run_id]
 
-    def known_files(self, folder: bytes, run_id: int) -> dict[bytes, KnownFile]:
+    def known_files(self, folder: bytes, run_id: int, names: Collection[bytes] | None = None) -> dict[bytes, KnownFile]:
         return {
             os.path.basename(path): KnownFile(
                 file.id, file.stamp, file.state, file.failure, self.has_prediction(file.digest or b"", run_id)
             )
             for path, file in self._files.items()
-            if os.path.dirname(path) == folder
+            if os.path.dirname(path) == folder and (names is None or os.path.basename(path) in names)
         }
 
-    def known_folders(self, root: bytes) -> list[bytes]:
-        return sorted({os.path.dirname(path) for path in self._files if is_under(os.path.dirname(path), root)})
+    def known_folders(self, roots: Collection[bytes]) -> list[bytes]:
+        return sorted({os.path.dirname(path) for path in self._files if PathSet(roots).covers(os.path.dirname(path))})
 
-    def unchanged_folder_digests(self, root: bytes, run_id: int) -> dict[bytes, bytes]:
+    def unchanged_folder_digests(self, roots: Collection[bytes], run_id: int) -> dict[bytes, bytes]:
         return {
             folder: listing
             for folder, (listing, listed_by) in self._listings.items()
             if listing is not None
-            and is_under(folder, root)
+            and PathSet(roots).covers(folder)
             and self._analyzers[listed_by] == self._analyzers[run_id]
             and all(
                 file.state in (FileState.DONE, FileState.GONE)
@@ -80,13 +82,17 @@ class MemoryStore(MemoryReader):
             )
         }
 
-    def count_files(self, root: bytes) -> int:
-        return sum(is_under(path, root) and file.state is not FileState.GONE for path, file in self._files.items())
+    def count_files(self, roots: Collection[bytes]) -> dict[bytes, int]:
+        present = [path for path, file in self._files.items() if file.state is not FileState.GONE]
+        return {root: sum(is_under(path, root) for path in present) for root in roots}
 
     def record_scan(self, run_id: int, results: Sequence[FolderScanResult]) -> None:
         for result in results:
             self._listings[result.folder] = (result.listing, run_id)
             self._sources.setdefault(result.folder, result.source)
+            for name, stamp in result.restamped.items():
+                path = os.path.join(result.folder, name)
+                self._files[path] = replace(self._files[path], stamp=stamp)
             entries: list[tuple[bytes, FileStamp, Failure | None]] = [(n, s, None) for n, s in result.pending.items()]
             entries += [(name, stamp, failure) for name, (stamp, failure) in result.failed.items()]
             for name, stamp, failure in entries:
@@ -106,14 +112,14 @@ class MemoryStore(MemoryReader):
                         missing_since=None,
                     )
 
-    def count_pending(self, roots: Sequence[bytes]) -> int:
+    def count_pending(self, roots: Collection[bytes]) -> int:
         return len(self.pending(roots, 0, len(self._files)))
 
-    def pending(self, roots: Sequence[bytes], after: int, limit: int) -> list[PendingFile]:
+    def pending(self, roots: Collection[bytes], after: int, limit: int) -> list[PendingFile]:
         files = [
             PendingFile(file.id, path, file.stamp, self._sources[os.path.dirname(path)])
             for path, file in self._files.items()
-            if file.state is FileState.PENDING and file.id > after and any(is_under(path, root) for root in roots)
+            if file.state is FileState.PENDING and file.id > after and PathSet(roots).covers(path)
         ]
         return sorted(files, key=lambda file: file.id)[:limit]
 
@@ -121,8 +127,9 @@ class MemoryStore(MemoryReader):
         model_id, detector = self._analyzers[run_id]
         return any(row.detector == detector for row in self._predictions.get(model_id, {}).get(digest, []))
 
-    def commit(self, run_id: int, batch: CommitBatch) -> None:
+    def commit(self, run_id: int, batch: CommitBatch) -> LabelMoves:
         model_id, detector = self._analyzers[run_id]
+        labels = self._move_labels(model_id, batch)
         for entry in batch.predicted:
             digest = entry.image.digest
             self._images[digest] = entry.image
@@ -141,6 +148,38 @@ class MemoryStore(MemoryReader):
             self._finish_file(file, FileState.FAILED, None, failure)
         if batch.predicted:
             self._begin_generation(model_id)
+        return labels
+
+    def _move_labels(self, model_id: int, batch: CommitBatch) -> LabelMoves:
+        """Move the labels of changed files, as `db.sql.label_moves` does."""
+        targets: dict[bytes, bytes | None] = {file.path: None for file, _ in batch.failed}
+        targets |= {file.path: entry.image.digest for entry in batch.predicted for file in entry.files}
+        targets |= {file.path: digest for file, digest in batch.linked}
+        images = self._images | {entry.image.digest: entry.image for entry in batch.predicted}
+        best = {
+            digest: int(np.argmax(rows[0].prediction.probabilities))
+            for digest, rows in self._predictions.get(model_id, {}).items()
+        }
+        best |= {entry.image.digest: int(np.argmax(entry.predictions[0].probabilities)) for entry in batch.predicted}
+        labeled = dict(self._labels_by_digest)
+        changes = [
+            (path, self._files[path].digest or b"", new)
+            for path, new in targets.items()
+            if self._files[path].digest in labeled and self._files[path].digest != new
+        ]
+        in_use = {targets.get(path, file.digest) for path, file in self._files.items() if file.is_live}
+        followed: dict[bytes, bytes] = {}
+        for _, old, new in changes:
+            same_look = new is not None and nearly_same(images[old].perceptual, images[new].perceptual)
+            if new is not None and same_look and new not in labeled and best.get(old, best.get(new)) == best.get(new):
+                followed.setdefault(new, old)
+        for new, old in followed.items():
+            self._labels_by_digest[new] = labeled[old]
+        for old in set(followed.values()) - in_use:
+            del self._labels_by_digest[old]
+        orphans = {old: path for path, old, _ in changes if old not in in_use and old not in followed.values()}
+        self._last_paths |= orphans
+        return LabelMoves(len(followed), len(orphans))
 
     def _begin_generation(self, model_id: int) -> None:
         """Record that a model has new predictions."""
@@ -160,6 +199,48 @@ class MemoryStore(MemoryReader):
     def _finish_file(self, file: PendingFile, state: FileState, digest: bytes | None, failure: Failure | None) -> None:
         old = self._files[file.path]
         self._files[file.path] = replace(old, stamp=file.stamp, state=state, digest=digest, failure=failure)
+
+    def root_paths(self) -> list[bytes]:
+        return sorted(self._roots)
+
+    def record_roots(self, roots: Collection[bytes], absorbed: Collection[bytes]) -> None:
+        self._roots |= dict.fromkeys(roots, float(self._next_id("survey")))
+        for path in absorbed:
+            self._roots.pop(path, None)
+
+    def earlier_copies(self, run_id: int) -> list[tuple[int, bytes]]:
+        since = max((run.id for run in self._runs.values() if run.id < run_id and run.outcome == DONE), default=0)
+        new = [file for file in self._files.values() if file.appeared > since and file.state is FileState.DONE]
+        return [
+            (file.id, path)
+            for path, file in self._files.items()
+            if file.is_live and any(file.digest == other.digest and file.appeared < other.appeared for other in new)
+        ]
+
+    def forget_files(self, paths: Collection[bytes]) -> int:
+        chosen = PathSet(paths)
+        self._roots = {path: at for path, at in self._roots.items() if not chosen.covers(path)}
+        forgotten = [path for path in self._files if chosen.covers(path)]
+        for path in forgotten:
+            self._files[path] = replace(self._files[path], state=FileState.GONE, failure=None, missing_since=0.0)
+            self._listings.pop(os.path.dirname(path), None)
+        return len(forgotten)
+
+    def move_files(self, old: bytes, new: bytes) -> int:
+        def moved(path: bytes) -> bytes:
+            return new + path[len(old) :] if is_under(path, old) else path
+
+        files = [path for path in self._files if is_under(path, old)]
+        for path in files:
+            file = self._files.pop(path)
+            self._files.setdefault(moved(path), file)
+            self._sources.setdefault(os.path.dirname(moved(path)), self._sources[os.path.dirname(path)])
+            self._listings.pop(os.path.dirname(path), None)
+            self._listings.pop(os.path.dirname(moved(path)), None)
+        self._roots = {moved(path): at for path, at in self._roots.items()}
+        for name, job in self._jobs.items():
+            self._jobs[name] = replace(job, roots=tuple(map(moved, job.roots)))
+        return len(files)
 
     def detect_moves(self, run_id: int, missing: Sequence[int]) -> list[int]:
         since = max((run.id for run in self._runs.values() if run.id < run_id and run.outcome == DONE), default=0)
@@ -190,6 +271,7 @@ class MemoryStore(MemoryReader):
     def expire(self, before: float) -> int:
         expired = [path for path, file in self._files.items() if file.missing_since is not None and file.missing_since < before]
         for path in expired:
+            self._last_paths[self._files[path].digest or b""] = path
             del self._files[path]
         in_use = {file.digest for file in self._files.values()} | self._labels_by_digest.keys()
         for digest in [digest for digest in self._images if expired and digest not in in_use]:

@@ -62,6 +62,10 @@ class MemoryTables(MemoryJobs):
         self._predictions: dict[int, dict[bytes, list[StoredPrediction]]] = {}
         self._generations: dict[int, list[Generation]] = {}
         self._labels_by_digest: dict[bytes, str] = {}
+        # The number of the survey that last recorded a root, by path.
+        self._roots: dict[bytes, float] = {}
+        # Where the image of a label was last, by digest.
+        self._last_paths: dict[bytes, bytes] = {}
         self._sources: dict[bytes, str] = {}
         # The listing digest and the run that stored it, by folder.
         self._listings: dict[bytes, tuple[bytes | None, int]] = {}

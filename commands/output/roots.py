@@ -1,0 +1,70 @@
+"""What is indexed, was forgotten or moved, as text or JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, TextIO
+
+from indexer.system.text import display_path, pluralize
+
+if TYPE_CHECKING:
+    from indexer.domain.files import IndexedRoot
+    from indexer.ingest.library_roots import ForgetReport, MoveReport
+
+_MAX_SINGLE_FILES = 5
+"""Roots that are files of one folder are listed one by one up to this number."""
+
+
+def write_roots(roots: Sequence[tuple[IndexedRoot, bool]], as_json: bool, out: TextIO) -> None:
+    """Write a line for each root, or an array of objects. Many single files of a folder share a line."""
+    if as_json:
+        facts = [
+            {"path": os.fsdecode(root.path), "files": root.files, "indexed_at": root.indexed_at, "exists": exists}
+            for root, exists in roots
+        ]
+        out.write(json.dumps(facts, indent=2) + "\n")
+        return
+    if not roots:
+        out.write("Nothing is indexed yet; run: moodex index FOLDER\n")
+        return
+    single = Counter(os.path.dirname(root.path) for root, exists in roots if exists and os.path.isfile(root.path))
+    crowded = {folder for folder, count in single.items() if count > _MAX_SINGLE_FILES}
+    out.write(f"{'FILES':>9}  {'LAST INDEXED':<16}  PATH\n")
+    for root, exists in roots:
+        if os.path.dirname(root.path) not in crowded or not os.path.isfile(root.path):
+            missing = "" if exists else "  (missing)"
+            out.write(f"{root.files:>9,}  {_when(root.indexed_at)}  {display_path(root.path)}{missing}\n")
+    for folder in sorted(crowded):
+        own = [root for root, _ in roots if os.path.dirname(root.path) == folder and os.path.isfile(root.path)]
+        latest = _when(max(root.indexed_at for root in own))
+        out.write(f"{sum(root.files for root in own):>9,}  {latest}  {display_path(folder)}  ({len(own):,} single files)\n")
+
+
+def write_forgotten(report: ForgetReport, as_json: bool, out: TextIO) -> None:
+    """Write the number of forgotten files, and what would index them again."""
+    if as_json:
+        facts = {"forgotten": report.forgotten, "indexed_by": list(map(os.fsdecode, report.indexed_by))}
+        out.write(json.dumps(facts) + "\n")
+        return
+    out.write(f"Forgot {pluralize(report.forgotten, 'file')}. Their labels are kept with their images.\n")
+    for root in report.indexed_by:
+        out.write(
+            f"The next run over {display_path(root)} indexes them again; to keep them out, name them in its .moodexignore.\n"
+        )
+
+
+def write_moved(report: MoveReport, as_json: bool, out: TextIO) -> None:
+    """Write the number of files whose paths changed."""
+    if as_json:
+        facts = {"moved": report.moved, "old": os.fsdecode(report.old), "new": os.fsdecode(report.new)}
+        out.write(json.dumps(facts) + "\n")
+        return
+    out.write(f"{pluralize(report.moved, 'file')} moved from {display_path(report.old)} to {display_path(report.new)}.\n")
+
+
+def _when(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds).isoformat(" ", "minutes")

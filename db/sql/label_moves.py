@@ -1,0 +1,133 @@
+"""Labels of files whose content changed: they follow a change that hardly shows, and are kept otherwise."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, exists, insert, select, update
+
+from db.schema import FileRow, FolderRow, ImageRow, LabelRow, PredictionRow, RunRow
+from db.sql.dialect import chunks
+from db.sql.prediction_rows import rewrite_predictions
+from db.sql.search_queries import is_live, is_main
+from indexer.domain.perceptual import nearly_same
+from indexer.ports.store_writer import LabelMoves
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+
+class _Change(NamedTuple):
+    """A file of a labeled image that gets another image, or none."""
+
+    path: bytes
+    old: int
+    new: int | None
+    emotion: str
+    said_at: float
+
+
+def move_labels(
+    connection: Connection, run_id: int, targets: Mapping[int, int | None], main: Mapping[int, Sequence[float]]
+) -> LabelMoves:
+    """Move the labels of files, by id, that get another image, if it looks nearly the same. Call this before the files change.
+
+    `targets` are the new images of the files; None for a file that failed. `main` has the probabilities of new images, of their
+    main face. A label does not follow if the most probable emotion changes. Labels that no file has any more get its path.
+    """
+    changes = [change for chunk in chunks(targets) for change in _changes(connection, chunk, targets)]
+    if not changes:
+        return LabelMoves()
+    images = {change.old for change in changes} | {change.new for change in changes if change.new is not None}
+    hashes = _hashes(connection, images)
+    best = {image: max(range(len(p)), key=p.__getitem__) for image, p in (_stored(connection, run_id, images) | {**main}).items()}
+    labeled = {image for (image,) in _of_images(connection, select(LabelRow.image_id), LabelRow.image_id, images)}
+    kept = _with_other_files(connection, {change.old for change in changes}, targets)
+    followed: dict[int, _Change] = {}
+    left = [change for change in changes if change.old not in kept]
+    for change in changes:
+        new = change.new
+        if new is None or new in labeled or not nearly_same(hashes.get(change.old), hashes.get(new)):
+            continue
+        if best.get(change.old, best.get(new)) == best.get(new):
+            followed.setdefault(new, change)
+    moved = {change.old for change in followed.values()}
+    orphans = {change.old: change.path for change in left if change.old not in moved}
+    _write(connection, followed, moved - kept, orphans)
+    for some in chunks(sorted({*followed, *(moved - kept)})):
+        rewrite_predictions(connection, some)
+    return LabelMoves(len(followed), len(orphans))
+
+
+def _changes(connection: Connection, files: Sequence[int], targets: Mapping[int, int | None]) -> list[_Change]:
+    query = (
+        select(FileRow.id, FolderRow.path, FileRow.name, FileRow.image_id, LabelRow.emotion, LabelRow.said_at)
+        .join(FolderRow.table, FolderRow.id == FileRow.folder_id)
+        .join(LabelRow.table, LabelRow.image_id == FileRow.image_id)
+        .where(FileRow.id.in_(files))
+    )
+    rows = connection.execute(query).all()
+    return [
+        _Change(os.path.join(row.path, row.name), row.image_id, targets[row.id], row.emotion, row.said_at)
+        for row in rows
+        if row.image_id != targets[row.id]
+    ]
+
+
+def _hashes(connection: Connection, images: Collection[int]) -> dict[int, bytes | None]:
+    return dict(_of_images(connection, select(ImageRow.id, ImageRow.perceptual), ImageRow.id, images))
+
+
+def _stored(connection: Connection, run_id: int, images: Collection[int]) -> dict[int, Sequence[float]]:
+    """Return the probabilities that the run's model stored of the main faces of some images."""
+    model = select(RunRow.model_id).where(RunRow.id == run_id).scalar_subquery()
+    row = PredictionRow
+    query = select(row.image_id, row.probabilities).where(row.model_id == model, is_main())
+    rows = _of_images(connection, query, row.image_id, images)
+    return {image: struct.unpack(f"<{len(blob) // 4}f", blob) for image, blob in rows}
+
+
+def _with_other_files(connection: Connection, images: Collection[int], targets: Mapping[int, int | None]) -> set[int]:
+    """Return the images that have live files beside those that get another image."""
+    rows = _of_images(connection, select(FileRow.id, FileRow.image_id).where(is_live()), FileRow.image_id, images)
+    return {image for file_id, image in rows if targets.get(file_id, image) == image}
+
+
+def _of_images(
+    connection: Connection,
+    query: Select[*tuple[Any, ...]],
+    column: ColumnElement[int] | ColumnElement[int | None],
+    images: Collection[int],
+) -> Iterator[Any]:
+    """Yield the rows of a query for some images, of which there may be any number."""
+    for some in chunks(sorted(images)):
+        yield from connection.execute(query.where(column.in_(some)))
+
+
+def _write(connection: Connection, followed: Mapping[int, _Change], moved: set[int], orphans: Mapping[int, bytes]) -> None:
+    rows = [{"image_id": new, "emotion": one.emotion, "said_at": one.said_at} for new, one in followed.items()]
+    if rows:
+        connection.execute(insert(LabelRow.table), rows)
+    for some in chunks(sorted(moved)):
+        connection.execute(delete(LabelRow.table).where(LabelRow.image_id.in_(some)))
+    remember_paths(connection, orphans)
+
+
+def remember_paths(connection: Connection, paths: Mapping[int, bytes]) -> None:
+    """Note the path at which the image of a label was last, by image."""
+    if paths:
+        noted = update(LabelRow.table).where(LabelRow.image_id == bindparam("image")).values(last_path=bindparam("path"))
+        connection.execute(noted, [{"image": image, "path": path} for image, path in paths.items()])
+
+
+def paths_of_labeled(connection: Connection, files: Sequence[int]) -> dict[int, bytes]:
+    """Return the paths of those of some files whose images have labels, by image."""
+    query = (
+        select(FileRow.image_id, FolderRow.path, FileRow.name)
+        .join(FolderRow.table, FolderRow.id == FileRow.folder_id)
+        .where(FileRow.id.in_(files), exists().where(LabelRow.image_id == FileRow.image_id))
+    )
+    return {image: os.path.join(folder, name) for image, folder, name in connection.execute(query) if image is not None}

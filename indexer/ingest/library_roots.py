@@ -1,0 +1,96 @@
+"""The roots of a library: what is indexed, what is to be forgotten, and what has moved."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from indexer.domain.errors import NotIndexed, UsageError
+from indexer.domain.path_set import PathSet
+from indexer.system.paths import indexed_path, indexed_paths, is_under
+
+if TYPE_CHECKING:
+    from indexer.domain.files import IndexedRoot
+    from indexer.library import Library
+    from indexer.ports.store import Store
+
+_FORGOTTEN_BEFORE = 1.0
+"""`StoreWriter.forget_files` dates files before this time; the grace period of missing files does not concern them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetReport:
+    """The number of files that were forgotten, and the roots around them, with which a run would index them again."""
+
+    forgotten: int
+    indexed_by: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MoveReport:
+    """The number of files whose paths changed, and the paths before and after."""
+
+    moved: int
+    old: bytes
+    new: bytes
+
+
+def list_roots(library: Library) -> list[tuple[IndexedRoot, bool]]:
+    """List what is indexed, with whether it exists now, by path. Roots without files are left out if they are missing."""
+    if not library.database.exists():
+        return []
+    with library.database.open(reading=True) as store:
+        roots = [(root, library.source.exists(root.path)) for root in store.roots()]
+    return [(root, exists) for root, exists in roots if exists or root.files]
+
+
+def forget(library: Library, paths: Sequence[bytes]) -> ForgetReport:
+    """Forget files and everything below folders at once, whether they exist or not. Labels stay with their images.
+
+    Raises NotIndexed for a path with nothing indexed, and WriterBusy.
+    """
+    library.require_database()
+    with library.database.lock_writer(), library.database.open() as store:
+        stored = indexed_paths(paths, store.known_paths)
+        counts = store.count_files(stored)
+        roots = frozenset(store.root_paths())
+        for path, known in zip(paths, stored, strict=True):
+            if not counts[known] and known not in roots:
+                raise NotIndexed(f"Nothing is indexed at {os.fsdecode(path)!r}; nothing was forgotten.")
+        forgotten = store.forget_files(stored)
+        store.expire(_FORGOTTEN_BEFORE)
+        _sync_indexes(library, store)
+        remaining = PathSet(store.root_paths())
+        around = {root for path in stored if (root := remaining.around(path)) is not None}
+    return ForgetReport(forgotten, tuple(sorted(around)))
+
+
+def move(library: Library, old: bytes, new: bytes) -> MoveReport:
+    """Tell the library that a folder or file moved: files, roots and jobs get the new path, and no image is read.
+
+    Raises UsageError if the old path still exists or the new one does not, NotIndexed if nothing is indexed at the old path, and
+    WriterBusy.
+    """
+    library.require_database()
+    if not library.source.exists(new):
+        raise UsageError(f"{os.fsdecode(new)!r} does not exist; give the path where the files are now.")
+    with library.database.lock_writer(), library.database.open() as store:
+        source, target = indexed_path(old, store.known_paths), library.source.real_path(new)
+        if not store.count_files([source])[source]:
+            raise NotIndexed(f"Nothing is indexed at {os.fsdecode(old)!r}; nothing was changed.")
+        if library.source.exists(source):
+            raise UsageError(f"{os.fsdecode(old)!r} is still there; move it first, or index the copy: moodex index NEW")
+        if is_under(target, source) or is_under(source, target):
+            raise UsageError("One of the two paths is inside the other; index the new one instead.")
+        return MoveReport(store.move_files(source, target), source, target)
+
+
+def _sync_indexes(library: Library, store: Store) -> None:
+    """Make the stored vector indexes current, which lost predictions."""
+    from db.vectors.sync import sync_index
+
+    for model in store.models():
+        if model.used:
+            sync_index(store, library.vector_storage(), model)

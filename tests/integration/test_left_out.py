@@ -1,0 +1,205 @@
+"""Files that exist but are left out: by patterns, ignore files, systems' names, links. They are not missing files."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from indexer.domain.errors import NotIndexed, UsageError
+from indexer.ingest import library_roots
+from tests.support.builders import write_images
+from tests.support.library import Library, counts
+
+
+def write_ignore_file(folder: Path, *patterns: str) -> None:
+    (folder / ".moodexignore").write_text("\n".join(patterns))
+
+
+@pytest.mark.parametrize("way", ["exclude", "setting", "ignore file", "nomedia", "hidden"])
+def test_what_is_left_out_later_leaves_the_answers_and_returns(library: Library, way: str) -> None:
+    write_images(library.folder / "keep", 2)
+    thumbs = library.folder / "thumbs"
+    write_images(thumbs, 5, first_seed=50)
+    assert counts(library.index()) == {"scanned": 7, "indexed": 7}
+    request = {"exclude": ("thumbs",)} if way == "exclude" else {}
+    if way == "setting":
+        library.settings = replace(library.settings, exclude=("thumbs/",))
+    elif way == "ignore file":
+        write_ignore_file(library.folder, "*", "!keep/", "!keep/*")
+    elif way == "nomedia":
+        (thumbs / ".nomedia").touch()
+    elif way == "hidden":
+        thumbs = thumbs.rename(library.folder / ".thumbs")
+    summary = library.index(**request)
+    expected = {"scanned": 2, "unchanged": 2} | ({"removed": 0} if way != "hidden" else {})
+    if way == "hidden":  # it is another path: from the old one, the files have gone
+        assert (counts(summary), summary.left_out) == ({"scanned": 2, "unchanged": 2, "kept": 5}, 0)
+        return
+    assert (counts(summary), summary.left_out, summary.exit_code) == ({"scanned": 2, "unchanged": 2}, 5, 0), expected
+    assert library.paths() == {"keep/000.png", "keep/001.png"}
+    assert library.index(**request).left_out == 0
+    library.settings = replace(library.settings, exclude=())
+    for file in (library.folder / ".moodexignore", thumbs / ".nomedia"):
+        file.unlink(missing_ok=True)
+    assert counts(library.index()) == {"scanned": 7, "unchanged": 2, "reused": 5}
+    assert library.classifier.classified == 7
+
+
+def test_everything_may_be_left_out(library: Library) -> None:
+    write_images(library.folder, 3)
+    library.index()
+    summary = library.index(exclude=("*.png",))
+    assert (summary.left_out, summary.exit_code, library.paths()) == (3, 0, set())
+
+
+def test_links_that_are_not_followed_any_more_are_left_out(library: Library, tmp_path: Path) -> None:
+    write_images(library.folder, 1)
+    write_images(tmp_path / "elsewhere", 4, first_seed=20)
+    (library.folder / "link").symlink_to(tmp_path / "elsewhere")
+    assert library.index(follow_symlinks=True).indexed == 5
+    summary = library.index()
+    assert (counts(summary), summary.left_out, summary.exit_code) == ({"scanned": 1, "unchanged": 1}, 4, 0)
+
+
+def test_an_excluded_folder_on_a_missing_disk_is_still_missing(library: Library) -> None:
+    write_images(library.folder / "a", 3)
+    library.index()
+    (library.folder / "a").rename(library.folder.with_name("elsewhere"))
+    assert counts(library.index(exclude=("a",))) == {"kept": 3}
+
+
+def test_deeper_ignore_files_override_outer_ones_and_options_override_both(library: Library) -> None:
+    for folder in ("a", "b"):
+        write_images(library.folder / folder, 1, first_seed=ord(folder))
+    (name,) = (path.name for path in (library.folder / "a").iterdir())
+    write_ignore_file(library.folder, "*.png")
+    write_ignore_file(library.folder / "b", "!*.png")
+    assert library.index().scanned == 1
+    assert library.index(exclude=("!a/*.png",)).scanned == 2
+    assert {os.path.dirname(path) for path in library.paths()} == {"a", "b"} and name in "/".join(library.paths())
+
+
+def test_an_ignore_file_that_cannot_be_used_fails_its_folder(library: Library) -> None:
+    write_images(library.folder / "a", 2)
+    write_images(library.folder / "b", 1, first_seed=10)
+    library.index()
+    write_ignore_file(library.folder / "a", "!")
+    summary = library.index()
+    assert (counts(summary), summary.left_out) == ({"scanned": 1, "unchanged": 1, "failed": 1}, 0)
+    with library.store() as store:
+        ((_, failure),) = store.failures(9)
+    assert "its .moodexignore cannot be used" in failure.reason
+    assert len(library.paths()) == 3
+
+
+def test_folders_of_systems_are_left_out_and_reported(library: Library) -> None:
+    write_images(library.folder, 1)
+    write_images(library.folder / "@eaDir/pic.png", 1, first_seed=5)
+    write_images(library.folder / "sub/$recycle.bin", 1, first_seed=6)
+    (library.folder / "a.sync-conflict-20260101-120000-ABC.png").write_bytes(b"x")
+    summary = library.index()
+    assert summary.scanned == 1
+    assert sorted(summary.system_entries) == ["$recycle.bin", "@eaDir", "a.sync-conflict-20260101-120000-ABC.png"]
+    assert library.index(exclude=("!@eaDir/",)).indexed == 1
+    write_ignore_file(library.folder, "!@eaDir/")
+    assert library.index().scanned == 2
+    assert library.index(library.folder / "sub/$recycle.bin").indexed == 1
+
+
+def test_a_folder_with_an_image_name_is_no_failure(library: Library) -> None:
+    write_images(library.folder / "set.png", 2)
+    summary = library.index()
+    assert (counts(summary), summary.exit_code) == ({"scanned": 2, "indexed": 2}, 0)
+    (image,) = write_images(library.folder, 1, first_seed=9)
+    library.index()
+    image.unlink()
+    write_images(image, 1, first_seed=30)
+    assert counts(library.index()) == {"scanned": 3, "indexed": 1, "unchanged": 2, "removed": 1}
+
+
+def test_named_files_stay_when_their_folder_is_indexed(library: Library, tmp_path: Path) -> None:
+    (image,) = write_images(library.folder, 1)
+    plain, hidden = image.rename(library.folder / "no extension"), library.folder / ".hidden.png"
+    write_images(tmp_path / "x", 1, first_seed=3)[0].rename(hidden)
+    inner = library.folder / ".stickers"
+    write_images(inner, 2, first_seed=20)
+    library.index(plain, hidden, inner)
+    write_images(library.folder, 1, first_seed=40)
+    assert counts(library.index()) == {"scanned": 3, "indexed": 1, "unchanged": 2}
+    assert library.paths() == {"no extension", ".hidden.png", ".stickers/020.png", ".stickers/021.png", "040.png"}
+    write_images(tmp_path / "y", 1, first_seed=60)[0].replace(plain)
+    assert counts(library.index()) == {"scanned": 3, "indexed": 1, "unchanged": 2}
+    plain.unlink()
+    assert counts(library.index(prune=True)) == {"scanned": 2, "unchanged": 2, "removed": 1}
+
+
+def test_roots_inside_a_root_are_listed_while_no_scan_finds_them(library: Library) -> None:
+    inner, hidden = library.folder / "inner", library.folder / ".hidden"
+    (file,) = write_images(inner, 1)
+    write_images(hidden, 1, first_seed=5)
+    library.index(file)
+    library.index(inner, hidden)
+    library.index()
+    roots = [(os.fsdecode(root.path), root.files, exists) for root, exists in library_roots.list_roots(library.opened)]
+    assert roots == [(str(library.folder), 2, True), (str(hidden), 1, True)]
+
+
+def test_a_forgotten_folder_leaves_the_library_at_once(library: Library) -> None:
+    write_images(library.folder / "a", 2)
+    write_images(library.folder / "b", 1, first_seed=10)
+    library.index()
+    report = library_roots.forget(library.opened, [os.fsencode(library.folder / "a")])
+    assert (report.forgotten, report.indexed_by) == (2, (os.fsencode(library.folder),))
+    assert library.paths() == {"b/010.png"}
+    with library.store() as store:
+        assert store.counts().images == 1
+    with pytest.raises(NotIndexed, match="nothing was forgotten"):
+        library_roots.forget(library.opened, [os.fsencode(library.folder / "a")])
+    assert library.index().indexed == 2
+
+
+def test_a_moved_library_is_one_act(library: Library) -> None:
+    write_images(library.folder / "old", 3)
+    library.index(library.folder / "old")
+    old, new = library.folder / "old", library.folder / "new"
+    with pytest.raises(UsageError, match="is still there"):
+        library_roots.move(library.opened, os.fsencode(old), os.fsencode(library.folder))
+    old.rename(new)
+    assert library_roots.move(library.opened, os.fsencode(old), os.fsencode(new)).moved == 3
+    assert library.paths() == {"new/000.png", "new/001.png", "new/002.png"}
+    assert counts(library.index(new)) == {"scanned": 3, "unchanged": 3}
+    with pytest.raises(NotIndexed, match="nothing was changed"):
+        library_roots.move(library.opened, os.fsencode(old), os.fsencode(new))
+
+
+def test_a_moved_root_is_recognized_when_the_new_one_is_indexed(library: Library) -> None:
+    write_images(library.folder / "old", 3)
+    library.index(library.folder / "old")
+    (library.folder / "old").rename(library.folder / "new")
+    assert counts(library.index(library.folder / "new")) == {"scanned": 3, "moved": 3}
+    assert library.paths() == {"new/000.png", "new/001.png", "new/002.png"}
+    assert [os.fsdecode(root.path) for root, _ in library_roots.list_roots(library.opened)] == [str(library.folder / "new")]
+
+
+def test_a_copy_is_not_a_move(library: Library) -> None:
+    (image,) = write_images(library.folder / "old", 1)
+    library.index(library.folder / "old")
+    (library.folder / "new").mkdir()
+    (library.folder / "new/copy.png").write_bytes(image.read_bytes())
+    assert counts(library.index(library.folder / "new")) == {"scanned": 1, "reused": 1}
+    assert library.paths() == {"old/000.png", "new/copy.png"}
+
+
+def test_names_are_compared_in_any_unicode_form(library: Library) -> None:
+    decomposed = unicodedata.normalize("NFD", "é")
+    write_images(library.folder / decomposed, 2)
+    composed = library.folder / "é"
+    assert library.index(composed).indexed == 2
+    assert len(library.search(under=os.fsencode(composed))) == 2
+    assert library.show(composed / "000.png")[0].path == os.fsencode(library.folder / decomposed / "000.png")
+    assert library.index(exclude=("é/",)).left_out == 0  # it is a root of its own
+    assert library_roots.forget(library.opened, [os.fsencode(composed)]).forgotten == 2

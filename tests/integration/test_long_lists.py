@@ -1,0 +1,59 @@
+"""Lists that users can make long: no statement grows with them, and none is executed for each entry."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+
+from indexer.domain.predictions import LabelAssignment
+from indexer.labels import service as labels_service
+from tests.support.builders import write_images
+from tests.support.library import Library, counts
+
+
+@pytest.fixture
+def statements() -> Iterator[list[str]]:
+    """The statements that are executed in a test."""
+    executed: list[str] = []
+
+    def record(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        executed.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", record)
+    yield executed
+    event.remove(Engine, "before_cursor_execute", record)
+
+
+def test_thousands_of_named_files_take_a_few_statements(library: Library, statements: list[str]) -> None:
+    (image,) = write_images(library.folder, 1)
+    for number in range(1500):
+        os.link(image, library.folder / f"copy{number}.png")
+    paths = sorted(library.folder.iterdir())
+    assert counts(library.index(*paths)) == {"scanned": 1501, "indexed": 1, "reused": 1500}
+    statements.clear()
+    assert counts(library.index(*paths)) == {"scanned": 1501, "unchanged": 1501}
+    assert len(statements) < 100 and max(map(len, statements)) < 10_000
+    for path in paths[:700]:
+        path.unlink()
+    statements.clear()
+    summary = library.index(*paths)
+    # The others are links to the same file, whose change time is now.
+    assert (summary.kept, summary.reused, len(library.progress.warnings)) == (700, 801, 11)
+    assert len(statements) < 2000
+
+
+def test_hundreds_of_own_emotions_can_be_searched(library: Library, statements: list[str]) -> None:
+    paths = write_images(library.folder, 600)
+    library.index()
+    assignments = [LabelAssignment(os.fsencode(path), f"mood{number}") for number, path in enumerate(paths)]
+    assert labels_service.label(library.opened, assignments, new=True).changed == 600
+    statements.clear()
+    assert len(library.search(excluded=("happy",))) == 600
+    assert len(library.search(min_score=0.5, limit=7)) == 7
+    assert len(library.search(emotions=tuple(f"mood{number}" for number in range(550)))) == 550
+    assert [hit.label for hit in library.search(emotions=("mood5",), like=os.fsencode(paths[0]))] == ["mood5"]
+    assert max(map(len, statements)) < 300_000
