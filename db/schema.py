@@ -65,13 +65,14 @@ class FolderRow(Model, name="folders"):
 
 
 class ImageRow(Model, name="images"):
-    """An image, identified by the BLAKE3 digest of its bytes."""
+    """An image, identified by the BLAKE3 digest of its bytes. `incomplete` is 1 if the end of the file is missing, else 0."""
 
     id: ColumnElement[int] = Column(_BIG, primary_key=True)
     digest: ColumnElement[bytes] = Column(LargeBinary, unique=True, nullable=False)
     width: ColumnElement[int] = Column(Integer, nullable=False)
     height: ColumnElement[int] = Column(Integer, nullable=False)
     format: ColumnElement[str] = Column(Text, nullable=False)
+    incomplete: ColumnElement[int] = Column(Integer, nullable=False, server_default=text("0"))
 
 
 class RunRow(Model, name="runs"):
@@ -158,7 +159,8 @@ class PredictionRow(
     `probabilities` are little-endian float32 in the order of the model's labels. `emotion` and `score` are what searches compare,
     see `effective_emotion`. An image has either region 0, the whole image, without a box, or its faces, numbered from 1, largest
     first. Boxes are fractions of width and height. `compared_to` is the id of the newest prediction among which look-alikes were
-    searched for, -1 for a new prediction, and 0 if it has new look-alikes since, see `indexer.domain.predictions`.
+    searched for, -1 for a new prediction, and 0 if it has new look-alikes since, see `indexer.domain.predictions`. `frame` is the
+    number, from 1, of the frame of an animation; null for a still image.
     """
 
     id: ColumnElement[int] = Column(_BIG, primary_key=True)
@@ -174,6 +176,7 @@ class PredictionRow(
     score: ColumnElement[float] = Column(_REAL, nullable=False)
     probabilities: ColumnElement[bytes] = Column(LargeBinary, nullable=False)
     compared_to: ColumnElement[int] = Column(_BIG, nullable=False, server_default=text("-1"))
+    frame: ColumnElement[int | None] = Column(Integer)
 
 
 class LabelRow(Model, name="labels"):

@@ -17,7 +17,7 @@ from indexer.system.text import display_path, pluralize, printable
 if TYPE_CHECKING:
     from indexer.domain.queries import Hit, SearchRequest
 
-Thumbnail = Callable[[bytes, tuple[int, int, int, int] | None], bytes | None]
+Thumbnail = Callable[[bytes, tuple[int, int, int, int] | None, int | None], bytes | None]
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -63,7 +63,7 @@ _CARD = """<li><a href="file://{link}" title="{title}">{image}<div class="text">
 def show_sheet(hits: Sequence[Hit], request: SearchRequest, thumbnail: Thumbnail, home: Path, open_it: bool, out: TextIO) -> None:
     """Write the sheet to `out`; if that is a terminal or a browser is to open it, to a file in `home`.
 
-    `thumbnail` returns the thumbnail of an image as PNG, with its face framed; None for an unreadable file.
+    `thumbnail` returns the thumbnail of an image as PNG, from its path, the box of a face and the number of its frame; None for an unreadable file.
     """
     page = sheet(hits, describe(request), thumbnail)
     if not open_it and not out.isatty():
@@ -78,7 +78,7 @@ def show_sheet(hits: Sequence[Hit], request: SearchRequest, thumbnail: Thumbnail
 
 def sheet(hits: Sequence[Hit], title: str, thumbnail: Thumbnail) -> str:
     """Return the page as HTML."""
-    cards = "\n".join(_card(hit, thumbnail(hit.path, hit.box)) for hit in hits)
+    cards = "\n".join(_card(hit, thumbnail(hit.path, hit.box, hit.frame)) for hit in hits)
     return _PAGE.format(title=escape(printable(title)), count=escape(pluralize(len(hits), "image")), cards=cards)
 
 

@@ -25,7 +25,8 @@ def hit_as_dict(hit: Hit) -> dict[str, Any]:
     """Return a hit as JSON-compatible data.
 
     Bytes of a path that are not valid UTF-8 become surrogates, as in os.fsdecode. `label` is present only if the user labeled the
-    image, and `box` only for a face: left, top, right and bottom edge in pixels.
+    image, and `box` only for a face: left, top, right and bottom edge in pixels. `frame`, the number of the frame from 1, is only
+    present for an animation, and `incomplete` only if the end of the file is missing.
     """
     facts: dict[str, Any] = {
         "path": os.fsdecode(hit.path),
@@ -39,6 +40,10 @@ def hit_as_dict(hit: Hit) -> dict[str, Any]:
         facts["label"] = hit.label
     if hit.box is not None:
         facts["box"] = list(hit.box)
+    if hit.frame is not None:
+        facts["frame"] = hit.frame
+    if hit.incomplete:
+        facts["incomplete"] = True
     return facts
 
 

@@ -31,12 +31,15 @@ def write_bars(hits: Sequence[Hit], as_json: bool, out: TextIO) -> None:
     out.write(f"{display_path(main.path)}  ({main.image_id[:8]})\n")
     if main.label is not None:
         out.write(f"  Your label: {printable(main.label)}. The model predicts:\n")
+    if main.incomplete:
+        out.write("  The end of the file is missing; this is what the rest shows.\n")
     for number, hit in enumerate(hits, start=1):
+        frame = "" if hit.frame is None else f" in frame {hit.frame}"
         if hit.box is None:
-            out.write("  no face cut out: the whole image\n")
+            out.write(f"  no face cut out: the whole image{frame}\n")
         else:
             count = f" {number} of {len(hits)}" if len(hits) > 1 else ""
-            out.write(f"  face{count} at {format_box(hit.box)}\n")
+            out.write(f"  face{count} at {format_box(hit.box)}{frame}\n")
         _write_emotions(hit.emotions, out)
 
 

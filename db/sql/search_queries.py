@@ -142,9 +142,11 @@ def hit_columns(hits: FromClause | None = None) -> Select[*tuple[Any, ...]]:
             PredictionRow.top.label("top"),
             PredictionRow.right.label("right"),
             PredictionRow.bottom.label("bottom"),
+            PredictionRow.frame.label("frame"),
             ImageRow.digest.label("digest"),
             ImageRow.width.label("width"),
             ImageRow.height.label("height"),
+            ImageRow.incomplete.label("incomplete"),
             FolderRow.path.label("folder"),
             FileRow.name.label("name"),
         )

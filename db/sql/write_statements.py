@@ -45,7 +45,7 @@ def model_id_of(key: str) -> Select[int]:
 def upsert_image(dialect: str) -> Insert:
     """Add an image. A known image of width 0, which a repair restored from its digest alone, gets its size and format."""
     statement = upsert(dialect, ImageRow.table)
-    known = {name: statement.excluded[name] for name in ("width", "height", "format")}
+    known = {name: statement.excluded[name] for name in ("width", "height", "format", "incomplete")}
     return statement.on_conflict_do_update(index_elements=["digest"], set_=known, where=ImageRow.width == 0)
 
 
@@ -53,7 +53,10 @@ def store_images(connection: Connection, batch: CommitBatch) -> dict[bytes, int]
     """Add a batch's images; return the ids of all images that it names, by digest."""
     new = [entry.image for entry in batch.predicted]
     if new:
-        rows = [{"digest": i.digest, "width": i.width, "height": i.height, "format": i.format} for i in new]
+        rows = [
+            {"digest": i.digest, "width": i.width, "height": i.height, "format": i.format, "incomplete": int(i.incomplete)}
+            for i in new
+        ]
         connection.execute(upsert_image(connection.dialect.name), rows)
     digests = {image.digest for image in new} | {digest for _, digest in batch.linked}
     ids: dict[bytes, int] = {}

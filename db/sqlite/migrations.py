@@ -150,6 +150,12 @@ _LOOK_ALIKES = (
     "CREATE INDEX predictions_uncompared ON predictions (model_id, id) WHERE compared_to <= 0",
 )
 
+# Which frame of an animation a prediction is of, and whether the end of an image file is missing.
+_FRAMES = (
+    "ALTER TABLE predictions ADD COLUMN frame INTEGER",
+    "ALTER TABLE images ADD COLUMN incomplete INTEGER NOT NULL DEFAULT 0",
+)
+
 
 def _execute(*statements: str) -> Callable[[Connection], None]:
     """Return a step that executes statements in order."""
@@ -173,6 +179,7 @@ STEPS: tuple[tuple[str, Callable[[Connection], None]], ...] = (
     ("0009_marks", _execute(*_MARKS)),
     ("0010_sources", _execute(*_SOURCES)),
     ("0011_look_alikes", _execute(*_LOOK_ALIKES)),
+    ("0013_frames", _execute(*_FRAMES)),
 )
 
 

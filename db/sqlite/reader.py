@@ -381,5 +381,7 @@ def _ranked_hit(row: Row[Any], labels: Sequence[str]) -> RankedHit:
         emotions=dict(zip(labels, probabilities, strict=True)),
         label=row.label,
         box=None if row.left is None else to_pixel_box(Face(row.left, row.top, row.right, row.bottom), row.width, row.height),
+        frame=row.frame,
+        incomplete=bool(row.incomplete),
     )
     return RankedHit(row.prediction_id, hit)

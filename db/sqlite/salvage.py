@@ -73,7 +73,7 @@ _INDEX_SOURCES = (
     ),
     SalvageSource(
         "SELECT id, digest FROM images INDEXED BY sqlite_autoindex_images_1 WHERE {} ORDER BY digest",
-        "INSERT OR IGNORE INTO images VALUES (?, ?, 0, 0, '')",
+        "INSERT OR IGNORE INTO images (id, digest, width, height, format) VALUES (?, ?, 0, 0, '')",
         _by_first_byte,
     ),
     SalvageSource(

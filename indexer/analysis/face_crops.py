@@ -36,17 +36,15 @@ class View(NamedTuple):
     pixels: Pixels
 
 
-def crop_views(images: Sequence[DecodedImage], detector: FaceDetector | None, spec: InputSpec) -> list[list[View]]:
-    """Return the views of each image: its faces, the largest first, or the whole image if it has none.
+def crop_views(pages: Sequence[Pixels], detector: FaceDetector | None, spec: InputSpec) -> list[list[View]]:
+    """Return the views of each page: its faces, the largest first, or the whole page if it has none.
 
-    With a detector, the images must have been decoded for face detection. Without one, they must fit the classifier's input.
+    With a detector, pages are uint8, (H, W, 3), decoded for face detection. Without one, they must fit the classifier's input.
     """
     if detector is None:
-        return [[View(None, image.pixels)] for image in images]
-    all_pixels = [image.pixels for image in images]
+        return [[View(None, page)] for page in pages]
     return [
-        _views(pixels, faces[:_MAX_FACES_PER_IMAGE], spec)
-        for pixels, faces in zip(all_pixels, detector.detect(all_pixels), strict=True)
+        _views(page, faces[:_MAX_FACES_PER_IMAGE], spec) for page, faces in zip(pages, detector.detect(pages), strict=True)
     ]
 
 

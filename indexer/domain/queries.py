@@ -57,6 +57,8 @@ class Hit:
     - `similarity`: cosine to the query image; None without one.
     - `label`: the user's label, if any.
     - `box`: left, top, right and bottom edge, in pixels, of the matching face; None for an image without faces.
+    - `frame`: number, from 1, of the frame of an animation to which all this belongs; None for a still image.
+    - `incomplete`: whether the end of the file is missing.
     """
 
     path: bytes
@@ -67,3 +69,5 @@ class Hit:
     similarity: float | None = None
     label: str | None = None
     box: tuple[int, int, int, int] | None = None
+    frame: int | None = None
+    incomplete: bool = False

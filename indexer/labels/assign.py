@@ -120,15 +120,19 @@ def _images_at(path: bytes, files: Sequence[ImageFile]) -> _Images:
     """Return the unchanged images among the files at or below a path; the others are problems."""
     if not files:
         return _Images([], [f"No indexed image is at {os.fsdecode(path)!r}; run moodex index on it first."])
-    changed = {file.path for file in files if _has_changed(file)}
-    problems = [f"{os.fsdecode(path)!r} has changed since it was indexed; run moodex index on it first." for path in changed]
-    return _Images(list(dict.fromkeys(file.digest for file in files if file.path not in changed)), problems)
+    problems = {file.path: problem for file in files if (problem := _problem(file))}
+    sentences = [f"{os.fsdecode(path)!r} {problem}; run moodex index on it first." for path, problem in problems.items()]
+    return _Images(list(dict.fromkeys(file.digest for file in files if file.path not in problems)), sentences)
 
 
-def _has_changed(file: ImageFile) -> bool:
-    """Return whether a file exists with another stamp than when it was read."""
+def _problem(file: ImageFile) -> str | None:
+    """Return why a file that exists may show another image than the stored one; None if it shows that one."""
     try:
         status = os.stat(file.path)
     except OSError:
-        return False  # it may be missing: its image can still be labeled
-    return stat.S_ISREG(status.st_mode) and FileStamp(status.st_size, changed_ns(status)) != file.stamp
+        return None  # it may be missing: its image can still be labeled
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    if file.stamp is None:
+        return "waits to be indexed, because a run was interrupted or a check found a fault"
+    return None if FileStamp(status.st_size, changed_ns(status)) == file.stamp else "has changed since it was indexed"

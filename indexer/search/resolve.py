@@ -130,7 +130,18 @@ def analyze_file(path: bytes, analyzer: Analyzer) -> list[Hit]:
         emotions = dict(zip(analyzer.classifier.card.labels, prediction.probabilities, strict=True))
         best = max(emotions, key=emotions.__getitem__)
         box = None if prediction.face is None else to_pixel_box(prediction.face, image.width, image.height)
-        hits.append(Hit(os.path.realpath(path), image.digest.hex(), best, emotions[best], emotions, box=box))
+        hits.append(
+            Hit(
+                os.path.realpath(path),
+                image.digest.hex(),
+                best,
+                emotions[best],
+                emotions,
+                box=box,
+                frame=prediction.frame,
+                incomplete=image.incomplete,
+            )
+        )
     return hits
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from indexer.ports.store_reader import HitFilter
+from indexer.ports.store_writer import AnalyzedFileSet, CommitBatch
 from tests.support.builders import card, image, prediction
 from tests.support.scene import ANY, Scene
 
@@ -99,3 +100,22 @@ def test_a_label_applies_to_all_faces(scene: Scene) -> None:
     assert [ranked.hit.emotion for ranked in scene.store.predicted_at(scene.model, b"/a/pair.png")] == ["crying", "crying"]
     (only,) = scene.store.ranked(scene.model, ANY, 10, 0)
     assert (only.hit.box, only.hit.score) == ((0, 10, 24, 30), 1)
+
+
+def test_the_frame_of_an_animation_and_an_incomplete_file_are_kept(scene: Scene) -> None:
+    cut = replace(image("cut"), incomplete=True)
+    (file,) = scene.record_scan(b"/a/cut.gif")
+    entry = AnalyzedFileSet(cut, (replace(prediction(*HAPPY), frame=7),), (file,))
+    scene.store.commit(scene.run, CommitBatch(predicted=(entry,)))
+    scene.add("whole", b"/a/whole.png")
+
+    def facts() -> list[tuple[bytes, int | None, bool]]:
+        found = [ranked.hit for ranked in scene.store.ranked(scene.model, ANY, 10, 0)]
+        return [(hit.path, hit.frame, hit.incomplete) for hit in found]
+
+    expected = [(b"/a/cut.gif", 7, True), (b"/a/whole.png", None, False)]
+    assert facts() == expected
+    scene.store.label({cut.digest: "happy"})
+    assert facts() == expected
+    other = scene.store.register_model(card("other", digest="01"))
+    assert scene.store.predicted_at(other, b"/a/cut.gif") == []

@@ -228,7 +228,18 @@ class MemoryReader(MemoryTables):
                 image, face = self._images[row.digest], row.prediction.face
                 box = face and to_pixel_box(face, image.width, image.height)
                 label = self._labels_by_digest.get(row.digest)
-                hits.append(RankedHit(row.id, Hit(path, row.digest.hex(), emotion, score, emotions, label=label, box=box)))
+                found = Hit(
+                    path,
+                    row.digest.hex(),
+                    emotion,
+                    score,
+                    emotions,
+                    label=label,
+                    box=box,
+                    frame=row.prediction.frame,
+                    incomplete=image.incomplete,
+                )
+                hits.append(RankedHit(row.id, found))
         return hits
 
     def _matching(self, model_id: int, chosen: HitFilter) -> list[RankedHit]:
