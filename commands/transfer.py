@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from commands.options import AsJson, New, SkipUnknown, Under, stdout, with_library
+from commands.path_lists import FilesFrom, Null, all_paths
 from indexer.library import Library
 
 
@@ -54,16 +55,22 @@ def export(
     under: Under = None,
     embeddings: Annotated[bool, typer.Option("--embeddings", help="Also write embeddings; Parquet always has them.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
+    files_from: FilesFrom = None,
+    null: Null = False,
     as_json: AsJson = False,
 ) -> None:
     """Export results to Parquet, CSV or JSON Lines."""
     from commands.output.progress import TerminalProgress
     from commands.output.transfer import write_exported
+    from indexer.domain.errors import UsageError
     from indexer.domain.export import ExportRequest
     from indexer.exporters.text import writer_for
     from indexer.transfer import export as service
 
-    request = ExportRequest(file, force, tuple(emotion or ()), os.fsencode(under) if under else None)
+    listed = all_paths(None, files_from, null)
+    if files_from and not listed:
+        raise UsageError("The list of --files-from is empty; omit it to export everything.")
+    request = ExportRequest(file, force, tuple(emotion or ()), (*map(os.fsencode, under or ()), *listed))
     report = service.export(library, request, writer_for(file, embeddings), TerminalProgress("Exporting", "rows"))
     with stdout() as out:
         write_exported(report, as_json, out)

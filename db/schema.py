@@ -190,7 +190,8 @@ class LabelRow(Model, name="labels"):
 class EmbeddingRow(Model, name="embeddings"):
     """The embedding of a region of an image: little-endian float16, each space's part of length 1.
 
-    Models with the same embedder share it. It is not in `predictions`, whose pages searches read.
+    Models with the same embedder share it. It is not in `predictions`, whose pages searches read. `fingerprint` is that of
+    `indexer.domain.fingerprints`; null if unknown.
     """
 
     id: ColumnElement[int] = Column(_BIG, primary_key=True)
@@ -198,6 +199,7 @@ class EmbeddingRow(Model, name="embeddings"):
     image_id: ColumnElement[int] = Column(ForeignKey("images.id"), nullable=False)
     region: ColumnElement[int] = Column(Integer, nullable=False)
     vector: ColumnElement[bytes] = Column(LargeBinary, nullable=False)
+    fingerprint: ColumnElement[bytes | None] = Column(LargeBinary)
 
 
 class JobRow(Model, name="jobs", checks=("every > 0",)):

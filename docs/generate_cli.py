@@ -61,7 +61,7 @@ def _argument(argument: Any) -> str:
 def _options(command: Any) -> str:
     rows = ["| option | meaning | default |", "|---|---|---|"]
     for option in command.params:
-        if option.param_type_name == "option" and "completion" not in option.name:
+        if option.param_type_name == "option" and "completion" not in option.name and not option.hidden:
             names = ", ".join(f"`{name}`" for name in [*option.opts, *option.secondary_opts])
             meaning, _, default = option.help.partition(" (default: ")
             rows.append(f"| {names} | {meaning} | {default.rstrip(')') or _default_text(option.default)} |")

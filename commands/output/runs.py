@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from indexer.domain.runs import RunRecord
 
 _HIDDEN_COUNTS = ("scanned",)
+_SHOWN_ROOTS = 2
+"""Number of roots of a run that a line names; JSON has all of them."""
 
 
 def write_runs(runs: Sequence[RunRecord], as_json: bool, out: TextIO) -> None:
@@ -30,10 +32,17 @@ def write_runs(runs: Sequence[RunRecord], as_json: bool, out: TextIO) -> None:
     for run in runs:
         when = datetime.fromtimestamp(run.started_at).isoformat(" ", "seconds")
         took = "-" if run.ended_at is None else format_duration(run.ended_at - run.started_at)
-        roots = ", ".join(display_path(root) for root in run.roots)
+        roots = describe_roots(run)
         out.write(f"{when}  {took:>8}  {run.outcome:<11}  {describe_counts(run)}  ({roots})\n")
         if run.reason:
             out.write(f"{'':<44}{printable(run.reason)}\n")
+
+
+def describe_roots(run: RunRecord) -> str:
+    """Describe the roots of a run: the first ones, and the number of the others."""
+    shown = ", ".join(display_path(root) for root in run.roots[:_SHOWN_ROOTS])
+    others = len(run.roots) - _SHOWN_ROOTS
+    return f"{shown} and {others:,} more" if others > 0 else shown
 
 
 def describe_counts(run: RunRecord) -> str:

@@ -7,7 +7,7 @@ import os
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
-from commands.output.runs import describe_counts, run_as_dict
+from commands.output.runs import describe_counts, describe_roots, run_as_dict
 from indexer.system.text import display_path, pluralize, printable
 
 if TYPE_CHECKING:
@@ -32,10 +32,11 @@ def write_status(status: Status, as_json: bool, out: TextIO) -> None:
         out.write(f"Model     {printable(model.card.name)}: {pluralize(images, 'image')} ({share:.0%})\n")
     for run in status.runs:
         when = datetime.fromtimestamp(run.started_at).isoformat(" ", "minutes")
-        roots = ", ".join(display_path(root) for root in run.roots)
-        out.write(f"Run       {when}  {run.outcome}: {describe_counts(run)}  ({roots})\n")
+        out.write(f"Run       {when}  {run.outcome}: {describe_counts(run)}  ({describe_roots(run)})\n")
     for path, failure in status.failures:
         out.write(f"Failed    {display_path(path)}: {printable(failure.reason)}\n")
+    if 0 < len(status.failures) < (failed := files.get("failed", 0)):
+        out.write(f"          and {failed - len(status.failures):,} more; list all: moodex status --failures {failed}\n")
 
 
 def _as_dict(status: Status) -> dict[str, Any]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, TextIO
 
-from indexer.system.text import pluralize
+from indexer.ports.sources import HIDDEN, LINK
+from indexer.system.text import pluralize, printable
 
 if TYPE_CHECKING:
     from indexer.domain.reports import Summary
@@ -23,6 +25,10 @@ COUNT_WORDS = {
 """The word for each count, in the order of the output."""
 
 
+_MAX_KINDS = 6
+_KIND_WORDS = {LINK: "links"}
+
+
 def write_summary(summary: Summary, as_json: bool, out: TextIO, flush: bool = False) -> None:
     """Write the summary of a run. With `flush`, a program that reads the output gets it at once."""
     out.write(json.dumps(summary.as_dict()) + "\n" if as_json else _in_words(summary))
@@ -31,14 +37,30 @@ def write_summary(summary: Summary, as_json: bool, out: TextIO, flush: bool = Fa
 
 
 def _in_words(summary: Summary) -> str:
+    skipped = _skipped(summary.skipped)
     if not summary.scanned and not summary.removed and not summary.kept:
-        return "No image files were found.\n"
+        return "\n".join(["No image files were found.", *skipped, ""])
     counts = summary.as_dict()
     parts = [f"{counts[field]:,} {words}" for field, words in COUNT_WORDS.items() if counts[field]]
     lines = [f"{pluralize(summary.scanned, 'image file')}: {', '.join(parts) or 'nothing to do'}."]
     rate = f"{summary.images_per_second:.1f} images per second"
-    details = f" on {summary.device} by {summary.engine}, {rate}" if summary.indexed else ""
+    read = summary.indexed or summary.reused
+    details = f" on {summary.device} by {summary.engine}, {rate}" if read else ""
     lines.append(f"{summary.seconds:.1f} s with {summary.model}{details}.")
+    lines += skipped
     if summary.failed:
         lines.append("See why files failed: moodex status --failures 100")
     return "\n".join([*lines, ""])
+
+
+def _skipped(skipped: Mapping[str, int]) -> list[str]:
+    """Return a line about the files that the scan passed over, by kind, and one about links; hidden files are no surprise."""
+    counts = {kind: count for kind, count in skipped.items() if kind != HIDDEN}
+    if not counts:
+        return []
+    kinds = sorted(counts, key=lambda kind: (-counts[kind], kind))
+    parts = [f"{counts[kind]:,} {_KIND_WORDS.get(kind, printable(kind))}" for kind in kinds[:_MAX_KINDS]]
+    if rest := sum(counts[kind] for kind in kinds[_MAX_KINDS:]):
+        parts.append(f"{rest:,} others")
+    lines = [f"Passed over: {', '.join(parts)}. List them: moodex -v index"]
+    return [*lines, "Links are followed with --follow-symlinks."] if LINK in counts else lines

@@ -11,7 +11,7 @@ from sqlalchemy import Row, Select, and_, func, select
 
 from db.schema import EmbeddingRow, FileRow, FolderRow, ImageRow, LabelRow, ModelRow, PredictionRow
 from db.sql.dialect import no_index
-from db.sql.file_rows import file_under
+from db.sql.path_list import files_below_list
 from db.sql.search_queries import is_live
 from indexer.domain.export import ExportChunk
 from indexer.domain.images import Face, to_pixel_box
@@ -62,8 +62,8 @@ def exported(model_id: int, chosen: ExportFilter) -> Select[*tuple[Any, ...]]:
     )
     if chosen.emotions is not None:
         query = query.where(emotion.in_(sorted(chosen.emotions)))
-    if chosen.under is not None:
-        query = query.where(file_under(chosen.under))
+    if chosen.under:
+        query = query.where(FileRow.id.in_(files_below_list()))
     return query.order_by(FileRow.id, prediction.region)
 
 

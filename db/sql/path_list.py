@@ -7,9 +7,10 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Column, LargeBinary, MetaData, Table
+from sqlalchemy import Column, LargeBinary, MetaData, Select, Table, and_, select, union
 from sqlalchemy.schema import CreateTable, DropTable
 
+from db.schema import FileRow, FolderRow
 from db.sql.dialect import insert_tuples
 
 if TYPE_CHECKING:
@@ -22,6 +23,19 @@ PATH_LIST = Table(
     prefixes=["TEMPORARY"],
 )
 """Paths, each with its folder and name. The paths below it are greater than `first` and less than `last`."""
+
+
+def files_below_list() -> Select[int]:
+    """Select the ids of the files that are in `PATH_LIST`, or below a folder in it.
+
+    There is a query for each index that SQLite can use.
+    """
+    listed = PATH_LIST.columns
+    files = select(FileRow.id).join_from(FolderRow.table, FileRow.table, FileRow.folder_id == FolderRow.id)
+    named = files.join(PATH_LIST, and_(FolderRow.path == listed.folder, FileRow.name == listed.name))
+    inside = files.join(PATH_LIST, FolderRow.path == listed.path)
+    below = files.join(PATH_LIST, and_(FolderRow.path > listed.first, FolderRow.path < listed.last))
+    return select(union(named, inside, below).subquery().c.id)
 
 
 @contextmanager

@@ -105,6 +105,7 @@ def write_predictions(
             "image_id": image_id,
             "region": region,
             "vector": one.embedding.astype("<f2").tobytes(),
+            "fingerprint": one.fingerprint or None,
         }
         for image_id, region, one in regions
     ]

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 # These are executed by every search, and building a statement takes several times as long as executing it.
 THESE = PredictionRow.id.in_(bindparam("ids", expanding=True))
 VECTORS_OF = select(PredictionRow.id, EmbeddingRow.vector, ModelRow.embedding_size).select_from(embedded()).where(THESE)
+FINGERPRINTS_OF = (
+    select(PredictionRow.id, EmbeddingRow.fingerprint).select_from(embedded()).where(THESE, EmbeddingRow.fingerprint.is_not(None))
+)
 EMBEDDING_SIZE_OF = select(ModelRow.embedding_size).where(ModelRow.id == bindparam("model"))
 LABELS_OF = select(ModelRow.labels).where(ModelRow.id == bindparam("model"))
 USER_EMOTIONS = select(LabelRow.emotion).distinct().order_by(LabelRow.emotion)
@@ -117,15 +120,23 @@ def samples(ids: Sequence[int]) -> Select[*tuple[Any, ...]]:
 
 def main_region_of_digest(model_id: int, digest_prefix: str) -> Select[int]:
     """Select up to two predictions, of whole images or main faces, whose image's hex digest starts with a prefix."""
-    low = bytes.fromhex(digest_prefix + "0" * (len(digest_prefix) % 2))
-    high = bytes.fromhex(digest_prefix + "f" * (len(digest_prefix) % 2)).ljust(32, b"\xff")
     return (
         select(PredictionRow.id)
         .join(ImageRow.table, ImageRow.id == PredictionRow.image_id)
-        .where(model_without_index_hint(model_id), is_main())
-        .where(ImageRow.digest >= low, ImageRow.digest <= high)
+        .where(model_without_index_hint(model_id), is_main(), _digest_begins_with(digest_prefix))
         .limit(2)
     )
+
+
+def digests_with_prefix(digest_prefix: str) -> Select[bytes]:
+    """Select up to two digests of images that start, in hex, with a prefix."""
+    return select(ImageRow.digest).where(_digest_begins_with(digest_prefix)).limit(2)
+
+
+def _digest_begins_with(digest_prefix: str) -> ColumnElement[bool]:
+    low = bytes.fromhex(digest_prefix + "0" * (len(digest_prefix) % 2))
+    high = bytes.fromhex(digest_prefix + "f" * (len(digest_prefix) % 2)).ljust(32, b"\xff")
+    return and_(ImageRow.digest >= low, ImageRow.digest <= high)
 
 
 def hits_at(model_id: int, path: bytes) -> Select[*tuple[Any, ...]]:

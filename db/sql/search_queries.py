@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from db.schema import FileRow, FolderRow, ImageRow, LabelRow, PredictionRow
 from db.sql.dialect import inline, no_index
-from db.sql.file_rows import file_under
+from db.sql.file_rows import file_under_any
 from indexer.domain.files import FileState
 from indexer.domain.images import MAIN_FACE
 
@@ -50,15 +50,15 @@ def is_main() -> ColumnElement[bool]:
     return PredictionRow.region <= inline(MAIN_FACE)
 
 
-def few_under(connection: Connection, under: bytes, most: int = SHORT_LIST_ROWS) -> bool:
-    """Return whether so few files are below a folder that a search should begin with them."""
+def few_under(connection: Connection, under: Sequence[bytes], most: int = SHORT_LIST_ROWS) -> bool:
+    """Return whether so few files are below some folders that a search should begin with them."""
     return connection.execute(files_under(under, most)).scalar_one() <= most
 
 
-def files_under(under: bytes, most: int) -> Select[int]:
-    """Count the files at or below a path, up to `most` + 1."""
+def files_under(under: Sequence[bytes], most: int) -> Select[int]:
+    """Count the files at or below some paths, up to `most` + 1."""
     files = select(FileRow.id).select_from(FileRow.table).join(FolderRow.table, FolderRow.id == FileRow.folder_id)
-    some = files.where(file_under(under)).limit(most + 1).subquery()
+    some = files.where(file_under_any(under)).limit(most + 1).subquery()
     return select(func.count()).select_from(some)
 
 
@@ -83,9 +83,9 @@ def _has_region(other: FromClause, *conditions: ColumnElement[bool]) -> ColumnEl
 
 
 def filter_conditions(chosen: HitFilter) -> Iterator[ColumnElement[bool]]:
-    """Yield the conditions of a filter's folder and excluded emotions."""
-    if chosen.under is not None:
-        yield file_under(chosen.under)
+    """Yield the conditions of a filter's folders and excluded emotions."""
+    if chosen.under:
+        yield file_under_any(chosen.under)
     if chosen.excluded:
         yield _without(chosen.excluded)
 
@@ -106,7 +106,7 @@ def ranked_rows(who: ColumnElement[bool], chosen: HitFilter, emotions: Sequence[
     best = or_(PredictionRow.region == 0, _is_best(chosen))
     source = (
         predictions_with_files()
-        if chosen.under is not None
+        if chosen.under
         else PredictionRow.table.join(FileRow.table, FileRow.image_id == PredictionRow.image_id)
     )
     query = select(*columns).select_from(source).where(who, is_live(), best, *filter_conditions(chosen))
@@ -118,9 +118,19 @@ def ranked_query(
     model_id: int, chosen: HitFilter, emotions: Collection[str], *conditions: ColumnElement[bool]
 ) -> Select[*tuple[Any, ...]]:
     """Select the hits of some emotions, best first: an ordered index range per emotion, merged while they are read."""
-    own = and_(PredictionRow.model_id == model_id, *conditions)
-    best = union_all(*(ranked_rows(own, chosen, [emotion]) for emotion in sorted(emotions))).subquery()
+    best = _all_hits(model_id, chosen, emotions, *conditions)
     return select(best).order_by(*best_first(best))
+
+
+def count_hits(model_id: int, chosen: HitFilter, emotions: Collection[str], most: int | None) -> Select[int]:
+    """Count the hits of some emotions, up to `most` + 1."""
+    found = select(_all_hits(model_id, chosen, emotions).c.file_id).limit(None if most is None else most + 1).subquery()
+    return select(func.count()).select_from(found)
+
+
+def _all_hits(model_id: int, chosen: HitFilter, emotions: Collection[str], *conditions: ColumnElement[bool]) -> FromClause:
+    own = and_(PredictionRow.model_id == model_id, *conditions)
+    return union_all(*(ranked_rows(own, chosen, [emotion]) for emotion in sorted(emotions))).subquery()
 
 
 def best_first(hits: FromClause) -> tuple[ColumnElement[Any], ...]:

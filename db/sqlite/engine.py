@@ -21,8 +21,9 @@ from indexer.domain.errors import MoodexError
 def open_engine(path: Path, reading: bool = False) -> Engine:
     """Return an engine for a database file, which is created or migrated as needed.
 
-    WAL keeps readers from waiting for the writer; synchronous FULL makes commits survive a power cut. Where the file system has no
-    shared memory, the database gets a rollback journal, see `db.sqlite.journal`. If `reading`, a database that cannot be opened otherwise, because its folder is read-only or its disk full, is opened without locks and not migrated.
+    WAL keeps readers from waiting for the writer; synchronous FULL makes commits survive a power cut. Where the file system has
+    no shared memory, the database gets a rollback journal, see `db.sqlite.journal`. If `reading`, a database that cannot be
+    opened otherwise, because its folder is read-only or its disk full, is opened without locks and not migrated.
     Raises StoreDamaged for a file that is not a database, MoodexError if it cannot be opened or is too new.
     """
     with translate_sqlite_errors(path):

@@ -90,8 +90,8 @@ def _explained(path: Path, error: sqlite3.OperationalError) -> MoodexError:
         sentence = f"The database {path} cannot be written to: its disk is full. {MAKE_ROOM}"
     elif lacks_shared_memory(error):
         sentence = (
-            f"The database {path} cannot be used: its file system lacks shared memory, and another process uses the database or it "
-            "cannot be written to. Close that process, or choose a --home on a local disk."
+            f"The database {path} cannot be used: its file system lacks shared memory, and another process uses the database, or "
+            "it cannot be written to. Close that process, or choose a --home on a local disk."
         )
     elif code == sqlite3.SQLITE_IOERR:
         sentence += " See whether its disk is over quota, or failing."

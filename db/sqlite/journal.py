@@ -24,7 +24,25 @@ _SHARED_MEMORY_CODES = (
     sqlite3.SQLITE_IOERR_SHMMAP,
 )
 _NETWORK_FILE_SYSTEMS = frozenset(
-    "nfs nfs4 cifs smb smb2 smb3 smbfs ncpfs afs 9p ceph glusterfs fuse.sshfs fuse.glusterfs fuse.rclone fuse.s3fs davfs".split()
+    [
+        "nfs",
+        "nfs4",
+        "cifs",
+        "smb",
+        "smb2",
+        "smb3",
+        "smbfs",
+        "ncpfs",
+        "afs",
+        "9p",
+        "ceph",
+        "glusterfs",
+        "fuse.sshfs",
+        "fuse.glusterfs",
+        "fuse.rclone",
+        "fuse.s3fs",
+        "davfs",
+    ]
 )
 _MOUNTS = Path("/proc/self/mountinfo")
 _ESCAPES = {"\\040": " ", "\\011": "\t", "\\012": "\n", "\\134": "\\"}
@@ -54,15 +72,17 @@ def replace_write_ahead_log(path: Path, timeout: float) -> None:
 def _can_share_memory(folder: Path) -> bool:
     """Return whether a file in a folder can be mapped. True if no file can be created: the database will say so."""
     try:
-        file = tempfile.TemporaryFile(dir=folder)
+        descriptor, name = tempfile.mkstemp(dir=folder)
     except OSError:
         return True
-    with file:
-        try:
-            file.truncate(mmap.PAGESIZE)
-            mmap.mmap(file.fileno(), mmap.PAGESIZE).close()
-        except (OSError, ValueError):
-            return False
+    try:
+        os.truncate(descriptor, mmap.PAGESIZE)
+        mmap.mmap(descriptor, mmap.PAGESIZE).close()
+    except (OSError, ValueError):
+        return False
+    finally:
+        os.close(descriptor)
+        os.unlink(name)
     return True
 
 

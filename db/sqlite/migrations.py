@@ -150,10 +150,11 @@ _LOOK_ALIKES = (
     "CREATE INDEX predictions_uncompared ON predictions (model_id, id) WHERE compared_to <= 0",
 )
 
-# Which frame of an animation a prediction is of, and whether the end of an image file is missing.
+# Which frame of an animation a prediction is of, whether the end of an image file is missing, and what near-duplicates share.
 _FRAMES = (
     "ALTER TABLE predictions ADD COLUMN frame INTEGER",
     "ALTER TABLE images ADD COLUMN incomplete INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE embeddings ADD COLUMN fingerprint BLOB",
 )
 
 

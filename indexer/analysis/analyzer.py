@@ -12,9 +12,10 @@ from indexer.analysis.face_crops import DETECTION_MAX_SIDE, View, crop_views, wh
 from indexer.domain.emotions import NEUTRAL, NONE
 from indexer.domain.predictions import AnalyzedImage, Prediction
 from indexer.imaging.decode import decode
+from indexer.imaging.fingerprint import gray_image, gray_region
 
 if TYPE_CHECKING:
-    from indexer.domain.images import DecodedImage, Face
+    from indexer.domain.images import DecodedImage, Face, Frame
     from indexer.domain.types import Floats
     from indexer.imaging.decoder_pool import DecoderPool
     from indexer.ports.models import Classifier, FaceDetector
@@ -56,11 +57,11 @@ class Analyzer:
         spec = self.classifier.card.input
         views_by_page = crop_views([frame.pixels for image in images for frame in image.frames], self.detector, spec)
         regions_by_page = iter([self._faces_only(regions) for regions in self._classify(views_by_page)])
-        found = [self._strongest([_Page(frame.number, next(regions_by_page)) for frame in image.frames]) for image in images]
+        found = [self._strongest([_Page(frame, next(regions_by_page)) for frame in image.frames]) for image in images]
         without = [number for number, page in enumerate(found) if not page.regions]
         wholes = [[whole_view(images[number].pixels, spec)] for number in without]
         for number, regions in zip(without, self._classify(wholes), strict=True):
-            found[number] = _Page(images[number].frame, regions)
+            found[number] = _Page(images[number].frames[0], regions)
         return [_analyzed(page) for page in found]
 
     def _strongest(self, pages: Sequence[_Page]) -> _Page:
@@ -86,7 +87,7 @@ class Analyzer:
             return []
         scores = self.classifier.classify(np.stack([view.pixels for views in views_by_page for view in views]))
         outputs = zip(scores.probabilities, scores.embeddings, strict=True)
-        return [[_Region(view.face, *next(outputs)) for view in views] for views in views_by_page]
+        return [[_Region(view, *next(outputs)) for view in views] for views in views_by_page]
 
     def _faces_only(self, regions: list[_Region]) -> list[_Region]:
         """Return the regions without those that the detector takes for faces and the classifier for none."""
@@ -97,17 +98,22 @@ class Analyzer:
 
 
 class _Region(NamedTuple):
-    """A region of an image: its face, None for the whole image, and the outputs of the classifier."""
+    """A region of an image, and the outputs of the classifier."""
 
-    face: Face | None
+    view: View
     probabilities: Floats
     embedding: Floats
 
+    @property
+    def face(self) -> Face | None:
+        """The face; None for the whole image."""
+        return self.view.face
+
 
 class _Page(NamedTuple):
-    """The regions of a frame, with its number; None for a still image."""
+    """A frame of an animation, or a still image, and its regions."""
 
-    frame: int | None
+    frame: Frame
     regions: Sequence[_Region]
 
 
@@ -115,7 +121,14 @@ def _analyzed(page: _Page) -> AnalyzedImage | None:
     """Return the predictions for an image; None if they are not finite."""
     if not all(np.isfinite(region.probabilities).all() and np.isfinite(region.embedding).all() for region in page.regions):
         return None
+    image = gray_image(page.frame.pixels)
     return tuple(
-        Prediction(tuple(region.probabilities.tolist()), region.embedding.astype(np.float16), region.face, page.frame)
+        Prediction(
+            probabilities=tuple(region.probabilities.tolist()),
+            embedding=region.embedding.astype(np.float16),
+            face=region.face,
+            frame=page.frame.number,
+            fingerprint=image + gray_region(region.view.pixels),
+        )
         for region in page.regions
     )

@@ -43,9 +43,7 @@ def crop_views(pages: Sequence[Pixels], detector: FaceDetector | None, spec: Inp
     """
     if detector is None:
         return [[View(None, page)] for page in pages]
-    return [
-        _views(page, faces[:_MAX_FACES_PER_IMAGE], spec) for page, faces in zip(pages, detector.detect(pages), strict=True)
-    ]
+    return [_views(page, faces[:_MAX_FACES_PER_IMAGE], spec) for page, faces in zip(pages, detector.detect(pages), strict=True)]
 
 
 def whole_view(pixels: Pixels, spec: InputSpec) -> View:

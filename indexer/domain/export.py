@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 class ExportFilter:
     """Which images to export.
 
-    `emotions` are canonical and include sub-emotions; None means any. `under` is an absolute folder; None means all.
+    `emotions` are canonical and include sub-emotions; None means any. `under` are absolute folders and files; none means all.
     """
 
     emotions: frozenset[str] | None = None
-    under: bytes | None = None
+    under: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,4 +80,4 @@ class ExportRequest:
     target: Path
     force: bool = False
     emotions: tuple[str, ...] = ()
-    under: bytes | None = None
+    under: tuple[bytes, ...] = ()

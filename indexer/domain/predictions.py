@@ -38,12 +38,14 @@ class Prediction:
     - `embedding`: float16, (embedding size,); the part of each space has length 1.
     - `face`: the region; None for the whole image.
     - `frame`: number, from 1, of the frame of an animation; None for a still image.
+    - `fingerprint`: gray copies of the image and the region, see `indexer.domain.fingerprints`; empty if unknown.
     """
 
     probabilities: tuple[float, ...]
     embedding: Halves = field(repr=False, compare=False)
     face: Face | None = None
     frame: int | None = None
+    fingerprint: bytes = field(default=b"", repr=False, compare=False)
 
 
 AnalyzedImage = tuple[Prediction, ...]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 class Summary(RunCounts):
     """The result of a run: counts, speed, model and device.
 
-    `away` are the roots that are missing or look unmounted.
+    - `images_per_second`: files that the run read, whether their images were new or known, each second.
+    - `away`: the roots that are missing or look unmounted.
+    - `skipped`: numbers of files that the scan passed over, by kind, see `indexer.ports.sources.ScannedFolder`.
     """
 
     seconds: float
@@ -29,6 +32,7 @@ class Summary(RunCounts):
     engine: str
     model: str
     away: tuple[str, ...] = ()
+    skipped: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
@@ -88,6 +92,22 @@ class LabelsChanged:
     changed: int
     unchanged: int
     skipped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CollectReport:
+    """The result of copying or linking files into a folder.
+
+    - `link`: whether they were linked, not copied.
+    - `done`: number of new files. `present`: number of files that were there already.
+    - `missing`: files that are not on disk.
+    """
+
+    folder: str
+    link: bool
+    done: int
+    present: int
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,10 +37,12 @@ LONGEST_PAGE = 16
 _LONG_ASPECT = 4
 """Longer side of an image, in shorter sides, above which its page for face detection keeps more pixels."""
 
+_UINT16_MAX = 65_535
+
 _BAND_PIXELS = 1 << 20
 """Pixels that are converted at a time, to limit memory."""
 
-FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF")
 """The decoders of Pillow that moodex uses. The others are never loaded; some of them start other programs."""
 
 MAX_FRAMES = 5
@@ -65,7 +67,7 @@ result in fifty would change; at eight, hardly any does (bench/results/fidelity.
 _ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)
 """The EXIF tag for the orientation, and its values for images that are turned by a quarter."""
 
-_PLUGINS = {"WEBP": "WebP"}
+_PLUGINS = {"WEBP": "WebP", "DIB": "Bmp"}
 _SIGNATURES = {_JPEG_START: "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"GIF8": "GIF"}
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
@@ -245,9 +247,9 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _to_8_bit(values: npt.NDArray[np.generic]) -> Pixels:
-    """Scale gray values to 8 bits: 16-bit values from the range of their type, floats from their own range.
+    """Scale gray values to 8 bits: 16-bit values from the range of their type, floats and larger integers from their own range.
 
-    Pillow would clip both at 255. Bands of rows are converted one after the other, because at MAX_PIXELS a complete copy in a
+    Pillow would clip them at 255. Bands of rows are converted one after the other, because at MAX_PIXELS a complete copy in a
     wider type takes half a gigabyte.
     """
     gray = np.empty(values.shape, dtype=np.uint8)
@@ -259,9 +261,15 @@ def _to_8_bit(values: npt.NDArray[np.generic]) -> Pixels:
         for band in bands:
             gray[band] = np.rint((_finite(values[band]) - low) * (255 / (high - low))) if high > low else 255
         return gray
-    is_deep = values.dtype == np.uint16 or any(int(values[band].max(initial=0)) > 255 for band in bands)
+    lowest = min(int(values[band].min(initial=0)) for band in bands)
+    highest = max(int(values[band].max(initial=0)) for band in bands)
+    if lowest < 0 or highest > _UINT16_MAX:
+        for band in bands:
+            gray[band] = np.rint((values[band].astype(np.float64) - lowest) * (255 / (highest - lowest)))
+        return gray
+    is_deep = values.dtype == np.uint16 or highest > 255
     for band in bands:
-        whole = np.clip(values[band].astype(np.int32), 0, 65_535)
+        whole = values[band].astype(np.int32)
         gray[band] = (whole + 128) // 257 if is_deep else whole
     return gray
 

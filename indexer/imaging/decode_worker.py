@@ -11,6 +11,7 @@ import os
 import signal
 import struct
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any
 
@@ -49,7 +50,10 @@ def read_response(pipe: IO[bytes], spec: InputSpec, max_side: int) -> DecodedIma
         raise _ERRORS[header["kind"]](header["error"])
     height, width = header["sides"]
     numbers = header["frames"]
-    if not (is_page(height, width, max_side) if max_side else height == width == spec.size) or not 1 <= len(numbers) <= MAX_FRAMES:
+    if (
+        not (is_page(height, width, max_side) if max_side else height == width == spec.size)
+        or not 1 <= len(numbers) <= MAX_FRAMES
+    ):
         raise EOFError
     first, *later = (Frame(number, _read_pixels(pipe, height, width)) for number in numbers)
     return DecodedImage(

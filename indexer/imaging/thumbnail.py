@@ -27,7 +27,11 @@ def thumbnail(path: bytes, box: tuple[int, int, int, int] | None, frame: int | N
     except (OSError, ImageError):
         return None
     image = Image.fromarray(decoded.pixels)
-    if box is not None and decoded.frame == frame and (box[2] - box[0]) * (box[3] - box[1]) < _MAX_BORDERED_FACE_SHARE * decoded.width * decoded.height:
+    if (
+        box is not None
+        and decoded.frame == frame
+        and (box[2] - box[0]) * (box[3] - box[1]) < _MAX_BORDERED_FACE_SHARE * decoded.width * decoded.height
+    ):
         scale = _SIDE_PIXELS / max(decoded.width, decoded.height)
         start = [(_SIDE_PIXELS - side * scale) / 2 for side in (decoded.width, decoded.height)]
         ImageDraw.Draw(image).rectangle([start[n % 2] + edge * scale for n, edge in enumerate(box)], outline="#e8833a", width=3)

@@ -6,8 +6,10 @@ any size needs the same memory, and an interrupted run resumes where it stopped.
 
 from __future__ import annotations
 
+import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from indexer.ports.sources import ImageSource, ScannedFolder
     from indexer.ports.store_writer import KnownFile, StoreWriter
 
+_log = logging.getLogger(__name__)
+
 _SCAN_COMMIT_ROWS = 2000
 """A scan is committed after at least this many rows: folders, and pending or failed files."""
 _MAX_MISSING_SHARE = 0.5
@@ -43,12 +47,14 @@ class IndexRequest:
     """The options of a run.
 
     - `exclude`: gitignore patterns below each root.
+    - `one_file_system`: skip folders on other file systems than that of their root.
     - `prune`: None removes the entries of missing files if that looks safe, True always, False never.
     - `force`: analyze every file again.
     """
 
     exclude: tuple[str, ...] = ()
     follow_symlinks: bool = False
+    one_file_system: bool = False
     prune: bool | None = None
     force: bool = False
 
@@ -113,12 +119,18 @@ def index(
     return Summary(
         **{name: getattr(run.counts, name) for name in COUNT_NAMES},
         seconds=round(seconds, 3),
-        images_per_second=round(run.counts.indexed / seconds, 2) if seconds else 0.0,
+        images_per_second=round(_analyzed(run.counts) / seconds, 2) if seconds else 0.0,
         device=classifier.device,
         engine=classifier.engine,
         model=classifier.card.name,
         away=tuple(map(os.fsdecode, run.warnings)),
+        skipped=dict(run.skipped.most_common()),
     )
+
+
+def _analyzed(counts: RunCounts) -> int:
+    """Return the number of files that a run read: it classified their images, knew them already, or failed."""
+    return counts.indexed + counts.reused + counts.moved + counts.failed
 
 
 @dataclass(slots=True)
@@ -144,7 +156,11 @@ class _Survey:
 
 @dataclass(slots=True)
 class _Run:
-    """The steps of one run. `warnings` are sentences about roots that look unmounted, by root."""
+    """The steps of one run.
+
+    `warnings` are sentences about roots that look unmounted, by root. `skipped` are numbers of files that the scan passed over,
+    by their kinds.
+    """
 
     store: StoreWriter
     id: int
@@ -153,6 +169,7 @@ class _Run:
     progress: Progress
     check_stop: Callable[[], None]
     counts: RunCounts = field(default_factory=RunCounts)
+    skipped: Counter[str] = field(default_factory=Counter)
     warnings: dict[bytes, str] = field(default_factory=dict)
 
     def index(self, roots: Roots, analyzer: Analyzer) -> bool:
@@ -195,6 +212,7 @@ class _Run:
         for scanned in self.context.source.scan(root, self._scan_options()):
             self.check_stop()
             unvisited.discard(scanned.path)
+            self._note_skipped(scanned)
             if scanned.problem:
                 unvisited -= {folder for folder in unvisited if is_under(folder, scanned.path)}
                 result = self._unlistable(scanned.path, scanned.problem, survey)
@@ -223,6 +241,13 @@ class _Run:
         survey.missing |= self._files_in(unvisited)
         return survey
 
+    def _note_skipped(self, scanned: ScannedFolder) -> None:
+        """Count and log what the scan of a folder passed over."""
+        self.skipped.update(kind for _, kind in scanned.skipped)
+        if scanned.skipped and _log.isEnabledFor(logging.DEBUG):
+            for name, kind in scanned.skipped:
+                _log.debug("Passed over %r (%s).", os.fsdecode(os.path.join(scanned.path, name)), kind)
+
     def survey_missing_root(self, root: bytes) -> _Survey:
         """Return the survey of a missing root: all of its files are missing."""
         survey = _Survey(root, known=self.store.count_files(root), exists=False)
@@ -233,7 +258,8 @@ class _Run:
         self.store.record_scan(self.id, [result._replace(source=self.context.source.name) for result in results])
 
     def _scan_options(self) -> ScanOptions:
-        return ScanOptions(self.request.exclude, self.request.follow_symlinks, self.context.own_folder)
+        request = self.request
+        return ScanOptions(request.exclude, request.follow_symlinks, self.context.own_folder, request.one_file_system)
 
     def _indexed_as_file(self, root: bytes) -> set[int]:
         """Return the id of a root that was indexed as a file and is not a file any more, if it was."""

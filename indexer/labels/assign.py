@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from indexer.domain.emotions import OUTCOMES, canonical, folded
 from indexer.domain.errors import NotIndexed, UnknownEmotion, UsageError
 from indexer.domain.files import FileStamp, changed_ns
+from indexer.domain.image_ids import ambiguous_id, id_prefix
 from indexer.domain.predictions import LabelAssignment
 from indexer.domain.reports import LabelsChanged
 from indexer.labels.table import is_table, read_label_table
@@ -102,8 +103,10 @@ def _find_images(store: StoreReader, assignments: Sequence[LabelAssignment]) -> 
     stored = dict(zip(paths, indexed_paths(paths, store.known_paths), strict=True))
     files = store.image_files_at(set(stored.values()))
     for assignment in assignments:
-        if assignment.digest is None:
-            yield _images_at(assignment.path, files[stored[assignment.path]])
+        if assignment.digest is None and files[stored[assignment.path]]:
+            yield _images_at(files[stored[assignment.path]])
+        elif assignment.digest is None:
+            yield _image_with_id(store, assignment.path)
         elif assignment.digest in known:
             yield _Images([assignment.digest])
         else:
@@ -116,10 +119,19 @@ def _find_images(store: StoreReader, assignments: Sequence[LabelAssignment]) -> 
             )
 
 
-def _images_at(path: bytes, files: Sequence[ImageFile]) -> _Images:
+def _image_with_id(store: StoreReader, path: bytes) -> _Images:
+    """Return the image whose id, or its first digits, a user gave instead of a path. Raises UsageError if there are several."""
+    digits = None if os.path.lexists(path) else id_prefix(path)
+    match [] if digits is None else store.digests_with_prefix(digits):
+        case [digest]:
+            return _Images([digest])
+        case [_, _]:
+            raise ambiguous_id(path)
+    return _Images([], [f"No indexed image is at {os.fsdecode(path)!r}; run moodex index on it first."])
+
+
+def _images_at(files: Sequence[ImageFile]) -> _Images:
     """Return the unchanged images among the files at or below a path; the others are problems."""
-    if not files:
-        return _Images([], [f"No indexed image is at {os.fsdecode(path)!r}; run moodex index on it first."])
     problems = {file.path: problem for file in files if (problem := _problem(file))}
     sentences = [f"{os.fsdecode(path)!r} {problem}; run moodex index on it first." for path, problem in problems.items()]
     return _Images(list(dict.fromkeys(file.digest for file in files if file.path not in problems)), sentences)

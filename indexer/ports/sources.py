@@ -12,9 +12,13 @@ from typing import Protocol
 from indexer.domain.files import Failure, FileStamp
 
 EXTENSIONS: frozenset[bytes] = frozenset(
-    b".jpg .jpeg .jpe .jfif .png .apng .webp .gif .bmp .dib .tif .tiff .avif .avifs .heic .heif".split()
+    b".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .gif .bmp .dib .tif .tiff .avif .avifs .heic .heif".split()
 )
 """Extensions, in lower case, of the files that moodex takes for images."""
+
+NO_EXTENSION, LINK, HIDDEN, EXCLUDED = "without extension", "link", "hidden", "excluded"
+OTHER_FILE_SYSTEM = "on another file system"
+"""Kinds of files that a scan passes over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,9 @@ class ScannedFolder:
     - `problems`: why some files cannot be images, by name.
     - `whole`: False if only part of the folder was scanned, so that files without an entry may exist.
     - `problem`: why the folder could not be listed. Its subfolders are unknown then.
+    - `skipped`: the other files, and the links and folders that the scan passed over: (name, kind). The kind is an extension such
+      as ".svg", or one of `NO_EXTENSION`, `LINK`, `HIDDEN`,
+      `EXCLUDED` and `OTHER_FILE_SYSTEM`.
     """
 
     path: bytes
@@ -41,6 +48,7 @@ class ScannedFolder:
     problems: Mapping[bytes, Failure] = field(default_factory=dict)
     whole: bool = True
     problem: Failure | None = None
+    skipped: tuple[tuple[bytes, str], ...] = ()
 
     @property
     def files(self) -> tuple[ScannedFile, ...]:
@@ -57,12 +65,14 @@ class ScannedFolder:
 class ScanOptions:
     """The files that a scan skips or follows.
 
-    `exclude` are gitignore patterns below the root; `own_folder` is moodex's data folder.
+    `exclude` are gitignore patterns below the root; `own_folder` is moodex's data folder. With `one_file_system`, folders on
+    other file systems than that of the root are skipped.
     """
 
     exclude: tuple[str, ...] = ()
     follow_symlinks: bool = False
     own_folder: bytes | None = None
+    one_file_system: bool = False
 
 
 class Watcher(Protocol):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from indexer.domain.models import APPEARANCE
+from indexer.domain.queries import Total
 from indexer.ports.store_reader import HitFilter
 from indexer.ports.vectors import NOT_THE_MODELS, VectorFilter
-from indexer.search.dedupe import Distinct
+from indexer.search.dedupe import Distinct, unit_rows
 
 if TYPE_CHECKING:
     from indexer.domain.models import StoredModel
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from indexer.ports.vectors import VectorIndex
 
 _RESULT_PAGE_SIZE = 256
+_COPY_DIFFERENCE = 0.1
+"""Largest difference between the similarities of two near-duplicates to a third image."""
+
 _INDEX_ROUNDING = 1e-4
 """Largest difference between the index's similarities and the exact ones, which are computed in another order."""
 
@@ -48,32 +53,81 @@ def search(
 
     Hits are ordered by score, or by similarity to `query.like`; only then is `open_index` called.
     """
-    chosen = HitFilter(query.emotions, query.min_score, query.under, query.excluded)
+    chosen = _filter(query)
     if query.like is not None:
         similar = _SimilaritySearch(store, model, query, query.like, chosen, open_index(), tuning or SearchTuning())
+        hits = similar.distinct_hits() if query.dedupe else list(islice(similar.hits(), query.offset + query.limit))
         # A later, larger request to the index may find a more similar candidate, so sort again.
-        return sorted(_page(similar.hits(), query), key=lambda hit: -(hit.similarity or 0))
+        return sorted(hits[query.offset :], key=lambda hit: -(hit.similarity or 0))
     if query.dedupe:
-        return _page(_distinct_hits(store, model, chosen), query)
+        return _distinct_hits(store, model, chosen, query)
     return [ranked.hit for ranked in store.ranked(model.id, chosen, query.limit, query.offset)]
 
 
-def _page(hits: Iterable[Hit], query: SearchQuery) -> list[Hit]:
-    return list(islice(hits, query.offset, query.offset + query.limit))
+def count(store: StoreReader, model: StoredModel, query: SearchQuery, most: int | None) -> Total:
+    """Count the hits of a query without its limit, near-duplicates included; up to `most`, if it is given."""
+    number = store.count_hits(model.id, _filter(query), most)
+    return Total(number) if most is None or number <= most else Total(most, exact=False)
 
 
-def _distinct_hits(store: StoreReader, model: StoredModel, chosen: HitFilter) -> Iterator[Hit]:
-    """Yield all hits by falling score, the best of each group of near-duplicates."""
-    distinct = Distinct(model)
-    shown: set[int] = set()
+def _filter(query: SearchQuery) -> HitFilter:
+    return HitFilter(query.emotions, query.min_score, query.under, query.excluded)
+
+
+@dataclass(slots=True)
+class _Group:
+    """The hits that are shown of a search without near-duplicates, in order, each with the number of its copies."""
+
+    distinct: Distinct
+    hits: list[Hit] = field(default_factory=list)
+    copies: Counter[int] = field(default_factory=Counter)
+    entries: dict[int, int] = field(default_factory=dict)
+    """The number of the hit, by the id of its prediction or of that of a copy."""
+
+    def add(self, rows: Sequence[tuple[int, Hit]], store: StoreReader, limit: int) -> None:
+        """Add predictions, each with a hit, in order; after `limit` different hits, only count the copies of those."""
+        new = list(dict.fromkeys(number for number, _ in rows if number not in self.entries))
+        vectors, fingerprints = store.vectors_of(new), store.fingerprints_of(new)
+        units = unit_rows([vectors[number] for number in new]) if new else None
+        prints = [fingerprints.get(number) for number in new]
+        position = {number: at for at, number in enumerate(new)}
+        found: list[int | None] | None = None
+        for number, hit in rows:
+            if number not in self.entries and units is not None:
+                at = position[number]
+                if len(self.hits) < limit:
+                    entry = self.distinct.take(units[at], prints[at])
+                else:
+                    # No entries are added any more, so all the others are compared at once.
+                    found = self.distinct.find(units, prints) if found is None else found
+                    entry = found[at]
+                    if entry is None:
+                        continue
+                if entry is None:
+                    entry = len(self.hits)
+                    self.hits.append(hit)
+                else:
+                    self.copies[entry] += 1
+                self.entries[number] = entry
+            elif number in self.entries:
+                self.copies[self.entries[number]] += 1
+
+    def shown(self) -> list[Hit]:
+        """Return the hits with the numbers of their copies."""
+        return [replace(hit, copies=self.copies[entry]) for entry, hit in enumerate(self.hits)]
+
+
+def _distinct_hits(store: StoreReader, model: StoredModel, chosen: HitFilter, query: SearchQuery) -> list[Hit]:
+    """Return a page of hits by falling score, the best of each group of near-duplicates.
+
+    All hits of the query are read, because any of them may be a copy of one that is shown.
+    """
+    group = _Group(Distinct(model))
     offset = 0
     while page := store.ranked(model.id, chosen, _RESULT_PAGE_SIZE, offset):
         offset += len(page)
-        embeddings = store.vectors_of([entry.prediction_id for entry in page])
-        for entry in page:
-            if entry.prediction_id not in shown and distinct.take(embeddings[entry.prediction_id]):
-                yield entry.hit
-            shown.add(entry.prediction_id)
+        group.add([(ranked.prediction_id, ranked.hit) for ranked in page], store, query.offset + query.limit)
+    return group.shown()[query.offset :]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +136,6 @@ class _Candidate:
 
     prediction_id: int
     similarity: float
-    embedding: Halves
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +150,27 @@ class _SimilaritySearch:
 
     def hits(self) -> Iterator[Hit]:
         """Yield all hits by falling similarity. An image is ranked by its most similar face."""
-        distinct = Distinct(self.model)
+        return (hit for _, hit in self._rows())
+
+    def distinct_hits(self) -> list[Hit]:
+        """Return hits up to the page of the query, the most similar of each group of near-duplicates.
+
+        Copies of a hit are about as similar as the hit, so candidates are read a bit further than the last hit that is shown.
+        """
+        group = _Group(Distinct(self.model))
+        limit = self.query.offset + self.query.limit
+        rows = self._rows()
+        while portion := list(islice(rows, _RESULT_PAGE_SIZE)):
+            group.add(portion, self.store, limit)
+            if (
+                len(group.hits) >= limit
+                and (portion[-1][1].similarity or 0) < (group.hits[-1].similarity or 0) - _COPY_DIFFERENCE
+            ):
+                break
+        return group.shown()
+
+    def _rows(self) -> Iterator[tuple[int, Hit]]:
+        """Yield all hits by falling similarity, each with its prediction."""
         shown: set[str] = set()
         for candidates in self._final_candidates():
             files = self.store.hits(self.model.id, [one.prediction_id for one in candidates], self.chosen)
@@ -106,9 +179,7 @@ class _SimilaritySearch:
                 if not hits or hits[0].image_id in shown:
                     continue
                 shown.update(hit.image_id for hit in hits)
-                if self.query.dedupe:
-                    hits = hits[:1] if distinct.take(candidate.embedding) else []
-                yield from (replace(hit, similarity=candidate.similarity) for hit in hits)
+                yield from ((candidate.prediction_id, replace(hit, similarity=candidate.similarity)) for hit in hits)
 
     def _final_candidates(self) -> Iterator[Sequence[_Candidate]]:
         """Yield candidates by falling similarity, as many at a time as there are hits to show.
@@ -144,7 +215,7 @@ class _SimilaritySearch:
 
         appearance, wanted = self.model.card.space_slice(APPEARANCE), like.astype(np.float64)
         candidates = [
-            _Candidate(number, round(min(1.0, float(np.einsum("i,i->", row[appearance].astype(np.float64), wanted))), 6), row)
+            _Candidate(number, round(min(1.0, float(np.einsum("i,i->", row[appearance].astype(np.float64), wanted))), 6))
             for number, row in self.store.vectors_of(prediction_ids).items()
         ]
         return sorted(candidates, key=lambda one: (-one.similarity, one.prediction_id))
@@ -159,7 +230,7 @@ class _SimilaritySearch:
             if asks_user_emotion:
                 positions |= {NOT_THE_MODELS}
         ids = None
-        if asks_user_emotion or self.chosen.under is not None:
+        if asks_user_emotion or self.chosen.under:
             most = None if asks_user_emotion else self.tuning.listed_max_rows
             ids = self.store.prediction_ids(self.model.id, self.chosen, most)
         return VectorFilter(positions, self.chosen.min_score, ids)

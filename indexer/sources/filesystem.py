@@ -11,12 +11,26 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from indexer.domain.files import FILE_SYSTEM, Failure, FileStamp, changed_ns
-from indexer.ports.sources import EXTENSIONS, ScannedFolder, ScanOptions, Watcher
+from indexer.ports.sources import (
+    EXCLUDED,
+    EXTENSIONS,
+    HIDDEN,
+    LINK,
+    NO_EXTENSION,
+    OTHER_FILE_SYSTEM,
+    ScannedFolder,
+    ScanOptions,
+    Watcher,
+)
 from indexer.system.exclude_patterns import parse_exclude_patterns
 from indexer.system.safe_read import read
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
+
+
+_MAX_EXTENSION_LENGTH = 12
+"""A longer ending of a name is not an extension."""
 
 
 class FileSystemSource:
@@ -69,9 +83,12 @@ class _Walk:
     excluded: GitIgnoreSpec = field(init=False)
     own_folder: tuple[int, int] | None = field(init=False)
     visited: set[tuple[int, int]] = field(default_factory=set)
+    device: int | None = field(init=False)
+    """The file system of the root, if the scan stays on it; else None."""
 
     def __post_init__(self) -> None:
         self.excluded = parse_exclude_patterns(self.options.exclude)
+        self.device = _device(self.root) if self.options.one_file_system else None
         self.own_folder = _identity(self.options.own_folder) if self.options.own_folder else None
 
     def folders(self) -> Iterator[ScannedFolder]:
@@ -100,19 +117,30 @@ class _Walk:
         files: list[tuple[bytes, int, int]] = []
         subfolders: list[bytes] = []
         problems: dict[bytes, Failure] = {}
+        skipped: list[tuple[bytes, str]] = []
         follow = self.options.follow_symlinks
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
                     name = entry.name
-                    if name.startswith(b".") or (not follow and entry.is_symlink()):
+                    if name.startswith(b"."):
+                        skipped.append((name, HIDDEN))
+                        continue
+                    if not follow and entry.is_symlink():
+                        skipped.append((name, LINK))
                         continue
                     is_folder = _is_folder(entry, follow)
                     if self.options.exclude and self._is_excluded(entry.path, is_folder):
+                        skipped.append((name, EXCLUDED))
+                        continue
+                    if is_folder and self.device is not None and _device(entry.path) != self.device:
+                        skipped.append((name, OTHER_FILE_SYSTEM))
                         continue
                     if is_folder:
                         subfolders.append(entry.path)
                     if name[name.rfind(b".") :].lower() not in EXTENSIONS:
+                        if not is_folder:
+                            skipped.append((name, _kind(name)))
                         continue
                     try:
                         status = entry.stat(follow_symlinks=follow)
@@ -127,11 +155,18 @@ class _Walk:
                         problems[name] = _not_an_image(status)
         except OSError as error:
             return ScannedFolder(folder, problem=_failure(f"the folder cannot be listed: {error.strerror}")), []
-        return ScannedFolder(folder, tuple(sorted(files)), problems), sorted(subfolders)
+        scanned = ScannedFolder(folder, tuple(sorted(files)), problems, skipped=tuple(sorted(skipped)))
+        return scanned, sorted(subfolders)
 
     def _is_excluded(self, path: bytes, is_folder: bool) -> bool:
         relative = os.fsdecode(os.path.relpath(path, self.root))
         return self.excluded.match_file(relative + "/" if is_folder else relative)
+
+
+def _kind(name: bytes) -> str:
+    """Return the kind of a file without an image extension."""
+    extension = os.fsdecode(name[name.rfind(b".") :].lower()) if b"." in name else ""
+    return extension if 1 < len(extension) <= _MAX_EXTENSION_LENGTH and extension.isprintable() else NO_EXTENSION
 
 
 def _is_folder(entry: os.DirEntry[bytes], follow: bool) -> bool:
@@ -152,6 +187,11 @@ def _not_an_image(status: os.stat_result) -> Failure:
 
 def _failure(reason: str) -> Failure:
     return Failure("unreadable", reason)
+
+
+def _device(folder: bytes) -> int | None:
+    identity = _identity(folder)
+    return None if identity is None else identity[0]
 
 
 def _identity(folder: bytes) -> tuple[int, int] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from indexer.domain.export import Export, ExportFilter, ExportReport
 from indexer.ports.progress import task
 from indexer.registry.selection import available_emotions, open_selected
 from indexer.system.atomic import replace_file
+from indexer.system.paths import indexed_folders
 from indexer.system.signals import graceful_stop
 from indexer.transfer.output_file import check_output_path, translate_output_errors
 
@@ -36,7 +36,7 @@ def export(library: Library, request: ExportRequest, write: Writer, progress: Pr
     with graceful_stop("nothing was written") as check_stop, open_selected(library) as (store, model):
         known = available_emotions(store, model)
         emotions = frozenset().union(*(with_children(canonical(word, known)) for word in request.emotions))
-        under = None if request.under is None else os.path.realpath(request.under)
+        under = indexed_folders(request.under, store.known_paths)
 
         with task(progress, check_stop, store.regions(model.id)) as advance:
 

@@ -75,7 +75,9 @@ def test_isolated_decoding_gives_the_same_frames() -> None:
     for data in (animation, cut):
         local, isolated = decode(data, SPEC, 300), decoders.decode(data, SPEC, 300)
         assert isolated == local
-        assert [np.array_equal(*pair) for pair in zip(frames_of(local), frames_of(isolated), strict=True)] == [True] * len(local.frames)
+        assert [np.array_equal(*pair) for pair in zip(frames_of(local), frames_of(isolated), strict=True)] == [True] * len(
+            local.frames
+        )
     decoders.end()
 
 

@@ -72,7 +72,7 @@ def test_searches_combine_emotions_exclusions_and_a_minimum_score(clustered: Lib
 
 def test_pages_together_are_the_complete_list(clustered: Library) -> None:
     all_hits = clustered.everything()
-    pages = [clustered.search(under=b"/", limit=7, offset=start) for start in range(0, 130, 7)]
+    pages = [clustered.search(under=(b"/",), limit=7, offset=start) for start in range(0, 130, 7)]
     assert [hit.path for page in pages for hit in page] == [hit.path for hit in all_hits]
     like = os.fsencode(clustered.folder / "a/007.png")
     similar = clustered.search(like=like)
@@ -102,7 +102,9 @@ def test_similarity_combines_with_an_emotion(clustered: Library) -> None:
 
 
 def test_a_similarity_search_can_be_limited_to_a_folder(clustered: Library) -> None:
-    hits = clustered.search(like=os.fsencode(clustered.folder / "a/005.png"), under=os.fsencode(clustered.folder / "b"), limit=41)
+    hits = clustered.search(
+        like=os.fsencode(clustered.folder / "a/005.png"), under=(os.fsencode(clustered.folder / "b"),), limit=41
+    )
     assert len(hits) == 41
     assert all(name.startswith("b/") for name in short_paths(hits))
 

@@ -54,6 +54,10 @@ class MemoryReader(MemoryTables):
             best.setdefault(ranked.hit.path, ranked)
         return list(best.values())[offset : offset + limit]
 
+    def count_hits(self, model_id: int, chosen: HitFilter, most: int | None = None) -> int:
+        hits = len(self.ranked(model_id, chosen, len(self._files), 0))
+        return hits if most is None else min(hits, most + 1)
+
     def hits(self, model_id: int, prediction_ids: Sequence[int], chosen: HitFilter) -> dict[int, list[Hit]]:
         hits: dict[int, list[Hit]] = {}
         for ranked in self._live_hits(model_id, chosen):
@@ -87,6 +91,9 @@ class MemoryReader(MemoryTables):
 
     def still_indexed(self, files: Sequence[IndexedFile]) -> set[IndexedFile]:
         return set(self.indexed_files(0, len(self._files))).intersection(files)
+
+    def digests_with_prefix(self, digest_prefix: str) -> list[bytes]:
+        return [digest for digest in self._images if digest.hex().startswith(digest_prefix)][:2]
 
     def known_digests(self, digests: Collection[bytes]) -> set[bytes]:
         return {digest for digest in digests if digest in self._images}
@@ -131,7 +138,11 @@ class MemoryReader(MemoryTables):
         }
         rows: list[tuple[Hit, int, Sequence[float], Halves]] = []
         for path, file in sorted(self._files.items(), key=lambda item: item[1].id):
-            if file.digest is None or not file.is_live or (chosen.under is not None and not is_under(path, chosen.under)):
+            if (
+                file.digest is None
+                or not file.is_live
+                or (chosen.under and not any(is_under(path, folder) for folder in chosen.under))
+            ):
                 continue
             predictions = self._predictions.get(model.id, {}).get(file.digest, [])
             rows += [
@@ -173,6 +184,10 @@ class MemoryReader(MemoryTables):
     def vectors_of(self, prediction_ids: Sequence[int]) -> dict[int, Halves]:
         rows = [row for model_id in self._predictions for row in self._all_predictions(model_id)]
         return {row.id: row.prediction.embedding for row in rows if row.id in prediction_ids}
+
+    def fingerprints_of(self, prediction_ids: Sequence[int]) -> dict[int, bytes]:
+        rows = [row for model_id in self._predictions for row in self._all_predictions(model_id)]
+        return {row.id: row.prediction.fingerprint for row in rows if row.id in prediction_ids and row.prediction.fingerprint}
 
     def count_uncompared(self, model_id: int) -> int:
         return len(self.next_uncompared(model_id, 0, len(self._all_predictions(model_id))).ids)
@@ -219,7 +234,7 @@ class MemoryReader(MemoryTables):
         hits = []
         for path, file in sorted(self._files.items(), key=lambda item: item[1].id):
             rows = self._predictions.get(model_id, {}).get(file.digest or b"", [])
-            if not file.is_live or (chosen.under is not None and not is_under(path, chosen.under)):
+            if not file.is_live or not _is_under_any(path, chosen.under):
                 continue
             effective = [(row, *self._effective(row, labels)) for row in rows]
             if any(emotion in chosen.excluded for _, emotion, _, _ in effective):
@@ -250,3 +265,8 @@ class MemoryReader(MemoryTables):
             if (chosen.emotions is None or ranked.hit.emotion in chosen.emotions) and ranked.hit.score >= chosen.min_score
         ]
         return sorted(hits, key=lambda ranked: (-ranked.hit.score, ranked.prediction_id))
+
+
+def _is_under_any(path: bytes, folders: Sequence[bytes]) -> bool:
+    """Return whether a path is at or below one of some folders, or there are none."""
+    return not folders or any(is_under(path, folder) for folder in folders)

@@ -79,7 +79,10 @@ def test_other_bytes_have_no_name(data: bytes) -> None:
         decode(data, SPEC)
 
 
-@given(st.binary(max_size=300), st.sampled_from([b"", b"PK\x03\x04", b"RIFF\0\0\0\0", b"\0\0\0\x18ftyp", b"{", b"<?xml", b"\xff\xfe"]))
+@given(
+    st.binary(max_size=300),
+    st.sampled_from([b"", b"PK\x03\x04", b"RIFF\0\0\0\0", b"\0\0\0\x18ftyp", b"{", b"<?xml", b"\xff\xfe"]),
+)
 @examples(200)
 def test_any_bytes_give_a_sentence_or_nothing(data: bytes, start: bytes) -> None:
     sentence = describe(start + data)
