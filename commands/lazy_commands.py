@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from commands.command import Command, Group, refuse_repeated_options
+from commands.examples import epilog
 from commands.options import with_options
 
 COMMANDS = {
@@ -85,5 +86,5 @@ def _build(name: str, location: str) -> Any:
         group.name = name
         return group
     single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    single.command(name, cls=Command)(with_options(command))
+    single.command(name, cls=Command, epilog=epilog(name))(with_options(command))
     return typer.main.get_command(single)

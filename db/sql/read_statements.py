@@ -26,6 +26,7 @@ from db.sql.path_list import PATH_LIST
 from db.sql.prediction_rows import embedded
 from db.sql.search_queries import hit_columns, is_live, is_main, model_without_index_hint
 from indexer.domain.files import FileState
+from indexer.domain.images import MAIN_FACE
 from indexer.domain.predictions import GROUP_CHANGED
 
 if TYPE_CHECKING:
@@ -35,7 +36,18 @@ if TYPE_CHECKING:
 THESE = PredictionRow.id.in_(bindparam("ids", expanding=True))
 VECTORS_OF = select(PredictionRow.id, EmbeddingRow.vector, ModelRow.embedding_size).select_from(embedded()).where(THESE)
 FINGERPRINTS_OF = (
-    select(PredictionRow.id, EmbeddingRow.fingerprint).select_from(embedded()).where(THESE, EmbeddingRow.fingerprint.is_not(None))
+    select(PredictionRow.id, EmbeddingRow.fingerprint)
+    .join(ModelRow.table, ModelRow.id == PredictionRow.model_id)
+    .join(
+        EmbeddingRow.table,
+        and_(
+            EmbeddingRow.embedder_id == ModelRow.embedder_id,
+            EmbeddingRow.image_id == PredictionRow.image_id,
+            EmbeddingRow.region <= inline(MAIN_FACE),
+            EmbeddingRow.fingerprint.is_not(None),
+        ),
+    )
+    .where(THESE)
 )
 EMBEDDING_SIZE_OF = select(ModelRow.embedding_size).where(ModelRow.id == bindparam("model"))
 LABELS_OF = select(ModelRow.labels).where(ModelRow.id == bindparam("model"))

@@ -12,7 +12,7 @@ from indexer.analysis.face_crops import DETECTION_MAX_SIDE, View, crop_views, wh
 from indexer.domain.emotions import NEUTRAL, NONE
 from indexer.domain.predictions import AnalyzedImage, Prediction
 from indexer.imaging.decode import decode
-from indexer.imaging.fingerprint import gray_image, gray_region
+from indexer.imaging.fingerprint import fingerprint
 
 if TYPE_CHECKING:
     from indexer.domain.images import DecodedImage, Face, Frame
@@ -87,7 +87,7 @@ class Analyzer:
             return []
         scores = self.classifier.classify(np.stack([view.pixels for views in views_by_page for view in views]))
         outputs = zip(scores.probabilities, scores.embeddings, strict=True)
-        return [[_Region(view, *next(outputs)) for view in views] for views in views_by_page]
+        return [[_Region(view.face, *next(outputs)) for view in views] for views in views_by_page]
 
     def _faces_only(self, regions: list[_Region]) -> list[_Region]:
         """Return the regions without those that the detector takes for faces and the classifier for none."""
@@ -98,16 +98,11 @@ class Analyzer:
 
 
 class _Region(NamedTuple):
-    """A region of an image, and the outputs of the classifier."""
+    """A region of an image: its face, None for the whole image, and the outputs of the classifier."""
 
-    view: View
+    face: Face | None
     probabilities: Floats
     embedding: Floats
-
-    @property
-    def face(self) -> Face | None:
-        """The face; None for the whole image."""
-        return self.view.face
 
 
 class _Page(NamedTuple):
@@ -121,14 +116,13 @@ def _analyzed(page: _Page) -> AnalyzedImage | None:
     """Return the predictions for an image; None if they are not finite."""
     if not all(np.isfinite(region.probabilities).all() and np.isfinite(region.embedding).all() for region in page.regions):
         return None
-    image = gray_image(page.frame.pixels)
     return tuple(
         Prediction(
             probabilities=tuple(region.probabilities.tolist()),
             embedding=region.embedding.astype(np.float16),
             face=region.face,
             frame=page.frame.number,
-            fingerprint=image + gray_region(region.view.pixels),
+            fingerprint=b"" if number else fingerprint(page.frame.pixels),
         )
-        for region in page.regions
+        for number, region in enumerate(page.regions)
     )

@@ -38,7 +38,7 @@ class Prediction:
     - `embedding`: float16, (embedding size,); the part of each space has length 1.
     - `face`: the region; None for the whole image.
     - `frame`: number, from 1, of the frame of an animation; None for a still image.
-    - `fingerprint`: gray copies of the image and the region, see `indexer.domain.fingerprints`; empty if unknown.
+    - `fingerprint`: that of the image, see `indexer.domain.fingerprints`, in its first prediction; empty in others.
     """
 
     probabilities: tuple[float, ...]

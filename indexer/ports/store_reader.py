@@ -156,7 +156,7 @@ class StoreReader(Protocol):
         """Return the embeddings of some predictions by id: float16, (embedding_size,) each."""
 
     def fingerprints_of(self, prediction_ids: Sequence[int]) -> dict[int, bytes]:
-        """Return the fingerprints of some predictions by id, without those that have none."""
+        """Return the fingerprints of the images of some predictions, by id, without those that have none."""
 
     def count_uncompared(self, model_id: int) -> int:
         """Return the number of predictions that were never compared with others, or whose look-alikes changed."""

@@ -5,16 +5,21 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
+import cli
+from commands.examples import EXAMPLES
+from commands.lazy_commands import COMMANDS
 from commands.output.probabilities import write_bars
 from indexer.domain.queries import Hit
-from tests.e2e.conftest import EXAMPLES, ROOT, Run, environment, run_cli
+from tests.e2e.conftest import ROOT, Run, environment, run_cli
 from tests.support.builders import write_images
 
 
@@ -320,7 +325,7 @@ def test_lists_of_paths_are_read_from_files(listed: tuple[Run, list[Path], Path,
 
 
 def test_a_list_is_read_from_standard_input(library: tuple[Run, Path], tmp_path: Path, examples_home: Path) -> None:
-    folder = EXAMPLES / "noto"
+    folder = ROOT / "examples/images/noto"
     paths = sorted(folder.iterdir())[:2]
     command = [sys.executable, ROOT / "cli.py", "show", "-", "-0", "--json"]
     data = b"".join(bytes(path) + b"\0" for path in paths)
@@ -349,3 +354,18 @@ def test_an_export_can_name_any_number_of_files(listed: tuple[Run, list[Path], P
     names.write_text("".join(f"{images[0]}\n" for _ in range(50_000)))
     assert moodex("export", tmp_path / "x.csv", "--files-from", names).returncode == 0
     assert len((tmp_path / "x.csv").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS.keys() - {"schedule", "models"}))
+def test_the_help_of_a_command_has_examples_that_parse(moodex: Run, command: str) -> None:
+    text = moodex(command, "--help").stdout.decode()
+    assert "Examples:" in text
+    group = typer.main.get_command(cli.app)
+    for example in EXAMPLES[command]:
+        assert " ".join(example.split()) in " ".join(text.split())
+        words = shlex.split(
+            example.split("|")[-1].split(">")[0] if "| moodex" in example else example.split("|")[0].split(">")[0]
+        )
+        assert words[:2] == ["moodex", command]
+        built = group.get_command(None, command)
+        built.make_parser(built.context_class(built, info_name=command)).parse_args(words[2:])

@@ -186,8 +186,13 @@ class MemoryReader(MemoryTables):
         return {row.id: row.prediction.embedding for row in rows if row.id in prediction_ids}
 
     def fingerprints_of(self, prediction_ids: Sequence[int]) -> dict[int, bytes]:
-        rows = [row for model_id in self._predictions for row in self._all_predictions(model_id)]
-        return {row.id: row.prediction.fingerprint for row in rows if row.id in prediction_ids and row.prediction.fingerprint}
+        images = [regions for by_digest in self._predictions.values() for regions in by_digest.values()]
+        return {
+            row.id: regions[0].prediction.fingerprint
+            for regions in images
+            for row in regions
+            if row.id in prediction_ids and regions[0].prediction.fingerprint
+        }
 
     def count_uncompared(self, model_id: int) -> int:
         return len(self.next_uncompared(model_id, 0, len(self._all_predictions(model_id))).ids)
