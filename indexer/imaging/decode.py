@@ -48,6 +48,9 @@ FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", 
 MAX_FRAMES = 5
 """Number of frames of an animation that are analyzed at most, spread over its length."""
 
+_MAX_DECODED_FRAMES = 1000
+"""Number of frames of an animation that are decoded at most; the ones that are analyzed are among them."""
+
 _ANIMATED_FORMATS = ("GIF", "PNG", "WEBP", "AVIF")
 """Formats whose frames are an animation. The images of a TIFF or HEIF file are pages."""
 
@@ -139,7 +142,7 @@ def _frame_numbers(image: Image.Image) -> list[int]:
         return []
     first = 1 if image.info.get("default_image") else 0  # an APNG may have a still image for programs without animations
     affordable = MAX_PIXELS // (image.width * image.height)
-    last = min(int(getattr(image, "n_frames", 1)), first + affordable) - 1
+    last = min(int(getattr(image, "n_frames", 1)), first + min(affordable, _MAX_DECODED_FRAMES)) - 1
     if last <= first:
         return []
     return sorted({first + round(step * (last - first) / (MAX_FRAMES - 1)) for step in range(MAX_FRAMES)})
