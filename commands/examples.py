@@ -23,6 +23,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "moodex label labels.csv",
         "moodex label --list > labels.csv",
     ),
+    "hide": ("moodex hide ~/private", "moodex hide 1f3a9c2e", "moodex hide ~/private --remove"),
     "doubts": ("moodex doubts -k 50",),
     "teach": ("moodex teach --suggest 20", "moodex teach", "moodex teach --undo"),
     "train": ("moodex train faces/ --check", "moodex train faces/ --name mine"),

@@ -99,3 +99,29 @@ def teach(
             render.write_undone(teaching_service.undo_teaching(library, TerminalProgress("Re-scoring")), as_json, out)
         else:
             render.write_teaching(teaching_service.teach(library, name, TerminalProgress("Re-scoring")), as_json, out)
+
+
+@with_library()
+def hide(
+    library: Library,
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Indexed images or ids, folders, or - for a list.", metavar="PATH..."),
+    ] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Show the images again.")] = False,
+    skip_unknown: SkipUnknown = False,
+    files_from: FilesFrom = None,
+    null: Null = False,
+    as_json: AsJson = False,
+) -> None:
+    """Keep images out of searches and exports, with their labels. --hidden includes them."""
+    from commands.output.labels import write_hidden
+    from indexer.domain.errors import UsageError
+    from indexer.labels import hide as service
+
+    wanted = all_paths(paths, files_from, null)
+    if not wanted:
+        raise UsageError("Give the images to hide: PATH..., or a list with --files-from FILE.")
+    changed = service.hide(library, wanted, not remove, skip_unknown)
+    with stdout() as out:
+        write_hidden(changed, not remove, as_json, out)

@@ -18,6 +18,7 @@ COMMANDS = {
     "show": "commands.search:show",
     "status": "commands.status:status",
     "label": "commands.labels:label",
+    "hide": "commands.labels:hide",
     "doubts": "commands.labels:doubts",
     "teach": "commands.labels:teach",
     "train": "commands.training:train",

@@ -66,6 +66,7 @@ def search(
     offset: Annotated[int, typer.Option("--offset", max=MAX_COUNT, help="Number of results to skip.")] = 0,
     exact_label: Annotated[bool, typer.Option("--exact-label", help="Exclude sub-emotions ('sad' without 'crying').")] = False,
     dedupe: Annotated[bool, typer.Option("--dedupe", help="Show near-duplicates once.")] = False,
+    hidden: Annotated[bool, typer.Option("--hidden", help="Include hidden images.")] = False,
     form: Annotated[OutputFormat, typer.Option("--format", "-f", help="Output format.")] = OutputFormat.TABLE,
     null: Annotated[bool, typer.Option("-0", "--null", help="End paths with NUL for xargs -0; implies --format paths.")] = False,
     open_sheet: Annotated[bool, typer.Option("--open", help="Open a contact sheet in the browser; implies html.")] = False,
@@ -94,6 +95,7 @@ def search(
         limit=limit,
         offset=offset,
         dedupe=dedupe,
+        hidden=hidden,
     )
     is_table = form is OutputFormat.TABLE and not (null or open_sheet)
     if as_json or is_table:

@@ -55,6 +55,7 @@ def export(
     under: Under = None,
     embeddings: Annotated[bool, typer.Option("--embeddings", help="Also write embeddings; Parquet always has them.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
+    hidden: Annotated[bool, typer.Option("--hidden", help="Include hidden images.")] = False,
     files_from: FilesFrom = None,
     null: Null = False,
     as_json: AsJson = False,
@@ -70,7 +71,7 @@ def export(
     listed = all_paths(None, files_from, null)
     if files_from and not listed:
         raise UsageError("The list of --files-from is empty; omit it to export everything.")
-    request = ExportRequest(file, force, tuple(emotion or ()), (*map(os.fsencode, under or ()), *listed))
+    request = ExportRequest(file, force, tuple(emotion or ()), (*map(os.fsencode, under or ()), *listed), hidden)
     report = service.export(library, request, writer_for(file, embeddings), TerminalProgress("Exporting", "rows"))
     with stdout() as out:
         write_exported(report, as_json, out)

@@ -187,6 +187,13 @@ class LabelRow(Model, name="labels"):
     said_at: ColumnElement[float] = Column(_REAL, nullable=False)
 
 
+class HiddenRow(Model, name="hidden"):
+    """A mark of a user that keeps an image out of searches and exports. `hidden_at` is in seconds since the epoch."""
+
+    image_id: ColumnElement[int] = Column(ForeignKey("images.id"), primary_key=True)
+    hidden_at: ColumnElement[float] = Column(_REAL, nullable=False)
+
+
 class EmbeddingRow(Model, name="embeddings"):
     """The embedding of a region of an image: little-endian float16, each space's part of length 1.
 

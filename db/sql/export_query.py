@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sqlalchemy import Row, Select, and_, func, select
+from sqlalchemy import Row, Select, and_, exists, func, select
 
-from db.schema import EmbeddingRow, FileRow, FolderRow, ImageRow, LabelRow, ModelRow, PredictionRow
+from db.schema import EmbeddingRow, FileRow, FolderRow, HiddenRow, ImageRow, LabelRow, ModelRow, PredictionRow
 from db.sql.dialect import no_index
 from db.sql.path_list import files_below_list
 from db.sql.search_queries import is_live
@@ -62,6 +62,8 @@ def exported(model_id: int, chosen: ExportFilter) -> Select[*tuple[Any, ...]]:
     )
     if chosen.emotions is not None:
         query = query.where(emotion.in_(sorted(chosen.emotions)))
+    if not chosen.hidden:
+        query = query.where(~exists().where(HiddenRow.image_id == FileRow.image_id))
     if chosen.under:
         query = query.where(FileRow.id.in_(files_below_list()))
     return query.order_by(FileRow.id, prediction.region)

@@ -13,6 +13,7 @@ from db.schema import (
     FileRow,
     FolderRow,
     GenerationRow,
+    HiddenRow,
     ImageRow,
     LabelRow,
     Model,
@@ -203,6 +204,12 @@ def any_live_file_below(folder: bytes) -> Select[int]:
     """Select one live file below a folder."""
     files = FileRow.table.join(FolderRow.table, FolderRow.id == FileRow.folder_id)
     return select(FileRow.id).select_from(files).where(is_live(), folder_under(folder)).limit(1)
+
+
+def hidden_digests(digests: Sequence[bytes]) -> Select[bytes]:
+    """Select those of some digests whose images are hidden."""
+    images = select(ImageRow.digest).join(HiddenRow.table, HiddenRow.image_id == ImageRow.id)
+    return images.where(ImageRow.digest.in_(digests))
 
 
 def known_digests(digests: Sequence[bytes]) -> Select[bytes]:

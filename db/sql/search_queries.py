@@ -19,7 +19,7 @@ from sqlalchemy import (
     union_all,
 )
 
-from db.schema import FileRow, FolderRow, ImageRow, LabelRow, PredictionRow
+from db.schema import FileRow, FolderRow, HiddenRow, ImageRow, LabelRow, PredictionRow
 from db.sql.dialect import inline, no_index
 from db.sql.file_rows import file_under_any
 from indexer.domain.files import FileState
@@ -43,6 +43,11 @@ def model_without_index_hint(model_id: int | BindParameter[int]) -> ColumnElemen
 def is_live() -> ColumnElement[bool]:
     """Select the files that searches find: those with an image that are done or pending."""
     return and_(FileRow.image_id.is_not(None), FileRow.state.in_([inline(FileState.DONE.value), inline(FileState.PENDING.value)]))
+
+
+def is_shown() -> ColumnElement[bool]:
+    """Select the predictions of images that the user did not hide."""
+    return ~exists().where(HiddenRow.image_id == PredictionRow.image_id)
 
 
 def is_main() -> ColumnElement[bool]:
@@ -83,9 +88,11 @@ def _has_region(other: FromClause, *conditions: ColumnElement[bool]) -> ColumnEl
 
 
 def filter_conditions(chosen: HitFilter) -> Iterator[ColumnElement[bool]]:
-    """Yield the conditions of a filter's folders and excluded emotions."""
+    """Yield the conditions of a filter's folders, hidden images and excluded emotions."""
     if chosen.under:
         yield file_under_any(chosen.under)
+    if not chosen.hidden:
+        yield is_shown()
     if chosen.excluded:
         yield _without(chosen.excluded)
 

@@ -157,6 +157,13 @@ _FRAMES = (
     "ALTER TABLE embeddings ADD COLUMN fingerprint BLOB",
 )
 
+# A page anchor counts hits, and hidden images are none.
+_HIDDEN = (
+    "CREATE TABLE hidden (image_id INTEGER PRIMARY KEY REFERENCES images(id), hidden_at REAL NOT NULL)",
+    "CREATE TRIGGER marks_of_hidden_pictures AFTER INSERT ON hidden BEGIN DELETE FROM marks; END",
+    "CREATE TRIGGER marks_of_shown_pictures AFTER DELETE ON hidden BEGIN DELETE FROM marks; END",
+)
+
 
 def _execute(*statements: str) -> Callable[[Connection], None]:
     """Return a step that executes statements in order."""
@@ -180,7 +187,7 @@ STEPS: tuple[tuple[str, Callable[[Connection], None]], ...] = (
     ("0009_marks", _execute(*_MARKS)),
     ("0010_sources", _execute(*_SOURCES)),
     ("0011_look_alikes", _execute(*_LOOK_ALIKES)),
-    ("0013_frames", _execute(*_FRAMES)),
+    ("0013_frames_and_hidden", _execute(*_FRAMES, *_HIDDEN)),
 )
 
 

@@ -6,13 +6,13 @@ import os
 import struct
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, Row, Select, bindparam, select
 
-from db.schema import FileRow, ImageRow, ModelRow, PredictionRow
+from db.schema import FileRow, HiddenRow, ImageRow, ModelRow, PredictionRow
 from db.sql import read_statements as statements
 from db.sql.dialect import chunks
 from db.sql.page_anchors import skip_to_anchor
@@ -232,6 +232,17 @@ class SqliteReader:
         with self._connect() as connection:
             return list(connection.execute(statements.digests_with_prefix(digest_prefix)).scalars())
 
+    def hidden_of(self, digests: Collection[bytes]) -> set[bytes]:
+        found: set[bytes] = set()
+        with self._connect() as connection:
+            for chunk in chunks(sorted(digests)):
+                found.update(connection.execute(statements.hidden_digests(chunk)).scalars())
+        return found
+
+    def count_hidden(self) -> int:
+        with self._connect() as connection:
+            return connection.execute(statements.count(HiddenRow)).scalar_one()
+
     def known_digests(self, digests: Collection[bytes]) -> set[bytes]:
         found: set[bytes] = set()
         with self._connect() as connection:
@@ -269,7 +280,7 @@ class SqliteReader:
     def export_rows(self, model: StoredModel, chosen: ExportFilter) -> Iterator[ExportChunk]:
         from db.sql.export_query import export_chunk, exported
 
-        with self._engine.connect() as connection, listed_paths(connection, chosen.under):
+        with self._engine.connect() as connection, listed_paths(connection, chosen.under) if chosen.under else nullcontext():
             streamed = connection.execution_options(yield_per=_EXPORT_CHUNK_ROWS)
             with streamed.execute(exported(model.id, chosen)) as result:
                 for rows in result.partitions():

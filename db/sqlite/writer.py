@@ -13,6 +13,7 @@ from db.schema import EmbedderRow, FaceDetectorRow, FileRow, GenerationRow, RunR
 from db.sql import write_statements as statements
 from db.sql.dialect import chunks, greatest, insert_missing
 from db.sql.file_rows import detect_moves, finish_files, mark_missing, record_files
+from db.sql.hidden_rows import write_hidden
 from db.sql.label_rows import write_labels
 from db.sql.page_anchors import build_page_anchors
 from db.sql.prediction_rows import (
@@ -154,6 +155,11 @@ class SqliteWriter:
 
     def expire(self, before: float) -> int:
         return expire(self._engine, before, self._tuning.delete_chunk_rows)
+
+    def hide(self, hidden: Mapping[bytes, bool]) -> None:
+        now = time.time()
+        with self._engine.begin() as connection:
+            write_hidden(connection, hidden, now)
 
     def label(self, emotions: Mapping[bytes, str | None]) -> None:
         now = time.time()

@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 class ExportFilter:
     """Which images to export.
 
-    `emotions` are canonical and include sub-emotions; None means any. `under` are absolute folders and files; none means all.
+    `emotions` are canonical and include sub-emotions; None means any. `under` are absolute folders and files; none means all. `hidden` are images
+    that the user hid.
     """
 
     emotions: frozenset[str] | None = None
     under: tuple[bytes, ...] = ()
+    hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,3 +83,4 @@ class ExportRequest:
     force: bool = False
     emotions: tuple[str, ...] = ()
     under: tuple[bytes, ...] = ()
+    hidden: bool = False

@@ -23,6 +23,7 @@ class SearchRequest:
     limit: int = 20
     offset: int = 0
     dedupe: bool = False
+    hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class SearchQuery:
     - `min_score`: minimum probability, 0-1, of the matching emotion.
     - `like`: embedding, float32, (embedding size,); orders hits by similar appearance.
     - `under`: absolute folders and files, of which hits are at or below one; none means all.
-    - `dedupe`: show near-duplicates once.
+    - `dedupe`: show near-duplicates once. `hidden`: show images that the user hid, too.
     """
 
     emotions: frozenset[str] | None = None
@@ -45,6 +46,7 @@ class SearchQuery:
     limit: int = 20
     offset: int = 0
     dedupe: bool = False
+    hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True)

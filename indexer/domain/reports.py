@@ -51,6 +51,7 @@ class Status:
     - `models`: stored models with the number of images that each analyzed.
     - `runs`: the latest runs. `failures`: the first failed files.
     - `disk_bytes`: size of each part of the data folder.
+    - `hidden`: number of images that the user hid.
     """
 
     home: Path
@@ -59,6 +60,7 @@ class Status:
     runs: list[RunRecord]
     failures: list[tuple[bytes, Failure]]
     disk_bytes: dict[str, int]
+    hidden: int = 0
 
 
 @dataclass(frozen=True, slots=True)

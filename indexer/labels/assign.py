@@ -37,7 +37,7 @@ def parse_assignments(paths: Sequence[bytes], emotion: str | None, remove: bool)
     return [replace(assignment, emotion=None) for assignment in assignments] if remove else assignments
 
 
-class _Images(NamedTuple):
+class Images(NamedTuple):
     """The images that an assignment names: their digests, and a sentence for each that cannot be labeled."""
 
     digests: Sequence[bytes]
@@ -57,7 +57,7 @@ def apply_labels(store: Store, assignments: Sequence[LabelAssignment], new: bool
     emotion_of = cache(partial(_emotion, known=known, new=new))
     emotions: dict[bytes, str | None] = {}
     skipped = 0
-    for assignment, images in zip(assignments, _find_images(store, assignments), strict=True):
+    for assignment, images in zip(assignments, find_images(store, assignments), strict=True):
         with _naming_row(assignment.row):
             emotion = None if assignment.emotion is None else emotion_of(assignment.emotion)
             if images.problems and not skip_unknown:
@@ -96,7 +96,7 @@ def _naming_row(row: str) -> Iterator[None]:
         raise (type(error)(f"{error} (In {row}.)") if row else error) from None
 
 
-def _find_images(store: StoreReader, assignments: Sequence[LabelAssignment]) -> Iterator[_Images]:
+def find_images(store: StoreReader, assignments: Sequence[LabelAssignment]) -> Iterator[Images]:
     """Yield the images of each assignment. The store is asked for all digests and paths at once."""
     known = store.known_digests({assignment.digest for assignment in assignments if assignment.digest is not None})
     paths = list({assignment.path for assignment in assignments if assignment.digest is None})
@@ -108,9 +108,9 @@ def _find_images(store: StoreReader, assignments: Sequence[LabelAssignment]) -> 
         elif assignment.digest is None:
             yield _image_with_id(store, assignment.path)
         elif assignment.digest in known:
-            yield _Images([assignment.digest])
+            yield Images([assignment.digest])
         else:
-            yield _Images(
+            yield Images(
                 [],
                 [
                     f"The image {assignment.digest.hex()[:12]} is not indexed. Skip such rows with --skip-unknown, or remove the "
@@ -119,22 +119,22 @@ def _find_images(store: StoreReader, assignments: Sequence[LabelAssignment]) -> 
             )
 
 
-def _image_with_id(store: StoreReader, path: bytes) -> _Images:
+def _image_with_id(store: StoreReader, path: bytes) -> Images:
     """Return the image whose id, or its first digits, a user gave instead of a path. Raises UsageError if there are several."""
     digits = None if os.path.lexists(path) else id_prefix(path)
     match [] if digits is None else store.digests_with_prefix(digits):
         case [digest]:
-            return _Images([digest])
+            return Images([digest])
         case [_, _]:
             raise ambiguous_id(path)
-    return _Images([], [f"No indexed image is at {os.fsdecode(path)!r}; run moodex index on it first."])
+    return Images([], [f"No indexed image is at {os.fsdecode(path)!r}; run moodex index on it first."])
 
 
-def _images_at(files: Sequence[ImageFile]) -> _Images:
+def _images_at(files: Sequence[ImageFile]) -> Images:
     """Return the unchanged images among the files at or below a path; the others are problems."""
     problems = {file.path: problem for file in files if (problem := _problem(file))}
     sentences = [f"{os.fsdecode(path)!r} {problem}; run moodex index on it first." for path, problem in problems.items()]
-    return _Images(list(dict.fromkeys(file.digest for file in files if file.path not in problems)), sentences)
+    return Images(list(dict.fromkeys(file.digest for file in files if file.path not in problems)), sentences)
 
 
 def _problem(file: ImageFile) -> str | None:

@@ -20,13 +20,15 @@ class HitFilter(NamedTuple):
     """The hits that a search may show: their emotions (None: any), minimum score, and folders or files, of which they are at or
     below one (none: all).
 
-    Images with a face of an `excluded` emotion are not shown, whatever the emotions of their other faces.
+    Images that the user hid are shown only with `hidden`. Images with a face of an `excluded` emotion are not shown, whatever the
+    emotions of their other faces.
     """
 
     emotions: frozenset[str] | None = None
     min_score: float = 0.0
     under: tuple[bytes, ...] = ()
     excluded: frozenset[str] = frozenset()
+    hidden: bool = False
 
 
 class ImageFile(NamedTuple):
@@ -121,6 +123,12 @@ class StoreReader(Protocol):
 
     def digests_with_prefix(self, digest_prefix: str) -> list[bytes]:
         """Return the digests of up to two images whose hex digest starts with a prefix, in lower case."""
+
+    def hidden_of(self, digests: Collection[bytes]) -> set[bytes]:
+        """Return those of some images, by digest, that the user hid."""
+
+    def count_hidden(self) -> int:
+        """Return the number of images that the user hid."""
 
     def known_digests(self, digests: Collection[bytes]) -> set[bytes]:
         """Return those digests whose images the store knows, with or without files."""

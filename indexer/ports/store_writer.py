@@ -161,6 +161,9 @@ class StoreWriter(Protocol):
         transactions, each of which leaves the store consistent.
         """
 
+    def hide(self, hidden: Mapping[bytes, bool]) -> None:
+        """Hide images, by digest, or show them again. Unknown digests are skipped."""
+
     def label(self, emotions: Mapping[bytes, str | None]) -> None:
         """Set the labels of images by digest; None removes a label. Unknown digests are skipped.
 

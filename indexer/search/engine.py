@@ -71,7 +71,7 @@ def count(store: StoreReader, model: StoredModel, query: SearchQuery, most: int 
 
 
 def _filter(query: SearchQuery) -> HitFilter:
-    return HitFilter(query.emotions, query.min_score, query.under, query.excluded)
+    return HitFilter(query.emotions, query.min_score, query.under, query.excluded, query.hidden)
 
 
 @dataclass(slots=True)

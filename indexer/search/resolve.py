@@ -111,6 +111,7 @@ def resolve_request(
         limit=request.limit,
         offset=request.offset,
         dedupe=request.dedupe,
+        hidden=request.hidden,
     )
 
 

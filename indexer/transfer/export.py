@@ -42,7 +42,7 @@ def export(library: Library, request: ExportRequest, write: Writer, progress: Pr
 
             def fill(temporary: Path) -> None:
                 nonlocal rows
-                chunks = store.export_rows(model, ExportFilter(emotions or None, under))
+                chunks = store.export_rows(model, ExportFilter(emotions or None, under, request.hidden))
                 rows = write(Export(model.card, chunks), temporary, advance)
 
             with translate_output_errors(target):

@@ -369,3 +369,29 @@ def test_the_help_of_a_command_has_examples_that_parse(moodex: Run, command: str
         assert words[:2] == ["moodex", command]
         built = group.get_command(None, command)
         built.make_parser(built.context_class(built, info_name=command)).parse_args(words[2:])
+
+
+def test_hidden_images_stay_out_of_searches_and_exports(moodex: Run, tmp_path: Path) -> None:
+    first, second, third = write_images(tmp_path / "images", 3)
+    moodex("index", tmp_path / "images")
+    moodex("label", first, "-e", "sad")
+    number = hits(moodex, "--like", first)[0]["image_id"][:8]
+    assert moodex("hide", number, second).stdout == b"Hid 2 images.\n"
+    assert moodex("hide", first).stdout == b"Hid 0 images; 1 unchanged.\n"
+    search = ("--under", tmp_path / "images")
+    assert [hit["path"] for hit in hits(moodex, *search)] == [str(third)]
+    assert {hit["path"] for hit in hits(moodex, *search, "--hidden")} == {str(first), str(second), str(third)}
+    assert [hit["path"] for hit in hits(moodex, third)] == [str(third)]
+    assert b"3, 2 of them hidden" in moodex("status").stdout
+    assert b"Your label: sad" in moodex("show", first).stdout
+    moodex("export", tmp_path / "some.csv")
+    moodex("export", tmp_path / "all.csv", "--hidden")
+    assert [len((tmp_path / name).read_text().splitlines()) for name in ("some.csv", "all.csv")] == [2, 4]
+    moodex("backup", tmp_path / "library.moodex")
+    assert moodex("index", tmp_path / "images", "--force").returncode == 0
+    assert len(hits(moodex, *search)) == 1
+    assert moodex("hide", tmp_path / "images", "--remove").stdout == b"No longer hides 2 images; 1 unchanged.\n"
+    assert len(hits(moodex, *search)) == 3
+    assert moodex("hide", tmp_path / "none.png").returncode == 2
+    assert moodex("hide").returncode == 2
+    assert moodex("doctor").returncode == 0

@@ -30,6 +30,7 @@ COMMANDS: dict[str, list[str]] = {
     "import": ["import", "/no/such/table.csv"],
     "index": ["index", str(EXAMPLES)],
     "label": ["label", HEAD, "-e", "sad"],
+    "hide": ["hide", HEAD],
     "models add": ["models", "add", "/no/such/model.safetensors"],
     "models default": ["models", "default", "--json"],
     "models export": ["models", "export", "nonesuch", "--output", "OUT.onnx"],

@@ -95,6 +95,12 @@ class MemoryReader(MemoryTables):
     def digests_with_prefix(self, digest_prefix: str) -> list[bytes]:
         return [digest for digest in self._images if digest.hex().startswith(digest_prefix)][:2]
 
+    def hidden_of(self, digests: Collection[bytes]) -> set[bytes]:
+        return self._hidden.intersection(digests)
+
+    def count_hidden(self) -> int:
+        return len(self._hidden)
+
     def known_digests(self, digests: Collection[bytes]) -> set[bytes]:
         return {digest for digest in digests if digest in self._images}
 
@@ -127,22 +133,21 @@ class MemoryReader(MemoryTables):
         return [row.id for row in rows if row.digest.hex().startswith(digest_prefix)][:2]
 
     def predicted_at(self, model_id: int, path: bytes) -> list[RankedHit]:
-        return [ranked for ranked in self._live_hits(model_id, HitFilter()) if ranked.hit.path == path]
+        return [ranked for ranked in self._live_hits(model_id, HitFilter(hidden=True)) if ranked.hit.path == path]
 
     def predicted_as(self, model_id: int, digest: bytes) -> int | None:
         return next((row.id for row in self._predictions.get(model_id, {}).get(digest, [])), None)
 
     def export_rows(self, model: StoredModel, chosen: ExportFilter) -> Iterator[ExportChunk]:
         hits = {
-            (ranked.hit.path, ranked.prediction_id): ranked for ranked in self._live_hits(model.id, HitFilter(under=chosen.under))
+            (ranked.hit.path, ranked.prediction_id): ranked
+            for ranked in self._live_hits(model.id, HitFilter(under=chosen.under, hidden=True))
         }
         rows: list[tuple[Hit, int, Sequence[float], Halves]] = []
         for path, file in sorted(self._files.items(), key=lambda item: item[1].id):
-            if (
-                file.digest is None
-                or not file.is_live
-                or (chosen.under and not any(is_under(path, folder) for folder in chosen.under))
-            ):
+            if file.digest is None or not file.is_live or not _is_under_any(path, chosen.under):
+                continue
+            if file.digest in self._hidden and not chosen.hidden:
                 continue
             predictions = self._predictions.get(model.id, {}).get(file.digest, [])
             rows += [
@@ -239,7 +244,7 @@ class MemoryReader(MemoryTables):
         hits = []
         for path, file in sorted(self._files.items(), key=lambda item: item[1].id):
             rows = self._predictions.get(model_id, {}).get(file.digest or b"", [])
-            if not file.is_live or not _is_under_any(path, chosen.under):
+            if not file.is_live or not _is_under_any(path, chosen.under) or (file.digest in self._hidden and not chosen.hidden):
                 continue
             effective = [(row, *self._effective(row, labels)) for row in rows]
             if any(emotion in chosen.excluded for _, emotion, _, _ in effective):

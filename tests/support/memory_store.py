@@ -191,13 +191,17 @@ class MemoryStore(MemoryReader):
         expired = [path for path, file in self._files.items() if file.missing_since is not None and file.missing_since < before]
         for path in expired:
             del self._files[path]
-        in_use = {file.digest for file in self._files.values()} | self._labels_by_digest.keys()
+        in_use = {file.digest for file in self._files.values()} | self._labels_by_digest.keys() | self._hidden
         for digest in [digest for digest in self._images if expired and digest not in in_use]:
             del self._images[digest]
             for model_id, rows in self._predictions.items():
                 if rows.pop(digest, None) and (history := self._generations.get(model_id)):
                     history.append(Generation(history[-1].last_id, self._new_token()))
         return len(expired)
+
+    def hide(self, hidden: Mapping[bytes, bool]) -> None:
+        for digest in hidden.keys() & self._images.keys():
+            self._hidden = self._hidden | {digest} if hidden[digest] else self._hidden - {digest}
 
     def label(self, emotions: Mapping[bytes, str | None]) -> None:
         for digest in sorted(emotions.keys() & self._images.keys()):
