@@ -123,12 +123,12 @@ def test_a_line_a_minute_tells_the_progress_where_stderr_is_no_terminal(capsys: 
     logs.configure()
     assert work() == [
         "moodex: Scanning: 2,001 image files so far.",
-        "moodex: Indexing: 100 of 1,000 images (10%), 1 failed.",
-        "moodex: Indexing: 300 of 1,000 images (30%), 3 failed.",
+        "moodex: Indexing: 200 of 1,000 images (20%), 2 failed.",
+        "moodex: Indexing: 400 of 1,000 images (40%), 4 failed.",
     ]
     logs.configure("json")
     line = json.loads(work()[-1])
-    assert (line["event"], line["done"], line["total"], line["failed"]) == ("progress", 300, 1000, 3)
+    assert (line["event"], line["done"], line["total"], line["failed"]) == ("progress", 400, 1000, 4)
     logs.configure(verbosity="quiet")
     assert work() == []
 

@@ -102,7 +102,9 @@ def test_a_contact_sheet_shows_names_and_runs_no_script() -> None:
         def handle_data(self, data: str) -> None:
             self.text += data
 
-    page = sheet([hit(path) for path in HOSTILE_PATHS], "happy", lambda path, box: b"png" if path == HOSTILE_PATHS[0] else None)
+    page = sheet(
+        [hit(path) for path in HOSTILE_PATHS], "happy", lambda path, box, frame: b"png" if path == HOSTILE_PATHS[0] else None
+    )
     parser = PageParser()
     parser.feed(page)
     assert "script" not in parser.tags
@@ -207,7 +209,7 @@ def test_names_from_a_foreign_model_are_escaped() -> None:
     write_models([ListedModel(card, "yours", False, 0)], False, out)
     write_doubts([LabelConflict(b"/p/a.png", "ab" * 32, ESCAPES, 0.1, ESCAPES, 0.9)], False, out)
     write_inspection(Inspection(1, {ESCAPES: 1}, {ESCAPES: {ESCAPES: 1}}, {ESCAPES: {f"{ESCAPES}!": 1}}), False, out)
-    out.write(sheet([hostile], ESCAPES, lambda path, box: b"png"))
+    out.write(sheet([hostile], ESCAPES, lambda path, box, frame: b"png"))
     assert all(c.isprintable() or c == "\n" for c in out.getvalue())
 
 
