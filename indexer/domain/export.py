@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class ExportFilter:
     """Which images to export.
 
-    `emotions` are canonical and include sub-emotions; None means any. `under` are absolute folders and files; none means all. `hidden` are images
-    that the user hid.
+    `emotions` are canonical and include sub-emotions; None means any. `under` are absolute folders and files; none means all.
+    Images that the user hid are exported only with `hidden`.
     """
 
     emotions: frozenset[str] | None = None

@@ -102,6 +102,26 @@ def test_float_and_integer_grays_are_scaled() -> None:
     assert center_color(encoded(Image.fromarray(np.full((32, 32), 200, dtype=np.int32)), "TIFF")) == (200, 200, 200)
 
 
+@pytest.mark.parametrize(("low", "high"), [(0, 2**31 - 1), (-(2**31), 2**31 - 1), (-100, 100), (70_000, 3_000_000)])
+def test_32_bit_integer_grays_are_scaled_from_their_own_range(low: int, high: int) -> None:
+    ramp = Image.fromarray(np.linspace(low, high, 1024).astype(np.int32).reshape(32, 32))
+    pixels = decode(encoded(ramp, "TIFF"), SPEC).pixels
+    assert (pixels[0, 0, 0], pixels[-1, -1, 0]) == (0, 255)
+    assert abs(int(pixels[16, 0, 0]) - 128) <= 1
+
+
+def test_a_bitmap_without_a_file_header_is_decoded() -> None:
+    bitmap = encoded(draw_blocks(1, (24, 20)), "BMP")
+    assert (decode(bitmap[14:], SPEC).pixels == decode(bitmap, SPEC).pixels).all()
+
+
+def test_the_first_image_of_a_multi_picture_file_is_decoded() -> None:
+    data = encoded(draw_blocks(1), "MPO", save_all=True, append_images=[draw_blocks(2)], quality=95)
+    image = decode(data, SPEC)
+    assert (image.frame, image.later, image.incomplete) == (None, (), False)
+    assert (image.pixels == decode(encoded(draw_blocks(1), "JPEG", quality=95), SPEC).pixels).all()
+
+
 def test_a_cmyk_jpeg_is_converted_to_rgb() -> None:
     red, green, blue = center_color(encoded(solid("CMYK", (0, 255, 255, 0)), "JPEG", quality=95))
     assert red > 230
