@@ -35,6 +35,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "backup": ("moodex backup library.moodex",),
     "restore": ("moodex restore library.moodex --yes",),
     "export": ("moodex export results.csv", "moodex export happy.parquet --emotion happy --under ~/manga"),
+    "sidecars": ("moodex sidecars --xmp --under ~/stickers --dry-run", "moodex sidecars --captions --emotion sad"),
     "import": ("moodex import labels.csv --skip-unknown",),
 }
 """Command lines by command."""

@@ -31,6 +31,7 @@ COMMANDS = {
     "backup": "commands.transfer:backup",
     "restore": "commands.transfer:restore",
     "export": "commands.transfer:export",
+    "sidecars": "commands.transfer:sidecars",
     "import": "commands.transfer:import_command",
     "models": "commands.models:app",
 }

@@ -112,6 +112,21 @@ class CollectReport:
     missing: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SidecarReport:
+    """The result of writing sidecars, as numbers of files.
+
+    `kept` hold something else, perhaps of another program, and stayed. `missing` are images that are not on disk. After a
+    `dry_run`, `written` would have been written.
+    """
+
+    written: int
+    unchanged: int
+    kept: int
+    missing: int
+    dry_run: bool
+
+
 @dataclass(frozen=True, slots=True)
 class LabelConflict:
     """A label that a model contradicts.

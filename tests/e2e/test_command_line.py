@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import typer
@@ -395,3 +396,69 @@ def test_hidden_images_stay_out_of_searches_and_exports(moodex: Run, tmp_path: P
     assert moodex("hide", tmp_path / "none.png").returncode == 2
     assert moodex("hide").returncode == 2
     assert moodex("doctor").returncode == 0
+
+
+XML = {
+    "dc": "http://purl.org/dc/elements/1.1/",
+    "lr": "http://ns.adobe.com/lightroom/1.0/",
+    "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
+}
+
+
+def keywords(path: Path, name: str) -> list[str | None]:
+    return [item.text for item in ElementTree.parse(path).findall(f".//{name}/rdf:Bag/rdf:li", XML)]
+
+
+def test_sidecars_hold_the_emotions_and_leave_images_alone(moodex: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    first, second, third = write_images(folder, 3)
+    moodex("index", folder)
+    moodex("label", first, "-e", "a <b> & c", "--new")
+    moodex("label", second, "-e", "sad")
+    moodex("label", third, "-e", "none")
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (first, second, third)}
+    dry = moodex("sidecars", "--xmp", "--captions", "--dry-run").stdout.decode()
+    assert dry.splitlines()[-1] == "Would write 4 sidecars."
+    assert sorted(map(Path, dry.splitlines()[:-1])) == sorted(
+        [folder / "000.png.xmp", folder / "000.txt", folder / "001.png.xmp", folder / "001.txt"]
+    )
+    assert len(list(folder.iterdir())) == 3
+    assert moodex("sidecars", "--xmp", "--captions").stdout == b"Wrote 4 sidecars.\n"
+    assert keywords(folder / "000.png.xmp", "dc:subject") == ["a <b> & c"]
+    assert keywords(folder / "001.png.xmp", "lr:hierarchicalSubject") == ["emotion|sad"]
+    assert (folder / "001.txt").read_text() == "sad\n"
+    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in before} == before
+    assert moodex("sidecars", "--xmp", "--captions").stdout == b"Wrote 0 sidecars; 4 unchanged.\n"
+    assert moodex("index", folder).returncode == 0
+
+
+def test_sidecars_of_others_are_kept(moodex: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    first, second = write_images(folder, 2)
+    moodex("index", folder)
+    moodex("label", first, second, "-e", "sad")
+    (folder / "000.png.xmp").write_text("<x/>")
+    (folder / "000.txt").write_text("a girl, smiling")
+    facts = json.loads(moodex("sidecars", "--xmp", "--captions", "--json").stdout)
+    assert (facts["written"], facts["kept"]) == (2, 2)
+    assert (folder / "000.png.xmp").read_text() == "<x/>"
+    assert (folder / "000.txt").read_text() == "a girl, smiling"
+    moodex("label", first, second, "-e", "angry")
+    facts = json.loads(moodex("sidecars", "--xmp", "--captions", "--force", "--json").stdout)
+    assert (facts["written"], facts["kept"]) == (3, 1)
+    assert (folder / "000.png.xmp").read_text() == "<x/>"
+    assert (folder / "000.txt").read_text() == "angry\n"
+    assert keywords(folder / "001.png.xmp", "dc:subject") == ["angry"]
+    assert moodex("sidecars").returncode == 2
+    assert moodex("sidecars", "--xmp", "--under", tmp_path / "none").returncode == 2
+
+
+def test_two_images_that_share_a_caption_do_not_replace_it(moodex: Run, tmp_path: Path) -> None:
+    (first,) = write_images(tmp_path / "images", 1)
+    (other,) = write_images(tmp_path / "other", 1, first_seed=5)
+    other.rename(tmp_path / "images/000.gif")
+    moodex("index", tmp_path / "images")
+    moodex("label", first, "-e", "sad")
+    moodex("label", tmp_path / "images/000.gif", "-e", "angry")
+    facts = json.loads(moodex("sidecars", "--captions", "--force", "--json").stdout)
+    assert (facts["written"], facts["kept"]) == (1, 1)

@@ -45,6 +45,7 @@ COMMANDS: dict[str, list[str]] = {
     "schedule unit": ["schedule", "unit"],
     "search": ["search", HEAD, "--emotion", "sad", "-f", "csv"],
     "show": ["show", HEAD],
+    "sidecars": ["sidecars", "--xmp", "--dry-run", "--json"],
     "status": ["status", "--json"],
     "teach": ["teach", "--suggest", "4"],
     "train": ["train", "FACES", "--name", "mine", *QUICK_TRAINING, "--check"],
