@@ -30,6 +30,7 @@ app = typer.Typer(
     cls=LazyCommands,
     help="Search drawings by emotion: index folders of cartoons, manga, emoji and avatars.",
     no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
 
@@ -68,7 +69,7 @@ def common(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Options of every command."""
+    """Options of every command, before or after it."""
     logs.configure((log_format and log_format.value) or os.environ.get("MOODEX_LOG_FORMAT") or "text")
     if verbose and quiet:
         raise UsageError("Give either --verbose or --quiet, not both.")

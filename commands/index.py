@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -16,6 +15,7 @@ from commands.options import (
     stdout,
     with_library,
 )
+from commands.path_lists import FilesFrom, Null, all_paths
 from indexer.domain.errors import UsageError
 from indexer.library import Library
 
@@ -23,9 +23,12 @@ from indexer.library import Library
 @with_library("model", "device", "require_gpu", "batch_size", "workers", "faces", "look_alikes", "engine", "precision")
 def index(
     library: Library,
-    paths: Annotated[list[Path], typer.Argument(help="Folders and image files.", metavar="PATH...")],
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="Folders and image files, or - for a list.", metavar="PATH...")
+    ] = None,
     exclude: Exclude = None,
     follow_symlinks: FollowSymlinks = False,
+    one_file_system: Annotated[bool, typer.Option("--one-file-system", help="Skip folders on other file systems.")] = False,
     prune: Annotated[
         bool | None,
         typer.Option("--prune/--no-prune", help="Remove entries of missing files. (default: only when it looks safe)"),
@@ -40,6 +43,8 @@ def index(
         float | None,
         typer.Option("--poll", min=1, help="With --watch: poll every N seconds instead of using events.", metavar="SECONDS"),
     ] = None,
+    files_from: FilesFrom = None,
+    null: Null = False,
     as_json: AsJson = False,
 ) -> NoReturn:
     """Index images: detect faces, classify emotions, store the results."""
@@ -58,11 +63,14 @@ def index(
     request = IndexRequest(
         exclude=tuple(exclude or ()),
         follow_symlinks=follow_symlinks,
+        one_file_system=one_file_system,
         prune=None if prune and not yes else prune,
         force=force,
         verify=verify,
     )
-    roots = [os.fsencode(path) for path in paths]
+    roots = all_paths(paths, files_from, null)
+    if not roots:
+        raise UsageError("Give the folders and image files to index: PATH..., or a list with --files-from FILE.")
     if watch:
         from commands import logs
         from indexer.scheduling.watch import watch as run_watch

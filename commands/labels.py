@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from commands.options import MAX_COUNT, AsJson, New, SkipUnknown, stdout, with_library
+from commands.path_lists import FilesFrom, Null, all_paths
 from indexer.library import Library
+
+_SHOWN_CONFLICTS = 20
 
 
 @with_library()
@@ -17,7 +19,7 @@ def label(
     library: Library,
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(help="Indexed images, folders of them, or CSV files (path, label).", metavar="[PATH...]"),
+        typer.Argument(help="Indexed images or ids, folders, CSV files (path, label), or - for a list.", metavar="[PATH...]"),
     ] = None,
     emotion: Annotated[str | None, typer.Option("--emotion", "-e", help="The emotion, by any synonym.")] = None,
     new: New = False,
@@ -28,6 +30,8 @@ def label(
         str | None, typer.Option("--attach", help="Give the label with this id, of --orphans, to the image.", metavar="ID")
     ] = None,
     skip_unknown: SkipUnknown = False,
+    files_from: FilesFrom = None,
+    null: Null = False,
     as_json: AsJson = False,
 ) -> None:
     """Label images with an emotion. Labels override the model in every search."""
@@ -37,7 +41,7 @@ def label(
     from indexer.labels.assign import parse_assignments
     from indexer.labels.table import is_table
 
-    sources = [os.fsencode(path) for path in paths or ()]
+    sources = all_paths(paths, files_from, null)
     if listed or orphans:
         if sources or emotion or remove or attach or (listed and orphans):
             raise UsageError("--list and --orphans show labels; omit the other arguments.")
@@ -69,14 +73,16 @@ def label(
 @with_library("model")
 def doubts(
     library: Library,
-    limit: Annotated[int, typer.Option("-k", min=1, max=MAX_COUNT, help="Number of labels.")] = 20,
+    limit: Annotated[
+        int | None, typer.Option("-k", min=1, max=MAX_COUNT, help="Number of labels. (default: 20; all with --json)")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """List labels that the model strongly disagrees with."""
     from commands.output.labels import write_doubts
     from indexer.labels import service as labels_service
 
-    conflicts = labels_service.list_conflicts(library, limit)
+    conflicts = labels_service.list_conflicts(library, limit or (MAX_COUNT if as_json else _SHOWN_CONFLICTS))
     with stdout() as out:
         write_doubts(conflicts, as_json, out)
 
@@ -104,3 +110,29 @@ def teach(
             render.write_undone(teaching_service.undo_teaching(library, TerminalProgress("Re-scoring")), as_json, out)
         else:
             render.write_teaching(teaching_service.teach(library, name, TerminalProgress("Re-scoring")), as_json, out)
+
+
+@with_library()
+def hide(
+    library: Library,
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Indexed images or ids, folders, or - for a list.", metavar="PATH..."),
+    ] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Show the images again.")] = False,
+    skip_unknown: SkipUnknown = False,
+    files_from: FilesFrom = None,
+    null: Null = False,
+    as_json: AsJson = False,
+) -> None:
+    """Keep images out of searches and exports, with their labels. --hidden includes them."""
+    from commands.output.labels import write_hidden
+    from indexer.domain.errors import UsageError
+    from indexer.labels import hide as service
+
+    wanted = all_paths(paths, files_from, null)
+    if not wanted:
+        raise UsageError("Give the images to hide: PATH..., or a list with --files-from FILE.")
+    changed = service.hide(library, wanted, not remove, skip_unknown)
+    with stdout() as out:
+        write_hidden(changed, not remove, as_json, out)

@@ -8,6 +8,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from commands.command import Command, Group, refuse_repeated_options
+from commands.examples import epilog
 from commands.options import with_options
 
 COMMANDS = {
@@ -19,6 +21,7 @@ COMMANDS = {
     "forget": "commands.roots:forget",
     "move": "commands.roots:move",
     "label": "commands.labels:label",
+    "hide": "commands.labels:hide",
     "doubts": "commands.labels:doubts",
     "teach": "commands.labels:teach",
     "train": "commands.training:train",
@@ -31,6 +34,7 @@ COMMANDS = {
     "backup": "commands.transfer:backup",
     "restore": "commands.transfer:restore",
     "export": "commands.transfer:export",
+    "sidecars": "commands.transfer:sidecars",
     "import": "commands.transfer:import_command",
     "models": "commands.models:app",
 }
@@ -48,6 +52,10 @@ class LazyCommands(TyperGroup):
     def format_help(self, ctx: Any, formatter: Any) -> None:
         self._is_listing = True
         super().format_help(ctx, formatter)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        refuse_repeated_options(self, ctx, args)
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
@@ -75,11 +83,13 @@ def _build(name: str, location: str) -> Any:
     command = _import(location)
     if isinstance(command, typer.Typer):
         for subcommand in command.registered_commands:
+            subcommand.cls = Command
             if subcommand.callback is not None:
                 subcommand.callback = with_options(subcommand.callback)
+        command.info.cls = Group
         group = typer.main.get_group(command)
         group.name = name
         return group
     single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    single.command(name)(with_options(command))
+    single.command(name, cls=Command, epilog=epilog(name))(with_options(command))
     return typer.main.get_command(single)

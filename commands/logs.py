@@ -13,6 +13,9 @@ PACKAGES = ("commands", "db", "indexer", "models")
 _PROGRESS_BARS = "models.progress_bar"
 """The logger whose level decides whether `models` shows progress bars. That package must not import the command line."""
 
+PROGRESS_LINES = "commands.progress_lines"
+"""The logger of the lines that tell the progress where no bars are shown. Only a quiet log omits them."""
+
 _LEVELS = {"quiet": logging.ERROR, "normal": logging.WARNING, "verbose": logging.DEBUG}
 
 
@@ -28,6 +31,7 @@ def configure(form: str = "text", verbosity: str = "normal", service: bool = Fal
     level = logging.INFO if service and verbosity == "normal" else _LEVELS[verbosity]
     for name in PACKAGES:
         logging.getLogger(name).setLevel(level)
+    logging.getLogger(PROGRESS_LINES).setLevel(logging.ERROR if verbosity == "quiet" else logging.INFO)
     show_bars = form == "text" and verbosity != "quiet"
     logging.getLogger(_PROGRESS_BARS).setLevel(logging.NOTSET if show_bars else logging.ERROR)
 

@@ -28,5 +28,5 @@ def doctor(
     else:
         report = maintenance_service.check(library, deep, progress)
     with stdout() as out:
-        write_doctor_report(report, as_json, out)
+        write_doctor_report(report, repair, as_json, out)
     raise typer.Exit(report.exit_code)

@@ -37,7 +37,7 @@ Precision = Annotated[
     str | None,
     typer.Option("--precision", help="fp32, bf16 or fp16 (faster on some hardware; results differ slightly). (MOODEX_PRECISION)"),
 ]
-Under = Annotated[Path | None, typer.Option("--under", help="Only images below this folder.")]
+Under = Annotated[list[Path] | None, typer.Option("--under", help="Only images below this folder; may be repeated.")]
 New = Annotated[bool, typer.Option("--new", help="Allow labels outside the built-in emotions.")]
 SkipUnknown = Annotated[bool, typer.Option("--skip-unknown", help="Skip images that are not indexed instead of failing.")]
 Exclude = Annotated[list[str] | None, typer.Option(help="Skip files that match a .gitignore pattern; may be repeated.")]

@@ -29,20 +29,24 @@ from indexer.settings import Settings
 
 app = typer.Typer(help="Schedule recurring index jobs.", no_args_is_help=True)
 
+_SHOWN_RUNS = 20
+
 Name = Annotated[str, typer.Argument(help="Name of the job.", metavar="NAME")]
 
 
 @with_library()
 def runs(
     library: Library,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=MAX_COUNT, help="Number of runs.")] = 20,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, max=MAX_COUNT, help="Number of runs. (default: 20; all with --json)")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show recent index runs and their outcome."""
     from commands.output.runs import write_runs
     from indexer.scheduling import service as scheduling_service
 
-    records = scheduling_service.list_runs(library, limit)
+    records = scheduling_service.list_runs(library, limit or (MAX_COUNT if as_json else _SHOWN_RUNS))
     with stdout() as out:
         write_runs(records, as_json, out)
 

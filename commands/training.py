@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -135,6 +136,10 @@ def train(
         return
     if name is None:
         raise UsageError("The model needs a name; add --name NAME.")
+    if output is None:
+        from indexer.bootstrap import model_registry
+
+        model_registry(settings).path_for_new(name, force=True)  # refuses a name that --model would not find
     settings.make_home()
     options = TrainOptions(
         datasets=tuple(datasets),
@@ -273,7 +278,7 @@ def compare(
 @with_settings("model")
 def explain(
     settings: Settings,
-    path: Annotated[Path, typer.Argument(help="An image, or a data set as for train.", metavar="IMAGE|DATASET")],
+    path: Annotated[Path, typer.Argument(help="An image, its id, or a data set as for train.", metavar="IMAGE|DATASET")],
     emotion: Annotated[
         str | None, typer.Option("--emotion", "-e", help="Emotion to explain. (default: the most probable one)")
     ] = None,
@@ -295,6 +300,7 @@ def explain(
 
     need_charts()
     decoder = _decoder(settings, whole)
+    path = _indexed_file(settings, path)
     if path.is_dir() or path.suffix.lower() == ".csv":
         if emotion is not None:
             raise UsageError("--emotion is for one image; a data set is explained emotion by emotion.")
@@ -315,6 +321,14 @@ def explain(
             explanation.write_explained(explained, files[0], as_json, out)
     if open_it:
         typer.launch(str(files[0]))
+
+
+def _indexed_file(settings: Settings, path: Path) -> Path:
+    """Return the path of an indexed image whose id was given, or the path itself."""
+    from indexer.bootstrap import open_library
+    from indexer.search.service import indexed_file_of
+
+    return Path(os.fsdecode(indexed_file_of(open_library(settings), os.fsencode(path))))
 
 
 def _weights(settings: Settings) -> Path:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from commands.options import AsJson, New, SkipUnknown, Under, stdout, with_library
+from commands.path_lists import FilesFrom, Null, all_paths
 from indexer.library import Library
 
 
@@ -54,16 +55,23 @@ def export(
     under: Under = None,
     embeddings: Annotated[bool, typer.Option("--embeddings", help="Also write embeddings; Parquet always has them.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
+    hidden: Annotated[bool, typer.Option("--hidden", help="Include hidden images.")] = False,
+    files_from: FilesFrom = None,
+    null: Null = False,
     as_json: AsJson = False,
 ) -> None:
     """Export results to Parquet, CSV or JSON Lines."""
     from commands.output.progress import TerminalProgress
     from commands.output.transfer import write_exported
+    from indexer.domain.errors import UsageError
     from indexer.domain.export import ExportRequest
     from indexer.exporters.text import writer_for
     from indexer.transfer import export as service
 
-    request = ExportRequest(file, force, tuple(emotion or ()), os.fsencode(under) if under else None)
+    listed = all_paths(None, files_from, null)
+    if files_from and not listed:
+        raise UsageError("The list of --files-from is empty; omit it to export everything.")
+    request = ExportRequest(file, force, tuple(emotion or ()), (*map(os.fsencode, under or ()), *listed), hidden)
     report = service.export(library, request, writer_for(file, embeddings), TerminalProgress("Exporting", "rows"))
     with stdout() as out:
         write_exported(report, as_json, out)
@@ -96,3 +104,41 @@ def import_command(
     changed = service.label(library, assignments, new, skip_unknown)
     with stdout() as out:
         write_changed(changed, as_json, out)
+
+
+@with_library("model")
+def sidecars(
+    library: Library,
+    xmp: Annotated[
+        bool, typer.Option("--xmp", help="Write IMAGE.xmp with the emotions as keywords, for photo managers.")
+    ] = False,
+    captions: Annotated[bool, typer.Option("--captions", help="Write NAME.txt with the emotions, for trainers.")] = False,
+    emotion: Annotated[list[str] | None, typer.Option("--emotion", "-e", help="Only this emotion; may be repeated.")] = None,
+    under: Under = None,
+    hidden: Annotated[bool, typer.Option("--hidden", help="Include hidden images.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be written, and write nothing.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace captions that hold something else.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write the emotions to files beside the images. Images are never changed."""
+    from commands.output.progress import TerminalProgress
+    from commands.output.transfer import write_sidecar_report
+    from indexer.domain.errors import UsageError
+    from indexer.system.text import display_path
+    from indexer.transfer.sidecar_formats import SidecarFormat
+    from indexer.transfer.sidecars import SidecarRequest, write_sidecars
+
+    formats = ((SidecarFormat.XMP,) if xmp else ()) + ((SidecarFormat.CAPTION,) if captions else ())
+    if not formats:
+        raise UsageError("Choose what to write: --xmp for photo managers, --captions for trainers, or both.")
+    request = SidecarRequest(
+        formats, tuple(emotion or ()), tuple(map(os.fsencode, under or ())), hidden=hidden, dry_run=dry_run, force=force
+    )
+    with stdout() as out:
+
+        def tell(path: bytes) -> None:
+            if dry_run and not as_json:
+                out.write(f"{display_path(path)}\n")
+
+        report = write_sidecars(library, request, TerminalProgress("Writing", "rows"), tell)
+        write_sidecar_report(report, as_json, out)

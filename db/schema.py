@@ -73,17 +73,14 @@ class RootRow(Model, name="roots"):
 
 
 class ImageRow(Model, name="images"):
-    """An image, identified by the BLAKE3 digest of its bytes.
-
-    `perceptual` is a hash of what it shows, see `indexer.domain.perceptual`; None if it was analyzed before such hashes.
-    """
+    """An image, identified by the BLAKE3 digest of its bytes. `incomplete` is 1 if the end of the file is missing, else 0."""
 
     id: ColumnElement[int] = Column(_BIG, primary_key=True)
     digest: ColumnElement[bytes] = Column(LargeBinary, unique=True, nullable=False)
     width: ColumnElement[int] = Column(Integer, nullable=False)
     height: ColumnElement[int] = Column(Integer, nullable=False)
     format: ColumnElement[str] = Column(Text, nullable=False)
-    perceptual: ColumnElement[bytes | None] = Column(LargeBinary)
+    incomplete: ColumnElement[int] = Column(Integer, nullable=False, server_default=text("0"))
 
 
 class RunRow(Model, name="runs"):
@@ -172,7 +169,8 @@ class PredictionRow(
     `probabilities` are little-endian float32 in the order of the model's labels. `emotion` and `score` are what searches compare,
     see `effective_emotion`. An image has either region 0, the whole image, without a box, or its faces, numbered from 1, largest
     first. Boxes are fractions of width and height. `compared_to` is the id of the newest prediction among which look-alikes were
-    searched for, -1 for a new prediction, and 0 if it has new look-alikes since, see `indexer.domain.predictions`.
+    searched for, -1 for a new prediction, and 0 if it has new look-alikes since, see `indexer.domain.predictions`. `frame` is the
+    number, from 1, of the frame of an animation; null for a still image.
     """
 
     id: ColumnElement[int] = Column(_BIG, primary_key=True)
@@ -188,6 +186,7 @@ class PredictionRow(
     score: ColumnElement[float] = Column(_REAL, nullable=False)
     probabilities: ColumnElement[bytes] = Column(LargeBinary, nullable=False)
     compared_to: ColumnElement[int] = Column(_BIG, nullable=False, server_default=text("-1"))
+    frame: ColumnElement[int | None] = Column(Integer)
 
 
 class LabelRow(Model, name="labels"):
@@ -202,10 +201,18 @@ class LabelRow(Model, name="labels"):
     last_path: ColumnElement[bytes | None] = Column(LargeBinary)
 
 
+class HiddenRow(Model, name="hidden"):
+    """A mark of a user that keeps an image out of searches and exports. `hidden_at` is in seconds since the epoch."""
+
+    image_id: ColumnElement[int] = Column(ForeignKey("images.id"), primary_key=True)
+    hidden_at: ColumnElement[float] = Column(_REAL, nullable=False)
+
+
 class EmbeddingRow(Model, name="embeddings"):
     """The embedding of a region of an image: little-endian float16, each space's part of length 1.
 
-    Models with the same embedder share it. It is not in `predictions`, whose pages searches read.
+    Models with the same embedder share it. It is not in `predictions`, whose pages searches read. `fingerprint` is that of
+    `indexer.domain.fingerprints`; null if unknown.
     """
 
     id: ColumnElement[int] = Column(_BIG, primary_key=True)
@@ -213,6 +220,7 @@ class EmbeddingRow(Model, name="embeddings"):
     image_id: ColumnElement[int] = Column(ForeignKey("images.id"), nullable=False)
     region: ColumnElement[int] = Column(Integer, nullable=False)
     vector: ColumnElement[bytes] = Column(LargeBinary, nullable=False)
+    fingerprint: ColumnElement[bytes | None] = Column(LargeBinary)
 
 
 class JobRow(Model, name="jobs", checks=("every > 0",)):

@@ -13,6 +13,7 @@ sys.path.insert(0, str(ROOT))
 import typer  # noqa: E402
 
 from cli import app  # noqa: E402
+from commands.examples import EXAMPLES  # noqa: E402
 
 EXIT_CODES = """## Exit codes
 
@@ -51,6 +52,8 @@ def _command(path: str, command: Any) -> str:
     usage = " ".join([path, *(_argument(argument) for argument in arguments), "[OPTIONS]"])
     lines = [f"## {path}", command.help.strip(), f"```\n{usage}\n```"]
     lines += ["\n".join(f"- `{_argument(argument)}`: {argument.help}" for argument in arguments)] if arguments else []
+    examples = EXAMPLES.get(path.removeprefix("moodex "), ())
+    lines += ["```sh\n" + "\n".join(examples) + "\n```"] if examples else []
     return "\n\n".join([*lines, _options(command)])
 
 
@@ -61,7 +64,7 @@ def _argument(argument: Any) -> str:
 def _options(command: Any) -> str:
     rows = ["| option | meaning | default |", "|---|---|---|"]
     for option in command.params:
-        if option.param_type_name == "option" and "completion" not in option.name:
+        if option.param_type_name == "option" and "completion" not in option.name and not option.hidden:
             names = ", ".join(f"`{name}`" for name in [*option.opts, *option.secondary_opts])
             meaning, _, default = option.help.partition(" (default: ")
             rows.append(f"| {names} | {meaning} | {default.rstrip(')') or _default_text(option.default)} |")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from platformdirs import user_config_path, user_data_path
 
-from indexer.domain.errors import UsageError
+from indexer.domain.errors import MoodexError, UsageError
 from indexer.system.ignore_rules import check_exclude_patterns
 
 _MAX_WORKERS = 32
@@ -67,11 +67,11 @@ class Settings:
         return self.workers or min(_MAX_WORKERS, available_cores())
 
     def make_home(self) -> None:
-        """Create the data folder if it does not exist. Raises UsageError if that fails."""
+        """Create the data folder if it does not exist. Raises MoodexError if that fails."""
         try:
             self.home.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UsageError(
+            raise MoodexError(
                 f"Cannot create the data folder {self.home}: {error.strerror}. Choose another one with --home."
             ) from error
 

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 from urllib.parse import quote_from_bytes
 
+from commands.output.hits import copies_in_words
 from indexer.system.text import display_path, pluralize, printable
 
 if TYPE_CHECKING:
     from indexer.domain.queries import Hit, SearchRequest
 
-Thumbnail = Callable[[bytes, tuple[int, int, int, int] | None], bytes | None]
+Thumbnail = Callable[[bytes, tuple[int, int, int, int] | None, int | None], bytes | None]
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -63,7 +64,8 @@ _CARD = """<li><a href="file://{link}" title="{title}">{image}<div class="text">
 def show_sheet(hits: Sequence[Hit], request: SearchRequest, thumbnail: Thumbnail, home: Path, open_it: bool, out: TextIO) -> None:
     """Write the sheet to `out`; if that is a terminal or a browser is to open it, to a file in `home`.
 
-    `thumbnail` returns the thumbnail of an image as PNG, with its face framed; None for an unreadable file.
+    `thumbnail` returns the thumbnail of an image as PNG, from its path, the box of a face and the number of its frame; None for
+    an unreadable file.
     """
     page = sheet(hits, describe(request), thumbnail)
     if not open_it and not out.isatty():
@@ -78,7 +80,7 @@ def show_sheet(hits: Sequence[Hit], request: SearchRequest, thumbnail: Thumbnail
 
 def sheet(hits: Sequence[Hit], title: str, thumbnail: Thumbnail) -> str:
     """Return the page as HTML."""
-    cards = "\n".join(_card(hit, thumbnail(hit.path, hit.box)) for hit in hits)
+    cards = "\n".join(_card(hit, thumbnail(hit.path, hit.box, hit.frame)) for hit in hits)
     return _PAGE.format(title=escape(printable(title)), count=escape(pluralize(len(hits), "image")), cards=cards)
 
 
@@ -87,7 +89,7 @@ def describe(request: SearchRequest) -> str:
     parts = [" or ".join(printable(emotion) for emotion in request.emotions)] if request.emotions else []
     parts += [f"not {printable(emotion)}" for emotion in request.excluded]
     parts += [f"like {display_path(path)}" for path in (request.image, request.like) if path is not None]
-    parts += [f"under {display_path(request.under)}"] if request.under is not None else []
+    parts += [f"under {' or '.join(map(display_path, request.under))}"] if request.under else []
     parts += [f"score at least {request.min_score:g}"] if request.min_score else []
     return ", ".join(parts)
 
@@ -98,12 +100,13 @@ def _card(hit: Hit, thumbnail: bytes | None) -> str:
         image = f'<img alt="" src="data:image/png;base64,{base64.b64encode(thumbnail).decode("ascii")}">'
     top_emotions = ", ".join(f"{emotion} {p:.0%}" for emotion, p in sorted(hit.emotions.items(), key=lambda item: -item[1])[:4])
     similarity = "" if hit.similarity is None else f" · similarity {hit.similarity:.3f}"
+    copies = f" · {copies_in_words(hit)}" if hit.copies else ""
     return _CARD.format(
         link=quote_from_bytes(hit.path),
         title=escape(printable(top_emotions)),
         image=image,
         emotion=escape(printable(hit.emotion)),
-        score=f"{hit.score:.0%}{similarity}",
+        score=f"{hit.score:.0%}{similarity}{copies}",
         percent=hit.score * 100,
         path=escape(display_path(os.path.basename(hit.path))),
     )

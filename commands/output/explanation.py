@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from commands.output.charts import charts, plain, save
+from commands.output.letters import can_write
 from indexer.system.text import printable
 
 if TYPE_CHECKING:
     from indexer.domain.training import AverageMap, Deletion, Explained, ExplainedData
 
 _HEAT_COLORS = "inferno"
+_THIRD_LETTERS, _ASCII_THIRD_LETTERS = "▀■▄", "^=v"
 _BAR_LETTERS = 20
 _THIRDS = ("upper", "middle", "lower")
 
@@ -41,9 +43,10 @@ def write_explained_data(data: ExplainedData, paths: list[Path], as_json: bool, 
         out.write(json.dumps(facts) + "\n")
         return
     out.write(f"{'emotion':<12} {'images':>8}   {'upper':>5} {'middle':>6} {'lower':>5}\n")
+    thirds = _THIRD_LETTERS if can_write(_THIRD_LETTERS, out) else _ASCII_THIRD_LETTERS
     for emotion, average in data.averages.items():
         upper, middle, lower = average.thirds
-        bar = "".join(letter * round(share * _BAR_LETTERS) for letter, share in zip("▀■▄", average.thirds, strict=True))
+        bar = "".join(letter * round(share * _BAR_LETTERS) for letter, share in zip(thirds, average.thirds, strict=True))
         out.write(f"{printable(emotion):<12} {average.images:>8,}   {upper:>5.0%} {middle:>6.0%} {lower:>5.0%}  {bar}\n")
     verdict = "faithful" if by_heat < by_chance else "no better than chance"
     out.write(f"\nDeletion test of {data.method}: area {by_heat:.3f}, at random {by_chance:.3f}: {verdict}.\n")

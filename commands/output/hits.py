@@ -7,10 +7,12 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
-from indexer.system.text import display_path, escape_spreadsheet_formula, printable, write_bytes, write_table
+from indexer.system.events import log_event
+from indexer.system.text import display_path, escape_spreadsheet_formula, pluralize, printable, write_bytes, write_table
 
 if TYPE_CHECKING:
-    from indexer.domain.queries import Hit
+    from indexer.domain.queries import Hit, SearchResult, Total
+    from indexer.domain.reports import CollectReport
 
 
 def write_hits(hits: Sequence[Hit], form: str, end: str, out: TextIO) -> None:
@@ -21,11 +23,47 @@ def write_hits(hits: Sequence[Hit], form: str, end: str, out: TextIO) -> None:
         _FORMS[form](hits, out)
 
 
+def write_result(result: SearchResult, offset: int, as_json: bool, out: TextIO) -> None:
+    """Write hits with their total, as a table or as one JSON object; `offset` is the number of hits before them."""
+    total = result.total
+    if as_json:
+        number = None if total is None else total.number
+        facts = {"total": number, "offset": offset, "hits": [hit_as_dict(hit) for hit in result.hits]}
+        json.dump(facts, out, indent=2)
+        out.write("\n")
+    elif not result.hits and offset and total is not None and total.number:
+        out.write(f"No further images match: --offset is {offset:,}, and {_total_in_words(total)} match.\n")
+    else:
+        _write_table(result.hits, out)
+        if total is not None and result.hits and (offset or not total.exact or total.number > len(result.hits)):
+            last = f"{offset + 1:,}-{offset + len(result.hits):,}" if offset else f"{len(result.hits):,}"
+            out.write(f"{last} of {_total_in_words(total)}.\n")
+
+
+def _total_in_words(total: Total) -> str:
+    return pluralize(total.number, "image") if total.exact else f"more than {pluralize(total.number, 'image')}"
+
+
+def report_collected(report: CollectReport, out: TextIO | None) -> None:
+    """Write how many files were copied or linked, unless `out` is None, and warn about missing ones."""
+    verb = "Linked" if report.link else "Copied"
+    if out is not None:
+        present = f"; {report.present:,} already there" if report.present else ""
+        out.write(f"{verb} {pluralize(report.done, 'file')} to {printable(report.folder)}{present}.\n")
+    for path in report.missing:
+        log_event("warning", "file_missing", f"{path!r} is missing: not {verb.lower()}.", path=path)
+
+
 def hit_as_dict(hit: Hit) -> dict[str, Any]:
     """Return a hit as JSON-compatible data.
 
-    Bytes of a path that are not valid UTF-8 become surrogates, as in os.fsdecode. `label` is present only if the user labeled the
-    image, and `box` only for a face: left, top, right and bottom edge in pixels.
+    Bytes of a path that are not valid UTF-8 become surrogates, as in os.fsdecode. Some entries are present only if they apply:
+
+    - `label`: the user's label.
+    - `box`: left, top, right and bottom edge of the face in pixels.
+    - `frame`: the number of the frame of an animation, from 1.
+    - `incomplete`: true if the end of the file is missing.
+    - `copies`: the number of near-duplicates that are not shown.
     """
     facts: dict[str, Any] = {
         "path": os.fsdecode(hit.path),
@@ -39,6 +77,12 @@ def hit_as_dict(hit: Hit) -> dict[str, Any]:
         facts["label"] = hit.label
     if hit.box is not None:
         facts["box"] = list(hit.box)
+    if hit.frame is not None:
+        facts["frame"] = hit.frame
+    if hit.incomplete:
+        facts["incomplete"] = True
+    if hit.copies:
+        facts["copies"] = hit.copies
     return facts
 
 
@@ -61,7 +105,13 @@ def _write_table(hits: Sequence[Hit], out: TextIO) -> None:
         similarity = f"  {hit.similarity:5.3f} " if hit.similarity is not None else ""
         emotion = f"{printable(hit.emotion):<{max(width, 7)}}"
         box = f"  {'' if hit.box is None else format_box(hit.box):<{box_width}}" if box_width else ""
-        out.write(f"{hit.score:<6.3f} {emotion}{similarity}  {hit.image_id[:8]}{box}  {display_path(hit.path)}\n")
+        copies = f"  ({copies_in_words(hit)})" if hit.copies else ""
+        out.write(f"{hit.score:<6.3f} {emotion}{similarity}  {hit.image_id[:8]}{box}  {display_path(hit.path)}{copies}\n")
+
+
+def copies_in_words(hit: Hit) -> str:
+    """Return the number of near-duplicates that are not shown, such as "+2 copies"; "" if there are none."""
+    return f"+{hit.copies:,} {'copy' if hit.copies == 1 else 'copies'}" if hit.copies else ""
 
 
 def _write_json(hits: Sequence[Hit], out: TextIO) -> None:
@@ -78,7 +128,7 @@ def _write_jsonl(hits: Sequence[Hit], out: TextIO) -> None:
 def _write_csv(hits: Sequence[Hit], out: TextIO) -> None:
     emotions = list(hits[0].emotions) if hits else []
     rows: list[list[Any]] = [
-        ["path", "image_id", "emotion", "score", "similarity", *map(escape_spreadsheet_formula, emotions), "box"]
+        ["path", "image_id", "emotion", "score", "similarity", *map(escape_spreadsheet_formula, emotions), "box", "copies"]
     ]
     for hit in hits:
         facts = hit_as_dict(hit)
@@ -90,7 +140,7 @@ def _write_csv(hits: Sequence[Hit], out: TextIO) -> None:
             "" if hit.similarity is None else hit.similarity,
         ]
         box = "" if hit.box is None else " ".join(map(str, hit.box))
-        rows.append([*row, *(facts["emotions"][emotion] for emotion in emotions), box])
+        rows.append([*row, *(facts["emotions"][emotion] for emotion in emotions), box, hit.copies])
     write_table(rows, out)
 
 

@@ -26,6 +26,17 @@ def write_changed(changed: LabelsChanged, as_json: bool, out: TextIO) -> None:
     out.write(f"Changed the labels of {pluralize(changed.changed, 'image')}{unchanged}{skipped}.\n")
 
 
+def write_hidden(changed: LabelsChanged, hidden: bool, as_json: bool, out: TextIO) -> None:
+    """Write the number of images that were hidden, or shown again."""
+    if as_json:
+        write_changed(changed, as_json, out)
+        return
+    unchanged = f"; {changed.unchanged:,} unchanged" if changed.unchanged else ""
+    skipped = f"; {changed.skipped:,} skipped, not indexed" if changed.skipped else ""
+    done = "Hid" if hidden else "No longer hides"
+    out.write(f"{done} {pluralize(changed.changed, 'image')}{unchanged}{skipped}.\n")
+
+
 def write_labels(labels: Sequence[LabeledImage], as_json: bool, out: TextIO) -> None:
     """Write every label as CSV that `moodex label` can read, or as JSON.
 

@@ -26,7 +26,8 @@ def write_status(status: Status, as_json: bool, out: TextIO) -> None:
     disk = sum(status.disk_bytes.values()) / 1e6
     out.write(f"Home      {printable(str(status.home))}  ({disk:,.1f} MB)\n")
     out.write(f"Files     {states}\n")
-    out.write(f"Images    {status.counts.images:,}\n")
+    hidden = f", {status.hidden:,} of them hidden" if status.hidden else ""
+    out.write(f"Images    {status.counts.images:,}{hidden}\n")
     for model, images in status.models:
         share = images / status.counts.images if status.counts.images else 0
         out.write(f"Model     {printable(model.card.name)}: {pluralize(images, 'image')} ({share:.0%})\n")
@@ -36,6 +37,8 @@ def write_status(status: Status, as_json: bool, out: TextIO) -> None:
         out.write(f"Run       {when}  {run.outcome}: {describe_counts(run)}  ({roots})\n")
     for path, failure in status.failures:
         out.write(f"Failed    {display_path(path)}: {printable(failure.reason)}\n")
+    if 0 < len(status.failures) < (failed := files.get("failed", 0)):
+        out.write(f"          and {failed - len(status.failures):,} more; list all: moodex status --failures {failed}\n")
 
 
 def _as_dict(status: Status) -> dict[str, Any]:
@@ -43,6 +46,7 @@ def _as_dict(status: Status) -> dict[str, Any]:
         "home": str(status.home),
         "files": {state.value: n for state, n in status.counts.files.items()},
         "images": status.counts.images,
+        "hidden": status.hidden,
         "models": [
             {
                 "name": model.card.name,

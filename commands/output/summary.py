@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TextIO
 
+from indexer.ports.sources import HIDDEN, LINK
 from indexer.system.text import pluralize, printable
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ COUNT_WORDS = {
 """The word for each count, in the order of the output."""
 
 _MAX_NAMES = 5
+_MAX_KINDS = 6
+_KIND_WORDS = {LINK: "links"}
 
 
 def write_summary(summary: Summary, as_json: bool, out: TextIO, flush: bool = False) -> None:
@@ -37,27 +40,42 @@ def write_summary(summary: Summary, as_json: bool, out: TextIO, flush: bool = Fa
 
 
 def _in_words(summary: Summary) -> str:
-    left_out = _system_entries(summary.system_entries)
+    notes = [*_system_entries(summary.system_entries), *_skipped(summary.skipped)]
     if not (summary.scanned or summary.removed or summary.kept or summary.left_out):
-        return f"No image files were found.\n{left_out}"
+        return "\n".join(["No image files were found.", *notes, ""])
     counts = summary.as_dict()
     parts = [f"{counts[field]:,} {words}" for field, words in COUNT_WORDS.items() if counts[field]]
     lines = [f"{pluralize(summary.scanned, 'image file')}: {', '.join(parts) or 'nothing to do'}."]
     rate = f"{summary.images_per_second:.1f} images per second"
-    details = f" on {summary.device} by {summary.engine}, {rate}" if summary.indexed else ""
+    read = summary.indexed or summary.reused
+    details = f" on {summary.device} by {summary.engine}, {rate}" if read else ""
     lines.append(f"{summary.seconds:.1f} s with {summary.model}{details}.")
     if summary.labels_orphaned:
         lines.append("See labels whose images changed too much: moodex label --orphans")
+    lines += notes
     if summary.failed:
         lines.append("See why files failed: moodex status --failures 100")
-    return "\n".join([*lines, left_out])
+    return "\n".join([*lines, ""])
 
 
-def _system_entries(counts: Mapping[str, int]) -> str:
-    """Describe the folders and files of systems that were left out."""
+def _system_entries(counts: Mapping[str, int]) -> list[str]:
+    """Describe the folders and files of systems that were left out, in at most one line."""
     if not counts:
-        return ""
+        return []
     names = list(map(printable, counts))
     shown = ", ".join(names[:_MAX_NAMES]) + (", ..." if len(names) > _MAX_NAMES else "")
     number = f"{sum(counts.values()):,}"
-    return f"Left out, because systems or programs use them ({number}): {shown}. To index one: --exclude '!{names[0]}'\n"
+    return [f"Left out, because systems or programs use them ({number}): {shown}. To index one: --exclude '!{names[0]}'"]
+
+
+def _skipped(skipped: Mapping[str, int]) -> list[str]:
+    """Return a line about the files that the scan passed over, by kind, and one about links; hidden files are no surprise."""
+    counts = {kind: count for kind, count in skipped.items() if kind != HIDDEN}
+    if not counts:
+        return []
+    kinds = sorted(counts, key=lambda kind: (-counts[kind], kind))
+    parts = [f"{counts[kind]:,} {_KIND_WORDS.get(kind, printable(kind))}" for kind in kinds[:_MAX_KINDS]]
+    if rest := sum(counts[kind] for kind in kinds[_MAX_KINDS:]):
+        parts.append(f"{rest:,} others")
+    lines = [f"Passed over: {', '.join(parts)}. List them: moodex -v index"]
+    return [*lines, "Links are followed with --follow-symlinks."] if LINK in counts else lines

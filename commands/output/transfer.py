@@ -12,6 +12,7 @@ from indexer.system.text import pluralize, printable
 if TYPE_CHECKING:
     from indexer.domain.export import ExportReport
     from indexer.domain.health import BackupReport, RestoreReport
+    from indexer.domain.reports import SidecarReport
 
 
 def write_backed_up(report: BackupReport, as_json: bool, out: TextIO) -> None:
@@ -48,6 +49,19 @@ def write_exported(report: ExportReport, as_json: bool, out: TextIO) -> None:
         out.write(json.dumps(asdict(report)) + "\n")
         return
     out.write(f"Exported {pluralize(report.rows, 'row')} of {printable(report.model)}: {printable(report.path)}\n")
+
+
+def write_sidecar_report(report: SidecarReport, as_json: bool, out: TextIO) -> None:
+    """Write the numbers of sidecars that were written, unchanged and kept, and of missing images."""
+    if as_json:
+        out.write(json.dumps(asdict(report)) + "\n")
+        return
+    verb = "Would write" if report.dry_run else "Wrote"
+    parts = [f"{verb} {pluralize(report.written, 'sidecar')}"]
+    parts += [f"{report.unchanged:,} unchanged"] if report.unchanged else []
+    parts += [f"{report.kept:,} kept, which hold something else"] if report.kept else []
+    parts += [f"{pluralize(report.missing, 'image')} missing"] if report.missing else []
+    out.write("; ".join(parts) + ".\n")
 
 
 def _contents(rows: Mapping[str, int], models: int) -> str:

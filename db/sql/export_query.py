@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sqlalchemy import Row, Select, and_, func, select
+from sqlalchemy import Row, Select, and_, exists, func, select
 
-from db.schema import EmbeddingRow, FileRow, FolderRow, ImageRow, LabelRow, ModelRow, PredictionRow
+from db.schema import EmbeddingRow, FileRow, FolderRow, HiddenRow, ImageRow, LabelRow, ModelRow, PredictionRow
 from db.sql.dialect import no_index, one_of
-from db.sql.file_rows import file_under
+from db.sql.path_list import file_ids_in_list
 from db.sql.search_queries import is_live
 from indexer.domain.export import ExportChunk
 from indexer.domain.images import Face, to_pixel_box
@@ -62,8 +62,10 @@ def exported(model_id: int, chosen: ExportFilter) -> Select[*tuple[Any, ...]]:
     )
     if chosen.emotions is not None:
         query = query.where(one_of(emotion, chosen.emotions))
-    if chosen.under is not None:
-        query = query.where(file_under(chosen.under))
+    if not chosen.hidden:
+        query = query.where(~exists().where(HiddenRow.image_id == FileRow.image_id))
+    if chosen.under:
+        query = query.where(FileRow.id.in_(file_ids_in_list()))
     return query.order_by(FileRow.id, prediction.region)
 
 

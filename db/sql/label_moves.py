@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, exists, insert, select, update
 
-from db.schema import FileRow, FolderRow, ImageRow, LabelRow, PredictionRow, RunRow
+from db.schema import EmbedderRow, EmbeddingRow, FileRow, FolderRow, LabelRow, PredictionRow, RunRow
 from db.sql.dialect import chunks
 from db.sql.prediction_rows import rewrite_predictions
 from db.sql.search_queries import is_live, is_main
-from indexer.domain.perceptual import nearly_same
 from indexer.ports.store_writer import LabelMoves
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
+
+    from indexer.domain.predictions import Prediction
 
 
 class _Change(NamedTuple):
@@ -31,26 +32,30 @@ class _Change(NamedTuple):
 
 
 def move_labels(
-    connection: Connection, run_id: int, targets: Mapping[int, int | None], main: Mapping[int, Sequence[float]]
+    connection: Connection, run_id: int, targets: Mapping[int, int | None], main: Mapping[int, Prediction]
 ) -> LabelMoves:
     """Move the labels of files, by id, that get another image, if it looks nearly the same. Call this before the files change.
 
-    `targets` are the new images of the files; None for a file that failed. `main` has the probabilities of new images, of their
-    main face. A label does not follow if the most probable emotion changes. Labels that no file has any more get its path.
+    `targets` are the new images of the files; None for a file that failed. `main` are the predictions of new images, or
+    of their main faces. A label does not follow if the most probable emotion changes. Labels that no file has any more get its
+    path.
     """
     changes = [change for chunk in chunks(targets) for change in _changes(connection, chunk, targets)]
     if not changes:
         return LabelMoves()
+    from indexer.domain.fingerprints import nearly_the_same  # it imports numpy, which other commands that write do not need
+
     images = {change.old for change in changes} | {change.new for change in changes if change.new is not None}
-    hashes = _hashes(connection, images)
-    best = {image: max(range(len(p)), key=p.__getitem__) for image, p in (_stored(connection, run_id, images) | {**main}).items()}
+    fingerprints = _fingerprints(connection, images) | {image: one.fingerprint for image, one in main.items()}
+    probabilities = _stored(connection, run_id, images) | {image: one.probabilities for image, one in main.items()}
+    best = {image: max(range(len(p)), key=p.__getitem__) for image, p in probabilities.items()}
     labeled = {image for (image,) in _of_images(connection, select(LabelRow.image_id), LabelRow.image_id, images)}
     kept = _with_other_files(connection, {change.old for change in changes}, targets)
     followed: dict[int, _Change] = {}
     left = [change for change in changes if change.old not in kept]
     for change in changes:
         new = change.new
-        if new is None or new in labeled or not nearly_same(hashes.get(change.old), hashes.get(new)):
+        if new is None or new in labeled or not nearly_the_same(fingerprints.get(change.old), fingerprints.get(new)):
             continue
         if best.get(change.old, best.get(new)) == best.get(new):
             followed.setdefault(new, change)
@@ -77,8 +82,12 @@ def _changes(connection: Connection, files: Sequence[int], targets: Mapping[int,
     ]
 
 
-def _hashes(connection: Connection, images: Collection[int]) -> dict[int, bytes | None]:
-    return dict(_of_images(connection, select(ImageRow.id, ImageRow.perceptual), ImageRow.id, images))
+def _fingerprints(connection: Connection, images: Collection[int]) -> dict[int, bytes]:
+    """Return the fingerprints of those of some images that have one, stored with the embeddings of any model."""
+    # Naming the embedders lets SQLite look the images up.
+    known = (EmbeddingRow.embedder_id.in_(select(EmbedderRow.id)), EmbeddingRow.fingerprint.is_not(None))
+    query = select(EmbeddingRow.image_id, EmbeddingRow.fingerprint).where(*known)
+    return dict(_of_images(connection, query, EmbeddingRow.image_id, images))
 
 
 def _stored(connection: Connection, run_id: int, images: Collection[int]) -> dict[int, Sequence[float]]:

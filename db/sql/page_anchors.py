@@ -49,7 +49,7 @@ def skip_to_anchor(
     connection: Connection, model_id: int, chosen: HitFilter, offset: int
 ) -> tuple[int, tuple[ColumnElement[bool], ...]]:
     """Return how many hits to skip after the last anchor up to an offset, and the conditions for hits after that anchor."""
-    if chosen.emotions is None or chosen.excluded or chosen.under is not None:
+    if chosen.emotions is None or chosen.excluded or chosen.under or chosen.hidden:
         return offset, ()
     anchor = connection.execute(_last_anchor(model_id, chosen.emotions, offset)).first()
     if anchor is None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     "image_id", "model_id", "region", "finder_id", "left", "top", "right", "bottom", "emotion", "score", "probabilities",
-    "compared_to",
+    "compared_to", "frame",
 )  # fmt: skip
 """All columns of a prediction but its id."""
 
@@ -34,6 +34,7 @@ _REGION_COLUMNS = (
     PredictionRow.top,
     PredictionRow.right,
     PredictionRow.bottom,
+    PredictionRow.frame,
 )
 """The columns that describe the region of an image that a prediction is for, and its face detector."""
 
@@ -91,6 +92,7 @@ def write_predictions(
             "top": one.face and one.face.top,
             "right": one.face and one.face.right,
             "bottom": one.face and one.face.bottom,
+            "frame": one.frame,
             "probabilities": struct.pack(f"<{len(one.probabilities)}f", *one.probabilities),
             "compared_to": NEVER_COMPARED,
         }
@@ -103,6 +105,7 @@ def write_predictions(
             "image_id": image_id,
             "region": region,
             "vector": one.embedding.astype("<f2").tobytes(),
+            "fingerprint": one.fingerprint or None,
         }
         for image_id, region, one in regions
     ]

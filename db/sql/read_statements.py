@@ -13,6 +13,7 @@ from db.schema import (
     FileRow,
     FolderRow,
     GenerationRow,
+    HiddenRow,
     ImageRow,
     LabelRow,
     Model,
@@ -26,6 +27,7 @@ from db.sql.path_list import PATH_LIST
 from db.sql.prediction_rows import embedded
 from db.sql.search_queries import hit_columns, is_live, is_main, model_without_index_hint
 from indexer.domain.files import FileState
+from indexer.domain.images import MAIN_FACE
 from indexer.domain.predictions import GROUP_CHANGED
 
 if TYPE_CHECKING:
@@ -34,6 +36,20 @@ if TYPE_CHECKING:
 # These are executed by every search, and building a statement takes several times as long as executing it.
 THESE = PredictionRow.id.in_(bindparam("ids", expanding=True))
 VECTORS_OF = select(PredictionRow.id, EmbeddingRow.vector, ModelRow.embedding_size).select_from(embedded()).where(THESE)
+FINGERPRINTS_OF = (
+    select(PredictionRow.id, EmbeddingRow.fingerprint)
+    .join(ModelRow.table, ModelRow.id == PredictionRow.model_id)
+    .join(
+        EmbeddingRow.table,
+        and_(
+            EmbeddingRow.embedder_id == ModelRow.embedder_id,
+            EmbeddingRow.image_id == PredictionRow.image_id,
+            EmbeddingRow.region <= inline(MAIN_FACE),
+            EmbeddingRow.fingerprint.is_not(None),
+        ),
+    )
+    .where(THESE)
+)
 EMBEDDING_SIZE_OF = select(ModelRow.embedding_size).where(ModelRow.id == bindparam("model"))
 LABELS_OF = select(ModelRow.labels).where(ModelRow.id == bindparam("model"))
 USER_EMOTIONS = select(LabelRow.emotion).distinct().order_by(LabelRow.emotion)
@@ -117,15 +133,23 @@ def samples(ids: Sequence[int]) -> Select[*tuple[Any, ...]]:
 
 def main_region_of_digest(model_id: int, digest_prefix: str) -> Select[int]:
     """Select up to two predictions, of whole images or main faces, whose image's hex digest starts with a prefix."""
-    low = bytes.fromhex(digest_prefix + "0" * (len(digest_prefix) % 2))
-    high = bytes.fromhex(digest_prefix + "f" * (len(digest_prefix) % 2)).ljust(32, b"\xff")
     return (
         select(PredictionRow.id)
         .join(ImageRow.table, ImageRow.id == PredictionRow.image_id)
-        .where(model_without_index_hint(model_id), is_main())
-        .where(ImageRow.digest >= low, ImageRow.digest <= high)
+        .where(model_without_index_hint(model_id), is_main(), _digest_begins_with(digest_prefix))
         .limit(2)
     )
+
+
+def digests_with_prefix(digest_prefix: str) -> Select[bytes]:
+    """Select up to two digests of images that start, in hex, with a prefix."""
+    return select(ImageRow.digest).where(_digest_begins_with(digest_prefix)).limit(2)
+
+
+def _digest_begins_with(digest_prefix: str) -> ColumnElement[bool]:
+    low = bytes.fromhex(digest_prefix + "0" * (len(digest_prefix) % 2))
+    high = bytes.fromhex(digest_prefix + "f" * (len(digest_prefix) % 2)).ljust(32, b"\xff")
+    return and_(ImageRow.digest >= low, ImageRow.digest <= high)
 
 
 def hits_at(model_id: int, path: bytes) -> Select[*tuple[Any, ...]]:
@@ -180,6 +204,12 @@ def any_live_file_below(folder: bytes) -> Select[int]:
     """Select one live file below a folder."""
     files = FileRow.table.join(FolderRow.table, FolderRow.id == FileRow.folder_id)
     return select(FileRow.id).select_from(files).where(is_live(), folder_under(folder)).limit(1)
+
+
+def hidden_digests(digests: Sequence[bytes]) -> Select[bytes]:
+    """Select those of some digests whose images are hidden."""
+    images = select(ImageRow.digest).join(HiddenRow.table, HiddenRow.image_id == ImageRow.id)
+    return images.where(ImageRow.digest.in_(digests))
 
 
 def known_digests(digests: Sequence[bytes]) -> Select[bytes]:

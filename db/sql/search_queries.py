@@ -19,9 +19,9 @@ from sqlalchemy import (
     union_all,
 )
 
-from db.schema import FileRow, FolderRow, ImageRow, LabelRow, PredictionRow
+from db.schema import FileRow, FolderRow, HiddenRow, ImageRow, LabelRow, PredictionRow
 from db.sql.dialect import inline, no_index, one_of
-from db.sql.file_rows import file_under
+from db.sql.file_rows import file_under_any
 from indexer.domain.files import FileState
 from indexer.domain.images import MAIN_FACE
 
@@ -47,20 +47,25 @@ def is_live() -> ColumnElement[bool]:
     return and_(FileRow.image_id.is_not(None), FileRow.state.in_([inline(FileState.DONE.value), inline(FileState.PENDING.value)]))
 
 
+def is_shown() -> ColumnElement[bool]:
+    """Select the predictions of images that the user did not hide."""
+    return ~exists().where(HiddenRow.image_id == PredictionRow.image_id)
+
+
 def is_main() -> ColumnElement[bool]:
     """Select predictions of whole images and of main faces: every image has one of the two."""
     return PredictionRow.region <= inline(MAIN_FACE)
 
 
-def few_under(connection: Connection, under: bytes, most: int = SHORT_LIST_ROWS) -> bool:
-    """Return whether so few files are below a folder that a search should begin with them."""
+def few_under(connection: Connection, under: Sequence[bytes], most: int = SHORT_LIST_ROWS) -> bool:
+    """Return whether so few files are below some folders that a search should begin with them."""
     return connection.execute(files_under(under, most)).scalar_one() <= most
 
 
-def files_under(under: bytes, most: int) -> Select[int]:
-    """Count the files at or below a path, up to `most` + 1."""
+def files_under(under: Sequence[bytes], most: int) -> Select[int]:
+    """Count the files at or below some paths, up to `most` + 1."""
     files = select(FileRow.id).select_from(FileRow.table).join(FolderRow.table, FolderRow.id == FileRow.folder_id)
-    some = files.where(file_under(under)).limit(most + 1).subquery()
+    some = files.where(file_under_any(under)).limit(most + 1).subquery()
     return select(func.count()).select_from(some)
 
 
@@ -85,9 +90,11 @@ def _has_region(other: FromClause, *conditions: ColumnElement[bool]) -> ColumnEl
 
 
 def filter_conditions(chosen: HitFilter) -> Iterator[ColumnElement[bool]]:
-    """Yield the conditions of a filter's folder and excluded emotions."""
-    if chosen.under is not None:
-        yield file_under(chosen.under)
+    """Yield the conditions of a filter's folders, hidden images and excluded emotions."""
+    if chosen.under:
+        yield file_under_any(chosen.under)
+    if not chosen.hidden:
+        yield is_shown()
     if chosen.excluded:
         yield _without(chosen.excluded)
 
@@ -108,7 +115,7 @@ def ranked_rows(who: ColumnElement[bool], chosen: HitFilter, emotions: Sequence[
     best = or_(PredictionRow.region == 0, _is_best(chosen))
     source = (
         predictions_with_files()
-        if chosen.under is not None
+        if chosen.under
         else PredictionRow.table.join(FileRow.table, FileRow.image_id == PredictionRow.image_id)
     )
     query = select(*columns).select_from(source).where(who, is_live(), best, *filter_conditions(chosen))
@@ -124,11 +131,21 @@ def ranked_query(
     `emotions` are in the order of the model's labels, followed by those of users, of which there may be any number: beyond the
     first ones, all of their hits are sorted.
     """
+    best = _all_hits(model_id, chosen, emotions, *conditions)
+    return select(best).order_by(*best_first(best))
+
+
+def count_hits(model_id: int, chosen: HitFilter, emotions: Sequence[str], most: int | None) -> Select[int]:
+    """Count the hits of some emotions, up to `most` + 1."""
+    found = select(_all_hits(model_id, chosen, emotions).c.file_id).limit(None if most is None else most + 1).subquery()
+    return select(func.count()).select_from(found)
+
+
+def _all_hits(model_id: int, chosen: HitFilter, emotions: Sequence[str], *conditions: ColumnElement[bool]) -> FromClause:
     own = and_(PredictionRow.model_id == model_id, *conditions)
     ranges = [[emotion] for emotion in emotions[:_MAX_MERGED_EMOTIONS]]
     others = emotions[_MAX_MERGED_EMOTIONS:]
-    best = union_all(*(ranked_rows(own, chosen, some) for some in ([*ranges, others] if others else ranges))).subquery()
-    return select(best).order_by(*best_first(best))
+    return union_all(*(ranked_rows(own, chosen, some) for some in ([*ranges, others] if others else ranges))).subquery()
 
 
 def best_first(hits: FromClause) -> tuple[ColumnElement[Any], ...]:
@@ -150,9 +167,11 @@ def hit_columns(hits: FromClause | None = None) -> Select[*tuple[Any, ...]]:
             PredictionRow.top.label("top"),
             PredictionRow.right.label("right"),
             PredictionRow.bottom.label("bottom"),
+            PredictionRow.frame.label("frame"),
             ImageRow.digest.label("digest"),
             ImageRow.width.label("width"),
             ImageRow.height.label("height"),
+            ImageRow.incomplete.label("incomplete"),
             FolderRow.path.label("folder"),
             FileRow.name.label("name"),
         )

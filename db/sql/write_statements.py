@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BindParameter, ColumnElement, Connection, Select, and_, bindparam, exists, or_, select, update
+from sqlalchemy import BindParameter, ColumnElement, Connection, Select, and_, bindparam, exists, select, update
 
 from db.schema import EmbedderRow, FileRow, FolderRow, ImageRow, ModelRow, PredictionRow, RunRow
 from db.sql.dialect import chunks, inline, upsert
@@ -42,14 +42,10 @@ def model_id_of(key: str) -> Select[int]:
 
 
 def upsert_image(dialect: str) -> Insert:
-    """Add an image. A known image of width 0, which a repair restored from its digest alone, gets its size and format.
-
-    Images that older versions analyzed get their perceptual hashes.
-    """
+    """Add an image. A known image of width 0, which a repair restored from its digest alone, gets its size and format."""
     statement = upsert(dialect, ImageRow.table)
-    known = {name: statement.excluded[name] for name in ("width", "height", "format", "perceptual")}
-    incomplete = or_(ImageRow.width == 0, ImageRow.perceptual.is_(None))
-    return statement.on_conflict_do_update(index_elements=["digest"], set_=known, where=incomplete)
+    known = {name: statement.excluded[name] for name in ("width", "height", "format", "incomplete")}
+    return statement.on_conflict_do_update(index_elements=["digest"], set_=known, where=ImageRow.width == 0)
 
 
 def store_images(connection: Connection, batch: CommitBatch) -> dict[bytes, int]:
@@ -57,7 +53,7 @@ def store_images(connection: Connection, batch: CommitBatch) -> dict[bytes, int]
     new = [entry.image for entry in batch.predicted]
     if new:
         rows = [
-            {"digest": i.digest, "width": i.width, "height": i.height, "format": i.format, "perceptual": i.perceptual}
+            {"digest": i.digest, "width": i.width, "height": i.height, "format": i.format, "incomplete": int(i.incomplete)}
             for i in new
         ]
         connection.execute(upsert_image(connection.dialect.name), rows)

@@ -19,7 +19,7 @@ from db.sqlite.raw_connection import UNREADABLE
 from indexer.domain.health import Finding
 
 TABLES = (
-    "folders", "roots", "images", "embedders", "finders", "models", "runs", "jobs", "files", "labels", "predictions",
+    "folders", "roots", "images", "embedders", "finders", "models", "runs", "jobs", "files", "labels", "hidden", "predictions",
     "embeddings", "generations"
 )  # fmt: skip
 """Every table that has data, after the tables that it refers to."""
@@ -61,7 +61,8 @@ _COUNT_QUERIES: Mapping[str, str] = {
     "labels_broken": "SELECT count(*), min(image_id), 'images' FROM labels WHERE typeof(emotion) != 'text' OR trim(emotion) = ''",
     "embeddings_unused": f"SELECT count(*), min(image_id), 'images' FROM embeddings WHERE {NO_PREDICTION}",
     "pictures_unfiled": "SELECT count(*), min(id), 'images' FROM images WHERE id NOT IN "
-    "(SELECT image_id FROM files WHERE image_id IS NOT NULL) AND id NOT IN (SELECT image_id FROM labels)",
+    "(SELECT image_id FROM files WHERE image_id IS NOT NULL) "
+    "AND id NOT IN (SELECT image_id FROM labels UNION SELECT image_id FROM hidden)",
     "pictures_unread": f"SELECT count(*), min(id), 'images' FROM images WHERE {UNREAD} "
     "AND id NOT IN (SELECT image_id FROM predictions)",
     "generations": "SELECT count(*), min(id), 'models' FROM models m WHERE "

@@ -12,6 +12,7 @@ from sqlalchemy import URL, Engine, create_engine, event
 from sqlalchemy.exc import OperationalError
 
 from db.sqlite.errors import translate_sqlite_errors
+from db.sqlite.journal import WRITE_AHEAD, journal_for, lacks_shared_memory, replace_write_ahead_log
 from db.sqlite.migrations import is_current, migrate
 from db.sqlite.raw_connection import BUSY_TIMEOUT_SECONDS, immutable_uri, is_open_failure
 from indexer.domain.errors import MoodexError
@@ -20,13 +21,14 @@ from indexer.domain.errors import MoodexError
 def open_engine(path: Path, reading: bool = False) -> Engine:
     """Return an engine for a database file, which is created or migrated as needed.
 
-    WAL keeps readers from waiting for the writer; synchronous FULL makes commits survive a power cut. If `reading`, a database
-    that cannot be opened otherwise, because its folder is read-only or its disk full, is opened without locks and not migrated.
+    WAL keeps readers from waiting for the writer; synchronous FULL makes commits survive a power cut. Where the file system has
+    no shared memory, the database gets a rollback journal, see `db.sqlite.journal`. If `reading`, a database that cannot be
+    opened otherwise, because its folder is read-only or its disk full, is opened without locks and not migrated.
     Raises StoreDamaged for a file that is not a database, MoodexError if it cannot be opened or is too new.
     """
     with translate_sqlite_errors(path):
         try:
-            return _prepared(create_engine(_url(path), connect_args={"timeout": BUSY_TIMEOUT_SECONDS}))
+            return _opened(path)
         except OperationalError as error:
             name = (
                 immutable_uri(path) if reading and isinstance(error.orig, sqlite3.Error) and is_open_failure(error.orig) else None
@@ -36,14 +38,27 @@ def open_engine(path: Path, reading: bool = False) -> Engine:
             return _immutable(path, name)
 
 
-def _prepared(engine: Engine) -> Engine:
+def _opened(path: Path) -> Engine:
+    try:
+        return _prepared(path)
+    except OperationalError as error:
+        if not lacks_shared_memory(error.orig):
+            raise
+        replace_write_ahead_log(path, BUSY_TIMEOUT_SECONDS)
+        return _prepared(path)
+
+
+def _prepared(path: Path) -> Engine:
+    engine = create_engine(_url(path), connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)
     with engine.begin() as connection:
         current = is_current(connection)
     # Not before the check, because it changes the file, and another program's file must stay as it is.
     with closing(engine.raw_connection()) as raw:
-        raw.cursor().execute("PRAGMA journal_mode=WAL")
+        # Every row is fetched: an unfinished statement would lock the tables of a migration.
+        if raw.cursor().execute("PRAGMA journal_mode").fetchall() != [(WRITE_AHEAD,)]:
+            raw.cursor().execute(f"PRAGMA journal_mode={journal_for(path.parent)}").fetchall()
     if not current:
         # IMMEDIATE, so that two processes that migrate at the same time apply each step once.
         with engine.connect().execution_options(moodex_begin="IMMEDIATE") as connection, connection.begin():

@@ -13,6 +13,7 @@ from sqlalchemy.exc import DatabaseError
 
 from db.schema import METADATA
 from db.sql.unpacking import unpacking
+from db.sqlite.journal import lacks_shared_memory
 from db.sqlite.raw_connection import BUSY_TIMEOUT_SECONDS, UNREADABLE, columns_by_table, reading
 from indexer.domain.errors import MAKE_ROOM, MoodexError, StoreDamaged, WriterBusy
 
@@ -87,6 +88,11 @@ def _explained(path: Path, error: sqlite3.OperationalError) -> MoodexError:
         sentence = f"The database {path} cannot be written to: it, or its folder, is read-only."
     elif code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and _is_disk_full(path)):
         sentence = f"The database {path} cannot be written to: its disk is full. {MAKE_ROOM}"
+    elif lacks_shared_memory(error):
+        sentence = (
+            f"The database {path} cannot be used: its file system lacks shared memory, and another process uses the database, or "
+            "it cannot be written to. Close that process, or choose a --home on a local disk."
+        )
     elif code == sqlite3.SQLITE_IOERR:
         sentence += " See whether its disk is over quota, or failing."
     elif code == sqlite3.SQLITE_CANTOPEN and path.exists():

@@ -152,13 +152,26 @@ _LOOK_ALIKES = (
     "CREATE INDEX predictions_uncompared ON predictions (model_id, id) WHERE compared_to <= 0",
 )
 
+# Which frame of an animation a prediction is of, whether the end of an image file is missing, and what near-duplicates share.
+_FRAMES = (
+    "ALTER TABLE predictions ADD COLUMN frame INTEGER",
+    "ALTER TABLE images ADD COLUMN incomplete INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE embeddings ADD COLUMN fingerprint BLOB",
+)
+
+# A page anchor counts hits, and hidden images are none.
+_HIDDEN = (
+    "CREATE TABLE hidden (image_id INTEGER PRIMARY KEY REFERENCES images(id), hidden_at REAL NOT NULL)",
+    "CREATE TRIGGER marks_of_hidden_pictures AFTER INSERT ON hidden BEGIN DELETE FROM marks; END",
+    "CREATE TRIGGER marks_of_shown_pictures AFTER DELETE ON hidden BEGIN DELETE FROM marks; END",
+)
+
 
 def _files_of_a_library(connection: Connection) -> None:
-    """Add what recognizes files: roots, changes that no program can hide, and hashes of what images show."""
+    """Add what recognizes files: roots, changes that no program can hide, and the last paths of labels."""
     for statement in (
         "CREATE TABLE roots (id INTEGER PRIMARY KEY, path BLOB NOT NULL UNIQUE, indexed_at REAL NOT NULL)",
         "ALTER TABLE files ADD COLUMN change INTEGER",
-        "ALTER TABLE images ADD COLUMN perceptual BLOB",
         "ALTER TABLE labels ADD COLUMN last_path BLOB",
     ):
         connection.execute(text(statement))
@@ -195,6 +208,7 @@ STEPS: tuple[tuple[str, Callable[[Connection], None]], ...] = (
     ("0010_sources", _execute(*_SOURCES)),
     ("0011_look_alikes", _execute(*_LOOK_ALIKES)),
     ("0012_files", _files_of_a_library),
+    ("0013_frames_and_hidden", _execute(*_FRAMES, *_HIDDEN)),
 )
 
 

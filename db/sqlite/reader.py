@@ -6,13 +6,13 @@ import os
 import struct
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, Row, Select, bindparam, select
 
-from db.schema import FileRow, ImageRow, ModelRow, PredictionRow
+from db.schema import FileRow, HiddenRow, ImageRow, ModelRow, PredictionRow
 from db.sql import read_statements as statements
 from db.sql.dialect import chunks, one_of
 from db.sql.page_anchors import skip_to_anchor
@@ -21,6 +21,7 @@ from db.sql.prediction_rows import next_embedded
 from db.sql.root_rows import root_rows
 from db.sql.search_queries import (
     BEST_FIRST,
+    count_hits,
     few_under,
     filter_conditions,
     hit_columns,
@@ -119,13 +120,20 @@ class SqliteReader:
                 for folder, name, kind, reason in connection.execute(statements.failed_files(limit))
             ]
 
+    def count_hits(self, model_id: int, chosen: HitFilter, most: int | None = None) -> int:
+        wanted = self._wanted(self._labels(model_id), chosen)
+        if not wanted:
+            return 0
+        with self._connect() as connection:
+            return connection.execute(count_hits(model_id, chosen, wanted, most)).scalar_one()
+
     def ranked(self, model_id: int, chosen: HitFilter, limit: int, offset: int) -> list[RankedHit]:
         labels = self._labels(model_id)
-        wanted = [emotion for emotion in self._emotions(labels) if chosen.emotions is None or emotion in chosen.emotions]
+        wanted = self._wanted(labels, chosen)
         if not wanted:
             return []
         with self._connect() as connection:
-            if chosen.under is not None and few_under(connection, chosen.under):
+            if chosen.under and few_under(connection, chosen.under):
                 page = ranked_rows(model_without_index_hint(model_id), chosen, wanted).order_by(*BEST_FIRST)
             else:
                 offset, beyond = skip_to_anchor(connection, model_id, chosen, offset)
@@ -148,9 +156,9 @@ class SqliteReader:
         import numpy as np
 
         with self._connect() as connection:
-            if chosen.under is not None and most is not None and not few_under(connection, chosen.under, most):
+            if chosen.under and most is not None and not few_under(connection, chosen.under, most):
                 return None
-            own = PredictionRow.model_id == model_id if chosen.under is None else model_without_index_hint(model_id)
+            own = PredictionRow.model_id == model_id if not chosen.under else model_without_index_hint(model_id)
             wanted = () if chosen.emotions is None else (one_of(PredictionRow.emotion, chosen.emotions),)
             query = (
                 select(PredictionRow.id)
@@ -230,6 +238,21 @@ class SqliteReader:
                     known.add(path)
         return known
 
+    def digests_with_prefix(self, digest_prefix: str) -> list[bytes]:
+        with self._connect() as connection:
+            return list(connection.execute(statements.digests_with_prefix(digest_prefix)).scalars())
+
+    def hidden_of(self, digests: Collection[bytes]) -> set[bytes]:
+        found: set[bytes] = set()
+        with self._connect() as connection:
+            for chunk in chunks(sorted(digests)):
+                found.update(connection.execute(statements.hidden_digests(chunk)).scalars())
+        return found
+
+    def count_hidden(self) -> int:
+        with self._connect() as connection:
+            return connection.execute(statements.count(HiddenRow)).scalar_one()
+
     def known_digests(self, digests: Collection[bytes]) -> set[bytes]:
         found: set[bytes] = set()
         with self._connect() as connection:
@@ -264,12 +287,13 @@ class SqliteReader:
     def export_rows(self, model: StoredModel, chosen: ExportFilter) -> Iterator[ExportChunk]:
         from db.sql.export_query import export_chunk, exported
 
-        with self._engine.connect() as connection:
+        with self._engine.connect() as connection, listed_paths(connection, chosen.under) if chosen.under else nullcontext():
             streamed = connection.execution_options(yield_per=_EXPORT_CHUNK_ROWS)
-            for rows in streamed.execute(exported(model.id, chosen)).partitions():
-                with unpacking_from(connection):  # not around `yield`: the caller's errors are not damage
-                    chunk = export_chunk(rows, model.card)
-                yield chunk
+            with streamed.execute(exported(model.id, chosen)) as result:
+                for rows in result.partitions():
+                    with unpacking_from(connection):  # not around `yield`: the caller's errors are not damage
+                        chunk = export_chunk(rows, model.card)
+                    yield chunk
 
     def vectors(self, model_id: int, after: int = 0) -> Iterator[VectorRows]:
         import numpy as np
@@ -301,6 +325,14 @@ class SqliteReader:
                 found.update({row_id: np.frombuffer(vector, dtype="<f2").reshape(size) for row_id, vector, size in rows})
         return found
 
+    def fingerprints_of(self, prediction_ids: Sequence[int]) -> dict[int, bytes]:
+        found: dict[int, bytes] = {}
+        with self._connect() as connection:
+            for chunk in chunks(prediction_ids):
+                rows = connection.execute(statements.FINGERPRINTS_OF, {"ids": chunk})
+                found.update((row_id, fingerprint) for row_id, fingerprint in rows if fingerprint is not None)
+        return found
+
     def count_uncompared(self, model_id: int) -> int:
         with self._connect() as connection:
             return connection.execute(statements.count(PredictionRow, *statements.uncompared(model_id))).scalar_one()
@@ -329,6 +361,10 @@ class SqliteReader:
     def had_generation(self, model_id: int, generation: Generation) -> bool:
         with self._connect() as connection:
             return connection.execute(statements.same_generation(model_id, generation)).first() is not None
+
+    def _wanted(self, labels: list[str], chosen: HitFilter) -> list[str]:
+        """Return the emotions of a filter that predictions of a model with these labels can have."""
+        return [emotion for emotion in self._emotions(labels) if chosen.emotions is None or emotion in chosen.emotions]
 
     def _emotions(self, labels: list[str]) -> list[str]:
         """Return the emotions that predictions of a model with these labels can have."""
@@ -395,5 +431,7 @@ def _ranked_hit(row: Row[Any], labels: Sequence[str]) -> RankedHit:
         emotions=dict(zip(labels, probabilities, strict=True)),
         label=row.label,
         box=None if row.left is None else to_pixel_box(Face(row.left, row.top, row.right, row.bottom), row.width, row.height),
+        frame=row.frame,
+        incomplete=bool(row.incomplete),
     )
     return RankedHit(row.prediction_id, hit)

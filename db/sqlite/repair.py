@@ -30,7 +30,7 @@ UPDATE files SET state = 'pending', failure_kind = NULL, failure_reason = NULL
     WHERE state = 'done' AND image_id IN (SELECT image_id FROM broken);
 """
 _MISSING_IMAGES = """
-SELECT DISTINCT image_id FROM (SELECT image_id FROM files UNION SELECT image_id FROM labels)
+SELECT DISTINCT image_id FROM (SELECT image_id FROM files UNION SELECT image_id FROM labels UNION SELECT image_id FROM hidden)
 WHERE image_id IS NOT NULL AND image_id NOT IN (SELECT id FROM images)
 """
 
@@ -171,12 +171,16 @@ def _from_file(connection: sqlite3.Connection, image_id: int, digest_of: DigestO
 
 
 def _restore_image(connection: sqlite3.Connection, image_id: int, digest: bytes | None) -> None:
-    labeled = connection.execute("SELECT 1 FROM labels WHERE image_id = ?", (image_id,)).fetchone()
+    labeled = connection.execute(
+        "SELECT 1 FROM (SELECT image_id FROM labels UNION SELECT image_id FROM hidden) WHERE image_id = ?", (image_id,)
+    ).fetchone()
     same = connection.execute("SELECT id FROM images WHERE digest = ?", (digest,)).fetchone() if digest else None
     if same is not None:
         connection.execute("UPDATE files SET image_id = ? WHERE image_id = ?", (same[0], image_id))
         connection.execute("UPDATE OR IGNORE labels SET image_id = ? WHERE image_id = ?", (same[0], image_id))
         connection.execute("DELETE FROM labels WHERE image_id = ?", (image_id,))
+        connection.execute("UPDATE OR IGNORE hidden SET image_id = ? WHERE image_id = ?", (same[0], image_id))
+        connection.execute("DELETE FROM hidden WHERE image_id = ?", (image_id,))
     elif digest is not None or labeled:
         known = digest or image_id.to_bytes(32)
         connection.execute("INSERT INTO images (id, digest, width, height, format) VALUES (?, ?, 0, 0, '')", (image_id, known))

@@ -43,7 +43,7 @@ def rescore(connection: Connection, source: int, target: int, score: Score, adva
         rows = []
         for one, result, numbers in zip(found, effective, probabilities, strict=True):
             region_columns = (one.image_id, target, one.region, one.finder_id, one.left, one.top, one.right, one.bottom)
-            rows.append((*region_columns, *result, numbers.tobytes(), NEVER_COMPARED))
+            rows.append((*region_columns, *result, numbers.tobytes(), NEVER_COMPARED, one.frame))
         insert_tuples(connection, PredictionRow.table, COLUMNS, rows)
         rescored += len(rows)
         advance(len(rows))

@@ -1,10 +1,10 @@
-"""Deletion of files missing beyond the grace period, then of images without files and labels."""
+"""Deletion of files missing beyond the grace period, then of images without files, labels and marks."""
 
 from __future__ import annotations
 
 from sqlalchemy import Connection, Engine, Select, delete, exists, select
 
-from db.schema import EmbeddingRow, FileRow, FolderRow, ImageRow, LabelRow, PredictionRow
+from db.schema import EmbeddingRow, FileRow, FolderRow, HiddenRow, ImageRow, LabelRow, PredictionRow
 from db.sql.dialect import chunks, inline
 from db.sql.label_moves import paths_of_labeled, remember_paths
 from db.sql.prediction_rows import renew_generation_token
@@ -63,4 +63,5 @@ def _forget_images(connection: Connection, limit: int) -> int:
 def _unused_images(limit: int) -> Select[int]:
     has_files = exists().where(FileRow.image_id == ImageRow.id)
     has_label = exists().where(LabelRow.image_id == ImageRow.id)
-    return select(ImageRow.id).where(~has_files, ~has_label).limit(limit)
+    is_hidden = exists().where(HiddenRow.image_id == ImageRow.id)
+    return select(ImageRow.id).where(~has_files, ~has_label, ~is_hidden).limit(limit)

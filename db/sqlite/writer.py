@@ -13,6 +13,7 @@ from db.schema import EmbedderRow, FaceDetectorRow, FileRow, GenerationRow, RunR
 from db.sql import write_statements as statements
 from db.sql.dialect import chunks, greatest, insert_missing
 from db.sql.file_rows import detect_moves, finish_files, mark_missing, record_files
+from db.sql.hidden_rows import write_hidden
 from db.sql.label_moves import move_labels
 from db.sql.label_rows import write_labels
 from db.sql.page_anchors import build_page_anchors
@@ -151,7 +152,7 @@ class SqliteWriter:
             targets: dict[int, int | None] = dict.fromkeys(file.id for file, _ in batch.failed)
             targets |= {file.id: images[entry.image.digest] for entry in batch.predicted for file in entry.files}
             targets |= {file.id: images[digest] for file, digest in batch.linked}
-            main = {images[entry.image.digest]: entry.predictions[0].probabilities for entry in batch.predicted}
+            main = {images[entry.image.digest]: entry.predictions[0] for entry in batch.predicted}
             labels = move_labels(connection, run_id, targets, main)
             if batch.predicted:
                 write_predictions(connection, run_id, images, batch.predicted)
@@ -196,6 +197,11 @@ class SqliteWriter:
 
     def expire(self, before: float) -> int:
         return expire(self._engine, before, self._tuning.delete_chunk_rows)
+
+    def hide(self, hidden: Mapping[bytes, bool]) -> None:
+        now = time.time()
+        with self._engine.begin() as connection:
+            write_hidden(connection, hidden, now)
 
     def label(self, emotions: Mapping[bytes, str | None]) -> None:
         now = time.time()

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from indexer.analysis.face_crops import DETECTION_MAX_SIDE, View, crop_views, whole_view
-from indexer.domain.emotions import NONE
+from indexer.domain.emotions import NEUTRAL, NONE
 from indexer.domain.predictions import AnalyzedImage, Prediction
 from indexer.imaging.decode import decode
-from indexer.imaging.perceptual import perceptual_hash
+from indexer.imaging.fingerprint import fingerprint
 
 if TYPE_CHECKING:
-    from indexer.domain.images import DecodedImage, Face
+    from indexer.domain.images import DecodedImage, Face, Frame
     from indexer.domain.types import Floats
     from indexer.imaging.decoder_pool import DecoderPool
     from indexer.ports.models import Classifier, FaceDetector
@@ -48,28 +48,46 @@ class Analyzer:
     def decode(self, data: bytes) -> DecodedImage:
         """Decode a file's bytes for this analyzer. Raises what `indexer.imaging.decode.decode` raises. Thread-safe."""
         decoder = decode if self.decoders is None else self.decoders.decode
-        image = decoder(data, self.classifier.card.input, DETECTION_MAX_SIDE if self.detector else 0)
-        return replace(image, perceptual=perceptual_hash(image.pixels))
+        return decoder(data, self.classifier.card.input, DETECTION_MAX_SIDE if self.detector else 0)
 
     def predict(self, images: Sequence[DecodedImage]) -> list[AnalyzedImage | None]:
         """Analyze images that this analyzer decoded; None for an image whose predictions are not finite."""
         if not images:
             return []
-        views_by_image = crop_views(images, self.detector, self.classifier.card.input)
-        scored = [self._faces_only(regions) for regions in self._classify(views_by_image)]
-        without = [number for number, regions in enumerate(scored) if not regions]
-        wholes = [[whole_view(images[number].pixels, self.classifier.card.input)] for number in without]
+        spec = self.classifier.card.input
+        views_by_page = crop_views([frame.pixels for image in images for frame in image.frames], self.detector, spec)
+        regions_by_page = iter([self._faces_only(regions) for regions in self._classify(views_by_page)])
+        found = [self._strongest([_Page(frame, next(regions_by_page)) for frame in image.frames]) for image in images]
+        without = [number for number, page in enumerate(found) if not page.regions]
+        wholes = [[whole_view(images[number].pixels, spec)] for number in without]
         for number, regions in zip(without, self._classify(wholes), strict=True):
-            scored[number] = regions
-        return [_analyzed(regions) for regions in scored]
+            found[number] = _Page(images[number].frames[0], regions)
+        return [_analyzed(page) for page in found]
 
-    def _classify(self, views_by_image: Sequence[Sequence[View]]) -> list[list[_Region]]:
-        """Classify the views of each image."""
-        if not views_by_image:
+    def _strongest(self, pages: Sequence[_Page]) -> _Page:
+        """Return the frame of an animation that shows the strongest face; the first one, if none shows a face."""
+        return pages[0] if len(pages) == 1 else max(pages, key=lambda page: max(map(self._strength, page.regions), default=0.0))
+
+    def _strength(self, region: _Region) -> float:
+        """Return how strong an expression is, 0-1. A frame without a face has none, if faces are detected.
+
+        It is the probability of the most probable emotion, times that of the face. Neutral counts half: many animations begin
+        with a neutral face.
+        """
+        if self.detector is not None and region.face is None:
+            return 0.0
+        best = region.probabilities.argmax()
+        share = 0.5 if self.classifier.card.labels[best] == NEUTRAL else 1.0
+        seen = 1.0 if region.face is None else region.face.probability
+        return float(np.nan_to_num(share * seen * region.probabilities[best]))
+
+    def _classify(self, views_by_page: Sequence[Sequence[View]]) -> list[list[_Region]]:
+        """Classify the views of each page."""
+        if not views_by_page:
             return []
-        scores = self.classifier.classify(np.stack([view.pixels for views in views_by_image for view in views]))
+        scores = self.classifier.classify(np.stack([view.pixels for views in views_by_page for view in views]))
         outputs = zip(scores.probabilities, scores.embeddings, strict=True)
-        return [[_Region(view.face, *next(outputs)) for view in views] for views in views_by_image]
+        return [[_Region(view.face, *next(outputs)) for view in views] for views in views_by_page]
 
     def _faces_only(self, regions: list[_Region]) -> list[_Region]:
         """Return the regions without those that the detector takes for faces and the classifier for none."""
@@ -87,10 +105,24 @@ class _Region(NamedTuple):
     embedding: Floats
 
 
-def _analyzed(regions: Sequence[_Region]) -> AnalyzedImage | None:
+class _Page(NamedTuple):
+    """A frame of an animation, or a still image, and its regions."""
+
+    frame: Frame
+    regions: Sequence[_Region]
+
+
+def _analyzed(page: _Page) -> AnalyzedImage | None:
     """Return the predictions for an image; None if they are not finite."""
-    if not all(np.isfinite(region.probabilities).all() and np.isfinite(region.embedding).all() for region in regions):
+    if not all(np.isfinite(region.probabilities).all() and np.isfinite(region.embedding).all() for region in page.regions):
         return None
     return tuple(
-        Prediction(tuple(region.probabilities.tolist()), region.embedding.astype(np.float16), region.face) for region in regions
+        Prediction(
+            probabilities=tuple(region.probabilities.tolist()),
+            embedding=region.embedding.astype(np.float16),
+            face=region.face,
+            frame=page.frame.number,
+            fingerprint=b"" if number else fingerprint(page.frame.pixels),
+        )
+        for number, region in enumerate(page.regions)
     )

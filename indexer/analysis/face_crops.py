@@ -12,7 +12,7 @@ from indexer.domain.images import MAX_FACES
 from indexer.imaging.decode import prepare
 
 if TYPE_CHECKING:
-    from indexer.domain.images import DecodedImage, Face, InputSpec
+    from indexer.domain.images import Face, InputSpec
     from indexer.domain.types import Pixels
     from indexer.ports.models import FaceDetector
 
@@ -34,17 +34,14 @@ class View(NamedTuple):
     pixels: Pixels
 
 
-def crop_views(images: Sequence[DecodedImage], detector: FaceDetector | None, spec: InputSpec) -> list[list[View]]:
-    """Return the views of each image: its faces, the largest first, or the whole image if it has none.
+def crop_views(pages: Sequence[Pixels], detector: FaceDetector | None, spec: InputSpec) -> list[list[View]]:
+    """Return the views of each page: its faces, the largest first, or the whole page if it has none.
 
-    With a detector, the images must have been decoded for face detection. Without one, they must fit the classifier's input.
+    With a detector, pages are uint8, (H, W, 3), decoded for face detection. Without one, they must fit the classifier's input.
     """
     if detector is None:
-        return [[View(None, image.pixels)] for image in images]
-    all_pixels = [image.pixels for image in images]
-    return [
-        _views(pixels, faces[:MAX_FACES], spec) for pixels, faces in zip(all_pixels, detector.detect(all_pixels), strict=True)
-    ]
+        return [[View(None, page)] for page in pages]
+    return [_views(page, faces[:MAX_FACES], spec) for page, faces in zip(pages, detector.detect(pages), strict=True)]
 
 
 def whole_view(pixels: Pixels, spec: InputSpec) -> View:

@@ -38,5 +38,5 @@ class InputDecoder:
     def _views(self, path: Path, spec: InputSpec) -> list[View]:
         """Return what the analyzer classifies: the faces, the largest first, and last the whole image."""
         image = decode(path.read_bytes(), spec, DETECTION_MAX_SIDE if self.detector else 0)
-        (views,) = crop_views([image], self.detector, spec)
+        (views,) = crop_views([image.pixels], self.detector, spec)
         return views if views[-1].face is None else [*views, whole_view(image.pixels, spec)]

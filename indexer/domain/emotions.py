@@ -13,6 +13,7 @@ from unicodedata import normalize
 
 from indexer.domain.errors import UnknownEmotion
 
+NEUTRAL = "neutral"
 NONE = "none"
 """The outcome for an image without a face, or with nothing to tell an emotion by."""
 
@@ -23,7 +24,7 @@ EMOTIONS: tuple[str, ...] = (
     "surprise",
     "fear",
     "disgust",
-    "neutral",
+    NEUTRAL,
     "crying",
     "embarrassed",
     "pleased",

@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 class ExportFilter:
     """Which images to export.
 
-    `emotions` are canonical and include sub-emotions; None means any. `under` is an absolute folder; None means all.
+    `emotions` are canonical and include sub-emotions; None means any. `under` are absolute folders and files; none means all.
+    Images that the user hid are exported only with `hidden`.
     """
 
     emotions: frozenset[str] | None = None
-    under: bytes | None = None
+    under: tuple[bytes, ...] = ()
+    hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,4 +82,5 @@ class ExportRequest:
     target: Path
     force: bool = False
     emotions: tuple[str, ...] = ()
-    under: bytes | None = None
+    under: tuple[bytes, ...] = ()
+    hidden: bool = False

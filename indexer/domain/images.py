@@ -66,6 +66,14 @@ def to_pixel_box(face: Face, width: int, height: int) -> tuple[int, int, int, in
 
 
 @dataclass(frozen=True, slots=True)
+class Frame:
+    """A frame of an animation: its number, from 1, and its pixels, as in `DecodedImage`. The number is None for a still image."""
+
+    number: int | None
+    pixels: Pixels = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class DecodedImage:
     """One decoded image, ready for a classifier or a face detector.
 
@@ -74,7 +82,10 @@ class DecodedImage:
       aspect ratio.
     - `width`, `height`: size of the original image in pixels, after EXIF rotation.
     - `format`: name of the decoder, such as "PNG".
-    - `perceptual`: hash of what the image shows, see `indexer.domain.perceptual`; None if it was not computed.
+    - `frame`: number, from 1, of the frame of an animation that `pixels` show, the first that shows anything; None for a still
+      image.
+    - `later`: further frames of the animation, of the same size, which differ from each other.
+    - `incomplete`: whether the end of the file is missing; `pixels` show what there is.
     """
 
     digest: bytes
@@ -82,4 +93,11 @@ class DecodedImage:
     width: int
     height: int
     format: str
-    perceptual: bytes | None = field(default=None, repr=False, compare=False)
+    frame: int | None = None
+    later: tuple[Frame, ...] = ()
+    incomplete: bool = False
+
+    @property
+    def frames(self) -> tuple[Frame, ...]:
+        """All frames, the first one from `pixels`."""
+        return Frame(self.frame, self.pixels), *self.later

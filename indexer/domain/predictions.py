@@ -37,15 +37,22 @@ class Prediction:
     - `probabilities`: calibrated, 0-1, in the order of the model's labels.
     - `embedding`: float16, (embedding size,); the part of each space has length 1.
     - `face`: the region; None for the whole image.
+    - `frame`: number, from 1, of the frame of an animation; None for a still image.
+    - `fingerprint`: that of the image, see `indexer.domain.fingerprints`, in its first prediction; empty in others.
     """
 
     probabilities: tuple[float, ...]
     embedding: Halves = field(repr=False, compare=False)
     face: Face | None = None
+    frame: int | None = None
+    fingerprint: bytes = field(default=b"", repr=False, compare=False)
 
 
 AnalyzedImage = tuple[Prediction, ...]
-"""The predictions of one image: one for each face, the largest first, or one for the whole image."""
+"""The predictions of one image: one for each face, the largest first, or one for the whole image.
+
+All are of the same frame of an animation.
+"""
 
 
 def effective_emotion(labels: Sequence[str], probabilities: Sequence[float], user_label: str | None) -> tuple[str, float]:

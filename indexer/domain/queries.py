@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from indexer.domain.types import Floats
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SearchRequest:
-    """A search as the user typed it. `image` is an image file, `like` an indexed id or path."""
+    """A search as the user typed it. `image` is an image file, `like` an indexed id or path, `under` folders."""
 
     image: bytes | None = None
     like: bytes | None = None
@@ -19,10 +19,11 @@ class SearchRequest:
     excluded: tuple[str, ...] = ()
     exact_label: bool = False
     min_score: float = 0.0
-    under: bytes | None = None
+    under: tuple[bytes, ...] = ()
     limit: int = 20
     offset: int = 0
     dedupe: bool = False
+    hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +34,19 @@ class SearchQuery:
     - `excluded`: emotions; an image with a face of one of them never matches.
     - `min_score`: minimum probability, 0-1, of the matching emotion.
     - `like`: embedding, float32, (embedding size,); orders hits by similar appearance.
-    - `under`: absolute folder.
-    - `dedupe`: show near-duplicates once.
+    - `under`: absolute folders and files, of which hits are at or below one; none means all.
+    - `dedupe`: show near-duplicates once. `hidden`: show images that the user hid, too.
     """
 
     emotions: frozenset[str] | None = None
     excluded: frozenset[str] = frozenset()
     min_score: float = 0.0
     like: Floats | None = field(default=None, repr=False, compare=False)
-    under: bytes | None = None
+    under: tuple[bytes, ...] = ()
     limit: int = 20
     offset: int = 0
     dedupe: bool = False
+    hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,9 @@ class Hit:
     - `similarity`: cosine to the query image; None without one.
     - `label`: the user's label, if any.
     - `box`: left, top, right and bottom edge, in pixels, of the matching face; None for an image without faces.
+    - `frame`: number, from 1, of the frame of an animation to which all this belongs; None for a still image.
+    - `incomplete`: whether the end of the file is missing.
+    - `copies`: number of further hits that are not shown because they are near-duplicates of this one.
     """
 
     path: bytes
@@ -67,3 +72,20 @@ class Hit:
     similarity: float | None = None
     label: str | None = None
     box: tuple[int, int, int, int] | None = None
+    frame: int | None = None
+    incomplete: bool = False
+    copies: int = 0
+
+
+class Total(NamedTuple):
+    """The number of hits of a search without its limit; if it is not `exact`, there are more than `number`."""
+
+    number: int
+    exact: bool = True
+
+
+class SearchResult(NamedTuple):
+    """The hits of a search, best first, and their total; None if it was not asked for."""
+
+    hits: list[Hit]
+    total: Total | None = None

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 class Summary(RunCounts):
     """The result of a run: counts, speed, model and device.
 
+    - `images_per_second`: files that the run read, whether their images were new or known, each second.
     - `away`: the roots that are missing or look unmounted.
     - `system_entries`: numbers of folders and files that were left out because systems or other programs use them, by name.
+    - `skipped`: numbers of the other files that the scan passed over, by kind, see `indexer.ports.sources.ScannedFolder`.
     """
 
     seconds: float
@@ -32,6 +34,7 @@ class Summary(RunCounts):
     model: str
     away: tuple[str, ...] = ()
     system_entries: Mapping[str, int] = field(default_factory=dict)
+    skipped: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
@@ -50,6 +53,7 @@ class Status:
     - `models`: stored models with the number of images that each analyzed.
     - `runs`: the latest runs. `failures`: the first failed files.
     - `disk_bytes`: size of each part of the data folder.
+    - `hidden`: number of images that the user hid.
     """
 
     home: Path
@@ -58,6 +62,7 @@ class Status:
     runs: list[RunRecord]
     failures: list[tuple[bytes, Failure]]
     disk_bytes: dict[str, int]
+    hidden: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,37 @@ class LabelsChanged:
     changed: int
     unchanged: int
     skipped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CollectReport:
+    """The result of copying or linking files into a folder.
+
+    - `link`: whether they were linked, not copied.
+    - `done`: number of new files. `present`: number of files that were there already.
+    - `missing`: files that are not on disk.
+    """
+
+    folder: str
+    link: bool
+    done: int
+    present: int
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SidecarReport:
+    """The result of writing sidecars, as numbers of files.
+
+    `kept` hold something else, perhaps of another program, and stayed. `missing` are images that are not on disk. After a
+    `dry_run`, `written` would have been written.
+    """
+
+    written: int
+    unchanged: int
+    kept: int
+    missing: int
+    dry_run: bool
 
 
 @dataclass(frozen=True, slots=True)

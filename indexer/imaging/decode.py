@@ -1,8 +1,10 @@
-"""Decoding of images to RGB on white, fitted into the square input of a model. Pure, thread-safe functions."""
+"""Decoding of images to RGB, fitted into the square input of a model. Pure, thread-safe functions."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from io import BytesIO
@@ -13,7 +15,8 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from indexer.domain.errors import Damaged, ImageError, Unsupported
-from indexer.domain.images import DecodedImage, InputSpec
+from indexer.domain.images import DecodedImage, Frame, InputSpec
+from indexer.imaging import foreign_formats
 from indexer.imaging.resize import resized
 from indexer.system.digest import digest
 
@@ -34,24 +37,49 @@ LONGEST_PAGE = 16
 _LONG_ASPECT = 4
 """Longer side of an image, in shorter sides, above which its page for face detection keeps more pixels."""
 
+_UINT16_MAX = 65_535
+
 _BAND_PIXELS = 1 << 20
 """Pixels that are converted at a time, to limit memory."""
 
-FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF")
 """The decoders of Pillow that moodex uses. The others are never loaded; some of them start other programs."""
+
+MAX_FRAMES = 5
+"""Number of frames of an animation that are analyzed at most, spread over its length."""
+
+_MAX_DECODED_FRAMES = 1000
+"""Number of frames of an animation that are decoded at most; the ones that are analyzed are among them."""
+
+_ANIMATED_FORMATS = ("GIF", "PNG", "WEBP", "AVIF")
+"""Formats whose frames are an animation. The images of a TIFF or HEIF file are pages."""
+
+_BLANK_LEVELS = 8
+"""An image in which no channel varies by more than this many levels, 0-255, shows nothing."""
+
+_LIGHT_INK, _LIGHT_INK_SHARE = 208, 0.99
+"""A transparent image is composed on black if this share of its ink is at least this light, 0-255: white would hide it."""
+
+_JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 
 _DRAFT_SIZE_FACTOR = 8.0
 """A JPEG's decoder may shrink the image to this many times the target size, by averaging whole blocks. At a factor of three, one
 result in fifty would change; at eight, hardly any does (bench/results/fidelity.md).
 """
 
-_PLUGINS = {"WEBP": "WebP"}
-_SIGNATURES = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"GIF8": "GIF"}
+_ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)
+"""The EXIF tag for the orientation, and its values for images that are turned by a quarter."""
+
+_PLUGINS = {"WEBP": "WebP", "DIB": "Bmp"}
+_SIGNATURES = {_JPEG_START: "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"GIF8": "GIF"}
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
 
 def decode(data: bytes, spec: InputSpec, max_side: int = 0) -> DecodedImage:
-    """Decode the bytes of an image file, and prepare the first frame for a model.
+    """Decode the bytes of an image file, and prepare it for a model.
+
+    Of an animation, up to `MAX_FRAMES` frames are decoded; see `DecodedImage.frames`. A JPEG that lacks its end is decoded as far
+    as it goes.
 
     With `max_side`, the image is not fitted into the model's square, but reduced to a page for face detection: see `page_side`.
     Raises Unsupported for a format without a decoder, and Damaged for an incomplete image or one that exceeds
@@ -60,16 +88,16 @@ def decode(data: bytes, spec: InputSpec, max_side: int = 0) -> DecodedImage:
     if not data:
         raise Damaged("the file is empty")
     try:
-        with Image.open(BytesIO(data), formats=_decoders_for(data)) as image:
-            _refuse_bomb(image)
-            name = image.format or "unknown"
-            longer, shorter = max(image.size), min(image.size)
-            longest = page_side(longer, shorter, max_side)
-            _shrink_on_load(image, _DRAFT_SIZE_FACTOR * max(longest, spec.size))
-            image.load()
-            ImageOps.exif_transpose(image, in_place=True)
-            width, height = (longer, shorter) if image.width >= image.height else (shorter, longer)
-            pixels = np.asarray(_on_white(_to_rgb(image), longest)) if max_side else prepare(image, spec)
+        try:
+            return _decode(data, spec, max_side)
+        except OSError as error:
+            if not data.startswith(_JPEG_START) or isinstance(error, UnidentifiedImageError):
+                raise
+            # With an end, the decoder returns what there is, and fills the rest, as browsers do.
+            image = _decode(data + _JPEG_END, spec, max_side)
+            if _is_blank(image.pixels):
+                raise
+            return replace(image, digest=digest(data), incomplete=True)
     except ImageError:
         raise
     except UnidentifiedImageError as error:
@@ -80,7 +108,81 @@ def decode(data: bytes, spec: InputSpec, max_side: int = 0) -> DecodedImage:
         raise Damaged("decoding it needs more memory than is available") from error
     except Exception as error:  # on hostile bytes, decoders raise errors of any type; none of them may end a run
         raise Damaged(f"it cannot be decoded: {_sentence(error)}") from error
-    return DecodedImage(digest(data), pixels, width, height, name)
+
+
+def _decode(data: bytes, spec: InputSpec, max_side: int) -> DecodedImage:
+    """Decode like `decode`, with the errors of Pillow."""
+    with Image.open(BytesIO(data), formats=_decoders_for(data)) as image:
+        _refuse_bomb(image)
+        name = image.format or "unknown"
+        longer, shorter = max(image.size), min(image.size)
+        longest = page_side(longer, shorter, max_side)
+
+        def pixels_of(frame: Image.Image) -> Pixels:
+            return np.asarray(_without_transparency(_to_rgb(frame), longest)) if max_side else prepare(frame, spec)
+
+        numbers = _frame_numbers(image)
+        if numbers:
+            frames, complete = _decode_frames(image, numbers, pixels_of)
+            width, height = _transposed_size(image)
+            return DecodedImage(digest(data), frames[0].pixels, width, height, name, frames[0].number, frames[1:], not complete)
+        _shrink_on_load(image, _DRAFT_SIZE_FACTOR * max(longest, spec.size))
+        image.load()
+        ImageOps.exif_transpose(image, in_place=True)
+        width, height = (longer, shorter) if image.width >= image.height else (shorter, longer)
+        return DecodedImage(digest(data), pixels_of(image), width, height, name)
+
+
+def _frame_numbers(image: Image.Image) -> list[int]:
+    """Return the numbers, from 0, of the frames of an animation that are decoded; none for a still image.
+
+    The decoder must decode all frames before the last one of them, so large animations are decoded in part.
+    """
+    if image.format not in _ANIMATED_FORMATS or not getattr(image, "is_animated", False):
+        return []
+    first = 1 if image.info.get("default_image") else 0  # an APNG may have a still image for programs without animations
+    affordable = MAX_PIXELS // (image.width * image.height)
+    last = min(int(getattr(image, "n_frames", 1)), first + min(affordable, _MAX_DECODED_FRAMES)) - 1
+    if last <= first:
+        return []
+    return sorted({first + round(step * (last - first) / (MAX_FRAMES - 1)) for step in range(MAX_FRAMES)})
+
+
+def _decode_frames(
+    image: Image.Image, numbers: Sequence[int], pixels_of: Callable[[Image.Image], Pixels]
+) -> tuple[tuple[Frame, ...], bool]:
+    """Decode frames of an animation; return those that differ and show something, or the first, and whether all are readable."""
+    frames: list[Frame] = []
+    blank: Frame | None = None
+    complete = True
+    for number in numbers:
+        try:
+            image.seek(number)
+            pixels = pixels_of(ImageOps.exif_transpose(image))
+        except Exception:
+            if not frames and blank is None:
+                raise
+            complete = False
+            break
+        if _is_blank(pixels):
+            blank = blank or Frame(number + 1, pixels)
+        elif not any(np.array_equal(pixels, frame.pixels) for frame in frames):
+            frames.append(Frame(number + 1, pixels))
+    if not frames and blank is not None:
+        frames.append(blank)
+    return tuple(frames), complete
+
+
+def _transposed_size(image: Image.Image) -> tuple[int, int]:
+    """Return the size of an image after its EXIF rotation."""
+    is_turned = image.getexif().get(_ORIENTATION, 1) in _TURNED
+    return (image.height, image.width) if is_turned else (image.width, image.height)
+
+
+def _is_blank(pixels: Pixels) -> bool:
+    """Return whether an image, uint8, (H, W, 3), has one color."""
+    channels = pixels.reshape(-1, 3)
+    return bool((channels.max(axis=0).astype(int) - channels.min(axis=0) <= _BLANK_LEVELS).all())
 
 
 def page_side(longer: int, shorter: int, max_side: int) -> int:
@@ -102,8 +204,8 @@ def is_page(height: int, width: int, max_side: int) -> bool:
 
 
 def prepare(image: Image.Image, spec: InputSpec) -> Pixels:
-    """Convert to RGB on white and fit into the model's square: uint8, (size, size, 3)."""
-    image = _on_white(_to_rgb(image), spec.size)
+    """Convert to RGB without transparency and fit into the model's square: uint8, (size, size, 3)."""
+    image = _without_transparency(_to_rgb(image), spec.size)
     square = np.full((spec.size, spec.size, 3), spec.background, dtype=np.uint8)
     top, left = (spec.size - image.height) // 2, (spec.size - image.width) // 2
     square[top : top + image.height, left : left + image.width] = np.asarray(image)
@@ -117,15 +219,26 @@ def _shrink_on_load(image: Image.Image, longest: float) -> None:
         image.draft(None, (ceil(image.width * scale), ceil(image.height * scale)))
 
 
-def _on_white(image: Image.Image, longest: int) -> Image.Image:
-    """Resize an RGB or RGBA image to `longest` pixels on its longer side, and return it as RGB on white."""
+def _without_transparency(image: Image.Image, longest: int) -> Image.Image:
+    """Resize an RGB or RGBA image to `longest` pixels on its longer side, and return it as RGB on a background that shows it."""
     scale = longest / max(image.size)
     width, height = (max(1, round(side * scale)) for side in image.size)
-    # Resize first, then compose on white: the result is the same, and large images need half the memory.
+    # Resize first, then compose: the result is the same, and large images need half the memory.
     image = resized(image, (width, height))
     if image.mode == "RGBA":
-        image = Image.alpha_composite(Image.new("RGBA", image.size, (255, 255, 255, 255)), image).convert("RGB")
+        background = (0, 0, 0, 255) if _is_light_ink(image) else (255, 255, 255, 255)
+        image = Image.alpha_composite(Image.new("RGBA", image.size, background), image).convert("RGB")
     return image
+
+
+def _is_light_ink(image: Image.Image) -> bool:
+    """Return whether white would hide an RGBA image: it is transparent in parts, and the rest is light."""
+    opacity = np.asarray(image.getchannel("A"))
+    if opacity.min() == 255:
+        return False
+    lightness = np.asarray(image.convert("L"))
+    ink = np.bincount(lightness.ravel(), weights=opacity.ravel(), minlength=256)
+    return bool(ink.sum() > 0 and ink[_LIGHT_INK:].sum() >= _LIGHT_INK_SHARE * ink.sum())
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -137,9 +250,9 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _to_8_bit(values: npt.NDArray[np.generic]) -> Pixels:
-    """Scale gray values to 8 bits: 16-bit values from the range of their type, floats from their own range.
+    """Scale gray values to 8 bits: 16-bit values from the range of their type, floats and larger integers from their own range.
 
-    Pillow would clip both at 255. Bands of rows are converted one after the other, because at MAX_PIXELS a complete copy in a
+    Pillow would clip them at 255. Bands of rows are converted one after the other, because at MAX_PIXELS a complete copy in a
     wider type takes half a gigabyte.
     """
     gray = np.empty(values.shape, dtype=np.uint8)
@@ -151,9 +264,15 @@ def _to_8_bit(values: npt.NDArray[np.generic]) -> Pixels:
         for band in bands:
             gray[band] = np.rint((_finite(values[band]) - low) * (255 / (high - low))) if high > low else 255
         return gray
-    is_deep = values.dtype == np.uint16 or any(int(values[band].max(initial=0)) > 255 for band in bands)
+    lowest = min(int(values[band].min(initial=0)) for band in bands)
+    highest = max(int(values[band].max(initial=0)) for band in bands)
+    if lowest < 0 or highest > _UINT16_MAX:
+        for band in bands:
+            gray[band] = np.rint((values[band].astype(np.float64) - lowest) * (255 / (highest - lowest)))
+        return gray
+    is_deep = values.dtype == np.uint16 or highest > 255
     for band in bands:
-        whole = np.clip(values[band].astype(np.int32), 0, 65_535)
+        whole = values[band].astype(np.int32)
         gray[band] = (whole + 128) // 257 if is_deep else whole
     return gray
 
@@ -177,7 +296,7 @@ def _bomb(size: tuple[int, int] | None = None) -> Damaged:
 def _unidentified(data: bytes) -> ImageError:
     if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS and "HEIF" not in _decoders():
         return Unsupported("HEIC images need an extra decoder: pip install 'moodex[heic]'")
-    return Damaged("its bytes are not an image in a supported format")
+    return Damaged(foreign_formats.describe(data) or "its bytes are not an image in a supported format")
 
 
 def _sentence(error: Exception) -> str:

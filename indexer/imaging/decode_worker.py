@@ -11,14 +11,15 @@ import os
 import signal
 import struct
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from indexer.domain.errors import Damaged, ImageError, Unreadable, Unsupported
-from indexer.domain.images import DecodedImage, InputSpec
-from indexer.imaging.decode import decode, is_page
+from indexer.domain.images import DecodedImage, Frame, InputSpec
+from indexer.imaging.decode import MAX_FRAMES, decode, is_page
 
 if TYPE_CHECKING:
     from indexer.domain.types import Pixels
@@ -48,10 +49,27 @@ def read_response(pipe: IO[bytes], spec: InputSpec, max_side: int) -> DecodedIma
     if "error" in header:
         raise _ERRORS[header["kind"]](header["error"])
     height, width = header["sides"]
-    if not (is_page(height, width, max_side) if max_side else height == width == spec.size):
+    numbers = header["frames"]
+    if (
+        not (is_page(height, width, max_side) if max_side else height == width == spec.size)
+        or not 1 <= len(numbers) <= MAX_FRAMES
+    ):
         raise EOFError
-    pixels = np.frombuffer(_read_exactly(pipe, height * width * 3), dtype=np.uint8).reshape(height, width, 3)
-    return DecodedImage(bytes.fromhex(header["digest"]), pixels, header["width"], header["height"], header["format"])
+    first, *later = (Frame(number, _read_pixels(pipe, height, width)) for number in numbers)
+    return DecodedImage(
+        digest=bytes.fromhex(header["digest"]),
+        pixels=first.pixels,
+        width=header["width"],
+        height=header["height"],
+        format=header["format"],
+        frame=first.number,
+        later=tuple(later),
+        incomplete=header["incomplete"],
+    )
+
+
+def _read_pixels(pipe: IO[bytes], height: int, width: int) -> Pixels:
+    return np.frombuffer(_read_exactly(pipe, height * width * 3), dtype=np.uint8).reshape(height, width, 3)
 
 
 def serve(memory: int) -> None:
@@ -73,14 +91,22 @@ def serve(memory: int) -> None:
         except ImageError as error:
             _send_response(responses, {"kind": error.kind, "error": str(error)})
         else:
-            facts = {"digest": image.digest.hex(), "width": image.width, "height": image.height, "format": image.format}
-            _send_response(responses, {**facts, "sides": image.pixels.shape[:2]}, image.pixels)
+            facts = {
+                "digest": image.digest.hex(),
+                "width": image.width,
+                "height": image.height,
+                "format": image.format,
+                "incomplete": image.incomplete,
+                "frames": [frame.number for frame in image.frames],
+                "sides": image.pixels.shape[:2],
+            }
+            _send_response(responses, facts, [frame.pixels for frame in image.frames])
 
 
-def _send_response(pipe: IO[bytes], header: dict[str, Any], pixels: Pixels | None = None) -> None:
+def _send_response(pipe: IO[bytes], header: dict[str, Any], frames: Sequence[Pixels] = ()) -> None:
     text = json.dumps(header).encode()
     pipe.write(_LENGTH.pack(len(text)) + text)
-    if pixels is not None:
+    for pixels in frames:
         pipe.write(np.ascontiguousarray(pixels).data)
     pipe.flush()
 

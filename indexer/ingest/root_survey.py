@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from indexer.ports.progress import Progress
     from indexer.ports.sources import ImageSource, ScannedEntry, ScanOptions
     from indexer.ports.store_writer import KnownFile, StoreWriter
+
+_log = logging.getLogger(__name__)
 
 _SCAN_COMMIT_ROWS = 2000
 """A scan is committed after at least this many rows: folders, and pending or failed files."""
@@ -66,12 +69,14 @@ class SurveyContext:
 class Surveyor:
     """Surveys the roots of one run. What the store knows of all roots is read at once, as there may be thousands of them.
 
-    `system_entries` counts the folders and files that were left out because systems use them, by name. `inner_roots` are other
-    roots below those of this run; those that a scan found like any other folder or file are `absorbed`.
+    `system_entries` counts the folders and files that were left out because systems use them, by name, and `skipped` the other
+    files that scans passed over, by kind. `inner_roots` are other roots below those of this run; those that a scan found like any
+    other folder or file are `absorbed`.
     """
 
     def __init__(self, context: SurveyContext, known_roots: Iterable[bytes], roots: Roots) -> None:
         self.system_entries: Counter[bytes] = Counter()
+        self.skipped: Counter[str] = Counter()
         self.absorbed: set[bytes] = set()
         self._listed: set[bytes] = set()  # other roots that are files, or were, in folders that were scanned
         self._context, self._roots = context, roots
@@ -110,7 +115,7 @@ class Surveyor:
         for scanned in self._source.scan(root, self._context.options):
             self._context.check_stop()
             unvisited.discard(scanned.path)
-            self.system_entries.update(scanned.system_entries)
+            self._note_skipped(scanned)
             self._absorb(scanned)
             if scanned.problem:
                 unvisited -= {folder for folder in unvisited if is_under(folder, scanned.path)}
@@ -183,6 +188,14 @@ class Surveyor:
                 survey.left_out.add(file_id)
             else:
                 survey.missing[file_id] = path
+
+    def _note_skipped(self, scanned: ScannedFolder) -> None:
+        """Count what the scan of a folder passed over, and log it by name."""
+        self.system_entries.update(scanned.system_entries)
+        self.skipped.update(kind for _, kind in scanned.skipped)
+        if scanned.skipped and _log.isEnabledFor(logging.DEBUG):
+            for name, kind in scanned.skipped:
+                _log.debug("Passed over %r (%s).", os.fsdecode(os.path.join(scanned.path, name)), kind)
 
     def _absorb(self, scanned: ScannedFolder) -> None:
         """Note the other roots that this scan finds as any folder or file."""

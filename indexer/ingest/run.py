@@ -42,6 +42,7 @@ class IndexRequest:
     """The options of a run.
 
     - `exclude`: gitignore patterns below each root.
+    - `one_file_system`: skip folders on other file systems than that of their root.
     - `prune`: None removes the entries of missing files if that looks safe, True always, False never.
     - `force`: analyze every file again.
     - `verify`: read every file again, and analyze those with other content.
@@ -49,6 +50,7 @@ class IndexRequest:
 
     exclude: tuple[str, ...] = ()
     follow_symlinks: bool = False
+    one_file_system: bool = False
     prune: bool | None = None
     force: bool = False
     verify: bool = False
@@ -116,13 +118,19 @@ def index(
     return Summary(
         **{name: getattr(run.counts, name) for name in COUNT_NAMES},
         seconds=round(seconds, 3),
-        images_per_second=round(run.counts.indexed / seconds, 2) if seconds else 0.0,
+        images_per_second=round(_analyzed(run.counts) / seconds, 2) if seconds else 0.0,
         device=classifier.device,
         engine=classifier.engine,
         model=classifier.card.name,
         away=tuple(map(os.fsdecode, run.warnings)),
         system_entries={os.fsdecode(name): count for name, count in run.system_entries.most_common()},
+        skipped=dict(run.skipped.most_common()),
     )
+
+
+def _analyzed(counts: RunCounts) -> int:
+    """Return the number of files that a run read: it classified their images, knew them already, or failed."""
+    return counts.indexed + counts.reused + counts.moved + counts.failed
 
 
 @dataclass(slots=True)
@@ -130,7 +138,7 @@ class _Run:
     """The steps of one run.
 
     `warnings` are sentences about roots that look unmounted, by root; `system_entries` counts what was left out because systems
-    use it, by name.
+    use it, by name, and `skipped` the other files that the scan passed over, by kind.
     """
 
     store: StoreWriter
@@ -140,6 +148,7 @@ class _Run:
     progress: Progress
     check_stop: Callable[[], None]
     counts: RunCounts = field(default_factory=RunCounts)
+    skipped: Counter[str] = field(default_factory=Counter)
     warnings: dict[bytes, str] = field(default_factory=dict)
     system_entries: Counter[bytes] = field(default_factory=Counter)
 
@@ -147,7 +156,7 @@ class _Run:
         """Scan, analyze, and update missing files; return whether there was nothing to do."""
         surveyor = Surveyor(self._survey_context(roots), self.store.root_paths(), roots)
         surveys = list(surveyor.survey())
-        self.system_entries = surveyor.system_entries
+        self.system_entries, self.skipped = surveyor.system_entries, surveyor.skipped
         for survey in surveys:
             self.counts += RunCounts(scanned=survey.scanned, unchanged=survey.unchanged, failed=survey.failed)
         pending = self.store.count_pending(PathSet(roots.available)) if roots.available else 0
@@ -170,6 +179,7 @@ class _Run:
             always_exclude=self.context.always_exclude,
             follow_symlinks=self.request.follow_symlinks,
             own_folder=self.context.own_folder,
+            one_file_system=self.request.one_file_system,
             named=frozenset(files),
         )
         read_all = self.request.force or self.request.verify

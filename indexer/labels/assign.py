@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from indexer.domain.emotions import OUTCOMES, canonical, find_emotion, folded
 from indexer.domain.errors import NotIndexed, UnknownEmotion, UsageError
 from indexer.domain.files import stamp_of
+from indexer.domain.image_ids import ambiguous_id, id_prefix
 from indexer.domain.path_set import PathSet
 from indexer.domain.predictions import LabelAssignment
 from indexer.domain.reports import LabelsChanged
@@ -38,7 +39,7 @@ def parse_assignments(paths: Sequence[bytes], emotion: str | None, remove: bool)
     return [replace(assignment, emotion=None) for assignment in assignments] if remove else assignments
 
 
-class _Images(NamedTuple):
+class Images(NamedTuple):
     """The images that an assignment names: their digests, and a sentence for each that cannot be labeled."""
 
     digests: Sequence[bytes]
@@ -57,7 +58,7 @@ def apply_labels(store: Store, assignments: Sequence[LabelAssignment], new: bool
     emotion_of = cache(partial(_emotion, known=known, new=new))
     emotions: dict[bytes, str | None] = {}
     skipped = 0
-    for assignment, images in zip(assignments, _find_images(store, assignments), strict=True):
+    for assignment, images in zip(assignments, find_images(store, assignments), strict=True):
         with _naming_row(assignment.row):
             emotion = None if assignment.emotion is None else emotion_of(assignment.emotion)
             if images.problems and not skip_unknown:
@@ -98,7 +99,7 @@ def _naming_row(row: str) -> Iterator[None]:
         raise (type(error)(f"{error} (In {row}.)") if row else error) from None
 
 
-def _find_images(store: StoreReader, assignments: Sequence[LabelAssignment]) -> Iterator[_Images]:
+def find_images(store: StoreReader, assignments: Sequence[LabelAssignment]) -> Iterator[Images]:
     """Yield the images of each assignment. The store is asked for all digests and paths at once."""
     known = store.known_digests({assignment.digest for assignment in assignments if assignment.digest is not None})
     paths = list({assignment.path for assignment in assignments if assignment.digest is None})
@@ -109,29 +110,19 @@ def _find_images(store: StoreReader, assignments: Sequence[LabelAssignment]) -> 
     for assignment in assignments:
         if assignment.digest is None:
             path = stored[assignment.path]
-            yield _images_at(assignment.path, files[path], orphans.get(path, []) if assignment.emotion is None else [])
+            left = orphans.get(path, []) if assignment.emotion is None else []
+            found = files[path] or left
+            yield _images_at(files[path], left) if found else _image_with_id(store, assignment.path)
         elif assignment.digest in known:
-            yield _Images([assignment.digest])
+            yield Images([assignment.digest])
         else:
-            yield _Images(
+            yield Images(
                 [],
                 [
                     f"The image {assignment.digest.hex()[:12]} is not indexed. Skip such rows with --skip-unknown, or remove the "
                     "column of digests to match images by path."
                 ],
             )
-
-
-def _images_at(path: bytes, files: Sequence[ImageFile], orphans: Sequence[bytes]) -> _Images:
-    """Return the unchanged images among the files at or below a path, and the orphaned labels there; other files are problems."""
-    if not files and orphans:
-        return _Images(orphans)
-    if not files:
-        return _Images([], [f"No indexed image is at {os.fsdecode(path)!r}; run moodex index on it first."])
-    changed = {file.path for file in files if _has_changed(file)}
-    problems = [f"{os.fsdecode(path)!r} has changed since it was indexed; run moodex index on it first." for path in changed]
-    unchanged = (file.digest for file in files if file.path not in changed)
-    return _Images(list(dict.fromkeys([*unchanged, *orphans])), problems)
 
 
 def _orphans(store: StoreReader, paths: Collection[bytes]) -> dict[bytes, list[bytes]]:
@@ -163,10 +154,33 @@ def attach_label(store: Store, digest_prefix: str, path: bytes) -> LabelsChanged
     return changed
 
 
-def _has_changed(file: ImageFile) -> bool:
-    """Return whether a file exists with another stamp than when it was read."""
+def _image_with_id(store: StoreReader, path: bytes) -> Images:
+    """Return the image whose id, or its first digits, a user gave instead of a path. Raises UsageError if there are several."""
+    digits = None if os.path.lexists(path) else id_prefix(path)
+    match [] if digits is None else store.digests_with_prefix(digits):
+        case [digest]:
+            return Images([digest])
+        case [_, _]:
+            raise ambiguous_id(path)
+    return Images([], [f"No indexed image is at {os.fsdecode(path)!r}; run moodex index on it first."])
+
+
+def _images_at(files: Sequence[ImageFile], orphans: Sequence[bytes]) -> Images:
+    """Return the unchanged images among the files at or below a path, and those of orphaned labels; other files are problems."""
+    problems = {file.path: problem for file in files if (problem := _problem(file))}
+    sentences = [f"{os.fsdecode(path)!r} {problem}; run moodex index on it first." for path, problem in problems.items()]
+    unchanged = (file.digest for file in files if file.path not in problems)
+    return Images(list(dict.fromkeys([*unchanged, *orphans])), sentences)
+
+
+def _problem(file: ImageFile) -> str | None:
+    """Return why a file that exists may show another image than the stored one; None if it shows that one."""
     try:
         status = os.stat(file.path)
     except OSError:
-        return False  # it may be missing: its image can still be labeled
-    return stat.S_ISREG(status.st_mode) and (file.stamp is None or not stamp_of(status).matches(file.stamp))
+        return None  # it may be missing: its image can still be labeled
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    if file.stamp is None:
+        return "waits to be indexed, because a run was interrupted or a check found a fault"
+    return None if stamp_of(status).matches(file.stamp) else "has changed since it was indexed"

@@ -25,7 +25,7 @@ def status(library: Library, failures: int) -> Status:
         runs = with_dead_runs_marked(partial(store.runs, 5), library.database.current_writer)
         with store.snapshot():
             models = [(model, store.image_count(model.id)) for model in store.models()]
-            return Status(settings.home, store.counts(), models, runs, store.failures(failures), disk)
+            return Status(settings.home, store.counts(), models, runs, store.failures(failures), disk, store.count_hidden())
 
 
 def _size(part: Path) -> int:

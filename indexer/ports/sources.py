@@ -12,9 +12,13 @@ from typing import Protocol
 from indexer.domain.files import Failure, FileStamp
 
 EXTENSIONS: frozenset[bytes] = frozenset(
-    b".jpg .jpeg .jpe .jfif .png .apng .webp .gif .bmp .dib .tif .tiff .avif .avifs .heic .heif".split()
+    b".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .gif .bmp .dib .tif .tiff .avif .avifs .heic .heif".split()
 )
 """Extensions, in lower case, of the files that moodex takes for images."""
+
+NO_EXTENSION, LINK, HIDDEN, EXCLUDED = "without extension", "link", "hidden", "excluded"
+OTHER_FILE_SYSTEM = "on another file system"
+"""Kinds of files that a scan passes over."""
 
 
 def is_found_by_name(name: bytes) -> bool:
@@ -45,6 +49,8 @@ class ScannedFolder:
     - `whole`: False if only part of the folder was scanned, so that files without an entry may exist.
     - `problem`: why the folder could not be listed. Its subfolders are unknown then.
     - `system_entries`: names of folders and files left out because systems use them, see `indexer.domain.system_files`.
+    - `skipped`: the other files, and the links and folders that the scan passed over: (name, kind). The kind is an extension such
+      as ".svg", or one of `NO_EXTENSION`, `LINK`, `HIDDEN`, `EXCLUDED` and `OTHER_FILE_SYSTEM`.
     """
 
     path: bytes
@@ -53,6 +59,7 @@ class ScannedFolder:
     whole: bool = True
     problem: Failure | None = None
     system_entries: tuple[bytes, ...] = ()
+    skipped: tuple[tuple[bytes, str], ...] = ()
 
     @property
     def files(self) -> tuple[ScannedFile, ...]:
@@ -73,6 +80,7 @@ class ScanOptions:
     - `exclude`: gitignore patterns below the root, which override those of ignore files.
     - `always_exclude`: the same, but ignore files override them.
     - `own_folder`: moodex's data folder.
+    - `one_file_system`: whether folders on other file systems than that of the root are skipped.
     - `named`: paths of files that users named, which are found although they are hidden or have no image extension.
     """
 
@@ -80,6 +88,7 @@ class ScanOptions:
     always_exclude: tuple[str, ...] = ()
     follow_symlinks: bool = False
     own_folder: bytes | None = None
+    one_file_system: bool = False
     named: Set[bytes] = frozenset()
 
 

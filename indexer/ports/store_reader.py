@@ -17,15 +17,18 @@ if TYPE_CHECKING:
 
 
 class HitFilter(NamedTuple):
-    """The hits that a search may show: their emotions (None: any), minimum score and folder.
+    """The hits that a search may show: their emotions (None: any), minimum score, and folders or files, of which they are at or
+    below one (none: all).
 
-    Images with a face of an `excluded` emotion are not shown, whatever the emotions of their other faces.
+    Images that the user hid are shown only with `hidden`. Images with a face of an `excluded` emotion are not shown, whatever the
+    emotions of their other faces.
     """
 
     emotions: frozenset[str] | None = None
     min_score: float = 0.0
-    under: bytes | None = None
+    under: tuple[bytes, ...] = ()
     excluded: frozenset[str] = frozenset()
+    hidden: bool = False
 
 
 class ImageFile(NamedTuple):
@@ -94,6 +97,9 @@ class StoreReader(Protocol):
         A file is ranked by its best face. Equal scores are ordered by age of the prediction, then of the file.
         """
 
+    def count_hits(self, model_id: int, chosen: HitFilter, most: int | None = None) -> int:
+        """Return the number of hits that `ranked` returns without a limit; `most` + 1 if there are more than `most`."""
+
     def hits(self, model_id: int, prediction_ids: Sequence[int], chosen: HitFilter) -> dict[int, list[Hit]]:
         """Return the live files of predictions, oldest first, by prediction id; predictions without such files are left out.
 
@@ -117,6 +123,15 @@ class StoreReader(Protocol):
 
     def known_paths(self, paths: Collection[bytes]) -> set[bytes]:
         """Return those paths at or below which there is a live file."""
+
+    def digests_with_prefix(self, digest_prefix: str) -> list[bytes]:
+        """Return the digests of up to two images whose hex digest starts with a prefix, in lower case."""
+
+    def hidden_of(self, digests: Collection[bytes]) -> set[bytes]:
+        """Return those of some images, by digest, that the user hid."""
+
+    def count_hidden(self) -> int:
+        """Return the number of images that the user hid."""
 
     def known_digests(self, digests: Collection[bytes]) -> set[bytes]:
         """Return those digests whose images the store knows, with or without files."""
@@ -150,6 +165,9 @@ class StoreReader(Protocol):
 
     def vectors_of(self, prediction_ids: Sequence[int]) -> dict[int, Halves]:
         """Return the embeddings of some predictions by id: float16, (embedding_size,) each."""
+
+    def fingerprints_of(self, prediction_ids: Sequence[int]) -> dict[int, bytes]:
+        """Return the fingerprints of the images of some predictions, by id, without those that have none."""
 
     def count_uncompared(self, model_id: int) -> int:
         """Return the number of predictions that were never compared with others, or whose look-alikes changed."""

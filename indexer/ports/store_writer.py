@@ -152,7 +152,7 @@ class StoreWriter(Protocol):
         are deleted if their face detector differs, because their regions no longer exist.
 
         The label of a file whose content changed follows it if the new image has none, looks nearly the same, see
-        `indexer.domain.perceptual`, and has the same most probable emotion. Other labels stay with their images.
+        `indexer.domain.fingerprints`, and has the same most probable emotion. Other labels stay with their images.
         """
 
     def root_paths(self) -> list[bytes]:
@@ -197,6 +197,9 @@ class StoreWriter(Protocol):
         If there were any, images without files and labels are deleted with their predictions. Many rows take several
         transactions, each of which leaves the store consistent.
         """
+
+    def hide(self, hidden: Mapping[bytes, bool]) -> None:
+        """Hide images, by digest, or show them again. Unknown digests are skipped."""
 
     def label(self, emotions: Mapping[bytes, str | None]) -> None:
         """Set the labels of images by digest; None removes a label. Unknown digests are skipped.

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from indexer.domain.models import APPEARANCE
-from indexer.ports.store_reader import HitFilter
+from indexer.domain.queries import Total
+from indexer.ports.store_reader import HitFilter, RankedHit
 from indexer.ports.vectors import NOT_THE_MODELS, VectorFilter
-from indexer.search.dedupe import Distinct
+from indexer.search.groups import Groups
 from indexer.search.living import FileExists, LivingFirst
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from indexer.ports.vectors import VectorIndex
 
 _RESULT_PAGE_SIZE = 256
+_COPY_DIFFERENCE = 0.1
+"""Largest difference between the similarities of two near-duplicates to a third image."""
+
 _INDEX_ROUNDING = 1e-4
 """Largest difference between the index's similarities and the exact ones, which are computed in another order."""
 
@@ -51,42 +55,39 @@ def search(
     Hits are ordered by score, or by similarity to `query.like`; only then is `open_index` called. Of the files of an image, those
     that exist come first.
     """
-    chosen = HitFilter(query.emotions, query.min_score, query.under, query.excluded)
+    chosen = _filter(query)
     living = LivingFirst(store, model, chosen, exists)
     if query.like is not None:
         similar = _SimilaritySearch(store, model, query, query.like, living, open_index(), tuning or SearchTuning())
+        hits = similar.distinct_hits() if query.dedupe else list(islice(similar.hits(), query.offset + query.limit))
         # A later, larger request to the index may find a more similar candidate, so sort again.
-        return sorted(_page(similar.hits(), query), key=lambda hit: -(hit.similarity or 0))
+        return sorted(hits[query.offset :], key=lambda hit: -(hit.similarity or 0))
     if query.dedupe:
-        return _page(_distinct_hits(store, model, living), query)
+        return _distinct_hits(living, query)
     return living.page(store.ranked(model.id, chosen, query.limit, query.offset), is_first=query.offset == 0)
 
 
-def _page(hits: Iterable[Hit], query: SearchQuery) -> list[Hit]:
-    return list(islice(hits, query.offset, query.offset + query.limit))
+def count(store: StoreReader, model: StoredModel, query: SearchQuery, most: int | None) -> Total:
+    """Count the hits of a query without its limit, near-duplicates included; up to `most`, if it is given."""
+    number = store.count_hits(model.id, _filter(query), most)
+    return Total(number) if most is None or number <= most else Total(most, exact=False)
 
 
-def _distinct_hits(store: StoreReader, model: StoredModel, living: LivingFirst) -> Iterator[Hit]:
-    """Yield all hits by falling score, the best of each group of near-duplicates.
+def _filter(query: SearchQuery) -> HitFilter:
+    return HitFilter(query.emotions, query.min_score, query.under, query.excluded, query.hidden)
 
-    If the file of the best one is missing, the best one with a file that exists is shown as well.
+
+def _distinct_hits(living: LivingFirst, query: SearchQuery) -> list[Hit]:
+    """Return a page of hits by falling score, the best of each group of near-duplicates.
+
+    All hits of the query are read, because any of them may be a copy of one that is shown.
     """
-    distinct, missing = Distinct(model), Distinct(model)
-    shown: set[int] = set()
+    groups = Groups(living, query.offset + query.limit)
     offset = 0
-    while page := store.ranked(model.id, living.chosen, _RESULT_PAGE_SIZE, offset):
+    while page := living.store.ranked(living.model.id, living.chosen, _RESULT_PAGE_SIZE, offset):
         offset += len(page)
-        embeddings = store.vectors_of([entry.prediction_id for entry in page])
-        for entry in page:
-            if entry.prediction_id in shown:
-                continue
-            shown.add(entry.prediction_id)
-            embedding = embeddings[entry.prediction_id]
-            if distinct.has(embedding):
-                continue
-            hit, exists = living.best(entry)
-            if (distinct if exists else missing).take(embedding):
-                yield hit
+        groups.add(page)
+    return groups.hits()[query.offset :]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,6 @@ class _Candidate:
 
     prediction_id: int
     similarity: float
-    embedding: Halves
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,24 @@ class _SimilaritySearch:
 
     def hits(self) -> Iterator[Hit]:
         """Yield all hits by falling similarity. An image is ranked by its most similar face."""
-        distinct, missing = Distinct(self.model), Distinct(self.model)
+        return (hit for _, hits in self._images() for hit in self.living.files(hits))
+
+    def distinct_hits(self) -> list[Hit]:
+        """Return hits up to the page of the query, the most similar of each group of near-duplicates.
+
+        Copies of a hit are about as similar as the hit, so candidates are read a bit further than the last hit that is shown.
+        """
+        groups = Groups(self.living, self.query.offset + self.query.limit)
+        rows = (RankedHit(prediction_id, hit) for prediction_id, hits in self._images() for hit in hits)
+        while portion := list(islice(rows, _RESULT_PAGE_SIZE)):
+            groups.add(portion)
+            last = groups.last_similarity()
+            if last is not None and (portion[-1].hit.similarity or 0) < last - _COPY_DIFFERENCE:
+                break
+        return groups.hits()
+
+    def _images(self) -> Iterator[tuple[int, list[Hit]]]:
+        """Yield the images by falling similarity: the prediction of the most similar face, and a hit for each file."""
         shown: set[str] = set()
         for candidates in self._final_candidates():
             files = self.store.hits(self.model.id, [one.prediction_id for one in candidates], self.living.chosen)
@@ -119,12 +136,7 @@ class _SimilaritySearch:
                 if not hits or hits[0].image_id in shown:
                     continue
                 shown.update(hit.image_id for hit in hits)
-                hits = self.living.files(hits)
-                if self.query.dedupe:
-                    kept = distinct if self.living.exists(hits[0].path) else missing
-                    is_new = not distinct.has(candidate.embedding) and kept.take(candidate.embedding)
-                    hits = hits[:1] if is_new else []
-                yield from (replace(hit, similarity=candidate.similarity) for hit in hits)
+                yield candidate.prediction_id, [replace(hit, similarity=candidate.similarity) for hit in hits]
 
     def _final_candidates(self) -> Iterator[Sequence[_Candidate]]:
         """Yield candidates by falling similarity, as many at a time as there are hits to show.
@@ -160,7 +172,7 @@ class _SimilaritySearch:
 
         appearance, wanted = self.model.card.space_slice(APPEARANCE), like.astype(np.float64)
         candidates = [
-            _Candidate(number, round(min(1.0, float(np.einsum("i,i->", row[appearance].astype(np.float64), wanted))), 6), row)
+            _Candidate(number, round(min(1.0, float(np.einsum("i,i->", row[appearance].astype(np.float64), wanted))), 6))
             for number, row in self.store.vectors_of(prediction_ids).items()
         ]
         return sorted(candidates, key=lambda one: (-one.similarity, one.prediction_id))
@@ -176,7 +188,7 @@ class _SimilaritySearch:
             if asks_user_emotion:
                 positions |= {NOT_THE_MODELS}
         ids = None
-        if asks_user_emotion or chosen.under is not None:
+        if asks_user_emotion or chosen.under:
             most = None if asks_user_emotion else self.tuning.listed_max_rows
             ids = self.store.prediction_ids(self.model.id, chosen, most)
         return VectorFilter(positions, chosen.min_score, ids)

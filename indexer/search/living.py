@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -49,7 +49,7 @@ class LivingFirst:
             return ranked.hit, True
         every = self.store.hits(self.model.id, [ranked.prediction_id], self.chosen).get(ranked.prediction_id, [])
         living = next((hit for hit in every if self.exists(hit.path)), None)
-        return (ranked.hit, False) if living is None else (living, True)
+        return (ranked.hit, False) if living is None else (replace(living, similarity=ranked.hit.similarity), True)
 
     def _reordered(self, prediction_id: int, shown: Sequence[Hit]) -> list[Hit]:
         """Return the hits at the ranks of those that are shown; the others of the image may be on other pages."""

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import string
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from indexer.domain.emotions import canonical, with_children
-from indexer.domain.errors import ImageError, NotIndexed, UsageError
+from indexer.domain.errors import ImageError, NotIndexed, UnknownEmotion, UsageError
+from indexer.domain.image_ids import MIN_ID_DIGITS, ambiguous_id, id_prefix
 from indexer.domain.images import to_pixel_box
 from indexer.domain.queries import Hit, SearchQuery, SearchRequest
+from indexer.ports.store_reader import HitFilter
 from indexer.registry.selection import available_emotions
-from indexer.system.paths import indexed_path
+from indexer.system.paths import indexed_folders, indexed_path
 
 if TYPE_CHECKING:
     from indexer.domain.images import DecodedImage
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     from indexer.ports.analyzer import Analyzer
     from indexer.ports.store_reader import StoreReader
 
-_MIN_ID_DIGITS = 4
+_log = logging.getLogger(__name__)
 
 
 def check(request: SearchRequest) -> None:
@@ -36,8 +39,54 @@ def check(request: SearchRequest) -> None:
     criteria = (request.image, request.like, request.under, request.emotions, request.excluded, request.min_score)
     if not any(criteria):
         raise UsageError("Give at least one of IMAGE, --emotion, --not, --like, --min-score and --under.")
-    if request.image is not None and not os.path.exists(request.image):
-        raise UsageError(f"The image {os.fsdecode(request.image)!r} does not exist.")
+
+
+def interpret_image(request: SearchRequest, store: StoreReader, model: StoredModel) -> SearchRequest:
+    """Return a request whose image is a file.
+
+    If no file has that name, it may be an emotion to search for, or an indexed id or path that hits must resemble. Raises
+    UsageError if it is none of these.
+    """
+    if request.image is None or os.path.isfile(request.image):
+        return request
+    word = os.fsdecode(request.image)
+    try:
+        emotion = canonical(word, available_emotions(store, model))
+    except UnknownEmotion as error:
+        unknown = error
+    else:
+        _log.warning("%r is an emotion, and no file here: searching with --emotion %s.", word, emotion)
+        return replace(request, image=None, emotions=(*request.emotions, word))
+    digits = id_prefix(request.image)
+    is_indexed = bool(store.predicted_at(model.id, indexed_path(request.image, store.known_paths)))
+    if is_indexed or (digits is not None and store.predictions_by_digest(model.id, digits)):
+        return replace(request, image=None, like=request.image)
+    if os.path.isdir(request.image):
+        raise UsageError(f"{word!r} is a folder. Search the images in it with: moodex search --under {word!r}")
+    if os.path.exists(request.image):
+        return request  # reading it reports why it is no image
+    raise UsageError(
+        f"{word!r} is neither a file nor an emotion. Give an image, or search by emotion, as in: moodex search --emotion happy. "
+        f"{unknown}"
+    )
+
+
+def indexed_file(path: bytes, store: StoreReader, model: StoredModel) -> bytes:
+    """Return the path of an indexed file whose id a user gave instead of a path; any other path as it is.
+
+    A file on disk, and an indexed path, take precedence. Raises UsageError if several images have an id with these digits.
+    """
+    digits = id_prefix(path)
+    if digits is None or os.path.lexists(path) or store.predicted_at(model.id, indexed_path(path, store.known_paths)):
+        return path
+    match store.predictions_by_digest(model.id, digits):
+        case [only]:
+            found = store.hits(model.id, [only], HitFilter()).get(only, [])
+            paths = [hit.path for hit in found]
+            return next((one for one in paths if os.path.exists(one)), paths[0] if paths else path)
+        case [_, _]:
+            raise ambiguous_id(path)
+    return path
 
 
 def resolve_request(
@@ -47,7 +96,8 @@ def resolve_request(
 
     `open_analyzer` is called only for an image that the model has not analyzed. If an image has faces, its main face is used.
 
-    Raises UnknownEmotion, NotIndexed for an id or path that is not indexed, UsageError for an image that cannot be read.
+    Raises UnknownEmotion, NotIndexed for an id, a path or a folder that is not indexed, and UsageError for an image that cannot
+    be read.
     """
     known = dict.fromkeys(available_emotions(store, model)).keys()
     excluded = _expand(request.excluded, known, request.exact_label)
@@ -57,10 +107,11 @@ def resolve_request(
         excluded=excluded,
         min_score=request.min_score,
         like=_vector(request, store, model, open_analyzer),
-        under=None if request.under is None else indexed_path(request.under, store.known_paths),
+        under=indexed_folders(request.under, store.known_paths),
         limit=request.limit,
         offset=request.offset,
         dedupe=request.dedupe,
+        hidden=request.hidden,
     )
 
 
@@ -96,17 +147,17 @@ def _indexed(like: bytes, store: StoreReader, model: StoredModel) -> int:
     if by_path:
         return by_path[0].prediction_id
     text = os.fsdecode(like)
-    if len(text) >= _MIN_ID_DIGITS and len(text) <= 64 and all(c in string.hexdigits for c in text):
-        match store.predictions_by_digest(model.id, text.lower()):
+    if (digits := id_prefix(like)) is not None:
+        match store.predictions_by_digest(model.id, digits):
             case [only]:
                 return only
             case [_, _]:
-                raise UsageError(f"Several indexed images have an id that begins with {text!r}; give more digits.")
+                raise ambiguous_id(like)
     if os.path.isdir(like):
         raise UsageError(f"{text!r} is a folder, but --like needs an image. Search a folder with: moodex search --under {text!r}")
     if os.path.exists(like):
         raise NotIndexed(f"{text!r} is not indexed. To search with it anyway: moodex search {text!r}")
-    raise NotIndexed(f"No indexed image has the path or id {text!r}; give at least the first {_MIN_ID_DIGITS} digits of an id.")
+    raise NotIndexed(f"No indexed image has the path or id {text!r}; give at least the first {MIN_ID_DIGITS} digits of an id.")
 
 
 def _stored(store: StoreReader, prediction_id: int) -> Halves:
@@ -130,7 +181,18 @@ def analyze_file(path: bytes, analyzer: Analyzer) -> list[Hit]:
         emotions = dict(zip(analyzer.classifier.card.labels, prediction.probabilities, strict=True))
         best = max(emotions, key=emotions.__getitem__)
         box = None if prediction.face is None else to_pixel_box(prediction.face, image.width, image.height)
-        hits.append(Hit(os.path.realpath(path), image.digest.hex(), best, emotions[best], emotions, box=box))
+        hits.append(
+            Hit(
+                os.path.realpath(path),
+                image.digest.hex(),
+                best,
+                emotions[best],
+                emotions,
+                box=box,
+                frame=prediction.frame,
+                incomplete=image.incomplete,
+            )
+        )
     return hits
 
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from indexer.domain.errors import ModelUnavailable, MoodexError
+from indexer.domain.image_ids import id_prefix
+from indexer.domain.queries import SearchResult, Total
 from indexer.registry.selection import find_stored_model, open_selected
+from indexer.search.engine import count
 from indexer.search.engine import search as run_query
-from indexer.search.resolve import analyze_file, check, resolve_request
+from indexer.search.resolve import analyze_file, check, indexed_file, interpret_image, resolve_request
 from indexer.system.paths import indexed_path
 
 if TYPE_CHECKING:
     from indexer.domain.models import StoredModel
-    from indexer.domain.queries import Hit, SearchRequest
+    from indexer.domain.queries import Hit, SearchQuery, SearchRequest
     from indexer.library import Library
     from indexer.ports.analyzer import Analyzer
     from indexer.ports.store import Store
@@ -27,23 +32,71 @@ def search(library: Library, request: SearchRequest) -> list[Hit]:
 
     Raises UsageError, UnknownEmotion, NotIndexed, ModelUnavailable and StoreDamaged.
     """
+    return _search(library, request, None).hits
+
+
+def search_and_count(library: Library, request: SearchRequest, most: int | None = None) -> SearchResult:
+    """Return the hits of a request, and the number of all hits without its limit; up to `most`, if that is given.
+
+    Raises what `search` raises.
+    """
+    return _search(library, request, lambda store, model, query: count(store, model, query, most))
+
+
+def _search(
+    library: Library, request: SearchRequest, count_all: Callable[[Store, StoredModel, SearchQuery], Total] | None
+) -> SearchResult:
     check(request)
     with open_selected(library) as (store, model):
+        request = interpret_image(request, store, model)
         if request.image is not None or request.like is not None:
             _refresh_index_if_idle(library, store, model)
         with store.snapshot():
             query = resolve_request(request, store, model, lambda: _same_analyzer(library, model))
-            return run_query(store, model, query, lambda: _open_index(library, store, model), exists=library.source.has_file)
+            hits = run_query(store, model, query, lambda: _open_index(library, store, model), exists=library.source.has_file)
+            total = None if count_all is None else _total(hits, request, lambda: count_all(store, model, query))
+            return SearchResult(hits, total)
+
+
+def _total(hits: list[Hit], request: SearchRequest, count_all: Callable[[], Total]) -> Total:
+    """Return the number of all hits, which follows from a page that is not full."""
+    is_last = 0 < len(hits) < request.limit and not request.dedupe
+    return Total(request.offset + len(hits)) if is_last else count_all()
+
+
+def indexed_file_of(library: Library, path: bytes) -> bytes:
+    """Return the path of the indexed file whose id, as searches print it, a user gave; any other path as it is.
+
+    Raises UsageError if several images have an id with these digits, ModelUnavailable and StoreDamaged.
+    """
+    if id_prefix(path) is None or os.path.lexists(path) or not library.database.exists():
+        return path
+    with library.database.open(reading=True) as store, store.snapshot():
+        model = find_stored_model(store, library.models)
+        return path if model is None else indexed_file(path, store, model)
 
 
 def show(library: Library, path: bytes) -> list[Hit]:
-    """Return the predictions for one image, indexed or not.
+    """Return the predictions for one image, indexed or not, by its path or by its id.
 
     There is one hit for each face, the largest first, or one for the whole image.
 
     Raises UsageError for a file that cannot be analyzed, ModelUnavailable and StoreDamaged.
     """
-    return _stored_hits(library, path) or analyze_file(path, library.open_analyzer())
+    (hits,) = show_all(library, [path])
+    return hits
+
+
+def show_all(library: Library, paths: Sequence[bytes]) -> Iterator[list[Hit]]:
+    """Yield the predictions for each of some images, like `show`. The model is loaded once."""
+    analyzer: Analyzer | None = None
+    for path in paths:
+        file = indexed_file_of(library, path)
+        if stored := _stored_hits(library, file):
+            yield stored
+        else:
+            analyzer = analyzer or library.open_analyzer()
+            yield analyze_file(file, analyzer)
 
 
 def _stored_hits(library: Library, path: bytes) -> list[Hit]:

@@ -15,7 +15,18 @@ from typing import NamedTuple
 from indexer.domain.errors import UsageError
 from indexer.domain.files import FILE_SYSTEM, Failure, FileStamp, stamp_of
 from indexer.domain.system_files import is_system_entry
-from indexer.ports.sources import ScannedEntry, ScannedFolder, ScanOptions, Watcher, is_found_by_name
+from indexer.ports.sources import (
+    EXCLUDED,
+    HIDDEN,
+    LINK,
+    NO_EXTENSION,
+    OTHER_FILE_SYSTEM,
+    ScannedEntry,
+    ScannedFolder,
+    ScanOptions,
+    Watcher,
+    is_found_by_name,
+)
 from indexer.system.ignore_rules import IgnoreRules, check_exclude_patterns
 from indexer.system.paths import existing_form
 from indexer.system.safe_read import read, read_bounded
@@ -24,6 +35,10 @@ IGNORE_FILE, NO_MEDIA = b".moodexignore", b".nomedia"
 """A file with patterns for the entries of its folder and those below, and one that leaves out its folder with all below."""
 
 _MAX_IGNORE_FILE_BYTES = 1 << 24
+
+
+_MAX_EXTENSION_LENGTH = 12
+"""A longer ending of a name is not an extension."""
 
 
 class FileSystemSource:
@@ -95,11 +110,14 @@ class _Walk:
     last: tuple[_RulesBelow, ...] = field(init=False)
     own_folder: tuple[int, int] | None = field(init=False)
     visited: set[tuple[int, int]] = field(default_factory=set)
+    device: int | None = field(init=False)
+    """The file system of the root, if the scan stays on it; else None."""
 
     def __post_init__(self) -> None:
         """Sort the rules: the first ones override those of ignore files, which override the last ones."""
         self.first = self._rules(self.root, self.options.exclude)
         self.last = self._rules(self.root, self.options.always_exclude)
+        self.device = _device(self.root) if self.options.one_file_system else None
         self.own_folder = _identity(self.options.own_folder) if self.options.own_folder else None
 
     @staticmethod
@@ -147,26 +165,42 @@ class _Walk:
         subfolders: list[bytes] = []
         system_entries: list[bytes] = []
         problems: dict[bytes, Failure] = {}
-        follow, named = self.options.follow_symlinks, self.options.named
+        skipped: list[tuple[bytes, str]] = []
         for entry in entries:
             name = entry.name
-            is_named = bool(named) and entry.path in named and not _is_folder(entry, follow)
-            if (name.startswith(b".") and not is_named) or (not follow and entry.is_symlink()):
-                continue
-            is_folder = _is_folder(entry, follow)
-            if not (is_folder or is_named or is_found_by_name(name)):
+            is_folder = _is_folder(entry, self.options.follow_symlinks)
+            if kind := self._kind_to_skip(entry, is_folder):
+                skipped.append((name, kind))
                 continue
             excluded = _decide(rules, entry.path, is_folder) if rules else None
             if excluded is None and is_system_entry(name, is_folder):
                 system_entries.append(name)
             elif excluded:
-                pass
+                skipped.append((name, EXCLUDED))
+            elif is_folder and self.device is not None and _device(entry.path) != self.device:
+                skipped.append((name, OTHER_FILE_SYSTEM))
             elif is_folder:
                 subfolders.append(entry.path)
             else:
-                files.append(_status(entry, follow, problems))
-        scanned = ScannedFolder(folder, tuple(sorted(files)), problems, system_entries=tuple(sorted(system_entries)))
+                files.append(_status(entry, self.options.follow_symlinks, problems))
+        scanned = ScannedFolder(
+            folder,
+            tuple(sorted(files)),
+            problems,
+            system_entries=tuple(sorted(system_entries)),
+            skipped=tuple(sorted(skipped)),
+        )
         return scanned, sorted(subfolders)
+
+    def _kind_to_skip(self, entry: os.DirEntry[bytes], is_folder: bool) -> str | None:
+        """Return the kind of an entry that is skipped because of its own name or type, whatever the patterns say; else None."""
+        name = entry.name
+        is_named = bool(self.options.named) and not is_folder and entry.path in self.options.named
+        if name.startswith(b".") and not is_named:
+            return HIDDEN
+        if not self.options.follow_symlinks and entry.is_symlink():
+            return LINK
+        return None if is_folder or is_named or is_found_by_name(name) else _kind(name)
 
 
 def _status(entry: os.DirEntry[bytes], follow: bool, problems: dict[bytes, Failure]) -> ScannedEntry:
@@ -209,6 +243,12 @@ def _read_patterns(path: bytes) -> list[str]:
     return patterns
 
 
+def _kind(name: bytes) -> str:
+    """Return the kind of a file without an image extension."""
+    extension = os.fsdecode(name[name.rfind(b".") :].lower()) if b"." in name else ""
+    return extension if 1 < len(extension) <= _MAX_EXTENSION_LENGTH and extension.isprintable() else NO_EXTENSION
+
+
 def _is_folder(entry: os.DirEntry[bytes], follow: bool) -> bool:
     try:
         return entry.is_dir(follow_symlinks=follow)
@@ -222,6 +262,11 @@ def _not_an_image() -> Failure:
 
 def _failure(reason: str) -> Failure:
     return Failure("unreadable", reason)
+
+
+def _device(folder: bytes) -> int | None:
+    identity = _identity(folder)
+    return None if identity is None else identity[0]
 
 
 def _identity(folder: bytes) -> tuple[int, int] | None:

@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable, Collection, Sequence
 from unicodedata import normalize
 
+from indexer.domain.errors import NotIndexed
+
 KnownPaths = Callable[[Collection[bytes]], set[bytes]]
 """A function that returns the subset of absolute paths at or below which the store has files."""
 
@@ -13,6 +15,17 @@ KnownPaths = Callable[[Collection[bytes]], set[bytes]]
 def indexed_path(path: bytes, known_paths: KnownPaths) -> bytes:
     """Return the stored form of a path that a user typed; see `indexed_paths`."""
     return indexed_paths([path], known_paths)[0]
+
+
+def indexed_folders(paths: Sequence[bytes], known_paths: KnownPaths) -> tuple[bytes, ...]:
+    """Return the stored forms of folders or files that a user typed. Raises NotIndexed for one that holds no indexed file."""
+    stored = indexed_paths(paths, known_paths)
+    known = known_paths(set(stored)) | {b"/"}  # every library is below it
+    for path, form in zip(paths, stored, strict=True):
+        if form not in known:
+            advice = "run moodex index on it first" if os.path.exists(path) else "it does not exist; check its name"
+            raise NotIndexed(f"No indexed file is at or below {os.fsdecode(path)!r}: {advice}.")
+    return tuple(dict.fromkeys(stored))
 
 
 def indexed_paths(paths: Sequence[bytes], known_paths: KnownPaths) -> list[bytes]:

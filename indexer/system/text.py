@@ -59,7 +59,7 @@ def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
-def display_paths(paths: Sequence[bytes], most: int = 3) -> str:
+def display_paths(paths: Sequence[bytes], most: int = 2) -> str:
     """Return paths as printable text, the first `most` of them and the number of the others."""
     shown = ", ".join(display_path(path) for path in paths[:most])
     return f"{shown} and {len(paths) - most:,} more" if len(paths) > most else shown

@@ -11,7 +11,7 @@ from indexer.domain.export import Export, ExportFilter, ExportReport
 from indexer.ports.progress import task
 from indexer.registry.selection import available_emotions, open_selected
 from indexer.system.atomic import replace_file
-from indexer.system.paths import indexed_path
+from indexer.system.paths import indexed_folders
 from indexer.system.signals import graceful_stop
 from indexer.transfer.output_file import check_output_path, translate_output_errors
 
@@ -36,13 +36,13 @@ def export(library: Library, request: ExportRequest, write: Writer, progress: Pr
     with graceful_stop("nothing was written") as check_stop, open_selected(library) as (store, model):
         known = dict.fromkeys(available_emotions(store, model)).keys()
         emotions = frozenset().union(*(with_children(canonical(word, known)) for word in request.emotions))
-        under = None if request.under is None else indexed_path(request.under, store.known_paths)
+        under = indexed_folders(request.under, store.known_paths)
 
         with task(progress, check_stop, store.regions(model.id)) as advance:
 
             def fill(temporary: Path) -> None:
                 nonlocal rows
-                chunks = store.export_rows(model, ExportFilter(emotions or None, under))
+                chunks = store.export_rows(model, ExportFilter(emotions or None, under, request.hidden))
                 rows = write(Export(model.card, chunks), temporary, advance)
 
             with translate_output_errors(target):

@@ -25,9 +25,10 @@ from typing import Any
 from blake3 import blake3
 
 from indexer.domain.errors import UsageError
+from indexer.ports.sources import EXTENSIONS
 from models.training.label_mapping import Labels, unknown_labels
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic"})
+SUFFIXES = frozenset(extension.decode() for extension in EXTENSIONS)
 """Suffixes, in lower case, of the files in folders that are images."""
 
 ARTISTS: dict[str, str] = {

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from indexer.domain.errors import NotIndexed
+from indexer.domain.export import ExportFilter
 from indexer.ports.store import Store
 from indexer.ports.store_reader import HitFilter
 from tests.support.builders import card, image, prediction
@@ -47,13 +48,29 @@ def test_hits_with_equal_scores_are_ordered_by_age(scene: Scene) -> None:
 def test_under_selects_a_folder_and_everything_below_it(scene: Scene, under: bytes, expected: list[bytes]) -> None:
     for i, path in enumerate([b"/a/1.png", b"/a/b/2.png", b"/a-c/3.png", b"/a0/4.png", b"/\xff/5.png"]):
         scene.add(f"n{i}", path, seed=i)
-    assert scene.paths(HitFilter(under=under)) == expected
+    assert scene.paths(HitFilter(under=(under,))) == expected
     assert scene.store.count_files([under])[under] == len(expected)
     assert (scene.store.known_paths([under]) == {under}) is bool(expected)
-    ids = scene.store.prediction_ids(scene.model, HitFilter(under=under))
+    ids = scene.store.prediction_ids(scene.model, HitFilter(under=(under,)))
     assert sorted(
-        path for hits in scene.store.hits(scene.model, ids.tolist(), HitFilter(under=under)).values() for path in [hits[0].path]
+        path
+        for hits in scene.store.hits(scene.model, ids.tolist(), HitFilter(under=(under,))).values()
+        for path in [hits[0].path]
     ) == sorted(expected)
+
+
+def test_under_selects_several_folders_and_files(scene: Scene) -> None:
+    for i, path in enumerate([b"/a/1.png", b"/a/b/2.png", b"/c/3.png", b"/d/4.png"]):
+        scene.add(f"n{i}", path, seed=i)
+    for under, expected in (
+        ((b"/a/b", b"/d"), [b"/a/b/2.png", b"/d/4.png"]),
+        ((b"/a", b"/a/b", b"/c/3.png", b"/none"), [b"/a/1.png", b"/a/b/2.png", b"/c/3.png"]),
+    ):
+        assert scene.paths(HitFilter(under=under)) == expected
+        assert len(scene.store.prediction_ids(scene.model, HitFilter(under=under))) == len(expected)
+        (model,) = scene.store.models()
+        rows = scene.store.export_rows(model, ExportFilter(under=under))
+        assert [path for chunk in rows for path in chunk.paths] == expected
 
 
 def test_vectors_are_ordered_by_id_and_start_after_a_given_id(scene: Scene) -> None:

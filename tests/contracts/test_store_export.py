@@ -53,9 +53,9 @@ def test_an_export_has_a_labeled_image_without_a_prediction_and_no_other(scene: 
     [
         (ExportFilter(frozenset({"happy"})), [b"/a/1.png"]),
         (ExportFilter(frozenset({"happy", "sad"})), [b"/a/1.png", b"/a/sub/2.png"]),
-        (ExportFilter(under=b"/a/sub"), [b"/a/sub/2.png"]),
-        (ExportFilter(under=b"/a/1.png"), [b"/a/1.png"]),
-        (ExportFilter(frozenset({"sad"}), b"/"), [b"/a/sub/2.png"]),
+        (ExportFilter(under=(b"/a/sub",)), [b"/a/sub/2.png"]),
+        (ExportFilter(under=(b"/a/1.png",)), [b"/a/1.png"]),
+        (ExportFilter(frozenset({"sad"}), (b"/",)), [b"/a/sub/2.png"]),
     ],
 )
 def test_an_export_can_be_limited_to_emotions_and_a_folder(scene: Scene, chosen: ExportFilter, paths: list[bytes]) -> None:

@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from indexer.domain.images import Face
 from indexer.ports.store_reader import HitFilter
+from indexer.ports.store_writer import AnalyzedFileSet, CommitBatch
 from tests.support.builders import card, image, prediction
 from tests.support.scene import ANY, Scene
 
@@ -99,3 +101,58 @@ def test_a_label_applies_to_all_faces(scene: Scene) -> None:
     assert [ranked.hit.emotion for ranked in scene.store.predicted_at(scene.model, b"/a/pair.png")] == ["crying", "crying"]
     (only,) = scene.store.ranked(scene.model, ANY, 10, 0)
     assert (only.hit.box, only.hit.score) == ((0, 10, 24, 30), 1)
+
+
+def test_the_frame_of_an_animation_and_an_incomplete_file_are_kept(scene: Scene) -> None:
+    cut = replace(image("cut"), incomplete=True)
+    (file,) = scene.record_scan(b"/a/cut.gif")
+    entry = AnalyzedFileSet(cut, (replace(prediction(*HAPPY), frame=7),), (file,))
+    scene.store.commit(scene.run, CommitBatch(predicted=(entry,)))
+    scene.add("whole", b"/a/whole.png")
+
+    def facts() -> list[tuple[bytes, int | None, bool]]:
+        found = [ranked.hit for ranked in scene.store.ranked(scene.model, ANY, 10, 0)]
+        return [(hit.path, hit.frame, hit.incomplete) for hit in found]
+
+    expected = [(b"/a/cut.gif", 7, True), (b"/a/whole.png", None, False)]
+    assert facts() == expected
+    scene.store.label({cut.digest: "happy"})
+    assert facts() == expected
+    other = scene.store.register_model(card("other", digest="01"))
+    assert scene.store.predicted_at(other, b"/a/cut.gif") == []
+
+
+def test_the_fingerprint_of_an_image_is_that_of_each_of_its_faces(scene: Scene) -> None:
+    for name, fingerprint in (("one", b"1" * 1024), ("two", b"")):
+        (file,) = scene.record_scan(b"/a/%s.png" % name.encode())
+        faces = tuple(
+            replace(prediction(*p, seed=n), face=Face(n / 2, 0, n / 2 + 0.5, 1), fingerprint=b"" if n else fingerprint)
+            for n, p in enumerate((HAPPY, SAD))
+        )
+        scene.store.commit(scene.run, CommitBatch(predicted=(AnalyzedFileSet(image(name), faces, (file,)),)))
+    first = [ranked.prediction_id for ranked in scene.store.predicted_at(scene.model, b"/a/one.png")]
+    second = [ranked.prediction_id for ranked in scene.store.predicted_at(scene.model, b"/a/two.png")]
+    assert scene.store.fingerprints_of([*first, *second, 99]) == dict.fromkeys(first, b"1" * 1024)
+    scene.store.label({image("one").digest: "sad"})
+    renamed = [ranked.prediction_id for ranked in scene.store.predicted_at(scene.model, b"/a/one.png")]
+    assert renamed != first and scene.store.fingerprints_of(renamed) == dict.fromkeys(renamed, b"1" * 1024)
+    assert scene.store.fingerprints_of([]) == {}
+
+
+def test_hits_are_counted(scene: Scene) -> None:
+    scene.add_faces("pair", b"/a/pair.png", HAPPY, HAPPY)
+    scene.add("one", b"/a/one.png", b"/b/one.png")
+    assert scene.store.count_hits(scene.model, ANY) == 3
+    assert scene.store.count_hits(scene.model, ANY, most=3) == 3
+    assert scene.store.count_hits(scene.model, ANY, most=1) == 2
+    assert scene.store.count_hits(scene.model, HitFilter(under=(b"/b",))) == 1
+    assert scene.store.count_hits(scene.model, HitFilter(frozenset({"sad"}))) == 0
+    assert scene.store.count_hits(scene.model, HitFilter(frozenset({"happy"}), min_score=0.75)) == 1
+
+
+def test_digests_are_found_by_their_first_digits(scene: Scene) -> None:
+    for name in ("abc", "abd", "xyz"):
+        scene.add(name, b"/a/%s.png" % name.encode())
+    assert scene.store.digests_with_prefix(image("xyz").digest.hex()[:5]) == [image("xyz").digest]
+    assert len(scene.store.digests_with_prefix(image("abc").digest.hex()[:3])) == 2
+    assert scene.store.digests_with_prefix("ffff") == []

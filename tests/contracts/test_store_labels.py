@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 
+from indexer.domain.export import ExportFilter
 from indexer.ports.store_reader import HitFilter, ImageFile
 from indexer.ports.vectors import NOT_THE_MODELS
 from tests.support.builders import card, image, prediction
@@ -95,3 +98,34 @@ def test_labels_are_listed_by_path_and_image_files_by_folder(scene: Scene) -> No
     assert scene.store.labels_of([image("one").digest, bytes(32)]) == {image("one").digest: "sad"}
     digests = [image("one").digest, image("two").digest]
     assert scene.store.known_digests([*digests, bytes(32)]) == set(digests) and scene.store.known_digests([]) == set()
+
+
+def test_hidden_images_are_shown_only_on_request(scene: Scene) -> None:
+    scene.add("one", b"/a/one.png")
+    scene.add("two", b"/a/two.png", b"/b/two.png")
+    two = image("two").digest
+    scene.store.label({two: "happy"})
+    scene.store.hide({two: True, b"unknown".ljust(32): True})
+    assert scene.paths() == [b"/a/one.png"]
+    assert len(scene.paths(HitFilter(hidden=True))) == 3
+    assert scene.store.count_hits(scene.model, HitFilter()) == 1
+    assert (scene.store.hidden_of([two, image("one").digest]), scene.store.count_hidden()) == ({two}, 1)
+    (ranked,) = scene.store.predicted_at(scene.model, b"/b/two.png")
+    assert ranked.hit.label == "happy"
+    assert scene.store.hits(scene.model, [ranked.prediction_id], HitFilter()) == {}
+    assert len(scene.store.hits(scene.model, [ranked.prediction_id], HitFilter(hidden=True))[ranked.prediction_id]) == 2
+    (model,) = scene.store.models()
+    for hidden, count in ((False, 1), (True, 3)):
+        rows = scene.store.export_rows(model, ExportFilter(hidden=hidden))
+        assert sum(len(chunk.paths) for chunk in rows) == count
+    scene.store.hide({two: False})
+    assert len(scene.paths()) == 3 and scene.store.count_hidden() == 0
+
+
+def test_a_hidden_image_outlives_its_files(scene: Scene) -> None:
+    scene.add("one", b"/a/one.png")
+    scene.store.hide({image("one").digest: True})
+    file = scene.store.known_files(b"/a", scene.run)[b"one.png"]
+    scene.store.mark_missing([file.id])
+    assert scene.store.expire(time.time() + 10) == 1
+    assert scene.store.hidden_of([image("one").digest]) == {image("one").digest}

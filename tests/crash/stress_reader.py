@@ -57,7 +57,7 @@ class Reader:
         return query.__name__.strip("_")
 
     def _search_all(self) -> None:
-        hits = self._search(FIRST_MODEL, under=os.fsencode(self._library.images))
+        hits = self._search(FIRST_MODEL, under=(os.fsencode(self._library.images),))
         check_hits(FIRST_MODEL, hits)
         check_complete(hits)
 
@@ -106,7 +106,7 @@ class Reader:
         model = self._chance.choice((FIRST_MODEL, SECOND_MODEL))
         in_group = self._chance.random() < 0.3
         under = self._library.group(self._chance.randrange(GROUPS)) if in_group else self._library.images
-        hits = self._search(model, image=os.fsencode(self._library.unindexed_image), under=os.fsencode(under))
+        hits = self._search(model, image=os.fsencode(self._library.unindexed_image), under=(os.fsencode(under),))
         check_hits(model, hits, Mark(UNINDEXED_TICK, 0))
         check_groups(hits)
         if (model, under) == (FIRST_MODEL, self._library.images):

@@ -10,7 +10,7 @@ from blake3 import blake3
 
 from indexer.domain.errors import Damaged, ImageError, Unsupported
 from indexer.domain.images import DecodedImage, InputSpec
-from indexer.imaging.decode import MAX_PIXELS, decode, is_page
+from indexer.imaging.decode import MAX_FRAMES, MAX_PIXELS, decode, is_page
 
 SPEC = InputSpec(size=64, mean=127.0, std=128.0)
 PAGE_PIXELS = 256
@@ -46,10 +46,13 @@ def _reason_violation(error: ImageError) -> str:
 
 
 def _image_violation(image: DecodedImage, data: bytes, page: int) -> str:
-    height, width, channels = image.pixels.shape
-    is_valid = is_page(height, width, page) if page else height == width == SPEC.size
-    if not is_valid or channels != 3 or image.pixels.dtype != np.uint8:
-        return f"pixels are {image.pixels.dtype} of {image.pixels.shape}"
+    if len(image.frames) > MAX_FRAMES:
+        return f"{len(image.frames)} frames"
+    for frame in image.frames:
+        height, width, channels = frame.pixels.shape
+        is_valid = is_page(height, width, page) if page else height == width == SPEC.size
+        if not is_valid or frame.pixels.shape != image.pixels.shape or channels != 3 or frame.pixels.dtype != np.uint8:
+            return f"pixels are {frame.pixels.dtype} of {frame.pixels.shape}"
     if image.width < 1 or image.height < 1 or image.width * image.height > MAX_PIXELS or image.digest != blake3(data).digest():
         return f"size or digest is wrong: {image}"
     return ""

@@ -36,6 +36,7 @@ def _jpeg() -> Seeds:
         yield name, encoded(base, "JPEG", **options)
     for mode in ("L", "CMYK"):
         yield mode.lower(), encoded(base.convert(mode), "JPEG")
+    yield "cut", encoded(base, "JPEG", quality=95)[:-200]
     yield "cmyk-progressive", encoded(base.convert("CMYK"), "JPEG", progressive=True)
     for orientation in range(10):
         exif = Image.Exif()
@@ -129,6 +130,7 @@ def _bmp() -> Seeds:
     for mode in ("RGB", "RGBA", "L", "1"):
         yield mode.lower(), encoded(base.convert(mode), "BMP")
     yield "palette", encoded(base.quantize(16), "BMP")
+    yield "headless", encoded(base, "BMP")[14:]
     yield "rle8", raw.bmp(8, 4, 8, 1, bytes([8, 1, 0, 0, 3, 2, 0, 3, 1, 2, 3, 0, 2, 7, 0, 0, 0, 2, 4, 1, 4, 9, 0, 1]), 16)
     yield "rle4", raw.bmp(8, 4, 4, 2, bytes([8, 0x12, 0, 0, 0, 4, 0x12, 0x34, 4, 0x56, 0, 0, 0, 2, 2, 1, 6, 0x77, 0, 1]), 16)
     yield "nibbles", raw.bmp(16, 4, 4, 0, bytes(range(32)), 16)
@@ -150,6 +152,7 @@ def _tiff() -> Seeds:
     for compression in ("group3", "group4", "tiff_ccitt"):
         yield compression, encoded(base.convert("1"), "TIFF", compression=compression)
     yield "deep-gray", encoded(Image.fromarray(np.arange(37 * 29, dtype=np.uint16).reshape(29, 37)), "TIFF")
+    yield "signed-gray", encoded(Image.fromarray(np.arange(-500, 573, dtype=np.int32).reshape(29, 37)), "TIFF")
     yield "predicted", encoded(base, "TIFF", compression="tiff_lzw", tiffinfo={317: 2})
     yield "pages", encoded(base, "TIFF", save_all=True, append_images=more, **_LZW_OPTIONS)
     yield "large", encoded(base, "TIFF", big_tiff=True)

@@ -38,7 +38,7 @@ def library(intact: Library, tmp_path: Path) -> Library:
 def export(
     library: Library, target: Path, *emotions: str, under: Path | None = None, force: bool = False, embeddings: bool = False
 ) -> ExportReport:
-    request = ExportRequest(target, force, emotions, None if under is None else os.fsencode(under))
+    request = ExportRequest(target, force, emotions, () if under is None else (os.fsencode(under),))
     return transfer_export.export(library.opened, request, writer_for(target, embeddings), Remembered())
 
 

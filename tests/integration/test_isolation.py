@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from indexer.domain.errors import Damaged, ImageError
-from indexer.domain.images import InputSpec
+from indexer.domain.images import DecodedImage, InputSpec
 from indexer.imaging.decode import decode
 from indexer.imaging.decode_worker import read_response
 from indexer.imaging.decoder_pool import DecoderPool
@@ -67,6 +67,24 @@ def test_isolated_decoding_gives_the_same_pixels(page: int) -> None:
     decoders.end()
 
 
+def test_isolated_decoding_gives_the_same_frames() -> None:
+    decoders = DecoderPool()
+    frames = [draw_blocks(number) for number in range(7)]
+    animation = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    cut = encoded(draw_blocks(1, (300, 300)), "JPEG")[:-400]
+    for data in (animation, cut):
+        local, isolated = decode(data, SPEC, 300), decoders.decode(data, SPEC, 300)
+        assert isolated == local
+        assert [np.array_equal(*pair) for pair in zip(frames_of(local), frames_of(isolated), strict=True)] == [True] * len(
+            local.frames
+        )
+    decoders.end()
+
+
+def frames_of(image: DecodedImage) -> list[np.ndarray]:
+    return [frame.pixels for frame in image.frames]
+
+
 @pytest.mark.parametrize("data", [b"", b"not an image", encoded(draw_blocks(0))[:100], b"\0\0\0\x18ftypheic" + bytes(16)])
 def test_isolated_decoding_gives_the_same_errors(decoders: DecoderPool, data: bytes) -> None:
     with pytest.raises(ImageError) as isolated:
@@ -109,10 +127,17 @@ def test_a_suspended_decoder_is_killed(decoders: DecoderPool, tmp_path: Path) ->
     assert decoders.decode(encoded(draw_blocks(1)), SPEC) == decode(encoded(draw_blocks(1)), SPEC)
 
 
-def response(sides: list[int]) -> BytesIO:
-    """Return the response of a child with pixels of these sides."""
-    header = json.dumps({"digest": "00", "width": 1, "height": 1, "format": "PNG", "sides": sides}).encode()
+def response(sides: list[int], frames: int = 1) -> BytesIO:
+    """Return the response of a child with frames of these sides."""
+    facts = {"digest": "00", "width": 1, "height": 1, "format": "PNG", "incomplete": False}
+    header = json.dumps({**facts, "frames": list(range(frames)), "sides": sides}).encode()
     return BytesIO(struct.pack("<I", len(header)) + header + bytes(300 * 301 * 3))
+
+
+@pytest.mark.parametrize("frames", [0, 6, 1000])
+def test_a_response_with_a_wrong_number_of_frames_is_refused(frames: int) -> None:
+    with pytest.raises(EOFError):
+        read_response(response([2, 2], frames), InputSpec(64, 127.0, 128.0), 300)
 
 
 @pytest.mark.parametrize(("sides", "page"), [([64, 63], 0), ([300, 301], 300), ([0, 8], 300), ([-8, -8], 300), ([64, 64], 32)])

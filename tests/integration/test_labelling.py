@@ -88,7 +88,7 @@ def test_user_emotions_are_searched_like_the_others(indexed: Library) -> None:
     label(indexed, other, emotion="smug")
     assert found_paths(indexed, emotions=("SMUG",)) == {"a/007.png", "a/008.png"}
     assert found_paths(indexed, emotions=("smug",), like=os.fsencode(other)) == {"a/007.png", "a/008.png"}
-    all_paths = found_paths(indexed, under=b"/")
+    all_paths = found_paths(indexed, under=(b"/",))
     assert found_paths(indexed, excluded=("smug",)) == all_paths - {"a/007.png", "a/008.png"}
     assert found_paths(indexed, excluded=("smug",), like=os.fsencode(other)) == all_paths - {"a/007.png", "a/008.png"}
     assert found_paths(indexed, like=os.fsencode(other)) == all_paths

@@ -72,7 +72,7 @@ def test_searches_combine_emotions_exclusions_and_a_minimum_score(clustered: Lib
 
 def test_pages_together_are_the_complete_list(clustered: Library) -> None:
     all_hits = clustered.everything()
-    pages = [clustered.search(under=b"/", limit=7, offset=start) for start in range(0, 130, 7)]
+    pages = [clustered.search(under=(b"/",), limit=7, offset=start) for start in range(0, 130, 7)]
     assert [hit.path for page in pages for hit in page] == [hit.path for hit in all_hits]
     like = os.fsencode(clustered.folder / "a/007.png")
     similar = clustered.search(like=like)
@@ -102,7 +102,9 @@ def test_similarity_combines_with_an_emotion(clustered: Library) -> None:
 
 
 def test_a_similarity_search_can_be_limited_to_a_folder(clustered: Library) -> None:
-    hits = clustered.search(like=os.fsencode(clustered.folder / "a/005.png"), under=os.fsencode(clustered.folder / "b"), limit=41)
+    hits = clustered.search(
+        like=os.fsencode(clustered.folder / "a/005.png"), under=(os.fsencode(clustered.folder / "b"),), limit=41
+    )
     assert len(hits) == 41
     assert all(name.startswith("b/") for name in short_paths(hits))
 
@@ -134,11 +136,15 @@ def test_dedupe_shows_near_duplicates_once(clustered: Library) -> None:
         larger.save(clustered.folder / f"b/larger-{i}.png")
     clustered.index()
     assert len(clustered.everything()) == 126
-    assert len(clustered.everything(dedupe=True)) == 120
+    distinct = clustered.everything(dedupe=True)
+    assert len(distinct) == 120
+    assert sum(hit.copies for hit in distinct) == 6
+    assert [hit.copies for hit in clustered.everything(dedupe=True, limit=7)] == [hit.copies for hit in distinct[:7]]
     like = os.fsencode(clustered.folder / "a/000.png")
     similar = clustered.search(like=like, dedupe=True)
     assert len(similar) == 120
     assert len({hit.image_id for hit in similar}) == 120
+    assert sum(hit.copies for hit in similar) == 6
     pages = [clustered.search(like=like, dedupe=True, limit=50, offset=start) for start in (0, 50, 100)]
     assert [hit.path for page in pages for hit in page] == [hit.path for hit in similar]
 
@@ -194,7 +200,7 @@ def test_a_hit_missed_at_first_gets_its_correct_rank(clustered: Library, monkeyp
 def test_large_and_small_folders_give_the_same_results(clustered: Library, under: str, monkeypatch: pytest.MonkeyPatch) -> None:
     criteria: dict[str, object] = {
         "like": os.fsencode(clustered.folder / "a/005.png"),
-        "under": os.fsencode(clustered.folder / under),
+        "under": (os.fsencode(clustered.folder / under),),
         "emotions": ("happy", "sad"),
         "limit": 7,
         "offset": 2,
@@ -207,7 +213,7 @@ def test_large_and_small_folders_give_the_same_results(clustered: Library, under
 
 
 def test_pages_under_a_folder_are_the_same_for_both_plans(clustered: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    criteria: dict[str, object] = {"emotions": ("happy", "sad"), "under": os.fsencode(clustered.folder / "b"), "limit": 6}
+    criteria: dict[str, object] = {"emotions": ("happy", "sad"), "under": (os.fsencode(clustered.folder / "b"),), "limit": 6}
     pages = [clustered.search(**criteria, offset=offset) for offset in (0, 6, 12)]
     monkeypatch.setattr("db.sqlite.reader.few_under", lambda *_: False)
     assert [clustered.search(**criteria, offset=offset) for offset in (0, 6, 12)] == pages
@@ -229,11 +235,11 @@ def test_a_changed_model_of_the_same_name_is_refused(clustered: Library, tmp_pat
         ({"min_score": 1.5, "emotions": ("happy",)}, UsageError, "between 0 and 1"),
         ({"limit": 0, "emotions": ("happy",)}, UsageError, "-k must be at least 1"),
         ({"offset": -1, "emotions": ("happy",)}, UsageError, "--offset at least 0"),
-        ({"image": b"/none.png"}, UsageError, "does not exist"),
+        ({"image": b"/none.png"}, UsageError, "neither a file nor an emotion"),
         ({"like": b"/none.png"}, NotIndexed, "No indexed image has the path or id"),
         ({"like": b"ffffffffffff"}, NotIndexed, "No indexed image has the path or id"),
         ({"image": b"/", "like": b"x"}, UsageError, "not both"),
-        ({"image": b"/"}, UsageError, "Cannot use the image"),
+        ({"image": b"/"}, UsageError, "is a folder"),
     ],
 )
 def test_an_invalid_request_is_refused(

@@ -91,7 +91,7 @@ class Library:
         return search_service.show(self.opened, os.fsencode(path))
 
     def everything(self, **criteria: Any) -> list[Hit]:
-        return self.search(under=b"/", **criteria)
+        return self.search(under=(b"/",), **criteria)
 
     def paths(self) -> set[str]:
         return {os.path.relpath(os.fsdecode(hit.path), self.folder) for hit in self.everything()}

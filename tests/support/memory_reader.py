@@ -54,6 +54,10 @@ class MemoryReader(MemoryTables):
             best.setdefault(ranked.hit.path, ranked)
         return list(best.values())[offset : offset + limit]
 
+    def count_hits(self, model_id: int, chosen: HitFilter, most: int | None = None) -> int:
+        hits = len(self.ranked(model_id, chosen, len(self._files), 0))
+        return hits if most is None else min(hits, most + 1)
+
     def hits(self, model_id: int, prediction_ids: Sequence[int], chosen: HitFilter) -> dict[int, list[Hit]]:
         hits: dict[int, list[Hit]] = {}
         for ranked in self._live_hits(model_id, chosen):
@@ -92,6 +96,15 @@ class MemoryReader(MemoryTables):
     def still_indexed(self, files: Sequence[IndexedFile]) -> set[IndexedFile]:
         return set(self.indexed_files(0, len(self._files))).intersection(files)
 
+    def digests_with_prefix(self, digest_prefix: str) -> list[bytes]:
+        return [digest for digest in self._images if digest.hex().startswith(digest_prefix)][:2]
+
+    def hidden_of(self, digests: Collection[bytes]) -> set[bytes]:
+        return self._hidden.intersection(digests)
+
+    def count_hidden(self) -> int:
+        return len(self._hidden)
+
     def known_digests(self, digests: Collection[bytes]) -> set[bytes]:
         return {digest for digest in digests if digest in self._images}
 
@@ -126,18 +139,21 @@ class MemoryReader(MemoryTables):
         return [row.id for row in rows if row.digest.hex().startswith(digest_prefix)][:2]
 
     def predicted_at(self, model_id: int, path: bytes) -> list[RankedHit]:
-        return [ranked for ranked in self._live_hits(model_id, HitFilter()) if ranked.hit.path == path]
+        return [ranked for ranked in self._live_hits(model_id, HitFilter(hidden=True)) if ranked.hit.path == path]
 
     def predicted_as(self, model_id: int, digest: bytes) -> int | None:
         return next((row.id for row in self._predictions.get(model_id, {}).get(digest, [])), None)
 
     def export_rows(self, model: StoredModel, chosen: ExportFilter) -> Iterator[ExportChunk]:
         hits = {
-            (ranked.hit.path, ranked.prediction_id): ranked for ranked in self._live_hits(model.id, HitFilter(under=chosen.under))
+            (ranked.hit.path, ranked.prediction_id): ranked
+            for ranked in self._live_hits(model.id, HitFilter(under=chosen.under, hidden=True))
         }
         rows: list[tuple[Hit, int, Sequence[float], Halves]] = []
         for path, file in sorted(self._files.items(), key=lambda item: item[1].id):
-            if file.digest is None or not file.is_live or (chosen.under is not None and not is_under(path, chosen.under)):
+            if file.digest is None or not file.is_live or not _is_under_any(path, chosen.under):
+                continue
+            if file.digest in self._hidden and not chosen.hidden:
                 continue
             predictions = self._predictions.get(model.id, {}).get(file.digest, [])
             rows += [
@@ -179,6 +195,15 @@ class MemoryReader(MemoryTables):
     def vectors_of(self, prediction_ids: Sequence[int]) -> dict[int, Halves]:
         rows = [row for model_id in self._predictions for row in self._all_predictions(model_id)]
         return {row.id: row.prediction.embedding for row in rows if row.id in prediction_ids}
+
+    def fingerprints_of(self, prediction_ids: Sequence[int]) -> dict[int, bytes]:
+        images = [regions for by_digest in self._predictions.values() for regions in by_digest.values()]
+        return {
+            row.id: regions[0].prediction.fingerprint
+            for regions in images
+            for row in regions
+            if row.id in prediction_ids and regions[0].prediction.fingerprint
+        }
 
     def count_uncompared(self, model_id: int) -> int:
         return len(self.next_uncompared(model_id, 0, len(self._all_predictions(model_id))).ids)
@@ -225,7 +250,7 @@ class MemoryReader(MemoryTables):
         hits = []
         for path, file in sorted(self._files.items(), key=lambda item: item[1].id):
             rows = self._predictions.get(model_id, {}).get(file.digest or b"", [])
-            if not file.is_live or (chosen.under is not None and not is_under(path, chosen.under)):
+            if not file.is_live or not _is_under_any(path, chosen.under) or (file.digest in self._hidden and not chosen.hidden):
                 continue
             effective = [(row, *self._effective(row, labels)) for row in rows]
             if any(emotion in chosen.excluded for _, emotion, _, _ in effective):
@@ -234,7 +259,18 @@ class MemoryReader(MemoryTables):
                 image, face = self._images[row.digest], row.prediction.face
                 box = face and to_pixel_box(face, image.width, image.height)
                 label = self._labels_by_digest.get(row.digest)
-                hits.append(RankedHit(row.id, Hit(path, row.digest.hex(), emotion, score, emotions, label=label, box=box)))
+                found = Hit(
+                    path,
+                    row.digest.hex(),
+                    emotion,
+                    score,
+                    emotions,
+                    label=label,
+                    box=box,
+                    frame=row.prediction.frame,
+                    incomplete=image.incomplete,
+                )
+                hits.append(RankedHit(row.id, found))
         return hits
 
     def _matching(self, model_id: int, chosen: HitFilter) -> list[RankedHit]:
@@ -245,3 +281,8 @@ class MemoryReader(MemoryTables):
             if (chosen.emotions is None or ranked.hit.emotion in chosen.emotions) and ranked.hit.score >= chosen.min_score
         ]
         return sorted(hits, key=lambda ranked: (-ranked.hit.score, ranked.prediction_id))
+
+
+def _is_under_any(path: bytes, folders: Sequence[bytes]) -> bool:
+    """Return whether a path is at or below one of some folders, or there are none."""
+    return not folders or any(is_under(path, folder) for folder in folders)

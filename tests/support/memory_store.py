@@ -11,9 +11,9 @@ from dataclasses import replace
 import numpy as np
 
 from indexer.domain.files import Failure, FileStamp, FileState, IndexedFile
+from indexer.domain.fingerprints import nearly_the_same
 from indexer.domain.models import ModelCard
 from indexer.domain.path_set import PathSet
-from indexer.domain.perceptual import nearly_same
 from indexer.domain.predictions import GROUP_CHANGED, NEVER_COMPARED
 from indexer.domain.runs import DIED, DONE, RUNNING, WHY_IT_DIED, RunCounts, RunRecord
 from indexer.ports.store_writer import CommitBatch, Comparison, FolderScanResult, KnownFile, LabelMoves, PendingFile, Score
@@ -155,12 +155,12 @@ class MemoryStore(MemoryReader):
         targets: dict[bytes, bytes | None] = {file.path: None for file, _ in batch.failed}
         targets |= {file.path: entry.image.digest for entry in batch.predicted for file in entry.files}
         targets |= {file.path: digest for file, digest in batch.linked}
-        images = self._images | {entry.image.digest: entry.image for entry in batch.predicted}
-        best = {
-            digest: int(np.argmax(rows[0].prediction.probabilities))
-            for digest, rows in self._predictions.get(model_id, {}).items()
-        }
-        best |= {entry.image.digest: int(np.argmax(entry.predictions[0].probabilities)) for entry in batch.predicted}
+        main = {digest: rows[0].prediction for digest, rows in self._predictions.get(model_id, {}).items()}
+        main |= {entry.image.digest: entry.predictions[0] for entry in batch.predicted}
+        best = {digest: int(np.argmax(prediction.probabilities)) for digest, prediction in main.items()}
+        stored = (rows for predictions in self._predictions.values() for rows in predictions.items() if rows[1])
+        prints = {digest: rows[0].prediction.fingerprint for digest, rows in stored}
+        prints |= {digest: prediction.fingerprint for digest, prediction in main.items()}
         labeled = dict(self._labels_by_digest)
         changes = [
             (path, self._files[path].digest or b"", new)
@@ -170,7 +170,7 @@ class MemoryStore(MemoryReader):
         in_use = {targets.get(path, file.digest) for path, file in self._files.items() if file.is_live}
         followed: dict[bytes, bytes] = {}
         for _, old, new in changes:
-            same_look = new is not None and nearly_same(images[old].perceptual, images[new].perceptual)
+            same_look = new is not None and nearly_the_same(prints.get(old), prints.get(new))
             if new is not None and same_look and new not in labeled and best.get(old, best.get(new)) == best.get(new):
                 followed.setdefault(new, old)
         for new, old in followed.items():
@@ -273,13 +273,17 @@ class MemoryStore(MemoryReader):
         for path in expired:
             self._last_paths[self._files[path].digest or b""] = path
             del self._files[path]
-        in_use = {file.digest for file in self._files.values()} | self._labels_by_digest.keys()
+        in_use = {file.digest for file in self._files.values()} | self._labels_by_digest.keys() | self._hidden
         for digest in [digest for digest in self._images if expired and digest not in in_use]:
             del self._images[digest]
             for model_id, rows in self._predictions.items():
                 if rows.pop(digest, None) and (history := self._generations.get(model_id)):
                     history.append(Generation(history[-1].last_id, self._new_token()))
         return len(expired)
+
+    def hide(self, hidden: Mapping[bytes, bool]) -> None:
+        for digest in hidden.keys() & self._images.keys():
+            self._hidden = self._hidden | {digest} if hidden[digest] else self._hidden - {digest}
 
     def label(self, emotions: Mapping[bytes, str | None]) -> None:
         for digest in sorted(emotions.keys() & self._images.keys()):

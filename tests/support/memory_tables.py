@@ -60,6 +60,7 @@ class MemoryTables(MemoryJobs):
         self._analyzers: dict[int, tuple[int, str | None]] = {}
         # By model, then by digest; one entry for each region.
         self._predictions: dict[int, dict[bytes, list[StoredPrediction]]] = {}
+        self._hidden: set[bytes] = set()
         self._generations: dict[int, list[Generation]] = {}
         self._labels_by_digest: dict[bytes, str] = {}
         # The number of the survey that last recorded a root, by path.

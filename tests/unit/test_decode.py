@@ -9,7 +9,8 @@ from PIL import Image
 from indexer.domain.errors import Damaged, ImageError
 from indexer.domain.images import InputSpec
 from indexer.imaging import decode as decode_module
-from indexer.imaging.decode import decode, page_side, prepare
+from indexer.imaging.decode import MAX_FRAMES, decode, page_side, prepare
+from indexer.system.digest import digest
 from tests.support.builders import SPEC, draw_blocks, encoded
 from tests.support.effort import examples
 
@@ -101,6 +102,26 @@ def test_float_and_integer_grays_are_scaled() -> None:
     assert center_color(encoded(Image.fromarray(np.full((32, 32), 200, dtype=np.int32)), "TIFF")) == (200, 200, 200)
 
 
+@pytest.mark.parametrize(("low", "high"), [(0, 2**31 - 1), (-(2**31), 2**31 - 1), (-100, 100), (70_000, 3_000_000)])
+def test_32_bit_integer_grays_are_scaled_from_their_own_range(low: int, high: int) -> None:
+    ramp = Image.fromarray(np.linspace(low, high, 1024).astype(np.int32).reshape(32, 32))
+    pixels = decode(encoded(ramp, "TIFF"), SPEC).pixels
+    assert (pixels[0, 0, 0], pixels[-1, -1, 0]) == (0, 255)
+    assert abs(int(pixels[16, 0, 0]) - 128) <= 1
+
+
+def test_a_bitmap_without_a_file_header_is_decoded() -> None:
+    bitmap = encoded(draw_blocks(1, (24, 20)), "BMP")
+    assert (decode(bitmap[14:], SPEC).pixels == decode(bitmap, SPEC).pixels).all()
+
+
+def test_the_first_image_of_a_multi_picture_file_is_decoded() -> None:
+    data = encoded(draw_blocks(1), "MPO", save_all=True, append_images=[draw_blocks(2)], quality=95)
+    image = decode(data, SPEC)
+    assert (image.frame, image.later, image.incomplete) == (None, (), False)
+    assert (image.pixels == decode(encoded(draw_blocks(1), "JPEG", quality=95), SPEC).pixels).all()
+
+
 def test_a_cmyk_jpeg_is_converted_to_rgb() -> None:
     red, green, blue = center_color(encoded(solid("CMYK", (0, 255, 255, 0)), "JPEG", quality=95))
     assert red > 230
@@ -150,16 +171,118 @@ def test_the_first_frame_of_an_animation_is_decoded(form: str) -> None:
         (b"", "the file is empty"),
         (b"this is not an image", "not an image in a supported format"),
         (encoded(draw_blocks(1, (200, 200)))[:-60], "cannot be decoded"),
-        (encoded(draw_blocks(1, (300, 300)), "JPEG")[:700], "cannot be decoded"),
+        (encoded(draw_blocks(1, (300, 300)), "JPEG")[:300], "cannot be decoded|not an image"),
         (encoded(draw_blocks(1, (300, 300)), "WEBP")[:100], "cannot be decoded|not an image"),
         (encoded(draw_blocks(1, (300, 300)), "GIF")[:200], "cannot be decoded"),
         (encoded(draw_blocks(1), "PPM"), "not an image in a supported format"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "not an image in a supported format"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "it is a PostScript document; save its pages as images"),
     ],
 )
 def test_undecodable_bytes_get_a_reason(data: bytes, reason: str) -> None:
     with pytest.raises(Damaged, match=reason):
         decode(data, SPEC)
+
+
+def test_a_jpeg_without_its_end_shows_what_there_is() -> None:
+    whole = encoded(draw_blocks(1, (320, 320)), "JPEG", quality=95)
+    for progressive in (False, True):
+        data = encoded(draw_blocks(1, (320, 320)), "JPEG", quality=95, progressive=progressive)
+        part = decode(data[: len(data) * 6 // 10], SPEC)
+        assert part.incomplete
+        assert (part.width, part.height, part.digest) == (320, 320, digest(data[: len(data) * 6 // 10]))
+        difference = np.abs(part.pixels.astype(int) - decode(whole, SPEC).pixels.astype(int))
+        assert difference[:12].mean() < 12
+    assert not decode(whole, SPEC).incomplete
+
+
+def test_a_jpeg_of_which_only_the_header_is_left_is_damaged() -> None:
+    data = encoded(draw_blocks(1, (300, 300)), "JPEG")
+    start_of_scan = data.index(b"\xff\xda")
+    for length in (20, start_of_scan, start_of_scan + 14):
+        with pytest.raises(Damaged):
+            decode(data[:length], SPEC)
+
+
+def animation(form: str, frames: list[Image.Image]) -> bytes:
+    options: dict[str, object] = {"lossless": True} if form == "WEBP" else {}
+    return encoded(frames[0], form, save_all=True, append_images=frames[1:], duration=50, **options)
+
+
+EMPTY = (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP"])
+def test_an_animation_begins_with_the_first_frame_that_is_not_empty(form: str) -> None:
+    square = solid("RGBA", EMPTY)
+    square.paste(RED, (8, 8, 24, 24))
+    image = decode(animation(form, [solid("RGBA", EMPTY), solid("RGBA", EMPTY), square, square, square]), SPEC)
+    assert image.frame in (2, 3)  # Pillow joins equal frames when it writes some formats
+    assert [int(channel) for channel in image.pixels[16, 16]] == [255, 0, 0]
+    assert not image.later
+
+
+@pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP", "AVIF"])
+def test_frames_are_spread_over_the_length_of_an_animation(form: str) -> None:
+    frames = [draw_blocks(number, (32, 32)) for number in range(41)]
+    image = decode(animation(form, frames), SPEC)
+    assert [frame.number for frame in image.frames] == [1, 11, 21, 31, 41]
+    assert len(image.frames) == MAX_FRAMES
+    for frame in image.frames:
+        assert frame.number is not None
+        expected = np.asarray(frames[frame.number - 1]).astype(int)
+        assert np.abs(frame.pixels.astype(int) - expected).mean() < 20
+
+
+def test_a_still_image_and_the_pages_of_a_tiff_are_no_frames() -> None:
+    assert decode(encoded(draw_blocks(1)), SPEC).frame is None
+    pages = decode(encoded(draw_blocks(1), "TIFF", save_all=True, append_images=[draw_blocks(2)]), SPEC)
+    assert (pages.frame, pages.later) == (None, ())
+
+
+def test_an_animation_of_empty_frames_has_one_frame() -> None:
+    image = decode(animation("PNG", [solid("RGBA", EMPTY), solid("RGB", (0, 0, 0)).convert("RGBA")] * 3), SPEC)
+    assert (image.frame, image.later) == (1, ())
+
+
+def test_an_animation_that_lacks_its_end_shows_the_frames_there_are() -> None:
+    frames = [draw_blocks(number, (64, 64)) for number in range(9)]
+    data = animation("GIF", frames)
+    image = decode(data[: len(data) * 6 // 10], SPEC)
+    assert image.frame == 1
+    assert 1 <= len(image.frames) < MAX_FRAMES
+
+
+def test_a_large_animation_is_decoded_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = [draw_blocks(number, (32, 32)) for number in range(41)]
+    monkeypatch.setattr(decode_module, "MAX_PIXELS", 9 * 32 * 32)
+    assert [frame.number for frame in decode(animation("GIF", frames), SPEC).frames] == [1, 3, 5, 7, 9]
+
+
+@pytest.mark.parametrize("color", [(255, 255, 255), (255, 250, 220), (230, 230, 255)])
+def test_light_ink_on_nothing_is_composed_on_black(color: tuple[int, int, int]) -> None:
+    image = solid("RGBA", (*color, 0))
+    image.paste((*color, 255), (12, 0, 20, 32))
+    pixels = decode(encoded(image), SPEC).pixels
+    assert tuple(pixels[16, 16]) == color
+    assert tuple(pixels[16, 2]) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("color", [(0, 0, 0), (255, 0, 0), (128, 128, 128)])
+def test_other_ink_on_nothing_is_composed_on_white(color: tuple[int, int, int]) -> None:
+    image = solid("RGBA", (*color, 0))
+    image.paste((*color, 255), (12, 0, 20, 32))
+    assert tuple(decode(encoded(image), SPEC).pixels[16, 2]) == (255, 255, 255)
+
+
+def test_a_light_drawing_with_dark_lines_is_composed_on_white() -> None:
+    image = solid("RGBA", EMPTY, (64, 64))
+    image.paste((255, 250, 240, 255), (8, 8, 56, 56))
+    image.paste((0, 0, 0, 255), (20, 20, 44, 24))
+    assert tuple(decode(encoded(image), SPEC).pixels[16, 1]) == (255, 255, 255)
+
+
+def test_a_light_image_without_transparency_stays() -> None:
+    assert (decode(encoded(solid("RGBA", (250, 250, 250, 255), (32, 16))), SPEC).pixels >= 250).all()
 
 
 def test_a_decompression_bomb_is_refused_before_decoding() -> None:

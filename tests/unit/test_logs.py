@@ -21,7 +21,7 @@ def _restore_logging() -> Iterator[None]:
     handlers = list(root.handlers)
     yield
     root.handlers[:] = handlers
-    for name in (*logs.PACKAGES, "models.progress_bar"):
+    for name in (*logs.PACKAGES, "models.progress_bar", logs.PROGRESS_LINES):
         logging.getLogger(name).setLevel(logging.NOTSET)
 
 
@@ -103,3 +103,41 @@ def test_training_shows_bars_in_normal_text_logs(capsys: pytest.CaptureFixture[s
     logs.configure("text", "normal")
     assert list(bar(range(3), desc="decoding", mininterval=0)) == [0, 1, 2]
     assert "decoding: 100%" in capsys.readouterr().err
+
+
+def test_a_line_a_minute_tells_the_progress_where_stderr_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    now = [0.0]
+
+    def work() -> list[str]:
+        progress = TerminalProgress(clock=lambda: now[0])
+        for found in (10, 2000, 2001):
+            progress.scanning(found)
+            now[0] += 40
+        progress.start(1000)
+        for _ in range(4):
+            progress.advance(100, 1)
+            now[0] += 40
+        progress.finish()
+        return capsys.readouterr().err.splitlines()
+
+    logs.configure()
+    assert work() == [
+        "moodex: Scanning: 2,001 image files so far.",
+        "moodex: Indexing: 200 of 1,000 images (20%), 2 failed.",
+        "moodex: Indexing: 400 of 1,000 images (40%), 4 failed.",
+    ]
+    logs.configure("json")
+    line = json.loads(work()[-1])
+    assert (line["event"], line["done"], line["total"], line["failed"]) == ("progress", 400, 1000, 4)
+    logs.configure(verbosity="quiet")
+    assert work() == []
+
+
+def test_short_work_writes_no_line(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure()
+    progress = TerminalProgress()
+    progress.scanning(10)
+    progress.start(5)
+    progress.advance(5, 0)
+    progress.finish()
+    assert capsys.readouterr().err == ""

@@ -105,7 +105,7 @@ def store_of(library: Library) -> MemoryStore:
 
 
 def probabilities(library: Library) -> dict[bytes, list[float]]:
-    hits = search_service.search(library, SearchRequest(under=b"/images", limit=100))
+    hits = search_service.search(library, SearchRequest(under=(b"/images",), limit=100))
     return {hit.path: list(hit.emotions.values()) for hit in hits}
 
 

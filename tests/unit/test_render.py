@@ -102,7 +102,9 @@ def test_a_contact_sheet_shows_names_and_runs_no_script() -> None:
         def handle_data(self, data: str) -> None:
             self.text += data
 
-    page = sheet([hit(path) for path in HOSTILE_PATHS], "happy", lambda path, box: b"png" if path == HOSTILE_PATHS[0] else None)
+    page = sheet(
+        [hit(path) for path in HOSTILE_PATHS], "happy", lambda path, box, frame: b"png" if path == HOSTILE_PATHS[0] else None
+    )
     parser = PageParser()
     parser.feed(page)
     assert "script" not in parser.tags
@@ -114,13 +116,13 @@ def test_a_contact_sheet_shows_names_and_runs_no_script() -> None:
 
 
 def test_a_request_is_described_in_words() -> None:
-    request = SearchRequest(image=b"/x/a.png", emotions=("sad",), excluded=("crying",), min_score=0.5, under=b"/y")
+    request = SearchRequest(image=b"/x/a.png", emotions=("sad",), excluded=("crying",), min_score=0.5, under=(b"/y",))
     assert describe(request) == "sad, not crying, like /x/a.png, under /y, score at least 0.5"
 
 
 def test_the_length_of_bars_is_proportional_to_probability() -> None:
     out = io.StringIO()
-    write_bars([hit(b"/p/a.png")], False, out)
+    write_bars([hit(b"/p/a.png")], out)
     _, where, happy, sad = out.getvalue().splitlines()
     assert where.strip() == "no face cut out: the whole image"
     assert happy.count("█") == 30
@@ -131,13 +133,13 @@ def test_the_length_of_bars_is_proportional_to_probability() -> None:
 def test_faces_have_numbers_and_boxes() -> None:
     faces = [replace(hit(b"/p/a.png"), box=box) for box in ((10, 20, 110, 150), (200, 0, 230, 40))]
     out = io.StringIO()
-    write_bars(faces, False, out)
+    write_bars(faces, out)
     assert [line for line in out.getvalue().splitlines() if "face" in line] == [
         "  face 1 of 2 at 100x130+10+20",
         "  face 2 of 2 at 30x40+200+0",
     ]
     out = io.StringIO()
-    write_bars(faces[:1], False, out)
+    write_bars(faces[:1], out)
     assert "  face at 100x130+10+20\n" in out.getvalue()
 
 
@@ -201,13 +203,13 @@ def test_names_from_a_foreign_model_are_escaped() -> None:
     """Output escapes names although cards are checked when they are read."""
     out = io.StringIO()
     hostile = replace(hit(b"/p/a.png"), emotion=ESCAPES, emotions={ESCAPES: 0.6, "sad": 0.4}, label=ESCAPES)
-    write_bars([hostile], False, out)
+    write_bars([hostile], out)
     write_hits([hostile], "table", "\n", out)
     card = ModelCard("m", ESCAPES, "00", (ESCAPES,), InputSpec(32, 0, 1), 8)
     write_models([ListedModel(card, "yours", False, 0)], False, out)
     write_doubts([LabelConflict(b"/p/a.png", "ab" * 32, ESCAPES, 0.1, ESCAPES, 0.9)], False, out)
     write_inspection(Inspection(1, {ESCAPES: 1}, {ESCAPES: {ESCAPES: 1}}, {ESCAPES: {f"{ESCAPES}!": 1}}), False, out)
-    out.write(sheet([hostile], ESCAPES, lambda path, box: b"png"))
+    out.write(sheet([hostile], ESCAPES, lambda path, box, frame: b"png"))
     assert all(c.isprintable() or c == "\n" for c in out.getvalue())
 
 

@@ -9,6 +9,7 @@ import pytest
 from indexer.domain.errors import UsageError
 from indexer.ingest.roots import normalize_roots
 from indexer.ports.sources import ScanOptions
+from indexer.sources import filesystem
 from indexer.sources.filesystem import FileSystemSource, scan
 from indexer.system.paths import is_under
 
@@ -161,3 +162,52 @@ def test_is_under_compares_path_components() -> None:
     assert is_under(b"/a", b"/a")
     assert is_under(b"/a", b"/")
     assert not is_under(b"/ab", b"/a")
+
+
+def test_files_that_are_passed_over_are_named_with_their_kind(tmp_path: Path) -> None:
+    for name in (
+        "a.png",
+        "b.svg",
+        "c.TGS",
+        "no extension",
+        ".hidden",
+        "x/d.jpg_large",
+        "x/e.out",
+        "long.extensionofmany",
+        "end.",
+    ):
+        touch(tmp_path / name)
+    (tmp_path / "link.png").symlink_to("a.png")
+    (tmp_path / "folder link").symlink_to("x")
+    folders = list(scan(os.fsencode(tmp_path), ScanOptions(exclude=("*.out",))))
+    assert [folder.skipped for folder in folders] == [
+        (
+            (b".hidden", "hidden"),
+            (b"b.svg", ".svg"),
+            (b"c.TGS", ".tgs"),
+            (b"end.", "without extension"),
+            (b"folder link", "link"),
+            (b"link.png", "link"),
+            (b"long.extensionofmany", "without extension"),
+            (b"no extension", "without extension"),
+        ),
+        ((b"d.jpg_large", ".jpg_large"), (b"e.out", "excluded")),
+    ]
+    followed = next(scan(os.fsencode(tmp_path), ScanOptions(follow_symlinks=True)))
+    assert "link" not in {kind for _, kind in followed.skipped}
+
+
+def test_other_file_systems_can_be_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a.png", "mounted/b.png", "x/c.png"):
+        touch(tmp_path / name)
+    status = filesystem._identity
+
+    def on_two_disks(folder: bytes) -> tuple[int, int] | None:
+        identity = status(folder)
+        return identity and (identity[0] + folder.endswith(b"mounted"), identity[1])
+
+    monkeypatch.setattr(filesystem, "_identity", on_two_disks)
+    assert scan_problems(tmp_path, one_file_system=True) == {"a.png": None, "x/c.png": None}
+    first = next(scan(os.fsencode(tmp_path), ScanOptions(one_file_system=True)))
+    assert first.skipped == ((b"mounted", "on another file system"),)
+    assert "mounted/b.png" in scan_problems(tmp_path)

@@ -72,7 +72,7 @@ def test_entries_of_missing_files_are_removed_only_if_that_is_safe(library: Libr
 
 def test_searches_by_emotion_and_by_similarity(library: Library) -> None:
     index(library)
-    everything = search_service.search(library, SearchRequest(under=b"/images", limit=100))
+    everything = search_service.search(library, SearchRequest(under=(b"/images",), limit=100))
     assert {hit.path for hit in everything} == set(FILES)
     emotion = everything[0].emotion
     with_emotion = search_service.search(library, SearchRequest(emotions=(emotion,), exact_label=True, limit=100))
@@ -103,7 +103,7 @@ def test_teaching_can_be_undone(library: Library) -> None:
     assert len(teaching_service.suggest(library, 3)) == 3
     report = teaching_service.teach(library, None, Remembered())
     assert (report.model, report.default, report.rescored) == ("fake-taught", True, 12)
-    unlabeled = [hit for hit in search_service.search(library, SearchRequest(under=b"/images", limit=100)) if not hit.label]
+    unlabeled = [hit for hit in search_service.search(library, SearchRequest(under=(b"/images",), limit=100)) if not hit.label]
     assert {hit.emotion for hit in unlabeled} == {"happy"}
     undone = teaching_service.undo_teaching(library, Remembered())
     assert (undone.model, library.models.in_use().name) == ("fake", "fake")

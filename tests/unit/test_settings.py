@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from indexer.domain.errors import UsageError
+from indexer.domain.errors import MoodexError, UsageError
 from indexer.settings import Settings, load_settings
 
 
@@ -56,5 +56,5 @@ def test_auto_leaves_the_choice_to_moodex(tmp_path: Path) -> None:
 
 def test_a_data_folder_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(UsageError, match=r"Cannot create the data folder .*file/home"):
+    with pytest.raises(MoodexError, match=r"Cannot create the data folder .*file/home"):
         Settings(home=tmp_path / "file" / "home").make_home()

@@ -1,0 +1,34 @@
+"""Marks that keep images out of searches and exports. A mark belongs to the image, and its label stays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from indexer.domain.errors import NotIndexed
+from indexer.domain.predictions import LabelAssignment
+from indexer.domain.reports import LabelsChanged
+from indexer.labels.assign import find_images
+
+if TYPE_CHECKING:
+    from indexer.library import Library
+
+
+def hide(library: Library, paths: Sequence[bytes], hidden: bool, skip_unknown: bool = False) -> LabelsChanged:
+    """Hide the images at paths, below folders or with ids, all or none; or show them again.
+
+    `skip_unknown` skips images that are not indexed. Raises NotIndexed, UsageError for ambiguous ids, and WriterBusy.
+    """
+    library.require_database()
+    with library.database.lock_writer(), library.database.open() as store:
+        digests: set[bytes] = set()
+        skipped = 0
+        for images in find_images(store, [LabelAssignment(path, None) for path in paths]):
+            if images.problems and not skip_unknown:
+                raise NotIndexed(images.problems[0])
+            skipped += len(images.problems)
+            digests.update(images.digests)
+        before = store.hidden_of(digests)
+        changes = digests - before if hidden else before
+        store.hide(dict.fromkeys(changes, hidden))
+    return LabelsChanged(len(changes), len(digests) - len(changes), skipped)

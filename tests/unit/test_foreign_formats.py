@@ -1,0 +1,94 @@
+"""Files that are not images get a reason that names them and says what to do."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+import zipfile
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from indexer.domain.errors import Damaged
+from indexer.imaging.decode import decode
+from indexer.imaging.foreign_formats import describe
+from tests.support.builders import SPEC, draw_blocks, encoded
+from tests.support.effort import examples
+
+
+def zipped(**entries: str) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, text in entries.items():
+            archive.writestr(name, text)
+    return file.getvalue()
+
+
+def tarred() -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("1.png"))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"<?xml version='1.0'?>\n<!-- x --><svg xmlns='http://www.w3.org/2000/svg'/>", ("SVG", "save it as PNG")),
+        (b"\xef\xbb\xbf  <svg viewBox='0 0 1 1'/>", ("SVG", "save it as PNG")),
+        (b"8BPS\0\x01" + bytes(60), ("PSD", "save it as PNG")),
+        (b"\xff\x0a" + bytes(60), ("JPEG XL", "save it as PNG")),
+        (b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(60), ("JPEG XL", "save it as PNG")),
+        (b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(60), ("JPEG 2000", "save it as PNG")),
+        (b"<!DOCTYPE html><title>404</title>", ("HTML", "download the image again")),
+        ("\ufeff<html><body>no".encode("utf-16-le"), ("HTML", "download the image again")),
+        (b'{"error": "not found"}', ("JSON", "download the image again")),
+        (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", ("XML", "download the image again")),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", ("Git LFS", "git lfs pull")),
+        (zipped(**{"1.png": "x"}), ("ZIP", "unpack it and index the folder")),
+        (zipped(mimetype="application/x-krita"), ("Krita", "save it as PNG")),
+        (zipped(mimetype="image/openraster"), ("OpenRaster", "save it as PNG")),
+        (zipped(mimetype="application/epub+zip"), ("EPUB", "save its pages")),
+        (tarred(), ("tar", "unpack")),
+        (b"Rar!\x1a\x07\x01\0" + bytes(60), ("RAR", "unpack")),
+        (b"7z\xbc\xaf\x27\x1c" + bytes(60), ("7z", "unpack")),
+        (gzip.compress(b'{"v":"5.5.2","layers":[]}'), ("gzip", "frames")),
+        (b'{"v":"5.5.2","layers":[]}', ("Lottie", "frames")),
+        (b"\x1aE\xdf\xa3" + bytes(60), ("WebM", "frames")),
+        (b"\0\0\0\x20ftypisom\0\0\x02\0" + bytes(60), ("MP4", "frames")),
+        (b"RIFF\0\0\0\0AVI LIST" + bytes(60), ("AVI", "frames")),
+        (b"%PDF-1.4\n", ("PDF", "pages")),
+        (b"\0" * 5000, ("zero bytes", "download")),
+        (encoded(draw_blocks(1).resize((16, 16)), "ICO"), ("ICO", "save it as PNG")),
+    ],
+)
+def test_common_files_are_named_with_what_to_do(data: bytes, words: tuple[str, ...]) -> None:
+    with pytest.raises(Damaged) as caught:
+        decode(data, SPEC)
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("data", [b"x", b"plain words", b"{ not json", b"\0" * 4096 + b"x", b"ftyp", b"[1, 2", b"\xff\xfe\xfe"])
+def test_other_bytes_have_no_name(data: bytes) -> None:
+    assert describe(data) is None
+    with pytest.raises(Damaged, match="not an image in a supported format"):
+        decode(data, SPEC)
+
+
+@given(
+    st.binary(max_size=300),
+    st.sampled_from([b"", b"PK\x03\x04", b"RIFF\0\0\0\0", b"\0\0\0\x18ftyp", b"{", b"<?xml", b"\xff\xfe"]),
+)
+@examples(200)
+def test_any_bytes_give_a_sentence_or_nothing(data: bytes, start: bytes) -> None:
+    sentence = describe(start + data)
+    assert sentence is None or (sentence.startswith("it is ") and sentence.isprintable() and "; " in sentence)
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF"])
+def test_a_supported_image_is_decoded_whatever_its_first_bytes(form: str) -> None:
+    assert decode(encoded(Image.new("RGB", (20, 20), (10, 20, 30)), form), SPEC).format == form
