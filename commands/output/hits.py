@@ -127,8 +127,9 @@ def _write_jsonl(hits: Sequence[Hit], out: TextIO) -> None:
 
 def _write_csv(hits: Sequence[Hit], out: TextIO) -> None:
     emotions = list(hits[0].emotions) if hits else []
+    counted = ["copies"] if any(hit.copies for hit in hits) else []
     rows: list[list[Any]] = [
-        ["path", "image_id", "emotion", "score", "similarity", *map(escape_spreadsheet_formula, emotions), "box", "copies"]
+        ["path", "image_id", "emotion", "score", "similarity", *map(escape_spreadsheet_formula, emotions), "box", *counted]
     ]
     for hit in hits:
         facts = hit_as_dict(hit)
@@ -140,7 +141,7 @@ def _write_csv(hits: Sequence[Hit], out: TextIO) -> None:
             "" if hit.similarity is None else hit.similarity,
         ]
         box = "" if hit.box is None else " ".join(map(str, hit.box))
-        rows.append([*row, *(facts["emotions"][emotion] for emotion in emotions), box, hit.copies])
+        rows.append([*row, *(facts["emotions"][emotion] for emotion in emotions), box, *([hit.copies] if counted else [])])
     write_table(rows, out)
 
 
