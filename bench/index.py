@@ -248,7 +248,7 @@ class Plain:
 
         from indexer.analysis.face_crops import crop_views
 
-        shown = crop_views(images, self.detector, self.card.input)
+        shown = crop_views([image.pixels for image in images], self.detector, self.card.input)
         pixels = np.stack([view.pixels for regions in shown for view in regions])
         with torch.inference_mode():
             return [part.numpy() for part in self.network(torch.from_numpy(pixels))]

@@ -166,17 +166,24 @@ class _Walk:
         system_entries: list[bytes] = []
         problems: dict[bytes, Failure] = {}
         skipped: list[tuple[bytes, str]] = []
+        named = self.options.named
         for entry in entries:
             name = entry.name
             is_folder = _is_folder(entry, self.options.follow_symlinks)
-            if kind := self._kind_to_skip(entry, is_folder):
-                skipped.append((name, kind))
+            is_named = bool(named) and not is_folder and entry.path in named
+            if name.startswith(b".") and not is_named:
+                skipped.append((name, HIDDEN))
+                continue
+            if not self.options.follow_symlinks and entry.is_symlink():
+                skipped.append((name, LINK))
                 continue
             excluded = _decide(rules, entry.path, is_folder) if rules else None
-            if excluded is None and is_system_entry(name, is_folder):
-                system_entries.append(name)
-            elif excluded:
+            if excluded:
                 skipped.append((name, EXCLUDED))
+            elif not (is_folder or is_named or is_found_by_name(name)):
+                skipped.append((name, _kind(name)))
+            elif excluded is None and is_system_entry(name, is_folder):
+                system_entries.append(name)
             elif is_folder and self.device is not None and _device(entry.path) != self.device:
                 skipped.append((name, OTHER_FILE_SYSTEM))
             elif is_folder:
@@ -191,16 +198,6 @@ class _Walk:
             skipped=tuple(sorted(skipped)),
         )
         return scanned, sorted(subfolders)
-
-    def _kind_to_skip(self, entry: os.DirEntry[bytes], is_folder: bool) -> str | None:
-        """Return the kind of an entry that is skipped because of its own name or type, whatever the patterns say; else None."""
-        name = entry.name
-        is_named = bool(self.options.named) and not is_folder and entry.path in self.options.named
-        if name.startswith(b".") and not is_named:
-            return HIDDEN
-        if not self.options.follow_symlinks and entry.is_symlink():
-            return LINK
-        return None if is_folder or is_named or is_found_by_name(name) else _kind(name)
 
 
 def _status(entry: os.DirEntry[bytes], follow: bool, problems: dict[bytes, Failure]) -> ScannedEntry:

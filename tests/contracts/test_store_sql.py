@@ -155,6 +155,8 @@ def _write_and_read(store: SqliteStore) -> None:
     store.apply_comparison(scene.model, Comparison(np.array([first]), thirds, ids[1:], ids[1:2], 9))
     store.restore_pages(scene.model)
     store.finish_run(scene.run, "done", RunCounts(indexed=3, failed=1))
+    store.hide({image("three").digest: True})
+    assert store.hidden_of([image("three").digest]) and store.count_hidden() == 1
     _read(store, scene.model)
     store.requeue(store.indexed_files(0, 1))
     later = scene.begin_run(detector="d")
@@ -173,13 +175,15 @@ def _write_and_read(store: SqliteStore) -> None:
 
 
 def _read(store: SqliteStore, model: int) -> None:
-    everything = HitFilter(frozenset({"sad", "happy"}), 0.1, b"/a", frozenset({"angry"}))
+    everything = HitFilter(frozenset({"sad", "happy"}), 0.1, (b"/a",), frozenset({"angry"}))
     for chosen in (HitFilter(), HitFilter(frozenset({"sad"})), HitFilter(frozenset({"sad", "happy"}), 0.1), everything):
         assert store.ranked(model, chosen, 2, 1) is not None
         store.prediction_ids(model, chosen, 5)
+        assert store.count_hits(model, chosen, 5) is not None
     (rows,) = store.vectors(model)
     ids = rows.ids.tolist()
     assert store.hits(model, ids, everything) and store.vectors_of(ids) and store.sample(model, 2) and store.regions(model) == 4
+    assert store.fingerprints_of(ids) is not None and store.digests_with_prefix("0" * 3) is not None
     assert store.predictions_by_digest(model, "0" * 3) is not None and store.predicted_as(model, image("one").digest)
     assert (
         store.predicted_at(model, b"/a/1.png")
@@ -192,7 +196,7 @@ def _read(store: SqliteStore, model: int) -> None:
     files = store.indexed_files(0, 9)
     assert files and store.still_indexed(files)
     (stored, *_) = store.models()
-    everything_exported = ExportFilter(frozenset({"sad", "happy"}), b"/a")
+    everything_exported = ExportFilter(frozenset({"sad", "happy"}), (b"/a",))
     assert list(store.export_rows(stored, everything_exported))
     generation = store.generation(model)
     assert generation is not None and store.had_generation(model, generation)

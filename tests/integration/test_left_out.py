@@ -199,7 +199,7 @@ def test_names_are_compared_in_any_unicode_form(library: Library) -> None:
     write_images(library.folder / decomposed, 2)
     composed = library.folder / "é"
     assert library.index(composed).indexed == 2
-    assert len(library.search(under=os.fsencode(composed))) == 2
+    assert len(library.search(under=(os.fsencode(composed),))) == 2
     assert library.show(composed / "000.png")[0].path == os.fsencode(library.folder / decomposed / "000.png")
     assert library.index(exclude=("é/",)).left_out == 0  # it is a root of its own
     assert library_roots.forget(library.opened, [os.fsencode(composed)]).forgotten == 2
