@@ -82,11 +82,8 @@ empty: $(VENV)/.dev
 	$(BIN)/python -m recipes.detector.empty build/cutouts build/empty --sprites build/sprites
 
 model: $(VENV)/.dev
-	$(BIN)/moodex train build/faces build/drawn build/busts build/empty --name moodex-lite0 --output build/smaller --split none \
-		--temperature 1 --epochs 26 --force
 	$(BIN)/moodex train build/faces build/drawn build/busts build/empty --name moodex-lite0 --output models/zoo --split none \
-		--weights build/smaller/moodex-lite0.safetensors --size 192 --epochs 8 --seed 1 \
-		--set backbone_rate=0.0015 --set head_rate=0.0015 --temperature TEMPERATURE --force
+		--epochs 26 --temperature 1.5989 --force
 
 # Make the training data of the face detector, and then the shipped detector.
 cutouts: $(VENV)/.dev

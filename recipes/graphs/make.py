@@ -28,9 +28,9 @@ from models.faces.network import FaceNet, NormalizedDetector
 from models.inference.engines.onnx_graph import PREFIX, graph_path
 from models.model_card import read_card
 
-LITE, LITE_SIDES, SPACES_SIDES = "efficientnet_lite0", (128, 224), (128, 160, 192)
-"""Its padding depends on the input size, so there is one graph per size. Those with `spaces` are for the shipped model, and for
-models that the default recipe and the former one trained.
+LITE, LITE_SIDES, SPACES_SIDES = "efficientnet_lite0", (128, 224), (128, 160)
+"""Its padding depends on the input size, so there is one graph per size. Those with `spaces` are for models that the present or
+the former default recipe trained.
 """
 
 ANY_SIZE_NETWORKS = ("googlenet", "mobilenet_v3_large", "resnet18", "resnet50")
