@@ -83,7 +83,7 @@ empty: $(VENV)/.dev
 
 model: $(VENV)/.dev
 	$(BIN)/moodex train build/faces build/drawn build/busts build/empty --name moodex-lite0 --output models/zoo --split none \
-		--temperature 1.353 --force
+		--epochs 26 --temperature 1.5989 --force
 
 # Make the training data of the face detector, and then the shipped detector.
 cutouts: $(VENV)/.dev
@@ -97,6 +97,8 @@ detector: $(VENV)/.dev
 		--start build/without-sprites/moodex-faces.safetensors --scenes 40000 --seed 1
 	$(BIN)/python -m recipes.detector.train build/cutouts build/drawn-cutouts --sprites build/sprites --output models/faces \
 		--teacher build/wide/moodex-faces.safetensors --scenes 64000 --seed 2
+	$(BIN)/python -m recipes.detector.train build/cutouts build/drawn-cutouts --sprites build/sprites --output models/faces \
+		--teacher build/wide/moodex-faces.safetensors --start models/faces/moodex-faces.safetensors --scenes 26000 --seed 3
 
 $(VENV)/.run: pyproject.toml
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)

@@ -1,11 +1,11 @@
 """Train the wide face detector, or the shipped one from it.
 
     python -m recipes.detector.train build/cutouts build/drawn-cutouts --output FOLDER [--sprites FOLDER]
-        [--start FILE | --teacher FILE] [--hold-out ARTIST]... [--scenes N]
+        [--start FILE] [--teacher FILE] [--hold-out ARTIST]... [--scenes N]
 
-By default no artist is held out, and the wide detector is trained from ImageNet. `--start` continues its training, at
-`_CONTINUED_RATE` of the learning rates. `--teacher` trains the shipped detector: it starts from the wide one, with fewer
-channels, and learns its outputs besides the boxes of the scenes. The same seed gives the same scenes.
+By default no artist is held out, and the wide detector is trained from ImageNet. `--teacher` trains the shipped detector: it
+starts from the wide one, with fewer channels, and learns its outputs besides the boxes of the scenes. `--start` continues a
+training of either, at `_CONTINUED_RATE` of the learning rates. The same seed gives the same scenes.
 """
 
 from __future__ import annotations
@@ -56,9 +56,8 @@ def main() -> None:
     parser.add_argument("cutouts", type=Path)
     parser.add_argument("drawn", type=Path)
     parser.add_argument("--sprites", type=Path, help="folder of sets of sprites; without it, few heads in scenes have bodies")
-    weights = parser.add_mutually_exclusive_group()
-    weights.add_argument("--start", type=Path, help="weights of the wide detector to continue with")
-    weights.add_argument("--teacher", type=Path, help="weights of the wide detector from which the shipped one learns")
+    parser.add_argument("--start", type=Path, help="weights to continue with")
+    parser.add_argument("--teacher", type=Path, help="weights of the wide detector from which the shipped one learns")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--name", default="moodex-faces")
     parser.add_argument("--hold-out", action="append", default=[])
@@ -70,13 +69,11 @@ def main() -> None:
     sprites = [sprite for sprite in all_sprites if sprite.artist not in options.hold_out]
     pools = Pools(heads, list(load_drawn(options.drawn)), sprites)
     objects = Objects(load_things(options.cutouts), bodies(sprites))
-    if options.teacher:
-        teacher = wide_network(checkpoint.load(options.teacher)[1]).eval()
-        network, taught_by = narrow_network(teacher), teacher
-    else:
-        network, taught_by = wide_network(checkpoint.load(options.start)[1] if options.start else None), None
-    factor = _CONTINUED_RATE if options.start else 1.0
-    trained = train(network, pools, objects, options.scenes, options.seed, factor, taught_by)
+    start = checkpoint.load(options.start)[1] if options.start else None
+    teacher = wide_network(checkpoint.load(options.teacher)[1]).eval() if options.teacher else None
+    network = narrow_network(teacher, start) if teacher else wide_network(start)
+    rate = _CONTINUED_RATE if options.start else 1.0
+    trained = train(network, pools, objects, options.scenes, options.seed, rate, teacher)
     about = {
         "scenes": options.scenes,
         "heads": sorted({head.artist for head in heads}),
@@ -127,13 +124,13 @@ def wide_network(state: Mapping[str, Tensor] | None = None) -> WideFaceNet:
     return network
 
 
-def narrow_network(teacher: WideFaceNet) -> FaceNet:
-    """Build the shipped network with the most important channels of its teacher."""
+def narrow_network(teacher: WideFaceNet, state: Mapping[str, Tensor] | None = None) -> FaceNet:
+    """Build the shipped network: with the weights `state`, by name, or with the most important channels of its teacher."""
     network = FaceNet()
     own = network.state_dict()
     pruned = narrow(teacher.state_dict(), {name: tensor.shape for name, tensor in own.items()})
     same_shape = {name: tensor for name, tensor in pruned.items() if tensor.shape == own[name].shape}
-    network.load_state_dict({**own, **same_shape})
+    network.load_state_dict({**own, **(same_shape if state is None else state)})
     return network
 
 

@@ -15,17 +15,17 @@ from models.model_card import read_card
 from models.training.model_card_markdown import markdown
 
 GOLDEN = {
-    "happy": 0.0231,
-    "sad": 0.0228,
-    "angry": 0.0192,
-    "surprise": 0.0332,
-    "fear": 0.0238,
-    "disgust": 0.0258,
-    "neutral": 0.0207,
-    "crying": 0.0361,
-    "embarrassed": 0.025,
-    "pleased": 0.0237,
-    "none": 0.7463,
+    "happy": 0.035,
+    "sad": 0.0387,
+    "angry": 0.0309,
+    "surprise": 0.0292,
+    "fear": 0.0354,
+    "disgust": 0.0335,
+    "neutral": 0.0259,
+    "crying": 0.0405,
+    "embarrassed": 0.0291,
+    "pleased": 0.0371,
+    "none": 0.6646,
 }
 
 
