@@ -44,7 +44,7 @@ def label(
     sources = all_paths(paths, files_from, null)
     if listed or orphans:
         if sources or emotion or remove or attach or (listed and orphans):
-            raise UsageError("--list and --orphans show labels; omit the other arguments.")
+            raise UsageError("--list shows every label, and --orphans those without files; omit the other arguments.")
         labels = labels_service.list_labels(library, orphans)
         with stdout() as out:
             write_labels(labels, as_json, out)

@@ -26,11 +26,6 @@ def file_under(root: bytes) -> ColumnElement[bool]:
     return or_(folder_under(root), itself)
 
 
-def file_under_any(roots: Sequence[bytes]) -> ColumnElement[bool]:
-    """Select the files at or below any of some roots. Files must be joined to their folders."""
-    return or_(*(file_under(root) for root in roots))
-
-
 def folder_under(root: bytes) -> ColumnElement[bool]:
     """Select the root itself, if it is a folder, and the folders below it."""
     # Every path below the root starts with it and a slash; blobs compare byte by byte, and "0" is the byte after "/".

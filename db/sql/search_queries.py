@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
@@ -21,7 +22,8 @@ from sqlalchemy import (
 
 from db.schema import FileRow, FolderRow, HiddenRow, ImageRow, LabelRow, PredictionRow
 from db.sql.dialect import inline, no_index, one_of
-from db.sql.file_rows import file_under_any
+from db.sql.file_rows import file_under
+from db.sql.path_list import file_ids_in_list, listed_paths
 from indexer.domain.files import FileState
 from indexer.domain.images import MAIN_FACE
 
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 SHORT_LIST_ROWS = 20_000
 _MAX_MERGED_EMOTIONS = 100
 """SQLite merges at most 500 SELECTs."""
+_MAX_NAMED_PATHS = 50
+"""Up to so many paths, a query names each, for which SQLite plans best."""
 BEST_FIRST = (PredictionRow.score.desc(), PredictionRow.id, FileRow.id)
 
 
@@ -60,6 +64,20 @@ def is_main() -> ColumnElement[bool]:
 def few_under(connection: Connection, under: Sequence[bytes], most: int = SHORT_LIST_ROWS) -> bool:
     """Return whether so few files are below some folders that a search should begin with them."""
     return connection.execute(files_under(under, most)).scalar_one() <= most
+
+
+@contextmanager
+def listed_if_many(connection: Connection, under: Sequence[bytes]) -> Iterator[None]:
+    """Prepare a connection for queries for the files at or below some paths, of which there may be any number."""
+    with listed_paths(connection, under) if len(under) > _MAX_NAMED_PATHS else nullcontext():
+        yield
+
+
+def file_under_any(under: Sequence[bytes]) -> ColumnElement[bool]:
+    """Select the files at or below any of some paths, see `listed_if_many`. Files must be joined to their folders."""
+    if len(under) > _MAX_NAMED_PATHS:
+        return FileRow.id.in_(file_ids_in_list())
+    return or_(*(file_under(path) for path in under))
 
 
 def files_under(under: Sequence[bytes], most: int) -> Select[int]:

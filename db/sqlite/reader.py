@@ -26,6 +26,7 @@ from db.sql.search_queries import (
     filter_conditions,
     hit_columns,
     is_live,
+    listed_if_many,
     model_without_index_hint,
     predictions_with_files,
     ranked_query,
@@ -124,7 +125,7 @@ class SqliteReader:
         wanted = self._wanted(self._labels(model_id), chosen)
         if not wanted:
             return 0
-        with self._connect() as connection:
+        with self._connect() as connection, listed_if_many(connection, chosen.under):
             return connection.execute(count_hits(model_id, chosen, wanted, most)).scalar_one()
 
     def ranked(self, model_id: int, chosen: HitFilter, limit: int, offset: int) -> list[RankedHit]:
@@ -132,7 +133,7 @@ class SqliteReader:
         wanted = self._wanted(labels, chosen)
         if not wanted:
             return []
-        with self._connect() as connection:
+        with self._connect() as connection, listed_if_many(connection, chosen.under):
             if chosen.under and few_under(connection, chosen.under):
                 page = ranked_rows(model_without_index_hint(model_id), chosen, wanted).order_by(*BEST_FIRST)
             else:
@@ -145,7 +146,7 @@ class SqliteReader:
     def hits(self, model_id: int, prediction_ids: Sequence[int], chosen: HitFilter) -> dict[int, list[Hit]]:
         found: dict[int, list[Hit]] = defaultdict(list)
         labels = self._labels(model_id)
-        with self._connect() as connection:
+        with self._connect() as connection, listed_if_many(connection, chosen.under):
             for chunk in chunks(prediction_ids):
                 for row in connection.execute(_hits_of(chosen), {"model": model_id, "ids": chunk}):
                     ranked = _ranked_hit(row, labels)
@@ -155,7 +156,7 @@ class SqliteReader:
     def prediction_ids(self, model_id: int, chosen: HitFilter, most: int | None = None) -> Ids | None:
         import numpy as np
 
-        with self._connect() as connection:
+        with self._connect() as connection, listed_if_many(connection, chosen.under):
             if chosen.under and most is not None and not few_under(connection, chosen.under, most):
                 return None
             own = PredictionRow.model_id == model_id if not chosen.under else model_without_index_hint(model_id)

@@ -264,11 +264,12 @@ def _to_8_bit(values: npt.NDArray[np.generic]) -> Pixels:
         for band in bands:
             gray[band] = np.rint((_finite(values[band]) - low) * (255 / (high - low))) if high > low else 255
         return gray
-    lowest = min(int(values[band].min(initial=0)) for band in bands)
-    highest = max(int(values[band].max(initial=0)) for band in bands)
+    lowest = min(int(values[band].min()) for band in bands)
+    highest = max(int(values[band].max()) for band in bands)
     if lowest < 0 or highest > _UINT16_MAX:
         for band in bands:
-            gray[band] = np.rint((values[band].astype(np.float64) - lowest) * (255 / (highest - lowest)))
+            scaled = (values[band].astype(np.float64) - lowest) * (255 / max(highest - lowest, 1))
+            gray[band] = np.rint(scaled) if highest > lowest else 255
         return gray
     is_deep = values.dtype == np.uint16 or highest > 255
     for band in bands:

@@ -65,9 +65,12 @@ def test_under_selects_several_folders_and_files(scene: Scene) -> None:
     for under, expected in (
         ((b"/a/b", b"/d"), [b"/a/b/2.png", b"/d/4.png"]),
         ((b"/a", b"/a/b", b"/c/3.png", b"/none"), [b"/a/1.png", b"/a/b/2.png", b"/c/3.png"]),
+        ((b"/a/b", b"/d/4.png", *(b"/none/%d" % i for i in range(2000))), [b"/a/b/2.png", b"/d/4.png"]),
     ):
         assert scene.paths(HitFilter(under=under)) == expected
-        assert len(scene.store.prediction_ids(scene.model, HitFilter(under=under))) == len(expected)
+        ids = scene.store.prediction_ids(scene.model, HitFilter(under=under), 3)
+        assert ids is not None and len(ids) == len(expected) == scene.store.count_hits(scene.model, HitFilter(under=under))
+        assert scene.store.hits(scene.model, ids.tolist(), HitFilter(under=under)).keys() == set(ids.tolist())
         (model,) = scene.store.models()
         rows = scene.store.export_rows(model, ExportFilter(under=under))
         assert [path for chunk in rows for path in chunk.paths] == expected

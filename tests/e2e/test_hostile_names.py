@@ -285,7 +285,7 @@ def test_any_name_and_any_emotion_are_printed_safely(names: list[bytes], emotion
         write_hits(hits, form, "\n", out)
         safe_text(out.getvalue().encode())
     page = PageParser()
-    page.feed(safe_text(sheet(hits, emotion, lambda _path, _box: b"png").encode()))
+    page.feed(safe_text(sheet(hits, emotion, lambda _path, _box, _frame: b"png").encode()))
     assert page.links == {hit.path for hit in hits}
     raw = io.BytesIO()
     file = io.TextIOWrapper(raw)

@@ -75,7 +75,6 @@ def build(folder: Path) -> Torture:
         b"lying header.png": (png(50, 50, b"\0" * 10), "cannot be decoded"),
         b"empty.png": (b"", "the file is empty"),
         b"words.jpg": (b"these are words", "not an image in a supported format"),
-        b"x.png": (None, "it is a folder"),
         b"pipe.png": (None, "it is a pipe"),
     }
     for name, data in {**good, **{name: data for name, (data, _) in bad.items() if data is not None}}.items():
