@@ -69,7 +69,7 @@ class Reader:
             (
                 {},
                 {"dedupe": True},
-                {"under": os.fsencode(self._library.images)},
+                {"under": (os.fsencode(self._library.images),)},
                 {"min_score": min_score},
                 {"excluded": ("happy",)},
             )
@@ -87,7 +87,7 @@ class Reader:
         min_hits = GROUP_IMAGES * (GROUPS - 1)
         limit = self._chance.randrange(1, 30)
         offset = self._chance.randrange(min_hits - limit)
-        criteria = self._chance.choice(({"like": self._library.member(0, 0)}, {"under": os.fsencode(self._library.images)}))
+        criteria = self._chance.choice(({"like": self._library.member(0, 0)}, {"under": (os.fsencode(self._library.images),)}))
         hits = self._search(FIRST_MODEL, limit=limit, offset=offset, **criteria)
         check_hits(FIRST_MODEL, hits)
         if len(hits) != limit:

@@ -84,7 +84,7 @@ def _searches(library: Library) -> list[dict[str, object]]:
         {"like": like, "limit": 30},
         {"like": like, "emotions": ("happy",), "limit": 5},
         {"like": like, "excluded": ("happy",), "min_score": 0.2},
-        {"like": like, "under": os.fsencode(library.folder / "b"), "dedupe": True},
+        {"like": like, "under": (os.fsencode(library.folder / "b"),), "dedupe": True},
     ]
 
 
