@@ -44,7 +44,10 @@ def _opened(path: Path) -> Engine:
     except OperationalError as error:
         if not lacks_shared_memory(error.orig):
             raise
-        replace_write_ahead_log(path, BUSY_TIMEOUT_SECONDS)
+        try:
+            replace_write_ahead_log(path, BUSY_TIMEOUT_SECONDS)
+        except sqlite3.Error:  # a full disk has no room for shared memory either
+            raise error from None
         return _prepared(path)
 
 
