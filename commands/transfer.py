@@ -142,3 +142,4 @@ def sidecars(
 
         report = write_sidecars(library, request, TerminalProgress("Writing", "rows"), tell)
         write_sidecar_report(report, as_json, out)
+    raise typer.Exit(3 if report.failed else 0)

@@ -51,7 +51,7 @@ def report_collected(report: CollectReport, out: TextIO | None) -> None:
         present = f"; {report.present:,} already there" if report.present else ""
         out.write(f"{verb} {pluralize(report.done, 'file')} to {printable(report.folder)}{present}.\n")
     for path in report.missing:
-        log_event("warning", "file_missing", f"{path!r} is missing: not {verb.lower()}.", path=path)
+        log_event("warning", "file_missing", f"{path!r} is missing or cannot be read: not {verb.lower()}.", path=path)
 
 
 def hit_as_dict(hit: Hit) -> dict[str, Any]:

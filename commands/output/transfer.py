@@ -52,7 +52,7 @@ def write_exported(report: ExportReport, as_json: bool, out: TextIO) -> None:
 
 
 def write_sidecar_report(report: SidecarReport, as_json: bool, out: TextIO) -> None:
-    """Write the numbers of sidecars that were written, unchanged and kept, and of missing images."""
+    """Write the numbers of sidecars that were written, unchanged, kept and not written, and of missing images."""
     if as_json:
         out.write(json.dumps(asdict(report)) + "\n")
         return
@@ -60,6 +60,7 @@ def write_sidecar_report(report: SidecarReport, as_json: bool, out: TextIO) -> N
     parts = [f"{verb} {pluralize(report.written, 'sidecar')}"]
     parts += [f"{report.unchanged:,} unchanged"] if report.unchanged else []
     parts += [f"{report.kept:,} kept, which hold something else"] if report.kept else []
+    parts += [f"{report.failed:,} failed"] if report.failed else []
     parts += [f"{pluralize(report.missing, 'image')} missing"] if report.missing else []
     out.write("; ".join(parts) + ".\n")
 

@@ -13,7 +13,7 @@ from db.schema import EmbedderRow, FaceDetectorRow, FileRow, GenerationRow, RunR
 from db.sql import write_statements as statements
 from db.sql.dialect import chunks, greatest, insert_missing
 from db.sql.file_rows import detect_moves, finish_files, mark_missing, record_files
-from db.sql.hidden_rows import write_hidden
+from db.sql.hidden_rows import follow_hidden, write_hidden
 from db.sql.label_moves import move_labels
 from db.sql.label_rows import write_labels
 from db.sql.page_anchors import build_page_anchors
@@ -154,6 +154,7 @@ class SqliteWriter:
             targets |= {file.id: images[digest] for file, digest in batch.linked}
             main = {images[entry.image.digest]: entry.predictions[0] for entry in batch.predicted}
             labels = move_labels(connection, run_id, targets, main)
+            follow_hidden(connection, targets)
             if batch.predicted:
                 write_predictions(connection, run_id, images, batch.predicted)
             done = [(file, images[entry.image.digest]) for entry in batch.predicted for file in entry.files]

@@ -104,7 +104,7 @@ class CollectReport:
 
     - `link`: whether they were linked, not copied.
     - `done`: number of new files. `present`: number of files that were there already.
-    - `missing`: files that are not on disk.
+    - `missing`: files that are not on disk or cannot be read.
     """
 
     folder: str
@@ -118,13 +118,14 @@ class CollectReport:
 class SidecarReport:
     """The result of writing sidecars, as numbers of files.
 
-    `kept` hold something else, perhaps of another program, and stayed. `missing` are images that are not on disk. After a
-    `dry_run`, `written` would have been written.
+    `kept` hold something else, perhaps of another program, and stayed. `failed` could not be written. `missing` are images that
+    are not on disk. After a `dry_run`, `written` would have been written.
     """
 
     written: int
     unchanged: int
     kept: int
+    failed: int
     missing: int
     dry_run: bool
 

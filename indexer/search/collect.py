@@ -37,7 +37,7 @@ def collect(hits: Sequence[Hit], folder: bytes, link: bool) -> CollectReport:
     try:
         os.makedirs(folder, exist_ok=True)
         for path, hit in files.items():
-            if not os.path.isfile(path):
+            if not os.path.isfile(path) or not (link or os.access(path, os.R_OK)):
                 missing.append(path)
                 continue
             is_ambiguous = in_use[os.path.basename(path).lower()] > 1

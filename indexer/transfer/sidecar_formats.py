@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from enum import StrEnum
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape, unescape
 
 _CREATOR = "moodex"
-_XMP_MARK = f'xmp:CreatorTool="{_CREATOR}"'.encode()
+_KEYWORD = re.compile("<rdf:li>([^<|]*)</rdf:li>")
+"""A keyword in a sidecar of moodex, but not the path of a hierarchical one, which has a bar."""
 
 _XMP = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/">
@@ -49,5 +51,8 @@ def sidecar_content(emotions: Sequence[str], form: SidecarFormat) -> bytes:
 
 
 def is_ours(content: bytes, form: SidecarFormat) -> bool:
-    """Return whether moodex wrote a sidecar. Captions do not tell."""
-    return form is SidecarFormat.XMP and _XMP_MARK in content
+    """Return whether moodex wrote a sidecar, and no other program changed it afterwards. Captions do not tell."""
+    if form is not SidecarFormat.XMP:
+        return False
+    words = _KEYWORD.findall(content.decode(errors="replace"))
+    return sidecar_content([unescape(word) for word in words], form) == content

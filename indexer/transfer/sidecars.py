@@ -49,10 +49,10 @@ class SidecarRequest:
 def write_sidecars(library: Library, request: SidecarRequest, progress: Progress, tell: Callable[[bytes], None]) -> SidecarReport:
     """Write the sidecars of all or some images; `tell` receives the path of each that is new or changed.
 
-    A sidecar of another program stays as it is. Images without an emotion get none. Raises UnknownEmotion, NotIndexed,
-    ModelUnavailable, StoreDamaged, and MoodexError for a folder that cannot be written to.
+    A sidecar of another program stays as it is. Images without an emotion get none. A sidecar that cannot be written gives a
+    warning. Raises UnknownEmotion, NotIndexed, ModelUnavailable and StoreDamaged.
     """
-    written = _Written(request, tell)
+    written = _Written(request, tell, progress.warn)
     with graceful_stop("sidecars that were written stay") as check_stop, open_selected(library) as (store, model):
         known = available_emotions(store, model)
         wanted = frozenset().union(*(with_children(canonical(word, known)) for word in request.emotions))
@@ -80,7 +80,8 @@ def _emotions_by_file(chunks: Iterator[ExportChunk], advance: Callable[[int], No
 class _Written:
     request: SidecarRequest
     tell: Callable[[bytes], None]
-    counts: Counter[str] = field(default_factory=lambda: Counter(written=0, unchanged=0, kept=0, missing=0))
+    warn: Callable[[str], None]
+    counts: Counter[str] = field(default_factory=lambda: Counter(written=0, unchanged=0, kept=0, failed=0, missing=0))
     taken: dict[bytes, bytes] = field(default_factory=dict)
     """The content of the sidecars of this run, by path: two images, a.png and a.jpg, may share a caption."""
 
@@ -102,13 +103,14 @@ class _Written:
         may_replace = path not in self.taken and (
             is_ours(present or b"", form) or (self.request.force and form is SidecarFormat.CAPTION)
         )
-        if present is not None and not may_replace:
+        if os.path.isdir(path) or (present is not None and not may_replace):
             return "kept"
         if not self.request.dry_run:
             try:
                 write_file(Path(os.fsdecode(path)), content)
             except OSError as error:
-                raise disk_error(f"The sidecar {os.fsdecode(path)}", error) from error
+                self.warn(str(disk_error(f"The sidecar {os.fsdecode(path)}", error)))
+                return "failed"
         self.taken[path] = content
         self.tell(path)
         return "written"

@@ -84,3 +84,15 @@ def test_the_last_path_of_a_label_outlives_its_file(scene: Scene) -> None:
     assert [(one.path, one.last_path) for one in scene.store.labeled_images()] == [(None, b"/a/1.png")]
     assert scene.store.expire(2e10) == 1
     assert [(one.path, one.last_path) for one in scene.store.labeled_images()] == [(None, b"/a/1.png")]
+
+
+def test_a_hidden_file_stays_hidden_however_it_changes(scene: Scene) -> None:
+    write(scene, "one", LOOK, b"/a/1.png", b"/a/copy.png")
+    write(scene, "shown", LOOK, b"/a/2.png")
+    scene.store.hide({image("one").digest: True})
+    write(scene, "two", OTHER_LOOK, b"/a/1.png")
+    assert scene.store.hidden_of([image("one").digest, image("two").digest]) == {image("one").digest, image("two").digest}
+    assert scene.paths() == [b"/a/2.png"]
+    (file,) = scene.record_scan(b"/a/copy.png", stamp=OTHER_STAMP)
+    scene.store.commit(scene.run, CommitBatch(linked=((file, image("two").digest),)))
+    assert scene.store.count_hidden() == 1 and scene.paths() == [b"/a/2.png"]

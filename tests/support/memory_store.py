@@ -130,6 +130,7 @@ class MemoryStore(MemoryReader):
     def commit(self, run_id: int, batch: CommitBatch) -> LabelMoves:
         model_id, detector = self._analyzers[run_id]
         labels = self._move_labels(model_id, batch)
+        self._follow_hidden(batch)
         for entry in batch.predicted:
             digest = entry.image.digest
             self._images[digest] = entry.image
@@ -149,6 +150,19 @@ class MemoryStore(MemoryReader):
         if batch.predicted:
             self._begin_generation(model_id)
         return labels
+
+    def _follow_hidden(self, batch: CommitBatch) -> None:
+        """Hide the new images of files whose images are hidden, as `db.sql.hidden_rows` does."""
+        targets = {file.path: entry.image.digest for entry in batch.predicted for file in entry.files}
+        targets |= {file.path: digest for file, digest in batch.linked}
+        changes = [
+            (self._files[path].digest, new)
+            for path, new in targets.items()
+            if self._files[path].digest in self._hidden and self._files[path].digest != new
+        ]
+        in_use = {targets.get(path, file.digest) for path, file in self._files.items() if file.is_live}
+        gone = {old for old, _ in changes if old is not None} - in_use
+        self._hidden = (self._hidden | {new for _, new in changes}) - gone
 
     def _move_labels(self, model_id: int, batch: CommitBatch) -> LabelMoves:
         """Move the labels of changed files, as `db.sql.label_moves` does."""
