@@ -81,7 +81,7 @@ def indexed_file(path: bytes, store: StoreReader, model: StoredModel) -> bytes:
         return path
     match store.predictions_by_digest(model.id, digits):
         case [only]:
-            found = store.hits(model.id, [only], HitFilter()).get(only, [])
+            found = store.hits(model.id, [only], HitFilter(hidden=True)).get(only, [])
             paths = [hit.path for hit in found]
             return next((one for one in paths if os.path.exists(one)), paths[0] if paths else path)
         case [_, _]:

@@ -182,6 +182,9 @@ def test_ids_are_accepted_in_place_of_paths(library: tuple[Run, Path], tmp_path:
     shown = moodex("show", path)
     number = shown.stdout.decode().split("(")[1][:8]
     assert moodex("show", number).stdout == shown.stdout
+    moodex("hide", number)
+    assert moodex("show", number).stdout == shown.stdout and str(path) not in str(hits(moodex, "--emotion", "happy"))
+    moodex("hide", number, "--remove")
     assert hits(moodex, number)[0]["path"] == str(path)
     assert hits(moodex, "--like", number) == hits(moodex, number)
     assert moodex("label", number, "-e", "sad").stdout == b"Changed the labels of 1 image.\n"
