@@ -53,6 +53,12 @@ def file_counts_in_list() -> CompoundSelect[*tuple[Any, ...]]:
     return union_all(*(query.with_only_columns(path, func.count()).where(present).group_by(path) for query in _files()))
 
 
+def present_files_in_list() -> CompoundSelect[*tuple[Any, ...]]:
+    """Select folder and name of the files that are paths in `PATH_LIST` or below them and are not missing."""
+    present = FileRow.state != FileState.GONE
+    return union_all(*(query.with_only_columns(FolderRow.path, FileRow.name).where(present) for query in _files()))
+
+
 def _files() -> list[Select[int]]:
     itself = and_(_IN_FOLDER, FileRow.name == PATH_LIST.c.name)
     sources = [PATH_LIST.join(FolderRow.table, condition).join(FileRow.table, _IN_FOLDER) for condition in (_SAME, _BELOW)]

@@ -6,13 +6,14 @@ import os
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Select, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, or_, select, update
 
 from db.schema import FileRow, FolderRow, JobRow, RootRow, RunRow
 from db.sql.dialect import chunks, no_index, upsert
 from db.sql.path_list import PATH_LIST, file_ids_in_list, listed_paths
 from db.sql.search_queries import is_live
 from indexer.domain.files import FileState
+from indexer.domain.path_set import PathSet
 from indexer.domain.runs import DONE
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def earlier_copies(run_id: int) -> Select[*tuple[Any, ...]]:
 
 def forget_files(connection: Connection, paths: Collection[bytes]) -> int:
     """Mark everything at or below some paths as missing since `FORGOTTEN_AT`, and forget the roots there."""
-    with listed_paths(connection, paths):
+    with listed_paths(connection, PathSet(paths).outermost()):
         below = and_(RootRow.path > PATH_LIST.c.first, RootRow.path < PATH_LIST.c.last)
         for condition in (RootRow.path == PATH_LIST.c.path, below):
             roots = select(RootRow.id).select_from(PATH_LIST.join(RootRow.table, condition))
@@ -72,10 +73,7 @@ def move_files(connection: Connection, old: bytes, new: bytes) -> int:
     for folder_id, path in _folders_below(connection, old):
         moved += _move_folder(connection, folder_id, new + path[len(old) :])
     moved += _move_file(connection, old, new)
-    for root_id, path, indexed_at in connection.execute(select(RootRow.id, RootRow.path, RootRow.indexed_at)).all():
-        if (target := _moved(path, old, new)) != path:
-            connection.execute(delete(RootRow.table).where(RootRow.id == root_id))
-            record_roots(connection, [target], [], indexed_at)
+    _move_roots(connection, old, new)
     for job_id, roots in connection.execute(select(JobRow.id, JobRow.roots)).all():
         targets = [os.fsdecode(_moved(os.fsencode(root), old, new)) for root in roots]
         if targets != roots:
@@ -92,25 +90,27 @@ def _folders_below(connection: Connection, root: bytes) -> Iterable[tuple[int, b
 
 
 def _move_folder(connection: Connection, folder_id: int, target: bytes) -> int:
-    files = select(func.count()).select_from(FileRow.table).where(FileRow.folder_id == folder_id)
-    count = connection.execute(files).scalar_one()
-    there = connection.execute(select(FolderRow.id).where(FolderRow.path == target)).scalar()
     folder = FolderRow.table
+    there = connection.execute(select(FolderRow.id).where(FolderRow.path == target)).scalar()
     if there is None:
         connection.execute(update(folder).where(FolderRow.id == folder_id).values(path=target))
-        return count
+        return _count_present(connection, FileRow.folder_id == folder_id)
+    present = select(FileRow.name).where(FileRow.folder_id == folder_id, FileRow.state != FileState.GONE)
+    missing = (FileRow.folder_id == there, FileRow.state == FileState.GONE, FileRow.name.in_(present))
+    connection.execute(delete(FileRow.table).where(*missing))
     names = select(FileRow.name).where(FileRow.folder_id == there)
     connection.execute(delete(FileRow.table).where(FileRow.folder_id == folder_id, FileRow.name.in_(names)))
+    moved = _count_present(connection, FileRow.folder_id == folder_id)
     connection.execute(update(FileRow.table).where(FileRow.folder_id == folder_id).values(folder_id=there))
     connection.execute(update(folder).where(FolderRow.id == there).values(listing=None))
     connection.execute(delete(folder).where(FolderRow.id == folder_id))
-    return count
+    return moved
 
 
 def _move_file(connection: Connection, old: bytes, new: bytes) -> int:
     (folder, name), (target, new_name) = os.path.split(old), os.path.split(new)
     row = connection.execute(
-        select(FileRow.id, FolderRow.id.label("folder_id"), FolderRow.source)
+        select(FileRow.id, FileRow.state, FolderRow.id.label("folder_id"), FolderRow.source)
         .join(FolderRow.table, FolderRow.id == FileRow.folder_id)
         .where(FolderRow.path == folder, FileRow.name == name)
     ).first()
@@ -119,11 +119,33 @@ def _move_file(connection: Connection, old: bytes, new: bytes) -> int:
     insert = upsert(connection.dialect.name, FolderRow.table).on_conflict_do_nothing()
     connection.execute(insert.values(path=target, source=row.source))
     target_id = connection.execute(select(FolderRow.id).where(FolderRow.path == target)).scalar_one()
-    connection.execute(delete(FileRow.table).where(FileRow.folder_id == target_id, FileRow.name == new_name))
-    connection.execute(update(FileRow.table).where(FileRow.id == row.id).values(folder_id=target_id, name=new_name))
     changed = FolderRow.id.in_([row.folder_id, target_id])
     connection.execute(update(FolderRow.table).where(changed).values(listing=None))
-    return 1
+    there = (FileRow.folder_id == target_id, FileRow.name == new_name)
+    if row.state != FileState.GONE:
+        connection.execute(delete(FileRow.table).where(*there, FileRow.state == FileState.GONE))
+    if connection.execute(select(FileRow.id).where(*there)).first() is not None:
+        connection.execute(delete(FileRow.table).where(FileRow.id == row.id))
+        return 0
+    connection.execute(update(FileRow.table).where(FileRow.id == row.id).values(folder_id=target_id, name=new_name))
+    return int(row.state != FileState.GONE)
+
+
+def _count_present(connection: Connection, condition: ColumnElement[bool]) -> int:
+    files = select(func.count()).select_from(FileRow.table).where(condition, FileRow.state != FileState.GONE)
+    return connection.execute(files).scalar_one()
+
+
+def _move_roots(connection: Connection, old: bytes, new: bytes) -> None:
+    before: dict[bytes, float] = dict(connection.execute(root_rows()).all())
+    after = {_moved(path, old, new): indexed_at for path, indexed_at in before.items()}
+    around = PathSet(before).around(old)
+    if around is not None and not PathSet(after).covers(new):
+        after[new] = before[around]
+    for path in before.keys() - after.keys():
+        connection.execute(delete(RootRow.table).where(RootRow.path == path))
+    for path in after.keys() - before.keys():
+        record_roots(connection, [path], [], after[path])
 
 
 def _moved(path: bytes, old: bytes, new: bytes) -> bytes:

@@ -17,7 +17,7 @@ from db.sql.hidden_rows import follow_hidden, write_hidden
 from db.sql.label_moves import move_labels
 from db.sql.label_rows import write_labels
 from db.sql.page_anchors import build_page_anchors
-from db.sql.path_list import file_counts_in_list, listed_paths
+from db.sql.path_list import file_counts_in_list, listed_paths, present_files_in_list
 from db.sql.prediction_rows import (
     delete_predictions,
     next_prediction_ids,
@@ -116,6 +116,10 @@ class SqliteWriter:
             for path, count in connection.execute(file_counts_in_list()):
                 counts[path] += count
         return counts
+
+    def present_files(self, path: bytes) -> list[bytes]:
+        with connect_for_reading(self._engine) as connection, listed_paths(connection, [path]):
+            return sorted(os.path.join(folder, name) for folder, name in connection.execute(present_files_in_list()))
 
     def record_scan(self, run_id: int, results: Sequence[FolderScanResult]) -> None:
         if results:

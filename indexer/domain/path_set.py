@@ -28,6 +28,10 @@ class PathSet(frozenset[bytes]):
         """Return whether a member is the path or a folder around it."""
         return self.around(path) is not None
 
+    def outermost(self) -> PathSet:
+        """Return the members that are not below another member."""
+        return PathSet(path for path in self if (folder := os.path.dirname(path)) == path or not self.covers(folder))
+
 
 def below(paths: Sequence[bytes], folder: bytes) -> Sequence[bytes]:
     """Return those of some sorted absolute paths that are the folder or below it."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import shlex
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from indexer.domain.errors import NotIndexed, UsageError
 from indexer.domain.path_set import PathSet
 from indexer.system.paths import indexed_path, indexed_paths, is_under
+from indexer.system.text import pluralize
 
 if TYPE_CHECKING:
     from indexer.domain.files import IndexedRoot
@@ -70,21 +72,37 @@ def forget(library: Library, paths: Sequence[bytes]) -> ForgetReport:
 def move(library: Library, old: bytes, new: bytes) -> MoveReport:
     """Tell the library that a folder or file moved: files, roots and jobs get the new path, and no image is read.
 
-    Raises UsageError if the old path still exists or the new one does not, NotIndexed if nothing is indexed at the old path, and
-    WriterBusy.
+    Raises UsageError if indexed files are still at the old path, if the new path does not exist, is a folder for a file or a file
+    for a folder, or has indexed files of the same names; NotIndexed if nothing is indexed at the old path; and WriterBusy.
     """
     library.require_database()
     if not library.source.exists(new):
         raise UsageError(f"{os.fsdecode(new)!r} does not exist; give the path where the files are now.")
     with library.database.lock_writer(), library.database.open() as store:
         source, target = indexed_path(old, store.known_paths), library.source.real_path(new)
-        if not store.count_files([source])[source]:
+        files = store.present_files(source)
+        if not files:
             raise NotIndexed(f"Nothing is indexed at {os.fsdecode(old)!r}; nothing was changed.")
-        if library.source.exists(source):
+        if library.source.exists(source) and any(map(library.source.exists, files)):
             raise UsageError(f"{os.fsdecode(old)!r} is still there; move it first, or index the copy: moodex index NEW")
         if is_under(target, source) or is_under(source, target):
             raise UsageError("One of the two paths is inside the other; index the new one instead.")
+        _require_same_kind(old, new, files == [source], not library.source.is_folder(target))
+        _require_free_names(new, {target + path[len(source) :] for path in files}.intersection(store.present_files(target)))
         return MoveReport(store.move_files(source, target), source, target)
+
+
+def _require_same_kind(old: bytes, new: bytes, was_file: bool, is_file: bool) -> None:
+    if was_file != is_file:
+        before, now = ("file" if file else "folder" for file in (was_file, is_file))
+        raise UsageError(f"{os.fsdecode(old)!r} was a {before} and {os.fsdecode(new)!r} is a {now}; nothing was changed.")
+
+
+def _require_free_names(new: bytes, taken: Collection[bytes]) -> None:
+    if taken:
+        files = f"{pluralize(len(taken), 'file')} {'is' if len(taken) == 1 else 'are'} indexed"
+        advice = f"run moodex forget {shlex.quote(os.fsdecode(new))} first"
+        raise UsageError(f"{files} at {os.fsdecode(new)!r} under the same names: {advice}. Nothing was changed.")
 
 
 def _sync_indexes(library: Library, store: Store) -> None:

@@ -133,6 +133,9 @@ class StoreWriter(Protocol):
     def count_files(self, roots: Collection[bytes]) -> dict[bytes, int]:
         """Return the number of known files at or below each root that are not missing."""
 
+    def present_files(self, path: bytes) -> list[bytes]:
+        """Return the paths of the known files at or below a path that are not missing, sorted."""
+
     def record_scan(self, run_id: int, results: Sequence[FolderScanResult]) -> None:
         """Record what a scan found. An indexed file stays in every search until it is read again."""
 
@@ -174,9 +177,11 @@ class StoreWriter(Protocol):
         """
 
     def move_files(self, old: bytes, new: bytes) -> int:
-        """Replace the path `old` by `new` in all files, roots and jobs at or below it; return the number of files.
+        """Replace the path `old` by `new` in all files, roots and jobs at or below it.
 
-        A file that is known at both paths keeps the entry at the new one. Neither path is inside the other.
+        Return the number of files that have moved and are not missing. A file that is known at both paths keeps the entry at the
+        new one, unless only that one is missing. If a root was around `old` and none is around `new`, `new` becomes a root.
+        Neither path is inside the other.
         """
 
     def detect_moves(self, run_id: int, missing: Sequence[int]) -> list[int]:

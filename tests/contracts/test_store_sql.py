@@ -142,6 +142,7 @@ def _write_and_read(store: SqliteStore) -> None:
     assert (
         store.count_pending([b"/a"]) == 1 and store.pending([b"/a", b"/c"], 0, 9) and store.has_prediction(image("two").digest, 1)
     )
+    assert len(store.present_files(b"/a")) == 5
     assert store.known_files(b"/a", scene.run) and store.known_folders([b"/a"]) and store.count_files([b"/a"]) == {b"/a": 5}
     store.unchanged_folder_digests([b"/a"], scene.run)
     assert store.known_files(b"/a", scene.run, [b"1.png"])

@@ -152,7 +152,7 @@ def test_a_forgotten_folder_leaves_the_library_at_once(library: Library) -> None
     write_images(library.folder / "a", 2)
     write_images(library.folder / "b", 1, first_seed=10)
     library.index()
-    report = library_roots.forget(library.opened, [os.fsencode(library.folder / "a")])
+    report = library_roots.forget(library.opened, [os.fsencode(library.folder / path) for path in ("a/000.png", "a", "a")])
     assert (report.forgotten, report.indexed_by) == (2, (os.fsencode(library.folder),))
     assert library.paths() == {"b/010.png"}
     with library.store() as store:
@@ -174,6 +174,49 @@ def test_a_moved_library_is_one_act(library: Library) -> None:
     assert counts(library.index(new)) == {"scanned": 3, "unchanged": 3}
     with pytest.raises(NotIndexed, match="nothing was changed"):
         library_roots.move(library.opened, os.fsencode(old), os.fsencode(new))
+
+
+def test_a_move_keeps_a_folder_a_folder_and_a_file_a_file(library: Library) -> None:
+    (file,) = write_images(library.folder / "old", 1)
+    library.index(library.folder / "old")
+    before, new = library.paths(), library.folder / "new"
+    moved = (library.folder / "old").rename(new) / file.name
+    with pytest.raises(UsageError, match="was a folder and .* is a file; nothing was changed"):
+        library_roots.move(library.opened, os.fsencode(file.parent), os.fsencode(moved))
+    with pytest.raises(UsageError, match="was a file and .* is a folder; nothing was changed") as raised:
+        library_roots.move(library.opened, os.fsencode(file), os.fsencode(new))
+    assert (raised.value.exit_code, library.paths()) == (2, before)
+    assert library_roots.move(library.opened, os.fsencode(file), os.fsencode(moved)).moved == 1
+
+
+def test_a_move_onto_indexed_files_of_the_same_names_is_refused(library: Library) -> None:
+    old, new = library.folder / "old", library.folder / "new"
+    write_images(old, 3)
+    library.index(old)
+    old.rename(library.folder / "elsewhere")
+    new.mkdir()
+    for number, image in enumerate(write_images(library.folder / "others", 2, first_seed=50)):
+        image.rename(new / f"{number:03}.png")
+    library.index(new)
+    before = library.paths()
+    with pytest.raises(UsageError, match="^2 files are indexed at .* under the same names: run moodex forget ") as raised:
+        library_roots.move(library.opened, os.fsencode(old), os.fsencode(new))
+    assert (raised.value.exit_code, library.paths()) == (2, before)
+    assert library_roots.forget(library.opened, [os.fsencode(new)]).forgotten == 2
+    assert library_roots.move(library.opened, os.fsencode(old), os.fsencode(new)).moved == 3
+
+
+def test_an_empty_folder_at_the_old_path_does_not_hinder_a_move(library: Library) -> None:
+    old, new = library.folder / "old", library.folder / "new"
+    write_images(old, 2)
+    library.index(old)
+    old.rename(new)
+    (old / "lost+found").mkdir(parents=True)
+    (new / "000.png").rename(old / "000.png")
+    with pytest.raises(UsageError, match="is still there"):
+        library_roots.move(library.opened, os.fsencode(old), os.fsencode(new))
+    (old / "000.png").rename(new / "000.png")
+    assert library_roots.move(library.opened, os.fsencode(old), os.fsencode(new)).moved == 2
 
 
 def test_a_moved_root_is_recognized_when_the_new_one_is_indexed(library: Library) -> None:

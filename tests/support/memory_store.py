@@ -86,6 +86,9 @@ class MemoryStore(MemoryReader):
         present = [path for path, file in self._files.items() if file.state is not FileState.GONE]
         return {root: sum(is_under(path, root) for path in present) for root in roots}
 
+    def present_files(self, path: bytes) -> list[bytes]:
+        return sorted(known for known, file in self._files.items() if is_under(known, path) and file.state is not FileState.GONE)
+
     def record_scan(self, run_id: int, results: Sequence[FolderScanResult]) -> None:
         for result in results:
             self._listings[result.folder] = (result.listing, run_id)
@@ -244,17 +247,23 @@ class MemoryStore(MemoryReader):
         def moved(path: bytes) -> bytes:
             return new + path[len(old) :] if is_under(path, old) else path
 
-        files = [path for path in self._files if is_under(path, old)]
-        for path in files:
-            file = self._files.pop(path)
-            self._files.setdefault(moved(path), file)
+        count = 0
+        for path in [path for path in self._files if is_under(path, old)]:
+            file, there = self._files.pop(path), self._files.get(moved(path))
+            if there is None or (there.state is FileState.GONE and file.state is not FileState.GONE):
+                self._files[moved(path)] = file
+                count += file.state is not FileState.GONE
             self._sources.setdefault(os.path.dirname(moved(path)), self._sources[os.path.dirname(path)])
             self._listings.pop(os.path.dirname(path), None)
             self._listings.pop(os.path.dirname(moved(path)), None)
+        around = PathSet(self._roots).around(old)
+        indexed_at = self._roots.get(around) if around is not None else None
         self._roots = {moved(path): at for path, at in self._roots.items()}
+        if indexed_at is not None and not PathSet(self._roots).covers(new):
+            self._roots[new] = indexed_at
         for name, job in self._jobs.items():
             self._jobs[name] = replace(job, roots=tuple(map(moved, job.roots)))
-        return len(files)
+        return count
 
     def detect_moves(self, run_id: int, missing: Sequence[int]) -> list[int]:
         since = max((run.id for run in self._runs.values() if run.id < run_id and run.outcome == DONE), default=0)
