@@ -74,7 +74,9 @@ def search(
         Path | None, typer.Option("--copy-to", help="Copy the files into a folder; equal names get an ending.", metavar="FOLDER")
     ] = None,
     link_to: Annotated[Path | None, typer.Option("--link-to", help="Link to the files in a folder.", metavar="FOLDER")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object: the results and their total.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object: the results, and their total without --dedupe.")
+    ] = False,
 ) -> None:
     """Find images by emotion, by similarity to an image, or both."""
     from indexer.domain.queries import SearchRequest, SearchResult

@@ -31,8 +31,9 @@ def write_result(result: SearchResult, offset: int, as_json: bool, out: TextIO) 
         facts = {"total": number, "offset": offset, "hits": [hit_as_dict(hit) for hit in result.hits]}
         json.dump(facts, out, indent=2)
         out.write("\n")
-    elif not result.hits and offset and total is not None and total.number:
-        out.write(f"No further images match: --offset is {offset:,}, and {_total_in_words(total)} match.\n")
+    elif not result.hits and offset and (total is None or total.number):
+        matching = "" if total is None else f", and {_total_in_words(total)} match"
+        out.write(f"No further images match: --offset is {offset:,}{matching}.\n")
     else:
         _write_table(result.hits, out)
         if total is not None and result.hits and (offset or not total.exact or total.number > len(result.hits)):

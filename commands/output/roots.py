@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, TextIO
@@ -31,15 +31,18 @@ def write_roots(roots: Sequence[tuple[IndexedRoot, bool]], as_json: bool, out: T
     if not roots:
         out.write("Nothing is indexed yet; run: moodex index FOLDER\n")
         return
-    single = Counter(os.path.dirname(root.path) for root, exists in roots if exists and os.path.isfile(root.path))
-    crowded = {folder for folder, count in single.items() if count > _MAX_SINGLE_FILES}
+    single: dict[bytes, list[IndexedRoot]] = defaultdict(list)
+    for root, exists in roots:
+        if exists and os.path.isfile(root.path):
+            single[os.path.dirname(root.path)].append(root)
+    crowded = {folder: own for folder, own in sorted(single.items()) if len(own) > _MAX_SINGLE_FILES}
+    grouped = {root.path for own in crowded.values() for root in own}
     out.write(f"{'FILES':>9}  {'LAST INDEXED':<16}  PATH\n")
     for root, exists in roots:
-        if os.path.dirname(root.path) not in crowded or not os.path.isfile(root.path):
+        if root.path not in grouped:
             missing = "" if exists else "  (missing)"
             out.write(f"{root.files:>9,}  {_when(root.indexed_at)}  {display_path(root.path)}{missing}\n")
-    for folder in sorted(crowded):
-        own = [root for root, _ in roots if os.path.dirname(root.path) == folder and os.path.isfile(root.path)]
+    for folder, own in crowded.items():
         latest = _when(max(root.indexed_at for root in own))
         out.write(f"{sum(root.files for root in own):>9,}  {latest}  {display_path(folder)}  ({len(own):,} single files)\n")
 

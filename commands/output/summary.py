@@ -22,8 +22,8 @@ COUNT_WORDS = {
     "left_out": "left out now",
     "failed": "failed",
     "expired": "forgotten",
-    "labels_followed": "labels followed their changed images",
-    "labels_orphaned": "labels kept without an image",
+    "labels_followed": "changed and labeled as before",
+    "labels_orphaned": "changed and no longer labeled",
 }
 """The word for each count, in the order of the output."""
 

@@ -38,6 +38,7 @@ def search(library: Library, request: SearchRequest) -> list[Hit]:
 def search_and_count(library: Library, request: SearchRequest, most: int | None = None) -> SearchResult:
     """Return the hits of a request, and the number of all hits without its limit; up to `most`, if that is given.
 
+    The total is None if near-duplicates are shown once: how many groups there are would be known only after comparing all hits.
     Raises what `search` raises.
     """
     return _search(library, request, lambda store, model, query: count(store, model, query, most))
@@ -54,13 +55,14 @@ def _search(
         with store.snapshot():
             query = resolve_request(request, store, model, lambda: _same_analyzer(library, model))
             hits = run_query(store, model, query, lambda: _open_index(library, store, model), exists=library.source.has_file)
-            total = None if count_all is None else _total(hits, request, lambda: count_all(store, model, query))
-            return SearchResult(hits, total)
+            if count_all is None or request.dedupe:
+                return SearchResult(hits)
+            return SearchResult(hits, _total(hits, request, lambda: count_all(store, model, query)))
 
 
 def _total(hits: list[Hit], request: SearchRequest, count_all: Callable[[], Total]) -> Total:
     """Return the number of all hits, which follows from a page that is not full."""
-    is_last = 0 < len(hits) < request.limit and not request.dedupe
+    is_last = 0 < len(hits) < request.limit
     return Total(request.offset + len(hits)) if is_last else count_all()
 
 

@@ -248,6 +248,10 @@ def test_tables_and_json_tell_the_total(library: tuple[Run, Path]) -> None:
     assert b"No images match." in moodex("search", "--emotion", "fear", "--min-score", "1", "--offset", "5").stdout
     facts = json.loads(moodex(*search, "-k", "2", "--offset", "4", "--json").stdout)
     assert (facts["total"], facts["offset"], len(facts["hits"])) == (5, 4, 1)
+    distinct = json.loads(moodex(*search, "--dedupe", "--json").stdout)
+    assert distinct["total"] is None and len(distinct["hits"]) + sum(hit.get("copies", 0) for hit in distinct["hits"]) == 5
+    assert b" of " not in moodex(*search, "--dedupe", "-k", "2").stdout
+    assert moodex(*search, "--dedupe", "--offset", "9").stdout == b"No further images match: --offset is 9.\n"
     similar = json.loads(moodex("search", folder / "010.png", "-k", "2", "--json").stdout)
     assert (similar["total"], len(similar["hits"])) == (5, 2)
     assert moodex(*search, "--json", "-f", "csv").returncode == 2

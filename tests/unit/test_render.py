@@ -20,13 +20,16 @@ from commands.output.labels import write_doubts
 from commands.output.models import write_models
 from commands.output.probabilities import write_bars
 from commands.output.progress import TerminalProgress
+from commands.output.roots import write_roots
 from commands.output.training import write_inspection, write_rows
+from indexer.domain.files import IndexedRoot
 from indexer.domain.images import InputSpec
 from indexer.domain.models import ModelCard
 from indexer.domain.queries import Hit, SearchRequest
 from indexer.domain.reports import LabelConflict, ListedModel
 from indexer.domain.training import ComparisonRow, Inspection
 from indexer.system.text import display_path, pluralize, printable
+from tests.support.builders import write_images
 
 HOSTILE_PATHS = [
     b"/p/new\nline.png",
@@ -228,3 +231,13 @@ def test_charts_draw_any_name_literally(tmp_path: Path, title: str) -> None:
     evaluation = SimpleNamespace(labels=(title, "sad"), confusion=np.eye(2, dtype=int))
     confusion_chart(evaluation, title, tmp_path / "chart.png")  # type: ignore[arg-type]
     assert (tmp_path / "chart.png").exists()
+
+
+def test_many_single_files_of_a_folder_share_a_line(tmp_path: Path) -> None:
+    files = write_images(tmp_path / "named", 7)
+    few = write_images(tmp_path / "few", 2)
+    roots = [IndexedRoot(os.fsencode(path), indexed_at=0.0, files=1) for path in (*files, *few, tmp_path)]
+    out = io.StringIO()
+    write_roots([(root, True) for root in roots], False, out)
+    paths = [line.split(maxsplit=3)[3] for line in out.getvalue().splitlines()[1:]]
+    assert paths == [*map(str, few), str(tmp_path), f"{tmp_path / 'named'}  (7 single files)"]
