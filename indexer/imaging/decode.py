@@ -19,6 +19,7 @@ from indexer.domain.images import DecodedImage, Frame, InputSpec
 from indexer.imaging import foreign_formats
 from indexer.imaging.resize import resized
 from indexer.system.digest import digest
+from indexer.system.optional import install_command
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -296,7 +297,7 @@ def _bomb(size: tuple[int, int] | None = None) -> Damaged:
 
 def _unidentified(data: bytes) -> ImageError:
     if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS and "HEIF" not in _decoders():
-        return Unsupported("HEIC images need an extra decoder: pip install 'moodex[heic]'")
+        return Unsupported(f"HEIC images need an extra decoder: {install_command('pillow-heif', 'heic')}")
     return Damaged(foreign_formats.describe(data) or "its bytes are not an image in a supported format")
 
 

