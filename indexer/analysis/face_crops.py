@@ -49,8 +49,13 @@ def whole_view(pixels: Pixels, spec: InputSpec) -> View:
     return View(None, _fit_to_input(pixels, spec))
 
 
+def face_view(pixels: Pixels, face: Face, spec: InputSpec) -> View:
+    """Return the view of a face of a page, uint8, (H, W, 3)."""
+    return View(face, _crop(pixels, face, spec))
+
+
 def _views(pixels: Pixels, faces: Sequence[Face], spec: InputSpec) -> list[View]:
-    return [View(face, _crop(pixels, face, spec)) for face in faces] or [whole_view(pixels, spec)]
+    return [face_view(pixels, face, spec) for face in faces] or [whole_view(pixels, spec)]
 
 
 def _crop(pixels: Pixels, face: Face, spec: InputSpec) -> Pixels:
