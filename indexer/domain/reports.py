@@ -118,12 +118,14 @@ class CollectReport:
 class SidecarReport:
     """The result of writing sidecars, as numbers of files.
 
-    `kept` hold something else, perhaps of another program, and stayed. `failed` could not be written. `missing` are images that
-    are not on disk. After a `dry_run`, `written` would have been written.
+    `removed` were of moodex, and their images have no emotion any more. `kept` hold something else, perhaps of another program,
+    and stayed. `failed` could not be written or removed. `missing` are images that are not on disk. After a `dry_run`, `written`
+    and `removed` would have been.
     """
 
     written: int
     unchanged: int
+    removed: int
     kept: int
     failed: int
     missing: int

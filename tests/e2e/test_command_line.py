@@ -460,6 +460,65 @@ def test_sidecars_of_others_are_kept(moodex: Run, tmp_path: Path) -> None:
     assert moodex("sidecars", "--xmp", "--under", tmp_path / "none").returncode == 2
 
 
+def test_sidecars_of_moodex_follow_the_emotion(moodex: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    first, second = write_images(folder, 2)
+    moodex("index", folder)
+    moodex("label", first, second, "-e", "sad")
+    assert moodex("sidecars", "--xmp", "--captions").stdout == b"Wrote 4 sidecars.\n"
+    (folder / "001.txt").write_text("sad, by hand\n")
+    moodex("label", first, second, "-e", "angry")
+    assert moodex("sidecars", "--xmp", "--captions").stdout == b"Wrote 3 sidecars; 1 kept, which hold something else.\n"
+    assert (folder / "000.txt").read_text() == "angry\n" and (folder / "001.txt").read_text() == "sad, by hand\n"
+    moodex("label", first, second, "-e", "none")
+    dry = moodex("sidecars", "--xmp", "--captions", "--dry-run").stdout.decode().splitlines()
+    assert dry[-1] == "Would write 0 sidecars; 3 to remove, whose images have no emotion any more."
+    assert sorted(map(Path, dry[:-1])) == [folder / "000.png.xmp", folder / "000.txt", folder / "001.png.xmp"]
+    assert len(list(folder.iterdir())) == 6
+    facts = json.loads(moodex("sidecars", "--xmp", "--captions", "--json").stdout)
+    assert (facts["written"], facts["removed"]) == (0, 3)
+    assert sorted(folder.iterdir()) == [first, second, folder / "001.txt"]
+
+
+def test_a_caption_by_hand_stays_even_with_words_of_moodex(moodex: Run, tmp_path: Path) -> None:
+    (image,) = write_images(tmp_path / "images", 1)
+    moodex("index", image)
+    moodex("label", image, "-e", "sad")
+    caption = image.with_suffix(".txt")
+    caption.write_text("happy\n")
+    assert json.loads(moodex("sidecars", "--captions", "--json").stdout)["kept"] == 1
+    moodex("label", image, "-e", "none")
+    assert json.loads(moodex("sidecars", "--captions", "--json").stdout)["removed"] == 0
+    assert caption.read_text() == "happy\n"
+
+
+def test_sidecars_of_some_emotions_update_what_moodex_wrote_before(moodex: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    first, second, third = write_images(folder, 3)
+    moodex("index", folder)
+    moodex("label", first, second, third, "-e", "sad")
+    moodex("sidecars", "--captions", "--under", first)
+    moodex("label", first, "-e", "angry")
+    moodex("label", second, "-e", "happy")
+    facts = json.loads(moodex("sidecars", "--captions", "-e", "happy", "--json").stdout)
+    assert (facts["written"], facts["kept"], facts["unchanged"]) == (2, 0, 0)
+    assert (folder / "000.txt").read_text() == "angry\n" and (folder / "001.txt").read_text() == "happy\n"
+    assert not (folder / "002.txt").exists()
+
+
+def test_a_caption_that_two_images_share_stays_while_one_of_them_has_it(moodex: Run, tmp_path: Path) -> None:
+    (first,) = write_images(tmp_path / "images", 1)
+    (other,) = write_images(tmp_path / "other", 1, first_seed=5)
+    other.rename(tmp_path / "images/000.gif")
+    moodex("index", tmp_path / "images")
+    for one, another in ((first, tmp_path / "images/000.gif"), (tmp_path / "images/000.gif", first)):
+        moodex("label", one, "-e", "none")
+        moodex("label", another, "-e", "sad")
+        for _ in range(2):
+            assert json.loads(moodex("sidecars", "--captions", "--json").stdout)["removed"] == 0
+            assert (tmp_path / "images/000.txt").read_text() == "sad\n"
+
+
 def test_two_images_that_share_a_caption_do_not_replace_it(moodex: Run, tmp_path: Path) -> None:
     (first,) = write_images(tmp_path / "images", 1)
     (other,) = write_images(tmp_path / "other", 1, first_seed=5)
