@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TextIO
 
 from indexer.ports.sources import HIDDEN, LINK
-from indexer.system.text import pluralize, printable
+from indexer.system.text import display_path, pluralize, printable
 
 if TYPE_CHECKING:
     from indexer.domain.reports import Summary
@@ -40,7 +41,7 @@ def write_summary(summary: Summary, as_json: bool, out: TextIO, flush: bool = Fa
 
 
 def _in_words(summary: Summary) -> str:
-    notes = [*_system_entries(summary.system_entries), *_skipped(summary.skipped)]
+    notes = [*_unlisted(summary), *_system_entries(summary.system_entries), *_skipped(summary.skipped)]
     if not (summary.scanned or summary.removed or summary.kept or summary.left_out):
         return "\n".join(["No image files were found.", *notes, ""])
     counts = summary.as_dict()
@@ -56,6 +57,11 @@ def _in_words(summary: Summary) -> str:
     if summary.failed:
         lines.append("See why files failed: moodex status --failures 100")
     return "\n".join([*lines, ""])
+
+
+def _unlisted(summary: Summary) -> list[str]:
+    """Say why folders could not be scanned, for the first ones."""
+    return [f"Not scanned: {display_path(os.fsencode(path))}: {printable(why)}" for path, why in summary.unlisted.items()]
 
 
 def _system_entries(counts: Mapping[str, int]) -> list[str]:

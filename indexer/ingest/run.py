@@ -125,6 +125,7 @@ def index(
         away=tuple(map(os.fsdecode, run.warnings)),
         system_entries={os.fsdecode(name): count for name, count in run.system_entries.most_common()},
         skipped=dict(run.skipped.most_common()),
+        unlisted={os.fsdecode(path): reason for path, reason in islice(run.unlisted.items(), _MAX_WARNINGS)},
     )
 
 
@@ -138,7 +139,8 @@ class _Run:
     """The steps of one run.
 
     `warnings` are sentences about roots that look unmounted, by root; `system_entries` counts what was left out because systems
-    use it, by name, and `skipped` the other files that the scan passed over, by kind.
+    use it, by name, and `skipped` the other files that the scan passed over, by kind. `unlisted` says why folders could not be
+    scanned.
     """
 
     store: StoreWriter
@@ -151,12 +153,13 @@ class _Run:
     skipped: Counter[str] = field(default_factory=Counter)
     warnings: dict[bytes, str] = field(default_factory=dict)
     system_entries: Counter[bytes] = field(default_factory=Counter)
+    unlisted: dict[bytes, str] = field(default_factory=dict)
 
     def index(self, roots: Roots, analyzer: Analyzer) -> bool:
         """Scan, analyze, and update missing files; return whether there was nothing to do."""
         surveyor = Surveyor(self._survey_context(roots), self.store.root_paths(), roots)
         surveys = list(surveyor.survey())
-        self.system_entries, self.skipped = surveyor.system_entries, surveyor.skipped
+        self.system_entries, self.skipped, self.unlisted = surveyor.system_entries, surveyor.skipped, surveyor.unlisted
         for survey in surveys:
             self.counts += RunCounts(scanned=survey.scanned, unchanged=survey.unchanged, failed=survey.failed)
         pending = self.store.count_pending(PathSet(roots.available)) if roots.available else 0
@@ -210,8 +213,9 @@ class _Run:
     def _leave_out(self, survey: RootSurvey) -> RunCounts:
         """Take files that the scan leaves out on purpose out of the answers, and those whose paths are folders now.
 
-        Like missing files, they are remembered for a while.
+        Like missing files, they are remembered for a while. Obsolete failures are not.
         """
+        self.store.delete_failures(sorted(survey.obsolete))
         if survey.left_out or survey.replaced:
             self.store.mark_missing(sorted(survey.left_out | survey.replaced))
         return RunCounts(left_out=len(survey.left_out), removed=len(survey.replaced))
@@ -221,7 +225,7 @@ class _Run:
         if not missing:
             return RunCounts()
         prune = self.request.prune
-        known = survey.known - len(survey.left_out) - len(survey.replaced)
+        known = survey.known - len(survey.left_out) - len(survey.replaced) - len(survey.obsolete)
         suspicious = survey.scanned == 0 or len(missing) > _MAX_MISSING_SHARE * known
         if prune or (prune is None and not suspicious):
             self.store.mark_missing(missing)

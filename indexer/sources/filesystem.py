@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from errno import EINVAL
 from pathlib import Path
 from typing import NamedTuple
 
@@ -95,6 +94,10 @@ def _single_file(path: bytes) -> ScannedFolder:
     return ScannedFolder(folder, (_entry(name, status),), problems, whole=False)
 
 
+class _UnusableIgnoreFile(Exception):
+    """An ignore file that cannot be read, or has an invalid pattern."""
+
+
 class _RulesBelow(NamedTuple):
     """Patterns for the entries below a folder."""
 
@@ -138,6 +141,9 @@ class _Walk:
                     continue
                 if any(entry.name == IGNORE_FILE for entry in listed):
                     rules = self._rules(folder, _read_patterns(os.path.join(folder, IGNORE_FILE))) + rules
+            except _UnusableIgnoreFile as error:
+                yield ScannedFolder(folder, problem=_failure(str(error)))
+                continue
             except OSError as error:
                 yield ScannedFolder(folder, problem=_failure(f"the folder cannot be listed: {error.strerror}"))
                 continue
@@ -229,14 +235,14 @@ def _decide(rules: Sequence[_RulesBelow], path: bytes, is_folder: bool) -> bool 
 
 
 def _read_patterns(path: bytes) -> list[str]:
-    """Read the patterns of an ignore file. Raises OSError if they cannot be used: nothing may be indexed by mistake then."""
+    """Read the patterns of an ignore file. Raises `_UnusableIgnoreFile`: then, nothing may be indexed by mistake."""
     try:
         text = os.fsdecode(read_bounded(Path(os.fsdecode(path)), _MAX_IGNORE_FILE_BYTES))
         patterns = text.removeprefix("\ufeff").splitlines()
         check_exclude_patterns(patterns)
     except (OSError, ValueError, UsageError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise OSError(EINVAL, f"its {os.fsdecode(IGNORE_FILE)} cannot be used: {reason}") from error
+        raise _UnusableIgnoreFile(f"its {os.fsdecode(IGNORE_FILE)} cannot be used: {reason}") from error
     return patterns
 
 

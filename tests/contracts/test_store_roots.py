@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from indexer.domain.files import FileState
+from indexer.domain.files import Failure, FileStamp, FileState
 from indexer.domain.jobs import Job, Trigger
 from indexer.domain.runs import DONE, RunCounts
+from indexer.ports.store_writer import FolderScanResult
 from tests.support.builders import image
 from tests.support.scene import Scene
 
@@ -94,6 +95,15 @@ def test_what_moves_out_of_every_root_becomes_one(scene: Scene) -> None:
     scene.store.move_files(b"/a/b", b"/a/c")
     scene.store.move_files(b"/r", b"/s")
     assert scene.store.root_paths() == [b"/a", b"/new", b"/one.png", b"/s/x"]
+
+
+def test_failures_without_an_image_are_deleted(scene: Scene) -> None:
+    scene.add("one", b"/a/1.png")
+    failed = {b"b": (FileStamp(0, 0), Failure("unreadable", "it cannot be listed"))}
+    scene.store.record_scan(scene.run, [FolderScanResult(b"/a", {}, failed)])
+    ids = [file.id for file in scene.store.known_files(b"/a", scene.run).values()]
+    scene.store.delete_failures(ids)
+    assert list(scene.store.known_files(b"/a", scene.run)) == [b"1.png"]
 
 
 def test_nested_paths_are_forgotten_once(scene: Scene) -> None:
