@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 
 import pytest
 import typer
+from blake3 import blake3
 
 import cli
 from commands.examples import EXAMPLES
@@ -414,6 +415,36 @@ XML = {
 
 def keywords(path: Path, name: str) -> list[str | None]:
     return [item.text for item in ElementTree.parse(path).findall(f".//{name}/rdf:Bag/rdf:li", XML)]
+
+
+def test_show_continues_after_a_path_that_is_no_image(moodex: Run, tmp_path: Path) -> None:
+    first, second = write_images(tmp_path / "images", 2)
+    moodex("index", first)
+    (tmp_path / "text.png").write_text("not an image")
+    done = moodex("show", first, tmp_path / "none.png", tmp_path / "text.png", second)
+    assert done.returncode == 3
+    assert [line for line in done.stdout.decode().splitlines() if line.startswith("/")] == [
+        f"{path}  ({blake3(path.read_bytes()).hexdigest()[:8]})" for path in (first, second)
+    ]
+    errors = done.stderr.decode().splitlines()
+    assert len(errors) == 2 and "none.png': No such file" in errors[0] and "text.png'" in errors[1]
+    (tmp_path / "list").write_text(f"{tmp_path}/none.png\n")
+    listed = moodex("show", "--files-from", tmp_path / "list", "--json")
+    assert (listed.returncode, listed.stdout) == (3, b"[]\n")
+    alone = moodex("show", tmp_path / "none.png")
+    assert (alone.returncode, alone.stderr.count(b"\n")) == (2, 1)
+
+
+def test_a_label_without_a_file_is_listed_at_its_last_path(moodex: Run, tmp_path: Path) -> None:
+    first, second = write_images(tmp_path / "images", 2)
+    moodex("index", tmp_path / "images")
+    moodex("label", first, second, "-e", "sad")
+    first.unlink()
+    moodex("index", tmp_path / "images", "--prune", "--yes")
+    orphans = moodex("label", "--orphans").stdout.decode().splitlines()
+    listed = moodex("label", "--list").stdout.decode().splitlines()
+    assert len(orphans) == 2 and orphans[1] in listed and orphans[1].startswith(f"{first},sad,")
+    assert sorted(image["path"] for image in json.loads(moodex("label", "--list", "--json").stdout)) == [str(first), str(second)]
 
 
 def test_sidecars_hold_the_emotions_and_leave_images_alone(moodex: Run, tmp_path: Path) -> None:
