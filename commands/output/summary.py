@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TextIO
 
-from indexer.ports.sources import HIDDEN, LINK
+from indexer.ports.sources import EXTRA_EXTENSIONS, HIDDEN, LARGE_VIDEO, LINK
 from indexer.system.text import pluralize, printable
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ COUNT_WORDS = {
 
 _MAX_NAMES = 5
 _MAX_KINDS = 6
-_KIND_WORDS = {LINK: "links"}
+_KIND_WORDS = {LINK: "links", LARGE_VIDEO: "videos over 16 MiB"}
 
 
 def write_summary(summary: Summary, as_json: bool, out: TextIO, flush: bool = False) -> None:
@@ -78,4 +79,6 @@ def _skipped(skipped: Mapping[str, int]) -> list[str]:
     if rest := sum(counts[kind] for kind in kinds[_MAX_KINDS:]):
         parts.append(f"{rest:,} others")
     lines = [f"Passed over: {', '.join(parts)}. List them: moodex -v index"]
+    if extras := sorted({EXTRA_EXTENSIONS[kind] for kind in map(os.fsencode, counts) if kind in EXTRA_EXTENSIONS}):
+        lines.append(f"Extra decoders read some of them: pip install 'moodex[{','.join(extras)}]'")
     return [*lines, "Links are followed with --follow-symlinks."] if LINK in counts else lines
