@@ -47,9 +47,9 @@ def open_image(data: bytes) -> Image.Image | None:
 
 
 def needs_isolation(data: bytes) -> bool:
-    """Return whether the package of an extra reads a file: moodex runs such a package only in a child process."""
+    """Return whether the package of an extra would read a file: moodex runs such a package only in a child process."""
     found = recognize(data)
-    return found is not None and found.reader in _EXTRAS
+    return found is not None and found.reader in _EXTRAS and _is_installed(found.reader)
 
 
 def readable_extensions() -> frozenset[bytes]:

@@ -12,9 +12,27 @@ from zipfile import ZIP_DEFLATED, ZipFile
 import numpy as np
 from PIL import Image
 
-from tests.support.builders import encoded
+from tests.support.builders import draw_blocks, encoded
 
 _NAMESPACES = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+
+
+def one_of_each() -> dict[str, bytes]:
+    """Return a file in each format, by name; the names begin with letters in order."""
+    frames = [draw_blocks(seed) for seed in range(5)]
+    return {
+        "a.jxl": jxl(draw_blocks(1)),
+        "b.svg": svg(),
+        "c.tgs": tgs(),
+        "d.lottie": dotlottie(w=50),
+        "e.webm": video(frames),
+        "f.mp4": video(frames, "mp4", "libx264"),
+        "g.psd": psd(draw_blocks(2)),
+        "h.kra": layered(draw_blocks(3), "application/x-krita"),
+        "i.ora": layered(draw_blocks(4)),
+        "j.ico": encoded(draw_blocks(5), "ICO"),
+        "k.jp2": encoded(draw_blocks(6), "JPEG2000"),
+    }
 
 
 def svg(content: str = '<rect width="50" height="40" fill="#c81e5a"/>', width: int = 50, height: int = 40) -> bytes:
