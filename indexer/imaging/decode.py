@@ -274,4 +274,5 @@ def _subject(data: bytes) -> str:
 
 
 def _sentence(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    text = error.args[0] if error.args and isinstance(error.args[0], str) else error  # further arguments are objects
+    return " ".join(str(text).split())[:200].strip() or type(error).__name__

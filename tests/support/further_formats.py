@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import struct
+from base64 import b64encode
 from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
@@ -39,10 +42,31 @@ def svg(content: str = '<rect width="50" height="40" fill="#c81e5a"/>', width: i
     return f'<svg {_NAMESPACES} viewBox="0 0 {width} {height}">{content}</svg>'.encode()
 
 
-def jxl(image: Image.Image, **options: Any) -> bytes:
+def rich_svg() -> bytes:
+    """Return a drawing with most kinds of elements."""
+    picture = b64encode(encoded(draw_blocks(1, (8, 8)))).decode()
+    content = f"""<style>.a {{fill: #c81e5a; stroke: rgb(0, 20, 90)}} #b > path {{opacity: .5}}</style>
+<defs><linearGradient id="g"><stop offset="0" stop-color="red"/><stop offset="1" stop-color="blue"/></linearGradient>
+<radialGradient id="h" xlink:href="#g" r=".7"/><clipPath id="c"><circle cx="25" cy="20" r="18"/></clipPath>
+<mask id="m"><rect width="50" height="40" fill="url(#g)"/></mask>
+<pattern id="p" width="4" height="4" patternUnits="userSpaceOnUse"><circle cx="2" cy="2" r="1"/></pattern>
+<filter id="f"><feGaussianBlur stdDeviation="2"/><feTurbulence baseFrequency=".05"/><feComposite in2="SourceGraphic"/></filter>
+<marker id="k" markerWidth="4" markerHeight="4"><path d="M0 0 4 2 0 4z"/></marker>
+<symbol id="s"><path d="M1 1h9v9z"/></symbol></defs><g id="b" transform="translate(2 3) rotate(10)">
+<path class="a" d="M10 10C20 0 30 40 40 20S5 5 9 9Q1 2 3 4A5 6 10 1 0 20 20Z"/></g>
+<rect width="20" height="10" rx="3" fill="url(#h)" clip-path="url(#c)" mask="url(#m)"/><ellipse cx="9" cy="9" rx="9" ry="4"/>
+<polyline points="1,2 3,9 8,1" marker-end="url(#k)" stroke="#000" stroke-dasharray="3 1"/><use xlink:href="#s" x="9" y="2"/>
+<rect y="20" width="30" height="9" fill="url(#p)" filter="url(#f)"/><text y="9">text</text><line x2="50" y2="40" stroke="red"/>
+<image width="9" height="9" xlink:href="data:image/png;base64,{picture}"/>"""
+    return svg(content)
+
+
+def jxl(image: Image.Image | Sequence[Image.Image], **options: Any) -> bytes:
+    """Return an image, or an animation of several images."""
     import imagecodecs
 
-    return bytes(imagecodecs.jpegxl_encode(np.asarray(image), lossless=True, **options))
+    pixels = np.asarray(image) if isinstance(image, Image.Image) else np.stack([np.asarray(frame) for frame in image])
+    return bytes(imagecodecs.jpegxl_encode(pixels, **{"lossless": True, **options}))
 
 
 def psd(image: Image.Image) -> bytes:
@@ -50,6 +74,25 @@ def psd(image: Image.Image) -> bytes:
 
     file = BytesIO()
     PSDImage.frompil(image).save(file)
+    return file.getvalue()
+
+
+def raw_psd(pixels: np.ndarray[Any, Any]) -> bytes:
+    """Return gray pixels, (H, W), as a Photoshop file without compression; their type gives its depth."""
+    depth = 8 * pixels.dtype.itemsize
+    header = b"8BPS" + struct.pack(">H6xHIIHH", 1, 1, *pixels.shape, depth, 1)
+    return header + bytes(12) + struct.pack(">H", 0) + pixels.astype(pixels.dtype.newbyteorder(">")).tobytes()
+
+
+def layered_psd(image: Image.Image) -> bytes:
+    """Return a Photoshop file with a layer in a group."""
+    from psd_tools import PSDImage
+
+    document = PSDImage.frompil(image)
+    group = document.create_group(name="group")
+    group.append(document.create_pixel_layer(image, name="layer"))
+    file = BytesIO()
+    document.save(file)
     return file.getvalue()
 
 
@@ -71,8 +114,9 @@ def video(frames: Sequence[Image.Image], form: str = "webm", codec: str = "libvp
     import av
 
     file = BytesIO()
-    with av.open(file, "w", format=form) as container:
-        stream = container.add_stream(codec, rate=rate, options=options)
+    os.environ.setdefault("SVT_LOG", "0")  # its encoder prints its settings otherwise, as x265 does
+    with av.open(file, "w", format=form, options={"fflags": "+bitexact"}) as container:
+        stream = container.add_stream(codec, rate=rate, options={"x265-params": "log-level=none"} | options)
         stream.width, stream.height = frames[0].size
         stream.pix_fmt = "yuva420p" if frames[0].mode == "RGBA" else "yuv420p"
         stream.codec_context.thread_count = 1

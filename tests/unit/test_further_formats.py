@@ -72,7 +72,7 @@ def test_up_to_five_frames_of_an_animation_are_read(data: bytes) -> None:
 
 
 def test_an_animation_states_its_size_freely() -> None:
-    small, large = (decode(files.lottie(w=width, h=height), SPEC) for width, height in ((10, 20), (100_000, 200_000)))
+    small, large = (decode(files.lottie(w=width, h=height), SPEC) for width, height in ((10, 20), (10_000, 20_000)))
     assert (small.width, small.height) == (large.width, large.height) == (256, 512)
 
 
@@ -140,9 +140,7 @@ def test_the_first_frame_of_a_moving_jpeg_xl_is_read() -> None:
 @pytest.mark.parametrize("depth", [8, 16, 32])
 def test_a_photoshop_file_of_any_depth_is_read(depth: int) -> None:
     gray = {8: np.uint8(90), 16: np.uint16(90 * 257), 32: np.float32(90 / 255)}[depth]
-    body = np.full((20, 30), gray).astype(np.dtype(gray.dtype).newbyteorder(">")).tobytes()
-    header = b"8BPS" + struct.pack(">H6xHIIHH", 1, 1, 20, 30, depth, 1)
-    image = decode(header + bytes(12) + struct.pack(">H", 0) + body, SPEC)
+    image = decode(files.raw_psd(np.full((20, 30), gray)), SPEC)
     assert (image.width, image.height) == (30, 20)
     if depth < 32:  # the light of 32-bit images is linear
         assert center(image) == (90, 90, 90)

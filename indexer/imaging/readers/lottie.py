@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from io import BytesIO
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 from zipfile import ZipFile
 
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 _SIDE = 512
 """The longer side of a frame in pixels, whatever size the animation states. Stickers of Telegram have this size."""
 
-_MAX_SIDE = 1 << 24
-"""Limit of the side that an animation states; rlottie turns negative numbers into larger ones."""
+_MAX_NUMBER = 20_000
+"""Limit of the numbers in an animation: with larger coordinates, rlottie takes all memory or does not end."""
 
 _ARCHIVE_START = b"PK\x03\x04"
 _FOLDERS = ("animations/", "a/")
@@ -30,14 +31,15 @@ _FOLDERS = ("animations/", "a/")
 
 def open_image(data: bytes) -> Image.Image:
     """Open an animation; frames are RGBA. Raises Damaged, and ValueError for text that is not JSON."""
-    animation = json.loads(_unpacked(data) if data.startswith(_ARCHIVE_START) else inflate(data))
+    text = _unpacked(data) if data.startswith(_ARCHIVE_START) else inflate(data)
+    animation = json.loads(text, parse_int=_limited, parse_float=_limited, parse_constant=_limited)
     if not isinstance(animation, dict):
         raise Damaged("it is not an animation")
     _drop_files(animation)
     drawing = LottieAnimation.from_data(json.dumps(animation))
     width, height = drawing.lottie_animation_get_size()
     frames = drawing.lottie_animation_get_totalframe() - 1  # the last one is after the end
-    if not (0 < width <= _MAX_SIDE and 0 < height <= _MAX_SIDE and frames > 0):
+    if not (0 < width <= _MAX_NUMBER and 0 < height <= _MAX_NUMBER and frames > 0):
         raise Damaged("it states no size or no frame")
     scale = _SIDE / max(width, height)
     size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -47,6 +49,13 @@ def open_image(data: bytes) -> Image.Image:
         return Image.frombytes("RGBA", size, pixels, "raw", "BGRa")
 
     return Animation("LOTTIE", size, frames, draw)
+
+
+def _limited(number: str) -> int | float:
+    """Return a number of an animation, within the limit; infinity and what is not a number become 0."""
+    value = float(number)
+    limited = max(-_MAX_NUMBER, min(_MAX_NUMBER, value)) if isfinite(value) else 0
+    return int(limited) if limited == int(limited) else limited
 
 
 def _unpacked(data: bytes) -> bytes:
