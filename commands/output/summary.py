@@ -7,7 +7,8 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TextIO
 
-from indexer.ports.sources import HIDDEN, LINK
+from indexer.imaging.further_formats import install_readers
+from indexer.ports.sources import EXTRA_EXTENSIONS, HIDDEN, LARGE_VIDEO, LINK
 from indexer.system.text import display_path, pluralize, printable
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ COUNT_WORDS = {
 
 _MAX_NAMES = 5
 _MAX_KINDS = 6
-_KIND_WORDS = {LINK: "links"}
+_KIND_WORDS = {LINK: "links", LARGE_VIDEO: "videos over 16 MiB"}
 
 
 def write_summary(summary: Summary, as_json: bool, out: TextIO, flush: bool = False) -> None:
@@ -84,4 +85,6 @@ def _skipped(skipped: Mapping[str, int]) -> list[str]:
     if rest := sum(counts[kind] for kind in kinds[_MAX_KINDS:]):
         parts.append(f"{rest:,} others")
     lines = [f"Passed over: {', '.join(parts)}. List them: moodex -v index"]
+    if extras := sorted({EXTRA_EXTENSIONS[kind] for kind in map(os.fsencode, counts) if kind in EXTRA_EXTENSIONS}):
+        lines.append(f"Extra decoders read some of them: {install_readers(extras)}")
     return [*lines, "Links are followed with --follow-symlinks."] if LINK in counts else lines

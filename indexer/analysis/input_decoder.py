@@ -12,7 +12,7 @@ from indexer.analysis.analyzer import Analyzer
 from indexer.analysis.face_crops import DETECTION_MAX_SIDE, View, crop_views, face_view, whole_view
 from indexer.domain.errors import Damaged
 from indexer.domain.training import WHOLE_IMAGES
-from indexer.imaging.decode import decode
+from indexer.imaging.decode_alone import decode_alone
 from indexer.ports.analyzer import MainView
 
 if TYPE_CHECKING:
@@ -53,6 +53,6 @@ class InputDecoder:
 
     def _views(self, path: Path, spec: InputSpec) -> list[View]:
         """Return what the analyzer classifies: the faces, the largest first, and last the whole image."""
-        image = decode(path.read_bytes(), spec, DETECTION_MAX_SIDE if self.detector else 0)
+        image = decode_alone(path.read_bytes(), spec, DETECTION_MAX_SIDE if self.detector else 0)
         (views,) = crop_views([image.pixels], self.detector, spec)
         return views if views[-1].face is None else [*views, whole_view(image.pixels, spec)]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from indexer.domain.files import Failure, FileStamp, FileState
 from indexer.domain.path_set import PathSet, below
 from indexer.ingest.survey import plan_folder
-from indexer.ports.sources import ScannedFolder, is_found_by_name
+from indexer.ports.sources import ScannedFolder
 from indexer.ports.store_writer import FolderScanResult
 from indexer.system.paths import is_under
 
@@ -217,7 +217,7 @@ class Surveyor:
             path = os.path.join(scanned.path, name)
             if not self._source.is_folder(path):
                 self._listed.add(path)
-            if name in names and is_found_by_name(name):
+            if name in names and self._context.options.find_at_any_size(name):
                 self.absorbed.add(path)
 
     def _add(self, result: FolderScanResult) -> None:

@@ -10,7 +10,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -18,10 +18,11 @@ from indexer.domain.errors import Interrupted, MoodexError
 from indexer.domain.path_set import PathSet
 from indexer.domain.reports import Summary
 from indexer.domain.runs import COUNT_NAMES, DONE, FAILED, INTERRUPTED, RunCounts
+from indexer.imaging.further_formats import readable_extensions
 from indexer.ingest.coordinator import DigestClaims
 from indexer.ingest.root_survey import RootSurvey, SurveyContext, Surveyor
 from indexer.ingest.workers import Worker, work_through
-from indexer.ports.sources import ScanOptions, is_found_by_name
+from indexer.ports.sources import ScanOptions
 
 if TYPE_CHECKING:
     from indexer.ingest.roots import Roots
@@ -176,15 +177,16 @@ class _Run:
         return not (has_changes or self.counts.removed or self.counts.left_out or self.counts.expired)
 
     def _survey_context(self, roots: Roots) -> SurveyContext:
-        files = (path for path in self.store.root_paths() if not is_found_by_name(os.path.basename(path)))
         options = ScanOptions(
             exclude=self.request.exclude,
             always_exclude=self.context.always_exclude,
             follow_symlinks=self.request.follow_symlinks,
             own_folder=self.context.own_folder,
             one_file_system=self.request.one_file_system,
-            named=frozenset(files),
+            extensions=readable_extensions(),
         )
+        named = frozenset(path for path in self.store.root_paths() if not options.find_at_any_size(os.path.basename(path)))
+        options = replace(options, named=named)
         read_all = self.request.force or self.request.verify
         return SurveyContext(self.store, self.id, self.context.source, options, read_all, self.progress, self.check_stop)
 

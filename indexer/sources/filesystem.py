@@ -17,14 +17,16 @@ from indexer.domain.system_files import is_system_entry
 from indexer.ports.sources import (
     EXCLUDED,
     HIDDEN,
+    LARGE_VIDEO,
     LINK,
+    MAX_VIDEO_BYTES,
     NO_EXTENSION,
     OTHER_FILE_SYSTEM,
     ScannedEntry,
     ScannedFolder,
     ScanOptions,
     Watcher,
-    is_found_by_name,
+    is_video,
 )
 from indexer.system.ignore_rules import IgnoreRules, check_exclude_patterns
 from indexer.system.paths import existing_form
@@ -186,7 +188,7 @@ class _Walk:
             excluded = _decide(rules, entry.path, is_folder) if rules else None
             if excluded:
                 skipped.append((name, EXCLUDED))
-            elif not (is_folder or is_named or is_found_by_name(name)):
+            elif not (is_folder or is_named or self.options.find(name)):
                 skipped.append((name, _kind(name)))
             elif excluded is None and is_system_entry(name, is_folder):
                 system_entries.append(name)
@@ -195,7 +197,11 @@ class _Walk:
             elif is_folder:
                 subfolders.append(entry.path)
             else:
-                files.append(_status(entry, self.options.follow_symlinks, problems))
+                file = _status(entry, self.options.follow_symlinks, problems)
+                if file[1] > MAX_VIDEO_BYTES and is_video(name) and not is_named:
+                    skipped.append((name, LARGE_VIDEO))
+                else:
+                    files.append(file)
         scanned = ScannedFolder(
             folder,
             tuple(sorted(files)),

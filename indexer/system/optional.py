@@ -30,7 +30,10 @@ def require_torch(purpose: str, extra: str | None = None) -> None:
 
 
 def install_command(package: str, extra: str) -> str:
-    """Return the command that installs a package of an extra. In the lite form, the extra itself would install PyTorch too."""
+    """Return the command that installs a package of an extra. In the lite form, the extra itself would install PyTorch too.
+
+    Both may be several: packages with spaces between them, extras with commas.
+    """
     wanted = f"'moodex[{extra}]'" if has_torch() else package
     return f"pip install {wanted}"
 

@@ -30,7 +30,7 @@ def pack(tmp_path: Path) -> Path:
     """A folder with one image and many files that are no images."""
     folder = tmp_path / "pack"
     write_images(folder, 1)
-    for name in ("a.tgs", "b.tgs", "c.svg", "d.jxl", "e.psd", "f.webm", "g.kra", "h.mp4", "noextension", ".hidden"):
+    for name in ("a.mov", "b.mov", "c.xcf", "d.clip", "e.sai", "f.txt", "g.pdf", "h.zip", "noextension", ".hidden"):
         (folder / name).write_bytes(b"x")
     return folder
 
@@ -38,14 +38,14 @@ def pack(tmp_path: Path) -> Path:
 def test_files_that_are_passed_over_are_counted_by_kind(moodex: Run, pack: Path) -> None:
     done = moodex("index", pack)
     assert done.returncode == 0
-    assert b"Passed over: 2 .tgs, 1 .jxl, 1 .kra, 1 .mp4, 1 .psd, 1 .svg, 2 others." in done.stdout
+    assert b"Passed over: 2 .mov, 1 .clip, 1 .pdf, 1 .sai, 1 .txt, 1 .xcf, 2 others." in done.stdout
     again = json.loads(moodex("index", pack, "--json").stdout)
     assert again["skipped"] == {
-        ".tgs": 2, ".jxl": 1, ".kra": 1, ".mp4": 1, ".psd": 1, ".svg": 1, ".webm": 1, "without extension": 1, "hidden": 1
+        ".mov": 2, ".clip": 1, ".pdf": 1, ".sai": 1, ".txt": 1, ".xcf": 1, ".zip": 1, "without extension": 1, "hidden": 1
     }  # fmt: skip
     assert b"Passed over" not in done.stderr
     listed = moodex("index", pack, "-v").stderr.decode()
-    assert all(f"{name}' (" in listed for name in ("a.tgs", "c.svg", "noextension", ".hidden"))
+    assert all(f"{name}' (" in listed for name in ("a.mov", "c.xcf", "noextension", ".hidden"))
 
 
 def test_a_folder_of_links_tells_how_links_are_followed(moodex: Run, tmp_path: Path) -> None:
@@ -106,9 +106,9 @@ def test_an_option_with_one_value_cannot_be_given_twice(moodex: Run, words: list
 
 def test_the_options_of_the_program_may_follow_the_command(moodex: Run, tmp_path: Path) -> None:
     (image,) = write_images(tmp_path / "images", 1)
-    (tmp_path / "images/x.svg").write_bytes(b"x")
+    (tmp_path / "images/x.xcf").write_bytes(b"x")
     for words in (["-v", "index", image.parent], ["index", "-v", image.parent], ["index", image.parent, "--verbose"]):
-        assert b"x.svg" in moodex(*words).stderr
+        assert b"x.xcf" in moodex(*words).stderr
     for words in (["-q", "runs"], ["runs", "-q"], ["runs", "--quiet"], ["schedule", "-q", "list"], ["schedule", "list", "-q"]):
         assert moodex(*words).returncode == 0
     assert moodex("-q", "runs", "-v").returncode == 2
