@@ -67,7 +67,7 @@ def forget_files(connection: Connection, paths: Collection[bytes]) -> int:
     return len(ids)
 
 
-def move_files(connection: Connection, old: bytes, new: bytes, links: Mapping[bytes, bytes]) -> int:
+def move_files(connection: Connection, old: bytes, new: bytes, job_roots: Mapping[bytes, bytes]) -> int:
     """Give everything at or below a path another path; return the number of files. See `StoreWriter.move_files`."""
     moved = 0
     for folder_id, path in _folders_below(connection, old):
@@ -75,8 +75,7 @@ def move_files(connection: Connection, old: bytes, new: bytes, links: Mapping[by
     moved += _move_file(connection, old, new)
     _move_roots(connection, old, new)
     for job_id, roots in connection.execute(select(JobRow.id, JobRow.roots)).all():
-        before = [os.fsencode(root) for root in roots]
-        targets = [os.fsdecode(links.get(root, _moved(root, old, new))) for root in before]
+        targets = [os.fsdecode(job_roots.get(os.fsencode(root), os.fsencode(root))) for root in roots]
         if targets != roots:
             connection.execute(update(JobRow.table).where(JobRow.id == job_id).values(roots=targets))
     return moved

@@ -183,9 +183,9 @@ class SqliteWriter:
         with self._engine.begin() as connection:
             return forget_files(connection, paths)
 
-    def move_files(self, old: bytes, new: bytes, links: Mapping[bytes, bytes] | None = None) -> int:
+    def move_files(self, old: bytes, new: bytes, job_roots: Mapping[bytes, bytes]) -> int:
         with self._engine.begin() as connection:
-            return move_files(connection, old, new, links or {})
+            return move_files(connection, old, new, job_roots)
 
     def detect_moves(self, run_id: int, missing: Sequence[int]) -> list[int]:
         with self._engine.begin() as connection:

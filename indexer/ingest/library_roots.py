@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from indexer.domain.errors import NotIndexed, UsageError
 from indexer.domain.path_set import PathSet
-from indexer.system.paths import indexed_path, indexed_paths, is_under
+from indexer.system.paths import indexed_path, indexed_paths, is_under, path_below
 from indexer.system.text import pluralize
 
 if TYPE_CHECKING:
@@ -91,14 +91,18 @@ def move(library: Library, old: bytes, new: bytes) -> MoveReport:
             raise UsageError("One of the two paths is inside the other; index the new one instead.")
         _require_same_kind(old, new, files == [source], not library.source.is_folder(target))
         _require_free_names(new, {target + path[len(source) :] for path in files}.intersection(store.present_files(target)))
-        return MoveReport(store.move_files(source, target, _moved_links(library, store, source, target)), source, target)
+        return MoveReport(store.move_files(source, target, _moved_jobs(library, store, source, target)), source, target)
 
 
-def _moved_links(library: Library, store: Store, old: bytes, new: bytes) -> dict[bytes, bytes]:
-    """Return the folders of jobs that are links to a place at or below `old`, with the paths where these places are now."""
-    real_paths = {root: library.source.real_path(root) for job in store.jobs() for root in job.roots}
-    moved = {root: real for root, real in real_paths.items() if not is_under(root, old) and is_under(real, old)}
-    return {root: new + real[len(old) :] for root, real in moved.items()}
+def _moved_jobs(library: Library, store: Store, old: bytes, new: bytes) -> dict[bytes, bytes]:
+    """Return the folders of jobs at or below `old`, or that are links to such a place, with the paths that they have now."""
+    moved = {}
+    for root in {root for job in store.jobs() for root in job.roots}:
+        below = path_below(root, old)
+        below = path_below(library.source.real_path(root), old) if below is None else below
+        if below is not None:
+            moved[root] = os.path.join(new, below) if below else new
+    return moved
 
 
 def _require_same_kind(old: bytes, new: bytes, was_file: bool, is_file: bool) -> None:

@@ -176,10 +176,10 @@ class StoreWriter(Protocol):
         The files are not live any more, and the next `expire` deletes them, whatever its time.
         """
 
-    def move_files(self, old: bytes, new: bytes, links: Mapping[bytes, bytes] | None = None) -> int:
-        """Replace the path `old` by `new` in all files, roots and jobs at or below it.
+    def move_files(self, old: bytes, new: bytes, job_roots: Mapping[bytes, bytes]) -> int:
+        """Replace the path `old` by `new` in all files and roots at or below it.
 
-        `links` are folders of jobs that are links to a place at or below `old`, with the paths that replace them.
+        `job_roots` are the folders of jobs that change, with their new paths.
 
         Return the number of files that have moved and are not missing. A file that is known at both paths keeps the entry at the
         new one, unless only that one is missing. If a root was around `old` and none is around `new`, `new` becomes a root.

@@ -220,19 +220,21 @@ def test_a_link_at_the_old_path_does_not_hinder_a_move(library: Library) -> None
     assert counts(library.index(old)) == {"scanned": 2, "unchanged": 2}
 
 
-def test_jobs_follow_a_move_through_their_links(library: Library) -> None:
-    old, new, link, other = (library.folder / name for name in ("old", "new", "link", "other"))
+def test_jobs_follow_a_move_through_links_and_other_unicode_forms(library: Library) -> None:
+    composed, decomposed = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
+    old, new, link, other = (library.folder / name for name in (decomposed, "new", "link", "other"))
     write_images(old / "sub", 2)
     library.index(old)
     link.symlink_to(old / "sub")
     other.mkdir()
-    for name, root in (("by-link", link), ("by-path", old), ("elsewhere", other)):
+    jobs = {"link": link, "path": old, "form": library.folder / composed / "sub", "elsewhere": other}
+    for name, root in jobs.items():
         add_job(library.opened, Job(name, (os.fsencode(root),), Trigger(every=3600)))
     old.rename(new)
     library_roots.move(library.opened, os.fsencode(old), os.fsencode(new))
     with library.store() as store:
-        roots = {job.name: [os.fsdecode(root) for root in job.roots] for job in store.jobs()}
-    assert roots == {"by-link": [str(new / "sub")], "by-path": [str(new)], "elsewhere": [str(other)]}
+        roots = {job.name: [Path(os.fsdecode(root)) for root in job.roots] for job in store.jobs()}
+    assert roots == {"link": [new / "sub"], "path": [new], "form": [new / "sub"], "elsewhere": [other]}
 
 
 def test_a_library_that_is_forgotten_has_no_vector_index(library: Library) -> None:

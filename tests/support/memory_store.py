@@ -243,7 +243,7 @@ class MemoryStore(MemoryReader):
             self._listings.pop(os.path.dirname(path), None)
         return len(forgotten)
 
-    def move_files(self, old: bytes, new: bytes, links: Mapping[bytes, bytes] | None = None) -> int:
+    def move_files(self, old: bytes, new: bytes, job_roots: Mapping[bytes, bytes]) -> int:
         def moved(path: bytes) -> bytes:
             return new + path[len(old) :] if is_under(path, old) else path
 
@@ -262,7 +262,7 @@ class MemoryStore(MemoryReader):
         if indexed_at is not None and not PathSet(self._roots).covers(new):
             self._roots[new] = indexed_at
         for name, job in self._jobs.items():
-            self._jobs[name] = replace(job, roots=tuple((links or {}).get(root, moved(root)) for root in job.roots))
+            self._jobs[name] = replace(job, roots=tuple(job_roots.get(root, root) for root in job.roots))
         return count
 
     def detect_moves(self, run_id: int, missing: Sequence[int]) -> list[int]:
