@@ -12,8 +12,8 @@ from PIL import Image, PngImagePlugin
 from indexer.domain.errors import Damaged
 from indexer.imaging.readers.inflate import inflate
 
-_SIDE = 1024
-"""The longer side of the image in pixels, whatever size the drawing states."""
+_SIDE = 768
+"""The longer side of the image in pixels, whatever size the drawing states: faces are searched for at this size."""
 
 _MAX_DEPTH = 100
 """Limit of elements inside each other: resvg recurses, and its stack overflows at about 250."""
