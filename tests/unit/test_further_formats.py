@@ -259,6 +259,7 @@ def test_a_drawing_may_use_its_own_elements_and_entities() -> None:
         (b"<svg", r"it is a vector drawing \(SVG\) and cannot be decoded"),
         (b"<svg xmlns='http://www.w3.org/2000/svg' width='0' height='0'/>", "invalid size"),
         (b"<svg viewBox='0 0 1 1'/>", "namespace of SVG"),
+        (files.svg('<circle r="1e9"/>'), "resvg cannot draw it"),
         (gzip.compress(files.svg())[:-20], "ends too early"),
     ],
 )
