@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from io import BytesIO
 from math import isfinite
 from typing import TYPE_CHECKING, Any
-from zipfile import ZipFile
 
 from PIL import Image
 from rlottie_python.rlottie_wrapper import LottieAnimation
 
 from indexer.domain.errors import Damaged
 from indexer.imaging.readers.animation import Animation
-from indexer.imaging.readers.inflate import MAX_TEXT_BYTES, check_length, inflate
+from indexer.imaging.readers.archive import read_member
+from indexer.imaging.readers.inflate import MAX_TEXT_BYTES, inflate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,13 +75,10 @@ def _limited(value: Any, limit: float) -> Any:
 
 def _unpacked(data: bytes) -> bytes:
     """Return the first animation of a dotLottie file."""
-    with ZipFile(BytesIO(data)) as archive:
-        names = (name for name in archive.namelist() if name.startswith(_FOLDERS) and name.endswith(".json"))
-        name = next(names, None)
-        if name is None:
-            raise Damaged("it is an archive without an animation")
-        with archive.open(name) as member:
-            return check_length(member.read(MAX_TEXT_BYTES + 1))
+    animation = read_member(data, lambda name: name.startswith(_FOLDERS) and name.endswith(".json"), MAX_TEXT_BYTES)
+    if animation is None:
+        raise Damaged("it is an archive without an animation")
+    return animation
 
 
 def _drop_files(animation: dict[str, Any]) -> None:
