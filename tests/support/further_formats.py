@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
-from zipfile import ZIP_DEFLATED, ZipFile
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import numpy as np
 from PIL import Image
@@ -110,7 +110,8 @@ def zipped(**members: bytes) -> bytes:
     file = BytesIO()
     with ZipFile(file, "w", ZIP_DEFLATED) as archive:
         for name, data in members.items():
-            archive.writestr(name, data, compress_type=0 if name == "mimetype" else ZIP_DEFLATED)
+            # The same bytes at any time: the members state no time.
+            archive.writestr(ZipInfo(name), data, compress_type=0 if name == "mimetype" else ZIP_DEFLATED)
     return file.getvalue()
 
 
