@@ -9,7 +9,7 @@ from typing import NamedTuple
 _HEAD_BYTES = 4096
 """The first bytes of a file, which name its format."""
 
-_INNER_BYTES = 1 << 16
+_INNER_BYTES = 1 << 20
 """The first bytes of compressed data that are inspected."""
 
 _GZIP_WBITS = 31

@@ -9,8 +9,9 @@ import struct
 from base64 import b64encode
 from collections.abc import Sequence
 from io import BytesIO
+from pathlib import Path
 from typing import Any
-from zipfile import ZIP_DEFLATED, ZipFile
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import numpy as np
 from PIL import Image
@@ -98,14 +99,19 @@ def layered_psd(image: Image.Image) -> bytes:
 
 def layered(image: Image.Image, kind: str = "image/openraster") -> bytes:
     """Return an OpenRaster or Krita file with a merged image."""
-    return zipped(mimetype=kind.encode(), **{"mergedimage.png": encoded(image), "stack.xml": b"<image/>"})
+    return layered_png(encoded(image), kind)
+
+
+def layered_png(png: bytes, kind: str = "image/openraster") -> bytes:
+    return zipped(mimetype=kind.encode(), **{"mergedimage.png": png, "stack.xml": b"<image/>"})
 
 
 def zipped(**members: bytes) -> bytes:
     file = BytesIO()
     with ZipFile(file, "w", ZIP_DEFLATED) as archive:
         for name, data in members.items():
-            archive.writestr(name, data, compress_type=0 if name == "mimetype" else ZIP_DEFLATED)
+            # The same bytes at any time: the members state no time.
+            archive.writestr(ZipInfo(name), data, compress_type=0 if name == "mimetype" else ZIP_DEFLATED)
     return file.getvalue()
 
 
@@ -114,9 +120,9 @@ def video(frames: Sequence[Image.Image], form: str = "webm", codec: str = "libvp
     import av
 
     file = BytesIO()
-    os.environ.setdefault("SVT_LOG", "0")  # its encoder prints its settings otherwise, as x265 does
+    os.environ.setdefault("SVT_LOG", "0")  # its encoder prints its settings otherwise
     with av.open(file, "w", format=form, options={"fflags": "+bitexact"}) as container:
-        stream = container.add_stream(codec, rate=rate, options={"x265-params": "log-level=none"} | options)
+        stream = container.add_stream(codec, rate=rate, options=options)
         stream.width, stream.height = frames[0].size
         stream.pix_fmt = "yuva420p" if frames[0].mode == "RGBA" else "yuv420p"
         stream.codec_context.thread_count = 1
@@ -125,6 +131,11 @@ def video(frames: Sequence[Image.Image], form: str = "webm", codec: str = "libvp
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.asarray(image), format=pixels)))
         container.mux(stream.encode())
     return file.getvalue()
+
+
+def hevc() -> bytes:
+    """Return a video of the first twelve images of `draw_blocks`. Its encoder, x265, may damage memory at such small sizes."""
+    return (Path(__file__).parent / "hevc.mp4").read_bytes()
 
 
 def lottie(**changes: Any) -> bytes:

@@ -26,6 +26,11 @@ COLOR = (200, 30, 90)
 FRAMES = [draw_blocks(seed) for seed in range(12)]
 
 
+def _words(value: object) -> str:
+    """Return the part of a test's name for a parameter; bytes have none."""
+    return value if isinstance(value, str) else ""
+
+
 def solid(mode: str = "RGB", size: tuple[int, int] = (50, 40)) -> Image.Image:
     return Image.new("RGB", size, COLOR).convert(mode)
 
@@ -39,9 +44,9 @@ def center(image: DecodedImage) -> tuple[int, ...]:
     [
         (files.jxl(solid()), "JXL", (50, 40)),
         (files.jxl(solid("RGBA")), "JXL", (50, 40)),
-        (files.svg(), "SVG", (1024, 820)),
-        (gzip.compress(files.svg()), "SVG", (1024, 820)),
-        (b"<?xml version='1.0' encoding='utf-8'?><!-- x -->" + files.svg(), "SVG", (1024, 820)),
+        (files.svg(), "SVG", (768, 615)),
+        (gzip.compress(files.svg(), mtime=0), "SVG", (768, 615)),
+        (b"<?xml version='1.0' encoding='utf-8'?><!-- x -->" + files.svg(), "SVG", (768, 615)),
         (files.psd(solid()), "PSD", (50, 40)),
         (files.psd(solid("RGBA")), "PSD", (50, 40)),
         (files.psd(ImageChops.invert(solid("CMYK"))), "PSD", (50, 40)),
@@ -55,6 +60,7 @@ def center(image: DecodedImage) -> tuple[int, ...]:
         (files.video([solid("RGBA")] * 3, crf="4"), "VIDEO", (50, 40)),
         (files.video([solid()] * 3, "mp4", "libx264", crf="4"), "VIDEO", (50, 40)),
     ],
+    ids=_words,
 )
 def test_an_image_is_read(data: bytes, form: str, size: tuple[int, int]) -> None:
     image = decode(data, SPEC)
@@ -62,7 +68,7 @@ def test_an_image_is_read(data: bytes, form: str, size: tuple[int, int]) -> None
     assert np.abs(np.subtract(center(image), COLOR)).max() <= 8
 
 
-@pytest.mark.parametrize("data", [files.lottie(), files.tgs(), files.dotlottie()])
+@pytest.mark.parametrize("data", [files.lottie(), files.tgs(), files.dotlottie()], ids=["json", "tgs", "dotlottie"])
 def test_up_to_five_frames_of_an_animation_are_read(data: bytes) -> None:
     image = decode(data, SPEC)
     assert (image.format, image.width, image.height) == ("LOTTIE", 512, 410)
@@ -72,15 +78,26 @@ def test_up_to_five_frames_of_an_animation_are_read(data: bytes) -> None:
 
 
 def test_an_animation_states_its_size_freely() -> None:
-    small, large = (decode(files.lottie(w=width, h=height), SPEC) for width, height in ((10, 20), (10_000, 20_000)))
+    small, large = (decode(files.lottie(w=width, h=height), SPEC) for width, height in ((10, 20), (50_000, 100_000)))
     assert (small.width, small.height) == (large.width, large.height) == (256, 512)
 
 
+LARGER_FRAMES = [frame.resize((96, 80)) for frame in FRAMES]
+
+
 @pytest.mark.parametrize(
-    ("form", "codec"), [("webm", "libvpx-vp9"), ("webm", "libvpx"), ("mp4", "libx264"), ("mp4", "libx265"), ("mp4", "libsvtav1")]
+    "data",
+    [
+        files.video(LARGER_FRAMES),
+        files.video(LARGER_FRAMES, "webm", "libvpx"),
+        files.video(LARGER_FRAMES, "mp4", "libx264"),
+        files.video(LARGER_FRAMES, "mp4", "libsvtav1"),
+        files.hevc(),
+    ],
+    ids=["vp9", "vp8", "h264", "av1", "hevc"],
 )
-def test_up_to_five_frames_of_a_video_are_read(form: str, codec: str) -> None:
-    image = decode(files.video([frame.resize((96, 80)) for frame in FRAMES], form, codec), SPEC)
+def test_up_to_five_frames_of_a_video_are_read(data: bytes) -> None:
+    image = decode(data, SPEC)
     assert [frame.number for frame in image.frames] == [1, 4, 7, 9, 12]
     for frame in image.frames:
         shown = np.asarray(FRAMES[frame.number - 1 if frame.number else 0].resize((32, 27))).astype(int)
@@ -151,7 +168,7 @@ def test_a_photoshop_file_of_any_depth_is_read(depth: int) -> None:
     [
         ("jxl", files.jxl(solid()), "jxl"),
         ("svg", files.svg(), "svg"),
-        ("svg", gzip.compress(files.svg()), "svg"),
+        ("svg", gzip.compress(files.svg(), mtime=0), "svg"),
         ("lottie", files.tgs(), "lottie"),
         ("lottie", files.dotlottie(), "lottie"),
         ("video", files.video([solid()]), "video"),
@@ -248,8 +265,10 @@ def test_a_drawing_may_use_its_own_elements_and_entities() -> None:
         (b"<svg", r"it is a vector drawing \(SVG\) and cannot be decoded"),
         (b"<svg xmlns='http://www.w3.org/2000/svg' width='0' height='0'/>", "invalid size"),
         (b"<svg viewBox='0 0 1 1'/>", "namespace of SVG"),
-        (gzip.compress(files.svg())[:-20], "ends too early"),
+        (files.svg('<circle r="1e9"/>'), "resvg cannot draw it"),
+        (gzip.compress(files.svg(), mtime=0)[:-20], "ends too early"),
     ],
+    ids=_words,
 )
 def test_a_hostile_drawing_is_refused(drawing: bytes, reason: str) -> None:
     refused(drawing, reason)
@@ -260,16 +279,14 @@ def test_a_drawing_runs_no_script_and_draws_no_text() -> None:
     assert (decode(files.svg(content), SPEC).pixels == decode(files.svg(), SPEC).pixels).all()
 
 
-@pytest.mark.parametrize(
-    ("width", "height", "size"), [(10**9, 10**9, (1024, 1024)), (10**9, 1, (1024, 1)), (1, 10**9, (1, 1024))]
-)
+@pytest.mark.parametrize(("width", "height", "size"), [(10**9, 10**9, (768, 768)), (10**9, 1, (768, 1)), (1, 10**9, (1, 768))])
 def test_a_drawing_of_any_size_is_drawn_at_one_size(width: int, height: int, size: tuple[int, int]) -> None:
     drawing = files.svg(f'<rect width="{width}" height="{height}"/>', width, height)
     image = decode(drawing.replace(b"<svg", b'<svg width="%d" height="%d"' % (width, height)), SPEC)
     assert (image.width, image.height) == size
 
 
-@pytest.mark.parametrize("data", [files.svg(), files.lottie()])
+@pytest.mark.parametrize("data", [files.svg(), files.lottie()], ids=["svg", "lottie"])
 def test_text_that_inflates_is_refused(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
     monkeypatch.setattr(inflate, "MAX_TEXT_BYTES", 1 << 20)
     refused(gzip.compress(data.rstrip(b"}") + b" " * (1 << 20) + b"}" * data.endswith(b"}")), "exceeds the limit of 1 MiB")
@@ -295,15 +312,18 @@ def test_an_animation_of_10_000_frames_is_read() -> None:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (files.lottie(w=0), "it states no size or no frame"),
-        (files.lottie(w=-5), "it states no size or no frame"),
-        (files.lottie(op=0), "it states no size or no frame"),
+        (files.lottie(w=0), "it states no size"),
+        (files.lottie(w=-5), "it states no size"),
+        (files.lottie(h=1e30), "it states no size"),
+        (files.lottie(w="100"), "it states no size"),
+        (files.lottie(op=0), "it has no frame"),
         (files.lottie()[:-5], "Lottie"),
         (files.tgs()[:-5], "ends too early"),
         (b"[" + files.lottie() + b"]", "it is not an animation"),
         (files.zipped(**{"manifest.json": b"{}", "animations/a.png": b""}), "an archive without an animation"),
         (b'{"fr":1,"op":2,"layers":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "cannot be decoded"),
     ],
+    ids=_words,
 )
 def test_a_damaged_animation_is_refused(data: bytes, reason: str) -> None:
     refused(data, reason)
@@ -316,12 +336,12 @@ def test_a_long_video_is_refused_and_a_short_one_with_few_frames_is_not() -> Non
     frames = [solid()] * 3
     assert decode(files.video(frames, rate=1), SPEC).width == 50
     long = files.video([solid(size=(16, 16))] * 62, "mp4", "libx264", rate=1)
-    refused(long, "a video of more than 60 seconds; save its frames as images")
+    refused(long, "a video of more than 60 seconds or 7,200 frames; save its frames as images")
 
 
 def test_a_video_with_too_many_frames_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(video, "_MAX_PACKETS", 10)
-    refused(files.video([solid(size=(16, 16))] * 11, rate=1000), "more than 60 seconds")
+    refused(files.video([solid(size=(16, 16))] * 11, rate=1000), "or 10 frames")
 
 
 def test_a_video_of_another_codec_is_refused() -> None:
@@ -400,7 +420,7 @@ def test_an_archive_that_lies_about_the_size_of_its_member_is_refused() -> None:
     size = len(encoded(draw_blocks(1)))
     lie = data.replace(struct.pack("<I", size) + struct.pack("<HH", 15, 0), struct.pack("<I", 10) + struct.pack("<HH", 15, 0))
     assert lie != data
-    refused(lie, "OpenRaster")
+    refused(lie, "its archive is damaged or encrypted")
 
 
 def icon(*frames: tuple[tuple[int, int], bytes]) -> bytes:

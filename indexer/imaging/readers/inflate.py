@@ -20,11 +20,6 @@ def inflate(data: bytes) -> bytes:
         data = decompressor.decompress(data, MAX_TEXT_BYTES + 1)
         if len(data) <= MAX_TEXT_BYTES and not decompressor.eof:
             raise Damaged("its compressed data ends too early")
-    return check_length(data)
-
-
-def check_length(text: bytes) -> bytes:
-    """Return the text of a drawing. Raises Damaged if it exceeds the limit."""
-    if len(text) > MAX_TEXT_BYTES:
+    if len(data) > MAX_TEXT_BYTES:
         raise Damaged(f"its text exceeds the limit of {MAX_TEXT_BYTES >> 20} MiB")
-    return text
+    return data

@@ -12,8 +12,8 @@ from PIL import Image, PngImagePlugin
 from indexer.domain.errors import Damaged
 from indexer.imaging.readers.inflate import inflate
 
-_SIDE = 1024
-"""The longer side of the image in pixels, whatever size the drawing states."""
+_SIDE = 768
+"""The longer side of the image in pixels, whatever size the drawing states: faces are searched for at this size."""
 
 _MAX_DEPTH = 100
 """Limit of elements inside each other: resvg recurses, and its stack overflows at about 250."""
@@ -27,10 +27,19 @@ _HARMLESS_REFERENCE = re.compile(r"\s*(#|data:image/(png|jpe?g|gif|webp)[;,])", 
 def open_image(data: bytes) -> Image.Image:
     """Draw a drawing as RGBA. Raises Damaged for too much text or too deep elements, ParseError and ValueError for others."""
     drawing = _without_references(inflate(data))
-    png = resvg_py.svg_to_bytes(svg_string=drawing, width=_SIDE, height=_SIDE, skip_system_fonts=True)
-    image = PngImagePlugin.PngImageFile(BytesIO(png))
+    image = PngImagePlugin.PngImageFile(BytesIO(_draw(drawing)))
     image.format = "SVG"
     return image
+
+
+def _draw(drawing: str) -> bytes:
+    """Return a drawing as PNG. Raises Damaged for a drawing that is too odd for resvg, ValueError for one that is none."""
+    try:
+        return resvg_py.svg_to_bytes(svg_string=drawing, width=_SIDE, height=_SIDE, skip_system_fonts=True)
+    except (Exception, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as panic:  # Rust found an error of its own; the class of such errors cannot be imported
+        raise Damaged("resvg cannot draw it") from panic
 
 
 def _without_references(data: bytes) -> str:

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-MAX_SECONDS = 60
+_MAX_SECONDS = 60
 """Longer videos are not stickers, and are refused."""
 
-_MAX_PACKETS = 120 * MAX_SECONDS
+_MAX_PACKETS = 120 * _MAX_SECONDS
 """Limit of frames, for videos that state a wrong time."""
 
 _MATROSKA_START = b"\x1aE\xdf\xa3"
@@ -74,7 +74,7 @@ class _Video:
         with _plain_errors():
             self.frames = self._count_frames()
             self._start()
-        self.size = self._image.size
+        self.size = _to_image(self._frame).size
 
     def draw(self, number: int) -> Image.Image:
         """Return a frame by its number from 0. Raises Damaged if the video ends before it."""
@@ -83,7 +83,8 @@ class _Video:
                 self._start()
             while self._number < number:
                 self._advance()
-        return self._image if self._image.size == self.size else self._image.resize(self.size)
+        image = _to_image(self._frame)
+        return image if image.size == self.size else image.resize(self.size)
 
     def _start(self) -> None:
         self._number = -1
@@ -94,7 +95,7 @@ class _Video:
         frame = next(self._decoded, None)
         if frame is None:
             raise Damaged("it ends before its last frame")
-        self._image = _to_image(frame)
+        self._frame = frame
         self._number += 1
 
     def _count_frames(self) -> int:
@@ -107,8 +108,10 @@ class _Video:
                 count += packet.size > 0
                 if packet.pts is not None and packet.time_base is not None:
                     seconds = max(seconds, float((packet.pts - (stream.start_time or 0)) * packet.time_base))
-                if seconds > MAX_SECONDS or count > _MAX_PACKETS:
-                    raise Damaged(f"it is a video of more than {MAX_SECONDS} seconds; save its frames as images")
+                if seconds > _MAX_SECONDS or count > _MAX_PACKETS:
+                    raise Damaged(
+                        f"it is a video of more than {_MAX_SECONDS} seconds or {_MAX_PACKETS:,} frames; save its frames as images"
+                    )
         return count
 
     def _decode(self) -> Iterator[VideoFrame]:
