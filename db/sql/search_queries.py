@@ -192,6 +192,7 @@ def hit_columns(hits: FromClause | None = None) -> Select[*tuple[Any, ...]]:
             ImageRow.incomplete.label("incomplete"),
             FolderRow.path.label("folder"),
             FileRow.name.label("name"),
+            FileRow.id.label("file_id"),
         )
         .select_from(source)
         .join(ImageRow.table, ImageRow.id == PredictionRow.image_id)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from indexer.domain.files import Counts, Failure, FileStamp, IndexedFile, IndexedRoot
     from indexer.domain.models import StoredModel
     from indexer.domain.predictions import LabeledImage
-    from indexer.domain.queries import Hit
+    from indexer.domain.queries import Hit, HitKey
     from indexer.domain.runs import RunRecord, RunTotals
     from indexer.domain.types import Floats, Halves, Ids
     from indexer.ports.vectors import Generation, VectorRows
@@ -40,10 +40,11 @@ class ImageFile(NamedTuple):
 
 
 class RankedHit(NamedTuple):
-    """A hit with the id of its prediction."""
+    """A hit with the ids of its prediction and, in a list of files, of its file."""
 
     prediction_id: int
     hit: Hit
+    file_id: int = 0
 
 
 class Sample(NamedTuple):
@@ -91,14 +92,23 @@ class StoreReader(Protocol):
     def failures(self, limit: int) -> list[tuple[bytes, Failure]]:
         """Return failed files with their reasons, by path."""
 
-    def ranked(self, model_id: int, chosen: HitFilter, limit: int, offset: int) -> list[RankedHit]:
-        """Return one page of the live files that pass a filter, best first.
+    def ranked(self, model_id: int, chosen: HitFilter, limit: int, offset: int, after: HitKey | None = None) -> list[RankedHit]:
+        """Return one page of the live files that pass a filter, best first; with `after`, only those that follow it.
 
         A file is ranked by its best face. Equal scores are ordered by age of the prediction, then of the file.
         """
 
+    def newest(self, model_id: int, chosen: HitFilter, limit: int, before: int | None) -> list[RankedHit]:
+        """Return one page of the live files that pass a filter, the latest entry first; with `before`, those with lower ids.
+
+        Each file is shown with its best face among the wanted emotions.
+        """
+
     def count_hits(self, model_id: int, chosen: HitFilter, most: int | None = None) -> int:
         """Return the number of hits that `ranked` returns without a limit; `most` + 1 if there are more than `most`."""
+
+    def count_ranked(self, model_id: int, chosen: HitFilter) -> int | None:
+        """Return the number of hits that `ranked` returns without a limit; None if the store would have to count them all."""
 
     def hits(self, model_id: int, prediction_ids: Sequence[int], chosen: HitFilter) -> dict[int, list[Hit]]:
         """Return the live files of predictions, oldest first, by prediction id; predictions without such files are left out.

@@ -30,14 +30,14 @@ _log = logging.getLogger(__name__)
 
 def check(request: SearchRequest) -> None:
     """Check a request before anything is opened. Raises UsageError if it is invalid."""
-    if request.image is not None and request.like is not None:
+    if sum(given is not None for given in (request.image, request.like, request.embedding)) > 1:
         raise UsageError("Give either an IMAGE or --like, not both: both choose the image that hits must resemble.")
     if not 0 <= request.min_score <= 1:
         raise UsageError(f"--min-score is {request.min_score}; it must be between 0 and 1.")
     if request.limit < 1 or request.offset < 0:
         raise UsageError("-k must be at least 1 and --offset at least 0.")
     criteria = (request.image, request.like, request.under, request.emotions, request.excluded, request.min_score)
-    if not any(criteria):
+    if not any(criteria) and request.embedding is None:
         raise UsageError("Give at least one of IMAGE, --emotion, --not, --like, --min-score and --under.")
 
 
@@ -112,6 +112,7 @@ def resolve_request(
         offset=request.offset,
         dedupe=request.dedupe,
         hidden=request.hidden,
+        after=request.after,
     )
 
 
@@ -124,6 +125,8 @@ def _expand(words: Sequence[str], known: Collection[str], exact_label: bool) -> 
 def _vector(
     request: SearchRequest, store: StoreReader, model: StoredModel, open_analyzer: Callable[[], Analyzer]
 ) -> Floats | None:
+    if request.embedding is not None:
+        return request.embedding
     if request.like is not None:
         return _widened(_stored(store, _indexed(request.like, store, model)))
     if request.image is None:
@@ -191,6 +194,7 @@ def analyze_file(path: bytes, analyzer: Analyzer) -> list[Hit]:
                 box=box,
                 frame=prediction.frame,
                 incomplete=image.incomplete,
+                size=(image.width, image.height),
             )
         )
     return hits

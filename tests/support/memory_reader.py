@@ -15,7 +15,7 @@ from indexer.domain.files import Counts, Failure, FileState, IndexedFile, Indexe
 from indexer.domain.images import to_pixel_box
 from indexer.domain.models import StoredModel
 from indexer.domain.predictions import GROUP_CHANGED, LabeledImage, effective_emotion
-from indexer.domain.queries import Hit
+from indexer.domain.queries import Hit, HitKey
 from indexer.domain.runs import RunRecord, RunTotals
 from indexer.ports.store_reader import ComparedRows, HitFilter, ImageFile, RankedHit, Sample
 from indexer.ports.vectors import NOT_THE_MODELS, Generation, VectorRows
@@ -48,11 +48,19 @@ class MemoryReader(MemoryTables):
         failed = [(path, file.failure) for path, file in self._files.items() if file.failure]
         return sorted(failed, key=lambda item: os.path.split(item[0]))[:limit]
 
-    def ranked(self, model_id: int, chosen: HitFilter, limit: int, offset: int) -> list[RankedHit]:
+    def ranked(self, model_id: int, chosen: HitFilter, limit: int, offset: int, after: HitKey | None = None) -> list[RankedHit]:
         best: dict[bytes, RankedHit] = {}
         for ranked in self._matching(model_id, chosen):
             best.setdefault(ranked.hit.path, ranked)
-        return list(best.values())[offset : offset + limit]
+        rows = [one for one in best.values() if after is None or _place(one.hit.score, one) > _place(after.score, after)]
+        return rows[offset : offset + limit]
+
+    def newest(self, model_id: int, chosen: HitFilter, limit: int, before: int | None) -> list[RankedHit]:
+        rows = [one for one in self.ranked(model_id, chosen, len(self._files), 0) if before is None or one.file_id < before]
+        return sorted(rows, key=lambda one: -one.file_id)[:limit]
+
+    def count_ranked(self, model_id: int, chosen: HitFilter) -> int | None:
+        return None
 
     def count_hits(self, model_id: int, chosen: HitFilter, most: int | None = None) -> int:
         hits = len(self.ranked(model_id, chosen, len(self._files), 0))
@@ -269,8 +277,9 @@ class MemoryReader(MemoryTables):
                     box=box,
                     frame=row.prediction.frame,
                     incomplete=image.incomplete,
+                    size=(image.width, image.height),
                 )
-                hits.append(RankedHit(row.id, found))
+                hits.append(RankedHit(row.id, found, file.id))
         return hits
 
     def _matching(self, model_id: int, chosen: HitFilter) -> list[RankedHit]:
@@ -281,6 +290,10 @@ class MemoryReader(MemoryTables):
             if (chosen.emotions is None or ranked.hit.emotion in chosen.emotions) and ranked.hit.score >= chosen.min_score
         ]
         return sorted(hits, key=lambda ranked: (-ranked.hit.score, ranked.prediction_id))
+
+
+def _place(score: float, ids: RankedHit | HitKey) -> tuple[float, int, int]:
+    return -score, ids.prediction_id, ids.file_id
 
 
 def _is_under_any(path: bytes, folders: Sequence[bytes]) -> bool:
