@@ -32,9 +32,10 @@ from db.sql.search_queries import (
 )
 from db.sql.unpacking import connect_for_reading, unpacking_from
 from indexer.domain.errors import NotIndexed
+from indexer.domain.files import FileStamp, FileState
 from indexer.domain.images import Face, to_pixel_box
 from indexer.domain.queries import Hit
-from indexer.ports.store_reader import HitFilter, RankedHit
+from indexer.ports.store_reader import HitFilter, ImageFile, RankedHit
 
 if TYPE_CHECKING:
     from indexer.domain.queries import HitKey
@@ -144,6 +145,10 @@ class SqliteHitReader:
             found = np.unique(np.fromiter(ids, dtype=np.int64))
         return found if most is None or len(found) <= most else None
 
+    def files_of_image(self, digest: bytes) -> list[ImageFile]:
+        with self._connect() as connection:
+            return [image_file(row) for row in connection.execute(statements.live_files_of_image(digest))]
+
     def predicted_at(self, model_id: int, path: bytes) -> list[RankedHit]:
         with self._connect() as connection:
             labels = self._labels(model_id)
@@ -167,6 +172,12 @@ class SqliteHitReader:
             if labels is None:
                 raise NotIndexed(f"The database holds no model number {model_id}.")
             return labels
+
+
+def image_file(row: Row[Any]) -> ImageFile:
+    """Return a live file of a row with its path, its stamp and the digest of its image."""
+    stamp = FileStamp(row.size, row.mtime_ns, row.change) if row.state == FileState.DONE else None
+    return ImageFile(os.path.join(row.path, row.name), row.digest, stamp)
 
 
 def _ranked_hit(row: Row[Any], labels: Sequence[str]) -> RankedHit:

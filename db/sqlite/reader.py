@@ -16,7 +16,7 @@ from db.sql.path_list import file_counts_in_list, listed_paths
 from db.sql.prediction_rows import next_embedded
 from db.sql.root_rows import root_rows
 from db.sql.unpacking import unpacking_from
-from db.sqlite.hit_reader import SqliteHitReader
+from db.sqlite.hit_reader import SqliteHitReader, image_file
 from db.sqlite.model_rows import card_from_row
 from indexer.domain.files import Counts, Failure, FileStamp, FileState, IndexedFile, IndexedRoot
 from indexer.domain.models import StoredModel
@@ -100,6 +100,10 @@ class SqliteReader(SqliteHitReader):
                     files[path] += count
         return [IndexedRoot(path, indexed_at, files[path]) for path, indexed_at in found.items()]
 
+    def files_by_folder(self) -> dict[bytes, int]:
+        with self._connect() as connection:
+            return dict(connection.execute(statements.live_files_by_folder()).all())
+
     def image_files_at(self, paths: Collection[bytes]) -> dict[bytes, list[ImageFile]]:
         files: dict[bytes, list[ImageFile]] = {path: [] for path in paths}
         with self._connect() as connection:
@@ -108,7 +112,7 @@ class SqliteReader(SqliteHitReader):
                 files[file.path] = [file]
             for path in folders:
                 if not files[path]:
-                    files[path] = [_image_file(row) for row in connection.execute(statements.live_files_below(path))]
+                    files[path] = [image_file(row) for row in connection.execute(statements.live_files_below(path))]
         return files
 
     @staticmethod
@@ -117,7 +121,7 @@ class SqliteReader(SqliteHitReader):
         if not paths:
             return [], set()
         with listed_paths(connection, paths):
-            files = [_image_file(row) for row in connection.execute(statements.live_files_in_list())]
+            files = [image_file(row) for row in connection.execute(statements.live_files_in_list())]
             return files, set(connection.execute(statements.folders_in_list()).scalars())
 
     def indexed_files(self, after: int, limit: int) -> list[IndexedFile]:
@@ -288,11 +292,6 @@ def _run_record(row: Row[Any]) -> RunRecord:
         row.reason,
         row.pid,
     )
-
-
-def _image_file(row: Row[Any]) -> ImageFile:
-    stamp = FileStamp(row.size, row.mtime_ns, row.change) if row.state == FileState.DONE else None
-    return ImageFile(os.path.join(row.path, row.name), row.digest, stamp)
 
 
 def _indexed_file(row: Row[Any]) -> IndexedFile:

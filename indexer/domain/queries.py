@@ -25,6 +25,7 @@ class SearchRequest:
       (embedding size,). At most one of the three is given.
     - `under`: folders.
     - `after`: the last hit of the page before this one, in a search by emotion.
+    - `all_images`: a request without any criterion is for all images, and no mistake.
     """
 
     image: bytes | None = None
@@ -40,6 +41,7 @@ class SearchRequest:
     hidden: bool = False
     embedding: Floats | None = field(default=None, repr=False, compare=False)
     after: HitKey | None = None
+    all_images: bool = False
 
 
 @dataclass(frozen=True, slots=True)

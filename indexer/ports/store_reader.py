@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from indexer.domain.files import Counts, Failure, FileStamp, IndexedFile, IndexedRoot
     from indexer.domain.models import StoredModel
     from indexer.domain.predictions import LabeledImage
-    from indexer.domain.queries import Hit, HitKey
+    from indexer.domain.queries import Hit, HitKey, SearchQuery
     from indexer.domain.runs import RunRecord, RunTotals
     from indexer.domain.types import Floats, Halves, Ids
     from indexer.ports.vectors import Generation, VectorRows
@@ -29,6 +29,11 @@ class HitFilter(NamedTuple):
     under: tuple[bytes, ...] = ()
     excluded: frozenset[str] = frozenset()
     hidden: bool = False
+
+
+def filter_of(query: SearchQuery) -> HitFilter:
+    """Return the filter of a query."""
+    return HitFilter(query.emotions, query.min_score, query.under, query.excluded, query.hidden)
 
 
 class ImageFile(NamedTuple):
@@ -122,8 +127,14 @@ class StoreReader(Protocol):
     def roots(self) -> list[IndexedRoot]:
         """Return the roots that users indexed, by path."""
 
+    def files_by_folder(self) -> dict[bytes, int]:
+        """Return the number of live files directly in each folder that has any."""
+
     def image_files_at(self, paths: Collection[bytes]) -> dict[bytes, list[ImageFile]]:
         """Return, for each path, the live file there or else those below it, by path."""
+
+    def files_of_image(self, digest: bytes) -> list[ImageFile]:
+        """Return the live files of an image, oldest first."""
 
     def indexed_files(self, after: int, limit: int) -> list[IndexedFile]:
         """Return the next files that are done, oldest first: at most `limit` with ids above `after`."""

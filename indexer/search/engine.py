@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from indexer.domain.models import APPEARANCE
 from indexer.domain.queries import HitKey, SearchResult, Total
-from indexer.ports.store_reader import HitFilter, RankedHit
+from indexer.ports.store_reader import RankedHit, filter_of
 from indexer.ports.vectors import NOT_THE_MODELS, VectorFilter
 from indexer.search.groups import Groups
 from indexer.search.living import FileExists, LivingFirst
@@ -67,7 +67,7 @@ def search_page(
     Hits are ordered by score, or by similarity to `query.like`; only then is `open_index` called. Of the files of an image, those
     that exist come first.
     """
-    chosen = _filter(query)
+    chosen = filter_of(query)
     living = LivingFirst(store, model, chosen, exists)
     if query.like is not None:
         similar = _SimilaritySearch(store, model, query, query.like, living, open_index(), tuning or SearchTuning())
@@ -88,16 +88,12 @@ def key_of(ranked: RankedHit) -> HitKey:
 
 def count(store: StoreReader, model: StoredModel, query: SearchQuery, most: int | None) -> Total:
     """Count the hits of a query without its limit, near-duplicates included; up to `most`, if it is given."""
-    chosen = _filter(query)
+    chosen = filter_of(query)
     known = store.count_ranked(model.id, chosen)
     if known is not None:
         return Total(known)
     number = store.count_hits(model.id, chosen, most)
     return Total(number) if most is None or number <= most else Total(most, exact=False)
-
-
-def _filter(query: SearchQuery) -> HitFilter:
-    return HitFilter(query.emotions, query.min_score, query.under, query.excluded, query.hidden)
 
 
 def _distinct_hits(living: LivingFirst, query: SearchQuery) -> list[Hit]:

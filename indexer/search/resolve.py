@@ -37,7 +37,7 @@ def check(request: SearchRequest) -> None:
     if request.limit < 1 or request.offset < 0:
         raise UsageError("-k must be at least 1 and --offset at least 0.")
     criteria = (request.image, request.like, request.under, request.emotions, request.excluded, request.min_score)
-    if not any(criteria) and request.embedding is None:
+    if not any(criteria) and request.embedding is None and not request.all_images:
         raise UsageError("Give at least one of IMAGE, --emotion, --not, --like, --min-score and --under.")
 
 
@@ -179,14 +179,19 @@ def analyze_file(path: bytes, analyzer: Analyzer) -> list[Hit]:
     Raises UsageError for an image that cannot be read.
     """
     image, predictions = _read_and_analyze(path, analyzer)
+    return hits_of_analysis(os.path.realpath(path), image, predictions, analyzer.classifier.card.labels)
+
+
+def hits_of_analysis(path: bytes, image: DecodedImage, predictions: AnalyzedImage, labels: Sequence[str]) -> list[Hit]:
+    """Return the hits of an image that was analyzed now, in the order of its predictions, by a model with these labels."""
     hits = []
     for prediction in predictions:
-        emotions = dict(zip(analyzer.classifier.card.labels, prediction.probabilities, strict=True))
+        emotions = dict(zip(labels, prediction.probabilities, strict=True))
         best = max(emotions, key=emotions.__getitem__)
         box = None if prediction.face is None else to_pixel_box(prediction.face, image.width, image.height)
         hits.append(
             Hit(
-                os.path.realpath(path),
+                path,
                 image.digest.hex(),
                 best,
                 emotions[best],

@@ -66,6 +66,17 @@ class MemoryReader(MemoryTables):
         hits = len(self.ranked(model_id, chosen, len(self._files), 0))
         return hits if most is None else min(hits, most + 1)
 
+    def files_by_folder(self) -> dict[bytes, int]:
+        return dict(Counter(os.path.dirname(path) for path, file in self._files.items() if file.is_live and file.digest))
+
+    def files_of_image(self, digest: bytes) -> list[ImageFile]:
+        files = sorted(self._files.items(), key=lambda item: item[1].id)
+        return [
+            ImageFile(path, digest, file.stamp if file.state is FileState.DONE else None)
+            for path, file in files
+            if file.is_live and file.digest == digest
+        ]
+
     def hits(self, model_id: int, prediction_ids: Sequence[int], chosen: HitFilter) -> dict[int, list[Hit]]:
         hits: dict[int, list[Hit]] = {}
         for ranked in self._live_hits(model_id, chosen):
