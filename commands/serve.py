@@ -9,6 +9,9 @@ import typer
 from commands.options import stdout, with_settings
 from indexer.settings import Settings
 
+_PACKAGES = {"fastapi": "fastapi", "uvicorn": "uvicorn", "jinja2": "jinja2", "python_multipart": "python-multipart"}
+"""The packages of the extra, by the name of their module."""
+
 
 @with_settings("faces", "model", "device", "require_gpu", "engine", "precision")
 def serve(
@@ -26,12 +29,7 @@ def serve(
     from commands import logs
     from indexer.system.optional import require
 
-    for module, package in (
-        ("fastapi", "fastapi"),
-        ("uvicorn", "uvicorn"),
-        ("jinja2", "jinja2"),
-        ("multipart", "python-multipart"),
-    ):
+    for module, package in _PACKAGES.items():
         require(module, package, "web", "The web page")
     from web.server import serve as run_server
 

@@ -43,8 +43,8 @@ class _Server(uvicorn.Server):
 def serve(settings: Settings, host: str, port: int, names: Sequence[str], announce: Callable[[str], None]) -> None:
     """Serve the page and the API of a library until a signal stops it.
 
-    `host` is the address to listen at, `port` 0 any free one, `names` further host names of this server. `announce` is called with
-    the address to open, once the server accepts connections. Raises MoodexError if the address cannot be used, and Interrupted.
+    `host` is the address to listen at, `port` 0 any free one, `names` further host names of this server. `announce` is called
+    with the address to open, once connections are accepted. Raises MoodexError if the address cannot be used, and Interrupted.
     """
     settings.make_home()
     access = access_to(host, names, settings.home)

@@ -59,11 +59,10 @@ def check(serving: Here, _body: Body) -> Response:
 def last_check(serving: Here) -> Response:
     """Return the report of the last check by this server."""
     task = serving.tasks.latest("check")
-    facts = None if task is None else task.as_dict()
-    report = (
-        {"checked_at": None, "report": None} if facts is None else {"checked_at": facts["ended_at"], "report": facts["result"]}
-    )
-    return AsciiJSON(report)
+    if task is None:
+        return AsciiJSON({"checked_at": None, "report": None})
+    facts = task.as_dict()
+    return AsciiJSON({"checked_at": facts["ended_at"], "report": facts["result"]})
 
 
 def _folder(tree: FolderTree, node: FolderNode) -> dict[str, Any]:
