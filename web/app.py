@@ -11,7 +11,7 @@ from fastapi import APIRouter, FastAPI
 
 from web import pages, problems
 from web.api import collections, images, labels, library, runs, search, teaching
-from web.limits import MAX_BODY_BYTES, Deadlines
+from web.limits import BodyLimit, Deadlines
 from web.schemas import Problem
 from web.security import Guard
 
@@ -38,7 +38,6 @@ def create_app(serving: Serving, access: Access) -> FastAPI:
         docs_url=None,  # its pages load scripts from another host
         redoc_url=None,
         lifespan=lifespan,
-        max_body_size=MAX_BODY_BYTES,
         form_limits={"max_files": 1, "max_fields": 10, "max_part_size": 4096},
         responses={"default": {"model": Problem, "description": "An error, as RFC 9457 describes it."}},
     )
@@ -50,6 +49,7 @@ def create_app(serving: Serving, access: Access) -> FastAPI:
     app.include_router(api)
     app.include_router(pages.router)
     app.mount("/static", pages.static_files(), name="static")
+    app.add_middleware(BodyLimit, uploads=(f"{API}/search", f"{API}/queries"))
     app.add_middleware(Deadlines)
     app.add_middleware(Guard, access=access)  # the outermost: it sees every request first
     return app

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from starlette.datastructures import Headers
+
 from web.problems import ProblemError, problem
 
 if TYPE_CHECKING:
+    from starlette.responses import Response
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_UPLOAD_BYTES = 32 << 20
@@ -20,9 +23,47 @@ MAX_UPLOAD_BYTES = 32 << 20
 MAX_BODY_BYTES = 1 << 20
 """Size of any other body: the ids of `MAX_SELECTED` images take 0.7 MB."""
 
+FORM_BYTES = 1 << 16
+"""Room for the headers of a form around its file."""
+
+_TOO_LARGE = "The body of the request exceeds the limit of {:,} bytes."
+
 ANSWER_SECONDS = 120.0
 BODY_SECONDS = 30.0
 _RETRY_SECONDS = 2
+
+
+class BodyLimit:
+    """Refuses a body that is larger than a limit, before it is read or once it turns out to be."""
+
+    def __init__(self, app: ASGIApp, uploads: Collection[str]) -> None:
+        """`uploads` are the paths to which images are sent."""
+        self._app, self._uploads = app, uploads
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        most = MAX_UPLOAD_BYTES + FORM_BYTES if scope["path"] in self._uploads else MAX_BODY_BYTES
+        length = Headers(scope=scope).get("content-length", "0")
+        if not length.isdecimal() or int(length) > most:
+            await _too_large(most)(scope, receive, send)
+            return
+        received = 0
+
+        async def receive_some() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > most:
+                raise ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _TOO_LARGE.format(most))
+            return message
+
+        await self._app(scope, receive_some, send)
+
+
+def _too_large(most: int) -> Response:
+    return problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _TOO_LARGE.format(most))
 
 
 class Deadlines:

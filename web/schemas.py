@@ -375,7 +375,7 @@ class Collected(BaseModel):
 class Explanation(BaseModel):
     """Which parts of an image speak for an emotion: the network's input and its heat map, as PNG in data URLs.
 
-    `heat` are transparent colors to lay over `image`. `box`: the part of the whole image, in pixels, that `image` shows.
+    `heat` are transparent colors to lay over `image`.
     """
 
     emotion: str
@@ -383,7 +383,6 @@ class Explanation(BaseModel):
     method: str
     image: str
     heat: str
-    box: list[int] | None
 
 
 class Health(BaseModel):

@@ -6,6 +6,7 @@ import os
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
+from enum import IntEnum
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,15 @@ if TYPE_CHECKING:
     from indexer.imaging.decoder_pool import DecoderPool
     from indexer.ports.store_reader import ImageFile
 
-SIDES = (128, 256, 512)
+
+class Side(IntEnum):
+    """The sizes of thumbnails: the longer side in pixels."""
+
+    SMALL = 128
+    MEDIUM = 256
+    LARGE = 512
+
+
 MEDIA_TYPE = "image/webp"
 
 _MAX_FOLDER_BYTES = 512 << 20
@@ -73,7 +82,7 @@ class Thumbnails:
         raise Unreadable("Its file is missing or has changed since it was indexed; run moodex index on its folder.")
 
     def _path(self, image_id: str, side: int) -> Path:
-        return self._folder / image_id[:2] / f"{image_id}-{side}{_SUFFIX}"
+        return self._folder / image_id[:2] / f"{image_id}-{int(side)}{_SUFFIX}"
 
     def _keep(self, path: Path, data: bytes) -> None:
         """Write a thumbnail. A full or read-only disk costs only time."""

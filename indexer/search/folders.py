@@ -65,17 +65,17 @@ class FolderTree:
         return way[::-1]
 
     def _add(self, folder: bytes, files: int, root: bytes) -> None:
-        path = folder
+        """Add the files of a folder to it and to the folders around it, up to its root."""
+        path, below = folder, None
         while True:
             is_new = path not in self._nodes
             node = self._nodes.setdefault(path, FolderNode(path))
             node.files += files
+            if below is not None:
+                node.children.append(below)
             if path == root:
                 return
-            above = os.path.dirname(path)
-            if is_new:
-                self._nodes.setdefault(above, FolderNode(above)).children.append(path)
-            path = above
+            path, below = os.path.dirname(path), path if is_new else None
 
 
 def folder_tree(library: Library) -> FolderTree:

@@ -54,10 +54,11 @@ def paths(serving: Here, collection: str) -> Response:
 @router.get("/{collection}/csv", response_class=Response, responses={200: {"content": {"text/csv": {}}}})
 def as_csv(serving: Here, collection: str) -> Response:
     """Return the table of `moodex search --format csv`."""
-    text = io.StringIO(newline="")
+    content = io.BytesIO()
+    text = io.TextIOWrapper(content, encoding="utf-8", newline="")
     write_table(hit_rows(_hits(serving, collection)), text)
-    content = text.getvalue().encode("utf-8", "surrogateescape")
-    return Response(content, media_type="text/csv; charset=utf-8", headers=_saved_as("moodex.csv"))
+    text.flush()
+    return Response(content.getvalue(), media_type="text/csv; charset=utf-8", headers=_saved_as("moodex.csv"))
 
 
 @router.get("/{collection}/json", response_class=Response, responses={200: {"content": {"application/json": {}}}})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
 
 from anyio import CapacityLimiter, to_thread
@@ -22,7 +22,7 @@ from web.problems import ProblemError
 from web.schemas import Explanation, Image, ImageId, Word
 from web.serving import Here, Serving
 from web.tasks import run_once
-from web.thumbnails import MEDIA_TYPE
+from web.thumbnails import MEDIA_TYPE, Side
 
 if TYPE_CHECKING:
     from indexer.search.pictures import OpenFile
@@ -46,11 +46,9 @@ def show(serving: Here, image_id: ImageId, model: Annotated[Word | None, Query()
 
 
 @router.get("/thumbnail", response_class=Response, responses={200: {"content": {MEDIA_TYPE: {}}}, 304: {}})
-async def thumbnail(
-    request: Request, serving: Here, image_id: ImageId, side: Annotated[Literal[128, 256, 512], Query()] = 256
-) -> Response:
+async def thumbnail(request: Request, serving: Here, image_id: ImageId, side: Annotated[Side, Query()] = Side.MEDIUM) -> Response:
     """Return a small picture of an image, in its shape; `side` is the longer side in pixels."""
-    tag = f'"{image_id}-{side}"'
+    tag = f'"{image_id}-{side.value}"'
     files = await to_thread.run_sync(pictures.files_of, serving.library, image_id)
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers={"ETag": tag, "Cache-Control": _FOREVER})

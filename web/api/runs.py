@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.responses import Response
 
@@ -21,6 +21,7 @@ from indexer.search.folders import path_id
 from web.answers import AsciiJSON, from_cursor, to_cursor
 from web.schemas import Body, Failures, Job, Root, RunBody, Runs, Task
 from web.serving import Here
+from web.tasks import Task as RunningTask
 
 router = APIRouter(tags=["runs"])
 
@@ -97,16 +98,23 @@ def list_tasks(serving: Here) -> Response:
     return AsciiJSON([task.as_dict() for task in serving.tasks.list()])
 
 
+def _task(serving: Here, task_id: str) -> RunningTask:
+    return serving.tasks.find(task_id)
+
+
+Found = Annotated[RunningTask, Depends(_task)]
+"""The task of the address. It is found before an answer begins, which could not become an error any more."""
+
+
 @router.get("/tasks/{task_id}", response_model=Task)
-def show_task(serving: Here, task_id: str) -> Response:
+def show_task(task: Found) -> Response:
     """Return a task and its progress."""
-    return AsciiJSON(serving.tasks.find(task_id).as_dict())
+    return AsciiJSON(task.as_dict())
 
 
 @router.get("/tasks/{task_id}/events", response_class=EventSourceResponse)
-async def watch_task(serving: Here, task_id: str) -> AsyncIterator[ServerSentEvent]:
+async def watch_task(serving: Here, task: Found) -> AsyncIterator[ServerSentEvent]:
     """Send a task whenever it changes, as events named `task`, until it ends."""
-    task = serving.tasks.find(task_id)
     sent = -1
     while not serving.is_ending.is_set():
         has_ended, version = task.has_ended, task.version
@@ -119,9 +127,8 @@ async def watch_task(serving: Here, task_id: str) -> AsyncIterator[ServerSentEve
 
 
 @router.post("/tasks/{task_id}/stop", response_model=Task)
-def stop_task(serving: Here, task_id: str, _body: Body) -> Response:
+def stop_task(serving: Here, task: Found, _body: Body) -> Response:
     """Ask a task to stop at its next safe point. What it committed stays."""
-    task = serving.tasks.find(task_id)
     if task.has_ended:
         raise UsageError("The task has ended already.")
     serving.tasks.stop(task)

@@ -30,9 +30,6 @@ router = APIRouter(tags=["search"])
 
 _MAX_COUNTED, _MAX_COUNTED_EACH = 10_000, 1000
 _THUMBNAIL_SIDE = 256
-_MULTIPART_BYTES = 1 << 16
-"""Room for the headers of a form around its file."""
-
 Picture = Annotated[UploadFile, File(description="An image file.")]
 
 
@@ -56,7 +53,7 @@ def search(serving: Here, filters: Annotated[SearchFilters, Query()]) -> Respons
     return _answer(serving, library, filters, _upload(serving, library, filters.query).image)
 
 
-@router.post("/search", response_model=SearchAnswer, max_body_size=MAX_UPLOAD_BYTES + _MULTIPART_BYTES)
+@router.post("/search", response_model=SearchAnswer)
 def search_with_picture(serving: Here, image: Picture, filters: Annotated[SearchFilters, Query()]) -> Response:
     """Search by similarity to an image that is sent along. `query` in the answer stands for it in further searches."""
     if filters.is_by_similarity:
@@ -67,7 +64,7 @@ def search_with_picture(serving: Here, image: Picture, filters: Annotated[Search
     return _answer(serving, library, by_query, sent, query=sent.image_id)
 
 
-@router.post("/queries", response_model=QueryImage, max_body_size=MAX_UPLOAD_BYTES + _MULTIPART_BYTES)
+@router.post("/queries", response_model=QueryImage)
 def analyze_picture(serving: Here, image: Picture, model: Annotated[Word | None, Query()] = None) -> Response:
     """Analyze an image that is sent along, for searches with it. The library does not keep it."""
     return _query_answer(_analyze(serving, serving.with_model(model), image))
