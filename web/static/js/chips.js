@@ -1,7 +1,7 @@
 // The emotions as chips with counts: a click includes one, a second click excludes it, a third one clears it.
 
 import { el, fill } from "./dom.js";
-import { emotions, onEmotions, paint } from "./emotions.js";
+import { emotions, NONE, onEmotions, paint } from "./emotions.js";
 import { go, isByLikeness, state, subscribe } from "./state.js";
 import { number } from "./text.js";
 
@@ -11,13 +11,16 @@ const NEXT = { included: "exclude it", excluded: "clear it", none: "include it" 
 export function showChips(group, lead) {
   const draw = () => {
     const focused = group.contains(document.activeElement) ? document.activeElement.dataset.emotion : null;
-    fill(group, emotions().map(chip));
+    fill(group, emotions().filter(isShown).map(chip));
     if (focused) group.querySelector(`[data-emotion="${CSS.escape(focused)}"]`)?.focus();
     lead.textContent = isByLikeness(state()) ? "… but" : "Show";
   };
   onEmotions(draw);
   subscribe(draw);
 }
+
+/** Images without a face are rare: their chip shows only if there are some. */
+const isShown = (one) => one.emotion !== NONE || one.count > 0 || standing(one.emotion) !== "none";
 
 function standing(emotion) {
   if (state().emotion.includes(emotion)) return "included";

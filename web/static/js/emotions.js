@@ -10,7 +10,7 @@ let request = null;
 
 export const NONE = "none";
 
-/** Return the emotions with their counts, in the model's order. */
+/** Return the emotions with their counts, families together. */
 export const emotions = () => known;
 export const modelInUse = () => model;
 export const onEmotions = (listener) => listeners.add(listener);
@@ -31,12 +31,18 @@ export async function countEmotions() {
   try {
     const { emotion: _, ...others } = filterParameters(state());
     const answer = await get("/emotions", others, request.signal);
-    known = answer.emotions;
+    known = inFamilies(answer.emotions);
     model = answer.model;
     for (const listener of listeners) listener(known);
   } catch (error) {
     if (error.name !== "AbortError") throw error;
   }
+}
+
+/** Return emotions in their order, each followed by those that it includes: happy, pleased, sad, crying. */
+function inFamilies(all) {
+  const tops = all.filter((one) => !all.some((other) => other.emotion === one.parent));
+  return tops.flatMap((top) => [top, ...all.filter((one) => one.parent === top.emotion)]);
 }
 
 /** Give an element the color of an emotion. The emotions of the model have theirs in the style sheet; others get one from their name. */

@@ -105,7 +105,7 @@ export class Library {
     } });
     more.hidden = !next;
     if (!answer.runs.length) fill(place, el("p", { class: "quiet", text: "There was no run yet." }));
-    else fill(place, table("Runs", ["Began", "Took", "Outcome", "Files"], body), more);
+    else fill(place, table("Runs", ["Began", "Took", "Outcome", "What happened"], body), more);
   }
 
   async #drawFailures() {
@@ -185,8 +185,11 @@ function runRow(run) {
 function table(caption, names, rows) {
   const body = rows instanceof Element ? rows : el("tbody", {}, rows);
   return el("div", { class: "table", tabindex: "0", role: "region", "aria-label": caption },
-    el("table", {}, el("caption", { class: "unseen", text: caption }), el("thead", {}, el("tr", {}, names.map((name) => name ? el("th", { scope: "col", text: name }) : el("td", {})))), body));
+    el("table", {}, el("caption", { class: "unseen", text: caption }), el("thead", {}, el("tr", {}, names.map(heading))), body));
 }
+
+/** Return the cell above a column: "Files" is a column of numbers, "" one of buttons. */
+const heading = (name) => (name ? el("th", { scope: "col", class: name === "Files" && "number", text: name }) : el("td", {}));
 
 function when(job) {
   if (job.watch) return "when files change";

@@ -16,6 +16,7 @@ import { count, fileName, folderOf, number, shown } from "./text.js";
 import { attempt, toast } from "./toast.js";
 
 const LARGEST = 512;
+const MOST_GROWTH = 2.5;
 
 /** Let the page show images. `list` returns the hits of the wall, whose order the arrow keys follow. */
 export class Viewer {
@@ -133,7 +134,7 @@ export class Viewer {
     this.#fit();
   }
 
-  /** Make the image as large as the stage lets it be; a small one grows at most to four times its size. */
+  /** Make the image as large as the stage lets it be; a small one grows at most to `MOST_GROWTH` times its size. */
   #fit() {
     const stage = byId("stage");
     const canvas = byId("canvas");
@@ -141,7 +142,7 @@ export class Viewer {
     const style = getComputedStyle(stage);
     const wide = stage.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
     const high = stage.clientHeight - parseFloat(style.paddingTop) - parseFloat(style.paddingBottom);
-    const width = Math.max(40, Math.min(wide, high * ratio, 4 * (Number(canvas.dataset.width) || Infinity)));
+    const width = Math.max(40, Math.min(wide, high * ratio, MOST_GROWTH * (Number(canvas.dataset.width) || Infinity)));
     canvas.style.width = `${width}px`;
     canvas.style.height = `${width / ratio}px`;
   }
