@@ -35,7 +35,8 @@ export async function countEmotions() {
     model = answer.model;
     for (const listener of listeners) listener(known);
   } catch (error) {
-    if (error.name !== "AbortError") throw error;
+    // Of what is not found, such as a folder, the wall tells.
+    if (error.name !== "AbortError" && error.status !== 404) throw error;
   }
 }
 

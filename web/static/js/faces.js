@@ -13,7 +13,7 @@ const KEPT = 200;
 export function boxes(faces, size) {
   return faces.filter((face) => face.box).map((face) => {
     const [left, top, right, bottom] = face.box;
-    const box = el("span", { class: "face" }, el("span", { class: "face-name", text: `${face.emotion} ${percent(face.score)}` }));
+    const box = el("span", { class: "face" }, el("span", { class: "face-name", text: face.label ? `${face.label} ✓` : `${face.emotion} ${percent(face.score)}` }));
     Object.assign(box.style, {
       left: `${(left / size[0]) * 100}%`,
       top: `${(top / size[1]) * 100}%`,

@@ -3,7 +3,7 @@
 import { post, put } from "./api.js";
 import { countEmotions } from "./emotions.js";
 import { count } from "./text.js";
-import { attempt, toast } from "./toast.js";
+import { attempt, clearToasts, toast } from "./toast.js";
 
 const listeners = new Set();
 const undoable = [];
@@ -25,6 +25,7 @@ export async function label(imageIds, emotion, { isNew = false } = {}) {
 
 /** Bring back the labels from before the last change of this page. */
 export async function undoLabel() {
+  clearToasts();
   const last = undoable.pop();
   if (!last) {
     toast("There is no label to undo.");

@@ -5,7 +5,7 @@ import { button, byId, el, fill } from "./dom.js";
 import { progress } from "./progress.js";
 import { state, subscribe } from "./state.js";
 import { bytes, count, date, duration, number, shown } from "./text.js";
-import { attempt, toast } from "./toast.js";
+import { attempt, load, toast } from "./toast.js";
 
 const RUNS = 10;
 const FAILURES = 50;
@@ -64,19 +64,16 @@ export class Library {
 
   async #drawStatus() {
     const place = byId("library-status");
-    try {
-      const facts = await get("/status");
-      const disk = Object.values(facts.disk_bytes).reduce((sum, one) => sum + one, 0);
-      const hidden = facts.hidden ? `, ${number(facts.hidden)} of them hidden` : "";
-      fill(place, el("p", { text: `${count(facts.images, "image")}${hidden}. The library is in ${shown(facts.home)} and takes ${bytes(disk)}.` }));
-    } catch (error) {
-      fill(place, el("p", { text: error.message }));
-    }
+    const facts = await load(place, () => get("/status"));
+    if (!facts) return;
+    const disk = Object.values(facts.disk_bytes).reduce((sum, one) => sum + one, 0);
+    const hidden = facts.hidden ? `, ${number(facts.hidden)} of them hidden` : "";
+    fill(place, el("p", { text: `${count(facts.images, "image")}${hidden}. The library is in ${shown(facts.home)} and takes ${bytes(disk)}.` }));
   }
 
   async #drawRoots() {
-    const roots = await attempt(() => get("/roots"));
     const place = byId("roots");
+    const roots = await load(place, () => get("/roots"));
     if (!roots) return;
     byId("index-all").disabled = !roots.length;
     if (!roots.length) {
@@ -91,9 +88,9 @@ export class Library {
   }
 
   async #drawRuns() {
-    const answer = await attempt(() => get("/runs", { limit: RUNS }));
-    if (!answer) return;
     const place = byId("runs-list");
+    const answer = await load(place, () => get("/runs", { limit: RUNS }));
+    if (!answer) return;
     const body = el("tbody", {}, answer.runs.map(runRow));
     let { next } = answer;
     const more = button({ text: "Earlier runs", on: async () => {
@@ -110,7 +107,7 @@ export class Library {
 
   async #drawFailures() {
     const place = byId("failures");
-    const answer = await attempt(() => get("/failures", { limit: FAILURES }));
+    const answer = await load(place, () => get("/failures", { limit: FAILURES }));
     if (!answer) return;
     if (!answer.failures.length) {
       fill(place, el("p", { class: "quiet", text: "Every file could be read." }));
@@ -131,8 +128,8 @@ export class Library {
   }
 
   async #drawJobs() {
-    const jobs = await attempt(() => get("/jobs"));
     const place = byId("jobs");
+    const jobs = await load(place, () => get("/jobs"));
     if (!jobs) return;
     if (!jobs.length) {
       fill(place, el("p", { class: "quiet" }, "No job is scheduled. In a terminal, this one follows a folder: ", el("code", { text: "moodex schedule add NAME FOLDER --watch" })));
@@ -145,8 +142,8 @@ export class Library {
   }
 
   async #drawDoctor() {
-    const facts = await attempt(() => get("/doctor"));
     const place = byId("doctor");
+    const facts = await load(place, () => get("/doctor"));
     if (!facts) return;
     const check = button({ icon: "run", text: "Check now", on: async () => {
       const task = await attempt(() => post("/doctor", {}));

@@ -19,7 +19,7 @@ import { showPanel } from "./panel.js";
 import { takeImages } from "./picture.js";
 import { onPreference } from "./preferences.js";
 import { isSelected, onSelection } from "./selection.js";
-import { filterKey, go, historyEntry, state, subscribe } from "./state.js";
+import { cleared, filterKey, go, historyEntry, state, subscribe } from "./state.js";
 import { showSubject } from "./subject.js";
 import { onTaught, Teach } from "./teach.js";
 import { attempt, report } from "./toast.js";
@@ -128,6 +128,7 @@ function showLength() {
 
 function onWallProblem(error) {
   if (wall.hits.count) report(error);
+  else if (error.status === 404 && filterKey(state()) === filterKey({ ...state(), ...cleared() })) sayEmpty();
   else sayProblem(error, () => { lists.clear(); showList(); });
 }
 

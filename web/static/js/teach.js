@@ -9,7 +9,7 @@ import { askOwnEmotion } from "./own-emotion.js";
 import { progress } from "./progress.js";
 import { address, go, state, subscribe } from "./state.js";
 import { count, fileName, listed, shown } from "./text.js";
-import { attempt } from "./toast.js";
+import { attempt, load } from "./toast.js";
 
 const SUGGESTED = 20;
 const SHOWN_DOUBTS = 12;
@@ -151,7 +151,7 @@ export class Teach {
 
   async #drawDoubts() {
     const place = byId("doubts");
-    const doubts = await attempt(() => get("/doubts", { limit: SHOWN_DOUBTS }));
+    const doubts = await load(place, () => get("/doubts", { limit: SHOWN_DOUBTS }));
     if (!doubts) return;
     if (!doubts.length) {
       fill(place, el("p", { class: "quiet", text: "The model agrees with all your labels, or you have none yet." }));
@@ -184,8 +184,9 @@ export class Teach {
   // ---- teaching
 
   async #drawLabels() {
-    const labels = await attempt(() => get("/labels", { limit: 1 }));
-    if (labels) byId("label-count").textContent = labels.total ? `You have ${count(labels.total, "label")}.` : "You have no labels yet.";
+    const place = byId("label-count");
+    const labels = await load(place, () => get("/labels", { limit: 1 }));
+    if (labels) place.textContent = labels.total ? `You have ${count(labels.total, "label")}.` : "You have no labels yet.";
   }
 
   #drawTeach(...result) {

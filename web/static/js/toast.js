@@ -1,6 +1,6 @@
 // Short messages at the edge of the page, which screen readers read out.
 
-import { button, byId, el } from "./dom.js";
+import { button, byId, el, fill } from "./dom.js";
 
 const SHOWN_MS = 7000;
 const MOST = 3;
@@ -23,6 +23,11 @@ export function toast(sentence, { action, isError = false } = {}) {
   if (!isError) hideLater(item);
 }
 
+/** Take away the messages whose action was done in another way. */
+export function clearToasts() {
+  for (const item of byId("toasts").querySelectorAll(".toast:not(.error)")) item.remove();
+}
+
 /** Show the sentence of an error. */
 export const report = (error) => {
   if (error.name !== "AbortError") toast(error.message, { isError: true });
@@ -35,6 +40,16 @@ export async function attempt(action) {
   } catch (error) {
     if (error.status === undefined && error.name !== "AbortError") console.error(error);
     report(error);
+    return undefined;
+  }
+}
+
+/** Load what a place shows; an error is shown there. Return the answer; undefined after an error. */
+export async function load(place, request) {
+  try {
+    return await request();
+  } catch (error) {
+    if (error.name !== "AbortError") fill(place, el("p", { class: "quiet", text: error.message }));
     return undefined;
   }
 }

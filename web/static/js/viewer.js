@@ -59,14 +59,18 @@ export class Viewer {
   async step(by) {
     const hits = this.list();
     if (this.#index < 0 || !hits) return;
-    const hit = await attempt(() => hits.reach(this.#index + by));
-    if (hit) go({ image: hit.image_id }, { replace: true });
-    else toast(by > 0 ? "This is the last image." : "This is the first image.");
+    // Known at once, so that a second key press goes on from there.
+    const wanted = this.#index + by;
+    const isInside = wanted >= 0 && !(hits.isComplete && wanted >= hits.count);
+    if (isInside) this.#index = wanted;
+    const hit = isInside && (await attempt(() => hits.reach(wanted)));
+    if (hit && this.#index === wanted) go({ image: hit.image_id }, { replace: true });
+    else if (!hit) toast(by > 0 ? "This is the last image." : "This is the first image.");
   }
 
   /** Find the place of the image in the wall again, after the wall loaded more. */
   locate() {
-    if (!this.#facts) return;
+    if (this.#facts?.image_id !== state().image) return;
     this.#index = this.list()?.indexOf(this.#facts.image_id) ?? -1;
     const hits = this.list();
     byId("viewer-previous").hidden = this.#index < 1;

@@ -160,6 +160,8 @@ export class Wall {
   }
 
   #resized() {
+    // Behind an image, the page has no scroll bar: that makes the wall wider for the time.
+    if (document.documentElement.classList.contains("viewing")) return;
     if (this.hits && this.element.clientWidth && this.element.clientWidth !== this.#width) this.arrange();
   }
 
