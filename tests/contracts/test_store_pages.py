@@ -70,6 +70,19 @@ def test_a_count_that_is_known_without_counting_is_right(scene: Scene) -> None:
         assert known in (None, len(scene.store.ranked(scene.model, chosen, 100, 0)))
 
 
+def test_counts_by_emotion_are_those_of_searches(scene: Scene) -> None:
+    some_images(scene)
+    groups = {"sad": {"sad", "crying"}, "happy": {"happy"}, "none of these": set[str]()}
+    for chosen in filters(scene):
+        counted = scene.store.count_by_emotion(scene.model, chosen, groups)
+        expected = {
+            name: scene.store.count_hits(scene.model, chosen._replace(emotions=frozenset(group)))
+            for name, group in groups.items()
+        }
+        assert counted in (None, expected), chosen
+    assert scene.store.count_by_emotion(scene.model, HitFilter(under=(b"/a",)), groups) is not None
+
+
 def test_the_files_of_an_image(scene: Scene) -> None:
     scene.add("one", b"/b/first.png", b"/a/second.png")
     scene.add("other", b"/a/other.png", seed=1)

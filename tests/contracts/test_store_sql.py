@@ -186,6 +186,7 @@ def _read(store: SqliteStore, model: int) -> None:
             assert store.ranked(model, chosen, 2, 0, HitKey(hit.hit.score, hit.prediction_id, hit.file_id)) is not None
             assert store.files_of_image(bytes.fromhex(hit.hit.image_id))
         store.count_ranked(model, chosen)
+        store.count_by_emotion(model, chosen, {"sad": ["sad", "crying"]})
         assert store.count_hits(model, chosen, 5) is not None
     (rows,) = store.vectors(model)
     ids = rows.ids.tolist()
