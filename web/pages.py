@@ -47,7 +47,7 @@ def health(serving: Here) -> Response:
 @router.get("/metrics", tags=["server"], response_class=PlainTextResponse)
 def metrics(serving: Here) -> Response:
     """Return the metrics of the library in Prometheus's text format."""
-    return Response(collect_metrics(serving.library, up=True), media_type=_METRICS_TYPE)
+    return Response(collect_metrics(serving.library, up=None), media_type=_METRICS_TYPE)
 
 
 def program_version() -> str:

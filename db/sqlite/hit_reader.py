@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import struct
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from db.sql.page_anchors import after_place, count_with_anchors, skip_to_anchor
 from db.sql.search_queries import (
     BEST_FIRST,
     count_hits,
+    emotions_of_files,
     few_under,
     filter_conditions,
     hit_columns,
@@ -81,7 +82,17 @@ class SqliteHitReader:
         if not wanted:
             return 0
         with self._connect() as connection, listed_if_many(connection, chosen.under):
-            return connection.execute(count_hits(model_id, chosen, wanted, most)).scalar_one()
+            few = bool(chosen.under) and few_under(connection, chosen.under)
+            return connection.execute(count_hits(model_id, chosen, wanted, most, few)).scalar_one()
+
+    def count_by_emotion(self, model_id: int, chosen: HitFilter, groups: Mapping[str, Collection[str]]) -> dict[str, int] | None:
+        with self._connect() as connection, listed_if_many(connection, chosen.under):
+            if not chosen.under or not few_under(connection, chosen.under):
+                return None
+            files: dict[str, set[int]] = defaultdict(set)
+            for file_id, emotion in connection.execute(emotions_of_files(model_id, chosen)):
+                files[emotion].add(file_id)
+        return {name: len(set[int]().union(*(files[one] for one in group))) for name, group in groups.items()}
 
     def count_ranked(self, model_id: int, chosen: HitFilter) -> int | None:
         with self._connect() as connection:

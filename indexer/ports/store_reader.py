@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -114,6 +114,12 @@ class StoreReader(Protocol):
 
     def count_ranked(self, model_id: int, chosen: HitFilter) -> int | None:
         """Return the number of hits that `ranked` returns without a limit; None if the store would have to count them all."""
+
+    def count_by_emotion(self, model_id: int, chosen: HitFilter, groups: Mapping[str, Collection[str]]) -> dict[str, int] | None:
+        """Return the number of hits that each group of emotions would have in a filter, by the name of the group.
+
+        None if the store would have to read too many files for that.
+        """
 
     def hits(self, model_id: int, prediction_ids: Sequence[int], chosen: HitFilter) -> dict[int, list[Hit]]:
         """Return the live files of predictions, oldest first, by prediction id; predictions without such files are left out.

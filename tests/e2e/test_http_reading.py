@@ -236,6 +236,7 @@ def test_signs_of_life(client: TestClient) -> None:
     metrics = client.get("/metrics")
     assert metrics.headers["content-type"].startswith("text/plain")
     assert "moodex_images_indexed_total 66" in metrics.text
+    assert "moodex_up" not in metrics.text  # the server knows nothing of a scheduler
     page = client.get("/")
     assert page.headers["content-type"].startswith("text/html")
     assert "<script>" not in page.text

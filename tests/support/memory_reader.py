@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -65,6 +65,9 @@ class MemoryReader(MemoryTables):
     def count_hits(self, model_id: int, chosen: HitFilter, most: int | None = None) -> int:
         hits = len(self.ranked(model_id, chosen, len(self._files), 0))
         return hits if most is None else min(hits, most + 1)
+
+    def count_by_emotion(self, model_id: int, chosen: HitFilter, groups: Mapping[str, Collection[str]]) -> dict[str, int] | None:
+        return {name: self.count_hits(model_id, chosen._replace(emotions=frozenset(group))) for name, group in groups.items()}
 
     def files_by_folder(self) -> dict[bytes, int]:
         return dict(Counter(os.path.dirname(path) for path, file in self._files.items() if file.is_live and file.digest))
