@@ -6,10 +6,14 @@ import { count } from "./text.js";
 import { attempt, clearToasts, toast } from "./toast.js";
 
 const listeners = new Set();
+const hiding = new Set();
 const undoable = [];
 
 /** Call a function with the ids of images whose labels changed, and their label: null if it was removed, undefined if unknown. */
 export const onLabels = (listener) => listeners.add(listener);
+
+/** Call a function after images were hidden or shown again. */
+export const onHide = (listener) => hiding.add(listener);
 
 /** Label images with an emotion; null removes their labels. `isNew`: it may be an emotion of the user's own. Return whether it was done. */
 export async function label(imageIds, emotion, { isNew = false } = {}) {
@@ -42,7 +46,8 @@ export async function hide(imageIds, hidden) {
   const answer = await attempt(() => put("/hidden", { image_ids: imageIds, hidden }));
   if (!answer) return false;
   const sentence = hidden ? `Hid ${count(answer.changed, "image")} from searches.` : `Shows ${count(answer.changed, "image")} again.`;
-  toast(sentence, { action: answer.changed && { text: "Undo", on: () => hide(imageIds, !hidden).then((done) => done && tell([], undefined)) } });
+  toast(sentence, { action: answer.changed && { text: "Undo", on: () => hide(imageIds, !hidden) } });
+  for (const listener of hiding) listener();
   return true;
 }
 

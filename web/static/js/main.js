@@ -12,7 +12,7 @@ import { addGestures } from "./gestures.js";
 import { showHeader } from "./header.js";
 import { Hits } from "./hits.js";
 import { showKeys } from "./keys.js";
-import { onLabels } from "./labels.js";
+import { onHide, onLabels } from "./labels.js";
 import { Library, onRunEnd, prepareLibrary } from "./library.js";
 import { prepareOwnEmotion } from "./own-emotion.js";
 import { showPanel } from "./panel.js";
@@ -83,13 +83,7 @@ onLabels(async (ids, emotion) => {
   else for (const id of ids) for (const hits of lists.values()) hits.change(id, { label: emotion, emotion });
   wall.refresh();
 });
-for (const onEnd of [onTaught, onRunEnd]) {
-  onEnd(() => {
-    lists.clear();
-    showList();
-    attempt(countEmotions);
-  });
-}
+for (const onEnd of [onTaught, onRunEnd, onHide]) onEnd(showAgain);
 addEventListener("pagehide", () => {
   keepAnchor();
   sessionStorage.setItem("anchors", JSON.stringify([...anchors].slice(-50)));
@@ -117,6 +111,14 @@ function showList() {
   }
   hideEmpty();
   wall.show(hits, anchors.get(historyEntry()));
+}
+
+/** Ask for all images again: others may be in the list, or in another order. The wall stays where it is. */
+function showAgain() {
+  keepAnchor();
+  lists.clear();
+  showList();
+  attempt(countEmotions);
 }
 
 function showLength() {

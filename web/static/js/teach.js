@@ -215,7 +215,7 @@ export class Teach {
 
   #tell(task) {
     const sentences = task.state === "done" ? (task.kind === "teach" ? taught(task.result) : [`moodex uses ${task.result.model} again. Your labels are kept.`]) : [task.error];
-    const canUndo = task.state === "done" && task.kind === "teach" && !task.result.already;
+    const canUndo = task.state === "done" && task.kind === "teach" && task.result.new && task.result.default;
     this.#drawTeach(
       el("div", { class: `result ${task.state}`, role: "status", id: "teach-result" }, sentences.map((text) => el("p", { text })), task.warnings.map((text) => el("p", { class: "quiet", text })),
         el("div", { class: "tools" },
@@ -237,13 +237,14 @@ export const onTaught = (listener) => taughtListeners.add(listener);
 /** Return the result of a teaching in plain words. */
 function taught(result) {
   const labels = listed(Object.entries(result.labels).map(([emotion, number]) => `${number} ${emotion}`));
-  const learned = result.already ? "The model knew all your labels already." : `The model learned from your labels: ${labels}.`;
-  if (result.before === null || result.after === null || !result.tested) return [learned, "There are too few labels to measure what changed: label some more of each emotion."];
-  const of = (share) => `${Math.round(share * 100)} of 100`;
-  const better = result.after > result.before + 0.005 ? "It got better" : result.after < result.before - 0.005 ? "It got worse" : "It stayed the same";
+  if (result.already) return [`The model has learned these labels before: ${labels}. Nothing changed.`];
+  const right = (share) => `${Math.round(share * 100)} of 100`;
+  const measured = `Before, it named ${right(result.before)} of your labeled images right; afterwards ${right(result.after)}. Each was left out of the teaching that was tried on it (${count(result.tested, "image")}).`;
+  if (!result.new) return [`The model stays as it was: your labels, ${labels}, did not make it better.`, measured, "More labels help, most of all those of the suggestions."];
   return [
-    learned,
-    `${better} at images like yours that it had not seen: it names ${of(result.after)} right; before, it was ${of(result.before)} (measured on ${count(result.tested, "label")}).`,
-    ...(result.rescored ? [`All ${count(result.rescored, "image")} of the library have new probabilities.`] : []),
-  ];
+    `The model learned from your labels: ${labels}.`,
+    measured,
+    result.rescored ? `All ${count(result.rescored, "image")} of the library have new probabilities.` : "",
+    result.default ? "" : `Another model is chosen by a setting; choose ${result.model} in the filters to use this one.`,
+  ].filter(Boolean);
 }

@@ -49,7 +49,10 @@ export class Wall {
     this.onChange();
     if (anchor) await this.#guard(hits.reach(anchor.index));
     if (this.hits !== hits) return;
-    if (anchor) this.restore(anchor);
+    if (anchor) {
+      this.restore(anchor);
+      this.onChange();
+    }
     await this.#fill();
   }
 
