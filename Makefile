@@ -17,6 +17,7 @@ demo: $(VENV)/.run
 	@$(DEMO) search --emotion happy -k 10 --format html > moodex-demo/happy.html
 	@echo
 	@echo 'The happy ones as a contact sheet: moodex-demo/happy.html'
+	@echo 'All of them in a browser, at http://127.0.0.1:8765: $(DEMO) serve --open'
 
 # Run this while you work: linters, and the tests without processes, network or long computations, with few examples.
 check: lint
@@ -107,7 +108,7 @@ detector: $(VENV)/.dev
 
 $(VENV)/.run: pyproject.toml
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable .
+	$(BIN)/pip install --quiet --editable '.[web]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml

@@ -64,15 +64,15 @@ def emotions(count: int, labels: tuple[str, ...], seed: int = 0, faithful: float
     return label_numbers, scores, probabilities
 
 
-def fill(path: Path, count: int, first: int = 1, seed: int = 0, faithful: float = 0.0) -> None:
+def fill(path: Path, count: int, first: int = 1, seed: int = 0, faithful: float = 0.0, root: bytes = b"/synthetic") -> None:
     """Add `count` images to a database, numbered from `first`, with predictions of the default model.
 
-    `seed` and `faithful` are those of `emotions`.
+    `seed` and `faithful` are those of `emotions`. The files, which do not exist, are below `root`.
     """
     card = default_card()
     store = SqliteStore(path)
     model = store.register_model(card)
-    run = store.begin_run([b"/synthetic"], model)
+    run = store.begin_run([root], model)
     store.close()
     label_numbers, scores, probabilities = emotions(count, card.labels, seed, faithful)
     appearance, expression = card.space_slice(APPEARANCE), card.space_slice(EXPRESSION)
@@ -88,7 +88,7 @@ def fill(path: Path, count: int, first: int = 1, seed: int = 0, faithful: float 
             folders = sorted({1 + number // FILES_PER_FOLDER for number in ids})
             connection.exec_driver_sql(
                 "INSERT OR IGNORE INTO folders (id, path) VALUES (?, ?)",
-                [(number, b"/synthetic/%06d" % number) for number in folders],
+                [(number, root + b"/%06d" % number) for number in folders],
             )
             connection.exec_driver_sql(
                 "INSERT INTO images (id, digest, width, height, format) VALUES (?, ?, 256, 256, 'PNG')",

@@ -19,6 +19,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "roots": ("moodex roots", "moodex roots --json"),
     "forget": ("moodex forget ~/Pictures/old",),
     "move": ("moodex move /mnt/old/manga ~/manga",),
+    "serve": ("moodex serve --open", "moodex serve --host 0.0.0.0 --allow-host pictures.example"),
     "status": ("moodex status --failures 100",),
     "label": (
         "moodex label a.png b.png --emotion sad",

@@ -16,6 +16,7 @@ COMMANDS = {
     "index": "commands.index:index",
     "search": "commands.search:search",
     "show": "commands.search:show",
+    "serve": "commands.serve:serve",
     "status": "commands.status:status",
     "roots": "commands.roots:roots",
     "forget": "commands.roots:forget",

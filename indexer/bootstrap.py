@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from db.sqlite.database import SqliteDatabase
 from indexer.domain.models import with_precision
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from indexer.analysis.analyzer import Analyzer
     from indexer.analysis.input_decoder import InputDecoder
+    from indexer.imaging.decoder_pool import DecoderPool
     from indexer.ports.executor import Executor, Item, Result
     from indexer.ports.models import Classifier
     from indexer.ports.teaching import Teacher
@@ -40,6 +41,43 @@ def open_library(settings: Settings) -> Library:
         open_batch_analyzer=partial(open_batch_analyzer, settings),
         reopen=open_library,
     )
+
+
+class ServingLibrary(NamedTuple):
+    """A library for a server, and the function that closes what it keeps open."""
+
+    library: Library
+    close: Callable[[], None]
+
+
+def open_serving_library(settings: Settings, decoders: DecoderPool) -> ServingLibrary:
+    """Open a library for a server, whose many threads share what is slow to open: readers, vector indexes and models.
+
+    Images are decoded in the child processes of `decoders`, because they may come from anybody.
+    """
+    from db.sqlite.pooled_database import PooledSqliteDatabase
+    from db.vectors.kept_files import KeptFaissFiles
+    from indexer.analysis.kept_analyzer import KeptAnalyzers
+
+    database = PooledSqliteDatabase(settings.database, settings.vectors)
+    storage = KeptFaissFiles(settings.vectors)
+    analyzers = KeptAnalyzers()
+
+    def opened(chosen: Settings) -> Library:
+        library = open_library(chosen)
+
+        def open_isolated() -> Analyzer:
+            return replace(open_analyzer(chosen), decoders=decoders)
+
+        return replace(
+            library,
+            database=database,
+            vector_storage=lambda: storage,
+            open_analyzer=partial(analyzers.open, library.models, open_isolated),
+            reopen=opened,
+        )
+
+    return ServingLibrary(opened(settings), database.close)
 
 
 def model_registry(settings: Settings) -> FolderModelRegistry:

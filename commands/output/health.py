@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from commands.output.letters import can_write
+from indexer.plain_data.library import describe_finding, doctor_as_dict
 from indexer.system.text import pluralize, printable
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ _SQLITE_KINDS = ("unreadable", "pages", "indexes", "references")
 def write_doctor_report(report: DoctorReport, repair_wanted: bool, as_json: bool, out: TextIO) -> None:
     """Write a line for each finding, repaired or left, then the verdict, and whether a repair had nothing to do."""
     if as_json:
-        out.write(json.dumps(_as_dict(report), indent=2) + "\n")
+        out.write(json.dumps(doctor_as_dict(report), indent=2) + "\n")
         return
     repair, before = report.repair, report.found
     last = before if repair is None else repair.after
@@ -30,7 +31,7 @@ def write_doctor_report(report: DoctorReport, repair_wanted: bool, as_json: bool
             out.write(f"{_line(finding, arrow)}\n")
         else:
             advice = f"; {finding.about.advice}" if finding.about.advice else ""
-            out.write(f"Repaired  {_description(finding)}{advice}\n")
+            out.write(f"Repaired  {describe_finding(finding)}{advice}\n")
     written = {finding.kind for finding in before.findings}
     for finding in last.findings:
         if finding.kind not in written:
@@ -50,11 +51,7 @@ def _line(finding: Finding, arrow: str) -> str:
     prefix = "" if finding.count == 1 or finding.kind in _SQLITE_KINDS else "for example "
     example = f" ({prefix}{printable(finding.example)})" if finding.example else ""
     advice = _REPAIR_COMMAND if about.repairable else about.advice
-    return f"{about.severity.value.capitalize():<8}  {_description(finding)}{example}{f' {arrow} {advice}' if advice else ''}"
-
-
-def _description(finding: Finding) -> str:
-    return f"{pluralize(finding.count, finding.about.noun)} {finding.about.like}"
+    return f"{about.severity.value.capitalize():<8}  {describe_finding(finding)}{example}{f' {arrow} {advice}' if advice else ''}"
 
 
 def _verdict(check: CheckReport) -> str:
@@ -64,34 +61,3 @@ def _verdict(check: CheckReport) -> str:
     if not check.problems:
         return f"Sound: {', '.join(counts)}."
     return f"Not sound: {pluralize(len(check.problems), 'problem')}{checked}."
-
-
-def _as_dict(report: DoctorReport) -> dict[str, Any]:
-    repair = report.repair
-    last = report.found if repair is None else repair.after
-    facts: dict[str, Any] = {
-        "home": str(report.home),
-        "sound": not last.problems,
-        "rows": dict(last.rows),
-        "findings": [_finding(finding) for finding in report.found.findings],
-    }
-    if repair is not None:
-        facts["repair"] = {
-            "saved": None if repair.saved is None else str(repair.saved),
-            "recovered": None if repair.recovered is None else dict(repair.recovered),
-            "left": [_finding(finding) for finding in repair.after.findings],
-        }
-    return facts
-
-
-def _finding(finding: Finding) -> dict[str, Any]:
-    about = finding.about
-    return {
-        "kind": finding.kind,
-        "severity": about.severity.value,
-        "count": finding.count,
-        "what": _description(finding),
-        "example": finding.example or None,
-        "mended_by_repair": about.repairable,
-        "advice": about.advice or None,
-    }

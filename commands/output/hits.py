@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
+from indexer.plain_data.hits import hit_as_dict, hit_rows
 from indexer.system.events import log_event
-from indexer.system.text import display_path, escape_spreadsheet_formula, pluralize, printable, write_bytes, write_table
+from indexer.system.text import display_path, pluralize, printable, write_bytes, write_table
 
 if TYPE_CHECKING:
     from indexer.domain.queries import Hit, SearchResult, Total
@@ -55,38 +55,6 @@ def report_collected(report: CollectReport, out: TextIO | None) -> None:
         log_event("warning", "file_missing", f"{path!r} is missing or cannot be read: not {verb.lower()}.", path=path)
 
 
-def hit_as_dict(hit: Hit) -> dict[str, Any]:
-    """Return a hit as JSON-compatible data.
-
-    Bytes of a path that are not valid UTF-8 become surrogates, as in os.fsdecode. Some entries are present only if they apply:
-
-    - `label`: the user's label.
-    - `box`: left, top, right and bottom edge of the face in pixels.
-    - `frame`: the number of the frame of an animation, from 1.
-    - `incomplete`: true if the end of the file is missing.
-    - `copies`: the number of near-duplicates that are not shown.
-    """
-    facts: dict[str, Any] = {
-        "path": os.fsdecode(hit.path),
-        "image_id": hit.image_id,
-        "emotion": hit.emotion,
-        "score": round(hit.score, 6),
-        "emotions": {emotion: round(probability, 6) for emotion, probability in hit.emotions.items()},
-        "similarity": hit.similarity,
-    }
-    if hit.label is not None:
-        facts["label"] = hit.label
-    if hit.box is not None:
-        facts["box"] = list(hit.box)
-    if hit.frame is not None:
-        facts["frame"] = hit.frame
-    if hit.incomplete:
-        facts["incomplete"] = True
-    if hit.copies:
-        facts["copies"] = hit.copies
-    return facts
-
-
 def format_box(box: tuple[int, int, int, int]) -> str:
     """Return a box in the notation of X11 and ImageMagick: width x height + left + top, in pixels."""
     left, top, right, bottom = box
@@ -127,23 +95,7 @@ def _write_jsonl(hits: Sequence[Hit], out: TextIO) -> None:
 
 
 def _write_csv(hits: Sequence[Hit], out: TextIO) -> None:
-    emotions = list(hits[0].emotions) if hits else []
-    counted = ["copies"] if any(hit.copies for hit in hits) else []
-    rows: list[list[Any]] = [
-        ["path", "image_id", "emotion", "score", "similarity", *map(escape_spreadsheet_formula, emotions), "box", *counted]
-    ]
-    for hit in hits:
-        facts = hit_as_dict(hit)
-        row = [
-            facts["path"],
-            hit.image_id,
-            escape_spreadsheet_formula(hit.emotion),
-            facts["score"],
-            "" if hit.similarity is None else hit.similarity,
-        ]
-        box = "" if hit.box is None else " ".join(map(str, hit.box))
-        rows.append([*row, *(facts["emotions"][emotion] for emotion in emotions), box, *([hit.copies] if counted else [])])
-    write_table(rows, out)
+    write_table(hit_rows(hits), out)
 
 
 def _write_paths(hits: Sequence[Hit], end: str, out: TextIO) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, TextIO
 
+from indexer.plain_data.labels import changes_as_dict, conflict_as_dict, label_as_dict, suggestion_as_dict
 from indexer.system.text import display_path, escape_spreadsheet_formula, pluralize, printable, write_table
 
 if TYPE_CHECKING:
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
 def write_changed(changed: LabelsChanged, as_json: bool, out: TextIO) -> None:
     """Write the number of changed, unchanged and skipped labels."""
     if as_json:
-        facts = {"changed": changed.changed, "unchanged": changed.unchanged}
-        out.write(json.dumps(facts | ({"skipped": changed.skipped} if changed.skipped else {})) + "\n")
+        out.write(json.dumps(changes_as_dict(changed)) + "\n")
         return
     unchanged = f"; {changed.unchanged:,} unchanged" if changed.unchanged else ""
     skipped = f"; {changed.skipped:,} skipped, not indexed" if changed.skipped else ""
@@ -43,15 +43,7 @@ def write_labels(labels: Sequence[LabeledImage], as_json: bool, out: TextIO) -> 
     An image without a file has the last path that it had. If that is not known, it is empty in CSV, and null in JSON.
     """
     if as_json:
-        facts = [
-            {
-                "path": None if image.path is None else os.fsdecode(image.path),
-                "label": image.emotion,
-                "image_id": image.image_id,
-            }
-            for image in labels
-        ]
-        out.write(json.dumps(facts, indent=2) + "\n")
+        out.write(json.dumps([label_as_dict(image) for image in labels], indent=2) + "\n")
         return
     rows = [[os.fsdecode(image.path or b""), escape_spreadsheet_formula(image.emotion), image.image_id] for image in labels]
     write_table([["path", "label", "image_id"], *rows], out)
@@ -60,7 +52,7 @@ def write_labels(labels: Sequence[LabeledImage], as_json: bool, out: TextIO) -> 
 def write_doubts(conflicts: Sequence[LabelConflict], as_json: bool, out: TextIO) -> None:
     """Write a line, or an object, for each label that the model strongly disagrees with."""
     if as_json:
-        rows = [_conflict_facts(conflict) for conflict in conflicts]
+        rows = [conflict_as_dict(conflict) for conflict in conflicts]
         out.write(json.dumps(rows, indent=2) + "\n")
         return
     if not conflicts:
@@ -72,17 +64,6 @@ def write_doubts(conflicts: Sequence[LabelConflict], as_json: bool, out: TextIO)
         label = f"{printable(conflict.label)} {conflict.label_score:.2f}"
         predicted = f"{printable(conflict.predicted)} {conflict.predicted_score:.2f}"
         out.write(f"{label:<{width}}  {predicted:<{width}}  {display_path(conflict.path)}\n")
-
-
-def _conflict_facts(conflict: LabelConflict) -> dict[str, str | float]:
-    return {
-        "path": os.fsdecode(conflict.path),
-        "image_id": conflict.image_id,
-        "said": conflict.label,
-        "said_score": conflict.label_score,
-        "other": conflict.predicted,
-        "other_score": conflict.predicted_score,
-    }
 
 
 def write_teaching(report: TeachReport, as_json: bool, out: TextIO) -> None:
@@ -117,7 +98,7 @@ def write_undone(report: UndoReport, as_json: bool, out: TextIO) -> None:
 def write_suggestions(suggestions: Sequence[Suggestion], as_json: bool, out: TextIO) -> None:
     """Write a line, or an object, for each image that is worth labeling."""
     if as_json:
-        rows = [{**asdict(suggestion), "path": os.fsdecode(suggestion.path)} for suggestion in suggestions]
+        rows = [suggestion_as_dict(suggestion) for suggestion in suggestions]
         out.write(json.dumps(rows, indent=2) + "\n")
         return
     if not suggestions:

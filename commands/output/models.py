@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
+from indexer.plain_data.library import model_as_dict
 from indexer.system.text import pluralize, printable
 
 if TYPE_CHECKING:
@@ -15,22 +16,7 @@ if TYPE_CHECKING:
 def write_models(models: Sequence[ListedModel], as_json: bool, out: TextIO) -> None:
     """Write a line, or an object, for each model."""
     if as_json:
-        described = [
-            {
-                "name": model.card.name,
-                "default": model.default,
-                "origin": model.origin,
-                "architecture": model.card.architecture,
-                "labels": list(model.card.labels),
-                "input_size": model.card.input.size,
-                "embedding_size": model.card.embedding_size,
-                "weights_digest": model.card.weights_digest,
-                "key": model.card.key,
-                "images": model.images,
-            }
-            for model in models
-        ]
-        json.dump(described, out, indent=2)
+        json.dump([model_as_dict(model) for model in models], out, indent=2)
         out.write("\n")
         return
     for model in models:

@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TextIO
 
-from commands.output.hits import format_box, hit_as_dict
+from commands.output.hits import format_box
 from commands.output.letters import can_write
+from indexer.plain_data.hits import hit_as_dict
 from indexer.system.text import display_path, printable
 
 if TYPE_CHECKING:

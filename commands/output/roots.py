@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, TextIO
 
+from indexer.plain_data.library import root_as_dict
 from indexer.system.text import display_path, pluralize
 
 if TYPE_CHECKING:
@@ -22,10 +23,7 @@ _MAX_SINGLE_FILES = 5
 def write_roots(roots: Sequence[tuple[IndexedRoot, bool]], as_json: bool, out: TextIO) -> None:
     """Write a line for each root, or an array of objects. Many single files of a folder share a line."""
     if as_json:
-        facts = [
-            {"path": os.fsdecode(root.path), "files": root.files, "indexed_at": root.indexed_at, "exists": exists}
-            for root, exists in roots
-        ]
+        facts = [root_as_dict(root, exists) for root, exists in roots]
         out.write(json.dumps(facts, indent=2) + "\n")
         return
     if not roots:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, TextIO
 
 from commands.output.summary import COUNT_WORDS
+from indexer.plain_data.runs import run_as_dict
 from indexer.system.text import display_paths, printable
 
 if TYPE_CHECKING:
@@ -51,17 +51,3 @@ def format_duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, left = divmod(round(seconds), 60)
     return f"{minutes} min {left:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
-
-
-def run_as_dict(run: RunRecord) -> dict[str, object]:
-    """Return a run as JSON-compatible data."""
-    return {
-        "id": run.id,
-        "started_at": run.started_at,
-        "ended_at": run.ended_at,
-        "seconds": None if run.ended_at is None else round(run.ended_at - run.started_at, 3),
-        "outcome": run.outcome,
-        "reason": run.reason,
-        "roots": [os.fsdecode(root) for root in run.roots],
-        "counts": run.counts.nonzero(),
-    }

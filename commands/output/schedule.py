@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from indexer.plain_data.library import job_as_dict
 from indexer.scheduling.cron import format_every
 from indexer.scheduling.systemd import SERVICE_NAME, TIMER_NAME
 from indexer.system.text import display_paths, printable
@@ -30,7 +29,7 @@ def write_added(job: Job, zone: str, out: TextIO) -> None:
 def write_jobs(scheduled: Sequence[ScheduledJob], zone: str, as_json: bool, out: TextIO) -> None:
     """Write two lines for each job, or an array of objects."""
     if as_json:
-        json.dump([_job_as_dict(entry) for entry in scheduled], out, indent=2)
+        json.dump([job_as_dict(entry) for entry in scheduled], out, indent=2)
         out.write("\n")
         return
     if not scheduled:
@@ -84,18 +83,3 @@ def _last(job: Job) -> str:
 
 def _minute(time: float) -> str:
     return datetime.fromtimestamp(time).isoformat(" ", "minutes")
-
-
-def _job_as_dict(entry: ScheduledJob) -> dict[str, object]:
-    job = entry.job
-    return {
-        "name": job.name,
-        "paths": [os.fsdecode(root) for root in job.roots],
-        "cron": job.when.cron,
-        "every_seconds": job.when.every,
-        "watch": job.when.watch,
-        "options": asdict(job.options),
-        "added_at": job.added_at,
-        "next_at": entry.next_at,
-        "last": asdict(job.last),
-    }

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from commands.output.runs import describe_counts, run_as_dict
+from commands.output.runs import describe_counts
+from indexer.plain_data.runs import status_as_dict
 from indexer.system.text import display_path, display_paths, pluralize, printable
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def write_status(status: Status, as_json: bool, out: TextIO) -> None:
     """Write file counts, the share of images that each model analyzed, runs, failures and disk use."""
     if as_json:
-        json.dump(_as_dict(status), out, indent=2)
+        json.dump(status_as_dict(status), out, indent=2)
         out.write("\n")
         return
     files = {state.value: n for state, n in status.counts.files.items()}
@@ -39,26 +39,3 @@ def write_status(status: Status, as_json: bool, out: TextIO) -> None:
         out.write(f"Failed    {display_path(path)}: {printable(failure.reason)}\n")
     if 0 < len(status.failures) < (failed := files.get("failed", 0)):
         out.write(f"          and {failed - len(status.failures):,} more; list all: moodex status --failures {failed}\n")
-
-
-def _as_dict(status: Status) -> dict[str, Any]:
-    return {
-        "home": str(status.home),
-        "files": {state.value: n for state, n in status.counts.files.items()},
-        "images": status.counts.images,
-        "hidden": status.hidden,
-        "models": [
-            {
-                "name": model.card.name,
-                "key": model.card.key,
-                "weights_digest": model.card.weights_digest,
-                "images": images,
-            }
-            for model, images in status.models
-        ],
-        "runs": [run_as_dict(run) for run in status.runs],
-        "failures": [
-            {"path": os.fsdecode(path), "kind": failure.kind, "reason": failure.reason} for path, failure in status.failures
-        ],
-        "disk_bytes": status.disk_bytes,
-    }

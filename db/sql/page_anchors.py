@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Connection, Insert, Select, and_, func, insert, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, Insert, Row, Select, and_, func, insert, literal, or_, select
 
 from db.schema import FileRow, LabelRow, ModelRow, PageAnchorRow, PredictionRow
 from db.sql.dialect import one_of
@@ -20,6 +20,7 @@ from indexer.ports.store_reader import HitFilter
 
 if TYPE_CHECKING:
     from db.sql.tuning import StoreTuning
+    from indexer.domain.queries import HitKey
 
 _FIELDS = ("model_id", "emotions", "place", "score", "prediction_id", "file_id")
 
@@ -49,19 +50,48 @@ def skip_to_anchor(
     connection: Connection, model_id: int, chosen: HitFilter, offset: int
 ) -> tuple[int, tuple[ColumnElement[bool], ...]]:
     """Return how many hits to skip after the last anchor up to an offset, and the conditions for hits after that anchor."""
-    if chosen.emotions is None or chosen.excluded or chosen.under or chosen.hidden:
+    if not _is_anchored(chosen) or chosen.emotions is None:
         return offset, ()
-    anchor = connection.execute(_last_anchor(model_id, chosen.emotions, offset)).first()
+    anchor = connection.execute(_last_anchor(model_id, chosen.emotions, PageAnchorRow.place <= offset)).first()
     if anchor is None:
         return offset, ()
-    same = and_(PredictionRow.id == anchor.prediction_id, FileRow.id >= anchor.file_id)
-    beyond = or_(PredictionRow.score < anchor.score, PredictionRow.id > anchor.prediction_id, same)
-    return offset - anchor.place, (PredictionRow.score <= anchor.score, beyond)
+    return offset - anchor.place, _from_anchor(anchor)
 
 
-def _last_anchor(model_id: int, emotions: frozenset[str], offset: int) -> Select[*tuple[Any, ...]]:
+def count_with_anchors(connection: Connection, model_id: int, chosen: HitFilter) -> int | None:
+    """Count the hits of a filter from its last anchor on; None if it has none, and all would have to be counted."""
+    if not _is_anchored(chosen) or chosen.emotions is None:
+        return None
+    own = PageAnchorRow.score >= chosen.min_score
+    anchor = connection.execute(_last_anchor(model_id, chosen.emotions, own)).first()
+    if anchor is None:
+        return None
+    rest = ranked_query(model_id, chosen, sorted(chosen.emotions), *_from_anchor(anchor)).subquery()
+    return int(anchor.place) + connection.execute(select(func.count()).select_from(rest)).scalar_one()
+
+
+def after_place(key: HitKey) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions for the hits after a place in a list."""
+    return _beyond(key.score, key.prediction_id, FileRow.id > key.file_id)
+
+
+def _from_anchor(anchor: Row[Any]) -> tuple[ColumnElement[bool], ...]:
+    return _beyond(anchor.score, anchor.prediction_id, FileRow.id >= anchor.file_id)
+
+
+def _beyond(score: float, prediction_id: int, files: ColumnElement[bool]) -> tuple[ColumnElement[bool], ...]:
+    same = and_(PredictionRow.id == prediction_id, files)
+    return PredictionRow.score <= score, or_(PredictionRow.score < score, PredictionRow.id > prediction_id, same)
+
+
+def _is_anchored(chosen: HitFilter) -> bool:
+    """Return whether a filter leaves a list as it is, or the beginning of it."""
+    return not (chosen.excluded or chosen.under or chosen.hidden)
+
+
+def _last_anchor(model_id: int, emotions: frozenset[str], where: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
     row = PageAnchorRow
-    own = and_(row.model_id == model_id, row.emotions == _name(emotions), row.place <= offset)
+    own = and_(row.model_id == model_id, row.emotions == _name(emotions), where)
     return select(row.table).where(own).order_by(row.place.desc()).limit(1)
 
 

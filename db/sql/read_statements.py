@@ -158,6 +158,18 @@ def hits_at(model_id: int, path: bytes) -> Select[*tuple[Any, ...]]:
     return hit_columns().where(model_without_index_hint(model_id), here).order_by(PredictionRow.region)
 
 
+def live_files_by_folder() -> Select[bytes, int]:
+    """Count the live files directly in each folder."""
+    live = select(FileRow.folder_id, func.count().label("files")).where(is_live()).group_by(FileRow.folder_id).subquery()
+    return select(FolderRow.path, live.c.files).select_from(live.join(FolderRow.table, FolderRow.id == live.c.folder_id))
+
+
+def live_files_of_image(digest: bytes) -> Select[*tuple[Any, ...]]:
+    """Select the live files of an image, oldest first."""
+    files = FileRow.table.join(FolderRow.table, FolderRow.id == no_index(FileRow.folder_id))
+    return _live_files(files).where(ImageRow.digest == digest).order_by(FileRow.id)
+
+
 def live_files_in_list() -> Select[*tuple[Any, ...]]:
     """Select the live files in `PATH_LIST` with their images' digests.
 

@@ -35,6 +35,8 @@ _MAX_MERGED_EMOTIONS = 100
 """SQLite merges at most 500 SELECTs."""
 _MAX_NAMED_PATHS = 50
 """Up to so many paths, a query names each, for which SQLite plans best."""
+# Made once: an alias copies all columns, which takes longer than the query.
+_BETTER, _EXCLUDED = PredictionRow.table.alias("better"), PredictionRow.table.alias("excluded")
 BEST_FIRST = (PredictionRow.score.desc(), PredictionRow.id, FileRow.id)
 
 
@@ -89,7 +91,7 @@ def files_under(under: Sequence[bytes], most: int) -> Select[int]:
 
 def _is_best(chosen: HitFilter) -> ColumnElement[bool]:
     """Select a region if no other region of its image with a wanted emotion scores higher; of equals, the first."""
-    other = PredictionRow.table.alias()
+    other = _BETTER
     as_good = and_(other.c.score == PredictionRow.score, other.c.region < PredictionRow.region)
     wanted = () if chosen.emotions is None else (one_of(other.c.emotion, chosen.emotions),)
     return ~_has_region(other, *wanted, or_(other.c.score > PredictionRow.score, as_good))
@@ -97,8 +99,7 @@ def _is_best(chosen: HitFilter) -> ColumnElement[bool]:
 
 def _without(excluded: frozenset[str]) -> ColumnElement[bool]:
     """Select images of which no region has an excluded emotion."""
-    other = PredictionRow.table.alias()
-    return ~_has_region(other, one_of(other.c.emotion, excluded))
+    return ~_has_region(_EXCLUDED, one_of(_EXCLUDED.c.emotion, excluded))
 
 
 def _has_region(other: FromClause, *conditions: ColumnElement[bool]) -> ColumnElement[bool]:
@@ -153,10 +154,22 @@ def ranked_query(
     return select(best).order_by(*best_first(best))
 
 
-def count_hits(model_id: int, chosen: HitFilter, emotions: Sequence[str], most: int | None) -> Select[int]:
-    """Count the hits of some emotions, up to `most` + 1."""
-    found = select(_all_hits(model_id, chosen, emotions).c.file_id).limit(None if most is None else most + 1).subquery()
+def count_hits(model_id: int, chosen: HitFilter, emotions: Sequence[str], most: int | None, few: bool) -> Select[int]:
+    """Count the hits of some emotions, up to `most` + 1. With `few`, see `few_under`, it begins with the files in the folders."""
+    hits = (
+        ranked_rows(model_without_index_hint(model_id), chosen, emotions).subquery()
+        if few
+        else _all_hits(model_id, chosen, emotions)
+    )
+    found = select(hits.c.file_id).limit(None if most is None else most + 1).subquery()
     return select(func.count()).select_from(found)
+
+
+def emotions_of_files(model_id: int, chosen: HitFilter) -> Select[int, str]:
+    """Select the emotions of each file that passes a filter, whatever emotions the filter wants."""
+    rows = select(FileRow.id, PredictionRow.emotion).distinct().select_from(predictions_with_files())
+    own = (model_without_index_hint(model_id), is_live(), PredictionRow.score >= chosen.min_score)
+    return rows.where(*own, *filter_conditions(chosen))
 
 
 def _all_hits(model_id: int, chosen: HitFilter, emotions: Sequence[str], *conditions: ColumnElement[bool]) -> FromClause:
@@ -192,6 +205,7 @@ def hit_columns(hits: FromClause | None = None) -> Select[*tuple[Any, ...]]:
             ImageRow.incomplete.label("incomplete"),
             FolderRow.path.label("folder"),
             FileRow.name.label("name"),
+            FileRow.id.label("file_id"),
         )
         .select_from(source)
         .join(ImageRow.table, ImageRow.id == PredictionRow.image_id)

@@ -29,6 +29,17 @@ class SqliteDatabase:
     def exists(self) -> bool:
         return self._path.exists()
 
+    def version(self) -> object:
+        stamps: list[tuple[int, int, int] | None] = []
+        for path in (self._path, self._path.with_name(self._path.name + "-wal")):
+            try:
+                status = path.stat()
+            except OSError:
+                stamps.append(None)
+            else:
+                stamps.append((status.st_ino, status.st_size, status.st_mtime_ns))
+        return tuple(stamps)
+
     @contextmanager
     def open(self, reading: bool = False) -> Iterator[SqliteStore]:
         from db.sqlite.errors import translate_sqlite_errors

@@ -3,88 +3,38 @@
 from __future__ import annotations
 
 import os
-import struct
-from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from functools import lru_cache
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Engine, Row, Select, bindparam, select
+from sqlalchemy import Connection, Row, select
 
 from db.schema import FileRow, HiddenRow, ImageRow, ModelRow, PredictionRow
 from db.sql import read_statements as statements
-from db.sql.dialect import chunks, one_of
-from db.sql.page_anchors import skip_to_anchor
+from db.sql.dialect import chunks
 from db.sql.path_list import file_counts_in_list, listed_paths
 from db.sql.prediction_rows import next_embedded
 from db.sql.root_rows import root_rows
-from db.sql.search_queries import (
-    BEST_FIRST,
-    count_hits,
-    few_under,
-    filter_conditions,
-    hit_columns,
-    is_live,
-    listed_if_many,
-    model_without_index_hint,
-    predictions_with_files,
-    ranked_query,
-    ranked_rows,
-)
-from db.sql.unpacking import connect_for_reading, unpacking_from
+from db.sql.unpacking import unpacking_from
+from db.sqlite.hit_reader import SqliteHitReader, image_file
 from db.sqlite.model_rows import card_from_row
-from indexer.domain.errors import NotIndexed
 from indexer.domain.files import Counts, Failure, FileStamp, FileState, IndexedFile, IndexedRoot
-from indexer.domain.images import Face, to_pixel_box
 from indexer.domain.models import StoredModel
 from indexer.domain.predictions import LabeledImage
-from indexer.domain.queries import Hit
 from indexer.domain.runs import RunCounts, RunRecord, RunTotals
-from indexer.ports.store_reader import ComparedRows, HitFilter, ImageFile, RankedHit, Sample
+from indexer.ports.store_reader import ComparedRows, ImageFile, Sample
 from indexer.ports.vectors import NOT_THE_MODELS, Generation, VectorRows
 
 if TYPE_CHECKING:
     from indexer.domain.export import ExportChunk, ExportFilter
-    from indexer.domain.types import Halves, Ids
+    from indexer.domain.types import Halves
 
 _VECTOR_CHUNK_ROWS = 8192
 _EXPORT_CHUNK_ROWS = 8192
 
 
-@lru_cache
-def _hits_of(chosen: HitFilter) -> Select[*tuple[Any, ...]]:
-    """Select the hits of some predictions that pass a filter. Built once per filter, as every search executes it."""
-    these = (model_without_index_hint(bindparam("model")), statements.THESE)
-    return hit_columns().where(*these, *filter_conditions(chosen)).order_by(FileRow.id)
-
-
-class SqliteReader:
+class SqliteReader(SqliteHitReader):
     """Implements `indexer.ports.store_reader.StoreReader`."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._snapshot: Connection | None = None
-
-    @contextmanager
-    def snapshot(self) -> Iterator[None]:
-        """Read everything inside from one transaction: commits after its first query are not seen. For one thread at a time."""
-        with self._engine.connect() as connection:
-            self._snapshot = connection
-            try:
-                yield
-            finally:
-                self._snapshot = None
-
-    @contextmanager
-    def _connect(self) -> Iterator[Connection]:
-        """Open a connection, or that of the snapshot, whose rows are unpacked inside."""
-        if self._snapshot is not None:
-            with unpacking_from(self._snapshot):
-                yield self._snapshot
-            return
-        with connect_for_reading(self._engine) as connection:
-            yield connection
 
     def models(self) -> list[StoredModel]:
         with self._connect() as connection:
@@ -121,55 +71,6 @@ class SqliteReader:
                 for folder, name, kind, reason in connection.execute(statements.failed_files(limit))
             ]
 
-    def count_hits(self, model_id: int, chosen: HitFilter, most: int | None = None) -> int:
-        wanted = self._wanted(self._labels(model_id), chosen)
-        if not wanted:
-            return 0
-        with self._connect() as connection, listed_if_many(connection, chosen.under):
-            return connection.execute(count_hits(model_id, chosen, wanted, most)).scalar_one()
-
-    def ranked(self, model_id: int, chosen: HitFilter, limit: int, offset: int) -> list[RankedHit]:
-        labels = self._labels(model_id)
-        wanted = self._wanted(labels, chosen)
-        if not wanted:
-            return []
-        with self._connect() as connection, listed_if_many(connection, chosen.under):
-            if chosen.under and few_under(connection, chosen.under):
-                page = ranked_rows(model_without_index_hint(model_id), chosen, wanted).order_by(*BEST_FIRST)
-            else:
-                offset, beyond = skip_to_anchor(connection, model_id, chosen, offset)
-                page = ranked_query(model_id, chosen, wanted, *beyond)
-            shown = page.limit(limit).offset(offset).subquery()
-            query = hit_columns(shown).where(FileRow.id == shown.c.file_id).order_by(*BEST_FIRST)
-            return [_ranked_hit(row, labels) for row in connection.execute(query)]
-
-    def hits(self, model_id: int, prediction_ids: Sequence[int], chosen: HitFilter) -> dict[int, list[Hit]]:
-        found: dict[int, list[Hit]] = defaultdict(list)
-        labels = self._labels(model_id)
-        with self._connect() as connection, listed_if_many(connection, chosen.under):
-            for chunk in chunks(prediction_ids):
-                for row in connection.execute(_hits_of(chosen), {"model": model_id, "ids": chunk}):
-                    ranked = _ranked_hit(row, labels)
-                    found[ranked.prediction_id].append(ranked.hit)
-        return dict(found)
-
-    def prediction_ids(self, model_id: int, chosen: HitFilter, most: int | None = None) -> Ids | None:
-        import numpy as np
-
-        with self._connect() as connection, listed_if_many(connection, chosen.under):
-            if chosen.under and most is not None and not few_under(connection, chosen.under, most):
-                return None
-            own = PredictionRow.model_id == model_id if not chosen.under else model_without_index_hint(model_id)
-            wanted = () if chosen.emotions is None else (one_of(PredictionRow.emotion, chosen.emotions),)
-            query = (
-                select(PredictionRow.id)
-                .select_from(predictions_with_files())
-                .where(own, is_live(), *filter_conditions(chosen), *wanted)
-            )
-            ids = connection.execute(query.where(PredictionRow.score >= chosen.min_score)).scalars()
-            found = np.unique(np.fromiter(ids, dtype=np.int64))
-        return found if most is None or len(found) <= most else None
-
     def sample(self, model_id: int, count: int) -> Sample:
         import numpy as np
 
@@ -199,6 +100,10 @@ class SqliteReader:
                     files[path] += count
         return [IndexedRoot(path, indexed_at, files[path]) for path, indexed_at in found.items()]
 
+    def files_by_folder(self) -> dict[bytes, int]:
+        with self._connect() as connection:
+            return dict(connection.execute(statements.live_files_by_folder()).all())
+
     def image_files_at(self, paths: Collection[bytes]) -> dict[bytes, list[ImageFile]]:
         files: dict[bytes, list[ImageFile]] = {path: [] for path in paths}
         with self._connect() as connection:
@@ -207,7 +112,7 @@ class SqliteReader:
                 files[file.path] = [file]
             for path in folders:
                 if not files[path]:
-                    files[path] = [_image_file(row) for row in connection.execute(statements.live_files_below(path))]
+                    files[path] = [image_file(row) for row in connection.execute(statements.live_files_below(path))]
         return files
 
     @staticmethod
@@ -216,7 +121,7 @@ class SqliteReader:
         if not paths:
             return [], set()
         with listed_paths(connection, paths):
-            files = [_image_file(row) for row in connection.execute(statements.live_files_in_list())]
+            files = [image_file(row) for row in connection.execute(statements.live_files_in_list())]
             return files, set(connection.execute(statements.folders_in_list()).scalars())
 
     def indexed_files(self, after: int, limit: int) -> list[IndexedFile]:
@@ -271,15 +176,6 @@ class SqliteReader:
             for chunk in chunks(sorted(digests)):
                 labels.update(connection.execute(statements.labels_of(chunk)).all())
         return labels
-
-    def user_emotions(self) -> tuple[str, ...]:
-        with self._connect() as connection:
-            return tuple(connection.execute(statements.USER_EMOTIONS).scalars())
-
-    def predicted_at(self, model_id: int, path: bytes) -> list[RankedHit]:
-        with self._connect() as connection:
-            labels = self._labels(model_id)
-            return [_ranked_hit(row, labels) for row in connection.execute(statements.hits_at(model_id, path))]
 
     def predicted_as(self, model_id: int, digest: bytes) -> int | None:
         found = self.predictions_by_digest(model_id, digest.hex())
@@ -363,21 +259,6 @@ class SqliteReader:
         with self._connect() as connection:
             return connection.execute(statements.same_generation(model_id, generation)).first() is not None
 
-    def _wanted(self, labels: list[str], chosen: HitFilter) -> list[str]:
-        """Return the emotions of a filter that predictions of a model with these labels can have."""
-        return [emotion for emotion in self._emotions(labels) if chosen.emotions is None or emotion in chosen.emotions]
-
-    def _emotions(self, labels: list[str]) -> list[str]:
-        """Return the emotions that predictions of a model with these labels can have."""
-        return [*labels, *(emotion for emotion in self.user_emotions() if emotion not in labels)]
-
-    def _labels(self, model_id: int) -> list[str]:
-        with self._connect() as connection:
-            labels = connection.execute(statements.LABELS_OF, {"model": model_id}).scalar_one_or_none()
-            if labels is None:
-                raise NotIndexed(f"The database holds no model number {model_id}.")
-            return labels
-
 
 def _compared_rows(connection: Connection, model_id: int, rows: Sequence[Row[Any]]) -> ComparedRows:
     import numpy as np
@@ -413,26 +294,5 @@ def _run_record(row: Row[Any]) -> RunRecord:
     )
 
 
-def _image_file(row: Row[Any]) -> ImageFile:
-    stamp = FileStamp(row.size, row.mtime_ns, row.change) if row.state == FileState.DONE else None
-    return ImageFile(os.path.join(row.path, row.name), row.digest, stamp)
-
-
 def _indexed_file(row: Row[Any]) -> IndexedFile:
     return IndexedFile(row.id, os.path.join(row.path, row.name), FileStamp(row.size, row.mtime_ns, row.change), row.digest)
-
-
-def _ranked_hit(row: Row[Any], labels: Sequence[str]) -> RankedHit:
-    probabilities = struct.unpack(f"<{len(labels)}f", row.probabilities)
-    hit = Hit(
-        path=os.path.join(row.folder, row.name),
-        image_id=row.digest.hex(),
-        emotion=row.emotion,
-        score=row.score,
-        emotions=dict(zip(labels, probabilities, strict=True)),
-        label=row.label,
-        box=None if row.left is None else to_pixel_box(Face(row.left, row.top, row.right, row.bottom), row.width, row.height),
-        frame=row.frame,
-        incomplete=bool(row.incomplete),
-    )
-    return RankedHit(row.prediction_id, hit)

@@ -9,9 +9,24 @@ if TYPE_CHECKING:
     from indexer.domain.types import Floats
 
 
+class HitKey(NamedTuple):
+    """The place of a hit in the list of a search by emotion: later hits have lower scores, or greater ids with an equal one."""
+
+    score: float
+    prediction_id: int
+    file_id: int
+
+
 @dataclass(frozen=True, slots=True)
 class SearchRequest:
-    """A search as the user typed it. `image` is an image file, `like` an indexed id or path, `under` folders."""
+    """A search as the user typed it.
+
+    - `image`: an image file. `like`: an indexed id or path. `embedding`: that of an image that was analyzed, float32,
+      (embedding size,). At most one of the three is given.
+    - `under`: folders.
+    - `after`: the last hit of the page before this one, in a search by emotion.
+    - `all_images`: a request without any criterion is for all images, and no mistake.
+    """
 
     image: bytes | None = None
     like: bytes | None = None
@@ -24,6 +39,9 @@ class SearchRequest:
     offset: int = 0
     dedupe: bool = False
     hidden: bool = False
+    embedding: Floats | None = field(default=None, repr=False, compare=False)
+    after: HitKey | None = None
+    all_images: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +54,7 @@ class SearchQuery:
     - `like`: embedding, float32, (embedding size,); orders hits by similar appearance.
     - `under`: absolute folders and files, of which hits are at or below one; none means all.
     - `dedupe`: show near-duplicates once. `hidden`: show images that the user hid, too.
+    - `after`: only hits after this one, in a search by emotion.
     """
 
     emotions: frozenset[str] | None = None
@@ -47,6 +66,7 @@ class SearchQuery:
     offset: int = 0
     dedupe: bool = False
     hidden: bool = False
+    after: HitKey | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +81,7 @@ class Hit:
     - `box`: left, top, right and bottom edge, in pixels, of the matching face; None for an image without faces.
     - `frame`: number, from 1, of the frame of an animation to which all this belongs; None for a still image.
     - `incomplete`: whether the end of the file is missing.
+    - `size`: width and height of the image in pixels.
     - `copies`: number of further hits that are not shown because they are near-duplicates of this one.
     """
 
@@ -75,6 +96,7 @@ class Hit:
     frame: int | None = None
     incomplete: bool = False
     copies: int = 0
+    size: tuple[int, int] | None = None
 
 
 class Total(NamedTuple):
@@ -85,7 +107,11 @@ class Total(NamedTuple):
 
 
 class SearchResult(NamedTuple):
-    """The hits of a search, best first, and their total; None if it was not asked for."""
+    """The hits of a search, best first, and their total; None if it was not asked for.
+
+    `last` is the place of the last hit in a search by emotion: a request with it as `after` returns the hits that follow.
+    """
 
     hits: list[Hit]
     total: Total | None = None
+    last: HitKey | None = None

@@ -73,6 +73,14 @@ def apply_labels(store: Store, assignments: Sequence[LabelAssignment], new: bool
     return LabelsChanged(len(changes), len(emotions) - len(changes), skipped)
 
 
+def require_known(store: StoreReader, image_ids: Collection[str]) -> None:
+    """Raise NotIndexed if the store does not know one of some images, by id."""
+    known = store.known_digests(list(map(bytes.fromhex, image_ids)))
+    unknown = next((image_id for image_id in image_ids if bytes.fromhex(image_id) not in known), None)
+    if unknown is not None:
+        raise NotIndexed(f"No indexed image has the id {unknown[:8]}; nothing was changed.")
+
+
 def _emotion(word: str, known: Collection[str], new: bool) -> str:
     """Return the emotion that a word means; if it is unknown and `new`, the normalized word."""
     if not new:

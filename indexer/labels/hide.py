@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from indexer.domain.errors import NotIndexed
 from indexer.domain.predictions import LabelAssignment
 from indexer.domain.reports import LabelsChanged
-from indexer.labels.assign import find_images
+from indexer.labels.assign import find_images, require_known
 
 if TYPE_CHECKING:
     from indexer.library import Library
+    from indexer.ports.store import Store
 
 
 def hide(library: Library, paths: Sequence[bytes], hidden: bool, skip_unknown: bool = False) -> LabelsChanged:
@@ -28,7 +29,23 @@ def hide(library: Library, paths: Sequence[bytes], hidden: bool, skip_unknown: b
                 raise NotIndexed(images.problems[0])
             skipped += len(images.problems)
             digests.update(images.digests)
-        before = store.hidden_of(digests)
-        changes = digests - before if hidden else before
-        store.hide(dict.fromkeys(changes, hidden))
-    return LabelsChanged(len(changes), len(digests) - len(changes), skipped)
+        changed = _hide(store, digests, hidden)
+    return LabelsChanged(changed, len(digests) - changed, skipped)
+
+
+def hide_images(library: Library, image_ids: Collection[str], hidden: bool) -> LabelsChanged:
+    """Hide images by id, all or none; or show them again. Raises NotIndexed and WriterBusy."""
+    library.require_database()
+    digests = set(map(bytes.fromhex, image_ids))
+    with library.database.lock_writer(), library.database.open() as store:
+        require_known(store, image_ids)
+        changed = _hide(store, digests, hidden)
+    return LabelsChanged(changed, len(digests) - changed)
+
+
+def _hide(store: Store, digests: set[bytes], hidden: bool) -> int:
+    """Hide or show images; return the number of those that were not so before."""
+    before = store.hidden_of(digests)
+    changes = digests - before if hidden else before
+    store.hide(dict.fromkeys(changes, hidden))
+    return len(changes)

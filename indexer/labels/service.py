@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from indexer.labels.assign import apply_labels, attach_label
+from indexer.domain.predictions import LabelAssignment
+from indexer.labels.assign import apply_labels, attach_label, require_known
 from indexer.labels.conflicts import find_conflicts
 from indexer.registry.selection import open_selected
 
 if TYPE_CHECKING:
-    from indexer.domain.predictions import LabelAssignment, LabeledImage
+    from indexer.domain.predictions import LabeledImage
     from indexer.domain.reports import LabelConflict, LabelsChanged
     from indexer.library import Library
 
@@ -26,6 +27,27 @@ def label(library: Library, assignments: Sequence[LabelAssignment], new: bool, s
     library.require_database()
     with library.database.lock_writer(), library.database.open() as store:
         return apply_labels(store, assignments, new, skip_unknown)
+
+
+class Relabeled(NamedTuple):
+    """The result of labeling images by id: the numbers of images, and the label of each before; None for no label."""
+
+    changed: LabelsChanged
+    before: Mapping[str, str | None]
+
+
+def label_images(library: Library, emotions: Mapping[str, str | None], new: bool) -> Relabeled:
+    """Set the labels of images by id, all or none; None removes a label. `new` allows emotions that moodex does not know.
+
+    Raises UsageError, UnknownEmotion, NotIndexed and WriterBusy.
+    """
+    library.require_database()
+    assignments = [LabelAssignment(b"", emotion, bytes.fromhex(image_id)) for image_id, emotion in emotions.items()]
+    with library.database.lock_writer(), library.database.open() as store:
+        require_known(store, emotions)
+        before = store.labels_of(list(map(bytes.fromhex, emotions)))
+        changed = apply_labels(store, assignments, new)
+    return Relabeled(changed, {image_id: before.get(bytes.fromhex(image_id)) for image_id in emotions})
 
 
 def attach(library: Library, digest_prefix: str, path: bytes) -> LabelsChanged:

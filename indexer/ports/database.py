@@ -17,6 +17,9 @@ class Database(Protocol):
     def exists(self) -> bool:
         """Return whether anything was ever stored."""
 
+    def version(self) -> object:
+        """Return a value that differs after every commit."""
+
     def open(self, reading: bool = False) -> AbstractContextManager[Store]:
         """Open the store; create or migrate it if needed. With `reading`, a read-only disk is enough.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from indexer.domain.files import Counts, Failure, FileStamp, IndexedFile, IndexedRoot
     from indexer.domain.models import StoredModel
     from indexer.domain.predictions import LabeledImage
-    from indexer.domain.queries import Hit
+    from indexer.domain.queries import Hit, HitKey, SearchQuery
     from indexer.domain.runs import RunRecord, RunTotals
     from indexer.domain.types import Floats, Halves, Ids
     from indexer.ports.vectors import Generation, VectorRows
@@ -31,6 +31,11 @@ class HitFilter(NamedTuple):
     hidden: bool = False
 
 
+def filter_of(query: SearchQuery) -> HitFilter:
+    """Return the filter of a query."""
+    return HitFilter(query.emotions, query.min_score, query.under, query.excluded, query.hidden)
+
+
 class ImageFile(NamedTuple):
     """A file, the digest of its image, and its stamp when it was read; None if the file is pending."""
 
@@ -40,10 +45,11 @@ class ImageFile(NamedTuple):
 
 
 class RankedHit(NamedTuple):
-    """A hit with the id of its prediction."""
+    """A hit with the ids of its prediction and, in a list of files, of its file."""
 
     prediction_id: int
     hit: Hit
+    file_id: int = 0
 
 
 class Sample(NamedTuple):
@@ -91,14 +97,29 @@ class StoreReader(Protocol):
     def failures(self, limit: int) -> list[tuple[bytes, Failure]]:
         """Return failed files with their reasons, by path."""
 
-    def ranked(self, model_id: int, chosen: HitFilter, limit: int, offset: int) -> list[RankedHit]:
-        """Return one page of the live files that pass a filter, best first.
+    def ranked(self, model_id: int, chosen: HitFilter, limit: int, offset: int, after: HitKey | None = None) -> list[RankedHit]:
+        """Return one page of the live files that pass a filter, best first; with `after`, only those that follow it.
 
         A file is ranked by its best face. Equal scores are ordered by age of the prediction, then of the file.
         """
 
+    def newest(self, model_id: int, chosen: HitFilter, limit: int, before: int | None) -> list[RankedHit]:
+        """Return one page of the live files that pass a filter, the latest entry first; with `before`, those with lower ids.
+
+        Each file is shown with its best face among the wanted emotions.
+        """
+
     def count_hits(self, model_id: int, chosen: HitFilter, most: int | None = None) -> int:
         """Return the number of hits that `ranked` returns without a limit; `most` + 1 if there are more than `most`."""
+
+    def count_ranked(self, model_id: int, chosen: HitFilter) -> int | None:
+        """Return the number of hits that `ranked` returns without a limit; None if the store would have to count them all."""
+
+    def count_by_emotion(self, model_id: int, chosen: HitFilter, groups: Mapping[str, Collection[str]]) -> dict[str, int] | None:
+        """Return the number of hits that each group of emotions would have in a filter, by the name of the group.
+
+        None if the store would have to read too many files for that.
+        """
 
     def hits(self, model_id: int, prediction_ids: Sequence[int], chosen: HitFilter) -> dict[int, list[Hit]]:
         """Return the live files of predictions, oldest first, by prediction id; predictions without such files are left out.
@@ -112,8 +133,14 @@ class StoreReader(Protocol):
     def roots(self) -> list[IndexedRoot]:
         """Return the roots that users indexed, by path."""
 
+    def files_by_folder(self) -> dict[bytes, int]:
+        """Return the number of live files directly in each folder that has any."""
+
     def image_files_at(self, paths: Collection[bytes]) -> dict[bytes, list[ImageFile]]:
         """Return, for each path, the live file there or else those below it, by path."""
+
+    def files_of_image(self, digest: bytes) -> list[ImageFile]:
+        """Return the live files of an image, oldest first."""
 
     def indexed_files(self, after: int, limit: int) -> list[IndexedFile]:
         """Return the next files that are done, oldest first: at most `limit` with ids above `after`."""

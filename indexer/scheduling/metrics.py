@@ -27,14 +27,14 @@ _OUTCOMES = ("done", "failed", "interrupted", "died")
 class Metrics:
     """The measurements that the file contains.
 
-    - `up`: whether the scheduler is running.
+    - `up`: whether the scheduler is running; None leaves that out.
     - `last_run_seconds`: duration of the last run that ended; None before the first.
     - `pending_files`: number of files that no run has analyzed yet.
     - `success_ages`: seconds since the last success of each job, by name; jobs that never succeeded are absent.
     - `failures`: number of failures since the last success of each job, by name.
     """
 
-    up: bool
+    up: bool | None
     totals: RunTotals
     last_run_seconds: float | None
     pending_files: int
@@ -53,7 +53,7 @@ def exposition(metrics: Metrics) -> str:
     runs = {name: totals.outcomes.get(name, 0) for name in _OUTCOMES}
     last = {} if metrics.last_run_seconds is None else {"": metrics.last_run_seconds}
     parts = [
-        _metric("up", "gauge", "Whether the scheduler is running.", "", {"": int(metrics.up)}),
+        _metric("up", "gauge", "Whether the scheduler is running.", "", {} if metrics.up is None else {"": int(metrics.up)}),
         _metric("images_indexed_total", "counter", "Images analyzed by all recorded runs.", "", {"": totals.indexed}),
         _metric("failures_total", "counter", "Files that failed, counted in every recorded run.", "", {"": totals.failed}),
         _metric("runs_total", "counter", "Recorded runs by outcome.", "outcome", runs),

@@ -93,8 +93,8 @@ def open_folder_watcher(
     return library.source.watch(roots, own_folder, poll, wait.wake, partial(log_event, "warning", "polling"))
 
 
-def collect_metrics(library: Library, up: bool) -> str:
-    """Return the metrics of a library in Prometheus's text format. `up` is whether its scheduler is running."""
+def collect_metrics(library: Library, up: bool | None) -> str:
+    """Return the metrics of a library in Prometheus's text format. `up` is whether its scheduler is running, None if unknown."""
     if not library.database.exists():
         return exposition(Metrics(up, RunTotals(0, 0, {}), None, 0))
     with library.database.open(reading=True) as store:

@@ -6,7 +6,7 @@ import filecmp
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from indexer.domain.errors import UsageError, disk_error
@@ -31,7 +31,7 @@ def collect(hits: Sequence[Hit], folder: bytes, link: bool) -> CollectReport:
     if os.path.lexists(folder) and not os.path.isdir(folder):
         raise UsageError(f"{os.fsdecode(folder)!r} is not a folder; give --copy-to or --link-to the name of a folder.")
     files = {hit.path: hit for hit in hits}
-    in_use = Counter(os.path.basename(path).lower() for path in files)
+    in_use = _uses_of_names(files)
     done = present = 0
     missing: list[bytes] = []
     try:
@@ -40,12 +40,30 @@ def collect(hits: Sequence[Hit], folder: bytes, link: bool) -> CollectReport:
             if not os.path.isfile(path) or not (link or os.access(path, os.R_OK)):
                 missing.append(path)
                 continue
-            is_ambiguous = in_use[os.path.basename(path).lower()] > 1
-            is_new = _place(path, folder, list(_names(path, hit.image_id, is_ambiguous)), link)
+            is_new = _place(path, folder, list(_names(path, hit.image_id, _is_ambiguous(path, in_use))), link)
             done, present = done + is_new, present + (not is_new)
     except OSError as error:
         raise disk_error(f"The folder {os.fsdecode(folder)}", error) from error
     return CollectReport(os.fsdecode(folder), link, done, present, tuple(map(os.fsdecode, missing)))
+
+
+def distinct_names(hits: Sequence[Hit]) -> Iterator[tuple[Hit, bytes]]:
+    """Yield the hit of each file with a name that no other file gets, whatever the case of its letters."""
+    files = {hit.path: hit for hit in hits}
+    in_use, given = _uses_of_names(files), set[bytes]()
+    for path, hit in files.items():
+        names = _names(path, hit.image_id, _is_ambiguous(path, in_use))
+        name = next(name for name in names if name.lower() not in given)
+        given.add(name.lower())
+        yield hit, name
+
+
+def _uses_of_names(paths: Iterable[bytes]) -> Counter[bytes]:
+    return Counter(os.path.basename(path).lower() for path in paths)
+
+
+def _is_ambiguous(path: bytes, in_use: Counter[bytes]) -> bool:
+    return in_use[os.path.basename(path).lower()] > 1
 
 
 def _names(path: bytes, image_id: str, is_ambiguous: bool) -> Iterator[bytes]:

@@ -8,8 +8,8 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from indexer.domain.models import APPEARANCE
-from indexer.domain.queries import Total
-from indexer.ports.store_reader import HitFilter, RankedHit
+from indexer.domain.queries import HitKey, SearchResult, Total
+from indexer.ports.store_reader import RankedHit, filter_of
 from indexer.ports.vectors import NOT_THE_MODELS, VectorFilter
 from indexer.search.groups import Groups
 from indexer.search.living import FileExists, LivingFirst
@@ -50,31 +50,50 @@ def search(
     tuning: SearchTuning | None = None,
     exists: FileExists = lambda _: True,
 ) -> list[Hit]:
-    """Return the hits of a query, best first: at most `query.limit`, after `query.offset`.
+    """Return the hits of a query, see `search_page`."""
+    return search_page(store, model, query, open_index, tuning, exists).hits
+
+
+def search_page(
+    store: StoreReader,
+    model: StoredModel,
+    query: SearchQuery,
+    open_index: Callable[[], VectorIndex],
+    tuning: SearchTuning | None = None,
+    exists: FileExists = lambda _: True,
+) -> SearchResult:
+    """Return the hits of a query, best first: at most `query.limit`, after `query.offset`. They are not counted.
 
     Hits are ordered by score, or by similarity to `query.like`; only then is `open_index` called. Of the files of an image, those
     that exist come first.
     """
-    chosen = _filter(query)
+    chosen = filter_of(query)
     living = LivingFirst(store, model, chosen, exists)
     if query.like is not None:
         similar = _SimilaritySearch(store, model, query, query.like, living, open_index(), tuning or SearchTuning())
         hits = similar.distinct_hits() if query.dedupe else list(islice(similar.hits(), query.offset + query.limit))
         # A later, larger request to the index may find a more similar candidate, so sort again.
-        return sorted(hits[query.offset :], key=lambda hit: -(hit.similarity or 0))
+        return SearchResult(sorted(hits[query.offset :], key=lambda hit: -(hit.similarity or 0)))
     if query.dedupe:
-        return _distinct_hits(living, query)
-    return living.page(store.ranked(model.id, chosen, query.limit, query.offset), is_first=query.offset == 0)
+        return SearchResult(_distinct_hits(living, query))
+    ranked = store.ranked(model.id, chosen, query.limit, query.offset, query.after)
+    page = living.page(ranked, is_first=query.offset == 0 and query.after is None)
+    return SearchResult(page, last=key_of(ranked[-1]) if ranked else None)
+
+
+def key_of(ranked: RankedHit) -> HitKey:
+    """Return the place of a hit in the list of a search by emotion."""
+    return HitKey(ranked.hit.score, ranked.prediction_id, ranked.file_id)
 
 
 def count(store: StoreReader, model: StoredModel, query: SearchQuery, most: int | None) -> Total:
     """Count the hits of a query without its limit, near-duplicates included; up to `most`, if it is given."""
-    number = store.count_hits(model.id, _filter(query), most)
+    chosen = filter_of(query)
+    known = store.count_ranked(model.id, chosen)
+    if known is not None:
+        return Total(known)
+    number = store.count_hits(model.id, chosen, most)
     return Total(number) if most is None or number <= most else Total(most, exact=False)
-
-
-def _filter(query: SearchQuery) -> HitFilter:
-    return HitFilter(query.emotions, query.min_score, query.under, query.excluded, query.hidden)
 
 
 def _distinct_hits(living: LivingFirst, query: SearchQuery) -> list[Hit]:

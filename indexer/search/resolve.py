@@ -30,14 +30,14 @@ _log = logging.getLogger(__name__)
 
 def check(request: SearchRequest) -> None:
     """Check a request before anything is opened. Raises UsageError if it is invalid."""
-    if request.image is not None and request.like is not None:
+    if sum(given is not None for given in (request.image, request.like, request.embedding)) > 1:
         raise UsageError("Give either an IMAGE or --like, not both: both choose the image that hits must resemble.")
     if not 0 <= request.min_score <= 1:
         raise UsageError(f"--min-score is {request.min_score}; it must be between 0 and 1.")
     if request.limit < 1 or request.offset < 0:
         raise UsageError("-k must be at least 1 and --offset at least 0.")
     criteria = (request.image, request.like, request.under, request.emotions, request.excluded, request.min_score)
-    if not any(criteria):
+    if not any(criteria) and request.embedding is None and not request.all_images:
         raise UsageError("Give at least one of IMAGE, --emotion, --not, --like, --min-score and --under.")
 
 
@@ -112,6 +112,7 @@ def resolve_request(
         offset=request.offset,
         dedupe=request.dedupe,
         hidden=request.hidden,
+        after=request.after,
     )
 
 
@@ -124,6 +125,8 @@ def _expand(words: Sequence[str], known: Collection[str], exact_label: bool) -> 
 def _vector(
     request: SearchRequest, store: StoreReader, model: StoredModel, open_analyzer: Callable[[], Analyzer]
 ) -> Floats | None:
+    if request.embedding is not None:
+        return request.embedding
     if request.like is not None:
         return _widened(_stored(store, _indexed(request.like, store, model)))
     if request.image is None:
@@ -176,14 +179,19 @@ def analyze_file(path: bytes, analyzer: Analyzer) -> list[Hit]:
     Raises UsageError for an image that cannot be read.
     """
     image, predictions = _read_and_analyze(path, analyzer)
+    return hits_of_analysis(os.path.realpath(path), image, predictions, analyzer.classifier.card.labels)
+
+
+def hits_of_analysis(path: bytes, image: DecodedImage, predictions: AnalyzedImage, labels: Sequence[str]) -> list[Hit]:
+    """Return the hits of an image that was analyzed now, in the order of its predictions, by a model with these labels."""
     hits = []
     for prediction in predictions:
-        emotions = dict(zip(analyzer.classifier.card.labels, prediction.probabilities, strict=True))
+        emotions = dict(zip(labels, prediction.probabilities, strict=True))
         best = max(emotions, key=emotions.__getitem__)
         box = None if prediction.face is None else to_pixel_box(prediction.face, image.width, image.height)
         hits.append(
             Hit(
-                os.path.realpath(path),
+                path,
                 image.digest.hex(),
                 best,
                 emotions[best],
@@ -191,6 +199,7 @@ def analyze_file(path: bytes, analyzer: Analyzer) -> list[Hit]:
                 box=box,
                 frame=prediction.frame,
                 incomplete=image.incomplete,
+                size=(image.width, image.height),
             )
         )
     return hits

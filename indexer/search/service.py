@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING
 
 from indexer.domain.errors import ModelUnavailable, MoodexError, UsageError
 from indexer.domain.image_ids import id_prefix
-from indexer.domain.queries import SearchResult, Total
+from indexer.domain.queries import Total
 from indexer.registry.selection import find_stored_model, open_selected
-from indexer.search.engine import count
-from indexer.search.engine import search as run_query
+from indexer.search.engine import count, search_page
 from indexer.search.resolve import analyze_file, check, indexed_file, interpret_image, resolve_request
 from indexer.system.paths import indexed_path
 
 if TYPE_CHECKING:
     from indexer.domain.models import StoredModel
-    from indexer.domain.queries import Hit, SearchQuery, SearchRequest
+    from indexer.domain.queries import Hit, SearchQuery, SearchRequest, SearchResult
     from indexer.library import Library
     from indexer.ports.analyzer import Analyzer
     from indexer.ports.store import Store
@@ -33,6 +32,11 @@ def search(library: Library, request: SearchRequest) -> list[Hit]:
     Raises UsageError, UnknownEmotion, NotIndexed, ModelUnavailable and StoreDamaged.
     """
     return _search(library, request, None).hits
+
+
+def search_page_of(library: Library, request: SearchRequest) -> SearchResult:
+    """Return the hits of a request, which are not counted, and where they end. Raises what `search` raises."""
+    return _search(library, request, None)
 
 
 def search_and_count(library: Library, request: SearchRequest, most: int | None = None) -> SearchResult:
@@ -50,14 +54,14 @@ def _search(
     check(request)
     with open_selected(library) as (store, model):
         request = interpret_image(request, store, model)
-        if request.image is not None or request.like is not None:
+        if any(given is not None for given in (request.image, request.like, request.embedding)):
             _refresh_index_if_idle(library, store, model)
         with store.snapshot():
-            query = resolve_request(request, store, model, lambda: _same_analyzer(library, model))
-            hits = run_query(store, model, query, lambda: _open_index(library, store, model), exists=library.source.has_file)
+            query = resolve_request(request, store, model, lambda: same_analyzer(library, model))
+            page = search_page(store, model, query, lambda: _open_index(library, store, model), exists=library.source.has_file)
             if count_all is None or request.dedupe:
-                return SearchResult(hits)
-            return SearchResult(hits, _total(hits, request, lambda: count_all(store, model, query)))
+                return page
+            return page._replace(total=_total(page.hits, request, lambda: count_all(store, model, query)))
 
 
 def _total(hits: list[Hit], request: SearchRequest, count_all: Callable[[], Total]) -> Total:
@@ -129,8 +133,8 @@ def _stored_hits(library: Library, path: bytes) -> list[Hit]:
     return [] if library.settings.faces == "off" and has_faces else [ranked.hit for ranked in stored]
 
 
-def _same_analyzer(library: Library, model: StoredModel) -> Analyzer:
-    """Open the analyzer; its model must be the one whose predictions are searched."""
+def same_analyzer(library: Library, model: StoredModel) -> Analyzer:
+    """Open the analyzer; its model must be the one whose predictions are searched. Raises ModelUnavailable."""
     analyzer = library.open_analyzer()
     card = analyzer.classifier.card
     if card.key != model.card.key:

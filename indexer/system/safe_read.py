@@ -20,7 +20,7 @@ def read(path: bytes) -> tuple[bytes, FileStamp]:
     Damaged if it is too large or not a regular file.
     """
     try:
-        with open(path, "rb", opener=_without_waiting) as file:
+        with open(path, "rb", opener=open_without_waiting) as file:
             before = os.fstat(file.fileno())
             if not stat.S_ISREG(before.st_mode):
                 raise Damaged("it is not a regular file")
@@ -38,7 +38,7 @@ def read(path: bytes) -> tuple[bytes, FileStamp]:
     return data, stamp
 
 
-def _without_waiting(path: str | bytes, _flags: int) -> int:
+def open_without_waiting(path: str | bytes, _flags: int) -> int:
     """Open a file without waiting, even if a pipe has replaced it since the scan."""
     return os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
 

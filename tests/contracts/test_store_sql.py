@@ -32,6 +32,7 @@ from db.sqlite.store import SqliteStore
 from indexer.domain.export import ExportFilter
 from indexer.domain.files import Failure
 from indexer.domain.jobs import Job, JobOptions, JobStatus, Trigger
+from indexer.domain.queries import HitKey
 from indexer.domain.runs import RunCounts
 from indexer.ports.job_store import JobStore
 from indexer.ports.store_reader import HitFilter, StoreReader
@@ -147,6 +148,7 @@ def _write_and_read(store: SqliteStore) -> None:
     store.unchanged_folder_digests([b"/a"], scene.run)
     assert store.known_files(b"/a", scene.run, [b"1.png"])
     store.record_roots([b"/a", b"/a/b"], [b"/a/b"])
+    assert store.files_by_folder()
     assert store.root_paths() == [b"/a"] and [root.files for root in store.roots()] == [5]
     store.label({image("one").digest: "sad", image("two").digest: None})
     store.rescore(scene.model, other, lambda vectors: np.full((len(vectors), 3), 1 / 3, dtype=np.float32), lambda _: None)
@@ -180,6 +182,11 @@ def _read(store: SqliteStore, model: int) -> None:
     for chosen in (HitFilter(), HitFilter(frozenset({"sad"})), HitFilter(frozenset({"sad", "happy"}), 0.1), everything):
         assert store.ranked(model, chosen, 2, 1) is not None
         store.prediction_ids(model, chosen, 5)
+        for hit in store.newest(model, chosen, 2, 1_000):
+            assert store.ranked(model, chosen, 2, 0, HitKey(hit.hit.score, hit.prediction_id, hit.file_id)) is not None
+            assert store.files_of_image(bytes.fromhex(hit.hit.image_id))
+        store.count_ranked(model, chosen)
+        store.count_by_emotion(model, chosen, {"sad": ["sad", "crying"]})
         assert store.count_hits(model, chosen, 5) is not None
     (rows,) = store.vectors(model)
     ids = rows.ids.tolist()

@@ -48,6 +48,7 @@ COMMANDS: dict[str, list[str]] = {
     "schedule run": ["schedule", "run", "--once"],
     "schedule unit": ["schedule", "unit"],
     "search": ["search", HEAD, "--emotion", "sad", "-f", "csv"],
+    "serve": ["serve", "--port", "70000"],
     "show": ["show", HEAD],
     "sidecars": ["sidecars", "--xmp", "--dry-run", "--json"],
     "status": ["status", "--json"],

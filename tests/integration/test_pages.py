@@ -79,6 +79,7 @@ def test_pages_are_the_same_after_any_changes_since_anchors_were_built(history: 
                 getattr(store_under_test, step)(*arguments)
             for chosen in FILTERS:
                 expected = plain.paths(chosen)
+                assert store.count_ranked(anchored.model, chosen) in (None, len(expected))
                 for start in range(0, len(expected) + size, size):
                     assert anchored.paths(chosen, size, start) == expected[start : start + size]
 
@@ -114,3 +115,17 @@ def test_a_far_page_is_counted_from_its_anchor(tmp_path: Path) -> None:
             # A wrong anchor: only a page that uses it is wrong.
             connection.execute("UPDATE marks SET place = 3 WHERE place = 4")
         assert changing_store.paths(HitFilter(frozenset({"happy"})), 2, 3) == [b"/a/e.png", b"/a/f.png"]
+
+
+def test_a_long_list_is_counted_from_its_last_anchor(tmp_path: Path) -> None:
+    with store_with_short_anchored_lists(tmp_path) as store:
+        changing_store = ChangingStore(store)
+        for image_name in "abcdef":
+            changing_store.add(image_name, [[0.6, 0.3, 0.1]])
+        happy = HitFilter(frozenset({"happy"}))
+        assert store.count_ranked(changing_store.model, happy) is None
+        changing_store.end_run()
+        assert store.count_ranked(changing_store.model, happy) == 6
+        assert store.count_ranked(changing_store.model, happy._replace(min_score=0.5)) == 6
+        assert store.count_ranked(changing_store.model, happy._replace(min_score=0.7)) is None
+        assert store.count_ranked(changing_store.model, happy._replace(excluded=frozenset({"sad"}))) is None

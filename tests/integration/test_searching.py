@@ -22,7 +22,7 @@ from indexer.labels import service as labels_service
 from indexer.ports.store_reader import HitFilter
 from indexer.ports.vectors import VectorFilter
 from indexer.search import service as search_service
-from indexer.search.engine import SearchTuning, search
+from indexer.search.engine import SearchTuning, search_page
 from tests.integration.conftest import short_paths
 from tests.support.builders import draw_blocks, encoded, write_images
 from tests.support.library import Library
@@ -208,14 +208,14 @@ def test_large_and_small_folders_give_the_same_results(clustered: Library, under
     before = clustered.search(**criteria)
     assert len(before) == 7
     for tuning in (SearchTuning(listed_max_rows=3), SearchTuning(listed_max_rows=3, spare_candidates=0)):
-        monkeypatch.setattr(search_service, "run_query", partial(search, tuning=tuning))
+        monkeypatch.setattr(search_service, "search_page", partial(search_page, tuning=tuning))
         assert clustered.search(**criteria) == before
 
 
 def test_pages_under_a_folder_are_the_same_for_both_plans(clustered: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     criteria: dict[str, object] = {"emotions": ("happy", "sad"), "under": (os.fsencode(clustered.folder / "b"),), "limit": 6}
     pages = [clustered.search(**criteria, offset=offset) for offset in (0, 6, 12)]
-    monkeypatch.setattr("db.sqlite.reader.few_under", lambda *_: False)
+    monkeypatch.setattr("db.sqlite.hit_reader.few_under", lambda *_: False)
     assert [clustered.search(**criteria, offset=offset) for offset in (0, 6, 12)] == pages
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +15,7 @@ from indexer.domain.files import Counts, Failure, FileState, IndexedFile, Indexe
 from indexer.domain.images import to_pixel_box
 from indexer.domain.models import StoredModel
 from indexer.domain.predictions import GROUP_CHANGED, LabeledImage, effective_emotion
-from indexer.domain.queries import Hit
+from indexer.domain.queries import Hit, HitKey
 from indexer.domain.runs import RunRecord, RunTotals
 from indexer.ports.store_reader import ComparedRows, HitFilter, ImageFile, RankedHit, Sample
 from indexer.ports.vectors import NOT_THE_MODELS, Generation, VectorRows
@@ -48,15 +48,37 @@ class MemoryReader(MemoryTables):
         failed = [(path, file.failure) for path, file in self._files.items() if file.failure]
         return sorted(failed, key=lambda item: os.path.split(item[0]))[:limit]
 
-    def ranked(self, model_id: int, chosen: HitFilter, limit: int, offset: int) -> list[RankedHit]:
+    def ranked(self, model_id: int, chosen: HitFilter, limit: int, offset: int, after: HitKey | None = None) -> list[RankedHit]:
         best: dict[bytes, RankedHit] = {}
         for ranked in self._matching(model_id, chosen):
             best.setdefault(ranked.hit.path, ranked)
-        return list(best.values())[offset : offset + limit]
+        rows = [one for one in best.values() if after is None or _place(one.hit.score, one) > _place(after.score, after)]
+        return rows[offset : offset + limit]
+
+    def newest(self, model_id: int, chosen: HitFilter, limit: int, before: int | None) -> list[RankedHit]:
+        rows = [one for one in self.ranked(model_id, chosen, len(self._files), 0) if before is None or one.file_id < before]
+        return sorted(rows, key=lambda one: -one.file_id)[:limit]
+
+    def count_ranked(self, model_id: int, chosen: HitFilter) -> int | None:
+        return None
 
     def count_hits(self, model_id: int, chosen: HitFilter, most: int | None = None) -> int:
         hits = len(self.ranked(model_id, chosen, len(self._files), 0))
         return hits if most is None else min(hits, most + 1)
+
+    def count_by_emotion(self, model_id: int, chosen: HitFilter, groups: Mapping[str, Collection[str]]) -> dict[str, int] | None:
+        return {name: self.count_hits(model_id, chosen._replace(emotions=frozenset(group))) for name, group in groups.items()}
+
+    def files_by_folder(self) -> dict[bytes, int]:
+        return dict(Counter(os.path.dirname(path) for path, file in self._files.items() if file.is_live and file.digest))
+
+    def files_of_image(self, digest: bytes) -> list[ImageFile]:
+        files = sorted(self._files.items(), key=lambda item: item[1].id)
+        return [
+            ImageFile(path, digest, file.stamp if file.state is FileState.DONE else None)
+            for path, file in files
+            if file.is_live and file.digest == digest
+        ]
 
     def hits(self, model_id: int, prediction_ids: Sequence[int], chosen: HitFilter) -> dict[int, list[Hit]]:
         hits: dict[int, list[Hit]] = {}
@@ -269,8 +291,9 @@ class MemoryReader(MemoryTables):
                     box=box,
                     frame=row.prediction.frame,
                     incomplete=image.incomplete,
+                    size=(image.width, image.height),
                 )
-                hits.append(RankedHit(row.id, found))
+                hits.append(RankedHit(row.id, found, file.id))
         return hits
 
     def _matching(self, model_id: int, chosen: HitFilter) -> list[RankedHit]:
@@ -281,6 +304,10 @@ class MemoryReader(MemoryTables):
             if (chosen.emotions is None or ranked.hit.emotion in chosen.emotions) and ranked.hit.score >= chosen.min_score
         ]
         return sorted(hits, key=lambda ranked: (-ranked.hit.score, ranked.prediction_id))
+
+
+def _place(score: float, ids: RankedHit | HitKey) -> tuple[float, int, int]:
+    return -score, ids.prediction_id, ids.file_id
 
 
 def _is_under_any(path: bytes, folders: Sequence[bytes]) -> bool:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), ROOT / "examples/images/ATTRIBUTION.md"]
 
 
-_CITED = re.compile(r"`((?:bench|commands|db|docs|examples|indexer|models|recipes|tests)/[\w./-]+)`")
+_CITED = re.compile(r"`((?:bench|commands|db|docs|examples|indexer|models|recipes|tests|web)/[\w./-]+)`")
 _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
 

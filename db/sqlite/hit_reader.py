@@ -1,0 +1,208 @@
+"""The hits of a SQLite store: pages of searches, and the predictions of images."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, Engine, Row, Select, bindparam, select
+
+from db.schema import FileRow, PredictionRow
+from db.sql import read_statements as statements
+from db.sql.dialect import chunks, one_of
+from db.sql.newest_files import newest_files
+from db.sql.page_anchors import after_place, count_with_anchors, skip_to_anchor
+from db.sql.search_queries import (
+    BEST_FIRST,
+    count_hits,
+    emotions_of_files,
+    few_under,
+    filter_conditions,
+    hit_columns,
+    is_live,
+    listed_if_many,
+    model_without_index_hint,
+    predictions_with_files,
+    ranked_query,
+    ranked_rows,
+)
+from db.sql.unpacking import connect_for_reading, unpacking_from
+from indexer.domain.errors import NotIndexed
+from indexer.domain.files import FileStamp, FileState
+from indexer.domain.images import Face, to_pixel_box
+from indexer.domain.queries import Hit
+from indexer.ports.store_reader import HitFilter, ImageFile, RankedHit
+
+if TYPE_CHECKING:
+    from indexer.domain.queries import HitKey
+    from indexer.domain.types import Ids
+
+
+@lru_cache
+def _hits_of(chosen: HitFilter) -> Select[*tuple[Any, ...]]:
+    """Select the hits of some predictions that pass a filter. Built once per filter, as every search executes it."""
+    these = (model_without_index_hint(bindparam("model")), statements.THESE)
+    return hit_columns().where(*these, *filter_conditions(chosen)).order_by(FileRow.id)
+
+
+class SqliteHitReader:
+    """The part of `indexer.ports.store_reader.StoreReader` that searches call."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._snapshot: Connection | None = None
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Read everything inside from one transaction: commits after its first query are not seen. For one thread at a time."""
+        with self._engine.connect() as connection:
+            self._snapshot = connection
+            try:
+                yield
+            finally:
+                self._snapshot = None
+
+    @contextmanager
+    def _connect(self) -> Iterator[Connection]:
+        """Open a connection, or that of the snapshot, whose rows are unpacked inside."""
+        if self._snapshot is not None:
+            with unpacking_from(self._snapshot):
+                yield self._snapshot
+            return
+        with connect_for_reading(self._engine) as connection:
+            yield connection
+
+    def count_hits(self, model_id: int, chosen: HitFilter, most: int | None = None) -> int:
+        wanted = self._wanted(self._labels(model_id), chosen)
+        if not wanted:
+            return 0
+        with self._connect() as connection, listed_if_many(connection, chosen.under):
+            few = bool(chosen.under) and few_under(connection, chosen.under)
+            return connection.execute(count_hits(model_id, chosen, wanted, most, few)).scalar_one()
+
+    def count_by_emotion(self, model_id: int, chosen: HitFilter, groups: Mapping[str, Collection[str]]) -> dict[str, int] | None:
+        with self._connect() as connection, listed_if_many(connection, chosen.under):
+            if not chosen.under or not few_under(connection, chosen.under):
+                return None
+            files: dict[str, set[int]] = defaultdict(set)
+            for file_id, emotion in connection.execute(emotions_of_files(model_id, chosen)):
+                files[emotion].add(file_id)
+        return {name: len(set[int]().union(*(files[one] for one in group))) for name, group in groups.items()}
+
+    def count_ranked(self, model_id: int, chosen: HitFilter) -> int | None:
+        with self._connect() as connection:
+            return count_with_anchors(connection, model_id, chosen)
+
+    def ranked(self, model_id: int, chosen: HitFilter, limit: int, offset: int, after: HitKey | None = None) -> list[RankedHit]:
+        labels = self._labels(model_id)
+        wanted = self._wanted(labels, chosen)
+        if not wanted:
+            return []
+        with self._connect() as connection, listed_if_many(connection, chosen.under):
+            if chosen.under and few_under(connection, chosen.under):
+                page = ranked_rows(model_without_index_hint(model_id), chosen, wanted).order_by(*BEST_FIRST)
+                page = page if after is None else page.where(*after_place(after))
+            else:
+                offset, beyond = (
+                    skip_to_anchor(connection, model_id, chosen, offset) if after is None else (0, after_place(after))
+                )
+                page = ranked_query(model_id, chosen, wanted, *beyond)
+            shown = page.limit(limit).offset(offset).subquery()
+            query = hit_columns(shown).where(FileRow.id == shown.c.file_id).order_by(*BEST_FIRST)
+            return [_ranked_hit(row, labels) for row in connection.execute(query)]
+
+    def newest(self, model_id: int, chosen: HitFilter, limit: int, before: int | None) -> list[RankedHit]:
+        labels = self._labels(model_id)
+        wanted = self._wanted(labels, chosen)
+        if not wanted:
+            return []
+        with self._connect() as connection, listed_if_many(connection, chosen.under):
+            page = newest_files(connection, model_id, chosen, wanted)
+            if before is not None:
+                page = page.where(FileRow.id < before)
+            shown = page.limit(limit).subquery()
+            query = hit_columns(shown).where(FileRow.id == shown.c.file_id).order_by(FileRow.id.desc())
+            return [_ranked_hit(row, labels) for row in connection.execute(query)]
+
+    def hits(self, model_id: int, prediction_ids: Sequence[int], chosen: HitFilter) -> dict[int, list[Hit]]:
+        found: dict[int, list[Hit]] = defaultdict(list)
+        labels = self._labels(model_id)
+        with self._connect() as connection, listed_if_many(connection, chosen.under):
+            for chunk in chunks(prediction_ids):
+                for row in connection.execute(_hits_of(chosen), {"model": model_id, "ids": chunk}):
+                    ranked = _ranked_hit(row, labels)
+                    found[ranked.prediction_id].append(ranked.hit)
+        return dict(found)
+
+    def prediction_ids(self, model_id: int, chosen: HitFilter, most: int | None = None) -> Ids | None:
+        import numpy as np
+
+        with self._connect() as connection, listed_if_many(connection, chosen.under):
+            if chosen.under and most is not None and not few_under(connection, chosen.under, most):
+                return None
+            own = PredictionRow.model_id == model_id if not chosen.under else model_without_index_hint(model_id)
+            wanted = () if chosen.emotions is None else (one_of(PredictionRow.emotion, chosen.emotions),)
+            query = (
+                select(PredictionRow.id)
+                .select_from(predictions_with_files())
+                .where(own, is_live(), *filter_conditions(chosen), *wanted)
+            )
+            ids = connection.execute(query.where(PredictionRow.score >= chosen.min_score)).scalars()
+            found = np.unique(np.fromiter(ids, dtype=np.int64))
+        return found if most is None or len(found) <= most else None
+
+    def files_of_image(self, digest: bytes) -> list[ImageFile]:
+        with self._connect() as connection:
+            return [image_file(row) for row in connection.execute(statements.live_files_of_image(digest))]
+
+    def predicted_at(self, model_id: int, path: bytes) -> list[RankedHit]:
+        with self._connect() as connection:
+            labels = self._labels(model_id)
+            return [_ranked_hit(row, labels) for row in connection.execute(statements.hits_at(model_id, path))]
+
+    def user_emotions(self) -> tuple[str, ...]:
+        with self._connect() as connection:
+            return tuple(connection.execute(statements.USER_EMOTIONS).scalars())
+
+    def _wanted(self, labels: list[str], chosen: HitFilter) -> list[str]:
+        """Return the emotions of a filter that predictions of a model with these labels can have."""
+        return [emotion for emotion in self._emotions(labels) if chosen.emotions is None or emotion in chosen.emotions]
+
+    def _emotions(self, labels: list[str]) -> list[str]:
+        """Return the emotions that predictions of a model with these labels can have."""
+        return [*labels, *(emotion for emotion in self.user_emotions() if emotion not in labels)]
+
+    def _labels(self, model_id: int) -> list[str]:
+        with self._connect() as connection:
+            labels = connection.execute(statements.LABELS_OF, {"model": model_id}).scalar_one_or_none()
+            if labels is None:
+                raise NotIndexed(f"The database holds no model number {model_id}.")
+            return labels
+
+
+def image_file(row: Row[Any]) -> ImageFile:
+    """Return a live file of a row with its path, its stamp and the digest of its image."""
+    stamp = FileStamp(row.size, row.mtime_ns, row.change) if row.state == FileState.DONE else None
+    return ImageFile(os.path.join(row.path, row.name), row.digest, stamp)
+
+
+def _ranked_hit(row: Row[Any], labels: Sequence[str]) -> RankedHit:
+    probabilities = struct.unpack(f"<{len(labels)}f", row.probabilities)
+    hit = Hit(
+        path=os.path.join(row.folder, row.name),
+        image_id=row.digest.hex(),
+        emotion=row.emotion,
+        score=row.score,
+        emotions=dict(zip(labels, probabilities, strict=True)),
+        label=row.label,
+        box=None if row.left is None else to_pixel_box(Face(row.left, row.top, row.right, row.bottom), row.width, row.height),
+        frame=row.frame,
+        incomplete=bool(row.incomplete),
+        size=(row.width, row.height),
+    )
+    return RankedHit(row.prediction_id, hit, row.file_id)

@@ -1,0 +1,66 @@
+"""The number of images of each emotion under a filter."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from indexer.domain.emotions import with_children
+from indexer.domain.queries import Total
+from indexer.ports.store_reader import filter_of
+from indexer.registry.selection import available_emotions, open_selected
+from indexer.search.engine import count
+from indexer.search.resolve import resolve_request
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from indexer.domain.models import StoredModel
+    from indexer.domain.queries import SearchQuery, SearchRequest
+    from indexer.library import Library
+    from indexer.ports.store_reader import StoreReader
+
+
+class EmotionTotal(NamedTuple):
+    """An emotion with the number of its images. `is_own`: no model knows it, only users' labels have it."""
+
+    emotion: str
+    total: Total
+    is_own: bool
+
+
+class EmotionTotals(NamedTuple):
+    """The numbers of images by emotion, in the order of the model's labels, and the name of the model."""
+
+    model: str
+    emotions: list[EmotionTotal]
+
+
+def count_emotions(library: Library, request: SearchRequest, most: int) -> EmotionTotals:
+    """Count the images of each emotion under the other criteria of a request, each up to `most`.
+
+    An emotion includes its sub-emotions unless the request wants exact labels. Raises UnknownEmotion, NotIndexed,
+    ModelUnavailable and StoreDamaged.
+    """
+    with open_selected(library) as (store, model), store.snapshot():
+        known = available_emotions(store, model)
+        others = replace(request, emotions=(), embedding=None, like=None, image=None, after=None)
+        query = resolve_request(others, store, model, library.open_analyzer)
+        groups = {
+            emotion: ({emotion} if request.exact_label else with_children(emotion) & frozenset(known)) - query.excluded
+            for emotion in known
+        }
+        totals = _totals(store, model, query, groups, most)
+    return EmotionTotals(
+        model.card.name, [EmotionTotal(emotion, totals[emotion], emotion not in model.card.labels) for emotion in known]
+    )
+
+
+def _totals(
+    store: StoreReader, model: StoredModel, query: SearchQuery, groups: Mapping[str, Collection[str]], most: int
+) -> dict[str, Total]:
+    """Return the number of hits of each group of emotions, by its name: all at once where there are few files."""
+    counted = store.count_by_emotion(model.id, filter_of(query), groups)
+    if counted is not None:
+        return {name: Total(number) for name, number in counted.items()}
+    return {name: count(store, model, replace(query, emotions=frozenset(group)), most) for name, group in groups.items()}

@@ -1,0 +1,119 @@
+"""The indexed images one by one: their faces, their files, and the bytes of a file that did not change since it was indexed."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+
+from indexer.domain.errors import NotIndexed, Unreadable
+from indexer.domain.files import stamp_of
+from indexer.ports.store_reader import filter_of
+from indexer.registry.selection import open_selected
+from indexer.search.resolve import resolve_request
+from indexer.system.safe_read import open_without_waiting
+
+if TYPE_CHECKING:
+    from indexer.domain.queries import Hit, SearchRequest
+    from indexer.library import Library
+    from indexer.ports.store_reader import ImageFile, RankedHit
+
+
+class IndexedImage(NamedTuple):
+    """An image: its hits, one for each face, the largest first; its live files, and whether the user hid it."""
+
+    hits: list[Hit]
+    paths: list[bytes]
+    hidden: bool
+
+
+class OpenFile(NamedTuple):
+    """A file that is open for reading, its path and its size in bytes."""
+
+    file: BinaryIO
+    path: bytes
+    size: int
+
+
+class FilesPage(NamedTuple):
+    """A page of hits by the age of their files, and the id of the last file; None on the last page."""
+
+    hits: list[Hit]
+    last: int | None
+
+
+def newest(library: Library, request: SearchRequest, before: int | None) -> FilesPage:
+    """Return the hits of a request, the latest entry first: at most its limit, with ids of files below `before`, if it is given.
+
+    Raises UnknownEmotion, NotIndexed, ModelUnavailable and StoreDamaged.
+    """
+    with open_selected(library) as (store, model), store.snapshot():
+        query = resolve_request(request, store, model, library.open_analyzer)
+        ranked = store.newest(model.id, filter_of(query), request.limit, before)
+    last = ranked[-1].file_id if len(ranked) == request.limit else None
+    return FilesPage([one.hit for one in ranked], last)
+
+
+def image(library: Library, image_id: str) -> IndexedImage:
+    """Return an image by its id, by the model in use. Raises NotIndexed, ModelUnavailable and StoreDamaged."""
+    digest = bytes.fromhex(image_id)
+    with open_selected(library) as (store, model), store.snapshot():
+        files = store.files_of_image(digest)
+        if not files:
+            raise _not_indexed(image_id)
+        path = next((file.path for file in files if library.source.has_file(file.path)), files[0].path)
+        hits = [ranked.hit for ranked in store.predicted_at(model.id, path)]
+        if not hits:
+            raise NotIndexed(f"The image {image_id[:8]} is not indexed with the model {model.card.name!r}.")
+        return IndexedImage(hits, [file.path for file in files], bool(store.hidden_of([digest])))
+
+
+def files_of(library: Library, image_id: str) -> list[ImageFile]:
+    """Return the live files of an image, oldest first. Raises NotIndexed if there are none."""
+    library.require_database()
+    with library.database.open(reading=True) as store:
+        files = store.files_of_image(bytes.fromhex(image_id))
+    if not files:
+        raise _not_indexed(image_id)
+    return files
+
+
+def open_unchanged(files: Sequence[ImageFile]) -> OpenFile:
+    """Open the first of an image's files whose stamp is the one with which it was indexed.
+
+    The stamp is that of the open file, so that nothing can replace the file in between. Raises Unreadable if there is none.
+    """
+    for known in files:
+        with suppress(OSError):
+            file = open(known.path, "rb", opener=open_without_waiting)  # noqa: SIM115  # the caller closes it
+            status = os.fstat(file.fileno())
+            if stat.S_ISREG(status.st_mode) and known.stamp is not None and stamp_of(status).matches(known.stamp):
+                return OpenFile(file, known.path, status.st_size)
+            file.close()
+    raise Unreadable("Its file is missing or has changed since it was indexed; run moodex index on its folder.")
+
+
+def main_hits(library: Library, image_ids: Sequence[str]) -> list[Hit]:
+    """Return a hit for each of some images, of its main face or the whole image, in the given order.
+
+    Images that are not indexed are left out. Raises NotIndexed without any, ModelUnavailable and StoreDamaged.
+    """
+    with open_selected(library) as (store, model), store.snapshot():
+        found: dict[str, RankedHit] = {}
+        for image_id in dict.fromkeys(image_ids):
+            files = store.files_of_image(bytes.fromhex(image_id))
+            if not files:
+                continue
+            path = next((file.path for file in files if library.source.has_file(file.path)), files[0].path)
+            hits = store.predicted_at(model.id, path)
+            if hits:
+                found[image_id] = hits[0]
+    if not found:
+        raise NotIndexed("None of these images is indexed.")
+    return [found[image_id].hit for image_id in dict.fromkeys(image_ids) if image_id in found]
+
+
+def _not_indexed(image_id: str) -> NotIndexed:
+    return NotIndexed(f"No indexed image has the id {image_id[:8]}; run moodex index on its folder.")

@@ -1,0 +1,78 @@
+"""The query parameters that choose images, and the requests that they stand for."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from indexer.domain.queries import HitKey, SearchRequest
+from web.answers import from_cursor
+from web.schemas import ImageId, PathId, Word
+
+if TYPE_CHECKING:
+    from web.serving import Serving
+
+_MAX_WORDS = 50
+MAX_PAGE = 200
+MAX_OFFSET = 100_000
+"""Results by similarity that can be paged through: each page compares all images before it again."""
+
+Words = Annotated[list[Word], Field(max_length=_MAX_WORDS)]
+
+
+class Filters(BaseModel):
+    """A filter of images: emotions by any synonym, folders by id, and a page."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    emotion: Words = Field([], description="Emotions to find.")
+    not_: Words = Field([], alias="not", description="Emotions that no face of the image may have.")
+    exact: bool = Field(False, description="Exclude sub-emotions: sad without crying.")
+    min_score: float = Field(0.0, ge=0, le=1, description="Least probability of the emotion.")
+    under: list[PathId] = Field([], max_length=_MAX_WORDS, description="Only images at or below these folders.")
+    model: Word | None = Field(None, description="An installed model, by name.")
+    hidden: bool = Field(False, description="Include hidden images.")
+    limit: int = Field(60, ge=1, le=MAX_PAGE, description="Images of a page.")
+    cursor: str | None = Field(None, max_length=4096, description="The value of `next` of the page before.")
+
+    def request(self, serving: Serving, **more: Any) -> SearchRequest:
+        """Return the request that these parameters stand for. Raises NotIndexed for an unknown folder."""
+        tree = serving.folders() if self.under else None
+        return SearchRequest(
+            emotions=tuple(self.emotion),
+            excluded=tuple(self.not_),
+            exact_label=self.exact,
+            min_score=self.min_score,
+            under=tuple(tree.find(folder).path for folder in self.under) if tree is not None else (),
+            limit=self.limit,
+            hidden=self.hidden,
+            all_images=True,
+            **more,
+        )
+
+
+class SearchFilters(Filters):
+    """A filter, and the image that hits must resemble: an indexed one, or an uploaded one."""
+
+    like: ImageId | None = Field(None, description="An indexed image that results must resemble.")
+    query: ImageId | None = Field(None, description="An uploaded image that results must resemble.")
+    dedupe: bool = Field(False, description="Show near-duplicates once.")
+
+    @property
+    def is_by_similarity(self) -> bool:
+        """Whether hits are ordered by similarity to an image."""
+        return self.like is not None or self.query is not None
+
+    def place(self) -> dict[str, Any]:
+        """Return where the page begins, as fields of a request. Raises UsageError for another cursor."""
+        if self.is_by_similarity or self.dedupe:
+            page = from_cursor(self.cursor, o=int)
+            return {} if page is None else {"offset": min(page["o"], MAX_OFFSET)}
+        page = from_cursor(self.cursor, s=float, p=int, f=int)
+        return {} if page is None else {"after": HitKey(page["s"], page["p"], page["f"])}
+
+    def liked(self) -> dict[str, Any]:
+        """Return the indexed image that hits must resemble, as a field of a request."""
+        return {} if self.like is None else {"like": os.fsencode(self.like)}

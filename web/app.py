@@ -1,0 +1,55 @@
+"""The application: routes, errors, limits and security, over one library."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from anyio import to_thread
+from fastapi import APIRouter, FastAPI
+
+from web import pages, problems
+from web.api import collections, images, labels, library, runs, search, teaching
+from web.limits import BodyLimit, Deadlines
+from web.schemas import Problem
+from web.security import Guard
+
+if TYPE_CHECKING:
+    from web.access import Access
+    from web.serving import Serving
+
+API = "/api/v1"
+
+
+def create_app(serving: Serving, access: Access) -> FastAPI:
+    """Return the application for a library. What `serving` keeps open ends with the application."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await to_thread.run_sync(serving.end)
+
+    app = FastAPI(
+        title="moodex",
+        version=pages.program_version(),
+        summary="Search drawings by emotion.",
+        openapi_url=f"{API}/openapi.json",
+        docs_url=None,  # its pages load scripts from another host
+        redoc_url=None,
+        lifespan=lifespan,
+        form_limits={"max_files": 1, "max_fields": 10, "max_part_size": 4096},
+        responses={"default": {"model": Problem, "description": "An error, as RFC 9457 describes it."}},
+    )
+    app.state.serving = serving
+    problems.add_handlers(app)
+    api = APIRouter(prefix=API)
+    for part in (search, images, labels, teaching, runs, library, collections):
+        api.include_router(part.router)
+    app.include_router(api)
+    app.include_router(pages.router)
+    app.mount("/static", pages.static_files(), name="static")
+    app.add_middleware(BodyLimit, uploads=(f"{API}/search", f"{API}/queries"))
+    app.add_middleware(Deadlines)
+    app.add_middleware(Guard, access=access)  # the outermost: it sees every request first
+    return app

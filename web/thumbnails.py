@@ -1,0 +1,139 @@
+"""Thumbnails of indexed images, in a folder of bounded size."""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import IntEnum
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from indexer.domain.errors import ImageError, Unreadable
+from indexer.domain.images import InputSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from indexer.imaging.decoder_pool import DecoderPool
+    from indexer.ports.store_reader import ImageFile
+
+
+class Side(IntEnum):
+    """The sizes of thumbnails: the longer side in pixels."""
+
+    SMALL = 128
+    MEDIUM = 256
+    LARGE = 512
+
+
+MEDIA_TYPE = "image/webp"
+
+_MAX_FOLDER_BYTES = 512 << 20
+_KEPT_SHARE = 0.8
+"""Share of the limit that stays when the folder is full; the thumbnails that were made first are deleted."""
+
+_QUALITY = 82
+_SUFFIX = ".webp"
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    path: Path
+    size: int
+    made_at: float
+
+
+class Thumbnails:
+    """A cache of thumbnails as WebP, which child processes decode. Thread-safe.
+
+    A thumbnail belongs to the bytes of an image, so that it is never out of date.
+    """
+
+    def __init__(self, folder: Path, decoders: DecoderPool, max_bytes: int = _MAX_FOLDER_BYTES) -> None:
+        self._folder, self._decoders, self._max_bytes = folder, decoders, max_bytes
+        self._lock = threading.Lock()
+        self._bytes: int | None = None
+
+    def kept(self, image_id: str, side: int) -> bytes | None:
+        """Return a thumbnail that was made before; None if there is none."""
+        try:
+            data = self._path(image_id, side).read_bytes()
+        except OSError:
+            return None
+        return data or None  # a power cut may leave an empty file
+
+    def make(self, image_id: str, side: int, files: Sequence[ImageFile]) -> bytes:
+        """Make and keep a thumbnail from the first of an image's files that still has its bytes.
+
+        `side` is the longer side in pixels; smaller images keep their size. Raises ImageError if no file can be used.
+        """
+        from indexer.system.safe_read import read
+
+        for file in files:
+            with suppress(OSError, ImageError):
+                data = read(file.path)[0]
+                thumbnail, digest = thumbnail_of(data, side, self._decoders)
+                if digest.hex() == image_id:
+                    self._keep(self._path(image_id, side), thumbnail)
+                    return thumbnail
+        raise Unreadable("Its file is missing or has changed since it was indexed; run moodex index on its folder.")
+
+    def _path(self, image_id: str, side: int) -> Path:
+        return self._folder / image_id[:2] / f"{image_id}-{int(side)}{_SUFFIX}"
+
+    def _keep(self, path: Path, data: bytes) -> None:
+        """Write a thumbnail. A full or read-only disk costs only time."""
+        temporary = path.with_name(f".{path.name}.{threading.get_ident()}.tmp")
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                temporary.write_bytes(data)
+                temporary.replace(path)
+            finally:
+                temporary.unlink(missing_ok=True)
+            with self._lock:
+                self._bytes = (sum(one.size for one in self._entries()) if self._bytes is None else self._bytes) + len(data)
+                if self._bytes > self._max_bytes:
+                    self._bytes = self._sweep()
+
+    def _sweep(self) -> int:
+        """Delete the thumbnails that were made first; return the size of those that stay."""
+        entries = sorted(self._entries(), key=lambda one: one.made_at)
+        size = sum(one.size for one in entries)
+        for entry in entries:
+            if size <= self._max_bytes * _KEPT_SHARE:
+                break
+            entry.path.unlink(missing_ok=True)
+            size -= entry.size
+        return size
+
+    def _entries(self) -> list[_Entry]:
+        entries = []
+        for path in self._folder.glob(f"*/*{_SUFFIX}"):
+            with suppress(OSError):
+                status = os.stat(path)
+                entries.append(_Entry(path, status.st_size, status.st_mtime))
+        return entries
+
+
+def thumbnail_of(data: bytes, side: int, decoders: DecoderPool) -> tuple[bytes, bytes]:
+    """Return a thumbnail of an image file's bytes, as WebP, and the digest of the bytes. Raises ImageError.
+
+    Its longer side has at most `side` pixels, and it has the shape of the image. Of an animation, it shows the first frame that
+    is not empty.
+    """
+    from PIL import Image
+
+    decoded = decoders.decode(data, InputSpec(size=side, mean=0, std=1))
+    longer = max(decoded.width, decoded.height)
+    width, height = (max(1, round(length * side / longer)) for length in (decoded.width, decoded.height))
+    left, top = (side - width) // 2, (side - height) // 2
+    picture = Image.fromarray(decoded.pixels[top : top + height, left : left + width])
+    if longer < side:
+        picture = picture.resize((decoded.width, decoded.height), Image.Resampling.LANCZOS)
+    encoded = BytesIO()
+    picture.save(encoded, "WEBP", quality=_QUALITY, method=2)
+    return encoded.getvalue(), decoded.digest
