@@ -12,6 +12,7 @@ COPY commands commands
 COPY db db
 COPY indexer indexer
 COPY models models
+COPY web web
 # The tests of the packages are a sixth of their size. Nobody needs pip afterwards: a newer image replaces this one.
 RUN pip install --no-cache-dir --no-deps . \
     && pip uninstall --yes pip \
@@ -25,5 +26,7 @@ ENV PATH=/opt/moodex/bin:$PATH MOODEX_HOME=/library
 USER 10001:10001
 VOLUME /library
 WORKDIR /images
+# The port of moodex serve --host 0.0.0.0, which prints a link with a token.
+EXPOSE 8765
 ENTRYPOINT ["moodex"]
 CMD ["--help"]

@@ -1,4 +1,4 @@
-"""Write requirements-lite.txt: the dependencies of moodex without PyTorch.
+"""Write requirements-lite.txt: the dependencies of moodex without PyTorch, and those of `moodex serve`.
 
     python -m recipes.lite
 
@@ -29,7 +29,8 @@ _HEADER = """\
 def lite_requirements() -> str:
     """Return the content of requirements-lite.txt: one requirement a line, as pyproject.toml has it."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    kept = [line for line in project["dependencies"] if Requirement(line).name not in TORCH]
+    wanted = (*project["dependencies"], *project["optional-dependencies"]["web"])
+    kept = [line for line in wanted if Requirement(line).name not in TORCH]
     return _HEADER + "".join(f"{line}\n" for line in kept)
 
 

@@ -17,6 +17,7 @@ from models.architectures.registry import architecture
 from recipes.lite import ROOT, TARGET, lite_requirements
 from tests.e2e.conftest import EXAMPLES, Block, Run
 from tests.e2e.test_processes import all_commands
+from tests.e2e.test_serve import get, serving
 from tests.support import drawn
 
 HEAD = EXAMPLES / "bigheads/head-01.png"
@@ -69,7 +70,7 @@ WALK = (
 )
 """Every other command, in an order in which each has something to do. Before `move`, the test moves the folder."""
 
-EXPORT = "models export"
+EXPORT, SERVE = "models export", "serve"
 
 
 @pytest.fixture
@@ -97,7 +98,7 @@ def test_the_image_contains_every_package() -> None:
 
 def test_every_command_has_a_line_here() -> None:
     walked = {" ".join(words[:2]) if words[0] in ("models", "schedule") else words[0] for words in WALK}
-    assert walked | NEED_TORCH.keys() | {EXPORT} == all_commands()
+    assert walked | NEED_TORCH.keys() | {EXPORT, SERVE} == all_commands()
 
 
 def test_a_library_is_used_without_torch(lite: Run, tmp_path: Path) -> None:
@@ -109,6 +110,16 @@ def test_a_library_is_used_without_torch(lite: Run, tmp_path: Path) -> None:
             faces.rename(moved)
         done = lite(*words)
         assert (done.returncode, done.stderr.decode()) == (0, ""), line
+
+
+def test_the_page_and_its_searches_need_no_torch(lite: Run, home: Path) -> None:
+    assert lite("index", EXAMPLES / "bigheads").returncode == 0
+    with serving(home) as (_, address):
+        hits = json.loads(get(f"{address}api/v1/search?emotion=happy")[1])["hits"]
+        alike = json.loads(get(f"{address}api/v1/search?like={hits[0]['image_id']}")[1])["hits"]
+        status, reason = get(f"{address}api/v1/images/{hits[0]['image_id']}/explanation")
+    assert hits and len(alike) > len(hits)
+    assert status == 503 and "PyTorch" in reason, reason
 
 
 def test_a_taught_model_analyzes_new_images_without_torch(lite: Run, tmp_path: Path) -> None:
