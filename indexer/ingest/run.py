@@ -158,7 +158,10 @@ class _Run:
 
     def index(self, roots: Roots, analyzer: Analyzer) -> bool:
         """Scan, analyze, and update missing files; return whether there was nothing to do."""
-        surveyor = Surveyor(self._survey_context(roots), self.store.root_paths(), roots)
+        known_roots = self.store.root_paths()
+        # Even if this run is killed, its roots are listed, and they follow a move.
+        self.store.record_roots(sorted(set(roots.available).difference(known_roots)), [])
+        surveyor = Surveyor(self._survey_context(roots), known_roots, roots)
         surveys = list(surveyor.survey())
         self.system_entries, self.skipped, self.unlisted = surveyor.system_entries, surveyor.skipped, surveyor.unlisted
         for survey in surveys:
