@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from web.serving import Serving
 
 API = "/api/v1"
+_PROBLEM_SCHEMA = {"$ref": f"#/components/schemas/{Problem.__name__}"}
 
 
 def create_app(serving: Serving, access: Access) -> FastAPI:
@@ -64,6 +65,5 @@ def _description(app: FastAPI) -> dict[str, Any]:
         app.openapi_schema = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
         for route in app.openapi_schema["paths"].values():
             for operation in route.values():
-                content = operation["responses"]["default"]["content"]
-                content["application/problem+json"] = content.pop("application/json")
+                operation["responses"]["default"]["content"] = {"application/problem+json": {"schema": _PROBLEM_SCHEMA}}
     return app.openapi_schema

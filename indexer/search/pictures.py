@@ -84,8 +84,8 @@ def files_of(library: Library, image_id: str) -> list[ImageFile]:
 def open_unchanged(files: Sequence[ImageFile]) -> OpenFile:
     """Open the first of an image's files whose stamp is the one with which it was indexed.
 
-    A file that waits to be analyzed again has no such stamp; its bytes are compared. The stamp and the bytes are those of the open
-    file, so that nothing can replace it in between. Raises Unreadable if there is none.
+    A file that waits to be analyzed again has no such stamp; its bytes are compared. Stamp and bytes are those of the open file,
+    so that nothing can replace it in between. Raises Unreadable if there is none.
     """
     for known in files:
         with suppress(OSError):
