@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from indexer.domain.errors import NotIndexed, Unreadable
 from indexer.domain.files import stamp_of
+from indexer.domain.image_ids import ambiguous_id
 from indexer.ports.store_reader import filter_of
 from indexer.registry.selection import open_selected
 from indexer.search.resolve import resolve_request
@@ -69,6 +70,18 @@ def image(library: Library, image_id: str) -> IndexedImage:
         if not hits:
             raise NotIndexed(f"The image {image_id[:8]} is not indexed with the model {model.card.name!r}.")
         return IndexedImage(hits, [file.path for file in files], bool(store.hidden_of([own])))
+
+
+def full_id(library: Library, digits: str) -> str:
+    """Return the id of the image whose id begins with some digits. Raises NotIndexed, and UsageError if there are several."""
+    library.require_database()
+    with library.database.open(reading=True) as store:
+        match store.digests_with_prefix(digits):
+            case [only]:
+                return only.hex()
+            case [_, _]:
+                raise ambiguous_id(digits.encode())
+    raise _not_indexed(digits)
 
 
 def files_of(library: Library, image_id: str) -> list[ImageFile]:
