@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from indexer.library import Library
     from indexer.settings import Settings
 
-P, T = ParamSpec("P"), TypeVar("T")
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _MAX_RESULTS, _MAX_LABELED, _MAX_WORDS = 50, 1000, 20
 _PICTURE_SIDE = 384
