@@ -240,6 +240,9 @@ def test_signs_of_life(client: TestClient) -> None:
     page = client.get("/")
     assert page.headers["content-type"].startswith("text/html")
     assert "<script>" not in page.text
+    part = client.get("/static/page.js")
+    assert part.headers["cache-control"] == page.headers["cache-control"] == "private, no-cache"
+    assert client.get("/static/page.js", headers={"if-none-match": part.headers["etag"]}).status_code == 304
 
 
 def test_the_description_names_every_route(client: TestClient) -> None:
