@@ -8,6 +8,7 @@ WORKDIR /src
 COPY requirements-lite.txt .
 RUN pip install --no-cache-dir --requirement requirements-lite.txt
 COPY LICENSE NOTICE README.md cli.py pyproject.toml ./
+COPY assistant assistant
 COPY commands commands
 COPY db db
 COPY indexer indexer
