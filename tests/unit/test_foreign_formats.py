@@ -23,7 +23,7 @@ def zipped(**entries: str) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         for name, text in entries.items():
-            archive.writestr(name, text)
+            archive.writestr(zipfile.ZipInfo(name), text)
     return file.getvalue()
 
 
@@ -49,7 +49,7 @@ def tarred() -> bytes:
         (tarred(), ("tar", "unpack")),
         (b"Rar!\x1a\x07\x01\0" + bytes(60), ("RAR", "unpack")),
         (b"7z\xbc\xaf\x27\x1c" + bytes(60), ("7z", "unpack")),
-        (gzip.compress(b'{"error": "not found"}'), ("gzip", "unpack")),
+        (gzip.compress(b'{"error": "not found"}', mtime=0), ("gzip", "unpack")),
         (b"\x1f\x8b" + bytes(60), ("gzip", "unpack")),
         (b'{"v":"5.5.2","layers":[]}', ("JSON", "download the image again")),
         (b"RIFF\0\0\0\0AVI LIST" + bytes(60), ("AVI", "frames")),
