@@ -16,9 +16,28 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 import numpy as np
 from PIL import Image
 
+from indexer.domain.images import DecodedImage
 from tests.support.builders import draw_blocks, encoded
 
 _NAMESPACES = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+
+
+COLOR = (200, 30, 90)
+"""The color of `solid` and of `svg`."""
+
+
+def solid(mode: str = "RGB", size: tuple[int, int] = (50, 40)) -> Image.Image:
+    return Image.new("RGB", size, COLOR).convert(mode)
+
+
+def center(image: DecodedImage) -> tuple[int, ...]:
+    """Return the color in the middle of an image that was decoded for `builders.SPEC`."""
+    return tuple(int(channel) for channel in image.pixels[16, 16])
+
+
+def words(value: object) -> str:
+    """Return the part of a test's name for a parameter; bytes, which may differ in every run, have none."""
+    return value if isinstance(value, str) else ""
 
 
 def one_of_each() -> dict[str, bytes]:

@@ -23,7 +23,7 @@ def zipped(**entries: str) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         for name, text in entries.items():
-            archive.writestr(name, text)
+            archive.writestr(zipfile.ZipInfo(name), text)
     return file.getvalue()
 
 
