@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from indexer.domain.errors import ModelUnavailable, UsageError
 from indexer.domain.models import FULL_PRECISION, InstalledModel, ModelCard, name_for_precision, with_precision
 from indexer.system.atomic import replace_file, write_file
-from indexer.system.optional import require_torch
+from indexer.system.optional import has_torch, require_torch
 from models import zoo
 from models.model_card import card_path, card_text, read_card
 
@@ -162,10 +162,20 @@ class FolderModelRegistry:
 
     def export(self, kind: str, name: str, output: Path, force: bool) -> ExportedModel:
         weights = self.find(name)
-        require_torch("Exporting a model")
-        from models.export import export
+        from models.exported_file import check_target
 
-        return export(kind, output, weights, force)
+        check_target(output, force)
+        try:
+            if kind == "onnx" and not has_torch():
+                from models.export_graph import export_graph
+
+                return export_graph(output, weights)
+            require_torch(f"--format {kind}")
+            from models import export
+
+            return {"onnx": export.export_onnx, "torch": export.export_torch}[kind](output, weights)
+        except OSError as error:
+            raise UsageError(f"{output} cannot be written: {error.strerror or error}.") from error
 
     def _chosen_default(self) -> str | None:
         """Return the name of the user's default in this folder; None if there is not one.

@@ -43,8 +43,9 @@ def write_removed(name: str, predictions: int | None, out: TextIO) -> None:
 
 
 def write_exported(model: ExportedModel, out: TextIO) -> None:
-    """Write the path of an exported model and its differences from torch."""
+    """Write the path of an exported model and its differences from the model."""
     out.write(
-        f"{printable(str(model.path))}: {printable(model.model)} as {model.format}, {model.bytes / 1e6:,.1f} MB; differs from "
-        f"torch by {model.probabilities_difference:.1e} in probabilities and {model.embeddings_difference:.1e} in embeddings.\n"
+        f"{printable(str(model.path))}: {printable(model.model)} as {model.format}, {model.bytes / 1e6:,.1f} MB; differs "
+        f"from the model by {model.probabilities_difference:.1e} in probabilities "
+        f"and {model.embeddings_difference:.1e} in embeddings.\n"
     )

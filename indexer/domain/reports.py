@@ -153,7 +153,7 @@ class LabelConflict:
 class ExportedModel:
     """A model in another format, with its size in bytes.
 
-    The differences are the largest absolute ones from torch's outputs on random images.
+    The differences are the largest absolute ones from the model's outputs on random images.
     """
 
     path: Path

@@ -61,6 +61,7 @@ WALK = (
     ("models", "default", "copy"),
     ("models", "default", "moodex-lite0"),
     ("models", "remove", "copy"),
+    ("models", "export", "moodex-lite0", "--output", "OUT/model.onnx"),
     ("backup", "OUT/library.zip"),
     ("restore", "OUT/library.zip", "--yes"),
     ("doctor", "--repair"),
@@ -70,7 +71,7 @@ WALK = (
 )
 """Every other command, in an order in which each has something to do. Before `move`, the test moves the folder."""
 
-EXPORT, SERVERS = "models export", {"serve", "mcp"}
+SERVERS = {"serve", "mcp"}
 
 
 @pytest.fixture
@@ -98,7 +99,7 @@ def test_the_image_contains_every_package() -> None:
 
 def test_every_command_has_a_line_here() -> None:
     walked = {" ".join(words[:2]) if words[0] in ("models", "schedule") else words[0] for words in WALK}
-    assert walked | NEED_TORCH.keys() | {EXPORT} | SERVERS == all_commands()
+    assert walked | NEED_TORCH.keys() | SERVERS == all_commands()
 
 
 def test_a_library_is_used_without_torch(lite: Run, tmp_path: Path) -> None:
@@ -150,6 +151,11 @@ def test_a_command_that_needs_torch_says_what_to_install(lite: Run, tmp_path: Pa
 )
 def test_an_option_that_needs_torch_says_what_to_install(lite: Run, options: tuple[str, ...], cause: str) -> None:
     assert_needs_torch(lite("index", EXAMPLES / "bigheads", *options), f"{cause} needs PyTorch", "pip install torch torchvision")
+
+
+def test_an_export_for_torch_says_what_to_install(lite: Run, tmp_path: Path) -> None:
+    done = lite("models", "export", "moodex-lite0", "--format", "torch", "--output", tmp_path / "model.pt2")
+    assert_needs_torch(done, "--format torch needs PyTorch", "pip install torch torchvision")
 
 
 def test_own_models_work_if_their_network_has_a_graph(lite: Run, tmp_path: Path) -> None:

@@ -18,8 +18,11 @@ from indexer.domain.models import ModelCard
 from indexer.domain.reports import ExportedModel
 from models import checkpoint
 from models.architectures.registry import ARCHITECTURES, architecture
-from models.export import export, export_onnx, export_torch
+from models.export import export_onnx, export_torch
+from models.export_graph import export_graph
 from models.inference.classifier import TorchClassifier
+from models.model_registry import FolderModelRegistry
+from tests.unit.models.test_engines import SHIPPED, save_taught_model
 
 SIZE = 64
 ARCHITECTURES_BY_FORMAT = {
@@ -49,6 +52,10 @@ def random_checkpoint(folder: Path, name: str) -> Path:
     return checkpoint.save(folder, ModelCard(name, name, "", EMOTIONS, spec, network.embedding_size), network.state_dict())
 
 
+def export(kind: str, path: Path, weights: Path, force: bool = False) -> ExportedModel:
+    return FolderModelRegistry(weights.parent / "none").export(kind, str(weights), path, force)
+
+
 def images(count: int) -> np.ndarray:
     return np.random.default_rng(count).integers(0, 256, (count, SIZE, SIZE, 3), dtype=np.uint8)
 
@@ -68,6 +75,32 @@ def test_every_architecture_is_exported_to_torch(tmp_path: Path, name: str) -> N
 def test_architectures_are_exported_to_onnx(tmp_path: Path, name: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert_exported(export_onnx(tmp_path / "model.onnx", random_checkpoint(tmp_path, name)))
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("model", ["shipped", "taught", "taught with baseline", "resnet18", "resnet18+unit"])
+def test_an_export_without_torch_computes_the_same(tmp_path: Path, model: str) -> None:
+    import onnxruntime
+
+    if model.startswith("taught"):
+        weights = save_taught_model(tmp_path, (*EMOTIONS, "smug"), model == "taught with baseline")
+    else:
+        weights = SHIPPED if model == "shipped" else random_checkpoint(tmp_path, model)
+    path = tmp_path / "model.onnx"
+    assert_exported(export_graph(path, weights))
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    classifier = TorchClassifier.open(weights, "cpu")
+    card, size = classifier.card, classifier.card.input.size
+    assert session.get_modelmeta().custom_metadata_map["key"] == card.key
+    assert [(output.name, output.shape) for output in session.get_outputs()] == [
+        ("probabilities", ["N", len(card.labels)]),
+        ("embeddings", ["N", card.embedding_size]),
+    ]
+    for count in (1, 3):
+        pixels = np.random.default_rng(count).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+        expected = classifier.classify(pixels)
+        probabilities, embeddings = session.run(None, {"pixels": pixels})
+        np.testing.assert_allclose(probabilities, expected.probabilities, atol=1e-3)
+        np.testing.assert_allclose(embeddings, expected.embeddings, atol=1e-4)
 
 
 def test_an_onnx_file_has_metadata_and_accepts_any_batch_size(small: Path, tmp_path: Path) -> None:
