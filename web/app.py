@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from anyio import to_thread
 from fastapi import APIRouter, FastAPI
+from fastapi.openapi.utils import get_openapi
 
 from web import pages, problems
 from web.api import collections, images, labels, library, runs, search, teaching
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from web.serving import Serving
 
 API = "/api/v1"
+_PROBLEM_SCHEMA = {"$ref": f"#/components/schemas/{Problem.__name__}"}
 
 
 def create_app(serving: Serving, access: Access) -> FastAPI:
@@ -41,6 +44,7 @@ def create_app(serving: Serving, access: Access) -> FastAPI:
         form_limits={"max_files": 1, "max_fields": 10, "max_part_size": 4096},
         responses={"default": {"model": Problem, "description": "An error, as RFC 9457 describes it."}},
     )
+    app.openapi = partial(_description, app)  # type: ignore[method-assign]  # as FastAPI documents it
     app.state.serving = serving
     problems.add_handlers(app)
     api = APIRouter(prefix=API)
@@ -53,3 +57,13 @@ def create_app(serving: Serving, access: Access) -> FastAPI:
     app.add_middleware(Deadlines)
     app.add_middleware(Guard, access=access)  # the outermost: it sees every request first
     return app
+
+
+def _description(app: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI description, in which errors have the type of problems."""
+    if app.openapi_schema is None:
+        app.openapi_schema = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
+        for route in app.openapi_schema["paths"].values():
+            for operation in route.values():
+                operation["responses"]["default"]["content"] = {"application/problem+json": {"schema": _PROBLEM_SCHEMA}}
+    return app.openapi_schema

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from fastapi import APIRouter
 from fastapi.templating import Jinja2Templates
@@ -23,16 +24,27 @@ router = APIRouter()
 templates = Jinja2Templates(_HERE / "templates")
 
 
+_CHECKED = {"Cache-Control": "private, no-cache"}
+"""A browser keeps the page and its parts, and asks each time whether they are current."""
+
+
+class _Static(StaticFiles):
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(*args, **kwargs)
+        response.headers.update(_CHECKED)
+        return response
+
+
 def static_files() -> StaticFiles:
     """Return the application that serves scripts, styles and icons."""
-    return StaticFiles(directory=_HERE / "static")
+    return _Static(directory=_HERE / "static")
 
 
 @router.get("/", include_in_schema=False)
 def page(request: Request) -> Response:
     """Return the page."""
     facts = {"version": program_version(), "scripts": sorted(path.name for path in (_HERE / "static/js").glob("*.js"))}
-    return templates.TemplateResponse(request, "index.html", facts)
+    return templates.TemplateResponse(request, "index.html", facts, headers=_CHECKED)
 
 
 @router.get("/healthz", tags=["server"], response_model=Health)

@@ -14,6 +14,7 @@ from indexer.domain.errors import (
     MissingExtra,
     MoodexError,
     NotIndexed,
+    ReadersBusy,
     Unavailable,
     Unsupported,
     UsageError,
@@ -32,6 +33,7 @@ _STATUSES: tuple[tuple[type[MoodexError], HTTPStatus], ...] = (
     (NotIndexed, HTTPStatus.NOT_FOUND),
     (UsageError, HTTPStatus.BAD_REQUEST),
     (WriterBusy, HTTPStatus.CONFLICT),
+    (ReadersBusy, HTTPStatus.SERVICE_UNAVAILABLE),
     (MissingExtra, HTTPStatus.NOT_IMPLEMENTED),
     (Unavailable, HTTPStatus.SERVICE_UNAVAILABLE),
     (Unsupported, HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
@@ -73,7 +75,8 @@ def _on_error(_request: Request, error: Exception) -> Response:
     status = next((status for kind, status in _STATUSES if isinstance(error, kind)), HTTPStatus.INTERNAL_SERVER_ERROR)
     if status is HTTPStatus.INTERNAL_SERVER_ERROR:
         _log.error("%s", error)
-    return problem(status, str(error), _RETRY_SECONDS if status is HTTPStatus.CONFLICT else None)
+    is_temporary = isinstance(error, WriterBusy | ReadersBusy)
+    return problem(status, str(error), _RETRY_SECONDS if is_temporary else None)
 
 
 def _on_problem(_request: Request, error: Exception) -> Response:
@@ -83,7 +86,9 @@ def _on_problem(_request: Request, error: Exception) -> Response:
 
 def _on_http(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
-    return problem(error.status_code, str(error.detail))
+    answer = problem(error.status_code, str(error.detail))
+    answer.headers.update(error.headers or {})
+    return answer
 
 
 def _on_validation(_request: Request, error: Exception) -> Response:

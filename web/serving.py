@@ -33,6 +33,9 @@ _HOUR = 3600.0
 _TREE_SECONDS = 2.0
 """During a run, which commits every moment, the folders are counted this often."""
 
+_MAX_COLLECTIONS = 16
+"""A collection of 10,000 images takes 15 MB of memory."""
+
 THUMBNAIL_FOLDER = "thumbnails"
 COLLECTION_FOLDER = "collections"
 
@@ -104,7 +107,7 @@ def open_serving(settings: Settings) -> Serving:
         tasks=Tasks(settings),
         analyses=Analyses(max(2, cores // 2)),
         uploads=Kept(256, _HOUR),
-        collections=Kept(100, _HOUR),
+        collections=Kept(_MAX_COLLECTIONS, _HOUR),
         changes=Kept(100, 24 * _HOUR),
         thumbnail_workers=max(2, cores),
     )

@@ -7,12 +7,11 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from indexer.domain.errors import ImageError, Unreadable
-from indexer.domain.images import InputSpec
+from indexer.imaging.thumbnail import isolated_thumbnail
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +34,6 @@ _MAX_FOLDER_BYTES = 512 << 20
 _KEPT_SHARE = 0.8
 """Share of the limit that stays when the folder is full; the thumbnails that were made first are deleted."""
 
-_QUALITY = 82
 _SUFFIX = ".webp"
 
 
@@ -75,7 +73,7 @@ class Thumbnails:
         for file in files:
             with suppress(OSError, ImageError):
                 data = read(file.path)[0]
-                thumbnail, digest = thumbnail_of(data, side, self._decoders)
+                thumbnail, digest = isolated_thumbnail(data, side, self._decoders)
                 if digest.hex() == image_id:
                     self._keep(self._path(image_id, side), thumbnail)
                     return thumbnail
@@ -117,23 +115,3 @@ class Thumbnails:
                 status = os.stat(path)
                 entries.append(_Entry(path, status.st_size, status.st_mtime))
         return entries
-
-
-def thumbnail_of(data: bytes, side: int, decoders: DecoderPool) -> tuple[bytes, bytes]:
-    """Return a thumbnail of an image file's bytes, as WebP, and the digest of the bytes. Raises ImageError.
-
-    Its longer side has at most `side` pixels, and it has the shape of the image. Of an animation, it shows the first frame that
-    is not empty.
-    """
-    from PIL import Image
-
-    decoded = decoders.decode(data, InputSpec(size=side, mean=0, std=1))
-    longer = max(decoded.width, decoded.height)
-    width, height = (max(1, round(length * side / longer)) for length in (decoded.width, decoded.height))
-    left, top = (side - width) // 2, (side - height) // 2
-    picture = Image.fromarray(decoded.pixels[top : top + height, left : left + width])
-    if longer < side:
-        picture = picture.resize((decoded.width, decoded.height), Image.Resampling.LANCZOS)
-    encoded = BytesIO()
-    picture.save(encoded, "WEBP", quality=_QUALITY, method=2)
-    return encoded.getvalue(), decoded.digest

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from db.sqlite.database import SqliteDatabase
-from indexer.domain.errors import MoodexError, StoreDamaged
+from indexer.domain.errors import MoodexError, ReadersBusy, StoreDamaged
 
 if TYPE_CHECKING:
     from db.sqlite.store import SqliteStore
@@ -32,8 +32,14 @@ class PooledSqliteDatabase(SqliteDatabase):
     file; readers of the old one are closed then.
     """
 
-    def __init__(self, path: Path, vectors: Path, readers: int = _MAX_READERS) -> None:
-        """`path` and `vectors` are those of `SqliteDatabase`; at most `readers` are open at a time."""
+    def __init__(
+        self, path: Path, vectors: Path, readers: int = _MAX_READERS, patience_seconds: float = _PATIENCE_SECONDS
+    ) -> None:
+        """`path` and `vectors` are those of `SqliteDatabase`.
+
+        At most `readers` are open at a time. `open` raises ReadersBusy if none is free for some seconds.
+        """
+        self._patience_seconds = patience_seconds
         super().__init__(path, vectors)
         self._free = threading.BoundedSemaphore(readers)
         self._idle: list[_Reader] = []
@@ -45,8 +51,8 @@ class PooledSqliteDatabase(SqliteDatabase):
             with super().open() as store:
                 yield store
             return
-        if not self._free.acquire(timeout=_PATIENCE_SECONDS):
-            raise MoodexError("Too many requests read the library at the moment; try again.")
+        if not self._free.acquire(timeout=self._patience_seconds):
+            raise ReadersBusy("Too many requests read the library at the moment; try again.")
         try:
             with self._reader() as store:
                 yield store

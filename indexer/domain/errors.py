@@ -5,6 +5,7 @@ MoodexError                  1   any other error that moodex explains
 │   ├── UnknownEmotion           a word that is not an emotion in any vocabulary
 │   └── NotIndexed               a path or id that is not in the database
 ├── WriterBusy               4   another process is writing to this database
+├── ReadersBusy              1   a server reads the database as often at a time as it can
 ├── StoreDamaged             5   SQLite cannot read the database
 │   └── ForeignDatabase          the database belongs to another program
 ├── Unavailable              6   a device, model or package is missing
@@ -57,6 +58,10 @@ class WriterBusy(MoodexError):
     """Another process holds the writer lock of this database."""
 
     exit_code = 4
+
+
+class ReadersBusy(MoodexError):
+    """All readers of a server were in use for too long."""
 
 
 class StoreDamaged(MoodexError):

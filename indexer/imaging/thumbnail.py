@@ -1,8 +1,9 @@
-"""Thumbnails of indexed images, for contact sheets."""
+"""Thumbnails of images, for contact sheets and for the web."""
 
 from __future__ import annotations
 
 from io import BytesIO
+from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw
 
@@ -11,7 +12,11 @@ from indexer.domain.images import InputSpec
 from indexer.imaging.decode import decode
 from indexer.system.safe_read import read
 
+if TYPE_CHECKING:
+    from indexer.imaging.decoder_pool import DecoderPool
+
 _SIDE_PIXELS = 192
+_WEBP_QUALITY, _WEBP_EFFORT = 82, 2
 _MAX_BORDERED_FACE_SHARE = 0.3
 """A face gets a border if it covers less than this share of the image."""
 
@@ -38,3 +43,21 @@ def thumbnail(path: bytes, box: tuple[int, int, int, int] | None, frame: int | N
     png = BytesIO()
     image.save(png, "PNG")
     return png.getvalue()
+
+
+def isolated_thumbnail(data: bytes, side: int, decoders: DecoderPool) -> tuple[bytes, bytes]:
+    """Return a thumbnail of an image file's bytes, as WebP, and the digest of the bytes. Child processes decode it.
+
+    Its longer side has at most `side` pixels, and it has the shape of the image. Of an animation, it shows the first frame that
+    is not empty. Raises ImageError.
+    """
+    decoded = decoders.decode(data, InputSpec(size=side, mean=0, std=1))
+    longer = max(decoded.width, decoded.height)
+    width, height = (max(1, round(length * side / longer)) for length in (decoded.width, decoded.height))
+    left, top = (side - width) // 2, (side - height) // 2
+    picture = Image.fromarray(decoded.pixels[top : top + height, left : left + width])
+    if longer < side:
+        picture = picture.resize((decoded.width, decoded.height), Image.Resampling.LANCZOS)
+    encoded = BytesIO()
+    picture.save(encoded, "WEBP", quality=_WEBP_QUALITY, method=_WEBP_EFFORT)
+    return encoded.getvalue(), decoded.digest

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from indexer.domain.errors import NotIndexed, Unreadable
 from indexer.domain.files import stamp_of
+from indexer.domain.image_ids import ambiguous_id
 from indexer.ports.store_reader import filter_of
 from indexer.registry.selection import open_selected
 from indexer.search.resolve import resolve_request
-from indexer.system.safe_read import open_without_waiting
+from indexer.system.digest import digest
+from indexer.system.safe_read import MAX_FILE_BYTES, open_without_waiting
 
 if TYPE_CHECKING:
     from indexer.domain.queries import Hit, SearchRequest
@@ -58,16 +60,28 @@ def newest(library: Library, request: SearchRequest, before: int | None) -> File
 
 def image(library: Library, image_id: str) -> IndexedImage:
     """Return an image by its id, by the model in use. Raises NotIndexed, ModelUnavailable and StoreDamaged."""
-    digest = bytes.fromhex(image_id)
+    own = bytes.fromhex(image_id)
     with open_selected(library) as (store, model), store.snapshot():
-        files = store.files_of_image(digest)
+        files = store.files_of_image(own)
         if not files:
             raise _not_indexed(image_id)
         path = next((file.path for file in files if library.source.has_file(file.path)), files[0].path)
         hits = [ranked.hit for ranked in store.predicted_at(model.id, path)]
         if not hits:
             raise NotIndexed(f"The image {image_id[:8]} is not indexed with the model {model.card.name!r}.")
-        return IndexedImage(hits, [file.path for file in files], bool(store.hidden_of([digest])))
+        return IndexedImage(hits, [file.path for file in files], bool(store.hidden_of([own])))
+
+
+def full_id(library: Library, digits: str) -> str:
+    """Return the id of the image whose id begins with some digits. Raises NotIndexed, and UsageError if there are several."""
+    library.require_database()
+    with library.database.open(reading=True) as store:
+        match store.digests_with_prefix(digits):
+            case [only]:
+                return only.hex()
+            case [_, _]:
+                raise ambiguous_id(digits.encode())
+    raise _not_indexed(digits)
 
 
 def files_of(library: Library, image_id: str) -> list[ImageFile]:
@@ -83,16 +97,27 @@ def files_of(library: Library, image_id: str) -> list[ImageFile]:
 def open_unchanged(files: Sequence[ImageFile]) -> OpenFile:
     """Open the first of an image's files whose stamp is the one with which it was indexed.
 
-    The stamp is that of the open file, so that nothing can replace the file in between. Raises Unreadable if there is none.
+    A file that waits to be analyzed again has no such stamp; its bytes are compared. Stamp and bytes are those of the open file,
+    so that nothing can replace it in between. Raises Unreadable if there is none.
     """
     for known in files:
         with suppress(OSError):
             file = open(known.path, "rb", opener=open_without_waiting)  # noqa: SIM115  # the caller closes it
             status = os.fstat(file.fileno())
-            if stat.S_ISREG(status.st_mode) and known.stamp is not None and stamp_of(status).matches(known.stamp):
+            if stat.S_ISREG(status.st_mode) and _is_unchanged(file, status, known):
                 return OpenFile(file, known.path, status.st_size)
             file.close()
     raise Unreadable("Its file is missing or has changed since it was indexed; run moodex index on its folder.")
+
+
+def _is_unchanged(file: BinaryIO, status: os.stat_result, known: ImageFile) -> bool:
+    if known.stamp is not None:
+        return stamp_of(status).matches(known.stamp)
+    if status.st_size > MAX_FILE_BYTES:
+        return False
+    is_same = digest(file.read(MAX_FILE_BYTES)) == known.digest
+    file.seek(0)
+    return is_same
 
 
 def main_hits(library: Library, image_ids: Sequence[str]) -> list[Hit]:

@@ -240,6 +240,9 @@ def test_signs_of_life(client: TestClient) -> None:
     page = client.get("/")
     assert page.headers["content-type"].startswith("text/html")
     assert "<script>" not in page.text
+    part = client.get("/static/page.js")
+    assert part.headers["cache-control"] == page.headers["cache-control"] == "private, no-cache"
+    assert client.get("/static/page.js", headers={"if-none-match": part.headers["etag"]}).status_code == 304
 
 
 def test_the_description_names_every_route(client: TestClient) -> None:
@@ -247,6 +250,9 @@ def test_the_description_names_every_route(client: TestClient) -> None:
     assert f"{API}/search" in description["paths"]
     assert f"{API}/tasks/{{task_id}}/events" in description["paths"]
     assert "/" not in description["paths"]
+    for route in description["paths"].values():
+        for operation in route.values():
+            assert "application/problem+json" in operation["responses"]["default"]["content"]
     assert client.get("/docs").status_code == 404
     assert client.get("/redoc").status_code == 404
 
@@ -287,6 +293,12 @@ def test_the_description_names_every_route(client: TestClient) -> None:
 )
 def test_requests_that_cannot_be_answered(client: TestClient, address: str, status: int) -> None:
     assert problem(client.get(f"{API}/{address}"), status)
+
+
+def test_a_wrong_method_names_the_right_ones(client: TestClient) -> None:
+    response = client.delete(f"{API}/images")
+    assert problem(response, 405)
+    assert response.headers["allow"] == "GET"
 
 
 def test_an_unknown_emotion_names_a_near_one(client: TestClient) -> None:

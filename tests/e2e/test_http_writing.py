@@ -319,6 +319,16 @@ def test_a_file_that_changed_is_not_served_as_the_image(client: TestClient, pict
         assert archive.namelist() == []
 
 
+def test_a_file_that_waits_is_served_while_its_bytes_are_the_image(client: TestClient, home: Path, pictures: Path) -> None:
+    hit = next(hit for hit in hits(client) if hit["path"].endswith("other.png"))
+    address = f"{API}/images/{hit['image_id']}/original"
+    with opened(Settings(home=home)).database.open() as store:
+        store.requeue([file for file in store.indexed_files(0, 100) if file.path == os.fsencode(hit["path"])])
+    assert client.get(address).content == (pictures / "other.png").read_bytes()
+    (pictures / "other.png").write_text("<script>alert(1)</script>")
+    assert problem(client.get(address), 410)
+
+
 def test_a_link_in_place_of_a_file_leads_nowhere(client: TestClient, pictures: Path, tmp_path: Path) -> None:
     hit = next(hit for hit in hits(client) if hit["path"].endswith("other.png"))
     secret = tmp_path / "secret"

@@ -32,6 +32,7 @@ COMMANDS: dict[str, list[str]] = {
     "index": ["index", str(EXAMPLES)],
     "label": ["label", HEAD, "-e", "sad"],
     "hide": ["hide", HEAD],
+    "mcp": ["mcp", "--faces", "perhaps"],
     "models add": ["models", "add", "/no/such/model.safetensors"],
     "models default": ["models", "default", "--json"],
     "models export": ["models", "export", "nonesuch", "--output", "OUT.onnx"],

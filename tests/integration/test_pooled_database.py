@@ -10,7 +10,7 @@ import pytest
 
 from db.sqlite.database import SqliteDatabase
 from db.sqlite.pooled_database import PooledSqliteDatabase
-from indexer.domain.errors import NotIndexed, StoreDamaged
+from indexer.domain.errors import NotIndexed, ReadersBusy, StoreDamaged
 from tests.support.builders import image
 from tests.support.scene import Scene
 
@@ -115,6 +115,16 @@ def test_many_threads_read_while_one_writes(database: PooledSqliteDatabase) -> N
     assert not errors
     with database.open(reading=True) as reader:
         assert reader.counts().images == 41
+    database.close()
+
+
+def test_a_request_waits_for_a_reader_only_so_long(database: PooledSqliteDatabase, tmp_path: Path) -> None:
+    small = PooledSqliteDatabase(tmp_path / "moodex.sqlite", tmp_path / "vectors", readers=1, patience_seconds=0)
+    with small.open(reading=True), pytest.raises(ReadersBusy), small.open(reading=True):
+        pass
+    with small.open(reading=True) as reader:
+        assert reader.counts().images == 1
+    small.close()
     database.close()
 
 

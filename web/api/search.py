@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from indexer.domain.emotions import PARENTS
 from indexer.domain.errors import NotIndexed, UsageError
+from indexer.imaging.thumbnail import isolated_thumbnail
 from indexer.plain_data.hits import hit_as_dict
 from indexer.registry.selection import open_selected
 from indexer.search import counts, pictures, service, uploads
@@ -19,7 +20,7 @@ from web.limits import MAX_UPLOAD_BYTES
 from web.memory import Upload
 from web.schemas import Emotions, ImageId, Page, QueryImage, SearchAnswer, Word
 from web.serving import Here, Serving, upload_key
-from web.thumbnails import MEDIA_TYPE, thumbnail_of
+from web.thumbnails import MEDIA_TYPE
 
 if TYPE_CHECKING:
     from indexer.domain.queries import SearchRequest
@@ -135,7 +136,7 @@ def _analyze(serving: Serving, library: Library, image: UploadFile) -> SentImage
     """Analyze an uploaded image, and keep what searches need of it."""
     data = image.file.read(MAX_UPLOAD_BYTES + 1)
     with serving.analyses.one():
-        thumbnail, _ = thumbnail_of(data, _THUMBNAIL_SIDE, serving.decoders)
+        thumbnail, _ = isolated_thumbnail(data, _THUMBNAIL_SIDE, serving.decoders)
         sent = uploads.analyze(library, data)
     serving.uploads.put(upload_key(sent.image_id, sent.model_key), Upload(sent, thumbnail))
     return sent
