@@ -48,8 +48,10 @@ def wall(page: Any) -> None:
 def one_image(page: Any) -> None:
     wall(page)
     page.locator("#wall .tile[aria-label*='lorelei-01']").click()
-    expect(page.locator("#viewer img.small")).to_have_count(0)
     expect(page.locator("#viewer .bars")).to_be_visible()
+    expect(page.locator("#viewer img.large")).to_be_visible()
+    expect(page.locator("#viewer img.small")).to_have_count(0)
+    page.locator("#viewer-title").hover()
 
 
 def the_same_but_sad(page: Any) -> None:
