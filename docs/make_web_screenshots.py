@@ -2,7 +2,8 @@
 
     python docs/make_web_screenshots.py [--browser chromium] [--output docs/assets]
 
-The script needs moodex with the extras `web` and `dev` in its Python environment, and Chromium (Debian: `apt-get install chromium`).
+The script needs moodex with the extra `dev` in its Python environment, and Chromium (Debian: `apt-get install chromium`). It
+indexes a copy of the images, and no screenshot shows a path of this machine.
 """
 
 from __future__ import annotations
@@ -40,14 +41,17 @@ class Shot(NamedTuple):
 
 
 def wall(page: Any) -> None:
-    expect(page.locator("#wall .tile.loaded").nth(11)).to_be_visible()
+    expect(page.locator("#wall .tile.loaded").first).to_be_visible()
+    expect(page.locator("#wall .tile:not(.loaded)")).to_have_count(0)
 
 
 def one_image(page: Any) -> None:
     wall(page)
     page.locator("#wall .tile[aria-label*='lorelei-01']").click()
-    expect(page.locator("#viewer img.small")).to_have_count(0)
     expect(page.locator("#viewer .bars")).to_be_visible()
+    expect(page.locator("#viewer img.large")).to_be_visible()
+    expect(page.locator("#viewer img.small")).to_have_count(0)
+    page.locator("#viewer-title").hover()
 
 
 def the_same_but_sad(page: Any) -> None:
@@ -73,6 +77,7 @@ def selection(page: Any) -> None:
 def suggestions(page: Any) -> None:
     expect(page.locator(".card")).to_be_visible()
     page.keyboard.press("1")
+    expect(page.locator(".card")).to_contain_text("Image 2 of")
     page.keyboard.press("s")
     expect(page.locator(".card")).to_contain_text("Image 3 of")
     page.locator(".toast button").last.click()
@@ -80,8 +85,8 @@ def suggestions(page: Any) -> None:
 
 SHOTS = (
     Shot("wall", "/", (1280, 800), "light", wall),
-    Shot("image", "/", (1280, 800), "light", one_image),
-    Shot("but-sad", "/", (1280, 800), "dark", the_same_but_sad),
+    Shot("image", "/?emotion=surprise", (1280, 720), "light", one_image),
+    Shot("but-sad", "/?emotion=surprise", (1280, 800), "dark", the_same_but_sad),
     Shot("selection", "/", (1280, 800), "light", selection),
     Shot("teach", "/?view=teach", (1280, 800), "light", suggestions),
     Shot("phone", "/?emotion=happy", (390, 780), "dark", wall),
@@ -122,11 +127,12 @@ def served(folder: Path) -> Iterator[str]:
     """Index the example images, and serve them; yield the address."""
     environment = {**os.environ, "MOODEX_HOME": str(folder / "library")}
     command = [sys.executable, str(ROOT / "cli.py")]
-    subprocess.run([*command, "index", "examples/images"], cwd=ROOT, env=environment, check=True, capture_output=True)
+    images = folder / "pictures/stickers"
+    shutil.copytree(ROOT / "examples/images", images)
+    subprocess.run([*command, "index", images], env=environment, check=True, capture_output=True)
     with subprocess.Popen([*command, "serve", "--port", "0"], env=environment, stdout=subprocess.PIPE, text=True) as server:
         try:
-            assert server.stdout is not None
-            yield server.stdout.readline().strip().rstrip("/")
+            yield next(iter(server.stdout or ())).strip().rstrip("/")
         finally:
             server.send_signal(signal.SIGTERM)
 

@@ -4,12 +4,14 @@ import { el } from "./dom.js";
 import { keyOfEmotion, paint, percent } from "./emotions.js";
 
 const CLOSE = 0.02;
+const MOST = 30;
 
 /** Return a list of bars, the most probable first. `label` is the user's label; `onLabel` is called with an emotion, null to remove it. */
 export function bars(face, label, onLabel) {
   const sorted = Object.entries(face.emotions).sort((one, other) => other[1] - one[1]);
-  if (label && !(label in face.emotions)) sorted.unshift([label, null]);
-  return el("ol", { class: "bars" }, sorted.map(([emotion, probability]) => bar(emotion, probability, emotion === label, onLabel)));
+  const shown = sorted.filter(([emotion], place) => place < MOST || emotion === label);
+  if (label && !(label in face.emotions)) shown.unshift([label, null]);
+  return el("ol", { class: "bars" }, shown.map(([emotion, probability]) => bar(emotion, probability, emotion === label, onLabel)));
 }
 
 function bar(emotion, probability, isLabel, onLabel) {

@@ -1,9 +1,12 @@
 // The emotions as chips with counts: a click includes one, a second click excludes it, a third one clears it.
 
 import { el, fill } from "./dom.js";
-import { emotions, NONE, onEmotions, paint } from "./emotions.js";
+import { emotions, NONE, onEmotions, paint, shortlist } from "./emotions.js";
 import { go, isByLikeness, state, subscribe } from "./state.js";
 import { number } from "./text.js";
+
+let isLong = false;
+let redraw = () => {};
 
 const NEXT = { included: "exclude it", excluded: "clear it", none: "include it" };
 
@@ -11,16 +14,29 @@ const NEXT = { included: "exclude it", excluded: "clear it", none: "include it" 
 export function showChips(group, lead) {
   const draw = () => {
     const focused = group.contains(document.activeElement) ? document.activeElement.dataset.emotion : null;
-    fill(group, emotions().filter(isShown).map(chip));
+    fill(group, shown().map(chip), more());
     if (focused) group.querySelector(`[data-emotion="${CSS.escape(focused)}"]`)?.focus();
     lead.textContent = isByLikeness(state()) ? "… but" : "Show";
   };
+  redraw = draw;
   onEmotions(draw);
   subscribe(draw);
 }
 
-/** Images without a face are rare: their chip shows only if there are some. */
-const isShown = (one) => one.emotion !== NONE || one.count > 0 || standing(one.emotion) !== "none";
+/** Return the emotions that have a chip: few, unless all are asked for. Those that are chosen always have one. */
+function shown() {
+  const short = new Set(shortlist());
+  const isShown = (one) => (one.emotion === NONE ? one.count > 0 : isLong || short.has(one)) || standing(one.emotion) !== "none";
+  return emotions().filter(isShown);
+}
+
+/** Return a button for the emotions that have no chip; null if all have one. */
+function more() {
+  const left = emotions().filter((one) => one.emotion !== NONE).length - shortlist().length;
+  if (left <= 0) return null;
+  const text = isLong ? "fewer" : `${number(left)} more`;
+  return el("button", { type: "button", class: "chip", "aria-expanded": String(isLong), on: { click: () => { isLong = !isLong; redraw(); } } }, text);
+}
 
 function standing(emotion) {
   if (state().emotion.includes(emotion)) return "included";

@@ -3,7 +3,7 @@
 import { collectionUrl, post } from "./api.js";
 import { copyText } from "./copy.js";
 import { button, byId, el, fill } from "./dom.js";
-import { emotions, keyOfEmotion, NONE, onEmotions, paint } from "./emotions.js";
+import { keyOfEmotion, onEmotions, paint, shortlist } from "./emotions.js";
 import { hide, label } from "./labels.js";
 import { askOwnEmotion } from "./own-emotion.js";
 import { clearSelection, MOST, onSelection, selected, selectedCount } from "./selection.js";
@@ -27,7 +27,7 @@ export function showSelectionBar() {
 }
 
 function drawLabels() {
-  const chips = emotions().filter((one) => one.emotion !== NONE || one.count).map((one) => {
+  const chips = shortlist().map((one) => {
     const key = keyOfEmotion(one.emotion);
     const chip = el(
       "button",

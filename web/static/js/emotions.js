@@ -9,11 +9,19 @@ let model = null;
 let request = null;
 
 export const NONE = "none";
+const MOST_OWN = 20;
 
 /** Return the emotions with their counts, families together. */
 export const emotions = () => known;
 export const modelInUse = () => model;
 export const onEmotions = (listener) => listeners.add(listener);
+
+/** Return the emotions that have a key, and those own ones that most images have: users may have thousands. */
+export function shortlist() {
+  const withKey = known.filter((one) => keyOfEmotion(one.emotion) !== null);
+  const others = known.filter((one) => one.emotion !== NONE && keyOfEmotion(one.emotion) === null);
+  return [...withKey, ...others.sort((one, other) => other.count - one.count).slice(0, MOST_OWN)];
+}
 
 /** Return the emotion of a key from 1 to 0, in the order of the emotions; null without one. */
 export const emotionOfKey = (key) => (/^[0-9]$/.test(key) ? (known.filter((one) => one.emotion !== NONE)[(Number(key) + 9) % 10]?.emotion ?? null) : null);

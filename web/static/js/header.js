@@ -11,6 +11,8 @@ const ORDERS = { newest: "newest first", best: "most probable first", alike: "mo
 
 export function showHeader() {
   followScroll();
+  const top = byId("top");
+  new ResizeObserver(() => document.documentElement.style.setProperty("--header", `${top.offsetHeight}px`)).observe(top);
   showOrder();
   showForm();
   for (const link of document.querySelectorAll("[data-view-link]")) {
@@ -76,7 +78,7 @@ function followScroll() {
   addEventListener("scroll", () => {
     const wasDown = isDown;
     if (scrollY > turn ? !isDown : isDown) {
-      if (Math.abs(scrollY - turn) > (isDown ? UP_PIXELS : DOWN_PIXELS)) isDown = !isDown;
+      if (Math.abs(scrollY - turn) > (isDown ? UP_PIXELS : DOWN_PIXELS)) [isDown, turn] = [!isDown, scrollY];
     } else turn = scrollY;
     if (scrollY < DOWN_PIXELS) isDown = false;
     if (isDown !== wasDown) classes.toggle("scrolled-down", isDown && !byId("top").contains(document.activeElement));

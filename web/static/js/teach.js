@@ -2,7 +2,7 @@
 
 import { follow, get, post, thumbnailUrl } from "./api.js";
 import { button, byId, el, fill } from "./dom.js";
-import { emotionOfKey, emotions, keyOfEmotion, NONE, onEmotions, paint, percent } from "./emotions.js";
+import { emotionOfKey, keyOfEmotion, onEmotions, paint, percent, shortlist } from "./emotions.js";
 import { addKeys } from "./keys.js";
 import { label, onLabels, undoLabel } from "./labels.js";
 import { askOwnEmotion } from "./own-emotion.js";
@@ -86,7 +86,7 @@ export class Teach {
           { class: "card-side" },
           el("p", { class: "ask" }, "Which emotion is it?"),
           el("p", { class: "quiet" }, "The model thinks ", guess, given && " · ", given),
-          el("div", { class: "answers", role: "group", "aria-label": "Label the image" }, emotions().filter((each) => each.emotion !== NONE || each.count).map((each) => this.#answer(each.emotion, one))),
+          el("div", { class: "answers", role: "group", "aria-label": "Label the image" }, shortlist().map((each) => this.#answer(each.emotion, one))),
           el(
             "div",
             { class: "tools" },

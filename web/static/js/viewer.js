@@ -4,7 +4,7 @@ import { get, originalUrl, thumbnailUrl } from "./api.js";
 import { bars } from "./bars.js";
 import { copyText } from "./copy.js";
 import { button, byId, el, fill } from "./dom.js";
-import { emotionOfKey, emotions, NONE, onEmotions, paint, percent } from "./emotions.js";
+import { emotionOfKey, onEmotions, paint, percent, shortlist } from "./emotions.js";
 import { explainer } from "./explain.js";
 import { boxes } from "./faces.js";
 import { folderAt } from "./folders.js";
@@ -222,7 +222,7 @@ export class Viewer {
 
   #likeTools() {
     const { image_id: id, emotion: present, label: given } = this.#facts;
-    const others = emotions().filter((one) => one.emotion !== (given ?? present) && one.emotion !== NONE);
+    const others = shortlist().filter((one) => one.emotion !== (given ?? present));
     const chips = others.map((one) => {
       const chip = el(
         "button",

@@ -11,8 +11,11 @@ const POOL = 80;
 const FAST = 2.5;
 const REST_MS = 90;
 
-/** Browsers limit the height of an element to some ten million pixels. The wall is a window of this height on a longer list. */
-const WINDOW = 6_000_000;
+/**
+ * Browsers limit the height of an element to some ten million pixels, and place what is far down less exactly. The wall is a window
+ * of this height on a longer list.
+ */
+const WINDOW = 2_000_000;
 
 export class Wall {
   #tiles = new Map();
@@ -174,13 +177,15 @@ export class Wall {
   }
 
   #scrollTo(top) {
-    this.#base = top > WINDOW * 0.75 ? Math.floor(top / (WINDOW / 2)) * (WINDOW / 2) - WINDOW / 4 : 0;
+    const base = top > WINDOW * 0.75 ? Math.floor(top / (WINDOW / 2)) * (WINDOW / 2) - WINDOW / 4 : 0;
+    if (base !== this.#base) this.#clear();
+    this.#base = base;
     this.#resize();
     scrollTo(0, top - this.#base + this.#offset);
   }
 
   #bringIntoView(row) {
-    const header = document.documentElement.classList.contains("scrolled-down") ? 0 : this.#offset;
+    const header = document.documentElement.classList.contains("scrolled-down") ? 0 : document.querySelector("header").offsetHeight;
     if (row.top < this.#top + header) this.#scrollTo(row.top - header - GAP);
     else if (row.top + row.height > this.#top + innerHeight) this.#scrollTo(row.top + row.height - innerHeight + GAP);
   }
