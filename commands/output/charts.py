@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from indexer.domain.training import ComparisonRow, Epoch, Evaluation
 
 _CELL_INCHES, _DPI = 0.62, 130
+BEST = "best"
+"""The place of a legend. If it is the default, matplotlib warns on a slow machine, because it searches for that place."""
+
 _MAIN_COLOR, _SECONDARY_COLOR = "#c2571a", "#8a8a8a"
 
 
@@ -72,7 +75,7 @@ def history_charts(histories: Mapping[str, Sequence[Epoch]], path: Path) -> None
         axes.set_ylim(0, 1)
         axes.locator_params(axis="x", integer=True, nbins=5)
         axes.tick_params(labelsize=7)
-    all_axes.flat[0].legend(fontsize=7)
+    all_axes.flat[0].legend(fontsize=7, loc=BEST)
     figure.supxlabel("epoch", fontsize=8)
     figure.supylabel("accuracy", fontsize=8)
     save(figure, plt, path)
@@ -96,7 +99,7 @@ def speed_chart(rows: Sequence[ComparisonRow], path: Path) -> None:
         set_formatter(plt.FuncFormatter(lambda speed, _: f"{speed:g}"))
     axes.set_xlabel("images per second")
     axes.set_ylabel("balanced accuracy on the test part")
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=7, loc=BEST)
     save(figure, plt, path)
 
 

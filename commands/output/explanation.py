@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from commands.output.charts import charts, plain, save
+from commands.output.charts import BEST, charts, plain, save
 from commands.output.letters import can_write
 from indexer.system.text import printable
 
@@ -103,7 +103,7 @@ def deletion_chart(deletion: Deletion, method: str, path: Path) -> None:
     axes.set_xlabel("share of the image that is blurred")
     axes.set_ylabel("probability of the emotion")
     axes.set_title(f"Deletion test of {method}, {deletion.images} images", fontsize=10)
-    axes.legend(fontsize=8, title="area under the curve", title_fontsize=8)
+    axes.legend(fontsize=8, loc=BEST, title="area under the curve", title_fontsize=8)
     save(figure, plt, path)
 
 
