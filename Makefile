@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN = $(VENV)/bin
 DEMO = $(BIN)/moodex --home moodex-demo
 
-.PHONY: demo check test crash stress lint docs bench fuzz audit faces drawn sprites empty model cutouts detector clean
+.PHONY: demo check test crash stress lint image docs bench fuzz audit faces drawn sprites empty model cutouts detector clean
 
 demo: $(VENV)/.run
 	$(DEMO) index examples/images
@@ -37,6 +37,11 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
+
+# Build the container image of the lite form.
+image:
+	docker build --tag moodex .
 
 # Run four readers and a writer for three minutes. STRESS='--minutes 10 --seed 7' changes the time and repeats a seed.
 stress: $(VENV)/.dev

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from models import checkpoint, zoo
+from models import checkpoint_arrays, zoo
 from models.model_card import read_card
 from models.training.model_card_markdown import markdown
 
@@ -20,5 +20,5 @@ def describe(path: Path, measured: Mapping[str, Any]) -> None:
     card = read_card(path)
     texts = tomllib.loads((_ROOT / "recipes" / f"{zoo.DEFAULT}.toml").read_text())
     described = replace(card, about={**card.about, **texts, "measured": dict(measured)})
-    checkpoint.write_card(path, described)
+    checkpoint_arrays.write_card(path, described)
     (_ROOT / "docs" / "explanation" / "model-card.md").write_text(markdown(described))

@@ -27,7 +27,7 @@ sys.path.insert(0, str(ROOT))
 from bench.machine import machine  # noqa: E402
 from indexer.analysis.input_decoder import InputDecoder  # noqa: E402
 from indexer.domain.errors import UsageError  # noqa: E402
-from models import checkpoint, zoo  # noqa: E402
+from models import checkpoint_arrays, zoo  # noqa: E402
 from models.faces.card import SHIPPED  # noqa: E402
 from models.faces.detector import torch_face_detector  # noqa: E402
 from models.inference.classifier import TorchClassifier  # noqa: E402
@@ -82,7 +82,7 @@ class Bench:
     def __init__(self, path: Path, repeats: int) -> None:
         self.classifier, self.repeats = TorchClassifier.open(path, "cpu"), repeats
         self.decoder = InputDecoder(torch_face_detector(SHIPPED, "cpu"))
-        self.card, state = checkpoint.load_all(path)
+        self.card, state = checkpoint_arrays.load_all(path)
         replay = replay_examples(self.card, state)
         if replay is None:
             raise SystemExit(f"Cannot teach {path}: it has no replay set.")

@@ -21,6 +21,7 @@ from commands.path_lists import FilesFrom, Null, all_paths, has_list
 from indexer.domain.emotions import OUTCOMES
 from indexer.domain.errors import UsageError
 from indexer.library import Library
+from indexer.system.events import log_event
 
 
 class OutputFormat(StrEnum):
@@ -146,10 +147,21 @@ def show(
     wanted = all_paths(paths, files_from, null)
     if not wanted and not has_list(paths, files_from):
         raise UsageError("Give the images to show: PATH..., or a list with --files-from FILE.")
-    shown = search_service.show_all(library, wanted)
+    is_single = len(wanted) == 1 and not has_list(paths, files_from)
+    failed = 0
+
+    def skip(error: UsageError) -> None:
+        nonlocal failed
+        if is_single:
+            raise error
+        failed += 1
+        log_event("error", "failed", str(error))
+
+    shown = search_service.show_all(library, wanted, skip)
     with stdout() as out:
         if as_json:
-            write_json(list(shown), len(wanted) == 1 and not has_list(paths, files_from), out)
+            write_json(list(shown), is_single, out)
         else:
             for hits in shown:
                 write_bars(hits, out)
+    raise typer.Exit(3 if failed else 0)

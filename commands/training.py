@@ -1,4 +1,4 @@
-"""The commands that train, evaluate, compare and explain models."""
+"""The commands that train, evaluate, compare and explain models. They are the only ones that need PyTorch on a CPU."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import typer
 
 from commands.options import AsJson, Device, Home, load_command_settings, stdout, with_settings
 from indexer.settings import Settings
+from indexer.system.optional import require_torch
 
 if TYPE_CHECKING:
     from indexer.ports.analyzer import InputDecoder
@@ -98,6 +99,7 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train a model on labeled images. Rerun the same command to resume."""
+    require_torch("moodex train", "train")
     from commands.output.training import TerminalTraining, write_inspection, write_trained
     from indexer.domain.errors import UsageError
     from models.training import service
@@ -175,6 +177,7 @@ def evaluate(
     home: Home = None,
 ) -> None:
     """Measure a model on labeled images: accuracy, calibration, errors."""
+    require_torch("moodex evaluate", "train")
     from commands.output.charts import need_charts
     from commands.output.evaluation import write_evaluation, write_report
     from indexer.imaging.thumbnail import thumbnail
@@ -238,6 +241,7 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Train several variants on the same splits and compare them."""
+    require_torch("moodex compare", "train")
     from commands.output.charts import history_charts, need_charts, speed_chart
     from commands.output.training import TerminalTraining, write_rows, write_tables
     from indexer.system.text import printable
@@ -292,6 +296,7 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Show which image regions drive the model's decision."""
+    require_torch("moodex explain", "train")
     from commands.output import explanation
     from commands.output.charts import need_charts
     from indexer.domain.errors import UsageError

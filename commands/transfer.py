@@ -116,7 +116,7 @@ def sidecars(
     emotion: Annotated[list[str] | None, typer.Option("--emotion", "-e", help="Only this emotion; may be repeated.")] = None,
     under: Under = None,
     hidden: Annotated[bool, typer.Option("--hidden", help="Include hidden images.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be written, and write nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be written or removed; change nothing.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace captions that hold something else.")] = False,
     as_json: AsJson = False,
 ) -> None:

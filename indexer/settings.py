@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -85,11 +85,12 @@ def load_settings(flags: Mapping[str, object], environ: Mapping[str, str] = os.e
     """Load the settings. A flag is None if the user did not give it.
 
     The configuration file is `MOODEX_CONFIG`, or `config.toml` in the platform's configuration folder.
-    Raises UsageError for a file that is not TOML, an unknown key, or an invalid value.
+    Raises UsageError for a file that is not TOML, an unknown key, or an invalid value; and for a user without a home folder, if
+    nothing sets the data folder.
     """
-    path = Path(environ.get("MOODEX_CONFIG") or user_config_path("moodex") / "config.toml")
-    file_values = _read(path)
-    values: dict[str, object] = {"home": user_data_path("moodex")}
+    path = Path(environ["MOODEX_CONFIG"]) if environ.get("MOODEX_CONFIG") else _default_path(user_config_path, "config.toml")
+    file_values = _read(path) if path else {}
+    values: dict[str, object] = {"home": _default_path(user_data_path)}
     for name, type_name in _TYPES.items():
         variable = f"MOODEX_{name.upper()}"
         if flags.get(name) is not None:
@@ -107,8 +108,26 @@ def load_settings(flags: Mapping[str, object], environ: Mapping[str, str] = os.e
             raise UsageError(f"The setting {name} is {values[name]!r}; it must be {' or '.join(map(repr, choices))}.")
     if values.get("grace_days") == 0:  # "auto"
         del values["grace_days"]
-    values["home"] = Path(str(values["home"])).expanduser().absolute()
+    values["home"] = _home_path(values["home"])
     return Settings(**values)  # type: ignore[arg-type]
+
+
+def _default_path(find: Callable[[str], Path], *name: str) -> Path | None:
+    """Return the path of a file in a folder of the platform; None for a user without a home folder, as in some containers."""
+    try:
+        return find("moodex").joinpath(*name)
+    except RuntimeError:
+        return None
+
+
+def _home_path(home: object) -> Path:
+    """Return the absolute path of the data folder. Raises UsageError if it needs a home folder that the user does not have."""
+    try:
+        if home is not None:
+            return Path(str(home)).expanduser().absolute()
+    except RuntimeError:  # the user of ~ or ~name has no home folder
+        pass
+    raise UsageError("This user has no home folder for the data folder of moodex; choose one with --home or MOODEX_HOME.")
 
 
 _MAX_CONFIG_BYTES = 1 << 20

@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +25,7 @@ from indexer.domain.reports import ExportedModel
 from indexer.system.atomic import replace_file
 from indexer.system.optional import require
 from models import checkpoint
+from models.inference.engines.onnx_runtime import import_onnxruntime
 from models.inference.module import build_inference_module
 from models.model_card import card_text
 
@@ -194,8 +194,7 @@ def _random_images(count: int, size: int, seed: int = 0) -> Tensor:
 
 
 def _load_onnx(path: Path) -> Run:
-    runtime = import_module("onnxruntime")
-    session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    session = import_onnxruntime().InferenceSession(path, providers=["CPUExecutionProvider"])
 
     def run(images: Tensor) -> Outputs:
         probabilities, embeddings = session.run(list(_OUTPUTS), {_INPUT: images.numpy()})

@@ -1,6 +1,6 @@
 """The registry of installed models: the shipped ones, and the user's in `<home>/models`.
 
-It reads cards and file names. It imports torch only to add or export a model.
+It reads cards and file names. It imports torch only to export a model, or to add one that has no ONNX graph.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from indexer.domain.errors import ModelUnavailable, UsageError
 from indexer.domain.models import FULL_PRECISION, InstalledModel, ModelCard, name_for_precision, with_precision
 from indexer.system.atomic import replace_file, write_file
+from indexer.system.optional import require_torch
 from models import zoo
 from models.model_card import card_path, card_text, read_card
 
@@ -117,13 +118,14 @@ class FolderModelRegistry:
         """Verify a checkpoint, copy it to this folder, and return its card.
 
         `name` is its new name; None uses the name on its card. Raises UsageError for another kind of file, for an invalid name,
-        and for an existing name unless `force` is True; ModelUnavailable for a damaged checkpoint.
+        and for an existing name unless `force` is True; ModelUnavailable for a damaged checkpoint; MissingExtra if only PyTorch
+        knows its network and is not installed.
         """
         if not weights.is_file() or weights.suffix != _SUFFIX:
             raise UsageError(f"{weights} is not a {_SUFFIX} file; moodex loads no other weights.")
-        from models.checkpoint import load
+        from models.checkpoint_arrays import load_all
 
-        card, _ = load(weights)
+        card, _ = load_all(weights)
         card = replace(card, name=name or card.name)
         target = self.path_for_new(card.name, force)
         if target.exists() and target.samefile(weights):
@@ -160,6 +162,7 @@ class FolderModelRegistry:
 
     def export(self, kind: str, name: str, output: Path, force: bool) -> ExportedModel:
         weights = self.find(name)
+        require_torch("Exporting a model")
         from models.export import export
 
         return export(kind, output, weights, force)

@@ -43,7 +43,8 @@ def static_files() -> StaticFiles:
 @router.get("/", include_in_schema=False)
 def page(request: Request) -> Response:
     """Return the page."""
-    return templates.TemplateResponse(request, "index.html", {"version": program_version()}, headers=_CHECKED)
+    facts = {"version": program_version(), "scripts": sorted(path.name for path in (_HERE / "static/js").glob("*.js"))}
+    return templates.TemplateResponse(request, "index.html", facts, headers=_CHECKED)
 
 
 @router.get("/healthz", tags=["server"], response_model=Health)

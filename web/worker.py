@@ -23,6 +23,7 @@ from typing import IO, TYPE_CHECKING, Any
 from indexer.bootstrap import open_input_decoder, open_library
 from indexer.domain.errors import Interrupted, MoodexError
 from indexer.settings import Settings
+from indexer.system.optional import require_torch
 
 if TYPE_CHECKING:
     from indexer.domain.types import Floats
@@ -117,6 +118,7 @@ def _check(library: Library, _order: dict[str, Any], progress: EventProgress) ->
 
 def _explain(library: Library, order: dict[str, Any], _progress: EventProgress) -> dict[str, Any]:
     """Explain an emotion in an image; the pictures are PNG in data URLs."""
+    require_torch("An explanation", "train")
     from PIL import Image
 
     from models.training import service

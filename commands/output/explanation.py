@@ -23,10 +23,13 @@ _THIRDS = ("upper", "middle", "lower")
 def write_explained(explained: Explained, path: Path, as_json: bool, out: TextIO) -> None:
     """Write the explained emotion and the path of the chart."""
     facts = {"emotion": explained.emotion, "probability": round(explained.probability, 4), "method": explained.method}
+    frame = {} if explained.frame is None else {"frame": explained.frame}
     if as_json:
-        out.write(json.dumps({**facts, "picture": str(path), "heat": explained.heat.round(3).tolist()}) + "\n")
+        out.write(json.dumps({**facts, **frame, "picture": str(path), "heat": explained.heat.round(3).tolist()}) + "\n")
     else:
-        out.write(f"{printable(explained.emotion)} {explained.probability:.3f}, by {explained.method}: {printable(str(path))}\n")
+        place = "".join(f" in frame {number}" for number in frame.values())
+        emotion = printable(explained.emotion)
+        out.write(f"{emotion} {explained.probability:.3f}{place}, by {explained.method}: {printable(str(path))}\n")
 
 
 def write_explained_data(data: ExplainedData, paths: list[Path], as_json: bool, out: TextIO) -> None:

@@ -40,7 +40,7 @@ def write_hidden(changed: LabelsChanged, hidden: bool, as_json: bool, out: TextI
 def write_labels(labels: Sequence[LabeledImage], as_json: bool, out: TextIO) -> None:
     """Write every label as CSV that `moodex label` can read, or as JSON.
 
-    The path of an image without a file is empty in CSV, and null in JSON.
+    An image without a file has the last path that it had. If that is not known, it is empty in CSV, and null in JSON.
     """
     if as_json:
         out.write(json.dumps([label_as_dict(image) for image in labels], indent=2) + "\n")

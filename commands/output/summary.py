@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TextIO
 
-from indexer.ports.sources import HIDDEN, LINK
-from indexer.system.text import pluralize, printable
+from indexer.imaging.further_formats import install_readers
+from indexer.ports.sources import EXTRA_EXTENSIONS, HIDDEN, LARGE_VIDEO, LINK
+from indexer.system.text import display_path, pluralize, printable
 
 if TYPE_CHECKING:
     from indexer.domain.reports import Summary
@@ -29,7 +31,7 @@ COUNT_WORDS = {
 
 _MAX_NAMES = 5
 _MAX_KINDS = 6
-_KIND_WORDS = {LINK: "links"}
+_KIND_WORDS = {LINK: "links", LARGE_VIDEO: "videos over 16 MiB"}
 
 
 def write_summary(summary: Summary, as_json: bool, out: TextIO, flush: bool = False) -> None:
@@ -40,7 +42,7 @@ def write_summary(summary: Summary, as_json: bool, out: TextIO, flush: bool = Fa
 
 
 def _in_words(summary: Summary) -> str:
-    notes = [*_system_entries(summary.system_entries), *_skipped(summary.skipped)]
+    notes = [*_unlisted(summary), *_system_entries(summary.system_entries), *_skipped(summary.skipped)]
     if not (summary.scanned or summary.removed or summary.kept or summary.left_out):
         return "\n".join(["No image files were found.", *notes, ""])
     counts = summary.as_dict()
@@ -56,6 +58,11 @@ def _in_words(summary: Summary) -> str:
     if summary.failed:
         lines.append("See why files failed: moodex status --failures 100")
     return "\n".join([*lines, ""])
+
+
+def _unlisted(summary: Summary) -> list[str]:
+    """Say why folders could not be scanned, for the first ones."""
+    return [f"Not scanned: {display_path(os.fsencode(path))}: {printable(why)}" for path, why in summary.unlisted.items()]
 
 
 def _system_entries(counts: Mapping[str, int]) -> list[str]:
@@ -78,4 +85,6 @@ def _skipped(skipped: Mapping[str, int]) -> list[str]:
     if rest := sum(counts[kind] for kind in kinds[_MAX_KINDS:]):
         parts.append(f"{rest:,} others")
     lines = [f"Passed over: {', '.join(parts)}. List them: moodex -v index"]
+    if extras := sorted({EXTRA_EXTENSIONS[kind] for kind in map(os.fsencode, counts) if kind in EXTRA_EXTENSIONS}):
+        lines.append(f"Extra decoders read some of them: {install_readers(extras)}")
     return [*lines, "Links are followed with --follow-symlinks."] if LINK in counts else lines

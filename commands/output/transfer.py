@@ -59,6 +59,8 @@ def write_sidecar_report(report: SidecarReport, as_json: bool, out: TextIO) -> N
     verb = "Would write" if report.dry_run else "Wrote"
     parts = [f"{verb} {pluralize(report.written, 'sidecar')}"]
     parts += [f"{report.unchanged:,} unchanged"] if report.unchanged else []
+    removed = "to remove" if report.dry_run else "removed"
+    parts += [f"{report.removed:,} {removed}, whose images have no emotion any more"] if report.removed else []
     parts += [f"{report.kept:,} kept, which hold something else"] if report.kept else []
     parts += [f"{report.failed:,} failed"] if report.failed else []
     parts += [f"{pluralize(report.missing, 'image')} missing"] if report.missing else []

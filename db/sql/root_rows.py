@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, or_, select, update
@@ -67,7 +67,7 @@ def forget_files(connection: Connection, paths: Collection[bytes]) -> int:
     return len(ids)
 
 
-def move_files(connection: Connection, old: bytes, new: bytes) -> int:
+def move_files(connection: Connection, old: bytes, new: bytes, job_roots: Mapping[bytes, bytes]) -> int:
     """Give everything at or below a path another path; return the number of files. See `StoreWriter.move_files`."""
     moved = 0
     for folder_id, path in _folders_below(connection, old):
@@ -75,7 +75,7 @@ def move_files(connection: Connection, old: bytes, new: bytes) -> int:
     moved += _move_file(connection, old, new)
     _move_roots(connection, old, new)
     for job_id, roots in connection.execute(select(JobRow.id, JobRow.roots)).all():
-        targets = [os.fsdecode(_moved(os.fsencode(root), old, new)) for root in roots]
+        targets = [os.fsdecode(job_roots.get(os.fsencode(root), os.fsencode(root))) for root in roots]
         if targets != roots:
             connection.execute(update(JobRow.table).where(JobRow.id == job_id).values(roots=targets))
     return moved

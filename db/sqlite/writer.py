@@ -183,13 +183,19 @@ class SqliteWriter:
         with self._engine.begin() as connection:
             return forget_files(connection, paths)
 
-    def move_files(self, old: bytes, new: bytes) -> int:
+    def move_files(self, old: bytes, new: bytes, job_roots: Mapping[bytes, bytes]) -> int:
         with self._engine.begin() as connection:
-            return move_files(connection, old, new)
+            return move_files(connection, old, new, job_roots)
 
     def detect_moves(self, run_id: int, missing: Sequence[int]) -> list[int]:
         with self._engine.begin() as connection:
             return detect_moves(connection, run_id, missing)
+
+    def delete_failures(self, file_ids: Sequence[int]) -> None:
+        with self._engine.begin() as connection:
+            for chunk in chunks(file_ids):
+                failed = (FileRow.state == FileState.FAILED, FileRow.image_id.is_(None))
+                connection.execute(delete(FileRow.table).where(FileRow.id.in_(chunk), *failed))
 
     def mark_missing(self, file_ids: Sequence[int]) -> None:
         with self._engine.begin() as connection:

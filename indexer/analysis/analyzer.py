@@ -11,7 +11,7 @@ import numpy as np
 from indexer.analysis.face_crops import DETECTION_MAX_SIDE, View, crop_views, whole_view
 from indexer.domain.emotions import NEUTRAL, NONE
 from indexer.domain.predictions import AnalyzedImage, Prediction
-from indexer.imaging.decode import decode
+from indexer.imaging.decode_alone import decode_alone
 from indexer.imaging.fingerprint import fingerprint
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Analyzer:
     """Implements `indexer.ports.analyzer.Analyzer` in this process.
 
-    Without a `detector`, whole images are classified. With `decoders`, images are decoded in child processes, which end with
+    Without a `detector`, whole images are classified. With `decoders`, all images are decoded in child processes, which end with
     the `with` block.
     """
 
@@ -47,7 +47,7 @@ class Analyzer:
 
     def decode(self, data: bytes) -> DecodedImage:
         """Decode a file's bytes for this analyzer. Raises what `indexer.imaging.decode.decode` raises. Thread-safe."""
-        decoder = decode if self.decoders is None else self.decoders.decode
+        decoder = decode_alone if self.decoders is None else self.decoders.decode
         return decoder(data, self.classifier.card.input, DETECTION_MAX_SIDE if self.detector else 0)
 
     def predict(self, images: Sequence[DecodedImage]) -> list[AnalyzedImage | None]:

@@ -1,4 +1,4 @@
-"""The input of a classifier: each face of an image cropped with a margin, or the whole image if it has none."""
+"""The input of a classifier: each face of an image, or the whole image if it has none."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ DETECTION_MAX_SIDE = 768
 """Longest side, in pixels, of the page in which faces are detected and from which they are cropped; see
 `indexer.imaging.decode.page_side`."""
 
-_CROP_MARGIN_SHARE = 0.05
-"""Margin on each side of a face, as a share of its longer side. Eyes, brows and mouth need the pixels of the input."""
+_CROP_INSET_SHARE = 0.05
+"""What a crop leaves out on each side of a face's box, as a share of the box's width or height. The boxes of the detector are a
+little wide, and eyes, brows and mouth need the pixels of the input."""
 
 _FULL_IMAGE_AREA_SHARE = 0.5
 """A crop that covers at least this share of the image is replaced by the whole image."""
@@ -49,16 +50,20 @@ def whole_view(pixels: Pixels, spec: InputSpec) -> View:
     return View(None, _fit_to_input(pixels, spec))
 
 
+def face_view(pixels: Pixels, face: Face, spec: InputSpec) -> View:
+    """Return the view of a face of a page, uint8, (H, W, 3)."""
+    return View(face, _crop(pixels, face, spec))
+
+
 def _views(pixels: Pixels, faces: Sequence[Face], spec: InputSpec) -> list[View]:
-    return [View(face, _crop(pixels, face, spec)) for face in faces] or [whole_view(pixels, spec)]
+    return [face_view(pixels, face, spec) for face in faces] or [whole_view(pixels, spec)]
 
 
 def _crop(pixels: Pixels, face: Face, spec: InputSpec) -> Pixels:
     height, width = pixels.shape[:2]
-    sides = (face.right - face.left) * width, (face.bottom - face.top) * height
-    margin = _CROP_MARGIN_SHARE * max(sides)
-    left, top = max(0, floor(face.left * width - margin)), max(0, floor(face.top * height - margin))
-    right, bottom = min(width, ceil(face.right * width + margin)), min(height, ceil(face.bottom * height + margin))
+    across, down = _CROP_INSET_SHARE * (face.right - face.left), _CROP_INSET_SHARE * (face.bottom - face.top)
+    left, top = floor((face.left + across) * width), floor((face.top + down) * height)
+    right, bottom = ceil((face.right - across) * width), ceil((face.bottom - down) * height)
     if (right - left) * (bottom - top) >= _FULL_IMAGE_AREA_SHARE * width * height:
         return _fit_to_input(pixels, spec)
     return _fit_to_input(pixels[top:bottom, left:right], spec)

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from indexer.analysis.face_crops import DETECTION_MAX_SIDE, View, crop_views, whole_view
+from indexer.analysis.analyzer import Analyzer
+from indexer.analysis.face_crops import DETECTION_MAX_SIDE, View, crop_views, face_view, whole_view
+from indexer.domain.errors import Damaged
 from indexer.domain.training import WHOLE_IMAGES
-from indexer.imaging.decode import decode
+from indexer.imaging.decode_alone import decode_alone
+from indexer.ports.analyzer import MainView
 
 if TYPE_CHECKING:
     from indexer.domain.images import InputSpec
     from indexer.domain.types import Pixels
-    from indexer.ports.models import FaceDetector
+    from indexer.ports.models import Classifier, FaceDetector
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +38,21 @@ class InputDecoder:
         further = [view.pixels for view in self._views(path, spec)[1:]]
         return np.stack(further) if further else np.empty((0, spec.size, spec.size, 3), dtype=np.uint8)
 
+    def main_view(self, path: Path, classifier: Classifier) -> MainView:
+        analyzer = Analyzer(classifier, self.detector)
+        image = analyzer.decode(path.read_bytes())
+        (regions,) = analyzer.predict([image])
+        if regions is None:
+            raise Damaged("the model computes numbers for it that are not finite")
+        main, spec = regions[0], classifier.card.input
+        page = next(frame.pixels for frame in image.frames if frame.number == main.frame)
+        if self.detector is None:
+            return MainView(page, main.frame)
+        view = whole_view(page, spec) if main.face is None else face_view(page, main.face, spec)
+        return MainView(view.pixels, main.frame)
+
     def _views(self, path: Path, spec: InputSpec) -> list[View]:
         """Return what the analyzer classifies: the faces, the largest first, and last the whole image."""
-        image = decode(path.read_bytes(), spec, DETECTION_MAX_SIDE if self.detector else 0)
+        image = decode_alone(path.read_bytes(), spec, DETECTION_MAX_SIDE if self.detector else 0)
         (views,) = crop_views([image.pixels], self.detector, spec)
         return views if views[-1].face is None else [*views, whole_view(image.pixels, spec)]

@@ -25,6 +25,7 @@ class Summary(RunCounts):
     - `away`: the roots that are missing or look unmounted.
     - `system_entries`: numbers of folders and files that were left out because systems or other programs use them, by name.
     - `skipped`: numbers of the other files that the scan passed over, by kind, see `indexer.ports.sources.ScannedFolder`.
+    - `unlisted`: why folders could not be scanned, by path: the first ones.
     """
 
     seconds: float
@@ -35,6 +36,7 @@ class Summary(RunCounts):
     away: tuple[str, ...] = ()
     system_entries: Mapping[str, int] = field(default_factory=dict)
     skipped: Mapping[str, int] = field(default_factory=dict)
+    unlisted: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
@@ -118,12 +120,14 @@ class CollectReport:
 class SidecarReport:
     """The result of writing sidecars, as numbers of files.
 
-    `kept` hold something else, perhaps of another program, and stayed. `failed` could not be written. `missing` are images that
-    are not on disk. After a `dry_run`, `written` would have been written.
+    `removed` were of moodex, and their images have no emotion any more. `kept` hold something else, perhaps of another program,
+    and stayed. `failed` could not be written or removed. `missing` are images that are not on disk. After a `dry_run`, `written`
+    and `removed` would have been.
     """
 
     written: int
     unchanged: int
+    removed: int
     kept: int
     failed: int
     missing: int

@@ -6,7 +6,7 @@ _FOLDERS = frozenset(
     name.lower().encode()
     for name in (
         # Storage boxes (Synology, QNAP), with their snapshots
-        "@eaDir", "#recycle", "#snapshot", "@Recycle", "@Recently-Snapshot", "@tmp", "@sharebin", "~snapshot",
+        "@eaDir", "#recycle", "#snapshot", "@Recycle", "@Recently-Snapshot", "@__thumb", "@tmp", "@sharebin", "~snapshot",
         # Windows
         "$RECYCLE.BIN", "RECYCLER", "RECYCLED", "System Volume Information", "FOUND.000", "Config.Msi",
         # macOS; its other folders are hidden
@@ -14,7 +14,7 @@ _FOLDERS = frozenset(
         # Linux and Android
         "lost+found", "LOST.DIR",
         # Programs
-        "node_modules", "__pycache__",
+        "_gsdata_", "node_modules", "__pycache__",
     )
 )  # fmt: skip
 """In lower case. Hidden ones, such as .Trash-1000 and .thumbnails, are not needed here: scans skip all hidden folders."""

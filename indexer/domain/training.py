@@ -239,11 +239,15 @@ class AverageMap:
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """The explanation of one image for one emotion: the network's input, uint8 (size, size, 3), and its heat map."""
+    """The explanation of one image for one emotion: the network's input, uint8 (size, size, 3), and its heat map.
+
+    `frame` is the number, from 1, of the frame of an animation that was explained; None for a still image.
+    """
 
     emotion: str
     probability: float
     method: str
+    frame: int | None
     image: Pixels = field(repr=False, compare=False)
     heat: Floats = field(repr=False, compare=False)
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache
-from importlib import import_module
-from io import BytesIO
 from math import ceil
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from indexer.domain.errors import Damaged, ImageError, Unsupported
+from indexer.domain.errors import Damaged, ImageError
 from indexer.domain.images import DecodedImage, Frame, InputSpec
-from indexer.imaging import foreign_formats
+from indexer.imaging.foreign_formats import recognize
+from indexer.imaging.limits import MAX_PIXELS, bomb, refuse_bomb
+from indexer.imaging.open_image import open_image, unidentified
 from indexer.imaging.resize import resized
 from indexer.system.digest import digest
 
@@ -24,12 +22,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from indexer.domain.types import Pixels
-
-MAX_PIXELS = 128_000_000
-"""Limit of pixels: larger than any page scan, and about half a gigabyte as RGBA."""
-
-MAX_SIDE = 262_144
-"""Limit of the longest side: for millions of lines, Pillow's line tables alone take gigabytes."""
 
 LONGEST_PAGE = 16
 """Limit of the longer side of a page for face detection, as a multiple of `max_side`."""
@@ -42,16 +34,13 @@ _UINT16_MAX = 65_535
 _BAND_PIXELS = 1 << 20
 """Pixels that are converted at a time, to limit memory."""
 
-FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF")
-"""The decoders of Pillow that moodex uses. The others are never loaded; some of them start other programs."""
-
 MAX_FRAMES = 5
 """Number of frames of an animation that are analyzed at most, spread over its length."""
 
 _MAX_DECODED_FRAMES = 1000
 """Number of frames of an animation that are decoded at most; the ones that are analyzed are among them."""
 
-_ANIMATED_FORMATS = ("GIF", "PNG", "WEBP", "AVIF")
+_ANIMATED_FORMATS = ("GIF", "PNG", "WEBP", "AVIF", "LOTTIE", "VIDEO")
 """Formats whose frames are an animation. The images of a TIFF or HEIF file are pages."""
 
 _BLANK_LEVELS = 8
@@ -69,10 +58,6 @@ result in fifty would change; at eight, hardly any does (bench/results/fidelity.
 
 _ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)
 """The EXIF tag for the orientation, and its values for images that are turned by a quarter."""
-
-_PLUGINS = {"WEBP": "WebP", "DIB": "Bmp"}
-_SIGNATURES = {_JPEG_START: "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"GIF8": "GIF"}
-_HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
 
 def decode(data: bytes, spec: InputSpec, max_side: int = 0) -> DecodedImage:
@@ -101,19 +86,19 @@ def decode(data: bytes, spec: InputSpec, max_side: int = 0) -> DecodedImage:
     except ImageError:
         raise
     except UnidentifiedImageError as error:
-        raise _unidentified(data) from error
+        raise unidentified(data) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _bomb() from error
+        raise bomb() from error
     except MemoryError as error:
         raise Damaged("decoding it needs more memory than is available") from error
     except Exception as error:  # on hostile bytes, decoders raise errors of any type; none of them may end a run
-        raise Damaged(f"it cannot be decoded: {_sentence(error)}") from error
+        raise Damaged(f"{_subject(data)} cannot be decoded: {_sentence(error)}") from error
 
 
 def _decode(data: bytes, spec: InputSpec, max_side: int) -> DecodedImage:
     """Decode like `decode`, with the errors of Pillow."""
-    with Image.open(BytesIO(data), formats=_decoders_for(data)) as image:
-        _refuse_bomb(image)
+    with open_image(data) as image:
+        refuse_bomb(image.size)
         name = image.format or "unknown"
         longer, shorter = max(image.size), min(image.size)
         longest = page_side(longer, shorter, max_side)
@@ -282,49 +267,12 @@ def _finite(values: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
     return np.nan_to_num(values.astype(np.float32))
 
 
-def _refuse_bomb(image: Image.Image) -> None:
-    if image.width * image.height > MAX_PIXELS:
-        raise _bomb(image.size)
-    if max(image.size) > MAX_SIDE:
-        raise Damaged(f"a side of {max(image.size)} pixels exceeds the limit of {MAX_SIDE}")
-
-
-def _bomb(size: tuple[int, int] | None = None) -> Damaged:
-    subject = f"its size of {size[0]} x {size[1]} pixels" if size else "its size"
-    return Damaged(f"{subject} exceeds the limit of {MAX_PIXELS // 1_000_000} million pixels")
-
-
-def _unidentified(data: bytes) -> ImageError:
-    if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS and "HEIF" not in _decoders():
-        return Unsupported("HEIC images need an extra decoder: pip install 'moodex[heic]'")
-    return Damaged(foreign_formats.describe(data) or "its bytes are not an image in a supported format")
+def _subject(data: bytes) -> str:
+    """Return the start of a sentence about a file, which names a format that Pillow does not read."""
+    found = recognize(data)
+    return f"it is {found.name} and" if found and found.reader else "it"
 
 
 def _sentence(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
-
-
-def _decoders_for(data: bytes) -> tuple[str, ...]:
-    """Return the decoders that may know a file. Loading all of them takes longer than decoding an image."""
-    known = next((name for start, name in _SIGNATURES.items() if data.startswith(start)), None)
-    return (_load(known),) if known else _decoders()
-
-
-@cache
-def _decoders() -> tuple[str, ...]:
-    """Load all decoders in use, and HEIF if its optional package is installed."""
-    loaded = tuple(_load(name) for name in FORMATS)
-    try:
-        from pillow_heif import register_heif_opener
-    except ImportError:
-        return loaded
-    register_heif_opener(thumbnails=False)
-    return (*loaded, "HEIF")
-
-
-@cache
-def _load(name: str) -> str:
-    import_module(f"PIL.{_PLUGINS.get(name, name.title())}ImagePlugin")
-    # Pillow warns about odd but readable metadata. Only decoding shows whether an image is readable.
-    warnings.filterwarnings("ignore", module=r"PIL\.")
-    return name
+    text = error.args[0] if error.args and isinstance(error.args[0], str) else error  # further arguments are objects
+    return " ".join(str(text).split())[:200].strip() or type(error).__name__

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from indexer.domain.errors import ImageError
 from indexer.domain.images import InputSpec
-from indexer.imaging.decode import decode
+from indexer.imaging.decode_alone import decode_alone
 from indexer.system.safe_read import read
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def thumbnail(path: bytes, box: tuple[int, int, int, int] | None, frame: int | N
     it. The thumbnail shows the first frame that is not empty, and has a border only if that is this frame.
     """
     try:
-        decoded = decode(read(path)[0], InputSpec(size=_SIDE_PIXELS, mean=0, std=1))
+        decoded = decode_alone(read(path)[0], InputSpec(size=_SIDE_PIXELS, mean=0, std=1))
     except (OSError, ImageError):
         return None
     image = Image.fromarray(decoded.pixels)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from indexer.domain.errors import NotIndexed, UsageError
 from indexer.domain.path_set import PathSet
-from indexer.system.paths import indexed_path, indexed_paths, is_under
+from indexer.system.paths import indexed_path, indexed_paths, is_under, path_below
 from indexer.system.text import pluralize
 
 if TYPE_CHECKING:
@@ -72,8 +72,9 @@ def forget(library: Library, paths: Sequence[bytes]) -> ForgetReport:
 def move(library: Library, old: bytes, new: bytes) -> MoveReport:
     """Tell the library that a folder or file moved: files, roots and jobs get the new path, and no image is read.
 
-    Raises UsageError if indexed files are still at the old path, if the new path does not exist, is a folder for a file or a file
-    for a folder, or has indexed files of the same names; NotIndexed if nothing is indexed at the old path; and WriterBusy.
+    The old path may be a link to the new one. Raises UsageError if indexed files are still at the old path, if the new path does
+    not exist, is a folder for a file or a file for a folder, or has indexed files of the same names; NotIndexed if nothing is
+    indexed at the old path; and WriterBusy.
     """
     library.require_database()
     if not library.source.exists(new):
@@ -83,13 +84,25 @@ def move(library: Library, old: bytes, new: bytes) -> MoveReport:
         files = store.present_files(source)
         if not files:
             raise NotIndexed(f"Nothing is indexed at {os.fsdecode(old)!r}; nothing was changed.")
-        if library.source.exists(source) and any(map(library.source.exists, files)):
+        is_link = library.source.real_path(source) == target
+        if not is_link and library.source.exists(source) and any(map(library.source.exists, files)):
             raise UsageError(f"{os.fsdecode(old)!r} is still there; move it first, or index the copy: moodex index NEW")
         if is_under(target, source) or is_under(source, target):
             raise UsageError("One of the two paths is inside the other; index the new one instead.")
         _require_same_kind(old, new, files == [source], not library.source.is_folder(target))
         _require_free_names(new, {target + path[len(source) :] for path in files}.intersection(store.present_files(target)))
-        return MoveReport(store.move_files(source, target), source, target)
+        return MoveReport(store.move_files(source, target, _moved_jobs(library, store, source, target)), source, target)
+
+
+def _moved_jobs(library: Library, store: Store, old: bytes, new: bytes) -> dict[bytes, bytes]:
+    """Return the folders of jobs at or below `old`, or that are links to such a place, with the paths that they have now."""
+    moved = {}
+    for root in {root for job in store.jobs() for root in job.roots}:
+        below = path_below(root, old)
+        below = path_below(library.source.real_path(root), old) if below is None else below
+        if below is not None:
+            moved[root] = os.path.join(new, below) if below else new
+    return moved
 
 
 def _require_same_kind(old: bytes, new: bytes, was_file: bool, is_file: bool) -> None:
@@ -106,9 +119,9 @@ def _require_free_names(new: bytes, taken: Collection[bytes]) -> None:
 
 
 def _sync_indexes(library: Library, store: Store) -> None:
-    """Make the stored vector indexes current, which lost predictions."""
+    """Make the stored vector indexes current, which lost predictions; that of a model without predictions is deleted."""
     from db.vectors.sync import sync_index
 
+    storage = library.vector_storage()
     for model in store.models():
-        if model.used:
-            sync_index(store, library.vector_storage(), model)
+        sync_index(store, storage, model)

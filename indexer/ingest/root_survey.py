@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from indexer.domain.files import Failure, FileStamp, FileState
 from indexer.domain.path_set import PathSet, below
 from indexer.ingest.survey import plan_folder
-from indexer.ports.sources import ScannedFolder, is_found_by_name
+from indexer.ports.sources import ScannedFolder
 from indexer.ports.store_writer import FolderScanResult
 from indexer.system.paths import is_under
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from indexer.ports.store_writer import KnownFile, StoreWriter
 
 _log = logging.getLogger(__name__)
+
+_NO_STAMP = FileStamp(0, 0)
+"""The stamp of a folder that cannot be listed, and of a file whose status cannot be read."""
 
 _SCAN_COMMIT_ROWS = 2000
 """A scan is committed after at least this many rows: folders, and pending or failed files."""
@@ -39,6 +42,7 @@ class RootSurvey:
     - `missing`: known files that do not exist any more, by id.
     - `replaced`: ids of known files at whose paths there are folders now.
     - `left_out`: ids of known files that exist, but that patterns or other rules of the scan leave out.
+    - `obsolete`: ids of failures of folders that are gone, or can be scanned again; no image was ever behind them.
     """
 
     root: bytes
@@ -51,6 +55,7 @@ class RootSurvey:
     missing: dict[int, bytes] = field(default_factory=dict)
     replaced: set[int] = field(default_factory=set)
     left_out: set[int] = field(default_factory=set)
+    obsolete: set[int] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +75,16 @@ class Surveyor:
     """Surveys the roots of one run. What the store knows of all roots is read at once, as there may be thousands of them.
 
     `system_entries` counts the folders and files that were left out because systems use them, by name, and `skipped` the other
-    files that scans passed over, by kind. `inner_roots` are other roots below those of this run; those that a scan found like any
-    other folder or file are `absorbed`.
+    files that scans passed over, by kind. `unlisted` says why folders could not be scanned. `inner_roots` are other roots below
+    those of this run; those that a scan found like any other folder or file are `absorbed`.
     """
 
     def __init__(self, context: SurveyContext, known_roots: Iterable[bytes], roots: Roots) -> None:
         self.system_entries: Counter[bytes] = Counter()
         self.skipped: Counter[str] = Counter()
+        self.unlisted: dict[bytes, str] = {}
         self.absorbed: set[bytes] = set()
+        self._without_image: set[int] = set()  # failures of folders, and of files without a status
         self._listed: set[bytes] = set()  # other roots that are files, or were, in folders that were scanned
         self._context, self._roots = context, roots
         self._store, self._source = context.store, context.source
@@ -174,7 +181,7 @@ class Surveyor:
         survey.changes += len(result.pending) + sum(not _has_failed(known.get(name)) for name in result.failed)
         if result.pending or result.failed or result.restamped or (scanned.entries and result.listing):
             self._add(result)
-        return {known[name].id: os.path.join(scanned.path, name) for name in plan.missing}
+        return self._present(scanned.path, {name: known[name] for name in plan.missing})
 
     def _judge(self, unseen: Mapping[int, bytes], survey: RootSurvey) -> None:
         """Sort known files that the scan did not find: they are missing, left out, or belong to another root."""
@@ -182,7 +189,9 @@ class Surveyor:
         for file_id, path in unseen.items():
             if others.covers(path):
                 continue
-            if self._source.is_folder(path):
+            if file_id in self._without_image:
+                survey.obsolete.add(file_id)
+            elif self._source.is_folder(path):
                 survey.replaced.add(file_id)
             elif self._source.has_file(path):
                 survey.left_out.add(file_id)
@@ -208,7 +217,7 @@ class Surveyor:
             path = os.path.join(scanned.path, name)
             if not self._source.is_folder(path):
                 self._listed.add(path)
-            if name in names and is_found_by_name(name):
+            if name in names and self._context.options.find_at_any_size(name):
                 self.absorbed.add(path)
 
     def _add(self, result: FolderScanResult) -> None:
@@ -236,9 +245,11 @@ class Surveyor:
             files |= self._present(folder, self._store.known_files(folder, self._context.run_id))
         return files
 
-    @staticmethod
-    def _present(folder: bytes, known: Mapping[bytes, KnownFile]) -> dict[int, bytes]:
-        return {file.id: os.path.join(folder, name) for name, file in known.items() if file.state is not FileState.GONE}
+    def _present(self, folder: bytes, known: Mapping[bytes, KnownFile]) -> dict[int, bytes]:
+        """Return the paths of the files that were not missing before, by id."""
+        present = {name: file for name, file in known.items() if file.state is not FileState.GONE}
+        self._without_image |= {file.id for file in present.values() if _has_failed(file) and file.stamp == _NO_STAMP}
+        return {file.id: os.path.join(folder, name) for name, file in present.items()}
 
     def _unlistable(self, folder: bytes, problem: Failure, survey: RootSurvey, unseen: dict[int, bytes]) -> FolderScanResult:
         """Record a folder that cannot be listed as a failed file. The files below it do not count as missing."""
@@ -248,7 +259,8 @@ class Surveyor:
             unseen.pop(known.id, None)
         survey.failed += 1
         survey.changes += not _has_failed(known)
-        return FolderScanResult(parent, {}, {name: (FileStamp(0, 0), problem)})
+        self.unlisted[folder] = problem.reason
+        return FolderScanResult(parent, {}, {name: (_NO_STAMP, problem)})
 
 
 def _has_failed(file: KnownFile | None) -> bool:

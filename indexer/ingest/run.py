@@ -10,7 +10,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -18,10 +18,11 @@ from indexer.domain.errors import Interrupted, MoodexError
 from indexer.domain.path_set import PathSet
 from indexer.domain.reports import Summary
 from indexer.domain.runs import COUNT_NAMES, DONE, FAILED, INTERRUPTED, RunCounts
+from indexer.imaging.further_formats import readable_extensions
 from indexer.ingest.coordinator import DigestClaims
 from indexer.ingest.root_survey import RootSurvey, SurveyContext, Surveyor
 from indexer.ingest.workers import Worker, work_through
-from indexer.ports.sources import ScanOptions, is_found_by_name
+from indexer.ports.sources import ScanOptions
 
 if TYPE_CHECKING:
     from indexer.ingest.roots import Roots
@@ -125,6 +126,7 @@ def index(
         away=tuple(map(os.fsdecode, run.warnings)),
         system_entries={os.fsdecode(name): count for name, count in run.system_entries.most_common()},
         skipped=dict(run.skipped.most_common()),
+        unlisted={os.fsdecode(path): reason for path, reason in islice(run.unlisted.items(), _MAX_WARNINGS)},
     )
 
 
@@ -138,7 +140,8 @@ class _Run:
     """The steps of one run.
 
     `warnings` are sentences about roots that look unmounted, by root; `system_entries` counts what was left out because systems
-    use it, by name, and `skipped` the other files that the scan passed over, by kind.
+    use it, by name, and `skipped` the other files that the scan passed over, by kind. `unlisted` says why folders could not be
+    scanned.
     """
 
     store: StoreWriter
@@ -151,12 +154,16 @@ class _Run:
     skipped: Counter[str] = field(default_factory=Counter)
     warnings: dict[bytes, str] = field(default_factory=dict)
     system_entries: Counter[bytes] = field(default_factory=Counter)
+    unlisted: dict[bytes, str] = field(default_factory=dict)
 
     def index(self, roots: Roots, analyzer: Analyzer) -> bool:
         """Scan, analyze, and update missing files; return whether there was nothing to do."""
-        surveyor = Surveyor(self._survey_context(roots), self.store.root_paths(), roots)
+        known_roots = self.store.root_paths()
+        # Even if this run is killed, its roots are listed, and they follow a move.
+        self.store.record_roots(sorted(set(roots.available).difference(known_roots)), [])
+        surveyor = Surveyor(self._survey_context(roots), known_roots, roots)
         surveys = list(surveyor.survey())
-        self.system_entries, self.skipped = surveyor.system_entries, surveyor.skipped
+        self.system_entries, self.skipped, self.unlisted = surveyor.system_entries, surveyor.skipped, surveyor.unlisted
         for survey in surveys:
             self.counts += RunCounts(scanned=survey.scanned, unchanged=survey.unchanged, failed=survey.failed)
         pending = self.store.count_pending(PathSet(roots.available)) if roots.available else 0
@@ -173,15 +180,16 @@ class _Run:
         return not (has_changes or self.counts.removed or self.counts.left_out or self.counts.expired)
 
     def _survey_context(self, roots: Roots) -> SurveyContext:
-        files = (path for path in self.store.root_paths() if not is_found_by_name(os.path.basename(path)))
         options = ScanOptions(
             exclude=self.request.exclude,
             always_exclude=self.context.always_exclude,
             follow_symlinks=self.request.follow_symlinks,
             own_folder=self.context.own_folder,
             one_file_system=self.request.one_file_system,
-            named=frozenset(files),
+            extensions=readable_extensions(),
         )
+        named = frozenset(path for path in self.store.root_paths() if not options.find_at_any_size(os.path.basename(path)))
+        options = replace(options, named=named)
         read_all = self.request.force or self.request.verify
         return SurveyContext(self.store, self.id, self.context.source, options, read_all, self.progress, self.check_stop)
 
@@ -210,8 +218,9 @@ class _Run:
     def _leave_out(self, survey: RootSurvey) -> RunCounts:
         """Take files that the scan leaves out on purpose out of the answers, and those whose paths are folders now.
 
-        Like missing files, they are remembered for a while.
+        Like missing files, they are remembered for a while. Obsolete failures are not.
         """
+        self.store.delete_failures(sorted(survey.obsolete))
         if survey.left_out or survey.replaced:
             self.store.mark_missing(sorted(survey.left_out | survey.replaced))
         return RunCounts(left_out=len(survey.left_out), removed=len(survey.replaced))
@@ -221,7 +230,7 @@ class _Run:
         if not missing:
             return RunCounts()
         prune = self.request.prune
-        known = survey.known - len(survey.left_out) - len(survey.replaced)
+        known = survey.known - len(survey.left_out) - len(survey.replaced) - len(survey.obsolete)
         suspicious = survey.scanned == 0 or len(missing) > _MAX_MISSING_SHARE * known
         if prune or (prune is None and not suspicious):
             self.store.mark_missing(missing)

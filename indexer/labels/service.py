@@ -58,11 +58,12 @@ def attach(library: Library, digest_prefix: str, path: bytes) -> LabelsChanged:
 
 
 def list_labels(library: Library, orphans: bool = False) -> list[LabeledImage]:
-    """List every labeled image, or only those without a file, each with its last path as its path. Raises NotIndexed."""
+    """List every labeled image, or only those without a file. Their path is the last one that they had. Raises NotIndexed."""
     library.require_database()
     with library.database.open(reading=True) as store:
         labels = store.labeled_images()
-    return [replace(image, path=image.last_path) for image in labels if image.path is None] if orphans else labels
+    wanted = [image for image in labels if image.path is None] if orphans else labels
+    return [image if image.path is not None else replace(image, path=image.last_path) for image in wanted]
 
 
 def list_conflicts(library: Library, limit: int) -> list[LabelConflict]:

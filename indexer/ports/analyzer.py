@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from indexer.domain.images import DecodedImage, InputSpec
@@ -35,6 +35,16 @@ class Analyzer(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
 
+class MainView(NamedTuple):
+    """The first region of an image as the input of a classifier: uint8, (size, size, 3).
+
+    `frame` is the number, from 1, of the frame of an animation that shows it; None for a still image.
+    """
+
+    pixels: Pixels
+    frame: int | None
+
+
 class InputDecoder(Protocol):
     """Decodes the images of data sets: the main face of each, or the whole image."""
 
@@ -55,3 +65,6 @@ class InputDecoder(Protocol):
         These are the other faces, the largest first, and last the whole image; nothing if `decode` takes the whole image. Raises
         what `decode` raises.
         """
+
+    def main_view(self, path: Path, classifier: Classifier) -> MainView:
+        """Decode what an index run with a classifier stores as the first region of an image. Raises what `decode` raises."""

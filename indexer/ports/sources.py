@@ -12,18 +12,40 @@ from typing import Protocol
 from indexer.domain.files import Failure, FileStamp
 
 EXTENSIONS: frozenset[bytes] = frozenset(
-    b".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .gif .bmp .dib .tif .tiff .avif .avifs .heic .heif".split()
+    b".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .gif .bmp .dib .tif .tiff .avif .avifs .heic .heif"
+    b" .ico .cur .jp2 .j2k .j2c .jpc .jpf .jpx .kra .ora".split()
 )
 """Extensions, in lower case, of the files that moodex takes for images."""
 
+EXTRA_EXTENSIONS: Mapping[bytes, str] = {
+    b".jxl": "jxl",
+    b".svg": "svg",
+    b".svgz": "svg",
+    b".lottie": "lottie",
+    b".tgs": "lottie",
+    b".mp4": "video",
+    b".webm": "video",
+    b".psb": "psd",
+    b".psd": "psd",
+}
+"""Extensions of the files that moodex takes for images if an extra is installed, with the name of the extra."""
+
+MAX_VIDEO_BYTES = 1 << 24
+"""Limit of a video, 16 MiB, for scans: stickers are smaller, and longer videos would cost much reading for nothing."""
+
 NO_EXTENSION, LINK, HIDDEN, EXCLUDED = "without extension", "link", "hidden", "excluded"
-OTHER_FILE_SYSTEM = "on another file system"
+OTHER_FILE_SYSTEM, LARGE_VIDEO = "on another file system", "video over 16 MiB"
 """Kinds of files that a scan passes over."""
 
 
-def is_found_by_name(name: bytes) -> bool:
-    """Return whether scans find a file of this name: it is not hidden and has an image extension."""
-    return name[name.rfind(b".") :].lower() in EXTENSIONS and not name.startswith(b".")
+def is_video(name: bytes) -> bool:
+    """Return whether a file has the extension of a video."""
+    return EXTRA_EXTENSIONS.get(extension_of(name)) == "video"
+
+
+def extension_of(name: bytes) -> bytes:
+    """Return the extension of a file's name in lower case, with its dot; the last character of a name without a dot."""
+    return name[name.rfind(b".") :].lower()
 
 
 ScannedEntry = tuple[bytes, int, int] | tuple[bytes, int, int, int]
@@ -50,7 +72,8 @@ class ScannedFolder:
     - `problem`: why the folder could not be listed. Its subfolders are unknown then.
     - `system_entries`: names of folders and files left out because systems use them, see `indexer.domain.system_files`.
     - `skipped`: the other files, and the links and folders that the scan passed over: (name, kind). The kind is an extension such
-      as ".svg", or one of `NO_EXTENSION`, `LINK`, `HIDDEN`, `EXCLUDED` and `OTHER_FILE_SYSTEM`.
+      as ".svg", or one of `NO_EXTENSION`, `LINK`, `HIDDEN`, `EXCLUDED`,
+      `OTHER_FILE_SYSTEM` and `LARGE_VIDEO`.
     """
 
     path: bytes
@@ -82,6 +105,7 @@ class ScanOptions:
     - `own_folder`: moodex's data folder.
     - `one_file_system`: whether folders on other file systems than that of the root are skipped.
     - `named`: paths of files that users named, which are found although they are hidden or have no image extension.
+    - `extensions`: the extensions of images, in lower case with their dot.
     """
 
     exclude: tuple[str, ...] = ()
@@ -90,6 +114,15 @@ class ScanOptions:
     own_folder: bytes | None = None
     one_file_system: bool = False
     named: Set[bytes] = frozenset()
+    extensions: Set[bytes] = EXTENSIONS
+
+    def find(self, name: bytes) -> bool:
+        """Return whether scans find a file by its name: it is not hidden and has an image extension."""
+        return extension_of(name) in self.extensions and not name.startswith(b".")
+
+    def find_at_any_size(self, name: bytes) -> bool:
+        """Return whether scans find a file by its name alone: videos must be small, too."""
+        return self.find(name) and not is_video(name)
 
 
 class Watcher(Protocol):

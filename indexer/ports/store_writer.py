@@ -176,8 +176,10 @@ class StoreWriter(Protocol):
         The files are not live any more, and the next `expire` deletes them, whatever its time.
         """
 
-    def move_files(self, old: bytes, new: bytes) -> int:
-        """Replace the path `old` by `new` in all files, roots and jobs at or below it.
+    def move_files(self, old: bytes, new: bytes, job_roots: Mapping[bytes, bytes]) -> int:
+        """Replace the path `old` by `new` in all files and roots at or below it.
+
+        `job_roots` are the folders of jobs that change, with their new paths.
 
         Return the number of files that have moved and are not missing. A file that is known at both paths keeps the entry at the
         new one, unless only that one is missing. If a root was around `old` and none is around `new`, `new` becomes a root.
@@ -189,6 +191,9 @@ class StoreWriter(Protocol):
 
         A path is new if it appeared in this run or in an interrupted run directly before it.
         """
+
+    def delete_failures(self, file_ids: Sequence[int]) -> None:
+        """Delete failed files that have no image."""
 
     def mark_missing(self, file_ids: Sequence[int]) -> None:
         """Mark files as missing since now. Their images and predictions stay, in case they come back."""

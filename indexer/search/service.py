@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from indexer.domain.errors import ModelUnavailable, MoodexError
+from indexer.domain.errors import ModelUnavailable, MoodexError, UsageError
 from indexer.domain.image_ids import id_prefix
 from indexer.domain.queries import Total
 from indexer.registry.selection import find_stored_model, open_selected
@@ -89,20 +89,35 @@ def show(library: Library, path: bytes) -> list[Hit]:
 
     Raises UsageError for a file that cannot be analyzed, ModelUnavailable and StoreDamaged.
     """
-    (hits,) = show_all(library, [path])
+
+    def fail(error: UsageError) -> None:
+        raise error
+
+    (hits,) = show_all(library, [path], fail)
     return hits
 
 
-def show_all(library: Library, paths: Sequence[bytes]) -> Iterator[list[Hit]]:
-    """Yield the predictions for each of some images, like `show`. The model is loaded once."""
+def show_all(library: Library, paths: Sequence[bytes], skip: Callable[[UsageError], None]) -> Iterator[list[Hit]]:
+    """Yield the predictions for each of some images, like `show`; `skip` receives the errors of those that have none.
+
+    The model is loaded once. Raises ModelUnavailable and StoreDamaged.
+    """
     analyzer: Analyzer | None = None
     for path in paths:
-        file = indexed_file_of(library, path)
-        if stored := _stored_hits(library, file):
-            yield stored
-        else:
+        try:
+            file = indexed_file_of(library, path)
+        except UsageError as error:
+            skip(error)
+            continue
+        hits = _stored_hits(library, file)
+        if not hits:
             analyzer = analyzer or library.open_analyzer()
-            yield analyze_file(file, analyzer)
+            try:
+                hits = analyze_file(file, analyzer)
+            except UsageError as error:
+                skip(error)
+                continue
+        yield hits
 
 
 def _stored_hits(library: Library, path: bytes) -> list[Hit]:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from errno import EINVAL
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,14 +17,16 @@ from indexer.domain.system_files import is_system_entry
 from indexer.ports.sources import (
     EXCLUDED,
     HIDDEN,
+    LARGE_VIDEO,
     LINK,
+    MAX_VIDEO_BYTES,
     NO_EXTENSION,
     OTHER_FILE_SYSTEM,
     ScannedEntry,
     ScannedFolder,
     ScanOptions,
     Watcher,
-    is_found_by_name,
+    is_video,
 )
 from indexer.system.ignore_rules import IgnoreRules, check_exclude_patterns
 from indexer.system.paths import existing_form
@@ -95,6 +96,10 @@ def _single_file(path: bytes) -> ScannedFolder:
     return ScannedFolder(folder, (_entry(name, status),), problems, whole=False)
 
 
+class _UnusableIgnoreFile(Exception):
+    """An ignore file that cannot be read, or has an invalid pattern."""
+
+
 class _RulesBelow(NamedTuple):
     """Patterns for the entries below a folder."""
 
@@ -138,6 +143,9 @@ class _Walk:
                     continue
                 if any(entry.name == IGNORE_FILE for entry in listed):
                     rules = self._rules(folder, _read_patterns(os.path.join(folder, IGNORE_FILE))) + rules
+            except _UnusableIgnoreFile as error:
+                yield ScannedFolder(folder, problem=_failure(str(error)))
+                continue
             except OSError as error:
                 yield ScannedFolder(folder, problem=_failure(f"the folder cannot be listed: {error.strerror}"))
                 continue
@@ -180,7 +188,7 @@ class _Walk:
             excluded = _decide(rules, entry.path, is_folder) if rules else None
             if excluded:
                 skipped.append((name, EXCLUDED))
-            elif not (is_folder or is_named or is_found_by_name(name)):
+            elif not (is_folder or is_named or self.options.find(name)):
                 skipped.append((name, _kind(name)))
             elif excluded is None and is_system_entry(name, is_folder):
                 system_entries.append(name)
@@ -189,7 +197,11 @@ class _Walk:
             elif is_folder:
                 subfolders.append(entry.path)
             else:
-                files.append(_status(entry, self.options.follow_symlinks, problems))
+                file = _status(entry, self.options.follow_symlinks, problems)
+                if file[1] > MAX_VIDEO_BYTES and is_video(name) and not is_named:
+                    skipped.append((name, LARGE_VIDEO))
+                else:
+                    files.append(file)
         scanned = ScannedFolder(
             folder,
             tuple(sorted(files)),
@@ -229,14 +241,14 @@ def _decide(rules: Sequence[_RulesBelow], path: bytes, is_folder: bool) -> bool 
 
 
 def _read_patterns(path: bytes) -> list[str]:
-    """Read the patterns of an ignore file. Raises OSError if they cannot be used: nothing may be indexed by mistake then."""
+    """Read the patterns of an ignore file. Raises `_UnusableIgnoreFile`: then, nothing may be indexed by mistake."""
     try:
         text = os.fsdecode(read_bounded(Path(os.fsdecode(path)), _MAX_IGNORE_FILE_BYTES))
         patterns = text.removeprefix("\ufeff").splitlines()
         check_exclude_patterns(patterns)
     except (OSError, ValueError, UsageError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise OSError(EINVAL, f"its {os.fsdecode(IGNORE_FILE)} cannot be used: {reason}") from error
+        raise _UnusableIgnoreFile(f"its {os.fsdecode(IGNORE_FILE)} cannot be used: {reason}") from error
     return patterns
 
 

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from indexer.domain.path_set import PathSet
-from indexer.ports.sources import EXTENSIONS
+from indexer.ports.sources import EXTENSIONS, EXTRA_EXTENSIONS
 from indexer.system.paths import is_under
+
+_EXTENSIONS = EXTENSIONS | EXTRA_EXTENSIONS.keys()
 
 POLL_SECONDS = 60.0
 """Default interval of polling."""
@@ -123,7 +125,7 @@ def is_relevant_change(path: bytes, own_folder: bytes) -> bool:
     if is_under(path, own_folder):
         return False
     extension = os.path.splitext(path)[1].lower()
-    return extension in EXTENSIONS or not extension or os.path.isdir(path) or not os.path.lexists(path)
+    return extension in _EXTENSIONS or not extension or os.path.isdir(path) or not os.path.lexists(path)
 
 
 @dataclass(slots=True)

@@ -103,6 +103,17 @@ def _stored_forms(path: bytes, forms: dict[bytes, list[bytes]]) -> list[bytes]:
     return possible
 
 
+def path_below(path: bytes, folder: bytes) -> bytes | None:
+    """Return the path of `path` relative to `folder`, b"" for the folder itself; None if it is not at or below the folder.
+
+    Both are absolute. Names that differ only in their Unicode form are equal.
+    """
+    names, above = path.rstrip(b"/").split(b"/"), folder.rstrip(b"/").split(b"/")
+    if len(names) < len(above) or any(_composed(name) != _composed(other) for name, other in zip(names, above, strict=False)):
+        return None
+    return b"/".join(names[len(above) :])
+
+
 def is_under(path: bytes, folder: bytes) -> bool:
     """Return whether `path` is `folder` or below it; both are absolute."""
     return path == folder or path.startswith(folder.rstrip(b"/") + b"/")

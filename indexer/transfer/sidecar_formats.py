@@ -50,9 +50,7 @@ def sidecar_content(emotions: Sequence[str], form: SidecarFormat) -> bytes:
     return _XMP.format(creator=_CREATOR, words=words, paths=paths).encode()
 
 
-def is_ours(content: bytes, form: SidecarFormat) -> bool:
-    """Return whether moodex wrote a sidecar, and no other program changed it afterwards. Captions do not tell."""
-    if form is not SidecarFormat.XMP:
-        return False
+def is_ours(content: bytes) -> bool:
+    """Return whether moodex wrote an XMP sidecar, and no other program changed it afterwards."""
     words = _KEYWORD.findall(content.decode(errors="replace"))
-    return sidecar_content([unescape(word) for word in words], form) == content
+    return sidecar_content([unescape(word) for word in words], SidecarFormat.XMP) == content

@@ -15,21 +15,6 @@ from models.architectures import embedding_spaces
 from models.architectures.fuse_batchnorm import fuse_batchnorms
 from models.scaling import EMBEDDING_LENGTH, SHARE
 
-MODIFIERS: dict[str, str] = {
-    "leaky_relu": "leaky ReLU (slope 0.1) instead of ReLU",
-    "batch_norm": "batch norm after every convolution and dense layer",
-    "plain": "no batch norm, as the network was published",
-    "dense64": "one dense layer of 64 before the classifier",
-    "dense64x2": "two dense layers of 64 before the classifier",
-    "dropout": "dropout of one half before the classifier",
-    "extra_inception": "one more Inception after blocks 3 and 5",
-    "unit": "the classifier reads the embedding at unit length, as it is stored",
-    "spaces": "an embedding of two parts of 128, expression and appearance; the classifier reads the first, at unit length",
-    "whole": "the classifier reads both parts of the embedding, so that taught labels may depend on appearance",
-    "usual": "the classifier reads the expression minus the mean expression of images with a similar appearance",
-}
-"""Modifiers, which may follow the name of an architecture as in `googlenet+plain+dropout`, and their meanings."""
-
 HEAD = ("neck.", "classifier.")
 """Prefixes of the names of the parameters on top of the backbone."""
 
@@ -66,7 +51,10 @@ class HeadConfig:
 
     @classmethod
     def parse(cls, modifiers: frozenset[str], dense: tuple[int, ...] = (), dropout: float = 0.0) -> Self:
-        """Parse names of `MODIFIERS`, which override the architecture's default values of `dense` and `dropout`."""
+        """Parse names of `models.architectures.modifiers.MODIFIERS`.
+
+        They override the architecture's default values of `dense` and `dropout`.
+        """
         spaces = "spaces" in modifiers
         reads_appearance = spaces and "whole" in modifiers
         return cls(

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from indexer.domain.errors import ModelUnavailable
 from models.architectures import efficientnet_lite, external, torchvision_networks
 from models.architectures.baseline_cnn import BaselineCnn
-from models.architectures.network import MODIFIERS, Network
+from models.architectures.modifiers import modifiers_of, with_modifiers
+from models.architectures.network import Network
 from models.architectures.torchvision_networks import HALF, TorchvisionNetwork
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ _ANY_HEAD = frozenset({"dense64", "dense64x2", "dropout", "unit"})
 """Modifiers that every architecture supports."""
 
 Build = Callable[[int, int, frozenset[str]], Network]
-"""Builds a network with random weights from a number of classes, the side of the input, and names of `network.MODIFIERS`."""
+"""Builds a network with random weights from a number of classes, the side of the input, and names of `modifiers.MODIFIERS`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +113,7 @@ def architecture(name: str) -> Architecture:
 
     Raises ModelUnavailable for an unknown name, and for a modifier that the architecture does not support.
     """
-    base, *given = name.split("+")
-    modifiers = frozenset(given)
+    base, modifiers = name.split("+", maxsplit=1)[0], modifiers_of(name)
     library, colon, external_name = base.partition(":")
     if colon and library in _LIBRARIES:
         make, weights = _LIBRARIES[library]
@@ -135,5 +135,4 @@ def architecture(name: str) -> Architecture:
     if unknown := sorted(modifiers - kind.allowed):
         allowed = ", ".join(sorted(kind.allowed))
         raise ModelUnavailable(f"{base} does not support the modifier {unknown[0]!r}; it supports {allowed}.")
-    in_order = [modifier for modifier in MODIFIERS if modifier in modifiers]
-    return replace(kind, name="+".join([base, *in_order]), modifiers=modifiers)
+    return replace(kind, name=with_modifiers(base, modifiers), modifiers=modifiers)

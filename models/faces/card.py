@@ -12,6 +12,10 @@ from indexer.domain.errors import ModelUnavailable
 SHIPPED = Path(__file__).parent / "moodex-faces.safetensors"
 """Weights of the shipped face detector."""
 
+LEAST_OF_ONLY_FACE = 0.3
+"""Lowest probability, 0-1, of the most probable face of a page where no face has the lowest probability of the card. If it is no
+face, a classifier that knows none drops it."""
+
 
 @dataclass(frozen=True, slots=True)
 class FaceCard:
@@ -19,7 +23,7 @@ class FaceCard:
 
     - `weights_digest`: BLAKE3 hex digest of the weights file.
     - `side`: side of its square input in pixels.
-    - `least`: lowest probability, 0-1, of a reported face.
+    - `least`: lowest probability, 0-1, of a reported face; see also `LEAST_OF_ONLY_FACE`.
     """
 
     weights_digest: str
@@ -29,7 +33,9 @@ class FaceCard:
     @property
     def key(self) -> str:
         """Hex digest of everything that affects which faces are detected."""
-        return hashlib.blake2b(f"{self.weights_digest} {self.side} {self.least}".encode(), digest_size=16).hexdigest()
+        return hashlib.blake2b(
+            f"{self.weights_digest} {self.side} {self.least} {LEAST_OF_ONLY_FACE}".encode(), digest_size=16
+        ).hexdigest()
 
 
 def read_card(path: Path = SHIPPED) -> FaceCard:

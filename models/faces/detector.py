@@ -15,7 +15,7 @@ from PIL import Image
 
 from indexer.domain.images import Face
 from indexer.imaging.resize import resized
-from models.faces.card import SHIPPED, FaceCard, read_card
+from models.faces.card import LEAST_OF_ONLY_FACE, SHIPPED, FaceCard, read_card
 from models.faces.decode_boxes import DetectedBoxes, decode_detections, non_max_suppression
 from models.faces.windows import Window, is_cut_off, windows
 from models.inference.engines.onnx import OnnxEngine
@@ -78,7 +78,13 @@ class NetworkFaceDetector:
         if any(far_windows):
             second = self._detect(self._far(), pages, far_windows, _SECOND_PASS_SCALE * side)
             detections = [_joined(*both) for both in zip(detections, second, strict=True)]
-        return [_to_faces(page, *detected) for page, detected in zip(pages, detections, strict=True)]
+        return [_to_faces(page, *self._probable(detected)) for page, detected in zip(pages, detections, strict=True)]
+
+    def _probable(self, detected: DetectedBoxes) -> DetectedBoxes:
+        """Return the boxes of at least the lowest probability of the card, or else the most probable one."""
+        boxes, probabilities = detected
+        count = max(1, int((probabilities >= self._card.least).sum()))
+        return boxes[:count], probabilities[:count]
 
     def _detect(
         self, engine: Engine, pages: Sequence[Pixels], windows_by_page: Sequence[Sequence[Window]], side: int
@@ -95,7 +101,7 @@ class NetworkFaceDetector:
         for start in range(0, len(queue), batch_size):
             batch = queue[start : start + batch_size]
             squares = np.stack([_fitted(window.cut(pages[number]), side) for number, window in batch])
-            detections = decode_detections(*engine.run(squares), self._card.least)
+            detections = decode_detections(*engine.run(squares), min(self._card.least, LEAST_OF_ONLY_FACE))
             for (number, window), (boxes, probabilities) in zip(batch, detections, strict=True):
                 shares = boxes / np.float32(side)
                 sides = (shares[:, 2:] - shares[:, :2]).max(axis=1, initial=0)

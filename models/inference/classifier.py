@@ -16,6 +16,7 @@ from indexer.domain.errors import ModelUnavailable
 from indexer.domain.models import APPEARANCE, EXPRESSION, ModelCard, with_precision
 from indexer.domain.predictions import Scores
 from models import style_baseline
+from models.architectures.modifiers import modifiers_of
 from models.inference.engines.onnx import OnnxEngine
 from models.inference.engines.onnx_graph import Graph, find_graph, weights_for
 from models.inference.row_products import multiply_rows
@@ -120,6 +121,7 @@ class OnnxClassifier(_EngineClassifier):
         super().__init__(card, engine)
         self._matrix, self._bias = state["classifier.weight"], state["classifier.bias"]
         self._baseline = style_baseline.load_baseline(state)
+        self._reads_embedding = "unit" in modifiers_of(card.architecture) and not card.spaces
 
     @classmethod
     def open(cls, path: Path, batch_size: int = 0, threads: int = 0) -> Self:
@@ -141,6 +143,8 @@ class OnnxClassifier(_EngineClassifier):
 
     def classify(self, pixels: Pixels) -> Scores:
         inputs, embeddings = self._engine.run(pixels)
+        if self._reads_embedding:
+            inputs = EMBEDDING_LENGTH * embeddings
         if self._baseline is not None:
             appearances = embeddings[:, None, self.card.space_slice(APPEARANCE)]
             inputs[:, self.card.space_slice(EXPRESSION)] -= EMBEDDING_LENGTH * np.concatenate(
@@ -154,14 +158,14 @@ class OnnxClassifier(_EngineClassifier):
 def _check(card: ModelCard, graph: Graph, state: Mapping[str, Floats]) -> None:
     """Raise ModelUnavailable if card, graph and weights do not match, or if a value is not finite.
 
-    The equivalent of `models.checkpoint.check` without torch.
+    A quick form of `models.checkpoint_arrays.check`, which also compares names and digests.
     """
     if (card.embedding_size, card.spaces) != (graph.embedding_size, graph.spaces):
         raise ModelUnavailable(f"The card of {card.name!r} describes other embeddings than {card.architecture} computes.")
     for name, shape in (("classifier.weight", (len(card.labels), graph.reads)), ("classifier.bias", (len(card.labels),))):
         if name not in state or state[name].shape != shape:
             raise ModelUnavailable(f"In the model {card.name!r}, {name} is not of the shape {shape} that its labels require.")
-    if style_baseline.MODIFIER in card.architecture.split("+"):
+    if style_baseline.MODIFIER in modifiers_of(card.architecture):
         for name in (f"{style_baseline.MODIFIER}.looks", f"{style_baseline.MODIFIER}.feels"):
             if name not in state or state[name].shape != (style_baseline.GROUPS, card.embedding_size // 2):
                 raise ModelUnavailable(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from indexer.domain.errors import UsageError
+from indexer.system.optional import has_torch, require_torch
 from models.inference.engines.onnx_graph import find_graph
 from models.model_card import read_card
 
@@ -49,6 +50,7 @@ def open_classifier(path: Path, options: ComputeOptions) -> Classifier:
     card = read_card(path)
     if _use_onnx(options, has_graph=find_graph(card.architecture, card.input) is not None):
         return OnnxClassifier.open(path, options.batch_size, options.threads)
+    _require_torch(options, card.name)
     return TorchClassifier.open(path, options.device, options.require_gpu, options.batch_size, options.threads, options.precision)
 
 
@@ -58,6 +60,7 @@ def open_face_detector(options: ComputeOptions) -> FaceDetector:
 
     if _use_onnx(replace(options, precision="fp32"), has_graph=has_graphs()):
         return onnx_face_detector(threads=options.threads)
+    _require_torch(options, "moodex-faces")
     return torch_face_detector(device=options.device)
 
 
@@ -74,8 +77,19 @@ def _use_onnx(options: ComputeOptions, *, has_graph: bool) -> bool:
     if options.engine != "auto":
         return options.engine == "onnx"
     is_installed = find_spec("onnxruntime") is not None
-    is_fastest = options.device == "cpu" or options.few or not _may_have_gpu()
+    is_fastest = options.device == "cpu" or options.few or not (has_torch() and _may_have_gpu())
     return is_possible and has_graph and is_installed and is_fastest
+
+
+def _require_torch(options: ComputeOptions, model: str) -> None:
+    """Raise MissingExtra if torch is not installed; the error names the option, or else the model, that needs it."""
+    given = {
+        "--engine torch": options.engine == "torch",
+        f"--device {options.device}": options.device not in ("auto", "cpu"),
+        "--require-gpu": options.require_gpu,
+        f"--precision {options.precision}": options.precision != "fp32",
+    }
+    require_torch(next((option for option, is_given in given.items() if is_given), f"The model {model!r}"))
 
 
 def _may_have_gpu() -> bool:

@@ -1,6 +1,6 @@
 """Refitting of the last layer to labels, if held-out labels show that it helps.
 
-An input form is what a last layer reads: plain embeddings, or embeddings minus the style baseline.
+An input form is what a last layer reads: plain embeddings, or embeddings minus the style baseline. This module imports no torch.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+from scipy.special import log_softmax
 
 from indexer.domain.errors import UsageError
 from models.progress_bar import bar
@@ -148,7 +148,7 @@ class _CrossValidation:
 
     def examples(self, input_form: int) -> Examples:
         """Return all examples in an input form."""
-        return Examples(torch.from_numpy(self.input_forms[input_form]), one_hot(self.numbers, len(self.start.labels)))
+        return Examples(self.input_forms[input_form], one_hot(self.numbers, len(self.start.labels)))
 
     def logits(self, input_form: int, settings: RefitSettings) -> Floats:
         """Return the logits, float32, (N, labels), of each example by the head that was fitted to the other folds."""
@@ -165,15 +165,15 @@ class _CrossValidation:
         return _log_loss(logits[tested], self.numbers[tested])
 
 
-def one_hot(numbers: Ids, count: int) -> torch.Tensor:
+def one_hot(numbers: Ids, count: int) -> Floats:
     """Return label numbers, int64, (N,), as targets, float32, (N, count)."""
-    return torch.nn.functional.one_hot(torch.from_numpy(numbers), count).float()
+    return np.eye(count, dtype=np.float32)[numbers]
 
 
 def _with_label_count(examples: Examples, count: int) -> Examples:
     """Return examples with targets for `count` labels; those of the added labels are 0."""
     missing = count - examples.targets.shape[1]
-    return Examples(examples.vectors, torch.nn.functional.pad(examples.targets, (0, missing)))
+    return Examples(examples.vectors, np.pad(examples.targets, ((0, 0), (0, missing))))
 
 
 def _folds(vectors: Floats, numbers: Ids) -> tuple[Ids, Truths]:
@@ -199,7 +199,7 @@ def _folds(vectors: Floats, numbers: Ids) -> tuple[Ids, Truths]:
 
 def _log_loss(logits: Floats, numbers: Ids) -> float:
     """Return the mean cross-entropy, in nats, of the labels."""
-    return float(torch.nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(numbers)))
+    return -float(log_softmax(logits, axis=1)[np.arange(len(numbers)), numbers].mean())
 
 
 def _mcnemar_z(old_right: Truths, new_right: Truths) -> float:

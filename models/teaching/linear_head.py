@@ -1,24 +1,25 @@
-"""The last layer of a model: computes probabilities from stored embeddings, and can be refitted in seconds."""
+"""The last layer of a model: computes probabilities from stored embeddings, and can be refitted in seconds. Imports no torch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional
+from scipy.optimize import minimize
+from scipy.special import log_softmax, softmax
+from threadpoolctl import threadpool_limits
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from indexer.domain.types import Floats
 
+    Doubles = npt.NDArray[np.float64]
+
 _STEPS = 60
-"""Most iterations of L-BFGS."""
+"""Most iterations of L-BFGS. It stores the directions of all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,47 +30,46 @@ class Examples:
     - `targets`: probabilities that it should predict, float32, (N, labels); rows sum to 1.
     """
 
-    vectors: Tensor
-    targets: Tensor
+    vectors: Floats
+    targets: Floats
 
     def __len__(self) -> int:
         return len(self.vectors)
 
     def take(self, rows: npt.ArrayLike) -> Examples:
         """Return the examples in the given rows, in that order."""
-        numbers = torch.as_tensor(np.asarray(rows, dtype=np.int64))
+        numbers = np.asarray(rows, dtype=np.int64)
         return Examples(self.vectors[numbers], self.targets[numbers])
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A linear layer that computes logits: `matrix` float32, (labels, D), and `bias` float32, (labels,), on the CPU."""
+    """A linear layer that computes logits: `matrix` float32, (labels, D), and `bias` float32, (labels,)."""
 
     labels: tuple[str, ...]
-    matrix: Tensor
-    bias: Tensor
+    matrix: Floats
+    bias: Floats
 
     def logits(self, vectors: Floats) -> Floats:
         """Return the logits, float32, (N, labels), of inputs of the head, float32, (N, D)."""
-        with torch.inference_mode():
-            logits: Floats = functional.linear(torch.from_numpy(vectors), self.matrix, self.bias).numpy()
+        logits: Floats = vectors @ self.matrix.T + self.bias
         return logits
 
     def probabilities(self, vectors: Floats) -> Floats:
         """Return the probabilities, float32, (N, labels), of inputs of the head, float32, (N, D); rows sum to 1."""
-        with torch.inference_mode():
-            probabilities: Floats = functional.linear(torch.from_numpy(vectors), self.matrix, self.bias).softmax(dim=1).numpy()
+        probabilities: Floats = softmax(self.logits(vectors), axis=1)
         return probabilities
 
     def with_temperature(self, temperature: float) -> Head:
         """Return a head whose logits are divided by a temperature, which is positive."""
-        return replace(self, matrix=self.matrix / temperature, bias=self.bias / temperature)
+        divisor = np.float32(temperature)
+        return replace(self, matrix=self.matrix / divisor, bias=self.bias / divisor)
 
     def with_labels(self, labels: Sequence[str]) -> Head:
         """Return a head that has these labels too; a new label has weights of 0 and the lowest bias of the old labels."""
         new = [label for label in labels if label not in self.labels]
-        matrix = torch.cat([self.matrix, torch.zeros(len(new), self.matrix.shape[1])])
-        bias = torch.cat([self.bias, self.bias.min().expand(len(new))])
+        matrix = np.pad(self.matrix, ((0, len(new)), (0, 0)))
+        bias = np.pad(self.bias, (0, len(new)), constant_values=self.bias.min())
         return Head((*self.labels, *new), matrix, bias)
 
 
@@ -89,39 +89,47 @@ def refit(old: Head, new: Examples, replay: Examples, settings: RefitSettings) -
     """Fit a head to new examples and a replay set, close to the old head.
 
     The loss is cross-entropy plus a quadratic penalty on the distance from the old weights (L2-SP, Li et al., arXiv:1802.01483).
-    The loss is convex; L-BFGS minimizes it. Deterministic.
+    The loss is convex; L-BFGS minimizes it, in double precision. Deterministic.
     """
-    matrix, bias = (part.clone().requires_grad_(True) for part in (old.matrix, old.bias))
-    optimizer = torch.optim.LBFGS([matrix, bias], max_iter=_STEPS, line_search_fn="strong_wolfe")
-    parts = [
-        (examples, share)
-        for examples, share in ((new, settings.new_weight), (replay, 1 - settings.new_weight))
-        if len(examples) and share
-    ]
+    start = np.concatenate([old.matrix, old.bias[:, None]], axis=1).astype(np.float64)
+    shares = ((new, settings.new_weight), (replay, 1 - settings.new_weight))
+    terms = [_Term.of(examples, share) for examples, share in shares if len(examples) and share]
 
-    def loss() -> Tensor:
-        optimizer.zero_grad()
-        total = settings.anchor * ((matrix - old.matrix).square().sum() + (bias - old.bias).square().sum())
-        for examples, share in parts:
-            logits = functional.linear(examples.vectors, matrix, bias)
-            total = total + share * functional.cross_entropy(logits, examples.targets)
-        total.backward()  # type: ignore[no-untyped-call]
-        return total
+    def loss(flat: Doubles) -> tuple[float, Doubles]:
+        weights = flat.reshape(start.shape)
+        distance = weights - start
+        total, gradient = settings.anchor * float((distance**2).sum()), 2 * settings.anchor * distance
+        for term in terms:
+            total += term.add_to(gradient, weights)
+        return total, gradient.ravel()
 
-    with one_thread():
-        optimizer.step(loss)  # type: ignore[no-untyped-call]
-    return Head(old.labels, matrix.detach(), bias.detach())
+    # The products are small: on a busy machine, threads would mostly wait for each other. One thread also adds in one order.
+    with threadpool_limits(1, "blas"):
+        options = {"maxiter": _STEPS, "maxcor": _STEPS, "gtol": 1e-7, "ftol": 1e-12}
+        fitted = minimize(loss, start.ravel(), jac=True, method="L-BFGS-B", options=options).x.reshape(start.shape)
+    return Head(old.labels, fitted[:, :-1].astype(np.float32), fitted[:, -1].astype(np.float32))
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch compute in one thread.
+@dataclass(frozen=True, slots=True)
+class _Term:
+    """The mean cross-entropy of some examples, times a share, as a term of a loss.
 
-    On a busy machine, many small products take ten times as long in several threads, because the threads wait for each other.
+    - `inputs`: inputs of the head with a column of ones for the bias, float64, (N, D + 1).
+    - `targets`: as in `Examples`, float64, times the share of each example.
     """
-    previous = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(previous)
+
+    inputs: Doubles
+    targets: Doubles
+
+    @classmethod
+    def of(cls, examples: Examples, share: float) -> _Term:
+        vectors = examples.vectors.astype(np.float64)
+        inputs = np.concatenate([vectors, np.ones((len(vectors), 1))], axis=1)
+        return cls(inputs, examples.targets.astype(np.float64) * (share / len(vectors)))
+
+    def add_to(self, gradient: Doubles, weights: Doubles) -> float:
+        """Return the term for weights, (labels, D + 1), and add its derivative to `gradient` of the same shape."""
+        logarithms: Doubles = log_softmax(self.inputs @ weights.T, axis=1)
+        probabilities = self.targets.sum(axis=1, keepdims=True) * np.exp(logarithms)
+        gradient += (probabilities - self.targets).T @ self.inputs
+        return -float((self.targets * logarithms).sum())

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from indexer.domain.errors import ModelUnavailable, UsageError
-from models import checkpoint
+from models import checkpoint_arrays
 from models.inference.embedding_scorer import EmbeddingScorer, classifier_input
 from models.model_card import read_card
 from models.style_baseline import StyleBaseline, fit_baseline
@@ -31,6 +30,7 @@ from models.teaching.replay import (
 if TYPE_CHECKING:
     from indexer.domain.models import ModelCard
     from indexer.domain.reports import TeachingSet
+    from models.checkpoint_arrays import Arrays
     from models.model_registry import FolderModelRegistry
 
 _APPROXIMATION_SETTINGS = RefitSettings(new_weight=1.0, anchor=1e-4)
@@ -60,7 +60,7 @@ class BaseModel:
 
     name: str
     card: ModelCard
-    state: Mapping[str, Tensor]
+    state: Arrays
     in_use: str
     in_use_card: ModelCard
 
@@ -110,7 +110,7 @@ def learn(
     if read_card(path).key == base.in_use_card.key:
         registry.remove(target.stem)
         return Version(fit, None, unchanged=True)
-    return Version(fit, _scorer(*checkpoint.load_all(path)))
+    return Version(fit, _scorer(*checkpoint_arrays.load_all(path)))
 
 
 def earlier(registry: FolderModelRegistry, in_use: str) -> tuple[str, EmbeddingScorer | None]:
@@ -124,7 +124,7 @@ def earlier(registry: FolderModelRegistry, in_use: str) -> tuple[str, EmbeddingS
         raise UsageError(f"The model in use, {in_use!r}, was not taught; there is nothing to undo.")
     name = str(taught["before"])
     try:
-        card, state = checkpoint.load_all(registry.find(name))
+        card, state = checkpoint_arrays.load_all(registry.find(name))
     except ModelUnavailable as error:
         raise ModelUnavailable(
             f"Cannot return to the model {name!r}. {error} Choose another: moodex models default NAME"
@@ -136,7 +136,7 @@ def _find_base(registry: FolderModelRegistry, in_use: str) -> BaseModel:
     """Load the base model of the model in use. Raises ModelUnavailable if it is missing, changed, or too old."""
     in_use_card = read_card(registry.find(in_use))
     name = str(in_use_card.about.get("taught", {}).get("from", in_use))
-    card, state = checkpoint.load_all(registry.find(name))
+    card, state = checkpoint_arrays.load_all(registry.find(name))
     if not card.backbone_digest:
         raise ModelUnavailable(f"The card of {name!r} was written by an older moodex; train the model again, or teach another.")
     if card.embedder_key != in_use_card.embedder_key:
@@ -166,7 +166,7 @@ def _save(base: BaseModel, candidate: Candidate, labels: Sequence[str], target: 
         labels=candidate.head.labels,
         about={**base.card.about, "taught": _provenance(base, candidate, labels)},
     )
-    return checkpoint.save(target.parent, card, replace_head(base.state, candidate.head, candidate.baseline))
+    return checkpoint_arrays.save(target.parent, card, replace_head(base.state, candidate.head, candidate.baseline))
 
 
 def _provenance(base: BaseModel, candidate: Candidate, labels: Sequence[str]) -> dict[str, Any]:
@@ -185,9 +185,9 @@ def _provenance(base: BaseModel, candidate: Candidate, labels: Sequence[str]) ->
     }
 
 
-def _scorer(card: ModelCard, state: Mapping[str, Tensor]) -> EmbeddingScorer:
+def _scorer(card: ModelCard, state: Arrays) -> EmbeddingScorer:
     """Return the scorer of a checkpoint, given its tensors with the replay set."""
-    return EmbeddingScorer.from_tensors(card, {name: values.numpy() for name, values in state.items()})
+    return EmbeddingScorer.from_tensors(card, state)
 
 
 def _library_sample(base: BaseModel, examples: TeachingSet) -> Examples:
@@ -199,13 +199,13 @@ def _library_sample(base: BaseModel, examples: TeachingSet) -> Examples:
         raise ModelUnavailable(f"The model {base.card.name!r} has no replay set; make it the default, and teach that model.")
     sample = slice(None, None, max(1, len(examples.sample_vectors) // REPLAY_SET_SIZE))
     vectors = classifier_input(base.card, examples.sample_vectors[sample])
-    return Examples(torch.from_numpy(vectors), torch.from_numpy(examples.sample_probabilities[sample].copy()))
+    return Examples(vectors, examples.sample_probabilities[sample])
 
 
 def _approximate_head(card: ModelCard, replay: Examples) -> Head:
     """Approximate a last layer on features by one on unit vectors, fitted to the replay set."""
     labels, size = len(card.labels), replay.vectors.shape[1]
-    empty = Head(card.labels, torch.zeros(labels, size), torch.zeros(labels))
+    empty = Head(card.labels, np.zeros((labels, size), dtype=np.float32), np.zeros(labels, dtype=np.float32))
     return refit(empty, replay, replay.take([]), _APPROXIMATION_SETTINGS)
 
 

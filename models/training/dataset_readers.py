@@ -25,10 +25,10 @@ from typing import Any
 from blake3 import blake3
 
 from indexer.domain.errors import UsageError
-from indexer.ports.sources import EXTENSIONS
+from indexer.imaging.further_formats import readable_extensions
 from models.training.label_mapping import Labels, unknown_labels
 
-SUFFIXES = frozenset(extension.decode() for extension in EXTENSIONS)
+SUFFIXES = frozenset(extension.decode() for extension in readable_extensions())
 """Suffixes, in lower case, of the files in folders that are images."""
 
 ARTISTS: dict[str, str] = {

@@ -13,6 +13,7 @@ from indexer.domain.errors import ImageError, UsageError
 from indexer.domain.training import Explained, ExplainedData
 from models import checkpoint
 from models.architectures.registry import Architecture, architecture
+from models.inference.loader import ComputeOptions, open_classifier
 from models.training.attribution import METHODS, average_maps, deletion_test, heat_maps
 from models.training.dataset import load_images
 from models.training.dataset_readers import find_images
@@ -28,7 +29,7 @@ _MAX_IMAGES_PER_EMOTION = 48
 
 
 def explain_image(weights: Path, path: Path, decoder: InputDecoder, emotion: str | None, method: str) -> Explained:
-    """Compute the evidence for an emotion in one image; None explains the most probable emotion.
+    """Compute the evidence for an emotion in the main face of one image; None explains the most probable emotion.
 
     `weights` is a checkpoint and `method` one of `models.training.attribution.METHODS`. Raises UsageError for an unreadable
     image and an unknown method, UnknownEmotion for an emotion that the model does not know, ModelUnavailable and MissingExtra.
@@ -36,17 +37,18 @@ def explain_image(weights: Path, path: Path, decoder: InputDecoder, emotion: str
     _check(method)
     card, network, kind = _open(weights)
     try:
-        pixels = decoder.decode(path, card.input)[None]
+        view = decoder.main_view(path, open_classifier(weights, ComputeOptions(device="cpu", few=True)))
     except (ImageError, OSError) as error:
         raise UsageError(f"The image {path} cannot be used: {getattr(error, 'strerror', None) or error}.") from error
     import torch
 
+    pixels = view.pixels[None]
     with torch.inference_mode():
         x = torch.from_numpy(pixels).permute(0, 3, 1, 2).float().sub(kind.mean).div(kind.std)
         probabilities = network(x).logits.softmax(dim=1)[0].numpy()
     target = int(probabilities.argmax()) if emotion is None else card.labels.index(canonical(emotion, card.labels))
     maps = heat_maps(network, kind, pixels, np.array([target], dtype=np.int64), method)
-    return Explained(card.labels[target], float(probabilities[target]), method, pixels[0], maps[0])
+    return Explained(card.labels[target], float(probabilities[target]), method, view.frame, pixels[0], maps[0])
 
 
 def explain_data(

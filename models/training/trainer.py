@@ -21,7 +21,7 @@ from indexer.domain.models import ModelCard
 from indexer.domain.training import WHOLE_IMAGES, Epoch, Evaluation, Trained, TrainingWatcher
 from indexer.system.atomic import replace_file
 from indexer.system.optional import require
-from models import checkpoint
+from models import checkpoint, checkpoint_arrays
 from models.architectures.registry import Architecture, architecture
 from models.inference.classifier import TorchClassifier
 from models.inference.device import select_device
@@ -155,7 +155,7 @@ def fit_and_save(
         evaluations = measure_by_artist(written, parts["test"], recipe.views)
         by_artist = {artist: _brief(evaluation) for artist, evaluation in evaluations.items()}
         about = {**card.about, "tested": {"split": division.name, **_brief(tested), "by_artist": by_artist}}
-        checkpoint.write_card(path, replace(written.card, about=about))
+        checkpoint_arrays.write_card(path, replace(written.card, about=about))
     state_path.unlink(missing_ok=True)
     return Trained(path, options.name, parameters, fitted.history, tested)
 
@@ -163,15 +163,16 @@ def fit_and_save(
 def sample_replay_set(classifier: TorchClassifier, images: LabeledImages, recipe: Recipe) -> dict[str, Tensor]:
     """Compute the replay set of a model from its training images.
 
-    The images are drawn with the sampling weights of the recipe. Returns the tensors of
-    `models.teaching.replay.build_replay_set`.
+    The images are drawn with the sampling weights of the recipe. Returns the arrays of
+    `models.teaching.replay.build_replay_set` as tensors.
     """
     weights = sampling_weights(images, recipe.balance)
     count = min(REPLAY_SET_SIZE, len(images))
     rows = np.random.default_rng(recipe.seed).choice(len(images), count, replace=False, p=weights)
     sample = images.take(np.sort(rows))
     embeddings = [classifier.classify(chunk).embeddings for chunk in sample.pixels.chunks(classifier.batch_size)]
-    return build_replay_set(np.concatenate(embeddings), sample.labels)
+    arrays = build_replay_set(np.concatenate(embeddings), sample.labels)
+    return {name: torch.from_numpy(values) for name, values in arrays.items()}
 
 
 def log_probabilities(classifier: TorchClassifier, images: LabeledImages) -> Floats:

@@ -23,6 +23,14 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples/images"
 
 Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
+Block = Callable[..., None]
+
+_HIDE_PACKAGES = """
+from importlib.machinery import PathFinder
+
+find = PathFinder.find_spec
+PathFinder.find_spec = classmethod(lambda _, name, *place: None if name.partition(".")[0] in packages else find(name, *place))
+"""
 
 _TIMEOUT_SECONDS = 600
 """A process that does not end within this time fails its test."""
@@ -82,3 +90,16 @@ def examples_moodex(examples_home: Path) -> Run:
 def examples_process(examples_home: Path) -> Run:
     """Run moodex with the indexed example images, in a separate process."""
     return lambda *words: run_process(examples_home, *words)
+
+
+@pytest.fixture
+def without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Block:
+    """Hide packages from the processes that a test starts later."""
+
+    def block(*packages: str) -> None:
+        folder = tmp_path / "blocked"
+        folder.mkdir()
+        (folder / "sitecustomize.py").write_text(f"packages = {packages!r}\n{_HIDE_PACKAGES}")
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]))
+
+    return block

@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 
 import pytest
 import typer
+from blake3 import blake3
 
 import cli
 from commands.examples import EXAMPLES
@@ -29,7 +30,7 @@ def pack(tmp_path: Path) -> Path:
     """A folder with one image and many files that are no images."""
     folder = tmp_path / "pack"
     write_images(folder, 1)
-    for name in ("a.tgs", "b.tgs", "c.svg", "d.jxl", "e.psd", "f.webm", "g.kra", "h.mp4", "noextension", ".hidden"):
+    for name in ("a.mov", "b.mov", "c.xcf", "d.clip", "e.sai", "f.txt", "g.pdf", "h.zip", "noextension", ".hidden"):
         (folder / name).write_bytes(b"x")
     return folder
 
@@ -37,14 +38,14 @@ def pack(tmp_path: Path) -> Path:
 def test_files_that_are_passed_over_are_counted_by_kind(moodex: Run, pack: Path) -> None:
     done = moodex("index", pack)
     assert done.returncode == 0
-    assert b"Passed over: 2 .tgs, 1 .jxl, 1 .kra, 1 .mp4, 1 .psd, 1 .svg, 2 others." in done.stdout
+    assert b"Passed over: 2 .mov, 1 .clip, 1 .pdf, 1 .sai, 1 .txt, 1 .xcf, 2 others." in done.stdout
     again = json.loads(moodex("index", pack, "--json").stdout)
     assert again["skipped"] == {
-        ".tgs": 2, ".jxl": 1, ".kra": 1, ".mp4": 1, ".psd": 1, ".svg": 1, ".webm": 1, "without extension": 1, "hidden": 1
+        ".mov": 2, ".clip": 1, ".pdf": 1, ".sai": 1, ".txt": 1, ".xcf": 1, ".zip": 1, "without extension": 1, "hidden": 1
     }  # fmt: skip
     assert b"Passed over" not in done.stderr
     listed = moodex("index", pack, "-v").stderr.decode()
-    assert all(f"{name}' (" in listed for name in ("a.tgs", "c.svg", "noextension", ".hidden"))
+    assert all(f"{name}' (" in listed for name in ("a.mov", "c.xcf", "noextension", ".hidden"))
 
 
 def test_a_folder_of_links_tells_how_links_are_followed(moodex: Run, tmp_path: Path) -> None:
@@ -105,9 +106,9 @@ def test_an_option_with_one_value_cannot_be_given_twice(moodex: Run, words: list
 
 def test_the_options_of_the_program_may_follow_the_command(moodex: Run, tmp_path: Path) -> None:
     (image,) = write_images(tmp_path / "images", 1)
-    (tmp_path / "images/x.svg").write_bytes(b"x")
+    (tmp_path / "images/x.xcf").write_bytes(b"x")
     for words in (["-v", "index", image.parent], ["index", "-v", image.parent], ["index", image.parent, "--verbose"]):
-        assert b"x.svg" in moodex(*words).stderr
+        assert b"x.xcf" in moodex(*words).stderr
     for words in (["-q", "runs"], ["runs", "-q"], ["runs", "--quiet"], ["schedule", "-q", "list"], ["schedule", "list", "-q"]):
         assert moodex(*words).returncode == 0
     assert moodex("-q", "runs", "-v").returncode == 2
@@ -416,6 +417,36 @@ def keywords(path: Path, name: str) -> list[str | None]:
     return [item.text for item in ElementTree.parse(path).findall(f".//{name}/rdf:Bag/rdf:li", XML)]
 
 
+def test_show_continues_after_a_path_that_is_no_image(moodex: Run, tmp_path: Path) -> None:
+    first, second = write_images(tmp_path / "images", 2)
+    moodex("index", first)
+    (tmp_path / "text.png").write_text("not an image")
+    done = moodex("show", first, tmp_path / "none.png", tmp_path / "text.png", second)
+    assert done.returncode == 3
+    assert [line for line in done.stdout.decode().splitlines() if line.startswith("/")] == [
+        f"{path}  ({blake3(path.read_bytes()).hexdigest()[:8]})" for path in (first, second)
+    ]
+    errors = done.stderr.decode().splitlines()
+    assert len(errors) == 2 and "none.png': No such file" in errors[0] and "text.png'" in errors[1]
+    (tmp_path / "list").write_text(f"{tmp_path}/none.png\n")
+    listed = moodex("show", "--files-from", tmp_path / "list", "--json")
+    assert (listed.returncode, listed.stdout) == (3, b"[]\n")
+    alone = moodex("show", tmp_path / "none.png")
+    assert (alone.returncode, alone.stderr.count(b"\n")) == (2, 1)
+
+
+def test_a_label_without_a_file_is_listed_at_its_last_path(moodex: Run, tmp_path: Path) -> None:
+    first, second = write_images(tmp_path / "images", 2)
+    moodex("index", tmp_path / "images")
+    moodex("label", first, second, "-e", "sad")
+    first.unlink()
+    moodex("index", tmp_path / "images", "--prune", "--yes")
+    orphans = moodex("label", "--orphans").stdout.decode().splitlines()
+    listed = moodex("label", "--list").stdout.decode().splitlines()
+    assert len(orphans) == 2 and orphans[1] in listed and orphans[1].startswith(f"{first},sad,")
+    assert sorted(image["path"] for image in json.loads(moodex("label", "--list", "--json").stdout)) == [str(first), str(second)]
+
+
 def test_sidecars_hold_the_emotions_and_leave_images_alone(moodex: Run, tmp_path: Path) -> None:
     folder = tmp_path / "images"
     first, second, third = write_images(folder, 3)
@@ -458,6 +489,65 @@ def test_sidecars_of_others_are_kept(moodex: Run, tmp_path: Path) -> None:
     assert keywords(folder / "001.png.xmp", "dc:subject") == ["angry"]
     assert moodex("sidecars").returncode == 2
     assert moodex("sidecars", "--xmp", "--under", tmp_path / "none").returncode == 2
+
+
+def test_sidecars_of_moodex_follow_the_emotion(moodex: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    first, second = write_images(folder, 2)
+    moodex("index", folder)
+    moodex("label", first, second, "-e", "sad")
+    assert moodex("sidecars", "--xmp", "--captions").stdout == b"Wrote 4 sidecars.\n"
+    (folder / "001.txt").write_text("sad, by hand\n")
+    moodex("label", first, second, "-e", "angry")
+    assert moodex("sidecars", "--xmp", "--captions").stdout == b"Wrote 3 sidecars; 1 kept, which hold something else.\n"
+    assert (folder / "000.txt").read_text() == "angry\n" and (folder / "001.txt").read_text() == "sad, by hand\n"
+    moodex("label", first, second, "-e", "none")
+    dry = moodex("sidecars", "--xmp", "--captions", "--dry-run").stdout.decode().splitlines()
+    assert dry[-1] == "Would write 0 sidecars; 3 to remove, whose images have no emotion any more."
+    assert sorted(map(Path, dry[:-1])) == [folder / "000.png.xmp", folder / "000.txt", folder / "001.png.xmp"]
+    assert len(list(folder.iterdir())) == 6
+    facts = json.loads(moodex("sidecars", "--xmp", "--captions", "--json").stdout)
+    assert (facts["written"], facts["removed"]) == (0, 3)
+    assert sorted(folder.iterdir()) == [first, second, folder / "001.txt"]
+
+
+def test_a_caption_by_hand_stays_even_with_words_of_moodex(moodex: Run, tmp_path: Path) -> None:
+    (image,) = write_images(tmp_path / "images", 1)
+    moodex("index", image)
+    moodex("label", image, "-e", "sad")
+    caption = image.with_suffix(".txt")
+    caption.write_text("happy\n")
+    assert json.loads(moodex("sidecars", "--captions", "--json").stdout)["kept"] == 1
+    moodex("label", image, "-e", "none")
+    assert json.loads(moodex("sidecars", "--captions", "--json").stdout)["removed"] == 0
+    assert caption.read_text() == "happy\n"
+
+
+def test_sidecars_of_some_emotions_update_what_moodex_wrote_before(moodex: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    first, second, third = write_images(folder, 3)
+    moodex("index", folder)
+    moodex("label", first, second, third, "-e", "sad")
+    moodex("sidecars", "--captions", "--under", first)
+    moodex("label", first, "-e", "angry")
+    moodex("label", second, "-e", "happy")
+    facts = json.loads(moodex("sidecars", "--captions", "-e", "happy", "--json").stdout)
+    assert (facts["written"], facts["kept"], facts["unchanged"]) == (2, 0, 0)
+    assert (folder / "000.txt").read_text() == "angry\n" and (folder / "001.txt").read_text() == "happy\n"
+    assert not (folder / "002.txt").exists()
+
+
+def test_a_caption_that_two_images_share_stays_while_one_of_them_has_it(moodex: Run, tmp_path: Path) -> None:
+    (first,) = write_images(tmp_path / "images", 1)
+    (other,) = write_images(tmp_path / "other", 1, first_seed=5)
+    other.rename(tmp_path / "images/000.gif")
+    moodex("index", tmp_path / "images")
+    for one, another in ((first, tmp_path / "images/000.gif"), (tmp_path / "images/000.gif", first)):
+        moodex("label", one, "-e", "none")
+        moodex("label", another, "-e", "sad")
+        for _ in range(2):
+            assert json.loads(moodex("sidecars", "--captions", "--json").stdout)["removed"] == 0
+            assert (tmp_path / "images/000.txt").read_text() == "sad\n"
 
 
 def test_two_images_that_share_a_caption_do_not_replace_it(moodex: Run, tmp_path: Path) -> None:

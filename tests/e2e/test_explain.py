@@ -11,6 +11,7 @@ from tests.e2e.conftest import EXAMPLES, Run
 from tests.support import drawn
 
 HEAD = EXAMPLES / "bigheads/head-06.png"
+CALM_TO_HAPPY = ("lorelei/lorelei-03.png", "lorelei/lorelei-08.png", "noto/noto-02.png")
 
 
 def test_one_image_is_explained(moodex: Run, tmp_path: Path) -> None:
@@ -27,6 +28,21 @@ def test_one_image_is_explained(moodex: Run, tmp_path: Path) -> None:
     assert chosen.stdout.decode().startswith("happy 0.") and str(tmp_path / "chosen.png") in chosen.stdout.decode()
     other = moodex("explain", HEAD, "-e", "angry", "--output", tmp_path / "other.png", "--json")
     assert json.loads(other.stdout)["emotion"] == "angry" and json.loads(other.stdout)["heat"] != heat
+
+
+def test_the_frame_that_show_names_is_explained(moodex: Run, tmp_path: Path) -> None:
+    """The first frame of the animation is another face than the one with the strongest expression."""
+    animation = tmp_path / "animation.gif"
+    frames = [Image.open(EXAMPLES / name).convert("RGB").resize((200, 200)) for name in CALM_TO_HAPPY]
+    frames[0].save(animation, save_all=True, append_images=frames[1:], duration=100)
+    shown = json.loads(moodex("show", animation, "--json").stdout)
+    explained = json.loads(moodex("explain", animation, "--output", tmp_path / "out.png", "--json").stdout)
+    assert shown["frame"] == explained["frame"] > 1
+    assert explained["emotion"] == shown["emotion"]
+    assert abs(explained["probability"] - shown["score"]) < 0.02
+    words = moodex("explain", animation, "--output", tmp_path / "out.png").stdout.decode()
+    assert f"in frame {shown['frame']}, by grad-cam" in words
+    assert "frame" not in json.loads(moodex("explain", HEAD, "--output", tmp_path / "out.png", "--json").stdout)
 
 
 def test_a_data_set_is_explained(moodex: Run, tmp_path: Path) -> None:

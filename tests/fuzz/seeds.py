@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageCms, PngImagePlugin
 
 from tests.fuzz import raw
+from tests.support import further_formats as files
 from tests.support.builders import draw_blocks, encoded
 
 _SIZE_PIXELS = (37, 29)
@@ -25,7 +27,7 @@ Seeds = Iterator[tuple[str, bytes]]
 def seeds() -> dict[str, bytes]:
     """Return the images by name; the name begins with the format."""
     images: dict[str, bytes] = {}
-    for form in (_jpeg, _png, _gif, _webp, _bmp, _tiff, _avif, _heif):
+    for form in _FORMATS:
         images |= {f"{form.__name__.strip('_')}-{name}": data for name, data in form()}
     return images
 
@@ -220,8 +222,74 @@ def _heif() -> Seeds:
     yield "alpha", encoded(base.convert("RGBA").rotate(20), "HEIF")
 
 
+def _icon() -> Seeds:
+    base = draw_blocks(1, _SIZE_PIXELS)
+    sizes = [(16, 16), (24, 24), (29, 29)]
+    for bitmap_format in ("png", "bmp"):
+        yield bitmap_format, encoded(base.convert("RGBA").resize((29, 29)), "ICO", sizes=sizes, bitmap_format=bitmap_format)
+    ico = encoded(base.resize((29, 29)), "ICO", sizes=[(29, 29)], bitmap_format="bmp")
+    yield "cursor", ico[:2] + b"\2" + ico[3:]
+
+
+def _jp2() -> Seeds:
+    base = draw_blocks(1, _SIZE_PIXELS)
+    for mode in ("L", "LA", "RGB", "RGBA"):
+        yield mode.lower(), encoded(base.convert(mode), "JPEG2000")
+    yield "stream", encoded(base, "JPEG2000", no_jp2=True)
+    yield "lossy", encoded(base, "JPEG2000", irreversible=True, quality_layers=[40, 20], tile_size=(16, 16))
+
+
+def _jxl() -> Seeds:
+    base = draw_blocks(1, _SIZE_PIXELS)
+    yield "rgb", files.jxl(base)
+    yield "rgba", files.jxl(base.convert("RGBA"))
+    yield "container", files.jxl(base, usecontainer=True)
+    yield "lossy", files.jxl(base, lossless=False, level=60)
+    yield "moving", files.jxl([draw_blocks(seed, _SIZE_PIXELS) for seed in (1, 2, 3)])
+
+
+def _svg() -> Seeds:
+    yield "simple", files.svg()
+    yield "rich", files.rich_svg()
+    yield "compressed", gzip.compress(files.rich_svg(), mtime=0)
+
+
+def _lottie() -> Seeds:
+    yield "json", files.lottie()
+    yield "sticker", files.tgs()
+    yield "archive", files.dotlottie()
+
+
+def _video() -> Seeds:
+    frames = [draw_blocks(seed, (48, 40)) for seed in range(6)]
+    for form, codec in (("webm", "libvpx-vp9"), ("webm", "libvpx"), ("mp4", "libx264"), ("mp4", "libsvtav1")):
+        yield f"{codec}", files.video(frames, form, codec)
+    yield "hevc", files.hevc()
+    yield "alpha", files.video([frame.convert("RGBA") for frame in frames])
+
+
+def _psd() -> Seeds:
+    base = draw_blocks(1, _SIZE_PIXELS)
+    for mode in ("L", "RGB", "RGBA", "CMYK"):
+        yield mode.lower(), files.psd(base.convert(mode))
+    yield "raw", files.raw_psd(np.arange(37 * 29, dtype=np.uint16).reshape(29, 37) * 60)
+    yield "layers", files.layered_psd(base)
+
+
+def _layered() -> Seeds:
+    base = draw_blocks(1, _SIZE_PIXELS)
+    yield "ora", files.layered(base)
+    yield "kra", files.layered(base.convert("RGBA"), "application/x-krita")
+
+
 def _profile() -> bytes:
     make: Callable[[], Any] = partial(ImageCms.createProfile, "sRGB")
     profile = bytearray(ImageCms.ImageCmsProfile(make()).tobytes())
     profile[24:36] = struct.pack(">6H", 2026, 1, 1, 0, 0, 0)  # the time at which it was made
     return bytes(profile)
+
+
+_FORMATS = (
+    *(_jpeg, _png, _gif, _webp, _bmp, _tiff, _avif, _heif),
+    *(_icon, _jp2, _jxl, _svg, _lottie, _video, _psd, _layered),
+)

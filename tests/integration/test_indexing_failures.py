@@ -83,9 +83,10 @@ def test_an_unlistable_folder_loses_nothing(library: Library, monkeypatch: pytes
         for _ in range(2):
             assert counts(library.index()) == {"scanned": 3, "unchanged": 3, "failed": 1}
             assert len(library.paths()) == 6
-    assert counts(library.index()) == {"scanned": 6, "unchanged": 6, "removed": 1}
+    assert counts(library.index()) == {"scanned": 6, "unchanged": 6}
     with library.store() as store:
         assert store.failures(5) == []
+        assert store.counts().files == {FileState.DONE: 6}
 
 
 class SignalingClassifier:
@@ -117,6 +118,7 @@ def test_a_stopped_run_keeps_its_batches_and_resumes(library: Library, stop_sign
     with library.store() as store:
         assert store.runs(1)[0].outcome == "interrupted"
         assert store.counts().files == {FileState.DONE: finished, FileState.PENDING: 30 - finished}
+        assert [(root.path, root.files) for root in store.roots()] == [(os.fsencode(library.folder), 30)]
     assert counts(library.index()) == {"scanned": 30, "unchanged": finished, "indexed": 30 - finished}
     assert classifier.classified == 30
     assert len(library.paths()) == 30

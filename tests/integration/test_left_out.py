@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import unicodedata
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,10 @@ from pathlib import Path
 import pytest
 
 from indexer.domain.errors import NotIndexed, UsageError
+from indexer.domain.files import FileState
+from indexer.domain.jobs import Job, Trigger
 from indexer.ingest import library_roots
+from indexer.scheduling.service import add_job
 from tests.support.builders import write_images
 from tests.support.library import Library, counts
 
@@ -96,6 +100,35 @@ def test_an_ignore_file_that_cannot_be_used_fails_its_folder(library: Library) -
     assert len(library.paths()) == 3
 
 
+def test_a_folder_that_can_be_scanned_again_is_no_lost_image(library: Library) -> None:
+    write_images(library.folder / "a", 1)
+    write_images(library.folder / "b", 1, first_seed=10)
+    write_ignore_file(library.folder, "!")
+    summary = library.index()
+    assert counts(summary) == {"failed": 1} and "its .moodexignore cannot be used" in summary.unlisted[str(library.folder)]
+    write_ignore_file(library.folder, "")
+    write_ignore_file(library.folder / "a", "!")
+    write_ignore_file(library.folder / "b", "!")
+    assert counts(library.index()) == {"failed": 2}
+    shutil.rmtree(library.folder / "a")
+    write_ignore_file(library.folder / "b", "*.gif")
+    summary = library.index()
+    assert (counts(summary), summary.exit_code, summary.unlisted) == ({"scanned": 1, "indexed": 1}, 0, {})
+    with library.store() as store:
+        assert {state: number for state, number in store.counts().files.items() if number} == {FileState.DONE: 1}
+
+
+def test_a_removed_ignore_file_brings_its_images_back(library: Library) -> None:
+    write_images(library.folder, 3)
+    library.index()
+    write_ignore_file(library.folder, "*.png")
+    summary = library.index()
+    assert (counts(summary), summary.left_out, summary.exit_code) == ({}, 3, 0)
+    (library.folder / ".moodexignore").unlink()
+    assert counts(library.index()) == {"scanned": 3, "reused": 3}
+    assert counts(library.index()) == {"scanned": 3, "unchanged": 3}
+
+
 def test_folders_of_systems_are_left_out_and_reported(library: Library) -> None:
     write_images(library.folder, 1)
     write_images(library.folder / "@eaDir/pic.png", 1, first_seed=5)
@@ -174,6 +207,42 @@ def test_a_moved_library_is_one_act(library: Library) -> None:
     assert counts(library.index(new)) == {"scanned": 3, "unchanged": 3}
     with pytest.raises(NotIndexed, match="nothing was changed"):
         library_roots.move(library.opened, os.fsencode(old), os.fsencode(new))
+
+
+def test_a_link_at_the_old_path_does_not_hinder_a_move(library: Library) -> None:
+    old, new = library.folder / "old", library.folder / "new"
+    write_images(old, 2)
+    library.index(old)
+    old.rename(new)
+    old.symlink_to(new)
+    assert library_roots.move(library.opened, os.fsencode(old), os.fsencode(new)).moved == 2
+    assert library.paths() == {"new/000.png", "new/001.png"}
+    assert counts(library.index(old)) == {"scanned": 2, "unchanged": 2}
+
+
+def test_jobs_follow_a_move_through_links_and_other_unicode_forms(library: Library) -> None:
+    composed, decomposed = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
+    old, new, link, other = (library.folder / name for name in (decomposed, "new", "link", "other"))
+    write_images(old / "sub", 2)
+    library.index(old)
+    link.symlink_to(old / "sub")
+    other.mkdir()
+    jobs = {"link": link, "path": old, "form": library.folder / composed / "sub", "elsewhere": other}
+    for name, root in jobs.items():
+        add_job(library.opened, Job(name, (os.fsencode(root),), Trigger(every=3600)))
+    old.rename(new)
+    library_roots.move(library.opened, os.fsencode(old), os.fsencode(new))
+    with library.store() as store:
+        roots = {job.name: [Path(os.fsdecode(root)) for root in job.roots] for job in store.jobs()}
+    assert roots == {"link": [new / "sub"], "path": [new], "form": [new / "sub"], "elsewhere": [other]}
+
+
+def test_a_library_that_is_forgotten_has_no_vector_index(library: Library) -> None:
+    write_images(library.folder, 3)
+    library.index()
+    assert list(library.settings.vectors.iterdir())
+    library_roots.forget(library.opened, [os.fsencode(library.folder)])
+    assert not list(library.settings.vectors.iterdir())
 
 
 def test_a_move_keeps_a_folder_a_folder_and_a_file_a_file(library: Library) -> None:

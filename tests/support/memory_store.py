@@ -243,7 +243,7 @@ class MemoryStore(MemoryReader):
             self._listings.pop(os.path.dirname(path), None)
         return len(forgotten)
 
-    def move_files(self, old: bytes, new: bytes) -> int:
+    def move_files(self, old: bytes, new: bytes, job_roots: Mapping[bytes, bytes]) -> int:
         def moved(path: bytes) -> bytes:
             return new + path[len(old) :] if is_under(path, old) else path
 
@@ -262,7 +262,7 @@ class MemoryStore(MemoryReader):
         if indexed_at is not None and not PathSet(self._roots).covers(new):
             self._roots[new] = indexed_at
         for name, job in self._jobs.items():
-            self._jobs[name] = replace(job, roots=tuple(map(moved, job.roots)))
+            self._jobs[name] = replace(job, roots=tuple(job_roots.get(root, root) for root in job.roots))
         return count
 
     def detect_moves(self, run_id: int, missing: Sequence[int]) -> list[int]:
@@ -280,6 +280,12 @@ class MemoryStore(MemoryReader):
                 moved.append(file.id)
                 del self._files[path]
         return moved
+
+    def delete_failures(self, file_ids: Sequence[int]) -> None:
+        failed = [path for path, file in self._files.items() if file.id in set(file_ids) and file.state is FileState.FAILED]
+        for path in failed:
+            if self._files[path].digest is None:
+                del self._files[path]
 
     def mark_missing(self, file_ids: Sequence[int]) -> None:
         for path, file in self._files.items():

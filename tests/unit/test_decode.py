@@ -9,6 +9,7 @@ from PIL import Image
 from indexer.domain.errors import Damaged, ImageError
 from indexer.domain.images import InputSpec
 from indexer.imaging import decode as decode_module
+from indexer.imaging import open_image as open_image_module
 from indexer.imaging.decode import MAX_FRAMES, decode, page_side, prepare
 from indexer.system.digest import digest
 from tests.support.builders import SPEC, draw_blocks, encoded
@@ -302,7 +303,7 @@ def test_a_decompression_bomb_is_refused_before_decoding() -> None:
 
 
 def test_heic_without_a_decoder_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decode_module, "_decoders", lambda: ("PNG",))
+    monkeypatch.setattr(open_image_module, "_decoders", lambda: ("PNG",))
     with pytest.raises(ImageError, match=r"pip install 'moodex\[heic\]'") as caught:
         decode(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 50, SPEC)
     assert caught.value.kind == "unsupported"

@@ -57,14 +57,14 @@ def test_without_faces_the_view_is_the_whole_image() -> None:
     assert view.face is None and view.pixels.shape == (32, 32, 3)
 
 
-def test_a_small_face_is_cropped_with_a_margin() -> None:
+def test_the_crop_of_a_small_face_leaves_out_its_edges() -> None:
     page = np.full((200, 400, 3), 255, dtype=np.uint8)
-    page[80:120, 180:220] = (255, 0, 0)
+    page[82:118, 182:218] = (255, 0, 0)
     image = decode(encoded(Image.fromarray(page)), SPEC, DETECTION_MAX_SIDE)
     ((view,),) = crop_views([image.pixels], FixedFaceDetector(Face(0.45, 0.4, 0.55, 0.6)), SPEC)
-    red = (view.pixels[..., 1] < 128).any(axis=0)
     assert view.pixels.shape == (32, 32, 3)
-    assert 32 / 1.1 - 2 <= red.sum() <= 32 / 1.1 + 2  # the crop is 1.1 times as wide as the face
+    # The page around the red face is white: the whole box would be red in 0.81.
+    assert (view.pixels[..., 1] < 128).mean() > 0.86
 
 
 def test_the_view_of_a_face_that_fills_most_of_the_image_is_the_whole_image() -> None:

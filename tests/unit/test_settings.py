@@ -58,3 +58,16 @@ def test_a_data_folder_that_cannot_be_created_is_an_error(tmp_path: Path) -> Non
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(MoodexError, match=r"Cannot create the data folder .*file/home"):
         Settings(home=tmp_path / "file" / "home").make_home()
+
+
+def test_a_user_without_a_home_folder_needs_a_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user of a container often has no account there."""
+    monkeypatch.setattr("indexer.settings.user_config_path", raise_runtime_error)
+    monkeypatch.setattr("indexer.settings.user_data_path", raise_runtime_error)
+    assert load_settings({"home": tmp_path}, {}).home == tmp_path
+    with pytest.raises(UsageError, match="no home folder"):
+        load_settings({}, {})
+
+
+def raise_runtime_error(_name: str) -> Path:
+    raise RuntimeError("could not determine the home directory")

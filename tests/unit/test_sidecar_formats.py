@@ -10,8 +10,8 @@ XMP = sidecar_content(["happy", "R&B <3"], SidecarFormat.XMP)
 
 
 def test_a_sidecar_as_moodex_wrote_it_is_ours() -> None:
-    assert is_ours(XMP, SidecarFormat.XMP)
-    assert is_ours(sidecar_content(["sad"], SidecarFormat.XMP), SidecarFormat.XMP)
+    assert is_ours(XMP)
+    assert is_ours(sidecar_content(["sad"], SidecarFormat.XMP))
 
 
 @pytest.mark.parametrize(
@@ -26,8 +26,4 @@ def test_a_sidecar_as_moodex_wrote_it_is_ours() -> None:
     ],
 )
 def test_a_sidecar_that_another_program_wrote_or_changed_is_not_ours(changed: bytes) -> None:
-    assert not is_ours(changed, SidecarFormat.XMP)
-
-
-def test_a_caption_does_not_tell_who_wrote_it() -> None:
-    assert not is_ours(sidecar_content(["happy"], SidecarFormat.CAPTION), SidecarFormat.CAPTION)
+    assert not is_ours(changed)

@@ -11,7 +11,7 @@ import torch
 
 from indexer.domain.errors import ModelUnavailable
 from indexer.domain.models import APPEARANCE, EXPRESSION
-from models import checkpoint, zoo
+from models import checkpoint, checkpoint_arrays, zoo
 from models.inference.classifier import OnnxClassifier
 from models.inference.embedding_scorer import classifier_input
 from models.inference.module import build_inference_module
@@ -74,8 +74,8 @@ def test_labels_decide_whether_the_baseline_is_subtracted(character_weight: floa
     random = np.random.default_rng(1)
     labeled = random.permutation(len(truth))[:24]
     labels = ("happy", "sad")
-    old = Head(labels, torch.zeros(2, 256), torch.zeros(2))
-    replay = Examples(torch.zeros(2, 256), one_hot(np.arange(2), 2))
+    old = Head(labels, np.zeros((2, 256), dtype=np.float32), np.zeros(2, dtype=np.float32))
+    replay = Examples(np.zeros((2, 256), dtype=np.float32), one_hot(np.arange(2), 2))
     user_labels = [labels[emotion] for emotion in truth[labeled]]
     predicted = random.permutation(user_labels).tolist()
     taught = teach(old, [rows[labeled] for rows in input_forms], user_labels, replay, predicted, lambda: None)
@@ -85,12 +85,12 @@ def test_labels_decide_whether_the_baseline_is_subtracted(character_weight: floa
 
 def test_a_checkpoint_with_a_baseline_gives_the_same_scores_everywhere(tmp_path: Path) -> None:
     """The network, ONNX Runtime and the last layer alone agree; the embeddings are those of the shipped model."""
-    card, stored = checkpoint.load_all(SHIPPED)
+    card, stored = checkpoint_arrays.load_all(SHIPPED)
     embeddings, _ = make_library(character_weight=1.0)
     baseline = fit_baseline(card, embeddings)
     head = extract_head(card, stored)
     taught_card = replace(card, name="taught", architecture=taught_architecture(card, baseline))
-    path = checkpoint.save(tmp_path, taught_card, replace_head(stored, head, baseline))
+    path = checkpoint_arrays.save(tmp_path, taught_card, replace_head(stored, head, baseline))
     written, state = checkpoint.load(path)
     assert written.architecture.endswith("+usual") and written.embedder_key == card.embedder_key
     pixels = np.random.default_rng(3).integers(0, 255, (4, card.input.size, card.input.size, 3), dtype=np.uint8)
@@ -98,19 +98,19 @@ def test_a_checkpoint_with_a_baseline_gives_the_same_scores_everywhere(tmp_path:
         by_torch, vectors = (part.numpy() for part in build_inference_module(written, state)(torch.from_numpy(pixels)))
         plain = build_inference_module(CARD, STATE)(torch.from_numpy(pixels))[1].numpy()
     np.testing.assert_allclose(vectors, plain, atol=1e-5)
-    by_layer = extract_head(written, state).probabilities(classifier_input(written, vectors, baseline))
+    by_layer = extract_head(*checkpoint_arrays.load_all(path)).probabilities(classifier_input(written, vectors, baseline))
     np.testing.assert_allclose(by_layer, by_torch, atol=1e-3)
     by_onnx = OnnxClassifier.open(path).classify(pixels)
     np.testing.assert_allclose(by_onnx.probabilities, by_torch, atol=1e-3)
 
 
 def test_a_checkpoint_without_its_baseline_is_refused(tmp_path: Path) -> None:
-    card, stored = checkpoint.load_all(SHIPPED)
+    card, stored = checkpoint_arrays.load_all(SHIPPED)
     baseline = fit_baseline(card, make_library(character_weight=1.0)[0])
     state = replace_head(stored, extract_head(card, stored), baseline)
     del state["usual.feels"]
     taught_card = replace(card, name="taught", architecture=taught_architecture(card, baseline))
-    path = checkpoint.save(tmp_path, taught_card, state)
+    path = checkpoint_arrays.save(tmp_path, taught_card, state)
     for open_checkpoint in (OnnxClassifier.open, checkpoint.load):
         with pytest.raises(ModelUnavailable, match=r"usual\.feels"):
             open_checkpoint(path)

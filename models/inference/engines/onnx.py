@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from indexer.system.optional import require
+from models.inference.engines.onnx_runtime import import_onnxruntime
 
 if TYPE_CHECKING:
     from indexer.domain.types import Floats, Pixels
@@ -44,8 +45,7 @@ class OnnxEngine:
         Raises MissingExtra if ONNX Runtime is not installed.
         """
         require("onnxruntime", "onnxruntime", EXTRA, "--engine onnx")
-        import onnxruntime
-
+        onnxruntime = import_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = _LOG_ERRORS_ONLY

@@ -75,8 +75,9 @@ def find_graph(architecture: str, spec: InputSpec) -> Graph | None:
     `architecture` is the name on a card, with modifiers.
     """
     base, *modifiers = architecture.split("+")
-    # Dropout acts only in training; the style baseline is subtracted between the graph and the classifier.
-    not_in_graph = {"dropout", "usual"} if {"spaces", "whole"} <= set(modifiers) else {"dropout"}
+    # Dropout acts only in training; the style baseline is subtracted between the graph and the classifier. A classifier with the
+    # modifier unit reads the embedding, which every graph computes.
+    not_in_graph = {"dropout", "usual" if {"spaces", "whole"} <= set(modifiers) else "unit"}
     name = "+".join([base, *(modifier for modifier in modifiers if modifier not in not_in_graph)])
     file_names = {path.name for path in _FOLDER.iterdir()}  # a name from a card must not become a path
     for size in (spec.size, _ANY_SIZE):

@@ -12,8 +12,12 @@ import torch
 from blake3 import blake3
 from safetensors.torch import save as serialize
 
+from indexer.domain.emotions import EMOTIONS
 from indexer.domain.errors import ModelUnavailable
-from models import checkpoint
+from indexer.domain.images import InputSpec
+from indexer.domain.models import ModelCard
+from models import checkpoint, checkpoint_arrays, zoo
+from models.architectures.registry import architecture
 from models.model_card import card_path, read_card
 from tests.unit.models.conftest import lite0_card, lite0_state
 
@@ -119,3 +123,24 @@ def test_listing_models_needs_no_torch(saved: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["tiny", "moodex-lite0", "False"]
+
+
+def test_arrays_and_tensors_are_written_as_the_same_files(tmp_path: Path) -> None:
+    shipped = zoo.checkpoints()[zoo.DEFAULT]
+    card, arrays = checkpoint_arrays.load_all(shipped)
+    by_arrays = checkpoint_arrays.save(tmp_path / "arrays", card, arrays)
+    by_tensors = checkpoint.save(tmp_path / "tensors", card, {name: torch.from_numpy(part) for name, part in arrays.items()})
+    assert by_arrays.read_bytes() == by_tensors.read_bytes() == shipped.read_bytes()
+    assert read_card(by_arrays) == read_card(by_tensors) == card
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite0+spaces", "efficientnet_lite0+spaces+whole+usual", "resnet18+unit"])
+def test_a_graph_and_its_network_have_the_same_weights(name: str) -> None:
+    """Without torch, a checkpoint is checked against the shapes of the graph."""
+    kind = architecture(name)
+    network = kind.build(len(EMOTIONS), 160)
+    spec = InputSpec(160, kind.mean, kind.std)
+    card = ModelCard("any", name, "", EMOTIONS, spec, network.embedding_size, network.spaces)
+    by_graph, by_network = checkpoint_arrays._weights_in_graph(card), checkpoint_arrays._weights_in_network(card)
+    assert by_graph is not None and dict(by_graph.shapes) == dict(by_network.shapes)
+    assert (by_graph.spaces, by_graph.embedding_size) == (by_network.spaces, by_network.embedding_size)

@@ -8,16 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from models import checkpoint, zoo
+from models import checkpoint_arrays, zoo
 from models.inference.embedding_scorer import EmbeddingScorer, classifier_input, open_scorer
 from models.style_baseline import fit_baseline
 from models.teaching.linear_head import Head
 from models.teaching.replay import extract_head, replace_head, replay_examples, taught_architecture
 
 SHIPPED = zoo.checkpoints()[zoo.DEFAULT]
-CARD, STATE = checkpoint.load_all(SHIPPED)
+CARD, STATE = checkpoint_arrays.load_all(SHIPPED)
 
 
 def embeddings(count: int) -> np.ndarray:
@@ -36,7 +35,7 @@ def test_scores_are_those_of_the_last_layer() -> None:
 def test_the_mean_logits_are_those_of_the_replay_set() -> None:
     replay = replay_examples(CARD, STATE)
     assert replay is not None
-    expected = extract_head(CARD, STATE).logits(replay.vectors.numpy()).mean(axis=0)
+    expected = extract_head(CARD, STATE).logits(replay.vectors).mean(axis=0)
     np.testing.assert_allclose(open_scorer(SHIPPED).mean_logits, expected, atol=1e-3)
 
 
@@ -46,17 +45,16 @@ def test_a_style_baseline_is_subtracted() -> None:
     random = np.random.default_rng(2)
     whole = Head(
         CARD.labels,
-        *(torch.from_numpy(random.normal(size=shape)).float() for shape in ((len(CARD.labels), 256), (len(CARD.labels),))),
+        *(random.normal(size=shape).astype(np.float32) for shape in ((len(CARD.labels), 256), (len(CARD.labels),))),
     )
-    tensors = {name: values.numpy() for name, values in replace_head(STATE, whole, baseline).items()}
-    scorer = EmbeddingScorer.from_tensors(CARD, tensors)
+    scorer = EmbeddingScorer.from_tensors(CARD, replace_head(STATE, whole, baseline))
     assert taught_architecture(CARD, baseline).endswith("usual")
     expected = whole.logits(classifier_input(CARD, vectors, baseline))
     np.testing.assert_allclose(scorer.logits(vectors), expected, rtol=1e-4, atol=1e-3)
 
 
 def test_a_model_without_a_replay_set_prefers_no_label() -> None:
-    tensors = {name: values.numpy() for name, values in STATE.items() if not name.startswith(checkpoint.MEMORY)}
+    tensors = {name: values for name, values in STATE.items() if not name.startswith(checkpoint_arrays.MEMORY)}
     assert not EmbeddingScorer.from_tensors(CARD, tensors).mean_logits.any()
 
 

@@ -135,10 +135,14 @@ def test_auto_takes_onnx_for_one_image_and_on_a_cpu(monkeypatch: pytest.MonkeyPa
     assert open_face_detector(ComputeOptions(device="cpu", precision="bf16")).key == face_card.read_card().key
 
 
-def test_auto_takes_onnx_for_taught_and_common_models(tmp_path: Path) -> None:
+def test_auto_takes_onnx_for_taught_models(tmp_path: Path) -> None:
     taught = save_taught_model(tmp_path / "taught", EMOTIONS, subtracts_baseline=True)
     assert open_classifier(taught, ComputeOptions(device="cpu")).engine == "onnx"
-    kind = architecture("resnet18+dropout")
+
+
+@pytest.mark.parametrize("name", ["resnet18+dropout", "resnet18+unit"])
+def test_auto_takes_onnx_for_common_models(name: str, tmp_path: Path) -> None:
+    kind = architecture(name)
     network = kind.build(len(EMOTIONS), 100)
     card = ModelCard("own", kind.name, "", EMOTIONS, InputSpec(100, kind.mean, kind.std), network.embedding_size)
     path = checkpoint.save(tmp_path / "own", card, network.state_dict())
@@ -157,7 +161,8 @@ def test_auto_takes_onnx_for_taught_and_common_models(tmp_path: Path) -> None:
         ("efficientnet_lite0", InputSpec(64, 127.0, 128.0)),
         ("efficientnet_lite0@128", InputSpec(64, 127.0, 128.0)),
         ("efficientnet_lite0+spaces+usual", InputSpec(128, 127.0, 128.0)),  # without "whole" it has no such layer
-        ("resnet18+unit", InputSpec(128, 0.0, 255.0)),
+        ("resnet18+dense64", InputSpec(128, 0.0, 255.0)),
+        ("efficientnet_lite0+unit+spaces+whole", InputSpec(128, 127.0, 128.0)),
         ("../graphs/resnet18", InputSpec(128, 0.0, 255.0)),
         (str(graph_path("resnet18")).removesuffix("@any.onnx"), InputSpec(128, 0.0, 255.0)),
         ("é" * 200, InputSpec(128, 0.0, 255.0)),

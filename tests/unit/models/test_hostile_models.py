@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
 from indexer.domain.errors import ModelUnavailable, MoodexError
-from models import checkpoint, safetensors_io, zoo
+from models import checkpoint, checkpoint_arrays, safetensors_io, zoo
 from models import model_card as cards
 from models.inference.classifier import OnnxClassifier
 from models.model_card import card_path, read_card
@@ -190,7 +190,7 @@ def test_invalid_weights_are_refused(foreign_model: Path, tmp_path: Path, fault:
 def test_an_invalid_replay_set_is_refused(foreign_model: Path, fault: str) -> None:
     write_model(
         foreign_model,
-        save({**load(DATA), **{f"{checkpoint.MEMORY}{name}": tensor for name, tensor in REPLAY_SETS[fault].items()}}),
+        save({**load(DATA), **{f"{checkpoint_arrays.MEMORY}{name}": tensor for name, tensor in REPLAY_SETS[fault].items()}}),
     )
     with pytest.raises(ModelUnavailable, match="replay set of the model .* is not"):
         checkpoint.load(foreign_model)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
 from indexer.domain.errors import Interrupted, UsageError
 from models.clustering import pick_representatives
@@ -35,8 +34,8 @@ OLD_STYLE, NEW_STYLE = directions(3), directions(6)[3:]
 def old_head() -> tuple[Head, Examples]:
     """Return a head that knows the old style but not the new one, and its replay set."""
     vectors, numbers = clouds(OLD_STYLE, 30)
-    replay = Examples(torch.from_numpy(vectors), one_hot(numbers, 3))
-    return Head(LABELS, torch.from_numpy(OLD_STYLE * 16).float(), torch.zeros(3)), replay
+    replay = Examples(vectors, one_hot(numbers, 3))
+    return Head(LABELS, (OLD_STYLE * 16).astype(np.float32), np.zeros(3, dtype=np.float32)), replay
 
 
 def predict(head: Head, vectors: np.ndarray) -> list[str]:
@@ -125,7 +124,7 @@ def test_teaching_is_deterministic() -> None:
     labels = [LABELS[number] for number in numbers]
     first, second = (teach(head, [vectors], labels, replay, predict(head, vectors), never_stop) for _ in range(2))
     assert first.head is not None and second.head is not None
-    assert torch.equal(first.head.matrix, second.head.matrix) and torch.equal(first.head.bias, second.head.bias)
+    assert np.array_equal(first.head.matrix, second.head.matrix) and np.array_equal(first.head.bias, second.head.bias)
 
 
 def test_duplicates_of_one_image_are_not_evidence() -> None:
@@ -138,10 +137,10 @@ def test_duplicates_of_one_image_are_not_evidence() -> None:
 def test_a_strong_anchor_holds_the_head() -> None:
     head, replay = old_head()
     vectors, numbers = clouds(NEW_STYLE, 5)
-    new = Examples(torch.from_numpy(vectors), one_hot(numbers, 3))
+    new = Examples(vectors, one_hot(numbers, 3))
     anchored, free = (refit(head, new, replay, RefitSettings(0.9, anchor)) for anchor in (1e6, 1e-4))
-    assert torch.allclose(anchored.matrix, head.matrix, atol=1e-3)
-    assert not torch.allclose(free.matrix, head.matrix, atol=1e-1)
+    assert np.allclose(anchored.matrix, head.matrix, atol=1e-3)
+    assert not np.allclose(free.matrix, head.matrix, atol=1e-1)
 
 
 def test_representatives_are_one_from_each_unlabeled_group() -> None:

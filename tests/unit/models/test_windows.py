@@ -44,6 +44,37 @@ def detect(page: np.ndarray) -> list[Face]:
     return faces
 
 
+class TwoCells:
+    """An engine that gives two cells, far apart, probabilities, with boxes of 20 pixels."""
+
+    name, device, batch_size, streams = "cells", "cpu", 4, 1
+
+    def __init__(self, *probabilities: float) -> None:
+        self._logits = [float(np.log(probability / (1 - probability))) for probability in probabilities]
+
+    def run(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        cells = pixels.shape[1] // STRIDE
+        logits = np.full((len(pixels), cells, cells), -9.0, dtype=np.float32)
+        logits[:, 2, 2], logits[:, 8, 8] = self._logits
+        return logits, np.full((len(pixels), 4, cells, cells), 10.0, dtype=np.float32)
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "expected"),
+    [
+        ((0.9, 0.6), [0.9, 0.6]),
+        ((0.9, 0.4), [0.9]),
+        ((0.35, 0.4), [0.4]),
+        ((0.2, 0.1), []),
+    ],
+)
+def test_the_most_probable_face_of_a_page_needs_less(probabilities: tuple[float, float], expected: list[float]) -> None:
+    engine = TwoCells(*probabilities)
+    page = np.full((SIDE, SIDE, 3), BACKGROUND, dtype=np.uint8)
+    (faces,) = NetworkFaceDetector(FaceCard("", SIDE, 0.5), engine, lambda: engine).detect([page])
+    assert sorted((face.probability for face in faces), reverse=True) == pytest.approx(expected)
+
+
 def page_with_square(height: int, width: int, top: int, left: int, side: int = SQUARE_PIXELS) -> np.ndarray:
     page = np.full((height, width, 3), BACKGROUND, dtype=np.uint8)
     page[top : top + side, left : left + side] = 0

@@ -1,0 +1,150 @@
+"""The page for everybody: no violation that axe-core can find, the keyboard alone, a phone, dark and light."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.e2e.web.conftest import PHONE, Open, playwright
+
+axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs: pip install axe-playwright-python")
+expect = playwright.expect
+
+
+def violations(page: Any) -> list[str]:
+    found = axe.Axe().run(page).response["violations"]
+    return [f"{one['id']}: {node['html'][:120]} {node.get('failureSummary', '')}" for one in found for node in one["nodes"]]
+
+
+def show_wall(page: Any) -> None:
+    expect(page.locator("#wall .tile.loaded").first).to_be_visible()
+
+
+def show_panel(page: Any) -> None:
+    show_wall(page)
+    page.locator("#panel-button").click()
+    expect(page.locator("#folders .folder").first).to_be_visible()
+
+
+def show_selection(page: Any) -> None:
+    page.locator("#tile-1").click(modifiers=["Control"])
+    expect(page.locator("#selection")).to_be_visible()
+
+
+def show_image(page: Any) -> None:
+    page.locator("#tile-0").click()
+    expect(page.locator("#viewer .bars")).to_be_visible()
+
+
+def show_teach(page: Any) -> None:
+    page.get_by_role("link", name="Teach").click()
+    expect(page.locator(".card")).to_be_visible()
+
+
+def show_library(page: Any) -> None:
+    page.get_by_role("link", name="Library").click()
+    for place in ("roots", "runs-list", "failures", "jobs", "doctor"):
+        expect(page.locator(f"#{place}")).not_to_be_empty()
+
+
+def show_keys(page: Any) -> None:
+    show_wall(page)
+    page.keyboard.press("?")
+    expect(page.locator("#keys")).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("show", [show_wall, show_panel, show_selection, show_image, show_teach, show_library, show_keys])
+def test_axe_finds_no_violation(site: str, open_page: Open, show: Any, scheme: str) -> None:
+    page = open_page(site, color_scheme=scheme, reduced_motion="reduce")
+    show(page)
+    assert violations(page) == []
+
+
+def test_axe_finds_no_violation_among_results_and_without_any(site: str, open_page: Open) -> None:
+    page = open_page(f"{site}/?emotion=sad&not=happy", reduced_motion="reduce")
+    show_wall(page)
+    assert violations(page) == []
+    page.goto(f"{site}/?emotion=disgust&min_score=0.95")
+    expect(page.locator("#empty")).to_be_visible()
+    assert violations(page) == []
+
+
+def test_the_keyboard_reaches_everything(site: str, open_page: Open) -> None:
+    page = open_page(site)
+    show_wall(page)
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the images")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#wall")).to_be_focused()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowDown")
+    active = page.locator("#wall").get_attribute("aria-activedescendant")
+    outline = page.locator(f"#{active}").evaluate("(tile) => getComputedStyle(tile).outlineStyle")
+    assert outline == "solid"
+    page.keyboard.press("Enter")
+    expect(page.locator("#viewer")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("#viewer")).to_be_hidden()
+    expect(page.locator("#wall")).to_be_focused()
+    page.keyboard.press("t")
+    expect(page).to_have_url(f"{site}/?view=teach")
+    page.keyboard.press("i")
+    page.keyboard.press("?")
+    expect(page.locator("#keys")).to_contain_text("label the selected images")
+    page.keyboard.press("Escape")
+    chip = page.locator("#chips [data-emotion=sad]")
+    chip.focus()
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(f"{site}/?emotion=sad")
+    expect(page.locator("#length")).to_contain_text("most probable first")
+    expect(chip).to_be_focused()
+
+
+def test_a_phone_shows_the_wall_an_image_and_the_filters(site: str, open_page: Open) -> None:
+    page = open_page(site, **PHONE)
+    show_wall(page)
+    width = PHONE["viewport"]["width"]  # type: ignore[index]
+
+    def fits() -> bool:
+        return bool(page.evaluate("() => document.documentElement.scrollWidth") <= width)
+
+    assert fits()
+    in_row = page.locator("#wall .tile").evaluate_all("all => all.filter((one) => one.style.transform.endsWith(', 0px)')).length")
+    assert in_row >= 2
+    page.locator("#chips [data-emotion=happy]").tap()
+    expect(page).to_have_url(f"{site}/?emotion=happy")
+    page.locator("#panel-button").tap()
+    expect(page.get_by_label("Near-duplicates once")).to_be_in_viewport()
+    page.locator("#panel-close").tap()
+    expect(page.locator("#panel")).to_be_hidden()
+    page.locator("#tile-0").tap()
+    expect(page.locator("#viewer img.large")).to_be_in_viewport()
+    assert fits()
+    page.locator("#viewer-close").tap()
+    expect(page.locator("#viewer")).to_be_hidden()
+    for view in ("Teach", "Library"):
+        page.get_by_role("link", name=view).tap()
+        expect(page.get_by_role("heading", name=view, exact=True)).to_be_visible()
+        assert fits(), view
+
+
+def test_the_colors_follow_the_system(site: str, open_page: Open) -> None:
+    page = open_page(site, color_scheme="dark")
+    background = "() => getComputedStyle(document.documentElement).backgroundColor"
+    dark = page.evaluate(background)
+    page.emulate_media(color_scheme="light")
+    light = page.evaluate(background)
+    assert sum(map(int, re.findall(r"\d+", dark))) < 150 < 600 < sum(map(int, re.findall(r"\d+", light)))
+
+
+def test_the_bar_leaves_while_one_scrolls_down_and_comes_back(site: str, open_page: Open) -> None:
+    page = open_page(site)
+    show_wall(page)
+    page.mouse.move(600, 500)
+    page.mouse.wheel(0, 900)
+    expect(page.locator("#top")).not_to_be_in_viewport()
+    page.mouse.wheel(0, -100)
+    expect(page.locator("#top")).to_be_in_viewport()

@@ -1,0 +1,145 @@
+"""The wall with very many images: few nodes, cancelled requests, and the way back to where one was."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from tests.e2e.web.conftest import Open, playwright
+
+expect = playwright.expect
+
+IMAGES = 20_000
+MOST_NODES = 400
+"""Elements within the wall."""
+
+PAGE = re.compile(r"/api/v1/images\?")
+THUMBNAIL = re.compile(r"/thumbnail")
+PIXEL = bytes.fromhex("474946383961010001008000000000000000000021f90401000000002c00000000010001000002024401003b")
+"""A GIF of one pixel."""
+
+
+def hit(number: int) -> dict[str, Any]:
+    width = 300 + number * 37 % 500
+    name = f"{number:06}.png"
+    emotions = {"happy": 0.9, "sad": 0.1}
+    facts = {"path": f"/drawings/{name}", "image_id": f"{number:064x}", "emotion": "happy", "score": 0.9}
+    return {**facts, "emotions": emotions, "similarity": None, "size": [width, 400], "box": [10, 10, 200, 200]}
+
+
+def answer_page(route: Any) -> None:
+    """Answer a request for a page of the grid, of a library of `IMAGES`."""
+    place = re.search(r"cursor=(\d+)", route.request.url)
+    first = int(place[1]) if place else 0
+    end = min(IMAGES, first + 100)
+    page = {"hits": [hit(number) for number in range(first, end)], "next": str(end) if end < IMAGES else None}
+    route.fulfill(content_type="application/json", body=json.dumps(page))
+
+
+def open_large(open_page: Open, site: str) -> Any:
+    page = open_page("about:blank")
+    page.context.route(PAGE, answer_page)
+    page.context.route(THUMBNAIL, lambda route: route.fulfill(content_type="image/gif", body=PIXEL))
+    page.goto(site)
+    expect(page.locator("#tile-0.loaded")).to_be_visible()
+    return page
+
+
+def nodes(page: Any) -> int:
+    return int(page.evaluate("() => document.querySelectorAll('#wall *').length"))
+
+
+def scroll_until(page: Any, index: int) -> None:
+    """Scroll down until an image of the wall is in the document."""
+    while page.locator(f"#tile-{index}").count() == 0:
+        before = page.evaluate("() => scrollY")
+        page.mouse.wheel(0, 3000)
+        page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        assert nodes(page) < MOST_NODES
+        assert before <= page.evaluate("() => scrollY")
+
+
+def test_the_wall_keeps_few_nodes_however_far_one_scrolls(site: str, open_page: Open) -> None:
+    page = open_large(open_page, site)
+    assert nodes(page) < MOST_NODES
+    page.mouse.move(600, 500)
+    scroll_until(page, 3000)
+    expect(page.locator("#tile-3000")).to_have_attribute("aria-label", "happy 90%, 003000.png")
+    page.evaluate("() => scrollTo(0, 0)")
+    expect(page.locator("#tile-0.loaded")).to_be_visible()
+    assert nodes(page) < MOST_NODES
+
+
+def test_back_from_an_image_and_from_a_search_leads_to_the_same_place(site: str, open_page: Open) -> None:
+    page = open_large(open_page, site)
+    page.mouse.move(600, 500)
+    scroll_until(page, 500)
+    tile = page.locator("#tile-500")
+    tile.scroll_into_view_if_needed()
+    place = tile.bounding_box()["y"]
+    page.locator("#chips [data-emotion=sad]").dispatch_event("click")
+    expect(page.locator("#length")).to_contain_text("most probable first")
+    page.go_back()
+    expect(tile).to_be_in_viewport()
+    assert abs(tile.bounding_box()["y"] - place) < 2
+    page.reload()
+    expect(tile).to_be_in_viewport()
+
+
+def test_thumbnails_that_leave_the_view_are_cancelled(site: str, open_page: Open) -> None:
+    page = open_page("about:blank")
+    failed: list[str] = []
+    page.on("requestfailed", lambda request: failed.append(request.failure))
+    page.context.route(PAGE, answer_page)
+    page.context.route(THUMBNAIL, lambda route: None)  # no answer: the request stays open
+    page.goto(site)
+    expect(page.locator("#tile-20")).to_be_attached()
+    page.mouse.move(600, 500)
+    scroll_until(page, 200)
+    page.wait_for_timeout(0)
+    assert "net::ERR_ABORTED" in failed
+
+
+_MILLION = """async () => {
+  const { Wall } = await import("/static/js/wall.js");
+  const { Numbers } = await import("/static/js/hits.js");
+  const aspects = new Numbers(Float32Array);
+  for (let index = 0; index < 1_000_000; index++) aspects.push(0.6 + (index * 7919 % 1000) / 700);
+  const hit = (index) => ({
+    path: `/drawings/${index}.png`, image_id: "0".repeat(64), emotion: "happy", score: 0.9, emotions: {happy: 0.9},
+    similarity: null, size: [400, 400],
+  });
+  const hits = {
+    aspects, count: aspects.length, total: aspects.length, isTotalExact: true, isComplete: true, isRanked: false, at: hit,
+    reach: async (index) => hit(index), need: async () => {}, more: async () => {}, stop: () => {},
+  };
+  const element = document.createElement("div");
+  element.className = "wall";
+  element.id = "large";
+  document.querySelector("main").append(element);
+  const wall = new Wall(element, { onChange: () => {}, onProblem: (error) => { throw error; }, isSelected: () => false });
+  await wall.show(hits, null);
+  window.large = wall;
+  return wall.rows.count;
+}"""
+
+
+def test_a_million_images_have_a_place(site: str, open_page: Open) -> None:
+    page = open_page(f"{site}/?view=library")
+    page.context.route(THUMBNAIL, lambda route: route.fulfill(content_type="image/gif", body=PIXEL))
+    assert page.evaluate(_MILLION) > 50_000
+    wall = page.locator("#large")
+    for index in (0, 777_777, 999_999, 500_000, 0):
+        page.evaluate("(index) => window.large.activate(index)", index)
+        tile = wall.locator(f"#tile-{index}")
+        expect(tile).to_be_in_viewport()
+        expect(tile).to_have_attribute("aria-label", f"happy 90%, {index}.png")
+        assert wall.locator("*").count() < MOST_NODES
+        assert wall.bounding_box()["height"] < 10_000_000
+    page.evaluate("() => window.large.activate(400_000)")
+    page.mouse.move(600, 500)
+    for _ in range(20):
+        before = page.evaluate("() => window.large.anchor().index")
+        page.mouse.wheel(0, 2000)
+        page.wait_for_function("(before) => window.large.anchor().index > before", arg=before)

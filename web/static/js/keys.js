@@ -1,0 +1,49 @@
+// Keys: each place of the page says which ones it has, and `?` lists them.
+
+import { byId, el, fill } from "./dom.js";
+
+const ORDER = ["Images", "One image", "Teach", "Everywhere"];
+const places = [];
+
+/** Add the keys of a place. `isHere` tells whether they work now. `keys`: {key, shown, does, on}; `on` returns false to pass a key on. */
+export function addKeys(place, isHere, keys) {
+  places.push({ place, isHere, keys });
+}
+
+const isTyping = (target) => target.closest?.("input:not([type=range],[type=checkbox]), textarea, select, [contenteditable]");
+
+/** Return the name of a pressed key with its modifiers, such as "Ctrl+z" or "ArrowLeft". Shift is part of letters, as in "?". */
+function nameOf(event) {
+  const control = event.ctrlKey || event.metaKey ? "Ctrl+" : "";
+  const shift = event.shiftKey && event.key.length > 1 ? "Shift+" : "";
+  return control + shift + (event.key.length === 1 ? event.key.toLowerCase() : event.key);
+}
+
+addEventListener("keydown", (event) => {
+  if (event.defaultPrevented || event.altKey || isTyping(event.target)) return;
+  const name = nameOf(event);
+  // Space and Enter press what has the focus.
+  const presses = (name === " " || name === "Enter") && event.target.closest?.("button, a, summary, input, label");
+  for (const { isHere, keys } of [...places].reverse()) {
+    if (presses || !isHere()) continue;
+    const found = keys.find((one) => [one.key].flat().includes(name));
+    if (found && found.on(event) !== false) {
+      event.preventDefault();
+      return;
+    }
+  }
+});
+
+/** Show the list of all keys. */
+export function showKeys() {
+  const dialog = byId("keys");
+  const sections = [...places].sort((one, other) => ORDER.indexOf(one.place) - ORDER.indexOf(other.place)).map(({ place, keys }) =>
+    el("section", {}, el("h3", { text: place }), el("dl", {}, keys.filter((one) => one.does).map((one) =>
+      el("div", {}, el("dt", {}, shownKeys(one)), el("dd", { text: one.does })),
+    ))),
+  );
+  fill(byId("keys-list"), sections);
+  if (!dialog.open) dialog.showModal();
+}
+
+const shownKeys = (one) => (one.shown ?? [one.key].flat()[0]).split(" ").map((key) => el("kbd", { text: key.length === 1 ? key.toUpperCase() : key }));

@@ -1,0 +1,106 @@
+// The panel with the rarer filters: folders, least probability, model, and three switches.
+
+import { get } from "./api.js";
+import { byId, el, fill } from "./dom.js";
+import { modelInUse, onEmotions } from "./emotions.js";
+import { showFolders } from "./folders.js";
+import { onPreference, prefer, preference } from "./preferences.js";
+import { cleared, filterKey, go, state, subscribe } from "./state.js";
+import { count } from "./text.js";
+import { attempt } from "./toast.js";
+
+const SWITCHES = [
+  ["exact", "Without sub-emotions", "sad without crying, happy without pleased"],
+  ["dedupe", "Near-duplicates once", "of images that look almost the same, only the best"],
+  ["hidden", "Hidden images too", "images that you keep out of searches"],
+];
+
+export async function showPanel() {
+  const panel = byId("panel");
+  const opener = byId("panel-button");
+  const isNarrow = matchMedia("(max-width: 900px)");
+  const setOpen = (isOpen) => {
+    document.documentElement.classList.toggle("with-panel", isOpen);
+    panel.hidden = !isOpen;
+    opener.setAttribute("aria-expanded", String(isOpen));
+  };
+  opener.addEventListener("click", () => {
+    const isOpen = panel.hidden;
+    setOpen(isOpen);
+    if (!isNarrow.matches) prefer("panel", isOpen);
+    if (isOpen) panel.querySelector("button, input")?.focus();
+  });
+  byId("panel-close").addEventListener("click", () => opener.click());
+  onPreference((name, value) => name === "panel" && setOpen(value));
+  setOpen(preference("panel") && !isNarrow.matches);
+
+  showSlider();
+  showSwitches();
+  byId("panel-clear").addEventListener("click", () => go(cleared()));
+  const draw = () => {
+    const chosen = countChosen();
+    byId("panel-count").textContent = chosen || "";
+    opener.setAttribute("aria-label", chosen ? `Filters, ${count(chosen, "one is", "are")} set` : "Filters");
+    byId("panel-clear").disabled = filterKey(state()) === filterKey({ ...state(), ...cleared() });
+  };
+  subscribe(draw);
+  draw();
+  await Promise.all([showFolders(byId("folders")), showModels()]);
+}
+
+const countChosen = () => {
+  const { under, min_score, model, exact, dedupe, hidden } = state();
+  return [under.length, min_score, model, exact, dedupe, hidden].filter(Boolean).length;
+};
+
+function showSlider() {
+  const slider = byId("min-score");
+  const output = byId("min-score-value");
+  const draw = () => {
+    slider.value = Math.round(state().min_score * 100);
+    output.textContent = slider.value === "0" ? "any" : `${slider.value}% or more`;
+  };
+  slider.addEventListener("input", () => {
+    output.textContent = slider.value === "0" ? "any" : `${slider.value}% or more`;
+  });
+  slider.addEventListener("change", () => go({ min_score: Number(slider.value) / 100 }));
+  subscribe(draw);
+  draw();
+}
+
+function showSwitches() {
+  const inputs = SWITCHES.map(([name, text, hint]) => {
+    const input = el("input", { type: "checkbox", role: "switch", id: `switch-${name}`, "aria-describedby": `hint-${name}` });
+    input.addEventListener("change", () => go({ [name]: input.checked }));
+    byId("switches").append(
+      el("label", { class: "switch", for: input.id }, input, el("span", { class: "text" }, el("span", { text }), el("small", { id: `hint-${name}`, text: hint }))),
+    );
+    return [name, input];
+  });
+  const draw = () => inputs.forEach(([name, input]) => { input.checked = state()[name]; });
+  subscribe(draw);
+  draw();
+}
+
+async function showModels() {
+  const models = await attempt(() => get("/models"));
+  if (!models) return;
+  const place = byId("model");
+  const draw = () => {
+    if (models.length === 1) {
+      fill(place, el("p", { class: "quiet", text: `${models[0].name}, the only one installed` }));
+      return;
+    }
+    const select = el(
+      "select",
+      { "aria-label": "Model", on: { change: () => go({ model: select.value || null }) } },
+      models.map((one) => el("option", { value: one.default ? "" : one.name, text: `${one.name}${one.default ? ", in use" : ""} (${count(one.images, "image")})` })),
+    );
+    select.value = state().model ?? "";
+    fill(place, select);
+  };
+  subscribe(draw);
+  onEmotions(() => modelInUse() && draw());
+  draw();
+}
+

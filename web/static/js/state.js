@@ -1,0 +1,93 @@
+// What the page shows, as the address bar holds it: back, forward, reload and bookmarks work.
+
+const LISTS = ["emotion", "not", "under"];
+const WORDS = ["view", "order", "like", "query", "model", "image"];
+const FLAGS = ["exact", "dedupe", "hidden"];
+
+/** What chooses the images of the wall. A change of anything else keeps the wall as it is. */
+const FILTERS = ["emotion", "not", "under", "order", "like", "query", "model", "exact", "dedupe", "hidden", "min_score"];
+
+const listeners = new Set();
+let current = parse(location.search);
+let entry = history.state?.entry ?? 0;
+
+export const state = () => current;
+
+/** Call a function with the new and the previous state after each change. */
+export const subscribe = (listener) => listeners.add(listener);
+
+/** Return a number that tells the entries of the history apart. */
+export const historyEntry = () => entry;
+
+/** Return the state in the query of an address. */
+export function parse(text) {
+  const words = new URLSearchParams(text);
+  const found = { min_score: Math.min(1, Math.max(0, Number(words.get("min_score")) || 0)) };
+  for (const name of LISTS) found[name] = words.getAll(name);
+  for (const name of WORDS) found[name] = words.get(name) || null;
+  for (const name of FLAGS) found[name] = words.get(name) === "true";
+  return found;
+}
+
+/** Return the address of the present state with some changes. */
+export function address(changes = {}) {
+  const next = { ...current, ...changes };
+  const words = new URLSearchParams();
+  for (const name of [...WORDS.filter((one) => one !== "image"), ...LISTS, ...FLAGS, "min_score", "image"]) {
+    for (const one of [next[name]].flat()) if (one) words.append(name, one);
+  }
+  const text = words.toString();
+  return text ? `/?${text}` : "/";
+}
+
+/** Return the state in which nothing is chosen; the model stays. */
+export const cleared = () => ({
+  emotion: [], not: [], under: [], order: null, like: null, query: null, exact: false, dedupe: false, hidden: false, min_score: 0, image: null, view: null,
+});
+
+/** Go to the present state with some changes. `replace`: without a new entry in the history. */
+export function go(changes, { replace = false } = {}) {
+  const next = address(changes);
+  if (next === address()) return;
+  if (!replace) entry = Math.max(entry, Number(sessionStorage.getItem("entries")) || 0) + 1;
+  if (!replace) sessionStorage.setItem("entries", entry);
+  history[replace ? "replaceState" : "pushState"]({ entry, inPage: !replace || Boolean(history.state?.inPage) }, "", next);
+  changeTo(parse(location.search), false);
+}
+
+/** Leave the present entry: go back if it was reached from this page, or else apply some changes. */
+export function leave(changes) {
+  if (history.state?.inPage) history.back();
+  else go(changes, { replace: true });
+}
+
+/** Return the part of a state that chooses the images of the wall, as a key. */
+export const filterKey = (of) => JSON.stringify(FILTERS.map((name) => of[name]));
+
+/** Return whether images are ordered by likeness. */
+export const isByLikeness = (of) => Boolean(of.like || of.query);
+
+/** Return the order of the wall: "newest" or "best". Only all images and folders are shown newest first unless the user chooses. */
+export function orderOf(of) {
+  if (isByLikeness(of) || of.dedupe) return "best";
+  return of.order ?? (of.emotion.length ? "best" : "newest");
+}
+
+/** Return the parameters of the API that choose images. */
+export function filterParameters(of) {
+  const { emotion, not, under, exact, hidden, model, min_score } = of;
+  return { emotion, not, under, exact, hidden, model, min_score: min_score || null };
+}
+
+function changeTo(next, isTravel) {
+  const previous = current;
+  current = next;
+  for (const listener of listeners) listener(current, previous, isTravel);
+}
+
+history.scrollRestoration = "manual";
+history.replaceState({ ...history.state, entry }, "");
+addEventListener("popstate", (event) => {
+  entry = event.state?.entry ?? 0;
+  changeTo(parse(location.search), true);
+});

@@ -1,0 +1,82 @@
+// One tile of the wall. Tiles are used again: a wall of a million images has about a hundred of them.
+
+import { thumbnailUrl } from "./api.js";
+import { el } from "./dom.js";
+import { paint, percent } from "./emotions.js";
+import { fileName, shown } from "./text.js";
+
+export class Tile {
+  constructor() {
+    this.image = el("img", { alt: "", decoding: "async", draggable: "false" });
+    this.caption = el("span", { class: "caption", "aria-hidden": "true" });
+    this.element = el("div", { class: "tile", role: "option", "aria-selected": "false" }, this.image, this.caption);
+    this.image.addEventListener("load", () => this.element.classList.add("loaded"));
+    this.image.addEventListener("error", () => this.image.hasAttribute("src") && this.element.classList.add("broken"));
+    this.hit = undefined;
+  }
+
+  /** Put the tile at a place of the wall, in pixels. */
+  place(index, left, top, width, height, total) {
+    this.index = index;
+    Object.assign(this, { left, top, width, height });
+    const style = this.element.style;
+    style.transform = `translate(${left}px, ${top}px)`;
+    style.width = `${width}px`;
+    style.height = `${height}px`;
+    this.element.id = `tile-${index}`;
+    this.element.setAttribute("aria-posinset", index + 1);
+    this.element.setAttribute("aria-setsize", total ?? -1);
+  }
+
+  /** Show a hit; undefined while it is being loaded. */
+  show(hit, { isRanked, isByLikeness }) {
+    this.hit = hit;
+    if (hit === undefined) {
+      this.element.setAttribute("aria-label", "loading");
+      return;
+    }
+    const value = isByLikeness ? hit.similarity : hit.score;
+    const label = hit.label ? `labeled ${hit.label}` : `${hit.emotion} ${percent(hit.score)}`;
+    this.element.setAttribute("aria-label", `${label}, ${shown(fileName(hit.path))}`);
+    this.caption.textContent = isRanked && !hit.label ? `${hit.emotion} ${percent(isByLikeness ? hit.score : value)}` : hit.emotion;
+    this.element.classList.toggle("labeled", Boolean(hit.label));
+    if (hit.copies) this.caption.textContent += ` +${hit.copies}`;
+    paint(this.element, hit.emotion);
+    const focus = focusOf(hit, this.width, this.height);
+    this.image.style.objectPosition = focus ? `${focus[0] * 100}% ${focus[1] * 100}%` : "";
+  }
+
+  /** Load the thumbnail, unless it is loaded. */
+  load() {
+    if (this.hit === undefined) return;
+    const address = thumbnailUrl(this.hit.image_id, Math.max(this.width, this.height));
+    if (this.image.getAttribute("src") === address) return;
+    this.element.classList.remove("loaded", "broken");
+    this.image.src = address;
+  }
+
+  /** Forget what is shown, and cancel the request for it. */
+  clear() {
+    this.image.removeAttribute("src");
+    this.element.classList.remove("loaded", "broken", "labeled", "active");
+    this.element.querySelector(".faces")?.remove();
+    this.element.remove();
+    this.hit = undefined;
+    this.index = -1;
+  }
+}
+
+/**
+ * Return which part of an image stays in view where a tile cuts it: as two shares from 0 to 1, for `object-position`.
+ * It is the part around the face. Null if the tile shows the whole image.
+ */
+export function focusOf(hit, width, height) {
+  if (!hit.box || !hit.size) return null;
+  const scale = Math.max(width / hit.size[0], height / hit.size[1]);
+  const share = (side, start, end, length) => {
+    const over = side * scale - length;
+    return over < 1 ? 0.5 : Math.min(1, Math.max(0, (((start + end) / 2) * scale - length / 2) / over));
+  };
+  const [left, top, right, bottom] = hit.box;
+  return [share(hit.size[0], left, right, width), share(hit.size[1], top, bottom, height)];
+}
