@@ -70,14 +70,19 @@ class Page(BaseModel):
     next: str | None
 
 
-class SearchAnswer(Page):
-    """A page of search results. `total` counts all hits; if it is not `exact`, there are more.
-
-    `total` is null with `dedupe`, and on pages after the first. `query` is the id of an uploaded image, for `GET /search`.
-    """
+class CountedPage(Page):
+    """A page with the number of all hits; if it is not `exact`, there are more. `total` is null on pages after the first."""
 
     total: int | None
     exact: bool
+
+
+class SearchAnswer(CountedPage):
+    """A page of search results.
+
+    `total` is null with `dedupe`, too. `query` is the id of an uploaded image, for `GET /search`.
+    """
+
     query: str | None = None
 
 

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 from indexer.domain.errors import NotIndexed, Unreadable
 from indexer.domain.files import stamp_of
 from indexer.domain.image_ids import ambiguous_id
+from indexer.domain.queries import Total
 from indexer.ports.store_reader import filter_of
 from indexer.registry.selection import open_selected
+from indexer.search.engine import count
 from indexer.search.resolve import resolve_request
 from indexer.system.digest import digest
 from indexer.system.safe_read import MAX_FILE_BYTES, open_without_waiting
@@ -40,22 +42,31 @@ class OpenFile(NamedTuple):
 
 
 class FilesPage(NamedTuple):
-    """A page of hits by the age of their files, and the id of the last file; None on the last page."""
+    """A page of hits by the age of their files, the id of the last file, and the number of all hits.
+
+    `last` is None on the last page, `total` on pages after the first.
+    """
 
     hits: list[Hit]
     last: int | None
+    total: Total | None
 
 
-def newest(library: Library, request: SearchRequest, before: int | None) -> FilesPage:
+def newest(library: Library, request: SearchRequest, before: int | None, most: int) -> FilesPage:
     """Return the hits of a request, the latest entry first: at most its limit, with ids of files below `before`, if it is given.
+
+    Otherwise all hits are counted, up to `most`.
 
     Raises UnknownEmotion, NotIndexed, ModelUnavailable and StoreDamaged.
     """
     with open_selected(library) as (store, model), store.snapshot():
         query = resolve_request(request, store, model, library.open_analyzer)
         ranked = store.newest(model.id, filter_of(query), request.limit, before)
-    last = ranked[-1].file_id if len(ranked) == request.limit else None
-    return FilesPage([one.hit for one in ranked], last)
+        is_last = len(ranked) < request.limit
+        total = None
+        if before is None:
+            total = Total(len(ranked)) if is_last else count(store, model, query, most)
+    return FilesPage([one.hit for one in ranked], None if is_last else ranked[-1].file_id, total)
 
 
 def image(library: Library, image_id: str) -> IndexedImage:

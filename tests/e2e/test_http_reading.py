@@ -58,8 +58,9 @@ def a_picture(name: str = "lorelei/lorelei-01.png", **changes: Any) -> bytes:
 
 
 def test_the_grid_shows_every_image_once_newest_first(client: TestClient, examples_moodex: Run) -> None:
-    page = answer(client.get(f"{API}/images", params={"limit": 7}), schemas.Page)
-    assert len(page["hits"]) == 7
+    page = answer(client.get(f"{API}/images", params={"limit": 7}), schemas.CountedPage)
+    assert (len(page["hits"]), page["total"], page["exact"]) == (7, 66, True)
+    assert client.get(f"{API}/images", params={"limit": 7, "cursor": page["next"]}).json()["total"] is None
     paths = [hit["path"] for hit in everything(client, "images", limit=7)]
     printed = json.loads(examples_moodex("search", "--under", EXAMPLES, "-k", "1000", "--json").stdout)["hits"]
     assert sorted(paths) == sorted(hit["path"] for hit in printed)

@@ -18,12 +18,12 @@ from web.answers import AsciiJSON, from_cursor, to_cursor
 from web.api.filters import MAX_OFFSET, Filters, SearchFilters
 from web.limits import MAX_UPLOAD_BYTES
 from web.memory import Upload
-from web.schemas import Emotions, ImageId, Page, QueryImage, SearchAnswer, Word
+from web.schemas import CountedPage, Emotions, ImageId, QueryImage, SearchAnswer, Word
 from web.serving import Here, Serving, upload_key
 from web.thumbnails import MEDIA_TYPE
 
 if TYPE_CHECKING:
-    from indexer.domain.queries import SearchRequest
+    from indexer.domain.queries import SearchRequest, Total
     from indexer.library import Library
     from indexer.search.uploads import SentImage
 
@@ -34,13 +34,14 @@ _THUMBNAIL_SIDE = 256
 Picture = Annotated[UploadFile, File(description="An image file.")]
 
 
-@router.get("/images", response_model=Page)
+@router.get("/images", response_model=CountedPage)
 def newest_images(serving: Here, filters: Annotated[Filters, Query()]) -> Response:
     """List images, the latest entry first."""
     place = from_cursor(filters.cursor, f=int)
-    found = pictures.newest(serving.with_model(filters.model), filters.request(serving), None if place is None else place["f"])
+    before = None if place is None else place["f"]
+    found = pictures.newest(serving.with_model(filters.model), filters.request(serving), before, _MAX_COUNTED)
     following = None if found.last is None else to_cursor(f=found.last)
-    return AsciiJSON({"hits": [hit_as_dict(hit) for hit in found.hits], "next": following})
+    return AsciiJSON({"hits": [hit_as_dict(hit) for hit in found.hits], "next": following, **_counted(found.total)})
 
 
 @router.get("/search", response_model=SearchAnswer)
@@ -116,10 +117,13 @@ def _answer(serving: Serving, library: Library, filters: SearchFilters, sent: Se
     facts = {
         "hits": [hit_as_dict(hit) for hit in result.hits],
         "next": _next(request, len(result.hits), None if result.last is None else result.last._asdict()),
-        "total": None if result.total is None else result.total.number,
-        "exact": result.total is not None and result.total.exact,
+        **_counted(result.total),
     }
     return AsciiJSON(facts | more)
+
+
+def _counted(total: Total | None) -> dict[str, Any]:
+    return {"total": None if total is None else total.number, "exact": total is not None and total.exact}
 
 
 def _next(request: SearchRequest, shown: int, last: dict[str, Any] | None) -> str | None:
