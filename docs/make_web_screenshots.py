@@ -89,7 +89,6 @@ SHOTS = (
     Shot("but-sad", "/?emotion=surprise", (1280, 800), "dark", the_same_but_sad),
     Shot("selection", "/", (1280, 800), "light", selection),
     Shot("teach", "/?view=teach", (1280, 800), "light", suggestions),
-    Shot("phone", "/?emotion=happy", (390, 780), "dark", wall),
 )
 
 
