@@ -168,6 +168,7 @@ def _write_and_read(store: SqliteStore) -> None:
     files = [file.id for file in store.known_files(b"/a", later.run).values()]
     assert store.earlier_copies(later.run) and store.detect_moves(later.run, files)
     assert store.move_files(b"/c", b"/d", {}) and store.move_files(b"/d/2.png", b"/e/5.png", {}) and store.forget_files([b"/e"])
+    store.delete_failures([file.id for file in store.known_files(b"/a", later.run).values()])
     store.mark_missing([file.id for file in store.known_files(b"/a", later.run).values()])
     assert store.expire(2e10) and store.forget_model(other)
     store.forget_run(store.begin_run([b"/a"], scene.model))
