@@ -220,7 +220,8 @@ class _Run:
 
         Like missing files, they are remembered for a while. Obsolete failures are not.
         """
-        self.store.delete_failures(sorted(survey.obsolete))
+        if survey.obsolete:
+            self.store.delete_failures(sorted(survey.obsolete))
         if survey.left_out or survey.replaced:
             self.store.mark_missing(sorted(survey.left_out | survey.replaced))
         return RunCounts(left_out=len(survey.left_out), removed=len(survey.replaced))

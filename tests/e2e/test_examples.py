@@ -29,7 +29,7 @@ def search(examples_moodex: Run, *arguments: str | Path) -> list[dict[str, objec
 def test_every_example_is_indexed_and_found(examples_moodex: Run) -> None:
     hits = search(examples_moodex, "--min-score", "0.01", "-k", "1000")
     assert len(hits) == EXAMPLE_COUNT >= 60
-    assert all(list(hit)[: len(HIT_FIELDS)] == HIT_FIELDS and set(hit) <= {*HIT_FIELDS, "box"} for hit in hits)
+    assert all(list(hit)[: len(HIT_FIELDS)] == HIT_FIELDS and set(hit) <= {*HIT_FIELDS, "box", "size"} for hit in hits)
     for hit in hits:
         emotions = hit["emotions"]
         assert isinstance(emotions, dict)
