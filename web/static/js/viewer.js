@@ -140,6 +140,7 @@ export class Viewer {
 
   /** Make the image as large as the stage lets it be; a small one grows at most to `MOST_GROWTH` times its size. */
   #fit() {
+    if (!this.#facts) return; // Without an image, the size of the canvas and that of the stage would raise each other.
     const stage = byId("stage");
     const canvas = byId("canvas");
     const ratio = Number(canvas.dataset.ratio) || 1;
