@@ -63,14 +63,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch, "images")
         corpus.make(folder, options.heads, options.images, workers=CORES)
-        _resnet50(Path(scratch, "resnet50"))
+        write_resnet50(Path(scratch, "resnet50"))
         for model in MODELS:
             runs: dict[str, list[dict[str, float]]] = {way: [] for way in (*checkouts, *WAYS[1:])}
             for number in range(options.rounds):
                 # The commands swap places every round, so that neither always runs on the cooler machine.
                 for way in (*sorted(checkouts, reverse=number % 2 == 0), *WAYS[1:]):
                     if way in checkouts:
-                        measured = _command(checkouts[way], model, folder, Path(scratch))
+                        measured = measure_command(checkouts[way], model, folder, Path(scratch))
                     else:
                         measured = _run(way, model, folder, Path(scratch))
                     runs[way].append(measured)
@@ -113,7 +113,8 @@ def _run(way: str, model: str, folder: Path, scratch: Path) -> dict[str, float]:
     return {key: median(answer[key] for answer in answers) for key in answers[0]} | {"peak_mb": memory.peak / 1e6}
 
 
-def _command(checkout: Path, model: str, folder: Path, scratch: Path) -> dict[str, float]:
+def measure_command(checkout: Path, model: str, folder: Path, scratch: Path) -> dict[str, float]:
+    """Index a folder into an empty database by the command of a checkout; return images a second, and the memory in MB."""
     with tempfile.TemporaryDirectory(dir=scratch) as home:
         network = str(scratch / "resnet50" / "resnet50.safetensors") if model.startswith("resnet50") else "moodex-lite0"
         options = ["--model", network, "--faces", MODELS[model], "--json"]
@@ -168,7 +169,7 @@ def _resident(pid: int) -> int:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)
 
 
-def _resnet50(folder: Path) -> None:
+def write_resnet50(folder: Path) -> None:
     """Write a ResNet50 with random weights; its speed does not depend on them."""
     import torch
 
