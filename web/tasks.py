@@ -92,7 +92,7 @@ class Tasks:
         self._settings = settings
         self._tasks: OrderedDict[str, Task] = OrderedDict()
         self._process: subprocess.Popen[str] | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def start(self, kind: str, **options: Any) -> Task:
         """Start a task; `options` are those of `web.worker` for its kind. Raises ProblemError while another one runs."""
@@ -110,12 +110,14 @@ class Tasks:
 
     def running(self) -> Task | None:
         """Return the task that runs now, if any."""
-        latest = next(reversed(self._tasks.values()), None)
+        with self._lock:
+            latest = next(reversed(self._tasks.values()), None)
         return None if latest is None or latest.has_ended else latest
 
     def list(self) -> Sequence[Task]:
         """Return the latest tasks, newest first."""
-        return list(reversed(self._tasks.values()))
+        with self._lock:
+            return list(reversed(self._tasks.values()))
 
     def find(self, task_id: str) -> Task:
         """Return a task by its id. Raises NotIndexed."""

@@ -10,8 +10,9 @@ from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from indexer.domain.errors import ImageError, Unreadable
+from indexer.domain.errors import ImageError
 from indexer.imaging.thumbnail import isolated_thumbnail
+from indexer.search.pictures import changed_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,7 +78,7 @@ class Thumbnails:
                 if digest.hex() == image_id:
                     self._keep(self._path(image_id, side), thumbnail)
                     return thumbnail
-        raise Unreadable("Its file is missing or has changed since it was indexed; run moodex index on its folder.")
+        raise changed_file()
 
     def _path(self, image_id: str, side: int) -> Path:
         return self._folder / image_id[:2] / f"{image_id}-{int(side)}{_SUFFIX}"

@@ -70,8 +70,8 @@ class EventProgress:
 
 def run(order: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> None:
     """Run a task and send its events, the last of which tells how it ended."""
-    settings = Settings(**{**order["settings"], "home": Path(order["settings"]["home"])})
-    settings = Settings(**{**order["settings"], "home": settings.home, "exclude": tuple(settings.exclude)})
+    facts = order["settings"]
+    settings = Settings(**{**facts, "home": Path(facts["home"]), "exclude": tuple(facts["exclude"])})
     try:
         result = _KINDS[order["kind"]](open_library(settings), order, EventProgress(send))
     except Interrupted as stop:

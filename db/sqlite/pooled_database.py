@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -62,8 +62,8 @@ class PooledSqliteDatabase(SqliteDatabase):
     def close(self) -> None:
         """Close the idle readers, and every other one after its use."""
         self._closed = True
-        while self._idle:
-            self._idle.pop().store.close()
+        while (reader := self._take_idle()) is not None:
+            reader.store.close()
 
     @contextmanager
     def _reader(self) -> Iterator[SqliteStore]:
@@ -85,13 +85,18 @@ class PooledSqliteDatabase(SqliteDatabase):
         from db.sqlite.store import SqliteStore
 
         file = self._identity()
-        while self._idle:
-            reader = self._idle.pop()
+        while (reader := self._take_idle()) is not None:
             if reader.file == file:
                 return reader
             reader.store.close()
         self._refuse_emptied()
         return _Reader(SqliteStore(self._path, reading=True), self._identity() or (0, 0))
+
+    def _take_idle(self) -> _Reader | None:
+        """Return an idle reader, which then belongs to the caller; None if other threads took them all."""
+        with suppress(IndexError):
+            return self._idle.pop()
+        return None
 
     def _put_back(self, reader: _Reader, is_sound: bool) -> None:
         if is_sound and not self._closed:

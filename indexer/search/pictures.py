@@ -118,7 +118,12 @@ def open_unchanged(files: Sequence[ImageFile]) -> OpenFile:
             if stat.S_ISREG(status.st_mode) and _is_unchanged(file, status, known):
                 return OpenFile(file, known.path, status.st_size)
             file.close()
-    raise Unreadable("Its file is missing or has changed since it was indexed; run moodex index on its folder.")
+    raise changed_file()
+
+
+def changed_file() -> Unreadable:
+    """Return the error for an image of which no file has the bytes with which it was indexed."""
+    return Unreadable("Its file is missing or has changed since it was indexed; run moodex index on its folder.")
 
 
 def _is_unchanged(file: BinaryIO, status: os.stat_result, known: ImageFile) -> bool:

@@ -10,6 +10,7 @@ from indexer.ports.store_reader import HitFilter
 from indexer.registry.selection import open_selected
 from indexer.search.resolve import hits_of_analysis
 from indexer.search.service import same_analyzer
+from indexer.system.digest import digest
 
 if TYPE_CHECKING:
     from indexer.domain.models import StoredModel
@@ -39,19 +40,16 @@ def analyze(library: Library, data: bytes) -> SentImage:
 
     Raises ImageError for an image that cannot be used, NotIndexed, ModelUnavailable, DeviceUnavailable and StoreDamaged.
     """
-    from indexer.system.digest import digest
-
-    own = digest(data)
     with open_selected(library) as (store, model):
-        stored = _stored(store, model, own)
+        stored = _stored(store, model, digest(data))
     return _analyzed(library, model, data) if stored is None else stored
 
 
-def _stored(store: Store, model: StoredModel, digest: bytes) -> SentImage | None:
+def _stored(store: Store, model: StoredModel, image_digest: bytes) -> SentImage | None:
     import numpy as np
 
     with store.snapshot():
-        prediction = store.predicted_as(model.id, digest)
+        prediction = store.predicted_as(model.id, image_digest)
         if prediction is None:
             return None
         files = store.hits(model.id, [prediction], HitFilter(hidden=True)).get(prediction, [])
@@ -60,7 +58,7 @@ def _stored(store: Store, model: StoredModel, digest: bytes) -> SentImage | None
         path = next((hit.path for hit in files if os.path.exists(hit.path)), files[0].path)
         hits = [ranked.hit for ranked in store.predicted_at(model.id, path)]
         embedding = store.vectors_of([prediction])[prediction].astype(np.float32)
-    return SentImage(digest.hex(), True, hits, embedding, model.card.key)
+    return SentImage(image_digest.hex(), True, hits, embedding, model.card.key)
 
 
 def _analyzed(library: Library, model: StoredModel, data: bytes) -> SentImage:
