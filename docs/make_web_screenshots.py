@@ -40,14 +40,14 @@ class Shot(NamedTuple):
     prepare: Callable[[Any], None]
 
 
-def wall(page: Any) -> None:
-    expect(page.locator("#wall .tile.loaded").first).to_be_visible()
-    expect(page.locator("#wall .tile:not(.loaded)")).to_have_count(0)
+def grid(page: Any) -> None:
+    expect(page.locator("#grid .tile.loaded").first).to_be_visible()
+    expect(page.locator("#grid .tile:not(.loaded)")).to_have_count(0)
 
 
 def one_image(page: Any) -> None:
-    wall(page)
-    page.locator("#wall .tile[aria-label*='lorelei-01']").click()
+    grid(page)
+    page.locator("#grid .tile[aria-label*='lorelei-01']").click()
     expect(page.locator("#viewer .bars")).to_be_visible()
     expect(page.locator("#viewer img.large")).to_be_visible()
     expect(page.locator("#viewer img.small")).to_have_count(0)
@@ -59,11 +59,11 @@ def the_same_but_sad(page: Any) -> None:
     page.get_by_role("button", name="More like this, but sad").click()
     expect(page.locator("#subject .seen")).to_be_visible()
     page.locator("#names").hover()
-    wall(page)
+    grid(page)
 
 
 def selection(page: Any) -> None:
-    wall(page)
+    grid(page)
     for number in (1, 2, 5):
         page.locator(f"#tile-{number}").click(modifiers=["Control"])
     page.locator("#length").hover()
@@ -71,7 +71,7 @@ def selection(page: Any) -> None:
     expect(page.locator("#folders .folder").first).to_be_visible()
     page.get_by_role("button", name="Folders in").click()
     expect(page.locator("#folders .folder").nth(8)).to_be_visible()
-    wall(page)
+    grid(page)
 
 
 def suggestions(page: Any) -> None:
@@ -84,7 +84,7 @@ def suggestions(page: Any) -> None:
 
 
 SHOTS = (
-    Shot("wall", "/", (1280, 800), "light", wall),
+    Shot("grid", "/", (1280, 800), "light", grid),
     Shot("image", "/?emotion=surprise", (1280, 720), "light", one_image),
     Shot("but-sad", "/?emotion=surprise", (1280, 800), "dark", the_same_but_sad),
     Shot("selection", "/", (1280, 800), "light", selection),

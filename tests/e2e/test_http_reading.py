@@ -241,9 +241,9 @@ def test_signs_of_life(client: TestClient) -> None:
     page = client.get("/")
     assert page.headers["content-type"].startswith("text/html")
     assert "<script>" not in page.text
-    part = client.get("/static/js/wall.js")
+    part = client.get("/static/js/grid.js")
     assert part.headers["cache-control"] == page.headers["cache-control"] == "private, no-cache"
-    assert client.get("/static/js/wall.js", headers={"if-none-match": part.headers["etag"]}).status_code == 304
+    assert client.get("/static/js/grid.js", headers={"if-none-match": part.headers["etag"]}).status_code == 304
 
 
 def test_the_description_names_every_route(client: TestClient) -> None:

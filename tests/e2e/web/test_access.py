@@ -18,12 +18,12 @@ def violations(page: Any) -> list[str]:
     return [f"{one['id']}: {node['html'][:120]} {node.get('failureSummary', '')}" for one in found for node in one["nodes"]]
 
 
-def show_wall(page: Any) -> None:
-    expect(page.locator("#wall .tile.loaded").first).to_be_visible()
+def show_grid(page: Any) -> None:
+    expect(page.locator("#grid .tile.loaded").first).to_be_visible()
 
 
 def show_panel(page: Any) -> None:
-    show_wall(page)
+    show_grid(page)
     page.locator("#panel-button").click()
     expect(page.locator("#folders .folder").first).to_be_visible()
 
@@ -50,13 +50,13 @@ def show_library(page: Any) -> None:
 
 
 def show_keys(page: Any) -> None:
-    show_wall(page)
+    show_grid(page)
     page.keyboard.press("?")
     expect(page.locator("#keys")).to_be_visible()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("show", [show_wall, show_panel, show_selection, show_image, show_teach, show_library, show_keys])
+@pytest.mark.parametrize("show", [show_grid, show_panel, show_selection, show_image, show_teach, show_library, show_keys])
 def test_axe_finds_no_violation(site: str, open_page: Open, show: Any, scheme: str) -> None:
     page = open_page(site, color_scheme=scheme, reduced_motion="reduce")
     show(page)
@@ -65,7 +65,7 @@ def test_axe_finds_no_violation(site: str, open_page: Open, show: Any, scheme: s
 
 def test_axe_finds_no_violation_among_results_and_without_any(site: str, open_page: Open) -> None:
     page = open_page(f"{site}/?emotion=sad&not=happy", reduced_motion="reduce")
-    show_wall(page)
+    show_grid(page)
     assert violations(page) == []
     page.goto(f"{site}/?emotion=disgust&min_score=0.95")
     expect(page.locator("#empty")).to_be_visible()
@@ -74,21 +74,21 @@ def test_axe_finds_no_violation_among_results_and_without_any(site: str, open_pa
 
 def test_the_keyboard_reaches_everything(site: str, open_page: Open) -> None:
     page = open_page(site)
-    show_wall(page)
+    show_grid(page)
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the images")).to_be_focused()
     page.keyboard.press("Enter")
-    expect(page.locator("#wall")).to_be_focused()
+    expect(page.locator("#grid")).to_be_focused()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowDown")
-    active = page.locator("#wall").get_attribute("aria-activedescendant")
+    active = page.locator("#grid").get_attribute("aria-activedescendant")
     outline = page.locator(f"#{active}").evaluate("(tile) => getComputedStyle(tile).outlineStyle")
     assert outline == "solid"
     page.keyboard.press("Enter")
     expect(page.locator("#viewer")).to_be_visible()
     page.keyboard.press("Escape")
     expect(page.locator("#viewer")).to_be_hidden()
-    expect(page.locator("#wall")).to_be_focused()
+    expect(page.locator("#grid")).to_be_focused()
     page.keyboard.press("t")
     expect(page).to_have_url(f"{site}/?view=teach")
     page.keyboard.press("i")
@@ -103,16 +103,16 @@ def test_the_keyboard_reaches_everything(site: str, open_page: Open) -> None:
     expect(chip).to_be_focused()
 
 
-def test_a_phone_shows_the_wall_an_image_and_the_filters(site: str, open_page: Open) -> None:
+def test_a_phone_shows_the_grid_an_image_and_the_filters(site: str, open_page: Open) -> None:
     page = open_page(site, **PHONE)
-    show_wall(page)
+    show_grid(page)
     width = PHONE["viewport"]["width"]  # type: ignore[index]
 
     def fits() -> bool:
         return bool(page.evaluate("() => document.documentElement.scrollWidth") <= width)
 
     assert fits()
-    in_row = page.locator("#wall .tile").evaluate_all("all => all.filter((one) => one.style.transform.endsWith(', 0px)')).length")
+    in_row = page.locator("#grid .tile").evaluate_all("all => all.filter((one) => one.style.transform.endsWith(', 0px)')).length")
     assert in_row >= 2
     page.locator("#chips [data-emotion=happy]").tap()
     expect(page).to_have_url(f"{site}/?emotion=happy")
@@ -143,7 +143,7 @@ def test_the_colors_follow_the_system(site: str, open_page: Open) -> None:
 
 def test_the_bar_leaves_while_one_scrolls_down_and_comes_back(site: str, open_page: Open) -> None:
     page = open_page(site)
-    show_wall(page)
+    show_grid(page)
     page.mouse.move(600, 500)
     page.mouse.wheel(0, 900)
     expect(page.locator("#top")).not_to_be_in_viewport()

@@ -35,7 +35,7 @@ def test_a_click_shows_the_image_with_its_face_and_bars(site: str, open_page: Op
     assert abs(face["width"] - (hit["box"][2] - hit["box"][0]) * scale) < 2
 
 
-def test_a_deep_link_shows_the_image_and_escape_leads_to_the_wall(site: str, open_page: Open) -> None:
+def test_a_deep_link_shows_the_image_and_escape_leads_to_the_grid(site: str, open_page: Open) -> None:
     page = open_page("about:blank")
     hit = first_image(page, site, "?emotion=sad")
     page = open_page(f"{site}/?emotion=sad&image={hit['image_id']}")
@@ -45,10 +45,10 @@ def test_a_deep_link_shows_the_image_and_escape_leads_to_the_wall(site: str, ope
     page.keyboard.press("Escape")
     expect(page.locator("#viewer")).to_be_hidden()
     expect(page).to_have_url(f"{site}/?emotion=sad")
-    expect(page.locator("#wall .tile.loaded").first).to_be_visible()
+    expect(page.locator("#grid .tile.loaded").first).to_be_visible()
 
 
-def test_arrow_keys_go_through_the_wall_and_back_closes(site: str, open_page: Open) -> None:
+def test_arrow_keys_go_through_the_grid_and_back_closes(site: str, open_page: Open) -> None:
     page = open_page(f"{site}/?emotion=happy")
     hits = page.request.get(f"{site}/api/v1/search?emotion=happy").json()["hits"]
     page.locator("#tile-0").click()
@@ -65,7 +65,7 @@ def test_arrow_keys_go_through_the_wall_and_back_closes(site: str, open_page: Op
 
 def test_the_path_is_copied_and_the_folder_is_shown(site: str, open_page: Open) -> None:
     page = open_page(f"{site}/?emotion=sad")
-    page.locator("#wall .tile").first.click()
+    page.locator("#grid .tile").first.click()
     path = page.locator("#viewer .paths code").inner_text()
     page.get_by_role("button", name="Copy the path").click()
     expect(page.locator("#toasts")).to_contain_text("Copied")
@@ -73,7 +73,7 @@ def test_the_path_is_copied_and_the_folder_is_shown(site: str, open_page: Open) 
     page.get_by_role("button", name="Show in folder").click()
     expect(page).to_have_url(re.compile(r"/\?under=[0-9a-f]{32}$"))
     inside = len([file for file in Path(path).parent.iterdir() if file.is_file()])
-    expect(page.locator("#wall .tile")).to_have_count(inside)
+    expect(page.locator("#grid .tile")).to_have_count(inside)
     assert Path(path).is_relative_to(EXAMPLES)
 
 
@@ -92,7 +92,7 @@ def test_an_unknown_image_is_explained(site: str, open_page: Open) -> None:
     expect(page.locator("#viewer-body")).to_contain_text("No indexed image has the id")
     page.get_by_role("button", name="Show all images").first.click()
     expect(page.locator("#viewer")).to_be_hidden()
-    expect(page.locator("#wall .tile.loaded").first).to_be_visible()
+    expect(page.locator("#grid .tile.loaded").first).to_be_visible()
 
 
 def test_faces_show_on_hover(site: str, open_page: Open) -> None:

@@ -77,7 +77,7 @@ def test_an_own_emotion_becomes_a_chip(own_site: str, open_page: Open) -> None:
     chip = page.locator("#chips [data-emotion=smug]")
     expect(chip.locator(".count")).to_have_text("1")
     chip.click()
-    expect(page.locator("#wall .tile")).to_have_count(1)
+    expect(page.locator("#grid .tile")).to_have_count(1)
     expect(page.locator("#tile-0")).to_have_attribute("aria-label", re.compile("^labeled smug, "))
 
 
@@ -141,9 +141,9 @@ def test_hidden_images_leave_searches_and_come_back(own_site: str, open_page: Op
     page.locator("#tile-0").click(modifiers=["Control"])
     page.get_by_role("button", name="Hide", exact=True).click()
     expect(page.locator("#toasts")).to_contain_text("Hid 1 image")
-    expect(page.locator(f"#wall .tile[aria-label$='{name}']")).to_have_count(0)
+    expect(page.locator(f"#grid .tile[aria-label$='{name}']")).to_have_count(0)
     page.get_by_role("button", name="Undo").click()
-    expect(page.locator(f"#wall .tile[aria-label$='{name}']")).to_have_count(1)
+    expect(page.locator(f"#grid .tile[aria-label$='{name}']")).to_have_count(1)
 
 
 def test_keys_answer_the_suggestions(own_site: str, open_page: Open) -> None:
@@ -198,10 +198,10 @@ def test_teaching_reports_what_changed_and_can_be_undone(own_site: str, open_pag
 def test_the_keyboard_alone_selects_and_labels(own_site: str, open_page: Open, key: str) -> None:
     page = open_page(own_site)
     expect(page.locator("#tile-0")).to_be_visible()
-    page.locator("#wall").focus()
+    page.locator("#grid").focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
-    expect(page.locator("#wall")).to_have_attribute("aria-activedescendant", "tile-1")
+    expect(page.locator("#grid")).to_have_attribute("aria-activedescendant", "tile-1")
     page.keyboard.press(key)
     expect(page.locator("#selection-count")).to_have_text("1 image selected")
     page.keyboard.press("Shift+ArrowRight")

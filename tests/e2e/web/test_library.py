@@ -33,7 +33,7 @@ def test_a_run_is_started_followed_and_listed(library: Serve, tmp_path: Path, op
         page.get_by_role("button", name="Check now").click()
         expect(page.locator("#doctor")).to_contain_text("The library is sound.", timeout=60_000)
         page.get_by_role("link", name="Images", exact=True).click()
-        expect(page.locator("#wall .tile")).to_have_count(2)
+        expect(page.locator("#grid .tile")).to_have_count(2)
 
 
 def test_an_empty_library_says_what_to_do(library: Serve, open_page: Open) -> None:
@@ -61,7 +61,7 @@ def test_names_with_html_are_text(library: Serve, tmp_path: Path, open_page: Ope
         shutil.copy(example("noto/noto-02.png"), folder / name)
     with library(folder) as site:
         page = open_page(site)
-        expect(page.locator("#wall .tile")).to_have_count(3)
+        expect(page.locator("#grid .tile")).to_have_count(3)
         page.locator("#panel-button").click()
         expect(page.locator("#folders")).to_contain_text("<b>folder")
         page.locator("#tile-0").click()

@@ -1,4 +1,4 @@
-"""The wall with very many images: few nodes, cancelled requests, and the way back to where one was."""
+"""The grid with very many images: few nodes, cancelled requests, and the way back to where one was."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ expect = playwright.expect
 
 IMAGES = 20_000
 MOST_NODES = 400
-"""Elements within the wall."""
+"""Elements within the grid."""
 
 PAGE = re.compile(r"/api/v1/images\?")
 THUMBNAIL = re.compile(r"/thumbnail")
@@ -55,11 +55,11 @@ def open_large(open_page: Open, site: str) -> Any:
 
 
 def nodes(page: Any) -> int:
-    return int(page.evaluate("() => document.querySelectorAll('#wall *').length"))
+    return int(page.evaluate("() => document.querySelectorAll('#grid *').length"))
 
 
 def scroll_until(page: Any, index: int) -> None:
-    """Scroll down until an image of the wall is in the document."""
+    """Scroll down until an image of the grid is in the document."""
     while page.locator(f"#tile-{index}").count() == 0:
         before = page.evaluate("() => scrollY")
         page.mouse.wheel(0, 3000)
@@ -68,7 +68,7 @@ def scroll_until(page: Any, index: int) -> None:
         assert before <= page.evaluate("() => scrollY")
 
 
-def test_the_wall_keeps_few_nodes_however_far_one_scrolls(site: str, open_page: Open) -> None:
+def test_the_grid_keeps_few_nodes_however_far_one_scrolls(site: str, open_page: Open) -> None:
     page = open_large(open_page, site)
     assert nodes(page) < MOST_NODES
     page.mouse.move(600, 500)
@@ -110,7 +110,7 @@ def test_thumbnails_that_leave_the_view_are_cancelled(site: str, open_page: Open
 
 
 _MILLION = """async () => {
-  const { Wall } = await import("/static/js/wall.js");
+  const { Grid } = await import("/static/js/grid.js");
   const { Numbers } = await import("/static/js/hits.js");
   const aspects = new Numbers(Float32Array);
   for (let index = 0; index < 1_000_000; index++) aspects.push(0.6 + (index * 7919 % 1000) / 700);
@@ -123,13 +123,13 @@ _MILLION = """async () => {
     reach: async (index) => hit(index), need: async () => {}, more: async () => {}, stop: () => {},
   };
   const element = document.createElement("div");
-  element.className = "wall";
+  element.className = "grid";
   element.id = "large";
-  document.querySelector("main").append(element);
-  const wall = new Wall(element, { onChange: () => {}, onProblem: (error) => { throw error; }, isSelected: () => false });
-  await wall.show(hits, null);
-  window.large = wall;
-  return wall.rows.count;
+  document.querySelector("main").prepend(element);  // what loads late must not move it
+  const grid = new Grid(element, { onChange: () => {}, onProblem: (error) => { throw error; }, isSelected: () => false });
+  await grid.show(hits, null);
+  window.large = grid;
+  return grid.rows.count;
 }"""
 
 
@@ -137,18 +137,18 @@ def test_a_million_images_have_a_place(site: str, open_page: Open) -> None:
     page = open_page(f"{site}/?view=library")
     page.context.route(THUMBNAIL, lambda route: route.fulfill(content_type="image/gif", body=PIXEL))
     assert page.evaluate(_MILLION) > 50_000
-    wall = page.locator("#large")
+    grid = page.locator("#large")
     for index in (0, 777_777, 999_999, 500_000, 0):
         page.evaluate("(index) => window.large.activate(index)", index)
-        tile = wall.locator(f"#tile-{index}")
+        tile = grid.locator(f"#tile-{index}")
         expect(tile).to_be_in_viewport()
         expect(tile).to_have_attribute("aria-label", f"happy 90%, {index}.png")
-        assert wall.locator("*").count() < MOST_NODES
-        assert wall.bounding_box()["height"] < 10_000_000
+        assert grid.locator("*").count() < MOST_NODES
+        assert grid.bounding_box()["height"] < 10_000_000
     page.evaluate("() => window.large.activate(400_000)")
     page.mouse.move(600, 500)
     for _ in range(20):
         page.mouse.wheel(0, 2000)
         page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
-        assert wall.locator("*").count() < MOST_NODES
+        assert grid.locator("*").count() < MOST_NODES
     assert page.evaluate("() => window.large.anchor().index") > 400_100

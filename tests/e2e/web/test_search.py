@@ -20,14 +20,14 @@ def chip(page: Any, emotion: str) -> Any:
 
 
 def tiles(page: Any) -> Any:
-    return page.locator("#wall .tile.loaded")
+    return page.locator("#grid .tile.loaded")
 
 
 def count_of(page: Any, emotion: str) -> int:
     return int(chip(page, emotion).locator(".count").inner_text())
 
 
-def test_the_wall_shows_all_images_newest_first(site: str, open_page: Open) -> None:
+def test_the_grid_shows_all_images_newest_first(site: str, open_page: Open) -> None:
     page = open_page(site)
     expect(page.locator("#length")).to_contain_text("newest first")
     expect(tiles(page).first).to_be_visible()
@@ -42,12 +42,12 @@ def test_a_chip_includes_then_excludes_then_clears(site: str, open_page: Open) -
     expect(page.locator("#length")).to_have_text(f"{number} images, most probable first")
     expect(chip(page, "sad")).to_have_attribute("aria-pressed", "true")
     expect(page).to_have_title("sad · moodex")
-    for label in page.locator("#wall .tile").evaluate_all("all => all.map(one => one.getAttribute('aria-label'))"):
+    for label in page.locator("#grid .tile").evaluate_all("all => all.map(one => one.getAttribute('aria-label'))"):
         assert label.split()[0] in ("sad", "crying")
     chip(page, "sad").click()
     expect(page).to_have_url(f"{site}/?not=sad")
     expect(chip(page, "sad")).to_have_attribute("aria-pressed", "mixed")
-    expect(page.locator("#wall .tile[aria-label^='sad'], #wall .tile[aria-label^='crying']")).to_have_count(0)
+    expect(page.locator("#grid .tile[aria-label^='sad'], #grid .tile[aria-label^='crying']")).to_have_count(0)
     chip(page, "sad").click()
     expect(page).to_have_url(f"{site}/")
     expect(chip(page, "sad")).to_have_attribute("aria-pressed", "false")
@@ -74,35 +74,35 @@ def test_back_forward_and_reload_show_the_same(site: str, open_page: Open) -> No
     expect(chip(page, "angry")).to_have_attribute("aria-pressed", "true")
 
 
-def test_the_filters_narrow_the_wall(site: str, open_page: Open) -> None:
+def test_the_filters_narrow_the_grid(site: str, open_page: Open) -> None:
     page = open_page(site)
     page.locator("#panel-button").click()
     page.get_by_role("button", name=re.compile("^Folders in")).click()
     page.get_by_role("button", name=re.compile("^lorelei")).click()
     expect(page).to_have_url(re.compile(r"\?under=[0-9a-f]{32}$"))
-    expect(page.locator("#wall .tile")).to_have_count(len(list(example("lorelei").iterdir())))
-    expect(page.locator("#wall .tile:not([aria-label*='lorelei-'])")).to_have_count(0)
+    expect(page.locator("#grid .tile")).to_have_count(len(list(example("lorelei").iterdir())))
+    expect(page.locator("#grid .tile:not([aria-label*='lorelei-'])")).to_have_count(0)
     chip(page, "happy").click()
     page.locator("#min-score").fill("50")
     expect(page).to_have_url(re.compile(r"&min_score=0\.5$"))
-    shares = page.locator("#wall .tile").evaluate_all("all => all.map(one => one.getAttribute('aria-label'))")
+    shares = page.locator("#grid .tile").evaluate_all("all => all.map(one => one.getAttribute('aria-label'))")
     assert all(int(re.search(r"(\d+)%", label)[1]) >= 50 for label in shares)  # type: ignore[index]
     page.get_by_label("Without sub-emotions").check()
     expect(page).to_have_url(re.compile(r"exact=true"))
-    expect(page.locator("#wall .tile[aria-label^='pleased']")).to_have_count(0)
+    expect(page.locator("#grid .tile[aria-label^='pleased']")).to_have_count(0)
     page.locator("#panel-clear").click()
     expect(page).to_have_url(f"{site}/")
 
 
 def test_near_duplicates_show_once(site: str, open_page: Open) -> None:
     page = open_page(f"{site}/?emotion=happy")
-    before = page.locator("#wall .tile")
+    before = page.locator("#grid .tile")
     expect(before.first).to_be_visible()
     page.locator("#panel-button").click()
     page.get_by_label("Near-duplicates once").check()
     expect(page).to_have_url(re.compile("dedupe=true"))
     expect(page.locator("#order")).to_be_hidden()
-    expect(page.locator("#wall .tile").first).to_be_visible()
+    expect(page.locator("#grid .tile").first).to_be_visible()
 
 
 def test_an_empty_result_says_why_and_what_to_change(site: str, open_page: Open) -> None:
@@ -171,7 +171,7 @@ def test_a_file_that_is_no_image_is_refused_with_a_sentence(site: str, open_page
 
 def test_more_like_this_but_sad(site: str, open_page: Open) -> None:
     page = open_page(f"{site}/?emotion=happy")
-    page.locator("#wall .tile[aria-label*='lorelei']").first.click()
+    page.locator("#grid .tile[aria-label*='lorelei']").first.click()
     page.get_by_role("button", name="More like this, but sad").click()
     expect(page).to_have_url(re.compile(r"/\?like=[0-9a-f]{64}&emotion=sad$"))
     expect(page.locator("#subject")).to_contain_text("More like this")

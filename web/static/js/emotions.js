@@ -43,7 +43,7 @@ export async function countEmotions() {
     model = answer.model;
     for (const listener of listeners) listener(known);
   } catch (error) {
-    // Of what is not found, such as a folder, the wall tells.
+    // The grid reports what is not found, such as a folder.
     if (error.name !== "AbortError" && error.status !== 404) throw error;
   }
 }

@@ -26,13 +26,13 @@ export function boxes(faces, size) {
 }
 
 /** Show the faces of the tile under the mouse. */
-export function showFacesOnHover(wall) {
+export function showFacesOnHover(grid) {
   const known = new Map();
   let waiting = 0;
   let over = null;
-  wall.element.addEventListener("pointerover", (event) => {
+  grid.element.addEventListener("pointerover", (event) => {
     if (event.pointerType !== "mouse") return;
-    const tile = wall.tileOf(event.target);
+    const tile = grid.tileOf(event.target);
     if (tile === over) return;
     clear();
     over = tile;
@@ -41,7 +41,7 @@ export function showFacesOnHover(wall) {
     if (known.has(hit.image_id)) draw(tile, known.get(hit.image_id));
     else waiting = setTimeout(() => ask(tile, hit), WAIT_MS);
   });
-  wall.element.addEventListener("pointerleave", clear);
+  grid.element.addEventListener("pointerleave", clear);
 
   function clear() {
     clearTimeout(waiting);

@@ -1,4 +1,4 @@
-// The bar at the top: its views, the order and size of the wall. It leaves while one scrolls down.
+// The bar at the top: its views, the order and size of the grid. It leaves while one scrolls down.
 
 import { byId } from "./dom.js";
 import { onPreference, prefer, preference } from "./preferences.js";

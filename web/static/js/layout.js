@@ -1,8 +1,8 @@
-// Where each tile of the wall is: rows of equal width, of images in their shapes or of squares.
+// Where each tile of the grid is: rows of equal width, of images in their shapes or of squares.
 
 import { Numbers } from "./hits.js";
 
-/** The rows of a wall. They are made once for each width, and grow at the end. */
+/** The rows of a grid. They are made once for each width, and grow at the end. */
 export class Rows {
   #starts = new Numbers(Uint32Array);
   #tops = new Numbers(Float64Array);

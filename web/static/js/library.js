@@ -12,7 +12,7 @@ const FAILURES = 50;
 const OUTCOMES = { done: "finished", failed: "failed", interrupted: "stopped", running: "is running" };
 const ended = new Set();
 
-/** Call a function when a run of this page ended: the images of the wall may differ. */
+/** Call a function when a run of this page ended: the images of the grid may differ. */
 export const onRunEnd = (listener) => ended.add(listener);
 
 export class Library {

@@ -24,8 +24,8 @@ import { showSubject } from "./subject.js";
 import { onTaught, Teach } from "./teach.js";
 import { attempt, report } from "./toast.js";
 import { Viewer } from "./viewer.js";
-import { Wall } from "./wall.js";
-import { addWallKeys } from "./wall-keys.js";
+import { Grid } from "./grid.js";
+import { addGridKeys } from "./grid-keys.js";
 
 const KEPT_LISTS = 6;
 
@@ -33,17 +33,17 @@ const lists = new Map();
 const anchors = new Map(JSON.parse(sessionStorage.getItem("anchors") ?? "[]"));
 let shownEntry = historyEntry();
 
-const wall = new Wall(byId("wall"), { onChange: showLength, onProblem: onWallProblem, isSelected });
+const grid = new Grid(byId("grid"), { onChange: showLength, onProblem: onGridProblem, isSelected });
 const header = showHeader();
-const viewer = new Viewer(() => wall.hits);
+const viewer = new Viewer(() => grid.hits);
 const library = new Library();
 
-addGestures(wall, (index) => {
-  const hit = wall.hits.at(index);
+addGestures(grid, (index) => {
+  const hit = grid.hits.at(index);
   if (hit) go({ image: hit.image_id });
 });
-addWallKeys(wall);
-showFacesOnHover(wall);
+addGridKeys(grid);
+showFacesOnHover(grid);
 showBrand();
 showChips(byId("chips"), byId("chips-lead"));
 showSubject(byId("subject"));
@@ -67,21 +67,21 @@ subscribe((now, before) => {
     showList();
     attempt(countEmotions);
   } else if (before.view !== null && now.view === null) {
-    wall.restore(anchors.get(historyEntry()) ?? { index: 0, offset: 0 });
+    grid.restore(anchors.get(historyEntry()) ?? { index: 0, offset: 0 });
   } else if (before.image && !now.image && viewer.index >= 0) {
-    wall.activate(viewer.index);
-    byId("wall").focus({ preventScroll: true });
+    grid.activate(viewer.index);
+    byId("grid").focus({ preventScroll: true });
   }
   shownEntry = historyEntry();
 });
-onSelection(() => wall.refresh());
+onSelection(() => grid.refresh());
 onPreference((name) => {
-  if (name === "size" || name === "layout") wall.arrange();
+  if (name === "size" || name === "layout") grid.arrange();
 });
 onLabels(async (ids, emotion) => {
   if (emotion === undefined || emotion === null) await refetch(ids);
   else for (const id of ids) for (const hits of lists.values()) hits.change(id, { label: emotion, emotion });
-  wall.refresh();
+  grid.refresh();
 });
 for (const onEnd of [onTaught, onRunEnd, onHide]) onEnd(showAgain);
 addEventListener("pagehide", () => {
@@ -95,7 +95,7 @@ attempt(countEmotions);
 attempt(showPanel);
 
 function keepAnchor() {
-  const anchor = wall.anchor();
+  const anchor = grid.anchor();
   if (anchor) anchors.set(shownEntry, anchor);
 }
 
@@ -110,10 +110,10 @@ function showList() {
     lists.delete(oldest);
   }
   hideEmpty();
-  wall.show(hits, anchors.get(historyEntry()));
+  grid.show(hits, anchors.get(historyEntry()));
 }
 
-/** Ask for all images again: others may be in the list, or in another order. The wall stays where it is. */
+/** Ask for all images again: others may be in the list, or in another order. The grid stays where it is. */
 function showAgain() {
   keepAnchor();
   lists.clear();
@@ -122,14 +122,14 @@ function showAgain() {
 }
 
 function showLength() {
-  header.showLength(wall.hits);
+  header.showLength(grid.hits);
   viewer?.locate();
-  if (wall.hits.isComplete && wall.hits.count === 0) sayEmpty();
+  if (grid.hits.isComplete && grid.hits.count === 0) sayEmpty();
   else hideEmpty();
 }
 
-function onWallProblem(error) {
-  if (wall.hits.count) report(error);
+function onGridProblem(error) {
+  if (grid.hits.count) report(error);
   else if (error.status === 404 && filterKey(state()) === filterKey({ ...state(), ...cleared() })) sayEmpty();
   else sayProblem(error, () => { lists.clear(); showList(); });
 }

@@ -4,7 +4,7 @@ const LISTS = ["emotion", "not", "under"];
 const WORDS = ["view", "order", "like", "query", "model", "image"];
 const FLAGS = ["exact", "dedupe", "hidden"];
 
-/** What chooses the images of the wall. A change of anything else keeps the wall as it is. */
+/** What chooses the images of the grid. A change of anything else keeps the grid as it is. */
 const FILTERS = ["emotion", "not", "under", "order", "like", "query", "model", "exact", "dedupe", "hidden", "min_score"];
 
 const listeners = new Set();
@@ -61,13 +61,13 @@ export function leave(changes) {
   else go(changes, { replace: true });
 }
 
-/** Return the part of a state that chooses the images of the wall, as a key. */
+/** Return the part of a state that chooses the images of the grid, as a key. */
 export const filterKey = (of) => JSON.stringify(FILTERS.map((name) => of[name]));
 
 /** Return whether images are ordered by likeness. */
 export const isByLikeness = (of) => Boolean(of.like || of.query);
 
-/** Return the order of the wall: "newest" or "best". Only all images and folders are shown newest first unless the user chooses. */
+/** Return the order of the grid: "newest" or "best". Only all images and folders are shown newest first unless the user chooses. */
 export function orderOf(of) {
   if (isByLikeness(of) || of.dedupe) return "best";
   return of.order ?? (of.emotion.length ? "best" : "newest");

@@ -1,4 +1,4 @@
-// What the images of the wall resemble: an uploaded image, or one of the library.
+// What the images of the grid resemble: an uploaded image, or one of the library.
 
 import { get, queryThumbnailUrl, thumbnailUrl } from "./api.js";
 import { button, el, fill } from "./dom.js";
@@ -31,7 +31,7 @@ export function showSubject(element) {
       const facts = await get(like ? `/images/${like}` : `/queries/${query}`, { model });
       if (shownId === id) fill(about, ...describe(facts, like));
     } catch {
-      // The wall reports the same error.
+      // The grid reports the same error.
     }
   };
   subscribe(draw);

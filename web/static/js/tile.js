@@ -1,4 +1,4 @@
-// One tile of the wall. Tiles are used again: a wall of a million images has about a hundred of them.
+// One tile of the grid. Tiles are used again: a grid of a million images has about a hundred of them.
 
 import { thumbnailUrl } from "./api.js";
 import { el } from "./dom.js";
@@ -15,7 +15,7 @@ export class Tile {
     this.hit = undefined;
   }
 
-  /** Put the tile at a place of the wall, in pixels. */
+  /** Put the tile at a place of the grid, in pixels. */
   place(index, left, top, width, height, total) {
     this.index = index;
     Object.assign(this, { left, top, width, height });

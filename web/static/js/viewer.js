@@ -18,7 +18,7 @@ import { attempt, toast } from "./toast.js";
 const LARGEST = 512;
 const MOST_GROWTH = 2.5;
 
-/** Let the page show images. `list` returns the hits of the wall, whose order the arrow keys follow. */
+/** Let the page show images. `list` returns the hits of the grid, whose order the arrow keys follow. */
 export class Viewer {
   #dialog = byId("viewer");
   #facts = null;
@@ -50,12 +50,12 @@ export class Viewer {
     return this.#dialog.open;
   }
 
-  /** Close the image. The address becomes that of the wall. */
+  /** Close the image. The address becomes that of the grid. */
   close() {
     leave({ image: null });
   }
 
-  /** Show the next image of the wall, or (below zero) the previous one. */
+  /** Show the next image of the grid, or (below zero) the previous one. */
   async step(by) {
     const hits = this.list();
     if (this.#index < 0 || !hits) return;
@@ -68,7 +68,7 @@ export class Viewer {
     else if (!hit) toast(by > 0 ? "This is the last image." : "This is the first image.");
   }
 
-  /** Find the place of the image in the wall again, after the wall loaded more. */
+  /** Find the place of the image in the grid again, after the grid loaded more. */
   locate() {
     if (this.#facts?.image_id !== state().image) return;
     this.#index = this.list()?.indexOf(this.#facts.image_id) ?? -1;
@@ -79,7 +79,7 @@ export class Viewer {
     byId("viewer-place").textContent = this.#index < 0 ? "" : `${number(this.#index + 1)}${of}`;
   }
 
-  /** The place of the image in the wall; -1 if it is not there. */
+  /** The place of the image in the grid; -1 if it is not there. */
   get index() {
     return this.#index;
   }
@@ -312,7 +312,7 @@ export class Viewer {
       { key: "c", does: "copy the path", on: () => { this.#facts && this.#copyPath(); } },
       { key: "f", does: "show the folder", on: () => { this.#facts && this.#showInFolder(); } },
       { key: ["u", "Ctrl+z"], shown: "U", does: "undo the last label", on: () => { undoLabel(); } },
-      { key: "Escape", shown: "Esc", does: "back to the wall", on: () => this.close() },
+      { key: "Escape", shown: "Esc", does: "back to the grid", on: () => this.close() },
     ]);
   }
 }

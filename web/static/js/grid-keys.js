@@ -1,4 +1,4 @@
-// The keys of the wall.
+// The keys of the grid.
 
 import { byId } from "./dom.js";
 import { emotionOfKey } from "./emotions.js";
@@ -13,22 +13,22 @@ const SIZE_STEP = 30;
 const SIZES = [90, 400];
 const MOST_BY_KEY = 2000;
 
-export function addWallKeys(wall) {
+export function addGridKeys(grid) {
   let anchor = -1;
   const isHere = () => state().view === null && !document.querySelector("dialog[open]");
-  const activeHit = () => (wall.active >= 0 ? wall.hits.at(wall.active) : undefined);
+  const activeHit = () => (grid.active >= 0 ? grid.hits.at(grid.active) : undefined);
   const chosen = () => (selectedCount() ? selected() : activeHit() ? [activeHit().image_id] : []);
 
   /** Go to another image; with shift, select all from where shift was pressed first. */
   const move = (target) => async (event) => {
-    if (!wall.rows?.placed) return;
-    const from = wall.active;
-    byId("wall").focus({ preventScroll: true });
-    await wall.activate(from < 0 ? wall.hits.indexOf(wall.hits.at(wall.anchor()?.index ?? 0)?.image_id) : target(from));
+    if (!grid.rows?.placed) return;
+    const from = grid.active;
+    byId("grid").focus({ preventScroll: true });
+    await grid.activate(from < 0 ? grid.hits.indexOf(grid.hits.at(grid.anchor()?.index ?? 0)?.image_id) : target(from));
     if (!event.shiftKey) anchor = -1;
     else {
       if (anchor < 0) anchor = from;
-      selectRange(wall, anchor, wall.active);
+      selectRange(grid, anchor, grid.active);
     }
   };
 
@@ -43,14 +43,14 @@ export function addWallKeys(wall) {
   addKeys("Images", isHere, [
     { key: keys("ArrowLeft"), shown: "← ↑ ↓ →", does: "go from image to image; with Shift, select", on: (event) => { move((index) => index - 1)(event); } },
     { key: keys("ArrowRight"), on: (event) => { move((index) => index + 1)(event); } },
-    { key: keys("ArrowUp"), on: (event) => { move((index) => wall.rowsFrom(index, -1))(event); } },
-    { key: keys("ArrowDown"), on: (event) => { move((index) => wall.rowsFrom(index, 1))(event); } },
-    { key: keys("PageUp"), on: (event) => wall.active < 0 ? false : void move((index) => wall.rowsFrom(index, -wall.rowsInView()))(event) },
-    { key: keys("PageDown"), on: (event) => wall.active < 0 ? false : void move((index) => wall.rowsFrom(index, wall.rowsInView()))(event) },
-    { key: "Home", shown: "Home", does: "go to the first image", on: (event) => { if (wall.active < 0) return false; move(() => 0)(event); return true; } },
+    { key: keys("ArrowUp"), on: (event) => { move((index) => grid.rowsFrom(index, -1))(event); } },
+    { key: keys("ArrowDown"), on: (event) => { move((index) => grid.rowsFrom(index, 1))(event); } },
+    { key: keys("PageUp"), on: (event) => grid.active < 0 ? false : void move((index) => grid.rowsFrom(index, -grid.rowsInView()))(event) },
+    { key: keys("PageDown"), on: (event) => grid.active < 0 ? false : void move((index) => grid.rowsFrom(index, grid.rowsInView()))(event) },
+    { key: "Home", shown: "Home", does: "go to the first image", on: (event) => { if (grid.active < 0) return false; move(() => 0)(event); return true; } },
     { key: "Enter", does: "show the image", on: () => { const hit = activeHit(); if (!hit) return false; go({ image: hit.image_id }); return true; } },
     { key: [" ", "x"], shown: "Space", does: "select the image, or take it out", on: () => { const hit = activeHit(); if (!hit) return false; select([hit.image_id], !isSelected(hit.image_id)); return true; } },
-    { key: "Ctrl+a", shown: "Ctrl A", does: "select all that are loaded", on: () => { selectRange(wall, 0, Math.min(wall.hits.count, MOST_BY_KEY) - 1); } },
+    { key: "Ctrl+a", shown: "Ctrl A", does: "select all that are loaded", on: () => { selectRange(grid, 0, Math.min(grid.hits.count, MOST_BY_KEY) - 1); } },
     { key: "Escape", shown: "Esc", does: "select nothing", on: () => { if (!selectedCount()) return false; clearSelection(); return true; } },
     { key: [..."1234567890"], shown: "1 … 0", does: "label the selected images, or this one", on: (event) => { const emotion = emotionOfKey(event.key); return emotion ? onImages((ids) => label(ids, emotion))(event) : false; } },
     { key: "Backspace", shown: "⌫", does: "remove their labels", on: onImages((ids) => label(ids, null)) },

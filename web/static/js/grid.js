@@ -1,4 +1,4 @@
-// The wall of images: only the rows in view, and a margin above and below, are in the document.
+// The grid of images: only the rows in view, and a margin above and below, are in the document.
 
 import { Rows } from "./layout.js";
 import { preference } from "./preferences.js";
@@ -12,12 +12,12 @@ const FAST = 2.5;
 const REST_MS = 90;
 
 /**
- * Browsers limit the height of an element to some ten million pixels, and place what is far down less exactly. The wall is a window
+ * Browsers limit the height of an element to some ten million pixels, and place what is far down less exactly. The grid is a window
  * of this height on a longer list.
  */
 const WINDOW = 2_000_000;
 
-export class Wall {
+export class Grid {
   #tiles = new Map();
   #pool = [];
   #base = 0;
@@ -101,7 +101,7 @@ export class Wall {
     return this.#tiles.get(index);
   }
 
-  /** Return the indexes of the images that a rectangle touches; its edges are in pixels of the wall. */
+  /** Return the indexes of the images that a rectangle touches; its edges are in pixels of the grid. */
   inside(left, top, right, bottom) {
     const found = [];
     const [first, end] = this.rows.between(top + this.#base, bottom + this.#base);
@@ -166,7 +166,7 @@ export class Wall {
   }
 
   #resized() {
-    // Behind an image, the page has no scroll bar: that makes the wall wider for the time.
+    // Behind an image, the page has no scroll bar: that makes the grid wider for the time.
     if (document.documentElement.classList.contains("viewing")) return;
     if (this.hits && this.element.clientWidth && this.element.clientWidth !== this.#width) this.arrange();
   }
@@ -277,7 +277,7 @@ export class Wall {
     for (const [index, tile] of this.#tiles) this.#drop(index, tile);
   }
 
-  /** Load pages until the wall reaches beyond the window. */
+  /** Load pages until the grid reaches beyond the window. */
   #fill() {
     this.#filling ??= this.#fillOnce().finally(() => {
       this.#filling = null;
