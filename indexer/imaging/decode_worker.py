@@ -11,8 +11,8 @@ import os
 import signal
 import struct
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,12 +20,16 @@ import numpy as np
 from indexer.domain.errors import Damaged, ImageError, Unreadable, Unsupported
 from indexer.domain.images import DecodedImage, Frame, InputSpec
 from indexer.imaging.decode import MAX_FRAMES, decode, is_page
+from indexer.imaging.further_formats import is_drawing
 
 if TYPE_CHECKING:
     from indexer.domain.types import Pixels
 
 MEMORY_LIMIT_BYTES = 3 << 30
 """Limit of a child's address space: an image at the limit of pixels takes up to 2.5 GB."""
+
+DRAWING_SECONDS = 15.0
+"""Limit of the processor time for one SVG or vector animation: many times as long as large ones of people take."""
 
 _REQUEST = struct.Struct("<IddBIQ")
 _LENGTH = struct.Struct("<I")
@@ -72,8 +76,11 @@ def _read_pixels(pipe: IO[bytes], height: int, width: int) -> Pixels:
     return np.frombuffer(_read_exactly(pipe, height * width * 3), dtype=np.uint8).reshape(height, width, 3)
 
 
-def serve(memory: int) -> None:
-    """Decode requests until the input ends, in at most `memory` bytes of address space."""
+def serve(memory: int, drawing_seconds: float) -> None:
+    """Decode requests until the input ends, in at most `memory` bytes of address space.
+
+    A drawing that takes more processor time than `drawing_seconds` ends the process with SIGPROF.
+    """
     requests, responses = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     # Output that a decoder prints is discarded: it must not mix with the responses.
     null_device = os.open(os.devnull, os.O_WRONLY)
@@ -87,7 +94,8 @@ def serve(memory: int) -> None:
         size, mean, std, background, max_side, length = _REQUEST.unpack(header)
         data = _read_exactly(requests, length)
         try:
-            image = decode(data, InputSpec(size, mean, std, background), max_side)
+            with _time_limit(drawing_seconds if is_drawing(data) else 0):
+                image = decode(data, InputSpec(size, mean, std, background), max_side)
         except ImageError as error:
             _send_response(responses, {"kind": error.kind, "error": str(error)})
         else:
@@ -118,6 +126,19 @@ def _read_exactly(pipe: IO[bytes], length: int) -> bytes:
     return data
 
 
+@contextmanager
+def _time_limit(seconds: float) -> Iterator[None]:
+    """Limit the processor time of the block; 0 sets no limit. Windows has no such timers."""
+    if not hasattr(signal, "setitimer"):
+        yield
+        return
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+
 def _limit_memory(memory: int) -> None:
     """Limit the address space of this process, and write no core files."""
     try:
@@ -131,5 +152,5 @@ def _limit_memory(memory: int) -> None:
 
 if __name__ == "__main__":
     with suppress(EOFError, BrokenPipeError):
-        serve(int(sys.argv[1]))
+        serve(int(sys.argv[1]), float(sys.argv[2]))
     os._exit(0)

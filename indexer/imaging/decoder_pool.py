@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from indexer.domain.errors import Damaged, ImageError, Unreadable
-from indexer.imaging.decode_worker import MEMORY_LIMIT_BYTES, read_response, send_request
+from indexer.imaging.decode_worker import DRAWING_SECONDS, MEMORY_LIMIT_BYTES, read_response, send_request
 
 if TYPE_CHECKING:
     from indexer.domain.images import DecodedImage, InputSpec
@@ -47,6 +47,7 @@ ENVIRONMENT = {
 """Environment variables of the child processes."""
 
 _KILLED = -getattr(signal, "SIGKILL", 9)
+_DRAWS_TOO_LONG = -getattr(signal, "SIGPROF", 27)
 
 
 class DecoderPool:
@@ -54,6 +55,7 @@ class DecoderPool:
 
     - `seconds`: time limit for one image.
     - `memory`: limit of the address space of a child, in bytes.
+    - `drawing_seconds`: limit of the processor time for a drawing (SVG, Lottie).
     - `clock`: returns seconds.
     """
 
@@ -62,8 +64,9 @@ class DecoderPool:
         seconds: float = DECODE_TIMEOUT_SECONDS,
         memory: int = MEMORY_LIMIT_BYTES,
         clock: Callable[[], float] = time.monotonic,
+        drawing_seconds: float = DRAWING_SECONDS,
     ) -> None:
-        self._seconds, self._memory, self._clock = seconds, memory, clock
+        self._seconds, self._memory, self._clock, self._drawing_seconds = seconds, memory, clock, drawing_seconds
         self._idle: list[_DecoderProcess] = []
         self._children: set[_DecoderProcess] = set()
         self._timer = threading.Thread(target=self._kill_late_children, name="decoders", daemon=True)
@@ -99,6 +102,8 @@ class DecoderPool:
                 exit_code = self._end(child)
                 if child.timed_out:
                     raise Damaged(f"decoding it takes more than {self._seconds:g} seconds") from None
+                if exit_code == _DRAWS_TOO_LONG:
+                    raise Damaged(f"drawing it takes more than {self._drawing_seconds:g} seconds; save it as PNG") from None
                 if exit_code != _KILLED:
                     raise Damaged(_crash_reason(exit_code)) from None
             except BaseException:
@@ -116,7 +121,7 @@ class DecoderPool:
             return self._start()
 
     def _start(self) -> _DecoderProcess:
-        child = _DecoderProcess(self._memory)
+        child = _DecoderProcess(self._memory, self._drawing_seconds)
         with self._starting:
             self._children.add(child)
             if not self._timer.ident:
@@ -143,10 +148,10 @@ def _crash_reason(exit_code: int) -> str:
 
 
 class _DecoderProcess:
-    def __init__(self, memory: int) -> None:
+    def __init__(self, memory: int, drawing_seconds: float) -> None:
         environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": _search_path()}
         # -P: Python must not import modules from the current folder.
-        command = [sys.executable, "-P", "-m", "indexer.imaging.decode_worker", str(memory)]
+        command = [sys.executable, "-P", "-m", "indexer.imaging.decode_worker", str(memory), str(drawing_seconds)]
         pipe = subprocess.PIPE
         self.deadline = inf
         self.timed_out = False

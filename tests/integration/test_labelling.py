@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -136,22 +137,28 @@ def test_a_folder_with_a_changed_image_is_not_labeled(indexed: Library) -> None:
     assert (report.changed, report.skipped) == (59, 1)
 
 
-def test_conflicts_are_ordered_by_strength() -> None:
+def labeled(images: Sequence[tuple[tuple[float, float, float], str]]) -> MemoryStore:
+    """Return a store of images with their probabilities of happy, sad and crying, and their labels."""
     store = MemoryStore()
     model = store.register_model(card())
     run = store.begin_run([b"/a"], model)
-    # Probabilities of happy, sad and crying, and the label: the fourth and the sixth are mislabeled.
-    images = [
-        ((0.9, 0.05, 0.05), "happy"), ((0.7, 0.2, 0.1), "happy"), ((0.1, 0.8, 0.1), "sad"),
-        ((0.05, 0.9, 0.05), "happy"), ((0.2, 0.7, 0.1), "sad"), ((0.75, 0.15, 0.1), "sad"), ((0.4, 0.35, 0.25), "sad"),
-        ((0.1, 0.2, 0.7), "sleepy"),
-    ]  # fmt: skip
     for number, (probabilities, emotion) in enumerate(images):
         name = f"{number}"
         store.record_scan(run, [FolderScanResult(b"/a", {name.encode(): FileStamp(1, 1)}, {})])
         entry = AnalyzedFileSet(image(name), (prediction(*probabilities, seed=number),), tuple(store.pending([b"/"], 0, 9)))
         store.commit(run, CommitBatch(predicted=(entry,)))
         store.label({image(name).digest: emotion})
+    return store
+
+
+def test_conflicts_are_ordered_by_strength() -> None:
+    # Probabilities of happy, sad and crying, and the label: the fourth and the sixth are mislabeled.
+    images = [
+        ((0.9, 0.05, 0.05), "happy"), ((0.7, 0.2, 0.1), "happy"), ((0.1, 0.8, 0.1), "sad"),
+        ((0.05, 0.9, 0.05), "happy"), ((0.2, 0.7, 0.1), "sad"), ((0.75, 0.15, 0.1), "sad"), ((0.4, 0.35, 0.25), "sad"),
+        ((0.1, 0.2, 0.7), "sleepy"),
+    ]  # fmt: skip
+    store = labeled(images)
     conflicts = find_conflicts(store, store.models()[0], 10)
     assert [(conflict.path, conflict.label, conflict.predicted) for conflict in conflicts] == [
         (b"/a/3", "happy", "sad"),
@@ -159,6 +166,13 @@ def test_conflicts_are_ordered_by_strength() -> None:
     ]
     assert conflicts[0].predicted_score == pytest.approx(0.9) and conflicts[0].label_score == pytest.approx(0.05)
     assert find_conflicts(store, store.models()[0], 1) == conflicts[:1]
+
+
+@pytest.mark.parametrize(("label", "probabilities"), [("sad", (0.05, 0.05, 0.9)), ("crying", (0.05, 0.9, 0.05))])
+def test_an_emotion_and_its_sub_emotion_are_no_conflict(label: str, probabilities: tuple[float, float, float]) -> None:
+    store = labeled([(probabilities, label), ((0.9, 0.05, 0.05), label)])
+    conflicts = find_conflicts(store, store.models()[0], 10)
+    assert [(conflict.path, conflict.predicted) for conflict in conflicts] == [(b"/a/1", "happy")]
 
 
 @pytest.mark.parametrize(
