@@ -22,7 +22,7 @@ _LOST = 4
 """An edge is lost on a background if the other one shows it with more than this many times its contrast."""
 
 _MORE_THAN_LOST_ON_BLACK, _MORE_THAN_SEEN_ON_BOTH = 2, 4
-"""How many times as many edges white must lose. Edges that both show are drawn on the ink, which is then paper to be seen on white."""
+"""How many times as many edges white must lose. Edges that both show are lines on light ink, which is then paper, and not ink."""
 
 
 def background(image: Image.Image) -> tuple[int, int, int, int]:

@@ -24,8 +24,8 @@ def find_conflicts(store: StoreReader, model: StoredModel, limit: int) -> list[L
 
     Northcutt et al., arXiv:1911.00068. The threshold of an emotion is its mean probability over the images with that label. An
     image belongs confidently to the most probable emotion that reaches its threshold; if that is not its label, it is a conflict,
-    unless one of the two is a sub-emotion of the other. Conflicts are ordered by the difference of the two probabilities, largest first. Labels that the model does not know are
-    ignored.
+    unless one of the two is a sub-emotion of the other. Conflicts are ordered by the difference of the two probabilities, largest
+    first. Labels that the model does not know are ignored.
     """
     labeled_hits: list[Hit] = []
     label_probabilities: dict[str, list[float]] = defaultdict(list)

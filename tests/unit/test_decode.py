@@ -141,7 +141,8 @@ def interlaced_png(pixels: np.ndarray) -> bytes:
 
     height, width = pixels.shape
     passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
-    lines = b"".join(b"\0" + pixels[row, left::step].tobytes() for top, left, down, step in passes for row in range(top, height, down))
+    rows = [pixels[row, left::step] for top, left, down, step in passes for row in range(top, height, down)]
+    lines = b"".join(b"\0" + row.tobytes() for row in rows)
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 1)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
 
@@ -202,7 +203,7 @@ def test_a_file_without_its_end_is_named(form: str, share: float) -> None:
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "TIFF"])
 def test_a_file_of_which_a_few_bytes_are_left_is_named(form: str) -> None:
     with pytest.raises(Damaged, match=CUT_OFF):
-        decode(encoded(draw_blocks(1, (300, 300)), form)[:24 if form != "TIFF" else 8], SPEC)
+        decode(encoded(draw_blocks(1, (300, 300)), form)[: 24 if form != "TIFF" else 8], SPEC)
 
 
 @pytest.mark.parametrize("data", [b"", b"BM", b"\0\0\0\x01ftyp", b"GIF89a;", b"RIFF\0\0\0\0WEBP", b"words"])
