@@ -44,7 +44,7 @@ def write_summary(summary: Summary, as_json: bool, out: TextIO, flush: bool = Fa
 def _in_words(summary: Summary) -> str:
     notes = [*_unlisted(summary), *_system_entries(summary.system_entries), *_skipped(summary.skipped)]
     if not (summary.scanned or summary.removed or summary.kept or summary.left_out):
-        return "\n".join(["No image files were found.", *notes, ""])
+        return "\n".join([*notes, ""] if summary.unlisted else ["No image files were found.", *notes, ""])
     counts = summary.as_dict()
     parts = [f"{counts[field]:,} {words}" for field, words in COUNT_WORDS.items() if counts[field]]
     lines = [f"{pluralize(summary.scanned, 'image file')}: {', '.join(parts) or 'nothing to do'}."]

@@ -95,8 +95,7 @@ def decode(data: bytes, spec: InputSpec, max_side: int = 0) -> DecodedImage:
     except MemoryError as error:
         raise Damaged("decoding it needs more memory than is available") from error
     except Exception as error:  # on hostile bytes, decoders raise errors of any type; none of them may end a run
-        reason = cut_off.REASON if cut_off.is_cut_off(data) else f"{_subject(data)} cannot be decoded: {_sentence(error)}"
-        raise Damaged(reason) from error
+        raise Damaged(_reason(data, error)) from error
 
 
 def _decode(data: bytes, spec: InputSpec, max_side: int) -> DecodedImage:
@@ -278,6 +277,13 @@ def _to_8_bit(values: npt.NDArray[np.generic]) -> Pixels:
 
 def _finite(values: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
     return np.nan_to_num(values.astype(np.float32))
+
+
+def _reason(data: bytes, error: Exception) -> str:
+    """Return why a file cannot be decoded: TIFF files and icons state no end, but Pillow notices that data is missing."""
+    if cut_off.is_cut_off(data) or "truncated" in str(error):
+        return cut_off.REASON
+    return f"{_subject(data)} cannot be decoded: {_sentence(error)}"
 
 
 def _subject(data: bytes) -> str:

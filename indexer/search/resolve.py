@@ -65,6 +65,8 @@ def interpret_image(request: SearchRequest, store: StoreReader, model: StoredMod
         raise UsageError(f"{word!r} is a folder. Search the images in it with: moodex search --under {word!r}")
     if os.path.exists(request.image):
         return request  # reading it reports why it is no image
+    if os.sep in word or os.path.splitext(word)[1]:
+        raise UsageError(f"{word!r} does not exist. Give an image, or search by emotion, as in: moodex search --emotion happy.")
     raise UsageError(
         f"{word!r} is neither a file nor an emotion. Give an image, or search by emotion, as in: moodex search --emotion happy. "
         f"{unknown}"
@@ -219,5 +221,7 @@ def _read_and_analyze(path: bytes, analyzer: Analyzer) -> tuple[DecodedImage, An
 
 
 def _unreadable(path: bytes, error: Exception) -> UsageError:
+    if os.path.isdir(path):
+        return UsageError(f"{os.fsdecode(path)!r} is a folder; give the images in it, or search there with --under.")
     reason = error.strerror if isinstance(error, OSError) else str(error)
     return UsageError(f"Cannot use the image {os.fsdecode(path)!r}: {reason}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import stat
 import time
@@ -243,7 +244,9 @@ def _decide(rules: Sequence[_RulesBelow], path: bytes, is_folder: bool) -> bool 
 def _read_patterns(path: bytes) -> list[str]:
     """Read the patterns of an ignore file. Raises `_UnusableIgnoreFile`: then, nothing may be indexed by mistake."""
     try:
-        text = os.fsdecode(read_bounded(Path(os.fsdecode(path)), _MAX_IGNORE_FILE_BYTES))
+        data = read_bounded(Path(os.fsdecode(path)), _MAX_IGNORE_FILE_BYTES)
+        is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # some editors write it
+        text = data.decode("utf-16") if is_utf16 else os.fsdecode(data)
         patterns = text.removeprefix("\ufeff").splitlines()
         check_exclude_patterns(patterns)
     except (OSError, ValueError, UsageError) as error:

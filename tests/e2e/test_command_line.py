@@ -59,6 +59,14 @@ def test_a_folder_of_links_tells_how_links_are_followed(moodex: Run, tmp_path: P
     assert "--follow-symlinks" in said
 
 
+def test_a_folder_that_cannot_be_scanned_is_not_called_empty(moodex: Run, tmp_path: Path) -> None:
+    write_images(tmp_path / "images", 1)
+    (tmp_path / "images/.moodexignore").write_text("!\n")
+    done = moodex("index", tmp_path / "images")
+    assert done.returncode == 3
+    assert done.stdout.startswith(b"Not scanned: ") and b"its .moodexignore cannot be used" in done.stdout
+
+
 @pytest.mark.parametrize("command", ["search", "export"])
 def test_a_folder_without_indexed_files_is_an_error(moodex: Run, tmp_path: Path, command: str) -> None:
     write_images(tmp_path / "a", 2)
@@ -433,6 +441,7 @@ def test_show_continues_after_a_path_that_is_no_image(moodex: Run, tmp_path: Pat
     assert (listed.returncode, listed.stdout) == (3, b"[]\n")
     alone = moodex("show", tmp_path / "none.png")
     assert (alone.returncode, alone.stderr.count(b"\n")) == (2, 1)
+    assert b"is a folder; give the images in it" in moodex("show", tmp_path).stderr
 
 
 def test_a_label_without_a_file_is_listed_at_its_last_path(moodex: Run, tmp_path: Path) -> None:

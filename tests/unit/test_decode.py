@@ -178,7 +178,7 @@ def test_the_first_frame_of_an_animation_is_decoded(form: str) -> None:
     ("data", "reason"),
     [
         (b"", "the file is empty"),
-        (b"this is not an image", "not an image in a supported format"),
+        (b"\1\2\3 not an image", "not an image in a supported format"),
         (encoded(draw_blocks(1), "PPM"), "not an image in a supported format"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "it is a PostScript document; save its pages as images"),
     ],
@@ -204,6 +204,13 @@ def test_a_file_without_its_end_is_named(form: str, share: float) -> None:
 def test_a_file_of_which_a_few_bytes_are_left_is_named(form: str) -> None:
     with pytest.raises(Damaged, match=CUT_OFF):
         decode(encoded(draw_blocks(1, (300, 300)), form)[: 24 if form != "TIFF" else 8], SPEC)
+
+
+@pytest.mark.parametrize(("form", "share"), [("TIFF", 0.2), ("TIFF", 0.9), ("ICO", 0.6)])
+def test_a_file_that_states_no_end_is_named_too(form: str, share: float) -> None:
+    data = encoded(draw_noise("RGB").resize((128, 128)), form)
+    with pytest.raises(Damaged, match=CUT_OFF):
+        decode(data[: int(len(data) * share)], SPEC)
 
 
 @pytest.mark.parametrize("data", [b"", b"BM", b"\0\0\0\x01ftyp", b"GIF89a;", b"RIFF\0\0\0\0WEBP", b"words"])
