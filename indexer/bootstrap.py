@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from db.sqlite.database import SqliteDatabase
-from indexer.domain.models import with_precision
 from indexer.library import Library
 from indexer.settings import Settings, available_cores
 from models.model_registry import FolderModelRegistry
@@ -88,8 +87,9 @@ def model_registry(settings: Settings) -> FolderModelRegistry:
 def open_analyzer(settings: Settings, threads: int = 0, few: bool = True) -> Analyzer:
     """Open the model in use, with a face detector unless the settings turn it off.
 
-    Both are loaded at first use or, with `few` images, in the background at once. If the settings choose a device or an engine,
-    the model is loaded before this function returns, so that a missing device is an error even if there is nothing to analyze.
+    Both are loaded at first use or, with `few` images, in the background at once. If the settings choose a device, an engine or a
+    precision, the model is loaded before this function returns, so that what is missing is an error before a run changes anything,
+    and even if there is nothing to analyze.
     `threads` is the number of CPU threads for each batch; 0 means one for each core.
 
     Raises ModelUnavailable, DeviceUnavailable, MissingExtra and UsageError.
@@ -114,8 +114,8 @@ def open_analyzer(settings: Settings, threads: int = 0, few: bool = True) -> Ana
         return open_classifier(path, compute)
 
     classifier: Classifier
-    if (settings.device, settings.engine, settings.require_gpu) == ("auto", "auto", False):
-        classifier = lazy = LazyClassifier(with_precision(read_card(path), settings.precision), load)
+    if (settings.device, settings.engine, settings.require_gpu, settings.precision) == ("auto", "auto", False, "fp32"):
+        classifier = lazy = LazyClassifier(read_card(path), load)
         if few:
             lazy.begin()  # the model loads while the image is decoded and faces are detected
     else:

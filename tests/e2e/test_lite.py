@@ -19,6 +19,7 @@ from tests.e2e.conftest import EXAMPLES, Block, Run
 from tests.e2e.test_processes import all_commands
 from tests.e2e.test_serve import get, serving
 from tests.support import drawn
+from tests.support.builders import write_images
 
 HEAD = EXAMPLES / "bigheads/head-01.png"
 
@@ -151,6 +152,13 @@ def test_a_command_that_needs_torch_says_what_to_install(lite: Run, tmp_path: Pa
 )
 def test_an_option_that_needs_torch_says_what_to_install(lite: Run, options: tuple[str, ...], cause: str) -> None:
     assert_needs_torch(lite("index", EXAMPLES / "bigheads", *options), f"{cause} needs PyTorch", "pip install torch torchvision")
+
+
+def test_a_run_that_needs_torch_changes_nothing(lite: Run, tmp_path: Path) -> None:
+    (image,) = write_images(tmp_path / "images", 1)
+    assert lite("index", tmp_path / "images").returncode == 0
+    assert lite("index", tmp_path / "images", "--precision", "fp16").returncode == 6
+    assert lite("hide", image).stdout == b"Hid 1 image.\n"
 
 
 def test_an_export_for_torch_says_what_to_install(lite: Run, tmp_path: Path) -> None:
