@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
     from PIL import Image
+
+    from indexer.domain.types import Floats
 
 _WHITE, _BLACK = (255, 255, 255, 255), (0, 0, 0, 255)
 
@@ -30,11 +31,13 @@ def background(image: Image.Image) -> tuple[int, int, int, int]:
 
     One dark bar in a drawing in light ink changes nothing, and neither does a light outline around a colored drawing.
     """
-    opacity = np.asarray(image.getchannel("A"))
+    opacity: Floats = np.asarray(image.getchannel("A"), dtype=np.float32)
     if opacity.min() == 255:
         return _WHITE
-    on_black = np.asarray(image.convert("L")).astype(np.float32) * (opacity.astype(np.float32) / 255)
-    seen_on_black, seen_on_white = _contrasts(on_black), _contrasts(on_black + (255 - opacity))
+    lightness: Floats = np.asarray(image.convert("L"), dtype=np.float32)
+    on_black: Floats = lightness * (opacity / np.float32(255))
+    on_white: Floats = on_black + (np.float32(255) - opacity)
+    seen_on_black, seen_on_white = _contrasts(on_black), _contrasts(on_white)
     strength = np.minimum(np.maximum(seen_on_black, seen_on_white), _FULL_CONTRAST)
     lost_on_white = strength[seen_on_white * _LOST < seen_on_black].sum()
     lost_on_black = strength[seen_on_black * _LOST < seen_on_white].sum()
@@ -43,8 +46,9 @@ def background(image: Image.Image) -> tuple[int, int, int, int]:
     return _BLACK if lost_on_white > least else _WHITE
 
 
-def _contrasts(lightness: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _contrasts(lightness: Floats) -> Floats:
     """Return the differences of an image, (H, W), between pixels that an edge may separate, in one row or column."""
     down = lightness[_EDGE_WIDTH:] - lightness[:-_EDGE_WIDTH]
     right = lightness[:, _EDGE_WIDTH:] - lightness[:, :-_EDGE_WIDTH]
-    return np.abs(np.concatenate([down.ravel(), right.ravel()]))
+    contrasts: Floats = np.abs(np.concatenate([down.ravel(), right.ravel()]))
+    return contrasts
