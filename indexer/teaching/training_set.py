@@ -36,8 +36,8 @@ def build_teaching_set(store: StoreReader, model: StoredModel) -> TeachingSet:
     if len(hits) < _MIN_LABELS or len(set(labels)) < 2:
         found = f"{pluralize(len(hits), 'labeled image')} with {pluralize(len(set(labels)), 'emotion')}"
         raise UsageError(
-            f"There are too few labels: {found} among those indexed with {model.card.name!r}. Label at least {_MIN_LABELS} images "
-            "with two emotions: moodex label PATH... --emotion EMOTION"
+            f"There are too few labels: {found} among those indexed with {model.card.name!r}. Label at least {_MIN_LABELS} "
+            "images with two emotions: moodex label PATH... --emotion EMOTION"
         )
     embeddings = store.vectors_of([prediction_id for prediction_id, _, _ in hits])
     sample = _finite(store.sample(model.id, _SAMPLE_ROWS))
