@@ -88,9 +88,8 @@ def open_analyzer(settings: Settings, threads: int = 0, few: bool = True) -> Ana
     """Open the model in use, with a face detector unless the settings turn it off.
 
     Both are loaded at first use or, with `few` images, in the background at once. If the settings choose a device, an engine or a
-    precision, the model is loaded before this function returns, so that its errors come before a run changes anything, and even if
+    precision, the model is loaded before this function returns: its errors then come before a run changes anything, and even if
     there is nothing to analyze.
-
     `threads` is the number of CPU threads for each batch; 0 means one for each core.
 
     Raises ModelUnavailable, DeviceUnavailable, MissingExtra and UsageError.
