@@ -32,6 +32,7 @@ from db.sql.search_queries import (
     ranked_rows,
 )
 from db.sql.unpacking import connect_for_reading, unpacking_from
+from db.sqlite.prepared import fetch
 from indexer.domain.errors import NotIndexed
 from indexer.domain.files import FileStamp, FileState
 from indexer.domain.images import Face, to_pixel_box
@@ -44,8 +45,9 @@ if TYPE_CHECKING:
 
 
 @lru_cache
-def _hits_of(chosen: HitFilter) -> Select[*tuple[Any, ...]]:
+def _hits_of(under: tuple[bytes, ...], excluded: frozenset[str], hidden: bool) -> Select[*tuple[Any, ...]]:
     """Select the hits of some predictions that pass a filter. Built once per filter, as every search executes it."""
+    chosen = HitFilter(under=under, excluded=excluded, hidden=hidden)
     these = (model_without_index_hint(bindparam("model")), statements.THESE)
     return hit_columns().where(*these, *filter_conditions(chosen)).order_by(FileRow.id)
 
@@ -133,8 +135,9 @@ class SqliteHitReader:
         found: dict[int, list[Hit]] = defaultdict(list)
         labels = self._labels(model_id)
         with self._connect() as connection, listed_if_many(connection, chosen.under):
+            statement = _hits_of(chosen.under, chosen.excluded, chosen.hidden)
             for chunk in chunks(prediction_ids):
-                for row in connection.execute(_hits_of(chosen), {"model": model_id, "ids": chunk}):
+                for row in fetch(connection, statement, chunk, model=model_id):
                     ranked = _ranked_hit(row, labels)
                     found[ranked.prediction_id].append(ranked.hit)
         return dict(found)
@@ -179,9 +182,10 @@ class SqliteHitReader:
 
     def _labels(self, model_id: int) -> list[str]:
         with self._connect() as connection:
-            labels = connection.execute(statements.LABELS_OF, {"model": model_id}).scalar_one_or_none()
-            if labels is None:
+            rows = fetch(connection, statements.LABELS_OF, model=model_id)
+            if not rows:
                 raise NotIndexed(f"The database holds no model number {model_id}.")
+            labels: list[str] = rows[0][0]
             return labels
 
 
@@ -191,18 +195,21 @@ def image_file(row: Row[Any]) -> ImageFile:
     return ImageFile(os.path.join(row.path, row.name), row.digest, stamp)
 
 
-def _ranked_hit(row: Row[Any], labels: Sequence[str]) -> RankedHit:
-    probabilities = struct.unpack(f"<{len(labels)}f", row.probabilities)
+def _ranked_hit(row: Sequence[Any], labels: Sequence[str]) -> RankedHit:
+    """Return the hit of a row of `hit_columns`, whose columns are read by position, which is faster than by name."""
+    number, emotion, score, packed, label, left, top, right, bottom, frame, digest, width, height, incomplete, *file = row
+    folder, name, file_id = file
+    probabilities = struct.unpack(f"<{len(labels)}f", packed)
     hit = Hit(
-        path=os.path.join(row.folder, row.name),
-        image_id=row.digest.hex(),
-        emotion=row.emotion,
-        score=row.score,
+        path=os.path.join(folder, name),
+        image_id=digest.hex(),
+        emotion=emotion,
+        score=score,
         emotions=dict(zip(labels, probabilities, strict=True)),
-        label=row.label,
-        box=None if row.left is None else to_pixel_box(Face(row.left, row.top, row.right, row.bottom), row.width, row.height),
-        frame=row.frame,
-        incomplete=bool(row.incomplete),
-        size=(row.width, row.height),
+        label=label,
+        box=None if left is None else to_pixel_box(Face(left, top, right, bottom), width, height),
+        frame=frame,
+        incomplete=bool(incomplete),
+        size=(width, height),
     )
-    return RankedHit(row.prediction_id, hit, row.file_id)
+    return RankedHit(number, hit, file_id)

@@ -18,6 +18,7 @@ from db.sql.root_rows import root_rows
 from db.sql.unpacking import unpacking_from
 from db.sqlite.hit_reader import SqliteHitReader, image_file
 from db.sqlite.model_rows import card_from_row
+from db.sqlite.prepared import fetch
 from indexer.domain.files import Counts, Failure, FileStamp, FileState, IndexedFile, IndexedRoot
 from indexer.domain.models import StoredModel
 from indexer.domain.predictions import LabeledImage
@@ -218,7 +219,7 @@ class SqliteReader(SqliteHitReader):
         found: dict[int, Halves] = {}
         with self._connect() as connection:
             for chunk in chunks(prediction_ids):
-                rows = connection.execute(statements.VECTORS_OF, {"ids": chunk})
+                rows = fetch(connection, statements.VECTORS_OF, chunk)
                 found.update({row_id: np.frombuffer(vector, dtype="<f2").reshape(size) for row_id, vector, size in rows})
         return found
 
@@ -226,7 +227,7 @@ class SqliteReader(SqliteHitReader):
         found: dict[int, bytes] = {}
         with self._connect() as connection:
             for chunk in chunks(prediction_ids):
-                rows = connection.execute(statements.FINGERPRINTS_OF, {"ids": chunk})
+                rows = fetch(connection, statements.FINGERPRINTS_OF, chunk)
                 found.update((row_id, fingerprint) for row_id, fingerprint in rows if fingerprint is not None)
         return found
 

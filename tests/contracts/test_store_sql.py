@@ -9,10 +9,11 @@ from contextlib import closing
 from dataclasses import replace
 from inspect import isfunction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import Executable, create_engine, event
+from sqlalchemy import Connection, Executable, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect, Engine
 from sqlalchemy.schema import CreateIndex, CreateTable
@@ -26,8 +27,10 @@ from db.sql.prediction_rows import upsert_prediction
 from db.sql.root_rows import upsert_root
 from db.sql.tuning import StoreTuning
 from db.sql.write_statements import upsert_image, upsert_model
+from db.sqlite import hit_reader, reader
 from db.sqlite.migrations import migrate
 from db.sqlite.model_rows import card_to_row
+from db.sqlite.prepared import fetch
 from db.sqlite.store import SqliteStore
 from indexer.domain.export import ExportFilter
 from indexer.domain.files import Failure
@@ -108,10 +111,19 @@ def executed(tmp_path_factory: pytest.TempPathFactory) -> list[Executable]:
     def record(_connection: object, statement: Executable, *_: object) -> None:
         statements.append(statement)
 
+    def record_prepared(connection: Connection, statement: Any, *ids: Any, **values: int) -> list[tuple[Any, ...]]:
+        statements.append(statement)
+        return fetch(connection, statement, *ids, **values)
+
     event.listen(Engine, "before_execute", record)
     try:
         tuning = StoreTuning(anchored_list_rows=0, anchor_spacing_rows=1)
-        with SqliteStore(tmp_path_factory.mktemp("sql") / "moodex.sqlite", tuning=tuning) as store:
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            SqliteStore(tmp_path_factory.mktemp("sql") / "moodex.sqlite", tuning=tuning) as store,
+        ):
+            for module in (hit_reader, reader):
+                patch.setattr(module, "fetch", record_prepared)
             _call_every_method(store)
     finally:
         event.remove(Engine, "before_execute", record)
