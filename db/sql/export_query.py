@@ -36,6 +36,7 @@ def exported(model_id: int, chosen: ExportFilter) -> Select[*tuple[Any, ...]]:
     )
     query = (
         select(
+            prediction.id,
             FolderRow.path,
             FileRow.name,
             ImageRow.digest,
@@ -71,11 +72,12 @@ def exported(model_id: int, chosen: ExportFilter) -> Select[*tuple[Any, ...]]:
 
 def export_chunk(rows: Sequence[Row[Any]], card: ModelCard) -> ExportChunk:
     """Convert rows of `exported` into columns. Raises ValueError or TypeError for values that moodex never writes."""
-    folders, names, digests, widths, heights, labels, emotions, scores, regions, *edges, probabilities, vectors = zip(
+    ids, folders, names, digests, widths, heights, labels, emotions, scores, regions, *edges, probabilities, vectors = zip(
         *rows, strict=True
     )
-    sizes = zip(widths, heights, strict=True)
+    sizes = list(zip(widths, heights, strict=True))
     return ExportChunk(
+        prediction_ids=ids,
         paths=[os.path.join(folder, name) for folder, name in zip(folders, names, strict=True)],
         digests=[digest.hex() for digest in digests],
         emotions=emotions,
@@ -83,6 +85,7 @@ def export_chunk(rows: Sequence[Row[Any]], card: ModelCard) -> ExportChunk:
         labels=labels,
         regions=regions,
         boxes=[_box(edge, size) for edge, size in zip(zip(*edges, strict=True), sizes, strict=True)],
+        sizes=sizes,
         probabilities=_numbers(probabilities, len(card.labels), "<f4"),
         embeddings=_numbers(vectors, card.embedding_size, "<f2"),
     )

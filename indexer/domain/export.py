@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from indexer.domain.maps import MAP_SIDE
+
 if TYPE_CHECKING:
+    from indexer.domain.maps import LibraryMap
     from indexer.domain.models import ModelCard
     from indexer.domain.types import Floats, Halves
 
@@ -31,14 +34,15 @@ class ExportFilter:
 class ExportChunk:
     """N rows: one for each face in each live file, or one for the whole image.
 
-    - `digests`: hex. `labels`: the user's, None without one.
+    - `prediction_ids`: None for an image without a prediction. `digests`: hex. `labels`: the user's, None without one.
     - `regions`: faces count from 1; the whole image is 0.
-    - `boxes`: left, top, right and bottom edge in pixels.
+    - `boxes`: left, top, right and bottom edge in pixels. `sizes`: width and height of the image in pixels.
     - `probabilities`: float32, (N, labels of the model). `embeddings`: float16, (N, embedding size).
 
     An image that has a label but no prediction has the label as its emotion, score 1, region 0 and NaN for all numbers.
     """
 
+    prediction_ids: Sequence[int | None]
     paths: Sequence[bytes]
     digests: Sequence[str]
     emotions: Sequence[str]
@@ -46,6 +50,7 @@ class ExportChunk:
     labels: Sequence[str | None]
     regions: Sequence[int]
     boxes: Sequence[Box | None]
+    sizes: Sequence[tuple[int, int]]
     probabilities: Floats
     embeddings: Halves
 
@@ -55,15 +60,33 @@ class ExportChunk:
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """All rows of one model, from one snapshot of the database."""
+    """All rows of one model, from one snapshot of the database, and the model's map, if it was made.
+
+    `emotions`: all that a row may have, the model's first.
+    """
 
     card: ModelCard
+    emotions: tuple[str, ...]
     chunks: Iterator[ExportChunk]
+    made: LibraryMap | None = None
 
     @property
     def probability_columns(self) -> tuple[str, ...]:
         """The names of the probability columns, in the order of the model's labels."""
         return tuple(f"p_{label}" for label in self.card.labels)
+
+    def places(self, chunk: ExportChunk) -> Floats:
+        """Return where the rows of a chunk are on the map: float32, (N, 2), 0-1; NaN for those that are not on it."""
+        import numpy as np
+
+        found = np.full((len(chunk), 2), np.nan, dtype=np.float32)
+        if self.made is None or not len(self.made):
+            return found
+        ids = np.array([-1 if one is None else one for one in chunk.prediction_ids], dtype=np.int64)
+        numbers = np.searchsorted(self.made.ids, ids).clip(max=len(self.made) - 1)
+        is_on_map = self.made.ids[numbers] == ids
+        found[is_on_map] = self.made.places[numbers[is_on_map]] / np.float32(MAP_SIDE)
+        return found
 
 
 @dataclass(frozen=True, slots=True)

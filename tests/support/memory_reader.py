@@ -171,7 +171,7 @@ class MemoryReader(MemoryTables):
             (ranked.hit.path, ranked.prediction_id): ranked
             for ranked in self._live_hits(model.id, HitFilter(under=chosen.under, hidden=True))
         }
-        rows: list[tuple[Hit, int, Sequence[float], Halves]] = []
+        rows: list[tuple[int | None, Hit, int, Sequence[float], Halves]] = []
         for path, file in sorted(self._files.items(), key=lambda item: item[1].id):
             if file.digest is None or not file.is_live or not _is_under_any(path, chosen.under):
                 continue
@@ -179,17 +179,18 @@ class MemoryReader(MemoryTables):
                 continue
             predictions = self._predictions.get(model.id, {}).get(file.digest, [])
             rows += [
-                (hits[path, row.id].hit, row.region, row.prediction.probabilities, row.prediction.embedding)
+                (row.id, hits[path, row.id].hit, row.region, row.prediction.probabilities, row.prediction.embedding)
                 for row in predictions
             ]
             if not predictions and (label := self._labels_by_digest.get(file.digest)) is not None:
                 hit = Hit(path, file.digest.hex(), label, 1.0, {}, label=label)
                 nan = np.full(max(model.card.embedding_size, len(model.card.labels)), np.nan)
-                rows.append((hit, 0, nan[: len(model.card.labels)].tolist(), nan[: model.card.embedding_size].astype(np.float16)))
-        rows = [row for row in rows if chosen.emotions is None or row[0].emotion in chosen.emotions]
+                rows.append((None, hit, 0, nan[: len(model.card.labels)].tolist(), nan[: model.card.embedding_size].astype(np.float16)))
+        rows = [row for row in rows if chosen.emotions is None or row[1].emotion in chosen.emotions]
         if rows:
-            shown, regions, probabilities, embeddings = zip(*rows, strict=True)
+            ids, shown, regions, probabilities, embeddings = zip(*rows, strict=True)
             yield ExportChunk(
+                ids,
                 [hit.path for hit in shown],
                 [hit.image_id for hit in shown],
                 [hit.emotion for hit in shown],
@@ -197,6 +198,7 @@ class MemoryReader(MemoryTables):
                 [hit.label for hit in shown],
                 regions,
                 [hit.box for hit in shown],
+                [hit.size or (0, 0) for hit in shown],
                 np.array(probabilities, dtype=np.float32),
                 np.stack(embeddings),
             )
