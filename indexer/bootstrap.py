@@ -58,8 +58,8 @@ def open_serving_library(settings: Settings, decoders: DecoderPool) -> ServingLi
 
     Images are decoded in the child processes of `decoders`, because they may come from anybody.
     """
-    from db.sqlite.pooled_database import PooledSqliteDatabase
     from db.maps.files import MapFiles
+    from db.sqlite.pooled_database import PooledSqliteDatabase
     from db.vectors.kept_files import KeptFaissFiles
     from indexer.analysis.kept_analyzer import KeptAnalyzers
 

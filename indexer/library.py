@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 class Library:
     """The settings of a data folder, and the adapters that they choose.
 
-    - `vector_storage`, `map_storage`, `projector`, `teacher`, `open_analyzer`, `open_batch_analyzer`: functions, because the imports take long, and a search
-      by emotion does not need them. `open_analyzer` is for one or two images, `open_batch_analyzer` for many.
+    - `vector_storage`, `map_storage`, `projector`, `teacher`, `open_analyzer`, `open_batch_analyzer`: functions, because the
+      imports take long, and a search by emotion does not need them. `open_analyzer` is for one or two images,
+      `open_batch_analyzer` for many.
     - `reopen`: opens the library that other settings describe.
     """
 

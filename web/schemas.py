@@ -239,7 +239,8 @@ TaskState = Literal["running", "done", "failed", "interrupted"]
 class Task(BaseModel):
     """Work in a process of its own. `total` is the number of files or images of the present step, `done` those finished.
 
-    `result` is the JSON that the command prints: of `moodex index`, `teach`, `teach --undo`, `doctor` or `map`. `error` is a sentence.
+    `result` is the JSON that the command prints: of `moodex index`, `teach`, `teach --undo`, `doctor` or `map`. `error` is a
+    sentence.
     """
 
     id: str

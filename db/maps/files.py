@@ -1,4 +1,4 @@
-"""Maps in a folder, one safetensors file for each model."""
+"""Maps in a folder, one safetensors file for each embedder."""
 
 from __future__ import annotations
 
@@ -38,32 +38,33 @@ class MapFiles:
         self._kept: dict[str, _Kept] = {}
 
     def load(self, card: ModelCard) -> LibraryMap | None:
-        path = self._path(card.key)
-        stamp, kept = _stamp(path), self._kept.get(card.key)
+        path = self._path(card.embedder_key)
+        stamp, kept = _stamp(path), self._kept.get(card.embedder_key)
         if kept is None or kept.stamp != stamp:
             kept = _Kept(stamp, None if stamp is None else _read(path, card))
-            self._kept = {card.key: kept}
+            self._kept = {card.embedder_key: kept}
         return kept.made
 
     def is_current(self, made: LibraryMap) -> bool:
-        kept = self._kept.get(made.model_key)
-        return kept is not None and kept.made is made and kept.stamp == _stamp(self._path(made.model_key))
+        kept = self._kept.get(made.embedder_key)
+        return kept is not None and kept.made is made and kept.stamp == _stamp(self._path(made.embedder_key))
 
     def save(self, made: LibraryMap) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         facts = {
             "model": made.model,
             "model_key": made.model_key,
+            "embedder_key": made.embedder_key,
             "version": made.version,
             "made_at": made.made_at,
             "fitted": made.fitted,
         }
-        tensors = {"ids": made.ids, "places": np.ascontiguousarray(made.places)}
+        tensors = {"keys": made.keys, "places": np.ascontiguousarray(made.places)}
         about = {"map": json.dumps(facts)}
-        replace_file(self._path(made.model_key), lambda temporary: save_file(tensors, temporary, about))
+        replace_file(self._path(made.embedder_key), lambda temporary: save_file(tensors, temporary, about))
 
-    def _path(self, model_key: str) -> Path:
-        return self._folder / f"{model_key}.safetensors"
+    def _path(self, embedder_key: str) -> Path:
+        return self._folder / f"{embedder_key}.safetensors"
 
 
 def _stamp(path: Path) -> _Stamp:
@@ -79,12 +80,12 @@ def _read(path: Path, card: ModelCard) -> LibraryMap | None:
     try:
         with safe_open(path, "numpy") as file:
             facts = json.loads(file.metadata()["map"])
-            ids, places = file.get_tensor("ids"), file.get_tensor("places")
-        if facts["model_key"] != card.key or ids.dtype != np.int64 or places.dtype != np.uint16:
+            keys, places = file.get_tensor("keys"), file.get_tensor("places")
+        if facts["embedder_key"] != card.embedder_key or keys.dtype != np.int64 or places.dtype != np.uint16:
             raise ValueError("it holds another map")
-        if places.shape != (len(ids), 2) or np.any(np.diff(ids) <= 0):
-            raise ValueError("its ids and places do not fit together")
-        return LibraryMap(ids=ids, places=places, **facts)
+        if places.shape != (len(keys), 2) or not len(keys) or np.any(keys[1:] <= keys[:-1]):
+            raise ValueError("its keys and places do not fit together")
+        return LibraryMap(keys=keys, places=places, **facts)
     except FileNotFoundError:
         return None
     except (*_UNUSABLE, OSError) as error:

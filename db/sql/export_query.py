@@ -36,7 +36,6 @@ def exported(model_id: int, chosen: ExportFilter) -> Select[*tuple[Any, ...]]:
     )
     query = (
         select(
-            prediction.id,
             FolderRow.path,
             FileRow.name,
             ImageRow.digest,
@@ -72,12 +71,11 @@ def exported(model_id: int, chosen: ExportFilter) -> Select[*tuple[Any, ...]]:
 
 def export_chunk(rows: Sequence[Row[Any]], card: ModelCard) -> ExportChunk:
     """Convert rows of `exported` into columns. Raises ValueError or TypeError for values that moodex never writes."""
-    ids, folders, names, digests, widths, heights, labels, emotions, scores, regions, *edges, probabilities, vectors = zip(
+    folders, names, digests, widths, heights, labels, emotions, scores, regions, *edges, probabilities, vectors = zip(
         *rows, strict=True
     )
     sizes = list(zip(widths, heights, strict=True))
     return ExportChunk(
-        prediction_ids=ids,
         paths=[os.path.join(folder, name) for folder, name in zip(folders, names, strict=True)],
         digests=[digest.hex() for digest in digests],
         emotions=emotions,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from indexer.domain.maps import MAP_SIDE
+from indexer.domain.maps import region_keys
 
 if TYPE_CHECKING:
     from indexer.domain.maps import LibraryMap
@@ -34,7 +34,7 @@ class ExportFilter:
 class ExportChunk:
     """N rows: one for each face in each live file, or one for the whole image.
 
-    - `prediction_ids`: None for an image without a prediction. `digests`: hex. `labels`: the user's, None without one.
+    - `digests`: hex. `labels`: the user's, None without one.
     - `regions`: faces count from 1; the whole image is 0.
     - `boxes`: left, top, right and bottom edge in pixels. `sizes`: width and height of the image in pixels.
     - `probabilities`: float32, (N, labels of the model). `embeddings`: float16, (N, embedding size).
@@ -42,7 +42,6 @@ class ExportChunk:
     An image that has a label but no prediction has the label as its emotion, score 1, region 0 and NaN for all numbers.
     """
 
-    prediction_ids: Sequence[int | None]
     paths: Sequence[bytes]
     digests: Sequence[str]
     emotions: Sequence[str]
@@ -79,14 +78,9 @@ class Export:
         """Return where the rows of a chunk are on the map: float32, (N, 2), 0-1; NaN for those that are not on it."""
         import numpy as np
 
-        found = np.full((len(chunk), 2), np.nan, dtype=np.float32)
-        if self.made is None or not len(self.made):
-            return found
-        ids = np.array([-1 if one is None else one for one in chunk.prediction_ids], dtype=np.int64)
-        numbers = np.searchsorted(self.made.ids, ids).clip(max=len(self.made) - 1)
-        is_on_map = self.made.ids[numbers] == ids
-        found[is_on_map] = self.made.places[numbers[is_on_map]] / np.float32(MAP_SIDE)
-        return found
+        if self.made is None:
+            return np.full((len(chunk), 2), np.nan, dtype=np.float32)
+        return self.made.shares(region_keys(map(bytes.fromhex, chunk.digests), chunk.regions))
 
 
 @dataclass(frozen=True, slots=True)

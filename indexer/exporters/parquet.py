@@ -1,7 +1,7 @@
 """Export to Parquet: typed columns, embeddings as lists of fixed size, one row group for each chunk.
 
-`datasets` of Hugging Face reads its own description of the columns, with which `image` becomes an image. embedding-atlas reads the
-columns `x`, `y` and `embedding`.
+`datasets` of Hugging Face finds its own description of the columns in the file, by which `image` becomes an image.
+embedding-atlas reads the columns `x`, `y` and `embedding`.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from indexer.library import Library
     from indexer.ports.maps import Projection
     from indexer.ports.progress import Progress
-    from indexer.ports.store_reader import StoreReader
+    from indexer.ports.store_reader import RegionIds, StoreReader
     from indexer.ports.vectors import VectorRows
 
 SAMPLE_ROWS = 100_000
@@ -47,9 +47,7 @@ def make_map(library: Library, progress: Progress, sample_rows: int = SAMPLE_ROW
         del vectors  # a large sample must not be in memory while the others are placed
         with task(progress, check_stop, store.regions(model.id)) as advance:
             all_ids, positions = _place_all(store, model, ids, projection, advance)
-        made = LibraryMap(
-            model.card.name, model.card.key, secrets.token_hex(8), time.time(), len(ids), all_ids, _to_places(positions)
-        )
+        made = _to_map(model, len(ids), *_unique(store.region_ids(model.id), all_ids, positions))
         check_stop()
         try:
             library.map_storage().save(made)
@@ -99,6 +97,34 @@ def _place_all(
         positions.append(placed)
         advance(len(chunk.ids))
     return np.concatenate(ids), np.concatenate(positions)
+
+
+def _unique(regions: RegionIds, ids: Ids, positions: Floats) -> tuple[Ids, Floats]:
+    """Return the keys of predictions, ascending, each once, with their positions. Predictions that went since are left out."""
+    import numpy as np
+
+    if not len(regions.ids):
+        return regions.keys, positions[:0]
+    numbers = np.searchsorted(regions.ids, ids).clip(max=len(regions.ids) - 1)
+    stays = regions.ids[numbers] == ids
+    keys, first = np.unique(regions.keys[numbers[stays]], return_index=True)
+    return keys, positions[stays][first]
+
+
+def _to_map(model: StoredModel, fitted: int, keys: Ids, positions: Floats) -> LibraryMap:
+    if not len(keys):
+        raise NotIndexed("All images were removed while the map was made; it was not changed.")
+    card = model.card
+    return LibraryMap(
+        model=card.name,
+        model_key=card.key,
+        embedder_key=card.embedder_key,
+        version=secrets.token_hex(8),
+        made_at=time.time(),
+        fitted=fitted,
+        keys=keys,
+        places=_to_places(positions),
+    )
 
 
 def _to_places(positions: Floats) -> Places:

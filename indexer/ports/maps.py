@@ -34,13 +34,16 @@ class Projector(Protocol):
 
 
 class MapStorage(Protocol):
-    """The storage of maps, one for each model. They are derived from the store: losing one costs only time."""
+    """The storage of maps, one for all models that share embeddings.
+
+    They are derived from the store: losing one costs only time.
+    """
 
     def load(self, card: ModelCard) -> LibraryMap | None:
-        """Return the map of a model; None if there is none, or if it is damaged."""
+        """Return the map of the embeddings of a model; None if there is none, or if it is damaged."""
 
     def is_current(self, made: LibraryMap) -> bool:
-        """Return whether a map that was loaded is still the stored one of its model."""
+        """Return whether a map that was loaded is still the stored one."""
 
     def save(self, made: LibraryMap) -> None:
-        """Replace the map of a model, in one step."""
+        """Replace the map of these embeddings, in one step."""

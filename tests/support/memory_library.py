@@ -181,13 +181,13 @@ class MemoryMaps:
         self.kept: dict[str, LibraryMap] = {}
 
     def load(self, card: ModelCard) -> LibraryMap | None:
-        return self.kept.get(card.key)
+        return self.kept.get(card.embedder_key)
 
     def is_current(self, made: LibraryMap) -> bool:
-        return self.kept.get(made.model_key) is made
+        return self.kept.get(made.embedder_key) is made
 
     def save(self, made: LibraryMap) -> None:
-        self.kept[made.model_key] = made
+        self.kept[made.embedder_key] = made
 
 
 class FirstTwoNumbers:

@@ -13,11 +13,12 @@ from indexer.domain.errors import NotIndexed
 from indexer.domain.export import ExportChunk, ExportFilter
 from indexer.domain.files import Counts, Failure, FileState, IndexedFile, IndexedRoot
 from indexer.domain.images import to_pixel_box
+from indexer.domain.maps import region_keys
 from indexer.domain.models import StoredModel
 from indexer.domain.predictions import GROUP_CHANGED, LabeledImage, effective_emotion
 from indexer.domain.queries import Hit, HitKey
 from indexer.domain.runs import RunRecord, RunTotals
-from indexer.ports.store_reader import ComparedRows, HitFilter, ImageFile, RankedHit, Sample
+from indexer.ports.store_reader import ComparedRows, HitFilter, ImageFile, RankedHit, RegionIds, Sample
 from indexer.ports.vectors import NOT_THE_MODELS, Generation, VectorRows
 from indexer.system.paths import is_under
 from tests.support.memory_tables import MemoryTables, StoredPrediction
@@ -171,7 +172,7 @@ class MemoryReader(MemoryTables):
             (ranked.hit.path, ranked.prediction_id): ranked
             for ranked in self._live_hits(model.id, HitFilter(under=chosen.under, hidden=True))
         }
-        rows: list[tuple[int | None, Hit, int, Sequence[float], Halves]] = []
+        rows: list[tuple[Hit, int, Sequence[float], Halves]] = []
         for path, file in sorted(self._files.items(), key=lambda item: item[1].id):
             if file.digest is None or not file.is_live or not _is_under_any(path, chosen.under):
                 continue
@@ -179,18 +180,17 @@ class MemoryReader(MemoryTables):
                 continue
             predictions = self._predictions.get(model.id, {}).get(file.digest, [])
             rows += [
-                (row.id, hits[path, row.id].hit, row.region, row.prediction.probabilities, row.prediction.embedding)
+                (hits[path, row.id].hit, row.region, row.prediction.probabilities, row.prediction.embedding)
                 for row in predictions
             ]
             if not predictions and (label := self._labels_by_digest.get(file.digest)) is not None:
                 hit = Hit(path, file.digest.hex(), label, 1.0, {}, label=label)
                 nan = np.full(max(model.card.embedding_size, len(model.card.labels)), np.nan)
-                rows.append((None, hit, 0, nan[: len(model.card.labels)].tolist(), nan[: model.card.embedding_size].astype(np.float16)))
-        rows = [row for row in rows if chosen.emotions is None or row[1].emotion in chosen.emotions]
+                rows.append((hit, 0, nan[: len(model.card.labels)].tolist(), nan[: model.card.embedding_size].astype(np.float16)))
+        rows = [row for row in rows if chosen.emotions is None or row[0].emotion in chosen.emotions]
         if rows:
-            ids, shown, regions, probabilities, embeddings = zip(*rows, strict=True)
+            shown, regions, probabilities, embeddings = zip(*rows, strict=True)
             yield ExportChunk(
-                ids,
                 [hit.path for hit in shown],
                 [hit.image_id for hit in shown],
                 [hit.emotion for hit in shown],
@@ -202,6 +202,11 @@ class MemoryReader(MemoryTables):
                 np.array(probabilities, dtype=np.float32),
                 np.stack(embeddings),
             )
+
+    def region_ids(self, model_id: int) -> RegionIds:
+        rows = self._all_predictions(model_id)
+        keys = region_keys((row.digest for row in rows), [row.region for row in rows])
+        return RegionIds(np.array([row.id for row in rows], dtype=np.int64), keys)
 
     def vectors(self, model_id: int, after: int = 0) -> Iterator[VectorRows]:
         labels = self._labels(model_id)

@@ -19,10 +19,11 @@ from indexer.system.optional import require
 from web.answers import AsciiJSON
 from web.api.filters import MapFilters
 from web.schemas import Body, FewPointsBody, Map, PointIds, PointImages, PointsBody, Task, Word
-from web.serving import Here
+from web.serving import Here, Serving
 
 if TYPE_CHECKING:
-    from indexer.mapping.view import ColoredMap
+    from indexer.library import Library
+    from indexer.mapping.view import ColoredMap, PointHit
 
 router = APIRouter(prefix="/map", tags=["map"])
 
@@ -72,31 +73,46 @@ def points(serving: Here, model: Model = None, hidden: Hidden = False) -> Respon
     The first four bytes are the length of the header, which ends at a multiple of four. After it follow the x of all N points,
     their y (unsigned 16-bit numbers, y upwards), and their emotions (unsigned 8-bit codes).
     """
-    colored = serving.maps.get(serving.with_model(model), hidden)
-    if colored is None:
-        raise NotIndexed("There is no map yet; make it with: moodex map")
+    colored = _colored(serving, serving.with_model(model), hidden)
     return Response(_packed(colored), media_type=_BINARY, headers=_NOT_STORED)
 
 
 @router.get("/matches", response_class=Response, responses=_BYTES)
 def matches(serving: Here, filters: Annotated[MapFilters, Query()]) -> Response:
     """Return which points the filters find, as bits: the first point is the lowest bit of the first byte."""
-    found = view.matches(serving.with_model(filters.model), filters.version, filters.request(serving))
+    library = serving.with_model(filters.model)
+    colored = _colored(serving, library, filters.hidden, filters.version)
+    found = view.matches(library, colored, filters.request(serving))
     return Response(found.tobytes(), media_type=_BINARY, headers=_NOT_STORED)
 
 
 @router.post("/images", response_model=PointImages)
-def images(serving: Here, body: FewPointsBody, model: Model = None) -> Response:
+def images(serving: Here, body: FewPointsBody, model: Model = None, hidden: Hidden = False) -> Response:
     """Return the images of some points, each by its first file."""
-    found = view.point_hits(serving.with_model(model), body.version, body.points)
+    found = _hits(serving, body, model, hidden)
     return AsciiJSON({"images": [{"point": one.point, "hit": hit_as_dict(one.hit)} for one in found]})
 
 
 @router.post("/ids", response_model=PointIds)
-def ids(serving: Here, body: PointsBody, model: Model = None) -> Response:
+def ids(serving: Here, body: PointsBody, model: Model = None, hidden: Hidden = False) -> Response:
     """Return the ids of the images of many points."""
-    found = view.point_hits(serving.with_model(model), body.version, body.points)
+    found = _hits(serving, body, model, hidden)
     return AsciiJSON({"image_ids": list(dict.fromkeys(one.hit.image_id for one in found))})
+
+
+def _hits(serving: Serving, body: FewPointsBody | PointsBody, model: str | None, hidden: bool) -> list[PointHit]:
+    library = serving.with_model(model)
+    return view.point_hits(library, _colored(serving, library, hidden, body.version), body.points)
+
+
+def _colored(serving: Serving, library: Library, hidden: bool, version: str | None = None) -> ColoredMap:
+    """Return the map, of a version if it is given. Raises NotIndexed without one, and MapChanged for another version."""
+    colored = serving.maps.get(library, hidden)
+    if colored is None:
+        raise NotIndexed("There is no map yet; make it with: moodex map")
+    if version is not None:
+        colored.require(version)
+    return colored
 
 
 def _packed(colored: ColoredMap) -> bytes:
@@ -114,4 +130,6 @@ def _packed(colored: ColoredMap) -> bytes:
     header = json.dumps(facts).encode("ascii")
     header += b" " * (-len(header) % _ALIGNMENT)
     places = made.places.astype("<u2", copy=False)
-    return b"".join((struct.pack("<I", len(header)), header, places[:, 0].tobytes(), places[:, 1].tobytes(), colored.codes.tobytes()))
+    return b"".join(
+        (struct.pack("<I", len(header)), header, places[:, 0].tobytes(), places[:, 1].tobytes(), colored.codes.tobytes())
+    )
