@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -59,7 +59,7 @@ class MapFiles:
             "made_at": made.made_at,
             "fitted": made.fitted,
         }
-        tensors = {"keys": made.keys, "places": np.ascontiguousarray(made.places)}
+        tensors: dict[str, Any] = {"keys": made.keys, "places": np.ascontiguousarray(made.places)}
         about = {"map": json.dumps(facts)}
         replace_file(self._path(made.embedder_key), lambda temporary: save_file(tensors, temporary, about))
 

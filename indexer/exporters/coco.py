@@ -53,7 +53,7 @@ class _Rows:
             "iscrowd": 0,
             "score": round(chunk.scores[row], _DECIMAL_PLACES),
             "digest": chunk.digests[row],
-            "label": chunk.labels[row],
+            "user_label": chunk.labels[row],
         }
         self._annotations.write(("," if self.count > 1 else "") + json.dumps(annotation))
 

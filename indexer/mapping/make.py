@@ -134,4 +134,5 @@ def _to_places(positions: Floats) -> Places:
     low, high = positions.min(axis=0), positions.max(axis=0)
     span = float((high - low).max()) or 1.0
     shares = 0.5 + (positions - (low + high) / 2) / span * (1 - 2 * _MARGIN)
-    return np.round(shares * MAP_SIDE).astype(np.uint16)
+    places: Places = np.round(shares * MAP_SIDE).astype(np.uint16)
+    return places
