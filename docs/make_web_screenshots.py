@@ -65,8 +65,8 @@ def the_same_but_sad(page: Any) -> None:
 
 
 def the_map(page: Any) -> None:
-    expect(page.locator("#map-list li img").first).to_be_visible()
-    page.mouse.move(0, 0)
+    expect(page.locator("#map-list li").first).to_be_visible()
+    page.wait_for_function("() => [...document.querySelectorAll('#map-list img')].every((one) => one.complete)")
 
 
 def selection(page: Any) -> None:

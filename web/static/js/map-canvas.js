@@ -30,7 +30,7 @@ export class CanvasRenderer {
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.clearRect(0, 0, camera.width, camera.height);
     if (!this.#points) return;
-    for (const [state, alpha, side] of [[1, 0.13, size * 0.6], [2, 0.9, size]]) {
+    for (const [state, alpha, side] of [[1, 0.25, size * 0.6], [2, 0.9, size]]) {
       context.globalAlpha = alpha;
       for (let point = 0; point < this.#points.count; point++) if (this.#states[point] === state) this.#dot(point, camera, side);
     }

@@ -44,7 +44,7 @@ export class MapList {
 
 function item({ hit }) {
   const name = `${hit.label ? `labeled ${hit.label}` : `${hit.emotion} ${percent(hit.score)}`}, ${shown(fileName(hit.path))}`;
-  const picture = el("button", { type: "button", class: "sample", "aria-label": `Show ${name}`, title: name, on: { click: () => go({ image: hit.image_id }) } }, el("img", { alt: "", loading: "lazy", src: thumbnailUrl(hit.image_id, PIXELS) }));
+  const picture = el("button", { type: "button", class: "sample", "aria-label": `Show ${name}`, title: name, on: { click: () => go({ image: hit.image_id }) } }, el("img", { alt: "", src: thumbnailUrl(hit.image_id, PIXELS) }));
   const box = el("input", { type: "checkbox", value: hit.image_id, "aria-label": `Select ${name}`, on: { change: (event) => select([hit.image_id], event.target.checked) } });
   const entry = el("li", {}, picture, box);
   paint(entry, hit.emotion);

@@ -13,7 +13,7 @@ const VERTEX = `
     bool isFound = state > 1.5;
     gl_Position = isShown ? vec4((place - center) * scale, isFound ? 0.0 : 0.5, 1.0) : vec4(2.0, 2.0, 2.0, 1.0);
     gl_PointSize = isFound ? size : max(1.0, size * 0.6);
-    color = vec4(texture2D(colors, vec2((code + 0.5) / 256.0, 0.5)).rgb, isFound ? 0.9 : 0.13);
+    color = vec4(texture2D(colors, vec2((code + 0.5) / 256.0, 0.5)).rgb, isFound ? 0.9 : 0.25);
   }`;
 
 const FRAGMENT = `

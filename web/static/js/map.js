@@ -1,6 +1,6 @@
 // The view of the map: all faces by likeness, colored by emotion.
 
-import { bytesOf, follow, get, post, thumbnailUrl } from "./api.js";
+import { bytesOf, follow, get, post, query, thumbnailUrl } from "./api.js";
 import { button, byId, el, fill } from "./dom.js";
 import { paint } from "./emotions.js";
 import { onHide, onLabels } from "./labels.js";
@@ -20,9 +20,12 @@ import { attempt, load, toast } from "./toast.js";
 
 const PICK_PIXELS = 10;
 const KEEP_MS = 250;
-const POINT_PIXELS = [2, 9];
+const [MIN_PIXELS, MAX_PIXELS] = [2, 12];
+/** Up to so many points are larger by this number of pixels; more of them, less. */
+const [FEW_POINTS, FEW_PIXELS] = [200, 7];
 const CANVAS_POINTS = 200_000;
 const THUMBNAIL_PIXELS = 128;
+const CONFLICT = 409;
 
 export class MapView {
   #points = null;
@@ -97,7 +100,7 @@ export class MapView {
     if (!this.#points) return;
     const points = this.#points.enclosed(line.map(([left, top]) => this.camera.toPlace(left, top)), MOST);
     if (!points.length) return;
-    const answer = await attempt(() => post(this.#path("ids"), { version: this.#points.facts.version, points }));
+    const answer = await this.#ask(() => post(this.#path("ids"), { version: this.#points.facts.version, points }));
     if (!answer) return;
     select(answer.image_ids);
     toast(`Selected ${count(answer.image_ids.length, "image")}${points.length === MOST ? ", the most" : ""}.`);
@@ -148,9 +151,9 @@ export class MapView {
     if (!bytes) return;
     this.#points = new Points(bytes);
     this.#loadedFor = wanted;
+    await this.#findMatches();
     this.#resize();
     this.#show();
-    await this.#match();
   }
 
   #parameters() {
@@ -158,7 +161,7 @@ export class MapView {
   }
 
   #path(what) {
-    return state().model ? `/map/${what}?${new URLSearchParams({ model: state().model })}` : `/map/${what}`;
+    return `/map/${what}${query(this.#parameters())}`;
   }
 
   /** Say how old the map is, and offer to make it. */
@@ -199,15 +202,20 @@ export class MapView {
 
   /** Ask which points the filters find, and dim the others. */
   async #match() {
-    if (!this.#points) return;
+    if (!(await this.#findMatches())) return;
+    this.#renderer.setStates(this.#states());
+    this.changed();
+  }
+
+  async #findMatches() {
+    if (!this.#points) return false;
     this.#request?.abort();
     this.#request = new AbortController();
     const { version } = this.#points.facts;
-    const bits = await attempt(() => bytesOf("/map/matches", { ...filterParameters(state()), version }, this.#request.signal));
-    if (!bits || version !== this.#points.facts.version) return;
+    const bits = await this.#ask(() => bytesOf("/map/matches", { ...filterParameters(state()), version }, this.#request.signal));
+    if (!bits || version !== this.#points.facts.version) return false;
     this.#points.setMatches(new Uint8Array(bits));
-    this.#renderer.setStates(this.#states());
-    this.changed();
+    return true;
   }
 
   #states() {
@@ -251,8 +259,8 @@ export class MapView {
 
   #draw() {
     if (!this.#points || !this.element.clientWidth) return;
-    const few = Math.min(1, 20_000 / Math.max(1, this.#points.count));
-    const size = Math.min(POINT_PIXELS[1], POINT_PIXELS[0] + 3 * few + Math.log2(Math.max(1, this.camera.zoom)));
+    const crowd = Math.sqrt(Math.min(1, FEW_POINTS / this.#points.count));
+    const size = Math.min(MAX_PIXELS, MIN_PIXELS + FEW_PIXELS * crowd + Math.log2(Math.max(1, this.camera.zoom)));
     this.#renderer.draw(this.camera, size);
   }
 
@@ -268,8 +276,21 @@ export class MapView {
   async #images(points) {
     const wanted = points.filter((point) => point >= 0);
     if (!wanted.length) return [];
-    const answer = await attempt(() => post(this.#path("images"), { version: this.#points.facts.version, points: wanted }));
+    const answer = await this.#ask(() => post(this.#path("images"), { version: this.#points.facts.version, points: wanted }));
     return answer?.images ?? [];
+  }
+
+  /** Send a request about the map, which is loaded again if another one was made since. Return undefined after an error. */
+  #ask(request) {
+    return attempt(async () => {
+      try {
+        return await request();
+      } catch (error) {
+        if (error.status !== CONFLICT) throw error;
+        this.#forget();
+        return undefined;
+      }
+    });
   }
 
   #addTools() {
