@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 QUALITY = 86
 MAX_BYTES = 160_000
 WAIT_MS = 60_000
-BROWSER_OPTIONS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+BROWSER_OPTIONS = ["--no-sandbox", "--no-zygote", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 """With these, the map is drawn by WebGL on a machine without a GPU, too."""
 
 

@@ -24,11 +24,9 @@ class ColoredMaps:
         """Return the map of the model in use, see `indexer.mapping.view.colored_map`, and raise what that raises."""
         with self._lock:
             key = (library.settings.model, hidden, library.database.version())
-            if self._colored is None or key != self._key or self._is_replaced(library):
+            kept = self._colored
+            # A map that is made does not change the database.
+            if kept is None or key != self._key or not library.map_storage().is_current(kept.made):
                 self._colored, self._key = None, None
                 self._colored, self._key = colored_map(library, hidden), key
             return self._colored
-
-    def _is_replaced(self, library: Library) -> bool:
-        """Return whether a map was made since: that does not change the database."""
-        return self._colored is None or not library.map_storage().is_current(self._colored.made)

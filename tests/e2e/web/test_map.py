@@ -142,9 +142,9 @@ def test_a_line_around_points_selects_their_images(mapped: str, open_page: Open)
     box = page.locator("#map-stage").bounding_box()
     page.get_by_role("button", name="Draw a line around faces").click()
     left, top, right, bottom = box["x"] + 3, box["y"] + 3, box["x"] + box["width"] - 3, box["y"] + box["height"] - 3
-    page.mouse.move(left, top)
+    page.mouse.move(left, (top + bottom) / 2)  # the corners are round
     page.mouse.down()
-    for corner in ((right, top), (right, bottom), (left, bottom)):
+    for corner in ((left, top), (right, top), (right, bottom), (left, bottom)):
         page.mouse.move(*corner, steps=4)
     page.mouse.up()
     expect(page.locator("#selection")).to_be_visible()
