@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from indexer.ports.vectors import VectorRows
 
 SAMPLE_ROWS = 100_000
-"""Vectors that the projection is fitted on. They take 51 MB, with 128 numbers each; t-SNE needs some 1.5 GB for them."""
+"""Vectors that the projection is fitted on. They take 51 MB, with 128 numbers each; the fit needs a multiple of that."""
 
 _MARGIN = 0.02
 """Share of the map that stays empty at its edges."""
