@@ -20,6 +20,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "forget": ("moodex forget ~/Pictures/old",),
     "move": ("moodex move /mnt/old/manga ~/manga",),
     "serve": ("moodex serve --open", "moodex serve --host 0.0.0.0 --allow-host pictures.example"),
+    "map": ("moodex map", "moodex map --model mine"),
     "mcp": ("moodex mcp", "moodex mcp --home ~/stickers-library"),
     "status": ("moodex status --failures 100",),
     "label": (

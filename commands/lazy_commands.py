@@ -17,6 +17,7 @@ COMMANDS = {
     "search": "commands.search:search",
     "show": "commands.search:show",
     "serve": "commands.serve:serve",
+    "map": "commands.mapping:map_command",
     "mcp": "commands.mcp:mcp",
     "status": "commands.status:status",
     "roots": "commands.roots:roots",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from indexer.analysis.input_decoder import InputDecoder
     from indexer.imaging.decoder_pool import DecoderPool
     from indexer.ports.executor import Executor, Item, Result
+    from indexer.ports.maps import MapStorage, Projector
     from indexer.ports.models import Classifier
     from indexer.ports.teaching import Teacher
     from indexer.ports.vectors import VectorStorage
@@ -35,6 +36,8 @@ def open_library(settings: Settings) -> Library:
         source=FileSystemSource(),
         open_executor=_open_executor,
         vector_storage=partial(_open_vector_storage, settings),
+        map_storage=partial(_open_map_storage, settings),
+        projector=_open_projector,
         teacher=partial(_open_teacher, settings),
         open_analyzer=partial(open_analyzer, settings),
         open_batch_analyzer=partial(open_batch_analyzer, settings),
@@ -54,12 +57,14 @@ def open_serving_library(settings: Settings, decoders: DecoderPool) -> ServingLi
 
     Images are decoded in the child processes of `decoders`, because they may come from anybody.
     """
+    from db.maps.files import MapFiles
     from db.sqlite.pooled_database import PooledSqliteDatabase
     from db.vectors.kept_files import KeptFaissFiles
     from indexer.analysis.kept_analyzer import KeptAnalyzers
 
     database = PooledSqliteDatabase(settings.database, settings.vectors)
     storage = KeptFaissFiles(settings.vectors)
+    maps = MapFiles(settings.maps)
     analyzers = KeptAnalyzers()
 
     def opened(chosen: Settings) -> Library:
@@ -72,6 +77,7 @@ def open_serving_library(settings: Settings, decoders: DecoderPool) -> ServingLi
             library,
             database=database,
             vector_storage=lambda: storage,
+            map_storage=lambda: maps,
             open_analyzer=partial(analyzers.open, library.models, open_isolated),
             reopen=opened,
         )
@@ -166,6 +172,18 @@ def _open_vector_storage(settings: Settings) -> VectorStorage:
     from db.vectors.files import FaissFiles
 
     return FaissFiles(settings.vectors)
+
+
+def _open_map_storage(settings: Settings) -> MapStorage:
+    from db.maps.files import MapFiles
+
+    return MapFiles(settings.maps)
+
+
+def _open_projector() -> Projector:
+    from models.projection import TsneProjector
+
+    return TsneProjector()
 
 
 def _open_teacher(settings: Settings) -> Teacher:

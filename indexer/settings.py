@@ -52,6 +52,11 @@ class Settings:
         return self.home / "vectors"
 
     @property
+    def maps(self) -> Path:
+        """The folder of derived maps."""
+        return self.home / "maps"
+
+    @property
     def models(self) -> Path:
         """The folder of the user's own checkpoints."""
         return self.home / "models"

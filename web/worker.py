@@ -116,6 +116,14 @@ def _check(library: Library, _order: dict[str, Any], progress: EventProgress) ->
     return doctor_as_dict(service.check(library, False, progress))
 
 
+def _map(library: Library, _order: dict[str, Any], progress: EventProgress) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from indexer.mapping.make import make_map
+
+    return asdict(make_map(library, progress))
+
+
 def _explain(library: Library, order: dict[str, Any], _progress: EventProgress) -> dict[str, Any]:
     """Explain an emotion in an image; the pictures are PNG in data URLs."""
     require_torch("An explanation", "train")
@@ -140,6 +148,7 @@ _KINDS: dict[str, Callable[[Library, dict[str, Any], EventProgress], dict[str, A
     "teach": _teach,
     "undo": _undo,
     "check": _check,
+    "map": _map,
     "explain": _explain,
 }
 

@@ -125,6 +125,14 @@ def _main_regions(model_id: int) -> tuple[ColumnElement[bool], ColumnElement[boo
     return PredictionRow.model_id == model_id, is_main()
 
 
+def region_ids(model_id: int) -> Select[int, bytes, int]:
+    """Select id, digest of the image, and region of all predictions of a model, by id."""
+    query = select(PredictionRow.id, ImageRow.digest, PredictionRow.region).join(
+        ImageRow.table, ImageRow.id == PredictionRow.image_id
+    )
+    return query.where(model_without_index_hint(model_id)).order_by(PredictionRow.id)
+
+
 def samples(ids: Sequence[int]) -> Select[*tuple[Any, ...]]:
     """Select the embeddings and probabilities of some predictions, by id."""
     query = select(PredictionRow.id, EmbeddingRow.vector, PredictionRow.probabilities).select_from(embedded())

@@ -20,10 +20,11 @@ from db.sqlite.hit_reader import SqliteHitReader, image_file
 from db.sqlite.model_rows import card_from_row
 from db.sqlite.prepared import fetch
 from indexer.domain.files import Counts, Failure, FileStamp, FileState, IndexedFile, IndexedRoot
+from indexer.domain.maps import region_keys
 from indexer.domain.models import StoredModel
 from indexer.domain.predictions import LabeledImage
 from indexer.domain.runs import RunCounts, RunRecord, RunTotals
-from indexer.ports.store_reader import ComparedRows, ImageFile, Sample
+from indexer.ports.store_reader import ComparedRows, ImageFile, RegionIds, Sample
 from indexer.ports.vectors import NOT_THE_MODELS, Generation, VectorRows
 
 if TYPE_CHECKING:
@@ -212,6 +213,14 @@ class SqliteReader(SqliteHitReader):
                 )
             yield chunk
             after = ids[-1]
+
+    def region_ids(self, model_id: int) -> RegionIds:
+        import numpy as np
+
+        with self._connect() as connection:
+            rows = connection.execute(statements.region_ids(model_id)).all()
+        ids, digests, regions = zip(*rows, strict=True) if rows else [()] * 3
+        return RegionIds(np.array(ids, dtype=np.int64), region_keys(digests, regions))
 
     def vectors_of(self, prediction_ids: Sequence[int]) -> dict[int, Halves]:
         import numpy as np

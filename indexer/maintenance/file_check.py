@@ -57,7 +57,7 @@ def find_changed_files(
 
 def stale_temp_files(home: Path) -> list[Path]:
     """Return temporary files and folders in a data folder whose process has ended."""
-    folders = [home, *(folder for folder in (home / "vectors", home / "models") if folder.is_dir())]
+    folders = [home, *(folder for folder in (home / "vectors", home / "maps", home / "models") if folder.is_dir())]
     return sorted(path for folder in folders for path in folder.iterdir() if _is_stale(path))
 
 

@@ -60,6 +60,13 @@ class Sample(NamedTuple):
     probabilities: Floats
 
 
+class RegionIds(NamedTuple):
+    """N predictions of a model: `ids`, int64, (N,), ascending, and `keys`, int64, (N,), see `indexer.domain.maps.region_keys`."""
+
+    ids: Ids
+    keys: Ids
+
+
 class ComparedRows(NamedTuple):
     """N predictions of a model with what is needed to read them beside their look-alikes.
 
@@ -189,6 +196,9 @@ class StoreReader(Protocol):
 
     def vectors(self, model_id: int, after: int = 0) -> Iterator[VectorRows]:
         """Yield the embeddings of all predictions with ids above `after`, in chunks by id."""
+
+    def region_ids(self, model_id: int) -> RegionIds:
+        """Return the ids of all predictions of a model, with the keys of their regions. A label gives predictions new ids."""
 
     def vectors_of(self, prediction_ids: Sequence[int]) -> dict[int, Halves]:
         """Return the embeddings of some predictions by id: float16, (embedding_size,) each."""

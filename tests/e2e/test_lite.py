@@ -46,6 +46,7 @@ WALK = (
     ("teach", "--name", "mine"),
     ("index", "FACES", "--force"),
     ("teach", "--undo"),
+    ("map",),
     ("export", "OUT/labels.csv"),
     ("import", "OUT/labels.csv"),
     ("sidecars", "--xmp", "--dry-run"),

@@ -33,6 +33,7 @@ COMMANDS: dict[str, list[str]] = {
     "index": ["index", str(EXAMPLES)],
     "label": ["label", HEAD, "-e", "sad"],
     "hide": ["hide", HEAD],
+    "map": ["map", "--json"],
     "mcp": ["mcp", "--faces", "perhaps"],
     "models add": ["models", "add", "/no/such/model.safetensors"],
     "models default": ["models", "default", "--json"],

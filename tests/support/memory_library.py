@@ -14,6 +14,7 @@ from db.vectors.numpy_index import NumpyVectors
 from indexer.analysis.analyzer import Analyzer
 from indexer.domain.errors import ModelUnavailable, WriterBusy
 from indexer.domain.files import FileStamp
+from indexer.domain.maps import LibraryMap
 from indexer.domain.models import InstalledModel, ModelCard
 from indexer.domain.reports import DefaultModel, ExportedModel, TeachingSet
 from indexer.domain.runs import WriterInfo
@@ -173,6 +174,37 @@ class MemoryModels:
         raise NotImplementedError
 
 
+class MemoryMaps:
+    """Implements `indexer.ports.maps.MapStorage`."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, LibraryMap] = {}
+
+    def load(self, card: ModelCard) -> LibraryMap | None:
+        return self.kept.get(card.embedder_key)
+
+    def is_current(self, made: LibraryMap) -> bool:
+        return self.kept.get(made.embedder_key) is made
+
+    def save(self, made: LibraryMap) -> None:
+        self.kept[made.embedder_key] = made
+
+
+class FirstTwoNumbers:
+    """Implements `indexer.ports.maps.Projector` and `Projection`: the position of a vector are its first two numbers."""
+
+    steps = 2
+    positions: Floats
+
+    def fit(self, vectors: Floats, advance: Callable[[int], None]) -> FirstTwoNumbers:
+        advance(self.steps)
+        self.positions = self.place(vectors)
+        return self
+
+    def place(self, vectors: Floats) -> Floats:
+        return vectors[:, :2]
+
+
 class MemoryTeacher:
     """Implements `indexer.ports.teaching.Teacher`. The new version always predicts the most frequent label."""
 
@@ -222,6 +254,7 @@ def memory_library(
     models = MemoryModels(classifier.card)
     taught_card = FakeClassifier(name="fake-taught", spaces=bool(classifier.card.spaces)).card
     vectors = MemoryVectors()
+    maps = MemoryMaps()
     library = Library(
         settings=Settings(home, model=classifier.card.name),
         database=MemoryDatabase(),
@@ -229,6 +262,8 @@ def memory_library(
         source=MemorySource(dict(files)),
         open_executor=ThreadExecutor,
         vector_storage=lambda: vectors,
+        map_storage=lambda: maps,
+        projector=FirstTwoNumbers,
         teacher=lambda: MemoryTeacher(models, taught_card, classifier),
         open_analyzer=lambda: Analyzer(classifier, detector),
         open_batch_analyzer=lambda: Analyzer(classifier, detector),

@@ -13,11 +13,12 @@ from indexer.domain.errors import NotIndexed
 from indexer.domain.export import ExportChunk, ExportFilter
 from indexer.domain.files import Counts, Failure, FileState, IndexedFile, IndexedRoot
 from indexer.domain.images import to_pixel_box
+from indexer.domain.maps import region_keys
 from indexer.domain.models import StoredModel
 from indexer.domain.predictions import GROUP_CHANGED, LabeledImage, effective_emotion
 from indexer.domain.queries import Hit, HitKey
 from indexer.domain.runs import RunRecord, RunTotals
-from indexer.ports.store_reader import ComparedRows, HitFilter, ImageFile, RankedHit, Sample
+from indexer.ports.store_reader import ComparedRows, HitFilter, ImageFile, RankedHit, RegionIds, Sample
 from indexer.ports.vectors import NOT_THE_MODELS, Generation, VectorRows
 from indexer.system.paths import is_under
 from tests.support.memory_tables import MemoryTables, StoredPrediction
@@ -197,9 +198,15 @@ class MemoryReader(MemoryTables):
                 [hit.label for hit in shown],
                 regions,
                 [hit.box for hit in shown],
+                [hit.size or (0, 0) for hit in shown],
                 np.array(probabilities, dtype=np.float32),
                 np.stack(embeddings),
             )
+
+    def region_ids(self, model_id: int) -> RegionIds:
+        rows = self._all_predictions(model_id)
+        keys = region_keys((row.digest for row in rows), [row.region for row in rows])
+        return RegionIds(np.array([row.id for row in rows], dtype=np.int64), keys)
 
     def vectors(self, model_id: int, after: int = 0) -> Iterator[VectorRows]:
         labels = self._labels(model_id)

@@ -53,6 +53,12 @@ class Filters(BaseModel):
         )
 
 
+class MapFilters(Filters):
+    """A filter of the points of a map; `limit` and `cursor` do not matter."""
+
+    version: Word = Field(description="The version of the map.")
+
+
 class SearchFilters(Filters):
     """A filter, and the image that hits must resemble: an indexed one, or an uploaded one."""
 

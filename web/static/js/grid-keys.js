@@ -65,6 +65,7 @@ export function addGridKeys(grid) {
   ]);
   addKeys("Everywhere", () => !document.querySelector("dialog[open]"), [
     { key: "i", does: "images", on: () => { go({ view: null }); } },
+    { key: "p", does: "map", on: () => { go({ view: "map" }); } },
     { key: "t", does: "teach", on: () => { go({ view: "teach" }); } },
     { key: "l", does: "library", on: () => { go({ view: "library" }); } },
     { key: "?", does: "show the keys", on: showKeys },

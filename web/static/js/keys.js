@@ -2,7 +2,7 @@
 
 import { byId, el, fill } from "./dom.js";
 
-const ORDER = ["Images", "One image", "Teach", "Everywhere"];
+const ORDER = ["Images", "One image", "Map", "Teach", "Everywhere"];
 const places = [];
 
 /** Add the keys of a place. `isHere` tells whether they work now. `keys`: {key, shown, does, on}; `on` returns false to pass a key on. */
@@ -37,7 +37,7 @@ addEventListener("keydown", (event) => {
 /** Show the list of all keys. */
 export function showKeys() {
   const dialog = byId("keys");
-  const sections = [...places].sort((one, other) => ORDER.indexOf(one.place) - ORDER.indexOf(other.place)).map(({ place, keys }) =>
+  const sections = ORDER.map((place) => ({ place, keys: places.filter((one) => one.place === place).flatMap((one) => one.keys) })).map(({ place, keys }) =>
     el("section", {}, el("h3", { text: place }), el("dl", {}, keys.filter((one) => one.does).map((one) =>
       el("div", {}, el("dt", {}, shownKeys(one)), el("dd", { text: one.does })),
     ))),
