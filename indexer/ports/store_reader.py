@@ -103,10 +103,10 @@ class StoreReader(Protocol):
         A file is ranked by its best face. Equal scores are ordered by age of the prediction, then of the file.
         """
 
-    def newest(self, model_id: int, chosen: HitFilter, limit: int, before: int | None) -> list[RankedHit]:
+    def newest(self, model_id: int, chosen: HitFilter, limit: int, before: int | None, offset: int = 0) -> list[RankedHit]:
         """Return one page of the live files that pass a filter, the latest entry first; with `before`, those with lower ids.
 
-        Each file is shown with its best face among the wanted emotions.
+        `offset` skips so many of them. Each file is shown with its best face among the wanted emotions.
         """
 
     def count_hits(self, model_id: int, chosen: HitFilter, most: int | None = None) -> int:
