@@ -94,8 +94,8 @@ class StoreReader(Protocol):
     def totals(self) -> RunTotals:
         """Return the totals of all runs."""
 
-    def failures(self, limit: int) -> list[tuple[bytes, Failure]]:
-        """Return failed files with their reasons, by path."""
+    def failures(self, limit: int, after: bytes | None = None) -> list[tuple[bytes, Failure]]:
+        """Return failed files with their reasons, by folder and name; with `after`, those that follow this path."""
 
     def ranked(self, model_id: int, chosen: HitFilter, limit: int, offset: int, after: HitKey | None = None) -> list[RankedHit]:
         """Return one page of the live files that pass a filter, best first; with `after`, only those that follow it.

@@ -22,6 +22,8 @@ from tests.support.scene import Scene
 EMOTIONS = card().labels
 SAD = HitFilter(frozenset({"sad", "crying"}))
 FILTERS = [
+    HitFilter(),
+    HitFilter(min_score=0.55),
     SAD,
     HitFilter(frozenset({"happy"})),
     HitFilter(SAD.emotions, min_score=0.6),
@@ -74,6 +76,7 @@ def store_with_short_anchored_lists(folder: Path) -> SqliteStore:
 def test_pages_are_the_same_after_any_changes_since_anchors_were_built(history: list[tuple[str, str, object]], size: int) -> None:
     with TemporaryDirectory() as folder, store_with_short_anchored_lists(Path(folder)) as store:
         anchored, plain = ChangingStore(store), ChangingStore(MemoryStore())
+        stores = [(anchored.store, anchored.model), (plain.store, plain.model)]
         for step, *arguments in [*history, ("end_run", None, None)]:
             for store_under_test in (anchored, plain):
                 getattr(store_under_test, step)(*arguments)
@@ -82,6 +85,8 @@ def test_pages_are_the_same_after_any_changes_since_anchors_were_built(history: 
                 assert store.count_ranked(anchored.model, chosen) in (None, len(expected))
                 for start in range(0, len(expected) + size, size):
                     assert anchored.paths(chosen, size, start) == expected[start : start + size]
+                    latest = [store.newest(model, chosen, size, None, start) for store, model in stores]
+                    assert [one.hit.path for one in latest[0]] == [one.hit.path for one in latest[1]]
 
 
 def test_anchors_are_built_when_a_run_ends_and_dropped_by_any_change(tmp_path: Path) -> None:
@@ -95,9 +100,10 @@ def test_anchors_are_built_when_a_run_ends_and_dropped_by_any_change(tmp_path: P
             changing_store.add(image_name, [[0.6, 0.3, 0.1]])
         assert anchor_count(store) == 0
         changing_store.end_run()
-        assert anchor_count(store) == 3  # five happy images, an anchor at every second one
+        # Five happy images, an anchor at every second one: of all by score, all by age, and the happy ones.
+        assert anchor_count(store) == 9
         changing_store.end_run()
-        assert anchor_count(store) == 3
+        assert anchor_count(store) == 9
         for change in (("label", "a", "sad"), ("copy", "b", 1), ("remove", "b", 1), ("add", "f", [[0.1, 0.3, 0.6]])):
             getattr(changing_store, change[0])(*change[1:])
             assert anchor_count(store) == 0, change
@@ -113,7 +119,7 @@ def test_a_far_page_is_counted_from_its_anchor(tmp_path: Path) -> None:
         changing_store.end_run()
         with closing(sqlite3.connect(store.path)) as connection, connection:
             # A wrong anchor: only a page that uses it is wrong.
-            connection.execute("UPDATE marks SET place = 3 WHERE place = 4")
+            connection.execute("UPDATE marks SET place = 3 WHERE place = 4 AND emotions = 'happy'")
         assert changing_store.paths(HitFilter(frozenset({"happy"})), 2, 3) == [b"/a/e.png", b"/a/f.png"]
 
 
