@@ -26,6 +26,7 @@ import { attempt, report } from "./toast.js";
 import { Viewer } from "./viewer.js";
 import { Grid } from "./grid.js";
 import { addGridKeys } from "./grid-keys.js";
+import { addJump } from "./jump.js";
 
 const KEPT_LISTS = 6;
 
@@ -35,6 +36,7 @@ let shownEntry = historyEntry();
 
 const grid = new Grid(byId("grid"), { onChange: showLength, onProblem: onGridProblem, isSelected });
 const header = showHeader();
+const showJump = addJump(grid);
 const viewer = new Viewer(() => grid.hits);
 const library = new Library();
 
@@ -123,6 +125,7 @@ function showAgain() {
 
 function showLength() {
   header.showLength(grid.hits);
+  showJump();
   viewer?.locate();
   if (grid.hits.isComplete && grid.hits.count === 0) sayEmpty();
   else hideEmpty();
