@@ -49,7 +49,7 @@ def label_lock(home: Path) -> Iterator[None]:
 
     Raises WriterBusy if a process holds it for seconds: one that writes the whole library.
     """
-    busy = f"Labels of {home} cannot change while another moodex teaches, repairs or restores{{}}; try again when it has finished."
+    busy = f"Labels cannot change while another moodex teaches, repairs or restores {home}{{}}; try again when it has finished."
     with _held(home / "labels.lock", _LABEL_PATIENCE_SECONDS, busy):
         yield
 

@@ -1,8 +1,8 @@
 """Page anchors: ranks in long lists of hits, so that a page far down is found without counting up to it.
 
 A list is all live files, the latest entry first; or all of them, or those of an emotion, with or without its children, best
-first. Triggers delete all anchors in the transaction that changes a list; they are built again at the end of a run. Without
-anchors, searches give the same results, but more slowly.
+first. Triggers delete all anchors in the transaction that changes a list; they are built again at the end of a run, and moved by
+labels (`db.sql.anchor_moves`). Without anchors, searches give the same results, but more slowly.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, FromClause, Insert, Row, Selec
 
 from db.schema import FileRow, LabelRow, ModelRow, PageAnchorRow, PredictionRow
 from db.sql.dialect import one_of
-from db.sql.search_queries import best_first, is_live, is_main, is_shown, ranked_query
+from db.sql.search_queries import best_first, is_live, is_main, is_shown, model_without_index_hint, ranked_query, ranked_rows
 from db.sql.unpacking import unpacking_from
 from indexer.domain.emotions import with_children
 from indexer.domain.images import MAX_FACES
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _FIELDS = ("model_id", "emotions", "place", "score", "prediction_id", "file_id")
 
-_NEWEST = "\n"
+NEWEST = "\n"
 """The name of the list of all files by age, which no list of emotions has."""
 
 
@@ -45,7 +45,7 @@ def build_page_anchors(connection: Connection, model_id: int, tuning: StoreTunin
             if emotions is None:
                 by_age = _all_files(model_id).subquery()
                 order = (by_age.c.file_id.desc(),)
-                connection.execute(_insert_anchors(model_id, _NEWEST, by_age, order, tuning.anchor_spacing_rows))
+                connection.execute(_insert_anchors(model_id, NEWEST, by_age, order, tuning.anchor_spacing_rows))
 
 
 def _insert_anchors(model_id: int, name: str, hits: FromClause, order: Sequence[ColumnElement[Any]], spacing: int) -> Insert:
@@ -61,6 +61,15 @@ def _all_files(model_id: int) -> Select[*tuple[Any, ...]]:
     columns = (PredictionRow.id.label("prediction_id"), PredictionRow.score.label("score"), FileRow.id.label("file_id"))
     source = PredictionRow.table.join(FileRow.table, FileRow.image_id == PredictionRow.image_id)
     return select(*columns).select_from(source).where(PredictionRow.model_id == model_id, is_main(), is_live(), is_shown())
+
+
+def hits_of_list(connection: Connection, model_id: int, name: str, image_ids: Sequence[int]) -> Select[*tuple[Any, ...]]:
+    """Select prediction, score and file of each hit that some images have in an anchored list."""
+    if name == NEWEST:
+        return _all_files(model_id).where(PredictionRow.image_id.in_(image_ids))
+    emotions = sorted(_known_emotions(connection, model_id, 0)) if not name else name.split("\n")
+    own = and_(model_without_index_hint(model_id), PredictionRow.image_id.in_(image_ids))
+    return ranked_rows(own, HitFilter(frozenset(emotions)), emotions)
 
 
 def skip_to_anchor(
@@ -81,7 +90,7 @@ def skip_files_to_anchor(
     """Do the same in the list of files by age, which `chosen` must leave as it is."""
     if not offset or chosen != HitFilter():
         return offset, ()
-    anchor = connection.execute(_last_anchor(model_id, _NEWEST, PageAnchorRow.place <= offset)).first()
+    anchor = connection.execute(_last_anchor(model_id, NEWEST, PageAnchorRow.place <= offset)).first()
     return (offset, ()) if anchor is None else (offset - anchor.place, (FileRow.id <= anchor.file_id,))
 
 

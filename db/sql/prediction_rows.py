@@ -152,7 +152,9 @@ def replace_probabilities(
 ) -> dict[int, int]:
     """Replace the probabilities of predictions, by id, under new ids, which vector indexes detect; return those by old id.
 
-    Predictions that were deleted, or got new ids from a label, are skipped. The rows are updated, not deleted and added: the listings of their folders stay valid.
+    Predictions that were deleted, or got new ids from a label, are skipped.
+
+    The rows are updated, not deleted and added: the listings of their folders stay valid.
     """
     row = PredictionRow
     old_ids: dict[tuple[int, int], int] = {}

@@ -11,6 +11,7 @@ from sqlalchemy import Engine, delete, insert, select, update
 
 from db.schema import EmbedderRow, FaceDetectorRow, FileRow, GenerationRow, RunRow
 from db.sql import write_statements as statements
+from db.sql.anchor_moves import moving_anchors
 from db.sql.dialect import chunks, greatest, insert_missing
 from db.sql.file_rows import detect_moves, finish_files, mark_missing, record_files
 from db.sql.hidden_rows import follow_hidden, write_hidden
@@ -212,12 +213,12 @@ class SqliteWriter:
 
     def hide(self, hidden: Mapping[bytes, bool]) -> None:
         now = time.time()
-        with connect_for_writing(self._engine) as connection:
+        with connect_for_writing(self._engine) as connection, moving_anchors(connection, hidden):
             write_hidden(connection, hidden, now)
 
     def label(self, emotions: Mapping[bytes, str | None]) -> None:
         now = time.time()
-        with connect_for_writing(self._engine) as connection:
+        with connect_for_writing(self._engine) as connection, moving_anchors(connection, emotions):
             write_labels(connection, emotions, now)
 
     def rescore(self, source: int, target: int, score: Score, advance: Callable[[int], None]) -> int:

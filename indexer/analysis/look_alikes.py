@@ -198,7 +198,9 @@ class _Pass:
 
 
 def _rows(found: ComparedRows, chosen: npt.NDArray[np.bool_]) -> ComparedRows:
-    return ComparedRows(*(column[chosen] for column in found))
+    return ComparedRows(
+        found.ids[chosen], found.images[chosen], found.compared_to[chosen], found.probabilities[chosen], found.vectors[chosen]
+    )
 
 
 def _joined(groups: Sequence[_Group]) -> _Group:

@@ -37,7 +37,8 @@ steps = st.one_of(
     st.tuples(st.just("add"), name, st.lists(face, min_size=1, max_size=3)),
     st.tuples(st.just("copy"), name, st.integers(0, 3)),
     st.tuples(st.just("remove"), name, st.integers(0, 3)),
-    st.tuples(st.just("label"), name, st.sampled_from([*EMOTIONS, None])),
+    st.tuples(st.just("label"), name, st.sampled_from([*EMOTIONS, "smug", None])),
+    st.tuples(st.just("hide"), name, st.booleans()),
     st.tuples(st.just("end_run"), st.none(), st.none()),
 )
 
@@ -61,6 +62,9 @@ class ChangingStore(Scene):
 
     def label(self, image_name: str, emotion: str | None) -> None:
         self.store.label({image(image_name).digest: emotion})
+
+    def hide(self, image_name: str, hidden: bool) -> None:
+        self.store.hide({image(image_name).digest: hidden})
 
     def end_run(self, *_: None) -> None:
         self.store.finish_run(self.run, "done", RunCounts())
@@ -89,7 +93,7 @@ def test_pages_are_the_same_after_any_changes_since_anchors_were_built(history: 
                     assert [one.hit.path for one in latest[0]] == [one.hit.path for one in latest[1]]
 
 
-def test_anchors_are_built_when_a_run_ends_and_dropped_by_any_change(tmp_path: Path) -> None:
+def test_anchors_are_built_when_a_run_ends_moved_by_labels_and_dropped_by_other_changes(tmp_path: Path) -> None:
     def anchor_count(store: SqliteStore) -> int:
         with closing(sqlite3.connect(store.path)) as connection:
             return int(connection.execute("SELECT count(*) FROM marks").fetchone()[0])
@@ -104,7 +108,12 @@ def test_anchors_are_built_when_a_run_ends_and_dropped_by_any_change(tmp_path: P
         assert anchor_count(store) == 9
         changing_store.end_run()
         assert anchor_count(store) == 9
-        for change in (("label", "a", "sad"), ("copy", "b", 1), ("remove", "b", 1), ("add", "f", [[0.1, 0.3, 0.6]])):
+        changing_store.label("b", "sad")
+        assert anchor_count(store) == 9
+        changing_store.hide("a", True)
+        assert anchor_count(store) == 6  # the first happy one, which is the last by age, was an anchor of each list
+        changing_store.hide("a", False)
+        for change in (("copy", "b", 1), ("remove", "b", 1), ("add", "f", [[0.1, 0.3, 0.6]])):
             getattr(changing_store, change[0])(*change[1:])
             assert anchor_count(store) == 0, change
             changing_store.end_run()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import pairwise
 from typing import Any
 
 from tests.e2e.web.conftest import Open, playwright
@@ -112,14 +113,14 @@ def test_thumbnails_that_leave_the_view_are_cancelled(site: str, open_page: Open
 
 _PLACED = """() => [...document.querySelectorAll("#grid .tile")].map((tile) => {
   const edges = tile.getBoundingClientRect();
-  return {index: Number(tile.id.slice(5)), left: Math.round(edges.left), top: Math.round(edges.top), bottom: Math.round(edges.bottom)};
+  return {index: Number(tile.id.slice(5)), left: Math.round(edges.left), top: Math.round(edges.top)};
 }).sort((one, other) => one.index - other.index)"""
 
 
 def rows_follow_each_other(page: Any) -> bool:
     """Return whether the tiles in the document have a gapless range of places, each row below the one before."""
     tiles = page.evaluate(_PLACED)
-    pairs = list(zip(tiles, tiles[1:], strict=False))
+    pairs = list(pairwise(tiles))
     in_row = [(one, two) for one, two in pairs if one["top"] == two["top"]]
     return all(two["index"] == one["index"] + 1 and two["top"] >= one["top"] for one, two in pairs) and all(
         one["left"] < two["left"] for one, two in in_row

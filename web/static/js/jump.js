@@ -24,7 +24,6 @@ export function addJump(grid) {
     const { hits } = grid;
     const isLong = Boolean(hits?.canJump && hits.isTotalExact && hits.total >= LEAST_IMAGES);
     byId("jump").hidden = !isLong;
-    document.documentElement.classList.toggle("with-jump", isLong);
     if (!isLong || rest) return;
     slider.max = hits.total - 1;
     slider.value = grid.place;
