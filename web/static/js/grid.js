@@ -48,6 +48,7 @@ export class Grid {
     this.hits = hits;
     this.active = -1;
     this.element.removeAttribute("aria-activedescendant");
+    this.#clear();
     if (!anchor && !hits.isFromStart) hits.restart();
     this.#arrange();
     if (!anchor) scrollTo(0, 0);
