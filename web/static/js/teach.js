@@ -206,6 +206,7 @@ export class Teach {
     const words = { teach: "Teaching the model your labels …", undo: "Bringing back the model from before …" };
     const line = progress(words[task.kind]);
     fill(byId("teach-now"), line.element);
+    byId("teach-now").scrollIntoView({ block: "nearest" });
     try {
       this.#tell(await follow(task, line.update));
     } catch (error) {
@@ -222,6 +223,7 @@ export class Teach {
           canUndo && button({ icon: "undo", text: "Undo the teaching", id: "undo-teach", on: () => this.#start("/teach/undo", {}) }),
           task.state === "done" && button({ text: "See your images", on: () => go({ view: null }) }))),
     );
+    byId("teach-now").scrollIntoView({ block: "nearest" });
     if (task.state !== "done") return;
     for (const listener of taughtListeners) listener();
     this.#loadQueue();
