@@ -144,8 +144,8 @@ def open_batch_analyzer(settings: Settings) -> Analyzer:
     return replace(open_analyzer(settings, threads, few=False), decoders=DecoderPool())
 
 
-def open_input_decoder(settings: Settings) -> InputDecoder:
-    """Open the decoder of data sets, with a face detector unless the settings turn it off.
+def open_input_decoder(settings: Settings, decoders: DecoderPool | None = None) -> InputDecoder:
+    """Open the decoder of data sets, with a face detector unless the settings turn it off; `decoders` decode, if given.
 
     The detector is loaded for the first image. It computes on a CPU, whatever device the settings choose for the network: equal
     data then gives equal crops on every device. It uses one thread for each image, because many threads decode.
@@ -153,13 +153,13 @@ def open_input_decoder(settings: Settings) -> InputDecoder:
     from indexer.analysis.input_decoder import InputDecoder
 
     if settings.faces == "off":
-        return InputDecoder()
+        return InputDecoder(None, decoders)
     from models.faces.card import read_card as read_face_card
     from models.inference.lazy import LazyFaceDetector
     from models.inference.loader import ComputeOptions, open_face_detector
 
     compute = ComputeOptions(device="cpu", threads=1)
-    return InputDecoder(LazyFaceDetector(read_face_card().key, lambda: open_face_detector(compute)))
+    return InputDecoder(LazyFaceDetector(read_face_card().key, lambda: open_face_detector(compute)), decoders)
 
 
 def _open_executor(perform: Callable[[Item], Result], workers: int) -> AbstractContextManager[Executor[Item, Result]]:

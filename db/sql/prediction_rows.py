@@ -129,15 +129,19 @@ def _numbered(predictions: Sequence[Prediction]) -> Iterator[tuple[int, Predicti
         yield (WHOLE_IMAGE if prediction.face is None else MAIN_FACE + number), prediction
 
 
-def rewrite_predictions(connection: Connection, image_ids: Sequence[int]) -> None:
-    """Rewrite the predictions of images under new ids after their labels changed; vector indexes detect the new ids."""
+def rewrite_predictions(connection: Connection, image_ids: Sequence[int], compare_again: bool = False) -> None:
+    """Rewrite the predictions of images under new ids after their labels changed; vector indexes detect the new ids.
+
+    With `compare_again`, they count as new among their look-alikes.
+    """
     row = PredictionRow
     query = (
         select(row.model_id, row.image_id, *_REGION_COLUMNS, row.probabilities, row.compared_to)
         .where(row.image_id.in_(image_ids))
         .order_by(row.model_id, row.id)
     )
-    found = [dict(one._mapping) for one in connection.execute(query)]
+    state = {"compared_to": NEVER_COMPARED} if compare_again else {}
+    found = [{**one._mapping, **state} for one in connection.execute(query)]
     connection.execute(delete(row.table).where(row.image_id.in_(image_ids)))
     for model_id, group in groupby(found, key=lambda one: one.pop("model_id")):
         _insert_predictions(connection, model_id, list(group))
@@ -147,6 +151,8 @@ def replace_probabilities(
     connection: Connection, model_id: int, probabilities: Mapping[int, bytes], compared_to: int
 ) -> dict[int, int]:
     """Replace the probabilities of predictions, by id, under new ids, which vector indexes detect; return those by old id.
+
+    Predictions that were deleted, or got new ids from a label, are skipped.
 
     The rows are updated, not deleted and added: the listings of their folders stay valid.
     """
@@ -159,7 +165,8 @@ def replace_probabilities(
             columns = dict(one._mapping)
             old_ids[one.image_id, one.region] = columns.pop("id")
             rows.append({**columns, "probabilities": probabilities[one.id], "compared_to": compared_to})
-    _insert_predictions(connection, model_id, rows, upsert_prediction(connection.dialect.name))
+    if rows:
+        _insert_predictions(connection, model_id, rows, upsert_prediction(connection.dialect.name))
     new_ids: dict[int, int] = {}
     for images in chunks(sorted({image_id for image_id, _ in old_ids})):
         own = select(row.id, row.image_id, row.region).where(row.image_id.in_(images), no_index(row.model_id) == model_id)

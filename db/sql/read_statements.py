@@ -98,12 +98,14 @@ def run_totals() -> Select[*tuple[Any, ...]]:
     return select(RunRow.outcome, func.count(), func.coalesce(indexed, 0), func.coalesce(failed, 0)).group_by(RunRow.outcome)
 
 
-def failed_files(limit: int) -> Select[*tuple[Any, ...]]:
-    """Select failed files with their reasons, by path."""
+def failed_files(limit: int, after: bytes | None = None) -> Select[*tuple[Any, ...]]:
+    """Select failed files with their reasons, by folder and name; with `after`, those that follow this path."""
+    folder, name = os.path.split(after or b"")
+    follows = or_(FolderRow.path > folder, and_(FolderRow.path == folder, FileRow.name > name))
     return (
         select(FolderRow.path, FileRow.name, FileRow.failure_kind, FileRow.failure_reason)
         .join(FolderRow.table, FolderRow.id == FileRow.folder_id)
-        .where(FileRow.state == FileState.FAILED)
+        .where(FileRow.state == FileState.FAILED, *([] if after is None else [follows]))
         .order_by(FolderRow.path, FileRow.name)
         .limit(limit)
     )

@@ -53,10 +53,16 @@ class SqliteDatabase:
         finally:
             store.close()
 
-    def lock_writer(self, wait: bool = True) -> AbstractContextManager[None]:
+    def lock_writer(self, wait: bool = True, admits_labels: bool = False) -> AbstractContextManager[None]:
         from db.writer_lock import writer_lock
 
-        return writer_lock(self._path.parent) if wait else writer_lock(self._path.parent, patience=0)
+        home = self._path.parent
+        return writer_lock(home, admits_labels) if wait else writer_lock(home, admits_labels, patience=0)
+
+    def lock_labels(self) -> AbstractContextManager[None]:
+        from db.writer_lock import label_lock
+
+        return label_lock(self._path.parent)
 
     def current_writer(self) -> WriterInfo | None:
         from db.writer_lock import writer

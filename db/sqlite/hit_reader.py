@@ -16,7 +16,7 @@ from db.schema import FileRow, PredictionRow
 from db.sql import read_statements as statements
 from db.sql.dialect import chunks, one_of
 from db.sql.newest_files import newest_files
-from db.sql.page_anchors import after_place, count_with_anchors, skip_to_anchor
+from db.sql.page_anchors import after_place, count_with_anchors, skip_files_to_anchor, skip_to_anchor
 from db.sql.search_queries import (
     BEST_FIRST,
     count_hits,
@@ -97,8 +97,9 @@ class SqliteHitReader:
         return {name: len(set[int]().union(*(files[one] for one in group))) for name, group in groups.items()}
 
     def count_ranked(self, model_id: int, chosen: HitFilter) -> int | None:
+        wanted = self._wanted(self._labels(model_id), chosen)
         with self._connect() as connection:
-            return count_with_anchors(connection, model_id, chosen)
+            return count_with_anchors(connection, model_id, chosen, wanted) if wanted else 0
 
     def ranked(self, model_id: int, chosen: HitFilter, limit: int, offset: int, after: HitKey | None = None) -> list[RankedHit]:
         labels = self._labels(model_id)
@@ -118,16 +119,18 @@ class SqliteHitReader:
             query = hit_columns(shown).where(FileRow.id == shown.c.file_id).order_by(*BEST_FIRST)
             return [_ranked_hit(row, labels) for row in connection.execute(query)]
 
-    def newest(self, model_id: int, chosen: HitFilter, limit: int, before: int | None) -> list[RankedHit]:
+    def newest(self, model_id: int, chosen: HitFilter, limit: int, before: int | None, offset: int = 0) -> list[RankedHit]:
         labels = self._labels(model_id)
         wanted = self._wanted(labels, chosen)
         if not wanted:
             return []
         with self._connect() as connection, listed_if_many(connection, chosen.under):
             page = newest_files(connection, model_id, chosen, wanted)
-            if before is not None:
-                page = page.where(FileRow.id < before)
-            shown = page.limit(limit).subquery()
+            if before is None:
+                offset, beyond = skip_files_to_anchor(connection, model_id, chosen, offset)
+            else:
+                beyond = (FileRow.id < before,)
+            shown = page.where(*beyond).limit(limit).offset(offset).subquery()
             query = hit_columns(shown).where(FileRow.id == shown.c.file_id).order_by(FileRow.id.desc())
             return [_ranked_hit(row, labels) for row in connection.execute(query)]
 

@@ -10,6 +10,7 @@ from sqlalchemy import Engine, Row, delete, select, update
 
 from db.schema import JobRow
 from db.sql.dialect import insert_missing
+from db.sql.transactions import connect_for_writing
 from db.sql.unpacking import connect_for_reading
 
 if TYPE_CHECKING:
@@ -37,20 +38,20 @@ class SqliteJobs:
             "added_at": job.added_at,
             **asdict(job.last),
         }
-        with self._engine.begin() as connection:
+        with connect_for_writing(self._engine) as connection:
             return bool(connection.execute(insert_missing(connection.dialect.name, JobRow.table).values(row)).rowcount)
 
     def remove_job(self, name: str) -> bool:
-        with self._engine.begin() as connection:
+        with connect_for_writing(self._engine) as connection:
             return bool(connection.execute(delete(JobRow.table).where(JobRow.name == name)).rowcount)
 
     def claim_job(self, name: str, seen: float | None, now: float) -> bool:
         unclaimed = update(JobRow.table).where(JobRow.name == name, JobRow.begun_at.is_not_distinct_from(seen))
-        with self._engine.begin() as connection:
+        with connect_for_writing(self._engine) as connection:
             return bool(connection.execute(unclaimed.values(begun_at=now, retry_at=None)).rowcount)
 
     def record_job_status(self, name: str, last: JobStatus) -> None:
-        with self._engine.begin() as connection:
+        with connect_for_writing(self._engine) as connection:
             connection.execute(update(JobRow.table).where(JobRow.name == name).values(**asdict(last)))
 
 

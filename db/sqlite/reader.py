@@ -66,11 +66,11 @@ class SqliteReader(SqliteHitReader):
             rows = connection.execute(statements.run_totals()).all()
         return RunTotals(sum(row[2] for row in rows), sum(row[3] for row in rows), {row[0]: row[1] for row in rows})
 
-    def failures(self, limit: int) -> list[tuple[bytes, Failure]]:
+    def failures(self, limit: int, after: bytes | None = None) -> list[tuple[bytes, Failure]]:
         with self._connect() as connection:
             return [
                 (os.path.join(folder, name), Failure(kind or "", reason or ""))
-                for folder, name, kind, reason in connection.execute(statements.failed_files(limit))
+                for folder, name, kind, reason in connection.execute(statements.failed_files(limit, after))
             ]
 
     def sample(self, model_id: int, count: int) -> Sample:

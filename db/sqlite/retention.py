@@ -8,6 +8,7 @@ from db.schema import EmbeddingRow, FileRow, FolderRow, HiddenRow, ImageRow, Lab
 from db.sql.dialect import chunks, inline
 from db.sql.label_moves import paths_of_labeled, remember_paths
 from db.sql.prediction_rows import renew_generation_token
+from db.sql.transactions import connect_for_writing
 from indexer.domain.files import FileState
 
 
@@ -18,7 +19,7 @@ def expire(engine: Engine, before: float, chunk_rows: int) -> int:
     """
     expired = images = 0
     while True:
-        with engine.begin() as connection:
+        with connect_for_writing(engine) as connection:
             files = _forget_files(connection, before, chunk_rows)
             expired += files
             if expired and files < chunk_rows:
@@ -28,7 +29,7 @@ def expire(engine: Engine, before: float, chunk_rows: int) -> int:
         if files < chunk_rows:
             break
     while images == chunk_rows:
-        with engine.begin() as connection:
+        with connect_for_writing(engine) as connection:
             images = _forget_images(connection, chunk_rows)
     return expired
 

@@ -27,7 +27,7 @@ _SECONDS_PER_DAY = 86400.0
 def index(
     library: Library, paths: Sequence[bytes], request: IndexRequest, progress: Progress, record_idle: bool = True
 ) -> Summary:
-    """Index folders and files, then update the vector index. No other process can write during a run.
+    """Index folders and files, then update the vector index. During a run, other processes can only label and hide images.
 
     Folders that are indexed but missing are reported, and keep their entries unless the request prunes them. `record_idle` is
     whether a run that finds nothing to do is recorded.
@@ -39,7 +39,7 @@ def index(
     roots = split_available_roots(paths, library.source, library.known)
     settings.make_home()
     with (
-        library.database.lock_writer(),
+        library.database.lock_writer(admits_labels=True),
         graceful_stop("indexed images are kept, and the next run resumes there") as check_stop,
         library.open_batch_analyzer() as analyzer,
     ):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Database(Protocol):
-    """A library's database. One process writes at a time; any number of processes read at the same time."""
+    """A library's database. One process writes at a time, and users label in between; any number of processes read."""
 
     def exists(self) -> bool:
         """Return whether anything was ever stored."""
@@ -26,10 +26,17 @@ class Database(Protocol):
         Inside the `with` block, errors of the database are raised as MoodexError, StoreDamaged or WriterBusy.
         """
 
-    def lock_writer(self, wait: bool = True) -> AbstractContextManager[None]:
+    def lock_writer(self, wait: bool = True, admits_labels: bool = False) -> AbstractContextManager[None]:
         """Hold the writer lock inside the `with` block.
 
-        Raises WriterBusy if another process keeps it; without `wait`, at once.
+        Raises WriterBusy if another process keeps it; without `wait`, at once. Labels wait, too, unless it `admits_labels`: the
+        holder must then allow that labels and hidden images change between its transactions.
+        """
+
+    def lock_labels(self) -> AbstractContextManager[None]:
+        """Hold the lock of labels and hidden images inside the `with` block, for a moment, also during an index run.
+
+        Raises WriterBusy if a writer that does not admit labels keeps it.
         """
 
     def current_writer(self) -> WriterInfo | None:

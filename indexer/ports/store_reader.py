@@ -101,8 +101,8 @@ class StoreReader(Protocol):
     def totals(self) -> RunTotals:
         """Return the totals of all runs."""
 
-    def failures(self, limit: int) -> list[tuple[bytes, Failure]]:
-        """Return failed files with their reasons, by path."""
+    def failures(self, limit: int, after: bytes | None = None) -> list[tuple[bytes, Failure]]:
+        """Return failed files with their reasons, by folder and name; with `after`, those that follow this path."""
 
     def ranked(self, model_id: int, chosen: HitFilter, limit: int, offset: int, after: HitKey | None = None) -> list[RankedHit]:
         """Return one page of the live files that pass a filter, best first; with `after`, only those that follow it.
@@ -110,10 +110,10 @@ class StoreReader(Protocol):
         A file is ranked by its best face. Equal scores are ordered by age of the prediction, then of the file.
         """
 
-    def newest(self, model_id: int, chosen: HitFilter, limit: int, before: int | None) -> list[RankedHit]:
+    def newest(self, model_id: int, chosen: HitFilter, limit: int, before: int | None, offset: int = 0) -> list[RankedHit]:
         """Return one page of the live files that pass a filter, the latest entry first; with `before`, those with lower ids.
 
-        Each file is shown with its best face among the wanted emotions.
+        `offset` skips so many of them. Each file is shown with its best face among the wanted emotions.
         """
 
     def count_hits(self, model_id: int, chosen: HitFilter, most: int | None = None) -> int:

@@ -55,16 +55,16 @@ class FilesPage(NamedTuple):
 def newest(library: Library, request: SearchRequest, before: int | None, most: int) -> FilesPage:
     """Return the hits of a request, the latest entry first: at most its limit, with ids of files below `before`, if it is given.
 
-    Otherwise all hits are counted, up to `most`.
+    On the first page, all hits are counted, up to `most`.
 
     Raises UnknownEmotion, NotIndexed, ModelUnavailable and StoreDamaged.
     """
     with open_selected(library) as (store, model), store.snapshot():
         query = resolve_request(request, store, model, library.open_analyzer)
-        ranked = store.newest(model.id, filter_of(query), request.limit, before)
+        ranked = store.newest(model.id, filter_of(query), request.limit, before, request.offset)
         is_last = len(ranked) < request.limit
         total = None
-        if before is None:
+        if before is None and not request.offset:
             total = Total(len(ranked)) if is_last else count(store, model, query, most)
     return FilesPage([one.hit for one in ranked], None if is_last else ranked[-1].file_id, total)
 

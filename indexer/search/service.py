@@ -159,7 +159,7 @@ def _refresh_index_if_idle(library: Library, store: Store, model: StoredModel) -
     if is_index_current(store, storage, model):
         return
     try:
-        with library.database.lock_writer(wait=False):
+        with library.database.lock_writer(wait=False, admits_labels=True):
             sync_index(store, storage, model)
             _log.debug("Updated the vector index of %s.", model.card.name)
     except (MoodexError, OSError) as error:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
-from indexer.domain.errors import NotIndexed, UnknownEmotion, UsageError
+from db.sql.transactions import connect_for_writing
+from indexer.domain.errors import NotIndexed, UnknownEmotion, UsageError, WriterBusy
 from indexer.domain.files import FileStamp
 from indexer.labels import service as labels_service
 from indexer.labels.assign import parse_assignments
@@ -52,6 +56,29 @@ def test_a_label_overrides_the_model_in_every_search(indexed: Library) -> None:
     assert "a/007.png" not in found_paths(indexed, excluded=("angry",))
     before = indexed.search(like=os.fsencode(labeled))[0]
     assert (before.path, before.similarity, before.label) == (os.fsencode(labeled), 1.0, "angry")
+
+
+def test_labels_change_during_a_run_and_not_while_another_writer_needs_the_library_alone(
+    indexed: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("db.writer_lock._LABEL_PATIENCE_SECONDS", 0.0)
+    database, path = indexed.opened.database, indexed.folder / "a/007.png"
+    with database.lock_writer(admits_labels=True):
+        assert label(indexed, path, emotion="sad") == (1, 0)
+    with database.lock_writer(), pytest.raises(WriterBusy, match="Labels cannot change while another moodex teaches"):
+        label(indexed, path, emotion="happy")
+    with database.lock_labels(), pytest.raises(WriterBusy), database.lock_writer():
+        pass
+    assert label(indexed, path, emotion="happy") == (1, 0)
+
+
+def test_a_label_between_the_reading_and_the_writing_of_a_transaction_waits(indexed: Library) -> None:
+    with indexed.store() as store, connect_for_writing(store._engine) as connection:
+        assert connection.execute(text("SELECT count(*) FROM files")).scalar_one() == 60
+        other = closing(sqlite3.connect(indexed.settings.database, timeout=0))
+        with other as writer, pytest.raises(sqlite3.OperationalError, match="locked"):
+            writer.execute("DELETE FROM labels")
+        connection.execute(text("UPDATE files SET size = size"))
 
 
 def test_a_label_survives_renaming_and_reanalysis(indexed: Library) -> None:

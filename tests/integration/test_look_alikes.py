@@ -130,6 +130,28 @@ def test_labels_override_what_look_alikes_change(library: Library, folder: Path,
     assert_same(predictions(parts), predictions(library))
 
 
+@pytest.mark.parametrize("batches", [0, 1, 3])
+def test_a_label_between_two_batches_of_a_comparison_does_not_change_its_result(
+    library: Library, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batches: int
+) -> None:
+    labeled = open_library(folder, tmp_path / "home-of-labeled")
+    apply, count = SqliteWriter.apply_comparison, iter(range(1000))
+
+    def label_then_apply(*arguments: Any) -> dict[int, int]:
+        if next(count) == batches:
+            assignments = [LabelAssignment(os.fsencode(folder / name), "crying") for name in ("0/0.png", "1/1.png", "3/4.png")]
+            assert labels_service.label(labeled.opened, assignments, new=False).changed == 3
+        return apply(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SqliteWriter, "apply_comparison", label_then_apply)
+        labeled.index()
+    library.index()
+    assert_same(predictions(labeled), predictions(library))
+    assert {hit.emotion for hit in labeled.show(folder / "1/1.png")} == {"crying"}
+    assert maintenance_service.check(labeled.opened, False, Remembered()).found.problems == ()
+
+
 def test_off_leaves_new_images_plain_until_a_run_with_on(library: Library, folder: Path, tmp_path: Path) -> None:
     parts = open_library(tmp_path / "parts", tmp_path / "home-of-parts", look_alikes="off")
     index_in_parts(folder, parts, lambda path: path.stem in "012", lambda _: True)

@@ -50,7 +50,7 @@ class MemoryDatabase:
         yield self.store
 
     @contextmanager
-    def lock_writer(self, wait: bool = True) -> Iterator[None]:
+    def lock_writer(self, wait: bool = True, admits_labels: bool = False) -> Iterator[None]:
         if self.writers:
             raise WriterBusy("Another moodex is writing; wait for it or stop it.")
         self.writers += 1
@@ -58,6 +58,11 @@ class MemoryDatabase:
             yield
         finally:
             self.writers -= 1
+
+    @contextmanager
+    def lock_labels(self) -> Iterator[None]:
+        with self.lock_writer():
+            yield
 
     def current_writer(self) -> WriterInfo | None:
         return WriterInfo(1, 0.0) if self.writers else None

@@ -45,9 +45,10 @@ class MemoryReader(MemoryTables):
         indexed, failed = (sum(getattr(run.counts, name) for run in runs) for name in ("indexed", "failed"))
         return RunTotals(indexed, failed, dict(Counter(run.outcome for run in runs)))
 
-    def failures(self, limit: int) -> list[tuple[bytes, Failure]]:
+    def failures(self, limit: int, after: bytes | None = None) -> list[tuple[bytes, Failure]]:
         failed = [(path, file.failure) for path, file in self._files.items() if file.failure]
-        return sorted(failed, key=lambda item: os.path.split(item[0]))[:limit]
+        follow = [item for item in failed if after is None or os.path.split(item[0]) > os.path.split(after)]
+        return sorted(follow, key=lambda item: os.path.split(item[0]))[:limit]
 
     def ranked(self, model_id: int, chosen: HitFilter, limit: int, offset: int, after: HitKey | None = None) -> list[RankedHit]:
         best: dict[bytes, RankedHit] = {}
@@ -56,9 +57,9 @@ class MemoryReader(MemoryTables):
         rows = [one for one in best.values() if after is None or _place(one.hit.score, one) > _place(after.score, after)]
         return rows[offset : offset + limit]
 
-    def newest(self, model_id: int, chosen: HitFilter, limit: int, before: int | None) -> list[RankedHit]:
+    def newest(self, model_id: int, chosen: HitFilter, limit: int, before: int | None, offset: int = 0) -> list[RankedHit]:
         rows = [one for one in self.ranked(model_id, chosen, len(self._files), 0) if before is None or one.file_id < before]
-        return sorted(rows, key=lambda one: -one.file_id)[:limit]
+        return sorted(rows, key=lambda one: -one.file_id)[offset : offset + limit]
 
     def count_ranked(self, model_id: int, chosen: HitFilter) -> int | None:
         return None

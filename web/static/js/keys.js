@@ -19,9 +19,13 @@ function nameOf(event) {
   return control + shift + (event.key.length === 1 ? event.key.toLowerCase() : event.key);
 }
 
+/** Return whether a key moves the slider that has the focus. */
+const isSliding = (target, name) => target.matches?.("input[type=range]") && /^(Arrow|Page|Home|End)/.test(name);
+
 addEventListener("keydown", (event) => {
   if (event.defaultPrevented || event.altKey || isTyping(event.target)) return;
   const name = nameOf(event);
+  if (isSliding(event.target, name)) return;
   // Space and Enter press what has the focus.
   const presses = (name === " " || name === "Enter") && event.target.closest?.("button, a, summary, input, label");
   for (const { isHere, keys } of [...places].reverse()) {

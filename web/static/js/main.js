@@ -27,6 +27,7 @@ import { attempt, report } from "./toast.js";
 import { Viewer } from "./viewer.js";
 import { Grid } from "./grid.js";
 import { addGridKeys } from "./grid-keys.js";
+import { addJump } from "./jump.js";
 
 const KEPT_LISTS = 6;
 
@@ -37,6 +38,7 @@ let listed = null;
 
 const grid = new Grid(byId("grid"), { onChange: showLength, onProblem: onGridProblem, isSelected });
 const header = showHeader();
+const showJump = addJump(grid);
 const viewer = new Viewer(() => grid.hits);
 const library = new Library();
 
@@ -125,6 +127,7 @@ function showAgain() {
 
 function showLength() {
   header.showLength(grid.hits);
+  showJump();
   viewer?.locate();
   if (grid.hits.isComplete && grid.hits.count === 0) sayEmpty();
   else hideEmpty();
