@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, Connection, Update, and_, bindparam, case, delete, func, or_, select, update
@@ -35,6 +36,8 @@ def folder_under(root: bytes) -> ColumnElement[bool]:
 
 def record_files(connection: Connection, run_id: int, results: Sequence[FolderScanResult]) -> None:
     """Record what a scan found, see `indexer.ports.store_writer.StoreWriter.record_scan`."""
+    # In one order, so that transactions that change the same folders and files do not wait for each other.
+    results = sorted(results, key=lambda result: result.folder)
     folders = _folder_ids(connection, {result.folder: result.source for result in results})
     listings = update(FolderRow.table).where(FolderRow.id == bindparam("folder"))
     run = connection.execute(select(RunRow.model_id, RunRow.finder_id).where(RunRow.id == run_id)).one()
@@ -62,7 +65,7 @@ def finish_files(
     rows = [_finished_row(file, FileState.DONE, image_id, None) for file, image_id in done]
     rows += [_finished_row(file, FileState.FAILED, None, failure) for file, failure in failed]
     if rows:
-        connection.execute(_finish_file(), rows)
+        connection.execute(_finish_file(), sorted(rows, key=itemgetter("file_id")))
 
 
 def _finish_file() -> Update:
@@ -148,7 +151,7 @@ def upsert_scanned(dialect: str, run_id: int) -> Insert:
 def _scanned_rows(folder_id: int, run_id: int, result: FolderScanResult) -> Iterator[dict[str, object]]:
     entries: list[tuple[bytes, FileStamp, Failure | None]] = [(name, stamp, None) for name, stamp in result.pending.items()]
     entries += [(name, stamp, failure) for name, (stamp, failure) in result.failed.items()]
-    for name, stamp, failure in entries:
+    for name, stamp, failure in sorted(entries, key=itemgetter(0)):
         yield {
             "folder_id": folder_id,
             "name": name,

@@ -50,7 +50,8 @@ def upsert_image(dialect: str) -> Insert:
 
 def store_images(connection: Connection, batch: CommitBatch) -> dict[bytes, int]:
     """Add a batch's images; return the ids of all images that it names, by digest."""
-    new = [entry.image for entry in batch.predicted]
+    # In one order, so that transactions that add the same images do not wait for each other.
+    new = sorted((entry.image for entry in batch.predicted), key=lambda image: image.digest)
     if new:
         rows = [
             {"digest": i.digest, "width": i.width, "height": i.height, "format": i.format, "incomplete": int(i.incomplete)}

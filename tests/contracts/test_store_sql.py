@@ -27,7 +27,7 @@ from db.sql.root_rows import upsert_root
 from db.sql.tuning import StoreTuning
 from db.sql.write_statements import upsert_image, upsert_model
 from db.sqlite.migrations import migrate
-from db.sqlite.model_rows import card_to_row
+from db.sql.model_rows import card_to_row
 from db.sqlite.store import SqliteStore
 from indexer.domain.export import ExportFilter
 from indexer.domain.files import Failure

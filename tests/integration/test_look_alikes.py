@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from db.sqlite.writer import SqliteWriter
+from db.sql.writer import SqlWriter
 from db.vectors.files import FaissFiles
 from db.vectors.sync import is_index_current
 from indexer.analysis import look_alikes
@@ -146,7 +146,7 @@ def test_a_run_that_ends_at_any_batch_is_finished_by_the_next(
     library: Library, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batches: int
 ) -> None:
     broken = open_library(folder, tmp_path / "home-of-broken")
-    apply, count = SqliteWriter.apply_comparison, iter(range(1000))
+    apply, count = SqlWriter.apply_comparison, iter(range(1000))
 
     def fail_later(*arguments: Any) -> dict[int, int]:
         if next(count) == batches:
@@ -154,7 +154,7 @@ def test_a_run_that_ends_at_any_batch_is_finished_by_the_next(
         return apply(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(SqliteWriter, "apply_comparison", fail_later)
+        patch.setattr(SqlWriter, "apply_comparison", fail_later)
         with pytest.raises(KeyboardInterrupt):
             broken.index()
     assert len(broken.everything()) == CHARACTERS * EXPRESSIONS
@@ -165,14 +165,14 @@ def test_a_run_that_ends_at_any_batch_is_finished_by_the_next(
 
 
 def test_a_stop_ends_the_comparison_after_a_batch(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    apply = SqliteWriter.apply_comparison
+    apply = SqlWriter.apply_comparison
 
     def stop_then_apply(*arguments: Any) -> dict[int, int]:
         os.kill(os.getpid(), signal.SIGINT)
         return apply(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(SqliteWriter, "apply_comparison", stop_then_apply)
+        patch.setattr(SqlWriter, "apply_comparison", stop_then_apply)
         with pytest.raises(Interrupted):
             library.index()
     with library.store() as store:

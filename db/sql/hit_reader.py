@@ -1,4 +1,4 @@
-"""The hits of a SQLite store: pages of searches, and the predictions of images."""
+"""The hits of a store in SQL: pages of searches, and the predictions of images."""
 
 from __future__ import annotations
 
@@ -50,17 +50,18 @@ def _hits_of(chosen: HitFilter) -> Select[*tuple[Any, ...]]:
     return hit_columns().where(*these, *filter_conditions(chosen)).order_by(FileRow.id)
 
 
-class SqliteHitReader:
+class SqlHitReader:
     """The part of `indexer.ports.store_reader.StoreReader` that searches call."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        """`engine` opens connections whose transactions read from one snapshot."""
+        self._read_engine = engine
         self._snapshot: Connection | None = None
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         """Read everything inside from one transaction: commits after its first query are not seen. For one thread at a time."""
-        with self._engine.connect() as connection:
+        with self._read_engine.connect() as connection:
             self._snapshot = connection
             try:
                 yield
@@ -74,7 +75,7 @@ class SqliteHitReader:
             with unpacking_from(self._snapshot):
                 yield self._snapshot
             return
-        with connect_for_reading(self._engine) as connection:
+        with connect_for_reading(self._read_engine) as connection:
             yield connection
 
     def count_hits(self, model_id: int, chosen: HitFilter, most: int | None = None) -> int:
