@@ -1,8 +1,8 @@
 """The tables, as typed models of SQLAlchemy Core, and their columns' types in each dialect.
 
 SQLite's tables are created by `db.sqlite.migrations`, step by step; a test compares the result with these. PostgreSQL's are
-created by `db.postgres.migrations`, from `db.indexes.full_metadata`. The object-relational mapper is not used: importing it takes longer than a search (see
-docs/adr/0002-store.md).
+created by `db.postgres.migrations`, from `db.indexes.full_metadata`. The object-relational mapper is not used: importing it takes
+longer than a search (see docs/adr/0002-store.md).
 """
 
 from __future__ import annotations

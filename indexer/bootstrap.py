@@ -16,9 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
+    from db.postgres.database import PostgresDatabase
+    from db.sqlite.pooled_database import PooledSqliteDatabase
     from indexer.analysis.analyzer import Analyzer
     from indexer.analysis.input_decoder import InputDecoder
     from indexer.imaging.decoder_pool import DecoderPool
+    from indexer.ports.database import Database
     from indexer.ports.executor import Executor, Item, Result
     from indexer.ports.models import Classifier
     from indexer.ports.teaching import Teacher
@@ -31,7 +34,7 @@ def open_library(settings: Settings) -> Library:
 
     return Library(
         settings=settings,
-        database=SqliteDatabase(settings.database, settings.vectors),
+        database=_open_database(settings),
         models=model_registry(settings),
         source=FileSystemSource(),
         open_executor=_open_executor,
@@ -55,12 +58,9 @@ def open_serving_library(settings: Settings, decoders: DecoderPool) -> ServingLi
 
     Images are decoded in the child processes of `decoders`, because they may come from anybody.
     """
-    from db.sqlite.pooled_database import PooledSqliteDatabase
-    from db.vectors.kept_files import KeptFaissFiles
     from indexer.analysis.kept_analyzer import KeptAnalyzers
 
-    database = PooledSqliteDatabase(settings.database, settings.vectors)
-    storage = KeptFaissFiles(settings.vectors)
+    database, storage = _open_serving_database(settings)
     analyzers = KeptAnalyzers()
 
     def opened(chosen: Settings) -> Library:
@@ -162,7 +162,31 @@ def _open_executor(perform: Callable[[Item], Result], workers: int) -> AbstractC
     return ThreadExecutor(perform, workers)
 
 
+def _open_database(settings: Settings) -> Database:
+    if settings.store is None:
+        return SqliteDatabase(settings.database, settings.vectors)
+    from db.postgres.database import PostgresDatabase
+
+    return PostgresDatabase(settings.store)
+
+
+def _open_serving_database(settings: Settings) -> tuple[PooledSqliteDatabase | PostgresDatabase, VectorStorage]:
+    if settings.store is not None:
+        from db.postgres.database import PostgresDatabase
+        from db.postgres.vectors import PostgresVectors
+
+        return PostgresDatabase(settings.store, keep=True), PostgresVectors(settings.store, keep=True)
+    from db.sqlite.pooled_database import PooledSqliteDatabase
+    from db.vectors.kept_files import KeptFaissFiles
+
+    return PooledSqliteDatabase(settings.database, settings.vectors), KeptFaissFiles(settings.vectors)
+
+
 def _open_vector_storage(settings: Settings) -> VectorStorage:
+    if settings.store is not None:
+        from db.postgres.vectors import PostgresVectors
+
+        return PostgresVectors(settings.store)
     from db.vectors.files import FaissFiles
 
     return FaissFiles(settings.vectors)

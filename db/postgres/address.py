@@ -25,9 +25,7 @@ def parse_address(address: str) -> URL:
     try:
         url = make_url(address)
     except (ArgumentError, ValueError):
-        raise UsageError(
-            "The address of the store is not valid; it must be like postgresql://USER@HOST:5432/DATABASE."
-        ) from None
+        raise UsageError("The address of the store is not valid; it must be like postgresql://USER@HOST:5432/DATABASE.") from None
     return url.set(drivername=_DRIVER)
 
 

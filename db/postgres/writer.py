@@ -12,10 +12,10 @@ from sqlalchemy import ColumnElement, Connection, Engine, Integer, case, cast, f
 from sqlalchemy.exc import DBAPIError
 
 from db.postgres.errors import RETRIED_STATES, sqlstate_of
+from db.schema import RunRow
 from db.sql.locks import RUNS, lock_predictions
 from db.sql.tuning import DEFAULT_TUNING, StoreTuning
 from db.sql.writer import SqlWriter
-from db.schema import RunRow
 from indexer.domain.errors import MoodexError
 from indexer.domain.runs import RUNNING
 
@@ -45,7 +45,7 @@ def _retried(method: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[A
             time.sleep(random.uniform(0.5, 1) * _FIRST_PAUSE_SECONDS * 2**number)  # noqa: S311
         return method(self, *args, **options)
 
-    return attempt
+    return attempt  # type: ignore[return-value]  # it names its first parameter
 
 
 class PostgresWriter(SqlWriter):
@@ -116,5 +116,7 @@ class PostgresWriter(SqlWriter):
             select(RunRow.model_id, RunRow.outcome).where(RunRow.id == run_id).with_for_update(read=True)
         ).first()
         if run is None or run.outcome != RUNNING:
-            raise MoodexError("This run has ended: another process took it for dead. Nothing was lost; run the same command again.")
+            raise MoodexError(
+                "This run has ended: another process took it for dead. Nothing was lost; run the same command again."
+            )
         lock_predictions(connection, run.model_id)

@@ -12,12 +12,12 @@ from sqlalchemy import Connection, Row, select
 from db.schema import FileRow, HiddenRow, ImageRow, ModelRow, PredictionRow
 from db.sql import read_statements as statements
 from db.sql.dialect import chunks
+from db.sql.hit_reader import SqlHitReader, image_file
+from db.sql.model_rows import card_from_row
 from db.sql.path_list import file_counts_in_list, listed_paths
 from db.sql.prediction_rows import next_embedded
 from db.sql.root_rows import root_rows
 from db.sql.unpacking import unpacking_from
-from db.sql.hit_reader import SqlHitReader, image_file
-from db.sql.model_rows import card_from_row
 from indexer.domain.files import Counts, Failure, FileStamp, FileState, IndexedFile, IndexedRoot
 from indexer.domain.models import StoredModel
 from indexer.domain.predictions import LabeledImage

@@ -16,6 +16,7 @@ from db.sql.file_rows import detect_moves, finish_files, mark_missing, record_fi
 from db.sql.hidden_rows import follow_hidden, write_hidden
 from db.sql.label_moves import move_labels
 from db.sql.label_rows import write_labels
+from db.sql.model_rows import card_to_row
 from db.sql.page_anchors import build_page_anchors
 from db.sql.path_list import file_counts_in_list, listed_paths, present_files_in_list
 from db.sql.prediction_rows import (
@@ -25,12 +26,11 @@ from db.sql.prediction_rows import (
     set_compared,
     write_predictions,
 )
+from db.sql.rescoring import rescore
+from db.sql.retention import expire
 from db.sql.root_rows import earlier_copies, forget_files, move_files, record_roots, root_rows
 from db.sql.tuning import DEFAULT_TUNING, StoreTuning
 from db.sql.unpacking import connect_for_reading
-from db.sql.model_rows import card_to_row
-from db.sql.rescoring import rescore
-from db.sql.retention import expire
 from indexer.domain.files import Failure, FileStamp, FileState, IndexedFile
 from indexer.domain.path_set import PathSet
 from indexer.domain.predictions import GROUP_CHANGED

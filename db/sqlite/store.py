@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from db.sql.tuning import DEFAULT_TUNING, StoreTuning
-from db.sqlite.engine import open_engine
 from db.sql.jobs import SqlJobs
 from db.sql.reader import SqlReader
+from db.sql.tuning import DEFAULT_TUNING, StoreTuning
 from db.sql.writer import SqlWriter
+from db.sqlite.engine import open_engine
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,7 +13,13 @@ if TYPE_CHECKING:
 
 
 class Database(Protocol):
-    """A library's database. One process writes at a time; any number of processes read at the same time."""
+    """A library's database. Any number of processes read at the same time.
+
+    One process writes at a time to a database in a file; any number to one on a server. `place` is the data folder or the
+    database on a server, as messages name it.
+    """
+
+    place: str
 
     def exists(self) -> bool:
         """Return whether anything was ever stored."""
@@ -27,13 +34,13 @@ class Database(Protocol):
         """
 
     def lock_writer(self, wait: bool = True) -> AbstractContextManager[None]:
-        """Hold the writer lock inside the `with` block.
+        """Hold the writer lock inside the `with` block. On a server, writers share it.
 
         Raises WriterBusy if another process keeps it; without `wait`, at once.
         """
 
-    def current_writer(self) -> WriterInfo | None:
-        """Return the process that holds the writer lock, if any."""
+    def current_writers(self) -> Sequence[WriterInfo]:
+        """Return the processes that write now: of a database in a file, the one that holds the writer lock, if any."""
 
     @property
     def maintenance(self) -> DatabaseMaintenance | None:

@@ -14,7 +14,6 @@ from tests.support.memory_store import MemoryStore
 from tests.support.postgres_store import open_postgres
 from tests.support.scene import Scene
 
-
 # Two rows for each transaction: tests with few rows then need several transactions.
 _TUNING = StoreTuning(delete_chunk_rows=2)
 

@@ -22,12 +22,12 @@ from db.indexes import full_metadata
 from db.schema import EmbedderRow
 from db.sql.dialect import greatest, inline, insert_missing, no_index
 from db.sql.file_rows import upsert_scanned
+from db.sql.model_rows import card_to_row
 from db.sql.prediction_rows import upsert_prediction
 from db.sql.root_rows import upsert_root
 from db.sql.tuning import StoreTuning
 from db.sql.write_statements import upsert_image, upsert_model
 from db.sqlite.migrations import migrate
-from db.sql.model_rows import card_to_row
 from db.sqlite.store import SqliteStore
 from indexer.domain.export import ExportFilter
 from indexer.domain.files import Failure

@@ -34,6 +34,7 @@ class MemoryDatabase:
     """Implements `indexer.ports.database.Database`. It exists after it was opened once."""
 
     maintenance = None
+    place = "memory"
 
     def __init__(self) -> None:
         self.store = MemoryStore()
@@ -58,8 +59,8 @@ class MemoryDatabase:
         finally:
             self.writers -= 1
 
-    def current_writer(self) -> WriterInfo | None:
-        return WriterInfo(1, 0.0) if self.writers else None
+    def current_writers(self) -> list[WriterInfo]:
+        return [WriterInfo(1, 0.0)] if self.writers else []
 
 
 class MemorySource:

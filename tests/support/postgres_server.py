@@ -115,6 +115,6 @@ def remove_rows(url: str) -> None:
         names = {name for (name,) in connection.execute(query)} - {"migrations"}
         derived = {name for name in names if name.startswith("vectors_")}
         for name in derived:
-            connection.execute(f'DROP TABLE "{name}"')
+            connection.execute(f'DROP TABLE IF EXISTS "{name}" CASCADE')
         if names - derived:
             connection.execute(f"TRUNCATE {', '.join(sorted(names - derived))} RESTART IDENTITY CASCADE")
