@@ -57,10 +57,13 @@ class PostgresWriter(SqlWriter):
     def __init__(self, engine: Engine, tuning: StoreTuning = DEFAULT_TUNING) -> None:
         super().__init__(engine, tuning)
         self._run: Connection | None = None
+        self._own_runs: set[int] = set()
 
     def begin_run(self, roots: Sequence[bytes], model_id: int, detector: str | None = None) -> int:
         self.release_run()
-        return _retried(SqlWriter.begin_run)(self, roots, model_id, detector)
+        run_id = _retried(SqlWriter.begin_run)(self, roots, model_id, detector)
+        self._own_runs = {*self._own_runs, run_id}
+        return run_id
 
     def finish_run(self, run_id: int, outcome: str, counts: RunCounts, reason: str | None = None) -> None:
         _retried(SqlWriter.finish_run)(self, run_id, outcome, counts, reason)
@@ -115,8 +118,7 @@ class PostgresWriter(SqlWriter):
         run = connection.execute(
             select(RunRow.model_id, RunRow.outcome).where(RunRow.id == run_id).with_for_update(read=True)
         ).first()
-        if run is None or run.outcome != RUNNING:
-            raise MoodexError(
-                "This run has ended: another process took it for dead. Nothing was lost; run the same command again."
-            )
+        is_followed = run_id in self._own_runs and run_id != max(self._own_runs)  # by a run of this store
+        if run is None or (run.outcome != RUNNING and not is_followed):
+            raise MoodexError("This run has ended: another process took it for dead. Run the same command again.")
         lock_predictions(connection, run.model_id)

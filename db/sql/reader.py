@@ -185,8 +185,8 @@ class SqlReader(SqlHitReader):
         from db.sql.export_query import export_chunk, exported
 
         with self._read_engine.connect() as connection, listed_paths(connection, chosen.under) if chosen.under else nullcontext():
-            streamed = connection.execution_options(yield_per=_EXPORT_CHUNK_ROWS)
-            with streamed.execute(exported(model.id, chosen)) as result:
+            query = exported(model.id, chosen).execution_options(yield_per=_EXPORT_CHUNK_ROWS)
+            with connection.execute(query) as result:
                 for rows in result.partitions():
                     with unpacking_from(connection):  # not around `yield`: the caller's errors are not damage
                         chunk = export_chunk(rows, model.card)
