@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,7 +14,7 @@ from indexer.settings import Settings, available_cores
 from models.model_registry import FolderModelRegistry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     from db.postgres.database import PostgresDatabase
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from indexer.imaging.decoder_pool import DecoderPool
     from indexer.ports.database import Database
     from indexer.ports.executor import Executor, Item, Result
+    from indexer.ports.library_copy import LibraryCopy
     from indexer.ports.models import Classifier
     from indexer.ports.teaching import Teacher
     from indexer.ports.vectors import VectorStorage
@@ -78,6 +80,19 @@ def open_serving_library(settings: Settings, decoders: DecoderPool) -> ServingLi
         )
 
     return ServingLibrary(opened(settings), database.close)
+
+
+@contextmanager
+def open_library_copy(source: str, target: str) -> Iterator[LibraryCopy]:
+    """Open the copy of a library between two stores, sqlite:FILE or postgresql://..., while nothing else writes to them.
+
+    Raises UsageError for other names, a file that does not exist, or a target with another library; WriterBusy and MissingExtra.
+    """
+    from db.library_copy import SqlLibraryCopy
+    from db.opened_engine import opened_engine
+
+    with opened_engine(source, is_new=False) as (name, old), opened_engine(target, is_new=True) as (_, new):
+        yield SqlLibraryCopy(old, new, name)
 
 
 def model_registry(settings: Settings) -> FolderModelRegistry:
