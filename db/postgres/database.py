@@ -11,6 +11,7 @@ from indexer.domain.errors import WriterBusy
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine
 
+    from db.postgres.maintenance import PostgresMaintenance
     from db.postgres.store import PostgresStore
     from indexer.domain.runs import WriterInfo
 
@@ -25,8 +26,6 @@ class PostgresDatabase:
 
     SQLAlchemy and the driver are imported when they are needed.
     """
-
-    maintenance = None
 
     def __init__(self, address: str, keep: bool = False) -> None:
         """`address` is that of `db.postgres.address.parse_address`.
@@ -87,6 +86,12 @@ class PostgresDatabase:
         with self._connection() as connection:
             rows = connection.execute(text(_WRITING_RUNS), {"kind": RUNS}).all() if exists(connection) else []
         return [WriterInfo(pid, started_at) for pid, started_at in rows]
+
+    @property
+    def maintenance(self) -> PostgresMaintenance:
+        from db.postgres.maintenance import PostgresMaintenance
+
+        return PostgresMaintenance(self._url, self.place.removeprefix("the "))
 
     def close(self) -> None:
         """Close the connections that were kept."""

@@ -44,4 +44,4 @@ class Database(Protocol):
 
     @property
     def maintenance(self) -> DatabaseMaintenance | None:
-        """Checks, repairs and copies; None for a database server that has its own tools."""
+        """Checks, repairs and copies; None for a database in memory."""

@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 
 from db.sqlite.store import SqliteStore
+from db.vectors.sync import sync_index
 from indexer.bootstrap import open_library, open_library_copy
 from indexer.domain.errors import MoodexError, UsageError
 from indexer.domain.queries import SearchQuery
 from indexer.domain.runs import RunCounts
+from indexer.maintenance.service import check
 from indexer.ports.store import Store
 from indexer.ports.store_reader import HitFilter
 from indexer.ports.store_writer import AnalyzedFileSet, CommitBatch
@@ -175,7 +177,7 @@ QUESTIONS = [
 def test_sqlite_and_postgresql_answer_alike(postgres_url: str, tmp_path: Path) -> None:
     from db.postgres.vectors import PostgresVectors
     from db.vectors.files import FaissFiles
-    from db.vectors.sync import open_index, sync_index
+    from db.vectors.sync import open_index
 
     like = unit_vectors(1, 16, 99)[0].astype(np.float32)
     with both(postgres_url, tmp_path) as stores:
@@ -217,7 +219,7 @@ def test_hnsw_finds_the_nearest_and_never_too_few(postgres_url: str) -> None:
         storage.save(model, [], all_rows, Generation(6_000, "token"))
         (segment,) = storage.load(model)
         with store._engine.connect() as connection:
-            built = connection.exec_driver_sql("SELECT count(*) FROM pg_indexes WHERE indexname LIKE '%_hnsw'").scalar_one()
+            built = connection.exec_driver_sql("SELECT count(*) FROM pg_indexes WHERE indexname LIKE '%%_hnsw'").scalar_one()
         assert built == 1  # of the emotion with more than 5,000 rows
         found = wanted = 0
         for query in vectors[::300].astype(np.float32):
@@ -285,6 +287,20 @@ def test_a_server_has_its_own_tools_for_copies_and_repairs(postgres_url: str, tm
     library = open_library(Settings(home=tmp_path, store=postgres_url))
     with pytest.raises(UsageError, match="tools of that server"):
         backup(library, tmp_path / "x.zip", False, Remembered())
+
+
+def test_doctor_checks_the_rows_on_a_server(postgres_url: str, tmp_path: Path) -> None:
+    library = open_library(Settings(home=tmp_path, store=postgres_url))
+    with open_postgres(postgres_url) as store:
+        fill(store)
+        sync_index(store, library.vector_storage(), store.models()[0])
+        found = {one.kind for one in check(library, False, Remembered()).before.findings}
+        assert found <= {"files_missing", "weights_gone"}  # neither the images nor the model exist
+        with store._engine.begin() as connection:
+            connection.exec_driver_sql("UPDATE predictions SET emotion = 'crying', score = 0.5 WHERE id = 1")
+            connection.exec_driver_sql("DELETE FROM embeddings WHERE image_id = 2")
+        found |= {"emotions", "predictions_alone", "vectors_wrong"}
+        assert {one.kind for one in check(library, False, Remembered()).before.findings} == found
 
 
 def test_the_password_of_a_store_is_never_shown(tmp_path: Path) -> None:
