@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import os
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -60,19 +61,7 @@ class PostgresMaintenance:
                 check_stop()
                 if kind != _NO_COLUMN_TYPES:
                     yield from _counted(connection, kind, query)
-            streamed = _Streamed(connection)
-            counts: Counter[str] = Counter()
-            examples: dict[str, int] = {}
-            for portion in broken_predictions(streamed, cards, advance):
-                for one in portion:
-                    kind = "predictions_broken" if one.emotion is None else "emotions"
-                    counts[kind] += 1
-                    examples.setdefault(kind, one.image_id)
-            for broken in broken_embeddings(streamed, cards, advance):
-                counts["embeddings_broken"] += len(broken)
-                examples.setdefault("embeddings_broken", broken[0].image_id)
-            for kind, number in counts.items():
-                yield Finding(kind, number, _place(connection, "files.image_id", examples[kind]))
+            yield from _broken_values(connection, cards, advance)
             yield from _dead_runs(connection)
 
     def check_vectors(self, check_stop: Callable[[], None], advance: Callable[[int], None]) -> Iterator[Finding]:
@@ -137,16 +126,21 @@ class PostgresMaintenance:
 
 
 class _Streamed:
-    """A connection whose queries are read from the server in portions."""
+    """A connection whose queries are read from the server in portions. Leaving it closes their cursors."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._queries = 0
+        self._cursors = ExitStack()
+
+    def __enter__(self) -> _Streamed:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._cursors.close()
 
     def execute(self, query: str) -> Any:
         driver: Any = self._connection.connection.driver_connection
-        self._queries += 1
-        return driver.cursor(name=f"check_{self._queries}").execute(query)
+        return self._cursors.enter_context(driver.cursor(name=f"check_{id(query)}")).execute(query)
 
 
 def _cards(connection: Connection) -> dict[int, ModelCard]:
@@ -167,14 +161,23 @@ def _counted(connection: Connection, kind: str, query: str) -> Iterator[Finding]
         yield Finding(kind, number, _place(connection, "files.image_id" if table == "images" else "files.id", first))
 
 
+def _broken_values(connection: Connection, cards: Mapping[int, ModelCard], advance: Callable[[int], None]) -> Iterator[Finding]:
+    """Yield wrong predictions and embeddings."""
+    images: dict[str, list[int]] = defaultdict(list)
+    with _Streamed(connection) as streamed:
+        for predictions in broken_predictions(streamed, cards, advance):
+            for one in predictions:
+                images["predictions_broken" if one.emotion is None else "emotions"].append(one.image_id)
+        for embeddings in broken_embeddings(streamed, cards, advance):
+            images["embeddings_broken"] += [broken.image_id for broken in embeddings]
+    for kind, wrong in images.items():
+        yield Finding(kind, len(wrong), _place(connection, "files.image_id", wrong[0]))
+
+
 def _place(connection: Connection, column: str, row: int) -> str:
     """Return the path of a file, by its id or that of its image."""
     found = connection.execute(text(_PLACE.format(column=column)), {"row": row}).first()
-    return (
-        f"image number {row}"
-        if found is None
-        else f"{found[0].decode(errors='surrogateescape')}/{found[1].decode(errors='surrogateescape')}"
-    )
+    return f"image number {row}" if found is None else os.fsdecode(os.path.join(found[0], found[1]))
 
 
 def _dead_runs(connection: Connection) -> Iterator[Finding]:

@@ -294,13 +294,13 @@ def test_doctor_checks_the_rows_on_a_server(postgres_url: str, tmp_path: Path) -
     with open_postgres(postgres_url) as store:
         fill(store)
         sync_index(store, library.vector_storage(), store.models()[0])
-        found = {one.kind for one in check(library, False, Remembered()).before.findings}
+        found = {one.kind for one in check(library, False, Remembered()).found.findings}
         assert found <= {"files_missing", "weights_gone"}  # neither the images nor the model exist
         with store._engine.begin() as connection:
             connection.exec_driver_sql("UPDATE predictions SET emotion = 'crying', score = 0.5 WHERE id = 1")
             connection.exec_driver_sql("DELETE FROM embeddings WHERE image_id = 2")
         found |= {"emotions", "predictions_alone", "vectors_wrong"}
-        assert {one.kind for one in check(library, False, Remembered()).before.findings} == found
+        assert {one.kind for one in check(library, False, Remembered()).found.findings} == found
 
 
 def test_the_password_of_a_store_is_never_shown(tmp_path: Path) -> None:
