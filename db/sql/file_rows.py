@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, Connection, Update, and_, bindparam, case, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Update, and_, bindparam, case, delete, func, or_, select, text, update
 
 from db.schema import FileRow, FolderRow, RunRow
-from db.sql.dialect import chunks, insert_missing, upsert
+from db.sql.dialect import chunks, insert_missing, upsert, upsert_many
 from indexer.domain.files import Failure, FileStamp, FileState
 from indexer.domain.runs import DONE
 
@@ -55,7 +55,7 @@ def record_files(connection: Connection, run_id: int, results: Sequence[FolderSc
         connection.execute(update(FileRow.table).where(*own).values(change=bindparam("new")), restamped)
     rows = [row for result in results for row in _scanned_rows(folders[result.folder], run_id, result)]
     if rows:
-        connection.execute(upsert_scanned(connection.dialect.name, run_id), rows)
+        upsert_many(connection, upsert_scanned(connection.dialect.name, run_id), FileRow.id, rows)
 
 
 def finish_files(
@@ -65,7 +65,21 @@ def finish_files(
     rows = [_finished_row(file, FileState.DONE, image_id, None) for file, image_id in done]
     rows += [_finished_row(file, FileState.FAILED, None, failure) for file, failure in failed]
     if rows:
-        connection.execute(_finish_file(), sorted(rows, key=itemgetter("file_id")))
+        rows.sort(key=itemgetter("file_id"))
+        if connection.dialect.name == "postgresql":
+            connection.execute(_FINISH_MANY, {name: [row[name] for row in rows] for name in rows[0]})
+        else:
+            connection.execute(_finish_file(), rows)
+
+
+# One statement for all rows, which PostgreSQL executes several times faster than one for each.
+_FINISH_MANY = text(
+    "UPDATE files SET size = new.size, mtime_ns = new.mtime_ns, change = new.change, state = new.state, "
+    "image_id = new.image_id, failure_kind = new.kind, failure_reason = new.reason "
+    "FROM unnest(CAST(:file_id AS bigint[]), CAST(:new_size AS bigint[]), CAST(:new_mtime_ns AS bigint[]), "
+    "CAST(:new_change AS bigint[]), CAST(:new_state AS text[]), CAST(:new_image_id AS bigint[]), CAST(:new_kind AS text[]), "
+    "CAST(:new_reason AS text[])) AS new(id, size, mtime_ns, change, state, image_id, kind, reason) WHERE files.id = new.id"
+)
 
 
 def _finish_file() -> Update:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import BindParameter, ColumnElement, Connection, Select, and_, bindparam, exists, select, update
 
 from db.schema import EmbedderRow, FileRow, FolderRow, ImageRow, ModelRow, PredictionRow, RunRow
-from db.sql.dialect import chunks, inline, upsert
+from db.sql.dialect import chunks, inline, upsert, upsert_many
 from db.sql.path_list import folder_ids_in_list
 from indexer.domain.files import FileState
 
@@ -57,7 +57,7 @@ def store_images(connection: Connection, batch: CommitBatch) -> dict[bytes, int]
             {"digest": i.digest, "width": i.width, "height": i.height, "format": i.format, "incomplete": int(i.incomplete)}
             for i in new
         ]
-        connection.execute(upsert_image(connection.dialect.name), rows)
+        upsert_many(connection, upsert_image(connection.dialect.name), ImageRow.id, rows)
     digests = {image.digest for image in new} | {digest for _, digest in batch.linked}
     ids: dict[bytes, int] = {}
     for chunk in chunks(sorted(digests)):
