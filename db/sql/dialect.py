@@ -62,7 +62,8 @@ def upsert_many(
 ) -> None:
     """Execute an upsert of rows with different keys.
 
-    SQLAlchemy sends many rows in one statement if it returns something, which PostgreSQL executes several times faster.
+    SQLAlchemy sends many rows in one statement if it returns something and its last part has no parameters. PostgreSQL executes
+    that several times faster.
     """
     connection.execute(statement.returning(key) if connection.dialect.name == "postgresql" else statement, rows)
 

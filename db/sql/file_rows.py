@@ -8,7 +8,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, Connection, Update, and_, bindparam, case, delete, func, or_, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Update,
+    and_,
+    bindparam,
+    case,
+    delete,
+    func,
+    literal_column,
+    null,
+    or_,
+    select,
+    text,
+    update,
+)
 
 from db.schema import FileRow, FolderRow, RunRow
 from db.sql.dialect import chunks, insert_missing, upsert, upsert_many
@@ -145,7 +160,9 @@ def upsert_scanned(dialect: str, run_id: int) -> Insert:
     """Return the statement that adds a scanned file, or updates a known one. A file that was missing appears in this run."""
     statement = upsert(dialect, FileRow.table)
     new = statement.excluded
-    failed = new.state == FileState.FAILED
+    # Constants instead of parameters, see `upsert_many`.
+    failed = new.state == literal_column(f"'{FileState.FAILED.value}'")
+    missing = FileRow.state == literal_column(f"'{FileState.GONE.value}'")
     return statement.on_conflict_do_update(
         index_elements=["folder_id", "name"],
         set_={
@@ -155,9 +172,9 @@ def upsert_scanned(dialect: str, run_id: int) -> Insert:
             "state": new.state,
             "failure_kind": new.failure_kind,
             "failure_reason": new.failure_reason,
-            "image_id": case((failed, None), else_=FileRow.image_id),
-            "appeared_run_id": case((FileRow.state == FileState.GONE, run_id), else_=FileRow.appeared_run_id),
-            "gone_at": None,
+            "image_id": case((failed, null()), else_=FileRow.image_id),
+            "appeared_run_id": case((missing, literal_column(str(run_id))), else_=FileRow.appeared_run_id),
+            "gone_at": null(),
         },
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BindParameter, ColumnElement, Connection, Select, and_, bindparam, exists, select, update
+from sqlalchemy import BindParameter, ColumnElement, Connection, Select, and_, bindparam, exists, literal_column, select, update
 
 from db.schema import EmbedderRow, FileRow, FolderRow, ImageRow, ModelRow, PredictionRow, RunRow
 from db.sql.dialect import chunks, inline, upsert, upsert_many
@@ -45,7 +45,7 @@ def upsert_image(dialect: str) -> Insert:
     """Add an image. A known image of width 0, which a repair restored from its digest alone, gets its size and format."""
     statement = upsert(dialect, ImageRow.table)
     known = {name: statement.excluded[name] for name in ("width", "height", "format", "incomplete")}
-    return statement.on_conflict_do_update(index_elements=["digest"], set_=known, where=ImageRow.width == 0)
+    return statement.on_conflict_do_update(index_elements=["digest"], set_=known, where=ImageRow.width == literal_column("0"))
 
 
 def store_images(connection: Connection, batch: CommitBatch) -> dict[bytes, int]:
