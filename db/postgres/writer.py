@@ -107,6 +107,7 @@ class PostgresWriter(SqlWriter):
         return (case((RunRow.outcome == RUNNING, free), else_=False),)
 
     def _hold_run(self, run_id: int) -> None:
+        self.release_run()  # of an attempt that was repeated
         connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         connection.detach()  # closing it ends the session, and with it the lock
         self._run = connection
