@@ -41,6 +41,9 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "doctor": ("moodex doctor", "moodex doctor --deep", "moodex doctor --repair"),
     "backup": ("moodex backup library.moodex",),
     "restore": ("moodex restore library.moodex --yes",),
+    "migrate": (
+        "moodex migrate --from sqlite:$HOME/.local/share/moodex/moodex.sqlite --to postgresql://moodex@db.example/pictures",
+    ),
     "export": ("moodex export results.csv", "moodex export happy.parquet --emotion happy --under ~/manga"),
     "sidecars": ("moodex sidecars --xmp --under ~/stickers --dry-run", "moodex sidecars --captions --emotion sad"),
     "import": ("moodex import labels.csv --skip-unknown",),

@@ -36,6 +36,7 @@ COMMANDS = {
     "doctor": "commands.maintenance:doctor",
     "backup": "commands.transfer:backup",
     "restore": "commands.transfer:restore",
+    "migrate": "commands.migrate:migrate",
     "export": "commands.transfer:export",
     "sidecars": "commands.transfer:sidecars",
     "import": "commands.transfer:import_command",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,13 +13,17 @@ from indexer.settings import Settings, available_cores
 from models.model_registry import FolderModelRegistry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
+    from db.postgres.database import PostgresDatabase
+    from db.sqlite.pooled_database import PooledSqliteDatabase
     from indexer.analysis.analyzer import Analyzer
     from indexer.analysis.input_decoder import InputDecoder
     from indexer.imaging.decoder_pool import DecoderPool
+    from indexer.ports.database import Database
     from indexer.ports.executor import Executor, Item, Result
+    from indexer.ports.library_copy import LibraryCopy
     from indexer.ports.maps import MapStorage, Projector
     from indexer.ports.models import Classifier
     from indexer.ports.teaching import Teacher
@@ -31,7 +36,7 @@ def open_library(settings: Settings) -> Library:
 
     return Library(
         settings=settings,
-        database=SqliteDatabase(settings.database, settings.vectors),
+        database=_open_database(settings),
         models=model_registry(settings),
         source=FileSystemSource(),
         open_executor=_open_executor,
@@ -58,12 +63,9 @@ def open_serving_library(settings: Settings, decoders: DecoderPool) -> ServingLi
     Images are decoded in the child processes of `decoders`, because they may come from anybody.
     """
     from db.maps.files import MapFiles
-    from db.sqlite.pooled_database import PooledSqliteDatabase
-    from db.vectors.kept_files import KeptFaissFiles
     from indexer.analysis.kept_analyzer import KeptAnalyzers
 
-    database = PooledSqliteDatabase(settings.database, settings.vectors)
-    storage = KeptFaissFiles(settings.vectors)
+    database, storage = _open_serving_database(settings)
     maps = MapFiles(settings.maps)
     analyzers = KeptAnalyzers()
 
@@ -83,6 +85,19 @@ def open_serving_library(settings: Settings, decoders: DecoderPool) -> ServingLi
         )
 
     return ServingLibrary(opened(settings), database.close)
+
+
+@contextmanager
+def open_library_copy(source: str, target: str) -> Iterator[LibraryCopy]:
+    """Open the copy of a library between two stores, sqlite:FILE or postgresql://..., while nothing else writes to them.
+
+    Raises UsageError for other names, a file that does not exist, or a target with another library; WriterBusy and MissingExtra.
+    """
+    from db.library_copy import SqlLibraryCopy
+    from db.opened_engine import opened_engine
+
+    with opened_engine(source, is_new=False) as (name, old), opened_engine(target, is_new=True) as (_, new):
+        yield SqlLibraryCopy(old, new, name)
 
 
 def model_registry(settings: Settings) -> FolderModelRegistry:
@@ -168,7 +183,31 @@ def _open_executor(perform: Callable[[Item], Result], workers: int) -> AbstractC
     return ThreadExecutor(perform, workers)
 
 
+def _open_database(settings: Settings) -> Database:
+    if settings.store is None:
+        return SqliteDatabase(settings.database, settings.vectors)
+    from db.postgres.database import PostgresDatabase
+
+    return PostgresDatabase(settings.store)
+
+
+def _open_serving_database(settings: Settings) -> tuple[PooledSqliteDatabase | PostgresDatabase, VectorStorage]:
+    if settings.store is not None:
+        from db.postgres.database import PostgresDatabase
+        from db.postgres.vectors import PostgresVectors
+
+        return PostgresDatabase(settings.store, keep=True), PostgresVectors(settings.store, keep=True)
+    from db.sqlite.pooled_database import PooledSqliteDatabase
+    from db.vectors.kept_files import KeptFaissFiles
+
+    return PooledSqliteDatabase(settings.database, settings.vectors), KeptFaissFiles(settings.vectors)
+
+
 def _open_vector_storage(settings: Settings) -> VectorStorage:
+    if settings.store is not None:
+        from db.postgres.vectors import PostgresVectors
+
+        return PostgresVectors(settings.store)
     from db.vectors.files import FaissFiles
 
     return FaissFiles(settings.vectors)

@@ -46,7 +46,7 @@ class Library:
     def require_database(self) -> None:
         """Raise NotIndexed if nothing was ever indexed here."""
         if not self.database.exists():
-            raise NotIndexed(f"Nothing is indexed yet in {self.settings.home}; run: moodex index FOLDER")
+            raise NotIndexed(f"Nothing is indexed yet in {self.database.place}; run: moodex index FOLDER")
 
     def known(self, roots: Collection[bytes]) -> set[bytes]:
         """Return those roots at or below which there are indexed files that are not missing."""

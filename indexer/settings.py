@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from platformdirs import user_config_path, user_data_path
@@ -20,6 +20,7 @@ class Settings:
     """The settings of all commands.
 
     - `batch_size`, `workers`: 0 means a value chosen for the machine.
+    - `store`: the address of a PostgreSQL database, with its password; None for a file in the data folder.
     - `faces`, `look_alikes`, `engine`, `precision`: one of `_CHOICES`.
     - `exclude`: gitignore patterns of files and folders that no run indexes; in the environment, one in each line.
     - `grace_days`: days after which a missing file loses its entry.
@@ -40,6 +41,7 @@ class Settings:
     exclude: tuple[str, ...] = ()
     log_format: str = "text"
     verbosity: str = "normal"
+    store: str | None = field(default=None, repr=False)
 
     @property
     def database(self) -> Path:
@@ -111,6 +113,10 @@ def load_settings(flags: Mapping[str, object], environ: Mapping[str, str] = os.e
     for name, choices in (("log_format", ("text", "json")), ("verbosity", ("quiet", "normal", "verbose"))):
         if values.get(name, choices[0]) not in choices:
             raise UsageError(f"The setting {name} is {values[name]!r}; it must be {' or '.join(map(repr, choices))}.")
+    if values.get("store") is not None and not str(values["store"]).startswith(_STORE_SCHEMES):
+        raise UsageError(
+            "The store must be an address like postgresql://USER@HOST:5432/DATABASE; without one, it is in the data folder."
+        )
     if values.get("grace_days") == 0:  # "auto"
         del values["grace_days"]
     values["home"] = _home_path(values["home"])
@@ -137,6 +143,8 @@ def _home_path(home: object) -> Path:
 
 _MAX_CONFIG_BYTES = 1 << 20
 """Only the first megabyte of a configuration file is read."""
+
+_STORE_SCHEMES = ("postgresql://", "postgres://")
 
 _CHOICES = {
     "faces": ("on", "off"),

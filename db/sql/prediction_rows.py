@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Join, Select, and_, delete, ex
 
 from db.schema import EmbeddingRow, GenerationRow, LabelRow, ModelRow, PredictionRow, RunRow
 from db.sql.dialect import chunks, insert_tuples, no_index, upsert
+from db.sql.locks import lock_predictions
 from db.sql.unpacking import unpacking_from
 from indexer.domain.images import MAIN_FACE, WHOLE_IMAGE
 from indexer.domain.predictions import NEVER_COMPARED, Prediction, effective_emotion
@@ -26,6 +27,9 @@ COLUMNS = (
     "compared_to", "frame",
 )  # fmt: skip
 """All columns of a prediction but its id."""
+
+_EMBEDDING_COLUMNS = ("embedder_id", "image_id", "region", "vector", "fingerprint")
+"""All columns of an embedding but its id."""
 
 _REGION_COLUMNS = (
     PredictionRow.region,
@@ -100,16 +104,10 @@ def write_predictions(
     ]
     _insert_predictions(connection, analyzer.model_id, rows)
     vectors = [
-        {
-            "embedder_id": analyzer.embedder_id,
-            "image_id": image_id,
-            "region": region,
-            "vector": one.embedding.astype("<f2").tobytes(),
-            "fingerprint": one.fingerprint or None,
-        }
+        (analyzer.embedder_id, image_id, region, one.embedding.astype("<f2").tobytes(), one.fingerprint or None)
         for image_id, region, one in regions
     ]
-    connection.execute(insert(EmbeddingRow.table), vectors)
+    insert_tuples(connection, EmbeddingRow.table, _EMBEDDING_COLUMNS, vectors)
 
 
 def _forget_images(connection: Connection, analyzer: _AnalyzerIds, image_ids: Sequence[int]) -> None:
@@ -197,6 +195,7 @@ def _insert_predictions(
 
     `statement` replaces the plain INSERT.
     """
+    lock_predictions(connection, model_id)
     with unpacking_from(connection):
         labels = connection.execute(select(ModelRow.labels).where(ModelRow.id == model_id)).scalar_one()
     user_labels: dict[int, str] = {}

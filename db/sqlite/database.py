@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +25,7 @@ class SqliteDatabase:
         """`path` is the database file, `vectors` the folder of the vector indexes that are derived from it."""
         self._path = path
         self._vectors = vectors
+        self.place = str(path.parent)
 
     def exists(self) -> bool:
         return self._path.exists()
@@ -64,10 +65,11 @@ class SqliteDatabase:
 
         return label_lock(self._path.parent)
 
-    def current_writer(self) -> WriterInfo | None:
+    def current_writers(self) -> Sequence[WriterInfo]:
         from db.writer_lock import writer
 
-        return writer(self._path.parent)
+        holder = writer(self._path.parent)
+        return [] if holder is None else [holder]
 
     @property
     def maintenance(self) -> SqliteMaintenance:

@@ -87,7 +87,7 @@ class IntegrityCheck:
         """Return whether a run really died: it may have begun after `writer` was determined."""
         try:
             with self.library.database.open(reading=True) as store:
-                runs = with_dead_runs_marked(partial(store.runs, _CHECKED_RUNS), self.library.database.current_writer)
+                runs = with_dead_runs_marked(partial(store.runs, _CHECKED_RUNS), self.library.database.current_writers)
         except StoreDamaged:
             return True
         return any(run.outcome == DIED for run in runs)

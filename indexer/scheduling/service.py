@@ -90,7 +90,7 @@ def list_jobs(library: Library) -> list[ScheduledJob]:
     zone, now = local_zone(), time.time()
     with library.database.open(reading=True) as store:
         jobs = store.jobs()
-    if any(job.last.unfinished for job in jobs) and library.database.current_writer() is None:
+    if any(job.last.unfinished for job in jobs) and not library.database.current_writers():
         jobs = [replace(job, last=after_death(job.last, now)) if job.last.unfinished else job for job in jobs]
     return [ScheduledJob(job, next_due(job, now, zone)) for job in jobs]
 
@@ -100,7 +100,7 @@ def list_runs(library: Library, limit: int) -> list[RunRecord]:
     if not library.database.exists():
         return []
     with library.database.open(reading=True) as store:
-        return with_dead_runs_marked(partial(store.runs, limit), library.database.current_writer)
+        return with_dead_runs_marked(partial(store.runs, limit), library.database.current_writers)
 
 
 def run_due(library: Library, open_progress: OpenProgress, metrics: Path | None = None) -> int:
@@ -247,5 +247,5 @@ def _job_settings(library: Library, job: Job) -> Settings:
 
 def _recover(library: Library, schedule: Schedule) -> None:
     library.settings.make_home()
-    if library.database.current_writer() is None:
+    if not library.database.current_writers():
         schedule.recover()

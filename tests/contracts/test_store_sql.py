@@ -21,16 +21,16 @@ from sqlalchemy.sql.elements import ClauseElement
 
 from db.indexes import full_metadata
 from db.schema import EmbedderRow
+from db.sql import hit_reader, reader
 from db.sql.dialect import greatest, inline, insert_missing, no_index
 from db.sql.file_rows import upsert_scanned
+from db.sql.model_rows import card_to_row
 from db.sql.prediction_rows import upsert_prediction
+from db.sql.prepared import fetch
 from db.sql.root_rows import upsert_root
 from db.sql.tuning import StoreTuning
 from db.sql.write_statements import upsert_image, upsert_model
-from db.sqlite import hit_reader, reader
 from db.sqlite.migrations import migrate
-from db.sqlite.model_rows import card_to_row
-from db.sqlite.prepared import fetch
 from db.sqlite.store import SqliteStore
 from indexer.domain.export import ExportFilter
 from indexer.domain.files import Failure
@@ -195,6 +195,7 @@ def _read(store: SqliteStore, model: int) -> None:
     for chosen in (HitFilter(), HitFilter(frozenset({"sad"})), HitFilter(frozenset({"sad", "happy"}), 0.1), everything):
         assert store.ranked(model, chosen, 2, 1) is not None
         store.prediction_ids(model, chosen, 5)
+        store.region_ids(model)
         for hit in store.newest(model, chosen, 2, 1_000):
             assert store.ranked(model, chosen, 2, 0, HitKey(hit.hit.score, hit.prediction_id, hit.file_id)) is not None
             assert store.files_of_image(bytes.fromhex(hit.hit.image_id))

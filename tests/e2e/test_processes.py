@@ -20,6 +20,8 @@ QUICK_TRAINING = [
     "--weights", "none", "--architecture", "baseline_cnn", "--size", "32", "--epochs", "1", "--pictures-per-epoch", "32",
 ]  # fmt: skip
 
+_MEASURED = r'\d+(\.\d+)? (s|MB|KB|images/s)\b|(?<="seconds": )[0-9.e-]+'
+
 COMMANDS: dict[str, list[str]] = {
     "backup": ["backup", "OUT.zip"],
     "compare": ["compare", "FACES", "--only", "VGG*"],
@@ -102,5 +104,5 @@ def test_a_separate_process_prints_the_same(examples_home: Path, tmp_path: Path,
 
 def comparable(done: subprocess.CompletedProcess[bytes]) -> tuple[int, str, str]:
     """Return the exit code and the output, without sizes, rates and durations."""
-    out, error = (re.sub(r"\d+(\.\d+)? (s|MB|KB|images/s)\b", "#", text.decode()) for text in (done.stdout, done.stderr))
+    out, error = (re.sub(_MEASURED, "#", text.decode()) for text in (done.stdout, done.stderr))
     return done.returncode, out, error

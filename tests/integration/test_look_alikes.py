@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from db.sqlite.writer import SqliteWriter
+from db.sql.writer import SqlWriter
 from db.vectors.files import FaissFiles
 from db.vectors.sync import is_index_current
 from indexer.analysis import look_alikes
@@ -135,7 +135,7 @@ def test_a_label_between_two_batches_of_a_comparison_does_not_change_its_result(
     library: Library, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batches: int
 ) -> None:
     labeled = open_library(folder, tmp_path / "home-of-labeled")
-    apply, count = SqliteWriter.apply_comparison, iter(range(1000))
+    apply, count = SqlWriter.apply_comparison, iter(range(1000))
 
     def label_then_apply(*arguments: Any) -> dict[int, int]:
         if next(count) == batches:
@@ -144,7 +144,7 @@ def test_a_label_between_two_batches_of_a_comparison_does_not_change_its_result(
         return apply(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(SqliteWriter, "apply_comparison", label_then_apply)
+        patch.setattr(SqlWriter, "apply_comparison", label_then_apply)
         labeled.index()
     library.index()
     assert_same(predictions(labeled), predictions(library))
@@ -168,7 +168,7 @@ def test_a_run_that_ends_at_any_batch_is_finished_by_the_next(
     library: Library, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batches: int
 ) -> None:
     broken = open_library(folder, tmp_path / "home-of-broken")
-    apply, count = SqliteWriter.apply_comparison, iter(range(1000))
+    apply, count = SqlWriter.apply_comparison, iter(range(1000))
 
     def fail_later(*arguments: Any) -> dict[int, int]:
         if next(count) == batches:
@@ -176,7 +176,7 @@ def test_a_run_that_ends_at_any_batch_is_finished_by_the_next(
         return apply(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(SqliteWriter, "apply_comparison", fail_later)
+        patch.setattr(SqlWriter, "apply_comparison", fail_later)
         with pytest.raises(KeyboardInterrupt):
             broken.index()
     assert len(broken.everything()) == CHARACTERS * EXPRESSIONS
@@ -187,14 +187,14 @@ def test_a_run_that_ends_at_any_batch_is_finished_by_the_next(
 
 
 def test_a_stop_ends_the_comparison_after_a_batch(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    apply = SqliteWriter.apply_comparison
+    apply = SqlWriter.apply_comparison
 
     def stop_then_apply(*arguments: Any) -> dict[int, int]:
         os.kill(os.getpid(), signal.SIGINT)
         return apply(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(SqliteWriter, "apply_comparison", stop_then_apply)
+        patch.setattr(SqlWriter, "apply_comparison", stop_then_apply)
         with pytest.raises(Interrupted):
             library.index()
     with library.store() as store:

@@ -11,9 +11,9 @@ from sqlalchemy import Select, bindparam
 
 from db.schema import FileRow
 from db.sql import read_statements as statements
+from db.sql.prepared import fetch
 from db.sql.search_queries import filter_conditions, hit_columns, model_without_index_hint
 from db.sqlite.engine import open_engine
-from db.sqlite.prepared import fetch
 from db.sqlite.store import SqliteStore
 from indexer.ports.store_reader import HitFilter
 from tests.support.scene import ANY, Scene

@@ -35,6 +35,7 @@ class MemoryDatabase:
     """Implements `indexer.ports.database.Database`. It exists after it was opened once."""
 
     maintenance = None
+    place = "memory"
 
     def __init__(self) -> None:
         self.store = MemoryStore()
@@ -64,8 +65,8 @@ class MemoryDatabase:
         with self.lock_writer():
             yield
 
-    def current_writer(self) -> WriterInfo | None:
-        return WriterInfo(1, 0.0) if self.writers else None
+    def current_writers(self) -> list[WriterInfo]:
+        return [WriterInfo(1, 0.0)] if self.writers else []
 
 
 class MemorySource:

@@ -315,6 +315,8 @@ class MemoryStore(MemoryReader):
             self._hidden = self._hidden | {digest} if hidden[digest] else self._hidden - {digest}
 
     def label(self, emotions: Mapping[bytes, str | None]) -> None:
+        is_run_in_progress = any(run.outcome == RUNNING for run in self._runs.values())
+        state = {"compared_to": NEVER_COMPARED} if is_run_in_progress else {}
         for digest in sorted(emotions.keys() & self._images.keys()):
             emotion = emotions[digest]
             if emotion is None:
@@ -323,7 +325,7 @@ class MemoryStore(MemoryReader):
                 self._labels_by_digest[digest] = emotion
             for model_id, rows in self._predictions.items():
                 if digest in rows:
-                    rows[digest] = [replace(row, id=self._next_id("prediction")) for row in rows[digest]]
+                    rows[digest] = [replace(row, id=self._next_id("prediction"), **state) for row in rows[digest]]
                     self._begin_generation(model_id)
 
     def rescore(self, source: int, target: int, score: Score, advance: Callable[[int], None]) -> int:

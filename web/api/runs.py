@@ -67,7 +67,7 @@ def list_runs(serving: Here, limit: Limit = 20, cursor: Cursor = None) -> Respon
     facts = {
         "runs": [run_as_dict(run) for run in runs[:limit]],
         "next": to_cursor(r=runs[limit - 1].id) if len(runs) > limit else None,
-        "writer": serving.library.database.exists() and serving.library.database.current_writer() is not None,
+        "writer": serving.library.database.exists() and bool(serving.library.database.current_writers()),
         "task": None if running is None else running.id,
     }
     return AsciiJSON(facts)

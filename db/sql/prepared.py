@@ -1,6 +1,7 @@
-"""SELECTs that every search executes: compiled once and executed by the driver.
+"""SELECTs that every search executes: for SQLite, compiled once and executed by the driver.
 
-SQLAlchemy spends more time on executing such a statement, even a compiled one, than SQLite on answering it.
+SQLAlchemy spends more time on executing such a statement, even a compiled one, than SQLite on answering it. Beside the way to a
+server that time is small: there, SQLAlchemy executes them.
 """
 
 from __future__ import annotations
@@ -38,8 +39,11 @@ def fetch(
 ) -> list[tuple[Any, ...]]:
     """Return the rows of a statement. `ids` are the values of its parameter `ids`, `values` those of its other parameters.
 
-    The statement must be a constant, or cached: it is compiled once for every number of ids. Raises errors of sqlite3.
+    The statement must be a constant, or cached: it is compiled once for every number of ids. Raises errors of sqlite3, or
+    SQLAlchemy's for a server.
     """
+    if connection.dialect.name != _DIALECT.name:
+        return [tuple(row) for row in connection.execute(statement, {**values, "ids": list(ids)} if ids else values)]
     compiled = _compiled(statement, len(ids), tuple(values))
     given = {**compiled.values, **values, **dict(zip(compiled.ids, ids, strict=True))}
     if not connection.in_transaction():

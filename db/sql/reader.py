@@ -1,4 +1,4 @@
-"""The reading half of the SQLite store. It imports numpy only where arrays are asked for."""
+"""The reading half of a store in SQL. It imports numpy only where arrays are asked for."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from sqlalchemy import Connection, Row, select
 from db.schema import FileRow, HiddenRow, ImageRow, ModelRow, PredictionRow
 from db.sql import read_statements as statements
 from db.sql.dialect import chunks
+from db.sql.hit_reader import SqlHitReader, image_file
+from db.sql.model_rows import card_from_row
 from db.sql.path_list import file_counts_in_list, listed_paths
 from db.sql.prediction_rows import next_embedded
+from db.sql.prepared import fetch
 from db.sql.root_rows import root_rows
 from db.sql.unpacking import unpacking_from
-from db.sqlite.hit_reader import SqliteHitReader, image_file
-from db.sqlite.model_rows import card_from_row
-from db.sqlite.prepared import fetch
 from indexer.domain.files import Counts, Failure, FileStamp, FileState, IndexedFile, IndexedRoot
 from indexer.domain.maps import region_keys
 from indexer.domain.models import StoredModel
@@ -35,7 +35,7 @@ _VECTOR_CHUNK_ROWS = 8192
 _EXPORT_CHUNK_ROWS = 8192
 
 
-class SqliteReader(SqliteHitReader):
+class SqlReader(SqlHitReader):
     """Implements `indexer.ports.store_reader.StoreReader`."""
 
     def models(self) -> list[StoredModel]:
@@ -186,9 +186,9 @@ class SqliteReader(SqliteHitReader):
     def export_rows(self, model: StoredModel, chosen: ExportFilter) -> Iterator[ExportChunk]:
         from db.sql.export_query import export_chunk, exported
 
-        with self._engine.connect() as connection, listed_paths(connection, chosen.under) if chosen.under else nullcontext():
-            streamed = connection.execution_options(yield_per=_EXPORT_CHUNK_ROWS)
-            with streamed.execute(exported(model.id, chosen)) as result:
+        with self._read_engine.connect() as connection, listed_paths(connection, chosen.under) if chosen.under else nullcontext():
+            query = exported(model.id, chosen).execution_options(yield_per=_EXPORT_CHUNK_ROWS)
+            with connection.execute(query) as result:
                 for rows in result.partitions():
                     with unpacking_from(connection):  # not around `yield`: the caller's errors are not damage
                         chunk = export_chunk(rows, model.card)

@@ -1,4 +1,4 @@
-"""The scheduled jobs in the SQLite store."""
+"""The scheduled jobs in a store in SQL."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from indexer.domain.jobs import Job, JobStatus
 
 
-class SqliteJobs:
+class SqlJobs:
     """Implements `indexer.ports.job_store.JobStore`."""
 
     def __init__(self, engine: Engine) -> None:
@@ -39,7 +39,8 @@ class SqliteJobs:
             **asdict(job.last),
         }
         with connect_for_writing(self._engine) as connection:
-            return bool(connection.execute(insert_missing(connection.dialect.name, JobRow.table).values(row)).rowcount)
+            added = insert_missing(connection.dialect.name, JobRow.table).values(row).returning(JobRow.id)
+            return connection.execute(added).first() is not None
 
     def remove_job(self, name: str) -> bool:
         with connect_for_writing(self._engine) as connection:

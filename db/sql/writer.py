@@ -1,4 +1,4 @@
-"""The writing half of the SQLite store: models, runs, scans, pending files, batches, labels."""
+"""The writing half of a store in SQL: models, runs, scans, pending files, batches, labels."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Engine, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, delete, insert, select, update
 
 from db.schema import EmbedderRow, FaceDetectorRow, FileRow, GenerationRow, RunRow
 from db.sql import write_statements as statements
@@ -17,6 +17,7 @@ from db.sql.file_rows import detect_moves, finish_files, mark_missing, record_fi
 from db.sql.hidden_rows import follow_hidden, write_hidden
 from db.sql.label_moves import move_labels
 from db.sql.label_rows import write_labels
+from db.sql.model_rows import card_to_row
 from db.sql.page_anchors import build_page_anchors
 from db.sql.path_list import file_counts_in_list, listed_paths, present_files_in_list
 from db.sql.prediction_rows import (
@@ -26,13 +27,12 @@ from db.sql.prediction_rows import (
     set_compared,
     write_predictions,
 )
+from db.sql.rescoring import rescore
+from db.sql.retention import expire
 from db.sql.root_rows import earlier_copies, forget_files, move_files, record_roots, root_rows
 from db.sql.transactions import connect_for_writing
 from db.sql.tuning import DEFAULT_TUNING, StoreTuning
 from db.sql.unpacking import connect_for_reading
-from db.sqlite.model_rows import card_to_row
-from db.sqlite.rescoring import rescore
-from db.sqlite.retention import expire
 from indexer.domain.files import Failure, FileStamp, FileState, IndexedFile
 from indexer.domain.path_set import PathSet
 from indexer.domain.predictions import GROUP_CHANGED
@@ -44,11 +44,10 @@ if TYPE_CHECKING:
     from indexer.domain.runs import RunCounts
     from indexer.ports.store_writer import Comparison, Score
 
-_DIALECT = "sqlite"
 _PENDING_CHUNK_ROWS = 8192
 
 
-class SqliteWriter:
+class SqlWriter:
     """Implements `indexer.ports.store_writer.StoreWriter`."""
 
     def __init__(self, engine: Engine, tuning: StoreTuning = DEFAULT_TUNING) -> None:
@@ -58,16 +57,16 @@ class SqliteWriter:
     def register_model(self, card: ModelCard) -> int:
         with connect_for_writing(self._engine) as connection:
             connection.execute(statements.rename_embedder(card.key, card.embedder_key))
-            connection.execute(insert_missing(_DIALECT, EmbedderRow.table).values(key=card.embedder_key))
-            connection.execute(statements.upsert_model(_DIALECT, card_to_row(card), card.embedder_key))
+            connection.execute(insert_missing(connection.dialect.name, EmbedderRow.table).values(key=card.embedder_key))
+            connection.execute(statements.upsert_model(connection.dialect.name, card_to_row(card), card.embedder_key))
             return connection.execute(statements.model_id_of(card.key)).scalar_one()
 
     def begin_run(self, roots: Sequence[bytes], model_id: int, detector: str | None = None) -> int:
         with connect_for_writing(self._engine) as connection:
-            died = update(RunRow.table).where(RunRow.outcome == RUNNING)
+            died = update(RunRow.table).where(RunRow.outcome == RUNNING, *self._has_died())
             connection.execute(died.values(outcome=DIED, reason=WHY_IT_DIED))
             if detector is not None:
-                connection.execute(insert_missing(_DIALECT, FaceDetectorRow.table).values(key=detector))
+                connection.execute(insert_missing(connection.dialect.name, FaceDetectorRow.table).values(key=detector))
             run = insert(RunRow.table).values(
                 started_at=time.time(),
                 roots=[os.fsdecode(root) for root in roots],
@@ -77,7 +76,9 @@ class SqliteWriter:
                 outcome=RUNNING,
                 counts={},
             )
-            return connection.execute(run.returning(RunRow.id)).scalar_one()
+            run_id = connection.execute(run.returning(RunRow.id)).scalar_one()
+            self._hold_run(run_id)
+            return run_id
 
     def finish_run(self, run_id: int, outcome: str, counts: RunCounts, reason: str | None = None) -> None:
         with connect_for_writing(self._engine) as connection:
@@ -85,12 +86,12 @@ class SqliteWriter:
             ended_at = greatest(RunRow.started_at, time.time())  # the clock may have been set back
             connection.execute(finished.values(ended_at=ended_at, outcome=outcome, counts=counts.nonzero(), reason=reason))
             model_id = connection.execute(statements.model_of_run(run_id)).scalar_one()
-            build_page_anchors(connection, model_id, self._tuning)
+            self._build_page_anchors(connection, model_id)
 
     def forget_run(self, run_id: int) -> None:
         with connect_for_writing(self._engine) as connection:
             model_id = connection.execute(statements.model_of_run(run_id)).scalar_one()
-            build_page_anchors(connection, model_id, self._tuning)
+            self._build_page_anchors(connection, model_id)
             connection.execute(delete(RunRow.table).where(RunRow.id == run_id))
 
     def known_files(self, folder: bytes, run_id: int, names: Collection[bytes] | None = None) -> dict[bytes, KnownFile]:
@@ -154,6 +155,7 @@ class SqliteWriter:
 
     def commit(self, run_id: int, batch: CommitBatch) -> LabelMoves:
         with connect_for_writing(self._engine) as connection:
+            self._begin_commit(connection, run_id)
             images = statements.store_images(connection, batch)
             targets: dict[int, int | None] = dict.fromkeys(file.id for file, _ in batch.failed)
             targets |= {file.id: images[entry.image.digest] for entry in batch.predicted for file in entry.files}
@@ -167,6 +169,21 @@ class SqliteWriter:
             done += [(file, images[digest]) for file, digest in batch.linked]
             finish_files(connection, done, batch.failed)
             return labels
+
+    # What differs where several processes write at the same time.
+    def _has_died(self) -> Sequence[ColumnElement[bool]]:
+        """Return the conditions for runs without an end whose process has ended: with one writer, none."""
+        return ()
+
+    def _hold_run(self, run_id: int) -> None:
+        """Show other processes that a run goes on. Called before its row is committed."""
+
+    def _build_page_anchors(self, connection: Connection, model_id: int) -> None:
+        """Build the page anchors that are missing after a change."""
+        build_page_anchors(connection, model_id, self._tuning)
+
+    def _begin_commit(self, connection: Connection, run_id: int) -> None:
+        """Take the locks of a commit. Raises MoodexError for a run that has ended."""
 
     def root_paths(self) -> list[bytes]:
         with connect_for_reading(self._engine) as connection:
@@ -224,7 +241,7 @@ class SqliteWriter:
     def rescore(self, source: int, target: int, score: Score, advance: Callable[[int], None]) -> int:
         with connect_for_writing(self._engine) as connection:
             rescored = rescore(connection, source, target, score, advance)
-            build_page_anchors(connection, target, self._tuning)
+            self._build_page_anchors(connection, target)
             return rescored
 
     def apply_comparison(self, model_id: int, comparison: Comparison) -> dict[int, int]:
@@ -236,7 +253,7 @@ class SqliteWriter:
 
     def restore_pages(self, model_id: int) -> None:
         with connect_for_writing(self._engine) as connection:
-            build_page_anchors(connection, model_id, self._tuning)
+            self._build_page_anchors(connection, model_id)
 
     def forget_model(self, model_id: int) -> int:
         forgotten = after = 0

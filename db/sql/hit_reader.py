@@ -1,4 +1,4 @@
-"""The hits of a SQLite store: pages of searches, and the predictions of images."""
+"""The hits of a store in SQL: pages of searches, and the predictions of images."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from db.sql import read_statements as statements
 from db.sql.dialect import chunks, one_of
 from db.sql.newest_files import newest_files
 from db.sql.page_anchors import after_place, count_with_anchors, skip_files_to_anchor, skip_to_anchor
+from db.sql.prepared import fetch
 from db.sql.search_queries import (
     BEST_FIRST,
     count_hits,
@@ -32,7 +33,6 @@ from db.sql.search_queries import (
     ranked_rows,
 )
 from db.sql.unpacking import connect_for_reading, unpacking_from
-from db.sqlite.prepared import fetch
 from indexer.domain.errors import NotIndexed
 from indexer.domain.files import FileStamp, FileState
 from indexer.domain.images import Face, to_pixel_box
@@ -52,17 +52,18 @@ def _hits_of(under: tuple[bytes, ...], excluded: frozenset[str], hidden: bool) -
     return hit_columns().where(*these, *filter_conditions(chosen)).order_by(FileRow.id)
 
 
-class SqliteHitReader:
+class SqlHitReader:
     """The part of `indexer.ports.store_reader.StoreReader` that searches call."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        """`engine` opens connections whose transactions read from one snapshot."""
+        self._read_engine = engine
         self._snapshot: Connection | None = None
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         """Read everything inside from one transaction: commits after its first query are not seen. For one thread at a time."""
-        with self._engine.connect() as connection:
+        with self._read_engine.connect() as connection:
             self._snapshot = connection
             try:
                 yield
@@ -76,7 +77,7 @@ class SqliteHitReader:
             with unpacking_from(self._snapshot):
                 yield self._snapshot
             return
-        with connect_for_reading(self._engine) as connection:
+        with connect_for_reading(self._read_engine) as connection:
             yield connection
 
     def count_hits(self, model_id: int, chosen: HitFilter, most: int | None = None) -> int:
