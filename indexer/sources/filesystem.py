@@ -1,4 +1,4 @@
-"""The image source for the file system of this machine."""
+"""The image source for the file system of this machine, with its archives as folders."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
-from indexer.domain.errors import UsageError
+from indexer.domain.errors import ImageError, UsageError
 from indexer.domain.files import FILE_SYSTEM, Failure, FileStamp, stamp_of
 from indexer.domain.system_files import is_system_entry
 from indexer.ports.sources import (
@@ -22,15 +23,18 @@ from indexer.ports.sources import (
     MAX_VIDEO_BYTES,
     NO_EXTENSION,
     OTHER_FILE_SYSTEM,
+    OpenFile,
     ScannedEntry,
     ScannedFolder,
     ScanOptions,
     Watcher,
     is_video,
 )
+from indexer.sources.archives.archives import Archives, MemberEntry
+from indexer.sources.archives.packages import archive_extension, is_readable_archive
 from indexer.system.ignore_rules import IgnoreRules, check_exclude_patterns
 from indexer.system.paths import existing_form
-from indexer.system.safe_read import read, read_bounded
+from indexer.system.safe_read import open_regular, read, read_bounded, read_stamp
 
 IGNORE_FILE, NO_MEDIA = b".moodexignore", b".nomedia"
 """A file with patterns for the entries of its folder and those below, and one that leaves out its folder with all below."""
@@ -42,28 +46,51 @@ _MAX_EXTENSION_LENGTH = 12
 """A longer ending of a name is not an extension."""
 
 
+_Entry = os.DirEntry[bytes] | MemberEntry
+"""An entry of a folder, or of an archive."""
+
+
 class FileSystemSource:
-    """Implements `indexer.ports.sources.ImageSource`."""
+    """Implements `indexer.ports.sources.ImageSource`. The contents of archives are kept in a folder, if there is one."""
 
     name = FILE_SYSTEM
 
+    def __init__(self, archive_contents: Path | None = None) -> None:
+        self._archives = Archives(archive_contents)
+
     def exists(self, path: bytes) -> bool:
-        return os.path.exists(existing_form(path))
+        return os.path.exists(existing_form(path)) or self._archives.is_folder(path) or self._archives.has_file(path)
 
     def is_folder(self, path: bytes) -> bool:
-        return os.path.isdir(path)
+        return os.path.isdir(path) or self._archives.is_folder(path)
 
     def has_file(self, path: bytes) -> bool:
-        return os.path.lexists(path) and not os.path.isdir(path)
+        return (os.path.lexists(path) and not os.path.isdir(path)) or self._archives.has_file(path)
 
     def real_path(self, path: bytes) -> bytes:
         return os.path.realpath(existing_form(path))
 
     def scan(self, root: bytes, options: ScanOptions) -> Iterator[ScannedFolder]:
-        return scan(root, options)
+        return scan(root, options, self._archives)
 
     def read(self, path: bytes) -> tuple[bytes, FileStamp]:
-        return read(path)
+        place = self._archives.locate(path)
+        return read(path) if place is None or not place.inner else self._archives.read(place)
+
+    def open(self, path: bytes) -> OpenFile:
+        place = self._archives.locate(path)
+        if place is None or not place.inner:
+            file, status = open_regular(path)
+            return OpenFile(file, stamp_of(status), status.st_mtime)
+        data, stamp = self._archives.read(place)
+        return OpenFile(BytesIO(data), stamp, place.modified_at)
+
+    def stamp(self, path: bytes) -> FileStamp:
+        place = self._archives.locate(path)
+        return read_stamp(path) if place is None or not place.inner else self._archives.member(place).stamp
+
+    def can_link(self, path: bytes) -> bool:
+        return os.path.isfile(path)
 
     def watch(
         self, roots: Sequence[bytes], own_folder: bytes, poll: float | None, wake: Callable[[], None], warn: Callable[[str], None]
@@ -73,16 +100,31 @@ class FileSystemSource:
         return FolderWatcher(roots, own_folder, poll, wake, warn, time.monotonic)
 
 
-def scan(root: bytes, options: ScanOptions) -> Iterator[ScannedFolder]:
+def scan(root: bytes, options: ScanOptions, archives: Archives) -> Iterator[ScannedFolder]:
     """Scan every folder at or below a root, each before its subfolders. If the root is a file, scan only that file.
 
-    Skips hidden files and folders, those that systems use, links (unless they are followed), what patterns and ignore files leave
-    out, and moodex's data folder. A followed link to a folder that was visited before is skipped, so that circular links end.
+    Archives are folders. Skips hidden files and folders, those that systems use, links (unless they are followed), what patterns
+    and ignore files leave out, and moodex's data folder. A followed link to a folder that was visited before is skipped, so that
+    circular links end.
     """
-    if not os.path.isdir(root):
+    if os.path.isdir(root) or archives.is_folder(root):
+        yield from _Walk(root, options, archives).folders()
+    elif archives.locate(root) is None:
         yield _single_file(root)
-        return
-    yield from _Walk(root, options).folders()
+    else:
+        yield _single_member(root, archives)
+
+
+def _single_member(path: bytes, archives: Archives) -> ScannedFolder:
+    """Scan a member of an archive that a user named."""
+    folder, name = os.path.split(path)
+    try:
+        inside = archives.folder(folder)
+    except ImageError as error:
+        return ScannedFolder(folder, ((name, 0, 0),), {name: Failure(error.kind, str(error))}, whole=False)
+    entries = [entry for entry in inside.entries() if entry.name == name and not entry.is_dir()] if inside else []
+    problems = {name: problem for entry in entries for name, problem in entry.problems().items()}
+    return ScannedFolder(folder, tuple(entry.scanned() for entry in entries), problems, whole=False)
 
 
 def _single_file(path: bytes) -> ScannedFolder:
@@ -111,6 +153,7 @@ class _RulesBelow(NamedTuple):
 class _Walk:
     root: bytes
     options: ScanOptions
+    archives: Archives
     first: tuple[_RulesBelow, ...] = field(init=False)
     last: tuple[_RulesBelow, ...] = field(init=False)
     own_folder: tuple[int, int] | None = field(init=False)
@@ -137,8 +180,7 @@ class _Walk:
             if not self._enter(folder):
                 continue
             try:
-                with os.scandir(folder) as entries:
-                    listed = list(entries)
+                listed = self._list(folder)
                 if any(entry.name == NO_MEDIA for entry in listed) and folder != self.root:
                     continue
                 if any(entry.name == IGNORE_FILE for entry in listed):
@@ -146,12 +188,23 @@ class _Walk:
             except _UnusableIgnoreFile as error:
                 yield ScannedFolder(folder, problem=_failure(str(error)))
                 continue
+            except ImageError as error:
+                yield ScannedFolder(folder, problem=Failure(error.kind, str(error)))
+                continue
             except OSError as error:
                 yield ScannedFolder(folder, problem=_failure(f"the folder cannot be listed: {error.strerror}"))
                 continue
             scanned, subfolders = self._sort(folder, listed, self.first + rules + self.last)
             yield scanned
             stack.extend((subfolder, rules) for subfolder in reversed(subfolders))
+
+    def _list(self, folder: bytes) -> Sequence[_Entry]:
+        """Return the entries of a folder, which may be an archive. Raises OSError and, for an archive, ImageError."""
+        inside = self.archives.folder(folder)
+        if inside is not None:
+            return list(inside.entries())
+        with os.scandir(folder) as entries:
+            return list(entries)
 
     def _enter(self, folder: bytes) -> bool:
         if self.own_folder is None and not self.options.follow_symlinks:
@@ -165,9 +218,7 @@ class _Walk:
             self.visited.add(identity)
         return True
 
-    def _sort(
-        self, folder: bytes, entries: Sequence[os.DirEntry[bytes]], rules: Sequence[_RulesBelow]
-    ) -> tuple[ScannedFolder, list[bytes]]:
+    def _sort(self, folder: bytes, entries: Sequence[_Entry], rules: Sequence[_RulesBelow]) -> tuple[ScannedFolder, list[bytes]]:
         """Return the image files among the entries of a folder, and the subfolders to scan."""
         files: list[ScannedEntry] = []
         subfolders: list[bytes] = []
@@ -178,7 +229,8 @@ class _Walk:
         for entry in entries:
             name = entry.name
             is_folder = _is_folder(entry, self.options.follow_symlinks)
-            is_named = bool(named) and not is_folder and entry.path in named
+            is_archive = not is_folder and _is_archive(entry, self.options.follow_symlinks)
+            is_named = bool(named) and not (is_folder or is_archive) and entry.path in named
             if name.startswith(b".") and not is_named:
                 skipped.append((name, HIDDEN))
                 continue
@@ -186,15 +238,17 @@ class _Walk:
                 skipped.append((name, LINK))
                 continue
             excluded = _decide(rules, entry.path, is_folder) if rules else None
-            if excluded:
+            if isinstance(entry, MemberEntry) and entry.passed_over:
+                skipped.append((name, entry.passed_over))
+            elif excluded:
                 skipped.append((name, EXCLUDED))
-            elif not (is_folder or is_named or self.options.find(name)):
+            elif not (is_folder or is_archive or is_named or self.options.find(name)):
                 skipped.append((name, _kind(name)))
             elif excluded is None and is_system_entry(name, is_folder):
                 system_entries.append(name)
             elif is_folder and self.device is not None and _device(entry.path) != self.device:
                 skipped.append((name, OTHER_FILE_SYSTEM))
-            elif is_folder:
+            elif is_folder or is_archive:
                 subfolders.append(entry.path)
             else:
                 file = _status(entry, self.options.follow_symlinks, problems)
@@ -212,8 +266,11 @@ class _Walk:
         return scanned, sorted(subfolders)
 
 
-def _status(entry: os.DirEntry[bytes], follow: bool, problems: dict[bytes, Failure]) -> ScannedEntry:
+def _status(entry: _Entry, follow: bool, problems: dict[bytes, Failure]) -> ScannedEntry:
     """Return the entry of a file; add the reason why it cannot be an image, if known, to `problems`."""
+    if isinstance(entry, MemberEntry):
+        problems.update(entry.problems())
+        return entry.scanned()
     try:
         status = entry.stat(follow_symlinks=follow)
     except OSError as error:
@@ -254,11 +311,18 @@ def _read_patterns(path: bytes) -> list[str]:
 
 def _kind(name: bytes) -> str:
     """Return the kind of a file without an image extension."""
+    if (archive := archive_extension(name)) is not None:
+        return os.fsdecode(archive)
     extension = os.fsdecode(name[name.rfind(b".") :].lower()) if b"." in name else ""
     return extension if 1 < len(extension) <= _MAX_EXTENSION_LENGTH and extension.isprintable() else NO_EXTENSION
 
 
-def _is_folder(entry: os.DirEntry[bytes], follow: bool) -> bool:
+def _is_archive(entry: _Entry, follow: bool) -> bool:
+    """Return whether an entry is an archive that can be opened. The archives in an archive are folders of its contents."""
+    return isinstance(entry, os.DirEntry) and is_readable_archive(entry.name) and entry.is_file(follow_symlinks=follow)
+
+
+def _is_folder(entry: _Entry, follow: bool) -> bool:
     try:
         return entry.is_dir(follow_symlinks=follow)
     except OSError:  # for example a link to itself; if it has an image extension, _status reports the error
