@@ -33,7 +33,7 @@ def open_library(settings: Settings) -> Library:
         settings=settings,
         database=SqliteDatabase(settings.database, settings.vectors),
         models=model_registry(settings),
-        source=FileSystemSource(),
+        source=FileSystemSource(settings.archives),
         open_executor=_open_executor,
         vector_storage=partial(_open_vector_storage, settings),
         teacher=partial(_open_teacher, settings),

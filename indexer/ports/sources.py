@@ -133,12 +133,12 @@ class ScanOptions:
         return self.find(name) and not is_video(name)
 
 
-class OpenFile(NamedTuple):
-    """A file that is open for reading, with the stamp of its bytes, and when it was modified, in seconds since the epoch."""
+class SourceFile(NamedTuple):
+    """A file that is open for reading, with the stamp of its bytes, and when it was modified, in nanoseconds since the epoch."""
 
     file: BinaryIO
     stamp: FileStamp
-    modified_at: float
+    modified_ns: int
 
 
 class Watcher(Protocol):
@@ -184,14 +184,14 @@ class ImageSource(Protocol):
     def read(self, path: bytes) -> tuple[bytes, FileStamp]:
         """Read a file and its stamp. Raises FileNotFoundError, Unreadable (worth a retry) and Damaged."""
 
-    def open(self, path: bytes) -> OpenFile:
+    def open(self, path: bytes) -> SourceFile:
         """Open a file, which nothing can replace while it is read. The caller closes it. Raises what `read` raises."""
 
     def stamp(self, path: bytes) -> FileStamp:
         """Return the stamp of a file. Raises FileNotFoundError, Unreadable and Damaged."""
 
-    def can_link(self, path: bytes) -> bool:
-        """Return whether a link of the operating system can point to a file."""
+    def local_path(self, path: bytes) -> bytes | None:
+        """Return the path by which other programs open a file; None if they cannot, as in an archive, or if it does not exist."""
 
     def watch(
         self, roots: Sequence[bytes], own_folder: bytes, poll: float | None, wake: Callable[[], None], warn: Callable[[str], None]

@@ -23,10 +23,10 @@ from indexer.ports.sources import (
     MAX_VIDEO_BYTES,
     NO_EXTENSION,
     OTHER_FILE_SYSTEM,
-    OpenFile,
     ScannedEntry,
     ScannedFolder,
     ScanOptions,
+    SourceFile,
     Watcher,
     is_video,
 )
@@ -77,20 +77,20 @@ class FileSystemSource:
         place = self._archives.locate(path)
         return read(path) if place is None or not place.inner else self._archives.read(place)
 
-    def open(self, path: bytes) -> OpenFile:
+    def open(self, path: bytes) -> SourceFile:
         place = self._archives.locate(path)
         if place is None or not place.inner:
             file, status = open_regular(path)
-            return OpenFile(file, stamp_of(status), status.st_mtime)
+            return SourceFile(file, stamp_of(status), status.st_mtime_ns)
         data, stamp = self._archives.read(place)
-        return OpenFile(BytesIO(data), stamp, place.modified_at)
+        return SourceFile(BytesIO(data), stamp, place.modified_ns)
 
     def stamp(self, path: bytes) -> FileStamp:
         place = self._archives.locate(path)
         return read_stamp(path) if place is None or not place.inner else self._archives.member(place).stamp
 
-    def can_link(self, path: bytes) -> bool:
-        return os.path.isfile(path)
+    def local_path(self, path: bytes) -> bytes | None:
+        return path if os.path.isfile(path) else None
 
     def watch(
         self, roots: Sequence[bytes], own_folder: bytes, poll: float | None, wake: Callable[[], None], warn: Callable[[str], None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from indexer.domain.reports import DefaultModel, ExportedModel, TeachingSet
 from indexer.domain.runs import WriterInfo
 from indexer.executors.threads import ThreadExecutor
 from indexer.library import Library
-from indexer.ports.sources import ScannedFolder, ScanOptions, Watcher
+from indexer.ports.sources import ScannedFolder, ScanOptions, SourceFile, Watcher
 from indexer.ports.teaching import Candidates, FittedVersion, Scorer
 from indexer.ports.vectors import Generation, Segment, VectorIndex, VectorRows
 from indexer.settings import Settings
@@ -96,7 +97,19 @@ class MemorySource:
         self.reads.append(path)
         if path not in self.files:
             raise FileNotFoundError(path)
-        return self.files[path], FileStamp(len(self.files[path]), 1)
+        return self.files[path], self.stamp(path)
+
+    def open(self, path: bytes) -> SourceFile:
+        data, stamp = self.read(path)
+        return SourceFile(BytesIO(data), stamp, 0)
+
+    def stamp(self, path: bytes) -> FileStamp:
+        if path not in self.files:
+            raise FileNotFoundError(path)
+        return FileStamp(len(self.files[path]), 1)
+
+    def local_path(self, path: bytes) -> bytes | None:
+        return None
 
     @contextmanager
     def watch(

@@ -2,16 +2,21 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from indexer.domain.errors import UsageError
 from indexer.ingest.roots import normalize_roots
-from indexer.ports.sources import ScanOptions
+from indexer.ports.sources import ScannedFolder, ScanOptions
 from indexer.sources import filesystem
-from indexer.sources.filesystem import FileSystemSource, scan
+from indexer.sources.filesystem import FileSystemSource
 from indexer.system.paths import is_under
+
+
+def scan(root: bytes, options: ScanOptions) -> Iterator[ScannedFolder]:
+    return FileSystemSource().scan(root, options)
 
 
 def scan_problems(root: Path, **options: object) -> dict[str, str | None]:

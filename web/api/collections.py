@@ -72,7 +72,7 @@ def as_json(serving: Here, collection: str) -> Response:
 def link(serving: Here, collection: str, body: LinkBody) -> Response:
     """Link to the files in a folder of the library's folder `collections`. Nothing there is replaced."""
     folder = serving.library.settings.home / COLLECTION_FOLDER / body.name
-    report = collect(_hits(serving, collection), os.fsencode(folder), link=True)
+    report = collect(_hits(serving, collection), os.fsencode(folder), serving.library.source, link=True)
     return AsciiJSON({"folder": report.folder, "done": report.done, "present": report.present, "missing": list(report.missing)})
 
 

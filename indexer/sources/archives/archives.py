@@ -16,19 +16,19 @@ from indexer.sources.archives.contents import Contents, FolderContents, Member
 from indexer.sources.archives.formats import ENCRYPTED
 from indexer.sources.archives.kept_contents import KeptContents
 from indexer.sources.archives.packages import is_readable_archive
-from indexer.sources.archives.processes import ArchiveProcesses
+from indexer.sources.archives.processes import ArchiveProcesses, shared_processes
 
 
 class Place(NamedTuple):
     """A place in an archive: the path of the archive file, its stamp, and the path in it, b"" for the archive itself.
 
-    `modified_at` is when the archive was modified, in seconds since the epoch.
+    `modified_ns` is when the archive was modified, in nanoseconds since the epoch.
     """
 
     archive: bytes
     stamp: FileStamp
     inner: bytes
-    modified_at: float
+    modified_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +81,13 @@ class ArchiveFolder:
 class Archives:
     """The archives of the file system. Thread-safe; child processes open them.
 
-    `folder` is where the contents of archives are kept, None to keep them in memory only.
+    `folder` is where the contents of archives are kept, None to keep them in memory only. `processes` are those of this process,
+    unless others are given.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, processes: ArchiveProcesses | None = None) -> None:
         self._kept = KeptContents(folder)
-        self._processes = ArchiveProcesses()
+        self._processes = processes or shared_processes()
 
     def is_archive(self, path: bytes) -> bool:
         """Return whether a path is that of a file that scans open as an archive."""
@@ -102,7 +103,7 @@ class Archives:
                 self._kept.forget(archive)
                 continue
             if stat.S_ISREG(status.st_mode):
-                return Place(archive, stamp_of(status), path[len(archive) + 1 :], status.st_mtime)
+                return Place(archive, stamp_of(status), path[len(archive) + 1 :], status.st_mtime_ns)
         return None
 
     def folder(self, path: bytes) -> ArchiveFolder | None:
@@ -152,11 +153,10 @@ class Archives:
     def read(self, place: Place) -> tuple[bytes, FileStamp]:
         """Read a member and its stamp. Raises what `member` raises."""
         member = self.member(place)
-        return self._processes.read(place.archive, place.stamp, place.inner), member.stamp
-
-    def close(self) -> None:
-        """End the child processes; a later call starts new ones."""
-        self._processes.end()
+        data = self._processes.read(place.archive, place.stamp, place.inner)
+        if len(data) != member.size:
+            raise Damaged("its size differs from the one that its archive states")
+        return data, member.stamp
 
     def _contents(self, place: Place) -> Contents:
         found = self._kept.get(place.archive, place.stamp)

@@ -81,8 +81,8 @@ class OpenedArchive:
             except ImageError as error:
                 broken[path] = str(error)
                 continue
-            for target, found in ((files, inner.contents.files), (passed_over, inner.contents.passed_over)):
-                target.update({path + b"/" + name: value for name, value in found.items()})  # type: ignore[attr-defined]
+            files.update({path + b"/" + name: member for name, member in inner.contents.files.items()})
+            passed_over.update({path + b"/" + name: kind for name, kind in inner.contents.passed_over.items()})
         return Contents(files, passed_over, broken)
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import json
 import threading
-from contextlib import suppress
+from functools import cache
 from typing import TYPE_CHECKING
 from zlib import crc32
 
@@ -56,6 +56,14 @@ class ArchiveProcesses:
         return self._slots[crc32(archive) % len(self._slots)]
 
 
+@cache
+def shared_processes() -> ArchiveProcesses:
+    """Return the child processes that all libraries of this process share. They end with it."""
+    processes = ArchiveProcesses()
+    atexit.register(processes.end)
+    return processes
+
+
 class _Slot:
     """One child, which is started when it is needed."""
 
@@ -97,15 +105,8 @@ class _Slot:
         return Damaged(crash_reason(exit_code, "the program that reads its archive"))
 
     def _start(self) -> ChildProcess:
-        child = ChildProcess("indexer.sources.archives.worker", (str(self._memory),), {})
-        atexit.register(child.close)
-        return child
+        return ChildProcess("indexer.sources.archives.worker", (str(self._memory),), {})
 
     def _end(self) -> int:
         child, self._child = self._child, None
-        if child is None:
-            return 0
-        atexit.unregister(child.close)
-        with suppress(OSError):
-            return child.end()
-        return 0
+        return 0 if child is None else child.end()

@@ -75,7 +75,7 @@ def open_archive(file: IO[bytes]) -> RarFile:
 
 def _opened(path: str) -> Any:
     try:
-        return RarArchive.open_for_processing(path)  # type: ignore[arg-type]
+        return RarArchive.open_for_processing(path)
     except BadRarPassword as error:
         raise Damaged(ENCRYPTED) from error
 

@@ -8,8 +8,8 @@ import lzma
 import sys
 import tarfile
 from collections.abc import Iterator, Set
-from tarfile import TarFile, TarInfo
-from typing import IO, Any, cast
+from tarfile import EmptyHeaderError, EOFHeaderError, HeaderError, TarFile, TarInfo  # type: ignore[attr-defined]
+from typing import IO, Any, Self, cast
 
 from indexer.domain.errors import Damaged
 from indexer.ports.sources import LINK
@@ -17,14 +17,20 @@ from indexer.sources.archives.formats import FILE, FOLDER, SPECIAL, Entry, Sink
 
 _CHUNK_BYTES = 1 << 20
 _SECOND_NS = 1_000_000_000
+_END_OF_ARCHIVE = (EmptyHeaderError, EOFHeaderError)
 
 
 class _StrictTarInfo(TarInfo):
     """Headers of a tar archive. A damaged one is an error: tarfile would take it for the end of the archive."""
 
     @classmethod
-    def fromtarfile(cls, tarfile: TarFile) -> _StrictTarInfo:
-        return _checked(lambda: super(_StrictTarInfo, cls).fromtarfile(tarfile))
+    def fromtarfile(cls, tarfile: TarFile) -> Self:
+        try:
+            return super().fromtarfile(tarfile)
+        except _END_OF_ARCHIVE:
+            raise
+        except HeaderError as error:
+            raise Damaged(f"a header in it is damaged: {error}") from error
 
 
 class TarArchive:
@@ -61,7 +67,7 @@ class TarArchive:
             if number in numbers:
                 data = self._opened.extractfile(member)
                 if data is not None:
-                    _copy(cast("IO[bytes]", data), member.size, number, sink)
+                    _copy(data, member.size, number, sink)
                 left -= 1
             if not left:
                 break
@@ -113,12 +119,3 @@ def _kind_of(member: TarInfo) -> str:
     if member.isdir():
         return FOLDER
     return LINK if member.issym() or member.islnk() else SPECIAL
-
-
-def _checked(read: Any) -> Any:
-    try:
-        return read()
-    except (tarfile.EOFHeaderError, tarfile.EmptyHeaderError):  # type: ignore[attr-defined]
-        raise
-    except tarfile.HeaderError as error:
-        raise Damaged(f"a header in it is damaged: {error}") from error
