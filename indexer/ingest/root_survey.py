@@ -221,7 +221,7 @@ class Surveyor:
                 self.absorbed.add(path)
 
     def _add(self, result: FolderScanResult) -> None:
-        self._results.append(result._replace(source=self._source.name))
+        self._results.append(result._replace(source=self._source.name_of(result.folder)))
         self._rows += 1 + len(result.pending) + len(result.failed) + len(result.restamped)
         if self._rows >= _SCAN_COMMIT_ROWS:
             self._record()

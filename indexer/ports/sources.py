@@ -162,9 +162,8 @@ class ImageSource(Protocol):
     compares them for equality.
     """
 
-    @property
-    def name(self) -> str:
-        """The name of the source, which the store keeps with each folder."""
+    def name_of(self, path: bytes) -> str:
+        """Return the name of the source of a path, which the store keeps with each folder."""
 
     def exists(self, path: bytes) -> bool:
         """Return whether a file or folder exists."""

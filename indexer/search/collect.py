@@ -28,7 +28,7 @@ def collect(hits: Sequence[Hit], folder: bytes, source: ImageSource, link: bool)
 
     Files with the same name get the name of their folder, then digits of their ids, appended: 001.png becomes 001-ch2.png. A file
     that is there already, with the same content or as the same link, stays. Raises UsageError for a path that is no folder, and
-    for links to files in archives; MoodexError if the folder cannot be written to.
+    for links to files in archives and buckets; MoodexError if the folder cannot be written to.
     """
     if os.path.lexists(folder) and not os.path.isdir(folder):
         raise UsageError(f"{os.fsdecode(folder)!r} is not a folder; give --copy-to or --link-to the name of a folder.")
@@ -89,7 +89,7 @@ def _names(path: bytes, image_id: str, is_ambiguous: bool) -> Iterator[bytes]:
 def _require_local(paths: Iterable[bytes], source: ImageSource) -> None:
     for path in paths:
         if source.has_file(path) and source.local_path(path) is None:
-            raise UsageError(f"{os.fsdecode(path)!r} is in an archive, where no link can point; use --copy-to.")
+            raise UsageError(f"{os.fsdecode(path)!r} is in an archive or a bucket, where no link can point; use --copy-to.")
 
 
 def _link(path: bytes, folder: bytes, names: Sequence[bytes]) -> bool:

@@ -11,7 +11,9 @@ import pytest
 
 from indexer.ports.sources import ImageSource, ScanOptions
 from indexer.sources.filesystem import FileSystemSource
+from indexer.sources.objects import ObjectSource
 from tests.support.archives import FORMATS, zipped
+from tests.support.bucket import bucket
 from tests.support.memory_library import MemorySource
 
 MEMBERS = {
@@ -30,7 +32,7 @@ class Place(NamedTuple):
     root: bytes
 
 
-@pytest.fixture(params=["memory", "folder", "nested", *FORMATS])
+@pytest.fixture(params=["memory", "folder", "nested", "bucket", *FORMATS])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     kind = request.param
     root = tmp_path / (kind if kind in FORMATS else "images")
@@ -39,6 +41,11 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
         return
     if kind in FORMATS:
         root.write_bytes(FORMATS[kind](MEMBERS))
+    elif kind == "bucket":
+        with bucket(request.getfixturevalue("monkeypatch")) as made:
+            made.put({f"images/{name}": data for name, data in MEMBERS.items()})
+            yield Place(ObjectSource(), f"{made.address}/images".encode())
+        return
     elif kind == "nested":
         (tmp_path / "set.zip").write_bytes(zipped({"in/a.cbz": zipped(MEMBERS)}))
         root = tmp_path / "set.zip/in/a.cbz"

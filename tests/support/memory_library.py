@@ -66,11 +66,12 @@ class MemoryDatabase:
 class MemorySource:
     """Implements `indexer.ports.sources.ImageSource` over a mapping from absolute paths to bytes."""
 
-    name = "memory"
-
     def __init__(self, files: dict[bytes, bytes]) -> None:
         self.files = files
         self.reads: list[bytes] = []
+
+    def name_of(self, path: bytes) -> str:
+        return "memory"
 
     def exists(self, path: bytes) -> bool:
         return path in self.files or self.is_folder(path)

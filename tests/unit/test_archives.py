@@ -16,9 +16,10 @@ from indexer.domain.errors import Damaged, ImageError, Unreadable
 from indexer.domain.files import FileStamp
 from indexer.ports.sources import ScannedFolder, ScanOptions
 from indexer.sources.archives import opened, spool
-from indexer.sources.archives.contents import Contents, Member, inner_path
+from indexer.sources.archives.contents import Contents, inner_path
 from indexer.sources.archives.opened import OpenedArchive
 from indexer.sources.archives.processes import ArchiveProcesses
+from indexer.sources.entries import Member
 from indexer.sources.filesystem import FileSystemSource
 from tests.support.archives import FORMATS, encrypted_zip, rarred, sevenzipped, tarred, zipped
 

@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from indexer.domain.errors import Damaged, ImageError
-from indexer.domain.files import Failure, FileStamp, stamp_of
-from indexer.ports.sources import ScannedEntry
-from indexer.sources.archives.contents import Contents, FolderContents, Member
+from indexer.domain.files import FileStamp, stamp_of
+from indexer.sources.archives.contents import Contents
 from indexer.sources.archives.formats import ENCRYPTED
 from indexer.sources.archives.kept_contents import KeptContents
 from indexer.sources.archives.packages import is_readable_archive
 from indexer.sources.archives.processes import ArchiveProcesses, shared_processes
+from indexer.sources.entries import InnerFolder, Member
 
 
 class Place(NamedTuple):
@@ -29,53 +28,6 @@ class Place(NamedTuple):
     stamp: FileStamp
     inner: bytes
     modified_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class MemberEntry:
-    """An entry of an archive, with the methods of `os.DirEntry` that scans need.
-
-    It is an image if it has a `member`, is of a kind that is passed over if that is given, and else a folder.
-    """
-
-    name: bytes
-    path: bytes
-    member: Member | None = None
-    passed_over: str = ""
-
-    def is_dir(self, *, follow_symlinks: bool = True) -> bool:
-        """Return whether it is a folder."""
-        return self.member is None and not self.passed_over
-
-    def is_symlink(self) -> bool:
-        """Return False: links in archives are passed over."""
-        return False
-
-    def scanned(self) -> ScannedEntry:
-        """Return the entry of an image."""
-        stamp = self.member.stamp if self.member else FileStamp(0, 0)
-        return (self.name, stamp.size, stamp.version, *(() if stamp.change is None else (stamp.change,)))
-
-    def problems(self) -> dict[bytes, Failure]:
-        """Return why it cannot be read, by name, if that is known."""
-        return {self.name: Failure(Damaged.kind, self.member.problem)} if self.member and self.member.problem else {}
-
-
-@dataclass(frozen=True, slots=True)
-class ArchiveFolder:
-    """An archive or a folder in it."""
-
-    path: bytes
-    here: FolderContents
-
-    def entries(self) -> Iterator[MemberEntry]:
-        """Yield what is directly in it."""
-        for name, member in self.here.files.items():
-            yield MemberEntry(name, os.path.join(self.path, name), member)
-        for name in self.here.subfolders:
-            yield MemberEntry(name, os.path.join(self.path, name))
-        for name, kind in self.here.passed_over.items():
-            yield MemberEntry(name, os.path.join(self.path, name), passed_over=kind)
 
 
 class Archives:
@@ -106,7 +58,7 @@ class Archives:
                 return Place(archive, stamp_of(status), path[len(archive) + 1 :], status.st_mtime_ns)
         return None
 
-    def folder(self, path: bytes) -> ArchiveFolder | None:
+    def folder(self, path: bytes) -> InnerFolder | None:
         """Return an archive or a folder in it; None if there is no such folder.
 
         Raises ImageError if the archive cannot be read.
@@ -117,7 +69,7 @@ class Archives:
         here = self._contents(place).folders.get(place.inner)
         if here is not None and here.problem:
             raise Damaged(here.problem)
-        return None if here is None else ArchiveFolder(path, here)
+        return None if here is None else InnerFolder(path, here.files, here.subfolders, here.passed_over)
 
     def is_folder(self, path: bytes) -> bool:
         """Return whether a path is that of an archive, be it readable or not, or of a folder in a readable one."""

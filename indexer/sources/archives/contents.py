@@ -7,26 +7,12 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
-from indexer.domain.files import FileStamp
+from indexer.sources.entries import Member
 
 MAX_PATH_BYTES = 4096
 """Limit of the path of a member, as of paths on Linux."""
-
-
-class Member(NamedTuple):
-    """An image in an archive. The numbers are those of a `FileStamp`; `problem` says why it cannot be read, if known."""
-
-    size: int
-    version: int
-    change: int | None
-    problem: str = ""
-
-    @property
-    def stamp(self) -> FileStamp:
-        """Its stamp."""
-        return FileStamp(self.size, self.version, self.change)
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,11 @@ from typing import IO
 from indexer.domain.errors import Damaged, ImageError, Unreadable
 from indexer.domain.files import FileStamp, stamp_of
 from indexer.ports.sources import EXTENSIONS, EXTRA_EXTENSIONS, extension_of
-from indexer.sources.archives.contents import Contents, Member, inner_path
+from indexer.sources.archives.contents import Contents, inner_path
 from indexer.sources.archives.formats import FILE, FOLDER, Entry, open_format
 from indexer.sources.archives.packages import is_readable_archive
 from indexer.sources.archives.spool import Spool
+from indexer.sources.entries import Member
 
 MAX_ENTRIES = 1_000_000
 
