@@ -25,7 +25,7 @@ def index(
     library: Library,
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(help="Folders, archives, images, buckets (s3://...), or - for a list.", metavar="PATH..."),
+        typer.Argument(help="Folders, archives, images or buckets, or - for a list.", metavar="PATH..."),
     ] = None,
     exclude: Exclude = None,
     follow_symlinks: FollowSymlinks = False,

@@ -146,6 +146,8 @@ class Surveyor:
         for path in paths:
             self._context.check_stop()
             for scanned in self._source.scan(path, self._context.options):
+                if scanned.problem:  # what is around the file, such as its archive, cannot be read: nothing is known of the file
+                    self._add(self._unlistable(scanned.path, scanned.problem, survey, {}))
                 entries += scanned.entries
                 problems.update(scanned.problems)
             folders = below(self._known_folders, path)

@@ -96,7 +96,7 @@ def _single_member(path: bytes, archives: Archives) -> ScannedFolder:
     try:
         inside = archives.folder(folder)
     except ImageError as error:
-        return ScannedFolder(folder, ((name, 0, 0),), {name: Failure(error.kind, str(error))}, whole=False)
+        return ScannedFolder(folder, whole=False, problem=Failure(error.kind, str(error)))
     entries = [entry for entry in inside.entries() if entry.name == name and not entry.is_dir()] if inside else []
     problems = {name: problem for entry in entries for name, problem in entry.problems().items()}
     return ScannedFolder(folder, tuple(entry.scanned() for entry in entries), problems, whole=False)

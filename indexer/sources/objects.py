@@ -14,8 +14,8 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from indexer.domain.errors import Damaged, Unreadable
-from indexer.domain.files import FileStamp
-from indexer.ports.sources import ScannedFolder, ScanOptions, SourceFile, Watcher
+from indexer.domain.files import Failure, FileStamp
+from indexer.ports.sources import EXTENSIONS, EXTRA_EXTENSIONS, ScannedFolder, ScanOptions, SourceFile, Watcher, extension_of
 from indexer.sources.entries import InnerFolder, Member
 from indexer.sources.walk import Walk
 from indexer.system.optional import require
@@ -61,8 +61,8 @@ class ObjectSource:
             return True
         try:
             listed = _listing(place)
-        except Unreadable:
-            return not self._is_object(place)
+        except Unreadable:  # nothing is known: the name tells what it probably is
+            return not _has_image_name(path)
         return bool(listed["objects"] or listed["common_prefixes"])
 
     def has_file(self, path: bytes) -> bool:
@@ -80,10 +80,17 @@ class ObjectSource:
     def scan(self, root: bytes, options: ScanOptions) -> Iterator[ScannedFolder]:
         root = self.real_path(root)
         place = _place(root)
-        if self._is_object(place):
-            yield _single_object(root, place)
-        else:
-            yield from Walk(root, options, _folder).folders()
+        try:
+            if place.key and _head(place):
+                yield _single_object(root, place)
+                return
+        except Unreadable as error:
+            if _has_image_name(root):
+                yield ScannedFolder(os.path.dirname(root), whole=False, problem=Failure(error.kind, str(error)))
+                return
+        except FileNotFoundError:
+            pass  # it is a prefix
+        yield from Walk(root, options, _folder).folders()
 
     def read(self, path: bytes) -> tuple[bytes, FileStamp]:
         place = _place(path)
@@ -112,12 +119,9 @@ class ObjectSource:
 
         return FolderWatcher(roots, own_folder, poll, wake, warn, time.monotonic)
 
-    @staticmethod
-    def _is_object(place: _Place) -> bool:
-        try:
-            return bool(place.key) and _head(place) is not None
-        except (FileNotFoundError, Unreadable):
-            return False
+
+def _has_image_name(path: bytes) -> bool:
+    return extension_of(path) in EXTENSIONS or extension_of(path) in EXTRA_EXTENSIONS
 
 
 def _folder(path: bytes) -> InnerFolder:

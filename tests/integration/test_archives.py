@@ -84,6 +84,14 @@ def test_an_archive_that_cannot_be_read_any_more_loses_nothing(library: Library,
         assert not store.failures(10)
 
 
+def test_a_named_page_stays_when_its_archive_cannot_be_read_any_more(library: Library, book: Path) -> None:
+    library.index(book / "ch 0/page 00.png")
+    book.write_bytes(b"damaged")
+    summary = library.index(book / "ch 0/page 00.png", prune=True)
+    assert (summary.failed, summary.removed, summary.left_out) == (1, 0, 0)
+    assert library.paths() == {"book.cbz/ch 0/page 00.png"}
+
+
 def test_pages_that_left_their_archive_are_removed_and_new_ones_are_analyzed(library: Library, book: Path) -> None:
     library.index()
     pages = dict(list(PAGES.items())[1:])
