@@ -107,10 +107,13 @@ def search(
         result = SearchResult(search_service.search(library, request))
     with stdout() as out:
         if open_sheet or form is OutputFormat.HTML:
+            from functools import partial
+
             from commands.output.contact_sheet import show_sheet
             from indexer.imaging.thumbnail import thumbnail
 
-            show_sheet(result.hits, request, thumbnail, library.settings.home, open_sheet, out)
+            read = library.source.read
+            show_sheet(result.hits, request, partial(thumbnail, read=read), library.settings.home, open_sheet, out)
         elif as_json or is_table:
             from commands.output.hits import write_result
 
@@ -124,7 +127,7 @@ def search(
         from commands.output.hits import report_collected
         from indexer.search.collect import collect
 
-        report = collect(result.hits, os.fsencode(target), link=link_to is not None)
+        report = collect(result.hits, os.fsencode(target), library.source, link=link_to is not None)
         with stdout() as out:
             report_collected(report, out if is_table and not as_json else None)
         raise typer.Exit(3 if report.missing else 0)

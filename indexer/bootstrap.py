@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
 def open_library(settings: Settings) -> Library:
     """Open the library that settings describe. Its data folder need not exist: nothing is read or written yet."""
-    from indexer.sources.filesystem import FileSystemSource
+    from indexer.sources.every_source import EverySource
 
     return Library(
         settings=settings,
         database=_open_database(settings),
         models=model_registry(settings),
-        source=FileSystemSource(),
+        source=EverySource(settings.archives),
         open_executor=_open_executor,
         vector_storage=partial(_open_vector_storage, settings),
         map_storage=partial(_open_map_storage, settings),

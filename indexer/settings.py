@@ -59,6 +59,11 @@ class Settings:
         return self.home / "maps"
 
     @property
+    def archives(self) -> Path:
+        """The folder of the contents of archives, by which archives that did not change are not opened again."""
+        return self.home / "archives"
+
+    @property
     def models(self) -> Path:
         """The folder of the user's own checkpoints."""
         return self.home / "models"

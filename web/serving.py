@@ -105,7 +105,7 @@ def open_serving(settings: Settings) -> Serving:
         library=library,
         close_library=close,
         decoders=decoders,
-        thumbnails=Thumbnails(settings.home / THUMBNAIL_FOLDER, decoders),
+        thumbnails=Thumbnails(settings.home / THUMBNAIL_FOLDER, decoders, library.source.read),
         tasks=Tasks(settings),
         analyses=Analyses(max(2, cores // 2)),
         uploads=Kept(256, _HOUR),

@@ -84,7 +84,7 @@ def matches(library: Library, colored: ColoredMap, request: SearchRequest) -> Pi
     import numpy as np
 
     with open_selected(library) as (store, model), store.snapshot():
-        query = resolve_request(request, store, model, library.open_analyzer)
+        query = resolve_request(request, store, model, library.open_analyzer, library.source)
         found = _live_ids(store, model, filter_of(query))
     return np.packbits(np.isin(colored.ids, found), bitorder="little")
 

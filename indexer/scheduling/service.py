@@ -31,6 +31,7 @@ from indexer.scheduling.scheduler import Schedule
 from indexer.scheduling.timing import after_death, next_due, retry_delay
 from indexer.system.events import log_event
 from indexer.system.ignore_rules import check_exclude_patterns
+from indexer.system.paths import absolute_path
 from indexer.system.signals import interruptible
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def add_job(library: Library, job: Job) -> Job:
     Raises UsageError, ModelUnavailable and DeviceUnavailable, without any change.
     """
     _check(job)
-    roots = tuple(dict.fromkeys(os.path.abspath(root) for root in job.roots))
+    roots = tuple(dict.fromkeys(map(absolute_path, job.roots)))
     missing = {library.source.real_path(root): root for root in roots if not library.source.exists(root)}
     if unknown := missing.keys() - library.known(missing.keys()):
         raise UsageError(f"{os.fsdecode(missing[min(unknown)])!r} does not exist; nothing was scheduled.")

@@ -53,11 +53,11 @@ def _search(
 ) -> SearchResult:
     check(request)
     with open_selected(library) as (store, model):
-        request = interpret_image(request, store, model)
+        request = interpret_image(request, store, model, library.source)
         if any(given is not None for given in (request.image, request.like, request.embedding)):
             _refresh_index_if_idle(library, store, model)
         with store.snapshot():
-            query = resolve_request(request, store, model, lambda: same_analyzer(library, model))
+            query = resolve_request(request, store, model, lambda: same_analyzer(library, model), library.source)
             page = search_page(store, model, query, lambda: _open_index(library, store, model), exists=library.source.has_file)
             if count_all is None or request.dedupe:
                 return page
@@ -79,7 +79,7 @@ def indexed_file_of(library: Library, path: bytes) -> bytes:
         return path
     with library.database.open(reading=True) as store, store.snapshot():
         model = find_stored_model(store, library.models)
-        return path if model is None else indexed_file(path, store, model)
+        return path if model is None else indexed_file(path, store, model, library.source)
 
 
 def show(library: Library, path: bytes) -> list[Hit]:
@@ -113,7 +113,7 @@ def show_all(library: Library, paths: Sequence[bytes], skip: Callable[[UsageErro
         if not hits:
             analyzer = analyzer or library.open_analyzer()
             try:
-                hits = analyze_file(file, analyzer)
+                hits = analyze_file(file, analyzer, library.source.read)
             except UsageError as error:
                 skip(error)
                 continue

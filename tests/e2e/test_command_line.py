@@ -30,7 +30,7 @@ def pack(tmp_path: Path) -> Path:
     """A folder with one image and many files that are no images."""
     folder = tmp_path / "pack"
     write_images(folder, 1)
-    for name in ("a.mov", "b.mov", "c.xcf", "d.clip", "e.sai", "f.txt", "g.pdf", "h.zip", "noextension", ".hidden"):
+    for name in ("a.mov", "b.mov", "c.xcf", "d.clip", "e.sai", "f.txt", "g.pdf", "h.zipx", "noextension", ".hidden"):
         (folder / name).write_bytes(b"x")
     return folder
 
@@ -41,7 +41,7 @@ def test_files_that_are_passed_over_are_counted_by_kind(moodex: Run, pack: Path)
     assert b"Passed over: 2 .mov, 1 .clip, 1 .pdf, 1 .sai, 1 .txt, 1 .xcf, 2 others." in done.stdout
     again = json.loads(moodex("index", pack, "--json").stdout)
     assert again["skipped"] == {
-        ".mov": 2, ".clip": 1, ".pdf": 1, ".sai": 1, ".txt": 1, ".xcf": 1, ".zip": 1, "without extension": 1, "hidden": 1
+        ".mov": 2, ".clip": 1, ".pdf": 1, ".sai": 1, ".txt": 1, ".xcf": 1, ".zipx": 1, "without extension": 1, "hidden": 1
     }  # fmt: skip
     assert b"Passed over" not in done.stderr
     listed = moodex("index", pack, "-v").stderr.decode()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from indexer.domain.reports import DefaultModel, ExportedModel, TeachingSet
 from indexer.domain.runs import WriterInfo
 from indexer.executors.threads import ThreadExecutor
 from indexer.library import Library
-from indexer.ports.sources import ScannedFolder, ScanOptions, Watcher
+from indexer.ports.sources import ScannedFolder, ScanOptions, SourceFile, Watcher
 from indexer.ports.teaching import Candidates, FittedVersion, Scorer
 from indexer.ports.vectors import Generation, Segment, VectorIndex, VectorRows
 from indexer.settings import Settings
@@ -72,11 +73,12 @@ class MemoryDatabase:
 class MemorySource:
     """Implements `indexer.ports.sources.ImageSource` over a mapping from absolute paths to bytes."""
 
-    name = "memory"
-
     def __init__(self, files: dict[bytes, bytes]) -> None:
         self.files = files
         self.reads: list[bytes] = []
+
+    def name_of(self, path: bytes) -> str:
+        return "memory"
 
     def exists(self, path: bytes) -> bool:
         return path in self.files or self.is_folder(path)
@@ -103,7 +105,19 @@ class MemorySource:
         self.reads.append(path)
         if path not in self.files:
             raise FileNotFoundError(path)
-        return self.files[path], FileStamp(len(self.files[path]), 1)
+        return self.files[path], self.stamp(path)
+
+    def open(self, path: bytes) -> SourceFile:
+        data, stamp = self.read(path)
+        return SourceFile(BytesIO(data), stamp, 0)
+
+    def stamp(self, path: bytes) -> FileStamp:
+        if path not in self.files:
+            raise FileNotFoundError(path)
+        return FileStamp(len(self.files[path]), 1)
+
+    def local_path(self, path: bytes) -> bytes | None:
+        return None
 
     @contextmanager
     def watch(
