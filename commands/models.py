@@ -14,6 +14,13 @@ from indexer.library import Library
 app = typer.Typer(help="Manage models: list, add, set default, remove, export.", no_args_is_help=True)
 
 
+class Channels(StrEnum):
+    """The orders in which a network reads the colors of a pixel."""
+
+    RGB = "rgb"
+    BGR = "bgr"
+
+
 class ExportFormat(StrEnum):
     """The formats of an exported model."""
 
@@ -37,18 +44,37 @@ def list_command(
 
 
 @app.command("add")
-@with_library()
+@with_library("engine", "tag_emotions")
 def add_command(
     library: Library,
-    file: Annotated[Path, typer.Argument(help="A .safetensors file with its .json card next to it.", metavar="FILE")],
-    name: Annotated[str | None, typer.Option("--name", help="Name of the model. (default: the one on its card)")] = None,
+    source: Annotated[
+        str, typer.Argument(help="A .safetensors file with its card, or a tagger of a hub.", metavar="FILE|hf:OWNER/NAME[@REVISION]")
+    ],
+    name: Annotated[str | None, typer.Option("--name", help="Name of the model. (default: that of its card or hub)")] = None,
+    tag_threshold: Annotated[
+        float, typer.Option("--tag-threshold", min=0.01, max=1, help="Least probability of a tag that is stored.")
+    ] = 0.35,
+    channels: Annotated[
+        Channels | None, typer.Option("--channels", help="Order of colors of the network, if its layout does not tell.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a custom model of this name.")] = False,
 ) -> None:
-    """Verify a trained model and install it, so that --model NAME finds it."""
-    from indexer.registry.service import add_model
+    """Install a trained model, or a tagger of the Hugging Face Hub, so that --model NAME finds it."""
+    from indexer.domain.hub import PREFIX
+    from indexer.registry.service import add_hub_model, add_model
+    from indexer.system.events import log_event
     from indexer.system.text import printable
 
-    card = add_model(library, file, name, force)
+    if not source.startswith(PREFIX):
+        card = add_model(library, Path(source), name, force)
+    else:
+        from indexer.ports.models import HubOptions
+
+        settings = library.settings
+        table = Path(settings.tag_emotions).expanduser() if settings.tag_emotions else None
+        is_quiet = settings.verbosity == "quiet" or settings.log_format == "json"
+        options = HubOptions(settings.engine, table, tag_threshold, channels and channels.value, is_quiet)
+        card = add_hub_model(library, source, options, lambda facts: log_event("info", "hub_model", facts), name, force)
     print(printable(card.name))  # noqa: T201
 
 

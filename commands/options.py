@@ -37,6 +37,9 @@ Precision = Annotated[
     str | None,
     typer.Option("--precision", help="fp32, bf16 or fp16 (faster on some hardware; results differ slightly). (MOODEX_PRECISION)"),
 ]
+TagEmotions = Annotated[
+    str | None, typer.Option("--tag-emotions", help="Own table of tags and emotions, .toml. (MOODEX_TAG_EMOTIONS)", metavar="FILE")
+]
 Under = Annotated[list[Path] | None, typer.Option("--under", help="Only images below this folder; may be repeated.")]
 New = Annotated[bool, typer.Option("--new", help="Allow labels outside the built-in emotions.")]
 SkipUnknown = Annotated[bool, typer.Option("--skip-unknown", help="Skip images that are not indexed instead of failing.")]
@@ -55,6 +58,7 @@ SETTINGS: dict[str, Any] = {
     "workers": Workers,
     "engine": Engine,
     "precision": Precision,
+    "tag_emotions": TagEmotions,
     "home": Home,
 }
 """The options that choose settings, by the name of the setting."""

@@ -100,6 +100,7 @@ def open_analyzer(settings: Settings, threads: int = 0, few: bool = True) -> Ana
     from models.model_card import read_card
 
     path = model_registry(settings).weights()
+    card = read_card(path)
     compute = ComputeOptions(
         device=settings.device,
         require_gpu=settings.require_gpu,
@@ -115,12 +116,12 @@ def open_analyzer(settings: Settings, threads: int = 0, few: bool = True) -> Ana
 
     classifier: Classifier
     if (settings.device, settings.engine, settings.require_gpu) == ("auto", "auto", False):
-        classifier = lazy = LazyClassifier(with_precision(read_card(path), settings.precision), load)
+        classifier = lazy = LazyClassifier(with_precision(card, settings.precision), load)
         if few:
             lazy.begin()  # the model loads while the image is decoded and faces are detected
     else:
         classifier = load()
-    if settings.faces == "off":
+    if settings.faces == "off" or not card.reads_faces:
         return Analyzer(classifier)
     from models.faces.card import read_card as read_face_card
 

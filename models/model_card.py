@@ -7,7 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from indexer.domain.errors import ModelUnavailable
+from indexer.domain.errors import ModelUnavailable, UsageError
+from indexer.domain.hub import PREFIX, HubSource, parse_reference
 from indexer.domain.images import InputSpec
 from indexer.domain.models import ModelCard
 from indexer.system.safe_read import read_bounded
@@ -50,7 +51,7 @@ def read_card(weights: Path) -> ModelCard:
         return _parse_card(content)
     except KeyError as error:
         raise ModelUnavailable(f"The model card {path} lacks {error}.") from error
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, UsageError) as error:
         raise ModelUnavailable(f"The model card {path} is not a model card: {_shortened(error)}.") from error
 
 
@@ -59,6 +60,8 @@ def card_text(card: ModelCard) -> str:
     fields = asdict(card)
     about, fields["spaces"] = fields.pop("about"), dict(card.spaces)
     del fields["precision"]
+    if card.hub is None:
+        del fields["hub"]
     return json.dumps({**fields, "about": about}, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -92,8 +95,20 @@ def _parse_card(content: Any) -> ModelCard:
         embedding_size=content["embedding_size"],
         spaces=tuple(spaces.items()),
         backbone_digest=content.get("backbone_digest", ""),
+        hub=_parse_hub(content["hub"]) if "hub" in content else None,
         about=about,
     )
+
+
+def _parse_hub(content: Any) -> HubSource:
+    """Build the source of a model of a hub from parsed JSON. Raises as `_parse_card` does."""
+    if not isinstance(content, dict) or not isinstance(content["files"], dict) or not isinstance(content["options"], dict):
+        raise TypeError("its hub is not a repository with files and options")
+    repository, commit = parse_reference(f"{PREFIX}{content['repository']}@{content['revision']}")
+    names = [*content["files"], *content["files"].values(), content["kind"]]
+    if not all(isinstance(name, str) and _is_name(name) and ".." not in name.split("/") for name in names):
+        raise ValueError("the files of its hub are not names with digests")
+    return HubSource(repository, commit, content["kind"], content["files"], content["options"], bool(content.get("faces")))
 
 
 def _parse_input(content: Any) -> InputSpec:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from indexer.domain.errors import ModelUnavailable, UsageError
+from indexer.domain.hub import parse_reference
 from indexer.domain.models import FULL_PRECISION, InstalledModel, ModelCard, name_for_precision, with_precision
 from indexer.system.atomic import replace_file, write_file
 from indexer.system.optional import has_torch, require_torch
@@ -21,6 +22,7 @@ from models.model_card import card_path, card_text, read_card
 
 if TYPE_CHECKING:
     from indexer.domain.reports import DefaultModel, ExportedModel
+    from indexer.ports.models import HubOptions
 
 _log = logging.getLogger(__name__)
 _SUFFIX = ".safetensors"
@@ -136,6 +138,15 @@ class FolderModelRegistry:
         write_file(card_path(target), card_text(card).encode())
         return card
 
+    def add_from_hub(
+        self, reference: str, options: HubOptions, announce: Callable[[str], None], name: str | None = None, force: bool = False
+    ) -> ModelCard:
+        from models.hub.add import add_hub_model
+
+        name = name or parse_reference(reference).repository.partition("/")[2]
+        self.path_for_new(name, force)  # before the download
+        return add_hub_model(self._folder, name, reference, options, announce)
+
     def remove(self, name: str) -> None:
         """Delete one of the user's models. Raises what `check_removable` raises."""
         self.check_removable(name)
@@ -162,6 +173,8 @@ class FolderModelRegistry:
 
     def export(self, kind: str, name: str, output: Path, force: bool) -> ExportedModel:
         weights = self.find(name)
+        if read_card(weights).hub is not None:
+            raise UsageError(f"{name!r} is a model of a hub, whose network moodex does not export; use the files of the hub.")
         from models.exported_file import check_target
 
         check_target(output, force)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -56,6 +57,24 @@ class FaceDetector(Protocol):
         """Detect the faces of each image, the largest first. Images are uint8, (H, W, 3), RGB, of any size. Thread-safe."""
 
 
+@dataclass(frozen=True, slots=True)
+class HubOptions:
+    """How to add a model of a hub.
+
+    - `engine`: "auto", "torch" or "onnx": the format of the weights, where a repository has both.
+    - `tag_emotions`: a table of tags and emotions that replaces the shipped one.
+    - `tag_threshold`: the least probability, 0-1, of a tag that is stored.
+    - `channels`: "rgb" or "bgr", the order in which the network reads colors; None takes that of the layout.
+    - `quiet`: show no progress.
+    """
+
+    engine: str = "auto"
+    tag_emotions: Path | None = None
+    tag_threshold: float = 0.35
+    channels: str | None = None
+    quiet: bool = False
+
+
 class ModelRegistry(Protocol):
     """The installed models: the shipped ones and the user's. One of them is in use."""
 
@@ -84,6 +103,15 @@ class ModelRegistry(Protocol):
         """Verify and install a checkpoint, as `name` or under the name on its card.
 
         `force` replaces a model of that name. Raises UsageError and ModelUnavailable.
+        """
+
+    def add_from_hub(
+        self, reference: str, options: HubOptions, announce: Callable[[str], None], name: str | None = None, force: bool = False
+    ) -> ModelCard:
+        """Download a model of a hub, `hf:OWNER/NAME[@REVISION]`, and install it, as `name` or under that of the repository.
+
+        `announce` receives a sentence with size and licence before the download. Raises UsageError, ModelUnavailable and
+        MissingExtra.
         """
 
     def remove(self, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from indexer.domain.models import ModelCard
     from indexer.domain.reports import DefaultModel, ExportedModel
     from indexer.library import Library
+    from indexer.ports.models import HubOptions
 
 
 def list_models(library: Library) -> list[ListedModel]:
@@ -29,6 +31,14 @@ def list_models(library: Library) -> list[ListedModel]:
 def add_model(library: Library, weights: Path, name: str | None, force: bool) -> ModelCard:
     """Verify a checkpoint and install it. Raises UsageError and ModelUnavailable."""
     return library.models.add(weights, name, force)
+
+
+def add_hub_model(
+    library: Library, reference: str, options: HubOptions, announce: Callable[[str], None], name: str | None, force: bool
+) -> ModelCard:
+    """Download a model of a hub and install it. Raises UsageError, ModelUnavailable, MissingExtra, and MoodexError."""
+    library.settings.make_home()
+    return library.models.add_from_hub(reference, options, announce, name, force)
 
 
 def default_model(library: Library, name: str | None) -> DefaultModel:
