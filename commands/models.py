@@ -48,7 +48,8 @@ def list_command(
 def add_command(
     library: Library,
     source: Annotated[
-        str, typer.Argument(help="A .safetensors file with its card, or a tagger of a hub.", metavar="FILE|hf:OWNER/NAME[@REVISION]")
+        str,
+        typer.Argument(help="A .safetensors file with its card, or a tagger of a hub.", metavar="FILE|hf:OWNER/NAME"),
     ],
     name: Annotated[str | None, typer.Option("--name", help="Name of the model. (default: that of its card or hub)")] = None,
     tag_threshold: Annotated[

@@ -38,7 +38,8 @@ Precision = Annotated[
     typer.Option("--precision", help="fp32, bf16 or fp16 (faster on some hardware; results differ slightly). (MOODEX_PRECISION)"),
 ]
 TagEmotions = Annotated[
-    str | None, typer.Option("--tag-emotions", help="Own table of tags and emotions, .toml. (MOODEX_TAG_EMOTIONS)", metavar="FILE")
+    str | None,
+    typer.Option("--tag-emotions", help="Own table of tags and emotions. (MOODEX_TAG_EMOTIONS)", metavar="FILE"),
 ]
 Under = Annotated[list[Path] | None, typer.Option("--under", help="Only images below this folder; may be repeated.")]
 New = Annotated[bool, typer.Option("--new", help="Allow labels outside the built-in emotions.")]

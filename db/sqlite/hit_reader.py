@@ -31,6 +31,7 @@ from db.sql.search_queries import (
     ranked_query,
     ranked_rows,
 )
+from db.sql.tag_rows import known_tags, tags_of
 from db.sql.unpacking import connect_for_reading, unpacking_from
 from indexer.domain.errors import NotIndexed
 from indexer.domain.files import FileStamp, FileState
@@ -164,6 +165,21 @@ class SqliteHitReader:
         with self._connect() as connection:
             labels = self._labels(model_id)
             return [_ranked_hit(row, labels) for row in connection.execute(statements.hits_at(model_id, path))]
+
+    def tags_of(self, model_id: int, digests: Collection[bytes]) -> dict[bytes, dict[str, float]]:
+        found: dict[bytes, dict[str, float]] = defaultdict(dict)
+        with self._connect() as connection:
+            for chunk in chunks(sorted(digests)):
+                for digest, tag, score in connection.execute(tags_of(model_id, chunk)):
+                    found[digest][tag] = score
+        return dict(found)
+
+    def known_tags(self, model_id: int, tags: Collection[str]) -> set[str]:
+        found: set[str] = set()
+        with self._connect() as connection:
+            for chunk in chunks(sorted(tags)):
+                found.update(connection.execute(known_tags(model_id, chunk)).scalars())
+        return found
 
     def user_emotions(self) -> tuple[str, ...]:
         with self._connect() as connection:

@@ -140,4 +140,3 @@ def _about(repository: Repository, rules: TagRules, tags: Sequence[str]) -> dict
         "licence": repository.licence,
         "emotions_by_tag": table,
     }
-

@@ -54,8 +54,8 @@ def _open_onnx(source: HubSource, paths: Mapping[str, Path], options: ComputeOpt
     is_possible = options.device in ("auto", "cpu") and not options.require_gpu and options.precision == "fp32"
     if options.engine == "torch" or not is_possible:
         raise UsageError(
-            f"The model of {source.repository} was added as ONNX, which computes on the CPU in fp32; for another engine, device or "
-            f"precision: moodex models add hf:{source.repository}@{source.revision} --engine torch --force"
+            f"The model of {source.repository} was added as ONNX, which computes on the CPU in fp32; for another engine, "
+            f"device or precision: moodex models add hf:{source.repository}@{source.revision} --engine torch --force"
         )
     return OnnxTaggerEngine(_weights(source, paths), source.options, options.threads, options.batch_size)
 

@@ -83,9 +83,7 @@ def resolve(reference: HubReference) -> Repository:
             )
         except (OfflineModeIsEnabled, *_connection_errors()) as error:
             return _cached(reference, f"{constants.ENDPOINT} cannot be reached ({type(error).__name__})")
-    files = {
-        file.rfilename: RemoteFile(file.size, file.lfs.sha256 if file.lfs else file.blob_id) for file in info.siblings or ()
-    }
+    files = {file.rfilename: RemoteFile(file.size, file.lfs.sha256 if file.lfs else file.blob_id) for file in info.siblings or ()}
     licence = getattr(info.card_data, "license", None) or ""
     return Repository(reference.repository, str(info.sha), reference.revision, files, str(licence))
 
@@ -166,7 +164,7 @@ def _verify(repository: Repository, name: str, path: Path) -> None:
     digest = None if expected.digest is None else _DIGESTS[len(expected.digest)](path)
     if digest != expected.digest or expected.size not in (None, path.stat().st_size):
         raise ModelUnavailable(
-            f"The file {name} of {repository.name} is damaged: its digest is not the one that the hub names. Delete {path.resolve()}, "
+            f"The file {name} of {repository.name} is damaged: its digest is not that of the hub. Delete {path.resolve()}, "
             "and run the command again."
         )
 
@@ -225,7 +223,9 @@ def _explained(what: HubReference | Repository) -> Iterator[None]:
         ) from error
     except RevisionNotFoundError as error:
         revision = what.revision if hasattr(what, "revision") else what.requested
-        raise ModelUnavailable(f"The repository {name} has no revision {revision!r}; name a branch, a tag or a commit.") from error
+        raise ModelUnavailable(
+            f"The repository {name} has no revision {revision!r}; name a branch, tag or commit."
+        ) from error
     except LocalEntryNotFoundError as error:
         raise ModelUnavailable(
             f"A file of {name} is not in the cache, and the hub cannot be reached; run the command again with a connection."
