@@ -1,4 +1,4 @@
-"""The commands for installed models: list, add, default, remove, export."""
+"""The commands for installed models: list, add, calibrate, blend, default, remove, export."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Annotated
 
 import typer
 
-from commands.options import AsJson, stdout, with_library
+from commands.options import AsJson, Datasets, LabelRules, stdout, with_library
+from indexer.domain.errors import UsageError
 from indexer.library import Library
 
-app = typer.Typer(help="Manage models: list, add, set default, remove, export.", no_args_is_help=True)
+app = typer.Typer(help="Manage models: list, add, calibrate, blend, set default, remove, export.", no_args_is_help=True)
 
 
 class Channels(StrEnum):
@@ -77,6 +78,69 @@ def add_command(
         options = HubOptions(settings.engine, table, tag_threshold, channels and channels.value, is_quiet)
         card = add_hub_model(library, source, options, lambda facts: log_event("info", "hub_model", facts), name, force)
     print(printable(card.name))  # noqa: T201
+
+
+@app.command("calibrate")
+@with_library("device", "engine", "faces")
+def calibrate_command(
+    library: Library,
+    name: Annotated[str, typer.Argument(help="A tagger of a hub, by name.", metavar="MODEL")],
+    datasets: Datasets,
+    rules: LabelRules = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fit the probabilities of a tagger's emotions to labeled images."""
+    from dataclasses import replace
+
+    from commands.output.models import write_calibrated
+    from indexer.bootstrap import model_registry, open_for_datasets
+    from indexer.registry.service import rescore_calibrated
+    from models.hub.calibrate import calibrate, check_calibratable
+    from models.model_card import read_card
+    from models.training.judged import judge
+    from models.training.label_mapping import Labels
+
+    settings = replace(library.settings, model=name)
+    registry = model_registry(settings)
+    check_calibratable(registry, name)
+    before = read_card(registry.find(name))
+    classifier, decoder = open_for_datasets(settings)
+    judged = judge(classifier, datasets, Labels.from_rules(rules or ()), decoder)
+    report, combine = calibrate(registry, name, judged)
+    report = rescore_calibrated(library, before, report, combine)
+    with stdout() as out:
+        write_calibrated(report, as_json, out)
+
+
+@app.command("blend")
+@with_library()
+def blend_command(
+    library: Library,
+    name: Annotated[str, typer.Argument(help="The name of the blend.", metavar="NAME")],
+    members: Annotated[list[str], typer.Argument(help="Models that have indexed the same images.", metavar="MODEL...")],
+    weights: Annotated[
+        str, typer.Option("--weights", help="auto: fit them to your labels; or one number for each model: 0.7,0.3.")
+    ] = "auto",
+    force: Annotated[bool, typer.Option("--force", help="Replace a custom model of this name.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Average the predictions of models, without computing them again."""
+    from commands.output.models import write_blended
+    from indexer.registry.blends import blend_models
+
+    report = blend_models(library, name, members, _numbers(weights), force)
+    with stdout() as out:
+        write_blended(report, as_json, out)
+
+
+def _numbers(weights: str) -> list[float] | None:
+    """Return weights as numbers; None for "auto". Raises UsageError for other words."""
+    if weights == "auto":
+        return None
+    try:
+        return [float(part) for part in weights.split(",")]
+    except ValueError as error:
+        raise UsageError(f"--weights is {weights!r}; it takes auto, or numbers such as 0.7,0.3.") from error
 
 
 @app.command("default")

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from db.sqlite.database import SqliteDatabase
+from indexer.domain.errors import UsageError
 from indexer.domain.models import with_precision
 from indexer.library import Library
 from indexer.settings import Settings, available_cores
@@ -101,6 +102,9 @@ def open_analyzer(settings: Settings, threads: int = 0, few: bool = True) -> Ana
 
     path = model_registry(settings).weights()
     card = read_card(path)
+    if card.members:
+        models = " and ".join(f"--model {name}" for name, _ in card.members)
+        raise UsageError(f"{card.name!r} is a blend, which reads no images itself; index with {models}, and it follows.")
     compute = ComputeOptions(
         device=settings.device,
         require_gpu=settings.require_gpu,
@@ -155,6 +159,15 @@ def open_input_decoder(settings: Settings) -> InputDecoder:
 
     compute = ComputeOptions(device="cpu", threads=1)
     return InputDecoder(LazyFaceDetector(read_face_card().key, lambda: open_face_detector(compute)))
+
+
+def open_for_datasets(settings: Settings) -> tuple[Classifier, InputDecoder]:
+    """Open the model in use, and a decoder of data sets for what this model reads of an image. Raises as `open_analyzer`."""
+    from models.model_card import read_card
+
+    reads_faces = read_card(model_registry(settings).weights()).reads_faces
+    chosen = settings if reads_faces else replace(settings, faces="off")
+    return open_analyzer(chosen, few=False).classifier, open_input_decoder(chosen)
 
 
 def _open_executor(perform: Callable[[Item], Result], workers: int) -> AbstractContextManager[Executor[Item, Result]]:

@@ -73,6 +73,8 @@ def save(folder: Path, card: ModelCard, state: Arrays) -> Path:
 
 def _backbone_of(card: ModelCard, stored: Arrays) -> str:
     """Return the digest of the network below the last layer: of its weights, or of the commit of a hub that has them."""
+    if card.members:
+        return card.backbone_digest  # of its first model
     return backbone_digest(stored) if card.hub is None else card.hub.digest
 
 
@@ -109,7 +111,7 @@ def check(card: ModelCard, state: Arrays) -> None:
     Also checks that all values are finite, and that the replay set, if there is one, has embeddings and labels of the model.
     Raises MissingExtra like `load_all`.
     """
-    expected = _weights_on_hub(card, state) or _weights_in_graph(card) or _weights_in_network(card)
+    expected = _weights_of_blend(card) or _weights_on_hub(card, state) or _weights_in_graph(card) or _weights_in_network(card)
     if expected.spaces != card.spaces:
         raise ModelUnavailable(
             f"The card of {card.name!r} names the spaces {dict(card.spaces)}; {card.architecture} has {dict(expected.spaces)}."
@@ -136,6 +138,14 @@ def check(card: ModelCard, state: Arrays) -> None:
 def is_weight(name: str) -> bool:
     """Return whether a tensor is needed for evaluation: the batch counters of batch norms are not."""
     return not name.endswith("num_batches_tracked")
+
+
+def _weights_of_blend(card: ModelCard) -> WeightShapes | None:
+    """Return the tensors of a blend; None for another model."""
+    if not card.members:
+        return None
+    shapes = {"blend.weights": (len(card.members),), "blend.temperature": (1,)}
+    return WeightShapes(shapes, frozenset(), card.spaces, card.embedding_size)
 
 
 def _weights_on_hub(card: ModelCard, state: Arrays) -> WeightShapes | None:

@@ -60,8 +60,9 @@ def card_text(card: ModelCard) -> str:
     fields = asdict(card)
     about, fields["spaces"] = fields.pop("about"), dict(card.spaces)
     del fields["precision"]
-    if card.hub is None:
-        del fields["hub"]
+    for name in ("hub", "members"):
+        if not getattr(card, name):
+            del fields[name]
     return json.dumps({**fields, "about": about}, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -96,8 +97,17 @@ def _parse_card(content: Any) -> ModelCard:
         spaces=tuple(spaces.items()),
         backbone_digest=content.get("backbone_digest", ""),
         hub=_parse_hub(content["hub"]) if "hub" in content else None,
+        members=_parse_members(content.get("members", [])),
         about=about,
     )
+
+
+def _parse_members(content: Any) -> tuple[tuple[str, str], ...]:
+    """Return names and keys of the models of a blend. Raises ValueError for other values."""
+    members = tuple(tuple(pair) for pair in content)
+    if not all(len(pair) == 2 and all(isinstance(part, str) and _is_name(part) for part in pair) for pair in members):
+        raise ValueError("its members are not names and keys of models")
+    return members
 
 
 def _parse_hub(content: Any) -> HubSource:

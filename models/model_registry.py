@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +22,8 @@ from models.model_card import card_path, card_text, read_card
 
 if TYPE_CHECKING:
     from indexer.domain.reports import DefaultModel, ExportedModel
-    from indexer.ports.models import HubOptions
+    from indexer.ports.models import Blended, BlendExamples, HubOptions
+    from indexer.ports.store_writer import Combine
 
 _log = logging.getLogger(__name__)
 _SUFFIX = ".safetensors"
@@ -147,6 +148,31 @@ class FolderModelRegistry:
         self.path_for_new(name, force)  # before the download
         return add_hub_model(self._folder, name, reference, options, announce)
 
+    def blend(
+        self,
+        name: str,
+        members: Sequence[ModelCard],
+        examples: BlendExamples | None,
+        weights: Sequence[float] | None,
+        force: bool = False,
+    ) -> Blended:
+        from indexer.ports.models import Blended
+        from models.blending import make_blend
+
+        self.path_for_new(name, force)
+        card, blend, losses = make_blend(self._folder, name, members, examples, weights)
+        return Blended(card, blend.combine, tuple(blend.weights.tolist()), blend.temperature, losses)
+
+    def blends(self) -> Iterator[tuple[ModelCard, Combine]]:
+        cards = {card.key: card for _, card in self.cards()}
+        for card in cards.values():
+            members = [cards.get(key) for _, key in card.members]
+            if members and all(members):
+                from models.blending import open_blend
+                from models.checkpoint_arrays import load_all
+
+                yield card, open_blend(*load_all(self.find(card.name)), [member for member in members if member])
+
     def remove(self, name: str) -> None:
         """Delete one of the user's models. Raises what `check_removable` raises."""
         self.check_removable(name)
@@ -173,8 +199,9 @@ class FolderModelRegistry:
 
     def export(self, kind: str, name: str, output: Path, force: bool) -> ExportedModel:
         weights = self.find(name)
-        if read_card(weights).hub is not None:
-            raise UsageError(f"{name!r} is a model of a hub, whose network moodex does not export; use the files of the hub.")
+        card = read_card(weights)
+        if card.hub is not None or card.members:
+            raise UsageError(f"{name!r} has no network of its own to export: it is of a hub, or a blend.")
         from models.exported_file import check_target
 
         check_target(output, force)

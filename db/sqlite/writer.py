@@ -28,6 +28,7 @@ from db.sql.prediction_rows import (
 from db.sql.root_rows import earlier_copies, forget_files, move_files, record_roots, root_rows
 from db.sql.tuning import DEFAULT_TUNING, StoreTuning
 from db.sql.unpacking import connect_for_reading
+from db.sqlite.derivation import derive
 from db.sqlite.model_rows import card_to_row
 from db.sqlite.rescoring import rescore
 from db.sqlite.retention import expire
@@ -40,7 +41,7 @@ from indexer.ports.store_writer import CommitBatch, FolderScanResult, KnownFile,
 if TYPE_CHECKING:
     from indexer.domain.models import ModelCard
     from indexer.domain.runs import RunCounts
-    from indexer.ports.store_writer import Comparison, Score
+    from indexer.ports.store_writer import Combine, Comparison, Score
 
 _DIALECT = "sqlite"
 _PENDING_CHUNK_ROWS = 8192
@@ -224,6 +225,12 @@ class SqliteWriter:
             rescored = rescore(connection, source, target, score, advance)
             build_page_anchors(connection, target, self._tuning)
             return rescored
+
+    def derive(self, target: int, sources: Sequence[int], combine: Combine, advance: Callable[[int], None]) -> int:
+        with self._engine.begin() as connection:
+            derived = derive(connection, target, sources, combine, advance)
+            build_page_anchors(connection, target, self._tuning)
+            return derived
 
     def apply_comparison(self, model_id: int, comparison: Comparison) -> dict[int, int]:
         new = {int(i): row.tobytes() for i, row in zip(comparison.ids, comparison.probabilities.astype("<f4"), strict=True)}

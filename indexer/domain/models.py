@@ -35,6 +35,7 @@ class ModelCard:
     - `backbone_digest`: BLAKE3 hex digest of all weights except the last layer. Models with the same one share embeddings.
     - `precision`: "fp32", "bf16" or "fp16". Results differ between precisions.
     - `hub`: the files of a hub that the model needs; None for a model that is whole, and for a card from the store.
+    - `members`: names and keys of the models of a blend, which has no network.
     - `about`: training data, credits and measured accuracy, for people.
 
     Raises ValueError for a card that cannot be used.
@@ -50,6 +51,7 @@ class ModelCard:
     backbone_digest: str = ""
     precision: str = FULL_PRECISION
     hub: HubSource | None = field(default=None, compare=False)
+    members: tuple[tuple[str, str], ...] = field(default=(), compare=False)
     about: dict[str, Any] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:

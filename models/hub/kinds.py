@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from indexer.domain.errors import ModelUnavailable, UsageError
 from indexer.domain.models import with_precision
@@ -87,5 +87,5 @@ KINDS: dict[str, OpenEngine] = {ONNX_TAGGER: _open_onnx, TIMM_TAGGER: _open_timm
 
 def _weights(source: HubSource, paths: Mapping[str, Path]) -> bytes:
     """Return the weights of a model, after all its files were verified. Raises ModelUnavailable."""
-    contents: dict[str, Any] = {name: read_verified(path, source.files[name]) for name, path in paths.items()}
+    contents = {name: read_verified(path, source.files[name]) for name, path in paths.items()}
     return next(content for name, content in contents.items() if name.endswith(_SUFFIXES))

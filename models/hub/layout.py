@@ -69,9 +69,7 @@ def _why_unusable(repository: Repository, tags: str | None) -> str:
         )
     keras = sorted(name for name in names if name.endswith((".h5", ".keras")))
     if keras:
-        return (
-            f"{repository.name} has its weights only for Keras ({keras[0]}); convert it to ONNX, with {PLAIN_TAGS} beside it."
-        )
+        return f"{repository.name} has its weights only for Keras ({keras[0]}); convert it to ONNX, with {PLAIN_TAGS} beside it."
     if tags is None and CONFIG not in names:
         return f"{repository.name} is not a tagger: it has neither {WD_TAGS} nor {PLAIN_TAGS}, nor a {CONFIG} of timm."
     return f"{repository.name} is not complete: it has no {WEIGHTS} with {CONFIG}, and no ONNX file with {tags or WD_TAGS}."

@@ -53,7 +53,8 @@ class OnnxTaggerEngine(OnnxEngine):
             features = features.mean(axis=(2, 3))
         features = features.reshape(len(features), -1)
         lengths = np.maximum(np.linalg.norm(features, axis=1, keepdims=True), _TINY)
-        return tags if self._is_probability else 1 / (1 + np.exp(-tags)), features / lengths
+        chances: Floats = tags if self._is_probability else 1 / (1 + np.exp(-tags))
+        return chances, features / lengths
 
 
 def inspect_onnx(path: Path, config: Mapping[str, Any], name: str, has_wd_tags: bool) -> dict[str, Any]:

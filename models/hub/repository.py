@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -71,7 +72,6 @@ def resolve(reference: HubReference) -> Repository:
     """
     require_hub()
     from huggingface_hub import HfApi, constants
-    from huggingface_hub.errors import OfflineModeIsEnabled
 
     if constants.HF_HUB_OFFLINE:
         return _cached(reference, "HF_HUB_OFFLINE is set")
@@ -81,7 +81,7 @@ def resolve(reference: HubReference) -> Repository:
             info = api.model_info(
                 reference.repository, revision=reference.revision, files_metadata=True, timeout=_TIMEOUT_SECONDS
             )
-        except (OfflineModeIsEnabled, *_connection_errors()) as error:
+        except _connection_errors() as error:
             return _cached(reference, f"{constants.ENDPOINT} cannot be reached ({type(error).__name__})")
     files = {file.rfilename: RemoteFile(file.size, file.lfs.sha256 if file.lfs else file.blob_id) for file in info.siblings or ()}
     licence = getattr(info.card_data, "license", None) or ""
@@ -94,7 +94,7 @@ def download(repository: Repository, names: Collection[str], quiet: bool = False
     Raises ModelUnavailable for a damaged file, a changed revision, and without a connection; MoodexError if the disk is full.
     """
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.utils import disable_progress_bars
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
     if quiet:
         disable_progress_bars()
@@ -183,19 +183,13 @@ def _digest(path: Path, digest: hashlib._Hash) -> str:
 _DIGESTS: dict[int, Callable[[Path], str]] = {_GIT: _git_digest, _LFS: lambda path: _digest(path, hashlib.sha256())}
 
 
-def _connection_errors() -> tuple[type[Exception], ...]:
-    """Return the errors of the HTTP client that mean that a hub cannot be reached."""
-    from huggingface_hub.utils import get_session
+def _connection_errors() -> type[Exception]:
+    """Return the class of the errors of the HTTP client which mean that a hub cannot be reached."""
+    from huggingface_hub import utils
 
-    client = type(get_session()).__module__.partition(".")[0]
-    if client == "requests":  # huggingface_hub before 1.0
-        import requests
-
-        return (requests.ConnectionError, requests.Timeout)
-    from importlib import import_module
-
-    error: type[Exception] = import_module(client).TransportError
-    return (error,)
+    client = import_module(type(utils.get_session()).__module__.partition(".")[0])  # type: ignore[attr-defined]
+    error: type[Exception] = client.TransportError
+    return error
 
 
 @contextmanager
@@ -223,16 +217,14 @@ def _explained(what: HubReference | Repository) -> Iterator[None]:
         ) from error
     except RevisionNotFoundError as error:
         revision = what.revision if hasattr(what, "revision") else what.requested
-        raise ModelUnavailable(
-            f"The repository {name} has no revision {revision!r}; name a branch, tag or commit."
-        ) from error
+        raise ModelUnavailable(f"The repository {name} has no revision {revision!r}; name a branch, tag or commit.") from error
     except LocalEntryNotFoundError as error:
         raise ModelUnavailable(
             f"A file of {name} is not in the cache, and the hub cannot be reached; run the command again with a connection."
         ) from error
     except EntryNotFoundError as error:
         raise ModelUnavailable(f"A file of {name} is missing on the hub: {_first_line(error)}.") from error
-    except (HfHubHTTPError, *_connection_errors()) as error:
+    except (HfHubHTTPError, _connection_errors()) as error:
         raise ModelUnavailable(f"The hub does not serve {name}: {_first_line(error)}. Try again later.") from error
     except OSError as error:
         if error.errno in DISK_ERRNOS:

@@ -41,4 +41,4 @@ class TaggerClassifier(EngineClassifier):
         """Return the tags of an image whose probability reaches the threshold, the most probable first."""
         chosen = np.flatnonzero(row >= self._threshold)
         chosen = chosen[np.argsort(-row[chosen], kind="stable")]
-        return {self._tags[number]: min(1.0, float(row[number])) for number in chosen}
+        return {self._tags[number]: min(1.0, float(row[number])) for number in chosen.tolist()}

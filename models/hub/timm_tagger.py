@@ -76,9 +76,7 @@ def build_tagger(config: Mapping[str, Any], weights: bytes, normalization: Norma
         body = timm.create_model(architecture, pretrained=False, pretrained_cfg=fields or None, **arguments)
         body.load_state_dict(state)
     except Exception as error:  # networks raise many types of errors for unsuitable arguments
-        raise ModelUnavailable(
-            f"The weights of {name} are not those of {architecture}: {_first_line(error)}."
-        ) from error
+        raise ModelUnavailable(f"The weights of {name} are not those of {architecture}: {_first_line(error)}.") from error
     return TimmTagger(body.eval().requires_grad_(False), normalization)
 
 
