@@ -53,7 +53,7 @@ class OnnxTaggerEngine(OnnxEngine):
             features = features.mean(axis=(2, 3))
         features = features.reshape(len(features), -1)
         lengths = np.maximum(np.linalg.norm(features, axis=1, keepdims=True), _TINY)
-        chances: Floats = tags if self._is_probability else 1 / (1 + np.exp(-tags))
+        chances: Floats = tags if self._is_probability else (1 / (1 + np.exp(-tags))).astype(np.float32)
         return chances, features / lengths
 
 

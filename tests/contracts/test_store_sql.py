@@ -36,8 +36,8 @@ from indexer.domain.queries import HitKey
 from indexer.domain.runs import RunCounts
 from indexer.ports.job_store import JobStore
 from indexer.ports.store_reader import HitFilter, StoreReader
-from indexer.ports.store_writer import CommitBatch, Comparison, FolderScanResult, StoreWriter
-from tests.support.builders import card, image
+from indexer.ports.store_writer import AnalyzedFileSet, CommitBatch, Comparison, FolderScanResult, StoreWriter
+from tests.support.builders import card, image, prediction
 from tests.support.scene import STAMP, Scene
 
 DIALECTS = {"sqlite": sqlite.dialect(), "postgresql": postgresql.dialect()}
@@ -152,6 +152,14 @@ def _write_and_read(store: SqliteStore) -> None:
     assert store.root_paths() == [b"/a"] and [root.files for root in store.roots()] == [5]
     store.label({image("one").digest: "sad", image("two").digest: None})
     store.rescore(scene.model, other, lambda vectors: np.full((len(vectors), 3), 1 / 3, dtype=np.float32), lambda _: None)
+    blend = store.register_model(card("blend", digest="33"))
+    assert store.derive(blend, [scene.model, other], lambda inputs: inputs[0], lambda _: None)
+    tagged = replace(prediction(0.7, 0.2, 0.1), tags={"1girl": 0.9})
+    files = tuple(scene.record_scan(b"/a/tagged.png"))
+    store.commit(scene.run, CommitBatch(predicted=(AnalyzedFileSet(image("tagged"), (tagged,), files),)))
+    assert store.tags_of(scene.model, [image("tagged").digest]) == {image("tagged").digest: {"1girl": 0.9}}
+    assert store.known_tags(scene.model, ["1girl"]) == {"1girl"}
+    store.mark_missing([files[0].id])
     first, *_ = ids = store.next_uncompared(scene.model, 0, 9).ids.tolist()
     assert store.count_uncompared(scene.model) == len(ids) == len(store.compared_rows(scene.model, ids).ids)
     thirds = np.full((1, 3), 1 / 3, dtype=np.float32)
@@ -179,7 +187,8 @@ def _write_and_read(store: SqliteStore) -> None:
 
 
 def _read(store: SqliteStore, model: int) -> None:
-    everything = HitFilter(frozenset({"sad", "happy"}), 0.1, (b"/a",), frozenset({"angry"}))
+    tags = {"tags": frozenset({"1girl"}), "excluded_tags": frozenset({"comic"})}
+    everything = HitFilter(frozenset({"sad", "happy"}), 0.1, (b"/a",), frozenset({"angry"}), **tags)
     for chosen in (HitFilter(), HitFilter(frozenset({"sad"})), HitFilter(frozenset({"sad", "happy"}), 0.1), everything):
         assert store.ranked(model, chosen, 2, 1) is not None
         store.prediction_ids(model, chosen, 5)

@@ -13,7 +13,11 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 SIZE = 64
@@ -114,7 +118,7 @@ def onnx_form() -> bytes:
             return torch.sigmoid(self.body(images))  # type: ignore[operator]
 
     program = torch.onnx.export(
-        Published(),
+        Published().eval(),
         (torch.zeros(2, SIZE, SIZE, 3),),
         input_names=["input"],
         output_names=["output"],
@@ -129,49 +133,48 @@ def onnx_form() -> bytes:
     return buffer.getvalue()
 
 
-def linear_onnx(bias: Mapping[str, float] | None = None, layout: str = "nhwc") -> bytes:
-    """Return a small ONNX tagger whose tags follow from the mean color: the redder, the more it smiles; the bluer, it cries.
+def linear_onnx(**changes: object) -> bytes:
+    """Return a small ONNX tagger whose tags follow from the mean color: red smiles, blue cries, green is angry.
 
-    It has the form of a WD tagger: `input`, float, (N, size, size, 3), BGR, 0-255; `output`, (N, tags), after a sigmoid.
+    It has the form of a WD tagger: `input`, float, (N, size, size, 3), BGR, 0-255; `output`, (N, tags), after a sigmoid. Its
+    embedding are the colors of 4 x 4 cells. `changes` replace the names of operations by others.
     """
     import numpy as np
-    from onnx import TensorProto, checker, helper, numpy_helper
+    from onnx import TensorProto, helper, numpy_helper
 
     names = [name for name, _ in TAGS]
-    weights = np.zeros((4, len(names)), dtype=np.float32)
+    by_channel = np.zeros((3, len(names)), dtype=np.float32)
     offsets = np.full(len(names), -6.0, dtype=np.float32)
-    for name, row in {"crying": (8, -4, -4, 0), "smile": (-4, -4, 8, 0), "angry": (-4, 8, -4, 0)}.items():
-        weights[:, names.index(name)] = row
-    for name, value in {"1girl": 3.0, "general": 2.0, "angry": -3.0, "smile": -3.0, "crying": -3.0, **(bias or {})}.items():
-        offsets[names.index(name)] = value
-    spread = np.eye(3, 4, dtype=np.float32)
-    spread[:, 3] = 0.1
+    for name, weights in {"crying": (8, -4, -4), "angry": (-4, 8, -4), "smile": (-4, -4, 8)}.items():
+        by_channel[:, names.index(name)] = weights
+        offsets[names.index(name)] = -1.0
+    offsets[names.index("1girl")], offsets[names.index("general")] = 3.0, 2.0
     constants = {
         "scale": np.array(255, dtype=np.float32),
-        "axes": np.array([1, 2] if layout == "nhwc" else [2, 3]),
-        "spread": spread,
-        "weights": weights,
+        "middle": np.array(0.5, dtype=np.float32),
+        "weights": np.repeat(by_channel, 16, axis=0) / 16,
         "offsets": offsets,
     }
     nodes = [
         helper.make_node("Div", ["input", "scale"], ["unit"]),
-        helper.make_node("ReduceMean", ["unit", "axes"], ["color"], keepdims=0),
-        helper.make_node("MatMul", ["color", "spread"], ["features"]),
-        helper.make_node("MatMul", ["features", "weights"], ["product"]),
+        helper.make_node("Sub", ["unit", "middle"], ["centered"]),
+        helper.make_node("Transpose", ["centered"], ["channels"], perm=[0, 3, 1, 2]),
+        helper.make_node("AveragePool", ["channels"], ["cells"], kernel_shape=[SIZE // 4] * 2, strides=[SIZE // 4] * 2),
+        helper.make_node("Flatten", ["cells"], ["features"]),
+        helper.make_node(str(changes.get("layer", "MatMul")), ["features", "weights"], ["product"]),
         helper.make_node("Add", ["product", "offsets"], ["logits"]),
         helper.make_node("Sigmoid", ["logits"], ["output"]),
     ]
-    shape = ["N", SIZE, SIZE, 3] if layout == "nhwc" else ["N", 3, SIZE, SIZE]
     graph = helper.make_graph(
         nodes,
         "tagger",
-        [helper.make_tensor_value_info("input", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", SIZE, SIZE, 3])],
         [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["N", len(names)])],
         [numpy_helper.from_array(values, name) for name, values in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    checker.check_model(model)
-    return model.SerializeToString()
+    content: bytes = model.SerializeToString()
+    return content
 
 
 def wd_files(**changes: bytes | None) -> dict[str, bytes]:
@@ -348,3 +351,13 @@ def serve_hub(repositories: dict[str, dict[str, bytes]]) -> Iterator[HubServer]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def draw_mood(tag: str, seed: int) -> Image.Image:
+    """Return an image of random cells for which `linear_onnx` computes a tag: smile, crying or angry."""
+    import numpy as np
+    from PIL import Image
+
+    color = {"smile": (190, 70, 70), "crying": (70, 70, 190), "angry": (70, 190, 70)}[tag]
+    cells = np.array(color) + np.random.default_rng(seed).integers(-64, 65, (4, 4, 3))
+    return Image.fromarray(cells.clip(0, 255).astype(np.uint8)).resize((SIZE, SIZE), Image.Resampling.NEAREST)
