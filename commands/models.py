@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from commands import logs
 from commands.options import AsJson, Datasets, LabelRules, stdout, with_library
 from indexer.domain.errors import UsageError
 from indexer.library import Library
@@ -64,7 +67,6 @@ def add_command(
     """Install a trained model, or a tagger of the Hugging Face Hub, so that --model NAME finds it."""
     from indexer.domain.hub import PREFIX
     from indexer.registry.service import add_hub_model, add_model
-    from indexer.system.events import log_event
     from indexer.system.text import printable
 
     if not source.startswith(PREFIX):
@@ -74,9 +76,10 @@ def add_command(
 
         settings = library.settings
         table = Path(settings.tag_emotions).expanduser() if settings.tag_emotions else None
-        is_quiet = settings.verbosity == "quiet" or settings.log_format == "json"
-        options = HubOptions(settings.engine, table, tag_threshold, channels and channels.value, is_quiet)
-        card = add_hub_model(library, source, options, lambda facts: log_event("info", "hub_model", facts), name, force)
+        show_bars = logs.shows_progress() and sys.stderr.isatty()
+        options = HubOptions(settings.engine, table, tag_threshold, channels and channels.value, quiet=not show_bars)
+        log = logging.getLogger(logs.PROGRESS_LINES)
+        card = add_hub_model(library, source, options, log.info, name, force)
     print(printable(card.name))  # noqa: T201
 
 
