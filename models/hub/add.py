@@ -53,12 +53,15 @@ def add_hub_model(folder: Path, name: str, reference: str, options: HubOptions, 
     size = repository.size_of(files.names) / 1e6
     licence = f"licence {repository.licence}" if repository.licence else "no licence named"
     announce(f"{repository.name} at commit {repository.commit[:10]}: {size:,.0f} MB, {licence}.")
-    extra = [README] if README in repository.files else []
-    paths = download(repository, [*files.names, *extra], options.quiet)
-    own = {file: paths[file] for file in files.names}
-    tags = read_tag_names(own)
+    # The weights last: most repositories that moodex cannot use show that in their small files.
+    small = [file for file in files.names if file != files.weights]
+    paths = download(repository, [*small, *([README] if README in repository.files else [])], options.quiet)
+    tags = read_tag_names(paths)
     rules = rules_for(tags, options.tag_emotions)
+    paths |= download(repository, [files.weights], options.quiet)
+    own = {file: paths[file] for file in files.names}
     source = _source(repository, files, own, options.channels)
+    spec = _input_spec(source)
     trial = _try(source, own)
     if trial.tags != len(tags):
         raise ModelUnavailable(f"{repository.name} computes {trial.tags:,} tags, but its list names {len(tags):,}.")
@@ -67,13 +70,23 @@ def add_hub_model(folder: Path, name: str, reference: str, options: HubOptions, 
         architecture=source.architecture,
         weights_digest="",
         labels=rules.labels,
-        input=InputSpec(source.options["size"], mean=0, std=1),
+        input=spec,
         embedding_size=trial.embedding_size,
         hub=source,
         about=_about(repository, rules, tags),
     )
     path = checkpoint_arrays.save(folder, card, tagger_head(rules, options.tag_threshold))
     return checkpoint_arrays.load_all(path)[0]
+
+
+def _input_spec(source: HubSource) -> InputSpec:
+    """Return the input of a network, which normalizes it itself. Raises ModelUnavailable for a size that moodex does not support."""
+    try:
+        return InputSpec(source.options["size"], mean=0, std=1)
+    except ValueError as error:
+        raise ModelUnavailable(
+            f"{source.repository} reads images of {source.options['size']} pixels; 16 to 1024 work."
+        ) from error
 
 
 def _prefers_torch(engine: str) -> bool:

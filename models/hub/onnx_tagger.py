@@ -10,7 +10,7 @@ import numpy as np
 
 from indexer.domain.errors import ModelUnavailable
 from indexer.system.optional import require
-from models.hub.layout import CONFIG, WD_TAGS
+from models.hub.layout import CONFIG
 from models.hub.normalization import Normalization
 from models.hub.repository import EXTRA
 from models.inference.engines.onnx import OnnxEngine
@@ -149,8 +149,8 @@ def _last_layer(graph: onnx.GraphProto, output: str, initializers: set[str], nam
         if node.op_type in _LAYERS and len(node.input) > 1 and is_constant(node.input[1]):
             return str(node.input[0]), is_sigmoid
     raise ModelUnavailable(
-        f"No last layer is found in the ONNX file of {name}, so it gives no embeddings; add it with --engine torch if it has "
-        f"weights of timm. (A {WD_TAGS} does not suffice.)"
+        f"No last layer is found in the ONNX file of {name}, so it gives no embeddings; if it has weights of timm, add it with "
+        "--engine torch."
     )
 
 

@@ -61,7 +61,7 @@ class Repository:
 
 def require_hub() -> None:
     """Raise MissingExtra if huggingface_hub is not installed."""
-    require("huggingface_hub", "huggingface_hub onnx", EXTRA, "A model of a hub")
+    require("huggingface_hub", "huggingface_hub", EXTRA, "A model of a hub")
 
 
 def resolve(reference: HubReference) -> Repository:
