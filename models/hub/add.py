@@ -80,13 +80,11 @@ def add_hub_model(folder: Path, name: str, reference: str, options: HubOptions, 
 
 
 def _input_spec(source: HubSource) -> InputSpec:
-    """Return the input of a network, which normalizes it itself. Raises ModelUnavailable for a size that moodex does not support."""
+    """Return the input of a network, which normalizes it itself. Raises ModelUnavailable for an unsupported size."""
     try:
         return InputSpec(source.options["size"], mean=0, std=1)
     except ValueError as error:
-        raise ModelUnavailable(
-            f"{source.repository} reads images of {source.options['size']} pixels; 16 to 1024 work."
-        ) from error
+        raise ModelUnavailable(f"{source.repository} reads images of {source.options['size']} pixels, not 16 to 1024.") from error
 
 
 def _prefers_torch(engine: str) -> bool:
