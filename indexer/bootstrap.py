@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from db.sqlite.database import SqliteDatabase
-from indexer.domain.errors import UsageError
 from indexer.domain.models import with_precision
 from indexer.library import Library
 from indexer.settings import Settings, available_cores
@@ -97,14 +96,12 @@ def open_analyzer(settings: Settings, threads: int = 0, few: bool = True) -> Ana
     """
     from indexer.analysis.analyzer import Analyzer
     from models.inference.lazy import LazyClassifier, LazyFaceDetector
-    from models.inference.loader import ComputeOptions, open_classifier, open_face_detector
+    from models.inference.loader import ComputeOptions, open_classifier, open_face_detector, refuse_blend
     from models.model_card import read_card
 
     path = model_registry(settings).weights()
     card = read_card(path)
-    if card.members:
-        models = " and ".join(f"--model {name}" for name, _ in card.members)
-        raise UsageError(f"{card.name!r} is a blend, which reads no images itself; index with {models}, and it follows.")
+    refuse_blend(card)
     compute = ComputeOptions(
         device=settings.device,
         require_gpu=settings.require_gpu,

@@ -116,7 +116,7 @@ def _parse_hub(content: Any) -> HubSource:
         raise TypeError("its hub is not a repository with files and options")
     repository, commit = parse_reference(f"{PREFIX}{content['repository']}@{content['revision']}")
     names = [*content["files"], *content["files"].values(), content["kind"]]
-    if not all(isinstance(name, str) and _is_name(name) and ".." not in name.split("/") for name in names):
+    if not all(isinstance(name, str) and _is_name(name) for name in names) or not all(map(_is_inside, content["files"])):
         raise ValueError("the files of its hub are not names with digests")
     return HubSource(repository, commit, content["kind"], content["files"], content["options"], bool(content.get("faces")))
 
@@ -132,6 +132,11 @@ def _parse_input(content: Any) -> InputSpec:
             if type(value) not in (int, number_type) or not abs(value) <= _MAX_INPUT_NUMBER:
                 raise TypeError(f"the {name} of its input is not a usable number")
     return InputSpec(**content)
+
+
+def _is_inside(name: str) -> bool:
+    """Return whether the name of a file cannot lead out of its repository."""
+    return not name.startswith("/") and ".." not in name.split("/") and not set(name) & set("\\:")
 
 
 def _is_name(text: str) -> bool:

@@ -55,6 +55,6 @@ class HubSource:
 def parse_reference(text: str) -> HubReference:
     """Parse `hf:OWNER/NAME` or `hf:OWNER/NAME@REVISION`. Raises UsageError for anything else."""
     match = _REFERENCE.fullmatch(text)
-    if match is None:
+    if match is None or ".." in text:
         raise UsageError(f"{text!r} does not name a repository of a hub; write hf:OWNER/NAME or hf:OWNER/NAME@REVISION.")
     return HubReference(match[1], match[2] or "main")

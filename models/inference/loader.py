@@ -14,6 +14,7 @@ from models.inference.engines.onnx_graph import find_graph
 from models.model_card import read_card
 
 if TYPE_CHECKING:
+    from indexer.domain.models import ModelCard
     from indexer.ports.models import Classifier, FaceDetector
 
 _GPU_DEVICE_FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
@@ -48,6 +49,7 @@ def open_classifier(path: Path, options: ComputeOptions) -> Classifier:
     from models.inference.classifier import OnnxClassifier, TorchClassifier
 
     card = read_card(path)
+    refuse_blend(card)
     if card.hub is not None:
         from models.hub.kinds import open_hub_classifier
 
@@ -56,6 +58,13 @@ def open_classifier(path: Path, options: ComputeOptions) -> Classifier:
         return OnnxClassifier.open(path, options.batch_size, options.threads)
     _require_torch(options, card.name)
     return TorchClassifier.open(path, options.device, options.require_gpu, options.batch_size, options.threads, options.precision)
+
+
+def refuse_blend(card: ModelCard) -> None:
+    """Raise UsageError for the card of a blend, which has no network."""
+    if card.members:
+        models = " and ".join(f"--model {name}" for name, _ in card.members)
+        raise UsageError(f"{card.name!r} is a blend, which reads no images itself; use {models}, which it follows.")
 
 
 def open_face_detector(options: ComputeOptions) -> FaceDetector:

@@ -46,7 +46,7 @@ class Judged:
 
 
 def judge(classifier: Classifier, datasets: Sequence[Path], labels: Labels, decoder: InputDecoder) -> Judged:
-    """Classify the images of data sets, each as an index run would.
+    """Classify the main face of each image of data sets, or the whole image, as the decoder takes it.
 
     The emotion of an image is its label or, if the model does not know that but its parent emotion, the parent. Raises UsageError
     for unusable data sets.

@@ -116,6 +116,8 @@ def test_a_blend_is_searched_and_follows_new_images(moodex: Run, images: Path, t
     assert len(found) == 2
     assert_one_sentence_error(moodex("index", images, "--model", "both"), 2, "is a blend")
     assert_one_sentence_error(moodex("models", "blend", "one", "tagger"), 2, "at least two")
+    output(moodex("models", "default", "both"))
+    assert_one_sentence_error(moodex("teach"), 2, "is a blend, which cannot be taught")
 
 
 def test_models_are_compared_on_labeled_images(moodex: Run, tmp_path: Path) -> None:

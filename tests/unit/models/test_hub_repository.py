@@ -46,7 +46,7 @@ def connect(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_reference_names_a_repository_and_perhaps_a_revision() -> None:
     assert parse_reference("hf:SmilingWolf/wd-vit-tagger-v3") == ("SmilingWolf/wd-vit-tagger-v3", "main")
     assert parse_reference("hf:a/b@v2.0") == ("a/b", "v2.0")
-    for wrong in ("hf:", "hf:a", "hf:a/b/c", "hf:a/b@", "hf:../b", "a/b", "hf:a/b@x y"):
+    for wrong in ("hf:", "hf:a", "hf:a/b/c", "hf:a/b@", "hf:../b", "a/b", "hf:a/b@x y", "hf:a/b@../../c"):
         with pytest.raises(UsageError, match="does not name a repository"):
             parse_reference(wrong)
 

@@ -240,3 +240,14 @@ def test_a_wrong_table_is_one_sentence(tmp_path: Path, content: str, sentence: s
     table.write_text(content)
     with pytest.raises(UsageError, match=sentence):
         rules_for(TAGS, table)
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../model.onnx", "a/../../b", "C:\\model.onnx"])
+def test_a_card_cannot_name_files_outside_of_its_repository(add: Add, folder: Path, name: str) -> None:
+    add(hub.wd_files())
+    path = folder / "tagger.json"
+    fields = json.loads(path.read_text())
+    fields["hub"]["files"] = {name: "0" * 64}
+    path.write_text(json.dumps(fields))
+    with pytest.raises(ModelUnavailable, match="the files of its hub are not names with digests"):
+        open_hub_classifier(folder / "tagger.safetensors", CPU)
