@@ -19,8 +19,8 @@ from indexer.system.optional import has_torch
 from models import checkpoint_arrays
 from models.hub.emotion_table import rules_for
 from models.hub.head import tagger_head
-from models.hub.kinds import KINDS
-from models.hub.layout import CONFIG, ONNX_TAGGER, WD_TAGS, TaggerFiles, find_tagger
+from models.hub.kinds import KINDS, timm_builder
+from models.hub.layout import CONFIG, ONNX_TAGGER, TIMM_TAGGER, WD_TAGS, TaggerFiles, find_tagger
 from models.hub.normalization import Normalization
 from models.hub.repository import README, Repository, download, resolve
 from models.hub.tag_names import read_config, read_tag_names
@@ -126,6 +126,8 @@ def _try(source: HubSource, paths: Mapping[str, Path]) -> _Trial:
     try:
         engine = KINDS[source.kind](source, paths, ComputeOptions(device="cpu", batch_size=1))
         tags, embeddings = engine.run(pixels)
+        if source.kind == TIMM_TAGGER:
+            timm_builder(source, paths)().check(pixels)
     except (ModelUnavailable, MissingExtra):
         raise
     except Exception as error:  # ONNX Runtime and PyTorch raise many types of errors

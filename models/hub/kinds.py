@@ -22,6 +22,7 @@ from models.safetensors_io import read_verified
 if TYPE_CHECKING:
     from indexer.domain.hub import HubSource
     from indexer.ports.models import Classifier
+    from models.hub.timm_tagger import TimmTagger
     from models.inference.engines.base import Engine
     from models.inference.loader import ComputeOptions
 
@@ -66,20 +67,26 @@ def _open_timm(source: HubSource, paths: Mapping[str, Path], options: ComputeOpt
             f"The model of {source.repository} was added for PyTorch; to use ONNX Runtime: "
             f"moodex models add hf:{source.repository}@{source.revision} --engine onnx --force"
         )
-    require_torch(f"The model of {source.repository}", "backbones")
+    build = timm_builder(source, paths)
     import torch
 
-    from models.hub.timm_tagger import build_tagger
     from models.inference.device import select_device, tune_malloc
     from models.inference.engines.pytorch import torch_engine
 
     tune_malloc()
     if options.threads:
         torch.set_num_threads(options.threads)
-    config, normalization = read_config(paths[CONFIG]), Normalization.from_options(source.options)
-    build = partial(build_tagger, config, _weights(source, paths), normalization, source.repository)
     device = select_device(options.device, options.require_gpu)
     return torch_engine(build, device, source.options["size"], options.batch_size, options.precision)
+
+
+def timm_builder(source: HubSource, paths: Mapping[str, Path]) -> Callable[[], TimmTagger]:
+    """Return a function that builds the network of a model of timm. Raises ModelUnavailable and MissingExtra."""
+    require_torch(f"The model of {source.repository}", "backbones")
+    from models.hub.timm_tagger import build_tagger
+
+    config, normalization = read_config(paths[CONFIG]), Normalization.from_options(source.options)
+    return partial(build_tagger, config, _weights(source, paths), normalization, source.repository)
 
 
 KINDS: dict[str, OpenEngine] = {ONNX_TAGGER: _open_onnx, TIMM_TAGGER: _open_timm}

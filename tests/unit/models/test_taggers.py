@@ -251,3 +251,32 @@ def test_a_card_cannot_name_files_outside_of_its_repository(add: Add, folder: Pa
     path.write_text(json.dumps(fields))
     with pytest.raises(ModelUnavailable, match="the files of its hub are not names with digests"):
         open_hub_classifier(folder / "tagger.safetensors", CPU)
+
+
+def test_a_network_whose_last_layer_is_elsewhere_is_refused() -> None:
+    from models.hub.normalization import Normalization
+    from models.hub.timm_tagger import TimmTagger
+
+    class Odd(torch.nn.Module):
+        """Its tags follow from more than the layer that it calls its classifier."""
+
+        def __init__(self, more: float) -> None:
+            super().__init__()
+            self.layer, self.more = torch.nn.Linear(3, 5), more
+
+        def forward_features(self, x: torch.Tensor) -> torch.Tensor:
+            return x.mean(dim=(2, 3))
+
+        def forward_head(self, x: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
+            return x if pre_logits else self.layer(x) + self.more
+
+        def get_classifier(self) -> torch.nn.Module:
+            return self.layer
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.forward_head(self.forward_features(x))
+
+    as_published = Normalization("rgb", (0.0,) * 3, (255.0,) * 3)
+    TimmTagger(Odd(more=0.0), as_published).check(pixels(1))
+    with pytest.raises(ModelUnavailable, match="last layer of this network of timm is not found"):
+        TimmTagger(Odd(more=1.0), as_published).check(pixels(1))
