@@ -74,7 +74,7 @@ def test_given_weights_and_labels_are_checked(tmp_path: Path) -> None:
 
 
 def test_calibration_corrects_confidence_and_preference() -> None:
-    skewed = predictions(TRUTH, 2.0, 3) ** 3 * np.array([1.0, 8.0, 1.0], dtype=np.float32)
+    skewed = predictions(TRUTH, 2.0, 3) ** 5 * np.array([1.0, 300.0, 1.0], dtype=np.float32)
     skewed = (skewed / skewed.sum(axis=1, keepdims=True)).astype(np.float32)
     fitted = fit(skewed, TRUTH)
     assert fitted.temperature > 1.2
