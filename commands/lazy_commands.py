@@ -30,6 +30,7 @@ COMMANDS = {
     "train": "commands.training:train",
     "evaluate": "commands.training:evaluate",
     "compare": "commands.training:compare",
+    "compare-models": "commands.training:compare_models",
     "explain": "commands.training:explain",
     "runs": "commands.schedule:runs",
     "schedule": "commands.schedule:app",

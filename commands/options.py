@@ -41,7 +41,21 @@ Precision = Annotated[
     str | None,
     typer.Option("--precision", help="fp32, bf16 or fp16 (faster on some hardware; results differ slightly). (MOODEX_PRECISION)"),
 ]
+TagEmotions = Annotated[
+    str | None,
+    typer.Option("--tag-emotions", help="Own table of tags and emotions. (MOODEX_TAG_EMOTIONS)", metavar="FILE"),
+]
 Under = Annotated[list[Path] | None, typer.Option("--under", help="Only images below this folder; may be repeated.")]
+Datasets = Annotated[
+    list[Path],
+    typer.Argument(
+        help="Folders EMOTION/FILE, SET/EMOTION/FILE or FERG-DB, or tables (.csv: path, label).", metavar="DATASET..."
+    ),
+]
+LabelRules = Annotated[
+    list[str] | None,
+    typer.Option("--map", help="Map a label as WORD=EMOTION; WORD= skips its images. Repeatable."),
+]
 New = Annotated[bool, typer.Option("--new", help="Allow labels outside the built-in emotions.")]
 SkipUnknown = Annotated[bool, typer.Option("--skip-unknown", help="Skip images that are not indexed instead of failing.")]
 Exclude = Annotated[list[str] | None, typer.Option(help="Skip files that match a .gitignore pattern; may be repeated.")]
@@ -59,6 +73,7 @@ SETTINGS: dict[str, Any] = {
     "workers": Workers,
     "engine": Engine,
     "precision": Precision,
+    "tag_emotions": TagEmotions,
     "home": Home,
     "store": StoreAddress,
 }

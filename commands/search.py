@@ -62,6 +62,10 @@ def search(
     like: Annotated[
         str | None, typer.Option("--like", help="An indexed image that results must resemble, by id or path.")
     ] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option("--tag", help="A tag that images must have, by a tagger; may be repeated.")
+    ] = None,
+    excluded_tag: Annotated[list[str] | None, typer.Option("--not-tag", help="A tag that images must not have.")] = None,
     under: Under = None,
     limit: Annotated[int, typer.Option("-k", max=MAX_COUNT, help="Number of results.")] = 20,
     offset: Annotated[int, typer.Option("--offset", max=MAX_COUNT, help="Number of results to skip.")] = 0,
@@ -99,6 +103,8 @@ def search(
         offset=offset,
         dedupe=dedupe,
         hidden=hidden,
+        tags=tuple(tag or ()),
+        excluded_tags=tuple(excluded_tag or ()),
     )
     is_table = form is OutputFormat.TABLE and not (null or open_sheet)
     if as_json or is_table:

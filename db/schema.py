@@ -226,6 +226,23 @@ class EmbeddingRow(Model, name="embeddings"):
     fingerprint: ColumnElement[bytes | None] = Column(LargeBinary)
 
 
+class TagRow(Model, name="tags"):
+    """The name of a tag, as `indexer.domain.tags.canonical_tag` returns it."""
+
+    id: ColumnElement[int] = Column(_BIG, primary_key=True)
+    name: ColumnElement[str] = Column(Text, unique=True, nullable=False)
+
+
+class ImageTagRow(Model, name="image_tags", checks=("score BETWEEN 0 AND 1",)):
+    """A tag of an image with its probability. Models with the same embedder share tags, as they share embeddings."""
+
+    id: ColumnElement[int] = Column(_BIG, primary_key=True)
+    embedder_id: ColumnElement[int] = Column(ForeignKey("embedders.id"), nullable=False)
+    image_id: ColumnElement[int] = Column(ForeignKey("images.id"), nullable=False)
+    tag_id: ColumnElement[int] = Column(ForeignKey("tags.id"), nullable=False)
+    score: ColumnElement[float] = Column(_REAL, nullable=False)
+
+
 class JobRow(Model, name="jobs", checks=("every > 0",)):
     """A scheduled job and its status, see `Job` and `JobStatus` of `indexer.domain.jobs`. Paths are absolute."""
 

@@ -117,10 +117,12 @@ def open_analyzer(settings: Settings, threads: int = 0, few: bool = True) -> Ana
     """
     from indexer.analysis.analyzer import Analyzer
     from models.inference.lazy import LazyClassifier, LazyFaceDetector
-    from models.inference.loader import ComputeOptions, open_classifier, open_face_detector
+    from models.inference.loader import ComputeOptions, open_classifier, open_face_detector, refuse_blend
     from models.model_card import read_card
 
     path = model_registry(settings).weights()
+    card = read_card(path)
+    refuse_blend(card)
     compute = ComputeOptions(
         device=settings.device,
         require_gpu=settings.require_gpu,
@@ -136,12 +138,12 @@ def open_analyzer(settings: Settings, threads: int = 0, few: bool = True) -> Ana
 
     classifier: Classifier
     if (settings.device, settings.engine, settings.require_gpu, settings.precision) == ("auto", "auto", False, "fp32"):
-        classifier = lazy = LazyClassifier(read_card(path), load)
+        classifier = lazy = LazyClassifier(card, load)
         if few:
             lazy.begin()  # the model loads while the image is decoded and faces are detected
     else:
         classifier = load()
-    if settings.faces == "off":
+    if settings.faces == "off" or not card.reads_faces:
         return Analyzer(classifier)
     from models.faces.card import read_card as read_face_card
 
@@ -175,6 +177,15 @@ def open_input_decoder(settings: Settings, decoders: DecoderPool | None = None) 
 
     compute = ComputeOptions(device="cpu", threads=1)
     return InputDecoder(LazyFaceDetector(read_face_card().key, lambda: open_face_detector(compute)), decoders)
+
+
+def open_for_datasets(settings: Settings) -> tuple[Classifier, InputDecoder]:
+    """Open the model in use, and a decoder of data sets for what this model reads of an image. Raises as `open_analyzer`."""
+    from models.model_card import read_card
+
+    reads_faces = read_card(model_registry(settings).weights()).reads_faces
+    chosen = settings if reads_faces else replace(settings, faces="off")
+    return open_analyzer(chosen, few=False).classifier, open_input_decoder(chosen)
 
 
 def _open_executor(perform: Callable[[Item], Result], workers: int) -> AbstractContextManager[Executor[Item, Result]]:

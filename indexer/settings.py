@@ -22,6 +22,7 @@ class Settings:
     - `batch_size`, `workers`: 0 means a value chosen for the machine.
     - `store`: the address of a PostgreSQL database, with its password; None for a file in the data folder.
     - `faces`, `look_alikes`, `engine`, `precision`: one of `_CHOICES`.
+    - `tag_emotions`: the file of a table of tags and emotions for taggers that are added; None uses the shipped one.
     - `exclude`: gitignore patterns of files and folders that no run indexes; in the environment, one in each line.
     - `grace_days`: days after which a missing file loses its entry.
     - `log_format`: text or json. `verbosity`: quiet, normal or verbose.
@@ -37,6 +38,7 @@ class Settings:
     look_alikes: str = "on"
     engine: str = "auto"
     precision: str = "fp32"
+    tag_emotions: str | None = None
     grace_days: int = 30
     exclude: tuple[str, ...] = ()
     log_format: str = "text"

@@ -86,6 +86,7 @@ class PostgresWriter(SqlWriter):
     expire = _retried(SqlWriter.expire)
     hide = _retried(SqlWriter.hide)
     label = _retried(SqlWriter.label)
+    derive = _retried(SqlWriter.derive)
     apply_comparison = _retried(SqlWriter.apply_comparison)
     forget_model = _retried(SqlWriter.forget_model)
 

@@ -32,6 +32,7 @@ from db.sql.search_queries import (
     ranked_query,
     ranked_rows,
 )
+from db.sql.tag_rows import known_tags, tags_of
 from db.sql.unpacking import connect_for_reading, unpacking_from
 from indexer.domain.errors import NotIndexed
 from indexer.domain.files import FileStamp, FileState
@@ -45,9 +46,8 @@ if TYPE_CHECKING:
 
 
 @lru_cache
-def _hits_of(under: tuple[bytes, ...], excluded: frozenset[str], hidden: bool) -> Select[*tuple[Any, ...]]:
+def _hits_of(chosen: HitFilter) -> Select[*tuple[Any, ...]]:
     """Select the hits of some predictions that pass a filter. Built once per filter, as every search executes it."""
-    chosen = HitFilter(under=under, excluded=excluded, hidden=hidden)
     these = (model_without_index_hint(bindparam("model")), statements.THESE)
     return hit_columns().where(*these, *filter_conditions(chosen)).order_by(FileRow.id)
 
@@ -139,7 +139,7 @@ class SqlHitReader:
         found: dict[int, list[Hit]] = defaultdict(list)
         labels = self._labels(model_id)
         with self._connect() as connection, listed_if_many(connection, chosen.under):
-            statement = _hits_of(chosen.under, chosen.excluded, chosen.hidden)
+            statement = _hits_of(chosen._replace(emotions=None, min_score=0.0))
             for chunk in chunks(prediction_ids):
                 for row in fetch(connection, statement, chunk, model=model_id):
                     ranked = _ranked_hit(row, labels)
@@ -171,6 +171,21 @@ class SqlHitReader:
         with self._connect() as connection:
             labels = self._labels(model_id)
             return [_ranked_hit(row, labels) for row in connection.execute(statements.hits_at(model_id, path))]
+
+    def tags_of(self, model_id: int, digests: Collection[bytes]) -> dict[bytes, dict[str, float]]:
+        found: dict[bytes, dict[str, float]] = defaultdict(dict)
+        with self._connect() as connection:
+            for chunk in chunks(sorted(digests)):
+                for digest, tag, score in connection.execute(tags_of(model_id, chunk)):
+                    found[digest][tag] = score
+        return dict(found)
+
+    def known_tags(self, model_id: int, tags: Collection[str]) -> set[str]:
+        found: set[str] = set()
+        with self._connect() as connection:
+            for chunk in chunks(sorted(tags)):
+                found.update(connection.execute(known_tags(model_id, chunk)).scalars())
+        return found
 
     def user_emotions(self) -> tuple[str, ...]:
         with self._connect() as connection:

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Join, Select, and_, delete, exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Join, Select, and_, delete, exists, func, insert, or_, select, tuple_, update
 
-from db.schema import EmbeddingRow, GenerationRow, LabelRow, ModelRow, PredictionRow, RunRow
+from db.schema import EmbeddingRow, GenerationRow, ImageTagRow, LabelRow, ModelRow, PredictionRow, RunRow
 from db.sql.dialect import chunks, insert_tuples, no_index, upsert
 from db.sql.locks import lock_predictions
+from db.sql.tag_rows import write_tags
 from db.sql.unpacking import unpacking_from
 from indexer.domain.images import MAIN_FACE, WHOLE_IMAGE
 from indexer.domain.predictions import NEVER_COMPARED, Prediction, effective_emotion
@@ -103,6 +104,9 @@ def write_predictions(
         for image_id, region, one in regions
     ]
     _insert_predictions(connection, analyzer.model_id, rows)
+    # A tagger reads whole images: its tags are those of the first region.
+    tags = {images[entry.image.digest]: entry.predictions[0].tags for entry in entries}
+    write_tags(connection, analyzer.embedder_id, tags)
     vectors = [
         (analyzer.embedder_id, image_id, region, one.embedding.astype("<f2").tobytes(), one.fingerprint or None)
         for image_id, region, one in regions
@@ -257,5 +261,8 @@ def delete_predictions(connection: Connection, model_id: int, after: int, last: 
         others.c.region == EmbeddingRow.region,
     )
     alone = select(EmbeddingRow.id).select_from(embedded()).where(some, ~shared)
+    embeddings = select(EmbeddingRow.embedder_id, EmbeddingRow.image_id).where(EmbeddingRow.id.in_(alone))
+    tagged = tuple_(ImageTagRow.embedder_id, ImageTagRow.image_id).in_(embeddings)
+    connection.execute(delete(ImageTagRow.table).where(tagged))
     connection.execute(delete(EmbeddingRow.table).where(EmbeddingRow.id.in_(alone)))
     connection.execute(delete(row.table).where(some))

@@ -8,6 +8,7 @@ from db.schema import EmbeddingRow, FileRow, FolderRow, HiddenRow, ImageRow, Lab
 from db.sql.dialect import chunks, inline
 from db.sql.label_moves import paths_of_labeled, remember_paths
 from db.sql.prediction_rows import renew_generation_token
+from db.sql.tag_rows import forget_tags
 from db.sql.transactions import connect_for_writing
 from indexer.domain.files import FileState
 
@@ -55,6 +56,7 @@ def _forget_images(connection: Connection, limit: int) -> int:
         models.update(connection.execute(select(PredictionRow.model_id).where(predicted).distinct()).scalars())
         connection.execute(delete(PredictionRow.table).where(predicted))
         connection.execute(delete(EmbeddingRow.table).where(EmbeddingRow.image_id.in_(chunk)))
+        forget_tags(connection, chunk)
         connection.execute(delete(ImageRow.table).where(ImageRow.id.in_(chunk)))
     for model_id in sorted(models):
         renew_generation_token(connection, model_id)

@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, delete, insert, select
 from db.schema import EmbedderRow, FaceDetectorRow, FileRow, GenerationRow, RunRow
 from db.sql import write_statements as statements
 from db.sql.anchor_moves import moving_anchors
+from db.sql.derivation import derive
 from db.sql.dialect import chunks, greatest, insert_missing
 from db.sql.file_rows import detect_moves, finish_files, mark_missing, record_files
 from db.sql.hidden_rows import follow_hidden, write_hidden
@@ -42,7 +43,7 @@ from indexer.ports.store_writer import CommitBatch, FolderScanResult, KnownFile,
 if TYPE_CHECKING:
     from indexer.domain.models import ModelCard
     from indexer.domain.runs import RunCounts
-    from indexer.ports.store_writer import Comparison, Score
+    from indexer.ports.store_writer import Combine, Comparison, Score
 
 _PENDING_CHUNK_ROWS = 8192
 
@@ -243,6 +244,12 @@ class SqlWriter:
             rescored = rescore(connection, source, target, score, advance)
             self._build_page_anchors(connection, target)
             return rescored
+
+    def derive(self, target: int, sources: Sequence[int], combine: Combine, advance: Callable[[int], None]) -> int:
+        with connect_for_writing(self._engine) as connection:
+            derived = derive(connection, target, sources, combine, advance)
+            self._build_page_anchors(connection, target)
+            return derived
 
     def apply_comparison(self, model_id: int, comparison: Comparison) -> dict[int, int]:
         new = {int(i): row.tobytes() for i, row in zip(comparison.ids, comparison.probabilities.astype("<f4"), strict=True)}

@@ -20,7 +20,7 @@ from indexer.domain.health import Finding
 
 TABLES = (
     "folders", "roots", "images", "embedders", "finders", "models", "runs", "jobs", "files", "labels", "hidden", "predictions",
-    "embeddings", "generations"
+    "embeddings", "generations", "tags", "image_tags"
 )  # fmt: skip
 """Every table that has data, after the tables that it refers to."""
 

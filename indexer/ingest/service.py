@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from indexer.domain.errors import StoreDamaged, disk_error
 from indexer.ingest import run
 from indexer.ingest.roots import split_available_roots
+from indexer.registry.blends import update_blends
 from indexer.system.signals import graceful_stop
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def index(
             )
             summary = run.index(roots, store, analyzer, request, context, progress, check_stop)
             derived.sync_index()
+            update_blends(library, store, analyzer.classifier.card, check_stop)
             check_stop()
         if not library.database.exists():
             raise StoreDamaged(f"The database {settings.database} was removed during the run. Index again.")

@@ -21,7 +21,7 @@ class HitFilter(NamedTuple):
     below one (none: all).
 
     Images that the user hid are shown only with `hidden`. Images with a face of an `excluded` emotion are not shown, whatever the
-    emotions of their other faces.
+    emotions of their other faces. Images must have all `tags`, and none of the `excluded_tags`.
     """
 
     emotions: frozenset[str] | None = None
@@ -29,11 +29,13 @@ class HitFilter(NamedTuple):
     under: tuple[bytes, ...] = ()
     excluded: frozenset[str] = frozenset()
     hidden: bool = False
+    tags: frozenset[str] = frozenset()
+    excluded_tags: frozenset[str] = frozenset()
 
 
 def filter_of(query: SearchQuery) -> HitFilter:
     """Return the filter of a query."""
-    return HitFilter(query.emotions, query.min_score, query.under, query.excluded, query.hidden)
+    return HitFilter(query.emotions, query.min_score, query.under, query.excluded, query.hidden, query.tags, query.excluded_tags)
 
 
 class ImageFile(NamedTuple):
@@ -131,11 +133,17 @@ class StoreReader(Protocol):
     def hits(self, model_id: int, prediction_ids: Sequence[int], chosen: HitFilter) -> dict[int, list[Hit]]:
         """Return the live files of predictions, oldest first, by prediction id; predictions without such files are left out.
 
-        Only the folder and the excluded emotions of the filter count.
+        Of the filter, only emotions and minimum score do not count.
         """
 
     def prediction_ids(self, model_id: int, chosen: HitFilter, most: int | None = None) -> Ids | None:
         """Return the ids of all live predictions that pass a filter: int64, ascending; None if there are more than `most`."""
+
+    def tags_of(self, model_id: int, digests: Collection[bytes]) -> dict[bytes, dict[str, float]]:
+        """Return the tags of images by digest, with their probabilities, the most probable first; only of tagged images."""
+
+    def known_tags(self, model_id: int, tags: Collection[str]) -> set[str]:
+        """Return those of some tags that at least one image has by a model."""
 
     def roots(self) -> list[IndexedRoot]:
         """Return the roots that users indexed, by path."""

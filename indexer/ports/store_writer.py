@@ -96,6 +96,10 @@ Score = Callable[["Halves"], "Floats"]
 """A function from embeddings, float16, (N, embedding_size), to probabilities, float32, (N, labels)."""
 
 
+Combine = Callable[[Sequence["Floats"]], "Floats"]
+"""A function from the probabilities of several models, float32, (N, labels of each), to those of another, (N, labels)."""
+
+
 class StoreWriter(Protocol):
     """The writing half of the store, safe to use from several threads.
 
@@ -226,6 +230,15 @@ class StoreWriter(Protocol):
 
         All or nothing. `advance` receives the number of predictions of every chunk and may raise. Returns the number of
         predictions added.
+        """
+
+    def derive(self, target: int, sources: Sequence[int], combine: Combine, advance: Callable[[int], None]) -> int:
+        """Add the missing predictions of the model `target` from the stored predictions of other models.
+
+        The regions are those of the first source, with which the target shares embeddings. Of another source that divides an
+        image otherwise, the prediction for the whole image or the main face counts. Images that a source lacks are left out. All
+        or nothing. `advance` receives the number of predictions of every chunk and may raise. Returns the number of predictions
+        added.
         """
 
     def apply_comparison(self, model_id: int, comparison: Comparison) -> dict[int, int]:

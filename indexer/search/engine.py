@@ -210,7 +210,8 @@ class _SimilaritySearch:
             if asks_user_emotion:
                 positions |= {NOT_THE_MODELS}
         ids = None
-        if asks_user_emotion or chosen.under:
-            most = None if asks_user_emotion else self.tuning.listed_max_rows
+        has_tags = bool(chosen.tags or chosen.excluded_tags)
+        if asks_user_emotion or chosen.under or has_tags:
+            most = None if asks_user_emotion or has_tags else self.tuning.listed_max_rows
             ids = self.store.prediction_ids(self.model.id, chosen, most)
         return VectorFilter(positions, chosen.min_score, ids)

@@ -13,6 +13,7 @@ from indexer.domain.errors import ImageError, NotIndexed, UnknownEmotion, UsageE
 from indexer.domain.image_ids import MIN_ID_DIGITS, ambiguous_id, id_prefix
 from indexer.domain.images import to_pixel_box
 from indexer.domain.queries import Hit, SearchQuery, SearchRequest
+from indexer.domain.tags import canonical_tag
 from indexer.ports.store_reader import HitFilter
 from indexer.registry.selection import available_emotions
 from indexer.system.paths import indexed_folders, indexed_path, object_url
@@ -43,8 +44,9 @@ def check(request: SearchRequest) -> None:
     if request.limit < 1 or request.offset < 0:
         raise UsageError("-k must be at least 1 and --offset at least 0.")
     criteria = (request.image, request.like, request.under, request.emotions, request.excluded, request.min_score)
-    if not any(criteria) and request.embedding is None and not request.all_images:
-        raise UsageError("Give at least one of IMAGE, --emotion, --not, --like, --min-score and --under.")
+    tags = (*request.tags, *request.excluded_tags)
+    if not any((*criteria, *tags)) and request.embedding is None and not request.all_images:
+        raise UsageError("Give at least one of IMAGE, --emotion, --not, --tag, --not-tag, --like, --min-score and --under.")
 
 
 def interpret_image(request: SearchRequest, store: StoreReader, model: StoredModel, source: ImageSource) -> SearchRequest:
@@ -123,7 +125,20 @@ def resolve_request(
         dedupe=request.dedupe,
         hidden=request.hidden,
         after=request.after,
+        tags=_tags(request.tags, store, model),
+        excluded_tags=_tags(request.excluded_tags, store, model),
     )
+
+
+def _tags(words: Sequence[str], store: StoreReader, model: StoredModel) -> frozenset[str]:
+    """Return canonical tags. Raises UsageError for a tag that no image has by the model."""
+    tags = frozenset(map(canonical_tag, words))
+    if unknown := sorted(tags - store.known_tags(model.id, tags)):
+        raise UsageError(
+            f"No image has the tag {unknown[0]!r} by the model {model.card.name!r}. Taggers assign tags: moodex models add "
+            "hf:OWNER/NAME, then moodex index FOLDER --model NAME; see docs/guides/taggers.md."
+        )
+    return tags
 
 
 def _expand(words: Sequence[str], known: Collection[str], exact_label: bool) -> frozenset[str]:
@@ -213,6 +228,7 @@ def hits_of_analysis(path: bytes, image: DecodedImage, predictions: AnalyzedImag
                 frame=prediction.frame,
                 incomplete=image.incomplete,
                 size=(image.width, image.height),
+                tags=dict(prediction.tags) or None,
             )
         )
     return hits

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from indexer.domain.errors import ModelUnavailable, MoodexError, UsageError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from indexer.library import Library
     from indexer.ports.analyzer import Analyzer
     from indexer.ports.store import Store
+    from indexer.ports.store_reader import StoreReader
     from indexer.ports.vectors import VectorIndex
 
 _log = logging.getLogger(__name__)
@@ -59,6 +61,8 @@ def _search(
         with store.snapshot():
             query = resolve_request(request, store, model, lambda: same_analyzer(library, model), library.source)
             page = search_page(store, model, query, lambda: _open_index(library, store, model), exists=library.source.has_file)
+            if query.tags or query.excluded_tags:
+                page = page._replace(hits=_with_tags(page.hits, store, model))
             if count_all is None or request.dedupe:
                 return page
             return page._replace(total=_total(page.hits, request, lambda: count_all(store, model, query)))
@@ -129,8 +133,15 @@ def _stored_hits(library: Library, path: bytes) -> list[Hit]:
         if model is None:
             return []
         stored = store.predicted_at(model.id, indexed_path(path, store.known_paths))
-    has_faces = any(ranked.hit.box for ranked in stored)
-    return [] if library.settings.faces == "off" and has_faces else [ranked.hit for ranked in stored]
+        hits = _with_tags([ranked.hit for ranked in stored], store, model)
+    has_faces = any(hit.box for hit in hits)
+    return [] if library.settings.faces == "off" and has_faces else hits
+
+
+def _with_tags(hits: Sequence[Hit], store: StoreReader, model: StoredModel) -> list[Hit]:
+    """Return hits with the stored tags of their images."""
+    tags = store.tags_of(model.id, {bytes.fromhex(hit.image_id) for hit in hits})
+    return [replace(hit, tags=tags.get(bytes.fromhex(hit.image_id))) for hit in hits]
 
 
 def same_analyzer(library: Library, model: StoredModel) -> Analyzer:

@@ -39,8 +39,8 @@ from indexer.domain.queries import HitKey
 from indexer.domain.runs import RunCounts
 from indexer.ports.job_store import JobStore
 from indexer.ports.store_reader import HitFilter, StoreReader
-from indexer.ports.store_writer import CommitBatch, Comparison, FolderScanResult, StoreWriter
-from tests.support.builders import card, image
+from indexer.ports.store_writer import AnalyzedFileSet, CommitBatch, Comparison, FolderScanResult, StoreWriter
+from tests.support.builders import card, image, prediction
 from tests.support.scene import STAMP, Scene
 
 DIALECTS = {"sqlite": sqlite.dialect(), "postgresql": postgresql.dialect()}
@@ -140,6 +140,7 @@ def _call_every_method(store: SqliteStore) -> None:
 
     recording_store: SqliteStore = Recording()  # type: ignore[assignment]
     _write_and_read(recording_store)
+    _write_and_read_tags(recording_store)
     methods = {name for port in (StoreReader, StoreWriter, JobStore) for name, value in vars(port).items() if isfunction(value)}
     assert {name for name in methods if not name.startswith("_")} - called == set()
 
@@ -164,6 +165,8 @@ def _write_and_read(store: SqliteStore) -> None:
     assert store.root_paths() == [b"/a"] and [root.files for root in store.roots()] == [5]
     store.label({image("one").digest: "sad", image("two").digest: None})
     store.rescore(scene.model, other, lambda vectors: np.full((len(vectors), 3), 1 / 3, dtype=np.float32), lambda _: None)
+    blend = store.register_model(card("blend", digest="33"))
+    assert store.derive(blend, [scene.model, other], lambda inputs: inputs[0], lambda _: None)
     first, *_ = ids = store.next_uncompared(scene.model, 0, 9).ids.tolist()
     assert store.count_uncompared(scene.model) == len(ids) == len(store.compared_rows(scene.model, ids).ids)
     thirds = np.full((1, 3), 1 / 3, dtype=np.float32)
@@ -188,6 +191,17 @@ def _write_and_read(store: SqliteStore) -> None:
     assert store.add_job(job) and store.claim_job("j", None, 1.0)
     store.record_job_status("j", JobStatus())
     assert store.jobs() and store.remove_job("j")
+
+
+def _write_and_read_tags(store: SqliteStore) -> None:
+    scene = Scene(store)
+    tagged = replace(prediction(0.7, 0.2, 0.1), tags={"1girl": 0.9})
+    files = tuple(scene.record_scan(b"/a/tagged.png"))
+    store.commit(scene.run, CommitBatch(predicted=(AnalyzedFileSet(image("tagged"), (tagged,), files),)))
+    assert store.tags_of(scene.model, [image("tagged").digest]) == {image("tagged").digest: {"1girl": 0.9}}
+    assert store.known_tags(scene.model, ["1girl"]) == {"1girl"}
+    assert scene.paths(HitFilter(tags=frozenset({"1girl"}), excluded_tags=frozenset({"comic"}))) == [b"/a/tagged.png"]
+    assert store.forget_model(scene.model)
 
 
 def _read(store: SqliteStore, model: int) -> None:

@@ -25,6 +25,7 @@ _MEASURED = r'\d+(\.\d+)? (s|MB|KB|images/s)\b|(?<="seconds": )[0-9.e-]+'
 COMMANDS: dict[str, list[str]] = {
     "backup": ["backup", "OUT.zip"],
     "compare": ["compare", "FACES", "--only", "VGG*"],
+    "compare-models": ["compare-models", "FACES", "default", "--json"],
     "doctor": ["doctor", "--deep"],
     "doubts": ["doubts", "--json"],
     "evaluate": ["evaluate", "default", "FACES", "--json"],
@@ -38,6 +39,8 @@ COMMANDS: dict[str, list[str]] = {
     "map": ["map", "--json"],
     "mcp": ["mcp", "--faces", "perhaps"],
     "models add": ["models", "add", "/no/such/model.safetensors"],
+    "models blend": ["models", "blend", "both", "default", "nonesuch"],
+    "models calibrate": ["models", "calibrate", "default", "FACES"],
     "models default": ["models", "default", "--json"],
     "models export": ["models", "export", "nonesuch", "--output", "OUT.onnx"],
     "models list": ["models", "list"],

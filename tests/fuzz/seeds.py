@@ -262,8 +262,9 @@ def _lottie() -> Seeds:
 
 def _video() -> Seeds:
     frames = [draw_blocks(seed, (48, 40)) for seed in range(6)]
-    for form, codec in (("webm", "libvpx-vp9"), ("webm", "libvpx"), ("mp4", "libx264"), ("mp4", "libsvtav1")):
+    for form, codec in (("webm", "libvpx-vp9"), ("webm", "libvpx"), ("mp4", "libx264")):
         yield f"{codec}", files.video(frames, form, codec)
+    yield "av1", files.av1()
     yield "hevc", files.hevc()
     yield "alpha", files.video([frame.convert("RGBA") for frame in frames])
 

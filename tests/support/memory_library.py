@@ -21,7 +21,9 @@ from indexer.domain.reports import DefaultModel, ExportedModel, TeachingSet
 from indexer.domain.runs import WriterInfo
 from indexer.executors.threads import ThreadExecutor
 from indexer.library import Library
+from indexer.ports.models import Blended, BlendExamples, HubOptions
 from indexer.ports.sources import ScannedFolder, ScanOptions, SourceFile, Watcher
+from indexer.ports.store_writer import Combine
 from indexer.ports.teaching import Candidates, FittedVersion, Scorer
 from indexer.ports.vectors import Generation, Segment, VectorIndex, VectorRows
 from indexer.settings import Settings
@@ -181,6 +183,24 @@ class MemoryModels:
 
     def add(self, weights: Path, name: str | None = None, force: bool = False) -> ModelCard:
         raise NotImplementedError
+
+    def add_from_hub(
+        self, reference: str, options: HubOptions, announce: Callable[[str], None], name: str | None = None, force: bool = False
+    ) -> ModelCard:
+        raise NotImplementedError
+
+    def blend(
+        self,
+        name: str,
+        members: Sequence[ModelCard],
+        examples: BlendExamples | None,
+        weights: Sequence[float] | None,
+        force: bool = False,
+    ) -> Blended:
+        raise NotImplementedError
+
+    def blends(self) -> Iterator[tuple[ModelCard, Combine]]:
+        yield from ()
 
     def remove(self, name: str) -> None:
         self.check_removable(name)

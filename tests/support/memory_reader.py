@@ -94,6 +94,20 @@ class MemoryReader(MemoryTables):
         ids = np.array(sorted({ranked.prediction_id for ranked in hits}), dtype=np.int64)
         return ids if most is None or len(ids) <= most else None
 
+    def tags_of(self, model_id: int, digests: Collection[bytes]) -> dict[bytes, dict[str, float]]:
+        return {digest: tags for digest in digests if (tags := self._tags(model_id, digest))}
+
+    def known_tags(self, model_id: int, tags: Collection[str]) -> set[str]:
+        return {tag for digest in self._images for tag in self._tags(model_id, digest)}.intersection(tags)
+
+    def _tags(self, model_id: int, digest: bytes) -> dict[str, float]:
+        """Return the tags of an image by the embedder of a model, the most probable first."""
+        embedder = self._cards[model_id - 1].embedder_key
+        for other, rows in self._predictions.items():
+            if self._cards[other - 1].embedder_key == embedder and (found := rows.get(digest)):
+                return dict(sorted(found[0].prediction.tags.items(), key=lambda item: (-item[1], item[0])))
+        return {}
+
     def roots(self) -> list[IndexedRoot]:
         present = [path for path, file in self._files.items() if file.state is not FileState.GONE]
         return [IndexedRoot(root, at, sum(is_under(path, root) for path in present)) for root, at in sorted(self._roots.items())]
@@ -281,6 +295,9 @@ class MemoryReader(MemoryTables):
         for path, file in sorted(self._files.items(), key=lambda item: item[1].id):
             rows = self._predictions.get(model_id, {}).get(file.digest or b"", [])
             if not file.is_live or not _is_under_any(path, chosen.under) or (file.digest in self._hidden and not chosen.hidden):
+                continue
+            tags = self._tags(model_id, file.digest or b"").keys() if chosen.tags or chosen.excluded_tags else set[str]()
+            if not chosen.tags <= tags or chosen.excluded_tags & tags:
                 continue
             effective = [(row, *self._effective(row, labels)) for row in rows]
             if any(emotion in chosen.excluded for _, emotion, _, _ in effective):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from io import BytesIO
 from pathlib import Path
 
@@ -73,7 +74,7 @@ LARGER_FRAMES = [frame.resize((96, 80)) for frame in FRAMES]
         files.video(LARGER_FRAMES),
         files.video(LARGER_FRAMES, "webm", "libvpx"),
         files.video(LARGER_FRAMES, "mp4", "libx264"),
-        files.video(LARGER_FRAMES, "mp4", "libsvtav1"),
+        files.av1(),
         files.hevc(),
     ],
     ids=["vp9", "vp8", "h264", "av1", "hevc"],
@@ -84,6 +85,11 @@ def test_up_to_five_frames_of_a_video_are_read(data: bytes) -> None:
     for frame in image.frames:
         shown = np.asarray(FRAMES[frame.number - 1 if frame.number else 0].resize((32, 27))).astype(int)
         assert np.abs(frame.pixels[2:29] - shown).mean() < 40
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="only Linux has these priorities")
+def test_the_videos_of_these_tests_leave_the_priority_of_the_process() -> None:
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
 
 
 def test_a_transparent_video_is_composed_on_white() -> None:

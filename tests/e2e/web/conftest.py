@@ -22,9 +22,6 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 WIDE = {"width": 1280, "height": 800}
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
 
-# Without its zygote, Chromium starts each of its processes anew. Two zygotes were seen to hold a core each, in the kernel, for
-# half an hour, while everything else on the machine waited.
-_FLAGS = ["--no-sandbox", "--no-zygote", "--disable-gpu"]
 _WAIT_MS = 60_000
 playwright.expect.set_options(timeout=_WAIT_MS)
 _END_SECONDS = 30
@@ -77,7 +74,7 @@ def own_site(examples_home: Path, home: Path) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=_FLAGS)
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         yield browser
         browser.close()
 
