@@ -43,7 +43,8 @@ def has_tag(name: str) -> ColumnElement[bool]:
     """Select the predictions of images that have a tag by the embedder of the prediction's model."""
     row = ImageTagRow
     tag = select(TagRow.id).where(TagRow.name == name).scalar_subquery()
-    embedder = select(ModelRow.embedder_id).where(ModelRow.id == PredictionRow.model_id).scalar_subquery()
+    own_model = select(ModelRow.embedder_id).where(ModelRow.id == PredictionRow.model_id)
+    embedder = own_model.correlate(PredictionRow.table).scalar_subquery()
     return exists().where(row.image_id == PredictionRow.image_id, row.embedder_id == embedder, row.tag_id == tag)
 
 

@@ -74,3 +74,11 @@ def test_predictions_are_derived_from_those_of_other_models(scene: Scene) -> Non
     assert (ranked.hit.path, ranked.hit.emotion) == (b"/a/1.png", "crying")
     assert ranked.hit.emotions == pytest.approx({"happy": 0.4, "sad": 0.1, "crying": 0.5})
     assert scene.store.derive(target, [scene.model, other], mean, advanced.append) == 0, "it is there already"
+
+
+def test_tags_are_those_of_the_model_that_is_searched(scene: Scene) -> None:
+    scene.add("one", b"/a/1.png")
+    tagger = scene.begin_run(scene.store.register_model(replace(card("tagger", digest="22"), backbone_digest="b")))
+    add_tagged(tagger, "one", b"/a/1.png", {"1girl": 0.9})
+    assert tagger.paths(HitFilter(tags=GIRL)) == [b"/a/1.png"]
+    assert scene.paths(HitFilter(tags=GIRL)) == []

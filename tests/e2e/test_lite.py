@@ -216,7 +216,7 @@ def test_extras_without_torch_are_named_by_their_packages(lite: Run, tmp_path: P
 
 def test_a_machine_with_a_gpu_computes_on_the_cpu(lite: Run, tmp_path: Path) -> None:
     blocked = tmp_path / "blocked/sitecustomize.py"
-    blocked.write_text(blocked.read_text() + "import models.inference.loader as loader\nloader._may_have_gpu = lambda: True\n")
+    blocked.write_text(blocked.read_text() + "import models.inference.loader as loader\nloader.may_have_gpu = lambda: True\n")
     assert json.loads(lite("index", EXAMPLES / "bigheads", "--json").stdout)["engine"] == "onnx"
 
 
