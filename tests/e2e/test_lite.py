@@ -78,6 +78,7 @@ WALK = (
 
 SERVERS = {"serve", "mcp"}
 OF_TAGGERS = {"models calibrate"}
+OF_DATABASE_SERVERS = {"migrate"}
 
 
 @pytest.fixture
@@ -105,7 +106,7 @@ def test_the_image_contains_every_package() -> None:
 
 def test_every_command_has_a_line_here() -> None:
     walked = {" ".join(words[:2]) if words[0] in ("models", "schedule") else words[0] for words in WALK}
-    assert walked | NEED_TORCH.keys() | SERVERS | OF_TAGGERS == all_commands()
+    assert walked | NEED_TORCH.keys() | SERVERS | OF_TAGGERS | OF_DATABASE_SERVERS == all_commands()
 
 
 def test_a_library_is_used_without_torch(lite: Run, tmp_path: Path) -> None:

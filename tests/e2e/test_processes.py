@@ -38,6 +38,7 @@ COMMANDS: dict[str, list[str]] = {
     "hide": ["hide", HEAD],
     "map": ["map", "--json"],
     "mcp": ["mcp", "--faces", "perhaps"],
+    "migrate": ["migrate", "--from", "sqlite:/no/such/moodex.sqlite", "--to", "sqlite:OUT"],
     "models add": ["models", "add", "/no/such/model.safetensors"],
     "models blend": ["models", "blend", "both", "default", "nonesuch"],
     "models calibrate": ["models", "calibrate", "default", "FACES"],
