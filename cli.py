@@ -22,7 +22,7 @@ except ModuleNotFoundError:
 
 from commands import errors, logs
 from commands.lazy_commands import LazyCommands
-from commands.options import Common, Home
+from commands.options import Common, Home, StoreAddress
 from indexer.domain.errors import UsageError
 
 app = typer.Typer(
@@ -57,6 +57,7 @@ def _version(wanted: bool) -> None:
 def common(
     context: typer.Context,
     home: Home = None,
+    store: StoreAddress = None,
     log_format: Annotated[
         LogFormat | None, typer.Option("--log-format", help="Format of the log on stderr: text or json. (MOODEX_LOG_FORMAT)")
     ] = None,
@@ -74,7 +75,7 @@ def common(
     if verbose and quiet:
         raise UsageError("Give either --verbose or --quiet, not both.")
     verbosity = "verbose" if verbose else "quiet" if quiet else None
-    context.obj = Common(home, log_format and log_format.value, verbosity)
+    context.obj = Common(home, log_format and log_format.value, verbosity, store)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -94,7 +94,7 @@ def tools_of(library: Library, decoders: DecoderPool) -> MCPServer:
         """Show an image: the emotion probabilities of each face, the largest first, and a small picture."""
         full = pictures.full_id(library, image_id)
         image = pictures.image(library, full)
-        with pictures.open_unchanged(pictures.files_of(library, full)).file as file:
+        with pictures.open_unchanged(pictures.files_of(library, full), library.source).file as file:
             thumbnail, _ = isolated_thumbnail(file.read(), _PICTURE_SIDE, decoders)
         return [{"faces": [_as_text(hit) for hit in image.hits], "hidden": image.hidden}, Image(data=thumbnail, format="webp")]
 

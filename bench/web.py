@@ -1,11 +1,12 @@
 """Measure the answers of `moodex serve` over a library of N synthetic images.
 
-    python bench/web.py [--images N] [--requests R]
+    python bench/web.py [--images N] [--requests R] [--scroll S]
 
 The script fills a library (bench/synthetic.py), starts the server as a process, and asks it over the loopback interface, one
 request at a time: R times each kind of request, with other images, emotions or folders each time. Files of the images that are
-shown are created empty, because a search looks whether they exist. Thumbnails are in the cache. The result is in
-bench/results/web-N.md, with the time from the start of the process to the first page.
+shown are created empty, because a search looks whether they exist. Thumbnails are in the cache. At last, Chromium scrolls the
+page through S images (bench/web_scroll.py). The result is in bench/results/web-N.md, with the time from the start of the process
+to the first page.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ sys.path.insert(0, str(ROOT))
 
 from bench import synthetic  # noqa: E402
 from bench.machine import machine  # noqa: E402
+from bench.web_scroll import scroll, sentence  # noqa: E402
 from db.sqlite.store import SqliteStore  # noqa: E402
 from db.vectors.files import FaissFiles  # noqa: E402
 from db.vectors.sync import sync_index  # noqa: E402
@@ -46,12 +48,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=1_000_000)
     parser.add_argument("--requests", type=int, default=100)
+    parser.add_argument("--scroll", type=int, default=20_000, help="images to scroll through in Chromium; 0 for none")
     parser.add_argument("--no-result", action="store_true", help="print the result only")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         home = Path(scratch) / "home"
         fill(home, options.images, os.fsencode(Path(scratch) / "pictures"))
-        results = measure(home, options.images, options.requests)
+        results = measure(home, options.images, options.requests, min(options.scroll, options.images // 2))
     print(page(results))
     if not options.no_result:
         path = ROOT / "bench" / "results" / f"web-{options.images}"
@@ -71,13 +74,14 @@ def fill(home: Path, count: int, root: bytes) -> None:
         sync_index(store, FaissFiles(home / "vectors"), model)
 
 
-def measure(home: Path, count: int, requests: int) -> dict[str, Any]:
-    """Measure every kind of request: p50, p95 and the greatest time, in ms."""
+def measure(home: Path, count: int, requests: int, scrolled: int) -> dict[str, Any]:
+    """Measure every kind of request: p50, p95 and the greatest time, in ms; then the page while it is scrolled."""
     with serving(home) as (client, start_seconds):
         ids = client.prepare(requests)
         deep = client.cursor_of(f"{API}/search?emotion=neutral", DEEP_PAGE)
         deep_grid = client.cursor_of(f"{API}/images?", DEEP_PAGE)
         emotions = list(synthetic.FREQUENCIES)
+        happy = client.json(f"{API}/search?emotion=happy&limit=1")["total"]
         folders = [folder["id"] for folder in client.json(f"{API}/folders?parent={client.root()}")["folders"]]
 
         def of(values: list[str], number: int) -> str:
@@ -91,6 +95,9 @@ def measure(home: Path, count: int, requests: int) -> dict[str, Any]:
             "an emotion in a folder": lambda n: f"{API}/search?limit={PAGE}&emotion={of(emotions, n)}&under={of(folders, n)}",
             f"page {DEEP_PAGE:,} of an emotion": lambda _: f"{API}/search?limit={PAGE}&emotion=neutral&cursor={deep}",
             f"page {DEEP_PAGE:,}, newest": lambda _: f"{API}/images?limit={PAGE}&cursor={deep_grid}",
+            "a jump, newest": lambda n: f"{API}/images?limit={PAGE}&at={(n + 1) * count // (requests + 1)}",
+            "a jump, best": lambda n: f"{API}/search?limit={PAGE}&at={(n + 1) * count // (requests + 1)}",
+            "a jump in an emotion": lambda n: f"{API}/search?limit={PAGE}&emotion=happy&at={(n + 1) * happy // (requests + 1)}",
             "more like this": lambda n: f"{API}/search?limit={PAGE}&like={of(ids, n)}",
             "more like this, but sad": lambda n: f"{API}/search?limit={PAGE}&like={of(ids, n)}&emotion=sad",
             "counts of all emotions": lambda _: f"{API}/emotions",
@@ -102,6 +109,7 @@ def measure(home: Path, count: int, requests: int) -> dict[str, Any]:
         }
         times = {name: client.times(address, requests) for name, address in kinds.items()}
         memory = client.memory_mb()
+        on_page = scroll(client.address, scrolled) if scrolled else None
     return {
         "command": f"python bench/web.py --images {count} --requests {requests}",
         "machine": machine(),
@@ -109,6 +117,7 @@ def measure(home: Path, count: int, requests: int) -> dict[str, Any]:
         "memory_mb": memory,
         "ms": {name: summary(values) for name, values in times.items()},
         "thumbnails_per_second": round(len(times["thumbnail, warm"]) / sum(times["thumbnail, warm"]) * 1000),
+        "scroll": on_page,
     }
 
 
@@ -116,6 +125,7 @@ class Client:
     """A client that asks one request after the other over one connection."""
 
     def __init__(self, address: str, process: subprocess.Popen[str], home: Path) -> None:
+        self.address = address
         self._connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=600)
         self._process, self._home = process, home
 
@@ -211,6 +221,7 @@ def page(results: dict[str, Any]) -> str:
         f"| request | p50 | p95 | max |\n|---|---|---|---|\n{rows}\n\n"
         f"From the start of the process to the first page: {results['start_seconds']} s. Thumbnails from the cache: "
         f"{results['thumbnails_per_second']:,} each\nsecond. Memory of the server afterwards: {results['memory_mb']:,} MB.\n"
+        + ("" if results["scroll"] is None else "\n" + sentence(results["scroll"]))
     )
 
 

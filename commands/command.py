@@ -64,6 +64,7 @@ def _program_options(own: set[str | None]) -> list[TyperOption]:
         TyperOption(param_decls=["quiet", "--quiet", "-q"], is_flag=True, callback=_choose_verbosity("quiet"), **_HIDDEN),
         TyperOption(param_decls=["log_format", "--log-format"], callback=_choose_log_format, metavar="FORMAT", **_HIDDEN),
         TyperOption(param_decls=["home", "--home"], callback=_choose_home, metavar="PATH", **_HIDDEN),
+        TyperOption(param_decls=["store", "--store"], callback=_choose_store, metavar="ADDRESS", **_HIDDEN),
     ]
     return [option for option in options if option.name not in own]
 
@@ -91,3 +92,8 @@ def _choose_log_format(ctx: Any, _parameter: Any, form: str | None) -> None:
 def _choose_home(ctx: Any, _parameter: Any, home: str | None) -> None:
     if home is not None and isinstance(ctx.obj, Common):
         ctx.obj = replace(ctx.obj, home=Path(home))
+
+
+def _choose_store(ctx: Any, _parameter: Any, store: str | None) -> None:
+    if store is not None and isinstance(ctx.obj, Common):
+        ctx.obj = replace(ctx.obj, store=store)

@@ -24,7 +24,8 @@ from indexer.library import Library
 def index(
     library: Library,
     paths: Annotated[
-        list[Path] | None, typer.Argument(help="Folders and image files, or - for a list.", metavar="PATH...")
+        list[Path] | None,
+        typer.Argument(help="Folders, archives, images or buckets, or - for a list.", metavar="PATH..."),
     ] = None,
     exclude: Exclude = None,
     follow_symlinks: FollowSymlinks = False,

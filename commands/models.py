@@ -1,17 +1,28 @@
-"""The commands for installed models: list, add, default, remove, export."""
+"""The commands for installed models: list, add, calibrate, blend, default, remove, export."""
 
 from __future__ import annotations
 
+import logging
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from commands.options import AsJson, stdout, with_library
+from commands import logs
+from commands.options import AsJson, Datasets, LabelRules, stdout, with_library
+from indexer.domain.errors import UsageError
 from indexer.library import Library
 
-app = typer.Typer(help="Manage models: list, add, set default, remove, export.", no_args_is_help=True)
+app = typer.Typer(help="Manage models: list, add, calibrate, blend, set default, remove, export.", no_args_is_help=True)
+
+
+class Channels(StrEnum):
+    """The orders in which a network reads the colors of a pixel."""
+
+    RGB = "rgb"
+    BGR = "bgr"
 
 
 class ExportFormat(StrEnum):
@@ -37,19 +48,102 @@ def list_command(
 
 
 @app.command("add")
-@with_library()
+@with_library("engine", "tag_emotions")
 def add_command(
     library: Library,
-    file: Annotated[Path, typer.Argument(help="A .safetensors file with its .json card next to it.", metavar="FILE")],
-    name: Annotated[str | None, typer.Option("--name", help="Name of the model. (default: the one on its card)")] = None,
+    source: Annotated[
+        str,
+        typer.Argument(help="A .safetensors file with its card, or a tagger of a hub.", metavar="FILE|hf:OWNER/NAME"),
+    ],
+    name: Annotated[str | None, typer.Option("--name", help="Name of the model. (default: that of its card or hub)")] = None,
+    tag_threshold: Annotated[
+        float, typer.Option("--tag-threshold", min=0.01, max=1, help="Least probability of a tag that is stored.")
+    ] = 0.35,
+    channels: Annotated[
+        Channels | None, typer.Option("--channels", help="Order of colors of the network, if its layout does not tell.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a custom model of this name.")] = False,
 ) -> None:
-    """Verify a trained model and install it, so that --model NAME finds it."""
-    from indexer.registry.service import add_model
+    """Install a trained model, or a tagger of the Hugging Face Hub, so that --model NAME finds it."""
+    from indexer.domain.hub import PREFIX
+    from indexer.registry.service import add_hub_model, add_model
     from indexer.system.text import printable
 
-    card = add_model(library, file, name, force)
+    if not source.startswith(PREFIX):
+        card = add_model(library, Path(source), name, force)
+    else:
+        from indexer.ports.models import HubOptions
+
+        settings = library.settings
+        table = Path(settings.tag_emotions).expanduser() if settings.tag_emotions else None
+        show_bars = logs.shows_progress() and sys.stderr.isatty()
+        options = HubOptions(settings.engine, table, tag_threshold, channels and channels.value, quiet=not show_bars)
+        log = logging.getLogger(logs.PROGRESS_LINES)
+        card = add_hub_model(library, source, options, log.info, name, force)
     print(printable(card.name))  # noqa: T201
+
+
+@app.command("calibrate")
+@with_library("device", "engine", "faces")
+def calibrate_command(
+    library: Library,
+    name: Annotated[str, typer.Argument(help="A tagger of a hub, by name.", metavar="MODEL")],
+    datasets: Datasets,
+    rules: LabelRules = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fit the probabilities of a tagger's emotions to labeled images."""
+    from dataclasses import replace
+
+    from commands.output.models import write_calibrated
+    from indexer.bootstrap import model_registry, open_for_datasets
+    from indexer.registry.service import rescore_calibrated
+    from models.hub.calibrate import calibrate, check_calibratable
+    from models.model_card import read_card
+    from models.training.judged import judge
+    from models.training.label_mapping import Labels
+
+    settings = replace(library.settings, model=name)
+    registry = model_registry(settings)
+    check_calibratable(registry, name)
+    before = read_card(registry.find(name))
+    classifier, decoder = open_for_datasets(settings)
+    judged = judge(classifier, datasets, Labels.from_rules(rules or ()), decoder)
+    report, combine = calibrate(registry, name, judged)
+    report = rescore_calibrated(library, before, report, combine)
+    with stdout() as out:
+        write_calibrated(report, as_json, out)
+
+
+@app.command("blend")
+@with_library()
+def blend_command(
+    library: Library,
+    name: Annotated[str, typer.Argument(help="The name of the blend.", metavar="NAME")],
+    members: Annotated[list[str], typer.Argument(help="Models that have indexed the same images.", metavar="MODEL...")],
+    weights: Annotated[
+        str, typer.Option("--weights", help="auto: fit them to your labels; or one number for each model: 0.7,0.3.")
+    ] = "auto",
+    force: Annotated[bool, typer.Option("--force", help="Replace a custom model of this name.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Average the predictions of models, without computing them again."""
+    from commands.output.models import write_blended
+    from indexer.registry.blends import blend_models
+
+    report = blend_models(library, name, members, _numbers(weights), force)
+    with stdout() as out:
+        write_blended(report, as_json, out)
+
+
+def _numbers(weights: str) -> list[float] | None:
+    """Return weights as numbers; None for "auto". Raises UsageError for other words."""
+    if weights == "auto":
+        return None
+    try:
+        return [float(part) for part in weights.split(",")]
+    except ValueError as error:
+        raise UsageError(f"--weights is {weights!r}; it takes auto, or numbers such as 0.7,0.3.") from error
 
 
 @app.command("default")

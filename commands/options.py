@@ -23,6 +23,10 @@ MAX_COUNT = 2**31 - 1
 """Upper limit of options that are counts: SQLite computes with 64-bit integers."""
 
 Home = Annotated[Path | None, typer.Option("--home", help="The data folder of the library. (MOODEX_HOME)", show_default=False)]
+StoreAddress = Annotated[
+    str | None,
+    typer.Option("--store", help="postgresql://... : keep the library on a server. (MOODEX_STORE)", show_default=False),
+]
 Model = Annotated[str | None, typer.Option("--model", help="A model, by name or .safetensors file. (MOODEX_MODEL)")]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps. (MOODEX_DEVICE)")]
 RequireGpu = Annotated[bool | None, typer.Option("--require-gpu", help="Fail instead of running on the CPU.", show_default=False)]
@@ -37,7 +41,21 @@ Precision = Annotated[
     str | None,
     typer.Option("--precision", help="fp32, bf16 or fp16 (faster on some hardware; results differ slightly). (MOODEX_PRECISION)"),
 ]
+TagEmotions = Annotated[
+    str | None,
+    typer.Option("--tag-emotions", help="Own table of tags and emotions. (MOODEX_TAG_EMOTIONS)", metavar="FILE"),
+]
 Under = Annotated[list[Path] | None, typer.Option("--under", help="Only images below this folder; may be repeated.")]
+Datasets = Annotated[
+    list[Path],
+    typer.Argument(
+        help="Folders EMOTION/FILE, SET/EMOTION/FILE or FERG-DB, or tables (.csv: path, label).", metavar="DATASET..."
+    ),
+]
+LabelRules = Annotated[
+    list[str] | None,
+    typer.Option("--map", help="Map a label as WORD=EMOTION; WORD= skips its images. Repeatable."),
+]
 New = Annotated[bool, typer.Option("--new", help="Allow labels outside the built-in emotions.")]
 SkipUnknown = Annotated[bool, typer.Option("--skip-unknown", help="Skip images that are not indexed instead of failing.")]
 Exclude = Annotated[list[str] | None, typer.Option(help="Skip files that match a .gitignore pattern; may be repeated.")]
@@ -55,7 +73,9 @@ SETTINGS: dict[str, Any] = {
     "workers": Workers,
     "engine": Engine,
     "precision": Precision,
+    "tag_emotions": TagEmotions,
     "home": Home,
+    "store": StoreAddress,
 }
 """The options that choose settings, by the name of the setting."""
 
@@ -67,6 +87,7 @@ class Common:
     home: Path | None = None
     log_format: str | None = None
     verbosity: str | None = None
+    store: str | None = None
 
 
 @contextmanager
@@ -93,7 +114,8 @@ _FIRST_ARGUMENTS: dict[Command, tuple[Callable[..., object], tuple[str, ...]]] =
 def with_library(*names: str) -> Callable[[Command], Command]:
     """Pass a command its library as the first argument.
 
-    The command gets the options that choose the settings of the library: --home, and those of `SETTINGS` with these `names`.
+    The command gets the options that choose the settings of the library: --home, --store, and those of `SETTINGS` with these
+    `names`.
     """
     return _register(open_command_library, names)
 
@@ -133,6 +155,7 @@ def load_command_settings(context: typer.Context, **flags: Any) -> Settings:
 
     common: Common = context.obj
     flags["home"] = flags.get("home") or common.home
+    flags["store"] = flags.get("store") or common.store
     settings = load_settings({**flags, "log_format": common.log_format, "verbosity": common.verbosity})
     logs.configure(settings.log_format, settings.verbosity)
     return settings
@@ -147,7 +170,7 @@ def open_command_library(context: typer.Context, **flags: Any) -> Library:
 
 def _register(prepare: Callable[..., object], names: tuple[str, ...]) -> Callable[[Command], Command]:
     def register(command: Command) -> Command:
-        _FIRST_ARGUMENTS[command] = prepare, (*names, "home")
+        _FIRST_ARGUMENTS[command] = prepare, (*names, "home", "store")
         return command
 
     return register

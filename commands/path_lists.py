@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -40,11 +42,20 @@ def has_list(paths: Sequence[Path] | None, files_from: Sequence[Path] | None) ->
     return bool(files_from) or any(str(path) == _STANDARD_INPUT for path in paths or ())
 
 
+def _as_utf8(data: bytes) -> bytes:
+    """Return a list without the mark at its start that names its encoding; PowerShell and editors write UTF-16 and UTF-8 so."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        with suppress(UnicodeDecodeError):
+            return data.decode("utf-16").encode()
+    return data.removeprefix(codecs.BOM_UTF8)
+
+
 def _read(source: Path, null: bool) -> Iterable[bytes]:
     try:
         data = sys.stdin.buffer.read() if str(source) == _STANDARD_INPUT else source.read_bytes()
     except OSError as error:
         raise UsageError(f"Cannot read the list {str(source)!r}: {error.strerror}.") from error
+    data = _as_utf8(data)
     paths = data.split(b"\0") if null else [line.removesuffix(b"\r") for line in data.split(b"\n")]
     if not null and b"\0" in data:
         raise UsageError(f"The list {str(source)!r} contains zero bytes; if its paths end with them, add --null.")

@@ -62,6 +62,10 @@ def search(
     like: Annotated[
         str | None, typer.Option("--like", help="An indexed image that results must resemble, by id or path.")
     ] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option("--tag", help="A tag that images must have, by a tagger; may be repeated.")
+    ] = None,
+    excluded_tag: Annotated[list[str] | None, typer.Option("--not-tag", help="A tag that images must not have.")] = None,
     under: Under = None,
     limit: Annotated[int, typer.Option("-k", max=MAX_COUNT, help="Number of results.")] = 20,
     offset: Annotated[int, typer.Option("--offset", max=MAX_COUNT, help="Number of results to skip.")] = 0,
@@ -99,6 +103,8 @@ def search(
         offset=offset,
         dedupe=dedupe,
         hidden=hidden,
+        tags=tuple(tag or ()),
+        excluded_tags=tuple(excluded_tag or ()),
     )
     is_table = form is OutputFormat.TABLE and not (null or open_sheet)
     if as_json or is_table:
@@ -107,10 +113,13 @@ def search(
         result = SearchResult(search_service.search(library, request))
     with stdout() as out:
         if open_sheet or form is OutputFormat.HTML:
+            from functools import partial
+
             from commands.output.contact_sheet import show_sheet
             from indexer.imaging.thumbnail import thumbnail
 
-            show_sheet(result.hits, request, thumbnail, library.settings.home, open_sheet, out)
+            read = library.source.read
+            show_sheet(result.hits, request, partial(thumbnail, read=read), library.settings.home, open_sheet, out)
         elif as_json or is_table:
             from commands.output.hits import write_result
 
@@ -124,7 +133,7 @@ def search(
         from commands.output.hits import report_collected
         from indexer.search.collect import collect
 
-        report = collect(result.hits, os.fsencode(target), link=link_to is not None)
+        report = collect(result.hits, os.fsencode(target), library.source, link=link_to is not None)
         with stdout() as out:
             report_collected(report, out if is_table and not as_json else None)
         raise typer.Exit(3 if report.missing else 0)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from commands.options import AsJson, Device, Home, load_command_settings, stdout, with_settings
+from commands.options import AsJson, Datasets, Device, Home, LabelRules, load_command_settings, stdout, with_settings
 from indexer.settings import Settings
 from indexer.system.optional import require_torch
 
@@ -18,16 +18,6 @@ if TYPE_CHECKING:
     from indexer.ports.analyzer import InputDecoder
     from models.training.splits import SplitPlan
 
-Datasets = Annotated[
-    list[Path],
-    typer.Argument(
-        help="Folders EMOTION/FILE, SET/EMOTION/FILE or FERG-DB, or tables (.csv: path, label).", metavar="DATASET..."
-    ),
-]
-LabelRules = Annotated[
-    list[str] | None,
-    typer.Option("--map", help="Map a label as WORD=EMOTION; WORD= skips its images. Repeatable."),
-]
 Validation = Annotated[
     float | None, typer.Option("--validation", min=0, max=0.9, help="Share of images to choose the best epoch by. (default: 0.1)")
 ]
@@ -182,6 +172,7 @@ def evaluate(
     from commands.output.evaluation import write_evaluation, write_report
     from indexer.imaging.thumbnail import thumbnail
     from indexer.system.text import printable
+    from models.model_card import read_card
     from models.training import service
     from models.training.label_mapping import Labels
     from models.training.requests import EvaluateOptions
@@ -199,7 +190,8 @@ def evaluate(
         require_gpu=settings.require_gpu,
         batch_size=settings.batch_size,
     )
-    name, evaluation, mistakes = service.evaluate(options, _decoder(settings, whole))
+    is_whole = whole or not read_card(options.weights).reads_faces
+    name, evaluation, mistakes = service.evaluate(options, _decoder(settings, is_whole))
     with stdout() as out:
         write_evaluation(evaluation, as_json, out)
         if output is not None:
@@ -207,6 +199,31 @@ def evaluate(
             files = write_report(evaluation, mistakes, title, output, thumbnail)
             if not as_json:
                 out.write("\n" + "".join(f"{printable(str(path))}\n" for path in files))
+
+
+@with_settings("device", "engine", "faces")
+def compare_models(
+    settings: Settings,
+    dataset: Annotated[Path, typer.Argument(help="A data set as for train.", metavar="DATASET")],
+    models: Annotated[list[str], typer.Argument(help="Models by name, or default.", metavar="MODEL...")],
+    rules: LabelRules = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show which of several models is right most often on labeled images."""
+    from commands.output.evaluation import write_compared
+    from indexer.bootstrap import open_for_datasets
+    from models.training.compare_models import compare_models as compare_judged
+    from models.training.judged import judge
+    from models.training.label_mapping import Labels
+
+    labels = Labels.from_rules(rules or ())
+    judged = {}
+    for name in dict.fromkeys(models):
+        chosen = replace(settings, model=None if name == "default" else name)
+        classifier, decoder = open_for_datasets(chosen)
+        judged[name] = judge(classifier, [dataset], labels, decoder)
+    with stdout() as out:
+        write_compared(compare_judged(judged), as_json, out)
 
 
 @with_settings("device", "workers")

@@ -50,7 +50,7 @@ def restore(
 @with_library("model")
 def export(
     library: Library,
-    file: Annotated[Path, typer.Argument(help="The file to write: .parquet, .csv or .jsonl.", metavar="FILE")],
+    file: Annotated[Path, typer.Argument(help="The file to write: .parquet, .csv, .jsonl, or .json for COCO.", metavar="FILE")],
     emotion: Annotated[list[str] | None, typer.Option("--emotion", "-e", help="Only this emotion; may be repeated.")] = None,
     under: Under = None,
     embeddings: Annotated[bool, typer.Option("--embeddings", help="Also write embeddings; Parquet always has them.")] = False,
@@ -60,7 +60,7 @@ def export(
     null: Null = False,
     as_json: AsJson = False,
 ) -> None:
-    """Export results to Parquet, CSV or JSON Lines."""
+    """Export results to Parquet, CSV, JSON Lines or COCO."""
     from commands.output.progress import TerminalProgress
     from commands.output.transfer import write_exported
     from indexer.domain.errors import UsageError

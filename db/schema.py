@@ -1,8 +1,8 @@
 """The tables, as typed models of SQLAlchemy Core, and their columns' types in each dialect.
 
-SQLite's tables are created by `db.sqlite.migrations`, step by step; a test compares the result with these. Other dialects create
-theirs from `db.indexes.full_metadata`. The object-relational mapper is not used: importing it takes longer than a search (see
-docs/adr/0002-store.md).
+SQLite's tables are created by `db.sqlite.migrations`, step by step; a test compares the result with these. PostgreSQL's are
+created by `db.postgres.migrations`, from `db.indexes.full_metadata`. The object-relational mapper is not used: importing it takes
+longer than a search (see docs/adr/0002-store.md).
 """
 
 from __future__ import annotations
@@ -36,6 +36,9 @@ _BIG = BigInteger().with_variant(Integer(), "sqlite")
 
 _REAL: TypeEngine[float] = Double().with_variant(REAL(), "sqlite")
 
+_TEXT: TypeEngine[str] = Text().with_variant(Text(collation="C"), "postgresql")
+"""Text in the order of its bytes, as SQLite has it, whatever the language of a server."""
+
 
 class Model:
     """A table, built from a subclass's columns, which are named as its attributes."""
@@ -61,7 +64,7 @@ class FolderRow(Model, name="folders"):
     listing: ColumnElement[bytes | None] = Column(LargeBinary)
     listed_model_id: ColumnElement[int | None] = Column(ForeignKey("models.id"))
     listed_finder_id: ColumnElement[int | None] = Column(ForeignKey("finders.id"))
-    source: ColumnElement[str] = Column(Text, nullable=False, server_default=text("'file'"))
+    source: ColumnElement[str] = Column(_TEXT, nullable=False, server_default=text("'file'"))
 
 
 class RootRow(Model, name="roots"):
@@ -79,7 +82,7 @@ class ImageRow(Model, name="images"):
     digest: ColumnElement[bytes] = Column(LargeBinary, unique=True, nullable=False)
     width: ColumnElement[int] = Column(Integer, nullable=False)
     height: ColumnElement[int] = Column(Integer, nullable=False)
-    format: ColumnElement[str] = Column(Text, nullable=False)
+    format: ColumnElement[str] = Column(_TEXT, nullable=False)
     incomplete: ColumnElement[int] = Column(Integer, nullable=False, server_default=text("0"))
 
 
@@ -93,9 +96,9 @@ class RunRow(Model, name="runs"):
     model_id: ColumnElement[int] = Column(ForeignKey("models.id"), nullable=False)
     finder_id: ColumnElement[int | None] = Column(ForeignKey("finders.id"))
     pid: ColumnElement[int] = Column(Integer, nullable=False)
-    outcome: ColumnElement[str] = Column(Text, nullable=False)
+    outcome: ColumnElement[str] = Column(_TEXT, nullable=False)
     counts: ColumnElement[dict[str, int]] = Column(JSON, nullable=False)
-    reason: ColumnElement[str | None] = Column(Text)
+    reason: ColumnElement[str | None] = Column(_TEXT)
 
 
 class FileRow(
@@ -118,9 +121,9 @@ class FileRow(
     name: ColumnElement[bytes] = Column(LargeBinary, nullable=False)
     size: ColumnElement[int] = Column(_BIG, nullable=False)
     mtime_ns: ColumnElement[int] = Column(_BIG, nullable=False)
-    state: ColumnElement[str] = Column(Text, nullable=False)
-    failure_kind: ColumnElement[str | None] = Column(Text)
-    failure_reason: ColumnElement[str | None] = Column(Text)
+    state: ColumnElement[str] = Column(_TEXT, nullable=False)
+    failure_kind: ColumnElement[str | None] = Column(_TEXT)
+    failure_reason: ColumnElement[str | None] = Column(_TEXT)
     image_id: ColumnElement[int | None] = Column(ForeignKey("images.id"))
     appeared_run_id: ColumnElement[int] = Column(ForeignKey("runs.id"), nullable=False)
     gone_at: ColumnElement[float | None] = Column(_REAL)
@@ -131,16 +134,16 @@ class ModelRow(Model, name="models"):
     """A model that made predictions. `key` is a digest of everything that determines its outputs."""
 
     id: ColumnElement[int] = Column(_BIG, primary_key=True)
-    key: ColumnElement[str] = Column(Text, unique=True, nullable=False)
-    name: ColumnElement[str] = Column(Text, nullable=False)
-    architecture: ColumnElement[str] = Column(Text, nullable=False)
-    weights_digest: ColumnElement[str] = Column(Text, nullable=False)
+    key: ColumnElement[str] = Column(_TEXT, unique=True, nullable=False)
+    name: ColumnElement[str] = Column(_TEXT, nullable=False)
+    architecture: ColumnElement[str] = Column(_TEXT, nullable=False)
+    weights_digest: ColumnElement[str] = Column(_TEXT, nullable=False)
     labels: ColumnElement[list[str]] = Column(JSON, nullable=False)
     input: ColumnElement[dict[str, Any]] = Column(JSON, nullable=False)
     embedding_size: ColumnElement[int] = Column(Integer, nullable=False)
     spaces: ColumnElement[dict[str, int]] = Column(JSON, nullable=False, server_default="{}")
-    backbone_digest: ColumnElement[str] = Column(Text, nullable=False, server_default="")
-    precision: ColumnElement[str] = Column(Text, nullable=False, server_default="fp32")
+    backbone_digest: ColumnElement[str] = Column(_TEXT, nullable=False, server_default="")
+    precision: ColumnElement[str] = Column(_TEXT, nullable=False, server_default="fp32")
     embedder_id: ColumnElement[int] = Column(ForeignKey("embedders.id"))  # SQLite adds no column that is NOT NULL
 
 
@@ -148,14 +151,14 @@ class EmbedderRow(Model, name="embedders"):
     """A network without its last layer, which computes embeddings. Models with the same embedder share embeddings."""
 
     id: ColumnElement[int] = Column(_BIG, primary_key=True)
-    key: ColumnElement[str] = Column(Text, unique=True, nullable=False)
+    key: ColumnElement[str] = Column(_TEXT, unique=True, nullable=False)
 
 
 class FaceDetectorRow(Model, name="finders"):
     """A face detector. A run or prediction without one did not detect faces."""
 
     id: ColumnElement[int] = Column(_BIG, primary_key=True)
-    key: ColumnElement[str] = Column(Text, unique=True, nullable=False)
+    key: ColumnElement[str] = Column(_TEXT, unique=True, nullable=False)
 
 
 class PredictionRow(
@@ -182,7 +185,7 @@ class PredictionRow(
     top: ColumnElement[float | None] = Column(_REAL)
     right: ColumnElement[float | None] = Column(_REAL)
     bottom: ColumnElement[float | None] = Column(_REAL)
-    emotion: ColumnElement[str] = Column(Text, nullable=False)
+    emotion: ColumnElement[str] = Column(_TEXT, nullable=False)
     score: ColumnElement[float] = Column(_REAL, nullable=False)
     probabilities: ColumnElement[bytes] = Column(LargeBinary, nullable=False)
     compared_to: ColumnElement[int] = Column(_BIG, nullable=False, server_default=text("-1"))
@@ -196,7 +199,7 @@ class LabelRow(Model, name="labels"):
     """
 
     image_id: ColumnElement[int] = Column(ForeignKey("images.id"), primary_key=True)
-    emotion: ColumnElement[str] = Column(Text, nullable=False)
+    emotion: ColumnElement[str] = Column(_TEXT, nullable=False)
     said_at: ColumnElement[float] = Column(_REAL, nullable=False)
     last_path: ColumnElement[bytes | None] = Column(LargeBinary)
 
@@ -223,13 +226,30 @@ class EmbeddingRow(Model, name="embeddings"):
     fingerprint: ColumnElement[bytes | None] = Column(LargeBinary)
 
 
+class TagRow(Model, name="tags"):
+    """The name of a tag, as `indexer.domain.tags.canonical_tag` returns it."""
+
+    id: ColumnElement[int] = Column(_BIG, primary_key=True)
+    name: ColumnElement[str] = Column(Text, unique=True, nullable=False)
+
+
+class ImageTagRow(Model, name="image_tags", checks=("score BETWEEN 0 AND 1",)):
+    """A tag of an image with its probability. Models with the same embedder share tags, as they share embeddings."""
+
+    id: ColumnElement[int] = Column(_BIG, primary_key=True)
+    embedder_id: ColumnElement[int] = Column(ForeignKey("embedders.id"), nullable=False)
+    image_id: ColumnElement[int] = Column(ForeignKey("images.id"), nullable=False)
+    tag_id: ColumnElement[int] = Column(ForeignKey("tags.id"), nullable=False)
+    score: ColumnElement[float] = Column(_REAL, nullable=False)
+
+
 class JobRow(Model, name="jobs", checks=("every > 0",)):
     """A scheduled job and its status, see `Job` and `JobStatus` of `indexer.domain.jobs`. Paths are absolute."""
 
     id: ColumnElement[int] = Column(_BIG, primary_key=True)
-    name: ColumnElement[str] = Column(Text, unique=True, nullable=False)
+    name: ColumnElement[str] = Column(_TEXT, unique=True, nullable=False)
     roots: ColumnElement[list[str]] = Column(JSON, nullable=False)
-    cron: ColumnElement[str | None] = Column(Text)
+    cron: ColumnElement[str | None] = Column(_TEXT)
     every: ColumnElement[float | None] = Column(_REAL)
     watch: ColumnElement[int] = Column(Integer, nullable=False)
     options: ColumnElement[dict[str, Any]] = Column(JSON, nullable=False)
@@ -238,8 +258,8 @@ class JobRow(Model, name="jobs", checks=("every > 0",)):
     ended_at: ColumnElement[float | None] = Column(_REAL)
     succeeded_at: ColumnElement[float | None] = Column(_REAL)
     retry_at: ColumnElement[float | None] = Column(_REAL)
-    outcome: ColumnElement[str | None] = Column(Text)
-    reason: ColumnElement[str | None] = Column(Text)
+    outcome: ColumnElement[str | None] = Column(_TEXT)
+    reason: ColumnElement[str | None] = Column(_TEXT)
     failures: ColumnElement[int] = Column(Integer, nullable=False, server_default=text("0"))
 
 
@@ -249,14 +269,14 @@ class GenerationRow(Model, name="generations"):
     id: ColumnElement[int] = Column(_BIG, primary_key=True)
     model_id: ColumnElement[int] = Column(ForeignKey("models.id"), nullable=False)
     last_prediction_id: ColumnElement[int] = Column(_BIG, nullable=False)
-    token: ColumnElement[str] = Column(Text, nullable=False)
+    token: ColumnElement[str] = Column(_TEXT, nullable=False)
 
 
 class PageAnchorRow(Model, name="marks"):
     """A page anchor: a rank (`place`, from 0) in the list of some emotions, with the file and the prediction there."""
 
     model_id: ColumnElement[int] = Column(ForeignKey("models.id"), primary_key=True)
-    emotions: ColumnElement[str] = Column(Text, primary_key=True)
+    emotions: ColumnElement[str] = Column(_TEXT, primary_key=True)
     place: ColumnElement[int] = Column(_BIG, primary_key=True)
     score: ColumnElement[float] = Column(_REAL, nullable=False)
     prediction_id: ColumnElement[int] = Column(_BIG, nullable=False)

@@ -1,4 +1,4 @@
-"""The writer lock of a data folder: the system releases it with its process, and a file names the holder."""
+"""The locks of a data folder: the system releases them with their process, and a file names who holds the writer lock."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -18,28 +18,55 @@ from indexer.domain.runs import WriterInfo
 _LOCK_PATIENCE_SECONDS, _LOCK_RETRY_SECONDS = 0.25, 0.02
 """Another process may hold the lock for a moment, only to test it."""
 
+_LABEL_PATIENCE_SECONDS = 5.0
+"""Thousands of labels take a second or two."""
+
 
 @contextmanager
-def writer_lock(home: Path, patience: float = _LOCK_PATIENCE_SECONDS) -> Iterator[None]:
-    """Hold the writer lock of a data folder. Raises WriterBusy, naming the holder, if another process holds it.
+def writer_lock(home: Path, admits_labels: bool = False, patience: float = _LOCK_PATIENCE_SECONDS) -> Iterator[None]:
+    """Hold the writer lock of a data folder, and that of labels unless it `admits_labels`.
 
-    A held lock is tried again for `patience` seconds.
+    Raises WriterBusy, naming the holder, if another process holds one of them. A held lock is tried again for `patience` seconds.
     """
     holder = home / "writer.json"
-    lock = FileLock(home / "writer.lock")
+    busy = f"Another moodex is writing to {home}{{}}; wait for it or stop it."
+    with (
+        _held(home / "writer.lock", patience, busy),
+        nullcontext() if admits_labels else _held(home / "labels.lock", patience, busy),
+    ):
+        note = {"pid": os.getpid(), "since": datetime.now().isoformat(" ", "seconds"), "time": time.time()}
+        try:
+            with suppress(OSError):  # on a full disk the lock works without the note
+                holder.write_text(json.dumps(note), encoding="utf-8")
+            yield
+        finally:
+            holder.unlink(missing_ok=True)
+
+
+@contextmanager
+def label_lock(home: Path) -> Iterator[None]:
+    """Hold the lock of changes that users make while a run may be in progress: labels, and hidden images.
+
+    Raises WriterBusy if a process holds it for seconds: one that writes the whole library.
+    """
+    busy = f"Labels cannot change while another moodex teaches, repairs or restores {home}{{}}; try again when it has finished."
+    with _held(home / "labels.lock", _LABEL_PATIENCE_SECONDS, busy):
+        yield
+
+
+@contextmanager
+def _held(path: Path, patience: float, busy: str) -> Iterator[None]:
+    """Hold a lock. Raises WriterBusy after `patience` seconds; `busy` is its sentence, with a gap for the holder."""
+    lock = FileLock(path)
     try:
         lock.acquire(patience, _LOCK_RETRY_SECONDS)
     except Timeout as error:
-        raise WriterBusy(f"Another moodex is writing to {home}{_described(holder)}; wait for it or stop it.") from error
+        raise WriterBusy(busy.format(_described(path.with_name("writer.json")))) from error
     except OSError as error:
-        raise disk_error(f"The data folder {home}", error) from error
+        raise disk_error(f"The data folder {path.parent}", error) from error
     try:
-        note = {"pid": os.getpid(), "since": datetime.now().isoformat(" ", "seconds"), "time": time.time()}
-        with suppress(OSError):  # on a full disk the lock works without the note
-            holder.write_text(json.dumps(note), encoding="utf-8")
         yield
     finally:
-        holder.unlink(missing_ok=True)
         lock.release()
 
 

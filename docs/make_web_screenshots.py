@@ -28,6 +28,8 @@ ROOT = Path(__file__).resolve().parent.parent
 QUALITY = 86
 MAX_BYTES = 160_000
 WAIT_MS = 60_000
+BROWSER_OPTIONS = ["--no-sandbox", "--no-zygote", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+"""With these, the map is drawn by WebGL on a machine without a GPU, too."""
 
 
 class Shot(NamedTuple):
@@ -62,6 +64,11 @@ def the_same_but_sad(page: Any) -> None:
     grid(page)
 
 
+def the_map(page: Any) -> None:
+    expect(page.locator("#map-list li").first).to_be_visible()
+    page.wait_for_function("() => [...document.querySelectorAll('#map-list img')].every((one) => one.complete)")
+
+
 def selection(page: Any) -> None:
     grid(page)
     for number in (1, 2, 5):
@@ -87,6 +94,7 @@ SHOTS = (
     Shot("grid", "/", (1280, 800), "light", grid),
     Shot("image", "/?emotion=surprise", (1280, 720), "light", one_image),
     Shot("but-sad", "/?emotion=surprise", (1280, 800), "dark", the_same_but_sad),
+    Shot("map", "/?view=map&emotion=happy", (1280, 800), "light", the_map),
     Shot("selection", "/", (1280, 800), "light", selection),
     Shot("teach", "/?view=teach", (1280, 800), "light", suggestions),
 )
@@ -98,7 +106,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=ROOT / "docs/assets")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as site, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which(options.browser), args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=shutil.which(options.browser), args=BROWSER_OPTIONS)
         for shot in SHOTS:
             take(browser, site, shot, options.output / f"web-{shot.name}.webp")
         browser.close()
@@ -128,7 +136,8 @@ def served(folder: Path) -> Iterator[str]:
     command = [sys.executable, str(ROOT / "cli.py")]
     images = folder / "pictures/stickers"
     shutil.copytree(ROOT / "examples/images", images)
-    subprocess.run([*command, "index", images], env=environment, check=True, capture_output=True)
+    for words in (["index", images], ["map"]):
+        subprocess.run([*command, *words], env=environment, check=True, capture_output=True)
     with subprocess.Popen([*command, "serve", "--port", "0"], env=environment, stdout=subprocess.PIPE, text=True) as server:
         try:
             yield next(iter(server.stdout or ())).strip().rstrip("/")

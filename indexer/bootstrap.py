@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from db.sqlite.database import SqliteDatabase
-from indexer.domain.models import with_precision
 from indexer.library import Library
 from indexer.settings import Settings, available_cores
 from models.model_registry import FolderModelRegistry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
+    from db.postgres.database import PostgresDatabase
+    from db.sqlite.pooled_database import PooledSqliteDatabase
     from indexer.analysis.analyzer import Analyzer
     from indexer.analysis.input_decoder import InputDecoder
     from indexer.imaging.decoder_pool import DecoderPool
+    from indexer.ports.database import Database
     from indexer.ports.executor import Executor, Item, Result
+    from indexer.ports.library_copy import LibraryCopy
+    from indexer.ports.maps import MapStorage, Projector
     from indexer.ports.models import Classifier
     from indexer.ports.teaching import Teacher
     from indexer.ports.vectors import VectorStorage
@@ -27,15 +32,17 @@ if TYPE_CHECKING:
 
 def open_library(settings: Settings) -> Library:
     """Open the library that settings describe. Its data folder need not exist: nothing is read or written yet."""
-    from indexer.sources.filesystem import FileSystemSource
+    from indexer.sources.every_source import EverySource
 
     return Library(
         settings=settings,
-        database=SqliteDatabase(settings.database, settings.vectors),
+        database=_open_database(settings),
         models=model_registry(settings),
-        source=FileSystemSource(),
+        source=EverySource(settings.archives),
         open_executor=_open_executor,
         vector_storage=partial(_open_vector_storage, settings),
+        map_storage=partial(_open_map_storage, settings),
+        projector=_open_projector,
         teacher=partial(_open_teacher, settings),
         open_analyzer=partial(open_analyzer, settings),
         open_batch_analyzer=partial(open_batch_analyzer, settings),
@@ -55,12 +62,11 @@ def open_serving_library(settings: Settings, decoders: DecoderPool) -> ServingLi
 
     Images are decoded in the child processes of `decoders`, because they may come from anybody.
     """
-    from db.sqlite.pooled_database import PooledSqliteDatabase
-    from db.vectors.kept_files import KeptFaissFiles
+    from db.maps.files import MapFiles
     from indexer.analysis.kept_analyzer import KeptAnalyzers
 
-    database = PooledSqliteDatabase(settings.database, settings.vectors)
-    storage = KeptFaissFiles(settings.vectors)
+    database, storage = _open_serving_database(settings)
+    maps = MapFiles(settings.maps)
     analyzers = KeptAnalyzers()
 
     def opened(chosen: Settings) -> Library:
@@ -73,11 +79,25 @@ def open_serving_library(settings: Settings, decoders: DecoderPool) -> ServingLi
             library,
             database=database,
             vector_storage=lambda: storage,
+            map_storage=lambda: maps,
             open_analyzer=partial(analyzers.open, library.models, open_isolated),
             reopen=opened,
         )
 
     return ServingLibrary(opened(settings), database.close)
+
+
+@contextmanager
+def open_library_copy(source: str, target: str) -> Iterator[LibraryCopy]:
+    """Open the copy of a library between two stores, sqlite:FILE or postgresql://..., while nothing else writes to them.
+
+    Raises UsageError for other names, a file that does not exist, or a target with another library; WriterBusy and MissingExtra.
+    """
+    from db.library_copy import SqlLibraryCopy
+    from db.opened_engine import opened_engine
+
+    with opened_engine(source, is_new=False) as (name, old), opened_engine(target, is_new=True) as (_, new):
+        yield SqlLibraryCopy(old, new, name)
 
 
 def model_registry(settings: Settings) -> FolderModelRegistry:
@@ -88,18 +108,21 @@ def model_registry(settings: Settings) -> FolderModelRegistry:
 def open_analyzer(settings: Settings, threads: int = 0, few: bool = True) -> Analyzer:
     """Open the model in use, with a face detector unless the settings turn it off.
 
-    Both are loaded at first use or, with `few` images, in the background at once. If the settings choose a device or an engine,
-    the model is loaded before this function returns, so that a missing device is an error even if there is nothing to analyze.
+    Both are loaded at first use or, with `few` images, in the background at once. If the settings choose a device, an engine or a
+    precision, the model is loaded before this function returns: its errors then come before a run changes anything, and even if
+    there is nothing to analyze.
     `threads` is the number of CPU threads for each batch; 0 means one for each core.
 
     Raises ModelUnavailable, DeviceUnavailable, MissingExtra and UsageError.
     """
     from indexer.analysis.analyzer import Analyzer
     from models.inference.lazy import LazyClassifier, LazyFaceDetector
-    from models.inference.loader import ComputeOptions, open_classifier, open_face_detector
+    from models.inference.loader import ComputeOptions, open_classifier, open_face_detector, refuse_blend
     from models.model_card import read_card
 
     path = model_registry(settings).weights()
+    card = read_card(path)
+    refuse_blend(card)
     compute = ComputeOptions(
         device=settings.device,
         require_gpu=settings.require_gpu,
@@ -114,13 +137,13 @@ def open_analyzer(settings: Settings, threads: int = 0, few: bool = True) -> Ana
         return open_classifier(path, compute)
 
     classifier: Classifier
-    if (settings.device, settings.engine, settings.require_gpu) == ("auto", "auto", False):
-        classifier = lazy = LazyClassifier(with_precision(read_card(path), settings.precision), load)
+    if (settings.device, settings.engine, settings.require_gpu, settings.precision) == ("auto", "auto", False, "fp32"):
+        classifier = lazy = LazyClassifier(card, load)
         if few:
             lazy.begin()  # the model loads while the image is decoded and faces are detected
     else:
         classifier = load()
-    if settings.faces == "off":
+    if settings.faces == "off" or not card.reads_faces:
         return Analyzer(classifier)
     from models.faces.card import read_card as read_face_card
 
@@ -138,8 +161,8 @@ def open_batch_analyzer(settings: Settings) -> Analyzer:
     return replace(open_analyzer(settings, threads, few=False), decoders=DecoderPool())
 
 
-def open_input_decoder(settings: Settings) -> InputDecoder:
-    """Open the decoder of data sets, with a face detector unless the settings turn it off.
+def open_input_decoder(settings: Settings, decoders: DecoderPool | None = None) -> InputDecoder:
+    """Open the decoder of data sets, with a face detector unless the settings turn it off; `decoders` decode, if given.
 
     The detector is loaded for the first image. It computes on a CPU, whatever device the settings choose for the network: equal
     data then gives equal crops on every device. It uses one thread for each image, because many threads decode.
@@ -147,13 +170,22 @@ def open_input_decoder(settings: Settings) -> InputDecoder:
     from indexer.analysis.input_decoder import InputDecoder
 
     if settings.faces == "off":
-        return InputDecoder()
+        return InputDecoder(None, decoders)
     from models.faces.card import read_card as read_face_card
     from models.inference.lazy import LazyFaceDetector
     from models.inference.loader import ComputeOptions, open_face_detector
 
     compute = ComputeOptions(device="cpu", threads=1)
-    return InputDecoder(LazyFaceDetector(read_face_card().key, lambda: open_face_detector(compute)))
+    return InputDecoder(LazyFaceDetector(read_face_card().key, lambda: open_face_detector(compute)), decoders)
+
+
+def open_for_datasets(settings: Settings) -> tuple[Classifier, InputDecoder]:
+    """Open the model in use, and a decoder of data sets for what this model reads of an image. Raises as `open_analyzer`."""
+    from models.model_card import read_card
+
+    reads_faces = read_card(model_registry(settings).weights()).reads_faces
+    chosen = settings if reads_faces else replace(settings, faces="off")
+    return open_analyzer(chosen, few=False).classifier, open_input_decoder(chosen)
 
 
 def _open_executor(perform: Callable[[Item], Result], workers: int) -> AbstractContextManager[Executor[Item, Result]]:
@@ -162,10 +194,46 @@ def _open_executor(perform: Callable[[Item], Result], workers: int) -> AbstractC
     return ThreadExecutor(perform, workers)
 
 
+def _open_database(settings: Settings) -> Database:
+    if settings.store is None:
+        return SqliteDatabase(settings.database, settings.vectors)
+    from db.postgres.database import PostgresDatabase
+
+    return PostgresDatabase(settings.store)
+
+
+def _open_serving_database(settings: Settings) -> tuple[PooledSqliteDatabase | PostgresDatabase, VectorStorage]:
+    if settings.store is not None:
+        from db.postgres.database import PostgresDatabase
+        from db.postgres.vectors import PostgresVectors
+
+        return PostgresDatabase(settings.store, keep=True), PostgresVectors(settings.store, keep=True)
+    from db.sqlite.pooled_database import PooledSqliteDatabase
+    from db.vectors.kept_files import KeptFaissFiles
+
+    return PooledSqliteDatabase(settings.database, settings.vectors), KeptFaissFiles(settings.vectors)
+
+
 def _open_vector_storage(settings: Settings) -> VectorStorage:
+    if settings.store is not None:
+        from db.postgres.vectors import PostgresVectors
+
+        return PostgresVectors(settings.store)
     from db.vectors.files import FaissFiles
 
     return FaissFiles(settings.vectors)
+
+
+def _open_map_storage(settings: Settings) -> MapStorage:
+    from db.maps.files import MapFiles
+
+    return MapFiles(settings.maps)
+
+
+def _open_projector() -> Projector:
+    from models.projection import TsneProjector
+
+    return TsneProjector()
 
 
 def _open_teacher(settings: Settings) -> Teacher:

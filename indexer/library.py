@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from indexer.ports.analyzer import Analyzer
     from indexer.ports.database import Database
     from indexer.ports.executor import OpenExecutor
+    from indexer.ports.maps import MapStorage, Projector
     from indexer.ports.models import ModelRegistry
     from indexer.ports.sources import ImageSource
     from indexer.ports.teaching import Teacher
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
 class Library:
     """The settings of a data folder, and the adapters that they choose.
 
-    - `vector_storage`, `teacher`, `open_analyzer`, `open_batch_analyzer`: functions, because the imports take long, and a search
-      by emotion does not need them. `open_analyzer` is for one or two images, `open_batch_analyzer` for many.
+    - `vector_storage`, `map_storage`, `projector`, `teacher`, `open_analyzer`, `open_batch_analyzer`: functions, because the
+      imports take long, and a search by emotion does not need them. `open_analyzer` is for one or two images,
+      `open_batch_analyzer` for many.
     - `reopen`: opens the library that other settings describe.
     """
 
@@ -34,6 +36,8 @@ class Library:
     source: ImageSource
     open_executor: OpenExecutor
     vector_storage: Callable[[], VectorStorage]
+    map_storage: Callable[[], MapStorage]
+    projector: Callable[[], Projector]
     teacher: Callable[[], Teacher]
     open_analyzer: Callable[[], Analyzer]
     open_batch_analyzer: Callable[[], Analyzer]
@@ -42,7 +46,7 @@ class Library:
     def require_database(self) -> None:
         """Raise NotIndexed if nothing was ever indexed here."""
         if not self.database.exists():
-            raise NotIndexed(f"Nothing is indexed yet in {self.settings.home}; run: moodex index FOLDER")
+            raise NotIndexed(f"Nothing is indexed yet in {self.database.place}; run: moodex index FOLDER")
 
     def known(self, roots: Collection[bytes]) -> set[bytes]:
         """Return those roots at or below which there are indexed files that are not missing."""

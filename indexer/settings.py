@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from platformdirs import user_config_path, user_data_path
@@ -20,7 +20,9 @@ class Settings:
     """The settings of all commands.
 
     - `batch_size`, `workers`: 0 means a value chosen for the machine.
+    - `store`: the address of a PostgreSQL database, with its password; None for a file in the data folder.
     - `faces`, `look_alikes`, `engine`, `precision`: one of `_CHOICES`.
+    - `tag_emotions`: the file of a table of tags and emotions for taggers that are added; None uses the shipped one.
     - `exclude`: gitignore patterns of files and folders that no run indexes; in the environment, one in each line.
     - `grace_days`: days after which a missing file loses its entry.
     - `log_format`: text or json. `verbosity`: quiet, normal or verbose.
@@ -36,10 +38,12 @@ class Settings:
     look_alikes: str = "on"
     engine: str = "auto"
     precision: str = "fp32"
+    tag_emotions: str | None = None
     grace_days: int = 30
     exclude: tuple[str, ...] = ()
     log_format: str = "text"
     verbosity: str = "normal"
+    store: str | None = field(default=None, repr=False)
 
     @property
     def database(self) -> Path:
@@ -50,6 +54,16 @@ class Settings:
     def vectors(self) -> Path:
         """The folder of derived vector indexes."""
         return self.home / "vectors"
+
+    @property
+    def maps(self) -> Path:
+        """The folder of derived maps."""
+        return self.home / "maps"
+
+    @property
+    def archives(self) -> Path:
+        """The folder of the contents of archives, by which archives that did not change are not opened again."""
+        return self.home / "archives"
 
     @property
     def models(self) -> Path:
@@ -106,6 +120,10 @@ def load_settings(flags: Mapping[str, object], environ: Mapping[str, str] = os.e
     for name, choices in (("log_format", ("text", "json")), ("verbosity", ("quiet", "normal", "verbose"))):
         if values.get(name, choices[0]) not in choices:
             raise UsageError(f"The setting {name} is {values[name]!r}; it must be {' or '.join(map(repr, choices))}.")
+    if values.get("store") is not None and not str(values["store"]).startswith(_STORE_SCHEMES):
+        raise UsageError(
+            "The store must be an address like postgresql://USER@HOST:5432/DATABASE; without one, it is in the data folder."
+        )
     if values.get("grace_days") == 0:  # "auto"
         del values["grace_days"]
     values["home"] = _home_path(values["home"])
@@ -132,6 +150,8 @@ def _home_path(home: object) -> Path:
 
 _MAX_CONFIG_BYTES = 1 << 20
 """Only the first megabyte of a configuration file is read."""
+
+_STORE_SCHEMES = ("postgresql://", "postgres://")
 
 _CHOICES = {
     "faces": ("on", "off"),

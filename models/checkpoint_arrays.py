@@ -67,8 +67,15 @@ def save(folder: Path, card: ModelCard, state: Arrays) -> Path:
     stored = {name: _to_store(values) for name, values in state.items() if is_weight(name)}
     data = serialize(stored)
     write_file(path, data)
-    write_card(path, replace(card, weights_digest=blake3(data).hexdigest(), backbone_digest=backbone_digest(stored)))
+    write_card(path, replace(card, weights_digest=blake3(data).hexdigest(), backbone_digest=_backbone_of(card, stored)))
     return path
+
+
+def _backbone_of(card: ModelCard, stored: Arrays) -> str:
+    """Return the digest of the network below the last layer: of its weights, or of the commit of a hub that has them."""
+    if card.members:
+        return card.backbone_digest  # of its first model
+    return backbone_digest(stored) if card.hub is None else card.hub.digest
 
 
 def backbone_digest(stored: Arrays) -> str:
@@ -104,7 +111,7 @@ def check(card: ModelCard, state: Arrays) -> None:
     Also checks that all values are finite, and that the replay set, if there is one, has embeddings and labels of the model.
     Raises MissingExtra like `load_all`.
     """
-    expected = _weights_in_graph(card) or _weights_in_network(card)
+    expected = _weights_of_blend(card) or _weights_on_hub(card, state) or _weights_in_graph(card) or _weights_in_network(card)
     if expected.spaces != card.spaces:
         raise ModelUnavailable(
             f"The card of {card.name!r} names the spaces {dict(card.spaces)}; {card.architecture} has {dict(expected.spaces)}."
@@ -123,7 +130,7 @@ def check(card: ModelCard, state: Arrays) -> None:
             )
         if _is_floating(values) is (name in expected.integers) or not np.isfinite(values).all():
             raise ModelUnavailable(f"In the model {card.name!r}, {name} holds values that are not finite numbers.")
-    if card.backbone_digest and backbone_digest(state) != card.backbone_digest:
+    if card.backbone_digest and _backbone_of(card, state) != card.backbone_digest:
         raise ModelUnavailable(f"The card of {card.name!r} does not describe its weights: the digests differ.")
     _check_replay_set(card, state)
 
@@ -131,6 +138,26 @@ def check(card: ModelCard, state: Arrays) -> None:
 def is_weight(name: str) -> bool:
     """Return whether a tensor is needed for evaluation: the batch counters of batch norms are not."""
     return not name.endswith("num_batches_tracked")
+
+
+def _weights_of_blend(card: ModelCard) -> WeightShapes | None:
+    """Return the tensors of a blend; None for another model."""
+    if not card.members:
+        return None
+    shapes = {"blend.weights": (len(card.members),), "blend.temperature": (1,)}
+    return WeightShapes(shapes, frozenset(), card.spaces, card.embedding_size)
+
+
+def _weights_on_hub(card: ModelCard, state: Arrays) -> WeightShapes | None:
+    """Return the tensors of moodex on a network of a hub; None for a model that is whole."""
+    if card.hub is None:
+        return None
+    if card.architecture.partition("+")[0] != card.hub.architecture:
+        raise ModelUnavailable(f"The card of {card.name!r} names another commit as its architecture than as its source.")
+    from models.hub.head import head_shapes
+
+    shapes, integers = head_shapes(card, state)
+    return WeightShapes(shapes, integers, (), card.embedding_size)
 
 
 def _weights_in_graph(card: ModelCard) -> WeightShapes | None:

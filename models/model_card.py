@@ -7,7 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from indexer.domain.errors import ModelUnavailable
+from indexer.domain.errors import ModelUnavailable, UsageError
+from indexer.domain.hub import PREFIX, HubSource, parse_reference
 from indexer.domain.images import InputSpec
 from indexer.domain.models import ModelCard
 from indexer.system.safe_read import read_bounded
@@ -50,7 +51,7 @@ def read_card(weights: Path) -> ModelCard:
         return _parse_card(content)
     except KeyError as error:
         raise ModelUnavailable(f"The model card {path} lacks {error}.") from error
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, UsageError) as error:
         raise ModelUnavailable(f"The model card {path} is not a model card: {_shortened(error)}.") from error
 
 
@@ -59,6 +60,9 @@ def card_text(card: ModelCard) -> str:
     fields = asdict(card)
     about, fields["spaces"] = fields.pop("about"), dict(card.spaces)
     del fields["precision"]
+    for name in ("hub", "members"):
+        if not getattr(card, name):
+            del fields[name]
     return json.dumps({**fields, "about": about}, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -92,8 +96,29 @@ def _parse_card(content: Any) -> ModelCard:
         embedding_size=content["embedding_size"],
         spaces=tuple(spaces.items()),
         backbone_digest=content.get("backbone_digest", ""),
+        hub=_parse_hub(content["hub"]) if "hub" in content else None,
+        members=_parse_members(content.get("members", [])),
         about=about,
     )
+
+
+def _parse_members(content: Any) -> tuple[tuple[str, str], ...]:
+    """Return names and keys of the models of a blend. Raises ValueError for other values."""
+    members = tuple(tuple(pair) for pair in content)
+    if not all(len(pair) == 2 and all(isinstance(part, str) and _is_name(part) for part in pair) for pair in members):
+        raise ValueError("its members are not names and keys of models")
+    return members
+
+
+def _parse_hub(content: Any) -> HubSource:
+    """Build the source of a model of a hub from parsed JSON. Raises as `_parse_card` does."""
+    if not isinstance(content, dict) or not isinstance(content["files"], dict) or not isinstance(content["options"], dict):
+        raise TypeError("its hub is not a repository with files and options")
+    repository, commit = parse_reference(f"{PREFIX}{content['repository']}@{content['revision']}")
+    names = [*content["files"], *content["files"].values(), content["kind"]]
+    if not all(isinstance(name, str) and _is_name(name) for name in names) or not all(map(_is_inside, content["files"])):
+        raise ValueError("the files of its hub are not names with digests")
+    return HubSource(repository, commit, content["kind"], content["files"], content["options"], bool(content.get("faces")))
 
 
 def _parse_input(content: Any) -> InputSpec:
@@ -107,6 +132,11 @@ def _parse_input(content: Any) -> InputSpec:
             if type(value) not in (int, number_type) or not abs(value) <= _MAX_INPUT_NUMBER:
                 raise TypeError(f"the {name} of its input is not a usable number")
     return InputSpec(**content)
+
+
+def _is_inside(name: str) -> bool:
+    """Return whether the name of a file cannot lead out of its repository."""
+    return not name.startswith("/") and ".." not in name.split("/") and not set(name) & set("\\:")
 
 
 def _is_name(text: str) -> bool:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from indexer.domain.errors import ModelUnavailable, UsageError
+from indexer.domain.hub import parse_reference
 from indexer.domain.models import FULL_PRECISION, InstalledModel, ModelCard, name_for_precision, with_precision
 from indexer.system.atomic import replace_file, write_file
 from indexer.system.optional import has_torch, require_torch
@@ -21,6 +22,8 @@ from models.model_card import card_path, card_text, read_card
 
 if TYPE_CHECKING:
     from indexer.domain.reports import DefaultModel, ExportedModel
+    from indexer.ports.models import Blended, BlendExamples, HubOptions
+    from indexer.ports.store_writer import Combine
 
 _log = logging.getLogger(__name__)
 _SUFFIX = ".safetensors"
@@ -136,6 +139,40 @@ class FolderModelRegistry:
         write_file(card_path(target), card_text(card).encode())
         return card
 
+    def add_from_hub(
+        self, reference: str, options: HubOptions, announce: Callable[[str], None], name: str | None = None, force: bool = False
+    ) -> ModelCard:
+        from models.hub.add import add_hub_model
+
+        name = name or parse_reference(reference).repository.partition("/")[2]
+        self.path_for_new(name, force)  # before the download
+        return add_hub_model(self._folder, name, reference, options, announce)
+
+    def blend(
+        self,
+        name: str,
+        members: Sequence[ModelCard],
+        examples: BlendExamples | None,
+        weights: Sequence[float] | None,
+        force: bool = False,
+    ) -> Blended:
+        from indexer.ports.models import Blended
+        from models.blending import make_blend
+
+        self.path_for_new(name, force)
+        card, blend, losses = make_blend(self._folder, name, members, examples, weights)
+        return Blended(card, blend.combine, tuple(blend.weights.tolist()), blend.temperature, losses)
+
+    def blends(self) -> Iterator[tuple[ModelCard, Combine]]:
+        cards = {card.key: card for _, card in self.cards()}
+        for card in cards.values():
+            members = [cards.get(key) for _, key in card.members]
+            if members and all(members):
+                from models.blending import open_blend
+                from models.checkpoint_arrays import load_all
+
+                yield card, open_blend(*load_all(self.find(card.name)), [member for member in members if member])
+
     def remove(self, name: str) -> None:
         """Delete one of the user's models. Raises what `check_removable` raises."""
         self.check_removable(name)
@@ -162,6 +199,9 @@ class FolderModelRegistry:
 
     def export(self, kind: str, name: str, output: Path, force: bool) -> ExportedModel:
         weights = self.find(name)
+        card = read_card(weights)
+        if card.hub is not None or card.members:
+            raise UsageError(f"{name!r} has no network of its own to export: it is of a hub, or a blend.")
         from models.exported_file import check_target
 
         check_target(output, force)

@@ -11,6 +11,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.support.postgres_fixtures import _shared_database, empty_postgres_url, postgres_server_url, postgres_url
+
+__all__ = ["_shared_database", "empty_postgres_url", "postgres_server_url", "postgres_url"]
+
 # This must precede the import of numpy and torch. Threads that spin while they wait cost minutes on a busy machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if "PYTEST_XDIST_WORKER" in os.environ:

@@ -12,7 +12,8 @@ from fastapi.responses import JSONResponse
 
 from indexer.domain.errors import UsageError
 
-_MAX_CURSOR_LETTERS = 4096
+MAX_CURSOR_LETTERS = 16_384
+"""A cursor may contain a path of 4,096 bytes, which takes 11,000 letters."""
 
 
 class AsciiJSON(JSONResponse):
@@ -24,7 +25,7 @@ class AsciiJSON(JSONResponse):
 
 def to_cursor(**place: Any) -> str:
     """Return the place at which the next page begins as a cursor, which a client passes back unread."""
-    return base64.urlsafe_b64encode(json.dumps(place, separators=(",", ":")).encode()).decode().rstrip("=")
+    return base64.urlsafe_b64encode(json.dumps(place, separators=(",", ":"), default=bytes.hex).encode()).decode().rstrip("=")
 
 
 def from_cursor(cursor: str | None, **kinds: type) -> Mapping[str, Any] | None:
@@ -32,13 +33,16 @@ def from_cursor(cursor: str | None, **kinds: type) -> Mapping[str, Any] | None:
     if cursor is None:
         return None
     try:
-        if len(cursor) > _MAX_CURSOR_LETTERS:
+        if len(cursor) > MAX_CURSOR_LETTERS:
             raise ValueError
         place = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
-        if place.keys() != kinds.keys() or any(type(place[name]) is not kind for name, kind in kinds.items()):
+        if place.keys() != kinds.keys():
+            raise ValueError
+        place |= {name: bytes.fromhex(place[name]) for name, kind in kinds.items() if kind is bytes}
+        if any(type(place[name]) is not kind for name, kind in kinds.items()):
             raise ValueError
         if any(isinstance(value, int) and not 0 <= value < 1 << 63 for value in place.values()):
             raise ValueError
-    except (ValueError, AttributeError, binascii.Error, RecursionError):
+    except (ValueError, TypeError, AttributeError, binascii.Error, RecursionError):
         raise UsageError("The cursor is not one of this server; use the value of `next` as it is.") from None
     return dict(place)

@@ -12,7 +12,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from web import pages, problems
-from web.api import collections, images, labels, library, runs, search, teaching
+from web.api import collections, images, labels, library, map, runs, search, teaching
 from web.limits import BodyLimit, Deadlines
 from web.schemas import Problem
 from web.security import Guard
@@ -48,7 +48,7 @@ def create_app(serving: Serving, access: Access) -> FastAPI:
     app.state.serving = serving
     problems.add_handlers(app)
     api = APIRouter(prefix=API)
-    for part in (search, images, labels, teaching, runs, library, collections):
+    for part in (search, images, map, labels, teaching, runs, library, collections):
         api.include_router(part.router)
     app.include_router(api)
     app.include_router(pages.router)

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 from indexer.domain.errors import (
     ImageError,
+    MapChanged,
     MissingExtra,
     MoodexError,
     NotIndexed,
@@ -31,6 +32,7 @@ _log = logging.getLogger(__name__)
 
 _STATUSES: tuple[tuple[type[MoodexError], HTTPStatus], ...] = (
     (NotIndexed, HTTPStatus.NOT_FOUND),
+    (MapChanged, HTTPStatus.CONFLICT),
     (UsageError, HTTPStatus.BAD_REQUEST),
     (WriterBusy, HTTPStatus.CONFLICT),
     (ReadersBusy, HTTPStatus.SERVICE_UNAVAILABLE),

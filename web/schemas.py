@@ -23,6 +23,9 @@ PathId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 Word = Annotated[str, StringConstraints(min_length=1, max_length=MAX_WORD_LETTERS)]
 """An emotion, by any synonym, or the name of a model."""
 
+PointNumber = Annotated[int, Field(ge=0, lt=1 << 31)]
+"""A point of the map, from 0."""
+
 Selection = Annotated[list[ImageId], Field(min_length=1, max_length=MAX_SELECTED)]
 
 
@@ -229,14 +232,15 @@ class Doubt(BaseModel):
     other_score: float
 
 
-TaskKind = Literal["index", "teach", "undo", "check"]
+TaskKind = Literal["index", "teach", "undo", "check", "map"]
 TaskState = Literal["running", "done", "failed", "interrupted"]
 
 
 class Task(BaseModel):
     """Work in a process of its own. `total` is the number of files or images of the present step, `done` those finished.
 
-    `result` is the JSON that the command prints: of `moodex index`, `teach`, `teach --undo` or `doctor`. `error` is a sentence.
+    `result` is the JSON that the command prints: of `moodex index`, `teach`, `teach --undo`, `doctor` or `map`. `error` is a
+    sentence.
     """
 
     id: str
@@ -375,6 +379,54 @@ class Collected(BaseModel):
     done: int
     present: int
     missing: list[str]
+
+
+class Map(BaseModel):
+    """The map of the library, a point for each face and for each image without faces; null and 0 before it is made.
+
+    - `version` names it in other requests. `fitted`: points that the projection was fitted on.
+    - `absent`: faces that are not on the map, because they were analyzed after it was made.
+    """
+
+    model: str
+    version: str | None
+    points: int
+    fitted: int
+    absent: int
+    made_at: float | None
+
+
+class PointsBody(Body):
+    """Points of a map, by number from 0."""
+
+    version: Word
+    points: Annotated[list[PointNumber], Field(min_length=1, max_length=MAX_SELECTED)]
+
+
+class FewPointsBody(Body):
+    """Points of a map whose images are to be shown."""
+
+    version: Word
+    points: Annotated[list[PointNumber], Field(min_length=1, max_length=200)]
+
+
+class PointImage(BaseModel):
+    """A point of the map and its image."""
+
+    point: int
+    hit: Hit
+
+
+class PointImages(BaseModel):
+    """The images of some points, in their order, without those that have no file any more."""
+
+    images: list[PointImage]
+
+
+class PointIds(BaseModel):
+    """The ids of the images of some points, each once, in their order."""
+
+    image_ids: list[str]
 
 
 class Explanation(BaseModel):

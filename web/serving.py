@@ -16,6 +16,7 @@ from indexer.imaging.decoder_pool import DecoderPool
 from indexer.search.folders import FolderTree, folder_tree
 from indexer.settings import available_cores
 from web.limits import Analyses
+from web.maps import ColoredMaps
 from web.memory import Kept, LabelsBefore, Upload
 from web.tasks import Tasks
 from web.thumbnails import Thumbnails
@@ -60,6 +61,7 @@ class Serving:
     collections: Kept[list[Hit]]
     changes: Kept[LabelsBefore]
     thumbnail_workers: int
+    maps: ColoredMaps = field(default_factory=ColoredMaps)
     thumbnail_limiter: CapacityLimiter | None = None
     is_ending: threading.Event = field(default_factory=threading.Event)
     _folders: FolderTree | None = None
@@ -103,7 +105,7 @@ def open_serving(settings: Settings) -> Serving:
         library=library,
         close_library=close,
         decoders=decoders,
-        thumbnails=Thumbnails(settings.home / THUMBNAIL_FOLDER, decoders),
+        thumbnails=Thumbnails(settings.home / THUMBNAIL_FOLDER, decoders, library.source.read),
         tasks=Tasks(settings),
         analyses=Analyses(max(2, cores // 2)),
         uploads=Kept(256, _HOUR),

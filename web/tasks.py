@@ -1,4 +1,4 @@
-"""Long work that writes to the library, each in a process of its own: index runs, teaching, and checks."""
+"""Long work on the library, each in a process of its own: index runs, teaching, checks, and maps."""
 
 from __future__ import annotations
 

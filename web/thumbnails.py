@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 from indexer.domain.errors import ImageError
 from indexer.imaging.thumbnail import isolated_thumbnail
 from indexer.search.pictures import changed_file
+from indexer.system.safe_read import read
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from indexer.domain.files import FileStamp
     from indexer.imaging.decoder_pool import DecoderPool
     from indexer.ports.store_reader import ImageFile
 
@@ -51,8 +53,15 @@ class Thumbnails:
     A thumbnail belongs to the bytes of an image, so that it is never out of date.
     """
 
-    def __init__(self, folder: Path, decoders: DecoderPool, max_bytes: int = _MAX_FOLDER_BYTES) -> None:
-        self._folder, self._decoders, self._max_bytes = folder, decoders, max_bytes
+    def __init__(
+        self,
+        folder: Path,
+        decoders: DecoderPool,
+        read: Callable[[bytes], tuple[bytes, FileStamp]] = read,
+        max_bytes: int = _MAX_FOLDER_BYTES,
+    ) -> None:
+        """Keep thumbnails in a folder; `read` reads the files of images, as `ImageSource.read` does."""
+        self._folder, self._decoders, self._read, self._max_bytes = folder, decoders, read, max_bytes
         self._lock = threading.Lock()
         self._bytes: int | None = None
 
@@ -69,11 +78,9 @@ class Thumbnails:
 
         `side` is the longer side in pixels; smaller images keep their size. Raises ImageError if no file can be used.
         """
-        from indexer.system.safe_read import read
-
         for file in files:
             with suppress(OSError, ImageError):
-                data = read(file.path)[0]
+                data = self._read(file.path)[0]
                 thumbnail, digest = isolated_thumbnail(data, side, self._decoders)
                 if digest.hex() == image_id:
                     self._keep(self._path(image_id, side), thumbnail)

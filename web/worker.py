@@ -116,16 +116,29 @@ def _check(library: Library, _order: dict[str, Any], progress: EventProgress) ->
     return doctor_as_dict(service.check(library, False, progress))
 
 
+def _map(library: Library, _order: dict[str, Any], progress: EventProgress) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from indexer.mapping.make import make_map
+
+    return asdict(make_map(library, progress))
+
+
 def _explain(library: Library, order: dict[str, Any], _progress: EventProgress) -> dict[str, Any]:
-    """Explain an emotion in an image; the pictures are PNG in data URLs."""
+    """Explain an emotion in an image, which child processes decode; the pictures are PNG in data URLs."""
     require_torch("An explanation", "train")
     from PIL import Image
 
+    from indexer.imaging.decoder_pool import DecoderPool
     from models.training import service
 
-    decoder = open_input_decoder(library.settings)
     weights, path = library.models.weights(), Path(order["path"])
-    explained = service.explain_image(weights, path, decoder, order["emotion"], "grad-cam")
+    decoders = DecoderPool()
+    try:
+        decoder = open_input_decoder(library.settings, decoders)
+        explained = service.explain_image(weights, path, decoder, order["emotion"], "grad-cam")
+    finally:
+        decoders.end()
     return {
         "emotion": explained.emotion,
         "probability": round(explained.probability, 4),
@@ -140,6 +153,7 @@ _KINDS: dict[str, Callable[[Library, dict[str, Any], EventProgress], dict[str, A
     "teach": _teach,
     "undo": _undo,
     "check": _check,
+    "map": _map,
     "explain": _explain,
 }
 

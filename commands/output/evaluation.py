@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -15,7 +16,7 @@ from indexer.domain.training import WHOLE_IMAGES
 from indexer.system.text import pluralize, printable
 
 if TYPE_CHECKING:
-    from indexer.domain.training import ByArtist, Evaluation, Mistake
+    from indexer.domain.training import ByArtist, ComparedModel, Evaluation, Mistake
 
 _MAX_SHOWN_MISTAKES = 60
 _MEASURES = (("accuracy", "accuracy"), ("balanced_accuracy", "balanced accuracy"), ("macro_f1", "macro-F1"))
@@ -85,3 +86,18 @@ def write_report(
     )
     files[3].write_text(json.dumps(evaluation.as_json(), indent=1) + "\n")
     return files
+
+
+def write_compared(models: Sequence[ComparedModel], as_json: bool, out: TextIO) -> None:
+    """Write a row for each model, the best first, or one JSON array."""
+    if as_json:
+        out.write(json.dumps([asdict(model) for model in models]) + "\n")
+        return
+    width = max(len("model"), *(len(printable(model.model)) for model in models))
+    out.write(f"{'model':<{width}}  {'right (95%)':<22}  {'balanced':>8}  behind the best (95%)\n")
+    for model in models:
+        right = f"{model.accuracy:.3f} ({model.accuracy_interval[0]:.3f} to {model.accuracy_interval[1]:.3f})"
+        low, high = model.behind_interval
+        behind = f"{model.behind:.3f} ({low:.3f} to {high:.3f})" if model is not models[0] else "-"
+        out.write(f"{printable(model.model):<{width}}  {right:<22}  {model.balanced_accuracy:>8.3f}  {behind}\n")
+    out.write(f"{pluralize(models[0].images, 'image')}. A model whose interval behind the best contains 0 may be as good.\n")

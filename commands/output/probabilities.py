@@ -50,6 +50,8 @@ def write_bars(hits: Sequence[Hit], out: TextIO) -> None:
             count = f" {number} of {len(hits)}" if len(hits) > 1 else ""
             out.write(f"  face{count} at {format_box(hit.box)}{frame}\n")
         _write_emotions(hit.emotions, out)
+    if main.tags is not None:
+        out.write(f"  tags: {', '.join(f'{printable(tag)} {score:.0%}' for tag, score in main.tags.items()) or 'none'}\n")
 
 
 def _write_emotions(emotions: Mapping[str, float], out: TextIO) -> None:

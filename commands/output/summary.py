@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, TextIO
 
 from indexer.imaging.further_formats import install_readers
-from indexer.ports.sources import EXTRA_EXTENSIONS, HIDDEN, LARGE_VIDEO, LINK
+from indexer.ports.sources import ARCHIVE_EXTENSIONS, EXTRA_EXTENSIONS, HIDDEN, LARGE_VIDEO, LINK
+from indexer.sources.archives.packages import install_packages
 from indexer.system.text import display_path, pluralize, printable
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def write_summary(summary: Summary, as_json: bool, out: TextIO, flush: bool = Fa
 def _in_words(summary: Summary) -> str:
     notes = [*_unlisted(summary), *_system_entries(summary.system_entries), *_skipped(summary.skipped)]
     if not (summary.scanned or summary.removed or summary.kept or summary.left_out):
-        return "\n".join(["No image files were found.", *notes, ""])
+        return "\n".join([*notes, ""] if summary.unlisted else ["No image files were found.", *notes, ""])
     counts = summary.as_dict()
     parts = [f"{counts[field]:,} {words}" for field, words in COUNT_WORDS.items() if counts[field]]
     lines = [f"{pluralize(summary.scanned, 'image file')}: {', '.join(parts) or 'nothing to do'}."]
@@ -87,4 +88,6 @@ def _skipped(skipped: Mapping[str, int]) -> list[str]:
     lines = [f"Passed over: {', '.join(parts)}. List them: moodex -v index"]
     if extras := sorted({EXTRA_EXTENSIONS[kind] for kind in map(os.fsencode, counts) if kind in EXTRA_EXTENSIONS}):
         lines.append(f"Extra decoders read some of them: {install_readers(extras)}")
+    if any(ARCHIVE_EXTENSIONS.get(os.fsencode(kind)) for kind in counts):
+        lines.append(f"An extra reads some of these archives: {install_packages()}")
     return [*lines, "Links are followed with --follow-symlinks."] if LINK in counts else lines

@@ -70,3 +70,13 @@ def write_sidecar_report(report: SidecarReport, as_json: bool, out: TextIO) -> N
 def _contents(rows: Mapping[str, int], models: int) -> str:
     parts = [pluralize(rows.get(f"{noun}s", 0), noun) for noun in ("file", "prediction", "label")]
     return ", ".join([*parts, *([pluralize(models, "file") + " of your own models"] if models else [])])
+
+
+def write_migrated(rows: Mapping[str, int], as_json: bool, out: TextIO) -> None:
+    """Write the number of rows of each table that was copied."""
+    if as_json:
+        json.dump({"rows": dict(rows)}, out, indent=2)
+        out.write("\n")
+        return
+    counts = f"{pluralize(rows['files'], 'file')}, {pluralize(rows['images'], 'image')} and {pluralize(rows['labels'], 'label')}"
+    out.write(f"Copied and compared {counts}: {sum(rows.values()):,} rows in all.\n")

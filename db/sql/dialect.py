@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import closing
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -45,12 +46,37 @@ def insert_tuples(
     """Insert rows, given as tuples of values for the driver. `columns` are in the order of the table.
 
     `statement` replaces the plain INSERT, for example by an upsert. For millions of rows: SQLAlchemy's own execution would handle
-    every value, and take longer than everything else.
+    every value, and take longer than everything else. PostgreSQL copies rows several times faster than it inserts them.
     """
+    if statement is None and connection.dialect.name == "postgresql":
+        _copy(connection, table, columns, rows)
+        return
     chosen = insert(table) if statement is None else statement
     compiled = chosen.inline().compile(dialect=connection.dialect, column_keys=list(columns))
     named = rows if compiled.positional else [dict(zip(columns, row, strict=True)) for row in rows]
     connection.exec_driver_sql(str(compiled), named)
+
+
+def upsert_many(
+    connection: Connection, statement: sqlite.Insert, key: ColumnElement[int], rows: Sequence[dict[str, Any]]
+) -> None:
+    """Execute an upsert of rows with different keys.
+
+    SQLAlchemy sends many rows in one statement if it returns something and its last part has no parameters. PostgreSQL executes
+    that several times faster.
+    """
+    connection.execute(statement.returning(key) if connection.dialect.name == "postgresql" else statement, rows)
+
+
+def _copy(connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+    prepare = connection.dialect.identifier_preparer
+    names = ", ".join(map(prepare.quote, columns))
+    with (
+        closing(connection.connection.cursor()) as cursor,
+        cast(Any, cursor).copy(f"COPY {prepare.format_table(table)} ({names}) FROM STDIN") as copy,
+    ):
+        for row in rows:
+            copy.write_row(row)
 
 
 def chunks(values: Iterable[T]) -> Iterator[list[T]]:

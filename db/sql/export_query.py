@@ -74,7 +74,7 @@ def export_chunk(rows: Sequence[Row[Any]], card: ModelCard) -> ExportChunk:
     folders, names, digests, widths, heights, labels, emotions, scores, regions, *edges, probabilities, vectors = zip(
         *rows, strict=True
     )
-    sizes = zip(widths, heights, strict=True)
+    sizes = list(zip(widths, heights, strict=True))
     return ExportChunk(
         paths=[os.path.join(folder, name) for folder, name in zip(folders, names, strict=True)],
         digests=[digest.hex() for digest in digests],
@@ -83,6 +83,7 @@ def export_chunk(rows: Sequence[Row[Any]], card: ModelCard) -> ExportChunk:
         labels=labels,
         regions=regions,
         boxes=[_box(edge, size) for edge, size in zip(zip(*edges, strict=True), sizes, strict=True)],
+        sizes=sizes,
         probabilities=_numbers(probabilities, len(card.labels), "<f4"),
         embeddings=_numbers(vectors, card.embedding_size, "<f2"),
     )

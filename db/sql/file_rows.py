@@ -5,12 +5,28 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, Connection, Update, and_, bindparam, case, delete, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Update,
+    and_,
+    bindparam,
+    case,
+    delete,
+    func,
+    literal_column,
+    null,
+    or_,
+    select,
+    text,
+    update,
+)
 
 from db.schema import FileRow, FolderRow, RunRow
-from db.sql.dialect import chunks, insert_missing, upsert
+from db.sql.dialect import chunks, insert_missing, upsert, upsert_many
 from indexer.domain.files import Failure, FileStamp, FileState
 from indexer.domain.runs import DONE
 
@@ -35,6 +51,8 @@ def folder_under(root: bytes) -> ColumnElement[bool]:
 
 def record_files(connection: Connection, run_id: int, results: Sequence[FolderScanResult]) -> None:
     """Record what a scan found, see `indexer.ports.store_writer.StoreWriter.record_scan`."""
+    # In one order, so that transactions that change the same folders and files do not wait for each other.
+    results = sorted(results, key=lambda result: result.folder)
     folders = _folder_ids(connection, {result.folder: result.source for result in results})
     listings = update(FolderRow.table).where(FolderRow.id == bindparam("folder"))
     run = connection.execute(select(RunRow.model_id, RunRow.finder_id).where(RunRow.id == run_id)).one()
@@ -52,7 +70,7 @@ def record_files(connection: Connection, run_id: int, results: Sequence[FolderSc
         connection.execute(update(FileRow.table).where(*own).values(change=bindparam("new")), restamped)
     rows = [row for result in results for row in _scanned_rows(folders[result.folder], run_id, result)]
     if rows:
-        connection.execute(upsert_scanned(connection.dialect.name, run_id), rows)
+        upsert_many(connection, upsert_scanned(connection.dialect.name, run_id), FileRow.id, rows)
 
 
 def finish_files(
@@ -62,7 +80,21 @@ def finish_files(
     rows = [_finished_row(file, FileState.DONE, image_id, None) for file, image_id in done]
     rows += [_finished_row(file, FileState.FAILED, None, failure) for file, failure in failed]
     if rows:
-        connection.execute(_finish_file(), rows)
+        rows.sort(key=itemgetter("file_id"))
+        if connection.dialect.name == "postgresql":
+            connection.execute(_FINISH_MANY, {name: [row[name] for row in rows] for name in rows[0]})
+        else:
+            connection.execute(_finish_file(), rows)
+
+
+# One statement for all rows, which PostgreSQL executes several times faster than one for each.
+_FINISH_MANY = text(
+    "UPDATE files SET size = new.size, mtime_ns = new.mtime_ns, change = new.change, state = new.state, "
+    "image_id = new.image_id, failure_kind = new.kind, failure_reason = new.reason "
+    "FROM unnest(CAST(:file_id AS bigint[]), CAST(:new_size AS bigint[]), CAST(:new_mtime_ns AS bigint[]), "
+    "CAST(:new_change AS bigint[]), CAST(:new_state AS text[]), CAST(:new_image_id AS bigint[]), CAST(:new_kind AS text[]), "
+    "CAST(:new_reason AS text[])) AS new(id, size, mtime_ns, change, state, image_id, kind, reason) WHERE files.id = new.id"
+)
 
 
 def _finish_file() -> Update:
@@ -128,7 +160,9 @@ def upsert_scanned(dialect: str, run_id: int) -> Insert:
     """Return the statement that adds a scanned file, or updates a known one. A file that was missing appears in this run."""
     statement = upsert(dialect, FileRow.table)
     new = statement.excluded
-    failed = new.state == FileState.FAILED
+    # Constants instead of parameters, see `upsert_many`.
+    failed = new.state == literal_column(f"'{FileState.FAILED.value}'")
+    missing = FileRow.state == literal_column(f"'{FileState.GONE.value}'")
     return statement.on_conflict_do_update(
         index_elements=["folder_id", "name"],
         set_={
@@ -138,9 +172,9 @@ def upsert_scanned(dialect: str, run_id: int) -> Insert:
             "state": new.state,
             "failure_kind": new.failure_kind,
             "failure_reason": new.failure_reason,
-            "image_id": case((failed, None), else_=FileRow.image_id),
-            "appeared_run_id": case((FileRow.state == FileState.GONE, run_id), else_=FileRow.appeared_run_id),
-            "gone_at": None,
+            "image_id": case((failed, null()), else_=FileRow.image_id),
+            "appeared_run_id": case((missing, literal_column(str(run_id))), else_=FileRow.appeared_run_id),
+            "gone_at": null(),
         },
     )
 
@@ -148,7 +182,7 @@ def upsert_scanned(dialect: str, run_id: int) -> Insert:
 def _scanned_rows(folder_id: int, run_id: int, result: FolderScanResult) -> Iterator[dict[str, object]]:
     entries: list[tuple[bytes, FileStamp, Failure | None]] = [(name, stamp, None) for name, stamp in result.pending.items()]
     entries += [(name, stamp, failure) for name, (stamp, failure) in result.failed.items()]
-    for name, stamp, failure in entries:
+    for name, stamp, failure in sorted(entries, key=itemgetter(0)):
         yield {
             "folder_id": folder_id,
             "name": name,

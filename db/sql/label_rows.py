@@ -6,16 +6,19 @@ from collections.abc import Mapping
 
 from sqlalchemy import Connection, delete, insert, select
 
-from db.schema import ImageRow, LabelRow
+from db.schema import ImageRow, LabelRow, RunRow
 from db.sql.dialect import chunks
 from db.sql.prediction_rows import rewrite_predictions
+from indexer.domain.runs import RUNNING
 
 
 def write_labels(connection: Connection, emotions: Mapping[bytes, str | None], now: float) -> None:
     """Set the labels of images by digest, and rewrite their predictions; None removes a label.
 
-    Unknown digests are skipped. `now` is in seconds since the epoch.
+    Unknown digests are skipped. `now` is in seconds since the epoch. During a run, the predictions are compared again: the run
+    reads others beside them, and does not find them under their new ids.
     """
+    is_run_in_progress = connection.execute(select(RunRow.id).where(RunRow.outcome == RUNNING).limit(1)).first() is not None
     for chunk in chunks(sorted(emotions)):
         known = connection.execute(select(ImageRow.id, ImageRow.digest).where(ImageRow.digest.in_(chunk))).all()
         assigned = {image_id: emotions[digest] for image_id, digest in known}
@@ -27,4 +30,4 @@ def write_labels(connection: Connection, emotions: Mapping[bytes, str | None], n
         ]
         if rows:
             connection.execute(insert(LabelRow.table), rows)
-        rewrite_predictions(connection, list(assigned))
+        rewrite_predictions(connection, list(assigned), compare_again=is_run_in_progress)

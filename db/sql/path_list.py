@@ -68,14 +68,15 @@ def _files() -> list[Select[int]]:
 
 @contextmanager
 def listed_paths(connection: Connection, paths: Collection[bytes]) -> Iterator[None]:
-    """Fill `PATH_LIST` with some paths for the `with` block; only this connection sees it."""
+    """Fill `PATH_LIST` with some paths for the `with` block; only this connection sees it.
+
+    An error inside ends the transaction, and the table with it.
+    """
     connection.execute(CreateTable(PATH_LIST))
-    try:
-        if paths:
-            insert_tuples(connection, PATH_LIST, PATH_LIST.columns.keys(), [_row(path) for path in paths])
-        yield
-    finally:
-        connection.execute(DropTable(PATH_LIST))
+    if paths:
+        insert_tuples(connection, PATH_LIST, PATH_LIST.columns.keys(), [_row(path) for path in paths])
+    yield
+    connection.execute(DropTable(PATH_LIST))
 
 
 def _row(path: bytes) -> tuple[bytes, ...]:

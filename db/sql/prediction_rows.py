@@ -8,10 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Join, Select, and_, delete, exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Join, Select, and_, delete, exists, func, insert, or_, select, tuple_, update
 
-from db.schema import EmbeddingRow, GenerationRow, LabelRow, ModelRow, PredictionRow, RunRow
+from db.schema import EmbeddingRow, GenerationRow, ImageTagRow, LabelRow, ModelRow, PredictionRow, RunRow
 from db.sql.dialect import chunks, insert_tuples, no_index, upsert
+from db.sql.locks import lock_predictions
+from db.sql.tag_rows import write_tags
 from db.sql.unpacking import unpacking_from
 from indexer.domain.images import MAIN_FACE, WHOLE_IMAGE
 from indexer.domain.predictions import NEVER_COMPARED, Prediction, effective_emotion
@@ -26,6 +28,9 @@ COLUMNS = (
     "compared_to", "frame",
 )  # fmt: skip
 """All columns of a prediction but its id."""
+
+_EMBEDDING_COLUMNS = ("embedder_id", "image_id", "region", "vector", "fingerprint")
+"""All columns of an embedding but its id."""
 
 _REGION_COLUMNS = (
     PredictionRow.region,
@@ -99,17 +104,14 @@ def write_predictions(
         for image_id, region, one in regions
     ]
     _insert_predictions(connection, analyzer.model_id, rows)
+    # A tagger reads whole images: its tags are those of the first region.
+    tags = {images[entry.image.digest]: entry.predictions[0].tags for entry in entries}
+    write_tags(connection, analyzer.embedder_id, tags)
     vectors = [
-        {
-            "embedder_id": analyzer.embedder_id,
-            "image_id": image_id,
-            "region": region,
-            "vector": one.embedding.astype("<f2").tobytes(),
-            "fingerprint": one.fingerprint or None,
-        }
+        (analyzer.embedder_id, image_id, region, one.embedding.astype("<f2").tobytes(), one.fingerprint or None)
         for image_id, region, one in regions
     ]
-    connection.execute(insert(EmbeddingRow.table), vectors)
+    insert_tuples(connection, EmbeddingRow.table, _EMBEDDING_COLUMNS, vectors)
 
 
 def _forget_images(connection: Connection, analyzer: _AnalyzerIds, image_ids: Sequence[int]) -> None:
@@ -129,15 +131,19 @@ def _numbered(predictions: Sequence[Prediction]) -> Iterator[tuple[int, Predicti
         yield (WHOLE_IMAGE if prediction.face is None else MAIN_FACE + number), prediction
 
 
-def rewrite_predictions(connection: Connection, image_ids: Sequence[int]) -> None:
-    """Rewrite the predictions of images under new ids after their labels changed; vector indexes detect the new ids."""
+def rewrite_predictions(connection: Connection, image_ids: Sequence[int], compare_again: bool = False) -> None:
+    """Rewrite the predictions of images under new ids after their labels changed; vector indexes detect the new ids.
+
+    With `compare_again`, they count as new among their look-alikes.
+    """
     row = PredictionRow
     query = (
         select(row.model_id, row.image_id, *_REGION_COLUMNS, row.probabilities, row.compared_to)
         .where(row.image_id.in_(image_ids))
         .order_by(row.model_id, row.id)
     )
-    found = [dict(one._mapping) for one in connection.execute(query)]
+    state = {"compared_to": NEVER_COMPARED} if compare_again else {}
+    found = [{**one._mapping, **state} for one in connection.execute(query)]
     connection.execute(delete(row.table).where(row.image_id.in_(image_ids)))
     for model_id, group in groupby(found, key=lambda one: one.pop("model_id")):
         _insert_predictions(connection, model_id, list(group))
@@ -147,6 +153,8 @@ def replace_probabilities(
     connection: Connection, model_id: int, probabilities: Mapping[int, bytes], compared_to: int
 ) -> dict[int, int]:
     """Replace the probabilities of predictions, by id, under new ids, which vector indexes detect; return those by old id.
+
+    Predictions that were deleted, or got new ids from a label, are skipped.
 
     The rows are updated, not deleted and added: the listings of their folders stay valid.
     """
@@ -159,7 +167,8 @@ def replace_probabilities(
             columns = dict(one._mapping)
             old_ids[one.image_id, one.region] = columns.pop("id")
             rows.append({**columns, "probabilities": probabilities[one.id], "compared_to": compared_to})
-    _insert_predictions(connection, model_id, rows, upsert_prediction(connection.dialect.name))
+    if rows:
+        _insert_predictions(connection, model_id, rows, upsert_prediction(connection.dialect.name))
     new_ids: dict[int, int] = {}
     for images in chunks(sorted({image_id for image_id, _ in old_ids})):
         own = select(row.id, row.image_id, row.region).where(row.image_id.in_(images), no_index(row.model_id) == model_id)
@@ -190,6 +199,7 @@ def _insert_predictions(
 
     `statement` replaces the plain INSERT.
     """
+    lock_predictions(connection, model_id)
     with unpacking_from(connection):
         labels = connection.execute(select(ModelRow.labels).where(ModelRow.id == model_id)).scalar_one()
     user_labels: dict[int, str] = {}
@@ -251,5 +261,8 @@ def delete_predictions(connection: Connection, model_id: int, after: int, last: 
         others.c.region == EmbeddingRow.region,
     )
     alone = select(EmbeddingRow.id).select_from(embedded()).where(some, ~shared)
+    embeddings = select(EmbeddingRow.embedder_id, EmbeddingRow.image_id).where(EmbeddingRow.id.in_(alone))
+    tagged = tuple_(ImageTagRow.embedder_id, ImageTagRow.image_id).in_(embeddings)
+    connection.execute(delete(ImageTagRow.table).where(tagged))
     connection.execute(delete(EmbeddingRow.table).where(EmbeddingRow.id.in_(alone)))
     connection.execute(delete(row.table).where(some))

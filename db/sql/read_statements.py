@@ -98,12 +98,14 @@ def run_totals() -> Select[*tuple[Any, ...]]:
     return select(RunRow.outcome, func.count(), func.coalesce(indexed, 0), func.coalesce(failed, 0)).group_by(RunRow.outcome)
 
 
-def failed_files(limit: int) -> Select[*tuple[Any, ...]]:
-    """Select failed files with their reasons, by path."""
+def failed_files(limit: int, after: bytes | None = None) -> Select[*tuple[Any, ...]]:
+    """Select failed files with their reasons, by folder and name; with `after`, those that follow this path."""
+    folder, name = os.path.split(after or b"")
+    follows = or_(FolderRow.path > folder, and_(FolderRow.path == folder, FileRow.name > name))
     return (
         select(FolderRow.path, FileRow.name, FileRow.failure_kind, FileRow.failure_reason)
         .join(FolderRow.table, FolderRow.id == FileRow.folder_id)
-        .where(FileRow.state == FileState.FAILED)
+        .where(FileRow.state == FileState.FAILED, *([] if after is None else [follows]))
         .order_by(FolderRow.path, FileRow.name)
         .limit(limit)
     )
@@ -123,6 +125,14 @@ def every_nth_main_region(model_id: int, step: int) -> Select[int]:
 
 def _main_regions(model_id: int) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     return PredictionRow.model_id == model_id, is_main()
+
+
+def region_ids(model_id: int) -> Select[int, bytes, int]:
+    """Select id, digest of the image, and region of all predictions of a model, by id."""
+    query = select(PredictionRow.id, ImageRow.digest, PredictionRow.region).join(
+        ImageRow.table, ImageRow.id == PredictionRow.image_id
+    )
+    return query.where(model_without_index_hint(model_id)).order_by(PredictionRow.id)
 
 
 def samples(ids: Sequence[int]) -> Select[*tuple[Any, ...]]:

@@ -24,6 +24,7 @@ from db.schema import FileRow, FolderRow, HiddenRow, ImageRow, LabelRow, Predict
 from db.sql.dialect import inline, no_index, one_of
 from db.sql.file_rows import file_under
 from db.sql.path_list import file_ids_in_list, listed_paths
+from db.sql.tag_rows import has_tag
 from indexer.domain.files import FileState
 from indexer.domain.images import MAIN_FACE
 
@@ -109,13 +110,15 @@ def _has_region(other: FromClause, *conditions: ColumnElement[bool]) -> ColumnEl
 
 
 def filter_conditions(chosen: HitFilter) -> Iterator[ColumnElement[bool]]:
-    """Yield the conditions of a filter's folders, hidden images and excluded emotions."""
+    """Yield the conditions of a filter's folders, hidden images, excluded emotions and tags."""
     if chosen.under:
         yield file_under_any(chosen.under)
     if not chosen.hidden:
         yield is_shown()
     if chosen.excluded:
         yield _without(chosen.excluded)
+    yield from map(has_tag, sorted(chosen.tags))
+    yield from (~has_tag(tag) for tag in sorted(chosen.excluded_tags))
 
 
 def predictions_with_files() -> FromClause:

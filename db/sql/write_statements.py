@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BindParameter, ColumnElement, Connection, Select, and_, bindparam, exists, select, update
+from sqlalchemy import BindParameter, ColumnElement, Connection, Select, and_, bindparam, exists, literal_column, select, update
 
 from db.schema import EmbedderRow, FileRow, FolderRow, ImageRow, ModelRow, PredictionRow, RunRow
-from db.sql.dialect import chunks, inline, upsert
+from db.sql.dialect import chunks, inline, upsert, upsert_many
 from db.sql.path_list import folder_ids_in_list
 from indexer.domain.files import FileState
 
@@ -45,18 +45,19 @@ def upsert_image(dialect: str) -> Insert:
     """Add an image. A known image of width 0, which a repair restored from its digest alone, gets its size and format."""
     statement = upsert(dialect, ImageRow.table)
     known = {name: statement.excluded[name] for name in ("width", "height", "format", "incomplete")}
-    return statement.on_conflict_do_update(index_elements=["digest"], set_=known, where=ImageRow.width == 0)
+    return statement.on_conflict_do_update(index_elements=["digest"], set_=known, where=ImageRow.width == literal_column("0"))
 
 
 def store_images(connection: Connection, batch: CommitBatch) -> dict[bytes, int]:
     """Add a batch's images; return the ids of all images that it names, by digest."""
-    new = [entry.image for entry in batch.predicted]
+    # In one order, so that transactions that add the same images do not wait for each other.
+    new = sorted((entry.image for entry in batch.predicted), key=lambda image: image.digest)
     if new:
         rows = [
             {"digest": i.digest, "width": i.width, "height": i.height, "format": i.format, "incomplete": int(i.incomplete)}
             for i in new
         ]
-        connection.execute(upsert_image(connection.dialect.name), rows)
+        upsert_many(connection, upsert_image(connection.dialect.name), ImageRow.id, rows)
     digests = {image.digest for image in new} | {digest for _, digest in batch.linked}
     ids: dict[bytes, int] = {}
     for chunk in chunks(sorted(digests)):

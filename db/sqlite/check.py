@@ -20,7 +20,7 @@ from indexer.domain.health import Finding
 
 TABLES = (
     "folders", "roots", "images", "embedders", "finders", "models", "runs", "jobs", "files", "labels", "hidden", "predictions",
-    "embeddings", "generations"
+    "embeddings", "generations", "tags", "image_tags"
 )  # fmt: skip
 """Every table that has data, after the tables that it refers to."""
 
@@ -52,7 +52,7 @@ BAD_REGIONS = (
     "HAVING count(*) > 1 AND min(region) < 1 OR min(region) NOT IN (0, 1) OR min(region) = 1 AND max(region) != count(*)"
 )
 
-_COUNT_QUERIES: Mapping[str, str] = {
+COUNT_QUERIES: Mapping[str, str] = {
     "files_contradictory": f"SELECT count(*), min(id), 'files' FROM files WHERE {BAD_STATE}",
     "pictures_broken": f"SELECT count(*), min(id), 'images' FROM images WHERE {BAD_IMAGE}",
     "predictions_alone": f"SELECT count(*), min(p.image_id), 'images' FROM predictions p JOIN models m ON m.id = p.model_id "
@@ -96,7 +96,7 @@ def examine(connection: sqlite3.Connection, alive: int | None, advance: Callable
         yield finding
     checks = (
         _models(connection),
-        *(_counted(connection, kind, query) for kind, query in _COUNT_QUERIES.items()),
+        *(_counted(connection, kind, query) for kind, query in COUNT_QUERIES.items()),
         _predictions(connection, advance),
         _embeddings(connection, advance),
         _runs(connection, alive),

@@ -6,11 +6,10 @@ length.
 
 from __future__ import annotations
 
-import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from db.sqlite.raw_connection import fetch_chunks
 from indexer.domain.predictions import effective_emotions
@@ -31,6 +30,13 @@ _LENGTH_TOLERANCE = 0.02
 """How far a space's part of an embedding may be from length 1: rounding to float16 costs less than a thousandth."""
 
 _SCORE_TOLERANCE = 1e-6
+
+
+class Queries(Protocol):
+    """A connection to a database without SQLAlchemy, of any driver."""
+
+    def execute(self, query: str, /) -> Any:
+        """Execute a query; return its cursor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +94,7 @@ _EMBEDDINGS = "SELECT id, image_id, embedder_id, vector FROM embeddings ORDER BY
 
 
 def broken_predictions(
-    connection: sqlite3.Connection, cards: Mapping[int, ModelCard | None], advance: Callable[[int], None]
+    connection: Queries, cards: Mapping[int, ModelCard | None], advance: Callable[[int], None]
 ) -> Iterator[list[Broken]]:
     """Yield chunks of predictions with wrong probabilities, box, emotion or score, oldest first.
 
@@ -106,7 +112,7 @@ def broken_predictions(
 
 
 def broken_embeddings(
-    connection: sqlite3.Connection, cards: Mapping[int, ModelCard | None], advance: Callable[[int], None]
+    connection: Queries, cards: Mapping[int, ModelCard | None], advance: Callable[[int], None]
 ) -> Iterator[list[BrokenEmbedding]]:
     """Yield chunks of embeddings of a wrong size or length, oldest first.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +25,7 @@ class SqliteDatabase:
         """`path` is the database file, `vectors` the folder of the vector indexes that are derived from it."""
         self._path = path
         self._vectors = vectors
+        self.place = str(path.parent)
 
     def exists(self) -> bool:
         return self._path.exists()
@@ -53,15 +54,22 @@ class SqliteDatabase:
         finally:
             store.close()
 
-    def lock_writer(self, wait: bool = True) -> AbstractContextManager[None]:
+    def lock_writer(self, wait: bool = True, admits_labels: bool = False) -> AbstractContextManager[None]:
         from db.writer_lock import writer_lock
 
-        return writer_lock(self._path.parent) if wait else writer_lock(self._path.parent, patience=0)
+        home = self._path.parent
+        return writer_lock(home, admits_labels) if wait else writer_lock(home, admits_labels, patience=0)
 
-    def current_writer(self) -> WriterInfo | None:
+    def lock_labels(self) -> AbstractContextManager[None]:
+        from db.writer_lock import label_lock
+
+        return label_lock(self._path.parent)
+
+    def current_writers(self) -> Sequence[WriterInfo]:
         from db.writer_lock import writer
 
-        return writer(self._path.parent)
+        holder = writer(self._path.parent)
+        return [] if holder is None else [holder]
 
     @property
     def maintenance(self) -> SqliteMaintenance:

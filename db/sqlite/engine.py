@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import URL, Engine, create_engine, event
 from sqlalchemy.exc import OperationalError
 
+from db.sql.transactions import WRITING, connect_for_writing
 from db.sqlite.errors import translate_sqlite_errors
 from db.sqlite.journal import WRITE_AHEAD, journal_for, lacks_shared_memory, replace_write_ahead_log
 from db.sqlite.migrations import is_current, migrate
@@ -63,8 +64,8 @@ def _prepared(path: Path) -> Engine:
         if raw.cursor().execute("PRAGMA journal_mode").fetchall() != [(WRITE_AHEAD,)]:
             raw.cursor().execute(f"PRAGMA journal_mode={journal_for(path.parent)}").fetchall()
     if not current:
-        # IMMEDIATE, so that two processes that migrate at the same time apply each step once.
-        with engine.connect().execution_options(moodex_begin="IMMEDIATE") as connection, connection.begin():
+        # Two processes that migrate at the same time apply each step once.
+        with connect_for_writing(engine) as connection:
             migrate(connection)
     return engine
 
@@ -93,5 +94,5 @@ def _configure(connection: sqlite3.Connection, _record: Any) -> None:
 
 
 def _begin(connection: Any) -> None:
-    kind = connection.get_execution_options().get("moodex_begin", "DEFERRED")
-    connection.exec_driver_sql(f"BEGIN {kind}")
+    is_writing = connection.get_execution_options().get(WRITING, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writing else "BEGIN DEFERRED")

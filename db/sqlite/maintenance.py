@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 class SqliteMaintenance:
     """Implements `indexer.ports.maintenance.DatabaseMaintenance`."""
 
+    is_file = True
+
     def __init__(self, path: Path, vectors: Path) -> None:
         """`path` is the database file, `vectors` the folder of the vector indexes that are derived from it."""
         self._path = path

@@ -166,6 +166,18 @@ _HIDDEN = (
     "CREATE TRIGGER marks_of_shown_pictures AFTER DELETE ON hidden BEGIN DELETE FROM marks; END",
 )
 
+# Searches by tag begin with the tag or, where another condition names few images, with the image.
+_TAGS = (
+    "CREATE TABLE tags (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
+    """CREATE TABLE image_tags (
+    id INTEGER PRIMARY KEY, embedder_id INTEGER NOT NULL REFERENCES embedders(id),
+    image_id INTEGER NOT NULL REFERENCES images(id), tag_id INTEGER NOT NULL REFERENCES tags(id),
+    score REAL NOT NULL CHECK (score BETWEEN 0 AND 1)
+)""",
+    "CREATE UNIQUE INDEX image_tags_by_image ON image_tags (image_id, embedder_id, tag_id)",
+    "CREATE INDEX image_tags_by_tag ON image_tags (tag_id, embedder_id, image_id)",
+)
+
 
 def _files_of_a_library(connection: Connection) -> None:
     """Add what recognizes files: roots, changes that no program can hide, and the last paths of labels."""
@@ -209,6 +221,7 @@ STEPS: tuple[tuple[str, Callable[[Connection], None]], ...] = (
     ("0011_look_alikes", _execute(*_LOOK_ALIKES)),
     ("0012_files", _files_of_a_library),
     ("0013_frames_and_hidden", _execute(*_FRAMES, *_HIDDEN)),
+    ("0014_tags", _execute(*_TAGS)),
 )
 
 

@@ -5,26 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from db.sql.jobs import SqlJobs
+from db.sql.reader import SqlReader
 from db.sql.tuning import DEFAULT_TUNING, StoreTuning
+from db.sql.writer import SqlWriter
 from db.sqlite.engine import open_engine
-from db.sqlite.jobs import SqliteJobs
-from db.sqlite.reader import SqliteReader
-from db.sqlite.writer import SqliteWriter
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 
-class SqliteStore(SqliteWriter, SqliteReader, SqliteJobs):
+class SqliteStore(SqlWriter, SqlReader, SqlJobs):
     """Implements `indexer.ports.store.Store` over one SQLite file."""
 
     def __init__(self, path: Path, reading: bool = False, tuning: StoreTuning | None = None) -> None:
         """Open, create or migrate a database file. `reading` and errors are those of `open_engine`."""
         self.path = path
         self._engine: Engine = open_engine(path, reading)
-        SqliteWriter.__init__(self, self._engine, tuning or DEFAULT_TUNING)
-        SqliteReader.__init__(self, self._engine)
-        SqliteJobs.__init__(self, self._engine)
+        SqlWriter.__init__(self, self._engine, tuning or DEFAULT_TUNING)
+        SqlReader.__init__(self, self._engine)
+        SqlJobs.__init__(self, self._engine)
 
     def __enter__(self) -> SqliteStore:
         return self

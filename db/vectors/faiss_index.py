@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from functools import reduce
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import faiss
@@ -131,8 +132,10 @@ class FaissVectors:
         if clusters is None or total <= self._tuning.brute_force_max_rows:
             return None
         most_lists = total * _CODES_PER_ROW / len(self) * clusters.count
-        attempts = [effort for effort in clusters.attempts(k, total / len(self)) if effort.lists <= most_lists]
-        if not attempts:
+        # Planned one at a time: most searches end with the first.
+        attempts = (effort for effort in clusters.attempts(k, total / len(self)) if effort.lists <= most_lists)
+        first = next(attempts, None)
+        if first is None:
             return None
         self._rows_selected += total
         if not clusters.is_read and self._rows_selected <= _LOAD_CODES_AFTER * len(self):
@@ -140,7 +143,7 @@ class FaissVectors:
         selector = None if total == len(self) else _selector(chosen, len(self))
         try:
             similar = np.inf
-            for effort in attempts:
+            for effort in chain([first], attempts):
                 if similar < effort.least:
                     continue
                 rows = clusters.candidates(query, effort, selector)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -86,7 +86,8 @@ class Analyzer:
         if not views_by_page:
             return []
         scores = self.classifier.classify(np.stack([view.pixels for views in views_by_page for view in views]))
-        outputs = zip(scores.probabilities, scores.embeddings, strict=True)
+        tags = scores.tags or [{}] * len(scores.probabilities)
+        outputs = zip(scores.probabilities, scores.embeddings, tags, strict=True)
         return [[_Region(view.face, *next(outputs)) for view in views] for views in views_by_page]
 
     def _faces_only(self, regions: list[_Region]) -> list[_Region]:
@@ -103,6 +104,7 @@ class _Region(NamedTuple):
     face: Face | None
     probabilities: Floats
     embedding: Floats
+    tags: Mapping[str, float]
 
 
 class _Page(NamedTuple):
@@ -123,6 +125,7 @@ def _analyzed(page: _Page) -> AnalyzedImage | None:
             face=region.face,
             frame=page.frame.number,
             fingerprint=b"" if number else fingerprint(page.frame.pixels),
+            tags=region.tags,
         )
         for number, region in enumerate(page.regions)
     )

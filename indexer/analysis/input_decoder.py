@@ -18,14 +18,19 @@ from indexer.ports.analyzer import MainView
 if TYPE_CHECKING:
     from indexer.domain.images import InputSpec
     from indexer.domain.types import Pixels
+    from indexer.imaging.decoder_pool import DecoderPool
     from indexer.ports.models import Classifier, FaceDetector
 
 
 @dataclass(frozen=True, slots=True)
 class InputDecoder:
-    """Implements `indexer.ports.analyzer.InputDecoder`. Without a `detector`, it takes whole images."""
+    """Implements `indexer.ports.analyzer.InputDecoder`.
+
+    Without a `detector`, it takes whole images. With `decoders`, all images are decoded in child processes.
+    """
 
     detector: FaceDetector | None = None
+    decoders: DecoderPool | None = None
 
     @property
     def faces(self) -> str:
@@ -39,7 +44,7 @@ class InputDecoder:
         return np.stack(further) if further else np.empty((0, spec.size, spec.size, 3), dtype=np.uint8)
 
     def main_view(self, path: Path, classifier: Classifier) -> MainView:
-        analyzer = Analyzer(classifier, self.detector)
+        analyzer = Analyzer(classifier, self.detector, self.decoders)
         image = analyzer.decode(path.read_bytes())
         (regions,) = analyzer.predict([image])
         if regions is None:
@@ -53,6 +58,7 @@ class InputDecoder:
 
     def _views(self, path: Path, spec: InputSpec) -> list[View]:
         """Return what the analyzer classifies: the faces, the largest first, and last the whole image."""
-        image = decode_alone(path.read_bytes(), spec, DETECTION_MAX_SIDE if self.detector else 0)
+        decode = decode_alone if self.decoders is None else self.decoders.decode
+        image = decode(path.read_bytes(), spec, DETECTION_MAX_SIDE if self.detector else 0)
         (views,) = crop_views([image.pixels], self.detector, spec)
         return views if views[-1].face is None else [*views, whole_view(image.pixels, spec)]

@@ -122,8 +122,12 @@ class _Pass:
     def run(self, advance: Callable[[int], None]) -> tuple[int, int]:
         """Compare all; return the numbers of predictions that were compared and that changed."""
         after = done = changed = 0
-        while len((batch := self.store.next_uncompared(self.model.id, after, _BATCH_ROWS)).ids):
-            after = int(batch.ids[-1])
+        while len((found := self.store.next_uncompared(self.model.id, after, _BATCH_ROWS)).ids):
+            after = int(found.ids[-1])
+            # A label that came during the pass gave the others new ids, which only the index of the next pass has.
+            batch = _rows(found, (found.ids <= self.newest) | (found.compared_to != NEVER_COMPARED))
+            if not len(batch.ids):
+                continue
             comparison = self._compare(batch, self._look_alikes(batch))
             self.new_ids.add(self.store.apply_comparison(self.model.id, comparison))
             done += len(batch.ids)
@@ -191,6 +195,12 @@ class _Pass:
         valid &= np.cumsum(valid, axis=1) <= MOST_LOOK_ALIKES
         query, column = np.nonzero(valid)
         return _Group(found, position[query, column], rows[query])
+
+
+def _rows(found: ComparedRows, chosen: npt.NDArray[np.bool_]) -> ComparedRows:
+    return ComparedRows(
+        found.ids[chosen], found.images[chosen], found.compared_to[chosen], found.probabilities[chosen], found.vectors[chosen]
+    )
 
 
 def _joined(groups: Sequence[_Group]) -> _Group:

@@ -122,3 +122,8 @@ def folded(word: str) -> str:
 def with_children(emotion: str) -> frozenset[str]:
     """Return an emotion together with its sub-emotions."""
     return frozenset({emotion, *(child for child, parent in PARENTS.items() if parent == emotion)})
+
+
+def are_related(first: str, second: str) -> bool:
+    """Return whether two emotions are the same, or one is a sub-emotion of the other."""
+    return second in with_children(first) or first in with_children(second)

@@ -46,6 +46,10 @@ class UsageError(MoodexError):
     exit_code = 2
 
 
+class MapChanged(UsageError):
+    """The map that a request names is not the present one."""
+
+
 class UnknownEmotion(UsageError):
     """A word that is not an emotion in any vocabulary."""
 

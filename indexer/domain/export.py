@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from indexer.domain.maps import region_keys
+
 if TYPE_CHECKING:
+    from indexer.domain.maps import LibraryMap
     from indexer.domain.models import ModelCard
     from indexer.domain.types import Floats, Halves
 
@@ -33,7 +36,7 @@ class ExportChunk:
 
     - `digests`: hex. `labels`: the user's, None without one.
     - `regions`: faces count from 1; the whole image is 0.
-    - `boxes`: left, top, right and bottom edge in pixels.
+    - `boxes`: left, top, right and bottom edge in pixels. `sizes`: width and height of the image in pixels.
     - `probabilities`: float32, (N, labels of the model). `embeddings`: float16, (N, embedding size).
 
     An image that has a label but no prediction has the label as its emotion, score 1, region 0 and NaN for all numbers.
@@ -46,6 +49,7 @@ class ExportChunk:
     labels: Sequence[str | None]
     regions: Sequence[int]
     boxes: Sequence[Box | None]
+    sizes: Sequence[tuple[int, int]]
     probabilities: Floats
     embeddings: Halves
 
@@ -55,15 +59,28 @@ class ExportChunk:
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """All rows of one model, from one snapshot of the database."""
+    """All rows of one model, from one snapshot of the database, and the model's map, if it was made.
+
+    `emotions`: all that a row may have, the model's first.
+    """
 
     card: ModelCard
+    emotions: tuple[str, ...]
     chunks: Iterator[ExportChunk]
+    made: LibraryMap | None = None
 
     @property
     def probability_columns(self) -> tuple[str, ...]:
         """The names of the probability columns, in the order of the model's labels."""
         return tuple(f"p_{label}" for label in self.card.labels)
+
+    def places(self, chunk: ExportChunk) -> Floats:
+        """Return where the rows of a chunk are on the map: float32, (N, 2), 0-1; NaN for those that are not on it."""
+        import numpy as np
+
+        if self.made is None:
+            return np.full((len(chunk), 2), np.nan, dtype=np.float32)
+        return self.made.shares(region_keys(map(bytes.fromhex, chunk.digests), chunk.regions))
 
 
 @dataclass(frozen=True, slots=True)

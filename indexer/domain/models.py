@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from indexer.domain.hub import HubSource
     from indexer.domain.images import InputSpec
 
 EXPRESSION, APPEARANCE = "feel", "look"
@@ -33,6 +34,8 @@ class ModelCard:
     - `spaces`: parts of an embedding with their sizes, in order. Without any, the whole embedding serves every purpose.
     - `backbone_digest`: BLAKE3 hex digest of all weights except the last layer. Models with the same one share embeddings.
     - `precision`: "fp32", "bf16" or "fp16". Results differ between precisions.
+    - `hub`: the files of a hub that the model needs; None for a model that is whole, and for a card from the store.
+    - `members`: names and keys of the models of a blend, which has no network.
     - `about`: training data, credits and measured accuracy, for people.
 
     Raises ValueError for a card that cannot be used.
@@ -47,6 +50,8 @@ class ModelCard:
     spaces: tuple[tuple[str, int], ...] = ()
     backbone_digest: str = ""
     precision: str = FULL_PRECISION
+    hub: HubSource | None = field(default=None, compare=False)
+    members: tuple[tuple[str, str], ...] = field(default=(), compare=False)
     about: dict[str, Any] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
@@ -67,6 +72,11 @@ class ModelCard:
         if not self.backbone_digest:
             return self.key
         return _digest([self.backbone_digest, asdict(self.input), self.embedding_size, self.spaces, *self._less_precise])
+
+    @property
+    def reads_faces(self) -> bool:
+        """Whether the model reads the faces of an image; otherwise it reads the whole image."""
+        return self.hub is None or self.hub.faces
 
     @property
     def _less_precise(self) -> list[str]:

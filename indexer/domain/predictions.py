@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -24,10 +24,12 @@ class Scores:
 
     - `probabilities`: float32, (N, labels); each row sums to 1.
     - `embeddings`: float32, (N, embedding size); in each row, the part of each space has length 1.
+    - `tags`: for each image, its tags with their probabilities, 0-1, the most probable first; empty for a model without tags.
     """
 
     probabilities: Floats
     embeddings: Floats
+    tags: Sequence[Mapping[str, float]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class Prediction:
     - `face`: the region; None for the whole image.
     - `frame`: number, from 1, of the frame of an animation; None for a still image.
     - `fingerprint`: that of the image, see `indexer.domain.fingerprints`, in its first prediction; empty in others.
+    - `tags`: as in `Scores`.
     """
 
     probabilities: tuple[float, ...]
@@ -46,6 +49,7 @@ class Prediction:
     face: Face | None = None
     frame: int | None = None
     fingerprint: bytes = field(default=b"", repr=False, compare=False)
+    tags: Mapping[str, float] = field(default_factory=dict)
 
 
 AnalyzedImage = tuple[Prediction, ...]

@@ -25,6 +25,7 @@ class SearchRequest:
       (embedding size,). At most one of the three is given.
     - `under`: folders.
     - `after`: the last hit of the page before this one, in a search by emotion.
+    - `tags`, `excluded_tags`: tags that images must have, and must not have, in any form of `canonical_tag`.
     - `all_images`: a request without any criterion is for all images, and no mistake.
     """
 
@@ -41,6 +42,8 @@ class SearchRequest:
     hidden: bool = False
     embedding: Floats | None = field(default=None, repr=False, compare=False)
     after: HitKey | None = None
+    tags: tuple[str, ...] = ()
+    excluded_tags: tuple[str, ...] = ()
     all_images: bool = False
 
 
@@ -55,6 +58,7 @@ class SearchQuery:
     - `under`: absolute folders and files, of which hits are at or below one; none means all.
     - `dedupe`: show near-duplicates once. `hidden`: show images that the user hid, too.
     - `after`: only hits after this one, in a search by emotion.
+    - `tags`, `excluded_tags`: canonical tags, of which an image has all, and none.
     """
 
     emotions: frozenset[str] | None = None
@@ -67,6 +71,8 @@ class SearchQuery:
     dedupe: bool = False
     hidden: bool = False
     after: HitKey | None = None
+    tags: frozenset[str] = frozenset()
+    excluded_tags: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,7 @@ class Hit:
     - `incomplete`: whether the end of the file is missing.
     - `size`: width and height of the image in pixels.
     - `copies`: number of further hits that are not shown because they are near-duplicates of this one.
+    - `tags`: the tags of the image with their probabilities, 0-1; None if they were not asked for, or no model tagged it.
     """
 
     path: bytes
@@ -97,6 +104,7 @@ class Hit:
     incomplete: bool = False
     copies: int = 0
     size: tuple[int, int] | None = None
+    tags: dict[str, float] | None = None
 
 
 class Total(NamedTuple):

@@ -207,6 +207,43 @@ class TeachReport:
 
 
 @dataclass(frozen=True, slots=True)
+class CalibrationReport:
+    """The result of calibrating a model on labeled images.
+
+    - `log_loss_before`, `log_loss_after`: mean log loss, in nats, on held-out images.
+    - `ece_before`, `ece_after`: calibration error, 0-1, on all images.
+    - `changed`: whether the model was replaced; False if held-out images did not improve.
+    - `rescored`: number of predictions that were computed again, from the stored ones.
+    """
+
+    model: str
+    images: int
+    log_loss_before: float
+    log_loss_after: float
+    ece_before: float
+    ece_after: float
+    changed: bool
+    rescored: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BlendReport:
+    """The result of blending: the weights of the members by name, and the temperature.
+
+    - `labels`: number of labeled images to which they were fitted; 0 if the user gave the weights.
+    - `log_losses`: mean log loss, in nats, on held-out labels, of each member and of the blend; empty for given weights.
+    - `derived`: number of predictions of the blend that were added.
+    """
+
+    model: str
+    weights: dict[str, float]
+    temperature: float
+    labels: int
+    log_losses: dict[str, float]
+    derived: int
+
+
+@dataclass(frozen=True, slots=True)
 class UndoReport:
     """The result of undoing: the previous model, and the number of images that it newly scored."""
 

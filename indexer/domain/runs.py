@@ -60,31 +60,33 @@ COUNT_NAMES = tuple(field.name for field in fields(RunCounts))
 
 @dataclass(frozen=True, slots=True)
 class WriterInfo:
-    """The process that holds the writer lock. `since` is in seconds since the epoch."""
+    """A process that writes. `since` is when it began to, in seconds since the epoch."""
 
     pid: int
     since: float
 
 
-def with_dead_runs_marked(read: Callable[[], Sequence[RunRecord]], writer: Callable[[], WriterInfo | None]) -> list[RunRecord]:
+def with_dead_runs_marked(
+    read: Callable[[], Sequence[RunRecord]], writers: Callable[[], Sequence[WriterInfo]]
+) -> list[RunRecord]:
     """Return runs, newest first, with the outcome DIED for those whose process died.
 
-    A run that is still marked as running has died, unless it belongs to the process that holds the writer lock. `read` returns
-    the runs. If one is marked as running, `writer` is called, and the runs are read again, because it may have ended since.
+    A run that is still marked as running has died, unless it belongs to a process that writes now. `read` returns the runs. If
+    one is marked as running, `writers` is called, and the runs are read again, because it may have ended since.
     """
     runs = read()
     if all(run.outcome != RUNNING for run in runs):
         return list(runs)
-    holder = writer()
+    holders = writers()
     ids = {run.id for run in runs}
     return [
-        _with_died(run) if run.id in ids and run.outcome == RUNNING and not _belongs_to(run, holder) else run for run in read()
+        _with_died(run) if run.id in ids and run.outcome == RUNNING and not _belongs_to(run, holders) else run for run in read()
     ]
 
 
-def _belongs_to(run: RunRecord, holder: WriterInfo | None) -> bool:
+def _belongs_to(run: RunRecord, holders: Sequence[WriterInfo]) -> bool:
     # Systems reuse process ids: a run that started before the lock was taken belongs to another process.
-    return holder is not None and run.pid == holder.pid and run.started_at >= holder.since - _CLOCK_TOLERANCE_SECONDS
+    return any(run.pid == one.pid and run.started_at >= one.since - _CLOCK_TOLERANCE_SECONDS for one in holders)
 
 
 def _with_died(run: RunRecord) -> RunRecord:

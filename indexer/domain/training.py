@@ -338,3 +338,20 @@ def _rounded(intervals: Mapping[str, tuple[float, float]]) -> dict[str, list[flo
 
 def _shortened(names: list[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedModel:
+    """A model in a comparison on the same labeled images.
+
+    - `accuracy`, `balanced_accuracy`: 0-1, with the 95% interval of the accuracy.
+    - `behind`: accuracy of the best model minus that of this one, with its 95% interval.
+    """
+
+    model: str
+    images: int
+    accuracy: float
+    accuracy_interval: tuple[float, float]
+    balanced_accuracy: float
+    behind: float
+    behind_interval: tuple[float, float]

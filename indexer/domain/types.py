@@ -12,3 +12,4 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float32]
     Halves = npt.NDArray[np.float16]
     Ids = npt.NDArray[np.int64]
+    Places = npt.NDArray[np.uint16]

@@ -1,1 +1,1 @@
-"""File formats of an export: CSV, JSON Lines, Parquet."""
+"""File formats of an export: CSV, JSON Lines, Parquet, COCO."""

@@ -1,4 +1,8 @@
-"""Export to Parquet: typed columns, embeddings as lists of fixed size, one row group for each chunk."""
+"""Export to Parquet: typed columns, embeddings as lists of fixed size, one row group for each chunk.
+
+`datasets` of Hugging Face finds its own description of the columns in the file, by which `image` becomes an image.
+embedding-atlas reads the columns `x`, `y` and `embedding`.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from indexer.system.optional import require
 
 if TYPE_CHECKING:
     from indexer.domain.export import Export, ExportChunk
+    from indexer.domain.types import Floats
 
 require("pyarrow", "pyarrow", "parquet", "Writing Parquet")
 
@@ -31,29 +36,45 @@ _FACTS = (
 )
 
 
+_IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+
+
 def write_parquet(export: Export, file: Path, advance: Callable[[int], None]) -> int:
     """Write an export to a file; return the number of rows.
 
     - Embeddings are float32, which every program can read. They are NaN for an image without a prediction, because Parquet has no
       null lists of fixed size.
     - Bytes of a path that are not valid UTF-8 are written as \\xNN; the digest identifies the image.
-    - The schema's metadata name the model and its spaces.
+    - `x` and `y`, 0-1, are places on the map; null for rows that are not on it. `image` names the file, without its bytes.
+    - The schema's metadata name the model and its spaces, and describe the columns for `datasets`.
     """
     card, count = export.card, 0
     about = {"model": card.name, "key": card.key, "weights_digest": card.weights_digest, "spaces": dict(card.spaces)}
     fields = [*_FACTS, *((name, pa.float32()) for name in export.probability_columns)]
     fields.append(("embedding", pa.list_(pa.float32(), card.embedding_size)))
-    schema = pa.schema(fields, metadata={"moodex": json.dumps(about)})
+    fields += [("x", pa.float32()), ("y", pa.float32()), ("image", _IMAGE)]
+    described = {"info": {"features": {name: _feature(kind) for name, kind in fields}}}
+    schema = pa.schema(fields, metadata={"moodex": json.dumps(about), "huggingface": json.dumps(described)})
     open_writer: Any = pq.ParquetWriter  # pyarrow has no type hints
     with open_writer(file, schema, compression="zstd") as writer:
         for chunk in export.chunks:
-            writer.write_table(pa.Table.from_arrays(_columns(chunk, schema), schema=schema))
+            columns = _columns(chunk, schema, export.places(chunk))
+            writer.write_table(pa.Table.from_arrays(columns, schema=schema))
             count += len(chunk)
             advance(len(chunk))
     return count
 
 
-def _columns(chunk: ExportChunk, schema: Any) -> list[Any]:
+def _feature(kind: Any) -> dict[str, Any]:
+    """Return the type of a column as `datasets` describes it."""
+    if kind == _IMAGE:
+        return {"_type": "Image"}
+    if pa.types.is_fixed_size_list(kind):
+        return {"_type": "Sequence", "feature": _feature(kind.value_type), "length": kind.list_size}
+    return {"_type": "Value", "dtype": "float32" if kind == pa.float32() else str(kind)}
+
+
+def _columns(chunk: ExportChunk, schema: Any, places: Floats) -> list[Any]:
     import numpy as np
 
     paths = [path.decode("utf-8", "backslashreplace") for path in chunk.paths]
@@ -63,4 +84,6 @@ def _columns(chunk: ExportChunk, schema: Any) -> list[Any]:
     columns += [pa.array(numbers, type=pa.float32(), from_pandas=True) for numbers in chunk.probabilities.T]
     vectors = chunk.embeddings.astype(np.float32)
     flat = pa.array(vectors.ravel(), type=pa.float32())
-    return [*columns, pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])]
+    columns.append(pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]))
+    columns += [pa.array(numbers, type=pa.float32(), from_pandas=True) for numbers in places.T]
+    return [*columns, pa.array([{"bytes": None, "path": path} for path in paths], type=_IMAGE)]

@@ -25,7 +25,7 @@ _DECIMAL_PLACES = 6
 
 
 def writer_for(target: Path, embeddings: bool) -> Writer:
-    """Return the writer for a file name that ends in .parquet, .csv or .jsonl.
+    """Return the writer for a file name that ends in .parquet, .csv, .jsonl or .json.
 
     `embeddings` adds a column of embeddings, which a Parquet file always has. Raises UsageError for another name, MissingExtra if
     the package for Parquet is not installed.
@@ -39,7 +39,11 @@ def writer_for(target: Path, embeddings: bool) -> Writer:
             return lambda export, file, advance: _write_csv(export, file, advance, embeddings)
         case ".jsonl":
             return lambda export, file, advance: _write_jsonl(export, file, advance, embeddings)
-    raise UsageError(f"Unknown export format {str(target)!r}: the name must end in .parquet, .csv or .jsonl.")
+        case ".json":
+            from indexer.exporters.coco import write_coco
+
+            return write_coco
+    raise UsageError(f"Unknown export format {str(target)!r}: the name must end in .parquet, .csv, .jsonl or .json.")
 
 
 def _write_csv(export: Export, file: Path, advance: Advance, embeddings: bool) -> int:

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 
 from indexer.domain.errors import Damaged, ImageError
 from indexer.domain.images import DecodedImage, Frame, InputSpec
+from indexer.imaging import cut_off
+from indexer.imaging.background import background
 from indexer.imaging.foreign_formats import recognize
 from indexer.imaging.limits import MAX_PIXELS, bomb, refuse_bomb
 from indexer.imaging.open_image import open_image, unidentified
@@ -46,8 +49,8 @@ _ANIMATED_FORMATS = ("GIF", "PNG", "WEBP", "AVIF", "LOTTIE", "VIDEO")
 _BLANK_LEVELS = 8
 """An image in which no channel varies by more than this many levels, 0-255, shows nothing."""
 
-_LIGHT_INK, _LIGHT_INK_SHARE = 208, 0.99
-"""A transparent image is composed on black if this share of its ink is at least this light, 0-255: white would hide it."""
+_NO_ROW: dict[str, int | tuple[int, ...]] = {"1": 1, "L": 255, "I;16": _UINT16_MAX, "RGB": (255, 255, 255)}
+"""The color of missing rows, by the mode of an image; 0 in modes with transparency or a palette."""
 
 _JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 
@@ -63,8 +66,8 @@ _ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)
 def decode(data: bytes, spec: InputSpec, max_side: int = 0) -> DecodedImage:
     """Decode the bytes of an image file, and prepare it for a model.
 
-    Of an animation, up to `MAX_FRAMES` frames are decoded; see `DecodedImage.frames`. A JPEG that lacks its end is decoded as far
-    as it goes.
+    Of an animation, up to `MAX_FRAMES` frames are decoded; see `DecodedImage.frames`. A JPEG or PNG that lacks its end is decoded
+    as far as it goes.
 
     With `max_side`, the image is not fitted into the model's square, but reduced to a page for face detection: see `page_side`.
     Raises Unsupported for a format without a decoder, and Damaged for an incomplete image or one that exceeds
@@ -92,7 +95,7 @@ def decode(data: bytes, spec: InputSpec, max_side: int = 0) -> DecodedImage:
     except MemoryError as error:
         raise Damaged("decoding it needs more memory than is available") from error
     except Exception as error:  # on hostile bytes, decoders raise errors of any type; none of them may end a run
-        raise Damaged(f"{_subject(data)} cannot be decoded: {_sentence(error)}") from error
+        raise Damaged(_reason(data, error)) from error
 
 
 def _decode(data: bytes, spec: InputSpec, max_side: int) -> DecodedImage:
@@ -112,10 +115,30 @@ def _decode(data: bytes, spec: InputSpec, max_side: int) -> DecodedImage:
             width, height = _transposed_size(image)
             return DecodedImage(digest(data), frames[0].pixels, width, height, name, frames[0].number, frames[1:], not complete)
         _shrink_on_load(image, _DRAFT_SIZE_FACTOR * max(longest, spec.size))
-        image.load()
+        complete = _load(image, data)
         ImageOps.exif_transpose(image, in_place=True)
         width, height = (longer, shorter) if image.width >= image.height else (shorter, longer)
-        return DecodedImage(digest(data), pixels_of(image), width, height, name)
+        pixels = pixels_of(image)
+        if not complete and _is_blank(pixels):
+            raise Damaged(cut_off.REASON)
+        return DecodedImage(digest(data), pixels, width, height, name, incomplete=not complete)
+
+
+def _load(image: Image.Image, data: bytes) -> bool:
+    """Load the pixels of a still image; return whether all are there.
+
+    Of a PNG that lacks its end, the missing rows are white, or transparent, as browsers show them.
+    """
+    if image.format != "PNG" or not isinstance(image, ImageFile) or not cut_off.is_cut_off(data):
+        image.load()
+        return True
+    image.im = Image.new(image.mode, image.size, _NO_ROW.get(image.mode, 0)).im
+    try:
+        image.load()
+    except OSError:
+        image.tile = []  # nothing is left to load
+        return False
+    return True
 
 
 def _frame_numbers(image: Image.Image) -> list[int]:
@@ -211,19 +234,8 @@ def _without_transparency(image: Image.Image, longest: int) -> Image.Image:
     # Resize first, then compose: the result is the same, and large images need half the memory.
     image = resized(image, (width, height))
     if image.mode == "RGBA":
-        background = (0, 0, 0, 255) if _is_light_ink(image) else (255, 255, 255, 255)
-        image = Image.alpha_composite(Image.new("RGBA", image.size, background), image).convert("RGB")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, background(image)), image).convert("RGB")
     return image
-
-
-def _is_light_ink(image: Image.Image) -> bool:
-    """Return whether white would hide an RGBA image: it is transparent in parts, and the rest is light."""
-    opacity = np.asarray(image.getchannel("A"))
-    if opacity.min() == 255:
-        return False
-    lightness = np.asarray(image.convert("L"))
-    ink = np.bincount(lightness.ravel(), weights=opacity.ravel(), minlength=256)
-    return bool(ink.sum() > 0 and ink[_LIGHT_INK:].sum() >= _LIGHT_INK_SHARE * ink.sum())
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -265,6 +277,13 @@ def _to_8_bit(values: npt.NDArray[np.generic]) -> Pixels:
 
 def _finite(values: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
     return np.nan_to_num(values.astype(np.float32))
+
+
+def _reason(data: bytes, error: Exception) -> str:
+    """Return why a file cannot be decoded: TIFF files and icons state no end, but Pillow notices that data is missing."""
+    if cut_off.is_cut_off(data) or "truncated" in str(error):
+        return cut_off.REASON
+    return f"{_subject(data)} cannot be decoded: {_sentence(error)}"
 
 
 def _subject(data: bytes) -> str:

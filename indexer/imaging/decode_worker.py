@@ -11,8 +11,8 @@ import os
 import signal
 import struct
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,12 +20,14 @@ import numpy as np
 from indexer.domain.errors import Damaged, ImageError, Unreadable, Unsupported
 from indexer.domain.images import DecodedImage, Frame, InputSpec
 from indexer.imaging.decode import MAX_FRAMES, decode, is_page
+from indexer.imaging.further_formats import is_drawing
+from indexer.system.child_process import answer_only, limit_memory, read_exactly
 
 if TYPE_CHECKING:
     from indexer.domain.types import Pixels
 
-MEMORY_LIMIT_BYTES = 3 << 30
-"""Limit of a child's address space: an image at the limit of pixels takes up to 2.5 GB."""
+DRAWING_SECONDS = 15.0
+"""Limit of the processor time for one SVG or vector animation: many times as long as large ones of people take."""
 
 _REQUEST = struct.Struct("<IddBIQ")
 _LENGTH = struct.Struct("<I")
@@ -42,10 +44,10 @@ def send_request(pipe: IO[bytes], data: bytes, spec: InputSpec, max_side: int) -
 
 def read_response(pipe: IO[bytes], spec: InputSpec, max_side: int) -> DecodedImage:
     """Read a child's response. Raises what the decoder raised, and EOFError for a child that ended or an invalid response."""
-    (length,) = _LENGTH.unpack(_read_exactly(pipe, _LENGTH.size))
+    (length,) = _LENGTH.unpack(read_exactly(pipe, _LENGTH.size))
     if length > _MAX_HEADER_BYTES:
         raise EOFError
-    header = json.loads(_read_exactly(pipe, length))
+    header = json.loads(read_exactly(pipe, length))
     if "error" in header:
         raise _ERRORS[header["kind"]](header["error"])
     height, width = header["sides"]
@@ -69,25 +71,22 @@ def read_response(pipe: IO[bytes], spec: InputSpec, max_side: int) -> DecodedIma
 
 
 def _read_pixels(pipe: IO[bytes], height: int, width: int) -> Pixels:
-    return np.frombuffer(_read_exactly(pipe, height * width * 3), dtype=np.uint8).reshape(height, width, 3)
+    return np.frombuffer(read_exactly(pipe, height * width * 3), dtype=np.uint8).reshape(height, width, 3)
 
 
-def serve(memory: int) -> None:
-    """Decode requests until the input ends, in at most `memory` bytes of address space."""
-    requests, responses = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    # Output that a decoder prints is discarded: it must not mix with the responses.
-    null_device = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null_device, 1)
-    os.dup2(null_device, 2)
-    # The parent decides when to stop; signals that a terminal or service manager sends to all processes are meant for the parent.
-    for name in ("SIGINT", "SIGTERM"):
-        signal.signal(getattr(signal, name), signal.SIG_IGN)
-    _limit_memory(memory)
+def serve(memory: int, drawing_seconds: float) -> None:
+    """Decode requests until the input ends, in at most `memory` bytes of address space.
+
+    A drawing that takes more processor time than `drawing_seconds` ends the process with SIGPROF.
+    """
+    requests, responses = sys.stdin.buffer, answer_only()
+    limit_memory(memory)
     while header := requests.read(_REQUEST.size):
         size, mean, std, background, max_side, length = _REQUEST.unpack(header)
-        data = _read_exactly(requests, length)
+        data = read_exactly(requests, length)
         try:
-            image = decode(data, InputSpec(size, mean, std, background), max_side)
+            with _time_limit(drawing_seconds if is_drawing(data) else 0):
+                image = decode(data, InputSpec(size, mean, std, background), max_side)
         except ImageError as error:
             _send_response(responses, {"kind": error.kind, "error": str(error)})
         else:
@@ -111,25 +110,20 @@ def _send_response(pipe: IO[bytes], header: dict[str, Any], frames: Sequence[Pix
     pipe.flush()
 
 
-def _read_exactly(pipe: IO[bytes], length: int) -> bytes:
-    data = pipe.read(length)
-    if len(data) < length:
-        raise EOFError
-    return data
-
-
-def _limit_memory(memory: int) -> None:
-    """Limit the address space of this process, and write no core files."""
+@contextmanager
+def _time_limit(seconds: float) -> Iterator[None]:
+    """Limit the processor time of the block; 0 sets no limit. Windows has no such timers."""
+    if not hasattr(signal, "setitimer"):
+        yield
+        return
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
-        import resource
-    except ImportError:
-        return  # Windows has no such limits
-    for kind, limit in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_CORE, 0)):
-        with suppress(ValueError, OSError):  # a lower limit is set already, or the system has no such limit (macOS)
-            resource.setrlimit(kind, (limit, limit))
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 if __name__ == "__main__":
     with suppress(EOFError, BrokenPipeError):
-        serve(int(sys.argv[1]))
+        serve(int(sys.argv[1]), float(sys.argv[2]))
     os._exit(0)

@@ -6,31 +6,22 @@ image fails, and a new child decodes the next one. If a child is killed from out
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from math import inf
-from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from indexer.domain.errors import Damaged, ImageError, Unreadable
-from indexer.imaging.decode_worker import MEMORY_LIMIT_BYTES, read_response, send_request
+from indexer.imaging.decode_worker import DRAWING_SECONDS, read_response, send_request
+from indexer.system.child_process import KILLED, MEMORY_LIMIT_BYTES, ChildProcess, crash_reason
 
 if TYPE_CHECKING:
     from indexer.domain.images import DecodedImage, InputSpec
 
-_ROOT = Path(__file__).resolve().parents[2]
-
 DECODE_TIMEOUT_SECONDS = 60.0
 """Time limit for one image: several times as long as the slowest image at the limit of pixels takes."""
-
-_STOP_PATIENCE_SECONDS = 2.0
-"""Time for a child to end by itself before it is killed."""
 
 _CHECKS_PER_TIMEOUT = 60
 """Number of checks for late children within the time limit."""
@@ -46,7 +37,7 @@ ENVIRONMENT = {
 }
 """Environment variables of the child processes."""
 
-_KILLED = -getattr(signal, "SIGKILL", 9)
+_DRAWS_TOO_LONG = -getattr(signal, "SIGPROF", 27)
 
 
 class DecoderPool:
@@ -54,6 +45,7 @@ class DecoderPool:
 
     - `seconds`: time limit for one image.
     - `memory`: limit of the address space of a child, in bytes.
+    - `drawing_seconds`: limit of the processor time for a drawing (SVG, Lottie).
     - `clock`: returns seconds.
     """
 
@@ -62,8 +54,9 @@ class DecoderPool:
         seconds: float = DECODE_TIMEOUT_SECONDS,
         memory: int = MEMORY_LIMIT_BYTES,
         clock: Callable[[], float] = time.monotonic,
+        drawing_seconds: float = DRAWING_SECONDS,
     ) -> None:
-        self._seconds, self._memory, self._clock = seconds, memory, clock
+        self._seconds, self._memory, self._clock, self._drawing_seconds = seconds, memory, clock, drawing_seconds
         self._idle: list[_DecoderProcess] = []
         self._children: set[_DecoderProcess] = set()
         self._timer = threading.Thread(target=self._kill_late_children, name="decoders", daemon=True)
@@ -99,8 +92,10 @@ class DecoderPool:
                 exit_code = self._end(child)
                 if child.timed_out:
                     raise Damaged(f"decoding it takes more than {self._seconds:g} seconds") from None
-                if exit_code != _KILLED:
-                    raise Damaged(_crash_reason(exit_code)) from None
+                if exit_code == _DRAWS_TOO_LONG:
+                    raise Damaged(f"drawing it takes more than {self._drawing_seconds:g} seconds; save it as PNG") from None
+                if exit_code != KILLED:
+                    raise Damaged(crash_reason(exit_code, "its decoder")) from None
             except BaseException:
                 self._end(child)
                 raise
@@ -116,7 +111,7 @@ class DecoderPool:
             return self._start()
 
     def _start(self) -> _DecoderProcess:
-        child = _DecoderProcess(self._memory)
+        child = _DecoderProcess(self._memory, self._drawing_seconds)
         with self._starting:
             self._children.add(child)
             if not self._timer.ident:
@@ -136,59 +131,15 @@ class DecoderPool:
                     child.kill_late()
 
 
-def _crash_reason(exit_code: int) -> str:
-    with suppress(ValueError):
-        return f"its decoder crashed ({signal.Signals(-exit_code).name})"
-    return f"its decoder ended with code {exit_code}"
-
-
-class _DecoderProcess:
-    def __init__(self, memory: int) -> None:
-        environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": _search_path()}
-        # -P: Python must not import modules from the current folder.
-        command = [sys.executable, "-P", "-m", "indexer.imaging.decode_worker", str(memory)]
-        pipe = subprocess.PIPE
-        self.deadline = inf
-        self.timed_out = False
-        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=environment)  # noqa: S603
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
+class _DecoderProcess(ChildProcess):
+    def __init__(self, memory: int, drawing_seconds: float) -> None:
+        super().__init__("indexer.imaging.decode_worker", (str(memory), str(drawing_seconds)), ENVIRONMENT)
 
     def decode(self, data: bytes, spec: InputSpec, max_side: int, deadline: float) -> DecodedImage:
         self.timed_out = False  # the timer may have expired just after the previous response
         self.deadline = deadline
         try:
-            send_request(self._pipe("stdin"), data, spec, max_side)
-            return read_response(self._pipe("stdout"), spec, max_side)
+            send_request(self.pipe("stdin"), data, spec, max_side)
+            return read_response(self.pipe("stdout"), spec, max_side)
         finally:
             self.deadline = inf
-
-    def kill_late(self) -> None:
-        self.timed_out = True
-        self._process.kill()
-
-    def close(self) -> None:
-        """Close the input of the process, which makes it end."""
-        with suppress(OSError):
-            self._pipe("stdin").close()
-
-    def end(self) -> int:
-        """End the process; return its exit code, negative for a signal."""
-        self.close()
-        try:
-            code = self._process.wait(_STOP_PATIENCE_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            code = self._process.wait()
-        self._pipe("stdout").close()
-        return code
-
-    def _pipe(self, name: str) -> IO[bytes]:
-        pipe: IO[bytes] = getattr(self._process, name)
-        return pipe
-
-
-def _search_path() -> str:
-    return os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))

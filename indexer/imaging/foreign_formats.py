@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import zlib
 from typing import NamedTuple
@@ -19,6 +20,8 @@ _SAVE_AS = "save it as PNG"
 _TAKE_FRAMES = "save its frames as images, or save it as WebP"
 _UNPACK = "unpack it and index the folder"
 _DOWNLOAD_AGAIN = "download the image again"
+_IMAGES_ONLY = "index images only"
+_DECODE_TEXT = "decode it to the image, for example with base64 -d"
 
 
 class Format(NamedTuple):
@@ -63,9 +66,22 @@ _BY_START: tuple[tuple[bytes, Format], ...] = (
     (b"\xfd7zXZ\0", Format("an archive (XZ)", _UNPACK)),
     (b"BZh", Format("an archive (bzip2)", _UNPACK)),
     (b"\x28\xb5\x2f\xfd", Format("an archive (Zstandard)", _UNPACK)),
-    (b"ID3", Format("a sound (MP3)", "index images only")),
+    (b"ID3", Format("a sound (MP3)", _IMAGES_ONLY)),
+    (b"FUJIFILMCCD-RAW", Format("a raw photo (RAF)", _SAVE_AS)),
+    (b"MZ", Format("a program for Windows", _IMAGES_ONLY)),
+    (b"\x7fELF", Format("a program", _IMAGES_ONLY)),
+    (b"#!", Format("a script", _IMAGES_ONLY)),
+    (b"\0\x05\x16\x07", Format("what macOS stores about another file (AppleDouble)", "index the file without ._ in its name")),
+    (b"\x89PNG\n", Format("a PNG image that a transfer as text damaged", _DOWNLOAD_AGAIN)),
+    (b"\x89PNG\r\r", Format("a PNG image that a transfer as text damaged", _DOWNLOAD_AGAIN)),
+    (b"\xef\xbf\xbdPNG", Format("a PNG image that a transfer as text damaged", _DOWNLOAD_AGAIN)),
+    (b"data:image/", Format("an image as text (data URL)", _DECODE_TEXT)),
+    (b"iVBORw0KGgo", Format("an image as text (Base64)", _DECODE_TEXT)),
+    (b"/9j/", Format("an image as text (Base64)", _DECODE_TEXT)),
+    (b"R0lGOD", Format("an image as text (Base64)", _DECODE_TEXT)),
+    (b"UklGR", Format("an image as text (Base64)", _DECODE_TEXT)),
     (b"version https://git-lfs.github.com/", Format("a Git LFS pointer, not the image itself", "run git lfs pull")),
-    (b"SQLite format 3\0", Format("a database", "index images only")),
+    (b"SQLite format 3\0", Format("a database", _IMAGES_ONLY)),
 )
 
 HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
@@ -79,7 +95,7 @@ _VIDEO = Format("a video (MP4 or QuickTime)", _TAKE_FRAMES, "video")
 
 _BY_RIFF_KIND = {
     b"AVI ": Format("a video (AVI)", _TAKE_FRAMES),
-    b"WAVE": Format("a sound (WAV)", "index images only"),
+    b"WAVE": Format("a sound (WAV)", _IMAGES_ONLY),
     b"ACON": Format("an animated cursor (ANI)", _SAVE_AS),
 }
 
@@ -105,6 +121,7 @@ _LOTTIE_MEMBERS = (b'"layers"', b'"fr"', b'"op"')
 
 _ZEROS = Format("a file of zero bytes, perhaps an unfinished download", _DOWNLOAD_AGAIN)
 _LINK = Format("an internet shortcut", "download the image that it names")
+_TEXT = Format("text, perhaps the error message of a failed download", _DOWNLOAD_AGAIN)
 
 
 def describe(data: bytes) -> str | None:
@@ -146,17 +163,29 @@ def _recognize_compressed(data: bytes) -> Format:
 
 def _recognize_text(data: bytes, head: bytes) -> Format | None:
     text = _decoded(head).lstrip("\ufeff \t\r\n").lower()
+    found = _recognize_markup(text)
+    if found is None and text.startswith(("{", "[")):
+        found = _LOTTIE if all(member in data for member in _LOTTIE_MEMBERS) else _JSON if _is_json(data) else None
+    return found or (_TEXT if _is_text(head) else None)
+
+
+def _recognize_markup(text: str) -> Format | None:
     if text.startswith(("<!doctype html", "<html", "<head", "<body")) or (text.startswith("<!--") and "<html" in text):
         return _HTML
     if text.startswith("<svg") or (text.startswith(("<?xml", "<!doctype svg", "<!--")) and "<svg" in text):
         return _SVG
     if text.startswith("<?xml"):
         return _XML
-    if text.startswith("[internetshortcut]"):
-        return _LINK
-    if text.startswith(("{", "[")):
-        return _LOTTIE if all(member in data for member in _LOTTIE_MEMBERS) else _JSON if _is_json(data) else None
-    return None
+    return _LINK if text.startswith("[internetshortcut]") else None
+
+
+def _is_text(head: bytes) -> bool:
+    """Return whether the first bytes of a file are text that a person can read, in UTF-8. The last letter may be cut off."""
+    try:
+        text, _ = codecs.utf_8_decode(head, "strict", False)
+    except UnicodeDecodeError:
+        return False
+    return bool(text.strip()) and all(letter.isprintable() or letter.isspace() for letter in text)
 
 
 def _decoded(head: bytes) -> str:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 _PACKAGES = {"jxl": "imagecodecs", "svg": "resvg_py", "lottie": "rlottie_python", "video": "av", "psd": "psd_tools"}
 """The packages that readers need, by reader. The extra that installs a package has the name of its reader."""
 
+_DRAWINGS = ("svg", "lottie")
+"""The readers that draw shapes."""
+
 
 def open_image(data: bytes) -> Image.Image | None:
     """Open an image in a format that Pillow does not read; return None if no reader knows its bytes.
@@ -44,6 +47,12 @@ def needs_isolation(data: bytes) -> bool:
     """Return whether the package of an extra would read a file: moodex runs such a package only in a child process."""
     found = recognize(data)
     return found is not None and found.reader in _PACKAGES and _is_installed(found.reader)
+
+
+def is_drawing(data: bytes) -> bool:
+    """Return whether a file describes shapes: drawing them can take any time, however small the file and the image are."""
+    found = recognize(data)
+    return found is not None and found.reader in _DRAWINGS
 
 
 def readable_extensions() -> frozenset[bytes]:

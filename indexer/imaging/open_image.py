@@ -10,7 +10,7 @@ from io import BytesIO
 from PIL import Image, UnidentifiedImageError
 
 from indexer.domain.errors import Damaged, ImageError, Unsupported
-from indexer.imaging import foreign_formats, further_formats
+from indexer.imaging import cut_off, foreign_formats, further_formats
 from indexer.system.optional import install_command
 
 FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "JPEG2000", "ICO", "CUR")
@@ -39,6 +39,8 @@ def unidentified(data: bytes) -> ImageError:
     """Return the error for bytes that no decoder knows."""
     if data[4:8] == b"ftyp" and data[8:12] in foreign_formats.HEIF_BRANDS and "HEIF" not in _decoders():
         return Unsupported(f"HEIC images need an extra decoder: {install_command('pillow-heif', 'heic')}")
+    if cut_off.is_cut_off(data):
+        return Damaged(cut_off.REASON)
     return Damaged(foreign_formats.describe(data) or "its bytes are not an image in a supported format")
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from io import BytesIO
 from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw
 
 from indexer.domain.errors import ImageError
+from indexer.domain.files import FileStamp
 from indexer.domain.images import InputSpec
 from indexer.imaging.decode_alone import decode_alone
 from indexer.system.safe_read import read
@@ -21,11 +23,17 @@ _MAX_BORDERED_FACE_SHARE = 0.3
 """A face gets a border if it covers less than this share of the image."""
 
 
-def thumbnail(path: bytes, box: tuple[int, int, int, int] | None, frame: int | None = None) -> bytes | None:
+def thumbnail(
+    path: bytes,
+    box: tuple[int, int, int, int] | None,
+    frame: int | None = None,
+    read: Callable[[bytes], tuple[bytes, FileStamp]] = read,
+) -> bytes | None:
     """Return a thumbnail of 192 x 192 pixels as PNG, with a border around a small face; None for an unreadable file.
 
     `box` is the face's left, top, right and bottom edge in pixels of the image, and `frame` the frame of an animation that shows
-    it. The thumbnail shows the first frame that is not empty, and has a border only if that is this frame.
+    it. The thumbnail shows the first frame that is not empty, and has a border only if that is this frame. `read` reads the file
+    as `ImageSource.read` does.
     """
     try:
         decoded = decode_alone(read(path)[0], InputSpec(size=_SIDE_PIXELS, mean=0, std=1))

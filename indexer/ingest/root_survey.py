@@ -146,6 +146,8 @@ class Surveyor:
         for path in paths:
             self._context.check_stop()
             for scanned in self._source.scan(path, self._context.options):
+                if scanned.problem:  # what is around the file, such as its archive, cannot be read: nothing is known of the file
+                    self._add(self._unlistable(scanned.path, scanned.problem, survey, {}))
                 entries += scanned.entries
                 problems.update(scanned.problems)
             folders = below(self._known_folders, path)
@@ -221,7 +223,7 @@ class Surveyor:
                 self.absorbed.add(path)
 
     def _add(self, result: FolderScanResult) -> None:
-        self._results.append(result._replace(source=self._source.name))
+        self._results.append(result._replace(source=self._source.name_of(result.folder)))
         self._rows += 1 + len(result.pending) + len(result.failed) + len(result.restamped)
         if self._rows >= _SCAN_COMMIT_ROWS:
             self._record()

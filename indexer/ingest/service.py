@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from indexer.domain.errors import StoreDamaged, disk_error
 from indexer.ingest import run
 from indexer.ingest.roots import split_available_roots
+from indexer.registry.blends import update_blends
 from indexer.system.signals import graceful_stop
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ _SECONDS_PER_DAY = 86400.0
 def index(
     library: Library, paths: Sequence[bytes], request: IndexRequest, progress: Progress, record_idle: bool = True
 ) -> Summary:
-    """Index folders and files, then update the vector index. No other process can write during a run.
+    """Index folders and files, then update the vector index. During a run, other processes can only label and hide images.
 
     Folders that are indexed but missing are reported, and keep their entries unless the request prunes them. `record_idle` is
     whether a run that finds nothing to do is recorded.
@@ -39,7 +40,7 @@ def index(
     roots = split_available_roots(paths, library.source, library.known)
     settings.make_home()
     with (
-        library.database.lock_writer(),
+        library.database.lock_writer(admits_labels=True),
         graceful_stop("indexed images are kept, and the next run resumes there") as check_stop,
         library.open_batch_analyzer() as analyzer,
     ):
@@ -57,6 +58,7 @@ def index(
             )
             summary = run.index(roots, store, analyzer, request, context, progress, check_stop)
             derived.sync_index()
+            update_blends(library, store, analyzer.classifier.card, check_stop)
             check_stop()
         if not library.database.exists():
             raise StoreDamaged(f"The database {settings.database} was removed during the run. Index again.")

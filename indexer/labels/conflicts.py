@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from indexer.domain.emotions import are_related
 from indexer.domain.reports import LabelConflict
 
 if TYPE_CHECKING:
@@ -22,9 +23,9 @@ def find_conflicts(store: StoreReader, model: StoredModel, limit: int) -> list[L
     """Find the labels that a model contradicts most strongly: confident learning.
 
     Northcutt et al., arXiv:1911.00068. The threshold of an emotion is its mean probability over the images with that label. An
-    image belongs confidently to the most probable emotion that reaches its threshold; if that is not its label, it is a conflict.
-    Conflicts are ordered by the difference of the two probabilities, largest first. Labels that the model does not know are
-    ignored.
+    image belongs confidently to the most probable emotion that reaches its threshold; if that is not its label, it is a conflict,
+    unless one of the two is a sub-emotion of the other. Conflicts are ordered by the difference of the two probabilities, largest
+    first. Labels that the model does not know are ignored.
     """
     labeled_hits: list[Hit] = []
     label_probabilities: dict[str, list[float]] = defaultdict(list)
@@ -37,7 +38,7 @@ def find_conflicts(store: StoreReader, model: StoredModel, limit: int) -> list[L
     conflicts = []
     for hit in labeled_hits:
         label, predicted = hit.emotion, _confident_emotion(hit.emotions, thresholds)
-        if predicted not in ("", label):
+        if predicted and not are_related(predicted, label):
             scores = hit.emotions
             conflicts.append(LabelConflict(hit.path, hit.image_id, label, scores[label], predicted, scores[predicted]))
     return sorted(conflicts, key=lambda conflict: (conflict.label_score - conflict.predicted_score, conflict.path))[:limit]

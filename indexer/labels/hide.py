@@ -21,7 +21,7 @@ def hide(library: Library, paths: Sequence[bytes], hidden: bool, skip_unknown: b
     `skip_unknown` skips images that are not indexed. Raises NotIndexed, UsageError for ambiguous ids, and WriterBusy.
     """
     library.require_database()
-    with library.database.lock_writer(), library.database.open() as store:
+    with library.database.lock_labels(), library.database.open() as store:
         digests: set[bytes] = set()
         skipped = 0
         for images in find_images(store, [LabelAssignment(path, None) for path in paths]):
@@ -37,7 +37,7 @@ def hide_images(library: Library, image_ids: Collection[str], hidden: bool) -> L
     """Hide images by id, all or none; or show them again. Raises NotIndexed and WriterBusy."""
     library.require_database()
     digests = set(map(bytes.fromhex, image_ids))
-    with library.database.lock_writer(), library.database.open() as store:
+    with library.database.lock_labels(), library.database.open() as store:
         require_known(store, image_ids)
         changed = _hide(store, digests, hidden)
     return LabelsChanged(changed, len(digests) - changed)

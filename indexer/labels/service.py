@@ -25,7 +25,7 @@ def label(library: Library, assignments: Sequence[LabelAssignment], new: bool, s
     Raises UsageError, UnknownEmotion, NotIndexed and WriterBusy.
     """
     library.require_database()
-    with library.database.lock_writer(), library.database.open() as store:
+    with library.database.lock_labels(), library.database.open() as store:
         return apply_labels(store, assignments, new, skip_unknown)
 
 
@@ -43,7 +43,7 @@ def label_images(library: Library, emotions: Mapping[str, str | None], new: bool
     """
     library.require_database()
     assignments = [LabelAssignment(b"", emotion, bytes.fromhex(image_id)) for image_id, emotion in emotions.items()]
-    with library.database.lock_writer(), library.database.open() as store:
+    with library.database.lock_labels(), library.database.open() as store:
         require_known(store, emotions)
         before = store.labels_of(list(map(bytes.fromhex, emotions)))
         changed = apply_labels(store, assignments, new)
@@ -53,7 +53,7 @@ def label_images(library: Library, emotions: Mapping[str, str | None], new: bool
 def attach(library: Library, digest_prefix: str, path: bytes) -> LabelsChanged:
     """Give an orphaned label to the images at a path; see `indexer.labels.assign.attach_label`."""
     library.require_database()
-    with library.database.lock_writer(), library.database.open() as store:
+    with library.database.lock_labels(), library.database.open() as store:
         return attach_label(store, digest_prefix, path)
 
 

@@ -87,7 +87,7 @@ class IntegrityCheck:
         """Return whether a run really died: it may have begun after `writer` was determined."""
         try:
             with self.library.database.open(reading=True) as store:
-                runs = with_dead_runs_marked(partial(store.runs, _CHECKED_RUNS), self.library.database.current_writer)
+                runs = with_dead_runs_marked(partial(store.runs, _CHECKED_RUNS), self.library.database.current_writers)
         except StoreDamaged:
             return True
         return any(run.outcome == DIED for run in runs)
@@ -98,7 +98,7 @@ class IntegrityCheck:
         examples: dict[str, bytes] = {}
         workers = self.library.settings.workers or 2 * available_cores()
         with self.library.database.open(reading=True) as store:
-            for kind, file in find_changed_files(store, deep, workers, self._advance):
+            for kind, file in find_changed_files(store, self.library.source, deep, workers, self._advance):
                 counts[kind] = counts.get(kind, 0) + 1
                 examples.setdefault(kind, file.path)
                 if kind == "files_rotten":

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 from blake3 import blake3
 
-from indexer.domain.files import FileStamp, IndexedFile, stamp_of
+from indexer.domain.errors import ImageError
+from indexer.domain.files import FileStamp, IndexedFile
 
 if TYPE_CHECKING:
+    from indexer.ports.sources import ImageSource
     from indexer.ports.store_reader import StoreReader
 
 _FILE_CHUNK_ROWS = 2000
@@ -22,21 +24,21 @@ _TEMPORARY_NAME = re.compile(r"\..+\.(\d+)\.tmp(\.work|\.work\.fresh)?(-wal|-shm
 """Names that `atomic.replace_file` gives to unfinished files, and those of SQLite's side files."""
 
 
-def digest_of(path: bytes, stamp: FileStamp) -> bytes | None:
+def digest_of(source: ImageSource, path: bytes, stamp: FileStamp) -> bytes | None:
     """Return the digest of a file's bytes; None if it cannot be read or has another stamp."""
     hasher = blake3()
     try:
-        with open(path, "rb") as file:
+        with source.open(path).file as file:
             while chunk := file.read(_HASH_CHUNK_BYTES):
                 hasher.update(chunk)
-            status = os.fstat(file.fileno())
-    except OSError:
+        is_same = source.stamp(path).matches(stamp)
+    except (OSError, ImageError):
         return None
-    return hasher.digest() if stamp_of(status).matches(stamp) else None
+    return hasher.digest() if is_same else None
 
 
 def find_changed_files(
-    store: StoreReader, deep: bool, workers: int, advance: Callable[[int], None]
+    store: StoreReader, source: ImageSource, deep: bool, workers: int, advance: Callable[[int], None]
 ) -> Iterator[tuple[str, IndexedFile]]:
     """Yield the files that differ from their rows, each with its kind of finding.
 
@@ -48,7 +50,7 @@ def find_changed_files(
         after = 0
         while chunk := store.indexed_files(after, _FILE_CHUNK_ROWS):
             after = chunk[-1].id
-            kinds = list(pool.map(lambda file: _difference(file, deep), chunk))
+            kinds = list(pool.map(lambda file: _difference(source, file, deep), chunk))
             changed = [(kind, file) for kind, file in zip(kinds, chunk, strict=True) if kind is not None]
             current = store.still_indexed([file for _, file in changed]) if changed else set()
             yield from ((kind, file) for kind, file in changed if file in current)
@@ -57,25 +59,24 @@ def find_changed_files(
 
 def stale_temp_files(home: Path) -> list[Path]:
     """Return temporary files and folders in a data folder whose process has ended."""
-    folders = [home, *(folder for folder in (home / "vectors", home / "models") if folder.is_dir())]
+    folders = [home, *(folder for folder in (home / "vectors", home / "maps", home / "models") if folder.is_dir())]
     return sorted(path for folder in folders for path in folder.iterdir() if _is_stale(path))
 
 
-def _difference(file: IndexedFile, deep: bool) -> str | None:
+def _difference(source: ImageSource, file: IndexedFile, deep: bool) -> str | None:
     """Return the kind of finding of a file that differs from its row; None if it does not."""
     try:
-        status = os.stat(file.path)
-    except (FileNotFoundError, NotADirectoryError):
+        stamp = source.stamp(file.path)
+    except FileNotFoundError:
         return "files_missing"
-    except (OSError, ValueError):
+    except ImageError:
         return "files_unreadable"
-    stamp = stamp_of(status)
     is_untouched = stamp.matches(file.stamp)
     if (stamp.size, stamp.version) != (file.stamp.size, file.stamp.version) or not (deep or is_untouched):
         return "files_changed"
     if not deep:
         return None
-    digest = digest_of(file.path, stamp)
+    digest = digest_of(source, file.path, stamp)
     if digest == file.digest:
         return None
     other_bytes = "files_rotten" if is_untouched else "files_changed"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,9 +42,9 @@ def repair(library: Library, maintenance: DatabaseMaintenance, check: CheckResul
         saved, salvaged = maintenance.copy_aside("before-repair"), None
         cards = {card.key: card for _, card in library.models.cards()}
         if report.of("unreadable", "pages"):
-            salvaged = _salvage(maintenance, cards, sum(report.rows.values()), progress)
+            salvaged = _salvage(library, maintenance, cards, sum(report.rows.values()), progress)
         else:
-            maintenance.repair_rows(cards, digest_of, rebuild_indexes=report.of("indexes"))
+            maintenance.repair_rows(cards, partial(digest_of, library.source), rebuild_indexes=report.of("indexes"))
         if check.rotten:
             with library.database.open() as store:
                 store.requeue(check.rotten)
@@ -58,11 +59,11 @@ def repair(library: Library, maintenance: DatabaseMaintenance, check: CheckResul
 
 
 def _salvage(
-    maintenance: DatabaseMaintenance, cards: Mapping[str, ModelCard], rows: int, progress: Progress
+    library: Library, maintenance: DatabaseMaintenance, cards: Mapping[str, ModelCard], rows: int, progress: Progress
 ) -> Mapping[str, int]:
     progress.start(rows)
     try:
-        return maintenance.salvage(cards, digest_of, lambda done: progress.advance(done, 0))
+        return maintenance.salvage(cards, partial(digest_of, library.source), lambda done: progress.advance(done, 0))
     finally:
         progress.finish()
 

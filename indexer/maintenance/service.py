@@ -26,7 +26,7 @@ def check(library: Library, deep: bool, progress: Progress) -> DoctorReport:
     """
     maintenance = _maintenance(library)
     with graceful_stop("nothing was changed") as check_stop, maintenance.translate_errors():
-        writer = library.database.current_writer()
+        writer = next(iter(library.database.current_writers()), None)
         result = IntegrityCheck(library, maintenance, None if writer is None else writer.pid, progress, check_stop).run(deep)
     return DoctorReport(library.settings.home, result.report)
 

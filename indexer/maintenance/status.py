@@ -22,7 +22,7 @@ def status(library: Library, failures: int) -> Status:
     if not library.database.exists():
         return Status(settings.home, Counts({}, 0), [], [], [], disk)
     with library.database.open(reading=True) as store:
-        runs = with_dead_runs_marked(partial(store.runs, 5), library.database.current_writer)
+        runs = with_dead_runs_marked(partial(store.runs, 5), library.database.current_writers)
         with store.snapshot():
             models = [(model, store.image_count(model.id)) for model in store.models()]
             return Status(settings.home, store.counts(), models, runs, store.failures(failures), disk, store.count_hidden())

@@ -23,6 +23,7 @@ def hit_as_dict(hit: Hit) -> dict[str, Any]:
     - `frame`: the number of the frame of an animation, from 1.
     - `incomplete`: true if the end of the file is missing.
     - `copies`: the number of near-duplicates that are not shown.
+    - `tags`: the probability of each tag, where tags were asked for.
     """
     facts: dict[str, Any] = {
         "path": os.fsdecode(hit.path),
@@ -44,6 +45,8 @@ def hit_as_dict(hit: Hit) -> dict[str, Any]:
         facts["incomplete"] = True
     if hit.copies:
         facts["copies"] = hit.copies
+    if hit.tags is not None:
+        facts["tags"] = {tag: round(probability, 6) for tag, probability in hit.tags.items()}
     return facts
 
 

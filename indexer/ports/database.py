@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,7 +13,13 @@ if TYPE_CHECKING:
 
 
 class Database(Protocol):
-    """A library's database. One process writes at a time; any number of processes read at the same time."""
+    """A library's database. Any number of processes read at the same time.
+
+    One process writes at a time to a database in a file, and users label in between; any number write to one on a server. `place`
+    is the data folder or the database on a server, as messages name it.
+    """
+
+    place: str
 
     def exists(self) -> bool:
         """Return whether anything was ever stored."""
@@ -26,15 +33,22 @@ class Database(Protocol):
         Inside the `with` block, errors of the database are raised as MoodexError, StoreDamaged or WriterBusy.
         """
 
-    def lock_writer(self, wait: bool = True) -> AbstractContextManager[None]:
-        """Hold the writer lock inside the `with` block.
+    def lock_writer(self, wait: bool = True, admits_labels: bool = False) -> AbstractContextManager[None]:
+        """Hold the writer lock inside the `with` block. On a server, writers share it.
 
-        Raises WriterBusy if another process keeps it; without `wait`, at once.
+        Raises WriterBusy if another process keeps it; without `wait`, at once. Labels wait, too, unless it `admits_labels`: the
+        holder must then allow that labels and hidden images change between its transactions.
         """
 
-    def current_writer(self) -> WriterInfo | None:
-        """Return the process that holds the writer lock, if any."""
+    def lock_labels(self) -> AbstractContextManager[None]:
+        """Hold the lock of labels and hidden images inside the `with` block, for a moment, also during an index run.
+
+        Raises WriterBusy if a writer that does not admit labels keeps it.
+        """
+
+    def current_writers(self) -> Sequence[WriterInfo]:
+        """Return the processes that write now: of a database in a file, the one that holds the writer lock, if any."""
 
     @property
     def maintenance(self) -> DatabaseMaintenance | None:
-        """Checks, repairs and copies; None for a database server that has its own tools."""
+        """Checks, repairs and copies; None for a database in memory."""

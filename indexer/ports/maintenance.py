@@ -1,4 +1,4 @@
-"""The port for checks, repairs and copies of a database in files."""
+"""The port for checks, repairs and copies of a database."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ DigestOf = Callable[[bytes, "FileStamp"], bytes | None]
 
 
 class DatabaseMaintenance(Protocol):
-    """Checks, repairs and copies. Every method works with damaged pages and rows."""
+    """Checks, repairs and copies. Every method works with damaged pages and rows.
+
+    `is_file` is False for a database on a server, which repairs and copies it: the methods for that raise UsageError.
+    """
+
+    is_file: bool
 
     def translate_errors(self) -> AbstractContextManager[None]:
         """Raise errors of the database inside the `with` block as MoodexError, StoreDamaged or WriterBusy."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from indexer.domain.images import Face
     from indexer.domain.models import InstalledModel, ModelCard
     from indexer.domain.predictions import Scores
     from indexer.domain.reports import DefaultModel, ExportedModel
-    from indexer.domain.types import Pixels
+    from indexer.domain.types import Floats, Pixels
+    from indexer.ports.store_writer import Combine
 
 
 class Classifier(Protocol):
@@ -56,6 +58,41 @@ class FaceDetector(Protocol):
         """Detect the faces of each image, the largest first. Images are uint8, (H, W, 3), RGB, of any size. Thread-safe."""
 
 
+@dataclass(frozen=True, slots=True)
+class HubOptions:
+    """How to add a model of a hub.
+
+    - `engine`: "auto", "torch" or "onnx": the format of the weights, where a repository has both.
+    - `tag_emotions`: a table of tags and emotions that replaces the shipped one.
+    - `tag_threshold`: the least probability, 0-1, of a tag that is stored.
+    - `channels`: "rgb" or "bgr", the order in which the network reads colors; None takes that of the layout.
+    - `quiet`: show no progress.
+    """
+
+    engine: str = "auto"
+    tag_emotions: Path | None = None
+    tag_threshold: float = 0.35
+    channels: str | None = None
+    quiet: bool = False
+
+
+class BlendExamples(NamedTuple):
+    """N labeled images: the probabilities by each model of a blend, float32, (N, labels of the model), and their labels."""
+
+    probabilities: tuple[Floats, ...]
+    labels: tuple[str, ...]
+
+
+class Blended(NamedTuple):
+    """A blend that was written: its card, how it follows from its models, their weights, and held-out log losses by name."""
+
+    card: ModelCard
+    combine: Combine
+    weights: tuple[float, ...]
+    temperature: float
+    log_losses: Mapping[str, float]
+
+
 class ModelRegistry(Protocol):
     """The installed models: the shipped ones and the user's. One of them is in use."""
 
@@ -85,6 +122,28 @@ class ModelRegistry(Protocol):
 
         `force` replaces a model of that name. Raises UsageError and ModelUnavailable.
         """
+
+    def add_from_hub(
+        self, reference: str, options: HubOptions, announce: Callable[[str], None], name: str | None = None, force: bool = False
+    ) -> ModelCard:
+        """Download a model of a hub, `hf:OWNER/NAME[@REVISION]`, and install it, as `name` or under that of the repository.
+
+        `announce` receives a sentence with size and licence before the download. Raises UsageError, ModelUnavailable and
+        MissingExtra.
+        """
+
+    def blend(
+        self,
+        name: str,
+        members: Sequence[ModelCard],
+        examples: BlendExamples | None,
+        weights: Sequence[float] | None,
+        force: bool = False,
+    ) -> Blended:
+        """Write a blend with given weights, or with those that fit the examples. Raises UsageError and ModelUnavailable."""
+
+    def blends(self) -> Iterator[tuple[ModelCard, Combine]]:
+        """Return the installed blends whose models are all installed, and how they follow from these."""
 
     def remove(self, name: str) -> None:
         """Delete one of the user's models. Raises what `check_removable` raises."""

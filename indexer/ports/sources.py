@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 from indexer.domain.files import Failure, FileStamp
 
@@ -29,6 +29,14 @@ EXTRA_EXTENSIONS: Mapping[bytes, str] = {
     b".psd": "psd",
 }
 """Extensions of the files that moodex takes for images if an extra is installed, with the name of the extra."""
+
+ARCHIVE_EXTENSIONS: Mapping[bytes, str] = {
+    **dict.fromkeys((b".zip", b".cbz", b".tar", b".cbt", b".tar.gz", b".tgz", b".tar.bz2", b".tbz2", b".tar.xz", b".txz"), ""),
+    **dict.fromkeys((b".tar.zst", b".tzst"), "zstd"),
+    **dict.fromkeys((b".7z", b".cb7"), "7z"),
+    **dict.fromkeys((b".rar", b".cbr"), "rar"),
+}
+"""Extensions, in lower case, of the files that moodex takes for archives, with what they need of the extra `archives`."""
 
 MAX_VIDEO_BYTES = 1 << 24
 """Limit of a video, 16 MiB, for scans: stickers are smaller, and longer videos would cost much reading for nothing."""
@@ -125,6 +133,14 @@ class ScanOptions:
         return self.find(name) and not is_video(name)
 
 
+class SourceFile(NamedTuple):
+    """A file that is open for reading, with the stamp of its bytes, and when it was modified, in nanoseconds since the epoch."""
+
+    file: BinaryIO
+    stamp: FileStamp
+    modified_ns: int
+
+
 class Watcher(Protocol):
     """A watcher of folders. It detects every change from the moment it is `ready`."""
 
@@ -146,9 +162,8 @@ class ImageSource(Protocol):
     compares them for equality.
     """
 
-    @property
-    def name(self) -> str:
-        """The name of the source, which the store keeps with each folder."""
+    def name_of(self, path: bytes) -> str:
+        """Return the name of the source of a path, which the store keeps with each folder."""
 
     def exists(self, path: bytes) -> bool:
         """Return whether a file or folder exists."""
@@ -167,6 +182,15 @@ class ImageSource(Protocol):
 
     def read(self, path: bytes) -> tuple[bytes, FileStamp]:
         """Read a file and its stamp. Raises FileNotFoundError, Unreadable (worth a retry) and Damaged."""
+
+    def open(self, path: bytes) -> SourceFile:
+        """Open a file, which nothing can replace while it is read. The caller closes it. Raises what `read` raises."""
+
+    def stamp(self, path: bytes) -> FileStamp:
+        """Return the stamp of a file. Raises FileNotFoundError, Unreadable and Damaged."""
+
+    def local_path(self, path: bytes) -> bytes | None:
+        """Return the path by which other programs open a file; None if they cannot, as in an archive, or if it does not exist."""
 
     def watch(
         self, roots: Sequence[bytes], own_folder: bytes, poll: float | None, wake: Callable[[], None], warn: Callable[[str], None]

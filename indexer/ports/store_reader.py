@@ -21,7 +21,7 @@ class HitFilter(NamedTuple):
     below one (none: all).
 
     Images that the user hid are shown only with `hidden`. Images with a face of an `excluded` emotion are not shown, whatever the
-    emotions of their other faces.
+    emotions of their other faces. Images must have all `tags`, and none of the `excluded_tags`.
     """
 
     emotions: frozenset[str] | None = None
@@ -29,11 +29,13 @@ class HitFilter(NamedTuple):
     under: tuple[bytes, ...] = ()
     excluded: frozenset[str] = frozenset()
     hidden: bool = False
+    tags: frozenset[str] = frozenset()
+    excluded_tags: frozenset[str] = frozenset()
 
 
 def filter_of(query: SearchQuery) -> HitFilter:
     """Return the filter of a query."""
-    return HitFilter(query.emotions, query.min_score, query.under, query.excluded, query.hidden)
+    return HitFilter(query.emotions, query.min_score, query.under, query.excluded, query.hidden, query.tags, query.excluded_tags)
 
 
 class ImageFile(NamedTuple):
@@ -58,6 +60,13 @@ class Sample(NamedTuple):
     ids: Ids
     vectors: Halves
     probabilities: Floats
+
+
+class RegionIds(NamedTuple):
+    """N predictions of a model: `ids`, int64, (N,), ascending, and `keys`, int64, (N,), see `indexer.domain.maps.region_keys`."""
+
+    ids: Ids
+    keys: Ids
 
 
 class ComparedRows(NamedTuple):
@@ -94,8 +103,8 @@ class StoreReader(Protocol):
     def totals(self) -> RunTotals:
         """Return the totals of all runs."""
 
-    def failures(self, limit: int) -> list[tuple[bytes, Failure]]:
-        """Return failed files with their reasons, by path."""
+    def failures(self, limit: int, after: bytes | None = None) -> list[tuple[bytes, Failure]]:
+        """Return failed files with their reasons, by folder and name; with `after`, those that follow this path."""
 
     def ranked(self, model_id: int, chosen: HitFilter, limit: int, offset: int, after: HitKey | None = None) -> list[RankedHit]:
         """Return one page of the live files that pass a filter, best first; with `after`, only those that follow it.
@@ -103,10 +112,10 @@ class StoreReader(Protocol):
         A file is ranked by its best face. Equal scores are ordered by age of the prediction, then of the file.
         """
 
-    def newest(self, model_id: int, chosen: HitFilter, limit: int, before: int | None) -> list[RankedHit]:
+    def newest(self, model_id: int, chosen: HitFilter, limit: int, before: int | None, offset: int = 0) -> list[RankedHit]:
         """Return one page of the live files that pass a filter, the latest entry first; with `before`, those with lower ids.
 
-        Each file is shown with its best face among the wanted emotions.
+        `offset` skips so many of them. Each file is shown with its best face among the wanted emotions.
         """
 
     def count_hits(self, model_id: int, chosen: HitFilter, most: int | None = None) -> int:
@@ -124,11 +133,17 @@ class StoreReader(Protocol):
     def hits(self, model_id: int, prediction_ids: Sequence[int], chosen: HitFilter) -> dict[int, list[Hit]]:
         """Return the live files of predictions, oldest first, by prediction id; predictions without such files are left out.
 
-        Only the folder and the excluded emotions of the filter count.
+        Of the filter, only emotions and minimum score do not count.
         """
 
     def prediction_ids(self, model_id: int, chosen: HitFilter, most: int | None = None) -> Ids | None:
         """Return the ids of all live predictions that pass a filter: int64, ascending; None if there are more than `most`."""
+
+    def tags_of(self, model_id: int, digests: Collection[bytes]) -> dict[bytes, dict[str, float]]:
+        """Return the tags of images by digest, with their probabilities, the most probable first; only of tagged images."""
+
+    def known_tags(self, model_id: int, tags: Collection[str]) -> set[str]:
+        """Return those of some tags that at least one image has by a model."""
 
     def roots(self) -> list[IndexedRoot]:
         """Return the roots that users indexed, by path."""
@@ -189,6 +204,9 @@ class StoreReader(Protocol):
 
     def vectors(self, model_id: int, after: int = 0) -> Iterator[VectorRows]:
         """Yield the embeddings of all predictions with ids above `after`, in chunks by id."""
+
+    def region_ids(self, model_id: int) -> RegionIds:
+        """Return the ids of all predictions of a model, with the keys of their regions. A label gives predictions new ids."""
 
     def vectors_of(self, prediction_ids: Sequence[int]) -> dict[int, Halves]:
         """Return the embeddings of some predictions by id: float16, (embedding_size,) each."""

@@ -96,6 +96,10 @@ Score = Callable[["Halves"], "Floats"]
 """A function from embeddings, float16, (N, embedding_size), to probabilities, float32, (N, labels)."""
 
 
+Combine = Callable[[Sequence["Floats"]], "Floats"]
+"""A function from the probabilities of several models, float32, (N, labels of each), to those of another, (N, labels)."""
+
+
 class StoreWriter(Protocol):
     """The writing half of the store, safe to use from several threads.
 
@@ -108,7 +112,8 @@ class StoreWriter(Protocol):
     def begin_run(self, roots: Sequence[bytes], model_id: int, detector: str | None = None) -> int:
         """Record the start of a run and return its id. `detector` is the key of its face detector, or None.
 
-        Earlier runs without an end are recorded as died: there is only one writer.
+        Earlier runs without an end are recorded as died, unless another process still works on them, see
+        `indexer.ports.database.Database.current_writers`.
         """
 
     def finish_run(self, run_id: int, outcome: str, counts: RunCounts, reason: str | None = None) -> None:
@@ -150,6 +155,8 @@ class StoreWriter(Protocol):
 
     def commit(self, run_id: int, batch: CommitBatch) -> LabelMoves:
         """Store a batch, all of it or nothing. It survives a power cut once this returns.
+
+        Raises MoodexError if another process took the run for dead.
 
         Earlier predictions of the run's model for the same images are replaced. Predictions of models that share its embeddings
         are deleted if their face detector differs, because their regions no longer exist.
@@ -214,7 +221,8 @@ class StoreWriter(Protocol):
     def label(self, emotions: Mapping[bytes, str | None]) -> None:
         """Set the labels of images by digest; None removes a label. Unknown digests are skipped.
 
-        A label overrides every model in every search, with score 1, see `effective_emotion`.
+        A label overrides every model in every search, with score 1, see `effective_emotion`. It gives predictions new ids; during
+        a run, which may compare others with them under the old ones, they count as never compared.
         """
 
     def rescore(self, source: int, target: int, score: Score, advance: Callable[[int], None]) -> int:
@@ -222,6 +230,15 @@ class StoreWriter(Protocol):
 
         All or nothing. `advance` receives the number of predictions of every chunk and may raise. Returns the number of
         predictions added.
+        """
+
+    def derive(self, target: int, sources: Sequence[int], combine: Combine, advance: Callable[[int], None]) -> int:
+        """Add the missing predictions of the model `target` from the stored predictions of other models.
+
+        The regions are those of the first source, with which the target shares embeddings. Of another source that divides an
+        image otherwise, the prediction for the whole image or the main face counts. Images that a source lacks are left out. All
+        or nothing. `advance` receives the number of predictions of every chunk and may raise. Returns the number of predictions
+        added.
         """
 
     def apply_comparison(self, model_id: int, comparison: Comparison) -> dict[int, int]:

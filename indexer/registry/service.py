@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from indexer.domain.reports import ListedModel
+from indexer.domain.reports import CalibrationReport, ListedModel
 from indexer.registry.forget import forget
 
 if TYPE_CHECKING:
     from indexer.domain.models import ModelCard
     from indexer.domain.reports import DefaultModel, ExportedModel
     from indexer.library import Library
+    from indexer.ports.models import HubOptions
+    from indexer.ports.store_writer import Combine
 
 
 def list_models(library: Library) -> list[ListedModel]:
@@ -29,6 +33,36 @@ def list_models(library: Library) -> list[ListedModel]:
 def add_model(library: Library, weights: Path, name: str | None, force: bool) -> ModelCard:
     """Verify a checkpoint and install it. Raises UsageError and ModelUnavailable."""
     return library.models.add(weights, name, force)
+
+
+def add_hub_model(
+    library: Library, reference: str, options: HubOptions, announce: Callable[[str], None], name: str | None, force: bool
+) -> ModelCard:
+    """Download a model of a hub and install it. Raises UsageError, ModelUnavailable, MissingExtra, and MoodexError."""
+    library.settings.make_home()
+    return library.models.add_from_hub(reference, options, announce, name, force)
+
+
+def rescore_calibrated(library: Library, before: ModelCard, report: CalibrationReport, combine: Combine) -> CalibrationReport:
+    """Compute the stored predictions of a model again after its calibration, from those before; forget these.
+
+    `before` is the card of the model before the calibration, and `combine` the calibration. Raises WriterBusy.
+    """
+    if not report.changed or not library.database.exists():
+        return report
+    from db.vectors.sync import sync_index
+
+    after = next(card for model, card in library.models.cards() if model.name == report.model)
+    with library.database.lock_writer(), library.database.open() as store:
+        old = next((model for model in store.models() if model.used and model.card.key == before.key), None)
+        if old is None:
+            return report
+        target = store.register_model(after)
+        rescored = store.derive(target, [old.id], combine, lambda _: None)
+        store.forget_model(old.id)
+        library.vector_storage().delete(old.card)
+        sync_index(store, library.vector_storage(), next(model for model in store.models() if model.id == target))
+    return replace(report, rescored=rescored)
 
 
 def default_model(library: Library, name: str | None) -> DefaultModel:

@@ -31,6 +31,7 @@ from indexer.scheduling.scheduler import Schedule
 from indexer.scheduling.timing import after_death, next_due, retry_delay
 from indexer.system.events import log_event
 from indexer.system.ignore_rules import check_exclude_patterns
+from indexer.system.paths import absolute_path
 from indexer.system.signals import interruptible
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def add_job(library: Library, job: Job) -> Job:
     Raises UsageError, ModelUnavailable and DeviceUnavailable, without any change.
     """
     _check(job)
-    roots = tuple(dict.fromkeys(os.path.abspath(root) for root in job.roots))
+    roots = tuple(dict.fromkeys(map(absolute_path, job.roots)))
     missing = {library.source.real_path(root): root for root in roots if not library.source.exists(root)}
     if unknown := missing.keys() - library.known(missing.keys()):
         raise UsageError(f"{os.fsdecode(missing[min(unknown)])!r} does not exist; nothing was scheduled.")
@@ -90,7 +91,7 @@ def list_jobs(library: Library) -> list[ScheduledJob]:
     zone, now = local_zone(), time.time()
     with library.database.open(reading=True) as store:
         jobs = store.jobs()
-    if any(job.last.unfinished for job in jobs) and library.database.current_writer() is None:
+    if any(job.last.unfinished for job in jobs) and not library.database.current_writers():
         jobs = [replace(job, last=after_death(job.last, now)) if job.last.unfinished else job for job in jobs]
     return [ScheduledJob(job, next_due(job, now, zone)) for job in jobs]
 
@@ -100,7 +101,7 @@ def list_runs(library: Library, limit: int) -> list[RunRecord]:
     if not library.database.exists():
         return []
     with library.database.open(reading=True) as store:
-        return with_dead_runs_marked(partial(store.runs, limit), library.database.current_writer)
+        return with_dead_runs_marked(partial(store.runs, limit), library.database.current_writers)
 
 
 def run_due(library: Library, open_progress: OpenProgress, metrics: Path | None = None) -> int:
@@ -247,5 +248,5 @@ def _job_settings(library: Library, job: Job) -> Settings:
 
 def _recover(library: Library, schedule: Schedule) -> None:
     library.settings.make_home()
-    if library.database.current_writer() is None:
+    if not library.database.current_writers():
         schedule.recover()

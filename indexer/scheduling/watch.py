@@ -55,6 +55,7 @@ def watch(
         while not watcher.ready:
             wait.wait(1)
         while True:
+            wait.wait(0)  # a signal ends the watch even if every run takes longer than `poll`, so that none of them is waited for
             while pause := loop.step():
                 wait.wait(pause)
                 loop.add_changes(watcher.changed())

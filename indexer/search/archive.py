@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -32,7 +31,8 @@ def archive(library: Library, hits: Sequence[Hit]) -> Iterator[bytes]:
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as target:
         for hit, name in distinct_names(hits):
             try:
-                opened = open_unchanged([file for file in files_of(library, hit.image_id) if file.path == hit.path])
+                files = [file for file in files_of(library, hit.image_id) if file.path == hit.path]
+                opened = open_unchanged(files, library.source)
             except (ImageError, NotIndexed) as error:
                 log_event("warning", "file_missing", f"Not in the archive: {hit.path!r}. {error}", path=str(hit.path))
                 continue
@@ -51,8 +51,7 @@ def _member(target: zipfile.ZipFile, sink: _Sink, opened: OpenFile, name: bytes)
 
 
 def _date(opened: OpenFile) -> tuple[int, int, int, int, int, int]:
-    date = time.localtime(os.fstat(opened.file.fileno()).st_mtime)[:6]
-    return max(date, (_FIRST_YEAR, 1, 1, 0, 0, 0))
+    return max(time.localtime(opened.modified_ns / 1e9)[:6], (_FIRST_YEAR, 1, 1, 0, 0, 0))
 
 
 class _Sink:

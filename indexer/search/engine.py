@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from indexer.domain.models import APPEARANCE
 from indexer.domain.queries import HitKey, SearchResult, Total
@@ -109,8 +109,7 @@ def _distinct_hits(living: LivingFirst, query: SearchQuery) -> list[Hit]:
     return groups.hits()[query.offset :]
 
 
-@dataclass(frozen=True, slots=True)
-class _Candidate:
+class _Candidate(NamedTuple):
     """A prediction that the index proposed, with its exact similarity, the cosine of two appearances."""
 
     prediction_id: int
@@ -176,7 +175,7 @@ class _SimilaritySearch:
             ids, approximate = self.index.search(like.astype(np.float32), k, within)
             exhausted = len(ids) < k
             floor = -np.inf if exhausted else float(approximate[-1]) + _INDEX_ROUNDING
-            candidates = self._compare([int(i) for i in ids if i not in seen], like)
+            candidates = self._compare([number for number in ids.tolist() if number not in seen], like)
             final = [one for one in candidates if one.similarity > floor]
             seen.update(one.prediction_id for one in final)
             yield from (final[start : start + portion] for start in range(0, len(final), portion))
@@ -189,10 +188,14 @@ class _SimilaritySearch:
         """Compute exact similarities; return the candidates by falling similarity, then by age."""
         import numpy as np
 
-        appearance, wanted = self.model.card.space_slice(APPEARANCE), like.astype(np.float64)
+        stored = self.store.vectors_of(prediction_ids)
+        if not stored:
+            return []
+        vectors = np.stack(list(stored.values()))[:, self.model.card.space_slice(APPEARANCE)]
+        similarities = np.einsum("ij,j->i", vectors.astype(np.float64), like.astype(np.float64))
         candidates = [
-            _Candidate(number, round(min(1.0, float(np.einsum("i,i->", row[appearance].astype(np.float64), wanted))), 6))
-            for number, row in self.store.vectors_of(prediction_ids).items()
+            _Candidate(number, round(min(1.0, similarity), 6))
+            for number, similarity in zip(stored, similarities.tolist(), strict=True)
         ]
         return sorted(candidates, key=lambda one: (-one.similarity, one.prediction_id))
 
@@ -207,7 +210,8 @@ class _SimilaritySearch:
             if asks_user_emotion:
                 positions |= {NOT_THE_MODELS}
         ids = None
-        if asks_user_emotion or chosen.under:
-            most = None if asks_user_emotion else self.tuning.listed_max_rows
+        has_tags = bool(chosen.tags or chosen.excluded_tags)
+        if asks_user_emotion or chosen.under or has_tags:
+            most = None if asks_user_emotion or has_tags else self.tuning.listed_max_rows
             ids = self.store.prediction_ids(self.model.id, chosen, most)
         return VectorFilter(positions, chosen.min_score, ids)

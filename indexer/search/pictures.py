@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from indexer.domain.errors import NotIndexed, Unreadable
-from indexer.domain.files import stamp_of
+from indexer.domain.errors import ImageError, NotIndexed, Unreadable
 from indexer.domain.image_ids import ambiguous_id
 from indexer.domain.queries import Total
 from indexer.ports.store_reader import filter_of
@@ -17,11 +14,12 @@ from indexer.registry.selection import open_selected
 from indexer.search.engine import count
 from indexer.search.resolve import resolve_request
 from indexer.system.digest import digest
-from indexer.system.safe_read import MAX_FILE_BYTES, open_without_waiting
+from indexer.system.safe_read import MAX_FILE_BYTES
 
 if TYPE_CHECKING:
     from indexer.domain.queries import Hit, SearchRequest
     from indexer.library import Library
+    from indexer.ports.sources import ImageSource, SourceFile
     from indexer.ports.store_reader import ImageFile, RankedHit
 
 
@@ -34,11 +32,12 @@ class IndexedImage(NamedTuple):
 
 
 class OpenFile(NamedTuple):
-    """A file that is open for reading, its path and its size in bytes."""
+    """A file that is open for reading, its path, its size in bytes, and when it was modified, in nanoseconds since the epoch."""
 
     file: BinaryIO
     path: bytes
     size: int
+    modified_ns: int
 
 
 class FilesPage(NamedTuple):
@@ -55,16 +54,16 @@ class FilesPage(NamedTuple):
 def newest(library: Library, request: SearchRequest, before: int | None, most: int) -> FilesPage:
     """Return the hits of a request, the latest entry first: at most its limit, with ids of files below `before`, if it is given.
 
-    Otherwise all hits are counted, up to `most`.
+    On the first page, all hits are counted, up to `most`.
 
     Raises UnknownEmotion, NotIndexed, ModelUnavailable and StoreDamaged.
     """
     with open_selected(library) as (store, model), store.snapshot():
-        query = resolve_request(request, store, model, library.open_analyzer)
-        ranked = store.newest(model.id, filter_of(query), request.limit, before)
+        query = resolve_request(request, store, model, library.open_analyzer, library.source)
+        ranked = store.newest(model.id, filter_of(query), request.limit, before, request.offset)
         is_last = len(ranked) < request.limit
         total = None
-        if before is None:
+        if before is None and not request.offset:
             total = Total(len(ranked)) if is_last else count(store, model, query, most)
     return FilesPage([one.hit for one in ranked], None if is_last else ranked[-1].file_id, total)
 
@@ -105,19 +104,18 @@ def files_of(library: Library, image_id: str) -> list[ImageFile]:
     return files
 
 
-def open_unchanged(files: Sequence[ImageFile]) -> OpenFile:
+def open_unchanged(files: Sequence[ImageFile], source: ImageSource) -> OpenFile:
     """Open the first of an image's files whose stamp is the one with which it was indexed.
 
     A file that waits to be analyzed again has no such stamp; its bytes are compared. Stamp and bytes are those of the open file,
     so that nothing can replace it in between. Raises Unreadable if there is none.
     """
     for known in files:
-        with suppress(OSError):
-            file = open(known.path, "rb", opener=open_without_waiting)  # noqa: SIM115  # the caller closes it
-            status = os.fstat(file.fileno())
-            if stat.S_ISREG(status.st_mode) and _is_unchanged(file, status, known):
-                return OpenFile(file, known.path, status.st_size)
-            file.close()
+        with suppress(OSError, ImageError):
+            opened = source.open(known.path)
+            if _is_unchanged(opened, known):
+                return OpenFile(opened.file, known.path, opened.stamp.size, opened.modified_ns)
+            opened.file.close()
     raise changed_file()
 
 
@@ -126,13 +124,13 @@ def changed_file() -> Unreadable:
     return Unreadable("Its file is missing or has changed since it was indexed; run moodex index on its folder.")
 
 
-def _is_unchanged(file: BinaryIO, status: os.stat_result, known: ImageFile) -> bool:
+def _is_unchanged(opened: SourceFile, known: ImageFile) -> bool:
     if known.stamp is not None:
-        return stamp_of(status).matches(known.stamp)
-    if status.st_size > MAX_FILE_BYTES:
+        return opened.stamp.matches(known.stamp)
+    if opened.stamp.size > MAX_FILE_BYTES:
         return False
-    is_same = digest(file.read(MAX_FILE_BYTES)) == known.digest
-    file.seek(0)
+    is_same = digest(opened.file.read(MAX_FILE_BYTES)) == known.digest
+    opened.file.seek(0)
     return is_same
 
 

@@ -13,19 +13,26 @@ from indexer.domain.errors import ImageError, NotIndexed, UnknownEmotion, UsageE
 from indexer.domain.image_ids import MIN_ID_DIGITS, ambiguous_id, id_prefix
 from indexer.domain.images import to_pixel_box
 from indexer.domain.queries import Hit, SearchQuery, SearchRequest
+from indexer.domain.tags import canonical_tag
 from indexer.ports.store_reader import HitFilter
 from indexer.registry.selection import available_emotions
-from indexer.system.paths import indexed_folders, indexed_path
+from indexer.system.paths import indexed_folders, indexed_path, object_url
+from indexer.system.safe_read import read
 
 if TYPE_CHECKING:
+    from indexer.domain.files import FileStamp
     from indexer.domain.images import DecodedImage
     from indexer.domain.models import StoredModel
     from indexer.domain.predictions import AnalyzedImage
     from indexer.domain.types import Floats, Halves
     from indexer.ports.analyzer import Analyzer
+    from indexer.ports.sources import ImageSource
     from indexer.ports.store_reader import StoreReader
 
 _log = logging.getLogger(__name__)
+
+ReadFile = Callable[[bytes], tuple[bytes, "FileStamp"]]
+"""A function that reads the file at a path, as `ImageSource.read` does."""
 
 
 def check(request: SearchRequest) -> None:
@@ -37,17 +44,18 @@ def check(request: SearchRequest) -> None:
     if request.limit < 1 or request.offset < 0:
         raise UsageError("-k must be at least 1 and --offset at least 0.")
     criteria = (request.image, request.like, request.under, request.emotions, request.excluded, request.min_score)
-    if not any(criteria) and request.embedding is None and not request.all_images:
-        raise UsageError("Give at least one of IMAGE, --emotion, --not, --like, --min-score and --under.")
+    tags = (*request.tags, *request.excluded_tags)
+    if not any((*criteria, *tags)) and request.embedding is None and not request.all_images:
+        raise UsageError("Give at least one of IMAGE, --emotion, --not, --tag, --not-tag, --like, --min-score and --under.")
 
 
-def interpret_image(request: SearchRequest, store: StoreReader, model: StoredModel) -> SearchRequest:
+def interpret_image(request: SearchRequest, store: StoreReader, model: StoredModel, source: ImageSource) -> SearchRequest:
     """Return a request whose image is a file.
 
     If no file has that name, it may be an emotion to search for, or an indexed id or path that hits must resemble. Raises
     UsageError if it is none of these.
     """
-    if request.image is None or os.path.isfile(request.image):
+    if request.image is None or (source.exists(request.image) and not source.is_folder(request.image)):
         return request
     word = os.fsdecode(request.image)
     try:
@@ -61,17 +69,17 @@ def interpret_image(request: SearchRequest, store: StoreReader, model: StoredMod
     is_indexed = bool(store.predicted_at(model.id, indexed_path(request.image, store.known_paths)))
     if is_indexed or (digits is not None and store.predictions_by_digest(model.id, digits)):
         return replace(request, image=None, like=request.image)
-    if os.path.isdir(request.image):
+    if source.is_folder(request.image):
         raise UsageError(f"{word!r} is a folder. Search the images in it with: moodex search --under {word!r}")
-    if os.path.exists(request.image):
-        return request  # reading it reports why it is no image
+    if os.sep in word or os.path.splitext(word)[1]:
+        raise UsageError(f"{word!r} does not exist. Give an image, or search by emotion, as in: moodex search --emotion happy.")
     raise UsageError(
         f"{word!r} is neither a file nor an emotion. Give an image, or search by emotion, as in: moodex search --emotion happy. "
         f"{unknown}"
     )
 
 
-def indexed_file(path: bytes, store: StoreReader, model: StoredModel) -> bytes:
+def indexed_file(path: bytes, store: StoreReader, model: StoredModel, source: ImageSource) -> bytes:
     """Return the path of an indexed file whose id a user gave instead of a path; any other path as it is.
 
     A file on disk, and an indexed path, take precedence. Raises UsageError if several images have an id with these digits.
@@ -83,14 +91,18 @@ def indexed_file(path: bytes, store: StoreReader, model: StoredModel) -> bytes:
         case [only]:
             found = store.hits(model.id, [only], HitFilter(hidden=True)).get(only, [])
             paths = [hit.path for hit in found]
-            return next((one for one in paths if os.path.exists(one)), paths[0] if paths else path)
+            return next((one for one in paths if source.has_file(one)), paths[0] if paths else path)
         case [_, _]:
             raise ambiguous_id(path)
     return path
 
 
 def resolve_request(
-    request: SearchRequest, store: StoreReader, model: StoredModel, open_analyzer: Callable[[], Analyzer]
+    request: SearchRequest,
+    store: StoreReader,
+    model: StoredModel,
+    open_analyzer: Callable[[], Analyzer],
+    source: ImageSource,
 ) -> SearchQuery:
     """Resolve a request: emotions from synonyms, an image from a file, path or id, a folder from any path.
 
@@ -106,14 +118,27 @@ def resolve_request(
         emotions=None if wanted == frozenset(known) else wanted,
         excluded=excluded,
         min_score=request.min_score,
-        like=_vector(request, store, model, open_analyzer),
+        like=_vector(request, store, model, open_analyzer, source),
         under=indexed_folders(request.under, store.known_paths),
         limit=request.limit,
         offset=request.offset,
         dedupe=request.dedupe,
         hidden=request.hidden,
         after=request.after,
+        tags=_tags(request.tags, store, model),
+        excluded_tags=_tags(request.excluded_tags, store, model),
     )
+
+
+def _tags(words: Sequence[str], store: StoreReader, model: StoredModel) -> frozenset[str]:
+    """Return canonical tags. Raises UsageError for a tag that no image has by the model."""
+    tags = frozenset(map(canonical_tag, words))
+    if unknown := sorted(tags - store.known_tags(model.id, tags)):
+        raise UsageError(
+            f"No image has the tag {unknown[0]!r} by the model {model.card.name!r}. Taggers assign tags: moodex models add "
+            "hf:OWNER/NAME, then moodex index FOLDER --model NAME; see docs/guides/taggers.md."
+        )
+    return tags
 
 
 def _expand(words: Sequence[str], known: Collection[str], exact_label: bool) -> frozenset[str]:
@@ -123,28 +148,31 @@ def _expand(words: Sequence[str], known: Collection[str], exact_label: bool) -> 
 
 
 def _vector(
-    request: SearchRequest, store: StoreReader, model: StoredModel, open_analyzer: Callable[[], Analyzer]
+    request: SearchRequest,
+    store: StoreReader,
+    model: StoredModel,
+    open_analyzer: Callable[[], Analyzer],
+    source: ImageSource,
 ) -> Floats | None:
     if request.embedding is not None:
         return request.embedding
     if request.like is not None:
-        return _widened(_stored(store, _indexed(request.like, store, model)))
+        return _widened(_stored(store, _indexed(request.like, store, model, source)))
     if request.image is None:
         return None
     # Decoding imports numpy and Pillow, which a search by emotion does not need.
     from indexer.system.digest import digest
-    from indexer.system.safe_read import read
 
     try:
-        known = store.predicted_as(model.id, digest(read(request.image)[0]))
+        known = store.predicted_as(model.id, digest(source.read(request.image)[0]))
     except (OSError, ImageError) as error:
         raise _unreadable(request.image, error) from error
     if known is not None:
         return _widened(_stored(store, known))
-    return _widened(_read_and_analyze(request.image, open_analyzer())[1][0].embedding)
+    return _widened(_read_and_analyze(request.image, open_analyzer(), source.read)[1][0].embedding)
 
 
-def _indexed(like: bytes, store: StoreReader, model: StoredModel) -> int:
+def _indexed(like: bytes, store: StoreReader, model: StoredModel, source: ImageSource) -> int:
     """Return the prediction of an indexed path or id; a path takes precedence."""
     by_path = store.predicted_at(model.id, indexed_path(like, store.known_paths))
     if by_path:
@@ -156,9 +184,9 @@ def _indexed(like: bytes, store: StoreReader, model: StoredModel) -> int:
                 return only
             case [_, _]:
                 raise ambiguous_id(like)
-    if os.path.isdir(like):
+    if source.is_folder(like):
         raise UsageError(f"{text!r} is a folder, but --like needs an image. Search a folder with: moodex search --under {text!r}")
-    if os.path.exists(like):
+    if source.exists(like):
         raise NotIndexed(f"{text!r} is not indexed. To search with it anyway: moodex search {text!r}")
     raise NotIndexed(f"No indexed image has the path or id {text!r}; give at least the first {MIN_ID_DIGITS} digits of an id.")
 
@@ -173,13 +201,13 @@ def _widened(vector: Halves) -> Floats:
     return vector.astype(np.float32)
 
 
-def analyze_file(path: bytes, analyzer: Analyzer) -> list[Hit]:
-    """Analyze an image now; return a hit for each face, the largest first, or one for the whole image.
+def analyze_file(path: bytes, analyzer: Analyzer, read: ReadFile = read) -> list[Hit]:
+    """Analyze an image now, which `read` reads; return a hit for each face, the largest first, or one for the whole image.
 
     Raises UsageError for an image that cannot be read.
     """
-    image, predictions = _read_and_analyze(path, analyzer)
-    return hits_of_analysis(os.path.realpath(path), image, predictions, analyzer.classifier.card.labels)
+    image, predictions = _read_and_analyze(path, analyzer, read)
+    return hits_of_analysis(object_url(path) or os.path.realpath(path), image, predictions, analyzer.classifier.card.labels)
 
 
 def hits_of_analysis(path: bytes, image: DecodedImage, predictions: AnalyzedImage, labels: Sequence[str]) -> list[Hit]:
@@ -200,14 +228,13 @@ def hits_of_analysis(path: bytes, image: DecodedImage, predictions: AnalyzedImag
                 frame=prediction.frame,
                 incomplete=image.incomplete,
                 size=(image.width, image.height),
+                tags=dict(prediction.tags) or None,
             )
         )
     return hits
 
 
-def _read_and_analyze(path: bytes, analyzer: Analyzer) -> tuple[DecodedImage, AnalyzedImage]:
-    from indexer.system.safe_read import read
-
+def _read_and_analyze(path: bytes, analyzer: Analyzer, read: ReadFile) -> tuple[DecodedImage, AnalyzedImage]:
     try:
         image = analyzer.decode(read(path)[0])
     except (OSError, ImageError) as error:
@@ -219,5 +246,7 @@ def _read_and_analyze(path: bytes, analyzer: Analyzer) -> tuple[DecodedImage, An
 
 
 def _unreadable(path: bytes, error: Exception) -> UsageError:
+    if os.path.isdir(path):
+        return UsageError(f"{os.fsdecode(path)!r} is a folder; give the images in it, or search there with --under.")
     reason = error.strerror if isinstance(error, OSError) else str(error)
     return UsageError(f"Cannot use the image {os.fsdecode(path)!r}: {reason}.")

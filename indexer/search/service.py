@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from indexer.domain.errors import ModelUnavailable, MoodexError, UsageError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from indexer.library import Library
     from indexer.ports.analyzer import Analyzer
     from indexer.ports.store import Store
+    from indexer.ports.store_reader import StoreReader
     from indexer.ports.vectors import VectorIndex
 
 _log = logging.getLogger(__name__)
@@ -53,12 +55,14 @@ def _search(
 ) -> SearchResult:
     check(request)
     with open_selected(library) as (store, model):
-        request = interpret_image(request, store, model)
+        request = interpret_image(request, store, model, library.source)
         if any(given is not None for given in (request.image, request.like, request.embedding)):
             _refresh_index_if_idle(library, store, model)
         with store.snapshot():
-            query = resolve_request(request, store, model, lambda: same_analyzer(library, model))
+            query = resolve_request(request, store, model, lambda: same_analyzer(library, model), library.source)
             page = search_page(store, model, query, lambda: _open_index(library, store, model), exists=library.source.has_file)
+            if query.tags or query.excluded_tags:
+                page = page._replace(hits=_with_tags(page.hits, store, model))
             if count_all is None or request.dedupe:
                 return page
             return page._replace(total=_total(page.hits, request, lambda: count_all(store, model, query)))
@@ -79,7 +83,7 @@ def indexed_file_of(library: Library, path: bytes) -> bytes:
         return path
     with library.database.open(reading=True) as store, store.snapshot():
         model = find_stored_model(store, library.models)
-        return path if model is None else indexed_file(path, store, model)
+        return path if model is None else indexed_file(path, store, model, library.source)
 
 
 def show(library: Library, path: bytes) -> list[Hit]:
@@ -113,7 +117,7 @@ def show_all(library: Library, paths: Sequence[bytes], skip: Callable[[UsageErro
         if not hits:
             analyzer = analyzer or library.open_analyzer()
             try:
-                hits = analyze_file(file, analyzer)
+                hits = analyze_file(file, analyzer, library.source.read)
             except UsageError as error:
                 skip(error)
                 continue
@@ -129,8 +133,15 @@ def _stored_hits(library: Library, path: bytes) -> list[Hit]:
         if model is None:
             return []
         stored = store.predicted_at(model.id, indexed_path(path, store.known_paths))
-    has_faces = any(ranked.hit.box for ranked in stored)
-    return [] if library.settings.faces == "off" and has_faces else [ranked.hit for ranked in stored]
+        hits = _with_tags([ranked.hit for ranked in stored], store, model)
+    has_faces = any(hit.box for hit in hits)
+    return [] if library.settings.faces == "off" and has_faces else hits
+
+
+def _with_tags(hits: Sequence[Hit], store: StoreReader, model: StoredModel) -> list[Hit]:
+    """Return hits with the stored tags of their images."""
+    tags = store.tags_of(model.id, {bytes.fromhex(hit.image_id) for hit in hits})
+    return [replace(hit, tags=tags.get(bytes.fromhex(hit.image_id))) for hit in hits]
 
 
 def same_analyzer(library: Library, model: StoredModel) -> Analyzer:
@@ -159,7 +170,7 @@ def _refresh_index_if_idle(library: Library, store: Store, model: StoredModel) -
     if is_index_current(store, storage, model):
         return
     try:
-        with library.database.lock_writer(wait=False):
+        with library.database.lock_writer(wait=False, admits_labels=True):
             sync_index(store, storage, model)
             _log.debug("Updated the vector index of %s.", model.card.name)
     except (MoodexError, OSError) as error:

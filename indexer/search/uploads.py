@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from indexer.domain.errors import Damaged
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from indexer.domain.queries import Hit
     from indexer.domain.types import Floats
     from indexer.library import Library
+    from indexer.ports.sources import ImageSource
     from indexer.ports.store import Store
 
 
@@ -41,11 +41,11 @@ def analyze(library: Library, data: bytes) -> SentImage:
     Raises ImageError for an image that cannot be used, NotIndexed, ModelUnavailable, DeviceUnavailable and StoreDamaged.
     """
     with open_selected(library) as (store, model):
-        stored = _stored(store, model, digest(data))
+        stored = _stored(store, model, digest(data), library.source)
     return _analyzed(library, model, data) if stored is None else stored
 
 
-def _stored(store: Store, model: StoredModel, image_digest: bytes) -> SentImage | None:
+def _stored(store: Store, model: StoredModel, image_digest: bytes, source: ImageSource) -> SentImage | None:
     import numpy as np
 
     with store.snapshot():
@@ -55,7 +55,7 @@ def _stored(store: Store, model: StoredModel, image_digest: bytes) -> SentImage 
         files = store.hits(model.id, [prediction], HitFilter(hidden=True)).get(prediction, [])
         if not files:
             return None
-        path = next((hit.path for hit in files if os.path.exists(hit.path)), files[0].path)
+        path = next((hit.path for hit in files if source.has_file(hit.path)), files[0].path)
         hits = [ranked.hit for ranked in store.predicted_at(model.id, path)]
         embedding = store.vectors_of([prediction])[prediction].astype(np.float32)
     return SentImage(image_digest.hex(), True, hits, embedding, model.card.key)

@@ -1,1 +1,1 @@
-"""Image sources. At present there is one: folders of the file system, scanned or watched."""
+"""Image sources. There are two: folders and archives of the file system, scanned or watched, and buckets."""

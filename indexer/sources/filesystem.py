@@ -1,4 +1,4 @@
-"""The image source for the file system of this machine."""
+"""The image source for the file system of this machine, with its archives as folders."""
 
 from __future__ import annotations
 
@@ -7,63 +7,65 @@ import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
 
-from indexer.domain.errors import UsageError
+from indexer.domain.errors import ImageError
 from indexer.domain.files import FILE_SYSTEM, Failure, FileStamp, stamp_of
-from indexer.domain.system_files import is_system_entry
 from indexer.ports.sources import (
-    EXCLUDED,
-    HIDDEN,
-    LARGE_VIDEO,
-    LINK,
-    MAX_VIDEO_BYTES,
-    NO_EXTENSION,
-    OTHER_FILE_SYSTEM,
-    ScannedEntry,
     ScannedFolder,
     ScanOptions,
+    SourceFile,
     Watcher,
-    is_video,
 )
-from indexer.system.ignore_rules import IgnoreRules, check_exclude_patterns
+from indexer.sources.archives.archives import Archives
+from indexer.sources.walk import Walk, not_an_image, scanned_entry, unreadable
 from indexer.system.paths import existing_form
-from indexer.system.safe_read import read, read_bounded
-
-IGNORE_FILE, NO_MEDIA = b".moodexignore", b".nomedia"
-"""A file with patterns for the entries of its folder and those below, and one that leaves out its folder with all below."""
-
-_MAX_IGNORE_FILE_BYTES = 1 << 24
-
-
-_MAX_EXTENSION_LENGTH = 12
-"""A longer ending of a name is not an extension."""
+from indexer.system.safe_read import open_regular, read, read_stamp
 
 
 class FileSystemSource:
-    """Implements `indexer.ports.sources.ImageSource`."""
+    """Implements `indexer.ports.sources.ImageSource`. The contents of archives are kept in a folder, if there is one."""
 
-    name = FILE_SYSTEM
+    def __init__(self, archive_contents: Path | None = None) -> None:
+        self._archives = Archives(archive_contents)
+
+    def name_of(self, path: bytes) -> str:
+        return FILE_SYSTEM
 
     def exists(self, path: bytes) -> bool:
-        return os.path.exists(existing_form(path))
+        return os.path.exists(existing_form(path)) or self._archives.is_folder(path) or self._archives.has_file(path)
 
     def is_folder(self, path: bytes) -> bool:
-        return os.path.isdir(path)
+        return os.path.isdir(path) or self._archives.is_folder(path)
 
     def has_file(self, path: bytes) -> bool:
-        return os.path.lexists(path) and not os.path.isdir(path)
+        return (os.path.lexists(path) and not os.path.isdir(path)) or self._archives.has_file(path)
 
     def real_path(self, path: bytes) -> bytes:
         return os.path.realpath(existing_form(path))
 
     def scan(self, root: bytes, options: ScanOptions) -> Iterator[ScannedFolder]:
-        return scan(root, options)
+        return scan(root, options, self._archives)
 
     def read(self, path: bytes) -> tuple[bytes, FileStamp]:
-        return read(path)
+        place = self._archives.locate(path)
+        return read(path) if place is None or not place.inner else self._archives.read(place)
+
+    def open(self, path: bytes) -> SourceFile:
+        place = self._archives.locate(path)
+        if place is None or not place.inner:
+            file, status = open_regular(path)
+            return SourceFile(file, stamp_of(status), status.st_mtime_ns)
+        data, stamp = self._archives.read(place)
+        return SourceFile(BytesIO(data), stamp, place.modified_ns)
+
+    def stamp(self, path: bytes) -> FileStamp:
+        place = self._archives.locate(path)
+        return read_stamp(path) if place is None or not place.inner else self._archives.member(place).stamp
+
+    def local_path(self, path: bytes) -> bytes | None:
+        return path if os.path.isfile(path) else None
 
     def watch(
         self, roots: Sequence[bytes], own_folder: bytes, poll: float | None, wake: Callable[[], None], warn: Callable[[str], None]
@@ -73,16 +75,31 @@ class FileSystemSource:
         return FolderWatcher(roots, own_folder, poll, wake, warn, time.monotonic)
 
 
-def scan(root: bytes, options: ScanOptions) -> Iterator[ScannedFolder]:
+def scan(root: bytes, options: ScanOptions, archives: Archives) -> Iterator[ScannedFolder]:
     """Scan every folder at or below a root, each before its subfolders. If the root is a file, scan only that file.
 
-    Skips hidden files and folders, those that systems use, links (unless they are followed), what patterns and ignore files leave
-    out, and moodex's data folder. A followed link to a folder that was visited before is skipped, so that circular links end.
+    Archives are folders. Skips hidden files and folders, those that systems use, links (unless they are followed), what patterns
+    and ignore files leave out, and moodex's data folder. A followed link to a folder that was visited before is skipped, so that
+    circular links end.
     """
-    if not os.path.isdir(root):
+    if os.path.isdir(root) or archives.is_folder(root):
+        yield from Walk(root, options, archives.folder).folders()
+    elif archives.locate(root) is None:
         yield _single_file(root)
-        return
-    yield from _Walk(root, options).folders()
+    else:
+        yield _single_member(root, archives)
+
+
+def _single_member(path: bytes, archives: Archives) -> ScannedFolder:
+    """Scan a member of an archive that a user named."""
+    folder, name = os.path.split(path)
+    try:
+        inside = archives.folder(folder)
+    except ImageError as error:
+        return ScannedFolder(folder, whole=False, problem=Failure(error.kind, str(error)))
+    entries = [entry for entry in inside.entries() if entry.name == name and not entry.is_dir()] if inside else []
+    problems = {name: problem for entry in entries for name, problem in entry.problems().items()}
+    return ScannedFolder(folder, tuple(entry.scanned() for entry in entries), problems, whole=False)
 
 
 def _single_file(path: bytes) -> ScannedFolder:
@@ -90,197 +107,7 @@ def _single_file(path: bytes) -> ScannedFolder:
     try:
         status = os.stat(path)
     except OSError as error:
-        problem = _failure(f"its status cannot be read: {error.strerror}")
+        problem = unreadable(f"its status cannot be read: {error.strerror}")
         return ScannedFolder(folder, ((name, 0, 0),), {name: problem}, whole=False)
-    problems = {} if stat.S_ISREG(status.st_mode) else {name: _not_an_image()}
-    return ScannedFolder(folder, (_entry(name, status),), problems, whole=False)
-
-
-class _UnusableIgnoreFile(Exception):
-    """An ignore file that cannot be read, or has an invalid pattern."""
-
-
-class _RulesBelow(NamedTuple):
-    """Patterns for the entries below a folder."""
-
-    folder: bytes
-    rules: IgnoreRules
-
-
-@dataclass(slots=True)
-class _Walk:
-    root: bytes
-    options: ScanOptions
-    first: tuple[_RulesBelow, ...] = field(init=False)
-    last: tuple[_RulesBelow, ...] = field(init=False)
-    own_folder: tuple[int, int] | None = field(init=False)
-    visited: set[tuple[int, int]] = field(default_factory=set)
-    device: int | None = field(init=False)
-    """The file system of the root, if the scan stays on it; else None."""
-
-    def __post_init__(self) -> None:
-        """Sort the rules: the first ones override those of ignore files, which override the last ones."""
-        self.first = self._rules(self.root, self.options.exclude)
-        self.last = self._rules(self.root, self.options.always_exclude)
-        self.device = _device(self.root) if self.options.one_file_system else None
-        self.own_folder = _identity(self.options.own_folder) if self.options.own_folder else None
-
-    @staticmethod
-    def _rules(folder: bytes, patterns: Sequence[str]) -> tuple[_RulesBelow, ...]:
-        rules = IgnoreRules(patterns) if patterns else None
-        return (_RulesBelow(folder, rules),) if rules else ()
-
-    def folders(self) -> Iterator[ScannedFolder]:
-        stack: list[tuple[bytes, tuple[_RulesBelow, ...]]] = [(self.root, ())]
-        while stack:
-            folder, rules = stack.pop()
-            if not self._enter(folder):
-                continue
-            try:
-                with os.scandir(folder) as entries:
-                    listed = list(entries)
-                if any(entry.name == NO_MEDIA for entry in listed) and folder != self.root:
-                    continue
-                if any(entry.name == IGNORE_FILE for entry in listed):
-                    rules = self._rules(folder, _read_patterns(os.path.join(folder, IGNORE_FILE))) + rules
-            except _UnusableIgnoreFile as error:
-                yield ScannedFolder(folder, problem=_failure(str(error)))
-                continue
-            except OSError as error:
-                yield ScannedFolder(folder, problem=_failure(f"the folder cannot be listed: {error.strerror}"))
-                continue
-            scanned, subfolders = self._sort(folder, listed, self.first + rules + self.last)
-            yield scanned
-            stack.extend((subfolder, rules) for subfolder in reversed(subfolders))
-
-    def _enter(self, folder: bytes) -> bool:
-        if self.own_folder is None and not self.options.follow_symlinks:
-            return True
-        identity = _identity(folder)
-        if identity is None:
-            return True  # listing the folder will report the error
-        if identity == self.own_folder or identity in self.visited:
-            return False
-        if self.options.follow_symlinks:
-            self.visited.add(identity)
-        return True
-
-    def _sort(
-        self, folder: bytes, entries: Sequence[os.DirEntry[bytes]], rules: Sequence[_RulesBelow]
-    ) -> tuple[ScannedFolder, list[bytes]]:
-        """Return the image files among the entries of a folder, and the subfolders to scan."""
-        files: list[ScannedEntry] = []
-        subfolders: list[bytes] = []
-        system_entries: list[bytes] = []
-        problems: dict[bytes, Failure] = {}
-        skipped: list[tuple[bytes, str]] = []
-        named = self.options.named
-        for entry in entries:
-            name = entry.name
-            is_folder = _is_folder(entry, self.options.follow_symlinks)
-            is_named = bool(named) and not is_folder and entry.path in named
-            if name.startswith(b".") and not is_named:
-                skipped.append((name, HIDDEN))
-                continue
-            if not self.options.follow_symlinks and entry.is_symlink():
-                skipped.append((name, LINK))
-                continue
-            excluded = _decide(rules, entry.path, is_folder) if rules else None
-            if excluded:
-                skipped.append((name, EXCLUDED))
-            elif not (is_folder or is_named or self.options.find(name)):
-                skipped.append((name, _kind(name)))
-            elif excluded is None and is_system_entry(name, is_folder):
-                system_entries.append(name)
-            elif is_folder and self.device is not None and _device(entry.path) != self.device:
-                skipped.append((name, OTHER_FILE_SYSTEM))
-            elif is_folder:
-                subfolders.append(entry.path)
-            else:
-                file = _status(entry, self.options.follow_symlinks, problems)
-                if file[1] > MAX_VIDEO_BYTES and is_video(name) and not is_named:
-                    skipped.append((name, LARGE_VIDEO))
-                else:
-                    files.append(file)
-        scanned = ScannedFolder(
-            folder,
-            tuple(sorted(files)),
-            problems,
-            system_entries=tuple(sorted(system_entries)),
-            skipped=tuple(sorted(skipped)),
-        )
-        return scanned, sorted(subfolders)
-
-
-def _status(entry: os.DirEntry[bytes], follow: bool, problems: dict[bytes, Failure]) -> ScannedEntry:
-    """Return the entry of a file; add the reason why it cannot be an image, if known, to `problems`."""
-    try:
-        status = entry.stat(follow_symlinks=follow)
-    except OSError as error:
-        problems[entry.name] = _failure(f"its status cannot be read: {error.strerror}")
-        return entry.name, 0, 0
-    if stat.S_ISREG(status.st_mode):
-        return _entry(entry.name, status)
-    problems[entry.name] = _not_an_image()
-    return entry.name, 0, 0
-
-
-def _entry(name: bytes, status: os.stat_result) -> ScannedEntry:
-    stamp = stamp_of(status)
-    return name, stamp.size, stamp.version, stamp.change or 0
-
-
-def _decide(rules: Sequence[_RulesBelow], path: bytes, is_folder: bool) -> bool | None:
-    """Return whether the first rules that concern a path leave it out; None if none do."""
-    for folder, patterns in rules:
-        relative = os.fsdecode(path[len(folder.rstrip(b"/")) + 1 :])
-        excluded = patterns.decide(relative, is_folder)
-        if excluded is not None:
-            return excluded
-    return None
-
-
-def _read_patterns(path: bytes) -> list[str]:
-    """Read the patterns of an ignore file. Raises `_UnusableIgnoreFile`: then, nothing may be indexed by mistake."""
-    try:
-        text = os.fsdecode(read_bounded(Path(os.fsdecode(path)), _MAX_IGNORE_FILE_BYTES))
-        patterns = text.removeprefix("\ufeff").splitlines()
-        check_exclude_patterns(patterns)
-    except (OSError, ValueError, UsageError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise _UnusableIgnoreFile(f"its {os.fsdecode(IGNORE_FILE)} cannot be used: {reason}") from error
-    return patterns
-
-
-def _kind(name: bytes) -> str:
-    """Return the kind of a file without an image extension."""
-    extension = os.fsdecode(name[name.rfind(b".") :].lower()) if b"." in name else ""
-    return extension if 1 < len(extension) <= _MAX_EXTENSION_LENGTH and extension.isprintable() else NO_EXTENSION
-
-
-def _is_folder(entry: os.DirEntry[bytes], follow: bool) -> bool:
-    try:
-        return entry.is_dir(follow_symlinks=follow)
-    except OSError:  # for example a link to itself; if it has an image extension, _status reports the error
-        return False
-
-
-def _not_an_image() -> Failure:
-    return Failure("damaged", "it is a pipe, socket or device, not an image")
-
-
-def _failure(reason: str) -> Failure:
-    return Failure("unreadable", reason)
-
-
-def _device(folder: bytes) -> int | None:
-    identity = _identity(folder)
-    return None if identity is None else identity[0]
-
-
-def _identity(folder: bytes) -> tuple[int, int] | None:
-    try:
-        status = os.stat(folder)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
+    problems = {} if stat.S_ISREG(status.st_mode) else {name: not_an_image()}
+    return ScannedFolder(folder, (scanned_entry(name, status),), problems, whole=False)

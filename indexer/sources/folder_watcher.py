@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from indexer.domain.path_set import PathSet
-from indexer.ports.sources import EXTENSIONS, EXTRA_EXTENSIONS
-from indexer.system.paths import is_under
+from indexer.ports.sources import ARCHIVE_EXTENSIONS, EXTENSIONS, EXTRA_EXTENSIONS, extension_of
+from indexer.system.paths import is_under, object_url
 
-_EXTENSIONS = EXTENSIONS | EXTRA_EXTENSIONS.keys()
+_EXTENSIONS = EXTENSIONS | EXTRA_EXTENSIONS.keys() | set(map(extension_of, ARCHIVE_EXTENSIONS))
 
 POLL_SECONDS = 60.0
 """Default interval of polling."""
@@ -147,7 +147,7 @@ class FolderWatcher:
     warn: Callable[[str], None]
     clock: Callable[[], float]
     listen: Listen = SystemListener
-    is_silent: Callable[[bytes], bool] = lambda root: file_system(root) in _POLLED_FILE_SYSTEMS
+    is_silent: Callable[[bytes], bool] = lambda root: object_url(root) is not None or file_system(root) in _POLLED_FILE_SYSTEMS
     _listener: Listener | None = None
     _changed: set[bytes] = field(default_factory=set)
     _polled: set[bytes] = field(default_factory=set)
@@ -201,11 +201,11 @@ class FolderWatcher:
     def _begin(self) -> None:
         self._states = {root: _identity(root) for root in self.roots}
         self._roots_checked_at = self.clock()
-        existing = [root for root, state in self._states.items() if state is not None]
+        existing = [root for root, state in self._states.items() if state is not None or object_url(root)]
         silent = [root for root in existing if self.poll is None and self.is_silent(root)]
         if silent:
             names = ", ".join(repr(os.fsdecode(root)) for root in silent)
-            self.warn(f"{names}: this file system does not report changes; polling every {self._interval:.0f} s instead.")
+            self.warn(f"{names}: this place does not report changes; polling every {self._interval:.0f} s instead.")
         self._polled = set(silent if self.poll is None else self.roots)
         listening = [root for root in existing if root not in self._polled]
         if listening:

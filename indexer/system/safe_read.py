@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 from indexer.domain.errors import Damaged, Unreadable
 from indexer.domain.files import FileStamp, stamp_of
@@ -36,6 +37,36 @@ def read(path: bytes) -> tuple[bytes, FileStamp]:
     if stamp != stamp_of(before) or len(data) != stamp.size:
         raise Unreadable("it changed while it was read")
     return data, stamp
+
+
+def open_regular(path: bytes) -> tuple[BinaryIO, os.stat_result]:
+    """Open a regular file, and return its status, too. The caller closes it.
+
+    Raises FileNotFoundError if it is missing, Unreadable if it cannot be opened, and Damaged if it is not a regular file.
+    """
+    try:
+        file = open(path, "rb", opener=open_without_waiting)  # noqa: SIM115  # the caller closes it
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise Unreadable(f"it cannot be read: {error.strerror}") from error
+    status = os.fstat(file.fileno())
+    if stat.S_ISREG(status.st_mode):
+        return file, status
+    file.close()
+    raise Damaged("it is not a regular file")
+
+
+def read_stamp(path: bytes) -> FileStamp:
+    """Return the stamp of a file. Raises FileNotFoundError if it is missing, Unreadable if its status cannot be read."""
+    try:
+        return stamp_of(os.stat(path))
+    except NotADirectoryError as error:
+        raise FileNotFoundError(path) from error
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:
+        raise Unreadable(f"its status cannot be read: {error}") from error
 
 
 def open_without_waiting(path: str | bytes, _flags: int) -> int:

@@ -10,6 +10,7 @@ from indexer.domain.errors import UsageError
 from indexer.domain.reports import Suggestion, TeachingSet
 from indexer.ports.store_reader import HitFilter, Sample
 from indexer.ports.teaching import Candidates
+from indexer.system.text import pluralize
 
 if TYPE_CHECKING:
     from indexer.domain.models import StoredModel
@@ -33,10 +34,10 @@ def build_teaching_set(store: StoreReader, model: StoredModel) -> TeachingSet:
     ]
     labels = tuple(label for _, label, _ in hits)
     if len(hits) < _MIN_LABELS or len(set(labels)) < 2:
+        found = f"{pluralize(len(hits), 'labeled image')} with {pluralize(len(set(labels)), 'emotion')}"
         raise UsageError(
-            f"There are too few labels: {len(hits)} images indexed with {model.card.name!r} are labeled, with "
-            f"{len(set(labels))} different emotions. Label at least {_MIN_LABELS} images with two emotions: moodex label PATH... "
-            "--emotion EMOTION"
+            f"There are too few labels: {found} among those indexed with {model.card.name!r}. Label at least {_MIN_LABELS} "
+            "images with two emotions: moodex label PATH... --emotion EMOTION"
         )
     embeddings = store.vectors_of([prediction_id for prediction_id, _, _ in hits])
     sample = _finite(store.sample(model.id, _SAMPLE_ROWS))

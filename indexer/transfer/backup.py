@@ -31,7 +31,7 @@ def backup(library: Library, target: Path, force: bool, progress: Progress) -> B
     library.require_database()
     check_output_path(target, force)
     maintenance = library.database.maintenance
-    if maintenance is None:
+    if maintenance is None or not maintenance.is_file:
         raise UsageError("This library is on a database server; back it up with the tools of that server.")
     if maintenance.holds(target):
         raise UsageError(f"{target} is the library itself; choose another name for the backup.")

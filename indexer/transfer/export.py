@@ -43,7 +43,8 @@ def export(library: Library, request: ExportRequest, write: Writer, progress: Pr
             def fill(temporary: Path) -> None:
                 nonlocal rows
                 chunks = store.export_rows(model, ExportFilter(emotions or None, under, request.hidden))
-                rows = write(Export(model.card, chunks), temporary, advance)
+                made = library.map_storage().load(model.card)
+                rows = write(Export(model.card, tuple(known), chunks, made), temporary, advance)
 
             with translate_output_errors(target):
                 replace_file(target, fill)

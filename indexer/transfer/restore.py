@@ -27,7 +27,7 @@ def restore(library: Library, source: Path, yes: bool, progress: Progress) -> Re
     """
     manifest = read_manifest(source)
     settings, maintenance = library.settings, library.database.maintenance
-    if maintenance is None:
+    if maintenance is None or not maintenance.is_file:
         raise UsageError("This library is on a database server; restore it with the tools of that server.")
     has_models = settings.models.is_dir() and any(settings.models.iterdir())
     if (library.database.exists() or has_models) and not yes:

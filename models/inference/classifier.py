@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from models.inference.engines.base import Engine
 
 
-class _EngineClassifier:
+class EngineClassifier:
     """The base class of classifiers whose network an engine computes."""
 
     def __init__(self, card: ModelCard, engine: Engine) -> None:
@@ -56,7 +56,7 @@ class _EngineClassifier:
         return self._engine.streams
 
 
-class TorchClassifier(_EngineClassifier):
+class TorchClassifier(EngineClassifier):
     """Implements `indexer.ports.models.Classifier` with torch and fused batch norms.
 
     `state` are the weights by name; `batch_size` is as in `engines.pytorch.TorchEngine`.
@@ -109,7 +109,7 @@ class TorchClassifier(_EngineClassifier):
         return Scores(*self._engine.run(pixels))
 
 
-class OnnxClassifier(_EngineClassifier):
+class OnnxClassifier(EngineClassifier):
     """Implements `indexer.ports.models.Classifier` with ONNX Runtime on a CPU.
 
     The graph computes the input of the last layer and the embeddings. numpy computes the last layer, image by image, so that

@@ -14,6 +14,7 @@ from models.inference.engines.onnx_graph import find_graph
 from models.model_card import read_card
 
 if TYPE_CHECKING:
+    from indexer.domain.models import ModelCard
     from indexer.ports.models import Classifier, FaceDetector
 
 _GPU_DEVICE_FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
@@ -48,10 +49,22 @@ def open_classifier(path: Path, options: ComputeOptions) -> Classifier:
     from models.inference.classifier import OnnxClassifier, TorchClassifier
 
     card = read_card(path)
+    refuse_blend(card)
+    if card.hub is not None:
+        from models.hub.kinds import open_hub_classifier
+
+        return open_hub_classifier(path, options)
     if _use_onnx(options, has_graph=find_graph(card.architecture, card.input) is not None):
         return OnnxClassifier.open(path, options.batch_size, options.threads)
     _require_torch(options, card.name)
     return TorchClassifier.open(path, options.device, options.require_gpu, options.batch_size, options.threads, options.precision)
+
+
+def refuse_blend(card: ModelCard) -> None:
+    """Raise UsageError for the card of a blend, which has no network."""
+    if card.members:
+        models = " and ".join(f"--model {name}" for name, _ in card.members)
+        raise UsageError(f"{card.name!r} is a blend, which reads no images itself; use {models}, which it follows.")
 
 
 def open_face_detector(options: ComputeOptions) -> FaceDetector:
@@ -77,7 +90,7 @@ def _use_onnx(options: ComputeOptions, *, has_graph: bool) -> bool:
     if options.engine != "auto":
         return options.engine == "onnx"
     is_installed = find_spec("onnxruntime") is not None
-    is_fastest = options.device == "cpu" or options.few or not (has_torch() and _may_have_gpu())
+    is_fastest = options.device == "cpu" or options.few or not (has_torch() and may_have_gpu())
     return is_possible and has_graph and is_installed and is_fastest
 
 
@@ -92,6 +105,6 @@ def _require_torch(options: ComputeOptions, model: str) -> None:
     require_torch(next((option for option, is_given in given.items() if is_given), f"The model {model!r}"))
 
 
-def _may_have_gpu() -> bool:
+def may_have_gpu() -> bool:
     """Return whether this machine may have a GPU, without the import of torch, which takes seconds."""
     return sys.platform != "linux" or any(Path(device).exists() for device in _GPU_DEVICE_FILES)

@@ -137,6 +137,8 @@ def _find_base(registry: FolderModelRegistry, in_use: str) -> BaseModel:
     in_use_card = read_card(registry.find(in_use))
     name = str(in_use_card.about.get("taught", {}).get("from", in_use))
     card, state = checkpoint_arrays.load_all(registry.find(name))
+    if card.members:
+        raise UsageError(f"{name!r} is a blend, which cannot be taught; teach one of its models, and blend again.")
     if not card.backbone_digest:
         raise ModelUnavailable(f"The card of {name!r} was written by an older moodex; train the model again, or teach another.")
     if card.embedder_key != in_use_card.embedder_key:

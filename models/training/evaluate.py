@@ -22,14 +22,14 @@ from models.training.test_time_augmentation import probabilities
 if TYPE_CHECKING:
     from indexer.domain.types import Floats
     from indexer.ports.analyzer import InputDecoder
-    from models.inference.classifier import TorchClassifier
+    from indexer.ports.models import Classifier
     from models.training.label_mapping import Labels
 
 _log = logging.getLogger(__name__)
 
 
 def evaluate_model(
-    classifier: TorchClassifier,
+    classifier: Classifier,
     datasets: Sequence[Path],
     labels: Labels,
     decoder: InputDecoder,
@@ -65,7 +65,7 @@ def evaluate_model(
 
 
 def _without_rejected_faces(
-    predicted: Floats, images: LabeledImages, classifier: TorchClassifier, decoder: InputDecoder, views: int
+    predicted: Floats, images: LabeledImages, classifier: Classifier, decoder: InputDecoder, views: int
 ) -> Floats:
     """Replace predictions of none for a face by those for the next face with another prediction, or for the whole image."""
     labels = classifier.card.labels

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from indexer.system.signals import graceful_stop
+from models.model_card import read_card
 
 if TYPE_CHECKING:
     from indexer.domain.training import (
@@ -56,10 +57,12 @@ def evaluate(options: EvaluateOptions, decoder: InputDecoder) -> tuple[str, Eval
     Returns the name of the model, its measurements, and its mistakes, the most confident first. Raises UsageError,
     ModelUnavailable, DeviceUnavailable and MissingExtra.
     """
-    from models.inference.classifier import TorchClassifier
+    from models.inference.loader import ComputeOptions, open_classifier
     from models.training.evaluate import evaluate_model
 
-    classifier = TorchClassifier.open(options.weights, options.device, options.require_gpu, options.batch_size)
+    engine = "auto" if read_card(options.weights).hub else "torch"
+    compute = ComputeOptions(options.device, options.require_gpu, options.batch_size, engine=engine)
+    classifier = open_classifier(options.weights, compute)
     evaluation, mistakes = evaluate_model(classifier, options.datasets, options.labels, decoder, options.closed, options.views)
     return classifier.card.name, evaluation, mistakes
 

@@ -12,6 +12,7 @@ from db.sqlite.store import SqliteStore
 from indexer.domain.jobs import Job, JobOptions, JobStatus, Trigger
 from indexer.ports.job_store import JobStore
 from tests.support.memory_jobs import MemoryJobs
+from tests.support.postgres_store import open_postgres
 
 NIGHTLY = Job(
     "nightly",
@@ -23,14 +24,17 @@ NIGHTLY = Job(
 HOURLY = Job("hourly", (b"/b",), Trigger(every=3600.0, watch=True))
 
 
-@pytest.fixture(params=["sqlite", "memory"])
+@pytest.fixture(params=["sqlite", "memory", "postgresql"])
 def job_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[JobStore]:
-    if request.param == "memory":
-        yield MemoryJobs()
-    else:
-        store = SqliteStore(tmp_path / "moodex.sqlite")
-        yield store
-        store.close()
+    match request.param:
+        case "memory":
+            yield MemoryJobs()
+        case "sqlite":
+            with SqliteStore(tmp_path / "moodex.sqlite") as sqlite:
+                yield sqlite
+        case "postgresql":
+            with open_postgres(request.getfixturevalue("postgres_url")) as postgres:
+                yield postgres
 
 
 def test_jobs_are_returned_unchanged_and_ordered_by_name(job_store: JobStore) -> None:

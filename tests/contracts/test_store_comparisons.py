@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from indexer.domain.predictions import GROUP_CHANGED, NEVER_COMPARED
+from indexer.domain.runs import DONE, RunCounts
 from indexer.ports.store_writer import CommitBatch, Comparison, FolderScanResult
 from tests.support.builders import card, image, prediction
 from tests.support.scene import ANY, Scene
@@ -83,6 +84,7 @@ def test_outdated_predictions_are_listed_again(scene: Scene) -> None:
 
 def test_labels_override_changed_predictions_and_keep_them_compared(scene: Scene) -> None:
     one, two = add(scene, "one", "two")
+    scene.store.finish_run(scene.run, DONE, RunCounts())
     scene.store.label({image("one").digest: "crying"})
     (labeled,) = scene.store.predictions_by_digest(scene.model, image("one").digest.hex())
     scene.store.apply_comparison(scene.model, comparison([labeled], [two], labeled))
@@ -93,6 +95,16 @@ def test_labels_override_changed_predictions_and_keep_them_compared(scene: Scene
     (hit,) = [ranked.hit for ranked in scene.store.predicted_at(scene.model, b"/a/one.png")]
     assert (hit.emotion, round(hit.score, 6)) == ("sad", 0.7)
     assert one != labeled
+
+
+def test_labels_during_a_run_make_it_compare_again(scene: Scene) -> None:
+    one, two = add(scene, "one", "two")
+    scene.store.apply_comparison(scene.model, comparison([], [one, two], two))
+    scene.store.label({image("one").digest: "crying"})
+    assert scene.store.count_uncompared(scene.model) == 1
+    scene.store.finish_run(scene.run, DONE, RunCounts())
+    scene.store.label({image("two").digest: "crying"})
+    assert scene.store.count_uncompared(scene.model) == 1
 
 
 def test_listings_of_folders_stay_valid(scene: Scene) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from indexer.domain.export import ExportChunk, ExportFilter
 from indexer.domain.files import FileState, IndexedFile
+from indexer.domain.maps import region_keys
 from tests.support.builders import card, image, prediction
 from tests.support.scene import OTHER_STAMP, STAMP, Scene
 
@@ -32,9 +33,25 @@ def test_an_export_has_a_row_for_each_face_of_each_file_and_for_each_whole_image
     assert list(chunk.labels) == ["sad", "sad", None, None]
     assert list(chunk.scores) == pytest.approx([1.0, 1.0, 0.8, 0.6])
     assert list(chunk.boxes) == [None, None, (0, 10, 24, 30), (24, 10, 48, 30)]
+    assert set(chunk.sizes) == {(image("one").width, image("one").height)}
     assert chunk.probabilities.dtype == np.float32 and chunk.embeddings.dtype == np.float16
     assert chunk.probabilities[0].tolist() == pytest.approx([0.7, 0.2, 0.1])
     assert np.array_equal(chunk.embeddings[1], prediction(1.0, seed=3).embedding)
+
+
+def test_regions_have_keys_that_outlast_a_label(scene: Scene) -> None:
+    scene.add("one", b"/a/1.png")
+    scene.add_faces("duo", b"/a/2.png", (0.1, 0.8, 0.1), (0.2, 0.2, 0.6))
+    before = scene.store.region_ids(scene.model)
+    expected = region_keys([image("one").digest, image("duo").digest, image("duo").digest], [0, 1, 2])
+    assert sorted(before.keys) == sorted(expected)
+    assert np.all(np.diff(before.ids) > 0)
+    scene.store.label({image("one").digest: "sad"})
+    after = scene.store.region_ids(scene.model)
+    assert set(after.ids) != set(before.ids)
+    assert sorted(after.keys) == sorted(expected)
+    for chunk in scene.store.vectors(scene.model):
+        assert set(chunk.ids) <= set(after.ids)
 
 
 def test_an_export_has_a_labeled_image_without_a_prediction_and_no_other(scene: Scene) -> None:

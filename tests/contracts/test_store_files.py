@@ -46,6 +46,8 @@ def test_a_failed_file_has_a_reason_and_is_not_found(scene: Scene) -> None:
     scene.store.commit(scene.run, CommitBatch(failed=((file, Failure("damaged", "it is empty")),)))
     assert scene.paths() == []
     assert scene.store.failures(10) == [(b"/a/1.png", Failure("damaged", "it is empty"))]
+    assert scene.store.failures(10, b"/a/0.png") == scene.store.failures(10)
+    assert scene.store.failures(10, b"/a/1.png") == scene.store.failures(10, b"/b/0.png") == []
     stored = scene.store.known_files(b"/a", scene.run)[b"1.png"]
     assert (stored.state, stored.stamp, stored.failure) == (FileState.FAILED, OTHER_STAMP, Failure("damaged", "it is empty"))
 

@@ -52,6 +52,8 @@ def test_the_latest_files_come_first(scene: Scene) -> None:
         while page := scene.store.newest(scene.model, chosen, 2, paged[-1].file_id if paged else None):
             paged += page
         assert paged == everything, chosen
+        for offset in range(len(everything) + 1):
+            assert scene.store.newest(scene.model, chosen, 2, None, offset) == everything[offset : offset + 2], chosen
 
 
 def test_hidden_and_missing_files_are_not_among_the_latest(scene: Scene) -> None:

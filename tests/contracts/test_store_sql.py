@@ -9,10 +9,11 @@ from contextlib import closing
 from dataclasses import replace
 from inspect import isfunction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import Executable, create_engine, event
+from sqlalchemy import Connection, Executable, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect, Engine
 from sqlalchemy.schema import CreateIndex, CreateTable
@@ -20,14 +21,16 @@ from sqlalchemy.sql.elements import ClauseElement
 
 from db.indexes import full_metadata
 from db.schema import EmbedderRow
+from db.sql import hit_reader, reader
 from db.sql.dialect import greatest, inline, insert_missing, no_index
 from db.sql.file_rows import upsert_scanned
+from db.sql.model_rows import card_to_row
 from db.sql.prediction_rows import upsert_prediction
+from db.sql.prepared import fetch
 from db.sql.root_rows import upsert_root
 from db.sql.tuning import StoreTuning
 from db.sql.write_statements import upsert_image, upsert_model
 from db.sqlite.migrations import migrate
-from db.sqlite.model_rows import card_to_row
 from db.sqlite.store import SqliteStore
 from indexer.domain.export import ExportFilter
 from indexer.domain.files import Failure
@@ -36,8 +39,8 @@ from indexer.domain.queries import HitKey
 from indexer.domain.runs import RunCounts
 from indexer.ports.job_store import JobStore
 from indexer.ports.store_reader import HitFilter, StoreReader
-from indexer.ports.store_writer import CommitBatch, Comparison, FolderScanResult, StoreWriter
-from tests.support.builders import card, image
+from indexer.ports.store_writer import AnalyzedFileSet, CommitBatch, Comparison, FolderScanResult, StoreWriter
+from tests.support.builders import card, image, prediction
 from tests.support.scene import STAMP, Scene
 
 DIALECTS = {"sqlite": sqlite.dialect(), "postgresql": postgresql.dialect()}
@@ -108,10 +111,19 @@ def executed(tmp_path_factory: pytest.TempPathFactory) -> list[Executable]:
     def record(_connection: object, statement: Executable, *_: object) -> None:
         statements.append(statement)
 
+    def record_prepared(connection: Connection, statement: Any, *ids: Any, **values: int) -> list[tuple[Any, ...]]:
+        statements.append(statement)
+        return fetch(connection, statement, *ids, **values)
+
     event.listen(Engine, "before_execute", record)
     try:
         tuning = StoreTuning(anchored_list_rows=0, anchor_spacing_rows=1)
-        with SqliteStore(tmp_path_factory.mktemp("sql") / "moodex.sqlite", tuning=tuning) as store:
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            SqliteStore(tmp_path_factory.mktemp("sql") / "moodex.sqlite", tuning=tuning) as store,
+        ):
+            for module in (hit_reader, reader):
+                patch.setattr(module, "fetch", record_prepared)
             _call_every_method(store)
     finally:
         event.remove(Engine, "before_execute", record)
@@ -128,6 +140,7 @@ def _call_every_method(store: SqliteStore) -> None:
 
     recording_store: SqliteStore = Recording()  # type: ignore[assignment]
     _write_and_read(recording_store)
+    _write_and_read_tags(recording_store)
     methods = {name for port in (StoreReader, StoreWriter, JobStore) for name, value in vars(port).items() if isfunction(value)}
     assert {name for name in methods if not name.startswith("_")} - called == set()
 
@@ -152,6 +165,8 @@ def _write_and_read(store: SqliteStore) -> None:
     assert store.root_paths() == [b"/a"] and [root.files for root in store.roots()] == [5]
     store.label({image("one").digest: "sad", image("two").digest: None})
     store.rescore(scene.model, other, lambda vectors: np.full((len(vectors), 3), 1 / 3, dtype=np.float32), lambda _: None)
+    blend = store.register_model(card("blend", digest="33"))
+    assert store.derive(blend, [scene.model, other], lambda inputs: inputs[0], lambda _: None)
     first, *_ = ids = store.next_uncompared(scene.model, 0, 9).ids.tolist()
     assert store.count_uncompared(scene.model) == len(ids) == len(store.compared_rows(scene.model, ids).ids)
     thirds = np.full((1, 3), 1 / 3, dtype=np.float32)
@@ -178,11 +193,23 @@ def _write_and_read(store: SqliteStore) -> None:
     assert store.jobs() and store.remove_job("j")
 
 
+def _write_and_read_tags(store: SqliteStore) -> None:
+    scene = Scene(store)
+    tagged = replace(prediction(0.7, 0.2, 0.1), tags={"1girl": 0.9})
+    files = tuple(scene.record_scan(b"/a/tagged.png"))
+    store.commit(scene.run, CommitBatch(predicted=(AnalyzedFileSet(image("tagged"), (tagged,), files),)))
+    assert store.tags_of(scene.model, [image("tagged").digest]) == {image("tagged").digest: {"1girl": 0.9}}
+    assert store.known_tags(scene.model, ["1girl"]) == {"1girl"}
+    assert scene.paths(HitFilter(tags=frozenset({"1girl"}), excluded_tags=frozenset({"comic"}))) == [b"/a/tagged.png"]
+    assert store.forget_model(scene.model)
+
+
 def _read(store: SqliteStore, model: int) -> None:
     everything = HitFilter(frozenset({"sad", "happy"}), 0.1, (b"/a",), frozenset({"angry"}))
     for chosen in (HitFilter(), HitFilter(frozenset({"sad"})), HitFilter(frozenset({"sad", "happy"}), 0.1), everything):
         assert store.ranked(model, chosen, 2, 1) is not None
         store.prediction_ids(model, chosen, 5)
+        store.region_ids(model)
         for hit in store.newest(model, chosen, 2, 1_000):
             assert store.ranked(model, chosen, 2, 0, HitKey(hit.hit.score, hit.prediction_id, hit.file_id)) is not None
             assert store.files_of_image(bytes.fromhex(hit.hit.image_id))

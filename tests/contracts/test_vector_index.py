@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from db.vectors.tuning import DEFAULT_TUNING, IndexTuning
 from indexer.ports.vectors import Generation, VectorFilter, VectorIndex, VectorRows
 from tests.support.builders import card, rows, unit_vectors
 from tests.support.effort import examples
+from tests.support.postgres_store import open_postgres
 
 
 def _combined(all_rows: VectorRows) -> VectorIndex:
@@ -41,6 +42,23 @@ def _stored(folder: Path, tuning: IndexTuning = DEFAULT_TUNING) -> Callable[[Vec
     return build
 
 
+def _in_postgres(url: str) -> Iterator[Callable[[VectorRows], VectorIndex]]:
+    from db.postgres.vectors import PostgresVectors
+
+    with open_postgres(url):
+        pass  # it makes the tables
+    storage = PostgresVectors(url)
+
+    def build(all_rows: VectorRows) -> VectorIndex:
+        model = card(size=all_rows.vectors.shape[1])
+        storage.save(model, [], all_rows, Generation(int(all_rows.ids[-1]), "t"))
+        (segment,) = storage.load(model)
+        return segment.vectors
+
+    yield build
+    storage.close()
+
+
 @pytest.fixture(
     params=[
         "numpy",
@@ -50,9 +68,20 @@ def _stored(folder: Path, tuning: IndexTuning = DEFAULT_TUNING) -> Callable[[Vec
         "faiss from a file",
         "faiss with clusters from a file",
         "numpy and faiss combined",
+        "postgresql",
+        "postgresql with HNSW",
     ]
 )
-def build(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[VectorRows], VectorIndex]:
+def build(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[VectorRows], VectorIndex]]:
+    if "postgresql" in request.param:
+        url = request.getfixturevalue("postgres_url")
+        if "HNSW" in request.param:
+            monkeypatch.setattr("db.postgres.vectors.MIN_INDEXED_ROWS", 1)
+            monkeypatch.setattr("db.postgres.vector_index._COMPARED_AT_ONCE_ROWS", 0)
+        yield from _in_postgres(url)
+        return
     clustered, threaded = IndexTuning(clustered_min_rows=1), IndexTuning(rows_per_thread=1)
     if "threads" in request.param:
         monkeypatch.setattr("faiss.omp_get_max_threads", lambda: 3)
@@ -65,7 +94,7 @@ def build(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         "faiss with clusters from a file": _stored(tmp_path, clustered),
         "numpy and faiss combined": _combined,
     }
-    return builders[request.param]
+    yield builders[request.param]
 
 
 def brute_force(all_rows: VectorRows, query: np.ndarray, k: int, within: VectorFilter) -> np.ndarray:

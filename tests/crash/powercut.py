@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 _SQLITE_SUFFIXES = (".sqlite", ".sqlite.tmp", "-wal", "-shm", "-journal")
-_TRANSIENT_FILES = ("writer.json", "writer.lock")
+_TRANSIENT_FILES = ("writer.json", "writer.lock", "labels.lock")
 _SYNCHRONOUS_FULL = 2
 """The value of SQLite's PRAGMA synchronous from which on a power cut takes back no commit."""
 

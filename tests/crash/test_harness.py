@@ -47,7 +47,7 @@ def test_the_rounds_end_although_the_program_is_never_killed(violated: bool, rou
 @pytest.mark.parametrize(
     "kill",
     [
-        Kill("commit home/x in db.sqlite.writer.SqliteWriter.commit", 3, "after", power_cut=True),
+        Kill("commit home/x in db.sql.writer.SqlWriter.commit", 3, "after", power_cut=True),
         Kill("write a b in c.<d>", 1, "half"),
         Kill(at=0.25),
     ],

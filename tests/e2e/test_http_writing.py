@@ -216,11 +216,24 @@ def test_one_task_runs_at_a_time_and_can_be_stopped(client: TestClient, pictures
     assert client.get(f"{API}/runs").json()["task"] is None
 
 
+def test_labels_own_emotions_and_undo_work_during_a_run(client: TestClient, home: Path) -> None:
+    first = hits(client)[0]
+    ids = [first["image_id"]]
+    with opened(Settings(home=home)).database.lock_writer(admits_labels=True):
+        assert client.get(f"{API}/runs").json()["writer"] is True
+        changed = client.put(f"{API}/labels", json={"image_ids": ids, "emotion": "smug", "new": True}).json()
+        assert hits(client)[0]["label"] == "smug"
+        assert client.post(f"{API}/labels/undo", json={"undo": changed["undo"]}).json()["changed"] == 1
+        assert "label" not in hits(client)[0]
+        assert client.put(f"{API}/hidden", json={"image_ids": ids}).json()["changed"] == 1
+        assert first["path"] not in [hit["path"] for hit in hits(client)]
+
+
 def test_labels_wait_while_another_process_writes(client: TestClient, home: Path) -> None:
     first = hits(client)[0]["image_id"]
     with opened(Settings(home=home)).database.lock_writer():
         response = client.put(f"{API}/labels", json={"image_ids": [first], "emotion": "sad"})
-        assert "writing" in problem(response, 409)
+        assert "cannot change while another moodex teaches" in problem(response, 409)
         assert response.headers["retry-after"]
         assert hits(client)
         assert client.get(f"{API}/runs").json()["writer"] is True

@@ -18,7 +18,8 @@ from recipes.lite import ROOT, TARGET, lite_requirements
 from tests.e2e.conftest import EXAMPLES, Block, Run
 from tests.e2e.test_processes import all_commands
 from tests.e2e.test_serve import get, serving
-from tests.support import drawn
+from tests.support import drawn, hub
+from tests.support.builders import write_images
 
 HEAD = EXAMPLES / "bigheads/head-01.png"
 
@@ -45,6 +46,7 @@ WALK = (
     ("teach", "--name", "mine"),
     ("index", "FACES", "--force"),
     ("teach", "--undo"),
+    ("map",),
     ("export", "OUT/labels.csv"),
     ("import", "OUT/labels.csv"),
     ("sidecars", "--xmp", "--dry-run"),
@@ -58,6 +60,9 @@ WALK = (
     ("schedule", "remove", "nightly"),
     ("models", "list"),
     ("models", "add", str(zoo.checkpoints()[zoo.DEFAULT]), "--name", "copy"),
+    ("compare-models", "FACES", "moodex-lite0", "copy"),
+    ("models", "blend", "both", "moodex-lite0", "copy", "--weights", "1,2"),
+    ("models", "remove", "both"),
     ("models", "default", "copy"),
     ("models", "default", "moodex-lite0"),
     ("models", "remove", "copy"),
@@ -72,6 +77,8 @@ WALK = (
 """Every other command, in an order in which each has something to do. Before `move`, the test moves the folder."""
 
 SERVERS = {"serve", "mcp"}
+OF_TAGGERS = {"models calibrate"}
+OF_DATABASE_SERVERS = {"migrate"}
 
 
 @pytest.fixture
@@ -99,7 +106,7 @@ def test_the_image_contains_every_package() -> None:
 
 def test_every_command_has_a_line_here() -> None:
     walked = {" ".join(words[:2]) if words[0] in ("models", "schedule") else words[0] for words in WALK}
-    assert walked | NEED_TORCH.keys() | SERVERS == all_commands()
+    assert walked | NEED_TORCH.keys() | SERVERS | OF_TAGGERS | OF_DATABASE_SERVERS == all_commands()
 
 
 def test_a_library_is_used_without_torch(lite: Run, tmp_path: Path) -> None:
@@ -111,6 +118,26 @@ def test_a_library_is_used_without_torch(lite: Run, tmp_path: Path) -> None:
             faces.rename(moved)
         done = lite(*words)
         assert (done.returncode, done.stderr.decode()) == (0, ""), line
+
+
+def test_a_tagger_of_a_hub_needs_no_torch(lite: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.write_cache(tmp_path / "hf", "Some/tagger", hub.wd_files())
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    images = tmp_path / "images"
+    for number, (tag, emotion) in enumerate((("smile", "happy"), ("crying", "crying")) * 10):
+        (images / emotion).mkdir(parents=True, exist_ok=True)
+        hub.draw_mood(tag, number).save(images / emotion / f"{number}.png")
+    for words in (
+        ("models", "add", "hf:Some/tagger"),
+        ("models", "default", "tagger"),
+        ("index", images),
+        ("models", "calibrate", "tagger", images),
+    ):
+        done = lite(*words)
+        assert done.returncode == 0, done.stderr.decode()
+    found = json.loads(lite("search", "--tag", "smile", "--emotion", "happy", "-f", "json").stdout)
+    assert {Path(hit["path"]).parent.name for hit in found} == {"happy"}
 
 
 def test_the_page_and_its_searches_need_no_torch(lite: Run, home: Path) -> None:
@@ -153,6 +180,13 @@ def test_an_option_that_needs_torch_says_what_to_install(lite: Run, options: tup
     assert_needs_torch(lite("index", EXAMPLES / "bigheads", *options), f"{cause} needs PyTorch", "pip install torch torchvision")
 
 
+def test_a_run_that_needs_torch_changes_nothing(lite: Run, tmp_path: Path) -> None:
+    (image,) = write_images(tmp_path / "images", 1)
+    assert lite("index", tmp_path / "images").returncode == 0
+    assert lite("index", tmp_path / "images", "--precision", "fp16").returncode == 6
+    assert lite("hide", image).stdout == b"Hid 1 image.\n"
+
+
 def test_an_export_for_torch_says_what_to_install(lite: Run, tmp_path: Path) -> None:
     done = lite("models", "export", "moodex-lite0", "--format", "torch", "--output", tmp_path / "model.pt2")
     assert_needs_torch(done, "--format torch needs PyTorch", "pip install torch torchvision")
@@ -183,7 +217,7 @@ def test_extras_without_torch_are_named_by_their_packages(lite: Run, tmp_path: P
 
 def test_a_machine_with_a_gpu_computes_on_the_cpu(lite: Run, tmp_path: Path) -> None:
     blocked = tmp_path / "blocked/sitecustomize.py"
-    blocked.write_text(blocked.read_text() + "import models.inference.loader as loader\nloader._may_have_gpu = lambda: True\n")
+    blocked.write_text(blocked.read_text() + "import models.inference.loader as loader\nloader.may_have_gpu = lambda: True\n")
     assert json.loads(lite("index", EXAMPLES / "bigheads", "--json").stdout)["engine"] == "onnx"
 
 

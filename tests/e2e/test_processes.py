@@ -20,9 +20,12 @@ QUICK_TRAINING = [
     "--weights", "none", "--architecture", "baseline_cnn", "--size", "32", "--epochs", "1", "--pictures-per-epoch", "32",
 ]  # fmt: skip
 
+_MEASURED = r'\d+(\.\d+)? (s|MB|KB|images/s)\b|(?<="seconds": )[0-9.e-]+'
+
 COMMANDS: dict[str, list[str]] = {
     "backup": ["backup", "OUT.zip"],
     "compare": ["compare", "FACES", "--only", "VGG*"],
+    "compare-models": ["compare-models", "FACES", "default", "--json"],
     "doctor": ["doctor", "--deep"],
     "doubts": ["doubts", "--json"],
     "evaluate": ["evaluate", "default", "FACES", "--json"],
@@ -33,8 +36,12 @@ COMMANDS: dict[str, list[str]] = {
     "index": ["index", str(EXAMPLES)],
     "label": ["label", HEAD, "-e", "sad"],
     "hide": ["hide", HEAD],
+    "map": ["map", "--json"],
     "mcp": ["mcp", "--faces", "perhaps"],
+    "migrate": ["migrate", "--from", "sqlite:/no/such/moodex.sqlite", "--to", "sqlite:OUT"],
     "models add": ["models", "add", "/no/such/model.safetensors"],
+    "models blend": ["models", "blend", "both", "default", "nonesuch"],
+    "models calibrate": ["models", "calibrate", "default", "FACES"],
     "models default": ["models", "default", "--json"],
     "models export": ["models", "export", "nonesuch", "--output", "OUT.onnx"],
     "models list": ["models", "list"],
@@ -101,5 +108,5 @@ def test_a_separate_process_prints_the_same(examples_home: Path, tmp_path: Path,
 
 def comparable(done: subprocess.CompletedProcess[bytes]) -> tuple[int, str, str]:
     """Return the exit code and the output, without sizes, rates and durations."""
-    out, error = (re.sub(r"\d+(\.\d+)? (s|MB|KB|images/s)\b", "#", text.decode()) for text in (done.stdout, done.stderr))
+    out, error = (re.sub(_MEASURED, "#", text.decode()) for text in (done.stdout, done.stderr))
     return done.returncode, out, error

@@ -24,8 +24,8 @@ import cli
 import db.sqlite.engine
 import db.sqlite.errors
 import db.sqlite.raw_connection
-from db.sqlite.reader import SqliteReader
-from db.sqlite.writer import SqliteWriter
+from db.sql.reader import SqlReader
+from db.sql.writer import SqlWriter
 from db.vectors.files import FaissFiles
 from indexer import bootstrap
 from indexer.analysis.analyzer import Analyzer
@@ -34,16 +34,16 @@ from models.model_registry import FolderModelRegistry
 from tests.support.fake_models import FakeClassifier
 
 MOMENTS: dict[str, tuple[object, str]] = {
-    "scan": (SqliteWriter, "known_files"),
-    "record": (SqliteWriter, "record_scan"),
-    "decode": (SqliteWriter, "pending"),
+    "scan": (SqlWriter, "known_files"),
+    "record": (SqlWriter, "record_scan"),
+    "decode": (SqlWriter, "pending"),
     "classify": (FakeClassifier, "classify"),
-    "commit": (SqliteWriter, "commit"),
+    "commit": (SqlWriter, "commit"),
     "vectors": (FaissFiles, "save"),
-    "models": (SqliteReader, "models"),
+    "models": (SqlReader, "models"),
     "copy": (db.sqlite.raw_connection, "_begin"),
-    "export": (SqliteReader, "export_rows"),
-    "rescore": (SqliteWriter, "rescore"),
+    "export": (SqlReader, "export_rows"),
+    "rescore": (SqlWriter, "rescore"),
     "teach": (FolderModelRegistry, "path_for_new"),
 }
 """The functions that moodex calls at each moment; the fault happens before the first call."""

@@ -7,21 +7,26 @@ import json
 import math
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from indexer.domain.errors import NotIndexed, UnknownEmotion, UsageError
 from indexer.domain.export import ExportReport, ExportRequest
 from indexer.exporters.text import COLUMNS, writer_for
 from indexer.labels import service as labels_service
 from indexer.labels.assign import parse_assignments
+from indexer.mapping.make import make_map
 from indexer.system.text import escape_spreadsheet_formula
 from indexer.transfer import export as transfer_export
 from tests.support import damage
 from tests.support.builders import write_images
 from tests.support.damage import sql
 from tests.support.library import Library
+from tests.support.memory_library import FirstTwoNumbers
 from tests.support.quiet import Remembered
 
 
@@ -128,6 +133,57 @@ def test_pyarrow_reads_the_parquet_export(library: Library, tmp_path: Path) -> N
     assert sum(row["p_happy"] == "" for row in rows) == 1
 
 
+def test_the_parquet_export_has_places_of_the_map_and_a_description_for_datasets(library: Library, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    export(library, tmp_path / "before.parquet")
+    assert parquet.read_table(tmp_path / "before.parquet")["x"].null_count == 42
+    opened = replace(library.opened, projector=FirstTwoNumbers)
+    make_map(opened, Remembered())
+    export(library, tmp_path / "all.parquet")
+    table = parquet.read_table(tmp_path / "all.parquet")
+    places = [table["x"].to_numpy(), table["y"].to_numpy()]
+    assert all(0 < shares.min() < shares.max() < 1 for shares in places)
+    vectors = np.array(table["embedding"].to_pylist())[:, :2]
+    for shares, numbers in zip(places, vectors.T, strict=True):
+        assert np.corrcoef(shares, numbers)[0, 1] == pytest.approx(1, abs=1e-4)
+    assert [image["path"] for image in table["image"].to_pylist()] == table["path"].to_pylist()
+    features = json.loads(table.schema.metadata[b"huggingface"])["info"]["features"]
+    assert list(features) == table.column_names
+    assert (features["image"], features["region"]) == ({"_type": "Image"}, {"_type": "Value", "dtype": "int32"})
+    assert features["embedding"] == {"_type": "Sequence", "feature": {"_type": "Value", "dtype": "float32"}, "length": 64}
+
+
+def test_datasets_reads_the_parquet_export(library: Library, tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    export(library, tmp_path / "all.parquet")
+    rows = datasets.load_dataset("parquet", data_files=str(tmp_path / "all.parquet"), cache_dir=str(tmp_path / "cache"))["train"]
+    assert len(rows) == 42
+    first = next(row for row in rows if row["path"].endswith("001.png"))
+    with Image.open(first["path"]) as expected:
+        assert first["image"].tobytes() == expected.tobytes()
+
+
+def test_a_coco_export_has_every_image_once_with_its_faces_in_boxes(library: Library, tmp_path: Path) -> None:
+    report = export(library, tmp_path / "all.json")
+    exported = json.loads((tmp_path / "all.json").read_bytes())
+    export(library, tmp_path / "all.csv")
+    rows = read(tmp_path / "all.csv")
+    images = {image["id"]: image for image in exported["images"]}
+    names = {category["id"]: category["name"] for category in exported["categories"]}
+    assert report.rows == len(exported["annotations"]) == len(rows) == 42
+    assert len({image["file_name"] for image in images.values()}) == len(images) == 40
+    for annotation, row in zip(exported["annotations"], rows, strict=True):
+        image = images[annotation["image_id"]]
+        assert (image["file_name"], names[annotation["category_id"]]) == (row["path"], row["emotion"])
+        with Image.open(row["path"]) as opened:
+            assert (image["width"], image["height"]) == opened.size
+        left, top, width, height = annotation["bbox"]
+        edges = [left, top, left + width, top + height] if row["left"] else [0, 0, image["width"], image["height"]]
+        assert [left, top, left + width, top + height] == edges
+        assert not row["left"] or edges == [int(row[edge]) for edge in ("left", "top", "right", "bottom")]
+    assert not list(tmp_path.glob("*.work"))
+
+
 def test_pandas_reads_the_parquet_export(library: Library, tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     pandas = pytest.importorskip("pandas")
@@ -199,7 +255,7 @@ def test_invalid_tables_are_refused_with_a_reason(library: Library, tmp_path: Pa
         with damage.program(library) as run:
             done = run("import", tmp_path / "table.csv")
             assert done.code == 2 and sentence in done.error and done.error.count("\n") == 1, done
-    with pytest.raises(UsageError, match=r"\.parquet, \.csv or \.jsonl"):
+    with pytest.raises(UsageError, match=r"\.parquet, \.csv, \.jsonl or \.json"):
         export(library, tmp_path / "all.xlsx")
     (tmp_path / "existing.csv").write_text("mine")
     with pytest.raises(UsageError, match="--force"):

@@ -24,6 +24,7 @@ from indexer.imaging.decode import decode
 from indexer.imaging.decode_worker import read_response
 from indexer.imaging.decoder_pool import DecoderPool
 from tests.support.builders import SPEC, draw_blocks, encoded, write_images
+from tests.support.further_formats import svg
 from tests.support.library import Library, counts
 
 ROOT = Path(__file__).parents[2]
@@ -72,7 +73,9 @@ def test_isolated_decoding_gives_the_same_frames() -> None:
     frames = [draw_blocks(number) for number in range(7)]
     animation = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
     cut = encoded(draw_blocks(1, (300, 300)), "JPEG")[:-400]
-    for data in (animation, cut):
+    noise = np.random.default_rng(1).integers(0, 256, (300, 300, 3), dtype=np.uint8)
+    cut_png = encoded(Image.fromarray(noise))[:100_000]
+    for data in (animation, cut, cut_png):
         local, isolated = decode(data, SPEC, 300), decoders.decode(data, SPEC, 300)
         assert isolated == local
         assert [np.array_equal(*pair) for pair in zip(frames_of(local), frames_of(isolated), strict=True)] == [True] * len(
@@ -119,6 +122,19 @@ def test_an_image_whose_decoder_is_always_killed_is_retried(library: Library, de
         assert failure.kind == "unreadable" and "killed twice" in failure.reason
     library.decoders = None
     assert counts(library.index()) == {"scanned": 1, "indexed": 1}
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers of processor time")
+def test_a_drawing_that_takes_too_long_fails_alone() -> None:
+    pytest.importorskip("resvg_py")
+    noise = '<filter id="f"><feTurbulence baseFrequency="0.5" numOctaves="1000000"/></filter><rect {} filter="url(#f)"/>'
+    endless = svg(noise.format('width="50" height="40"'))
+    decoders = DecoderPool(drawing_seconds=0.5)
+    with pytest.raises(Damaged, match="^drawing it takes more than 0.5 seconds; save it as PNG$"):
+        decoders.decode(endless, SPEC)
+    for data in (svg(), encoded(draw_blocks(1))):  # the limit is for one drawing, and for nothing else
+        assert decoders.decode(data, SPEC) == decode(data, SPEC)
+    decoders.end()
 
 
 def test_a_suspended_decoder_is_killed(decoders: DecoderPool, tmp_path: Path) -> None:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
-from indexer.domain.errors import NotIndexed, UnknownEmotion, UsageError
+from db.sql.transactions import connect_for_writing
+from indexer.domain.errors import NotIndexed, UnknownEmotion, UsageError, WriterBusy
 from indexer.domain.files import FileStamp
 from indexer.labels import service as labels_service
 from indexer.labels.assign import parse_assignments
@@ -51,6 +56,29 @@ def test_a_label_overrides_the_model_in_every_search(indexed: Library) -> None:
     assert "a/007.png" not in found_paths(indexed, excluded=("angry",))
     before = indexed.search(like=os.fsencode(labeled))[0]
     assert (before.path, before.similarity, before.label) == (os.fsencode(labeled), 1.0, "angry")
+
+
+def test_labels_change_during_a_run_and_not_while_another_writer_needs_the_library_alone(
+    indexed: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("db.writer_lock._LABEL_PATIENCE_SECONDS", 0.0)
+    database, path = indexed.opened.database, indexed.folder / "a/007.png"
+    with database.lock_writer(admits_labels=True):
+        assert label(indexed, path, emotion="sad") == (1, 0)
+    with database.lock_writer(), pytest.raises(WriterBusy, match="Labels cannot change while another moodex teaches"):
+        label(indexed, path, emotion="happy")
+    with database.lock_labels(), pytest.raises(WriterBusy), database.lock_writer():
+        pass
+    assert label(indexed, path, emotion="happy") == (1, 0)
+
+
+def test_a_label_between_the_reading_and_the_writing_of_a_transaction_waits(indexed: Library) -> None:
+    with indexed.store() as store, connect_for_writing(store._engine) as connection:
+        assert connection.execute(text("SELECT count(*) FROM files")).scalar_one() == 60
+        other = closing(sqlite3.connect(indexed.settings.database, timeout=0))
+        with other as writer, pytest.raises(sqlite3.OperationalError, match="locked"):
+            writer.execute("DELETE FROM labels")
+        connection.execute(text("UPDATE files SET size = size"))
 
 
 def test_a_label_survives_renaming_and_reanalysis(indexed: Library) -> None:
@@ -136,22 +164,28 @@ def test_a_folder_with_a_changed_image_is_not_labeled(indexed: Library) -> None:
     assert (report.changed, report.skipped) == (59, 1)
 
 
-def test_conflicts_are_ordered_by_strength() -> None:
+def labeled(images: Sequence[tuple[tuple[float, float, float], str]]) -> MemoryStore:
+    """Return a store of images with their probabilities of happy, sad and crying, and their labels."""
     store = MemoryStore()
     model = store.register_model(card())
     run = store.begin_run([b"/a"], model)
-    # Probabilities of happy, sad and crying, and the label: the fourth and the sixth are mislabeled.
-    images = [
-        ((0.9, 0.05, 0.05), "happy"), ((0.7, 0.2, 0.1), "happy"), ((0.1, 0.8, 0.1), "sad"),
-        ((0.05, 0.9, 0.05), "happy"), ((0.2, 0.7, 0.1), "sad"), ((0.75, 0.15, 0.1), "sad"), ((0.4, 0.35, 0.25), "sad"),
-        ((0.1, 0.2, 0.7), "sleepy"),
-    ]  # fmt: skip
     for number, (probabilities, emotion) in enumerate(images):
         name = f"{number}"
         store.record_scan(run, [FolderScanResult(b"/a", {name.encode(): FileStamp(1, 1)}, {})])
         entry = AnalyzedFileSet(image(name), (prediction(*probabilities, seed=number),), tuple(store.pending([b"/"], 0, 9)))
         store.commit(run, CommitBatch(predicted=(entry,)))
         store.label({image(name).digest: emotion})
+    return store
+
+
+def test_conflicts_are_ordered_by_strength() -> None:
+    # Probabilities of happy, sad and crying, and the label: the fourth and the sixth are mislabeled.
+    images = [
+        ((0.9, 0.05, 0.05), "happy"), ((0.7, 0.2, 0.1), "happy"), ((0.1, 0.8, 0.1), "sad"),
+        ((0.05, 0.9, 0.05), "happy"), ((0.2, 0.7, 0.1), "sad"), ((0.75, 0.15, 0.1), "sad"), ((0.4, 0.35, 0.25), "sad"),
+        ((0.1, 0.2, 0.7), "sleepy"),
+    ]  # fmt: skip
+    store = labeled(images)
     conflicts = find_conflicts(store, store.models()[0], 10)
     assert [(conflict.path, conflict.label, conflict.predicted) for conflict in conflicts] == [
         (b"/a/3", "happy", "sad"),
@@ -159,6 +193,13 @@ def test_conflicts_are_ordered_by_strength() -> None:
     ]
     assert conflicts[0].predicted_score == pytest.approx(0.9) and conflicts[0].label_score == pytest.approx(0.05)
     assert find_conflicts(store, store.models()[0], 1) == conflicts[:1]
+
+
+@pytest.mark.parametrize(("label", "probabilities"), [("sad", (0.05, 0.05, 0.9)), ("crying", (0.05, 0.9, 0.05))])
+def test_an_emotion_and_its_sub_emotion_are_no_conflict(label: str, probabilities: tuple[float, float, float]) -> None:
+    store = labeled([(probabilities, label), ((0.9, 0.05, 0.05), label)])
+    conflicts = find_conflicts(store, store.models()[0], 10)
+    assert [(conflict.path, conflict.predicted) for conflict in conflicts] == [(b"/a/1", "happy")]
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,13 @@ def test_an_ignore_file_that_cannot_be_used_fails_its_folder(library: Library) -
     assert len(library.paths()) == 3
 
 
+def test_an_ignore_file_in_utf_16_is_read(library: Library) -> None:
+    write_images(library.folder, 1)
+    write_images(library.folder / "größe", 1, first_seed=10)
+    (library.folder / ".moodexignore").write_bytes("größe/\r\n".encode("utf-16"))
+    assert counts(library.index()) == {"scanned": 1, "indexed": 1}
+
+
 def test_a_folder_that_can_be_scanned_again_is_no_lost_image(library: Library) -> None:
     write_images(library.folder / "a", 1)
     write_images(library.folder / "b", 1, first_seed=10)

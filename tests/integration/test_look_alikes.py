@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from db.sqlite.writer import SqliteWriter
+from db.sql.writer import SqlWriter
 from db.vectors.files import FaissFiles
 from db.vectors.sync import is_index_current
 from indexer.analysis import look_alikes
@@ -130,6 +130,28 @@ def test_labels_override_what_look_alikes_change(library: Library, folder: Path,
     assert_same(predictions(parts), predictions(library))
 
 
+@pytest.mark.parametrize("batches", [0, 1, 3])
+def test_a_label_between_two_batches_of_a_comparison_does_not_change_its_result(
+    library: Library, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batches: int
+) -> None:
+    labeled = open_library(folder, tmp_path / "home-of-labeled")
+    apply, count = SqlWriter.apply_comparison, iter(range(1000))
+
+    def label_then_apply(*arguments: Any) -> dict[int, int]:
+        if next(count) == batches:
+            assignments = [LabelAssignment(os.fsencode(folder / name), "crying") for name in ("0/0.png", "1/1.png", "3/4.png")]
+            assert labels_service.label(labeled.opened, assignments, new=False).changed == 3
+        return apply(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SqlWriter, "apply_comparison", label_then_apply)
+        labeled.index()
+    library.index()
+    assert_same(predictions(labeled), predictions(library))
+    assert {hit.emotion for hit in labeled.show(folder / "1/1.png")} == {"crying"}
+    assert maintenance_service.check(labeled.opened, False, Remembered()).found.problems == ()
+
+
 def test_off_leaves_new_images_plain_until_a_run_with_on(library: Library, folder: Path, tmp_path: Path) -> None:
     parts = open_library(tmp_path / "parts", tmp_path / "home-of-parts", look_alikes="off")
     index_in_parts(folder, parts, lambda path: path.stem in "012", lambda _: True)
@@ -146,7 +168,7 @@ def test_a_run_that_ends_at_any_batch_is_finished_by_the_next(
     library: Library, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batches: int
 ) -> None:
     broken = open_library(folder, tmp_path / "home-of-broken")
-    apply, count = SqliteWriter.apply_comparison, iter(range(1000))
+    apply, count = SqlWriter.apply_comparison, iter(range(1000))
 
     def fail_later(*arguments: Any) -> dict[int, int]:
         if next(count) == batches:
@@ -154,7 +176,7 @@ def test_a_run_that_ends_at_any_batch_is_finished_by_the_next(
         return apply(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(SqliteWriter, "apply_comparison", fail_later)
+        patch.setattr(SqlWriter, "apply_comparison", fail_later)
         with pytest.raises(KeyboardInterrupt):
             broken.index()
     assert len(broken.everything()) == CHARACTERS * EXPRESSIONS
@@ -165,14 +187,14 @@ def test_a_run_that_ends_at_any_batch_is_finished_by_the_next(
 
 
 def test_a_stop_ends_the_comparison_after_a_batch(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    apply = SqliteWriter.apply_comparison
+    apply = SqlWriter.apply_comparison
 
     def stop_then_apply(*arguments: Any) -> dict[int, int]:
         os.kill(os.getpid(), signal.SIGINT)
         return apply(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(SqliteWriter, "apply_comparison", stop_then_apply)
+        patch.setattr(SqlWriter, "apply_comparison", stop_then_apply)
         with pytest.raises(Interrupted):
             library.index()
     with library.store() as store:

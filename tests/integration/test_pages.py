@@ -22,6 +22,8 @@ from tests.support.scene import Scene
 EMOTIONS = card().labels
 SAD = HitFilter(frozenset({"sad", "crying"}))
 FILTERS = [
+    HitFilter(),
+    HitFilter(min_score=0.55),
     SAD,
     HitFilter(frozenset({"happy"})),
     HitFilter(SAD.emotions, min_score=0.6),
@@ -35,7 +37,8 @@ steps = st.one_of(
     st.tuples(st.just("add"), name, st.lists(face, min_size=1, max_size=3)),
     st.tuples(st.just("copy"), name, st.integers(0, 3)),
     st.tuples(st.just("remove"), name, st.integers(0, 3)),
-    st.tuples(st.just("label"), name, st.sampled_from([*EMOTIONS, None])),
+    st.tuples(st.just("label"), name, st.sampled_from([*EMOTIONS, "smug", None])),
+    st.tuples(st.just("hide"), name, st.booleans()),
     st.tuples(st.just("end_run"), st.none(), st.none()),
 )
 
@@ -60,6 +63,9 @@ class ChangingStore(Scene):
     def label(self, image_name: str, emotion: str | None) -> None:
         self.store.label({image(image_name).digest: emotion})
 
+    def hide(self, image_name: str, hidden: bool) -> None:
+        self.store.hide({image(image_name).digest: hidden})
+
     def end_run(self, *_: None) -> None:
         self.store.finish_run(self.run, "done", RunCounts())
         self.run = self.store.begin_run([b"/a"], self.model)
@@ -74,6 +80,7 @@ def store_with_short_anchored_lists(folder: Path) -> SqliteStore:
 def test_pages_are_the_same_after_any_changes_since_anchors_were_built(history: list[tuple[str, str, object]], size: int) -> None:
     with TemporaryDirectory() as folder, store_with_short_anchored_lists(Path(folder)) as store:
         anchored, plain = ChangingStore(store), ChangingStore(MemoryStore())
+        stores = [(anchored.store, anchored.model), (plain.store, plain.model)]
         for step, *arguments in [*history, ("end_run", None, None)]:
             for store_under_test in (anchored, plain):
                 getattr(store_under_test, step)(*arguments)
@@ -82,9 +89,11 @@ def test_pages_are_the_same_after_any_changes_since_anchors_were_built(history: 
                 assert store.count_ranked(anchored.model, chosen) in (None, len(expected))
                 for start in range(0, len(expected) + size, size):
                     assert anchored.paths(chosen, size, start) == expected[start : start + size]
+                    latest = [store.newest(model, chosen, size, None, start) for store, model in stores]
+                    assert [one.hit.path for one in latest[0]] == [one.hit.path for one in latest[1]]
 
 
-def test_anchors_are_built_when_a_run_ends_and_dropped_by_any_change(tmp_path: Path) -> None:
+def test_anchors_are_built_when_a_run_ends_moved_by_labels_and_dropped_by_other_changes(tmp_path: Path) -> None:
     def anchor_count(store: SqliteStore) -> int:
         with closing(sqlite3.connect(store.path)) as connection:
             return int(connection.execute("SELECT count(*) FROM marks").fetchone()[0])
@@ -95,10 +104,16 @@ def test_anchors_are_built_when_a_run_ends_and_dropped_by_any_change(tmp_path: P
             changing_store.add(image_name, [[0.6, 0.3, 0.1]])
         assert anchor_count(store) == 0
         changing_store.end_run()
-        assert anchor_count(store) == 3  # five happy images, an anchor at every second one
+        # Five happy images, an anchor at every second one: of all by score, all by age, and the happy ones.
+        assert anchor_count(store) == 9
         changing_store.end_run()
-        assert anchor_count(store) == 3
-        for change in (("label", "a", "sad"), ("copy", "b", 1), ("remove", "b", 1), ("add", "f", [[0.1, 0.3, 0.6]])):
+        assert anchor_count(store) == 9
+        changing_store.label("b", "sad")
+        assert anchor_count(store) == 9
+        changing_store.hide("a", True)
+        assert anchor_count(store) == 6  # the first happy one, which is the last by age, was an anchor of each list
+        changing_store.hide("a", False)
+        for change in (("copy", "b", 1), ("remove", "b", 1), ("add", "f", [[0.1, 0.3, 0.6]])):
             getattr(changing_store, change[0])(*change[1:])
             assert anchor_count(store) == 0, change
             changing_store.end_run()
@@ -113,7 +128,7 @@ def test_a_far_page_is_counted_from_its_anchor(tmp_path: Path) -> None:
         changing_store.end_run()
         with closing(sqlite3.connect(store.path)) as connection, connection:
             # A wrong anchor: only a page that uses it is wrong.
-            connection.execute("UPDATE marks SET place = 3 WHERE place = 4")
+            connection.execute("UPDATE marks SET place = 3 WHERE place = 4 AND emotions = 'happy'")
         assert changing_store.paths(HitFilter(frozenset({"happy"})), 2, 3) == [b"/a/e.png", b"/a/f.png"]
 
 

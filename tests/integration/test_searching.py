@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from db.sqlite.reader import SqliteReader
+from db.sql.reader import SqlReader
 from db.vectors.sync import CombinedVectorIndex
 from indexer.domain.emotions import with_children
 from indexer.domain.errors import NotIndexed, UnknownEmotion, UsageError
@@ -215,7 +215,7 @@ def test_large_and_small_folders_give_the_same_results(clustered: Library, under
 def test_pages_under_a_folder_are_the_same_for_both_plans(clustered: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     criteria: dict[str, object] = {"emotions": ("happy", "sad"), "under": (os.fsencode(clustered.folder / "b"),), "limit": 6}
     pages = [clustered.search(**criteria, offset=offset) for offset in (0, 6, 12)]
-    monkeypatch.setattr("db.sqlite.hit_reader.few_under", lambda *_: False)
+    monkeypatch.setattr("db.sql.hit_reader.few_under", lambda *_: False)
     assert [clustered.search(**criteria, offset=offset) for offset in (0, 6, 12)] == pages
 
 
@@ -235,7 +235,9 @@ def test_a_changed_model_of_the_same_name_is_refused(clustered: Library, tmp_pat
         ({"min_score": 1.5, "emotions": ("happy",)}, UsageError, "between 0 and 1"),
         ({"limit": 0, "emotions": ("happy",)}, UsageError, "-k must be at least 1"),
         ({"offset": -1, "emotions": ("happy",)}, UsageError, "--offset at least 0"),
-        ({"image": b"/none.png"}, UsageError, "neither a file nor an emotion"),
+        ({"image": b"/none.png"}, UsageError, "'/none.png' does not exist. Give an image, or search by emotion"),
+        ({"image": b"none.png"}, UsageError, "'none.png' does not exist"),
+        ({"image": b"moody"}, UsageError, "neither a file nor an emotion"),
         ({"like": b"/none.png"}, NotIndexed, "No indexed image has the path or id"),
         ({"like": b"ffffffffffff"}, NotIndexed, "No indexed image has the path or id"),
         ({"image": b"/", "like": b"x"}, UsageError, "not both"),
@@ -268,15 +270,15 @@ def test_searching_before_indexing_suggests_the_command(library: Library) -> Non
 def test_a_search_reads_a_snapshot_despite_a_writer(clustered: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     like = os.fsencode(clustered.folder / "a/005.png")
     before = clustered.search(like=like)
-    original = SqliteReader.hits
+    original = SqlReader.hits
     labels = ["sad", "happy"]
 
-    def label_first(store: SqliteReader, *arguments: Any) -> Any:
+    def label_first(store: SqlReader, *arguments: Any) -> Any:
         if labels:  # every prediction gets another id
             labels_service.label(clustered.opened, [LabelAssignment(os.fsencode(clustered.folder), labels.pop())], new=False)
         return original(store, *arguments)
 
-    monkeypatch.setattr(SqliteReader, "hits", label_first)
+    monkeypatch.setattr(SqlReader, "hits", label_first)
     assert clustered.search(like=like) == before
     after = clustered.search(like=like)
     assert {hit.label for hit in after} == {"happy"} and len(after) == len(before)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,12 +15,15 @@ from db.vectors.numpy_index import NumpyVectors
 from indexer.analysis.analyzer import Analyzer
 from indexer.domain.errors import ModelUnavailable, WriterBusy
 from indexer.domain.files import FileStamp
+from indexer.domain.maps import LibraryMap
 from indexer.domain.models import InstalledModel, ModelCard
 from indexer.domain.reports import DefaultModel, ExportedModel, TeachingSet
 from indexer.domain.runs import WriterInfo
 from indexer.executors.threads import ThreadExecutor
 from indexer.library import Library
-from indexer.ports.sources import ScannedFolder, ScanOptions, Watcher
+from indexer.ports.models import Blended, BlendExamples, HubOptions
+from indexer.ports.sources import ScannedFolder, ScanOptions, SourceFile, Watcher
+from indexer.ports.store_writer import Combine
 from indexer.ports.teaching import Candidates, FittedVersion, Scorer
 from indexer.ports.vectors import Generation, Segment, VectorIndex, VectorRows
 from indexer.settings import Settings
@@ -34,6 +38,7 @@ class MemoryDatabase:
     """Implements `indexer.ports.database.Database`. It exists after it was opened once."""
 
     maintenance = None
+    place = "memory"
 
     def __init__(self) -> None:
         self.store = MemoryStore()
@@ -49,7 +54,7 @@ class MemoryDatabase:
         yield self.store
 
     @contextmanager
-    def lock_writer(self, wait: bool = True) -> Iterator[None]:
+    def lock_writer(self, wait: bool = True, admits_labels: bool = False) -> Iterator[None]:
         if self.writers:
             raise WriterBusy("Another moodex is writing; wait for it or stop it.")
         self.writers += 1
@@ -58,18 +63,24 @@ class MemoryDatabase:
         finally:
             self.writers -= 1
 
-    def current_writer(self) -> WriterInfo | None:
-        return WriterInfo(1, 0.0) if self.writers else None
+    @contextmanager
+    def lock_labels(self) -> Iterator[None]:
+        with self.lock_writer():
+            yield
+
+    def current_writers(self) -> list[WriterInfo]:
+        return [WriterInfo(1, 0.0)] if self.writers else []
 
 
 class MemorySource:
     """Implements `indexer.ports.sources.ImageSource` over a mapping from absolute paths to bytes."""
 
-    name = "memory"
-
     def __init__(self, files: dict[bytes, bytes]) -> None:
         self.files = files
         self.reads: list[bytes] = []
+
+    def name_of(self, path: bytes) -> str:
+        return "memory"
 
     def exists(self, path: bytes) -> bool:
         return path in self.files or self.is_folder(path)
@@ -96,7 +107,19 @@ class MemorySource:
         self.reads.append(path)
         if path not in self.files:
             raise FileNotFoundError(path)
-        return self.files[path], FileStamp(len(self.files[path]), 1)
+        return self.files[path], self.stamp(path)
+
+    def open(self, path: bytes) -> SourceFile:
+        data, stamp = self.read(path)
+        return SourceFile(BytesIO(data), stamp, 0)
+
+    def stamp(self, path: bytes) -> FileStamp:
+        if path not in self.files:
+            raise FileNotFoundError(path)
+        return FileStamp(len(self.files[path]), 1)
+
+    def local_path(self, path: bytes) -> bytes | None:
+        return None
 
     @contextmanager
     def watch(
@@ -161,6 +184,24 @@ class MemoryModels:
     def add(self, weights: Path, name: str | None = None, force: bool = False) -> ModelCard:
         raise NotImplementedError
 
+    def add_from_hub(
+        self, reference: str, options: HubOptions, announce: Callable[[str], None], name: str | None = None, force: bool = False
+    ) -> ModelCard:
+        raise NotImplementedError
+
+    def blend(
+        self,
+        name: str,
+        members: Sequence[ModelCard],
+        examples: BlendExamples | None,
+        weights: Sequence[float] | None,
+        force: bool = False,
+    ) -> Blended:
+        raise NotImplementedError
+
+    def blends(self) -> Iterator[tuple[ModelCard, Combine]]:
+        yield from ()
+
     def remove(self, name: str) -> None:
         self.check_removable(name)
         del self.cards_by_name[name]
@@ -171,6 +212,37 @@ class MemoryModels:
 
     def export(self, kind: str, name: str, output: Path, force: bool) -> ExportedModel:
         raise NotImplementedError
+
+
+class MemoryMaps:
+    """Implements `indexer.ports.maps.MapStorage`."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, LibraryMap] = {}
+
+    def load(self, card: ModelCard) -> LibraryMap | None:
+        return self.kept.get(card.embedder_key)
+
+    def is_current(self, made: LibraryMap) -> bool:
+        return self.kept.get(made.embedder_key) is made
+
+    def save(self, made: LibraryMap) -> None:
+        self.kept[made.embedder_key] = made
+
+
+class FirstTwoNumbers:
+    """Implements `indexer.ports.maps.Projector` and `Projection`: the position of a vector are its first two numbers."""
+
+    steps = 2
+    positions: Floats
+
+    def fit(self, vectors: Floats, advance: Callable[[int], None]) -> FirstTwoNumbers:
+        advance(self.steps)
+        self.positions = self.place(vectors)
+        return self
+
+    def place(self, vectors: Floats) -> Floats:
+        return vectors[:, :2]
 
 
 class MemoryTeacher:
@@ -222,6 +294,7 @@ def memory_library(
     models = MemoryModels(classifier.card)
     taught_card = FakeClassifier(name="fake-taught", spaces=bool(classifier.card.spaces)).card
     vectors = MemoryVectors()
+    maps = MemoryMaps()
     library = Library(
         settings=Settings(home, model=classifier.card.name),
         database=MemoryDatabase(),
@@ -229,6 +302,8 @@ def memory_library(
         source=MemorySource(dict(files)),
         open_executor=ThreadExecutor,
         vector_storage=lambda: vectors,
+        map_storage=lambda: maps,
+        projector=FirstTwoNumbers,
         teacher=lambda: MemoryTeacher(models, taught_card, classifier),
         open_analyzer=lambda: Analyzer(classifier, detector),
         open_batch_analyzer=lambda: Analyzer(classifier, detector),

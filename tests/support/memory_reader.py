@@ -13,11 +13,12 @@ from indexer.domain.errors import NotIndexed
 from indexer.domain.export import ExportChunk, ExportFilter
 from indexer.domain.files import Counts, Failure, FileState, IndexedFile, IndexedRoot
 from indexer.domain.images import to_pixel_box
+from indexer.domain.maps import region_keys
 from indexer.domain.models import StoredModel
 from indexer.domain.predictions import GROUP_CHANGED, LabeledImage, effective_emotion
 from indexer.domain.queries import Hit, HitKey
 from indexer.domain.runs import RunRecord, RunTotals
-from indexer.ports.store_reader import ComparedRows, HitFilter, ImageFile, RankedHit, Sample
+from indexer.ports.store_reader import ComparedRows, HitFilter, ImageFile, RankedHit, RegionIds, Sample
 from indexer.ports.vectors import NOT_THE_MODELS, Generation, VectorRows
 from indexer.system.paths import is_under
 from tests.support.memory_tables import MemoryTables, StoredPrediction
@@ -44,9 +45,10 @@ class MemoryReader(MemoryTables):
         indexed, failed = (sum(getattr(run.counts, name) for run in runs) for name in ("indexed", "failed"))
         return RunTotals(indexed, failed, dict(Counter(run.outcome for run in runs)))
 
-    def failures(self, limit: int) -> list[tuple[bytes, Failure]]:
+    def failures(self, limit: int, after: bytes | None = None) -> list[tuple[bytes, Failure]]:
         failed = [(path, file.failure) for path, file in self._files.items() if file.failure]
-        return sorted(failed, key=lambda item: os.path.split(item[0]))[:limit]
+        follow = [item for item in failed if after is None or os.path.split(item[0]) > os.path.split(after)]
+        return sorted(follow, key=lambda item: os.path.split(item[0]))[:limit]
 
     def ranked(self, model_id: int, chosen: HitFilter, limit: int, offset: int, after: HitKey | None = None) -> list[RankedHit]:
         best: dict[bytes, RankedHit] = {}
@@ -55,9 +57,9 @@ class MemoryReader(MemoryTables):
         rows = [one for one in best.values() if after is None or _place(one.hit.score, one) > _place(after.score, after)]
         return rows[offset : offset + limit]
 
-    def newest(self, model_id: int, chosen: HitFilter, limit: int, before: int | None) -> list[RankedHit]:
+    def newest(self, model_id: int, chosen: HitFilter, limit: int, before: int | None, offset: int = 0) -> list[RankedHit]:
         rows = [one for one in self.ranked(model_id, chosen, len(self._files), 0) if before is None or one.file_id < before]
-        return sorted(rows, key=lambda one: -one.file_id)[:limit]
+        return sorted(rows, key=lambda one: -one.file_id)[offset : offset + limit]
 
     def count_ranked(self, model_id: int, chosen: HitFilter) -> int | None:
         return None
@@ -91,6 +93,20 @@ class MemoryReader(MemoryTables):
         hits = self._matching(model_id, chosen._replace(excluded=frozenset()))
         ids = np.array(sorted({ranked.prediction_id for ranked in hits}), dtype=np.int64)
         return ids if most is None or len(ids) <= most else None
+
+    def tags_of(self, model_id: int, digests: Collection[bytes]) -> dict[bytes, dict[str, float]]:
+        return {digest: tags for digest in digests if (tags := self._tags(model_id, digest))}
+
+    def known_tags(self, model_id: int, tags: Collection[str]) -> set[str]:
+        return {tag for digest in self._images for tag in self._tags(model_id, digest)}.intersection(tags)
+
+    def _tags(self, model_id: int, digest: bytes) -> dict[str, float]:
+        """Return the tags of an image by the embedder of a model, the most probable first."""
+        embedder = self._cards[model_id - 1].embedder_key
+        for other, rows in self._predictions.items():
+            if self._cards[other - 1].embedder_key == embedder and (found := rows.get(digest)):
+                return dict(sorted(found[0].prediction.tags.items(), key=lambda item: (-item[1], item[0])))
+        return {}
 
     def roots(self) -> list[IndexedRoot]:
         present = [path for path, file in self._files.items() if file.state is not FileState.GONE]
@@ -197,9 +213,15 @@ class MemoryReader(MemoryTables):
                 [hit.label for hit in shown],
                 regions,
                 [hit.box for hit in shown],
+                [hit.size or (0, 0) for hit in shown],
                 np.array(probabilities, dtype=np.float32),
                 np.stack(embeddings),
             )
+
+    def region_ids(self, model_id: int) -> RegionIds:
+        rows = self._all_predictions(model_id)
+        keys = region_keys((row.digest for row in rows), [row.region for row in rows])
+        return RegionIds(np.array([row.id for row in rows], dtype=np.int64), keys)
 
     def vectors(self, model_id: int, after: int = 0) -> Iterator[VectorRows]:
         labels = self._labels(model_id)
@@ -273,6 +295,9 @@ class MemoryReader(MemoryTables):
         for path, file in sorted(self._files.items(), key=lambda item: item[1].id):
             rows = self._predictions.get(model_id, {}).get(file.digest or b"", [])
             if not file.is_live or not _is_under_any(path, chosen.under) or (file.digest in self._hidden and not chosen.hidden):
+                continue
+            tags = self._tags(model_id, file.digest or b"").keys() if chosen.tags or chosen.excluded_tags else set[str]()
+            if not chosen.tags <= tags or chosen.excluded_tags & tags:
                 continue
             effective = [(row, *self._effective(row, labels)) for row in rows]
             if any(emotion in chosen.excluded for _, emotion, _, _ in effective):

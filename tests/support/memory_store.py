@@ -16,7 +16,16 @@ from indexer.domain.models import ModelCard
 from indexer.domain.path_set import PathSet
 from indexer.domain.predictions import GROUP_CHANGED, NEVER_COMPARED
 from indexer.domain.runs import DIED, DONE, RUNNING, WHY_IT_DIED, RunCounts, RunRecord
-from indexer.ports.store_writer import CommitBatch, Comparison, FolderScanResult, KnownFile, LabelMoves, PendingFile, Score
+from indexer.ports.store_writer import (
+    Combine,
+    CommitBatch,
+    Comparison,
+    FolderScanResult,
+    KnownFile,
+    LabelMoves,
+    PendingFile,
+    Score,
+)
 from indexer.ports.vectors import Generation
 from indexer.system.paths import is_under
 from tests.support.memory_reader import MemoryReader
@@ -315,6 +324,8 @@ class MemoryStore(MemoryReader):
             self._hidden = self._hidden | {digest} if hidden[digest] else self._hidden - {digest}
 
     def label(self, emotions: Mapping[bytes, str | None]) -> None:
+        is_run_in_progress = any(run.outcome == RUNNING for run in self._runs.values())
+        state = {"compared_to": NEVER_COMPARED} if is_run_in_progress else {}
         for digest in sorted(emotions.keys() & self._images.keys()):
             emotion = emotions[digest]
             if emotion is None:
@@ -323,7 +334,7 @@ class MemoryStore(MemoryReader):
                 self._labels_by_digest[digest] = emotion
             for model_id, rows in self._predictions.items():
                 if digest in rows:
-                    rows[digest] = [replace(row, id=self._next_id("prediction")) for row in rows[digest]]
+                    rows[digest] = [replace(row, id=self._next_id("prediction"), **state) for row in rows[digest]]
                     self._begin_generation(model_id)
 
     def rescore(self, source: int, target: int, score: Score, advance: Callable[[int], None]) -> int:
@@ -346,6 +357,25 @@ class MemoryStore(MemoryReader):
             scored.setdefault(row.digest, []).append(row)
         self._begin_generation(target)
         return len(new)
+
+    def derive(self, target: int, sources: Sequence[int], combine: Combine, advance: Callable[[int], None]) -> int:
+        done = self._predictions.setdefault(target, {})
+        rows = [row for row in self._all_predictions(sources[0]) if row.digest not in done]
+        others = [self._predictions.get(source, {}) for source in sources[1:]]
+        rows = [row for row in rows if all(row.digest in other for other in others)]
+        if not rows:
+            return 0
+        inputs = [np.array([row.prediction.probabilities for row in rows], dtype=np.float32)]
+        for other in others:
+            same = [next((one for one in other[row.digest] if one.region == row.region), other[row.digest][0]) for row in rows]
+            inputs.append(np.array([one.prediction.probabilities for one in same], dtype=np.float32))
+        for row, numbers in zip(rows, combine(inputs), strict=True):
+            changed = replace(row.prediction, probabilities=tuple(numbers.tolist()))
+            new = replace(row, id=self._next_id("prediction"), prediction=changed, compared_to=NEVER_COMPARED)
+            done.setdefault(row.digest, []).append(new)
+        advance(len(rows))
+        self._begin_generation(target)
+        return len(rows)
 
     def apply_comparison(self, model_id: int, comparison: Comparison) -> dict[int, int]:
         new = dict(zip(comparison.ids.tolist(), comparison.probabilities.tolist(), strict=True))

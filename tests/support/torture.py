@@ -70,11 +70,11 @@ def build(folder: Path) -> Torture:
     }
     bad: dict[bytes, tuple[bytes | None, str]] = {
         b"bomb.png": (png(30_000, 30_000, b"\0" * 1000), "exceeds the limit"),
-        b"truncated.jpg": (encoded(draw_blocks(1, (400, 400)), "JPEG")[:300], "cannot be decoded"),
-        b"truncated.png": (encoded(draw_blocks(1, (400, 400)))[:-40], "cannot be decoded"),
-        b"lying header.png": (png(50, 50, b"\0" * 10), "cannot be decoded"),
+        b"truncated.jpg": (encoded(draw_blocks(1, (400, 400)), "JPEG")[:300], "it is cut off"),
+        b"truncated.png": (encoded(draw_blocks(1, (400, 400)))[:45], "it is cut off"),
+        b"lying header.png": (png(50, 50, b"\0" * 10), "it is cut off"),
         b"empty.png": (b"", "the file is empty"),
-        b"words.jpg": (b"these are words", "not an image in a supported format"),
+        b"words.jpg": (b"these are words", "it is text, perhaps the error message of a failed download"),
         b"pipe.png": (None, "it is a pipe"),
     }
     for name, data in {**good, **{name: data for name, (data, _) in bad.items() if data is not None}}.items():

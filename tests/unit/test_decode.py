@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from indexer.domain.errors import Damaged, ImageError
 from indexer.domain.images import InputSpec
 from indexer.imaging import decode as decode_module
 from indexer.imaging import open_image as open_image_module
+from indexer.imaging.cut_off import is_cut_off
 from indexer.imaging.decode import MAX_FRAMES, decode, page_side, prepare
 from indexer.system.digest import digest
 from tests.support.builders import SPEC, draw_blocks, encoded
@@ -130,19 +131,26 @@ def test_a_cmyk_jpeg_is_converted_to_rgb() -> None:
     assert blue < 30
 
 
-def test_an_interlaced_png_equals_the_plain_one() -> None:
-    # Pillow cannot write interlaced files, so the test writes the bytes. Only the first pass of Adam7 would be a wrong image.
+def interlaced_png(pixels: np.ndarray) -> bytes:
+    """Return the file of a gray image, uint8, with sides that 8 divides. Pillow cannot write interlaced files."""
     import struct
     import zlib
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
-    pixels = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4
+    height, width = pixels.shape
     passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
-    lines = b"".join(b"\0" + pixels[row, left::step].tobytes() for top, left, down, step in passes for row in range(top, 8, down))
-    header = struct.pack(">IIBBBBB", 8, 8, 8, 0, 0, 0, 1)
-    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
+    rows = [pixels[row, left::step] for top, left, down, step in passes for row in range(top, height, down)]
+    lines = b"".join(b"\0" + row.tobytes() for row in rows)
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 1)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
+
+
+def test_an_interlaced_png_equals_the_plain_one() -> None:
+    # Only the first pass of Adam7 would be a wrong image.
+    pixels = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4
+    data = interlaced_png(pixels)
     plain = encoded(Image.fromarray(pixels))
     assert (decode(data, SPEC).pixels == decode(plain, SPEC).pixels).all()
 
@@ -170,11 +178,7 @@ def test_the_first_frame_of_an_animation_is_decoded(form: str) -> None:
     ("data", "reason"),
     [
         (b"", "the file is empty"),
-        (b"this is not an image", "not an image in a supported format"),
-        (encoded(draw_blocks(1, (200, 200)))[:-60], "cannot be decoded"),
-        (encoded(draw_blocks(1, (300, 300)), "JPEG")[:300], "cannot be decoded|not an image"),
-        (encoded(draw_blocks(1, (300, 300)), "WEBP")[:100], "cannot be decoded|not an image"),
-        (encoded(draw_blocks(1, (300, 300)), "GIF")[:200], "cannot be decoded"),
+        (b"\1\2\3 not an image", "not an image in a supported format"),
         (encoded(draw_blocks(1), "PPM"), "not an image in a supported format"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "it is a PostScript document; save its pages as images"),
     ],
@@ -182,6 +186,70 @@ def test_the_first_frame_of_an_animation_is_decoded(form: str) -> None:
 def test_undecodable_bytes_get_a_reason(data: bytes, reason: str) -> None:
     with pytest.raises(Damaged, match=reason):
         decode(data, SPEC)
+
+
+CUT_OFF = "^it is cut off: its end is missing; copy or download the image again$"
+
+
+@pytest.mark.parametrize("share", [0.2, 0.6])
+@pytest.mark.parametrize("form", ["WEBP", "GIF", "BMP", "AVIF", "JPEG2000"])
+def test_a_file_without_its_end_is_named(form: str, share: float) -> None:
+    whole = encoded(draw_blocks(1, (300, 300)), form)
+    assert not is_cut_off(whole)
+    with pytest.raises(Damaged, match=CUT_OFF):
+        decode(whole[: int(len(whole) * share)], SPEC)
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "TIFF"])
+def test_a_file_of_which_a_few_bytes_are_left_is_named(form: str) -> None:
+    with pytest.raises(Damaged, match=CUT_OFF):
+        decode(encoded(draw_blocks(1, (300, 300)), form)[: 24 if form != "TIFF" else 8], SPEC)
+
+
+@pytest.mark.parametrize(("form", "share"), [("TIFF", 0.2), ("TIFF", 0.9), ("ICO", 0.6)])
+def test_a_file_that_states_no_end_is_named_too(form: str, share: float) -> None:
+    data = encoded(draw_noise("RGB").resize((128, 128)), form)
+    with pytest.raises(Damaged, match=CUT_OFF):
+        decode(data[: int(len(data) * share)], SPEC)
+
+
+@pytest.mark.parametrize("data", [b"", b"BM", b"\0\0\0\x01ftyp", b"GIF89a;", b"RIFF\0\0\0\0WEBP", b"words"])
+def test_what_states_no_size_is_not_called_cut_off(data: bytes) -> None:
+    assert not is_cut_off(data)
+
+
+def draw_noise(mode: str) -> Image.Image:
+    """Return an image, 320 x 320, whose file is as long as its pixels."""
+    values = np.random.default_rng(1).integers(0, 256, (320, 320, 4), dtype=np.uint8)
+    if mode == "I;16":
+        return Image.fromarray(values[:, :, 0] * np.uint16(256))
+    image = Image.fromarray(values)
+    return image.quantize(200) if mode == "P" else image.convert(mode)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "L", "1", "P", "I;16"])
+def test_a_png_without_its_end_shows_what_there_is(mode: str) -> None:
+    data = encoded(draw_noise(mode))
+    cut = data[: len(data) * 6 // 10]
+    whole, part = decode(data, SPEC), decode(cut, SPEC)
+    assert (part.incomplete, whole.incomplete) == (True, False)
+    assert (part.width, part.height, part.digest) == (320, 320, digest(cut))
+    assert (part.pixels[:12] == whole.pixels[:12]).all()
+    assert mode == "P" or (part.pixels[-4:] == 255).all()
+
+
+def test_an_interlaced_png_without_its_end_shows_its_first_passes() -> None:
+    pixels = np.asarray(draw_noise("L"))
+    data = interlaced_png(pixels)
+    part = decode(data[: len(data) * 9 // 10], SPEC)
+    assert part.incomplete
+    assert np.abs(part.pixels.astype(int) - decode(data, SPEC).pixels).mean() < 20
+
+
+def test_a_png_that_lacks_no_more_than_its_last_chunk_is_complete() -> None:
+    data = encoded(draw_blocks(1))
+    assert decode(data[:-12], SPEC).pixels.tobytes() == decode(data, SPEC).pixels.tobytes()
+    assert not decode(data[:-12], SPEC).incomplete
 
 
 def test_a_jpeg_without_its_end_shows_what_there_is() -> None:
@@ -280,6 +348,49 @@ def test_a_light_drawing_with_dark_lines_is_composed_on_white() -> None:
     image.paste((255, 250, 240, 255), (8, 8, 56, 56))
     image.paste((0, 0, 0, 255), (20, 20, 44, 24))
     assert tuple(decode(encoded(image), SPEC).pixels[16, 1]) == (255, 255, 255)
+
+
+def drawing(ink: tuple[int, ...], fill: tuple[int, ...] | None = None) -> tuple[Image.Image, ImageDraw.ImageDraw]:
+    """Return a face of lines on a transparent background, 200 x 200, and its pen."""
+    image = solid("RGBA", EMPTY, (200, 200))
+    pen = ImageDraw.Draw(image)
+    pen.ellipse((10, 10, 190, 190), fill=fill, outline=ink, width=6)
+    for left in (55, 115):
+        pen.ellipse((left, 60, left + 30, 90), outline=ink, width=5)
+    pen.arc((60, 90, 140, 150), 20, 160, fill=ink, width=6)
+    return image, pen
+
+
+def background_of(image: Image.Image) -> int:
+    """Return the level of the background on which an image is composed, which is the same for pages and for whole images."""
+    levels = {int(decode(encoded(image), SPEC, side).pixels[0, -1].max()) for side in (0, 400)}
+    assert len(levels) == 1
+    return levels.pop()
+
+
+@pytest.mark.parametrize("ink", [(255, 255, 255), (255, 240, 200), (255, 255, 0), (210, 210, 210), (200, 255, 255)])
+@pytest.mark.parametrize("bar", [(0, 92, 199, 103), (0, 185, 199, 199), (20, 0, 32, 199), (0, 0, 40, 12)])
+def test_a_dark_bar_does_not_hide_a_drawing_in_light_ink(ink: tuple[int, ...], bar: tuple[int, ...]) -> None:
+    image, pen = drawing(ink)
+    pen.rectangle(bar, fill=(20, 20, 20, 255))
+    assert background_of(image) == 0
+
+
+def test_faint_light_ink_is_composed_on_black() -> None:
+    image, _ = drawing((255, 255, 255, 70))
+    assert background_of(image) == 0
+
+
+def test_light_figures_with_dark_lines_are_composed_on_white() -> None:
+    outlined, _ = drawing((20, 20, 20), fill=(255, 255, 255))
+    cut_out, pen = drawing((20, 20, 20), fill=(255, 255, 255))
+    pen.ellipse((10, 10, 190, 190), outline=(255, 255, 255), width=6)
+    yellow, pen = drawing((70, 40, 20), fill=(253, 216, 53))
+    pen.ellipse((10, 10, 190, 190), outline=(253, 216, 53), width=6)
+    red, pen = drawing((255, 255, 255), fill=(220, 40, 50))
+    dark, pen = drawing((60, 60, 60))
+    pen.rectangle((0, 92, 199, 103), fill=(255, 255, 255, 255))
+    assert [background_of(image) for image in (outlined, cut_out, yellow, red, dark)] == [255] * 5
 
 
 def test_a_light_image_without_transparency_stays() -> None:

@@ -6,6 +6,7 @@ import gzip
 import io
 import tarfile
 import zipfile
+from base64 import b64encode
 
 import pytest
 from hypothesis import given
@@ -55,6 +56,18 @@ def tarred() -> bytes:
         (b"RIFF\0\0\0\0AVI LIST" + bytes(60), ("AVI", "frames")),
         (b"%PDF-1.4\n", ("PDF", "pages")),
         (b"\0" * 5000, ("zero bytes", "download")),
+        (b"404: Not Found", ("text", "download the image again")),
+        ("Zugriff verweigert: größer\r\n".encode() * 400, ("text", "download the image again")),
+        (b"{ not json", ("text", "download the image again")),
+        (b"MZ\x90\0" + bytes(60), ("a program for Windows", "index images only")),
+        (b"\x7fELF\x02" + bytes(60), ("a program", "index images only")),
+        (b"#!/bin/sh\n\xff", ("a script", "index images only")),
+        (b"\0\x05\x16\x07\0\x02" + bytes(60), ("macOS", "without ._ in its name")),
+        (b"\x89PNG\n\x1a\n" + bytes(60), ("PNG", "transfer as text", "download the image again")),
+        ("\ufffdPNG\r\n".encode() + bytes(60), ("PNG", "transfer as text", "download the image again")),
+        (b"data:image/png;base64,iVBORw0KGgo=", ("text", "decode it")),
+        (b64encode(encoded(Image.new("RGB", (20, 20)))), ("Base64", "decode it")),
+        (b64encode(encoded(Image.new("RGB", (20, 20)), "JPEG")), ("Base64", "decode it")),
     ],
 )
 def test_common_files_are_named_with_what_to_do(data: bytes, words: tuple[str, ...]) -> None:
@@ -64,7 +77,7 @@ def test_common_files_are_named_with_what_to_do(data: bytes, words: tuple[str, .
         assert word in str(caught.value)
 
 
-@pytest.mark.parametrize("data", [b"x", b"plain words", b"{ not json", b"\0" * 4096 + b"x", b"ftyp", b"[1, 2", b"\xff\xfe\xfe"])
+@pytest.mark.parametrize("data", [b"\x01", b"\xe9t\xe9", b"\0" * 4096 + b"x", b"words\0", b"\xff\xfe\xfe", b" \n"])
 def test_other_bytes_have_no_name(data: bytes) -> None:
     assert describe(data) is None
     with pytest.raises(Damaged, match="not an image in a supported format"):

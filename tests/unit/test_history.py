@@ -14,20 +14,26 @@ def run_record(number: int, outcome: str, pid: int = 7, started: float = 100.0) 
 def test_a_run_is_running_while_its_process_writes() -> None:
     for since in (99.5, 100.2):  # the clocks of run and writer are read one after another
         (run,) = with_dead_runs_marked(
-            lambda: [run_record(1, "running", started=100.0)], lambda since=since: WriterInfo(7, since)
+            lambda: [run_record(1, "running", started=100.0)], lambda since=since: [WriterInfo(7, since)]
         )
         assert run.outcome == "running"
 
 
 @pytest.mark.parametrize(
-    "writer",
-    [None, WriterInfo(8, 99.0), WriterInfo(7, 5000.0)],
+    "writers",
+    [[], [WriterInfo(8, 99.0)], [WriterInfo(7, 5000.0)]],
     ids=["no writer", "another writer", "process id was reused"],
 )
-def test_a_run_without_its_writer_has_died(writer: WriterInfo | None) -> None:
-    (died,) = with_dead_runs_marked(lambda: [run_record(1, "running")], lambda: writer)
+def test_a_run_without_its_writer_has_died(writers: list[WriterInfo]) -> None:
+    (died,) = with_dead_runs_marked(lambda: [run_record(1, "running")], lambda: writers)
     assert died.outcome == "died"
     assert "killed" in (died.reason or "")
+
+
+def test_runs_of_several_writers_are_told_apart() -> None:
+    runs = [run_record(2, "running", pid=8), run_record(1, "running", pid=7)]
+    marked = with_dead_runs_marked(lambda: runs, lambda: [WriterInfo(9, 99.0), WriterInfo(8, 99.0)])
+    assert [run.outcome for run in marked] == ["running", "died"]
 
 
 def test_ended_runs_need_no_check_of_the_writer() -> None:
@@ -37,4 +43,4 @@ def test_ended_runs_need_no_check_of_the_writer() -> None:
 
 def test_a_run_that_ends_during_the_check_has_not_died() -> None:
     successive_runs = iter([[run_record(1, "running")], [run_record(2, "running", pid=8), run_record(1, "done")]])
-    assert [run.outcome for run in with_dead_runs_marked(lambda: next(successive_runs), lambda: None)] == ["running", "done"]
+    assert [run.outcome for run in with_dead_runs_marked(lambda: next(successive_runs), list)] == ["running", "done"]

@@ -2,16 +2,21 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from indexer.domain.errors import UsageError
 from indexer.ingest.roots import normalize_roots
-from indexer.ports.sources import ScanOptions
-from indexer.sources import filesystem
-from indexer.sources.filesystem import FileSystemSource, scan
+from indexer.ports.sources import ScannedFolder, ScanOptions
+from indexer.sources import walk
+from indexer.sources.filesystem import FileSystemSource
 from indexer.system.paths import is_under
+
+
+def scan(root: bytes, options: ScanOptions) -> Iterator[ScannedFolder]:
+    return FileSystemSource().scan(root, options)
 
 
 def scan_problems(root: Path, **options: object) -> dict[str, str | None]:
@@ -200,13 +205,13 @@ def test_files_that_are_passed_over_are_named_with_their_kind(tmp_path: Path) ->
 def test_other_file_systems_can_be_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("a.png", "mounted/b.png", "x/c.png"):
         touch(tmp_path / name)
-    status = filesystem._identity
+    status = walk._identity
 
     def on_two_disks(folder: bytes) -> tuple[int, int] | None:
         identity = status(folder)
         return identity and (identity[0] + folder.endswith(b"mounted"), identity[1])
 
-    monkeypatch.setattr(filesystem, "_identity", on_two_disks)
+    monkeypatch.setattr(walk, "_identity", on_two_disks)
     assert scan_problems(tmp_path, one_file_system=True) == {"a.png": None, "x/c.png": None}
     first = next(scan(os.fsencode(tmp_path), ScanOptions(one_file_system=True)))
     assert first.skipped == ((b"mounted", "on another file system"),)

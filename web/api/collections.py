@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter
 from starlette.responses import Response, StreamingResponse
 
-from indexer.domain.errors import NotIndexed
+from indexer.domain.errors import ImageError, NotIndexed
 from indexer.plain_data.hits import hit_as_dict, hit_rows
 from indexer.search import pictures
 from indexer.search.archive import archive
@@ -33,7 +33,7 @@ _TEXT = "text/plain; charset=utf-8"
 def create(serving: Here, body: CollectBody) -> Response:
     """Keep a selection, for downloads by plain links."""
     hits = pictures.main_hits(serving.library, body.image_ids)
-    facts = {"id": serving.collections.add(hits), "images": len(hits), "bytes": sum(_size(hit.path) for hit in hits)}
+    facts = {"id": serving.collections.add(hits), "images": len(hits), "bytes": sum(_size(serving, hit.path) for hit in hits)}
     return AsciiJSON(facts, HTTPStatus.CREATED)
 
 
@@ -72,7 +72,7 @@ def as_json(serving: Here, collection: str) -> Response:
 def link(serving: Here, collection: str, body: LinkBody) -> Response:
     """Link to the files in a folder of the library's folder `collections`. Nothing there is replaced."""
     folder = serving.library.settings.home / COLLECTION_FOLDER / body.name
-    report = collect(_hits(serving, collection), os.fsencode(folder), link=True)
+    report = collect(_hits(serving, collection), os.fsencode(folder), serving.library.source, link=True)
     return AsciiJSON({"folder": report.folder, "done": report.done, "present": report.present, "missing": list(report.missing)})
 
 
@@ -83,10 +83,10 @@ def _hits(serving: Serving, collection: str) -> list[Hit]:
     return hits
 
 
-def _size(path: bytes) -> int:
+def _size(serving: Serving, path: bytes) -> int:
     try:
-        return os.stat(path).st_size
-    except OSError:
+        return serving.library.source.stamp(path).size
+    except (OSError, ImageError):
         return 0
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from indexer.domain.queries import HitKey, SearchRequest
 from web.answers import from_cursor
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _MAX_WORDS = 50
 MAX_PAGE = 200
+MAX_PLACE = 1 << 31
 MAX_OFFSET = 100_000
 """Results by similarity that can be paged through: each page compares all images before it again."""
 
@@ -36,6 +37,13 @@ class Filters(BaseModel):
     hidden: bool = Field(False, description="Include hidden images.")
     limit: int = Field(60, ge=1, le=MAX_PAGE, description="Images of a page.")
     cursor: str | None = Field(None, max_length=4096, description="The value of `next` of the page before.")
+    at: int = Field(0, ge=0, le=MAX_PLACE, description="Images of the list before the page; not with `cursor`.")
+
+    @model_validator(mode="after")
+    def _check_place(self) -> Self:
+        if self.at and self.cursor is not None:
+            raise ValueError("give either cursor or at, not both")
+        return self
 
     def request(self, serving: Serving, **more: Any) -> SearchRequest:
         """Return the request that these parameters stand for. Raises NotIndexed for an unknown folder."""
@@ -51,6 +59,12 @@ class Filters(BaseModel):
             all_images=True,
             **more,
         )
+
+
+class MapFilters(Filters):
+    """A filter of the points of a map; `limit` and `cursor` do not matter."""
+
+    version: Word = Field(description="The version of the map.")
 
 
 class SearchFilters(Filters):
@@ -69,9 +83,9 @@ class SearchFilters(Filters):
         """Return where the page begins, as fields of a request. Raises UsageError for another cursor."""
         if self.is_by_similarity or self.dedupe:
             page = from_cursor(self.cursor, o=int)
-            return {} if page is None else {"offset": min(page["o"], MAX_OFFSET)}
+            return {"offset": min(self.at if page is None else page["o"], MAX_OFFSET)}
         page = from_cursor(self.cursor, s=float, p=int, f=int)
-        return {} if page is None else {"after": HitKey(page["s"], page["p"], page["f"])}
+        return {"offset": self.at} if page is None else {"after": HitKey(page["s"], page["p"], page["f"])}
 
     def liked(self) -> dict[str, Any]:
         """Return the indexed image that hits must resemble, as a field of a request."""

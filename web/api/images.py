@@ -70,7 +70,7 @@ def original(request: Request, serving: Here, image_id: ImageId, download: Annot
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers={"ETag": tag, "Cache-Control": _FOREVER})
     try:
-        opened = pictures.open_unchanged(files)
+        opened = pictures.open_unchanged(files, serving.library.source)
     except Unreadable as error:
         raise _gone(error) from error
     head = opened.file.read(HEAD_BYTES)
@@ -97,7 +97,7 @@ def explanation(
     """Show which parts of an image speak for an emotion; without one, for the most probable emotion."""
     library = serving.with_model(model)
     try:
-        opened = pictures.open_unchanged(pictures.files_of(library, image_id))
+        opened = pictures.open_unchanged(pictures.files_of(library, image_id), library.source)
     except Unreadable as error:
         raise _gone(error) from error
     opened.file.close()

@@ -18,7 +18,7 @@ from indexer.plain_data.library import job_as_dict, root_as_dict
 from indexer.plain_data.runs import failure_as_dict, run_as_dict
 from indexer.scheduling import service as scheduling_service
 from indexer.search.folders import path_id
-from web.answers import AsciiJSON, from_cursor, to_cursor
+from web.answers import MAX_CURSOR_LETTERS, AsciiJSON, from_cursor, to_cursor
 from web.schemas import Body, Failures, Job, Root, RunBody, Runs, Task
 from web.serving import Here
 from web.tasks import Task as RunningTask
@@ -32,7 +32,7 @@ _MAX_RUNS = 10_000
 _WATCH_SECONDS = 0.2
 
 Limit = Annotated[int, Query(ge=1, le=_MAX_PAGE)]
-Cursor = Annotated[str | None, Query(max_length=4096)]
+Cursor = Annotated[str | None, Query(max_length=MAX_CURSOR_LETTERS)]
 
 
 @router.get("/roots", response_model=list[Root])
@@ -67,7 +67,7 @@ def list_runs(serving: Here, limit: Limit = 20, cursor: Cursor = None) -> Respon
     facts = {
         "runs": [run_as_dict(run) for run in runs[:limit]],
         "next": to_cursor(r=runs[limit - 1].id) if len(runs) > limit else None,
-        "writer": serving.library.database.exists() and serving.library.database.current_writer() is not None,
+        "writer": serving.library.database.exists() and bool(serving.library.database.current_writers()),
         "task": None if running is None else running.id,
     }
     return AsciiJSON(facts)
@@ -76,14 +76,14 @@ def list_runs(serving: Here, limit: Limit = 20, cursor: Cursor = None) -> Respon
 @router.get("/failures", response_model=Failures)
 def list_failures(serving: Here, limit: Limit = 50, cursor: Cursor = None) -> Response:
     """List the files that failed, by path, with reasons."""
-    place = from_cursor(cursor, n=int)
-    first = 0 if place is None else place["n"]
+    place = from_cursor(cursor, p=bytes)
     library = serving.library
     library.require_database()
     with library.database.open(reading=True) as store:
-        found = store.failures(first + limit + 1)[first:]
+        found = store.failures(limit + 1, None if place is None else place["p"])
     facts = [failure_as_dict(path, failure) for path, failure in found[:limit]]
-    return AsciiJSON({"failures": facts, "next": to_cursor(n=first + limit) if len(found) > limit else None})
+    following = to_cursor(p=found[limit - 1][0]) if len(found) > limit else None
+    return AsciiJSON({"failures": facts, "next": following})
 
 
 @router.get("/jobs", response_model=list[Job])

@@ -39,7 +39,8 @@ def newest_images(serving: Here, filters: Annotated[Filters, Query()]) -> Respon
     """List images, the latest entry first."""
     place = from_cursor(filters.cursor, f=int)
     before = None if place is None else place["f"]
-    found = pictures.newest(serving.with_model(filters.model), filters.request(serving), before, _MAX_COUNTED)
+    request = filters.request(serving, offset=filters.at)
+    found = pictures.newest(serving.with_model(filters.model), request, before, _MAX_COUNTED)
     following = None if found.last is None else to_cursor(f=found.last)
     return AsciiJSON({"hits": [hit_as_dict(hit) for hit in found.hits], "next": following, **_counted(found.total)})
 
@@ -110,7 +111,7 @@ def _answer(serving: Serving, library: Library, filters: SearchFilters, sent: Se
         # All hits are compared with each other, which takes as long as an analysis.
         with serving.analyses.one():
             result = service.search_page_of(library, request)
-    elif filters.cursor is None:
+    elif filters.cursor is None and not filters.at:
         result = service.search_and_count(library, request, _MAX_COUNTED)
     else:
         result = service.search_page_of(library, request)

@@ -10,6 +10,7 @@ import resvg_py
 from PIL import Image, PngImagePlugin
 
 from indexer.domain.errors import Damaged
+from indexer.imaging import cut_off
 from indexer.imaging.readers.inflate import inflate
 
 _SIDE = 768
@@ -25,8 +26,17 @@ _HARMLESS_REFERENCE = re.compile(r"\s*(#|data:image/(png|jpe?g|gif|webp)[;,])", 
 
 
 def open_image(data: bytes) -> Image.Image:
-    """Draw a drawing as RGBA. Raises Damaged for too much text or too deep elements, ParseError and ValueError for others."""
-    drawing = _without_references(inflate(data))
+    """Draw a drawing as RGBA.
+
+    Raises Damaged for one that is cut off, and for too much text or too deep elements, ParseError and ValueError for others.
+    """
+    text = inflate(data)
+    try:
+        drawing = _without_references(text)
+    except ET.ParseError as error:
+        if text.rstrip(b"\0 \t\r\n").endswith(b">"):
+            raise
+        raise Damaged(cut_off.REASON) from error
     image = PngImagePlugin.PngImageFile(BytesIO(_draw(drawing)))
     image.format = "SVG"
     return image

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +11,8 @@ from indexer.system.optional import require
 from models.inference.engines.onnx_runtime import import_onnxruntime
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from indexer.domain.types import Floats, Pixels
     from models.inference.engines.base import Outputs
 
@@ -56,14 +58,19 @@ class OnnxEngine:
         options.add_external_initializers(list(self._weights), list(self._weights.values()))
         self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         self._input = self._session.get_inputs()[0].name
+        self._outputs: list[str] | None = None  # all
         self._fixed_batch_size = batch_size
         self.batch_size = batch_size or _BATCH_SIZE
 
     def run(self, pixels: Pixels) -> Outputs:
         batch_size = self._fixed_batch_size or max(1, _BATCH_PIXELS // (pixels.shape[1] * pixels.shape[2]))
         outputs = [
-            self._session.run(None, {self._input: np.ascontiguousarray(pixels[start : start + batch_size])})
+            self._session.run(self._outputs, {self._input: self._prepare(pixels[start : start + batch_size])})
             for start in range(0, len(pixels), batch_size)
         ]
         first, second = zip(*outputs, strict=True)
         return np.concatenate(first), np.concatenate(second)
+
+    def _prepare(self, pixels: Pixels) -> npt.NDArray[Any]:
+        """Return the input of the model for images, uint8, (N, S, S, 3), RGB."""
+        return np.ascontiguousarray(pixels)

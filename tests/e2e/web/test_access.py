@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.web.conftest import PHONE, Open, playwright
+from tests.e2e.web.test_scale import open_large
 
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs: pip install axe-playwright-python")
 expect = playwright.expect
@@ -69,6 +70,12 @@ def test_axe_finds_no_violation_among_results_and_without_any(site: str, open_pa
     assert violations(page) == []
     page.goto(f"{site}/?emotion=disgust&min_score=0.95")
     expect(page.locator("#empty")).to_be_visible()
+    assert violations(page) == []
+
+
+def test_axe_finds_no_violation_in_a_long_list(site: str, open_page: Open) -> None:
+    page = open_large(open_page, site)
+    expect(page.get_by_role("slider", name="Place in the list")).to_be_visible()
     assert violations(page) == []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import pairwise
 from typing import Any
 
 from tests.e2e.web.conftest import Open, playwright
@@ -31,10 +32,11 @@ def hit(number: int) -> dict[str, Any]:
 
 def answer_page(route: Any) -> None:
     """Answer a request for a page of the grid, of a library of `IMAGES`."""
-    place = re.search(r"cursor=(\d+)", route.request.url)
+    place = re.search(r"[?&](?:cursor|at)=(\d+)", route.request.url)
     first = int(place[1]) if place else 0
     end = min(IMAGES, first + 100)
-    page = {"hits": [hit(number) for number in range(first, end)], "next": str(end) if end < IMAGES else None}
+    counted = {"total": None, "exact": False} if place else {"total": IMAGES, "exact": True}
+    page = {"hits": [hit(number) for number in range(first, end)], "next": str(end) if end < IMAGES else None, **counted}
     route.fulfill(content_type="application/json", body=json.dumps(page))
 
 
@@ -109,6 +111,67 @@ def test_thumbnails_that_leave_the_view_are_cancelled(site: str, open_page: Open
     assert "net::ERR_ABORTED" in failed
 
 
+_PLACED = """() => [...document.querySelectorAll("#grid .tile")].map((tile) => {
+  const edges = tile.getBoundingClientRect();
+  return {index: Number(tile.id.slice(5)), left: Math.round(edges.left), top: Math.round(edges.top)};
+}).sort((one, other) => one.index - other.index)"""
+
+
+def rows_follow_each_other(page: Any) -> bool:
+    """Return whether the tiles in the document have a gapless range of places, each row below the one before."""
+    tiles = page.evaluate(_PLACED)
+    pairs = list(pairwise(tiles))
+    in_row = [(one, two) for one, two in pairs if one["top"] == two["top"]]
+    return all(two["index"] == one["index"] + 1 and two["top"] >= one["top"] for one, two in pairs) and all(
+        one["left"] < two["left"] for one, two in in_row
+    )
+
+
+def test_the_slider_leads_to_any_place_and_the_wheel_goes_on_from_there(site: str, open_page: Open) -> None:
+    asked: list[str] = []
+    page = open_large(open_page, site)
+    page.on("request", lambda request: asked.append(request.url) if PAGE.search(request.url) else None)
+    slider = page.get_by_role("slider", name="Place in the list")
+    slider.fill("15000")
+    tile = page.locator("#tile-15000")
+    expect(tile).to_be_in_viewport()
+    expect(tile).to_have_attribute("aria-label", "happy 90%, 015000.png")
+    expect(slider).to_have_attribute("aria-valuetext", re.compile("of 20,000$"))
+    assert len(asked) < 10
+    page.mouse.move(600, 500)
+    while page.locator("#tile-14400").count() == 0:
+        page.mouse.wheel(0, -1500)
+        page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        assert nodes(page) < MOST_NODES
+        assert rows_follow_each_other(page)
+    expect(page.locator("#tile-14400")).to_have_attribute("aria-label", "happy 90%, 014400.png")
+    scroll_until(page, 15_200)
+    slider.fill("19999")
+    expect(page.locator("#tile-19999")).to_be_in_viewport()
+    slider.fill("0")
+    expect(page.locator("#tile-0")).to_be_in_viewport()
+    assert page.evaluate("() => scrollY") < 400
+    slider.focus()
+    page.keyboard.press("End")
+    expect(page.locator("#tile-19999")).to_be_in_viewport()
+
+
+def test_a_reload_far_down_shows_the_same_place(site: str, open_page: Open) -> None:
+    page = open_large(open_page, site)
+    page.get_by_role("slider", name="Place in the list").fill("12345")
+    tile = page.locator("#tile-12345")
+    expect(tile).to_be_in_viewport()
+    place = tile.bounding_box()["y"]
+    page.reload()
+    expect(tile).to_be_in_viewport()
+    assert abs(tile.bounding_box()["y"] - place) < 2
+    page.mouse.move(600, 500)
+    while page.locator("#tile-12200").count() == 0:
+        page.mouse.wheel(0, -1500)
+        page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        assert rows_follow_each_other(page)
+
+
 _MILLION = """async () => {
   const { Grid } = await import("/static/js/grid.js");
   const { Numbers } = await import("/static/js/hits.js");
@@ -119,7 +182,8 @@ _MILLION = """async () => {
     similarity: null, size: [400, 400],
   });
   const hits = {
-    aspects, count: aspects.length, total: aspects.length, isTotalExact: true, isComplete: true, isRanked: false, at: hit,
+    aspects, count: aspects.length, total: aspects.length, isTotalExact: true, isComplete: true, isFromStart: true, canJump: true,
+    isRanked: false, at: hit,
     reach: async (index) => hit(index), need: async () => {}, more: async () => {}, stop: () => {},
   };
   const element = document.createElement("div");

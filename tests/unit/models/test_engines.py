@@ -125,9 +125,9 @@ def test_weights_are_freed_with_the_engine_that_reads_them() -> None:
 
 
 def test_auto_takes_onnx_for_one_image_and_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loader, "_may_have_gpu", lambda: False)
+    monkeypatch.setattr(loader, "may_have_gpu", lambda: False)
     assert open_classifier(SHIPPED, ComputeOptions()).engine == "onnx"
-    monkeypatch.setattr(loader, "_may_have_gpu", lambda: True)
+    monkeypatch.setattr(loader, "may_have_gpu", lambda: True)
     assert open_classifier(SHIPPED, ComputeOptions(few=True)).engine == "onnx"
     assert open_classifier(SHIPPED, ComputeOptions()).engine == "torch"
     assert open_classifier(SHIPPED, ComputeOptions(device="cpu")).engine == "onnx"
@@ -174,7 +174,7 @@ def test_a_graph_is_used_only_for_its_network(name: str, spec: InputSpec) -> Non
 
 
 def test_auto_takes_torch_if_onnx_runtime_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loader, "_may_have_gpu", lambda: False)
+    monkeypatch.setattr(loader, "may_have_gpu", lambda: False)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert open_classifier(SHIPPED, ComputeOptions()).engine == "torch"
     with pytest.raises(MissingExtra, match=r"pip install 'moodex\[onnx\]'"):

@@ -13,7 +13,7 @@ export class ApiError extends Error {
 
 const UNREACHABLE = "The server does not answer. Start it again with: moodex serve";
 
-async function send(path, options = {}) {
+async function ask(path, options = {}) {
   let answer;
   try {
     answer = await fetch(BASE + path, options);
@@ -21,15 +21,18 @@ async function send(path, options = {}) {
     if (error.name === "AbortError") throw error;
     throw new ApiError(0, UNREACHABLE);
   }
-  if (answer.ok) return answer.json();
+  if (answer.ok) return answer;
   const problem = await answer.json().catch(() => ({}));
   throw new ApiError(answer.status, problem.detail ?? `The server answered with status ${answer.status}.`, Number(answer.headers.get("Retry-After")));
 }
+
+const send = async (path, options) => (await ask(path, options)).json();
 
 const withBody = (method) => (path, body) =>
   send(path, { method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
 
 export const get = (path, parameters, signal) => send(path + query(parameters), { signal });
+export const bytesOf = async (path, parameters, signal) => (await ask(path + query(parameters), { signal })).arrayBuffer();
 export const post = withBody("POST");
 export const put = withBody("PUT");
 

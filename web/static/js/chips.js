@@ -47,14 +47,16 @@ function chip(one) {
   const is = standing(one.emotion);
   const total = number(one.count) + (one.exact ? "" : "+");
   const stands = is === "none" ? "" : `, ${is}`;
+  const counted = isByLikeness(state()) ? `${total} images, the most alike first` : `${total} images`;
+  const kind = one.parent ? `${one.emotion} is a kind of ${one.parent}: ` : one.own ? `${one.emotion}, your own emotion: ` : "";
   const element = el(
     "button",
     {
       type: "button",
       class: `chip ${is} ${one.parent ? "child" : ""}`,
       "aria-pressed": is === "none" ? "false" : is === "included" ? "true" : "mixed",
-      "aria-label": `${one.emotion}, ${total} images${stands}. Press to ${NEXT[is]}.`,
-      title: one.parent ? `${one.emotion} is a kind of ${one.parent}` : one.own ? `${one.emotion}: your own emotion` : null,
+      "aria-label": `${one.emotion}, ${counted}${stands}. Press to ${NEXT[is]}.`,
+      title: `${kind}${counted}`,
       on: { click: (event) => advance(one.emotion, is, event.shiftKey) },
     },
     el("i", { class: "dot" }),

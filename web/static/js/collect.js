@@ -85,7 +85,7 @@ async function hideSelection() {
 }
 
 function askLinks() {
-  byId("links-about").textContent = `The folder gets links to ${count(selectedCount(), "file")}; the files stay where they are.`;
+  byId("links-about").textContent = `The new folder is in collections, in the folder of the library, and gets links to ${count(selectedCount(), "file")}; the files stay where they are.`;
   byId("links").showModal();
 }
 

@@ -1,7 +1,7 @@
 // The mouse, the pen and the finger on the grid: open, select one, a range, or all in a rectangle.
 
 import { el } from "./dom.js";
-import { isSelected, select, selected, selectedCount, selectOnly } from "./selection.js";
+import { isSelected, MOST, select, selected, selectedCount, selectOnly } from "./selection.js";
 
 const DRAG_PIXELS = 6;
 const PRESS_MS = 450;
@@ -78,8 +78,10 @@ export function addGestures(grid, open) {
 /** Select the images from one place of the list to another. */
 export async function selectRange(grid, from, to) {
   const ids = [];
-  for (let index = Math.min(from, to); index <= Math.max(from, to); index++) {
-    const hit = grid.hits.at(index) ?? (await grid.hits.reach(index));
+  const first = Math.min(from, to);
+  for (let index = first; index <= Math.max(from, to) && index < first + MOST; index++) {
+    if (!grid.hits.at(index)) await grid.hits.need(index);
+    const hit = grid.hits.at(index);
     if (hit) ids.push(hit.image_id);
   }
   select(ids);

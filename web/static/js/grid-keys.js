@@ -48,9 +48,10 @@ export function addGridKeys(grid) {
     { key: keys("PageUp"), on: (event) => grid.active < 0 ? false : void move((index) => grid.rowsFrom(index, -grid.rowsInView()))(event) },
     { key: keys("PageDown"), on: (event) => grid.active < 0 ? false : void move((index) => grid.rowsFrom(index, grid.rowsInView()))(event) },
     { key: "Home", shown: "Home", does: "go to the first image", on: (event) => { if (grid.active < 0) return false; move(() => 0)(event); return true; } },
+    { key: "End", shown: "End", does: "go to the last image", on: (event) => { if (grid.active < 0 || !grid.hits.isTotalExact) return false; move(() => grid.hits.total - 1)(event); return true; } },
     { key: "Enter", does: "show the image", on: () => { const hit = activeHit(); if (!hit) return false; go({ image: hit.image_id }); return true; } },
     { key: [" ", "x"], shown: "Space", does: "select the image, or take it out", on: () => { const hit = activeHit(); if (!hit) return false; select([hit.image_id], !isSelected(hit.image_id)); return true; } },
-    { key: "Ctrl+a", shown: "Ctrl A", does: "select all that are loaded", on: () => { selectRange(grid, 0, Math.min(grid.hits.count, MOST_BY_KEY) - 1); } },
+    { key: "Ctrl+a", shown: "Ctrl A", does: "select all that are loaded", on: () => { selectRange(grid, grid.rows.from, Math.min(grid.hits.count, grid.rows.from + MOST_BY_KEY) - 1); } },
     { key: "Escape", shown: "Esc", does: "select nothing", on: () => { if (!selectedCount()) return false; clearSelection(); return true; } },
     { key: [..."1234567890"], shown: "1 … 0", does: "label the selected images, or this one", on: (event) => { const emotion = emotionOfKey(event.key); return emotion ? onImages((ids) => label(ids, emotion))(event) : false; } },
     { key: "Backspace", shown: "⌫", does: "remove their labels", on: onImages((ids) => label(ids, null)) },
@@ -65,6 +66,7 @@ export function addGridKeys(grid) {
   ]);
   addKeys("Everywhere", () => !document.querySelector("dialog[open]"), [
     { key: "i", does: "images", on: () => { go({ view: null }); } },
+    { key: "p", does: "map", on: () => { go({ view: "map" }); } },
     { key: "t", does: "teach", on: () => { go({ view: "teach" }); } },
     { key: "l", does: "library", on: () => { go({ view: "library" }); } },
     { key: "?", does: "show the keys", on: showKeys },

@@ -17,6 +17,9 @@ const REST_MS = 90;
  */
 const WINDOW = 2_000_000;
 
+/** Height of the room above a list that began elsewhere than with its first image, as a multiple of the height of the page. */
+const ROOM = 20;
+
 export class Grid {
   #tiles = new Map();
   #pool = [];
@@ -46,7 +49,7 @@ export class Grid {
     this.active = -1;
     this.element.removeAttribute("aria-activedescendant");
     this.#clear();
-    this.#base = 0;
+    if (!anchor && !hits.isFromStart) hits.restart();
     this.#arrange();
     if (!anchor) scrollTo(0, 0);
     this.onChange();
@@ -59,6 +62,16 @@ export class Grid {
     await this.#fill();
   }
 
+  /** Show another part of the list, which begins with the row of an image. */
+  async jump(index) {
+    const { hits } = this;
+    const done = await this.#guard(hits.reach(index));
+    if (!done || this.hits !== hits) return;
+    this.restore({ index, offset: 0 });
+    this.onChange();
+    await this.#fill();
+  }
+
   /** Return the first image in view, and where its row is, for `show` and `restore`. */
   anchor() {
     if (!this.rows?.count) return null;
@@ -67,12 +80,15 @@ export class Grid {
     return { index: row.start, offset: row.top - this.#top };
   }
 
+  /** Return the place of the first image below the header, 0 without images. */
+  get place() {
+    return this.anchor()?.index ?? 0;
+  }
+
   /** Scroll so that an image is where it was. */
   restore({ index, offset }) {
-    this.rows.extend(this.hits.aspects, this.hits.isComplete);
-    this.#resize();
-    const row = this.rows.rowOf(Math.min(index, this.rows.placed - 1));
-    if (row >= 0) this.#scrollTo(this.rows.row(row).top - offset);
+    this.#extend();
+    if (this.rows.count) this.#scrollTo(this.rows.row(this.rows.rowOf(index)).top - offset);
     this.#render();
   }
 
@@ -108,7 +124,7 @@ export class Grid {
     for (let number = first; number < end; number++) {
       const row = this.rows.row(number);
       if (row.top + row.height < top + this.#base || row.top > bottom + this.#base) continue;
-      this.rows.each(row, this.hits.aspects, (index, start, width) => {
+      this.rows.each(row, (index, start, width) => {
         if (start <= right && start + width >= left) found.push(index);
       });
     }
@@ -117,12 +133,11 @@ export class Grid {
 
   /** Make an image the one that keys act on, and bring it into view. */
   async activate(index) {
-    if (index >= this.rows.placed) await this.#guard(this.hits.reach(index));
-    this.rows.extend(this.hits.aspects, this.hits.isComplete);
-    this.#resize();
+    if (index < this.rows.from || index >= this.rows.placed) await this.#guard(this.hits.reach(index));
+    this.#extend();
     const last = this.active;
-    this.active = Math.max(0, Math.min(index, this.rows.placed - 1));
-    if (!this.rows.placed) return;
+    if (!this.rows.count) return;
+    this.active = Math.max(this.rows.from, Math.min(index, this.rows.placed - 1));
     this.#tiles.get(last)?.element.classList.remove("active");
     this.#bringIntoView(this.rows.row(this.rows.rowOf(this.active)));
     this.#render();
@@ -133,13 +148,13 @@ export class Grid {
   /** Return the image one or more rows below (or, below zero, above) another. */
   rowsFrom(index, step) {
     const number = this.rows.rowOf(index);
-    const wanted = Math.max(0, Math.min(this.rows.count - 1, number + step));
-    if (wanted === number) return step > 0 ? this.rows.placed - 1 : 0;
+    const wanted = Math.max(this.rows.first, Math.min(this.rows.end - 1, number + step));
+    if (wanted === number) return step > 0 ? this.rows.placed : Math.max(0, this.rows.from - 1);
     let center = 0;
-    this.rows.each(this.rows.row(number), this.hits.aspects, (one, left, width) => {
+    this.rows.each(this.rows.row(number), (one, left, width) => {
       if (one === index) center = left + width / 2;
     });
-    return this.rows.nearest(this.rows.row(wanted), this.hits.aspects, center);
+    return this.rows.nearest(this.rows.row(wanted), center);
   }
 
   /** Return the number of rows that fit into the window. */
@@ -160,9 +175,26 @@ export class Grid {
     this.#width = this.element.clientWidth;
     const isSquare = preference("layout") === "square";
     const size = this.#width < 600 ? Math.min(preference("size"), this.#width / 2.6) : preference("size");
-    this.rows = new Rows({ width: this.#width, target: size, gap: GAP, isSquare });
-    this.rows.extend(this.hits.aspects, this.hits.isComplete);
+    this.rows = new Rows({ aspects: this.hits.aspects, width: this.#width, target: size, gap: GAP, isSquare });
+    this.rows.extend(this.hits.isComplete);
+    this.#base = this.#least;
     this.#resize();
+  }
+
+  /** Place what was loaded since the last time; all of it, if the list began again elsewhere. */
+  #extend() {
+    if (this.rows.aspects !== this.hits.aspects) {
+      this.#clear();
+      this.#arrange();
+      return;
+    }
+    this.rows.extend(this.hits.isComplete);
+    this.#resize();
+  }
+
+  /** The place of the list at which the grid may begin: there is some room above what is loaded, unless nothing comes before it. */
+  get #least() {
+    return this.rows.from === 0 ? this.rows.top : this.rows.top - ROOM * innerHeight;
   }
 
   #resized() {
@@ -172,12 +204,13 @@ export class Grid {
   }
 
   #resize() {
-    const height = Math.min(WINDOW, this.rows.height - this.#base + (this.hits.isComplete ? 0 : innerHeight));
+    const height = Math.min(WINDOW, this.rows.bottom - this.#base + (this.hits.isComplete ? 0 : innerHeight));
     this.element.style.height = `${height}px`;
   }
 
   #scrollTo(top) {
-    const base = top > WINDOW * 0.75 ? Math.floor(top / (WINDOW / 2)) * (WINDOW / 2) - WINDOW / 4 : 0;
+    const isFar = top - this.#least > WINDOW * 0.75;
+    const base = isFar ? Math.floor(top / (WINDOW / 2)) * (WINDOW / 2) - WINDOW / 4 : this.#least;
     if (base !== this.#base) this.#clear();
     this.#base = base;
     this.#resize();
@@ -205,9 +238,11 @@ export class Grid {
   /** Move the window on the list when its end comes near. */
   #move() {
     const y = scrollY - this.#offset;
+    const before = this.#base - this.#least;
     let by = 0;
-    if (y > WINDOW * 0.75 && this.rows.height - this.#base > WINDOW) by = WINDOW / 2;
-    else if (y < WINDOW * 0.25 && this.#base > 0) by = -Math.min(this.#base, WINDOW / 2);
+    if (before < 0) by = -before;  // the first image was loaded: nothing comes in the room above it
+    else if (y > WINDOW * 0.75 && this.rows.bottom - this.#base > WINDOW) by = WINDOW / 2;
+    else if (y < (this.rows.from === 0 ? WINDOW * 0.25 : (ROOM / 2) * innerHeight)) by = -Math.min(before, WINDOW / 2);
     if (!by) return;
     this.#base += by;
     this.#clear();
@@ -225,7 +260,7 @@ export class Grid {
     for (const [index, tile] of this.#tiles) if (index < start || index >= stop) this.#drop(index, tile);
     for (let number = first; number < end; number++) {
       const row = this.rows.row(number);
-      this.rows.each(row, this.hits.aspects, (index, left, width) => {
+      this.rows.each(row, (index, left, width) => {
         if (!this.#tiles.has(index)) this.#add(index, left, row.top - this.#base, width, row.height);
       });
     }
@@ -277,7 +312,7 @@ export class Grid {
     for (const [index, tile] of this.#tiles) this.#drop(index, tile);
   }
 
-  /** Load pages until the grid reaches beyond the window. */
+  /** Load pages until the grid reaches beyond the window on both sides. */
   #fill() {
     this.#filling ??= this.#fillOnce().finally(() => {
       this.#filling = null;
@@ -287,11 +322,14 @@ export class Grid {
 
   async #fillOnce() {
     const hits = this.hits;
-    while (this.hits === hits && !hits.isComplete && this.#top + innerHeight * AHEAD > this.rows.height) {
-      if (!(await this.#guard(hits.more()))) break;
+    while (this.hits === hits) {
+      const isShortBelow = !hits.isComplete && this.#top + innerHeight * AHEAD > this.rows.bottom;
+      const isShortAbove = !hits.isFromStart && this.#top - innerHeight * AHEAD < this.rows.top;
+      if (!isShortBelow && !isShortAbove) break;
+      if (!(await this.#guard(isShortBelow ? hits.more() : hits.earlier()))) break;
       if (this.hits !== hits) break;
-      this.rows.extend(hits.aspects, hits.isComplete);
-      this.#resize();
+      this.#extend();
+      this.#move();
       this.#render();
       this.onChange();
     }

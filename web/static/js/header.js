@@ -20,10 +20,10 @@ export function showHeader() {
     link.addEventListener("click", (event) => {
       if (event.ctrlKey || event.metaKey || event.shiftKey) return;
       event.preventDefault();
-      go({ view, image: null });
+      go({ view, at: null, image: null });
       scrollTo(0, 0);
     });
-    const draw = () => link.setAttribute("href", address({ view, image: null }));
+    const draw = () => link.setAttribute("href", address({ view, at: null, image: null }));
     subscribe(draw);
     draw();
   }

@@ -2,7 +2,7 @@
 
 import { byId, el, fill } from "./dom.js";
 
-const ORDER = ["Images", "One image", "Teach", "Everywhere"];
+const ORDER = ["Images", "One image", "Map", "Teach", "Everywhere"];
 const places = [];
 
 /** Add the keys of a place. `isHere` tells whether they work now. `keys`: {key, shown, does, on}; `on` returns false to pass a key on. */
@@ -19,9 +19,13 @@ function nameOf(event) {
   return control + shift + (event.key.length === 1 ? event.key.toLowerCase() : event.key);
 }
 
+/** Return whether a key moves the slider that has the focus. */
+const isSliding = (target, name) => target.matches?.("input[type=range]") && /^(Arrow|Page|Home|End)/.test(name);
+
 addEventListener("keydown", (event) => {
   if (event.defaultPrevented || event.altKey || isTyping(event.target)) return;
   const name = nameOf(event);
+  if (isSliding(event.target, name)) return;
   // Space and Enter press what has the focus.
   const presses = (name === " " || name === "Enter") && event.target.closest?.("button, a, summary, input, label");
   for (const { isHere, keys } of [...places].reverse()) {
@@ -37,7 +41,7 @@ addEventListener("keydown", (event) => {
 /** Show the list of all keys. */
 export function showKeys() {
   const dialog = byId("keys");
-  const sections = [...places].sort((one, other) => ORDER.indexOf(one.place) - ORDER.indexOf(other.place)).map(({ place, keys }) =>
+  const sections = ORDER.map((place) => ({ place, keys: places.filter((one) => one.place === place).flatMap((one) => one.keys) })).map(({ place, keys }) =>
     el("section", {}, el("h3", { text: place }), el("dl", {}, keys.filter((one) => one.does).map((one) =>
       el("div", {}, el("dt", {}, shownKeys(one)), el("dd", { text: one.does })),
     ))),

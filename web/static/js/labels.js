@@ -23,7 +23,7 @@ export async function label(imageIds, emotion, { isNew = false } = {}) {
   tell(imageIds, emotion);
   const what = count(answer.changed, "image");
   const sentence = !answer.changed ? "Nothing changed." : emotion ? `Labeled ${what} ${emotion}.` : `Removed the label of ${what}.`;
-  toast(sentence, { action: answer.undo && { text: "Undo", on: undoLabel } });
+  toast(sentence, { topic: "label", action: answer.undo && { text: "Undo", on: undoLabel } });
   return true;
 }
 

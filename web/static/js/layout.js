@@ -2,106 +2,156 @@
 
 import { Numbers } from "./hits.js";
 
-/** The rows of a grid. They are made once for each width, and grow at the end. */
+/**
+ * The rows of a grid: they are made once for each width, and grow at both ends. The first row that was made has the number 0 and
+ * the place 0; rows above it have numbers and places below zero.
+ */
 export class Rows {
   #starts = new Numbers(Uint32Array);
   #tops = new Numbers(Float64Array);
   #heights = new Numbers(Float32Array);
-  #placed = 0;
 
-  /** `isSquare`: whether all tiles are squares. `target`: the wished height of a row in pixels. */
-  constructor({ width, target, gap, isSquare }) {
-    Object.assign(this, { width, target, gap, isSquare });
+  /**
+   * `aspects`: the width of each image relative to its height. `isSquare`: whether all tiles are squares. `target`: the wished
+   * height of a row in pixels.
+   */
+  constructor({ aspects, width, target, gap, isSquare }) {
+    Object.assign(this, { aspects, width, target, gap, isSquare });
     this.columns = Math.max(2, Math.round((width + gap) / (target + gap)));
-    this.height = 0;
+    this.top = 0;
+    this.bottom = 0;
+    this.from = aspects.first;
+    this.placed = aspects.first;
   }
 
   get count() {
     return this.#starts.length;
   }
 
-  /** Place the images that are not placed yet. The last row stays open until the list is `complete`. */
-  extend(aspects, complete) {
-    let start = this.#placed;
-    let sum = 0;
-    for (let index = start; index < aspects.length; index++) {
-      sum += this.isSquare ? 1 : aspects.values[index];
-      const number = index - start + 1;
-      const height = (this.width - this.gap * (number - 1)) / sum;
-      if (this.isSquare ? number < this.columns : height > this.target && !(number >= 2 && height <= this.target * 1.12)) continue;
-      this.#add(start, height);
-      start = index + 1;
-      sum = 0;
-    }
-    if (complete && start < aspects.length) {
-      const square = (this.width - this.gap * (this.columns - 1)) / this.columns;
-      this.#add(start, this.isSquare ? square : this.target);
-      start = aspects.length;
-    }
-    this.#placed = start;
+  get first() {
+    return this.#starts.first;
   }
 
-  /** Return the number of images that have a place. */
-  get placed() {
-    return this.#placed;
+  get end() {
+    return this.#starts.end;
+  }
+
+  /** Place the images that are not placed yet. The last row stays open until the list is `complete`, the first one until image 0. */
+  extend(complete) {
+    this.#extendDown(complete);
+    this.#extendUp();
   }
 
   /** Return the rows that a range of heights touches, as [first, one past the last]. */
   between(top, bottom) {
-    return [Math.max(0, this.#rowAt(top)), this.count && Math.min(this.count, this.#rowAt(bottom) + 1)];
+    return [Math.max(this.first, lastAtMost(this.#tops, top)), this.count && Math.min(this.end, lastAtMost(this.#tops, bottom) + 1)];
   }
 
   /** Return a row: its place from the top, its height, and the images in it, as [first, one past the last]. */
   row(number) {
-    const end = number + 1 < this.count ? this.#starts.values[number + 1] : this.#placed;
-    return { top: this.#tops.values[number], height: this.#heights.values[number], start: this.#starts.values[number], end };
+    const end = number + 1 < this.end ? this.#starts.at(number + 1) : this.placed;
+    return { top: this.#tops.at(number), height: this.#heights.at(number), start: this.#starts.at(number), end };
   }
 
-  /** Return the row that holds an image. */
+  /** Return the row that holds an image; the first or the last one for images outside. */
   rowOf(index) {
-    return lastAtMost(this.#starts, index);
+    return Math.max(this.first, lastAtMost(this.#starts, index));
   }
 
   /** Call a function with the index, left edge and width of each image of a row. */
-  each(row, aspects, visit) {
+  each(row, visit) {
     let left = 0;
     for (let index = row.start; index < row.end; index++) {
-      const width = row.height * (this.isSquare ? 1 : aspects.values[index]);
+      const width = row.height * this.#aspect(index);
       visit(index, left, width);
       left += width + this.gap;
     }
   }
 
   /** Return the image of a row that is nearest to a horizontal place. */
-  nearest(row, aspects, x) {
+  nearest(row, x) {
     let found = row.start;
     let distance = Infinity;
-    this.each(row, aspects, (index, left, width) => {
+    this.each(row, (index, left, width) => {
       const away = Math.abs(left + width / 2 - x);
       if (away < distance) [found, distance] = [index, away];
     });
     return found;
   }
 
-  #rowAt(y) {
-    return lastAtMost(this.#tops, y);
+  #extendDown(complete) {
+    let start = this.placed;
+    let sum = 0;
+    for (let index = start; index < this.aspects.end; index++) {
+      sum += this.#aspect(index);
+      const height = this.#heightOfFull(index - start + 1, sum);
+      if (height === null) continue;
+      this.#addBelow(start, height);
+      start = index + 1;
+      sum = 0;
+    }
+    if (complete && start < this.aspects.end) {
+      this.#addBelow(start, this.#heightOfPart());
+      start = this.aspects.end;
+    }
+    this.placed = start;
   }
 
-  #add(start, height) {
+  #extendUp() {
+    let end = this.from;
+    let sum = 0;
+    for (let index = end - 1; index >= this.aspects.first; index--) {
+      sum += this.#aspect(index);
+      const height = this.#heightOfFull(end - index, sum);
+      if (height === null) continue;
+      this.#addAbove(index, height);
+      end = index;
+      sum = 0;
+    }
+    if (this.aspects.first === 0 && end > 0) {
+      this.#addAbove(0, this.#heightOfPart());
+      end = 0;
+    }
+    this.from = end;
+  }
+
+  #aspect(index) {
+    return this.isSquare ? 1 : this.aspects.at(index);
+  }
+
+  /** Return the height of a row of some images, whose aspects have a sum; null if there is room for more. */
+  #heightOfFull(number, sum) {
+    const height = (this.width - this.gap * (number - 1)) / sum;
+    const isFull = this.isSquare ? number >= this.columns : height <= this.target || (number >= 2 && height <= this.target * 1.12);
+    return isFull ? height : null;
+  }
+
+  #heightOfPart() {
+    return this.isSquare ? (this.width - this.gap * (this.columns - 1)) / this.columns : this.target;
+  }
+
+  #addBelow(start, height) {
     this.#starts.push(start);
-    this.#tops.push(this.height);
+    this.#tops.push(this.bottom);
     this.#heights.push(height);
-    this.height += height + this.gap;
+    this.bottom += height + this.gap;
+  }
+
+  #addAbove(start, height) {
+    this.top -= height + this.gap;
+    this.#starts.unshift(start);
+    this.#tops.unshift(this.top);
+    this.#heights.unshift(height);
   }
 }
 
-/** Return the place of the last of some rising numbers that is at most a value; -1 without one. */
+/** Return the index of the last of some rising numbers that is at most a value; one below the first without such a number. */
 function lastAtMost(numbers, value) {
-  let low = -1;
-  let high = numbers.length;
+  let low = numbers.first - 1;
+  let high = numbers.end;
   while (high - low > 1) {
-    const middle = (low + high) >> 1;
-    if (numbers.values[middle] <= value) low = middle;
+    const middle = low + Math.floor((high - low) / 2);
+    if (numbers.at(middle) <= value) low = middle;
     else high = middle;
   }
   return low;

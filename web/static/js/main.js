@@ -14,6 +14,7 @@ import { Hits } from "./hits.js";
 import { showKeys } from "./keys.js";
 import { onHide, onLabels } from "./labels.js";
 import { Library, onRunEnd, prepareLibrary } from "./library.js";
+import { MapView } from "./map.js";
 import { prepareOwnEmotion } from "./own-emotion.js";
 import { showPanel } from "./panel.js";
 import { takeImages } from "./picture.js";
@@ -26,15 +27,18 @@ import { attempt, report } from "./toast.js";
 import { Viewer } from "./viewer.js";
 import { Grid } from "./grid.js";
 import { addGridKeys } from "./grid-keys.js";
+import { addJump } from "./jump.js";
 
 const KEPT_LISTS = 6;
 
 const lists = new Map();
 const anchors = new Map(JSON.parse(sessionStorage.getItem("anchors") ?? "[]"));
 let shownEntry = historyEntry();
+let listed = null;
 
 const grid = new Grid(byId("grid"), { onChange: showLength, onProblem: onGridProblem, isSelected });
 const header = showHeader();
+const showJump = addJump(grid);
 const viewer = new Viewer(() => grid.hits);
 const library = new Library();
 
@@ -53,6 +57,7 @@ prepareOwnEmotion();
 prepareLibrary(library);
 takeImages();
 new Teach();
+new MapView();
 byId("keys-button").addEventListener("click", showKeys);
 for (const dialog of document.querySelectorAll("dialog.small-dialog")) {
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
@@ -62,11 +67,9 @@ for (const dialog of document.querySelectorAll("dialog.small-dialog")) {
 subscribe((now, before) => {
   if (before.view === null && before.image === null) keepAnchor();
   showView();
-  const isOther = filterKey(now) !== filterKey(before);
-  if (isOther) {
-    showList();
-    attempt(countEmotions);
-  } else if (before.view !== null && now.view === null) {
+  if (filterKey(now) !== filterKey(before)) attempt(countEmotions);
+  if (filterKey(now) !== listed && now.view !== "map") showList();
+  else if (before.view !== null && now.view === null) {
     grid.restore(anchors.get(historyEntry()) ?? { index: 0, offset: 0 });
   } else if (before.image && !now.image && viewer.index >= 0) {
     grid.activate(viewer.index);
@@ -102,6 +105,7 @@ function keepAnchor() {
 /** Show the images that the address asks for. A list that was shown before is shown again as it was. */
 function showList() {
   const key = filterKey(state());
+  listed = key;
   const hits = lists.get(key) ?? new Hits(state());
   lists.delete(key);
   lists.set(key, hits);
@@ -123,6 +127,7 @@ function showAgain() {
 
 function showLength() {
   header.showLength(grid.hits);
+  showJump();
   viewer?.locate();
   if (grid.hits.isComplete && grid.hits.count === 0) sayEmpty();
   else hideEmpty();
@@ -144,12 +149,12 @@ async function refetch(ids) {
 
 function showView() {
   const view = state().view ?? "images";
-  for (const section of document.querySelectorAll("[data-view]")) section.hidden = section.dataset.view !== view;
+  for (const section of document.querySelectorAll("[data-view]")) section.hidden = !section.dataset.view.split(" ").includes(view);
   for (const link of document.querySelectorAll("[data-view-link]")) {
     if (link.dataset.viewLink === view) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
   document.documentElement.dataset.shown = view;
-  const names = { images: "moodex", teach: "Teach · moodex", library: "Library · moodex" };
+  const names = { images: "moodex", map: "Map · moodex", teach: "Teach · moodex", library: "Library · moodex" };
   document.title = view === "images" && state().emotion.length ? `${state().emotion.join(", ")} · moodex` : (names[view] ?? "moodex");
 }

@@ -1,7 +1,7 @@
 // What the page shows, as the address bar holds it: back, forward, reload and bookmarks work.
 
 const LISTS = ["emotion", "not", "under"];
-const WORDS = ["view", "order", "like", "query", "model", "image"];
+const WORDS = ["view", "at", "order", "like", "query", "model", "image"];
 const FLAGS = ["exact", "dedupe", "hidden"];
 
 /** What chooses the images of the grid. A change of anything else keeps the grid as it is. */
@@ -42,7 +42,7 @@ export function address(changes = {}) {
 
 /** Return the state in which nothing is chosen; the model stays. */
 export const cleared = () => ({
-  emotion: [], not: [], under: [], order: null, like: null, query: null, exact: false, dedupe: false, hidden: false, min_score: 0, image: null, view: null,
+  emotion: [], not: [], under: [], order: null, like: null, query: null, exact: false, dedupe: false, hidden: false, min_score: 0, image: null, view: null, at: null,
 });
 
 /** Go to the present state with some changes. `replace`: without a new entry in the history. */

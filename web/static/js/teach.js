@@ -72,8 +72,8 @@ export class Teach {
     }
     const guess = el("span", { class: "seen", text: `${one.emotion} ${percent(one.score)}` });
     paint(guess, one.emotion);
-    const given = one.label && el("span", { class: "seen", text: `labeled ${one.label}` });
-    if (given) paint(given, one.label);
+    const given = one.given && el("span", { class: "seen", text: `labeled ${one.given}` });
+    if (given) paint(given, one.given);
     fill(
       place,
       el(
@@ -98,8 +98,8 @@ export class Teach {
         ),
       ),
       el("ol", { class: "strip", "aria-hidden": "true" }, this.#queue.map((each, index) => {
-        const item = el("li", { class: index === this.#place ? "now" : each.label ? "done" : "" }, el("img", { alt: "", loading: "lazy", src: thumbnailUrl(each.image_id, SMALL / 2) }));
-        if (each.label) paint(item, each.label);
+        const item = el("li", { class: index === this.#place ? "now" : each.given ? "done" : "" }, el("img", { alt: "", loading: "lazy", src: thumbnailUrl(each.image_id, SMALL / 2) }));
+        if (each.given) paint(item, each.given);
         return item;
       })),
     );
@@ -107,7 +107,7 @@ export class Teach {
 
   #answer(emotion, one) {
     const key = keyOfEmotion(emotion);
-    const element = button({ text: emotion, kind: `answer ${one.label === emotion ? "on" : ""}`, label: `Label it ${emotion}`, on: () => this.#label(emotion) });
+    const element = button({ text: emotion, kind: `answer ${one.given === emotion ? "on" : ""}`, label: `Label it ${emotion}`, on: () => this.#label(emotion) });
     element.prepend(el("i", { class: "dot" }));
     if (key) element.append(el("kbd", { text: key }));
     paint(element, emotion);
@@ -127,7 +127,7 @@ export class Teach {
   }
 
   #next(emotion, one = this.#queue[this.#place]) {
-    one.label = emotion ?? "your own";
+    one.given = emotion ?? "your own";
     if (one === this.#queue[this.#place]) this.#place += 1;
     this.#drawCard();
   }
@@ -139,9 +139,9 @@ export class Teach {
 
   async #undo() {
     await undoLabel();
-    const last = this.#queue.findLastIndex((one, index) => one.label && index < Math.max(1, this.#place + 1));
+    const last = this.#queue.findLastIndex((one, index) => one.given && index < Math.max(1, this.#place + 1));
     if (last >= 0) {
-      this.#queue[last].label = undefined;
+      this.#queue[last].given = undefined;
       this.#place = last;
     }
     this.#drawCard();
@@ -206,6 +206,7 @@ export class Teach {
     const words = { teach: "Teaching the model your labels …", undo: "Bringing back the model from before …" };
     const line = progress(words[task.kind]);
     fill(byId("teach-now"), line.element);
+    byId("teach-now").scrollIntoView({ block: "nearest" });
     try {
       this.#tell(await follow(task, line.update));
     } catch (error) {
@@ -222,6 +223,7 @@ export class Teach {
           canUndo && button({ icon: "undo", text: "Undo the teaching", id: "undo-teach", on: () => this.#start("/teach/undo", {}) }),
           task.state === "done" && button({ text: "See your images", on: () => go({ view: null }) }))),
     );
+    byId("teach-now").scrollIntoView({ block: "nearest" });
     if (task.state !== "done") return;
     for (const listener of taughtListeners) listener();
     this.#loadQueue();

@@ -5,15 +5,17 @@ import { button, byId, el, fill } from "./dom.js";
 const SHOWN_MS = 7000;
 const MOST = 3;
 
-/** Show a sentence. `action` is a button with `text` and `on`. `isError` keeps it until the user closes it. */
-export function toast(sentence, { action, isError = false } = {}) {
+/**
+ * Show a sentence. `action` is a button with `text` and `on`. `isError` keeps it until the user closes it. A sentence about the same
+ * `topic` replaces the one before.
+ */
+export function toast(sentence, { action, isError = false, topic = sentence } = {}) {
   const shelf = byId("toasts");
-  const last = shelf.lastElementChild;
-  if (last?.dataset.sentence === sentence) last.remove();
+  for (const item of [...shelf.children]) if (item.dataset.topic === topic) item.remove();
   const close = () => item.remove();
   const item = el(
     "div",
-    { class: `toast ${isError ? "error" : ""}`, data: { sentence } },
+    { class: `toast ${isError ? "error" : ""}`, data: { topic } },
     el("span", { text: sentence }),
     action && button({ text: action.text, kind: "plain", on: () => { close(); action.on(); } }),
     button({ icon: "close", label: "Close this message", kind: "bare", on: close }),

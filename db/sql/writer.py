@@ -1,4 +1,4 @@
-"""The writing half of the SQLite store: models, runs, scans, pending files, batches, labels."""
+"""The writing half of a store in SQL: models, runs, scans, pending files, batches, labels."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Engine, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, delete, insert, select, update
 
 from db.schema import EmbedderRow, FaceDetectorRow, FileRow, GenerationRow, RunRow
 from db.sql import write_statements as statements
+from db.sql.anchor_moves import moving_anchors
+from db.sql.derivation import derive
 from db.sql.dialect import chunks, greatest, insert_missing
 from db.sql.file_rows import detect_moves, finish_files, mark_missing, record_files
 from db.sql.hidden_rows import follow_hidden, write_hidden
 from db.sql.label_moves import move_labels
 from db.sql.label_rows import write_labels
+from db.sql.model_rows import card_to_row
 from db.sql.page_anchors import build_page_anchors
 from db.sql.path_list import file_counts_in_list, listed_paths, present_files_in_list
 from db.sql.prediction_rows import (
@@ -25,12 +28,12 @@ from db.sql.prediction_rows import (
     set_compared,
     write_predictions,
 )
+from db.sql.rescoring import rescore
+from db.sql.retention import expire
 from db.sql.root_rows import earlier_copies, forget_files, move_files, record_roots, root_rows
+from db.sql.transactions import connect_for_writing
 from db.sql.tuning import DEFAULT_TUNING, StoreTuning
 from db.sql.unpacking import connect_for_reading
-from db.sqlite.model_rows import card_to_row
-from db.sqlite.rescoring import rescore
-from db.sqlite.retention import expire
 from indexer.domain.files import Failure, FileStamp, FileState, IndexedFile
 from indexer.domain.path_set import PathSet
 from indexer.domain.predictions import GROUP_CHANGED
@@ -40,13 +43,12 @@ from indexer.ports.store_writer import CommitBatch, FolderScanResult, KnownFile,
 if TYPE_CHECKING:
     from indexer.domain.models import ModelCard
     from indexer.domain.runs import RunCounts
-    from indexer.ports.store_writer import Comparison, Score
+    from indexer.ports.store_writer import Combine, Comparison, Score
 
-_DIALECT = "sqlite"
 _PENDING_CHUNK_ROWS = 8192
 
 
-class SqliteWriter:
+class SqlWriter:
     """Implements `indexer.ports.store_writer.StoreWriter`."""
 
     def __init__(self, engine: Engine, tuning: StoreTuning = DEFAULT_TUNING) -> None:
@@ -54,18 +56,18 @@ class SqliteWriter:
         self._tuning = tuning
 
     def register_model(self, card: ModelCard) -> int:
-        with self._engine.begin() as connection:
+        with connect_for_writing(self._engine) as connection:
             connection.execute(statements.rename_embedder(card.key, card.embedder_key))
-            connection.execute(insert_missing(_DIALECT, EmbedderRow.table).values(key=card.embedder_key))
-            connection.execute(statements.upsert_model(_DIALECT, card_to_row(card), card.embedder_key))
+            connection.execute(insert_missing(connection.dialect.name, EmbedderRow.table).values(key=card.embedder_key))
+            connection.execute(statements.upsert_model(connection.dialect.name, card_to_row(card), card.embedder_key))
             return connection.execute(statements.model_id_of(card.key)).scalar_one()
 
     def begin_run(self, roots: Sequence[bytes], model_id: int, detector: str | None = None) -> int:
-        with self._engine.begin() as connection:
-            died = update(RunRow.table).where(RunRow.outcome == RUNNING)
+        with connect_for_writing(self._engine) as connection:
+            died = update(RunRow.table).where(RunRow.outcome == RUNNING, *self._has_died())
             connection.execute(died.values(outcome=DIED, reason=WHY_IT_DIED))
             if detector is not None:
-                connection.execute(insert_missing(_DIALECT, FaceDetectorRow.table).values(key=detector))
+                connection.execute(insert_missing(connection.dialect.name, FaceDetectorRow.table).values(key=detector))
             run = insert(RunRow.table).values(
                 started_at=time.time(),
                 roots=[os.fsdecode(root) for root in roots],
@@ -75,20 +77,22 @@ class SqliteWriter:
                 outcome=RUNNING,
                 counts={},
             )
-            return connection.execute(run.returning(RunRow.id)).scalar_one()
+            run_id = connection.execute(run.returning(RunRow.id)).scalar_one()
+            self._hold_run(run_id)
+            return run_id
 
     def finish_run(self, run_id: int, outcome: str, counts: RunCounts, reason: str | None = None) -> None:
-        with self._engine.begin() as connection:
+        with connect_for_writing(self._engine) as connection:
             finished = update(RunRow.table).where(RunRow.id == run_id)
             ended_at = greatest(RunRow.started_at, time.time())  # the clock may have been set back
             connection.execute(finished.values(ended_at=ended_at, outcome=outcome, counts=counts.nonzero(), reason=reason))
             model_id = connection.execute(statements.model_of_run(run_id)).scalar_one()
-            build_page_anchors(connection, model_id, self._tuning)
+            self._build_page_anchors(connection, model_id)
 
     def forget_run(self, run_id: int) -> None:
-        with self._engine.begin() as connection:
+        with connect_for_writing(self._engine) as connection:
             model_id = connection.execute(statements.model_of_run(run_id)).scalar_one()
-            build_page_anchors(connection, model_id, self._tuning)
+            self._build_page_anchors(connection, model_id)
             connection.execute(delete(RunRow.table).where(RunRow.id == run_id))
 
     def known_files(self, folder: bytes, run_id: int, names: Collection[bytes] | None = None) -> dict[bytes, KnownFile]:
@@ -123,7 +127,7 @@ class SqliteWriter:
 
     def record_scan(self, run_id: int, results: Sequence[FolderScanResult]) -> None:
         if results:
-            with self._engine.begin() as connection:
+            with connect_for_writing(self._engine) as connection:
                 record_files(connection, run_id, results)
 
     # Statements that name the roots would grow with them; there are few pending files outside of the roots of a run.
@@ -151,7 +155,8 @@ class SqliteWriter:
             return connection.execute(statements.HAS_PREDICTION, {"digest": digest, "run": run_id}).first() is not None
 
     def commit(self, run_id: int, batch: CommitBatch) -> LabelMoves:
-        with self._engine.begin() as connection:
+        with connect_for_writing(self._engine) as connection:
+            self._begin_commit(connection, run_id)
             images = statements.store_images(connection, batch)
             targets: dict[int, int | None] = dict.fromkeys(file.id for file, _ in batch.failed)
             targets |= {file.id: images[entry.image.digest] for entry in batch.predicted for file in entry.files}
@@ -166,12 +171,27 @@ class SqliteWriter:
             finish_files(connection, done, batch.failed)
             return labels
 
+    # What differs where several processes write at the same time.
+    def _has_died(self) -> Sequence[ColumnElement[bool]]:
+        """Return the conditions for runs without an end whose process has ended: with one writer, none."""
+        return ()
+
+    def _hold_run(self, run_id: int) -> None:
+        """Show other processes that a run goes on. Called before its row is committed."""
+
+    def _build_page_anchors(self, connection: Connection, model_id: int) -> None:
+        """Build the page anchors that are missing after a change."""
+        build_page_anchors(connection, model_id, self._tuning)
+
+    def _begin_commit(self, connection: Connection, run_id: int) -> None:
+        """Take the locks of a commit. Raises MoodexError for a run that has ended."""
+
     def root_paths(self) -> list[bytes]:
         with connect_for_reading(self._engine) as connection:
             return [row.path for row in connection.execute(root_rows())]
 
     def record_roots(self, roots: Collection[bytes], absorbed: Collection[bytes]) -> None:
-        with self._engine.begin() as connection:
+        with connect_for_writing(self._engine) as connection:
             record_roots(connection, roots, absorbed, time.time())
 
     def earlier_copies(self, run_id: int) -> list[tuple[int, bytes]]:
@@ -180,29 +200,29 @@ class SqliteWriter:
             return [(file_id, os.path.join(folder, name)) for file_id, folder, name in rows]
 
     def forget_files(self, paths: Collection[bytes]) -> int:
-        with self._engine.begin() as connection:
+        with connect_for_writing(self._engine) as connection:
             return forget_files(connection, paths)
 
     def move_files(self, old: bytes, new: bytes, job_roots: Mapping[bytes, bytes]) -> int:
-        with self._engine.begin() as connection:
+        with connect_for_writing(self._engine) as connection:
             return move_files(connection, old, new, job_roots)
 
     def detect_moves(self, run_id: int, missing: Sequence[int]) -> list[int]:
-        with self._engine.begin() as connection:
+        with connect_for_writing(self._engine) as connection:
             return detect_moves(connection, run_id, missing)
 
     def delete_failures(self, file_ids: Sequence[int]) -> None:
-        with self._engine.begin() as connection:
+        with connect_for_writing(self._engine) as connection:
             for chunk in chunks(file_ids):
                 failed = (FileRow.state == FileState.FAILED, FileRow.image_id.is_(None))
                 connection.execute(delete(FileRow.table).where(FileRow.id.in_(chunk), *failed))
 
     def mark_missing(self, file_ids: Sequence[int]) -> None:
-        with self._engine.begin() as connection:
+        with connect_for_writing(self._engine) as connection:
             mark_missing(connection, file_ids, time.time())
 
     def requeue(self, files: Sequence[IndexedFile]) -> None:
-        with self._engine.begin() as connection:
+        with connect_for_writing(self._engine) as connection:
             for chunk in chunks([file.id for file in files]):
                 connection.execute(update(FileRow.table).where(FileRow.id.in_(chunk)).values(state=FileState.PENDING))
 
@@ -211,35 +231,41 @@ class SqliteWriter:
 
     def hide(self, hidden: Mapping[bytes, bool]) -> None:
         now = time.time()
-        with self._engine.begin() as connection:
+        with connect_for_writing(self._engine) as connection, moving_anchors(connection, hidden):
             write_hidden(connection, hidden, now)
 
     def label(self, emotions: Mapping[bytes, str | None]) -> None:
         now = time.time()
-        with self._engine.begin() as connection:
+        with connect_for_writing(self._engine) as connection, moving_anchors(connection, emotions):
             write_labels(connection, emotions, now)
 
     def rescore(self, source: int, target: int, score: Score, advance: Callable[[int], None]) -> int:
-        with self._engine.begin() as connection:
+        with connect_for_writing(self._engine) as connection:
             rescored = rescore(connection, source, target, score, advance)
-            build_page_anchors(connection, target, self._tuning)
+            self._build_page_anchors(connection, target)
             return rescored
+
+    def derive(self, target: int, sources: Sequence[int], combine: Combine, advance: Callable[[int], None]) -> int:
+        with connect_for_writing(self._engine) as connection:
+            derived = derive(connection, target, sources, combine, advance)
+            self._build_page_anchors(connection, target)
+            return derived
 
     def apply_comparison(self, model_id: int, comparison: Comparison) -> dict[int, int]:
         new = {int(i): row.tobytes() for i, row in zip(comparison.ids, comparison.probabilities.astype("<f4"), strict=True)}
-        with self._engine.begin() as connection:
+        with connect_for_writing(self._engine) as connection:
             set_compared(connection, comparison.unchanged, comparison.compared_to)
             set_compared(connection, comparison.outdated, GROUP_CHANGED)
             return replace_probabilities(connection, model_id, new, comparison.compared_to) if new else {}
 
     def restore_pages(self, model_id: int) -> None:
-        with self._engine.begin() as connection:
-            build_page_anchors(connection, model_id, self._tuning)
+        with connect_for_writing(self._engine) as connection:
+            self._build_page_anchors(connection, model_id)
 
     def forget_model(self, model_id: int) -> int:
         forgotten = after = 0
         while True:
-            with self._engine.begin() as connection:
+            with connect_for_writing(self._engine) as connection:
                 ids = connection.execute(next_prediction_ids(model_id, after, self._tuning.delete_chunk_rows)).scalars().all()
                 is_last = len(ids) < self._tuning.delete_chunk_rows
                 if ids:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, exists, select
 
 from db.schema import LabelRow, ModelRow, PredictionRow
 from db.sql.dialect import insert_tuples
+from db.sql.locks import lock_predictions
 from db.sql.prediction_rows import COLUMNS, next_embedded, record_generation
 from db.sql.unpacking import unpacking_from
 from indexer.domain.predictions import NEVER_COMPARED, effective_emotions
@@ -23,6 +24,7 @@ def rescore(connection: Connection, source: int, target: int, score: Score, adva
     """Predict from stored embeddings, see `indexer.ports.store_writer.StoreWriter.rescore`, within a transaction."""
     import numpy as np
 
+    lock_predictions(connection, target)
     row, done = PredictionRow, PredictionRow.table.alias()
     missing = ~exists().where(done.c.image_id == row.image_id, done.c.region == row.region, done.c.model_id == target)
     with unpacking_from(connection):

@@ -8,6 +8,8 @@ from db.schema import EmbeddingRow, FileRow, FolderRow, HiddenRow, ImageRow, Lab
 from db.sql.dialect import chunks, inline
 from db.sql.label_moves import paths_of_labeled, remember_paths
 from db.sql.prediction_rows import renew_generation_token
+from db.sql.tag_rows import forget_tags
+from db.sql.transactions import connect_for_writing
 from indexer.domain.files import FileState
 
 
@@ -18,7 +20,7 @@ def expire(engine: Engine, before: float, chunk_rows: int) -> int:
     """
     expired = images = 0
     while True:
-        with engine.begin() as connection:
+        with connect_for_writing(engine) as connection:
             files = _forget_files(connection, before, chunk_rows)
             expired += files
             if expired and files < chunk_rows:
@@ -28,7 +30,7 @@ def expire(engine: Engine, before: float, chunk_rows: int) -> int:
         if files < chunk_rows:
             break
     while images == chunk_rows:
-        with engine.begin() as connection:
+        with connect_for_writing(engine) as connection:
             images = _forget_images(connection, chunk_rows)
     return expired
 
@@ -54,6 +56,7 @@ def _forget_images(connection: Connection, limit: int) -> int:
         models.update(connection.execute(select(PredictionRow.model_id).where(predicted).distinct()).scalars())
         connection.execute(delete(PredictionRow.table).where(predicted))
         connection.execute(delete(EmbeddingRow.table).where(EmbeddingRow.image_id.in_(chunk)))
+        forget_tags(connection, chunk)
         connection.execute(delete(ImageRow.table).where(ImageRow.id.in_(chunk)))
     for model_id in sorted(models):
         renew_generation_token(connection, model_id)

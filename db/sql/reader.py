@@ -1,4 +1,4 @@
-"""The reading half of the SQLite store. It imports numpy only where arrays are asked for."""
+"""The reading half of a store in SQL. It imports numpy only where arrays are asked for."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from sqlalchemy import Connection, Row, select
 from db.schema import FileRow, HiddenRow, ImageRow, ModelRow, PredictionRow
 from db.sql import read_statements as statements
 from db.sql.dialect import chunks
+from db.sql.hit_reader import SqlHitReader, image_file
+from db.sql.model_rows import card_from_row
 from db.sql.path_list import file_counts_in_list, listed_paths
 from db.sql.prediction_rows import next_embedded
+from db.sql.prepared import fetch
 from db.sql.root_rows import root_rows
 from db.sql.unpacking import unpacking_from
-from db.sqlite.hit_reader import SqliteHitReader, image_file
-from db.sqlite.model_rows import card_from_row
 from indexer.domain.files import Counts, Failure, FileStamp, FileState, IndexedFile, IndexedRoot
+from indexer.domain.maps import region_keys
 from indexer.domain.models import StoredModel
 from indexer.domain.predictions import LabeledImage
 from indexer.domain.runs import RunCounts, RunRecord, RunTotals
-from indexer.ports.store_reader import ComparedRows, ImageFile, Sample
+from indexer.ports.store_reader import ComparedRows, ImageFile, RegionIds, Sample
 from indexer.ports.vectors import NOT_THE_MODELS, Generation, VectorRows
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ _VECTOR_CHUNK_ROWS = 8192
 _EXPORT_CHUNK_ROWS = 8192
 
 
-class SqliteReader(SqliteHitReader):
+class SqlReader(SqlHitReader):
     """Implements `indexer.ports.store_reader.StoreReader`."""
 
     def models(self) -> list[StoredModel]:
@@ -64,11 +66,11 @@ class SqliteReader(SqliteHitReader):
             rows = connection.execute(statements.run_totals()).all()
         return RunTotals(sum(row[2] for row in rows), sum(row[3] for row in rows), {row[0]: row[1] for row in rows})
 
-    def failures(self, limit: int) -> list[tuple[bytes, Failure]]:
+    def failures(self, limit: int, after: bytes | None = None) -> list[tuple[bytes, Failure]]:
         with self._connect() as connection:
             return [
                 (os.path.join(folder, name), Failure(kind or "", reason or ""))
-                for folder, name, kind, reason in connection.execute(statements.failed_files(limit))
+                for folder, name, kind, reason in connection.execute(statements.failed_files(limit, after))
             ]
 
     def sample(self, model_id: int, count: int) -> Sample:
@@ -184,9 +186,9 @@ class SqliteReader(SqliteHitReader):
     def export_rows(self, model: StoredModel, chosen: ExportFilter) -> Iterator[ExportChunk]:
         from db.sql.export_query import export_chunk, exported
 
-        with self._engine.connect() as connection, listed_paths(connection, chosen.under) if chosen.under else nullcontext():
-            streamed = connection.execution_options(yield_per=_EXPORT_CHUNK_ROWS)
-            with streamed.execute(exported(model.id, chosen)) as result:
+        with self._read_engine.connect() as connection, listed_paths(connection, chosen.under) if chosen.under else nullcontext():
+            query = exported(model.id, chosen).execution_options(yield_per=_EXPORT_CHUNK_ROWS)
+            with connection.execute(query) as result:
                 for rows in result.partitions():
                     with unpacking_from(connection):  # not around `yield`: the caller's errors are not damage
                         chunk = export_chunk(rows, model.card)
@@ -212,13 +214,21 @@ class SqliteReader(SqliteHitReader):
             yield chunk
             after = ids[-1]
 
+    def region_ids(self, model_id: int) -> RegionIds:
+        import numpy as np
+
+        with self._connect() as connection:
+            rows = connection.execute(statements.region_ids(model_id)).all()
+        ids, digests, regions = zip(*rows, strict=True) if rows else [()] * 3
+        return RegionIds(np.array(ids, dtype=np.int64), region_keys(digests, regions))
+
     def vectors_of(self, prediction_ids: Sequence[int]) -> dict[int, Halves]:
         import numpy as np
 
         found: dict[int, Halves] = {}
         with self._connect() as connection:
             for chunk in chunks(prediction_ids):
-                rows = connection.execute(statements.VECTORS_OF, {"ids": chunk})
+                rows = fetch(connection, statements.VECTORS_OF, chunk)
                 found.update({row_id: np.frombuffer(vector, dtype="<f2").reshape(size) for row_id, vector, size in rows})
         return found
 
@@ -226,7 +236,7 @@ class SqliteReader(SqliteHitReader):
         found: dict[int, bytes] = {}
         with self._connect() as connection:
             for chunk in chunks(prediction_ids):
-                rows = connection.execute(statements.FINGERPRINTS_OF, {"ids": chunk})
+                rows = fetch(connection, statements.FINGERPRINTS_OF, chunk)
                 found.update((row_id, fingerprint) for row_id, fingerprint in rows if fingerprint is not None)
         return found
 

@@ -1,4 +1,4 @@
-"""The scheduled jobs in the SQLite store."""
+"""The scheduled jobs in a store in SQL."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from sqlalchemy import Engine, Row, delete, select, update
 
 from db.schema import JobRow
 from db.sql.dialect import insert_missing
+from db.sql.transactions import connect_for_writing
 from db.sql.unpacking import connect_for_reading
 
 if TYPE_CHECKING:
     from indexer.domain.jobs import Job, JobStatus
 
 
-class SqliteJobs:
+class SqlJobs:
     """Implements `indexer.ports.job_store.JobStore`."""
 
     def __init__(self, engine: Engine) -> None:
@@ -37,20 +38,21 @@ class SqliteJobs:
             "added_at": job.added_at,
             **asdict(job.last),
         }
-        with self._engine.begin() as connection:
-            return bool(connection.execute(insert_missing(connection.dialect.name, JobRow.table).values(row)).rowcount)
+        with connect_for_writing(self._engine) as connection:
+            added = insert_missing(connection.dialect.name, JobRow.table).values(row).returning(JobRow.id)
+            return connection.execute(added).first() is not None
 
     def remove_job(self, name: str) -> bool:
-        with self._engine.begin() as connection:
+        with connect_for_writing(self._engine) as connection:
             return bool(connection.execute(delete(JobRow.table).where(JobRow.name == name)).rowcount)
 
     def claim_job(self, name: str, seen: float | None, now: float) -> bool:
         unclaimed = update(JobRow.table).where(JobRow.name == name, JobRow.begun_at.is_not_distinct_from(seen))
-        with self._engine.begin() as connection:
+        with connect_for_writing(self._engine) as connection:
             return bool(connection.execute(unclaimed.values(begun_at=now, retry_at=None)).rowcount)
 
     def record_job_status(self, name: str, last: JobStatus) -> None:
-        with self._engine.begin() as connection:
+        with connect_for_writing(self._engine) as connection:
             connection.execute(update(JobRow.table).where(JobRow.name == name).values(**asdict(last)))
 
 

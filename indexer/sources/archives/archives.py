@@ -1,0 +1,135 @@
+"""Archives of the file system as folders: the path of a member is that of its archive, a slash, and its path in the archive."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from indexer.domain.errors import Damaged, ImageError
+from indexer.domain.files import FileStamp, stamp_of
+from indexer.sources.archives.contents import Contents
+from indexer.sources.archives.formats import ENCRYPTED
+from indexer.sources.archives.kept_contents import KeptContents
+from indexer.sources.archives.packages import is_readable_archive
+from indexer.sources.archives.processes import ArchiveProcesses, shared_processes
+from indexer.sources.entries import InnerFolder, Member
+
+
+class Place(NamedTuple):
+    """A place in an archive: the path of the archive file, its stamp, and the path in it, b"" for the archive itself.
+
+    `modified_ns` is when the archive was modified, in nanoseconds since the epoch.
+    """
+
+    archive: bytes
+    stamp: FileStamp
+    inner: bytes
+    modified_ns: int
+
+
+class Archives:
+    """The archives of the file system. Thread-safe; child processes open them.
+
+    `folder` is where the contents of archives are kept, None to keep them in memory only. `processes` are those of this process,
+    unless others are given.
+    """
+
+    def __init__(self, folder: Path | None = None, processes: ArchiveProcesses | None = None) -> None:
+        self._kept = KeptContents(folder)
+        self._processes = processes or shared_processes()
+
+    def is_archive(self, path: bytes) -> bool:
+        """Return whether a path is that of a file that scans open as an archive."""
+        place = self.locate(path)
+        return place is not None and not place.inner
+
+    def locate(self, path: bytes) -> Place | None:
+        """Return the place of a path at or below an archive; None for any other path. The member need not exist."""
+        for archive in _possible_archives(path):
+            try:
+                status = os.stat(archive)
+            except OSError:
+                self._kept.forget(archive)
+                continue
+            if stat.S_ISREG(status.st_mode):
+                return Place(archive, stamp_of(status), path[len(archive) + 1 :], status.st_mtime_ns)
+        return None
+
+    def folder(self, path: bytes) -> InnerFolder | None:
+        """Return an archive or a folder in it; None if there is no such folder.
+
+        Raises ImageError if the archive cannot be read.
+        """
+        place = self.locate(path)
+        if place is None:
+            return None
+        here = self._contents(place).folders.get(place.inner)
+        if here is not None and here.problem:
+            raise Damaged(here.problem)
+        return None if here is None else InnerFolder(path, here.files, here.subfolders, here.passed_over)
+
+    def is_folder(self, path: bytes) -> bool:
+        """Return whether a path is that of an archive, be it readable or not, or of a folder in a readable one."""
+        place = self.locate(path)
+        if place is None or not place.inner:
+            return place is not None
+        try:
+            return place.inner in self._contents(place).folders
+        except (ImageError, FileNotFoundError):
+            return False
+
+    def has_file(self, path: bytes) -> bool:
+        """Return whether a path is that of a member. Of an archive that cannot be read, nothing counts as missing."""
+        place = self.locate(path)
+        if place is None or not place.inner:
+            return False
+        try:
+            return place.inner in self._contents(place).files
+        except ImageError:
+            return True
+        except FileNotFoundError:
+            return False
+
+    def member(self, place: Place) -> Member:
+        """Return a member. Raises FileNotFoundError if it does not exist, and ImageError if it cannot be read."""
+        member = self._contents(place).files.get(place.inner)
+        if member is None:
+            raise FileNotFoundError(place.inner)
+        if member.problem:
+            raise Damaged(member.problem)
+        return member
+
+    def read(self, place: Place) -> tuple[bytes, FileStamp]:
+        """Read a member and its stamp. Raises what `member` raises."""
+        member = self.member(place)
+        data = self._processes.read(place.archive, place.stamp, place.inner)
+        if len(data) != member.size:
+            raise Damaged("its size differs from the one that its archive states")
+        return data, member.stamp
+
+    def _contents(self, place: Place) -> Contents:
+        found = self._kept.get(place.archive, place.stamp)
+        if found is None:
+            try:
+                found = self._processes.contents(place.archive, place.stamp)
+            except Damaged as error:
+                found = error
+            self._kept.keep(place.archive, place.stamp, found)
+        if isinstance(found, Damaged):
+            raise Damaged(str(found))
+        if found.files and all(member.problem == ENCRYPTED for member in found.files.values()):
+            raise Damaged(ENCRYPTED)
+        return found
+
+
+def _possible_archives(path: bytes) -> Iterator[bytes]:
+    """Yield the path and those above it that have the extension of an archive that can be read, outer ones first."""
+    end = 0
+    for part in path.split(b"/"):
+        end += len(part)
+        if part and is_readable_archive(part):
+            yield path[:end]
+        end += 1
