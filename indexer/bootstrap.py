@@ -168,15 +168,17 @@ def open_input_decoder(settings: Settings, decoders: DecoderPool | None = None) 
     data then gives equal crops on every device. It uses one thread for each image, because many threads decode.
     """
     from indexer.analysis.input_decoder import InputDecoder
+    from indexer.sources.every_source import EverySource
 
+    source = EverySource(settings.archives)
     if settings.faces == "off":
-        return InputDecoder(None, decoders)
+        return InputDecoder(None, decoders, source)
     from models.faces.card import read_card as read_face_card
     from models.inference.lazy import LazyFaceDetector
     from models.inference.loader import ComputeOptions, open_face_detector
 
     compute = ComputeOptions(device="cpu", threads=1)
-    return InputDecoder(LazyFaceDetector(read_face_card().key, lambda: open_face_detector(compute)), decoders)
+    return InputDecoder(LazyFaceDetector(read_face_card().key, lambda: open_face_detector(compute)), decoders, source)
 
 
 def open_for_datasets(settings: Settings) -> tuple[Classifier, InputDecoder]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,23 +15,27 @@ from indexer.domain.errors import Damaged
 from indexer.domain.training import WHOLE_IMAGES
 from indexer.imaging.decode_alone import decode_alone
 from indexer.ports.analyzer import MainView
+from indexer.system.paths import absolute_path
 
 if TYPE_CHECKING:
     from indexer.domain.images import InputSpec
     from indexer.domain.types import Pixels
     from indexer.imaging.decoder_pool import DecoderPool
     from indexer.ports.models import Classifier, FaceDetector
+    from indexer.ports.sources import ImageSource
 
 
 @dataclass(frozen=True, slots=True)
 class InputDecoder:
     """Implements `indexer.ports.analyzer.InputDecoder`.
 
-    Without a `detector`, it takes whole images. With `decoders`, all images are decoded in child processes.
+    Without a `detector`, it takes whole images. With `decoders`, all images are decoded in child processes. With a `source`, the
+    image of `main_view` may be wherever the images of a library are, such as in an archive; data sets are folders.
     """
 
     detector: FaceDetector | None = None
     decoders: DecoderPool | None = None
+    source: ImageSource | None = None
 
     @property
     def faces(self) -> str:
@@ -45,7 +50,8 @@ class InputDecoder:
 
     def main_view(self, path: Path, classifier: Classifier) -> MainView:
         analyzer = Analyzer(classifier, self.detector, self.decoders)
-        image = analyzer.decode(path.read_bytes())
+        data = path.read_bytes() if self.source is None else self.source.read(absolute_path(os.fsencode(path)))[0]
+        image = analyzer.decode(data)
         (regions,) = analyzer.predict([image])
         if regions is None:
             raise Damaged("the model computes numbers for it that are not finite")

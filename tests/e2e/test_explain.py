@@ -9,6 +9,7 @@ from PIL import Image
 
 from tests.e2e.conftest import EXAMPLES, Run
 from tests.support import drawn
+from tests.support.archives import zipped
 
 HEAD = EXAMPLES / "bigheads/head-06.png"
 CALM_TO_HAPPY = ("lorelei/lorelei-03.png", "lorelei/lorelei-08.png", "noto/noto-02.png")
@@ -28,6 +29,15 @@ def test_one_image_is_explained(moodex: Run, tmp_path: Path) -> None:
     assert chosen.stdout.decode().startswith("happy 0.") and str(tmp_path / "chosen.png") in chosen.stdout.decode()
     other = moodex("explain", HEAD, "-e", "angry", "--output", tmp_path / "other.png", "--json")
     assert json.loads(other.stdout)["emotion"] == "angry" and json.loads(other.stdout)["heat"] != heat
+
+
+def test_an_image_in_an_archive_is_explained_like_the_file(moodex: Run, tmp_path: Path) -> None:
+    book = tmp_path / "book.cbz"
+    book.write_bytes(zipped({"head.png": HEAD.read_bytes()}))
+    alone, inside = (moodex("explain", path, "--output", tmp_path / "out.png", "--json") for path in (HEAD, book / "head.png"))
+    assert {**json.loads(inside.stdout), "path": ""} == {**json.loads(alone.stdout), "path": ""}
+    missing = moodex("explain", book / "other.png", "--output", tmp_path / "out.png")
+    assert missing.returncode == 2 and b"No such file" in missing.stderr
 
 
 def test_the_frame_that_show_names_is_explained(moodex: Run, tmp_path: Path) -> None:

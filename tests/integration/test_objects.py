@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from indexer.bootstrap import open_analyzer, open_input_decoder
 from indexer.domain.errors import UsageError
 from indexer.ports.sources import ScanOptions
 from indexer.search.collect import collect
+from indexer.settings import Settings
 from indexer.sources import objects
 from indexer.sources.objects import ObjectSource
 from tests.support.bucket import Bucket, bucket, use_endpoint
@@ -160,3 +162,13 @@ def test_a_missing_object_and_a_missing_bucket_differ(pictures: Bucket) -> None:
         "the bucket does not exist",
         "the server of the bucket answers 404 Not Found",
     )
+
+
+@pytest.mark.torch
+def test_a_page_is_read_for_an_explanation(pictures: Bucket, tmp_path: Path) -> None:
+    page = next(iter(PAGES))
+    (tmp_path / "page.png").write_bytes(PAGES[page])
+    settings = Settings(home=tmp_path / "home", faces="off")
+    decoder, classifier = open_input_decoder(settings), open_analyzer(settings).classifier
+    inside, alone = (decoder.main_view(path, classifier).pixels for path in (root(pictures) / page, tmp_path / "page.png"))
+    assert (inside == alone).all()

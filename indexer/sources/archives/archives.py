@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from indexer.domain.errors import Damaged, ImageError
 from indexer.domain.files import FileStamp, stamp_of
-from indexer.sources.archives.contents import Contents
+from indexer.sources.archives.contents import Contents, missing
 from indexer.sources.archives.formats import ENCRYPTED
 from indexer.sources.archives.kept_contents import KeptContents
 from indexer.sources.archives.packages import is_readable_archive
@@ -97,7 +97,7 @@ class Archives:
         """Return a member. Raises FileNotFoundError if it does not exist, and ImageError if it cannot be read."""
         member = self._contents(place).files.get(place.inner)
         if member is None:
-            raise FileNotFoundError(place.inner)
+            raise missing()
         if member.problem:
             raise Damaged(member.problem)
         return member

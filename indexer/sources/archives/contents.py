@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import defaultdict
 from collections.abc import Mapping
@@ -13,6 +14,11 @@ from indexer.sources.entries import Member
 
 MAX_PATH_BYTES = 4096
 """Limit of the path of a member, as of paths on Linux."""
+
+
+def missing() -> FileNotFoundError:
+    """Return the error for a member that an archive does not have."""
+    return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import IO
 from indexer.domain.errors import Damaged, ImageError, Unreadable
 from indexer.domain.files import FileStamp, stamp_of
 from indexer.ports.sources import EXTENSIONS, EXTRA_EXTENSIONS, extension_of
-from indexer.sources.archives.contents import Contents, inner_path
+from indexer.sources.archives.contents import Contents, inner_path, missing
 from indexer.sources.archives.formats import FILE, FOLDER, Entry, open_format
 from indexer.sources.archives.packages import is_readable_archive
 from indexer.sources.archives.spool import Spool
@@ -48,7 +48,7 @@ class OpenedArchive:
         for prefix, inner in self._inner.items():
             if path.startswith(prefix + b"/"):
                 return inner.read(path[len(prefix) + 1 :])
-        raise FileNotFoundError(path)
+        raise missing()
 
     def stamp(self) -> FileStamp:
         """Return the stamp that the file of the archive has now."""

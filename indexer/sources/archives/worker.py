@@ -17,6 +17,7 @@ from typing import IO, Any
 
 from indexer.domain.errors import Damaged, ImageError, Unreadable, Unsupported
 from indexer.domain.files import FileStamp
+from indexer.sources.archives.contents import missing
 from indexer.sources.archives.opened import OpenedArchive
 from indexer.system.child_process import answer_only, limit_memory, read_exactly
 from indexer.system.safe_read import open_without_waiting
@@ -27,7 +28,7 @@ _MAX_OPEN_ARCHIVES = 4
 """Several threads read: some are at the end of an archive when others begin with the next one."""
 
 _MISSING = "missing"
-_ERRORS = {**{error.kind: error for error in (Damaged, Unreadable, Unsupported)}, _MISSING: FileNotFoundError}
+_ERRORS = {error.kind: error for error in (Damaged, Unreadable, Unsupported)}
 
 _Key = tuple[str, FileStamp]
 
@@ -51,6 +52,8 @@ def read_answer(pipe: IO[bytes]) -> bytes:
     """
     (length,) = _LENGTH.unpack(read_exactly(pipe, _LENGTH.size))
     header = json.loads(read_exactly(pipe, length))
+    if header.get("kind") == _MISSING:
+        raise missing()
     if "error" in header:
         raise _ERRORS[header["kind"]](header["error"])
     return read_exactly(pipe, int(header["bytes"]))
@@ -67,8 +70,8 @@ def serve(memory: int) -> None:
             data = _answer(request, opened)
         except ImageError as error:
             _send(answers, {"kind": error.kind, "error": str(error)})
-        except FileNotFoundError as error:
-            _send(answers, {"kind": _MISSING, "error": str(error)})
+        except FileNotFoundError:
+            _send(answers, {"kind": _MISSING})
         else:
             _send(answers, {"bytes": len(data)}, data)
 
