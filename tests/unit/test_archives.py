@@ -114,6 +114,8 @@ ENCRYPTED = "it is encrypted; unpack it with its password and index the folder"
         ("a.7z", sevenzipped({"p.png": b"1"}, "secret"), ENCRYPTED),
         ("a.7z", sevenzipped({"p.png": b"1"}, "secret", header_encryption=True), ENCRYPTED),
     ],
+    # The bytes contain the time.
+    ids=["text", "nothing", "cut zip", "cut tgz", "damaged tar", "cut 7z", "cut rar", "secret zip", "secret 7z", "hidden 7z"],
 )
 def test_an_archive_that_cannot_be_read_is_one_problem(
     source: FileSystemSource, tmp_path: Path, name: str, data: bytes, reason: str
