@@ -230,7 +230,7 @@ class TagRow(Model, name="tags"):
     """The name of a tag, as `indexer.domain.tags.canonical_tag` returns it."""
 
     id: ColumnElement[int] = Column(_BIG, primary_key=True)
-    name: ColumnElement[str] = Column(Text, unique=True, nullable=False)
+    name: ColumnElement[str] = Column(_TEXT, unique=True, nullable=False)
 
 
 class ImageTagRow(Model, name="image_tags", checks=("score BETWEEN 0 AND 1",)):

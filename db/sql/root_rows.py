@@ -42,14 +42,19 @@ def earlier_copies(run_id: int) -> Select[*tuple[Any, ...]]:
     """Select the live files whose image also has a file that appeared later, in this run or an interrupted one before it."""
     done = select(func.coalesce(func.max(RunRow.id), 0)).where(RunRow.id < run_id, RunRow.outcome == DONE).scalar_subquery()
     new = FileRow.table.alias("new")
-    later = and_(new.c.appeared_run_id > done, new.c.state == FileState.DONE, new.c.appeared_run_id > FileRow.appeared_run_id)
+    # Grouped first: one image may have tens of thousands of files, whose pairs would be too many.
+    latest = (
+        select(new.c.image_id, func.max(new.c.appeared_run_id).label("run_id"))
+        .where(new.c.appeared_run_id > done, new.c.state == FileState.DONE)
+        .group_by(new.c.image_id)
+        .subquery()
+    )
     return (
         select(FileRow.id, FolderRow.path, FileRow.name)
-        .select_from(new)
-        .join(FileRow.table, FileRow.image_id == new.c.image_id)
+        .select_from(latest)
+        .join(FileRow.table, FileRow.image_id == latest.c.image_id)
         .join(FolderRow.table, FolderRow.id == no_index(FileRow.folder_id))
-        .where(later, is_live())
-        .distinct()
+        .where(latest.c.run_id > FileRow.appeared_run_id, is_live())
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Iterator
 
 import pytest
@@ -44,6 +45,31 @@ def test_thousands_of_named_files_take_a_few_statements(library: Library, statem
     # The others are links to the same file, whose change time is now.
     assert (summary.kept, summary.reused, len(library.progress.warnings)) == (700, 801, 11)
     assert len(statements) < 2000
+
+
+@pytest.fixture
+def steps() -> Iterator[list[None]]:
+    """One entry for each thousand steps of SQLite in a test."""
+    done: list[None] = []
+
+    def count(connection: sqlite3.Connection, _record: object) -> None:
+        connection.set_progress_handler(lambda: done.append(None), 1000)
+
+    event.listen(Engine, "connect", count)
+    yield done
+    event.remove(Engine, "connect", count)
+
+
+def test_the_work_for_copies_of_one_image_grows_with_their_number(library: Library, steps: list[None]) -> None:
+    (image,) = write_images(library.folder, 1)
+    work = []
+    for first, last in ((0, 500), (500, 2500)):
+        for number in range(first, last):
+            os.link(image, library.folder / f"copy{number}.png")
+        steps.clear()
+        library.index()
+        work.append(len(steps))
+    assert work[1] < 8 * work[0]  # it has four times as many new copies; their pairs would be 20 times as many
 
 
 def test_hundreds_of_own_emotions_can_be_searched(library: Library, statements: list[str]) -> None:
