@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, Row, exists, select
 
 from db.schema import LabelRow, ModelRow, PredictionRow
-from db.sql.dialect import chunks, insert_tuples, no_index
-from db.sql.prediction_rows import COLUMNS, record_generation
+from db.sql.dialect import chunks, no_index
+from db.sql.locks import lock_predictions
+from db.sql.prediction_rows import predict_again, record_generation
 from db.sql.unpacking import unpacking_from
-from indexer.domain.predictions import NEVER_COMPARED, effective_emotions
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -26,6 +26,7 @@ Regions = Mapping[int, Mapping[int, bytes]]
 
 def derive(connection: Connection, target: int, sources: Sequence[int], combine: Combine, advance: Callable[[int], None]) -> int:
     """Add predictions, see `indexer.ports.store_writer.StoreWriter.derive`, within a transaction."""
+    lock_predictions(connection, target)
     labels_of = {model_id: _labels(connection, model_id) for model_id in (target, *sources)}
     with unpacking_from(connection):
         labeled: dict[int, str] = dict(connection.execute(select(LabelRow.image_id, LabelRow.emotion)).all())
@@ -41,14 +42,7 @@ def derive(connection: Connection, target: int, sources: Sequence[int], combine:
                     values = [_of_region(regions[row.image_id], row.region) for row in complete]
                     inputs.append(_array(values, labels_of[model_id]))
             probabilities = combine(inputs).astype("<f4")
-            users = [labeled.get(row.image_id) for row in complete]
-            effective = effective_emotions(labels_of[target], probabilities, users)
-            values_of_rows = [
-                (row.image_id, target, row.region, row.finder_id, row.left, row.top, row.right, row.bottom, *result,
-                 numbers.tobytes(), NEVER_COMPARED, row.frame)
-                for row, result, numbers in zip(complete, effective, probabilities, strict=True)
-            ]  # fmt: skip
-            insert_tuples(connection, PredictionRow.table, COLUMNS, values_of_rows)
+            predict_again(connection, target, complete, labels_of[target], probabilities, labeled)
         derived += len(complete)
         advance(len(rows))
     if derived:

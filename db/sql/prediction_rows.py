@@ -16,14 +16,15 @@ from db.sql.locks import lock_predictions
 from db.sql.tag_rows import write_tags
 from db.sql.unpacking import unpacking_from
 from indexer.domain.images import MAIN_FACE, WHOLE_IMAGE
-from indexer.domain.predictions import NEVER_COMPARED, Prediction, effective_emotion
+from indexer.domain.predictions import NEVER_COMPARED, Prediction, effective_emotion, effective_emotions
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects.sqlite import Insert
 
+    from indexer.domain.types import Floats
     from indexer.ports.store_writer import AnalyzedFileSet
 
-COLUMNS = (
+_COLUMNS = (
     "image_id", "model_id", "region", "finder_id", "left", "top", "right", "bottom", "emotion", "score", "probabilities",
     "compared_to", "frame",
 )  # fmt: skip
@@ -131,6 +132,23 @@ def _numbered(predictions: Sequence[Prediction]) -> Iterator[tuple[int, Predicti
         yield (WHOLE_IMAGE if prediction.face is None else MAIN_FACE + number), prediction
 
 
+def predict_again(
+    connection: Connection, model_id: int, regions: Sequence[Any], labels: Sequence[str], probabilities: Floats,
+    user_labels: Mapping[int, str],
+) -> None:  # fmt: skip
+    """Add predictions of a model for regions of images, which the rows of another model's predictions describe.
+
+    `probabilities`: float32, (N, L), of the regions, for the model's labels. `user_labels`: by image id.
+    """
+    results = effective_emotions(labels, probabilities, [user_labels.get(one.image_id) for one in regions])
+    rows = [
+        (one.image_id, model_id, one.region, one.finder_id, one.left, one.top, one.right, one.bottom, *result,
+         numbers.tobytes(), NEVER_COMPARED, one.frame)
+        for one, result, numbers in zip(regions, results, probabilities, strict=True)
+    ]  # fmt: skip
+    insert_tuples(connection, PredictionRow.table, _COLUMNS, rows)
+
+
 def rewrite_predictions(connection: Connection, image_ids: Sequence[int], compare_again: bool = False) -> None:
     """Rewrite the predictions of images under new ids after their labels changed; vector indexes detect the new ids.
 
@@ -214,8 +232,8 @@ def _insert_predictions(
             probabilities = struct.unpack(f"<{len(labels)}f", row["probabilities"])
             emotion, score = effective_emotion(labels, probabilities, user_labels.get(row["image_id"]))
             values = {**row, "model_id": model_id, "emotion": emotion, "score": score}
-            complete.append(tuple(values[column] for column in COLUMNS))
-    insert_tuples(connection, PredictionRow.table, COLUMNS, complete, statement)
+            complete.append(tuple(values[column] for column in _COLUMNS))
+    insert_tuples(connection, PredictionRow.table, _COLUMNS, complete, statement)
     record_generation(connection, model_id)
 
 

@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, exists, select
 
 from db.schema import LabelRow, ModelRow, PredictionRow
-from db.sql.dialect import insert_tuples
 from db.sql.locks import lock_predictions
-from db.sql.prediction_rows import COLUMNS, next_embedded, record_generation
+from db.sql.prediction_rows import next_embedded, predict_again, record_generation
 from db.sql.unpacking import unpacking_from
-from indexer.domain.predictions import NEVER_COMPARED, effective_emotions
 
 if TYPE_CHECKING:
     from indexer.ports.store_writer import Score
@@ -41,14 +39,9 @@ def rescore(connection: Connection, source: int, target: int, score: Score, adva
             break
         after = found[-1].id
         probabilities = score(vectors).astype("<f4")
-        effective = effective_emotions(labels, probabilities, [user_labels.get(one.image_id) for one in found])
-        rows = []
-        for one, result, numbers in zip(found, effective, probabilities, strict=True):
-            region_columns = (one.image_id, target, one.region, one.finder_id, one.left, one.top, one.right, one.bottom)
-            rows.append((*region_columns, *result, numbers.tobytes(), NEVER_COMPARED, one.frame))
-        insert_tuples(connection, PredictionRow.table, COLUMNS, rows)
-        rescored += len(rows)
-        advance(len(rows))
+        predict_again(connection, target, found, labels, probabilities, user_labels)
+        rescored += len(found)
+        advance(len(found))
     if rescored:
         record_generation(connection, target)
     return rescored

@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from indexer.domain.errors import Damaged, ImageError
 from indexer.domain.files import FileStamp, stamp_of
@@ -14,8 +14,10 @@ from indexer.sources.archives.contents import Contents, missing
 from indexer.sources.archives.formats import ENCRYPTED
 from indexer.sources.archives.kept_contents import KeptContents
 from indexer.sources.archives.packages import is_readable_archive
-from indexer.sources.archives.processes import ArchiveProcesses, shared_processes
 from indexer.sources.entries import InnerFolder, Member
+
+if TYPE_CHECKING:
+    from indexer.sources.archives.processes import ArchiveProcesses
 
 
 class Place(NamedTuple):
@@ -33,13 +35,18 @@ class Place(NamedTuple):
 class Archives:
     """The archives of the file system. Thread-safe; child processes open them.
 
-    `folder` is where the contents of archives are kept, None to keep them in memory only. `processes` are those of this process,
-    unless others are given.
+    `folder` is where the contents of archives are kept, None to keep them in memory only.
     """
 
-    def __init__(self, folder: Path | None = None, processes: ArchiveProcesses | None = None) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
         self._kept = KeptContents(folder)
-        self._processes = processes or shared_processes()
+
+    @property
+    def _processes(self) -> ArchiveProcesses:
+        # Imported when an archive is opened: most commands open none.
+        from indexer.sources.archives.processes import shared_processes
+
+        return shared_processes()
 
     def is_archive(self, path: bytes) -> bool:
         """Return whether a path is that of a file that scans open as an archive."""
