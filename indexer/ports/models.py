@@ -128,7 +128,7 @@ class ModelRegistry(Protocol):
     ) -> ModelCard:
         """Download a model of a hub, `hf:OWNER/NAME[@REVISION]`, and install it, as `name` or under that of the repository.
 
-        `announce` receives a sentence with size and licence before the download. Raises UsageError, ModelUnavailable and
+        `announce` receives a sentence with size and license before the download. Raises UsageError, ModelUnavailable and
         MissingExtra.
         """
 

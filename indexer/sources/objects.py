@@ -81,8 +81,8 @@ class ObjectSource:
         root = self.real_path(root)
         place = _place(root)
         try:
-            if place.key and _head(place):
-                yield _single_object(root, place)
+            if place.key:
+                yield _single_object(root, _stamp(_head(place)))
                 return
         except Unreadable as error:
             if _has_image_name(root):
@@ -93,18 +93,12 @@ class ObjectSource:
         yield from Walk(root, options, _folder).folders()
 
     def read(self, path: bytes) -> tuple[bytes, FileStamp]:
-        place = _place(path)
-        with _explained():
-            found = place.store.get(place.key)
-            if found.meta["size"] > MAX_FILE_BYTES:
-                size = found.meta["size"] / 1e6
-                raise Damaged(f"its size of {size:.0f} MB exceeds the limit of {MAX_FILE_BYTES / 1e6:.0f} MB")
-            return bytes(found.bytes()), _stamp(found.meta)
+        data, meta = _get(_place(path))
+        return data, _stamp(meta)
 
     def open(self, path: bytes) -> SourceFile:
-        data, stamp = self.read(path)
-        modified = _head(_place(path))["last_modified"]
-        return SourceFile(BytesIO(data), stamp, int(modified.timestamp() * 1e9))
+        data, meta = _get(_place(path))
+        return SourceFile(BytesIO(data), _stamp(meta), int(meta["last_modified"].timestamp() * 1e9))
 
     def stamp(self, path: bytes) -> FileStamp:
         return _stamp(_head(_place(path)))
@@ -142,15 +136,24 @@ def _folder(path: bytes) -> InnerFolder:
     return InnerFolder(path, members, subfolders)
 
 
-def _single_object(root: bytes, place: _Place) -> ScannedFolder:
+def _single_object(root: bytes, stamp: FileStamp) -> ScannedFolder:
     folder, name = os.path.split(root)
-    stamp = _stamp(_head(place))
     return ScannedFolder(folder, ((name, stamp.size, stamp.version),), whole=False)
 
 
 def _listing(place: _Place) -> Any:
     with _explained():
         return place.store.list_with_delimiter(place.key or None)
+
+
+def _get(place: _Place) -> tuple[bytes, Any]:
+    """Return the bytes of an object and what the bucket says of it."""
+    with _explained():
+        found = place.store.get(place.key)
+        if found.meta["size"] > MAX_FILE_BYTES:
+            size = found.meta["size"] / 1e6
+            raise Damaged(f"its size of {size:.0f} MB exceeds the limit of {MAX_FILE_BYTES / 1e6:.0f} MB")
+        return bytes(found.bytes()), found.meta
 
 
 def _head(place: _Place) -> Any:

@@ -51,8 +51,8 @@ def add_hub_model(folder: Path, name: str, reference: str, options: HubOptions, 
     repository = resolve(parse_reference(reference))
     files = find_tagger(repository, _prefers_torch(options.engine))
     size = repository.size_of(files.names) / 1e6
-    licence = f"licence {repository.licence}" if repository.licence else "no licence named"
-    announce(f"{repository.name} at commit {repository.commit[:10]}: {size:,.0f} MB, {licence}.")
+    license = f"license {repository.license}" if repository.license else "no license named"
+    announce(f"{repository.name} at commit {repository.commit[:10]}: {size:,.0f} MB, {license}.")
     # The weights last: most repositories that moodex cannot use show that in their small files.
     small = [file for file in files.names if file != files.weights]
     paths = download(repository, [*small, *([README] if README in repository.files else [])], options.quiet)
@@ -139,7 +139,7 @@ def _try(source: HubSource, paths: Mapping[str, Path]) -> _Trial:
 
 
 def _about(repository: Repository, rules: TagRules, tags: Sequence[str]) -> dict[str, Any]:
-    """Return what a card says for people: the source, the licence, and the tags of each emotion with their weights."""
+    """Return what a card says for people: the source, the license, and the tags of each emotion with their weights."""
     table = {
         label: {
             tags[column]: round(float(weight), 4)
@@ -150,6 +150,6 @@ def _about(repository: Repository, rules: TagRules, tags: Sequence[str]) -> dict
     }
     return {
         "source": f"hf:{repository.name}@{repository.commit}",
-        "licence": repository.licence,
+        "license": repository.license,
         "emotions_by_tag": table,
     }

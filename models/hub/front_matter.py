@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 _BLOCK = re.compile(r"\A---\s*\n(.*?)\n---", re.DOTALL)
-_LICENCE = re.compile(r"^license:[ \t]*(\S+)[ \t]*$", re.MULTILINE)
+_LICENSE = re.compile(r"^license:[ \t]*(\S+)[ \t]*$", re.MULTILINE)
 
 
-def licence_of(readme: str) -> str:
-    """Return the licence that a model card names, such as "apache-2.0"; "" if it names none."""
+def license_of(readme: str) -> str:
+    """Return the license that a model card names, such as "apache-2.0"; "" if it names none."""
     block = _BLOCK.match(readme)
-    found = _LICENCE.search(block[1]) if block else None
+    found = _LICENSE.search(block[1]) if block else None
     return found[1].strip("\"'") if found else ""

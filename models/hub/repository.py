@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from indexer.domain.errors import DISK_ERRNOS, ModelUnavailable, disk_error
 from indexer.system.optional import require
-from models.hub.front_matter import licence_of
+from models.hub.front_matter import license_of
 
 if TYPE_CHECKING:
     from indexer.domain.hub import HubReference
@@ -45,14 +45,14 @@ class Repository:
 
     - `name`: OWNER/NAME. `commit`: 40 hex digits. `requested`: the branch, tag or commit that the user named.
     - `files`: by name. Without a connection, only those in the cache.
-    - `licence`: as its card names it; "" if it names none.
+    - `license`: as its card names it; "" if it names none.
     """
 
     name: str
     commit: str
     requested: str
     files: Mapping[str, RemoteFile]
-    licence: str = ""
+    license: str = ""
 
     def size_of(self, names: Collection[str]) -> int:
         """Return the size of some files in bytes."""
@@ -84,8 +84,8 @@ def resolve(reference: HubReference) -> Repository:
         except _connection_errors() as error:
             return _cached(reference, f"{constants.ENDPOINT} cannot be reached ({type(error).__name__})")
     files = {file.rfilename: RemoteFile(file.size, file.lfs.sha256 if file.lfs else file.blob_id) for file in info.siblings or ()}
-    licence = getattr(info.card_data, "license", None) or ""
-    return Repository(reference.repository, str(info.sha), reference.revision, files, str(licence))
+    license = getattr(info.card_data, "license", None) or ""
+    return Repository(reference.repository, str(info.sha), reference.revision, files, str(license))
 
 
 def download(repository: Repository, names: Collection[str], quiet: bool = False) -> dict[str, Path]:
@@ -147,9 +147,9 @@ def _cached(reference: HubReference, why: str) -> Repository:
             "run the command again with a connection."
         )
     files = {str(path.relative_to(folder).as_posix()): path for path in folder.rglob("*") if path.is_file()}
-    licence = licence_of(files[README].read_text(encoding="utf-8", errors="replace")) if README in files else ""
+    license = license_of(files[README].read_text(encoding="utf-8", errors="replace")) if README in files else ""
     remote = {name: RemoteFile(path.stat().st_size, _name_of_blob(path)) for name, path in files.items()}
-    return Repository(reference.repository, commit, reference.revision, remote, licence)
+    return Repository(reference.repository, commit, reference.revision, remote, license)
 
 
 def _name_of_blob(path: Path) -> str | None:

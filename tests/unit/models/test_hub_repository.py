@@ -53,7 +53,7 @@ def test_a_reference_names_a_repository_and_perhaps_a_revision() -> None:
 
 def test_a_repository_is_resolved_downloaded_and_verified(served: HubServer) -> None:
     repository = resolve(MAIN)
-    assert (repository.commit, repository.licence) == (COMMIT, "apache-2.0")
+    assert (repository.commit, repository.license) == (COMMIT, "apache-2.0")
     assert repository.size_of(["model.onnx"]) == len(served.repositories[NAME]["model.onnx"])
     paths = download(repository, ["model.onnx", "selected_tags.csv"], quiet=True)
     assert paths["model.onnx"].read_bytes() == served.repositories[NAME]["model.onnx"]
@@ -117,7 +117,7 @@ def test_a_full_disk_is_one_sentence(served: HubServer, monkeypatch: pytest.Monk
 def test_a_warm_cache_needs_no_connection(hf_home: Path) -> None:
     snapshot = write_cache(hf_home, NAME, hub.wd_files())
     repository = resolve(MAIN)
-    assert (repository.commit, repository.licence) == (COMMIT, "apache-2.0")
+    assert (repository.commit, repository.license) == (COMMIT, "apache-2.0")
     assert resolve(HubReference(NAME, COMMIT)).commit == COMMIT
     assert download(repository, ["model.onnx"], quiet=True) == {"model.onnx": snapshot / "model.onnx"}
     assert cached_file(NAME, COMMIT, "config.json") == snapshot / "config.json"
