@@ -25,28 +25,52 @@ MAX_DIFFERENCE = 16
 _MAX_EDIT_MEAN, _MAX_EDIT = 3.0, 24.0
 """Levels by which groups of four cells differ at most after an edit that hardly shows: in the mean, and each of them."""
 
+_MAX_GAIN, _MAX_SHIFT = 1.25, 32.0
+"""Limits of a change of contrast, as a factor, and of mean brightness, in levels, that leaves an image nearly the same."""
+
 
 def show_the_same(first: bytes, second: bytes) -> bool:
     """Return whether two fingerprints are of near-duplicates. Raises ValueError for bytes that are no fingerprint."""
-    return bool(np.abs(_difference(first, second)).max() <= MAX_DIFFERENCE)
+    return bool(np.abs(_cells(first) - _cells(second)).max() <= MAX_DIFFERENCE)
 
 
 def nearly_the_same(first: bytes | None, second: bytes | None) -> bool:
     """Return whether the image of a file still looks nearly the same after an edit; False if a fingerprint is unknown.
 
-    An edit may remove a line or a speck, so cells are compared in groups of four. Raises ValueError for other bytes that are no
-    fingerprint.
+    An edit may remove a line or a speck, so cells are compared in groups of four. It may also make the whole image somewhat
+    brighter, darker, or of more or less contrast. Raises ValueError for other bytes that are no fingerprint.
     """
     if not first or not second:
         return False
-    groups = np.abs(_difference(first, second).reshape(SIDE // 2, 2, SIDE // 2, 2).mean(axis=(1, 3)))
-    return bool(groups.mean() <= _MAX_EDIT_MEAN and groups.max() <= _MAX_EDIT)
+    one, other = _groups(first), _groups(second)
+    return _hardly_differ(one, other) or _hardly_differ(_toned_like(one, other), other)
 
 
-def _difference(first: bytes, second: bytes) -> Floats:
-    """Return the differences between the cells of two fingerprints, float32, (FINGERPRINT_BYTES,). Raises ValueError."""
-    one, other = (np.frombuffer(fingerprint, dtype=np.uint8).astype(np.float32) for fingerprint in (first, second))
-    if not one.size == other.size == FINGERPRINT_BYTES:
-        raise ValueError(f"a fingerprint has {FINGERPRINT_BYTES} bytes, not {one.size} and {other.size}")
-    difference: Floats = one - other
-    return difference
+def _hardly_differ(one: Floats, other: Floats) -> bool:
+    differences = np.abs(one - other)
+    return bool(differences.mean() <= _MAX_EDIT_MEAN and differences.max() <= _MAX_EDIT)
+
+
+def _toned_like(one: Floats, other: Floats) -> Floats:
+    """Return groups of cells with the brightness and contrast of others, as far as the limits admit."""
+    middle, target = one.mean(), other.mean()
+    around = one - middle
+    spread = float((around**2).mean())
+    gain = float((around * (other - target)).mean()) / spread if spread else 1.0
+    shift = np.clip(target - middle, -_MAX_SHIFT, _MAX_SHIFT)
+    toned: Floats = around * np.clip(gain, 1 / _MAX_GAIN, _MAX_GAIN) + (middle + shift)
+    return toned
+
+
+def _groups(fingerprint: bytes) -> Floats:
+    """Return the means of groups of four cells of a fingerprint, float32, (SIDE / 2, SIDE / 2). Raises ValueError."""
+    groups: Floats = _cells(fingerprint).reshape(SIDE // 2, 2, SIDE // 2, 2).mean(axis=(1, 3))
+    return groups
+
+
+def _cells(fingerprint: bytes) -> Floats:
+    """Return the cells of a fingerprint, float32, (FINGERPRINT_BYTES,). Raises ValueError for other bytes."""
+    cells = np.frombuffer(fingerprint, dtype=np.uint8).astype(np.float32)
+    if cells.size != FINGERPRINT_BYTES:
+        raise ValueError(f"a fingerprint has {FINGERPRINT_BYTES} bytes, not {cells.size}")
+    return cells
