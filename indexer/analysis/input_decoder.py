@@ -15,7 +15,7 @@ from indexer.domain.errors import Damaged
 from indexer.domain.training import WHOLE_IMAGES
 from indexer.imaging.decode_alone import decode_alone
 from indexer.ports.analyzer import MainView
-from indexer.system.paths import absolute_path
+from indexer.system.paths import absolute_path, existing_form
 
 if TYPE_CHECKING:
     from indexer.domain.images import InputSpec
@@ -50,7 +50,7 @@ class InputDecoder:
 
     def main_view(self, path: Path, classifier: Classifier) -> MainView:
         analyzer = Analyzer(classifier, self.detector, self.decoders)
-        data = path.read_bytes() if self.source is None else self.source.read(absolute_path(os.fsencode(path)))[0]
+        data = path.read_bytes() if self.source is None else self.source.read(existing_form(absolute_path(os.fsencode(path))))[0]
         image = analyzer.decode(data)
         (regions,) = analyzer.predict([image])
         if regions is None:

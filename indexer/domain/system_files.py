@@ -7,17 +7,23 @@ _FOLDERS = frozenset(
     for name in (
         # Storage boxes (Synology, QNAP), with their snapshots
         "@eaDir", "#recycle", "#snapshot", "@Recycle", "@Recently-Snapshot", "@__thumb", "@tmp", "@sharebin", "~snapshot",
+        "@appstore", "@database", "@sharesnap", ".@__thumb", ".snapshot", ".recycle",
         # Windows
-        "$RECYCLE.BIN", "RECYCLER", "RECYCLED", "System Volume Information", "FOUND.000", "Config.Msi",
-        # macOS; its other folders are hidden
-        "__MACOSX", "Network Trash Folder", "Temporary Items",
+        "$RECYCLE.BIN", "RECYCLER", "RECYCLED", "System Volume Information", "FOUND.000", "Config.Msi", "$WINDOWS.~BT",
+        "$WINDOWS.~WS",
+        # macOS
+        "__MACOSX", "Network Trash Folder", "Temporary Items", ".AppleDouble", ".DocumentRevisions-V100", ".fseventsd",
+        ".Spotlight-V100", ".TemporaryItems", ".Trashes",
         # Linux and Android
-        "lost+found", "LOST.DIR",
+        "lost+found", "LOST.DIR", ".Trash", ".thumbnails", ".thumbs",
         # Programs
         "_gsdata_", "node_modules", "__pycache__",
     )
 )  # fmt: skip
-"""In lower case. Hidden ones, such as .Trash-1000 and .thumbnails, are not needed here: scans skip all hidden folders."""
+"""In lower case. Scans skip all hidden folders; those named here are told, and can be included by a pattern."""
+
+_TRASH = b".trash-"
+"""Start of the name of the trash that desktops keep on other disks, by the number of a user; in lower case."""
 
 _SYNC_CONFLICT = b".sync-conflict-"
 """Part of the names of copies that Syncthing keeps of files that were changed twice."""
@@ -25,4 +31,7 @@ _SYNC_CONFLICT = b".sync-conflict-"
 
 def is_system_entry(name: bytes, is_folder: bool) -> bool:
     """Return whether the name of a file or folder is one that a system or a synchronizing program uses for its own."""
-    return name.lower() in _FOLDERS if is_folder else _SYNC_CONFLICT in name
+    if not is_folder:
+        return _SYNC_CONFLICT in name
+    lower = name.lower()
+    return lower in _FOLDERS or lower.startswith(_TRASH)

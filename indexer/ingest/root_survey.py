@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -40,6 +40,7 @@ class RootSurvey:
     - `changes`: number of files that are pending, or failed for the first time.
     - `exists`: False for a missing root.
     - `missing`: known files that do not exist any more, by id.
+    - `has_moved`: whether at least half of the files of a missing root appeared at other paths: then, no disk is unmounted.
     - `replaced`: ids of known files at whose paths there are folders now.
     - `left_out`: ids of known files that exist, but that patterns or other rules of the scan leave out.
     - `obsolete`: ids of failures of folders that are gone, or can be scanned again; no image was ever behind them.
@@ -53,6 +54,7 @@ class RootSurvey:
     changes: int = 0
     exists: bool = True
     missing: dict[int, bytes] = field(default_factory=dict)
+    has_moved: bool = False
     replaced: set[int] = field(default_factory=set)
     left_out: set[int] = field(default_factory=set)
     obsolete: set[int] = field(default_factory=set)
@@ -173,6 +175,18 @@ class Surveyor:
                     missing[ids[root]] = root
                 yield RootSurvey(root, self._known_counts[root], exists=False, missing=missing)
 
+    def survey_moved(self, moved: Collection[bytes]) -> list[RootSurvey]:
+        """Return the surveys of the other roots that are missing, and of which no more files are left than moved: all are missing."""
+        own, others = PathSet(self._roots.all()), PathSet(self._store.root_paths())
+        numbers = Counter(root for path in moved if (root := others.around(path)) is not None and not own.covers(path))
+        left = self._store.count_files([root for root in numbers if not self._source.exists(root)])
+        emptied = sorted(root for root, number in left.items() if 0 < number <= numbers[root])
+        folders = self._store.known_folders(emptied)
+        return [
+            RootSurvey(root, left[root], exists=False, missing=self._files_in(below(folders, root)), has_moved=True)
+            for root in emptied
+        ]
+
     def _plan(self, scanned: ScannedFolder, known: Mapping[bytes, KnownFile], survey: RootSurvey) -> dict[int, bytes]:
         """Plan a folder, and record what is to be done; return the known files that were not scanned."""
         plan = plan_folder(scanned, known, self._context.read_all)
@@ -204,8 +218,8 @@ class Surveyor:
         """Count what the scan of a folder passed over, and log it by name."""
         self.system_entries.update(scanned.system_entries)
         self.skipped.update(kind for _, kind in scanned.skipped)
-        if scanned.skipped and _log.isEnabledFor(logging.DEBUG):
-            for name, kind in scanned.skipped:
+        if _log.isEnabledFor(logging.DEBUG):
+            for name, kind in (*scanned.skipped, *((name, "system") for name in scanned.system_entries)):
                 _log.debug("Passed over %r (%s).", os.fsdecode(os.path.join(scanned.path, name)), kind)
 
     def _absorb(self, scanned: ScannedFolder) -> None:

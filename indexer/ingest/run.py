@@ -171,8 +171,9 @@ class _Run:
         if pending:
             self._analyze(roots.available, analyzer)
         moved = self._detect_moves(roots, surveys, pending)
+        surveys += surveyor.survey_moved(moved.values())
         for survey in surveys:
-            self.counts += self._leave_out(survey) + self.mark_missing(survey, sorted(survey.missing.keys() - moved))
+            self.counts += self._leave_out(survey) + self.mark_missing(survey, sorted(survey.missing.keys() - moved.keys()))
         self._warn_of_the_rest()
         self.counts += RunCounts(expired=self.store.expire(time.time() - self.context.grace_seconds))
         self.store.record_roots(roots.available, surveyor.absorbed)
@@ -193,15 +194,18 @@ class _Run:
         read_all = self.request.force or self.request.verify
         return SurveyContext(self.store, self.id, self.context.source, options, read_all, self.progress, self.check_stop)
 
-    def _detect_moves(self, roots: Roots, surveys: Sequence[RootSurvey], pending: int) -> set[int]:
-        """Delete missing files that moved, also from outside of the roots; return their ids."""
-        missing = set[int]().union(*(survey.missing for survey in surveys))
+    def _detect_moves(self, roots: Roots, surveys: Sequence[RootSurvey], pending: int) -> dict[int, bytes]:
+        """Delete missing files that moved, also from outside of the roots; return the paths where they were, by id."""
+        missing = {file_id: path for survey in surveys for file_id, path in survey.missing.items()}
         if pending:
             available = PathSet(roots.available)
             for file_id, path in self.store.earlier_copies(self.id):
                 if not available.covers(path) and not self.context.source.has_file(path):
-                    missing.add(file_id)
-        moved = set(self.store.detect_moves(self.id, sorted(missing)))
+                    missing[file_id] = path
+        moved = {file_id: missing[file_id] for file_id in self.store.detect_moves(self.id, sorted(missing))}
+        for survey in surveys:
+            here = len(survey.missing.keys() & moved.keys())
+            survey.has_moved = not survey.exists and 0 < here >= len(survey.missing) - here
         # A moved file that was analyzed again, for example by another model, counts as indexed.
         moved_unread = min(len(moved), self.counts.reused)
         self.counts += RunCounts(moved=moved_unread, reused=-moved_unread)
@@ -233,7 +237,7 @@ class _Run:
         prune = self.request.prune
         known = survey.known - len(survey.left_out) - len(survey.replaced) - len(survey.obsolete)
         suspicious = survey.scanned == 0 or len(missing) > _MAX_MISSING_SHARE * known
-        if prune or (prune is None and not suspicious):
+        if prune or (prune is None and (survey.has_moved or not suspicious)):
             self.store.mark_missing(missing)
             return RunCounts(removed=len(missing))
         if prune is None or not survey.exists:

@@ -16,7 +16,7 @@ from indexer.domain.queries import Hit, SearchQuery, SearchRequest
 from indexer.domain.tags import canonical_tag
 from indexer.ports.store_reader import HitFilter
 from indexer.registry.selection import available_emotions
-from indexer.system.paths import indexed_folders, indexed_path, object_url
+from indexer.system.paths import existing_form, indexed_folders, indexed_path, object_url
 from indexer.system.safe_read import read
 
 if TYPE_CHECKING:
@@ -55,8 +55,10 @@ def interpret_image(request: SearchRequest, store: StoreReader, model: StoredMod
     If no file has that name, it may be an emotion to search for, or an indexed id or path that hits must resemble. Raises
     UsageError if it is none of these.
     """
-    if request.image is None or (source.exists(request.image) and not source.is_folder(request.image)):
+    if request.image is None:
         return request
+    if source.exists(request.image) and not source.is_folder(request.image):
+        return replace(request, image=existing_form(request.image))
     word = os.fsdecode(request.image)
     try:
         emotion = canonical(word, available_emotions(store, model))
@@ -206,6 +208,7 @@ def analyze_file(path: bytes, analyzer: Analyzer, read: ReadFile = read) -> list
 
     Raises UsageError for an image that cannot be read.
     """
+    path = existing_form(path)
     image, predictions = _read_and_analyze(path, analyzer, read)
     return hits_of_analysis(object_url(path) or os.path.realpath(path), image, predictions, analyzer.classifier.card.labels)
 

@@ -144,7 +144,7 @@ class Walk:
             is_folder = _is_folder(entry, self.options.follow_symlinks)
             is_archive = not is_folder and _is_archive(entry, self.options.follow_symlinks)
             is_named = bool(named) and not (is_folder or is_archive) and entry.path in named
-            if name.startswith(b".") and not is_named:
+            if name.startswith(b".") and not is_named and not is_system_entry(name, is_folder):
                 skipped.append((name, HIDDEN))
                 continue
             if not self.options.follow_symlinks and entry.is_symlink():

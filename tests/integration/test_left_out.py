@@ -15,7 +15,7 @@ from indexer.domain.files import FileState
 from indexer.domain.jobs import Job, Trigger
 from indexer.ingest import library_roots
 from indexer.scheduling.service import add_job
-from tests.support.builders import write_images
+from tests.support.builders import draw_blocks, encoded, write_images
 from tests.support.library import Library, counts
 
 
@@ -148,6 +148,23 @@ def test_folders_of_systems_are_left_out_and_reported(library: Library) -> None:
     write_ignore_file(library.folder, "!@eaDir/")
     assert library.index().scanned == 2
     assert library.index(library.folder / "sub/$recycle.bin").indexed == 1
+
+
+@pytest.mark.parametrize("name", [".Trash-1000", ".Trashes", ".thumbnails", ".AppleDouble", ".Spotlight-V100", ".fseventsd"])
+def test_hidden_folders_of_systems_are_reported_and_can_be_included(library: Library, name: str) -> None:
+    write_images(library.folder / name, 1)
+    write_images(library.folder / ".hidden", 1, first_seed=5)
+    summary = library.index()
+    assert (summary.scanned, dict(summary.system_entries)) == (0, {name: 1})
+    assert library.index(exclude=(f"!{name}/",)).indexed == 1
+    assert library.index(exclude=("!.hidden",)).indexed == 0
+
+
+def test_system_folders_are_listed_in_the_detailed_log(library: Library, caplog: pytest.LogCaptureFixture) -> None:
+    write_images(library.folder / "@eaDir", 1)
+    with caplog.at_level("DEBUG"):
+        library.index()
+    assert f"Passed over {str(library.folder / '@eaDir')!r} (system)." in caplog.messages
 
 
 def test_a_folder_with_an_image_name_is_no_failure(library: Library) -> None:
@@ -304,6 +321,47 @@ def test_a_moved_root_is_recognized_when_the_new_one_is_indexed(library: Library
     assert [os.fsdecode(root.path) for root, _ in library_roots.list_roots(library.opened)] == [str(library.folder / "new")]
 
 
+def test_what_did_not_move_with_most_of_a_root_is_missing(library: Library) -> None:
+    """Before and after a root moved, files were deleted, retouched and left out: nothing of it remains in the answers."""
+    old, new = library.folder / "old", library.folder / "new"
+    images = write_images(old, 6)
+    write_images(old / "thumbs", 2, first_seed=30)
+    library.index(old)
+    images[0].unlink()
+    images[1].write_bytes(encoded(draw_blocks(50)))
+    old.rename(new)
+    summary = library.index(new, exclude=("thumbs",))
+    assert (counts(summary), summary.exit_code) == ({"scanned": 5, "indexed": 1, "moved": 4, "removed": 4}, 0)
+    assert library.paths() == {f"new/00{number}.png" for number in range(1, 6)}
+    assert [os.fsdecode(root.path) for root, _ in library_roots.list_roots(library.opened)] == [str(new)]
+
+
+@pytest.mark.parametrize("names", [("old", "new"), ("new",)], ids=["both", "the new one"])
+@pytest.mark.parametrize("moved", [1, 3])
+def test_a_root_is_taken_for_moved_only_if_most_of_its_files_are(library: Library, names: tuple[str, ...], moved: int) -> None:
+    old, new = library.folder / "old", library.folder / "new"
+    images = write_images(old, 4)
+    library.index(old)
+    new.mkdir()
+    for image in images[:moved]:
+        image.rename(new / image.name)
+    old.rename(library.folder / ".elsewhere")
+    summary = library.index(*(library.folder / name for name in names))
+    assert summary.moved == moved
+    assert sum(path.startswith("old/") for path in library.paths()) == (3 if moved == 1 else 0)
+    assert summary.exit_code == (3 if moved == 1 and "old" in names else 0)
+
+
+def test_what_is_left_of_a_moved_root_stays_without_pruning(library: Library) -> None:
+    old, new = library.folder / "old", library.folder / "new"
+    images = write_images(old, 3)
+    library.index(old)
+    images[0].unlink()
+    old.rename(new)
+    assert library.index(new, prune=False).kept == 1
+    assert "old/000.png" in library.paths()
+
+
 def test_a_copy_is_not_a_move(library: Library) -> None:
     (image,) = write_images(library.folder / "old", 1)
     library.index(library.folder / "old")
@@ -320,5 +378,8 @@ def test_names_are_compared_in_any_unicode_form(library: Library) -> None:
     assert library.index(composed).indexed == 2
     assert len(library.search(under=(os.fsencode(composed),))) == 2
     assert library.show(composed / "000.png")[0].path == os.fsencode(library.folder / decomposed / "000.png")
+    assert len(library.search(image=os.fsencode(composed / "000.png"))) == 2
+    write_images(library.folder / "new", 1, first_seed=9)[0].rename(library.folder / "new" / f"{decomposed}.png")
+    assert library.show(library.folder / "new/é.png")[0].emotion
     assert library.index(exclude=("é/",)).left_out == 0  # it is a root of its own
     assert library_roots.forget(library.opened, [os.fsencode(composed)]).forgotten == 2
