@@ -110,14 +110,14 @@ def open_analyzer(settings: Settings, threads: int = 0, few: bool = True) -> Ana
 
     Both are loaded at first use or, with `few` images, in the background at once. If the settings choose a device, an engine or a
     precision, the model is loaded before this function returns: its errors then come before a run changes anything, and even if
-    there is nothing to analyze.
+    there is nothing to analyze. So does the error for a model that needs torch where it is not installed.
     `threads` is the number of CPU threads for each batch; 0 means one for each core.
 
     Raises ModelUnavailable, DeviceUnavailable, MissingExtra and UsageError.
     """
     from indexer.analysis.analyzer import Analyzer
     from models.inference.lazy import LazyClassifier, LazyFaceDetector
-    from models.inference.loader import ComputeOptions, open_classifier, open_face_detector, refuse_blend
+    from models.inference.loader import ComputeOptions, check_engine, open_classifier, open_face_detector, refuse_blend
     from models.model_card import read_card
 
     path = model_registry(settings).weights()
@@ -132,6 +132,7 @@ def open_analyzer(settings: Settings, threads: int = 0, few: bool = True) -> Ana
         precision=settings.precision,
         few=few,
     )
+    check_engine(card, compute)
 
     def load() -> Classifier:
         return open_classifier(path, compute)

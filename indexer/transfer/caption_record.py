@@ -19,7 +19,10 @@ _ENTRY_BYTES = 16
 
 
 class CaptionRecord:
-    """The captions that moodex wrote, each with its content: after a change by another program, a caption is not among them."""
+    """The captions that moodex wrote, each with its content: after a change by another program, a caption is not among them.
+
+    A caption is recognized by its path or, if its folder moved, by its name and the time when it was written, which moves keep.
+    """
 
     def __init__(self, path: Path, entries: set[bytes]) -> None:
         """`path` is the file; `entries` are those in it."""
@@ -36,12 +39,20 @@ class CaptionRecord:
         return cls(path, {data[start : start + _ENTRY_BYTES] for start in range(0, len(data), _ENTRY_BYTES)})
 
     def has(self, path: bytes, content: bytes) -> bool:
-        """Return whether moodex wrote this content to this path."""
-        return _entry(path, content) in self._entries
+        """Return whether moodex wrote this content to this path, or to a file that was moved there."""
+        return _entry(path, content) in self._entries or _timed_entry(path, content) in self._entries
 
     def add(self, path: bytes, content: bytes) -> None:
         """Record that moodex is about to write a caption. Raises MoodexError if the record cannot be written."""
-        entry = _entry(path, content)
+        self._add(_entry(path, content))
+
+    def add_time(self, path: bytes, content: bytes) -> None:
+        """Record when moodex wrote a caption, which exists now. Raises MoodexError if the record cannot be written."""
+        entry = _timed_entry(path, content)
+        if entry is not None:
+            self._add(entry)
+
+    def _add(self, entry: bytes) -> None:
         if entry in self._entries:
             return
         try:
@@ -53,6 +64,15 @@ class CaptionRecord:
         except OSError as error:
             raise disk_error(f"The record of captions {self._path}", error) from error
         self._entries.add(entry)
+
+
+def _timed_entry(path: bytes, content: bytes) -> bytes | None:
+    """Return the entry of a caption wherever it is; None if it does not exist."""
+    try:
+        written = os.stat(path).st_mtime_ns
+    except OSError:
+        return None
+    return digest(b"%d\0%b\0%b" % (written, os.path.basename(path), content))[:_ENTRY_BYTES]
 
 
 def _entry(path: bytes, content: bytes) -> bytes:

@@ -140,9 +140,12 @@ class _Writer:
         return self.captions.has(path, present) if form is SidecarFormat.CAPTION else is_ours(present)
 
     def _write(self, path: bytes, content: bytes, form: SidecarFormat) -> None:
-        if form is SidecarFormat.CAPTION:
+        is_caption = form is SidecarFormat.CAPTION
+        if is_caption:
             self.captions.add(path, content)
         write_file(Path(os.fsdecode(path)), content)
+        if is_caption:
+            self.captions.add_time(path, content)
 
     def _change(self, path: bytes, act: Callable[[bytes], None], outcome: str) -> None:
         """Write or remove a sidecar, unless this is a dry run, and count it."""

@@ -60,6 +60,20 @@ def open_classifier(path: Path, options: ComputeOptions) -> Classifier:
     return TorchClassifier.open(path, options.device, options.require_gpu, options.batch_size, options.threads, options.precision)
 
 
+def check_engine(card: ModelCard, options: ComputeOptions) -> None:
+    """Raise MissingExtra if the network of a card needs torch, which is not installed. Nothing is loaded."""
+    if has_torch():
+        return
+    if card.hub is not None:
+        from models.hub.layout import TIMM_TAGGER
+
+        needs_torch = card.hub.kind == TIMM_TAGGER
+    else:
+        needs_torch = not _use_onnx(options, has_graph=find_graph(card.architecture, card.input) is not None)
+    if needs_torch:
+        _require_torch(options, card.name)
+
+
 def refuse_blend(card: ModelCard) -> None:
     """Raise UsageError for the card of a blend, which has no network."""
     if card.members:

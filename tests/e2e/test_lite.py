@@ -206,6 +206,20 @@ def test_own_models_work_if_their_network_has_a_graph(lite: Run, tmp_path: Path)
             assert_needs_torch(used, "The model 'baseline_cnn'", "pip install torch torchvision")
 
 
+def test_a_model_that_needs_torch_fails_before_the_scan(lite: Run, tmp_path: Path) -> None:
+    kind = architecture("baseline_cnn")
+    network = kind.build(len(EMOTIONS), 64)
+    card = ModelCard("own", "baseline_cnn", "", EMOTIONS, InputSpec(64, kind.mean, kind.std), network.embedding_size)
+    path = checkpoint.save(tmp_path, card, network.state_dict())
+    assert lite("index", EXAMPLES / "bigheads").returncode == 0
+    before = lite("status", "--json").stdout
+    write_images(tmp_path / "images", 1)
+    for words in (("index", tmp_path / "images"), ("index", EXAMPLES / "bigheads"), ("show", tmp_path / "images/000.png")):
+        assert_needs_torch(lite(*words, "--model", path), "The model 'own'", "pip install torch torchvision")
+    assert json.loads(lite("status", "--json").stdout)["files"] == json.loads(before)["files"]
+    assert len(json.loads(lite("runs", "--json").stdout)) == 1
+
+
 def test_extras_without_torch_are_named_by_their_packages(lite: Run, tmp_path: Path) -> None:
     """The extra of moodex would install PyTorch as well."""
     blocked = tmp_path / "blocked/sitecustomize.py"

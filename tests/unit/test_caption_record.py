@@ -30,6 +30,25 @@ def test_an_entry_that_was_cut_off_does_not_shift_the_others(tmp_path: Path) -> 
     assert record.has(b"/a.txt", b"happy\n") and record.has(b"/b.txt", b"sad\n")
 
 
+def test_a_caption_is_found_again_in_a_folder_that_moved(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    written, by_hand = old / "a.txt", old / "b.txt"
+    record = CaptionRecord.read(tmp_path)
+    for file in (written, by_hand):
+        file.write_bytes(b"happy\n")
+    record.add(os.fsencode(written), b"happy\n")
+    record.add_time(os.fsencode(written), b"happy\n")
+    os.utime(by_hand, ns=(5, 5))
+    old.rename(new)
+    record = CaptionRecord.read(tmp_path)
+    assert record.has(os.fsencode(new / "a.txt"), b"happy\n")
+    assert not record.has(os.fsencode(new / "a.txt"), b"sad\n")
+    assert not record.has(os.fsencode(new / "b.txt"), b"happy\n")
+    (new / "a.txt").rename(new / "c.txt")
+    assert not record.has(os.fsencode(new / "c.txt"), b"happy\n")
+
+
 def test_a_relative_path_is_the_same_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     record = CaptionRecord.read(tmp_path)
