@@ -46,8 +46,11 @@ def _in_words(summary: Summary) -> str:
     notes = [*_unlisted(summary), *_system_entries(summary.system_entries), *_skipped(summary.skipped)]
     if not (summary.scanned or summary.removed or summary.kept or summary.left_out):
         return "\n".join([*notes, ""] if summary.unlisted else ["No image files were found.", *notes, ""])
-    counts = summary.as_dict()
+    counts = summary.as_dict() | {"failed": summary.failed - summary.not_scanned}
     parts = [f"{counts[field]:,} {words}" for field, words in COUNT_WORDS.items() if counts[field]]
+    if summary.not_scanned:
+        places = "folder or archive" if summary.not_scanned == 1 else "folders or archives"
+        parts.append(f"{summary.not_scanned:,} {places} not scanned")
     lines = [f"{pluralize(summary.scanned, 'image file')}: {', '.join(parts) or 'nothing to do'}."]
     rate = f"{summary.images_per_second:.1f} images per second"
     read = summary.indexed or summary.reused
@@ -56,7 +59,7 @@ def _in_words(summary: Summary) -> str:
     if summary.labels_orphaned:
         lines.append("See labels whose images changed too much: moodex label --orphans")
     lines += notes
-    if summary.failed:
+    if counts["failed"]:
         lines.append("See why files failed: moodex status --failures 100")
     return "\n".join([*lines, ""])
 

@@ -25,7 +25,8 @@ class Summary(RunCounts):
     - `away`: the roots that are missing or look unmounted.
     - `system_entries`: numbers of folders and files that were left out because systems or other programs use them, by name.
     - `skipped`: numbers of the other files that the scan passed over, by kind, see `indexer.ports.sources.ScannedFolder`.
-    - `unlisted`: why folders could not be scanned, by path: the first ones.
+    - `not_scanned`: number of folders and archives that could not be scanned, which are among those that failed.
+    - `unlisted`: why they could not, by path: the first ones.
     """
 
     seconds: float
@@ -36,6 +37,7 @@ class Summary(RunCounts):
     away: tuple[str, ...] = ()
     system_entries: Mapping[str, int] = field(default_factory=dict)
     skipped: Mapping[str, int] = field(default_factory=dict)
+    not_scanned: int = 0
     unlisted: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -273,7 +273,7 @@ class Surveyor:
         known = self._store.known_files(parent, self._context.run_id, [name]).get(name)
         if known:
             unseen.pop(known.id, None)
-        survey.failed += 1
+        survey.failed += folder not in self.unlisted
         survey.changes += not _has_failed(known)
         self.unlisted[folder] = problem.reason
         return FolderScanResult(parent, {}, {name: (_NO_STAMP, problem)})

@@ -126,6 +126,7 @@ def index(
         away=tuple(map(os.fsdecode, run.warnings)),
         system_entries={os.fsdecode(name): count for name, count in run.system_entries.most_common()},
         skipped=dict(run.skipped.most_common()),
+        not_scanned=len(run.unlisted),
         unlisted={os.fsdecode(path): reason for path, reason in islice(run.unlisted.items(), _MAX_WARNINGS)},
     )
 
