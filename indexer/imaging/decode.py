@@ -74,7 +74,7 @@ def decode(data: bytes, spec: InputSpec, max_side: int = 0) -> DecodedImage:
     MAX_PIXELS or MAX_SIDE.
     """
     if not data:
-        raise Damaged("the file is empty")
+        raise Damaged("the file is empty; copy or download it again")
     try:
         try:
             return _decode(data, spec, max_side)
@@ -283,13 +283,10 @@ def _reason(data: bytes, error: Exception) -> str:
     """Return why a file cannot be decoded: TIFF files and icons state no end, but Pillow notices that data is missing."""
     if cut_off.is_cut_off(data) or "truncated" in str(error):
         return cut_off.REASON
-    return f"{_subject(data)} cannot be decoded: {_sentence(error)}"
-
-
-def _subject(data: bytes) -> str:
-    """Return the start of a sentence about a file, which names a format that Pillow does not read."""
     found = recognize(data)
-    return f"it is {found.name} and" if found and found.reader else "it"
+    if found and found.reader:  # a format that Pillow does not read
+        return f"it is {found.name} and cannot be decoded: {_sentence(error)}; {found.advice}"
+    return f"it cannot be decoded: {_sentence(error)}"
 
 
 def _sentence(error: Exception) -> str:

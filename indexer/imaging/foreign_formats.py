@@ -16,6 +16,8 @@ _INNER_BYTES = 1 << 20
 _GZIP_WBITS = 31
 """The value for zlib that selects the format of gzip, with its largest window."""
 
+_UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
 _SAVE_AS = "save it as PNG"
 _TAKE_FRAMES = "save its frames as images, or save it as WebP"
 _UNPACK = "unpack it and index the folder"
@@ -67,10 +69,27 @@ _BY_START: tuple[tuple[bytes, Format], ...] = (
     (b"BZh", Format("an archive (bzip2)", _UNPACK)),
     (b"\x28\xb5\x2f\xfd", Format("an archive (Zstandard)", _UNPACK)),
     (b"ID3", Format("a sound (MP3)", _IMAGES_ONLY)),
+    (b"fLaC", Format("a sound (FLAC)", _IMAGES_ONLY)),
+    (b"wOFF", Format("a font (WOFF)", _IMAGES_ONLY)),
+    (b"wOF2", Format("a font (WOFF2)", _IMAGES_ONLY)),
+    (b"OTTO\0", Format("a font (OpenType)", _IMAGES_ONLY)),
+    (b"ttcf\0", Format("a collection of fonts (TTC)", _IMAGES_ONLY)),
+    (b"\0\x01\0\0\0", Format("a font (TrueType)", _IMAGES_ONLY)),
+    (b"FWS", Format("a Flash animation (SWF)", _TAKE_FRAMES)),
+    (b"CWS", Format("a Flash animation (SWF)", _TAKE_FRAMES)),
+    (b"ZWS", Format("a Flash animation (SWF)", _TAKE_FRAMES)),
+    (b"icns", Format("an icon of macOS (ICNS)", _SAVE_AS)),
+    (b"\xabKTX ", Format("a texture (KTX)", _SAVE_AS)),
+    (b"BLENDER", Format("a Blender file", "render it to an image")),
     (b"FUJIFILMCCD-RAW", Format("a raw photo (RAF)", _SAVE_AS)),
+    (b"IIRO", Format("a raw photo (ORF)", _SAVE_AS)),
+    (b"IIU\0", Format("a raw photo (RW2)", _SAVE_AS)),
     (b"MZ", Format("a program for Windows", _IMAGES_ONLY)),
     (b"\x7fELF", Format("a program", _IMAGES_ONLY)),
+    (b"\0asm", Format("a program (WebAssembly)", _IMAGES_ONLY)),
     (b"#!", Format("a script", _IMAGES_ONLY)),
+    (b"bplist0", Format("a property list of macOS", _IMAGES_ONLY)),
+    (b"L\0\0\0\x01\x14\x02\0", Format("a shortcut of Windows", "index the image that it names")),
     (b"\0\x05\x16\x07", Format("what macOS stores about another file (AppleDouble)", "index the file without ._ in its name")),
     (b"\x89PNG\n", Format("a PNG image that a transfer as text damaged", _DOWNLOAD_AGAIN)),
     (b"\x89PNG\r\r", Format("a PNG image that a transfer as text damaged", _DOWNLOAD_AGAIN)),
@@ -121,6 +140,7 @@ _LOTTIE_MEMBERS = (b'"layers"', b'"fr"', b'"op"')
 
 _ZEROS = Format("a file of zero bytes, perhaps an unfinished download", _DOWNLOAD_AGAIN)
 _LINK = Format("an internet shortcut", "download the image that it names")
+_TABLE = Format("a table as text (CSV)", _IMAGES_ONLY)
 _TEXT = Format("text, perhaps the error message of a failed download", _DOWNLOAD_AGAIN)
 
 
@@ -146,6 +166,8 @@ def _recognize_container(head: bytes) -> Format | None:
         return next((kind for mark, kind in _BY_ZIP_CONTENT if mark in head), Format("an archive (ZIP)", _UNPACK))
     if head[4:8] == b"ftyp":
         return next((kind for brands, kind in _BY_BRAND if head[8:12] in brands), _VIDEO)
+    if head.startswith((b"II*\0", b"MM\0*")) and head[8:10] == b"CR":
+        return Format("a raw photo (CR2)", _SAVE_AS)
     if head.startswith(b"RIFF"):
         return _BY_RIFF_KIND.get(head[8:12])
     return Format("an archive (tar)", _UNPACK) if head[257:262] == b"ustar" else None
@@ -166,7 +188,9 @@ def _recognize_text(data: bytes, head: bytes) -> Format | None:
     found = _recognize_markup(text)
     if found is None and text.startswith(("{", "[")):
         found = _LOTTIE if all(member in data for member in _LOTTIE_MEMBERS) else _JSON if _is_json(data) else None
-    return found or (_TEXT if _is_text(head) else None)
+    if found is None and _is_text(head):
+        return _TABLE if _is_table(_decoded(head)) else _TEXT
+    return found
 
 
 def _recognize_markup(text: str) -> Format | None:
@@ -180,16 +204,26 @@ def _recognize_markup(text: str) -> Format | None:
 
 
 def _is_text(head: bytes) -> bool:
-    """Return whether the first bytes of a file are text that a person can read, in UTF-8. The last letter may be cut off."""
+    """Return whether the first bytes of a file are text that a person can read, in UTF-8, or in UTF-16 with a byte order mark.
+
+    The last letter may be cut off.
+    """
+    decode = codecs.utf_16_decode if head.startswith(_UTF16_MARKS) else codecs.utf_8_decode
     try:
-        text, _ = codecs.utf_8_decode(head, "strict", False)
+        text = decode(head, "strict", False)[0].removeprefix("\ufeff")
     except UnicodeDecodeError:
         return False
     return bool(text.strip()) and all(letter.isprintable() or letter.isspace() for letter in text)
 
 
+def _is_table(text: str) -> bool:
+    """Return whether the first two lines of a text have as many fields, divided by the same character."""
+    first, second, *_ = [*text.splitlines(), "", ""]
+    return any(0 < first.count(divider) == second.count(divider) for divider in ",;\t")
+
+
 def _decoded(head: bytes) -> str:
-    encoding = "utf-16" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8"
+    encoding = "utf-16" if head.startswith(_UTF16_MARKS) else "utf-8"
     return head.decode(encoding, "replace")
 
 

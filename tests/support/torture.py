@@ -73,7 +73,7 @@ def build(folder: Path) -> Torture:
         b"truncated.jpg": (encoded(draw_blocks(1, (400, 400)), "JPEG")[:300], "it is cut off"),
         b"truncated.png": (encoded(draw_blocks(1, (400, 400)))[:45], "it is cut off"),
         b"lying header.png": (png(50, 50, b"\0" * 10), "it is cut off"),
-        b"empty.png": (b"", "the file is empty"),
+        b"empty.png": (b"", "the file is empty; copy or download it again"),
         b"words.jpg": (b"these are words", "it is text, perhaps the error message of a failed download"),
         b"pipe.png": (None, "it is a pipe"),
     }

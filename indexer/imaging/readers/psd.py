@@ -22,7 +22,7 @@ def open_image(data: bytes) -> Image.Image:
 
     Raises Damaged if the file has none, lacks its end or exceeds the limits, and what psd-tools raises.
     """
-    record = PSD.read(BytesIO(data))
+    record = _read(data)
     refuse_bomb((record.header.width, record.header.height))
     if not _is_complete(record):
         raise Damaged("it lacks its end")
@@ -31,6 +31,13 @@ def open_image(data: bytes) -> Image.Image:
         raise Damaged("it has no merged image; save it with maximized compatibility, or as PNG")
     merged.format = "PSD"
     return merged
+
+
+def _read(data: bytes) -> PSD:
+    try:
+        return PSD.read(BytesIO(data))
+    except ValueError as error:  # psd-tools puts templates and objects into its messages
+        raise ValueError("its header or one of its sections is damaged") from error
 
 
 def _is_complete(record: PSD) -> bool:

@@ -59,7 +59,7 @@ def _plain_errors() -> Iterator[None]:
     try:
         yield
     except av.FFmpegError as error:
-        raise Damaged(f"FFmpeg cannot read it: {error.strerror}") from error
+        raise Damaged(f"it is a video, but FFmpeg cannot read it: {error.strerror}; save its frames as images") from error
 
 
 class _Video:
