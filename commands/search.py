@@ -128,6 +128,10 @@ def search(
             from commands.output.hits import write_hits
 
             write_hits(result.hits, "paths" if null else form.value, "\0" if null else "\n", out)
+    if offset and not result.hits and not is_table:
+        from commands.output.hits import warn_past_the_end
+
+        warn_past_the_end(offset)
     target = copy_to or link_to
     if target is not None:
         from commands.output.hits import report_collected

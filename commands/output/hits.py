@@ -32,13 +32,24 @@ def write_result(result: SearchResult, offset: int, as_json: bool, out: TextIO) 
         json.dump(facts, out, indent=2)
         out.write("\n")
     elif not result.hits and offset and (total is None or total.number):
-        matching = "" if total is None else f", and {_total_in_words(total)} match"
-        out.write(f"No further images match: --offset is {offset:,}{matching}.\n")
+        out.write(_past_the_end(offset, total) + "\n")
     else:
         _write_table(result.hits, out)
         if total is not None and result.hits and (offset or not total.exact or total.number > len(result.hits)):
             last = f"{offset + 1:,}-{offset + len(result.hits):,}" if offset else f"{len(result.hits):,}"
             out.write(f"{last} of {_total_in_words(total)}.\n")
+
+
+def warn_past_the_end(offset: int) -> None:
+    """Warn that an offset is behind the last hit, beside an output that has no place for the sentence."""
+    log_event("warning", "no_further_images", _past_the_end(offset, None))
+
+
+def _past_the_end(offset: int, total: Total | None) -> str:
+    if total is None:
+        return f"No further images match: --offset is {offset:,}."
+    verb = "matches" if total.exact and total.number == 1 else "match"
+    return f"No further images match: --offset is {offset:,}, and {_total_in_words(total)} {verb}."
 
 
 def _total_in_words(total: Total) -> str:

@@ -16,6 +16,7 @@ from indexer.domain.images import DecodedImage, Frame, InputSpec
 from indexer.imaging import cut_off
 from indexer.imaging.background import background
 from indexer.imaging.foreign_formats import recognize
+from indexer.imaging.frame_times import spread_frames
 from indexer.imaging.limits import MAX_PIXELS, bomb, refuse_bomb
 from indexer.imaging.open_image import open_image, unidentified
 from indexer.imaging.resize import resized
@@ -38,7 +39,7 @@ _BAND_PIXELS = 1 << 20
 """Pixels that are converted at a time, to limit memory."""
 
 MAX_FRAMES = 5
-"""Number of frames of an animation that are analyzed at most, spread over its length."""
+"""Number of frames of an animation that are analyzed at most, spread over the time that it takes."""
 
 _MAX_DECODED_FRAMES = 1000
 """Number of frames of an animation that are decoded at most; the ones that are analyzed are among them."""
@@ -109,7 +110,7 @@ def _decode(data: bytes, spec: InputSpec, max_side: int) -> DecodedImage:
         def pixels_of(frame: Image.Image) -> Pixels:
             return np.asarray(_without_transparency(_to_rgb(frame), longest)) if max_side else prepare(frame, spec)
 
-        numbers = _frame_numbers(image)
+        numbers = _frame_numbers(image, data)
         if numbers:
             frames, complete = _decode_frames(image, numbers, pixels_of)
             width, height = _transposed_size(image)
@@ -141,7 +142,7 @@ def _load(image: Image.Image, data: bytes) -> bool:
     return True
 
 
-def _frame_numbers(image: Image.Image) -> list[int]:
+def _frame_numbers(image: Image.Image, data: bytes) -> list[int]:
     """Return the numbers, from 0, of the frames of an animation that are decoded; none for a still image.
 
     The decoder must decode all frames before the last one of them, so large animations are decoded in part.
@@ -153,7 +154,7 @@ def _frame_numbers(image: Image.Image) -> list[int]:
     last = min(int(getattr(image, "n_frames", 1)), first + min(affordable, _MAX_DECODED_FRAMES)) - 1
     if last <= first:
         return []
-    return sorted({first + round(step * (last - first) / (MAX_FRAMES - 1)) for step in range(MAX_FRAMES)})
+    return spread_frames(data, image.format, first, last, MAX_FRAMES)
 
 
 def _decode_frames(

@@ -254,6 +254,10 @@ def test_tables_and_json_tell_the_total(library: tuple[Run, Path]) -> None:
     past = moodex(*search, "--offset", "5")
     assert past.returncode == 0
     assert past.stdout == b"No further images match: --offset is 5, and 5 images match.\n"
+    for form in ("paths", "csv", "jsonl"):
+        assert b"No further images match: --offset is 5." in moodex(*search, "--offset", "5", "-f", form).stderr
+        assert moodex(*search, "--offset", "4", "-f", form).stderr == b""
+    assert b"and 1 image matches." in moodex("search", "--under", folder / "010.png", "--offset", "3").stdout
     assert b"No images match." in moodex("search", "--emotion", "fear", "--min-score", "1", "--offset", "5").stdout
     facts = json.loads(moodex(*search, "-k", "2", "--offset", "4", "--json").stdout)
     assert (facts["total"], facts["offset"], len(facts["hits"])) == (5, 4, 1)
