@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 
 from commands.options import AsJson, stdout, with_library
+from commands.path_lists import FilesFrom, Null, all_paths
+from indexer.domain.errors import UsageError
 from indexer.library import Library
 
 
@@ -29,14 +31,22 @@ def roots(
 @with_library()
 def forget(
     library: Library,
-    paths: Annotated[list[Path], typer.Argument(help="Indexed folders and files; they may still exist.", metavar="PATH...")],
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Indexed folders, files or ids, which may still exist, or - for a list.", metavar="PATH..."),
+    ] = None,
+    files_from: FilesFrom = None,
+    null: Null = False,
     as_json: AsJson = False,
 ) -> None:
     """Take folders or files out of the library. Nothing on the disk changes, and labels are kept."""
     from commands.output.roots import write_forgotten
     from indexer.ingest import library_roots
 
-    report = library_roots.forget(library, [os.fsencode(path) for path in paths])
+    wanted = all_paths(paths, files_from, null)
+    if not wanted:
+        raise UsageError("Give the folders and files to forget: PATH..., or a list with --files-from FILE.")
+    report = library_roots.forget(library, wanted)
     with stdout() as out:
         write_forgotten(report, as_json, out)
 

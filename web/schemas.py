@@ -63,6 +63,7 @@ class Hit(BaseModel):
     box: list[int] | None = None
     frame: int | None = None
     incomplete: bool | None = None
+    missing: bool | None = None
     copies: int | None = None
 
 

@@ -86,7 +86,9 @@ def _write_table(hits: Sequence[Hit], out: TextIO) -> None:
         emotion = f"{printable(hit.emotion):<{max(width, 7)}}"
         box = f"  {'' if hit.box is None else format_box(hit.box):<{box_width}}" if box_width else ""
         copies = f"  ({copies_in_words(hit)})" if hit.copies else ""
-        out.write(f"{hit.score:<6.3f} {emotion}{similarity}  {hit.image_id[:8]}{box}  {display_path(hit.path)}{copies}\n")
+        missing = "  (missing)" if hit.missing else ""
+        place = f"{display_path(hit.path)}{missing}{copies}"
+        out.write(f"{hit.score:<6.3f} {emotion}{similarity}  {hit.image_id[:8]}{box}  {place}\n")
 
 
 def copies_in_words(hit: Hit) -> str:

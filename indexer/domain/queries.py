@@ -90,6 +90,7 @@ class Hit:
     - `size`: width and height of the image in pixels.
     - `copies`: number of further hits that are not shown because they are near-duplicates of this one.
     - `tags`: the tags of the image with their probabilities, 0-1; None if they were not asked for, or no model tagged it.
+    - `missing`: whether no file is at the path now; its disk may only not be mounted.
     """
 
     path: bytes
@@ -105,6 +106,7 @@ class Hit:
     copies: int = 0
     size: tuple[int, int] | None = None
     tags: dict[str, float] | None = None
+    missing: bool = field(default=False, compare=False)
 
 
 class Total(NamedTuple):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from indexer.domain.errors import NotIndexed, UsageError
 from indexer.domain.path_set import PathSet
 from indexer.system.paths import indexed_path, indexed_paths, is_under, path_below
+from indexer.system.paths_of_ids import paths_of_ids
 from indexer.system.text import pluralize
 
 if TYPE_CHECKING:
@@ -49,12 +50,15 @@ def list_roots(library: Library) -> list[tuple[IndexedRoot, bool]]:
 
 
 def forget(library: Library, paths: Sequence[bytes]) -> ForgetReport:
-    """Forget files and everything below folders at once, whether they exist or not. Labels stay with their images.
+    """Forget files, also by the ids of their images, and everything below folders at once, whether they exist or not.
+
+    Labels stay with their images.
 
     Raises NotIndexed for a path with nothing indexed, and WriterBusy.
     """
     library.require_database()
     with library.database.lock_writer(), library.database.open() as store:
+        paths = paths_of_ids(paths, store)
         stored = indexed_paths(paths, store.known_paths)
         counts = store.count_files(stored)
         roots = frozenset(store.root_paths())

@@ -176,7 +176,10 @@ class Surveyor:
                 yield RootSurvey(root, self._known_counts[root], exists=False, missing=missing)
 
     def survey_moved(self, moved: Collection[bytes]) -> list[RootSurvey]:
-        """Return the surveys of the other roots that are missing, and of which no more files are left than moved: all are missing."""
+        """Return the surveys of other roots that are missing, and of which no more files are left than moved.
+
+        The files that are left are missing.
+        """
         own, others = PathSet(self._roots.all()), PathSet(self._store.root_paths())
         numbers = Counter(root for path in moved if (root := others.around(path)) is not None and not own.covers(path))
         left = self._store.count_files([root for root in numbers if not self._source.exists(root)])

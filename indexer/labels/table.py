@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 
 from indexer.domain.errors import ImageError, UsageError
+from indexer.domain.image_ids import id_prefix
 from indexer.domain.predictions import LabelAssignment
 from indexer.system.safe_read import read
 
@@ -18,7 +19,7 @@ def is_table(path: bytes) -> bool:
 
 
 def read_label_table(table: bytes, remove: bool) -> list[LabelAssignment]:
-    """Read a CSV file with the columns label and path, or digest (or image_id).
+    """Read a CSV file with the columns label and path, or digest (or image_id); the first digits of an id stand for a path.
 
     Relative paths start from the file's folder. Rows without a label are skipped, unless labels are to be removed.
     Raises UsageError for a file that cannot be read or lacks a column, and for a row with a label but without an image.
@@ -48,16 +49,22 @@ def read_label_table(table: bytes, remove: bool) -> list[LabelAssignment]:
 def _assignments(rows: Iterable[Mapping[str, str]], folder: bytes, name: str) -> Iterator[LabelAssignment]:
     for number, row in enumerate(rows, 2):
         label, path = _bare(row.get("label") or "").strip(), _bare(row.get("path") or "")
-        digest = _digest((row.get("digest") or row.get("image_id") or "").strip())
+        cell = (row.get("digest") or row.get("image_id") or "").strip()
+        digest = _digest(cell)
         if "\0" in path:
             raise UsageError(f"The table {name!r} names no image in row {number}: the path contains a zero byte.")
+        path = path or (cell if digest is None and id_prefix(os.fsencode(cell)) else "")
         if label and not path and digest is None:
-            raise UsageError(f"The table {name!r} names no image in row {number}: there is neither a path nor a complete digest.")
+            raise UsageError(f"The table {name!r} names no image in row {number}: there is neither a path nor a digest.")
         if path or digest:
-            # An empty path must not become the folder itself.
-            yield LabelAssignment(
-                os.path.join(folder, os.fsencode(path)) if path else b"", label, digest, f"row {number} of {name!r}"
-            )
+            yield LabelAssignment(_located(os.fsencode(path), folder), label, digest, f"row {number} of {name!r}")
+
+
+def _located(path: bytes, folder: bytes) -> bytes:
+    """Return the path of a cell, which is relative to the folder of its table. An id, which no file there has, stays as it is."""
+    located = os.path.join(folder, path)
+    is_id = id_prefix(path) is not None and not os.path.lexists(located)
+    return path if is_id or not path else located  # an empty path must not become the folder itself
 
 
 def _bare(cell: str) -> str:

@@ -24,6 +24,7 @@ def hit_as_dict(hit: Hit) -> dict[str, Any]:
     - `incomplete`: true if the end of the file is missing.
     - `copies`: the number of near-duplicates that are not shown.
     - `tags`: the probability of each tag, where tags were asked for.
+    - `missing`: true if no file is at the path now.
     """
     facts: dict[str, Any] = {
         "path": os.fsdecode(hit.path),
@@ -47,6 +48,8 @@ def hit_as_dict(hit: Hit) -> dict[str, Any]:
         facts["copies"] = hit.copies
     if hit.tags is not None:
         facts["tags"] = {tag: round(probability, 6) for tag, probability in hit.tags.items()}
+    if hit.missing:
+        facts["missing"] = True
     return facts
 
 

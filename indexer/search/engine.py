@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -67,16 +68,23 @@ def search_page(
     Hits are ordered by score, or by similarity to `query.like`; only then is `open_index` called. Of the files of an image, those
     that exist come first.
     """
-    chosen = filter_of(query)
-    living = LivingFirst(store, model, chosen, exists)
+    exists = cache(exists)
+    found = _search_page(store, query, LivingFirst(store, model, filter_of(query), exists), open_index, tuning or SearchTuning())
+    return found._replace(hits=[hit if exists(hit.path) else replace(hit, missing=True) for hit in found.hits])
+
+
+def _search_page(
+    store: StoreReader, query: SearchQuery, living: LivingFirst, open_index: Callable[[], VectorIndex], tuning: SearchTuning
+) -> SearchResult:
+    model = living.model
     if query.like is not None:
-        similar = _SimilaritySearch(store, model, query, query.like, living, open_index(), tuning or SearchTuning())
+        similar = _SimilaritySearch(store, model, query, query.like, living, open_index(), tuning)
         hits = similar.distinct_hits() if query.dedupe else list(islice(similar.hits(), query.offset + query.limit))
         # A later, larger request to the index may find a more similar candidate, so sort again.
         return SearchResult(sorted(hits[query.offset :], key=lambda hit: -(hit.similarity or 0)))
     if query.dedupe:
         return SearchResult(_distinct_hits(living, query))
-    ranked = store.ranked(model.id, chosen, query.limit, query.offset, query.after)
+    ranked = store.ranked(model.id, living.chosen, query.limit, query.offset, query.after)
     page = living.page(ranked, is_first=query.offset == 0 and query.after is None)
     return SearchResult(page, last=key_of(ranked[-1]) if ranked else None)
 

@@ -17,6 +17,7 @@ from indexer.domain.tags import canonical_tag
 from indexer.ports.store_reader import HitFilter
 from indexer.registry.selection import available_emotions
 from indexer.system.paths import existing_form, indexed_folders, indexed_path, object_url
+from indexer.system.paths_of_ids import paths_of_ids
 from indexer.system.safe_read import read
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def resolve_request(
         excluded=excluded,
         min_score=request.min_score,
         like=_vector(request, store, model, open_analyzer, source),
-        under=indexed_folders(request.under, store.known_paths),
+        under=indexed_folders(paths_of_ids(request.under, store), store.known_paths),
         limit=request.limit,
         offset=request.offset,
         dedupe=request.dedupe,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -104,38 +105,44 @@ def show(library: Library, path: bytes) -> list[Hit]:
 def show_all(library: Library, paths: Sequence[bytes], skip: Callable[[UsageError], None]) -> Iterator[list[Hit]]:
     """Yield the predictions for each of some images, like `show`; `skip` receives the errors of those that have none.
 
-    The model is loaded once. Raises ModelUnavailable and StoreDamaged.
+    The library is opened and the model is loaded once. Raises ModelUnavailable and StoreDamaged.
     """
     analyzer: Analyzer | None = None
-    for path in paths:
-        try:
-            file = indexed_file_of(library, path)
-        except UsageError as error:
-            skip(error)
-            continue
-        hits = _stored_hits(library, file)
-        if not hits:
-            analyzer = analyzer or library.open_analyzer()
+    with _open_model(library) as opened:
+        for path in paths:
             try:
-                hits = analyze_file(file, analyzer, library.source.read)
+                file, hits = (path, []) if opened is None else _stored_hits(library, *opened, path)
+                if not hits:
+                    analyzer = analyzer or library.open_analyzer()
+                    hits = analyze_file(file, analyzer, library.source.read)
             except UsageError as error:
                 skip(error)
-                continue
-        yield hits
+            else:
+                yield hits
 
 
-def _stored_hits(library: Library, path: bytes) -> list[Hit]:
-    """Return the stored hits of an image, if they are from the model in use and comply with the setting `faces`."""
+@contextmanager
+def _open_model(library: Library) -> Iterator[tuple[Store, StoredModel] | None]:
+    """Open the store with the model in use; None if there is no library, or the model has no predictions."""
     if not library.database.exists():
-        return []
-    with library.database.open(reading=True) as store, store.snapshot():
+        yield None
+        return
+    with library.database.open(reading=True) as store:
         model = find_stored_model(store, library.models)
-        if model is None:
-            return []
-        stored = store.predicted_at(model.id, indexed_path(path, store.known_paths))
+        yield None if model is None else (store, model)
+
+
+def _stored_hits(library: Library, store: Store, model: StoredModel, path: bytes) -> tuple[bytes, list[Hit]]:
+    """Return the path of the file that a user named, and its stored hits, if they comply with the setting `faces`.
+
+    Raises UsageError for digits with which several ids begin.
+    """
+    with store.snapshot():
+        file = indexed_file(path, store, model, library.source)
+        stored = store.predicted_at(model.id, indexed_path(file, store.known_paths))
         hits = _with_tags([ranked.hit for ranked in stored], store, model)
     has_faces = any(hit.box for hit in hits)
-    return [] if library.settings.faces == "off" and has_faces else hits
+    return file, [] if library.settings.faces == "off" and has_faces else hits
 
 
 def _with_tags(hits: Sequence[Hit], store: StoreReader, model: StoredModel) -> list[Hit]:

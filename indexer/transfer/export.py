@@ -12,6 +12,7 @@ from indexer.ports.progress import task
 from indexer.registry.selection import available_emotions, open_selected
 from indexer.system.atomic import replace_file
 from indexer.system.paths import indexed_folders
+from indexer.system.paths_of_ids import paths_of_ids
 from indexer.system.signals import graceful_stop
 from indexer.transfer.output_file import check_output_path, translate_output_errors
 
@@ -36,7 +37,7 @@ def export(library: Library, request: ExportRequest, write: Writer, progress: Pr
     with graceful_stop("nothing was written") as check_stop, open_selected(library) as (store, model):
         known = dict.fromkeys(available_emotions(store, model)).keys()
         emotions = frozenset().union(*(with_children(canonical(word, known)) for word in request.emotions))
-        under = indexed_folders(request.under, store.known_paths)
+        under = indexed_folders(paths_of_ids(request.under, store), store.known_paths)
 
         with task(progress, check_stop, store.regions(model.id)) as advance:
 

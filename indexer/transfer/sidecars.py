@@ -18,6 +18,7 @@ from indexer.ports.progress import task
 from indexer.registry.selection import available_emotions, open_selected
 from indexer.system.atomic import write_file
 from indexer.system.paths import indexed_folders
+from indexer.system.paths_of_ids import paths_of_ids
 from indexer.system.signals import graceful_stop
 from indexer.transfer.caption_record import CaptionRecord
 from indexer.transfer.sidecar_formats import SidecarFormat, is_ours, sidecar_content, sidecar_path
@@ -60,7 +61,7 @@ def write_sidecars(library: Library, request: SidecarRequest, progress: Progress
     with graceful_stop("sidecars that were written stay") as check_stop, open_selected(library) as (store, model):
         known = available_emotions(store, model)
         wanted = frozenset().union(*(with_children(canonical(word, known)) for word in request.emotions))
-        under = indexed_folders(request.under, store.known_paths)
+        under = indexed_folders(paths_of_ids(request.under, store), store.known_paths)
         chunks = store.export_rows(model, ExportFilter(None, under, request.hidden))
         with task(progress, check_stop, store.regions(model.id)) as advance:
             for path, emotions in _emotions_by_file(chunks, advance):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 from pathlib import Path
 
 import pytest
 
+from commands.output.hits import write_hits
+from indexer.plain_data.hits import hit_as_dict
 from tests.support.builders import draw_blocks, encoded, write_images
 from tests.support.library import Library
 
@@ -60,3 +63,17 @@ def test_hits_of_a_missing_disk_are_still_shown(library: Library) -> None:
     hits = library.everything()
     library.folder.rename(library.folder.with_name("elsewhere"))
     assert library.everything() == hits
+
+
+@pytest.mark.parametrize("criteria", [{}, {"dedupe": True}, {"like": True}, {"like": True, "dedupe": True}])
+def test_hits_of_missing_files_are_marked(library: Library, criteria: dict[str, bool]) -> None:
+    paths = write_images(library.folder, 4)
+    library.index()
+    paths[1].unlink()
+    like = {"like": os.fsencode(paths[2])} if "like" in criteria else {}
+    hits = library.everything(dedupe=criteria.get("dedupe", False), **like)
+    assert [os.path.basename(hit.path) for hit in hits if hit.missing] == [b"001.png"]
+    assert [hit_as_dict(hit).get("missing") for hit in hits].count(True) == 1
+    out = io.StringIO()
+    write_hits(hits, "table", "", out)
+    assert [line.endswith("001.png  (missing)") for line in out.getvalue().splitlines()].count(True) == 1

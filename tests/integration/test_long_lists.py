@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
 
 import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
+from db.sqlite.database import SqliteDatabase
+from db.sqlite.store import SqliteStore
 from indexer.domain.predictions import LabelAssignment
 from indexer.labels import service as labels_service
+from indexer.search import service as search_service
 from tests.support.builders import write_images
 from tests.support.library import Library, counts
 
@@ -83,3 +88,33 @@ def test_hundreds_of_own_emotions_can_be_searched(library: Library, statements: 
     assert len(library.search(emotions=tuple(f"mood{number}" for number in range(550)))) == 550
     assert [hit.label for hit in library.search(emotions=("mood5",), like=os.fsencode(paths[0]))] == ["mood5"]
     assert max(map(len, statements)) < 300_000
+
+
+def test_many_images_are_shown_with_one_opened_library(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [os.fsencode(path) for path in write_images(library.folder, 30)]
+    library.index()
+    opened: list[bool] = []
+    real_open = SqliteDatabase.open
+
+    def counted(self: SqliteDatabase, reading: bool = False) -> AbstractContextManager[SqliteStore]:
+        opened.append(reading)
+        return real_open(self, reading)
+
+    monkeypatch.setattr(SqliteDatabase, "open", counted)
+    shown = list(search_service.show_all(library.opened, [*paths, b"missing.png"], lambda error: None))
+    assert [hits[0].path for hits in shown] == paths and opened == [True]
+
+
+def test_many_roots_that_moved_take_a_few_statements_each(library: Library, statements: list[str]) -> None:
+    """Each of many roots moved, and lost a file."""
+    old, new = library.folder / "old", library.folder / "new"
+    lost: list[Path] = []
+    for number in range(60):
+        lost.append(write_images(old / str(number), 3, first_seed=3 * number)[0])
+    library.index(*old.iterdir())
+    for file in lost:
+        file.unlink()
+    old.rename(new)
+    statements.clear()
+    assert counts(library.index(new)) == {"scanned": 120, "moved": 120, "removed": 60}
+    assert len(statements) < 15 * 60
