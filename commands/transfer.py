@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from commands.options import AsJson, New, SkipUnknown, Under, stdout, with_library
-from commands.path_lists import FilesFrom, Null, all_paths
+from commands.path_lists import FilesFrom, Null, all_paths, has_list
 from indexer.library import Library
 
 
@@ -51,6 +51,10 @@ def restore(
 def export(
     library: Library,
     file: Annotated[Path, typer.Argument(help="The file to write: .parquet, .csv, .jsonl, or .json for COCO.", metavar="FILE")],
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Only these indexed images, ids or folders, or - for a list.", metavar="[PATH...]"),
+    ] = None,
     emotion: Annotated[list[str] | None, typer.Option("--emotion", "-e", help="Only this emotion; may be repeated.")] = None,
     under: Under = None,
     embeddings: Annotated[bool, typer.Option("--embeddings", help="Also write embeddings; Parquet always has them.")] = False,
@@ -68,9 +72,9 @@ def export(
     from indexer.exporters.text import writer_for
     from indexer.transfer import export as service
 
-    listed = all_paths(None, files_from, null)
-    if files_from and not listed:
-        raise UsageError("The list of --files-from is empty; omit it to export everything.")
+    listed = all_paths(paths, files_from, null)
+    if has_list(paths, files_from) and not listed:
+        raise UsageError("The list of paths is empty; omit it to export everything.")
     request = ExportRequest(file, force, tuple(emotion or ()), (*map(os.fsencode, under or ()), *listed), hidden)
     report = service.export(library, request, writer_for(file, embeddings), TerminalProgress("Exporting", "rows"))
     with stdout() as out:

@@ -341,6 +341,9 @@ def test_lists_of_paths_are_read_from_files(listed: tuple[Run, list[Path], Path,
         assert moodex("export", tmp_path / "out.csv", "--force", *words).returncode == 0
         with (tmp_path / "out.csv").open(newline="") as file:
             assert {row["path"] for row in csv.DictReader(file)} == set(map(str, images))
+    assert moodex("export", tmp_path / "out.csv", "--force", *images[:2]).stdout.startswith(b"Exported 2 rows")
+    assert moodex("forget", "--files-from", zeros, "-0").stdout.startswith(b"Forgot 3 files.")
+    assert moodex("index", *images).returncode == 0
     assert moodex("show", *images[:2]).stdout == b"".join(moodex("show", path).stdout for path in images[:2])
     assert isinstance(json.loads(moodex("show", images[0], "--json").stdout), dict)
 
@@ -354,12 +357,12 @@ def test_a_list_is_read_from_standard_input(library: tuple[Run, Path], tmp_path:
     assert [image["path"] for image in json.loads(done.stdout)] == list(map(str, paths))
 
 
-@pytest.mark.parametrize("command", ["index", "show", "export", "label"])
+@pytest.mark.parametrize("command", ["index", "show", "export", "label", "forget"])
 def test_a_list_that_cannot_be_used_is_refused(listed: tuple[Run, list[Path], Path, Path], tmp_path: Path, command: str) -> None:
     moodex, _, _, zeros = listed
-    words = {"index": ["index"], "show": ["show"], "export": ["export", tmp_path / "x.csv"], "label": ["label", "-e", "sad"]}[
-        command
-    ]
+    words = {"index": ["index"], "show": ["show"], "export": ["export", tmp_path / "x.csv"], "label": ["label", "-e", "sad"]}.get(
+        command, [command]
+    )
     (tmp_path / "empty.txt").write_bytes(b"\n\n")
     for wrong in (["--files-from", zeros], ["--files-from", tmp_path / "none"], ["-0"]):
         done = moodex(*words, *wrong)
