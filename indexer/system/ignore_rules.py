@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 from unicodedata import normalize
 
@@ -47,26 +48,46 @@ class _Names:
         return _NO_RULE if found is None else max(found) if is_folder else found[0]
 
 
+@dataclass(slots=True)
+class _Patterns:
+    """Patterns with wildcards, by a plain part with which everything begins, or ends, that they match."""
+
+    from_end: bool = False
+    patterns: dict[str, list[tuple[_Rule, re.Pattern[str]]]] = field(default_factory=dict)
+    lengths: set[int] = field(default_factory=set)
+
+    def add(self, part: str, rule: _Rule, regex: re.Pattern[str]) -> None:
+        self.patterns.setdefault(part, []).append((rule, regex))
+        self.lengths.add(len(part))
+
+    def of(self, text: str) -> Iterator[list[tuple[_Rule, re.Pattern[str]]]]:
+        """Yield the patterns that may match a text."""
+        for length in self.lengths:
+            part = text[len(text) - length :] if self.from_end else text[:length]
+            if length <= len(text) and part in self.patterns:
+                yield self.patterns[part]
+
+
 class IgnoreRules:
     """The patterns of one list, for the entries below one folder. The last pattern that matches an entry decides.
 
-    Thousands of plain names, paths and extensions cost no more than a few, because they are looked up. Only other patterns are
-    tried one after the other. Names are compared in Unicode NFC.
+    Thousands of plain names, paths and extensions cost no more than a few, because they are looked up. Of other patterns, those
+    are tried whose plain start or end an entry has. Names are compared in Unicode NFC.
     """
 
     def __init__(self, patterns: Sequence[str]) -> None:
         """Parse patterns, one for each line of an ignore file. Raises UsageError for an invalid one."""
         self._names, self._paths, self._endings = _Names(), _Names(), _Names()
         self._ending_lengths: set[int] = set()
-        self._others: list[tuple[_Rule, re.Pattern[str]]] = []
+        self._by_path, self._by_name, self._by_end = _Patterns(), _Patterns(), _Patterns(from_end=True)
         spec = _parse([_composed(pattern) for pattern in patterns])
         for number, pattern in enumerate(spec.patterns):
             if pattern.include is not None and pattern.regex is not None:
                 self._add(number, bool(pattern.include), str(pattern.pattern), pattern.regex)
-        self._others.reverse()
 
     def __bool__(self) -> bool:
-        return bool(self._names.rules or self._paths.rules or self._endings.rules or self._others)
+        looked_up = (self._names.rules, self._paths.rules, self._endings.rules)
+        return any(looked_up) or any(some.patterns for some in (self._by_path, self._by_name, self._by_end))
 
     def decide(self, path: str, is_folder: bool) -> bool | None:
         """Return whether to leave out the entry at a path relative to the folder; None if no pattern matches it."""
@@ -75,12 +96,13 @@ class IgnoreRules:
         best = max(self._names.last(name, is_folder), self._paths.last(path, is_folder))
         for length in self._ending_lengths:
             best = max(best, self._endings.last(name[-length:], is_folder)) if length <= len(name) else best
-        for rule, regex in self._others:
-            if rule.number < best.number:
-                break
-            if _matches(regex, path, is_folder):
-                best = rule
-                break
+        for patterns in chain(self._by_path.of(path), self._by_name.of(name), self._by_end.of(name)):
+            for rule, regex in reversed(patterns):
+                if rule.number < best.number:
+                    break
+                if _matches(regex, path, is_folder):
+                    best = rule
+                    break
         return None if best is _NO_RULE else best.excludes
 
     def _add(self, number: int, excludes: bool, line: str, regex: re.Pattern[str]) -> None:
@@ -97,7 +119,17 @@ class IgnoreRules:
             self._endings.add(body[1:], rule)
             self._ending_lengths.add(len(body) - 1)
         else:
-            self._others.append((rule, regex))
+            self._add_wildcards(body, rule, regex)
+
+    def _add_wildcards(self, body: str, rule: _Rule, regex: re.Pattern[str]) -> None:
+        """Add a pattern under its longer plain part: the start of the path or name, or the end of the name."""
+        is_path = "/" in body
+        start = _SPECIAL.split(body.removeprefix("/"), maxsplit=1)[0]
+        end = _SPECIAL.split(body[body.rfind("/") + 1 :])[-1] if "[" not in body and "\\" not in body else ""
+        if len(end) > len(start):
+            self._by_end.add(end, rule, regex)
+        else:
+            (self._by_path if is_path else self._by_name).add(start, rule, regex)
 
 
 def _matches(regex: re.Pattern[str], path: str, is_folder: bool) -> bool:

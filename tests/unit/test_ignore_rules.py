@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from indexer.domain.errors import UsageError
-from indexer.system.ignore_rules import IgnoreRules, check_exclude_patterns
+from indexer.system.ignore_rules import IgnoreRules, _matches, _parse, check_exclude_patterns
+from tests.support.effort import examples
 
 
 @pytest.mark.parametrize(
@@ -37,9 +40,42 @@ def test_patterns_have_the_rules_of_gitignore(patterns: list[str], left_out: lis
 
 def test_thousands_of_patterns_are_looked_up_not_tried() -> None:
     rules = IgnoreRules([*(f"name{n}.png" for n in range(20_000)), *(f"/a/path{n}.png" for n in range(20_000)), "*.x1", "*.x2"])
-    assert not rules._others
+    assert not (rules._by_path.patterns or rules._by_name.patterns or rules._by_end.patterns)
     assert rules.decide("x/name19999.png", False) and rules.decide("a/path7.png", False) and rules.decide("b.x2", False)
     assert rules.decide("x/name20000.png", False) is None
+
+
+WILDCARDS = ("old{}*", "*{}.png", "/a/b{}/*.jpg", "a/*/x{}.png", "**/t{}/*", "**/y{}.gif", "s?{}.png", "c{}/**", "[ab]{}.png")
+
+
+PATHS = (
+    *("old1.png", "x/old2", "1.png", "a/b1/c.jpg", "a/q/x0.png", "t1/z.png", "k/t2/z", "y0.gif", "m/y0.gif", "c1/d/e.png", "c1"),
+    *("s71.png", "a1.png", "b0.png", "a/b1", "a/b1/c/d.jpg", ""),
+)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(WILDCARDS), st.integers(0, 2), st.booleans(), st.booleans()), max_size=8),
+    st.sampled_from(PATHS),
+    st.booleans(),
+)
+@examples(400)
+def test_any_wildcards_decide_as_git_does(patterns: list[tuple[str, int, bool, bool]], path: str, is_folder: bool) -> None:
+    lines = [f"{'!' * back}{form.format(number)}{'/' * folder}" for form, number, back, folder in patterns]
+    expected = None
+    for pattern in _parse(lines).patterns:
+        if pattern.regex is not None and _matches(pattern.regex, path, is_folder):
+            expected = pattern.include
+    assert IgnoreRules(lines).decide(path, is_folder) == expected
+
+
+@pytest.mark.parametrize("form", [form for form in WILDCARDS if form not in ("**/t{}/*", "[ab]{}.png")])
+def test_few_of_thousands_of_wildcards_are_tried(form: str) -> None:
+    rules = IgnoreRules([form.format(number) for number in range(3000)])
+    tried = 0
+    for some, text in ((rules._by_path, "a/b7/c.jpg"), (rules._by_name, "c.jpg"), (rules._by_end, "c.jpg")):
+        tried += sum(len(patterns) for patterns in some.of(text))
+    assert tried <= 1
 
 
 def test_an_invalid_pattern_is_one_sentence_that_names_it() -> None:
