@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from indexer.domain.errors import NotIndexed, UsageError
 from indexer.domain.path_set import PathSet
-from indexer.system.paths import indexed_path, indexed_paths, is_under, path_below
+from indexer.ingest.moved_roots import moved_jobs
+from indexer.system.paths import indexed_path, indexed_paths, is_under
 from indexer.system.paths_of_ids import paths_of_ids
 from indexer.system.text import pluralize
 
@@ -95,18 +96,7 @@ def move(library: Library, old: bytes, new: bytes) -> MoveReport:
             raise UsageError("One of the two paths is inside the other; index the new one instead.")
         _require_same_kind(old, new, files == [source], not library.source.is_folder(target))
         _require_free_names(new, {target + path[len(source) :] for path in files}.intersection(store.present_files(target)))
-        return MoveReport(store.move_files(source, target, _moved_jobs(library, store, source, target)), source, target)
-
-
-def _moved_jobs(library: Library, store: Store, old: bytes, new: bytes) -> dict[bytes, bytes]:
-    """Return the folders of jobs at or below `old`, or that are links to such a place, with the paths that they have now."""
-    moved = {}
-    for root in {root for job in store.jobs() for root in job.roots}:
-        below = path_below(root, old)
-        below = path_below(library.source.real_path(root), old) if below is None else below
-        if below is not None:
-            moved[root] = os.path.join(new, below) if below else new
-    return moved
+        return MoveReport(store.move_files(source, target, moved_jobs(store, library.source, source, target)), source, target)
 
 
 def _require_same_kind(old: bytes, new: bytes, was_file: bool, is_file: bool) -> None:

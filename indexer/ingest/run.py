@@ -66,6 +66,7 @@ class RunContext:
     - `grace_seconds`: how long the entries of missing files are kept.
     - `record_idle`: whether a run that finds nothing to do is recorded.
     - `compare`: called once all images are analyzed; compares their predictions with each other.
+    - `moved`: number of files whose paths changed before the run, because their root had moved.
     """
 
     source: ImageSource
@@ -76,6 +77,7 @@ class RunContext:
     grace_seconds: float
     record_idle: bool
     compare: Callable[[], None]
+    moved: int = 0
 
 
 def index(
@@ -178,7 +180,10 @@ class _Run:
         self._warn_of_the_rest()
         self.counts += RunCounts(expired=self.store.expire(time.time() - self.context.grace_seconds))
         self.store.record_roots(roots.available, surveyor.absorbed)
-        has_changes = pending or moved or any(survey.changes for survey in surveys)
+        unread = min(self.context.moved, self.counts.unchanged)
+        read = min(self.context.moved - unread, self.counts.reused)  # a move of single files changes their change time
+        self.counts += RunCounts(moved=unread + read, unchanged=-unread, reused=-read)
+        has_changes = pending or moved or self.context.moved or any(survey.changes for survey in surveys)
         return not (has_changes or self.counts.removed or self.counts.left_out or self.counts.expired)
 
     def _survey_context(self, roots: Roots) -> SurveyContext:

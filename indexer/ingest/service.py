@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from indexer.domain.errors import StoreDamaged, disk_error
 from indexer.ingest import run
+from indexer.ingest.moved_roots import follow_moved_roots
 from indexer.ingest.roots import split_available_roots
 from indexer.registry.blends import update_blends
 from indexer.system.signals import graceful_stop
@@ -55,6 +56,7 @@ def index(
                 grace_seconds=_SECONDS_PER_DAY * settings.grace_days,
                 record_idle=record_idle,
                 compare=derived.compare,
+                moved=follow_moved_roots(store, library.source, roots, progress),
             )
             summary = run.index(roots, store, analyzer, request, context, progress, check_stop)
             derived.sync_index()

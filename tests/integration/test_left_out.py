@@ -9,11 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from indexer.domain.errors import NotIndexed, UsageError
 from indexer.domain.files import FileState
 from indexer.domain.jobs import Job, Trigger
+from indexer.domain.predictions import LabelAssignment
 from indexer.ingest import library_roots
+from indexer.labels import service as labels_service
 from indexer.scheduling.service import add_job
 from tests.support.builders import draw_blocks, encoded, write_images
 from tests.support.library import Library, counts
@@ -332,7 +335,8 @@ def test_what_did_not_move_with_most_of_a_root_is_missing(library: Library) -> N
     images[1].write_bytes(encoded(draw_blocks(50)))
     old.rename(new)
     summary = library.index(new, exclude=("thumbs",))
-    assert (counts(summary), summary.exit_code) == ({"scanned": 5, "indexed": 1, "moved": 4, "removed": 4}, 0)
+    assert (counts(summary), summary.exit_code) == ({"scanned": 5, "indexed": 1, "moved": 4, "removed": 1}, 0)
+    assert summary.left_out == 2
     assert library.paths() == {f"new/00{number}.png" for number in range(1, 6)}
     assert [os.fsdecode(root.path) for root, _ in library_roots.list_roots(library.opened)] == [str(new)]
 
@@ -360,7 +364,37 @@ def test_what_is_left_of_a_moved_root_stays_without_pruning(library: Library) ->
     images[0].unlink()
     old.rename(new)
     assert library.index(new, prune=False).kept == 1
-    assert "old/000.png" in library.paths()
+    assert {"new/000.png", "new/001.png", "new/002.png"} == library.paths()
+
+
+def test_jobs_and_labels_follow_a_root_that_is_recognized_as_moved(library: Library) -> None:
+    old, new = library.folder / "old", library.folder / "new"
+    images = write_images(old, 3)
+    library.index(old)
+    labels_service.label(library.opened, [LabelAssignment(os.fsencode(images[0]), "sad")], new=False)
+    add_job(library.opened, Job("nightly", (os.fsencode(old),), Trigger(every=3600)))
+    images[0].write_bytes(encoded(Image.open(images[0]).point(lambda level: min(255, level + 2))))
+    old.rename(new)
+    summary = library.index(new)
+    assert (counts(summary), summary.labels_followed) == ({"scanned": 3, "indexed": 1, "moved": 2}, 1)
+    (warning,) = library.progress.warnings
+    assert "the jobs that index it follow" in warning
+    with library.store() as store:
+        assert [job.roots for job in store.jobs()] == [(os.fsencode(new),)]
+    assert library.index(new, record_idle=False).unchanged == 3 and not library.progress.warnings
+
+
+def test_a_folder_with_the_same_names_is_no_moved_root(library: Library) -> None:
+    """The disk of the old root is not mounted."""
+    old, new = library.folder / "old", library.folder / "new"
+    for image in write_images(old, 3):
+        os.utime(image, (1, 1))
+    library.index(old)
+    old.rename(library.folder / ".elsewhere")
+    for image in write_images(new, 3, first_seed=10):
+        os.utime(image.rename(new / f"00{int(image.stem) - 10}.png"), (2, 2))
+    assert counts(library.index(new)) == {"scanned": 3, "indexed": 3}
+    assert len(library.paths()) == 6
 
 
 def test_a_copy_is_not_a_move(library: Library) -> None:
