@@ -10,9 +10,10 @@ import { attempt, toast } from "./toast.js";
 
 const COMMAND = "moodex index FOLDER";
 
-/** Say why a list has no images. */
-export async function sayEmpty() {
+/** Say why a list has no images, if it `isStill` shown when that is known. */
+export async function sayEmpty(isStill) {
   const status = await attempt(() => get("/status"));
+  if (!isStill()) return;
   if (status && status.images === 0) sayNothingIndexed(Boolean(status.runs.length));
   else sayNothingFits();
 }
@@ -26,10 +27,6 @@ export function sayProblem(error, again) {
     isForgotten ? [button({ icon: "image", text: "Choose the image", kind: "strong", on: () => byId("find-by-image").click() })] : [button({ text: "Try again", kind: "strong", on: again })],
     button({ text: "Show all images", on: () => go(cleared()) }),
   );
-}
-
-export function hideEmpty() {
-  byId("empty").hidden = true;
 }
 
 function show(title, sentence, ...more) {

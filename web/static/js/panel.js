@@ -5,7 +5,7 @@ import { byId, el, fill } from "./dom.js";
 import { modelInUse, onEmotions } from "./emotions.js";
 import { showFolders } from "./folders.js";
 import { onPreference, prefer, preference } from "./preferences.js";
-import { cleared, filterKey, go, state, subscribe } from "./state.js";
+import { cleared, countPanelFilters, filterKey, go, state, subscribe } from "./state.js";
 import { count } from "./text.js";
 import { attempt } from "./toast.js";
 
@@ -15,7 +15,8 @@ const SWITCHES = [
   ["hidden", "Hidden images too", "images that you keep out of searches"],
 ];
 
-export async function showPanel() {
+/** Fill the panel. Return the function that opens or closes it. */
+export function showPanel() {
   const panel = byId("panel");
   const opener = byId("panel-button");
   const isNarrow = matchMedia("(max-width: 900px)");
@@ -24,13 +25,13 @@ export async function showPanel() {
     panel.hidden = !isOpen;
     opener.setAttribute("aria-expanded", String(isOpen));
   };
-  opener.addEventListener("click", () => {
+  const toggle = () => {
     const isOpen = panel.hidden;
     setOpen(isOpen);
     if (!isNarrow.matches) prefer("panel", isOpen);
     if (isOpen) panel.querySelector("button, input")?.focus();
-  });
-  byId("panel-close").addEventListener("click", () => opener.click());
+  };
+  byId("panel-close").addEventListener("click", toggle);
   onPreference((name, value) => name === "panel" && setOpen(value));
   setOpen(preference("panel") && !isNarrow.matches);
 
@@ -38,31 +39,26 @@ export async function showPanel() {
   showSwitches();
   byId("panel-clear").addEventListener("click", () => go(cleared()));
   const draw = () => {
-    const chosen = countChosen();
+    const chosen = countPanelFilters(state());
     byId("panel-count").textContent = chosen || "";
     opener.setAttribute("aria-label", chosen ? `Filters, ${count(chosen, "one is", "are")} set` : "Filters");
     byId("panel-clear").disabled = filterKey(state()) === filterKey({ ...state(), ...cleared() });
   };
   subscribe(draw);
   draw();
-  await Promise.all([showFolders(byId("folders")), showModels()]);
+  attempt(() => Promise.all([showFolders(byId("folders")), showModels()]));
+  return toggle;
 }
-
-const countChosen = () => {
-  const { under, min_score, model, exact, dedupe, hidden } = state();
-  return [under.length, min_score, model, exact, dedupe, hidden].filter(Boolean).length;
-};
 
 function showSlider() {
   const slider = byId("min-score");
-  const output = byId("min-score-value");
+  const say = (percent) => { byId("min-score-value").textContent = percent ? `${percent}% or more` : "any"; };
   const draw = () => {
-    slider.value = Math.round(state().min_score * 100);
-    output.textContent = slider.value === "0" ? "any" : `${slider.value}% or more`;
+    const percent = Math.round(state().min_score * 100);
+    slider.value = percent;
+    say(percent);
   };
-  slider.addEventListener("input", () => {
-    output.textContent = slider.value === "0" ? "any" : `${slider.value}% or more`;
-  });
+  slider.addEventListener("input", () => say(Number(slider.value)));
   slider.addEventListener("change", () => go({ min_score: Number(slider.value) / 100 }));
   subscribe(draw);
   draw();

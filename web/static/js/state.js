@@ -3,6 +3,7 @@
 const LISTS = ["emotion", "not", "under"];
 const WORDS = ["view", "at", "order", "like", "query", "model", "image"];
 const FLAGS = ["exact", "dedupe", "hidden"];
+const VIEWS = ["map", "teach", "library"];
 
 /** What chooses the images of the grid. A change of anything else keeps the grid as it is. */
 const FILTERS = ["emotion", "not", "under", "order", "like", "query", "model", "exact", "dedupe", "hidden", "min_score"];
@@ -26,6 +27,7 @@ export function parse(text) {
   for (const name of LISTS) found[name] = words.getAll(name);
   for (const name of WORDS) found[name] = words.get(name) || null;
   for (const name of FLAGS) found[name] = words.get(name) === "true";
+  if (!VIEWS.includes(found.view)) found.view = null;
   return found;
 }
 
@@ -66,6 +68,12 @@ export const filterKey = (of) => JSON.stringify(FILTERS.map((name) => of[name]))
 
 /** Return whether images are ordered by likeness. */
 export const isByLikeness = (of) => Boolean(of.like || of.query);
+
+/** Return how many filters of the panel are chosen. */
+export function countPanelFilters(of) {
+  const { under, min_score, model, exact, dedupe, hidden } = of;
+  return [under.length, min_score, model, exact, dedupe, hidden].filter(Boolean).length;
+}
 
 /** Return the order of the grid: "newest" or "best". Only all images and folders are shown newest first unless the user chooses. */
 export function orderOf(of) {
