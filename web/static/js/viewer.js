@@ -18,6 +18,10 @@ import { attempt, toast } from "./toast.js";
 const LARGEST = 512;
 const MOST_GROWTH = 2.5;
 
+/** An image of which less than this would be visible on its shorter side is a strip: that side gets `STRIP_PIXELS`, if it has them. */
+const LEAST_PIXELS = 80;
+const STRIP_PIXELS = 320;
+
 /** Let the page show images. `list` returns the hits of the grid, whose order the arrow keys follow. */
 export class Viewer {
   #dialog = byId("viewer");
@@ -132,13 +136,22 @@ export class Viewer {
       small.alt = shown(fileName(path));
       small.classList.add("alone");
     });
+    small.addEventListener("error", () => {
+      // Either the original is shown, or the file has gone: a format that the browser cannot show has a thumbnail.
+      small.remove();
+      if (!large.isConnected) fill(canvas, el("p", { class: "no-image", text: "The file is missing, or it has changed." }));
+    });
     fill(canvas, small, large, el("div", { class: "layer", id: "heat" }), el("div", { class: "layer", id: "face-boxes" }));
     canvas.dataset.ratio = size ? size[0] / size[1] : 1;
     canvas.dataset.width = size ? size[0] : LARGEST;
     this.#fit();
+    byId("stage").scrollTo(0, 0);
   }
 
-  /** Make the image as large as the stage lets it be; a small one grows at most to `MOST_GROWTH` times its size. */
+  /**
+   * Make the image as large as the stage lets it be; a small one grows at most to `MOST_GROWTH` times its size. The stage
+   * scrolls along a strip.
+   */
   #fit() {
     if (!this.#facts) return; // Without an image, the size of the canvas and that of the stage would raise each other.
     const stage = byId("stage");
@@ -147,7 +160,12 @@ export class Viewer {
     const style = getComputedStyle(stage);
     const wide = stage.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
     const high = stage.clientHeight - parseFloat(style.paddingTop) - parseFloat(style.paddingBottom);
-    const width = Math.max(40, Math.min(wide, high * ratio, MOST_GROWTH * (Number(canvas.dataset.width) || Infinity)));
+    const natural = Number(canvas.dataset.width) || LARGEST;
+    const fitting = Math.min(wide, high * ratio, MOST_GROWTH * natural);
+    const [shorter, naturalShorter] = [fitting, natural].map((one) => one / Math.max(1, ratio));
+    const isStrip = shorter < LEAST_PIXELS && naturalShorter > shorter;
+    const width = isStrip ? fitting * (Math.min(naturalShorter, STRIP_PIXELS) / shorter) : Math.max(40, fitting);
+    stage.classList.toggle("is-strip", isStrip);
     canvas.style.width = `${width}px`;
     canvas.style.height = `${width / ratio}px`;
   }
@@ -155,6 +173,7 @@ export class Viewer {
   #drawBoxes() {
     const { faces, size } = this.#facts;
     const layer = byId("face-boxes");
+    if (!layer) return; // without an image
     const drawn = size ? boxes(faces, size) : [];
     faces.filter((face) => face.box).forEach((face, place) => {
       drawn[place].classList.toggle("chosen", faces.length > 1 && faces.indexOf(face) === this.#face);
@@ -284,7 +303,7 @@ export class Viewer {
     const stage = byId("stage");
     let start = null;
     stage.addEventListener("touchstart", (event) => {
-      start = event.touches.length === 1 ? event.touches[0] : null;
+      start = event.touches.length === 1 && !stage.classList.contains("is-strip") ? event.touches[0] : null;
     }, { passive: true });
     stage.addEventListener("touchend", (event) => {
       if (!start || visualViewport?.scale > 1.05) return;
