@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from tests.e2e.conftest import EXAMPLES, Run
 from tests.support.web import API, answer, browsing, problem
 from web import schemas
 from web.assets import Assets
+from web.problems import ProblemError
 
 UNKNOWN = "ab" * 32
 
@@ -341,6 +343,31 @@ def test_a_picture_beyond_the_limit_of_pixels(client: TestClient) -> None:
     encoded = BytesIO()
     PillowImage.new("1", (40_000, 20_000)).save(encoded, "PNG")
     assert "limit" in problem(client.post(f"{API}/queries", files={"image": encoded.getvalue()}), 422)
+
+
+def test_a_picture_is_decoded_in_another_process(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError("the server itself opened an image that somebody sent")
+
+    picture = a_picture("kawaii/kawaii-02.png")
+    monkeypatch.setattr(PillowImage, "open", fail)
+    monkeypatch.setattr("indexer.imaging.decode.decode", fail)
+    assert client.post(f"{API}/queries", files={"image": picture}).status_code == 200
+
+
+def test_more_analyses_than_allowed_wait(client: TestClient) -> None:
+    analyses = client.app.state.serving.analyses  # type: ignore[attr-defined]
+    picture = a_picture("lorelei/lorelei-04.png")
+    with ExitStack() as others:
+        for _ in range(100):
+            try:
+                others.enter_context(analyses.one())
+            except ProblemError:
+                break
+        refused = client.post(f"{API}/queries", files={"image": picture})
+        assert "as many images as it can" in problem(refused, 429)
+        assert int(refused.headers["retry-after"]) > 0
+    assert client.post(f"{API}/queries", files={"image": picture}).status_code == 200
 
 
 def test_a_body_beyond_the_limit_of_bytes(client: TestClient) -> None:

@@ -131,16 +131,17 @@ export class Viewer {
     const small = el("img", { class: "small", alt: "", src: thumbnailUrl(id, LARGEST) });
     const large = el("img", { class: "large", alt: shown(fileName(path)), src: originalUrl(id) });
     large.addEventListener("load", () => small.remove());
+    const fail = (image) => {
+      image.remove();
+      if (!small.isConnected && !large.isConnected) fill(canvas, el("p", { class: "no-image", text: "The file is missing, or it has changed." }));
+    };
     large.addEventListener("error", () => {
-      large.remove();
+      // A format that the browser cannot show has a thumbnail.
       small.alt = shown(fileName(path));
       small.classList.add("alone");
+      fail(large);
     });
-    small.addEventListener("error", () => {
-      // Either the original is shown, or the file has gone: a format that the browser cannot show has a thumbnail.
-      small.remove();
-      if (!large.isConnected) fill(canvas, el("p", { class: "no-image", text: "The file is missing, or it has changed." }));
-    });
+    small.addEventListener("error", () => fail(small));
     fill(canvas, small, large, el("div", { class: "layer", id: "heat" }), el("div", { class: "layer", id: "face-boxes" }));
     canvas.dataset.ratio = size ? size[0] / size[1] : 1;
     canvas.dataset.width = size ? size[0] : LARGEST;
