@@ -41,7 +41,12 @@ def serve_assets(app: FastAPI) -> None:
 @router.get("/", include_in_schema=False)
 def page(request: Request) -> Response:
     """Return the page."""
-    facts = {"version": program_version(), "assets": _ASSETS.base, "scripts": _ASSETS.first_scripts, "is_plain": not request.url.query}
+    facts = {
+        "version": program_version(),
+        "assets": _ASSETS.base,
+        "scripts": _ASSETS.first_scripts,
+        "is_plain": not request.url.query,
+    }
     return templates.TemplateResponse(request, "index.html", facts, headers=_CHECKED)
 
 

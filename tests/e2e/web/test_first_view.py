@@ -49,7 +49,9 @@ def test_a_view_is_loaded_when_it_is_first_shown(site: str, open_page: Open, vie
     assert not set(LATE.values()) & set(scripts(page))
     page.locator(f"[data-view-link='{view}']").click()
     expect(page.locator(f"main > [data-view='{view}']")).to_be_visible()
-    page.wait_for_function("(name) => performance.getEntriesByType('resource').some((one) => one.name.endsWith(name))", arg=LATE[view])
+    page.wait_for_function(
+        "(name) => performance.getEntriesByType('resource').some((one) => one.name.endsWith(name))", arg=LATE[view]
+    )
     assert not (set(LATE.values()) - {LATE[view]}) & set(scripts(page))
 
 

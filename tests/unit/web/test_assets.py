@@ -26,7 +26,9 @@ def client(tmp_path: Path) -> Iterator[TestClient]:
     """A server that others than this machine may ask, with its token."""
     access = access_to("192.0.2.7", (), tmp_path)
     headers = {"Authorization": f"Bearer {access.token}", "Accept-Encoding": "gzip"}
-    with TestClient(create_app(open_serving(Settings(home=tmp_path)), access), base_url="http://192.0.2.7:8765", headers=headers) as client:
+    with TestClient(
+        create_app(open_serving(Settings(home=tmp_path)), access), base_url="http://192.0.2.7:8765", headers=headers
+    ) as client:
         yield client
 
 
@@ -97,5 +99,13 @@ def test_text_is_compressed_for_those_who_read_it(client: TestClient) -> None:
 def test_no_answer_contains_the_token(client: TestClient) -> None:
     """The length of a compressed answer can tell a stranger what is in it (BREACH)."""
     token = client.headers["authorization"].removeprefix("Bearer ")
-    for path in ("/", f"/?emotion={token}", f"{API}/status", f"{API}/openapi.json", f"{API}/images/nothing", "/metrics", "/healthz"):
+    for path in (
+        "/",
+        f"/?emotion={token}",
+        f"{API}/status",
+        f"{API}/openapi.json",
+        f"{API}/images/nothing",
+        "/metrics",
+        "/healthz",
+    ):
         assert token not in client.get(path).text, path

@@ -1,7 +1,7 @@
 // The panel with the rarer filters: folders, least probability, model, and three switches.
 
 import { get } from "./api.js";
-import { byId, el, fill } from "./dom.js";
+import { button, byId, el, fill } from "./dom.js";
 import { modelInUse, onEmotions } from "./emotions.js";
 import { showFolders } from "./folders.js";
 import { onPreference, prefer, preference } from "./preferences.js";
@@ -37,6 +37,7 @@ export function showPanel() {
 
   showSlider();
   showSwitches();
+  showTags();
   byId("panel-clear").addEventListener("click", () => go(cleared()));
   const draw = () => {
     const chosen = countPanelFilters(state());
@@ -74,6 +75,18 @@ function showSwitches() {
     return [name, input];
   });
   const draw = () => inputs.forEach(([name, input]) => { input.checked = state()[name]; });
+  subscribe(draw);
+  draw();
+}
+
+/** Show the tags that are chosen; the view of an image offers them. */
+function showTags() {
+  const chip = (list, tag) => button({ icon: "close", text: list === "tag" ? tag : `not ${tag}`, label: `Stop filtering by the tag ${tag}`, on: () => go({ [list]: state()[list].filter((one) => one !== tag) }) });
+  const draw = () => {
+    const chips = ["tag", "not_tag"].flatMap((list) => state()[list].map((tag) => chip(list, tag)));
+    byId("tags").hidden = !chips.length;
+    fill(byId("tag-list"), chips);
+  };
   subscribe(draw);
   draw();
 }
