@@ -12,6 +12,9 @@ from fastapi.responses import JSONResponse
 
 from indexer.domain.errors import UsageError
 
+FOREVER = "private, max-age=31536000, immutable"
+"""Cache-Control of an answer whose address names its bytes by their digest, so that they never change."""
+
 MAX_CURSOR_LETTERS = 16_384
 """A cursor may contain a path of 4,096 bytes, which takes 11,000 letters."""
 

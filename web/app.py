@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from anyio import to_thread
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
 from web import pages, problems
 from web.api import collections, images, labels, library, map, runs, search, teaching
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
     from web.serving import Serving
 
 API = "/api/v1"
+_LEAST_COMPRESSED_BYTES = 1024
+_AS_THEY_ARE = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "image/*", "application/octet-stream")
+"""Types of answers that are not compressed: images, archives and originals, which hardly become smaller, and streams of events.
+
+No answer contains the token, which the length of a compressed answer could otherwise reveal (BREACH), and `Guard` refuses the
+requests by which another site would try.
+"""
+
 _PROBLEM_SCHEMA = {"$ref": f"#/components/schemas/{Problem.__name__}"}
 
 
@@ -52,9 +61,10 @@ def create_app(serving: Serving, access: Access) -> FastAPI:
         api.include_router(part.router)
     app.include_router(api)
     app.include_router(pages.router)
-    app.mount("/static", pages.static_files(), name="static")
+    pages.serve_assets(app)
     app.add_middleware(BodyLimit, uploads=(f"{API}/search", f"{API}/queries"))
     app.add_middleware(Deadlines)
+    app.add_middleware(GZipMiddleware, minimum_size=_LEAST_COMPRESSED_BYTES, compresslevel=5, exclude_content_types=_AS_THEY_ARE)
     app.add_middleware(Guard, access=access)  # the outermost: it sees every request first
     return app
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
 from fastapi.templating import Jinja2Templates
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.staticfiles import StaticFiles
 
 from indexer.scheduling.run_support import collect_metrics
 from web.answers import AsciiJSON
+from web.assets import Assets
 from web.schemas import Health
 from web.serving import Here
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 _HERE = Path(__file__).parent
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -25,25 +28,25 @@ templates = Jinja2Templates(_HERE / "templates")
 
 
 _CHECKED = {"Cache-Control": "private, no-cache"}
-"""A browser keeps the page and its parts, and asks each time whether they are current."""
+"""A browser asks each time whether the page is current; its parts have a version in their addresses."""
+
+_ASSETS = Assets()
 
 
-class _Static(StaticFiles):
-    def file_response(self, *args: Any, **kwargs: Any) -> Response:
-        response = super().file_response(*args, **kwargs)
-        response.headers.update(_CHECKED)
-        return response
-
-
-def static_files() -> StaticFiles:
-    """Return the application that serves scripts, styles and icons."""
-    return _Static(directory=_HERE / "static")
+def serve_assets(app: FastAPI) -> None:
+    """Let an application answer requests for the scripts, styles and icons of the page."""
+    _ASSETS.serve_with(app)
 
 
 @router.get("/", include_in_schema=False)
 def page(request: Request) -> Response:
     """Return the page."""
-    facts = {"version": program_version(), "scripts": sorted(path.name for path in (_HERE / "static/js").glob("*.js"))}
+    facts = {
+        "version": program_version(),
+        "assets": _ASSETS.base,
+        "scripts": _ASSETS.first_scripts,
+        "is_plain": not request.url.query,
+    }
     return templates.TemplateResponse(request, "index.html", facts, headers=_CHECKED)
 
 

@@ -21,7 +21,7 @@ PathId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 """The hex digest of the path of a folder or root: requests name no paths."""
 
 Word = Annotated[str, StringConstraints(min_length=1, max_length=MAX_WORD_LETTERS)]
-"""An emotion, by any synonym, or the name of a model."""
+"""An emotion, by any synonym, a tag, or the name of a model."""
 
 PointNumber = Annotated[int, Field(ge=0, lt=1 << 31)]
 """A point of the map, from 0."""
@@ -50,6 +50,7 @@ class Hit(BaseModel):
 
     - `box`: left, top, right and bottom edge of the face in pixels of the image. `size`: width and height of the image.
     - `similarity`: cosine to the image of the query. `copies`: near-duplicates that are not shown.
+    - `tags`: the probability of each tag of the image; only in searches by tag, and of one image.
     """
 
     path: str
@@ -65,6 +66,7 @@ class Hit(BaseModel):
     incomplete: bool | None = None
     missing: bool | None = None
     copies: int | None = None
+    tags: dict[str, float] | None = None
 
 
 class Page(BaseModel):

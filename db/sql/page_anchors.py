@@ -36,16 +36,23 @@ def build_page_anchors(connection: Connection, model_id: int, tuning: StoreTunin
         connection.execute(select(PageAnchorRow.emotions).where(PageAnchorRow.model_id == model_id).distinct()).scalars()
     )
     every = _known_emotions(connection, model_id, 0)
+    spacing = _spacing(connection, model_id, tuning)
     for emotions in [None, *_lists(connection, model_id, tuning.anchored_list_rows)]:
         own = and_(PredictionRow.model_id == model_id, *([] if emotions is None else [one_of(PredictionRow.emotion, emotions)]))
         beyond = select(PredictionRow.id).where(own).offset(tuning.anchored_list_rows).limit(1)
         if _name(emotions) not in anchored and connection.execute(beyond).first() is not None:
             hits = ranked_query(model_id, HitFilter(emotions), sorted(every if emotions is None else emotions)).subquery()
-            connection.execute(_insert_anchors(model_id, _name(emotions), hits, best_first(hits), tuning.anchor_spacing_rows))
+            connection.execute(_insert_anchors(model_id, _name(emotions), hits, best_first(hits), spacing))
             if emotions is None:
                 by_age = _all_files(model_id).subquery()
                 order = (by_age.c.file_id.desc(),)
-                connection.execute(_insert_anchors(model_id, NEWEST, by_age, order, tuning.anchor_spacing_rows))
+                connection.execute(_insert_anchors(model_id, NEWEST, by_age, order, spacing))
+
+
+def _spacing(connection: Connection, model_id: int, tuning: StoreTuning) -> int:
+    """Return the number of hits from one anchor to the next; no list is longer than the predictions of the model."""
+    predictions = connection.execute(select(func.count()).where(PredictionRow.model_id == model_id)).scalar_one()
+    return max(tuning.anchor_spacing_rows, -(-predictions // tuning.list_anchors))
 
 
 def _insert_anchors(model_id: int, name: str, hits: FromClause, order: Sequence[ColumnElement[Any]], spacing: int) -> Insert:

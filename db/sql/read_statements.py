@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, FromClause, Label, Select, and_, bindparam, exists, func, or_, select
+from sqlalchemy import ColumnElement, FromClause, Label, ScalarSelect, Select, and_, bindparam, exists, func, or_, select
 
 from db.schema import (
     EmbeddingRow,
@@ -250,33 +250,33 @@ def labels_with_oldest_file() -> Select[*tuple[Any, ...]]:
 
     Those have the path of a missing file, or the last path of their image.
     """
-    first, missing = _oldest_files(is_live()).subquery(), _oldest_files(FileRow.state == FileState.GONE).subquery()
-    lost, folder = FileRow.table.alias(), FolderRow.table.alias()
+    file, folder = FileRow.table.alias(), FolderRow.table.alias()
+    lost, lost_folder = FileRow.table.alias(), FolderRow.table.alias()
     return (
         select(
             ImageRow.digest,
             LabelRow.emotion,
-            FolderRow.path,
-            FileRow.name,
+            folder.c.path,
+            file.c.name,
             LabelRow.last_path,
-            folder.c.path.label("lost_folder"),
+            lost_folder.c.path.label("lost_folder"),
             lost.c.name.label("lost_name"),
         )
         .select_from(LabelRow.table)
-        .join(ImageRow.table, ImageRow.id == LabelRow.image_id)
-        .outerjoin(first, first.c.image_id == LabelRow.image_id)
-        .outerjoin(FileRow.table, FileRow.id == first.c.file_id)
-        .outerjoin(FolderRow.table, FolderRow.id == FileRow.folder_id)
-        .outerjoin(missing, missing.c.image_id == LabelRow.image_id)
-        .outerjoin(lost, lost.c.id == missing.c.file_id)
-        .outerjoin(folder, folder.c.id == lost.c.folder_id)
-        .order_by(FolderRow.path.is_(None), FolderRow.path, FileRow.name, ImageRow.digest)
+        # Every label has an image; an inner join would let SQLite go through all images.
+        .outerjoin(ImageRow.table, ImageRow.id == LabelRow.image_id)
+        .outerjoin(file, file.c.id == _oldest_file(is_live()))
+        .outerjoin(folder, folder.c.id == file.c.folder_id)
+        .outerjoin(lost, lost.c.id == _oldest_file(FileRow.state == FileState.GONE))
+        .outerjoin(lost_folder, lost_folder.c.id == lost.c.folder_id)
+        .order_by(folder.c.path.is_(None), folder.c.path, file.c.name, ImageRow.digest)
     )
 
 
-def _oldest_files(condition: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
-    query = select(FileRow.image_id.label("image_id"), func.min(FileRow.id).label("file_id"))
-    return query.where(condition).group_by(FileRow.image_id)
+def _oldest_file(condition: ColumnElement[bool]) -> ScalarSelect[int]:
+    """Select the oldest file of a label's image. Few images have labels: the files of all others are not read."""
+    own = select(func.min(FileRow.id)).where(FileRow.image_id == LabelRow.image_id, condition)
+    return own.correlate(LabelRow.table).scalar_subquery()
 
 
 def newest_generation(model_id: int) -> Select[int, str]:

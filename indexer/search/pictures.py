@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from indexer.domain.errors import ImageError, NotIndexed, Unreadable
@@ -76,7 +77,8 @@ def image(library: Library, image_id: str) -> IndexedImage:
         if not files:
             raise _not_indexed(image_id)
         path = next((file.path for file in files if library.source.has_file(file.path)), files[0].path)
-        hits = [ranked.hit for ranked in store.predicted_at(model.id, path)]
+        tags = store.tags_of(model.id, [own]).get(own)
+        hits = [replace(ranked.hit, tags=tags) for ranked in store.predicted_at(model.id, path)]
         if not hits:
             raise NotIndexed(f"The image {image_id[:8]} is not indexed with the model {model.card.name!r}.")
         return IndexedImage(hits, [file.path for file in files], bool(store.hidden_of([own])))

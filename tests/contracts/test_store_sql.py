@@ -27,6 +27,7 @@ from db.sql.file_rows import upsert_scanned
 from db.sql.model_rows import card_to_row
 from db.sql.prediction_rows import upsert_prediction
 from db.sql.prepared import fetch
+from db.sql.read_statements import labels_with_oldest_file
 from db.sql.root_rows import upsert_root
 from db.sql.tuning import StoreTuning
 from db.sql.write_statements import upsert_image, upsert_model
@@ -237,6 +238,13 @@ def _read(store: SqliteStore, model: int) -> None:
     generation = store.generation(model)
     assert generation is not None and store.had_generation(model, generation)
     assert store.models() and store.counts() and store.runs(1) and store.totals() and store.failures(1)
+
+
+def test_the_list_of_labels_reads_neither_all_images_nor_all_files(tmp_path: Path) -> None:
+    labels = str(labels_with_oldest_file().compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True}))
+    with SqliteStore(tmp_path / "moodex.sqlite") as store, closing(sqlite3.connect(store.path)) as connection:
+        plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {labels}")]
+    assert [step for step in plan if step.startswith("SCAN")] == ["SCAN labels"]
 
 
 def test_every_executed_statement_compiles_in_every_dialect(executed: list[Executable], dialect: Dialect) -> None:

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from starlette.testclient import TestClient
 
 from indexer.settings import Settings
 from tests.e2e.conftest import EXAMPLES, run_cli
+from tests.support.further_formats import svg
 from tests.support.library import opened
 from tests.support.web import API, answer, browsing, finished, problem
 from web import schemas
@@ -330,6 +332,25 @@ def test_a_file_that_changed_is_not_served_as_the_image(client: TestClient, pict
     kept = client.post(f"{API}/collections", json={"image_ids": [hit["image_id"]]}).json()["id"]
     with zipfile.ZipFile(io.BytesIO(client.get(f"{API}/collections/{kept}/zip").content)) as archive:
         assert archive.namelist() == []
+
+
+def test_drawings_that_browsers_could_run_are_saved_and_not_shown(home: Path, tmp_path: Path) -> None:
+    pytest.importorskip("resvg_py", reason="the test needs moodex[svg]")
+    folder = tmp_path / "drawings"
+    folder.mkdir()
+    (folder / "script.svg").write_bytes(svg('<script>alert(1)</script><rect width="50" height="40" fill="#c81e5a"/>'))
+    gif = io.BytesIO()
+    Image.new("P", (60, 50), 3).save(gif, "GIF", comment=b"<html><script>alert(1)</script>")
+    (folder / "page.gif").write_bytes(gif.getvalue())
+    assert run_cli(home, "index", folder).returncode == 0
+    with browsing(home) as client:
+        kinds = {}
+        for hit in hits(client):
+            original = client.get(f"{API}/images/{hit['image_id']}/original")
+            kinds[os.path.basename(hit["path"])] = original.headers["content-type"], original.headers["content-disposition"][:6]
+            assert original.headers["x-content-type-options"] == "nosniff"
+            assert original.headers["content-security-policy"] == "default-src 'none'; sandbox"
+    assert kinds == {"script.svg": ("application/octet-stream", "attach"), "page.gif": ("image/gif", "inline")}
 
 
 def test_a_file_that_waits_is_served_while_its_bytes_are_the_image(client: TestClient, home: Path, pictures: Path) -> None:

@@ -14,6 +14,8 @@ from huggingface_hub import constants
 from tests.e2e.conftest import Run
 from tests.e2e.test_contract import assert_one_sentence_error
 from tests.support import hub
+from tests.support.web import API, answer, browsing, problem
+from web import schemas
 
 MOODS = ("smile", "crying", "angry")
 EMOTIONS = {"smile": "happy", "crying": "crying", "angry": "angry"}
@@ -53,6 +55,21 @@ def hits(moodex: Run, *words: str) -> list[dict[str, Any]]:
 
 def moods(found: list[dict[str, Any]]) -> set[str]:
     return {Path(hit["path"]).parent.name for hit in found}
+
+
+def test_tags_filter_over_http(moodex: Run, images: Path, home: Path) -> None:
+    output(moodex("models", "add", "hf:Some/tagger"))
+    output(moodex("models", "default", "tagger"))
+    output(moodex("index", images))
+    with browsing(home) as client:
+        for route, schema in (("images", schemas.CountedPage), ("search", schemas.SearchAnswer)):
+            found = answer(client.get(f"{API}/{route}", params={"tag": "Crying", "not_tag": "smile"}), schema)["hits"]
+            assert moods(found) == {"crying"}
+        assert found[0]["tags"]["crying"] > 0.5
+        shown = answer(client.get(f"{API}/images/{found[0]['image_id']}"), schemas.Image)
+        assert shown["tags"] == found[0]["tags"]
+        assert sum(one["count"] for one in client.get(f"{API}/emotions", params={"tag": "crying"}).json()["emotions"]) >= 4
+        assert "No image has the tag" in problem(client.get(f"{API}/search", params={"tag": "green"}), 400)
 
 
 def test_a_user_tags_searches_labels_and_teaches(moodex: Run, images: Path) -> None:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
+from mcp import StdioServerParameters
 from mcp.client import Client
+from mcp.client.stdio import stdio_client
 from mcp.server.mcpserver import MCPServer
 
 from assistant.server import tools_of
 from indexer.bootstrap import open_serving_library
 from indexer.imaging.decoder_pool import DecoderPool
 from indexer.settings import Settings
-from tests.e2e.conftest import Run
+from tests.e2e.conftest import ROOT, Run, environment
 
 
 @pytest.fixture
@@ -91,6 +94,20 @@ def test_labels_override_the_model(server: MCPServer) -> None:
     assert (best["image_id"], best["label"], best["score"]) == (image_id, "angry", 1.0)
     assert answer(server, "label", image_ids=[image_id], emotion=None)["changed"] == 1
     assert "Unknown emotion" in error(server, "label", image_ids=[image_id], emotion="smug")
+
+
+@pytest.mark.process
+def test_a_program_starts_the_tools_and_speaks_over_its_input(examples_home: Path, tmp_path: Path) -> None:
+    home = Path(shutil.copytree(examples_home, tmp_path / "home"))
+    started = StdioServerParameters(command=sys.executable, args=[str(ROOT / "cli.py"), "mcp"], env=environment(home))
+
+    async def ask() -> Any:
+        async with Client(stdio_client(started)) as client:
+            return await client.call_tool("search", {"emotions": ["happy"], "limit": 2})
+
+    result = anyio.run(ask)
+    assert not result.is_error, result.content
+    assert [hit["emotion"] in ("happy", "pleased") for hit in result.structured_content["result"]] == [True, True]
 
 
 def test_the_status(server: MCPServer) -> None:

@@ -120,6 +120,22 @@ def test_anchors_are_built_when_a_run_ends_moved_by_labels_and_dropped_by_other_
             assert anchor_count(store), change
 
 
+def test_the_number_of_anchors_is_bounded_however_long_a_list_is(tmp_path: Path) -> None:
+    tuning = StoreTuning(anchored_list_rows=1, anchor_spacing_rows=2, list_anchors=3)
+    with SqliteStore(tmp_path / "moodex.sqlite", tuning=tuning) as store:
+        changing_store = ChangingStore(store)
+        names = [f"{number:02}" for number in range(20)]
+        for image_name in names:
+            changing_store.add(image_name, [[0.6, 0.3, 0.1]])
+        changing_store.end_run()
+        with closing(sqlite3.connect(store.path)) as connection:
+            found = connection.execute("SELECT emotions, place FROM marks ORDER BY emotions, place").fetchall()
+        # An anchor at every seventh of twenty: of all by score, all by age, and the happy ones.
+        assert found == [(name, place) for name in ("", "\n", "happy") for place in (0, 7, 14)]
+        for start in range(20):
+            assert len(changing_store.paths(FILTERS[0], 20, start)) == 20 - start
+
+
 def test_a_far_page_is_counted_from_its_anchor(tmp_path: Path) -> None:
     with store_with_short_anchored_lists(tmp_path) as store:
         changing_store = ChangingStore(store)

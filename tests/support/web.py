@@ -52,6 +52,7 @@ def finished(client: TestClient, task: dict[str, Any]) -> dict[str, Any]:
     with client.stream("GET", f"{API}/tasks/{task['id']}/events") as response:
         assert response.status_code == 200
         assert response.headers["content-type"].startswith("text/event-stream")
+        assert "content-encoding" not in response.headers, "a compressed event waits for the next ones"
         lines = [line.removeprefix("data: ") for line in response.iter_lines() if line.startswith("data: ")]
     events = [json.loads(line) for line in lines]
     assert [event["done"] for event in events] == sorted(event["done"] for event in events) or task["kind"] != "index"

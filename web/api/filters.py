@@ -32,6 +32,8 @@ class Filters(BaseModel):
     not_: Words = Field([], alias="not", description="Emotions that no face of the image may have.")
     exact: bool = Field(False, description="Exclude sub-emotions: sad without crying.")
     min_score: float = Field(0.0, ge=0, le=1, description="Least probability of the emotion.")
+    tag: Words = Field([], description="Tags that the image must have, by a tagger.")
+    not_tag: Words = Field([], description="Tags that the image must not have.")
     under: list[PathId] = Field([], max_length=_MAX_WORDS, description="Only images at or below these folders.")
     model: Word | None = Field(None, description="An installed model, by name.")
     hidden: bool = Field(False, description="Include hidden images.")
@@ -53,6 +55,8 @@ class Filters(BaseModel):
             excluded=tuple(self.not_),
             exact_label=self.exact,
             min_score=self.min_score,
+            tags=tuple(self.tag),
+            excluded_tags=tuple(self.not_tag),
             under=tuple(tree.find(folder).path for folder in self.under) if tree is not None else (),
             limit=self.limit,
             hidden=self.hidden,

@@ -17,7 +17,7 @@ from indexer.domain.errors import Unreadable
 from indexer.imaging.media_types import HEAD_BYTES, OTHER, media_type
 from indexer.plain_data.hits import hit_as_dict
 from indexer.search import pictures
-from web.answers import AsciiJSON
+from web.answers import FOREVER, AsciiJSON
 from web.problems import ProblemError
 from web.schemas import Explanation, Image, ImageId, Word
 from web.serving import Here, Serving
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from indexer.search.pictures import OpenFile
 
 router = APIRouter(prefix="/images/{image_id}", tags=["images"])
-
-_FOREVER = "private, max-age=31536000, immutable"
-"""The address names the bytes by their digest, so that they never change."""
 
 _CHUNK_BYTES = 1 << 18
 _EXPLAIN_SECONDS = 90.0
@@ -51,7 +48,7 @@ async def thumbnail(request: Request, serving: Here, image_id: ImageId, side: An
     tag = f'"{image_id}-{side.value}"'
     files = await to_thread.run_sync(pictures.files_of, serving.library, image_id)
     if request.headers.get("if-none-match") == tag:
-        return Response(status_code=304, headers={"ETag": tag, "Cache-Control": _FOREVER})
+        return Response(status_code=304, headers={"ETag": tag, "Cache-Control": FOREVER})
     data = serving.thumbnails.kept(image_id, side)
     if data is None:
         limiter = _limiter(serving)
@@ -59,7 +56,7 @@ async def thumbnail(request: Request, serving: Here, image_id: ImageId, side: An
             data = await to_thread.run_sync(serving.thumbnails.make, image_id, side, files, limiter=limiter)
         except Unreadable as error:
             raise _gone(error) from error
-    return Response(data, media_type=MEDIA_TYPE, headers={"ETag": tag, "Cache-Control": _FOREVER})
+    return Response(data, media_type=MEDIA_TYPE, headers={"ETag": tag, "Cache-Control": FOREVER})
 
 
 @router.get("/original", response_class=Response, responses={200: {"content": {"image/*": {}}}, 304: {}})
@@ -68,7 +65,7 @@ def original(request: Request, serving: Here, image_id: ImageId, download: Annot
     tag = f'"{image_id}"'
     files = pictures.files_of(serving.library, image_id)
     if request.headers.get("if-none-match") == tag:
-        return Response(status_code=304, headers={"ETag": tag, "Cache-Control": _FOREVER})
+        return Response(status_code=304, headers={"ETag": tag, "Cache-Control": FOREVER})
     try:
         opened = pictures.open_unchanged(files, serving.library.source)
     except Unreadable as error:
@@ -78,7 +75,7 @@ def original(request: Request, serving: Here, image_id: ImageId, download: Annot
     kind = media_type(head)
     headers = {
         "ETag": tag,
-        "Cache-Control": _FOREVER,
+        "Cache-Control": FOREVER,
         "Content-Length": str(opened.size),
         "Content-Disposition": _disposition(opened.path, download or kind == OTHER),
         # Should a browser take the file for a page after all, nothing in it runs.

@@ -22,6 +22,9 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 WIDE = {"width": 1280, "height": 800}
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
 
+FAILED_LOADS = ("Failed to load resource", "Failed to fetch dynamically imported module")
+"""What Chromium says on the console after an answer with the status of an error."""
+
 _WAIT_MS = 60_000
 playwright.expect.set_options(timeout=_WAIT_MS)
 _END_SECONDS = 30
@@ -101,7 +104,8 @@ def open_page(browser: Any) -> Iterator[Open]:
                 wrong.append(f"asks {request.url}")
 
         def check_message(message: Any) -> None:
-            if message.type in ("error", "warning") and not (expected and "Failed to load resource" in message.text):
+            is_expected = expected and any(words in message.text for words in FAILED_LOADS)
+            if message.type in ("error", "warning") and not is_expected:
                 wrong.append(f"console: {message.text}")
 
         page.on("response", check_answer)

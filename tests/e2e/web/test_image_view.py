@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import re
+import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.web.conftest import EXAMPLES, Open, playwright
+from PIL import Image
+
+from tests.e2e.web.conftest import EXAMPLES, Open, example, playwright
 
 expect = playwright.expect
+
+Serve = Callable[..., AbstractContextManager[str]]
 
 
 def first_image(page: Any, site: str, query: str = "") -> Any:
@@ -101,3 +108,49 @@ def test_faces_show_on_hover(site: str, open_page: Open) -> None:
     expect(page.locator("#tile-0 .face")).to_have_count(1)
     page.locator("#tile-4").hover()
     expect(page.locator("#tile-0 .face")).to_have_count(0)
+
+
+def test_messages_show_over_the_image_and_can_be_pressed(own_site: str, open_page: Open) -> None:
+    page = open_page(own_site)
+    page.locator("#tile-0").click()
+    expect(page.locator("#viewer .bars")).to_be_visible()
+    page.keyboard.press("8")
+    expect(page.locator(".verdict")).to_contain_text("by your label")
+    page.locator(".toast").get_by_role("button", name="Undo").click()
+    expect(page.locator(".verdict")).to_contain_text("probable")
+    page.keyboard.press("Escape")
+    expect(page.locator("#viewer")).to_be_hidden()
+    expect(page.locator("#toasts")).to_contain_text("Brought back")
+    page.locator(".toast").get_by_role("button", name="Close this message").click()
+
+
+def test_the_stage_scrolls_along_a_strip(library: Serve, tmp_path: Path, open_page: Open) -> None:
+    folder = tmp_path / "strips"
+    folder.mkdir()
+    for name, size in (("wide", (3000, 40)), ("tall", (400, 9000))):
+        Image.new("RGB", size, "white").save(folder / f"{name}.png")
+    with library(folder) as address:
+        page = open_page(address)
+        shown = {}
+        for name in ("wide", "tall"):
+            page.locator(f"#grid .tile[aria-label*='{name}.png']").click()
+            expect(page.locator("#viewer img.large")).to_have_js_property("complete", True)
+            shown[name] = page.locator("#canvas").bounding_box()
+            page.keyboard.press("Escape")
+            expect(page.locator("#viewer")).to_be_hidden()
+        page.goto("about:blank")  # it asks the server nothing more
+    assert (shown["wide"]["width"], shown["wide"]["height"]) == (3000, 40)
+    assert (shown["tall"]["width"], shown["tall"]["height"]) == (320, 7200)
+
+
+def test_an_image_whose_file_is_missing_says_so(library: Serve, tmp_path: Path, open_page: Open) -> None:
+    folder = tmp_path / "few"
+    folder.mkdir()
+    shutil.copy(example("kawaii/kawaii-01.png"), folder / "gone.png")
+    with library(folder) as address:
+        (folder / "gone.png").unlink()
+        page = open_page(address, expected=(410,))
+        page.locator("#tile-0").click()
+        expect(page.locator("#canvas")).to_contain_text("The file is missing, or it has changed.")
+        expect(page.locator(".paths")).to_contain_text("missing")
+        page.goto("about:blank")

@@ -173,8 +173,9 @@ def test_a_reload_far_down_shows_the_same_place(site: str, open_page: Open) -> N
 
 
 _MILLION = """async () => {
-  const { Grid } = await import("/static/js/grid.js");
-  const { Numbers } = await import("/static/js/hits.js");
+  const base = document.querySelector("script[src]").src.replace("/main.js", "");
+  const { Grid } = await import(`${base}/grid.js`);
+  const { Numbers } = await import(`${base}/hits.js`);
   const aspects = new Numbers(Float32Array);
   for (let index = 0; index < 1_000_000; index++) aspects.push(0.6 + (index * 7919 % 1000) / 700);
   const hit = (index) => ({

@@ -141,6 +141,21 @@ def test_a_remote_server_needs_the_token(remote: tuple[TestClient, str]) -> None
     assert browser.get("/", headers={"cookie": f"{COOKIE}=wrong"}).status_code == 401
 
 
+def test_tokens_are_compared_in_constant_time(remote: tuple[TestClient, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    browser, token = remote
+    compared: list[tuple[bytes, bytes]] = []
+
+    def compare(given: bytes, right: bytes) -> bool:
+        compared.append((given, right))
+        return False
+
+    monkeypatch.setattr("web.access.secrets.compare_digest", compare)
+    assert browser.get("/", headers={"authorization": f"Bearer {token}"}).status_code == 401
+    assert browser.get("/", headers={"cookie": f"{COOKIE}={token}"}).status_code == 401
+    assert browser.get("/", params={"token": token}).status_code == 401
+    assert compared.count((token.encode(), token.encode())) == 3
+
+
 def test_the_link_signs_in_and_loses_the_token(remote: tuple[TestClient, str]) -> None:
     browser, token = remote
     answer = browser.get(f"/?emotion=sad&token={token}&under=a%26b")

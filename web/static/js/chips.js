@@ -46,8 +46,10 @@ function standing(emotion) {
 function chip(one) {
   const is = standing(one.emotion);
   const total = number(one.count) + (one.exact ? "" : "+");
+  const name = is === "excluded" ? `not ${one.emotion}` : one.emotion;
   const stands = is === "none" ? "" : `, ${is}`;
-  const counted = isByLikeness(state()) ? `${total} images, the most alike first` : `${total} images`;
+  const images = `${total} ${total === "1" ? "image" : "images"}`;
+  const counted = isByLikeness(state()) ? `${images}, the most alike first` : images;
   const kind = one.parent ? `${one.emotion} is a kind of ${one.parent}: ` : one.own ? `${one.emotion}, your own emotion: ` : "";
   const element = el(
     "button",
@@ -55,13 +57,15 @@ function chip(one) {
       type: "button",
       class: `chip ${is} ${one.parent ? "child" : ""}`,
       "aria-pressed": is === "none" ? "false" : is === "included" ? "true" : "mixed",
-      "aria-label": `${one.emotion}, ${counted}${stands}. Press to ${NEXT[is]}.`,
+      "aria-label": `${name}, ${counted}${stands}. Press to ${NEXT[is]}.`,
       title: `${kind}${counted}`,
       on: { click: (event) => advance(one.emotion, is, event.shiftKey) },
     },
     el("i", { class: "dot" }),
-    is === "excluded" && el("span", { class: "not", text: "not" }),
+    // With spaces, the words in the chip are those with which its name begins.
+    is === "excluded" && [el("span", { class: "not", text: "not" }), " "],
     el("span", { class: "name", text: one.emotion }),
+    " ",
     el("span", { class: "count", text: total }),
   );
   element.classList.toggle("zero", one.count === 0);

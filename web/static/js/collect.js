@@ -22,6 +22,8 @@ export function showSelectionBar() {
   byId("selection-clear").addEventListener("click", clearSelection);
   onSelection(draw);
   onEmotions(drawLabels);
+  prepareLinks();
+  drawLabels();
   drawActions();
   draw();
 }
@@ -43,7 +45,7 @@ function drawLabels() {
 }
 
 /** Label the selected images. */
-export const labelSelection = (emotion) => label(selected(), emotion);
+const labelSelection = (emotion) => label(selected(), emotion);
 
 function drawActions() {
   fill(
@@ -90,7 +92,7 @@ function askLinks() {
 }
 
 /** Let the dialog for the folder of links work. */
-export function prepareLinks() {
+function prepareLinks() {
   const dialog = byId("links");
   byId("links-cancel").addEventListener("click", () => dialog.close());
   byId("links-form").addEventListener("submit", async (event) => {

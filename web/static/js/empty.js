@@ -10,9 +10,10 @@ import { attempt, toast } from "./toast.js";
 
 const COMMAND = "moodex index FOLDER";
 
-/** Say why a list has no images. */
-export async function sayEmpty() {
+/** Say why a list has no images, if it `isStill` shown when that is known. */
+export async function sayEmpty(isStill) {
   const status = await attempt(() => get("/status"));
+  if (!isStill()) return;
   if (status && status.images === 0) sayNothingIndexed(Boolean(status.runs.length));
   else sayNothingFits();
 }
@@ -26,10 +27,6 @@ export function sayProblem(error, again) {
     isForgotten ? [button({ icon: "image", text: "Choose the image", kind: "strong", on: () => byId("find-by-image").click() })] : [button({ text: "Try again", kind: "strong", on: again })],
     button({ text: "Show all images", on: () => go(cleared()) }),
   );
-}
-
-export function hideEmpty() {
-  byId("empty").hidden = true;
 }
 
 function show(title, sentence, ...more) {
@@ -52,16 +49,19 @@ function sayNothingIndexed(hadRuns) {
 }
 
 function sayNothingFits() {
-  const { emotion, not, under, min_score: least, exact, order } = state();
+  const { emotion, not, tag, not_tag: noTag, under, min_score: least, exact, order } = state();
   const folders = under.map((id) => `“${shown(folder(id)?.name ?? "this folder")}”`);
   const words = [
     emotion.length ? `reads as ${listed(emotion, "or")}` : "is here",
     not.length && `has no ${listed(not, "or")} face`,
+    tag.length && `has the ${tag.length > 1 ? "tags" : "tag"} ${listed(tag)}`,
+    noTag.length && `lacks the ${noTag.length > 1 ? "tags" : "tag"} ${listed(noTag)}`,
     least > 0 && `is at least ${Math.round(least * 100)}% probable`,
     under.length && `is in ${listed(folders, "or")}`,
   ].filter(Boolean);
   const changes = [
     least > 0 && ["Any probability", { min_score: 0 }],
+    (tag.length || noTag.length) && ["Any tag", { tag: [], not_tag: [] }],
     under.length && ["All folders", { under: [] }],
     not.length && [`Allow ${listed(not)}`, { not: [] }],
     exact && ["With sub-emotions", { exact: false }],

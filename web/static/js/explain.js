@@ -32,6 +32,7 @@ export function explainer(facts, emotion, layer) {
       height: `${((box[3] - box[1]) / facts.size[1]) * 100}%`,
     });
     fill(layer, heat);
+    layer.scrollIntoView({ block: "nearest" });
     const sentence = `Bright parts speak for ${answer.emotion} (${percent(answer.probability)} in this view, by ${answer.method}).`;
     fill(place, button({ icon: "heat", text: "Hide the heat map", kind: "on", on: () => offer() }), el("p", { class: "quiet", text: sentence }));
   };

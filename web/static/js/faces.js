@@ -30,9 +30,13 @@ export function showFacesOnHover(grid) {
   const known = new Map();
   let waiting = 0;
   let over = null;
-  grid.element.addEventListener("pointerover", (event) => {
-    if (event.pointerType !== "mouse") return;
-    const tile = grid.tileOf(event.target);
+  grid.element.addEventListener("pointerover", (event) => event.pointerType === "mouse" && enter(event.target));
+  grid.element.addEventListener("pointerleave", clear);
+  const under = grid.element.querySelector(".tile:hover");
+  if (under) enter(under);
+
+  function enter(target) {
+    const tile = grid.tileOf(target);
     if (tile === over) return;
     clear();
     over = tile;
@@ -40,8 +44,7 @@ export function showFacesOnHover(grid) {
     const { hit } = tile;
     if (known.has(hit.image_id)) draw(tile, known.get(hit.image_id));
     else waiting = setTimeout(() => ask(tile, hit), WAIT_MS);
-  });
-  grid.element.addEventListener("pointerleave", clear);
+  }
 
   function clear() {
     clearTimeout(waiting);

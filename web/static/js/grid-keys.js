@@ -3,7 +3,7 @@
 import { byId } from "./dom.js";
 import { emotionOfKey } from "./emotions.js";
 import { selectRange } from "./gestures.js";
-import { addKeys, showKeys } from "./keys.js";
+import { addKeys } from "./keys.js";
 import { hide, label, undoLabel } from "./labels.js";
 import { prefer, preference } from "./preferences.js";
 import { clearSelection, isSelected, select, selected, selectedCount } from "./selection.js";
@@ -69,7 +69,7 @@ export function addGridKeys(grid) {
     { key: "p", does: "map", on: () => { go({ view: "map" }); } },
     { key: "t", does: "teach", on: () => { go({ view: "teach" }); } },
     { key: "l", does: "library", on: () => { go({ view: "library" }); } },
-    { key: "?", does: "show the keys", on: showKeys },
+    { key: "?", does: "show the keys", on: () => { byId("keys-button").click(); } },
   ]);
 }
 

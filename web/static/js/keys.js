@@ -1,9 +1,9 @@
-// Keys: each place of the page says which ones it has, and `?` lists them.
+// Keys: each place of the page says which ones it has.
 
-import { byId, el, fill } from "./dom.js";
-
-const ORDER = ["Images", "One image", "Map", "Teach", "Everywhere"];
 const places = [];
+
+/** Return the places with keys: {place, isHere, keys}. */
+export const keyPlaces = () => places;
 
 /** Add the keys of a place. `isHere` tells whether they work now. `keys`: {key, shown, does, on}; `on` returns false to pass a key on. */
 export function addKeys(place, isHere, keys) {
@@ -37,17 +37,3 @@ addEventListener("keydown", (event) => {
     }
   }
 });
-
-/** Show the list of all keys. */
-export function showKeys() {
-  const dialog = byId("keys");
-  const sections = ORDER.map((place) => ({ place, keys: places.filter((one) => one.place === place).flatMap((one) => one.keys) })).map(({ place, keys }) =>
-    el("section", {}, el("h3", { text: place }), el("dl", {}, keys.filter((one) => one.does).map((one) =>
-      el("div", {}, el("dt", {}, shownKeys(one)), el("dd", { text: one.does })),
-    ))),
-  );
-  fill(byId("keys-list"), sections);
-  if (!dialog.open) dialog.showModal();
-}
-
-const shownKeys = (one) => (one.shown ?? [one.key].flat()[0]).split(" ").map((key) => el("kbd", { text: key.length === 1 ? key.toUpperCase() : key }));

@@ -1,19 +1,16 @@
 // Labels that the user gives, and their undo.
 
 import { post, put } from "./api.js";
+import { tellChanges } from "./changes.js";
 import { countEmotions } from "./emotions.js";
 import { count } from "./text.js";
 import { attempt, clearToasts, toast } from "./toast.js";
 
 const listeners = new Set();
-const hiding = new Set();
 const undoable = [];
 
 /** Call a function with the ids of images whose labels changed, and their label: null if it was removed, undefined if unknown. */
 export const onLabels = (listener) => listeners.add(listener);
-
-/** Call a function after images were hidden or shown again. */
-export const onHide = (listener) => hiding.add(listener);
 
 /** Label images with an emotion; null removes their labels. `isNew`: it may be an emotion of the user's own. Return whether it was done. */
 export async function label(imageIds, emotion, { isNew = false } = {}) {
@@ -47,7 +44,7 @@ export async function hide(imageIds, hidden) {
   if (!answer) return false;
   const sentence = hidden ? `Hid ${count(answer.changed, "image")} from searches.` : `Shows ${count(answer.changed, "image")} again.`;
   toast(sentence, { action: answer.changed && { text: "Undo", on: () => hide(imageIds, !hidden) } });
-  for (const listener of hiding) listener();
+  tellChanges();
   return true;
 }
 

@@ -1,6 +1,7 @@
 // The view of the library: its folders, runs, failures, jobs and the doctor.
 
 import { follow, get, post } from "./api.js";
+import { tellChanges } from "./changes.js";
 import { button, byId, el, fill } from "./dom.js";
 import { progress } from "./progress.js";
 import { state, subscribe } from "./state.js";
@@ -10,15 +11,16 @@ import { attempt, load, toast } from "./toast.js";
 const RUNS = 10;
 const FAILURES = 50;
 const OUTCOMES = { done: "finished", failed: "failed", interrupted: "stopped", running: "is running" };
-const ended = new Set();
-
-/** Call a function when a run of this page ended: the images of the grid may differ. */
-export const onRunEnd = (listener) => ended.add(listener);
 
 export class Library {
   #watching = null;
 
   constructor() {
+    byId("index-all").addEventListener("click", () => this.start(null));
+    byId("index-force").addEventListener("click", () => {
+      toast("Analyzes all images again, even those that did not change.");
+      this.start(null, { force: true });
+    });
     subscribe((now, before) => now.view === "library" && before.view !== "library" && this.open());
     if (state().view === "library") this.open();
   }
@@ -53,7 +55,7 @@ export class Library {
       fill(place, el("p", { class: "result", role: "alert", text: error.message }));
     }
     this.#watching = null;
-    for (const listener of ended) listener();
+    tellChanges();
     if (state().view === "library") await Promise.all([this.#drawStatus(), this.#drawRoots(), this.#drawRuns(), this.#drawFailures(), this.#drawDoctor()]);
   }
 
@@ -162,15 +164,6 @@ export class Library {
       check,
     );
   }
-}
-
-/** Let the buttons of the view work. */
-export function prepareLibrary(library) {
-  byId("index-all").addEventListener("click", () => library.start(null));
-  byId("index-force").addEventListener("click", () => {
-    toast("Analyzes all images again, even those that did not change.");
-    library.start(null, { force: true });
-  });
 }
 
 function runRow(run) {

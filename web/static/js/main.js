@@ -2,32 +2,23 @@
 
 import { get } from "./api.js";
 import { showBrand } from "./brand.js";
+import { onChanges } from "./changes.js";
 import { showChips } from "./chips.js";
-import { prepareLinks, showSelectionBar } from "./collect.js";
 import { byId } from "./dom.js";
 import { countEmotions } from "./emotions.js";
-import { hideEmpty, sayEmpty, sayProblem } from "./empty.js";
-import { showFacesOnHover } from "./faces.js";
 import { addGestures } from "./gestures.js";
-import { showHeader } from "./header.js";
-import { Hits } from "./hits.js";
-import { showKeys } from "./keys.js";
-import { onHide, onLabels } from "./labels.js";
-import { Library, onRunEnd, prepareLibrary } from "./library.js";
-import { MapView } from "./map.js";
-import { prepareOwnEmotion } from "./own-emotion.js";
-import { showPanel } from "./panel.js";
-import { takeImages } from "./picture.js";
-import { onPreference } from "./preferences.js";
-import { isSelected, onSelection } from "./selection.js";
-import { cleared, filterKey, go, historyEntry, state, subscribe } from "./state.js";
-import { showSubject } from "./subject.js";
-import { onTaught, Teach } from "./teach.js";
-import { attempt, report } from "./toast.js";
-import { Viewer } from "./viewer.js";
 import { Grid } from "./grid.js";
 import { addGridKeys } from "./grid-keys.js";
+import { showHeader } from "./header.js";
+import { Hits } from "./hits.js";
 import { addJump } from "./jump.js";
+import { onLabels } from "./labels.js";
+import { lateParts } from "./parts.js";
+import { takeImages } from "./picture.js";
+import { onPreference, preference } from "./preferences.js";
+import { isSelected, onSelection } from "./selection.js";
+import { cleared, countPanelFilters, filterKey, go, historyEntry, isByLikeness, state, subscribe } from "./state.js";
+import { attempt, report } from "./toast.js";
 
 const KEPT_LISTS = 6;
 
@@ -39,26 +30,38 @@ let listed = null;
 const grid = new Grid(byId("grid"), { onChange: showLength, onProblem: onGridProblem, isSelected });
 const header = showHeader();
 const showJump = addJump(grid);
-const viewer = new Viewer(() => grid.hits);
-const library = new Library();
+let viewer = null;
+
+const { part, allParts } = lateParts({
+  collect: async () => (await import("./collect.js")).showSelectionBar(),
+  empty: () => import("./empty.js"),
+  faces: async () => (await import("./faces.js")).showFacesOnHover(grid),
+  keys: () => import("./key-list.js"),
+  library: async () => new (await import("./library.js")).Library(),
+  map: async () => new (await import("./map.js")).MapView(),
+  panel: async () => (await import("./panel.js")).showPanel(),
+  subject: async () => (await import("./subject.js")).showSubject(),
+  teach: async () => new (await import("./teach.js")).Teach(),
+  viewer: async () => {
+    const { Viewer } = await import("./viewer.js");
+    viewer = new Viewer(() => grid.hits);
+  },
+});
 
 addGestures(grid, (index) => {
   const hit = grid.hits.at(index);
   if (hit) go({ image: hit.image_id });
 });
 addGridKeys(grid);
-showFacesOnHover(grid);
 showBrand();
 showChips(byId("chips"), byId("chips-lead"));
-showSubject(byId("subject"));
-showSelectionBar();
-prepareLinks();
-prepareOwnEmotion();
-prepareLibrary(library);
 takeImages();
-new Teach();
-new MapView();
-byId("keys-button").addEventListener("click", showKeys);
+byId("grid").addEventListener("pointerover", () => part("faces"), { once: true });
+byId("panel-button").addEventListener("click", async () => (await part("panel"))?.());
+byId("keys-button").addEventListener("click", async () => {
+  await allParts();
+  (await part("keys"))?.showKeys();
+});
 for (const dialog of document.querySelectorAll("dialog.small-dialog")) {
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
   dialog.querySelector(".close")?.addEventListener("click", () => dialog.close());
@@ -67,17 +70,24 @@ for (const dialog of document.querySelectorAll("dialog.small-dialog")) {
 subscribe((now, before) => {
   if (before.view === null && before.image === null) keepAnchor();
   showView();
+  showParts();
   if (filterKey(now) !== filterKey(before)) attempt(countEmotions);
   if (filterKey(now) !== listed && now.view !== "map") showList();
   else if (before.view !== null && now.view === null) {
     grid.restore(anchors.get(historyEntry()) ?? { index: 0, offset: 0 });
-  } else if (before.image && !now.image && viewer.index >= 0) {
-    grid.activate(viewer.index);
-    byId("grid").focus({ preventScroll: true });
+  } else if (before.image && !now.image && viewer?.index >= 0) {
+    // A moment later: the dialog closes first, and gives back the focus.
+    queueMicrotask(() => {
+      grid.activate(viewer.index);
+      byId("grid").focus({ preventScroll: true });
+    });
   }
   shownEntry = historyEntry();
 });
-onSelection(() => grid.refresh());
+onSelection((number) => {
+  grid.refresh();
+  if (number) part("collect");
+});
 onPreference((name) => {
   if (name === "size" || name === "layout") grid.arrange();
 });
@@ -86,7 +96,7 @@ onLabels(async (ids, emotion) => {
   else for (const id of ids) for (const hits of lists.values()) hits.change(id, { label: emotion, emotion });
   grid.refresh();
 });
-for (const onEnd of [onTaught, onRunEnd, onHide]) onEnd(showAgain);
+onChanges(showAgain);
 addEventListener("pagehide", () => {
   keepAnchor();
   sessionStorage.setItem("anchors", JSON.stringify([...anchors].slice(-50)));
@@ -94,8 +104,8 @@ addEventListener("pagehide", () => {
 
 showView();
 showList();
+showParts();
 attempt(countEmotions);
-attempt(showPanel);
 
 function keepAnchor() {
   const anchor = grid.anchor();
@@ -113,7 +123,7 @@ function showList() {
     if (lists.size <= KEPT_LISTS) break;
     lists.delete(oldest);
   }
-  hideEmpty();
+  byId("empty").hidden = true;
   grid.show(hits, anchors.get(historyEntry()));
 }
 
@@ -129,14 +139,23 @@ function showLength() {
   header.showLength(grid.hits);
   showJump();
   viewer?.locate();
-  if (grid.hits.isComplete && grid.hits.count === 0) sayEmpty();
-  else hideEmpty();
+  byId("empty").hidden = !isEmpty();
+  if (isEmpty()) sayEmpty();
+}
+
+function isEmpty() {
+  return grid.hits.isComplete && grid.hits.count === 0;
+}
+
+async function sayEmpty() {
+  const { hits } = grid;
+  (await part("empty"))?.sayEmpty(() => grid.hits === hits);
 }
 
 function onGridProblem(error) {
   if (grid.hits.count) report(error);
   else if (error.status === 404 && filterKey(state()) === filterKey({ ...state(), ...cleared() })) sayEmpty();
-  else sayProblem(error, () => { lists.clear(); showList(); });
+  else part("empty").then((empty) => empty?.sayProblem(error, () => { lists.clear(); showList(); }));
 }
 
 /** Ask again for the facts of images whose labels were removed: the prediction is shown again. */
@@ -145,6 +164,15 @@ async function refetch(ids) {
     const { emotion, score, emotions, label } = await get(`/images/${id}`, { model: state().model });
     for (const hits of lists.values()) hits.change(id, { emotion, score, emotions, label });
   })));
+}
+
+/** Load the parts that the address asks for, unless they are loaded. */
+function showParts() {
+  const { view, image } = state();
+  if (view) part(view);
+  if (image) part("viewer");
+  if (isByLikeness(state())) part("subject");
+  if (countPanelFilters(state()) || preference("panel")) part("panel");
 }
 
 function showView() {

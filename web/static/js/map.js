@@ -1,10 +1,10 @@
 // The view of the map: all faces by likeness, colored by emotion.
 
 import { bytesOf, follow, get, post, query, thumbnailUrl } from "./api.js";
+import { onChanges } from "./changes.js";
 import { button, byId, el, fill } from "./dom.js";
 import { paint } from "./emotions.js";
-import { onHide, onLabels } from "./labels.js";
-import { onRunEnd } from "./library.js";
+import { onLabels } from "./labels.js";
 import { Camera } from "./map-camera.js";
 import { CanvasRenderer } from "./map-canvas.js";
 import { addMapGestures } from "./map-gestures.js";
@@ -14,7 +14,6 @@ import { WebglRenderer } from "./map-webgl.js";
 import { progress } from "./progress.js";
 import { MOST, select } from "./selection.js";
 import { filterKey, filterParameters, go, state, subscribe } from "./state.js";
-import { onTaught } from "./teach.js";
 import { count, date, number } from "./text.js";
 import { attempt, load, toast } from "./toast.js";
 
@@ -47,7 +46,7 @@ export class MapView {
     new ResizeObserver(() => this.#resize()).observe(this.element);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#color());
     subscribe((now, before) => this.#follow(now, before));
-    for (const onEnd of [onLabels, onHide, onRunEnd, onTaught]) onEnd(() => this.#forget());
+    for (const onEach of [onLabels, onChanges]) onEach(() => this.#forget());
     this.#addTools();
     if (state().view === "map") this.#open();
   }
@@ -145,7 +144,7 @@ export class MapView {
     const facts = await load(byId("map-note"), () => get("/map", this.#parameters()));
     if (!facts) return;
     this.#say(facts);
-    byId("map-view").hidden = facts.version === null;
+    for (const id of ["map-view", "map-tools"]) byId(id).hidden = facts.version === null;
     if (facts.version === null) return;
     const bytes = await attempt(() => bytesOf("/map/points", this.#parameters()));
     if (!bytes) return;

@@ -18,14 +18,12 @@ export function askOwnEmotion(imageIds) {
   return new Promise((done) => { resolve = done; });
 }
 
-export function prepareOwnEmotion() {
-  const dialog = byId("own-emotion");
-  byId("own-form").addEventListener("submit", async (event) => {
-    event.preventDefault();
-    const word = byId("own-word").value.trim();
-    if (word && (await label(images, word, { isNew: true }))) resolve(true);
-    dialog.close();
-  });
-  byId("own-cancel").addEventListener("click", () => dialog.close());
-  dialog.addEventListener("close", () => resolve?.(false));
-}
+const dialog = byId("own-emotion");
+byId("own-form").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const word = byId("own-word").value.trim();
+  if (word && (await label(images, word, { isNew: true }))) resolve(true);
+  dialog.close();
+});
+byId("own-cancel").addEventListener("click", () => dialog.close());
+dialog.addEventListener("close", () => resolve?.(false));

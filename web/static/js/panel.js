@@ -1,11 +1,11 @@
 // The panel with the rarer filters: folders, least probability, model, and three switches.
 
 import { get } from "./api.js";
-import { byId, el, fill } from "./dom.js";
+import { button, byId, el, fill } from "./dom.js";
 import { modelInUse, onEmotions } from "./emotions.js";
 import { showFolders } from "./folders.js";
 import { onPreference, prefer, preference } from "./preferences.js";
-import { cleared, filterKey, go, state, subscribe } from "./state.js";
+import { cleared, countPanelFilters, filterKey, go, state, subscribe } from "./state.js";
 import { count } from "./text.js";
 import { attempt } from "./toast.js";
 
@@ -15,7 +15,8 @@ const SWITCHES = [
   ["hidden", "Hidden images too", "images that you keep out of searches"],
 ];
 
-export async function showPanel() {
+/** Fill the panel. Return the function that opens or closes it. */
+export function showPanel() {
   const panel = byId("panel");
   const opener = byId("panel-button");
   const isNarrow = matchMedia("(max-width: 900px)");
@@ -24,45 +25,41 @@ export async function showPanel() {
     panel.hidden = !isOpen;
     opener.setAttribute("aria-expanded", String(isOpen));
   };
-  opener.addEventListener("click", () => {
+  const toggle = () => {
     const isOpen = panel.hidden;
     setOpen(isOpen);
     if (!isNarrow.matches) prefer("panel", isOpen);
     if (isOpen) panel.querySelector("button, input")?.focus();
-  });
-  byId("panel-close").addEventListener("click", () => opener.click());
+  };
+  byId("panel-close").addEventListener("click", toggle);
   onPreference((name, value) => name === "panel" && setOpen(value));
   setOpen(preference("panel") && !isNarrow.matches);
 
   showSlider();
   showSwitches();
+  showTags();
   byId("panel-clear").addEventListener("click", () => go(cleared()));
   const draw = () => {
-    const chosen = countChosen();
+    const chosen = countPanelFilters(state());
     byId("panel-count").textContent = chosen || "";
     opener.setAttribute("aria-label", chosen ? `Filters, ${count(chosen, "one is", "are")} set` : "Filters");
     byId("panel-clear").disabled = filterKey(state()) === filterKey({ ...state(), ...cleared() });
   };
   subscribe(draw);
   draw();
-  await Promise.all([showFolders(byId("folders")), showModels()]);
+  attempt(() => Promise.all([showFolders(byId("folders")), showModels()]));
+  return toggle;
 }
-
-const countChosen = () => {
-  const { under, min_score, model, exact, dedupe, hidden } = state();
-  return [under.length, min_score, model, exact, dedupe, hidden].filter(Boolean).length;
-};
 
 function showSlider() {
   const slider = byId("min-score");
-  const output = byId("min-score-value");
+  const say = (percent) => { byId("min-score-value").textContent = percent ? `${percent}% or more` : "any"; };
   const draw = () => {
-    slider.value = Math.round(state().min_score * 100);
-    output.textContent = slider.value === "0" ? "any" : `${slider.value}% or more`;
+    const percent = Math.round(state().min_score * 100);
+    slider.value = percent;
+    say(percent);
   };
-  slider.addEventListener("input", () => {
-    output.textContent = slider.value === "0" ? "any" : `${slider.value}% or more`;
-  });
+  slider.addEventListener("input", () => say(Number(slider.value)));
   slider.addEventListener("change", () => go({ min_score: Number(slider.value) / 100 }));
   subscribe(draw);
   draw();
@@ -78,6 +75,18 @@ function showSwitches() {
     return [name, input];
   });
   const draw = () => inputs.forEach(([name, input]) => { input.checked = state()[name]; });
+  subscribe(draw);
+  draw();
+}
+
+/** Show the tags that are chosen; the view of an image offers them. */
+function showTags() {
+  const chip = (list, tag) => button({ icon: "close", text: list === "tag" ? tag : `not ${tag}`, label: `Stop filtering by the tag ${tag}`, on: () => go({ [list]: state()[list].filter((one) => one !== tag) }) });
+  const draw = () => {
+    const chips = ["tag", "not_tag"].flatMap((list) => state()[list].map((tag) => chip(list, tag)));
+    byId("tags").hidden = !chips.length;
+    fill(byId("tag-list"), chips);
+  };
   subscribe(draw);
   draw();
 }

@@ -1,11 +1,12 @@
 // What the page shows, as the address bar holds it: back, forward, reload and bookmarks work.
 
-const LISTS = ["emotion", "not", "under"];
+const LISTS = ["emotion", "not", "tag", "not_tag", "under"];
 const WORDS = ["view", "at", "order", "like", "query", "model", "image"];
 const FLAGS = ["exact", "dedupe", "hidden"];
+const VIEWS = ["map", "teach", "library"];
 
 /** What chooses the images of the grid. A change of anything else keeps the grid as it is. */
-const FILTERS = ["emotion", "not", "under", "order", "like", "query", "model", "exact", "dedupe", "hidden", "min_score"];
+const FILTERS = ["emotion", "not", "tag", "not_tag", "under", "order", "like", "query", "model", "exact", "dedupe", "hidden", "min_score"];
 
 const listeners = new Set();
 let current = parse(location.search);
@@ -26,6 +27,7 @@ export function parse(text) {
   for (const name of LISTS) found[name] = words.getAll(name);
   for (const name of WORDS) found[name] = words.get(name) || null;
   for (const name of FLAGS) found[name] = words.get(name) === "true";
+  if (!VIEWS.includes(found.view)) found.view = null;
   return found;
 }
 
@@ -42,7 +44,7 @@ export function address(changes = {}) {
 
 /** Return the state in which nothing is chosen; the model stays. */
 export const cleared = () => ({
-  emotion: [], not: [], under: [], order: null, like: null, query: null, exact: false, dedupe: false, hidden: false, min_score: 0, image: null, view: null, at: null,
+  emotion: [], not: [], tag: [], not_tag: [], under: [], order: null, like: null, query: null, exact: false, dedupe: false, hidden: false, min_score: 0, image: null, view: null, at: null,
 });
 
 /** Go to the present state with some changes. `replace`: without a new entry in the history. */
@@ -67,6 +69,12 @@ export const filterKey = (of) => JSON.stringify(FILTERS.map((name) => of[name]))
 /** Return whether images are ordered by likeness. */
 export const isByLikeness = (of) => Boolean(of.like || of.query);
 
+/** Return how many filters of the panel are chosen. */
+export function countPanelFilters(of) {
+  const { under, tag, not_tag, min_score, model, exact, dedupe, hidden } = of;
+  return [under.length, tag.length, not_tag.length, min_score, model, exact, dedupe, hidden].filter(Boolean).length;
+}
+
 /** Return the order of the grid: "newest" or "best". Only all images and folders are shown newest first unless the user chooses. */
 export function orderOf(of) {
   if (isByLikeness(of) || of.dedupe) return "best";
@@ -75,8 +83,8 @@ export function orderOf(of) {
 
 /** Return the parameters of the API that choose images. */
 export function filterParameters(of) {
-  const { emotion, not, under, exact, hidden, model, min_score } = of;
-  return { emotion, not, under, exact, hidden, model, min_score: min_score || null };
+  const { emotion, not, tag, not_tag, under, exact, hidden, model, min_score } = of;
+  return { emotion, not, tag, not_tag, under, exact, hidden, model, min_score: min_score || null };
 }
 
 function changeTo(next, isTravel) {

@@ -1,15 +1,16 @@
 // What the images of the grid resemble: an uploaded image, or one of the library.
 
 import { get, queryThumbnailUrl, thumbnailUrl } from "./api.js";
-import { button, el, fill } from "./dom.js";
+import { button, byId, el, fill } from "./dom.js";
 import { paint, percent } from "./emotions.js";
 import { go, state, subscribe } from "./state.js";
 import { fileName, shown } from "./text.js";
 
 const PIXELS = 96;
 
-/** Keep an element up to date that shows the image of the query. */
-export function showSubject(element) {
+/** Show the image of the query above the grid, and keep it up to date. */
+export function showSubject() {
+  const element = byId("subject");
   let shownId = null;
   const draw = async () => {
     const { like, query, model } = state();

@@ -1,6 +1,7 @@
 // The view in which the user teaches the model: images whose labels help most, labels that the model doubts, and the teaching.
 
 import { follow, get, post, thumbnailUrl } from "./api.js";
+import { tellChanges } from "./changes.js";
 import { button, byId, el, fill } from "./dom.js";
 import { emotionOfKey, keyOfEmotion, onEmotions, paint, percent, shortlist } from "./emotions.js";
 import { addKeys } from "./keys.js";
@@ -225,16 +226,11 @@ export class Teach {
     );
     byId("teach-now").scrollIntoView({ block: "nearest" });
     if (task.state !== "done") return;
-    for (const listener of taughtListeners) listener();
+    tellChanges();
     this.#loadQueue();
     this.#drawDoubts();
   }
 }
-
-const taughtListeners = new Set();
-
-/** Call a function after the model was taught, or the teaching undone: all emotions may differ. */
-export const onTaught = (listener) => taughtListeners.add(listener);
 
 /** Return the result of a teaching in plain words. */
 function taught(result) {

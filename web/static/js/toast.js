@@ -10,7 +10,7 @@ const MOST = 3;
  * `topic` replaces the one before.
  */
 export function toast(sentence, { action, isError = false, topic = sentence } = {}) {
-  const shelf = byId("toasts");
+  const shelf = settled();
   for (const item of [...shelf.children]) if (item.dataset.topic === topic) item.remove();
   const close = () => item.remove();
   const item = el(
@@ -24,6 +24,20 @@ export function toast(sentence, { action, isError = false, topic = sentence } = 
   while (shelf.children.length > MOST) shelf.firstElementChild.remove();
   if (!isError) hideLater(item);
 }
+
+/**
+ * Return the place of the messages, in the dialog that is open, if one is: it covers all else, and nothing outside it can be pressed.
+ * In a page with several open dialogs, the later one in the document is on top.
+ */
+function settled() {
+  const shelf = byId("toasts");
+  const place = [...document.querySelectorAll("dialog[open]")].at(-1) ?? document.body;
+  if (shelf.parentElement !== place) place.append(shelf);
+  return shelf;
+}
+
+// `close` events do not bubble. Messages outlive the dialog in which they appeared.
+addEventListener("close", settled, true);
 
 /** Take away the messages whose action was done in another way. */
 export function clearToasts() {

@@ -18,6 +18,11 @@ import { attempt, toast } from "./toast.js";
 const LARGEST = 512;
 const MOST_GROWTH = 2.5;
 
+/** An image of which less than this would be visible on its shorter side is a strip: that side gets `STRIP_PIXELS`, if it has them. */
+const LEAST_PIXELS = 80;
+const STRIP_PIXELS = 320;
+const MOST_TAGS = 40;
+
 /** Let the page show images. `list` returns the hits of the grid, whose order the arrow keys follow. */
 export class Viewer {
   #dialog = byId("viewer");
@@ -127,18 +132,29 @@ export class Viewer {
     const small = el("img", { class: "small", alt: "", src: thumbnailUrl(id, LARGEST) });
     const large = el("img", { class: "large", alt: shown(fileName(path)), src: originalUrl(id) });
     large.addEventListener("load", () => small.remove());
+    const fail = (image) => {
+      if (!image.isConnected) return; // another image is shown
+      image.remove();
+      if (!small.isConnected && !large.isConnected) fill(canvas, el("p", { class: "no-image", text: "The file is missing, or it has changed." }));
+    };
     large.addEventListener("error", () => {
-      large.remove();
+      // A format that the browser cannot show has a thumbnail.
       small.alt = shown(fileName(path));
       small.classList.add("alone");
+      fail(large);
     });
+    small.addEventListener("error", () => fail(small));
     fill(canvas, small, large, el("div", { class: "layer", id: "heat" }), el("div", { class: "layer", id: "face-boxes" }));
     canvas.dataset.ratio = size ? size[0] / size[1] : 1;
     canvas.dataset.width = size ? size[0] : LARGEST;
     this.#fit();
+    byId("stage").scrollTo(0, 0);
   }
 
-  /** Make the image as large as the stage lets it be; a small one grows at most to `MOST_GROWTH` times its size. */
+  /**
+   * Make the image as large as the stage lets it be; a small one grows at most to `MOST_GROWTH` times its size. The stage
+   * scrolls along a strip.
+   */
   #fit() {
     if (!this.#facts) return; // Without an image, the size of the canvas and that of the stage would raise each other.
     const stage = byId("stage");
@@ -147,7 +163,12 @@ export class Viewer {
     const style = getComputedStyle(stage);
     const wide = stage.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
     const high = stage.clientHeight - parseFloat(style.paddingTop) - parseFloat(style.paddingBottom);
-    const width = Math.max(40, Math.min(wide, high * ratio, MOST_GROWTH * (Number(canvas.dataset.width) || Infinity)));
+    const natural = Number(canvas.dataset.width) || LARGEST;
+    const fitting = Math.min(wide, high * ratio, MOST_GROWTH * natural);
+    const [shorter, naturalShorter] = [fitting, natural].map((one) => one / Math.max(1, ratio));
+    const isStrip = shorter < LEAST_PIXELS && naturalShorter > shorter;
+    const width = isStrip ? fitting * (Math.min(naturalShorter, STRIP_PIXELS) / shorter) : Math.max(40, fitting);
+    stage.classList.toggle("is-strip", isStrip);
     canvas.style.width = `${width}px`;
     canvas.style.height = `${width / ratio}px`;
   }
@@ -155,6 +176,7 @@ export class Viewer {
   #drawBoxes() {
     const { faces, size } = this.#facts;
     const layer = byId("face-boxes");
+    if (!layer) return; // without an image
     const drawn = size ? boxes(faces, size) : [];
     faces.filter((face) => face.box).forEach((face, place) => {
       drawn[place].classList.toggle("chosen", faces.length > 1 && faces.indexOf(face) === this.#face);
@@ -176,7 +198,7 @@ export class Viewer {
     title.textContent = shown(fileName(facts.path));
     title.title = shown(facts.path);
     const focused = this.#dialog.contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") : null;
-    fill(byId("viewer-body"), this.#faceTabs(), this.#verdict(face), bars(face, facts.label, (emotion) => label([facts.image_id], emotion)), this.#labelTools(), this.#likeTools(), explainer(facts, face.emotion, byId("heat")), this.#fileTools());
+    fill(byId("viewer-body"), this.#faceTabs(), this.#verdict(face), bars(face, facts.label, (emotion) => label([facts.image_id], emotion)), this.#labelTools(), this.#likeTools(), explainer(facts, face.emotion, byId("heat")), this.#tags(), this.#fileTools());
     if (focused) this.#dialog.querySelector(`[aria-label="${CSS.escape(focused)}"]`)?.focus();
     this.#drawBoxes();
   }
@@ -246,6 +268,16 @@ export class Viewer {
     go({ like: this.#facts.image_id, query: null, image: null, view: null, order: null, emotion, not: [] });
   }
 
+  /** Show the tags of the image, if a tagger gave it some. A tag leads to all images that have it. */
+  #tags() {
+    const tags = Object.entries(this.#facts.tags ?? {}).sort((one, other) => other[1] - one[1]).slice(0, MOST_TAGS);
+    if (!tags.length) return null;
+    const chips = tags.map(([tag, probability]) =>
+      el("button", { type: "button", class: "chip small", on: { click: () => go({ ...cleared(), tag: [tag] }) } }, el("span", { class: "name", text: tag }), " ", el("span", { class: "count", text: percent(probability) })),
+    );
+    return el("section", { class: "block" }, el("div", { class: "but", role: "group", "aria-label": "Tags" }, chips));
+  }
+
   #fileTools() {
     const facts = this.#facts;
     const size = facts.size ? `${facts.size[0]} × ${facts.size[1]} pixels` : null;
@@ -284,7 +316,7 @@ export class Viewer {
     const stage = byId("stage");
     let start = null;
     stage.addEventListener("touchstart", (event) => {
-      start = event.touches.length === 1 ? event.touches[0] : null;
+      start = event.touches.length === 1 && !stage.classList.contains("is-strip") ? event.touches[0] : null;
     }, { passive: true });
     stage.addEventListener("touchend", (event) => {
       if (!start || visualViewport?.scale > 1.05) return;
