@@ -16,7 +16,7 @@ from indexer.sources.archives.contents import Contents
 if TYPE_CHECKING:
     from indexer.domain.files import FileStamp
 
-_FORMAT = 1
+_FORMAT = 2
 """Number of the form of the kept files, and of the rules by which they were made: others are not used."""
 
 _MAX_IN_MEMORY = 64
