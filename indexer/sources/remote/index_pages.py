@@ -36,7 +36,7 @@ def parse_index_page(page: str, url: str) -> Listed:
         raise Denied("its page is not a listing of a folder")
     listed = Listed(set(), set())
     for link in parser.links:
-        found = name_below(urljoin(url, link), url)
+        found = name_below(link, url)
         if found is None:
             continue
         name, is_folder = found
@@ -49,7 +49,7 @@ def parse_index_page(page: str, url: str) -> Listed:
 def name_below(link: str, url: str) -> tuple[bytes, bool] | None:
     """Return the name of a link directly below a URL that ends with a slash, and whether it is a folder; None for other links."""
     try:
-        target, base = urlsplit(link), urlsplit(url)
+        target, base = urlsplit(urljoin(url, link)), urlsplit(url)
     except ValueError:
         return None
     if target.query or (target.scheme, target.netloc.lower()) != (base.scheme, base.netloc.lower()):

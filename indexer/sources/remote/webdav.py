@@ -6,7 +6,6 @@ import xml.etree.ElementTree as ET  # it loads nothing, and expat limits how muc
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
-from urllib.parse import urljoin
 
 from indexer.domain.errors import Unreadable
 from indexer.sources.remote.index_pages import name_below
@@ -36,7 +35,7 @@ def parse_listing(data: bytes, url: str) -> Iterator[Resource]:
     if root.tag != "{DAV:}multistatus":
         raise Unreadable("the answer of its server is not a listing")
     for response in root.iterfind("{DAV:}response"):
-        found = name_below(urljoin(url, (response.findtext("{DAV:}href") or "").strip()), url)
+        found = name_below((response.findtext("{DAV:}href") or "").strip(), url)
         if found is None:
             continue
         is_folder = response.find(".//{DAV:}resourcetype/{DAV:}collection") is not None

@@ -46,7 +46,7 @@ class Website:
                 next(parse_listing(self._properties(path), _folder_url(path)), None)
             else:
                 self._page(path)
-        except (FileNotFoundError, Denied):
+        except FileNotFoundError:
             return False
         return True
 
