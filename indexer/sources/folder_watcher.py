@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from indexer.domain.path_set import PathSet
-from indexer.ports.sources import ARCHIVE_EXTENSIONS, EXTENSIONS, EXTRA_EXTENSIONS, extension_of
+from indexer.ports.sources import ARCHIVE_EXTENSIONS, EXTENSIONS, EXTRA_EXTENSIONS, TABLE_EXTENSIONS, extension_of
 from indexer.system.addresses import remote_address
 from indexer.system.paths import is_under
 
-_EXTENSIONS = EXTENSIONS | EXTRA_EXTENSIONS.keys() | set(map(extension_of, ARCHIVE_EXTENSIONS))
+_EXTENSIONS = EXTENSIONS | EXTRA_EXTENSIONS.keys() | set(map(extension_of, ARCHIVE_EXTENSIONS)) | set(TABLE_EXTENSIONS)
 
 POLL_SECONDS = 60.0
 """Default interval of polling."""

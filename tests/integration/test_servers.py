@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from indexer.search.collect import collect
 from indexer.sources.remote import opened_file
 from indexer.sources.remote.buckets import open_bucket
 from indexer.sources.remote.source import RemoteSource
+from indexer.sources.remote.web_client import WebClient
 from tests.support.archives import tarred, zipped
 from tests.support.bucket import new_processes
 from tests.support.builders import draw_blocks, encoded
@@ -25,6 +27,7 @@ from tests.support.remote_servers import (
     FileServer,
     GoogleBuckets,
     IndexPages,
+    Request,
     WebDAV,
     serving,
     use_azure,
@@ -200,3 +203,62 @@ def test_an_archive_beyond_the_limit_of_copies_is_one_failure(pages: IndexPages,
     path = f"{pages.address}/comics/book.cbt".encode()
     with pytest.raises(Damaged, match="copy it to a disk"):
         opened_file.open_remote(path, RemoteSource().stamp(path))
+
+
+def test_a_large_object_is_read_in_parts_of_one_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("indexer.sources.remote.buckets.PART_BYTES", 100)
+    with serving(GoogleBuckets()) as server:
+        server.put({"b/a.png": bytes(range(250))})
+        use_google(monkeypatch, server.address)
+        open_bucket.cache_clear()
+        assert RemoteSource().read(b"gs://b/a.png")[0] == bytes(range(250))
+        assert len([path for _, path in server.requests if path.startswith("/b/")]) == 4
+        file, chunks = open_bucket(b"gs://b").stream(b"gs://b/a.png")
+        next(chunks)
+        server.put({"b/a.png": bytes(250)})
+        with pytest.raises(Unreadable, match="changed"):
+            list(chunks)
+        assert file.size == 250
+        open_bucket.cache_clear()
+
+
+def test_a_download_that_ends_early_is_no_image() -> None:
+    class Cut(FileServer):
+        def answer(self, request: Request) -> None:
+            request.send_response(200)
+            request.send_header("Content-Length", "10")
+            request.end_headers()
+            request.wfile.write(b"half")
+            request.close_connection = True
+
+    with serving(Cut()) as server, pytest.raises(Unreadable):
+        RemoteSource().read(f"{server.address}/a.png".encode())
+
+
+def test_the_head_of_an_answer_has_a_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("indexer.sources.remote.web_client.REQUEST_SECONDS", 0.05)
+    asked = threading.Event()
+    end = threading.Event()
+
+    class Slow(FileServer):
+        def answer(self, request: Request) -> None:
+            asked.set()
+            end.wait(60)
+
+    with serving(Slow()) as server:
+        try:
+            with pytest.raises(Unreadable):
+                WebClient(reaches_private=True, may_follow=lambda _, __: False, retries=0).request("GET", f"{server.address}/x")
+            assert asked.is_set()
+        finally:
+            end.set()
+
+
+def test_after_a_server_did_not_answer_its_files_count_as_present_without_a_request() -> None:
+    with serving(FileServer()) as server:
+        source = RemoteSource()
+        server.failing = lambda method, path: 500
+        assert source.has_file(f"{server.address}/a.png".encode())
+        requests = len(server.requests)
+        assert all(source.has_file(f"{server.address}/{number}.png".encode()) for number in range(9))
+        assert len(server.requests) == requests

@@ -23,7 +23,7 @@ from urllib.parse import unquote_plus
 from indexer.domain.errors import Unreadable, UsageError
 from indexer.sources.entries import InnerFolder, Member
 from indexer.sources.remote.server import RemoteFile, read_all
-from indexer.sources.remote.servers import open_server
+from indexer.sources.remote.servers import open_server, server_of
 from indexer.system.addresses import remote_address
 from indexer.system.optional import require
 from indexer.system.paths import is_under
@@ -130,7 +130,7 @@ class Inventory:
         address = remote_address(os.fsencode(self._place))
         if address is None:
             return self._bytes(str(Path(self._place).parent / Path(key).name))
-        return self._bytes(os.fsdecode(b"/".join(address.split(b"/", 3)[:3]) + b"/" + os.fsencode(key)))
+        return self._bytes(os.fsdecode(server_of(address) + b"/" + os.fsencode(key)))
 
     def _bytes(self, place: str) -> bytes:
         address = remote_address(os.fsencode(place))

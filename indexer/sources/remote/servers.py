@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def open_server(path: bytes) -> FileServer:
     """Return the server of an address in its one form. Raises MissingExtra, and Unreadable if it cannot be used."""
-    address = b"/".join(path.split(b"/", 3)[:3])
+    address = server_of(path)
     if scheme_of(address) in WEB:
         from indexer.sources.remote.websites import open_website
 
@@ -20,3 +20,8 @@ def open_server(path: bytes) -> FileServer:
     from indexer.sources.remote.buckets import open_bucket
 
     return open_bucket(address)
+
+
+def server_of(path: bytes) -> bytes:
+    """Return the address of the bucket or the web server of an address."""
+    return b"/".join(path.split(b"/", 3)[:3])

@@ -18,13 +18,16 @@ from indexer.sources.archives.packages import is_readable_archive
 from indexer.sources.entries import InnerFolder
 from indexer.sources.remote.inventory import open_inventory
 from indexer.sources.remote.listings import Listings
-from indexer.sources.remote.server import RemoteFile, has_image_name, read_all
-from indexer.sources.remote.servers import open_server
+from indexer.sources.remote.server import Denied, RemoteFile, has_image_name, read_all
+from indexer.sources.remote.servers import open_server, server_of
 from indexer.sources.walk import MAX_IGNORE_FILE_BYTES, Walk
 from indexer.system.addresses import remote_address
 
 REMOTE = "object"
 """The name of this source."""
+
+_SILENT_SECONDS = 60.0
+"""After a server did not answer, files on it count as present for a minute: a search with many hits asks for each of them."""
 
 
 class RemoteSource:
@@ -37,6 +40,7 @@ class RemoteSource:
     def __init__(self, archive_contents: Path | None = None, reaches_private: bool = False, inventory: str | None = None) -> None:
         self._archives = Archives(archive_contents, _archive_status, reaches_private)
         self._inventory = inventory
+        self._silent_until: dict[bytes, float] = {}
 
     def name_of(self, path: bytes) -> str:
         return REMOTE
@@ -58,6 +62,9 @@ class RemoteSource:
 
     def has_file(self, path: bytes) -> bool:
         path = self.real_path(path)
+        server = server_of(path)
+        if time.monotonic() < self._silent_until.get(server, 0.0):
+            return True
         try:
             place = self._archives.locate(path)
             if place is not None:
@@ -65,8 +72,10 @@ class RemoteSource:
             open_server(path).status(path)
         except FileNotFoundError:
             return False
+        except Denied:
+            return True  # nothing is known to be missing
         except Unreadable:
-            return True  # the server denies access or does not answer: nothing is known to be missing
+            self._silent_until[server] = time.monotonic() + _SILENT_SECONDS
         return True
 
     def real_path(self, path: bytes) -> bytes:
