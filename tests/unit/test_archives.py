@@ -13,7 +13,7 @@ from zipfile import ZipFile
 import pytest
 
 from indexer.domain.errors import Damaged, ImageError, Unreadable
-from indexer.domain.files import FileStamp
+from indexer.domain.files import FileStamp, stamp_of
 from indexer.ports.sources import ScannedFolder, ScanOptions
 from indexer.sources.archives import opened, spool
 from indexer.sources.archives.contents import Contents, inner_path
@@ -49,7 +49,7 @@ def open_archive(tmp_path: Path) -> Iterator[Open]:
         def open_bytes(data: bytes) -> OpenedArchive:
             path = tmp_path / "archive"
             path.write_bytes(data)
-            archive = OpenedArchive(stack.enter_context(path.open("rb")))
+            archive = OpenedArchive(stack.enter_context(path.open("rb")), b"archive", stamp_of(path.stat()))
             stack.callback(archive.close)
             return archive
 

@@ -97,10 +97,12 @@ class ColumnsArchive:
         opened = self._opened()
         if self._head.startswith(_PARQUET):
             yield from opened.file.iter_batches(batch_size=_BATCH_ROWS, columns=list(columns), use_threads=False)
-        elif self._head == _ARROW_FILE:
-            yield from map(opened.file.get_batch, range(opened.file.num_record_batches))
-        else:
-            yield from opened.file
+            return
+        file = opened.file
+        batches = map(file.get_batch, range(file.num_record_batches)) if self._head == _ARROW_FILE else file
+        for batch in batches:
+            batch.validate(full=True)  # the offsets in the file may lead anywhere
+            yield batch
 
     def _opened(self) -> _Opened:
         self._file.seek(0)
