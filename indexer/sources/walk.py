@@ -21,9 +21,11 @@ from indexer.ports.sources import (
     MAX_VIDEO_BYTES,
     NO_EXTENSION,
     OTHER_FILE_SYSTEM,
+    TABLE_EXTENSIONS,
     ScannedEntry,
     ScannedFolder,
     ScanOptions,
+    extension_of,
     is_video,
 )
 from indexer.sources.archives.packages import archive_extension, is_readable_archive
@@ -142,7 +144,7 @@ class Walk:
             name = entry.name
             is_folder = _is_folder(entry, self.options.follow_symlinks)
             is_archive = not is_folder and _is_archive(entry, self.options.follow_symlinks)
-            is_named = bool(named) and not (is_folder or is_archive) and entry.path in named
+            is_named = bool(named) and not (is_folder or is_archive) and entry.path in named and not _is_table(name)
             if name.startswith(b".") and not is_named:
                 skipped.append((name, HIDDEN))
                 continue
@@ -242,6 +244,11 @@ def _kind(name: bytes) -> str:
 def _is_archive(entry: _Entry, follow: bool) -> bool:
     """Return whether an entry is an archive that can be opened. The archives in an archive are folders of its contents."""
     return isinstance(entry, os.DirEntry) and is_readable_archive(entry.name) and entry.is_file(follow_symlinks=follow)
+
+
+def _is_table(name: bytes) -> bool:
+    """Return whether a file that is a root of its own has its images at URLs: this scan does not open it."""
+    return extension_of(name) in TABLE_EXTENSIONS
 
 
 def _is_folder(entry: _Entry, follow: bool) -> bool:

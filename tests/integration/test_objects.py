@@ -70,6 +70,13 @@ def test_objects_that_changed_or_vanished_are_noticed(library: Library, pictures
     assert counts(library.index(root(pictures))) == {"scanned": 6, "indexed": 2, "unchanged": 4, "removed": 1}
 
 
+def test_objects_of_a_bucket_with_versions_are_read_once(library: Library, pictures: Bucket) -> None:
+    pictures.keep_versions()
+    pictures.put({f"comics/{page}": data for page, data in PAGES.items()})
+    assert counts(library.index(root(pictures))) == {"scanned": 6, "indexed": 6}
+    assert counts(library.index(root(pictures))) == {"scanned": 6, "unchanged": 6}
+
+
 def test_an_empty_listing_loses_nothing_without_prune(library: Library, pictures: Bucket) -> None:
     library.index(root(pictures))
     pictures.delete(*(f"comics/{page}" for page in PAGES))

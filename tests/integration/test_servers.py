@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -21,6 +24,7 @@ from indexer.sources.remote.web_client import WebClient
 from tests.support.archives import tarred, zipped
 from tests.support.bucket import new_processes
 from tests.support.builders import draw_blocks, encoded
+from tests.support.datasets import url_csv
 from tests.support.library import Library, counts
 from tests.support.remote_servers import (
     AzureContainers,
@@ -262,3 +266,43 @@ def test_after_a_server_did_not_answer_its_files_count_as_present_without_a_requ
         requests = len(server.requests)
         assert all(source.has_file(f"{server.address}/{number}.png".encode()) for number in range(9))
         assert len(server.requests) == requests
+
+
+def test_a_table_of_urls_on_a_server_is_opened_if_it_is_named(
+    library: Library, pages: IndexPages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages.put(
+        {
+            "tables/t.csv": url_csv(
+                [{"key": f"{number}.png", "url": f"{pages.address}/comics/{quote(name)}"} for number, name in enumerate(PAGES)]
+            )
+        }
+    )
+    library.settings = replace(library.settings, private_urls=True)
+    with new_processes(monkeypatch):
+        assert counts(library.index(Path(f"{pages.address}/tables"))) == {}
+        assert counts(library.index(Path(f"{pages.address}/tables/t.csv"))) == {"scanned": 6, "indexed": 6}
+        assert counts(library.index(Path(f"{pages.address}/tables"), prune=True)) == {}
+        assert len(library.search(min_score=1e-9)) == 6
+
+
+def test_a_table_names_no_private_address_by_default(library: Library, pages: IndexPages) -> None:
+    (library.folder / "t.csv").write_bytes(url_csv([{"url": f"{pages.address}/comics/{quote(name)}"} for name in PAGES]))
+    assert counts(library.index(library.folder / "t.csv")) == {"scanned": 6, "failed": 6}
+    assert pages.requests == []
+
+
+def test_watching_a_server_that_begins_to_deny_access_loses_nothing(
+    library: Library, pages: IndexPages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = os.fsencode(f"{pages.address}/comics")
+    library.index(Path(os.fsdecode(root)))
+    pages.failing = lambda method, path: 403
+    warnings: list[str] = []
+    with library.opened.source.watch([root], b"/home", None, lambda: None, warnings.append) as watcher:
+        assert "does not report changes" in warnings[0]
+        watcher.clock = lambda: time.monotonic() + 1000  # type: ignore[attr-defined]
+        changed = watcher.changed()
+    assert changed == {root}
+    library.index(*(Path(os.fsdecode(path)) for path in changed), record_idle=False)
+    assert found(library) == set(PAGES)

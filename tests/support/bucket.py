@@ -29,6 +29,9 @@ class Bucket:
         for key, data in objects.items():
             self._client.put_object(Bucket=self.name, Key=key, Body=data)
 
+    def keep_versions(self) -> None:
+        self._client.put_bucket_versioning(Bucket=self.name, VersioningConfiguration={"Status": "Enabled"})
+
     def delete(self, *keys: str) -> None:
         for key in keys:
             self._client.delete_object(Bucket=self.name, Key=key)

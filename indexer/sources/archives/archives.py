@@ -17,6 +17,7 @@ from indexer.sources.archives.formats import ENCRYPTED
 from indexer.sources.archives.kept_contents import KeptContents
 from indexer.sources.archives.packages import is_archive_if_named
 from indexer.sources.entries import InnerFolder, Member
+from indexer.system.optional import require
 
 if TYPE_CHECKING:
     from indexer.sources.archives.processes import ArchiveProcesses
@@ -70,6 +71,7 @@ class Archives:
 
     @cached_property
     def _downloads(self) -> Downloads:
+        require("urllib3", "urllib3", "objects", "A table of URLs")
         from indexer.sources.remote.downloads import Downloads
 
         return Downloads(self._reaches_private)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from indexer.domain.errors import Damaged
 from indexer.sources.remote.server import too_large
 from indexer.sources.remote.web_client import WebClient
-from indexer.system.optional import require
 from indexer.system.safe_read import MAX_FILE_BYTES
 
 _RETRIES = 2
@@ -16,8 +15,6 @@ class Downloads:
     """Downloads images. Thread-safe. `reaches_private` is whether addresses in private networks are reached."""
 
     def __init__(self, reaches_private: bool) -> None:
-        """Raises MissingExtra."""
-        require("urllib3", "urllib3", "objects", "A table of URLs")
         self._client = WebClient(reaches_private, may_follow=lambda _, __: True, retries=_RETRIES)
 
     def read(self, url: str) -> bytes:

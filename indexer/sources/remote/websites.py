@@ -85,7 +85,8 @@ class Website:
         if answer.status != 206:
             return None
         _, _, total = answer.headers.get("Content-Range", "").partition("/")
-        if total not in (str(file.size), "*") or answer.headers.get("ETag", file.tag) != file.tag:
+        modified_ns = file.modified_ns if file.tag else time_of(answer.headers.get("Last-Modified"))
+        if total not in (str(file.size), "*") or (answer.headers.get("ETag", file.tag), modified_ns) != file[1:]:
             raise Unreadable("it changed while it was read")
         return bounded(answer.chunks, end - start)
 
