@@ -46,6 +46,13 @@ def test_rows_without_a_usable_path_are_named_by_their_number(source: FileSystem
     assert source.read(os.fsencode(tmp_path / name / "cat.png"))[0] == PNG + b"cat.png"
 
 
+def test_a_number_that_is_the_path_of_another_row_replaces_no_image(source: FileSystemSource, tmp_path: Path) -> None:
+    table = pa.concat_tables([images({path: PNG}) for path in ("000002.png", "", "")])
+    (tmp_path / "a.parquet").write_bytes(parquet(table))
+    (folder,) = scan(source, tmp_path / "a.parquet").values()
+    assert names(folder) == [b"000001.png", b"000002.png", b"row 000002.png"]
+
+
 def test_each_of_several_columns_is_a_folder_and_bytes_alone_are_images(source: FileSystemSource, tmp_path: Path) -> None:
     front, back = images({"1.png": b"front"}), images({"1.png": b"back"})
     table = pa.table({"front": front["image"], "back": back["image"], "jpg": [b"alone"], "other": [b"no image"]})

@@ -79,7 +79,9 @@ class ColumnsArchive:
             return name
         start = b"" if row.data is None else row.data.slice(0, min(4, row.data.size)).to_pybytes()
         extension = extension_of(name).decode() if has_image_name else _EXTENSIONS.get(start, ".jpg")
-        return f"{folder}{row.place:06d}{extension}".encode()
+        number = f"{row.place:06d}{extension}"
+        name = f"{folder}{number}".encode()
+        return f"{folder}row {number}".encode() if name in used else name
 
     def _url_entries(self) -> Iterator[Entry]:
         names = self._opened().schema.names
