@@ -20,12 +20,14 @@ from indexer.domain.errors import UsageError
 from indexer.library import Library
 
 
-@with_library("model", "device", "require_gpu", "batch_size", "workers", "faces", "look_alikes", "engine", "precision")
+@with_library(
+    "model", "device", "require_gpu", "batch_size", "workers", "faces", "look_alikes", "engine", "precision", "inventory"
+)
 def index(
     library: Library,
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(help="Folders, archives, images or buckets, or - for a list.", metavar="PATH..."),
+        typer.Argument(help="Folders, archives, images or addresses, or - for a list.", metavar="PATH..."),
     ] = None,
     exclude: Exclude = None,
     follow_symlinks: FollowSymlinks = False,

@@ -45,6 +45,10 @@ TagEmotions = Annotated[
     str | None,
     typer.Option("--tag-emotions", help="Own table of tags and emotions. (MOODEX_TAG_EMOTIONS)", metavar="FILE"),
 ]
+InventoryPlace = Annotated[
+    str | None,
+    typer.Option("--inventory", help="S3 Inventory (manifest.json) instead of a listing. (MOODEX_INVENTORY)", metavar="PLACE"),
+]
 Under = Annotated[list[Path] | None, typer.Option("--under", help="Only images below this folder; may be repeated.")]
 Datasets = Annotated[
     list[Path],
@@ -74,6 +78,7 @@ SETTINGS: dict[str, Any] = {
     "engine": Engine,
     "precision": Precision,
     "tag_emotions": TagEmotions,
+    "inventory": InventoryPlace,
     "home": Home,
     "store": StoreAddress,
 }

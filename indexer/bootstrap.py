@@ -28,17 +28,16 @@ if TYPE_CHECKING:
     from indexer.ports.models import Classifier
     from indexer.ports.teaching import Teacher
     from indexer.ports.vectors import VectorStorage
+    from indexer.sources.every_source import EverySource
 
 
 def open_library(settings: Settings) -> Library:
     """Open the library that settings describe. Its data folder need not exist: nothing is read or written yet."""
-    from indexer.sources.every_source import EverySource
-
     return Library(
         settings=settings,
         database=_open_database(settings),
         models=model_registry(settings),
-        source=EverySource(settings.archives),
+        source=_open_source(settings),
         open_executor=_open_executor,
         vector_storage=partial(_open_vector_storage, settings),
         map_storage=partial(_open_map_storage, settings),
@@ -169,9 +168,8 @@ def open_input_decoder(settings: Settings, decoders: DecoderPool | None = None) 
     data then gives equal crops on every device. It uses one thread for each image, because many threads decode.
     """
     from indexer.analysis.input_decoder import InputDecoder
-    from indexer.sources.every_source import EverySource
 
-    source = EverySource(settings.archives)
+    source = _open_source(settings)
     if settings.faces == "off":
         return InputDecoder(None, decoders, source)
     from models.faces.card import read_card as read_face_card
@@ -189,6 +187,12 @@ def open_for_datasets(settings: Settings) -> tuple[Classifier, InputDecoder]:
     reads_faces = read_card(model_registry(settings).weights()).reads_faces
     chosen = settings if reads_faces else replace(settings, faces="off")
     return open_analyzer(chosen, few=False).classifier, open_input_decoder(chosen)
+
+
+def _open_source(settings: Settings) -> EverySource:
+    from indexer.sources.every_source import EverySource
+
+    return EverySource(settings.archives, settings.private_urls, settings.inventory)
 
 
 def _open_executor(perform: Callable[[Item], Result], workers: int) -> AbstractContextManager[Executor[Item, Result]]:

@@ -24,6 +24,8 @@ class Settings:
     - `faces`, `look_alikes`, `engine`, `precision`: one of `_CHOICES`.
     - `tag_emotions`: the file of a table of tags and emotions for taggers that are added; None uses the shipped one.
     - `exclude`: gitignore patterns of files and folders that no run indexes; in the environment, one in each line.
+    - `inventory`: the address or path of the manifest of an S3 Inventory, which replaces the listing of its bucket.
+    - `private_urls`: whether tables of URLs may name addresses in private networks.
     - `grace_days`: days after which a missing file loses its entry.
     - `log_format`: text or json. `verbosity`: quiet, normal or verbose.
     """
@@ -39,6 +41,8 @@ class Settings:
     engine: str = "auto"
     precision: str = "fp32"
     tag_emotions: str | None = None
+    inventory: str | None = None
+    private_urls: bool = False
     grace_days: int = 30
     exclude: tuple[str, ...] = ()
     log_format: str = "text"

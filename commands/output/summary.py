@@ -91,6 +91,6 @@ def _skipped(skipped: Mapping[str, int]) -> list[str]:
     lines = [f"Passed over: {', '.join(parts)}. List them: moodex -v index"]
     if extras := sorted({EXTRA_EXTENSIONS[kind] for kind in map(os.fsencode, counts) if kind in EXTRA_EXTENSIONS}):
         lines.append(f"Extra decoders read some of them: {install_readers(extras)}")
-    if any(ARCHIVE_EXTENSIONS.get(os.fsencode(kind)) for kind in counts):
-        lines.append(f"An extra reads some of these archives: {install_packages()}")
+    if packages := {ARCHIVE_EXTENSIONS.get(os.fsencode(kind), "") for kind in counts} - {""}:
+        lines.append(f"An extra reads some of these archives: {install_packages(packages)}")
     return [*lines, "Links are followed with --follow-symlinks."] if LINK in counts else lines

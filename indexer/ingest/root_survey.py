@@ -126,8 +126,9 @@ class Surveyor:
             unvisited.discard(scanned.path)
             self._note_skipped(scanned)
             self._absorb(scanned)
-            if scanned.problem:
+            if scanned.problem or not scanned.whole:
                 unvisited -= {folder for folder in unvisited if is_under(folder, scanned.path)}
+            if scanned.problem:
                 self._add(self._unlistable(scanned.path, scanned.problem, survey, unseen))
             elif _is_unchanged(scanned, folders, self._known_digests):
                 survey.scanned += len(scanned.entries)

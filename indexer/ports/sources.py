@@ -35,8 +35,15 @@ ARCHIVE_EXTENSIONS: Mapping[bytes, str] = {
     **dict.fromkeys((b".tar.zst", b".tzst"), "zstd"),
     **dict.fromkeys((b".7z", b".cb7"), "7z"),
     **dict.fromkeys((b".rar", b".cbr"), "rar"),
+    **dict.fromkeys((b".parquet", b".arrow"), "parquet"),
 }
-"""Extensions, in lower case, of the files that moodex takes for archives, with what they need of the extra `archives`."""
+"""Extensions, in lower case, of the files that moodex takes for archives, with the package that they need; "" is none.
+
+Parquet and Arrow files are data sets: each row of a column of images is a member.
+"""
+
+TABLE_EXTENSIONS = (b".csv", b".tsv")
+"""Extensions of tables of URLs, which are archives only for users who name them; a Parquet file may be such a table, too."""
 
 MAX_VIDEO_BYTES = 1 << 24
 """Limit of a video, 16 MiB, for scans: stickers are smaller, and longer videos would cost much reading for nothing."""
@@ -76,7 +83,7 @@ class ScannedFolder:
     - `entries`: (name, and the parts of the stamp that are known), by name. Plain tuples, because every run makes
       one for every file.
     - `problems`: why some files cannot be images, by name.
-    - `whole`: False if only part of the folder was scanned, so that files without an entry may exist.
+    - `whole`: False if only part of the folder was scanned, so that files and subfolders without an entry may exist.
     - `problem`: why the folder could not be listed. Its subfolders are unknown then.
     - `system_entries`: names of folders and files left out because systems use them, see `indexer.domain.system_files`.
     - `skipped`: the other files, and the links and folders that the scan passed over: (name, kind). The kind is an extension such

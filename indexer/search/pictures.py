@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -116,7 +117,9 @@ def open_unchanged(files: Sequence[ImageFile], source: ImageSource) -> OpenFile:
         with suppress(OSError, ImageError):
             opened = source.open(known.path)
             if _is_unchanged(opened, known):
-                return OpenFile(opened.file, known.path, opened.stamp.size, opened.modified_ns)
+                size = opened.file.seek(0, os.SEEK_END)  # not every stamp has it
+                opened.file.seek(0)
+                return OpenFile(opened.file, known.path, size, opened.modified_ns)
             opened.file.close()
     raise changed_file()
 

@@ -16,7 +16,8 @@ from indexer.domain.queries import Hit, SearchQuery, SearchRequest
 from indexer.domain.tags import canonical_tag
 from indexer.ports.store_reader import HitFilter
 from indexer.registry.selection import available_emotions
-from indexer.system.paths import existing_form, indexed_folders, indexed_path, object_url
+from indexer.system.addresses import remote_address
+from indexer.system.paths import existing_form, indexed_folders, indexed_path
 from indexer.system.paths_of_ids import paths_of_ids
 from indexer.system.safe_read import read
 
@@ -211,7 +212,7 @@ def analyze_file(path: bytes, analyzer: Analyzer, read: ReadFile = read) -> list
     """
     path = existing_form(path)
     image, predictions = _read_and_analyze(path, analyzer, read)
-    return hits_of_analysis(object_url(path) or os.path.realpath(path), image, predictions, analyzer.classifier.card.labels)
+    return hits_of_analysis(remote_address(path) or os.path.realpath(path), image, predictions, analyzer.classifier.card.labels)
 
 
 def hits_of_analysis(path: bytes, image: DecodedImage, predictions: AnalyzedImage, labels: Sequence[str]) -> list[Hit]:

@@ -1,4 +1,4 @@
-"""Folders that are not folders of the file system, in archives and buckets, in the form that scans read."""
+"""Folders that are not folders of the file system, in archives and on servers, in the form that scans read."""
 
 from __future__ import annotations
 
@@ -58,12 +58,19 @@ class MemberEntry:
 
 @dataclass(frozen=True, slots=True)
 class InnerFolder:
-    """A folder that is not one of the file system: its images, its subfolders, and the kind of what is passed over, by name."""
+    """A folder that is not one of the file system: its images, its subfolders, and the kind of what is passed over, by name.
+
+    - `whole`: False if more may be in it. `problem` says why, if that is a failure.
+    - `only_if_named`: whether scans enter it only if the user named it.
+    """
 
     path: bytes
     files: Mapping[bytes, Member]
     subfolders: Set[bytes]
     passed_over: Mapping[bytes, str] = field(default_factory=dict)
+    whole: bool = True
+    problem: str = ""
+    only_if_named: bool = False
 
     def entries(self) -> Iterator[MemberEntry]:
         """Yield what is directly in it."""

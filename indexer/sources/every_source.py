@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from indexer.sources.filesystem import FileSystemSource
-from indexer.system.paths import object_url
+from indexer.system.addresses import remote_address
 
 if TYPE_CHECKING:
     from indexer.domain.files import FileStamp
@@ -16,20 +17,23 @@ if TYPE_CHECKING:
 
 
 class EverySource:
-    """Implements `indexer.ports.sources.ImageSource` for the file system and, for addresses such as s3://BUCKET/KEY, buckets."""
+    """Implements `indexer.ports.sources.ImageSource` for the file system and, for addresses such as s3://BUCKET/KEY, servers.
 
-    def __init__(self, archive_contents: Path | None = None) -> None:
-        self._files = FileSystemSource(archive_contents)
-        self._objects: ImageSource | None = None
+    - `archive_contents`: the folder where the contents of archives are kept, if there is one.
+    - `reaches_private`: whether tables of URLs may name addresses in private networks.
+    - `inventory`: the manifest of an S3 Inventory, which replaces the listing of its bucket.
+    """
+
+    def __init__(self, archive_contents: Path | None = None, reaches_private: bool = False, inventory: str | None = None) -> None:
+        self._files = FileSystemSource(archive_contents, reaches_private)
+        self._open_remote = partial(_open_remote, archive_contents, reaches_private, inventory)
+
+    @cached_property
+    def _remote(self) -> ImageSource:
+        return self._open_remote()
 
     def _of(self, path: bytes) -> ImageSource:
-        if object_url(path) is None:
-            return self._files
-        if self._objects is None:
-            from indexer.sources.objects import ObjectSource
-
-            self._objects = ObjectSource()
-        return self._objects
+        return self._files if remote_address(path) is None else self._remote
 
     def name_of(self, path: bytes) -> str:
         return self._of(path).name_of(path)
@@ -65,3 +69,9 @@ class EverySource:
         self, roots: Sequence[bytes], own_folder: bytes, poll: float | None, wake: Callable[[], None], warn: Callable[[str], None]
     ) -> AbstractContextManager[Watcher]:
         return self._files.watch(roots, own_folder, poll, wake, warn)  # it polls addresses
+
+
+def _open_remote(archive_contents: Path | None, reaches_private: bool, inventory: str | None) -> ImageSource:
+    from indexer.sources.remote.source import RemoteSource
+
+    return RemoteSource(archive_contents, reaches_private, inventory)

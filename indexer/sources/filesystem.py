@@ -10,8 +10,7 @@ from contextlib import AbstractContextManager
 from io import BytesIO
 from pathlib import Path
 
-from indexer.domain.errors import ImageError
-from indexer.domain.files import FILE_SYSTEM, Failure, FileStamp, stamp_of
+from indexer.domain.files import FILE_SYSTEM, FileStamp, stamp_of
 from indexer.ports.sources import (
     ScannedFolder,
     ScanOptions,
@@ -27,8 +26,9 @@ from indexer.system.safe_read import open_regular, read, read_stamp
 class FileSystemSource:
     """Implements `indexer.ports.sources.ImageSource`. The contents of archives are kept in a folder, if there is one."""
 
-    def __init__(self, archive_contents: Path | None = None) -> None:
-        self._archives = Archives(archive_contents)
+    def __init__(self, archive_contents: Path | None = None, reaches_private: bool = False) -> None:
+        """`reaches_private` is whether the images of tables of URLs may be in private networks."""
+        self._archives = Archives(archive_contents, reaches_private=reaches_private)
 
     def name_of(self, path: bytes) -> str:
         return FILE_SYSTEM
@@ -87,19 +87,7 @@ def scan(root: bytes, options: ScanOptions, archives: Archives) -> Iterator[Scan
     elif archives.locate(root) is None:
         yield _single_file(root)
     else:
-        yield _single_member(root, archives)
-
-
-def _single_member(path: bytes, archives: Archives) -> ScannedFolder:
-    """Scan a member of an archive that a user named."""
-    folder, name = os.path.split(path)
-    try:
-        inside = archives.folder(folder)
-    except ImageError as error:
-        return ScannedFolder(folder, whole=False, problem=Failure(error.kind, str(error)))
-    entries = [entry for entry in inside.entries() if entry.name == name and not entry.is_dir()] if inside else []
-    problems = {name: problem for entry in entries for name, problem in entry.problems().items()}
-    return ScannedFolder(folder, tuple(entry.scanned() for entry in entries), problems, whole=False)
+        yield archives.scan_member(root)
 
 
 def _single_file(path: bytes) -> ScannedFolder:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from indexer.domain.path_set import PathSet
-from indexer.ports.sources import ARCHIVE_EXTENSIONS, EXTENSIONS, EXTRA_EXTENSIONS, extension_of
-from indexer.system.paths import is_under, object_url
+from indexer.ports.sources import ARCHIVE_EXTENSIONS, EXTENSIONS, EXTRA_EXTENSIONS, TABLE_EXTENSIONS, extension_of
+from indexer.system.addresses import remote_address
+from indexer.system.paths import is_under
 
-_EXTENSIONS = EXTENSIONS | EXTRA_EXTENSIONS.keys() | set(map(extension_of, ARCHIVE_EXTENSIONS))
+_EXTENSIONS = EXTENSIONS | EXTRA_EXTENSIONS.keys() | set(map(extension_of, ARCHIVE_EXTENSIONS)) | set(TABLE_EXTENSIONS)
 
 POLL_SECONDS = 60.0
 """Default interval of polling."""
@@ -147,7 +148,9 @@ class FolderWatcher:
     warn: Callable[[str], None]
     clock: Callable[[], float]
     listen: Listen = SystemListener
-    is_silent: Callable[[bytes], bool] = lambda root: object_url(root) is not None or file_system(root) in _POLLED_FILE_SYSTEMS
+    is_silent: Callable[[bytes], bool] = lambda root: (
+        remote_address(root) is not None or file_system(root) in _POLLED_FILE_SYSTEMS
+    )
     _listener: Listener | None = None
     _changed: set[bytes] = field(default_factory=set)
     _polled: set[bytes] = field(default_factory=set)
@@ -201,7 +204,7 @@ class FolderWatcher:
     def _begin(self) -> None:
         self._states = {root: _identity(root) for root in self.roots}
         self._roots_checked_at = self.clock()
-        existing = [root for root, state in self._states.items() if state is not None or object_url(root)]
+        existing = [root for root, state in self._states.items() if state is not None or remote_address(root)]
         silent = [root for root in existing if self.poll is None and self.is_silent(root)]
         if silent:
             names = ", ".join(repr(os.fsdecode(root)) for root in silent)

@@ -6,7 +6,7 @@ import codecs
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,9 +21,11 @@ from indexer.ports.sources import (
     MAX_VIDEO_BYTES,
     NO_EXTENSION,
     OTHER_FILE_SYSTEM,
+    TABLE_EXTENSIONS,
     ScannedEntry,
     ScannedFolder,
     ScanOptions,
+    extension_of,
     is_video,
 )
 from indexer.sources.archives.packages import archive_extension, is_readable_archive
@@ -34,7 +36,7 @@ from indexer.system.safe_read import read_bounded
 IGNORE_FILE, NO_MEDIA = b".moodexignore", b".nomedia"
 """A file with patterns for the entries of its folder and those below, and one that leaves out its folder with all below."""
 
-_MAX_IGNORE_FILE_BYTES = 1 << 24
+MAX_IGNORE_FILE_BYTES = 1 << 24
 
 _MAX_EXTENSION_LENGTH = 12
 """A longer ending of a name is not an extension."""
@@ -62,11 +64,13 @@ class Walk:
     """The scan of a folder and those below.
 
     `open_inner` returns a folder that is not one of the file system, and None for one that is; it may raise ImageError.
+    `read_file` returns the bytes of an ignore file; it may raise OSError, ValueError and ImageError.
     """
 
     root: bytes
     options: ScanOptions
     open_inner: OpenInner
+    read_file: Callable[[bytes], bytes] = lambda path: read_bounded(Path(os.fsdecode(path)), MAX_IGNORE_FILE_BYTES)
     first: tuple[_RulesBelow, ...] = field(init=False)
     last: tuple[_RulesBelow, ...] = field(init=False)
     own_folder: tuple[int, int] | None = field(init=False)
@@ -93,11 +97,14 @@ class Walk:
             if not self._enter(folder):
                 continue
             try:
-                listed = self._list(folder)
+                inner = self.open_inner(folder)
+                if inner is not None and inner.only_if_named and folder != self.root:
+                    continue
+                listed = _listed(folder, inner)
                 if any(entry.name == NO_MEDIA for entry in listed) and folder != self.root:
                     continue
                 if any(entry.name == IGNORE_FILE for entry in listed):
-                    rules = self._rules(folder, _read_patterns(os.path.join(folder, IGNORE_FILE))) + rules
+                    rules = self._rules(folder, _patterns(self.read_file, os.path.join(folder, IGNORE_FILE))) + rules
             except _UnusableIgnoreFile as error:
                 yield ScannedFolder(folder, problem=unreadable(str(error)))
                 continue
@@ -108,16 +115,10 @@ class Walk:
                 yield ScannedFolder(folder, problem=unreadable(f"the folder cannot be listed: {error.strerror}"))
                 continue
             scanned, subfolders = self._sort(folder, listed, self.first + rules + self.last)
-            yield scanned
+            yield scanned if inner is None or inner.whole else replace(scanned, whole=False)
+            if inner is not None and inner.problem:
+                yield ScannedFolder(folder, problem=unreadable(inner.problem))
             stack.extend((subfolder, rules) for subfolder in reversed(subfolders))
-
-    def _list(self, folder: bytes) -> Sequence[_Entry]:
-        """Return the entries of a folder, which may be an archive. Raises OSError and, for an archive, ImageError."""
-        inside = self.open_inner(folder)
-        if inside is not None:
-            return list(inside.entries())
-        with os.scandir(folder) as entries:
-            return list(entries)
 
     def _enter(self, folder: bytes) -> bool:
         if self.own_folder is None and not self.options.follow_symlinks:
@@ -143,7 +144,7 @@ class Walk:
             name = entry.name
             is_folder = _is_folder(entry, self.options.follow_symlinks)
             is_archive = not is_folder and _is_archive(entry, self.options.follow_symlinks)
-            is_named = bool(named) and not (is_folder or is_archive) and entry.path in named
+            is_named = bool(named) and not (is_folder or is_archive) and entry.path in named and not _is_table(name)
             if name.startswith(b".") and not is_named and not is_system_entry(name, is_folder):
                 skipped.append((name, HIDDEN))
                 continue
@@ -179,6 +180,14 @@ class Walk:
         return scanned, sorted(subfolders)
 
 
+def _listed(folder: bytes, inner: InnerFolder | None) -> Sequence[_Entry]:
+    """Return the entries of a folder. Raises OSError."""
+    if inner is not None:
+        return list(inner.entries())
+    with os.scandir(folder) as entries:
+        return list(entries)
+
+
 def _status(entry: _Entry, follow: bool, problems: dict[bytes, Failure]) -> ScannedEntry:
     """Return the entry of a file; add the reason why it cannot be an image, if known, to `problems`."""
     if isinstance(entry, MemberEntry):
@@ -210,15 +219,15 @@ def _decide(rules: Sequence[_RulesBelow], path: bytes, is_folder: bool) -> bool 
     return None
 
 
-def _read_patterns(path: bytes) -> list[str]:
+def _patterns(read_file: Callable[[bytes], bytes], path: bytes) -> list[str]:
     """Read the patterns of an ignore file. Raises `_UnusableIgnoreFile`: then, nothing may be indexed by mistake."""
     try:
-        data = read_bounded(Path(os.fsdecode(path)), _MAX_IGNORE_FILE_BYTES)
+        data = read_file(path)
         is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # some editors write it
         text = data.decode("utf-16") if is_utf16 else os.fsdecode(data)
         patterns = text.removeprefix("\ufeff").splitlines()
         check_exclude_patterns(patterns)
-    except (OSError, ValueError, UsageError) as error:
+    except (OSError, ValueError, UsageError, ImageError) as error:
         reason = getattr(error, "strerror", None) or error
         raise _UnusableIgnoreFile(f"its {os.fsdecode(IGNORE_FILE)} cannot be used: {reason}") from error
     return patterns
@@ -235,6 +244,11 @@ def _kind(name: bytes) -> str:
 def _is_archive(entry: _Entry, follow: bool) -> bool:
     """Return whether an entry is an archive that can be opened. The archives in an archive are folders of its contents."""
     return isinstance(entry, os.DirEntry) and is_readable_archive(entry.name) and entry.is_file(follow_symlinks=follow)
+
+
+def _is_table(name: bytes) -> bool:
+    """Return whether a file that is a root of its own has its images at URLs: this scan does not open it."""
+    return extension_of(name) in TABLE_EXTENSIONS
 
 
 def _is_folder(entry: _Entry, follow: bool) -> bool:

@@ -3,34 +3,19 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Collection, Sequence
 from unicodedata import normalize
 
 from indexer.domain.errors import NotIndexed
+from indexer.system.addresses import remote_address
 
 KnownPaths = Callable[[Collection[bytes]], set[bytes]]
 """A function that returns the subset of absolute paths at or below which the store has files."""
 
 
-_ADDRESS = re.compile(rb"(s3|gs):/+([^/].*)", re.DOTALL)
-
-
-def object_url(path: bytes) -> bytes | None:
-    """Return the one form of an address in object storage, such as b"s3://bucket/key"; None for any other path.
-
-    It has no slash at its end. Programs that take it for a path of the file system leave one slash of the two.
-    """
-    found = _ADDRESS.fullmatch(path)
-    if found is None:
-        return None
-    names = b"/".join(name for name in found[2].split(b"/") if name)
-    return found[1] + b"://" + names
-
-
 def absolute_path(path: bytes) -> bytes:
-    """Return the absolute form of a path that a user typed; an address in object storage is one."""
-    return object_url(path) or os.path.abspath(path)
+    """Return the absolute form of a path that a user typed; the address of a server is one."""
+    return remote_address(path) or os.path.abspath(path)
 
 
 def indexed_path(path: bytes, known_paths: KnownPaths) -> bytes:
@@ -73,7 +58,7 @@ def existing_form(path: bytes, names: dict[bytes, dict[str, bytes]] | None = Non
 
     `names` keeps the names in folders, by their NFC, for the next call.
     """
-    if path.isascii() or object_url(path) is not None or os.path.lexists(path):
+    if path.isascii() or remote_address(path) is not None or os.path.lexists(path):
         return path
     folder, name = os.path.split(path)
     if not name or folder == path:
@@ -99,7 +84,7 @@ def _composed(name: bytes) -> str:
 
 def _variants(path: bytes, names: dict[bytes, dict[str, bytes]]) -> list[bytes]:
     """Return the form of a path that exists, or else all forms in which it may be stored."""
-    if (address := object_url(path)) is not None:
+    if (address := remote_address(path)) is not None:
         return [address]
     existing = existing_form(path, names)
     if existing.isascii() or os.path.lexists(existing):
@@ -113,7 +98,7 @@ def _stored_forms(path: bytes, forms: dict[bytes, list[bytes]]) -> list[bytes]:
 
     `forms` keeps the results for the folders above, which other paths share.
     """
-    if object_url(path) is not None:
+    if remote_address(path) is not None:
         return [path, path]
     above = []
     while path not in forms and (folder := os.path.dirname(path)) != path:

@@ -1,20 +1,34 @@
-"""The port for image sources, for every implementation: memory, folders, and archives of each format."""
+"""The port for image sources, for every implementation: memory, folders, archives, data sets, tables and servers."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote
 
 import pytest
 
 from indexer.ports.sources import ImageSource, ScanOptions
 from indexer.sources.filesystem import FileSystemSource
-from indexer.sources.objects import ObjectSource
-from tests.support.archives import FORMATS, zipped
-from tests.support.bucket import bucket
+from indexer.sources.remote.buckets import open_bucket
+from indexer.sources.remote.source import RemoteSource
+from tests.support.archives import FORMATS, tarred, zipped
+from tests.support.bucket import bucket, new_processes
+from tests.support.datasets import arrow_file, arrow_stream, images, parquet, url_csv
 from tests.support.memory_library import MemorySource
+from tests.support.remote_servers import (
+    AzureContainers,
+    FileServer,
+    GoogleBuckets,
+    IndexPages,
+    WebDAV,
+    serving,
+    use_azure,
+    use_google,
+)
 
 MEMBERS = {
     "page 01.png": b"one",
@@ -32,28 +46,101 @@ class Place(NamedTuple):
     root: bytes
 
 
-@pytest.fixture(params=["memory", "folder", "nested", "bucket", *FORMATS])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+DATASETS: dict[str, Callable[[Mapping[str, bytes]], bytes]] = {
+    "train-00000-of-00001.parquet": lambda members: parquet(images(members)),
+    "data-00000-of-00001.arrow": lambda members: arrow_stream(images(members)),
+    "images.arrow": lambda members: arrow_file(images(members)),
+}
+
+SERVERS = {"google": GoogleBuckets, "azure": AzureContainers, "pages": IndexPages, "webdav": WebDAV}
+
+
+@pytest.fixture(
+    params=["memory", "folder", "nested", "bucket", "bucket archive", "page archive", "url table", *SERVERS, *FORMATS, *DATASETS]
+)
+def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     kind = request.param
-    root = tmp_path / (kind if kind in FORMATS else "images")
-    if kind == "memory":
-        yield Place(MemorySource({os.fsencode(root / name): data for name, data in MEMBERS.items()}), os.fsencode(root))
-        return
-    if kind in FORMATS:
-        root.write_bytes(FORMATS[kind](MEMBERS))
-    elif kind == "bucket":
-        with bucket(request.getfixturevalue("monkeypatch")) as made:
-            made.put({f"images/{name}": data for name, data in MEMBERS.items()})
-            yield Place(ObjectSource(), f"{made.address}/images".encode())
-        return
-    elif kind == "nested":
-        (tmp_path / "set.zip").write_bytes(zipped({"in/a.cbz": zipped(MEMBERS)}))
-        root = tmp_path / "set.zip/in/a.cbz"
+    open_place = {
+        "memory": in_memory,
+        "folder": in_folder,
+        "nested": nested,
+        "bucket": in_bucket,
+        "bucket archive": in_bucket_archive,
+        "page archive": in_page_archive,
+        "url table": in_url_table,
+    }.get(kind)
+    if open_place is not None:
+        with open_place(tmp_path, monkeypatch) as place:
+            yield place
+    elif kind in SERVERS:
+        with on_server(kind, monkeypatch) as place:
+            yield place
     else:
-        for name, data in MEMBERS.items():
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            (root / name).write_bytes(data)
-    yield Place(FileSystemSource(tmp_path / "kept"), os.fsencode(root))
+        (tmp_path / kind).write_bytes({**FORMATS, **DATASETS}[kind](MEMBERS))
+        yield Place(FileSystemSource(tmp_path / "kept"), os.fsencode(tmp_path / kind))
+
+
+@contextmanager
+def in_memory(tmp_path: Path, _: pytest.MonkeyPatch) -> Iterator[Place]:
+    root = tmp_path / "images"
+    yield Place(MemorySource({os.fsencode(root / name): data for name, data in MEMBERS.items()}), os.fsencode(root))
+
+
+@contextmanager
+def in_folder(tmp_path: Path, _: pytest.MonkeyPatch) -> Iterator[Place]:
+    for name, data in MEMBERS.items():
+        (tmp_path / "images" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "images" / name).write_bytes(data)
+    yield Place(FileSystemSource(), os.fsencode(tmp_path / "images"))
+
+
+@contextmanager
+def nested(tmp_path: Path, _: pytest.MonkeyPatch) -> Iterator[Place]:
+    (tmp_path / "set.zip").write_bytes(zipped({"in/a.cbz": zipped(MEMBERS)}))
+    yield Place(FileSystemSource(tmp_path / "kept"), os.fsencode(tmp_path / "set.zip/in/a.cbz"))
+
+
+@contextmanager
+def in_bucket(_: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    with bucket(monkeypatch) as made:
+        made.put({f"images/{name}": data for name, data in MEMBERS.items()})
+        yield Place(RemoteSource(), f"{made.address}/images".encode())
+
+
+@contextmanager
+def in_bucket_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    with bucket(monkeypatch) as made, new_processes(monkeypatch):
+        made.put({"books/a.cbz": zipped(MEMBERS)})
+        yield Place(RemoteSource(tmp_path / "kept"), f"{made.address}/books/a.cbz".encode())
+
+
+@contextmanager
+def in_page_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    with serving(IndexPages()) as server, new_processes(monkeypatch):
+        server.put({"books/a.tar": tarred(MEMBERS)})
+        yield Place(RemoteSource(tmp_path / "kept"), f"{server.address}/books/a.tar".encode())
+
+
+@contextmanager
+def in_url_table(tmp_path: Path, _: pytest.MonkeyPatch) -> Iterator[Place]:
+    with serving(FileServer()) as server:
+        server.put({f"images/{name}": data for name, data in MEMBERS.items()})
+        rows = [{"url": f"{server.address}/images/{quote(name)}", "caption": "x"} for name in MEMBERS]
+        (tmp_path / "urls.csv").write_bytes(url_csv(rows))
+        host = server.address.removeprefix("http://")
+        yield Place(FileSystemSource(reaches_private=True), os.fsencode(tmp_path / "urls.csv" / host / "images"))
+
+
+@contextmanager
+def on_server(kind: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    with serving(SERVERS[kind]()) as server:
+        server.put({f"pictures/images/{name}": data for name, data in MEMBERS.items()})
+        use_google(monkeypatch, server.address)
+        use_azure(monkeypatch, server.address)
+        open_bucket.cache_clear()
+        address = {"google": "gs:/", "azure": "az:/"}.get(kind, server.address)
+        yield Place(RemoteSource(), f"{address}/pictures/images".encode())
+        open_bucket.cache_clear()
 
 
 def paths(place: Place) -> dict[bytes, bytes]:

@@ -25,7 +25,7 @@ class PrintedProgress(Remembered):
 if __name__ == "__main__":
     images, home = sys.argv[1:]
     ingest_service.index(
-        opened(Settings(home=Path(home), model="fake"), lambda _: Analyzer(FakeClassifier(batch_size=4))),
+        opened(Settings(home=Path(home), model="fake", private_urls=True), lambda _: Analyzer(FakeClassifier(batch_size=4))),
         [os.fsencode(images)],
         IndexRequest(),
         PrintedProgress(),

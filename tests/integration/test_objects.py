@@ -18,8 +18,8 @@ from indexer.domain.errors import UsageError
 from indexer.ports.sources import ScanOptions
 from indexer.search.collect import collect
 from indexer.settings import Settings
-from indexer.sources import objects
-from indexer.sources.objects import ObjectSource
+from indexer.sources.remote.buckets import open_bucket
+from indexer.sources.remote.source import RemoteSource
 from tests.support.bucket import Bucket, bucket, use_endpoint
 from tests.support.builders import draw_blocks, encoded
 from tests.support.library import Library, counts
@@ -68,6 +68,13 @@ def test_objects_that_changed_or_vanished_are_noticed(library: Library, pictures
     pictures.put({"comics/ch 0/page 00.png": encoded(draw_blocks(70)), "comics/new.png": encoded(draw_blocks(71))})
     pictures.delete("comics/ch 1/page 01.png")
     assert counts(library.index(root(pictures))) == {"scanned": 6, "indexed": 2, "unchanged": 4, "removed": 1}
+
+
+def test_objects_of_a_bucket_with_versions_are_read_once(library: Library, pictures: Bucket) -> None:
+    pictures.keep_versions()
+    pictures.put({f"comics/{page}": data for page, data in PAGES.items()})
+    assert counts(library.index(root(pictures))) == {"scanned": 6, "indexed": 6}
+    assert counts(library.index(root(pictures))) == {"scanned": 6, "unchanged": 6}
 
 
 def test_an_empty_listing_loses_nothing_without_prune(library: Library, pictures: Bucket) -> None:
@@ -131,14 +138,14 @@ def test_a_bucket_that_denies_access_loses_nothing(library: Library, pictures: B
     library.index(root(pictures))
     library.index(Path(f"{pictures.address}/other/0.png"))
     with answering(lambda _: (403, b"")) as endpoint:
-        objects._store.cache_clear()
+        open_bucket.cache_clear()
         use_endpoint(monkeypatch, endpoint)
         summary = library.index(root(pictures), prune=True)
         assert (summary.removed, summary.left_out, summary.failed) == (0, 0, 1)
         assert "denies access" in next(iter(summary.unlisted.values()))
         library.index(Path(f"{pictures.address}/other/0.png"), prune=True)
-        assert ObjectSource().has_file(f"{pictures.address}/comics/none.png".encode())
-        objects._store.cache_clear()
+        assert RemoteSource().has_file(f"{pictures.address}/comics/none.png".encode())
+        open_bucket.cache_clear()
     assert len(answers(library, "")) == 7
 
 
@@ -150,14 +157,14 @@ def test_a_request_that_fails_for_the_moment_is_retried(monkeypatch: pytest.Monk
     )
     with answering(lambda number: (503, b"") if number < 3 else (200, listing)) as endpoint:
         use_endpoint(monkeypatch, endpoint)
-        (folder,) = ObjectSource().scan(b"s3://retried", ScanOptions())
+        (folder,) = RemoteSource().scan(b"s3://retried", ScanOptions())
     assert [name for name, *_ in folder.entries] == [b"a.png"]
 
 
 def test_a_missing_object_and_a_missing_bucket_differ(pictures: Bucket) -> None:
     with pytest.raises(FileNotFoundError):
-        ObjectSource().read(f"{pictures.address}/none.png".encode())
-    (folder,) = ObjectSource().scan(b"s3://no-such-bucket-here", ScanOptions())
+        RemoteSource().read(f"{pictures.address}/none.png".encode())
+    (folder,) = RemoteSource().scan(b"s3://no-such-bucket-here", ScanOptions())
     assert folder.problem is not None and folder.problem.reason in (
         "the bucket does not exist",
         "the server of the bucket answers 404 Not Found",

@@ -11,6 +11,9 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from indexer.sources.archives import processes
+from indexer.sources.archives.processes import ArchiveProcesses
+
 _NUMBERS = count()
 
 
@@ -25,6 +28,9 @@ class Bucket:
     def put(self, objects: Mapping[str, bytes]) -> None:
         for key, data in objects.items():
             self._client.put_object(Bucket=self.name, Key=key, Body=data)
+
+    def keep_versions(self) -> None:
+        self._client.put_bucket_versioning(Bucket=self.name, VersioningConfiguration={"Status": "Enabled"})
 
     def delete(self, *keys: str) -> None:
         for key in keys:
@@ -52,3 +58,14 @@ def use_endpoint(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
     values = {"ENDPOINT_URL": endpoint, "REGION": "us-east-1", "ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "secret"}
     for name, value in values.items():
         monkeypatch.setenv(f"AWS_{name}", value)
+
+
+@contextmanager
+def new_processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Open archives in child processes that have the present environment, and end them."""
+    made = ArchiveProcesses()
+    monkeypatch.setattr(processes, "shared_processes", lambda: made)
+    try:
+        yield
+    finally:
+        made.end()

@@ -13,9 +13,9 @@ from zipfile import ZipFile
 import pytest
 
 from indexer.domain.errors import Damaged, ImageError, Unreadable
-from indexer.domain.files import FileStamp
+from indexer.domain.files import FileStamp, stamp_of
 from indexer.ports.sources import ScannedFolder, ScanOptions
-from indexer.sources.archives import opened, spool
+from indexer.sources.archives import kept_contents, opened, spool
 from indexer.sources.archives.contents import Contents, inner_path
 from indexer.sources.archives.opened import OpenedArchive
 from indexer.sources.archives.processes import ArchiveProcesses
@@ -49,7 +49,7 @@ def open_archive(tmp_path: Path) -> Iterator[Open]:
         def open_bytes(data: bytes) -> OpenedArchive:
             path = tmp_path / "archive"
             path.write_bytes(data)
-            archive = OpenedArchive(stack.enter_context(path.open("rb")))
+            archive = OpenedArchive(stack.enter_context(path.open("rb")), b"archive", stamp_of(path.stat()))
             stack.callback(archive.close)
             return archive
 
@@ -225,6 +225,16 @@ def test_an_unchanged_archive_is_not_opened_again(
     os.unlink(root / "good.cbz")
     assert not source.has_file(os.fsencode(root / "good.cbz/p.png"))
     assert len(list((tmp_path / "kept").iterdir())) == 1
+
+
+def test_archives_with_many_members_do_not_stay_in_memory_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_contents, "_MAX_MEMBERS_IN_MEMORY", 5)
+    kept = kept_contents.KeptContents(None)
+    contents = Contents({b"%d.png" % number: Member(1, 1, None) for number in range(3)})
+    for name in (b"a.zip", b"b.zip"):
+        kept.keep(name, FileStamp(1, 1), contents)
+    assert kept.get(b"a.zip", FileStamp(1, 1)) is None
+    assert kept.get(b"b.zip", FileStamp(1, 1)) is contents
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"format": 1}', "\0", '{"format": 1, "archive": "x", "stamp": [1, 2, 3]}'])

@@ -1,23 +1,27 @@
-"""Archives of the file system as folders: the path of a member is that of its archive, a slash, and its path in the archive."""
+"""Archives as folders: the path of a member is that of its archive, a slash, and its path in the archive."""
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from indexer.domain.errors import Damaged, ImageError
-from indexer.domain.files import FileStamp, stamp_of
+from indexer.domain.files import Failure, FileStamp, stamp_of
+from indexer.ports.sources import ScannedFolder
 from indexer.sources.archives.contents import Contents, missing
 from indexer.sources.archives.formats import ENCRYPTED
 from indexer.sources.archives.kept_contents import KeptContents
-from indexer.sources.archives.packages import is_readable_archive
+from indexer.sources.archives.packages import is_archive_if_named
 from indexer.sources.entries import InnerFolder, Member
+from indexer.system.optional import require
 
 if TYPE_CHECKING:
     from indexer.sources.archives.processes import ArchiveProcesses
+    from indexer.sources.remote.downloads import Downloads
 
 
 class Place(NamedTuple):
@@ -32,14 +36,45 @@ class Place(NamedTuple):
     modified_ns: int
 
 
-class Archives:
-    """The archives of the file system. Thread-safe; child processes open them.
+class FileStatus(NamedTuple):
+    """The stamp of a file, and when it was modified, in nanoseconds since the epoch."""
 
-    `folder` is where the contents of archives are kept, None to keep them in memory only.
+    stamp: FileStamp
+    modified_ns: int
+
+
+def local_status(path: bytes) -> FileStatus | None:
+    """Return the status of a file of the file system; None if there is no regular file."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return FileStatus(stamp_of(status), status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None
+
+
+class Archives:
+    """The archives of a source. Thread-safe; child processes open them.
+
+    - `folder`: where the contents of archives are kept, None to keep them in memory only.
+    - `status`: returns the status of a file, None if there is none; it may raise ImageError, and so may all methods then.
+    - `reaches_private`: whether the images of tables of URLs may be in private networks.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path | None = None,
+        status: Callable[[bytes], FileStatus | None] = local_status,
+        reaches_private: bool = False,
+    ) -> None:
         self._kept = KeptContents(folder)
+        self._status, self._reaches_private = status, reaches_private
+
+    @cached_property
+    def _downloads(self) -> Downloads:
+        require("urllib3", "urllib3", "objects", "A table of URLs")
+        from indexer.sources.remote.downloads import Downloads
+
+        return Downloads(self._reaches_private)
 
     @property
     def _processes(self) -> ArchiveProcesses:
@@ -56,13 +91,10 @@ class Archives:
     def locate(self, path: bytes) -> Place | None:
         """Return the place of a path at or below an archive; None for any other path. The member need not exist."""
         for archive in _possible_archives(path):
-            try:
-                status = os.stat(archive)
-            except OSError:
-                self._kept.forget(archive)
-                continue
-            if stat.S_ISREG(status.st_mode):
-                return Place(archive, stamp_of(status), path[len(archive) + 1 :], status.st_mtime_ns)
+            status = self._status(archive)
+            if status is not None:
+                return Place(archive, status.stamp, path[len(archive) + 1 :], status.modified_ns)
+            self._kept.forget(archive)
         return None
 
     def folder(self, path: bytes) -> InnerFolder | None:
@@ -73,10 +105,25 @@ class Archives:
         place = self.locate(path)
         if place is None:
             return None
-        here = self._contents(place).folders.get(place.inner)
-        if here is not None and here.problem:
+        contents = self._contents(place)
+        here = contents.folders.get(place.inner)
+        if here is None:
+            return None
+        if here.problem:
             raise Damaged(here.problem)
-        return None if here is None else InnerFolder(path, here.files, here.subfolders, here.passed_over)
+        is_table = bool(contents.urls) and not place.inner
+        return InnerFolder(path, here.files, here.subfolders, here.passed_over, only_if_named=is_table)
+
+    def scan_member(self, path: bytes) -> ScannedFolder:
+        """Scan a member of an archive that a user named."""
+        folder, name = os.path.split(path)
+        try:
+            inside = self.folder(folder)
+        except ImageError as error:
+            return ScannedFolder(folder, whole=False, problem=Failure(error.kind, str(error)))
+        entries = [entry for entry in inside.entries() if entry.name == name and not entry.is_dir()] if inside else []
+        problems = {name: problem for entry in entries for name, problem in entry.problems().items()}
+        return ScannedFolder(folder, tuple(entry.scanned() for entry in entries), problems, whole=False)
 
     def is_folder(self, path: bytes) -> bool:
         """Return whether a path is that of an archive, be it readable or not, or of a folder in a readable one."""
@@ -112,6 +159,9 @@ class Archives:
     def read(self, place: Place) -> tuple[bytes, FileStamp]:
         """Read a member and its stamp. Raises what `member` raises."""
         member = self.member(place)
+        url = self._contents(place).urls.get(place.inner)
+        if url is not None:
+            return self._downloads.read(url), member.stamp
         data = self._processes.read(place.archive, place.stamp, place.inner)
         if len(data) != member.size:
             raise Damaged("its size differs from the one that its archive states")
@@ -137,6 +187,6 @@ def _possible_archives(path: bytes) -> Iterator[bytes]:
     end = 0
     for part in path.split(b"/"):
         end += len(part)
-        if part and is_readable_archive(part):
+        if part and is_archive_if_named(part):
             yield path[:end]
         end += 1

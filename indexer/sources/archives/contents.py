@@ -27,11 +27,13 @@ class Contents:
 
     - `passed_over`: the kind of links and special files, and of members with unsafe names, by path.
     - `broken`: why inner archives cannot be read, by path.
+    - `urls`: where the images of a table of URLs are, by path; their bytes are not in the archive.
     """
 
     files: Mapping[bytes, Member] = field(default_factory=dict)
     passed_over: Mapping[bytes, str] = field(default_factory=dict)
     broken: Mapping[bytes, str] = field(default_factory=dict)
+    urls: Mapping[bytes, str] = field(default_factory=dict)
 
     @cached_property
     def folders(self) -> Mapping[bytes, FolderContents]:
@@ -56,6 +58,7 @@ class Contents:
             "files": {path.decode("latin-1"): list(member) for path, member in self.files.items()},
             "passed_over": {path.decode("latin-1"): kind for path, kind in self.passed_over.items()},
             "broken": {path.decode("latin-1"): reason for path, reason in self.broken.items()},
+            "urls": {path.decode("latin-1"): url for path, url in self.urls.items()},
         }
 
     @classmethod
@@ -65,6 +68,7 @@ class Contents:
             {path.encode("latin-1"): Member(*member) for path, member in values["files"].items()},
             {path.encode("latin-1"): str(kind) for path, kind in values["passed_over"].items()},
             {path.encode("latin-1"): str(reason) for path, reason in values["broken"].items()},
+            {path.encode("latin-1"): str(url) for path, url in values["urls"].items()},
         )
 
 

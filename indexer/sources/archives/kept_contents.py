@@ -16,10 +16,11 @@ from indexer.sources.archives.contents import Contents
 if TYPE_CHECKING:
     from indexer.domain.files import FileStamp
 
-_FORMAT = 1
+_FORMAT = 2
 """Number of the form of the kept files, and of the rules by which they were made: others are not used."""
 
-_MAX_IN_MEMORY = 64
+_MAX_IN_MEMORY, _MAX_MEMBERS_IN_MEMORY = 64, 2_000_000
+"""Limits of the archives in memory, and of their members together, each of which takes up to 1 KB; the last archive stays."""
 
 
 class KeptContents:
@@ -82,11 +83,17 @@ class KeptContents:
     def _remember(self, archive: bytes, stamp: FileStamp, found: Contents | Damaged) -> None:
         with self._lock:
             self._last[archive, stamp] = found
-            while len(self._last) > _MAX_IN_MEMORY:
-                self._last.popitem(last=False)
+            members = sum(map(_member_count, self._last.values()))
+            while len(self._last) > 1 and (len(self._last) > _MAX_IN_MEMORY or members > _MAX_MEMBERS_IN_MEMORY):
+                _, dropped = self._last.popitem(last=False)
+                members -= _member_count(dropped)
 
     def _path(self, archive: bytes) -> Path | None:
         return None if self._folder is None else self._folder / f"{blake2b(archive, digest_size=16).hexdigest()}.json"
+
+
+def _member_count(found: Contents | Damaged) -> int:
+    return len(found.files) if isinstance(found, Contents) else 0
 
 
 def _numbers(stamp: FileStamp) -> list[int | None]:

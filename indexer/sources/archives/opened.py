@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Set
 from contextlib import contextmanager
+from dataclasses import replace
 from io import BytesIO
 from typing import IO
 
@@ -17,6 +18,7 @@ from indexer.sources.archives.formats import FILE, FOLDER, Entry, open_format
 from indexer.sources.archives.packages import is_readable_archive
 from indexer.sources.archives.spool import Spool
 from indexer.sources.entries import Member
+from indexer.system.addresses import remote_address
 
 MAX_ENTRIES = 1_000_000
 
@@ -27,15 +29,13 @@ _UNSAFE = "unsafe name in an archive"
 
 
 class OpenedArchive:
-    """An archive whose members are read. `is_inner` is whether it is a member of another one."""
+    """An archive whose members are read: a file with a name and a stamp. `is_inner` is whether it is a member of another one."""
 
-    def __init__(self, file: IO[bytes], is_inner: bool = False) -> None:
+    def __init__(self, file: IO[bytes], name: bytes, stamp: FileStamp, is_inner: bool = False) -> None:
         with damage_explained():
-            self._format = open_format(file)
-        self._file, self._is_inner = file, is_inner
-        status = os.fstat(file.fileno())
-        self._change = stamp_of(status).change
-        self._max_bytes = min(max(_MIN_UNPACKED_BYTES, _MAX_UNPACKED_RATIO * status.st_size), _MAX_UNPACKED_BYTES)
+            self._format = open_format(file, name)
+        self._file, self._name, self._stamp, self._is_inner = file, name, stamp, is_inner
+        self._max_bytes = min(max(_MIN_UNPACKED_BYTES, _MAX_UNPACKED_RATIO * stamp.size), _MAX_UNPACKED_BYTES)
         self._numbers: dict[bytes, int] = {}
         self._inner: dict[bytes, OpenedArchive] = {}
         self._spool: Spool | None = None
@@ -50,9 +50,9 @@ class OpenedArchive:
                 return inner.read(path[len(prefix) + 1 :])
         raise missing()
 
-    def stamp(self) -> FileStamp:
-        """Return the stamp that the file of the archive has now."""
-        return stamp_of(os.fstat(self._file.fileno()))
+    def has(self, stamp: FileStamp) -> bool:
+        """Return whether the archive still has a stamp. On a server, reading fails if it changes."""
+        return remote_address(self._name) is not None or stamp_of(os.fstat(self._file.fileno())) == stamp
 
     def close(self) -> None:
         """Close the archive and delete what was unpacked."""
@@ -64,11 +64,15 @@ class OpenedArchive:
 
     def _list(self) -> Contents:
         files: dict[bytes, Member] = {}
+        urls: dict[bytes, str] = {}
         passed_over: dict[bytes, str] = {}
         broken: dict[bytes, str] = {}
         archives: dict[bytes, Entry] = {}
         for path, entry in self._entries(passed_over).items():
-            if extension_of(path) in EXTENSIONS or extension_of(path) in EXTRA_EXTENSIONS:
+            if entry.url:
+                files[path] = Member(entry.size, entry.version, None, entry.problem)
+                urls[path] = entry.url
+            elif extension_of(path) in EXTENSIONS or extension_of(path) in EXTRA_EXTENSIONS:
                 self._numbers[path] = entry.number
                 files[path] = Member(entry.size, entry.version, self._change_of_members, entry.problem)
             elif not self._is_inner and is_readable_archive(path):
@@ -76,20 +80,29 @@ class OpenedArchive:
                 archives[path] = entry
         for path, entry in archives.items():
             try:
-                if entry.problem:
-                    raise Damaged(entry.problem)
-                inner = self._inner[path] = OpenedArchive(self._unpacked(entry.number), is_inner=True)
+                inner = self._inner[path] = self._opened_inner(path, entry)
             except ImageError as error:
                 broken[path] = str(error)
                 continue
+            if inner.contents.urls:
+                broken[path] = "it is a table of addresses in an archive; unpack it"
+                continue
             files.update({path + b"/" + name: member for name, member in inner.contents.files.items()})
             passed_over.update({path + b"/" + name: kind for name, kind in inner.contents.passed_over.items()})
-        return Contents(files, passed_over, broken)
+        return Contents(files, passed_over, broken, urls)
+
+    def _opened_inner(self, path: bytes, entry: Entry) -> OpenedArchive:
+        if entry.problem:
+            raise Damaged(entry.problem)
+        file = self._unpacked(entry.number)
+        return OpenedArchive(file, path, replace(self._stamp, size=os.fstat(file.fileno()).st_size), is_inner=True)
 
     @property
     def _change_of_members(self) -> int | None:
         """The last part of the stamp of members: without checksums, all of them change with their archive."""
-        return None if self._format.has_checksums else self._change
+        if self._format.has_checksums:
+            return None
+        return self._stamp.version if self._stamp.change is None else self._stamp.change
 
     def _entries(self, passed_over: dict[bytes, str]) -> dict[bytes, Entry]:
         """Return the files by path, the last one of each; add the others to `passed_over`."""

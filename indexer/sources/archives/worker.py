@@ -19,6 +19,7 @@ from indexer.domain.errors import Damaged, ImageError, Unreadable, Unsupported
 from indexer.domain.files import FileStamp
 from indexer.sources.archives.contents import missing
 from indexer.sources.archives.opened import OpenedArchive
+from indexer.system.addresses import remote_address
 from indexer.system.child_process import answer_only, limit_memory, read_exactly
 from indexer.system.safe_read import open_without_waiting
 
@@ -86,29 +87,42 @@ def _answer(request: dict[str, Any], opened: OrderedDict[_Key, OpenedArchive]) -
     archive = opened[key]
     member = request["member"]
     data = archive.read(member.encode("latin-1")) if member else json.dumps(archive.contents.to_json()).encode()
-    if archive.stamp() != key[1]:
+    if not archive.has(key[1]):
         opened.pop(key).close()
         raise Unreadable("its archive changed while it was read")
     return data
 
 
 def _open(path: str, stamp: FileStamp) -> OpenedArchive:
+    name = path.encode("latin-1")
+    file = _open_local(name) if remote_address(name) is None else _open_remote(name, stamp)
     try:
-        file = open(path.encode("latin-1"), "rb", opener=open_without_waiting)  # noqa: SIM115  # the archive closes it
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise Unreadable(f"it cannot be read: {error.strerror}") from error
-    try:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise Damaged("it is not a regular file")
-        archive = OpenedArchive(file)
-        if archive.stamp() != stamp:
+        archive = OpenedArchive(file, name, stamp)
+        if not archive.has(stamp):
             raise Unreadable("it changed while it was read")
     except BaseException:
         file.close()
         raise
     return archive
+
+
+def _open_local(path: bytes) -> IO[bytes]:
+    try:
+        file = open(path, "rb", opener=open_without_waiting)  # noqa: SIM115  # the archive closes it
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise Unreadable(f"it cannot be read: {error.strerror}") from error
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file
+    file.close()
+    raise Damaged("it is not a regular file")
+
+
+def _open_remote(path: bytes, stamp: FileStamp) -> IO[bytes]:
+    from indexer.sources.remote.opened_file import open_remote
+
+    return open_remote(path, stamp)
 
 
 def _send(pipe: IO[bytes], header: dict[str, Any], data: bytes = b"") -> None:

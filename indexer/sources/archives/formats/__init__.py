@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import IO, NamedTuple, Protocol
 
 from indexer.domain.errors import Damaged, Unsupported
-from indexer.ports.sources import LINK
+from indexer.ports.sources import LINK, TABLE_EXTENSIONS, extension_of
 from indexer.sources.archives.packages import install_packages, is_installed
 
 FILE, FOLDER, SPECIAL = "file", "folder", "device or pipe"
@@ -27,6 +27,9 @@ _BY_START: tuple[tuple[bytes, str], ...] = (
     (b"BZh", "tar"),
     (b"\xfd7zXZ\0", "tar"),
     (b"\x28\xb5\x2f\xfd", "tar"),
+    (b"PAR1", "columns"),
+    (b"ARROW1", "columns"),
+    (b"\xff\xff\xff\xff", "columns"),  # a stream of Arrow, as data sets of Hugging Face are saved
 )
 
 
@@ -36,6 +39,7 @@ class Entry(NamedTuple):
     - `version`: 64 bits that change with the content, as far as the archive knows: a checksum or a time.
     - `kind`: FILE, FOLDER, SPECIAL, or LINK.
     - `problem`: why it cannot be read, if known.
+    - `url`: where its bytes are, if they are not in the archive.
     """
 
     number: int
@@ -44,6 +48,7 @@ class Entry(NamedTuple):
     version: int
     kind: str = FILE
     problem: str = ""
+    url: str = ""
 
 
 class Sink(Protocol):
@@ -73,8 +78,8 @@ class ArchiveFormat(Protocol):
         """Hand some entries to a sink, one after the other, in the order of the archive."""
 
 
-def open_format(file: IO[bytes]) -> ArchiveFormat:
-    """Open a file by its first bytes, whatever its extension.
+def open_format(file: IO[bytes], name: bytes) -> ArchiveFormat:
+    """Open a file by its first bytes, whatever its extension; text has no such bytes, and is a table if its name says so.
 
     Raises Damaged for one that is not an archive, Unsupported if its package is not installed, and what packages raise on damaged
     bytes.
@@ -86,11 +91,13 @@ def open_format(file: IO[bytes]) -> ArchiveFormat:
         module = "tar"
     if module is None and head and not head.strip(b"\0") and len(head) == _HEAD_BYTES:
         module = "tar"  # an empty one
+    if module is None and extension_of(name) in TABLE_EXTENSIONS:
+        module = "table"
     if module is None:
         raise Damaged("its bytes are not an archive in a supported format")
-    package = {"sevenzip": "7z", "rar": "rar"}.get(module, "zstd" if head.startswith(b"\x28\xb5") else "")
+    package = {"sevenzip": "7z", "rar": "rar", "columns": "parquet"}.get(module, "zstd" if head.startswith(b"\x28\xb5") else "")
     if not is_installed(package):
-        raise Unsupported(f"reading this archive needs an extra package: {install_packages()}")
+        raise Unsupported(f"reading this archive needs an extra package: {install_packages({package})}")
     opened: ArchiveFormat = import_module(f"indexer.sources.archives.formats.{module}").open_archive(file)
     return opened
 

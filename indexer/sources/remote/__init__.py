@@ -1,0 +1,1 @@
+"""Files on servers: buckets of object storage, and web servers."""
