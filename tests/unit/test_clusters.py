@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from db.vectors.clusters import cluster
+from db.vectors.clustering import cluster
 from db.vectors.faiss_index import FaissVectors
 from db.vectors.files import FaissFiles
 from indexer.ports.vectors import Generation, VectorFilter, VectorRows
@@ -131,7 +131,7 @@ def test_a_loaded_index_with_clusters_gives_the_same_results(rows: VectorRows, i
     query = vectors(1, seed=6)[0].astype(np.float32)
     for searched in (index, segment.vectors):
         assert isinstance(searched, FaissVectors) and searched.clusters is not None
-        assert searched.clusters.index.ntotal == COUNT
+        assert sum(shard.index.ntotal for shard in searched.clusters.shards) == COUNT
     for within in (VectorFilter(), VectorFilter(frozenset({0})), VectorFilter(frozenset({1}), 0.5)):
         for first, second in zip(index.search(query, 20, within), segment.vectors.search(query, 20, within), strict=True):
             np.testing.assert_array_equal(first, second)
