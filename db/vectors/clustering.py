@@ -72,13 +72,14 @@ def cluster(
     """
     random = np.random.default_rng(0)
     total, size = vectors.shape
-    count = round(2 * sqrt(total))
+    shard_rows = max(1, tuning.shard_bytes // (_code_parts(size) * _CODE_BITS // 8 + _BYTES_PER_ROW_NUMBER))
+    # More lists would be shorter in every shard, and would make the time to fill them grow faster than the vectors.
+    count = round(2 * sqrt(min(total, shard_rows)))
     sample = vectors[_some_rows(random, total, min(_TRAINING_ROWS * count, tuning.training_bytes // (2 * size)))]
     centers, learned_from, nearness = _centers(sample, count, total, earlier)
     empty = _coder(centers, sample)
     del sample  # it would be in memory next to the codes
     probe = _Probe(vectors[_some_rows(random, total, _PROBE_QUERIES)].astype(np.float32), total)
-    shard_rows = max(1, tuning.shard_bytes // (empty.code_size + _BYTES_PER_ROW_NUMBER))
     shards = []
     for number, start in enumerate(range(0, total, shard_rows)):
         stop = min(start + shard_rows, total)
@@ -93,6 +94,11 @@ def _some_rows(random: np.random.Generator, total: int, most: int) -> Ids:
     return rows
 
 
+def _code_parts(size: int) -> int:
+    """Return the number of parts of a vector that have a code each: two numbers, or one of an odd number of them."""
+    return size if size % 2 else size // 2
+
+
 def _flat(vectors: Floats) -> Any:
     index = faiss.IndexFlatIP(vectors.shape[1])
     index.add(vectors)
@@ -102,8 +108,7 @@ def _flat(vectors: Floats) -> Any:
 def _coder(centers: Floats, sample: Halves) -> Any:
     """Return a FAISS index without rows, whose codes are learned from a sample, float16, (S, D)."""
     count, size = centers.shape
-    parts = size if size % 2 else size // 2
-    index = faiss.IndexIVFPQFastScan(_flat(centers), size, count, parts, _CODE_BITS, faiss.METRIC_INNER_PRODUCT)
+    index = faiss.IndexIVFPQFastScan(_flat(centers), size, count, _code_parts(size), _CODE_BITS, faiss.METRIC_INNER_PRODUCT)
     index.by_residual = True  # in tight clusters, only the differences from the center tell vectors apart
     index.train(sample[:: max(1, len(sample) // _CODE_TRAINING_ROWS)].astype(np.float32))
     return index
@@ -159,20 +164,26 @@ class _Probe:
         self._queries = queries
         self._ranks = [rank for rank in _RANKS if rank < total]
         last = self._ranks[-1] if self._ranks else 1
-        self._nearest, self._by_codes = _Best(len(queries), last), _Best(len(queries), min(2 * last, total))
+        self._nearest = [_Best(last) for _ in queries]
+        self._by_codes = [_Best(min(2 * last, total)) for _ in queries]
 
     def compare(self, vectors: Floats, first: int) -> None:
         """Compare the queries with vectors, float32, (N, D), of the rows from `first` on."""
-        self._nearest.add(self._queries @ vectors.T, np.arange(first, first + len(vectors)))
+        rows = np.arange(first, first + len(vectors))
+        for best, similarities in zip(self._nearest, self._queries @ vectors.T, strict=True):
+            best.add(similarities, rows)
 
     def search(self, shard: Shard) -> None:
         """Compare the queries with all codes of a shard."""
         lists = shard.index.quantizer.ntotal
-        self._by_codes.add(*search_shards([shard], self._queries, lists, self._by_codes.count))
+        for query, best in zip(self._queries, self._by_codes, strict=True):  # one at a time, which takes less memory
+            similarities, rows = search_shards([shard], query[None], lists, best.count)
+            best.add(similarities[0], rows[0])
 
     def efforts(self, vectors: Vectors, quantizer: Any) -> list[SearchEffort]:
         """Return what searches must read to find the neighbors of the queries up to some ranks."""
-        nearest, by_codes = np.stack(self._nearest.ranking()), self._by_codes.ranking()
+        nearest = np.stack([best.ranking() for best in self._nearest])
+        by_codes = [best.ranking() for best in self._by_codes]
         # 0 for the nearest list: (Q, lists).
         list_ranks = np.argsort(quantizer.search(self._queries, quantizer.ntotal)[1], axis=1)
         efforts: list[SearchEffort] = []
@@ -184,7 +195,7 @@ class _Probe:
             candidates = 1 + ceil(np.quantile(code_ranks, _CANDIDATE_RECALL))
             if efforts:  # a greater rank includes the smaller ones
                 lists, candidates = max(lists, efforts[-1].lists), max(candidates, efforts[-1].candidates)
-            if candidates > self._by_codes.count:
+            if candidates > self._by_codes[0].count:
                 break
             similar = np.einsum("qd,qd->q", self._queries, vectors[nearest[:, high - 1]].astype(np.float32))
             efforts.append(SearchEffort(high, lists, candidates, float(similar.mean() - _UNLIKE_DEVIATIONS * similar.std())))
@@ -192,30 +203,28 @@ class _Probe:
 
 
 class _Best:
-    """The `count` rows most similar to each of Q queries, of all that were added so far."""
+    """The `count` rows most similar to a query, of all that were added so far."""
 
-    def __init__(self, queries: int, count: int) -> None:
+    def __init__(self, count: int) -> None:
         self.count = count
-        self._similarities = [np.empty(0, dtype=np.float32)] * queries
-        self._rows = [np.empty(0, dtype=np.int64)] * queries
-        self._least = np.full(queries, -np.inf)
+        self._similarities = np.empty(0, dtype=np.float32)
+        self._rows = np.empty(0, dtype=np.int64)
+        self._least = -np.inf
 
     def add(self, similarities: Floats, rows: Ids) -> None:
-        """Add rows, int64, (n,) or (Q, n), with their similarities to the queries, (Q, n)."""
-        for query, (similar, own) in enumerate(zip(similarities, np.broadcast_to(rows, similarities.shape), strict=True)):
-            better = np.flatnonzero(similar > self._least[query])
-            best = np.concatenate([self._similarities[query], similar[better]])
-            numbers = np.concatenate([self._rows[query], own[better]])
-            if len(best) > self.count:
-                kept = np.argpartition(best, -self.count)[-self.count :]
-                best, numbers = best[kept], numbers[kept]
-                self._least[query] = best.min()
-            self._similarities[query], self._rows[query] = best, numbers
+        """Add rows, int64, (n,), with their similarities to the query, float32, (n,)."""
+        better = similarities > self._least
+        self._similarities = np.concatenate([self._similarities, similarities[better]])
+        self._rows = np.concatenate([self._rows, rows[better]])
+        if len(self._rows) > self.count:
+            kept = np.argpartition(self._similarities, -self.count)[-self.count :]
+            self._similarities, self._rows = self._similarities[kept], self._rows[kept]
+            self._least = float(self._similarities.min())
 
-    def ranking(self) -> list[Ids]:
-        """Return the rows of each query, most similar first."""
-        best = zip(self._similarities, self._rows, strict=True)
-        return [rows[np.argsort(-similar, kind="stable")] for similar, rows in best]
+    def ranking(self) -> Ids:
+        """Return the rows, most similar first."""
+        ranked: Ids = self._rows[np.argsort(-self._similarities, kind="stable")]
+        return ranked
 
 
 def _rank_of(wanted: Ids, ranking: Ids) -> Ids:

@@ -19,9 +19,9 @@ class IndexTuning:
     clustered_min_rows: int = 50_000
     brute_force_max_rows: int = 10_000
     rows_per_thread: int = 100_000
-    portion_bytes: int = 2**24
+    portion_bytes: int = 2**23
     training_bytes: int = 2**26
-    shard_bytes: int = 48 * 2**20
+    shard_bytes: int = 40 * 2**20
 
 
 DEFAULT_TUNING = IndexTuning()
