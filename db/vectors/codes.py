@@ -57,23 +57,19 @@ def search_shards(
 ) -> tuple[Floats, Ids]:
     """Return the rows with the codes most similar to each query, in the lists whose centers are nearest to it.
 
-    `queries` is float32, (Q, D); `chosen` are ascending rows, None for all. Returns similarities of codes, float32, (Q, n), and
-    rows, int64, (Q, n), n <= `count`, in no order; minus infinity and -1 where there are fewer. Raises RuntimeError for damaged
-    codes.
+    `queries` is float32, (Q, D); `chosen` are ascending rows, at least one; None for all. Returns similarities of codes, float32,
+    (Q, `count`), and rows, int64, (Q, `count`), in any order; minus infinity and -1 where there are fewer. Raises RuntimeError
+    for damaged codes.
     """
-    similarities, rows = [np.empty((len(queries), 0), dtype=np.float32)], [np.empty((len(queries), 0), dtype=np.int64)]
-    nearest: Any = None
-    for shard, selector in _with_chosen(shards, chosen):
-        if nearest is None:
-            nearest = shard.index.quantizer.search(queries, lists)
-        similar, found = _search(shard.index, queries, nearest, count, selector)
-        similarities.append(np.where(found < 0, -np.inf, similar).astype(np.float32))
-        rows.append(np.where(found < 0, -1, found + shard.start))
-    all_similarities, all_rows = np.hstack(similarities), np.hstack(rows)
-    if len(rows) <= 2:  # of one shard, or of none
-        return all_similarities, all_rows
-    best = np.argpartition(all_similarities, -count, axis=1)[:, -count:]
-    return np.take_along_axis(all_similarities, best, axis=1), np.take_along_axis(all_rows, best, axis=1)
+    parts = list(_with_chosen(shards, chosen))
+    # Every shard has the same centers, so their similarities to the queries are computed once.
+    centers = parts[0][0].index.quantizer.search(queries, lists)
+    found = [_search(shard, queries, centers, count, selector) for shard, selector in parts]
+    if len(found) == 1:
+        return found[0]
+    similarities, rows = (np.concatenate(columns, axis=1) for columns in zip(*found, strict=True))
+    best = np.argpartition(similarities, -count, axis=1)[:, -count:]
+    return np.take_along_axis(similarities, best, axis=1), np.take_along_axis(rows, best, axis=1)
 
 
 def _with_chosen(shards: Sequence[Shard], chosen: list[slice] | Ids | None) -> Iterator[tuple[Shard, Any]]:
@@ -84,13 +80,17 @@ def _with_chosen(shards: Sequence[Shard], chosen: list[slice] | Ids | None) -> I
             yield shard, selector
 
 
-def _search(index: Any, queries: Floats, nearest: tuple[Floats, Ids], count: int, selector: Any) -> tuple[Floats, Ids]:
-    """Search a shard whose nearest lists are known: FAISS's method of Python takes no selector."""
-    center_similarities, lists = nearest
+def _search(shard: Shard, queries: Floats, centers: tuple[Floats, Ids], count: int, selector: Any) -> tuple[Floats, Ids]:
+    """Search the lists of the nearest centers, (Q, lists) each; FAISS's method of Python for known lists takes no selector."""
+    center_similarities, lists = centers
     similarities, rows = np.empty((len(queries), count), dtype=np.float32), np.empty((len(queries), count), dtype=np.int64)
     parameters = faiss.SearchParametersIVF(sel=selector, nprobe=lists.shape[1])  # type: ignore[call-arg]  # set from keywords
     arrays = [faiss.swig_ptr(one) for one in (lists, center_similarities, similarities, rows)]
-    index.search_preassigned_c(len(queries), faiss.swig_ptr(queries), count, *arrays, False, parameters)
+    shard.index.search_preassigned_c(len(queries), faiss.swig_ptr(queries), count, *arrays, False, parameters)
+    missing = rows < 0
+    similarities[missing] = -np.inf
+    rows += shard.start
+    rows[missing] = -1
     return similarities, rows
 
 
