@@ -8,7 +8,7 @@ Navigable Small World graphs", 2016).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,7 +20,9 @@ from db.postgres.engine import open_engine
 from db.postgres.errors import translate_postgres_errors
 from db.postgres.vector_index import MIN_INDEXED_ROWS, PostgresVectorIndex, partition_name
 from db.sql.locks import VECTORS, lock_until_end
+from db.vectors.layout import in_portions
 from db.vectors.numpy_index import NumpyVectors
+from indexer.domain.models import APPEARANCE
 from indexer.ports.vectors import Generation, Segment, VectorRows
 
 if TYPE_CHECKING:
@@ -55,7 +57,11 @@ class PostgresVectors:
             index = PostgresVectorIndex.read(self._engine, connection, found.name, self._place)
         return [Segment(index, Generation(found.last_id, found.token))]
 
-    def save(self, card: ModelCard, kept: Sequence[Segment], rows: VectorRows, generation: Generation) -> None:
+    def save(
+        self, card: ModelCard, kept: Sequence[Segment], rows: VectorRows | Iterable[VectorRows], generation: Generation
+    ) -> None:
+        appearance = card.space_slice(APPEARANCE)
+        size = appearance.stop - appearance.start
         with self._begin() as connection:
             lock_until_end(connection, VECTORS)
             stored = _stored(connection, card)
@@ -65,13 +71,15 @@ class PostgresVectors:
                 name = stored.name
             else:
                 name = f"vectors_{card.key[:16]}_{generation.token[:8]}"
-                _create_table(connection, name, rows.vectors.shape[1])
-            emotions = [int(emotion) for emotion in np.unique(rows.emotions)]
-            for emotion in emotions:
-                _create_partition(connection, name, emotion)
-            _copy_rows(connection, name, rows)
-            for emotion in emotions:
-                _index_if_large(connection, name, emotion, rows.vectors.shape[1])
+                _create_table(connection, name, size)
+            emotions: set[int] = set()
+            for portion in in_portions(rows):
+                for emotion in set(np.unique(portion.emotions).tolist()) - emotions:
+                    _create_partition(connection, name, emotion)
+                    emotions.add(emotion)
+                _copy_rows(connection, name, portion)
+            for emotion in sorted(emotions):
+                _index_if_large(connection, name, emotion, size)
             connection.execute(
                 text(
                     "INSERT INTO vector_indexes (model_key, name, last_id, token) VALUES (:key, :name, :last, :token) "

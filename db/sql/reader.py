@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, select
 
 from db.schema import FileRow, HiddenRow, ImageRow, ModelRow, PredictionRow
 from db.sql import read_statements as statements
-from db.sql.dialect import chunks
+from db.sql.dialect import chunks, no_index
 from db.sql.hit_reader import SqlHitReader, image_file
 from db.sql.model_rows import card_from_row
 from db.sql.path_list import file_counts_in_list, listed_paths
@@ -256,9 +256,11 @@ class SqlReader(SqlHitReader):
                 rows += connection.execute(statements.COMPARED_ROWS_OF, {"model": model_id, "ids": chunk})
             return _compared_rows(connection, model_id, rows)
 
-    def regions(self, model_id: int) -> int:
+    def regions(self, model_id: int, after: int = 0) -> int:
+        row = PredictionRow
+        own = (no_index(row.model_id) == model_id, row.id > after) if after else (row.model_id == model_id,)
         with self._connect() as connection:
-            return connection.execute(statements.count(PredictionRow, PredictionRow.model_id == model_id)).scalar_one()
+            return connection.execute(statements.count(row, *own)).scalar_one()
 
     def generation(self, model_id: int) -> Generation | None:
         with self._connect() as connection:

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from functools import reduce
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import faiss
 import numpy as np
 
-from db.vectors.clusters import Clusters, cluster
+from db.vectors.clustering import cluster
 from db.vectors.layout import Layout, by_emotion
 from db.vectors.numpy_index import best_of_many, padded
 from db.vectors.tuning import DEFAULT_TUNING, IndexTuning
@@ -22,6 +21,7 @@ from db.vectors.tuning import DEFAULT_TUNING, IndexTuning
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from db.vectors.clusters import Clusters
     from indexer.domain.types import Floats, Halves, Ids
     from indexer.ports.vectors import VectorFilter, VectorRows
 
@@ -63,7 +63,7 @@ class FaissVectors:
         """Index at least one row, with clusters if there are many, around the centers of `like` if they fit."""
         rows = by_emotion(rows)
         earlier = None if like is None else like.clusters
-        clusters = cluster(rows.vectors, earlier) if len(rows.ids) >= tuning.clustered_min_rows else None
+        clusters = cluster(rows.vectors, earlier, tuning) if len(rows.ids) >= tuning.clustered_min_rows else None
         return cls(Layout.of(rows), rows.vectors, clusters, tuning)
 
     def __len__(self) -> int:
@@ -140,13 +140,12 @@ class FaissVectors:
         self._rows_selected += total
         if not clusters.is_read and self._rows_selected <= _LOAD_CODES_AFTER * len(self):
             return None
-        selector = None if total == len(self) else _selector(chosen, len(self))
         try:
             similar = np.inf
             for effort in chain([first], attempts):
                 if similar < effort.least:
                     continue
-                rows = clusters.candidates(query, effort, selector)
+                rows = clusters.candidates(query, effort, chosen)
                 similarities = self.vectors[rows].astype(np.float32) @ query
                 if len(rows) >= k:
                     similar = np.partition(similarities, -k)[-k]
@@ -183,17 +182,6 @@ def _parts(chosen: list[slice] | Rows) -> Iterator[slice | Rows]:
         yield from chosen
     else:
         yield from (chosen[start : start + _GATHER_CHUNK_ROWS] for start in range(0, len(chosen), _GATHER_CHUNK_ROWS))
-
-
-def _selector(chosen: list[slice] | Rows, count: int) -> Any:
-    """Return a FAISS selector of the chosen ones of `count` rows."""
-    if isinstance(chosen, list):
-        ranges: list[Any] = [faiss.IDSelectorRange(one.start, one.stop) for one in chosen]
-        return reduce(faiss.IDSelectorOr, ranges)
-    marked = np.zeros(count, dtype=bool)
-    marked[chosen] = True
-    bits = np.packbits(marked, bitorder="little")
-    return faiss.IDSelectorBitmap(bits)  # type: ignore[call-arg, arg-type]  # as documented by FAISS
 
 
 def _nearest(vectors: Halves, query: Floats, k: int, rows_per_thread: int) -> tuple[Rows, Floats]:

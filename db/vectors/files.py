@@ -1,8 +1,10 @@
 """Stored vector indexes: for each model a few segments, and a manifest that names them with their digests.
 
 A segment never changes. It is a file of ids, scores and vectors, mapped into memory, so that opening it reads almost nothing and
-processes share it, and, for many rows, a FAISS file of their clusters. Only the manifest is replaced; files that it does not name
-are unused.
+processes share it, and, for many rows, FAISS files of their clusters, one for each shard. Only the manifest is replaced; files
+that it does not name are unused.
+
+A segment is built from portions of rows, and from its own file of rows, so the memory does not grow with its size.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import errno
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +21,14 @@ import faiss
 import numpy as np
 from blake3 import blake3
 
+from db.vectors.clustering import cluster
 from db.vectors.clusters import Clusters, SearchEffort
+from db.vectors.codes import Shard
 from db.vectors.faiss_index import FaissVectors
-from db.vectors.layout import Layout
+from db.vectors.layout import in_portions
 from db.vectors.numpy_index import NumpyVectors
+from db.vectors.row_file import StoredVectors, open_rows, write_rows
+from db.vectors.sorting import RowSorter
 from db.vectors.tuning import DEFAULT_TUNING, IndexTuning
 from indexer.domain.models import APPEARANCE
 from indexer.ports.vectors import Generation, Segment, VectorRows
@@ -30,11 +36,13 @@ from indexer.system.atomic import replace_file, write_file
 
 if TYPE_CHECKING:
     from indexer.domain.models import ModelCard
-    from indexer.domain.types import Halves
     from indexer.ports.vectors import VectorIndex
 
 _log = logging.getLogger(__name__)
-_VERSION = 3
+_VERSION = 4
+_DIGESTED_BYTES = 2**22
+"""Bytes that are read at once: enough for several threads."""
+
 _UNUSABLE = (OSError, ValueError, KeyError, TypeError, OverflowError, RuntimeError, EOFError)
 
 
@@ -60,40 +68,62 @@ class FaissFiles:
                 break
         return segments
 
-    def save(self, card: ModelCard, kept: Sequence[Segment], rows: VectorRows, generation: Generation) -> None:
+    def save(
+        self, card: ModelCard, kept: Sequence[Segment], rows: VectorRows | Iterable[VectorRows], generation: Generation
+    ) -> None:
         if not self._folder.is_dir():
             self._folder.unlink(missing_ok=True)  # a file in its place is not from moodex
             self._folder.mkdir(parents=True)
-        largest = max((one.vectors for one in kept if isinstance(one.vectors, FaissVectors)), key=len, default=None)
-        built = FaissVectors.build(rows, largest, self._tuning)
-        name = f"{card.key}.{int(rows.ids[0])}-{generation.last_id}-{generation.token}"
-        replace_file(self._folder / f"{name}.rows", lambda temporary: _write_rows(built, temporary))
-        clusters = built.clusters
-        if clusters is not None:
-            replace_file(self._folder / f"{name}.faiss", lambda temporary: _write_index(clusters.index, temporary))
-        facts = {
-            "name": name,
-            "last_id": generation.last_id,
-            "token": generation.token,
-            "rows": len(built),
-            "emotions": [[emotion, *bounds] for emotion, bounds in sorted(built.layout.parts.items())],
-            "clusters": clusters
-            and {
-                "count": clusters.count,
-                "learned_from": clusters.learned_from,
-                "nearness": clusters.nearness,
-                "efforts": clusters.efforts,
-            },
-        }
+        facts = self._write_segment(card, kept, in_portions(rows), generation)
         facts["files"] = [_stamp(path) | {"blake3": _digest(path)} for path in self._paths(facts)]
         segments = [*self._manifest(card)[: len(kept)], facts]
         manifest = {"version": _VERSION, "model": card.key, "segments": segments}
         write_file(self._manifest_path(card), json.dumps(manifest, indent=1).encode())
-        self._sweep(card, {str(one["name"]) for one in segments})
+        self._sweep(card)
+
+    def _write_segment(
+        self, card: ModelCard, kept: Sequence[Segment], portions: Iterable[VectorRows], generation: Generation
+    ) -> dict[str, Any]:
+        """Write the files of a new segment; return its facts for the manifest."""
+        first_id = kept[-1].generation.last_id + 1 if kept else 1
+        name = f"{card.key}.{first_id}-{generation.last_id}-{generation.token}"
+        parts: dict[int, tuple[int, int]] = {}
+        with RowSorter(self._folder, self._tuning.portion_bytes) as sorter:
+            for portion in portions:
+                sorter.add(portion)
+            count = len(sorter)
+            replace_file(self._rows_path(name), lambda temporary: parts.update(write_rows(temporary, sorter.sorted(), count)))
+        return {
+            "name": name,
+            "last_id": generation.last_id,
+            "token": generation.token,
+            "rows": count,
+            "emotions": [[emotion, *bounds] for emotion, bounds in sorted(parts.items())],
+            "clusters": self._write_clusters(card, kept, name, count) if count >= self._tuning.clustered_min_rows else None,
+        }
+
+    def _write_clusters(self, card: ModelCard, kept: Sequence[Segment], name: str, count: int) -> dict[str, Any]:
+        """Cluster the rows of a new segment around the centers of the largest of the others if they fit; return the facts."""
+        largest = max((one.vectors for one in kept if isinstance(one.vectors, FaissVectors)), key=len, default=None)
+
+        def write(number: int, index: Any) -> Callable[[], Any]:
+            path = self._codes_path(name, number)
+            replace_file(path, lambda temporary: _write_index(index, temporary))
+            return _reader(path)
+
+        with StoredVectors(self._rows_path(name), count, _size(card)) as vectors:
+            clusters = cluster(vectors, None if largest is None else largest.clusters, self._tuning, write)
+        return {
+            "count": clusters.count,
+            "learned_from": clusters.learned_from,
+            "nearness": clusters.nearness,
+            "efforts": clusters.efforts,
+            "shards": [[shard.start, shard.stop] for shard in clusters.shards],
+        }
 
     def delete(self, card: ModelCard) -> None:
         self._manifest_path(card).unlink(missing_ok=True)
-        self._sweep(card, set())
+        self._sweep(card)
 
     def damage(self, card: ModelCard) -> str | None:
         """Read all files of a model's index; return the name of a damaged one, or None."""
@@ -122,10 +152,16 @@ class FaissFiles:
     def _manifest_path(self, card: ModelCard) -> Path:
         return self._folder / f"{card.key}.json"
 
+    def _rows_path(self, name: str) -> Path:
+        return self._folder / f"{name}.rows"
+
+    def _codes_path(self, name: str, shard: int) -> Path:
+        return self._folder / f"{name}.{shard}.faiss"
+
     def _paths(self, facts: dict[str, Any]) -> list[Path]:
-        """Return the files of a segment: rows, and clusters if it has any."""
-        suffixes = (".rows",) if facts["clusters"] is None else (".rows", ".faiss")
-        return [self._folder / f"{facts['name']}{suffix}" for suffix in suffixes]
+        """Return the files of a segment: its rows, and its shards if it has clusters."""
+        shards = 0 if facts["clusters"] is None else len(facts["clusters"]["shards"])
+        return [self._rows_path(facts["name"]), *(self._codes_path(facts["name"], number) for number in range(shards))]
 
     def _manifest(self, card: ModelCard) -> list[dict[str, Any]]:
         """Return the facts of a model's segments, none if there is no usable manifest."""
@@ -149,42 +185,40 @@ class FaissFiles:
         return segments
 
     def _open(self, card: ModelCard, facts: dict[str, Any]) -> Segment:
-        rows, *clusters = self._paths(facts)
-        for path, expected in zip((rows, *clusters), facts["files"], strict=True):
+        rows, *codes = self._paths(facts)
+        for path, expected in zip((rows, *codes), facts["files"], strict=True):
             # Hashing a large index takes longer than searching it, so a file with the stamp of its writing is trusted.
             untouched = _stamp(path) == {"size": expected["size"], "mtime_ns": expected["mtime_ns"]}
             if not untouched and _digest(path) != expected["blake3"]:
                 raise ValueError(f"the bytes of {path.name} are not the ones that were written")
-        layout, vectors = _open_rows(rows, facts, card)
-        known = _open_clusters(clusters[0], facts["clusters"]) if clusters else None
-        return Segment(FaissVectors(layout, vectors, known, self._tuning), Generation(facts["last_id"], facts["token"]))
+        parts = {emotion: (start, stop) for emotion, start, stop in facts["emotions"]}
+        layout, vectors = open_rows(rows, int(facts["rows"]), _size(card), parts)
+        clusters = _open_clusters(codes, facts["clusters"]) if codes else None
+        return Segment(FaissVectors(layout, vectors, clusters, self._tuning), Generation(facts["last_id"], facts["token"]))
 
-    def _sweep(self, card: ModelCard, stay: set[str]) -> None:
-        """Delete the segments that the manifest no longer names. Processes that have them open can still read them."""
+    def _sweep(self, card: ModelCard) -> None:
+        """Delete the files that the manifest no longer names. Processes that have them open can still read them."""
+        stay = self.names(card)
         for path in self._folder.glob(f"{card.key}.*"):
-            if path.suffix in (".faiss", ".rows", ".npz") and path.stem not in stay:
+            if path.suffix in (".faiss", ".rows", ".npz") and path.name not in stay:
                 path.unlink(missing_ok=True)
 
 
-def _write_rows(built: FaissVectors, path: Path) -> None:
-    with path.open("wb") as file:
-        for column, kind in ((built.layout.ids, "<i8"), (built.layout.falling, "<f4"), (built.vectors, "<f2")):
-            file.write(np.ascontiguousarray(column, dtype=kind).data)
+def _size(card: ModelCard) -> int:
+    """Return the number of values of a vector in the index."""
+    appearance = card.space_slice(APPEARANCE)
+    size: int = appearance.stop - appearance.start
+    return size
 
 
-def _open_rows(path: Path, facts: dict[str, Any], card: ModelCard) -> tuple[Layout, Halves]:
-    count, appearance = int(facts["rows"]), card.space_slice(APPEARANCE)
-    ids = np.memmap(path, dtype="<i8", mode="r", shape=(count,))
-    falling = np.memmap(path, dtype="<f4", mode="r", offset=ids.nbytes, shape=(count,))
-    shape = (count, appearance.stop - appearance.start)
-    vectors = np.memmap(path, dtype="<f2", mode="r", offset=ids.nbytes + falling.nbytes, shape=shape)
-    if path.stat().st_size != ids.nbytes + falling.nbytes + vectors.nbytes:
-        raise ValueError("it holds vectors of another size")
-    return Layout(ids, falling, {emotion: (start, stop) for emotion, start, stop in facts["emotions"]}), vectors
+def _open_clusters(paths: Sequence[Path], known: dict[str, Any]) -> Clusters:
+    efforts = [SearchEffort(*one) for one in known["efforts"]]
+    shards = [Shard(start, stop, _reader(path)) for path, (start, stop) in zip(paths, known["shards"], strict=True)]
+    return Clusters(known["count"], known["learned_from"], known["nearness"], efforts, shards)
 
 
-def _open_clusters(path: Path, known: dict[str, Any]) -> Clusters:
-    """Return clusters whose codes are read when they are needed, even if a writer has deleted the file."""
+def _reader(path: Path) -> Callable[[], Any]:
+    """Return a function that reads a FAISS index, even if a writer has deleted the file."""
     mapped = np.memmap(path, dtype=np.uint8, mode="r")
 
     def read() -> Any:
@@ -192,8 +226,7 @@ def _open_clusters(path: Path, known: dict[str, Any]) -> Clusters:
         readers: Any = faiss
         return faiss.read_index(readers.ZeroCopyIOReader(faiss.swig_ptr(mapped), mapped.size))
 
-    efforts = [SearchEffort(*one) for one in known["efforts"]]
-    return Clusters(known["count"], known["learned_from"], known["nearness"], efforts, read)
+    return read
 
 
 def _write_index(index: Any, path: Path) -> None:
@@ -210,4 +243,8 @@ def _stamp(path: Path) -> dict[str, int]:
 
 
 def _digest(path: Path) -> str:
-    return str(blake3(max_threads=blake3.AUTO).update_mmap(path).hexdigest())
+    digest = blake3(max_threads=blake3.AUTO)
+    with path.open("rb") as file:  # not mapped: its pages would count as memory of this process
+        while block := file.read(_DIGESTED_BYTES):
+            digest.update(block)
+    return digest.hexdigest()

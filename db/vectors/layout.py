@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +21,11 @@ def by_emotion(rows: VectorRows) -> VectorRows:
     """Return rows in index order: by emotion, then by falling score, then by age."""
     order = np.lexsort((rows.ids, -rows.scores, rows.emotions))
     return VectorRows(rows.ids[order], rows.emotions[order], rows.scores[order], rows.vectors[order])
+
+
+def in_portions(rows: VectorRows | Iterable[VectorRows]) -> Iterator[VectorRows]:
+    """Yield rows that are in memory as one portion, and portions as they are."""
+    yield from [rows] if isinstance(rows, VectorRows) else rows
 
 
 class Layout:

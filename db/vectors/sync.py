@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -80,16 +81,15 @@ def sync_index(store: StoreReader, files: VectorStorage, model: StoredModel) -> 
     kept = _valid_segments(store, files, model, generation)
     if _is_current(kept, generation):
         return False
-    new = list(_appearance_rows(store, model, _last_indexed_id(kept), generation.last_id))
-    staying = _segments_to_keep(kept, _count(new), store.regions(model.id))
-    if len(staying) < len(kept):
-        new = list(_appearance_rows(store, model, _last_indexed_id(staying), generation.last_id))
-    if new:
-        rows = _joined(new)
-        del new  # a large library must not be in memory twice while the index is built
-        files.save(model.card, staying, rows, generation)
-    else:
+    new = store.regions(model.id, _last_indexed_id(kept))
+    staying = _segments_to_keep(kept, new, store.regions(model.id))
+    # The rows of a large library are never all in memory.
+    portions = _appearance_rows(store, model, _last_indexed_id(staying), generation.last_id)
+    first = next(portions, None)
+    if first is None:
         files.delete(model.card)
+    else:
+        files.save(model.card, staying, chain([first], portions), generation)
     return True
 
 
@@ -132,14 +132,5 @@ def _appearance_rows(store: StoreReader, model: StoredModel, after: int, up_to: 
         yield VectorRows(chunk.ids[some], chunk.emotions[some], chunk.scores[some], vectors)
 
 
-def _count(chunks: Sequence[VectorRows]) -> int:
-    return sum(len(chunk.ids) for chunk in chunks)
-
-
 def _joined(chunks: Sequence[VectorRows]) -> VectorRows:
-    return VectorRows(
-        np.concatenate([chunk.ids for chunk in chunks]),
-        np.concatenate([chunk.emotions for chunk in chunks]),
-        np.concatenate([chunk.scores for chunk in chunks]),
-        np.concatenate([chunk.vectors for chunk in chunks]),
-    )
+    return VectorRows(*(np.concatenate(columns) for columns in zip(*chunks, strict=True)))

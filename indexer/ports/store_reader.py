@@ -223,8 +223,8 @@ class StoreReader(Protocol):
     def compared_rows(self, model_id: int, prediction_ids: Sequence[int]) -> ComparedRows:
         """Return those of some predictions of a model that exist."""
 
-    def regions(self, model_id: int) -> int:
-        """Return the number of predictions of a model."""
+    def regions(self, model_id: int, after: int = 0) -> int:
+        """Return the number of predictions of a model with ids above `after`."""
 
     def generation(self, model_id: int) -> Generation | None:
         """Return the newest generation of a model's predictions; None before the first."""

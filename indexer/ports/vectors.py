@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -82,8 +82,14 @@ class VectorStorage(Protocol):
     def load(self, card: ModelCard) -> list[Segment]:
         """Return the stored segments of a model, oldest first, up to the first that is missing or damaged."""
 
-    def save(self, card: ModelCard, kept: Sequence[Segment], rows: VectorRows, generation: Generation) -> None:
-        """Replace the stored segments by `kept`, the first of the loaded ones, and a new one of `rows`, in one step."""
+    def save(
+        self, card: ModelCard, kept: Sequence[Segment], rows: VectorRows | Iterable[VectorRows], generation: Generation
+    ) -> None:
+        """Replace the stored segments by `kept`, the first of the loaded ones, and a new one of `rows`, in one step.
+
+        `rows` is at least one row: all in memory, or portions that are read once, one at a time, each with greater ids than the
+        one before.
+        """
 
     def delete(self, card: ModelCard) -> None:
         """Delete the stored segments of a model, if there are any."""

@@ -87,6 +87,7 @@ def test_vectors_are_ordered_by_id_and_start_after_a_given_id(scene: Scene) -> N
     assert np.array_equal(both.vectors[0], prediction(seed=1).embedding)
     (newer,) = scene.store.vectors(scene.model, after=int(both.ids[0]))
     assert newer.ids.tolist() == [both.ids[1]]
+    assert scene.store.regions(scene.model) == 2 and scene.store.regions(scene.model, after=int(both.ids[0])) == 1
     assert np.array_equal(scene.store.vectors_of([int(both.ids[1])])[int(both.ids[1])], both.vectors[1])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from db.vectors.layout import in_portions
 from db.vectors.numpy_index import NumpyVectors
 from indexer.analysis.analyzer import Analyzer
 from indexer.domain.errors import ModelUnavailable, WriterBusy
@@ -138,8 +139,13 @@ class MemoryVectors:
     def load(self, card: ModelCard) -> list[Segment]:
         return list(self.segments.get(card.key, ()))
 
-    def save(self, card: ModelCard, kept: Sequence[Segment], rows: VectorRows, generation: Generation) -> None:
-        self.segments[card.key] = [*kept, Segment(NumpyVectors(rows), generation)]
+    def save(
+        self, card: ModelCard, kept: Sequence[Segment], rows: VectorRows | Iterable[VectorRows], generation: Generation
+    ) -> None:
+        self.segments[card.key] = [
+            *kept,
+            Segment(NumpyVectors(VectorRows(*map(np.concatenate, zip(*in_portions(rows), strict=True)))), generation),
+        ]
 
     def delete(self, card: ModelCard) -> None:
         self.segments.pop(card.key, None)

@@ -269,8 +269,8 @@ class MemoryReader(MemoryTables):
             np.array([row.prediction.embedding for row in rows], dtype=np.float16).reshape(len(rows), card.embedding_size),
         )
 
-    def regions(self, model_id: int) -> int:
-        return len(self._all_predictions(model_id))
+    def regions(self, model_id: int, after: int = 0) -> int:
+        return sum(row.id > after for row in self._all_predictions(model_id))
 
     def generation(self, model_id: int) -> Generation | None:
         return self._generations.get(model_id, [None])[-1]  # type: ignore[list-item]

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from db.vectors.clusters import cluster
+from db.vectors.clustering import cluster
 from db.vectors.faiss_index import FaissVectors
 from db.vectors.files import FaissFiles
+from db.vectors.tuning import IndexTuning
 from indexer.ports.vectors import Generation, VectorFilter, VectorRows
 from tests.support.builders import card
 
@@ -131,7 +134,7 @@ def test_a_loaded_index_with_clusters_gives_the_same_results(rows: VectorRows, i
     query = vectors(1, seed=6)[0].astype(np.float32)
     for searched in (index, segment.vectors):
         assert isinstance(searched, FaissVectors) and searched.clusters is not None
-        assert searched.clusters.index.ntotal == COUNT
+        assert sum(shard.index.ntotal for shard in searched.clusters.shards) == COUNT
     for within in (VectorFilter(), VectorFilter(frozenset({0})), VectorFilter(frozenset({1}), 0.5)):
         for first, second in zip(index.search(query, 20, within), segment.vectors.search(query, 20, within), strict=True):
             np.testing.assert_array_equal(first, second)
@@ -194,3 +197,92 @@ def test_damaged_codes_are_reported_and_the_search_compares_all_vectors(
     (reloaded,) = files.load(model)
     assert isinstance(reloaded.vectors, FaissVectors) and reloaded.vectors.clusters is not None
     assert cluster(rows.vectors, reloaded.vectors.clusters).learned_from == COUNT
+
+
+CODE_BYTES = SIZE // 4 + 8
+"""Bytes of a row in a shard: half a byte for every two numbers of a vector, and the number of the row."""
+
+IN_NINE_SHARDS = IndexTuning(brute_force_max_rows=100, shard_bytes=CODE_BYTES * 7_000)
+
+
+def in_portions(rows: VectorRows, portion_rows: int) -> Iterator[VectorRows]:
+    for start in range(0, COUNT, portion_rows):
+        yield VectorRows(*(column[start : start + portion_rows] for column in rows))
+
+
+@pytest.mark.parametrize(
+    "within",
+    [
+        VectorFilter(),
+        VectorFilter(frozenset({0, 2})),
+        VectorFilter(frozenset({1}), 0.3),
+        VectorFilter(ids=np.arange(1, COUNT, 3)),
+    ],
+    ids=["all", "two", "scored", "ids"],
+)
+def test_a_file_made_from_portions_in_shards_gives_the_results_of_memory(
+    rows: VectorRows, index: FaissVectors, tmp_path: Path, within: VectorFilter
+) -> None:
+    files, model = FaissFiles(tmp_path, replace(IN_NINE_SHARDS, portion_bytes=300_000)), card(size=SIZE)
+    files.save(model, [], in_portions(rows, 1_000), Generation(COUNT, "t"))
+    (segment,) = files.load(model)
+    stored = segment.vectors
+    assert isinstance(stored, FaissVectors) and stored.clusters is not None and len(stored.clusters.shards) == 9
+    assert len(list(tmp_path.iterdir())) == 1 + 1 + 9
+    np.testing.assert_array_equal(stored.layout.ids, index.layout.ids)
+    np.testing.assert_array_equal(stored.vectors, index.vectors)
+    queries = vectors(60, seed=5).astype(np.float32)
+    alike = [
+        np.isclose(index.search(query, 10, within)[1], stored.search(query, 10, within)[1], atol=1e-5).all() for query in queries
+    ]
+    assert np.mean(alike) >= 0.95  # codes that are equally near may choose others
+
+
+def test_a_search_for_an_emotion_reads_only_its_shards(rows: VectorRows) -> None:
+    built = FaissVectors.build(rows, tuning=IN_NINE_SHARDS)
+    assert built.clusters is not None
+    shards = built.clusters.shards
+    assert [shard.stop for shard in shards[:-1]] == [shard.start for shard in shards[1:]] and shards[-1].stop == COUNT
+    for query in vectors(30, seed=5).astype(np.float32):
+        built.search(query, 1, VectorFilter(frozenset({2})))
+    start, stop = built.layout.parts[2]
+    assert [shard.is_read for shard in shards] == [shard.start < stop and start < shard.stop for shard in shards]
+    assert 0 < sum(shard.is_read for shard in shards) <= 2
+
+
+class _Counted:
+    """Vectors that count how many of them are read at once."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.shape, self._array, self.most = array.shape, array, 0
+
+    def __len__(self) -> int:
+        return len(self._array)
+
+    def __getitem__(self, rows: object) -> np.ndarray:
+        found = self._array[rows]
+        self.most = max(self.most, len(found))
+        return found
+
+
+def test_clusters_are_built_from_parts_of_the_vectors(rows: VectorRows) -> None:
+    counted, kept = _Counted(rows.vectors), []
+
+    def keep(number: int, built: Any) -> Callable[[], Any]:
+        kept.append((number, built.ntotal))
+        return lambda: built
+
+    tuning = replace(IN_NINE_SHARDS, training_bytes=2 * SIZE * 10_000)
+    clusters = cluster(counted, tuning=tuning, keep=keep)  # type: ignore[arg-type]  # it acts like an array
+    assert kept == [(number, shard.stop - shard.start) for number, shard in enumerate(clusters.shards)]
+    assert counted.most == 10_000
+
+
+def test_fewer_training_vectors_lose_no_recall(rows: VectorRows) -> None:
+    """41 for each center, as for ten million vectors."""
+    built = FaissVectors.build(rows, tuning=IndexTuning(training_bytes=2 * SIZE * 20_000))
+    queries = vectors(300, seed=5).astype(np.float32)
+    tenth = np.sort(queries @ rows.vectors.astype(np.float32).T, axis=1)[:, -10]
+    similarities = [built.search(query, 10, VectorFilter())[1] for query in (queries[0], *queries)][1:]
+    assert built.clusters is not None and built.clusters.is_read
+    assert np.mean([(similar >= least - 1e-5).mean() for similar, least in zip(similarities, tenth, strict=True)]) >= 0.99
