@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, Row, Select, bindparam, select
 
-from db.schema import FileRow, PredictionRow
+from db.schema import FileRow, FolderRow, PredictionRow
 from db.sql import read_statements as statements
 from db.sql.dialect import chunks, one_of
 from db.sql.newest_files import newest_files
@@ -28,9 +28,9 @@ from db.sql.search_queries import (
     is_live,
     listed_if_many,
     model_without_index_hint,
+    placed_rows,
     predictions_with_files,
     ranked_query,
-    ranked_rows,
 )
 from db.sql.tag_rows import known_tags, tags_of
 from db.sql.unpacking import connect_for_reading, unpacking_from
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 def _hits_of(chosen: HitFilter) -> Select[*tuple[Any, ...]]:
     """Select the hits of some predictions that pass a filter. Built once per filter, as every search executes it."""
     these = (model_without_index_hint(bindparam("model")), statements.THESE)
-    return hit_columns().where(*these, *filter_conditions(chosen)).order_by(FileRow.id)
+    return hit_columns().where(*these, *filter_conditions(chosen)).order_by(FolderRow.path, FileRow.name)
 
 
 class SqlHitReader:
@@ -108,13 +108,12 @@ class SqlHitReader:
         if not wanted:
             return []
         with self._connect() as connection, listed_if_many(connection, chosen.under):
+            beyond = () if after is None else after_place(connection, after)
             if chosen.under and few_under(connection, chosen.under):
-                page = ranked_rows(model_without_index_hint(model_id), chosen, wanted).order_by(*BEST_FIRST)
-                page = page if after is None else page.where(*after_place(after))
+                page = placed_rows(model_without_index_hint(model_id), chosen, wanted).where(*beyond).order_by(*BEST_FIRST)
             else:
-                offset, beyond = (
-                    skip_to_anchor(connection, model_id, chosen, offset) if after is None else (0, after_place(after))
-                )
+                if after is None:
+                    offset, beyond = skip_to_anchor(connection, model_id, chosen, offset)
                 page = ranked_query(model_id, chosen, wanted, *beyond)
             shown = page.limit(limit).offset(offset).subquery()
             query = hit_columns(shown).where(FileRow.id == shown.c.file_id).order_by(*BEST_FIRST)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Join, Select, and_, delete, exists, func, insert, or_, select, tuple_, update
 
-from db.schema import EmbeddingRow, GenerationRow, ImageTagRow, LabelRow, ModelRow, PredictionRow, RunRow
+from db.schema import DIGEST_START_BYTES, EmbeddingRow, GenerationRow, ImageTagRow, LabelRow, ModelRow, PredictionRow, RunRow
 from db.sql.dialect import chunks, insert_tuples, no_index, upsert
 from db.sql.locks import lock_predictions
 from db.sql.tag_rows import write_tags
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = (
     "image_id", "model_id", "region", "finder_id", "left", "top", "right", "bottom", "emotion", "score", "probabilities",
-    "compared_to", "frame",
+    "compared_to", "frame", "digest_start",
 )  # fmt: skip
 """All columns of a prediction but its id."""
 
@@ -41,8 +41,9 @@ _REGION_COLUMNS = (
     PredictionRow.right,
     PredictionRow.bottom,
     PredictionRow.frame,
+    PredictionRow.digest_start,
 )
-"""The columns that describe the region of an image that a prediction is for, and its face detector."""
+"""The columns that describe the image and its region that a prediction is for, and its face detector."""
 
 
 def embedded() -> Join:
@@ -88,10 +89,10 @@ def write_predictions(
     analyzer = _AnalyzerIds(*connection.execute(columns.where(RunRow.id == run_id)).one())
     for chunk in chunks([images[entry.image.digest] for entry in entries]):
         _forget_images(connection, analyzer, chunk)
-    regions = [(images[entry.image.digest], *part) for entry in entries for part in _numbered(entry.predictions)]
+    regions = [(entry.image.digest, *part) for entry in entries for part in _numbered(entry.predictions)]
     rows = [
         {
-            "image_id": image_id,
+            "image_id": images[digest],
             "region": region,
             "finder_id": analyzer.finder_id,
             "left": one.face and one.face.left,
@@ -101,16 +102,17 @@ def write_predictions(
             "frame": one.frame,
             "probabilities": struct.pack(f"<{len(one.probabilities)}f", *one.probabilities),
             "compared_to": NEVER_COMPARED,
+            "digest_start": digest[:DIGEST_START_BYTES],
         }
-        for image_id, region, one in regions
+        for digest, region, one in regions
     ]
     _insert_predictions(connection, analyzer.model_id, rows)
     # A tagger reads whole images: its tags are those of the first region.
     tags = {images[entry.image.digest]: entry.predictions[0].tags for entry in entries}
     write_tags(connection, analyzer.embedder_id, tags)
     vectors = [
-        (analyzer.embedder_id, image_id, region, one.embedding.astype("<f2").tobytes(), one.fingerprint or None)
-        for image_id, region, one in regions
+        (analyzer.embedder_id, images[digest], region, one.embedding.astype("<f2").tobytes(), one.fingerprint or None)
+        for digest, region, one in regions
     ]
     insert_tuples(connection, EmbeddingRow.table, _EMBEDDING_COLUMNS, vectors)
 
@@ -143,7 +145,7 @@ def predict_again(
     results = effective_emotions(labels, probabilities, [user_labels.get(one.image_id) for one in regions])
     rows = [
         (one.image_id, model_id, one.region, one.finder_id, one.left, one.top, one.right, one.bottom, *result,
-         numbers.tobytes(), NEVER_COMPARED, one.frame)
+         numbers.tobytes(), NEVER_COMPARED, one.frame, one.digest_start)
         for one, result, numbers in zip(regions, results, probabilities, strict=True)
     ]  # fmt: skip
     insert_tuples(connection, PredictionRow.table, _COLUMNS, rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -64,8 +65,8 @@ def search_page(
 ) -> SearchResult:
     """Return the hits of a query, best first: at most `query.limit`, after `query.offset`. They are not counted.
 
-    Hits are ordered by score, or by similarity to `query.like`; only then is `open_index` called. Of the files of an image, those
-    that exist come first.
+    Hits are ordered by score, or by similarity to `query.like`; only then is `open_index` called. Equal ones are ordered by
+    digest, then by path, whatever the order in which images were indexed. Of the files of an image, those that exist come first.
     """
     chosen = filter_of(query)
     living = LivingFirst(store, model, chosen, exists)
@@ -73,7 +74,7 @@ def search_page(
         similar = _SimilaritySearch(store, model, query, query.like, living, open_index(), tuning or SearchTuning())
         hits = similar.distinct_hits() if query.dedupe else list(islice(similar.hits(), query.offset + query.limit))
         # A later, larger request to the index may find a more similar candidate, so sort again.
-        return SearchResult(sorted(hits[query.offset :], key=lambda hit: -(hit.similarity or 0)))
+        return SearchResult(sorted(hits[query.offset :], key=lambda hit: (-(hit.similarity or 0), hit.image_id)))
     if query.dedupe:
         return SearchResult(_distinct_hits(living, query))
     ranked = store.ranked(model.id, chosen, query.limit, query.offset, query.after)
@@ -83,7 +84,7 @@ def search_page(
 
 def key_of(ranked: RankedHit) -> HitKey:
     """Return the place of a hit in the list of a search by emotion."""
-    return HitKey(ranked.hit.score, ranked.prediction_id, ranked.file_id)
+    return HitKey(ranked.hit.score, bytes.fromhex(ranked.hit.image_id), ranked.file_id)
 
 
 def count(store: StoreReader, model: StoredModel, query: SearchQuery, most: int | None) -> Total:
@@ -185,7 +186,7 @@ class _SimilaritySearch:
             within = within._replace(exact=True)
 
     def _compare(self, prediction_ids: Sequence[int], like: Halves) -> list[_Candidate]:
-        """Compute exact similarities; return the candidates by falling similarity, then by age."""
+        """Compute exact similarities; return the candidates by falling similarity, then by digest and region."""
         import numpy as np
 
         stored = self.store.vectors_of(prediction_ids)
@@ -197,7 +198,10 @@ class _SimilaritySearch:
             _Candidate(number, round(min(1.0, similarity), 6))
             for number, similarity in zip(stored, similarities.tolist(), strict=True)
         ]
-        return sorted(candidates, key=lambda one: (-one.similarity, one.prediction_id))
+        counts = Counter(one.similarity for one in candidates)
+        tied = [one.prediction_id for one in candidates if counts[one.similarity] > 1]
+        regions = self.store.regions_of(tied) if tied else {}
+        return sorted(candidates, key=lambda one: (-one.similarity, regions.get(one.prediction_id, (b"", 0))))
 
     def _vector_filter(self) -> VectorFilter:
         """Translate the filter for the index, which knows the model's emotions by position, and no folders."""
