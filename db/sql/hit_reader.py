@@ -114,7 +114,7 @@ class SqlHitReader:
             else:
                 if after is None:
                     offset, beyond = skip_to_anchor(connection, model_id, chosen, offset)
-                page = ranked_query(model_id, chosen, wanted, *beyond)
+                page = ranked_query(connection.dialect.name, model_id, chosen, wanted, offset + limit, *beyond)
             shown = page.limit(limit).offset(offset).subquery()
             query = hit_columns(shown).where(FileRow.id == shown.c.file_id).order_by(*BEST_FIRST)
             return [_ranked_hit(row, labels) for row in connection.execute(query)]

@@ -87,7 +87,7 @@ def skip_to_anchor(
     connection: Connection, model_id: int, chosen: HitFilter, offset: int
 ) -> tuple[int, tuple[ColumnElement[bool], ...]]:
     """Return how many hits to skip after the last anchor up to an offset, and the conditions for hits after that anchor."""
-    if not _is_anchored(chosen):
+    if not offset or not _is_anchored(chosen):
         return offset, ()
     anchor = connection.execute(_last_anchor(model_id, _name(chosen.emotions), PageAnchorRow.place <= offset)).first()
     if anchor is None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Join, Select, and_, delete, exists, func, insert, or_, select, tuple_, update
 
 from db.schema import DIGEST_START_BYTES, EmbeddingRow, GenerationRow, ImageTagRow, LabelRow, ModelRow, PredictionRow, RunRow
-from db.sql.dialect import chunks, insert_tuples, no_index, upsert
+from db.sql.dialect import among, chunks, insert_tuples, no_index, upsert
 from db.sql.locks import lock_predictions
 from db.sql.tag_rows import write_tags
 from db.sql.unpacking import unpacking_from
@@ -123,9 +123,9 @@ def _forget_images(connection: Connection, analyzer: _AnalyzerIds, image_ids: Se
     sharing = select(ModelRow.id).where(ModelRow.embedder_id == analyzer.embedder_id)
     other_regions = and_(row.model_id.in_(sharing), row.finder_id.is_distinct_from(analyzer.finder_id))
     outdated = or_(row.model_id == analyzer.model_id, other_regions)
-    connection.execute(delete(row.table).where(row.image_id.in_(image_ids), outdated))
+    connection.execute(delete(row.table).where(among(connection, row.image_id, image_ids), outdated))
     embeddings = EmbeddingRow.embedder_id == analyzer.embedder_id
-    connection.execute(delete(EmbeddingRow.table).where(embeddings, EmbeddingRow.image_id.in_(image_ids)))
+    connection.execute(delete(EmbeddingRow.table).where(embeddings, among(connection, EmbeddingRow.image_id, image_ids)))
 
 
 def _numbered(predictions: Sequence[Prediction]) -> Iterator[tuple[int, Prediction]]:
@@ -224,9 +224,8 @@ def _insert_predictions(
         labels = connection.execute(select(ModelRow.labels).where(ModelRow.id == model_id)).scalar_one()
     user_labels: dict[int, str] = {}
     for chunk in chunks([row["image_id"] for row in rows]):
-        user_labels.update(
-            connection.execute(select(LabelRow.image_id, LabelRow.emotion).where(LabelRow.image_id.in_(chunk))).all()
-        )
+        own = among(connection, LabelRow.image_id, chunk)
+        user_labels.update(connection.execute(select(LabelRow.image_id, LabelRow.emotion).where(own)).all())
     complete = []
     with unpacking_from(connection):
         for row in rows:

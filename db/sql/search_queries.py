@@ -157,14 +157,20 @@ def placed_rows(who: ColumnElement[bool], chosen: HitFilter, emotions: Sequence[
 
 
 def ranked_query(
-    model_id: int, chosen: HitFilter, emotions: Sequence[str], *conditions: ColumnElement[bool]
+    dialect: str, model_id: int, chosen: HitFilter, emotions: Sequence[str], most: int, *conditions: ColumnElement[bool]
 ) -> Select[*tuple[Any, ...]]:
-    """Select the hits of some emotions, best first: an ordered index range per emotion, merged while they are read.
+    """Select the hits of some emotions, best first, of which the caller reads at most `most`: an ordered index range per emotion.
+
+    SQLite merges the ranges while it reads them. PostgreSQL would read and sort all of them, so that each ends after `most` hits.
 
     `emotions` are in the order of the model's labels, followed by those of users, of which there may be any number: beyond the
     first ones, all of their hits are sorted.
     """
-    best = _all_hits(placed_rows, model_id, chosen, emotions, *conditions)
+
+    def best_rows(*criteria: Any) -> Select[*tuple[Any, ...]]:
+        return placed_rows(*criteria).order_by(*BEST_FIRST).limit(most)
+
+    best = _all_hits(best_rows if dialect == "postgresql" else placed_rows, model_id, chosen, emotions, *conditions)
     return select(best).order_by(best.c.score.desc(), best.c.digest_start, best.c.folder, best.c.name)
 
 
