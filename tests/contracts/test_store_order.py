@@ -8,7 +8,6 @@ from contextlib import ExitStack
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -18,71 +17,19 @@ from db.sqlite.store import SqliteStore
 from db.vectors.faiss_index import FaissVectors
 from db.vectors.numpy_index import NumpyVectors
 from db.vectors.sync import CombinedVectorIndex
-from indexer.domain.fingerprints import FINGERPRINT_BYTES
-from indexer.domain.images import Face
-from indexer.domain.predictions import Prediction
 from indexer.domain.queries import Hit, SearchQuery
-from indexer.domain.runs import RunCounts
 from indexer.ports.store import Store
 from indexer.ports.store_reader import HitFilter
-from indexer.ports.store_writer import AnalyzedFileSet, CommitBatch
 from indexer.ports.vectors import VectorIndex, VectorRows
 from indexer.search.engine import SearchTuning, key_of, search
 from tests.support.builders import image, unit_vectors
+from tests.support.equal_images import add_in_order, equal_images
 from tests.support.memory_store import MemoryStore
 from tests.support.postgres_store import open_postgres
 from tests.support.scene import Scene
 
 SAD = frozenset({"sad"})
 _TUNING = StoreTuning(anchored_list_rows=4, anchor_spacing_rows=3)
-_SCORES = [(0.8, 0.1, 0.1), (0.1, 0.8, 0.1), (0.2, 0.2, 0.6), (1.0, 0.0, 0.0)]
-_LEFT, _RIGHT = Face(0, 0.25, 0.5, 0.75), Face(0.5, 0.25, 1, 0.75)
-
-
-class Added(NamedTuple):
-    """An image to add: its name, its files and its predictions."""
-
-    name: str
-    paths: list[bytes]
-    predictions: tuple[Prediction, ...]
-
-
-def equals(seed: int) -> list[Added]:
-    """Return images of which many have equal scores, equal embeddings or several files, and some two equal faces."""
-    draw = random.Random(seed)
-    vectors = unit_vectors(4, 8, seed)
-    images = []
-    for number in range(16):
-        scores, vector = draw.choice(_SCORES), vectors[draw.randrange(4)]
-        regions: tuple[Prediction, ...] = (
-            Prediction(scores, vector, fingerprint=bytes([25 * draw.randrange(9)]) * FINGERPRINT_BYTES),
-        )
-        if draw.random() < 0.2:
-            regions = tuple(Prediction(scores, vector, face=face) for face in (_LEFT, _RIGHT))
-        folders = draw.sample([b"/a", b"/a/b", b"/a-c", b"/\xff"], draw.choice([1, 1, 2, 3]))
-        images.append(Added(f"n{number}", [folder + b"/%d.png" % draw.randrange(100, 10**6) for folder in folders], regions))
-    return images
-
-
-def fill(store: Store, images: list[Added], order: random.Random) -> Scene:
-    """Add images and their files in an order, some of their files in later transactions, then label some."""
-    scene = Scene(store)
-    late = []
-    for one in order.sample(images, len(images)):
-        paths = order.sample(one.paths, len(one.paths))
-        first = paths[: order.randint(1, len(paths))]
-        scene.store.commit(
-            scene.run,
-            CommitBatch(predicted=(AnalyzedFileSet(image(one.name), one.predictions, tuple(scene.record_scan(*first))),)),
-        )
-        late += [(path, image(one.name).digest) for path in paths[len(first) :]]
-    for path, digest in order.sample(late, len(late)):
-        (file,) = scene.record_scan(path)
-        scene.store.commit(scene.run, CommitBatch(linked=((file, digest),)))
-    for one in order.sample(images[:5], 5):
-        store.label({image(one.name).digest: "sad"})
-    store.finish_run(scene.run, "done", RunCounts())
-    return scene
 
 
 def in_faiss(rows: VectorRows) -> VectorIndex:
@@ -132,11 +79,11 @@ def stores(request: pytest.FixtureRequest, folder: Path, opened: ExitStack) -> I
 def test_answers_do_not_depend_on_the_order_in_which_images_were_added(
     request: pytest.FixtureRequest, tmp_path: Path, seed: int, build: Callable[[VectorRows], VectorIndex]
 ) -> None:
-    images = equals(seed)
+    images = equal_images(seed)
     expected: list[list[Hit]] | None = None
     with ExitStack() as opened:
         for number, store in enumerate(stores(request, tmp_path, opened)):
-            scene = fill(store, images, random.Random(f"{seed} {number}"))
+            scene = add_in_order(store, images, random.Random(f"{seed} {number}"))
             found = list(answers(scene, build))
             expected = expected or found
             assert found == expected, type(store).__name__

@@ -23,8 +23,8 @@ from indexer.maintenance.service import check
 from indexer.search.service import search
 from indexer.settings import Settings
 from indexer.transfer.migrate import migrate
-from tests.contracts.test_store_order import equals, fill
 from tests.support.builders import write_images
+from tests.support.equal_images import add_in_order, equal_images
 from tests.support.fake_models import FakeClassifier
 from tests.support.library import opened
 from tests.support.postgres_store import open_postgres
@@ -50,7 +50,7 @@ def kill_after(lines: int, url: str, module: str, *words: str | Path) -> int:
     return int(printed[-1]) if lines else 0
 
 
-@pytest.mark.parametrize("commits", [(0,), (1,), (3, 1), (7,)])
+@pytest.mark.parametrize("commits", [(0,), (3, 1), (7,)])
 def test_a_killed_run_resumes_and_stores_every_image_once(
     postgres_url: str, tmp_path: Path, home: Path, commits: tuple[int, ...]
 ) -> None:
@@ -78,12 +78,12 @@ def test_a_killed_run_resumes_and_stores_every_image_once(
     assert not check(library, False, Remembered()).found.problems
 
 
-@pytest.mark.parametrize("steps", [(0,), (1,), (4, 3), (12, 1), (25,)])
+@pytest.mark.parametrize("steps", [(1,), (12, 3)])
 @pytest.mark.parametrize("to_server", [True, False])
 def test_a_killed_copy_resumes_and_is_exact(postgres_url: str, tmp_path: Path, steps: tuple[int, ...], to_server: bool) -> None:
     file, back = f"sqlite:{tmp_path / 'moodex.sqlite'}", f"sqlite:{tmp_path / 'back' / 'moodex.sqlite'}"
     with SqliteStore(tmp_path / "moodex.sqlite") as store:
-        fill(store, equals(1), random.Random(1))
+        add_in_order(store, equal_images(1), random.Random(1))
     if not to_server:
         migrate(lambda: open_library_copy(file, postgres_url), Remembered())
     source, target = (file, postgres_url) if to_server else (postgres_url, back)
