@@ -103,9 +103,9 @@ def _distinct_hits(living: LivingFirst, query: SearchQuery) -> list[Hit]:
     All hits of the query are read, because any of them may be a copy of one that is shown.
     """
     groups = Groups(living, query.offset + query.limit)
-    offset = 0
-    while page := living.store.ranked(living.model.id, living.chosen, _RESULT_PAGE_SIZE, offset):
-        offset += len(page)
+    last: HitKey | None = None
+    while page := living.store.ranked(living.model.id, living.chosen, _RESULT_PAGE_SIZE, 0, last):
+        last = key_of(page[-1])
         groups.add(page)
     return groups.hits()[query.offset :]
 

@@ -9,7 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from db.sqlite.store import SqliteStore
@@ -39,6 +38,8 @@ def kill_after(lines: int, url: str, module: str, *words: str | Path) -> int:
 
     Returns after the sessions of the process on the server have ended.
     """
+    import psycopg
+
     command = [sys.executable, "-m", module, *map(str, words)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
