@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench.machine import machine  # noqa: E402
+from db.schema import DIGEST_START_BYTES  # noqa: E402
 from db.sqlite.engine import open_engine  # noqa: E402
 from db.sqlite.store import SqliteStore  # noqa: E402
 from db.vectors.files import FaissFiles  # noqa: E402
@@ -77,9 +78,12 @@ def fill(database: Path, model: int, label_count: int, embedding_size: int, coun
                 [(b"%d" % n, n) for n in ids],
             )
             connection.exec_driver_sql(
-                "INSERT INTO predictions (image_id, model_id, region, emotion, score, probabilities) "
-                "VALUES (?, ?, 0, 'happy', 0.5, ?)",
-                [(n, model, row.tobytes()) for n, row in zip(ids, probabilities, strict=True)],
+                "INSERT INTO predictions (image_id, digest_start, model_id, region, emotion, score, probabilities) "
+                "VALUES (?, ?, ?, 0, 'happy', 0.5, ?)",
+                [
+                    (n, n.to_bytes(32)[:DIGEST_START_BYTES], model, row.tobytes())
+                    for n, row in zip(ids, probabilities, strict=True)
+                ],
             )
             connection.exec_driver_sql(
                 "INSERT INTO embeddings (embedder_id, image_id, region, vector) VALUES (1, ?, 0, ?)",

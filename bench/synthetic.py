@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from db.schema import DIGEST_START_BYTES
 from db.sqlite.engine import open_engine
 from db.sqlite.store import SqliteStore
 from indexer.domain.models import APPEARANCE, EXPRESSION, ModelCard
@@ -92,7 +93,7 @@ def fill(path: Path, count: int, first: int = 1, seed: int = 0, faithful: float 
             )
             connection.exec_driver_sql(
                 "INSERT INTO images (id, digest, width, height, format) VALUES (?, ?, 256, 256, 'PNG')",
-                [(number, (number * 0x9E3779B97F4A7C15 % 2**64).to_bytes(8) + number.to_bytes(24)) for number in ids],
+                [(number, _digest(number)) for number in ids],
             )
             connection.exec_driver_sql(
                 "INSERT INTO files (folder_id, name, size, mtime_ns, state, image_id, appeared_run_id) "
@@ -100,9 +101,17 @@ def fill(path: Path, count: int, first: int = 1, seed: int = 0, faithful: float 
                 [(1 + number // FILES_PER_FOLDER, b"%09d.png" % number, number, run) for number in ids],
             )
             connection.exec_driver_sql(
-                "INSERT INTO predictions (image_id, model_id, region, emotion, score, probabilities) VALUES (?, ?, 0, ?, ?, ?)",
+                "INSERT INTO predictions (image_id, digest_start, model_id, region, emotion, score, probabilities) "
+                "VALUES (?, ?, ?, 0, ?, ?, ?)",
                 [
-                    (number, model, card.labels[label_numbers[row]], float(scores[row]), probabilities[row].tobytes())
+                    (
+                        number,
+                        _digest(number)[:DIGEST_START_BYTES],
+                        model,
+                        card.labels[label_numbers[row]],
+                        float(scores[row]),
+                        probabilities[row].tobytes(),
+                    )
                     for number, row in zip(ids, rows, strict=True)
                 ],
             )
@@ -117,6 +126,10 @@ def fill(path: Path, count: int, first: int = 1, seed: int = 0, faithful: float 
         )
     with SqliteStore(path) as store:
         store.finish_run(run, "done", RunCounts(indexed=count))
+
+
+def _digest(number: int) -> bytes:
+    return (number * 0x9E3779B97F4A7C15 % 2**64).to_bytes(8) + number.to_bytes(24)
 
 
 def _characters(count: int, random: np.random.Generator) -> Any:

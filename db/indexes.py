@@ -23,9 +23,9 @@ def full_metadata() -> MetaData:
     _partial("files_gone", "state = 'gone'", files.gone_at)
     _partial("files_live", "state IN ('done', 'pending')", files.image_id)
     Index("predictions_by_image", predictions.image_id, predictions.model_id, predictions.region, unique=True)
-    # Ends with what pages of a search by emotion need, so that they are found in indexes alone.
-    own, best = (predictions.model_id, predictions.emotion), (predictions.score.desc(), predictions.id)
-    Index("predictions_by_score", *own, *best, predictions.image_id, predictions.region)
+    # Begins with the order of a search by emotion, and ends with what its pages need of predictions.
+    own, best = (predictions.model_id, predictions.emotion), (predictions.score.desc(), predictions.digest_start)
+    Index("predictions_by_score", *own, *best, predictions.image_id, predictions.region, predictions.id)
     _partial("predictions_of_pictures", "region <= 1", predictions.model_id, predictions.region)
     _partial("predictions_uncompared", "compared_to <= 0", predictions.model_id, predictions.id)
     Index("embeddings_by_image", embeddings.embedder_id, embeddings.image_id, embeddings.region, unique=True)

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 METADATA = MetaData()
 
+DIGEST_START_BYTES = 16
+"""No two images share the first 16 bytes of their digests by chance, so that they order images as whole digests do."""
+
 _BIG = BigInteger().with_variant(Integer(), "sqlite")
 """Ids, nanoseconds and bytes. SQLite's INTEGER has 64 bits, and only INTEGER PRIMARY KEY is its row id."""
 
@@ -173,7 +176,8 @@ class PredictionRow(
     see `effective_emotion`. An image has either region 0, the whole image, without a box, or its faces, numbered from 1, largest
     first. Boxes are fractions of width and height. `compared_to` is the id of the newest prediction among which look-alikes were
     searched for, -1 for a new prediction, and 0 if it has new look-alikes since, see `indexer.domain.predictions`. `frame` is the
-    number, from 1, of the frame of an animation; null for a still image.
+    number, from 1, of the frame of an animation; null for a still image. `digest_start` is that of the image's digest, see
+    `DIGEST_START_BYTES`: searches order equal scores by it.
     """
 
     id: ColumnElement[int] = Column(_BIG, primary_key=True)
@@ -190,6 +194,7 @@ class PredictionRow(
     probabilities: ColumnElement[bytes] = Column(LargeBinary, nullable=False)
     compared_to: ColumnElement[int] = Column(_BIG, nullable=False, server_default=text("-1"))
     frame: ColumnElement[int | None] = Column(Integer)
+    digest_start: ColumnElement[bytes] = Column(LargeBinary)  # SQLite adds no column that is NOT NULL
 
 
 class LabelRow(Model, name="labels"):
@@ -273,11 +278,15 @@ class GenerationRow(Model, name="generations"):
 
 
 class PageAnchorRow(Model, name="marks"):
-    """A page anchor: a rank (`place`, from 0) in the list of some emotions, with the file and the prediction there."""
+    """A page anchor: a rank (`place`, from 0) in a list, with the image or file there.
+
+    In a list of some emotions, `place` is the number of hits before those of an image, given by `score` and `digest_start`; in
+    the list of all files by age, the number of files before the file `file_id`.
+    """
 
     model_id: ColumnElement[int] = Column(ForeignKey("models.id"), primary_key=True)
     emotions: ColumnElement[str] = Column(_TEXT, primary_key=True)
     place: ColumnElement[int] = Column(_BIG, primary_key=True)
-    score: ColumnElement[float] = Column(_REAL, nullable=False)
-    prediction_id: ColumnElement[int] = Column(_BIG, nullable=False)
-    file_id: ColumnElement[int] = Column(_BIG, nullable=False)
+    score: ColumnElement[float | None] = Column(_REAL)
+    digest_start: ColumnElement[bytes | None] = Column(LargeBinary)
+    file_id: ColumnElement[int | None] = Column(_BIG)

@@ -12,8 +12,29 @@ from db.schema import METADATA
 from db.sql.locks import MIGRATIONS, lock_until_end
 from indexer.domain.errors import ForeignDatabase, MoodexError
 
+# Searches order equal scores by digest.
+_ORDER_OF_EQUALS = (
+    "ALTER TABLE marks DROP COLUMN prediction_id, ADD COLUMN digest_start BYTEA, "
+    "ALTER COLUMN score DROP NOT NULL, ALTER COLUMN file_id DROP NOT NULL",
+    "DROP INDEX predictions_by_score",
+    "ALTER TABLE predictions ADD COLUMN digest_start BYTEA",
+    "UPDATE predictions SET digest_start = substr(images.digest, 1, 16) FROM images WHERE images.id = predictions.image_id",
+    "CREATE INDEX predictions_by_score ON predictions (model_id, emotion, score DESC, digest_start, image_id, region, id)",
+)
+
+
+def _execute(*statements: str) -> Callable[[Connection], None]:
+    """Return a step that executes statements in order."""
+
+    def step(connection: Connection) -> None:
+        for statement in statements:
+            connection.execute(text(statement))
+
+    return step
+
+
 _FIRST = "0001_first_schema"
-LATER_STEPS: tuple[tuple[str, Callable[[Connection], None]], ...] = ()
+LATER_STEPS: tuple[tuple[str, Callable[[Connection], None]], ...] = (("0015_order_of_equals", _execute(*_ORDER_OF_EQUALS)),)
 """The steps after the first version, by name. Never edit a step that was released."""
 
 _LEAST_SERVER, _LEAST_VECTOR = 160_000, (0, 8)

@@ -18,15 +18,23 @@ _MAX_IMAGES = 2_000
 """Beyond, anchors are built again at the end of the next run: finding all changed hits would take seconds."""
 
 
+_Key = tuple[Any, ...]
+"""What orders a hit in a list: the file by age, or score, digest and file."""
+
+
 class _List(NamedTuple):
     """A list of hits, by its model and the name of its emotions."""
 
     model_id: int
     name: str
 
-    def key(self, hit: Any) -> tuple[float, ...]:
-        """Return what orders a hit, or an anchor, in the list."""
-        return (-hit.file_id,) if self.name == NEWEST else (-hit.score, hit.prediction_id, hit.file_id)
+    def key(self, hit: Any) -> _Key:
+        """Return the key of a hit."""
+        return (-hit.file_id,) if self.name == NEWEST else (-hit.score, hit.digest_start, hit.file_id)
+
+    def first(self, anchor: Any) -> _Key:
+        """Return a key that is not greater than those of the hits from an anchor on, and greater than all others."""
+        return (-anchor.file_id,) if self.name == NEWEST else (-anchor.score, anchor.digest_start)
 
 
 @contextmanager
@@ -51,9 +59,9 @@ def _anchors(connection: Connection) -> dict[_List, list[Any]]:
     return dict(found)
 
 
-def _keys(connection: Connection, lists: Collection[_List], digests: Collection[bytes]) -> dict[_List, set[tuple[float, ...]]]:
+def _keys(connection: Connection, lists: Collection[_List], digests: Collection[bytes]) -> dict[_List, set[_Key]]:
     """Return the keys of the hits that some images have in each list."""
-    keys: dict[_List, set[tuple[float, ...]]] = {one: set() for one in lists}
+    keys: dict[_List, set[_Key]] = {one: set() for one in lists}
     if not lists:
         return keys
     for chunk in chunks(sorted(digests)):
@@ -63,13 +71,12 @@ def _keys(connection: Connection, lists: Collection[_List], digests: Collection[
     return keys
 
 
-def _moved(
-    whose: _List, rows: Sequence[Any], before: set[tuple[float, ...]], after: set[tuple[float, ...]]
-) -> Iterator[Mapping[str, Any]]:
-    """Yield the anchors of a list with their new ranks; one whose hit is not in the list any more is left out."""
+def _moved(whose: _List, rows: Sequence[Any], before: set[_Key], after: set[_Key]) -> Iterator[Mapping[str, Any]]:
+    """Yield the anchors of a list with their new ranks, of which each remains once."""
     removed, added = sorted(before - after), sorted(after - before)
-    gone = set(removed)
+    moved: dict[int, Any] = {}
     for row in rows:
-        key = whose.key(row)
-        if key not in gone:
-            yield {**row._mapping, "place": row.place - bisect_left(removed, key) + bisect_left(added, key)}
+        first = whose.first(row)
+        moved[row.place - bisect_left(removed, first) + bisect_left(added, first)] = row
+    for place, row in moved.items():
+        yield {**row._mapping, "place": place}

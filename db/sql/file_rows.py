@@ -70,7 +70,7 @@ def record_files(connection: Connection, run_id: int, results: Sequence[FolderSc
         connection.execute(update(FileRow.table).where(*own).values(change=bindparam("new")), restamped)
     rows = [row for result in results for row in _scanned_rows(folders[result.folder], run_id, result)]
     if rows:
-        upsert_many(connection, upsert_scanned(connection.dialect.name, run_id), FileRow.id, rows)
+        upsert_many(connection, upsert_scanned(connection.dialect.name, run_id), rows)
 
 
 def finish_files(
@@ -160,7 +160,6 @@ def upsert_scanned(dialect: str, run_id: int) -> Insert:
     """Return the statement that adds a scanned file, or updates a known one. A file that was missing appears in this run."""
     statement = upsert(dialect, FileRow.table)
     new = statement.excluded
-    # Constants instead of parameters, see `upsert_many`.
     failed = new.state == literal_column(f"'{FileState.FAILED.value}'")
     missing = FileRow.state == literal_column(f"'{FileState.GONE.value}'")
     return statement.on_conflict_do_update(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from sqlalchemy import Connection, delete, insert, select
 
 from db.schema import FileRow, HiddenRow, ImageRow
-from db.sql.dialect import chunks, insert_missing
+from db.sql.dialect import among, chunks, insert_missing
 from db.sql.search_queries import is_live
 
 
@@ -32,7 +32,7 @@ def follow_hidden(connection: Connection, targets: Mapping[int, int | None]) -> 
         query = select(FileRow.id, FileRow.image_id, HiddenRow.hidden_at).join(
             HiddenRow.table, HiddenRow.image_id == FileRow.image_id
         )
-        for file_id, old, hidden_at in connection.execute(query.where(FileRow.id.in_(some))):
+        for file_id, old, hidden_at in connection.execute(query.where(among(connection, FileRow.id, some))):
             new = targets[file_id]
             if old is not None and new is not None and new != old:
                 marks[new] = hidden_at

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Engine, Row, Select, bindparam, select
+from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, bindparam, select
 
-from db.schema import FileRow, PredictionRow
+from db.schema import FileRow, FolderRow, PredictionRow
 from db.sql import read_statements as statements
 from db.sql.dialect import chunks, one_of
 from db.sql.newest_files import newest_files
@@ -28,9 +28,9 @@ from db.sql.search_queries import (
     is_live,
     listed_if_many,
     model_without_index_hint,
+    placed_rows,
     predictions_with_files,
     ranked_query,
-    ranked_rows,
 )
 from db.sql.tag_rows import known_tags, tags_of
 from db.sql.unpacking import connect_for_reading, unpacking_from
@@ -49,7 +49,30 @@ if TYPE_CHECKING:
 def _hits_of(chosen: HitFilter) -> Select[*tuple[Any, ...]]:
     """Select the hits of some predictions that pass a filter. Built once per filter, as every search executes it."""
     these = (model_without_index_hint(bindparam("model")), statements.THESE)
-    return hit_columns().where(*these, *filter_conditions(chosen)).order_by(FileRow.id)
+    return hit_columns().where(*these, *filter_conditions(chosen)).order_by(FolderRow.path, FileRow.name)
+
+
+def _page(
+    dialect: str,
+    model_id: int,
+    chosen: HitFilter,
+    emotions: tuple[str, ...],
+    limit: int,
+    offset: int,
+    *conditions: ColumnElement[bool],
+) -> Select[*tuple[Any, ...]]:
+    """Select a page of the hits of some emotions that satisfy some conditions."""
+    return _shown(ranked_query(dialect, model_id, chosen, emotions, offset + limit, *conditions), limit, offset)
+
+
+_first_page = lru_cache(maxsize=256)(_page)
+"""The same without conditions, kept: the first pages of emotions are asked for again and again."""
+
+
+def _shown(hits: Select[*tuple[Any, ...]], limit: int, offset: int) -> Select[*tuple[Any, ...]]:
+    """Select what one page of ordered hits shows."""
+    page = hits.limit(limit).offset(offset).subquery()
+    return hit_columns(page).where(FileRow.id == page.c.file_id).order_by(*BEST_FIRST)
 
 
 class SqlHitReader:
@@ -108,16 +131,15 @@ class SqlHitReader:
         if not wanted:
             return []
         with self._connect() as connection, listed_if_many(connection, chosen.under):
+            beyond = () if after is None else after_place(connection, after)
             if chosen.under and few_under(connection, chosen.under):
-                page = ranked_rows(model_without_index_hint(model_id), chosen, wanted).order_by(*BEST_FIRST)
-                page = page if after is None else page.where(*after_place(after))
+                page = placed_rows(model_without_index_hint(model_id), chosen, wanted).where(*beyond).order_by(*BEST_FIRST)
+                query = _shown(page, limit, offset)
             else:
-                offset, beyond = (
-                    skip_to_anchor(connection, model_id, chosen, offset) if after is None else (0, after_place(after))
-                )
-                page = ranked_query(model_id, chosen, wanted, *beyond)
-            shown = page.limit(limit).offset(offset).subquery()
-            query = hit_columns(shown).where(FileRow.id == shown.c.file_id).order_by(*BEST_FIRST)
+                if after is None:
+                    offset, beyond = skip_to_anchor(connection, model_id, chosen, offset)
+                build = _page if beyond or chosen.under else _first_page
+                query = build(connection.dialect.name, model_id, chosen, tuple(wanted), limit, offset, *beyond)
             return [_ranked_hit(row, labels) for row in connection.execute(query)]
 
     def newest(self, model_id: int, chosen: HitFilter, limit: int, before: int | None, offset: int = 0) -> list[RankedHit]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, exists, insert, select, update
 
 from db.schema import EmbedderRow, EmbeddingRow, FileRow, FolderRow, LabelRow, PredictionRow, RunRow
-from db.sql.dialect import chunks
+from db.sql.dialect import among, chunks
 from db.sql.prediction_rows import rewrite_predictions
 from db.sql.search_queries import is_live, is_main
 from indexer.ports.store_writer import LabelMoves
@@ -72,7 +72,7 @@ def _changes(connection: Connection, files: Sequence[int], targets: Mapping[int,
         select(FileRow.id, FolderRow.path, FileRow.name, FileRow.image_id, LabelRow.emotion, LabelRow.said_at)
         .join(FolderRow.table, FolderRow.id == FileRow.folder_id)
         .join(LabelRow.table, LabelRow.image_id == FileRow.image_id)
-        .where(FileRow.id.in_(files))
+        .where(among(connection, FileRow.id, files))
     )
     rows = connection.execute(query).all()
     return [

@@ -7,14 +7,14 @@ labels (`db.sql.anchor_moves`). Without anchors, searches give the same results,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Insert, Row, Select, and_, func, insert, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, Insert, Row, Select, and_, false, func, insert, literal, or_, select, true
 
-from db.schema import FileRow, LabelRow, ModelRow, PageAnchorRow, PredictionRow
+from db.schema import DIGEST_START_BYTES, FileRow, FolderRow, LabelRow, ModelRow, PageAnchorRow, PredictionRow
 from db.sql.dialect import one_of
-from db.sql.search_queries import best_first, is_live, is_main, is_shown, model_without_index_hint, ranked_query, ranked_rows
+from db.sql.search_queries import is_live, is_main, is_shown, model_without_index_hint, ranked_rows, unordered_hits
 from db.sql.unpacking import unpacking_from
 from indexer.domain.emotions import with_children
 from indexer.domain.images import MAX_FACES
@@ -23,8 +23,6 @@ from indexer.ports.store_reader import HitFilter
 if TYPE_CHECKING:
     from db.sql.tuning import StoreTuning
     from indexer.domain.queries import HitKey
-
-_FIELDS = ("model_id", "emotions", "place", "score", "prediction_id", "file_id")
 
 NEWEST = "\n"
 """The name of the list of all files by age, which no list of emotions has."""
@@ -41,12 +39,9 @@ def build_page_anchors(connection: Connection, model_id: int, tuning: StoreTunin
         own = and_(PredictionRow.model_id == model_id, *([] if emotions is None else [one_of(PredictionRow.emotion, emotions)]))
         beyond = select(PredictionRow.id).where(own).offset(tuning.anchored_list_rows).limit(1)
         if _name(emotions) not in anchored and connection.execute(beyond).first() is not None:
-            hits = ranked_query(model_id, HitFilter(emotions), sorted(every if emotions is None else emotions)).subquery()
-            connection.execute(_insert_anchors(model_id, _name(emotions), hits, best_first(hits), spacing))
+            connection.execute(_insert_by_score(model_id, emotions, every, spacing))
             if emotions is None:
-                by_age = _all_files(model_id).subquery()
-                order = (by_age.c.file_id.desc(),)
-                connection.execute(_insert_anchors(model_id, NEWEST, by_age, order, spacing))
+                connection.execute(_insert_by_age(model_id, spacing))
 
 
 def _spacing(connection: Connection, model_id: int, tuning: StoreTuning) -> int:
@@ -55,23 +50,39 @@ def _spacing(connection: Connection, model_id: int, tuning: StoreTuning) -> int:
     return max(tuning.anchor_spacing_rows, -(-predictions // tuning.list_anchors))
 
 
-def _insert_anchors(model_id: int, name: str, hits: FromClause, order: Sequence[ColumnElement[Any]], spacing: int) -> Insert:
-    rank = func.row_number().over(order_by=order) - 1
-    row = select(hits, rank.label("place")).subquery().c
-    whose = literal(model_id).label("model_id"), literal(name).label("emotions")
-    anchors = select(*whose, row.place, row.score, row.prediction_id, row.file_id).where(row.place % spacing == 0)
-    return insert(PageAnchorRow.table).from_select(_FIELDS, anchors)
+def _insert_by_score(model_id: int, emotions: frozenset[str] | None, every: Collection[str], spacing: int) -> Insert:
+    """Add the anchors of the list of some emotions, or of every one."""
+    hits = unordered_hits(model_id, HitFilter(emotions), sorted(every if emotions is None else emotions)).c
+    window: dict[str, Any] = {"order_by": (hits.score.desc(), hits.digest_start)}
+    place, number = func.rank().over(**window) - 1, func.row_number().over(**window) - 1
+    rows = select(place.label("place"), number.label("number"), hits.score, hits.digest_start).subquery().c
+    images = select(*_list_columns(model_id, _name(emotions)), rows.place, rows.score, rows.digest_start)
+    fields = ("model_id", "emotions", "place", "score", "digest_start")
+    return insert(PageAnchorRow.table).from_select(fields, images.where(rows.number % spacing == 0).distinct())
+
+
+def _insert_by_age(model_id: int, spacing: int) -> Insert:
+    """Add the anchors of the list of all files by age."""
+    files = _all_files(model_id).subquery().c
+    place = func.row_number().over(order_by=files.file_id.desc()) - 1
+    rows = select(files.file_id, place.label("place")).subquery().c
+    anchors = select(*_list_columns(model_id, NEWEST), rows.place, rows.file_id).where(rows.place % spacing == 0)
+    return insert(PageAnchorRow.table).from_select(("model_id", "emotions", "place", "file_id"), anchors)
+
+
+def _list_columns(model_id: int, name: str) -> tuple[ColumnElement[int], ColumnElement[str]]:
+    return literal(model_id).label("model_id"), literal(name).label("emotions")
 
 
 def _all_files(model_id: int) -> Select[*tuple[Any, ...]]:
     """Select the live files that a model has predictions of: every image has one of the whole or of a main face."""
-    columns = (PredictionRow.id.label("prediction_id"), PredictionRow.score.label("score"), FileRow.id.label("file_id"))
     source = PredictionRow.table.join(FileRow.table, FileRow.image_id == PredictionRow.image_id)
-    return select(*columns).select_from(source).where(PredictionRow.model_id == model_id, is_main(), is_live(), is_shown())
+    files = select(FileRow.id.label("file_id")).select_from(source)
+    return files.where(PredictionRow.model_id == model_id, is_main(), is_live(), is_shown())
 
 
 def hits_of_list(connection: Connection, model_id: int, name: str, image_ids: Sequence[int]) -> Select[*tuple[Any, ...]]:
-    """Select prediction, score and file of each hit that some images have in an anchored list."""
+    """Select what orders each hit that some images have in an anchored list."""
     if name == NEWEST:
         return _all_files(model_id).where(PredictionRow.image_id.in_(image_ids))
     emotions = sorted(_known_emotions(connection, model_id, 0)) if not name else name.split("\n")
@@ -83,7 +94,7 @@ def skip_to_anchor(
     connection: Connection, model_id: int, chosen: HitFilter, offset: int
 ) -> tuple[int, tuple[ColumnElement[bool], ...]]:
     """Return how many hits to skip after the last anchor up to an offset, and the conditions for hits after that anchor."""
-    if not _is_anchored(chosen):
+    if not offset or not _is_anchored(chosen):
         return offset, ()
     anchor = connection.execute(_last_anchor(model_id, _name(chosen.emotions), PageAnchorRow.place <= offset)).first()
     if anchor is None:
@@ -112,22 +123,32 @@ def count_with_anchors(connection: Connection, model_id: int, chosen: HitFilter,
     anchor = connection.execute(_last_anchor(model_id, _name(chosen.emotions), own)).first()
     if anchor is None:
         return None
-    rest = ranked_query(model_id, chosen, emotions, *_from_anchor(anchor)).subquery()
+    rest = unordered_hits(model_id, chosen, emotions, *_from_anchor(anchor))
     return int(anchor.place) + connection.execute(select(func.count()).select_from(rest)).scalar_one()
 
 
-def after_place(key: HitKey) -> tuple[ColumnElement[bool], ...]:
-    """Return the conditions for the hits after a place in a list."""
-    return _beyond(key.score, key.prediction_id, FileRow.id > key.file_id)
+def after_place(connection: Connection, key: HitKey) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions for the hits after a place in a list. Files must be joined to their folders."""
+    files = FileRow.table.join(FolderRow.table, FolderRow.id == FileRow.folder_id)
+    path = select(FolderRow.path, FileRow.name).select_from(files).where(FileRow.id == key.file_id)
+    place = connection.execute(path).first()
+    later = false() if place is None else _later_path(place.path, place.name)
+    return _beyond(key.score, key.digest[:DIGEST_START_BYTES], later)
 
 
 def _from_anchor(anchor: Row[Any]) -> tuple[ColumnElement[bool], ...]:
-    return _beyond(anchor.score, anchor.prediction_id, FileRow.id >= anchor.file_id)
+    """Return the conditions for the hits from an anchor on."""
+    return _beyond(anchor.score, anchor.digest_start, true())
 
 
-def _beyond(score: float, prediction_id: int, files: ColumnElement[bool]) -> tuple[ColumnElement[bool], ...]:
-    same = and_(PredictionRow.id == prediction_id, files)
-    return PredictionRow.score <= score, or_(PredictionRow.score < score, PredictionRow.id > prediction_id, same)
+def _later_path(folder: bytes, name: bytes) -> ColumnElement[bool]:
+    return or_(FolderRow.path > folder, and_(FolderRow.path == folder, FileRow.name > name))
+
+
+def _beyond(score: float, digest_start: bytes, files: ColumnElement[bool]) -> tuple[ColumnElement[bool], ...]:
+    start = PredictionRow.digest_start
+    later = or_(PredictionRow.score < score, start > digest_start, and_(start == digest_start, files))
+    return PredictionRow.score <= score, later
 
 
 def _is_anchored(chosen: HitFilter) -> bool:
@@ -136,9 +157,8 @@ def _is_anchored(chosen: HitFilter) -> bool:
 
 
 def _last_anchor(model_id: int, name: str, where: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
-    row = PageAnchorRow
-    own = and_(row.model_id == model_id, row.emotions == name, where)
-    return select(row.table).where(own).order_by(row.place.desc()).limit(1)
+    own = and_(PageAnchorRow.model_id == model_id, PageAnchorRow.emotions == name, where)
+    return select(PageAnchorRow.table).where(own).order_by(PageAnchorRow.place.desc()).limit(1)
 
 
 def _lists(connection: Connection, model_id: int, rows: int) -> set[frozenset[str]]:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Join, Select, and_, delete, exists, func, insert, or_, select, tuple_, update
 
-from db.schema import EmbeddingRow, GenerationRow, ImageTagRow, LabelRow, ModelRow, PredictionRow, RunRow
-from db.sql.dialect import chunks, insert_tuples, no_index, upsert
+from db.schema import DIGEST_START_BYTES, EmbeddingRow, GenerationRow, ImageTagRow, LabelRow, ModelRow, PredictionRow, RunRow
+from db.sql.dialect import among, chunks, insert_tuples, no_index, upsert
 from db.sql.locks import lock_predictions
 from db.sql.tag_rows import write_tags
 from db.sql.unpacking import unpacking_from
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = (
     "image_id", "model_id", "region", "finder_id", "left", "top", "right", "bottom", "emotion", "score", "probabilities",
-    "compared_to", "frame",
+    "compared_to", "frame", "digest_start",
 )  # fmt: skip
 """All columns of a prediction but its id."""
 
@@ -41,8 +41,9 @@ _REGION_COLUMNS = (
     PredictionRow.right,
     PredictionRow.bottom,
     PredictionRow.frame,
+    PredictionRow.digest_start,
 )
-"""The columns that describe the region of an image that a prediction is for, and its face detector."""
+"""The columns that describe the image and its region that a prediction is for, and its face detector."""
 
 
 def embedded() -> Join:
@@ -88,10 +89,10 @@ def write_predictions(
     analyzer = _AnalyzerIds(*connection.execute(columns.where(RunRow.id == run_id)).one())
     for chunk in chunks([images[entry.image.digest] for entry in entries]):
         _forget_images(connection, analyzer, chunk)
-    regions = [(images[entry.image.digest], *part) for entry in entries for part in _numbered(entry.predictions)]
+    regions = [(entry.image.digest, *part) for entry in entries for part in _numbered(entry.predictions)]
     rows = [
         {
-            "image_id": image_id,
+            "image_id": images[digest],
             "region": region,
             "finder_id": analyzer.finder_id,
             "left": one.face and one.face.left,
@@ -101,16 +102,17 @@ def write_predictions(
             "frame": one.frame,
             "probabilities": struct.pack(f"<{len(one.probabilities)}f", *one.probabilities),
             "compared_to": NEVER_COMPARED,
+            "digest_start": digest[:DIGEST_START_BYTES],
         }
-        for image_id, region, one in regions
+        for digest, region, one in regions
     ]
     _insert_predictions(connection, analyzer.model_id, rows)
     # A tagger reads whole images: its tags are those of the first region.
     tags = {images[entry.image.digest]: entry.predictions[0].tags for entry in entries}
     write_tags(connection, analyzer.embedder_id, tags)
     vectors = [
-        (analyzer.embedder_id, image_id, region, one.embedding.astype("<f2").tobytes(), one.fingerprint or None)
-        for image_id, region, one in regions
+        (analyzer.embedder_id, images[digest], region, one.embedding.astype("<f2").tobytes(), one.fingerprint or None)
+        for digest, region, one in regions
     ]
     insert_tuples(connection, EmbeddingRow.table, _EMBEDDING_COLUMNS, vectors)
 
@@ -121,9 +123,9 @@ def _forget_images(connection: Connection, analyzer: _AnalyzerIds, image_ids: Se
     sharing = select(ModelRow.id).where(ModelRow.embedder_id == analyzer.embedder_id)
     other_regions = and_(row.model_id.in_(sharing), row.finder_id.is_distinct_from(analyzer.finder_id))
     outdated = or_(row.model_id == analyzer.model_id, other_regions)
-    connection.execute(delete(row.table).where(row.image_id.in_(image_ids), outdated))
+    connection.execute(delete(row.table).where(among(connection, row.image_id, image_ids), outdated))
     embeddings = EmbeddingRow.embedder_id == analyzer.embedder_id
-    connection.execute(delete(EmbeddingRow.table).where(embeddings, EmbeddingRow.image_id.in_(image_ids)))
+    connection.execute(delete(EmbeddingRow.table).where(embeddings, among(connection, EmbeddingRow.image_id, image_ids)))
 
 
 def _numbered(predictions: Sequence[Prediction]) -> Iterator[tuple[int, Prediction]]:
@@ -143,7 +145,7 @@ def predict_again(
     results = effective_emotions(labels, probabilities, [user_labels.get(one.image_id) for one in regions])
     rows = [
         (one.image_id, model_id, one.region, one.finder_id, one.left, one.top, one.right, one.bottom, *result,
-         numbers.tobytes(), NEVER_COMPARED, one.frame)
+         numbers.tobytes(), NEVER_COMPARED, one.frame, one.digest_start)
         for one, result, numbers in zip(regions, results, probabilities, strict=True)
     ]  # fmt: skip
     insert_tuples(connection, PredictionRow.table, _COLUMNS, rows)
@@ -222,9 +224,8 @@ def _insert_predictions(
         labels = connection.execute(select(ModelRow.labels).where(ModelRow.id == model_id)).scalar_one()
     user_labels: dict[int, str] = {}
     for chunk in chunks([row["image_id"] for row in rows]):
-        user_labels.update(
-            connection.execute(select(LabelRow.image_id, LabelRow.emotion).where(LabelRow.image_id.in_(chunk))).all()
-        )
+        own = among(connection, LabelRow.image_id, chunk)
+        user_labels.update(connection.execute(select(LabelRow.image_id, LabelRow.emotion).where(own)).all())
     complete = []
     with unpacking_from(connection):
         for row in rows:

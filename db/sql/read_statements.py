@@ -36,6 +36,11 @@ if TYPE_CHECKING:
 # These are executed by every search, and building a statement takes several times as long as executing it.
 THESE = PredictionRow.id.in_(bindparam("ids", expanding=True))
 VECTORS_OF = select(PredictionRow.id, EmbeddingRow.vector, ModelRow.embedding_size).select_from(embedded()).where(THESE)
+REGIONS_OF = (
+    select(PredictionRow.id, ImageRow.digest, PredictionRow.region)
+    .join(ImageRow.table, ImageRow.id == PredictionRow.image_id)
+    .where(THESE)
+)
 FINGERPRINTS_OF = (
     select(PredictionRow.id, EmbeddingRow.fingerprint)
     .join(ModelRow.table, ModelRow.id == PredictionRow.model_id)
@@ -175,9 +180,9 @@ def live_files_by_folder() -> Select[bytes, int]:
 
 
 def live_files_of_image(digest: bytes) -> Select[*tuple[Any, ...]]:
-    """Select the live files of an image, oldest first."""
+    """Select the live files of an image, by path."""
     files = FileRow.table.join(FolderRow.table, FolderRow.id == no_index(FileRow.folder_id))
-    return _live_files(files).where(ImageRow.digest == digest).order_by(FileRow.id)
+    return _live_files(files).where(ImageRow.digest == digest).order_by(FolderRow.path, FileRow.name)
 
 
 def live_files_in_list() -> Select[*tuple[Any, ...]]:

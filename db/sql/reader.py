@@ -232,6 +232,14 @@ class SqlReader(SqlHitReader):
                 found.update({row_id: np.frombuffer(vector, dtype="<f2").reshape(size) for row_id, vector, size in rows})
         return found
 
+    def regions_of(self, prediction_ids: Sequence[int]) -> dict[int, tuple[bytes, int]]:
+        found: dict[int, tuple[bytes, int]] = {}
+        with self._connect() as connection:
+            for chunk in chunks(prediction_ids):
+                rows = fetch(connection, statements.REGIONS_OF, chunk)
+                found.update({row_id: (digest, region) for row_id, digest, region in rows})
+        return found
+
     def fingerprints_of(self, prediction_ids: Sequence[int]) -> dict[int, bytes]:
         found: dict[int, bytes] = {}
         with self._connect() as connection:

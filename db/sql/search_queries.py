@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -36,9 +36,11 @@ _MAX_MERGED_EMOTIONS = 100
 """SQLite merges at most 500 SELECTs."""
 _MAX_NAMED_PATHS = 50
 """Up to so many paths, a query names each, for which SQLite plans best."""
+_ORDERING = (PredictionRow.score.label("score"), PredictionRow.digest_start.label("digest_start"))
 # Made once: an alias copies all columns, which takes longer than the query.
 _BETTER, _EXCLUDED = PredictionRow.table.alias("better"), PredictionRow.table.alias("excluded")
-BEST_FIRST = (PredictionRow.score.desc(), PredictionRow.id, FileRow.id)
+BEST_FIRST = (PredictionRow.score.desc(), PredictionRow.digest_start, FolderRow.path, FileRow.name)
+"""The order of hits: by score, then by digest of the image, then by path of the file."""
 
 
 def model_without_index_hint(model_id: int | BindParameter[int]) -> ColumnElement[bool]:
@@ -128,11 +130,11 @@ def predictions_with_files() -> FromClause:
 
 
 def ranked_rows(who: ColumnElement[bool], chosen: HitFilter, emotions: Sequence[str]) -> Select[*tuple[Any, ...]]:
-    """Select prediction, score and file of each hit of some emotions.
+    """Select prediction, score, start of the digest, and file of each hit of some emotions.
 
     They are found in indexes alone, except for images with several faces.
     """
-    columns = (PredictionRow.id.label("prediction_id"), PredictionRow.score.label("score"), FileRow.id.label("file_id"))
+    columns = (PredictionRow.id.label("prediction_id"), *_ORDERING, FileRow.id.label("file_id"))
     # A whole image is the only region of its image.
     best = or_(PredictionRow.region == 0, _is_best(chosen))
     source = (
@@ -145,16 +147,36 @@ def ranked_rows(who: ColumnElement[bool], chosen: HitFilter, emotions: Sequence[
     return query.where(own, PredictionRow.score >= chosen.min_score)
 
 
+def placed_rows(who: ColumnElement[bool], chosen: HitFilter, emotions: Sequence[str]) -> Select[*tuple[Any, ...]]:
+    """Select what `ranked_rows` selects, with folder and name of each file, which order the files of an image.
+
+    `no_index` keeps SQLite from beginning with the folders.
+    """
+    rows = ranked_rows(who, chosen, emotions).add_columns(FolderRow.path.label("folder"), FileRow.name.label("name"))
+    return rows if chosen.under else rows.join(FolderRow.table, FolderRow.id == no_index(FileRow.folder_id))
+
+
 def ranked_query(
-    model_id: int, chosen: HitFilter, emotions: Sequence[str], *conditions: ColumnElement[bool]
+    dialect: str, model_id: int, chosen: HitFilter, emotions: Sequence[str], most: int, *conditions: ColumnElement[bool]
 ) -> Select[*tuple[Any, ...]]:
-    """Select the hits of some emotions, best first: an ordered index range per emotion, merged while they are read.
+    """Select the hits of some emotions, best first, of which the caller reads at most `most`: an ordered index range per emotion.
+
+    SQLite merges the ranges while it reads them. PostgreSQL would read and sort all of them, so that each ends after `most` hits.
 
     `emotions` are in the order of the model's labels, followed by those of users, of which there may be any number: beyond the
     first ones, all of their hits are sorted.
     """
-    best = _all_hits(model_id, chosen, emotions, *conditions)
-    return select(best).order_by(*best_first(best))
+
+    def best_rows(*criteria: Any) -> Select[*tuple[Any, ...]]:
+        return placed_rows(*criteria).order_by(*BEST_FIRST).limit(most)
+
+    best = _all_hits(best_rows if dialect == "postgresql" else placed_rows, model_id, chosen, emotions, *conditions)
+    return select(best).order_by(best.c.score.desc(), best.c.digest_start, best.c.folder, best.c.name)
+
+
+def unordered_hits(model_id: int, chosen: HitFilter, emotions: Sequence[str], *conditions: ColumnElement[bool]) -> FromClause:
+    """Select the hits of some emotions, in any order, see `ranked_rows`."""
+    return _all_hits(ranked_rows, model_id, chosen, emotions, *conditions)
 
 
 def count_hits(model_id: int, chosen: HitFilter, emotions: Sequence[str], most: int | None, few: bool) -> Select[int]:
@@ -162,7 +184,7 @@ def count_hits(model_id: int, chosen: HitFilter, emotions: Sequence[str], most: 
     hits = (
         ranked_rows(model_without_index_hint(model_id), chosen, emotions).subquery()
         if few
-        else _all_hits(model_id, chosen, emotions)
+        else unordered_hits(model_id, chosen, emotions)
     )
     found = select(hits.c.file_id).limit(None if most is None else most + 1).subquery()
     return select(func.count()).select_from(found)
@@ -175,16 +197,17 @@ def emotions_of_files(model_id: int, chosen: HitFilter) -> Select[int, str]:
     return rows.where(*own, *filter_conditions(chosen))
 
 
-def _all_hits(model_id: int, chosen: HitFilter, emotions: Sequence[str], *conditions: ColumnElement[bool]) -> FromClause:
+def _all_hits(
+    rows: Callable[[ColumnElement[bool], HitFilter, Sequence[str]], Select[*tuple[Any, ...]]],
+    model_id: int,
+    chosen: HitFilter,
+    emotions: Sequence[str],
+    *conditions: ColumnElement[bool],
+) -> FromClause:
     own = and_(PredictionRow.model_id == model_id, *conditions)
     ranges = [[emotion] for emotion in emotions[:_MAX_MERGED_EMOTIONS]]
     others = emotions[_MAX_MERGED_EMOTIONS:]
-    return union_all(*(ranked_rows(own, chosen, some) for some in ([*ranges, others] if others else ranges))).subquery()
-
-
-def best_first(hits: FromClause) -> tuple[ColumnElement[Any], ...]:
-    """Return the order of hits: by score, then the oldest prediction, then the oldest file."""
-    return hits.c.score.desc(), hits.c.prediction_id, hits.c.file_id
+    return union_all(*(rows(own, chosen, some) for some in ([*ranges, others] if others else ranges))).subquery()
 
 
 def hit_columns(hits: FromClause | None = None) -> Select[*tuple[Any, ...]]:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from sqlalchemy import ColumnElement, Connection, Select, delete, exists, select
 
 from db.schema import ImageRow, ImageTagRow, ModelRow, PredictionRow, TagRow
-from db.sql.dialect import chunks, insert_missing, insert_tuples
+from db.sql.dialect import among, chunks, insert_missing, insert_tuples
 
 _COLUMNS = ("embedder_id", "image_id", "tag_id", "score")
 
@@ -24,7 +24,7 @@ def write_tags(connection: Connection, embedder_id: int, tags: Mapping[int, Mapp
 def forget_tags(connection: Connection, image_ids: Iterable[int], *conditions: ColumnElement[bool]) -> None:
     """Delete the tags of images that satisfy some conditions. The names of tags stay."""
     for chunk in chunks(image_ids):
-        connection.execute(delete(ImageTagRow.table).where(ImageTagRow.image_id.in_(chunk), *conditions))
+        connection.execute(delete(ImageTagRow.table).where(among(connection, ImageTagRow.image_id, chunk), *conditions))
 
 
 def _tag_ids(connection: Connection, names: Collection[str]) -> dict[str, int]:

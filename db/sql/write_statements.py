@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import BindParameter, ColumnElement, Connection, Select, and_, bindparam, exists, literal_column, select, update
 
 from db.schema import EmbedderRow, FileRow, FolderRow, ImageRow, ModelRow, PredictionRow, RunRow
-from db.sql.dialect import chunks, inline, upsert, upsert_many
+from db.sql.dialect import among, chunks, inline, upsert, upsert_many
 from db.sql.path_list import folder_ids_in_list
 from indexer.domain.files import FileState
 
@@ -57,11 +57,11 @@ def store_images(connection: Connection, batch: CommitBatch) -> dict[bytes, int]
             {"digest": i.digest, "width": i.width, "height": i.height, "format": i.format, "incomplete": int(i.incomplete)}
             for i in new
         ]
-        upsert_many(connection, upsert_image(connection.dialect.name), ImageRow.id, rows)
+        upsert_many(connection, upsert_image(connection.dialect.name), rows)
     digests = {image.digest for image in new} | {digest for _, digest in batch.linked}
     ids: dict[bytes, int] = {}
     for chunk in chunks(sorted(digests)):
-        found = connection.execute(select(ImageRow.digest, ImageRow.id).where(ImageRow.digest.in_(chunk)))
+        found = connection.execute(select(ImageRow.digest, ImageRow.id).where(among(connection, ImageRow.digest, chunk)))
         ids.update((digest, image_id) for digest, image_id in found)
     return ids
 

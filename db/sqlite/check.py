@@ -39,6 +39,7 @@ UNREAD = "width = 0 AND height = 0"
 BAD_IMAGE = (
     f"length(digest) != 32 OR ((width <= 0 OR height <= 0) AND NOT ({UNREAD} AND id NOT IN (SELECT image_id FROM predictions)))"
 )
+MISPLACED = "p.digest_start IS NULL OR p.digest_start != substr(i.digest, 1, 16)"
 NO_EMBEDDING = (
     "NOT EXISTS (SELECT 1 FROM embeddings e "
     "WHERE e.embedder_id = m.embedder_id AND e.image_id = p.image_id AND e.region = p.region)"
@@ -57,6 +58,8 @@ COUNT_QUERIES: Mapping[str, str] = {
     "pictures_broken": f"SELECT count(*), min(id), 'images' FROM images WHERE {BAD_IMAGE}",
     "predictions_alone": f"SELECT count(*), min(p.image_id), 'images' FROM predictions p JOIN models m ON m.id = p.model_id "
     f"WHERE {NO_EMBEDDING}",
+    "predictions_misplaced": "SELECT count(*), min(p.image_id), 'images' FROM predictions p JOIN images i ON i.id = p.image_id "
+    f"WHERE {MISPLACED}",
     "regions": f"SELECT count(*), min(image_id), 'images' FROM ({BAD_REGIONS})",
     "labels_broken": "SELECT count(*), min(image_id), 'images' FROM labels WHERE typeof(emotion) != 'text' OR trim(emotion) = ''",
     "embeddings_unused": f"SELECT count(*), min(image_id), 'images' FROM embeddings WHERE {NO_PREDICTION}",

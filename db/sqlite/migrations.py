@@ -178,6 +178,20 @@ _TAGS = (
     "CREATE INDEX image_tags_by_tag ON image_tags (tag_id, embedder_id, image_id)",
 )
 
+# Searches order equal scores by digest. Page anchors that are lost are built again at the end of a run.
+_ORDER_OF_EQUALS = (
+    "DROP TABLE marks",
+    """CREATE TABLE marks (
+    model_id INTEGER NOT NULL REFERENCES models(id), emotions TEXT NOT NULL, place INTEGER NOT NULL,
+    score REAL, digest_start BLOB, file_id INTEGER,
+    PRIMARY KEY (model_id, emotions, place)
+)""",
+    "DROP INDEX predictions_by_score",
+    "ALTER TABLE predictions ADD COLUMN digest_start BLOB",
+    "UPDATE predictions SET digest_start = (SELECT substr(digest, 1, 16) FROM images WHERE images.id = image_id)",
+    "CREATE INDEX predictions_by_score ON predictions (model_id, emotion, score DESC, digest_start, image_id, region, id)",
+)
+
 
 def _files_of_a_library(connection: Connection) -> None:
     """Add what recognizes files: roots, changes that no program can hide, and the last paths of labels."""
@@ -222,6 +236,7 @@ STEPS: tuple[tuple[str, Callable[[Connection], None]], ...] = (
     ("0012_files", _files_of_a_library),
     ("0013_frames_and_hidden", _execute(*_FRAMES, *_HIDDEN)),
     ("0014_tags", _execute(*_TAGS)),
+    ("0015_order_of_equals", _execute(*_ORDER_OF_EQUALS)),
 )
 
 

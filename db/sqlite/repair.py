@@ -12,7 +12,7 @@ import secrets
 import sqlite3
 from collections.abc import Callable, Mapping
 
-from db.sqlite.check import BAD_REGIONS, BAD_STATE, NO_EMBEDDING, NO_PREDICTION, UNREAD
+from db.sqlite.check import BAD_REGIONS, BAD_STATE, MISPLACED, NO_EMBEDDING, NO_PREDICTION, UNREAD
 from db.sqlite.check_values import broken_embeddings, broken_predictions
 from db.sqlite.errors import reading_rows
 from db.sqlite.model_rows import COLUMNS, card_to_values, stored_cards
@@ -218,6 +218,10 @@ def _repair_predictions(connection: sqlite3.Connection) -> set[int]:
         f"WHERE {NO_EMBEDDING}"
     )
     connection.execute(f"INSERT OR IGNORE INTO broken {BAD_REGIONS}")
+    connection.execute(
+        "UPDATE predictions SET digest_start = (SELECT substr(digest, 1, 16) FROM images WHERE images.id = image_id) WHERE id IN "
+        f"(SELECT p.id FROM predictions p JOIN images i ON i.id = p.image_id WHERE {MISPLACED})"
+    )
     for statement in _FORGET.split(";"):
         connection.execute(statement)
     connection.execute(f"DELETE FROM embeddings WHERE {NO_PREDICTION}")

@@ -46,6 +46,9 @@ FINDING_KINDS: Mapping[str, FindingKind] = {
     "predictions_broken": FindingKind(
         Severity.PROBLEM, "prediction", "with impossible probabilities or an impossible box", _AGAIN
     ),
+    "predictions_misplaced": FindingKind(
+        Severity.PROBLEM, "prediction", "that searches would show in the wrong place among those with an equal score"
+    ),
     "regions": FindingKind(Severity.PROBLEM, "image", "with missing faces, or with both faces and a whole image", _AGAIN),
     "emotions": FindingKind(
         Severity.PROBLEM, "prediction", "with an emotion or score that contradicts its probabilities or your label"

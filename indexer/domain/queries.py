@@ -10,10 +10,13 @@ if TYPE_CHECKING:
 
 
 class HitKey(NamedTuple):
-    """The place of a hit in the list of a search by emotion: later hits have lower scores, or greater ids with an equal one."""
+    """The place of a hit in the list of a search by emotion.
+
+    Later hits have lower scores; with an equal one, greater digests; and with the same image, greater paths than the file has.
+    """
 
     score: float
-    prediction_id: int
+    digest: bytes
     file_id: int
 
 

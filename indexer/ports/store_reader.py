@@ -109,7 +109,8 @@ class StoreReader(Protocol):
     def ranked(self, model_id: int, chosen: HitFilter, limit: int, offset: int, after: HitKey | None = None) -> list[RankedHit]:
         """Return one page of the live files that pass a filter, best first; with `after`, only those that follow it.
 
-        A file is ranked by its best face. Equal scores are ordered by age of the prediction, then of the file.
+        A file is ranked by its best face. Equal scores are ordered by digest of the image, then by folder and name of the file.
+        If the file of `after` is not known any more, the other files of its image are left out.
         """
 
     def newest(self, model_id: int, chosen: HitFilter, limit: int, before: int | None, offset: int = 0) -> list[RankedHit]:
@@ -131,7 +132,7 @@ class StoreReader(Protocol):
         """
 
     def hits(self, model_id: int, prediction_ids: Sequence[int], chosen: HitFilter) -> dict[int, list[Hit]]:
-        """Return the live files of predictions, oldest first, by prediction id; predictions without such files are left out.
+        """Return the live files of predictions, by path, by prediction id; predictions without such files are left out.
 
         Of the filter, only emotions and minimum score do not count.
         """
@@ -155,7 +156,7 @@ class StoreReader(Protocol):
         """Return, for each path, the live file there or else those below it, by path."""
 
     def files_of_image(self, digest: bytes) -> list[ImageFile]:
-        """Return the live files of an image, oldest first."""
+        """Return the live files of an image, by path."""
 
     def indexed_files(self, after: int, limit: int) -> list[IndexedFile]:
         """Return the next files that are done, oldest first: at most `limit` with ids above `after`."""
@@ -210,6 +211,9 @@ class StoreReader(Protocol):
 
     def vectors_of(self, prediction_ids: Sequence[int]) -> dict[int, Halves]:
         """Return the embeddings of some predictions by id: float16, (embedding_size,) each."""
+
+    def regions_of(self, prediction_ids: Sequence[int]) -> dict[int, tuple[bytes, int]]:
+        """Return the digest of the image and the number of the region of some predictions, by id."""
 
     def fingerprints_of(self, prediction_ids: Sequence[int]) -> dict[int, bytes]:
         """Return the fingerprints of the images of some predictions, by id, without those that have none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -65,8 +66,8 @@ def search_page(
 ) -> SearchResult:
     """Return the hits of a query, best first: at most `query.limit`, after `query.offset`. They are not counted.
 
-    Hits are ordered by score, or by similarity to `query.like`; only then is `open_index` called. Of the files of an image, those
-    that exist come first.
+    Hits are ordered by score, or by similarity to `query.like`; only then is `open_index` called. Equal ones are ordered by
+    digest, then by path, whatever the order in which images were indexed. Of the files of an image, those that exist come first.
     """
     exists = cache(exists)
     found = _search_page(store, query, LivingFirst(store, model, filter_of(query), exists), open_index, tuning or SearchTuning())
@@ -81,7 +82,7 @@ def _search_page(
         similar = _SimilaritySearch(store, model, query, query.like, living, open_index(), tuning)
         hits = similar.distinct_hits() if query.dedupe else list(islice(similar.hits(), query.offset + query.limit))
         # A later, larger request to the index may find a more similar candidate, so sort again.
-        return SearchResult(sorted(hits[query.offset :], key=lambda hit: -(hit.similarity or 0)))
+        return SearchResult(sorted(hits[query.offset :], key=lambda hit: (-(hit.similarity or 0), hit.image_id)))
     if query.dedupe:
         return SearchResult(_distinct_hits(living, query))
     ranked = store.ranked(model.id, living.chosen, query.limit, query.offset, query.after)
@@ -91,7 +92,7 @@ def _search_page(
 
 def key_of(ranked: RankedHit) -> HitKey:
     """Return the place of a hit in the list of a search by emotion."""
-    return HitKey(ranked.hit.score, ranked.prediction_id, ranked.file_id)
+    return HitKey(ranked.hit.score, bytes.fromhex(ranked.hit.image_id), ranked.file_id)
 
 
 def count(store: StoreReader, model: StoredModel, query: SearchQuery, most: int | None) -> Total:
@@ -110,9 +111,9 @@ def _distinct_hits(living: LivingFirst, query: SearchQuery) -> list[Hit]:
     All hits of the query are read, because any of them may be a copy of one that is shown.
     """
     groups = Groups(living, query.offset + query.limit)
-    offset = 0
-    while page := living.store.ranked(living.model.id, living.chosen, _RESULT_PAGE_SIZE, offset):
-        offset += len(page)
+    last: HitKey | None = None
+    while page := living.store.ranked(living.model.id, living.chosen, _RESULT_PAGE_SIZE, 0, last):
+        last = key_of(page[-1])
         groups.add(page)
     return groups.hits()[query.offset :]
 
@@ -193,7 +194,7 @@ class _SimilaritySearch:
             within = within._replace(exact=True)
 
     def _compare(self, prediction_ids: Sequence[int], like: Halves) -> list[_Candidate]:
-        """Compute exact similarities; return the candidates by falling similarity, then by age."""
+        """Compute exact similarities; return the candidates by falling similarity, then by digest and region."""
         import numpy as np
 
         stored = self.store.vectors_of(prediction_ids)
@@ -205,7 +206,10 @@ class _SimilaritySearch:
             _Candidate(number, round(min(1.0, similarity), 6))
             for number, similarity in zip(stored, similarities.tolist(), strict=True)
         ]
-        return sorted(candidates, key=lambda one: (-one.similarity, one.prediction_id))
+        counts = Counter(one.similarity for one in candidates)
+        tied = [one.prediction_id for one in candidates if counts[one.similarity] > 1]
+        regions = self.store.regions_of(tied) if tied else {}
+        return sorted(candidates, key=lambda one: (-one.similarity, regions.get(one.prediction_id, (b"", 0))))
 
     def _vector_filter(self) -> VectorFilter:
         """Translate the filter for the index, which knows the model's emotions by position, and no folders."""

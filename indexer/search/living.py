@@ -18,7 +18,7 @@ FileExists = Callable[[bytes], bool]
 
 @dataclass(frozen=True, slots=True)
 class LivingFirst:
-    """Orders the files of an image: those that exist first, each part from the oldest to the newest entry.
+    """Orders the files of an image: those that exist first, each part by path.
 
     The disk of a missing file may only not be mounted, so its hit is shown, but it hides no file that exists.
     """

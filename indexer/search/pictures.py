@@ -98,7 +98,7 @@ def full_id(library: Library, digits: str) -> str:
 
 
 def files_of(library: Library, image_id: str) -> list[ImageFile]:
-    """Return the live files of an image, oldest first. Raises NotIndexed if there are none."""
+    """Return the live files of an image, by path. Raises NotIndexed if there are none."""
     library.require_database()
     with library.database.open(reading=True) as store:
         files = store.files_of_image(bytes.fromhex(image_id))

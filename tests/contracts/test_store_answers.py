@@ -28,10 +28,10 @@ def test_hits_are_ranked_filtered_and_paged(scene: Scene) -> None:
     assert scene.paths(HitFilter(emotions=frozenset())) == []
 
 
-def test_hits_with_equal_scores_are_ordered_by_age(scene: Scene) -> None:
+def test_hits_with_equal_scores_are_ordered_by_digest(scene: Scene) -> None:
     for i in (3, 1, 2):
-        scene.add(f"n{i}", b"/a/%d.png" % i)
-    assert scene.paths() == [b"/a/3.png", b"/a/1.png", b"/a/2.png"]
+        scene.add(f"n{i}", b"/a/%d.png" % (9 - i))
+    assert scene.paths() == [b"/a/8.png", b"/a/7.png", b"/a/6.png"]
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def some_images(scene: Scene, count: int = 9) -> None:
 
 
 def key(ranked: RankedHit) -> HitKey:
-    return HitKey(ranked.hit.score, ranked.prediction_id, ranked.file_id)
+    return HitKey(ranked.hit.score, bytes.fromhex(ranked.hit.image_id), ranked.file_id)
 
 
 def filters(scene: Scene) -> list[HitFilter]:
@@ -91,11 +91,11 @@ def test_the_files_of_an_image(scene: Scene) -> None:
     digest = image("one").digest
     files = scene.store.files_of_image(digest)
     assert [(file.path, file.digest, file.stamp is not None) for file in files] == [
-        (b"/b/first.png", digest, True),
         (b"/a/second.png", digest, True),
+        (b"/b/first.png", digest, True),
     ]
     scene.record_scan(b"/b/first.png", stamp=OTHER_STAMP)
-    assert [file.stamp is not None for file in scene.store.files_of_image(digest)] == [False, True]
+    assert [file.stamp is not None for file in scene.store.files_of_image(digest)] == [True, False]
     scene.store.mark_missing([scene.store.known_files(b"/a", scene.run)[b"second.png"].id])
     assert [file.path for file in scene.store.files_of_image(digest)] == [b"/b/first.png"]
     assert scene.store.files_of_image(b"\0" * 32) == []

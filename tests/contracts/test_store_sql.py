@@ -212,7 +212,9 @@ def _read(store: SqliteStore, model: int) -> None:
         store.prediction_ids(model, chosen, 5)
         store.region_ids(model)
         for hit in store.newest(model, chosen, 2, 1_000):
-            assert store.ranked(model, chosen, 2, 0, HitKey(hit.hit.score, hit.prediction_id, hit.file_id)) is not None
+            assert (
+                store.ranked(model, chosen, 2, 0, HitKey(hit.hit.score, bytes.fromhex(hit.hit.image_id), hit.file_id)) is not None
+            )
             assert store.files_of_image(bytes.fromhex(hit.hit.image_id))
         store.count_ranked(model, chosen)
         store.count_by_emotion(model, chosen, {"sad": ["sad", "crying"]})
@@ -220,7 +222,7 @@ def _read(store: SqliteStore, model: int) -> None:
     (rows,) = store.vectors(model)
     ids = rows.ids.tolist()
     assert store.hits(model, ids, everything) and store.vectors_of(ids) and store.sample(model, 2) and store.regions(model) == 4
-    assert store.fingerprints_of(ids) is not None and store.digests_with_prefix("0" * 3) is not None
+    assert store.fingerprints_of(ids) is not None and store.regions_of(ids) and store.digests_with_prefix("0" * 3) is not None
     assert store.predictions_by_digest(model, "0" * 3) is not None and store.predicted_as(model, image("one").digest)
     assert (
         store.predicted_at(model, b"/a/1.png")

@@ -23,10 +23,7 @@ class PrintedProgress(Remembered):
 
 
 if __name__ == "__main__":
-    images, home = sys.argv[1:]
-    ingest_service.index(
-        opened(Settings(home=Path(home), model="fake", private_urls=True), lambda _: Analyzer(FakeClassifier(batch_size=4))),
-        [os.fsencode(images)],
-        IndexRequest(),
-        PrintedProgress(),
-    )
+    images, home, *store = sys.argv[1:]
+    settings = Settings(home=Path(home), model="fake", store=store[0] if store else None, private_urls=True)
+    library = opened(settings, lambda _: Analyzer(FakeClassifier(batch_size=4)))
+    ingest_service.index(library, [os.fsencode(images)], IndexRequest(), PrintedProgress())

@@ -72,7 +72,7 @@ def test_migration_to_shared_embeddings_keeps_every_embedding(tmp_path: Path) ->
         f"INSERT INTO models VALUES (1, 'k', 'old', 'none', '00', '[\"happy\", \"sad\"]', '{spec}', 8)",
         "INSERT INTO folders VALUES (1, x'2f61')",
         "INSERT INTO runs VALUES (1, 0, 1, '[]', 1, 1, 'done', '{}')",
-        *(f"INSERT INTO images VALUES ({n}, x'{n:064x}', 1, 1, 'PNG')" for n in (1, 2, 3)),
+        *(f"INSERT INTO images VALUES ({n}, x'{9 - n:02x}{n:062x}', 1, 1, 'PNG')" for n in (1, 2, 3)),
         *(f"INSERT INTO files VALUES ({n}, 1, x'3{n}', 1, 1, 'done', NULL, NULL, {n}, 1)" for n in (1, 2, 3)),
         *(
             f"INSERT INTO predictions VALUES ({n + 4}, {n}, 1, 0, NULL, NULL, NULL, NULL, 'happy', 0.75, x'0000403f0000803e')"
@@ -87,6 +87,8 @@ def test_migration_to_shared_embeddings_keeps_every_embedding(tmp_path: Path) ->
         assert (model.card.name, model.card.spaces, store.image_count(model.id)) == ("old", (), 3)
         (rows,) = store.vectors(model.id)
         assert rows.ids.tolist() == [5, 6, 7] and np.array_equal(rows.vectors, vectors)
+        by_digest = [ranked.hit.path for ranked in store.ranked(model.id, HitFilter(), 9, 0)]
+        assert by_digest == [b"/a/3", b"/a/2", b"/a/1"]
         without_detector, with_detector = store.begin_run([b"/a"], model.id), store.begin_run([b"/a"], model.id, "detector")
         assert all(file.predicted for file in store.known_files(b"/a", without_detector).values())
         assert not any(file.predicted for file in store.known_files(b"/a", with_detector).values())

@@ -88,8 +88,9 @@ PLANNED: dict[str, tuple[str, int, tuple[str, ...]]] = {
     "a whole image in addition to its faces": (
         "regions", 1,
         (
-            "INSERT INTO predictions (image_id, model_id, region, emotion, score, probabilities, finder_id) "
-            f"SELECT image_id, model_id, 0, emotion, score, probabilities, finder_id FROM predictions WHERE {_MAIN_FACE}",
+            "INSERT INTO predictions (image_id, model_id, region, emotion, score, probabilities, finder_id, digest_start) "
+            "SELECT image_id, model_id, 0, emotion, score, probabilities, finder_id, digest_start FROM predictions "
+            f"WHERE {_MAIN_FACE}",
             "INSERT INTO embeddings (embedder_id, image_id, region, vector) "
             f"SELECT embedder_id, image_id, 0, vector FROM embeddings WHERE {_MAIN_FACE}",
         ),
@@ -119,6 +120,9 @@ PLANNED: dict[str, tuple[str, int, tuple[str, ...]]] = {
     "an emotion that is not the most probable": (
         "emotions", 1, (f"{_UPDATE} emotion = iif(emotion = 'fear', 'sad', 'fear') WHERE id = ({_FIRST_ID})",)
     ),
+    "predictions in a wrong place": ("predictions_misplaced", 2, (
+        f"{_UPDATE} digest_start = NULL WHERE id = ({_FIRST_ID})", f"{_UPDATE} digest_start = x'00' WHERE region = 2",
+    )),
     "a label that predictions do not follow": ("emotions", 1, (f"{_UPDATE} score = 0.5 WHERE {_LABELED}",)),
     "a truncated embedding": ("embeddings_broken", 1, ("UPDATE embeddings SET vector = x'00' WHERE id = 1",)),
     "an embedding of NaN": ("embeddings_broken", 1, (f"UPDATE embeddings SET vector = x'{'007e' * 64}' WHERE id = 1",)),

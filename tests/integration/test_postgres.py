@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from indexer.domain.queries import SearchQuery
 from indexer.domain.runs import RunCounts
 from indexer.maintenance.service import check
 from indexer.ports.store import Store
-from indexer.ports.store_reader import HitFilter
+from indexer.ports.store_reader import HitFilter, RankedHit
 from indexer.ports.store_writer import AnalyzedFileSet, CommitBatch
 from indexer.ports.vectors import Generation, VectorFilter
 from indexer.search.engine import count, search
@@ -32,8 +33,24 @@ from tests.support.postgres_store import open_postgres
 from tests.support.quiet import Remembered
 from tests.support.scene import Scene
 
+if TYPE_CHECKING:
+    from db.postgres.store import PostgresStore
+
 FAR_FUTURE_NS = 4_102_444_800_000_000_000
 """A time of the year 2100 in nanoseconds, which 32 bits do not hold."""
+
+_CATALOGS = (
+    "SELECT table_name, column_name, data_type, is_nullable FROM information_schema.columns WHERE table_schema = 'public'",
+    "SELECT tablename, indexdef FROM pg_indexes WHERE schemaname = 'public'",
+)
+_BEFORE_ORDER_OF_EQUALS = (
+    "DROP INDEX predictions_by_score",
+    "ALTER TABLE predictions DROP COLUMN digest_start",
+    "CREATE INDEX predictions_by_score ON predictions (model_id, emotion, score DESC, id, image_id, region)",
+    "ALTER TABLE marks DROP COLUMN digest_start, ADD COLUMN prediction_id BIGINT NOT NULL, "
+    "ALTER COLUMN score SET NOT NULL, ALTER COLUMN file_id SET NOT NULL",
+    "DELETE FROM migrations WHERE name = '0015_order_of_equals'",
+)
 
 
 def in_threads(*works: Callable[[], None]) -> None:
@@ -279,6 +296,22 @@ def test_a_copy_that_was_stopped_goes_on(postgres_url: str, tmp_path: Path, monk
     migrate(lambda: open_library_copy(f"sqlite:{source}", postgres_url), Remembered())
     with open_postgres(postgres_url) as server:
         assert server.counts().images == 60
+
+
+def test_a_library_of_an_older_version_gets_the_steps_that_it_lacks(empty_postgres_url: str) -> None:
+    def facts(store: PostgresStore) -> tuple[list[RankedHit], list[Any]]:
+        with store._engine.connect() as connection:
+            found = [sorted(map(tuple, connection.exec_driver_sql(query))) for query in _CATALOGS]
+        return store.ranked(1, HitFilter(), 100, 0), found
+
+    with open_postgres(empty_postgres_url) as store:
+        fill(store)
+        new = facts(store)
+        with store._engine.begin() as connection:
+            for statement in _BEFORE_ORDER_OF_EQUALS:
+                connection.exec_driver_sql(statement)
+    with open_postgres(empty_postgres_url) as store:
+        assert facts(store) == new
 
 
 def test_a_server_has_its_own_tools_for_copies_and_repairs(postgres_url: str, tmp_path: Path) -> None:

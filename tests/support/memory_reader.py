@@ -54,8 +54,13 @@ class MemoryReader(MemoryTables):
         best: dict[bytes, RankedHit] = {}
         for ranked in self._matching(model_id, chosen):
             best.setdefault(ranked.hit.path, ranked)
-        rows = [one for one in best.values() if after is None or _place(one.hit.score, one) > _place(after.score, after)]
+        rows = [one for one in best.values() if after is None or _place(one) > self._place_of(after)]
         return rows[offset : offset + limit]
+
+    def _place_of(self, key: HitKey) -> tuple[object, ...]:
+        """Return the place of a key among hits: after all files of its image if the file is not known any more."""
+        path = next((path for path, file in self._files.items() if file.id == key.file_id), None)
+        return (-key.score, key.digest.hex(), *((1,) if path is None else (0, os.path.split(path))))
 
     def newest(self, model_id: int, chosen: HitFilter, limit: int, before: int | None, offset: int = 0) -> list[RankedHit]:
         rows = [one for one in self.ranked(model_id, chosen, len(self._files), 0) if before is None or one.file_id < before]
@@ -75,7 +80,7 @@ class MemoryReader(MemoryTables):
         return dict(Counter(os.path.dirname(path) for path, file in self._files.items() if file.is_live and file.digest))
 
     def files_of_image(self, digest: bytes) -> list[ImageFile]:
-        files = sorted(self._files.items(), key=lambda item: item[1].id)
+        files = sorted(self._files.items(), key=lambda item: os.path.split(item[0]))
         return [
             ImageFile(path, digest, file.stamp if file.state is FileState.DONE else None)
             for path, file in files
@@ -84,7 +89,7 @@ class MemoryReader(MemoryTables):
 
     def hits(self, model_id: int, prediction_ids: Sequence[int], chosen: HitFilter) -> dict[int, list[Hit]]:
         hits: dict[int, list[Hit]] = {}
-        for ranked in self._live_hits(model_id, chosen):
+        for ranked in sorted(self._live_hits(model_id, chosen), key=lambda ranked: os.path.split(ranked.hit.path)):
             if ranked.prediction_id in prediction_ids:
                 hits.setdefault(ranked.prediction_id, []).append(ranked.hit)
         return hits
@@ -240,6 +245,10 @@ class MemoryReader(MemoryTables):
         rows = [row for model_id in self._predictions for row in self._all_predictions(model_id)]
         return {row.id: row.prediction.embedding for row in rows if row.id in prediction_ids}
 
+    def regions_of(self, prediction_ids: Sequence[int]) -> dict[int, tuple[bytes, int]]:
+        rows = [row for model_id in self._predictions for row in self._all_predictions(model_id)]
+        return {row.id: (row.digest, row.region) for row in rows if row.id in prediction_ids}
+
     def fingerprints_of(self, prediction_ids: Sequence[int]) -> dict[int, bytes]:
         images = [regions for by_digest in self._predictions.values() for regions in by_digest.values()]
         return {
@@ -328,11 +337,11 @@ class MemoryReader(MemoryTables):
             for ranked in self._live_hits(model_id, chosen)
             if (chosen.emotions is None or ranked.hit.emotion in chosen.emotions) and ranked.hit.score >= chosen.min_score
         ]
-        return sorted(hits, key=lambda ranked: (-ranked.hit.score, ranked.prediction_id))
+        return sorted(hits, key=lambda ranked: (_place(ranked), ranked.prediction_id))
 
 
-def _place(score: float, ids: RankedHit | HitKey) -> tuple[float, int, int]:
-    return -score, ids.prediction_id, ids.file_id
+def _place(ranked: RankedHit) -> tuple[object, ...]:
+    return -ranked.hit.score, ranked.hit.image_id, 0, os.path.split(ranked.hit.path)
 
 
 def _is_under_any(path: bytes, folders: Sequence[bytes]) -> bool:

@@ -88,8 +88,8 @@ class SearchFilters(Filters):
         if self.is_by_similarity or self.dedupe:
             page = from_cursor(self.cursor, o=int)
             return {"offset": min(self.at if page is None else page["o"], MAX_OFFSET)}
-        page = from_cursor(self.cursor, s=float, p=int, f=int)
-        return {"offset": self.at} if page is None else {"after": HitKey(page["s"], page["p"], page["f"])}
+        page = from_cursor(self.cursor, s=float, d=bytes, f=int)
+        return {"offset": self.at} if page is None else {"after": HitKey(page["s"], page["d"], page["f"])}
 
     def liked(self) -> dict[str, Any]:
         """Return the indexed image that hits must resemble, as a field of a request."""

@@ -132,7 +132,7 @@ def _next(request: SearchRequest, shown: int, last: dict[str, Any] | None) -> st
     if shown < request.limit:
         return None
     if last is not None:
-        return to_cursor(s=last["score"], p=last["prediction_id"], f=last["file_id"])
+        return to_cursor(s=last["score"], d=last["digest"], f=last["file_id"])
     offset = request.offset + shown
     return to_cursor(o=offset) if offset <= MAX_OFFSET else None
 
