@@ -20,7 +20,7 @@ from indexer.domain.errors import UsageError
 from indexer.library import Library
 
 
-@with_library("model", "device", "require_gpu", "batch_size", "workers", "faces", "look_alikes", "engine", "precision")
+@with_library("model", "device", "require_gpu", "batch_size", "workers", "faces", "look_alikes", "engine", "precision", "cluster")
 def index(
     library: Library,
     paths: Annotated[

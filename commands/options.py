@@ -36,6 +36,9 @@ Faces = Annotated[str | None, typer.Option("--faces", help="on: classify each fa
 LookAlikes = Annotated[
     str | None, typer.Option("--look-alikes", help="on: read each face beside similar ones; off: alone. (MOODEX_LOOK_ALIKES)")
 ]
+Cluster = Annotated[
+    str | None, typer.Option("--cluster", help="Analyze on a Ray cluster: auto or HOST:PORT. (MOODEX_CLUSTER)", metavar="ADDRESS")
+]
 Engine = Annotated[str | None, typer.Option("--engine", help="auto, torch or onnx (faster on CPU). (MOODEX_ENGINE)")]
 Precision = Annotated[
     str | None,
@@ -74,6 +77,7 @@ SETTINGS: dict[str, Any] = {
     "engine": Engine,
     "precision": Precision,
     "tag_emotions": TagEmotions,
+    "cluster": Cluster,
     "home": Home,
     "store": StoreAddress,
 }

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from db.sqlite.database import SqliteDatabase
-from indexer.library import Library
+from indexer.library import ClusterParts, Library
 from indexer.settings import Settings, available_cores
 from models.model_registry import FolderModelRegistry
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from indexer.analysis.analyzer import Analyzer
     from indexer.analysis.input_decoder import InputDecoder
     from indexer.imaging.decoder_pool import DecoderPool
+    from indexer.ports.cluster import Cluster
     from indexer.ports.database import Database
     from indexer.ports.executor import Executor, Item, Result
     from indexer.ports.library_copy import LibraryCopy
@@ -47,6 +48,7 @@ def open_library(settings: Settings) -> Library:
         open_analyzer=partial(open_analyzer, settings),
         open_batch_analyzer=partial(open_batch_analyzer, settings),
         reopen=open_library,
+        cluster=None if settings.cluster is None else _cluster_parts(settings, settings.cluster),
     )
 
 
@@ -154,11 +156,52 @@ def open_batch_analyzer(settings: Settings) -> Analyzer:
     """Open the model in use for many images: each worker classifies a batch on its share of the cores.
 
     Images are decoded in child processes, because one of them may crash a decoder. Raises what `open_analyzer` raises.
+
+    With a cluster, its machines open the analyzer, and this one is loaded only if it is used after all.
     """
     from indexer.imaging.decoder_pool import DecoderPool
 
+    if settings.cluster is not None:
+        return _described_analyzer(settings)
+
     threads = max(1, available_cores() // settings.worker_count)
     return replace(open_analyzer(settings, threads, few=False), decoders=DecoderPool())
+
+
+def open_worker_analyzer(settings: Settings, device: str) -> Analyzer:
+    """Open the model in use in a worker of a cluster, on "cpu" or "cuda". Each batch has one CPU thread.
+
+    Raises what `open_analyzer` raises.
+    """
+    from indexer.imaging.decoder_pool import DecoderPool
+
+    chosen = replace(settings, device=device)
+    return replace(open_analyzer(chosen, threads=1, few=False), decoders=DecoderPool())
+
+
+def _described_analyzer(settings: Settings) -> Analyzer:
+    """Return the model in use without loading it, as machines of a cluster open it. Raises ModelUnavailable and UsageError."""
+    from indexer.domain.models import with_precision
+    from models.inference.lazy import LazyClassifier
+
+    analyzer = open_analyzer(replace(settings, device="auto", require_gpu=False, engine="auto", precision="fp32"), few=False)
+    card = with_precision(analyzer.classifier.card, settings.precision)
+    return replace(analyzer, classifier=LazyClassifier(card, lambda: open_analyzer(settings, few=False).classifier))
+
+
+def _cluster_parts(settings: Settings, address: str) -> ClusterParts:
+    from indexer.sources.every_source import EverySource
+
+    device = "cuda" if settings.require_gpu and settings.device == "auto" else settings.device
+
+    def connect() -> AbstractContextManager[Cluster]:
+        from indexer.executors.ray_cluster import ray_cluster
+
+        return ray_cluster(address, device, settings.workers)
+
+    # Other machines get neither the address of the store, with its password, nor the choice in this machine's data folder.
+    sent = replace(settings, store=None, cluster=None, model=settings.model or model_registry(settings).in_use().name)
+    return ClusterParts(connect, partial(open_worker_analyzer, sent), EverySource)
 
 
 def open_input_decoder(settings: Settings, decoders: DecoderPool | None = None) -> InputDecoder:

@@ -25,6 +25,7 @@ class Settings:
     - `tag_emotions`: the file of a table of tags and emotions for taggers that are added; None uses the shipped one.
     - `exclude`: gitignore patterns of files and folders that no run indexes; in the environment, one in each line.
     - `grace_days`: days after which a missing file loses its entry.
+    - `cluster`: "auto" or HOST:PORT, the Ray cluster that analyzes images in index runs; None for this process.
     - `log_format`: text or json. `verbosity`: quiet, normal or verbose.
     """
 
@@ -44,6 +45,7 @@ class Settings:
     log_format: str = "text"
     verbosity: str = "normal"
     store: str | None = field(default=None, repr=False)
+    cluster: str | None = None
 
     @property
     def database(self) -> Path:

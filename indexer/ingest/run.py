@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ from indexer.domain.runs import COUNT_NAMES, DONE, FAILED, INTERRUPTED, RunCount
 from indexer.imaging.further_formats import readable_extensions
 from indexer.ingest.coordinator import DigestClaims
 from indexer.ingest.root_survey import RootSurvey, SurveyContext, Surveyor
-from indexer.ingest.workers import Worker, work_through
+from indexer.ingest.workers import Queue, Worker, work_through
 from indexer.ports.sources import ScanOptions
 
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ class RunContext:
     - `grace_seconds`: how long the entries of missing files are kept.
     - `record_idle`: whether a run that finds nothing to do is recorded.
     - `compare`: called once all images are analyzed; compares their predictions with each other.
+    - `work_on_cluster`: analyzes the pending files of a queue on a cluster, and yields the counts of each commit; its second
+      argument is whether images are classified again. None without a cluster.
     """
 
     source: ImageSource
@@ -76,6 +78,7 @@ class RunContext:
     grace_seconds: float
     record_idle: bool
     compare: Callable[[], None]
+    work_on_cluster: Callable[[Queue, bool], Iterator[RunCounts]] | None = None
 
 
 def index(
@@ -208,10 +211,17 @@ class _Run:
         return moved
 
     def _analyze(self, roots: Sequence[bytes], analyzer: Analyzer) -> None:
-        force = self.request.force
-        claims = DigestClaims(remember=force)
-        worker = Worker(self.store, self.id, self.context.source, analyzer, force, claims)
-        for committed in work_through(roots, worker, self.context.open_executor, self.context.workers, self.check_stop):
+        queue, force = Queue(self.store, self.id, roots), self.request.force
+        if self.context.work_on_cluster is not None:
+            work = self.context.work_on_cluster(queue, force)
+        else:
+
+            def is_predicted(digest: bytes) -> bool:
+                return not force and self.store.has_prediction(digest, self.id)
+
+            worker = Worker(self.context.source, analyzer, is_predicted, DigestClaims(remember=force))
+            work = work_through(queue, worker, self.context.open_executor, self.context.workers, self.check_stop)
+        for committed in work:
             self.counts += committed
             self.progress.advance(committed.indexed + committed.reused + committed.failed, committed.failed)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from indexer.domain.errors import StoreDamaged, disk_error
@@ -17,8 +17,12 @@ from indexer.system.signals import graceful_stop
 if TYPE_CHECKING:
     from indexer.domain.models import ModelCard, StoredModel
     from indexer.domain.reports import Summary
+    from indexer.domain.runs import RunCounts
     from indexer.ingest.run import IndexRequest
+    from indexer.ingest.workers import Queue
     from indexer.library import Library
+    from indexer.ports.analyzer import Analyzer
+    from indexer.ports.cluster import Cluster
     from indexer.ports.progress import Progress
     from indexer.ports.store import Store
 
@@ -43,6 +47,7 @@ def index(
         library.database.lock_writer(admits_labels=True),
         graceful_stop("indexed images are kept, and the next run resumes there") as check_stop,
         library.open_batch_analyzer() as analyzer,
+        nullcontext() if library.cluster is None else library.cluster.connect() as cluster,
     ):
         with library.database.open() as store:
             derived = _Derived(library, store, analyzer.classifier.card, progress, check_stop)
@@ -55,14 +60,27 @@ def index(
                 grace_seconds=_SECONDS_PER_DAY * settings.grace_days,
                 record_idle=record_idle,
                 compare=derived.compare,
+                work_on_cluster=_work_on_cluster(library, cluster, analyzer, check_stop),
             )
             summary = run.index(roots, store, analyzer, request, context, progress, check_stop)
+            if cluster is not None:
+                summary = replace(summary, device=cluster.place, engine="ray")
             derived.sync_index()
             update_blends(library, store, analyzer.classifier.card, check_stop)
             check_stop()
         if not library.database.exists():
             raise StoreDamaged(f"The database {settings.database} was removed during the run. Index again.")
     return summary
+
+
+def _work_on_cluster(
+    library: Library, cluster: Cluster | None, analyzer: Analyzer, check_stop: Callable[[], None]
+) -> Callable[[Queue, bool], Iterator[RunCounts]] | None:
+    if cluster is None or library.cluster is None:
+        return None
+    from indexer.ingest.pages import work_on_cluster
+
+    return work_on_cluster(library, library.cluster, cluster, analyzer, check_stop)
 
 
 @dataclass(frozen=True, slots=True)
