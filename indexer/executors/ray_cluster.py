@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -42,7 +43,8 @@ def ray_cluster(address: str, device: str, threads: int) -> Iterator[RayCluster]
     import ray
 
     try:
-        context = ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        with _silent_stderr():
+            context = ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).partition("\n")[0].rstrip(".")
         raise Unavailable(f"No Ray cluster answers at {address!r}: {reason}. {_START_ONE}") from error
@@ -53,6 +55,20 @@ def ray_cluster(address: str, device: str, threads: int) -> Iterator[RayCluster]
         yield cluster
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Drop what is written to stderr: the C++ part of Ray announces there that it will be quiet. Errors are raised."""
+    sys.stderr.flush()
+    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nowhere)
 
 
 def _check_address(address: str) -> None:

@@ -1,4 +1,4 @@
-"""A run on three machines: one of them, a worker and the process that commits are killed, and no image is lost or counted twice."""
+"""A run on three machines: a machine, a worker and the process that commits are killed, and no image is lost or counted twice."""
 
 from __future__ import annotations
 

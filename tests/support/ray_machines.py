@@ -162,4 +162,4 @@ def images_by_node(log: Path) -> Counter[str]:
 if __name__ == "__main__":
     address, home, log, root = sys.argv[1:]
     summary = ingest_service.index(library_on(address, Path(home), Path(log)), [os.fsencode(root)], IndexRequest(), Remembered())
-    print(json.dumps(summary.as_dict()))
+    sys.stdout.write(json.dumps(summary.as_dict()))
