@@ -44,6 +44,10 @@ class ClaimRegister:
         self._file_attempts[file_id] += 1
         return self._file_attempts[file_id]
 
+    def end_file(self, file_id: int) -> None:
+        """Forget the attempts at a file that was analyzed alone: its worker is alive."""
+        del self._file_attempts[file_id]
+
     def end(self, page: int) -> None:
         """Forget a page whose result has arrived. Its claims stay until they are released."""
         del self._attempts[page]

@@ -160,6 +160,7 @@ class _PageAnalyst:
                     work.fail(file)
                 else:
                     work.analyze([file])
+                    self.register.tell("end_file", file.id)
         return work.result(page, len(files), claims)
 
 

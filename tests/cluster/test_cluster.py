@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 from collections.abc import Iterator
@@ -23,14 +24,15 @@ DISTINCT, TWINS, DAMAGED = 890, 99, 11
 
 
 @pytest.fixture
-def pictures(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
-    """A bucket of 1,000 objects. Every ninth of 989 has the bytes of another one."""
+def pictures(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[Bucket]:
+    """A bucket of 1,000 objects: distinct images, copies of some of them, and damaged files."""
+    caplog.set_level(logging.WARNING, "werkzeug")  # it logs each request
     with bucket(monkeypatch) as made:
         images = [encoded(draw_blocks(number, (16, 16))) for number in range(DISTINCT)]
         objects = {f"a/{number:04d}.png": image for number, image in enumerate(images)}
         objects |= {f"b/{number:04d}.png": images[9 * number] for number in range(TWINS)}
         objects |= {f"c/{number:04d}.png": b"damaged %d" % number for number in range(DAMAGED)}
-        made.put(objects)
+        made.fill(objects)
         yield made
 
 
@@ -63,7 +65,7 @@ def test_a_run_survives_the_death_of_a_machine_a_worker_and_its_own_process(
 
     output, errors = start_run(machines.address, home, log, pictures.address).communicate(timeout=PATIENCE_SECONDS)
     summary = json.loads(output)
-    assert (summary["device"], summary["engine"]) == ("2 machines", "ray")
+    assert summary["engine"] == "ray"
     assert errors == b""
     with SqliteStore(home / "moodex.sqlite") as store:
         assert stored(store) == (DISTINCT + TWINS, DAMAGED, DISTINCT, DISTINCT)
