@@ -7,9 +7,12 @@ from typing import NamedTuple
 
 from indexer.domain.errors import DeviceUnavailable, UsageError
 from indexer.ports.cluster import WorkerPlan
+from indexer.system.text import pluralize
 
 _MOST_CORES = 4
 """More cores for one process bring less: its threads share one interpreter lock."""
+
+_MOST_IDLE = 0.1
 
 
 class Machine(NamedTuple):
@@ -27,16 +30,24 @@ def plan_workers(machines: Sequence[Machine], device: str, threads: int) -> Work
     """
     if device not in ("auto", "cpu", "cuda"):
         raise UsageError(f"--device is {device!r}; on a cluster, each worker has a device of its own: choose auto, cpu or cuda.")
-    with_gpus = [machine for machine in machines if machine.gpus and machine.cpus]
-    if device == "cuda" and not with_gpus:
+    if device == "cuda" and not any(machine.gpus for machine in machines):
         raise DeviceUnavailable("No machine of the cluster offers a GPU; add one, or leave out --device.")
-    if device != "cpu" and with_gpus:
-        cores = min(machine.cpus // machine.gpus for machine in with_gpus)
-        return WorkerPlan(sum(machine.gpus for machine in with_gpus), min(threads, cores) or max(1, cores), 1)
-    with_cores = [machine.cpus for machine in machines if machine.cpus >= max(1, threads)]
-    if not with_cores:
-        raise DeviceUnavailable(
-            f"No machine of the cluster offers {max(1, threads)} CPU cores; add one, or choose other --workers."
-        )
-    cores = threads or min(_MOST_CORES, *with_cores)
-    return WorkerPlan(sum(count // cores for count in with_cores), cores, 0)
+    if device != "cpu" and any(machine.gpus for machine in machines):
+        shares = [machine.cpus // machine.gpus for machine in machines if machine.gpus]
+        cores = max(1, min(shares if not threads else (*shares, threads)))
+        return WorkerPlan(sum(min(machine.gpus, machine.cpus // cores) for machine in machines), cores, 1)
+    cores = threads or _cores_of_a_worker(machines)
+    workers = _workers(machines, cores)
+    if not workers:
+        raise DeviceUnavailable(f"No machine of the cluster offers {pluralize(cores, 'CPU core')}; add one, or choose --workers.")
+    return WorkerPlan(workers, cores, 0)
+
+
+def _cores_of_a_worker(machines: Sequence[Machine]) -> int:
+    """Return the greatest number of cores with which workers leave at most a tenth of all cores idle."""
+    enough = (1 - _MOST_IDLE) * max(1, sum(machine.cpus for machine in machines))
+    return next((cores for cores in range(_MOST_CORES, 1, -1) if cores * _workers(machines, cores) >= enough), 1)
+
+
+def _workers(machines: Sequence[Machine], cores: int) -> int:
+    return sum(machine.cpus // cores for machine in machines)

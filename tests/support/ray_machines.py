@@ -143,7 +143,8 @@ def ray_machines(cores: Sequence[int]) -> Iterator[Machines]:
         for process in started:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
-        psutil.wait_procs(started, timeout=PATIENCE_SECONDS)
+        _, alive = psutil.wait_procs(started, timeout=PATIENCE_SECONDS)
+        assert not alive
         for name, value in old.items():
             if value is None:
                 os.environ.pop(name, None)
