@@ -51,7 +51,7 @@ def ray_cluster(address: str, device: str, threads: int) -> Iterator[RayCluster]
     try:
         machines = [_machine(node["Resources"]) for node in ray.nodes() if node["Alive"]]
         cluster = RayCluster(plan_workers(machines, device, threads), len(machines))
-        _announce(cluster, context.dashboard_url)
+        announce(cluster, context.dashboard_url)
         yield cluster
     finally:
         ray.shutdown()
@@ -88,7 +88,8 @@ def _machine(resources: dict[str, float]) -> Machine:
     return Machine(int(resources.get("CPU", 0)), int(resources.get("GPU", 0)))
 
 
-def _announce(cluster: RayCluster, dashboard: str | None) -> None:
+def announce(cluster: RayCluster, dashboard: str | None) -> None:
+    """Log what a run has to work with, and the address of the dashboard, HOST:PORT, if there is one."""
     plan = cluster.plan
     each = pluralize(plan.cpus, "core") + (" and a GPU" if plan.gpus else "")
     at = f" The dashboard is at http://{dashboard}." if dashboard else ""

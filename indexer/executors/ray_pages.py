@@ -78,6 +78,7 @@ class RayPages(Generic[Item, Result]):
         return iter(())
 
     def _next_answer(self) -> _Answer[Result]:
+        from ray.data.exceptions import ExecutionTimeoutError, SystemException
         from ray.exceptions import RayError
 
         try:
@@ -85,7 +86,7 @@ class RayPages(Generic[Item, Result]):
             if row is None:
                 self._rows = self._wave()
                 row = next(self._rows)
-        except RayError as error:
+        except (RayError, SystemException, ExecutionTimeoutError) as error:
             reason = str(error).strip().rpartition("\n")[2]
             raise Unavailable(
                 f"The cluster cannot go on: {reason}. Committed results are kept; run the same command again."
