@@ -28,12 +28,11 @@ class _Page(Generic[Item]):
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer(Generic[Result]):
-    """The result of a page, or the sentence of an error and its exit code."""
+class _Problem:
+    """The sentence of an error on another machine, and its exit code."""
 
-    result: Result | None = None
-    problem: str = ""
-    exit_code: int = 1
+    sentence: str
+    exit_code: int
 
 
 class RayPages(Generic[Item, Result]):
@@ -65,19 +64,18 @@ class RayPages(Generic[Item, Result]):
 
     def next_result(self) -> Result:
         answer = self._next_answer()
-        if answer.problem:
-            error = MoodexError(answer.problem)
+        if isinstance(answer, _Problem):
+            error = MoodexError(answer.sentence)
             error.exit_code = answer.exit_code
             raise error
-        assert answer.result is not None  # noqa: S101
-        return answer.result
+        return answer
 
     def stop(self) -> Iterator[Result]:
         self._waiting.clear()
         self._rows = iter(())
         return iter(())
 
-    def _next_answer(self) -> _Answer[Result]:
+    def _next_answer(self) -> Result | _Problem:
         from ray.data.exceptions import ExecutionTimeoutError, SystemException
         from ray.exceptions import RayError
 
@@ -91,7 +89,7 @@ class RayPages(Generic[Item, Result]):
             raise Unavailable(
                 f"The cluster cannot go on: {reason}. Committed results are kept; run the same command again."
             ) from error
-        answer: _Answer[Result] = row["answer"]
+        answer: Result | _Problem = row["answer"]
         return answer
 
     def _wave(self) -> Iterator[dict[str, Any]]:
@@ -129,17 +127,17 @@ class _Actor(Generic[Item, Result]):
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         return {"answer": self._answer(row["page"])}
 
-    def _answer(self, page: _Page[Item]) -> _Answer[Result]:
+    def _answer(self, page: _Page[Item]) -> Result | _Problem:
         try:
             if self._perform is None:
                 self._perform = self._open_performer()
-            return _Answer(self._perform(page.number, page.items))
+            return self._perform(page.number, page.items)
         except Exception as error:
             from ray.util import get_node_ip_address
 
             reason = str(error) if isinstance(error, MoodexError) else f"{type(error).__name__}: {error}"
             code = error.exit_code if isinstance(error, MoodexError) else 1
-            return _Answer(problem=f"On the machine {get_node_ip_address()}: {reason}", exit_code=code)
+            return _Problem(f"On the machine {get_node_ip_address()}: {reason}", code)
 
 
 def _silence_ray_data() -> None:
