@@ -1,6 +1,6 @@
 """What a library of a given size needs: time, rows, bytes and memory, from rates that were measured.
 
-The numbers are results of this repository, at a million images on two cores; `tests/unit/test_growth.py` compares them. Between
+The numbers are results of this repository, at a million images on two cores; `tests/unit/test_scale.py` compares them. Between
 and beyond the measured sizes, times follow the exponent that was fitted to them.
 """
 
@@ -20,7 +20,7 @@ BUILD_SECONDS, BUILD_EXPONENT = 42.4, 1.14
 """Seconds to build the vector index of a million faces, and their growth (bench/results/growth.json, `build`)."""
 
 SEARCH_P99_MS, SEARCH_EXPONENT = 0.87, 0.37
-"""Slowest of 100 searches for similar faces (bench/results/search-1000000.json), and growth of the slowest kind (growth.json)."""
+"""Milliseconds within which 99 of 100 searches for similar faces end (bench/results/search-1000000.json), and growth of the slowest kind (growth.json)."""
 
 COMMITS_PER_SECOND = 881.0
 """Images a second that one process scans, reads and commits, without a network (bench/results/growth.json, `index`)."""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from indexer.domain.errors import Unavailable, UsageError
 from indexer.executors.worker_plan import Machine, plan_workers
-from indexer.system.events import log_event
+from indexer.system.events import log_event, tell
 from indexer.system.optional import require
 from indexer.system.text import pluralize
 
@@ -43,12 +45,13 @@ def ray_cluster(address: str, device: str, threads: int) -> Iterator[RayCluster]
     import ray
 
     try:
-        with _silent_stderr():
+        with _silent_stderr(), _kept_signals():
             context = ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).partition("\n")[0].rstrip(".")
         raise Unavailable(f"No Ray cluster answers at {address!r}: {reason}. {_START_ONE}") from error
     try:
+        _log_what_ray_prints()
         machines = [_machine(node["Resources"]) for node in ray.nodes() if node["Alive"]]
         cluster = RayCluster(plan_workers(machines, device, threads), len(machines))
         announce(cluster, context.dashboard_url)
@@ -69,6 +72,29 @@ def _silent_stderr() -> Iterator[None]:
         os.dup2(stderr, 2)
         os.close(stderr)
         os.close(nowhere)
+
+
+@contextmanager
+def _kept_signals() -> Iterator[None]:
+    """Keep the handlers of signals: Ray would end the run at once instead of after its current commit."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _log_what_ray_prints() -> None:
+    """Log what Ray tells about its processes, such as a dead worker: it would print it to stdout, which belongs to results."""
+    from ray._private import worker
+
+    def log(data: Mapping[str, Any], ignore_prefix: bool) -> None:
+        for line in data["lines"]:
+            log_event("debug", "ray", f"Ray: {line}")
+
+    worker.print_to_stdstream = log
 
 
 def _check_address(address: str) -> None:
@@ -94,7 +120,7 @@ def announce(cluster: RayCluster, dashboard: str | None) -> None:
     each = pluralize(plan.cpus, "core") + (" and a GPU" if plan.gpus else "")
     at = f" The dashboard is at http://{dashboard}." if dashboard else ""
     sentence = f"The cluster has {cluster.place}; it starts {pluralize(plan.workers, 'worker')} with {each} each.{at}"
-    log_event("info", "cluster", sentence, workers=plan.workers, cpus=plan.cpus, gpus=plan.gpus, dashboard=dashboard)
+    tell("cluster", sentence, workers=plan.workers, cpus=plan.cpus, gpus=plan.gpus, dashboard=dashboard)
 
 
 class RayCluster:

@@ -14,6 +14,7 @@ from indexer.domain.errors import Unavailable, UsageError
 from indexer.executors.ray_cluster import RayCluster, announce, ray_cluster
 from indexer.ports.cluster import WorkerPlan
 from indexer.settings import Settings
+from indexer.system.events import NOTICES
 
 
 @pytest.mark.parametrize("address", ["ray://head:10001", "head", ":6379", "head:port", ""])
@@ -34,7 +35,7 @@ def test_an_address_where_nothing_answers_is_one_sentence() -> None:
 
 
 def test_a_run_tells_its_workers_and_the_dashboard(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, NOTICES)
     announce(RayCluster(WorkerPlan(12, 4, 1), 3), "127.0.0.1:8265")
     announce(RayCluster(WorkerPlan(1, 1, 0), 1), None)
     assert caplog.messages == [
