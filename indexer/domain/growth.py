@@ -20,7 +20,10 @@ BUILD_SECONDS, BUILD_EXPONENT = 42.4, 1.14
 """Seconds to build the vector index of a million faces, and their growth (bench/results/growth.json, `build`)."""
 
 SEARCH_P99_MS, SEARCH_EXPONENT = 0.87, 0.37
-"""Milliseconds within which 99 of 100 searches for similar faces end (bench/results/search-1000000.json), and growth of the slowest kind (growth.json)."""
+"""99 of 100 searches for similar faces end within these milliseconds (bench/results/search-1000000.json).
+
+The exponent is that of the kind of search that grows most (bench/results/growth.json, `unlike`).
+"""
 
 COMMITS_PER_SECOND = 881.0
 """Images a second that one process scans, reads and commits, without a network (bench/results/growth.json, `index`)."""
