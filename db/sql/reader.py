@@ -59,7 +59,12 @@ class SqlReader(SqlHitReader):
 
     def runs(self, limit: int) -> list[RunRecord]:
         with self._connect() as connection:
-            return [_run_record(row) for row in connection.execute(statements.newest_runs(limit))]
+            rows = connection.execute(statements.newest_runs(limit)).all()
+            names: dict[int, list[str]] = {row.id: [] for row in rows}
+            for chunk in chunks(names):
+                for run_id, name in connection.execute(statements.models_of_runs(chunk)):
+                    names[run_id].append(name)
+        return [_run_record(row, names[row.id]) for row in rows]
 
     def totals(self) -> RunTotals:
         with self._connect() as connection:
@@ -291,7 +296,7 @@ def _labeled_image(row: Row[Any]) -> LabeledImage:
     return LabeledImage(row.digest.hex(), row.emotion, None, last)
 
 
-def _run_record(row: Row[Any]) -> RunRecord:
+def _run_record(row: Row[Any], models: Sequence[str]) -> RunRecord:
     return RunRecord(
         row.id,
         row.started_at,
@@ -301,6 +306,7 @@ def _run_record(row: Row[Any]) -> RunRecord:
         RunCounts.of(row.counts),
         row.reason,
         row.pid,
+        tuple(models),
     )
 
 

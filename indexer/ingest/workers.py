@@ -30,7 +30,7 @@ from indexer.ports.store_writer import CommitBatch, PendingFile
 from indexer.system.digest import digest
 
 if TYPE_CHECKING:
-    from indexer.ports.analyzer import Analyzer
+    from indexer.ingest.analyzer_group import AnalyzerGroup
     from indexer.ports.executor import OpenExecutor
     from indexer.ports.sources import ImageSource
     from indexer.ports.store_writer import StoreWriter
@@ -45,14 +45,14 @@ class Worker:
     store: StoreWriter
     run_id: int
     source: ImageSource
-    analyzer: Analyzer
+    analyzers: AnalyzerGroup
     recompute: bool
     claims: DigestClaims
 
     def perform(self, item: WorkItem) -> WorkResult:
         """Perform one item and return its result."""
         if isinstance(item, ClassifyBatch):
-            return ClassifiedBatch(item.images, self.analyzer.predict([decoded.image for decoded in item.images]))
+            return ClassifiedBatch(item.images, self.analyzers.predict([decoded.images for decoded in item.images]))
         return self._decode(item.file)
 
     def _decode(self, file: PendingFile) -> FileResult:
@@ -63,14 +63,21 @@ class Worker:
             claimed = digest(data)
             if not self.claims.take(claimed):
                 return DuplicateInFlight(file, claimed)
-            if self.claims.finished(claimed) or (not self.recompute and self.store.has_prediction(claimed, self.run_id)):
+            positions = self._positions_to_predict(claimed)
+            if not positions:
                 self.claims.release(claimed)
                 return AlreadyPredicted(file, claimed)
-            return Decoded(file, self.analyzer.decode(data))
+            return Decoded(file, self.analyzers.decode(data, positions))
         except FileNotFoundError:
             return Vanished()
         except ImageError as error:
             return FailedFile(file, Failure(error.kind, str(error)), claimed)
+
+    def _positions_to_predict(self, digest: bytes) -> Sequence[int]:
+        """Return the positions of the analyzers that have to classify an image."""
+        if self.claims.finished(digest):
+            return ()
+        return range(len(self.analyzers.analyzers)) if self.recompute else self.store.unpredicted(digest, self.run_id)
 
 
 def work_through(
@@ -84,17 +91,19 @@ def work_through(
 
     Each worker decodes a file or classifies a batch, whichever comes first, so that no core is idle if one of them takes longer.
     """
-    classifier = worker.analyzer.classifier
-    batches = classifier.streams or workers
+    classifiers = [analyzer.classifier for analyzer in worker.analyzers.analyzers]
+    streams = max(classifier.streams for classifier in classifiers)
+    batches = streams or workers
+    batch_size = min(classifier.batch_size for classifier in classifiers)
     pending = _pending_files(worker.store, PathSet(roots))
-    coordinator = Coordinator(pending, worker.claims, classifier.batch_size, batches, workers)
+    coordinator = Coordinator(pending, worker.claims, batch_size, batches, workers)
 
     def commit(batch: CommitBatch) -> RunCounts:
         labels = worker.store.commit(worker.run_id, batch)
         counts = coordinator.committed(batch)
         return counts + RunCounts(labels_followed=labels.followed, labels_orphaned=labels.orphaned)
 
-    with open_executor(worker.perform, workers + classifier.streams) as executor:
+    with open_executor(worker.perform, workers + streams) as executor:
         try:
             while not isinstance(action := coordinator.next_action(), Done):
                 if isinstance(action, CommitBatch):
