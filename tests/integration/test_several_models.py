@@ -13,12 +13,14 @@ import pytest
 from sqlalchemy import text
 
 from indexer.analysis.analyzer import Analyzer
-from indexer.domain.errors import UsageError
+from indexer.domain.errors import NotIndexed, UsageError
 from indexer.domain.images import DecodedImage, DecodeTarget, Face
+from indexer.domain.queries import Hit, SearchRequest
 from indexer.domain.reports import Summary
 from indexer.ingest import service as ingest_service
 from indexer.ingest.run import IndexRequest
 from indexer.library import Library as OpenedLibrary
+from indexer.search import service as search_service
 from indexer.settings import Settings
 from tests.support.builders import draw_blocks, write_images
 from tests.support.fake_models import FakeClassifier, FakeFaceDetector
@@ -191,3 +193,46 @@ def test_a_result_that_is_not_finite_fails_the_file(folder: Path, tmp_path: Path
 
     monkeypatch.setattr(FakeClassifier, "classify", without_numbers)
     assert counts(models.index(folder, "fake", "whole"))["failed"] == 8
+
+
+def _search(models: Models, name: str, **criteria: Any) -> list[Hit]:
+    return search_service.search(models.library(name), SearchRequest(limit=50, **criteria))
+
+
+def test_a_search_takes_emotions_from_one_model_and_likeness_from_another(folder: Path, tmp_path: Path) -> None:
+    models = Models(tmp_path / "home")
+    models.index(folder, "fake", "whole")
+    query = os.fsencode(folder / "000.png")
+    alone = {hit.path: hit for hit in _search(models, "fake", under=(b"/",))}
+    by_whole = _search(models, "whole", image=query)
+    both = _search(models, "fake", image=query, similar_by="whole")
+    order = [(hit.path, hit.similarity) for hit in by_whole]
+    assert [(hit.path, hit.similarity) for hit in both] == order
+    assert [(hit.path, hit.similarity) for hit in _search(models, "fake", image=query)] != order
+    assert [hit.emotions for hit in both] == [alone[hit.path].emotions for hit in both]
+    for emotion in {hit.emotion for hit in alone.values()}:
+        found = _search(models, "fake", image=query, similar_by="whole", emotions=(emotion,), exact_label=True)
+        assert [hit.path for hit in found] == [hit.path for hit in by_whole if _shows(models, hit.path, emotion)]
+        assert {hit.emotion for hit in found} == {emotion}
+    total = search_service.search_and_count(models.library("fake"), SearchRequest(like=query, similar_by="whole", limit=1)).total
+    assert total == (8, True)
+    assert len(_search(models, "fake", image=query, similar_by="whole", dedupe=True)) == 7
+    assert _search(models, "fake", image=query, similar_by="fake") == _search(models, "fake", image=query)
+
+
+def _shows(models: Models, path: bytes, emotion: str) -> bool:
+    return any(hit.emotion == emotion for hit in search_service.show(models.library("fake"), path))
+
+
+def test_images_of_only_one_model_are_named(folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    models = Models(tmp_path / "home")
+    models.index(folder, "fake", "whole")
+    write_images(tmp_path / "more", 2, first_seed=500)
+    models.index(tmp_path / "more", "fake")
+    found = _search(models, "fake", like=os.fsencode(folder / "000.png"), similar_by="whole")
+    assert len(found) == 8
+    assert "'fake' has analyzed 9 images and 'whole' 7; those of only one model are not found" in caplog.text
+    with pytest.raises(NotIndexed, match="500.png' is not indexed with the model 'whole'"):
+        _search(models, "fake", like=os.fsencode(tmp_path / "more/500.png"), similar_by="whole")
+    with pytest.raises(NotIndexed, match="No images are indexed with the model 'large' yet"):
+        _search(models, "fake", like=os.fsencode(folder / "000.png"), similar_by="large")
