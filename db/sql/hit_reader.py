@@ -33,7 +33,7 @@ from db.sql.search_queries import (
     ranked_query,
     ranked_rows,
 )
-from db.sql.tag_rows import known_tags, tags_of
+from db.sql.tag_rows import any_tag, known_tags, tags_of
 from db.sql.unpacking import connect_for_reading, unpacking_from
 from indexer.domain.errors import NotIndexed
 from indexer.domain.files import FileStamp, FileState
@@ -199,6 +199,10 @@ class SqlHitReader:
                 for digest, tag, score in connection.execute(tags_of(model_id, chunk)):
                     found[digest][tag] = score
         return dict(found)
+
+    def has_tags(self, model_id: int) -> bool:
+        with self._connect() as connection:
+            return connection.execute(any_tag(model_id)).first() is not None
 
     def known_tags(self, model_id: int, tags: Collection[str]) -> set[str]:
         found: set[str] = set()

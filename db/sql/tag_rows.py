@@ -62,6 +62,12 @@ def tags_of(model_id: int, digests: Sequence[bytes]) -> Select[bytes, str, float
     return query.where(*own).order_by(ImageTagRow.score.desc(), TagRow.name)
 
 
+def any_tag(model_id: int) -> Select[int]:
+    """Select one tag of an image by a model."""
+    embedder = select(ModelRow.embedder_id).where(ModelRow.id == model_id).scalar_subquery()
+    return select(ImageTagRow.id).where(ImageTagRow.embedder_id == embedder).limit(1)
+
+
 def known_tags(model_id: int, names: Sequence[str]) -> Select[str]:
     """Select those of some tags that an image has by a model."""
     embedder = select(ModelRow.embedder_id).where(ModelRow.id == model_id).scalar_subquery()

@@ -166,6 +166,9 @@ class StoreReader(Protocol):
     def tags_of(self, model_id: int, digests: Collection[bytes]) -> dict[bytes, dict[str, float]]:
         """Return the tags of images by digest, with their probabilities, the most probable first; only of tagged images."""
 
+    def has_tags(self, model_id: int) -> bool:
+        """Return whether at least one image has a tag by a model."""
+
     def known_tags(self, model_id: int, tags: Collection[str]) -> set[str]:
         """Return those of some tags that at least one image has by a model."""
 

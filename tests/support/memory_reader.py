@@ -120,6 +120,9 @@ class MemoryReader(MemoryTables):
     def tags_of(self, model_id: int, digests: Collection[bytes]) -> dict[bytes, dict[str, float]]:
         return {digest: tags for digest in digests if (tags := self._tags(model_id, digest))}
 
+    def has_tags(self, model_id: int) -> bool:
+        return any(self._tags(model_id, digest) for digest in self._images)
+
     def known_tags(self, model_id: int, tags: Collection[str]) -> set[str]:
         return {tag for digest in self._images for tag in self._tags(model_id, digest)}.intersection(tags)
 
