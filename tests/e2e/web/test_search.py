@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 
-from db.sql.tag_rows import write_tags
-from db.sqlite.store import SqliteStore
 from tests.e2e.web.conftest import Open, example, playwright, served
+from tests.support.tagged import add_tags
 
 expect = playwright.expect
 
@@ -190,11 +188,7 @@ def test_more_like_this_but_sad(site: str, open_page: Open) -> None:
 
 def test_tags_are_a_filter_and_are_shown_with_an_image(examples_home: Path, home: Path, open_page: Open) -> None:
     shutil.copytree(examples_home, home)
-    with SqliteStore(home / "moodex.sqlite") as store, store._engine.begin() as connection:
-        (embedder,) = connection.execute(text("SELECT embedder_id FROM models ORDER BY id DESC LIMIT 1")).one()
-        images = connection.execute(text("SELECT image_id FROM predictions GROUP BY 1 ORDER BY 1 LIMIT 5")).scalars().all()
-        tags = {image: {"1girl": 0.9, **({"comic": 0.5} if number < 2 else {})} for number, image in enumerate(images)}
-        write_tags(connection, embedder, tags)
+    add_tags(home / "moodex.sqlite")
     with served(home) as site:
         page = open_page(site)
         page.locator("#panel-button").click()
