@@ -3,13 +3,15 @@
     python bench/model_speed.py [--only NAME ...] [--seconds S] [--batch N] [--device DEVICE]
 
 The networks have their true architecture and random weights, which need no download; their speed does not depend on the weights.
-Only the network is measured, in fp32, on images that are ready in memory. The shipped model is measured in both engines.
+Only the network is measured, in fp32, on images that are ready in memory. The shipped model is measured in both engines. The
+results of a CPU replace those in the guide.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -32,6 +34,10 @@ from models.inference.loader import ComputeOptions, open_classifier  # noqa: E40
 
 WD_TAGS = 10_861
 """Number of tags of the third version of the WD taggers."""
+
+GUIDE = ROOT / "docs/guides/which-model.md"
+_SPEED_CELL = 4
+"""The number of the cell of a row of the guide's table that has the speed; the text before the first bar has number 0."""
 
 Classify = Callable[[np.ndarray[Any, Any]], object]
 
@@ -104,6 +110,8 @@ def main() -> None:
     results = {"command": command, "machine": place, "batch": options.batch, "rows": rows}
     (ROOT / f"bench/results/model_speed{suffix}.json").write_text(json.dumps(results, indent=1) + "\n")
     (ROOT / f"bench/results/model_speed{suffix}.md").write_text(as_markdown(results))
+    if device.type == "cpu":
+        GUIDE.write_text(with_speeds(GUIDE.read_text(), results))
 
 
 def measure(network: Network, device: torch.device, batch: int, seconds: float) -> dict[str, Any]:
@@ -128,6 +136,19 @@ def as_markdown(results: dict[str, Any]) -> str:
     ]
     lines += [f"| {row['model']} | {row['input']} | {row['megabytes']} | {row['images_per_second']} |" for row in results["rows"]]
     return "\n".join(lines) + "\n"
+
+
+def with_speeds(guide: str, results: dict[str, Any]) -> str:
+    """Return the guide with these results in the rows of their models, and in the line that names the machine."""
+    speeds = {row["model"].split(",")[0]: row["images_per_second"] for row in reversed(results["rows"])}
+    lines = []
+    for line in guide.splitlines():
+        cells = line.split("|")
+        name = next((name for name in speeds if len(cells) > _SPEED_CELL + 1 and cells[1].strip().startswith(f"`{name}`")), None)
+        if name is not None and cells[_SPEED_CELL].strip().replace(".", "").isdigit():
+            cells[_SPEED_CELL] = f" {speeds[name]} "
+        lines.append("|".join(cells) if name is not None else line)
+    return re.sub(r"(?<=Machine: ).*(?=\.\n)", results["machine"], "\n".join(lines) + "\n")
 
 
 @torch.inference_mode()

@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -21,6 +21,11 @@ from commands.options import (
 from commands.path_lists import FilesFrom, Null, all_paths
 from indexer.domain.errors import UsageError
 from indexer.library import Library
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from indexer.ports.progress import Progress
 
 
 @with_library("device", "require_gpu", "batch_size", "workers", "faces", "look_alikes", "engine", "precision")
@@ -58,7 +63,7 @@ def index(
     from indexer.ingest import service as ingest_service
     from indexer.ingest.run import IndexRequest
     from indexer.system.events import log_event
-    from indexer.system.text import joined
+    from indexer.system.text import joined, printable
 
     if yes and not prune:
         raise UsageError("--yes confirms --prune; give both.")
@@ -75,10 +80,11 @@ def index(
         verify=verify,
         further_models=tuple(model[1:] if model else ()),
     )
+    open_progress: Callable[[], Progress] = TerminalProgress
     if model:
         library = library.reopen(replace(library.settings, model=model[0]))
-    title = f"Indexing with {joined(model)}" if model and len(model) > 1 else "Indexing"
-    open_progress = partial(TerminalProgress, title)
+    if model and len(model) > 1:
+        open_progress = partial(TerminalProgress, f"Indexing with {joined(map(printable, model))}")
     roots = all_paths(paths, files_from, null)
     if not roots:
         raise UsageError("Give the folders and image files to index: PATH..., or a list with --files-from FILE.")

@@ -292,6 +292,7 @@ class Run(BaseModel):
     seconds: float | None
     outcome: str
     reason: str | None
+    models: list[str]
     roots: list[str]
     counts: dict[str, int]
 

@@ -65,7 +65,7 @@ class SqlReader(SqlHitReader):
             for chunk in chunks(names):
                 for run_id, name in connection.execute(statements.models_of_runs(chunk)):
                     names[run_id].append(name)
-        return [_run_record(row, names[row.id]) for row in rows]
+            return [_run_record(row, names[row.id]) for row in rows]
 
     def totals(self) -> RunTotals:
         with self._connect() as connection:

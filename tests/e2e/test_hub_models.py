@@ -122,6 +122,8 @@ def test_a_blend_is_searched_and_follows_new_images(moodex: Run, images: Path, t
     assert_one_sentence_error(moodex("models", "blend", "one", "tagger"), 2, "at least two")
     output(moodex("models", "default", "both"))
     assert_one_sentence_error(moodex("teach"), 2, "is a blend, which cannot be taught")
+    output(moodex("models", "remove", "other"))
+    assert_one_sentence_error(moodex("evaluate", "both", tmp_path / "set"), 6, "needs 'tagger' and 'other' as they were")
 
 
 def test_models_are_compared_on_labeled_images(moodex: Run, tmp_path: Path) -> None:
