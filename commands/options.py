@@ -28,6 +28,9 @@ StoreAddress = Annotated[
     typer.Option("--store", help="postgresql://... : keep the library on a server. (MOODEX_STORE)", show_default=False),
 ]
 Model = Annotated[str | None, typer.Option("--model", help="A model, by name or .safetensors file. (MOODEX_MODEL)")]
+Models = Annotated[
+    list[str] | None, typer.Option("--model", help="A model, by name or file; several share one pass. (MOODEX_MODEL)")
+]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps. (MOODEX_DEVICE)")]
 RequireGpu = Annotated[bool | None, typer.Option("--require-gpu", help="Fail instead of running on the CPU.", show_default=False)]
 BatchSize = Annotated[str | None, typer.Option("--batch-size", help="Images per batch: auto or a number.")]

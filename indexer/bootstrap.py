@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from db.sqlite.database import SqliteDatabase
+from indexer.domain.errors import ModelUnavailable
 from indexer.library import ClusterParts, Library
 from indexer.settings import Settings, available_cores
 from models.model_registry import FolderModelRegistry
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from indexer.ports.models import Classifier
     from indexer.ports.teaching import Teacher
     from indexer.ports.vectors import VectorStorage
+    from models.training.predictors import Predictor
 
 
 def open_library(settings: Settings) -> Library:
@@ -231,6 +233,30 @@ def open_for_datasets(settings: Settings) -> tuple[Classifier, InputDecoder]:
     reads_faces = read_card(model_registry(settings).weights()).reads_faces
     chosen = settings if reads_faces else replace(settings, faces="off")
     return open_analyzer(chosen, few=False).classifier, open_input_decoder(chosen)
+
+
+def open_predictor(settings: Settings, views: int = 1, engine: str | None = None) -> Predictor:
+    """Open the model in use for data sets; of a blend, all its models.
+
+    `views` are averaged, see `ModelPredictor`. `engine` computes the networks of moodex, where the settings choose none. Raises
+    what `open_analyzer` raises, and ModelUnavailable for a blend of which a model is missing.
+    """
+    from models.model_card import read_card
+    from models.training.predictors import BlendPredictor, ModelPredictor
+
+    registry = model_registry(settings)
+    card = read_card(registry.weights())
+    if not card.members:
+        if engine is not None and settings.engine == "auto" and not card.hub:
+            settings = replace(settings, engine=engine)
+        return ModelPredictor(*open_for_datasets(settings), views)
+    combine = next((combine for blend, combine in registry.blends() if blend.key == card.key), None)
+    if combine is None:
+        names = " and ".join(repr(name) for name, _ in card.members)
+        raise ModelUnavailable(f"The blend {card.name!r} needs {names} as they were when it was made; blend again.")
+    names_by_key = {installed.key: model.name for model, installed in registry.cards()}
+    chosen = [replace(settings, model=names_by_key[key]) for _, key in card.members]
+    return BlendPredictor(card.name, card.labels, tuple(open_predictor(one, views, engine) for one in chosen), combine)
 
 
 def _open_executor(perform: Callable[[Item], Result], workers: int) -> AbstractContextManager[Executor[Item, Result]]:

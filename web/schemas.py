@@ -50,6 +50,7 @@ class Hit(BaseModel):
 
     - `box`: left, top, right and bottom edge of the face in pixels of the image. `size`: width and height of the image.
     - `similarity`: cosine to the image of the query. `copies`: near-duplicates that are not shown.
+    - `tags`: the probability of each tag, in a search by tag, and of one image if a tagger analyzed it.
     """
 
     path: str
@@ -64,6 +65,7 @@ class Hit(BaseModel):
     frame: int | None = None
     incomplete: bool | None = None
     copies: int | None = None
+    tags: dict[str, float] | None = None
 
 
 class Page(BaseModel):
@@ -290,6 +292,7 @@ class Run(BaseModel):
     seconds: float | None
     outcome: str
     reason: str | None
+    models: list[str]
     roots: list[str]
     counts: dict[str, int]
 

@@ -13,7 +13,22 @@ from db.sql.locks import MIGRATIONS, lock_until_end
 from indexer.domain.errors import ForeignDatabase, MoodexError
 
 _FIRST = "0001_first_schema"
-LATER_STEPS: tuple[tuple[str, Callable[[Connection], None]], ...] = ()
+
+
+def _add_run_models(connection: Connection) -> None:
+    """Let runs have several models, and the run that listed a folder, too."""
+    for statement in (
+        """CREATE TABLE run_models (
+    id BIGSERIAL PRIMARY KEY, run_id BIGINT NOT NULL REFERENCES runs(id), model_id BIGINT NOT NULL REFERENCES models(id),
+    finder_id BIGINT REFERENCES finders(id)
+)""",
+        "CREATE INDEX run_models_by_run ON run_models (run_id)",
+        """ALTER TABLE folders ADD COLUMN listed_further TEXT COLLATE "C" NOT NULL DEFAULT ''""",
+    ):
+        connection.execute(text(statement))
+
+
+LATER_STEPS: tuple[tuple[str, Callable[[Connection], None]], ...] = (("0015_run_models", _add_run_models),)
 """The steps after the first version, by name. Never edit a step that was released."""
 
 _LEAST_SERVER, _LEAST_VECTOR = 160_000, (0, 8)

@@ -125,7 +125,7 @@ def _beyond(score: float, prediction_id: int, files: ColumnElement[bool]) -> tup
 
 def _is_anchored(chosen: HitFilter) -> bool:
     """Return whether a filter leaves a list as it is, or the beginning of it."""
-    return not (chosen.excluded or chosen.under or chosen.hidden or chosen.tags or chosen.excluded_tags)
+    return chosen == HitFilter(chosen.emotions, chosen.min_score)
 
 
 def _last_anchor(model_id: int, name: str, where: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from contextlib import ExitStack
-from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from indexer.ingest.coordinator import DigestClaims
 
@@ -15,22 +15,26 @@ if TYPE_CHECKING:
     from indexer.ports.database import Database
 
 
-class Claim(Enum):
-    """The answer to a claim: the page has it, another page has it, or the image needs no predictions."""
+class Claim(NamedTuple):
+    """The answer to a claim.
 
-    GRANTED = "granted"
-    HELD = "held"
-    FINISHED = "finished"
+    `is_held`: another page has the digest. Else `unpredicted` are the positions of the analyzers that have to classify the image;
+    if there are none, the claim has ended.
+    """
+
+    is_held: bool
+    unpredicted: tuple[int, ...] = ()
 
 
 class ClaimRegister:
-    """The claims of all pages, in one process next to the store. With `recompute`, images are classified again."""
+    """The claims of all pages, in one process next to the store. Some analyzers classify all images again."""
 
-    def __init__(self, database: Database, run_id: int, recompute: bool) -> None:
+    def __init__(self, database: Database, run_id: int, recomputing: Sequence[int]) -> None:
+        """`recomputing` are the positions of the analyzers that classify all images again: all or none of the run's."""
         self._store = ExitStack().enter_context(database.open(reading=True))
-        self._run_id, self._recompute = run_id, recompute
-        self._claims = DigestClaims(remember=recompute)
-        self._pages: defaultdict[int, set[bytes]] = defaultdict(set)
+        self._run_id, self._recomputing = run_id, tuple(recomputing)
+        self._claims = DigestClaims(remember=bool(recomputing))
+        self._pages: defaultdict[int, dict[bytes, Claim]] = defaultdict(dict)
         self._attempts: Counter[int] = Counter()
         self._file_attempts: Counter[int] = Counter()
 
@@ -56,14 +60,20 @@ class ClaimRegister:
     def take(self, page: int, digest: bytes) -> Claim:
         """Claim a digest for a page, which may have it already."""
         if digest in self._pages[page]:
-            return Claim.GRANTED
+            return self._pages[page][digest]
         if not self._claims.take(digest):
-            return Claim.HELD
-        if self._claims.finished(digest) or (not self._recompute and self._store.has_prediction(digest, self._run_id)):
+            return Claim(is_held=True)
+        claim = Claim(is_held=False, unpredicted=self._unpredicted(digest))
+        if claim.unpredicted:
+            self._pages[page][digest] = claim
+        else:
             self._claims.release(digest)
-            return Claim.FINISHED
-        self._pages[page].add(digest)
-        return Claim.GRANTED
+        return claim
+
+    def _unpredicted(self, digest: bytes) -> tuple[int, ...]:
+        if self._claims.finished(digest):
+            return ()
+        return self._recomputing or tuple(self._store.unpredicted(digest, self._run_id))
 
     def release(self, digest: bytes, finished: bool) -> None:
         """End a claim."""
@@ -96,6 +106,7 @@ class PageClaims:
         self._held: set[bytes] = set()
         self._elsewhere: set[bytes] = set()
         self._finished: set[bytes] = set()
+        self._positions: dict[bytes, tuple[int, ...]] = {}
         self._unpredicted = set(former)
         self._lock = threading.Lock()
 
@@ -104,16 +115,21 @@ class PageClaims:
             if digest in self._held:
                 return False
             self._held.add(digest)
-        claim = self._register.call("take", self._page, digest)
+        claim: Claim = self._register.call("take", self._page, digest)
         with self._lock:
-            if claim is Claim.HELD:
+            if claim.is_held:
                 self._held.discard(digest)
                 self._elsewhere.add(digest)
-            elif claim is Claim.FINISHED:
+            elif not claim.unpredicted:
                 self._finished.add(digest)
             elif digest not in self._finished:
                 self._unpredicted.add(digest)
-        return claim is not Claim.HELD
+                self._positions[digest] = claim.unpredicted
+        return not claim.is_held
+
+    def positions(self, digest: bytes) -> tuple[int, ...]:
+        """Return the positions of the analyzers that have to classify the image with a digest, which the page claimed."""
+        return self._positions[digest]
 
     def release(self, digest: bytes, finished: bool = False) -> None:
         with self._lock:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -25,10 +25,18 @@ _COMMIT_EVERY_FILES = 512
 
 
 class Decoded(NamedTuple):
-    """An image that has to be classified; its digest is claimed."""
+    """An image that has to be classified; its digest is claimed.
+
+    `images` are the decoded image for each analyzer without predictions of it, by position; at least one.
+    """
 
     file: PendingFile
-    image: DecodedImage
+    images: Mapping[int, DecodedImage]
+
+    @property
+    def image(self) -> DecodedImage:
+        """The decoded image for one of the analyzers; they differ only in their pixels."""
+        return next(iter(self.images.values()))
 
 
 class AlreadyPredicted(NamedTuple):
@@ -75,10 +83,10 @@ class ClassifyBatch(NamedTuple):
 
 
 class ClassifiedBatch(NamedTuple):
-    """A batch with the predictions of each image; None for an image whose predictions are not finite."""
+    """A batch with the predictions of each image, by the position of the analyzer; None where they are not finite."""
 
     images: tuple[Decoded, ...]
-    predictions: Sequence[AnalyzedImage | None]
+    predictions: Sequence[Mapping[int, AnalyzedImage | None]]
 
 
 class Wait(NamedTuple):
@@ -307,13 +315,14 @@ class Coordinator:
             self._claims.release(digest)
             self._retry_duplicates(digest)
 
-    def _add_predictions(self, image: Decoded, predictions: AnalyzedImage | None) -> None:
+    def _add_predictions(self, image: Decoded, predictions: Mapping[int, AnalyzedImage | None]) -> None:
         digest = image.image.digest
-        if predictions is None:
+        finite = {position: analyzed for position, analyzed in predictions.items() if analyzed is not None}
+        if len(finite) < len(predictions):
             self._add_file(FailedFile(image.file, Failure("damaged", "its predictions are not finite"), digest))
         else:
             duplicates = self._duplicates.pop(digest, [])
-            self._predicted.append(AnalyzedFileSet(image.image, predictions, (image.file, *duplicates)))
+            self._predicted.append(AnalyzedFileSet(image.image, finite, (image.file, *duplicates)))
 
     def _retry_duplicates(self, digest: bytes) -> None:
         self._retry += self._duplicates.pop(digest, [])

@@ -11,6 +11,7 @@ from indexer.domain.errors import UsageError
 from indexer.domain.files import FileStamp
 from indexer.domain.runs import RunCounts
 from indexer.imaging.further_formats import readable_extensions
+from indexer.ingest.analyzer_group import AnalyzerGroup
 from indexer.ingest.coordinator import DigestClaims
 from indexer.ingest.roots import split_available_roots
 from indexer.ingest.workers import Worker, coordinator_for, drive
@@ -43,8 +44,9 @@ def measure_rate(library: Library, paths: Sequence[bytes], seconds: float, clock
 
     workers = library.settings.worker_count
     with graceful_stop("nothing was stored") as check_stop, library.open_batch_analyzer() as analyzer:
-        worker = Worker(library.source, analyzer, lambda _digest: False, DigestClaims(remember=True))
-        with library.open_executor(worker.perform, workers + analyzer.classifier.streams) as executor:
+        group = AnalyzerGroup((analyzer,))
+        worker = Worker(library.source, group, lambda _digest: (0,), DigestClaims(remember=True))
+        with library.open_executor(worker.perform, workers + group.streams) as executor:
             for _ in drive(coordinator_for(pending(), worker, workers), executor, count, check_stop):
                 pass
     analyzed = sum(images for _, images in ends[1:])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ import numpy as np
 from indexer.domain.errors import ImageError, ModelUnavailable, Unavailable, Unreadable
 from indexer.domain.files import Failure
 from indexer.domain.runs import RunCounts
+from indexer.ingest.analyzer_group import AnalyzerGroup
 from indexer.ingest.claims import ClaimRegister, PageClaims, RunClaims
 from indexer.ingest.coordinator import AnalyzedPage, Coordinator, DecodeFile, DuplicateInFlight, Vanished, WorkItem, WorkResult
 from indexer.ingest.workers import Queue, Worker, coordinator_for, drive
@@ -22,7 +22,7 @@ from indexer.system.text import display_path
 
 if TYPE_CHECKING:
     from indexer.domain.images import DecodedImage
-    from indexer.library import ClusterParts, Library
+    from indexer.library import Library
     from indexer.ports.analyzer import Analyzer
     from indexer.ports.cluster import Cluster, SharedObject
     from indexer.ports.executor import Executor, OpenExecutor
@@ -41,34 +41,38 @@ _SUSPECT_FILES = 8
 _NO_PIXELS = np.zeros((0, 0, 3), dtype=np.uint8)
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """The keys of the model and of the face detector of a run, which every machine must have."""
-
-    model: str
-    detector: str | None
-
-
 def work_on_cluster(
-    library: Library, parts: ClusterParts, cluster: Cluster, analyzer: Analyzer, check_stop: Callable[[], None]
+    libraries: Sequence[Library], cluster: Cluster, analyzers: AnalyzerGroup, check_stop: Callable[[], None]
 ) -> Callable[[Queue, bool], Iterator[RunCounts]]:
     """Return the function that analyzes every pending file of a queue by the workers of a cluster.
 
-    It yields the counts of each commit; its second argument is whether images are classified again. It raises Unavailable if
-    another machine cannot read the files that this one reads, and ModelUnavailable if it has another model than `analyzer`.
+    `libraries` are the same library with each of the models, and `analyzers` describe these. The function yields the counts of
+    each commit; its second argument is whether images are classified again. It raises Unavailable if another machine cannot read
+    the files that this one reads, and ModelUnavailable if it has another model.
     """
-    expected = Expected(analyzer.classifier.card.key, analyzer.detector_key)
+    library, parts = libraries[0], [each.cluster for each in libraries if each.cluster is not None]
     analysis = PageAnalysis(
-        parts.open_analyzer, parts.open_source, library.open_executor, expected, cluster.plan.device, cluster.plan.cpus
+        open_analyzers=tuple(part.open_analyzer for part in parts),
+        open_source=parts[0].open_source,
+        open_executor=library.open_executor,
+        expected=_keys(analyzers),
+        device=cluster.plan.device,
+        threads=cluster.plan.cpus,
     )
 
     def work(queue: Queue, recompute: bool) -> Iterator[RunCounts]:
-        register = cluster.share(partial(ClaimRegister, library.database, queue.run_id, recompute))
+        recomputing = range(len(analyzers.analyzers)) if recompute else ()
+        register = cluster.share(partial(ClaimRegister, library.database, queue.run_id, recomputing))
         coordinator = Coordinator(queue.pending(), RunClaims(register), PAGE_FILES, batches=1, workers=0, lookahead=WAVE_FILES)
         with cluster.open_executor(partial(analysis.open, register), PAGE_FILES) as pages:
             yield from drive(coordinator, _ReceivedPages(pages, register, library.source), queue.commit, check_stop)
 
     return work
+
+
+def _keys(analyzers: AnalyzerGroup) -> tuple[tuple[str, str | None], ...]:
+    """Return the keys of the model and of the face detector of each analyzer."""
+    return tuple((analyzer.classifier.card.key, analyzer.detector_key) for analyzer in analyzers.analyzers)
 
 
 class _ReceivedPages:
@@ -113,31 +117,32 @@ def _no_access(node: str, file: PendingFile, reason: str) -> Unavailable:
 class PageAnalysis:
     """What a worker of a cluster needs to analyze pages; it is sent there and opened once.
 
-    - `open_analyzer`: opens the analyzer for a device. `threads` decode and classify.
+    - `open_analyzers`: open the analyzers of the run for a device. `expected` are the keys of their models and face detectors.
+    - `threads`: the number of threads that decode and classify.
     """
 
-    open_analyzer: Callable[[str], Analyzer]
+    open_analyzers: tuple[Callable[[str], Analyzer], ...]
     open_source: Callable[[], ImageSource]
     open_executor: OpenExecutor
-    expected: Expected
+    expected: tuple[tuple[str, str | None], ...]
     device: str
     threads: int
 
     def open(self, register: SharedObject) -> Callable[[int, Sequence[WorkItem]], AnalyzedPage]:
-        """Open the analyzer; return the function that analyzes a page. Raises ModelUnavailable if it is not the expected one."""
-        analyzer = ExitStack().enter_context(self.open_analyzer(self.device))
-        found = Expected(analyzer.classifier.card.key, analyzer.detector_key)
-        if found != self.expected:
-            raise ModelUnavailable(
-                f"The model {analyzer.classifier.card.name!r} or the face detector differs there from that of this machine. "
-                "Install the same moodex and the same models on every machine."
-            )
-        return _PageAnalyst(analyzer, self.open_source(), self.open_executor, self.threads, register).analyze
+        """Open the analyzers; return the function that analyzes a page. Raises ModelUnavailable if they are not as expected."""
+        analyzers = AnalyzerGroup(tuple(open_analyzer(self.device) for open_analyzer in self.open_analyzers))
+        for analyzer, found, expected in zip(analyzers.analyzers, _keys(analyzers), self.expected, strict=True):
+            if found != expected:
+                raise ModelUnavailable(
+                    f"The model {analyzer.classifier.card.name!r} or the face detector differs there from that of this machine. "
+                    "Install the same moodex and the same models on every machine."
+                )
+        return _PageAnalyst(analyzers, self.open_source(), self.open_executor, self.threads, register).analyze
 
 
 @dataclass(frozen=True, slots=True)
 class _PageAnalyst:
-    analyzer: Analyzer
+    analyzers: AnalyzerGroup
     source: ImageSource
     open_executor: OpenExecutor
     threads: int
@@ -151,7 +156,7 @@ class _PageAnalyst:
         files = [item.file for item in items if isinstance(item, DecodeFile)]
         attempt, former = self.register.call("begin", page)
         claims = PageClaims(self.register, page, former)
-        work = _PageWork(Worker(self.source, self.analyzer, _is_never_predicted, claims), self.open_executor, self.threads)
+        work = _PageWork(Worker(self.source, self.analyzers, claims.positions, claims), self.open_executor, self.threads)
         if attempt == 1:
             work.analyze(files)
         else:
@@ -162,10 +167,6 @@ class _PageAnalyst:
                     work.analyze([file])
                     self.register.tell("end_file", file.id)
         return work.result(page, len(files), claims)
-
-
-def _is_never_predicted(_digest: bytes) -> bool:
-    return False  # the register has compared the digest with the store
 
 
 class _PageWork:
@@ -179,7 +180,7 @@ class _PageWork:
 
     def analyze(self, files: Sequence[PendingFile]) -> None:
         coordinator = coordinator_for(iter(files), self._worker, self._threads)
-        with self._open_executor(self._perform, self._threads + self._worker.analyzer.classifier.streams) as executor:
+        with self._open_executor(self._perform, self._threads + self._worker.analyzers.streams) as executor:
             for _ in drive(coordinator, executor, self._keep, check_stop=_never_stop):
                 pass
         self._duplicates += coordinator.take_duplicates()

@@ -30,7 +30,7 @@ from indexer.ports.store_writer import CommitBatch, PendingFile
 from indexer.system.digest import digest
 
 if TYPE_CHECKING:
-    from indexer.ports.analyzer import Analyzer
+    from indexer.ingest.analyzer_group import AnalyzerGroup
     from indexer.ports.executor import Executor, OpenExecutor
     from indexer.ports.sources import ImageSource
     from indexer.ports.store_writer import StoreWriter
@@ -42,18 +42,18 @@ _PENDING_PAGE_ROWS = 1024
 class Worker:
     """Reads, decodes and classifies for one run. Thread-safe.
 
-    `is_predicted`: whether the image with a digest needs no predictions, because the store has them.
+    `unpredicted`: the positions of the analyzers that have to classify the image with a digest.
     """
 
     source: ImageSource
-    analyzer: Analyzer
-    is_predicted: Callable[[bytes], bool]
+    analyzers: AnalyzerGroup
+    unpredicted: Callable[[bytes], Sequence[int]]
     claims: Claims
 
     def perform(self, item: WorkItem) -> WorkResult:
         """Perform one item and return its result."""
         if isinstance(item, ClassifyBatch):
-            return ClassifiedBatch(item.images, self.analyzer.predict([decoded.image for decoded in item.images]))
+            return ClassifiedBatch(item.images, self.analyzers.predict([decoded.images for decoded in item.images]))
         return self._decode(item.file)
 
     def _decode(self, file: PendingFile) -> FileResult:
@@ -64,10 +64,11 @@ class Worker:
             claimed = digest(data)
             if not self.claims.take(claimed):
                 return DuplicateInFlight(file, claimed)
-            if self.claims.finished(claimed) or self.is_predicted(claimed):
+            positions = () if self.claims.finished(claimed) else self.unpredicted(claimed)
+            if not positions:
                 self.claims.release(claimed)
                 return AlreadyPredicted(file, claimed)
-            return Decoded(file, self.analyzer.decode(data))
+            return Decoded(file, self.analyzers.decode(data, positions))
         except FileNotFoundError:
             return Vanished(file)
         except ImageError as error:
@@ -102,14 +103,14 @@ def work_through(
 
     Each worker decodes a file or classifies a batch, whichever comes first, so that no core is idle if one of them takes longer.
     """
-    with open_executor(worker.perform, workers + worker.analyzer.classifier.streams) as executor:
+    with open_executor(worker.perform, workers + worker.analyzers.streams) as executor:
         yield from drive(coordinator_for(queue.pending(), worker, workers), executor, queue.commit, check_stop)
 
 
 def coordinator_for(pending: Iterator[PendingFile], worker: Worker, workers: int) -> Coordinator:
     """Return the coordinator of the work of threads on some files."""
-    classifier = worker.analyzer.classifier
-    return Coordinator(pending, worker.claims, classifier.batch_size, classifier.streams or workers, workers)
+    group = worker.analyzers
+    return Coordinator(pending, worker.claims, group.batch_size, group.streams or workers, workers)
 
 
 def drive(

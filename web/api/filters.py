@@ -33,7 +33,10 @@ class Filters(BaseModel):
     exact: bool = Field(False, description="Exclude sub-emotions: sad without crying.")
     min_score: float = Field(0.0, ge=0, le=1, description="Least probability of the emotion.")
     under: list[PathId] = Field([], max_length=_MAX_WORDS, description="Only images at or below these folders.")
-    model: Word | None = Field(None, description="An installed model, by name.")
+    model: Word | None = Field(None, description="The model of the emotions, by name.")
+    similar_by: Word | None = Field(None, description="The model by which images resemble each other, by name.")
+    tag: Words = Field([], description="Tags that images must have, by a tagger.")
+    not_tag: Words = Field([], description="Tags that images must not have.")
     hidden: bool = Field(False, description="Include hidden images.")
     limit: int = Field(60, ge=1, le=MAX_PAGE, description="Images of a page.")
     cursor: str | None = Field(None, max_length=4096, description="The value of `next` of the page before.")
@@ -46,7 +49,8 @@ class Filters(BaseModel):
         return self
 
     def request(self, serving: Serving, **more: Any) -> SearchRequest:
-        """Return the request that these parameters stand for. Raises NotIndexed for an unknown folder."""
+        """Return the request that these parameters stand for. Raises NotIndexed for an unknown folder or model."""
+        serving.with_model(self.similar_by)
         tree = serving.folders() if self.under else None
         return SearchRequest(
             emotions=tuple(self.emotion),
@@ -56,6 +60,9 @@ class Filters(BaseModel):
             under=tuple(tree.find(folder).path for folder in self.under) if tree is not None else (),
             limit=self.limit,
             hidden=self.hidden,
+            tags=tuple(self.tag),
+            excluded_tags=tuple(self.not_tag),
+            similar_by=self.similar_by,
             all_images=True,
             **more,
         )

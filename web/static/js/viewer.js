@@ -12,6 +12,7 @@ import { addKeys } from "./keys.js";
 import { hide, label, onLabels, undoLabel } from "./labels.js";
 import { askOwnEmotion } from "./own-emotion.js";
 import { cleared, go, leave, state, subscribe } from "./state.js";
+import { tagsOf } from "./tags.js";
 import { count, fileName, folderOf, number, shown } from "./text.js";
 import { attempt, toast } from "./toast.js";
 
@@ -176,7 +177,7 @@ export class Viewer {
     title.textContent = shown(fileName(facts.path));
     title.title = shown(facts.path);
     const focused = this.#dialog.contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") : null;
-    fill(byId("viewer-body"), this.#faceTabs(), this.#verdict(face), bars(face, facts.label, (emotion) => label([facts.image_id], emotion)), this.#labelTools(), this.#likeTools(), explainer(facts, face.emotion, byId("heat")), this.#fileTools());
+    fill(byId("viewer-body"), this.#faceTabs(), this.#verdict(face), bars(face, facts.label, (emotion) => label([facts.image_id], emotion)), this.#labelTools(), this.#likeTools(), tagsOf(facts.tags), explainer(facts, face.emotion, byId("heat")), this.#fileTools());
     if (focused) this.#dialog.querySelector(`[aria-label="${CSS.escape(focused)}"]`)?.focus();
     this.#drawBoxes();
   }
