@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +18,12 @@ from indexer.ingest import service as ingest_service
 from indexer.ingest.claims import Claim, ClaimRegister
 from indexer.ingest.run import IndexRequest
 from indexer.library import ClusterParts, Library
-from indexer.ports.cluster import SharedObject, WorkerPlan
-from indexer.ports.executor import Executor, Item, Result
 from indexer.search import service as search_service
 from tests.support.builders import draw_blocks, encoded
 from tests.support.fake_models import FakeClassifier
 from tests.support.memory_library import MemorySource, memory_library
 from tests.support.quiet import Remembered
+from tests.support.thread_cluster import WorkerDied, thread_cluster
 
 IMAGES = {b"/images/a/%03d.png" % number: encoded(draw_blocks(number)) for number in range(90)}
 FILES = {
@@ -34,67 +31,6 @@ FILES = {
     **{b"/images/b/%03d.png" % number: IMAGES[b"/images/a/%03d.png" % (3 * number)] for number in range(20)},
     b"/images/c/damaged.png": b"x",
 }
-
-Perform = Callable[[int, Sequence[Any]], Any]
-
-
-class Shared:
-    """Implements `SharedObject` in this process."""
-
-    def __init__(self, shared: object) -> None:
-        self._shared, self._lock = shared, threading.Lock()
-
-    def call(self, method: str, *arguments: Any) -> Any:
-        with self._lock:
-            return getattr(self._shared, method)(*arguments)
-
-    def tell(self, method: str, *arguments: Any) -> None:
-        self.call(method, *arguments)
-
-
-class WorkerDied(Exception):
-    """A worker ended while it performed a page."""
-
-
-@dataclass
-class PagesInOrder:
-    """Implements `Executor`: performs pages of a few items, one after the other, and again if their worker dies."""
-
-    open_performer: Callable[[], Perform]
-    page_items: int
-    waiting: list[Any] = field(default_factory=list)
-    pages: int = 0
-
-    def submit(self, item: Any) -> None:
-        self.waiting.append(item)
-
-    def next_result(self) -> Any:
-        items, self.waiting = self.waiting[: self.page_items], self.waiting[self.page_items :]
-        self.pages += 1
-        while True:
-            try:
-                return self.open_performer()(self.pages, items)
-            except WorkerDied:
-                continue
-
-    def stop(self) -> Iterator[Any]:
-        return iter(())
-
-
-@dataclass
-class ThreadCluster:
-    """Implements `Cluster` in this process."""
-
-    plan: WorkerPlan = field(default_factory=lambda: WorkerPlan(1, 2, 0))
-    place: str = "1 machine"
-
-    def share(self, make: Callable[[], object]) -> SharedObject:
-        return Shared(make())
-
-    def open_executor(
-        self, open_performer: Callable[[], Callable[[int, Sequence[Item]], Result]], page_items: int
-    ) -> AbstractContextManager[Executor[Item, Result]]:
-        return nullcontext(PagesInOrder(open_performer, page_items))
 
 
 class OtherSource(MemorySource):
@@ -118,13 +54,11 @@ def classifier() -> FakeClassifier:
 
 
 def on_cluster(library: Library, classifier: FakeClassifier, source: Callable[[], MemorySource] | None = None) -> Library:
-    @contextmanager
-    def connect() -> Iterator[ThreadCluster]:
-        yield ThreadCluster()
-
     memory = library.source
     assert isinstance(memory, MemorySource)
-    return replace(library, cluster=ClusterParts(connect, lambda _device: Analyzer(classifier), source or (lambda: memory)))
+    return replace(
+        library, cluster=ClusterParts(thread_cluster, lambda _device: Analyzer(classifier), source or (lambda: memory))
+    )
 
 
 def index(library: Library, **request: Any) -> dict[str, int]:
