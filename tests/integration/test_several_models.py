@@ -26,6 +26,7 @@ from tests.support.builders import draw_blocks, write_images
 from tests.support.fake_models import FakeClassifier, FakeFaceDetector
 from tests.support.library import Library, counts, opened
 from tests.support.quiet import Remembered
+from tests.support.thread_cluster import thread_cluster
 
 if TYPE_CHECKING:
     from indexer.domain.types import Pixels
@@ -236,3 +237,17 @@ def test_images_of_only_one_model_are_named(folder: Path, tmp_path: Path, caplog
         _search(models, "fake", like=os.fsencode(tmp_path / "more/500.png"), similar_by="whole")
     with pytest.raises(NotIndexed, match="No images are indexed with the model 'large' yet"):
         _search(models, "fake", like=os.fsencode(folder / "000.png"), similar_by="large")
+
+
+def test_a_cluster_stores_the_same(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone, together = Models(tmp_path / "alone"), Models(tmp_path / "together")
+    together.settings = replace(together.settings, cluster="auto")
+    monkeypatch.setattr("indexer.executors.ray_cluster.ray_cluster", thread_cluster)
+    monkeypatch.setattr("indexer.bootstrap.open_worker_analyzer", lambda settings, _device: together._open(settings))
+    assert counts(alone.index(folder, *SIZES)) == counts(together.index(folder, *SIZES))
+    assert alone.stored() == together.stored()
+    assert together.classified() == alone.classified()
+    (folder / "more.png").write_bytes((folder / "face.png").read_bytes() + b" ")
+    assert counts(alone.index(folder, "fake")) == counts(together.index(folder, "fake"))
+    assert counts(alone.index(folder, *SIZES, force=True)) == counts(together.index(folder, *SIZES, force=True))
+    assert alone.stored() == together.stored()
